@@ -53,7 +53,7 @@ def estimate(
     source: options.OfPanel,
     design: str = "callaway_santanna",
     scale: options.Scale = "level",
-    asked: options.OfQuestion,
+    of_question: options.OfQuestion,
     option: list[str] | None = None,
     convention: str = "jackknife",
     by_event_time: bool = False,
@@ -82,7 +82,7 @@ def estimate(
 
     chosen, given = find_design(design), options.read_options(option or [])
     chosen.check_options(given)
-    question = asked.read("study estimate", outcome, event, scale, source)
+    question = of_question.read("study estimate", outcome, event, scale, source)
     panel = source.read([outcome], question)
     with learning(jobs) if chosen.draws else settings():
         # Which conventions there are is checked there.
@@ -98,7 +98,7 @@ def compare(
     source: options.OfPanel,
     design: list[str] | None = None,
     scale: options.Scale = "level",
-    asked: options.OfQuestion,
+    of_question: options.OfQuestion,
     force: bool = False,
     draws: int = 9999,
     seed: int = 0,
@@ -125,7 +125,7 @@ def compare(
 
     for name in design or ():
         find_design(name)
-    question = asked.read("study compare", outcome[0], event, scale, source)
+    question = of_question.read("study compare", outcome[0], event, scale, source)
     panel = source.read(outcome, question)
     comparison = run_designs(panel, question, design, outcome, force=force, draws=draws, seed=seed)
     typer.echo(comparison_tables(comparison).decode() if latex else comparison_text(comparison))

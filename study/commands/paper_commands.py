@@ -41,15 +41,17 @@ def run(
     panel = running.load(chosen)
     folder = cache or folder_of(plan)
     with progress_bar() as progress:
-        told = steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
-        results = running.run(chosen, panel, jobs=jobs, progress=told, cache=folder)
-        made = running.exhibit(chosen, panel, results, jobs=jobs, progress=told, cache=folder)
+        step = steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
+        results = running.run(chosen, panel, jobs=jobs, progress=step, cache=folder)
+        outputs = running.exhibit(chosen, panel, results, jobs=jobs, progress=step, cache=folder)
     report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
-    page = made.page(plan.read_text(encoding="utf-8"))
-    written = write_all(output or beside, made.files(beside)) + write_all(report.parent, {report.name: page})
+    page = outputs.page(plan.read_text(encoding="utf-8"))
+    written = write_all(output or beside, outputs.files(beside)) + write_all(
+        report.parent, {report.name: page}
+    )
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")
     list_written(written)
-    for lacking in made.unresolved(beside):
+    for lacking in outputs.unresolved(beside):
         typer.echo(f"study: {lacking}", err=True)
 
 

@@ -38,7 +38,7 @@ def table(
     event: Annotated[str | None, options.EVENT] = None,
     source: options.OfPanel,
     scale: list[str] | None = None,
-    asked: options.OfQuestion,
+    of_question: options.OfQuestion,
     draws: int | None = None,
     seed: int | None = None,
     format: str | None = None,
@@ -97,7 +97,7 @@ def table(
                 "a panel."
             )
         scales = dict.fromkeys(scale or ["level"])
-        questions = [asked.read(WHO, outcome[0], event, each, source) for each in scales]
+        questions = [of_question.read(WHO, outcome[0], event, each, source) for each in scales]
         panel = source.read(outcome, questions[0])
         with _learning(names or (), jobs), settings(cache=fits_of(None, cache)):
             tables = of_panel(panel, questions, outcome, names, **of_draws)

@@ -109,10 +109,10 @@ def refuse_unidentified(names: Sequence[str], identified: BoolArray) -> None:
     """Refuse regressors that the fixed effects and the other regressors explain, by name."""
     which = list(compress(names, ~identified))
     if which:
-        are, one = ("is", "it") if len(which) == 1 else ("are", "one")
+        are, it = ("is", "it") if len(which) == 1 else ("are", "one")
         raise QuestionError(
             f"Regression: {', '.join(which)} {are} explained by the fixed effects and the other regressors; leave "
-            f"{one} out."
+            f"{it} out."
         )
 
 

@@ -171,9 +171,9 @@ def _on_support(columns: FloatArray, target: FloatArray, ridge: float) -> FloatA
         def solve(right: FloatArray) -> FloatArray:
             return np.asarray((right - columns.T @ (inner @ (columns @ right))) / ridge)
 
-        one = solve(np.ones(n))
+        of_ones = solve(np.ones(n))
         free = solve(columns.T @ target)
-        return free + (1 - free.sum()) / one.sum() * one
+        return free + (1 - free.sum()) / of_ones.sum() * of_ones
     # The last weight is one less the others, and the ridge is rows of its own: no squares of condition numbers.
     root = np.sqrt(ridge)
     left = np.vstack([columns[:, :-1] - columns[:, -1:], root * np.eye(n - 1), np.full((1, n - 1), -root)])

@@ -134,8 +134,8 @@ def _chart(frame: pd.DataFrame, ax: Axes | None) -> Figure:
         axis.set_yticks(range(n_cohorts), [f"{g}" for g in grid.index])
         axis.set(xlabel="Period", ylabel="First treated")
         if ax is None:
-            counted = f"{len(negative)} of {len(frame)} cells, sum {negative['weight'].sum():.1%}"
-            note = f"x: negative weight, {counted}" if len(negative) else "No negative weight"
+            share = f"{len(negative)} of {len(frame)} cells, sum {negative['weight'].sum():.1%}"
+            note = f"x: negative weight, {share}" if len(negative) else "No negative weight"
             figure.suptitle(note, fontsize=8, color=GREY)
     return figure
 

@@ -233,8 +233,8 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     changes = np.column_stack([_change(sample, g) for g in usable])
     cohort = np.where(is_treated, np.searchsorted(usable, first), 0)
     change = changes[np.arange(sample.n_units), cohort]
-    counted = sample.weights * (is_treated & ~np.isnan(change))
-    shares = np.bincount(cohort, weights=counted, minlength=len(usable))
+    weights = sample.weights * (is_treated & ~np.isnan(change))
+    shares = np.bincount(cohort, weights=weights, minlength=len(usable))
     some, total = shares > 0, max(shares.sum(), np.finfo(float).tiny)
     change[~is_treated] = changes[~is_treated][:, some] @ shares[some] / total
 

@@ -230,16 +230,16 @@ def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple
     """Return a design's headline, without covariates that its unit effects absorb, and sentences on it."""
     varies = np.any(sample.x_varying != sample.x_baseline[:, None], axis=(0, 1))
     fixed = tuple(compress(sample.question.covariates, ~varies))
-    absorbed = []
+    notes = []
     try:
         fit = design(sample, **options).headline
     except QuestionError:
         if not fixed:
             raise
-        absorbed = [f"{design.name} answers without {listed(fixed)}, which its unit effects absorb."]
+        notes = [f"{design.name} answers without {listed(fixed)}, which its unit effects absorb."]
         fit = design(ovb.without(sample, fixed), **options).headline
     own = float(fit.effect[0])
     return own, [
         f"It stands for {design.name}, whose own answer is {own:.3g}; what follows holds for the linear coefficient.",
-        *absorbed,
+        *notes,
     ]

@@ -28,8 +28,8 @@ MANY = 25
 class Choice(NamedTuple):
     """How a choice is called: one, several, and as a heading of the figure where it has one."""
 
-    one: str
-    several: str
+    singular: str
+    plural: str
     heading: str = ""
 
 

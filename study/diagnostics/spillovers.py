@@ -300,10 +300,10 @@ def _sentences(
 
 def neighbour_sample(sample: Sample, dates: FloatArray, unexposed: BoolArray, cluster: str | None) -> Sample:
     """Return the untreated units that are unexposed or in a ring, the latter treated from the first event near them."""
-    kept = _clustered(replace(sample, first_treated=dates), cluster).only(
+    neighbours = _clustered(replace(sample, first_treated=dates), cluster).only(
         unexposed | (~sample.ever_treated & np.isfinite(dates)), "treated, or in another ring"
     )
-    return redated(kept, event_dates(kept, WHO))
+    return redated(neighbours, event_dates(neighbours, WHO))
 
 
 def _clustered(sample: Sample, attribute: str | None) -> Sample:

@@ -113,16 +113,16 @@ def _estimate(scores: Scores, groups: Grouping, chosen: IntArray, of: Of) -> Est
     """Return the averages by group with their influence, both averaged over the draws of the folds."""
     n, rows = scores.sample.n_units, scores.rows
     member = (groups.member[:, None] == chosen).astype(float)
-    counted = member * rows.treated[:, None] if of == "treated" else member
-    total = counted.sum(axis=0)
+    weights = member * rows.treated[:, None] if of == "treated" else member
+    total = weights.sum(axis=0)
     values = scores.on_treated if of == "treated" else scores.effects
     of_draw = member.T @ values / total[:, None]
     effects = of_draw.mean(axis=1)
-    influence = n / total * (member * values.mean(axis=1, keepdims=True) - counted * effects)
+    influence = n / total * (member * values.mean(axis=1, keepdims=True) - weights * effects)
     untreated: dict[str, Any] = {}
     if of == "treated":
-        mean = counted.T @ rows.at_end / total
-        of_mean = n / total * counted * (rows.at_end[:, None] - mean)
+        mean = weights.T @ rows.at_end / total
+        of_mean = n / total * weights * (rows.at_end[:, None] - mean)
         untreated["untreated_mean"] = mean - effects
         untreated["untreated_influence"] = Influence.of(scores.to_units(of_mean - influence))
     labels = tuple(groups.labels[g] for g in chosen)

@@ -189,8 +189,10 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
     """
     names = tuple(combinations(fit.terms, 2))
     first, second = (np.array(side, dtype=int) for side in np.triu_indices(len(fit.terms), 1))
-    one = np.eye(len(fit.terms))
-    differences = terms_of(fit).combined([f"{a} - {b}" for a, b in names], one[:, first] - one[:, second])
+    identity = np.eye(len(fit.terms))
+    differences = terms_of(fit).combined(
+        [f"{a} - {b}" for a, b in names], identity[:, first] - identity[:, second]
+    )
     varies = differences.std_error > EQUAL * fit.std_error.max()
     none = np.full((4, len(names)), np.nan)
     error, degrees, p_adjusted, critical = none

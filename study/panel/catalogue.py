@@ -51,12 +51,12 @@ def region(iso2: str) -> str:
     DataError
         If the code is not in the table.
     """
-    found = countries().get(iso2)
-    if found is None:
+    country = countries().get(iso2)
+    if country is None:
         raise DataError(
             f'countries: "{iso2}" is no ISO 3166 alpha-2 code of {COUNTRIES_FILE}; correct it, or add it there.'
         )
-    return found.region
+    return country.region
 
 
 FILE = "columns.toml"
@@ -216,14 +216,14 @@ class Catalogue:
 
     def key(self, table: str, column: str) -> str:
         """Return the name or pattern under which a column of a table is found."""
-        found = self._found(table, column)
-        if found is None:
+        key = self._key_or_none(table, column)
+        if key is None:
             raise DataError(f"{FILE}: column {column} of {table} has no entry; say what it means.")
-        return found
+        return key
 
     def knows(self, table: str, column: str) -> bool:
         """Tell whether a column of a table has an entry."""
-        return self._found(table, column) is not None
+        return self._key_or_none(table, column) is not None
 
     def rows(self, table: str) -> str:
         """Return what the rows of a table are."""
@@ -231,7 +231,7 @@ class Catalogue:
             raise DataError(f"{FILE}: {table} has no entry; say what its rows are.")
         return self.tables[table].rows
 
-    def _found(self, table: str, column: str) -> str | None:
+    def _key_or_none(self, table: str, column: str) -> str | None:
         entries = self._entries(table)
         patterns = (name for name in entries if "*" in name and fnmatchcase(column, name))
         return column if column in entries else next(patterns, None)

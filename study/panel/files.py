@@ -238,16 +238,16 @@ def _broken(rows: Rows, columns: Iterable[str], rules: Iterable[Rule]) -> Iterat
             yield pd.DataFrame(cells, columns=COLUMNS)
 
 
-def describe(found: pd.DataFrame) -> str:
+def describe(problems: pd.DataFrame) -> str:
     """Return violations as plain sentences, one a rule, each with the rows that break it.
 
     Parameters
     ----------
-    found : DataFrame
+    problems : DataFrame
         Of :func:`violations`.
     """
     blocks = []
-    for (column, rule), broken in found.groupby(["column", "rule"], sort=False):
+    for (column, rule), broken in problems.groupby(["column", "rule"], sort=False):
         placed = broken[broken["line"].notna()]
         if placed.empty:
             blocks.append(f"{column} {rule}.")

@@ -76,7 +76,7 @@ def page(exhibits: Sequence[tuple[Exhibit, Exhibited]], provenance: Mapping[str,
         If two exhibits, tables or figures have one name, so that links to them would be ambiguous.
     """
     for kind, names in {
-        "exhibits": [made.name for made, _ in exhibits],
+        "exhibits": [exhibit.name for exhibit, _ in exhibits],
         "tables": [table.name for _, shown in exhibits for table in shown.tables],
         "figures": [figure.name for _, shown in exhibits for figure in shown.figures],
     }.items():
@@ -84,8 +84,8 @@ def page(exhibits: Sequence[tuple[Exhibit, Exhibited]], provenance: Mapping[str,
             if count > 1:
                 raise ValueError(f"Report page: two {kind} are named {name}; each needs a name of its own.")
     sections: dict[str, list[tuple[Exhibit, Exhibited]]] = {}
-    for made, shown in exhibits:
-        sections.setdefault(made.section, []).append((made, shown))
+    for exhibit, shown in exhibits:
+        sections.setdefault(exhibit.section, []).append((exhibit, shown))
     functions: Any = {"anchor": anchor, "picture": picture, "origins": origins, "minus": minus}
     return render("page.html", sections=sections, provenance=provenance, **functions)
 

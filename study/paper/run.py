@@ -175,8 +175,8 @@ def _made(at: Any, make: Callable[[], Any], fits: Path | None) -> tuple[Any, Any
         return at, make()
 
 
-def answer_key(*asked: object) -> str | None:
-    """Return the key of an answer to what is asked, or None where not all that it depends on can be known.
+def answer_key(*question: object) -> str | None:
+    """Return the key of an answer to a question, or None where not all that it depends on can be known.
 
     Nobody can say what a design that was made in a session calls there.
     """
@@ -186,7 +186,7 @@ def answer_key(*asked: object) -> str | None:
         return None
     codes = tuple((root, code_of(root)) for root in ("study", *sorted(roots)))
     names = tuple(entry.dist.name for entry in entries() if entry.dist is not None)
-    return key_of((codes, versions(), modules, versions(names), asked))
+    return key_of((codes, versions(), modules, versions(names), question))
 
 
 def panel_state(panel: Panel) -> tuple[Any, ...]:

@@ -162,9 +162,9 @@ def _pages(
         some = outcomes[first : first + most]
         last = first + len(some)
         which = f"outcome {last}" if len(some) == 1 else f"outcomes {first + 1} to {last}"
-        counted = f" ({which} of {len(outcomes)})" if len(some) < len(outcomes) else ""
+        part = f" ({which} of {len(outcomes)})" if len(some) < len(outcomes) else ""
         headings = {outcome: words.outcomes[outcome] for outcome in some}
-        of_some = replace(words, caption=words.caption + counted, outcomes=headings)
+        of_some = replace(words, caption=words.caption + part, outcomes=headings)
         tables.append(table(of_some, [comparison.about(some) for comparison in comparisons]))
     if len(tables) == 1:
         return tables

@@ -79,21 +79,21 @@ def _is_printed(character: str) -> bool:
     return (character <= _LAST_LATIN and character not in _NOT_LATIN) or character in _SIGNS
 
 
-def _typed(found: re.Match[str]) -> str:
+def _typed(character: re.Match[str]) -> str:
     """Return a character that is not ASCII, with its accents, as pdfLaTeX takes it, or as it is."""
-    text = found[0]
+    text = character[0]
     known = _command(text) if len(text) == 1 else None
     if known is not None:
         return known
     base, *marks = list(unicodedata.normalize("NFD", text))
-    made = base if base.isascii() and base.isalpha() else _command(base)
-    if made is None or not all(mark in _ACCENTS for mark in marks):
+    command = base if base.isascii() and base.isalpha() else _command(base)
+    if command is None or not all(mark in _ACCENTS for mark in marks):
         return text
-    in_math = re.fullmatch(r"\\ensuremath\{(.*)\}", made)
+    in_math = re.fullmatch(r"\\ensuremath\{(.*)\}", command)
     accents = [_ACCENTS[mark][bool(in_math)] for mark in marks]
     if not all(accents):
         return text
-    inner = in_math[1] if in_math else made
+    inner = in_math[1] if in_math else command
     for accent in accents:
         inner = f"{accent}{{{inner}}}"
     return rf"\ensuremath{{{inner}}}" if in_math else inner

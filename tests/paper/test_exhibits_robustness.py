@@ -469,12 +469,12 @@ def test_a_cohort_is_named_by_its_year_and_a_unit_by_its_name() -> None:
 
 
 def test_an_exhibit_says_why_a_diagnostic_was_not_made_on_each_scale(setting, monkeypatch) -> None:
-    real = shared.found
+    real = shared.finding_of
 
     def refused(of: Setting, scale: str, name: str, label: str | None = None) -> Finding | str:
         return "the dates cannot be moved." if name == "placebo_dates" else real(of, scale, name, label)
 
-    monkeypatch.setattr(shared, "found", refused)
+    monkeypatch.setattr(shared, "finding_of", refused)
     sentences = placebos(setting).sentences
     for scale in setting.plan.scales:
         title = shared.scale_title(scale)

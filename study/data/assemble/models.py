@@ -95,19 +95,19 @@ def models_by_university(models: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.Da
     )
 
 
-def panel(found: pd.DataFrame, units: pd.DataFrame, years: Sequence[int]) -> pd.DataFrame:
+def panel(models: pd.DataFrame, units: pd.DataFrame, years: Sequence[int]) -> pd.DataFrame:
     """Return the outcomes of the panel of models: one row a unit and year, zeros included.
 
     Parameters
     ----------
-    found : DataFrame
+    models : DataFrame
         Of :func:`models_by_university`.
     units : DataFrame
         university, country.
     years : sequence of int
     """
     grid = units[UNIT].merge(pd.DataFrame({"year": years}), how="cross")
-    return grid.merge(found, on=[*UNIT, "year"], how="left").fillna(dict.fromkeys(OUTCOMES, 0))
+    return grid.merge(models, on=[*UNIT, "year"], how="left").fillna(dict.fromkeys(OUTCOMES, 0))
 
 
 def compute_growth(models: pd.DataFrame) -> pd.DataFrame:

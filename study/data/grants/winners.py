@@ -95,12 +95,12 @@ def events(awards: pd.DataFrame) -> pd.DataFrame:
     return first[_COLUMNS].sort_values([*UNIT, "event"], ignore_index=True)
 
 
-def roles(found: pd.DataFrame) -> pd.DataFrame:
+def roles(events: pd.DataFrame) -> pd.DataFrame:
     """Return what each university won in the contests: "cluster" if ever one, else "other_instrument".
 
     Parameters
     ----------
-    found : DataFrame
+    events : DataFrame
         Of :func:`events`.
 
     Returns
@@ -109,7 +109,7 @@ def roles(found: pd.DataFrame) -> pd.DataFrame:
         university, country, nsf_role; universities without an event are not in it.
     """
     kinds = {FIRST_CLUSTER: "cluster", FIRST_OTHER: "other_instrument"}
-    table = found.assign(nsf_role=found["event"].map(kinds)).dropna(subset="nsf_role")
+    table = events.assign(nsf_role=events["event"].map(kinds)).dropna(subset="nsf_role")
     return table[[*UNIT, "nsf_role"]].sort_values([*UNIT, "nsf_role"]).drop_duplicates(UNIT)
 
 

@@ -284,8 +284,10 @@ def refuse_status(response: requests.Response, address: str, by_hand: Path | Non
     """Raise the error of an answer that is none."""
     status, wait = response.status_code, response.headers.get("Retry-After", "")
     if status == 429 or (status == 403 and response.headers.get("X-RateLimit-Remaining") == "0"):
-        asked = f"; it asks to wait {wait} s" if wait.isdigit() else ""
-        raise DataError(f"{address}: too many requests for the server ({status}){asked}; fetch again later.")
+        wait_note = f"; it asks to wait {wait} s" if wait.isdigit() else ""
+        raise DataError(
+            f"{address}: too many requests for the server ({status}){wait_note}; fetch again later."
+        )
     if status in (401, 403):
         raise DataError(f"{address}: login needed ({status}); {_by_hand(address, by_hand)}")
     if status in (404, 410):

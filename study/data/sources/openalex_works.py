@@ -157,9 +157,9 @@ def _assign(
             count(topic_id) AS primary_topic, count(*) AS works
         FROM read_parquet({_quoted(folder / "*" / "*.parquet")})
     """
-    counted = connection.execute(query).df().iloc[0]
-    for field in counted.index[counted == 0]:
-        raise DataError(f"OpenAlex: none of {counted['works']} works has {field}; has OpenAlex renamed it?")
+    counts = connection.execute(query).df().iloc[0]
+    for field in counts.index[counts == 0]:
+        raise DataError(f"OpenAlex: none of {counts['works']} works has {field}; has OpenAlex renamed it?")
     return sorted(folder.iterdir())
 
 

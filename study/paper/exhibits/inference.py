@@ -50,7 +50,7 @@ def inference(setting: Setting) -> Iterator[Piece]:
     labels, main, methods = shown_labels(setting), main_row(setting.plan).label, methods_of(setting)
     every = findings_of(setting, ["uncertainty"], labels)
     every.sort(key=lambda findings: labels.index(findings.label))
-    shown = [findings for findings in every if findings.made]
+    shown = [findings for findings in every if findings.by_name]
     refusals = [f"{row.label}, {row.scale}: {why}" for row in every for why in row.refused]
     if not shown:
         return
@@ -68,7 +68,7 @@ def inference(setting: Setting) -> Iterator[Piece]:
             yield from findings.numbers(EXHIBIT, values, findings.label, name, quantity=quantity, **how)
     # The main row is the first.
     for findings in shown:
-        finding = findings.made["uncertainty"]
+        finding = findings.by_name["uncertainty"]
         if findings.label == main:
             yield from map(findings.says, finding.sentences[:3])
         else:
@@ -91,7 +91,7 @@ def inferred(findings: Findings) -> tuple[pd.DataFrame, list[str]]:
     The frame has estimate, std_error, conf_low, conf_high and p_value, and where clusters are counted n_clusters,
     treated_clusters and effective_clusters.
     """
-    task, plan, finding = findings.task, findings.setting.plan, findings.made["uncertainty"]
+    task, plan, finding = findings.task, findings.setting.plan, findings.by_name["uncertainty"]
     effects, clustered = list(finding["rows"]), CLUSTERED.format(plan.neighbours)
     clusters = {effects[0].label: [finding[name] for name in CLUSTERS]}
     refused = [f"{method}: {reason}" for method, reason in finding["refused"]]
@@ -145,8 +145,8 @@ def _table(shown: Sequence[Findings], frames: Frames, refusals: list[str]) -> Ta
 
 
 def _notes(shown: Sequence[Findings], frames: Frames, refusals: list[str]) -> list[str]:
-    plan, made = shown[0].setting.plan, [findings.made["uncertainty"] for findings in shown]
-    first, tests = made[0], [finding["randomization"] for finding in made if finding["randomization"]]
+    plan, results = shown[0].setting.plan, [findings.by_name["uncertainty"] for findings in shown]
+    first, tests = results[0], [finding["randomization"] for finding in results if finding["randomization"]]
     name = CLUSTERED.format(plan.neighbours)
     clusters = pd.DataFrame([f.loc[name, CLUSTERS] for f in frames.values() if name in f.index])
     notes = [

@@ -38,7 +38,7 @@ def learners(setting: Setting) -> Iterator[Piece]:
     labels = shown_labels(setting)
     with one_thread(), learned_once():  # what is learned of adoption serves all scales
         every = [learned(setting, scale, label) for scale in setting.plan.scales for label in labels]
-    if not any(findings.made for findings in every):
+    if not any(findings.by_name for findings in every):
         return
     yield _table(every)
     folds = f"{REPETITIONS} draws of the folds"
@@ -46,7 +46,7 @@ def learners(setting: Setting) -> Iterator[Piece]:
     for findings in every:
         label, design = findings.label, find_design(findings.task.row.name)
         yield from (findings.says(f"not made, {design.name}: {refusal}") for refusal in findings.refused)
-        for finding in findings.made.values():
+        for finding in findings.by_name.values():
             for name, row in by_learner(finding).iterrows():
                 quantity = f"with {words_of(str(name))} in place of the plan's learner, {folds}"
                 values, parts = row.dropna().to_dict(), (label, str(name))
@@ -99,7 +99,7 @@ def _table(every: Sequence[Findings]) -> Table:
     for letter, row in zip(LETTERS, every, strict=False):
         lines = [Line("", [REFUSED, *[""] * 6])] if row.refused else []
         refused += row.refused
-        for finding in row.made.values():
+        for finding in row.by_name.values():
             table = by_learner(finding).iterrows()
             lines += [Line(words_of(str(name)), _cells(values)) for name, values in table]
             refused += [why for _, why in finding["refused"]]

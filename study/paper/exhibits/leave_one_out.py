@@ -34,13 +34,13 @@ OF_REFITS = {
 def leave_one_out(setting: Setting) -> Iterator[Piece]:
     """Yield the figure and table of the estimate without each cohort and without each treated unit."""
     every = findings_of(setting, KINDS)
-    shown = [findings for findings in every if findings.made]
+    shown = [findings for findings in every if findings.by_name]
     if not shown:
         return
     yield _table(shown)
     yield _drawn(shown)
     for findings in every:
-        for name, finding in findings.made.items():
+        for name, finding in findings.by_name.items():
             values, quantity = refit_values(finding), f"estimates without one {KINDS[name]}"
             yield from findings.numbers(EXHIBIT, values, KINDS[name], columns=OF_REFITS, quantity=quantity)
         yield from findings.verdicts()
@@ -67,7 +67,7 @@ def _table(shown: Sequence[Findings]) -> Table:
     labels = dict(zip(KINDS, ("One cohort", f"One {plan.text.unit}"), strict=True))
 
     def lines(findings: Findings) -> Iterator[Line]:
-        for name, finding in findings.made.items():
+        for name, finding in findings.by_name.items():
             values = refit_values(finding).items()
             yield Line(labels[name], [OF_REFITS[column].cell(value) for column, value in values])
 
@@ -90,13 +90,13 @@ def _table(shown: Sequence[Findings]) -> Table:
 
 def _drawn(shown: Sequence[Findings]) -> Drawn:
     task, units = shown[0].task, shown[0].setting.plan.text.units
-    rows = {findings.scale: drawn_rows(findings.made) for findings in shown}
+    rows = {findings.scale: drawn_rows(findings.by_name) for findings in shown}
 
     def draw_rows(axis: Axes, findings: Findings) -> None:
         frame, percent = rows[findings.scale], findings.task.question.effect_scale.percent
-        full = next(iter(findings.made.values()))["full_sample"]
+        full = next(iter(findings.by_name.values()))["full_sample"]
         draw_dots(axis, frame, behind=full, marked=frame["significance_changes"].tolist(), percent=percent)
-        if len(findings.made) == len(KINDS):
+        if len(findings.by_name) == len(KINDS):
             cohorts = int((frame["kind"] == "cohort").sum())
             axis.axhline(cohorts - 0.5, color=GREY, linewidth=0.6, linestyle=":")
 
@@ -113,10 +113,10 @@ def _drawn(shown: Sequence[Findings]) -> Drawn:
     )
 
 
-def drawn_rows(made: dict[str, Finding]) -> pd.DataFrame:
+def drawn_rows(findings: dict[str, Finding]) -> pd.DataFrame:
     """Return the refits that are drawn: all cohorts in their order, then the units that move the estimate most."""
     parts = []
-    for name, finding in made.items():
+    for name, finding in findings.items():
         kind = KINDS[name]
         rows = finding.frame.rename(columns={f"without_{kind}": "label"}).dropna(subset="change")
         if kind == "cohort":

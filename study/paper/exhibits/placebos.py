@@ -36,7 +36,7 @@ CELLS = (
 def placebos(setting: Setting) -> Iterator[Piece]:
     """Yield the table and figure of placebo outcomes and placebo dates, on each scale."""
     every = findings_of(setting, [*["placebo_outcomes"] * bool(setting.placebos), "placebo_dates"])
-    shown = [findings for findings in every if findings.made]
+    shown = [findings for findings in every if findings.by_name]
     if not shown:
         return
     yield _table(shown)
@@ -44,21 +44,21 @@ def placebos(setting: Setting) -> Iterator[Piece]:
     for findings in shown:
         for label, values in rows_of(findings).items():
             yield from findings.numbers(EXHIBIT, values, label, columns=OF_PLACEBOS, quantity=label)
-        if "placebo_outcomes" in findings.made:
-            outcomes = findings.made["placebo_outcomes"]
+        if "placebo_outcomes" in findings.by_name:
+            outcomes = findings.by_name["placebo_outcomes"]
             counts = {"rejecting": len(outcomes["moved"]), "placebo_outcomes": len(outcomes["rows"])}
             yield from findings.numbers(EXHIBIT, counts, "summary", columns=OF_PLACEBOS)
     for findings in every:
         yield from findings.verdicts()
-        evidence = (sentence for finding in findings.made.values() for sentence in finding.evidence)
+        evidence = (sentence for finding in findings.by_name.values() for sentence in finding.evidence)
         yield from (findings.says(sentence) for sentence in evidence if " less that on " in sentence)
         yield from findings.refusals()
 
 
 def rows_of(findings: Findings) -> dict[str, dict[str, float]]:
     """Return what there is on one scale by row: the outcome, placebo outcomes, placebo dates and their joint test."""
-    outcomes, dates = (findings.made.get(name) for name in ("placebo_outcomes", "placebo_dates"))
-    full_sample = next(iter(findings.made.values()))["full_sample"]
+    outcomes, dates = (findings.by_name.get(name) for name in ("placebo_outcomes", "placebo_dates"))
+    full_sample = next(iter(findings.by_name.values()))["full_sample"]
     rows = {f"{panel_title(findings.setting.panel)} (the outcome)": effect_values(full_sample)}
     if outcomes is not None:
         adjusted = outcomes.frame[["p_holm", *(name for name in CELLS if name.startswith("difference"))]]
@@ -72,7 +72,7 @@ def rows_of(findings: Findings) -> dict[str, dict[str, float]]:
 
 def _table(shown: Sequence[Findings]) -> Table:
     plan, task = shown[0].setting.plan, shown[0].task
-    names = {name for findings in shown for name in findings.made}
+    names = {name for findings in shown for name in findings.by_name}
     notes = [
         f"Effects of the {task.event.title}, {task.row.label}, averaged over event times 0 to the horizon; standard "
         f"errors in parentheses, clustered by {task.question.cluster or plan.text.unit}. MDE: the minimum detectable "

@@ -97,10 +97,10 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
         return effects_between(label, [of_outcome[name] for of_outcome in effects.values()])
 
     zeros_line = Line("Zeros among the treated before, share", [Number(share, 2) for share in zeros.values()])
-    counted = [line for name in UNITS for line in lines(f"log_{name}", f"Counted in {name}s")]
+    by_unit = [line for name in UNITS for line in lines(f"log_{name}", f"Counted in {name}s")]
     proportional = lines("proportional", f"{plan.headline.label}, in any unit")
     blocks = {
-        "Effect on log(1 + y), y counted in different units": counted,
+        "Effect on log(1 + y), y counted in different units": by_unit,
         "Effect as a share of the counterfactual mean": [*proportional, *lines("poisson", POISSON.label)],
         "Why the unit matters": [*lines("any", "Effect on having any"), zeros_line],
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
-from study.paper.exhibits.verdicts import command_of, found, scale_title, task_of
+from study.paper.exhibits.verdicts import command_of, finding_of, scale_title, task_of
 from study.report import Block, Column, Line, Table, p_text
 
 EXHIBIT = "specifications"
@@ -36,7 +36,7 @@ OF_ALL = {
 @exhibit("Specification curve", Part.OBJECTIONS)
 def specifications(setting: Setting) -> Iterator[Piece]:
     """Yield the specification curve with a table of what all specifications say together, or why there is none."""
-    curve = found(setting, setting.scale, "specification_curve")
+    curve = finding_of(setting, setting.scale, "specification_curve")
     if isinstance(curve, str):
         yield f"Not made: {curve}"
         return

@@ -36,7 +36,7 @@ class Findings:
     setting : Setting
     scale, label : str
         The label is that of the row.
-    made : dict of str to Finding
+    by_name : dict of str to Finding
         By the diagnostic's name.
     refused : tuple of str
         Why there are no others.
@@ -45,7 +45,7 @@ class Findings:
     setting: Setting
     scale: str
     label: str
-    made: dict[str, Finding]
+    by_name: dict[str, Finding]
     refused: tuple[str, ...]
 
     @property
@@ -59,7 +59,7 @@ class Findings:
 
     def verdicts(self) -> Iterator[str]:
         """Yield the verdict of each finding."""
-        yield from (self.says(finding.verdict) for finding in self.made.values())
+        yield from (self.says(finding.verdict) for finding in self.by_name.values())
 
     def refusals(self) -> Iterator[str]:
         """Yield why other findings were not made."""
@@ -79,10 +79,10 @@ def findings_of(
     """Return what diagnostics find on each scale under each row of the plan, the main one where none are given."""
     rows, main = [], [main_row(setting.plan).label]
     for scale, label in product(setting.plan.scales, main if labels is None else labels):
-        answers = {name: found(setting, scale, name, label) for name in names}
-        made = {name: answer for name, answer in answers.items() if isinstance(answer, Finding)}
+        answers = {name: finding_of(setting, scale, name, label) for name in names}
+        findings = {name: answer for name, answer in answers.items() if isinstance(answer, Finding)}
         refused = tuple(answer for answer in answers.values() if isinstance(answer, str))
-        rows.append(Findings(setting, scale, label, made, refused))
+        rows.append(Findings(setting, scale, label, findings, refused))
     return rows
 
 
@@ -128,7 +128,7 @@ def task_of(setting: Setting, scale: str, label: str | None = None) -> Task:
     return plan.task(setting.event, setting.outcome, scale, rows[label] if label else main)
 
 
-def found(setting: Setting, scale: str, name: str, label: str | None = None) -> Finding | str:
+def finding_of(setting: Setting, scale: str, name: str, label: str | None = None) -> Finding | str:
     """Return what a diagnostic finds about the main question, or why it finds nothing.
 
     Exhibits and the verdicts share what is found, so that nothing is made twice in one process.

@@ -42,11 +42,11 @@ OF_TRENDS = {
 def violations(setting: Setting) -> Iterator[Piece]:
     """Yield the table of breakdown values and detectable trends, and the figure of intervals by violation."""
     every = findings_of(setting, (*RESTRICTIONS, "pretrends"), shown_labels(setting))
-    shown = [row for row in every if row.made]
+    shown = [row for row in every if row.by_name]
     if not shown:
         return
     yield _table(shown)
-    bounded = [row for row in shown if row.made.keys() & RESTRICTIONS]
+    bounded = [row for row in shown if row.by_name.keys() & RESTRICTIONS]
     if bounded:
         yield _drawn(bounded)
     for row in shown:
@@ -73,7 +73,7 @@ def _table(shown: Sequence[Findings]) -> Table:
         "its last change before.",
         *_turned(shown),
     ]
-    if any("pretrends" in row.made for row in shown):
+    if any("pretrends" in row.by_name for row in shown):
         notes.append(
             f"Trend: the slope a year of a linear violation that the test of effects before the event, each at "
             f"{1 - task.level:.0%}, finds with 50% or 80% power (Roth 2022). Bias: what that trend adds to the "
@@ -85,22 +85,22 @@ def _table(shown: Sequence[Findings]) -> Table:
         caption="Violations of parallel trends: how large they may be, and which of them a pre-trend test would find",
         headings=[*("Break.", "Sign changes") * 2, "Trend", "Bias", "If passed", "Trend", "Bias"],
         spans=[("Rel. magnitudes", 2), ("Smoothness", 2), ("Found with 50% power", 3), ("With 80%", 2)],
-        blocks=panels(shown, lambda row: [Line(row.label, _cells(row.made))]),
+        blocks=panels(shown, lambda row: [Line(row.label, _cells(row.by_name))]),
         notes=[*notes, *refused_notes(why for row in shown for why in row.refused)],
     )
 
 
-def _cells(made: dict[str, Finding]) -> list[Cell]:
+def _cells(findings: dict[str, Finding]) -> list[Cell]:
     cells: list[Cell] = []
-    for finding in map(made.get, RESTRICTIONS):
+    for finding in map(findings.get, RESTRICTIONS):
         if finding is None:
             cells += [REFUSED, ""]
         else:
             value = finding["breakdown"]
             cells += [NONE if value is None else Number(value), Number(finding["sign_change"])]
-    if "pretrends" not in made:
+    if "pretrends" not in findings:
         return [*cells, REFUSED, "", "", "", ""]
-    trends = made["pretrends"]
+    trends = findings["pretrends"]
     low, high = trends["slopes"][0.5], trends["slopes"][0.8]
     values = (low, bias(trends, low), bias_if_passed(trends), high, bias(trends, high))
     return [*cells, *map(Number, values)]
@@ -127,7 +127,7 @@ def _turned(shown: Sequence[Findings]) -> list[str]:
     """Say which intervals lie on the other side of zero than the estimate once trends go on in a line."""
     turned = []
     for row in shown:
-        if finding := row.made.get("honest_smoothness"):
+        if finding := row.by_name.get("honest_smoothness"):
             estimate, line = finding["estimate"], finding.frame.iloc[1]
             if line["M"] == 0 and (line["conf_high"] < 0 < estimate or line["conf_low"] > 0 > estimate):
                 turned.append(f"{row.label} ({row.scale})")
@@ -154,7 +154,7 @@ def _drawn(bounded: Sequence[Findings]) -> Drawn:
 
 def figure(bounded: Sequence[Findings]) -> Figure:
     """Draw intervals by M: a row for each scale, a column for each restriction, designs side by side."""
-    rows = {(row.scale, row.label): row.made for row in bounded}
+    rows = {(row.scale, row.label): row.by_name for row in bounded}
     scales, labels = (list(dict.fromkeys(names)) for names in zip(*rows, strict=True))
     labels = labels[: len(SERIES)]
     handles: dict[str, Any] = {}
@@ -195,8 +195,8 @@ def _draw_intervals(axis: Axes, finding: Finding, right: float, look: Series, fa
 
 
 def _numbers(row: Findings) -> Iterator[Traced]:
-    for name in filter(row.made.get, RESTRICTIONS):
-        finding, parts = row.made[name], (row.label, row.made[name]["restriction"])
+    for name in filter(row.by_name.get, RESTRICTIONS):
+        finding, parts = row.by_name[name], (row.label, row.by_name[name]["restriction"])
         value = math.nan if finding["breakdown"] is None else finding["breakdown"]
         values = {"breakdown": value, "sign_change": finding["sign_change"]}
         yield from row.numbers(EXHIBIT, values, *parts, columns=OF_RESTRICTIONS[name])
@@ -206,8 +206,8 @@ def _numbers(row: Findings) -> Iterator[Traced]:
                 quantity = f"average effect at M = {m:g}, {RESTRICTIONS[name].lower()}"
                 values = dict(zip(("conf_low", "conf_high"), ends, strict=True))
                 yield from row.numbers(EXHIBIT, values, *parts, m, quantity=quantity)
-    if "pretrends" in row.made:
-        trends, parts = row.made["pretrends"], (row.label, "pretrends")
+    if "pretrends" in row.by_name:
+        trends, parts = row.by_name["pretrends"], (row.label, "pretrends")
         for power, slope in trends["slopes"].items():
             of_trend = {"slope": slope, "bias": bias(trends, slope)}
             part, quantity = f"power_{100 * power:g}", f"with {power:.0%} power"
@@ -219,7 +219,7 @@ def _numbers(row: Findings) -> Iterator[Traced]:
 def _sentences(shown: Sequence[Findings], headline: str) -> Iterator[str]:
     breakdowns: dict[str, list[str]] = {}
     for row in shown:
-        for name, finding in row.made.items():
+        for name, finding in row.by_name.items():
             if row.label == headline:
                 yield from map(row.says, finding.sentences[: 2 if name == "pretrends" else 1])
             elif name == "honest_relative_magnitudes":

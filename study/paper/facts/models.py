@@ -168,12 +168,12 @@ def of_vintage(models: pd.DataFrame, vintage: str) -> pd.DataFrame:
 def large_scale(models: pd.DataFrame, chosen: Definition) -> pd.DataFrame:
     """Return the large-scale models of one vintage, of known compute and year."""
     known = models[models["log10_training_compute"].notna() & models["year"].notna()]
-    kept = known[known[chosen.column]] if chosen.column else known
-    compute = kept["log10_training_compute"]
+    large = known[known[chosen.column]] if chosen.column else known
+    compute = large["log10_training_compute"]
     if chosen.top < 100:
-        least = compute.groupby(kept["year"]).transform(lambda each: each.quantile(1 - chosen.top / 100))
-        kept, compute = kept[compute >= least], compute[compute >= least]
-    return kept[compute >= chosen.least]
+        least = compute.groupby(large["year"]).transform(lambda each: each.quantile(1 - chosen.top / 100))
+        large, compute = large[compute >= least], compute[compute >= least]
+    return large[compute >= chosen.least]
 
 
 def within(models: pd.DataFrame, years: Years) -> pd.DataFrame:

@@ -105,9 +105,9 @@ def values_of(measure: Share | Difference) -> dict[str, float]:
 
     The ends of the interval are NaN if it is of nothing.
     """
-    unit, counted = ("share", measure) if isinstance(measure, Share) else ("difference", measure.first)
+    unit, share = ("share", measure) if isinstance(measure, Share) else ("difference", measure.first)
     ends = measure.interval if math.isfinite(measure.value) else (math.nan, math.nan)
-    counts = {"count": counted.successes, "denominator": counted.total}
+    counts = {"count": share.successes, "denominator": share.total}
     return {unit: measure.value} | dict(zip(("conf_low", "conf_high"), ends, strict=True)) | counts
 
 

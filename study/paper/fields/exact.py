@@ -97,7 +97,7 @@ def linear_set(actual: FloatArray, slope: FloatArray, level: float) -> Interval:
     level : float
     """
 
-    def kept(tau: FloatArray) -> BoolArray:
+    def not_rejected(tau: FloatArray) -> BoolArray:
         return ~rejected(p_value(actual[:, None] - slope[:, None] * tau), 1 - level)
 
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -109,8 +109,8 @@ def linear_set(actual: FloatArray, slope: FloatArray, level: float) -> Interval:
     between = (changes[1:] + changes[:-1]) / 2
     # The values of tau in order: those before the first change, the first change, those up to the second, ...
     inside = np.empty(2 * len(changes) + 1, dtype=bool)
-    inside[1::2] = kept(changes)
-    inside[::2] = kept(np.concatenate([[changes[0] - span], between, [changes[-1] + span]]))
+    inside[1::2] = not_rejected(changes)
+    inside[::2] = not_rejected(np.concatenate([[changes[0] - span], between, [changes[-1] + span]]))
     if not inside.any():
         return Interval(np.nan, np.nan, whole=True)
     ends = np.concatenate([[-np.inf], changes, [np.inf]])
@@ -133,18 +133,18 @@ def searched_set(statistics: Callable[[float], FloatArray], estimate: float, lev
     level : float
     """
 
-    def kept(tau: float) -> bool:
+    def not_rejected(tau: float) -> bool:
         return not bool(rejected(p_value(statistics(tau)), 1 - level))
 
     ends = []
     for sign in (-1.0, 1.0):
         inner, step = estimate, 1.0
-        while abs(inner) <= LARGEST and kept(estimate + sign * step):
+        while abs(inner) <= LARGEST and not_rejected(estimate + sign * step):
             inner, step = estimate + sign * step, 2 * step
         outer = estimate + sign * step
         while abs(inner) <= LARGEST and abs(outer - inner) > 0.01:
             middle = (inner + outer) / 2
-            inner, outer = (middle, outer) if kept(middle) else (inner, middle)
+            inner, outer = (middle, outer) if not_rejected(middle) else (inner, middle)
         ends.append(sign * np.inf if abs(inner) > LARGEST else (inner + outer) / 2)
     return Interval(ends[0], ends[1], whole=True)
 

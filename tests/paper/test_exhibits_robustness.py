@@ -155,7 +155,7 @@ def test_an_effect_on_a_placebo_outcome_is_that_of_the_design_on_the_other_panel
 def test_a_trend_that_the_pre_trend_test_finds_half_the_time_adds_its_mean_to_the_average(
     made: dict[str, Exhibited], setting: Setting
 ) -> None:
-    trends = shared.found(setting, "log1p", "pretrends", "CS")
+    trends = shared.finding_of(setting, "log1p", "pretrends", "CS")
     assert isinstance(trends, study.diagnostics.Finding)
     horizon = setting.plan.question["horizon"]
     slope = trends["slopes"][0.5]
@@ -186,8 +186,8 @@ def test_numbers_on_violations_are_at_the_address_of_their_row_and_column(
     made: dict[str, Exhibited], setting: Setting
 ) -> None:
     numbers = {number.address: number.value for number in made["violations"].numbers}
-    honest = shared.found(setting, "log1p", "honest_relative_magnitudes", "ES")
-    trends = shared.found(setting, "log1p", "pretrends", "ES")
+    honest = shared.finding_of(setting, "log1p", "honest_relative_magnitudes", "ES")
+    trends = shared.finding_of(setting, "log1p", "pretrends", "ES")
     assert isinstance(honest, study.diagnostics.Finding)
     assert isinstance(trends, study.diagnostics.Finding)
     at, low = "violations/log1p/es", honest.frame.set_index("M")["conf_low"]
@@ -206,7 +206,7 @@ def test_the_exhibits_take_the_randomization_test_from_the_answers_and_find_the_
 ) -> None:
     alone = setting_of(planned(tmp_path, PLAN + EXTRA), answered=False)
     for scale in setting.plan.scales:
-        ours, theirs = (shared.found(s, scale, "uncertainty") for s in (setting, alone))
+        ours, theirs = (shared.finding_of(s, scale, "uncertainty") for s in (setting, alone))
         assert isinstance(ours, Finding)
         assert isinstance(theirs, Finding)
         known = setting.results[shared.task_of(setting, scale).key].randomization

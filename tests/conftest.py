@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import searching
 from hypothesis import settings
+
+# Before numpy is loaded: two processes that share cores, each with threads of its own, wait for one another, and small
+# matrices are no faster on two threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Random inputs are the same in every run; `make test-slow` draws many.
 settings.register_profile("study", derandomize=True)

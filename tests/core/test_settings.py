@@ -6,8 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
+from command_line import command
 from plans import PANEL, PLAN, files_of
-from test_cli import command
 
 import study.learners.cross_fitting as fits
 from study import QuestionError, settings

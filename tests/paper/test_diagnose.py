@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from command_line import command
 from plans import PANEL, PLAN
 
 from study import QuestionError
@@ -171,22 +170,12 @@ def test_the_same_question_has_the_same_files(verdict: Verdict, tmp_path: Path) 
 
 def test_the_command_prints_the_page_and_writes_the_files(tmp_path: Path) -> None:
     plan = written(tmp_path, PLAN.replace("permutations = 19", "permutations = 9"))
-    command = [
-        sys.executable,
-        "-c",
-        "from study.commands.cli import main; main()",
-        "diagnose",
-        "sim1",
-        "--plan",
-        str(plan),
-    ]
-    done = subprocess.run(
-        [*command, "--design", "ES"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    asked = ["diagnose", "sim1", "--plan", plan]
+    done = command(*asked, "--design", "ES", cwd=tmp_path)
     assert done.returncode == 2
     assert 'there is no design "ES"' in done.stderr
     assert not (tmp_path / "build").exists()
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = command(*asked, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "build/diagnose/sim1/callaway_santanna"
     assert done.stdout.startswith((folder / "verdict.txt").read_text().rstrip())

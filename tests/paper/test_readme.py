@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+from command_line import command
 from plans import ROOT
 
 import study
@@ -41,16 +42,11 @@ def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
 def test_every_file_and_command_that_the_readme_names_exists():
     for path in re.findall(r"`((?:paper|data|study|tests|notebooks)/[\w./*-]+)`", README):
         assert list(ROOT.glob(path.rstrip("/"))) or path == "paper/main.pdf", path
-    help_text = subprocess.run(
-        [sys.executable, "-c", "from study.commands.cli import main; main()", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for command in set(
+    help_text = command("--help", cwd=ROOT).stdout
+    for name in set(
         re.findall(r"\bstudy ([a-z]+)\b(?= |`|\n)", " ".join(re.findall(r"`[^`]*`|    .*", README)))
     ):
-        assert re.search(rf"│ {command}\b", help_text), command
+        assert re.search(rf"│ {name}\b", help_text), name
 
 
 def test_the_list_of_exhibits_has_the_numbers_of_the_paper_and_leaves_none_out():

@@ -47,9 +47,15 @@ def verdict(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
     return made(tmp_path_factory.mktemp("diagnose"), "sim1/count/log1p")
 
 
-def test_every_section_has_findings_and_each_finding_its_figure_and_table(verdict: Verdict) -> None:
+@pytest.fixture(scope="module")
+def files(verdict: Verdict) -> dict[str, bytes]:
+    return verdict.files()
+
+
+def test_every_section_has_findings_and_each_finding_its_figure_and_table(
+    verdict: Verdict, files: dict[str, bytes]
+) -> None:
     assert {check.diagnostic.section for check in verdict.checks} == set(Section)
-    files = verdict.files()
     for check in verdict.checks:
         assert check.finding is not None, check.refusal
         for kind, head in (("pdf", b"%PDF"), ("png", b"\x89PNG"), ("csv", b"")):
@@ -161,11 +167,12 @@ def test_what_cannot_be_made_is_said_on_the_page(tmp_path: Path) -> None:
         assert f"Not made: {re.sub(' +', ' ', reason)}" in page
 
 
-def test_the_same_question_has_the_same_files(verdict: Verdict, tmp_path: Path) -> None:
+def test_the_same_question_has_the_same_files(
+    verdict: Verdict, files: dict[str, bytes], tmp_path: Path
+) -> None:
     again = made(tmp_path, "sim1/count/log1p")
     assert verdict_text(again) == verdict_text(verdict)
-    first, second = verdict.files(), again.files()
-    assert first == second
+    assert again.files() == files
 
 
 def test_the_command_prints_the_page_and_writes_the_files(tmp_path: Path) -> None:

@@ -17,7 +17,17 @@ settings.register_profile("study", derandomize=True)
 settings.load_profile("study")
 
 # Files whose tests take longest, which start first so that no process waits for one at the end.
-LONGEST = ("test_replication", "test_readme", "test_trace", "test_coverage", "test_settings", "test_kernels")
+LONGEST = (
+    "test_replication",
+    "test_assemble",
+    "test_trace",
+    "test_diagnose",
+    "test_coverage",
+    "test_kernels",
+    "test_readme",
+    "test_randomization",
+    "test_settings",
+)
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:

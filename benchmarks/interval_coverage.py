@@ -149,8 +149,8 @@ def answer(case: Case, panel: Panel, draws: int = 199) -> Answer | None:
 
 def covers(headline: Estimate, truth: float) -> bool:
     """Say whether the 95% interval of a headline holds a number."""
-    row = headline.tidy().iloc[0]
-    return bool(row["conf_low"] <= truth <= row["conf_high"])
+    half = headline.critical_value()[0] * headline.std_error[0]
+    return bool(abs(headline.effect[0] - truth) <= half)
 
 
 def answers(case: Case, setting: Setting, panels: int, seed: int) -> list[Answer | None]:

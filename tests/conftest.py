@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import searching
 from hypothesis import settings
+
+# Before numpy is loaded: two processes that share cores, each with threads of its own, wait for one another, and small
+# matrices are no faster on two threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Random inputs are the same in every run; `make test-slow` draws many.
 settings.register_profile("study", derandomize=True)
 settings.load_profile("study")
 
 # Files whose tests take longest, which start first so that no process waits for one at the end.
-LONGEST = ("test_replication", "test_readme", "test_trace", "test_coverage", "test_settings", "test_kernels")
+LONGEST = (
+    "test_replication",
+    "test_assemble",
+    "test_trace",
+    "test_diagnose",
+    "test_coverage",
+    "test_kernels",
+    "test_readme",
+    "test_randomization",
+    "test_settings",
+)
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:

@@ -86,7 +86,8 @@ def poisson(
 ) -> Dense:
     """Regress by Poisson likelihood on linearly independent columns; coefficients are those of the regressors."""
     x, k = np.hstack([regressors, others]), regressors.shape[1]
-    mean = sm.GLM(y, x, sm.families.Poisson(), freq_weights=weights).fit(tol=1e-13, maxiter=200)
+    model = sm.GLM(y, x, sm.families.Poisson(), freq_weights=weights)
+    mean = model.fit(tol=1e-11, tol_criterion="params", maxiter=200)
     bread = np.linalg.inv((x * (weights * mean.fittedvalues)[:, None]).T @ x)
     scores = np.zeros((cluster.max() + 1, x.shape[1]))
     np.add.at(scores, cluster, x * (weights * (y - mean.fittedvalues))[:, None])

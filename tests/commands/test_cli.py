@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from command_line import command
 from plans import PANEL, PLAN, ROOT
 
 from study.commands import options, paper_commands, table_command
@@ -21,17 +21,6 @@ from study.paper.exhibits.exhibit import Source, Traced
 from study.report import compile as compiling
 
 HEAVY = ("econml", "doubleml", "linearmodels", "matplotlib", "sklearn", "lightgbm", "statsmodels", "pandas")
-
-
-def command(*arguments, cwd, **options):
-    return subprocess.run(
-        [sys.executable, "-c", "from study.commands.cli import main; main()", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
 
 
 @pytest.mark.parametrize(
@@ -241,8 +230,8 @@ def test_fetch_names_an_unknown_source_before_anything_is_fetched(tmp_path):
 
 
 def test_fetch_says_what_could_not_be_fetched_and_fails(tmp_path):
-    without_key = {**os.environ, "OPENALEX_API_KEY": ""}
-    done = command("fetch", "openalex", "--raw", "raw", cwd=tmp_path, env=without_key)
+    without_key = {"OPENALEX_API_KEY": ""}
+    done = command("fetch", "openalex", "--raw", "raw", cwd=tmp_path, environment=without_key)
     assert done.returncode == 2
     assert "openalex: OpenAlex: its API needs a key" in done.stdout
     assert "Traceback" not in done.stderr
@@ -369,8 +358,8 @@ def test_trace_prints_commands_with_the_plan_that_they_are_about(tmp_path, told,
 def test_every_argument_and_option_says_what_it_is():
     from typer.main import get_command
 
-    for name, command in get_command(app).commands.items():
-        assert not [option.name for option in command.params if not option.help], name
+    for name, listed in get_command(app).commands.items():
+        assert not [option.name for option in listed.params if not option.help], name
 
 
 def test_commands_that_are_said_to_take_the_plan_take_it():

@@ -6,8 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
+from command_line import command
 from plans import PANEL, PLAN, files_of
-from test_cli import command
 
 import study.learners.cross_fitting as fits
 from study import QuestionError, settings
@@ -43,15 +43,22 @@ def learns(tmp_path):
     return plan, running.load(plan)
 
 
-def test_a_second_run_learns_nothing_even_without_its_answers(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The plan's files, made in one process without answers to look up."""
+    plan, panel = learns(tmp_path_factory.mktemp("alone"))
+    return files_of(plan, panel, running.run(plan, panel, jobs=1))
+
+
+def test_a_second_run_learns_nothing_even_without_its_answers(tmp_path, monkeypatch, alone):
     plan, panel = learns(tmp_path)
     folder = tmp_path / "cache"
-    first = running.run(plan, panel, jobs=1, cache=folder)
+    running.run(plan, panel, jobs=1, cache=folder)
     for answer in folder.glob("*.answer"):
         answer.unlink()
     monkeypatch.setattr(fits, "learned", None)
     again = running.run(plan, panel, jobs=1, cache=folder)
-    assert files_of(plan, panel, again) == files_of(plan, panel, first)
+    assert files_of(plan, panel, again) == alone
     shutil.rmtree(folder)
     with pytest.raises(TypeError):
         running.run(plan, panel, jobs=1, cache=folder)
@@ -65,11 +72,9 @@ def test_what_is_learned_of_treatment_serves_every_scale(tmp_path, monkeypatch):
     assert len(calls) == 2 * 2 + 2  # two folds: the outcome on two scales, treatment once
 
 
-def test_the_table_says_what_draws_leave_to_chance(tmp_path):
-    plan, panel = learns(tmp_path)
-    results = running.run(plan, panel, jobs=1)
-    once = files_of(plan, panel, results)["tables/sim1.tex"].decode()
-    assert "leave to chance" not in once
+def test_the_table_says_what_draws_leave_to_chance(tmp_path, alone):
+    _, panel = learns(tmp_path)
+    assert "leave to chance" not in alone["tables/sim1.tex"].decode()
     (tmp_path / "study.toml").write_text(
         (tmp_path / "study.toml").read_text().replace("repetitions = 1", "repetitions = 2")
     )
@@ -81,9 +86,8 @@ def test_the_table_says_what_draws_leave_to_chance(tmp_path):
     assert f"is at most, in standard errors: DML {most:.2f}." in table
 
 
-def test_files_of_a_plan_with_learners_do_not_depend_on_jobs_or_cache(tmp_path):
+def test_files_of_a_plan_with_learners_do_not_depend_on_jobs_or_cache(tmp_path, alone):
     plan, panel = learns(tmp_path)
-    alone = files_of(plan, panel, running.run(plan, panel, jobs=1))
     assert files_of(plan, panel, running.run(plan, panel, jobs=2, cache=tmp_path / "cache")) == alone
 
 

@@ -188,7 +188,8 @@ def test_within_covers_a_known_effect_under_nonlinear_confounding_where_two_way_
     for seed in range(draws):
         source = panel(long_table(seed, n=300, periods=6, effect=1.0, confounded=1.0))
         question = ask("first", "x1", "x2")
-        fit = estimate(source, question, "dml_panel", approach="within", learner=learner, repetitions=1)
+        options = {"approach": "within", "learner": learner, "folds": 3, "repetitions": 1}
+        fit = estimate(source, question, "dml_panel", **options)
         inside += fit.tidy().eval("conf_low < 1 < conf_high").item()
         off.append(fit.effect[0] - 1)
         naive += estimate(source, ask(), "twfe").tidy().eval("conf_low < 1 < conf_high").item()
@@ -236,8 +237,8 @@ def of_single_draws(source, question, design, **options):
 def test_what_draws_leave_to_chance_is_their_standard_deviation_over_the_root_of_their_number(design, scale):
     table = long_table(n=120).assign(y=lambda t: 30 + t["y"])
     source, question = panel(table), ask("first", "x1", scale=scale, min_cohort_size=5)
-    trees = {} if design == "dml_panel" else {"propensity": "lightgbm"}
-    options = {"learner": "lightgbm", "folds": 2, **trees}
+    names = ("learner",) if design == "dml_panel" else ("learner", "propensity")
+    options = {"folds": 2} | dict.fromkeys(names, "linear")
     fit = estimate(source, question, design, repetitions=3, **options).headline
     singles = of_single_draws(source, question, design, **options)
     assert fit.draw_error[0] == pytest.approx(np.std(singles, ddof=1) / np.sqrt(3), rel=1e-6)

@@ -147,9 +147,22 @@ def near(ours: Array, theirs: Array, scale: Any, what: str, tolerance: float) ->
     assert gap.max(initial=0.0) <= tolerance, f"{what}: {ours} is not {theirs} (off by {gap.max():.3g})"
 
 
+def answered_once(at: Callable[[Array], Values]) -> Callable[[Array], Values]:
+    """Return the function, which answers the same weights once, for terms and every average alike."""
+    answers: dict[bytes, Values] = {}
+
+    def answer(weights: Array) -> Values:
+        key = weights.tobytes()
+        if key not in answers:
+            answers[key] = at(weights)
+        return answers[key]
+
+    return answer
+
+
 def compare(fit: Estimate, answer: Answer, exact: float) -> str:
     """Hold terms, effects, influence and covariances to those of the twin; say what was compared."""
-    sample = fit.sample
+    sample, answer = fit.sample, answer._replace(at=answered_once(answer.at))
     keys = [tuple(map(float, key)) for key in zip(fit.cohort, fit.period, fit.event_time, strict=True)]
     ours = [str(key) for key, r in zip(keys, fit.reference, strict=True) if not r]
     unknown = {str(tuple(map(float, key))) for key in answer.open}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import combinations
 
@@ -11,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import simulated
+from command_line import command
 from plans import PANEL
 from scipy import stats
 from tex import assert_compiles_alone, needs_tex
@@ -302,21 +301,10 @@ def test_a_mistake_in_what_is_asked_is_one_clear_line(arguments: dict[str, objec
     assert "\n" not in str(error.value)
 
 
-def study(*arguments: object, cwd: object) -> subprocess.CompletedProcess[str]:
-    program = "from study.commands.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def test_the_command_prints_the_table_the_differences_and_the_tests(tmp_path) -> None:
     shared = ["compare", "--panel", PANEL, "--event", "first_treated", "--outcome", "y", "--draws", 199]
     shared += [part for design in ("twfe", *PAIR) for part in ("--design", design)]
-    done = study(*shared, "--outcome", "count", "--horizon", 3, cwd=tmp_path)
+    done = command(*shared, "--outcome", "count", "--horizon", 3, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     panel = Panel.from_long(
         PANEL, unit="unit", time="time", first_treated="first_treated", outcomes=["y", "count"]
@@ -325,10 +313,10 @@ def test_the_command_prints_the_table_the_differences_and_the_tests(tmp_path) ->
     expected = compare(panel, question, ["twfe", *PAIR], ["y", "count"], draws=199)
     assert done.stdout == comparison_text(expected) + "\n"
     assert "Do they agree on count?" in done.stdout
-    forced = study(*shared, "--force", "--latex", cwd=tmp_path)
+    forced = command(*shared, "--force", "--latex", cwd=tmp_path)
     assert forced.stdout.count(r"\begin{tabular}") == 2
     assert "(1) less (2)" in forced.stdout
-    wrong = study(*shared, "--design", "imputatoin", cwd=tmp_path)
+    wrong = command(*shared, "--design", "imputatoin", cwd=tmp_path)
     assert wrong.returncode == 2
     assert wrong.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from command_line import command
 from plans import PANEL, PLAN
 
 from study import QuestionError
@@ -48,9 +47,15 @@ def verdict(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
     return made(tmp_path_factory.mktemp("diagnose"), "sim1/count/log1p")
 
 
-def test_every_section_has_findings_and_each_finding_its_figure_and_table(verdict: Verdict) -> None:
+@pytest.fixture(scope="module")
+def files(verdict: Verdict) -> dict[str, bytes]:
+    return verdict.files()
+
+
+def test_every_section_has_findings_and_each_finding_its_figure_and_table(
+    verdict: Verdict, files: dict[str, bytes]
+) -> None:
     assert {check.diagnostic.section for check in verdict.checks} == set(Section)
-    files = verdict.files()
     for check in verdict.checks:
         assert check.finding is not None, check.refusal
         for kind, head in (("pdf", b"%PDF"), ("png", b"\x89PNG"), ("csv", b"")):
@@ -162,31 +167,22 @@ def test_what_cannot_be_made_is_said_on_the_page(tmp_path: Path) -> None:
         assert f"Not made: {re.sub(' +', ' ', reason)}" in page
 
 
-def test_the_same_question_has_the_same_files(verdict: Verdict, tmp_path: Path) -> None:
+def test_the_same_question_has_the_same_files(
+    verdict: Verdict, files: dict[str, bytes], tmp_path: Path
+) -> None:
     again = made(tmp_path, "sim1/count/log1p")
     assert verdict_text(again) == verdict_text(verdict)
-    first, second = verdict.files(), again.files()
-    assert first == second
+    assert again.files() == files
 
 
 def test_the_command_prints_the_page_and_writes_the_files(tmp_path: Path) -> None:
     plan = written(tmp_path, PLAN.replace("permutations = 19", "permutations = 9"))
-    command = [
-        sys.executable,
-        "-c",
-        "from study.commands.cli import main; main()",
-        "diagnose",
-        "sim1",
-        "--plan",
-        str(plan),
-    ]
-    done = subprocess.run(
-        [*command, "--design", "ES"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    asked = ["diagnose", "sim1", "--plan", plan]
+    done = command(*asked, "--design", "ES", cwd=tmp_path)
     assert done.returncode == 2
     assert 'there is no design "ES"' in done.stderr
     assert not (tmp_path / "build").exists()
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = command(*asked, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "build/diagnose/sim1/callaway_santanna"
     assert done.stdout.startswith((folder / "verdict.txt").read_text().rstrip())

@@ -7,8 +7,8 @@ import shlex
 
 import pandas as pd
 import pytest
+from command_line import command
 from plans import ROOT
-from test_cli import command
 from typer.testing import CliRunner
 
 from study.commands.cli import app

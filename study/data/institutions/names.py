@@ -133,6 +133,7 @@ def fold(text: str) -> str:
     return text
 
 
+@lru_cache(100_000)
 def key(text: str) -> str:
     """Return the form under which a name is looked up: folded, abbreviations spelt out, without articles.
 

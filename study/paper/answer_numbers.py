@@ -36,7 +36,7 @@ Values = tuple[str, Mapping[str, Any], str, Task]
 def answer_numbers(
     plan: Plan, panel: Panel, results: Results, cited: Collection[str] | None = None
 ) -> Iterator[Traced]:
-    """Yield what a plan says, and the numbers that its answers give, those that a text cites or all.
+    """Yield the numbers that a plan and its answers give, those that a text cites or all.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ def answer_numbers(
     Traced
         Proportional effects are in percent with one decimal, others have three decimals.
     """
-    yield from _of_plan(plan, panel)
+    of_plan = _of_plan(plan, panel)
+    yield from (number for number in of_plan if cited is None or number.address in cited)
     for at, values, quantity, task in _rows(plan, results):
         for column, value in values.items():
             if cited is None or f"{at}/{column}" in cited:

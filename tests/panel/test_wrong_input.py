@@ -370,7 +370,7 @@ def test_a_gzip_file_with_a_changed_bit_is_read_or_refused(places: range, tmp_pa
 def test_an_average_without_event_times_has_no_path_to_plot(to: str) -> None:
     fit = estimate(small(), Question("y", "event"))
     average = fit.headline if to == "headline" else fit.aggregate(to)
-    assert "has no event time, so there is no path to draw" in str(error_of(average.plot))
+    assert "has no event time to draw; plot the estimate that was averaged" in str(error_of(average.plot))
 
 
 ASKED = ["--outcome", "papers", "--event", "first_accelerator"]

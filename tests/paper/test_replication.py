@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -17,12 +18,14 @@ LEARNED = ("dml_", "learner", "forest")
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fresh")
+    as_users_have_it = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run(
         [
             *(sys.executable, "-c", "from study.commands.cli import main; main()", "run"),
             *("--output", str(folder / "paper"), "--cache", str(folder / "cache")),
         ],
         cwd=ROOT,
+        env=as_users_have_it,
         capture_output=True,
         text=True,
         check=False,

@@ -173,12 +173,23 @@ class Panel:
         else:
             raise DataError(f"Panel.from_long: data is {shown(data)}; give a pandas DataFrame or a path.")
         refuse_first(rows, roles, label)
-        units, periods, first = rows.labels(unit)[0], rows.periods(), rows.first_of(unit)
+        units, codes, each = rows.distinct(roles.unit)
+        periods, shape = rows.periods(), (len(units), len(rows.periods()))
+        listed = each > 1
+        order = np.argsort(codes) if listed else np.empty(0, dtype=np.int64)
+        columns = np.argsort(rows.when_first()) if listed else order
+        first = order * each if listed else rows.first_of(roles.unit)
 
         def wide(column: str) -> FloatArray:
+            if listed:
+                values, _, on_end = rows.compact(column)
+                if on_end > 1:
+                    return np.broadcast_to(values[order][:, None], shape)
+                block = values.reshape(shape)[order]
+                return block if np.all(np.diff(columns) == 1) else block[:, columns]
             block = np.full(len(units) * len(periods), np.nan)
-            block[rows.cells(unit)] = rows.numbers(column)[0]
-            return block.reshape(len(units), len(periods))
+            block[rows.cells(roles.unit)] = rows.numbers(column)[0]
+            return block.reshape(shape)
 
         observed = {column: wide(column) for column in roles.outcomes}
         paths = {column: wide(column) for column in roles.treatment}

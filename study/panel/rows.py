@@ -111,14 +111,38 @@ class Rows:
         return np.array([pd.api.types.is_list_like(cell) for cell in raw], dtype=bool)
 
     @_once
-    def labels(self, column: str) -> tuple[NDArray[Any], IntArray]:
-        """Return the distinct labels of a column, sorted, and the number of each row's label.
-
-        Labels are text without spaces around them; an empty cell has the label "".
-        """
+    def each(self) -> int:
+        """Return T where the table lists unit after unit, each with the same T periods in the same order, else 1."""
         import pandas as pd
 
-        codes, values = pd.factorize(self.plain(column))
+        if self.unit not in self.table or self.time not in self.table:
+            return 1
+        if self.plain(self.unit).isna().any() or self.plain(self.time).isna().any():
+            return 1
+        unit, time = self.plain(self.unit).to_numpy(), self.plain(self.time).to_numpy()
+        changes = np.asarray(unit[1:] != unit[:-1])
+        each = int(changes.argmax()) + 1 if changes.any() else len(unit)
+        if each < 2 or len(unit) % each or not _constant(unit.reshape(-1, each)):
+            return 1
+        if not np.all(time.reshape(-1, each) == time[:each]) or len(pd.unique(time[:each])) < each:
+            return 1
+        return each if len(self._names(self.unit, each)[0]) == len(unit) // each else 1
+
+    @_once
+    def fixed(self, column: str) -> bool:
+        """Say whether a column is seen at once not to change within units, since the table lists unit after unit."""
+        return self.each() > 1 and _constant(self.plain(column).to_numpy().reshape(-1, self.each()))
+
+    def distinct(self, column: str) -> tuple[NDArray[Any], IntArray, int]:
+        """Return labels as :meth:`labels` does, with one code for as many rows on end as the last value says."""
+        each = self.each() if self.fixed(column) else 1
+        return (*self._names(column, each), each)
+
+    @_once
+    def _names(self, column: str, each: int) -> tuple[NDArray[Any], IntArray]:
+        import pandas as pd
+
+        codes, values = pd.factorize(self.plain(column).iloc[::each])
         texts = [str(value).strip() for value in values.tolist()]
         if (codes == -1).any():
             codes, texts = np.where(codes == -1, len(texts), codes), [*texts, ""]
@@ -126,11 +150,12 @@ class Rows:
         return names, position[codes]
 
     @_once
-    def numbers(self, column: str) -> tuple[FloatArray, BoolArray]:
-        """Return a column as float64 with NaN in empty cells, and which cells hold something else."""
+    def compact(self, column: str) -> tuple[FloatArray, BoolArray, int]:
+        """Return numbers as :meth:`numbers` does, with one for as many rows on end as the last value says."""
         import pandas as pd
 
-        raw = self.plain(column)
+        each = self.each() if self.fixed(column) else 1
+        raw = self.plain(column).iloc[::each]
         if raw.dtype.kind in "mM":
             raw = raw.astype("string")
         if isinstance(raw.dtype, np.dtype) and raw.dtype.kind in "fiu":
@@ -143,12 +168,33 @@ class Rows:
             codes, there = pd.factorize(raw.iloc[unread])
             strange = np.array([str(value).strip().lower() not in NO_NUMBER for value in there], dtype=bool)
             bad[unread[codes >= 0]] = strange[codes[codes >= 0]]
-        return (np.where(bad, np.nan, values) if bad.any() else values), bad
+        return (np.where(bad, np.nan, values) if bad.any() else values), bad, each
+
+    @_once
+    def labels(self, column: str) -> tuple[NDArray[Any], IntArray]:
+        """Return the distinct labels of a column, sorted, and the number of each row's label.
+
+        Labels are text without spaces around them; an empty cell has the label "".
+        """
+        names, codes, each = self.distinct(column)
+        return names, spread(codes, each)
+
+    @_once
+    def numbers(self, column: str) -> tuple[FloatArray, BoolArray]:
+        """Return a column as float64 with NaN in empty cells, and which cells hold something else."""
+        values, bad, each = self.compact(column)
+        return spread(values, each), spread(bad, each)
 
     @_once
     def when(self) -> FloatArray:
         """Return the periods of the rows, NaN where there is no whole number."""
-        values = self.numbers(self.time)[0]
+        return np.tile(self.when_first(), len(self) // max(len(self.when_first()), 1))
+
+    @_once
+    def when_first(self) -> FloatArray:
+        """Return the periods of the first rows, which all others repeat: of the first unit, or of all rows."""
+        rows = Rows(self.table[: self.each()]) if self.each() > 1 else self
+        values = rows.numbers(self.time)[0]
         whole = (values == np.round(values)) & (np.abs(values) < LARGEST_WHOLE)
         return np.where(whole, values, np.nan)
 
@@ -157,7 +203,7 @@ class Rows:
         """Return the distinct periods, ascending."""
         import pandas as pd
 
-        periods = np.sort(pd.unique(self.when()))
+        periods = np.sort(pd.unique(self.when_first()))
         return periods[~np.isnan(periods)].astype(np.int64)
 
     @_once
@@ -183,6 +229,13 @@ class Rows:
         return first
 
 
+def spread(values: NDArray[Any], each: int) -> NDArray[Any]:
+    """Repeat each value for as many rows on end as it stands for."""
+    if each > 1 and values.dtype == bool and not values.any():
+        return np.zeros(len(values) * each, dtype=bool)
+    return values if each == 1 else np.repeat(values, each)
+
+
 def _one_value(cell: Any) -> Any:
     """Return what is one number or label, or the text of what is not; a number that is too large is infinite."""
     import pandas as pd
@@ -198,6 +251,18 @@ def _one_value(cell: Any) -> Any:
     if isinstance(cell, np.ndarray) and cell.ndim == 0:
         return cell.item()
     return " ".join(str(cell).split()) if pd.api.types.is_list_like(cell) else cell
+
+
+def _constant(blocks: NDArray[Any]) -> bool:
+    """Say whether rows hold one value each; objects with missing ones among them are not looked at."""
+    import pandas as pd
+
+    if blocks.dtype == object and pd.isna(blocks).any():
+        return False
+    same = np.asarray(blocks == blocks[:, :1])
+    if not same.all() and blocks.dtype.kind == "f":
+        same |= np.isnan(blocks) & np.isnan(blocks[:, :1])
+    return bool(same.all())
 
 
 _OTHER_FORMATS = (

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import BoolArray, DataError, FloatArray, unknown
-from study.panel.rows import Rows
+from study.panel.rows import Rows, spread
 
 FARTHEST_EVENT = 200
 
@@ -171,7 +171,7 @@ def _problems(rows: Rows, roles: Roles) -> Iterator[str]:
 
 def number(column: str) -> Rule:
     """Return the rule that cells are finite numbers or empty."""
-    return Rule(column, "must be a number or empty", lambda rows: rows.numbers(column)[1])
+    return Rule(column, "must be a number or empty", lambda rows: spread(*rows.compact(column)[1:]))
 
 
 def one_value(column: str) -> Rule:
@@ -194,8 +194,8 @@ def not_empty(column: str) -> Rule:
     """Return the rule that no cell is empty."""
 
     def broken(rows: Rows) -> BoolArray:
-        names, codes = rows.labels(column)
-        return (names == "")[codes]
+        names, codes, each = rows.distinct(column)
+        return spread((names == "")[codes], each)
 
     def says(rows: Rows, row: int) -> str:
         return f"column {column} is empty on {rows.place(row)}; every row needs one."
@@ -209,6 +209,8 @@ def once(unit: str, time: str) -> Rule:
     def broken(rows: Rows) -> BoolArray:
         import pandas as pd
 
+        if rows.each() > 1 and unit == rows.unit:
+            return np.zeros(len(rows), dtype=bool)
         return (rows.cells(unit) != -1) & pd.Series(rows.cells(unit)).duplicated(keep=False).to_numpy()
 
     def says(rows: Rows, row: int) -> str:
@@ -230,7 +232,7 @@ def consecutive(time: str) -> Rule:
     def broken(rows: Rows) -> BoolArray:
         if np.all(np.diff(rows.periods()) == 1):
             return np.zeros(len(rows), dtype=bool)
-        periods, first = np.unique(rows.when(), return_index=True)
+        periods, first = np.unique(rows.when_first(), return_index=True)
         return np.isin(np.arange(len(rows)), first[1:][np.diff(periods) > 1])
 
     def says(rows: Rows, row: int) -> str:
@@ -259,19 +261,26 @@ def event_dates(rows: Rows, column: str) -> FloatArray:
 
     A zero before the first period is what other packages write for never.
     """
-    values, periods = rows.numbers(column)[0], rows.periods()
-    return np.where(values == 0, np.nan, values) if len(periods) and periods[0] > 0 else values
+    return spread(*_dates(rows, column))
+
+
+def _dates(rows: Rows, column: str) -> tuple[FloatArray, int]:
+    """Return event dates, each for as many rows on end as the second value says."""
+    (values, _, each), periods = rows.compact(column), rows.periods()
+    if len(periods) and periods[0] > 0:
+        values = np.where(values == 0, np.nan, values)
+    return values, each
 
 
 def plausible(column: str, roles: Roles) -> Rule:
     """Return the rule that the date of an event is a whole period not far from the panel's."""
 
     def broken(rows: Rows) -> BoolArray:
-        dates, periods = event_dates(rows, column), rows.periods()
+        (dates, each), periods = _dates(rows, column), rows.periods()
         if not len(periods):
             return np.zeros(len(rows), dtype=bool)
         far = (dates < periods[0] - FARTHEST_EVENT) | (dates > periods[-1] + FARTHEST_EVENT)
-        return ~np.isnan(dates) & ((dates != np.round(dates)) | far)
+        return spread(~np.isnan(dates) & ((dates != np.round(dates)) | far), each)
 
     def says(rows: Rows, row: int) -> str:
         periods, date = rows.periods(), event_dates(rows, column)[row]
@@ -317,6 +326,8 @@ def same(
     """Return the rule that a value, a number if not given, is one for a unit or a period; ``key`` is that column."""
 
     def broken(rows: Rows) -> BoolArray:
+        if key == rows.unit and rows.fixed(column):
+            return np.zeros(len(rows), dtype=bool)
         names, codes = rows.labels(key)
         here = np.nan_to_num(values(rows, column), nan=np.inf)
         return (here != here[rows.first_rows(key)]) & (names != "")[codes]

@@ -13,7 +13,7 @@ from study.designs.did_cells import (
     Cells,
     Comparison,
     Reasons,
-    cells_of,
+    cells_with_base,
     compared_with,
     comparisons,
     differences_of_means,
@@ -22,15 +22,7 @@ from study.designs.did_cells import (
     regression_adjusted,
     unseen,
 )
-from study.estimates import (
-    CohortMeans,
-    Estimate,
-    cohort_means,
-    cohorts_with_base,
-    refuse_single_units,
-    told,
-    weights_in_cohorts,
-)
+from study.estimates import CohortMeans, Estimate, cohort_means, told, weights_in_cohorts
 from study.panel import Sample
 
 COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' regression"
@@ -89,11 +81,9 @@ def callaway_santanna(
     Callaway, B., and Sant'Anna, P. H. C. (2021). Difference-in-differences with multiple time periods.
     Journal of Econometrics 225(2).
     """
-    refuse_single_units(sample, "callaway_santanna")
+    cells, notes = cells_with_base(sample, "callaway_santanna")
     x = baseline_matrix(sample, "callaway_santanna") if sample.question.covariates else None
-    cohorts, notes = cohorts_with_base(sample)
-    cells, means = cells_of(sample, cohorts), cohort_means(sample, levels_apart=True)
-    pairs = sample.question.missing != "cells"
+    means, pairs = cohort_means(sample, levels_apart=True), sample.question.missing != "cells"
     by_means = means.whole or not pairs if x is None else means.whole and pairs and method == "reg"
     if by_means:
         effects = _from_means(sample, means, cells, x)

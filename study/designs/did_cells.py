@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, Values, group_mean
-from study.estimates import CohortMeans, Estimate, group_time_effects, left_out, rests_on_one
+from study.estimates import (
+    CohortMeans,
+    Estimate,
+    cohorts_with_base,
+    group_time_effects,
+    left_out,
+    refuse_single_units,
+    rests_on_one,
+)
 from study.panel import Sample
 
 # Why each cell has no estimate, shape (K,); an empty text where it has one.
@@ -31,7 +39,7 @@ class Cells(NamedTuple):
 
     def select(self, which: IntArray | BoolArray) -> Cells:
         """Return some of the terms."""
-        return Cells(self.cohort[which], self.period[which], self.now[which], self.base[which])
+        return Cells(*(values[which] for values in self))
 
 
 def cells_of(sample: Sample, cohorts: FloatArray) -> Cells:
@@ -47,6 +55,19 @@ def cells_of(sample: Sample, cohorts: FloatArray) -> Cells:
         now, base = now[:, 1:], base[:, 1:]
     cohort = np.repeat(cohorts, now.shape[1])
     return Cells(cohort, sample.periods[now.ravel()].astype(float), now.ravel(), base.ravel())
+
+
+def cells_with_base(sample: Sample, design: str) -> tuple[Cells, list[str]]:
+    """Lay out the terms of the cohorts that have a base period, with a note on each other cohort.
+
+    Raises
+    ------
+    QuestionError
+        If a cohort has one unit and the question does not say what to do with it.
+    """
+    refuse_single_units(sample, design)
+    cohorts, notes = cohorts_with_base(sample)
+    return cells_of(sample, cohorts), notes
 
 
 def event_times(sample: Sample, cohorts: FloatArray, before: int | None, after: int | None) -> range:
@@ -249,10 +270,15 @@ def known_cells(
     notes += remarks
     known = np.asarray(reasons == "", dtype=bool)
     estimated = known & ~cells.reference
-    if not estimated.any():
-        raise QuestionError(f"{design}: no effect can be estimated: {'; '.join(notes)}.")
+    refuse_no_effect(design, estimated, notes)
     notes += rests_on_one(cells.cohort, cells.period, estimated & (size == 1))
     return known
+
+
+def refuse_no_effect(design: str, estimated: BoolArray, notes: Sequence[str]) -> None:
+    """Refuse a question of which no effect is estimated, with the notes that say why."""
+    if not estimated.any():
+        raise QuestionError(f"{design}: no effect can be estimated: {'; '.join(notes)}.")
 
 
 def effects_in_cells(

@@ -186,21 +186,21 @@ class Learning:
     def draw(
         self, who: str, sample: Sample, unit: IntArray, stratum: IntArray, where: str = BOTH_ENDS
     ) -> Folds:
-        """Deal the clusters of rows into folds, spreading each stratum over them; else as below."""
-        self.check_number(who, sample, unit, where)
-        return draw_folds(sample.cluster[unit], stratum, self.folds, self.repetitions, self.seed)
-
-    def check_number(self, who: str, sample: Sample, unit: IntArray, where: str = BOTH_ENDS) -> None:
-        """Refuse more folds than there are pairs of clusters.
+        """Deal the clusters of rows into folds, spreading each stratum over them.
 
         Parameters
         ----------
         who : str
         sample : Sample
-        unit : ndarray of int, shape (N,)
-            The sample's unit of each row.
+        unit, stratum : ndarray of int, shape (N,)
+            The sample's unit of each row, and what is spread over the folds evenly.
         where : str
             Where the clusters are, in words.
+
+        Raises
+        ------
+        QuestionError
+            If there are more folds than pairs of clusters.
         """
         n_clusters, needed = len(np.unique(sample.cluster[unit])), 2 * self.folds
         if n_clusters < needed:
@@ -208,6 +208,7 @@ class Learning:
                 f"{who}: {self.folds} folds of at least two {sample.question.clusters_in_words} need {needed}, but "
                 f"{n_clusters} are {where}; use fewer folds or another design."
             )
+        return draw_folds(sample.cluster[unit], stratum, self.folds, self.repetitions, self.seed)
 
 
 class Averaged(NamedTuple):

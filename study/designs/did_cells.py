@@ -39,7 +39,7 @@ class Cells(NamedTuple):
 
     def select(self, which: IntArray | BoolArray) -> Cells:
         """Return some of the terms."""
-        return Cells(*(values[which] for values in self))
+        return Cells(self.cohort[which], self.period[which], self.now[which], self.base[which])
 
 
 def cells_of(sample: Sample, cohorts: FloatArray) -> Cells:

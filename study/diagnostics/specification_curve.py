@@ -141,7 +141,7 @@ def specification_curve(
             sample = sample_of(question.replace(scale=scale, **shared))
             fit = find_design(variant.name)(sample, **variant.options)
             fits[specification] = _varying(answered(fit.headline))
-            kinds[specification] = str(kind(fit)._replace(scale="")).removesuffix(", scale ")
+            kinds[specification] = kind(fit)
         except QuestionError as refusal:
             refused[specification] = str(refusal).removeprefix(f"{variant.name}: ")
         if progress is not None:

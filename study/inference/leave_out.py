@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from study.core import (
     two_sided_p,
 )
 from study.designs import find_design
-from study.estimates import Estimand, Estimate
+from study.estimates import Estimand, Estimate, treated_clusters
 from study.panel import AVERAGES, Sample
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Centre = Literal["estimate", "mean"]
 
 NOTHING = 1e-12
+ROW = ["term", "estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +111,8 @@ class LeaveOut:
         """Return one row: estimate, standard error, statistic, p-value, interval."""
         import pandas as pd
 
-        low, high = self.interval(level)
-        row = {"term": self.term, "estimate": self.effect, "std_error": self.std_error}
-        row |= {"statistic": self.statistic, "p_value": self.p_value, "conf_low": low, "conf_high": high}
-        return pd.DataFrame([row])
+        numbers = (self.effect, self.std_error, self.statistic, self.p_value, *self.interval(level))
+        return pd.DataFrame([(self.term, *numbers)], columns=ROW)
 
     def by_cluster(self) -> pd.DataFrame:
         """Return one row a cluster: the effect without it, and where they are known its leverages."""
@@ -190,10 +189,8 @@ def cr3(
         left = jackknife(of)
         without = of.value - np.einsum("gr,gr->g", left.away, of.score)
     refuse_lost("cr3", question.term, question.clusters[left.lost])
-    estimates = LeaveOut(
-        design, question.term, of.value, without, question.clusters, centre, question.shares_given
-    )
-    return _refuse_undefined(replace(estimates, leverage=left.leverage, partial_leverage=of.partial_leverage))
+    effect = (design, question.term, of.value, without, question.clusters, centre, question.shares_given)
+    return _refuse_undefined(LeaveOut(*effect, left.leverage, of.partial_leverage))
 
 
 @checked
@@ -248,9 +245,8 @@ def leave_one_cluster_out(
             ) from error
         if progress is not None:
             progress()
-    return _refuse_undefined(
-        LeaveOut(design, whole.terms[0], float(whole.effect[0]), without, labels, centre, shares_given=False)
-    )
+    effect = (design, whole.terms[0], float(whole.effect[0]), without, labels, centre)
+    return _refuse_undefined(LeaveOut(*effect, shares_given=False))
 
 
 def _needed(fit: Estimate, term: str | None) -> set[str]:
@@ -305,6 +301,11 @@ class RegressionTerm(NamedTuple):
     def term(self) -> str:
         """Name of the term."""
         return self.fit.terms[0]
+
+    @property
+    def treated_clusters(self) -> int:
+        """How many clusters the term's treated units are in."""
+        return treated_clusters(self.fit)
 
     @property
     def shares_given(self) -> bool:

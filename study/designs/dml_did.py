@@ -120,7 +120,7 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     known = known_cells("dml_did", cells, reasons, size, notes)
     layout = Layout(cells, of_part, known, mean, mean_influence, int(used.sum()), notes)
     limits = (0.0, 1 - learning.trim)
-    return Nuisances(tuple(parts), learning.seed, layout=layout, without="the mean", limits=limits)
+    return Nuisances(tuple(parts), layout=layout, without="the mean", limits=limits)
 
 
 @design(

@@ -63,8 +63,8 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
         name: Nuisance(target, learning.learner, centre=centre, words=words)
         for name, (target, words) in targets.items()
     }
-    part = Part(rows.unit, rows.covariates, rows.period, functions, folds)
-    return Nuisances((part,), learning.seed, layout=rows, without=without)
+    part = Part(rows.unit, rows.covariates, rows.period, functions, folds, learning.seed)
+    return Nuisances((part,), layout=rows, without=without)
 
 
 @design(

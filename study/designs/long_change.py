@@ -48,8 +48,8 @@ class LongChange:
         self, functions: Mapping[str, Nuisance], folds: Folds, seed: int, limits: tuple[float, float]
     ) -> Nuisances:
         """Return the nuisance functions that are learned on the rows, of which m is that of treatment."""
-        part = Part(self.unit, self.x, np.zeros(len(self.unit), dtype=np.int64), functions, folds)
-        return Nuisances((part,), seed, "m", layout=self, without="the mean", limits=limits)
+        part = Part(self.unit, self.x, np.zeros(len(self.unit), dtype=np.int64), functions, folds, seed)
+        return Nuisances((part,), "m", layout=self, without="the mean", limits=limits)
 
     def data(self, instrument: FloatArray | None = None) -> Any:
         """Return doubleml's data: no covariates, since all is predicted, and the change less its mean.

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, IntArray, quantile, refuse_unknown, same_tail, t_quantile, unknown
-from study.estimates import POWER, Estimate, exceeded
-from study.inference import terms_of
+from study.estimates import POWER, Estimate, exceeded, stack
 from study.panel import Sample, first_observed
 from study.panel.population import population
 
@@ -187,7 +186,9 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
     names = tuple(combinations(fit.terms, 2))
     first, second = (np.array(side, dtype=int) for side in np.triu_indices(len(fit.terms), 1))
     one = np.eye(len(fit.terms))
-    differences = terms_of(fit).combined([f"{a} - {b}" for a, b in names], one[:, first] - one[:, second])
+    differences = stack(fit.terms, [fit]).combined(
+        [f"{a} - {b}" for a, b in names], one[:, first] - one[:, second]
+    )
     varies = differences.std_error > EQUAL * fit.std_error.max()
     none = np.full((4, len(names)), np.nan)
     error, degrees, p_adjusted, critical = none

@@ -191,11 +191,6 @@ def joint(*estimates: Estimate) -> Joint:
     return stack(names, estimates, [fit.varies for fit in estimates])
 
 
-def terms_of(fit: Estimate) -> Joint:
-    """Return all terms of one estimate, also those that do not vary, with their joint sampling distribution."""
-    return stack(fit.terms, [fit])
-
-
 def joined_headlines(headlines: Mapping[str, Estimate], who: str) -> Joint:
     """Stack averages of one term on the union of their samples' units.
 

@@ -82,11 +82,6 @@ class Randomization:
         return int(np.isnan(self.drawn).sum())
 
     @property
-    def title(self) -> str:
-        """What was tested."""
-        return f"Randomization test of {self.of}"
-
-    @property
     def sentences(self) -> tuple[str, ...]:
         """What was tested, what came out, and what it rests on."""
         statistic = "the t statistic" if self.kind == "t" else "the estimate"
@@ -147,7 +142,7 @@ class Randomization:
             axes.axvline(self.statistic, color=SECOND, label=f"actual dates: {self.statistic:.3g}")
             axes.axvline(-self.statistic, color=SECOND, linestyle=":", label="the same, other sign")
             axes.set(xlabel=label, ylabel="assignments" if self.exact else "draws")
-            axes.set_title(f"{self.title}\np = {self.p_value:.3f}", loc="left")
+            axes.set_title(f"Randomization test of {self.of}\np = {self.p_value:.3f}", loc="left")
             figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return figure
 

@@ -184,10 +184,8 @@ def cross_fit(
             train = train & nuisance.among
         if nuisance.kind == "mean":
             known = nuisance.centre(nuisance.target, period, train)
-        elif x.shape[1]:
-            known = np.zeros(len(asked))
         else:
-            known = np.full(len(asked), nuisance.target[train].mean())
+            known = np.full(len(asked), 0.0 if x.shape[1] else nuisance.target[train].mean())
         if not x.shape[1]:
             return known[asked]
         place = folds.place[:, repetition]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,8 +31,8 @@ class Part(NamedTuple):
     period : ndarray of int, shape (N,)
     functions : mapping of str to Nuisance
     folds : Folds
-    seed : int, optional
-        Where it is not that of all parts.
+    seed : int
+        Of learners that draw.
     """
 
     unit: IntArray
@@ -40,7 +40,7 @@ class Part(NamedTuple):
     period: IntArray
     functions: Mapping[str, Nuisance]
     folds: Folds
-    seed: int | None = None
+    seed: int
 
 
 class Judged(NamedTuple):
@@ -63,8 +63,6 @@ class Nuisances:
     Attributes
     ----------
     parts : tuple of Part
-    seed : int
-        Of learners that draw.
     treatment : str
         The function that predicts treatment (of an instrumented design the instrument): a propensity, or the mean of
         a change.
@@ -77,7 +75,6 @@ class Nuisances:
     """
 
     parts: tuple[Part, ...]
-    seed: int
     treatment: str = "treatment"
     layout: Any = None
     without: str = "its period's mean"
@@ -97,22 +94,18 @@ class Nuisances:
 
     def predicted(self) -> tuple[dict[str, FloatArray], ...]:
         """Return the cross-fitted predictions of each part's functions, shape (N, R), as the design has them."""
-        return tuple(self._cross_fitted(part) for part in self.parts)
+        return tuple(cross_fit(p.x, p.period, p.functions, p.folds, p.seed) for p in self.parts)
 
     def known(self) -> tuple[dict[str, FloatArray], ...]:
         """Return what is predicted without covariates, shape (N, R), by the training folds.
 
         For a mean what is taken out of it before a learner sees it, for a probability the share.
         """
-        without = []
+        parts = []
         for part in self.parts:
             functions = {name: of._replace(learner="linear") for name, of in part.functions.items()}
-            without.append(self._cross_fitted(part._replace(x=part.x[:, :0], functions=functions)))
-        return tuple(without)
-
-    def _cross_fitted(self, part: Part) -> dict[str, FloatArray]:
-        seed = self.seed if part.seed is None else part.seed
-        return cross_fit(part.x, part.period, part.functions, part.folds, seed)
+            parts.append(part._replace(x=part.x[:, :0], functions=functions))
+        return replace(self, parts=tuple(parts)).predicted()
 
     def judged(self, words: str, predictions: Sequence[Mapping[str, FloatArray]]) -> Judged:
         """Return the rows that functions of the same words may be learned from, with their predictions."""

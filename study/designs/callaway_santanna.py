@@ -8,11 +8,11 @@ import numpy as np
 
 from study.core import FloatArray, Influence, IntArray, Method, Unidentified, panel_att, raw_gap, repeated_att
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.covariates import baseline_matrix
 from study.designs.did_cells import (
     Cells,
     Comparison,
     Reasons,
+    baseline_matrix,
     cells_with_base,
     compared_with,
     comparisons,
@@ -52,7 +52,7 @@ def callaway_santanna(
     Parameters
     ----------
     sample : Sample
-        Absorbing treatment. Covariates enter by their first observed value. Difference: with "pairs" and
+        Absorbing treatment. Covariates enter by their first observed value. Gaps: with "pairs" and
         "balanced" a cell rests on units seen in both of its periods; with "cells" on all that are seen in
         either, as repeated cross-sections, with the influence added up by unit.
     method : {"dr", "ipw", "reg"}

@@ -145,8 +145,7 @@ def dml_stacked(
     effects, levels = [], []
     for at in layout.events:
         treated = at.treated[:, None].astype(float)
-        level = stack_means(at, treated, sample.y[at.unit, at.now][:, None])
-        levels.append(pooled(layout, at, *level))
+        levels.append(pooled(layout, at, *stack_means(at, treated, sample.y[at.unit, at.now][:, None])))
         if at.is_reference:
             effects.append((np.zeros(repetitions), np.zeros(n)))
             continue

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from study.core import (
     FloatArray,
+    Jackknife,
     QuestionError,
     Target,
     checked,
@@ -186,9 +187,8 @@ def cr3(
     question = regression_term("cr3", sample, design, term, options)
     of = question.target
     with one_thread():
-        left = jackknife(of)
+        left = question.jackknife("cr3")
         without = of.value - np.einsum("gr,gr->g", left.away, of.score)
-    refuse_lost("cr3", question.term, question.clusters[left.lost])
     effect = (design, question.term, of.value, without, question.clusters, centre, question.shares_given)
     return _refuse_undefined(LeaveOut(*effect, left.leverage, of.partial_leverage))
 
@@ -263,16 +263,6 @@ def _needed(fit: Estimate, term: str | None) -> set[str]:
     return {name for name, n in zip(fit.terms, needed, strict=True) if n}
 
 
-def refuse_lost(who: str, term: str, clusters: NDArray[Any]) -> None:
-    """Refuse a term that is not identified without some clusters."""
-    if len(clusters):
-        others = f" (nor without {len(clusters) - 1} others)" if len(clusters) > 1 else ""
-        raise QuestionError(
-            f"{who}: {term} has no estimate without cluster {clusters[0]}{others}; choose a term that rests on more "
-            "clusters, or pool cohorts with cohort_width."
-        )
-
-
 def _refuse_undefined(jackknife: LeaveOut) -> LeaveOut:
     """Refuse a jackknife that says nothing."""
     what = f"{jackknife.design}: {jackknife.term}"
@@ -312,6 +302,18 @@ class RegressionTerm(NamedTuple):
         """Whether it is an average over cohorts, whose shares are estimated but taken as given here."""
         of_one_cell = np.isfinite(self.fit.cohort[0]) and np.isfinite(self.fit.period[0])
         return self.fit.estimand is Estimand.GROUP_TIME_ATT and not of_one_cell
+
+    def jackknife(self, who: str) -> Jackknife:
+        """Return what leaving out each cluster does, or refuse a term that is not identified without some of them."""
+        left = jackknife(self.target)
+        lost = self.clusters[left.lost]
+        if len(lost):
+            others = f" (nor without {len(lost) - 1} others)" if len(lost) > 1 else ""
+            raise QuestionError(
+                f"{who}: {self.term} has no estimate without cluster {lost[0]}{others}; choose a term that rests on "
+                "more clusters, or pool cohorts with cohort_width."
+            )
+        return left
 
 
 def regression_term(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from study.core import FloatArray, Jackknife, QuestionError, Target, checked, jackknife, one_thread
+from study.core import FloatArray, Jackknife, QuestionError, Target, checked, one_thread
 from study.estimates import TIE, Weights, distribution, least_as_large, small_sample_factor, weight_codes
-from study.inference.leave_out import ROW, refuse_lost, regression_term
+from study.inference.leave_out import ROW, regression_term
 from study.panel import Sample
 
 if TYPE_CHECKING:
@@ -175,9 +175,7 @@ def wild_bootstrap(
     question = regression_term("wild_bootstrap", sample, design, term, options)
     of, n_clusters, equations = question.target, len(question.clusters), question.target.equations
     with one_thread():
-        left = None if kind == "C" else jackknife(of)
-        if left is not None:
-            refuse_lost("wild_bootstrap", question.term, question.clusters[left.lost])
+        left = None if kind == "C" else question.jackknife("wild_bootstrap")
         if left is not None and kind in ("V", "B"):
             root, factor = np.einsum("gr,gr->g", left.away, of.score), (n_clusters - 1) / n_clusters
         else:

@@ -283,7 +283,6 @@ def doubly_robust(part: Part, event: str, g_hat: FloatArray, m_hat: FloatArray) 
         part.folds,
         {"g0": g_hat - centre, "g1": unused, "m": m_hat},
         "m",
-        treatment="first_treated",
         g_value=1,
         t_value_pre=0,
         t_value_eval=1,

@@ -10,7 +10,6 @@ from .comparison import answered as answered
 from .comparison import compare as compare
 from .comparison import variants_of as variants_of
 from .families import Largest as Largest
-from .families import Median as Median
 from .families import Share as Share
 from .families import adjusted_p_values as adjusted_p_values
 from .families import first_equal as first_equal

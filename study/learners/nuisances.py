@@ -235,7 +235,6 @@ def of_predictions(
     folds: Folds,
     predictions: Mapping[str, FloatArray],
     probabilities: str = "",
-    treatment: str = "d",
     **options: Any,
 ) -> Any:
     """Return a doubleml model with its coefficients and scores by draw of the folds, from predictions made here.
@@ -253,8 +252,6 @@ def of_predictions(
         are clipped.
     probabilities : str
         The letters of those learners that predict probabilities.
-    treatment : str
-        What doubleml calls the treatment.
     **options
         Other arguments of the model.
     """
@@ -267,7 +264,7 @@ def of_predictions(
         options[f"ml_{name[0]}"] = dummy()
     fitted = model(data, draw_sample_splitting=False, **options)
     fitted.set_sample_splitting(splits(folds))
-    given = {treatment: {f"ml_{name}": values for name, values in predictions.items()}}
+    given = {data.d_cols[0]: {f"ml_{name}": values for name, values in predictions.items()}}
     with warnings.catch_warnings():  # of its sensitivity analysis, which is not asked for here
         warnings.filterwarnings("ignore", "The estimated nu2")
         return fitted.fit(external_predictions=given)

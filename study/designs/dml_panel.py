@@ -58,10 +58,10 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
         treatment = "adoption" if sample.first_treated is not None else "the change of treatment"
     else:
         without = "unit and period effects" if approach == "within" else "its period's effect"
-    targets = {"outcome": (rows.outcome, outcome), "treatment": (rows.treatment, treatment)}
+    of_outcome = Nuisance(rows.outcome, learning.learner, centre=centre, words=outcome)
     functions = {
-        name: Nuisance(target, learning.learner, centre=centre, words=words)
-        for name, (target, words) in targets.items()
+        "outcome": of_outcome,
+        "treatment": of_outcome._replace(target=rows.treatment, words=treatment),
     }
     part = Part(rows.unit, rows.covariates, rows.period, functions, folds, learning.seed)
     return Nuisances((part,), layout=rows, without=without)

@@ -242,14 +242,13 @@ def _looked_up_or_learned(problem: Problem, learner: Learner, kind: Kind, folder
     """Return what a learner predicts of the rows that are asked for, looked up first where there is a folder."""
     from threadpoolctl import threadpool_limits
 
-    key = None if folder is None else fit_key(problem, learner, kind)
-    if folder is not None and key is not None:
-        known: FloatArray | None = stored(folder, key, [np.ndarray])
-        if known is not None and known.dtype == np.float64 and known.shape == (problem.asked.sum(),):
-            return known
+    key = fit_key(problem, learner, kind) if folder else None
+    known: FloatArray | None = stored(folder, key, [np.ndarray]) if folder and key else None
+    if known is not None and known.dtype == np.float64 and known.shape == (problem.asked.sum(),):
+        return known
     with threadpool_limits(1):  # two threads that share cores with other work were four times slower
         values = learned(problem, learner, kind)
-    if folder is not None and key is not None:
+    if folder and key:
         keep(folder, key, values)
     return values
 

@@ -13,14 +13,13 @@ from study.core import (
     Influence,
     IntArray,
     LinearForm,
-    QuestionError,
     Rows,
     Terms,
     regress,
     side_by_side,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.did_cells import event_times
+from study.designs.did_cells import event_times, refuse_no_effect
 from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, events_on_one, mean_over
 from study.panel import Sample
 
@@ -89,8 +88,7 @@ def lp_did(
     ]
     times = np.array([fit.event_time for fit in fits], dtype=float)
     reference = times == -1 - sample.question.anticipation
-    if reference.all():
-        raise QuestionError(f"lp_did: no effect can be estimated: {'; '.join(notes)}.")
+    refuse_no_effect("lp_did", ~reference, notes)
     mean, mean_influence, size = _of_treated(sample, means, fits)
     # Terms are coefficients, or with equal weighting averages of them, of one regression.
     used = [fit for fit, is_base in zip(fits, reference, strict=True) if not is_base]

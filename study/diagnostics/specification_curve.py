@@ -140,7 +140,7 @@ def specification_curve(
             sample = sample_of(question.replace(scale=scale, **shared))
             fit = find_design(variant.name)(sample, **variant.options)
             fits[specification] = _varying(answered(fit.headline))
-            kinds[specification] = str(kind(fit)._replace(scale="")).removesuffix(", scale ")
+            kinds[specification] = kind(fit)
         except QuestionError as refusal:
             refused[specification] = str(refusal).removeprefix(f"{variant.name}: ")
         if progress is not None:
@@ -255,15 +255,14 @@ def _tested(
         on_scale = scale[distinct] == name
         which, drawn_here = distinct[on_scale], null[:, on_scale]
         alone = families.share_test(statistic[which], pointwise[which], drawn_here)._asdict()
-        median = families.median_test(effect[which], error[which], drawn_here)
         rows[name] = {
             "count": len(shown),
             "smallest": shown["estimate"].min(),
-            "median": median.value,
+            "median": float(np.median(effect[which])),
             "largest": shown["estimate"].max(),
             "positive": float(np.mean(shown["estimate"] > 0)),
             "excluding_zero": float(np.mean((shown["conf_low"] > 0) | (shown["conf_high"] < 0))),
-            "p_median": median.p_value,
+            "p_median": families.median_test(effect[which], error[which], drawn_here),
             "p_share": alone.pop("p_value"),
             **alone,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -109,19 +109,17 @@ class Comparison:
         import pandas as pd
 
         rows = []
-        for outcome in self.outcomes:
-            for label in self.labels:
-                row: dict[str, Any] = {"outcome": outcome, "design": label}
-                fit = self.estimates.get((outcome, label))
-                if fit is not None:
-                    row |= fit.tidy(level).iloc[0].to_dict()
-                    row |= {"convention": fit.convention, "n_units": fit.sample.n_units, "n_obs": fit.n_obs}
-                if (outcome, label) in self.adjusted:
-                    adjusted = self.adjusted[outcome, label]
-                    row |= {"p_romano_wolf": adjusted.romano_wolf, "p_holm": adjusted.holm}
-                row["compared"] = label in self.agreement[outcome].labels
-                row["refusal"] = self.refusals.get((outcome, label), "")
-                rows.append(row)
+        for outcome, label in product(self.outcomes, self.labels):
+            row: dict[str, Any] = {"outcome": outcome, "design": label}
+            fit, adjusted = self.estimates.get((outcome, label)), self.adjusted.get((outcome, label))
+            if fit is not None:
+                row |= fit.tidy(level).iloc[0].to_dict()
+                row |= {"convention": fit.convention, "n_units": fit.sample.n_units, "n_obs": fit.n_obs}
+            if adjusted is not None:
+                row |= {f"p_{method}": p_value for method, p_value in adjusted._asdict().items()}
+            row["compared"] = label in self.agreement[outcome].labels
+            row["refusal"] = self.refusals.get((outcome, label), "")
+            rows.append(row)
         numbers = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
         if len(self.outcomes) > 1:
             numbers += ["p_romano_wolf", "p_holm"]
@@ -217,10 +215,9 @@ def compare(
         agreements[outcome] = agreement_of(fits, force=force, draws=draws, seed=seed)
     labels = tuple(variant.label for variant in variants)
     adjusted: dict[tuple[str, str], Adjusted] = {}
-    for label in labels if len(names) > 1 else ():
-        averages = {outcome: estimates[outcome, label] for outcome in names if (outcome, label) in estimates}
-        family = {outcome: fit for outcome, fit in averages.items() if fit.varies[0]}
-        if family:
+    for label in labels:
+        family = {x: fit for (x, design), fit in estimates.items() if design == label and fit.varies[0]}
+        if family and len(names) > 1:
             stepped = adjusted_p_values(family, draws=draws, seed=seed)
             by_holm = adjusted_p_values(family, method="holm")
             adjusted |= {(outcome, label): Adjusted(stepped[outcome], by_holm[outcome]) for outcome in family}

@@ -184,10 +184,8 @@ def cross_fit(
             train = train & nuisance.among
         if nuisance.kind == "mean":
             known = nuisance.centre(nuisance.target, period, train)
-        elif x.shape[1]:
-            known = np.zeros(len(asked))
         else:
-            known = np.full(len(asked), nuisance.target[train].mean())
+            known = np.full(len(asked), 0.0 if x.shape[1] else nuisance.target[train].mean())
         if not x.shape[1]:
             return known[asked]
         place = folds.place[:, repetition]
@@ -242,14 +240,13 @@ def ensemble_weights(target: FloatArray, predictions: FloatArray) -> FloatArray:
 
 def _looked_up_or_learned(problem: Problem, learner: Learner, kind: Kind, folder: Path | None) -> FloatArray:
     """Return what a learner predicts of the rows that are asked for, looked up first where there is a folder."""
-    key = None if folder is None else fit_key(problem, learner, kind)
-    if folder is not None and key is not None:
-        known: FloatArray | None = stored(folder, key, [np.ndarray])
-        if known is not None and known.dtype == np.float64 and known.shape == (problem.asked.sum(),):
-            return known
+    key = fit_key(problem, learner, kind) if folder else None
+    known: FloatArray | None = stored(folder, key, [np.ndarray]) if folder and key else None
+    if known is not None and known.dtype == np.float64 and known.shape == (problem.asked.sum(),):
+        return known
     with _threads(learner if isinstance(learner, str) else type(learner)).limit(limits=1):
         values = learned(problem, learner, kind)
-    if folder is not None and key is not None:
+    if folder and key:
         keep(folder, key, values)
     return values
 

@@ -104,8 +104,7 @@ def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArra
 
 def indices(x: FloatArray, coefficients: FloatArray) -> FloatArray:
     """Return constant + x'slope for each row of coefficients, shape (L, N)."""
-    made: FloatArray = coefficients[:, :1] + coefficients[:, 1:] @ x.T
-    return made
+    return np.asarray(coefficients[:, :1] + coefficients[:, 1:] @ x.T)
 
 
 def dictionary(x: FloatArray, period: IntArray) -> FloatArray:

@@ -230,8 +230,8 @@ def _import_all() -> None:
 @cache
 def entries() -> tuple[EntryPoint, ...]:
     """Return what other distributions name as designs, in order of the names."""
-    found = entry_points(group="study.designs")
-    return tuple(sorted(found, key=lambda entry: (entry.name, entry.value)))
+    others = entry_points(group="study.designs")
+    return tuple(sorted(others, key=lambda entry: (entry.name, entry.value)))
 
 
 def all_designs() -> dict[str, Design]:

@@ -22,7 +22,7 @@ from study.designs.did_cells import (
     regression_adjusted,
     unseen,
 )
-from study.estimates import CohortMeans, Estimate, cohort_means, told, weights_in_cohorts
+from study.estimates import CohortMeans, Estimate, cell_notes, cohort_means, weights_in_cohorts
 from study.panel import Sample
 
 COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' regression"
@@ -89,7 +89,7 @@ def callaway_santanna(
         effects = _from_means(sample, means, cells, x)
     else:
         effects = _from_units(sample, cells, x, method, variance == "drdid")
-    set_aside = told(cells.cohort, cells.period, effects.unlike)
+    set_aside = cell_notes(cells.cohort, cells.period, effects.unlike)
     known = known_cells("callaway_santanna", cells, effects.reasons, effects.size, notes, set_aside)
     if means.whole:
         cohort_weights = means.cohort_weights(means.cells(cells.cohort[known], cells.now[known]))

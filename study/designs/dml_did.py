@@ -209,22 +209,22 @@ def dml_did(
     Sant'Anna, P. H. C., and Zhao, J. (2020). Doubly robust difference-in-differences estimators. Journal of
     Econometrics 219(1).
     """
-    asked = nuisances(sample, Learning(learner, folds, repetitions, seed, propensity, trim))
-    layout, predicted = asked.layout, asked.predicted()
+    functions = nuisances(sample, Learning(learner, folds, repetitions, seed, propensity, trim))
+    layout, predicted = functions.layout, functions.predicted()
     cells, known, n = layout.cells, layout.known, sample.n_units
     linear, influence = np.zeros(len(known)), np.zeros((n, len(known)))
     of_draw = np.zeros((len(known), repetitions))
-    for numbers, part, predictions in zip(layout.of_part, asked.parts, predicted, strict=True):
-        m_hat = asked.clipped(predictions["treatment"])
+    for numbers, part, predictions in zip(layout.of_part, functions.parts, predicted, strict=True):
+        m_hat = functions.clipped(predictions["treatment"])
         changes = [name for name in part.functions if name != "treatment"]
         for k, name in zip(numbers, changes, strict=True):
             average = averaged(doubly_robust(part, name, predictions[name], m_hat), part.unit, n)
             linear[k], of_draw[k] = average.coefficient[0], average.of_draw
             influence[:, k] = average.influence[:, 0]
-    compared = [part.functions["treatment"].target == 0 for part in asked.parts]
+    compared = [part.functions["treatment"].target == 0 for part in functions.parts]
     scores = np.concatenate([of["treatment"][rows] for of, rows in zip(predicted, compared, strict=True)])
-    rows = f"in {len(asked.parts)} comparisons of a cohort"
-    notes = [*layout.notes, asked.clipping_note(scores, "propensities of comparison units", rows)]
+    rows = f"in {len(functions.parts)} comparisons of a cohort"
+    notes = [*layout.notes, functions.clipping_note(scores, "propensities of comparison units", rows)]
     if repetitions > 1:
         learned = known & ~cells.reference
         spread = spread_of_draws(sample, of_draw[learned], Influence.of(influence[:, learned]))

@@ -120,15 +120,15 @@ def dml_irm(
     from doubleml import DoubleMLIRM
 
     learning = Learning(learner, folds, repetitions, seed, propensity, trim)
-    asked = nuisances(sample, learning, effect=effect, before=before, after=after)
-    (part,), (predicted,), long = asked.parts, asked.predicted(), asked.layout
-    m_hat = asked.clipped(predicted["m"])
+    functions = nuisances(sample, learning, effect=effect, before=before, after=after)
+    (part,), (predicted,), long = functions.parts, functions.predicted(), functions.layout
+    m_hat = functions.clipped(predicted["m"])
     # doubleml refuses or warns of predictions of an outcome of 0 and 1; less its mean it is none.
     g0, g1 = (predicted.get(name, predicted["g0"]) - long.change.mean() for name in ("g0", "g1"))
     given, score = {"g0": g0, "g1": g1, "m": m_hat}, "ATTE" if effect == "att" else "ATE"
     model = of_predictions(DoubleMLIRM, long.data(), part.folds, given, "m", score=score)
     average = averaged(model, long.unit, sample.n_units)
-    clipping = asked.clipping_note(predicted["m"], "predictions of treatment")
+    clipping = functions.clipping_note(predicted["m"], "predictions of treatment")
     if effect == "ate":
         return long.effect(sample, "ATE", average, (clipping,))
     mean = long.at_end[long.treated == 1].mean()

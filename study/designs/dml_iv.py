@@ -152,8 +152,8 @@ def dml_iv(
     from doubleml import DoubleMLIIVM, DoubleMLPLIV
 
     learning = Learning(learner, folds, repetitions, seed, propensity, trim)
-    asked = nuisances(sample, learning, model=model, before=before, after=after)
-    (part,), (predicted,), long = asked.parts, asked.predicted(), asked.layout
+    functions = nuisances(sample, learning, model=model, before=before, after=after)
+    (part,), (predicted,), long = functions.parts, functions.predicted(), functions.layout
     z, name, notes = part.functions["m"].target, sample.question.instrument, []
     # doubleml refuses or warns of predictions of an outcome of 0 and 1; less its mean it is none.
     of_change = {key: predicted[key] - long.change.mean() for key in ("l", "g0", "g1") if key in predicted}
@@ -161,14 +161,14 @@ def dml_iv(
         fitted = of_predictions(DoubleMLPLIV, long.data(z), part.folds, predicted | of_change)
         size = (z[:, None] - predicted["m"]) ** 2
     else:
-        notes.append(asked.clipping_note(predicted["m"], f"predictions of the instrument {name}"))
+        notes.append(functions.clipping_note(predicted["m"], f"predictions of the instrument {name}"))
         if "r0" not in predicted:
             notes.append(f"Nobody is treated where {name} is 0, so there are no always-takers.")
         if "r1" not in predicted:
             notes.append(f"Everybody is treated where {name} is 1, so there are no never-takers.")
         size = np.ones_like(predicted["m"])
         known = {"r0": np.zeros_like(size), "r1": size}
-        given = known | predicted | of_change | {"m": asked.clipped(predicted["m"])}
+        given = known | predicted | of_change | {"m": functions.clipped(predicted["m"])}
         subgroups = {"always_takers": "r0" in predicted, "never_takers": "r1" in predicted}
         fitted = of_predictions(DoubleMLIIVM, long.data(z), part.folds, given, "mr", subgroups=subgroups)
     psi_a, psi_b = (fitted.psi_elements[element][:, :, 0] for element in ("psi_a", "psi_b"))

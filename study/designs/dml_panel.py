@@ -184,8 +184,8 @@ def cross_fitted(
     """Return the rows and doubleml's fitted model of them; arguments and errors are those of the design."""
     from doubleml import DoubleMLData, DoubleMLPLR
 
-    asked = nuisances(sample, learning, approach=approach)
-    (part,), (predicted,), rows = asked.parts, asked.predicted(), asked.layout
+    functions = nuisances(sample, learning, approach=approach)
+    (part,), (predicted,), rows = functions.parts, functions.predicted(), functions.layout
     x = np.column_stack([rows.covariates, rows.period])
     data = DoubleMLData.from_arrays(x, rows.outcome, rows.treatment)
     m_hat = predicted["treatment"]

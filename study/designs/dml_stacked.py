@@ -134,9 +134,9 @@ def dml_stacked(
     Econometrics 219(1).
     """
     learning = Learning(learner, folds, repetitions, seed, propensity, trim)
-    asked = nuisances(sample, learning, before=before, after=after)
-    layout, n = asked.layout, sample.n_units
-    of_treatment, *of_outcomes = asked.predicted()
+    functions = nuisances(sample, learning, before=before, after=after)
+    layout, n = functions.layout, sample.n_units
+    of_treatment, *of_outcomes = functions.predicted()
     predicted = {name: values for of_event in of_outcomes for name, values in of_event.items()}
     score = np.zeros((n, repetitions))
     score[layout.at_base.unit] = of_treatment["treatment"]
@@ -168,7 +168,7 @@ def dml_stacked(
         *_units_pooled(sample, layout, odds),
         *layout.notes,
         *events_on_one(times[~reference], size[~reference]),
-        asked.clipping_note(score[compared], "predictions of adoption among comparison units"),
+        functions.clipping_note(score[compared], "predictions of adoption among comparison units"),
     ]
     if repetitions > 1:
         spread = spread_of_draws(sample, of_draw, influence)

@@ -200,7 +200,7 @@ def left_out(
     return [f"cohort {g:g} in {', '.join(times)}{what}: {why}" for (g, why), times in periods.items()]
 
 
-def told(cohort: FloatArray, period: FloatArray, what: Mapping[int, str]) -> list[str]:
+def cell_notes(cohort: FloatArray, period: FloatArray, what: Mapping[int, str]) -> list[str]:
     """Return one note for each cohort and thing said, on cells that are kept."""
     return left_out(cohort, period, what, "")
 

@@ -81,15 +81,15 @@ class Nuisances:
     limits: tuple[float, float] = (0.0, 1.0)
 
     @property
-    def said(self) -> dict[str, str]:
+    def words(self) -> dict[str, str]:
         """The words of each function; functions of the same words, of several event times, say, are judged at once."""
         return {name: of.words for part in self.parts for name, of in part.functions.items()}
 
     @property
     def kinds(self) -> dict[str, Kind]:
-        """The kind of what each words of ``said`` stand for, that of treatment first."""
+        """The kind of what each of ``words`` stands for, that of treatment first."""
         kinds = {of.words: of.kind for part in self.parts for of in part.functions.values()}
-        first = self.said[self.treatment]
+        first = self.words[self.treatment]
         return {first: kinds[first]} | kinds
 
     def predicted(self) -> tuple[dict[str, FloatArray], ...]:

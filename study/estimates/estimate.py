@@ -52,9 +52,12 @@ CANCELLED = 1e-9
 CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares cancel to the sixteenth digit
 
 
-# Fields of an estimate that have its terms last, and those that select terms themselves.
-_ARRAYS = ("effect_level", "untreated_mean", "cohort", "period", "event_time", "reference", "treated")
+# What a term may be of; fields of an estimate that have its terms last, and those that select terms themselves.
+LABELS = ("event_time", "cohort", "period")
+_ARRAYS = (*LABELS, "effect_level", "untreated_mean", "reference", "treated")
 _MAPS = ("level_influence", "untreated_influence", "cohort_weights", "form", "left_out")
+# The numbers of a tidy table.
+NUMBERS = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
 
 
 class LeftOut(NamedTuple):
@@ -414,24 +417,69 @@ class Estimate:
 
     @checked
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
-        """Return one row a term: estimate, standard error, statistic, p-value, pointwise interval.
+        """Return one row a term: what it is of, estimate, standard error, statistic, p-value, pointwise interval.
 
-        ``attrs["notes"]`` holds the estimate's notes.
+        Returns
+        -------
+        DataFrame
+            term, event_time, cohort, period (NaN where a term is not of one), outcome, design, estimate, std_error,
+            statistic, p_value, conf_low, conf_high; ``attrs["notes"]`` holds the estimate's notes.
 
         Raises
         ------
         QuestionError
             If the level is not between 0 and 1.
+
+        Examples
+        --------
+        >>> import study
+        >>> question = study.Question("papers", "first_accelerator", min_cohort_size=1)
+        >>> fit = study.estimate(study.load_panel("cvpr"), question)
+        >>> fit.tidy().query("cohort == 2018 and event_time >= 0").shape
+        (7, 12)
         """
         import pandas as pd
 
         half, statistic = self.critical_value(level) * self.std_error, self.effect / self.std_error
+        columns = {name: getattr(self, name) for name in LABELS}
+        columns |= {"outcome": self.sample.question.outcome, "design": self.design}
         p_value = two_sided_p(statistic, self.degrees_of_freedom)
-        columns = {"term": self.terms, "estimate": self.effect, "std_error": self.std_error}
-        columns |= {"statistic": statistic, "p_value": p_value}
-        table = pd.DataFrame(columns | {"conf_low": self.effect - half, "conf_high": self.effect + half})
+        numbers = (self.effect, self.std_error, statistic, p_value, self.effect - half, self.effect + half)
+        columns |= dict(zip(NUMBERS, numbers, strict=True))
+        table = pd.DataFrame({"term": self.terms} | columns)
         table.attrs["notes"] = list(self.notes)
         return table
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row: what the estimate is, and what it rests on.
+
+        Returns
+        -------
+        DataFrame
+            design, estimand, outcome, event, scale, nobs (unit-periods used), n_units, n_treated, n_cohorts, n_periods,
+            n_clusters, cluster ("unit" where each unit is its own), convention (of the standard errors), n_terms,
+            n_fixed_effects, seed, panel and panel_checksum.
+        """
+        import pandas as pd
+
+        sample, question = self.sample, self.sample.question
+        asked = {name: getattr(question, name) for name in ("outcome", "event", "scale")}
+        sizes = {"nobs": self.n_obs, "n_units": sample.n_units, "n_treated": sample.n_treated}
+        sizes |= {
+            "n_cohorts": len(sample.cohorts),
+            "n_periods": len(sample.periods),
+            "n_clusters": self.n_clusters,
+        }
+        how = {
+            "cluster": question.cluster or "unit",
+            "convention": self.convention,
+            "n_terms": len(self.terms),
+        }
+        how |= {"n_fixed_effects": self.n_fixed_effects, "seed": self.seed}
+        of = {"panel": sample.panel.name, "panel_checksum": sample.panel_checksum}
+        return pd.DataFrame(
+            [{"design": self.design, "estimand": self.estimand.value} | asked | sizes | how | of]
+        )
 
     @property
     def varies(self) -> BoolArray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from study.core import QuestionError, checked
 from study.designs import all_designs, find_design
-from study.estimates import Estimate, Wald
+from study.estimates import NUMBERS, Estimate, Wald
 from study.inference.agreement import LEVEL, Agreement, SupT, agreement_of
 from study.inference.families import adjusted_p_values
 from study.panel import Panel, Question
@@ -111,22 +111,21 @@ class Comparison:
         rows = []
         for outcome in self.outcomes:
             for label in self.labels:
-                row: dict[str, Any] = {"outcome": outcome, "design": label}
+                row: dict[str, Any] = {}
                 fit = self.estimates.get((outcome, label))
                 if fit is not None:
                     row |= fit.tidy(level).iloc[0].to_dict()
                     row |= {"convention": fit.convention, "n_units": fit.sample.n_units, "n_obs": fit.n_obs}
                 if (outcome, label) in self.adjusted:
-                    adjusted = self.adjusted[outcome, label]
-                    row |= {"p_romano_wolf": adjusted.romano_wolf, "p_holm": adjusted.holm}
+                    p_romano_wolf, p_holm = self.adjusted[outcome, label]
+                    row |= {"p_romano_wolf": p_romano_wolf, "p_holm": p_holm}
+                row |= {"outcome": outcome, "design": label}
                 row["compared"] = label in self.agreement[outcome].labels
                 row["refusal"] = self.refusals.get((outcome, label), "")
                 rows.append(row)
-        numbers = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
-        if len(self.outcomes) > 1:
-            numbers += ["p_romano_wolf", "p_holm"]
+        adjusted = ["p_romano_wolf", "p_holm"] if len(self.outcomes) > 1 else []
         sizes = ["convention", "n_units", "n_obs"]
-        columns = ["outcome", "design", "term", *numbers, *sizes, "compared", "refusal"]
+        columns = ["outcome", "design", "term", *NUMBERS, *adjusted, *sizes, "compared", "refusal"]
         return pd.DataFrame(rows, columns=columns).astype({"n_units": "Int64", "n_obs": "Int64"})
 
     def differences(self) -> pd.DataFrame:

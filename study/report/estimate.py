@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from study.designs import find_design
-from study.estimates import Estimate, smallest_effect
+from study.estimates import NUMBERS, Estimate, smallest_effect
 from study.report.columns import CONVENTIONS, POWER_OF
 from study.report.comparison import left_out
 from study.report.table import Block, Format, Line, Number, Table, error
@@ -41,7 +41,7 @@ def as_table(fit: Estimate) -> Table:
 
 def estimate_text(fit: Estimate) -> str:
     """Return one estimate's terms as text for a terminal."""
-    shown = fit.tidy().to_string(index=False, float_format=lambda v: f"{v:.4f}")
+    shown = fit.tidy()[["term", *NUMBERS]].to_string(index=False, float_format=lambda v: f"{v:.4f}")
     return "\n".join([find_design(fit.design).title, shown, *(f"{sentence}." for sentence in described(fit))])
 
 

@@ -12,6 +12,8 @@ from .cache import PACKAGE as PACKAGE
 from .cache import cache_folder as cache_folder
 from .cache import checksum as checksum
 from .cache import code_of as code_of
+from .cache import decoded as decoded
+from .cache import encoded as encoded
 from .cache import fits_of as fits_of
 from .cache import folder_of as folder_of
 from .cache import keep as keep
@@ -42,6 +44,7 @@ from .fixed_effects import period_effects as period_effects
 from .fixed_effects import refuse_unidentified as refuse_unidentified
 from .fixed_effects import regress as regress
 from .influence import Influence as Influence
+from .influence import Part as Part
 from .influence import Values as Values
 from .influence import blocks as blocks
 from .influence import side_by_side as side_by_side

@@ -31,7 +31,7 @@ class Values:
 
     rows: tuple[Units | None, ...]
     arrays: tuple[FloatArray, ...]
-    _crossed: dict[tuple[int, int, int], tuple[Values, FloatArray]] = field(default_factory=dict, repr=False)
+    _crossed: dict[tuple[int, int, int], tuple[Values, FloatArray]] = field(default_factory=dict, init=False)
 
     def crossed(self, g: int, other: Values, h: int) -> FloatArray:
         """Products of the columns of group g with those of other values for the same units, shape (p, q), made once."""

@@ -21,6 +21,7 @@ from .estimate import Estimate as Estimate
 from .estimate import LeftOut as LeftOut
 from .estimate import effective_clusters as effective_clusters
 from .estimate import few_clusters_warning as few_clusters_warning
+from .estimate import load_estimate as load_estimate
 from .estimate import treated_clusters as treated_clusters
 from .joint import Joint as Joint
 from .joint import stack as stack

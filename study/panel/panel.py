@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import DataError, FloatArray, IntArray, checked, refuse_unknown, shown
+from study.core import DataError, FloatArray, IntArray, QuestionError, checked, refuse_unknown, shown
 from study.panel.rows import Rows, read_table
 from study.panel.rules import Names, Roles, columns_of, event_dates, refuse_first
 from study.panel.shipped import panel_entries, shipped
@@ -209,6 +209,25 @@ class Panel:
             ambiguous=intervals,
             ambiguous_rule=ambiguous,
         )
+
+
+class NotSaved(Mapping[str, Any]):
+    """A block of the panel of an estimate that was saved without it: whoever looks into it is told so."""
+
+    def _refuse(self, *_: object) -> Any:
+        raise QuestionError(
+            "Panel: a saved estimate has the arrays of its sample and not its panel, which this needs; give it back by "
+            "study.load_estimate(path, panel)."
+        )
+
+    __getitem__ = __iter__ = __len__ = __contains__ = _refuse
+
+
+# What a panel holds besides its units and periods.
+BLOCKS = (
+    *("outcomes", "covariates", "first_treated", "treatment", "attributes"),
+    *("provenance", "populations", "ambiguous"),
+)
 
 
 @checked

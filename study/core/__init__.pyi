@@ -89,7 +89,12 @@ from .two_by_two import panel_att as panel_att
 from .two_by_two import raw_gap as raw_gap
 from .two_by_two import repeated_att as repeated_att
 from .version import __version__ as __version__
+from .words import Described as Described
+from .words import Text as Text
 from .words import capital as capital
+from .words import first_of as first_of
+from .words import html_page as html_page
+from .words import lines as lines
 from .words import listed as listed
 from .words import paragraph as paragraph
 from .words import section as section

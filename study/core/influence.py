@@ -85,6 +85,10 @@ class Influence:
     shape: tuple[int, int]
     parts: tuple[Part, ...]
 
+    def __repr__(self) -> str:
+        """Return its size; ``dense()`` has its numbers."""
+        return f"<Influence of {self.shape[0]} units on {self.shape[1]} estimates>"
+
     @classmethod
     def of(cls, dense: FloatArray, rows: Units | None = None, n_units: int | None = None) -> Influence:
         """Return the influence that is given as an array, of all units or of some rows among n, shape (m, K)."""

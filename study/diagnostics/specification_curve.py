@@ -13,16 +13,7 @@ import pandas as pd
 from study.core import QuestionError, refuse_unknown
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
-from study.estimates import (
-    FEW,
-    NUMBERS,
-    Estimate,
-    Joint,
-    Weights,
-    distribution,
-    effective_clusters,
-    treated_clusters,
-)
+from study.estimates import FEW, Estimate, Joint, Weights, distribution, effective_clusters, treated_clusters
 from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes
 from study.figures.dots import shortened
 from study.inference import EQUAL, LEVEL, answered, families, joined_headlines, kind, variants_of
@@ -237,9 +228,10 @@ def _tested(
     largest : Largest
     share : Share
     """
-    answers = pd.concat([fit.tidy(LEVEL)[NUMBERS] for fit in fits.values()], ignore_index=True)
+    numbers = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
+    answers = pd.concat([fit.tidy(LEVEL)[numbers] for fit in fits.values()], ignore_index=True)
     table = pd.DataFrame(list(fits), columns=Specification._fields).join(answers)
-    effect, error, statistic = (table[name].to_numpy() for name in NUMBERS[:3])
+    effect, error, statistic = (table[name].to_numpy() for name in numbers[:3])
     scale = table["scale"].to_numpy()
     pointwise = np.array([fit.critical_value(LEVEL)[0] for fit in fits.values()])
     first = families.first_equal(effect, joint.sums / len(joint.influence), pd.factorize(scale)[0], EQUAL)

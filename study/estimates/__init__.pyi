@@ -15,11 +15,13 @@ from .effect import Effect as Effect
 from .effect import effects as effects
 from .effect import effects_frame as effects_frame
 from .estimate import FEW as FEW
+from .estimate import NUMBERS as NUMBERS
 from .estimate import Estimand as Estimand
 from .estimate import Estimate as Estimate
 from .estimate import LeftOut as LeftOut
 from .estimate import effective_clusters as effective_clusters
 from .estimate import few_clusters_warning as few_clusters_warning
+from .estimate import load_estimate as load_estimate
 from .estimate import treated_clusters as treated_clusters
 from .joint import Joint as Joint
 from .joint import stack as stack

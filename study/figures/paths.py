@@ -14,6 +14,7 @@ from study.figures.dots import draw_intervals
 from study.figures.drawing import BAND, COLOUR, FULL, GREY, SECOND, WIDTH, Axes, Figure, canvas, legend_above
 
 COLUMNS = 4
+SAME = ["term", "event_time", "estimate", "std_error"]
 Paths = Mapping[str, pd.DataFrame]
 
 
@@ -141,7 +142,7 @@ def plot_estimate(estimate: Estimate, level: float = 0.95, seed: int = 0) -> Fig
         )
     by_event_time = np.isfinite(estimate.event_time).all() and np.isnan(estimate.cohort).all()
     fit = estimate if by_event_time else estimate.aggregate("event")
-    path = fit.tidy(level).merge(fit.band(level, seed=seed), on=["term", "estimate", "std_error"], how="left")
+    path = fit.tidy(level).merge(fit.band(level, seed=seed), on=SAME, how="left")
     scale = estimate.sample.question.effect_scale
     return event_study({estimate.design: path}, ylabel=scale.axis(), percent=scale.percent)
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked
 from study.diagnostics import Finding
+from study.estimates import NUMBERS
 from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, canvas, draw_dots, on_axes
 from study.heterogeneity.grouping import all_pairs, prior
 from study.heterogeneity.scored import Scores, seed_of, weighted_means
@@ -174,7 +175,7 @@ def policy(
     given[TREE] = by_tree
     fit = weighted_means(scores, given, "policy")
     pairs = all_pairs(fit, level=level, draws=draws, seed=seed)
-    table = fit.tidy(level).rename(columns={"term": "rule", "estimate": "value"})
+    table = fit.tidy(level)[["term", *NUMBERS]].rename(columns={"term": "rule", "estimate": "value"})
     for column, numbers in (
         ("less_random", -pairs.difference),
         ("std_error_less_random", pairs.std_error),

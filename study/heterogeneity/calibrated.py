@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from study.core import FloatArray, IntArray, QuestionError, checked, two_sided_p
 from study.designs.long_change import long_change
 from study.diagnostics import Finding
+from study.estimates import NUMBERS
 from study.figures import GREY, Axes, Figure, draw_intervals, legend_above, on_axes
 from study.heterogeneity.causal_forest import causal_forest, refuse_proportional, standardised
 from study.heterogeneity.grouping import EQUAL
@@ -104,7 +105,8 @@ def calibration(
     members = {name: (quarter == q).astype(float) for q, name in enumerate(QUARTERS)}
     quarters = weighted_means(scores, members, "calibration")
     means = [((m * predicted).sum(axis=0) / m.sum(axis=0)).mean() for m in members.values()]
-    table = pd.concat([slope.tidy(level), quarters.tidy(level).assign(predicted=means)], ignore_index=True)
+    frames = [slope.tidy(level), quarters.tidy(level).assign(predicted=means)]
+    table = pd.concat(frames, ignore_index=True)[["term", *NUMBERS, "predicted"]]
     p_value = float(two_sided_p(slope.effect / slope.std_error)[0])
     rejects = bool(p_value < 1 - level and slope.effect[0] > 0)
     r_squared, scale, on_all = float(np.mean(explained)), sample.question.effect_scale, table.iloc[0]

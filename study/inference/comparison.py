@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from study.core import QuestionError, checked
+from study.core import Described, QuestionError, checked, html_page
 from study.designs import all_designs, find_design
-from study.estimates import Estimate, Wald
+from study.estimates import NUMBERS, Estimate, Wald
 from study.inference.agreement import LEVEL, Agreement, SupT, agreement_of
 from study.inference.families import adjusted_p_values
 from study.panel import Panel, Question
 
 if TYPE_CHECKING:
     import pandas as pd
+
+AGREE = "do they agree"
 
 
 class Variant(NamedTuple):
@@ -36,8 +38,8 @@ class Adjusted(NamedTuple):
     holm: float
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Described):
     """The answers of several designs to one question, for one or more outcomes.
 
     Attributes
@@ -65,6 +67,38 @@ class Comparison:
     agreement: dict[str, Agreement]
     adjusted: dict[tuple[str, str], Adjusted]
     draws: int
+
+    def _described(self) -> tuple[str, dict[str, str]]:
+        scale, facts = self.question.effect_scale, {}
+        for outcome in self.outcomes:
+            on = f", {outcome}" if len(self.outcomes) > 1 else ""
+            for label in self.labels:
+                fit = self.estimates.get((outcome, label))
+                if fit is None:
+                    facts[label + on] = f"refused: {self.refusals[outcome, label]}"
+                else:
+                    row = fit.tidy(LEVEL).iloc[0]
+                    interval = f"{scale.text(row.conf_low)} to {scale.text(row.conf_high)}"
+                    facts[label + on] = f"{scale.text(row.estimate)} ({LEVEL:.0%} CI {interval})"
+            test = self.agreement[outcome].sup_t
+            if test is not None:
+                facts[f"{AGREE}{on}"] = (
+                    f"largest |t| of differences {test.statistic:.3g}, p = {test.p_value:.3f}"
+                )
+        what = f"effect of {self.question.event} on {', '.join(self.outcomes)}, scale {self.question.scale}"
+        return f"Comparison of {len(self.labels)} designs: {what}", facts
+
+    def __str__(self) -> str:
+        """Return the averages, their differences, the tests and the notes."""
+        from study.report import comparison_text
+
+        return comparison_text(self)
+
+    def _repr_html_(self) -> str:
+        title, facts = self._described()
+        frame = self.tidy().drop(columns=["term", "compared", "refusal"])
+        tests = [f"{name}: {fact}" for name, fact in facts.items() if name.startswith(AGREE)]
+        return html_page(title, [*tests, *self.notes, *self.refused], frame)
 
     def about(self, outcomes: Sequence[str]) -> Comparison:
         """Return what it says of some of its outcomes."""
@@ -110,21 +144,19 @@ class Comparison:
 
         rows = []
         for outcome, label in product(self.outcomes, self.labels):
-            row: dict[str, Any] = {"outcome": outcome, "design": label}
+            row: dict[str, Any] = {}
             fit, adjusted = self.estimates.get((outcome, label)), self.adjusted.get((outcome, label))
             if fit is not None:
                 row |= fit.tidy(level).iloc[0].to_dict()
                 row |= {"convention": fit.convention, "n_units": fit.sample.n_units, "n_obs": fit.n_obs}
             if adjusted is not None:
                 row |= {f"p_{method}": p_value for method, p_value in adjusted._asdict().items()}
-            row["compared"] = label in self.agreement[outcome].labels
+            row |= {"outcome": outcome, "design": label, "compared": label in self.agreement[outcome].labels}
             row["refusal"] = self.refusals.get((outcome, label), "")
             rows.append(row)
-        numbers = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
-        if len(self.outcomes) > 1:
-            numbers += ["p_romano_wolf", "p_holm"]
+        several = ["p_romano_wolf", "p_holm"] if len(self.outcomes) > 1 else []
         sizes = ["convention", "n_units", "n_obs"]
-        columns = ["outcome", "design", "term", *numbers, *sizes, "compared", "refusal"]
+        columns = ["outcome", "design", "term", *NUMBERS, *several, *sizes, "compared", "refusal"]
         return pd.DataFrame(rows, columns=columns).astype({"n_units": "Int64", "n_obs": "Int64"})
 
     def differences(self) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -63,12 +63,12 @@ class LeaveOut:
     design: str
     term: str
     effect: float
-    without: FloatArray
-    clusters: NDArray[Any]
+    without: FloatArray = field(repr=False)
+    clusters: NDArray[Any] = field(repr=False)
     centre: Centre
     shares_given: bool
-    leverage: FloatArray | None = None
-    partial_leverage: FloatArray | None = None
+    leverage: FloatArray | None = field(default=None, repr=False)
+    partial_leverage: FloatArray | None = field(default=None, repr=False)
 
     @property
     def n_clusters(self) -> int:

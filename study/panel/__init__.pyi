@@ -3,6 +3,8 @@ from .catalogue import Entry as Entry
 from .catalogue import read_catalogue as read_catalogue
 from .catalogue import region as region
 from .files import verdict as verdict
+from .panel import BLOCKS as BLOCKS
+from .panel import NotSaved as NotSaved
 from .panel import Panel as Panel
 from .panel import load_panel as load_panel
 from .populations import population as population

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import DataError, FloatArray, IntArray, checked, refuse_unknown, shown
+from study.core import (
+    DataError,
+    Described,
+    FloatArray,
+    IntArray,
+    QuestionError,
+    checked,
+    first_of,
+    refuse_unknown,
+    shown,
+)
 from study.panel.rows import Rows, read_table
 from study.panel.rules import Names, Roles, columns_of, event_dates, refuse_first
 from study.panel.shipped import panel_entries, shipped
@@ -24,8 +34,8 @@ if TYPE_CHECKING:
 Ambiguous = Literal["drop", "earliest", "latest"]
 
 
-@dataclass(frozen=True, eq=False)
-class Panel:
+@dataclass(frozen=True, eq=False, repr=False)
+class Panel(Described):
     """Outcomes, covariates and events of n units over T consecutive periods.
 
     Attributes
@@ -74,6 +84,18 @@ class Panel:
     def n_units(self) -> int:
         """Number of units."""
         return len(self.units)
+
+    def _described(self) -> tuple[str, dict[str, str]]:
+        size = f"{self.n_units} units, {len(self.periods)} periods"
+        title = f"Panel {self.name}: {size} from {self.periods[0]} to {self.periods[-1]}"
+        if isinstance(self.outcomes, NotSaved):
+            return title, {"not here": "what it holds, since it was not saved with its estimate"}
+        dates = {name: ~np.isnan(first) for name, first in self.first_treated.items()}
+        paths = {name: (path == 1).any(axis=1) for name, path in self.treatment.items()}
+        events = [f"{name} ({(paths | dates)[name].sum()} units)" for name in self.events]
+        names = {"outcomes": self.outcomes, "events": events, "covariates": self.covariates}
+        names |= {"attributes": self.attributes, "populations": self.populations}
+        return title, {kind: first_of(known) for kind, known in names.items() if known}
 
     @property
     def events(self) -> tuple[str, ...]:
@@ -220,6 +242,25 @@ class Panel:
             ambiguous=intervals,
             ambiguous_rule=ambiguous,
         )
+
+
+class NotSaved(Mapping[str, Any]):
+    """A block of the panel of an estimate that was saved without it: whoever looks into it is told so."""
+
+    def _refuse(self, *_: object) -> Any:
+        raise QuestionError(
+            "Panel: a saved estimate has the arrays of its sample and not its panel, which this needs; give "
+            "it back by study.load_estimate(path, panel)."
+        )
+
+    __getitem__ = __iter__ = __len__ = __contains__ = _refuse
+
+
+# What a panel holds besides its units and periods.
+BLOCKS = (
+    *("outcomes", "covariates", "first_treated", "treatment", "attributes"),
+    *("provenance", "populations", "ambiguous"),
+)
 
 
 @checked

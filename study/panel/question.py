@@ -10,7 +10,16 @@ from typing import Any, Literal, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import BoolArray, FloatArray, IntArray, QuestionError, check, is_listed, refuse_unknown
+from study.core import (
+    BoolArray,
+    Described,
+    FloatArray,
+    IntArray,
+    QuestionError,
+    check,
+    is_listed,
+    refuse_unknown,
+)
 from study.panel.panel import Panel, interval_text
 from study.panel.populations import EVERYONE, population
 from study.panel.scale import Scale, ScaleName
@@ -23,8 +32,8 @@ Average = Literal["event_average", "treated_average", "cohort_average", "calenda
 AVERAGES: tuple[str, ...] = get_args(Average)
 
 
-@dataclass(frozen=True)
-class Question:
+@dataclass(frozen=True, repr=False)
+class Question(Described):
     """What is asked, before any design answers it.
 
     Parameters
@@ -114,6 +123,22 @@ class Question:
                 "move treatment; take it out of one."
             )
 
+    def __repr__(self) -> str:
+        """Return the call that makes it, without what is left at its default."""
+        return f"Question({', '.join(f'{name}={value!r}' for name, value in self._given.items())})"
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """The fields that are not left at their defaults."""
+        values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
+
+    def _described(self) -> tuple[str, dict[str, str]]:
+        title = f"Question: effect of {self.event} on {self.outcome}"
+        shown = {"scale": self.scale, "comparison": self.comparison, "average": self.average} | self._given
+        del shown["outcome"], shown["event"]
+        return title, {k: ", ".join(v) if isinstance(v, tuple) else f"{v}" for k, v in shown.items()}
+
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str) -> Question:
         """Build a question from a table of a TOML file, naming a key that is not a field."""
@@ -166,8 +191,8 @@ class FlowStep:
     kept: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sample(Described):
     """The arrays a design works on: n units in the panel's order, T consecutive periods.
 
     Attributes
@@ -215,6 +240,16 @@ class Sample:
     def n_units(self) -> int:
         """Number of units."""
         return len(self.unit_ids)
+
+    def _described(self) -> tuple[str, dict[str, str]]:
+        dropped = sum(step.units for step in self.flow if not step.kept)
+        return f"Sample of {self.panel.name}: {self.n_units} units, {self.n_treated} of them treated", {
+            "question": repr(self.question),
+            "periods": f"{len(self.periods)} ({_window(self.periods)})",
+            "cohorts": f"{len(self.cohorts)}",
+            "observed": f"{self.observed.sum()} of {self.y.size} unit-periods",
+            "left out": f"{dropped} units; flow says why",
+        }
 
     @property
     def n_treated(self) -> int:

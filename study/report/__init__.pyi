@@ -19,6 +19,10 @@ from .design_table import comparison_tables as comparison_tables
 from .design_table import design_tables as design_tables
 from .design_table import effects_table as effects_table
 from .design_table import power_table as power_table
+from .estimate import as_table as as_table
+from .estimate import by_event_time as by_event_time
+from .estimate import estimate_facts as estimate_facts
+from .estimate import estimate_summary as estimate_summary
 from .estimate import estimate_table as estimate_table
 from .estimate import estimate_text as estimate_text
 from .latex import address_part as address_part

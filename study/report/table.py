@@ -71,7 +71,7 @@ class Block(NamedTuple):
     lines: Sequence[Line]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """A table.
 
@@ -110,6 +110,13 @@ class Table:
                 )
         if self.spans and sum(columns for _, columns in self.spans) != len(self.headings):
             raise ValueError(f"{self.name}: the spans do not cover the {len(self.headings)} columns.")
+
+    def __repr__(self) -> str:
+        """Return its name, caption and size."""
+        return f"<Table {self.name}: {self.caption}, {len(self.lines)} lines, {len(self.headings)} columns>"
+
+    def _repr_html_(self) -> str:
+        return self.html().decode()
 
     @property
     def lines(self) -> list[Line]:

@@ -120,6 +120,7 @@ def good() -> dict[str, Any]:
         "scores": None,
         "by": "state",
         "name": "cvpr",
+        "path": "no such file.npz",
     }
 
 

@@ -161,8 +161,10 @@ class Design:
             if is_asked(sample) and trait not in self.supports:
                 able = ", ".join(d.name for d in all_designs().values() if trait in d.supports)
                 words = _IN_WORDS.get(trait, trait)
+                where = f" {sample.switch_off}." if trait is Supports.SWITCHING else ""
                 return (
-                    f"{self.name}: it cannot answer a question with {words}; {able or 'no design here'} can."
+                    f"{self.name}: it cannot answer a question with {words}; "
+                    f"{able or 'no design here'} can.{where}"
                 )
         if Supports.INSTRUMENT in self.supports and sample.question.instrument is None:
             return f"{self.name}: the question has no instrument; name one with Question(instrument=...)."

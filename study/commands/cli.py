@@ -36,14 +36,8 @@ def study(
     """Begin a command."""
 
 
-def designs(name: str | None = None) -> None:
-    """List the designs, or say of one what it assumes, its options with their values, its reference and an example.
-
-    Parameters
-    ----------
-    name : str, optional
-        Name of a design.
-    """
+def designs(name: options.NameOfDesign = None) -> None:
+    """List the designs, or say of one what it assumes, its options with their values, its reference and an example."""
     from study.designs import all_designs, find_design
 
     if name is not None:

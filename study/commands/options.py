@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from study.panel import Panel, Question
 
 DEFAULT_PLAN = Path("paper") / "study.toml"
-PLURALS = {"outcomes": "outcome", "covariates": "covariate", "designs": "design"}
+# What functions call what an option of another name gives them.
+ARGUMENTS = {
+    "outcomes": "outcome",
+    "covariates": "covariate",
+    "designs": "design",
+    "budget": "grants",
+    "prior_name": "prior",
+}
 ENDINGS = {
     ".txt": "text",
     ".tex": "latex",
@@ -56,9 +63,18 @@ def _names(param: typer.CallbackParam, given: list[str] | None) -> list[str] | N
     return names
 
 
-def _several(text: str, *flags: str) -> Any:
+def _design_names(incomplete: str) -> list[str]:
+    """Return the designs whose names begin so, for the shell to complete."""
+    from study.designs import all_designs
+
+    return [name for name in all_designs() if name.startswith(incomplete)]
+
+
+def _several(text: str, *flags: str, **more: Any) -> Any:
     """Return an option that takes several names."""
-    return typer.Option(*flags, callback=_names, help=f"{text}; several with commas, or repeat the option.")
+    return typer.Option(
+        *flags, **more, callback=_names, help=f"{text}; several with commas, or repeat the option."
+    )
 
 
 EVENT = typer.Option(help="Event: a column of first treated periods, or of 0/1 treatment.")
@@ -66,7 +82,11 @@ Scale = Annotated[str, typer.Option(help="level, log1p or proportional.")]
 Outcome = Annotated[list[str], _several("Outcome column", "--outcome", "--outcomes")]
 Outcomes = Annotated[list[str] | None, _several("Outcome column", "--outcome", "--outcomes")]
 Covariates = Annotated[list[str] | None, _several("Covariate column", "--covariate", "--covariates")]
-Designs = Annotated[list[str] | None, _several("Design, see study designs", "--design", "--designs")]
+Designs = Annotated[
+    list[str] | None,
+    _several("Design, see study designs", "--design", "--designs", autocompletion=_design_names),
+]
+NameOfDesign = Annotated[str | None, typer.Argument(help="One design.", autocompletion=_design_names)]
 Scales = Annotated[list[str] | None, _several("level, log1p or proportional", "--scale", "--scales")]
 Level = Annotated[float, typer.Option(help="Of confidence intervals.")]
 Plan = Annotated[Path, typer.Option(help="What to estimate; its folder takes the files that are written.")]
@@ -230,12 +250,12 @@ def as_options(message: str, names: Collection[str]) -> str:
     ``Question: min_cohort_size is 0`` is about ``--min-cohort-size``, and ``scale="level"`` is ``--scale level``.
     """
     by_argument = {name: f"--{name.replace('_', '-')}" for name in names}
-    by_argument |= {plural: by_argument[name] for plural, name in PLURALS.items() if name in names}
+    by_argument |= {argument: by_argument[name] for argument, name in ARGUMENTS.items() if name in names}
     known = "|".join(by_argument)
     message = re.sub(r'give it as treatment="[^"]*"', "add --treatment", message)
     message = re.sub(r'give it as first_treated="[^"]*"', "leave out --treatment", message)
     message = message.replace("first_treated= or treatment=", "--event")
-    message = re.sub(rf"^Question: ({known}) is\b", lambda m: f"{by_argument[m[1]]} is", message)
+    message = re.sub(rf"^[\w. ]+: ({known}) is\b", lambda m: f"{by_argument[m[1]]} is", message)
     message = re.sub(
         rf"^Question: (there is no ({known}) )", lambda m: f"{by_argument[m[2]]}: {m[1]}", message
     )

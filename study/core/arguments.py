@@ -77,7 +77,9 @@ def _refuse_swapped(where: str, hints: Mapping[str, Any], given: Mapping[str, An
     wrong = [each for each, value in given.items() if each in hints and not _is(value, hints[each])]
     for other in wrong if name in wrong else ():
         if _is(given[other], hints[name]) and _is(given[name], hints[other]):
-            raise QuestionError(f"{where}: {name} and {other} are swapped; write {where}({', '.join(given)}).")
+            raise QuestionError(
+                f"{where}: {name} and {other} are swapped; write {where}({', '.join(given)})."
+            )
 
 
 def _left_to_function(value: Any, hint: Any) -> bool:

@@ -404,7 +404,7 @@ COMMANDS: list[tuple[list[str], str]] = [
     (["table", "main/papers", "--designs", "twfe", "--seed", "-1"], "seed is -1"),
     (["table", "main/papers", "--designs", "twfe", "--draws", "-1"], "draws is -1"),
     (["heterogeneity", "main/papers", "--repetitions", "-1"], "repetitions is -1"),
-    (["heterogeneity", "main/papers", "--grants", "-3"], "budget is -3"),
+    (["heterogeneity", "main/papers", "--grants", "-3"], "--grants is -3"),
     (["heterogeneity", "main/papers", "--jobs", "0"], "--jobs is 0"),
     (["validate", "/"], "there is no such file"),
     (["facts", "--threshold", "1e999"], "there is no threshold"),

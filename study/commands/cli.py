@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,16 +37,20 @@ def study(
     """Begin a command."""
 
 
-def designs(name: options.NameOfDesign = None) -> None:
+def designs(name: options.NameOfDesign = None, *, format: options.TextOrJson = "text") -> None:
     """List the designs, or say of one what it assumes, its options with their values, its reference and an example."""
     from study.designs import all_designs, find_design
 
+    chosen = list(all_designs().values()) if name is None else [find_design(name)]
+    if format == "json":
+        _list(chosen, "name", "title", "reference", "estimand", "assumes", "supports", "options")
+        return
     if name is not None:
         from study.commands.design_page import design_page
 
-        typer.echo(design_page(find_design(name)))
+        typer.echo(design_page(chosen[0]))
         return
-    for design in all_designs().values():
+    for design in chosen:
         defaults = ", ".join(f"{name}={value!r}" for name, value in design.options.items()) or "none"
         typer.echo(f"{design.name}: {design.title} [{design.reference}]")
         typer.echo(f"  estimand: {design.estimand}")
@@ -54,10 +59,13 @@ def designs(name: options.NameOfDesign = None) -> None:
         typer.echo(f"  options:  {defaults}")
 
 
-def diagnostics() -> None:
+def diagnostics(*, format: options.TextOrJson = "text") -> None:
     """List the diagnostics of `study diagnose`: what each asks, and what it needs."""
     from study.diagnostics import all_diagnostics
 
+    if format == "json":
+        _list(all_diagnostics().values(), "name", "title", "question", "needs", "designs")
+        return
     for diagnostic in all_diagnostics().values():
         designs = [f"the design {' or '.join(diagnostic.designs)}"] if diagnostic.designs else []
         typer.echo(f"{diagnostic.name}: {diagnostic.title}")
@@ -213,8 +221,9 @@ def heterogeneity(
         EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan; on the scale level where none
         is named, for papers are what grants are counted in.
     by : list of str, optional
-        Attribute, covariate (in thirds) or rule such as country=US that makes groups; may be repeated. The plan's
-        strata, the region, the country with most treated units and the question's last covariate where none is named.
+        Attribute, covariate (in thirds) or rule such as country=US that makes groups; several with commas, or repeat
+        the option. The plan's strata, the region, the country with most treated units and the question's last
+        covariate where none is named.
     prior : str, optional
         Covariate that says how large a unit was; the question's last if none is named.
     grants : int, optional
@@ -250,6 +259,13 @@ def heterogeneity(
         )
     folder = output or Path("build", "heterogeneity", *question.split("/"))
     _write(folder, report.files(), report.text(), "figures and tables")
+
+
+def _list(entries: Iterable[Any], *keys: str) -> None:
+    """Print what a catalogue has of each of its entries, as JSON."""
+    from study.report import as_json
+
+    typer.echo(as_json([{key: getattr(entry, key) for key in keys} for entry in entries]))
 
 
 def _write(folder: Path, files: dict[str, bytes], page: str, what: str) -> None:

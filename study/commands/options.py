@@ -63,6 +63,14 @@ def _names(param: typer.CallbackParam, given: list[str] | None) -> list[str] | N
     return names
 
 
+def _text_or_json(format: str) -> str:
+    """Refuse another format than these two."""
+    from study.core import refuse_unknown
+
+    refuse_unknown("format", format, ("text", "json"), "--format")
+    return format
+
+
 def _design_names(incomplete: str) -> list[str]:
     """Return the designs whose names begin so, for the shell to complete."""
     from study.designs import all_designs
@@ -87,6 +95,7 @@ Designs = Annotated[
     _several("Design, see study designs", "--design", "--designs", autocompletion=_design_names),
 ]
 NameOfDesign = Annotated[str | None, typer.Argument(help="One design.", autocompletion=_design_names)]
+TextOrJson = Annotated[str, typer.Option("--format", callback=_text_or_json, help="text or json.")]
 Scales = Annotated[list[str] | None, _several("level, log1p or proportional", "--scale", "--scales")]
 Level = Annotated[float, typer.Option(help="Of confidence intervals.")]
 Plan = Annotated[Path, typer.Option(help="What to estimate; its folder takes the files that are written.")]
@@ -255,7 +264,7 @@ def as_options(message: str, names: Collection[str]) -> str:
     message = re.sub(r'give it as treatment="[^"]*"', "add --treatment", message)
     message = re.sub(r'give it as first_treated="[^"]*"', "leave out --treatment", message)
     message = message.replace("first_treated= or treatment=", "--event")
-    message = re.sub(rf"^[\w. ]+: ({known}) is\b", lambda m: f"{by_argument[m[1]]} is", message)
+    message = re.sub(rf"^[\w. ]+: ({known}) is(?= ['\d-])", lambda m: f"{by_argument[m[1]]} is", message)
     message = re.sub(
         rf"^Question: (there is no ({known}) )", lambda m: f"{by_argument[m[2]]}: {m[1]}", message
     )

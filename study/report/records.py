@@ -24,7 +24,7 @@ def estimates_in(form: str, fits: Sequence[Estimate], level: float = 0.95) -> st
     and what each estimate rests on.
     """
     if form == "json":
-        return _json([_record(fit, level) for fit in fits])
+        return as_json([_record(fit, level) for fit in fits])
     if form == "csv":
         import pandas as pd
 
@@ -49,7 +49,7 @@ def comparison_in(form: str, comparison: Comparison, level: float = 0.95) -> str
             "notes": comparison.notes,
             "refused": comparison.refused,
         }
-        return _json(record)
+        return as_json(record)
     if form == "csv":
         return comparison.tidy(level).to_csv(index=False)
     if form == "text":
@@ -81,5 +81,6 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return cells.where(frame.notna(), None).to_dict(orient="records")
 
 
-def _json(record: Any) -> str:
+def as_json(record: Any) -> str:
+    """Return a record as indented JSON, what JSON does not know as text."""
     return json.dumps(record, indent=2, ensure_ascii=False, default=str)

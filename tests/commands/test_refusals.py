@@ -250,6 +250,11 @@ ASKED: list[tuple[str, dict[str, Any], str]] = [
     ("estimate", {"design": "dml_iv"}, "the question has no instrument; name one with --instrument."),
     ("estimate", {"option": "variance"}, "write NAME=VALUE, for example folds=5."),
     ("estimate", {"option": "method=dr"}, 'sun_abraham: there is no option "method". Known: variance.'),
+    (
+        "estimate",
+        {"option": "horizon=2"},
+        "horizon is part of what is asked and no option; say it with --horizon.",
+    ),
     ("estimate", {"option": "variance=robust"}, 'sun_abraham: there is no variance "robust"'),
     ("estimate", {"design": "poisson_twfe", "scale": "log1p"}, "use --scale proportional"),
     ("estimate", {"convention": "HC1"}, 'there is no convention "HC1"'),
@@ -349,6 +354,10 @@ SAID: list[tuple[Callable[[], Any], str]] = [
     # Estimates
     (lambda: study.estimate(panel(), question(), "sunab"), 'Did you mean "sun_abraham"?'),
     (lambda: study.estimate(panel(), question(), "twfe", folds=2), 'twfe: there is no option "folds"'),
+    (
+        lambda: study.estimate(panel(), question(), "twfe", covariates=["size"]),
+        "covariates is part of what is asked and no option; say it with Question(covariates=...).",
+    ),
     (lambda: study.estimate(panel(), question(), convention="HC1"), 'there is no convention "HC1"'),
     (lambda: study.estimate(panel(), question()).aggregate("time"), '"time"'),
     (lambda: study.estimate(panel(), question()).tidy(95), "level is 95; it must lie between 0 and 1"),

@@ -261,9 +261,9 @@ def as_options(message: str, names: Collection[str]) -> str:
     by_argument = {name: f"--{name.replace('_', '-')}" for name in names}
     by_argument |= {argument: by_argument[name] for argument, name in ARGUMENTS.items() if name in names}
     known = "|".join(by_argument)
-    message = re.sub(r'give it as treatment="[^"]*"', "add --treatment", message)
-    message = re.sub(r'give it as first_treated="[^"]*"', "leave out --treatment", message)
-    message = message.replace("first_treated= or treatment=", "--event")
+    if "event" in names:
+        message = re.sub(r'give it as treatment="[^"]*"', "add --treatment", message)
+        message = re.sub(r'give it as first_treated="[^"]*"', "leave out --treatment", message)
     message = re.sub(rf"^[\w. ]+: ({known}) is(?= ['\d-])", lambda m: f"{by_argument[m[1]]} is", message)
     message = re.sub(
         rf"^Question: (there is no ({known}) )", lambda m: f"{by_argument[m[2]]}: {m[1]}", message

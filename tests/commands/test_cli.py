@@ -595,3 +595,19 @@ def test_designs_and_diagnostics_are_listed_as_json():
     checks = json.loads(command("diagnostics", "--format", "json", cwd=ROOT).stdout)
     assert "Is there an effect before there should be one?" in [check["question"] for check in checks]
     assert 'there is no format "yaml"' in command("designs", "--format", "yaml", cwd=ROOT).stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["event", "treatment", "lag"], "add --treatment; or --lag 2."),
+        (["plan"], 'give it as treatment="on"; or lag=2.'),
+    ],
+)
+def test_a_message_names_options_that_the_command_has_and_leaves_the_rest(names, said):
+    assert options.as_options('give it as treatment="on"; or lag=2.', names) == said
+
+
+def test_a_column_that_is_called_as_an_option_stays_a_column():
+    message = "Question about p: lag is an outcome, and a population is fixed before treatment"
+    assert options.as_options(message, ["lag"]) == message

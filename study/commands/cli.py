@@ -38,7 +38,7 @@ def study(
 
 
 def designs(name: options.NameOfDesign = None, *, format: options.TextOrJson = "text") -> None:
-    """List the designs, or say of one what it assumes, its options with their values, its reference and an example."""
+    """List the designs, or say of one what it assumes, its options, its references and an example."""
     from study.designs import all_designs, find_design
 
     chosen = list(all_designs().values()) if name is None else [find_design(name)]
@@ -117,8 +117,8 @@ def estimate(
     with learning(jobs) if any(chosen.draws for chosen in designs) else settings():
         # Which conventions there are is checked there.
         fits = [
-            run_design(panel, question.replace(outcome=name), chosen.name, convention=convention, **given)  # type: ignore[arg-type]
-            for name in outcome
+            run_design(panel, each, chosen.name, convention=convention, **given)  # type: ignore[arg-type]
+            for each in (question.replace(outcome=name) for name in outcome)
             for chosen in designs
         ]
     shown = [fit.aggregate("event") if by_event_time else fit.headline for fit in fits]
@@ -221,9 +221,9 @@ def heterogeneity(
         EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan; on the scale level where none
         is named, for papers are what grants are counted in.
     by : list of str, optional
-        Attribute, covariate (in thirds) or rule such as country=US that makes groups; several with commas, or repeat
-        the option. The plan's strata, the region, the country with most treated units and the question's last
-        covariate where none is named.
+        Attribute, covariate (in thirds) or rule such as country=US that makes groups; several with commas, or
+        repeat the option. The plan's strata, the region, the country with most treated units and the
+        question's last covariate where none is named.
     prior : str, optional
         Covariate that says how large a unit was; the question's last if none is named.
     grants : int, optional

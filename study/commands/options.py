@@ -254,9 +254,9 @@ class OfOutput:
 
 
 def as_options(message: str, names: Collection[str]) -> str:
-    """Return a message of the package with the arguments that it names as options of a command, which has these names.
+    """Return a message with the arguments that it names as options of a command, which has these names.
 
-    ``Question: min_cohort_size is 0`` is about ``--min-cohort-size``, and ``scale="level"`` is ``--scale level``.
+    ``Question: min_cohort_size is 0`` is about ``--min-cohort-size``; ``scale="level"`` is ``--scale level``.
     """
     by_argument = {name: f"--{name.replace('_', '-')}" for name in names}
     by_argument |= {argument: by_argument[name] for argument, name in ARGUMENTS.items() if name in names}

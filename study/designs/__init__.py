@@ -181,7 +181,8 @@ class Design:
         """Refuse an option or a value of it that the design does not have."""
         for option in options.keys() & _FIELDS - self.options.keys():
             raise QuestionError(
-                f"{self.name}: {option} is part of what is asked and no option; say it with Question({option}=...)."
+                f"{self.name}: {option} is part of what is asked and no option; "
+                f"say it with Question({option}=...)."
             )
         refuse_unknown("option", options, self.options, self.name)
         check(self.name, hints_of(self.function), options)

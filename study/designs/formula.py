@@ -1,4 +1,4 @@
-"""A formula as those who come from fixest and pyfixest write it, for one panel, one question and one design."""
+"""A formula as users of fixest and pyfixest write it, for one panel, one question and one design."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def did(
     convention: Convention = "jackknife",
     **options: Any,
 ) -> Estimate:
-    """Estimate an effect that is asked for by a formula: build a panel and a question, and answer it with a design.
+    """Estimate the effect that a formula asks for: build a panel and a question, and apply a design.
 
     Parameters
     ----------
     formula : str
-        ``"papers ~ 1 | lab + year"``, or with covariates ``"papers ~ size + age | lab + year"``: the outcome, the
-        covariates, and the unit and the period. Names that are not plain stand in backticks. Each unit is its own
-        cluster unless ``cluster`` names a column.
+        ``"papers ~ 1 | lab + year"``, or with covariates ``"papers ~ size + age | lab + year"``: the
+        outcome, the covariates, and the unit and the period. Names that are not plain stand in backticks.
+        Each unit is its own cluster unless ``cluster`` names a column.
     data : DataFrame or path
         As in :meth:`study.Panel.from_long`.
     first_treated, treatment : str

@@ -258,7 +258,7 @@ class Sample:
 
     @property
     def switch_off(self) -> str:
-        """Say which unit is the first that a treatment that is not absorbing leaves, when, and how many more."""
+        """Say for which unit and when a treatment that is not absorbing switches off first, and how often."""
         assert self.path is not None
         off = switched_off(self.path)
         units = np.flatnonzero(off.any(axis=1))
@@ -538,7 +538,8 @@ def _check(question: Question, panel: Panel) -> None:
     outcomes, events = panel.outcomes.keys(), set(panel.events)
     if question.outcome in events - outcomes and question.event in outcomes - events:
         raise QuestionError(
-            f"{where}: {question.outcome} is an event and {question.event} an outcome; swap outcome= and event=."
+            f"{where}: {question.outcome} is an event and {question.event} an outcome; "
+            "swap outcome= and event=."
         )
     columns = (*question.covariates, question.weights, question.instrument)
     refuse_unknown("outcome", question.outcome, panel.outcomes, where)

@@ -284,8 +284,8 @@ def dated(column: str, roles: Roles) -> Rule:
 
     def says(rows: Rows, row: int) -> str:
         return (
-            f"column {column} holds 0 and 1 (1 for {rows.cell(roles.unit, row)} on {rows.place(row)}), which is a "
-            f'treatment by period and no first treated period; give it as treatment="{column}".'
+            f"column {column} holds 0 and 1 (1 for {rows.cell(roles.unit, row)} on {rows.place(row)}), "
+            f'which is a treatment by period and no first treated period; give it as treatment="{column}".'
         )
 
     text = "must hold first treated periods, not a treatment of 0 and 1"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def estimates_in(form: str, fits: Sequence[Estimate], level: float = 0.95) -> str:
     """Return estimates one after another, as "text", "latex", "html", "md", "csv" or "json".
 
-    Intervals are at ``level``. The last two have what :meth:`study.Estimate.tidy` has, and JSON besides what was asked
-    and what each estimate rests on.
+    Intervals are at ``level``. The last two have what :meth:`study.Estimate.tidy` has, and JSON besides what
+    was asked and what each estimate rests on.
     """
     if form == "json":
         return as_json([_record(fit, level) for fit in fits])
@@ -38,7 +38,7 @@ def estimates_in(form: str, fits: Sequence[Estimate], level: float = 0.95) -> st
 
 
 def comparison_in(form: str, comparison: Comparison, level: float = 0.95) -> str:
-    """Return a comparison as "text", "latex", "html", "md", "csv" (its averages) or "json" (the tests as well)."""
+    """Return a comparison as "text", "latex", "html", "md", "csv" (averages) or "json" (tests as well)."""
     if form == "json":
         record = {
             "question": asdict(comparison.question),

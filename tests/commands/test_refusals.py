@@ -1,4 +1,4 @@
-"""Bad input, through the command line and through Python: each is one line that says what, where and what to do."""
+"""Bad input, through the command line and Python: each is one line that says what, where, what to do."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from .designs import Design as Design
 from .designs import all_designs as all_designs
 from .designs import design as design
 from .designs import estimate as estimate
+from .designs.formula import did as did
 from .estimates import Estimand as Estimand
 from .estimates import Estimate as Estimate
 from .estimates import load_estimate as load_estimate

@@ -77,11 +77,11 @@ def validate(
     time : str
         Period column.
     first_treated : list of str, optional
-        Column of first treated periods; may be repeated.
+        Column of first treated periods; several with commas, or repeat the option.
     treatment : list of str, optional
-        Column of 0/1 treatment; may be repeated.
+        Column of 0/1 treatment; several with commas, or repeat the option.
     attribute : list of str, optional
-        Label column; may be repeated.
+        Label column; several with commas, or repeat the option.
     """
     from study.panel import verdict
 
@@ -141,7 +141,7 @@ def outcomes(
         File to write.
     topic : list of str, optional
         Topic (T10320), subfield (subfields/1702), field (fields/17) or venue (S4306400194) that gets rows of its own;
-        may be repeated. Computer vision and machine learning if not given.
+        several with commas, or repeat the option. Computer vision and machine learning if not given.
     memory : str
         What may be held in memory before it spills to disk.
     """

@@ -33,11 +33,11 @@ def table(
     question: list[str] | None = None,
     *,
     plan: Path | None = None,
-    designs: str | None = None,
+    designs: options.Designs = None,
     outcome: options.Outcomes = None,
     event: Annotated[str | None, options.EVENT] = None,
     source: options.OfPanel,
-    scale: list[str] | None = None,
+    scale: options.Scales = None,
     of_question: options.OfQuestion,
     draws: int | None = None,
     seed: int | None = None,
@@ -51,6 +51,8 @@ def table(
     For questions of the plan: study table main/papers main/papers_academic_only/log1p. For a panel: study table
     --panel my.csv --unit lab --time year --outcome papers --event first_cluster --designs twfe,imputation.
 
+    If no design is named, those of the plan; for a panel, all that draw nothing at random.
+
     Parameters
     ----------
     question : list of str, optional
@@ -58,11 +60,6 @@ def table(
         the plan's first. Outcomes are columns, scales panels, each outcome on each scale; an event is a table.
     plan : Path, optional
         The plan of the questions; paper/study.toml if not given.
-    designs : str, optional
-        Names of designs with commas between them. If not given, the plan's; for a panel, all that draw nothing at
-        random.
-    scale : list of str, optional
-        level, log1p or proportional; may be repeated.
     draws : int, optional
         Draws of the test that the designs agree.
     seed : int, optional
@@ -73,11 +70,12 @@ def table(
         File to write, instead of printing.
     """
     from study.core import as_typed, fits_of, refuse_unknown, settings, write_all
+    from study.designs import find_design
 
     ending = output.suffix.lower() if output else ""
     format = OF_ENDING.get(ending, "latex") if format is None else format
     refuse_unknown("format", format, FORMATS, WHO)
-    names = _names(designs)
+    names = designs and [find_design(name).name for name in designs]
     of_draws = {name: value for name, value in {"draws": draws, "seed": seed}.items() if value is not None}
     if question:
         for name in context.params:
@@ -96,8 +94,7 @@ def table(
                 f"{WHO}: say what to show: questions of the plan (EVENT/OUTCOME/SCALE), or --outcome and --event of "
                 "a panel."
             )
-        scales = dict.fromkeys(scale or ["level"])
-        questions = [of_question.read(WHO, outcome[0], event, each, source) for each in scales]
+        questions = [of_question.read(WHO, outcome[0], event, each, source) for each in scale or ["level"]]
         panel = source.read(outcome, questions[0])
         with _learning(names or (), jobs), settings(cache=fits_of(None, cache)):
             tables = of_panel(panel, questions, outcome, names, **of_draws)
@@ -115,18 +112,6 @@ def _learning(names: Sequence[str] | None, jobs: int) -> AbstractContextManager[
 
     learns = names is None or any(find_design(name).draws for name in names)
     return learning(jobs) if learns else nullcontext()
-
-
-def _names(designs: str | None) -> list[str] | None:
-    """Return the names of designs that are given with commas, each once."""
-    from study.designs import find_design
-
-    if designs is None:
-        return None
-    names = [name.strip() for name in designs.split(",") if name.strip()]
-    if not names:
-        raise QuestionError(f"{WHO}: --designs is empty; give names with commas between them.")
-    return [find_design(name).name for name in dict.fromkeys(names)]
 
 
 def of_panel(

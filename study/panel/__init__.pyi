@@ -8,13 +8,13 @@ from .panel import NotSaved as NotSaved
 from .panel import Panel as Panel
 from .panel import load_panel as load_panel
 from .populations import population as population
-from .populations import terms_in as terms_in
 from .question import AVERAGES as AVERAGES
 from .question import Comparison as Comparison
 from .question import FlowStep as FlowStep
 from .question import Question as Question
 from .question import Sample as Sample
 from .question import first_observed as first_observed
+from .question import panel_for as panel_for
 from .question import pool_cohorts as pool_cohorts
 from .rules import Roles as Roles
 from .scale import Scale as Scale

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import (
+    BoolArray,
     DataError,
     Described,
     FloatArray,
@@ -218,7 +219,7 @@ class Panel(Described):
         dates = {column: event_dates(rows, column)[first] for column in roles.first_treated}
         intervals: dict[str, dict[str, tuple[float, float]]] = {}
         for column, path in paths.items():
-            if column not in dates and never_switches_off(path):
+            if column not in dates and not switched_off(path).any():
                 dates[column] = first_ones(path, periods)
                 between = adoption_intervals(path, periods, observed.values())
                 which = np.flatnonzero(between[:, 0] < between[:, 1])
@@ -284,10 +285,10 @@ def load_panel(name: str) -> Panel:
     return Panel.from_long(shipped("data", entry.pop("file")), name=name, provenance=sources, **entry)
 
 
-def never_switches_off(path: FloatArray) -> bool:
-    """Say whether no observed 0 follows an observed 1 within a unit."""
+def switched_off(path: FloatArray) -> BoolArray:
+    """Return which observed 0 follow an observed 1 of the same unit, shape (n, T)."""
     treated = np.maximum.accumulate(np.nan_to_num(path), axis=1)
-    return not bool(np.any((treated == 1) & (path == 0)))
+    return np.asarray((treated == 1) & (path == 0))
 
 
 def first_ones(path: FloatArray, periods: IntArray) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, get_args, get_type_hints
@@ -20,8 +20,8 @@ from study.core import (
     is_listed,
     refuse_unknown,
 )
-from study.panel.panel import Panel, interval_text
-from study.panel.populations import EVERYONE, population
+from study.panel.panel import Panel, interval_text, switched_off
+from study.panel.populations import EVERYONE, population, terms_in
 from study.panel.scale import Scale, ScaleName
 
 Comparison = Literal["never_treated", "not_yet_treated"]
@@ -292,6 +292,20 @@ class Sample(Described):
         return np.where(np.any(missing, axis=0), np.nan, self.y) if np.any(missing) else self.y
 
     @property
+    def switch_off(self) -> str:
+        """Say for which unit and when a treatment that is not absorbing switches off first, and how often."""
+        assert self.path is not None
+        off = switched_off(self.path)
+        units = np.flatnonzero(off.any(axis=1))
+        if not len(units):
+            return f"{self.question.event} never switches off in this sample"
+        more = (
+            f", and for {len(units) - 1} more unit{'s' if len(units) > 2 else ''}" if len(units) > 1 else ""
+        )
+        year = self.periods[off[units[0]].argmax()]
+        return f"{self.question.event} switches off for {self.unit_ids[units[0]]} in {year}{more}"
+
+    @property
     def treated_cells(self) -> NDArray[np.bool_]:
         """Which groups are treated, less the anticipation, in which periods, shape (G, T)."""
         return self.periods >= self.groups[0][:, None] - self.question.anticipation
@@ -357,6 +371,37 @@ class Sample(Described):
         path = None if self.path is None else self.path[order]
         first_treated = None if self.first_treated is None else self.first_treated[order]
         return replace(self, path=path, first_treated=first_treated)
+
+
+def panel_for(
+    question: Question, data: Any, outcomes: Sequence[str] = (), *, path: bool = False, **reading: Any
+) -> Panel:
+    """Return the panel of the columns of a long table that a question needs.
+
+    Parameters
+    ----------
+    question : Question
+    data, **reading
+        The table, its unit and time columns and whatever else :meth:`study.Panel.from_long` takes.
+    outcomes : sequence of str
+        Outcomes beside the question's.
+    path : bool
+        The event column is 0/1 by period, and not the first treated period.
+    """
+    outcomes = list(dict.fromkeys([question.outcome, *outcomes]))
+    in_rule = [term for term in terms_in(question.population) if term.name not in (*outcomes, question.event)]
+    labels = [term.name for term in in_rule if term.sign in ("=", "!=")]
+    numbers = [term.name for term in in_rule if term.sign not in ("=", "!=")]
+    covariates = [*question.covariates, question.weights, question.instrument, *numbers]
+    return Panel.from_long(
+        data,
+        treatment=question.event if path else (),
+        first_treated=() if path else question.event,
+        outcomes=outcomes,
+        covariates=[name for name in dict.fromkeys(covariates) if name is not None],
+        attributes=[name for name in dict.fromkeys([question.cluster, *labels]) if name is not None],
+        **reading,
+    )
 
 
 AMBIGUOUS = "adoption date ambiguous"
@@ -525,6 +570,12 @@ def pool_cohorts(first_treated: FloatArray, periods: IntArray, width: int) -> Fl
 def _check(question: Question, panel: Panel) -> None:
     """Refuse names that the panel does not have, and numbers of periods that are more than it has."""
     where, last = f"Question about {panel.name}", len(panel.periods) - 1
+    outcomes, events = panel.outcomes.keys(), set(panel.events)
+    if question.outcome in events - outcomes and question.event in outcomes - events:
+        raise QuestionError(
+            f"{where}: {question.outcome} is an event and {question.event} an outcome; "
+            "swap outcome= and event=."
+        )
     columns = (*question.covariates, question.weights, question.instrument)
     refuse_unknown("outcome", question.outcome, panel.outcomes, where)
     refuse_unknown("event", question.event, panel.events, where)

@@ -128,6 +128,7 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
         yield zero_or_one(column, roles)
     for column in roles.first_treated:
         yield number(column)
+        yield dated(column, roles)
         yield plausible(column, roles)
         yield same(column, roles.unit, "unit", event_dates)
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
@@ -154,7 +155,9 @@ def _problems(rows: Rows, roles: Roles) -> Iterator[str]:
         if column in rows.table.index.names:
             yield f"{column} is in the index of the table; make it a column, by reset_index()."
         absent = unknown("column", column, map(str, headings), "")
-        yield f"{absent}{wide_hint(headings)}".removeprefix(": ")
+        named = next((role for role in ("unit", "time") if column == getattr(roles, role)), "")
+        which = f" Name the {WORDS[named]} column with {named}=." if named else ""
+        yield f"{absent}{which}{wide_hint(headings)}".removeprefix(": ")
     for column in roles.columns:
         if headings.count(column) > 1:
             yield f"{headings.count(column)} columns are called {column}; name them apart."
@@ -251,7 +254,12 @@ def zero_or_one(column: str, roles: Roles) -> Rule:
 
     def says(rows: Rows, row: int) -> str:
         where = f"({rows.cell(roles.unit, row)}, {rows.when()[row]:.0f})"
-        return f"column {column} is {rows.numbers(column)[0][row]:g} for {where}; a treatment is 0 or 1."
+        dates = rows.numbers(column)[0]
+        others = dates[~np.isnan(dates) & (dates > 1)]
+        hint = ""
+        if np.isin(others, rows.periods()).any():
+            hint = f' It looks like first treated periods: give it as first_treated="{column}".'
+        return f"column {column} is {dates[row]:g} for {where}; a treatment is 0 or 1.{hint}"
 
     return Rule(column, "must be 0, 1 or empty", broken, says)
 
@@ -270,6 +278,27 @@ def _dates(rows: Rows, column: str) -> tuple[FloatArray, int]:
     if len(periods) and periods[0] > 0:
         values = np.where(values == 0, np.nan, values)
     return values, each
+
+
+def dated(column: str, roles: Roles) -> Rule:
+    """Return the rule that an event is given by its dates, and not by a treatment of 0 and 1."""
+
+    def broken(rows: Rows) -> BoolArray:
+        dates, periods = rows.numbers(column)[0], rows.periods()
+        treated = dates == 1
+        if not treated.any() or not np.isin(dates[~np.isnan(dates)], (0, 1)).all():
+            return np.zeros(len(rows), dtype=bool)
+        far = len(periods) > 0 and abs(periods[0] - 1) > FARTHEST_EVENT
+        return treated & (far or same(column, roles.unit, "unit").broken(rows).any())
+
+    def says(rows: Rows, row: int) -> str:
+        return (
+            f"column {column} holds 0 and 1 (1 for {rows.cell(roles.unit, row)} on {rows.place(row)}), "
+            f'which is a treatment by period and no first treated period; give it as treatment="{column}".'
+        )
+
+    text = "must hold first treated periods, not a treatment of 0 and 1"
+    return Rule(column, text, broken, says, needs=(roles.unit, roles.time))
 
 
 def plausible(column: str, roles: Roles) -> Rule:

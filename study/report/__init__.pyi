@@ -28,6 +28,9 @@ from .estimate import estimate_text as estimate_text
 from .latex import address_part as address_part
 from .latex import escape as escape
 from .latex import render as render
+from .records import as_json as as_json
+from .records import comparison_in as comparison_in
+from .records import estimates_in as estimates_in
 from .table import MINUS as MINUS
 from .table import Block as Block
 from .table import Cell as Cell

@@ -15,13 +15,13 @@ from study.report.comparison import left_out
 from study.report.table import Block, Format, Line, Number, Table, error
 
 
-def estimate_table(fit: Estimate, kind: Format = "latex") -> bytes:
+def estimate_table(fit: Estimate, kind: Format = "latex", level: float = 0.95) -> bytes:
     """Return one estimate's terms as a table that stands alone, as "latex", "html" or "md"."""
-    return as_table(fit).formatted(kind)
+    return as_table(fit, level).formatted(kind)
 
 
-def as_table(fit: Estimate) -> Table:
-    """Return one estimate's terms as a table: estimate, standard error, pointwise 95% interval.
+def as_table(fit: Estimate, level: float = 0.95) -> Table:
+    """Return one estimate's terms as a table: estimate, standard error, pointwise interval at a level.
 
     Parameters
     ----------
@@ -33,21 +33,21 @@ def as_table(fit: Estimate) -> Table:
             row.term,
             [Number(row.estimate), error(row.std_error), Number(row.conf_low), Number(row.conf_high)],
         )
-        for row in fit.tidy().itertuples()
+        for row in fit.tidy(level).itertuples()
     ]
     question = fit.sample.question
     return Table(
         name="estimate",
         caption=f"Effect of {question.event} on {question.outcome}",
-        headings=["Estimate", "Std. error", "95% low", "95% high"],
+        headings=["Estimate", "Std. error", f"{100 * level:g}% low", f"{100 * level:g}% high"],
         blocks=[Block(design_title(fit), lines)],
         notes=[f"{sentence}." for sentence in described(fit)],
     )
 
 
-def estimate_text(fit: Estimate) -> str:
-    """Return one estimate's terms as text for a terminal."""
-    shown = fit.tidy()[["term", *NUMBERS]].to_string(index=False, float_format=lambda v: f"{v:.4f}")
+def estimate_text(fit: Estimate, level: float = 0.95) -> str:
+    """Return one estimate's terms as text for a terminal, with intervals at a level."""
+    shown = fit.tidy(level)[["term", *NUMBERS]].to_string(index=False, float_format=lambda v: f"{v:.4f}")
     return "\n".join([design_title(fit), shown, *(f"{sentence}." for sentence in described(fit))])
 
 

@@ -313,7 +313,7 @@ def test_a_csv_of_ones_own_is_printed_or_written_in_each_format(
         (["sim1", "--plan", "study.toml", "--lag", "1"], "--lag goes with --outcome and --event"),
         (["sim1", "--plan", "study.toml", "--outcome", "y"], "--outcome goes with"),
         (["sim1", "--plan", "study.toml", "--designs", "twef"], 'Did you mean "twfe"'),
-        (["sim1", "--plan", "study.toml", "--designs", ", "], "--designs is empty"),
+        (["sim1", "--plan", "study.toml", "--designs", ", "], "--design is empty"),
         (["sim1", "--plan", "study.toml", "--format", "pdf"], 'no format "pdf"'),
         (["sim", "--plan", "study.toml"], 'no question "sim"'),
         (["sim1/cuont", "--plan", "study.toml"], 'Did you mean "count"'),

@@ -12,6 +12,7 @@ from .designs import design as design
 from .designs import estimate as estimate
 from .estimates import Estimand as Estimand
 from .estimates import Estimate as Estimate
+from .figures import event_plot as event_plot
 from .inference import Comparison as Comparison
 from .inference import adjusted_p_values as adjusted_p_values
 from .inference import compare as compare

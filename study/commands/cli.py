@@ -59,6 +59,7 @@ def estimate(
     by_event_time: bool = False,
     jobs: options.Jobs = -1,
     latex: options.Latex = False,
+    plot: options.Plot = None,
 ) -> None:
     """Estimate one effect on a shipped panel or on your own long CSV file.
 
@@ -87,8 +88,11 @@ def estimate(
     with learning(jobs) if chosen.draws else settings():
         # Which conventions there are is checked there.
         fit = run_design(panel, question, design, convention=convention, **given)  # type: ignore[arg-type]
+    figure = None if plot is None else fit.plot()
     shown = fit.aggregate("event") if by_event_time else fit.headline
     typer.echo(estimate_table(shown).decode() if latex else estimate_text(shown))
+    if figure and plot:
+        options.write_figure(figure, plot)
 
 
 def compare(
@@ -103,6 +107,7 @@ def compare(
     draws: int = 9999,
     seed: int = 0,
     latex: options.Latex = False,
+    plot: options.Plot = None,
 ) -> None:
     """Set designs beside one another on the same question, and test whether they agree.
 
@@ -129,6 +134,8 @@ def compare(
     panel = source.read(outcome, question)
     comparison = run_designs(panel, question, design, outcome, force=force, draws=draws, seed=seed)
     typer.echo(comparison_tables(comparison).decode() if latex else comparison_text(comparison))
+    if plot is not None:
+        options.write_figure(comparison.plot(), plot)
 
 
 def diagnose(

@@ -17,6 +17,7 @@ import typer
 from study.core import QuestionError, as_typed
 
 if TYPE_CHECKING:
+    from study.figures import Figure
     from study.panel import Panel, Question
 
 DEFAULT_PLAN = Path("paper") / "study.toml"
@@ -29,11 +30,23 @@ def _processes(jobs: int) -> int:
     return jobs
 
 
+def _drawable(plot: Path | None) -> Path | None:
+    """Refuse a figure's file whose ending no figure is written with."""
+    from study.figures.drawing import DATED
+
+    if plot is not None and plot.suffix.lower().removeprefix(".") not in DATED:
+        raise QuestionError(f"--plot {plot}: a figure is a .pdf, .png or .svg file; name one.")
+    return plot
+
+
 EVENT = typer.Option(help="Event: a column of first treated periods, or of 0/1 treatment.")
 Scale = Annotated[str, typer.Option(help="level, log1p or proportional.")]
 Outcomes = Annotated[list[str] | None, typer.Option(help="Outcome column; may be repeated.")]
 Covariates = Annotated[list[str] | None, typer.Option(help="Covariate column; may be repeated.")]
 Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX.")]
+Plot = Annotated[
+    Path | None, typer.Option(callback=_drawable, help="File of the figure: .pdf, .png or .svg.")
+]
 Plan = Annotated[Path, typer.Option(help="What to estimate; its folder takes the files that are written.")]
 Design = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
 Jobs = Annotated[
@@ -197,6 +210,15 @@ def _with_help(parameter: inspect.Parameter, texts: Mapping[str, str]) -> inspec
     make: Any = typer.Option if parameter.kind is inspect.Parameter.KEYWORD_ONLY else typer.Argument
     flags = [f"--{name.replace('_', '-')}"] if kind is bool else []
     return parameter.replace(annotation=Annotated[kind, make(*flags, help=texts[name])])
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure to a file as its ending says, and print where it is."""
+    from study.core import write_all
+    from study.figures import drawn
+
+    (written,) = write_all(path.parent, {path.name: drawn(figure, path.suffix.lower().removeprefix("."))})
+    typer.echo(f"Written: {as_typed(written)}")
 
 
 def list_written(paths: Sequence[Path]) -> None:

@@ -19,8 +19,9 @@ from .drawing import Series as Series
 from .drawing import canvas as canvas
 from .drawing import drawn as drawn
 from .drawing import figure_files as figure_files
+from .drawing import labelled as labelled
 from .drawing import legend_above as legend_above
 from .drawing import luminance as luminance
 from .drawing import on_axes as on_axes
 from .heatmaps import draw_heatmap as draw_heatmap
-from .paths import plot_estimate as plot_estimate
+from .paths import event_plot as event_plot

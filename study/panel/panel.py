@@ -76,6 +76,11 @@ class Panel:
         return len(self.units)
 
     @property
+    def period_unit(self) -> str:
+        """What one period is called: a year where periods are numbers of four digits."""
+        return "year" if 1000 <= self.periods[0] <= self.periods[-1] <= 2999 else "period"
+
+    @property
     def events(self) -> tuple[str, ...]:
         """Names of the events of which the panel knows the dates or the path."""
         return tuple(dict.fromkeys([*self.first_treated, *self.treatment]))

@@ -39,7 +39,7 @@ Style = Literal["pointrange", "ribbon"]
 Paths = Mapping[str, pd.DataFrame]
 
 
-def event_study(paths: Paths, *, ylabel: str, percent: bool = False) -> Figure:
+def event_study(paths: Paths, *, ylabel: str, unit: str, percent: bool = False) -> Figure:
     """Draw one axis for each path of effects, side by side on one scale.
 
     Parameters
@@ -49,6 +49,8 @@ def event_study(paths: Paths, *, ylabel: str, percent: bool = False) -> Figure:
         limits.
     ylabel : str
         What the effect is, with its unit.
+    unit : str
+        What a period is called.
     percent : bool
         Effects are shares and are drawn in percent.
 
@@ -62,7 +64,7 @@ def event_study(paths: Paths, *, ylabel: str, percent: bool = False) -> Figure:
             draw_path(axis, path, percent=percent)
             axis.set_title(title)
         axes[0].set_ylabel(ylabel)
-        figure.supxlabel("Years since first treated", fontsize=9)
+        figure.supxlabel(since(unit), fontsize=9)
         legend_above(figure, axes[0], 3, None)
     return figure
 
@@ -77,7 +79,7 @@ class Grid(NamedTuple):
 
 
 def event_study_grids(
-    grids: Sequence[Grid], *, window: tuple[int, int], apart: Collection[str] = ()
+    grids: Sequence[Grid], *, window: tuple[int, int], unit: str, apart: Collection[str] = ()
 ) -> Figure:
     """Draw several grids of paths below one another, each on a vertical scale of its own.
 
@@ -87,6 +89,8 @@ def event_study_grids(
         Paths as in :func:`event_study`.
     window : tuple of int
         First and last event time of all axes.
+    unit : str
+        What a period is called.
     apart : collection of str
         Titles of paths whose effects before the event have another base than those after it; they are drawn hollow,
         without a line between both.
@@ -113,7 +117,7 @@ def event_study_grids(
                 axis.tick_params(labelbottom=True)
             part.suptitle(grid.heading, fontsize=9, x=0.01, ha="left", fontweight="bold")
             part.supylabel(grid.ylabel, fontsize=9)
-        parts[-1].supxlabel("Years since first treated", fontsize=9)
+        parts[-1].supxlabel(since(unit), fontsize=9)
         handles = labelled(*(axis for part in parts for axis in part.axes))
         figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=2, frameon=False)
     return figure
@@ -258,6 +262,12 @@ def event_plot(
         raise QuestionError(
             f"event_plot: the estimates are on the scales {listed(scales)}, and an axis has one; plot them apart."
         )
+    unit, *units = dict.fromkeys(fit.sample.panel.period_unit for fit in named.values())
+    event, *events = dict.fromkeys(question.event for question in asked)
+    if units:
+        raise QuestionError(
+            f"event_plot: the estimates count event time in {unit}s and in {units[0]}s; plot them apart."
+        )
     outcomes = listed(dict.fromkeys(words.get(question.outcome, question.outcome) for question in asked))
     scale, share = Scale(scales[0], outcomes), f"{100 * level:g}%"
     alone, width = len(paths) == 1, 0.62 if len(paths) == 1 else 0.8 / len(paths)
@@ -279,7 +289,9 @@ def event_plot(
             )
         axis.set_title(next(iter(paths)) if title is None and alone else title or "")
         axis.set_ylabel(scale.axis())
-        axis.set_xlabel(_since([*named.values()], words))
+        axis.set_xlabel(
+            since(words.get(unit, unit), "first treated" if events else words.get(event, "first treated"))
+        )
         handles = labelled(axis)
         shown_labels = [label for label in (*estimates, OTHER_BASE, band, REFERENCE) if label in handles]
         legend = [handles[label] for label in shown_labels], shown_labels
@@ -332,12 +344,9 @@ def _path(fit: Estimate, level: float, seed: int, window: tuple[int, int] | None
     return rows if window is None else shown(rows, window)
 
 
-def _since(fits: Sequence[Estimate], labels: Mapping[str, str]) -> str:
-    """Say what event times are counted in, and since when: the event where it has a label."""
-    unit, *others = dict.fromkeys(fit.sample.panel.period_unit for fit in fits)
-    event, *more = dict.fromkeys(fit.sample.question.event for fit in fits)
-    counted = capital("period" if others else labels.get(unit, unit))
-    return f"{counted}s since {'first treated' if more else labels.get(event, 'first treated')}"
+def since(unit: str, event: str = "first treated") -> str:
+    """Say what event times are counted in, and since when."""
+    return f"{capital(unit)}s since {event}"
 
 
 def shown(path: pd.DataFrame, window: tuple[int, int]) -> pd.DataFrame:

@@ -8,16 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import simulated
 from command_line import command
 from matplotlib.axes import Axes
-from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.collections import FillBetweenPolyCollection, QuadMesh
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
 from plans import PANEL
 
-from study import Comparison, Estimate, Question, QuestionError, compare, estimate, event_plot
+from study import (
+    Comparison,
+    Estimate,
+    Panel,
+    Question,
+    QuestionError,
+    compare,
+    estimate,
+    event_plot,
+    load_panel,
+)
 from study.figures import COLOUR, SERIES, drawn
 
 QUESTION = Question("y", "event")
@@ -288,3 +299,111 @@ def test_an_svg_has_no_date_and_no_version() -> None:
     text = drawn(fit().plot(), "svg").decode()
     assert "<dc:date>" not in text
     assert "Matplotlib v" not in text
+
+
+def mixed() -> Panel:
+    """Return five units of each kind: treated from the start, in 4, in 6, after the panel, never."""
+    panel = simulated.panel(n=25)
+    dates = np.repeat([1.0, 4.0, 6.0, 20.0, np.nan], 5)
+    y = panel.outcomes["y"].copy()
+    y[5:10, 6:] = np.nan
+    y[10, :3] = np.nan
+    return replace(panel, outcomes={"y": y}, first_treated={"event": dates})
+
+
+def cells_of(figure: Figure) -> tuple[list[str], np.ndarray[Any, Any]]:
+    axis = figure.axes[0]
+    (mesh,) = [c for c in axis.collections if isinstance(c, QuadMesh)]
+    return [label.get_text() for label in axis.get_yticklabels()], np.asarray(mesh.get_array())
+
+
+def test_a_panel_draws_who_is_treated_when_by_cohort() -> None:
+    panel = mixed()
+    figure = panel.plot("event", labels={"y": "papers", "event": "a cluster", "period": "term"})
+    labels, cells = cells_of(figure)
+    assert labels == ["1 or before (5)", "4 (5)", "6 (5)", "later (5)", "never (5)"]
+    expected = (panel.periods >= np.array([[1], [4], [6], [99], [99]])).astype(int)
+    expected[1, 6:] = -1
+    np.testing.assert_array_equal(cells, expected)
+    above, below = figure.axes
+    (crosses,) = [line for line in above.lines if line.get_label() == "not observed"]
+    assert (list(crosses.get_xdata()), list(crosses.get_ydata())) == ([7, 8], [1, 1])
+    assert above.get_title() == "a cluster: treatment history (number of units)"
+    assert (below.get_xlabel(), below.get_ylabel()) == ("Term", "Mean papers")
+    assert [text.get_text() for text in above.get_legend().get_texts()] == [
+        "not treated",
+        "treated",
+        "not observed",
+    ]
+
+
+def test_a_panel_draws_the_raw_mean_of_each_cohort_hollow_until_it_adopts() -> None:
+    panel = mixed()
+    lines = {line.get_label(): line for line in panel.plot("event").axes[1].lines}
+    members = {"4 (5)": slice(5, 10), "6 (5)": slice(10, 15), "already treated (5)": slice(0, 5)}
+    members |= {"later (5)": slice(15, 20), "never (5)": slice(20, 25)}
+    for label, rows in members.items():
+        outcome = panel.outcomes["y"][rows]
+        seen = ~np.isnan(outcome).all(axis=0)
+        np.testing.assert_allclose(lines[label].get_ydata()[seen], np.nanmean(outcome[:, seen], axis=0))
+        assert np.isnan(lines[label].get_ydata()[~seen]).all()
+    hollow = [line for line in panel.plot("event").axes[1].lines if line.get_markerfacecolor() == "white"]
+    assert sorted(max(line.get_xdata()) for line in hollow) == [3, 5]
+
+
+def test_a_treatment_that_switches_off_has_a_row_for_each_path() -> None:
+    path = np.zeros((25, 8))
+    path[:5, 2:4] = 1
+    path[5:10, 4] = 1
+    path[5:10, 6:] = 1
+    path[11, 3:] = np.nan
+    figure = replace(mixed(), treatment={"on": path}).plot("on")
+    labels, cells = cells_of(figure)
+    assert labels == ["3-4 (5)", "5, 7-8 (5)", "never (14)", "never (1)"]
+    np.testing.assert_array_equal(cells[0], path[0])
+    assert set(cells[3]) == {0, -1}
+    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == [
+        "ever treated (10)",
+        "never (15)",
+    ]
+
+
+def test_units_with_an_ambiguous_date_have_a_row_and_no_part_in_the_means() -> None:
+    frame = pd.DataFrame(
+        {"u": np.repeat(["a", "b", "c"], 4), "t": np.tile([1, 2, 3, 4], 3), "y": np.arange(12.0)}
+    )
+    frame["d"] = [0, np.nan, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0]
+    panel = Panel.from_long(frame, unit="u", time="t", treatment="d", outcomes="y")
+    figure = panel.plot("d")
+    labels, cells = cells_of(figure)
+    assert labels == ["3 (1)", "never (1)", "date ambiguous (1)"]
+    assert set(cells[2]) == {-1}
+    lines = {line.get_label(): list(line.get_ydata()) for line in figure.axes[1].lines}
+    assert lines["3 (1)"] == [4, 5, 6, 7]
+    assert lines["never (1)"] == [8, 9, 10, 11]
+
+
+def test_years_on_the_axis_of_a_panel_are_whole_and_named() -> None:
+    figure = load_panel("cvpr").plot("first_accelerator", "papers")
+    drawn(figure, "png")
+    ticks = [label.get_text() for label in figure.axes[1].get_xticklabels()]
+    assert all(len(tick) == 4 and tick.isdigit() for tick in ticks)
+    assert figure.axes[1].get_xlabel() == "Year"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda panel: panel.plot("evnt"), 'there is no event "evnt". Did you mean "event"?'),
+        (lambda panel: panel.plot("event", "yy"), 'there is no outcome "yy". Did you mean "y"?'),
+        (lambda panel: panel.plot(3), "event is 3; it must be a text"),
+        (lambda panel: panel.plot("many"), "many has 70 treatment histories, and a figure has room for 60"),
+    ],
+)
+def test_what_a_panel_cannot_draw_is_refused_in_one_line(call: Any, message: str) -> None:
+    path = (np.random.default_rng(0).random((70, 8)) < 0.5).astype(float)
+    path[:, :7] = np.arange(70)[:, None] >> np.arange(7) & 1
+    panel = replace(simulated.panel(n=70), treatment={"many": path})
+    with pytest.raises(QuestionError) as refusal:
+        call(panel)
+    assert message in str(refusal.value)

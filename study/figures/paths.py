@@ -33,8 +33,13 @@ from study.panel import Scale
 COLUMNS = 4
 # In inches: the widest figure; of a legend, what a letter takes on average, and what its mark does.
 WIDEST, LETTER, LEGEND_MARK = 9.0, 0.056, 0.45
-NAMES = ("estimate, pointwise interval", "the same, on another base than those after", "simultaneous band")
-OTHER_BASE, REFERENCE = "before the event: another base", "reference"
+NAMES = (
+    "estimate, pointwise interval",
+    "the same, on another base than those after",
+    "simultaneous band",
+    "",
+)
+OTHER_BASE, REFERENCE, NO_ERROR = "before the event: another base", "reference", "no standard error"
 Style = Literal["pointrange", "ribbon"]
 Paths = Mapping[str, pd.DataFrame]
 
@@ -133,7 +138,7 @@ def draw_path(
     series: Series | None = None,
     shift: float = 0.0,
     width: float = 0.62,
-    names: tuple[str, str, str] = NAMES,
+    names: tuple[str, str, str, str] = NAMES,
 ) -> None:
     """Draw one path of effects, whose effects before the event are hollow where they stand ``apart``.
 
@@ -149,7 +154,8 @@ def draw_path(
     shift, width : float
         How far from its event times it stands, and how wide its band is, in periods.
     names : tuple of str
-        Legend of the estimates with their intervals, of those that stand apart, and of the band.
+        Legend of the estimates with their intervals, of those that stand apart, of the band, and of those without a
+        standard error, which are drawn like the reference where it is empty.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -163,6 +169,8 @@ def draw_path(
     axis.axvline(-0.5, color=GREY, linewidth=0.8, linestyle=":")
     reference = np.isnan(low)
     before = apart & (times < 0) & ~reference
+    lacking = reference & bool(names[3]) & np.isfinite(estimate) & (estimate != 0)
+    reference &= ~lacking
     at = times + shift
     if style == "ribbon":
         limits = np.where(reference, estimate, [*ends, low, high])
@@ -171,7 +179,7 @@ def draw_path(
     else:
         band = BAND if series is None else LIGHT
         axis.bar(at, high - low, bottom=low, width=width, color=band, label=names[2])
-    looks = {names[0]: (~reference & ~before, mark, colour, colour)}
+    looks = {names[0]: (~reference & ~before & ~lacking, mark, colour, colour)}
     if before.any():
         other = ("D", SECOND) if series is None else (mark, colour)
         looks[names[1]] = (before, *other, "white")
@@ -183,6 +191,8 @@ def draw_path(
             values = estimate[which], at[which], np.array(ends)[:, which]
             draw_intervals(axis, *values, upright=True, fmt=marker, **look)
     axis.plot(at[reference], estimate[reference], mark, mfc="white", mec=colour, ms=4, label=REFERENCE)
+    if lacking.any():
+        axis.plot(at[lacking], estimate[lacking], "x", color=colour, markersize=5, label=names[3])
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
@@ -218,8 +228,8 @@ def event_plot(
     """Draw the effects of one or several estimates by event time in one panel, side by side at each event time.
 
     Each estimate has its pointwise intervals and its own simultaneous band, which covers its whole path with
-    probability ``level``. Effects that are zero by normalisation are hollow. Effects before the event that have another
-    base than those after it (imputation) are hollow with an interval.
+    probability ``level``. Effects that are zero by normalisation are hollow, those without a standard error crosses.
+    Effects before the event that have another base than those after it (imputation) are hollow with an interval.
 
     Parameters
     ----------
@@ -285,7 +295,7 @@ def event_plot(
                 series=None if alone else SERIES[k],
                 shift=0.0 if style == "ribbon" else width * (k - (len(paths) - 1) / 2),
                 width=width if alone else 0.86 * width,
-                names=(estimates[k], OTHER_BASE, band),
+                names=(estimates[k], OTHER_BASE, band, NO_ERROR),
             )
         axis.set_title(next(iter(paths)) if title is None and alone else title or "")
         axis.set_ylabel(scale.axis())
@@ -293,7 +303,9 @@ def event_plot(
             since(words.get(unit, unit), "first treated" if events else words.get(event, "first treated"))
         )
         handles = labelled(axis)
-        shown_labels = [label for label in (*estimates, OTHER_BASE, band, REFERENCE) if label in handles]
+        shown_labels = [
+            label for label in (*estimates, OTHER_BASE, band, REFERENCE, NO_ERROR) if label in handles
+        ]
         legend = [handles[label] for label in shown_labels], shown_labels
         if ax is None:
             longest = LEGEND_MARK + LETTER * max(map(len, shown_labels))
@@ -341,7 +353,10 @@ def _path(fit: Estimate, level: float, seed: int, window: tuple[int, int] | None
     if window is None and horizon is not None:
         window = (-horizon - 1, horizon)
     rows = rows.sort_values("event_time", ignore_index=True)
-    return rows if window is None else shown(rows, window)
+    inside = rows if window is None else shown(rows, window)
+    if inside.empty:
+        raise QuestionError(f"event_plot: {fit.design} has no event time in the window {window}.")
+    return inside
 
 
 def since(unit: str, event: str = "first treated") -> str:

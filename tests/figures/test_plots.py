@@ -13,6 +13,7 @@ import pytest
 import simulated
 from command_line import command
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import FillBetweenPolyCollection, QuadMesh
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
@@ -163,6 +164,26 @@ def test_effects_before_the_event_on_another_base_are_hollow_and_said_to_be() ->
     assert not any(min(line.get_xdata()) < 0 <= max(line.get_xdata()) for line in lines)
 
 
+@pytest.mark.parametrize("style", ["pointrange", "ribbon"])
+def test_effects_without_a_standard_error_are_crosses_and_no_reference(style: Any) -> None:
+    panel = simulated.panel(n=60)
+    dates = panel.first_treated["event"].copy()
+    dates[np.flatnonzero(dates == 4)[1:]] = np.nan
+    alone = estimate(
+        replace(panel, first_treated={"event": dates}),
+        QUESTION.replace(min_cohort_size=1),
+        "callaway_santanna",
+    )
+    path = alone.aggregate("event")
+    lacking = ~path.varies & ~path.reference
+    assert lacking.any()
+    figure = alone.plot(style=style)
+    lines = {line.get_label(): line for line in axes_of(figure).lines}
+    assert list(lines["no standard error"].get_xdata()) == list(path.event_time[lacking])
+    assert list(lines["reference"].get_xdata()) == [-1]
+    assert legend_of(figure)[-1] == "no standard error"
+
+
 def test_a_ribbon_has_the_limits_of_the_intervals_and_of_the_band() -> None:
     path = fit().aggregate("event")
     axis = axes_of(fit().plot(style="ribbon"))
@@ -199,6 +220,7 @@ def test_given_axes_are_drawn_on_with_a_legend_only_where_there_are_several() ->
         (lambda: event_plot("callaway_santanna"), "fits is 'callaway_santanna'"),
         (lambda: event_plot({"a": 1}), "event_plot: fits is"),
         (lambda: fit().plot(style="ribon"), 'there is no style "ribon"'),
+        (lambda: fit().plot(window=(50, 60)), "callaway_santanna has no event time in the window (50, 60)"),
         (lambda: fit().plot(level=95), "level is 95; it must lie between 0 and 1"),
         (lambda: fit().plot(0.9), "ax is 0.9; give matplotlib axes"),
         (lambda: fit("twfe").plot(), "use a design with event times"),
@@ -210,6 +232,44 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(call: Any, message: str) ->
         call()
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+DRAWN = {
+    "one design": lambda: fit().plot(),
+    "another base": lambda: fit("imputation", scale="proportional").plot(title="Imputation"),
+    "five designs": lambda: event_plot(
+        [fit(name) for name in ("callaway_santanna", "imputation", "event_study", "stacked", "lp_did")]
+    ),
+    "long names": lambda: event_plot({"A design of many words and options": fit(), "B": fit("event_study")}),
+    "comparison": lambda: compared().plot(title="Averages"),
+    "one outcome": lambda: compared().about(["y"]).plot(title="Averages"),
+    "panel": lambda: simulated.panel(n=120).plot("event"),
+}
+
+
+@pytest.mark.parametrize("name", [*DRAWN])
+def test_titles_labels_and_legends_lie_inside_the_figure_and_apart(name: str) -> None:
+    figure = DRAWN[name]()
+    FigureCanvasAgg(figure).draw()
+    renderer = figure.canvas.get_renderer()
+    legends = [*figure.legends, *(legend for axis in figure.axes if (legend := axis.get_legend()))]
+    texts: list[Any] = [*legends]
+    for axis in figure.axes:
+        texts += [axis.title, axis._left_title, axis.xaxis.label, axis.yaxis.label]
+        texts += [axis.xaxis.get_tightbbox(renderer), axis.yaxis.get_tightbbox(renderer)]
+    boxes = [
+        text.get_window_extent(renderer) if hasattr(text, "get_window_extent") else text for text in texts
+    ]
+    boxes = [box for box in boxes if box is not None and box.width > 1 and box.height > 1]
+    inside = figure.bbox.padded(1)
+    for box in boxes:
+        assert inside.contains(box.x0, box.y0)
+        assert inside.contains(box.x1, box.y1)
+    for legend in legends:
+        frame = legend.get_window_extent(renderer)
+        others = [axis.get_window_extent(renderer) for axis in figure.axes]
+        others += [axis.title.get_window_extent(renderer) for axis in figure.axes if axis.get_title()]
+        assert not any(frame.overlaps(other.padded(-1)) for other in others)
 
 
 @cache

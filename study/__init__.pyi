@@ -14,6 +14,7 @@ from .designs.formula import did as did
 from .estimates import Estimand as Estimand
 from .estimates import Estimate as Estimate
 from .estimates import load_estimate as load_estimate
+from .figures import event_plot as event_plot
 from .inference import Comparison as Comparison
 from .inference import adjusted_p_values as adjusted_p_values
 from .inference import compare as compare

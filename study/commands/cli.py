@@ -87,6 +87,7 @@ def estimate(
     by_event_time: bool = False,
     jobs: options.Jobs = -1,
     to: options.OfOutput,
+    plot: options.Plot = None,
 ) -> None:
     """Estimate the effect on a shipped panel or on your own long file: for each outcome, by each design.
 
@@ -102,6 +103,7 @@ def estimate(
     from study.core import check, settings
     from study.designs import estimate as run_design
     from study.designs import find_design
+    from study.figures import event_plot
     from study.report import estimates_in
 
     form = to.chosen("study estimate")
@@ -122,7 +124,13 @@ def estimate(
             for chosen in designs
         ]
     shown = [fit.aggregate("event") if by_event_time else fit.headline for fit in fits]
+    names = [
+        f"{fit.design}, {fit.sample.question.outcome}" if len(outcome) > 1 else fit.design for fit in fits
+    ]
+    figure = event_plot(dict(zip(names, fits, strict=True)), level=level) if plot else None
     to.give(estimates_in(form, shown, level))
+    if figure and plot:
+        options.write_figure(figure, plot)
 
 
 def compare(
@@ -138,6 +146,7 @@ def compare(
     seed: int = 0,
     level: options.Level = 0.95,
     to: options.OfOutput,
+    plot: options.Plot = None,
 ) -> None:
     """Set designs beside one another on the same question, and test whether they agree.
 
@@ -165,6 +174,8 @@ def compare(
     panel = source.read(outcome, question)
     comparison = run_designs(panel, question, design, outcome, force=force, draws=draws, seed=seed)
     to.give(comparison_in(form, comparison, level))
+    if plot is not None:
+        options.write_figure(comparison.plot(level=level), plot)
 
 
 def diagnose(

@@ -18,6 +18,7 @@ import typer
 from study.core import QuestionError, StudyError, as_typed, write_all
 
 if TYPE_CHECKING:
+    from study.figures import Figure
     from study.panel import Panel, Question
 
 DEFAULT_PLAN = Path("paper") / "study.toml"
@@ -85,6 +86,15 @@ def _several(text: str, *flags: str, **more: Any) -> Any:
     )
 
 
+def _drawable(plot: Path | None) -> Path | None:
+    """Refuse a figure's file whose ending no figure is written with."""
+    from study.figures.drawing import DATED
+
+    if plot is not None and plot.suffix.lower().removeprefix(".") not in DATED:
+        raise QuestionError(f"--plot {plot}: a figure is a .pdf, .png or .svg file; name one.")
+    return plot
+
+
 EVENT = typer.Option(help="Event: a column of first treated periods, or of 0/1 treatment.")
 Scale = Annotated[str, typer.Option(help="level, log1p or proportional.")]
 Outcome = Annotated[list[str], _several("Outcome column", "--outcome", "--outcomes")]
@@ -98,6 +108,9 @@ NameOfDesign = Annotated[str | None, typer.Argument(help="One design.", autocomp
 TextOrJson = Annotated[str, typer.Option("--format", callback=_text_or_json, help="text or json.")]
 Scales = Annotated[list[str] | None, _several("level, log1p or proportional", "--scale", "--scales")]
 Level = Annotated[float, typer.Option(help="Of confidence intervals.")]
+Plot = Annotated[
+    Path | None, typer.Option(callback=_drawable, help="File of the figure: .pdf, .png or .svg.")
+]
 Plan = Annotated[Path, typer.Option(help="What to estimate; its folder takes the files that are written.")]
 Design = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
 Jobs = Annotated[
@@ -328,6 +341,15 @@ def _with_help(parameter: inspect.Parameter, texts: Mapping[str, str]) -> inspec
     # An option of a design may have a list for its value.
     several = {"callback": _names} if kind == list[str] | None and name != "option" else {}
     return parameter.replace(annotation=Annotated[kind, make(*flags, **several, help=texts[name])])
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure to a file as its ending says, and print where it is."""
+    from study.core import write_all
+    from study.figures import drawn
+
+    (written,) = write_all(path.parent, {path.name: drawn(figure, path.suffix.lower().removeprefix("."))})
+    typer.echo(f"Written: {as_typed(written)}")
 
 
 def list_written(paths: Sequence[Path]) -> None:

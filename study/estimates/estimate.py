@@ -51,6 +51,7 @@ from study.panel import BLOCKS, FlowStep, NotSaved, Panel, Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -651,12 +652,20 @@ class Estimate(Described):
         of_draw = None if self.of_draw is None else self.of_draw[which]
         return replace(self, terms=tuple(compress(self.terms, which)), of_draw=of_draw, **chosen)
 
-    @checked
-    def plot(self, level: float = 0.95) -> Figure:
-        """Draw the effects by event time with their simultaneous band, as a matplotlib Figure."""
-        from study.figures import plot_estimate
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        level: float = 0.95,
+        style: Literal["pointrange", "ribbon"] = "pointrange",
+        window: tuple[int, int] | None = None,
+    ) -> Figure:
+        """Draw the effects by event time with their simultaneous band; :func:`study.event_plot` of one estimate."""
+        from study.figures import event_plot
 
-        return plot_estimate(self, level)
+        return event_plot(self, ax, title=title, labels=labels, level=level, style=style, window=window)
 
     @checked
     def save(self, path: str | Path) -> None:

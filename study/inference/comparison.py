@@ -19,6 +19,11 @@ from study.panel import Panel, Question
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Legend of designs, by whether they are in the test that designs agree.
+COMPARED = ("compared", "not compared: another kind, or no standard error")
 
 AGREE = "do they agree"
 
@@ -158,6 +163,74 @@ class Comparison(Described):
         sizes = ["convention", "n_units", "n_obs"]
         columns = ["outcome", "design", "term", *NUMBERS, *several, *sizes, "compared", "refusal"]
         return pd.DataFrame(rows, columns=columns).astype({"n_units": "Int64", "n_obs": "Int64"})
+
+    @checked
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        level: float = LEVEL,
+    ) -> Figure:
+        """Draw the average of each design with its pointwise interval, outcomes side by side.
+
+        Designs that are not compared, since they have another estimand, scale or window than most, or no standard
+        error, are squares in a second colour; the row of a design that refuses the question says so.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Drawn on instead of a figure of its own, where there is one outcome.
+        title : str, optional
+        labels : mapping of str to str, optional
+            What designs and outcomes are called on the figure, by their names.
+        level : float
+            Coverage of the intervals.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Raises
+        ------
+        QuestionError
+            If one axis is given for several outcomes.
+        """
+        from study.figures import canvas, dot_figure, legend_above
+
+        words, table, scale = labels or {}, self.tidy(level), self.question.effect_scale
+        many = len(self.outcomes) > 1
+        if ax is not None and many:
+            raise QuestionError(
+                f"Comparison.plot: ax is one axis for {len(self.outcomes)} outcomes; leave it out, or plot one of them "
+                f'by comparison.about(["{self.outcomes[0]}"]).'
+            )
+
+        def draw(outcome: str, axis: Axes | None) -> Figure:
+            rows = table[table["outcome"] == outcome].reset_index()
+            rows["label"] = [words.get(design, design) for design in rows["design"]]
+            look: dict[str, Any] = {"percent": scale.percent, "level": level}
+            if rows["compared"].any():
+                look |= {"marked": ~rows["compared"] & rows["estimate"].notna(), "names": COMPARED}
+            xlabel = replace(scale, outcome=words.get(outcome, outcome)).axis()
+            figure = dot_figure(rows, axis, xlabel=xlabel, **look)
+            on = figure.axes[0] if axis is None else axis
+            for row in rows.index[rows["estimate"].isna()]:
+                place: Any = {"transform": on.get_yaxis_transform(), "va": "center", "fontsize": 7}
+                on.text(0.02, row, "refused", bbox={"color": "white", "pad": 0.5}, **place)
+            if outcome == self.outcomes[0]:
+                on.set_title(title or "", loc="left" if many else "center", fontsize=9)
+            return figure
+
+        if many:
+            with canvas(1.9 + 2.7 * len(self.outcomes), 1.3 + 0.21 * max(len(self.labels), 2)) as figure:
+                axes = figure.subplots(1, len(self.outcomes), sharey=True)
+                for outcome, axis in zip(self.outcomes, axes, strict=True):
+                    draw(outcome, axis)
+                legend_above(figure, axes[0])
+            return figure
+        return draw(self.outcomes[0], ax)
 
     def differences(self) -> pd.DataFrame:
         """Return one row an outcome and pair of compared designs: the first less the second."""

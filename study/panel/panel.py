@@ -31,6 +31,7 @@ from study.panel.shipped import panel_entries, shipped
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 Ambiguous = Literal["drop", "earliest", "latest"]
 
@@ -98,6 +99,15 @@ class Panel(Described):
         names |= {"attributes": self.attributes, "populations": self.populations}
         return title, {kind: first_of(known) for kind, known in names.items() if known}
 
+    def period_name(self, period: float) -> str:
+        """Return a period as figures name it."""
+        return f"{period:g}"
+
+    @property
+    def period_unit(self) -> str:
+        """What one period is called: a year where periods are numbers of four digits."""
+        return "year" if 1000 <= self.periods[0] <= self.periods[-1] <= 2999 else "period"
+
     @property
     def events(self) -> tuple[str, ...]:
         """Names of the events of which the panel knows the dates or the path."""
@@ -123,6 +133,22 @@ class Panel(Described):
         for key in sorted(self.ambiguous) if self.ambiguous_rule == "drop" else ():
             add(repr((key, sorted(self.ambiguous[key].items()))))
         return digest.hexdigest()[:16]
+
+    def plot(
+        self,
+        event: str,
+        outcome: str | None = None,
+        *,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Figure:
+        """Draw which cohorts are treated when, and the mean outcome of each; see :func:`study.figures.adoption_plot`.
+
+        The outcome is the panel's first if none is given.
+        """
+        from study.figures import adoption_plot
+
+        return adoption_plot(self, event, outcome, title=title, labels=labels)
 
     @classmethod
     @checked

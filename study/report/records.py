@@ -28,10 +28,7 @@ def estimates_in(form: str, fits: Sequence[Estimate], level: float = 0.95) -> st
     if form == "csv":
         import pandas as pd
 
-        tidy = [
-            fit.tidy(level).assign(outcome=fit.sample.question.outcome, design=fit.design) for fit in fits
-        ]
-        return pd.concat(tidy, ignore_index=True).to_csv(index=False)
+        return pd.concat([fit.tidy(level) for fit in fits], ignore_index=True).to_csv(index=False)
     if form == "text":
         return "\n\n".join(estimate_text(fit, level) for fit in fits)
     return "\n".join(estimate_table(fit, form, level).decode() for fit in fits)  # type: ignore[arg-type]

@@ -272,7 +272,7 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
 def test_a_figure_is_the_same_bytes_when_drawn_again(ran):
     plan, _, results, files = ran
     for kind in ("pdf", "png"):
-        again = drawing.drawn(path_figure(plan, plan.events[0], "log1p", results), kind)
+        again = drawing.drawn(path_figure(plan, plan.events[0], "log1p", results, "period"), kind)
         assert again == files[f"figures/sim1_log1p.{kind}"]
 
 

@@ -49,10 +49,10 @@ def designs(setting: Setting) -> Iterator[Piece]:
             yield draw(
                 f"{event.label}_{scale}",
                 f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}.",
-                path_figure(plan, event, scale, setting.results),
+                path_figure(plan, event, scale, setting.results, panel.period_unit),
                 f"Event study of {', '.join(plan.outcomes.values())}: estimates with pointwise intervals and the "
-                f"simultaneous band at {plan.level:.0%}, from {plan.window[0]} to {plan.window[1]} years since the "
-                "event.",
+                f"simultaneous band at {plan.level:.0%}, from {plan.window[0]} to {plan.window[1]} "
+                f"{panel.period_unit}s since the event.",
             )
             for outcome, agreement in agreements[scale].items():
                 p_value = agreement.sup_t.p_value if agreement.sup_t else math.nan
@@ -145,15 +145,15 @@ def _draw_notes(setting: Setting, event: Event) -> Iterator[str]:
         )
 
 
-def path_figure(plan: Plan, event: Event, scale: str, results: Results) -> Figure:
+def path_figure(plan: Plan, event: Event, scale: str, results: Results, period: str) -> Figure:
     """Draw the headline design's event study of each outcome, or that of the first design that has one."""
     row = plan.figure_row
     paths = {
         title: figures.shown(pd.DataFrame(results[event.label, scale, outcome, row.label].path), plan.window)
         for outcome, title in plan.outcomes.items()
     }
-    unit = Scale(scale, "papers")
-    return figures.event_study(paths, ylabel=unit.short_axis(), percent=unit.percent)
+    unit = Scale(scale, next(iter(plan.outcomes)))
+    return figures.event_study(paths, ylabel=unit.short_axis(), unit=period, percent=unit.percent)
 
 
 def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:

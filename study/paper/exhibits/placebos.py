@@ -125,7 +125,7 @@ def _drawn(shown: Sequence[Findings]) -> Drawn:
         f"Effects of the {task.event.title} on the outcome (circle), on placebo outcomes and at placebo dates "
         f"(squares), {task.row.label}, with pointwise {task.level:.0%} intervals. Placebo dates move events earlier by "
         "the number of periods, and use only outcomes before the true event.",
-        axes_by_scale(shown, 1.1 + 0.22 * len(names), draw_rows, outcome="papers", sharey=True),
+        axes_by_scale(shown, 1.1 + 0.22 * len(names), draw_rows, outcome=task.outcome, sharey=True),
         "Dots with intervals, one row for the outcome and one for each placebo outcome and placebo date, side by side "
         "for each scale.",
     )

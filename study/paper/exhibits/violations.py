@@ -169,7 +169,7 @@ def figure(bounded: Sequence[Findings]) -> Figure:
                     handles[label] = _draw_intervals(axis, finding, right, look, Scale(scale).factor)
             axis.set_title(f"{letter}. {RESTRICTIONS[name]}, {scale_title(scale).lower()}", loc="left")
         for axis, scale in zip(axes[:, 0], scales, strict=True):
-            axis.set_ylabel(Scale(scale, "papers").short_axis())
+            axis.set_ylabel(Scale(scale, bounded[0].task.outcome).short_axis())
         axes[-1, 0].set_xlabel("M, times the largest change before")
         axes[-1, 1].set_xlabel("M, as a share of its upper bound")
         drawing.legend(handles.values(), handles, loc="outside upper center", ncols=3, frameon=False)

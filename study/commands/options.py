@@ -15,11 +15,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from study.core import QuestionError, as_typed
+from study.panel.shipped import shipped
 
 if TYPE_CHECKING:
     from study.panel import Panel, Question
 
 DEFAULT_PLAN = Path("paper") / "study.toml"
+
+
+def plan_of(path: Path = DEFAULT_PLAN) -> Path:
+    """Return a plan, or the one that ships where this folder has no paper/study.toml and none is named."""
+    return path if path != DEFAULT_PLAN or path.is_file() else shipped(*DEFAULT_PLAN.parts)
+
+
+def folder_of_paper(plan: Path) -> Path:
+    """Return where the files of a plan are written: beside it, or ./paper for the plan that ships."""
+    resolved = plan.resolve()
+    return DEFAULT_PLAN.parent if resolved == shipped(*DEFAULT_PLAN.parts).resolve() else resolved.parent
 
 
 def _processes(jobs: int) -> int:
@@ -34,7 +46,14 @@ Scale = Annotated[str, typer.Option(help="level, log1p or proportional.")]
 Outcomes = Annotated[list[str] | None, typer.Option(help="Outcome column; may be repeated.")]
 Covariates = Annotated[list[str] | None, typer.Option(help="Covariate column; may be repeated.")]
 Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX.")]
-Plan = Annotated[Path, typer.Option(help="What to estimate; its folder takes the files that are written.")]
+Plan = Annotated[
+    Path,
+    typer.Option(
+        callback=plan_of,
+        help="What to estimate; its folder takes the files that are written. If there is none here, the paper's as it "
+        "ships, whose files go to ./paper.",
+    ),
+]
 Design = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
 Jobs = Annotated[
     int, typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it.")

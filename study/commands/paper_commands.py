@@ -58,7 +58,7 @@ def run(
         results = running.run(chosen, panel, jobs=jobs, progress=step, cache=folder)
         outputs = running.exhibit(chosen, panel, results, jobs=jobs, progress=step, cache=folder)
     report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
-    page = outputs.page(plan.read_text(encoding="utf-8"))
+    page = outputs.page(plan.resolve())
     written = write_all(target, files | outputs.files(beside)) + write_all(report.parent, {report.name: page})
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")
     list_written(written)

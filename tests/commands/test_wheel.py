@@ -1,4 +1,4 @@
-"""The wheel, installed in a fresh environment that does not see the checkout: every command works in an empty folder."""
+"""The wheel in a fresh environment that does not see the checkout: commands work in an empty folder."""
 
 from __future__ import annotations
 

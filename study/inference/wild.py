@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from study.core import FloatArray, Jackknife, QuestionError, Target, checked, jackknife, one_thread
+from study.core import FloatArray, Jackknife, QuestionError, Target, checked, jackknife, one_thread, p_is
 from study.estimates import (
     TIE,
     Weights,
@@ -102,7 +102,7 @@ class WildBootstrap:
         low, high = self.interval
         sentences = [
             f"{self.design}, {self.term}: the effect is {self.effect:.4g}; the wild cluster bootstrap with {residuals} "
-            f"({self.draws} {how}, {self.n_clusters} clusters) gives p = {self.p_value:.3g} for an effect of "
+            f"({self.draws} {how}, {self.n_clusters} clusters) gives {p_is(self.p_value)} for an effect of "
             f"{self.null:g}, and a {self.level:.0%} interval of {low:.4g} to {high:.4g}."
         ]
         if self.shares_given:

@@ -32,8 +32,8 @@ TAKEN_IN = {
     "Figure": r"\\includegraphics(?:\[[^]]*\])?\{figures/([\w:-]+)|\\exhibit\{[\d.]+\}\{([\w:-]+)\}",
 }
 # Names that have a word of their own, and those with an underscore, but for files and parts of addresses.
-NAMED = re.compile(r"(?<![\w/.])(?:log1p|twfe|etwfe|[a-z][a-z0-9]*(?:_[a-z0-9]+)+)(?![\w/]|\.\w)")
-VALUED = re.compile(r'\b([a-z]\w+)="?([\w.+-]+)"?(?![\w:/])')
+NAMED = re.compile(r"(?<![\w/.])(?:log1p|twfe|etwfe|[A-Za-z][A-Za-z0-9]*(?:_[a-z0-9]+)+)(?![\w/]|\.\w)")
+VALUED = re.compile(r'\b([a-z]\w+)="?([\w.+-]+)"?(?![\w/]|:\S)')
 # A figure that is wider keeps this width on a narrow screen, and scrolls: its text could not be read otherwise.
 NARROWEST = 480
 

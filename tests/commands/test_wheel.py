@@ -93,5 +93,9 @@ def test_a_plan_is_run_checked_traced_and_diagnosed(study, tmp_path):
     assert "agree with the fresh run" in printed(study("check", "--plan", "study.toml", "--jobs", "1"))
     assert (tmp_path / "build" / "report.html").is_file()
     assert (tmp_path / "tables" / "sample.tex").is_file()
+    (tmp_path / "main.tex").write_text("\\begin{document}A text.\\end{document}\n")
+    printed(study("run", "--plan", "study.toml", "--jobs", "1", "--output", "out"))
+    made = {"report.html", "numbers.csv", "main.tex", "tables", "figures"}
+    assert made <= {path.name for path in (tmp_path / "out").iterdir()}, "the text goes with the paper"
     diagnosed = study("diagnose", "sim1", "--plan", "study.toml", "--jobs", "1")
     assert "Verdict" in printed(diagnosed)

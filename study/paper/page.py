@@ -146,10 +146,11 @@ def numbered(kind: str, names: Sequence[str], paper: str) -> dict[str, str]:
         The paper in LaTeX; those that it does not take in are numbered R1, R2, ..., or 1, 2, ... if it has none.
     """
     body = re.sub(r"(?<!\\)%.*", "", paper.partition(r"\begin{document}")[2])
-    taken_in = [name for match in re.findall(TAKEN_IN[kind], body) for name in match if name in names]
-    numbers = {name: f"{kind} {k}" for k, name in enumerate(dict.fromkeys(taken_in), start=1)}
+    taken_in = dict.fromkeys(name for match in re.findall(TAKEN_IN[kind], body) for name in match if name)
+    numbers = {name: f"{kind} {k}" for k, name in enumerate(taken_in, start=1)}
     others = (name for name in names if name not in numbers)
-    return numbers | {name: f"{kind} {'R' if numbers else ''}{k}" for k, name in enumerate(others, start=1)}
+    own = {name: f"{kind} {'R' if numbers else ''}{k}" for k, name in enumerate(others, start=1)}
+    return {name: (numbers | own)[name] for name in names}
 
 
 def words_of(plan: Plan) -> dict[str, str]:

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import pytest
 from browsers import NARROW, WIDE, opened_page, seen_at
-from plans import PLAN
+from plans import PLAN, ROOT
 
 from study.designs import all_designs
 from study.figures import FULL, HEIGHT, WIDTH, canvas
@@ -382,7 +382,19 @@ def test_every_exhibit_has_a_link_to_itself_with_its_number_in_the_paper(browser
 
 def test_exhibits_have_numbers_of_their_own_where_there_is_no_paper() -> None:
     assert numbered("Table", ["b", "a"], "") == {"b": "Table 1", "a": "Table 2"}
-    assert numbered("Figure", ["b", "a"], PAPER) == {"b": "Figure 1", "a": "Figure 2"}
+    assert numbered("Figure", ["usual", "b"], PAPER) == {"usual": "Figure 2", "b": "Figure R1"}
+
+
+def test_the_numbers_are_those_that_the_replication_file_lists() -> None:
+    paper, listing = ((ROOT / name).read_text() for name in ("paper/main.tex", "REPLICATION.md"))
+    called = numbered("Table", ["verdicts", "inference", "placebos"], paper) | numbered(
+        "Figure", ["honest"], paper
+    )
+    assert called["verdicts"] == "Table R1"
+    for name, file in {"inference": "inference", "placebos": "placebos", "honest": "violations"}.items():
+        assert re.search(
+            rf"^\| [^|:]*\b{called[name]}\b[^|]*\| `study/paper/exhibits/{file}.py`", listing, re.M
+        )
 
 
 def test_each_table_and_figure_can_be_downloaded_as_it_is(browser, shown) -> None:

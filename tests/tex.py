@@ -18,7 +18,9 @@ def _has_unicode_engine() -> bool:
     return bool(subprocess.run(["fc-list", FONT], capture_output=True, check=False).stdout.strip())
 
 
-needs_tex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed; see the README")
+needs_tex = pytest.mark.skipif(
+    shutil.which("pdflatex") is None, reason="no TeX is installed; see REPLICATION.md"
+)
 needs_unicode_engine = pytest.mark.skipif(
     not _has_unicode_engine(), reason=f"XeLaTeX is not installed with the font {FONT}"
 )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from study.core import QuestionError, StudyError, as_typed, write_all
+from study.panel.shipped import shipped
 
 if TYPE_CHECKING:
     from study.figures import Figure
@@ -39,6 +40,17 @@ ENDINGS = {
     ".csv": "csv",
     ".json": "json",
 }
+
+
+def plan_of(path: Path = DEFAULT_PLAN) -> Path:
+    """Return a plan, or the one that ships where this folder has no paper/study.toml and none is named."""
+    return path if path != DEFAULT_PLAN or path.is_file() else shipped(*DEFAULT_PLAN.parts)
+
+
+def folder_of_paper(plan: Path) -> Path:
+    """Return where the files of a plan are written: beside it, or ./paper for the plan that ships."""
+    resolved = plan.resolve()
+    return DEFAULT_PLAN.parent if resolved == shipped(*DEFAULT_PLAN.parts).resolve() else resolved.parent
 
 
 def _processes(jobs: int) -> int:
@@ -111,7 +123,14 @@ Level = Annotated[float, typer.Option(help="Of confidence intervals.")]
 Plot = Annotated[
     Path | None, typer.Option(callback=_drawable, help="File of the figure: .pdf, .png or .svg.")
 ]
-Plan = Annotated[Path, typer.Option(help="What to estimate; its folder takes the files that are written.")]
+Plan = Annotated[
+    Path,
+    typer.Option(
+        callback=plan_of,
+        help="What to estimate; its folder takes the files that are written. If there is none here, the paper's as it "
+        "ships, whose files go to ./paper.",
+    ),
+]
 Design = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
 Jobs = Annotated[
     int, typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it.")

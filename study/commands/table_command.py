@@ -59,7 +59,7 @@ def table(
         Questions of the plan: EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label; what is left out is
         the plan's first. Outcomes are columns, scales panels, each outcome on each scale; an event is a table.
     plan : Path, optional
-        The plan of the questions; paper/study.toml if not given.
+        The plan of the questions; paper/study.toml if not given, or the paper's as it ships.
     draws : int, optional
         Draws of the test that the designs agree.
     seed : int, optional
@@ -85,7 +85,7 @@ def table(
                 raise QuestionError(
                     f"{WHO}: {option} goes with --outcome and --event, not with a question of the plan."
                 )
-        path = plan or options.DEFAULT_PLAN
+        path = options.plan_of(plan or options.DEFAULT_PLAN)
         with _learning(names, jobs), settings(cache=fits_of(path, cache)):
             tables = of_plan(path, question, names, **of_draws)
     else:

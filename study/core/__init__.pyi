@@ -89,6 +89,7 @@ from .two_by_two import panel_att as panel_att
 from .two_by_two import raw_gap as raw_gap
 from .two_by_two import repeated_att as repeated_att
 from .version import __version__ as __version__
+from .words import SMALLEST_P as SMALLEST_P
 from .words import Described as Described
 from .words import Text as Text
 from .words import capital as capital
@@ -96,5 +97,7 @@ from .words import first_of as first_of
 from .words import html_page as html_page
 from .words import lines as lines
 from .words import listed as listed
+from .words import p_is as p_is
+from .words import p_text as p_text
 from .words import paragraph as paragraph
 from .words import section as section

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 SHOWN = 6  # of names in a row
+# Smaller p-values are said to be below it, in tables and in sentences.
+SMALLEST_P = 0.001
 
 
 def capital(text: str) -> str:
@@ -23,6 +26,19 @@ def listed(items: Iterable[str], word: str = "and") -> str:
     """Return items as a list in a sentence."""
     *most, last = items
     return f"{', '.join(most)} {word} {last}" if most else last
+
+
+def p_text(value: float) -> str:
+    """Return a p-value for a sentence: three decimals, or that it is below them."""
+    if math.isnan(value):
+        return "(none)"
+    return f"below {SMALLEST_P:g}" if value < SMALLEST_P else f"{value:.3f}"
+
+
+def p_is(value: float) -> str:
+    """Return a p-value with its sign: ``p = 0.030`` or ``p < 0.001``."""
+    text = p_text(value)
+    return f"p < {SMALLEST_P:g}" if text.startswith("below") else f"p = {text}"
 
 
 def paragraph(text: str, bullet: str = "") -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from study.core import FloatArray, IntArray, QuestionError, checked, two_sided_p
+from study.core import FloatArray, IntArray, QuestionError, checked, p_is, two_sided_p
 from study.designs.long_change import long_change
 from study.diagnostics import Finding
 from study.estimates import NUMBERS
@@ -120,7 +120,7 @@ def calibration(
             f"Differences between units in the effect, as a forest of one half of them predicts, "
             f"{'are there' if rejects else 'cannot be found'} in the other half: the scores have a slope of "
             f"{on_all.estimate:.2g} on the predictions, {level:.0%} interval [{on_all.conf_low:.2g}, "
-            f"{on_all.conf_high:.2g}], p = {p_value:.2g}; it is 1 where predictions are right.",
+            f"{on_all.conf_high:.2g}], {p_is(p_value)}; it is 1 where predictions are right.",
             f"Mean scores by quarter of the prediction, {scale.unit}: {by_quarter}; calibration R squared "
             f"{r_squared:.2f}.",
             *slope.notes,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from study.core import Described, QuestionError, checked, html_page
+from study.core import Described, QuestionError, checked, html_page, p_is
 from study.designs import all_designs, find_design
 from study.estimates import NUMBERS, Estimate, Wald
 from study.inference.agreement import LEVEL, Agreement, SupT, agreement_of
@@ -88,7 +88,7 @@ class Comparison(Described):
             test = self.agreement[outcome].sup_t
             if test is not None:
                 facts[f"{AGREE}{on}"] = (
-                    f"largest |t| of differences {test.statistic:.3g}, p = {test.p_value:.3f}"
+                    f"largest |t| of differences {test.statistic:.3g}, {p_is(test.p_value)}"
                 )
         what = f"effect of {self.question.event} on {', '.join(self.outcomes)}, scale {self.question.scale}"
         return f"Comparison of {len(self.labels)} designs: {what}", facts

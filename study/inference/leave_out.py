@@ -17,6 +17,7 @@ from study.core import (
     checked,
     jackknife,
     one_thread,
+    p_is,
     quantile,
     refuse_unknown,
     target,
@@ -134,7 +135,7 @@ class LeaveOut:
             f"out it lies between {self.without[least]:.4g} (without {self.clusters[least]}) and "
             f"{self.without[most]:.4g} (without {self.clusters[most]}).",
             f"Its jackknife standard error (CR3) is {self.std_error:.4g}, which gives a 95% interval of {low:.4g} to "
-            f"{high:.4g} and p = {self.p_value:.3g} with {self.n_clusters - 1} degrees of freedom.",
+            f"{high:.4g} and {p_is(self.p_value)} with {self.n_clusters - 1} degrees of freedom.",
         ]
         if self.partial_leverage is not None:
             top = int(np.argmax(self.partial_leverage))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, checked, one_thread, refuse_unknown
+from study.core import FloatArray, QuestionError, checked, one_thread, p_text, refuse_unknown
 from study.designs import find_design
 from study.estimates import Estimate, least_as_large
 from study.panel import Sample
@@ -102,8 +102,8 @@ class Randomization:
             )
         sentences = [
             f"{opening} event dates permuted between {self.among}, {statistic} of {self.of} is at least as far from "
-            f"zero as the actual {self.statistic:.3g} in a share of {self.p_value:.3g}, the p-value of the hypothesis "
-            f"that the event has {hypothesis}.",
+            f"zero as the actual {self.statistic:.3g} in a share of {p_text(self.p_value)}, the p-value of the "
+            f"hypothesis that the event has {hypothesis}.",
             f"It needs no large sample, but that every assignment was as likely as the actual one; {basis}",
         ]
         if self.undefined:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from study.core import FloatArray, Jackknife, QuestionError, Target, checked, one_thread
+from study.core import FloatArray, Jackknife, QuestionError, Target, checked, one_thread, p_is
 from study.estimates import TIE, Weights, distribution, least_as_large, small_sample_factor, weight_codes
 from study.inference.leave_out import ROW, regression_term
 from study.panel import Sample
@@ -92,7 +92,7 @@ class WildBootstrap:
         low, high = self.interval
         sentences = [
             f"{self.design}, {self.term}: the effect is {self.effect:.4g}; the wild cluster bootstrap with {residuals} "
-            f"({self.draws} {how}, {self.n_clusters} clusters) gives p = {self.p_value:.3g} for an effect of "
+            f"({self.draws} {how}, {self.n_clusters} clusters) gives {p_is(self.p_value)} for an effect of "
             f"{self.null:g}, and a {self.level:.0%} interval of {low:.4g} to {high:.4g}."
         ]
         if self.shares_given:

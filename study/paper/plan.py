@@ -359,7 +359,7 @@ def check_exists(path: Path) -> None:
         If there is no such file.
     """
     if not path.is_file():
-        raise DataError(f"{path}: there is no such plan; run from the checkout, or name one with --plan.")
+        raise DataError(f"{path}: there is no such plan; name one that there is with --plan.")
 
 
 def read_plan(path: Path) -> Plan:

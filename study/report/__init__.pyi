@@ -8,7 +8,6 @@ from .columns import effect_values as effect_values
 from .columns import effects_between as effects_between
 from .columns import lettered as lettered
 from .columns import p_cell as p_cell
-from .columns import p_text as p_text
 from .columns import refused_notes as refused_notes
 from .comparison import comparison_text as comparison_text
 from .compile import compile_paper as compile_paper

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from study.core import SMALLEST_P, p_text
 from study.estimates import Effect
 from study.panel import Scale
 from study.report.table import MINUS, Block, Cell, Line, Number, error
@@ -26,7 +27,6 @@ POWER_OF: dict[str, str] = {
 }
 LETTERS = "ABCDEFGHIJ"
 REFUSED = "–"
-BELOW = "<0.001"
 
 
 def refused_notes(reasons: Iterable[str]) -> list[str]:
@@ -45,14 +45,7 @@ def lettered(lines: Mapping[str, Sequence[Line]] | Iterable[tuple[str, Sequence[
 
 def p_cell(value: float) -> Cell:
     """Return a p-value as a cell: three decimals, or that it is below them."""
-    return BELOW if value < 0.001 else Number(value)
-
-
-def p_text(value: float) -> str:
-    """Return a p-value for a sentence."""
-    if math.isnan(value):
-        return ABSENT
-    return "below 0.001" if value < 0.001 else f"{value:.3f}"
+    return f"<{SMALLEST_P:g}" if value < SMALLEST_P else Number(value)
 
 
 Kind = Literal["effect", "error", "p", "count", "number", "percent", "text"]

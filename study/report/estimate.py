@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import numpy as np
 
-from study.core import QuestionError, Text, lines
+from study.core import QuestionError, Text, lines, p_is
 from study.designs import all_designs
 from study.estimates import NUMBERS, Effect, Estimand, Estimate, smallest_effect
-from study.report.columns import CONVENTIONS, POWER_OF, p_text
+from study.report.columns import CONVENTIONS, POWER_OF
 from study.report.comparison import left_out
 from study.report.table import Block, Format, Line, Number, Table, error
 
@@ -77,11 +77,11 @@ def _in_words(average: Estimate, level: float) -> str:
     effect, scale = Effect.of("", average, level), average.sample.question.effect_scale
     if not effect.exists:
         return "no estimate"
-    size, p = f"{scale.text(effect.estimate)} {scale.unit}", p_text(effect.p_value)
+    size = f"{scale.text(effect.estimate)} {scale.unit}"
     if math.isnan(effect.std_error):
         return f"{size}, no standard error"
     interval = f"{level:.0%} CI {scale.text(effect.conf_low)} to {scale.text(effect.conf_high)}"
-    return f"{size} ({interval}), p {p if p.startswith('below') else f'= {p}'}"
+    return f"{size} ({interval}), {p_is(effect.p_value)}"
 
 
 def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from typing import Literal, NamedTuple, get_args
 
 from study.core import significant, unknown
@@ -154,16 +156,36 @@ class Table:
         """The columns of sentences; labels, where nothing else could make a long table as narrow as its page."""
         return self.prose or ((0,) if self.is_long else ())
 
-    def html(self) -> bytes:
-        """Return the table as an HTML fragment, with the classes that the report's style knows."""
-        return render("table.html", table=self, shown=_typeset)
+    def html(self, number: str = "") -> bytes:
+        """Return the table as an HTML fragment, with the classes that the report's style knows.
+
+        Parameters
+        ----------
+        number : str
+            What it is called before its caption, as a link to it: "Table 4".
+        """
+        return render("table.html", table=self, shown=_typeset, number=number)
 
     def markdown(self) -> bytes:
         """Return the table as a Markdown pipe table with its caption and notes."""
-        over = [title for title, columns in self.spans for _ in range(columns)] or [""] * len(self.headings)
-        titles = [": ".join(filter(None, pair)) for pair in zip(over, self.headings, strict=True)]
         numbers = [bool(self._numbers(column)) for column in range(len(self.headings))]
-        return render("table.md", table=self, shown=_typeset, numbers=numbers, titles=titles)
+        return render("table.md", table=self, shown=_typeset, numbers=numbers, titles=self._titles)
+
+    def csv(self) -> bytes:
+        """Return the cells as CSV: the panel, the label and a column each, without caption and notes."""
+        text = StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["panel", "", *self._titles])
+        for block in self.blocks:
+            for line in block.lines:
+                cells = [cell if isinstance(cell, str) else cell.text for cell in line.cells]
+                writer.writerow([block.title, line.label, *cells])
+        return text.getvalue().encode()
+
+    @property
+    def _titles(self) -> list[str]:
+        over = [title for title, columns in self.spans for _ in range(columns)] or [""] * len(self.headings)
+        return [": ".join(filter(None, pair)) for pair in zip(over, self.headings, strict=True)]
 
     def formatted(self, kind: str) -> bytes:
         """Return the table as "latex", "html" or "md"."""

@@ -356,6 +356,27 @@ def test_trace_prints_commands_with_the_plan_that_they_are_about(tmp_path, told,
         assert done.stdout.endswith(f"  Command: {told}\n"), done.stdout + done.stderr
 
 
+def test_where_there_is_no_plan_the_one_that_ships_is_read_and_its_files_go_to_paper(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ships = ROOT / "paper" / "study.toml"
+    assert (options.plan_of(), options.folder_of_paper(ships)) == (ships, Path("paper"))
+    done = command("trace", "plan/level", cwd=tmp_path)
+    assert "plan/level is printed as 95" in done.stdout, done.stderr
+    assert "--plan" not in done.stdout
+    (tmp_path / "paper").mkdir()
+    Path("paper/study.toml").write_text(PLAN)
+    assert options.plan_of() == Path("paper/study.toml")
+    assert options.folder_of_paper(options.plan_of()) == tmp_path / "paper"
+    assert options.plan_of(Path("other.toml")) == Path("other.toml")
+
+
+def test_numbers_of_a_run_here_are_traced_before_those_that_ship(tmp_path):
+    (tmp_path / "paper").mkdir()
+    source = Source("x", "a number", "panel", "0" * 16, "study run")
+    (tmp_path / "paper" / numbers.FILE).write_bytes(numbers.sources_file([Traced("a/b", "7", source)]))
+    assert "a/b is printed as 7" in command("trace", "a/b", cwd=tmp_path).stdout
+
+
 def test_every_argument_and_option_says_what_it_is():
     from typer.main import get_command
 

@@ -367,7 +367,9 @@ def test_every_table_and_figure_of_the_paper_is_referred_to(compiled):
 
 
 @needs_tex
-@pytest.mark.skipif(shutil.which("pdffonts") is None, reason="no poppler-utils is installed; see the README")
+@pytest.mark.skipif(
+    shutil.which("pdffonts") is None, reason="no poppler-utils is installed; see REPLICATION.md"
+)
 def test_all_fonts_of_the_paper_and_its_figures_are_embedded(compiled):
     files = [compiled / "main.pdf", *sorted((compiled / "figures").glob("*.pdf"))]
     assert len(files) > 10

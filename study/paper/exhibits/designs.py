@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from study.core import p_is
 from study.designs import find_design
 from study.figures import Figure
 from study.figures import paths as figures
@@ -172,8 +173,7 @@ def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:
         )
     smallest, largest = (number(end(effect.estimate for effect in effects)) for end in (min, max))
     excluding = sum(effect.excludes_zero for effect in effects)
-    p_value = OF_AGREEMENT["agree_p"].text(test.p_value if test else math.nan, scale)
-    agree = f" The test that averages of one kind agree has a p-value of {p_value}." if test else ""
+    agree = f" The test that averages of one kind agree has {p_is(test.p_value)}." if test else ""
     return (
         f"{event.short}, {plan.outcomes[setting.outcome].lower()}: {plan.headline.label} {answer}. Over "
         f"{len(effects)} designs estimates run from {smallest} to {largest}; zero is outside of {excluding} of their "

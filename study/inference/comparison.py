@@ -66,6 +66,10 @@ class Comparison:
     adjusted: dict[tuple[str, str], Adjusted]
     draws: int
 
+    def asked(self, key: tuple[str, str]) -> bool:
+        """Say whether an outcome's design, (outcome, label), was asked, be it that it refuses."""
+        return key in self.estimates or key in self.refusals
+
     def about(self, outcomes: Sequence[str]) -> Comparison:
         """Return what it says of some of its outcomes."""
         names = ("estimates", "refusals", "adjusted")

@@ -358,7 +358,7 @@ def _rows_of(name: str, models: Models, cell: Callable[[Estimate], Cell]) -> lis
     ]
     if not any(_shown(c) for column in columns for c in column):
         return []
-    if all(isinstance(c, Number) and c.digits == 0 for column in columns for c in column):
+    if all(isinstance(c, Number) and isinstance(c.value, int) for column in columns for c in column):
         return [Line(name, [_range([int(c.value) for c in column]) for column in columns])]
     if all(len(set(map(_shown, column))) < 2 for column in columns):
         return [Line(name, [column[0] if column else "" for column in columns])]

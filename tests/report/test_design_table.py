@@ -11,6 +11,7 @@ import simulated
 import study
 from study import Panel, Question, QuestionError
 from study.estimates.power import smallest_effect
+from study.report.design_table import SCALES, Style, Words, design_tables
 from study.report.table import Number, Table
 
 QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)
@@ -109,6 +110,23 @@ def test_stars_have_the_levels_that_are_stated(fits) -> None:
     assert table.notes == [f"* p < 0.999, ** p < {levels[1]:g}, *** p < {levels[0]:g}."]
     assert study.table(fits, stars=True).notes[-1] == "* p < 0.1, ** p < 0.05, *** p < 0.01."
     assert study.table(fits, notes="none").notes == []
+
+
+def test_no_decimals_round_means_and_leave_counts(panel: Panel) -> None:
+    compared = study.compare(panel, QUESTION, ["twfe", "imputation"], ["y", "z"], draws=99)
+    table = study.table(compared, columns="outcomes", digits=0)
+    at = next(line for line in table.lines if line.label == "Outcome mean")
+    assert [cell.text for cell in at.cells] == [f"{panel.outcomes[o].mean():.0f}" for o in ("y", "z")]
+
+
+def test_many_designs_are_several_tables_with_their_numbers(panel: Panel) -> None:
+    names = [name for name, design in study.all_designs().items() if not design.draws][:8]
+    rows = [(name, {}, f"Design {k}") for k, name in enumerate(names)]
+    words = Words("t", "Effects", {"y": "Papers"}, SCALES)
+    first, second = design_tables(words, [study.compare(panel, QUESTION, rows, draws=9)], Style("designs"))
+    assert (first.name, second.name) == ("t-1", "t-2")
+    assert second.caption == "Effects (designs 7 to 8 of 8)"
+    assert list(second.headings) == ["(7) Design 6", "(8) Design 7"]
 
 
 def test_notes_are_short_or_full(fits) -> None:

@@ -221,17 +221,9 @@ def of_panel(
         for name, _, _ in variants_of(designs, WHO)
     ]
     compared = [compare(panel, question, rows, outcomes, draws=draws, seed=seed) for question in questions]
-    titles = {outcome: labels.get(outcome, outcome) for outcome in outcomes}
-    event = labels.get(questions[0].event, questions[0].event)
-    words = Words(
-        name="designs",
-        caption=f"Effect of {event} on {', '.join(titles.values())}, by design",
-        outcomes=titles,
-        scales={scale: labels.get(scale, title) for scale, title in SCALES.items()},
-        unit=labels.get("unit", "unit"),
-        units=labels.get("units", "units"),
-        labels=labels,
-    )
+    event, titles = questions[0].event, [labels.get(outcome, outcome) for outcome in outcomes]
+    caption = f"Effect of {labels.get(event, event)} on {', '.join(titles)}, by design"
+    words = Words("designs", caption, {outcome: outcome for outcome in outcomes}, SCALES).under(labels)
     return list(design_tables(words, compared, style))
 
 
@@ -289,12 +281,11 @@ def of_plan(
         words = Words(
             name=f"{label}-designs",
             caption=f"Effect of the {labels.get(event.name, event.title)} on {plan.text.outcome}, by design",
-            outcomes={name: labels.get(name, title) for name, title in plan.outcomes.items()},
-            scales={name: labels.get(name, title) for name, title in plan.scales.items()},
-            unit=labels.get("unit", plan.text.unit),
-            units=labels.get("units", plan.text.units),
-            labels=labels,
-        )
+            outcomes=plan.outcomes,
+            scales=plan.scales,
+            unit=plan.text.unit,
+            units=plan.text.units,
+        ).under(labels)
         compared = [comparison(plan, panel, event, scale, outcomes, rows) for scale in scales]
         tables += design_tables(words, compared, style)
     return tables

@@ -81,6 +81,14 @@ class Words:
         """Return what a column of the panel is called."""
         return self.labels.get(name, name)
 
+    def under(self, labels: Mapping[str, str]) -> Words:
+        """Return the words with labels in the place of some of them, by the names of what they stand for."""
+        outcomes, scales = (
+            {n: labels.get(n, t) for n, t in of.items()} for of in (self.outcomes, self.scales)
+        )
+        units = {name: labels.get(name, getattr(self, name)) for name in ("unit", "units")}
+        return replace(self, outcomes=outcomes, scales=scales, labels=labels, **units)
+
 
 @dataclass(frozen=True)
 class Style:
@@ -640,17 +648,12 @@ def table(
         check_labels(labels, panel, comparison.labels, WHO)
     comparisons = _by_scale(_told_apart([_relabelled(comparison, labels) for comparison in every]))
     first = comparisons[0]
-    outcomes = {outcome: labels.get(outcome, outcome) for outcome in first.outcomes}
+    words = Words(name, caption, {outcome: outcome for outcome in first.outcomes}, SCALES).under(labels)
     events = dict.fromkeys(labels.get(c.question.event, c.question.event) for c in every)
-    words = Words(
-        name=name,
-        caption=caption or f"Effect of {' and of '.join(events)} on {', '.join(outcomes.values())}",
-        outcomes=outcomes,
-        scales={scale: labels.get(scale, title) for scale, title in SCALES.items()},
-        unit=labels.get("unit", "unit"),
-        units=labels.get("units", "units"),
-        labels=labels,
-    )
+    if not caption:
+        words = replace(
+            words, caption=f"Effect of {' and of '.join(events)} on {', '.join(words.outcomes.values())}"
+        )
     return models_table(words, comparisons, first.labels if columns == "designs" else first.outcomes, style)
 
 

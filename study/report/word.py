@@ -65,9 +65,10 @@ def _add(made: Any, table: Written) -> None:
             cells[0].merge(cells[-1])
         for k, text in enumerate(texts):
             _say(cells[k].paragraphs[0], text, "RIGHT" if k else "LEFT")
-    _rule(rows[0], "top")
-    _rule(rows[len(above)], "bottom")
+    _rule(rows[0], "top", *["bottom"] * (not above))
     _rule(rows[-1], "bottom")
+    if above:
+        _rule(rows[1], "bottom")
 
 
 def _say(paragraph: Any, text: str, side: str = "LEFT") -> None:
@@ -80,14 +81,16 @@ def _say(paragraph: Any, text: str, side: str = "LEFT") -> None:
     paragraph.alignment = getattr(WD_ALIGN_PARAGRAPH, side)
 
 
-def _rule(row: Any, side: str) -> None:
-    """Draw a rule along a side of a row."""
+def _rule(row: Any, *sides: str) -> None:
+    """Draw rules along sides of a row that has none."""
     from docx.oxml import OxmlElement
     from docx.oxml.ns import qn
 
     for cell in row._tr.tc_lst:
-        rules, rule = OxmlElement("w:tcBorders"), OxmlElement(f"w:{side}")
-        for name, value in {"val": "single", "sz": "6", "space": "0", "color": "auto"}.items():
-            rule.set(qn(f"w:{name}"), value)
-        rules.append(rule)
+        rules = OxmlElement("w:tcBorders")
+        for side in sides:
+            rule = OxmlElement(f"w:{side}")
+            for name, value in {"val": "single", "sz": "6", "space": "0", "color": "auto"}.items():
+                rule.set(qn(f"w:{name}"), value)
+            rules.append(rule)
         cell.get_or_add_tcPr().append(rules)

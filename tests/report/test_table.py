@@ -330,6 +330,12 @@ def test_a_word_file_has_the_rows_the_caption_and_the_notes(tmp_path):
     assert found.paragraphs[0].text == TABLE.caption
     assert found.paragraphs[-1].text == f"Notes. {' '.join(TABLE.notes)}"
     starred = Document(STARRED.save(tmp_path / "s.docx")).tables[0]
+    for made in (grid, starred):
+        ruled = [len(cell.xpath(".//w:tcBorders")) for row in made.rows for cell in row._tr.tc_lst]
+        assert max(ruled) == 1
+        assert (
+            len(made._tbl.xpath(".//w:tcBorders/w:bottom")) > len(made._tbl.xpath(".//w:tcBorders/w:top")) > 0
+        )
     assert starred.rows[2].cells[1].text == "\N{MINUS SIGN}1.500***"
 
 

@@ -126,8 +126,8 @@ print(
 #     study table --panel my.csv --unit lab --time year --event first_cluster --outcome papers --outcome citations \
 #         --scale proportional --horizon 3 --designs callaway_santanna,imputation,twfe --output table.tex
 #
-# In Python `study.table` makes one of estimates and comparisons; `save` writes it as .tex, .html, .md, .docx, .csv or
-# .txt.
+# In Python `study.table` makes one of estimates and comparisons; `save` writes it as .tex, .html, .md, .docx,
+# .csv or .txt.
 
 # %%
 designs = ["callaway_santanna", "imputation", "twfe"]

@@ -94,7 +94,8 @@ def table(
     from study.report import STARS, Style, document
 
     kind = _format(format, output)
-    style = Style(columns, STARS if stars else (), digits, notes, mde)  # type: ignore[arg-type]  # checked there
+    levels = STARS if stars else ()
+    style = Style(columns, levels, digits, notes, mde)  # type: ignore[arg-type]  # checked there
     labels = _labels(label or [])
     names = _names(designs)
     of_draws = {name: value for name, value in {"draws": draws, "seed": seed}.items() if value is not None}
@@ -130,7 +131,7 @@ def table(
 
 
 def _format(format: str | None, output: Path | None) -> Format:
-    """Return the format of what is printed, or of a file by its suffix; refuse one that is none or another."""
+    """Return the format of what is printed, or of a file by its suffix; refuse one that is neither."""
     from study.core import refuse_unknown
     from study.report import PRINTED_FORMATS, format_of
 

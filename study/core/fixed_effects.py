@@ -201,7 +201,9 @@ def _r_squared(
     residual: Sequence[FloatArray],
 ) -> float:
     """Return one less the residuals' share of the weighted squares of the outcome around its mean."""
-    weight = np.concatenate([marks(group) * weights[of, None] for group, of in zip(groups, rows, strict=True)])
+    weight = np.concatenate(
+        [marks(group) * weights[of, None] for group, of in zip(groups, rows, strict=True)]
+    )
     outcome = np.where(weight > 0, y[np.concatenate(rows)], 0.0)
     total = np.sum(weight * (outcome - np.sum(weight * outcome) / weight.sum()) ** 2)
     left = np.sum(weight * np.concatenate(residual) ** 2)

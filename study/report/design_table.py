@@ -207,8 +207,8 @@ def design_tables(
     Returns
     -------
     tuple of Table
-        Designs by outcomes with standard errors, tests that the designs agree, and what the models rest on. Many
-        columns are in several tables.
+        Designs by outcomes with standard errors, tests that the designs agree, and what the models rest on.
+        Many columns are in several tables.
     """
     if style.columns == "outcomes":
         return tuple(
@@ -322,7 +322,7 @@ Models = Sequence[tuple[str, Sequence[Estimate | None]]]
 
 
 def _statistics(words: Words, models: Models, digits: int) -> dict[str, Callable[[Estimate], Cell]]:
-    """Return what models rest on, by the label of its line: sizes, means, and the specification where it differs."""
+    """Return what models rest on, by the label of its line; the specification where it differs."""
     units, every = capital(words.units), [fit for _, fits in models for fit in fits if fit]
     lines: dict[str, Callable[[Estimate], Cell]] = {
         "Observations": lambda fit: Number(fit.n_obs, 0),
@@ -356,7 +356,7 @@ def _outcome_mean(sample: Sample) -> float:
 
 
 def _rows_of(name: str, models: Models, cell: Callable[[Estimate], Cell]) -> list[Line]:
-    """Return what models rest on as one line, or where the rows of a column differ as one for those that are alike.
+    """Return what models rest on as one line, or one for the rows that are alike where they differ.
 
     Counts that differ are a range; what no model has is no line.
     """
@@ -702,7 +702,7 @@ def _renamed(comparison: Comparison, names: Mapping[str, str]) -> Comparison:
 
 
 def _told_apart(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Return comparisons in which estimates of one label, outcome and scale have what they differ by behind it."""
+    """Return comparisons whose labels say what estimates of one label, outcome and scale differ by."""
     cells = Counter((c.question.scale, key) for c in comparisons for key in c.estimates)
     twice = {label for (_, (_, label)), count in cells.items() if count > 1}
     specified: dict[str, list[dict[str, Any]]] = {label: [] for label in twice}
@@ -723,8 +723,8 @@ def _told_apart(comparisons: Sequence[Comparison]) -> list[Comparison]:
     ).items():
         if count > 1:
             raise QuestionError(
-                f'{WHO}: {count} models of {outcome} are "{label}"; give each a label: study.table({{"first": fit, '
-                '"second": other}).'
+                f'{WHO}: {count} models of {outcome} are "{label}"; give each a label: '
+                'study.table({"first": fit, "second": other}).'
             )
     return apart
 

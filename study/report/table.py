@@ -51,7 +51,7 @@ MEANT = 11
 
 
 class Number(NamedTuple):
-    """A number with its decimals, in parentheses if it is an uncertainty, and its stars; NaN is an empty cell."""
+    """A number with its decimals and stars, in parentheses if it is an uncertainty; NaN is an empty cell."""
 
     value: float
     digits: int = 3
@@ -258,7 +258,7 @@ class Table:
         path : str or Path
             Ends in .tex, .html, .md, .docx, .csv or .txt.
         standalone : bool
-            Whether a .tex file is a document that compiles alone, and not what a paper takes in by ``\\input``.
+            Whether a .tex file is a document that compiles alone, and not one for ``\\input``.
 
         Raises
         ------
@@ -407,8 +407,8 @@ def format_of(path: Path, where: str) -> Format:
         raise QuestionError(f"{where}: {path.name}: {ending}; use {kinds}.")
     if SUFFIXES[suffix] == "docx" and find_spec("docx") is None:
         raise OutputError(
-            f"{where}: {path.name}: Word files are written by python-docx, which is not installed; install it with: "
-            "pip install 'compute-access-study[word]'."
+            f"{where}: {path.name}: Word files are written by python-docx, which is not installed; install "
+            "it with: pip install 'compute-access-study[word]'."
         )
     return SUFFIXES[suffix]
 

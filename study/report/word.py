@@ -34,7 +34,7 @@ class Written(NamedTuple):
 
 
 def word_file(tables: Sequence[Written]) -> bytes:
-    """Return tables as a .docx file, each between its caption and its notes, the same bytes for the same tables."""
+    """Return tables as a .docx file, each between caption and notes, the same bytes for the same tables."""
     from docx import Document
 
     made = Document()

@@ -80,10 +80,10 @@ def _table(shown: Sequence[Findings]) -> Table:
     ]
     if "placebo_outcomes" in names:
         notes.append(
-            f"Placebo outcomes: the same event, question and design on {plan.text.placebos}; p by Holm's method over "
-            "them. Difference: the effect on the outcome less that on the placebo, with its error by the joint "
-            "influence of both. It is the effect of the machine only if growth without the machine would have been the "
-            "same in both fields."
+            f"Placebo outcomes: the same event, question and design on {plan.text.placebos}; p by Holm's method "
+            "over them. Difference: the effect on the outcome less that on the placebo, with its error by the "
+            "joint influence of both. It is the effect of the machine only if growth without the machine would "
+            "have been the same in both fields."
         )
     if "placebo_dates" in names:
         notes.append(

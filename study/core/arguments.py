@@ -34,6 +34,7 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "most": (1, LARGEST),
     "periods_late": (0, LARGEST),
     "budget": (1, LARGEST),
+    "digits": (0, 10),
     "leads": (0, LARGEST),
     "factors": (0, LARGEST),
 }

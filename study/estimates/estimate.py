@@ -171,6 +171,8 @@ class Estimate(Described):
         Parameters that the "CR1_fixest" convention counts.
     n_fixed_effects : int
         Unit effects, which "CR1_areg" counts besides.
+    r_squared : float
+        Of a regression by least squares, with the fixed effects counted in; NaN where there is none.
     clusters : int
         Clusters with a unit that is used, where the design leaves units out; 0 stands for the sample's.
     published : Convention
@@ -216,6 +218,7 @@ class Estimate(Described):
     against: Against = "base"
     df_k: int = 0
     n_fixed_effects: int = 0
+    r_squared: float = math.nan
     clusters: int = 0
     published: Convention = "CR0"
     convention: Convention = "jackknife"

@@ -24,13 +24,25 @@ NAMED_BY_DESIGN = ("event_studies", "violations")
 
 @dataclass(frozen=True)
 class Text:
-    """Words of captions and notes: what a unit and its outcome are called, and what to say of the sample."""
+    """Words of captions and notes: what a unit and its outcome are called, and what to say of the sample.
+
+    Attributes
+    ----------
+    unit, units, outcome, outcomes_with_units : str
+    sample_notes : tuple of str
+    counted : str
+        What all outcomes count, in a word for axes and headings: papers.
+    placebos : str
+        What placebo outcomes are, in a sentence.
+    """
 
     unit: keys.Name
     units: keys.Name
     outcome: keys.Name
     outcomes_with_units: keys.Name
     sample_notes: keys.Texts
+    counted: keys.Name = "outcome"
+    placebos: keys.Name = "outcomes that it should not move, each in its own panel"
 
 
 @dataclass(frozen=True)

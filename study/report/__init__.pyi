@@ -11,9 +11,13 @@ from .columns import p_cell as p_cell
 from .columns import refused_notes as refused_notes
 from .comparison import comparison_text as comparison_text
 from .compile import compile_paper as compile_paper
+from .design_table import SCALES as SCALES
+from .design_table import STARS as STARS
 from .design_table import Answers as Answers
+from .design_table import Style as Style
 from .design_table import Words as Words
 from .design_table import assumed as assumed
+from .design_table import check_labels as check_labels
 from .design_table import comparison_tables as comparison_tables
 from .design_table import design_tables as design_tables
 from .design_table import effects_table as effects_table
@@ -31,10 +35,13 @@ from .records import as_json as as_json
 from .records import comparison_in as comparison_in
 from .records import estimates_in as estimates_in
 from .table import MINUS as MINUS
+from .table import PRINTED_FORMATS as PRINTED_FORMATS
 from .table import Block as Block
 from .table import Cell as Cell
 from .table import Format as Format
 from .table import Line as Line
 from .table import Number as Number
 from .table import Table as Table
+from .table import document as document
 from .table import error as error
+from .table import format_of as format_of

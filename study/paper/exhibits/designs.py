@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.core import p_is
+from study.core import capital, p_is
 from study.designs import find_design
 from study.figures import Figure
 from study.figures import paths as figures
@@ -41,8 +41,14 @@ def designs(setting: Setting) -> Iterator[Piece]:
         agreements = {s: comparison(plan, panel, event, s, outcomes, alike).agreement for s in plan.scales}
         answers = [_answers(setting, event, scale, agreements[scale]) for scale in plan.scales]
         caption = f"Effect of the {event.title} on {plan.text.outcome}, by design"
-        units = {"outcome_units": plan.text.outcomes_with_units, "heading": "Papers"}
-        words = Words(event.label, caption, plan.outcomes, plan.scales, **units)
+        words = Words(
+            name=event.label,
+            caption=caption,
+            outcomes=plan.outcomes,
+            scales=plan.scales,
+            outcome_units=plan.text.outcomes_with_units,
+            heading=capital(plan.text.counted),
+        )
         of_power = f"What each design could have found: minimum detectable effects of the {event.title}"
         yield effects_table(words, answers, list(_notes(setting, event, agreements)))
         yield power_table(replace(words, caption=of_power), answers, digits=2)
@@ -153,7 +159,7 @@ def path_figure(plan: Plan, event: Event, scale: str, results: Results, period: 
         title: figures.shown(pd.DataFrame(results[event.label, scale, outcome, row.label].path), plan.window)
         for outcome, title in plan.outcomes.items()
     }
-    unit = Scale(scale, next(iter(plan.outcomes)))
+    unit = Scale(scale, plan.text.counted)
     return figures.event_study(paths, ylabel=unit.short_axis(), unit=period, percent=unit.percent)
 
 

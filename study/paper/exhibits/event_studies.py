@@ -146,7 +146,7 @@ def figure(setting: Setting, answers: Answers) -> Figure:
             if own == scale
         }
         if paths:
-            unit = Scale(scale, setting.outcome)
+            unit = Scale(scale, plan.text.counted)
             grids.append(figures.Grid(f"{letter}. {title}", paths, unit.short_axis(), unit.percent))
     apart = {textwrap.fill(label, LINE) for label in _apart(answers)}
     period = setting.panel.period_unit

@@ -282,13 +282,13 @@ def models_table(
     panels, models = [], []
     for comparison in comparisons:
         rows = {row: [(column, row) if by_outcome else (row, column) for column in columns] for row in tags}
-        rows = {row: keys for row, keys in rows.items() if any(map(comparison.asked, keys))}
+        rows = {row: keys for row, keys in rows.items() if any(map(comparison.has, keys))}
         fits_of = {row: [comparison.estimates.get(key) for key in keys] for row, keys in rows.items()}
         lines = []
         for row, fits in fits_of.items():
             effects = [Effect.of(row, fit) if fit else None for fit in fits]
             effect, *below = effect_lines(titles[row], effects, style.digits, style.stars)
-            asked = map(comparison.asked, rows[row])
+            asked = map(comparison.has, rows[row])
             lines.append(
                 Line(effect.label, [c if a else "" for c, a in zip(effect.cells, asked, strict=True)])
             )

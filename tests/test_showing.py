@@ -57,7 +57,7 @@ def test_an_estimate_says_design_estimand_question_headline_and_sizes(shown):
         "Group-time ATT (Callaway and Sant'Anna): effect of event on y",
         "  estimand: group-time ATT, scale log1p, not-yet-treated comparison",
         f"  event average: {row.estimate:.3g} log points (95% CI {row.conf_low:.3g} to {row.conf_high:.3g}), "
-        "p below 0.001",
+        "p < 0.001",
         f"  sample: 120 units of simulated, {fit.sample.n_treated} treated in 3 cohorts; 960 observations",
         "  errors: jackknife; 17 clusters, by state",
         "  terms: 24, ATT(4,1) to ATT(7,8)",

@@ -399,13 +399,13 @@ def test_the_committed_paper_is_what_the_committed_record_says():
     assert written in (ROOT / "paper/numbers.tex").read_text()
 
 
-def test_a_plan_of_ones_own_is_in_its_own_words(ran):
+def test_a_plan_of_ones_own_is_in_its_own_words(ran, plan_path):
     plan, panel, results, files = ran
     own = replace(plan, text=replace(plan.text, counted="patents", unit="lab", units="labs"))
     made = files_of(own, panel, results)
     assert "{Outcome}" in files["tables/sim1-power.tex"].decode()
     assert "{Patents}" in made["tables/sim1-power.tex"].decode()
-    page = running.exhibit(own, panel, results, jobs=1).page("").decode()
+    page = running.exhibit(own, panel, results, jobs=1).page(plan_path).decode()
     texts = [page, *(text.decode() for name, text in made.items() if name.endswith((".tex", ".csv")))]
     assert not [
         word for text in texts for word in re.findall(r"(?i)\bpapers\b|institution|universit\w+", text)

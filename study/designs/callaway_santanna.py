@@ -60,7 +60,7 @@ def callaway_santanna(
     Parameters
     ----------
     sample : Sample
-        Absorbing treatment. Covariates enter by their first observed value. Difference: with "pairs" and
+        Absorbing treatment. Covariates enter by their first observed value. Gaps: with "pairs" and
         "balanced" a cell rests on units seen in both of its periods; with "cells" on all that are seen in
         either, as repeated cross-sections, with the influence added up by unit.
     method : {"dr", "ipw", "reg"}

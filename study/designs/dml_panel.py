@@ -114,7 +114,7 @@ def dml_panel(
     Parameters
     ----------
     sample : Sample
-        Difference are allowed: a row is a unit and a period that is seen together with the one before, or for levels
+        Gaps are allowed: a row is a unit and a period that is seen together with the one before, or for levels
         a cell of a unit that is seen twice or more.
     approach : {"first_differences", "within", "correlated_random_effects"}
     learner : {"lasso", "forest", "lightgbm", "ensemble", "linear"} or scikit-learn regressor

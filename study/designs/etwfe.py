@@ -57,7 +57,7 @@ def etwfe(
     Parameters
     ----------
     sample : Sample
-        Absorbing treatment. Covariates enter by their first observed value. Difference are allowed, but with cohort
+        Absorbing treatment. Covariates enter by their first observed value. Gaps are allowed, but with cohort
         effects the cohort's composition must not change with them in a way that matters for its trend. With
         comparison="never_treated" periods before treatment have effects too, and the period before treatment
         less the anticipation is each cohort's reference.

@@ -41,7 +41,7 @@ def twfe(sample: Sample) -> Estimate:
     Parameters
     ----------
     sample : Sample
-        Difference are allowed; covariates enter by period.
+        Gaps are allowed; covariates enter by period.
 
     Returns
     -------

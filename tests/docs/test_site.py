@@ -45,7 +45,8 @@ def test_every_design_and_diagnostic_has_a_page_with_an_example_and_its_figure(p
 def test_every_public_name_and_command_is_documented(pages: dict[str, str]) -> None:
     assert {f"api/{name}.md" for name in study.__all__ if name != "__version__"} < set(pages)
     for each in app.registered_commands:
-        assert f"## study {each.callback.__name__}\n" in pages["commands.md"]
+        name = each.name or each.callback.__name__.replace("_", "-")
+        assert f"## study {name}\n" in pages["commands.md"]
 
 
 def test_every_page_is_in_a_contents_list(pages: dict[str, str]) -> None:

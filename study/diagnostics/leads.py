@@ -15,7 +15,7 @@ from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
     needs=(Needs.PATH,),
 )
 def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 0) -> Finding:
-    """Test jointly that all effects before treatment are zero, by the largest |t| and by Wald's statistic.
+    """Test jointly that all effects before treatment are zero, by the largest ``|t|`` and by Wald's statistic.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 
     level : float
         Coverage of the intervals; the tests are at 5%.
     draws, seed : int
-        Of the normal draws of the largest |t|.
+        Of the normal draws of the largest ``|t|``.
 
     Returns
     -------

@@ -61,7 +61,7 @@ def placebo_dates(
         The frame has a row for the true dates (shift 0) and one a shift: shift, estimate, std_error, p_value, conf_low,
         conf_high, n_units, n_treated, lost (the cohorts without a period before their moved date). Details:
         ``full_sample`` and ``rows``, the effects at the true and at the placebo dates; ``p_joint``, that all placebo
-        effects are zero, by the largest |t| against its multiplier-bootstrap distribution.
+        effects are zero, by the largest ``|t|`` against its multiplier-bootstrap distribution.
 
     Raises
     ------

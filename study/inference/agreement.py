@@ -144,6 +144,8 @@ def kind(fit: Estimate) -> str:
     if question.average == "event_average" and question.horizon is not None:
         covered &= fit.event_time <= question.horizon
     times = [f"{e:g}" for e in np.unique(fit.event_time[covered])]
+    if not times:  # averages of several events, stacked
+        return question.average.replace("_", " ")
     gaps = len(times) - 1 < float(times[-1]) - float(times[0])
     words = ", ".join(times) if gaps else f"{times[0]} to {times[-1]}"
     return f"{question.average.replace('_', ' ')} over event times {words}"

@@ -30,7 +30,8 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
         i, t, k = np.argwhere(missing)[0]
         raise QuestionError(
             f"dml_panel: covariate {sample.question.covariates[k]} is missing for ({sample.unit_ids[i]}, "
-            f"{sample.periods[t]}) and in {missing[:, :, k].sum() - 1} cells more; fill it in or leave it out."
+            f"{sample.period_name(sample.periods[t])}) and in {missing[:, :, k].sum() - 1} cells more; "
+            "fill it in or leave it out."
         )
     folds = learning.draw("dml_panel", sample, rows.unit, np.where(rows.moves, 0, 1), "seen in two periods")
     cluster, kind = sample.cluster[rows.unit], sample.question.clusters_in_words
@@ -38,8 +39,9 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
     for train in folds.training():
         unseen = np.setdiff1d(rows.period, rows.period[train])
         if unseen.size:
+            period = sample.period_name(sample.periods[unseen[0] + first])
             raise QuestionError(
-                f"dml_panel: the change to {sample.periods[unseen[0] + first]} is seen in {kind} of one fold "
+                f"dml_panel: the change to {period} is seen in {kind} of one fold "
                 "only, so its period effect cannot be learned from the others; use a shorter window."
             )
         within = rows.treatment - layout.within(rows.treatment, rows.period, train)

@@ -122,7 +122,9 @@ def etwfe(
     reasons = np.select(lacks, missing, "").astype(object)
     why = f"{outcome} is zero for all of its treated units, a share of -100% without a standard error"
     minus_all = dict.fromkeys(map(int, np.flatnonzero(empty & (reasons == ""))), why)
-    known = known_cells("etwfe", cells, reasons, size, notes, told(cells.cohort, cells.period, minus_all))
+    known = known_cells(
+        "etwfe", sample, cells, reasons, size, notes, told(sample, cells.cohort, cells.period, minus_all)
+    )
     known &= np.isin(cells.cohort, cells.cohort[known & ~cells.reference])
     return effects_in_cells(
         sample,

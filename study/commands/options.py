@@ -18,6 +18,7 @@ from study.core import QuestionError, as_typed
 
 if TYPE_CHECKING:
     from study.panel import Panel, Question
+    from study.paper import plan as plans
 
 DEFAULT_PLAN = Path("paper") / "study.toml"
 
@@ -48,6 +49,88 @@ Cache = Annotated[
 ]
 
 
+PeriodUnit = Annotated[
+    str | None,
+    typer.Option(
+        help="What periods are counted in where they are no consecutive whole numbers: year, quarter, month, week "
+        "or day of dates, or rank of whatever has an order."
+    ),
+]
+Never = Annotated[
+    str | None,
+    typer.Option(help="What stands for never treated among event dates, besides an empty cell, 0 and Inf."),
+]
+
+
+@dataclass(frozen=True)
+class OfColumns:
+    """What the columns of a file of one's own are for; those that are not named are taken from their own names.
+
+    Attributes
+    ----------
+    unit : str
+        Unit column.
+    time : str
+        Period column.
+    first_treated : list of str, optional
+        Column of first treated periods; may be repeated.
+    treatment : list of str, optional
+        Column of 0/1 treatment; may be repeated.
+    attribute : list of str, optional
+        Label column; may be repeated.
+    """
+
+    unit: str = ""
+    time: str = ""
+    outcome: Outcomes = None
+    first_treated: list[str] | None = None
+    treatment: list[str] | None = None
+    covariate: Covariates = None
+    attribute: list[str] | None = None
+    period: PeriodUnit = None
+    never: Never = None
+
+    @property
+    def roles(self) -> dict[str, Any]:
+        """The columns that are named, by role."""
+        roles = {"unit": self.unit, "time": self.time, "outcomes": self.outcome}
+        roles |= {"first_treated": self.first_treated, "treatment": self.treatment}
+        roles |= {"covariates": self.covariate, "attributes": self.attribute}
+        return {role: columns for role, columns in roles.items() if columns}
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How its periods are read."""
+        return {name: value for name in ("period", "never") if (value := getattr(self, name)) is not None}
+
+    def plan(self, panel: Path | None, plan: Path) -> plans.Plan:
+        """Return the plan, or one for a panel of one's own where a file of it is named."""
+        from study.paper import plan_of, read_plan
+
+        if panel is None:
+            if self != OfColumns():
+                raise QuestionError("options about columns go with --panel; a plan names its own.")
+            return read_plan(plan)
+        return plan_of(tomllib.loads(self.plan_text(panel)), panel.name, panel.parent)
+
+    def plan_text(self, panel: Path, beside: Path | None = None) -> str:
+        """Return the plan of a file, which names it as seen from a folder, or by its whole path."""
+        from study.panel.files import read_as_panel
+        from study.paper import plan_text
+
+        whole = panel.resolve()
+        named = whole if beside is None else Path(os.path.relpath(whole, beside.resolve()))
+        return plan_text(read_as_panel(panel, self.roles, **self.how), named.as_posix(), self.how)
+
+
+OwnPanel = Annotated[
+    Path | None,
+    typer.Option(
+        help="Instead of a plan, a file of your own panel, asked as the plan of study init would ask it."
+    ),
+]
+
+
 @dataclass(frozen=True)
 class OfPanel:
     """Which panel a command reads, and which of its columns.
@@ -55,11 +138,11 @@ class OfPanel:
     Attributes
     ----------
     panel : str
-        A shipped panel's name, or a long CSV file.
+        A shipped panel's name, or a file of a long table: CSV, Parquet, Feather, Stata or Excel.
     unit : str
-        Unit column of a CSV file.
+        Unit column of a file.
     time : str
-        Period column of a CSV file.
+        Period column of a file.
     treatment : bool
         The event column is 0/1 by period.
     ambiguous : str
@@ -79,9 +162,11 @@ class OfPanel:
     covariate: Covariates = None
     cluster: str | None = None
     instrument: str | None = None
+    period: PeriodUnit = None
+    never: Never = None
 
     def read(self, outcomes: Sequence[str], question: Question) -> Panel:
-        """Return a shipped panel, or the columns of a CSV file that the question needs."""
+        """Return a shipped panel, or the columns of a file that the question needs."""
         from study.panel import Panel, load_panel, panel_entries, terms_in
 
         path = Path(self.panel)
@@ -103,6 +188,8 @@ class OfPanel:
             covariates=_once(*question.covariates, question.instrument, *numbers),
             attributes=_once(question.cluster, *labels),
             ambiguous=self.ambiguous,  # type: ignore[arg-type]  # checked there
+            period=self.period,  # type: ignore[arg-type]  # checked there
+            never=self.never,
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from study.panel.rows import Rows, period_name
 from study.panel.rules import Names, Roles, columns_of, event_dates, refuse_first
 from study.panel.shipped import panel_entries, shipped
 from study.panel.tables import frame_of, read_table
+
+if TYPE_CHECKING:
+    from study.panel.profile import Profile
 
 Ambiguous = Literal["drop", "earliest", "latest"]
 
@@ -83,6 +86,17 @@ class Panel:
     def period_name(self, period: float) -> str:
         """Return a period as its user writes it, for example "2014", "2014Q1" or "wave 3"."""
         return period_name(period, self.periods, self.period_names, self.period)
+
+    def profile(self) -> Profile:
+        """Return what the panel holds: cohort sizes, share treated, gaps, switch-offs, ambiguous dates, able designs.
+
+        Examples
+        --------
+        >>> print(study.load_panel("cvpr").profile())  # doctest: +SKIP
+        """
+        from study.panel.profile import Profile
+
+        return Profile(self)
 
     def window(self, periods: IntArray | None = None) -> str:
         """Return the first and the last of some periods, or of all, in words: "2013-2024", "2013-01 to 2024-12"."""

@@ -335,3 +335,48 @@ def test_a_value_that_may_mean_never_is_refused_with_how_to_say_so(written: Any,
     with pytest.raises(DataError) as error:
         Panel.from_long(data, **ROLES)
     assert said in str(error.value)
+
+
+# ---- profile ----
+
+
+def test_a_profile_says_what_a_panel_holds() -> None:
+    data = table()
+    data["on"] = data["on"].astype(object)
+    data.loc[[2, 3], "on"] = None
+    data["visits"] = [1, 0, 1, 1, 1, 0] + [0] * 66
+    roles = ROLES | {"first_treated": (), "treatment": ["on", "visits"]}
+    profile = Panel.from_long(data, **roles).profile()
+    cohorts = profile.cohorts[profile.cohorts["event"] == "on"]
+    assert cohorts[["first_treated", "units"]].to_numpy().tolist() == [
+        ["2003", 3],
+        ["2004", 1],
+        ["2005", 4],
+        ["", 4],
+    ]
+    assert profile.gaps.to_numpy().tolist() == [["papers", 1, 1, 0]]
+    assert profile.switch_offs.to_numpy().tolist() == [
+        ["visits", "Lab 0", "2001"],
+        ["visits", "Lab 0", "2005"],
+    ]
+    assert profile.ambiguous.to_numpy().tolist() == [["on", "Lab 0", "between 2002 and 2004"]]
+    shares = profile.treated.set_index(["event", "period"])["share"]
+    assert shares["on", "2004"] == pytest.approx(4 / 12)
+    assert shares["on", "2003"] == pytest.approx(3 / 11)
+    text = str(profile)
+    for part in ("papers: 1 cells of 1 units are not observed", "2003 3, 2004 1, 2005 4, never 4"):
+        assert part in text
+    assert "Treatment goes back to 0: Lab 0 (2001), Lab 0 (2005)." in text
+    assert "Treatment has no certain adoption date: Lab 0 (between 2002 and 2004)." in text
+
+
+def test_a_profile_says_which_designs_can_answer_and_why_others_cannot() -> None:
+    data = table().assign(visits=lambda d: (d["year"] + d.index // 18) % 2)
+    panel = Panel.from_long(data, **(ROLES | {"first_treated": "entry", "treatment": "visits"}))
+    designs = panel.profile().designs.set_index(["event", "design"])
+    assert designs.loc[("entry", "callaway_santanna"), "answers"]
+    assert "gaps in the outcome" in designs.loc[("entry", "synthetic_did"), "why"]
+    assert "an event that is not absorbing" in designs.loc[("visits", "callaway_santanna"), "why"]
+    for event, name in (("entry", "callaway_santanna"), ("visits", "twfe")):
+        assert designs.loc[(event, name), "answers"]
+        estimate(panel, Question("papers", event), name)

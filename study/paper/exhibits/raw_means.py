@@ -54,7 +54,7 @@ def raw_means(setting: Setting) -> Iterator[Piece]:
     if first.first_treated is None:
         yield "The event is not absorbing, so that there are no cohorts whose means could be shown."
         return
-    cohorts, sizes = by_adoption(first), by_label(first, plan.strata)
+    cohorts, sizes = by_adoption(first), by_label(first, str(plan.strata))
     right = f"right by {plan.strata}, of those that adopt inside the window and of those that never do. "
     yield draw(
         EXHIBIT,

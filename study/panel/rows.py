@@ -235,9 +235,12 @@ class Rows:
         stated = str(self.never).strip()
         texts = [text.lower() for text in self.texts(column, strange)]
         never[strange] = np.isin(texts, (*ENDLESS, stated.lower()))
-        never |= numbers == _number(stated)
+        if self.never is not None:
+            never |= numbers == _number(stated)
         never |= (numbers == 0) & (self._first_number() > 0)
-        values = numbers if self.period is None else self._numbered(column)
+        if self.period is None:
+            return np.where(never, np.nan, numbers), bad & ~never
+        values = self._numbered(column)
         return np.where(never, np.nan, values), np.isnan(values) & ~never
 
     def _first_number(self) -> float:

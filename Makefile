@@ -4,8 +4,11 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+# The environment of the documentation: what $(VENV) has, and Sphinx.
+DOCS := build/docs
+DOCS_READY := $(DOCS)/env/.ready
 
-.PHONY: run test test-slow lint size check kernels assemble lock clean
+.PHONY: run test test-slow lint size check kernels docs assemble lock clean
 
 run: $(READY)
 	$(VENV)/bin/study run
@@ -32,6 +35,18 @@ check: $(READY)
 # Makes the whole paper under the oldest kernels that this processor can run; every file must be the committed one.
 kernels: $(READY)
 	$(VENV)/bin/python tests/kernels.py
+
+# Executes every example, draws every figure and checks every internal link; open build/docs/html/index.html.
+docs: $(DOCS_READY)
+	PATH="$(CURDIR)/$(DOCS)/env/bin:$$PATH" $(DOCS)/env/bin/python -m sphinx -E -W --keep-going -q -j auto \
+		-d $(DOCS)/doctrees docs $(DOCS)/html
+
+$(DOCS_READY): $(READY)
+	$(VENV)/bin/python -m venv --clear $(DOCS)/env
+	$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> $$($(DOCS)/env/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth
+	$(DOCS)/env/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[docs]'
+	@touch $(DOCS_READY)
 
 # RAW is a folder with the originals as their publishers have them; data/README.md says how to obtain them.
 assemble: $(READY)

@@ -47,7 +47,6 @@ from pathlib import Path
 import numpy as np
 
 import study
-from study.commands.table_command import of_panel
 
 CODE = '''
 """The change in the year of the event, less that of never-treated units."""
@@ -187,5 +186,5 @@ print(compared.tests().T.to_string(header=False))
 # `study table --outcome papers --event first_accelerator --comparison never_treated --designs first_year,imputation`.
 
 # %%
-estimates, powers = of_panel(panel, [question], ["papers", "papers_academic_only"], designs[:3], draws=999)
-print(estimates.markdown().decode())
+both = study.compare(panel, question, designs[:3], ["papers", "papers_academic_only"], draws=999)
+print(study.table(both))

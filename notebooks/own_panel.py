@@ -25,7 +25,6 @@ import numpy as np
 import pandas as pd
 
 import study
-from study.commands.table_command import of_panel
 from study.panel.files import verdict
 from study.paper import run as running
 from study.paper.plan import read_plan
@@ -127,16 +126,17 @@ print(
 #     study table --panel my.csv --unit lab --time year --event first_cluster --outcome papers --outcome citations \
 #         --scale proportional --horizon 3 --designs callaway_santanna,imputation,twfe --output table.tex
 #
-# In Python the same tables are objects, which give LaTeX, HTML or Markdown.
+# In Python `study.table` makes one of estimates and comparisons; `save` writes it as .tex, .html, .md, .docx,
+# .csv or .txt.
 
 # %%
 designs = ["callaway_santanna", "imputation", "twfe"]
-estimates, powers = of_panel(panel, [question], ["papers", "citations"], designs, draws=999)
-print(estimates.markdown().decode())
-print(powers.markdown().decode())
+compared = study.compare(panel, question, designs, ["papers", "citations"], draws=999)
+table = study.table(compared, stars=True, mde=True, labels={"papers": "Papers a year", "units": "labs"})
+print(table)
 
 # %%
-print(estimates.latex().decode()[:900], "...")
+print(table.latex().decode()[:900], "...")
 
 # %% [markdown]
 # ## A plan of your own

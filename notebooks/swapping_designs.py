@@ -23,8 +23,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 import study
 from study.paper import run as running
 from study.paper.plan import read_plan
@@ -58,21 +56,7 @@ print(compared.tidy()[shown].round(3).to_string(index=False))
 # The scale is the logarithm of one plus papers, so an estimate times a hundred is about the percent change.
 
 # %%
-rows = compared.tidy().dropna(subset="estimate").reset_index(drop=True)
-figure = Figure(figsize=(5.6, 3.2), layout="constrained")
-axes = figure.subplots()
-for k, row in rows.iterrows():
-    marker = "o" if row.compared else "s"
-    axes.plot([row.conf_low, row.conf_high], [k, k], color="0.35")
-    axes.plot(
-        row.estimate, k, marker, color="#0072B2" if row.compared else "white", markeredgecolor="#0072B2"
-    )
-axes.axvline(0, color="0.6", linewidth=0.8, linestyle=":")
-axes.set_yticks(range(len(rows)), rows.design)
-axes.invert_yaxis()
-axes.set_xlabel("Effect on log(1 + papers), with 95% interval")
-axes.set_title("Filled: compared. Hollow: another kind, or no standard error.", fontsize=9)
-figure  # noqa: B018 (a notebook shows the last line of a cell)
+compared.plot()
 
 # %% [markdown]
 # ## Do they agree?

@@ -10,8 +10,11 @@ from .designs import Design as Design
 from .designs import all_designs as all_designs
 from .designs import design as design
 from .designs import estimate as estimate
+from .designs.formula import did as did
 from .estimates import Estimand as Estimand
 from .estimates import Estimate as Estimate
+from .estimates import load_estimate as load_estimate
+from .figures import event_plot as event_plot
 from .inference import Comparison as Comparison
 from .inference import adjusted_p_values as adjusted_p_values
 from .inference import compare as compare
@@ -24,3 +27,4 @@ from .panel import Panel as Panel
 from .panel import Question as Question
 from .panel import Sample as Sample
 from .panel import load_panel as load_panel
+from .report.design_table import table as table

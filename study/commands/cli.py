@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,25 +10,48 @@ from typing import Annotated, Any
 import typer
 
 from study.commands import data_commands, options, paper_commands, table_command
-from study.core import StudyError, as_typed, learning, progress_bar, steps
+from study.core import StudyError, __version__, as_typed, learning, progress_bar, steps
 
 INTERRUPTED = 130
 # What an option or argument that cannot be read raises; typer exports a subclass of it only.
 USAGE_ERROR: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Does compute access cause changes in academic representation in machine-learning research?",
 )
 
 
-def designs() -> None:
-    """List the designs: what each estimates, assumes and supports."""
-    from study.designs import all_designs
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"study {__version__}")
+        raise typer.Exit
 
-    for design in all_designs().values():
+
+@app.callback()
+def study(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Begin a command."""
+
+
+def designs(name: options.NameOfDesign = None, *, format: options.TextOrJson = "text") -> None:
+    """List the designs, or say of one what it assumes, its options, its references and an example."""
+    from study.designs import all_designs, find_design
+
+    chosen = list(all_designs().values()) if name is None else [find_design(name)]
+    if format == "json":
+        _list(chosen, "name", "title", "reference", "estimand", "assumes", "supports", "options")
+        return
+    if name is not None:
+        from study.commands.design_page import design_page
+
+        typer.echo(design_page(chosen[0]))
+        return
+    for design in chosen:
         defaults = ", ".join(f"{name}={value!r}" for name, value in design.options.items()) or "none"
         typer.echo(f"{design.name}: {design.title} [{design.reference}]")
         typer.echo(f"  estimand: {design.estimand}")
@@ -36,10 +60,13 @@ def designs() -> None:
         typer.echo(f"  options:  {defaults}")
 
 
-def diagnostics() -> None:
+def diagnostics(*, format: options.TextOrJson = "text") -> None:
     """List the diagnostics of `study diagnose`: what each asks, and what it needs."""
     from study.diagnostics import all_diagnostics
 
+    if format == "json":
+        _list(all_diagnostics().values(), "name", "title", "question", "needs", "designs")
+        return
     for diagnostic in all_diagnostics().values():
         designs = [f"the design {' or '.join(diagnostic.designs)}"] if diagnostic.designs else []
         typer.echo(f"{diagnostic.name}: {diagnostic.title}")
@@ -49,26 +76,24 @@ def diagnostics() -> None:
 
 def estimate(
     *,
-    outcome: str,
+    outcome: options.Outcome,
     event: Annotated[str, options.EVENT],
     source: options.OfPanel,
-    design: str = "callaway_santanna",
+    design: options.Designs = None,
     scale: options.Scale = "level",
     of_question: options.OfQuestion,
     option: list[str] | None = None,
     convention: str = "jackknife",
+    level: options.Level = 0.95,
     by_event_time: bool = False,
     jobs: options.Jobs = -1,
-    latex: options.Latex = False,
+    to: options.OfOutput,
+    plot: options.Plot = None,
 ) -> None:
-    """Estimate one effect on a shipped panel or on your own long CSV file.
+    """Estimate the effect on a shipped panel or on your own long file: for each outcome, by each design.
 
     Parameters
     ----------
-    outcome : str
-        Outcome column.
-    design : str
-        Name of a design; see `study designs`.
     option : list of str, optional
         Option of the design as NAME=VALUE, for example learner=forest; may be repeated.
     convention : str
@@ -76,43 +101,60 @@ def estimate(
     by_event_time : bool
         Show the path of effects.
     """
-    from study.core import settings
+    from study.core import check, settings
     from study.designs import estimate as run_design
     from study.designs import find_design
-    from study.report import estimate_table, estimate_text
+    from study.figures import event_plot
+    from study.report import estimates_in
 
-    chosen, given = find_design(design), options.read_options(option or [])
-    chosen.check_options(given)
-    question = of_question.read("study estimate", outcome, event, scale, source)
-    panel = source.read([outcome], question)
-    with learning(jobs) if chosen.draws else settings():
+    form = to.chosen("study estimate")
+    check("Question", {"level": float}, {"level": level})
+    designs, given = (
+        list(map(find_design, design or ["callaway_santanna"])),
+        options.read_options(option or []),
+    )
+    for chosen in designs:
+        chosen.check_options(given)
+    question = of_question.read("study estimate", outcome[0], event, scale, source)
+    panel = source.read(outcome, question)
+    with learning(jobs) if any(chosen.draws for chosen in designs) else settings():
         # Which conventions there are is checked there.
-        fit = run_design(panel, question, design, convention=convention, **given)  # type: ignore[arg-type]
-    shown = fit.aggregate("event") if by_event_time else fit.headline
-    typer.echo(estimate_table(shown).decode() if latex else estimate_text(shown))
+        fits = [
+            run_design(panel, each, chosen.name, convention=convention, **given)  # type: ignore[arg-type]
+            for each in (question.replace(outcome=name) for name in outcome)
+            for chosen in designs
+        ]
+    shown = [fit.aggregate("event") if by_event_time else fit.headline for fit in fits]
+    names = [
+        f"{fit.design}, {fit.sample.question.outcome}" if len(outcome) > 1 else fit.design for fit in fits
+    ]
+    figure = event_plot(dict(zip(names, fits, strict=True)), level=level) if plot else None
+    to.give(estimates_in(form, shown, level))
+    if figure and plot:
+        options.write_figure(figure, plot)
 
 
 def compare(
     *,
-    outcome: list[str],
+    outcome: options.Outcome,
     event: Annotated[str, options.EVENT],
     source: options.OfPanel,
-    design: list[str] | None = None,
+    design: options.Designs = None,
     scale: options.Scale = "level",
     of_question: options.OfQuestion,
     force: bool = False,
     draws: int = 9999,
     seed: int = 0,
-    latex: options.Latex = False,
+    level: options.Level = 0.95,
+    to: options.OfOutput,
+    plot: options.Plot = None,
 ) -> None:
     """Set designs beside one another on the same question, and test whether they agree.
 
+    All designs that draw nothing at random where none is named.
+
     Parameters
     ----------
-    outcome : list of str
-        Outcome column; may be repeated.
-    design : list of str, optional
-        Name of a design; may be repeated. All that draw nothing where none is named.
     force : bool
         Compare also estimates of unlike estimand, scale or window.
     draws : int
@@ -120,16 +162,21 @@ def compare(
     seed : int
         Seed of these draws.
     """
+    from study.core import check
     from study.designs import find_design
     from study.inference import compare as run_designs
-    from study.report import comparison_tables, comparison_text
+    from study.report import comparison_in
 
+    form = to.chosen("study compare")
+    check("Question", {"level": float}, {"level": level})
     for name in design or ():
         find_design(name)
     question = of_question.read("study compare", outcome[0], event, scale, source)
     panel = source.read(outcome, question)
     comparison = run_designs(panel, question, design, outcome, force=force, draws=draws, seed=seed)
-    typer.echo(comparison_tables(comparison).decode() if latex else comparison_text(comparison))
+    to.give(comparison_in(form, comparison, level))
+    if plot is not None:
+        options.write_figure(comparison.plot(level=level), plot)
 
 
 def diagnose(
@@ -193,8 +240,9 @@ def heterogeneity(
         EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan; on the scale level where none
         is named, for papers are what grants are counted in.
     by : list of str, optional
-        Attribute, covariate (in thirds) or rule such as country=US that makes groups; may be repeated. The plan's
-        strata, the region, the country with most treated units and the question's last covariate where none is named.
+        Attribute, covariate (in thirds) or rule such as country=US that makes groups; several with commas, or
+        repeat the option. The plan's strata, the region, the country with most treated units and the
+        question's last covariate where none is named.
     prior : str, optional
         Covariate that says how large a unit was; the question's last if none is named.
     grants : int, optional
@@ -238,6 +286,13 @@ def heterogeneity(
         )
     folder = output or Path("build", "heterogeneity", *question.split("/"))
     _write(folder, report.files(), report.text(), "figures and tables")
+
+
+def _list(entries: Iterable[Any], *keys: str) -> None:
+    """Print what a catalogue has of each of its entries, as JSON."""
+    from study.report import as_json
+
+    typer.echo(as_json([{key: getattr(entry, key) for key in keys} for entry in entries]))
 
 
 def _write(folder: Path, files: dict[str, bytes], page: str, what: str) -> None:

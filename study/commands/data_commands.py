@@ -137,7 +137,7 @@ def outcomes(
         File to write.
     topic : list of str, optional
         Topic (T10320), subfield (subfields/1702), field (fields/17) or venue (S4306400194) that gets rows of its own;
-        may be repeated. Computer vision and machine learning if not given.
+        several with commas, or repeat the option. Computer vision and machine learning if not given.
     memory : str
         What may be held in memory before it spills to disk.
     """

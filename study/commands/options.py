@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -14,13 +15,43 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.core import QuestionError, as_typed
+from study.core import QuestionError, StudyError, as_typed, write_all
+from study.panel.shipped import shipped
 
 if TYPE_CHECKING:
+    from study.figures import Figure
     from study.panel import Panel, Question
     from study.paper import plan as plans
 
 DEFAULT_PLAN = Path("paper") / "study.toml"
+# What functions call what an option of another name gives them.
+ARGUMENTS = {
+    "outcomes": "outcome",
+    "covariates": "covariate",
+    "designs": "design",
+    "budget": "grants",
+    "prior_name": "prior",
+}
+ENDINGS = {
+    ".txt": "text",
+    ".tex": "latex",
+    ".html": "html",
+    ".htm": "html",
+    ".md": "md",
+    ".csv": "csv",
+    ".json": "json",
+}
+
+
+def plan_of(path: Path = DEFAULT_PLAN) -> Path:
+    """Return a plan, or the one that ships where this folder has no paper/study.toml and none is named."""
+    return path if path != DEFAULT_PLAN or path.is_file() else shipped(*DEFAULT_PLAN.parts)
+
+
+def folder_of_paper(plan: Path) -> Path:
+    """Return where the files of a plan are written: beside it, or ./paper for the plan that ships."""
+    resolved = plan.resolve()
+    return DEFAULT_PLAN.parent if resolved == shipped(*DEFAULT_PLAN.parts).resolve() else resolved.parent
 
 
 def _processes(jobs: int) -> int:
@@ -30,12 +61,77 @@ def _processes(jobs: int) -> int:
     return jobs
 
 
+def _names(param: typer.CallbackParam, given: list[str] | None) -> list[str] | None:
+    """Return the names of an option that is repeated or has commas; quotes keep the comma of a name."""
+    if not given:
+        return None
+    names = [name.strip() for row in csv.reader(given, skipinitialspace=True) for name in row or [""]]
+    option = param.opts[0]
+    for name in names:
+        if not name:
+            raise QuestionError(
+                f"{option} is empty or has an empty name; give names with commas between them."
+            )
+        if names.count(name) > 1:
+            raise QuestionError(f'{option}: "{name}" is named twice; name it once.')
+    return names
+
+
+def _text_or_json(format: str) -> str:
+    """Refuse another format than these two."""
+    from study.core import refuse_unknown
+
+    refuse_unknown("format", format, ("text", "json"), "--format")
+    return format
+
+
+def _design_names(incomplete: str) -> list[str]:
+    """Return the designs whose names begin so, for the shell to complete."""
+    from study.designs import all_designs
+
+    return [name for name in all_designs() if name.startswith(incomplete)]
+
+
+def _several(text: str, *flags: str, **more: Any) -> Any:
+    """Return an option that takes several names."""
+    return typer.Option(
+        *flags, **more, callback=_names, help=f"{text}; several with commas, or repeat the option."
+    )
+
+
+def _drawable(plot: Path | None) -> Path | None:
+    """Refuse a figure's file whose ending no figure is written with."""
+    from study.figures.drawing import DATED
+
+    if plot is not None and plot.suffix.lower().removeprefix(".") not in DATED:
+        raise QuestionError(f"--plot {plot}: a figure is a .pdf, .png or .svg file; name one.")
+    return plot
+
+
 EVENT = typer.Option(help="Event: a column of first treated periods, or of 0/1 treatment.")
 Scale = Annotated[str, typer.Option(help="level, log1p or proportional.")]
-Outcomes = Annotated[list[str] | None, typer.Option(help="Outcome column; may be repeated.")]
-Covariates = Annotated[list[str] | None, typer.Option(help="Covariate column; may be repeated.")]
-Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX.")]
-Plan = Annotated[Path, typer.Option(help="What to estimate; its folder takes the files that are written.")]
+Outcome = Annotated[list[str], _several("Outcome column", "--outcome", "--outcomes")]
+Outcomes = Annotated[list[str] | None, _several("Outcome column", "--outcome", "--outcomes")]
+Covariates = Annotated[list[str] | None, _several("Covariate column", "--covariate", "--covariates")]
+Designs = Annotated[
+    list[str] | None,
+    _several("Design, see study designs", "--design", "--designs", autocompletion=_design_names),
+]
+NameOfDesign = Annotated[str | None, typer.Argument(help="One design.", autocompletion=_design_names)]
+TextOrJson = Annotated[str, typer.Option("--format", callback=_text_or_json, help="text or json.")]
+Scales = Annotated[list[str] | None, _several("level, log1p or proportional", "--scale", "--scales")]
+Level = Annotated[float, typer.Option(help="Of confidence intervals.")]
+Plot = Annotated[
+    Path | None, typer.Option(callback=_drawable, help="File of the figure: .pdf, .png or .svg.")
+]
+Plan = Annotated[
+    Path,
+    typer.Option(
+        callback=plan_of,
+        help="What to estimate; its folder takes the files that are written. If there is none here, the paper's as it "
+        "ships, whose files go to ./paper.",
+    ),
+]
 Design = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
 Jobs = Annotated[
     int, typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it.")
@@ -73,11 +169,11 @@ class OfColumns:
     time : str
         Period column.
     first_treated : list of str, optional
-        Column of first treated periods; may be repeated.
+        Column of first treated periods; several with commas, or repeat the option.
     treatment : list of str, optional
-        Column of 0/1 treatment; may be repeated.
+        Column of 0/1 treatment; several with commas, or repeat the option.
     attribute : list of str, optional
-        Label column; may be repeated.
+        Label column; several with commas, or repeat the option.
     """
 
     unit: str = ""
@@ -105,13 +201,13 @@ class OfColumns:
 
     def plan(self, panel: Path | None, plan: Path) -> plans.Plan:
         """Return the plan, or one for a panel of one's own where a file of it is named."""
-        from study.paper import plan_of, read_plan
+        from study.paper import plan_from, read_plan
 
         if panel is None:
             if self != OfColumns():
                 raise QuestionError("options about columns go with --panel; a plan names its own.")
             return read_plan(plan)
-        return plan_of(tomllib.loads(self.plan_text(panel)), panel.name, panel.parent)
+        return plan_from(tomllib.loads(self.plan_text(panel)), panel.name, panel.parent)
 
     def plan_text(self, panel: Path, beside: Path | None = None) -> str:
         """Return the plan of a file, which names it as seen from a folder, or by its whole path."""
@@ -129,6 +225,10 @@ OwnPanel = Annotated[
         help="Instead of a plan, a file of your own panel, asked as the plan of study init would ask it."
     ),
 ]
+
+
+# Options about how a file is read, which a panel that ships has no use for.
+OF_FILE = ("unit", "time", "ambiguous", "period", "never")
 
 
 @dataclass(frozen=True)
@@ -167,30 +267,21 @@ class OfPanel:
 
     def read(self, outcomes: Sequence[str], question: Question) -> Panel:
         """Return a shipped panel, or the columns of a file that the question needs."""
-        from study.panel import Panel, load_panel, panel_entries, terms_in
+        from study.panel import load_panel, panel_entries, panel_for
 
         path = Path(self.panel)
         # A slip of a shipped panel's name is not that of a file.
         is_file = os.path.isfile(path) or bool(path.suffix) or path.name != self.panel
-        if self.panel in panel_entries() or not is_file:
-            return load_panel(self.panel)
-        has_role = {*outcomes, question.event}
-        in_rule = [term for term in terms_in(question.population) if term.name not in has_role]
-        labels = [term.name for term in in_rule if term.sign in ("=", "!=")]
-        numbers = [term.name for term in in_rule if term.sign not in ("=", "!=")]
-        return Panel.from_long(
-            self.panel,
-            unit=self.unit,
-            time=self.time,
-            treatment=question.event if self.treatment else (),
-            first_treated=() if self.treatment else question.event,
-            outcomes=outcomes,
-            covariates=_once(*question.covariates, question.instrument, *numbers),
-            attributes=_once(question.cluster, *labels),
-            ambiguous=self.ambiguous,  # type: ignore[arg-type]  # checked there
-            period=self.period,  # type: ignore[arg-type]  # checked there
-            never=self.never,
-        )
+        if self.panel not in panel_entries() and is_file:
+            columns: dict[str, Any] = {name: getattr(self, name) for name in OF_FILE}
+            return panel_for(question, self.panel, outcomes, path=self.treatment, **columns)
+        panel = load_panel(self.panel)
+        for name in ("treatment", *OF_FILE):
+            if getattr(self, name) != getattr(type(self), name):
+                raise QuestionError(
+                    f"--{name} is about a file; {self.panel} ships, so leave it out or name --panel."
+                )
+        return panel
 
 
 @dataclass(frozen=True)
@@ -215,6 +306,12 @@ class OfQuestion:
         Last event time in the average.
     min_cohort_size : int, optional
         Smaller cohorts are dropped and counted.
+    cohort_width : int
+        Adoption periods pooled into one cohort.
+    weights : str, optional
+        Covariate column whose first observed value weights the units.
+    average : str
+        The headline: event_average, treated_average, cohort_average or calendar_average.
     """
 
     population: str = "all"
@@ -225,6 +322,9 @@ class OfQuestion:
     lag: int = 0
     horizon: int | None = None
     min_cohort_size: int | None = None
+    cohort_width: int = 1
+    weights: str | None = None
+    average: str = "event_average"
 
     def read(self, command: str, outcome: str, event: str, scale: str, source: OfPanel) -> Question:
         """Return the question that the options of a command ask."""
@@ -235,6 +335,66 @@ class OfQuestion:
         return Question.from_dict(named | moved | vars(self), command)
 
 
+@dataclass(frozen=True)
+class OfOutput:
+    """Where an answer goes, and how it is written.
+
+    Attributes
+    ----------
+    output : Path, optional
+        File to write, instead of printing; its ending (.txt, .tex, .html, .md, .csv, .json) says the format.
+    format : str, optional
+        text, latex, html, md, csv or json; text if neither this nor --output says it.
+    latex : bool
+        As --format latex.
+    """
+
+    output: Path | None = None
+    format: str | None = None
+    latex: bool = False
+
+    def chosen(self, who: str) -> str:
+        """Return the format; refuse one that there is not."""
+        from study.core import refuse_unknown
+
+        ending = self.output.suffix.lower() if self.output else ".txt"
+        format = "latex" if self.latex and self.format is None else self.format
+        if format is None:
+            refuse_unknown("format for the ending", ending, ENDINGS, who)
+            return ENDINGS[ending]
+        refuse_unknown("format", format, ENDINGS.values(), who)
+        return format
+
+    def give(self, text: str) -> None:
+        """Print an answer, or write it to the file."""
+        if self.output is None:
+            typer.echo(text.rstrip("\n"))
+            return
+        (written,) = write_all(self.output.parent, {self.output.name: f"{text.rstrip()}\n".encode()})
+        typer.echo(f"Written: {as_typed(written)}")
+
+
+def as_options(message: str, names: Collection[str]) -> str:
+    """Return a message with the arguments that it names as options of a command, which has these names.
+
+    ``Question: min_cohort_size is 0`` is about ``--min-cohort-size``; ``scale="level"`` is ``--scale level``.
+    """
+    by_argument = {name: f"--{name.replace('_', '-')}" for name in names}
+    by_argument |= {argument: by_argument[name] for argument, name in ARGUMENTS.items() if name in names}
+    known = "|".join(by_argument)
+    if "event" in names:
+        message = re.sub(r'give it as treatment="[^"]*"', "add --treatment", message)
+        message = re.sub(r'give it as first_treated="[^"]*"', "leave out --treatment", message)
+    message = re.sub(rf"^[\w. ]+: ({known}) is(?= ['\d-])", lambda m: f"{by_argument[m[1]]} is", message)
+    message = re.sub(
+        rf"^Question: (there is no ({known}) )", lambda m: f"{by_argument[m[2]]}: {m[1]}", message
+    )
+    message = re.sub(rf"Question\(({known})=\.\.\.\)", lambda m: by_argument[m[1]], message)
+    message = re.sub(r"\bwith (\w+_\w+)", lambda m: f"with {by_argument.get(m[1], m[1])}", message)
+    value = rf'\b({known})=(?:"([^"]*)"|(-?\d+)|(?=[\s.,;]|$))'
+    return re.sub(value, lambda m: " ".join(filter(None, [by_argument[m[1]], m[2], m[3]])), message)
+
+
 def spread(command: Callable[..., None]) -> Callable[..., None]:
     """Make a function a command, whose options' help is what its docstring says of them.
 
@@ -242,7 +402,7 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     arguments; one that commands share brings its help with its type.
     """
     own = inspect.signature(command, eval_str=True)
-    beginning, help_of = _described(command)
+    beginning, help_of = described(command)
     groups: dict[str, Any] = {
         name: p.annotation for name, p in own.parameters.items() if is_dataclass(p.annotation)
     }
@@ -250,7 +410,7 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     parameters: list[inspect.Parameter] = []
     for name, parameter in own.parameters.items():
         if name in groups:
-            texts = _described(groups[name])[1]
+            texts = described(groups[name])[1]
             fields = [field.replace(kind=inspect.Parameter.KEYWORD_ONLY) for field in inside[name].values()]
             parameters += [_with_help(field, texts) for field in fields]
         else:
@@ -260,20 +420,23 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     def called(**given: Any) -> None:
         for name, group in groups.items():
             given[name] = group(**{option: given.pop(option) for option in inside[name]})
-        command(**given)
+        try:
+            command(**given)
+        except StudyError as error:
+            raise type(error)(as_options(str(error), [parameter.name for parameter in parameters])) from error
 
     called.__doc__ = beginning
     called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]  # which typer reads
     return called
 
 
-def _described(documented: Any) -> tuple[str, dict[str, str]]:
+def described(documented: Any) -> tuple[str, dict[str, str]]:
     """Return what a docstring says before its list of parameters or attributes, and of each of these."""
     beginning, *entries = re.split(
         r"\n\n(?:Parameters|Attributes)\n-+\n", inspect.getdoc(documented) or "", maxsplit=1
     )
-    texts = re.findall(r"^(\w+) : .*\n((?: +.*\n?)+)", "".join(entries), re.MULTILINE)
-    return beginning, {name: " ".join(text.split()) for name, text in texts}
+    texts = re.findall(r"^([\w, ]+) : .*\n((?: +.*\n?)+)", "".join(entries), re.MULTILINE)
+    return beginning, {name: " ".join(text.split()) for names, text in texts for name in names.split(", ")}
 
 
 def _with_help(parameter: inspect.Parameter, texts: Mapping[str, str]) -> inspect.Parameter:
@@ -283,7 +446,18 @@ def _with_help(parameter: inspect.Parameter, texts: Mapping[str, str]) -> inspec
         return parameter
     make: Any = typer.Option if parameter.kind is inspect.Parameter.KEYWORD_ONLY else typer.Argument
     flags = [f"--{name.replace('_', '-')}"] if kind is bool else []
-    return parameter.replace(annotation=Annotated[kind, make(*flags, help=texts[name])])
+    # An option of a design may have a list for its value.
+    several = {"callback": _names} if kind == list[str] | None and name != "option" else {}
+    return parameter.replace(annotation=Annotated[kind, make(*flags, **several, help=texts[name])])
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure to a file as its ending says, and print where it is."""
+    from study.core import write_all
+    from study.figures import drawn
+
+    (written,) = write_all(path.parent, {path.name: drawn(figure, path.suffix.lower().removeprefix("."))})
+    typer.echo(f"Written: {as_typed(written)}")
 
 
 def list_written(paths: Sequence[Path]) -> None:
@@ -305,7 +479,3 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             options[name] = value
     return options
-
-
-def _once(*names: str | None) -> list[str]:
-    return list(dict.fromkeys(name for name in names if name is not None))

@@ -7,10 +7,22 @@ from pathlib import Path
 
 import typer
 
-from study.commands.options import DEFAULT_PLAN, Cache, Design, Jobs, OfColumns, OwnPanel, Plan, list_written
+from study.commands.options import (
+    DEFAULT_PLAN,
+    Cache,
+    Design,
+    Jobs,
+    OfColumns,
+    OwnPanel,
+    Plan,
+    folder_of_paper,
+    list_written,
+    plan_of,
+)
 from study.core import as_typed, progress_bar, steps
 
 DEFAULT_REPORT = Path("build") / "report.html"
+TEXT = ("main.tex", "references.bib")
 
 # Commands that take the plan.
 OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose", "heterogeneity"))
@@ -31,8 +43,8 @@ def run(
     Parameters
     ----------
     output : Path, optional
-        Folder to write everything into, instead of the plan's own and build; for --panel, instead of build/run/ and
-        the panel's name.
+        Folder to write everything into, with the paper's text, instead of the plan's own and build; for --panel,
+        instead of build/run/ and the panel's name.
     """
     from study.core import folder_of, write_all
     from study.paper import run as running
@@ -46,16 +58,17 @@ def run(
     beside = plan.resolve().parent
     running.cited(chosen, beside)
     loaded = running.load(chosen)
-    folder = cache or folder_of(plan)
+    folder, target = cache or folder_of(plan), output or folder_of_paper(plan)
+    # Where the paper is written elsewhere, its text goes with it, unless one is there.
+    texts = {name: beside / name for name in TEXT if not (target / name).exists()}
+    files = {name: path.read_bytes() for name, path in texts.items() if path.is_file()}
     with progress_bar() as progress:
         step = steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
         results = running.run(chosen, loaded, jobs=jobs, progress=step, cache=folder)
         outputs = running.exhibit(chosen, loaded, results, jobs=jobs, progress=step, cache=folder)
     report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
-    page = outputs.page(plan.read_text(encoding="utf-8"))
-    written = write_all(output or beside, outputs.files(beside)) + write_all(
-        report.parent, {report.name: page}
-    )
+    page = outputs.page(plan.resolve())
+    written = write_all(target, files | outputs.files(beside)) + write_all(report.parent, {report.name: page})
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {loaded.name}, checksum {loaded.checksum}.")
     list_written(written)
     for lacking in outputs.unresolved(beside):
@@ -91,7 +104,7 @@ def paper(plan: Plan = DEFAULT_PLAN) -> None:
     from study.report import compile_paper
 
     check_exists(plan)
-    typer.echo(f"Written: {as_typed(compile_paper(plan.resolve().parent))}")
+    typer.echo(f"Written: {as_typed(compile_paper(folder_of_paper(plan)))}")
 
 
 def trace(address: str, *, plan: Plan = DEFAULT_PLAN) -> None:
@@ -107,14 +120,17 @@ def trace(address: str, *, plan: Plan = DEFAULT_PLAN) -> None:
     from study.paper import check_exists, numbers
 
     check_exists(plan)
-    traced = numbers.find(numbers.read_sources(plan.resolve().parent), address)
+    # Those of a run here, or those that are recorded with the plan.
+    folders = [folder_of_paper(plan), plan.resolve().parent]
+    folder = next((each for each in folders if (each / numbers.FILE).is_file()), folders[0])
+    traced = numbers.find(numbers.read_sources(folder), address)
     command = with_plan(traced.source.command, plan)
     typer.echo(numbers.traced_text(traced._replace(source=replace(traced.source, command=command))))
 
 
 def with_plan(command: str, plan: Path) -> str:
     """Return a command with the plan that it is about, where it takes one and would not read this one anyway."""
-    if not command.startswith(OF_PLAN) or plan.resolve() == DEFAULT_PLAN.resolve():
+    if not command.startswith(OF_PLAN) or plan.resolve() == plan_of().resolve():
         return command
     return f"{command} --plan {shlex.quote(as_typed(plan))}"
 

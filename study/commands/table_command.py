@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,17 +15,13 @@ from study.core import QuestionError, learning
 
 if TYPE_CHECKING:
     from study.panel import Panel, Question
-    from study.report import Table
+    from study.report import Format, Style, Table
 
 WHO = "study table"
-FORMATS = ("latex", "html", "md")
-OF_ENDING = {".html": "html", ".htm": "html", ".md": "md"}
-SCALES = {
-    "level": "Effect in units of the outcome",
-    "log1p": "Effect on log(1 + outcome)",
-    "proportional": "Effect as a share of the counterfactual mean",
-}
-EITHER = ("question", "plan", "designs", "draws", "seed", "format", "output", "jobs", "cache")
+EITHER = (
+    "question", "plan", "designs", "draws", "seed", "columns", "stars", "digits", "label", "notes", "mde",
+    "format", "standalone", "output", "jobs", "cache",
+)  # fmt: skip
 
 
 def table(
@@ -33,15 +29,22 @@ def table(
     question: list[str] | None = None,
     *,
     plan: Path | None = None,
-    designs: str | None = None,
+    designs: options.Designs = None,
     outcome: options.Outcomes = None,
     event: Annotated[str | None, options.EVENT] = None,
     source: options.OfPanel,
-    scale: list[str] | None = None,
+    scale: options.Scales = None,
     of_question: options.OfQuestion,
     draws: int | None = None,
     seed: int | None = None,
+    columns: str = "outcomes",
+    stars: bool = False,
+    digits: int = 3,
+    label: list[str] | None = None,
+    notes: str = "full",
+    mde: bool = False,
     format: str | None = None,
+    standalone: bool = False,
     output: Path | None = None,
     jobs: options.Jobs = -1,
     cache: options.Cache = None,
@@ -51,33 +54,48 @@ def table(
     For questions of the plan: study table main/papers main/papers_academic_only/log1p. For a panel: study table
     --panel my.csv --unit lab --time year --outcome papers --event first_cluster --designs twfe,imputation.
 
+    If no design is named, those of the plan; for a panel, all that draw nothing at random.
+
     Parameters
     ----------
     question : list of str, optional
         Questions of the plan: EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label; what is left out is
         the plan's first. Outcomes are columns, scales panels, each outcome on each scale; an event is a table.
     plan : Path, optional
-        The plan of the questions; paper/study.toml if not given.
-    designs : str, optional
-        Names of designs with commas between them. If not given, the plan's; for a panel, all that draw nothing at
-        random.
-    scale : list of str, optional
-        level, log1p or proportional; may be repeated.
+        The plan of the questions; paper/study.toml if not given, or the paper's as it ships.
     draws : int, optional
         Draws of the test that the designs agree.
     seed : int, optional
         Seed of these draws, and of designs that draw.
+    columns : str
+        What stands in columns, outcomes or designs; the other stands in rows.
+    stars : bool
+        Mark p-values below 0.1, 0.05 and 0.01 by stars.
+    digits : int
+        Decimals of effects and standard errors.
+    label : list of str, optional
+        What an outcome, event, cluster, covariate, design or scale is called, as NAME=WORDS, for example
+        papers="Papers a year"; also unit and units. May be repeated.
+    notes : str
+        short, full or none.
+    mde : bool
+        Put below each effect its minimum detectable effect, on its scale and in percent.
     format : str, optional
-        latex, html or md; if not given, what the ending of --output says.
+        latex, html, md, csv or txt, to print; a file has the format of its suffix.
+    standalone : bool
+        Make LaTeX a document that compiles alone.
     output : Path, optional
-        File to write, instead of printing.
+        File to write, instead of printing: .tex, .html, .md, .docx, .csv or .txt.
     """
-    from study.core import as_typed, fits_of, refuse_unknown, settings, write_all
+    from study.core import as_typed, fits_of, settings, write_all
+    from study.designs import find_design
+    from study.report import STARS, Style, document
 
-    ending = output.suffix.lower() if output else ""
-    format = OF_ENDING.get(ending, "latex") if format is None else format
-    refuse_unknown("format", format, FORMATS, WHO)
-    names = _names(designs)
+    kind = _format(format, output)
+    levels = STARS if stars else ()
+    style = Style(columns, levels, digits, notes, mde)  # type: ignore[arg-type]  # checked there
+    labels = _labels(label or [])
+    names = designs and [find_design(name).name for name in designs]
     of_draws = {name: value for name, value in {"draws": draws, "seed": seed}.items() if value is not None}
     if question:
         for name in context.params:
@@ -87,26 +105,52 @@ def table(
                 raise QuestionError(
                     f"{WHO}: {option} goes with --outcome and --event, not with a question of the plan."
                 )
-        path = plan or options.DEFAULT_PLAN
+        path = options.plan_of(plan or options.DEFAULT_PLAN)
         with _learning(names, jobs), settings(cache=fits_of(path, cache)):
-            tables = of_plan(path, question, names, **of_draws)
+            tables = of_plan(path, question, names, labels=labels, style=style, **of_draws)
     else:
         if plan is not None or not outcome or event is None:
             raise QuestionError(
                 f"{WHO}: say what to show: questions of the plan (EVENT/OUTCOME/SCALE), or --outcome and --event of "
                 "a panel."
             )
-        scales = dict.fromkeys(scale or ["level"])
-        questions = [of_question.read(WHO, outcome[0], event, each, source) for each in scales]
+        questions = [of_question.read(WHO, outcome[0], event, each, source) for each in scale or ["level"]]
         panel = source.read(outcome, questions[0])
+        labels = {"unit": source.unit} | labels
         with _learning(names or (), jobs), settings(cache=fits_of(None, cache)):
-            tables = of_panel(panel, questions, outcome, names, **of_draws)
-    text = b"\n".join(table.formatted(format) for table in tables)
+            tables = of_panel(panel, questions, outcome, names, labels=labels, style=style, **of_draws)
+    text = document(tables, kind, standalone=standalone)
     if output is None:
         typer.echo(text.decode(), nl=False)
     else:
         (written,) = write_all(output.parent, {output.name: text})
         typer.echo(f"Written: {as_typed(written)}")
+
+
+def _format(format: str | None, output: Path | None) -> Format:
+    """Return the format of what is printed, or of a file by its suffix; refuse one that is neither."""
+    from study.core import refuse_unknown
+    from study.report import PRINTED_FORMATS, format_of
+
+    if format is not None:
+        refuse_unknown("format", format, PRINTED_FORMATS, WHO)
+    if output is None:
+        return cast("Format", format or "latex")
+    kind = format_of(output, f"{WHO}: --output")
+    if format not in (None, kind):
+        raise QuestionError(f"{WHO}: --format is {format}, but {output.name} is {kind}; leave --format out.")
+    return kind
+
+
+def _labels(given: Sequence[str]) -> dict[str, str]:
+    """Return labels that are given as NAME=WORDS."""
+    pairs = [text.partition("=") for text in given]
+    for name, equals, words in pairs:
+        if not (name and equals and words):
+            raise QuestionError(
+                f'{WHO}: --label {name}{equals}: write NAME=WORDS, for example papers="Papers a year".'
+            )
+    return {name: words for name, _, words in pairs}
 
 
 def _learning(names: Sequence[str] | None, jobs: int) -> AbstractContextManager[None]:
@@ -117,18 +161,6 @@ def _learning(names: Sequence[str] | None, jobs: int) -> AbstractContextManager[
     return learning(jobs) if learns else nullcontext()
 
 
-def _names(designs: str | None) -> list[str] | None:
-    """Return the names of designs that are given with commas, each once."""
-    from study.designs import find_design
-
-    if designs is None:
-        return None
-    names = [name.strip() for name in designs.split(",") if name.strip()]
-    if not names:
-        raise QuestionError(f"{WHO}: --designs is empty; give names with commas between them.")
-    return [find_design(name).name for name in dict.fromkeys(names)]
-
-
 def of_panel(
     panel: Panel,
     questions: Sequence[Question],
@@ -136,8 +168,10 @@ def of_panel(
     designs: Sequence[str] | None = None,
     draws: int = 9999,
     seed: int = 0,
+    labels: Mapping[str, str] | None = None,
+    style: Style | None = None,
 ) -> list[Table]:
-    """Return the tables of designs by outcomes for a panel: the estimates, and what each design could have found.
+    """Return the tables of designs by outcomes for a panel.
 
     Parameters
     ----------
@@ -150,6 +184,9 @@ def of_panel(
         The rows; by default every design that draws nothing at random.
     draws, seed : int
         Of the multiplier bootstrap; the seed is also that of designs that draw.
+    labels : mapping of str to str, optional
+        As :func:`study.table` takes them.
+    style : Style, optional
 
     Raises
     ------
@@ -158,23 +195,22 @@ def of_panel(
     """
     from study.designs import find_design
     from study.inference import compare, variants_of
-    from study.report import Words, design_tables
+    from study.report import SCALES, Style, Words, check_labels, design_tables
 
+    labels, style = labels or {}, style or Style()
+    check_labels(labels, panel, (), WHO)
     for question in questions:
         for outcome in outcomes:
             question.replace(outcome=outcome).sample(panel)
     rows = [
-        (name, find_design(name).seeded({}, seed), find_design(name).title)
+        (name, find_design(name).seeded({}, seed), labels.get(name, find_design(name).title))
         for name, _, _ in variants_of(designs, WHO)
     ]
     compared = [compare(panel, question, rows, outcomes, draws=draws, seed=seed) for question in questions]
-    words = Words(
-        name="designs",
-        caption=f"Effect of {questions[0].event} on {', '.join(outcomes)}, by design",
-        outcomes={outcome: outcome for outcome in outcomes},
-        scales=SCALES,
-    )
-    return list(design_tables(words, compared))
+    event, titles = questions[0].event, [labels.get(outcome, outcome) for outcome in outcomes]
+    caption = f"Effect of {labels.get(event, event)} on {', '.join(titles)}, by design"
+    words = Words("designs", caption, {outcome: outcome for outcome in outcomes}, SCALES).under(labels)
+    return list(design_tables(words, compared, style))
 
 
 def of_plan(
@@ -183,8 +219,10 @@ def of_plan(
     designs: Sequence[str] | None = None,
     draws: int | None = None,
     seed: int | None = None,
+    labels: Mapping[str, str] | None = None,
+    style: Style | None = None,
 ) -> list[Table]:
-    """Return the tables of designs by outcomes for questions of a plan, two an event as in :func:`of_panel`.
+    """Return the tables of designs by outcomes for questions of a plan, by event as in :func:`of_panel`.
 
     Parameters
     ----------
@@ -197,6 +235,9 @@ def of_plan(
         rows of the plan.
     draws, seed : int, optional
         In the place of the plan's.
+    labels : mapping of str to str, optional
+        In the place of the plan's titles and words, as :func:`study.table` takes them.
+    style : Style, optional
 
     Raises
     ------
@@ -205,8 +246,9 @@ def of_plan(
     """
     from study.core import check
     from study.paper import Task, comparison, read_plan, run
-    from study.report import Words, design_tables
+    from study.report import Style, Words, check_labels, design_tables
 
+    labels, style = labels or {}, style or Style()
     check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
     given: dict[str, Any] = {"band_draws": draws, "seed": seed}
     plan = replace(read_plan(path), **{name: value for name, value in given.items() if value is not None})
@@ -215,6 +257,8 @@ def of_plan(
         asked.setdefault(task.event.label, []).append(task)
     rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
     panel = run.load(plan)
+    check_labels(labels, panel, [name for row in rows for name in (row.name, row.label)], WHO)
+    rows = [replace(row, label=labels.get(row.label, labels.get(row.name, row.label))) for row in rows]
     tables: list[Table] = []
     for label, tasks in asked.items():
         event = tasks[0].event
@@ -222,12 +266,12 @@ def of_plan(
         scales = [name for name in plan.scales if any(name == task.scale for task in tasks)]
         words = Words(
             name=f"{label}-designs",
-            caption=f"Effect of the {event.title} on {plan.text.outcome}, by design",
+            caption=f"Effect of the {labels.get(event.name, event.title)} on {plan.text.outcome}, by design",
             outcomes=plan.outcomes,
             scales=plan.scales,
             unit=plan.text.unit,
             units=plan.text.units,
-        )
+        ).under(labels)
         compared = [comparison(plan, panel, event, scale, outcomes, rows) for scale in scales]
-        tables += design_tables(words, compared)
+        tables += design_tables(words, compared, style)
     return tables

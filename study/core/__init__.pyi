@@ -12,6 +12,8 @@ from .cache import PACKAGE as PACKAGE
 from .cache import cache_folder as cache_folder
 from .cache import checksum as checksum
 from .cache import code_of as code_of
+from .cache import decoded as decoded
+from .cache import encoded as encoded
 from .cache import fits_of as fits_of
 from .cache import folder_of as folder_of
 from .cache import keep as keep
@@ -42,6 +44,7 @@ from .fixed_effects import period_effects as period_effects
 from .fixed_effects import refuse_unidentified as refuse_unidentified
 from .fixed_effects import regress as regress
 from .influence import Influence as Influence
+from .influence import Part as Part
 from .influence import Values as Values
 from .influence import blocks as blocks
 from .influence import side_by_side as side_by_side
@@ -86,7 +89,15 @@ from .two_by_two import panel_att as panel_att
 from .two_by_two import raw_gap as raw_gap
 from .two_by_two import repeated_att as repeated_att
 from .version import __version__ as __version__
+from .words import SMALLEST_P as SMALLEST_P
+from .words import Described as Described
+from .words import Text as Text
 from .words import capital as capital
+from .words import first_of as first_of
+from .words import html_page as html_page
+from .words import lines as lines
 from .words import listed as listed
+from .words import p_is as p_is
+from .words import p_text as p_text
 from .words import paragraph as paragraph
 from .words import section as section

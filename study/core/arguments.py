@@ -34,6 +34,7 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "most": (1, LARGEST),
     "periods_late": (0, LARGEST),
     "budget": (1, LARGEST),
+    "digits": (0, 10),
     "leads": (0, LARGEST),
     "factors": (0, LARGEST),
 }
@@ -60,15 +61,26 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        hints = hints_of(function)
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
+        hints, given = hints_of(function), signature.bind(*args, **kwargs).arguments
+        for name, value in given.items():
             kind = signature.parameters[name].kind
             for each in value if kind is inspect.Parameter.VAR_POSITIONAL else [value]:
                 if kind is not inspect.Parameter.VAR_KEYWORD and not _left_to_function(each, hints.get(name)):
+                    _refuse_swapped(function.__qualname__, hints, given, name)
                     check(function.__qualname__, hints, {name: each})
         return function(*args, **kwargs)
 
     return called
+
+
+def _refuse_swapped(where: str, hints: Mapping[str, Any], given: Mapping[str, Any], name: str) -> None:
+    """Refuse an argument that is no value for its name, where another has its value and it has that one's."""
+    wrong = [each for each, value in given.items() if each in hints and not _is(value, hints[each])]
+    for other in wrong if name in wrong else ():
+        if _is(given[other], hints[name]) and _is(given[name], hints[other]):
+            raise QuestionError(
+                f"{where}: {name} and {other} are swapped; write {where}({', '.join(given)})."
+            )
 
 
 def _left_to_function(value: Any, hint: Any) -> bool:
@@ -105,7 +117,8 @@ def check(where: str, hints: Mapping[str, Any], given: Mapping[str, Any]) -> Non
             texts = _texts(hint)
             if isinstance(value, str) and texts:
                 raise unknown("average" if name == "of" else name, value, texts, where)
-            raise QuestionError(f"{where}: {name} is {shown(value)}; it must be {' or '.join(_words(hint))}.")
+            words = f"{where}: {name} is {shown(value)}; it must be {' or '.join(_words(hint))}"
+            raise QuestionError(f"{words}{_one_or_several(name, value, hint)}.")
         for each in value if is_listed(value) else [value]:
             if _is_number(each):
                 _check_range(where, name, each)
@@ -116,6 +129,17 @@ def refuse_unknown(kind: str, names: str | Iterable[str], known: Collection[str]
     for name in [names] if isinstance(names, str) else names:
         if name not in known:
             raise unknown(kind, name, known, where)
+
+
+def _one_or_several(name: str, value: Any, hint: Any) -> str:
+    """Say how to write several texts where one is given without brackets, and one where several are."""
+    if isinstance(value, str):
+        return f', as in {name}=["{value}"]' if any(map(_is_sequence, _kinds(hint))) else ""
+    if not is_listed(value) or not len(value) or not (str in _kinds(hint) or _texts(hint)):
+        return ""
+    return (
+        "; give one, or several to study.compare" if name in ("design", "outcome") else "; give one at a time"
+    )
 
 
 def _check_range(where: str, name: str, value: Any) -> None:

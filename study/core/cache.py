@@ -16,7 +16,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from io import BytesIO
@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 
 from study.core.errors import OutputError
 from study.core.outputs import STAGING, write_all
@@ -37,7 +38,7 @@ def refused(value: object) -> Any:
     raise TypeError(f"no file holds a value of the type {_name(type(value))}.")
 
 
-def encoded(value: object, other: Other = refused) -> bytes:
+def encoded(value: object, other: Other = refused, arrays: list[NDArray[Any]] | None = None) -> bytes:
     """Return a value as bytes, equal only for equal values.
 
     Parameters
@@ -47,16 +48,18 @@ def encoded(value: object, other: Other = refused) -> bytes:
         and dataclasses of these.
     other : callable
         Gives for any other value one of these in its place.
+    arrays : list, optional
+        Is given the arrays, each once, which are then not in the bytes.
 
     Raises
     ------
     TypeError
         If a value is none of these.
     """
-    return json.dumps(_packed(value, other), separators=(",", ":")).encode()
+    return json.dumps(_packed(value, other, arrays), separators=(",", ":")).encode()
 
 
-def decoded(content: bytes, types: Iterable[type] = ()) -> Any:
+def decoded(content: bytes, types: Iterable[type] = (), arrays: Sequence[NDArray[Any]] = ()) -> Any:
     """Return the value that :func:`encoded` made bytes of.
 
     Parameters
@@ -64,11 +67,15 @@ def decoded(content: bytes, types: Iterable[type] = ()) -> Any:
     content : bytes
     types : iterable of type
         The dataclasses and named tuples that may be in it; any other name is an error.
+    arrays : sequence of ndarray
+        Those that are not in the bytes.
     """
     known = {_name(kind): kind for kind in types}
 
     def unpacked(item: dict[str, Any]) -> Any:
         ((name, value),) = item.items()
+        if name == "apart":
+            return arrays[value]
         if name in _READ:
             return _READ[name](value)
         kind = known[name]
@@ -77,8 +84,8 @@ def decoded(content: bytes, types: Iterable[type] = ()) -> Any:
     return json.loads(content, object_hook=unpacked)
 
 
-def _packed(value: Any, other: Other) -> Any:
-    kind = type(value)
+def _packed(value: Any, other: Other, arrays: list[NDArray[Any]] | None) -> Any:
+    kind, packed = type(value), partial(_packed, other=other, arrays=arrays)
     if value is None or kind in (bool, int, str):
         return value
     if kind is float:
@@ -88,24 +95,29 @@ def _packed(value: Any, other: Other) -> Any:
     if kind is np.ndarray or isinstance(value, np.generic):
         if value.dtype.hasobject:
             return refused(value)
+        if arrays is not None and kind is np.ndarray:
+            known = (k for k, array in enumerate(arrays) if array is value)
+            place = next(known, len(arrays))
+            arrays += [value] if place == len(arrays) else []
+            return {"apart": place}
         buffer = BytesIO()
         np.lib.format.write_array(buffer, np.asarray(value), allow_pickle=False)
         return {"array" if kind is np.ndarray else "scalar": b64encode(buffer.getvalue()).decode()}
     if kind is list:
-        return [_packed(item, other) for item in value]
+        return [packed(item) for item in value]
     if kind is tuple:
-        return {"tuple": [_packed(item, other) for item in value]}
+        return {"tuple": [packed(item) for item in value]}
     if kind is dict:
-        return {"dict": [[_packed(key, other), _packed(item, other)] for key, item in value.items()]}
+        return {"dict": [[packed(key), packed(item)] for key, item in value.items()]}
     if parts := _parts(kind):
-        return {_name(kind): [_packed(getattr(value, part), other) for part in parts]}
-    return _packed(other(value), other)
+        return {_name(kind): [packed(getattr(value, part)) for part in parts]}
+    return packed(other(value))
 
 
 def _parts(kind: type) -> tuple[str, ...]:
-    """Return the names of what a dataclass or named tuple is made of; nothing for other types."""
+    """Return the names of what a dataclass or named tuple is made with; nothing for other types."""
     if is_dataclass(kind):
-        return tuple(field.name for field in fields(kind))
+        return tuple(field.name for field in fields(kind) if field.init)
     return getattr(kind, "_fields", ()) if issubclass(kind, tuple) else ()
 
 

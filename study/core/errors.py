@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rapidfuzz import process
+from rapidfuzz import process, utils
 
 
 class StudyError(Exception):
@@ -30,7 +30,7 @@ class OutputError(StudyError):
 def unknown(kind: str, name: str, known: Iterable[str], where: str) -> QuestionError:
     """Return the error for an unknown name, with the nearest known one and the whole list."""
     names = sorted(known)
-    nearest = process.extractOne(name, names, score_cutoff=60)
+    nearest = process.extractOne(name, names, processor=utils.default_process, score_cutoff=70)
     hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
     return QuestionError(
         f'{where}: there is no {kind} "{name}".{hint} Known: {", ".join(names) or "(none)"}.'

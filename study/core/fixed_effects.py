@@ -8,6 +8,7 @@ Exact with gaps; no iterative demeaning and no dummies for units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -87,6 +88,8 @@ class Regression:
     n_obs : int
     seen : ndarray of bool, shape (n,)
         Which units have a row.
+    r_squared : float
+        Share of the outcome's variance that is explained, by fixed effects too; NaN for "poisson".
     """
 
     coefficient: FloatArray
@@ -99,6 +102,7 @@ class Regression:
     n_obs: int
     seen: BoolArray
     equations: NormalEquations | None = None
+    r_squared: float = math.nan
 
     def n_clusters(self, cluster: IntArray) -> int:
         """Return how many clusters have a row, where units have these numbers, shape (n,)."""
@@ -176,16 +180,34 @@ def regress(
     for members, group in zip(rows, groups, strict=True):
         seen[members] = marks(group).any(axis=1)
     sizes = (system.rank + int(unit_effects), int(seen.sum()) if unit_effects else 0, n_obs)
-    equations = None
+    equations, r_squared = None, math.nan
     if family == "gaussian":
+        r_squared = _r_squared(y, rows, weights, groups, residual)
         left = [group._replace(y=error) for group, error in zip(groups, residual, strict=True)]
         equations = NormalEquations(n, rows, left, *terms, unit_effects, coefficient, sizes[0], n_obs)
     values = tuple(scores(group, error) for group, error in zip(groups, residual, strict=True))
     maps = n * (model.maps(system) @ system.inverse)
     influence = Influence.by_group(n, Values(tuple(rows), values), maps)
     return Regression(
-        coefficient, influence, system.identified, system.null, residual, *sizes, seen, equations
+        coefficient, influence, system.identified, system.null, residual, *sizes, seen, equations, r_squared
     )
+
+
+def _r_squared(
+    y: FloatArray,
+    rows: Sequence[IntArray],
+    weights: FloatArray,
+    groups: Sequence[Group],
+    residual: Sequence[FloatArray],
+) -> float:
+    """Return one less the residuals' share of the weighted squares of the outcome around its mean."""
+    weight = np.concatenate(
+        [marks(group) * weights[of, None] for group, of in zip(groups, rows, strict=True)]
+    )
+    outcome = np.where(weight > 0, y[np.concatenate(rows)], 0.0)
+    total = np.sum(weight * (outcome - np.sum(weight * outcome) / weight.sum()) ** 2)
+    left = np.sum(weight * np.concatenate(residual) ** 2)
+    return float(1 - left / total) if total > 0 else math.nan
 
 
 class _System(NamedTuple):

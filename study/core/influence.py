@@ -31,7 +31,7 @@ class Values:
 
     rows: tuple[Units | None, ...]
     arrays: tuple[FloatArray, ...]
-    _crossed: dict[tuple[int, int, int], tuple[Values, FloatArray]] = field(default_factory=dict, repr=False)
+    _crossed: dict[tuple[int, int, int], tuple[Values, FloatArray]] = field(default_factory=dict, init=False)
 
     def crossed(self, g: int, other: Values, h: int) -> FloatArray:
         """Products of the columns of group g with those of other values for the same units, shape (p, q), made once."""
@@ -84,6 +84,10 @@ class Influence:
 
     shape: tuple[int, int]
     parts: tuple[Part, ...]
+
+    def __repr__(self) -> str:
+        """Return its size; ``dense()`` has its numbers."""
+        return f"<Influence of {self.shape[0]} units on {self.shape[1]} estimates>"
 
     @classmethod
     def of(cls, dense: FloatArray, rows: Units | None = None, n_units: int | None = None) -> Influence:

@@ -1,11 +1,20 @@
-"""How sentences put names together, and how they stand on a page of a terminal."""
+"""How sentences and facts stand on a page: of a terminal, or in a session that shows an object."""
 
 from __future__ import annotations
 
+import html
+import math
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WIDTH = 100
+SHOWN = 6  # of names in a row
+# Smaller p-values are said to be below it, in tables and in sentences.
+SMALLEST_P = 0.001
 
 
 def capital(text: str) -> str:
@@ -19,6 +28,19 @@ def listed(items: Iterable[str], word: str = "and") -> str:
     return f"{', '.join(most)} {word} {last}" if most else last
 
 
+def p_text(value: float) -> str:
+    """Return a p-value for a sentence: three decimals, or that it is below them."""
+    if math.isnan(value):
+        return "(none)"
+    return f"below {SMALLEST_P:g}" if value < SMALLEST_P else f"{value:.3f}"
+
+
+def p_is(value: float) -> str:
+    """Return a p-value with its sign: ``p = 0.030`` or ``p < 0.001``."""
+    text = p_text(value)
+    return f"p < {SMALLEST_P:g}" if text.startswith("below") else f"p = {text}"
+
+
 def paragraph(text: str, bullet: str = "") -> str:
     """Return a text in lines of a terminal's page, after a bullet where there is one."""
     return textwrap.fill(
@@ -29,3 +51,52 @@ def paragraph(text: str, bullet: str = "") -> str:
 def section(title: str, sentences: Iterable[str]) -> str:
     """Return sentences as the points of a section, each once."""
     return "\n".join([title, *(paragraph(sentence, "  - ") for sentence in dict.fromkeys(sentences))])
+
+
+def first_of(items: Iterable[str]) -> str:
+    """Return the first few items, and how many there are besides."""
+    names = [*items]
+    more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN + 1 else []
+    return ", ".join([*(names[:SHOWN] if more else names), *more])
+
+
+def lines(title: str, facts: Mapping[str, str]) -> str:
+    """Return a title and, below it, facts by what they are."""
+    return "\n".join([title, *(paragraph(f"{name}: {fact}", "  ") for name, fact in facts.items())])
+
+
+def html_page(title: str, sentences: Iterable[str], frame: pd.DataFrame) -> str:
+    """Return a title, sentences and a table as HTML."""
+    paragraphs = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
+    table = frame.to_html(index=False, na_rep="", float_format="%.4g", border=0)
+    return f"<h4>{html.escape(title)}</h4>{paragraphs}{table}"
+
+
+class Text(str):
+    """A text that a session shows as it reads, and not as a literal."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return the text."""
+        return str(self)
+
+
+class Described:
+    """An object that shows itself by its title and a few facts, as lines of text or as HTML."""
+
+    def _described(self) -> tuple[str, Mapping[str, str]]:
+        """Return a title, and facts by what they are."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """Return the title and the facts, one a line."""
+        return lines(*self._described())
+
+    def _repr_html_(self) -> str:
+        title, facts = self._described()
+        cells = (
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(fact)}</td></tr>"
+            for name, fact in facts.items()
+        )
+        return f"<h4>{html.escape(title)}</h4><table>{''.join(cells)}</table>"

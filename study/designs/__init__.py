@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cache, cached_property
 from importlib import import_module
@@ -96,6 +96,7 @@ _IN_WORDS = {
     Supports.SWITCHING: "an event that is not absorbing",
     Supports.INSTRUMENT: "an instrument",
 }
+_FIELDS = {field.name for field in fields(Question)}
 # The least that a whole number may be, by the name of the option, which means the same in every design.
 _LEAST = {"before": 1, "after": 0, "bin_at": 1}
 
@@ -161,8 +162,10 @@ class Design:
             if is_asked(sample) and trait not in self.supports:
                 able = ", ".join(d.name for d in all_designs().values() if trait in d.supports)
                 words = _IN_WORDS.get(trait, trait)
+                where = f" {sample.switch_off}." if trait is Supports.SWITCHING else ""
                 return (
-                    f"{self.name}: it cannot answer a question with {words}; {able or 'no design here'} can."
+                    f"{self.name}: it cannot answer a question with {words}; "
+                    f"{able or 'no design here'} can.{where}"
                 )
         if Supports.INSTRUMENT in self.supports and sample.question.instrument is None:
             return f"{self.name}: the question has no instrument; name one with Question(instrument=...)."
@@ -176,6 +179,11 @@ class Design:
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Refuse an option or a value of it that the design does not have."""
+        for option in options.keys() & _FIELDS - self.options.keys():
+            raise QuestionError(
+                f"{self.name}: {option} is part of what is asked and no option; "
+                f"say it with Question({option}=...)."
+            )
         refuse_unknown("option", options, self.options, self.name)
         check(self.name, hints_of(self.function), options)
         for name, least in _LEAST.items():
@@ -230,8 +238,8 @@ def _import_all() -> None:
 @cache
 def entries() -> tuple[EntryPoint, ...]:
     """Return what other distributions name as designs, in order of the names."""
-    found = entry_points(group="study.designs")
-    return tuple(sorted(found, key=lambda entry: (entry.name, entry.value)))
+    others = entry_points(group="study.designs")
+    return tuple(sorted(others, key=lambda entry: (entry.name, entry.value)))
 
 
 def all_designs() -> dict[str, Design]:

@@ -8,12 +8,12 @@ import numpy as np
 
 from study.core import FloatArray, Influence, IntArray, Method, Unidentified, panel_att, raw_gap, repeated_att
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.covariates import baseline_matrix
 from study.designs.did_cells import (
     Cells,
     Comparison,
     Reasons,
-    cells_of,
+    baseline_matrix,
+    cells_with_base,
     compared_with,
     comparisons,
     differences_of_means,
@@ -22,15 +22,7 @@ from study.designs.did_cells import (
     regression_adjusted,
     unseen,
 )
-from study.estimates import (
-    CohortMeans,
-    Estimate,
-    cohort_means,
-    cohorts_with_base,
-    refuse_single_units,
-    told,
-    weights_in_cohorts,
-)
+from study.estimates import CohortMeans, Estimate, cell_notes, cohort_means, weights_in_cohorts
 from study.panel import Sample
 
 COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' regression"
@@ -60,7 +52,7 @@ def callaway_santanna(
     Parameters
     ----------
     sample : Sample
-        Absorbing treatment. Covariates enter by their first observed value. Difference: with "pairs" and
+        Absorbing treatment. Covariates enter by their first observed value. Gaps: with "pairs" and
         "balanced" a cell rests on units seen in both of its periods; with "cells" on all that are seen in
         either, as repeated cross-sections, with the influence added up by unit.
     method : {"dr", "ipw", "reg"}
@@ -89,17 +81,15 @@ def callaway_santanna(
     Callaway, B., and Sant'Anna, P. H. C. (2021). Difference-in-differences with multiple time periods.
     Journal of Econometrics 225(2).
     """
-    refuse_single_units(sample, "callaway_santanna")
+    cells, notes = cells_with_base(sample, "callaway_santanna")
     x = baseline_matrix(sample, "callaway_santanna") if sample.question.covariates else None
-    cohorts, notes = cohorts_with_base(sample)
-    cells, means = cells_of(sample, cohorts), cohort_means(sample, levels_apart=True)
-    pairs = sample.question.missing != "cells"
+    means, pairs = cohort_means(sample, levels_apart=True), sample.question.missing != "cells"
     by_means = means.whole or not pairs if x is None else means.whole and pairs and method == "reg"
     if by_means:
         effects = _from_means(sample, means, cells, x)
     else:
         effects = _from_units(sample, cells, x, method, variance == "drdid")
-    set_aside = told(sample, cells.cohort, cells.period, effects.unlike)
+    set_aside = cell_notes(sample, cells.cohort, cells.period, effects.unlike)
     known = known_cells("callaway_santanna", sample, cells, effects.reasons, effects.size, notes, set_aside)
     if means.whole:
         cohort_weights = means.cohort_weights(means.cells(cells.cohort[known], cells.now[known]))

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, Values, group_mean
-from study.estimates import CohortMeans, Estimate, group_time_effects, left_out, rests_on_one
+from study.estimates import (
+    CohortMeans,
+    Estimate,
+    cohorts_with_base,
+    group_time_effects,
+    left_out,
+    refuse_single_units,
+    rests_on_one,
+)
 from study.panel import Sample
 
 # Why each cell has no estimate, shape (K,); an empty text where it has one.
 Reasons = NDArray[np.object_]
+COLLINEAR = 1e-7
 
 
 class Cells(NamedTuple):
@@ -47,6 +56,19 @@ def cells_of(sample: Sample, cohorts: FloatArray) -> Cells:
         now, base = now[:, 1:], base[:, 1:]
     cohort = np.repeat(cohorts, now.shape[1])
     return Cells(cohort, sample.periods[now.ravel()].astype(float), now.ravel(), base.ravel())
+
+
+def cells_with_base(sample: Sample, design: str) -> tuple[Cells, list[str]]:
+    """Lay out the terms of the cohorts that have a base period, with a note on each other cohort.
+
+    Raises
+    ------
+    QuestionError
+        If a cohort has one unit and the question does not say what to do with it.
+    """
+    refuse_single_units(sample, design)
+    cohorts, notes = cohorts_with_base(sample)
+    return cells_of(sample, cohorts), notes
 
 
 def event_times(sample: Sample, cohorts: FloatArray, before: int | None, after: int | None) -> range:
@@ -173,6 +195,29 @@ def differences_of_means(
     return estimate, means.influence(of_deviation, of_weight)
 
 
+def baseline_matrix(sample: Sample, design: str) -> FloatArray:
+    """Return the constant and the baseline covariates, centred and scaled, shape (n, 1 + p).
+
+    A regression or a logit with a constant does not change with the scaling, but its conditioning does.
+
+    Raises
+    ------
+    QuestionError
+        If a covariate is explained by the constant and those before it.
+    """
+    x = sample.x_baseline - sample.x_baseline.mean(axis=0)
+    spread = x.std(axis=0)
+    x = x / np.where(spread > COLLINEAR * np.abs(sample.x_baseline).max(axis=0), spread, np.inf)
+    diagonal = np.abs(np.diag(np.linalg.qr(x, mode="r"))) / np.sqrt(len(x))
+    for k, name in enumerate(sample.question.covariates):
+        if k >= len(diagonal) or diagonal[k] < COLLINEAR:
+            raise QuestionError(
+                f"{design}: covariate {name} is explained by the constant and the covariates before it; leave it "
+                "out."
+            )
+    return np.column_stack([np.ones(len(x)), x])
+
+
 def regression_adjusted(
     means: CohortMeans, cells: Cells, compared: BoolArray, x: FloatArray
 ) -> tuple[FloatArray, Influence, BoolArray]:
@@ -255,10 +300,15 @@ def known_cells(
     notes += remarks
     known = np.asarray(reasons == "", dtype=bool)
     estimated = known & ~cells.reference
-    if not estimated.any():
-        raise QuestionError(f"{design}: no effect can be estimated: {'; '.join(notes)}.")
+    refuse_no_effect(design, estimated, notes)
     notes += rests_on_one(sample, cells.cohort, cells.period, estimated & (size == 1))
     return known
+
+
+def refuse_no_effect(design: str, estimated: BoolArray, notes: Sequence[str]) -> None:
+    """Refuse a question of which no effect is estimated, with the notes that say why."""
+    if not estimated.any():
+        raise QuestionError(f"{design}: no effect can be estimated: {'; '.join(notes)}.")
 
 
 def effects_in_cells(

@@ -11,7 +11,6 @@ from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
 from study.designs.did_cells import Cells, cells_of, comparisons, effects_in_cells, known_cells
 from study.estimates import Estimate, cohorts_with_base, weights_in_cohorts
 from study.learners import (
-    Folds,
     Learner,
     Learning,
     Nuisance,
@@ -122,7 +121,7 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     known = known_cells("dml_did", sample, cells, reasons, size, notes)
     layout = Layout(cells, of_part, known, mean, mean_influence, int(used.sum()), notes)
     limits = (0.0, 1 - learning.trim)
-    return Nuisances(tuple(parts), learning.seed, layout=layout, without="the mean", limits=limits)
+    return Nuisances(tuple(parts), layout=layout, without="the mean", limits=limits)
 
 
 @design(
@@ -212,24 +211,22 @@ def dml_did(
     Sant'Anna, P. H. C., and Zhao, J. (2020). Doubly robust difference-in-differences estimators. Journal of
     Econometrics 219(1).
     """
-    asked = nuisances(sample, Learning(learner, folds, repetitions, seed, propensity, trim))
-    layout, predicted = asked.layout, asked.predicted()
+    functions = nuisances(sample, Learning(learner, folds, repetitions, seed, propensity, trim))
+    layout, predicted = functions.layout, functions.predicted()
     cells, known, n = layout.cells, layout.known, sample.n_units
     linear, influence = np.zeros(len(known)), np.zeros((n, len(known)))
     of_draw = np.zeros((len(known), repetitions))
-    for numbers, part, predictions in zip(layout.of_part, asked.parts, predicted, strict=True):
-        changes = {name: of.target for name, of in part.functions.items() if name != "treatment"}
-        treated = part.functions["treatment"].target
-        m_hat = asked.clipped(predictions["treatment"])
-        for k, (name, change) in zip(numbers, changes.items(), strict=True):
-            model = doubly_robust(change, treated, predictions[name], m_hat, part.folds)
-            average = averaged(model, part.unit, n)
+    for numbers, part, predictions in zip(layout.of_part, functions.parts, predicted, strict=True):
+        m_hat = functions.clipped(predictions["treatment"])
+        changes = [name for name in part.functions if name != "treatment"]
+        for k, name in zip(numbers, changes, strict=True):
+            average = averaged(doubly_robust(part, name, predictions[name], m_hat), part.unit, n)
             linear[k], of_draw[k] = average.coefficient[0], average.of_draw
             influence[:, k] = average.influence[:, 0]
-    compared = [part.functions["treatment"].target == 0 for part in asked.parts]
+    compared = [part.functions["treatment"].target == 0 for part in functions.parts]
     scores = np.concatenate([of["treatment"][rows] for of, rows in zip(predicted, compared, strict=True)])
-    rows = f"in {len(asked.parts)} comparisons of a cohort"
-    notes = [*layout.notes, asked.clipping_note(scores, "propensities of comparison units", rows)]
+    rows = f"in {len(functions.parts)} comparisons of a cohort"
+    notes = [*layout.notes, functions.clipping_note(scores, "propensities of comparison units", rows)]
     if repetitions > 1:
         learned = known & ~cells.reference
         spread = spread_of_draws(sample, of_draw[learned], Influence.of(influence[:, learned]))
@@ -253,24 +250,24 @@ def dml_did(
     )
 
 
-def doubly_robust(
-    change: FloatArray, treated: FloatArray, g_hat: FloatArray, m_hat: FloatArray, folds: Folds
-) -> Any:
+def doubly_robust(part: Part, event: str, g_hat: FloatArray, m_hat: FloatArray) -> Any:
     """Return doubleml's model of one cell, with its coefficients and scores by repetition, from given predictions.
 
     Parameters
     ----------
-    change, treated : ndarray, shape (m,)
-        Change of the outcome of each unit of the cell, and 1 where it is of the cohort.
+    part : Part
+        What is learned of the m units of the cell.
+    event : str
+        The function that predicts its change.
     g_hat, m_hat : ndarray, shape (m, R)
         Cross-fitted predictions of the change without treatment, and propensities, all inside (0, 1).
-    folds : Folds
     """
     import pandas as pd
     from doubleml.data import DoubleMLPanelData
     from doubleml.did import DoubleMLDIDBinary
 
     # doubleml treats an outcome of 0 and 1 differently; less its mean it is none.
+    change, treated = part.functions[event].target, part.functions["treatment"].target
     m, centre = len(change), change.mean()
     table = pd.DataFrame(
         {
@@ -285,10 +282,9 @@ def doubly_robust(
     return of_predictions(
         DoubleMLDIDBinary,
         DoubleMLPanelData(table, "outcome", "first_treated", t_col="time", id_col="unit", x_cols="covariate"),
-        folds,
+        part.folds,
         {"g0": g_hat - centre, "g1": unused, "m": m_hat},
         "m",
-        treatment="first_treated",
         g_value=1,
         t_value_pre=0,
         t_value_eval=1,

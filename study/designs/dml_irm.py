@@ -28,15 +28,13 @@ def nuisances(sample: Sample, learning: Learning, *, effect: Effect, before: int
     treated, change = long.treated == 1, f"the change of {sample.question.outcome_in_words}"
     folds = learning.draw("dml_irm", sample, long.unit, np.where(treated, 0, 1))
     folds.check_both("dml_irm", sample, long.unit, treated, "treated")
+    mean = Nuisance(long.change, learning.learner)
     functions = {
-        "g0": Nuisance(
-            long.change, learning.learner, among=~treated, words=f"{change} among untreated units"
-        ),
+        "g0": mean._replace(among=~treated, words=f"{change} among untreated units"),
         "m": Nuisance(long.treated, learning.propensity, "probability", words="treatment"),
     }
     if effect == "ate":
-        words = f"{change} among treated units"
-        functions["g1"] = Nuisance(long.change, learning.learner, among=treated, words=words)
+        functions["g1"] = mean._replace(among=treated, words=f"{change} among treated units")
     limits = (learning.trim if effect == "ate" else 0.0, 1 - learning.trim)
     return long.nuisances(functions, folds, learning.seed, limits)
 
@@ -81,7 +79,7 @@ def dml_irm(
     Parameters
     ----------
     sample : Sample
-        Difference are allowed: units are left out that are not seen at both ends of the window.
+        Gaps are allowed: units are left out that are not seen at both ends of the window.
     effect : {"att", "ate"}
         On the units that are treated, or on all.
     learner : {"lasso", "forest", "lightgbm", "ensemble", "linear"} or scikit-learn regressor
@@ -122,15 +120,15 @@ def dml_irm(
     from doubleml import DoubleMLIRM
 
     learning = Learning(learner, folds, repetitions, seed, propensity, trim)
-    asked = nuisances(sample, learning, effect=effect, before=before, after=after)
-    (part,), (predicted,), long = asked.parts, asked.predicted(), asked.layout
-    m_hat = asked.clipped(predicted["m"])
+    functions = nuisances(sample, learning, effect=effect, before=before, after=after)
+    (part,), (predicted,), long = functions.parts, functions.predicted(), functions.layout
+    m_hat = functions.clipped(predicted["m"])
     # doubleml refuses or warns of predictions of an outcome of 0 and 1; less its mean it is none.
     g0, g1 = (predicted.get(name, predicted["g0"]) - long.change.mean() for name in ("g0", "g1"))
     given, score = {"g0": g0, "g1": g1, "m": m_hat}, "ATTE" if effect == "att" else "ATE"
     model = of_predictions(DoubleMLIRM, long.data(), part.folds, given, "m", score=score)
     average = averaged(model, long.unit, sample.n_units)
-    clipping = asked.clipping_note(predicted["m"], "predictions of treatment")
+    clipping = functions.clipping_note(predicted["m"], "predictions of treatment")
     if effect == "ate":
         return long.effect(sample, "ATE", average, (clipping,))
     mean = long.at_end[long.treated == 1].mean()

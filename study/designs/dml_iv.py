@@ -21,14 +21,15 @@ def nuisances(sample: Sample, learning: Learning, *, model: Model, before: int, 
     learning.check("dml_iv")
     long = long_change(sample, before, after, "dml_iv")
     treated, unit, name = long.treated == 1, long.unit, sample.question.instrument
-    learning.check_number("dml_iv", sample, unit)
+    assert sample.instrument is not None
+    z = sample.instrument[unit]
+    stratum = 2 * (1 - long.treated) + (1 - z if model == "iivm" else 0)
+    folds = learning.draw("dml_iv", sample, unit, stratum.astype(np.int64))
     if not np.ptp(long.change) > 0:
         raise QuestionError(
             f"dml_iv: {sample.question.outcome} changes alike for all {len(unit)} units that are seen at both "
             "ends of the window, so there is nothing to explain; name another outcome or window."
         )
-    assert sample.instrument is not None
-    z = sample.instrument[unit]
     if not np.ptp(z) > 0:
         raise QuestionError(
             f"dml_iv: the instrument {name} is {z[0]:g} for all {len(z)} units that are seen at both ends of the "
@@ -40,8 +41,6 @@ def nuisances(sample: Sample, learning: Learning, *, model: Model, before: int, 
             f'dml_iv: model="iivm" takes an instrument of 0 and 1, but {name} is {z[other[0]]:g} for '
             f'{sample.unit_ids[unit[other[0]]]}; use model="pliv".'
         )
-    stratum = 2 * (1 - long.treated) + (1 - z if model == "iivm" else 0)
-    folds = learning.draw("dml_iv", sample, unit, stratum.astype(np.int64))
     folds.check_both("dml_iv", sample, unit, treated, "treated")
     change = f"the change of {sample.question.outcome_in_words}"
     if model == "pliv":
@@ -111,7 +110,7 @@ def dml_iv(
     Parameters
     ----------
     sample : Sample
-        Difference are allowed: units are left out that are not seen at both ends of the window.
+        Gaps are allowed: units are left out that are not seen at both ends of the window.
     model : {"iivm", "pliv"}
     learner : {"lasso", "forest", "lightgbm", "ensemble", "linear"} or scikit-learn regressor
         Of means: of all three functions of "pliv"; see :func:`study.designs.dml_panel`.
@@ -153,8 +152,8 @@ def dml_iv(
     from doubleml import DoubleMLIIVM, DoubleMLPLIV
 
     learning = Learning(learner, folds, repetitions, seed, propensity, trim)
-    asked = nuisances(sample, learning, model=model, before=before, after=after)
-    (part,), (predicted,), long = asked.parts, asked.predicted(), asked.layout
+    functions = nuisances(sample, learning, model=model, before=before, after=after)
+    (part,), (predicted,), long = functions.parts, functions.predicted(), functions.layout
     z, name, notes = part.functions["m"].target, sample.question.instrument, []
     # doubleml refuses or warns of predictions of an outcome of 0 and 1; less its mean it is none.
     of_change = {key: predicted[key] - long.change.mean() for key in ("l", "g0", "g1") if key in predicted}
@@ -162,14 +161,14 @@ def dml_iv(
         fitted = of_predictions(DoubleMLPLIV, long.data(z), part.folds, predicted | of_change)
         size = (z[:, None] - predicted["m"]) ** 2
     else:
-        notes.append(asked.clipping_note(predicted["m"], f"predictions of the instrument {name}"))
+        notes.append(functions.clipping_note(predicted["m"], f"predictions of the instrument {name}"))
         if "r0" not in predicted:
             notes.append(f"Nobody is treated where {name} is 0, so there are no always-takers.")
         if "r1" not in predicted:
             notes.append(f"Everybody is treated where {name} is 1, so there are no never-takers.")
         size = np.ones_like(predicted["m"])
         known = {"r0": np.zeros_like(size), "r1": size}
-        given = known | predicted | of_change | {"m": asked.clipped(predicted["m"])}
+        given = known | predicted | of_change | {"m": functions.clipped(predicted["m"])}
         subgroups = {"always_takers": "r0" in predicted, "never_takers": "r1" in predicted}
         fitted = of_predictions(DoubleMLIIVM, long.data(z), part.folds, given, "mr", subgroups=subgroups)
     psi_a, psi_b = (fitted.psi_elements[element][:, :, 0] for element in ("psi_a", "psi_b"))
@@ -178,8 +177,5 @@ def dml_iv(
         first_stage(-psi_a, size, cluster, f"one more of {name}"),
         in_words(anderson_rubin(psi_b.mean(axis=1), psi_a.mean(axis=1), cluster)),
     ]
-    term, average = (
-        "IV coefficient" if model == "pliv" else "LATE",
-        averaged(fitted, long.unit, sample.n_units),
-    )
-    return long.effect(sample, term, average, tuple(notes))
+    average = averaged(fitted, long.unit, sample.n_units)
+    return long.effect(sample, "IV coefficient" if model == "pliv" else "LATE", average, tuple(notes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -23,8 +22,7 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
     In "correlated_random_effects" the design adds unit means to the predictions of treatment afterwards.
     """
     learning.check("dml_panel")
-    layout = transformed(sample, approach)
-    rows = layout.rows
+    rows = panel_rows(sample, approach)
     missing = rows.used[:, :, None] & np.isnan(sample.x_varying)
     if missing.any():
         i, t, k = np.argwhere(missing)[0]
@@ -33,6 +31,11 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
             f"{sample.period_name(sample.periods[t])}) and in {missing[:, :, k].sum() - 1} cells more; "
             "fill it in or leave it out."
         )
+    # What is taken out of both variables before a learner sees them, and what has to leave something of treatment.
+    centre = within = by_period
+    if approach != "first_differences":
+        within = partial(unit_and_period_effects, unit=rows.unit)
+        centre = within if approach == "within" else partial(period_effects, unit=rows.unit)
     folds = learning.draw("dml_panel", sample, rows.unit, np.where(rows.moves, 0, 1), "seen in two periods")
     cluster, kind = sample.cluster[rows.unit], sample.question.clusters_in_words
     first = len(sample.periods) - 1 - int(rows.period.max())
@@ -44,8 +47,8 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
                 f"dml_panel: the change to {period} is seen in {kind} of one fold "
                 "only, so its period effect cannot be learned from the others; use a shorter window."
             )
-        within = rows.treatment - layout.within(rows.treatment, rows.period, train)
-        if not np.any(np.abs(within[train]) > 1e-10):
+        left = rows.treatment - within(rows.treatment, rows.period, train)
+        if not np.any(np.abs(left[train]) > 1e-10):
             raise QuestionError(
                 f"dml_panel: outside one of the {folds.number} folds treatment changes alike for all {kind} of a "
                 f"period; it happens in {len(np.unique(cluster[rows.moves]))} {kind} of {len(np.unique(cluster))}, too "
@@ -57,13 +60,13 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
         treatment = "adoption" if sample.first_treated is not None else "the change of treatment"
     else:
         without = "unit and period effects" if approach == "within" else "its period's effect"
-    targets = {"outcome": (rows.outcome, outcome), "treatment": (rows.treatment, treatment)}
+    of_outcome = Nuisance(rows.outcome, learning.learner, centre=centre, words=outcome)
     functions = {
-        name: Nuisance(target, learning.learner, centre=layout.outcome_centre, words=words)
-        for name, (target, words) in targets.items()
+        "outcome": of_outcome,
+        "treatment": of_outcome._replace(target=rows.treatment, words=treatment),
     }
-    part = Part(rows.unit, rows.covariates, rows.period, functions, folds)
-    return Nuisances((part,), learning.seed, layout=layout, without=without)
+    part = Part(rows.unit, rows.covariates, rows.period, functions, folds, learning.seed)
+    return Nuisances((part,), layout=rows, without=without)
 
 
 @design(
@@ -116,7 +119,7 @@ def dml_panel(
     Parameters
     ----------
     sample : Sample
-        Difference are allowed: a row is a unit and a period that is seen together with the one before, or for levels
+        Gaps are allowed: a row is a unit and a period that is seen together with the one before, or for levels
         a cell of a unit that is seen twice or more.
     approach : {"first_differences", "within", "correlated_random_effects"}
     learner : {"lasso", "forest", "lightgbm", "ensemble", "linear"} or scikit-learn regressor
@@ -183,12 +186,16 @@ def cross_fitted(
     """Return the rows and doubleml's fitted model of them; arguments and errors are those of the design."""
     from doubleml import DoubleMLData, DoubleMLPLR
 
-    asked = nuisances(sample, learning, approach=approach)
-    (part,), (predicted,), rows = asked.parts, asked.predicted(), asked.layout.rows
+    functions = nuisances(sample, learning, approach=approach)
+    (part,), (predicted,), rows = functions.parts, functions.predicted(), functions.layout
     x = np.column_stack([rows.covariates, rows.period])
     data = DoubleMLData.from_arrays(x, rows.outcome, rows.treatment)
-    given = {"l": predicted["outcome"], "m": asked.layout.adjusted(predicted["treatment"])}
-    return rows, of_predictions(DoubleMLPLR, data, part.folds, given)
+    m_hat = predicted["treatment"]
+    if (
+        approach == "correlated_random_effects"
+    ):  # so that what is left of treatment has mean zero in each unit
+        m_hat = m_hat + unit_means(rows.treatment[:, None] - m_hat, rows.unit)
+    return rows, of_predictions(DoubleMLPLR, data, part.folds, {"l": predicted["outcome"], "m": m_hat})
 
 
 def treated_at_change(sample: Sample, rows: PanelRows) -> BoolArray:
@@ -216,34 +223,14 @@ class PanelRows(NamedTuple):
     used: BoolArray
 
 
-class Transformed(NamedTuple):
-    """Rows, what is taken out of a variable exactly before a learner sees it, and what identifies the coefficient.
-
-    ``outcome_centre`` is taken out of both variables. ``within`` is what must leave something of the treatment in the
-    training rows. ``adjusted`` completes the predictions of treatment, shape (N, R).
-    """
-
-    rows: PanelRows
-    outcome_centre: Callable[..., FloatArray]
-    within: Callable[..., FloatArray]
-    adjusted: Callable[[FloatArray], FloatArray]
-
-
-def transformed(sample: Sample, approach: Approach) -> Transformed:
-    """Return the rows of an approach of Clarke and Polselli (2025), with period effects."""
+def panel_rows(sample: Sample, approach: Approach) -> PanelRows:
+    """Return the rows of an approach of Clarke and Polselli (2025); "within" takes out each unit's first outcome."""
     if approach == "first_differences":
-        return Transformed(changes(sample), by_period, by_period, lambda m_hat: m_hat)
+        return changes(sample)
     rows = levels(sample)
-    both = partial(unit_and_period_effects, unit=rows.unit)
     if approach == "within":
-        rows = rows._replace(outcome=rows.outcome - rows.outcome[np.searchsorted(rows.unit, rows.unit)])
-        return Transformed(rows, both, both, lambda m_hat: m_hat)
-
-    def with_unit_means(m_hat: FloatArray) -> FloatArray:
-        """Add d_bar_i - m_bar_i to m, so that what is left of treatment has mean zero in each unit."""
-        return m_hat + unit_means(rows.treatment[:, None] - m_hat, rows.unit)
-
-    return Transformed(rows, partial(period_effects, unit=rows.unit), both, with_unit_means)
+        return rows._replace(outcome=rows.outcome - rows.outcome[np.searchsorted(rows.unit, rows.unit)])
+    return rows
 
 
 def changes(sample: Sample) -> PanelRows:

@@ -31,7 +31,7 @@ def nuisances(sample: Sample, learning: Learning, *, before: int | None, after: 
 
     def part(rows: StackRows, period: IntArray, name: str, function: Nuisance) -> Part:
         x = sample.x_baseline[rows.unit]
-        return Part(rows.unit, x, period, {name: function}, folds.of(rows.unit))
+        return Part(rows.unit, x, period, {name: function}, folds.of(rows.unit), learning.seed)
 
     treatment = Nuisance(base.treated.astype(float), learning.propensity, "probability", words="adoption")
     parts = [part(base, np.zeros_like(base.stack), "treatment", treatment)]
@@ -41,7 +41,7 @@ def nuisances(sample: Sample, learning: Learning, *, before: int | None, after: 
             _check_compared(sample, layout, at, folds)
         outcome = Nuisance(at.change(sample), learning.learner, among=~at.treated, words=words)
         parts.append(part(at, at.stack, at.name, outcome))
-    return Nuisances(tuple(parts), learning.seed, layout=layout, without="its stack's mean", limits=limits)
+    return Nuisances(tuple(parts), layout=layout, without="its stack's mean", limits=limits)
 
 
 @design(
@@ -134,9 +134,9 @@ def dml_stacked(
     Econometrics 219(1).
     """
     learning = Learning(learner, folds, repetitions, seed, propensity, trim)
-    asked = nuisances(sample, learning, before=before, after=after)
-    layout, n = asked.layout, sample.n_units
-    of_treatment, *of_outcomes = asked.predicted()
+    functions = nuisances(sample, learning, before=before, after=after)
+    layout, n = functions.layout, sample.n_units
+    of_treatment, *of_outcomes = functions.predicted()
     predicted = {name: values for of_event in of_outcomes for name, values in of_event.items()}
     score = np.zeros((n, repetitions))
     score[layout.at_base.unit] = of_treatment["treatment"]
@@ -145,8 +145,7 @@ def dml_stacked(
     effects, levels = [], []
     for at in layout.events:
         treated = at.treated[:, None].astype(float)
-        level = stack_means(at, treated, sample.y[at.unit, at.now][:, None])
-        levels.append(pooled(layout, at, *level))
+        levels.append(pooled(layout, at, *stack_means(at, treated, sample.y[at.unit, at.now][:, None])))
         if at.is_reference:
             effects.append((np.zeros(repetitions), np.zeros(n)))
             continue
@@ -169,7 +168,7 @@ def dml_stacked(
         *_units_pooled(sample, layout, odds),
         *layout.notes,
         *events_on_one(times[~reference], size[~reference]),
-        asked.clipping_note(score[compared], "predictions of adoption among comparison units"),
+        functions.clipping_note(score[compared], "predictions of adoption among comparison units"),
     ]
     if repetitions > 1:
         spread = spread_of_draws(sample, of_draw, influence)
@@ -194,17 +193,15 @@ def dml_stacked(
 
 def _check_compared(sample: Sample, layout: Stacks, at: StackRows, folds: Folds) -> None:
     """Refuse folds that hold all units that a cohort is compared with."""
-    compared = ~at.treated
-    stack, n_stacks = at.stack[compared], at.number
-    total = np.bincount(stack, minlength=n_stacks)
-    for fold in folds.fold[at.unit[compared]].T:
-        counts = np.bincount(stack * folds.number + fold, minlength=n_stacks * folds.number)
-        most = counts.reshape(n_stacks, -1).max(axis=1)
-        for g in np.flatnonzero((total > 0) & (most == total)):
+    stack = at.stack[~at.treated]
+    for train in folds.of(at.unit[~at.treated]).training():
+        lost = np.setdiff1d(stack, stack[train])
+        if lost.size:
+            number, cohort = np.sum(stack == lost[0]), layout.cohorts[lost[0]]
             raise QuestionError(
-                f"dml_stacked: the {total[g]} units that cohort {sample.period_name(layout.cohorts[g])} is compared "
-                f"with at event {at.event} are all in one of the {folds.number} folds; use fewer "
-                "folds, or leave the event out by before or after."
+                f"dml_stacked: the {number} units that cohort {sample.period_name(cohort)} is compared with at event "
+                f"{at.event} are all in one of the {folds.number} folds; use fewer folds, or leave the event out by "
+                "before or after."
             )
 
 

@@ -25,11 +25,10 @@ from study.core import (
     regress,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.covariates import baseline_matrix
-from study.designs.did_cells import Cells, cells_of, effects_in_cells, known_cells
-from study.designs.poisson import refuse_not_counts, without_empty_cells, without_empty_units
+from study.designs.did_cells import Cells, baseline_matrix, cells_with_base, effects_in_cells, known_cells
+from study.designs.poisson_twfe import refuse_not_counts, without_empty_cells, without_empty_units
 from study.designs.twfe import counted
-from study.estimates import CohortMeans, Estimate, cohort_means, cohorts_with_base, refuse_single_units, told
+from study.estimates import CohortMeans, Estimate, cell_notes, cohort_means
 from study.panel import Sample
 
 
@@ -57,7 +56,7 @@ def etwfe(
     Parameters
     ----------
     sample : Sample
-        Absorbing treatment. Covariates enter by their first observed value. Difference are allowed, but with cohort
+        Absorbing treatment. Covariates enter by their first observed value. Gaps are allowed, but with cohort
         effects the cohort's composition must not change with them in a way that matters for its trend. With
         comparison="never_treated" periods before treatment have effects too, and the period before treatment
         less the anticipation is each cohort's reference.
@@ -93,15 +92,14 @@ def etwfe(
     Wooldridge, J. M. (2023). Simple approaches to nonlinear difference-in-differences with panel data.
     Econometrics Journal 26(3).
     """
-    refuse_single_units(sample, "etwfe")
+    cells, without_base = cells_with_base(sample, "etwfe")
     used, notes = sample, list[str]()
     if family == "poisson":
         refuse_not_counts(sample, "etwfe")
         if effects == "unit":
             used, notes = without_empty_units(sample)
-    cohorts, early = cohorts_with_base(sample)
-    notes += early
-    cells, means, regressed = cells_of(sample, cohorts), cohort_means(used), used
+    notes += without_base
+    means, regressed = cohort_means(used), used
     if sample.question.comparison == "not_yet_treated":
         cells = cells.select(cells.now > cells.base)
     groups = np.isin(means.dates, cells.cohort) | means.untreated(used)
@@ -123,7 +121,13 @@ def etwfe(
     why = f"{outcome} is zero for all of its treated units, a share of -100% without a standard error"
     minus_all = dict.fromkeys(map(int, np.flatnonzero(empty & (reasons == ""))), why)
     known = known_cells(
-        "etwfe", sample, cells, reasons, size, notes, told(sample, cells.cohort, cells.period, minus_all)
+        "etwfe",
+        sample,
+        cells,
+        reasons,
+        size,
+        notes,
+        cell_notes(sample, cells.cohort, cells.period, minus_all),
     )
     known &= np.isin(cells.cohort, cells.cohort[known & ~cells.reference])
     return effects_in_cells(

@@ -45,7 +45,7 @@ def imputation(
     Parameters
     ----------
     sample : Sample
-        Absorbing treatment. Covariates enter by period. Difference are allowed; a unit that is never seen untreated
+        Absorbing treatment. Covariates enter by period. Gaps are allowed; a unit that is never seen untreated
         has no prediction and is left out of the averages. The first step uses the cohorts' own periods before
         treatment under either comparison.
     leads : int, optional

@@ -24,8 +24,8 @@ class LongChange:
         Rows of the sample; units that are not seen at both ends are left out.
     change : ndarray, shape (N,)
         Mean outcome over the last periods less that over the first, on the scale of ``sample.y``.
-    at_start, at_end : ndarray, shape (N,)
-        These two means.
+    at_end : ndarray, shape (N,)
+        The mean over the last periods.
     treated : ndarray, shape (N,)
         1 for units treated (less the anticipation) by the last period, else 0.
     x : ndarray, shape (N, p)
@@ -38,7 +38,6 @@ class LongChange:
 
     unit: IntArray
     change: FloatArray
-    at_start: FloatArray
     at_end: FloatArray
     treated: FloatArray
     x: FloatArray
@@ -49,8 +48,8 @@ class LongChange:
         self, functions: Mapping[str, Nuisance], folds: Folds, seed: int, limits: tuple[float, float]
     ) -> Nuisances:
         """Return the nuisance functions that are learned on the rows, of which m is that of treatment."""
-        part = Part(self.unit, self.x, np.zeros(len(self.unit), dtype=np.int64), functions, folds)
-        return Nuisances((part,), seed, "m", layout=self, without="the mean", limits=limits)
+        part = Part(self.unit, self.x, np.zeros(len(self.unit), dtype=np.int64), functions, folds, seed)
+        return Nuisances((part,), "m", layout=self, without="the mean", limits=limits)
 
     def data(self, instrument: FloatArray | None = None) -> Any:
         """Return doubleml's data: no covariates, since all is predicted, and the change less its mean.
@@ -120,7 +119,6 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
     return LongChange(
         unit,
         at_end - at_start,
-        at_start + level,
         at_end + level,
         (start[unit] <= periods[-1]).astype(float),
         sample.x_baseline[unit],

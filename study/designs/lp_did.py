@@ -13,14 +13,13 @@ from study.core import (
     Influence,
     IntArray,
     LinearForm,
-    QuestionError,
     Rows,
     Terms,
     regress,
     side_by_side,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.did_cells import event_times
+from study.designs.did_cells import event_times, refuse_no_effect
 from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, events_on_one, mean_over
 from study.panel import Sample
 
@@ -90,8 +89,7 @@ def lp_did(
     ]
     times = np.array([fit.event_time for fit in fits], dtype=float)
     reference = times == -1 - sample.question.anticipation
-    if reference.all():
-        raise QuestionError(f"lp_did: no effect can be estimated: {'; '.join(notes)}.")
+    refuse_no_effect("lp_did", ~reference, notes)
     mean, mean_influence, size = _of_treated(sample, means, fits)
     # Terms are coefficients, or with equal weighting averages of them, of one regression.
     used = [fit for fit, is_base in zip(fits, reference, strict=True) if not is_base]
@@ -153,12 +151,12 @@ def _projection(sample: Sample, means: CohortMeans, h: int, weighting: Weighting
     change = y[:, now] - y[:, base]
     seen = ~np.isnan(change)
     of_treated, of_clean = weights[:, None] * (treated & seen), weights[:, None] * (clean & seen)
-    kept = (of_treated.sum(axis=0) > 0) & (of_clean.sum(axis=0) > 0)
-    if not kept.any():
+    known = (of_treated.sum(axis=0) > 0) & (of_clean.sum(axis=0) > 0)
+    if not known.any():
         return None
-    dropped = start[treated.any(axis=0) & ~kept]
-    of_treated, of_clean = of_treated[:, kept], of_clean[:, kept]
-    change = np.where(seen, change, 0.0)[:, kept]
+    dropped = start[treated.any(axis=0) & ~known]
+    of_treated, of_clean = of_treated[:, known], of_clean[:, known]
+    change = np.where(seen, change, 0.0)[:, known]
     n_treated, n_clean = of_treated.sum(axis=0), of_clean.sum(axis=0)
     ours = (of_treated * change).sum(axis=0) / n_treated
     theirs = (of_clean * change).sum(axis=0) / n_clean
@@ -173,7 +171,7 @@ def _projection(sample: Sample, means: CohortMeans, h: int, weighting: Weighting
         regressor = is_treated - (n_treated / n_clean) * is_clean
         error = change - theirs - is_treated * coefficient
     error = np.where(is_treated | is_clean, error, 0.0)
-    return _Projection(h, coefficient, start[kept], now[kept], base[kept], regressor, error, size, dropped)
+    return _Projection(h, coefficient, start[known], now[known], base[known], regressor, error, size, dropped)
 
 
 def _enters(sample: Sample, first: FloatArray, start: IntArray, h: int) -> tuple[BoolArray, BoolArray]:

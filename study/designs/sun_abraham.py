@@ -8,9 +8,9 @@ import numpy as np
 
 from study.core import Terms, linear_form, period_effects, refuse_unidentified, regress
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.did_cells import cells_of, effects_in_cells, known_cells
+from study.designs.did_cells import cells_with_base, effects_in_cells, known_cells
 from study.designs.twfe import counted, placed
-from study.estimates import Estimate, cohort_means, cohorts_with_base, refuse_single_units
+from study.estimates import Estimate, cohort_means
 from study.panel import Sample
 
 
@@ -55,14 +55,13 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     Sun, L., and Abraham, S. (2021). Estimating dynamic treatment effects in event studies with heterogeneous
     treatment effects. Journal of Econometrics 225(2).
     """
-    refuse_single_units(sample, "sun_abraham")
-    cohorts, notes = cohorts_with_base(sample)
-    means, cells = cohort_means(sample, sample.outcome_with_covariates), cells_of(sample, cohorts)
+    cells, notes = cells_with_base(sample, "sun_abraham")
+    means = cohort_means(sample, sample.outcome_with_covariates)
     size = means.sizes(cells.cohort, cells.now)
     treated = (size > 0) & ~cells.reference
     n_treated = int(treated.sum())
 
-    groups = np.isin(means.dates, cohorts) | means.untreated(sample)
+    groups = np.isin(means.dates, cells.cohort) | means.untreated(sample)
     indicators = means.cells(cells.cohort[treated], cells.now[treated])[groups].astype(float)
     terms = Terms(indicators, period_effects(*indicators.shape[:2]))
     rows = [members for members, used in zip(means.rows, groups, strict=True) if used]

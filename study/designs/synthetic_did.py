@@ -12,8 +12,6 @@ from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_block
 from study.estimates import Estimate
 from study.panel import Sample
 
-LEAST_BEFORE = 2
-
 
 @design(
     title="Synthetic difference-in-differences (Arkhangelsky et al.)",
@@ -66,7 +64,7 @@ def synthetic_did(
     Abadie, A., Diamond, A., and Hainmueller, J. (2010). Synthetic control methods for comparative case studies.
     Journal of the American Statistical Association 105(490).
     """
-    parts, notes = blocks(sample, "synthetic_did", LEAST_BEFORE)
+    parts, notes = blocks(sample, "synthetic_did", least=2)
 
     def fit(block: Block) -> Fitted:
         used = block if method == "synthetic_control" else block.changes

@@ -41,7 +41,7 @@ def twfe(sample: Sample) -> Estimate:
     Parameters
     ----------
     sample : Sample
-        Difference are allowed; covariates enter by period.
+        Gaps are allowed; covariates enter by period.
 
     Returns
     -------
@@ -121,11 +121,12 @@ def placed(fit: Regression, used: BoolArray) -> FloatArray:
 
 
 def counted(sample: Sample, fit: Regression) -> dict[str, Any]:
-    """Return the fields of an estimate that say what a regression's standard errors count, as fixest does."""
+    """Return the fields of an estimate that say what a regression counts, as fixest does, and explains."""
     return {
         "n_obs": fit.n_obs,
         "df_k": fit.df_k,
         "n_fixed_effects": fit.n_fixed_effects,
+        "r_squared": fit.r_squared,
         "clusters": fit.n_clusters(sample.cluster),
         "published": "CR1_fixest",
     }

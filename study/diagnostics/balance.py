@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, IntArray, QuestionError, capital, refuse_unknown
-from study.designs.covariates import baseline_matrix
+from study.designs.did_cells import baseline_matrix
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.overlap import Overlap, overlap
 from study.diagnostics.refits import event_dates

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -12,13 +11,13 @@ from typing import Any, TypeVar, cast
 
 import pandas as pd
 
-from study.core import checked
+from study.core import checked, html_page
 from study.figures import Axes, Figure
 
 Chart = Callable[[pd.DataFrame, Axes | None], Figure]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Finding:
     """What was found, in sentences, as a table and as a figure.
 
@@ -80,14 +79,16 @@ class Finding:
         """Draw the figure, on given axes where there are some."""
         return self.chart(self.frame, ax)
 
+    def __repr__(self) -> str:
+        """The title and the verdict."""
+        return f"{self.title or self.name}: {self.verdict}"
+
     def __str__(self) -> str:
         """The title and the sentences, one a line."""
         return "\n".join([self.title, *self.sentences])
 
     def _repr_html_(self) -> str:
-        paragraphs = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.sentences)
-        table = self.frame.to_html(index=False, na_rep="", float_format="%.4g", border=0)
-        return f"<h4>{html.escape(self.title)}</h4>{paragraphs}{table}"
+        return html_page(self.title, self.sentences, self.frame)
 
 
 Function = TypeVar("Function", bound=Callable[..., Finding])

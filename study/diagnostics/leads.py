@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from study.core import QuestionError
+from study.core import QuestionError, p_is
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import dots
 from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
@@ -15,7 +15,7 @@ from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
     needs=(Needs.PATH,),
 )
 def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 0) -> Finding:
-    """Test jointly that all effects before treatment are zero, by the largest |t| and by Wald's statistic.
+    """Test jointly that all effects before treatment are zero, by the largest ``|t|`` and by Wald's statistic.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 
     level : float
         Coverage of the intervals; the tests are at 5%.
     draws, seed : int
-        Of the normal draws of the largest |t|.
+        Of the normal draws of the largest ``|t|``.
 
     Returns
     -------
@@ -43,13 +43,13 @@ def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 
     test = pre_test(path, draws=draws, seed=seed)
     if not test.rank:
         raise QuestionError(f"leads: {fit.design} has no effect before treatment that varies.")
-    against, p_largest, p_wald = test.p_largest < SIZE, _p_is(test.p_largest), _p_is(test.p_value)
+    against, p_largest, p_wald = test.p_largest < SIZE, p_is(test.p_largest), p_is(test.p_value)
     before = [row for row, pre in zip(effects(path, level), path.pre & path.varies, strict=True) if pre]
     table = effects_frame(before).drop(columns=["label", "n_units", "n_treated"])
     table.insert(0, "event_time", [row.event_time for row in before])
     verdict = (
         f"The joint test that all effects before the event are zero, by the largest t, "
-        f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} (p {p_largest}); a Wald test has p {p_wald}, "
+        f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} ({p_largest}); a Wald test has {p_wald}, "
         f"rank {test.rank}."
     )
     return Finding.of(
@@ -57,12 +57,7 @@ def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 
         table,
         dots(fit.sample.question.effect_scale, level, table["event_time"].map("{:g}".format)),
         against=against,
-        objection=f"the joint test of all effects before treatment (largest t: p = {test.p_largest:.2g}; Wald: p = "
-        f"{test.p_value:.2g}, rank {test.rank})",
+        objection=f"the joint test of all effects before treatment (largest t: {p_largest}; Wald: "
+        f"{p_wald}, rank {test.rank})",
         details={"p_largest": test.p_largest, "p_wald": test.p_value, "rank": test.rank},
     )
-
-
-def _p_is(p_value: float) -> str:
-    """Write a p-value after the letter p."""
-    return "below 0.001" if p_value < 0.001 else f"= {p_value:.3f}"

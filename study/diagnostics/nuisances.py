@@ -156,7 +156,7 @@ def nuisances(
     with one_thread(), learned_once():
         functions = {name: chosen.nuisances_of(sample, **given) for name, given in used.items()}
         first = next(iter(functions.values()))
-        treatment = first.said[first.treatment]
+        treatment = first.words[first.treatment]
         limits = first.limits if first.kinds[treatment] == "probability" else None
         with settings(progress=None, jobs=1):  # there is nothing to learn in it
             known = first.known()
@@ -238,7 +238,7 @@ def _score(
     """Return how well a learner predicts what words stand for; ``plain`` is what is known without covariates."""
     kind, ours = functions.kinds[words], functions.judged(words, predictions)
     predicted, known = ours.predicted, functions.judged(words, plain).predicted
-    if kind == "probability" and words == functions.said[functions.treatment]:
+    if kind == "probability" and words == functions.words[functions.treatment]:
         predicted, known = (np.clip(p, *functions.limits) for p in (predicted, known))
 
     def mean_loss(losses: Callable[[FloatArray, FloatArray], FloatArray]) -> Loss:

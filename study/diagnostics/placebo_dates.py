@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError
+from study.core import FloatArray, QuestionError, p_is, p_text
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit
@@ -61,7 +61,7 @@ def placebo_dates(
         The frame has a row for the true dates (shift 0) and one a shift: shift, estimate, std_error, p_value, conf_low,
         conf_high, n_units, n_treated, lost (the cohorts without a period before their moved date). Details:
         ``full_sample`` and ``rows``, the effects at the true and at the placebo dates; ``p_joint``, that all placebo
-        effects are zero, by the largest |t| against its multiplier-bootstrap distribution.
+        effects are zero, by the largest ``|t|`` against its multiplier-bootstrap distribution.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def placebo_dates(
     left_out = "; ".join(f"{label}, {names}" for label, names in lost.items() if names)
     sentences = [
         f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test that "
-        f"all of them are zero has p-value {p_joint:.2g}, so the treated and the comparison units "
+        f"all of them are zero has p-value {p_text(p_joint)}, so the treated and the comparison units "
         f"{'did not move in parallel' if against else 'are not seen to move apart'} before the event.",
         "Events are moved k periods earlier and only outcomes before the true event are used, which leaves event "
         f"times 0 to k-1; the effect at the true dates is {scale.text(full.estimate)} {scale.unit}, interval "
@@ -112,7 +112,7 @@ def placebo_dates(
         frame,
         dots(scale, level, labels, marked=list(frame["shift"] > 0), names=names),
         against=against,
-        objection=f"the joint test of the placebo dates (p = {p_joint:.2g})",
+        objection=f"the joint test of the placebo dates ({p_is(p_joint)})",
         details={"full_sample": full, "rows": refits.rows, "p_joint": p_joint},
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import QuestionError, refuse_unknown, two_sided_p
+from study.core import QuestionError, p_text, refuse_unknown, two_sided_p
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import Progress, dots, headline, refit
 from study.estimates import Effect, effects_frame
@@ -131,11 +131,11 @@ def _sentences(scale: Scale, level: float, frame: pd.DataFrame, moved: Sequence[
     for row in placebos:
         yield (
             f"The effect on {row.outcome}, which the treatment should not move, is {scale.text(row.estimate)} "
-            f"({percent} interval {scale.interval(row.conf_low, row.conf_high)}, Holm p-value "
-            f"{row.p_holm:.2g}); an effect beyond {scale.text(row.largest_not_excluded)} in absolute value is excluded."
+            f"({percent} interval {scale.interval(row.conf_low, row.conf_high)}, Holm p-value {p_text(row.p_holm)}); "
+            f"an effect beyond {scale.text(row.largest_not_excluded)} in absolute value is excluded."
         )
     for row in placebos:
         yield (
             f"The effect on {full.outcome} less that on {row.outcome} is {scale.text(row.difference)} (standard error "
-            f"{scale.text(row.difference_std_error)}, p-value {row.difference_p:.2g})."
+            f"{scale.text(row.difference_std_error)}, p-value {p_text(row.difference_p)})."
         )

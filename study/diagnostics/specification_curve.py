@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 
-from study.core import QuestionError, refuse_unknown
+from study.core import QuestionError, p_is, refuse_unknown
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.estimates import FEW, Estimate, Joint, Weights, distribution, effective_clusters, treated_clusters
@@ -140,7 +140,7 @@ def specification_curve(
             sample = sample_of(question.replace(scale=scale, **shared))
             fit = find_design(variant.name)(sample, **variant.options)
             fits[specification] = _varying(answered(fit.headline))
-            kinds[specification] = str(kind(fit)._replace(scale="")).removesuffix(", scale ")
+            kinds[specification] = kind(fit)
         except QuestionError as refusal:
             refused[specification] = str(refusal).removeprefix(f"{variant.name}: ")
         if progress is not None:
@@ -165,9 +165,9 @@ def specification_curve(
             f"({', '.join(counts)}), {len(fits)} have an estimate and {len(refused)} are refused.",
             *verdict_by_scale.values(),
             f"Over all scales the largest absolute t is {largest.statistic:.2f}, with a critical value of "
-            f"{largest.critical_value:.2f} for all {share.distinct} at once (p = {largest.p_value:.4f} if no "
+            f"{largest.critical_value:.2f} for all {share.distinct} at once ({p_is(largest.p_value)} if no "
             f"specification had an effect), and {share.significant} of {share.distinct} are significant alone "
-            f"(p = {share.p_value:.4f}); the band covers every specification's effect with {LEVEL:.0%} at once.",
+            f"({p_is(share.p_value)}); the band covers every specification's effect with {LEVEL:.0%} at once.",
             "These p-values are from the influence functions of all specifications, which were multiplied by one "
             f"random weight a cluster ({weights}, {draws} draws) in place of permuting the data and estimating "
             "everything again; tests with few treated clusters reject more often than their level says.",
@@ -255,15 +255,14 @@ def _tested(
         on_scale = scale[distinct] == name
         which, drawn_here = distinct[on_scale], null[:, on_scale]
         alone = families.share_test(statistic[which], pointwise[which], drawn_here)._asdict()
-        median = families.median_test(effect[which], error[which], drawn_here)
         rows[name] = {
             "count": len(shown),
             "smallest": shown["estimate"].min(),
-            "median": median.value,
+            "median": float(np.median(effect[which])),
             "largest": shown["estimate"].max(),
             "positive": float(np.mean(shown["estimate"] > 0)),
             "excluding_zero": float(np.mean((shown["conf_low"] > 0) | (shown["conf_high"] < 0))),
-            "p_median": median.p_value,
+            "p_median": families.median_test(effect[which], error[which], drawn_here),
             "p_share": alone.pop("p_value"),
             **alone,
         }
@@ -280,9 +279,9 @@ def _scale_sentence(scale: str, row: pd.Series, question: Question) -> str:
     n = int(row["count"])
     return (
         f"On the scale {scale}, in {measured.column}, the {n} estimates run from {low} to {high}, "
-        f"{row['positive'] * n:.0f} of them positive, with the median {median} (p = {row['p_median']:.4f} if no "
+        f"{row['positive'] * n:.0f} of them positive, with the median {median} ({p_is(row['p_median'])} if no "
         f"specification had an effect); {row['significant']:.0f} of {row['distinct']:.0f} are significant at 5% alone, "
-        f"where {row['expected']:.1%} would be without any effect (p = {row['p_share']:.4f})."
+        f"where {row['expected']:.1%} would be without any effect ({p_is(row['p_share'])})."
     )
 
 

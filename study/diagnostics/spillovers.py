@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, QuestionError, refuse_unknown
+from study.core import BoolArray, FloatArray, QuestionError, p_text, refuse_unknown
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit, with_error
 from study.estimates import Effect, Estimate, effects_frame
@@ -282,7 +282,7 @@ def _sentences(
     for row in details["differences"]:
         yield (
             f"The effect with unexposed units, less that with units {row.label.removeprefix('unexposed less ')}, is "
-            f"{scale.text(row.estimate)} ({percent} interval {row.interval(scale)}, p-value {row.p_value:.2g}, "
+            f"{scale.text(row.estimate)} ({percent} interval {row.interval(scale)}, p-value {p_text(row.p_value)}, "
             f"clustered by {cluster})."
         )
     for row in details["neighbours"]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import QuestionError
+from study.core import QuestionError, p_is
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, dots, headline, with_error
@@ -113,7 +113,7 @@ def uncertainty(
     own, shown, p_value, objection, sentences = rows[0], list(rows), None, "", []
     if randomization is not None:
         p_value, sentences = randomization.p_value, [randomization.sentences[0]]
-        objection = f"the randomization test, which does not reject no effect (p = {p_value:.2g})"
+        objection = f"the randomization test, which does not reject no effect ({p_is(p_value)})"
         test = Effect(RANDOMIZATION, own.estimate, p_value=p_value)
         shown.append(replace(test, n_units=own.n_units, n_treated=own.n_treated))
     excluding = [row.label for row in rows if row.excludes_zero]

@@ -2,6 +2,7 @@ from .aggregation import coefficients as coefficients
 from .aggregation import event_time_effects as event_time_effects
 from .aggregation import group_time_effects as group_time_effects
 from .cohorts import CohortMeans as CohortMeans
+from .cohorts import cell_notes as cell_notes
 from .cohorts import cohort_means as cohort_means
 from .cohorts import cohorts_with_base as cohorts_with_base
 from .cohorts import events_on_one as events_on_one
@@ -9,17 +10,18 @@ from .cohorts import left_out as left_out
 from .cohorts import mean_over as mean_over
 from .cohorts import refuse_single_units as refuse_single_units
 from .cohorts import rests_on_one as rests_on_one
-from .cohorts import told as told
 from .cohorts import weights_in_cohorts as weights_in_cohorts
 from .effect import Effect as Effect
 from .effect import effects as effects
 from .effect import effects_frame as effects_frame
 from .estimate import FEW as FEW
+from .estimate import NUMBERS as NUMBERS
 from .estimate import Estimand as Estimand
 from .estimate import Estimate as Estimate
 from .estimate import LeftOut as LeftOut
 from .estimate import effective_clusters as effective_clusters
 from .estimate import few_clusters_warning as few_clusters_warning
+from .estimate import load_estimate as load_estimate
 from .estimate import treated_clusters as treated_clusters
 from .joint import Joint as Joint
 from .joint import stack as stack

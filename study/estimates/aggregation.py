@@ -14,11 +14,9 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, QuestionError, refuse_unknown
 from study.estimates.cohorts import weights_in_cohorts
-from study.estimates.estimate import Estimand, Estimate, LeftOut
+from study.estimates.estimate import LABELS, Estimand, Estimate, LeftOut
 from study.estimates.jackknife import leverage
 from study.panel import AVERAGES, Sample
-
-_LABELS = ("cohort", "period", "event_time")
 
 
 def aggregate(
@@ -120,7 +118,7 @@ def _averages(
     mean, mean_influence, mean_of_shares = estimate.untreated_mean, estimate.untreated_influence, None
     if mean is not None and mean_influence is not None:
         mean, mean_influence, mean_of_shares = averaged(mean, mean_influence)
-    own: dict[str, Any] = dict.fromkeys(_LABELS, np.full(len(terms), np.nan)) | labels
+    own: dict[str, Any] = dict.fromkeys(LABELS, np.full(len(terms), np.nan)) | labels
     cohort, treated = own["cohort"], estimate.treated
     if treated is not None:  # a unit counts once in the average of its own cohort
         treated = np.where(np.isnan(cohort), treated @ cells, np.minimum(treated @ cells, 1.0))
@@ -225,4 +223,4 @@ def event_time_effects(
 def _filled(fields: dict[str, Any], terms: tuple[str, ...]) -> dict[str, Any]:
     """Return fields of an estimate; its terms are of no one cohort, period and event time where none are given."""
     remarks = fields.pop("notes", ())
-    return dict.fromkeys(_LABELS, np.full(len(terms), np.nan)) | fields | {"remarks": remarks}
+    return dict.fromkeys(LABELS, np.full(len(terms), np.nan)) | fields | {"remarks": remarks}

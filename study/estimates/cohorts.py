@@ -209,7 +209,7 @@ def left_out(
     ]
 
 
-def told(sample: Sample, cohort: FloatArray, period: FloatArray, what: Mapping[int, str]) -> list[str]:
+def cell_notes(sample: Sample, cohort: FloatArray, period: FloatArray, what: Mapping[int, str]) -> list[str]:
     """Return one note for each cohort and thing said, on cells that are kept."""
     return left_out(sample, cohort, period, what, "")
 

@@ -87,12 +87,12 @@ def effects(fit: Estimate, level: float = 0.95, labels: Sequence[str] | None = N
     """Return every term of an estimate, under its own label where none are given."""
     table = fit.tidy(level).assign(
         label=list(fit.terms if labels is None else labels),
-        event_time=fit.event_time,
         degrees=fit.degrees_of_freedom,
         n_units=fit.sample.n_units,
         n_treated=fit.sample.n_treated,
     )
-    return tuple(Effect(**row) for row in table.drop(columns=["term", "statistic"]).to_dict("records"))
+    unused = ["term", "cohort", "period", "outcome", "design", "statistic"]
+    return tuple(Effect(**row) for row in table.drop(columns=unused).to_dict("records"))
 
 
 def effects_frame(rows: Sequence[Effect]) -> pd.DataFrame:

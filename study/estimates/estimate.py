@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
+from io import BytesIO
 from itertools import compress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from study.core import (
     BoolArray,
+    DataError,
+    Described,
     FloatArray,
     Influence,
     IntArray,
     LinearForm,
+    OutputError,
+    Part,
     QuestionError,
+    Text,
+    Values,
     checked,
+    decoded,
+    encoded,
     normal_score,
     quantile,
     same_tail,
     t_quantile,
     two_sided_p,
+    write_all,
 )
 from study.estimates.jackknife import (
     Sides,
@@ -36,10 +47,11 @@ from study.estimates.jackknife import (
 )
 from study.estimates.multipliers import Errors, Weights, largest_draws, sup_t
 from study.estimates.sandwich import Convention, Wald, small_sample_factor, wald
-from study.panel import Sample
+from study.panel import BLOCKS, FlowStep, NotSaved, Panel, Question, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -52,9 +64,12 @@ CANCELLED = 1e-9
 CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares cancel to the sixteenth digit
 
 
-# Fields of an estimate that have its terms last, and those that select terms themselves.
-_ARRAYS = ("effect_level", "untreated_mean", "cohort", "period", "event_time", "reference", "treated")
+# What a term may be of; fields of an estimate that have its terms last, and those that select themselves.
+LABELS = ("event_time", "cohort", "period")
+_ARRAYS = (*LABELS, "effect_level", "untreated_mean", "reference", "treated")
 _MAPS = ("level_influence", "untreated_influence", "cohort_weights", "form", "left_out")
+# The numbers of a tidy table.
+NUMBERS = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
 
 
 class LeftOut(NamedTuple):
@@ -120,8 +135,8 @@ def _of_plugin(name: str) -> property:
     return property(answer)
 
 
-@dataclass(frozen=True, eq=False)
-class Estimate:
+@dataclass(frozen=True, eq=False, repr=False)
+class Estimate(Described):
     """Effects of one design on one sample.
 
     The fields hold effects on the scale of ``sample.y``; ``effect`` and ``influence`` are on the
@@ -156,6 +171,8 @@ class Estimate:
         Parameters that the "CR1_fixest" convention counts.
     n_fixed_effects : int
         Unit effects, which "CR1_areg" counts besides.
+    r_squared : float
+        Of a regression by least squares, with the fixed effects counted in; NaN where there is none.
     clusters : int
         Clusters with a unit that is used, where the design leaves units out; 0 stands for the sample's.
     published : Convention
@@ -201,6 +218,7 @@ class Estimate:
     against: Against = "base"
     df_k: int = 0
     n_fixed_effects: int = 0
+    r_squared: float = math.nan
     clusters: int = 0
     published: Convention = "CR0"
     convention: Convention = "jackknife"
@@ -414,24 +432,69 @@ class Estimate:
 
     @checked
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
-        """Return one row a term: estimate, standard error, statistic, p-value, pointwise interval.
+        """Return one row a term: what it is of, its estimate, standard error and pointwise interval.
 
-        ``attrs["notes"]`` holds the estimate's notes.
+        Returns
+        -------
+        DataFrame
+            term, event_time, cohort, period (NaN where a term is not of one), outcome, design, estimate,
+            std_error, statistic, p_value, conf_low, conf_high; ``attrs["notes"]`` holds the notes.
 
         Raises
         ------
         QuestionError
             If the level is not between 0 and 1.
+
+        Examples
+        --------
+        >>> import study
+        >>> question = study.Question("papers", "first_accelerator", min_cohort_size=1)
+        >>> fit = study.estimate(study.load_panel("cvpr"), question)
+        >>> fit.tidy().query("cohort == 2018 and event_time >= 0").shape
+        (7, 12)
         """
         import pandas as pd
 
         half, statistic = self.critical_value(level) * self.std_error, self.effect / self.std_error
+        columns = {name: getattr(self, name) for name in LABELS}
+        columns |= {"outcome": self.sample.question.outcome, "design": self.design}
         p_value = two_sided_p(statistic, self.degrees_of_freedom)
-        columns = {"term": self.terms, "estimate": self.effect, "std_error": self.std_error}
-        columns |= {"statistic": statistic, "p_value": p_value}
-        table = pd.DataFrame(columns | {"conf_low": self.effect - half, "conf_high": self.effect + half})
+        numbers = (self.effect, self.std_error, statistic, p_value, self.effect - half, self.effect + half)
+        columns |= dict(zip(NUMBERS, numbers, strict=True))
+        table = pd.DataFrame({"term": self.terms} | columns)
         table.attrs["notes"] = list(self.notes)
         return table
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row: what the estimate is, and what it rests on.
+
+        Returns
+        -------
+        DataFrame
+            design, estimand, outcome, event, scale, nobs (unit-periods used), n_units, n_treated, n_cohorts,
+            n_periods, n_clusters, cluster ("unit" where each unit is its own), convention (of the standard
+            errors), n_terms, n_fixed_effects, seed, panel and panel_checksum.
+        """
+        import pandas as pd
+
+        sample, question = self.sample, self.sample.question
+        asked = {name: getattr(question, name) for name in ("outcome", "event", "scale")}
+        sizes = {"nobs": self.n_obs, "n_units": sample.n_units, "n_treated": sample.n_treated}
+        sizes |= {
+            "n_cohorts": len(sample.cohorts),
+            "n_periods": len(sample.periods),
+            "n_clusters": self.n_clusters,
+        }
+        how = {
+            "cluster": question.cluster or "unit",
+            "convention": self.convention,
+            "n_terms": len(self.terms),
+        }
+        how |= {"n_fixed_effects": self.n_fixed_effects, "seed": self.seed}
+        of = {"panel": sample.panel.name, "panel_checksum": sample.panel_checksum}
+        return pd.DataFrame(
+            [{"design": self.design, "estimand": self.estimand.value} | asked | sizes | how | of]
+        )
 
     @property
     def varies(self) -> BoolArray:
@@ -555,18 +618,32 @@ class Estimate:
             return self.select(np.arange(len(self.terms)) == 0)
         return self.aggregate(self.sample.question.average)
 
-    def __repr__(self) -> str:
-        """Say which design's estimate it is, of what."""
-        question = self.sample.question
-        count = f"{len(self.terms)} term{'s' if len(self.terms) > 1 else ''}"
-        what = f"{question.event} on {question.outcome} by {self.design or 'no design'}"
-        return f"<Estimate of {what}: {count}>"
+    @checked
+    def summary(self, level: float = 0.95) -> Text:
+        """Return as text what the estimate is, its headline, its path by event time (or its terms) and notes.
+
+        Raises
+        ------
+        QuestionError
+            If the level is not between 0 and 1, or the design is not known here.
+        """
+        from study.report import estimate_summary
+
+        return estimate_summary(self, level)
 
     def __str__(self) -> str:
-        """Return the table of its terms with what it rests on and its notes."""
-        from study.report import estimate_text
+        """Return the summary."""
+        return self.summary()
 
-        return estimate_text(self)
+    def _described(self) -> tuple[str, Mapping[str, str]]:
+        from study.report import estimate_facts
+
+        return estimate_facts(self)
+
+    def _repr_html_(self) -> str:
+        from study.report import as_table, by_event_time
+
+        return super()._repr_html_() + as_table(by_event_time(self)).html().decode()
 
     @checked
     def select(self, which: BoolArray) -> Estimate:
@@ -578,12 +655,64 @@ class Estimate:
         of_draw = None if self.of_draw is None else self.of_draw[which]
         return replace(self, terms=tuple(compress(self.terms, which)), of_draw=of_draw, **chosen)
 
-    @checked
-    def plot(self, level: float = 0.95) -> Figure:
-        """Draw the effects by event time with their simultaneous band, as a matplotlib Figure."""
-        from study.figures import plot_estimate
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        level: float = 0.95,
+        style: Literal["pointrange", "ribbon"] = "pointrange",
+        window: tuple[int, int] | None = None,
+    ) -> Figure:
+        """Draw the effects by event time with their simultaneous band; :func:`study.event_plot` of one estimate."""
+        from study.figures import event_plot
 
-        return plot_estimate(self, level)
+        return event_plot(self, ax, title=title, labels=labels, level=level, style=style, window=window)
+
+    @checked
+    def save(self, path: str | Path) -> None:
+        """Write the estimate to an .npz file of arrays and text, which runs no code when it is read.
+
+        The file holds the arrays of the sample (outcome, treatment, covariates, weights, clusters, labels of
+        units) and the influence of each unit, so share it as you would share the data. It does not hold the
+        panel; see :func:`load_estimate`. Options of the design that are objects, such as learners, are
+        kept as text.
+
+        Raises
+        ------
+        OutputError
+            If the path does not end in .npz or cannot be written to, or no file can hold the estimate.
+
+        Examples
+        --------
+        >>> import study
+        >>> panel = study.load_panel("cvpr")
+        >>> fit = study.estimate(panel, study.Question("papers", "first_accelerator"), "twfe")
+        >>> fit.save("build/twfe.npz")
+        >>> study.load_estimate("build/twfe.npz").std_error == fit.std_error
+        array([ True])
+        """
+        arrays: list[Any] = []
+        path, panel = Path(path), self.sample.panel
+        if path.suffix != SUFFIX:
+            raise OutputError(
+                f"Estimate.save: {path} does not end in {SUFFIX}; estimates are saved as such files."
+            )
+        content = {
+            "format": FORMAT,
+            "checksum": panel.checksum,
+            "panel": _fields(panel, BLOCKS),
+            "sample": _fields(self.sample, ("panel",)),
+            "estimate": _fields(self, ("sample", "form")),
+        }
+        try:
+            text = encoded(content, str, arrays)
+        except TypeError as error:
+            raise OutputError(f"Estimate.save: {path} cannot be written, since {error}") from error
+        buffer = BytesIO()
+        np.savez_compressed(buffer, *arrays, text=np.frombuffer(text, dtype=np.uint8))
+        write_all(path.parent, {path.name: buffer.getvalue()})
 
     def __maketables_stat__(self, key: str) -> int | float | str | None:
         """Return what the estimate rests on by maketables' key, None where it has none of it."""
@@ -598,6 +727,64 @@ class Estimate:
     __maketables_var_labels__ = _of_plugin("AVERAGES")
     __maketables_stat_labels__ = _of_plugin("LABELS")
     __maketables_default_stat_keys__ = _of_plugin("DEFAULTS")
+
+
+FORMAT, SUFFIX = 1, ".npz"
+_SAVED = (Question, FlowStep, Influence, Part, Values, LeftOut)
+
+
+def _fields(value: Any, without: Collection[str]) -> dict[str, Any]:
+    """Return the fields of a dataclass by name."""
+    return {field.name: getattr(value, field.name) for field in fields(value) if field.name not in without}
+
+
+@checked
+def load_estimate(path: str | Path, panel: Panel | None = None) -> Estimate:
+    """Read an estimate that :meth:`Estimate.save` wrote.
+
+    Effects, standard errors under every convention, covariance, intervals, bands, tests, averages, tables and
+    figures are those of the estimate that was saved, and so is what a design finds on ``fit.sample``.
+
+    Parameters
+    ----------
+    path : str or Path
+    panel : Panel, optional
+        The panel of the estimate, for what looks at more of it than the sample has: other questions of
+        ``fit.sample.panel``, heterogeneity, balance, neighbours. What needs it and does not have it raises a
+        QuestionError that says so.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is damaged or of another kind.
+    QuestionError
+        If the panel is not that of the estimate.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = [file[f"arr_{k}"] for k in range(len(file.files) - 1)]
+            content = decoded(file["text"].tobytes(), _SAVED, arrays)
+        form, checksum, of_panel, sample, estimate = content.values()
+        if form != FORMAT:
+            raise ValueError(form)
+        estimate["estimand"] = Estimand(estimate["estimand"])
+        known = Panel(**of_panel | dict.fromkeys(BLOCKS, NotSaved())) if panel is None else panel
+        if panel is None:
+            vars(known)["checksum"] = checksum  # where it is kept once it was computed
+        fit = Estimate(sample=Sample(panel=known, **sample), **estimate)
+    except FileNotFoundError as error:
+        raise DataError(f"load_estimate: there is no file {path}.") from error
+    except Exception as error:  # whatever is wrong with a file
+        raise DataError(
+            f"load_estimate: {path} is damaged, or no file that Estimate.save of this version wrote; save it "
+            "anew."
+        ) from error
+    if fit.sample.panel_checksum != checksum:
+        raise QuestionError(
+            f"load_estimate: {path} is of the panel {of_panel['name']} with checksum {checksum}, and "
+            f"{known.name} has {known.checksum}; give the panel that the estimate was made on."
+        )
+    return fit
 
 
 # With 20 degrees of freedom a 5% test with normal critical values rejects a true null in 6.4% of samples; below,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import compress
 
@@ -35,10 +35,10 @@ class Joint:
     """
 
     names: tuple[str, ...]
-    effect: FloatArray
-    influence: FloatArray
-    cluster: IntArray
-    treated: BoolArray
+    effect: FloatArray = field(repr=False)
+    influence: FloatArray = field(repr=False)
+    cluster: IntArray = field(repr=False)
+    treated: BoolArray = field(repr=False)
     by_clusters: bool
 
     @cached_property

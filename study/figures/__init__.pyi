@@ -1,3 +1,9 @@
+from .adoption import Group as Group
+from .adoption import adoption_groups as adoption_groups
+from .adoption import adoption_plot as adoption_plot
+from .adoption import adoption_windows as adoption_windows
+from .adoption import draw_means as draw_means
+from .adoption import series_look as series_look
 from .contours import contour_figure as contour_figure
 from .dots import ROW_HEIGHT as ROW_HEIGHT
 from .dots import dot_figure as dot_figure
@@ -19,8 +25,9 @@ from .drawing import Series as Series
 from .drawing import canvas as canvas
 from .drawing import drawn as drawn
 from .drawing import figure_files as figure_files
+from .drawing import labelled as labelled
 from .drawing import legend_above as legend_above
 from .drawing import luminance as luminance
 from .drawing import on_axes as on_axes
 from .heatmaps import draw_heatmap as draw_heatmap
-from .paths import plot_estimate as plot_estimate
+from .paths import event_plot as event_plot

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from study.core import QuestionError, shown
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
     from matplotlib.figure import Figure as Figure
@@ -25,6 +27,7 @@ BAND = "#9ECAE9"
 SECOND = "#D55E00"
 THIRD = "#E69F00"
 GREY = "0.35"
+LIGHT = "0.9"
 BLACK = "#000000"
 SKY = "#85C8F2"
 STYLE: Any = {
@@ -45,6 +48,12 @@ FULL = 6.45
 # Decimals of a coordinate, in points of a PDF or dots of a PNG: more cannot be seen, and would show how a processor
 # rounds.
 DECIMALS = 2
+# By the ending of a figure's file: what would put a date or a version into it.
+DATED = {
+    "pdf": ("CreationDate", "Producer", "Creator"),
+    "png": ("Software",),
+    "svg": ("Date", "Creator"),
+}
 
 
 class Series(NamedTuple):
@@ -102,8 +111,9 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
 def on_axes(ax: Axes | None, width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
     """Give axes to draw on with their figure: those given, in the style that they have, or new ones."""
     if ax is not None:
-        figure = ax.get_figure(root=True)
-        assert figure is not None, "axes without a figure"
+        figure = ax.get_figure(root=True) if hasattr(ax, "get_figure") else None
+        if figure is None:
+            raise QuestionError(f"plot: ax is {shown(ax)}; give matplotlib axes that are on a figure.")
         yield figure, ax
         return
     with canvas(width, height) as figure:
@@ -168,11 +178,10 @@ def _clipped(gc: Any) -> Any:
 
 
 def drawn(figure: Figure, kind: str) -> bytes:
-    """Return a figure as "pdf" or "png" with no date or version in it."""
+    """Return a figure as "pdf", "png" or "svg" with no date or version in it."""
     buffer = BytesIO()
-    dated = {"pdf": ("CreationDate", "Producer", "Creator"), "png": ("Software",)}
     with styled():  # Fonts are embedded, and ticks made, when the file is.
-        figure.savefig(buffer, format=kind, dpi=200, metadata=dict.fromkeys(dated[kind]))
+        figure.savefig(buffer, format=kind, dpi=200, metadata=dict.fromkeys(DATED[kind]))
     return buffer.getvalue()
 
 
@@ -181,10 +190,18 @@ def figure_files(name: str, figure: Figure) -> dict[str, bytes]:
     return {f"{name}.{kind}": drawn(figure, kind) for kind in ("pdf", "png")}
 
 
+def labelled(*axes: Axes) -> dict[str, Any]:
+    """Return what a legend of axes shows by its label, each once."""
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    return handles
+
+
 def legend_above(figure: Figure | SubFigure, axis: Axes, columns: int = 2, size: float | None = 7.5) -> None:
     """Draw the legend of an axis above its figure, if it has any."""
-    handles, labels = axis.get_legend_handles_labels()
+    handles = labelled(axis)
     if handles:
-        figure.legend(
-            handles, labels, loc="outside upper center", ncols=columns, frameon=False, fontsize=size
-        )
+        how: Any = {"ncols": columns, "frameon": False, "fontsize": size}
+        figure.legend([*handles.values()], [*handles], loc="outside upper center", **how)

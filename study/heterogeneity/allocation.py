@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, checked
+from study.core import FloatArray, QuestionError, checked, p_is
 from study.diagnostics import Finding
+from study.estimates import NUMBERS
 from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, canvas, draw_dots, on_axes
 from study.heterogeneity.grouping import all_pairs, prior
 from study.heterogeneity.scored import Scores, seed_of, weighted_means
@@ -174,7 +175,7 @@ def policy(
     given[TREE] = by_tree
     fit = weighted_means(scores, given, "policy")
     pairs = all_pairs(fit, level=level, draws=draws, seed=seed)
-    table = fit.tidy(level).rename(columns={"term": "rule", "estimate": "value"})
+    table = fit.tidy(level)[["term", *NUMBERS]].rename(columns={"term": "rule", "estimate": "value"})
     for column, numbers in (
         ("less_random", -pairs.difference),
         ("std_error_less_random", pairs.std_error),
@@ -222,7 +223,7 @@ def policy(
 def _verdict(table: pd.DataFrame, differs: pd.Series, p_value: float, budget: str, outcome: str) -> str:
     if differs.any():
         rules = "; ".join(
-            f"{row.rule} {row.less_random:+.3g} (p = {row.p_adjusted_less_random:.2g})"
+            f"{row.rule} {row.less_random:+.3g} ({p_is(row.p_adjusted_less_random)})"
             for row in table[differs].itertuples()
         )
         return (
@@ -233,7 +234,7 @@ def _verdict(table: pd.DataFrame, differs: pd.Series, p_value: float, budget: st
     detectable = ", ".join(f"{difference:.3g} for {rule}" for rule, difference in differences.items())
     return (
         f"No rule for {budget} grants differs significantly from giving them at random (all pairs together, "
-        f"p = {p_value:.2g}); the minimum detectable difference in {outcome} a grant is {detectable or 'not finite'}."
+        f"{p_is(p_value)}); the minimum detectable difference in {outcome} a grant is {detectable or 'not finite'}."
     )
 
 

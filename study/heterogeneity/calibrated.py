@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from study.core import FloatArray, IntArray, QuestionError, checked, two_sided_p
+from study.core import FloatArray, IntArray, QuestionError, checked, p_is, two_sided_p
 from study.designs.long_change import long_change
 from study.diagnostics import Finding
+from study.estimates import NUMBERS
 from study.figures import GREY, Axes, Figure, draw_intervals, legend_above, on_axes
 from study.heterogeneity.causal_forest import causal_forest, refuse_proportional, standardised
 from study.heterogeneity.grouping import EQUAL
@@ -104,7 +105,8 @@ def calibration(
     members = {name: (quarter == q).astype(float) for q, name in enumerate(QUARTERS)}
     quarters = weighted_means(scores, members, "calibration")
     means = [((m * predicted).sum(axis=0) / m.sum(axis=0)).mean() for m in members.values()]
-    table = pd.concat([slope.tidy(level), quarters.tidy(level).assign(predicted=means)], ignore_index=True)
+    frames = [slope.tidy(level), quarters.tidy(level).assign(predicted=means)]
+    table = pd.concat(frames, ignore_index=True)[["term", *NUMBERS, "predicted"]]
     p_value = float(two_sided_p(slope.effect / slope.std_error)[0])
     rejects = bool(p_value < 1 - level and slope.effect[0] > 0)
     r_squared, scale, on_all = float(np.mean(explained)), sample.question.effect_scale, table.iloc[0]
@@ -118,7 +120,7 @@ def calibration(
             f"Differences between units in the effect, as a forest of one half of them predicts, "
             f"{'are there' if rejects else 'cannot be found'} in the other half: the scores have a slope of "
             f"{on_all.estimate:.2g} on the predictions, {level:.0%} interval [{on_all.conf_low:.2g}, "
-            f"{on_all.conf_high:.2g}], p = {p_value:.2g}; it is 1 where predictions are right.",
+            f"{on_all.conf_high:.2g}], {p_is(p_value)}; it is 1 where predictions are right.",
             f"Mean scores by quarter of the prediction, {scale.unit}: {by_quarter}; calibration R squared "
             f"{r_squared:.2f}.",
             *slope.notes,

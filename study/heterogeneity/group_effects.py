@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from study.core import BoolArray, Influence, IntArray, QuestionError, checked
+from study.core import BoolArray, Influence, IntArray, QuestionError, checked, p_is
 from study.diagnostics import Finding
 from study.estimates import Estimate, Wald
 from study.figures import BAND, ROW_HEIGHT, Axes, Figure, canvas, draw_dots, legend_above, on_axes
@@ -141,10 +141,10 @@ def _verdict(by: str, fit: Estimate, pairs: Pairs | None, equal: Wald | None) ->
         return f"Groups by {by} are not compared: their effects are the same number."
     scale, k = fit.sample.question.effect_scale, pairs.largest
     first, second = pairs.pairs[k]
-    wald = f", the Wald test that all are equal p = {equal.p_value:.2g} (rank {equal.rank})" if equal else ""
+    wald = f", the Wald test that all are equal {p_is(equal.p_value)} (rank {equal.rank})" if equal else ""
     return (
-        f"Effects by {by} {'differ' if pairs.differ else 'do not differ significantly'}: the test of all pairs has p = "
-        f"{pairs.p_value:.2g}{wald}; the largest t is that of {first} less {second}, "
+        f"Effects by {by} {'differ' if pairs.differ else 'do not differ significantly'}: the test of all pairs has "
+        f"{p_is(pairs.p_value)}{wald}; the largest t is that of {first} less {second}, "
         f"{scale.text(pairs.difference[k])} {scale.unit}; its minimum detectable difference is "
         f"{scale.text(pairs.detectable[k])}."
     )

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, IntArray, refuse_unknown, same_tail, t_quantile, unknown
-from study.estimates import POWER, Estimate, exceeded, sup_t
-from study.inference import terms_of
+from study.estimates import POWER, Estimate, exceeded, stack, sup_t
 from study.panel import Sample, first_observed, population
 
 THIRDS = (1 / 3, 2 / 3)
@@ -190,7 +189,7 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
     names = tuple(combinations(fit.terms, 2))
     first, second = (np.array(side, dtype=int) for side in np.triu_indices(len(fit.terms), 1))
     identity = np.eye(len(fit.terms))
-    differences = terms_of(fit).combined(
+    differences = stack(fit.terms, [fit]).combined(
         [f"{a} - {b}" for a, b in names], identity[:, first] - identity[:, second]
     )
     varies = differences.std_error > EQUAL * fit.std_error.max()

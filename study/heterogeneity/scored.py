@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -74,12 +74,12 @@ class Scores:
     learning : Learning
     """
 
-    sample: Sample
-    rows: LongChange
-    x: FloatArray
+    sample: Sample = field(repr=False)
+    rows: LongChange = field(repr=False)
+    x: FloatArray = field(repr=False)
     names: tuple[str, ...]
-    folds: Folds
-    predicted: Predicted
+    folds: Folds = field(repr=False)
+    predicted: Predicted = field(repr=False)
     clipped: int
     learning: Learning
 

@@ -5,7 +5,6 @@ from .agreement import agreement_of as agreement_of
 from .agreement import joined_headlines as joined_headlines
 from .agreement import joint as joint
 from .agreement import kind as kind
-from .agreement import terms_of as terms_of
 from .comparison import Comparison as Comparison
 from .comparison import answered as answered
 from .comparison import compare as compare

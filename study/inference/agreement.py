@@ -19,21 +19,6 @@ EQUAL = 1e-7
 LEVEL = 0.95
 
 
-class Kind(NamedTuple):
-    """What an average is of: the same for estimates that can be compared."""
-
-    estimand: str
-    scale: str
-    event_times: tuple[int, ...]
-
-    def __str__(self) -> str:
-        """Say it in words."""
-        if not self.event_times:
-            return f"{self.estimand}, scale {self.scale}"
-        times = f"{self.event_times[0]} to {self.event_times[-1]}"
-        return f"{self.estimand} over event times {times}, scale {self.scale}"
-
-
 class SupT(NamedTuple):
     """The largest absolute t of the tested differences, its 95% critical value, its p-value from ``draws`` draws."""
 
@@ -148,18 +133,20 @@ def agreement_of(
     return Agreement(tuple(labels), equal, tuple(pairs), difference, error, *tests, tuple(notes))
 
 
-def kind(fit: Estimate) -> Kind:
-    """Return what a design's average is of: its estimand, its scale, and the event times that it covers."""
-    question = fit.sample.question
+def kind(fit: Estimate) -> str:
+    """Return what a design's average is of, in words: its estimand, and the event times that it covers."""
     if fit.estimand is Estimand.LONG_CHANGE:
-        return Kind(fit.headline.terms[0], question.scale, ())
+        return fit.headline.terms[0]
     if not fit.estimand.has_path:
-        return Kind(fit.estimand.value, question.scale, ())
+        return fit.estimand.value
+    question = fit.sample.question
     covered = ~fit.reference & np.isfinite(fit.effect_level) & (fit.event_time >= 0)
     if question.average == "event_average" and question.horizon is not None:
         covered &= fit.event_time <= question.horizon
-    times = tuple(int(e) for e in np.unique(fit.event_time[covered]))
-    return Kind(question.average.replace("_", " "), question.scale, times)
+    times = [f"{e:g}" for e in np.unique(fit.event_time[covered])]
+    gaps = len(times) - 1 < float(times[-1]) - float(times[0])
+    words = ", ".join(times) if gaps else f"{times[0]} to {times[-1]}"
+    return f"{question.average.replace('_', ' ')} over event times {words}"
 
 
 def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[str]]:
@@ -172,7 +159,7 @@ def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[s
         for x in varies
         if fits[x].options.get("variance", "sampling") != "sampling"
     ]
-    kinds = {label: kind(fits[label]) for label in varies}
+    kinds = {x: f"{kind(fits[x])}, scale {fits[x].sample.question.scale}" for x in varies}
     usual = Counter(kinds.values()).most_common(1)[0][0] if kinds else None
     for other in dict.fromkeys(kinds.values()):
         if other != usual:
@@ -202,11 +189,6 @@ def joint(*estimates: Estimate) -> Joint:
         )
     names = [f"{fit.design} {term}" for fit in estimates for term in compress(fit.terms, fit.varies)]
     return stack(names, estimates, [fit.varies for fit in estimates])
-
-
-def terms_of(fit: Estimate) -> Joint:
-    """Return all terms of one estimate, also those that do not vary, with their joint sampling distribution."""
-    return stack(fit.terms, [fit])
 
 
 def joined_headlines(headlines: Mapping[str, Estimate], who: str) -> Joint:

@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from study.core import QuestionError, checked
+from study.core import Described, QuestionError, checked, html_page, p_is
 from study.designs import all_designs, find_design
-from study.estimates import Estimate, Wald
+from study.estimates import NUMBERS, Estimate, Wald
 from study.inference.agreement import LEVEL, Agreement, SupT, agreement_of
 from study.inference.families import adjusted_p_values
 from study.panel import Panel, Question
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Legend of designs, by whether they are in the test that designs agree.
+COMPARED = ("compared", "not compared: another kind, or no standard error")
+
+AGREE = "do they agree"
 
 
 class Variant(NamedTuple):
@@ -36,8 +43,8 @@ class Adjusted(NamedTuple):
     holm: float
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Described):
     """The answers of several designs to one question, for one or more outcomes.
 
     Attributes
@@ -65,6 +72,42 @@ class Comparison:
     agreement: dict[str, Agreement]
     adjusted: dict[tuple[str, str], Adjusted]
     draws: int
+
+    def _described(self) -> tuple[str, dict[str, str]]:
+        scale, facts = self.question.effect_scale, {}
+        for outcome in self.outcomes:
+            on = f", {outcome}" if len(self.outcomes) > 1 else ""
+            for label in self.labels:
+                fit = self.estimates.get((outcome, label))
+                if fit is None:
+                    facts[label + on] = f"refused: {self.refusals[outcome, label]}"
+                else:
+                    row = fit.tidy(LEVEL).iloc[0]
+                    interval = f"{scale.text(row.conf_low)} to {scale.text(row.conf_high)}"
+                    facts[label + on] = f"{scale.text(row.estimate)} ({LEVEL:.0%} CI {interval})"
+            test = self.agreement[outcome].sup_t
+            if test is not None:
+                facts[f"{AGREE}{on}"] = (
+                    f"largest |t| of differences {test.statistic:.3g}, {p_is(test.p_value)}"
+                )
+        what = f"effect of {self.question.event} on {', '.join(self.outcomes)}, scale {self.question.scale}"
+        return f"Comparison of {len(self.labels)} designs: {what}", facts
+
+    def __str__(self) -> str:
+        """Return the averages, their differences, the tests and the notes."""
+        from study.report import comparison_text
+
+        return comparison_text(self)
+
+    def _repr_html_(self) -> str:
+        title, facts = self._described()
+        frame = self.tidy().drop(columns=["term", "compared", "refusal"])
+        tests = [f"{name}: {fact}" for name, fact in facts.items() if name.startswith(AGREE)]
+        return html_page(title, [*tests, *self.notes, *self.refused], frame)
+
+    def has(self, key: tuple[str, str]) -> bool:
+        """Say whether an outcome's design, (outcome, label), was asked, be it that it refuses."""
+        return key in self.estimates or key in self.refusals
 
     def about(self, outcomes: Sequence[str]) -> Comparison:
         """Return what it says of some of its outcomes."""
@@ -109,25 +152,89 @@ class Comparison:
         import pandas as pd
 
         rows = []
-        for outcome in self.outcomes:
-            for label in self.labels:
-                row: dict[str, Any] = {"outcome": outcome, "design": label}
-                fit = self.estimates.get((outcome, label))
-                if fit is not None:
-                    row |= fit.tidy(level).iloc[0].to_dict()
-                    row |= {"convention": fit.convention, "n_units": fit.sample.n_units, "n_obs": fit.n_obs}
-                if (outcome, label) in self.adjusted:
-                    adjusted = self.adjusted[outcome, label]
-                    row |= {"p_romano_wolf": adjusted.romano_wolf, "p_holm": adjusted.holm}
-                row["compared"] = label in self.agreement[outcome].labels
-                row["refusal"] = self.refusals.get((outcome, label), "")
-                rows.append(row)
-        numbers = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
-        if len(self.outcomes) > 1:
-            numbers += ["p_romano_wolf", "p_holm"]
+        for outcome, label in product(self.outcomes, self.labels):
+            row: dict[str, Any] = {}
+            fit, adjusted = self.estimates.get((outcome, label)), self.adjusted.get((outcome, label))
+            if fit is not None:
+                row |= fit.tidy(level).iloc[0].to_dict()
+                row |= {"convention": fit.convention, "n_units": fit.sample.n_units, "n_obs": fit.n_obs}
+            if adjusted is not None:
+                row |= {f"p_{method}": p_value for method, p_value in adjusted._asdict().items()}
+            row |= {"outcome": outcome, "design": label, "compared": label in self.agreement[outcome].labels}
+            row["refusal"] = self.refusals.get((outcome, label), "")
+            rows.append(row)
+        several = ["p_romano_wolf", "p_holm"] if len(self.outcomes) > 1 else []
         sizes = ["convention", "n_units", "n_obs"]
-        columns = ["outcome", "design", "term", *numbers, *sizes, "compared", "refusal"]
+        columns = ["outcome", "design", "term", *NUMBERS, *several, *sizes, "compared", "refusal"]
         return pd.DataFrame(rows, columns=columns).astype({"n_units": "Int64", "n_obs": "Int64"})
+
+    @checked
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        level: float = LEVEL,
+    ) -> Figure:
+        """Draw the average of each design with its pointwise interval, outcomes side by side.
+
+        Designs that are not compared, since they have another estimand, scale or window than most, or no standard
+        error, are squares in a second colour; the row of a design that refuses the question says so.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Drawn on instead of a figure of its own, where there is one outcome.
+        title : str, optional
+        labels : mapping of str to str, optional
+            What designs and outcomes are called on the figure, by their names.
+        level : float
+            Coverage of the intervals.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Raises
+        ------
+        QuestionError
+            If one axis is given for several outcomes.
+        """
+        from study.figures import canvas, dot_figure, legend_above
+
+        words, table, scale = labels or {}, self.tidy(level), self.question.effect_scale
+        many = len(self.outcomes) > 1
+        if ax is not None and many:
+            raise QuestionError(
+                f"Comparison.plot: ax is one axis for {len(self.outcomes)} outcomes; leave it out, or plot one of them "
+                f'by comparison.about(["{self.outcomes[0]}"]).'
+            )
+
+        def draw(outcome: str, axis: Axes | None) -> Figure:
+            rows = table[table["outcome"] == outcome].reset_index()
+            rows["label"] = [words.get(design, design) for design in rows["design"]]
+            look: dict[str, Any] = {"percent": scale.percent, "level": level}
+            if rows["compared"].any():
+                look |= {"marked": ~rows["compared"] & rows["estimate"].notna(), "names": COMPARED}
+            xlabel = replace(scale, outcome=words.get(outcome, outcome)).axis()
+            figure = dot_figure(rows, axis, xlabel=xlabel, **look)
+            on = figure.axes[0] if axis is None else axis
+            for row in rows.index[rows["estimate"].isna()]:
+                place: Any = {"transform": on.get_yaxis_transform(), "va": "center", "fontsize": 7}
+                on.text(0.02, row, "refused", bbox={"color": "white", "pad": 0.5}, **place)
+            if outcome == self.outcomes[0]:
+                on.set_title(title or "", loc="left" if many else "center", fontsize=9)
+            return figure
+
+        if many:
+            with canvas(1.9 + 2.7 * len(self.outcomes), 1.3 + 0.21 * max(len(self.labels), 2)) as figure:
+                axes = figure.subplots(1, len(self.outcomes), sharey=True)
+                for outcome, axis in zip(self.outcomes, axes, strict=True):
+                    draw(outcome, axis)
+                legend_above(figure, axes[0])
+            return figure
+        return draw(self.outcomes[0], ax)
 
     def differences(self) -> pd.DataFrame:
         """Return one row an outcome and pair of compared designs: the first less the second."""
@@ -217,10 +324,9 @@ def compare(
         agreements[outcome] = agreement_of(fits, force=force, draws=draws, seed=seed)
     labels = tuple(variant.label for variant in variants)
     adjusted: dict[tuple[str, str], Adjusted] = {}
-    for label in labels if len(names) > 1 else ():
-        averages = {outcome: estimates[outcome, label] for outcome in names if (outcome, label) in estimates}
-        family = {outcome: fit for outcome, fit in averages.items() if fit.varies[0]}
-        if family:
+    for label in labels:
+        family = {x: fit for (x, design), fit in estimates.items() if design == label and fit.varies[0]}
+        if family and len(names) > 1:
             stepped = adjusted_p_values(family, draws=draws, seed=seed)
             by_holm = adjusted_p_values(family, method="holm")
             adjusted |= {(outcome, label): Adjusted(stepped[outcome], by_holm[outcome]) for outcome in family}

@@ -151,13 +151,6 @@ class Share(NamedTuple):
     p_value: float
 
 
-class Median(NamedTuple):
-    """The median effect, and the probability of one as far from zero if no specification has an effect."""
-
-    value: float
-    p_value: float
-
-
 def null_statistics(sums: FloatArray, *, draws: int, seed: int, weights: Weights) -> FloatArray:
     """Return t statistics of all specifications under the null of no effect, shape (draws, K).
 
@@ -183,11 +176,10 @@ def share_test(statistics: FloatArray, critical: FloatArray, null: FloatArray) -
     return Share(significant, len(statistics), expected, float(exceeded(drawn, significant)))
 
 
-def median_test(effect: FloatArray, error: FloatArray, null: FloatArray) -> Median:
-    """Test that no specification has an effect, by the median of the effects, which are in one unit."""
+def median_test(effect: FloatArray, error: FloatArray, null: FloatArray) -> float:
+    """Return the p-value of no effect in any specification, by the median of the effects, which are in one unit."""
     drawn = np.median(null * error, axis=1)
-    value = float(np.median(effect))
-    return Median(value, float(exceeded(np.abs(drawn), abs(value))))
+    return float(exceeded(np.abs(drawn), abs(float(np.median(effect)))))
 
 
 def first_equal(

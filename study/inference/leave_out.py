@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 
 from study.core import (
     FloatArray,
+    Jackknife,
     QuestionError,
     Target,
     checked,
     jackknife,
     one_thread,
+    p_is,
     quantile,
     refuse_unknown,
     target,
     two_sided_p,
 )
 from study.designs import find_design
-from study.estimates import Estimand, Estimate
+from study.estimates import Estimand, Estimate, treated_clusters
 from study.panel import AVERAGES, Sample
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 Centre = Literal["estimate", "mean"]
 
 NOTHING = 1e-12
+ROW = ["term", "estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +64,12 @@ class LeaveOut:
     design: str
     term: str
     effect: float
-    without: FloatArray
-    clusters: NDArray[Any]
+    without: FloatArray = field(repr=False)
+    clusters: NDArray[Any] = field(repr=False)
     centre: Centre
     shares_given: bool
-    leverage: FloatArray | None = None
-    partial_leverage: FloatArray | None = None
+    leverage: FloatArray | None = field(default=None, repr=False)
+    partial_leverage: FloatArray | None = field(default=None, repr=False)
 
     @property
     def n_clusters(self) -> int:
@@ -110,10 +113,8 @@ class LeaveOut:
         """Return one row: estimate, standard error, statistic, p-value, interval."""
         import pandas as pd
 
-        low, high = self.interval(level)
-        row = {"term": self.term, "estimate": self.effect, "std_error": self.std_error}
-        row |= {"statistic": self.statistic, "p_value": self.p_value, "conf_low": low, "conf_high": high}
-        return pd.DataFrame([row])
+        numbers = (self.effect, self.std_error, self.statistic, self.p_value, *self.interval(level))
+        return pd.DataFrame([(self.term, *numbers)], columns=ROW)
 
     def by_cluster(self) -> pd.DataFrame:
         """Return one row a cluster: the effect without it, and where they are known its leverages."""
@@ -134,7 +135,7 @@ class LeaveOut:
             f"out it lies between {self.without[least]:.4g} (without {self.clusters[least]}) and "
             f"{self.without[most]:.4g} (without {self.clusters[most]}).",
             f"Its jackknife standard error (CR3) is {self.std_error:.4g}, which gives a 95% interval of {low:.4g} to "
-            f"{high:.4g} and p = {self.p_value:.3g} with {self.n_clusters - 1} degrees of freedom.",
+            f"{high:.4g} and {p_is(self.p_value)} with {self.n_clusters - 1} degrees of freedom.",
         ]
         if self.partial_leverage is not None:
             top = int(np.argmax(self.partial_leverage))
@@ -187,13 +188,10 @@ def cr3(
     question = regression_term("cr3", sample, design, term, options)
     of = question.target
     with one_thread():
-        left = jackknife(of)
+        left = question.jackknife("cr3")
         without = of.value - np.einsum("gr,gr->g", left.away, of.score)
-    refuse_lost("cr3", question.term, question.clusters[left.lost])
-    estimates = LeaveOut(
-        design, question.term, of.value, without, question.clusters, centre, question.shares_given
-    )
-    return _refuse_undefined(replace(estimates, leverage=left.leverage, partial_leverage=of.partial_leverage))
+    effect = (design, question.term, of.value, without, question.clusters, centre, question.shares_given)
+    return _refuse_undefined(LeaveOut(*effect, left.leverage, of.partial_leverage))
 
 
 @checked
@@ -248,9 +246,8 @@ def leave_one_cluster_out(
             ) from error
         if progress is not None:
             progress()
-    return _refuse_undefined(
-        LeaveOut(design, whole.terms[0], float(whole.effect[0]), without, labels, centre, shares_given=False)
-    )
+    effect = (design, whole.terms[0], float(whole.effect[0]), without, labels, centre)
+    return _refuse_undefined(LeaveOut(*effect, shares_given=False))
 
 
 def _needed(fit: Estimate, term: str | None) -> set[str]:
@@ -265,16 +262,6 @@ def _needed(fit: Estimate, term: str | None) -> set[str]:
     if term in by_event_time.terms:
         needed = estimated & (fit.event_time == by_event_time.event_time[by_event_time.terms.index(term)])
     return {name for name, n in zip(fit.terms, needed, strict=True) if n}
-
-
-def refuse_lost(who: str, term: str, clusters: NDArray[Any]) -> None:
-    """Refuse a term that is not identified without some clusters."""
-    if len(clusters):
-        others = f" (nor without {len(clusters) - 1} others)" if len(clusters) > 1 else ""
-        raise QuestionError(
-            f"{who}: {term} has no estimate without cluster {clusters[0]}{others}; choose a term that rests on more "
-            "clusters, or pool cohorts with cohort_width."
-        )
 
 
 def _refuse_undefined(jackknife: LeaveOut) -> LeaveOut:
@@ -307,10 +294,27 @@ class RegressionTerm(NamedTuple):
         return self.fit.terms[0]
 
     @property
+    def treated_clusters(self) -> int:
+        """How many clusters the term's treated units are in."""
+        return treated_clusters(self.fit)
+
+    @property
     def shares_given(self) -> bool:
         """Whether it is an average over cohorts, whose shares are estimated but taken as given here."""
         of_one_cell = np.isfinite(self.fit.cohort[0]) and np.isfinite(self.fit.period[0])
         return self.fit.estimand is Estimand.GROUP_TIME_ATT and not of_one_cell
+
+    def jackknife(self, who: str) -> Jackknife:
+        """Return what leaving out each cluster does, or refuse a term that is not identified without some of them."""
+        left = jackknife(self.target)
+        lost = self.clusters[left.lost]
+        if len(lost):
+            others = f" (nor without {len(lost) - 1} others)" if len(lost) > 1 else ""
+            raise QuestionError(
+                f"{who}: {self.term} has no estimate without cluster {lost[0]}{others}; choose a term that rests on "
+                "more clusters, or pool cohorts with cohort_width."
+            )
+        return left
 
 
 def regression_term(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice, product
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, checked, one_thread, refuse_unknown
+from study.core import FloatArray, QuestionError, checked, one_thread, p_text, refuse_unknown
 from study.designs import find_design
 from study.estimates import Estimate, least_as_large
 from study.panel import Sample
@@ -81,11 +82,6 @@ class Randomization:
         return int(np.isnan(self.drawn).sum())
 
     @property
-    def title(self) -> str:
-        """What was tested."""
-        return f"Randomization test of {self.of}"
-
-    @property
     def sentences(self) -> tuple[str, ...]:
         """What was tested, what came out, and what it rests on."""
         statistic = "the t statistic" if self.kind == "t" else "the estimate"
@@ -106,8 +102,8 @@ class Randomization:
             )
         sentences = [
             f"{opening} event dates permuted between {self.among}, {statistic} of {self.of} is at least as far from "
-            f"zero as the actual {self.statistic:.3g} in a share of {self.p_value:.3g}, the p-value of the hypothesis "
-            f"that the event has {hypothesis}.",
+            f"zero as the actual {self.statistic:.3g} in a share of {p_text(self.p_value)}, the p-value of the "
+            f"hypothesis that the event has {hypothesis}.",
             f"It needs no large sample, but that every assignment was as likely as the actual one; {basis}",
         ]
         if self.undefined:
@@ -146,7 +142,7 @@ class Randomization:
             axes.axvline(self.statistic, color=SECOND, label=f"actual dates: {self.statistic:.3g}")
             axes.axvline(-self.statistic, color=SECOND, linestyle=":", label="the same, other sign")
             axes.set(xlabel=label, ylabel="assignments" if self.exact else "draws")
-            axes.set_title(f"{self.title}\np = {self.p_value:.3f}", loc="left")
+            axes.set_title(f"Randomization test of {self.of}\np = {self.p_value:.3f}", loc="left")
             figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return figure
 
@@ -374,8 +370,10 @@ def randomization(
         )
     labels, caveats = _permuted_between(sample)
     _, source, place = np.unique(labels, return_index=True, return_inverse=True)
-    refit = _Refit(freed, design, options, statistic, source, place)
-    stratum = _strata(sample, strata, refit)
+    stratum = _strata(sample, strata, source, place)
+    refit = partial(
+        _refit, sample=freed, design=design, options=options, kind=statistic, source=source, place=place
+    )
     test = randomization_test(
         refit,
         stratum,
@@ -399,27 +397,24 @@ def randomization(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Refit:
-    """A design's statistic as a function of the order in which units or clusters have their dates permuted.
+def _refit(
+    order: Order,
+    sample: Sample,
+    design: str,
+    options: dict[str, Any],
+    kind: Kind,
+    source: Order,
+    place: Order,
+) -> float:
+    """Return a design's statistic with the dates of units or clusters permuted, NaN where it refuses these dates.
 
     ``source`` is a unit of each of them, shape (m,), and ``place`` says which of them each unit is of, (n,).
     """
-
-    sample: Sample
-    design: str
-    options: dict[str, Any]
-    kind: Kind
-    source: Order
-    place: Order
-
-    def __call__(self, order: Order) -> float:
-        """Return the statistic, NaN where the design refuses these dates."""
-        permuted = self.sample.permuted(self.source[order][self.place])
-        try:
-            return _value(find_design(self.design)(permuted, **self.options).headline, self.kind)
-        except QuestionError:
-            return np.nan
+    try:
+        permuted = sample.permuted(source[order][place])
+        return _value(find_design(design)(permuted, **options).headline, kind)
+    except QuestionError:
+        return np.nan
 
 
 def without(sample: Sample, effect: float) -> FloatArray:
@@ -457,13 +452,13 @@ def _permuted_between(sample: Sample) -> tuple[NDArray[Any], tuple[str, ...]]:
     )
 
 
-def _strata(sample: Sample, strata: str | None, refit: _Refit) -> NDArray[Any]:
+def _strata(sample: Sample, strata: str | None, source: Order, place: Order) -> NDArray[Any]:
     """Return the stratum of each unit or cluster to which dates are permuted, shape (m,)."""
     if strata is None:
-        return np.zeros(len(refit.source), dtype=np.int64)
+        return np.zeros(len(source), dtype=np.int64)
     of_unit = sample.attributes[strata].astype(str)
-    own: NDArray[Any] = of_unit[refit.source]
-    straddling = np.flatnonzero(own[refit.place] != of_unit)
+    own: NDArray[Any] = of_unit[source]
+    straddling = np.flatnonzero(own[place] != of_unit)
     if len(straddling):
         cluster = sample.cluster_labels[straddling[0]]
         raise QuestionError(

@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from study.core import FloatArray, Jackknife, QuestionError, Target, checked, jackknife, one_thread
-from study.estimates import (
-    TIE,
-    Weights,
-    distribution,
-    least_as_large,
-    small_sample_factor,
-    treated_clusters,
-    weight_codes,
-)
-from study.inference.leave_out import refuse_lost, regression_term
+from study.core import FloatArray, Jackknife, QuestionError, Target, checked, one_thread, p_is
+from study.estimates import TIE, Weights, distribution, least_as_large, small_sample_factor, weight_codes
+from study.inference.leave_out import ROW, regression_term
 from study.panel import Sample
 
 if TYPE_CHECKING:
@@ -49,7 +41,7 @@ class WildBootstrap:
     draws : int
     enumerated : bool
         Whether all patterns of signs were used and none was drawn.
-    kind, weights, impose_null, seed
+    kind, weights, impose_null
         As asked.
     n_clusters, treated_clusters : int
     shares_given : bool
@@ -71,7 +63,6 @@ class WildBootstrap:
     kind: Kind
     weights: Weights
     impose_null: bool
-    seed: int
     n_clusters: int
     treated_clusters: int
     shares_given: bool
@@ -90,9 +81,8 @@ class WildBootstrap:
         """Return one row: estimate, standard error, statistic, p-value, interval."""
         import pandas as pd
 
-        row = {"term": self.term, "estimate": self.effect, "std_error": self.std_error}
-        row |= {"statistic": self.statistic, "p_value": self.p_value}
-        return pd.DataFrame([row | {"conf_low": self.interval[0], "conf_high": self.interval[1]}])
+        numbers = (self.effect, self.std_error, self.statistic, self.p_value, *self.interval)
+        return pd.DataFrame([(self.term, *numbers)], columns=ROW)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -102,7 +92,7 @@ class WildBootstrap:
         low, high = self.interval
         sentences = [
             f"{self.design}, {self.term}: the effect is {self.effect:.4g}; the wild cluster bootstrap with {residuals} "
-            f"({self.draws} {how}, {self.n_clusters} clusters) gives p = {self.p_value:.3g} for an effect of "
+            f"({self.draws} {how}, {self.n_clusters} clusters) gives {p_is(self.p_value)} for an effect of "
             f"{self.null:g}, and a {self.level:.0%} interval of {low:.4g} to {high:.4g}."
         ]
         if self.shares_given:
@@ -185,14 +175,12 @@ def wild_bootstrap(
     question = regression_term("wild_bootstrap", sample, design, term, options)
     of, n_clusters, equations = question.target, len(question.clusters), question.target.equations
     with one_thread():
-        left = None if kind == "C" else jackknife(of)
-        if left is not None:
-            refuse_lost("wild_bootstrap", question.term, question.clusters[left.lost])
-        root, factor = of.influence, (n_clusters - 1) / n_clusters
+        left = None if kind == "C" else question.jackknife("wild_bootstrap")
         if left is not None and kind in ("V", "B"):
-            root = np.einsum("gr,gr->g", left.away, of.score)
+            root, factor = np.einsum("gr,gr->g", left.away, of.score), (n_clusters - 1) / n_clusters
         else:
             factor = small_sample_factor(n_clusters, "CR1_fixest", equations.n_obs, equations.df_k)
+            root = of.influence
         square = float(root @ root)
         if not square > NOTHING * of.value**2:
             raise QuestionError(
@@ -218,9 +206,8 @@ def wild_bootstrap(
             kind=kind,
             weights=weights,
             impose_null=impose_null,
-            seed=seed,
             n_clusters=n_clusters,
-            treated_clusters=treated_clusters(question.fit),
+            treated_clusters=question.treated_clusters,
             shares_given=question.shares_given,
             drawn=drawn,
         )

@@ -179,20 +179,18 @@ def cross_fit(
 
     def predict(nuisance: Nuisance, repetition: int, fold: int, seed: int) -> FloatArray:
         """Return the predictions of one fold of one repetition."""
-        train, asked = folds.masks(repetition, fold)
+        train, test = folds.masks(repetition, fold)
         if nuisance.among is not None:
             train = train & nuisance.among
         if nuisance.kind == "mean":
             known = nuisance.centre(nuisance.target, period, train)
-        elif x.shape[1]:
-            known = np.zeros(len(asked))
         else:
-            known = np.full(len(asked), nuisance.target[train].mean())
+            known = np.full(len(test), 0.0 if x.shape[1] else nuisance.target[train].mean())
         if not x.shape[1]:
-            return known[asked]
+            return known[test]
         place = folds.place[:, repetition]
-        problem = Problem(x, period, nuisance.target - known, place, train, asked, seed)
-        return known[asked] + _looked_up_or_learned(problem, nuisance.learner, nuisance.kind, folder)
+        problem = Problem(x, period, nuisance.target - known, place, train, test, seed)
+        return known[test] + _looked_up_or_learned(problem, nuisance.learner, nuisance.kind, folder)
 
     values_of_fits = Parallel(n_jobs=now.jobs, return_as="generator")(
         delayed(predict)(singles[key], repetition, fold, _seed(seed, key[0], repetition, fold))
@@ -242,14 +240,13 @@ def ensemble_weights(target: FloatArray, predictions: FloatArray) -> FloatArray:
 
 def _looked_up_or_learned(problem: Problem, learner: Learner, kind: Kind, folder: Path | None) -> FloatArray:
     """Return what a learner predicts of the rows that are asked for, looked up first where there is a folder."""
-    key = None if folder is None else fit_key(problem, learner, kind)
-    if folder is not None and key is not None:
-        known: FloatArray | None = stored(folder, key, [np.ndarray])
-        if known is not None and known.dtype == np.float64 and known.shape == (problem.asked.sum(),):
-            return known
+    key = fit_key(problem, learner, kind) if folder else None
+    known: FloatArray | None = stored(folder, key, [np.ndarray]) if folder and key else None
+    if known is not None and known.dtype == np.float64 and known.shape == (problem.test.sum(),):
+        return known
     with _threads(learner if isinstance(learner, str) else type(learner)).limit(limits=1):
         values = learned(problem, learner, kind)
-    if folder is not None and key is not None:
+    if folder and key:
         keep(folder, key, values)
     return values
 

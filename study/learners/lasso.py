@@ -31,14 +31,14 @@ def lasso(problem: Problem) -> FloatArray:
     x, y = terms[train], target[train]
     largest = np.abs(x.T @ y).max(initial=0.0) / len(x)
     if not largest > 0:
-        return np.zeros(int(problem.asked.sum()))
+        return np.zeros(int(problem.test.sum()))
     penalties, error = largest * PENALTIES, np.zeros(len(PENALTIES))
     splits = tuning_splits(problem.order, train, TUNING_FOLDS)
     for learn, judge in splits:
         residual = x[judge] @ slopes(x[learn], y[learn], penalties) - y[judge][:, None]
         error += np.mean(residual**2, axis=0) / len(splits)
     chosen = slopes(x, y, penalties[[error.argmin()]])
-    return np.asarray((terms[problem.asked] @ chosen)[:, 0])
+    return np.asarray((terms[problem.test] @ chosen)[:, 0])
 
 
 def slopes(
@@ -67,14 +67,14 @@ def lasso_logit(problem: Problem) -> FloatArray:
     largest = np.abs(x.T @ (y - share)).max(initial=0.0)
     splits = tuning_splits(problem.order, train, TUNING_FOLDS)
     if not largest > 0 or any(len(np.unique(y[part])) < 2 for split in splits for part in split):
-        return np.full(int(problem.asked.sum()), share)
+        return np.full(int(problem.test.sum()), share)
     penalties = largest * LOGIT_PENALTIES
     loss = np.zeros(len(penalties))
     for learn, judge in splits:
         index = indices(x[judge], logit_path(x[learn], y[learn], penalties))
         loss += np.mean(np.logaddexp(0, index) - y[judge] * index, axis=1)
     chosen = logit_path(x, y, penalties[: int(loss.argmin()) + 1])[-1:]
-    return np.asarray(expit(indices(terms[problem.asked], chosen)[0]), dtype=np.float64)
+    return np.asarray(expit(indices(terms[problem.test], chosen)[0]), dtype=np.float64)
 
 
 def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArray:
@@ -83,11 +83,11 @@ def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArra
     Newton's method: the constant is not penalised, and each step is a weighted lasso.
     """
     share = y.mean()
-    found = np.append(np.log(share / (1 - share)), np.zeros(x.shape[1]))
+    coefficients = np.append(np.log(share / (1 - share)), np.zeros(x.shape[1]))
     path = []
     for penalty in penalties:
         for _ in range(STEPS):
-            before, index = found, indices(x, found[None])[0]
+            before, index = coefficients, indices(x, coefficients[None])[0]
             likely = expit(index)
             weight = np.maximum(likely * (1 - likely), LEAST_WEIGHT)
             towards = index + (y - likely) / weight
@@ -95,17 +95,16 @@ def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArra
             root = np.sqrt(weight)
             terms, target = root[:, None] * (x - centre), root * (towards - mean)
             slope = slopes(terms, target, np.array([penalty / len(x)]), tol=1e-10, max_iter=100_000)[:, 0]
-            found = np.append(mean - centre @ slope, slope)
-            if np.abs(found - before).max() < CONVERGED:
+            coefficients = np.append(mean - centre @ slope, slope)
+            if np.abs(coefficients - before).max() < CONVERGED:
                 break
-        path.append(found)
+        path.append(coefficients)
     return np.array(path)
 
 
 def indices(x: FloatArray, coefficients: FloatArray) -> FloatArray:
     """Return constant + x'slope for each row of coefficients, shape (L, N)."""
-    made: FloatArray = coefficients[:, :1] + coefficients[:, 1:] @ x.T
-    return made
+    return np.asarray(coefficients[:, :1] + coefficients[:, 1:] @ x.T)
 
 
 def dictionary(x: FloatArray, period: IntArray) -> FloatArray:

@@ -71,11 +71,11 @@ def linear(problem: Problem) -> FloatArray:
     """Predict a mean by least squares on the covariates, in each period by itself."""
     x = np.column_stack([np.ones(len(problem.x)), (problem.x - problem.x.mean(axis=0)) / spread(problem.x)])
     fitted = np.zeros(len(x))
-    for period in np.unique(problem.period[problem.asked]):
+    for period in np.unique(problem.period[problem.test]):
         here = problem.period == period
         train = here & problem.train
         fitted[here] = x[here] @ np.linalg.lstsq(x[train], problem.target[train], rcond=None)[0]
-    return fitted[problem.asked]
+    return fitted[problem.test]
 
 
 def logit(problem: Problem) -> FloatArray:
@@ -113,8 +113,8 @@ def _predicted(
 ) -> FloatArray:
     """Return a model's predictions of the rows that are asked for; the target is that of the training rows."""
     model.fit(features[problem.train], target)
-    asked = features[problem.asked]
-    values = model.predict(asked) if kind == "mean" else model.predict_proba(asked)[:, 1]
+    test = features[problem.test]
+    values = model.predict(test) if kind == "mean" else model.predict_proba(test)[:, 1]
     return np.asarray(values, dtype=np.float64)
 
 

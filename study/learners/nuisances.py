@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,8 +31,8 @@ class Part(NamedTuple):
     period : ndarray of int, shape (N,)
     functions : mapping of str to Nuisance
     folds : Folds
-    seed : int, optional
-        Where it is not that of all parts.
+    seed : int
+        Of learners that draw.
     """
 
     unit: IntArray
@@ -40,7 +40,7 @@ class Part(NamedTuple):
     period: IntArray
     functions: Mapping[str, Nuisance]
     folds: Folds
-    seed: int | None = None
+    seed: int
 
 
 class Judged(NamedTuple):
@@ -63,8 +63,6 @@ class Nuisances:
     Attributes
     ----------
     parts : tuple of Part
-    seed : int
-        Of learners that draw.
     treatment : str
         The function that predicts treatment (of an instrumented design the instrument): a propensity, or the mean of
         a change.
@@ -77,42 +75,37 @@ class Nuisances:
     """
 
     parts: tuple[Part, ...]
-    seed: int
     treatment: str = "treatment"
     layout: Any = None
     without: str = "its period's mean"
     limits: tuple[float, float] = (0.0, 1.0)
 
     @property
-    def said(self) -> dict[str, str]:
+    def words(self) -> dict[str, str]:
         """The words of each function; functions of the same words, of several event times, say, are judged at once."""
         return {name: of.words for part in self.parts for name, of in part.functions.items()}
 
     @property
     def kinds(self) -> dict[str, Kind]:
-        """The kind of what each words of ``said`` stand for, that of treatment first."""
+        """The kind of what each of ``words`` stands for, that of treatment first."""
         kinds = {of.words: of.kind for part in self.parts for of in part.functions.values()}
-        first = self.said[self.treatment]
+        first = self.words[self.treatment]
         return {first: kinds[first]} | kinds
 
     def predicted(self) -> tuple[dict[str, FloatArray], ...]:
         """Return the cross-fitted predictions of each part's functions, shape (N, R), as the design has them."""
-        return tuple(self._cross_fitted(part) for part in self.parts)
+        return tuple(cross_fit(p.x, p.period, p.functions, p.folds, p.seed) for p in self.parts)
 
     def known(self) -> tuple[dict[str, FloatArray], ...]:
         """Return what is predicted without covariates, shape (N, R), by the training folds.
 
         For a mean what is taken out of it before a learner sees it, for a probability the share.
         """
-        without = []
+        parts = []
         for part in self.parts:
             functions = {name: of._replace(learner="linear") for name, of in part.functions.items()}
-            without.append(self._cross_fitted(part._replace(x=part.x[:, :0], functions=functions)))
-        return tuple(without)
-
-    def _cross_fitted(self, part: Part) -> dict[str, FloatArray]:
-        seed = self.seed if part.seed is None else part.seed
-        return cross_fit(part.x, part.period, part.functions, part.folds, seed)
+            parts.append(part._replace(x=part.x[:, :0], functions=functions))
+        return replace(self, parts=tuple(parts)).predicted()
 
     def judged(self, words: str, predictions: Sequence[Mapping[str, FloatArray]]) -> Judged:
         """Return the rows that functions of the same words may be learned from, with their predictions."""
@@ -186,21 +179,21 @@ class Learning:
     def draw(
         self, who: str, sample: Sample, unit: IntArray, stratum: IntArray, where: str = BOTH_ENDS
     ) -> Folds:
-        """Deal the clusters of rows into folds, spreading each stratum over them; else as below."""
-        self.check_number(who, sample, unit, where)
-        return draw_folds(sample.cluster[unit], stratum, self.folds, self.repetitions, self.seed)
-
-    def check_number(self, who: str, sample: Sample, unit: IntArray, where: str = BOTH_ENDS) -> None:
-        """Refuse more folds than there are pairs of clusters.
+        """Deal the clusters of rows into folds, spreading each stratum over them.
 
         Parameters
         ----------
         who : str
         sample : Sample
-        unit : ndarray of int, shape (N,)
-            The sample's unit of each row.
+        unit, stratum : ndarray of int, shape (N,)
+            The sample's unit of each row, and what is spread over the folds evenly.
         where : str
             Where the clusters are, in words.
+
+        Raises
+        ------
+        QuestionError
+            If there are more folds than pairs of clusters.
         """
         n_clusters, needed = len(np.unique(sample.cluster[unit])), 2 * self.folds
         if n_clusters < needed:
@@ -208,6 +201,7 @@ class Learning:
                 f"{who}: {self.folds} folds of at least two {sample.question.clusters_in_words} need {needed}, but "
                 f"{n_clusters} are {where}; use fewer folds or another design."
             )
+        return draw_folds(sample.cluster[unit], stratum, self.folds, self.repetitions, self.seed)
 
 
 class Averaged(NamedTuple):
@@ -241,7 +235,6 @@ def of_predictions(
     folds: Folds,
     predictions: Mapping[str, FloatArray],
     probabilities: str = "",
-    treatment: str = "d",
     **options: Any,
 ) -> Any:
     """Return a doubleml model with its coefficients and scores by draw of the folds, from predictions made here.
@@ -259,8 +252,6 @@ def of_predictions(
         are clipped.
     probabilities : str
         The letters of those learners that predict probabilities.
-    treatment : str
-        What doubleml calls the treatment.
     **options
         Other arguments of the model.
     """
@@ -273,7 +264,7 @@ def of_predictions(
         options[f"ml_{name[0]}"] = dummy()
     fitted = model(data, draw_sample_splitting=False, **options)
     fitted.set_sample_splitting(splits(folds))
-    given = {treatment: {f"ml_{name}": values for name, values in predictions.items()}}
+    given = {data.d_cols[0]: {f"ml_{name}": values for name, values in predictions.items()}}
     with warnings.catch_warnings():  # of its sensitivity analysis, which is not asked for here
         warnings.filterwarnings("ignore", "The estimated nu2")
         return fitted.fit(external_predictions=given)

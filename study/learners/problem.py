@@ -26,7 +26,7 @@ class Problem(NamedTuple):
         What is to be predicted: a number less what is known of it exactly, or 0 and 1.
     order : ndarray of int, shape (N,)
         Place of the row's cluster in the random order of clusters, for tuning by cluster.
-    train, asked : ndarray of bool, shape (N,)
+    train, test : ndarray of bool, shape (N,)
         Rows that are learned from, and rows whose predictions are wanted.
     seed : int
         Of learners that draw.
@@ -37,7 +37,7 @@ class Problem(NamedTuple):
     target: FloatArray
     order: IntArray
     train: Rows
-    asked: Rows
+    test: Rows
     seed: int
 
     @property

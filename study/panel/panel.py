@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, IntArray, checked, refuse_unknown
+from study.core import (
+    BoolArray,
+    Described,
+    FloatArray,
+    IntArray,
+    QuestionError,
+    checked,
+    first_of,
+    refuse_unknown,
+)
 from study.panel.periods import PeriodUnit
 from study.panel.rows import Rows, period_name
 from study.panel.rules import Names, Roles, columns_of, event_dates, refuse_first
@@ -21,13 +30,15 @@ from study.panel.shipped import panel_entries, shipped
 from study.panel.tables import frame_of, read_table
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from study.panel.profile import Profile
 
 Ambiguous = Literal["drop", "earliest", "latest"]
 
 
-@dataclass(frozen=True, eq=False)
-class Panel:
+@dataclass(frozen=True, eq=False, repr=False)
+class Panel(Described):
     """Outcomes, covariates and events of n units over T consecutive periods.
 
     Attributes
@@ -83,11 +94,30 @@ class Panel:
         """Number of units."""
         return len(self.units)
 
+    def _described(self) -> tuple[str, dict[str, str]]:
+        first, last = map(self.period_name, self.periods[[0, -1]])
+        title = f"Panel {self.name}: {self.n_units} units, {len(self.periods)} periods from {first} to {last}"
+        if isinstance(self.outcomes, NotSaved):
+            return title, {"not here": "what it holds, since it was not saved with its estimate"}
+        dates = {name: ~np.isnan(first) for name, first in self.first_treated.items()}
+        paths = {name: (path == 1).any(axis=1) for name, path in self.treatment.items()}
+        events = [f"{name} ({(paths | dates)[name].sum()} units)" for name in self.events]
+        names = {"outcomes": self.outcomes, "events": events, "covariates": self.covariates}
+        names |= {"attributes": self.attributes, "populations": self.populations}
+        return title, {kind: first_of(known) for kind, known in names.items() if known}
+
     def period_name(self, period: float) -> str:
         """Return a period as its user writes it, for example "2014", "2014Q1" or "wave 3"."""
         if self.period is None:
             return f"{period:.0f}"
         return period_name(period, self.periods, self.period_names, self.period)
+
+    @property
+    def period_unit(self) -> str:
+        """What one period is called: what periods are counted in, or a year where they are numbers of four digits."""
+        if self.period is not None:
+            return "period" if self.period == "rank" else self.period
+        return "year" if 1000 <= self.periods[0] <= self.periods[-1] <= 2999 else "period"
 
     def profile(self) -> Profile:
         """Return what the panel holds: cohort sizes, share treated, gaps, switch-offs, ambiguous dates, able designs.
@@ -130,6 +160,22 @@ class Panel:
         for key in sorted(self.ambiguous) if self.ambiguous_rule == "drop" else ():
             add(repr((key, sorted(self.ambiguous[key].items()))))
         return digest.hexdigest()[:16]
+
+    def plot(
+        self,
+        event: str,
+        outcome: str | None = None,
+        *,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Figure:
+        """Draw which cohorts are treated when, and the mean outcome of each; see :func:`study.figures.adoption_plot`.
+
+        The outcome is the panel's first if none is given.
+        """
+        from study.figures import adoption_plot
+
+        return adoption_plot(self, event, outcome, title=title, labels=labels)
 
     @classmethod
     @checked
@@ -220,19 +266,30 @@ class Panel:
             label, table, lines = name or "panel", frame_of(data, "Panel.from_long"), None
         rows = Rows(table, lines, unit, time, period, never)
         refuse_first(rows, roles, label)
-        units, periods, first = rows.labels(unit)[0], rows.periods(), rows.first_of(unit)
+        units, codes, each = rows.distinct(roles.unit)
+        periods, shape = rows.periods(), (len(units), len(rows.periods()))
+        listed = each > 1
+        order = np.argsort(codes) if listed else np.empty(0, dtype=np.int64)
+        columns = np.argsort(rows.when_first()) if listed else order
+        first = order * each if listed else rows.first_of(roles.unit)
 
         def wide(column: str) -> FloatArray:
+            if listed:
+                values, _, on_end = rows.compact(column)
+                if on_end > 1:
+                    return np.broadcast_to(values[order][:, None], shape)
+                block = values.reshape(shape)[order]
+                return block if np.all(np.diff(columns) == 1) else block[:, columns]
             block = np.full(len(units) * len(periods), np.nan)
-            block[rows.cells(unit)] = rows.numbers(column)[0]
-            return block.reshape(len(units), len(periods))
+            block[rows.cells(roles.unit)] = rows.numbers(column)[0]
+            return block.reshape(shape)
 
         observed = {column: wide(column) for column in roles.outcomes}
         paths = {column: wide(column) for column in roles.treatment}
         dates = {column: event_dates(rows, column)[first] for column in roles.first_treated}
         intervals: dict[str, dict[str, tuple[float, float]]] = {}
         for column, path in paths.items():
-            if column not in dates and never_switches_off(path):
+            if column not in dates and not switched_off(path).any():
                 dates[column] = first_ones(path, periods)
                 between = adoption_intervals(path, periods, observed.values())
                 which = np.flatnonzero(between[:, 0] < between[:, 1])
@@ -260,6 +317,25 @@ class Panel:
         )
 
 
+class NotSaved(Mapping[str, Any]):
+    """A block of the panel of an estimate that was saved without it: whoever looks into it is told so."""
+
+    def _refuse(self, *_: object) -> Any:
+        raise QuestionError(
+            "Panel: a saved estimate has the arrays of its sample and not its panel, which this needs; give "
+            "it back by study.load_estimate(path, panel)."
+        )
+
+    __getitem__ = __iter__ = __len__ = __contains__ = _refuse
+
+
+# What a panel holds besides its units and periods.
+BLOCKS = (
+    *("outcomes", "covariates", "first_treated", "treatment", "attributes"),
+    *("provenance", "populations", "ambiguous"),
+)
+
+
 @checked
 def load_panel(name: str) -> Panel:
     """Load a panel that ships with the package.
@@ -281,10 +357,10 @@ def load_panel(name: str) -> Panel:
     return Panel.from_long(shipped("data", entry.pop("file")), name=name, provenance=sources, **entry)
 
 
-def never_switches_off(path: FloatArray) -> bool:
-    """Say whether no observed 0 follows an observed 1 within a unit."""
+def switched_off(path: FloatArray) -> BoolArray:
+    """Return which observed 0 follow an observed 1 of the same unit, shape (n, T)."""
     treated = np.maximum.accumulate(np.nan_to_num(path), axis=1)
-    return not bool(np.any((treated == 1) & (path == 0)))
+    return np.asarray((treated == 1) & (path == 0))
 
 
 def first_ones(path: FloatArray, periods: IntArray) -> FloatArray:

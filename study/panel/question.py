@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, get_args, get_type_hints
@@ -10,9 +10,18 @@ from typing import Any, Literal, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import BoolArray, FloatArray, IntArray, QuestionError, check, is_listed, refuse_unknown
-from study.panel.panel import Panel, interval_text
-from study.panel.populations import EVERYONE, population
+from study.core import (
+    BoolArray,
+    Described,
+    FloatArray,
+    IntArray,
+    QuestionError,
+    check,
+    is_listed,
+    refuse_unknown,
+)
+from study.panel.panel import Panel, interval_text, switched_off
+from study.panel.populations import EVERYONE, population, terms_in
 from study.panel.scale import Scale, ScaleName
 
 Comparison = Literal["never_treated", "not_yet_treated"]
@@ -23,8 +32,8 @@ Average = Literal["event_average", "treated_average", "cohort_average", "calenda
 AVERAGES: tuple[str, ...] = get_args(Average)
 
 
-@dataclass(frozen=True)
-class Question:
+@dataclass(frozen=True, repr=False)
+class Question(Described):
     """What is asked, before any design answers it.
 
     Parameters
@@ -114,6 +123,22 @@ class Question:
                 "move treatment; take it out of one."
             )
 
+    def __repr__(self) -> str:
+        """Return the call that makes it, without what is left at its default."""
+        return f"Question({', '.join(f'{name}={value!r}' for name, value in self._given.items())})"
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """The fields that are not left at their defaults."""
+        values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
+
+    def _described(self) -> tuple[str, dict[str, str]]:
+        title = f"Question: effect of {self.event} on {self.outcome}"
+        shown = {"scale": self.scale, "comparison": self.comparison, "average": self.average} | self._given
+        del shown["outcome"], shown["event"]
+        return title, {k: ", ".join(v) if isinstance(v, tuple) else f"{v}" for k, v in shown.items()}
+
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str) -> Question:
         """Build a question from a table of a TOML file, naming a key that is not a field."""
@@ -166,8 +191,8 @@ class FlowStep:
     kept: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sample(Described):
     """The arrays a design works on: n units in the panel's order, T consecutive periods.
 
     Attributes
@@ -216,6 +241,16 @@ class Sample:
         """Number of units."""
         return len(self.unit_ids)
 
+    def _described(self) -> tuple[str, dict[str, str]]:
+        dropped = sum(step.units for step in self.flow if not step.kept)
+        return f"Sample of {self.panel.name}: {self.n_units} units, {self.n_treated} of them treated", {
+            "question": repr(self.question),
+            "periods": f"{len(self.periods)} ({self.panel.window(self.periods)})",
+            "cohorts": f"{len(self.cohorts)}",
+            "observed": f"{self.observed.sum()} of {self.y.size} unit-periods",
+            "left out": f"{dropped} units; flow says why",
+        }
+
     @property
     def n_treated(self) -> int:
         """Number of units that are treated in a period of the sample."""
@@ -259,6 +294,20 @@ class Sample:
         """The outcome where covariates by period are observed too, shape (n, T)."""
         missing = [np.isnan(block) for block in self.x_by_period]
         return np.where(np.any(missing, axis=0), np.nan, self.y) if np.any(missing) else self.y
+
+    @property
+    def switch_off(self) -> str:
+        """Say for which unit and when a treatment that is not absorbing switches off first, and how often."""
+        assert self.path is not None
+        off = switched_off(self.path)
+        units = np.flatnonzero(off.any(axis=1))
+        if not len(units):
+            return f"{self.question.event} never switches off in this sample"
+        more = (
+            f", and for {len(units) - 1} more unit{'s' if len(units) > 2 else ''}" if len(units) > 1 else ""
+        )
+        year = self.periods[off[units[0]].argmax()]
+        return f"{self.question.event} switches off for {self.unit_ids[units[0]]} in {year}{more}"
 
     @property
     def treated_cells(self) -> NDArray[np.bool_]:
@@ -326,6 +375,37 @@ class Sample:
         path = None if self.path is None else self.path[order]
         first_treated = None if self.first_treated is None else self.first_treated[order]
         return replace(self, path=path, first_treated=first_treated)
+
+
+def panel_for(
+    question: Question, data: Any, outcomes: Sequence[str] = (), *, path: bool = False, **reading: Any
+) -> Panel:
+    """Return the panel of the columns of a long table that a question needs.
+
+    Parameters
+    ----------
+    question : Question
+    data, **reading
+        The table, its unit and time columns and whatever else :meth:`study.Panel.from_long` takes.
+    outcomes : sequence of str
+        Outcomes beside the question's.
+    path : bool
+        The event column is 0/1 by period, and not the first treated period.
+    """
+    outcomes = list(dict.fromkeys([question.outcome, *outcomes]))
+    in_rule = [term for term in terms_in(question.population) if term.name not in (*outcomes, question.event)]
+    labels = [term.name for term in in_rule if term.sign in ("=", "!=")]
+    numbers = [term.name for term in in_rule if term.sign not in ("=", "!=")]
+    covariates = [*question.covariates, question.weights, question.instrument, *numbers]
+    return Panel.from_long(
+        data,
+        treatment=question.event if path else (),
+        first_treated=() if path else question.event,
+        outcomes=outcomes,
+        covariates=[name for name in dict.fromkeys(covariates) if name is not None],
+        attributes=[name for name in dict.fromkeys([question.cluster, *labels]) if name is not None],
+        **reading,
+    )
 
 
 AMBIGUOUS = "adoption date ambiguous"
@@ -497,6 +577,12 @@ def pool_cohorts(first_treated: FloatArray, periods: IntArray, width: int) -> Fl
 def _check(question: Question, panel: Panel) -> None:
     """Refuse names that the panel does not have, and numbers of periods that are more than it has."""
     where, last = f"Question about {panel.name}", len(panel.periods) - 1
+    outcomes, events = panel.outcomes.keys(), set(panel.events)
+    if question.outcome in events - outcomes and question.event in outcomes - events:
+        raise QuestionError(
+            f"{where}: {question.outcome} is an event and {question.event} an outcome; "
+            "swap outcome= and event=."
+        )
     columns = (*question.covariates, question.weights, question.instrument)
     refuse_unknown("outcome", question.outcome, panel.outcomes, where)
     refuse_unknown("event", question.event, panel.events, where)

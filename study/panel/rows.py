@@ -119,20 +119,45 @@ class Rows:
         return np.array([pd.api.types.is_list_like(cell) for cell in raw], dtype=bool)
 
     @_once
-    def labels(self, column: str) -> tuple[NDArray[Any], IntArray]:
-        """Return the distinct labels of a column, sorted, and the number of each row's label.
-
-        Labels are text without spaces around them; an empty cell has the label "".
-        """
+    def each(self) -> int:
+        """Return T where the table lists unit after unit, each with the same T periods in the same order, else 1."""
         import pandas as pd
 
-        codes, values = pd.factorize(self.plain(column))
+        if self.unit not in self.table or self.time not in self.table:
+            return 1
+        if self.plain(self.unit).isna().any() or self.plain(self.time).isna().any():
+            return 1
+        unit, time = self.plain(self.unit).to_numpy(), self.plain(self.time).to_numpy()
+        changes = np.asarray(unit[1:] != unit[:-1])
+        each = int(changes.argmax()) + 1 if changes.any() else len(unit)
+        if each < 2 or len(unit) % each or not _constant(unit.reshape(-1, each)):
+            return 1
+        if not np.all(time.reshape(-1, each) == time[:each]) or len(pd.unique(self._when(each))) < each:
+            return 1
+        return each if len(self._names(self.unit, each)[0]) == len(unit) // each else 1
+
+    @_once
+    def fixed(self, column: str) -> bool:
+        """Say whether a column is seen at once not to change within units, since the table lists unit after unit."""
+        return self.each() > 1 and _constant(self.plain(column).to_numpy().reshape(-1, self.each()))
+
+    def distinct(self, column: str) -> tuple[NDArray[Any], IntArray, int]:
+        """Return labels as :meth:`labels` does, with one code for as many rows on end as the last value says."""
+        each = self.each() if self.fixed(column) else 1
+        return (*self._names(column, each), each)
+
+    @_once
+    def _names(self, column: str, each: int) -> tuple[NDArray[Any], IntArray]:
+        import pandas as pd
+
+        codes, values = pd.factorize(self.plain(column).iloc[::each])
         words = {} if column == self.time else self.table.attrs.get(VALUE_LABELS, {}).get(column, {})
-        texts = [str(words.get(value, value)).strip() for value in values.tolist()]
+        there = values.tolist()
+        texts = [str(value).strip() for value in ([words.get(v, v) for v in there] if words else there)]
         if values.dtype.kind == "M":
             texts = [text.removesuffix(" 00:00:00") for text in texts]
         # Whole numbers beside empty cells are floats in some files, and in others not.
-        if any(text.endswith(".0") for text in texts) and all(map(_FLOAT_OR_EMPTY.fullmatch, texts)):
+        if all(map(_FLOAT_OR_EMPTY.fullmatch, texts)):
             texts = [text.removesuffix(".0") for text in texts]
         if (codes == -1).any():
             codes, texts = np.where(codes == -1, len(texts), codes), [*texts, ""]
@@ -140,11 +165,12 @@ class Rows:
         return names, position[codes]
 
     @_once
-    def numbers(self, column: str) -> tuple[FloatArray, BoolArray]:
-        """Return a column as float64 with NaN in empty cells, and which cells hold something else."""
+    def compact(self, column: str) -> tuple[FloatArray, BoolArray, int]:
+        """Return numbers as :meth:`numbers` does, with one for as many rows on end as the last value says."""
         import pandas as pd
 
-        raw = self.plain(column)
+        each = self.each() if self.fixed(column) else 1
+        raw = self.plain(column).iloc[::each]
         if raw.dtype.kind in "mM":
             raw = raw.astype("string")
         if isinstance(raw.dtype, np.dtype) and raw.dtype.kind in "fiu":
@@ -161,14 +187,40 @@ class Rows:
             filled = codes >= 0
             bad[unread[filled]] = strange[codes[filled]]
             values[unread[filled]] = truth[codes[filled]]
-        return (np.where(bad, np.nan, values) if bad.any() else values), bad
+        return (np.where(bad, np.nan, values) if bad.any() else values), bad, each
+
+    @_once
+    def labels(self, column: str) -> tuple[NDArray[Any], IntArray]:
+        """Return the distinct labels of a column, sorted, and the number of each row's label.
+
+        Labels are text without spaces around them; an empty cell has the label "".
+        """
+        names, codes, each = self.distinct(column)
+        return names, spread(codes, each)
+
+    @_once
+    def numbers(self, column: str) -> tuple[FloatArray, BoolArray]:
+        """Return a column as float64 with NaN in empty cells, and which cells hold something else."""
+        values, bad, each = self.compact(column)
+        return spread(values, each), spread(bad, each)
 
     @_once
     def when(self) -> FloatArray:
         """Return the periods of the rows as whole numbers, NaN where it is not certain which."""
+        return np.tile(self.when_first(), len(self) // max(len(self.when_first()), 1))
+
+    @_once
+    def when_first(self) -> FloatArray:
+        """Return the periods of the first rows, which all others repeat: of the first unit, or of all rows."""
+        return self._when(self.each() if self.each() > 1 else len(self))
+
+    @_once
+    def _when(self, number: int) -> FloatArray:
+        """Return the periods of so many first rows."""
+        rows = Rows(self.table[:number], time=self.time, period=self.period)
         if self.period is not None:
-            return self._numbered(self.time)
-        values = self.numbers(self.time)[0]
+            return rows._numbered(self.time, 1)
+        values = rows.numbers(self.time)[0]
         whole = (values == np.round(values)) & (np.abs(values) < LARGEST_WHOLE)
         return np.where(whole, values, np.nan)
 
@@ -177,7 +229,7 @@ class Rows:
         """Return the distinct periods, ascending."""
         import pandas as pd
 
-        periods = np.sort(pd.unique(self.when()))
+        periods = np.sort(pd.unique(self.when_first()))
         return periods[~np.isnan(periods)].astype(np.int64)
 
     @_once
@@ -190,14 +242,17 @@ class Rows:
         names = self.labels(self.time)[0]
         return Ranks.of([name for name in names if name], [*map(str, raw.cat.categories)] if ordered else ())
 
-    def _numbered(self, column: str) -> FloatArray:
-        """Return the number of the period that each cell of a column names, NaN where it is not certain which."""
+    def _numbered(self, column: str, each: int) -> FloatArray:
+        """Return the number of the period that each cell of a column names, NaN where it is not certain which.
+
+        Of every so many rows on end one is read.
+        """
         import pandas as pd
 
         if self.period == "rank":
-            names, codes = self.labels(column)
+            names, codes = self._names(column, each)
             return np.array([self.ranks().rank(name) if name else np.nan for name in names])[codes]
-        codes, values = pd.factorize(self.plain(column))
+        codes, values = pd.factorize(self.plain(column).iloc[::each])
         return np.array([*(number_of(value, str(self.period)) for value in values), np.nan])[codes]
 
     @_once
@@ -230,20 +285,26 @@ class Rows:
 
         A zero before the first period is what other packages write for never.
         """
-        numbers, bad = self.numbers(column)
+        values, bad, each = self.compact_dates(column)
+        return spread(values, each), spread(bad, each)
+
+    @_once
+    def compact_dates(self, column: str) -> tuple[FloatArray, BoolArray, int]:
+        """Return dates as :meth:`dates` does, with one for as many rows on end as the last value says."""
+        numbers, bad, each = self.compact(column)
         never, strange = np.isnan(numbers) & ~bad, np.flatnonzero(bad)
         stated = str(self.never).strip()
-        texts = [text.lower() for text in self.texts(column, strange)]
+        texts = [text.lower() for text in self.texts(column, strange * each)]
         never[strange] = np.isin(texts, (*ENDLESS, stated.lower()))
         if self.never is not None:
             never |= numbers == _number(stated)
-        never |= (numbers == 0) & (self._first_number() > 0)
+        never |= (numbers == 0) & (self.first_number() > 0)
         if self.period is None:
-            return np.where(never, np.nan, numbers), bad & ~never
-        values = self._numbered(column)
-        return np.where(never, np.nan, values), np.isnan(values) & ~never
+            return np.where(never, np.nan, numbers), bad & ~never, each
+        values = self._numbered(column, each)
+        return np.where(never, np.nan, values), np.isnan(values) & ~never, each
 
-    def _first_number(self) -> float:
+    def first_number(self) -> float:
         """Return the first period where periods are numbers of the user's own, infinity where they are not."""
         if self.period is None:
             return float(min(self.periods(), default=-np.inf))
@@ -271,6 +332,13 @@ class Rows:
         # Of repeated indices numpy keeps the last assignment, which in reversed order is the first row.
         first[codes[::-1]] = np.arange(len(codes))[::-1]
         return first
+
+
+def spread(values: NDArray[Any], each: int) -> NDArray[Any]:
+    """Repeat each value for as many rows on end as it stands for."""
+    if each > 1 and values.dtype == bool and not values.any():
+        return np.zeros(len(values) * each, dtype=bool)
+    return values if each == 1 else np.repeat(values, each)
 
 
 def period_name(period: float, periods: IntArray, names: Sequence[str], unit: str | None) -> str:
@@ -315,3 +383,15 @@ def _one_value(cell: Any) -> Any:
     if isinstance(cell, np.ndarray) and cell.ndim == 0:
         return cell.item()
     return " ".join(str(cell).split()) if pd.api.types.is_list_like(cell) else cell
+
+
+def _constant(blocks: NDArray[Any]) -> bool:
+    """Say whether rows hold one value each; objects with missing ones among them are not looked at."""
+    import pandas as pd
+
+    if blocks.dtype == object and pd.isna(blocks).any():
+        return False
+    same = np.asarray(blocks == blocks[:, :1])
+    if not same.all() and blocks.dtype.kind == "f":
+        same |= np.isnan(blocks) & np.isnan(blocks[:, :1])
+    return bool(same.all())

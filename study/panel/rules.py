@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from study.core import BoolArray, DataError, FloatArray, unknown
 from study.panel.periods import A_YEAR
-from study.panel.rows import Rows
+from study.panel.rows import Rows, spread
 
 FARTHEST_EVENT = 200
 
@@ -128,6 +128,7 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
         yield number(column)
         yield zero_or_one(column, roles)
     for column in roles.first_treated:
+        yield dated(column, roles)
         yield date(column)
         yield plausible(column, roles)
         yield same(column, roles.unit, "unit", event_dates)
@@ -155,7 +156,9 @@ def _problems(rows: Rows, roles: Roles) -> Iterator[str]:
         if column in rows.table.index.names:
             yield f"{column} is in the index of the table; make it a column, by reset_index()."
         absent = unknown("column", column, map(str, headings), "")
-        yield f"{absent}{wide_hint(headings)}".removeprefix(": ")
+        named = next((role for role in ("unit", "time") if column == getattr(roles, role)), "")
+        which = f" Name the {WORDS[named]} column with {named}=." if named else ""
+        yield f"{absent}{which}{wide_hint(headings)}".removeprefix(": ")
     for column in roles.columns:
         if headings.count(column) > 1:
             yield f"{headings.count(column)} columns are called {column}; name them apart."
@@ -172,7 +175,7 @@ def _problems(rows: Rows, roles: Roles) -> Iterator[str]:
 
 def number(column: str) -> Rule:
     """Return the rule that cells are finite numbers or empty."""
-    return Rule(column, "must be a number or empty", lambda rows: rows.numbers(column)[1])
+    return Rule(column, "must be a number or empty", lambda rows: spread(*rows.compact(column)[1:]))
 
 
 def date(column: str) -> Rule:
@@ -182,10 +185,12 @@ def date(column: str) -> Rule:
         what = _period_in_words(rows.period) if rows.period else "a number"
         return (
             f"{_holds(rows, column, row)}; it must be {what}, or empty for never. Where never is "
-            f"written as a word or a number of your own, name it: never={rows.cell(column, row)!r}."
+            f'written as a word or a number of your own, name it: never="{rows.cell(column, row)}".'
         )
 
-    return Rule(column, "must be a period or empty", lambda rows: rows.dates(column)[1], says)
+    return Rule(
+        column, "must be a period or empty", lambda rows: spread(*rows.compact_dates(column)[1:]), says
+    )
 
 
 def one_value(column: str) -> Rule:
@@ -224,8 +229,8 @@ def not_empty(column: str) -> Rule:
     """Return the rule that no cell is empty."""
 
     def broken(rows: Rows) -> BoolArray:
-        names, codes = rows.labels(column)
-        return (names == "")[codes]
+        names, codes, each = rows.distinct(column)
+        return spread((names == "")[codes], each)
 
     def says(rows: Rows, row: int) -> str:
         return f"column {column} is empty on {rows.place(row)}; every row needs one."
@@ -239,6 +244,8 @@ def once(unit: str, time: str) -> Rule:
     def broken(rows: Rows) -> BoolArray:
         import pandas as pd
 
+        if rows.each() > 1 and unit == rows.unit:
+            return np.zeros(len(rows), dtype=bool)
         return (rows.cells(unit) != -1) & pd.Series(rows.cells(unit)).duplicated(keep=False).to_numpy()
 
     def says(rows: Rows, row: int) -> str:
@@ -260,7 +267,7 @@ def consecutive(time: str) -> Rule:
     def broken(rows: Rows) -> BoolArray:
         if np.all(np.diff(rows.periods()) == 1):
             return np.zeros(len(rows), dtype=bool)
-        periods, first = np.unique(rows.when(), return_index=True)
+        periods, first = np.unique(rows.when_first(), return_index=True)
         return np.isin(np.arange(len(rows)), first[1:][np.diff(periods) > 1])
 
     def says(rows: Rows, row: int) -> str:
@@ -282,7 +289,12 @@ def zero_or_one(column: str, roles: Roles) -> Rule:
 
     def says(rows: Rows, row: int) -> str:
         where = f"({rows.cell(roles.unit, row)}, {rows.period_name(rows.when()[row])})"
-        return f"column {column} is {rows.numbers(column)[0][row]:g} for {where}; a treatment is 0 or 1."
+        dates = rows.numbers(column)[0]
+        others = rows.dates(column)[0][~np.isnan(dates) & (dates > 1)]
+        hint = ""
+        if np.isin(others, rows.periods()).any():
+            hint = f' It looks like first treated periods: give it as first_treated="{column}".'
+        return f"column {column} is {dates[row]:g} for {where}; a treatment is 0 or 1.{hint}"
 
     return Rule(column, "must be 0, 1 or empty", broken, says)
 
@@ -292,16 +304,40 @@ def event_dates(rows: Rows, column: str) -> FloatArray:
     return rows.dates(column)[0]
 
 
+def dated(column: str, roles: Roles) -> Rule:
+    """Return the rule that an event is given by its dates, and not by a treatment of 0 and 1."""
+
+    def broken(rows: Rows) -> BoolArray:
+        if not (rows.compact(column)[0] == 1).any():
+            return np.zeros(len(rows), dtype=bool)
+        (numbers, bad), (dates, strange) = rows.numbers(column), rows.dates(column)
+        never = np.isnan(dates) & ~strange
+        if not np.isin(numbers[~bad & ~np.isnan(numbers)], (0, 1)).all() or (bad & ~never).any():
+            return np.zeros(len(rows), dtype=bool)
+        treated = (numbers == 1) & ~never
+        far = len(rows.periods()) > 0 and abs(rows.first_number() - 1) > FARTHEST_EVENT
+        return treated & (far or same(column, roles.unit, "unit").broken(rows).any())
+
+    def says(rows: Rows, row: int) -> str:
+        return (
+            f"column {column} holds 0 and 1 (1 for {rows.cell(roles.unit, row)} on {rows.place(row)}), "
+            f'which is a treatment by period and no first treated period; give it as treatment="{column}".'
+        )
+
+    text = "must hold first treated periods, not a treatment of 0 and 1"
+    return Rule(column, text, broken, says, needs=(roles.unit, roles.time))
+
+
 def plausible(column: str, roles: Roles) -> Rule:
     """Return the rule that the date of an event is a whole period not far from the panel's."""
 
     def broken(rows: Rows) -> BoolArray:
-        dates, periods = event_dates(rows, column), rows.periods()
+        (dates, _, each), periods = rows.compact_dates(column), rows.periods()
         if not len(periods):
             return np.zeros(len(rows), dtype=bool)
         farthest = FARTHEST_EVENT * A_YEAR.get(rows.period or "", 1)
         far = (dates < periods[0] - farthest) | (dates > periods[-1] + farthest)
-        return ~np.isnan(dates) & ((dates != np.round(dates)) | far)
+        return spread(~np.isnan(dates) & ((dates != np.round(dates)) | far), each)
 
     def says(rows: Rows, row: int) -> str:
         first, last = map(rows.period_name, rows.periods()[[0, -1]])
@@ -348,6 +384,8 @@ def same(
     """Return the rule that a value, a number if not given, is one for a unit or a period; ``key`` is that column."""
 
     def broken(rows: Rows) -> BoolArray:
+        if key == rows.unit and rows.fixed(column):
+            return np.zeros(len(rows), dtype=bool)
         names, codes = rows.labels(key)
         here = np.nan_to_num(values(rows, column), nan=np.inf)
         return (here != here[rows.first_rows(key)]) & (names != "")[codes]

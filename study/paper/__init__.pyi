@@ -10,7 +10,7 @@ from .plan import Event as Event
 from .plan import Plan as Plan
 from .plan import Task as Task
 from .plan import check_exists as check_exists
-from .plan import plan_of as plan_of
+from .plan import plan_from as plan_from
 from .plan import read_plan as read_plan
 from .plan_keys import PanelEntry as PanelEntry
 from .results import Result as Result

@@ -26,13 +26,25 @@ NAMED_BY_DESIGN = ("event_studies", "violations")
 
 @dataclass(frozen=True)
 class Text:
-    """Words of captions and notes: what a unit and its outcome are called, and what to say of the sample."""
+    """Words of captions and notes: what a unit and its outcome are called, and what to say of the sample.
+
+    Attributes
+    ----------
+    unit, units, outcome, outcomes_with_units : str
+    sample_notes : tuple of str
+    counted : str
+        What all outcomes count, in a word for axes and headings: papers.
+    placebos : str
+        What placebo outcomes are, in a sentence.
+    """
 
     unit: keys.Name
     units: keys.Name
     outcome: keys.Name
     outcomes_with_units: keys.Name
     sample_notes: keys.Texts
+    counted: keys.Name = "outcome"
+    placebos: keys.Name = "outcomes that it should not move, each in its own panel"
 
 
 @dataclass(frozen=True)
@@ -367,7 +379,7 @@ def check_exists(path: Path) -> None:
         If there is no such file.
     """
     if not path.is_file():
-        raise DataError(f"{path}: there is no such plan; run from the checkout, or name one with --plan.")
+        raise DataError(f"{path}: there is no such plan; name one that there is with --plan.")
 
 
 def read_plan(path: Path) -> Plan:
@@ -381,10 +393,10 @@ def read_plan(path: Path) -> Plan:
         If a key is missing or unknown, a value is not what it must be, or a design or field is unknown.
     """
     check_exists(path)
-    return plan_of(read_toml(path), str(path), path.parent)
+    return plan_from(read_toml(path), str(path), path.parent)
 
 
-def plan_of(content: Mapping[str, Any], where: str, folder: Path) -> Plan:
+def plan_from(content: Mapping[str, Any], where: str, folder: Path) -> Plan:
     """Return the plan that a file's content is, which names files from a folder; errors are those of a file."""
     values = dict(vars(from_toml(PlanFile, content, where, folder)))
     for table in ("inference", "figure", "diagnose"):

@@ -202,9 +202,13 @@ def _shipped_data() -> str:
 
 
 def cited(plan: Plan, folder: Path) -> dict[str, str]:
-    """Return the addresses that the plan's texts cite, or ``main.tex`` where there is one and the plan names none."""
-    texts = [folder / text for text in plan.texts] or [*folder.glob("main.tex")]
-    return numbers.cited_in(texts)
+    """Return the addresses that the plan's texts cite, each with the place that does so first."""
+    return numbers.cited_in(texts_of(plan, folder))
+
+
+def texts_of(plan: Plan, folder: Path) -> list[Path]:
+    """Return the plan's texts, or ``main.tex`` where there is one and the plan names none."""
+    return [folder / text for text in plan.texts] or [*folder.glob("main.tex")]
 
 
 class Paper(NamedTuple):
@@ -250,11 +254,15 @@ class Paper(NamedTuple):
             return []
         return numbers.missing(places, [traced.address for traced in self.every_number()])
 
-    def page(self, text: str) -> bytes:
-        """Return the report page, with the plan as it is written in its file."""
-        from study.paper.page import page, provenance_of
+    def page(self, path: Path) -> bytes:
+        """Return the report page, with the plan as its file has it and the numbers of the paper's exhibits."""
+        from study.paper.page import page, provenance_of, words_of
 
+        plan, setting = self.setting.plan, self.setting
         shown = [self.exhibited[name] for name in SUMMARY if name in self.exhibited]
         summary = [sentence for each in shown for sentence in each.sentences[:1]]
-        provenance = provenance_of(summary, self.setting.plan, text, self.setting.panels)
-        return page([(find_exhibit(name), each) for name, each in self.exhibited.items()], provenance)
+        provenance = provenance_of(summary, plan, path.read_text(encoding="utf-8"), setting.panels)
+        texts = [text for text in texts_of(plan, path.parent) if text.suffix == ".tex"]
+        paper = "\n".join(text.read_text(encoding="utf-8") for text in texts)
+        exhibits = [(find_exhibit(name), each) for name, each in self.exhibited.items()]
+        return page(exhibits, provenance, paper, words_of(plan))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from study.core import SMALLEST_P, p_text
 from study.estimates import Effect
 from study.panel import Scale
 from study.report.table import MINUS, Block, Cell, Line, Number, error
@@ -26,7 +27,6 @@ POWER_OF: dict[str, str] = {
 }
 LETTERS = "ABCDEFGHIJ"
 REFUSED = "–"
-BELOW = "<0.001"
 
 
 def refused_notes(reasons: Iterable[str]) -> list[str]:
@@ -45,14 +45,7 @@ def lettered(lines: Mapping[str, Sequence[Line]] | Iterable[tuple[str, Sequence[
 
 def p_cell(value: float) -> Cell:
     """Return a p-value as a cell: three decimals, or that it is below them."""
-    return BELOW if value < 0.001 else Number(value)
-
-
-def p_text(value: float) -> str:
-    """Return a p-value for a sentence."""
-    if math.isnan(value):
-        return ABSENT
-    return "below 0.001" if value < 0.001 else f"{value:.3f}"
+    return f"<{SMALLEST_P:g}" if value < SMALLEST_P else Number(value)
 
 
 Kind = Literal["effect", "error", "p", "count", "number", "percent", "text"]
@@ -135,20 +128,32 @@ def effect_values(effect: Effect) -> dict[str, float]:
 
 
 def effects_between(
-    label: str, effects: Sequence[Effect | None], before: Sequence[Cell] = (), after: Sequence[Cell] = ()
+    label: str,
+    effects: Sequence[Effect | None],
+    before: Sequence[Cell] = (),
+    after: Sequence[Cell] = (),
+    digits: int = 3,
+    stars: Sequence[float] = (),
 ) -> list[Line]:
     """Return the line of effects, a dash where there is none, above that of their standard errors.
 
-    Other cells of the first line stand before and after the effects.
+    Other cells of the first line stand before and after the effects. An effect has a star for each level that
+    its p-value is below.
     """
     known = [effect if effect is not None and effect.exists else None for effect in effects]
-    estimates = [Number(effect.estimate) if effect else REFUSED for effect in known]
-    errors = [error(effect.std_error) if effect else "" for effect in known]
+    starred = ["*" * sum(effect.p_value < level for level in stars) if effect else "" for effect in known]
+    estimates = [
+        Number(effect.estimate, digits, stars=star) if effect else REFUSED
+        for effect, star in zip(known, starred, strict=True)
+    ]
+    errors = [error(effect.std_error, digits) if effect else "" for effect in known]
     below = Line("", [*[""] * len(before), *errors, *[""] * len(after)])
     return [Line(label, [*before, *estimates, *after]), below]
 
 
-def effect_lines(label: str, effects: Sequence[Effect | None]) -> list[Line]:
+def effect_lines(
+    label: str, effects: Sequence[Effect | None], digits: int = 3, stars: Sequence[float] = ()
+) -> list[Line]:
     """Return the lines of effects and of their standard errors, without the latter where all are refused."""
-    estimates, errors = effects_between(label, effects)
+    estimates, errors = effects_between(label, effects, digits=digits, stars=stars)
     return [estimates, errors] if any(errors.cells) else [estimates]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from study.core import p_is
 from study.estimates import few_clusters_warning, smallest_effect
 from study.inference import LEVEL, Comparison
 from study.panel import Sample
@@ -43,8 +44,8 @@ def comparison_text(comparison: Comparison) -> str:
         parts += [title, text(differences.drop(columns="equal")), ""]
     parts += [
         f"Do they agree on {outcome}? Differences tested: {agreement.tested}; largest absolute t {test.statistic:.3f}, "
-        f"{LEVEL:.0%} critical value {test.critical_value:.3f}, p = {test.p_value:.4f} ({test.draws} draws); "
-        f"Wald chi-squared {wald.statistic:.3f} of rank {wald.rank}, p = {wald.p_value:.4f}."
+        f"{LEVEL:.0%} critical value {test.critical_value:.3f}, {p_is(test.p_value)} ({test.draws} draws); "
+        f"Wald chi-squared {wald.statistic:.3f} of rank {wald.rank}, {p_is(wald.p_value)}."
         for outcome, agreement in comparison.agreement.items()
         if (test := agreement.sup_t) is not None and (wald := agreement.wald) is not None
     ]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from study.designs import find_design
-from study.estimates import Estimate, smallest_effect
+import math
+from contextlib import suppress
+
+import numpy as np
+
+from study.core import QuestionError, Text, lines, p_is
+from study.designs import all_designs
+from study.estimates import NUMBERS, Effect, Estimand, Estimate, smallest_effect
 from study.report.columns import CONVENTIONS, POWER_OF
 from study.report.comparison import left_out
 from study.report.table import Block, Format, Line, Number, Table, error
 
 
-def estimate_table(fit: Estimate, kind: Format = "latex") -> bytes:
+def estimate_table(fit: Estimate, kind: Format = "latex", level: float = 0.95) -> bytes:
     """Return one estimate's terms as a table that stands alone, as "latex", "html" or "md"."""
-    return as_table(fit).formatted(kind)
+    return as_table(fit, level).formatted(kind)
 
 
-def as_table(fit: Estimate) -> Table:
-    """Return one estimate's terms as a table: estimate, standard error, pointwise 95% interval.
+def as_table(fit: Estimate, level: float = 0.95) -> Table:
+    """Return one estimate's terms as a table: estimate, standard error, pointwise interval at a level.
 
     Parameters
     ----------
@@ -27,22 +33,69 @@ def as_table(fit: Estimate) -> Table:
             row.term,
             [Number(row.estimate), error(row.std_error), Number(row.conf_low), Number(row.conf_high)],
         )
-        for row in fit.tidy().itertuples()
+        for row in fit.tidy(level).itertuples()
     ]
     question = fit.sample.question
     return Table(
         name="estimate",
         caption=f"Effect of {question.event} on {question.outcome}",
-        headings=["Estimate", "Std. error", "95% low", "95% high"],
-        blocks=[Block(find_design(fit.design).title, lines)],
+        headings=["Estimate", "Std. error", f"{100 * level:g}% low", f"{100 * level:g}% high"],
+        blocks=[Block(design_title(fit), lines)],
         notes=[f"{sentence}." for sentence in described(fit)],
     )
 
 
-def estimate_text(fit: Estimate) -> str:
-    """Return one estimate's terms as text for a terminal."""
-    shown = fit.tidy().to_string(index=False, float_format=lambda v: f"{v:.4f}")
-    return "\n".join([find_design(fit.design).title, shown, *(f"{sentence}." for sentence in described(fit))])
+def estimate_text(fit: Estimate, level: float = 0.95) -> str:
+    """Return one estimate's terms as text for a terminal, with intervals at a level."""
+    shown = fit.tidy(level)[["term", *NUMBERS]].to_string(index=False, float_format=lambda v: f"{v:.4f}")
+    return "\n".join([design_title(fit), shown, *(f"{sentence}." for sentence in described(fit))])
+
+
+def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, str]]:
+    """Return what an estimate is of, as a title, and its headline and what it rests on, by what they are."""
+    sample, question = fit.sample, fit.sample.question
+    estimand = f"{fit.estimand}, scale {question.scale}, {question.comparison.replace('_', '-')} comparison"
+    facts = {"estimand": estimand}
+    with suppress(QuestionError):  # whoever asks for an average that there is not is told why
+        facts[fit.headline.terms[0].replace("_", " ")] = _in_words(fit.headline, level)
+    units = f"{sample.n_units} units of {sample.panel.name}, {sample.n_treated} treated"
+    facts["sample"] = f"{units} in {len(sample.cohorts)} cohorts; {fit.n_obs} observations"
+    facts["errors"] = f"{fit.convention}; {fit.n_clusters} clusters, by {question.cluster or 'unit'}"
+    facts["terms"] = f"{len(fit.terms)}, {fit.terms[0]} to {fit.terms[-1]}" if len(fit.terms) > 1 else ""
+    title = f"{design_title(fit)}: effect of {question.event} on {question.outcome}"
+    return title, {name: fact for name, fact in facts.items() if fact}
+
+
+def design_title(fit: Estimate) -> str:
+    """Return the title of an estimate's design, or its name where it is in no catalogue."""
+    known = all_designs().get(fit.design)
+    return known.title if known else fit.design
+
+
+def _in_words(average: Estimate, level: float) -> str:
+    """Write an estimate of one term with its interval and p-value."""
+    effect, scale = Effect.of("", average, level), average.sample.question.effect_scale
+    if not effect.exists:
+        return "no estimate"
+    size = f"{scale.text(effect.estimate)} {scale.unit}"
+    if math.isnan(effect.std_error):
+        return f"{size}, no standard error"
+    interval = f"{level:.0%} CI {scale.text(effect.conf_low)} to {scale.text(effect.conf_high)}"
+    return f"{size} ({interval}), {p_is(effect.p_value)}"
+
+
+def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:
+    """Return what an estimate is, its headline, its path by event time or else its terms, and its notes."""
+    title, facts = estimate_facts(fit, level)
+    path = by_event_time(fit).tidy(level)[["term", *NUMBERS]]
+    table = path.to_string(index=False, float_format=lambda value: f"{value:.4f}", na_rep="")
+    return Text("\n".join([lines(title, facts), table, *(f"{note}." for note in described(fit)[2:])]))
+
+
+def by_event_time(fit: Estimate) -> Estimate:
+    """Return group-time effects averaged over cohorts by event time, and other estimates as they are."""
+    in_cells = fit.estimand is Estimand.GROUP_TIME_ATT and np.isfinite(fit.cohort + fit.period).any()
+    return fit.by_event_time if in_cells else fit
 
 
 def described(fit: Estimate) -> list[str]:

@@ -6,6 +6,7 @@ covariates that have some, give ``ETable`` its ``labels``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pandas as pd
@@ -74,10 +75,12 @@ def statistic(fit: Estimate, key: str) -> int | float | str | None:
     ----------
     fit : Estimate
     key : str
-        "N" (unit-periods), "se_type", or a key of :data:`LABELS`. There is no R2: it says nothing of an effect.
+        "N" (unit-periods), "r2" (of a regression by least squares), "se_type", or a key of :data:`LABELS`.
     """
     if key == "N":
         return fit.n_obs
+    if key == "r2":
+        return None if math.isnan(fit.r_squared) else fit.r_squared
     return STATISTICS[key][1](fit) if key in STATISTICS else None
 
 

@@ -1,18 +1,36 @@
-"""A table as what it says: numbers, words and notes, rendered as LaTeX, HTML or Markdown."""
+"""A table as what it says: numbers, words and notes, rendered as LaTeX, HTML, Markdown, Word, CSV or text."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
 import textwrap
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from study.core import significant, unknown
-from study.report.latex import escape, needs_other_fonts, one_line, render
+from rich.cells import cell_len
 
-Format = Literal["latex", "html", "md"]
+from study.core import OutputError, QuestionError, listed, significant, unknown, write_all
+from study.report.latex import escape, needs_other_fonts, one_line, render
+from study.report.word import Written, word_file
+
+Format = Literal["latex", "html", "md", "docx", "csv", "txt"]
+PRINTED_FORMATS = ("latex", "html", "md", "csv", "txt")
+# Formats by the suffix of a file.
+SUFFIXES: dict[str, Format] = {
+    ".tex": "latex",
+    ".html": "html",
+    ".htm": "html",
+    ".md": "md",
+    ".docx": "docx",
+    ".csv": "csv",
+    ".txt": "txt",
+}
 # Letters of a line of a heading and of a label, and of names in sentences that may break.
 HEADING, LABEL, NAME = 14, 44, 12
 # Lines of a page, and letters of a line of notes.
@@ -33,15 +51,16 @@ MEANT = 11
 
 
 class Number(NamedTuple):
-    """A number with its decimals, in parentheses if it is an uncertainty; NaN is an empty cell."""
+    """A number with its decimals and stars, in parentheses if it is an uncertainty; NaN is an empty cell."""
 
     value: float
     digits: int = 3
     bracketed: bool = False
+    stars: str = ""
 
     @property
     def text(self) -> str:
-        """The number as it is printed, with a hyphen for minus; never minus zero."""
+        """The number as it is printed, without its stars, with a hyphen for minus; never minus zero."""
         if math.isnan(self.value):
             return ""
         value = significant(self.value, MEANT)  # a half as it is meant, not as it was added up
@@ -71,7 +90,7 @@ class Block(NamedTuple):
     lines: Sequence[Line]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """A table.
 
@@ -111,6 +130,13 @@ class Table:
         if self.spans and sum(columns for _, columns in self.spans) != len(self.headings):
             raise ValueError(f"{self.name}: the spans do not cover the {len(self.headings)} columns.")
 
+    def __repr__(self) -> str:
+        """Return its name, caption and size."""
+        return f"<Table {self.name}: {self.caption}, {len(self.lines)} lines, {len(self.headings)} columns>"
+
+    def _repr_html_(self) -> str:
+        return self.html().decode()
+
     @property
     def lines(self) -> list[Line]:
         """The lines of all panels."""
@@ -147,22 +173,124 @@ class Table:
         """The columns of sentences; labels, where nothing else could make a long table as narrow as its page."""
         return self.prose or ((0,) if self.is_long else ())
 
-    def html(self) -> bytes:
-        """Return the table as an HTML fragment, with the classes that the report's style knows."""
-        return render("table.html", table=self, shown=_typeset)
+    def html(self, number: str = "") -> bytes:
+        """Return the table as an HTML fragment, with the classes that the report's style knows.
+
+        Parameters
+        ----------
+        number : str
+            What it is called before its caption, as a link to it: "Table 4".
+        """
+        return render("table.html", table=self, shown=_typeset, number=number)
 
     def markdown(self) -> bytes:
         """Return the table as a Markdown pipe table with its caption and notes."""
-        over = [title for title, columns in self.spans for _ in range(columns)] or [""] * len(self.headings)
-        titles = [": ".join(filter(None, pair)) for pair in zip(over, self.headings, strict=True)]
         numbers = [bool(self._numbers(column)) for column in range(len(self.headings))]
-        return render("table.md", table=self, shown=_typeset, numbers=numbers, titles=titles)
+        return render("table.md", table=self, shown=_starred, numbers=numbers, titles=self._titles)
+
+    def csv(self) -> bytes:
+        """Return the cells as CSV: the panel, the label and a column each, without caption and notes."""
+        lines = [
+            [block.title, line.label, *map(_plain, line.cells)]
+            for block in self.blocks
+            for line in block.lines
+        ]
+        out = io.StringIO()
+        rows = [["panel", "", *self._titles], *lines]
+        csv.writer(out, lineterminator="\n").writerows([_no_formula(cell) for cell in row] for row in rows)
+        return out.getvalue().encode()
+
+    def text(self) -> bytes:
+        """Return the table as plain text, with numbers aligned at their decimals."""
+        columns = [_aligned([line.cells[k] for line in self.lines]) for k in range(len(self.headings))]
+        heads = [_Folding(HEADING).wrap(one_line(heading)) or [""] for heading in self.headings]
+        widths = [max(map(cell_len, [*cells, *head])) for cells, head in zip(columns, heads, strict=True)]
+        over, at = [], 0
+        for title, count in self.spans:
+            widths[at] += max(0, cell_len(one_line(title)) - sum(widths[at : at + count]) - 2 * (count - 1))
+            over.append((one_line(title), sum(widths[at : at + count]) + 2 * (count - 1)))
+            at += count
+        first = max((cell_len(one_line(line.label)) for line in self.lines), default=0)
+
+        def row(label: str, cells: Iterable[str], widths: Iterable[int] = tuple(widths)) -> str:
+            padded = [
+                " " * (width - cell_len(cell)) + cell for cell, width in zip(cells, widths, strict=True)
+            ]
+            return "  ".join([label + " " * (first - cell_len(label)), *padded]).rstrip()
+
+        deep = max(map(len, heads), default=0)
+        top = [row("", [title for title, _ in over], [width for _, width in over])] if over else []
+        top += [
+            row("", line) for line in zip(*([""] * (deep - len(head)) + head for head in heads), strict=True)
+        ]
+        body, cells = [], zip(*columns, strict=True)
+        for block in self.blocks:
+            body += ["", *([one_line(block.title)] if block.title else [])]
+            body += [row(one_line(line.label), next(cells)) for line in block.lines]
+        wide = max(map(cell_len, [*top, *body]))
+        head, foot = (
+            textwrap.wrap(one_line(said), max(wide, NOTE_LINE)) for said in (self.caption, self._noted)
+        )
+        lines = [line or "-" * wide for line in body]
+        return "\n".join([*head, "=" * wide, *top, *lines, "=" * wide, *foot, ""]).encode()
+
+    def word(self) -> Written:
+        """Return the table as :func:`study.report.word.word_file` takes it."""
+        rows = [
+            row for b in self.blocks for row in ([b.title] * bool(b.title), *map(_in_row, b.lines)) if row
+        ]
+        return Written(self.caption, [["", *self.headings], *rows], self.spans, self._noted)
+
+    @property
+    def _noted(self) -> str:
+        return f"Notes. {' '.join(self.notes)}" if self.notes else ""
+
+    def __str__(self) -> str:
+        """Return the table as plain text."""
+        return self.text().decode()
 
     def formatted(self, kind: str) -> bytes:
-        """Return the table as "latex", "html" or "md"."""
+        """Return the table in a format, HTML and LaTeX without what stands around them in a document."""
         if kind not in get_args(Format):
             raise unknown("format", kind, get_args(Format), "study table")
-        return {"latex": self.latex, "html": self.html, "md": self.markdown}[kind]()
+        make: dict[str, Callable[[], bytes]] = {
+            "latex": self.latex,
+            "html": self.html,
+            "md": self.markdown,
+            "docx": lambda: document([self], "docx"),
+            "csv": self.csv,
+            "txt": self.text,
+        }
+        return make[kind]()
+
+    def save(self, path: str | Path, *, standalone: bool = False) -> Path:
+        """Write the table to a file, in the format of its suffix.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ends in .tex, .html, .md, .docx, .csv or .txt.
+        standalone : bool
+            Whether a .tex file is a document that compiles alone, and not one for ``\\input``.
+
+        Raises
+        ------
+        QuestionError, OutputError
+            If the suffix is another, python-docx is missing, or the file cannot be written.
+
+        Examples
+        --------
+        >>> study.table([fit]).save("effects.docx")  # doctest: +SKIP
+        """
+        path = Path(path)
+        made = document([self], format_of(path, "Table.save"), standalone=standalone)
+        return write_all(path.parent, {path.name: made})[0]
+
+    @property
+    def _titles(self) -> list[str]:
+        """The headings, each after what stands over it."""
+        over = [title for title, columns in self.spans for _ in range(columns)] or [""] * len(self.headings)
+        return [": ".join(filter(None, pair)) for pair in zip(over, self.headings, strict=True)]
 
     def _columns(self) -> Iterable[str]:
         yield PROSE if 0 in self._prose else "l"
@@ -205,9 +333,13 @@ def _decimals(numbers: Sequence[Number]) -> str:
     sign = "-" if any(text.startswith("-") for text in bare) else ""
     before = max(len(text.split(".")[0].lstrip("-")) for text in bare)
     after = max(len(text.partition(".")[2]) for text in bare)
-    brackets = ",table-space-text-pre={(},table-space-text-post={)},table-align-text-pre=false"
     bracketed = any(number.bracketed for number in numbers if number.text)
-    return f"S[table-format={sign}{before}.{after}{brackets if bracketed else ''}]"
+    behind = max((number.stars for number in numbers), key=len) or ")" * bracketed
+    pre = ",table-space-text-pre={(}" if bracketed else ""
+    post = f",table-space-text-post={{{behind}}}" if behind else ""
+    aligned = ",table-align-text-pre=false" if bracketed else ""
+    hanging = ",table-align-text-post=false" if "*" in behind else ""
+    return f"S[table-format={sign}{before}.{after}{pre}{post}{aligned}{hanging}]"
 
 
 def _latex(cell: Cell) -> str:
@@ -215,7 +347,7 @@ def _latex(cell: Cell) -> str:
         return f"{{{escape(cell)}}}" if cell else ""
     if cell.bracketed and cell.text:
         return f"{{(}}{cell.text.strip('()')}{{)}}"
-    return cell.text
+    return f"{cell.text}{{{cell.stars}}}" if cell.stars else cell.text
 
 
 def _rules(spans: Sequence[tuple[str, int]]) -> list[tuple[str, int, str]]:
@@ -231,3 +363,87 @@ def _rules(spans: Sequence[tuple[str, int]]) -> list[tuple[str, int, str]]:
 def _typeset(cell: Cell) -> str:
     """Return a cell as a reader of HTML or Markdown sees it."""
     return cell if isinstance(cell, str) else cell.text.replace("-", MINUS)
+
+
+def _starred(cell: Cell) -> str:
+    """Return a cell as a reader of Markdown or Word sees it, with its stars."""
+    return _typeset(cell) if isinstance(cell, str) else _typeset(cell) + cell.stars
+
+
+def _plain(cell: Cell) -> str:
+    """Return a cell with a hyphen for minus, with its stars."""
+    return cell if isinstance(cell, str) else cell.text + cell.stars
+
+
+def _no_formula(text: str) -> str:
+    """Return a cell that a spreadsheet does not take for a formula, which is no number either."""
+    spaced = one_line(text)
+    is_number = re.fullmatch(r"-?[\d.]+\**", spaced)
+    return f"'{spaced}" if spaced[:1] in ("=", "+", "-", "@") and not is_number else spaced
+
+
+def _aligned(column: Sequence[Cell]) -> list[str]:
+    """Return the cells of a column as text, with room behind numbers for what follows some of them."""
+    numbers = [cell for cell in column if isinstance(cell, Number)]
+    behind = max([len(number.stars) or number.bracketed for number in numbers], default=0)
+    after = max([len(number.text.strip("()").partition(".")[2]) for number in numbers], default=0)
+    cells = []
+    for cell in column:
+        if isinstance(cell, str) or not cell.text:
+            cells.append(one_line(_plain(cell)))
+            continue
+        missing = after - len(cell.text.strip("()").partition(".")[2])
+        point = 1 if missing == after and after else 0
+        blank = behind - (len(cell.stars) or cell.bracketed)
+        cells.append(_plain(cell) + " " * (missing + point + blank))
+    return cells
+
+
+def _in_row(line: Line) -> list[str]:
+    return [line.label, *map(_starred, line.cells)]
+
+
+def format_of(path: Path, where: str) -> Format:
+    """Return the format of a file by its suffix.
+
+    Raises
+    ------
+    QuestionError
+        If the suffix is that of no format.
+    OutputError
+        If it is .docx and python-docx is not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        ending = f"{suffix} is no kind of table" if suffix else "the file has no suffix"
+        kinds = listed((known for known in SUFFIXES if known != ".htm"), "or")
+        raise QuestionError(f"{where}: {path.name}: {ending}; use {kinds}.")
+    if SUFFIXES[suffix] == "docx" and find_spec("docx") is None:
+        raise OutputError(
+            f"{where}: {path.name}: Word files are written by python-docx, which is not installed; install "
+            "it with: pip install 'compute-access-study[word]'."
+        )
+    return SUFFIXES[suffix]
+
+
+def document(tables: Sequence[Table], kind: Format, *, standalone: bool = False) -> bytes:
+    """Return tables as the contents of one file.
+
+    Parameters
+    ----------
+    tables : sequence of Table
+    kind : {"latex", "html", "md", "docx", "csv", "txt"}
+        HTML is a whole page.
+    standalone : bool
+        Whether LaTeX is a document that compiles alone.
+    """
+    if kind == "docx":
+        return word_file([table.word() for table in tables])
+    parts = b"\n".join(table.formatted(kind) for table in tables).decode()
+    if kind == "html":
+        return render("tables.html", title=tables[0].caption, body=parts)
+    if kind == "latex" and standalone:
+        other_fonts = OTHER_FONTS.decode()
+        body = parts.replace(other_fonts, "")
+        return render("tables.tex", body=body, head=other_fonts if body != parts else "")
+    return parts.encode()

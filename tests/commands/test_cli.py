@@ -15,6 +15,7 @@ from study.commands import options, paper_commands, table_command
 from study.commands.cli import app, main
 from study.core.errors import DataError, OutputError, QuestionError
 from study.core.settings import current_settings
+from study.designs import all_designs
 from study.panel.question import Question
 from study.paper import numbers
 from study.paper.exhibits.exhibit import Source, Traced
@@ -355,6 +356,27 @@ def test_trace_prints_commands_with_the_plan_that_they_are_about(tmp_path, told,
         assert done.stdout.endswith(f"  Command: {told}\n"), done.stdout + done.stderr
 
 
+def test_where_there_is_no_plan_the_one_that_ships_is_read_and_its_files_go_to_paper(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ships = ROOT / "paper" / "study.toml"
+    assert (options.plan_of(), options.folder_of_paper(ships)) == (ships, Path("paper"))
+    done = command("trace", "plan/level", cwd=tmp_path)
+    assert "plan/level is printed as 95" in done.stdout, done.stderr
+    assert "--plan" not in done.stdout
+    (tmp_path / "paper").mkdir()
+    Path("paper/study.toml").write_text(PLAN)
+    assert options.plan_of() == Path("paper/study.toml")
+    assert options.folder_of_paper(options.plan_of()) == tmp_path / "paper"
+    assert options.plan_of(Path("other.toml")) == Path("other.toml")
+
+
+def test_numbers_of_a_run_here_are_traced_before_those_that_ship(tmp_path):
+    (tmp_path / "paper").mkdir()
+    source = Source("x", "a number", "panel", "0" * 16, "study run")
+    (tmp_path / "paper" / numbers.FILE).write_bytes(numbers.sources_file([Traced("a/b", "7", source)]))
+    assert "a/b is printed as 7" in command("trace", "a/b", cwd=tmp_path).stdout
+
+
 def test_every_argument_and_option_says_what_it_is():
     from typer.main import get_command
 
@@ -428,3 +450,185 @@ def test_a_text_that_is_not_there_is_refused_before_any_work(tmp_path):
     assert done.returncode == 2
     assert "gone.tex: there is no such text" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.toml"]
+
+
+CVPR = ("--outcome", "papers", "--event", "first_accelerator")
+
+
+def test_the_version_is_printed():
+    from study import __version__
+
+    assert command("--version", cwd=ROOT).stdout == f"study {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("study est", ["estimate"]),
+        ("study compare --design sun", ["sun_abraham"]),
+        ("study designs po", ["poisson_twfe"]),
+    ],
+)
+def test_a_shell_completes_commands_and_designs(words, completed):
+    from typer.testing import CliRunner
+
+    typed = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_STUDY_COMPLETE": "complete_bash"}
+    assert CliRunner().invoke(app, [], prog_name="study", env=typed).output.split() == completed
+
+
+@pytest.mark.parametrize("name", ["estimate", "compare", "table"])
+def test_outcomes_and_designs_are_repeated_or_have_commas_in_every_command(tmp_path, name):
+    more = ("--event", "first_treated", "--panel", PANEL)
+    commas = command(name, *more, "--outcome", "y,count", "--design", "twfe, lp_did", cwd=tmp_path)
+    several = ("--outcome", "y", "--outcomes", "count", "--design", "twfe", "--designs", "lp_did")
+    assert commas.returncode == 0, commas.stderr
+    assert commas.stdout == command(name, *more, *several, cwd=tmp_path).stdout
+    shown = {"estimate": "in units of count", "compare": "lp_did", "table": "count"}
+    assert shown[name] in commas.stdout
+
+
+def test_a_name_with_a_comma_stands_in_quotes(tmp_path):
+    table = pd.read_csv(PANEL).rename(columns={"y": "papers, all"})
+    table.to_csv(tmp_path / "own.csv", index=False)
+    asked = ("--panel", "own.csv", "--event", "first_treated", "--design", "twfe", "--format", "csv")
+    done = command("estimate", *asked, "--outcome", '"papers, all",count', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('"papers, all"') == 1
+
+
+@pytest.mark.parametrize("name", ["estimate", "compare", "table"])
+def test_what_a_question_has_is_an_option_of_every_command_that_asks_one(name):
+    from dataclasses import fields
+
+    from typer.main import get_command
+
+    known = {option for parameter in get_command(app).commands[name].params for option in parameter.opts}
+    asked = {
+        "--covariate" if f.name == "covariates" else f"--{f.name.replace('_', '-')}" for f in fields(Question)
+    }
+    assert asked <= known
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("weights", "baseline_papers"), ("average", "cohort_average"), ("cohort_width", 2), ("anticipation", 1)],
+)
+def test_an_option_of_the_question_changes_the_answer(field, value, tmp_path):
+    import json
+
+    asked = ("estimate", *CVPR, "--design", "sun_abraham", "--min-cohort-size", "2", "--format", "json")
+    plain, other = (
+        json.loads(command(*asked, *more, cwd=tmp_path).stdout)[0]
+        for more in ((), (f"--{field.replace('_', '-')}", value))
+    )
+    assert other["question"] == plain["question"] | {field: value}
+    assert other["terms"][0]["estimate"] != plain["terms"][0]["estimate"]
+
+
+def test_json_has_the_answer_with_what_was_asked_and_at_the_level(tmp_path):
+    import json
+
+    from study import estimate, load_panel
+
+    asked = (*CVPR, "--design", "twfe,event_study", "--level", "0.9")
+    first, second = json.loads(command("estimate", *asked, "--format", "json", cwd=tmp_path).stdout)
+    fit = estimate(load_panel("cvpr"), Question("papers", "first_accelerator"), "twfe")
+    row = fit.tidy(0.9).iloc[0]
+    (term,) = first["terms"]
+    assert [first["design"], second["design"], first["level"]] == ["twfe", "event_study", 0.9]
+    assert first["question"]["event"] == "first_accelerator"
+    assert first["panel"]["checksum"] == fit.sample.panel_checksum
+    for name in ("estimate", "std_error", "conf_low", "conf_high", "p_value"):
+        assert term[name] == row[name]
+    path = command(
+        "estimate", *asked[:4], "--design", "event_study", "--by-event-time", "--format", "json", cwd=tmp_path
+    )
+    assert None in [term["std_error"] for term in json.loads(path.stdout)[0]["terms"]]
+    compared = json.loads(
+        command("compare", *asked, "--format", "json", "--draws", "99", "--force", cwd=tmp_path).stdout
+    )
+    assert [row["design"] for row in compared["averages"]] == ["twfe", "event_study"]
+    assert compared["averages"][0]["conf_low"] == row["conf_low"]
+    assert compared["tests"][0]["sup_t_draws"] == 99
+
+
+@pytest.mark.parametrize("name", ["estimate", "compare"])
+@pytest.mark.parametrize(
+    ("ending", "form", "part"),
+    [
+        (".txt", "text", "twfe"),
+        (".tex", "latex", r"\begin{tabular}"),
+        (".html", "html", "<table"),
+        (".md", "md", "|"),
+        (".csv", "csv", "estimate,std_error"),
+        (".json", "json", '"design": "twfe"'),
+    ],
+)
+def test_a_file_has_the_format_of_its_ending(tmp_path, name, ending, form, part):
+    asked = (name, *OWN, "--panel", PANEL, "--design", "twfe")
+    done = command(*asked, "--output", f"new/out{ending}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"Written: new/out{ending}\n"
+    text = (tmp_path / "new" / f"out{ending}").read_text()
+    assert part in text or form == "text"
+    assert text == command(*asked, "--format", form, cwd=tmp_path).stdout
+    if form == "latex":
+        assert text == command(*asked, "--latex", cwd=tmp_path).stdout
+
+
+def test_intervals_are_at_the_level_and_their_headings_say_so(tmp_path):
+    asked = ("estimate", *OWN, "--panel", PANEL, "--design", "twfe", "--format", "md", "--level")
+    narrow, wide = (command(*asked, level, cwd=tmp_path).stdout for level in ("0.9", "0.975"))
+    assert "90% low" in narrow
+    assert "97.5% high" in wide
+
+
+def test_a_design_is_shown_with_its_assumptions_options_references_and_an_example():
+    page = " ".join(command("designs", "sun_abraham", cwd=ROOT).stdout.split())
+    for part in (
+        "sun_abraham: Interaction-weighted event study",
+        "parallel trends: Without the event the treated units would have changed as the others did.",
+        "variance=sampling: sampling, conditional. Whether averages carry the estimation of cohort shares",
+        "Refuses",
+        "Sun, L., and Abraham, S. (2021).",
+    ):
+        assert part in page
+    assert 'Did you mean "sun_abraham"' in command("designs", "sunab", cwd=ROOT).stderr
+
+
+@pytest.mark.parametrize("name", sorted(name for name, design in all_designs().items() if not design.draws))
+def test_the_example_of_a_design_has_an_answer(name, tmp_path):
+    page = command("designs", name, cwd=tmp_path).stdout
+    assert all(f"- {option}=" in page for option in all_designs()[name].options)
+    example = page.strip().splitlines()[-1].split()
+    done = command(*example[1:], "--format", "json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f'"design": "{name}"' in done.stdout
+
+
+def test_designs_and_diagnostics_are_listed_as_json():
+    import json
+
+    listed = json.loads(command("designs", "--format", "json", cwd=ROOT).stdout)
+    assert [design["name"] for design in listed] == sorted(all_designs())
+    (one,) = json.loads(command("designs", "stacked", "--format", "json", cwd=ROOT).stdout)
+    assert one["options"] == {"before": 3, "after": None}
+    checks = json.loads(command("diagnostics", "--format", "json", cwd=ROOT).stdout)
+    assert "Is there an effect before there should be one?" in [check["question"] for check in checks]
+    assert 'there is no format "yaml"' in command("designs", "--format", "yaml", cwd=ROOT).stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["event", "treatment", "lag"], "add --treatment; or --lag 2."),
+        (["plan"], 'give it as treatment="on"; or lag=2.'),
+    ],
+)
+def test_a_message_names_options_that_the_command_has_and_leaves_the_rest(names, said):
+    assert options.as_options('give it as treatment="on"; or lag=2.', names) == said
+
+
+def test_a_column_that_is_called_as_an_option_stays_a_column():
+    message = "Question about p: lag is an outcome, and a population is fixed before treatment"
+    assert options.as_options(message, ["lag"]) == message

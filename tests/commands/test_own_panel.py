@@ -10,7 +10,7 @@ import pytest
 from command_line import command
 
 from study.core import QuestionError
-from study.paper import plan_of, read_plan, run
+from study.paper import plan_from, read_plan, run
 
 ROLES = ("--unit", "lab", "--time", "month", "--outcome", "papers", "--period", "month", "--never", "none")
 DATED = (*ROLES, "--first-treated", "entry")
@@ -70,10 +70,10 @@ def test_init_writes_a_plan_that_run_and_check_take(own):
 def test_a_plan_without_attributes_permutes_among_all_units_and_refuses_exhibits_within_strata(own):
     command("init", "my.dta", *DATED, cwd=own)
     content = tomllib.loads((own / "study.toml").read_text())
-    plan = plan_of(content, "study.toml", own)
+    plan = plan_from(content, "study.toml", own)
     assert plan.strata is None
     with pytest.raises(QuestionError, match='the exhibit "raw_means" is made within strata of units'):
-        run.load(plan_of(content | {"exhibits": ["raw_means"]}, "study.toml", own))
+        run.load(plan_from(content | {"exhibits": ["raw_means"]}, "study.toml", own))
 
 
 def test_diagnose_and_heterogeneity_take_a_panel_alone(own):

@@ -15,9 +15,9 @@ import pytest
 import simulated
 import typer
 from plans import PANEL, PLAN
-from tex import assert_compiles_alone, needs_tex
+from tex import assert_compiles_alone, compiled, needs_tex
 
-from study import Panel, Question, QuestionError, compare, estimate
+from study import Panel, Question, QuestionError, StudyError, compare, estimate
 from study.commands import table_command
 from study.commands.options import spread
 from study.designs import all_designs, find_design
@@ -27,7 +27,7 @@ from study.panel.question import FlowStep
 from study.paper import run as running
 from study.paper.plan import read_plan
 from study.report.comparison import left_out
-from study.report.design_table import as_tables, assumed, comparison_tables
+from study.report.design_table import Style, as_tables, assumed, comparison_tables
 from study.report.estimate import as_table, described, estimate_table
 from study.report.table import Number, Table
 
@@ -81,7 +81,9 @@ def invoke(*arguments: object) -> None:
 
 def test_every_cell_for_a_panel_is_the_design_asked_directly(panel: Panel) -> None:
     questions = [QUESTION, QUESTION.replace(scale="log1p")]
-    table, power = table_command.of_panel(panel, questions, ["y", "z"], DESIGNS, draws=99, seed=4)
+    (table,) = table_command.of_panel(
+        panel, questions, ["y", "z"], DESIGNS, draws=99, seed=4, style=Style(mde=True)
+    )
     assert list(table.headings) == ["y", "z"]
     for block, question in enumerate(questions):
         found = compare(panel, question, DESIGNS, ["y", "z"], draws=99, seed=4)
@@ -92,10 +94,27 @@ def test_every_cell_for_a_panel_is_the_design_asked_directly(panel: Panel) -> No
             assert cells(table, block, label) == [fit.effect[0] for fit in fits]
             assert cells(table, block, label, below=1) == [fit.std_error[0] for fit in fits]
             could = [smallest_effect(fit) for fit in fits]
-            assert cells(power, block, label) == [x for p in could for x in (p.units, p.percent)]
+            assert cells(table, block, label, below=2) == [p.effect for p in could]
+            assert cells(table, block, label, below=3) == [p.percent for p in could]
+            fitted = [fit.r_squared for fit in fits]
+            if name == "twfe":
+                assert cells(table, block, "R², (1)") == fitted
+                assert 0 < min(fitted) < max(fitted) < 1
+            else:
+                assert np.isnan(fitted).all()
     treated = int((~np.isnan(panel.first_treated["event"])).sum())
     assert cells(table, 2, "Units") == [90, 90]
     assert cells(table, 2, "Units treated") == [treated, treated]
+    assert cells(table, 2, "Observations") == [90 * len(panel.periods)] * 2
+    assert cells(table, 2, "Outcome mean") == pytest.approx([panel.outcomes[o].mean() for o in ("y", "z")])
+    assert cells(table, 2, "Fixed effects, (1)") == ["unit, period"] * 2
+
+
+def test_minimum_detectable_effects_are_told_on_request_only(panel: Panel) -> None:
+    for mde in (False, True):
+        (table,) = table_command.of_panel(panel, [QUESTION], ["y"], DESIGNS, draws=99, style=Style(mde=mde))
+        said = " ".join([*(line.label for line in table.lines), *table.notes]).lower()
+        assert ("detectable" in said) is mde
 
 
 def test_every_cell_for_a_plan_is_its_row_with_its_own_options_and_covariates(plan_path: Path) -> None:
@@ -103,7 +122,7 @@ def test_every_cell_for_a_plan_is_its_row_with_its_own_options_and_covariates(pl
     path = plan_path.with_name("covariates.toml")
     path.write_text(plan_path.read_text().replace('label = "CS"', own))
     plan, panel = read_plan(path), running.load(read_plan(path))
-    (table, _power) = table_command.of_plan(path, ["sim1/count/log1p"])
+    (table,) = table_command.of_plan(path, ["sim1/count/log1p"])
     assert list(table.headings) == ["A_count"]
     asked = {"CS": ("callaway_santanna", {"method": "reg"}, ("x2",)), "ES": ("event_study", {}, ())}
     for number, (label, (name, options, covariates)) in enumerate(asked.items(), start=1):
@@ -120,8 +139,8 @@ def test_every_cell_for_a_plan_is_its_row_with_its_own_options_and_covariates(pl
 
 def test_questions_give_columns_panels_and_a_table_an_event(plan_path: Path) -> None:
     asked = ["sim2", "sim1/y2/log1p", "sim1/count", "sim1/count"]
-    second, _, first, power = table_command.of_plan(plan_path, asked, ["twfe", "imputation"])
-    assert (second.name, first.name, power.name) == ("sim2-designs", "sim1-designs", "sim1-designs-power")
+    second, first = table_command.of_plan(plan_path, asked, ["twfe", "imputation"])
+    assert (second.name, first.name) == ("sim2-designs", "sim1-designs")
     assert [list(table.headings) for table in (second, first)] == [["A_count"], ["A_count", "Another"]]
     assert [block.title for block in first.blocks] == ["Panel A. Share", "Panel B. Log", "Panel C. Sample"]
     assert [block.title for block in second.blocks] == ["Panel A. Share", "Panel B. Sample"]
@@ -131,19 +150,13 @@ def test_questions_give_columns_panels_and_a_table_an_event(plan_path: Path) -> 
 
 def test_a_refusal_is_a_dash_with_its_reason_and_finds_nothing(panel: Panel) -> None:
     question = QUESTION.replace(comparison="never_treated")
-    table, power = table_command.of_panel(panel, [question], ["y"], ["callaway_santanna", "event_study"])
+    names = ["callaway_santanna", "event_study"]
+    (table,) = table_command.of_panel(panel, [question], ["y"], names, style=Style(mde=True))
     label = f"(2) {find_design('event_study').title}"
     assert cells(table, 0, label) == ["–"]
     assert 'comparison="never_treated"' in table.notes[-1]
-    assert np.isnan(cells(power, 0, label)).all()
+    assert np.isnan(cells(table, 0, label, below=1)).all()
     assert "Designs agree, p-value" not in [line.label for line in table.lines]
-
-
-def test_the_first_design_that_answers_says_what_could_be_found(panel: Panel) -> None:
-    question = QUESTION.replace(comparison="never_treated")
-    table, _ = table_command.of_panel(panel, [question], ["y"], ["event_study", "callaway_santanna"])
-    fit = estimate(panel, question, "callaway_santanna").headline
-    assert cells(table, 0, "Detectable effect, (2)") == [smallest_effect(fit).effect]
 
 
 def many(panel: Panel, names: list[str], sign: int = 1) -> Panel:
@@ -168,15 +181,12 @@ def both(panel: Panel, names: list[str], designs: list[str] | None = None) -> li
 
 def test_many_outcomes_are_several_tables(panel: Panel) -> None:
     made, compared = both(many(panel, SNAKES), SNAKES)
-    estimates = [table for table in made if "minimum detectable" not in table.caption]
-    powers = [table for table in made if "minimum detectable" in table.caption]
     averages = [table for table in compared if table.name.startswith("comparison")]
-    for tables, name in ((estimates, "designs"), (powers, "designs-power"), (averages, "comparison")):
+    for tables, name in ((made, "designs"), (averages, "comparison")):
         assert [table.name for table in tables] == [f"{name}-{k + 1}" for k in range(len(tables))]
         assert "(outcomes 1 to " in tables[0].caption
         assert "of 10)" in tables[-1].caption
-    assert [heading for table in estimates for heading in table.headings] == SNAKES
-    assert [title for table in powers for title, _ in table.spans] == SNAKES
+    assert [heading for table in made for heading in table.headings] == SNAKES
     assert [heading for table in averages for heading in table.headings] == SNAKES
     assert "its averages for 10 outcomes" in " ".join(averages[0].notes)
     assert SNAKES[-1] not in averages[0].caption
@@ -214,7 +224,7 @@ def test_the_last_event_time_is_the_last_that_there_is(panel: Panel) -> None:
     question = QUESTION.replace(horizon=len(panel.periods) - 2)
     sample = question.replace(outcome="y").sample(panel)
     last = int(sample.periods[-1] - sample.cohorts[0])
-    table, _ = table_command.of_panel(panel, [question], ["y"], ["callaway_santanna"], draws=99)
+    (table,) = table_command.of_panel(panel, [question], ["y"], ["callaway_santanna"], draws=99)
     assert f"the average over event times 0 to {last}, with equal weights" in table.notes[0]
     compared = as_tables(compare(panel, question, ["callaway_santanna"], ["y"], draws=99))
     assert f"over event times 0 to {last}," in compared[0].caption
@@ -251,8 +261,8 @@ def test_where_every_design_refuses_nothing_is_said_of_what_is_found(panel: Pane
 
 
 def test_the_notes_say_what_is_estimated_by_whom_and_under_which_assumptions(panel: Panel) -> None:
-    table, power = table_command.of_panel(
-        panel, [QUESTION.replace(cluster="state")], ["y"], DESIGNS, draws=99
+    (table,) = table_command.of_panel(
+        panel, [QUESTION.replace(cluster="state")], ["y"], DESIGNS, draws=99, style=Style(mde=True)
     )
     notes = " ".join(table.notes)
     assert "the average over event times 0 to 2, with equal weights in (2), (3)" in notes
@@ -261,7 +271,7 @@ def test_the_notes_say_what_is_estimated_by_whom_and_under_which_assumptions(pan
     assert "the same effect in every cohort and event time in (1)" in notes
     assert f"simulated, checksum {panel.checksum}" in notes
     assert "(99 draws)" in notes
-    assert "two-sided 5% test finds with 80% power" in power.notes[0]
+    assert "two-sided 5% test finds with 80% power" in notes
 
 
 def test_trends_are_assumed_given_covariates_where_the_question_has_some(panel: Panel) -> None:
@@ -292,7 +302,7 @@ def test_a_csv_of_ones_own_is_printed_or_written_in_each_format(
     table.to_csv(tmp_path / "my.csv", index=False)
     asked = ["--panel", tmp_path / "my.csv", "--unit", "lab", "--time", "year", "--event", "first_treated"]
     asked += ["--outcome", "y", "--outcome", NASTY, "--designs", "twfe, imputation", "--draws", 99]
-    for ending, kind in {".tex": "latex", ".html": "html", ".md": "md"}.items():
+    for ending, kind in {".tex": "latex", ".html": "html", ".csv": "csv", ".txt": "txt", ".md": "md"}.items():
         invoke(*asked, "--format", kind)
         printed = capsys.readouterr().out
         path = tmp_path / "out" / f"table{ending}"
@@ -313,8 +323,14 @@ def test_a_csv_of_ones_own_is_printed_or_written_in_each_format(
         (["sim1", "--plan", "study.toml", "--lag", "1"], "--lag goes with --outcome and --event"),
         (["sim1", "--plan", "study.toml", "--outcome", "y"], "--outcome goes with"),
         (["sim1", "--plan", "study.toml", "--designs", "twef"], 'Did you mean "twfe"'),
-        (["sim1", "--plan", "study.toml", "--designs", ", "], "--designs is empty"),
+        (["sim1", "--plan", "study.toml", "--designs", ", "], "--design is empty"),
         (["sim1", "--plan", "study.toml", "--format", "pdf"], 'no format "pdf"'),
+        (["sim1", "--plan", "study.toml", "--format", "md"], "--format is md, but t.tex is latex"),
+        (["sim1", "--plan", "study.toml", "--columns", "design"], 'Did you mean "designs"'),
+        (["sim1", "--plan", "study.toml", "--notes", "long"], 'no notes "long"'),
+        (["sim1", "--plan", "study.toml", "--digits", "11"], "digits is 11"),
+        (["sim1", "--plan", "study.toml", "--label", "count"], "--label count: write NAME=WORDS"),
+        (["sim1", "--plan", "study.toml", "--label", "cuont=Papers"], 'Did you mean "count"'),
         (["sim", "--plan", "study.toml"], 'no question "sim"'),
         (["sim1/cuont", "--plan", "study.toml"], 'Did you mean "count"'),
         (["sim1", "--plan", "absent.toml"], "no such plan"),
@@ -468,3 +484,66 @@ def test_one_estimate_is_a_table_of_its_terms(panel: Panel) -> None:
     assert [cell.text for cell in reference.cells] == ["0.000", "", "", ""]
     assert "at 80% power" in " ".join(table.notes)
     assert estimate_table(path, "md") == table.markdown()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("t.xlsx", "t.xlsx: .xlsx is no kind of table; use .tex, .html, .md, .docx, .csv or .txt"),
+        ("t", "t: the file has no suffix"),
+        ("t.docx", "python-docx, which is not installed"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_refused_before_the_panel_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    monkeypatch.setattr("study.report.table.find_spec", lambda _: None)
+    asked = ["--panel", "absent.csv", "--outcome", "y", "--event", "e", "--output", tmp_path / name]
+    with pytest.raises(StudyError, match=re.escape(said)):
+        invoke(*asked)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_that_is_labelled_anew_has_these_words_everywhere(plan_path: Path, tmp_path: Path) -> None:
+    given = {"count": "Patents", "unit": "lab", "units": "labs", "proportional": "Per cent", "CS": "Main"}
+    labels = [part for name, words in given.items() for part in ("--label", f"{name}={words}")]
+    path = tmp_path / "t.txt"
+    invoke("sim1/count", "--plan", plan_path, *labels, "--output", path)
+    text = path.read_text(encoding="utf-8")
+    for words in (
+        "Patents",
+        "Per cent",
+        "(1) Main",
+        "Labs treated",
+        "lab, period",
+        "clustered by lab",
+        "200 labs",
+    ):
+        assert words in text
+    assert "A_count" not in text
+    assert "Units" not in text
+
+
+def test_the_unit_of_a_csv_is_what_its_column_is_called(tmp_path: Path) -> None:
+    table = pd.read_csv(PANEL).rename(columns={"unit": "lab", "time": "year"})
+    table.to_csv(tmp_path / "my.csv", index=False)
+    asked = ["--panel", tmp_path / "my.csv", "--unit", "lab", "--time", "year", "--event", "first_treated"]
+    invoke(*asked, "--outcome", "y", "--designs", "twfe", "--notes", "short", "--output", tmp_path / "t.md")
+    text = (tmp_path / "t.md").read_text(encoding="utf-8")
+    assert "clustered by lab:" in text
+    assert "lab, period" in text
+
+
+@needs_tex
+@pytest.mark.parametrize("columns", ["designs", "outcomes"])
+def test_the_command_writes_latex_that_compiles_without_a_paper(
+    plan_path: Path, tmp_path: Path, columns
+) -> None:
+    asked = ["sim1/count", "sim1/y2/log1p", "--plan", plan_path, "--columns", columns, "--stars", "--mde"]
+    invoke(*asked, "--standalone", "--output", tmp_path / "t.tex")
+    log = compiled("pdflatex", tmp_path, (tmp_path / "t.tex").read_bytes())
+    assert "Overfull" not in log
+    body = (tmp_path / "t.tex").read_text(encoding="utf-8")
+    assert "{***}" in body
+    invoke(*asked, "--output", tmp_path / "part.tex")
+    assert r"\documentclass" not in (tmp_path / "part.tex").read_text(encoding="utf-8")

@@ -373,8 +373,8 @@ def test_what_is_learned_is_told_with_the_words_and_limits_that_the_design_uses(
     options = {"before": 1, "after": 1, "folds": 2, "trim": 0.02, "seed": 0}
     sample = ask("x1", scale="log1p").sample(with_outcome(panel(), np.exp(panel().outcomes["y"])))
     asked = find_design("dml_irm").nuisances_of(sample, effect="att", **options, **LINEAR)
-    assert set(asked.said) == set(asked.parts[0].functions) == {"g0", "m"}
-    assert asked.said["g0"] == "the change of log(1 + y) among untreated units"
+    assert set(asked.words) == set(asked.parts[0].functions) == {"g0", "m"}
+    assert asked.words["g0"] == "the change of log(1 + y) among untreated units"
     assert asked.limits == (0.0, 0.98)
 
 

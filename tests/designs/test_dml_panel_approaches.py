@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression
 from test_dml_panel import EXACT, FOLDS, ask, long_table, panel
 
 from study import QuestionError, estimate
-from study.designs.dml_panel import levels, transformed
+from study.designs.dml_panel import levels, panel_rows
 from study.learners.cross_fitting import deal, draw_folds
 
 APPROACHES = ("first_differences", "within", "correlated_random_effects")
@@ -115,7 +115,7 @@ def test_equals_doublemls_own_panel_model_with_period_means_taken_out(approach):
     table = long_table(n=40, boom=2.0)
     source, question = panel(table), ask("first", "x3")
     sample = question.sample(source)
-    rows = transformed(sample, approach).rows
+    rows = panel_rows(sample, approach)
     assigned = draw_folds(sample.cluster[rows.unit], np.where(rows.moves, 0, 1), FOLDS, 1, seed=0)
     fold_of_unit = assigned.fold[np.unique(rows.unit, return_index=True)[1], 0]
     fit = estimate(source, question, "dml_panel", approach=approach, learner=OURS[approach], repetitions=1)

@@ -264,10 +264,9 @@ def test_functions_of_the_same_words_are_judged_together() -> None:
         if name == "second":
             functions[name] = functions[name]._replace(among=np.arange(size) < 12)
         folds = Folds(np.arange(size)[:, None], 2)
-        parts.append(
-            Part(np.arange(size), rng.normal(size=(size, 1)), np.zeros(size, dtype=int), functions, folds)
-        )
-    asked = Nuisances(tuple(parts), 0)
+        x, period = rng.normal(size=(size, 1)), np.zeros(size, dtype=int)
+        parts.append(Part(np.arange(size), x, period, functions, folds, 0))
+    asked = Nuisances(tuple(parts))
     predicted = asked.predicted()
     judged = asked.judged("the change", predicted)
     assert list(asked.kinds) == ["treatment", "the change"]

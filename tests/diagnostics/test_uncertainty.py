@@ -9,6 +9,7 @@ import pytest
 import simulated
 
 from study import Panel, Question, QuestionError, estimate
+from study.core import p_is
 from study.diagnostics import uncertainty
 from study.estimates import few_clusters_warning
 from study.estimates.multipliers import largest_draws
@@ -144,7 +145,7 @@ def test_a_test_made_elsewhere_is_taken_and_an_interval_that_it_does_not_support
         assert found["randomization"] is given
         assert found["rows"][0].excludes_zero
         assert found.against == against
-        assert f"(p = {p_value:.2g})" in found.objection
+        assert f"({p_is(p_value)})" in found.objection
         assert found.tidy()["p_value"].iloc[-1] == p_value
     untested = uncertainty(asked, "callaway_santanna", permutations=0, draws=99)
     assert untested.against is None

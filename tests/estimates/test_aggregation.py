@@ -134,15 +134,8 @@ def test_an_average_that_a_design_s_terms_cannot_form_is_refused() -> None:
 def test_tables_have_the_columns_that_users_expect(fit: Estimate) -> None:
     event = fit.aggregate("event")
     table = event.tidy()
-    assert list(table.columns) == [
-        "term",
-        "estimate",
-        "std_error",
-        "statistic",
-        "p_value",
-        "conf_low",
-        "conf_high",
-    ]
+    of = ["term", "event_time", "cohort", "period", "outcome", "design"]
+    assert list(table) == [*of, "estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
     row = table.iloc[-1]
     assert row["statistic"] == pytest.approx(row["estimate"] / row["std_error"])
     critical = stats.t.ppf(0.975, event.degrees_of_freedom[-1])

@@ -381,7 +381,7 @@ def test_the_paths_of_a_treatment_that_switches_are_dealt_whole(recorded: Record
 def test_the_figure_the_table_and_the_sentences_have_the_numbers() -> None:
     found = randomization(ASKED.sample(panel(DATES)), "twfe", permutations=99, statistic="estimate")
     assert found.tidy().p_value[0] == found.p_value
-    assert found.title == "Randomization test of twfe's treatment"
+    assert found.of == "twfe's treatment"
     assert f"{found.statistic:.3g}" in found.sentences[0]
     assert f"{found.p_value:.3g}" in found.sentences[0]
     axes = found.plot().axes[0]

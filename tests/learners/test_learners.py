@@ -49,7 +49,7 @@ def test_without_penalty_it_is_maximum_likelihood():
 @pytest.mark.parametrize(("kind", "name"), EVERY)
 def test_a_learner_finds_what_there_is_to_find(kind, name):
     made = problem(kind, n=2_000)
-    found, truth = learned(made, name, kind), made.target[made.asked]
+    found, truth = learned(made, name, kind), made.target[made.test]
     share = made.target[made.train].mean()
     assert np.mean((truth - found) ** 2) < 0.95 * np.mean((truth - share) ** 2)
     if kind == "probability":
@@ -59,7 +59,7 @@ def test_a_learner_finds_what_there_is_to_find(kind, name):
 @pytest.mark.parametrize(("kind", "name"), EVERY)
 def test_targets_of_rows_that_are_predicted_are_not_looked_at(kind, name):
     made = problem(kind)
-    moved = np.where(made.asked, 1 - made.target, made.target)
+    moved = np.where(made.test, 1 - made.target, made.target)
     assert np.array_equal(learned(made, name, kind), learned(made._replace(target=moved), name, kind))
 
 
@@ -74,10 +74,10 @@ def test_least_squares_is_by_period():
     made = problem("mean")
     found = learned(made, "linear", "mean")
     for t in (0, 1):
-        train, asked = made.train & (made.period == t), made.asked & (made.period == t)
+        train, asked = made.train & (made.period == t), made.test & (made.period == t)
         x = np.column_stack([np.ones(len(made.x)), made.x])
         expected = x[asked] @ np.linalg.lstsq(x[train], made.target[train], rcond=None)[0]
-        np.testing.assert_allclose(found[made.period[made.asked] == t], expected, atol=1e-9)
+        np.testing.assert_allclose(found[made.period[made.test] == t], expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", LEARNERS)
@@ -110,7 +110,7 @@ def test_a_propensity_that_nothing_explains_is_the_share():
 def test_a_row_beyond_all_that_were_seen_is_predicted_as_the_nearest(kind, name):
     made = problem(kind)
     far, edge = made.x.copy(), made.x.copy()
-    far[made.asked], edge[made.asked] = 1e3, made.x[made.train].max(axis=0)
+    far[made.test], edge[made.test] = 1e3, made.x[made.train].max(axis=0)
     found, expected = (learned(made._replace(x=x), name, kind) for x in (far, edge))
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.abs(found).max() < 2 * np.abs(made.target).max()

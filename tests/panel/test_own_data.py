@@ -327,7 +327,7 @@ def test_never_is_written_in_many_ways(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "said"), [(9999, "(or say never=9999)"), ("never", "name it: never='never'")]
+    ("written", "said"), [(9999, "(or say never=9999)"), ("never", 'name it: never="never"')]
 )
 def test_a_value_that_may_mean_never_is_refused_with_how_to_say_so(written: Any, said: str) -> None:
     data = table().astype({"entry": object})

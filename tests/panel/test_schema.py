@@ -384,7 +384,7 @@ def written(folder: Path, text: str) -> Catalogue:
         ('[columns.c]\nmeanings = "m"', 'no key "meanings". Did you mean "meaning"'),
         (
             '[columns.c]\nmeaning = "m"\nsource = "s"\ntype = "count"\nsame_by = "row"',
-            'columns.toml, [columns.c]: there is no same_by "row". Did you mean "period"? Known: period, unit',
+            'columns.toml, [columns.c]: there is no same_by "row". Known: period, unit',
         ),
         ('[tables."a.csv"]\nlike = "b.csv"', "columns.toml, [tables.a.csv]: the key 'rows' is missing"),
         ('[tables."a.csv"]\nrows = "r"\nlike = "b.csv"', '[tables.a.csv]: there is no table "b.csv"'),

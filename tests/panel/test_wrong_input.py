@@ -116,10 +116,14 @@ def good() -> dict[str, Any]:
         "design": "twfe",
         "fit": estimate(panel, question),
         "fits": {"twfe": fit},
+        "models": fit,
         "outcomes": ["y"],
         "scores": None,
         "by": "state",
         "name": "cvpr",
+        "path": "no such file.npz",
+        "formula": "y ~ 1 | unit + year",
+        "data": TABLE,
     }
 
 
@@ -132,6 +136,7 @@ CHEAP = {
     "learner": "linear",
     "most": 1,
     "jobs": 1,
+    "first_treated": "event",
 }
 # Where a value that is right is a long computation, or starts processes.
 NEVER = {"jobs", "progress", "trees", "repetitions", "seeds", "draws", "permutations"}
@@ -197,13 +202,19 @@ def test_a_public_function_answers_or_refuses_any_value_in_one_line(
 
 
 SWAPPED: list[tuple[Callable[[Panel, Question], tuple[Any, ...]], str]] = [
-    (lambda panel, question: (question, panel), "estimate: panel is a Question; it must be a Panel."),
+    (
+        lambda panel, question: (question, panel),
+        "estimate: panel and question are swapped; write estimate(panel, question).",
+    ),
     (lambda _, question: ("cvpr", question), "estimate: panel is 'cvpr'; it must be a Panel."),
     (
         lambda panel, _: (panel, {"outcome": "y"}),
         "estimate: question is {'outcome': 'y'}; it must be a Question.",
     ),
-    (lambda panel, question: (panel, question, ["twfe"]), "estimate: design is ['twfe']; it must be a text."),
+    (
+        lambda panel, question: (panel, question, ["twfe"]),
+        "estimate: design is ['twfe']; it must be a text; give one, or several to study.compare.",
+    ),
     (lambda panel, question: (panel, question, None), "estimate: design is None; it must be a text."),
 ]
 
@@ -380,7 +391,7 @@ COMMANDS: list[tuple[list[str], str]] = [
     (["estimate", *ASKED, "--option", "method=[1"], 'there is no method "[1"'),
     (["estimate", *ASKED, "--horizon", "50"], "horizon is 50, but the last event time"),
     (["estimate", *ASKED, "--lag", "-30"], "lag is -30, which is out of the window"),
-    (["estimate", *ASKED, "--min-cohort-size", "9" * 30], "min_cohort_size is 9"),
+    (["estimate", *ASKED, "--min-cohort-size", "9" * 30], "--min-cohort-size is 9"),
     (["estimate", *ASKED, "--panel", "x" * 3000 + ".csv"], "it cannot be read"),
     (
         ["compare", *ASKED, "--design", "twfe", "--seed", "-1"],
@@ -395,7 +406,7 @@ COMMANDS: list[tuple[list[str], str]] = [
     (["table", "main/papers", "--designs", "twfe", "--seed", "-1"], "seed is -1"),
     (["table", "main/papers", "--designs", "twfe", "--draws", "-1"], "draws is -1"),
     (["heterogeneity", "main/papers", "--repetitions", "-1"], "repetitions is -1"),
-    (["heterogeneity", "main/papers", "--grants", "-3"], "budget is -3"),
+    (["heterogeneity", "main/papers", "--grants", "-3"], "--grants is -3"),
     (["heterogeneity", "main/papers", "--jobs", "0"], "--jobs is 0"),
     (["validate", "/"], "there is no such file"),
     (["facts", "--threshold", "1e999"], "there is no threshold"),

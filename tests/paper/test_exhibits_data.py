@@ -17,7 +17,7 @@ from plans import PLAN, ROOT
 
 import study
 from study.designs import Estimand, find_design
-from study.figures import drawing
+from study.figures import Group, adoption_windows, drawing
 from study.figures import paths as figures
 from study.paper import run as running
 from study.paper.exhibits import balance as balancing
@@ -86,7 +86,7 @@ def drawings(paper):
         ),
         "balance": study.diagnostics.balance(sample, covariates=balancing.compared(paper, sample)).plot(),
         "event_studies": event_studies.figure(paper, answers),
-        "path": path_figure(paper.plan, paper.plan.events[0], "log1p", paper.results),
+        "path": path_figure(paper.plan, paper.plan.events[0], "log1p", paper.results, "year"),
     }
 
 
@@ -176,7 +176,7 @@ def test_what_a_panel_does_not_date_is_left_out_and_said(simulated):
 )
 def test_adoption_years_are_pooled_so_that_no_small_cohort_is_a_line(sizes, windows):
     seen = np.flatnonzero(sizes)
-    found = raw_means.adoption_windows(seen + 1.0, np.array(sizes)[seen], float(len(sizes)))
+    found = adoption_windows(seen + 1.0, np.array(sizes)[seen], float(len(sizes)))
     assert found == windows
 
 
@@ -188,9 +188,7 @@ def test_lines_of_raw_means_are_means_of_groups_that_do_not_overlap(paper):
     assert sum(g.size for g in cohorts) == sample.n_units
     never = next(g for g in cohorts if g.label == "never")
     rows = np.isnan(paper.panel.first_treated["first_accelerator"])
-    np.testing.assert_allclose(
-        raw_means.means(sample, never), paper.panel.outcomes["papers"][rows].mean(axis=0)
-    )
+    np.testing.assert_allclose(never.means(sample.y), paper.panel.outcomes["papers"][rows].mean(axis=0))
 
 
 def test_means_skip_cells_that_are_not_observed(paper):
@@ -198,8 +196,8 @@ def test_means_skip_cells_that_are_not_observed(paper):
     y = sample.y.copy()
     y[0, :] = np.nan
     y[:, 2] = np.nan
-    everyone = raw_means.Group("all", np.ones(len(y), dtype=bool))
-    found = raw_means.means(replace(sample, y=y), everyone)
+    everyone = Group("all", np.ones(len(y), dtype=bool))
+    found = everyone.means(y)
     assert np.isnan(found[2])
     np.testing.assert_allclose(np.delete(found, 2), np.delete(sample.y[1:].mean(axis=0), 2))
 

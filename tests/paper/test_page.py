@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,12 +13,13 @@ from itertools import pairwise
 
 import pytest
 from browsers import NARROW, WIDE, opened_page, seen_at
-from plans import PLAN
+from plans import PLAN, ROOT
 
+from study.designs import all_designs
 from study.figures import FULL, HEIGHT, WIDTH, canvas
 from study.panel.panel import load_panel
 from study.paper.exhibits.exhibit import Exhibit, Exhibited, Source, Traced, draw
-from study.paper.page import anchor, origins, page, picture, provenance_of
+from study.paper.page import anchor, numbered, origins, page, picture, provenance_of, worded, words_of
 from study.paper.plan import read_plan
 from study.report.table import MINUS, Block, Line, Number, Table, error
 
@@ -102,6 +105,10 @@ def shown() -> list[tuple[Exhibit, Exhibited]]:
         (Exhibit("one", "Every design", ONE, unused), first),
         (Exhibit("two", hostile("exhibit"), TWO, unused), second),
         (Exhibit("three", "Who gains", ONE, unused), Exhibited(sentences=("Nobody can be told apart.",))),
+        (
+            Exhibit("designs", "The head", ONE, unused),
+            Exhibited(figures=(figure("head", FULL),), sentences=("Said.",)),
+        ),
     ]
 
 
@@ -119,9 +126,24 @@ def provenance() -> dict[str, object]:
     )
 
 
+# What the paper takes in, in another order than the page, and a comment that takes in nothing.
+PAPER = r"""
+\newcommand{\exhibit}[3]{\includegraphics{figures/#2}}
+\begin{document}
+% \input{tables/small}
+\input{tables/third}
+\exhibit{0.8}{whole}{A caption.}
+\input{tables/large:1}
+\includegraphics[width=\textwidth]{figures/usual}
+\end{document}
+"""
+CALLED = {"third": "Table 1", "large:1": "Table 2", "small": "Table R1"}
+DRAWN = {"whole": "Figure 1", "usual": "Figure 2", "head": "Figure R1"}
+
+
 @pytest.fixture(scope="module")
 def content(shown, provenance) -> bytes:
-    return page(shown, provenance)
+    return page(shown, provenance, PAPER)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +152,14 @@ def browser(content, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     (folder / "report.html").write_bytes(content)
     with opened_page(folder / "report.html", folder / "profile") as driver:
+        folded(driver, False)
         yield driver
+
+
+def folded(browser, yes: bool) -> None:
+    browser.execute_script(
+        "for (const d of document.querySelectorAll('details.part')) d.open = !arguments[0]", yes
+    )
 
 
 def test_the_browser_logs_nothing_and_asks_for_nothing_but_the_file(browser) -> None:
@@ -154,13 +183,14 @@ def test_the_page_forbids_the_browser_to_load_anything(browser) -> None:
 
 def test_all_figures_are_drawn_with_their_alternative_and_caption(browser, shown) -> None:
     images = browser.execute_script(
-        "return [...document.images].map(i => ({loaded: i.complete && i.naturalWidth > 0, alt: i.alt,"
+        "return [...document.querySelectorAll('.drawing img')].map(i => ({alt: i.alt,"
+        " loaded: i.complete && i.naturalWidth > 0,"
         " natural: i.naturalWidth / i.naturalHeight, box: i.clientWidth / i.clientHeight,"
         " caption: i.closest('figure').querySelector('figcaption').textContent}))"
     )
-    figures = [drawn for _, exhibited in shown for drawn in exhibited.figures]
+    figures = [drawn for _, exhibited in _in_page_order(shown) for drawn in exhibited.figures]
     assert [image["alt"] for image in images] == [drawn.alternative for drawn in figures]
-    assert [image["caption"] for image in images] == [drawn.caption for drawn in figures]
+    assert [image["caption"] for image in images] == [f"{DRAWN[x.name]} {x.caption}" for x in figures]
     assert all(image["loaded"] for image in images)
     for image in images:
         assert image["box"] == pytest.approx(image["natural"], rel=0.01)
@@ -172,7 +202,7 @@ def test_the_page_never_scrolls_sideways(browser, width: int, opened: bool) -> N
     seen_at(browser, width)
     try:
         browser.execute_script(
-            "for (const d of document.querySelectorAll('details')) d.open = arguments[0]", opened
+            "for (const d of document.querySelectorAll('details:not(.part)')) d.open = arguments[0]", opened
         )
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
         widest = browser.execute_script(
@@ -186,7 +216,9 @@ def test_the_page_never_scrolls_sideways(browser, width: int, opened: bool) -> N
         )
         assert wide, "the wide table scrolls in its own container"
     finally:
-        browser.execute_script("for (const d of document.querySelectorAll('details')) d.open = false")
+        browser.execute_script(
+            "for (const d of document.querySelectorAll('details:not(.part)')) d.open = false"
+        )
         seen_at(browser, WIDE)
 
 
@@ -201,7 +233,7 @@ def test_every_table_stands_with_its_caption_cells_and_notes(browser, shown) -> 
     tables = [made for _, exhibited in _in_page_order(shown) for made in exhibited.tables]
     assert [made["id"] for made in found] == [f"tab-{made.name}" for made in tables]
     for made, expected in zip(found, tables, strict=True):
-        assert made["caption"] == made["named"] == expected.caption
+        assert made["caption"] == made["named"] == f"{CALLED[expected.name]} {expected.caption}"
         assert made["notes"] == f"Notes. {' '.join(expected.notes)}"
         # A line without a label is the second line of the one before, whose label stands beside both.
         lines = [
@@ -250,13 +282,14 @@ def test_headings_go_down_one_level_at_a_time(browser) -> None:
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
-    assert levels.count(3) == 3
+    assert levels.count(3) == 4
 
 
 def test_every_link_leads_to_one_place_and_every_exhibit_is_in_the_contents(browser) -> None:
     links = browser.execute_script(
         "return [...document.querySelectorAll('a')].map(a => a.getAttribute('href'))"
     )
+    links = [link for link in links if not link.startswith("data:")]
     assert all(link.startswith("#") for link in links)
     ids = browser.execute_script("return [...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids))
@@ -269,6 +302,7 @@ def test_every_link_leads_to_one_place_and_every_exhibit_is_in_the_contents(brow
         [f"#{anchor(ONE)}", ONE],
         ["#exhibit-one", "Every design"],
         ["#exhibit-three", "Who gains"],
+        ["#exhibit-designs", "The head"],
         [f"#{anchor(TWO)}", TWO],
         ["#exhibit-two", hostile("exhibit")],
         ["#provenance", "Provenance"],
@@ -304,13 +338,13 @@ const behind = e => {
   }
   return [255, 255, 255];
 };
-const own = e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+const own = e => e.tagName !== 'SCRIPT' && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
 for (const d of document.querySelectorAll('details')) d.open = true;
 const found = [...document.body.querySelectorAll('*')].filter(own).map(e => {
   const a = light(parts(getComputedStyle(e).color)), b = light(behind(e));
   return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), e.tagName + ' ' + e.className];
 });
-for (const d of document.querySelectorAll('details')) d.open = false;
+for (const d of document.querySelectorAll('details:not(.part)')) d.open = false;
 return found;
 """
 
@@ -326,9 +360,134 @@ def test_text_that_looks_like_html_or_a_template_appears_as_it_is(browser, place
     assert hostile(place) in browser.execute_script("return document.documentElement.textContent")
 
 
-def test_no_text_becomes_a_script_or_an_image(browser, shown) -> None:
+def test_no_text_becomes_a_script_or_an_image(browser, shown, content) -> None:
     counted = browser.execute_script("return [document.scripts.length, document.images.length]")
-    assert counted == [0, sum(len(exhibited.figures) for _, exhibited in shown)]
+    # Its own script, which it names by its checksum; the figure at the head stands there once more.
+    assert counted == [1, sum(len(exhibited.figures) for _, exhibited in shown) + 1]
+    (script,) = re.findall(rb"<script>(.*?)</script>", content, re.S)
+    checksum = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    assert f"script-src 'sha256-{checksum}'\"" in content.decode()
+
+
+def test_every_exhibit_has_a_link_to_itself_with_its_number_in_the_paper(browser) -> None:
+    links = browser.execute_script(
+        "return [...document.querySelectorAll('main a.number')].map(a => [a.getAttribute('href'), a.textContent,"
+        " a.closest('figure').id])"
+    )
+    named = {f"tab-{name}": called for name, called in CALLED.items()}
+    named |= {f"fig-{name}": called for name, called in DRAWN.items()}
+    assert {place: called for _, called, place in links} == named
+    assert all(link == f"#{place}" for link, _, place in links)
+
+
+def test_exhibits_have_numbers_of_their_own_where_there_is_no_paper() -> None:
+    assert numbered("Table", ["b", "a"], "") == {"b": "Table 1", "a": "Table 2"}
+    assert numbered("Figure", ["usual", "b"], PAPER) == {"usual": "Figure 2", "b": "Figure R1"}
+
+
+def test_the_numbers_are_those_that_the_replication_file_lists() -> None:
+    paper, listing = ((ROOT / name).read_text() for name in ("paper/main.tex", "REPLICATION.md"))
+    called = numbered("Table", ["verdicts", "inference", "placebos"], paper) | numbered(
+        "Figure", ["honest"], paper
+    )
+    assert called["verdicts"] == "Table R1"
+    for name, file in {"inference": "inference", "placebos": "placebos", "honest": "violations"}.items():
+        assert re.search(
+            rf"^\| [^|:]*\b{called[name]}\b[^|]*\| `study/paper/exhibits/{file}.py`", listing, re.M
+        )
+
+
+def test_each_table_and_figure_can_be_downloaded_as_it_is(browser, shown) -> None:
+    files = browser.execute_script(
+        "return [...document.querySelectorAll('a[download]')].map(a => [a.download, a.getAttribute('href')])"
+    )
+    given = {name: base64.b64decode(link.partition(";base64,")[2]) for name, link in files}
+    expected = {}
+    for _, exhibited in shown:
+        for made in exhibited.tables:
+            expected |= {f"{made.name}.tex": made.latex(), f"{made.name}.csv": made.csv()}
+        expected |= {f"{drawn.name}.pdf": drawn.pdf for drawn in exhibited.figures}
+    assert given == expected
+
+
+def test_a_table_as_csv_has_its_panels_labels_and_numbers() -> None:
+    rows = list(csv.reader(table("small", 2, "A small table").csv().decode().splitlines()))
+    assert rows[0] == ["panel", "", "span: Outcome 0", "heading"]
+    assert rows[1][:3] == ["Panel A. Shares", "A design", "0.000"]
+    assert rows[2][:3] == ["Panel A. Shares", "", "(0.500)"]
+
+
+def test_sections_are_folded_until_a_link_leads_into_one(content, tmp_path) -> None:
+    (tmp_path / "report.html").write_bytes(content)
+    with opened_page(tmp_path / "report.html", tmp_path / "profile") as driver:
+        opened = "return [...document.querySelectorAll('details.part')].map(d => d.open)"
+        assert driver.execute_script(opened) == [False, False]
+        assert driver.execute_script("return document.getElementById('findings').checkVisibility()")
+        driver.execute_script("location.hash = 'tab-third'")
+        assert driver.execute_script(opened) == [False, True]
+        unfold = driver.find_element("id", "unfold")
+        unfold.click()
+        assert driver.execute_script(opened) == [True, True]
+        assert unfold.text == "Fold all sections"
+        unfold.click()
+        assert driver.execute_script(opened) == [False, False]
+
+
+def test_the_head_fits_on_one_screen_with_its_figure(browser) -> None:
+    browser.execute_script("window.scrollTo(0, 0)")
+    figure = "return document.querySelector('.lead').getBoundingClientRect().bottom"
+    assert browser.execute_script(figure) < 900
+    seen_at(browser, NARROW)
+    try:
+        top = browser.execute_script("return document.querySelector('.lead').getBoundingClientRect().top")
+        assert top < 900
+    finally:
+        seen_at(browser, WIDE)
+
+
+def test_the_contents_mark_where_one_is(browser) -> None:
+    marked = (
+        "const [where, done] = arguments; document.getElementById(where).scrollIntoView();"
+        "requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() =>"
+        " done([...document.querySelectorAll('nav [aria-current]')].map(a => a.hash)), 50)))"
+    )
+    for place, link in {
+        "findings": "#findings",
+        "exhibit-one": "#exhibit-one",
+        "tab-small": "#exhibit-one",
+        "tab-third": "#exhibit-two",
+    }.items():
+        assert browser.execute_async_script(marked, place) == [link]
+
+
+def test_on_a_phone_a_link_leads_to_the_top(browser) -> None:
+    shown = "return document.querySelector('a.top').checkVisibility()"
+    assert not browser.execute_script(shown)
+    seen_at(browser, NARROW)
+    try:
+        assert browser.execute_script(shown)
+        browser.execute_script("window.scrollTo(0, 2000); document.querySelector('a.top').click()")
+        assert browser.execute_script("return scrollY") == 0
+    finally:
+        seen_at(browser, WIDE)
+
+
+def test_names_of_columns_and_designs_are_words(shown, provenance) -> None:
+    said = "Given log_baseline_papers, where country=US, twfe rejects (see study/core/some_file.py)."
+    words = {"twfe": "Two-way fixed effects"}
+    expected = "Given log baseline papers, where country US, Two-way fixed effects rejects"
+    assert worded(said, words) == f"{expected} (see study/core/some_file.py)."
+    one, two = Exhibit("x", "X", ONE, None), replace(table("x", 2, said), notes=[said])
+    made = page([(one, Exhibited(tables=(two,), sentences=(said,)))], provenance, "", words).decode()
+    assert made.count(expected) == 4  # at the head, in the text, in caption and notes
+    assert "log_baseline_papers" not in made
+
+
+def test_the_words_of_a_plan_are_its_events_and_the_titles_of_designs(tmp_path) -> None:
+    (tmp_path / "study.toml").write_text(PLAN)
+    words = words_of(read_plan(tmp_path / "study.toml"))
+    assert words["first_treated"] == "the 1st event"
+    assert words["twfe"] == all_designs()["twfe"].title
 
 
 def test_numbers_stand_closed_with_their_sources_once_for_all_that_share_them(browser, content) -> None:
@@ -336,17 +495,16 @@ def test_numbers_stand_closed_with_their_sources_once_for_all_that_share_them(br
         "return [...document.querySelectorAll('details.numbers tbody tr')]"
         ".map(r => [...r.cells].map(c => c.textContent.trim()))"
     )
-    assert re.findall(rb"<details[^>]*>", content) == [b'<details class="numbers">'] * 2 + [b"<details>"], (
-        "none is open"
-    )
+    folds = [b'<details class="part">', b'<details class="numbers">'] * 2 + [b"<details>"]
+    assert re.findall(rb"<details[^>]*>", content) == folds, "none is open"
     source = "Question: {} Data: cvpr Checksum: abc123 Seed: 3 Command: {}"
     assert rows == [
-        [source.format("event=x", "study run")],
+        [source.format("event x", "study run")],
         ["Alpha", "what Alpha is", "0.1%"],
         ["Gamma", "what Gamma is", "7"],
         [source.format(hostile("question"), hostile("command"))],
         [hostile("name"), hostile("quantity"), hostile("value")],
-        [source.format("event=x", "study run")],
+        [source.format("event x", "study run")],
         ["Delta", "what Delta is", "8"],
     ]
 
@@ -366,13 +524,16 @@ def test_provenance_tells_plan_panels_seed_and_versions(browser, provenance) -> 
 
 def test_in_print_nothing_is_cut_off_and_no_navigation_is_left(browser) -> None:
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    folded(browser, True)
     try:
+        assert browser.execute_script("return document.getElementById('tab-third').checkVisibility()")
         hidden, overflow = browser.execute_script(
             "const of = (s, k) => getComputedStyle(document.querySelector(s))[k];"
             "return [of('nav', 'display'), of('.scroll', 'overflowX')]"
         )
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        folded(browser, False)
     assert (hidden, overflow) == ("none", "visible")
     printed = browser.execute_cdp_cmd("Page.printToPDF", {})
     assert base64.b64decode(printed["data"]).startswith(b"%PDF")
@@ -393,7 +554,7 @@ class Sources(HTMLParser):
 def test_nothing_is_named_that_would_have_to_be_loaded(content) -> None:
     parser = Sources()
     parser.feed(content.decode())
-    assert len(parser.found) == 3
+    assert len(parser.found) == 5
     assert all(source.startswith("data:") for source in parser.found)
     style = re.search(r"<style>(.*?)</style>", content.decode(), re.S)
     assert style
@@ -401,8 +562,8 @@ def test_nothing_is_named_that_would_have_to_be_loaded(content) -> None:
 
 
 def test_the_same_exhibits_give_the_same_bytes(shown, provenance, content) -> None:
-    assert page(shown, provenance) == content
-    assert page(shown, provenance | {"seed": 1}) != content
+    assert page(shown, provenance, PAPER) == content
+    assert page(shown, provenance | {"seed": 1}, PAPER) != content
 
 
 @pytest.mark.parametrize(("kind", "name"), [("exhibits", "one"), ("tables", "small"), ("figures", "usual")])

@@ -1,28 +1,57 @@
-"""What the README says is so: its code runs, its commands exist, its findings are the recorded ones."""
+"""What README and REPLICATION say is so: code runs, commands exist, findings are the recorded ones."""
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
 
+import pytest
 from command_line import command
 from plans import ROOT
 
 import study
 import study.diagnostics
 import study.heterogeneity
+from study.designs import all_designs
 from study.diagnostics import placebo_dates, placebo_outcomes
 from study.heterogeneity.page import usual_groupings
 from study.paper import numbers
 from study.paper import run as running
 from study.paper.plan import read_plan
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+README, REPLICATION = ((ROOT / name).read_text() for name in ("README.md", "REPLICATION.md"))
+BLOCKS = re.findall(r"```python\n(.*?)```", REPLICATION, re.S)
+TEXTS = pytest.mark.parametrize("text", [README, REPLICATION], ids=["README", "REPLICATION"])
 
 
-def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
+def test_the_readme_is_short_with_one_figure_and_one_table():
+    assert len(README.split()) <= 1200
+    (figure,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert (ROOT / figure).is_file()
+    assert len(re.findall(r"^\|[-:|]+\|$", README, re.M)) == 1
+    assert "](REPLICATION.md)" in README
+
+
+def test_the_python_of_the_readme_runs_and_prints_what_it_says(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    printed, names = io.StringIO(), {}
+    with redirect_stdout(printed):
+        for block in re.findall(r"```python\n(.*?)```", README, re.S):
+            exec(block, names)
+    (said,) = re.findall(r"```text\n(.*?)```", README, re.S)
+    assert printed.getvalue() == said
+
+
+def test_the_readme_names_every_design():
+    named = re.search(r"`design=` is one word:(.*?)\.\s", README, re.S)[1]
+    ours = {name for name, made in all_designs().items() if made.function.__module__.startswith("study.")}
+    assert set(re.findall(r"`(\w+)`", named)) == ours
+
+
+def test_the_python_of_the_replication_runs_as_it_stands(tmp_path):
     tour, diagnosed, learning, own, others, new = BLOCKS
     frame = (
         "import pandas as pd\n"
@@ -39,12 +68,13 @@ def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
     assert "change" in done.stdout
 
 
-def test_every_file_and_command_that_the_readme_names_exists():
-    for path in re.findall(r"`((?:paper|data|study|tests|notebooks)/[\w./*-]+)`", README):
+@TEXTS
+def test_every_file_and_command_that_a_text_names_exists(text):
+    for path in re.findall(r"`((?:paper|data|study|tests|notebooks)/[\w./*-]+)`", text):
         assert list(ROOT.glob(path.rstrip("/"))) or path == "paper/main.pdf", path
     help_text = command("--help", cwd=ROOT).stdout
     for name in set(
-        re.findall(r"\bstudy ([a-z]+)\b(?= |`|\n)", " ".join(re.findall(r"`[^`]*`|    .*", README)))
+        re.findall(r"\bstudy ([a-z]+)\b(?= |`|\n)", " ".join(re.findall(r"`[^`]*`|    .*", text)))
     ):
         assert re.search(rf"│ {name}\b", help_text), name
 
@@ -53,7 +83,9 @@ def test_the_list_of_exhibits_has_the_numbers_of_the_paper_and_leaves_none_out()
     text = (ROOT / "paper/main.tex").read_text().split("\\begin{document}")[1]
     numbered = {"Table": re.findall(r"\\input\{(tables/[\w-]+)\}", text)}
     numbered["Figure"] = [f"figures/{name}" for name in re.findall(r"\\exhibit\{[\d.]+\}\{(\w+)\}", text)]
-    rows = re.findall(r"^\| ((?:Tables?|Figures?) [^|]*?): [^|]*\| `([^`]*)` \| ([^|]*) \|", README, re.M)
+    rows = re.findall(
+        r"^\| ((?:Tables?|Figures?) [^|]*?): [^|]*\| `([^`]*)` \| ([^|]*) \|", REPLICATION, re.M
+    )
     listed = []
     for names, program, output in rows:
         made = {
@@ -107,8 +139,9 @@ def test_one_university_has_half_of_the_weight_in_the_change_over_the_window_as_
     assert 35 <= int(share) <= 65
 
 
-def test_the_findings_are_the_recorded_ones():
-    said = re.search(r"<!-- findings -->(.*?)<!-- /findings -->", README, re.S)[1]
+@TEXTS
+def test_the_findings_are_the_recorded_ones(text):
+    said = re.search(r"<!-- findings -->(.*?)<!-- /findings -->", text, re.S)[1]
     traced = numbers.read_sources(ROOT / "paper")
     sources = re.findall(r"<!--([\w./-]+)-->(-?\d+(?:\.\d+)?)", said)
     assert len(sources) >= 10
@@ -119,6 +152,6 @@ def test_the_findings_are_the_recorded_ones():
 
 
 def test_the_questions_of_a_referee_name_every_diagnostic():
-    table = re.search(r"\| question of a referee \|(.*?)\n\n", README, re.S)[1]
+    table = re.search(r"\| question of a referee \|(.*?)\n\n", REPLICATION, re.S)[1]
     functions = {found.function.__name__ for found in study.diagnostics.all_diagnostics().values()}
     assert functions <= set(re.findall(r"`(\w+)`", table))

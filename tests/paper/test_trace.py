@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from study.commands.cli import app
 from study.core.errors import DataError, QuestionError
-from study.paper import numbers
+from study.paper import numbers, read_plan
+from study.paper import run as running
 from study.paper.exhibits.exhibit import Source, Traced
 
 PAPER = ROOT / "paper"
@@ -48,7 +49,9 @@ def test_a_typed_result_would_be_found():
 def test_the_results_that_are_written_are_those_that_the_texts_cite():
     traced = numbers.read_sources(PAPER)
     assert len(used()) > 100
-    assert set(numbers.cited_in([PAPER / "main.tex", ROOT / "README.md"])) == traced.keys()
+    texts = [PAPER / "main.tex", ROOT / "README.md", ROOT / "REPLICATION.md"]
+    assert set(numbers.cited_in(texts)) == traced.keys()
+    assert running.cited(read_plan(PAPER / "study.toml"), PAPER) == numbers.cited_in(texts)
     assert numbers.numbers_file(traced.values()).decode() == (PAPER / "numbers.tex").read_text()
 
 

@@ -163,7 +163,10 @@ def test_unlike_scales_do_not_share_a_heading(scale: str, heading: str) -> None:
 def test_what_an_estimate_does_not_have_is_a_dash() -> None:
     fit = estimate(PANEL, Question("y", "event"), "twfe")
     rows = cells(maketables.ETable(fit, model_stats=["N", "r2", "seed", "design", "estimand", "scale"]))
-    assert rows["R2"] == rows["Seed"] == ["-"]
+    assert rows["Seed"] == ["-"]
+    assert float(rows["R2"][0]) == pytest.approx(fit.r_squared, abs=5e-4)
+    average = estimate(PANEL, Question("y", "event"), "callaway_santanna").headline
+    assert cells(maketables.ETable(average, model_stats=["r2"]))["R2"] == ["-"]
     assert rows["Observations"] == [str(fit.n_obs)]
     assert rows["Design"] == ["Two-way fixed effects, static"]
     assert (rows["Estimand"], rows["Scale"]) == (["coefficient"], ["level"])

@@ -272,7 +272,7 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
 def test_a_figure_is_the_same_bytes_when_drawn_again(ran):
     plan, _, results, files = ran
     for kind in ("pdf", "png"):
-        again = drawing.drawn(path_figure(plan, plan.events[0], "log1p", results), kind)
+        again = drawing.drawn(path_figure(plan, plan.events[0], "log1p", results, "period"), kind)
         assert again == files[f"figures/sim1_log1p.{kind}"]
 
 
@@ -367,7 +367,9 @@ def test_every_table_and_figure_of_the_paper_is_referred_to(compiled):
 
 
 @needs_tex
-@pytest.mark.skipif(shutil.which("pdffonts") is None, reason="no poppler-utils is installed; see the README")
+@pytest.mark.skipif(
+    shutil.which("pdffonts") is None, reason="no poppler-utils is installed; see REPLICATION.md"
+)
 def test_all_fonts_of_the_paper_and_its_figures_are_embedded(compiled):
     files = [compiled / "main.pdf", *sorted((compiled / "figures").glob("*.pdf"))]
     assert len(files) > 10
@@ -395,3 +397,17 @@ def test_the_committed_paper_is_what_the_committed_record_says():
     shown = f"{headline.estimate.iloc[0]:.3f}".replace("-", "\N{MINUS SIGN}")
     written = rf"\csname result@main/papers/log1p/headline/estimate\endcsname{{{shown}}}"
     assert written in (ROOT / "paper/numbers.tex").read_text()
+
+
+def test_a_plan_of_ones_own_is_in_its_own_words(ran, plan_path):
+    plan, panel, results, files = ran
+    own = replace(plan, text=replace(plan.text, counted="patents", unit="lab", units="labs"))
+    made = files_of(own, panel, results)
+    assert "{Outcome}" in files["tables/sim1-power.tex"].decode()
+    assert "{Patents}" in made["tables/sim1-power.tex"].decode()
+    page = running.exhibit(own, panel, results, jobs=1).page(plan_path).decode()
+    texts = [page, *(text.decode() for name, text in made.items() if name.endswith((".tex", ".csv")))]
+    assert not [
+        word for text in texts for word in re.findall(r"(?i)\bpapers\b|institution|universit\w+", text)
+    ]
+    assert "labs" in page

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import get_args
 
 import pytest
+from docx import Document
+from rich.cells import cell_len
 from tex import (
     assert_compiles_alone,
     assert_compiles_with_any_letter,
+    compiled,
     needs_tex,
     needs_unicode_engine,
 )
 
-from study.core.errors import QuestionError
+from study.core.errors import OutputError, QuestionError
 from study.report import latex
-from study.report.table import HEADING, PAGE_LINES, Block, Line, Number, Table, error
+from study.report.table import HEADING, PAGE_LINES, Block, Format, Line, Number, Table, document, error
 
 CYRILLIC = "\N{CYRILLIC SMALL LETTER ZHE}\N{CYRILLIC SMALL LETTER YA}"
 AWKWARD = r"""a_b & 50% #1 {x} <y> ~ ^ \ $ | * `c` "q" [z]"""
@@ -95,7 +101,7 @@ def test_numbers_are_never_minus_zero_or_nan():
 
 
 def test_the_same_table_is_the_same_bytes():
-    for kind in ("latex", "html", "md"):
+    for kind in get_args(Format):
         assert TABLE.formatted(kind) == TABLE.formatted(kind)
     with pytest.raises(QuestionError, match='no format "word"'):
         TABLE.formatted("word")
@@ -256,3 +262,127 @@ def test_parts_of_addresses_are_small_letters_whatever_the_parts_are():
     other = [latex.address_part(name) for name in (CYRILLIC, CYRILLIC[::-1], "\u8ad6")]
     assert all(re.fullmatch(r"[a-z0-9_.-]+", name) for name in other)
     assert len(set(other)) == 3
+
+
+STARRED = Table(
+    name="starred",
+    caption="Starred",
+    headings=["y", "z"],
+    blocks=[
+        Block(
+            "Panel A. Effects",
+            [Line("a", [Number(-1.5, stars="***"), Number(2.0)]), Line("", [error(0.5), error(1)])],
+        ),
+        Block("", [Line("Units", [Number(1500, 0), "none"])]),
+    ],
+    notes=["*** p < 0.01."],
+)
+
+
+def test_text_is_aligned_at_decimals_with_stars_and_parentheses_behind_them():
+    assert STARRED.text().decode() == str(STARRED)
+    lines = str(STARRED).splitlines()
+    assert lines[0] == "Starred"
+    assert lines[-1] == "Notes. *** p < 0.01."
+    rows = {line.split()[0]: line for line in lines if line and line[0] not in "=-"}
+    second = next(line for line in lines if "(0.500)" in line)
+    assert rows["a"] == "a        -1.500***   2.000"
+    assert second == "         (0.500)    (1.000)"
+    assert rows["Units"].index("1500") + 4 == rows["a"].index(".")
+    assert len(set(map(len, (line for line in lines if line[:1] in ("=", "-"))))) == 1
+
+
+def test_text_of_wide_letters_is_aligned_and_a_title_over_columns_has_room():
+    wide = table_of("\u8ad6\u6587", spans=[("A title that is longer than its columns", 2)])
+    lines = str(wide).splitlines()
+    assert "A title that is longer than its columns" in lines[2]
+    assert {cell_len(lines[k]) for k in (1, 2, 3, 5)} == {cell_len(lines[1])}
+
+
+def test_csv_is_read_back_with_every_label_and_number():
+    rows = list(csv.reader(io.StringIO(STARRED.csv().decode())))
+    assert rows[0] == ["panel", "", "y", "z"]
+    assert rows[1] == ["Panel A. Effects", "a", "-1.500***", "2.000"]
+    assert rows[2] == ["Panel A. Effects", "", "(0.500)", "(1.000)"]
+    awkward = list(csv.reader(io.StringIO(TABLE.csv().decode())))
+    assert {len(row) for row in awkward} == {5}
+    assert awkward[1][1] == awkward[1][4] == AWKWARD
+
+
+@pytest.mark.parametrize("label", ["=1+1", "@SUM(A1)", "+1", "-cmd"])
+def test_no_label_is_a_formula_in_a_spreadsheet(label):
+    assert list(csv.reader(io.StringIO(table_of(label).csv().decode())))[1][1] == f"'{label}"
+
+
+def test_stars_stand_behind_their_number_in_every_format():
+    assert "-1.500{***}" in STARRED.latex().decode()
+    assert "table-space-text-post={***}" in STARRED.latex().decode()
+    assert '1.500<span class="stars">***</span></td>' in STARRED.html().decode()
+    assert r"1.500\*\*\* |" in STARRED.markdown().decode()
+
+
+def test_a_word_file_has_the_rows_the_caption_and_the_notes(tmp_path):
+    path = TABLE.save(tmp_path / "out" / "t.docx")
+    found = Document(path)
+    (grid,) = found.tables
+    assert [cell.text for cell in grid.rows[1].cells] == ["", *TABLE.headings]
+    assert [cell.text for cell in grid.rows[3].cells] == [AWKWARD, "\N{MINUS SIGN}1.234", "12", AWKWARD]
+    assert found.paragraphs[0].text == TABLE.caption
+    assert found.paragraphs[-1].text == f"Notes. {' '.join(TABLE.notes)}"
+    starred = Document(STARRED.save(tmp_path / "s.docx")).tables[0]
+    for made in (grid, starred):
+        ruled = [len(cell.xpath(".//w:tcBorders")) for row in made.rows for cell in row._tr.tc_lst]
+        assert max(ruled) == 1
+        assert (
+            len(made._tbl.xpath(".//w:tcBorders/w:bottom")) > len(made._tbl.xpath(".//w:tcBorders/w:top")) > 0
+        )
+    assert starred.rows[2].cells[1].text == "\N{MINUS SIGN}1.500***"
+
+
+def test_a_file_is_what_its_suffix_says(tmp_path):
+    for name, beginning in {
+        "t.tex": "% Written by",
+        "t.html": "<!DOCTYPE html>",
+        "t.HTM": "<!DOCTYPE html>",
+        "t.md": "**Caption",
+        "t.csv": "panel,",
+        "t.txt": "Caption",
+    }.items():
+        assert TABLE.save(tmp_path / name).read_text(encoding="utf-8").startswith(beginning)
+    for name in ("t.xlsx", "t", "t.pdf"):
+        with pytest.raises(QuestionError, match=r"use \.tex, \.html, \.md, \.docx, \.csv or \.txt"):
+            TABLE.save(tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
+def test_a_word_file_without_python_docx_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("study.report.table.find_spec", lambda name: None)
+    with pytest.raises(OutputError, match="python-docx, which is not installed"):
+        TABLE.save(tmp_path / "t.docx")
+
+
+def test_a_page_of_html_is_whole_and_well_formed():
+    text = document([TABLE, STARRED], "html").decode()
+    assert '<meta charset="utf-8">' in text
+    assert "<style>" in text
+    parser = Cells()
+    parser.feed(re.sub(r"<!DOCTYPE html>|<meta[^>]*>", "", text))
+    assert parser.open == []
+    assert parser.text.count(AWKWARD) == 7
+
+
+@needs_tex
+def test_latex_that_stands_alone_compiles(tmp_path):
+    text = document([TABLE, STARRED], "latex", standalone=True)
+    log = compiled("pdflatex", tmp_path, text)
+    assert "Overfull" not in log
+    assert b"documentclass" not in document([TABLE], "latex")
+
+
+def test_latex_that_stands_alone_says_first_that_it_needs_another_engine():
+    named = replace(TABLE, headings=[CYRILLIC, "b", "c"])
+    text = document([TABLE, named], "latex", standalone=True).decode()
+    assert "XeLaTeX" in text.splitlines()[0]
+    assert text.count("XeLaTeX") == 1
+    assert "fontspec}" in text
+    assert "inputenc" not in text

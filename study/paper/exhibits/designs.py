@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from study.core import capital, p_is
 from study.designs import find_design
 from study.figures import Figure
 from study.figures import paths as figures
@@ -40,8 +41,14 @@ def designs(setting: Setting) -> Iterator[Piece]:
         agreements = {s: comparison(plan, panel, event, s, outcomes, alike).agreement for s in plan.scales}
         answers = [_answers(setting, event, scale, agreements[scale]) for scale in plan.scales]
         caption = f"Effect of the {event.title} on {plan.text.outcome}, by design"
-        units = {"outcome_units": plan.text.outcomes_with_units, "heading": "Papers"}
-        words = Words(event.label, caption, plan.outcomes, plan.scales, **units)
+        words = Words(
+            name=event.label,
+            caption=caption,
+            outcomes=plan.outcomes,
+            scales=plan.scales,
+            outcome_units=plan.text.outcomes_with_units,
+            heading=capital(plan.text.counted),
+        )
         of_power = f"What each design could have found: minimum detectable effects of the {event.title}"
         yield effects_table(words, answers, list(_notes(setting, event, agreements)))
         yield power_table(replace(words, caption=of_power), answers, digits=2)
@@ -49,10 +56,10 @@ def designs(setting: Setting) -> Iterator[Piece]:
             yield draw(
                 f"{event.label}_{scale}",
                 f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}.",
-                path_figure(plan, event, scale, setting.results),
+                path_figure(plan, event, scale, setting.results, panel.period_unit),
                 f"Event study of {', '.join(plan.outcomes.values())}: estimates with pointwise intervals and the "
-                f"simultaneous band at {plan.level:.0%}, from {plan.window[0]} to {plan.window[1]} years since the "
-                "event.",
+                f"simultaneous band at {plan.level:.0%}, from {plan.window[0]} to {plan.window[1]} "
+                f"{panel.period_unit}s since the event.",
             )
             for outcome, agreement in agreements[scale].items():
                 p_value = agreement.sup_t.p_value if agreement.sup_t else math.nan
@@ -146,15 +153,15 @@ def _draw_notes(setting: Setting, event: Event) -> Iterator[str]:
         )
 
 
-def path_figure(plan: Plan, event: Event, scale: str, results: Results) -> Figure:
+def path_figure(plan: Plan, event: Event, scale: str, results: Results, period: str) -> Figure:
     """Draw the headline design's event study of each outcome, or that of the first design that has one."""
     row = plan.figure_row
     paths = {
         title: figures.shown(pd.DataFrame(results[event.label, scale, outcome, row.label].path), plan.window)
         for outcome, title in plan.outcomes.items()
     }
-    unit = Scale(scale, "papers")
-    return figures.event_study(paths, ylabel=unit.short_axis(), percent=unit.percent)
+    unit = Scale(scale, plan.text.counted)
+    return figures.event_study(paths, ylabel=unit.short_axis(), unit=period, percent=unit.percent)
 
 
 def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:
@@ -173,8 +180,7 @@ def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:
         )
     smallest, largest = (number(end(effect.estimate for effect in effects)) for end in (min, max))
     excluding = sum(effect.excludes_zero for effect in effects)
-    p_value = OF_AGREEMENT["agree_p"].text(test.p_value if test else math.nan, scale)
-    agree = f" The test that averages of one kind agree has a p-value of {p_value}." if test else ""
+    agree = f" The test that averages of one kind agree has {p_is(test.p_value)}." if test else ""
     return (
         f"{event.short}, {plan.outcomes[setting.outcome].lower()}: {plan.headline.label} {answer}. Over "
         f"{len(effects)} designs estimates run from {smallest} to {largest}; zero is outside of {excluding} of their "

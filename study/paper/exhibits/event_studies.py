@@ -81,8 +81,9 @@ def event_studies(setting: Setting) -> Iterator[Piece]:
         f"against: {against}. Bars are simultaneous bands at {plan.level:.0%} over all event times of a design, lines "
         "are pointwise intervals. Effects outside the window of the figure are in the bands.",
         figure(setting, drawn),
-        f"Small multiples of effects by event time from {plan.window[0]} to {plan.window[1]} years since the event, "
-        "one for each design, in a block for each scale, with simultaneous bands.",
+        f"Small multiples of effects by event time from {plan.window[0]} to {plan.window[1]} "
+        f"{setting.panel.period_unit}s since the event, one for each design, in a block for each scale, with "
+        "simultaneous bands.",
     )
     yield from _numbers(setting, drawn, leads)
     yield from _sentences(setting, leads)
@@ -145,10 +146,11 @@ def figure(setting: Setting, answers: Answers) -> Figure:
             if own == scale
         }
         if paths:
-            unit = Scale(scale, "papers")
+            unit = Scale(scale, plan.text.counted)
             grids.append(figures.Grid(f"{letter}. {title}", paths, unit.short_axis(), unit.percent))
     apart = {textwrap.fill(label, LINE) for label in _apart(answers)}
-    return figures.event_study_grids(grids, window=plan.window, apart=apart)
+    period = setting.panel.period_unit
+    return figures.event_study_grids(grids, window=plan.window, unit=period, apart=apart)
 
 
 def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: list[str]) -> Table:

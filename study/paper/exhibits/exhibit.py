@@ -277,10 +277,10 @@ Makes = Callable[[Setting], Exhibited]
 class Part(StrEnum):
     """The sections of the report page."""
 
-    QUESTION = "Institutions: what is asked of whom"
+    QUESTION = "What is asked of whom"
     FACTS = "The facts that the study starts from"
-    EFFECTS = "Institutions: effects"
-    OBJECTIONS = "Institutions: what speaks against it"
+    EFFECTS = "Effects"
+    OBJECTIONS = "What speaks against it"
     FIELDS = "Fields"
 
 

@@ -10,6 +10,7 @@ from itertools import product
 from operator import itemgetter
 from typing import Any
 
+from study.core import p_text
 from study.designs import find_design
 from study.estimates import Effect, Estimate, effects_frame
 from study.figures import dot_figure
@@ -18,7 +19,7 @@ from study.panel import Scale
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
 from study.paper.plan import Event
 from study.paper.results import Result, headline_effect
-from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, effects_between, lettered, p_text
+from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, effects_between, lettered
 
 EXHIBIT = "families"
 FEW = 5

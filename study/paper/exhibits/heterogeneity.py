@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from study.core import QuestionError, capital
+from study.core import QuestionError, capital, p_is
 from study.diagnostics import Finding
 from study.heterogeneity import Report, report
 from study.heterogeneity.group_effects import group_figure, short_label
@@ -15,7 +15,7 @@ from study.heterogeneity.page import caveats, usual_groupings
 from study.learners import Learner
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, draw, exhibit
 from study.paper.plan import Task
-from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, p_text
+from study.report import COLUMNS, REFUSED, Block, Column, Line, Table
 
 EXHIBIT = "heterogeneity"
 LEARNER: Learner = "forest"
@@ -77,7 +77,7 @@ def _table(setting: Setting, task: Task, analyses: Report) -> Table:
     blocks = []
     for finding in analyses.groups:
         wald = finding["p_equal"]
-        equal = "" if math.isnan(wald) else f" (all equal, Wald: p = {p_text(wald)})"
+        equal = "" if math.isnan(wald) else f" (all equal, Wald: {p_is(wald)})"
         lines = [_line(label, values, OF_GROUP) for label, values in _groups(finding)]
         if _is_tested(finding):
             lines.append(_line("All pairs of groups", {"p_pairs": finding["pairs"].p_value}, OF_PAIRS))

@@ -80,10 +80,10 @@ def _table(shown: Sequence[Findings]) -> Table:
     ]
     if "placebo_outcomes" in names:
         notes.append(
-            "Placebo outcomes: the same event, question and design on papers of fields that need few accelerators, in "
-            "the panel of that field; p by Holm's method over them. Difference: the effect on the outcome less that "
-            "on the placebo, with its error by the joint influence of both. It is the effect of the machine only if "
-            "growth without the machine would have been the same in both fields."
+            f"Placebo outcomes: the same event, question and design on {plan.text.placebos}; p by Holm's method "
+            "over them. Difference: the effect on the outcome less that on the placebo, with its error by the "
+            "joint influence of both. It is the effect of the machine only if growth without the machine would "
+            "have been the same in both fields."
         )
     if "placebo_dates" in names:
         notes.append(
@@ -125,7 +125,9 @@ def _drawn(shown: Sequence[Findings]) -> Drawn:
         f"Effects of the {task.event.title} on the outcome (circle), on placebo outcomes and at placebo dates "
         f"(squares), {task.row.label}, with pointwise {task.level:.0%} intervals. Placebo dates move events earlier by "
         "the number of periods, and use only outcomes before the true event.",
-        axes_by_scale(shown, 1.1 + 0.22 * len(names), draw_rows, outcome="papers", sharey=True),
+        axes_by_scale(
+            shown, 1.1 + 0.22 * len(names), draw_rows, outcome=shown[0].setting.plan.text.counted, sharey=True
+        ),
         "Dots with intervals, one row for the outcome and one for each placebo outcome and placebo date, side by side "
         "for each scale.",
     )

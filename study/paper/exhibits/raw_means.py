@@ -3,47 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from study.core import BoolArray, FloatArray, IntArray
-from study.figures import FULL, SERIES, Axes, Figure, Series, canvas
+from study.core import FloatArray
+from study.figures import (
+    FULL,
+    SERIES,
+    Axes,
+    Figure,
+    Group,
+    adoption_groups,
+    canvas,
+    draw_means,
+    series_look,
+)
 from study.panel import Sample
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, question_text
 from study.report import Column
 
 EXHIBIT = "raw_means"
 FEWEST = 5
-MOST_WINDOWS = 4
 MOST_LABELS = 4
 COLUMNS = {
     "first": Column("mean in the first period", "number", 2),
     "last": Column("mean in the last period", "number", 2),
     "growth": Column("mean in the last period over that in the first", "number", 2),
 }
-
-
-LOOK = {"markersize": 3.6, "linewidth": 1.2}
-LATER, NEVER = ({"color": colour, "marker": marker} for colour, marker in (("0.55", "x"), ("0.75", "+")))
-
-
-class Group(NamedTuple):
-    """Units whose mean is one line: what they are called, which they are, how it is drawn, when they are treated.
-
-    ``since`` is NaN for units that are not treated, or not at one time.
-    """
-
-    label: str
-    member: BoolArray
-    look: dict[str, Any] = LOOK
-    since: float = np.nan
-
-    @property
-    def size(self) -> int:
-        """Number of units."""
-        return int(self.member.sum())
 
 
 @exhibit("Raw means by cohort", Part.QUESTION)
@@ -72,7 +58,7 @@ def raw_means(setting: Setting) -> Iterator[Piece]:
         groups = {"first treated inside the window": Group("Treated", treated)}
         groups["never treated"] = Group("Never", np.isnan(dates))
         for who, group in groups.items():
-            start, *_, end = means(sample, group).tolist()
+            start, *_, end = group.means(sample.y).tolist()
             growth = end / start if start > 0 else np.nan
             values, at = {"first": start, "last": end, "growth": growth}, (EXHIBIT, outcome, group.label)
             about = f"of {text.units} {who}, {outcome}"
@@ -101,52 +87,9 @@ def _dates(sample: Sample) -> FloatArray:
     return sample.first_treated
 
 
-def adoption_windows(years: FloatArray, sizes: IntArray, last: float) -> list[tuple[float, float]]:
-    """Return the adoption years pooled into windows of one width, the smallest that will do.
-
-    Parameters
-    ----------
-    years : ndarray, shape (K,)
-        Years in which some units adopt, ascending.
-    sizes : ndarray of int, shape (K,)
-        How many adopt in each.
-    last : float
-        The last year of the panel, where the last window ends.
-
-    Returns
-    -------
-    list of tuple of float
-        First and last year of each window that has units; each has FEWEST or more, and there are MOST_WINDOWS or fewer.
-        Where no width does, one window with all; empty where that has fewer.
-    """
-    if not len(years) or sizes.sum() < FEWEST:
-        return []
-    span = int(last - years[0]) + 1
-    for width in range(1, span + 1):
-        place = (years - years[0]) // width
-        totals = [sizes[place == k].sum() for k in np.unique(place)]
-        if min(totals) >= FEWEST and len(totals) <= MOST_WINDOWS:
-            starts = years[0] + np.unique(place) * width
-            return [(float(a), float(min(a + width - 1, last))) for a in starts]
-    return [(float(years[0]), float(last))]
-
-
 def by_adoption(sample: Sample) -> list[Group]:
     """Return the groups by window of adoption, those that adopt after the panel, and those that never do."""
-    first, last = _dates(sample), sample.periods[-1]
-    sizes = np.array([(first == g).sum() for g in sample.cohorts])
-    windows = adoption_windows(sample.cohorts, sizes, float(last))
-    # From dark to light, those that never adopt last.
-    groups = [
-        Group(f"{a:.0f}-{b:.0f}" if b > a else f"{a:.0f}", (first >= a) & (first <= b), _look(series), a)
-        for (a, b), series in zip(windows, SERIES, strict=False)
-    ]
-    groups += [Group("later", first > last, LOOK | LATER), Group("never", np.isnan(first), LOOK | NEVER)]
-    return [group for group in groups if group.size >= FEWEST]
-
-
-def _look(series: Series, **other: Any) -> dict[str, Any]:
-    return LOOK | {"color": series.colour, "marker": series.marker, "linestyle": series.dashes} | other
+    return adoption_groups(_dates(sample), sample.periods, FEWEST, sample.panel.period_name)
 
 
 def by_label(sample: Sample, attribute: str) -> list[Group]:
@@ -164,14 +107,9 @@ def by_label(sample: Sample, attribute: str) -> list[Group]:
     groups = []
     for name, series in zip(order, SERIES, strict=False):
         own, never = labels == name, np.isnan(first)
-        groups.append(Group(f"{name}, adopt", own & adopts, _look(series, linestyle="-")))
-        groups.append(Group(f"{name}, never", own & never, _look(series, **hollow)))
+        groups.append(Group(f"{name}, adopt", own & adopts, series_look(series, linestyle="-")))
+        groups.append(Group(f"{name}, never", own & never, series_look(series, **hollow)))
     return [group for group in groups if group.size >= FEWEST]
-
-
-def means(sample: Sample, group: Group) -> FloatArray:
-    """Return a group's mean outcome by period, shape (T,); NaN where nobody is seen."""
-    return pd.DataFrame(sample.y[group.member]).mean().to_numpy()
 
 
 def figure(
@@ -189,7 +127,7 @@ def figure(
         for row, (title, sample) in zip(axes, samples.items(), strict=True):
             for axis, groups in zip(row, sides.values(), strict=True):
                 for group in groups:
-                    _draw_line(axis, sample, group)
+                    draw_means(axis, sample.periods, sample.y, group)
                 if logarithmic:
                     _logarithmic(axis)
             row[0].set_ylabel(f"{title},\nmean {plan.text.outcomes_with_units}", fontsize=8)
@@ -200,15 +138,6 @@ def figure(
             below = bottom.legend(loc="upper left", bbox_to_anchor=(-0.15, -0.13), frameon=False, **spacing)
             below.set_in_layout(False)
     return drawing
-
-
-def _draw_line(axis: Axes, sample: Sample, group: Group) -> None:
-    """Draw a group's mean by period; until it adopts, its markers are hollow."""
-    values, before = means(sample, group), sample.periods < group.since
-    axis.plot(sample.periods, values, label=f"{group.label} ({group.size:,})", **group.look)
-    if before.any():
-        hollow = group.look | {"linestyle": "none", "markerfacecolor": "white"}
-        axis.plot(sample.periods[before], values[before], **hollow)
 
 
 def _positive(samples: dict[str, Sample]) -> bool:

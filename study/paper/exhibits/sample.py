@@ -51,7 +51,7 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
     dropped = [[step for step in flow if not step.kept] for flow in flows]
     treated = [[step for step in flow if step.reason.startswith(TREATED_IN)] for flow in sampled]
     others = [reason for reason in _reasons(sampled) if not reason.startswith(TREATED_IN)]
-    step = "year" if panel.period is None else panel.period.replace("rank", "period")
+    step = panel.period_unit
     by_rule: dict[str, list[Cell]] = {
         f"{units} in the panel": [Number(panel.n_units, 0)] * len(flows),
         **{f"Dropped: {reason}": _counts(flows, reason) for reason in _reasons(dropped)},

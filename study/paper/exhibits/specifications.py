@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from study.core import p_text
 from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.paper.exhibits.verdicts import command_of, finding_of, scale_title, task_of
-from study.report import Block, Column, Line, Table, p_text
+from study.report import Block, Column, Line, Table
 
 EXHIBIT = "specifications"
 # Of a scale, in the order of the table.

@@ -36,13 +36,13 @@ def venues(setting: Setting) -> Iterator[Piece]:
         refused += [f"{effect.label}: {effect.note}" for effect in effects if effect.note]
         venue = replace(setting, panel=panel)
         for task, effect in zip(tasks, effects, strict=True):
-            at, about = (EXHIBIT, label, task.outcome, scale, "headline"), f"papers at {label}"
+            at, about = (EXHIBIT, label, task.outcome, scale, "headline"), f"{plan.text.counted} at {label}"
             for column, value in effect_values(effect).items() if effect.exists else ():
                 command = RUN if column == "mde" else estimate_command(task, panel)
                 yield from venue.numbers(at, {column: value}, task=task, quantity=about, command=command)
     yield Table(
         name=EXHIBIT,
-        caption=f"The {event.title} and papers at other venues, {plan.headline.label}",
+        caption=f"The {event.title} and {plan.text.counted} at other venues, {plan.headline.label}",
         headings=["Treated", "All", *plan.outcomes.values(), "MDE"],
         blocks=lettered({plan.scales[scale]: of_scale for scale, of_scale in lines.items()}),
         notes=[
@@ -57,7 +57,7 @@ def venues(setting: Setting) -> Iterator[Piece]:
     named = f": {'; '.join(excluding)}" if excluding else ""
     yield (
         f"Of {len(answered)} intervals by venue and scale {len(excluding)} exclude zero{named}. Venues share "
-        "universities, so that they are no independent replications."
+        f"{plan.text.units}, so that they are no independent replications."
     )
 
 

@@ -156,7 +156,7 @@ def figure(bounded: Sequence[Findings]) -> Figure:
     """Draw intervals by M: a row for each scale, a column for each restriction, designs side by side."""
     rows = {(row.scale, row.label): row.by_name for row in bounded}
     scales, labels = (list(dict.fromkeys(names)) for names in zip(*rows, strict=True))
-    labels = labels[: len(SERIES)]
+    labels, counted = labels[: len(SERIES)], bounded[0].setting.plan.text.counted
     handles: dict[str, Any] = {}
     with canvas(FULL, 0.8 + 2.15 * len(scales)) as drawing:
         axes = drawing.subplots(len(scales), 2, sharex="col", squeeze=False)
@@ -169,7 +169,7 @@ def figure(bounded: Sequence[Findings]) -> Figure:
                     handles[label] = _draw_intervals(axis, finding, right, look, Scale(scale).factor)
             axis.set_title(f"{letter}. {RESTRICTIONS[name]}, {scale_title(scale).lower()}", loc="left")
         for axis, scale in zip(axes[:, 0], scales, strict=True):
-            axis.set_ylabel(Scale(scale, "papers").short_axis())
+            axis.set_ylabel(Scale(scale, counted).short_axis())
         axes[-1, 0].set_xlabel("M, times the largest change before")
         axes[-1, 1].set_xlabel("M, as a share of its upper bound")
         drawing.legend(handles.values(), handles, loc="outside upper center", ncols=3, frameon=False)

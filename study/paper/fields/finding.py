@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from study.core import p_text
 from study.figures import GREY, SECOND, Figure, legend_above, on_axes
 from study.paper.fields.answers import Answer, Answers, of_outcome
 from study.paper.fields.exact import Interval
 from study.paper.fields.plan import FieldsPlan
-from study.report import p_text
 
 # Inches and points of figures.
 WIDE, SMALL = 6.3, 8

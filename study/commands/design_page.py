@@ -1,0 +1,51 @@
+"""What a design assumes, supports and takes, with its reference and an example, as a page for a terminal."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, Literal, get_args, get_origin
+
+from study.commands.options import described
+from study.core import hints_of, section
+from study.designs import Design, Supports
+from study.paper.diagnose import ASSUMED
+
+# What the example adds where a design needs it.
+NEEDS = {"dml_iv": "--covariate baseline_papers --instrument herd_federal --option model=pliv"}
+
+
+def design_page(design: Design) -> str:
+    """Return the page of a design."""
+    beginning, text_of = described(design.function)
+    assumptions = [f"{each}: {ASSUMED[each].format(units='units')}" for each in design.assumes]
+    refused = [str(trait).partition(",")[0] for trait in Supports if trait not in design.supports]
+    hints = hints_of(design.function)
+    taken = [
+        f"{name}={default}: {values(hints[name])}. {text_of.get(name, '')}".rstrip()
+        for name, default in design.options.items()
+    ]
+    references = re.split(r"References\n-+\n", inspect.getdoc(design.function) or "")[1:]
+    asked = f"--outcome papers --event first_accelerator --min-cohort-size 2 --design {design.name}"
+    parts = [
+        f"{design.name}: {design.title}",
+        re.sub(r":\w+:`~?([^`]+)`", r"\1", beginning),
+        f"Estimand: {design.estimand}",
+        section("Assumes", assumptions),
+        section("Supports", map(str, design.supports)),
+        *([section("Refuses", refused)] if refused else []),
+        section("Options, with their defaults", taken or ["none"]),
+        section("References", [" ".join(each.split()) for each in "".join(references).split("\n\n")]),
+        f"Example\n  study estimate {asked} {NEEDS.get(design.name, '')}".rstrip(),
+    ]
+    return "\n\n".join(parts)
+
+
+def values(hint: Any) -> str:
+    """Say which values a type hint allows."""
+    if get_origin(hint) is Literal:
+        return ", ".join(map(str, get_args(hint)))
+    if get_args(hint):
+        return " or ".join(values(kind) for kind in get_args(hint))
+    words = {int: "a whole number", float: "a number", bool: "true or false", type(None): "none given"}
+    return words.get(hint, getattr(hint, "__name__", str(hint)))

@@ -1,0 +1,109 @@
+"""Every design, diagnostic, command and public name has a page that a contents list leads to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import assumptions
+import check_links
+import generate
+import pytest
+from command_line import command
+from plans import ROOT
+
+import study
+from study.commands.cli import app
+from study.designs import Assumes
+from study.diagnostics import all_diagnostics
+
+DOCS = ROOT / "docs"
+LISTED = re.compile(r"```\{toctree\}\n(.*?)```", flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    for package in ("sphinx", "numpydoc"):
+        pytest.importorskip(package, reason=f"{package}, of the extra docs, is not installed")
+    return generate.pages()
+
+
+def test_every_design_and_diagnostic_has_a_page_with_an_example_and_its_figure(pages: dict[str, str]) -> None:
+    for name, design in study.all_designs().items():
+        page = pages[f"designs/{name}.md"]
+        assert f'"{name}"' in page
+        assert design.title in page
+        assert all(f"{each.name.lower()}.png" in page for each in design.assumes)
+        assert ("plot()" in page) == design.estimand.has_path
+    for name, diagnostic in all_diagnostics().items():
+        page = pages[f"diagnostics/{name}.md"]
+        assert diagnostic.question in page
+        assert f"study.diagnostics.{diagnostic.function.__name__}(" in page
+        assert "finding.plot()" in page
+
+
+def test_every_public_name_and_command_is_documented(pages: dict[str, str]) -> None:
+    assert {f"api/{name}.md" for name in study.__all__ if name != "__version__"} < set(pages)
+    for each in app.registered_commands:
+        name = each.name or each.callback.__name__.replace("_", "-")
+        assert f"## study {name}\n" in pages["commands.md"]
+
+
+def test_every_page_is_in_a_contents_list(pages: dict[str, str]) -> None:
+    texts = {f"generated/{name}": text for name, text in pages.items() if name.endswith(".md")}
+    texts |= {path.name: path.read_text(encoding="utf-8") for path in DOCS.glob("*.md")}
+    listed = {
+        str(Path(page).parent / re.sub(r".*<(.*)>", r"\1", line))
+        for page, text in texts.items()
+        for tree in LISTED.findall(text)
+        for line in tree.splitlines()
+        if line and not line.startswith(":")
+    }
+    notebooks = {f"generated/notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.py")}
+    assert {name.removesuffix(".md") for name in texts} - {"index"} | notebooks == listed
+
+
+def test_every_example_of_a_design_runs_in_python_and_in_a_terminal(
+    pages: dict[str, str], tmp_path: Path
+) -> None:
+    """The learners' take seconds; the build of the site executes them all."""
+    for name, design in study.all_designs().items():
+        if not design.draws:
+            cells = re.findall(
+                r"```\{code-cell\} ipython3\n(import.*?)```", pages[f"designs/{name}.md"], re.DOTALL
+            )
+            names: dict[str, object] = {}
+            exec(cells[0], names)
+            assert names["fit"].design == name
+            told = command(*generate.terminal(design).split()[1:], cwd=tmp_path)
+            assert (told.returncode, told.stderr) == (0, "")
+            assert told.stdout.strip() == str(names["fit"].headline).strip()
+
+
+@pytest.mark.parametrize("entry", generate.entries(), ids=lambda entry: entry["title"])
+def test_our_call_has_the_numbers_of_the_call_beside_it(entry: dict) -> None:
+    assert generate.answered(entry["ours"]) == pytest.approx(entry["theirs"], rel=generate.TOLERANCE)
+
+
+def test_a_call_with_other_numbers_stops_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = generate.entries()[0]
+    other = entry | {"theirs": (entry["theirs"][0] * 1.00001, entry["theirs"][1])}
+    monkeypatch.setattr(generate, "entries", lambda: [other])
+    with pytest.raises(ValueError, match=re.escape(entry["title"])):
+        generate.side_by_side()
+
+
+@pytest.mark.parametrize("assumption", Assumes)
+def test_every_assumption_has_a_picture(assumption: Assumes) -> None:
+    (axis,) = assumptions.picture(assumption).axes
+    assert len(axis.get_children()) > 12
+
+
+def test_a_link_to_no_page_or_place_is_found(tmp_path: Path) -> None:
+    text = '<a href="other.html#here">a</a><a href="other.html#there">b</a><a href="none.html">c</a>'
+    (tmp_path / "index.html").write_text(f'{text}<a href="https://example.org/none">d</a>')
+    (tmp_path / "other.html").write_text('<p id="here">e</p>')
+    assert check_links.broken(tmp_path) == [
+        "index.html: none.html is no file.",
+        "index.html: other.html#there is no place on that page.",
+    ]

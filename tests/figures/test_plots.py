@@ -1,0 +1,469 @@
+"""Plots of estimates, comparisons and panels: what is drawn where, what axes and legends say, what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import simulated
+from command_line import command
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import FillBetweenPolyCollection, QuadMesh
+from matplotlib.container import BarContainer, ErrorbarContainer
+from matplotlib.figure import Figure
+from plans import PANEL
+
+from study import (
+    Comparison,
+    Estimate,
+    Panel,
+    Question,
+    QuestionError,
+    compare,
+    estimate,
+    event_plot,
+    load_panel,
+)
+from study.figures import COLOUR, SERIES, drawn
+
+QUESTION = Question("y", "event")
+
+
+@cache
+def fit(design: str = "callaway_santanna", **changes: Any) -> Estimate:
+    return estimate(simulated.panel(n=120, level=9.0), QUESTION.replace(**changes), design)
+
+
+def axes_of(figure: Figure) -> Axes:
+    (axis,) = figure.axes
+    return axis
+
+
+def legend_of(figure: Figure) -> list[str]:
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def intervals(axis: Axes) -> list[np.ndarray[Any, Any]]:
+    """Return, a series, the places and the ends of its intervals."""
+    bars = [c for c in axis.containers if isinstance(c, ErrorbarContainer)]
+    return [
+        np.array([s for s in bar.lines[2][0].get_segments() if np.isfinite(s).all() and len(s)])
+        for bar in bars
+    ]
+
+
+def bands(axis: Axes) -> list[BarContainer]:
+    return [c for c in axis.containers if isinstance(c, BarContainer)]
+
+
+def test_intervals_and_the_band_of_a_plot_are_those_of_the_estimate_at_its_level() -> None:
+    path = fit().aggregate("event")
+    axis = axes_of(fit().plot(level=0.9))
+    table, band = path.tidy(0.9)[path.varies], path.band(0.9)[path.varies]
+    (segments,) = intervals(axis)
+    np.testing.assert_allclose(segments[:, 0, 0], band["event_time"])
+    np.testing.assert_allclose(segments[:, :, 1], table[["conf_low", "conf_high"]])
+    bars = [bar for bar in bands(axis)[0] if np.isfinite(bar.get_height())]
+    np.testing.assert_allclose([bar.get_y() for bar in bars], band["band_low"])
+    np.testing.assert_allclose([bar.get_y() + bar.get_height() for bar in bars], band["band_high"])
+
+
+def test_a_plot_has_a_zero_line_a_hollow_reference_and_says_what_its_intervals_are() -> None:
+    figure = fit().plot(level=0.9)
+    axis = axes_of(figure)
+    assert any(list(line.get_ydata()) == [0, 0] for line in axis.lines)
+    (reference,) = [line for line in axis.lines if line.get_label() == "reference"]
+    assert list(reference.get_xdata()) == [-1]
+    assert (reference.get_markerfacecolor(), reference.get_markeredgecolor()) == ("white", COLOUR)
+    assert legend_of(figure) == ["estimate, 90% pointwise interval", "90% simultaneous band", "reference"]
+
+
+def test_axes_say_the_unit_of_the_period_and_the_labels_of_the_question() -> None:
+    plain = axes_of(fit().plot())
+    assert (plain.get_xlabel(), plain.get_ylabel()) == ("Periods since first treated", "Effect on y")
+    assert plain.get_title() == "callaway_santanna"
+    labels = {"y": "papers", "event": "a cluster", "callaway_santanna": "CS", "period": "quarter"}
+    named = axes_of(fit().plot(labels=labels))
+    assert (named.get_xlabel(), named.get_ylabel()) == ("Quarters since a cluster", "Effect on papers")
+    assert named.get_title() == "CS"
+    assert axes_of(fit().plot(title="By event time")).get_title() == "By event time"
+    panel = simulated.panel(n=120)
+    dated = replace(
+        panel, periods=panel.periods + 2010, first_treated={"event": panel.first_treated["event"] + 2010}
+    )
+    assert axes_of(estimate(dated, QUESTION).plot()).get_xlabel() == "Years since first treated"
+
+
+def test_a_share_is_drawn_in_percent() -> None:
+    share = fit(scale="proportional")
+    axis = axes_of(share.plot())
+    path = share.aggregate("event")
+    np.testing.assert_allclose(intervals(axis)[0][:, 0, 1], 100 * path.tidy()["conf_low"][path.varies])
+    assert "% of the counterfactual mean" in axis.get_ylabel()
+
+
+def test_the_window_of_a_plot_is_what_is_asked_or_the_horizons() -> None:
+    def times(**how: Any) -> set[float]:
+        return {bar.get_x() + bar.get_width() / 2 for bar in bands(axes_of(fit(horizon=1).plot(**how)))[0]}
+
+    assert times() == {-2, -1, 0, 1}
+    assert times(window=(-3, 2)) == {-3, -2, -1, 0, 1, 2}
+    every = fit(horizon=1).aggregate("event").event_time
+    assert times(window=(-99, 99)) == set(every)
+
+
+def test_several_designs_stand_side_by_side_each_with_its_own_band() -> None:
+    fits = [fit(name) for name in ("callaway_santanna", "event_study", "stacked")]
+    figure = event_plot(fits, labels={"stacked": "Stacked"})
+    axis = axes_of(figure)
+    assert legend_of(figure) == [
+        "callaway_santanna",
+        "event_study",
+        "Stacked",
+        "95% simultaneous band",
+        "reference",
+    ]
+    drawn_bands = bands(axis)
+    edges = np.array([[b.get_x(), b.get_x() + b.get_width()] for bars in drawn_bands for b in bars])
+    first, last = edges[edges[:, 0].argsort()].T
+    assert np.all(first[1:] >= last[:-1] - 1e-9)
+    for one, bars, series in zip(fits, drawn_bands, SERIES, strict=False):
+        path = one.aggregate("event")
+        expected = path.band()[path.varies]
+        heights = [bar.get_height() for bar in bars if np.isfinite(bar.get_height())]
+        np.testing.assert_allclose(heights, expected["band_high"] - expected["band_low"])
+        assert any(
+            line.get_color() == series.colour and line.get_marker() == series.marker for line in axis.lines
+        )
+
+
+def test_a_mapping_names_estimates_that_have_one_design() -> None:
+    pair = {"all": fit(), "never treated": fit(comparison="never_treated")}
+    assert legend_of(event_plot(pair))[:2] == [*pair]
+    assert legend_of(event_plot(pair, labels={"all": "everyone"}))[:2] == ["everyone", "never treated"]
+
+
+def test_effects_before_the_event_on_another_base_are_hollow_and_said_to_be() -> None:
+    figure = fit("imputation").plot()
+    axis = axes_of(figure)
+    before = "before the event: another base"
+    assert before in legend_of(figure)
+    assert before not in legend_of(fit().plot())
+    (hollow,) = [c for c in axis.containers if c.get_label() == before]
+    assert np.all(hollow.lines[0].get_xdata() < 0)
+    assert hollow.lines[0].get_markerfacecolor() == "white"
+    ribbon = axes_of(fit("imputation").plot(style="ribbon"))
+    lines = [line for line in ribbon.lines if line.get_linestyle() == "-" and len(line.get_xdata()) > 2]
+    assert not any(min(line.get_xdata()) < 0 <= max(line.get_xdata()) for line in lines)
+
+
+@pytest.mark.parametrize("style", ["pointrange", "ribbon"])
+def test_effects_without_a_standard_error_are_crosses_and_no_reference(style: Any) -> None:
+    panel = simulated.panel(n=60)
+    dates = panel.first_treated["event"].copy()
+    dates[np.flatnonzero(dates == 4)[1:]] = np.nan
+    alone = estimate(
+        replace(panel, first_treated={"event": dates}),
+        QUESTION.replace(min_cohort_size=1),
+        "callaway_santanna",
+    )
+    path = alone.aggregate("event")
+    lacking = ~path.varies & ~path.reference
+    assert lacking.any()
+    figure = alone.plot(style=style)
+    lines = {line.get_label(): line for line in axes_of(figure).lines}
+    assert list(lines["no standard error"].get_xdata()) == list(path.event_time[lacking])
+    assert list(lines["reference"].get_xdata()) == [-1]
+    assert legend_of(figure)[-1] == "no standard error"
+
+
+def test_a_ribbon_has_the_limits_of_the_intervals_and_of_the_band() -> None:
+    path = fit().aggregate("event")
+    axis = axes_of(fit().plot(style="ribbon"))
+    shades = [c for c in axis.collections if isinstance(c, FillBetweenPolyCollection)]
+    band, table = path.band(), path.tidy()
+    for shade, high, low in (
+        (shades[0], band["band_high"], band["band_low"]),
+        (shades[1], table["conf_high"], table["conf_low"]),
+    ):
+        heights = shade.get_paths()[0].vertices[:, 1]
+        assert (heights.max(), heights.min()) == pytest.approx((high.max(), low.min()))
+
+
+def test_given_axes_are_drawn_on_with_a_legend_only_where_there_are_several() -> None:
+    figure = Figure()
+    left, right, below = figure.subplots(1, 3)
+    assert fit().plot(left) is figure
+    event_plot([fit(), fit("event_study")], right)
+    assert left.get_legend() is None
+    assert right.get_legend() is not None
+    assert not figure.legends
+    compared().about(["y"]).plot(below, title="Averages")
+    assert below.get_title() == "Averages"
+    assert len(figure.axes) == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: event_plot([]), "0 estimates are given"),
+        (lambda: event_plot([fit()] * 6), "6 estimates are given; a panel shows one to 5"),
+        (lambda: event_plot([fit(), fit()]), "give a mapping of names to estimates"),
+        (lambda: event_plot([fit(), fit("event_study", scale="log1p")]), "scales level and log1p"),
+        (lambda: event_plot("callaway_santanna"), "fits is 'callaway_santanna'"),
+        (lambda: event_plot({"a": 1}), "event_plot: fits is"),
+        (lambda: fit().plot(style="ribon"), 'there is no style "ribon"'),
+        (lambda: fit().plot(window=(50, 60)), "callaway_santanna has no event time in the window (50, 60)"),
+        (lambda: fit().plot(level=95), "level is 95; it must lie between 0 and 1"),
+        (lambda: fit().plot(0.9), "ax is 0.9; give matplotlib axes"),
+        (lambda: fit("twfe").plot(), "use a design with event times"),
+        (lambda: compared().plot(Figure().subplots()), 'comparison.about(["y"])'),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_one_line(call: Any, message: str) -> None:
+    with pytest.raises(QuestionError) as refusal:
+        call()
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+DRAWN = {
+    "one design": lambda: fit().plot(),
+    "another base": lambda: fit("imputation", scale="proportional").plot(title="Imputation"),
+    "five designs": lambda: event_plot(
+        [fit(name) for name in ("callaway_santanna", "imputation", "event_study", "stacked", "lp_did")]
+    ),
+    "long names": lambda: event_plot({"A design of many words and options": fit(), "B": fit("event_study")}),
+    "comparison": lambda: compared().plot(title="Averages"),
+    "one outcome": lambda: compared().about(["y"]).plot(title="Averages"),
+    "panel": lambda: simulated.panel(n=120).plot("event"),
+}
+
+
+@pytest.mark.parametrize("name", [*DRAWN])
+def test_titles_labels_and_legends_lie_inside_the_figure_and_apart(name: str) -> None:
+    figure = DRAWN[name]()
+    FigureCanvasAgg(figure).draw()
+    renderer = figure.canvas.get_renderer()
+    legends = [*figure.legends, *(legend for axis in figure.axes if (legend := axis.get_legend()))]
+    texts: list[Any] = [*legends]
+    for axis in figure.axes:
+        texts += [axis.title, axis._left_title, axis.xaxis.label, axis.yaxis.label]
+        texts += [axis.xaxis.get_tightbbox(renderer), axis.yaxis.get_tightbbox(renderer)]
+    boxes = [
+        text.get_window_extent(renderer) if hasattr(text, "get_window_extent") else text for text in texts
+    ]
+    boxes = [box for box in boxes if box is not None and box.width > 1 and box.height > 1]
+    inside = figure.bbox.padded(1)
+    for box in boxes:
+        assert inside.contains(box.x0, box.y0)
+        assert inside.contains(box.x1, box.y1)
+    for legend in legends:
+        frame = legend.get_window_extent(renderer)
+        others = [axis.get_window_extent(renderer) for axis in figure.axes]
+        others += [axis.title.get_window_extent(renderer) for axis in figure.axes if axis.get_title()]
+        assert not any(frame.overlaps(other.padded(-1)) for other in others)
+
+
+@cache
+def compared() -> Comparison:
+    panel = simulated.panel(n=120, level=9.0)
+    panel = replace(panel, outcomes={"y": panel.outcomes["y"], "z": 2 * panel.outcomes["y"]})
+    designs = ["callaway_santanna", "twfe", "dml_iv", "event_study"]
+    return compare(panel, QUESTION, designs, ["y", "z"], draws=99)
+
+
+def test_a_comparison_draws_each_design_of_each_outcome_in_its_row() -> None:
+    found = compared()
+    figure = found.plot(labels={"twfe": "Two-way", "z": "citations"}, level=0.9, title="Designs")
+    table = found.tidy(0.9)
+    assert [axis.get_xlabel() for axis in figure.axes] == [
+        "Effect on y\n(90% intervals)",
+        "Effect on citations\n(90% intervals)",
+    ]
+    for outcome, axis in zip(found.outcomes, figure.axes, strict=True):
+        rows = table[table["outcome"] == outcome].reset_index()
+        together, apart = intervals(axis)
+        expected = rows[["conf_low", "conf_high"]].to_numpy()
+        np.testing.assert_allclose(together[:, :, 0], expected[[0, 3]])
+        np.testing.assert_allclose(together[:, 0, 1], [0, 3])
+        np.testing.assert_allclose(apart[:, :, 0], expected[[1]])
+        (refused,) = axis.texts
+        assert (refused.get_text(), refused.get_position()[1]) == ("refused", 2)
+    assert legend_of(figure) == ["compared", "not compared: another kind, or no standard error"]
+    names = ["callaway_santanna", "Two-way", "dml_iv", "event_study"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == names
+    assert figure.axes[0].get_title(loc="left") == "Designs"
+
+
+ASKED = ("--panel", PANEL, "--outcome", "y", "--event", "first_treated")
+COMMANDS = {
+    "estimate": ("estimate", *ASKED),
+    "compare": (
+        "compare",
+        *ASKED,
+        "--design",
+        "callaway_santanna",
+        "--design",
+        "event_study",
+        "--draws",
+        "99",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [*COMMANDS])
+@pytest.mark.parametrize(
+    ("file", "begins"), [("a.pdf", b"%PDF"), ("new/a.PNG", b"\x89PNG"), ("a.svg", b"<?xml")]
+)
+def test_a_command_writes_its_plot_and_prints_what_it_prints_without(
+    name: str, file: str, begins: bytes, tmp_path: Path
+) -> None:
+    plain = command(*COMMANDS[name], cwd=tmp_path)
+    done = command(*COMMANDS[name], "--plot", file, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{plain.stdout}Written: {file}\n"
+    content = (tmp_path / file).read_bytes()
+    assert content.startswith(begins)
+    command(*COMMANDS[name], "--plot", file, cwd=tmp_path)
+    assert (tmp_path / file).read_bytes() == content
+
+
+@pytest.mark.parametrize("name", [*COMMANDS])
+@pytest.mark.parametrize("file", ["a.jpg", "a", "pdf", "a.pdf.gz", ""])
+def test_a_plot_of_another_ending_is_refused_before_the_panel_is_read(
+    name: str, file: str, tmp_path: Path
+) -> None:
+    absent = ["no_such.csv" if argument == PANEL else argument for argument in COMMANDS[name]]
+    done = command(*absent, "--plot", file, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "a figure is a .pdf, .png or .svg file; name one." in done.stderr
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_plot_that_cannot_be_drawn_writes_and_prints_nothing(tmp_path: Path) -> None:
+    done = command(*COMMANDS["estimate"], "--design", "twfe", "--plot", "a.pdf", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "use a design with event times" in done.stderr
+    assert not [*tmp_path.iterdir()]
+
+
+def test_an_svg_has_no_date_and_no_version() -> None:
+    text = drawn(fit().plot(), "svg").decode()
+    assert "<dc:date>" not in text
+    assert "Matplotlib v" not in text
+
+
+def mixed() -> Panel:
+    """Return five units of each kind: treated from the start, in 4, in 6, after the panel, never."""
+    panel = simulated.panel(n=25)
+    dates = np.repeat([1.0, 4.0, 6.0, 20.0, np.nan], 5)
+    y = panel.outcomes["y"].copy()
+    y[5:10, 6:] = np.nan
+    y[10, :3] = np.nan
+    return replace(panel, outcomes={"y": y}, first_treated={"event": dates})
+
+
+def cells_of(figure: Figure) -> tuple[list[str], np.ndarray[Any, Any]]:
+    axis = figure.axes[0]
+    (mesh,) = [c for c in axis.collections if isinstance(c, QuadMesh)]
+    return [label.get_text() for label in axis.get_yticklabels()], np.asarray(mesh.get_array())
+
+
+def test_a_panel_draws_who_is_treated_when_by_cohort() -> None:
+    panel = mixed()
+    figure = panel.plot("event", labels={"y": "papers", "event": "a cluster", "period": "term"})
+    labels, cells = cells_of(figure)
+    assert labels == ["1 or before (5)", "4 (5)", "6 (5)", "later (5)", "never (5)"]
+    expected = (panel.periods >= np.array([[1], [4], [6], [99], [99]])).astype(int)
+    expected[1, 6:] = -1
+    np.testing.assert_array_equal(cells, expected)
+    above, below = figure.axes
+    (crosses,) = [line for line in above.lines if line.get_label() == "not observed"]
+    assert (list(crosses.get_xdata()), list(crosses.get_ydata())) == ([7, 8], [1, 1])
+    assert above.get_title() == "a cluster: treatment history (number of units)"
+    assert (below.get_xlabel(), below.get_ylabel()) == ("Term", "Mean papers")
+    assert [text.get_text() for text in above.get_legend().get_texts()] == [
+        "not treated",
+        "treated",
+        "not observed",
+    ]
+
+
+def test_a_panel_draws_the_raw_mean_of_each_cohort_hollow_until_it_adopts() -> None:
+    panel = mixed()
+    lines = {line.get_label(): line for line in panel.plot("event").axes[1].lines}
+    members = {"4 (5)": slice(5, 10), "6 (5)": slice(10, 15), "already treated (5)": slice(0, 5)}
+    members |= {"later (5)": slice(15, 20), "never (5)": slice(20, 25)}
+    for label, rows in members.items():
+        outcome = panel.outcomes["y"][rows]
+        seen = ~np.isnan(outcome).all(axis=0)
+        np.testing.assert_allclose(lines[label].get_ydata()[seen], np.nanmean(outcome[:, seen], axis=0))
+        assert np.isnan(lines[label].get_ydata()[~seen]).all()
+    hollow = [line for line in panel.plot("event").axes[1].lines if line.get_markerfacecolor() == "white"]
+    assert sorted(max(line.get_xdata()) for line in hollow) == [3, 5]
+
+
+def test_a_treatment_that_switches_off_has_a_row_for_each_path() -> None:
+    path = np.zeros((25, 8))
+    path[:5, 2:4] = 1
+    path[5:10, 4] = 1
+    path[5:10, 6:] = 1
+    path[11, 3:] = np.nan
+    figure = replace(mixed(), treatment={"on": path}).plot("on")
+    labels, cells = cells_of(figure)
+    assert labels == ["3-4 (5)", "5, 7-8 (5)", "never (14)", "never (1)"]
+    np.testing.assert_array_equal(cells[0], path[0])
+    assert set(cells[3]) == {0, -1}
+    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == [
+        "ever treated (10)",
+        "never (15)",
+    ]
+
+
+def test_units_with_an_ambiguous_date_have_a_row_and_no_part_in_the_means() -> None:
+    frame = pd.DataFrame(
+        {"u": np.repeat(["a", "b", "c"], 4), "t": np.tile([1, 2, 3, 4], 3), "y": np.arange(12.0)}
+    )
+    frame["d"] = [0, np.nan, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0]
+    panel = Panel.from_long(frame, unit="u", time="t", treatment="d", outcomes="y")
+    figure = panel.plot("d")
+    labels, cells = cells_of(figure)
+    assert labels == ["3 (1)", "never (1)", "date ambiguous (1)"]
+    assert set(cells[2]) == {-1}
+    lines = {line.get_label(): list(line.get_ydata()) for line in figure.axes[1].lines}
+    assert lines["3 (1)"] == [4, 5, 6, 7]
+    assert lines["never (1)"] == [8, 9, 10, 11]
+
+
+def test_years_on_the_axis_of_a_panel_are_whole_and_named() -> None:
+    figure = load_panel("cvpr").plot("first_accelerator", "papers")
+    drawn(figure, "png")
+    ticks = [label.get_text() for label in figure.axes[1].get_xticklabels()]
+    assert all(len(tick) == 4 and tick.isdigit() for tick in ticks)
+    assert figure.axes[1].get_xlabel() == "Year"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda panel: panel.plot("evnt"), 'there is no event "evnt". Did you mean "event"?'),
+        (lambda panel: panel.plot("event", "yy"), 'there is no outcome "yy". Did you mean "y"?'),
+        (lambda panel: panel.plot(3), "event is 3; it must be a text"),
+        (lambda panel: panel.plot("many"), "many has 70 treatment histories, and a figure has room for 60"),
+    ],
+)
+def test_what_a_panel_cannot_draw_is_refused_in_one_line(call: Any, message: str) -> None:
+    path = (np.random.default_rng(0).random((70, 8)) < 0.5).astype(float)
+    path[:, :7] = np.arange(70)[:, None] >> np.arange(7) & 1
+    panel = replace(simulated.panel(n=70), treatment={"many": path})
+    with pytest.raises(QuestionError) as refusal:
+        call(panel)
+    assert message in str(refusal.value)

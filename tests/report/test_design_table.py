@@ -1,0 +1,176 @@
+"""`study.table`: one table of any estimates and comparisons, whose cells are their own numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import simulated
+
+import study
+from study import Panel, Question, QuestionError
+from study.estimates.power import smallest_effect
+from study.report.design_table import SCALES, Style, Words, design_tables
+from study.report.table import Number, Table
+
+QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    made = simulated.panel(90, level=9.0)
+    return replace(made, outcomes={"y": made.outcomes["y"], "z": made.outcomes["y"] ** 2})
+
+
+@pytest.fixture(scope="module")
+def fits(panel: Panel) -> list[study.Estimate]:
+    return [study.estimate(panel, QUESTION, design) for design in ("twfe", "callaway_santanna")]
+
+
+def cells(table: Table, label: str, below: int = 0) -> list[object]:
+    """Return the values of the line of a label, or of one below it."""
+    at = [line.label for line in table.lines].index(label)
+    return [cell.value if isinstance(cell, Number) else cell for cell in table.lines[at + below].cells]
+
+
+def test_estimates_are_columns_with_what_they_rest_on(fits) -> None:
+    table = study.table(
+        fits, labels={"y": "Papers a year", "unit": "lab", "units": "labs", "event": "the cluster"}
+    )
+    assert list(table.headings) == [
+        "(1) Two-way fixed effects, static",
+        "(2) Group-time ATT (Callaway and Sant'Anna)",
+    ]
+    assert table.caption == "Effect of the cluster on Papers a year"
+    assert cells(table, "Papers a year") == [fit.headline.effect[0] for fit in fits]
+    assert cells(table, "Papers a year", below=1) == [fit.headline.std_error[0] for fit in fits]
+    assert cells(table, "Observations") == [fit.n_obs for fit in fits]
+    assert cells(table, "Labs") == [90, 90]
+    assert cells(table, "Clusters") == [90, 90]
+    assert cells(table, "Fixed effects") == ["lab, period", ""]
+    r_squared = cells(table, "R²")
+    assert r_squared[0] == fits[0].r_squared
+    assert np.isnan(r_squared[1])
+    assert [note.split(":")[0] for note in table.notes] == [
+        "Standard errors in parentheses, clustered by lab"
+    ]
+
+
+def test_the_r_squared_is_that_of_the_regression_with_dummies(panel: Panel, fits) -> None:
+    sample = fits[0].sample
+    y, treated = sample.y.ravel(), sample.treatment.ravel()
+    unit, period = (index.ravel() for index in np.indices(sample.y.shape))
+    dummies = [np.eye(int(index.max()) + 1)[index] for index in (unit, period)]
+    design = np.column_stack([treated, *dummies])
+    residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    assert fits[0].r_squared == pytest.approx(
+        1 - residual @ residual / np.sum((y - y.mean()) ** 2), abs=1e-10
+    )
+
+
+def test_outcomes_as_columns_are_the_same_cells_turned(panel: Panel) -> None:
+    compared = study.compare(panel, QUESTION, ["twfe", "imputation", "dml_iv"], ["y", "z"], draws=99)
+    turned, table = (study.table(compared, columns=columns) for columns in ("designs", "outcomes"))
+    by_design = [cells(turned, outcome) for outcome in ("y", "z")]
+    by_outcome = [cells(table, label) for label in turned.headings]
+    assert list(map(list, zip(*by_design, strict=True))) == by_outcome
+    assert by_outcome[2] == ["–", "–"]
+    for shown in (turned, table):
+        assert "names no" not in shown.notes[-1]
+        assert shown.notes[-1].startswith("– : refused.")
+    apart = study.table([compared.about(["y"]), compared.about(["z"]).estimates["z", "twfe"].under("CR0")])
+    assert cells(apart, "z")[1:] == ["", ""]
+    assert cells(table, "Outcome mean") == pytest.approx([panel.outcomes[o].mean() for o in ("y", "z")])
+    assert cells(turned, "Outcome mean, y")[:2] == pytest.approx([panel.outcomes["y"].mean()] * 2)
+
+
+def test_scales_are_panels_and_the_specification_is_told_where_it_differs(panel: Panel) -> None:
+    asked = [QUESTION, QUESTION.replace(cluster="state"), QUESTION.replace(scale="log1p")]
+    table = study.table([study.estimate(panel, question, "twfe") for question in asked])
+    assert [block.title.partition(". ")[0] for block in table.blocks] == ["Panel A", "Panel B", "Panel C"]
+    assert list(table.headings) == [
+        "(1) Two-way fixed effects, static (no cluster)",
+        "(2) Two-way fixed effects, static (cluster state)",
+    ]
+    logarithm = table.blocks[1].lines[0].cells
+    assert isinstance(logarithm[0], Number)
+    assert logarithm[1] == ""
+    assert cells(table, "Cluster") == ["unit", "state"]
+    assert "Population" not in [line.label for line in table.lines]
+
+
+def test_stars_have_the_levels_that_are_stated(fits) -> None:
+    p_values = [fit.headline.tidy()["p_value"][0] for fit in fits]
+    levels = [min(p_values) / 2, np.mean(p_values), 0.999]
+    table = study.table(fits, stars=levels, digits=5, notes="none")
+    shown = table.blocks[0].lines[0].cells
+    assert [len(cell.stars) for cell in shown] == [sum(p < level for level in levels) for p in p_values]
+    assert all(cell.digits == 5 for cell in shown)
+    assert table.notes == [f"* p < 0.999, ** p < {levels[1]:g}, *** p < {levels[0]:g}."]
+    assert study.table(fits, stars=True).notes[-1] == "* p < 0.1, ** p < 0.05, *** p < 0.01."
+    assert study.table(fits, notes="none").notes == []
+
+
+def test_no_decimals_round_means_and_leave_counts(panel: Panel) -> None:
+    compared = study.compare(panel, QUESTION, ["twfe", "imputation"], ["y", "z"], draws=99)
+    table = study.table(compared, columns="outcomes", digits=0)
+    at = next(line for line in table.lines if line.label == "Outcome mean")
+    assert [cell.text for cell in at.cells] == [f"{panel.outcomes[o].mean():.0f}" for o in ("y", "z")]
+
+
+def test_many_designs_are_several_tables_with_their_numbers(panel: Panel) -> None:
+    names = [name for name, design in study.all_designs().items() if not design.draws][:8]
+    rows = [(name, {}, f"Design {k}") for k, name in enumerate(names)]
+    words = Words("t", "Effects", {"y": "Papers"}, SCALES)
+    first, second = design_tables(words, [study.compare(panel, QUESTION, rows, draws=9)], Style("designs"))
+    assert (first.name, second.name) == ("t-1", "t-2")
+    assert second.caption == "Effects (designs 7 to 8 of 8)"
+    assert list(second.headings) == ["(7) Design 6", "(8) Design 7"]
+
+
+def test_notes_are_short_or_full(fits) -> None:
+    short, full = (study.table(fits, notes=notes).notes for notes in ("short", "full"))
+    assert set(short) < set(full)
+    assert any("only if what its design assumes holds" in note for note in full)
+
+
+def test_minimum_detectable_effects_stand_below_each_effect_on_request(fits) -> None:
+    powers = [smallest_effect(fit.headline) for fit in fits]
+    table = study.table(fits, mde=True)
+    assert cells(table, "y", below=2) == [power.effect for power in powers]
+    assert cells(table, "y", below=3) == [power.percent for power in powers]
+    assert "detectable" not in str(study.table(fits)).lower()
+
+
+def test_models_with_labels_of_their_own_and_the_same_bytes_each_time(fits) -> None:
+    table = study.table({"OLS": fits[0], "Main": fits[1]})
+    assert list(table.headings) == ["(1) OLS", "(2) Main"]
+    for kind in ("latex", "html", "md", "docx", "csv", "txt"):
+        assert table.formatted(kind) == study.table({"OLS": fits[0], "Main": fits[1]}).formatted(kind)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"labels": {"yy": "Papers"}}, 'Did you mean "y"'),
+        ({"digits": -1}, "digits is -1"),
+        ({"stars": [5]}, "levels between 0 and 1"),
+        ({"columns": "rows"}, 'no columns "rows"'),
+        ({"notes": "long"}, 'no notes "long"'),
+        ({"models": []}, "one at least"),
+        ({"models": "twfe"}, "models is"),
+        ({"models": [1]}, "models is"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(fits, arguments, said) -> None:
+    with pytest.raises(QuestionError, match=said):
+        study.table(**{"models": fits} | arguments)
+
+
+def test_the_same_model_twice_is_refused_with_what_to_do(fits) -> None:
+    with pytest.raises(
+        QuestionError, match='2 models of y are "Two-way fixed effects, static"; give each a label'
+    ):
+        study.table([fits[0], fits[0]])
+    assert len(study.table({"a": fits[0], "b": fits[0]}).headings) == 2

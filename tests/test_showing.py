@@ -1,0 +1,135 @@
+"""What the public objects show of themselves: a few lines, never arrays, and HTML without a user's tags."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.resources import files
+
+import numpy as np
+import pytest
+import simulated
+
+import study
+from study import Question, compare, estimate
+from study.diagnostics import pretrends
+from study.report.estimate import as_table
+
+ASKED = Question("y", "event", scale="log1p", cluster="state", horizon=2)
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """Every kind of object that users look at."""
+    panel = simulated.panel(n=120, level=20.0)
+    fit = estimate(panel, ASKED)
+    compared = compare(panel, ASKED, ["twfe", "callaway_santanna", "dml_did", "poisson_twfe"], draws=99)
+    learned = Question("y", "event", covariates=("x1",)).sample(panel)
+    return {
+        "panel": panel,
+        "question": ASKED,
+        "sample": fit.sample,
+        "influence": fit.level_influence,
+        "estimate": fit,
+        "headline": fit.headline,
+        "cohorts": fit.aggregate("cohort"),
+        "comparison": compared,
+        "finding": pretrends(fit),
+        "table": as_table(fit.headline),
+        "joint": study.joint(fit.headline, estimate(panel, ASKED, "imputation").headline),
+        "cr3": study.cr3(fit.sample, "twfe"),
+        "scores": study.heterogeneity.score(learned, learner="linear", repetitions=2),
+    }
+
+
+def test_an_object_is_a_few_lines_without_arrays(shown):
+    for name, value in shown.items():
+        text = repr(value)
+        assert len(text) < 900, name
+        assert len(text.splitlines()) <= 9, name
+        assert "array(" not in text, name
+        assert "dtype" not in text, name
+
+
+def test_an_estimate_says_design_estimand_question_headline_and_sizes(shown):
+    fit = shown["estimate"]
+    row = fit.headline.tidy().iloc[0]
+    assert repr(fit).splitlines() == [
+        "Group-time ATT (Callaway and Sant'Anna): effect of event on y",
+        "  estimand: group-time ATT, scale log1p, not-yet-treated comparison",
+        f"  event average: {row.estimate:.3g} log points (95% CI {row.conf_low:.3g} to {row.conf_high:.3g}), "
+        "p < 0.001",
+        f"  sample: 120 units of simulated, {fit.sample.n_treated} treated in 3 cohorts; 960 observations",
+        "  errors: jackknife; 17 clusters, by state",
+        "  terms: 24, ATT(4,1) to ATT(7,8)",
+    ]
+    assert "average" not in repr(shown["cohorts"])  # which no average can be formed of
+    assert repr(replace(fit, design="made by hand")).startswith("made by hand: effect of event on y")
+
+
+def test_a_summary_has_the_headline_the_path_and_the_notes_at_its_level(shown):
+    fit = shown["estimate"]
+    text = fit.summary(0.9)
+    assert text.startswith(repr(fit).splitlines()[0])
+    assert "90% CI" in text
+    path = fit.aggregate("event").tidy(0.9)
+    for row in path.itertuples():
+        assert row.term in text
+        assert np.isnan(row.conf_low) or f"{row.conf_low:.4f}" in text
+    assert "ATT(4,5)" not in text.split("terms:")[1].partition("\n")[2]
+    assert "Minimum detectable effect of event_average" in text
+    assert repr(fit.summary()) == fit.summary() == str(fit)  # a session shows lines, no literal
+    assert "Cohort 4 was left out." in str(replace(fit, remarks=("Cohort 4 was left out.",)))
+
+
+def test_a_question_is_the_call_that_makes_it():
+    text = repr(ASKED)
+    assert text == "Question(outcome='y', event='event', scale='log1p', cluster='state', horizon=2)"
+    assert eval(text) == ASKED
+
+
+def test_a_panel_counts_the_units_of_each_event_and_names_what_it_holds(shown):
+    panel = shown["panel"]
+    lines = repr(panel).splitlines()
+    assert lines[0] == "Panel simulated: 120 units, 8 periods from 1 to 8"
+    assert f"  events: event ({np.isfinite(panel.first_treated['event']).sum()} units)" in lines
+    assert "  covariates: x1, x2, moving, size" in lines
+    many = replace(panel, attributes={f"a{k}": panel.attributes["state"] for k in range(9)})
+    assert "  attributes: a0, a1, a2, a3, a4, a5, and 3 more" in repr(many).splitlines()
+
+
+def test_a_comparison_has_a_line_a_design_and_prints_its_tests(shown):
+    compared = shown["comparison"]
+    lines = repr(compared).splitlines()
+    assert lines[0] == "Comparison of 4 designs: effect of event on y, scale log1p"
+    assert [line.split(":")[0].strip() for line in lines[1:3]] == ["twfe", "callaway_santanna"]
+    average = compared.estimates["y", "twfe"].headline.tidy().iloc[0]
+    interval = f"{average.conf_low:.3g} to {average.conf_high:.3g}"
+    assert lines[1] == f"  twfe: {average.estimate:.3g} (95% CI {interval})"
+    assert compared.refusals["y", "poisson_twfe"][:40] in " ".join(repr(compared).split())
+    assert "standard errors in parentheses" in str(compared)
+
+
+def test_html_shows_the_numbers_and_escapes_what_users_name(shown):
+    hostile = simulated.panel(n=60)
+    hostile = replace(hostile, name="<b>lab</b>", outcomes={"<i>y</i>": hostile.outcomes["y"]})
+    fit = estimate(hostile, Question("<i>y</i>", "event"))
+    compared = compare(hostile, Question("<i>y</i>", "event"), ["twfe", "imputation"], draws=99)
+    for value in (hostile, fit.sample.question, fit.sample, fit, compared, as_table(fit)):
+        page = value._repr_html_()
+        assert "<i>" not in page
+        assert "<b>" not in page
+    assert f"{fit.headline.effect[0]:.3g}" in fit._repr_html_()
+    assert all(f"{row.estimate:.4g}" in compared._repr_html_() for row in compared.tidy().itertuples())
+    assert "<td" in shown["table"]._repr_html_()
+    looked_at = ("panel", "question", "sample", "estimate", "comparison", "finding", "table")
+    assert all(hasattr(shown[name], "_repr_html_") for name in looked_at)
+
+
+def test_the_package_lists_its_public_names_and_ships_its_types():
+    names = dir(study)
+    assert names == sorted(names)
+    assert {"Panel", "Question", "estimate", "compare", "load_panel", "load_estimate", "diagnostics"} <= {
+        *names
+    }
+    assert all(getattr(study, name) is not None for name in names)
+    assert (files("study") / "py.typed").is_file()

@@ -353,11 +353,11 @@ def period_name(period: float, periods: IntArray, names: Sequence[str], unit: st
     unit : str, optional
         What periods are counted in.
     """
-    place = period - periods[0] if len(periods) else np.nan
-    if names and 0 <= place < len(names) and float(place).is_integer():
-        return names[int(place)]
+    there = np.flatnonzero(periods == period)
+    if names and len(there):
+        return names[there[0]]
     if names and unit == "rank":
-        return f"after {names[-1]}" if place > 0 else f"before {names[0]}"
+        return f"after {names[-1]}" if period > periods[0] else f"before {names[0]}"
     return name_of(period, unit)
 
 

@@ -42,6 +42,15 @@ def test_validate_prints_the_profile_of_any_file(own):
     assert "Not dml_iv: the question has no instrument" in done.stdout
 
 
+def test_columns_are_named_with_commas(own):
+    roles = (*ROLES[:4], "--outcome", "papers,late", "--attribute", "field,lab", *ROLES[6:])
+    data = pd.read_stata(own / "my.dta")
+    data.assign(late=data["papers"] + 1).to_csv(own / "two.csv", index=False)
+    done = command("validate", "two.csv", *roles, "--first-treated", "entry", cwd=own)
+    assert done.returncode == 0, done.stderr
+    assert "  late: outcome\n  field: attribute\n" in done.stdout
+
+
 def test_estimate_takes_any_file_period_and_never(own):
     done = command("estimate", "--panel", "my.dta", *ROLES, "--event", "entry", cwd=own)
     assert done.returncode == 0, done.stderr

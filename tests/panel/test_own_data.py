@@ -13,6 +13,7 @@ import pytest
 from originals import write_xlsx
 
 from study import DataError, Panel, Question, estimate
+from study.panel.rows import Rows
 from study.panel.tables import read_table
 
 ROLES: dict[str, Any] = {
@@ -188,6 +189,53 @@ WRITTEN: dict[str, tuple[str, pd.PeriodIndex, Callable[[pd.Period], Any]]] = {
 }
 
 
+LISTED: dict[str, tuple[pd.DataFrame, dict[str, Any]]] = {
+    "years": (table(), {}),
+    "text": (table().astype(str), {}),
+    "zeros": (table().fillna({"entry": 0}), {}),
+    "Inf": (table().fillna({"entry": np.inf}), {}),
+    "a number for never": (table().fillna({"entry": 9999}), {"never": 9999}),
+    "a word for never": (table().astype({"entry": object}).fillna({"entry": "no"}), {"never": "no"}),
+    "months": (dated(str), {"period": "month"}),
+    "timestamps": (dated(lambda p: p.start_time), {"period": "month"}),
+    "ranks": (dated(lambda p: f"wave {p.ordinal}"), {"period": "rank"}),
+}
+
+
+@pytest.mark.parametrize("case", LISTED)
+def test_a_table_listed_unit_by_unit_is_read_at_once_as_the_same_panel(case: str) -> None:
+    data, how = LISTED[case]
+    shuffled = data.sample(frac=1, random_state=0)
+    assert [Rows(rows, None, "lab", "year", how.get("period")).each() for rows in (data, shuffled)] == [6, 1]
+    listed = Panel.from_long(data, **ROLES, **how)
+    assert checked(listed) == checked(Panel.from_long(shuffled, **ROLES, **how))
+    assert np.isfinite(listed.first_treated["entry"]).sum() == 8
+
+
+@pytest.mark.parametrize(
+    ("data", "period", "said"),
+    [
+        (dated(str), "quarter", "24 unit-periods appear twice, first (Lab 0, 2009Q4) on row 1 and row 2"),
+        (table().astype({"year": object}).replace({"year": {2001: "2000.0"}}), None, "first (Lab 0, 2000)"),
+    ],
+)
+def test_periods_that_are_written_apart_and_are_one_stand_twice(
+    data: pd.DataFrame, period: str | None, said: str
+) -> None:
+    with pytest.raises(DataError) as error:
+        Panel.from_long(data, **ROLES, period=period)
+    assert said in str(error.value)
+
+
+def test_a_treatment_that_is_given_as_dates_is_told_so_in_any_period() -> None:
+    for data, period in ((dated(str), "month"), (table(), "rank"), (table(), None)):
+        roles = ROLES | {"first_treated": "on", "treatment": ()}
+        with pytest.raises(DataError, match='it as treatment="on"'):
+            Panel.from_long(data.assign(on=data["on"] * 1), **roles, period=period)
+        with pytest.raises(DataError, match=r"a treatment is 0 or 1|it must be a number"):
+            Panel.from_long(data, **ROLES | {"first_treated": (), "treatment": "entry"}, period=period)
+
+
 @pytest.mark.parametrize("case", WRITTEN)
 def test_dates_are_put_into_their_period_however_they_are_written(case: str, tmp_path: Path) -> None:
     period, periods, write = WRITTEN[case]
@@ -226,6 +274,12 @@ def test_a_date_that_is_not_certain_is_refused_with_how_to_write_it(write: str) 
         DataError, match=f'holds "{write}" on row 1; it must be a date in a certain month, with the'
     ):
         Panel.from_long(data, **ROLES, period="month")
+
+
+def test_a_jump_over_months_names_those_on_either_side() -> None:
+    data = dated(lambda p: f"{p.year}-{p.month:02d}-17")
+    with pytest.raises(DataError, match="periods jump from 2009-11-17 to 2010-01-17; number them"):
+        Panel.from_long(data[data["year"] != "2009-12-17"], **ROLES, period="month")
 
 
 def test_dates_without_a_period_say_how_to_read_them() -> None:

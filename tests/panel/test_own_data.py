@@ -13,6 +13,7 @@ import pytest
 from originals import write_xlsx
 
 from study import DataError, Panel, Question, estimate
+from study.figures import adoption_groups
 from study.panel.rows import Rows
 from study.panel.tables import read_table
 
@@ -274,6 +275,12 @@ def test_a_date_that_is_not_certain_is_refused_with_how_to_write_it(write: str) 
         DataError, match=f'holds "{write}" on row 1; it must be a date in a certain month, with the'
     ):
         Panel.from_long(data, **ROLES, period="month")
+
+
+def test_a_plot_names_pooled_months_as_their_user_does() -> None:
+    panel = Panel.from_long(dated(str), **ROLES | {"treatment": ()}, period="month")
+    (group,) = adoption_groups(panel, panel.first_treated["entry"], panel.periods, 5)
+    assert group.label == "2010-02 to 2010-04"
 
 
 def test_a_jump_over_months_names_those_on_either_side() -> None:

@@ -89,7 +89,7 @@ def _dates(sample: Sample) -> FloatArray:
 
 def by_adoption(sample: Sample) -> list[Group]:
     """Return the groups by window of adoption, those that adopt after the panel, and those that never do."""
-    return adoption_groups(_dates(sample), sample.periods, FEWEST, sample.panel.period_name)
+    return adoption_groups(sample.panel, _dates(sample), sample.periods, FEWEST)
 
 
 def by_label(sample: Sample, attribute: str) -> list[Group]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -179,10 +180,12 @@ def compare(
 
 
 def diagnose(
-    question: str,
+    question: str = "",
     *,
     design: options.Design = None,
     plan: options.Plan = options.DEFAULT_PLAN,
+    panel: options.OwnPanel = None,
+    columns: options.OfColumns,
     output: Path | None = None,
     jobs: options.Jobs = -1,
     cache: options.Cache = None,
@@ -192,19 +195,20 @@ def diagnose(
     Parameters
     ----------
     question : str
-        EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan.
+        EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan; the plan's first if not given.
     output : Path, optional
         Folder of figures and tables, instead of build/diagnose.
     """
     from study.core import fits_of, settings
-    from study.paper import details, read_plan, run, verdict_text
+    from study.paper import details, run, verdict_text
     from study.paper import diagnose as diagnosing
 
-    chosen = read_plan(plan)
+    chosen = columns.plan(panel, plan)
+    question = question or chosen.events[0].label
     task = chosen.ask(question, design)
-    panel, placebos = run.load(chosen), run.other_panels(chosen.placebos)
-    with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(plan, cache)):
-        verdict = diagnosing.diagnose(chosen, task, panel, placebos, steps(progress, None, "Diagnosing"))
+    loaded, placebos = run.load(chosen), run.other_panels(chosen.placebos)
+    with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(None if panel else plan, cache)):
+        verdict = diagnosing.diagnose(chosen, task, loaded, placebos, steps(progress, None, "Diagnosing"))
     page = verdict_text(verdict)
     texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{details(verdict)}\n".encode()}
     folder = output or Path("build", "diagnose", *question.split("/"), verdict.design.name)
@@ -212,9 +216,11 @@ def diagnose(
 
 
 def heterogeneity(
-    question: str,
+    question: str = "",
     *,
     plan: options.Plan = options.DEFAULT_PLAN,
+    panel: options.OwnPanel = None,
+    columns: options.OfColumns,
     by: list[str] | None = None,
     prior: str | None = None,
     grants: int | None = None,
@@ -225,6 +231,8 @@ def heterogeneity(
     output: Path | None = None,
 ) -> None:
     """Say for which groups and units the effect is larger, and to whom grants should go; draw the figures.
+
+    Units are described by the question's covariates, or by their outcome in the first period if it has none.
 
     Parameters
     ----------
@@ -249,12 +257,20 @@ def heterogeneity(
     from study.core import fits_of, settings
     from study.heterogeneity import report as report_on
     from study.heterogeneity.page import usual_groupings
-    from study.paper import read_plan, run
+    from study.paper import run
 
-    chosen = read_plan(plan)
+    chosen = columns.plan(panel, plan)
+    question = question or chosen.events[0].label
     task = chosen.with_level().ask(question)
-    sample = task.question.sample(run.load(chosen))
-    with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(plan, cache)):
+    loaded, asked = run.load(chosen), task.question
+    if not asked.covariates:
+        # Something has to say how units differ before treatment: at least what they had in the first period.
+        before = loaded.outcomes[task.outcome][:, :1].repeat(len(loaded.periods), axis=1)
+        size = f"{task.outcome} in {loaded.period_name(loaded.periods[0])}"
+        loaded = replace(loaded, covariates={**loaded.covariates, size: before})
+        asked = asked.replace(covariates=(size,))
+    sample = asked.sample(loaded)
+    with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(None if panel else plan, cache)):
         report = report_on(
             sample,
             by=tuple(by or usual_groupings(sample, task.strata)),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
-from study.commands.options import Covariates, Outcomes, list_written
+from study.commands.options import OfColumns, list_written
 from study.core import arrived, as_typed, progress_bar, steps
 
 
@@ -53,45 +52,42 @@ def facts(*, vintage: str = "2023-12", threshold: str = "seed", format: str = "t
     typer.echo(printed(vintage, threshold, format), nl=False)
 
 
-def validate(
-    file: Path,
-    *,
-    unit: str = "",
-    time: str = "",
-    outcome: Outcomes = None,
-    first_treated: list[str] | None = None,
-    treatment: list[str] | None = None,
-    covariate: Covariates = None,
-    attribute: list[str] | None = None,
-) -> None:
-    """Say whether a file is fit to be a panel, and print every row that breaks a rule; exit with 1 if it is not.
+def validate(file: Path, *, columns: OfColumns) -> None:
+    """Say whether a file is fit to be a panel, and what it holds or every row that breaks a rule; exit with 1 if not.
 
     Columns that are not named are taken from their own names as far as these are certain.
 
     Parameters
     ----------
     file : Path
-        A long CSV file, one row a unit and period.
-    unit : str
-        Unit column.
-    time : str
-        Period column.
-    first_treated : list of str, optional
-        Column of first treated periods; several with commas, or repeat the option.
-    treatment : list of str, optional
-        Column of 0/1 treatment; several with commas, or repeat the option.
-    attribute : list of str, optional
-        Label column; several with commas, or repeat the option.
+        A file of a long table, one row a unit and period: CSV, Parquet, Feather, Stata or Excel.
     """
     from study.panel import verdict
 
-    columns: dict[str, Any] = {"unit": unit, "time": time, "outcomes": outcome}
-    columns |= {"first_treated": first_treated, "treatment": treatment}
-    columns |= {"covariates": covariate, "attributes": attribute}
-    text, fit = verdict(file, {role: names for role, names in columns.items() if names})
+    text, fit = verdict(file, columns.roles, **columns.how)
     typer.echo(text)
     if not fit:
         raise typer.Exit(1)
+
+
+def init(file: Path, *, columns: OfColumns, output: Path | None = None) -> None:
+    """Write a commented plan for your own panel, for study run, study diagnose and study heterogeneity to take.
+
+    Parameters
+    ----------
+    file : Path
+        A file of a long table, one row a unit and period, as study validate reads it.
+    output : Path, optional
+        File to write; study.toml beside the panel if not given. One that is there is not overwritten.
+    """
+    from study.core import OutputError, write_all
+
+    path = output or file.parent / "study.toml"
+    if path.exists():
+        raise OutputError(f"{path}: it is there already; name another file with --output.")
+    text = columns.plan_text(file, path.parent)
+    list_written(write_all(path.parent, {path.name: text.encode()}))
+    typer.echo(f"Next: study run --plan {as_typed(path)}")
 
 
 def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
@@ -155,4 +151,4 @@ def outcomes(
     list_written(write_all(output.parent, {output.name: counts.to_csv(index=False).encode()}))
 
 
-COMMANDS = (assemble, audit, facts, validate, fetch, outcomes)
+COMMANDS = (assemble, audit, facts, validate, init, fetch, outcomes)

@@ -21,6 +21,7 @@ from study.panel.shipped import shipped
 if TYPE_CHECKING:
     from study.figures import Figure
     from study.panel import Panel, Question
+    from study.paper import plan as plans
 
 DEFAULT_PLAN = Path("paper") / "study.toml"
 # What functions call what an option of another name gives them.
@@ -144,6 +145,92 @@ Cache = Annotated[
 ]
 
 
+PeriodUnit = Annotated[
+    str | None,
+    typer.Option(
+        help="What periods are counted in where they are no consecutive whole numbers: year, quarter, month, week "
+        "or day of dates, or rank of whatever has an order."
+    ),
+]
+Never = Annotated[
+    str | None,
+    typer.Option(help="What stands for never treated among event dates, besides an empty cell, 0 and Inf."),
+]
+
+
+@dataclass(frozen=True)
+class OfColumns:
+    """What the columns of a file of one's own are for; those that are not named are taken from their own names.
+
+    Attributes
+    ----------
+    unit : str
+        Unit column.
+    time : str
+        Period column.
+    first_treated : list of str, optional
+        Column of first treated periods; several with commas, or repeat the option.
+    treatment : list of str, optional
+        Column of 0/1 treatment; several with commas, or repeat the option.
+    attribute : list of str, optional
+        Label column; several with commas, or repeat the option.
+    """
+
+    unit: str = ""
+    time: str = ""
+    outcome: Outcomes = None
+    first_treated: list[str] | None = None
+    treatment: list[str] | None = None
+    covariate: Covariates = None
+    attribute: list[str] | None = None
+    period: PeriodUnit = None
+    never: Never = None
+
+    @property
+    def roles(self) -> dict[str, Any]:
+        """The columns that are named, by role."""
+        roles = {"unit": self.unit, "time": self.time, "outcomes": self.outcome}
+        roles |= {"first_treated": self.first_treated, "treatment": self.treatment}
+        roles |= {"covariates": self.covariate, "attributes": self.attribute}
+        return {role: columns for role, columns in roles.items() if columns}
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How its periods are read."""
+        return {name: value for name in ("period", "never") if (value := getattr(self, name)) is not None}
+
+    def plan(self, panel: Path | None, plan: Path) -> plans.Plan:
+        """Return the plan, or one for a panel of one's own where a file of it is named."""
+        from study.paper import plan_from, read_plan
+
+        if panel is None:
+            if self != OfColumns():
+                raise QuestionError("options about columns go with --panel; a plan names its own.")
+            return read_plan(plan)
+        return plan_from(tomllib.loads(self.plan_text(panel)), panel.name, panel.parent)
+
+    def plan_text(self, panel: Path, beside: Path | None = None) -> str:
+        """Return the plan of a file, which names it as seen from a folder, or by its whole path."""
+        from study.panel.files import read_as_panel
+        from study.paper import plan_text
+
+        whole = panel.resolve()
+        named = whole if beside is None else Path(os.path.relpath(whole, beside.resolve()))
+        return plan_text(read_as_panel(panel, self.roles, **self.how), named.as_posix(), self.how)
+
+
+OwnPanel = Annotated[
+    Path | None,
+    typer.Option(
+        help="Instead of a plan, a file of your own panel, asked as the plan of study init would ask it."
+    ),
+]
+
+
+# Options about how a file is read, which a panel that ships has no use for.
+OF_FILE = ("unit", "time", "ambiguous", "period", "never")
+
+
 @dataclass(frozen=True)
 class OfPanel:
     """Which panel a command reads, and which of its columns.
@@ -151,11 +238,11 @@ class OfPanel:
     Attributes
     ----------
     panel : str
-        A shipped panel's name, or a long CSV file.
+        A shipped panel's name, or a file of a long table: CSV, Parquet, Feather, Stata or Excel.
     unit : str
-        Unit column of a CSV file.
+        Unit column of a file.
     time : str
-        Period column of a CSV file.
+        Period column of a file.
     treatment : bool
         The event column is 0/1 by period.
     ambiguous : str
@@ -175,6 +262,8 @@ class OfPanel:
     covariate: Covariates = None
     cluster: str | None = None
     instrument: str | None = None
+    period: PeriodUnit = None
+    never: Never = None
 
     def read(self, outcomes: Sequence[str], question: Question) -> Panel:
         """Return a shipped panel, or the columns of a file that the question needs."""
@@ -184,10 +273,10 @@ class OfPanel:
         # A slip of a shipped panel's name is not that of a file.
         is_file = os.path.isfile(path) or bool(path.suffix) or path.name != self.panel
         if self.panel not in panel_entries() and is_file:
-            columns = {"unit": self.unit, "time": self.time, "ambiguous": self.ambiguous}
+            columns: dict[str, Any] = {name: getattr(self, name) for name in OF_FILE}
             return panel_for(question, self.panel, outcomes, path=self.treatment, **columns)
         panel = load_panel(self.panel)
-        for name in ("unit", "time", "treatment", "ambiguous"):
+        for name in ("treatment", *OF_FILE):
             if getattr(self, name) != getattr(type(self), name):
                 raise QuestionError(
                     f"--{name} is about a file; {self.panel} ships, so leave it out or name --panel."
@@ -302,7 +391,7 @@ def as_options(message: str, names: Collection[str]) -> str:
     )
     message = re.sub(rf"Question\(({known})=\.\.\.\)", lambda m: by_argument[m[1]], message)
     message = re.sub(r"\bwith (\w+_\w+)", lambda m: f"with {by_argument.get(m[1], m[1])}", message)
-    value = rf'\b({known})=(?:"([^"]*)"|(\d+)|(?=[\s.,;]|$))'
+    value = rf'\b({known})=(?:"([^"]*)"|(-?\d+)|(?=[\s.,;]|$))'
     return re.sub(value, lambda m: " ".join(filter(None, [by_argument[m[1]], m[2], m[3]])), message)
 
 

@@ -12,6 +12,8 @@ from study.commands.options import (
     Cache,
     Design,
     Jobs,
+    OfColumns,
+    OwnPanel,
     Plan,
     folder_of_paper,
     list_written,
@@ -29,6 +31,8 @@ OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose"
 def run(
     *,
     plan: Plan = DEFAULT_PLAN,
+    panel: OwnPanel = None,
+    columns: OfColumns,
     design: Design = None,
     jobs: Jobs = -1,
     output: Path | None = None,
@@ -39,28 +43,33 @@ def run(
     Parameters
     ----------
     output : Path, optional
-        Folder to write everything into, with the paper's text, instead of the plan's own and build.
+        Folder to write everything into, with the paper's text, instead of the plan's own and build; for --panel,
+        instead of build/run/ and the panel's name.
     """
     from study.core import folder_of, write_all
-    from study.paper import read_plan
     from study.paper import run as running
 
-    chosen = read_plan(plan).under(design)
+    chosen = columns.plan(panel, plan).under(design)
+    if panel is not None:
+        output = output or Path("build", "run", panel.name.split(".")[0])
+        # A plan is kept beside what was made from it.
+        plan = output / "study.toml"
+        write_all(output, {plan.name: columns.plan_text(panel, output).encode()})
     beside = plan.resolve().parent
     running.cited(chosen, beside)
-    panel = running.load(chosen)
+    loaded = running.load(chosen)
     folder, target = cache or folder_of(plan), output or folder_of_paper(plan)
     # Where the paper is written elsewhere, its text goes with it, unless one is there.
     texts = {name: beside / name for name in TEXT if not (target / name).exists()}
     files = {name: path.read_bytes() for name, path in texts.items() if path.is_file()}
     with progress_bar() as progress:
         step = steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
-        results = running.run(chosen, panel, jobs=jobs, progress=step, cache=folder)
-        outputs = running.exhibit(chosen, panel, results, jobs=jobs, progress=step, cache=folder)
+        results = running.run(chosen, loaded, jobs=jobs, progress=step, cache=folder)
+        outputs = running.exhibit(chosen, loaded, results, jobs=jobs, progress=step, cache=folder)
     report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
     page = outputs.page(plan.resolve())
     written = write_all(target, files | outputs.files(beside)) + write_all(report.parent, {report.name: page})
-    typer.echo(f"Headline design: {chosen.headline.label}. Panel {panel.name}, checksum {panel.checksum}.")
+    typer.echo(f"Headline design: {chosen.headline.label}. Panel {loaded.name}, checksum {loaded.checksum}.")
     list_written(written)
     for lacking in outputs.unresolved(beside):
         typer.echo(f"study: {lacking}", err=True)

@@ -75,24 +75,38 @@ def from_toml(kind: type[T], content: Mapping[str, Any], where: str, context: An
     Raises
     ------
     QuestionError
-        If a key is unknown or missing, or a value is not what it must be: the first, with its place.
+        If a key is unknown or missing, or a value is not what it must be: the first, with its place; all keys that
+        are missing.
     """
     try:
         return TypeAdapter(kind).validate_python(content, context=context)
     except ValidationError as refused:
         # A key that is missing may be one that is misspelt.
-        first = min(refused.errors(), key=lambda details: details["type"] not in UNKNOWN)
-        raise _error(first, kind, content, where) from None
+        errors = sorted(refused.errors(), key=lambda details: details["type"] not in UNKNOWN)
+        missing = [details["loc"] for details in errors if details["type"] == "missing"]
+        if errors[0]["type"] != "missing" or len(missing) < 2:
+            raise _error(errors[0], kind, content, where) from None
+        keys = [
+            f"{_place('', _inside(content, loc)).removeprefix(', ')} {loc[-1]}".strip() for loc in missing
+        ]
+        raise QuestionError(f"{where}: {len(keys)} keys are missing: {'; '.join(keys)}; add them.") from None
+
+
+def _inside(content: Any, loc: Sequence[str | int]) -> list[str | int]:
+    """Return the parts of a place that are in the file; others are missing, or a branch of a union."""
+    path: list[str | int] = []
+    for part in loc:
+        if isinstance(content, list) or (isinstance(content, dict) and part in content):
+            content = content[part]  # type: ignore[index]  # of a list it is a number
+            path.append(part)
+    return path
 
 
 def _error(details: ErrorDetails, kind: type, content: Any, where: str) -> QuestionError:
     loc, why, given = details["loc"], details["type"], details.get("ctx", {})
-    path: list[Any] = []
-    for part in loc:
-        # What is not in the file is a missing key, or which of several types pydantic held the value to.
-        if isinstance(content, list) or (isinstance(content, dict) and part in content):
-            content = content[part]  # type: ignore[index]  # of a list it is a number
-            path.append(part)
+    path: list[Any] = _inside(content, loc)
+    for part in path:
+        content = content[part]
     if why == "missing":
         return QuestionError(f"{_place(where, path)}: the key '{loc[-1]}' is missing; add it.")
     if why == "not_known":

@@ -89,8 +89,8 @@ def callaway_santanna(
         effects = _from_means(sample, means, cells, x)
     else:
         effects = _from_units(sample, cells, x, method, variance == "drdid")
-    set_aside = cell_notes(cells.cohort, cells.period, effects.unlike)
-    known = known_cells("callaway_santanna", cells, effects.reasons, effects.size, notes, set_aside)
+    set_aside = cell_notes(sample, cells.cohort, cells.period, effects.unlike)
+    known = known_cells("callaway_santanna", sample, cells, effects.reasons, effects.size, notes, set_aside)
     if means.whole:
         cohort_weights = means.cohort_weights(means.cells(cells.cohort[known], cells.now[known]))
     else:

@@ -279,7 +279,13 @@ def regression_adjusted(
 
 
 def known_cells(
-    design: str, cells: Cells, reasons: Reasons, size: IntArray, notes: list[str], remarks: Iterable[str] = ()
+    design: str,
+    sample: Sample,
+    cells: Cells,
+    reasons: Reasons,
+    size: IntArray,
+    notes: list[str],
+    remarks: Iterable[str] = (),
 ) -> BoolArray:
     """Return which cells have an estimate or are a reference, and add to the notes what is to be said of the others.
 
@@ -290,12 +296,12 @@ def known_cells(
     QuestionError
         If no cell has an estimate.
     """
-    notes += left_out(cells.cohort, cells.period, {k: why for k, why in enumerate(reasons) if why})
+    notes += left_out(sample, cells.cohort, cells.period, {k: why for k, why in enumerate(reasons) if why})
     notes += remarks
     known = np.asarray(reasons == "", dtype=bool)
     estimated = known & ~cells.reference
     refuse_no_effect(design, estimated, notes)
-    notes += rests_on_one(cells.cohort, cells.period, estimated & (size == 1))
+    notes += rests_on_one(sample, cells.cohort, cells.period, estimated & (size == 1))
     return known
 
 

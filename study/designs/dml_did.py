@@ -66,7 +66,9 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     folds = learning.draw("dml_did", sample, np.arange(sample.n_units), stratum, "in the sample")
     cohorts, notes = cohorts_with_base(sample)
     in_cohort = {g: len(np.unique(sample.cluster[sample.first_treated == g])) for g in cohorts}
-    small = [f"{g:g} ({number})" for g, number in in_cohort.items() if number < learning.folds]
+    small = [
+        f"{sample.period_name(g)} ({number})" for g, number in in_cohort.items() if number < learning.folds
+    ]
     clusters, outcome = sample.question.clusters_in_words, sample.question.outcome_in_words
     if small:
         drop = f"set min_cohort_size={learning.folds}, " if sample.question.cluster is None else ""
@@ -116,7 +118,7 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
             of_part.append(c.own[alike])
             parts.append(part(rows, treated[rows]))
         reasons[c.own], size[c.own] = why, c.treated_now.sum(axis=1)
-    known = known_cells("dml_did", cells, reasons, size, notes)
+    known = known_cells("dml_did", sample, cells, reasons, size, notes)
     layout = Layout(cells, of_part, known, mean, mean_influence, int(used.sum()), notes)
     limits = (0.0, 1 - learning.trim)
     return Nuisances(tuple(parts), layout=layout, without="the mean", limits=limits)

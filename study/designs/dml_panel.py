@@ -28,7 +28,8 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
         i, t, k = np.argwhere(missing)[0]
         raise QuestionError(
             f"dml_panel: covariate {sample.question.covariates[k]} is missing for ({sample.unit_ids[i]}, "
-            f"{sample.periods[t]}) and in {missing[:, :, k].sum() - 1} cells more; fill it in or leave it out."
+            f"{sample.period_name(sample.periods[t])}) and in {missing[:, :, k].sum() - 1} cells more; "
+            "fill it in or leave it out."
         )
     # What is taken out of both variables before a learner sees them, and what has to leave something of treatment.
     centre = within = by_period
@@ -41,8 +42,9 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
     for train in folds.training():
         unseen = np.setdiff1d(rows.period, rows.period[train])
         if unseen.size:
+            period = sample.period_name(sample.periods[unseen[0] + first])
             raise QuestionError(
-                f"dml_panel: the change to {sample.periods[unseen[0] + first]} is seen in {kind} of one fold "
+                f"dml_panel: the change to {period} is seen in {kind} of one fold "
                 "only, so its period effect cannot be learned from the others; use a shorter window."
             )
         left = rows.treatment - within(rows.treatment, rows.period, train)

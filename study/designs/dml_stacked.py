@@ -38,7 +38,7 @@ def nuisances(sample: Sample, learning: Learning, *, before: int | None, after: 
     words, limits = f"the change of {sample.question.outcome_in_words}", (0.0, 1 - learning.trim)
     for at in layout.compared:
         if learning.folds > 1:
-            _check_compared(layout, at, folds)
+            _check_compared(sample, layout, at, folds)
         outcome = Nuisance(at.change(sample), learning.learner, among=~at.treated, words=words)
         parts.append(part(at, at.stack, at.name, outcome))
     return Nuisances(tuple(parts), layout=layout, without="its stack's mean", limits=limits)
@@ -191,7 +191,7 @@ def dml_stacked(
     )
 
 
-def _check_compared(layout: Stacks, at: StackRows, folds: Folds) -> None:
+def _check_compared(sample: Sample, layout: Stacks, at: StackRows, folds: Folds) -> None:
     """Refuse folds that hold all units that a cohort is compared with."""
     stack = at.stack[~at.treated]
     for train in folds.of(at.unit[~at.treated]).training():
@@ -199,7 +199,7 @@ def _check_compared(layout: Stacks, at: StackRows, folds: Folds) -> None:
         if lost.size:
             number, cohort = np.sum(stack == lost[0]), layout.cohorts[lost[0]]
             raise QuestionError(
-                f"dml_stacked: the {number} units that cohort {cohort:g} is compared with at event "
+                f"dml_stacked: the {number} units that cohort {sample.period_name(cohort)} is compared with at event "
                 f"{at.event} are all in one of the {folds.number} folds; use fewer folds, or leave the event out by "
                 "before or after."
             )
@@ -363,7 +363,7 @@ def stacks(sample: Sample, before: int | None, after: int | None, least: int) ->
         if len(at.now):
             events.append(at)
     cohort, period = np.array(list(missing), dtype=float).reshape(-1, 2).T
-    notes += left_out(cohort, period, dict(enumerate(missing.values())))
+    notes += left_out(sample, cohort, period, dict(enumerate(missing.values())))
     if all(at.is_reference for at in events):
         raise QuestionError(f"dml_stacked: no effect can be estimated: {'; '.join(notes)}.")
     compared_at_all = np.any([at.present & (not at.is_reference) for at in events], axis=0)

@@ -121,7 +121,13 @@ def etwfe(
     why = f"{outcome} is zero for all of its treated units, a share of -100% without a standard error"
     minus_all = dict.fromkeys(map(int, np.flatnonzero(empty & (reasons == ""))), why)
     known = known_cells(
-        "etwfe", cells, reasons, size, notes, cell_notes(cells.cohort, cells.period, minus_all)
+        "etwfe",
+        sample,
+        cells,
+        reasons,
+        size,
+        notes,
+        cell_notes(sample, cells.cohort, cells.period, minus_all),
     )
     known &= np.isin(cells.cohort, cells.cohort[known & ~cells.reference])
     return effects_in_cells(

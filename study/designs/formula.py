@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from study.core import QuestionError, checked, refuse_unknown
 from study.designs import estimate, find_design
 from study.estimates import Convention, Estimate
 from study.panel import Question, panel_for
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
+from study.panel.periods import PeriodUnit
 
 FORM = "outcome ~ covariates | unit + time"
 _NAME = re.compile(r"[^\W\d][\w.]*|`[^`]+`")
@@ -23,12 +19,14 @@ _NAME = re.compile(r"[^\W\d][\w.]*|`[^`]+`")
 @checked
 def did(
     formula: str,
-    data: pd.DataFrame | str | Path,
+    data: Any,
     *,
     first_treated: str | None = None,
     treatment: str | None = None,
     design: str = "callaway_santanna",
     convention: Convention = "jackknife",
+    period: PeriodUnit | None = None,
+    never: float | str | None = None,
     **options: Any,
 ) -> Estimate:
     """Estimate the effect that a formula asks for: build a panel and a question, and apply a design.
@@ -39,7 +37,7 @@ def did(
         ``"papers ~ 1 | lab + year"``, or with covariates ``"papers ~ size + age | lab + year"``: the
         outcome, the covariates, and the unit and the period. Names that are not plain stand in backticks.
         Each unit is its own cluster unless ``cluster`` names a column.
-    data : DataFrame or path
+    data, period, never
         As in :meth:`study.Panel.from_long`.
     first_treated, treatment : str
         The event: a column of first treated periods, or of 0/1 treatment; one of them.
@@ -73,7 +71,8 @@ def did(
     if of_question.get("cluster") == unit:
         of_question["cluster"] = None
     question = Question(outcome=outcome, event=event, covariates=covariates, **of_question)
-    panel = panel_for(question, data, path=first_treated is None, unit=unit, time=time)
+    path = first_treated is None
+    panel = panel_for(question, data, path=path, unit=unit, time=time, period=period, never=never)
     return estimate(panel, question, design, convention=convention, **options)
 
 

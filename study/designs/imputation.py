@@ -170,7 +170,7 @@ def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Bloc
     unknown = np.abs(first.null.T @ loading.T).max(axis=0, initial=0.0) > ESTIMABLE
     missing = ["no treated unit is observed both then and before treatment", "no untreated unit is observed"]
     reasons, notes = np.select([size == 0, unknown], missing, "").astype(object), list[str]()
-    known = known_cells("imputation", cells, reasons, size, notes, [lost_note] if lost.any() else [])
+    known = known_cells("imputation", sample, cells, reasons, size, notes, [lost_note] if lost.any() else [])
     cells, of_cells = cells.select(known), means.cells(cells.cohort, now)[:, :, known]
     linear, influence = means.pooled(of_cells)
     influence = influence - first.influence @ loading[known].T

@@ -113,7 +113,8 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
     )
     left_out = sample.n_units - len(unit)
     first, last = (
-        "-".join(dict.fromkeys(map(str, end[[0, -1]]))) for end in (periods[:before], periods[-after:])
+        "-".join(dict.fromkeys(map(sample.period_name, end[[0, -1]])))
+        for end in (periods[:before], periods[-after:])
     )
     return LongChange(
         unit,

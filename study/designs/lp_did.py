@@ -73,7 +73,7 @@ def lp_did(
     """
     means = cohort_means(sample, levels_apart=True)
     fits, notes = [], []
-    dropped: dict[int, list[str]] = {}
+    dropped: dict[float, list[str]] = {}
     for h in event_times(sample, sample.cohorts, before, after):
         fit = _projection(sample, means, h, weighting)
         if fit is None:
@@ -81,9 +81,10 @@ def lp_did(
         else:
             fits.append(fit)
             for g in fit.dropped:
-                dropped.setdefault(int(g), []).append(str(h))
+                dropped.setdefault(float(g), []).append(str(h))
     notes += [
-        f"cohort {g} at event {', '.join(events)} left out: it or clean comparison units are not seen then"
+        f"cohort {sample.period_name(g)} at event {', '.join(events)} left out: it or clean comparison "
+        "units are not seen then"
         for g, events in sorted(dropped.items())
     ]
     times = np.array([fit.event_time for fit in fits], dtype=float)

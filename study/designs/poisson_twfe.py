@@ -106,7 +106,8 @@ def refuse_not_counts(sample: Sample, design: str) -> None:
         i, t = bad[0]
         raise QuestionError(
             f"{design}: a Poisson regression needs outcomes of 0 or more, but {sample.question.outcome} is "
-            f"{sample.y[i, t]:g} for ({sample.unit_ids[i]}, {sample.periods[t]}); use a linear design."
+            f"{sample.y[i, t]:g} for ({sample.unit_ids[i]}, {sample.period_name(sample.periods[t])}); "
+            "use a linear design."
         )
     if not np.nansum(sample.y):
         raise QuestionError(

@@ -58,13 +58,14 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
     """
     refuse_single_units(sample, "stacked")
     question, first, end = sample.question, sample.periods[0], sample.periods[-1]
+    name = sample.period_name
     horizon = 3 if question.horizon is None else question.horizon
     last = horizon if after is None else after
     start = sample.cohorts - question.anticipation - before
     fits = (start >= first) & (sample.cohorts + last <= end)
     notes = [
-        f"cohort {g:g} left out: its window of {g - question.anticipation - before:g} to {g + last:g} "
-        f"does not lie in {first}-{end}"
+        f"cohort {name(g)} left out: its window of {name(g - question.anticipation - before)} to {name(g + last)} "
+        f"does not lie in {sample.panel.window(sample.periods)}"
         for g in sample.cohorts[~fits]
     ]
     cells = cells_of(sample, sample.cohorts[fits])
@@ -79,7 +80,7 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         size, n_compared = means.sizes(own.cohort, own.now), int(means.seen[clean, own.base[0]].sum())
         if not size.all() or not n_compared:
             missing = "comparison" if size.all() else "treated"
-            notes.append(f"cohort {g:g} left out: no {missing} unit is observed in all of its window")
+            notes.append(f"cohort {name(g)} left out: no {missing} unit is observed in all of its window")
             continue
         compared = np.broadcast_to(clean[:, None], (len(clean), len(size)))
         of_cells = means.cells(own.cohort, own.now)
@@ -105,7 +106,7 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         n_obs=n_obs,
         published="CR0",
         form=LinearForm(partial(_regression, sample, cells), np.eye(len(linear))[~cells.reference]),
-        notes=(*notes, *rests_on_one(cells.cohort, cells.period, single)),
+        notes=(*notes, *rests_on_one(sample, cells.cohort, cells.period, single)),
     )
 
 

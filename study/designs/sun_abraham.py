@@ -71,7 +71,7 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     identified[treated] = fit.identified[:n_treated]
     missing = ["no treated unit is observed", "no comparison unit or no base period is observed"]
     reasons = np.select([size == 0, ~identified], missing, "").astype(object)
-    known = known_cells("sun_abraham", cells, reasons, size, notes)
+    known = known_cells("sun_abraham", sample, cells, reasons, size, notes)
     known &= np.isin(cells.cohort, cells.cohort[known & ~cells.reference])
 
     place = placed(fit, treated)

@@ -91,7 +91,9 @@ def blocks(sample: Sample, design: str, least: int) -> tuple[list[Block], list[s
     for g in sample.cohorts:
         n_before = int(np.sum(sample.periods < g - sample.question.anticipation))
         if n_before < least:
-            notes.append(f"cohort {g:g} left out: {n_before} of the {least} periods needed before treatment")
+            notes.append(
+                f"cohort {sample.period_name(g)} left out: {n_before} of the {least} periods needed before treatment"
+            )
             continue
         own = np.flatnonzero(sample.first_treated == g)
         cohorts.append(Block(float(g), sample.y[own], sample.y[free], np.concatenate([free, own]), n_before))
@@ -119,8 +121,12 @@ def estimate_blocks(
     sizes = np.array([[len(np.unique(side)) for side in of_block] for of_block in sides])
     clusters = np.repeat(sizes.T, length, axis=1)
     influence = untreated = Influence.none(sample.n_units, len(linear))
-    single = [f"{block.cohort:g}" for block in parts if len(block.treated) == 1]
-    lost = [f"{b.cohort:g}" for b, one in zip(parts, fitted, strict=True) if np.isnan(one.without).any()]
+    single = [sample.period_name(block.cohort) for block in parts if len(block.treated) == 1]
+    lost = [
+        sample.period_name(b.cohort)
+        for b, one in zip(parts, fitted, strict=True)
+        if np.isnan(one.without).any()
+    ]
     why = f"cohort {', '.join(single)} of one unit" if single else ""
     if lost and not single:
         why = f"one comparison unit has all the weight for cohort {lost[0]}"

@@ -207,10 +207,12 @@ def cohort_groups(sample: Sample) -> tuple[list[Group], list[str]]:
         untreated = ~(first <= g) if question.comparison == "not_yet_treated" else np.isnan(first)
         treated, compared = (np.flatnonzero(usable & units) for units in (first == g, untreated))
         if len(treated) and len(compared):
-            groups.append(Group(f"{g:g}", treated, compared, now - 1))
+            groups.append(Group(sample.period_name(g), treated, compared, now - 1))
         else:
             which = "comparison" if len(treated) else "treated"
-            notes.append(f"cohort {g:g} left out: no {which} unit is observed when it is first treated")
+            notes.append(
+                f"cohort {sample.period_name(g)} left out: no {which} unit is observed when it is first treated"
+            )
     if not groups:
         raise QuestionError(f"{WHO}: no cohort can be compared: {'; '.join(notes)}.")
     return groups, notes

@@ -59,7 +59,7 @@ def leave_one_cohort_out(
         raise QuestionError("leave_one_cohort_out: there is one cohort; without it nobody is treated.")
     fit = headline(sample, design, options)
     members = {g: np.flatnonzero(first == g) for g in sample.cohorts}
-    outs = {f"cohort {g:g} ({len(units)} units)": units for g, units in members.items()}
+    outs = {f"cohort {sample.period_name(g)} ({len(units)} units)": units for g, units in members.items()}
     return _finding("cohort", sample, fit, outs, list(outs), level, progress)
 
 

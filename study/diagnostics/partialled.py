@@ -224,7 +224,7 @@ def long_difference(sample: Sample, who: str) -> Partialled:
             'use design="twfe" with form="within".'
         )
     usable = sample.cohorts[sample.cohorts - question.anticipation > periods[0]]
-    skipped = ", ".join(f"{g:g}" for g in sample.cohorts if g not in usable)
+    skipped = ", ".join(sample.period_name(g) for g in sample.cohorts if g not in usable)
     is_treated, is_comparison = np.isin(first, usable), ~(first - question.anticipation <= periods[-1])
     needed = {"a unit with a period before its event": is_treated, "a unit without treatment": is_comparison}
     for name, units in needed.items():

@@ -72,7 +72,8 @@ def _by_label(
     """Average the used terms that share a label, by cohort shares."""
     labels: FloatArray = getattr(estimate, label)
     distinct = np.unique(labels[used])
-    terms = tuple(f"{label.removesuffix('_time')} {value:g}" for value in distinct)
+    name = "{:g}".format if label == "event_time" else estimate.sample.period_name
+    terms = tuple(f"{label.removesuffix('_time')} {name(value)}" for value in distinct)
     cells = used[:, None] & (labels[:, None] == distinct)
     return _averages(estimate, cells, terms, to, by_share=True, **{label: distinct})
 
@@ -185,7 +186,8 @@ def group_time_effects(
     **fields: Any,
 ) -> Estimate:
     """Return an estimate whose terms are ATT(g,t); arguments as in :class:`Estimate`, ``notes`` are its remarks."""
-    terms = tuple(f"ATT({g:g},{t:g})" for g, t in zip(cohort, period, strict=True))
+    name = sample.period_name
+    terms = tuple(f"ATT({name(g)},{name(t)})" for g, t in zip(cohort, period, strict=True))
     # A term counts the group that it is of as treated; one that is of none, all cohorts of the window.
     dates = sample.groups[0][:, None]
     treated = (np.isin(dates, sample.cohorts) & np.isnan(cohort)) | (dates == cohort)

@@ -177,7 +177,7 @@ def refuse_single_units(sample: Sample, design: str) -> None:
     for cohort in sample.cohorts:
         if np.sum(sample.first_treated == cohort) == 1:
             raise QuestionError(
-                f"{design}: cohort {cohort:g} has one unit; its variance cannot be estimated. Set "
+                f"{design}: cohort {sample.period_name(cohort)} has one unit; its variance cannot be estimated. Set "
                 "min_cohort_size=1 to keep it with randomization inference, min_cohort_size=2 to leave it "
                 "out, or pool adoption years with cohort_width."
             )
@@ -186,23 +186,32 @@ def refuse_single_units(sample: Sample, design: str) -> None:
 def cohorts_with_base(sample: Sample) -> tuple[FloatArray, list[str]]:
     """Return the cohorts in the window that have a period before treatment, and a note on each other one."""
     has_base = sample.cohorts - 1 - sample.question.anticipation >= sample.periods[0]
-    why = f"left out: its base period lies before {sample.periods[0]}"
-    return sample.cohorts[has_base], [f"cohort {g:g} {why}" for g in sample.cohorts[~has_base]]
+    why = f"left out: its base period lies before {sample.period_name(sample.periods[0])}"
+    return sample.cohorts[has_base], [
+        f"cohort {sample.period_name(g)} {why}" for g in sample.cohorts[~has_base]
+    ]
 
 
 def left_out(
-    cohort: FloatArray, period: FloatArray, reasons: Mapping[int, str], what: str = " left out"
+    sample: Sample,
+    cohort: FloatArray,
+    period: FloatArray,
+    reasons: Mapping[int, str],
+    what: str = " left out",
 ) -> list[str]:
     """Return one note for each cohort and reason, with the periods concerned; reasons are by number of cell."""
     periods: dict[tuple[float, str], list[str]] = {}
     for cell, why in sorted(reasons.items()):
-        periods.setdefault((cohort[cell], why), []).append(f"{period[cell]:g}")
-    return [f"cohort {g:g} in {', '.join(times)}{what}: {why}" for (g, why), times in periods.items()]
+        periods.setdefault((cohort[cell], why), []).append(sample.period_name(period[cell]))
+    return [
+        f"cohort {sample.period_name(g)} in {', '.join(times)}{what}: {why}"
+        for (g, why), times in periods.items()
+    ]
 
 
-def cell_notes(cohort: FloatArray, period: FloatArray, what: Mapping[int, str]) -> list[str]:
+def cell_notes(sample: Sample, cohort: FloatArray, period: FloatArray, what: Mapping[int, str]) -> list[str]:
     """Return one note for each cohort and thing said, on cells that are kept."""
-    return left_out(cohort, period, what, "")
+    return left_out(sample, cohort, period, what, "")
 
 
 def events_on_one(times: FloatArray, size: IntArray) -> list[str]:
@@ -214,10 +223,11 @@ def events_on_one(times: FloatArray, size: IntArray) -> list[str]:
     ]
 
 
-def rests_on_one(cohort: FloatArray, period: FloatArray, single: Cells) -> list[str]:
+def rests_on_one(sample: Sample, cohort: FloatArray, period: FloatArray, single: Cells) -> list[str]:
     """Return a note on the cells, one for each cohort, that rest on one treated unit."""
     return [
-        f"cohort {g:g} in {', '.join(f'{t:g}' for t in period[single & (cohort == g)])} rests on one treated "
+        f"cohort {sample.period_name(g)} in "
+        f"{', '.join(map(sample.period_name, period[single & (cohort == g)]))} rests on one treated "
         "unit: these cells have no standard error by leaving units out, and that of other conventions covers the "
         "comparison units only; averages over cohorts carry variation between treated units through estimated shares"
         for g in np.unique(cohort[single])

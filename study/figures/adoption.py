@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -79,29 +79,25 @@ def adoption_windows(
     return [(float(years[0]), float(last))]
 
 
-def adoption_groups(
-    dates: FloatArray, periods: IntArray, fewest: int, name: Callable[[float], str]
-) -> list[Group]:
+def adoption_groups(panel: Panel, dates: FloatArray, periods: IntArray, fewest: int) -> list[Group]:
     """Return the groups by window of adoption, those treated already, those that adopt later, and those never treated.
 
     Parameters
     ----------
+    panel : Panel
+        Which names the periods.
     dates : ndarray, shape (n,)
         First treated periods, NaN = never.
     periods : ndarray of int, shape (T,)
     fewest : int
         Units of a group, at the least.
-    name : callable
-        What a period is called.
     """
     first, last = periods[0], periods[-1]
     years, sizes = np.unique(dates[(dates > first) & (dates <= last)], return_counts=True)
     windows = adoption_windows(years, sizes, float(last), fewest)
     # From dark to light, those that never adopt last.
     groups = [
-        Group(
-            f"{a:.0f}-{b:.0f}" if b > a else f"{a:.0f}", (dates >= a) & (dates <= b), series_look(series), a
-        )
+        Group(panel.window(np.array([a, b])), (dates >= a) & (dates <= b), series_look(series), a)
         for (a, b), series in zip(windows, SERIES, strict=False)
     ]
     groups += [
@@ -221,7 +217,7 @@ def mean_groups(panel: Panel, event: str) -> list[Group]:
         dates, unknown = _dates(panel, event)
         return [
             known
-            for group in adoption_groups(dates, panel.periods, 1, panel.period_name)
+            for group in adoption_groups(panel, dates, panel.periods, 1)
             if (known := group._replace(member=group.member & ~unknown)).size
         ]
     ever = (panel.treatment[event] == 1).any(axis=1)
@@ -237,8 +233,7 @@ def _dates(panel: Panel, event: str) -> tuple[FloatArray, BoolArray]:
 def _spells(panel: Panel, path: FloatArray) -> str:
     """Return in which periods a unit is treated, as runs of them."""
     runs = [[*run] for treated, run in groupby(range(len(path)), lambda t: path[t] == TREATED) if treated]
-    ends = [panel.periods[run if len(run) == 1 else [run[0], run[-1]]] for run in runs]
-    return ", ".join("-".join(map(panel.period_name, spell)) for spell in ends) or "never"
+    return ", ".join(panel.window(panel.periods[run]) for run in runs) or "never"
 
 
 def _draw_cells(axis: Axes, periods: IntArray, cells: FloatArray, labels: list[str]) -> None:

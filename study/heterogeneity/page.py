@@ -206,7 +206,7 @@ def report(
     return Report(sample, event or sample.question.event, findings, refused)
 
 
-def usual_groupings(sample: Sample, strata: str) -> tuple[str, ...]:
+def usual_groupings(sample: Sample, strata: str | None) -> tuple[str, ...]:
     """Return the groupings of a page that names none.
 
     The strata, the region, the country with most treated units against all others, and thirds of prior output.
@@ -216,7 +216,8 @@ def usual_groupings(sample: Sample, strata: str) -> tuple[str, ...]:
         treated = sample.attributes["country"][(sample.treatment == 1).any(axis=1)]
         countries, counts = np.unique(treated.astype(str), return_counts=True)
         places.append(f"country={countries[counts.argmax()]}")
-    return tuple(dict.fromkeys((strata, *places, *sample.question.covariates[-1:])))
+    first = [] if strata is None else [strata]
+    return tuple(dict.fromkeys((*first, *places, *sample.question.covariates[-1:])))
 
 
 def caveats(sample: Sample, event: str) -> tuple[str, ...]:

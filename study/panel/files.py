@@ -13,9 +13,10 @@ import pandas as pd
 from study.core import DataError, IntArray, unknown
 from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.panel import Panel, interval_text
-from study.panel.rows import Rows, read_table
+from study.panel.rows import Rows
 from study.panel.rules import WORDS, Names, Roles, Rule, panel_rules, wide_hint
 from study.panel.shipped import panel_entries
+from study.panel.tables import read_table
 
 # Names that say what a column is for; any others are for the user to tell.
 CERTAIN = {
@@ -42,6 +43,8 @@ class Reading:
         Of :func:`study.panel.files.violations`.
     panel : Panel or None
         None if a rule is broken that is more than advice.
+    ships : bool
+        Whether it is a panel of the package.
     """
 
     roles: Roles
@@ -49,14 +52,15 @@ class Reading:
     headings: tuple[str, ...]
     violations: pd.DataFrame
     panel: Panel | None
+    ships: bool = False
 
 
-def verdict(path: Path, roles: Mapping[str, Names] | None = None) -> tuple[str, bool]:
-    """Return the text that tells a user whether a file is fit to be a panel, and whether it is.
+def verdict(path: Path, roles: Mapping[str, Names] | None = None, **how: Any) -> tuple[str, bool]:
+    """Return the text that tells a user whether a file is fit to be a panel, with its profile, and whether it is.
 
-    Parameters and errors are those of :func:`read_as_panel`.
+    Parameters and errors are those of :func:`read_as_panel`; a panel that ships has no profile in it.
     """
-    reading = read_as_panel(path, roles)
+    reading = read_as_panel(path, roles, **how)
     broken, panel = reading.violations, reading.panel
     lines = [f"{path.name}: {reading.known_from}"]
     lines += [f"  {column}: {reading.roles.role(column)}" for column in reading.roles.columns]
@@ -79,28 +83,35 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None) -> tuple[str, 
                 f"{event}: the adoption date of {_counted(len(intervals), 'unit')} is ambiguous, since the "
                 "treatment is not observed when it may have started; they are dropped, or dated by --ambiguous "
                 "earliest or latest:",
-                *(f"  {unit}: {interval_text(*interval)}" for unit, interval in intervals.items()),
+                *(
+                    f"  {unit}: {interval_text(*interval, panel.period_name)}"
+                    for unit, interval in intervals.items()
+                ),
                 "",
             ]
         advice = "" if broken.empty else ", if what is said above is as you mean it"
         lines.append(
             f"The file is fit to use{advice}: {_counted(panel.n_units, 'unit')}, periods "
-            f"{panel.periods[0]} to {panel.periods[-1]}."
+            f"{panel.period_name(panel.periods[0])} to {panel.period_name(panel.periods[-1])}."
         )
+        if not reading.ships:
+            lines += ["", str(panel.profile())]
     return "\n".join(lines), panel is not None
 
 
-def read_as_panel(path: Path, roles: Mapping[str, Names] | None = None) -> Reading:
+def read_as_panel(path: Path, roles: Mapping[str, Names] | None = None, **how: Any) -> Reading:
     """Read a file as a panel and list every row that breaks a rule.
 
     Parameters
     ----------
     path : Path
-        A long CSV file.
+        A file of a long table, of any kind that :meth:`study.Panel.from_long` reads.
     roles : mapping, optional
         Columns by role, as in :meth:`study.Panel.from_long`: unit, time, first_treated, treatment, outcomes,
         covariates, attributes. Those that are not given are taken from the names of the columns as far as
         they are certain; a shipped panel's file is read as that panel.
+    **how
+        Of :meth:`study.Panel.from_long`: period, never.
 
     Returns
     -------
@@ -109,7 +120,7 @@ def read_as_panel(path: Path, roles: Mapping[str, Names] | None = None) -> Readi
     Raises
     ------
     DataError
-        If the file is no CSV table, or it is not certain which columns are the unit, the period, an event
+        If the file is no table, or it is not certain which columns are the unit, the period, an event
         and an outcome.
     """
     table, lines = read_table(path)
@@ -125,11 +136,11 @@ def read_as_panel(path: Path, roles: Mapping[str, Names] | None = None) -> Readi
     else:
         chosen, guessed = _completed(roles or {}, headings, path.name)
         known_from = f"the names of the columns tell {', '.join(guessed)}." if guessed else "read as told."
-    broken = violations(table, chosen, more, lines)
+    broken = violations(table, chosen, more, lines, **how)
     advice = {(rule.column, rule.text) for rule in (*panel_rules(chosen), *more) if not rule.required}
     fit = advice.issuperset(zip(broken["column"], broken["rule"], strict=True))
-    panel = Panel.from_long(table, **asdict(chosen), name=path.name) if fit else None
-    return Reading(chosen, known_from, tuple(headings), broken, panel)
+    panel = Panel.from_long(table, **asdict(chosen), name=path.name, **how) if fit else None
+    return Reading(chosen, known_from, tuple(headings), broken, panel, shipped_name is not None)
 
 
 def column_rules(
@@ -183,7 +194,7 @@ PRESENT = "must be a column of the table"
 
 
 def violations(
-    table: pd.DataFrame, roles: Roles, more: Iterable[Rule] = (), lines: IntArray | None = None
+    table: pd.DataFrame, roles: Roles, more: Iterable[Rule] = (), lines: IntArray | None = None, **how: Any
 ) -> pd.DataFrame:
     """Return every row that breaks a rule of a panel.
 
@@ -196,6 +207,8 @@ def violations(
         Rules beside those that any panel keeps.
     lines : ndarray of int, shape (rows,), optional
         Line of the file on which each row stands; rows are counted from one without it.
+    **how
+        Of :meth:`study.Panel.from_long`: period, never.
 
     Returns
     -------
@@ -208,7 +221,7 @@ def violations(
     for rule in (*panel_rules(roles), *more):
         rules.setdefault((rule.column, rule.text), rule)
     columns = dict.fromkeys([*roles.columns, *(column for column, _ in rules)])
-    return broken_rows(Rows(table, lines, roles.unit, roles.time), columns, rules.values())
+    return broken_rows(Rows(table, lines, roles.unit, roles.time, **how), columns, rules.values())
 
 
 def broken_rows(rows: Rows, columns: Iterable[str], rules: Iterable[Rule]) -> pd.DataFrame:

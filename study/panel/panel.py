@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from study.core import (
     BoolArray,
-    DataError,
     Described,
     FloatArray,
     IntArray,
@@ -23,15 +22,17 @@ from study.core import (
     checked,
     first_of,
     refuse_unknown,
-    shown,
 )
-from study.panel.rows import Rows, read_table
+from study.panel.periods import PeriodUnit
+from study.panel.rows import Rows, period_name
 from study.panel.rules import Names, Roles, columns_of, event_dates, refuse_first
 from study.panel.shipped import panel_entries, shipped
+from study.panel.tables import frame_of, read_table
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
+
+    from study.panel.profile import Profile
 
 Ambiguous = Literal["drop", "earliest", "latest"]
 
@@ -61,6 +62,10 @@ class Panel(Described):
         before the first period, or after the last or never.
     ambiguous_rule : {"drop", "earliest", "latest"}
         What ``first_treated`` says of these units, see :meth:`from_long`; "drop" leaves them out of every sample.
+    period : str, optional
+        What periods are counted in, see :meth:`from_long`; they are the user's own whole numbers if it is not said.
+    period_names : tuple of str
+        What the user calls the periods, shape (T,); empty for whole numbers. They are no data and not in the checksum.
     attributes : dict of ndarray, shape (n,)
         Fixed labels of units: country, tier, cluster.
     provenance : dict
@@ -81,6 +86,8 @@ class Panel(Described):
     populations: Mapping[str, str] = field(default_factory=dict)
     ambiguous: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
     ambiguous_rule: Ambiguous = "drop"
+    period: PeriodUnit | None = None
+    period_names: tuple[str, ...] = ()
 
     @property
     def n_units(self) -> int:
@@ -88,8 +95,8 @@ class Panel(Described):
         return len(self.units)
 
     def _described(self) -> tuple[str, dict[str, str]]:
-        size = f"{self.n_units} units, {len(self.periods)} periods"
-        title = f"Panel {self.name}: {size} from {self.periods[0]} to {self.periods[-1]}"
+        first, last = map(self.period_name, self.periods[[0, -1]])
+        title = f"Panel {self.name}: {self.n_units} units, {len(self.periods)} periods from {first} to {last}"
         if isinstance(self.outcomes, NotSaved):
             return title, {"not here": "what it holds, since it was not saved with its estimate"}
         dates = {name: ~np.isnan(first) for name, first in self.first_treated.items()}
@@ -100,13 +107,35 @@ class Panel(Described):
         return title, {kind: first_of(known) for kind, known in names.items() if known}
 
     def period_name(self, period: float) -> str:
-        """Return a period as figures name it."""
-        return f"{period:g}"
+        """Return a period as its user writes it, for example "2014", "2014Q1" or "wave 3"."""
+        if self.period is None:
+            return f"{period:.0f}"
+        return period_name(period, self.periods, self.period_names, self.period)
 
     @property
     def period_unit(self) -> str:
-        """What one period is called: a year where periods are numbers of four digits."""
+        """What one period is called: what periods are counted in, or a year where they are numbers of four digits."""
+        if self.period is not None:
+            return "period" if self.period == "rank" else self.period
         return "year" if 1000 <= self.periods[0] <= self.periods[-1] <= 2999 else "period"
+
+    def profile(self) -> Profile:
+        """Return what the panel holds: cohort sizes, share treated, gaps, switch-offs, ambiguous dates, able designs.
+
+        Examples
+        --------
+        >>> print(study.load_panel("cvpr").profile())  # doctest: +SKIP
+        """
+        from study.panel.profile import Profile
+
+        return Profile(self)
+
+    def window(self, periods: IntArray | FloatArray | None = None) -> str:
+        """Return the first and the last of some periods, or of all, in words: "2013-2024", "2013-01 to 2024-12"."""
+        first, last = map(self.period_name, (self.periods if periods is None else periods)[[0, -1]])
+        if first == last:
+            return first
+        return f"{first} to {last}" if self.period_names else f"{first}-{last}"
 
     @property
     def events(self) -> tuple[str, ...]:
@@ -154,7 +183,7 @@ class Panel(Described):
     @checked
     def from_long(
         cls,
-        data: pd.DataFrame | str | Path,
+        data: Any,
         *,
         unit: str,
         time: str,
@@ -167,17 +196,22 @@ class Panel(Described):
         provenance: Mapping[str, Any] | None = None,
         populations: Mapping[str, str] | None = None,
         ambiguous: Ambiguous = "drop",
+        period: PeriodUnit | None = None,
+        never: float | str | None = None,
     ) -> Panel:
         """Build a panel from one row a unit and period.
 
         Parameters
         ----------
-        data : DataFrame or path
-            A long table, or the path of a CSV file of one (UTF-8, comma-separated, with a header).
+        data : DataFrame, Arrow table, DuckDB relation or path
+            A long table in memory (a DataFrame of pandas or polars, an Arrow table, a DuckDB relation), or the path of
+            a file of one: CSV (UTF-8, comma-separated, with a header, plain or gzip), Parquet, Feather, Stata or Excel
+            (its first sheet). The same table has the same checksum by any of them. In a Stata file labels of values
+            name units and attributes.
         unit, time : str
-            Columns that identify a row. Periods are whole numbers.
+            Columns that identify a row. Periods are whole numbers, unless ``period`` says what they are.
         first_treated : str or sequence of str
-            Columns with the first treated period of the row's unit; empty, or 0 before the first
+            Columns with the first treated period of the row's unit; empty, Inf, or 0 before the first
             period, is never treated.
         treatment : str or sequence of str
             Columns that are 1 in treated cells and 0 elsewhere; empty is not known.
@@ -201,6 +235,14 @@ class Panel(Described):
             a later period than its last 0, may be treated by then: by "latest" it is never treated. What is not
             known before the last 0 or after the first 1 of a unit is harmless, and a treatment that is not absorbing
             has no date: its paths are taken as they are.
+        period : {"year", "quarter", "month", "week", "day", "rank"}, optional
+            What periods are counted in, where they are no consecutive whole numbers. Dates, and texts with the year
+            first ("2010-03-31", "2010m3", "2010Q1"), are put into their year, quarter, month, week or day. "rank" takes
+            whatever has an order: a biennial panel, waves, school years, an ordered category; lags and event times then
+            count waves, and an event between two of them starts in the later one. Event dates are written like
+            periods.
+        never : float or str, optional
+            What stands for never treated in ``first_treated`` as well, for example 9999 or "never".
 
         Returns
         -------
@@ -209,18 +251,22 @@ class Panel(Described):
         Raises
         ------
         DataError
-            If a column is missing or not numeric, a unit-period stands twice, periods have a gap,
-            an event period is impossible, or a label changes within a unit; the message names the
-            first row concerned.
+            If the data are no table, a column is missing or not numeric, a unit-period stands twice,
+            periods have a gap, an event period is impossible, or a label changes within a unit; the message
+            names the first row concerned.
+
+        Examples
+        --------
+        >>> Panel.from_long("labs.dta", unit="lab", time="month", period="month",
+        ...                 first_treated="cluster", never=9999, outcomes="papers")  # doctest: +SKIP
         """
         several = map(columns_of, (first_treated, treatment, outcomes, covariates, attributes))
         roles = Roles(unit, time, *several)
         if isinstance(data, str | Path):
-            label, rows = name or Path(data).name, Rows(*read_table(Path(data)), unit, time)
-        elif hasattr(data, "columns") and hasattr(data, "iloc"):
-            label, rows = name or "panel", Rows(data, None, unit, time)
+            label, (table, lines) = name or Path(data).name, read_table(Path(data))
         else:
-            raise DataError(f"Panel.from_long: data is {shown(data)}; give a pandas DataFrame or a path.")
+            label, table, lines = name or "panel", frame_of(data, "Panel.from_long"), None
+        rows = Rows(table, lines, unit, time, period, never)
         refuse_first(rows, roles, label)
         units, codes, each = rows.distinct(roles.unit)
         periods, shape = rows.periods(), (len(units), len(rows.periods()))
@@ -268,6 +314,8 @@ class Panel(Described):
             populations=dict(populations or {}),
             ambiguous=intervals,
             ambiguous_rule=ambiguous,
+            period=period,
+            period_names=rows.period_names(),
         )
 
 
@@ -323,13 +371,17 @@ def first_ones(path: FloatArray, periods: IntArray) -> FloatArray:
     return np.where(ones.any(axis=1), periods[ones.argmax(axis=1)].astype(float), np.nan)
 
 
-def interval_text(earliest: float, latest: float) -> str:
+def interval_text(earliest: float, latest: float, name: Callable[[float], str] = "{:.0f}".format) -> str:
     """Return in words between which periods a unit may be treated first, as :attr:`Panel.ambiguous` has it."""
     if np.isinf(earliest) and np.isinf(latest):
         return "treatment is never observed"
     if np.isinf(latest):
-        return f"in {earliest:.0f} or later, or never"
-    return f"in {latest:.0f} or before" if np.isinf(earliest) else f"between {earliest:.0f} and {latest:.0f}"
+        return f"in {name(earliest)} or later, or never"
+    return (
+        f"in {name(latest)} or before"
+        if np.isinf(earliest)
+        else f"between {name(earliest)} and {name(latest)}"
+    )
 
 
 def adoption_intervals(path: FloatArray, periods: IntArray, outcomes: Iterable[FloatArray]) -> FloatArray:

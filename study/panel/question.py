@@ -245,7 +245,7 @@ class Sample(Described):
         dropped = sum(step.units for step in self.flow if not step.kept)
         return f"Sample of {self.panel.name}: {self.n_units} units, {self.n_treated} of them treated", {
             "question": repr(self.question),
-            "periods": f"{len(self.periods)} ({_window(self.periods)})",
+            "periods": f"{len(self.periods)} ({self.panel.window(self.periods)})",
             "cohorts": f"{len(self.cohorts)}",
             "observed": f"{self.observed.sum()} of {self.y.size} unit-periods",
             "left out": f"{dropped} units; flow says why",
@@ -255,6 +255,10 @@ class Sample(Described):
     def n_treated(self) -> int:
         """Number of units that are treated in a period of the sample."""
         return int(self.ever_treated.sum())
+
+    def period_name(self, period: float) -> str:
+        """Return a period as the panel's user writes it."""
+        return self.panel.period_name(period)
 
     @property
     def panel_checksum(self) -> str:
@@ -459,13 +463,13 @@ def _draw_sample(question: Question, panel: Panel) -> Sample:
             because = f" ({selection.text})" if selection.steps else ""
             raise QuestionError(
                 f"Question: nobody in {panel.name} is first treated by {question.event} inside "
-                f"{_window(periods[columns])}{because}; choose another event, population or window."
+                f"{panel.window(periods[columns])}{because}; choose another event, population or window."
             )
-        selection.steps += _roles(question, first_treated, periods, columns)
+        selection.steps += _roles(question, first_treated, panel, columns)
     elif path is not None:
         ever = np.nansum(path[rows], axis=1) > 0
         if not ever.any():
-            raise QuestionError(f"Question: nobody is treated by {question.event} in {_window(periods)}.")
+            raise QuestionError(f"Question: nobody is treated by {question.event} in {panel.window()}.")
         selection.steps += [
             FlowStep("treated in some period", int(ever.sum()), kept=True),
             FlowStep("never treated", int((~ever).sum()), kept=True),
@@ -479,7 +483,7 @@ def _draw_sample(question: Question, panel: Panel) -> Sample:
 
     outcome, n = chosen(panel.outcomes[question.outcome]), len(rows)
     if question.scale == "log1p":
-        outcome = _logarithm(question, outcome, panel.units[rows], periods[columns])
+        outcome = _logarithm(question, outcome, panel, panel.units[rows], periods[columns])
     weights = np.ones(n) if question.weights is None else baseline(question.weights)
     clusters = np.arange(n) if question.cluster is None else panel.attributes[question.cluster][rows]
     x_baseline = [baseline(name) for name in question.covariates]
@@ -513,16 +517,17 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
         for earliest, latest in sorted(set(intervals.values())):
             members = [unit for unit, between in intervals.items() if between == (earliest, latest)]
             which = np.isin(panel.units, members)
-            selection.drop(which, f"{AMBIGUOUS}, {interval_text(earliest, latest)}")
+            selection.drop(which, f"{AMBIGUOUS}, {interval_text(earliest, latest, panel.period_name)}")
     if first_treated is not None:
         # A date in the first period may be a censored one, so no lag makes an event of it.
         dated = first_treated - max(question.lag, 0)
         already = np.minimum(first_treated - question.anticipation, dated) <= first_period
         early = f" (with {question.anticipation} periods of anticipation)" if question.anticipation else ""
-        selection.drop(already, f"already treated in {first_period}{early}")
+        selection.drop(already, f"already treated in {panel.period_name(first_period)}{early}")
         if question.comparison == "never_treated":
             late = first_treated - question.anticipation > panel.periods[-1]
-            selection.drop(late, f"first treated after {panel.periods[-1]}, so not never treated")
+            last = panel.period_name(panel.periods[-1])
+            selection.drop(late, f"first treated after {last}, so not never treated")
     selection.drop(np.isnan(outcome).all(axis=1), f"{question.outcome} is never observed")
     if question.missing == "balanced":
         selection.drop(np.isnan(outcome).any(axis=1), f"{question.outcome} is missing in some period")
@@ -538,14 +543,16 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
     return selection
 
 
-def _logarithm(question: Question, outcome: FloatArray, units: NDArray[Any], periods: IntArray) -> FloatArray:
+def _logarithm(
+    question: Question, outcome: FloatArray, panel: Panel, units: NDArray[Any], periods: IntArray
+) -> FloatArray:
     """Return log(1 + outcome)."""
     bad = np.argwhere(outcome <= -1)
     if bad.size:
         i, t = bad[0]
         raise QuestionError(
             f"Question: scale log1p needs outcomes above -1, but {question.outcome} is {outcome[i, t]:g} "
-            f'for ({units[i]}, {periods[t]}); use scale="level".'
+            f'for ({units[i]}, {panel.period_name(periods[t])}); use scale="level".'
         )
     return np.log1p(outcome)
 
@@ -581,7 +588,7 @@ def _check(question: Question, panel: Panel) -> None:
     refuse_unknown("event", question.event, panel.events, where)
     refuse_unknown("covariate", [name for name in columns if name is not None], panel.covariates, where)
     refuse_unknown("attribute", () if question.cluster is None else question.cluster, panel.attributes, where)
-    window = f"the window of {last + 1} periods, {_window(panel.periods)}"
+    window = f"the window of {last + 1} periods, {panel.window()}"
     for name, value in (("lag", question.lag), ("anticipation", question.anticipation)):
         if abs(value) > last:
             raise QuestionError(
@@ -621,26 +628,21 @@ def _comparable_periods(
     return untreated
 
 
-def _roles(
-    question: Question, first_treated: FloatArray, periods: IntArray, columns: BoolArray
-) -> list[FlowStep]:
+def _roles(question: Question, first_treated: FloatArray, panel: Panel, columns: BoolArray) -> list[FlowStep]:
     """Return the kept units by role, and the periods that had to be cut."""
+    periods, name = panel.periods, panel.period_name
     last = periods[columns][-1] + question.anticipation
     dates, units = np.unique(first_treated, return_counts=True)
     roles = [
-        FlowStep(f"first treated in {date:g}", int(number), kept=True)
+        FlowStep(f"first treated in {name(date)}", int(number), kept=True)
         for date, number in zip(dates[dates <= last], units[dates <= last], strict=True)
     ]
     later, never = int((first_treated > last).sum()), int(np.isnan(first_treated).sum())
     if later:
-        roles.append(FlowStep(f"first treated after {last}", later, kept=True))
+        roles.append(FlowStep(f"first treated after {name(last)}", later, kept=True))
     if never:
         roles.append(FlowStep("never treated", never, kept=True))
     if not columns.all():
-        cut = f"{int((~columns).sum())} periods cut, no comparison left from {periods[~columns][0]}"
+        cut = f"{int((~columns).sum())} periods cut, no comparison left from {name(periods[~columns][0])}"
         roles.append(FlowStep(cut, 0, kept=False))
     return roles
-
-
-def _window(periods: IntArray) -> str:
-    return f"{periods[0]}-{periods[-1]}"

@@ -1,32 +1,33 @@
-"""A long table, of a CSV file or in memory, read column by column: labels, numbers, and where each row stands."""
+"""A long table read column by column: labels, numbers, periods, dates of events, and where each row stands."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import re
-import zlib
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import BoolArray, DataError, FloatArray, IntArray
+from study.core import BoolArray, FloatArray, IntArray
+from study.panel.periods import Ranks, name_of, number_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NO_NUMBER = ("", "na", "nan", "<na>", "none", "nat")
+TRUTH = {"true": 1.0, "false": 0.0}
+# What other packages write for never, beside an empty cell and 0.
+ENDLESS = ("inf", "+inf", "infinity")
 # Beyond it float64 does not tell neighbouring whole numbers apart.
 LARGEST_WHOLE = 2.0**53
 LARGEST_NUMBER = int(np.finfo(float).max)
 LONGEST_SHOWN = 80
+# Among the ``attrs`` of a table: by column, the labels of numbers that stand for them, as Stata keeps them.
+VALUE_LABELS = "value_labels"
+_FLOAT_OR_EMPTY = re.compile(r"-?\d+\.0|")
 # Objects of these kinds, as pandas infers them, are read as they are.
 PLAIN = ("string", "floating", "boolean", "decimal", "empty")
 
@@ -58,12 +59,19 @@ class Rows:
         Line of the file on which each row stands; rows of a table in memory count from one.
     unit, time : str
         Columns that identify a row.
+    period : str, optional
+        What periods are counted in, see :mod:`study.panel.periods`; whole numbers if it is not said.
+    never : float or str, optional
+        What stands for never in a column of first treated periods, beside an empty cell, Inf, and 0 before the first
+        period.
     """
 
     table: pd.DataFrame
     lines: IntArray | None = None
     unit: str = ""
     time: str = ""
+    period: str | None = None
+    never: float | str | None = None
     _parsed: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -124,7 +132,7 @@ class Rows:
         each = int(changes.argmax()) + 1 if changes.any() else len(unit)
         if each < 2 or len(unit) % each or not _constant(unit.reshape(-1, each)):
             return 1
-        if not np.all(time.reshape(-1, each) == time[:each]) or len(pd.unique(time[:each])) < each:
+        if not np.all(time.reshape(-1, each) == time[:each]) or len(pd.unique(self._when(each))) < each:
             return 1
         return each if len(self._names(self.unit, each)[0]) == len(unit) // each else 1
 
@@ -143,7 +151,14 @@ class Rows:
         import pandas as pd
 
         codes, values = pd.factorize(self.plain(column).iloc[::each])
-        texts = [str(value).strip() for value in values.tolist()]
+        words = {} if column == self.time else self.table.attrs.get(VALUE_LABELS, {}).get(column, {})
+        there = values.tolist()
+        texts = [str(value).strip() for value in ([words.get(v, v) for v in there] if words else there)]
+        if values.dtype.kind == "M":
+            texts = [text.removesuffix(" 00:00:00") for text in texts]
+        # Whole numbers beside empty cells are floats in some files, and in others not.
+        if all(map(_FLOAT_OR_EMPTY.fullmatch, texts)):
+            texts = [text.removesuffix(".0") for text in texts]
         if (codes == -1).any():
             codes, texts = np.where(codes == -1, len(texts), codes), [*texts, ""]
         names, position = np.unique(np.array(texts, dtype=str), return_inverse=True)
@@ -166,8 +181,12 @@ class Rows:
             bad = np.isinf(values)
             unread = np.flatnonzero(np.isnan(values))
             codes, there = pd.factorize(raw.iloc[unread])
-            strange = np.array([str(value).strip().lower() not in NO_NUMBER for value in there], dtype=bool)
-            bad[unread[codes >= 0]] = strange[codes[codes >= 0]]
+            words = [str(value).strip().lower() for value in there]
+            strange = np.array([word not in (*NO_NUMBER, *TRUTH) for word in words], dtype=bool)
+            truth = np.array([TRUTH.get(word, np.nan) for word in words])
+            filled = codes >= 0
+            bad[unread[filled]] = strange[codes[filled]]
+            values[unread[filled]] = truth[codes[filled]]
         return (np.where(bad, np.nan, values) if bad.any() else values), bad, each
 
     @_once
@@ -187,13 +206,20 @@ class Rows:
 
     @_once
     def when(self) -> FloatArray:
-        """Return the periods of the rows, NaN where there is no whole number."""
+        """Return the periods of the rows as whole numbers, NaN where it is not certain which."""
         return np.tile(self.when_first(), len(self) // max(len(self.when_first()), 1))
 
     @_once
     def when_first(self) -> FloatArray:
         """Return the periods of the first rows, which all others repeat: of the first unit, or of all rows."""
-        rows = Rows(self.table[: self.each()]) if self.each() > 1 else self
+        return self._when(self.each() if self.each() > 1 else len(self))
+
+    @_once
+    def _when(self, number: int) -> FloatArray:
+        """Return the periods of so many first rows."""
+        rows = Rows(self.table[:number], time=self.time, period=self.period)
+        if self.period is not None:
+            return rows._numbered(self.time, 1)
         values = rows.numbers(self.time)[0]
         whole = (values == np.round(values)) & (np.abs(values) < LARGEST_WHOLE)
         return np.where(whole, values, np.nan)
@@ -205,6 +231,85 @@ class Rows:
 
         periods = np.sort(pd.unique(self.when_first()))
         return periods[~np.isnan(periods)].astype(np.int64)
+
+    @_once
+    def ranks(self) -> Ranks:
+        """Return the periods in their order, where they are counted by rank."""
+        import pandas as pd
+
+        raw = self.table[self.time]
+        ordered = isinstance(raw.dtype, pd.CategoricalDtype) and raw.cat.ordered
+        names = self.labels(self.time)[0]
+        return Ranks.of([name for name in names if name], [*map(str, raw.cat.categories)] if ordered else ())
+
+    def _numbered(self, column: str, each: int) -> FloatArray:
+        """Return the number of the period that each cell of a column names, NaN where it is not certain which.
+
+        Of every so many rows on end one is read.
+        """
+        import pandas as pd
+
+        if self.period == "rank":
+            names, codes = self._names(column, each)
+            return np.array([self.ranks().rank(name) if name else np.nan for name in names])[codes]
+        codes, values = pd.factorize(self.plain(column).iloc[::each])
+        return np.array([*(number_of(value, str(self.period)) for value in values), np.nan])[codes]
+
+    @_once
+    def period_names(self) -> tuple[str, ...]:
+        """Return the periods, ascending, as the table writes them where it does so in one way; () for whole numbers."""
+        import pandas as pd
+
+        if self.period is None:
+            return ()
+        if self.period == "rank":
+            return self.ranks().labels
+        values = pd.factorize(self.plain(self.time))[1]
+        written: dict[float, set[Any]] = {}
+        for value in values:
+            written.setdefault(number_of(value, self.period), set()).add(value)
+        names = []
+        for period in self.periods():
+            alike = written.get(float(period), set())
+            text = next(iter(alike)) if len(alike) == 1 else None
+            names.append(text.strip() if isinstance(text, str) else name_of(period, self.period))
+        return tuple(names)
+
+    def period_name(self, period: float) -> str:
+        """Return a period as the table writes it."""
+        return period_name(period, self.periods(), self.period_names(), self.period)
+
+    @_once
+    def dates(self, column: str) -> tuple[FloatArray, BoolArray]:
+        """Return first treated periods as the numbers of periods, NaN for never, and which cells are no date.
+
+        A zero before the first period is what other packages write for never.
+        """
+        values, bad, each = self.compact_dates(column)
+        return spread(values, each), spread(bad, each)
+
+    @_once
+    def compact_dates(self, column: str) -> tuple[FloatArray, BoolArray, int]:
+        """Return dates as :meth:`dates` does, with one for as many rows on end as the last value says."""
+        numbers, bad, each = self.compact(column)
+        never, strange = np.isnan(numbers) & ~bad, np.flatnonzero(bad)
+        stated = str(self.never).strip()
+        texts = [text.lower() for text in self.texts(column, strange * each)]
+        never[strange] = np.isin(texts, (*ENDLESS, stated.lower()))
+        if self.never is not None:
+            never |= numbers == _number(stated)
+        never |= (numbers == 0) & (self.first_number() > 0)
+        if self.period is None:
+            return np.where(never, np.nan, numbers), bad & ~never, each
+        values = self._numbered(column, each)
+        return np.where(never, np.nan, values), np.isnan(values) & ~never, each
+
+    def first_number(self) -> float:
+        """Return the first period where periods are numbers of the user's own, infinity where they are not."""
+        if self.period is None:
+            return float(min(self.periods(), default=-np.inf))
+        first = _number(self.ranks().labels[0]) if self.period == "rank" and self.ranks().labels else np.nan
+        return np.inf if np.isnan(first) else first
 
     @_once
     def cells(self, unit: str) -> IntArray:
@@ -236,6 +341,33 @@ def spread(values: NDArray[Any], each: int) -> NDArray[Any]:
     return values if each == 1 else np.repeat(values, each)
 
 
+def period_name(period: float, periods: IntArray, names: Sequence[str], unit: str | None) -> str:
+    """Return a period in words: its name among those of the panel, or what the calendar calls it.
+
+    Parameters
+    ----------
+    period : float
+    periods : ndarray of int, shape (T,)
+    names : sequence of str
+        Of the periods; none for whole numbers.
+    unit : str, optional
+        What periods are counted in.
+    """
+    there = np.flatnonzero(periods == period)
+    if names and len(there):
+        return names[there[0]]
+    if names and unit == "rank":
+        return f"after {names[-1]}" if period > periods[0] else f"before {names[0]}"
+    return name_of(period, unit)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
+
+
 def _one_value(cell: Any) -> Any:
     """Return what is one number or label, or the text of what is not; a number that is too large is infinite."""
     import pandas as pd
@@ -263,123 +395,3 @@ def _constant(blocks: NDArray[Any]) -> bool:
     if not same.all() and blocks.dtype.kind == "f":
         same |= np.isnan(blocks) & np.isnan(blocks[:, :1])
     return bool(same.all())
-
-
-_OTHER_FORMATS = (
-    (b"PK\x03\x04", "an Excel workbook or another zip archive"),
-    (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
-    (b"PAR1", "a Parquet file"),
-    (b"\xff\xfe", "text in UTF-16"),
-    (b"\xfe\xff", "text in UTF-16"),
-    (b"<stata_dta>", "a Stata file"),
-    (b"ARROW1", "an Arrow or Feather file"),
-    (b"FEA1", "a Feather file"),
-    (b"$FL2", "an SPSS file"),
-    (b"RDX", "an R workspace"),
-    (b"X\n\0\0", "an R object"),
-    (b"MATLAB", "a MATLAB file"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"SQLite format", "an SQLite database"),
-    (b"%PDF", "a PDF"),
-    (b"\x80\x04", "a Python pickle"),
-    (b"\x80\x05", "a Python pickle"),
-    (b"<", "a web page or XML"),
-    (b"{", "JSON"),
-    (b"[", "JSON"),
-)
-_GZIP = b"\x1f\x8b"
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-
-
-def read_table(path: Path) -> tuple[pd.DataFrame, IntArray]:
-    """Read a CSV file without guessing types.
-
-    Parameters
-    ----------
-    path : Path
-        A UTF-8 file with commas and one heading, plain or gzip. Lines with nothing on them are passed over.
-
-    Returns
-    -------
-    table : DataFrame of str
-    lines : ndarray of int, shape (rows,)
-        The line of the file on which each row begins.
-
-    Raises
-    ------
-    DataError
-        If the file is missing or something else, two columns share a name, or a row has more or fewer
-        fields than the heading.
-    """
-    import pandas as pd
-
-    try:
-        if not path.is_file():
-            raise DataError(f"{path}: there is no such file.")
-        packed = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: it cannot be read ({error.strerror}).") from None
-    content = _content(path, packed)
-    try:
-        lines = _lines(path, content)
-        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-    except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise _unreadable(path, str(error).strip()) from None
-    return table, lines
-
-
-def _unreadable(path: Path, why: str) -> DataError:
-    return DataError(f"{path}: not a readable CSV table ({why}); save it as UTF-8 CSV.")
-
-
-def _content(path: Path, content: bytes) -> bytes:
-    """Return the text of a file, without its compression; refuse what is something else."""
-    if content.startswith(_GZIP):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise _unreadable(path, f"the gzip archive is damaged: {error}") from None
-    start = content[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not start:
-        raise _unreadable(path, "it is empty")
-    for mark, what in _OTHER_FORMATS:
-        if start.startswith(mark):
-            raise _unreadable(path, f"it is {what}")
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise _unreadable(path, f"byte {error.start} on line {line} is not UTF-8") from None
-    return content
-
-
-def _lines(path: Path, content: bytes) -> IntArray:
-    """Return the line on which each row begins; refuse rows that do not fit the heading."""
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline=""))
-    width, start, lines, unfit = 0, 1, [], []
-    for fields in reader:
-        if len(fields) > 1 or (fields and fields[0].strip()):
-            if not width:
-                _check_heading(path, fields)
-                width = len(fields)
-            elif len(fields) != width:
-                unfit.append((start, len(fields)))
-            lines.append(start)
-        start = reader.line_num + 1
-    if unfit:
-        (line, width_there), *more = unfit
-        others = f" (and {len(more)} more such lines)" if more else ""
-        raise DataError(
-            f"{path}: line {line} has {width_there} fields, the heading has {width}{others}; the file is cut "
-            "off, or a text with a comma stands without quotes."
-        )
-    return np.array(lines[1:], dtype=np.int64)
-
-
-def _check_heading(path: Path, heading: list[str]) -> None:
-    for name, times in Counter(heading).items():
-        if times > 1:
-            raise DataError(f'{path}: the heading has "{name}" more than once; name the columns apart.')
-    for separator, name in _SEPARATORS.items():
-        if len(heading) == 1 and separator in heading[0]:
-            raise _unreadable(path, f"its fields are parted by {name}, not by commas")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import BoolArray, DataError, FloatArray, unknown
+from study.panel.periods import A_YEAR
 from study.panel.rows import Rows, spread
 
 FARTHEST_EVENT = 200
@@ -127,8 +128,8 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
         yield number(column)
         yield zero_or_one(column, roles)
     for column in roles.first_treated:
-        yield number(column)
         yield dated(column, roles)
+        yield date(column)
         yield plausible(column, roles)
         yield same(column, roles.unit, "unit", event_dates)
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
@@ -177,20 +178,51 @@ def number(column: str) -> Rule:
     return Rule(column, "must be a number or empty", lambda rows: spread(*rows.compact(column)[1:]))
 
 
+def date(column: str) -> Rule:
+    """Return the rule that cells name a period, or are empty or otherwise never."""
+
+    def says(rows: Rows, row: int) -> str:
+        what = _period_in_words(rows.period) if rows.period else "a number"
+        return (
+            f"{_holds(rows, column, row)}; it must be {what}, or empty for never. Where never is "
+            f'written as a word or a number of your own, name it: never="{rows.cell(column, row)}".'
+        )
+
+    return Rule(
+        column, "must be a period or empty", lambda rows: spread(*rows.compact_dates(column)[1:]), says
+    )
+
+
 def one_value(column: str) -> Rule:
     """Return the rule that a cell is one label, and no list or mapping."""
     return Rule(column, "must be one label", lambda rows: rows.compound(column))
 
 
 def whole_period(column: str) -> Rule:
-    """Return the rule that every row has a whole number for its period."""
+    """Return the rule that every row has a period: a whole number, or what the user says periods are counted in."""
 
     def says(rows: Rows, row: int) -> str:
-        date = re.match(r"\d{4}(-\d|/\d|-?Q\d)", rows.cell(column, row))
-        hint = ", such as the year of a date" if date else ""
-        return f"{_holds(rows, column, row)}; a period is a whole number{hint}."
+        if rows.period is not None:
+            return f"{_holds(rows, column, row)}; it must be {_period_in_words(rows.period)}."
+        dated = re.match(r"\d{4}( ?[-/.]\d| ?-?[qQmM]\d)", rows.cell(column, row))
+        hint = ', such as the year of a date. Dates are read with period="year", "quarter", "month", "week" or "day"'
+        return f"{_holds(rows, column, row)}; a period is a whole number{hint if dated else ''}."
 
-    return Rule(column, "must be a whole number", lambda rows: np.isnan(rows.when()), says)
+    return Rule(
+        column, "must be a whole number, or a date of the period", lambda rows: np.isnan(rows.when()), says
+    )
+
+
+def _period_in_words(period: str) -> str:
+    if period == "rank":
+        return (
+            "a label whose place is certain: a number, a date, an ordered category, or one that differs from the "
+            "others in numbers alone"
+        )
+    examples = {"year": "2010", "quarter": "2010Q1", "month": "2010-03"}
+    return (
+        f"a date in a certain {period}, with the year first, for example {examples.get(period, '2010-03-31')}"
+    )
 
 
 def not_empty(column: str) -> Rule:
@@ -222,7 +254,7 @@ def once(unit: str, time: str) -> Rule:
         pairs = len(np.unique(cells[broken(rows)]))
         return (
             f"{pairs} {'unit-period appears' if pairs == 1 else 'unit-periods appear'} twice, first "
-            f"({rows.cell(unit, row)}, {rows.when()[row]:.0f}) on {rows.place(row)} and "
+            f"({rows.cell(unit, row)}, {rows.period_name(rows.when()[row])}) on {rows.place(row)} and "
             f"{rows.place(second)}; keep one row each."
         )
 
@@ -240,8 +272,11 @@ def consecutive(time: str) -> Rule:
 
     def says(rows: Rows, row: int) -> str:
         gap = int(np.argmax(np.diff(rows.periods()) != 1))
-        earlier, later = rows.periods()[[gap, gap + 1]]
-        return f"periods jump from {earlier} to {later}; number them consecutively or add the missing ones."
+        earlier, later = map(rows.period_name, rows.periods()[[gap, gap + 1]])
+        return (
+            f"periods jump from {earlier} to {later}; number them consecutively or add the missing ones. Where no "
+            'period lies between (a biennial panel), use period="rank".'
+        )
 
     return Rule(time, "must not jump over periods", broken, says)
 
@@ -253,9 +288,9 @@ def zero_or_one(column: str, roles: Roles) -> Rule:
         return ~np.isin(np.nan_to_num(rows.numbers(column)[0]), (0, 1))
 
     def says(rows: Rows, row: int) -> str:
-        where = f"({rows.cell(roles.unit, row)}, {rows.when()[row]:.0f})"
+        where = f"({rows.cell(roles.unit, row)}, {rows.period_name(rows.when()[row])})"
         dates = rows.numbers(column)[0]
-        others = dates[~np.isnan(dates) & (dates > 1)]
+        others = rows.dates(column)[0][~np.isnan(dates) & (dates > 1)]
         hint = ""
         if np.isin(others, rows.periods()).any():
             hint = f' It looks like first treated periods: give it as first_treated="{column}".'
@@ -265,30 +300,22 @@ def zero_or_one(column: str, roles: Roles) -> Rule:
 
 
 def event_dates(rows: Rows, column: str) -> FloatArray:
-    """Return the first treated period of each row's unit, NaN for never.
-
-    A zero before the first period is what other packages write for never.
-    """
-    return spread(*_dates(rows, column))
-
-
-def _dates(rows: Rows, column: str) -> tuple[FloatArray, int]:
-    """Return event dates, each for as many rows on end as the second value says."""
-    (values, _, each), periods = rows.compact(column), rows.periods()
-    if len(periods) and periods[0] > 0:
-        values = np.where(values == 0, np.nan, values)
-    return values, each
+    """Return the first treated period of each row's unit, NaN for never."""
+    return rows.dates(column)[0]
 
 
 def dated(column: str, roles: Roles) -> Rule:
     """Return the rule that an event is given by its dates, and not by a treatment of 0 and 1."""
 
     def broken(rows: Rows) -> BoolArray:
-        dates, periods = rows.numbers(column)[0], rows.periods()
-        treated = dates == 1
-        if not treated.any() or not np.isin(dates[~np.isnan(dates)], (0, 1)).all():
+        if not (rows.compact(column)[0] == 1).any():
             return np.zeros(len(rows), dtype=bool)
-        far = len(periods) > 0 and abs(periods[0] - 1) > FARTHEST_EVENT
+        (numbers, bad), (dates, strange) = rows.numbers(column), rows.dates(column)
+        never = np.isnan(dates) & ~strange
+        if not np.isin(numbers[~bad & ~np.isnan(numbers)], (0, 1)).all() or (bad & ~never).any():
+            return np.zeros(len(rows), dtype=bool)
+        treated = (numbers == 1) & ~never
+        far = len(rows.periods()) > 0 and abs(rows.first_number() - 1) > FARTHEST_EVENT
         return treated & (far or same(column, roles.unit, "unit").broken(rows).any())
 
     def says(rows: Rows, row: int) -> str:
@@ -305,18 +332,20 @@ def plausible(column: str, roles: Roles) -> Rule:
     """Return the rule that the date of an event is a whole period not far from the panel's."""
 
     def broken(rows: Rows) -> BoolArray:
-        (dates, each), periods = _dates(rows, column), rows.periods()
+        (dates, _, each), periods = rows.compact_dates(column), rows.periods()
         if not len(periods):
             return np.zeros(len(rows), dtype=bool)
-        far = (dates < periods[0] - FARTHEST_EVENT) | (dates > periods[-1] + FARTHEST_EVENT)
+        farthest = FARTHEST_EVENT * A_YEAR.get(rows.period or "", 1)
+        far = (dates < periods[0] - farthest) | (dates > periods[-1] + farthest)
         return spread(~np.isnan(dates) & ((dates != np.round(dates)) | far), each)
 
     def says(rows: Rows, row: int) -> str:
-        periods, date = rows.periods(), event_dates(rows, column)[row]
+        first, last = map(rows.period_name, rows.periods()[[0, -1]])
+        date = rows.cell(column, row) if rows.period else f"{event_dates(rows, column)[row]:g}"
         return (
-            f"column {column} is {date:g} for {rows.cell(roles.unit, row)} on {rows.place(row)}, an "
-            f"impossible event period for a panel of {periods[0]}-{periods[-1]}; correct it, or leave it "
-            "empty if the unit is never treated."
+            f"column {column} is {date} for {rows.cell(roles.unit, row)} on {rows.place(row)}, an "
+            f"impossible event period for a panel of {first}-{last}; correct it, or leave it "
+            f"empty if the unit is never treated (or say never={date})."
         )
 
     text = f"must be a whole period, no more than {FARTHEST_EVENT} from the panel's, or empty for never"

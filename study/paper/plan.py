@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +18,8 @@ from study.report import address_part
 
 # Exhibits that are made of a table of the plan alone, and that table.
 NEEDED = {"fields": "[fields]", "families": "[[families]]", "venues": "[venues]"}
+# Exhibits that are made within strata.
+STRATIFIED = ("families", "inference", "raw_means")
 # Exhibits whose numbers have addresses with the labels of designs in them.
 NAMED_BY_DESIGN = ("event_studies", "violations")
 
@@ -95,7 +97,7 @@ class Task:
     level: float
     band_draws: int
     permutations: int
-    strata: str
+    strata: str | None
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -117,14 +119,14 @@ class Inference:
     level : float
         Of intervals and bands.
     band_draws, permutations : int
-    strata : str
-        Attribute within which event dates are permuted.
+    strata : str, optional
+        Attribute within which event dates are permuted; among all units where none is named.
     """
 
     level: keys.Share
     band_draws: keys.Count
     permutations: keys.Whole
-    strata: keys.Name
+    strata: keys.Name | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,7 +312,13 @@ class Plan(Shared, Inference, Figure, Diagnose):
         about, labels = f"study.toml about {panel.name}", [event.label for event in self.families]
         refuse_unknown("outcome", self.outcomes, panel.outcomes, about)
         refuse_unknown("event", [event.name for event in self.every_event], panel.events, about)
-        refuse_unknown("attribute", self.strata, panel.attributes, "study.toml, inference.strata")
+        if self.strata is not None:
+            refuse_unknown("attribute", self.strata, panel.attributes, "study.toml, inference.strata")
+        elif lacking := [name for name in STRATIFIED if name in self.exhibits]:
+            raise QuestionError(
+                f'study.toml: the exhibit "{lacking[0]}" is made within strata of units; name an attribute as '
+                "inference.strata, or take the exhibit out."
+            )
         if self.neighbours:
             refuse_unknown("attribute", self.neighbours, panel.attributes, "study.toml, diagnose.neighbours")
         for event in self.families:
@@ -385,7 +393,12 @@ def read_plan(path: Path) -> Plan:
         If a key is missing or unknown, a value is not what it must be, or a design or field is unknown.
     """
     check_exists(path)
-    values = dict(vars(from_toml(PlanFile, read_toml(path), str(path), path.parent)))
+    return plan_from(read_toml(path), str(path), path.parent)
+
+
+def plan_from(content: Mapping[str, Any], where: str, folder: Path) -> Plan:
+    """Return the plan that a file's content is, which names files from a folder; errors are those of a file."""
+    values = dict(vars(from_toml(PlanFile, content, where, folder)))
     for table in ("inference", "figure", "diagnose"):
         values |= vars(values.pop(table))
     name, rows = values.pop("headline"), values.pop("designs")
@@ -393,5 +406,5 @@ def read_plan(path: Path) -> Plan:
         find_design(design)
     headline = next((row for row in rows if row.name == name), None)
     if headline is None:
-        raise QuestionError(f'{path}: the headline "{name}" is not among the designs; list it there.')
+        raise QuestionError(f'{where}: the headline "{name}" is not among the designs; list it there.')
     return Plan(headline=headline, rows=rows, **values)

@@ -62,6 +62,8 @@ class PanelEntry(TypedDict, total=False):
     provenance: dict[str, Any]
     populations: Titles
     ambiguous: Name
+    period: Name
+    never: Number | Name
 
 
 AnyPanel = Annotated[

@@ -67,6 +67,14 @@ def test_a_formula_takes_options_of_the_design_a_convention_and_an_event_of_0_an
     assert fit.sample.n_treated == expected.sample.n_treated
 
 
+def test_a_formula_takes_periods_and_never_as_a_panel_does() -> None:
+    data, words = table(), {"first_treated": "first_treated", "design": "twfe"}
+    biennial = data.assign(time=2 * data["time"], first_treated=2 * data["first_treated"].fillna(0))
+    biennial.loc[biennial["first_treated"] == 0, "first_treated"] = 9999
+    fit = study.did("y ~ 1 | unit + time", biennial, period="rank", never=9999, **words)
+    assert fit.effect[0] == study.did("y ~ 1 | unit + time", data, **words).effect[0]
+
+
 def test_a_file_is_read_as_a_table_is() -> None:
     asked = ("y ~ 1 | unit + time", {"first_treated": "first_treated", "design": "twfe"})
     assert (

@@ -155,12 +155,13 @@ def test_cohorts_without_a_base_period_are_named() -> None:
 
 
 def test_notes_are_one_for_each_cohort_and_reason() -> None:
+    sample = Question("y", "event").sample(simulated.panel(n=60, cohorts=(3, 5, 6)))
     cohort, period = np.array([4.0, 4.0, 4.0, 6.0]), np.array([1.0, 2.0, 3.0, 1.0])
-    assert left_out(cohort, period, {2: "lost", 0: "lost", 1: "gone", 3: "lost"}) == [
+    assert left_out(sample, cohort, period, {2: "lost", 0: "lost", 1: "gone", 3: "lost"}) == [
         "cohort 4 in 1, 3 left out: lost",
         "cohort 4 in 2 left out: gone",
         "cohort 6 in 1 left out: lost",
     ]
-    notes = rests_on_one(cohort, period, np.array([True, False, True, False]))
+    notes = rests_on_one(sample, cohort, period, np.array([True, False, True, False]))
     assert len(notes) == 1
     assert notes[0].startswith("cohort 4 in 1, 3 rests on one treated unit")

@@ -122,6 +122,16 @@ def test_what_looks_at_more_than_the_sample_of_a_saved_estimate_asks_for_its_pan
         load_estimate(path, simulated.panel(n=120, seed=1))
 
 
+def test_a_saved_estimate_names_its_periods(tmp_path):
+    panel = simulated.panel(n=120)
+    names = tuple(f"2010-{month:02d}" for month in range(1, 1 + len(panel.periods)))
+    named = replace(panel, period="month", period_names=names)
+    estimate(named, ASKED, "twfe").save(tmp_path / "fit.npz")
+    read = load_estimate(tmp_path / "fit.npz").sample
+    assert read.period_name(read.periods[0]) == "2010-01"
+    assert (read.panel.window(), read.panel.period_unit) == ("2010-01 to 2010-08", "month")
+
+
 def test_saving_twice_writes_the_same_bytes_and_no_pickle(fit, tmp_path):
     fit.save(str(tmp_path / "one.npz"))
     fit.save(tmp_path / "two.npz")

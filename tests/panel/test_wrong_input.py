@@ -116,6 +116,7 @@ def good() -> dict[str, Any]:
         "design": "twfe",
         "fit": estimate(panel, question),
         "fits": {"twfe": fit},
+        "models": fit,
         "outcomes": ["y"],
         "scores": None,
         "by": "state",

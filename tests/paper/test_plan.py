@@ -66,7 +66,10 @@ def diagnose(line: str) -> tuple[str, str]:
             '[panel]: there is no key "treatments". Did you mean "treatment"? Known: ambiguous, attributes',
         ),
         (more('outcomes_with_units = "Counts a year"', 'note = "x"'), '[text]: there is no key "note"'),
-        (diagnose('placebos.a = { file = "a.csv" }'), "[diagnose.placebos.a]: the key 'unit' is missing"),
+        (
+            diagnose('placebos.a = { file = "a.csv", time = "year" }'),
+            "2 keys are missing: [diagnose.placebos.a] unit; [diagnose.placebos.a] outcomes; add them.",
+        ),
         (more(TOP, "venues = { A = 3 }"), "[venues]: A is 3; it must be the name of a panel or a table"),
     ],
 )

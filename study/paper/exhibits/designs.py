@@ -116,8 +116,9 @@ def _notes(setting: Setting, event: Event, agreements: Agreements) -> Iterator[s
         trends = (f"Panel {letter} of {y}" for letter, y in zip(LETTERS, of, strict=False))
         yield f"Parallel trends are assumed: {', '.join(trends)}."
     if first.randomization:
+        within = f"within strata of {plan.strata}" if plan.strata else "among all units"
         yield (
-            f"The randomization p-value permutes event dates within strata of {plan.strata} "
+            f"The randomization p-value permutes event dates {within} "
             f"({first.randomization.permutations} times) and compares t statistics of {plan.headline.label}."
         )
     tested = next((a for of_scale in agreements.values() for a in of_scale.values() if a.sup_t), None)

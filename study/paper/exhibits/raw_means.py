@@ -40,7 +40,7 @@ def raw_means(setting: Setting) -> Iterator[Piece]:
     if first.first_treated is None:
         yield "The event is not absorbing, so that there are no cohorts whose means could be shown."
         return
-    cohorts, sizes = by_adoption(first), by_label(first, plan.strata)
+    cohorts, sizes = by_adoption(first), by_label(first, str(plan.strata))
     right = f"right by {plan.strata}, of those that adopt inside the window and of those that never do. "
     yield draw(
         EXHIBIT,
@@ -89,7 +89,7 @@ def _dates(sample: Sample) -> FloatArray:
 
 def by_adoption(sample: Sample) -> list[Group]:
     """Return the groups by window of adoption, those that adopt after the panel, and those that never do."""
-    return adoption_groups(_dates(sample), sample.periods, FEWEST, sample.panel.period_name)
+    return adoption_groups(sample.panel, _dates(sample), sample.periods, FEWEST)
 
 
 def by_label(sample: Sample, attribute: str) -> list[Group]:

@@ -51,24 +51,24 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
     dropped = [[step for step in flow if not step.kept] for flow in flows]
     treated = [[step for step in flow if step.reason.startswith(TREATED_IN)] for flow in sampled]
     others = [reason for reason in _reasons(sampled) if not reason.startswith(TREATED_IN)]
-    window = f"{panel.periods[1]}-{panel.periods[-1]}"
+    step = panel.period_unit
     by_rule: dict[str, list[Cell]] = {
         f"{units} in the panel": [Number(panel.n_units, 0)] * len(flows),
         **{f"Dropped: {reason}": _counts(flows, reason) for reason in _reasons(dropped)},
         "In the sample": _counts(sampled),
-        f"of which first treated in {window}": _counts(treated),
+        f"of which first treated in {panel.window(panel.periods[1:])}": _counts(treated),
         **{f"of which {reason}": _counts(flows, reason) for reason in others},
     }
     by_year = [
-        Line(str(year), [*_counts(flows, f"{TREATED_IN}{year}"), *(cells[t] for cells in covered.values())])
-        for t, year in enumerate(panel.periods)
+        Line(name, [*_counts(flows, f"{TREATED_IN}{name}"), *(cells[t] for cells in covered.values())])
+        for t, name in enumerate(map(panel.period_name, panel.periods))
     ]
     also = "; the venue's papers and the share with an affiliation" if covered else ""
     lines = {f"{units}, by rule": [Line(label, [*cells, *blank]) for label, cells in by_rule.items()]}
-    lines[f"{units} first treated{also}, by year"] = by_year
+    lines[f"{units} first treated{also}, by {step}"] = by_year
     return Table(
         name=EXHIBIT,
-        caption=f"The sample: {plan.text.units} by treatment, and coverage by year",
+        caption=f"The sample: {plan.text.units} by treatment, and coverage by {step}",
         headings=[*(event.short for event in plan.events), *covered],
         blocks=lettered(lines),
         notes=list(plan.text.sample_notes),

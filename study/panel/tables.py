@@ -1,0 +1,258 @@
+"""Tables of files, of other libraries and of databases as a DataFrame, each cell as it is there."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import gzip
+import io
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from study.core import DataError, IntArray, shown
+from study.panel.rows import VALUE_LABELS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_OTHER_FORMATS = (
+    (b"PK\x03\x04", "an Excel workbook or another zip archive"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
+    (b"PAR1", "a Parquet file"),
+    (b"\xff\xfe", "text in UTF-16"),
+    (b"\xfe\xff", "text in UTF-16"),
+    (b"<stata_dta>", "a Stata file"),
+    (b"ARROW1", "an Arrow or Feather file"),
+    (b"FEA1", "a Feather file"),
+    (b"$FL2", "an SPSS file"),
+    (b"RDX", "an R workspace"),
+    (b"X\n\0\0", "an R object"),
+    (b"MATLAB", "a MATLAB file"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"SQLite format", "an SQLite database"),
+    (b"%PDF", "a PDF"),
+    (b"\x80\x04", "a Python pickle"),
+    (b"\x80\x05", "a Python pickle"),
+    (b"<", "a web page or XML"),
+    (b"{", "JSON"),
+    (b"[", "JSON"),
+)
+_GZIP = b"\x1f\x8b"
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
+    """Read the table of a file without guessing what its columns are.
+
+    Parameters
+    ----------
+    path : Path
+        By its suffix a file of Parquet (.parquet, .pq), Feather (.feather, .arrow), Stata (.dta) or Excel (.xlsx, .xls,
+        .xlsm, .xlsb, .ods; the first sheet), and else of CSV: UTF-8 with commas and one heading, plain or gzip. Lines
+        with nothing on them are passed over.
+
+    Returns
+    -------
+    table : DataFrame
+        Texts, of a CSV file.
+    lines : ndarray of int, shape (rows,), or None
+        The line of a CSV file on which each row begins, or the row of an Excel sheet.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or something else, two columns share a name, or a row has more or fewer
+        fields than the heading.
+    """
+    kind = next((kind for kind, (suffixes, _) in _READERS.items() if path.suffix.lower() in suffixes), None)
+    try:
+        if not path.is_file():
+            raise DataError(f"{path}: there is no such file.")
+        if kind is None:
+            return _read_csv(path)
+        table, lines = _READERS[kind][1](path)
+    except OSError as error:
+        raise DataError(f"{path}: it cannot be read ({error.strerror or error}).") from None
+    except DataError:
+        raise
+    except Exception as error:  # of whatever kind the libraries have for a damaged file
+        if kind is None:
+            raise
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(
+            f"{path}: not a readable {kind} file ({why}); save it anew, or as UTF-8 CSV."
+        ) from None
+    _check_heading(path, [*map(str, table.columns)])
+    return table, lines
+
+
+def frame_of(data: Any, where: str) -> pd.DataFrame:
+    """Return a table in memory as a DataFrame of pandas.
+
+    Parameters
+    ----------
+    data : object
+        A DataFrame of pandas, a relation of DuckDB, or whatever gives its columns in the Arrow format: a DataFrame of
+        polars, a table of pyarrow.
+    where : str
+        What the error begins with.
+
+    Raises
+    ------
+    DataError
+        If it is none of these, or pyarrow is not installed, which reads the Arrow format.
+    """
+    if isinstance(data, type):
+        pass
+    elif type(data).__name__ == "LazyFrame" and hasattr(data, "collect"):
+        return frame_of(data.collect(), where)
+    elif hasattr(data, "columns") and hasattr(data, "iloc"):
+        return data
+    elif type(data).__name__ == "DuckDBPyRelation":
+        return data.df()
+    elif hasattr(data, "__arrow_c_stream__"):
+        return _pyarrow(where).table(data).to_pandas()
+    raise DataError(
+        f"{where}: data is {shown(data)}; give a DataFrame of pandas or polars, an Arrow table, a DuckDB relation or a "
+        "path."
+    )
+
+
+def _pyarrow(where: str) -> Any:
+    try:
+        import pyarrow
+        import pyarrow.feather
+    except ImportError:
+        raise DataError(
+            f"{where}: it is in the Arrow format, which pyarrow reads; install pyarrow."
+        ) from None
+    return pyarrow
+
+
+def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        return connection.read_parquet(glob.escape(str(path))).df(), None
+
+
+def _read_feather(path: Path) -> tuple[pd.DataFrame, None]:
+    return _pyarrow(str(path)).feather.read_table(path).to_pandas(), None
+
+
+def _read_stata(path: Path) -> tuple[pd.DataFrame, None]:
+    """Return a Stata file's table, numbers as numbers; what they stand for is kept beside them."""
+    from pandas.io.stata import StataReader
+
+    with StataReader(path, convert_categoricals=False) as reader:
+        table = reader.read()
+        labels = reader.value_labels()
+        # pandas knows which column has which set of labels, and says it to nobody.
+        names = dict(zip(reader._varlist, reader._lbllist, strict=True))
+    table.attrs[VALUE_LABELS] = {column: labels[name] for column, name in names.items() if name in labels}
+    return table, None
+
+
+def _read_excel(path: Path) -> tuple[pd.DataFrame, IntArray]:
+    """Return the first sheet as it stands there: "NA" is a text, and rows without a cell are passed over."""
+    import pandas as pd
+
+    sheet = pd.read_excel(
+        path,
+        engine="calamine",
+        header=None,
+        dtype=object,
+        keep_default_na=False,
+        na_values=[""],
+    )
+    there = np.flatnonzero(sheet.notna().any(axis=1))
+    if not len(there):
+        raise DataError(f"{path}: the first sheet is empty.")
+    heading, rows = sheet.iloc[there[0]], there[1:]
+    used = heading.notna() | sheet.iloc[rows].notna().any(axis=0)
+    table = sheet.iloc[rows].loc[:, used].reset_index(drop=True)
+    table.columns = pd.Index(["" if pd.isna(name) else str(name).strip() for name in heading[used]])
+    return table, rows + 1
+
+
+_Reader = Callable[[Path], tuple["pd.DataFrame", IntArray | None]]
+_READERS: Mapping[str, tuple[Sequence[str], _Reader]] = {
+    "Parquet": ((".parquet", ".pq"), _read_parquet),
+    "Feather": ((".feather", ".arrow"), _read_feather),
+    "Stata": ((".dta",), _read_stata),
+    "Excel": ((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"), _read_excel),
+}
+
+
+def _read_csv(path: Path) -> tuple[pd.DataFrame, IntArray]:
+    import pandas as pd
+
+    content = _content(path, path.read_bytes())
+    try:
+        lines = _lines(path, content)
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+    except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise _unreadable(path, str(error).strip()) from None
+    return table, lines
+
+
+def _unreadable(path: Path, why: str) -> DataError:
+    return DataError(f"{path}: not a readable CSV table ({why}); save it as UTF-8 CSV.")
+
+
+def _content(path: Path, content: bytes) -> bytes:
+    """Return the text of a file, without its compression; refuse what is something else."""
+    if content.startswith(_GZIP):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise _unreadable(path, f"the gzip archive is damaged: {error}") from None
+    start = content[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not start:
+        raise _unreadable(path, "it is empty")
+    for mark, what in _OTHER_FORMATS:
+        if start.startswith(mark):
+            raise _unreadable(path, f"it is {what}")
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _unreadable(path, f"byte {error.start} on line {line} is not UTF-8") from None
+    return content
+
+
+def _lines(path: Path, content: bytes) -> IntArray:
+    """Return the line on which each row begins; refuse rows that do not fit the heading."""
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline=""))
+    width, start, lines, unfit = 0, 1, [], []
+    for fields in reader:
+        if len(fields) > 1 or (fields and fields[0].strip()):
+            if not width:
+                _check_heading(path, fields)
+                width = len(fields)
+            elif len(fields) != width:
+                unfit.append((start, len(fields)))
+            lines.append(start)
+        start = reader.line_num + 1
+    if unfit:
+        (line, width_there), *more = unfit
+        others = f" (and {len(more)} more such lines)" if more else ""
+        raise DataError(
+            f"{path}: line {line} has {width_there} fields, the heading has {width}{others}; the file is cut "
+            "off, or a text with a comma stands without quotes."
+        )
+    return np.array(lines[1:], dtype=np.int64)
+
+
+def _check_heading(path: Path, heading: list[str]) -> None:
+    for name, times in Counter(heading).items():
+        if times > 1:
+            raise DataError(f'{path}: the heading has "{name}" more than once; name the columns apart.')
+    for separator, name in _SEPARATORS.items():
+        if len(heading) == 1 and separator in heading[0]:
+            raise _unreadable(path, f"its fields are parted by {name}, not by commas")

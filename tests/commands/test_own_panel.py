@@ -1,0 +1,128 @@
+"""One's own panel through the commands: validated, given a plan, estimated, diagnosed and run."""
+
+from __future__ import annotations
+
+import tomllib
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import command
+
+from study.core import QuestionError
+from study.paper import plan_from, read_plan, run
+
+ROLES = ("--unit", "lab", "--time", "month", "--outcome", "papers", "--period", "month", "--never", "none")
+DATED = (*ROLES, "--first-treated", "entry")
+QUICK = {"band_draws = 9999": "band_draws = 99", "permutations = 999": "permutations = 9"}
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Write a panel of months, with labels of months for dates and "none" for never."""
+    draws, n, months = (
+        np.random.default_rng(5),
+        60,
+        pd.period_range("2019-08", periods=8, freq="M").astype(str),
+    )
+    since = np.repeat(np.resize([3, 5, 99], n), 8)
+    data = pd.DataFrame({"lab": np.repeat([f"lab {i}" for i in range(n)], 8), "month": np.tile(months, n)})
+    data["papers"] = draws.poisson(6 + 2 * (np.tile(np.arange(8), n) >= since))
+    data["entry"] = [months[k] if k < 8 else "none" for k in since]
+    data["field"] = np.repeat(np.resize(["vision", "robots"], n), 8)
+    data.to_stata(tmp_path / "my.dta", write_index=False)
+    return tmp_path
+
+
+def test_validate_prints_the_profile_of_any_file(own):
+    done = command("validate", "my.dta", *DATED, cwd=own)
+    assert done.returncode == 0, done.stderr
+    assert "The file is fit to use: 60 units, periods 2019-08 to 2020-03." in done.stdout
+    assert "Cohorts (first treated, units): 2019-11 20, 2020-01 20, never 20." in done.stdout
+    assert "Not dml_iv: the question has no instrument" in done.stdout
+
+
+def test_columns_are_named_with_commas(own):
+    roles = (*ROLES[:4], "--outcome", "papers,late", "--attribute", "field,lab", *ROLES[6:])
+    data = pd.read_stata(own / "my.dta")
+    data.assign(late=data["papers"] + 1).to_csv(own / "two.csv", index=False)
+    done = command("validate", "two.csv", *roles, "--first-treated", "entry", cwd=own)
+    assert done.returncode == 0, done.stderr
+    assert "  late: outcome\n  field: attribute\n" in done.stdout
+
+
+def test_estimate_takes_any_file_period_and_never(own):
+    done = command("estimate", "--panel", "my.dta", *ROLES, "--event", "entry", cwd=own)
+    assert done.returncode == 0, done.stderr
+    assert "40 of them treated in 2 cohorts" in done.stdout
+
+
+def test_init_writes_a_plan_that_run_and_check_take(own):
+    done = command("init", "my.dta", *DATED, "--attribute", "field", cwd=own)
+    assert done.returncode == 0, done.stderr
+    plan = own / "study.toml"
+    text = plan.read_text()
+    for given, quick in QUICK.items():
+        assert given in text
+        text = text.replace(given, quick)
+    plan.write_text(text)
+    assert read_plan(plan).strata == "field"
+    done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=own)
+    assert done.returncode == 0, done.stderr
+    assert "| 2019-11 | 20 |" in (own / "tables/sample.md").read_text()
+    assert command("check", "--plan", "study.toml", "--jobs", "1", cwd=own).returncode == 0
+    again = command("init", "my.dta", *DATED, cwd=own)
+    assert again.returncode == 2
+    assert "study.toml: it is there already; name another file with --output." in again.stderr
+
+
+def test_a_plan_without_attributes_permutes_among_all_units_and_refuses_exhibits_within_strata(own):
+    command("init", "my.dta", *DATED, cwd=own)
+    content = tomllib.loads((own / "study.toml").read_text())
+    plan = plan_from(content, "study.toml", own)
+    assert plan.strata is None
+    with pytest.raises(QuestionError, match='the exhibit "raw_means" is made within strata of units'):
+        run.load(plan_from(content | {"exhibits": ["raw_means"]}, "study.toml", own))
+
+
+def test_diagnose_and_heterogeneity_take_a_panel_alone(own):
+    done = command(
+        "diagnose",
+        "--panel",
+        "my.dta",
+        *DATED,
+        "--design",
+        "twfe",
+        "--output",
+        "said",
+        "--jobs",
+        "1",
+        cwd=own,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Question: the effect of the entry on papers (level)")
+    assert (own / "said/verdict.txt").is_file()
+    learnt = ("--learner", "linear", "--repetitions", "1", "--jobs", "1", "--output", "who")
+    done = command("heterogeneity", "--panel", "my.dta", *DATED, "--attribute", "field", *learnt, cwd=own)
+    assert done.returncode == 0, done.stderr
+    assert "papers in 2019-08" in done.stdout
+
+
+def test_columns_without_a_panel_and_a_panel_that_is_not_fit_are_one_line(own):
+    done = command("diagnose", "--unit", "lab", cwd=own)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "study: options about columns go with --panel; a plan names its own.\n",
+    )
+    done = command("init", "my.dta", *ROLES[:6], "--first-treated", "entry", "--period", "quarter", cwd=own)
+    assert done.returncode == 2
+    assert "my.dta: lab must not have a period twice; 1 line breaks this rule" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_all_missing_keys_of_a_plan_are_told_at_once(tmp_path):
+    (tmp_path / "study.toml").write_text('headline = "twfe"\n[text]\nunit = "lab"\n[[events]]\nname = "e"\n')
+    done = command("run", "--plan", "study.toml", cwd=tmp_path)
+    assert done.returncode == 2
+    for key in ("[text] units", "[[events]] number 1 label", "panel", "outcomes", "designs", "inference"):
+        assert f" {key};" in done.stderr, done.stderr

@@ -1,0 +1,443 @@
+"""Tables of one's own: the doors by which they come, what periods are counted in, and what stands for never."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+from originals import write_xlsx
+
+from study import DataError, Panel, Question, estimate
+from study.figures import adoption_groups
+from study.panel.rows import Rows
+from study.panel.tables import read_table
+
+ROLES: dict[str, Any] = {
+    "unit": "lab",
+    "time": "year",
+    "first_treated": "entry",
+    "treatment": "on",
+    "outcomes": "papers",
+    "covariates": "staff",
+    "attributes": ["country", "tier"],
+}
+
+
+def table(n: int = 12, periods: int = 6) -> pd.DataFrame:
+    """Return labs of which a third never enter, with gaps, odd numbers and the label "NA"."""
+    draws = np.random.default_rng(3)
+    entry = np.resize([2003.0, 2005.0, np.nan], n)
+    data = pd.DataFrame(
+        {
+            "lab": np.repeat([f"Lab {i}" for i in range(n)], periods),
+            "year": np.tile(np.arange(2000, 2000 + periods), n),
+            "entry": np.repeat(entry, periods),
+            "papers": draws.normal(size=n * periods) / 3,
+            "staff": draws.lognormal(sigma=9, size=n * periods),
+            "country": np.repeat(np.resize(["NA", "CH", "Côte d'Ivoire"], n), periods),
+            "tier": np.repeat(np.resize([1.0, 2.0, np.nan, 3.0], n), periods),
+        }
+    )
+    data["on"] = data["year"] >= data["entry"]
+    data.loc[3, "papers"] = np.nan
+    return data
+
+
+def stata(data: pd.DataFrame, path: Path) -> None:
+    """Write countries as numbers with labels, as ``encode`` of Stata does."""
+    names = sorted(set(data["country"]))
+    coded = data.assign(country=data["country"].map(names.index) + 1)
+    labels = {"country": {number + 1: name for number, name in enumerate(names)}}
+    coded.to_stata(path, write_index=False, value_labels=labels, version=118)
+
+
+def workbook(data: pd.DataFrame, path: Path) -> None:
+    cells = (
+        data.astype(object)
+        .mask(data.isna(), "")
+        .map(lambda cell: int(cell) if isinstance(cell, bool) else cell)
+    )
+    write_xlsx(path, [list(data.columns), *cells.to_numpy().tolist()])
+
+
+def parquet(data: pd.DataFrame, path: Path) -> None:
+    duckdb.from_df(data).write_parquet(str(path))
+
+
+FILES: dict[str, Callable[[pd.DataFrame, Path], None]] = {
+    "own.csv": lambda data, path: data.to_csv(path, index=False),
+    "own.csv.gz": lambda data, path: data.to_csv(path, index=False),
+    "own.parquet": parquet,
+    "own.dta": stata,
+    "own.xlsx": workbook,
+}
+
+
+def checked(panel: Panel) -> tuple[Any, ...]:
+    """Return what has to be the same by every door: the checksum, the bits of an outcome, and the labels."""
+    return panel.checksum, panel.outcomes["papers"].tobytes(), *map(list, panel.attributes.values())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_same_table_by_any_file_is_the_same_panel(name: str, tmp_path: Path) -> None:
+    FILES[name](table(), tmp_path / name)
+    panel = Panel.from_long(tmp_path / name, **ROLES)
+    assert checked(panel) == checked(Panel.from_long(table(), **ROLES))
+    assert panel.name == name
+    assert set(panel.attributes["country"]) == {"NA", "CH", "Côte d'Ivoire"}
+    assert set(panel.attributes["tier"]) == {"", "1", "2", "3"}
+
+
+def test_a_relation_of_duckdb_is_the_same_panel() -> None:
+    data = table()
+    relation = duckdb.sql("select * from data")
+    assert checked(Panel.from_long(relation, **ROLES)) == checked(Panel.from_long(data, **ROLES))
+
+
+def test_tables_in_the_arrow_format_are_the_same_panel(tmp_path: Path) -> None:
+    arrow, polars = pytest.importorskip("pyarrow"), pytest.importorskip("polars")
+    pytest.importorskip("pyarrow.feather").write_feather(table(), tmp_path / "own.feather")
+    same = checked(Panel.from_long(table(), **ROLES))
+    in_arrow = arrow.Table.from_pandas(table())
+    for data in (in_arrow, polars.from_arrow(in_arrow), polars.from_arrow(in_arrow).lazy()):
+        assert checked(Panel.from_long(data, **ROLES)) == same
+    assert checked(Panel.from_long(tmp_path / "own.feather", **ROLES)) == same
+
+
+class ArrowStream:
+    """What gives its columns in the Arrow format."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        raise AssertionError
+
+
+def test_without_pyarrow_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(DataError, match="it is in the Arrow format, which pyarrow reads; install pyarrow"):
+        Panel.from_long(ArrowStream(), **ROLES)
+
+
+@pytest.mark.parametrize("data", [[1, 2], {"lab": ["A"]}, 7, pd.DataFrame, None])
+def test_what_is_no_table_is_refused_with_what_is(data: Any) -> None:
+    with pytest.raises(
+        DataError, match="give a DataFrame of pandas or polars, an Arrow table, a DuckDB relation"
+    ):
+        Panel.from_long(data, **ROLES)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "dta", "xlsx", "xls", "feather"])
+def test_a_file_of_another_kind_than_its_suffix_is_one_line(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"own.{suffix}"
+    for content in (b"", b"lab,year\nA,2000\n", b"PK\x03\x04\x14\x00"):
+        path.write_bytes(content)
+        with pytest.raises(DataError) as error:
+            Panel.from_long(path, **ROLES)
+        assert str(error.value).startswith(str(path))
+        assert "\n" not in str(error.value)
+
+
+def test_a_stata_file_that_is_called_csv_is_named(tmp_path: Path) -> None:
+    stata(table(), tmp_path / "own.dta")
+    (tmp_path / "own.dta").rename(tmp_path / "own.csv")
+    with pytest.raises(DataError, match="it is a Stata file"):
+        Panel.from_long(tmp_path / "own.csv", **ROLES)
+
+
+def test_rows_of_a_sheet_are_counted_as_excel_does(tmp_path: Path) -> None:
+    data = table().astype({"papers": object})
+    data.loc[4, "papers"] = "many"
+    workbook(data, tmp_path / "own.xlsx")
+    with pytest.raises(DataError, match='column papers holds "many" on line 6'):
+        Panel.from_long(tmp_path / "own.xlsx", **ROLES)
+    doubled = table()
+    workbook(pd.concat([doubled, doubled["papers"]], axis=1), tmp_path / "own.xlsx")
+    with pytest.raises(DataError, match='the heading has "papers" more than once'):
+        read_table(tmp_path / "own.xlsx")
+
+
+# ---- periods ----
+
+MONTHS = pd.period_range("2009-11", periods=6, freq="M")
+QUARTERS = pd.period_range("2009Q3", periods=6, freq="Q")
+
+
+def dated(write: Callable[[pd.Period], Any], periods: pd.PeriodIndex = MONTHS) -> pd.DataFrame:
+    """Return the table with its years written as periods of the calendar."""
+    data = table()
+    named = {2000 + k: write(period) for k, period in enumerate(periods)}
+    entry = data["entry"].map(named).astype(object)
+    return data.assign(year=data["year"].map(named), entry=entry.where(data["entry"].notna(), None))
+
+
+WRITTEN: dict[str, tuple[str, pd.PeriodIndex, Callable[[pd.Period], Any]]] = {
+    "months of pandas": ("month", MONTHS, lambda p: p),
+    "days": ("month", MONTHS, lambda p: f"{p.year}-{p.month:02d}-17"),
+    "slashes": ("month", MONTHS, lambda p: f"{p.year}/{p.month}"),
+    "as Stata writes months": ("month", MONTHS, lambda p: f"{p.year}m{p.month}"),
+    "six digits": ("month", MONTHS, lambda p: p.year * 100 + p.month),
+    "eight digits": ("month", MONTHS, lambda p: f"{p.year}{p.month:02d}05"),
+    "timestamps": ("month", MONTHS, lambda p: p.start_time + pd.Timedelta(hours=30)),
+    "dates of Python": ("month", MONTHS, lambda p: p.start_time.date()),
+    "quarters of pandas": ("quarter", QUARTERS, lambda p: p),
+    "quarters with a space": ("quarter", QUARTERS, lambda p: f"{p.year} Q{p.quarter}"),
+    "as Stata writes quarters": ("quarter", QUARTERS, lambda p: f"{p.year}q{p.quarter}"),
+    "months in quarters": ("quarter", QUARTERS, lambda p: f"{p.year}-{p.month:02d}"),
+}
+
+
+LISTED: dict[str, tuple[pd.DataFrame, dict[str, Any]]] = {
+    "years": (table(), {}),
+    "text": (table().astype(str), {}),
+    "zeros": (table().fillna({"entry": 0}), {}),
+    "Inf": (table().fillna({"entry": np.inf}), {}),
+    "a number for never": (table().fillna({"entry": 9999}), {"never": 9999}),
+    "a word for never": (table().astype({"entry": object}).fillna({"entry": "no"}), {"never": "no"}),
+    "months": (dated(str), {"period": "month"}),
+    "timestamps": (dated(lambda p: p.start_time), {"period": "month"}),
+    "ranks": (dated(lambda p: f"wave {p.ordinal}"), {"period": "rank"}),
+}
+
+
+@pytest.mark.parametrize("case", LISTED)
+def test_a_table_listed_unit_by_unit_is_read_at_once_as_the_same_panel(case: str) -> None:
+    data, how = LISTED[case]
+    shuffled = data.sample(frac=1, random_state=0)
+    assert [Rows(rows, None, "lab", "year", how.get("period")).each() for rows in (data, shuffled)] == [6, 1]
+    listed = Panel.from_long(data, **ROLES, **how)
+    assert checked(listed) == checked(Panel.from_long(shuffled, **ROLES, **how))
+    assert np.isfinite(listed.first_treated["entry"]).sum() == 8
+
+
+@pytest.mark.parametrize(
+    ("data", "period", "said"),
+    [
+        (dated(str), "quarter", "24 unit-periods appear twice, first (Lab 0, 2009Q4) on row 1 and row 2"),
+        (table().astype({"year": object}).replace({"year": {2001: "2000.0"}}), None, "first (Lab 0, 2000)"),
+    ],
+)
+def test_periods_that_are_written_apart_and_are_one_stand_twice(
+    data: pd.DataFrame, period: str | None, said: str
+) -> None:
+    with pytest.raises(DataError) as error:
+        Panel.from_long(data, **ROLES, period=period)
+    assert said in str(error.value)
+
+
+def test_a_treatment_that_is_given_as_dates_is_told_so_in_any_period() -> None:
+    for data, period in ((dated(str), "month"), (table(), "rank"), (table(), None)):
+        roles = ROLES | {"first_treated": "on", "treatment": ()}
+        with pytest.raises(DataError, match='it as treatment="on"'):
+            Panel.from_long(data.assign(on=data["on"] * 1), **roles, period=period)
+        with pytest.raises(DataError, match=r"a treatment is 0 or 1|it must be a number"):
+            Panel.from_long(data, **ROLES | {"first_treated": (), "treatment": "entry"}, period=period)
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_dates_are_put_into_their_period_however_they_are_written(case: str, tmp_path: Path) -> None:
+    period, periods, write = WRITTEN[case]
+    data = dated(write, periods)
+    panel = Panel.from_long(data, **ROLES, period=period)
+    plain = Panel.from_long(table(), **ROLES)
+    np.testing.assert_array_equal(panel.periods - panel.periods[0], np.arange(6))
+    shifted = panel.first_treated["entry"] - panel.periods[0] + 2000
+    np.testing.assert_array_equal(shifted, plain.first_treated["entry"])
+    data.to_csv(tmp_path / "own.csv", index=False)
+    assert Panel.from_long(tmp_path / "own.csv", **ROLES, period=period).checksum == panel.checksum
+
+
+def test_years_of_dates_are_the_years() -> None:
+    data = table()
+    days = data.assign(year=data["year"].astype(str) + "-07-01")
+    assert Panel.from_long(days, **ROLES, period="year").checksum == Panel.from_long(data, **ROLES).checksum
+
+
+def test_weeks_and_days_are_periods_too() -> None:
+    for unit, step in (("week", 7), ("day", 1)):
+        start = pd.Timestamp("2024-02-26")
+        data = dated(
+            lambda k, step=step, start=start: str((start + pd.Timedelta(days=step * k)).date()), range(6)
+        )
+        panel = Panel.from_long(data, **ROLES, period=unit)
+        assert list(np.diff(panel.periods)) == [1] * 5
+        assert panel.window() == f"2024-02-26 to {(start + pd.Timedelta(days=5 * step)).date()}"
+
+
+@pytest.mark.parametrize("write", ["03/04/2010", "2010", "2010-13", "March", "10-03"])
+def test_a_date_that_is_not_certain_is_refused_with_how_to_write_it(write: str) -> None:
+    data = dated(str)
+    data.loc[0, "year"] = write
+    with pytest.raises(
+        DataError, match=f'holds "{write}" on row 1; it must be a date in a certain month, with the'
+    ):
+        Panel.from_long(data, **ROLES, period="month")
+
+
+def test_a_plot_names_pooled_months_as_their_user_does() -> None:
+    panel = Panel.from_long(dated(str), **ROLES | {"treatment": ()}, period="month")
+    (group,) = adoption_groups(panel, panel.first_treated["entry"], panel.periods, 5)
+    assert group.label == "2010-02 to 2010-04"
+
+
+def test_a_jump_over_months_names_those_on_either_side() -> None:
+    data = dated(lambda p: f"{p.year}-{p.month:02d}-17")
+    with pytest.raises(DataError, match="periods jump from 2009-11-17 to 2010-01-17; number them"):
+        Panel.from_long(data[data["year"] != "2009-12-17"], **ROLES, period="month")
+
+
+def test_dates_without_a_period_say_how_to_read_them() -> None:
+    with pytest.raises(DataError, match=r'a period is a whole number, .* period="year", "quarter", "month"'):
+        Panel.from_long(dated(str), **ROLES)
+
+
+def test_periods_are_shown_as_their_user_has_them() -> None:
+    panel = Panel.from_long(dated(lambda p: f"{p.year}m{p.month}"), **ROLES, period="month")
+    assert panel.period_names == ("2009m11", "2009m12", "2010m1", "2010m2", "2010m3", "2010m4")
+    assert panel.period_name(panel.periods[-1] + 1) == "2010-05"
+    question = Question("papers", "entry", missing="balanced")
+    assert "first treated in 2010m2" in [step.reason for step in question.sample(panel).flow]
+    fit = estimate(panel, question)
+    assert fit.terms[0].startswith("ATT(2010m2,2009m1")
+    assert fit.aggregate("cohort").terms == ("cohort 2010m2", "cohort 2010m4")
+
+
+BIENNIAL = {2000 + k: 1990 + 2 * k for k in range(6)}
+
+
+def test_a_biennial_panel_is_counted_in_waves_and_shown_in_years() -> None:
+    data = table().assign(year=lambda d: d["year"].map(BIENNIAL), entry=lambda d: d["entry"].map(BIENNIAL))
+    with pytest.raises(
+        DataError, match=r'periods jump from 1990 to 1992.*biennial panel.* use period="rank"'
+    ):
+        Panel.from_long(data, **ROLES)
+    panel = Panel.from_long(data, **ROLES, period="rank")
+    assert list(panel.periods) == [1, 2, 3, 4, 5, 6]
+    assert panel.window() == "1990 to 2000"
+    assert sorted(set(panel.first_treated["entry"][:2])) == [4, 6]
+    between = Panel.from_long(data.assign(entry=data["entry"] - 1), **ROLES, period="rank")
+    np.testing.assert_array_equal(between.first_treated["entry"], panel.first_treated["entry"])
+    late = Panel.from_long(data.assign(entry=data["entry"] + 8), **ROLES, period="rank")
+    assert sorted(set(late.first_treated["entry"][:2])) == [8, 10]
+
+
+ORDERED: dict[str, list[str]] = {
+    "waves": [f"wave {k}" for k in range(7, 13)],
+    "school years": [f"{y}/{y % 100 + 1:02d}" for y in range(2010, 2016)],
+    "half-years": [f"{y}h{k}" for y in (2010, 2011, 2012) for k in (1, 2)],
+}
+
+
+@pytest.mark.parametrize("case", ORDERED)
+def test_labels_that_differ_in_numbers_have_the_order_of_the_numbers(case: str) -> None:
+    named = {2000 + k: label for k, label in enumerate(ORDERED[case])}
+    data = table().assign(year=lambda d: d["year"].map(named), entry=lambda d: d["entry"].map(named))
+    panel = Panel.from_long(data.sample(frac=1, random_state=1), **ROLES, period="rank")
+    assert panel.period_names == tuple(ORDERED[case])
+    assert sorted(set(panel.first_treated["entry"][:2])) == [4, 6]
+
+
+def test_an_ordered_category_has_its_own_order_and_other_texts_have_none() -> None:
+    labels = ["before", "call", "award", "delivery", "use", "after"]
+    named = {2000 + k: label for k, label in enumerate(labels)}
+    data = table().assign(year=lambda d: d["year"].map(named), entry=lambda d: d["entry"].map(named))
+    with pytest.raises(DataError, match="it must be a label whose place is certain"):
+        Panel.from_long(data, **ROLES, period="rank")
+    data["year"] = pd.Categorical(data["year"], labels, ordered=True)
+    panel = Panel.from_long(data, **ROLES, period="rank")
+    assert panel.period_names == tuple(labels)
+    assert sorted(set(panel.first_treated["entry"][:2])) == [4, 6]
+
+
+def test_days_before_years_have_no_certain_order() -> None:
+    named = {2000 + k: f"{1 + k % 3}/{2010 + k // 3}" for k in range(6)}
+    data = table().assign(year=lambda d: d["year"].map(named), entry=np.nan)
+    with pytest.raises(DataError, match="it must be a label whose place is certain"):
+        Panel.from_long(data, **ROLES, period="rank")
+
+
+# ---- never ----
+
+NEVER: dict[str, tuple[Any, Any]] = {
+    "zero": (0, None),
+    "infinity": (np.inf, None),
+    "Inf of R": ("Inf", None),
+    "a year": (9999, 9999),
+    "a year, as the command line gives it": (9999, "9999"),
+    "minus one": (-1, -1),
+    "a word": ("Never", "never"),
+}
+
+
+@pytest.mark.parametrize("case", NEVER)
+def test_never_is_written_in_many_ways(case: str, tmp_path: Path) -> None:
+    written, stated = NEVER[case]
+    data = table().astype({"entry": object})
+    data.loc[data["entry"].isna(), "entry"] = written
+    data.to_csv(tmp_path / "own.csv", index=False)
+    same = Panel.from_long(table(), **ROLES).checksum
+    for source in (data, tmp_path / "own.csv"):
+        assert Panel.from_long(source, **ROLES, never=stated).checksum == same
+    monthly = dated(str).astype({"entry": object})
+    without = Panel.from_long(monthly, **ROLES, period="month").checksum
+    monthly.loc[monthly["entry"].isna(), "entry"] = written
+    assert Panel.from_long(monthly, **ROLES, period="month", never=stated).checksum == without
+
+
+@pytest.mark.parametrize(
+    ("written", "said"), [(9999, "(or say never=9999)"), ("never", 'name it: never="never"')]
+)
+def test_a_value_that_may_mean_never_is_refused_with_how_to_say_so(written: Any, said: str) -> None:
+    data = table().astype({"entry": object})
+    data.loc[data["entry"].isna(), "entry"] = written
+    with pytest.raises(DataError) as error:
+        Panel.from_long(data, **ROLES)
+    assert said in str(error.value)
+
+
+# ---- profile ----
+
+
+def test_a_profile_says_what_a_panel_holds() -> None:
+    data = table()
+    data["on"] = data["on"].astype(object)
+    data.loc[[2, 3], "on"] = None
+    data["visits"] = [1, 0, 1, 1, 1, 0] + [0] * 66
+    roles = ROLES | {"first_treated": (), "treatment": ["on", "visits"]}
+    profile = Panel.from_long(data, **roles).profile()
+    cohorts = profile.cohorts[profile.cohorts["event"] == "on"]
+    assert cohorts[["first_treated", "units"]].to_numpy().tolist() == [
+        ["2003", 3],
+        ["2004", 1],
+        ["2005", 4],
+        ["", 4],
+    ]
+    assert profile.gaps.to_numpy().tolist() == [["papers", 1, 1, 0]]
+    assert profile.switch_offs.to_numpy().tolist() == [
+        ["visits", "Lab 0", "2001"],
+        ["visits", "Lab 0", "2005"],
+    ]
+    assert profile.ambiguous.to_numpy().tolist() == [["on", "Lab 0", "between 2002 and 2004"]]
+    shares = profile.treated.set_index(["event", "period"])["share"]
+    assert shares["on", "2004"] == pytest.approx(4 / 12)
+    assert shares["on", "2003"] == pytest.approx(3 / 11)
+    text = str(profile)
+    for part in ("papers: 1 cells of 1 units are not observed", "2003 3, 2004 1, 2005 4, never 4"):
+        assert part in text
+    assert "Treatment goes back to 0: Lab 0 (2001), Lab 0 (2005)." in text
+    assert "Treatment has no certain adoption date: Lab 0 (between 2002 and 2004)." in text
+
+
+def test_a_profile_says_which_designs_can_answer_and_why_others_cannot() -> None:
+    data = table().assign(visits=lambda d: (d["year"] + d.index // 18) % 2)
+    panel = Panel.from_long(data, **(ROLES | {"first_treated": "entry", "treatment": "visits"}))
+    designs = panel.profile().designs.set_index(["event", "design"])
+    assert designs.loc[("entry", "callaway_santanna"), "answers"]
+    assert "gaps in the outcome" in designs.loc[("entry", "synthetic_did"), "why"]
+    assert "an event that is not absorbing" in designs.loc[("visits", "callaway_santanna"), "why"]
+    for event, name in (("entry", "callaway_santanna"), ("visits", "twfe")):
+        assert designs.loc[(event, name), "answers"]
+        estimate(panel, Question("papers", event), name)

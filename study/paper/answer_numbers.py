@@ -157,5 +157,5 @@ def _command(at: str, column: str, task: Task, panel: Panel) -> str:
     if column in ESTIMATED:
         return estimate_command(task, panel)
     if column == "mde":
-        return f"study table {task.event.label}/{task.outcome}/{task.scale} --designs {task.row.name}"
+        return f"study table {task.event.label}/{task.outcome}/{task.scale} --designs {task.row.name} --mde"
     return RUN

@@ -388,7 +388,10 @@ def test_records_of_questions_without_an_instrument_do_not_mention_it(tmp_path):
     ("arguments", "message"),
     [
         (["--instrument", "lottery"], "callaway_santanna: it cannot answer .* an instrument; dml_iv can"),
-        (["--design", "dml_iv"], r"the question has no instrument; name one with Question\(instrument="),
+        (
+            ["--design", "dml_iv"],
+            r"the question has no instrument; name one with (--instrument|Question\(instrument=)",
+        ),
         (["--design", "dml_iv", "--instrument", "same"], "the instrument same is 1 for all 40 units"),
         (["--design", "dml_iv", "--instrument", "lotery"], "lotery"),
     ],

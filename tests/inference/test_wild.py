@@ -15,6 +15,7 @@ from references.wildboot import wildboot
 from scipy import stats
 
 from study import Panel, Question, QuestionError, estimate
+from study.core import p_is
 from study.designs import find_design
 from study.inference import wild as wild_draws
 from study.inference.wild import WildBootstrap, wild_bootstrap
@@ -365,7 +366,7 @@ def test_the_answer_is_told_with_its_numbers() -> None:
     low, high = made.interval
     for number in (
         f"{made.effect:.4g}",
-        f"{made.p_value:.3g}",
+        p_is(made.p_value),
         f"{low:.4g} to {high:.4g}",
         "1024 all patterns",
     ):

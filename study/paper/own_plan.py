@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -68,10 +69,8 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
         "",
         "[panel]   # how the file is read: the arguments of study.Panel.from_long",
         *(f"{key} = {_value(value)}" for key, value in (entry | dict(extra)).items()),
-        *(
-            f"# {column} has no role here: add it to covariates (numbers) or attributes (labels)."
-            for column in others
-        ),
+        *(["# Columns without a role, for covariates (numbers) or attributes (labels):"] if others else []),
+        *(f"# {line}" for line in textwrap.wrap(", ".join(others), 100)),
         "",
         "[text]   # words of captions and notes",
         'unit = "unit"',

@@ -6,10 +6,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import check_links  # noqa: E402
-import generate  # noqa: E402
+import check_links  # noqa: E402 (in this folder, which is on the path from here on)
+import generate  # noqa: E402 (as above)
 
-import study  # noqa: E402
+import study  # noqa: E402 (as above)
 
 project = "study"
 author = "The maintainers of compute-access-study"

@@ -23,8 +23,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"study {__version__}")
         raise typer.Exit
 
@@ -262,14 +262,14 @@ def heterogeneity(
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label
     task = chosen.with_level().ask(question)
-    loaded, asked = run.load(chosen), task.question
-    if not asked.covariates:
+    loaded, task_question = run.load(chosen), task.question
+    if not task_question.covariates:
         # Something has to say how units differ before treatment: at least what they had in the first period.
         before = loaded.outcomes[task.outcome][:, :1].repeat(len(loaded.periods), axis=1)
         size = f"{task.outcome} in {loaded.period_name(loaded.periods[0])}"
         loaded = replace(loaded, covariates={**loaded.covariates, size: before})
-        asked = asked.replace(covariates=(size,))
-    sample = asked.sample(loaded)
+        task_question = task_question.replace(covariates=(size,))
+    sample = task_question.sample(loaded)
     with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(None if panel else plan, cache)):
         report = report_on(
             sample,

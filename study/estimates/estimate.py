@@ -478,7 +478,7 @@ class Estimate(Described):
         import pandas as pd
 
         sample, question = self.sample, self.sample.question
-        asked = {name: getattr(question, name) for name in ("outcome", "event", "scale")}
+        of_question = {name: getattr(question, name) for name in ("outcome", "event", "scale")}
         sizes = {"nobs": self.n_obs, "n_units": sample.n_units, "n_treated": sample.n_treated}
         sizes |= {
             "n_cohorts": len(sample.cohorts),
@@ -493,7 +493,7 @@ class Estimate(Described):
         how |= {"n_fixed_effects": self.n_fixed_effects, "seed": self.seed}
         of = {"panel": sample.panel.name, "panel_checksum": sample.panel_checksum}
         return pd.DataFrame(
-            [{"design": self.design, "estimand": self.estimand.value} | asked | sizes | how | of]
+            [{"design": self.design, "estimand": self.estimand.value} | of_question | sizes | how | of]
         )
 
     @property

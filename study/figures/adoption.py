@@ -137,7 +137,7 @@ def adoption_plot(
     ----------
     panel : Panel
     event : str
-        An event of the panel; one that switches off has a row for each path of treatment.
+        An event of the panel; a reversible one has a row for each path of treatment.
     outcome : str, optional
         Its first outcome if none is given.
     title : str, optional
@@ -212,7 +212,7 @@ def histories(panel: Panel, event: str) -> list[tuple[Group, FloatArray]]:
 
 
 def mean_groups(panel: Panel, event: str) -> list[Group]:
-    """Return the groups whose means are lines: by adoption, or of a treatment that switches off, by ever treated."""
+    """Return the groups whose means are lines: by adoption, or of a reversible treatment, by ever treated."""
     if event in panel.first_treated:
         dates, unknown = _dates(panel, event)
         return [

@@ -266,19 +266,19 @@ def event_plot(
     """
     named, words = _named(fits, labels or {}), labels or {}
     paths = {name: _path(fit, level, seed, window) for name, fit in named.items()}
-    asked = [fit.sample.question for fit in named.values()]
-    scales = list(dict.fromkeys(question.scale for question in asked))
+    questions = [fit.sample.question for fit in named.values()]
+    scales = list(dict.fromkeys(question.scale for question in questions))
     if len(scales) > 1:
         raise QuestionError(
             f"event_plot: the estimates are on the scales {listed(scales)}, and an axis has one; plot them apart."
         )
     unit, *units = dict.fromkeys(fit.sample.panel.period_unit for fit in named.values())
-    event, *events = dict.fromkeys(question.event for question in asked)
+    event, *events = dict.fromkeys(question.event for question in questions)
     if units:
         raise QuestionError(
             f"event_plot: the estimates count event time in {unit}s and in {units[0]}s; plot them apart."
         )
-    outcomes = listed(dict.fromkeys(words.get(question.outcome, question.outcome) for question in asked))
+    outcomes = listed(dict.fromkeys(words.get(question.outcome, question.outcome) for question in questions))
     scale, share = Scale(scales[0], outcomes), f"{100 * level:g}%"
     alone, width = len(paths) == 1, 0.62 if len(paths) == 1 else 0.8 / len(paths)
     band = f"{share} simultaneous band"
@@ -328,7 +328,7 @@ def _named(
         pairs = [(fit.design, fit) for fit in listing]
     if not 1 <= len(pairs) <= len(SERIES):
         raise QuestionError(
-            f"event_plot: {len(pairs)} estimates are given; a panel shows one to {len(SERIES)} that can be told apart."
+            f"event_plot: {len(pairs)} estimates are given; a panel shows one to {len(SERIES)}."
         )
     named = {labels.get(name, name): fit for name, fit in pairs}
     if len(named) < len(pairs):

@@ -297,17 +297,17 @@ class Sample(Described):
 
     @property
     def switch_off(self) -> str:
-        """Say for which unit and when a treatment that is not absorbing switches off first, and how often."""
+        """Say for which unit and when a non-absorbing treatment goes back to 0 first, and for how many units."""
         assert self.path is not None
         off = switched_off(self.path)
         units = np.flatnonzero(off.any(axis=1))
         if not len(units):
-            return f"{self.question.event} never switches off in this sample"
+            return f"{self.question.event} never goes back to 0 in this sample"
         more = (
             f", and for {len(units) - 1} more unit{'s' if len(units) > 2 else ''}" if len(units) > 1 else ""
         )
         year = self.periods[off[units[0]].argmax()]
-        return f"{self.question.event} switches off for {self.unit_ids[units[0]]} in {year}{more}"
+        return f"{self.question.event} goes back to 0 for {self.unit_ids[units[0]]} in {year}{more}"
 
     @property
     def treated_cells(self) -> NDArray[np.bool_]:

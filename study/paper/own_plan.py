@@ -57,7 +57,6 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
         **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(reading.roles).items() if v},
     }
     others = [name for name in reading.headings if name not in reading.roles.columns]
-    strata = next(iter(panel.attributes), None)
     lines = [
         f"# What is estimated on {panel.name}, as `study init` wrote it from the panel alone. Read it and change",
         "# what is not as you mean it; then study run, study diagnose and study heterogeneity take it by --plan.",
@@ -70,7 +69,7 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
         "[panel]   # how the file is read: the arguments of study.Panel.from_long",
         *(f"{key} = {_value(value)}" for key, value in (entry | dict(extra)).items()),
         *(["# Columns without a role, for covariates (numbers) or attributes (labels):"] if others else []),
-        *(f"# {line}" for line in textwrap.wrap(", ".join(others), 100)),
+        *(f"# {line}" for line in textwrap.wrap(", ".join(map(_text, others)), 100)),
         "",
         "[text]   # words of captions and notes",
         'unit = "unit"',
@@ -92,10 +91,11 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
         '# log1p = "Effect on log(1 + outcome)"',
         '# proportional = "Effect as a share of the counterfactual mean"',
     ]
+    labels: list[str] = []
     for number, event in enumerate(events):
         label = re.sub(r"[^\w-]+", "-", event).strip("-_") or "event"
-        label = f"{label}-{number + 1}" if number and label in map(str, events[:number]) else label
-        names = {"name": event, "title": event, "short": event, "label": label}
+        labels.append(label if label not in labels else f"{label}-{number + 1}")
+        names = {"name": event, "title": event, "short": event, "label": labels[-1]}
         lines += [
             "",
             "[[events]]   # label is what commands call it",
@@ -109,9 +109,7 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
         "level = 0.95",
         "band_draws = 9999",
         "permutations = 999   # of event dates, for the headline's randomization p-value",
-        f"strata = {_text(strata)}   # dates are permuted within its labels"
-        if strata
-        else "# strata = an attribute",
+        "# strata = an attribute, within whose labels dates are permuted; among all units without it",
         "",
         "[figure]",
         f"window = [{-max(horizon, 1)}, {horizon}]   # first and last event time shown",

@@ -28,7 +28,7 @@ from study.report.columns import (
     refused_notes,
 )
 from study.report.comparison import JOINT, last_event_time, left_out, sentences_of, span_of, title_of
-from study.report.table import Block, Cell, Format, Line, Number, Table, error
+from study.report.table import Block, Cell, Line, Number, Table, error
 
 COLUMNS = {"outcomes": 4, "designs": 6}  # of a table; more are on tables of their own
 WHO = "study table"
@@ -228,7 +228,7 @@ def _of_outcomes(words: Words, comparisons: Sequence[Comparison], some: Sequence
     )
 
 
-def comparison_tables(comparison: Comparison, kind: Format = "latex") -> bytes:
+def comparison_tables(comparison: Comparison, kind: str = "latex") -> bytes:
     """Return the tables of a comparison one after another, as "latex", "html" or "md"."""
     return b"\n".join(table.formatted(kind) for table in as_tables(comparison))
 
@@ -288,9 +288,9 @@ def models_table(
         for row, fits in fits_of.items():
             effects = [Effect.of(row, fit) if fit else None for fit in fits]
             effect, *below = effect_lines(titles[row], effects, style.digits, style.stars)
-            asked = map(comparison.has, rows[row])
+            known = map(comparison.has, rows[row])
             lines.append(
-                Line(effect.label, [c if a else "" for c, a in zip(effect.cells, asked, strict=True)])
+                Line(effect.label, [c if a else "" for c, a in zip(effect.cells, known, strict=True)])
             )
             lines += [*below, *(_detectable(fits, style.digits) if style.mde else [])]
         lines += _tests(comparison) if by_outcome else []
@@ -632,7 +632,7 @@ def table(
     Raises
     ------
     QuestionError
-        If there is no model, two cannot be told apart, or a label is of nothing in the table.
+        If there is no model, two have one name, or a label is of nothing in the table.
 
     Examples
     --------
@@ -736,8 +736,8 @@ def _told(name: str, value: Any) -> str:
 
 def _specification(fit: Estimate) -> dict[str, Any]:
     """Return what may tell an estimate apart from another by the same design for the same outcome."""
-    asked = {k: v for k, v in vars(fit.sample.question).items() if k not in ("outcome", "scale")}
-    return asked | {"convention": fit.convention, "panel": fit.sample.panel.name} | dict(fit.options)
+    fields_of = {k: v for k, v in vars(fit.sample.question).items() if k not in ("outcome", "scale")}
+    return fields_of | {"convention": fit.convention, "panel": fit.sample.panel.name} | dict(fit.options)
 
 
 def _by_scale(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -12,10 +12,10 @@ from study.designs import all_designs
 from study.estimates import NUMBERS, Effect, Estimand, Estimate, smallest_effect
 from study.report.columns import CONVENTIONS, POWER_OF
 from study.report.comparison import left_out
-from study.report.table import Block, Format, Line, Number, Table, error
+from study.report.table import Block, Line, Number, Table, error
 
 
-def estimate_table(fit: Estimate, kind: Format = "latex", level: float = 0.95) -> bytes:
+def estimate_table(fit: Estimate, kind: str = "latex", level: float = 0.95) -> bytes:
     """Return one estimate's terms as a table that stands alone, as "latex", "html" or "md"."""
     return as_table(fit, level).formatted(kind)
 

@@ -31,7 +31,7 @@ def estimates_in(form: str, fits: Sequence[Estimate], level: float = 0.95) -> st
         return pd.concat([fit.tidy(level) for fit in fits], ignore_index=True).to_csv(index=False)
     if form == "text":
         return "\n\n".join(estimate_text(fit, level) for fit in fits)
-    return "\n".join(estimate_table(fit, form, level).decode() for fit in fits)  # type: ignore[arg-type]
+    return "\n".join(estimate_table(fit, form, level).decode() for fit in fits)
 
 
 def comparison_in(form: str, comparison: Comparison, level: float = 0.95) -> str:
@@ -51,7 +51,7 @@ def comparison_in(form: str, comparison: Comparison, level: float = 0.95) -> str
         return comparison.tidy(level).to_csv(index=False)
     if form == "text":
         return comparison_text(comparison)
-    return comparison_tables(comparison, form).decode()  # type: ignore[arg-type]
+    return comparison_tables(comparison, form).decode()
 
 
 def _record(fit: Estimate, level: float) -> dict[str, Any]:

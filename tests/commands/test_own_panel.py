@@ -66,7 +66,7 @@ def test_init_writes_a_plan_that_run_and_check_take(own):
         assert given in text
         text = text.replace(given, quick)
     plan.write_text(text)
-    assert read_plan(plan).strata == "field"
+    assert read_plan(plan).strata is None  # the first label that a file has does not make events exchangeable
     done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=own)
     assert done.returncode == 0, done.stderr
     assert "| 2019-11 | 20 |" in (own / "tables/sample.md").read_text()
@@ -83,6 +83,16 @@ def test_a_plan_without_attributes_permutes_among_all_units_and_refuses_exhibits
     assert plan.strata is None
     with pytest.raises(QuestionError, match='the exhibit "raw_means" is made within strata of units'):
         run.load(plan_from(content | {"exhibits": ["raw_means"]}, "study.toml", own))
+
+
+def test_events_of_like_names_have_labels_of_their_own_and_any_column_may_be_named(own):
+    data = pd.read_stata(own / "my.dta").rename(columns={"entry": "an entry", "field": "a\x7ffield"})
+    data.assign(**{"an-entry": data["an entry"]}).to_csv(own / "two.csv", index=False)
+    done = command("init", "two.csv", *ROLES, "--first-treated", "an entry,an-entry", cwd=own)
+    assert done.returncode == 0, done.stderr
+    text = (own / "study.toml").read_text()
+    assert [event["label"] for event in tomllib.loads(text)["events"]] == ["an-entry", "an-entry-2"]
+    assert '# "a\\u007ffield"' in text
 
 
 def test_diagnose_and_heterogeneity_take_a_panel_alone(own):

@@ -162,7 +162,7 @@ ASKED: list[tuple[str, dict[str, Any], str]] = [
     (
         "estimate",
         {"treatment": True, "event": "access"},
-        "access switches off for lab01 in 2018, and for 15 more",
+        "access goes back to 0 for lab01 in 2018, and for 15 more",
     ),
     ("estimate", {"treatment": True, "event": "access", "lag": "1"}, "access is not absorbing, so lag and"),
     ("estimate", {"event": "on", "treatment": True, "panel": "two.csv"}, "column on is 2 for (lab01, 2015)"),

@@ -49,6 +49,22 @@ def test_the_table_has_what_each_design_says_alone() -> None:
         assert row.conf_low == alone.conf_low[0]
 
 
+def test_variants_of_one_design_have_rows_by_their_labels() -> None:
+    found = compare(two_outcomes(), QUESTION, METHODS, draws=99)
+    assert len(set(found.labels)) == len(METHODS)
+    assert found.tidy().design.tolist() == list(found.labels)
+
+
+def test_averages_are_compared_as_the_estimates_that_they_are_of() -> None:
+    panel = simulated.panel(n=120)
+    fits = {design: estimate(panel, QUESTION, design) for design in PAIR}
+    whole = agreement_of(fits, draws=99)
+    alone = agreement_of({design: fit.headline for design, fit in fits.items()}, draws=99)
+    assert alone.labels == whole.labels == tuple(PAIR)
+    np.testing.assert_array_equal(alone.difference, whole.difference)
+    np.testing.assert_array_equal(alone.std_error, whole.std_error)
+
+
 @pytest.mark.parametrize("cluster", [None, "state"])
 def test_the_error_of_a_difference_is_that_of_the_summed_differences_of_influence(
     cluster: str | None,

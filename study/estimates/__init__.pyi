@@ -21,7 +21,6 @@ from .estimate import Estimate as Estimate
 from .estimate import LeftOut as LeftOut
 from .estimate import effective_clusters as effective_clusters
 from .estimate import few_clusters_warning as few_clusters_warning
-from .estimate import load_estimate as load_estimate
 from .estimate import treated_clusters as treated_clusters
 from .joint import Joint as Joint
 from .joint import stack as stack
@@ -47,6 +46,7 @@ from .sandwich import Convention as Convention
 from .sandwich import Wald as Wald
 from .sandwich import covariance as covariance
 from .sandwich import small_sample_factor as small_sample_factor
+from .saved import load_estimate as load_estimate
 from .weak_instrument import anderson_rubin as anderson_rubin
 from .weak_instrument import first_stage as first_stage
 from .weak_instrument import in_words as in_words

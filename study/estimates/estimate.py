@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from io import BytesIO
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -16,26 +15,19 @@ import numpy as np
 
 from study.core import (
     BoolArray,
-    DataError,
     Described,
     FloatArray,
     Influence,
     IntArray,
     LinearForm,
-    OutputError,
-    Part,
     QuestionError,
     Text,
-    Values,
     checked,
-    decoded,
-    encoded,
     normal_score,
     quantile,
     same_tail,
     t_quantile,
     two_sided_p,
-    write_all,
 )
 from study.estimates.jackknife import (
     Sides,
@@ -47,7 +39,7 @@ from study.estimates.jackknife import (
 )
 from study.estimates.multipliers import Errors, Weights, largest_draws, sup_t
 from study.estimates.sandwich import Convention, Wald, small_sample_factor, wald
-from study.panel import BLOCKS, FlowStep, NotSaved, Panel, Question, Sample
+from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -693,26 +685,9 @@ class Estimate(Described):
         >>> study.load_estimate("build/twfe.npz").std_error == fit.std_error
         array([ True])
         """
-        arrays: list[Any] = []
-        path, panel = Path(path), self.sample.panel
-        if path.suffix != SUFFIX:
-            raise OutputError(
-                f"Estimate.save: {path} does not end in {SUFFIX}; estimates are saved as such files."
-            )
-        content = {
-            "format": FORMAT,
-            "checksum": panel.checksum,
-            "panel": _fields(panel, BLOCKS),
-            "sample": _fields(self.sample, ("panel",)),
-            "estimate": _fields(self, ("sample", "form")),
-        }
-        try:
-            text = encoded(content, str, arrays)
-        except TypeError as error:
-            raise OutputError(f"Estimate.save: {path} cannot be written, since {error}") from error
-        buffer = BytesIO()
-        np.savez_compressed(buffer, *arrays, text=np.frombuffer(text, dtype=np.uint8))
-        write_all(path.parent, {path.name: buffer.getvalue()})
+        from study.estimates.saved import save
+
+        save(self, Path(path))
 
     def __maketables_stat__(self, key: str) -> int | float | str | None:
         """Return what the estimate rests on by maketables' key, None where it has none of it."""
@@ -727,64 +702,6 @@ class Estimate(Described):
     __maketables_var_labels__ = _of_plugin("AVERAGES")
     __maketables_stat_labels__ = _of_plugin("LABELS")
     __maketables_default_stat_keys__ = _of_plugin("DEFAULTS")
-
-
-FORMAT, SUFFIX = 1, ".npz"
-_SAVED = (Question, FlowStep, Influence, Part, Values, LeftOut)
-
-
-def _fields(value: Any, without: Collection[str]) -> dict[str, Any]:
-    """Return the fields of a dataclass by name."""
-    return {field.name: getattr(value, field.name) for field in fields(value) if field.name not in without}
-
-
-@checked
-def load_estimate(path: str | Path, panel: Panel | None = None) -> Estimate:
-    """Read an estimate that :meth:`Estimate.save` wrote.
-
-    Effects, standard errors under every convention, covariance, intervals, bands, tests, averages, tables and
-    figures are those of the estimate that was saved, and so is what a design finds on ``fit.sample``.
-
-    Parameters
-    ----------
-    path : str or Path
-    panel : Panel, optional
-        The panel of the estimate, for what looks at more of it than the sample has: other questions of
-        ``fit.sample.panel``, heterogeneity, balance, neighbours. What needs it and does not have it raises a
-        QuestionError that says so.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, or it is damaged or of another kind.
-    QuestionError
-        If the panel is not that of the estimate.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = [file[f"arr_{k}"] for k in range(len(file.files) - 1)]
-            content = decoded(file["text"].tobytes(), _SAVED, arrays)
-        form, checksum, of_panel, sample, estimate = content.values()
-        if form != FORMAT:
-            raise ValueError(form)
-        estimate["estimand"] = Estimand(estimate["estimand"])
-        known = Panel(**of_panel | dict.fromkeys(BLOCKS, NotSaved())) if panel is None else panel
-        if panel is None:
-            vars(known)["checksum"] = checksum  # where it is kept once it was computed
-        fit = Estimate(sample=Sample(panel=known, **sample), **estimate)
-    except FileNotFoundError as error:
-        raise DataError(f"load_estimate: there is no file {path}.") from error
-    except Exception as error:  # whatever is wrong with a file
-        raise DataError(
-            f"load_estimate: {path} is damaged, or no file that Estimate.save of this version wrote; save it "
-            "anew."
-        ) from error
-    if fit.sample.panel_checksum != checksum:
-        raise QuestionError(
-            f"load_estimate: {path} is of the panel {of_panel['name']} with checksum {checksum}, and "
-            f"{known.name} has {known.checksum}; give the panel that the estimate was made on."
-        )
-    return fit
 
 
 # With 20 degrees of freedom a 5% test with normal critical values rejects a true null in 6.4% of samples; below,

@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_args
 
-from study.core import QuestionError, check, checked, hints_of, one_thread, refuse_unknown
+from study.core import FloatArray, QuestionError, check, checked, hints_of, one_thread, refuse_unknown
 from study.estimates import Convention, Estimand, Estimate
 from study.learners import Estimator, Learning, Nuisances
 from study.panel import Panel, Question, Sample
@@ -118,6 +118,9 @@ class Design:
     nuisances : callable, optional
         Takes a Sample, a Learning and the other options, returns what the design would learn; for designs with
         learners.
+    assigned : callable, optional
+        Takes a Sample, orders of units and the options, returns the headline and its standard error for each order
+        in which event dates are permuted, NaN where the design itself has to say, or None where it always has.
     """
 
     name: str
@@ -128,6 +131,7 @@ class Design:
     supports: tuple[Supports, ...]
     function: Callable[..., Estimate]
     nuisances: Callable[..., Nuisances] | None = None
+    assigned: Callable[..., tuple[FloatArray, FloatArray] | None] | None = None
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -216,12 +220,15 @@ def design(
     assumes: tuple[Assumes, ...],
     supports: Collection[Supports] = (),
     nuisances: Callable[..., Nuisances] | None = None,
+    assigned: Callable[..., tuple[FloatArray, FloatArray] | None] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Design]:
     """Make a function a design of the catalogue, by default of its own name; see :class:`Design` for the arguments."""
 
     def register(function: Callable[..., Estimate]) -> Design:
         own, in_order = name or function.__name__, tuple(trait for trait in Supports if trait in supports)
-        _registered[own] = Design(own, title, reference, estimand, assumes, in_order, function, nuisances)
+        _registered[own] = Design(
+            own, title, reference, estimand, assumes, in_order, function, nuisances, assigned
+        )
         return _registered[own]
 
     return register

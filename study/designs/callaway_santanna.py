@@ -8,6 +8,7 @@ import numpy as np
 
 from study.core import FloatArray, Influence, IntArray, Method, Unidentified, panel_att, raw_gap, repeated_att
 from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.did_assignments import averages_by_assignment
 from study.designs.did_cells import (
     Cells,
     Comparison,
@@ -35,6 +36,7 @@ COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' reg
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.OVERLAP),
     supports=COMMON
     | {Supports.REPEATED_CELLS, Supports.WEIGHTS, Supports.NEVER_TREATED, Supports.VARYING_BASE},
+    assigned=averages_by_assignment,
 )
 def callaway_santanna(
     sample: Sample,

@@ -105,7 +105,7 @@ class Leverage(NamedTuple):
 def leverage(influence: Influence, sides: Sides) -> Leverage:
     """Return 1 / (1 - h) for each unit's cluster, h being its share of the weight of its side of each term."""
     if sides.by_unit:
-        return _by_group(_present(influence, sides), sides)
+        return leverage_by_group(_present(influence, sides), sides)
     parts = [_by_cluster(influence.columns(k).dense(), sides.select(k)) for k in blocks(influence.shape[1])]
     return Leverage(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))
 
@@ -113,23 +113,24 @@ def leverage(influence: Influence, sides: Sides) -> Leverage:
 def _present(influence: Influence, sides: Sides) -> FloatArray:
     """Return how many units of each group have influence on each term, shape (G, K)."""
     if not (sides.alike and influence.within(sides.group)):
-        parts = (_has(influence.columns(k).dense()) for k in blocks(influence.shape[1]))
+        parts = (present(influence.columns(k).dense()) for k in blocks(influence.shape[1]))
         return np.concatenate([sides.by_group(part) for part in parts], axis=1)
     squares = np.zeros(sides.treated.shape)
     for rows, total in influence.squares_by_array():
         if rows is not None and len(rows):
             squares[sides.group[rows[0]]] += np.maximum(total, 0.0)
     units = np.bincount(sides.group, minlength=len(squares))[:, None]
-    return units * _has(np.sqrt(squares / np.maximum(units, 1)))
+    return units * present(np.sqrt(squares / np.maximum(units, 1)))
 
 
-def _has(influence: FloatArray) -> FloatArray:
+def present(influence: FloatArray) -> FloatArray:
     """Return 1 where there is influence that is not rounding error, and 0 elsewhere."""
     largest = np.maximum(influence.max(axis=0), -influence.min(axis=0))
     return ((influence > NOTHING * largest) | (influence < -NOTHING * largest)).astype(float)
 
 
-def _by_group(counts: FloatArray, sides: Sides) -> Leverage:
+def leverage_by_group(counts: FloatArray, sides: Sides) -> Leverage:
+    """Return the leverage where ``counts`` units of each group have influence on each term, shape (G, K)."""
     treated = sides.treated > 0
     clusters = np.stack([np.sum(counts * side, axis=0) for side in (treated, ~treated)]).astype(np.int64)
     estimable = sides.enough(clusters)
@@ -140,7 +141,7 @@ def _by_group(counts: FloatArray, sides: Sides) -> Leverage:
 
 def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
     treated = sides.treated[sides.group]
-    weight = np.where(treated > 0, treated, 1.0) * sides.weights[:, None] * _has(influence)
+    weight = np.where(treated > 0, treated, 1.0) * sides.weights[:, None] * present(influence)
     own = [sides.by_cluster(np.add, weight * side) for side in (treated > 0, treated == 0)]
     clusters = np.stack([np.sum(each > 0, axis=0) for each in own])
     estimable = sides.enough(clusters)
@@ -185,7 +186,7 @@ def _by_side(influence: Influence, sides: Sides) -> Iterator[tuple[FloatArray, F
             yield np.einsum("ck,ck->k", own, own), effective_number(own)
         return
     dense = influence.dense()
-    counts = sides.by_group(_has(dense))
+    counts = sides.by_group(present(dense))
     dense *= dense
     squares = sides.by_group(dense)
     dense *= dense
@@ -200,7 +201,7 @@ def _by_side(influence: Influence, sides: Sides) -> Iterator[tuple[FloatArray, F
 def sums_by_cluster(influence: Influence, sides: Sides) -> tuple[FloatArray, BoolArray]:
     """Return sums by cluster, and which clusters have a treated unit with influence, both of shape (C, K)."""
     dense = influence.dense()
-    on_treated = (_has(dense) > 0) & (sides.treated[sides.group] > 0)
+    on_treated = (present(dense) > 0) & (sides.treated[sides.group] > 0)
     return sides.by_cluster(np.add, dense), sides.by_cluster(np.logical_or, on_treated)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import chain, islice, product
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,7 +25,7 @@ Order = NDArray[np.int64]
 Statistic = Callable[[Order], float]
 Kind = Literal["t", "estimate"]
 
-AT_ONCE = 25
+AT_ONCE = 50
 TAIL = 0.005  # of the draws, on a side, may lie beyond the figure
 UNITS = {
     "level": "units of the outcome",
@@ -260,12 +259,12 @@ def _statistics(
     statistic: Statistic, orders: Iterator[Order], jobs: int, progress: Callable[[], None] | None
 ) -> Iterator[float]:
     """Yield the statistic of each order."""
+    blocks = iter(lambda: list(islice(orders, AT_ONCE)), [])
     if jobs == 1:
-        parts = (_each(statistic, [order]) for order in orders)
+        parts: Iterable[list[float]] = (_each(statistic, block) for block in blocks)
     else:
         from joblib import Parallel, delayed
 
-        blocks = iter(lambda: list(islice(orders, AT_ONCE)), [])
         parts = Parallel(n_jobs=jobs, return_as="generator")(delayed(_each)(statistic, b) for b in blocks)
     for value in chain.from_iterable(parts):
         yield value
@@ -273,9 +272,14 @@ def _statistics(
             progress()
 
 
-def _each(statistic: Statistic, orders: Iterable[Order]) -> list[float]:
+def _each(statistic: Statistic, orders: list[Order]) -> list[float]:
     with one_thread():  # processes have fewer threads, with which sums round in another order
-        return [statistic(order) for order in orders]
+        if not isinstance(statistic, _Refit):
+            return [statistic(order) for order in orders]
+        values = statistic.at_once(np.stack(orders))
+        return [
+            statistic(order) if np.isnan(v) else v for order, v in zip(orders, values.tolist(), strict=True)
+        ]
 
 
 @checked
@@ -371,9 +375,7 @@ def randomization(
     labels, caveats = _permuted_between(sample)
     _, source, place = np.unique(labels, return_index=True, return_inverse=True)
     stratum = _strata(sample, strata, source, place)
-    refit = partial(
-        _refit, sample=freed, design=design, options=options, kind=statistic, source=source, place=place
-    )
+    refit = _Refit(freed, design, options, statistic, source, place)
     test = randomization_test(
         refit,
         stratum,
@@ -397,24 +399,38 @@ def randomization(
     )
 
 
-def _refit(
-    order: Order,
-    sample: Sample,
-    design: str,
-    options: dict[str, Any],
-    kind: Kind,
-    source: Order,
-    place: Order,
-) -> float:
-    """Return a design's statistic with the dates of units or clusters permuted, NaN where it refuses these dates.
+@dataclass(frozen=True, eq=False)
+class _Refit:
+    """A design's statistic with the dates of units or clusters permuted.
 
     ``source`` is a unit of each of them, shape (m,), and ``place`` says which of them each unit is of, (n,).
     """
-    try:
-        permuted = sample.permuted(source[order][place])
-        return _value(find_design(design)(permuted, **options).headline, kind)
-    except QuestionError:
-        return np.nan
+
+    sample: Sample
+    design: str
+    options: dict[str, Any]
+    kind: Kind
+    source: Order
+    place: Order
+
+    def __call__(self, order: Order) -> float:
+        """Return the statistic, NaN where the design refuses these dates."""
+        try:
+            permuted = self.sample.permuted(self.source[order][self.place])
+            return _value(find_design(self.design)(permuted, **self.options).headline, self.kind)
+        except QuestionError:
+            return np.nan
+
+    def at_once(self, orders: Order) -> FloatArray:
+        """Return the statistics of orders, shape (B, m), NaN where they have to be computed one by one."""
+        assigned = find_design(self.design).assigned
+        if assigned is None:
+            return np.full(len(orders), np.nan)
+        both = assigned(self.sample, self.source[orders][:, self.place], **self.options)
+        if both is None:
+            return np.full(len(orders), np.nan)
+        effect, std_error = both
+        return effect / std_error if self.kind == "t" else np.where(np.isnan(std_error), np.nan, effect)
 
 
 def without(sample: Sample, effect: float) -> FloatArray:

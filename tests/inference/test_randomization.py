@@ -177,6 +177,76 @@ def test_of_statistics_that_are_zero_but_for_rounding_none_is_more_extreme_than_
     assert (test.exact, test.p_value) == (True, 1.0)
 
 
+PLAIN: dict[str, Any] = {"event": "event", "outcome": "y", "min_cohort_size": 1}
+AT_ONCE = {
+    "average of all event times": {},
+    "horizon": {"horizon": 1},
+    "covariates": {"covariates": ("x1", "x2"), "horizon": 2},
+    "never treated": {"comparison": "never_treated", "covariates": ("x1",)},
+    "proportional": {"scale": "proportional", "covariates": ("x1",), "horizon": 2},
+    "varying base": {"base": "varying", "anticipation": 1},
+    "one treated unit": {"covariates": ("x1",), "horizon": 0},
+}
+
+
+@pytest.mark.parametrize("unseen", [[], [2], [1, 5]], ids=["whole", "one period unseen", "two"])
+@pytest.mark.parametrize("asked", AT_ONCE.values(), ids=AT_ONCE)
+def test_statistics_of_many_assignments_at_once_are_those_of_the_design(
+    asked: dict[str, Any], unseen: list[int]
+) -> None:
+    whole = simulated.panel(n=40, seed=5, level=50.0)
+    first = whole.first_treated["event"]
+    if asked == AT_ONCE["one treated unit"]:
+        first = np.r_[5.0, 5.0, 8.0, [np.nan] * 37]
+    y = whole.outcomes["y"].copy()
+    y[:, unseen] = np.nan
+    sample = Question(**PLAIN | asked).sample(
+        replace(whole, outcomes={"y": y}, first_treated={"event": first})
+    )
+    rng, options = np.random.default_rng(1), {"method": "reg"}
+    orders = np.stack([rng.permutation(sample.n_units) for _ in range(12)])
+    chosen = find_design("callaway_santanna")
+    assert chosen.assigned is not None
+    at_once = chosen.assigned(sample, orders, **options)
+    assert at_once is not None
+    for order, effect, error in zip(orders, *at_once, strict=True):
+        headline = chosen(sample.permuted(order), **options).headline
+        np.testing.assert_allclose((effect, error), (headline.effect[0], headline.std_error[0]), rtol=1e-9)
+
+
+def test_what_cannot_be_computed_at_once_is_left_to_the_design() -> None:
+    whole, chosen = simulated.panel(n=30, seed=2), find_design("callaway_santanna")
+    orders = np.arange(30)[None]
+    y = whole.outcomes["y"].copy()
+    y[0, 3] = np.nan
+    gap = replace(whole, outcomes={"y": y})
+    kinds = [
+        (whole, {"covariates": ("x1",)}, "dr"),
+        (whole, {"average": "treated_average"}, "reg"),
+        (whole, {"cluster": "state"}, "reg"),
+        (whole, {"weights": "size"}, "reg"),
+        (gap, {}, "reg"),
+    ]
+    assert chosen.assigned is not None
+    for one, asked, method in kinds:
+        sample = Question(**PLAIN | asked).sample(one)
+        assert chosen.assigned(sample, orders, method=method) is None, asked
+    flat = replace(whole, outcomes={"y": np.ones_like(y)})
+    at_once = chosen.assigned(Question(**PLAIN).sample(flat), orders, method="reg")
+    assert at_once is not None
+    assert np.isnan(at_once[1]).all()
+
+
+def test_the_p_value_is_the_same_at_once_and_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = ASKED.sample(panel(DATES, seed=4, effect=0.4))
+    at_once = randomization(sample, "callaway_santanna", permutations=99)
+    none = lambda refit, orders: np.full(len(orders), np.nan)  # noqa: E731
+    monkeypatch.setattr("study.inference.randomization._Refit.at_once", none)
+    one_by_one = randomization(sample, "callaway_santanna", permutations=99)
+    np.testing.assert_allclose(at_once.drawn, one_by_one.drawn, rtol=1e-9)
+    assert at_once.p_value == one_by_one.p_value
+
+
 def test_without_effects_the_p_value_is_uniform_though_few_units_are_treated() -> None:
     def draw(seed: int) -> Panel:
         first = np.random.default_rng((seed, 1)).permutation(np.r_[4.0, 6.0, 7.0, [np.nan] * 27])

@@ -1,0 +1,199 @@
+"""The average over event times of Callaway and Sant'Anna (2021) for many assignments of event dates at once.
+
+An assignment moves units between cohorts. Which cells there are, who is compared with whom and what cohorts weigh does
+not change, so that assignments differ in sums by cohort alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from study.core import BoolArray, FloatArray, IntArray
+from study.designs.did_cells import Cells, baseline_matrix, cells_with_base, compared_with
+from study.estimates.estimate import NO_MEAN
+from study.estimates.jackknife import Sides, leverage_by_group, present
+from study.panel import Sample
+
+DESIGN = "callaway_santanna"
+LEAST = (
+    1e-9  # of the largest outcome: nearer to zero the design itself says whether an error is rounding alone
+)
+
+
+class Averaged(NamedTuple):
+    """The K cells that are averaged, over G groups of units with the same date and E event times.
+
+    ``own`` is the treated group of each cell, shape (K,), ``sizes`` counts the units of each group, (G,), ``compared``
+    says which groups are compared in each cell, (G, K), ``at`` which event time it is of, (K, E), and ``change`` takes
+    its base from its period, (K, T).
+    """
+
+    cells: Cells
+    own: IntArray
+    sizes: IntArray
+    compared: BoolArray
+    at: BoolArray
+    change: FloatArray
+
+    @property
+    def is_own(self) -> BoolArray:
+        """Which group is the treated one of each cell, shape (G, K)."""
+        return np.asarray(self.own == np.arange(len(self.sizes))[:, None])
+
+    @property
+    def share(self) -> FloatArray:
+        """What each cell weighs at its event time: its share of the treated, shape (K,)."""
+        return np.asarray(self.sizes[self.own] / (self.sizes[self.own] @ self.at @ self.at.T))
+
+
+class Sums(NamedTuple):
+    """Sums over the units of each group, in each of B assignments: x x', (B, G, p, p), and x y', (B, G, p, T)."""
+
+    square: FloatArray
+    with_y: FloatArray
+    first: FloatArray
+
+
+def averages_by_assignment(
+    sample: Sample, orders: IntArray, *, method: str = "dr", **options: Any
+) -> tuple[FloatArray, FloatArray] | None:
+    """Return ``event_average`` and its jackknife error for assignments of event dates.
+
+    Parameters
+    ----------
+    sample : Sample
+    orders : ndarray of int, shape (B, n)
+        In assignment b, unit i has the event date of unit ``orders[b, i]``.
+    method : {"dr", "ipw", "reg"}
+    **options
+        Others of the design, which change nothing here.
+
+    Returns
+    -------
+    effect, std_error : ndarray, shape (B,)
+        NaN where something is not identified, or close to rounding error, so that the design itself has to say.
+        None for questions of another kind: another average, propensities, weights, clusters of several units, units
+        that are seen in different periods.
+    """
+    averaged = _averaged(sample, method)
+    if averaged is None:
+        return None
+    # A unit's influence is linear in the products of its covariates with its outcomes, less that of the first period,
+    # and with one another, and in its outcome of the first period.
+    n, seen = sample.n_units, sample.observed
+    x = baseline_matrix(sample, DESIGN) if sample.question.covariates else np.ones((n, 1))
+    y = np.where(seen, sample.y, 0.0)
+    first, (p, n_periods) = y[:, [seen[0].argmax()]], (x.shape[1], y.shape[1])
+    products = x[:, :, None] * np.where(seen, y - first, 0.0)[:, None, :], x[:, :, None] * x[:, None, :]
+    values = np.hstack([*(each.reshape(n, -1) for each in products), first])
+    group = np.empty(n, dtype=np.int64)
+    group[np.concatenate(sample.groups[1])] = np.repeat(np.arange(len(averaged.sizes)), averaged.sizes)
+    in_order = values[np.argsort(group[orders], axis=1, kind="stable")]
+    by_group = np.split(in_order, np.cumsum(averaged.sizes)[:-1], axis=1)
+
+    sums = np.stack([each.sum(axis=1) for each in by_group], axis=1)
+    with_y, square = sums[..., : p * n_periods], sums[..., p * n_periods : -1]
+    shape = sums.shape[:2]
+    added = Sums(square.reshape(*shape, p, p), with_y.reshape(*shape, p, n_periods), sums[..., -1])
+    known, effects, of_effect, of_mean = _maps(averaged, added, n)
+    means = (added.with_y[:, averaged.own, 0, averaged.cells.now] + added.first[:, averaged.own]) @ (
+        (averaged.share / averaged.sizes[averaged.own])[:, None] * averaged.at
+    )
+    influence = [each @ maps for each, maps in zip(by_group, np.moveaxis(of_effect, 1, 0), strict=True)]
+    squares = np.stack([np.einsum("bie,bie->be", each, each) for each in influence])
+    factor, estimable = _leverage(sample, group, averaged, squares)
+    known &= estimable
+
+    largest, proportional = np.abs(y).max(), sample.question.scale == "proportional"
+    estimate = effects.mean(axis=1)
+    untreated = np.ones(len(orders))
+    if proportional:
+        untreated = means.mean(axis=1) - estimate
+        known &= untreated > NO_MEAN * largest
+        untreated = np.where(known, untreated, 1.0)
+    estimate = estimate / untreated
+    total = np.zeros(len(orders))
+    for g, own in enumerate(influence):
+        error = np.einsum("bie,be->bi", own, factor[g])
+        if proportional:
+            of_level = by_group[g] @ of_mean[g] - of_mean[g, -1] * means[:, None]
+            of_untreated = np.einsum("bie,be->bi", of_level - own, factor[g])
+            error -= estimate[:, None] * of_untreated
+        total += np.einsum("bi,bi->b", error, error)
+    error = np.sqrt(total) / n
+    std_error = np.where(known & (error > LEAST * largest), error / untreated, np.nan)
+    return np.where(known, estimate, np.nan), std_error
+
+
+def _averaged(sample: Sample, method: str) -> Averaged | None:
+    """Return the cells of the average, or None where the question is of another kind."""
+    question, seen = sample.question, sample.observed
+    apart = question.missing == "cells" or bool(question.covariates and method != "reg")
+    alike = sample.first_treated is not None and bool(np.all(seen == seen[0]))
+    alone = int(sample.cluster.max()) + 1 == sample.n_units and bool(
+        np.all(sample.weights == sample.weights[0])
+    )
+    if apart or not (alike and alone) or question.average != "event_average":
+        return None
+    dates, rows = sample.groups
+    cells, _ = cells_with_base(sample, DESIGN)
+    compared, event_time = compared_with(sample, cells, dates), cells.period - cells.cohort
+    last = np.inf if question.horizon is None else question.horizon
+    used = (event_time >= 0) & (event_time <= last) & seen[0, cells.now] & seen[0, cells.base]
+    used &= compared.any(axis=0)
+    cells, periods = cells.select(used), np.arange(len(sample.periods))
+    at = event_time[used, None] == np.unique(event_time[used])
+    change = (periods == cells.now[:, None]).astype(float) - (periods == cells.base[:, None])
+    sizes = np.array([len(members) for members in rows])
+    # Where no two cohorts are averaged, there are no shares, and leverage is that of single cells.
+    if not np.any(at.sum(axis=0) > 1):
+        return None
+    return Averaged(cells, np.searchsorted(dates, cells.cohort), sizes, compared[:, used], at, change)
+
+
+def _maps(averaged: Averaged, sums: Sums, n: int) -> tuple[BoolArray, FloatArray, FloatArray, FloatArray]:
+    """Return which assignments are identified, effects by event time, and the maps from a unit's values to influence.
+
+    Shapes (B,), (B, E), (B, G, q, E) for effects, and (G, q, E) for the treated units' mean outcomes.
+    """
+    cells, own, sizes, compared, at, change = averaged
+    share, is_own, p = averaged.share, averaged.is_own, sums.square.shape[-1]
+    gram = np.einsum("gk,bgij->bkij", compared, sums.square)
+    known = np.all(np.linalg.cond(gram, 1) < 1 / np.finfo(float).eps, axis=1)
+    gram[~known] = np.eye(p)
+    of_change = np.einsum("gk,bgit,kt->bki", compared, sums.with_y, change, optimize=True)
+    slope = np.linalg.solve(gram, of_change[..., None])[..., 0]
+    x_own = sums.square[:, own, 0] / sizes[own, None]
+    pull = np.linalg.solve(gram, x_own[..., None])[..., 0]
+    cell_effects = np.einsum("bkt,kt->bk", sums.with_y[:, own, 0], change) / sizes[own]
+    cell_effects -= np.einsum("bki,bki->bk", x_own, slope)
+    effects = cell_effects @ (share[:, None] * at)
+
+    per_unit = n * (is_own * share / sizes[own]) @ at
+    load = -n * share[:, None] * compared[..., None] * pull[:, None]
+    load[..., 0] += n * share / sizes[own] * is_own
+    of_effect = np.zeros((*sums.square.shape[:2], p * change.shape[1] + p * p + 1, at.shape[1]))
+    of_mean = np.zeros(of_effect.shape[1:])
+    for e, here in enumerate(at.T):
+        by_x = np.swapaxes(load[:, :, here], 2, 3)
+        of_y, of_x = by_x @ change[here], -by_x @ slope[:, None, here]
+        of_x[..., 0, 0] -= per_unit[:, e] * effects[:, [e]]
+        flat = [each.reshape(*sums.square.shape[:2], -1) for each in (of_y, of_x)]
+        of_effect[..., :-1, e] = np.concatenate(flat, axis=2)
+        of_mean[own[here], cells.now[here], e] = of_mean[own[here], -1, e] = per_unit[own[here], e]
+    return known, effects, of_effect, of_mean
+
+
+def _leverage(
+    sample: Sample, group: IntArray, averaged: Averaged, squares: FloatArray
+) -> tuple[FloatArray, BoolArray]:
+    """Return what the influence of each group counts in the average, shape (G, B, E), and which have an error, (B,)."""
+    sizes, on_treated = averaged.sizes[:, None, None], averaged.is_own.astype(float) @ averaged.at
+    flat = np.sqrt(squares / sizes).reshape(len(sizes), -1)
+    treated = np.broadcast_to(on_treated[:, None], squares.shape).reshape(flat.shape)
+    sides = Sides(group, treated, sample.weights, sample.cluster, alike=True, both=True)
+    leverage = leverage_by_group(averaged.sizes[:, None] * present(flat), sides)
+    estimable = leverage.estimable.reshape(squares.shape[1:])
+    return leverage.factor.reshape(squares.shape) / squares.shape[2], np.all(estimable, axis=1)

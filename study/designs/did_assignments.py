@@ -147,9 +147,6 @@ def _averaged(sample: Sample, method: str) -> Averaged | None:
     at = event_time[used, None] == np.unique(event_time[used])
     change = (periods == cells.now[:, None]).astype(float) - (periods == cells.base[:, None])
     sizes = np.array([len(members) for members in rows])
-    # Where no two cohorts are averaged, there are no shares, and leverage is that of single cells.
-    if not np.any(at.sum(axis=0) > 1):
-        return None
     return Averaged(cells, np.searchsorted(dates, cells.cohort), sizes, compared[:, used], at, change)
 
 

@@ -185,6 +185,7 @@ AT_ONCE = {
     "never treated": {"comparison": "never_treated", "covariates": ("x1",)},
     "proportional": {"scale": "proportional", "covariates": ("x1",), "horizon": 2},
     "varying base": {"base": "varying", "anticipation": 1},
+    "one cohort": {"covariates": ("x1",), "scale": "proportional"},
     "one treated unit": {"covariates": ("x1",), "horizon": 0},
 }
 
@@ -198,6 +199,8 @@ def test_statistics_of_many_assignments_at_once_are_those_of_the_design(
     first = whole.first_treated["event"]
     if asked == AT_ONCE["one treated unit"]:
         first = np.r_[5.0, 5.0, 8.0, [np.nan] * 37]
+    if asked == AT_ONCE["one cohort"]:
+        first = np.r_[[5.0] * 4, [np.nan] * 36]
     y = whole.outcomes["y"].copy()
     y[:, unseen] = np.nan
     sample = Question(**PLAIN | asked).sample(

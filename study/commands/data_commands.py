@@ -28,7 +28,7 @@ def assemble(*, raw: Path, output: Path = Path("data")) -> None:
 
 
 def audit() -> None:
-    """Print what the audits of matching, cluster grants and topics found, from the verdicts that ship."""
+    """Print what the audits of matching, cluster grants, topics and machines found, from the verdicts that ship."""
     from study.paper.audits import results
 
     typer.echo(results())

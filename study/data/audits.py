@@ -1,4 +1,4 @@
-"""What readers say of the rules for universities, cluster grants and topics, from the samples in ``data/audits/``.
+"""What readers say of universities, cluster grants, topics and machines, from ``data/audits/`` and ``data/``.
 
 ``tests/audit_samples.py`` draws the samples; ``study audit`` prints what they say.
 
@@ -19,6 +19,8 @@ train or run deep networks, venue and year considered (``deep``, what the words 
 (seed 20261124) judged the first list; what it missed and what it called heavy wrongly was then used to write the
 present one, of which it therefore says nothing. ``topics_sample.csv`` (seed 20261128) judges the present list,
 on titles that are not in the first sample. The ``_strata`` file of each counts what it was drawn from.
+
+Machines: no sample, all rows of ``data/machines.csv`` were read twice.
 """
 
 from __future__ import annotations
@@ -128,6 +130,14 @@ def cohens_kappa(first: list[str], second: list[str]) -> float:
     """Return Cohen's kappa (p_o - p_e) / (1 - p_e) of two lists of verdicts on the same items."""
     # Without two different verdicts chance alone would agree always.
     return float(cohen_kappa_score(first, second)) if len({*first, *second}) > 1 else math.nan
+
+
+def readings_agree(table: pd.DataFrame, column: str) -> tuple[Share, float]:
+    """Return the agreement of the columns ``column_1`` and ``column_2``, of the rows read twice, and Cohen's kappa."""
+    readings = f"{column}_1", f"{column}_2"
+    twice = table[(table[list(readings)] != "").all(axis=1)]
+    first, second = (twice[name] for name in readings)
+    return agreement(first, second), cohens_kappa(list(first), list(second))
 
 
 YES, NO = "cluster", "not_cluster"

@@ -1,4 +1,4 @@
-"""What the readings of the three audits say, from the verdicts that ship."""
+"""What the readings of the audits say, from the verdicts that ship."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.data.audits import area_agreement, grants_audit, matching_audit, read_titles, topics_audit
+from study.data.assemble import machines
+from study.data.audits import (
+    area_agreement,
+    grants_audit,
+    matching_audit,
+    read_titles,
+    readings_agree,
+    topics_audit,
+)
 from study.panel.shipped import shipped
 
 READERS = (
@@ -34,6 +42,7 @@ def results(folder: Path | None = None) -> str:
         "### Which titles are compute-heavy: 100 called so, 100 not",
         _topics(folder, "topics", "The words as they stand"),
         _topics(folder, "topics_first", "Before their last change"),
+        _machines(folder.parent / "machines.csv"),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -78,3 +87,14 @@ def _topics(folder: Path, prefix: str, words: str) -> str:
         f"- task area, reader and words agree: {heavy} of the heavy, {rest} of the rest, {weighted:.3f} weighted"
     )
     return "\n".join(lines)
+
+
+def _machines(path: Path) -> str:
+    table = machines.read(path)
+    (device, device_kappa), (owner, owner_kappa) = (
+        readings_agree(table, name) for name in ("device", "owner")
+    )
+    return f"""### What a machine is and whose: all {len(table)} of `machines.csv`, read twice
+
+- device, both readers say the same: {device}; kappa {device_kappa:.2f}
+- owner, both readers say the same: {owner}; kappa {owner_kappa:.2f}"""

@@ -241,12 +241,14 @@ def _attached(outcomes: pd.DataFrame, spec: PanelSpec, events: pd.DataFrame) -> 
             }
         ]
     )
+    capacity = lists.assign(gpu_tflops=50.0)
     spending = pd.DataFrame(
         [{"university": "Old University", "country": "US", "year": 2013, **dict.fromkeys(panels.SPENDING, 7)}]
     )
     return panels.attach(
-        outcomes, UNITS, spec, events=events, names=["first_top500"], lists=lists, months=["2012-06", "2023-11"],
-        spending=spending, roles=UNITS[["university", "country"]].assign(nsf_role=["cluster", None]),
+        outcomes, UNITS, spec, events=events, names=["first_top500"], lists=lists, capacity=capacity,
+        months=["2012-06", "2023-11"], spending=spending,
+        roles=UNITS[["university", "country"]].assign(nsf_role=["cluster", None]),
     )  # fmt: skip
 
 
@@ -266,9 +268,10 @@ def test_everything_known_is_joined_and_iccv_counts_in_editions() -> None:
         2,
         7,
     )
+    assert (row["gpu_tflops"], row["log_gpu_tflops"]) == (50, pytest.approx(np.log(51)))
     assert (row["tier"], row["region"], row["nsf_role"]) == ("50+ papers", "Americas", "none")
     other = table.loc[("New University", 2015)]
-    assert (other["listed"], other["systems"]) == (0, 0)
+    assert (other["listed"], other["systems"], other["log_gpu_tflops"]) == (0, 0, 0)
     assert pd.isna(other["first_top500"])
     assert pd.isna(other["herd_total"])
     assert len(table) == 2 * len(ICCV.years)
@@ -278,8 +281,8 @@ def test_two_universities_of_one_name_are_told_apart_or_refused() -> None:
     twins = UNITS.assign(university="Los Andes")
     with pytest.raises(DataError, match="Los Andes is the name of universities of two countries"):
         panels.attach(
-            pd.DataFrame(), twins, ICCV, events=pd.DataFrame(), names=[], lists=pd.DataFrame(), months=[],
-            spending=pd.DataFrame(), roles=pd.DataFrame(),
+            pd.DataFrame(), twins, ICCV, events=pd.DataFrame(), names=[], lists=pd.DataFrame(), capacity=pd.DataFrame(),
+            months=[], spending=pd.DataFrame(), roles=pd.DataFrame(),
         )  # fmt: skip
 
 

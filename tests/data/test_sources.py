@@ -18,6 +18,8 @@ def test_rmax_is_in_teraflops_before_and_after_the_change_of_unit(tmp_path: Path
     assert len(old) == len(new) == 500
     assert old["rmax_tflops"][0] == pytest.approx(1.0)
     assert new["rmax_tflops"][0] == pytest.approx(1000.0)
+    # These lists do not say Rpeak.
+    assert new["rpeak_tflops"].equals(new["rmax_tflops"])
 
 
 def test_none_is_no_accelerator(tmp_path: Path) -> None:

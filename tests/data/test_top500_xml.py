@@ -27,7 +27,7 @@ SYSTEM = """\
     <top500:system-address></top500:system-address>
     <top500:r-max>{rmax}</top500:r-max>
     <top500:power></top500:power>
-    <top500:r-peak>{rmax}</top500:r-peak>
+    <top500:r-peak>{rpeak}</top500:r-peak>
     <top500:n-max>0</top500:n-max>
     <top500:n-half>0</top500:n-half>
     <top500:installation-site>
@@ -51,6 +51,7 @@ def system(rank: int, **fields: object) -> str:
         "name": "",
         "computer": "Cluster X, Xeon 8C 2.6GHz, Infiniband",
         "rmax": 1_000_000.0 / rank,
+        "rpeak": 2_000_000.0 / rank,
         "site": f"Firm {rank}",
         "country": "Germany",
         "year": 2014,
@@ -88,6 +89,7 @@ def test_a_system_reads_as_the_excel_lists_name_its_fields(tmp_path: Path) -> No
         "segment": "Academic",
         "system": "Noctua, Cray XC30, NVIDIA K20x",
         "rmax_tflops": pytest.approx(6271.0),
+        "rpeak_tflops": pytest.approx(2000.0),
         "accelerator": "named in the system",
         "year_installed": 2012,
     }
@@ -144,6 +146,7 @@ def _renamed(element: str) -> str:
         (listing(system(1), system(2, rmax="")), r'system 2: rank "2", Rmax ""'),
         (listing(system(1), system(2, year="soon")), 'year "soon" must be numbers'),
         (listing(system(1).replace("rank>1<", "rank>inf<")), 'rank "inf"'),
+        (listing(system(1, rpeak="n/a")), 'system 1: Rpeak "n/a" is no number'),
         (listing(system(1, rmax=0)), "system 1: Rmax is 0.0, it must be above 0"),
         (listing(system(1, rmax="nan")), "system 1: Rmax is nan"),
         (listing(system(1), system(2, site=" ")), "system 2: site is empty"),
@@ -282,8 +285,8 @@ def test_a_real_list_says_the_same_in_xml_as_in_excel(tmp_path: Path, month: str
     excel = top500.read_list(top500.lists(RAW / "top500")[month], month)
     systems = [
         system(
-            row["rank"], computer=row["system"], rmax=row["rmax_tflops"] * 1000, site=row["site"],
-            country=row["country"], year=row["year_installed"], area=CODES[row["segment"]],
+            row["rank"], computer=row["system"], rmax=row["rmax_tflops"] * 1000, rpeak=row["rpeak_tflops"] * 1000,
+            site=row["site"], country=row["country"], year=row["year_installed"], area=CODES[row["segment"]],
         )
         for row in excel.to_dict("records")
     ]  # fmt: skip

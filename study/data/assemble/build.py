@@ -10,8 +10,8 @@ import pandas as pd
 
 from study.core import DataError, write_all
 from study.data import topics
-from study.data.assemble import ccstar, fields, models, panels, papers, programmes
-from study.data.assemble import top500 as machines
+from study.data.assemble import ccstar, fields, machines, models, panels, papers, programmes
+from study.data.assemble import top500 as hosts
 from study.data.codebook import codebook
 from study.data.grants import bought, winners
 from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
@@ -19,7 +19,14 @@ from study.data.sources import Progress, epoch, herd, nsf, osg, paperlists, sile
 from study.data.sources.provenance import SOURCES, sources_toml
 from study.panel.shipped import shipped
 
-EVENTS = ("first_top500", "first_accelerator", "first_top_fifth", *winners.EVENTS, "first_ccstar")
+EVENTS = (
+    "first_top500",
+    "first_accelerator",
+    "first_top_fifth",
+    *winners.EVENTS,
+    "first_ccstar",
+    *machines.EVENTS,
+)
 
 Tables = dict[str, pd.DataFrame]
 # Where a table is that is decided or compiled by hand.
@@ -78,21 +85,28 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) ->
     systems["country"] = [country(name, f"TOP500 {month}") for name, month in named]
     decided = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
     sites = credit.match_sites(systems, matcher, decided)
-    hosted = machines.credited(systems, sites)
+    hosted = hosts.credited(systems, sites)
     classified = bought.classify(nsf.read(raw / "nsf", keep=bought.concerned))
     awardees = read_overrides(by_hand("awardees.csv"), matcher, "awardee", "state")
     awards = winners.awards_table(classified, matcher, awardees)
     facilities = read_overrides(by_hand("osg_facilities.csv"), matcher, "facility")
     access = programmes.checked(by_hand("programmes.csv"))
     families = programmes.families(by_hand("programmes.toml"))
+    resources = osg.read(raw / "osg")
+    on_lists = machines.listed(systems)
+    began = machines.dated(on_lists, awards, resources, access, families)
+    holders = machines.held(machines.read(by_hand("machines.csv")), began, matcher)
+    prices = machines.read_prices(by_hand("gpu_prices.csv"))
     return {
-        "events/top500.csv": machines.events(hosted),
+        "events/top500.csv": hosts.events(hosted),
         "events/nsf.csv": winners.events(awards),
-        "events/ccstar.csv": ccstar.events(osg.read(raw / "osg"), matcher, facilities),
+        "events/ccstar.csv": ccstar.events(resources, matcher, facilities),
         "events/programmes.csv": programmes.events(access, families, matcher),
         "events/programme_roles.csv": programmes.roles(access, families, matcher),
-        "events/top500_lists.csv": machines.lists(hosted),
+        "events/top500_lists.csv": hosts.lists(hosted),
         "events/nsf_awards.csv": awards,
+        "events/machines.csv": machines.events(holders),
+        "events/capacity.csv": machines.capacity(holders, on_lists, prices, sorted(systems["list"].unique())),
         "crosswalks/sites.csv": credit.sites_crosswalk(sites),
     }
 
@@ -115,6 +129,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         events=every_event,
         names=[*EVENTS, *programmes.event_names(families, set(every_event["event"]))],
         lists=events["events/top500_lists.csv"],
+        capacity=events["events/capacity.csv"],
         months=top500.lists(raw / "top500"),
         spending=by_year,
         roles=of_programmes.merge(winners.roles(every_event), on=UNIT, how="outer"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,26 +37,30 @@ def first_periods(events: pd.DataFrame, spec: PanelSpec, names: list[str]) -> pd
     return table.reindex(columns=names).reset_index().rename_axis(columns=None)
 
 
-def lists_by_year(lists: pd.DataFrame, months: Iterable[str], spec: PanelSpec) -> pd.DataFrame:
-    """Return the systems on the newest list that a year's papers can respond to, one row a university and year.
+def lists_by_year(
+    lists: pd.DataFrame, months: Iterable[str], spec: PanelSpec, doses: Sequence[str] = DOSES
+) -> pd.DataFrame:
+    """Return what is known at the newest list that a year's papers can respond to, one row a university and year.
 
     Parameters
     ----------
     lists : DataFrame
-        One row a university and list (``assemble.top500.lists``).
+        One row a university and list (``assemble.top500.lists``, ``assemble.machines.capacity``).
     months : iterable of str
         All lists there are.
     spec : PanelSpec
+    doses : sequence of str
+        The columns wanted.
 
     Returns
     -------
     DataFrame
-        university, country, year, and :data:`DOSES`; universities with a system on that list only.
+        university, country, year, and the doses; universities with a row of that list only.
     """
     known = pd.DataFrame({"list": sorted(months)})
     known["year"] = known["list"].map(spec.first_period)
     newest = pd.merge_asof(pd.DataFrame({"year": spec.years}), known, on="year")
-    return newest.merge(lists.assign(listed=1), on="list")[[*UNIT, "year", *DOSES]]
+    return newest.merge(lists.assign(listed=1), on="list")[[*UNIT, "year", *doses]]
 
 
 def attach(
@@ -67,6 +71,7 @@ def attach(
     events: pd.DataFrame,
     names: list[str],
     lists: pd.DataFrame,
+    capacity: pd.DataFrame,
     months: Iterable[str],
     spending: pd.DataFrame,
     roles: pd.DataFrame,
@@ -84,8 +89,8 @@ def attach(
         All event tables, one below the other: university, country, event, date, left_censored.
     names : list of str
         The events that become columns, in that order.
-    lists, months
-        As in :func:`lists_by_year`.
+    lists, capacity, months
+        As in :func:`lists_by_year`; capacity has gpu_tflops.
     spending : DataFrame
         university, country, year and :data:`SPENDING` in thousand dollars.
     roles : DataFrame
@@ -113,8 +118,11 @@ def attach(
     fixed = fixed.merge(roles, on=UNIT, how="left").fillna(dict.fromkeys(role_names, "none"))
     table = outcomes.merge(fixed, on=UNIT, how="left", validate="many_to_one")
     table = table.merge(lists_by_year(lists, months, spec), on=[*UNIT, "year"], how="left")
-    before_lists = table["year"] < spec.first_period(min(months))
-    table[DOSES] = table[DOSES].astype(float).fillna(0).mask(before_lists)
+    owned = lists_by_year(capacity, months, spec, ["gpu_tflops"])
+    table = table.merge(owned, on=[*UNIT, "year"], how="left")
+    before_lists, doses = table["year"] < spec.first_period(min(months)), [*DOSES, "gpu_tflops"]
+    table[doses] = table[doses].astype(float).fillna(0).mask(before_lists)
+    table["log_gpu_tflops"] = np.log1p(table["gpu_tflops"])
     renamed = spending.rename(columns={source: f"herd_{source}" for source in SPENDING})
     table = table.merge(renamed, on=[*UNIT, "year"], how="left")
     if spec.years[1] - spec.years[0] == 2:
@@ -123,7 +131,7 @@ def attach(
     first = ["university", "country", "region", "group", "year", "edition"]
     last = ["venue_papers", "coverage", "author_order_coverage"]
     columns = [
-        *first, *(name for name in outcomes if name not in {*first, *last}), *names, *DOSES,
+        *first, *(name for name in outcomes if name not in {*first, *last}), *names, *doses, "log_gpu_tflops",
         "baseline_papers", "log_baseline_papers", "baseline_venue_papers", "first_paper_year", "tier",
         *role_names, *(f"herd_{source}" for source in SPENDING), *last,
     ]  # fmt: skip

@@ -80,7 +80,7 @@ def events(awards: pd.DataFrame) -> pd.DataFrame:
         university, country, event, date ("YYYY-MM", the effective date), left_censored (0/1), detail, and of
         that award: award_id, programme, contest, amount, letter; sorted by university and event.
     """
-    won = _held(awards)
+    won = held(awards)
     won = won[(won["university"] != "") & (won["contest"] != "")].sort_values(["effective", "award_id"])
     clusters = won["kind"] == CLUSTER
     wanted = {
@@ -113,7 +113,7 @@ def roles(events: pd.DataFrame) -> pd.DataFrame:
     return table[[*UNIT, "nsf_role"]].sort_values([*UNIT, "nsf_role"]).drop_duplicates(UNIT)
 
 
-def _held(awards: pd.DataFrame) -> pd.DataFrame:
+def held(awards: pd.DataFrame) -> pd.DataFrame:
     """Return one award for each that was won: the re-issue if it began within a year, else the first issue."""
     began = pd.to_datetime(awards.set_index("award_id")["effective"])
     again = awards[awards["reissue_of"] != ""]

@@ -14,7 +14,7 @@ import pandas as pd
 from python_calamine import CalamineError, CalamineWorkbook
 
 from study.core import DataError
-from study.data.sources import Fetcher, Progress, damaged, is_page, one_line, refuse_missing, silent
+from study.data.sources import Fetcher, Progress, damaged, is_page, number, one_line, refuse_missing, silent
 
 ADDRESS = "https://www.top500.org"
 # Public code that downloads the lists reports that quick sequences of requests are blocked.
@@ -37,7 +37,7 @@ _NAMED_ACCELERATOR = re.compile(
     re.IGNORECASE,
 )
 _REQUIRED = ("rank", "site", "country", "computer", "segment", "rmax")
-_FIELDS = (*_REQUIRED, "name", "year", "accelerator")
+_FIELDS = (*_REQUIRED, "rpeak", "name", "year", "accelerator")
 _ELEMENTS = {
     "rank": "rank",
     "site": "installation-site/installation-site-name",
@@ -46,6 +46,7 @@ _ELEMENTS = {
     "computer": "computer",
     "segment": "area-of-installation",
     "rmax": "r-max",
+    "rpeak": "r-peak",
     "year": "year",
 }
 
@@ -79,6 +80,7 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
     -------
     DataFrame
         500 rows: list, rank, site, country, segment, system (name and computer), rmax_tflops,
+        rpeak_tflops (Rmax where the list does not say it),
         accelerator (empty = none), year_installed (Int64; empty where the list has no such column).
         Excel lists before June 2011 and all XML lists do not say which accelerator there is: there
         it is "named in the system" where the description names one. On the Excel lists from June
@@ -230,8 +232,8 @@ def _xml_systems(path: Path) -> list[_System]:
     if root.tag != f"{{{NAMESPACE}}}list":
         raise DataError(f"{path.name}: the root is {root.tag}, no top500:list; log in and download it again.")
     systems, namespaces = [], {"": NAMESPACE}
-    for number, site in enumerate(root.findall("site", namespaces), start=1):
-        where, fields = f"{path.name}, system {number}", {}
+    for place, site in enumerate(root.findall("site", namespaces), start=1):
+        where, fields = f"{path.name}, system {place}", {}
         for name, element in _ELEMENTS.items():
             text = site.findtext(element, None, namespaces)
             if text is None:
@@ -258,10 +260,15 @@ def _record(where: str, fields: Mapping[str, str], unit: float) -> dict[str, Any
         raise damaged(where, f"{values} must be numbers") from None
     if not 0 < rmax < math.inf:
         raise damaged(where, f"Rmax is {rmax}, it must be above 0")
+    rpeak = number(fields.get("rpeak", ""), f"{where}: Rpeak")
     system = ", ".join(filter(None, (fields.get("name"), fields["computer"])))
     named = "named in the system" if _NAMED_ACCELERATOR.search(system) else ""
     accelerator = fields.get("accelerator", named)
     accelerator = "" if accelerator == "None" else accelerator
     row: dict[str, Any] = {"rank": rank} | {name: fields[name] for name in ("site", "country", "segment")}
-    row |= {"system": system, "rmax_tflops": rmax * unit}
+    row |= {
+        "system": system,
+        "rmax_tflops": rmax * unit,
+        "rpeak_tflops": (rpeak if rpeak > 0 else rmax) * unit,
+    }
     return row | {"accelerator": accelerator, "year_installed": installed}

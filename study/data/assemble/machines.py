@@ -1,0 +1,260 @@
+"""Which machines train, whose they are, and what follows: dated GPU events, and GPU capacity as a dose."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from study.core import DataError
+from study.data.assemble.programmes import Family
+from study.data.assemble.top500 import SEGMENTS_OF_FIRMS
+from study.data.grants import winners
+from study.data.institutions import UNIT, UNIVERSITY, Entity, Matcher, universities
+from study.data.sources import RESTORE, Rule, csv_rows, one_of, top500
+
+EVENTS = ("first_gpu_system", "first_own_gpu_system", "first_other_accelerator", "first_gpu_access")
+SOURCES = ("top500", "nsf", "osg", "programme")
+DEVICES = ("gpu", "other", "none")
+OWNERS = ("own", "shared", "national", "field")
+COLUMNS = (
+    "machine", "source", "university", "country", "device", "owner", "partners", "evidence", "device_1", "owner_1",
+    "device_2", "owner_2", "listed_as",
+)  # fmt: skip
+PRICES = ("year", "device", "tflops", "dollars", "share_of_amount", "source")
+# How many years a granted cluster is taken to serve.
+YEARS = 5
+
+_NUMBER: Rule = (re.compile(r"\d+(\.\d+)?"), "a number")
+_RULES = {"source": one_of(SOURCES)}
+for _suffix in ("", "_1", "_2"):
+    _unread = ("",) if _suffix else ()
+    _RULES |= {
+        f"device{_suffix}": one_of((*DEVICES, *_unread)),
+        f"owner{_suffix}": one_of((*OWNERS, *_unread)),
+    }
+# A partner, with the date from which on it is one where that is later than the machine.
+_JOINED = re.compile(r" \((\d{4}(?:-\d\d)?)\)$")
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read the table of machines behind events, what they are and whose.
+
+    Returns
+    -------
+    DataFrame
+        :data:`COLUMNS`, all text, one row a machine; the index is the line of the file.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, a machine is there twice, a label is not allowed, partners are named of a machine that
+        is not shared (or none of one that is), or ``listed_as`` is no machine of the table.
+    """
+    rows = csv_rows(path, COLUMNS, unique=("machine",), rules=_RULES, remedy=RESTORE)
+    machines = {row["machine"] for _, row in rows}
+    for line, row in rows:
+        where = f"{path.name}, line {line}"
+        if (row["owner"] == "shared") != bool(row["partners"]):
+            fault = f'owner is "{row["owner"]}", partners "{row["partners"]}"'
+            raise DataError(f"{where}: {fault}; a shared machine names its partners, and no other one does.")
+        if row["listed_as"] and row["listed_as"] not in machines:
+            raise DataError(
+                f'{where}: listed_as "{row["listed_as"]}" is no machine of the table; correct it.'
+            )
+    return pd.DataFrame([row for _, row in rows], index=[line for line, _ in rows], columns=list(COLUMNS))
+
+
+def read_prices(path: Path) -> pd.DataFrame:
+    """Read what GPUs cost, by year: :data:`PRICES` as numbers and text, in the order of years."""
+    numbers = list(PRICES[:1] + PRICES[2:5])
+    rules = dict.fromkeys(numbers, _NUMBER)
+    rows = csv_rows(path, PRICES, unique=("year",), rules=rules, remedy=RESTORE)
+    table = pd.DataFrame([row for _, row in rows], columns=list(PRICES))
+    return table.astype(dict.fromkeys(numbers, float)).sort_values("year", ignore_index=True)
+
+
+def listed(systems: pd.DataFrame) -> pd.DataFrame:
+    """Return each system that no firm runs, on each list: machine, date (of the list), detail, rpeak_tflops.
+
+    A machine is what one site lists under one description, and is called by the first list and the rank there.
+    """
+    table = systems[~systems["segment"].isin(SEGMENTS_OF_FIRMS)]
+    first = table.groupby(["site", "country", "system"], sort=False)[["list", "rank"]].transform("first")
+    machine = "top500:" + first["list"] + ":" + first["rank"].astype(str)
+    named = table.rename(columns={"list": "date", "system": "detail"})
+    return named.assign(machine=machine)[["machine", "date", "detail", "rpeak_tflops"]]
+
+
+def dated(
+    on_lists: pd.DataFrame,
+    awards: pd.DataFrame,
+    resources: pd.DataFrame,
+    access: pd.DataFrame,
+    families: Mapping[str, Family],
+) -> pd.DataFrame:
+    """Return when each machine of the sources began, under the name that it has in the table of machines.
+
+    Parameters
+    ----------
+    on_lists : DataFrame
+        Of :func:`listed`.
+    awards, resources, access : DataFrame
+        Of ``winners.awards_table``, ``sources.osg.read`` and ``programmes.checked``.
+    families : mapping of str to Family
+        Which say whether programmes are dated by service or, where they say so, by announcement.
+
+    Returns
+    -------
+    DataFrame
+        machine, date ("YYYY-MM" or "YYYY"), left_censored, detail, amount (dollars of an award, else 0). The date is
+        censored on the first list with accelerators or before, in the first fiscal year of awards, and where a
+        registration has no date, which may then be the earliest of all.
+    """
+    systems = on_lists.drop_duplicates("machine")
+    systems = systems.assign(left_censored=systems["date"] <= top500.FIRST_ACCELERATOR_LIST)
+    won = winners.held(awards)
+    grants = pd.DataFrame(
+        {
+            "machine": "nsf:" + won["award_id"],
+            "date": won["effective"].str[:7],
+            "left_censored": won["award_id"].str[:2] <= awards["award_id"].str[:2].min(),
+            "detail": won["title"],
+            "amount": won["amount"],
+        }
+    )
+    tagged = resources[resources["ccstar_resources"] > 0]
+    day, undated = tagged["first_registered"], tagged["first_registered"] == ""
+    earliest = day[~undated].min()
+    campus = pd.DataFrame(
+        {
+            "machine": "osg:" + tagged["group"],
+            "date": day.mask(undated, earliest).str[:7],
+            "left_censored": undated,
+            "detail": tagged["group"],
+        }
+    )
+    got = access[access["role"] != "loser"]
+    announced = {
+        name for group in families.values() if group.date == "announced" for name in group.programmes
+    }
+    named = got["programme"] + ": " + got["institution"]
+    gifts = pd.DataFrame(
+        {
+            "machine": "programme:" + named,
+            "date": got["operational"].mask(got["programme"].isin(announced), got["announced"]),
+            "left_censored": False,
+            "detail": named,
+        }
+    )
+    table = pd.concat([systems, grants, campus, gifts], ignore_index=True).fillna({"amount": 0.0})
+    table = table[table["date"].fillna("") != ""].astype({"left_censored": int})
+    return table[["machine", "date", "left_censored", "detail", "amount"]]
+
+
+def held(table: pd.DataFrame, began: pd.DataFrame, matcher: Matcher) -> pd.DataFrame:
+    """Return each machine once for each university that holds it: the one named, and the partners of a shared one.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of :func:`read`. Machines that ``began`` does not have are left out: the originals are other ones.
+    began : DataFrame
+        Of :func:`dated`.
+    matcher : Matcher
+        Which knows universities by their names; others stand as they are.
+
+    Returns
+    -------
+    DataFrame
+        The columns of both with university, country, date (of a partner the later one that the table gives it),
+        members (how many hold the machine), and last_month (that of a date of which only the year is known).
+    """
+    found = table[table["device"] != "none"].merge(began, on="machine")
+    records = []
+    for row in found.to_dict("records"):
+        names = [name.strip() for name in f"{row['university']};{row['partners']}".split(";") if name.strip()]
+        for text in names:
+            name, joined = [*_JOINED.split(text), ""][:2]
+            known = universities(matcher.match(name, row["country"]))
+            unit = (known or [Entity(name, UNIVERSITY, row["country"])])[0]
+            date = max(row["date"], joined)
+            last_month = date if len(date) == 7 else f"{date}-12"
+            own = {"university": unit.name, "country": unit.country, "date": date, "last_month": last_month}
+            records.append(row | own | {"members": len(names)})
+    return pd.DataFrame(records, columns=[*found.columns, "members", "last_month"])
+
+
+def events(holders: pd.DataFrame) -> pd.DataFrame:
+    """Return each university's first GPU system, own GPU system, other accelerator, and GPUs from any source.
+
+    Parameters
+    ----------
+    holders : DataFrame
+        Of :func:`held`.
+
+    Returns
+    -------
+    DataFrame
+        university, country, event (one of :data:`EVENTS`), date, left_censored, detail, machine, owner; sorted by
+        university and event.
+    """
+    ordered = holders.sort_values(["last_month", "machine"], kind="stable")
+    gpu, system = _usable(ordered), ordered["source"] == "top500"
+    wanted = (gpu & system, gpu & system & (ordered["owner"] == "own"), ordered["device"] == "other", gpu)
+    kinds = zip(EVENTS, wanted, strict=True)
+    first = pd.concat([ordered[rows].drop_duplicates(UNIT).assign(event=event) for event, rows in kinds])
+    columns = [*UNIT, "event", "date", "left_censored", "detail", "machine", "owner"]
+    return first[columns].sort_values([*UNIT, "event"], ignore_index=True)
+
+
+def capacity(
+    holders: pd.DataFrame, on_lists: pd.DataFrame, prices: pd.DataFrame, months: Iterable[str]
+) -> pd.DataFrame:
+    """Return the peak of each university's own and shared GPU machines in the month of each list.
+
+    A listed system counts while it is listed, with its whole Rpeak; an award for as many teraflop/s as it bought at
+    the newest price of its year, over :data:`YEARS` years, unless the machine is a listed one. Each machine is counted
+    once, in equal shares for the universities that hold it.
+
+    Parameters
+    ----------
+    holders : DataFrame
+        Of :func:`held`.
+    on_lists : DataFrame
+        Of :func:`listed`.
+    prices : DataFrame
+        Of :func:`read_prices`.
+    months : iterable of str
+        All lists there are ("YYYY-MM").
+
+    Returns
+    -------
+    DataFrame
+        university, country, list, listed_gpu_tflops, granted_gpu_tflops, gpu_tflops (their sum); without zeros.
+    """
+    usable = holders[_usable(holders)]
+    systems = on_lists.rename(columns={"date": "list"})[["machine", "list", "rpeak_tflops"]]
+    systems = usable.merge(systems, on="machine").assign(kind="listed_gpu_tflops")
+    systems["tflops"] = systems["rpeak_tflops"] / systems["members"]
+    grants = usable[(usable["source"] == "nsf") & (usable["listed_as"] == "")].assign(
+        kind="granted_gpu_tflops"
+    )
+    grants["year"] = grants["date"].str[:4].astype(float).clip(lower=prices["year"].min())
+    grants = pd.merge_asof(grants.sort_values("year"), prices.drop(columns=["device", "source"]), on="year")
+    spent = grants["amount"] * grants["share_of_amount"] / grants["members"]
+    grants["tflops"] = spent * grants["tflops"] / grants["dollars"]
+    grants = grants.merge(pd.DataFrame({"list": list(months)}), how="cross")
+    ended = (grants["date"].str[:4].astype(int) + YEARS).astype(str) + grants["date"].str[4:]
+    both = pd.concat([systems, grants[grants["list"] < ended]])
+    both = both[both["last_month"] <= both["list"]]
+    table = both.pivot_table("tflops", [*UNIT, "list"], "kind", aggfunc="sum", fill_value=0.0)
+    table = table.reindex(columns=["listed_gpu_tflops", "granted_gpu_tflops"], fill_value=0.0)
+    return table.assign(gpu_tflops=table.sum(axis=1)).reset_index().rename_axis(columns=None)
+
+
+def _usable(holders: pd.DataFrame) -> pd.Series[bool]:
+    """Tell which machines have GPUs that are the university's own or shared by right."""
+    return (holders["device"] == "gpu") & holders["owner"].isin(["own", "shared"])

@@ -24,6 +24,9 @@ STRATA = ("cluster", "campus", "near", "mention", "none")
 # How many of each the second sample has.
 SIZES = {"cluster": 60, "near": 80, "campus": 30, "mention": 20, "none": 10}
 AWARDS_SEED = 20261127
+# Of the CRI programme, all that the rule calls clusters.
+CRI_SIZES = {"cluster": 60, "near": 60, "mention": 20, "none": 10}
+CRI_SEED = 20261128
 
 _MENTION = words.words(
     r"\w*comput\w*, cluster\w*, servers?\b, \w*GPU\w*, processors?\b, HPC\w*, cyber\w*, cores\b"

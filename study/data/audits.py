@@ -9,7 +9,9 @@ drawn) and what the reader said. The first (``nsf_first_*``) came from 1304 awar
 ten of all, and judged the rule before its last change: the awards that the rule missed in it led to that change, so
 that it says nothing of the rule as it stands. The second (``nsf_*``) judges the rule as it stands; it was drawn from
 all other awards than the 200 of the first, among them those on which the rule was developed. It is a fresh reading,
-but no test on awards that the rule has never met.
+but no test on awards that the rule has never met. A third (``cri_*``) judges the same rule on the CRI programme, for
+which it was not written: all awards that it calls clusters there, and 90 of the others. Machines that are themselves
+what is studied (a test-bed of servers, a cluster whose energy use is measured) count as none, as in the other two.
 
 Topics: the titles are drawn from all accepted main-track papers in two strata of equal size, those called compute-heavy
 and the rest, at random within each. Judges see title, venue and year, shuffled. They answer three questions of each:

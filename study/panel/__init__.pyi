@@ -13,6 +13,7 @@ from .question import Comparison as Comparison
 from .question import FlowStep as FlowStep
 from .question import Question as Question
 from .question import Sample as Sample
+from .question import dates_with_lag as dates_with_lag
 from .question import first_observed as first_observed
 from .question import panel_for as panel_for
 from .question import pool_cohorts as pool_cohorts

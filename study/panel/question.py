@@ -55,7 +55,8 @@ class Question(Described):
         Periods before the event from which units count as treated.
     lag : int
         Periods by which the event is moved later, or earlier where it is negative; fewer than the panel has. Units
-        dated in the panel's first period or before it are already treated whatever the lag: the date may be censored.
+        dated before the panel are already treated whatever the lag, and so are those whose 0/1 treatment is 1 from the
+        first period on: the date may be censored. A date in the first period is known, and moves into the window.
     covariates : tuple of str
         Covariates of the panel.
     cluster, weights : str, optional
@@ -440,7 +441,7 @@ def _draw_sample(question: Question, panel: Panel) -> Sample:
     _check(question, panel)
     periods, path = panel.periods, None
     if question.event in panel.first_treated:
-        first_treated: FloatArray | None = panel.first_treated[question.event] + question.lag
+        first_treated: FloatArray | None = dates_with_lag(panel, question.event, question.lag)
     else:
         first_treated, path = None, panel.treatment[question.event]
     selection = _select(question, panel, first_treated)
@@ -505,6 +506,15 @@ def _draw_sample(question: Question, panel: Panel) -> Sample:
     )
 
 
+def dates_with_lag(panel: Panel, event: str, lag: int) -> FloatArray:
+    """Return the first treated periods of an event moved by a lag, shape (n,), NaN = never.
+
+    Dates before the panel may be censored, and so may a 0/1 path that begins with 1: no lag moves them into the window.
+    """
+    dates, known_from = panel.first_treated[event], panel.periods[0] + (event in panel.treatment)
+    return np.where(dates < known_from, dates, dates + lag)
+
+
 def _select(question: Question, panel: Panel, first_treated: FloatArray | None) -> _Selection:
     """Keep the units of the population that can be used at all."""
     outcome, first_period = panel.outcomes[question.outcome], panel.periods[0]
@@ -519,9 +529,7 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
             which = np.isin(panel.units, members)
             selection.drop(which, f"{AMBIGUOUS}, {interval_text(earliest, latest, panel.period_name)}")
     if first_treated is not None:
-        # A date in the first period may be a censored one, so no lag makes an event of it.
-        dated = first_treated - max(question.lag, 0)
-        already = np.minimum(first_treated - question.anticipation, dated) <= first_period
+        already = first_treated - question.anticipation <= first_period
         early = f" (with {question.anticipation} periods of anticipation)" if question.anticipation else ""
         selection.drop(already, f"already treated in {panel.period_name(first_period)}{early}")
         if question.comparison == "never_treated":

@@ -22,6 +22,7 @@ READERS = (
     "rule's method nor its score; a second reading was made by another instance of the same model, so that its "
     "agreement says how clear the definitions are and not how right both are. They are one reading."
 )
+KNOWING = "one reading, whose reader had seen the rule but not what it said of an award"
 QUESTIONS = {
     "verdict": "the title itself names a compute-heavy topic",
     "deep": "the work most likely trains or runs deep networks",
@@ -39,6 +40,10 @@ def results(folder: Path | None = None) -> str:
         "### Which award buys a cluster: 200 awards of the MRI and CC* programmes",
         _grants(folder, "nsf", "The rule as it stands, on awards that include those it was developed on"),
         _grants(folder, "nsf_first", "Before its last change, on awards that nobody had looked at"),
+        "### Which award of the CRI programme buys a cluster: 150 awards, all that the rule calls so among them",
+        _grants(
+            folder, "cri", f"The rule as it stands, on a programme that it was not written for; {KNOWING}"
+        ),
         "### Which titles are compute-heavy: 100 called so, 100 not",
         _topics(folder, "topics", "The words as they stand"),
         _topics(folder, "topics_first", "Before their last change"),

@@ -257,7 +257,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
     def task(self, event: Event, outcome: str, scale: str, row: Row) -> Task:
         """Return one cell."""
         named = {"outcome": outcome, "event": event.name, "scale": scale}
-        values = self.question | named | event.question | row.question
+        values = self.question | row.question | named | event.question
         question = Question.from_dict(values, f"study.toml, {row.label}")
         tested = row == self.headline and not find_design(row.name).draws
         shared = {name: getattr(self, name) for name in ("seed", "level", "band_draws", "strata")}

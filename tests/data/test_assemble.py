@@ -16,7 +16,7 @@ from study.core.errors import DataError
 from study.data.assemble.build import assemble
 from study.data.institutions import Hit, Matcher, load
 from study.data.institutions.credit import decisions, match_sites
-from study.data.sources import paperlists, universities
+from study.data.sources import entity_list, gpus_per_student, paperlists, universities
 from study.data.sources.provenance import SOURCES
 from study.panel.catalogue import countries
 from study.panel.panel import load_panel
@@ -40,7 +40,20 @@ def write_originals(raw: Path) -> Path:
         inst={**test_nsf.dumped()["inst"], "inst_name": stanford, "inst_state_code": "CA"}
     )
     test_nsf.put_json(raw / "nsf", 2023, award)
+    titled = award | {"awd_id": "1212345", "awd_titl_txt": "II-New: A Compute Cluster"}
+    test_nsf.put_json(raw / "nsf_cri", 2012, titled, award)
+    write_csv(raw / "entity_list" / entity_list.FILE, LISTED)
+    write_csv(raw / "gpus_per_student" / gpus_per_student.FILE, GPUS)
     return raw
+
+
+LISTED = "university,country,date,how_dated,confidence,source,note\nTianjin University,CN,2020-12-18,a page,high,x,\n"
+GPUS = "university,h100_equivalent\nStanford University,12.5\nBrigham Young University,0\n"
+
+
+def write_csv(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def _credited() -> list[tuple[str, str, str, str]]:
@@ -135,9 +148,10 @@ def test_every_source_leaves_its_trace_in_the_panel(derived: Path) -> None:
     assert set(rows.index.get_level_values(0)) == {"Stanford University", "Brigham Young University"}
     stanford = rows.loc[("Stanford University", 2019)]
     assert stanford["first_top500"] == 1994
-    # The only year of awards there is: an older one cannot be excluded, so that it is treated from the start.
-    assert stanford["first_cluster_grant"] == stanford["first_gpu_grant"] == 2013
-    assert stanford["nsf_role"] == "cluster"
+    assert stanford["first_cluster_grant"] == stanford["first_gpu_grant"] == 2024
+    # Of the first year of awards there is: an older one cannot be excluded, so that it stands before the panel.
+    assert stanford["first_cri_cluster"] == stanford["first_contest_win"] == 2012
+    assert stanford[["nsf_role", "cri_role", "contests"]].tolist() == ["cluster", "cluster", "CRI+MRI"]
     assert stanford["first_ccstar"] == 2022
     assert stanford["herd_total"] == 100
     assert rows.loc[("Stanford University", 2020), "papers"] == 1
@@ -168,6 +182,9 @@ def test_rejected_papers_and_those_without_affiliation_are_not_counted(derived: 
         "epoch/all_ml_systems_2023-12-20.csv",
         "herd/herd.db",
         "nsf/json/2023.zip",
+        "nsf_cri/json/2012.zip",
+        "entity_list/entity_list_universities_dates.csv",
+        "gpus_per_student/master_data.csv",
         "osg/osg_topology_ccstar_resource_groups.csv",
     ],
 )
@@ -235,7 +252,7 @@ def test_no_event_of_a_left_censored_date_falls_into_a_window() -> None:
     dates = dict(zip(panel.units, panel.first_treated["first_top500"], strict=True))
     inside = [dates[name] for name in censored["university"] if name in dates]
     assert len(inside) > 20
-    assert set(inside) == {panel.periods[0]}
+    assert set(inside) == {panel.periods[0] - 1}
 
 
 def test_no_shipped_file_is_larger_than_a_reader_can_open() -> None:

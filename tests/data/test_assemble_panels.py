@@ -204,7 +204,7 @@ UNITS = pd.DataFrame(
 EVENT = {"event": "first_top500", "left_censored": 0}
 
 
-def test_a_left_censored_date_inside_the_window_is_already_treated_and_no_event() -> None:
+def test_a_left_censored_date_inside_the_window_stands_before_it_and_is_no_event() -> None:
     neurips = next(spec for spec in PANELS if spec.name == "neurips")
     events = pd.DataFrame(
         [
@@ -213,7 +213,7 @@ def test_a_left_censored_date_inside_the_window_is_already_treated_and_no_event(
         ]
     )
     found = panels.first_periods(events, neurips, ["first_top500"]).set_index("university")["first_top500"]
-    assert found["Old University"] == neurips.years[0]
+    assert found["Old University"] == neurips.years[0] - 1
     assert found["New University"] == 1994
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from audit_samples import AWARDS_SEED, SIZES, award_stratum, draw_awards
+from audit_samples import AWARDS_SEED, CRI_SEED, CRI_SIZES, SIZES, award_stratum, draw_awards
 from originals import RAW, write_universities
 
 from study.core.errors import DataError
@@ -25,7 +25,7 @@ from study.data.grants.bought import (
     first_issues,
     programme,
 )
-from study.data.grants.winners import awards_table, events
+from study.data.grants.winners import awards_table, events, programmes_won, roles
 from study.data.institutions import Entity, Matcher, load, read_overrides
 from study.data.sources import nsf, universities
 from study.panel.shipped import shipped
@@ -200,7 +200,7 @@ def test_accelerators_are_those_of_computers(text: str, word: str) -> None:
         ("CC*IIE Region: X", "", "", "CC*"),
         ("Planning X", "808000 Campus Cyberinfrastructure", "", "CC*"),
         ("MRI: Acquisition of X", "808000 Campus Cyberinfrastructure", "", "MRI"),
-        ("CRI: Acquisition of X", "7359 COMPUTING RES INFRASTRUCTURE", "", ""),
+        ("CRI: Acquisition of X", "7359 COMPUTING RES INFRASTRUCTURE", "", "CRI"),
         ("Functional MRIs of birds", "", "", ""),
     ],
 )
@@ -258,7 +258,28 @@ def table(*records: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(list(records), columns=nsf.COLUMNS)
 
 
-def test_only_awards_of_the_two_programmes_are_classified_and_none_of_them_is_lost() -> None:
+@pytest.mark.parametrize(
+    ("title", "of"),
+    [
+        ("II-NEW: GPU Cluster for Computing Research", "CRI"),
+        ("II NEW: Infrastructure", "CRI"),
+        ("Collaborative Research: II-EN: Parasol", "CRI"),
+        ("Collaborative Research: CRI/IAD: Programmable Infrastructure", "CRI"),
+        ("CRI-IAD: Collaborative Research: Enabling Security", "CRI"),
+        ("CRI: MISER: A Power-aware Cluster", "CRI"),
+        ("CRI: CRD: A Treebank", ""),
+        ("CRI: CI-P: A Corpus", ""),
+        ("CRI: Collaborative: Next Generation CiteSeer", ""),
+        ("CRII: CHS: Learning", ""),
+        ("CI-NEW: A Community Testbed", ""),
+        ("MRI: Acquisition of a Cluster for CRI", "MRI"),
+    ],
+)
+def test_cri_is_known_by_the_institutional_tracks_in_its_titles(title: str, of: str) -> None:
+    assert programme(title, "7359 COMPUTING RES INFRASTRUCTURE", "") == of
+
+
+def test_only_awards_of_the_programmes_are_classified_and_none_of_them_is_lost() -> None:
     other = award("1900003", title="CAREER: Clusters", programme_elements="1234 X")
     awards = table(award("1900001"), award("1900002", title="CC* Compute: X"), other)
     found = classify(awards)
@@ -360,6 +381,55 @@ def test_the_first_award_of_each_kind_is_an_event_and_those_of_the_first_year_ar
         ("Newtown University", "first_other_instrument"): ("2011-09", 0),
         ("Newtown University", "first_cluster_grant"): ("2013-03", 0),
     }
+
+
+def test_cri_is_a_contest_of_its_own_with_events_and_a_role(matcher: Matcher) -> None:
+    found = events(
+        awards_table(
+            classify(
+                table(
+                    award("0700001", awardee="Twintown University"),
+                    award("1200001", title="II-New: A GPU Cluster"),
+                    award("1300001", title="CRI: II-New: A Robot Arm"),
+                    award("1300002", title="II-New: A Robot", awardee="Newtown University"),
+                    award("1400001", title="II-New: Disk Storage", awardee="Newtown University"),
+                )
+            ),
+            matcher,
+            {},
+        )
+    )
+    dates = found.set_index(["university", "event"])["date"].to_dict()
+    assert dates == {
+        ("Twintown University", "first_cluster_grant"): "2007-09",
+        ("Oldtown University", "first_cri_cluster"): "2012-09",
+        ("Oldtown University", "first_cri_gpu"): "2012-09",
+        ("Oldtown University", "first_cri_other"): "2013-09",
+        ("Newtown University", "first_cri_other"): "2013-09",
+    }
+    known = roles(found).set_index("university").fillna("none")
+    assert known["cri_role"].to_dict() == {
+        "Twintown University": "none", "Oldtown University": "cluster", "Newtown University": "other_instrument",
+    }  # fmt: skip
+    assert known.loc["Twintown University", "nsf_role"] == "cluster"
+
+
+def test_a_university_took_part_in_the_contests_that_brought_it_a_purchase(matcher: Matcher) -> None:
+    awards = awards_table(
+        classify(
+            table(
+                award("1200001", title="MRI: Acquisition of a Microscope"),
+                award("1300001", title="II-New: Disk Storage"),
+                award("1400001", title="CC* Planning: A Plan"),
+                award("1500001", title="MRI: RAPID: A Cluster", awardee="Newtown University"),
+            )
+        ),
+        matcher,
+        {},
+    )
+    assert programmes_won(awards)[["university", "contests"]].to_numpy().tolist() == [
+        ["Oldtown University", "CRI+MRI"]
+    ]
 
 
 def test_each_campus_of_a_collaborative_project_has_its_event(matcher: Matcher) -> None:
@@ -505,7 +575,14 @@ def test_the_rule_finds_95_in_100_clusters_and_97_in_100_that_it_finds_are_some(
     assert result.recall.value >= 0.95
 
 
-@pytest.mark.parametrize("name", ["nsf", "nsf_first"])
+def test_the_rule_is_right_for_six_in_ten_clusters_of_a_programme_that_it_was_not_written_for() -> None:
+    design, result = shipped_audit("cri")
+    assert len(design) == sum(CRI_SIZES.values())
+    assert (result.precision.successes, result.precision.total) == (36, 60)
+    assert result.recall.value == pytest.approx(0.661, abs=5e-4)
+
+
+@pytest.mark.parametrize("name", ["nsf", "nsf_first", "cri"])
 def test_what_a_judge_is_given_tells_nothing_but_the_awards(name: str) -> None:
     sample = pd.read_csv(shipped("data", "audits", f"{name}_sample.csv"), dtype=str)
     design = pd.read_csv(shipped("data", "audits", f"{name}_design.csv"), dtype={"award_id": str})
@@ -515,12 +592,14 @@ def test_what_a_judge_is_given_tells_nothing_but_the_awards(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def originals() -> pd.DataFrame:
-    return classify(nsf.read(RAW / "nsf", keep=concerned))
+    records = [nsf.read(RAW / folder, keep=concerned) for folder in ("nsf", "nsf_cri")]
+    return classify(pd.concat(records).drop_duplicates("award_id"))
 
 
 @HAS_RAW
 def test_the_originals_hold_the_contests_of_every_year(originals: pd.DataFrame) -> None:
-    assert len(originals) == 4344
+    assert originals["programme"].value_counts().to_dict() == {"MRI": 3806, "CC*": 538, "CRI": 245}
+    assert {f"CRI {year}" for year in (2007, 2018)} <= set(originals["contest"])
     assert set(originals["kind"]) == set(KINDS)
     assert {f"MRI {year}" for year in range(2007, 2025)} | {"MRI-R2 2009"} <= set(originals["contest"])
     assert (originals["reason"] != "").all()
@@ -529,7 +608,10 @@ def test_the_originals_hold_the_contests_of_every_year(originals: pd.DataFrame) 
 @HAS_RAW
 def test_the_sample_that_ships_is_drawn_by_the_rule_as_it_stands(originals: pd.DataFrame) -> None:
     first = pd.read_csv(shipped("data", "audits", "nsf_first_design.csv"), dtype={"award_id": str})
-    others = originals[~originals["award_id"].isin(first["award_id"])]
+    others = originals[(originals["programme"] != "CRI") & ~originals["award_id"].isin(first["award_id"])]
     design = pd.read_csv(shipped("data", "audits", "nsf_design.csv"), dtype={"award_id": str})
     pd.testing.assert_frame_equal(design, draw_awards(others, SIZES, AWARDS_SEED), check_dtype=False)
     assert design.groupby("stratum")["population"].first().sum() == len(others) == 4344 - len(first)
+    design = pd.read_csv(shipped("data", "audits", "cri_design.csv"), dtype={"award_id": str})
+    of_cri = originals[originals["programme"] == "CRI"]
+    pd.testing.assert_frame_equal(design, draw_awards(of_cri, CRI_SIZES, CRI_SEED), check_dtype=False)

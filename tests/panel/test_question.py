@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import simulated
 
@@ -51,10 +52,27 @@ def test_the_lag_moves_events_later() -> None:
     np.testing.assert_array_equal(sample.first_treated, [4, 5, NEVER])
 
 
-def test_no_lag_makes_an_event_of_a_date_that_may_be_censored() -> None:
-    sample = Question("y", "event", lag=2).sample(dated(1, 3, NEVER))
-    assert "already treated in 1" in steps(sample)
-    np.testing.assert_array_equal(sample.first_treated, [5, NEVER])
+def test_a_date_in_the_first_period_is_known_and_a_lag_moves_it_into_the_window() -> None:
+    panel = dated(1, 3, NEVER)
+    assert steps(Question("y", "event").sample(panel))["already treated in 1"] == 1
+    np.testing.assert_array_equal(Question("y", "event", lag=1).sample(panel).first_treated, [2, 4, NEVER])
+    with_anticipation = Question("y", "event", lag=1, anticipation=1).sample(panel)
+    assert steps(with_anticipation)["already treated in 1 (with 1 periods of anticipation)"] == 1
+
+
+@pytest.mark.parametrize("lag", [1, 2, 6])
+def test_no_lag_makes_an_event_of_a_date_that_may_be_censored(lag: int) -> None:
+    before = Question("y", "event", lag=lag).sample(dated(0, 2, NEVER))
+    assert steps(before)["already treated in 1"] == 1
+    path = pd.DataFrame({"i": np.repeat(["a", "b", "c"], 8), "t": np.tile(np.arange(1, 9), 3), "y": 1.0})
+    path["on"] = (path["t"] >= path["i"].map({"a": 1, "b": 2, "c": 9})).astype(float)
+    panel = Panel.from_long(path, unit="i", time="t", treatment="on", outcomes="y")
+    sample = Question("y", "on", lag=lag).sample(panel)
+    assert steps(sample)["already treated in 1"] == 1
+    np.testing.assert_array_equal(sample.first_treated, [2 + lag, NEVER])
+
+
+def test_an_event_before_the_panel_s_second_period_cannot_move_earlier() -> None:
     earlier = Question("y", "event", lag=-1).sample(dated(2, 3, NEVER))
     np.testing.assert_array_equal(earlier.first_treated, [2, NEVER])
 

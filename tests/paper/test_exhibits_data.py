@@ -146,7 +146,7 @@ def test_losers_are_those_of_the_contest_that_are_never_treated(paper):
 
 def test_events_without_a_machine_are_known(paper):
     contrasts = {t.event.name for t in timing.timed(paper.plan, paper.panel)[0] if t.is_contrast}
-    assert contrasts == {"first_other_instrument", "first_korea_ai_school", "first_3ia"}
+    assert contrasts == {"first_other_instrument", "first_cri_other", "first_korea_ai_school", "first_3ia"}
 
 
 def test_programmes_before_the_window_are_shown_and_said_to_be_too_early(made):

@@ -204,6 +204,18 @@ def test_the_keys_of_a_panel_are_the_arguments_that_it_is_made_from() -> None:
     assert {*plan_keys.PanelEntry.__annotations__} == taken
 
 
+def test_a_family_s_own_fields_stand_above_those_of_the_design(tmp_path: Path) -> None:
+    of_family = f'[[families]]\n{FAMILY}\nlabel = "f"\nquestion = {{ covariates = [], horizon = 0 }}'
+    text = PLAN.replace('label = "CS"', 'label = "CS"\nquestion = { covariates = ["x1"], horizon = 1 }')
+    (tmp_path / "study.toml").write_text(text.replace(END, f"{END}\n{of_family}"))
+    plan = read_plan(tmp_path / "study.toml")
+    cell = next(iter(plan.outcomes)), next(iter(plan.scales)), plan.headline
+    asked = [plan.task(event, *cell).question for event in plan.every_event]
+    assert [(each.covariates, each.horizon) for each in asked] == [(("x1",), 1), ((), 0)]
+    setting = Setting(plan, running.load(plan), {})
+    assert [*map(setting.averaged, plan.every_event)] == ["event times 0 to 1", "event time 0 alone"]
+
+
 def test_the_paper_has_a_plan_without_a_mistake() -> None:
     running.load(read_plan(ROOT / "paper/study.toml"))
 

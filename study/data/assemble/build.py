@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 import pandas as pd
 
 from study.core import DataError, write_all
 from study.data import topics
-from study.data.assemble import ccstar, fields, machines, models, panels, papers, programmes
+from study.data.assemble import (
+    ccstar,
+    contests,
+    entity_list,
+    fields,
+    gpu_stock,
+    machines,
+    models,
+    panels,
+    papers,
+    programmes,
+)
 from study.data.assemble import top500 as hosts
 from study.data.codebook import codebook
 from study.data.grants import bought, winners
 from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
-from study.data.sources import Progress, epoch, herd, nsf, osg, paperlists, silent, top500, universities
+from study.data.sources import (
+    Progress,
+    epoch,
+    gpus_per_student,
+    herd,
+    nsf,
+    osg,
+    paperlists,
+    silent,
+    top500,
+    universities,
+)
+from study.data.sources import entity_list as listings
 from study.data.sources.provenance import SOURCES, sources_toml
 from study.panel.shipped import shipped
 
@@ -25,6 +48,8 @@ EVENTS = (
     "first_top_fifth",
     *winners.EVENTS,
     "first_ccstar",
+    contests.EVENT,
+    entity_list.EVENT,
     *machines.EVENTS,
 )
 
@@ -86,7 +111,9 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) ->
     decided = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
     sites = credit.match_sites(systems, matcher, decided)
     hosted = hosts.credited(systems, sites)
-    classified = bought.classify(nsf.read(raw / "nsf", keep=bought.concerned))
+    # Yearly files of all awards hold those of CRI as well.
+    records = [nsf.read(raw / folder, keep=bought.concerned) for folder in ("nsf", "nsf_cri")]
+    classified = bought.classify(pd.concat(records).drop_duplicates("award_id"))
     awardees = read_overrides(by_hand("awardees.csv"), matcher, "awardee", "state")
     awards = winners.awards_table(classified, matcher, awardees)
     facilities = read_overrides(by_hand("osg_facilities.csv"), matcher, "facility")
@@ -97,12 +124,16 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) ->
     began = machines.dated(on_lists, awards, resources, access, families)
     holders = machines.held(machines.read(by_hand("machines.csv")), began, matcher)
     prices = machines.read_prices(by_hand("gpu_prices.csv"))
+    grants, of_programmes = winners.events(awards), programmes.events(access, families, matcher)
+    roles = programmes.roles(access, families, matcher)
     return {
         "events/top500.csv": hosts.events(hosted),
-        "events/nsf.csv": winners.events(awards),
+        "events/nsf.csv": grants,
         "events/ccstar.csv": ccstar.events(resources, matcher, facilities),
-        "events/programmes.csv": programmes.events(access, families, matcher),
-        "events/programme_roles.csv": programmes.roles(access, families, matcher),
+        "events/programmes.csv": of_programmes,
+        "events/programme_roles.csv": roles,
+        "events/contests.csv": contests.events(pd.concat([grants, of_programmes]), roles, families),
+        "events/entity_list.csv": entity_list.events(listings.read(raw / "entity_list"), matcher),
         "events/top500_lists.csv": hosts.lists(hosted),
         "events/nsf_awards.csv": awards,
         "events/machines.csv": machines.events(holders),
@@ -123,7 +154,13 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     organisations = models.organisations(notable, matcher, known)
     every_event = pd.concat([table for table in events.values() if "event" in table], ignore_index=True)
     families = programmes.families(by_hand("programmes.toml"))
-    of_programmes = programmes.role_attributes(events["events/programme_roles.csv"], families)
+    in_programmes = events["events/programme_roles.csv"]
+    roles = [
+        programmes.role_attributes(in_programmes, families),
+        winners.roles(every_event),
+        contests.participants(events["events/nsf_awards.csv"], in_programmes),
+        entity_list.roles(every_event),
+    ]
     attach = partial(
         panels.attach,
         events=every_event,
@@ -132,7 +169,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         capacity=events["events/capacity.csv"],
         months=top500.lists(raw / "top500"),
         spending=by_year,
-        roles=of_programmes.merge(winners.roles(every_event), on=UNIT, how="outer"),
+        roles=reduce(partial(pd.merge, on=UNIT, how="outer"), roles),
     )
     submitted = paperlists.read(raw / "paperlists", paperlists.known_files(), progress)
     published = paperlists.published(submitted)
@@ -156,6 +193,8 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     units = papers.baseline(signatures, panels.MODELS).drop(columns="baseline_venue_papers")
     outcomes = models.panel(models.models_by_university(notable, organisations), units, panels.MODELS.years)
     tables["panels/models.csv"] = attach(outcomes, units, panels.MODELS)
+    stock = gpus_per_student.read(raw / "gpus_per_student")
+    tables["gpu_stock.csv"] = gpu_stock.totals(stock, matcher, tables["panels/cvpr.csv"], every_event)
     teams, growth = fields.teams(classified), models.compute_growth(notable)
     return {
         **tables,

@@ -26,13 +26,14 @@ def tier(papers: int) -> str:
 def first_periods(events: pd.DataFrame, spec: PanelSpec, names: list[str]) -> pd.DataFrame:
     """Return the first treated period of each event, one row a university and one column an event.
 
-    A left-censored date may stand for an older event: a university that has one is treated from the panel's
-    first year on, so that every design drops it and none takes the date for an event.
+    A left-censored date may stand for an older event: a university that has one is dated before the panel, so
+    that every design drops it, with whatever lag, and none takes the date for an event.
     """
     dates = events[events["event"].isin(names)]
     years = pd.Series([spec.first_period(date) for date in dates["date"]], index=dates.index, dtype="Int64")
     censored = dates["left_censored"].astype(bool)
-    years = years.mask(censored & (years > spec.years[0]), spec.years[0])
+    before = 2 * spec.years[0] - spec.years[1]
+    years = years.mask(censored & (years > before), before)
     table = dates.assign(period=years).pivot(index=UNIT, columns="event", values="period")
     return table.reindex(columns=names).reset_index().rename_axis(columns=None)
 

@@ -155,13 +155,17 @@ def _first(rows: Iterable[tuple[str, re.Pattern[str]]], text: str, place: str) -
     return next(((kind, f"{place}: {match[0]}") for kind, match in matches if match), None)
 
 
-MRI, CC = "MRI", "CC*"
+MRI, CC, CRI = PROGRAMMES = "MRI", "CC*", "CRI"
 
 # Since April 2024 NSF writes its four-digit codes of program elements with two zeros more.
 ELEMENTS = {MRI: {"1189", "118900"}, CC: {"8080", "808000"}}
 
 CC_TITLE = re.compile(r"\bCC\s?\*|\bCC-?(?:NIE|IIE|DNI)\b|\bCC(?= (?:Campus|Integration))")
 MRI_TITLE = re.compile(r"\bMRI\b|\bMRI(?=Consort)|\bMajor Research Instr")
+# The institutional tracks of CRI, or none; those for a community (CI, CRD) equip no department.
+CRI_TITLE = re.compile(
+    r"\bII\W{0,3}(?:NEW|EN)\b|\bCRI\b(?:\W*IAD\b|(?!.*\b(?:CI|CRD|Collaborative)\b))", re.IGNORECASE
+)
 
 # Years with two contests of a programme: from which proposal number on it is the second, and its name.
 SECOND_CONTESTS = {
@@ -182,15 +186,18 @@ _TOGETHER = 10_000
 
 
 def programme(title: str, elements: str, references: str) -> str:
-    """Return "MRI", "CC*", or an empty text for other programmes.
+    """Return "MRI", "CC*", "CRI" (its institutional tracks), or an empty text for other programmes.
 
     The title counts first, since awards of one programme are often paid from another's money; then the
-    codes of program elements and, for MRI, of program references.
+    codes of program elements and, for MRI, of program references. CRI is known by its titles alone, since its code
+    stands on awards of many kinds.
     """
     codes = {element.split(" ")[0] for element in elements.split("|")}
     of_mri = codes | {reference.split(" ")[0] for reference in references.split("|")}
     if CC_TITLE.search(title) or MRI_TITLE.search(title):
         return CC if CC_TITLE.search(title) else MRI
+    if CRI_TITLE.search(title):
+        return CRI
     return CC if codes & ELEMENTS[CC] else MRI if of_mri & ELEMENTS[MRI] else ""
 
 

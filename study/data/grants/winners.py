@@ -6,11 +6,16 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from study.data.grants.bought import CLUSTER, OTHER_INSTRUMENT
+from study.data.grants.bought import CC, CLUSTER, CRI, MRI, OTHER, OTHER_INSTRUMENT
 from study.data.institutions import NOBODY, TERRITORIES, UNIT, Entity, Matcher, Overrides, universities
 
-EVENTS = ("first_cluster_grant", "first_gpu_grant", "first_other_instrument")
-FIRST_CLUSTER, FIRST_GPU, FIRST_OTHER = EVENTS
+# Programmes whose awards are one contest's, their events (first cluster, with accelerators, other instrument) and role.
+CONTESTS = (
+    ((MRI, CC), ("first_cluster_grant", "first_gpu_grant", "first_other_instrument"), "nsf_role"),
+    ((CRI,), ("first_cri_cluster", "first_cri_gpu", "first_cri_other"), "cri_role"),
+)
+EVENTS = tuple(event for _, events, _ in CONTESTS for event in events)
+CLUSTERS = tuple(events[0] for _, events, _ in CONTESTS)
 
 _MOVED = pd.Timedelta(days=365)
 _AWARDS = [
@@ -43,7 +48,7 @@ def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Overrides)
     Returns
     -------
     DataFrame
-        One row an award of MRI or CC*, by number: award_id, university and country (empty where the awardee
+        One row an award of MRI, CC* or CRI, by number: award_id, university and country (empty where the awardee
         matched none), awardee, state, programme, contest, kind, accelerators (0/1: named in title or
         abstract), amount (dollars obligated so far), effective, letter, title, collaborative (0/1: one of several
         awards for one project), reissue_of, reason.
@@ -61,7 +66,7 @@ def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Overrides)
 
 
 def events(awards: pd.DataFrame) -> pd.DataFrame:
-    """Return each university's first cluster grant, first cluster grant naming accelerators, first other instrument.
+    """Return each university's first cluster, first cluster naming accelerators and first other instrument by contest.
 
     Awards outside of any contest (rapid response, meetings) are no wins. Each campus of a collaborative
     project has an award, and so an event, of its own. A re-issue is no second win: where the project moved within
@@ -80,15 +85,14 @@ def events(awards: pd.DataFrame) -> pd.DataFrame:
         university, country, event, date ("YYYY-MM", the effective date), left_censored (0/1), detail, and of
         that award: award_id, programme, contest, amount, letter; sorted by university and event.
     """
-    won = held(awards)
-    won = won[(won["university"] != "") & (won["contest"] != "")].sort_values(["effective", "award_id"])
+    won = _won(awards)
     clusters = won["kind"] == CLUSTER
-    wanted = {
-        FIRST_CLUSTER: clusters,
-        FIRST_GPU: clusters & (won["accelerators"] == 1),
-        FIRST_OTHER: won["kind"] == OTHER_INSTRUMENT,
-    }
-    first = pd.concat(won[rows].drop_duplicates(UNIT).assign(event=event) for event, rows in wanted.items())
+    kinds = (clusters, clusters & (won["accelerators"] == 1), won["kind"] == OTHER_INSTRUMENT)
+    first = pd.concat(
+        won[rows & won["programme"].isin(programmes)].drop_duplicates(UNIT).assign(event=event)
+        for programmes, names, _ in CONTESTS
+        for event, rows in zip(names, kinds, strict=True)
+    )
     # A number begins with the fiscal year of the proposal.
     censored = (first["award_id"].str[:2] <= awards["award_id"].str[:2].min()).astype(int)
     first = first.assign(date=first["effective"].str[:7], left_censored=censored, detail=first["title"])
@@ -96,7 +100,7 @@ def events(awards: pd.DataFrame) -> pd.DataFrame:
 
 
 def roles(events: pd.DataFrame) -> pd.DataFrame:
-    """Return what each university won in the contests: "cluster" if ever one, else "other_instrument".
+    """Return what each university won in each contest: "cluster" if ever one, else "other_instrument".
 
     Parameters
     ----------
@@ -106,11 +110,43 @@ def roles(events: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        university, country, nsf_role; universities without an event are not in it.
+        university, country and the roles of ``CONTESTS``, empty where a contest brought it nothing; universities
+        without an event are not in it.
     """
-    kinds = {FIRST_CLUSTER: "cluster", FIRST_OTHER: "other_instrument"}
-    table = events.assign(nsf_role=events["event"].map(kinds)).dropna(subset="nsf_role")
-    return table[[*UNIT, "nsf_role"]].sort_values([*UNIT, "nsf_role"]).drop_duplicates(UNIT)
+    places = {
+        name: (role, kind)
+        for _, (cluster, _, other), role in CONTESTS
+        for name, kind in ((cluster, "cluster"), (other, "other_instrument"))
+    }
+    known = events[events["event"].isin(places)]
+    named = pd.DataFrame(known["event"].map(places).tolist(), known.index, ["role", "kind"])
+    table = known[UNIT].join(named).sort_values("kind").drop_duplicates([*UNIT, "role"])
+    return table.pivot(index=UNIT, columns="role", values="kind").rename_axis(columns=None).reset_index()
+
+
+def programmes_won(awards: pd.DataFrame) -> pd.DataFrame:
+    """Return of which programmes each university won a purchase, of any kind.
+
+    Parameters
+    ----------
+    awards : DataFrame
+        Of :func:`awards_table`.
+
+    Returns
+    -------
+    DataFrame
+        university, country, contests: the programmes in order of the alphabet, joined by "+".
+    """
+    won = _won(awards)
+    of_unit = won[won["kind"] != OTHER].groupby(UNIT)["programme"]
+    return of_unit.agg(lambda each: "+".join(sorted(set(each)))).rename("contests").reset_index()
+
+
+def _won(awards: pd.DataFrame) -> pd.DataFrame:
+    """Return the awards of universities in the contests, by date."""
+    won = held(awards)
+    won = won[(won["university"] != "") & (won["contest"] != "")]
+    return won.sort_values(["effective", "award_id"])
 
 
 def held(awards: pd.DataFrame) -> pd.DataFrame:

@@ -45,6 +45,21 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "US-government data, public domain",
         "study fetch nsf (awards API, yearly files)",
     ),
+    "nsf_cri": (
+        "NSF award records: Computing Research Infrastructure (programme element 7359)",
+        "US-government data, public domain",
+        "the same yearly files of all awards; put them, or one of a year's awards of the programme, into nsf_cri/",
+    ),
+    "entity_list": (
+        "Chinese universities on the US Entity List, with dates",
+        "facts, compiled for this study from the public pages that each row names",
+        "compiled by hand: entity_list/entity_list_universities_dates.csv; the list itself is in the Federal Register",
+    ),
+    "gpus_per_student": (
+        "GPUs of US universities in December 2025 (Fchaubard/GPUsPerStudent.org), compiled with a language model",
+        "none stated: only totals by event are shipped",
+        "study fetch gpus_per_student; or the GitHub repository Fchaubard/GPUsPerStudent.org",
+    ),
 }
 
 # Versions of the files from which the tables in data/ were made, by combined checksum; of others it alone is known.
@@ -56,6 +71,9 @@ VERSIONS: dict[str, str] = {
     "4f5f65d846e858ad314576005342d70faf4e2c444dd11bafc27ba0ef75405236": (
         "2007 to April 2025 (siwelwerd/NSF-Awards eae892b6, jallen2/Research-Trend b91409ce)"
     ),
+    "dd441c33d988cc3b022b49e472c136529ab4c74d8fee2aa2cd3eceb15db4cfdc": "as nsf",
+    "d6d36f1f186224ebd533d603cd4db21e1819fe5a40ac6dfe2973755ff4980d79": "November 2026",
+    "9fde1d970d480c593e15b108489bc1ee487661ad09be4e50376c531a96eb3684": "commit dbd5d58 of 5 January 2026",
 }
 
 

@@ -11,7 +11,17 @@ from types import ModuleType
 from study.core import DataError, refuse_unknown
 from study.data.sources import Fetcher, Progress, record_checksums, silent
 
-SOURCES = ("top500", "paperlists", "epoch", "herd", "universities", "osg", "openalex", "nsf")
+SOURCES = (
+    "top500",
+    "paperlists",
+    "epoch",
+    "herd",
+    "universities",
+    "osg",
+    "openalex",
+    "nsf",
+    "gpus_per_student",
+)
 
 
 @dataclass(frozen=True)

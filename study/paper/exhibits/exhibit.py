@@ -242,7 +242,8 @@ class Setting:
     def averaged(self, event: Event) -> str:
         """Say over which event times the average of an event's effects goes."""
         horizon = self.plan.task(event, self.outcome, self.scale, self.plan.headline).question.horizon
-        return "all event times from 0" if horizon is None else f"event times 0 to {horizon}"
+        upto = f"event times 0 to {horizon}" if horizon else "event time 0 alone"
+        return "all event times from 0" if horizon is None else upto
 
     def numbers(
         self,

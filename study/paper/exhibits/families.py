@@ -107,6 +107,8 @@ def _notes(setting: Setting, scale: str) -> Iterator[str]:
         f"Estimand: the average over {setting.averaged(plan.families[0])} with equal weights, among those that could "
         "have had the event (populations fixed before it)."
     )
+    own = [event for event in plan.families if "horizon" in event.question]
+    yield from (f"{event.short}: the average is over {setting.averaged(event)}." for event in own)
     yield setting.errors(every)
     yield (
         f"The randomization p-value permutes event dates within strata of {plan.strata}; MDE is the minimum "

@@ -13,7 +13,7 @@ import numpy as np
 
 from study.core import capital
 from study.figures import COLOUR, FULL, GREY, SECOND, Figure, luminance, on_axes
-from study.panel import Panel, population
+from study.panel import Panel, dates_with_lag, population
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.paper.plan import Event, Plan
 from study.report import REFUSED, Block, Column, Line, Number, Table
@@ -53,6 +53,10 @@ AMONG = {
     "all": "all",
     "united_states": "United States",
     "nsf_contests": "winners in these contests",
+    "cri_contest": "winners in this contest",
+    "all_contests": "winners and losers in all contests",
+    "all_contests and country=US": "winners in all NSF contests",
+    "china_entity_list": "China, not listed before",
     "uk_gpu": "United Kingdom",
     "donated_cluster": "United States",
     "clue": "United States",
@@ -141,13 +145,12 @@ def timed_event(plan: Plan, panel: Panel, event: Event) -> Timed:
     question = plan.question | event.question
     lag, rule = question.get("lag", 0), question.get("population", "all")
     member = population(rule, panel)
-    dates = panel.first_treated[event.name][member]
+    dates = dates_with_lag(panel, event.name, lag)[member]
     first, last = panel.periods[0], panel.periods[-1]
-    # A date in the first period may be a censored one, so no lag makes an event of it (study.panel.question).
-    start = np.where(dates <= first, dates, dates + lag - question.get("anticipation", 0))
+    start = dates - question.get("anticipation", 0)
     inside, never = (start > first) & (start <= last), np.isnan(dates)
     lost = panel.first_treated.get(f"{event.name}_loser")
-    by_period = dict(sorted(Counter((dates[inside] + lag).astype(int).tolist()).items()))
+    by_period = dict(sorted(Counter(dates[inside].astype(int).tolist()).items()))
     counts = {
         "population": int(member.sum()),
         "already_treated": int((start <= first).sum()),

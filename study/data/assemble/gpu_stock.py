@@ -1,0 +1,92 @@
+"""Does an event tell who holds GPUs later? Totals over US universities by event, from a third party's table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+from study.core import FloatArray
+from study.data.institutions import UNIT, Matcher, by_university, universities
+from study.data.sources.gpus_per_student import MONTH
+
+# The definitions of treatment that are checked, where the assembled events have them.
+EVENTS = (
+    "first_top500", "first_accelerator", "first_gpu_system", "first_own_gpu_system", "first_other_accelerator",
+    "first_gpu_access", "first_cluster_grant", "first_gpu_grant", "first_cri_cluster", "first_cri_gpu",
+    "first_ccstar",
+)  # fmt: skip
+LEVEL = 0.95
+
+
+def totals(stock: pd.DataFrame, matcher: Matcher, units: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
+    """Compare the GPUs of the universities with each event with those of the others.
+
+    Parameters
+    ----------
+    stock : DataFrame
+        Of ``sources.gpus_per_student.read``.
+    units : DataFrame
+        university, country of a panel's universities; those of the United States that the stock names are compared.
+    events : DataFrame
+        university, country, event, date ("YYYY-MM" or "YYYY").
+
+    Returns
+    -------
+    DataFrame
+        One row an event of ``EVENTS`` that occurs: event; with and without the event by the month of the stock, each
+        the number of universities (n), the share that holds some and the median in whole H100, both with 95%
+        intervals (Wilson 1927; order statistics); and the probability that one with it holds more than one without
+        (auc), with the interval of DeLong, DeLong and Clarke-Pearson (1988).
+    """
+    named = [universities(matcher.match(name, "US")) for name in stock["university"]]
+    held = by_university(stock, named).groupby(UNIT, as_index=False)["h100_equivalent"].max()
+    held = held.merge(units[UNIT].drop_duplicates(), on=UNIT).query("country == 'US'")
+    amounts = held["h100_equivalent"].to_numpy(float)
+    rows = []
+    for event in (name for name in EVENTS if name in set(events["event"])):
+        dated = events[(events["event"] == event) & (events["date"].str[:7] <= MONTH)]
+        having = held["university"].isin(dated["university"]).to_numpy()
+        row: dict[str, float | str] = {"event": event}
+        for name, group in (("with", amounts[having]), ("without", amounts[~having])):
+            row |= {f"n_{name}": len(group), **_summary(name, group)}
+        area, *interval = auc(amounts[having], amounts[~having])
+        rows.append(row | dict(zip(("auc", "auc_low", "auc_high"), (area, *interval), strict=True)))
+    return pd.DataFrame(rows)
+
+
+def auc(larger: FloatArray, smaller: FloatArray) -> tuple[float, float, float]:
+    """Return P(x > y) + P(x = y) / 2 of x from the first and y from the second sample, with its 95% interval.
+
+    The variance is that of the placement values (DeLong, DeLong and Clarke-Pearson 1988, equation 5). NaN where one
+    sample has fewer than two values.
+    """
+    if min(len(larger), len(smaller)) < 2:
+        return float("nan"), float("nan"), float("nan")
+    wins = (larger[:, None] > smaller) + 0.5 * (larger[:, None] == smaller)
+    area, parts = float(wins.mean()), (wins.mean(axis=1), wins.mean(axis=0))
+    error = float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)))
+    reach = float(stats.norm.ppf(0.5 + LEVEL / 2)) * error
+    return area, max(0.0, area - reach), min(1.0, area + reach)
+
+
+def median(values: FloatArray) -> tuple[float, float, float]:
+    """Return the median with the order statistics that cover it with at least 95%; NaN where no two do."""
+    n, ordered = len(values), np.sort(values)
+    below = int(stats.binom.ppf((1 - LEVEL) / 2, n, 0.5)) - 1 if n else -1
+    middle = float(np.median(values)) if n else float("nan")
+    if below < 0:
+        return middle, float("nan"), float("nan")
+    return middle, float(ordered[below]), float(ordered[n - 1 - below])
+
+
+def _summary(name: str, values: FloatArray) -> dict[str, float]:
+    some, n = int((values > 0).sum()), len(values)
+    share = (some / n, *proportion_confint(some, n, method="wilson")) if n else [float("nan")] * 3
+    ends = ("", "_low", "_high")
+    return {
+        f"{what}_{name}{end}": float(value)
+        for what, three in (("some", share), ("median", np.round(median(values))))
+        for end, value in zip(ends, three, strict=True)
+    }

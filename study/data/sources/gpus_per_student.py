@@ -1,0 +1,65 @@
+"""GPUs of US universities, compiled by a third party with a language model: for totals, no row of it ships."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from study.data.sources import FILLED, Fetcher, Progress, Rule, csv_rows, silent
+
+ADDRESS = "https://raw.githubusercontent.com/Fchaubard/GPUsPerStudent.org"
+VERSION = "dbd5d58"
+FILE = "master_data.csv"
+# When the table was compiled.
+MONTH = "2025-12"
+_AMOUNT: Rule = (re.compile(r"\d+(\.\d+)?"), "a number")
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """Read the table.
+
+    Returns
+    -------
+    DataFrame
+        One row a university: university (as written there), h100_equivalent (GPUs by market price, in H100); the index
+        is the line of the file.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or damaged, a university is there twice, or an amount is no number.
+    """
+    rules = {"university": FILLED, "h100_equivalent": _AMOUNT}
+    rows = csv_rows(folder / FILE, tuple(rules), unique=("university",), rules=rules)
+    records = [(row["university"], float(row["h100_equivalent"])) for _, row in rows]
+    return pd.DataFrame(records, [line for line, _ in rows], list(rules))
+
+
+def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: str = VERSION) -> list[Path]:
+    """Download the table into ``raw/gpus_per_student/``, unless it is there.
+
+    Parameters
+    ----------
+    raw : Path
+        Folder of originals.
+    fetcher : Fetcher
+        The client that downloads.
+    progress : callable, optional
+        Called with a short text before the download.
+    version : str
+        Branch or commit.
+
+    Returns
+    -------
+    list of Path
+        The file.
+
+    Raises
+    ------
+    DataError
+        If it cannot be downloaded.
+    """
+    progress("GPUs per student")
+    return [fetcher.download(f"{ADDRESS}/{version}/data/{FILE}", raw / "gpus_per_student" / FILE)]

@@ -127,5 +127,7 @@ def write_all(raw: Path) -> Path:
             records += [paper("ETH Zürich; Google Research"), paper("ETH Zurich", status="Reject"), paper("")]
         if (venue, year) == ("icml", 2013):
             records += [paper("Brigham Young University;", aff_domain="byu.edu;")]
+        if (venue, year) == ("icml", 2015):
+            records += [paper("Tsinghua University")]
         write_papers(raw / "paperlists" / venue / f"{venue}{year}.json.gz", records)
     return raw

@@ -29,11 +29,11 @@ def panel_entries(path: Path | None = None) -> dict[str, dict[str, Any]]:
     only there for that.
     """
     tables = tomllib.loads((path or shipped("data", PANELS)).read_text(encoding="utf-8"))
-    entries = {}
-    for name, table in tables.items():
-        if "file" in table:
-            model = tables[table["like"]] if "like" in table else {}
-            own = {key: value for key, value in table.items() if key != "like"}
-            populations = {**model.get("populations", {}), **own.get("populations", {})}
-            entries[name] = {**model, **own, **({"populations": populations} if populations else {})}
-    return entries
+
+    def entry(table: dict[str, Any]) -> dict[str, Any]:
+        model = entry(tables[table["like"]]) if "like" in table else {}
+        own = {key: value for key, value in table.items() if key != "like"}
+        populations = {**model.get("populations", {}), **own.get("populations", {})}
+        return {**model, **own, **({"populations": populations} if populations else {})}
+
+    return {name: entry(table) for name, table in tables.items() if "file" in table}

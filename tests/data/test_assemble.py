@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import test_affiliations
+import test_csmetrics
 import test_epoch
 import test_herd
+import test_herd_fields
 import test_nsf
 import test_osg
 from originals import NAMED, RAW, write_all, write_universities
@@ -34,6 +37,11 @@ def write_originals(raw: Path) -> Path:
     test_epoch.current(raw / "epoch", test_epoch.JOINT)
     test_epoch.december(raw / "epoch", test_epoch.OLD)
     test_herd.write_copy(raw / "herd", test_herd.COPIED)
+    test_herd_fields.write(raw / "herd_fields")
+    test_affiliations.write(raw / "affiliations")
+    test_csmetrics.write(
+        raw / "csmetrics", test_csmetrics.LINES + test_csmetrics.LINES.replace("cvpr", "stoc")
+    )
     (raw / "osg").mkdir()
     test_osg.groups(raw / "osg", ("topology/S.yaml", stanford, "S", "S", "1", "2021-03-29", ""))
     award = test_nsf.dumped(
@@ -154,7 +162,20 @@ def test_every_source_leaves_its_trace_in_the_panel(derived: Path) -> None:
     assert stanford[["nsf_role", "cri_role", "contests"]].tolist() == ["cluster", "cluster", "CRI+MRI"]
     assert stanford["first_ccstar"] == 2022
     assert stanford["herd_total"] == 100
+    assert stanford["herd_cs_before"] == 42
     assert rows.loc[("Stanford University", 2020), "papers"] == 1
+    fields = pd.read_csv(derived / "panels" / "cs_2007.csv").set_index(["unit", "year"])["papers"]
+    assert fields[("Stanford University: vision", 2007)] == fields[("Stanford University: theory", 2007)] == 4
+    assert fields.sum() == 8
+    neurips = pd.read_csv(derived / "panels" / "neurips_2013.csv").set_index(["university", "year"])
+    assert neurips.loc["Stanford University", "source"].tolist() == [
+        *["paperlists"] * 6,
+        *["affiliations"] * 2,
+        "paperlists",
+    ]
+    entrants = pd.read_csv(derived / "panels" / "entrants.csv")
+    assert set(entrants["university"]) == {"Tsinghua University"}
+    assert set(entrants["first_paper_year"]) == {2015}
     models = pd.read_csv(derived / "panels" / "models.csv").set_index(["university", "year"])
     assert models.loc[("Stanford University", 2021), "models_with_industry"] == 1
     facts = pd.read_csv(derived / "facts" / "models.csv").set_index("vintage")
@@ -181,6 +202,11 @@ def test_rejected_papers_and_those_without_affiliation_are_not_counted(derived: 
         "epoch/notable_ai_models_2025-11-24.csv",
         "epoch/all_ml_systems_2023-12-20.csv",
         "herd/herd.db",
+        "herd_fields/herd_computer_sciences_by_institution_fy2005_2024.csv",
+        "csmetrics/venue_year_institution_2007_2019.csv.gz",
+        "csmetrics/coverage_by_venue_year.csv",
+        "affiliations/raw_neurips2019_dcharrezt.txt",
+        "affiliations/raw_neurips2020_mzolfaghari.json",
         "nsf/json/2023.zip",
         "nsf_cri/json/2012.zip",
         "entity_list/entity_list_universities_dates.csv",

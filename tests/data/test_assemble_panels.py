@@ -132,6 +132,29 @@ def test_the_population_is_who_published_up_to_the_baseline_year_and_zeros_stay(
     assert counted.loc["Old University", "papers"].tolist() == [0] * len(CVPR.years)
 
 
+def test_entrants_first_published_after_the_baseline_of_the_others() -> None:
+    third = Entity("Third University", OLD.kind, "US")
+    rows = [
+        ("nips", 2013, (OLD,)),
+        ("nips", 2014, (OLD, NEW)),
+        ("cvpr", 2016, (NEW,)),
+        ("cvpr", 2017, (third,)),
+    ]
+    table, signed = _written(*((*row, False, False, True) for row in rows))
+    each = papers.signatures(table, signed)
+    units = papers.baseline(each, panels.ENTRANTS)
+    assert units[
+        ["university", "baseline_papers", "baseline_venue_papers", "first_paper_year"]
+    ].values.tolist() == [["New University", 2, 1, 2014]]
+    assert papers.baseline(each, CVPR)["university"].tolist() == ["Old University"]
+
+
+def test_the_years_that_paperlists_lacks_are_known_in_one_panel_only() -> None:
+    assert panels.NEURIPS.observed(2019, "learning")
+    assert not any(year in FILES["nips"] for year in panels.GAPS)
+    assert set(panels.NEURIPS.years) - set(FILES["nips"]) == set(panels.GAPS)
+
+
 def test_teams_and_topics_each_add_up_to_papers() -> None:
     counted = _counts(*_every_year(CVPR), ("cvpr", 2020, (OLD,), True, True, True))
     row = counted.loc[("Old University", 2020)]
@@ -243,7 +266,16 @@ def _attached(outcomes: pd.DataFrame, spec: PanelSpec, events: pd.DataFrame) -> 
     )
     capacity = lists.assign(gpu_tflops=50.0)
     spending = pd.DataFrame(
-        [{"university": "Old University", "country": "US", "year": 2013, **dict.fromkeys(panels.SPENDING, 7)}]
+        [
+            {
+                "university": "Old University",
+                "country": "US",
+                "year": year,
+                **dict.fromkeys(panels.SPENDING, 7),
+                "cs": cs,
+            }
+            for year, cs in ((2010, 2), (2011, np.nan), (2012, 4), (2013, 9))
+        ]
     )
     return panels.attach(
         outcomes, UNITS, spec, events=events, names=["first_top500"], lists=lists, capacity=capacity,
@@ -269,6 +301,7 @@ def test_everything_known_is_joined_and_iccv_counts_in_editions() -> None:
         7,
     )
     assert (row["gpu_tflops"], row["log_gpu_tflops"]) == (50, pytest.approx(np.log(51)))
+    assert (row["herd_cs"], row["herd_cs_before"]) == (9, 3)
     assert (row["tier"], row["region"], row["nsf_role"]) == ("50+ papers", "Americas", "none")
     other = table.loc[("New University", 2015)]
     assert (other["listed"], other["systems"], other["log_gpu_tflops"]) == (0, 0, 0)

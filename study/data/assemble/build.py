@@ -13,6 +13,7 @@ from study.data import topics
 from study.data.assemble import (
     ccstar,
     contests,
+    csmetrics,
     entity_list,
     fields,
     gpu_stock,
@@ -28,9 +29,11 @@ from study.data.grants import bought, winners
 from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
 from study.data.sources import (
     Progress,
+    affiliations,
     epoch,
     gpus_per_student,
     herd,
+    herd_fields,
     nsf,
     osg,
     paperlists,
@@ -38,6 +41,7 @@ from study.data.sources import (
     top500,
     universities,
 )
+from study.data.sources import csmetrics as counted
 from study.data.sources import entity_list as listings
 from study.data.sources.provenance import SOURCES, sources_toml
 from study.panel.shipped import shipped
@@ -148,7 +152,13 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     spending = herd.read(raw / "herd")
     known = read_overrides(by_hand("herd_institutions.csv"), matcher, "inst_id")
     survey = panels.match_survey(spending, matcher, known)
-    by_year = panels.spending_by_university(spending, survey).rename(columns={"fiscal_year": "year"})
+    in_field = herd_fields.read(raw / "herd_fields")
+    known = read_overrides(by_hand("herd_field_institutions.csv"), matcher, "name")
+    survey_of_field = panels.match_survey(in_field, matcher, known)
+    by_year = panels.spending_by_university(spending, survey).merge(
+        panels.spending_by_university(in_field, survey_of_field, ["total"]).rename(columns={"total": panels.CS}),
+        on=[*UNIT, "fiscal_year"], how="outer",
+    ).rename(columns={"fiscal_year": "year"})  # fmt: skip
     notable, earlier = epoch.read(raw / "epoch"), epoch.read(raw / "epoch", "december_2023")
     known = read_overrides(by_hand("epoch_organisations.csv"), matcher, "organisation")
     organisations = models.organisations(notable, matcher, known)
@@ -174,22 +184,37 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     submitted = paperlists.read(raw / "paperlists", paperlists.known_files(), progress)
     published = paperlists.published(submitted)
     progress("topics of papers")
-    classified = published[["venue", "year", "row", "repeats"]].join(topics.topics(published["title"]))
+    classified, signed = _classified(published, matcher)
     progress("affiliations of papers")
-    signed = credit.match_papers(published, matcher)
-    progress("panels")
-    classified = pd.concat([classified.reset_index(drop=True), signed.papers], axis=1)
     years = papers.venue_years(classified)
     signatures = papers.signatures(classified, signed.signatures)
+    progress("panels")
     tables = {}
-    for spec in panels.PANELS:
-        units = papers.baseline(signatures, spec)
+
+    def add(
+        spec: panels.PanelSpec, signatures: pd.DataFrame, years: pd.DataFrame, units: pd.DataFrame
+    ) -> None:
         table = attach(papers.counts(signatures, years, units, spec), units, spec)
         if len(spec.groups) == 1:
             table = table.drop(columns="group")
         else:
             table.insert(0, "unit", table["university"] + ": " + table["group"])
         tables[f"panels/{spec.name}.csv"] = table
+
+    for spec in (*panels.PANELS, panels.ENTRANTS):
+        add(spec, signatures, years, papers.baseline(signatures, spec))
+    more, signed_more = _classified(paperlists.published(affiliations.read(raw / "affiliations")), matcher)
+    both = pd.concat([signatures, papers.signatures(more, signed_more.signatures)], ignore_index=True)
+    years_of_both = pd.concat([years, papers.venue_years(more)], ignore_index=True)
+    add(panels.NEURIPS, both, years_of_both, papers.baseline(both, panels.NEURIPS))
+    filled = tables["panels/neurips_2013.csv"]
+    filled["source"] = filled["year"].isin(panels.GAPS).map({True: "affiliations", False: "paperlists"})
+    progress("csmetrics")
+    institutions, venues = counted.read(raw / "csmetrics")
+    entering, years_there = csmetrics.covered(venues), csmetrics.venue_years(venues)
+    there = csmetrics.signatures(institutions, matcher)
+    for spec in csmetrics.specs(entering):
+        add(spec, there, years_there, csmetrics.units(there[there["venue"].isin(entering)], spec))
     units = papers.baseline(signatures, panels.MODELS).drop(columns="baseline_venue_papers")
     outcomes = models.panel(models.models_by_university(notable, organisations), units, panels.MODELS.years)
     tables["panels/models.csv"] = attach(outcomes, units, panels.MODELS)
@@ -203,10 +228,20 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         "compute_growth.csv": growth,
         "facts/models.csv": models.fact_models((earlier, notable)),
         "venue_years.csv": years,
+        "csmetrics_coverage.csv": csmetrics.coverage(venues, entering),
+        "outcome_comparison.csv": csmetrics.comparison(there, signatures, years_there, years),
         "crosswalks/affiliations.csv": credit.affiliations_crosswalk(signed.pieces),
         "crosswalks/herd.csv": survey,
+        "crosswalks/herd_fields.csv": survey_of_field.drop(columns="inst_id"),
         "crosswalks/epoch.csv": organisations,
     }
+
+
+def _classified(published: pd.DataFrame, matcher: Matcher) -> tuple[pd.DataFrame, credit.Signed]:
+    """Return topic and signatures of papers."""
+    table = published[["venue", "year", "row", "repeats"]].join(topics.topics(published["title"]))
+    signed = credit.match_papers(published, matcher)
+    return pd.concat([table.reset_index(drop=True), signed.papers], axis=1), signed
 
 
 def _csv(table: pd.DataFrame) -> str:

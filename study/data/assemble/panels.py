@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from study.panel import region
 TIERS = ((1, "1 paper"), (9, "2-9 papers"), (49, "10-49 papers"), (np.inf, "50+ papers"))
 DOSES = ["listed", "systems", "rmax_share"]
 SPENDING = ("total", *herd.SOURCES)
+CS = "cs"
 
 
 def tier(papers: int) -> str:
@@ -93,7 +94,7 @@ def attach(
     lists, capacity, months
         As in :func:`lists_by_year`; capacity has gpu_tflops.
     spending : DataFrame
-        university, country, year and :data:`SPENDING` in thousand dollars.
+        university, country, year, :data:`SPENDING` and :data:`CS` (in computer sciences) in thousand dollars.
     roles : DataFrame
         university, country and columns whose names end in ``_role``; "none" where a university has no role.
 
@@ -124,8 +125,10 @@ def attach(
     before_lists, doses = table["year"] < spec.first_period(min(months)), [*DOSES, "gpu_tflops"]
     table[doses] = table[doses].astype(float).fillna(0).mask(before_lists)
     table["log_gpu_tflops"] = np.log1p(table["gpu_tflops"])
-    renamed = spending.rename(columns={source: f"herd_{source}" for source in SPENDING})
-    table = table.merge(renamed, on=[*UNIT, "year"], how="left")
+    amounts = {name: f"herd_{name}" for name in (*SPENDING, CS)}
+    table = table.merge(spending.rename(columns=amounts), on=[*UNIT, "year"], how="left")
+    before = spending[spending["year"] < spec.years[0]].groupby(UNIT)[CS].mean()
+    table = table.merge(before.rename("herd_cs_before"), on=UNIT, how="left")
     if spec.years[1] - spec.years[0] == 2:
         # A venue that is held every second year: its years and events are numbers of its editions.
         table[names], table["edition"] = edition(table[names]), edition(table["year"])
@@ -134,7 +137,7 @@ def attach(
     columns = [
         *first, *(name for name in outcomes if name not in {*first, *last}), *names, *doses, "log_gpu_tflops",
         "baseline_papers", "log_baseline_papers", "baseline_venue_papers", "first_paper_year", "tier",
-        *role_names, *(f"herd_{source}" for source in SPENDING), *last,
+        *role_names, *amounts.values(), "herd_cs_before", *last,
     ]  # fmt: skip
     table = table[[name for name in columns if name in table]]
     keys = [name for name in ("university", "group", "year") if name in table]
@@ -180,13 +183,15 @@ def match_survey(table: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.
         records.append((inst_id, name, state, entity.name, entity.country, hit.method, *spent))
     columns = ["inst_id", "name", "state", "university", "country", "method", "years", "total"]
     crosswalk = pd.DataFrame(records, columns=columns)
-    used = spending_by_university(table, crosswalk)["inst_id"]
+    used = spending_by_university(table, crosswalk, ["total"])["inst_id"]
     branch = (crosswalk["university"] != "") & ~crosswalk["inst_id"].isin(used)
     crosswalk.loc[branch, ["university", "country", "method"]] = ["", "", "branch"]
     return crosswalk
 
 
-def spending_by_university(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.DataFrame:
+def spending_by_university(
+    table: pd.DataFrame, crosswalk: pd.DataFrame, amounts: Sequence[str] = SPENDING
+) -> pd.DataFrame:
     """Return R&D spending by university and fiscal year: that of the institution which spends most.
 
     Parameters
@@ -195,13 +200,14 @@ def spending_by_university(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.D
         Of ``sources.herd.read``.
     crosswalk : DataFrame
         Of :func:`match_survey`.
+    amounts : sequence of str
+        Its columns of amounts.
 
     Returns
     -------
     DataFrame
         One row a university and fiscal year, sorted: university, country, fiscal_year, inst_id (a change of it
-        is a break: the agency merged or split institutions), total, federal, state_local, institutional,
-        business, nonprofit, other (thousand current dollars).
+        is a break: the agency merged or split institutions), and the amounts.
     """
     keys = [*UNIT, "fiscal_year"]
     universities = crosswalk.loc[crosswalk["university"] != "", ["inst_id", *UNIT]]
@@ -209,7 +215,7 @@ def spending_by_university(table: pd.DataFrame, crosswalk: pd.DataFrame) -> pd.D
         ["total", "inst_id"], ascending=[False, True]
     )
     largest = claims.drop_duplicates(keys).sort_values(keys, ignore_index=True)
-    return largest[[*keys, "inst_id", *SPENDING]]
+    return largest[[*keys, "inst_id", *amounts]]
 
 
 # Month of the deadline, and how many years before the venue's own year it lies. Where a venue moved its deadline the
@@ -219,6 +225,7 @@ DEADLINES: dict[str, tuple[int, int]] = {
     "acml": (5, 0),
     "colt": (2, 0),
     "cvpr": (11, 1),
+    "eccv": (3, 0),
     "iccv": (3, 0),
     "icml": (1, 0),
     "icra": (9, 1),
@@ -226,10 +233,18 @@ DEADLINES: dict[str, tuple[int, int]] = {
     "models": (1, 0),
     "nips": (5, 0),
     "rss": (1, 0),
+    "uai": (2, 0),
 }
+# Other venues: before the earliest deadline of their conferences (SODA, INFOCOM and ICDE have theirs in the summer of
+# the year before), so that none of their papers counts as treated that was written before the event.
+EARLIEST = (6, 1)
 
 # Editions of which the publisher has a small part only.
 PARTIAL = [("icra", 2016), *((venue, year) for venue in ("icra", "iros") for year in range(2000, 2005))]
+KNOWN = {
+    venue: [year for year in years if (venue, year) not in PARTIAL]
+    for venue, years in paperlists.FILES.items()
+}
 
 
 @dataclass(frozen=True)
@@ -245,12 +260,18 @@ class PanelSpec:
         Evenly spaced.
     baseline_end : int
         Universities with a paper at any covered venue up to this year are the panel's units.
+    known : mapping of str to collection of int
+        Years whose papers the source has in full, by venue.
+    first_after : int
+        Their first paper is later than this year; 0 where it may be of any.
     """
 
     name: str
     groups: dict[str, tuple[str, ...]]
     years: tuple[int, ...]
     baseline_end: int
+    known: Mapping[str, Collection[int]] = field(default_factory=lambda: KNOWN)
+    first_after: int = 0
 
     @property
     def venues(self) -> tuple[str, ...]:
@@ -259,9 +280,7 @@ class PanelSpec:
 
     def observed(self, year: int, group: str) -> bool:
         """Tell whether all venues of the group have their papers of a year, in full."""
-        return all(
-            year in paperlists.FILES[venue] and (venue, year) not in PARTIAL for venue in self.groups[group]
-        )
+        return all(year in self.known[venue] for venue in self.groups[group])
 
     def first_period(self, date: str) -> int:
         """Return the first year of the panel's grid whose papers can respond to an event.
@@ -277,7 +296,7 @@ class PanelSpec:
             The year may lie before or after the panel's years. The deadlines of all its venues in that
             year lie in a later month than the event.
         """
-        year = max(first_year(date, *DEADLINES[venue]) for venue in self.venues)
+        year = max(first_year(date, *DEADLINES.get(venue, EARLIEST)) for venue in self.venues)
         step = self.years[1] - self.years[0]
         return year + (self.years[0] - year) % step
 
@@ -311,6 +330,14 @@ PANELS = (
         2013,
     ),
 )
+# NeurIPS with the two years that paperlists lacks.
+GAPS = (2019, 2020)
+NEURIPS = PanelSpec(
+    "neurips_2013", {"learning": ("nips",)}, tuple(range(2013, 2022)), 2013,
+    {"nips": [*KNOWN["nips"], *GAPS]},
+)  # fmt: skip
+# Universities that first published after the baseline of the others.
+ENTRANTS = PanelSpec("entrants", {"vision": ("cvpr",)}, tuple(range(2016, 2025)), 2016, first_after=2013)
 MODELS = PanelSpec("models", {"models": ("models",)}, tuple(range(2010, 2026)), 2010)
 
 

@@ -79,6 +79,8 @@ def venue_years(papers: pd.DataFrame) -> pd.DataFrame:
 def baseline(signatures: pd.DataFrame, spec: PanelSpec) -> pd.DataFrame:
     """Return the units of a panel: universities with a paper at any covered venue up to the end of the baseline.
 
+    None of them has an earlier one than ``spec.first_after`` allows.
+
     Returns
     -------
     DataFrame
@@ -86,13 +88,14 @@ def baseline(signatures: pd.DataFrame, spec: PanelSpec) -> pd.DataFrame:
         first_paper_year; in the order of names.
     """
     before = signatures[signatures["year"] <= spec.baseline_end]
-    before = before.assign(here=before["venue"].isin(spec.venues).astype(int))
+    before = before.assign(here=before["papers"].where(before["venue"].isin(spec.venues), 0))
     # Groups come in the order of their names.
-    return before.groupby(UNIT, as_index=False).agg(
+    units = before.groupby(UNIT, as_index=False).agg(
         baseline_papers=("papers", "sum"),
         baseline_venue_papers=("here", "sum"),
         first_paper_year=("year", "min"),
     )
+    return units[units["first_paper_year"] > spec.first_after].reset_index(drop=True)
 
 
 def counts(
@@ -108,8 +111,10 @@ def counts(
     group_of = {venue: group for group, venues in spec.groups.items() for venue in venues}
     keys = [*UNIT, "group", "year"]
     signed = signatures.assign(group=signatures["venue"].map(group_of))
-    summed = signed.groupby(keys, as_index=False)[COUNTS].sum()
-    table = grid.merge(summed, on=keys, how="left").fillna(dict.fromkeys(COUNTS, 0))
+    # A source without titles has no counts by topic.
+    known = [name for name in COUNTS if name in signed]
+    summed = signed.groupby(keys, as_index=False)[known].sum()
+    table = grid.merge(summed, on=keys, how="left").fillna(dict.fromkeys(known, 0))
     # What is known of each observed group and year: papers, and coverage over its venues together.
     held = years.assign(
         group=years["venue"].map(group_of),
@@ -118,14 +123,16 @@ def counts(
     ).dropna(subset="group")
     held = held[[spec.observed(year, group) for year, group in zip(held["year"], held["group"], strict=True)]]
     sums = ["venue_papers", "with_affiliation", "ordered", "compute_heavy"]
+    sums = [name for name in sums if name in held]
     held = held.groupby(["group", "year"], as_index=False)[sums].sum()
     held["coverage"] = held["with_affiliation"] / held["venue_papers"]
     held["author_order_coverage"] = held.pop("ordered") / held["with_affiliation"]
     table = table.merge(held, on=["group", "year"], how="left")
     table["share_of_venue"] = table["papers"] / table["with_affiliation"]
-    table["share_compute_heavy_of_venue"] = table["papers_compute_heavy"] / table["compute_heavy"]
+    if "compute_heavy" in table:
+        table["share_compute_heavy_of_venue"] = table["papers_compute_heavy"] / table.pop("compute_heavy")
     absent = table["venue_papers"].isna()
-    table.loc[absent, COUNTS] = np.nan
+    table.loc[absent, known] = np.nan
     unordered = ~(table["author_order_coverage"] >= ORDER_NEEDED)
     table.loc[unordered, ["papers_first_author", "papers_last_author"]] = np.nan
-    return table.drop(columns=["with_affiliation", "compute_heavy"])
+    return table.drop(columns="with_affiliation")

@@ -166,10 +166,14 @@ class Gazetteer:
     words: frozenset[str]
     countries: dict[str, str]
 
+    def country_code(self, name: str) -> str:
+        """Return the ISO2 code of a country's name, empty where it is not known."""
+        return self.countries.get(key(name), "")
+
     def country(self, name: str, where: str) -> str:
-        """Return the ISO2 code of a country's name."""
-        code = self.countries.get(key(name))
-        if code is None:
+        """Return the ISO2 code of a country's name, which must be known."""
+        code = self.country_code(name)
+        if not code:
             raise DataError(f'{where}: country "{name}" is unknown; correct it, or add it to the gazetteer.')
         return code
 

@@ -8,6 +8,7 @@ from .reading import FILLED as FILLED
 from .reading import RESTORE as RESTORE
 from .reading import Progress as Progress
 from .reading import Rule as Rule
+from .reading import content_of as content_of
 from .reading import csv_rows as csv_rows
 from .reading import damaged as damaged
 from .reading import is_page as is_page
@@ -16,6 +17,7 @@ from .reading import json_value as json_value
 from .reading import number as number
 from .reading import one_line as one_line
 from .reading import one_of as one_of
+from .reading import only_one as only_one
 from .reading import refuse_missing as refuse_missing
 from .reading import silent as silent
 from .reading import unzipped as unzipped

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources import Fetcher, Progress, damaged, is_page, json_value, silent
+from study.data.sources import Fetcher, Progress, content_of, damaged, is_page, json_value, only_one, silent
 
 ADDRESS = "https://raw.githubusercontent.com/papercopilot/paperlists"
 BRANCH = "main"
@@ -74,7 +72,7 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
     for venue, year in known_files():
         name = f"{venue}/{venue}{year}.json"
         progress(f"paperlists {venue} {year}")
-        if not _present(folder, venue, year):
+        if not (folder / f"{name}.gz").is_file():
             fetcher.download(f"{ADDRESS}/{version}/{name}", folder / name)
         paths.append(locate(folder, venue, year))
     return paths
@@ -93,12 +91,7 @@ def locate(folder: Path, venue: str, year: int) -> Path:
     DataError
         If neither or both are there.
     """
-    paths, name = _present(folder, venue, year), f"{venue}/{venue}{year}.json"
-    if not paths:
-        raise DataError(f"paperlists: {name} is missing in {folder}; put it into {venue}/.")
-    if len(paths) == 2:
-        raise DataError(f"paperlists: {name} is there plain and as .gz; keep one of them.")
-    return paths[0]
+    return only_one(folder / venue, f"{venue}{year}.json")
 
 
 def read(folder: Path, files: Iterable[tuple[str, int]], progress: Progress = silent) -> pd.DataFrame:
@@ -139,22 +132,9 @@ def published(papers: pd.DataFrame, track: str = "main") -> pd.DataFrame:
     return accepted[~named | (same.cumcount() == 0)].reset_index(drop=True)
 
 
-def _present(folder: Path, venue: str, year: int) -> list[Path]:
-    names = (f"{venue}{year}.json", f"{venue}{year}.json.gz")
-    return [folder / venue / name for name in names if (folder / venue / name).is_file()]
-
-
 def _records(path: Path) -> Iterator[list[str]]:
     """Yield the fields of each record of a file."""
-    content = path.read_bytes()
-    if not content:
-        raise damaged(path.name, "the file is empty")
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
-            fault = f"truncated or damaged gzip within its {len(content)} bytes ({error})"
-            raise damaged(path.name, fault) from None
+    content = content_of(path)
     if is_page(content):
         raise damaged(path.name, "this is a web page and no JSON")
     records = json_value(content, path.name)

@@ -60,6 +60,21 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "none stated: only totals by event are shipped",
         "study fetch gpus_per_student; or the GitHub repository Fchaubard/GPUsPerStudent.org",
     ),
+    "csmetrics": (
+        "csmetrics: papers of 309 computer-science venues by institution, from the Microsoft Academic Graph",
+        "CC BY 4.0 (csmetrics.org)",
+        "study fetch csmetrics; or the GitHub repository csmetrics/csmetrics.org",
+    ),
+    "affiliations": (
+        "NeurIPS 2019 and 2020 by author (dcharrezt/NeurIPS-2019-Stats, mzolfaghari/NeurIPS-2020-Paper-Statistics)",
+        "none stated: only counts are shipped",
+        "study fetch affiliations; or the two GitHub repositories",
+    ),
+    "herd_fields": (
+        "NCSES HERD survey, R&D spending in computer and information sciences",
+        "US-government data; table MIT (saberusama-hub/herd-survey-dashboard)",
+        "study fetch herd_fields; or the agency's data tables by field",
+    ),
 }
 
 # Versions of the files from which the tables in data/ were made, by combined checksum; of others it alone is known.
@@ -68,6 +83,9 @@ VERSIONS: dict[str, str] = {
     "2fc1c9fdc35fa83956b9b864a46a4668003b63224d9dd083b6d521bb60be1161": "24 November 2025 and 20 December 2023",
     "60028b10313a10ab48701183c60d19d8b2760739e35d0a4bf2cc8ba3098390ab": "fiscal years 2010 to 2024, SQLite copy",
     "38f1943b39ff3c62afe59ebe00603f79b48f03b9d2b6dede0385992576ea3b2a": "commit 5270db32",
+    "0d6be42be0c46d0d4b0a86565cbe83bb038b9084b1aee7a6e297ff332f858c42": "commit 2a872972 of 22 September 2020",
+    "15acf4307db8558e55a102b8f00c9061f08b085882e24d508dbd13a39b3f6398": "commits ad78a71 and bad9cb3",
+    "79f411b025616884ccc583eff9be1a7cf0f2ecb0d4fb9d7d615b2deab1da0afa": "fiscal years 2005 to 2024, commit ee65ca92",
     "4f5f65d846e858ad314576005342d70faf4e2c444dd11bafc27ba0ef75405236": (
         "2007 to April 2025 (siwelwerd/NSF-Awards eae892b6, jallen2/Research-Trend b91409ce)"
     ),

@@ -21,6 +21,9 @@ SOURCES = (
     "openalex",
     "nsf",
     "gpus_per_student",
+    "csmetrics",
+    "affiliations",
+    "herd_fields",
 )
 
 

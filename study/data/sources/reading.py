@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import math
@@ -189,6 +190,42 @@ def unzipped(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
         raise damaged(name, f"not a whole zip file ({error})") from None
 
 
+def content_of(path: Path, remedy: str = AGAIN) -> bytes:
+    """Return what is in a file, plain or compressed by gzip, whatever its name says.
+
+    Raises
+    ------
+    DataError
+        If it is empty or its compressed content is cut off or damaged.
+    """
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, OSError, zlib.error) as error:
+            fault = f"truncated or damaged gzip within its {len(content)} bytes ({error})"
+            raise DataError(f"{path.name}: {fault}; {remedy}.") from None
+    if not content.strip():
+        raise DataError(f"{path.name}: the file is empty; {remedy}.")
+    return content
+
+
+def only_one(folder: Path, name: str) -> Path:
+    """Return the file of that name, plain or with ``.gz`` added.
+
+    Raises
+    ------
+    DataError
+        If neither or both are there.
+    """
+    paths = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+    if not paths:
+        raise DataError(f"{name} is missing in {folder}; put it there, or {AGAIN}.")
+    if len(paths) == 2:
+        raise DataError(f"{name} is there plain and as .gz in {folder}; keep one of them.")
+    return paths[0]
+
+
 def is_page(start: bytes) -> bool:
     """Tell whether a file that should hold something else begins as a web page does."""
     return start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<")
@@ -198,9 +235,7 @@ def _text(path: Path, remedy: str) -> str:
     name = path.name
     if not path.is_file():
         raise DataError(f"{name} is missing in {path.parent}; put it there, or {remedy}.")
-    content = path.read_bytes()
-    if not content.strip():
-        raise DataError(f"{name}: the file is empty; {remedy}.")
+    content = content_of(path, remedy)
     if is_page(content):
         raise DataError(f"{name}: this is a web page and no CSV file (byte 0); {remedy}.")
     try:

@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from originals import RAW
+
+from study.core.errors import DataError
+from study.data.assemble import csmetrics
+from study.data.institutions import Matcher, load
+from study.data.sources import csmetrics as source
+from study.data.sources import universities
+from study.data.sources.fetching import Fetcher
+from study.panel.shipped import shipped
+
+HEADING = "venue,year,institution,name,type,country,papers,first_author,last_author,papers_with_company\n"
+LINES = (
+    "cvpr,2007,stanford university,Stanford University,Education,United States,4,2,1,1\n"
+    "cvpr,2008,google,Google,Company,United States,3,1,1,3\n"
+)
+OF_VENUES = "venue,year,papers,papers_with_affiliation,papers_with_company\n"
+VENUES = [venue for venues in csmetrics.FIELDS.values() for venue in venues]
+EDUCATION = "Education"
+
+
+def write(folder: Path, lines: str = LINES, covered: list[str] | None = None) -> Path:
+    """Write both tables; the given venues (all of the fields) have ten papers a year, nine with an affiliation."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{source.FILE}.gz").write_bytes(gzip.compress((HEADING + lines).encode(), mtime=0))
+    editions = [f"{v},{y},10,9,2\n" for v in covered or VENUES for y in source.YEARS]
+    (folder / source.COVERAGE).write_text(OF_VENUES + "".join(editions), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def matcher() -> Matcher:
+    names = [("Stanford University", "United States", "US"), ("Rice University", "United States", "US")]
+    world = pd.DataFrame([(*row, ()) for row in names], columns=["name", "country", "iso2", "domains"])
+    return Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
+
+
+def test_both_tables_are_read_and_what_has_no_name_is_called_by_its_key(tmp_path: Path) -> None:
+    nameless = "cvpr,2007,somewhere,,,,1,0,0,0\ncvpr,2019,google,Google,Company,United States,3,1,1,3\n"
+    institutions, venues = source.read(write(tmp_path, LINES + nameless))
+    assert institutions["name"].tolist() == ["Stanford University", "Google", "somewhere"]
+    assert institutions.loc[0, ["papers", "first_author", "last_author", "papers_with_company"]].tolist() == [
+        4,
+        2,
+        1,
+        1,
+    ]
+    assert venues.groupby("year").size().tolist() == [len(VENUES)] * len(source.YEARS)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("", "no records after the heading"),
+        (LINES + LINES, r"line 4: cvpr, 2007, stanford university is also on line 2"),
+        (LINES[:-20], r"line 3: \d fields, the heading has 10"),
+        (LINES.replace(",4,2", ",four,2"), 'line 2: papers is "four"; it must be a number of papers'),
+        (LINES.replace(",4,2", ",4,5"), "line 2: a count is larger than that of all papers"),
+        (LINES.replace("2007", "07"), 'line 2: year is "07"; it must be a year'),
+    ],
+)
+def test_a_damaged_table_is_named_with_file_and_line(tmp_path: Path, lines: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        source.read(write(tmp_path, lines))
+    assert str(caught.value).startswith(source.FILE)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_renamed_column_and_a_cut_off_file_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path) / f"{source.FILE}.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-15])
+    with pytest.raises(DataError, match="truncated or damaged gzip"):
+        source.read(tmp_path)
+    path.write_bytes(gzip.compress((HEADING.replace("papers,", "n,") + LINES).encode(), mtime=0))
+    with pytest.raises(DataError, match="line 1: no column papers; has it been renamed"):
+        source.read(tmp_path)
+    path.unlink()
+    with pytest.raises(DataError, match=r"venue_year_institution_2007_2019\.csv is missing"):
+        source.read(tmp_path)
+
+
+def _archive(
+    folder: Path, records: object, listed: str = "google,Google,Company,NA,United States,x\n"
+) -> Path:
+    path = folder / "csmetrics" / f"csmetrics-{source.VERSION}.zip"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("repository/data/filtered_papers/cvpr_2010.json", json.dumps(records))
+        archive.writestr("repository/data/inst_full_clean.csv", listed)
+    return path
+
+
+def test_what_is_fetched_counts_papers_once_for_each_institution(tmp_path: Path) -> None:
+    signed = [["google", "stanford university", None], ["stanford university", "stanford university"], [None]]
+    records = [{"MAG papers": [{"Affiliations": each}]} for each in signed] + [{"MAG papers": []}]
+    _archive(tmp_path, records)
+    source.fetch(tmp_path, Fetcher(pause=0))
+    institutions, venues = source.read(tmp_path / "csmetrics")
+    rows = institutions.set_index("institution")
+    counts = ["papers", "first_author", "last_author", "papers_with_company"]
+    assert rows.loc["google", [*counts, "type"]].tolist() == [1, 1, 0, 1, "Company"]
+    assert rows.loc["stanford university", counts].tolist() == [2, 1, 1, 1]
+    assert venues.iloc[0].tolist() == ["cvpr", 2010, 4, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([{"papers": []}], "cvpr_2010.json: no list of papers"),
+        ({"a": 1}, "cvpr_2010.json: no list of papers"),
+    ],
+)
+def test_a_repository_of_another_layout_is_refused(tmp_path: Path, records: object, message: str) -> None:
+    _archive(tmp_path, records)
+    with pytest.raises(DataError, match=message):
+        source.fetch(tmp_path, Fetcher(pause=0))
+
+
+def _editions(venue: str, years: range, share: float = 0.9) -> pd.DataFrame:
+    rows = [(venue, year, 100, round(100 * share)) for year in years]
+    return pd.DataFrame(rows, columns=["venue", "year", "papers", "papers_with_affiliation"])
+
+
+@pytest.mark.parametrize(
+    ("editions", "enters"),
+    [
+        (_editions("x", range(2007, 2019)), True),
+        (_editions("x", range(2007, 2019, 2)), True),
+        (_editions("x", range(2008, 2019, 2)), True),
+        (_editions("x", range(2008, 2019)), False),
+        (_editions("x", range(2007, 2018)), False),
+        (_editions("x", range(2007, 2019, 3)), False),
+        (_editions("x", range(2010, 2019, 2)), False),
+        (_editions("x", range(2007, 2019)).drop(index=4), False),
+        (_editions("x", range(2007, 2019), 2 / 3 - 0.02), False),
+        (pd.concat([_editions("x", range(2007, 2018)), _editions("x", range(2018, 2019), 0.5)]), False),
+    ],
+)
+def test_a_venue_enters_if_every_edition_of_an_even_calendar_is_covered(
+    editions: pd.DataFrame, enters: bool
+) -> None:
+    assert csmetrics.covered(editions) == ["x"] * enters
+
+
+def test_a_field_without_a_covered_venue_is_an_error() -> None:
+    with pytest.raises(DataError, match="no venue of vision is covered"):
+        csmetrics.specs(["nips", "acl", "icra"])
+
+
+def test_venues_that_enter_and_are_of_no_field_are_together() -> None:
+    vision, learning, fields = csmetrics.specs([*VENUES, "osdi"])
+    assert (vision.venues, learning.venues) == (("cvpr", "iccv", "eccv"), ("nips", "icml", "uai", "colt"))
+    assert fields.groups["other"] == ("osdi",)
+    assert vision.observed(2014, "vision")
+    # Deadlines: CVPR's is November of the year before, that of venues without one of their own June.
+    assert (vision.first_period("2012-06"), fields.first_period("2012-06")) == (2013, 2014)
+
+
+def test_institutions_of_one_university_are_added_and_companies_papers_are_industrys(
+    matcher: Matcher,
+) -> None:
+    rows = [
+        ("cvpr", 2010, "a", "Stanford University", "Education", "United States", 5, 3, 2, 1),
+        ("cvpr", 2010, "b", "Dept. of Computer Science, Stanford University", "", "", 2, 0, 1, 2),
+        ("cvpr", 2010, "g", "Google", "Company", "United States", 9, 9, 9, 9),
+    ]
+    columns = HEADING.strip().split(",")
+    table = csmetrics.signatures(pd.DataFrame(rows, columns=columns), matcher)
+    assert table.to_dict("records") == [
+        {
+            "venue": "cvpr", "year": 2010, "university": "Stanford University", "country": "US", "papers": 7,
+            "papers_academic_only": 4, "papers_with_industry": 3, "papers_first_author": 3, "papers_last_author": 3,
+        }
+    ]  # fmt: skip
+
+
+def test_the_population_published_in_a_field_in_2007_and_for_fields_in_one_that_needs_few_accelerators() -> (
+    None
+):
+    rows = [("cvpr", 2007, "Both"), ("stoc", 2007, "Both"), ("cvpr", 2007, "Vision"), ("stoc", 2008, "Vision"),
+            ("osdi", 2007, "Systems"), ("chi", 2007, "People")]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["venue", "year", "university"]).assign(country="US", papers=2)
+    vision, _, fields = csmetrics.specs([*VENUES, "osdi"])
+    of_vision = csmetrics.units(table, vision).set_index("university")
+    assert of_vision["baseline_papers"].to_dict() == {"Both": 4, "People": 2, "Vision": 2}
+    assert of_vision["baseline_venue_papers"].to_dict() == {"Both": 2, "People": 0, "Vision": 2}
+    assert csmetrics.units(table, fields)["university"].tolist() == ["Both", "People"]
+
+
+def _counted(*rows: tuple[str, int]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["university", "papers"])
+    return table.assign(venue="cvpr", year=2013, country="US")
+
+
+def test_the_comparison_is_over_universities_with_a_paper_in_either_source() -> None:
+    years = pd.DataFrame({"venue": ["cvpr"], "year": [2013], "papers": [10], "with_affiliation": [8]})
+    only_here = pd.concat([years, years.assign(year=2012)])
+    here, there = _counted(("A", 4), ("B", 1), ("C", 1)), _counted(("A", 5), ("B", 2))
+    (row,) = csmetrics.comparison(here, there, only_here, years).to_dict("records")
+    assert (row["csmetrics_credited"], row["paperlists_credited"], row["universities"]) == (6, 7, 3)
+    assert row["zero_in_one"] == pytest.approx(1 / 3)
+    assert row["correlation"] == pytest.approx(pd.Series([4, 1, 1]).corr(pd.Series([5, 2, 0])))
+    assert (row["csmetrics_coverage"], row["paperlists_papers"]) == (0.8, 10)
+
+
+needs_originals = pytest.mark.skipif(
+    not ((RAW / "csmetrics").is_dir() and (RAW / "universities").is_dir()),
+    reason="the originals of csmetrics and of the universities are not on this machine",
+)
+
+
+@pytest.fixture(scope="module")
+def original() -> tuple[pd.DataFrame, pd.DataFrame, Matcher]:
+    world = universities.read(RAW / "universities")
+    known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
+    return *source.read(RAW / "csmetrics"), known
+
+
+@needs_originals
+def test_nearly_all_papers_of_institutions_of_education_are_some_universitys(
+    original: tuple[pd.DataFrame, pd.DataFrame, Matcher],
+) -> None:
+    institutions, _, known = original
+    papers_of = institutions["papers"].where(institutions["type"] == EDUCATION, 0)
+    matched = [bool(each) for each in csmetrics.credited(institutions, known)]
+    assert papers_of[matched].sum() / papers_of.sum() == pytest.approx(0.985, abs=0.001)
+
+
+@needs_originals
+def test_venues_without_affiliations_in_some_year_stay_out(
+    original: tuple[pd.DataFrame, pd.DataFrame, Matcher],
+) -> None:
+    entering = csmetrics.covered(original[1])
+    assert {"cvpr", "iccv", "eccv", "nips", "icml", "uai", "acl", "emnlp", "icra"} <= set(entering)
+    assert {"stoc", "focs", "soda", "sigmod", "icde", "chi", "infocom"} <= set(entering)
+    # No COLT of 2011-12, no IROS of 2018, half of RSS 2008, no SIGCOMM of 2014, VLDB's proceedings from 2008 on.
+    assert not {"colt", "iros", "rss", "sigcomm", "pvldb", "naacl"} & set(entering)
+
+
+@needs_originals
+@pytest.mark.parametrize(
+    ("panel", "university", "year", "lines"),
+    [
+        # "grep ^cvpr,2018,stanford" and so on in the original, read by eye.
+        (
+            "vision_2007",
+            "Stanford University",
+            2018,
+            ["cvpr,2018,stanford university,", "eccv,2018,stanford university,"],
+        ),
+        (
+            "ml_2007",
+            "ETH Zurich",
+            2012,
+            ["nips,2012,eth zurich,", "icml,2012,eth zurich,", "uai,2012,eth zurich,"],
+        ),
+        (
+            "cs_2007",
+            "University of Toronto: theory",
+            2010,
+            [f"{v},2010,university of toronto," for v in ("stoc", "focs", "soda")],
+        ),
+    ],
+)
+def test_cells_of_the_panels_are_the_sums_of_the_originals_lines(
+    panel: str, university: str, year: int, lines: list[str]
+) -> None:
+    text = gzip.decompress((RAW / "csmetrics" / f"{source.FILE}.gz").read_bytes()).decode()
+    place = text.partition("\n")[0].split(",").index("papers")
+    papers_of = [int(line.split(",")[place]) for line in text.splitlines() if line.startswith(tuple(lines))]
+    table = pd.read_csv(shipped("data", "panels", f"{panel}.csv"))
+    unit = "unit" if "unit" in table else "university"
+    (count,) = table.loc[(table[unit] == university) & (table["year"] == year), "papers"]
+    assert papers_of
+    assert count == sum(papers_of)
+
+
+@needs_originals
+def test_no_year_is_missing_and_coverage_is_that_of_the_venues_together() -> None:
+    table = pd.read_csv(shipped("data", "panels", "cs_2007.csv"))
+    assert table["papers"].notna().all()
+    shares = pd.read_csv(shipped("data", "csmetrics_coverage.csv"))
+    together = shares[shares["venue"].isna()].set_index(["field", "year"])["coverage"]
+    known = table.groupby(["group", "year"])["coverage"].first()
+    pd.testing.assert_series_equal(known, together.loc[known.index], check_names=False, rtol=1e-5)
+
+
+@needs_originals
+def test_the_comparison_that_ships_is_what_both_sources_say(
+    original: tuple[pd.DataFrame, pd.DataFrame, Matcher],
+) -> None:
+    """CVPR's row, from the panels that ship and the original, by other means."""
+    shipped_rows = pd.read_csv(shipped("data", "outcome_comparison.csv")).set_index(["venue", "year"])
+    institutions, _, known = original
+    chosen = institutions[(institutions["venue"] == "cvpr") & (institutions["year"] == 2015)]
+    here: dict[str, int] = {}
+    for count, names in zip(chosen["papers"], csmetrics.credited(chosen, known), strict=True):
+        for university in names:
+            here[university.name] = here.get(university.name, 0) + count
+    assert shipped_rows.loc[("cvpr", 2015), "csmetrics_credited"] == sum(here.values())
+    panel = pd.read_csv(shipped("data", "panels", "cvpr.csv"))
+    there = panel[panel["year"] == 2015].set_index("university")["papers"]
+    both = pd.concat([there[there > 0], pd.Series(here)], axis=1).fillna(0)
+    both = both[both.index.isin(there.index)]
+    # The panel lacks the few universities that first published after 2013.
+    assert both.corr().iloc[0, 1] == pytest.approx(shipped_rows.loc[("cvpr", 2015), "correlation"], abs=0.02)

@@ -95,6 +95,7 @@ ARGUMENTS = {
     "fit": "fit = study.estimate(panel, question, DESIGN)",
     "sample": "sample = question.sample(panel)",
     "design": "design = DESIGN",
+    "eras": "eras = [(2014, 2016), (2017, 2019), (2020, 2024)]",
     "outcomes": 'outcomes = {"robotics papers": (study.load_panel("robotics"), "papers")}',
 }
 # Options that an example needs, or that keep it short to run.

@@ -112,7 +112,9 @@ EVENT = typer.Option(help="Event: a column of first treated periods, or of 0/1 t
 Scale = Annotated[str, typer.Option(help="level, log1p or proportional.")]
 Outcome = Annotated[list[str], _several("Outcome column", "--outcome", "--outcomes")]
 Outcomes = Annotated[list[str] | None, _several("Outcome column", "--outcome", "--outcomes")]
-Covariates = Annotated[list[str] | None, _several("Covariate column", "--covariate", "--covariates")]
+Covariates = Annotated[
+    list[str] | None, _several("Covariate column, of numbers or labels", "--covariate", "--covariates")
+]
 Designs = Annotated[
     list[str] | None,
     _several("Design, see study designs", "--design", "--designs", autocompletion=_design_names),
@@ -304,6 +306,8 @@ class OfQuestion:
         Periods by which the event is moved later.
     horizon : int, optional
         Last event time in the average.
+    balance : int, optional
+        Effects by event time of the cohorts that are seen up to this one only.
     min_cohort_size : int, optional
         Smaller cohorts are dropped and counted.
     cohort_width : int
@@ -321,6 +325,7 @@ class OfQuestion:
     anticipation: int = 0
     lag: int = 0
     horizon: int | None = None
+    balance: int | None = None
     min_cohort_size: int | None = None
     cohort_width: int = 1
     weights: str | None = None

@@ -56,6 +56,7 @@ class Supports(StrEnum):
     VARYING_BASE = 'base="varying"'
     PROPORTIONAL = 'scale="proportional"'
     INSTRUMENT = "an instrument, which it needs"
+    BALANCE = "balance"
 
 
 # What nearly every design takes account of; a design names what it adds and what it lacks.
@@ -88,6 +89,7 @@ _ASKED: dict[Supports, Callable[[Sample], bool]] = {
     Supports.VARYING_BASE: lambda s: s.question.base == "varying",
     Supports.PROPORTIONAL: lambda s: s.question.scale == "proportional",
     Supports.INSTRUMENT: lambda s: s.question.instrument is not None,
+    Supports.BALANCE: lambda s: s.question.balance is not None,
 }
 _IN_WORDS = {
     Supports.MISSING_CELLS: 'gaps in the outcome (missing="balanced" drops them)',
@@ -95,6 +97,7 @@ _IN_WORDS = {
     Supports.CLUSTERS: "a cluster above the unit",
     Supports.SWITCHING: "an event that is not absorbing",
     Supports.INSTRUMENT: "an instrument",
+    Supports.BALANCE: "a balance of cohorts",
 }
 _FIELDS = {field.name for field in fields(Question)}
 # The least that a whole number may be, by the name of the option, which means the same in every design.
@@ -225,10 +228,11 @@ def design(
     """Make a function a design of the catalogue, by default of its own name; see :class:`Design` for the arguments."""
 
     def register(function: Callable[..., Estimate]) -> Design:
-        own, in_order = name or function.__name__, tuple(trait for trait in Supports if trait in supports)
-        _registered[own] = Design(
-            own, title, reference, estimand, assumes, in_order, function, nuisances, assigned
-        )
+        # Effects by cohort can be averaged over some cohorts.
+        every = {*supports, *[Supports.BALANCE] * (estimand is Estimand.GROUP_TIME_ATT)}
+        own, in_order = name or function.__name__, tuple(trait for trait in Supports if trait in every)
+        known = (own, title, reference, estimand, assumes, in_order, function)
+        _registered[own] = Design(*known, nuisances, assigned)
         return _registered[own]
 
     return register

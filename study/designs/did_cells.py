@@ -209,7 +209,7 @@ def baseline_matrix(sample: Sample, design: str) -> FloatArray:
     spread = x.std(axis=0)
     x = x / np.where(spread > COLLINEAR * np.abs(sample.x_baseline).max(axis=0), spread, np.inf)
     diagonal = np.abs(np.diag(np.linalg.qr(x, mode="r"))) / np.sqrt(len(x))
-    for k, name in enumerate(sample.question.covariates):
+    for k, name in enumerate(sample.covariates):
         if k >= len(diagonal) or diagonal[k] < COLLINEAR:
             raise QuestionError(
                 f"{design}: covariate {name} is explained by the constant and the covariates before it; leave it "

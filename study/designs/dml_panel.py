@@ -27,7 +27,7 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
     if missing.any():
         i, t, k = np.argwhere(missing)[0]
         raise QuestionError(
-            f"dml_panel: covariate {sample.question.covariates[k]} is missing for ({sample.unit_ids[i]}, "
+            f"dml_panel: covariate {sample.covariates[k]} is missing for ({sample.unit_ids[i]}, "
             f"{sample.period_name(sample.periods[t])}) and in {missing[:, :, k].sum() - 1} cells more; "
             "fill it in or leave it out."
         )

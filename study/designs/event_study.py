@@ -51,7 +51,7 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         raise QuestionError(
             f"event_study: no effect can be estimated: treated units are seen at event time {base} only, the reference."
         )
-    names = [f"event {e:g}" for e in times[used]] + list(sample.question.covariates)
+    names = [f"event {e:g}" for e in times[used]] + list(sample.covariates)
     fit = two_way(sample, cells[:, :, used].astype(float), sample.x_varying, names)
     place = placed(fit, used)
     return event_time_effects(

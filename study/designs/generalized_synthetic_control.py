@@ -59,7 +59,7 @@ def generalized_synthetic_control(sample: Sample, *, factors: int | None = None)
     Political Analysis 25(1).
     Bai, J. (2009). Panel data models with interactive fixed effects. Econometrica 77(4).
     """
-    covariates = zip(sample.question.covariates, sample.x_by_period, strict=True)
+    covariates = zip(sample.covariates, sample.x_by_period, strict=True)
     gaps = [name for name, values in covariates if np.isnan(values).any()]
     if gaps:
         raise QuestionError(

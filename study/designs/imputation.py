@@ -128,7 +128,7 @@ def _untreated_regression(sample: Sample, untreated: FloatArray, extra: FloatArr
     effects = np.concatenate([extra, period_effects(len(extra), n_periods)], axis=2)
     terms = Terms(effects, np.empty((len(extra), n_periods, 0)))
     fit = regress(untreated, sample.groups[1], terms, sample.weights, varying=sample.x_varying)
-    refuse_unidentified(sample.question.covariates, fit.identified[effects.shape[2] :])
+    refuse_unidentified(sample.covariates, fit.identified[effects.shape[2] :])
     return fit
 
 

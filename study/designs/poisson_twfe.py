@@ -75,7 +75,7 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     if not regressed.any():
         raise QuestionError(f"poisson_twfe: no effect can be estimated: {'; '.join(notes)}.")
     regressors = cells[:, :, regressed].astype(float)
-    columns = (*names[regressed], *used.question.covariates)
+    columns = (*names[regressed], *used.covariates)
     fit = two_way(used, regressors, used.x_varying, columns, "poisson")
     place = placed(fit, regressed)
     coefficient, influence = fit.coefficient @ place, fit.influence @ place

@@ -66,7 +66,7 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     terms = Terms(indicators, period_effects(*indicators.shape[:2]))
     rows = [members for members, used in zip(means.rows, groups, strict=True) if used]
     fit = regress(sample.y, rows, terms, sample.weights, varying=sample.x_varying)
-    refuse_unidentified(sample.question.covariates, fit.identified[n_treated:])
+    refuse_unidentified(sample.covariates, fit.identified[n_treated:])
     identified = cells.reference.copy()
     identified[treated] = fit.identified[:n_treated]
     missing = ["no treated unit is observed", "no comparison unit or no base period is observed"]

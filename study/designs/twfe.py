@@ -60,7 +60,7 @@ def twfe(sample: Sample) -> Estimate:
     Goodman-Bacon, A. (2021). Difference-in-differences with variation in treatment timing. Journal of
     Econometrics 225(2), equation (1).
     """
-    names = ("treatment", *sample.question.covariates)
+    names = ("treatment", *sample.covariates)
     outcome = sample.outcome_with_covariates
     if sample.first_treated is None:  # by unit, where groups do not say who is treated
         effects = np.empty((1, len(sample.periods), 0))

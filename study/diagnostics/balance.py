@@ -233,6 +233,9 @@ def compared_variables(
     panel, fixed = sample.panel, {}
     rows = pd.Index(panel.units).get_indexer(sample.unit_ids)
     for name in names:
+        if name in sample.covariates:
+            fixed[name] = sample.x_baseline[:, sample.covariates.index(name)]
+            continue
         if name in panel.covariates:
             fixed[name] = first_observed(panel.covariates[name])[rows]
             continue

@@ -201,7 +201,7 @@ def benchmark_groups(sample: Sample, benchmarks: Sequence[str | tuple[str, ...]]
     QuestionError
         If there are none, or one is not among the question's covariates.
     """
-    known = sample.question.covariates
+    known = sample.covariates
     if not known:
         raise QuestionError(
             "sensitivity: there are no covariates to serve as benchmarks; name some in Question.covariates."
@@ -225,11 +225,13 @@ def benchmark_groups(sample: Sample, benchmarks: Sequence[str | tuple[str, ...]]
 
 def without(sample: Sample, group: Iterable[str]) -> Sample:
     """Return the sample of the question without some of its covariates."""
-    names = sample.question.covariates
+    names = sample.covariates
     others = [k for k, name in enumerate(names) if name not in set(group)]
+    left = tuple(names[k] for k in others)
     return replace(
         sample,
-        question=sample.question.replace(covariates=tuple(names[k] for k in others)),
+        question=sample.question.replace(covariates=left),
+        covariates=left,
         x_baseline=sample.x_baseline[:, others],
         x_by_period=tuple(sample.x_by_period[k] for k in others),
     )

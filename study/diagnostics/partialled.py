@@ -191,7 +191,7 @@ def within(sample: Sample, who: str) -> Partialled:
     blocks = [y, sample.treatment, *sample.x_by_period]
     fits = [regress(np.where(seen, block, np.nan), groups, terms, sample.weights) for block in blocks]
     units, quantity = fits[0].n_fixed_effects, sample.question.effect_scale.quantity
-    given = ", ".join(["unit effects", "period effects", *sample.question.covariates])
+    given = ", ".join(["unit effects", "period effects", *sample.covariates])
     return _regression(
         sample,
         who,
@@ -295,7 +295,7 @@ def _regression(
     Refused are covariates that are absorbed or that those before them explain, treatment that all explain, and a
     perfect fit.
     """
-    names = sample.question.covariates
+    names = sample.covariates
     variables = zip(names, left[2:], columns[2:], strict=True)
     gone = [name for name, rest, column in variables if rest @ rest <= 1e-20 * (column @ column)]
     if gone:

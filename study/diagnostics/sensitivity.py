@@ -229,7 +229,7 @@ def _surfaces(
 def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple[float, list[str]]:
     """Return a design's headline, without covariates that its unit effects absorb, and sentences on it."""
     varies = np.any(sample.x_varying != sample.x_baseline[:, None], axis=(0, 1))
-    fixed = tuple(compress(sample.question.covariates, ~varies))
+    fixed = tuple(compress(sample.covariates, ~varies))
     notes = []
     try:
         fit = design(sample, **options).headline

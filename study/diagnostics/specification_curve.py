@@ -18,6 +18,7 @@ from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas
 from study.figures.dots import shortened
 from study.inference import EQUAL, LEVEL, answered, families, joined_headlines, kind, variants_of
 from study.panel import Comparison, Panel, Question, Scale, ScaleName, population
+from study.panel.populations import terms_in
 
 WHO = "specification_curve"
 SMALL = 7.5
@@ -128,7 +129,8 @@ def specification_curve(
     for rule in rules.values():
         population(rule, panel)
     for names in sets.values():
-        refuse_unknown("covariate", names, panel.covariates, WHO)
+        known = [*panel.covariates, *panel.attributes, *filter(terms_in, names)]
+        refuse_unknown("covariate", names, known, WHO)
     fits: dict[Specification, Estimate] = {}
     refused: dict[Specification, str] = {}
     kinds: dict[Specification, str] = {}

@@ -1,3 +1,4 @@
+from .aggregation import balanced as balanced
 from .aggregation import coefficients as coefficients
 from .aggregation import event_time_effects as event_time_effects
 from .aggregation import group_time_effects as group_time_effects

@@ -55,11 +55,30 @@ def event_effects(estimate: Estimate, balance: int | None = None) -> Estimate:
     """Average an estimate's effects over cohorts, for each event time; one by event time is what it is."""
     if estimate.estimand is Estimand.EVENT_TIME_ATT:
         return estimate
-    used, times = np.isfinite(estimate.effect_level), estimate.event_time
-    if balance is not None:
-        first, last = estimate.sample.periods[[0, -1]]
-        used &= (last - estimate.cohort >= balance) & (times <= balance) & (times >= balance - (last - first))
+    used = np.isfinite(estimate.effect_level)
+    if balance is not None and not np.isnan(estimate.cohort).all():  # what is averaged already stays as it is
+        used &= balanced(estimate, balance)
     return _by_label(estimate, "event_time", used, "event")
+
+
+def balanced(estimate: Estimate, balance: int) -> BoolArray:
+    """Return which terms, shape (K,), an average of fixed composition is of; see :attr:`Question.balance`.
+
+    Raises
+    ------
+    QuestionError
+        If no cohort has an effect at every event time from 0 to ``balance``.
+    """
+    times, cohort = estimate.event_time, estimate.cohort
+    first, last = estimate.sample.periods[[0, -1]]
+    after = np.isfinite(estimate.effect_level) & (times >= 0) & (times <= balance)
+    dates, seen = np.unique(cohort[after], return_counts=True)
+    fixed = np.isin(cohort, dates[seen == balance + 1])
+    if not fixed.any():
+        raise QuestionError(
+            f"{estimate.design}: no cohort has an effect at every event time from 0 to {balance}; lower balance."
+        )
+    return np.asarray(fixed & (times <= balance) & (times >= balance - (last - first)))
 
 
 def _observed(estimate: Estimate) -> BoolArray:

@@ -585,7 +585,8 @@ class Estimate(Described):
         horizon : int, optional
             Last event time in "event_average"; by default the question's.
         balance : int, optional
-            For "event" and "event_average": only cohorts that are seen that many periods after treatment.
+            For "event" and "event_average": only cohorts with an effect at every event time from 0 to it; by default
+            the question's.
 
         Raises
         ------
@@ -596,12 +597,17 @@ class Estimate(Described):
 
         return aggregate(self, to, horizon=horizon, balance=balance)
 
+    def balanced(self, balance: int) -> Estimate:
+        """Return the estimate as an answer to its question with a balance; see :class:`study.Question`."""
+        question = self.sample.question.replace(balance=balance)
+        return replace(self, sample=replace(self.sample, question=question))
+
     @cached_property
     def by_event_time(self) -> Estimate:
-        """The effects averaged over cohorts, for each event time."""
+        """The effects averaged over cohorts, or those of the question's balance, for each event time."""
         from study.estimates.aggregation import event_effects
 
-        return event_effects(self)
+        return event_effects(self, self.sample.question.balance)
 
     @cached_property
     def headline(self) -> Estimate:

@@ -204,7 +204,7 @@ def score(
             "heterogeneity: the question has no covariates, so nothing says how treated units differ from others; name "
             "what was known before treatment."
         )
-    for name, column in zip(question.covariates, rows.x.T, strict=True):
+    for name, column in zip(sample.covariates, rows.x.T, strict=True):
         if np.isnan(column).any():
             raise QuestionError(
                 f"heterogeneity: covariate {name} is missing for {int(np.isnan(column).sum())} units; leave it out."
@@ -274,7 +274,7 @@ def _covariates(
     sample: Sample, rows: LongChange, groups: tuple[str, ...]
 ) -> tuple[FloatArray, tuple[str, ...]]:
     """Return the question's covariates and the 0/1 columns of groups, shape (N, p), with their names."""
-    columns, names = [*rows.x.T], [*sample.question.covariates]
+    columns, names = [*rows.x.T], [*sample.covariates]
     for by in groups:
         of_rows = grouping(sample, by).of_rows(rows.unit)
         enough = of_rows.sizes(rows.treated) >= LEAST_IN_GROUP

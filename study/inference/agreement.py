@@ -141,14 +141,16 @@ def kind(fit: Estimate) -> str:
         return fit.estimand.value
     question = fit.sample.question
     covered = ~fit.reference & np.isfinite(fit.effect_level) & (fit.event_time >= 0)
-    if question.average == "event_average" and question.horizon is not None:
-        covered &= fit.event_time <= question.horizon
+    last = question.balance if question.horizon is None else question.horizon
+    if question.average == "event_average" and last is not None:
+        covered &= fit.event_time <= last
+    fixed = "" if question.balance is None else f", balanced to {question.balance}"
     times = [f"{e:g}" for e in np.unique(fit.event_time[covered])]
     if not times:  # averages of several events, stacked
         return question.average.replace("_", " ")
     gaps = len(times) - 1 < float(times[-1]) - float(times[0])
     words = ", ".join(times) if gaps else f"{times[0]} to {times[-1]}"
-    return f"{question.average.replace('_', ' ')} over event times {words}"
+    return f"{question.average.replace('_', ' ')} over event times {words}{fixed}"
 
 
 def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[str]]:

@@ -24,7 +24,7 @@ from study.core import (
     two_sided_p,
 )
 from study.designs import find_design
-from study.estimates import Estimand, Estimate, treated_clusters
+from study.estimates import Estimand, Estimate, balanced, treated_clusters
 from study.panel import AVERAGES, Sample
 
 if TYPE_CHECKING:
@@ -258,6 +258,8 @@ def _needed(fit: Estimate, term: str | None) -> set[str]:
     needed, last = estimated & (fit.event_time >= 0), fit.sample.question.horizon
     if last is not None and term in (None, "event_average"):
         needed &= fit.event_time <= last
+    if fit.sample.question.balance is not None:
+        needed &= balanced(fit, fit.sample.question.balance)
     by_event_time = fit.by_event_time
     if term in by_event_time.terms:
         needed = estimated & (fit.event_time == by_event_time.event_time[by_event_time.terms.index(term)])

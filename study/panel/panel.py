@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -216,7 +216,7 @@ class Panel(Described):
         treatment : str or sequence of str
             Columns that are 1 in treated cells and 0 elsewhere; empty is not known.
         outcomes, covariates : str or sequence of str
-            Number columns; empty is not observed.
+            Number columns; empty is not observed. A covariate without a single number is an attribute.
         attributes : str or sequence of str
             Label columns that do not change within a unit (country, tier, cluster).
         name : str, optional
@@ -267,6 +267,10 @@ class Panel(Described):
         else:
             label, table, lines = name or "panel", frame_of(data, "Panel.from_long"), None
         rows = Rows(table, lines, unit, time, period, never)
+        words = [column for column in roles.covariates if rows.in_words(column)]
+        numbers = tuple(column for column in roles.covariates if column not in words)
+        labelled = tuple(dict.fromkeys([*roles.attributes, *words]))
+        roles = replace(roles, covariates=numbers, attributes=labelled)
         refuse_first(rows, roles, label)
         units, codes, each = rows.distinct(roles.unit)
         periods, shape = rows.periods(), (len(units), len(rows.periods()))

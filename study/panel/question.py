@@ -58,13 +58,19 @@ class Question(Described):
         dated before the panel are already treated whatever the lag, and so are those whose 0/1 treatment is 1 from the
         first period on: the date may be censored. A date in the first period is known, and moves into the window.
     covariates : tuple of str
-        Covariates of the panel.
+        Covariates of the panel; attributes, each of which is 0/1 columns for its labels in the sample but the most
+        common one; and rules as of a population ("country=US"), 1 where they hold and 0 elsewhere. Units without a
+        label are left out.
     cluster, weights : str, optional
         An attribute to cluster by (each unit is its own cluster where none is given), and a covariate
         whose first observed value weights the units.
     horizon : int, optional
         Last event time in ``event_average``; all that are observed where none is given. It is no later than the
         panel's periods allow for, though a cohort may be observed for less.
+    balance : int, optional
+        Effects by event time and ``event_average`` are of the cohorts with an effect at every event time from 0 to this
+        one, and end there, so that all event times from 0 on are of the same cohorts; did's ``balance_e``.
+        Comparison units are all that there are.
     average : str
         The headline: "event_average", "treated_average", "cohort_average" or "calendar_average".
     missing : {"pairs", "balanced", "cells"}
@@ -96,6 +102,7 @@ class Question(Described):
     cluster: str | None = None
     weights: str | None = None
     horizon: int | None = None
+    balance: int | None = None
     average: Average = "event_average"
     missing: Missing = "pairs"
     min_cohort_size: int | None = None
@@ -108,7 +115,13 @@ class Question(Described):
         if is_listed(self.covariates):
             object.__setattr__(self, "covariates", tuple(self.covariates))
         check("Question", hints, {name: getattr(self, name) for name in hints})
-        for name, least in (("anticipation", 0), ("cohort_width", 1), ("horizon", 0), ("min_cohort_size", 1)):
+        for name, least in (
+            ("anticipation", 0),
+            ("cohort_width", 1),
+            ("horizon", 0),
+            ("balance", 0),
+            ("min_cohort_size", 1),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise QuestionError(f"Question: {name} is {value}; it must be at least {least}.")
@@ -118,6 +131,16 @@ class Question(Described):
             if isinstance(value, str | int | np.integer):
                 object.__setattr__(self, name, str(value) if isinstance(value, str) else int(value))
         object.__setattr__(self, "covariates", tuple(map(str, self.covariates)))
+        if self.balance is not None and self.average != "event_average":
+            raise QuestionError(
+                f"Question: balance is {self.balance}, which is of effects by event time, and the average is "
+                f'{self.average}; use average="event_average" or leave balance out.'
+            )
+        if self.balance is not None and self.horizon is not None and self.horizon > self.balance:
+            raise QuestionError(
+                f"Question: horizon is {self.horizon}, but with balance={self.balance} effects end at event time "
+                f"{self.balance}; raise balance or lower horizon."
+            )
         if self.instrument in self.covariates:
             raise QuestionError(
                 f"Question: {self.instrument} is both the instrument and a covariate, which leaves nothing of it to "
@@ -205,10 +228,12 @@ class Sample(Described):
         First treated period, NaN = never; None if the treatment is not absorbing.
     path : ndarray, shape (n, T), or None
         The path of a treatment that is not absorbing.
+    covariates : tuple of str, length p
+        Names of the columns that the question's covariates are: an attribute is one for each label but one.
     x_baseline : ndarray, shape (n, p)
-        First observed value of each covariate.
+        First observed value of each column.
     x_by_period : tuple of ndarray, shape (n, T)
-        Each covariate by period.
+        Each column by period.
     weights : ndarray, shape (n,)
         Mean one.
     cluster : ndarray of int, shape (n,)
@@ -236,6 +261,7 @@ class Sample(Described):
     panel: Panel
     attributes: dict[str, NDArray[Any]] = field(default_factory=dict)
     instrument: FloatArray | None = None
+    covariates: tuple[str, ...] = ()
 
     @property
     def n_units(self) -> int:
@@ -394,10 +420,13 @@ def panel_for(
         The event column is 0/1 by period, and not the first treated period.
     """
     outcomes = list(dict.fromkeys([question.outcome, *outcomes]))
-    in_rule = [term for term in terms_in(question.population) if term.name not in (*outcomes, question.event)]
+    rules = [name for name in question.covariates if terms_in(name)]
+    terms = [term for rule in (question.population, *rules) for term in terms_in(rule)]
+    in_rule = [term for term in terms if term.name not in (*outcomes, question.event)]
     labels = [term.name for term in in_rule if term.sign in ("=", "!=")]
     numbers = [term.name for term in in_rule if term.sign not in ("=", "!=")]
-    covariates = [*question.covariates, question.weights, question.instrument, *numbers]
+    columns = [name for name in question.covariates if name not in rules]
+    covariates = [*columns, question.weights, question.instrument, *numbers]
     return Panel.from_long(
         data,
         treatment=question.event if path else (),
@@ -460,19 +489,27 @@ def _draw_sample(question: Question, panel: Panel) -> Sample:
     if first_treated is not None:
         first_treated = first_treated[rows]
         columns = _comparable_periods(question, first_treated, periods, panel.name)
-        if not np.any(first_treated - question.anticipation <= periods[columns][-1]):
+        n_treated = int(np.sum(first_treated - question.anticipation <= periods[columns][-1]))
+        if not n_treated:
             because = f" ({selection.text})" if selection.steps else ""
             raise QuestionError(
                 f"Question: nobody in {panel.name} is first treated by {question.event} inside "
                 f"{panel.window(periods[columns])}{because}; choose another event, population or window."
             )
+        earliest, last = np.nanmin(first_treated), periods[columns][-1]
+        if question.balance is not None and last - earliest < question.balance:
+            raise QuestionError(
+                f"Question: balance is {question.balance}, but no cohort of {panel.name} is seen later than event time "
+                f"{last - earliest:.0f}, that of {panel.period_name(earliest)}; lower it."
+            )
         selection.steps += _roles(question, first_treated, panel, columns)
     elif path is not None:
         ever = np.nansum(path[rows], axis=1) > 0
-        if not ever.any():
+        n_treated = int(ever.sum())
+        if not n_treated:
             raise QuestionError(f"Question: nobody is treated by {question.event} in {panel.window()}.")
         selection.steps += [
-            FlowStep("treated in some period", int(ever.sum()), kept=True),
+            FlowStep("treated in some period", n_treated, kept=True),
             FlowStep("never treated", int((~ever).sum()), kept=True),
         ]
 
@@ -482,19 +519,21 @@ def _draw_sample(question: Question, panel: Panel) -> Sample:
     def baseline(name: str) -> FloatArray:
         return first_observed(panel.covariates[name])[rows]
 
+    covariates = _covariate_columns(question, panel, rows, n_treated)
     outcome, n = chosen(panel.outcomes[question.outcome]), len(rows)
     if question.scale == "log1p":
         outcome = _logarithm(question, outcome, panel, panel.units[rows], periods[columns])
     weights = np.ones(n) if question.weights is None else baseline(question.weights)
     clusters = np.arange(n) if question.cluster is None else panel.attributes[question.cluster][rows]
-    x_baseline = [baseline(name) for name in question.covariates]
+    x_baseline = [first_observed(block)[rows] for block in covariates.values()]
     return Sample(
         question=question,
         y=outcome,
         first_treated=first_treated,
         path=None if path is None else chosen(path),
         x_baseline=np.column_stack(x_baseline) if x_baseline else np.empty((n, 0)),
-        x_by_period=tuple(chosen(panel.covariates[name]) for name in question.covariates),
+        covariates=tuple(covariates),
+        x_by_period=tuple(map(chosen, covariates.values())),
         weights=weights / weights.mean(),
         cluster=np.unique(clusters, return_inverse=True)[1].astype(np.int64),
         unit_ids=panel.units[rows],
@@ -539,16 +578,51 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
     selection.drop(np.isnan(outcome).all(axis=1), f"{question.outcome} is never observed")
     if question.missing == "balanced":
         selection.drop(np.isnan(outcome).any(axis=1), f"{question.outcome} is missing in some period")
-    for kind, name in (
-        *(("covariate", name) for name in question.covariates),
-        ("instrument", question.instrument),
-    ):
-        if name is not None:
+    instruments = [] if question.instrument is None else [("instrument", question.instrument)]
+    for kind, name in (*(("covariate", name) for name in question.covariates), *instruments):
+        if name in panel.covariates:
             selection.drop(np.isnan(panel.covariates[name]).all(axis=1), f"{kind} {name} is never observed")
+        elif name in panel.attributes:
+            selection.drop(panel.attributes[name].astype(str) == "", f"{kind} {name} has no label")
     if question.weights is not None:
         positive = first_observed(panel.covariates[question.weights]) > 0
         selection.drop(~positive, f"weight {question.weights} is not positive")
     return selection
+
+
+def _covariate_columns(
+    question: Question, panel: Panel, rows: IntArray, n_treated: int
+) -> dict[str, FloatArray]:
+    """Return what the question's covariates are in the panel by name, shape (n, T) each; labels and rules are 0 or 1.
+
+    Refused are labels and rules that do not vary among the rows that are kept, and more labels than treated units.
+    """
+    columns: dict[str, FloatArray] = {}
+    ones = np.ones((1, len(panel.periods)))
+    for name in question.covariates:
+        where = f"Question about {panel.name}: covariate {name}"
+        if name in panel.covariates:
+            columns[name] = panel.covariates[name]
+        elif name in panel.attributes:
+            labels = panel.attributes[name].astype(str)
+            levels, sizes = np.unique(labels[rows], return_counts=True)
+            if len(levels) == 1:
+                raise QuestionError(f'{where} has one label in the sample, "{levels[0]}"; leave it out.')
+            if len(levels) > n_treated:
+                raise QuestionError(
+                    f"{where} has {len(levels)} labels in the sample, more than its {n_treated} treated units can "
+                    f'carry trends of; use a coarser attribute, or a rule such as "{name}={levels[sizes.argmax()]}".'
+                )
+            for level in np.delete(levels, sizes.argmax()):
+                columns[f"{name}={level}"] = (labels == level)[:, None] * ones
+        else:
+            holds = population(name, panel)
+            if len(np.unique(holds[rows])) == 1:
+                raise QuestionError(
+                    f"{where} is {holds[rows[0]]:d} for every unit of the sample; leave it out."
+                )
+            columns[name] = holds[:, None] * ones
+    return columns
 
 
 def _logarithm(
@@ -591,10 +665,13 @@ def _check(question: Question, panel: Panel) -> None:
             f"{where}: {question.outcome} is an event and {question.event} an outcome; "
             "swap outcome= and event=."
         )
-    columns = (*question.covariates, question.weights, question.instrument)
+    columns = [name for name in (question.weights, question.instrument) if name is not None]
+    for name in question.covariates:
+        if not terms_in(name):
+            refuse_unknown("covariate", name, [*panel.covariates, *panel.attributes], where)
     refuse_unknown("outcome", question.outcome, panel.outcomes, where)
     refuse_unknown("event", question.event, panel.events, where)
-    refuse_unknown("covariate", [name for name in columns if name is not None], panel.covariates, where)
+    refuse_unknown("covariate", columns, panel.covariates, where)
     refuse_unknown("attribute", () if question.cluster is None else question.cluster, panel.attributes, where)
     window = f"the window of {last + 1} periods, {panel.window()}"
     for name, value in (("lag", question.lag), ("anticipation", question.anticipation)):
@@ -613,6 +690,10 @@ def _check(question: Question, panel: Panel) -> None:
         raise QuestionError(
             f"Question: {question.event} is not absorbing, so lag and anticipation have no date to move; "
             "set both to 0 or shift the treatment column."
+        )
+    if question.event not in panel.first_treated and question.balance is not None:
+        raise QuestionError(
+            f"Question: {question.event} is not absorbing, so it has no cohorts to balance; leave balance out."
         )
 
 

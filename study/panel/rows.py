@@ -189,6 +189,13 @@ class Rows:
             values[unread[filled]] = truth[codes[filled]]
         return (np.where(bad, np.nan, values) if bad.any() else values), bad, each
 
+    def in_words(self, column: str) -> bool:
+        """Return whether a column of the table has words and not a single number."""
+        if list(self.table.columns).count(column) != 1:
+            return False
+        values, bad, _ = self.compact(column)
+        return bool(bad.any() and np.isnan(values).all())
+
     @_once
     def labels(self, column: str) -> tuple[NDArray[Any], IntArray]:
         """Return the distinct labels of a column, sorted, and the number of each row's label.

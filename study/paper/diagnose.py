@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, get_args
 from study.core import Progress, QuestionError, one_thread, paragraph, section
 from study.designs import Assumes, Design, find_design
 from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, fitting
-from study.estimates import Effect, Estimate, smallest_effect
+from study.estimates import Effect, Estimand, Estimate, smallest_effect
 from study.inference import Randomization
 from study.panel import Comparison, Panel, ScaleName
 from study.paper.plan import Plan, Task
@@ -142,6 +142,7 @@ def answered(
         "randomization": test,
         "outcomes": {label: (other, task.outcome) for label, other in placebos.items()},
         "by": plan.neighbours,
+        "eras": plan.eras,
         # What a specification curve runs over.
         "designs": list(designs.values()),
         "scales": [scale for scale in plan.scales if scale in get_args(ScaleName)],
@@ -155,6 +156,7 @@ def answered(
         Needs.DRAWS: design.draws,
         Needs.PLACEBO_PANELS: bool(placebos),
         Needs.NEIGHBOURS: bool(plan.neighbours),
+        Needs.ERAS: bool(plan.eras) and fit.estimand is Estimand.GROUP_TIME_ATT,
     }
     about = {each.name: each for each in fitting(design.name, [need for need in has if has[need]])}
     return Verdict(plan, task, fit, known, about)

@@ -16,8 +16,14 @@ from study.paper import plan_keys as keys
 from study.paper.fields.plan import FieldsPlan
 from study.report import address_part
 
-# Exhibits that are made of a table of the plan alone, and that table.
-NEEDED = {"fields": "[fields]", "families": "[[families]]", "venues": "[venues]"}
+# Exhibits that are made of one entry of the plan: what it is called here, and in the file.
+NEEDED = {
+    "fields": ("fields", "the table [fields]"),
+    "families": ("families", "the table [[families]]"),
+    "venues": ("venues", "the table [venues]"),
+    "composition": ("eras", "diagnose.eras"),
+    "known": ("known", "the table [[known]]"),
+}
 # Exhibits that are made within strata.
 STRATIFIED = ("families", "inference", "raw_means")
 # Exhibits whose numbers have addresses with the labels of designs in them.
@@ -82,6 +88,27 @@ class Event:
     threat: str = ""
     contrast: str = ""
     question: keys.SomeOfQuestion = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was known when a specification was written, before its estimates were run.
+
+    Attributes
+    ----------
+    specification : str
+        What it is called.
+    written : date
+    known : str
+        What of its data and of estimates had been seen by then.
+    differs : str
+        Why it differs from the one that was specified first; empty for that one.
+    """
+
+    specification: keys.Name
+    written: keys.Day
+    known: keys.Name
+    differs: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,11 +181,14 @@ class Diagnose:
         Of its specification curve.
     placebos : dict of str to str or dict
         By label, panels like ``panel`` on whose outcomes the events should have no effect.
+    eras : tuple of (int, int)
+        First and last adoption period of each era by which effects are shown; none for no such windows.
     """
 
     neighbours: str = ""
     populations: keys.SomeTexts = ("all",)
     placebos: dict[str, keys.AnyPanel] = field(default_factory=dict)
+    eras: tuple[keys.Era, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +217,10 @@ class Shared:
         Of the report page.
     fields : FieldsPlan, optional
         What is asked of fields, in the table ``[fields]``.
+    definitions : tuple of str
+        Labels of the events that one table sets side by side, by design; all events where there are none.
+    known : tuple of Known
+        The specifications, in the order in which they were written.
     texts : tuple of str
         Files beside the plan that cite results, LaTeX or Markdown; ``main.tex`` where there are none.
     """
@@ -203,6 +237,8 @@ class Shared:
     exhibits: keys.Texts = ("sample", "designs")
     title: str = ""
     fields: FieldsPlan | None = None
+    definitions: keys.Texts = ()
+    known: tuple[Known, ...] = ()
     texts: keys.Texts = ()
 
 
@@ -321,15 +357,16 @@ class Plan(Shared, Inference, Figure, Diagnose):
             )
         if self.neighbours:
             refuse_unknown("attribute", self.neighbours, panel.attributes, "study.toml, diagnose.neighbours")
+        refuse_unknown("event", self.definitions, [e.label for e in self.events], "study.toml, definitions")
         for event in self.families:
             if event.contrast:
                 refuse_unknown("family", event.contrast, labels, f"study.toml, contrast of {event.label}")
         for rule in self.populations:
             population(rule, panel)
-        for exhibit, table in NEEDED.items():
-            if exhibit in self.exhibits and not getattr(self, exhibit):
+        for exhibit, (name, where) in NEEDED.items():
+            if exhibit in self.exhibits and not getattr(self, name):
                 raise QuestionError(
-                    f'study.toml: the exhibit "{exhibit}" is made of the table {table}, which is not there; add it, or '
+                    f'study.toml: the exhibit "{exhibit}" is made of {where}, which is not there; add it, or '
                     "take the exhibit out."
                 )
         for entry in (*self.placebos.values(), *self.venues.values()):

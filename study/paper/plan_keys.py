@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Required
 
@@ -23,6 +24,7 @@ Period = Annotated[int, Field(strict=True)]
 Whole = Annotated[Period, Field(ge=0), must_be("a whole number, 0 or more")]
 Count = Annotated[Period, Field(ge=1), must_be("a whole number, 1 or more")]
 Number = Annotated[float, Field(strict=True)]
+Day = Annotated[date, Field(strict=True), must_be("a date such as 2026-11-25, without quotes")]
 Share = Annotated[Number, Field(gt=0, lt=1), must_be("a number between 0 and 1")]
 Proportion = Annotated[Number, Field(ge=0, le=1), must_be("a number from 0 to 1")]
 
@@ -39,6 +41,19 @@ Window = Annotated[
     tuple[Annotated[Period, Field(le=0)], Annotated[Period, Field(ge=0)]],
     AfterValidator(_has_both_sides),
     must_be("two event times, a first and a later one, with 0 among them"),
+]
+
+
+def _in_order(era: tuple[int, int]) -> tuple[int, int]:
+    if era[0] > era[1]:
+        raise ValueError
+    return era
+
+
+Era = Annotated[
+    tuple[Period, Period],
+    AfterValidator(_in_order),
+    must_be("two periods of adoption, a first and a last one"),
 ]
 
 

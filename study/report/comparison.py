@@ -61,6 +61,7 @@ def title_of(comparison: Comparison) -> str:
         average += (
             f" over event times 0 to {max([time for time in last if time is not None] or [question.horizon])}"
         )
+    average += "" if question.balance is None else f", balanced to event time {question.balance}"
     return f"Effect of {question.event} on {outcomes}, by design ({average}, scale {question.scale})"
 
 

@@ -107,9 +107,10 @@ def described(fit: Estimate) -> list[str]:
         Sentences without their full stops.
     """
     sample, dropped = fit.sample, left_out(fit.sample)
-    average = fit if len(fit.terms) == 1 else fit.headline
+    average, balance = fit if len(fit.terms) == 1 else fit.headline, sample.question.balance
+    fixed = "" if balance is None else f", averaged over cohorts seen up to event time {balance}"
     return [
-        f"Estimand: {fit.estimand}, scale {sample.question.scale}",
+        f"Estimand: {fit.estimand}, scale {sample.question.scale}{fixed}",
         f"{sample.n_units} units, {sample.n_treated} of them treated in {len(sample.cohorts)} cohorts; "
         f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.convention]}",
         f"Minimum detectable effect of {average.terms[0]} at 80% power and 5% size: {smallest_effect(average)} in "

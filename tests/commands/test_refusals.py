@@ -131,7 +131,7 @@ ASKED: list[tuple[str, dict[str, Any], str]] = [
     (
         "estimate",
         {"covariate": "country"},
-        'column country holds "US" on line 2; it must be a number or empty.',
+        "country=US is explained by the fixed effects and the other regressors; leave it out.",
     ),
     ("estimate", {"outcome": "country"}, 'column country holds "US" on line 2'),
     ("estimate", {"time": "lab"}, 'column lab holds "lab00" on line 2; a period is a whole number.'),
@@ -264,6 +264,24 @@ ASKED: list[tuple[str, dict[str, Any], str]] = [
     ("table", {"lag": "30"}, "--lag is 30, which is out of the window of 10 periods, 2010-2019"),
     ("compare", {"horizon": "50"}, "--horizon is 50, but the last event time"),
     ("estimate", {"horizon": "two"}, "Invalid value for '--horizon'"),
+    ("estimate", {"balance": "-1"}, "--balance is -1; it must be at least 0"),
+    (
+        "estimate",
+        {"balance": "6"},
+        "--balance is 6, but no cohort of own.csv is seen later than event time 5, that of",
+    ),
+    (
+        "estimate",
+        {"balance": "2", "design": "twfe"},
+        "twfe: it cannot answer a question with a balance of cohorts",
+    ),
+    (
+        "estimate",
+        {"balance": "2", "horizon": "3"},
+        "--horizon is 3, but with --balance 2 effects end at event time 2",
+    ),
+    ("estimate", {"covariate": "country=FR"}, 'there is no country "FR". Known: CH, US.'),
+    ("estimate", {"covariate": "country!=FR"}, "covariate country!=FR is 1 for every unit of the sample"),
     ("estimate", {"population": "country=FR"}, 'there is no country "FR"'),
     (
         "estimate",

@@ -58,9 +58,15 @@ def nearby(panel: Panel) -> Finding:
     return diagnostics.spillovers(sample, "callaway_santanna", by="region")
 
 
+def by_era(panel: Panel) -> Finding:
+    first = int(panel.periods[0])
+    return diagnostics.eras(estimate(panel, QUESTION), [(first, first + 4), (first + 5, first + 9)])
+
+
 EVERY: dict[str, Make] = {
     "balance": of_sample(diagnostics.balance, question=GIVEN),
     "contamination_weights": of_sample(diagnostics.contamination_weights),
+    "eras": by_era,
     "goodman_bacon": of_sample(diagnostics.goodman_bacon),
     "honest_did": of_fit(diagnostics.honest_did),
     "honest_did smoothness": of_fit(diagnostics.honest_did, restriction="smoothness"),

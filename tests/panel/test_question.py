@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,8 @@ import pandas as pd
 import pytest
 import simulated
 
-from study import Panel, Question, QuestionError
-from study.panel.question import FlowStep, Sample
+from study import Panel, Question, QuestionError, estimate
+from study.panel.question import FlowStep, Sample, panel_for
 
 
 def dated(*dates: float) -> Panel:
@@ -212,3 +214,76 @@ def test_a_sample_of_some_units_has_weights_of_mean_one_and_numbers_its_clusters
         whole.only(np.isnan(whole.first_treated), "treated")
     with pytest.raises(QuestionError, match="no untreated unit is left"):
         whole.only(~np.isnan(whole.first_treated), "never treated")
+
+
+def placed(*labels: str) -> Panel:
+    """Return a panel with three units a label, of which two are treated."""
+    panel = dated(*[3.0, 4.0, NEVER] * len(labels))
+    return replace(panel, attributes={"region": np.repeat(labels, 3)})
+
+
+def test_an_attribute_as_a_covariate_is_a_column_a_label_but_the_most_common_one() -> None:
+    panel = placed("b", "a", "c", "a")
+    sample = Question("y", "event", covariates=("x1", "region")).sample(panel)
+    assert sample.covariates == ("x1", "region=b", "region=c")
+    assert sample.question.covariates == ("x1", "region")
+    np.testing.assert_array_equal(sample.x_baseline[:, 1], sample.attributes["region"] == "b")
+    np.testing.assert_array_equal(sample.x_varying[:, -1, 2], sample.attributes["region"] == "c")
+
+
+def test_a_rule_as_a_covariate_is_one_where_it_holds() -> None:
+    sample = Question("y", "event", covariates=("region=a|b",)).sample(placed("a", "b", "c"))
+    assert sample.covariates == ("region=a|b",)
+    np.testing.assert_array_equal(sample.x_baseline[:, 0], sample.attributes["region"] != "c")
+
+
+def test_units_without_a_label_are_left_out_and_counted() -> None:
+    sample = Question("y", "event", covariates=("region",)).sample(placed("a", "", "b"))
+    assert steps(sample)["covariate region has no label"] == 3
+    assert sample.covariates == ("region=b",)
+
+
+def test_labels_answer_as_the_same_columns_of_numbers() -> None:
+    panel = replace(simulated.panel(n=300), attributes={"place": np.resize(["a", "b", "c", "a"], 300)})
+    names = ("place=b", "place=c")
+    columns = {n: (panel.attributes["place"] == n[-1])[:, None] * np.ones((1, 8)) for n in names}
+    numbers = replace(panel, covariates={f"c{n[-1]}": block for n, block in columns.items()})
+    for label, asked in {"place": ("cb", "cc"), "place=b": ("cb",)}.items():
+        own = estimate(panel, Question("y", "event", covariates=(label,)), method="reg").headline
+        by_hand = estimate(numbers, Question("y", "event", covariates=asked), method="reg").headline
+        np.testing.assert_array_equal(own.effect, by_hand.effect)
+        np.testing.assert_array_equal(own.std_error, by_hand.std_error)
+
+
+@pytest.mark.parametrize(
+    ("labels", "covariate", "said"),
+    [
+        ("aa", "region", 'covariate region has one label in the sample, "a"; leave it out.'),
+        ("ab", "region!=c|d", "covariate region!=c|d is 1 for every unit of the sample; leave it out."),
+        ("ab", "regions", 'there is no covariate "regions". Did you mean "region"?'),
+        ("ab", "y>=3", "y is an outcome, and a population is fixed before treatment"),
+    ],
+)
+def test_labels_that_cannot_be_a_covariate_are_refused(labels: str, covariate: str, said: str) -> None:
+    with pytest.raises(QuestionError, match=re.escape(said)):
+        Question("y", "event", covariates=(covariate,)).sample(placed(*labels))
+
+
+def test_more_labels_than_treated_units_are_refused() -> None:
+    panel = replace(dated(3, 4, *[NEVER] * 6), attributes={"lab": np.array(list("abcdefgg"))})
+    said = (
+        'has 7 labels in the sample, more than its 2 treated units can carry trends of; .* such as "lab=g".'
+    )
+    with pytest.raises(QuestionError, match=said):
+        Question("y", "event", covariates=("lab",)).sample(panel)
+
+
+def test_a_covariate_in_words_of_a_table_of_one_s_own_is_an_attribute(tmp_path: Path) -> None:
+    rows = [(u, t, 3 if u < 8 else "", u + t, "ab"[u % 2]) for u in range(20) for t in range(1, 6)]
+    table = pd.DataFrame(rows, columns=["unit", "time", "first", "y", "place"])
+    table.to_csv(tmp_path / "own.csv", index=False)
+    for covariate in ("place", "place=b"):
+        question = Question("y", "first", covariates=(covariate,))
+        panel = panel_for(question, tmp_path / "own.csv", unit="unit", time="time")
+        sample = question.sample(panel)
+        np.testing.assert_array_equal(sample.x_baseline[:, 0], sample.unit_ids.astype(int) % 2)

@@ -134,6 +134,29 @@ def test_a_key_that_a_plan_does_not_have_is_refused(
             'the exhibit "fields" is made of the table [fields], which is not there',
         ),
         (more(TOP, 'exhibits = ["families"]'), "is made of the table [[families]], which is not there"),
+        (
+            more(TOP, 'exhibits = ["composition"]'),
+            '"composition" is made of diagnose.eras, which is not there',
+        ),
+        (more(TOP, 'exhibits = ["known"]'), "is made of the table [[known]], which is not there"),
+        (
+            diagnose("eras = [[5, 3]]"),
+            "[diagnose.eras]: number 1 is [5, 3]; it must be two periods of adoption",
+        ),
+        (diagnose("eras = [5, 3]"), "[diagnose.eras]: number 1 is 5; it must be two periods of adoption"),
+        (more(TOP, 'definitions = ["sim"]'), 'there is no event "sim". Did you mean "sim1"?'),
+        (
+            more(END, '[[known]]\nspecification = "First"\nwritten = "soon"\nknown = "Nothing."'),
+            "[[known]] number 1: written is 'soon'; it must be a date such as 2026-11-25, without quotes",
+        ),
+        (
+            more(END, '[[known]]\nspecification = "First"\nwritten = 2026-11-25'),
+            "[[known]] number 1: the key 'known' is missing; add it",
+        ),
+        (
+            more(END, '[[known]]\nspecification = "First"\nwritten = 2026-11-25\nknown = "x"\nwhy = "y"'),
+            '[[known]] number 1: there is no key "why"',
+        ),
         (more(TOP, 'exhibits = ["venues"]'), "is made of the table [venues], which is not there"),
         (more(END, "[fields]\nlines = 3"), "[fields]: lines is 3; it must be a list"),
         (more(END, "[fields]\nlines = [3]"), "[fields.lines]: number 1 is 3; it must be a table"),

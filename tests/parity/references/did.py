@@ -102,7 +102,8 @@ def interquartile_errors(
 def sections(made: Estimate) -> dict[str, Numbers]:
     """Return every aggregation of did by its names."""
     event, average = made.aggregate("event"), made.aggregate("event_average")
-    balanced, short = made.aggregate("event", balance=1), made.aggregate("event_average", horizon=3)
+    fixed = made.balanced(1)
+    balanced, short = fixed.by_event_time, made.aggregate("event_average", horizon=3)
     calendar, cohort = made.aggregate("calendar"), made.aggregate("cohort")
     return {
         "simple": numbers(made.aggregate("treated_average"), ["simple_overall"]),
@@ -110,9 +111,7 @@ def sections(made: Estimate) -> dict[str, Numbers]:
         "calendar": by_label("calendar", calendar, calendar.period, made.aggregate("calendar_average")),
         "dynamic": by_label("dynamic", event, event.event_time, average),
         "dynamic_min_m3_max3": by_label("dynamic", event, event.event_time, short),
-        "dynamic_balance_e1": by_label(
-            "dynamic", balanced, balanced.event_time, made.aggregate("event_average", balance=1)
-        ),
+        "dynamic_balance_e1": by_label("dynamic", balanced, balanced.event_time, fixed.headline),
     }
 
 

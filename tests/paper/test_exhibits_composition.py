@@ -1,0 +1,152 @@
+"""Exhibits of who is in the average, of definitions side by side, and of what was known, on a simulated panel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from plans import PANEL, PLAN
+
+import study
+from study.paper.exhibits.composition import composition
+from study.paper.exhibits.definitions import definitions
+from study.paper.exhibits.exhibit import Exhibited, Setting
+from study.paper.exhibits.known import known
+from study.paper.plan import read_plan
+from study.paper.results import answer
+from study.paper.run import load
+from study.report.table import Number, Table
+
+MORE = """
+[[events]]
+name = "later"
+title = "the 2nd event"
+short = "Later"
+label = "sim2"
+[diagnose]
+eras = [[2, 5], [6, 12]]
+[[known]]
+specification = "First"
+written = 2026-11-25
+known = "Nothing but who is in the panel."
+[[known]]
+specification = "Later dates"
+written = 2026-11-27
+known = "The estimates of the first."
+differs = "The first was a year early."
+"""
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    folder = tmp_path_factory.mktemp("plan")
+    table = pd.read_csv(PANEL)
+    table["later"] = table["first_treated"].replace(0, np.nan) + 1
+    table.to_csv(folder / "panel.csv", index=False)
+    text = PLAN.replace(str(PANEL), "panel.csv").replace('["first_treated"]', '["first_treated", "later"]')
+    (folder / "study.toml").write_text(text + MORE)
+    plan = read_plan(folder / "study.toml")
+    panel = load(plan)
+    return Setting(plan, panel, {task.key: answer(task, panel) for task in plan.tasks()})
+
+
+@pytest.fixture(scope="module")
+def composed(setting: Setting) -> Exhibited:
+    return composition(setting)
+
+
+def cells(table: Table, panel: int) -> dict[str, list[float]]:
+    lines = table.blocks[panel].lines
+    return {
+        line.label: [c.value for c in line.cells if isinstance(c, Number)] for line in lines if line.label
+    }
+
+
+def fitted(setting: Setting, event: str = "first_treated", **changes: int) -> study.Estimate:
+    question = study.Question("count", event, scale="log1p", horizon=3).replace(**changes)
+    return study.estimate(setting.panel, question)
+
+
+def test_composition_has_the_full_and_the_fixed_average_and_each_era(
+    composed: Exhibited, setting: Setting
+) -> None:
+    assert [table.name for table in composed.tables] == ["composition", "composition-sim2"]
+    for table, event in zip(composed.tables, ("first_treated", "later"), strict=True):
+        shown = cells(table, 1)
+        labels = ["All cohorts", "Those seen up to event time 3"]
+        eras = ["2-5", "6-12", "Without 2-5", "Without 6-12"]
+        assert list(shown) == [*labels, *eras, "p, all eras equal"]
+        assert shown[labels[0]][0] == pytest.approx(fitted(setting, event).headline.effect[0])
+        assert shown[labels[1]][0] == pytest.approx(fitted(setting, event, balance=3).headline.effect[0])
+
+
+def test_counts_are_those_of_units_treated_long_enough_ago(composed: Exhibited, setting: Setting) -> None:
+    first, last = setting.panel.first_treated["first_treated"], setting.panel.periods[-1]
+    shown = cells(composed.tables[0], 0)
+    seen = [int(np.sum(first + e <= last)) for e in range(4)]
+    assert shown["All cohorts"][1:] == seen
+    assert shown["Those seen up to event time 3"][1:] == [seen[3]] * 4
+    assert shown["6-12"][1:] == [int(np.sum((first >= 6) & (first + e <= last))) for e in range(4)]
+
+
+def test_its_numbers_are_the_cells_of_its_tables(composed: Exhibited, setting: Setting) -> None:
+    numbers = {number.address: number.value for number in composed.numbers}
+    fit = fitted(setting, balance=3).headline
+    at = "composition/sim1/count/log1p/balanced"
+    assert numbers[f"{at}/estimate"] == f"{fit.effect[0]:.3f}"
+    assert numbers[f"{at}/std_error"] == f"{fit.std_error[0]:.3f}"
+    first = setting.panel.first_treated["first_treated"]
+    assert numbers[f"{at}/n_treated"] == str(np.sum(first + 3 <= setting.panel.periods[-1]))
+    assert {f"composition/sim2/without_2_5/event_time/{e}/n_treated" for e in range(4)} <= set(numbers)
+
+
+def test_a_headline_without_effects_by_cohort_says_so(setting: Setting) -> None:
+    shown = composition(replace(setting, plan=setting.plan.under("event_study")))
+    assert not shown.tables
+    assert all("event_study has no effects by cohort" in sentence for sentence in shown.sentences)
+
+
+def test_definitions_sets_the_answers_of_the_plan_side_by_side(setting: Setting) -> None:
+    (table,) = definitions(setting).tables
+    assert table.headings == ["Event", "Later"]
+    for panel, scale in enumerate(setting.plan.scales):
+        for row in setting.plan.rows:
+            answers = [setting.results[label, scale, "count", row.label] for label in ("sim1", "sim2")]
+            expected = [a.headline.estimate for a in answers if a.headline]
+            assert cells(table, panel).get(row.label, []) == expected
+    treated = cells(table, 2)["Units treated"]
+    assert treated == [setting.results[label, "log1p", "count", "CS"].n_treated for label in ("sim1", "sim2")]
+    one = definitions(replace(setting, plan=replace(setting.plan, definitions=("sim2",)))).tables[0]
+    assert one.headings == ["Later"]
+
+
+def test_known_is_the_plan_s_record(setting: Setting) -> None:
+    (table,) = known(setting).tables
+    (block,) = table.blocks
+    assert [line.label for line in block.lines] == ["First", "Later dates"]
+    assert block.lines[1].cells == [
+        "2026-11-27",
+        "The estimates of the first.",
+        "The first was a year early.",
+    ]
+
+
+def test_tables_are_whole_in_every_format(composed: Exhibited, setting: Setting) -> None:
+    for table in (*composed.tables, *definitions(setting).tables, *known(setting).tables):
+        assert table.notes
+        for kind in ("latex", "html", "md"):
+            assert b"nan" not in table.formatted(kind).lower()
+
+
+def test_where_no_cohort_is_seen_for_long_enough_the_row_is_refused_and_the_others_stand(
+    setting: Setting,
+) -> None:
+    first = setting.panel.first_treated["first_treated"]
+    late = np.where(first < 10, np.nan, first)
+    panel = replace(setting.panel, first_treated={"first_treated": late, "later": late})
+    (table, _) = composition(replace(setting, panel=panel)).tables
+    assert "All cohorts" in cells(table, 1)
+    assert "Those seen up to event time 3" not in cells(table, 1)
+    assert "no cohort has an effect at every event time from 0 to 3" in " ".join(table.notes)

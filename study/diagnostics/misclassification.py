@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from study.core import FloatArray, IntArray, QuestionError, quantile
+from study.core import FloatArray, IntArray, QuestionError, listed, quantile
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, Refits, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimate, covariance, effects_frame
@@ -187,7 +187,7 @@ def worst_cases(
             ends = (low.estimate, high.estimate, *confidence(low, high, level))
             rows.append(("worst case", 0, share, max(lowering, raising), *ends))
         except QuestionError as refusal:
-            refused.append((f"the worst case with {100 * share:g}% hidden", str(refusal)))
+            refused.append((f"the worst case with {100 * share:.3g}% hidden", str(refusal)))
     return rows, refused
 
 
@@ -226,6 +226,7 @@ def misclassification(
     design: str,
     *,
     shares: Sequence[float] = SHARES,
+    hidden: Sequence[float] = (),
     periods_late: int = 2,
     level: float = 0.95,
     progress: Progress = None,
@@ -250,6 +251,8 @@ def misclassification(
     design : str
     shares : sequence of float
         Largest shares of the never-treated (of their weight) that are in truth treated, in [0, 1); 0 is added.
+    hidden : sequence of float
+        Shares that a check outside the panel finds, at which there are bounds too and about which the sentences are.
     periods_late : int
         Events are also moved 1, ..., this many periods earlier.
     level : float
@@ -290,9 +293,9 @@ def misclassification(
     of Economic Studies 76(3).
     """
     first = event_dates(sample, WHO)
-    grid = sorted({0.0, *map(float, shares)})
+    grid = sorted({0.0, *map(float, (*shares, *hidden))})
     if not all(0 <= share < 1 for share in grid):
-        raise QuestionError(f"{WHO}: shares is {shares!r}; each must lie in [0, 1), 0.05 for 5%.")
+        raise QuestionError(f"{WHO}: shares is {(*shares, *hidden)!r}; each must lie in [0, 1), 0.05 for 5%.")
     if not np.isnan(first).any():
         raise QuestionError(
             f"{WHO}: every unit is treated by {sample.question.event} at some time, so no unit can hide its treatment."
@@ -307,7 +310,7 @@ def misclassification(
             same.append(("same effect", 0, share, 0, *ends))
         else:
             reason = "no effect that the comparison group shares is seen as one so large."
-            refused.append((f"the same effect with {100 * share:g}% hidden", reason))
+            refused.append((f"the same effect with {100 * share:.3g}% hidden", reason))
     worst, not_bounded = worst_cases(down, up, grid, level)
     shifts = {f"{k} period{'s' if k > 1 else ''} earlier": k for k in range(1, periods_late + 1)}
     moved = {label: partial(redated, sample, first - k) for label, k in shifts.items()}
@@ -332,6 +335,7 @@ def misclassification(
         "refused": refits.refused,
     }
     frame = pd.DataFrame([*same, *worst, *earlier], columns=COLUMNS)
+    details["checked"] = [*_at_shares(scale, level, frame, hidden)] if hidden else []
     return Finding.of(
         [*_sentences(scale, level, frame, details), *refits.refusals],
         frame,
@@ -356,24 +360,12 @@ def unattenuated(effect: FloatArray, share: float, proportional: bool) -> FloatA
 
 def _sentences(scale: Scale, level: float, frame: pd.DataFrame, details: Mapping[str, Any]) -> Iterator[str]:
     full, n, percent = details["full_sample"], details["n_never_treated"], f"{100 * level:g}%"
-    same, worst = (frame[frame["kind"] == kind] for kind in ("same effect", "worst case"))
     yield _breakdown_sentence("the sign of the estimate", details["breakdown_sign"], n)
     yield (
         f"The effect on {scale.outcome} is {scale.text(full.estimate)} {scale.unit}, interval {full.interval(scale)}, "
         f"taking the {n} never-treated units as recorded."
     )
-    most, middle = same.iloc[-1], worst.iloc[len(worst) // 2]
-    yield (
-        "If hidden treatments in the comparison group began with the recorded ones and had the same average effect, "
-        f"the estimate is too near to zero and its sign is right: with a share of {100 * most['share']:g}% hidden the "
-        f"effect is {scale.text(most['low'])}."
-    )
-    yield (
-        f"Whatever their effects, if at most {100 * middle['share']:g}% of the never-treated "
-        f"({middle['units_trimmed']} units) are in truth treated, the effect lies between {scale.text(middle['low'])} "
-        f"and {scale.text(middle['high'])}, and the {percent} interval for it is "
-        f"{scale.interval(middle['conf_low'], middle['conf_high'])}."
-    )
+    yield from details["checked"] or _at_shares(scale, level, frame, ())
     significance = details["breakdown_significance"]
     if significance is None:
         yield f"The {percent} interval includes zero without any hidden treatment."
@@ -383,6 +375,33 @@ def _sentences(scale: Scale, level: float, frame: pd.DataFrame, details: Mapping
         yield (
             f"If all events were {row.label} than recorded, the effect is {scale.text(row.estimate)}, interval "
             f"{row.interval(scale)}, with {row.n_treated} treated units instead of {full.n_treated}."
+        )
+
+
+def _at_shares(scale: Scale, level: float, frame: pd.DataFrame, hidden: Sequence[float]) -> Iterator[str]:
+    """Say what the effect is at the shares that a check finds, else at the largest one, and in its bounds' middle."""
+    same, worst = (frame[frame["kind"] == kind] for kind in ("same effect", "worst case"))
+    if hidden:
+        shares = listed(f"{100 * share:.3g}%" for share in hidden)
+        yield f"A check outside of the panel finds {shares} of the never-treated treated."
+        same, worst = (rows[rows["share"].isin(hidden)] for rows in (same, worst))
+    else:
+        same, worst = same.iloc[-1:], worst.iloc[[len(worst) // 2]]
+    shared = [
+        f"with a share of {100 * row['share']:.3g}% hidden the effect is {scale.text(row['low'])}"
+        for row in same.to_dict("records")
+    ]
+    if shared:
+        yield (
+            "If hidden treatments in the comparison group began with the recorded ones and had the same average "
+            f"effect, the estimate is too near to zero and its sign is right: {listed(shared)}."
+        )
+    for row in worst.to_dict("records"):
+        yield (
+            f"Whatever their effects, if at most {100 * row['share']:.3g}% of the never-treated "
+            f"({row['units_trimmed']} units) are in truth treated, the effect lies between {scale.text(row['low'])} "
+            f"and {scale.text(row['high'])}, and the {100 * level:g}% interval for it is "
+            f"{scale.interval(row['conf_low'], row['conf_high'])}."
         )
 
 
@@ -418,6 +437,7 @@ def _chart(
 def _draw_bounds(axis: Axes, frame: pd.DataFrame, scale: Scale, level: float) -> None:
     shown = scale.factor * frame.assign(share=100 * frame["share"]).set_index(["kind", "share"])
     worst, same = shown.loc["worst case"], shown.loc["same effect"]
+    same = same[same.index <= 50]  # from where it would leave no room for the bounds; the table has it
     axis.axhline(0, color=GREY, linewidth=0.8)
     interval: Any = {"label": f"{100 * level:g}% interval", "color": BAND, "alpha": 0.5, "linewidth": 0}
     axis.fill_between(worst.index, worst["conf_low"], worst["conf_high"], **interval)

@@ -38,7 +38,7 @@ def dot_figure(
     level : float
         Coverage of the intervals, named below the axis.
     **drawing
-        behind, marked, names and percent, as in :func:`draw_dots`.
+        behind, marked, names, percent and null, as in :func:`draw_dots`.
     """
     step = 0.21 if len(frame) <= MANY else 0.15
     with on_axes(ax, WIDTH, 0.95 + step * max(len(frame), 2)) as (figure, axis):
@@ -57,6 +57,7 @@ def draw_dots(
     marked: Sequence[bool] | None = None,
     names: tuple[str, str] = ("", ""),
     percent: bool = False,
+    null: float = 0.0,
 ) -> None:
     """Draw the rows on an axis.
 
@@ -73,10 +74,12 @@ def draw_dots(
         Legend of the rows in the first and in the second colour; none where it is empty.
     percent : bool
         Effects are shares and are drawn in percent.
+    null : float
+        Where the line stands that intervals are read against.
     """
     factor = 100 if percent else 1
     second = np.zeros(len(frame), dtype=bool) if marked is None else np.asarray(marked, dtype=bool)
-    axis.axvline(0, color=GREY, linewidth=0.8)
+    axis.axvline(factor * null, color=GREY, linewidth=0.8)
     if behind is not None:
         low, high, estimate = (factor * x for x in (behind.conf_low, behind.conf_high, behind.estimate))
         axis.axvspan(low, high, color=BAND, alpha=0.45, linewidth=0)

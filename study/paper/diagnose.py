@@ -143,6 +143,7 @@ def answered(
         "outcomes": {label: (other, task.outcome) for label, other in placebos.items()},
         "by": plan.neighbours,
         "eras": plan.eras,
+        "hidden": plan.hidden_shares(task.event),
         # What a specification curve runs over.
         "designs": list(designs.values()),
         "scales": [scale for scale in plan.scales if scale in get_args(ScaleName)],

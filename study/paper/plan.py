@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from study.core import DataError, QuestionError, from_toml, read_toml, refuse_unknown, unknown
+from study.data.sources import Rule, csv_rows
 from study.designs import find_design
 from study.panel import Panel, Question, panel_entries, population
 from study.paper import plan_keys as keys
@@ -28,6 +30,10 @@ NEEDED = {
 STRATIFIED = ("families", "inference", "raw_means")
 # Exhibits whose numbers have addresses with the labels of designs in them.
 NAMED_BY_DESIGN = ("event_studies", "violations")
+# Columns of the file that `diagnose.hidden` names.
+HIDDEN: dict[str, Rule] = dict.fromkeys(
+    ("some_without", "above_without"), (re.compile(r"(0(\.\d+)?|1(\.0+)?)?"), "a share from 0 to 1")
+)
 
 
 @dataclass(frozen=True)
@@ -183,12 +189,17 @@ class Diagnose:
         By label, panels like ``panel`` on whose outcomes the events should have no effect.
     eras : tuple of (int, int)
         First and last adoption period of each era by which effects are shown; none for no such windows.
+    hidden : str
+        A CSV file beside the plan, a row an event: event, and the shares of the units without it that a check finds
+        treated (some_without) and treated as much as the median of those with it (above_without). Bounds for hidden
+        treatment are at these shares too; none where it is empty.
     """
 
     neighbours: str = ""
     populations: keys.SomeTexts = ("all",)
     placebos: dict[str, keys.AnyPanel] = field(default_factory=dict)
     eras: tuple[keys.Era, ...] = ()
+    hidden: keys.Beside = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,6 +324,27 @@ class Plan(Shared, Inference, Figure, Diagnose):
         own = tuple(row for row in self.rows if row.name == design)
         return own or (Row(design, find_design(design).title),)
 
+    def hidden_shares(self, event: Event) -> tuple[float, ...]:
+        """Return the shares of the units without an event that the plan's check finds treated, ascending.
+
+        Shares of zero and one are left out: there the bounds are the estimate, or nothing.
+
+        Raises
+        ------
+        DataError
+            If the file is missing or damaged, or has no row for the plan's first event.
+        """
+        if not self.hidden:
+            return ()
+        file, first = Path(self.hidden), self.events[0].name
+        lines = csv_rows(file, ("event", *HIDDEN), unique=("event",), rules=HIDDEN)
+        rows = {row["event"]: row for _, row in lines}
+        if first not in rows:
+            where = f"study.toml, diagnose.hidden: {file.name}"
+            raise DataError(f'{where} has no row for "{first}"; add it, or take the key out.')
+        shares = {float(rows.get(event.name, {}).get(name) or 0) for name in HIDDEN}
+        return tuple(sorted(share for share in shares if 0 < share < 1))
+
     def with_level(self) -> Plan:
         """Return the plan with the scale "level" first, the one of what is not in the paper."""
         return replace(self, scales={"level": "Effect in the outcome's own units"} | self.scales)
@@ -355,6 +387,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
                 f'study.toml: the exhibit "{lacking[0]}" is made within strata of units; name an attribute as '
                 "inference.strata, or take the exhibit out."
             )
+        self.hidden_shares(self.events[0])
         if self.neighbours:
             refuse_unknown("attribute", self.neighbours, panel.attributes, "study.toml, diagnose.neighbours")
         refuse_unknown("event", self.definitions, [e.label for e in self.events], "study.toml, definitions")

@@ -62,6 +62,9 @@ def _beside(file: str, info: ValidationInfo) -> str:
     return str(info.context / file) if isinstance(info.context, Path) else file
 
 
+Beside = Annotated[str, AfterValidator(lambda file, info: file and _beside(file, info))]
+
+
 class PanelEntry(TypedDict, total=False):
     """The arguments of :meth:`study.Panel.from_long`, with the CSV file as ``file``."""
 

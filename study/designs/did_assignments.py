@@ -143,6 +143,14 @@ def _averaged(sample: Sample, method: str) -> Averaged | None:
     last = np.inf if question.horizon is None else question.horizon
     used = (event_time >= 0) & (event_time <= last) & seen[0, cells.now] & seen[0, cells.base]
     used &= compared.any(axis=0)
+    if question.balance is not None:
+        dates_of, seen_at = np.unique(
+            cells.cohort[used & (event_time <= question.balance)], return_counts=True
+        )
+        fixed = dates_of[seen_at == question.balance + 1]
+        used &= np.isin(cells.cohort, fixed) & (event_time <= question.balance)
+    if not used.any():
+        return None
     cells, periods = cells.select(used), np.arange(len(sample.periods))
     at = event_time[used, None] == np.unique(event_time[used])
     change = (periods == cells.now[:, None]).astype(float) - (periods == cells.base[:, None])

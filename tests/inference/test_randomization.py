@@ -185,6 +185,7 @@ AT_ONCE = {
     "never treated": {"comparison": "never_treated", "covariates": ("x1",)},
     "proportional": {"scale": "proportional", "covariates": ("x1",), "horizon": 2},
     "varying base": {"base": "varying", "anticipation": 1},
+    "fixed composition": {"covariates": ("x1",), "balance": 1},
     "one cohort": {"covariates": ("x1",), "scale": "proportional"},
     "one treated unit": {"covariates": ("x1",), "horizon": 0},
 }

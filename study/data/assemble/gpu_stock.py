@@ -37,7 +37,8 @@ def totals(stock: pd.DataFrame, matcher: Matcher, units: pd.DataFrame, events: p
     DataFrame
         One row an event of ``EVENTS`` that occurs: event; with and without the event by the month of the stock, each
         the number of universities (n), the share that holds some and the median in whole H100, both with 95%
-        intervals (Wilson 1927; order statistics); and the probability that one with it holds more than one without
+        intervals (Wilson 1927; order statistics); the share of those without it that hold more than the median of those
+        with it (above_without); and the probability that one with it holds more than one without
         (auc), with the interval of DeLong, DeLong and Clarke-Pearson (1988).
     """
     named = [universities(matcher.match(name, "US")) for name in stock["university"]]
@@ -51,6 +52,8 @@ def totals(stock: pd.DataFrame, matcher: Matcher, units: pd.DataFrame, events: p
         row: dict[str, float | str] = {"event": event}
         for name, group in (("with", amounts[having]), ("without", amounts[~having])):
             row |= {f"n_{name}": len(group), **_summary(name, group)}
+        above = amounts[~having] > np.median(amounts[having]) if having.any() else np.array([])
+        row["above_without"] = float(above.mean()) if len(above) else float("nan")
         area, *interval = auc(amounts[having], amounts[~having])
         rows.append(row | dict(zip(("auc", "auc_low", "auc_high"), (area, *interval), strict=True)))
     return pd.DataFrame(rows)

@@ -67,6 +67,13 @@ def test_a_damaged_list_of_2019_is_named_with_the_place(
     assert "\n" not in str(caught.value)
 
 
+def test_a_list_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path) / affiliations.FILES[2019][0]
+    path.write_bytes(path.read_bytes().replace(b"ETH", "Z\xfcrich".encode("latin-1"), 1))
+    with pytest.raises(DataError, match=r"byte \d+ is not UTF-8"):
+        affiliations.read(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("papers", "message"),
     [
@@ -85,8 +92,7 @@ def test_a_damaged_file_of_2020_is_named_with_the_place(tmp_path: Path, papers: 
 @pytest.mark.skipif(
     not (RAW / "affiliations").is_dir(), reason="the originals of NeurIPS 2019-20 are not here"
 )
-def test_the_editions_have_as_many_papers_as_the_venue_accepted() -> None:
+def test_both_editions_are_whole_and_every_paper_has_an_affiliation() -> None:
     table = affiliations.read(RAW / "affiliations")
-    # 1,428 and 1,898 by the venue's own count; the lists that others copied have one more each.
     assert table.groupby("year").size().tolist() == [1429, 1899]
     assert (table["aff"].str.replace(r"[;+]", "", regex=True) != "").all()

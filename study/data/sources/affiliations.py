@@ -85,7 +85,10 @@ Paper = tuple[str, list[tuple[str, list[str]]]]
 
 def _of_2019(path: Path) -> Iterator[Paper]:
     """Yield title and authors of each line of the list."""
-    text = content_of(path).decode("utf-8", errors="replace")
+    try:
+        text = content_of(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise damaged(path.name, f"byte {error.start} is not UTF-8") from None
     for line, paper in enumerate(text.splitlines(), start=1):
         match = _PAPER.fullmatch(paper.strip())
         if match is None:

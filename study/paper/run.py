@@ -112,7 +112,8 @@ def exhibit(
         Its exhibits are in the plan's order.
     """
     setting = Setting(plan, panel, results, other_panels(plan.placebos), other_panels(plan.venues))
-    depends_on = plan, [panel_state(each) for each in setting.panels], _shipped_data()
+    states = [panel_state(each) for each in setting.panels]
+    depends_on = plan, plan.hidden_shares(setting.event), states, _shipped_data()
     steps = {
         name: Step(
             f"Exhibit: {name.replace('_', ' ')}",

@@ -13,6 +13,7 @@ from plans import PLAN, ROOT
 import study
 from study import DataError, QuestionError
 from study.diagnostics.misclassification import misclassification
+from study.figures import dot_figure
 from study.panel import Question
 from study.panel.shipped import shipped
 from study.paper import run as running
@@ -29,6 +30,7 @@ top500:2013-06:28,top500,Purdue University,US,other,own,,,other,own,other,own
 top500:2015-06:60,top500,Stanford University,US,gpu,own,,,gpu,own,gpu,own
 top500:2015-06:61,top500,Stanford University,US,other,field,,,other,field,other,own
 top500:2021-06:9,top500,Linköping University,SE,gpu,national,,,gpu,national,none,national
+top500:2019-06:5,top500,Purdue University,US,gpu,own,,,gpu,own,gpu,own
 nsf:1,nsf,Purdue University;Yale University,US,gpu,shared,Yale University (2020-01); Rice University,,gpu,shared,,
 """
 STOCK = """\
@@ -76,14 +78,22 @@ def values_of(shown: Exhibited) -> dict[str, str]:
 
 @pytest.mark.usefixtures("by_hand")
 def test_machines_and_their_holders_are_counted_by_device_and_owner(small: Setting) -> None:
-    values = values_of(machines.machines(small))
+    shown = machines.machines(small)
+    values = values_of(shown)
     assert (values["machines/gpu/shared/machines"], values["machines/gpu/shared/universities"]) == ("1", "3")
     assert (values["machines/other/own/machines"], values["machines/none/own/machines"]) == ("1", "0")
-    assert (values["machines/all/machines"], values["machines/all/universities"]) == ("5", "5")
+    assert (values["machines/all/machines"], values["machines/all/universities"]) == ("6", "5")
+    assert shown.sentences[0].startswith("3 of 6 machines")
+    every, (systems, *_) = shown.tables[0].blocks[0], shown.tables[0].blocks[1].lines
+    assert [line.label for line in every.lines] == ["GPUs that train", "Other accelerator"]
+    assert [cell.text for cell in every.lines[0].cells] == ["2", "1", "1", "0", "2", "3", "1", "0"]
+    assert [cell.text for cell in systems.cells] == ["2", "0", "1", "0", "2", "0", "1", "0"]
     # The machine that one reader alone saw is in no agreement.
-    assert (values["machines/device/share"], values["machines/owner/share"]) == ("75.0", "75.0")
-    # Cohen's kappa by hand: 3 of 4 the same, 5 of 16 by chance.
-    assert values["machines/owner/kappa"] == f"{(3 / 4 - 7 / 16) / (1 - 7 / 16):.2f}"
+    assert (values["machines/device/share"], values["machines/owner/share"]) == ("80.0", "80.0")
+    # Cohen's kappa by its definition: agreement beyond that by chance.
+    owner = ["own", "own", "field", "national", "own"], ["own", "own", "own", "national", "own"]
+    chance = sum(owner[0].count(label) * owner[1].count(label) for label in machines.OWNERS) / 25
+    assert values["machines/owner/kappa"] == f"{(4 / 5 - chance) / (1 - chance):.2f}"
 
 
 @pytest.mark.usefixtures("by_hand")
@@ -121,8 +131,13 @@ def test_the_shipped_machines_are_those_of_a_plain_count(paper: Setting) -> None
 def test_definitions_whose_interval_has_one_half_in_it_are_named(
     paper: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    drawn = []
     monkeypatch.setattr(gpu_stock, "findings_of", lambda *_: [])
+    monkeypatch.setattr(
+        gpu_stock, "dot_figure", lambda *given, **how: drawn.append(how) or dot_figure(*given, **how)
+    )
     shown = gpu_stock.gpu_stock(paper)
+    assert drawn[0]["null"] == 0.5
     (verdict,) = shown.sentences
     short = {event.name: event.short for event in paper.plan.every_event}
     assert f"above one half for 1 of 4 definitions of treatment ({short['first_accelerator']})" in verdict
@@ -144,7 +159,7 @@ def test_definitions_whose_interval_has_one_half_in_it_are_named(
 
 def test_an_axis_of_dots_has_its_line_where_intervals_are_read_against() -> None:
     frame = pd.DataFrame({"label": ["a"], "estimate": [0.6], "conf_low": [0.55], "conf_high": [0.7]})
-    (axis,) = study.figures.dot_figure(frame, xlabel="AUC", null=0.5).axes
+    (axis,) = dot_figure(frame, xlabel="AUC", null=0.5).axes
     assert axis.get_lines()[0].get_xydata()[:, 0].tolist() == [0.5, 0.5]
 
 
@@ -166,6 +181,8 @@ def test_bounds_are_at_the_shares_of_a_check_too_and_sentences_about_them() -> N
     assert any("at most 55%" in s and scale.text(row["low"]) in s for s in others)
     assert set(checked["checked"]) < set(checked.sentences)
     assert sum("4%" in sentence for sentence in others) == 2
+    (same,) = (line for line in checked.plot().axes[0].get_lines() if line.get_label() == "same effect")
+    assert same.get_xydata()[:, 0].max() == 10
     with pytest.raises(QuestionError, match="each must lie in"):
         misclassification(sample, "callaway_santanna", hidden=(1.0,))
 

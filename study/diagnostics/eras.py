@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from study.core import IntArray, QuestionError, p_is
+from study.core import IntArray, QuestionError, p_is, shown
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import Refits, dots
 from study.estimates import SIZE, Effect, Estimand, Estimate, effects_frame
@@ -25,7 +25,7 @@ from study.inference import agreement_of
 )
 def eras(
     fit: Estimate,
-    eras: Sequence[tuple[int, int]],
+    eras: Sequence[Sequence[int]],
     *,
     level: float = 0.95,
     draws: int = 9999,
@@ -65,13 +65,17 @@ def eras(
     sample, scale = fit.sample, fit.sample.question.effect_scale
     if fit.estimand is not Estimand.GROUP_TIME_ATT or np.isnan(fit.cohort).all():
         raise QuestionError(f"eras: {fit.design} has no effects by cohort; use a design that has.")
+    if not len(eras) or any(isinstance(era, str) or len(era) != 2 for era in eras):
+        raise QuestionError(
+            f"eras: eras is {shown(eras)}; give first and last periods, as in [(2014, 2016), (2017, 2019)]."
+        )
     name = sample.period_name
     for first, last in eras:
         if first > last:
             raise QuestionError(
                 f"eras: an era begins in {name(first)} and ends in {name(last)}; turn it round."
             )
-    for (_, last), (first, _) in pairwise(sorted(eras)):
+    for (_, last), (first, _) in pairwise(sorted(map(tuple, eras))):
         if first <= last:
             raise QuestionError(f"eras: two eras have {name(first)} in them; each adopter is of one.")
     own = {
@@ -89,8 +93,8 @@ def eras(
     test = agreement_of(alone, force=True, draws=draws, seed=seed)
     p_equal, p_wald = (t.p_value if t else np.nan for t in (test.sup_t, test.wald))
 
-    def said(row: Effect) -> str:
-        return f"{row.label} {scale.text(row.estimate)} {scale.unit} (interval {row.interval(scale)})"
+    def said(row: Effect, where: str) -> str:
+        return f"{scale.text(row.estimate)} {scale.unit} (interval {row.interval(scale)}) {where}"
 
     equal = "There is no test that eras are equal."
     if test.sup_t and test.wald:
@@ -98,13 +102,13 @@ def eras(
             f"The test that they are equal {'rejects' if p_equal < SIZE else 'does not reject'} at {SIZE:.0%} "
             f"(largest t: {p_is(p_equal)}; Wald: {p_is(p_wald)}, rank {test.wald.rank})."
         )
-    by_era = "; ".join(f"{said(row)}, {row.n_treated} treated" for row in rows if row.label in own)
-    left_out = "".join(f"; {said(row)}" for row in rows if row.label not in own)
+    by_era = "; ".join(said(r, f"in {r.label} ({r.n_treated} treated)") for r in rows if r.label in own)
+    left_out = "".join(f"; {said(row, row.label)}" for row in rows if row.label not in own)
     marked, names = frame["without"].tolist(), ("the era alone", "all others")
     return Finding.of(
         [
-            f"By era of adoption: {by_era}. {equal}",
-            f"Of {said(full)}{left_out}.",
+            f"By era of adoption the effect is {by_era}. {equal}",
+            f"It is {said(full, 'with all eras')}{left_out}.",
             "All are averages of one estimate by cohort, and nothing is fitted anew: the comparison group is that "
             "of the full estimate, in which adopters of an era that is left out stand until their own event.",
             *averages.refusals,

@@ -115,13 +115,8 @@ class Question(Described):
         if is_listed(self.covariates):
             object.__setattr__(self, "covariates", tuple(self.covariates))
         check("Question", hints, {name: getattr(self, name) for name in hints})
-        for name, least in (
-            ("anticipation", 0),
-            ("cohort_width", 1),
-            ("horizon", 0),
-            ("balance", 0),
-            ("min_cohort_size", 1),
-        ):
+        smallest = {"anticipation": 0, "cohort_width": 1, "horizon": 0, "balance": 0, "min_cohort_size": 1}
+        for name, least in smallest.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise QuestionError(f"Question: {name} is {value}; it must be at least {least}.")

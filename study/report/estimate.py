@@ -10,6 +10,7 @@ import numpy as np
 from study.core import QuestionError, Text, lines, p_is
 from study.designs import all_designs
 from study.estimates import NUMBERS, Effect, Estimand, Estimate, smallest_effect
+from study.panel import Question
 from study.report.columns import CONVENTIONS, POWER_OF
 from study.report.comparison import left_out
 from study.report.table import Block, Line, Number, Table, error
@@ -55,7 +56,7 @@ def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, s
     """Return what an estimate is of, as a title, and its headline and what it rests on, by what they are."""
     sample, question = fit.sample, fit.sample.question
     estimand = f"{fit.estimand}, scale {question.scale}, {question.comparison.replace('_', '-')} comparison"
-    facts = {"estimand": estimand}
+    facts = {"estimand": estimand + _balanced(question)}
     with suppress(QuestionError):  # whoever asks for an average that there is not is told why
         facts[fit.headline.terms[0].replace("_", " ")] = _in_words(fit.headline, level)
     units = f"{sample.n_units} units of {sample.panel.name}, {sample.n_treated} treated"
@@ -64,6 +65,12 @@ def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, s
     facts["terms"] = f"{len(fit.terms)}, {fit.terms[0]} to {fit.terms[-1]}" if len(fit.terms) > 1 else ""
     title = f"{design_title(fit)}: effect of {question.event} on {question.outcome}"
     return title, {name: fact for name, fact in facts.items() if fact}
+
+
+def _balanced(question: Question) -> str:
+    """Say of which cohorts averages are, where that is not all of them."""
+    balance = question.balance
+    return "" if balance is None else f", averaged over cohorts seen up to event time {balance}"
 
 
 def design_title(fit: Estimate) -> str:
@@ -107,10 +114,9 @@ def described(fit: Estimate) -> list[str]:
         Sentences without their full stops.
     """
     sample, dropped = fit.sample, left_out(fit.sample)
-    average, balance = fit if len(fit.terms) == 1 else fit.headline, sample.question.balance
-    fixed = "" if balance is None else f", averaged over cohorts seen up to event time {balance}"
+    average = fit if len(fit.terms) == 1 else fit.headline
     return [
-        f"Estimand: {fit.estimand}, scale {sample.question.scale}{fixed}",
+        f"Estimand: {fit.estimand}, scale {sample.question.scale}{_balanced(sample.question)}",
         f"{sample.n_units} units, {sample.n_treated} of them treated in {len(sample.cohorts)} cohorts; "
         f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.convention]}",
         f"Minimum detectable effect of {average.terms[0]} at 80% power and 5% size: {smallest_effect(average)} in "

@@ -82,6 +82,8 @@ def test_an_era_without_adopters_is_listed_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("eras", "design", "said"),
     [
+        ([], "callaway_santanna", r"eras is \[\]; give first and last periods, as in"),
+        ([(3, 5, 6)], "callaway_santanna", r"eras is \[\(3, 5, 6\)\]; give first and last periods"),
         ([(5, 3)], "callaway_santanna", "an era begins in 5 and ends in 3; turn it round."),
         ([(3, 6), (6, 8)], "callaway_santanna", "two eras have 6 in them; each adopter is of one."),
         (ERAS, "event_study", "event_study has no effects by cohort"),

@@ -11,6 +11,7 @@ import simulated
 
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.designs import Supports, find_design
+from study.inference import agreement_of, leave_one_cluster_out
 
 BALANCED = Question("y", "event", balance=2, min_cohort_size=1)
 
@@ -64,11 +65,23 @@ def test_estimate_and_error_are_those_of_a_plain_version(
 def test_the_path_ends_at_the_balance_and_is_of_the_same_cohorts_at_each_event_time() -> None:
     fit = answer(drawn())
     path = fit.by_event_time
+    assert "averaged over cohorts seen up to event time 2" in " ".join(str(fit).split())
     assert path.event_time.max() == 2
     treated = path.treated[:, path.event_time >= 0]
     assert (treated > 0).any(axis=1).sum() < len(fit.sample.cohorts)
     np.testing.assert_array_equal(treated, treated[:, :1].repeat(3, axis=1))
     np.testing.assert_array_equal(path.effect, fit.aggregate("event", balance=2).effect)
+
+
+@pytest.mark.parametrize("scale", ["level", "proportional"])
+def test_against_the_never_treated_it_is_the_average_of_a_panel_without_the_later_cohorts(scale: str) -> None:
+    panel = simulated.panel(n=200, seed=4, level=9.0)
+    question = BALANCED.replace(comparison="never_treated", scale=scale)
+    first = panel.first_treated["event"]
+    early = simulated.subset(panel, ~(first > panel.periods[-1] - 2))
+    ours, refit = estimate(panel, question), estimate(early, question.replace(balance=None, horizon=2))
+    for name in ("effect", "std_error", "degrees_of_freedom"):
+        np.testing.assert_allclose(getattr(ours.headline, name), getattr(refit.headline, name), rtol=1e-9)
 
 
 def test_outcomes_of_cohorts_seen_for_less_count_only_while_they_are_untreated() -> None:
@@ -136,3 +149,21 @@ def test_no_cohort_with_all_effects_is_refused() -> None:
         y[first == g] = np.where(panel.periods == g + 1, np.nan, y[first == g])
     with pytest.raises(QuestionError, match="no cohort has an effect at every event time from 0 to 2"):
         _ = answer(replace(panel, outcomes={"y": y})).headline
+
+
+def test_averages_of_unlike_composition_are_not_compared() -> None:
+    fit = answer(drawn(), BALANCED.replace(balance=None, horizon=2))
+    agreement = agreement_of({"all": fit, "fixed": fit.balanced(2)})
+    assert agreement.sup_t is None
+    assert "balanced to 2" in " ".join(agreement.notes)
+
+
+def test_a_cluster_whose_cohort_is_in_no_balanced_average_can_be_left_out() -> None:
+    panel = drawn()
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(np.isnan(first))[0]] = 8.0
+    alone = replace(panel, first_treated={"event": first})
+    left = leave_one_cluster_out(BALANCED.sample(alone), "callaway_santanna")
+    assert left.std_error == pytest.approx(estimate(alone, BALANCED).headline.std_error[0], rel=0.05)
+    with pytest.raises(QuestionError):
+        leave_one_cluster_out(BALANCED.replace(balance=None).sample(alone), "callaway_santanna")

@@ -117,6 +117,7 @@ def good() -> dict[str, Any]:
         "fit": estimate(panel, question),
         "fits": {"twfe": fit},
         "models": fit,
+        "eras": ((3, 5), (6, 8)),
         "outcomes": ["y"],
         "scores": None,
         "by": "state",

@@ -10,6 +10,7 @@ import pytest
 from plans import PANEL, PLAN
 
 import study
+from study.paper.diagnose import answered
 from study.paper.exhibits.composition import composition
 from study.paper.exhibits.definitions import definitions
 from study.paper.exhibits.exhibit import Exhibited, Setting
@@ -106,6 +107,16 @@ def test_a_headline_without_effects_by_cohort_says_so(setting: Setting) -> None:
     shown = composition(replace(setting, plan=setting.plan.under("event_study")))
     assert not shown.tables
     assert all("event_study has no effects by cohort" in sentence for sentence in shown.sentences)
+
+
+def test_diagnose_makes_the_eras_of_the_plan_for_designs_with_effects_by_cohort(setting: Setting) -> None:
+    plan = setting.plan
+    verdict = answered(plan, plan.ask("sim1/count/log1p"), setting.panel, {})
+    finding = verdict.check("eras").finding
+    assert finding is not None
+    assert list(finding.frame["label"]) == ["2-5", "6-12", "without 2-5", "without 6-12"]
+    for other, design in ((plan, "event_study"), (replace(plan, eras=()), None)):
+        assert "eras" not in answered(other, other.ask("sim1", design), setting.panel, {}).diagnostics
 
 
 def test_definitions_sets_the_answers_of_the_plan_side_by_side(setting: Setting) -> None:

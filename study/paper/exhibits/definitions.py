@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from study.core import listed
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit, refusals
 from study.report import COLUMNS, Line, Table, effects_between, lettered, p_cell
 
@@ -43,7 +42,7 @@ def definitions(setting: Setting) -> Iterator[Piece]:
         spans=[(title, len(events)) for title in plan.outcomes.values()],
         blocks=lettered(blocks),
         notes=[
-            f"{listed([f'{event.short}: {event.title}' for event in events])}. Average over "
+            f"{'; '.join(f'{event.short}: {event.title}' for event in events)}. Average over "
             f"{setting.averaged(setting.event)}, where a design has event times. {setting.errors(every)}",
             *refusals(every),
         ],

@@ -17,6 +17,8 @@ def known(setting: Setting) -> Iterator[Piece]:
         caption="What was known when each specification was written",
         headings=["Written", "What was known", "Why it differs from the first"],
         blocks=[Block("", lines)],
-        notes=["Each specification was committed before its estimates were run."],
+        notes=[
+            "What was known: of the data and of estimates, on the day on which the specification was written."
+        ],
         prose=(2, 3),
     )

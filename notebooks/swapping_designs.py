@@ -26,7 +26,7 @@ from pathlib import Path
 import study
 from study.paper import run as running
 from study.paper.plan import read_plan
-from study.report.design_table import as_tables
+from study.report import as_tables
 
 panel = study.load_panel("cvpr")
 question = study.Question("papers", "first_accelerator", scale="log1p", horizon=4, min_cohort_size=1)

@@ -23,7 +23,7 @@
 import numpy as np
 
 import study
-from study.report.design_table import as_tables
+from study.report import as_tables
 
 panel = study.load_panel("cvpr")
 print(

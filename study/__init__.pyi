@@ -27,4 +27,4 @@ from .panel import Panel as Panel
 from .panel import Question as Question
 from .panel import Sample as Sample
 from .panel import load_panel as load_panel
-from .report.design_table import table as table
+from .report.models import table as table

@@ -77,6 +77,8 @@ def test_a_summary_has_the_headline_the_path_and_the_notes_at_its_level(shown):
         assert np.isnan(row.conf_low) or f"{row.conf_low:.4f}" in text
     assert "ATT(4,5)" not in text.split("terms:")[1].partition("\n")[2]
     assert "Minimum detectable effect of event_average" in text
+    assert "cohort 4" in str(fit.aggregate("cohort"))  # which no average can be formed of
+    assert "<0.001" in text
     assert repr(fit.summary()) == fit.summary() == str(fit)  # a session shows lines, no literal
     assert "Cohort 4 was left out." in str(replace(fit, remarks=("Cohort 4 was left out.",)))
 
@@ -106,7 +108,7 @@ def test_a_comparison_has_a_line_a_design_and_prints_its_tests(shown):
     interval = f"{average.conf_low:.3g} to {average.conf_high:.3g}"
     assert lines[1] == f"  twfe: {average.estimate:.3g} (95% CI {interval})"
     assert compared.refusals["y", "poisson_twfe"][:40] in " ".join(repr(compared).split())
-    assert "standard errors in parentheses" in str(compared)
+    assert "Standard errors in parentheses" in str(compared)
 
 
 def test_html_shows_the_numbers_and_escapes_what_users_name(shown):

@@ -85,10 +85,10 @@ def estimate(
     option: list[str] | None = None,
     convention: str = "jackknife",
     level: options.Level = 0.95,
-    by_event_time: bool = False,
+    terms: options.TermsShown = "average",
     jobs: options.Jobs = -1,
     to: options.OfOutput,
-    plot: options.Plot = None,
+    figure: options.OfPlot,
 ) -> None:
     """Estimate the effect on a shipped panel or on your own long file: for each outcome, by each design.
 
@@ -98,16 +98,18 @@ def estimate(
         Option of the design as NAME=VALUE, for example learner=forest; may be repeated.
     convention : str
         Of standard errors: jackknife, CR0, CR1, CR1_fixest or CR1_areg.
-    by_event_time : bool
-        Show the path of effects.
     """
-    from study.core import check, settings
+    from typing import get_args
+
+    from study.core import check, refuse_unknown, settings
     from study.designs import estimate as run_design
     from study.designs import find_design
-    from study.figures import event_plot
-    from study.report import estimates_in
+    from study.figures import effects_plot
+    from study.report import TERMS, Terms, estimates_in
 
     form = to.chosen("study estimate")
+    refuse_unknown("terms", terms, get_args(Terms), "study estimate")
+    figure.check()
     check("Question", {"level": float}, {"level": level})
     designs, given = (
         list(map(find_design, design or ["callaway_santanna"])),
@@ -117,6 +119,7 @@ def estimate(
         chosen.check_options(given)
     question = of_question.read("study estimate", outcome[0], event, scale, source)
     panel = source.read(outcome, question)
+    words = figure.words(panel, "study estimate")
     with learning(jobs) if any(chosen.draws for chosen in designs) else settings():
         # Which conventions there are is checked there.
         fits = [
@@ -124,14 +127,14 @@ def estimate(
             for each in (question.replace(outcome=name) for name in outcome)
             for chosen in designs
         ]
-    shown = [fit.aggregate("event") if by_event_time else fit.headline for fit in fits]
+    shown = [fit.headline if terms == "average" else fit.aggregate(TERMS[terms][0]) for fit in fits]
     names = [
         f"{fit.design}, {fit.sample.question.outcome}" if len(outcome) > 1 else fit.design for fit in fits
     ]
-    figure = event_plot(dict(zip(names, fits, strict=True)), level=level) if plot else None
+    effects = dict(zip(names, fits if terms == "average" else shown, strict=True))
+    drawn = figure.drawn(effects_plot, effects, labels=words, level=level, window=figure.window)
     to.give(estimates_in(form, shown, level))
-    if figure and plot:
-        options.write_figure(figure, plot)
+    figure.write(drawn)
 
 
 def compare(
@@ -143,11 +146,11 @@ def compare(
     scale: options.Scale = "level",
     of_question: options.OfQuestion,
     force: bool = False,
-    draws: int = 9999,
-    seed: int = 0,
+    draws: options.Draws = 9999,
+    seed: options.Seed = 0,
     level: options.Level = 0.95,
     to: options.OfOutput,
-    plot: options.Plot = None,
+    figure: options.OfPlot,
 ) -> None:
     """Set designs beside one another on the same question, and test whether they agree.
 
@@ -157,35 +160,40 @@ def compare(
     ----------
     force : bool
         Compare also estimates of unlike estimand, scale or window.
-    draws : int
-        Draws of the multiplier bootstrap.
-    seed : int
-        Seed of these draws.
     """
     from study.core import check
     from study.designs import find_design
+    from study.figures import event_plot
     from study.inference import compare as run_designs
     from study.report import comparison_in
 
     form = to.chosen("study compare")
+    figure.check()
     check("Question", {"level": float}, {"level": level})
-    for name in design or ():
-        find_design(name)
+    designs: Any = design and [(name, find_design(name).seeded({}, seed), name) for name in design]
     question = of_question.read("study compare", outcome[0], event, scale, source)
     panel = source.read(outcome, question)
-    comparison = run_designs(panel, question, design, outcome, force=force, draws=draws, seed=seed)
+    words = figure.words(panel, "study compare")
+    comparison = run_designs(panel, question, designs, outcome, force=force, draws=draws, seed=seed)
+    if figure.window is None:
+        drawn = figure.drawn(comparison.plot, labels=words, level=level)
+    else:
+        paths = {
+            f"{words.get(label, label)}, {words.get(name, name)}" if len(outcome) > 1 else label: fit
+            for (name, label), fit in comparison.fits.items()
+        }
+        drawn = figure.drawn(event_plot, paths, labels=words, level=level, window=figure.window)
     to.give(comparison_in(form, comparison, level))
-    if plot is not None:
-        options.write_figure(comparison.plot(level=level), plot)
+    figure.write(drawn)
 
 
 def diagnose(
     question: str = "",
     *,
-    design: options.Design = None,
     plan: options.Plan = options.DEFAULT_PLAN,
     panel: options.OwnPanel = None,
     columns: options.OfColumns,
+    design: options.Design = None,
     output: Path | None = None,
     jobs: options.Jobs = -1,
     cache: options.Cache = None,

@@ -126,15 +126,29 @@ Level = Annotated[float, typer.Option(help="Of confidence intervals.")]
 Plot = Annotated[
     Path | None, typer.Option(callback=_drawable, help="File of the figure: .pdf, .png or .svg.")
 ]
-Plan = Annotated[
-    Path,
+_PLAN = (
+    "What to estimate; its folder takes the files that are written. If there is none here, the paper's as it ships, "
+    "whose files go to ./paper."
+)
+Plan = Annotated[Path, typer.Option(callback=plan_of, help=_PLAN)]
+EitherPlan = Annotated[Path | None, typer.Option(help=_PLAN)]
+Design = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
+TermsShown = Annotated[
+    str,
     typer.Option(
-        callback=plan_of,
-        help="What to estimate; its folder takes the files that are written. If there is none here, the paper's as it "
-        "ships, whose files go to ./paper.",
+        help="What is shown of an estimate: average (the question's), or a line an event_time, cohort or period."
     ),
 ]
-Design = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        help="What an outcome, event, design, cluster, covariate or scale is called, as NAME=WORDS, for example "
+        'papers="Papers a year"; also unit and units. May be repeated.',
+    ),
+]
+Draws = Annotated[int, typer.Option(help="Draws of the test that the designs agree.")]
+Seed = Annotated[int, typer.Option(help="Seed of these draws, and of designs that draw.")]
 Jobs = Annotated[
     int, typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it.")
 ]
@@ -158,6 +172,13 @@ Never = Annotated[
     str | None,
     typer.Option(help="What stands for never treated among event dates, besides an empty cell, 0 and Inf."),
 ]
+Ambiguous = Annotated[
+    str,
+    typer.Option(
+        help="Of 0/1 treatment, units whose treatment is not observed when it may have started: drop, or date them by "
+        "the earliest or latest possible period."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -167,9 +188,9 @@ class OfColumns:
     Attributes
     ----------
     unit : str
-        Unit column.
+        Unit column of a file.
     time : str
-        Period column.
+        Period column of a file.
     first_treated : list of str, optional
         Column of first treated periods; several with commas, or repeat the option.
     treatment : list of str, optional
@@ -187,6 +208,7 @@ class OfColumns:
     attribute: list[str] | None = None
     period: PeriodUnit = None
     never: Never = None
+    ambiguous: Ambiguous = "drop"
 
     @property
     def roles(self) -> dict[str, Any]:
@@ -199,7 +221,8 @@ class OfColumns:
     @property
     def how(self) -> dict[str, Any]:
         """How its periods are read."""
-        return {name: value for name in ("period", "never") if (value := getattr(self, name)) is not None}
+        how = {name: getattr(self, name) for name in ("period", "never", "ambiguous")}
+        return {name: value for name, value in how.items() if value != getattr(type(self), name)}
 
     def plan(self, panel: Path | None, plan: Path) -> plans.Plan:
         """Return the plan, or one for a panel of one's own where a file of it is named."""
@@ -247,9 +270,6 @@ class OfPanel:
         Period column of a file.
     treatment : bool
         The event column is 0/1 by period.
-    ambiguous : str
-        With --treatment, units whose treatment is not observed when it may have started: drop, or date them by the
-        earliest or latest possible period.
     cluster : str, optional
         Column to cluster by; the unit where none is given.
     instrument : str, optional
@@ -260,12 +280,12 @@ class OfPanel:
     unit: str = "unit"
     time: str = "time"
     treatment: bool = False
-    ambiguous: str = "drop"
     covariate: Covariates = None
-    cluster: str | None = None
-    instrument: str | None = None
     period: PeriodUnit = None
     never: Never = None
+    ambiguous: Ambiguous = "drop"
+    cluster: str | None = None
+    instrument: str | None = None
 
     def read(self, outcomes: Sequence[str], question: Question) -> Panel:
         """Return a shipped panel, or the columns of a file that the question needs."""
@@ -341,6 +361,51 @@ class OfQuestion:
 
 
 @dataclass(frozen=True)
+class OfPlot:
+    """The figure of an answer.
+
+    Attributes
+    ----------
+    title : str, optional
+        Heading of the figure.
+    window : tuple of int, optional
+        First and last event time on the figure, for example -4 6; without it study compare draws averages.
+    """
+
+    plot: Plot = None
+    title: str | None = None
+    label: Labels = None
+    window: tuple[int, int] | None = None
+
+    def words(self, panel: Panel, who: str) -> dict[str, str]:
+        """Return the labels; refuse one of what is not in the panel."""
+        from study.report import check_labels
+
+        given = labels(self.label)
+        check_labels(given, panel, (panel.period_unit,), who)
+        return given
+
+    def drawn(self, drawing: Callable[..., Figure], *what: Any, **how: Any) -> Figure | None:
+        """Return the figure of an answer, where one is asked for."""
+        return drawing(*what, title=self.title, **how) if self.plot else None
+
+    def write(self, figure: Figure | None) -> None:
+        """Write a figure to the file as its ending says, and print where it is."""
+        from study.figures import drawn
+
+        if figure and self.plot:
+            content = drawn(figure, self.plot.suffix.lower().removeprefix("."))
+            (written,) = write_all(self.plot.parent, {self.plot.name: content})
+            typer.echo(f"Written: {as_typed(written)}")
+
+    def check(self) -> None:
+        """Refuse what is said of a figure where none is asked for."""
+        for name, value in vars(self).items():
+            if value is not None and self.plot is None:
+                raise QuestionError(f"--{name} is about a figure; add --plot FILE.")
+
+
+@dataclass(frozen=True)
 class OfOutput:
     """Where an answer goes, and how it is written.
 
@@ -400,6 +465,20 @@ def as_options(message: str, names: Collection[str]) -> str:
     return re.sub(value, lambda m: " ".join(filter(None, [by_argument[m[1]], m[2], m[3]])), message)
 
 
+# Options that stand first and last in every command, in this order.
+FIRST = ("plan", "panel", "unit", "time", "outcome", "event")
+LAST = ("jobs", "cache", "output", "format", "latex", "standalone", "plot", "title", "label", "window")
+
+
+def _place(parameter: inspect.Parameter) -> int:
+    """Return where a parameter stands among a command's: arguments, then options first, in between and last."""
+    if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+        return -1
+    if parameter.name in FIRST:
+        return FIRST.index(parameter.name)
+    return len(FIRST) + (1 + LAST.index(parameter.name) if parameter.name in LAST else 0)
+
+
 def spread(command: Callable[..., None]) -> Callable[..., None]:
     """Make a function a command, whose options' help is what its docstring says of them.
 
@@ -420,6 +499,8 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
             parameters += [_with_help(field, texts) for field in fields]
         else:
             parameters.append(_with_help(parameter, help_of))
+
+    parameters.sort(key=_place)
 
     @wraps(command)
     def called(**given: Any) -> None:
@@ -456,13 +537,23 @@ def _with_help(parameter: inspect.Parameter, texts: Mapping[str, str]) -> inspec
     return parameter.replace(annotation=Annotated[kind, make(*flags, **several, help=texts[name])])
 
 
-def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure to a file as its ending says, and print where it is."""
-    from study.core import write_all
-    from study.figures import drawn
+def labels(given: Sequence[str] | None) -> dict[str, str]:
+    """Return labels that are given as NAME=WORDS."""
+    pairs = [text.partition("=") for text in given or ()]
+    for name, equals, words in pairs:
+        if not (name and equals and words):
+            raise QuestionError(
+                f'--label {name}{equals}: write NAME=WORDS, for example papers="Papers a year".'
+            )
+    return {name: words for name, _, words in pairs}
 
-    (written,) = write_all(path.parent, {path.name: drawn(figure, path.suffix.lower().removeprefix("."))})
-    typer.echo(f"Written: {as_typed(written)}")
+
+def numbers(option: str, given: Sequence[str]) -> tuple[float, ...]:
+    """Return numbers that are given as texts."""
+    try:
+        return tuple(map(float, given))
+    except ValueError as error:
+        raise QuestionError(f"{option}: {error}; give numbers with commas between them.") from error
 
 
 def list_written(paths: Sequence[Path]) -> None:

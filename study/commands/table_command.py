@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 WHO = "study table"
 EITHER = (
-    "question", "plan", "designs", "draws", "seed", "columns", "stars", "digits", "label", "notes", "mde",
-    "format", "standalone", "output", "jobs", "cache",
+    "question", "plan", "designs", "draws", "seed", "columns", "terms", "stars", "star_levels", "digits", "label",
+    "notes", "mde", "format", "standalone", "output", "jobs", "cache",
 )  # fmt: skip
 
 
@@ -28,19 +28,21 @@ def table(
     context: typer.Context,
     question: list[str] | None = None,
     *,
-    plan: Path | None = None,
-    designs: options.Designs = None,
+    plan: options.EitherPlan = None,
     outcome: options.Outcomes = None,
     event: Annotated[str | None, options.EVENT] = None,
     source: options.OfPanel,
+    designs: options.Designs = None,
     scale: options.Scales = None,
     of_question: options.OfQuestion,
     draws: int | None = None,
     seed: int | None = None,
     columns: str = "outcomes",
+    terms: options.TermsShown = "average",
     stars: bool = False,
+    star_levels: list[str] | None = None,
     digits: int = 3,
-    label: list[str] | None = None,
+    label: options.Labels = None,
     notes: str = "full",
     mde: bool = False,
     format: str | None = None,
@@ -61,8 +63,6 @@ def table(
     question : list of str, optional
         Questions of the plan: EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label; what is left out is
         the plan's first. Outcomes are columns, scales panels, each outcome on each scale; an event is a table.
-    plan : Path, optional
-        The plan of the questions; paper/study.toml if not given, or the paper's as it ships.
     draws : int, optional
         Draws of the test that the designs agree.
     seed : int, optional
@@ -71,11 +71,10 @@ def table(
         What stands in columns, outcomes or designs; the other stands in rows.
     stars : bool
         Mark p-values below 0.1, 0.05 and 0.01 by stars.
+    star_levels : list of str, optional
+        Mark p-values below these levels instead, for example 0.05,0.01,0.001
     digits : int
         Decimals of effects and standard errors.
-    label : list of str, optional
-        What an outcome, event, cluster, covariate, design or scale is called, as NAME=WORDS, for example
-        papers="Papers a year"; also unit and units. May be repeated.
     notes : str
         short, full or none.
     mde : bool
@@ -92,9 +91,9 @@ def table(
     from study.report import STARS, Style, document
 
     kind = _format(format, output)
-    levels = STARS if stars else ()
-    style = Style(columns, levels, digits, notes, mde)  # type: ignore[arg-type]  # checked there
-    labels = _labels(label or [])
+    levels = options.numbers("--star-levels", star_levels) if star_levels else STARS if stars else ()
+    style = Style(columns, levels, digits, notes, mde, terms)  # type: ignore[arg-type]  # checked there
+    labels = options.labels(label)
     names = designs and [find_design(name).name for name in designs]
     of_draws = {name: value for name, value in {"draws": draws, "seed": seed}.items() if value is not None}
     if question:
@@ -140,17 +139,6 @@ def _format(format: str | None, output: Path | None) -> Format:
     if format not in (None, kind):
         raise QuestionError(f"{WHO}: --format is {format}, but {output.name} is {kind}; leave --format out.")
     return kind
-
-
-def _labels(given: Sequence[str]) -> dict[str, str]:
-    """Return labels that are given as NAME=WORDS."""
-    pairs = [text.partition("=") for text in given]
-    for name, equals, words in pairs:
-        if not (name and equals and words):
-            raise QuestionError(
-                f'{WHO}: --label {name}{equals}: write NAME=WORDS, for example papers="Papers a year".'
-            )
-    return {name: words for name, _, words in pairs}
 
 
 def _learning(names: Sequence[str] | None, jobs: int) -> AbstractContextManager[None]:

@@ -412,7 +412,7 @@ def _love_plot(axis: Axes, frame: pd.DataFrame, weighted: bool) -> None:
     if weighted:
         hollow = {"markerfacecolor": "white", "color": SECOND, "markersize": 5}
         points(pooled, pooled["weighted_difference"].abs(), "^", "pooled, weighted by the odds", **hollow)
-    axis.set_yticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axis.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, None))
 
 

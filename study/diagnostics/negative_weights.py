@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, Terms, one_thread, period_effects, regress
+from study.core import FloatArray, Terms, capital, one_thread, period_effects, regress
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import refuse_no_coefficients
@@ -79,7 +80,9 @@ def negative_weights(sample: Sample) -> Finding:
     }
     alike = not sample.question.covariates and bool(seen.all())
     frame = pd.DataFrame(times | {"share": share, "weight": weight})
-    return Finding.of(_sentences(sample.question, weight, alike, details), frame, _chart, details=details)
+    names = {int(t): sample.period_name(t) for t in np.union1d(cohort, sample.periods)}
+    chart = partial(_chart, names=names, unit=capital(sample.panel.period_unit))
+    return Finding.of(_sentences(sample.question, weight, alike, details), frame, chart, details=details)
 
 
 def _sentences(
@@ -121,7 +124,7 @@ def _sentences(
         yield "All numbers are in levels, which the proportional effect is made from."
 
 
-def _chart(frame: pd.DataFrame, ax: Axes | None) -> Figure:
+def _chart(frame: pd.DataFrame, ax: Axes | None, names: Mapping[int, str], unit: str) -> Figure:
     """Draw the weights by cohort and period, with a mark on the negative ones."""
     periods = range(frame["period"].min(), frame["period"].max() + 1)
     grid = frame.pivot(index="cohort", columns="period", values="weight").reindex(columns=periods)
@@ -131,8 +134,9 @@ def _chart(frame: pd.DataFrame, ax: Axes | None) -> Figure:
         draw_heatmap(axis, percent, label="Weight, percent", ticks=6, signed=True)
         rows = grid.index.get_indexer(negative["cohort"])
         axis.plot(negative["period"], rows, "x", color="black", markersize=5, label="negative")
-        axis.set_yticks(range(n_cohorts), [f"{g}" for g in grid.index])
-        axis.set(xlabel="Period", ylabel="First treated")
+        axis.set_yticks(range(n_cohorts), [names[g] for g in grid.index])
+        axis.xaxis.set_major_formatter(lambda period, _: names.get(int(period), ""))
+        axis.set(xlabel=unit, ylabel="First treated")
         if ax is None:
             share = f"{len(negative)} of {len(frame)} cells, sum {negative['weight'].sum():.1%}"
             note = f"x: negative weight, {share}" if len(negative) else "No negative weight"

@@ -15,7 +15,18 @@ from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.normal_box import box_probability, box_pull
 from study.estimates import Estimate
-from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, draw_intervals, legend_above, on_axes
+from study.figures import (
+    COLOUR,
+    GREY,
+    SECOND,
+    THIRD,
+    Axes,
+    Figure,
+    draw_intervals,
+    legend_above,
+    on_axes,
+    since,
+)
 
 WHO = "pretrends"
 
@@ -141,6 +152,7 @@ def pretrends(
             factor=factor,
             level=level,
             label="violation" if slope is None else f"violation, {factor * slope:.3g} a period",
+            xlabel=since(fit.sample.panel.period_unit),
             ylabel=f"Effect on {fit.sample.question.outcome}{',' if unit else ''}\n{unit}".strip(),
         ),
         against=bool(rejected.any()),
@@ -177,7 +189,14 @@ def _evidence(
 
 
 def _chart(
-    frame: pd.DataFrame, ax: Axes | None, reference: int, factor: int, level: float, label: str, ylabel: str
+    frame: pd.DataFrame,
+    ax: Axes | None,
+    reference: int,
+    factor: int,
+    level: float,
+    label: str,
+    xlabel: str,
+    ylabel: str,
 ) -> Figure:
     """Draw the estimates, the violation, and what it would make of estimates that pass the test."""
     from matplotlib.ticker import MaxNLocator
@@ -199,7 +218,7 @@ def _chart(
                 axis.plot(path.index, path, look, color=colour, linewidth=width, markersize=4, label=words)
         axis.plot(reference, 0, "o", markersize=4, mfc="white", mec=COLOUR)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set(xlabel="Periods since first treated", ylabel=ylabel)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
         if ax is None:
             legend_above(figure, axis, 2, 8)
     return figure

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import QuestionError, p_is
+from study.core import QuestionError, p_is, p_text
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, dots, headline, with_error
@@ -161,5 +161,5 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float, p_v
     finite = frame[np.isfinite(frame["conf_high"] - frame["conf_low"])]
     figure = dots(scale, level, finite["inference"])(finite, ax)
     if p_value is not None:
-        (ax or figure.axes[0]).set_title(f"Randomization p-value {p_value:.3f}", fontsize=8)
+        (ax or figure.axes[0]).set_title(f"Randomization p-value {p_text(p_value)}", fontsize=8)
     return figure

@@ -25,6 +25,11 @@ def aggregate(
     """Average an estimate's effects; see :meth:`Estimate.aggregate`."""
     refuse_unknown("average", to, ("event", "cohort", "calendar", *AVERAGES), "aggregate")
     kind = to.removesuffix("_average")
+    label = {"event": "event_time", "cohort": "cohort", "calendar": "period"}.get(to)
+    if label and {name: np.isnan(getattr(estimate, name)).all() for name in LABELS} == {
+        name: name != label for name in LABELS
+    }:
+        return estimate
     if not estimate.estimand.has_path:
         raise QuestionError(
             f"{estimate.design}: its term is {estimate.estimand.with_article}, which is not an average over cohorts or "

@@ -567,6 +567,16 @@ class Estimate(Described):
         """Which terms are before treatment, shape (K,); none of them where terms have no event time."""
         return self.event_time < -self.sample.question.anticipation
 
+    @property
+    def in_window(self) -> BoolArray:
+        """Which terms figures and tables of a path show, shape (K,).
+
+        Those up to the question's horizon H, and as many before the event, from -H-1 on; all where it has none.
+        """
+        horizon = self.sample.question.horizon
+        last = math.inf if horizon is None else horizon
+        return (self.event_time >= -last - 1) & (self.event_time <= last)
+
     @checked
     def minimum_detectable_effect(self, power: float = 0.8, size: float = 0.05) -> FloatArray:
         """Return the effect that a two-sided test finds with the given power, shape (K,), same units."""
@@ -663,10 +673,14 @@ class Estimate(Described):
         style: Literal["pointrange", "ribbon"] = "pointrange",
         window: tuple[int, int] | None = None,
     ) -> Figure:
-        """Draw the effects by event time with their simultaneous band; :func:`study.event_plot` of one estimate."""
-        from study.figures import event_plot
+        """Draw the effects with their intervals and simultaneous band.
 
-        return event_plot(self, ax, title=title, labels=labels, level=level, style=style, window=window)
+        By event time as :func:`study.event_plot` does; averages by cohort or calendar period at the panel's periods,
+        other terms (a coefficient, an average) as dots on lines.
+        """
+        from study.figures import effects_plot
+
+        return effects_plot(self, ax, title=title, labels=labels, level=level, style=style, window=window)
 
     @checked
     def save(self, path: str | Path) -> None:

@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError, capital, checked, refuse_unknown
-from study.figures.drawing import COLOUR, FULL, GREY, SERIES, Axes, Figure, Series, canvas
+from study.figures.drawing import COLOUR, FULL, GREY, SERIES, Axes, Figure, Series, canvas, name_periods
 from study.panel import Panel
 
 MOST_WINDOWS = 4
 MOST_ROWS = 60
-TICK_LETTERS = 36  # of all labels below the horizontal axis together
 LOOK: dict[str, Any] = {"markersize": 3.6, "linewidth": 1.2}
 LATER, NEVER = ({"color": colour, "marker": marker} for colour, marker in (("0.55", "x"), ("0.75", "+")))
 ALREADY = {"color": "0.35", "marker": "*", "linestyle": ":"}
@@ -156,8 +155,6 @@ def adoption_plot(
     QuestionError
         If the panel has no such event or outcome, or the event has more than 60 treatment histories.
     """
-    from matplotlib.ticker import MaxNLocator
-
     words, outcome = labels or {}, outcome or next(iter(panel.outcomes))
     refuse_unknown("event", event, panel.events, f"plot of {panel.name}")
     refuse_unknown("outcome", outcome, panel.outcomes, f"plot of {panel.name}")
@@ -180,9 +177,7 @@ def adoption_plot(
         above.set_title(title or f"{words.get(event, event)}: treatment history (number of units)")
         below.set_ylabel(f"Mean {words.get(outcome, outcome)}")
         below.set_xlabel(capital(words.get(panel.period_unit, panel.period_unit)))
-        longest = max(len(panel.period_name(period)) for period in periods[[0, -1]])
-        below.xaxis.set_major_locator(MaxNLocator(nbins=max(2, TICK_LETTERS // longest), integer=True))
-        below.xaxis.set_major_formatter(lambda period, _: panel.period_name(period))
+        name_periods(below, panel)
         how: Any = {"frameon": False, "fontsize": 7, "loc": "upper left", "bbox_to_anchor": (1, 1)}
         for axis in (above, below):
             axis.legend(**how)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Figure
     from matplotlib.figure import SubFigure
     from matplotlib.path import Path
+
+    from study.panel import Panel
 else:
     # For annotations: what draws need not load matplotlib before it does.
     Axes = Figure = Any
@@ -45,6 +47,7 @@ STYLE: Any = {
 # In inches, as printed: a figure of the usual width takes seven tenths of the paper's text, a full one all of it.
 WIDTH, HEIGHT = 4.6, 2.9
 FULL = 6.45
+TICK_LETTERS = 36  # of all labels below a horizontal axis together
 # Decimals of a coordinate, in points of a PDF or dots of a PNG: more cannot be seen, and would show how a processor
 # rounds.
 DECIMALS = 2
@@ -188,6 +191,15 @@ def drawn(figure: Figure, kind: str) -> bytes:
 def figure_files(name: str, figure: Figure) -> dict[str, bytes]:
     """Return a figure's files by their names, as :func:`study.core.outputs.write_all` takes them."""
     return {f"{name}.{kind}": drawn(figure, kind) for kind in ("pdf", "png")}
+
+
+def name_periods(axis: Axes, panel: Panel) -> None:
+    """Write the panel's own names of periods below the horizontal axis, as many as there is room for."""
+    from matplotlib.ticker import MaxNLocator
+
+    longest = max(len(panel.period_name(period)) for period in panel.periods[[0, -1]])
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=max(2, TICK_LETTERS // longest), integer=True))
+    axis.xaxis.set_major_formatter(lambda period, _: panel.period_name(period))
 
 
 def labelled(*axes: Axes) -> dict[str, Any]:

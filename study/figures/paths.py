@@ -1,8 +1,8 @@
-"""Event-study figures: effects by event time with pointwise intervals and simultaneous bands."""
+"""Figures of effects: by event time, cohort or calendar period with their bands, and others as dots on lines."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from study.core import FloatArray, QuestionError, capital, check, checked, listed
 from study.estimates import Estimate
-from study.figures.dots import draw_intervals
+from study.figures.dots import dot_figure, draw_intervals
 from study.figures.drawing import (
     BAND,
     COLOUR,
@@ -26,6 +26,7 @@ from study.figures.drawing import (
     canvas,
     labelled,
     legend_above,
+    name_periods,
     on_axes,
 )
 from study.panel import Scale
@@ -40,6 +41,11 @@ NAMES = (
     "",
 )
 OTHER_BASE, REFERENCE, NO_ERROR = "before the event: another base", "reference", "no standard error"
+CUT = "band goes on beyond the axis"
+# Bands so many times as wide as the median one would leave no room for the others.
+WIDE = 3.0
+# By the label of terms that are averages: what they are averaged to.
+BY_CALENDAR = {"cohort": "cohort", "period": "calendar"}
 Style = Literal["pointrange", "ribbon"]
 Paths = Mapping[str, pd.DataFrame]
 
@@ -68,6 +74,7 @@ def event_study(paths: Paths, *, ylabel: str, unit: str, percent: bool = False) 
         for axis, (title, path) in zip(axes, paths.items(), strict=True):
             draw_path(axis, path, percent=percent)
             axis.set_title(title)
+        cut_bands(zip(axes, paths.values(), strict=True), percent=percent)
         axes[0].set_ylabel(ylabel)
         figure.supxlabel(since(unit), fontsize=9)
         legend_above(figure, axes[0], 3, None)
@@ -116,6 +123,7 @@ def event_study_grids(
                 axis.set_title(title, fontsize=8)
                 axis.set_xlim(window[0] - 0.7, window[1] + 0.7)
                 axis.set_xticks([e for e in range(window[0], window[1] + 1) if e % 2 == 0])
+            cut_bands(zip(axes, grid.paths.values(), strict=False), percent=grid.percent)
             for axis in axes[len(grid.paths) :]:
                 axis.set_axis_off()
             for axis in axes[max(0, len(grid.paths) - COLUMNS) : len(grid.paths)]:
@@ -139,6 +147,7 @@ def draw_path(
     shift: float = 0.0,
     width: float = 0.62,
     names: tuple[str, str, str, str] = NAMES,
+    along: str = "event_time",
 ) -> None:
     """Draw one path of effects, whose effects before the event are hollow where they stand ``apart``.
 
@@ -156,17 +165,20 @@ def draw_path(
     names : tuple of str
         Legend of the estimates with their intervals, of those that stand apart, of the band, and of those without a
         standard error, which are drawn like the reference where it is empty.
+    along : {"event_time", "cohort", "period"}
+        The column that is the horizontal axis.
     """
     from matplotlib.ticker import MaxNLocator
 
     factor = 100 if percent else 1
-    times = path["event_time"].to_numpy()
+    times = path[along].to_numpy()
     columns = ["estimate", "conf_low", "conf_high", "band_low", "band_high"]
     estimate, *ends, low, high = factor * path[columns].to_numpy().T
     colour, mark, dashes = series or Series(COLOUR, "o", "-")
     axis.use_sticky_edges = False
     axis.axhline(0, color=GREY, linewidth=0.8)
-    axis.axvline(-0.5, color=GREY, linewidth=0.8, linestyle=":")
+    if along == "event_time":
+        axis.axvline(-0.5, color=GREY, linewidth=0.8, linestyle=":")
     reference = np.isnan(low)
     before = apart & (times < 0) & ~reference
     lacking = reference & bool(names[3]) & np.isfinite(estimate) & (estimate != 0)
@@ -190,7 +202,8 @@ def draw_path(
         else:
             values = estimate[which], at[which], np.array(ends)[:, which]
             draw_intervals(axis, *values, upright=True, fmt=marker, **look)
-    axis.plot(at[reference], estimate[reference], mark, mfc="white", mec=colour, ms=4, label=REFERENCE)
+    if reference.any():
+        axis.plot(at[reference], estimate[reference], mark, mfc="white", mec=colour, ms=4, label=REFERENCE)
     if lacking.any():
         axis.plot(at[lacking], estimate[lacking], "x", color=colour, markersize=5, label=names[3])
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -211,6 +224,49 @@ def _draw_ribbon(
     axis.fill_between(times, band_low, band_high, alpha=0.18, label=name, **shade)
     axis.fill_between(times, low, high, alpha=0.25, **shade)
     axis.plot(times, estimate, color=colour, linestyle=dashes, linewidth=1.1)
+
+
+def cut_bands(
+    paths: Iterable[tuple[Axes, pd.DataFrame]],
+    *,
+    percent: bool = False,
+    places: Sequence[FloatArray] | None = None,
+) -> None:
+    """End the axes where bands much wider than the others go on, and mark these there.
+
+    Parameters
+    ----------
+    paths : iterable of (Axes, DataFrame)
+        Paths as :func:`draw_path` has drawn them, on axes of one vertical scale.
+    percent : bool
+    places : sequence of ndarray, optional
+        Where the effects of each path stand, if not at their event times.
+    """
+    drawn = list(paths)
+    every = (100 if percent else 1) * pd.concat([path for _, path in drawn])
+    columns = ["band_low", "band_high"]
+    low, high = every[columns].fillna(every[["conf_low", "conf_high"]].set_axis(columns, axis=1)).to_numpy().T
+    wide = (
+        high - low > WIDE * np.nanmedian(high - low)
+        if np.isfinite(high - low).any()
+        else np.zeros(len(low), bool)
+    )
+    if not wide.any():
+        return
+    estimate = every["estimate"].to_numpy()
+    inside = np.concatenate([low[~wide], high[~wide], estimate, [0.0]])
+    first, last = np.nanmin(inside), np.nanmax(inside)
+    first, last = first - 0.08 * (last - first), last + 0.08 * (last - first)
+    start = 0
+    for k, (axis, path) in enumerate(drawn):
+        axis.set_ylim(first, last)
+        at = path["event_time"].to_numpy() if places is None else places[k]
+        own = slice(start, start + len(path))
+        start += len(path)
+        for beyond, edge, mark in ((low[own] < first, first, "v"), (high[own] > last, last, "^")):
+            if beyond.any():
+                look: Any = {"color": GREY, "markersize": 4, "clip_on": False, "label": CUT}
+                axis.plot(at[beyond], np.full(beyond.sum(), edge), mark, **look)
 
 
 @checked
@@ -264,47 +320,132 @@ def event_plot(
     --------
     >>> study.event_plot([fit, other], labels={"papers": "papers a year"}).savefig("paths.pdf")  # doctest: +SKIP
     """
+    named = _named(fits, labels or {})
+    return _draw(named, "event_time", ax, title, labels or {}, level, style, window, seed)
+
+
+@checked
+def effects_plot(
+    fits: Estimate | Sequence[Estimate] | Mapping[str, Estimate],
+    ax: Axes | None = None,
+    *,
+    title: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    level: float = 0.95,
+    style: Style = "pointrange",
+    window: tuple[int, int] | None = None,
+    seed: int = 0,
+) -> Figure:
+    """Draw estimates as what they are: by event time, by cohort or calendar period, or else as dots on lines.
+
+    Effects by event time are drawn by :func:`event_plot`, whose parameters these are; averages by cohort or by
+    calendar period stand at the panel's own periods. Where one of the estimates has neither, the headline of each is a
+    dot with its pointwise interval, or each term of a single one.
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Raises
+    ------
+    QuestionError
+        If two estimates have one name, are on different scales, or a window is given where there is no event time.
+    """
     named, words = _named(fits, labels or {}), labels or {}
-    paths = {name: _path(fit, level, seed, window) for name, fit in named.items()}
+    for along in ("event_time", *BY_CALENDAR):
+        if all(_runs_along(fit, along) for fit in named.values()):
+            return _draw(named, along, ax, title, words, level, style, window, seed)
+    if window is not None:
+        raise QuestionError("plot: a window is of event times, which not all of these estimates have.")
+    scale = _scale(named, words)
+    headlines = named if len(named) == 1 else {name: fit.headline for name, fit in named.items()}
+    rows = pd.concat(
+        [fit.tidy(level).assign(name=name) for name, fit in headlines.items()], ignore_index=True
+    )
+    terms = [words.get(term, term.replace("_", " ")) for term in rows["term"]]
+    rows["label"] = terms if len(named) == 1 else rows["name"]
+    figure = dot_figure(rows, ax, xlabel=scale.axis(), level=level, percent=scale.percent)
+    axis = figure.axes[0] if ax is None else ax
+    axis.set_title(next(iter(named)) if title is None and len(named) == 1 else title or "", fontsize=9)
+    return figure
+
+
+def _runs_along(fit: Estimate, along: str) -> bool:
+    """Say whether an estimate can be drawn by event time, or is one by cohort or calendar period alone."""
+    if along == "event_time":
+        return bool(np.isfinite(fit.event_time).any())
+    others = {"event_time", *BY_CALENDAR} - {along}
+    return not np.isnan(getattr(fit, along)).any() and all(
+        np.isnan(getattr(fit, name)).all() for name in others
+    )
+
+
+def _scale(named: Mapping[str, Estimate], words: Mapping[str, str]) -> Scale:
+    """Return the scale that estimates share, with what their outcomes are called."""
     questions = [fit.sample.question for fit in named.values()]
     scales = list(dict.fromkeys(question.scale for question in questions))
     if len(scales) > 1:
         raise QuestionError(
             f"event_plot: the estimates are on the scales {listed(scales)}, and an axis has one; plot them apart."
         )
-    unit, *units = dict.fromkeys(fit.sample.panel.period_unit for fit in named.values())
-    event, *events = dict.fromkeys(question.event for question in questions)
+    outcomes = dict.fromkeys(words.get(question.outcome, question.outcome) for question in questions)
+    return Scale(scales[0], listed(outcomes))
+
+
+def _draw(
+    named: Mapping[str, Estimate],
+    along: str,
+    ax: Axes | None,
+    title: str | None,
+    words: Mapping[str, str],
+    level: float,
+    style: Style,
+    window: tuple[int, int] | None,
+    seed: int,
+) -> Figure:
+    """Draw estimates side by side along event time, cohorts or calendar periods, as :func:`event_plot` says."""
+    paths = {name: _path(fit, along, level, seed, window) for name, fit in named.items()}
+    scale, share = _scale(named, words), f"{100 * level:g}%"
+    samples = [fit.sample for fit in named.values()]
+    unit, *units = dict.fromkeys(sample.panel.period_unit for sample in samples)
+    event, *events = dict.fromkeys(sample.question.event for sample in samples)
     if units:
         raise QuestionError(
             f"event_plot: the estimates count event time in {unit}s and in {units[0]}s; plot them apart."
         )
-    outcomes = listed(dict.fromkeys(words.get(question.outcome, question.outcome) for question in questions))
-    scale, share = Scale(scales[0], outcomes), f"{100 * level:g}%"
+    unit, event = words.get(unit, unit), "first treated" if events else words.get(event, "first treated")
     alone, width = len(paths) == 1, 0.62 if len(paths) == 1 else 0.8 / len(paths)
     band = f"{share} simultaneous band"
     estimates = [f"estimate, {share} pointwise interval"] if alone else [*paths]
     marks = max(map(len, paths.values())) * len(paths)
     with on_axes(ax, min(WIDEST, max(WIDTH if alone else FULL, 1 + 0.09 * marks))) as (figure, axis):
+        places = []
         for k, (name, path) in enumerate(paths.items()):
+            shift = 0.0 if style == "ribbon" else width * (k - (len(paths) - 1) / 2)
+            places.append(path[along].to_numpy() + shift)
             draw_path(
                 axis,
                 path,
                 percent=scale.percent,
-                apart=named[name].against == "all_before",
+                apart=along == "event_time" and named[name].against == "all_before",
                 style=style,
                 series=None if alone else SERIES[k],
-                shift=0.0 if style == "ribbon" else width * (k - (len(paths) - 1) / 2),
+                shift=shift,
                 width=width if alone else 0.86 * width,
                 names=(estimates[k], OTHER_BASE, band, NO_ERROR),
+                along=along,
             )
+        cut_bands([(axis, path) for path in paths.values()], percent=scale.percent, places=places)
         axis.set_title(next(iter(paths)) if title is None and alone else title or "")
         axis.set_ylabel(scale.axis())
-        axis.set_xlabel(
-            since(words.get(unit, unit), "first treated" if events else words.get(event, "first treated"))
-        )
+        if along == "event_time":
+            axis.set_xlabel(since(unit, event))
+        else:
+            axis.set_xlabel(f"{capital(unit)} of {event}" if along == "cohort" else capital(unit))
+            name_periods(axis, samples[0].panel)
         handles = labelled(axis)
         shown_labels = [
-            label for label in (*estimates, OTHER_BASE, band, REFERENCE, NO_ERROR) if label in handles
+            label for label in (*estimates, OTHER_BASE, band, REFERENCE, NO_ERROR, CUT) if label in handles
         ]
         legend = [handles[label] for label in shown_labels], shown_labels
         if ax is None:
@@ -339,24 +480,20 @@ def _named(
     return named
 
 
-def _path(fit: Estimate, level: float, seed: int, window: tuple[int, int] | None) -> pd.DataFrame:
-    """Return an estimate's effects by event time, with their intervals and the simultaneous band."""
-    if fit.estimand.has_path and not np.isfinite(fit.event_time).any():
+def _path(fit: Estimate, along: str, level: float, seed: int, window: tuple[int, int] | None) -> pd.DataFrame:
+    """Return an estimate's effects by event time, cohort or period, with their intervals and simultaneous band."""
+    if fit.estimand.has_path and not _runs_along(fit, along):
         raise QuestionError(
             f"plot: {', '.join(fit.terms[:3])} has no event time to draw; plot the estimate that was averaged."
         )
-    by_event_time = np.isfinite(fit.event_time).all() and np.isnan(fit.cohort).all()
-    path = fit if by_event_time else fit.aggregate("event")
-    band = path.band(level, seed=seed)[["event_time", "band_low", "band_high"]]
-    rows = path.tidy(level)[["estimate", "conf_low", "conf_high"]].join(band)
-    horizon = fit.sample.question.horizon
-    if window is None and horizon is not None:
-        window = (-horizon - 1, horizon)
-    rows = rows.sort_values("event_time", ignore_index=True)
-    inside = rows if window is None else shown(rows, window)
-    if inside.empty:
-        raise QuestionError(f"event_plot: {fit.design} has no event time in the window {window}.")
-    return inside
+    path = fit.aggregate(BY_CALENDAR.get(along, "event"))
+    band = path.band(level, seed=seed)[["band_low", "band_high"]]
+    rows = path.tidy(level)[[along, "estimate", "conf_low", "conf_high"]].join(band)
+    if along == "event_time":
+        rows = rows[path.in_window] if window is None else shown(rows, window)
+        if rows.empty:
+            raise QuestionError(f"event_plot: {fit.design} has no event time in the window {window}.")
+    return rows.sort_values(along, ignore_index=True)
 
 
 def since(unit: str, event: str = "first treated") -> str:

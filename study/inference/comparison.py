@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -62,6 +62,8 @@ class Comparison(Described):
         alternative answers to one question, so they are not part of it.
     draws : int
         Of the multiplier bootstrap.
+    fits : dict of (outcome, label) to Estimate
+        What ``estimates`` are the averages of.
     """
 
     question: Question
@@ -72,6 +74,7 @@ class Comparison(Described):
     agreement: dict[str, Agreement]
     adjusted: dict[tuple[str, str], Adjusted]
     draws: int
+    fits: dict[tuple[str, str], Estimate] = field(default_factory=dict)
 
     def _described(self) -> tuple[str, dict[str, str]]:
         scale, facts = self.question.effect_scale, {}
@@ -94,10 +97,10 @@ class Comparison(Described):
         return f"Comparison of {len(self.labels)} designs: {what}", facts
 
     def __str__(self) -> str:
-        """Return the averages, their differences, the tests and the notes."""
-        from study.report import comparison_text
+        """Return the averages, the tests that they agree and their differences as plain text."""
+        from study.report import as_tables
 
-        return comparison_text(self)
+        return "\n".join(map(str, as_tables(self)))
 
     def _repr_html_(self) -> str:
         title, facts = self._described()
@@ -111,7 +114,7 @@ class Comparison(Described):
 
     def about(self, outcomes: Sequence[str]) -> Comparison:
         """Return what it says of some of its outcomes."""
-        names = ("estimates", "refusals", "adjusted")
+        names = ("estimates", "refusals", "adjusted", "fits")
         some: dict[str, Any] = {
             name: {k: v for k, v in getattr(self, name).items() if k[0] in outcomes} for name in names
         }
@@ -310,7 +313,7 @@ def compare(
         raise QuestionError(f"compare: outcomes is {outcomes!r}; give a list of different names.")
     estimates: dict[tuple[str, str], Estimate] = {}
     refusals: dict[tuple[str, str], str] = {}
-    agreements = {}
+    agreements, whole = {}, {}
     for outcome in names:
         sample = question.replace(outcome=outcome).sample(panel)
         fits: dict[str, Estimate] = {}
@@ -318,7 +321,7 @@ def compare(
             try:
                 fit = find_design(variant.name)(sample, **variant.options)
                 estimates[outcome, variant.label] = answered(fit.headline)
-                fits[variant.label] = fit
+                fits[variant.label] = whole[outcome, variant.label] = fit
             except QuestionError as refusal:
                 refusals[outcome, variant.label] = str(refusal).removeprefix(f"{variant.name}: ")
         agreements[outcome] = agreement_of(fits, force=force, draws=draws, seed=seed)
@@ -330,7 +333,7 @@ def compare(
             stepped = adjusted_p_values(family, draws=draws, seed=seed)
             by_holm = adjusted_p_values(family, method="holm")
             adjusted |= {(outcome, label): Adjusted(stepped[outcome], by_holm[outcome]) for outcome in family}
-    return Comparison(question, labels, names, estimates, refusals, agreements, adjusted, draws)
+    return Comparison(question, labels, names, estimates, refusals, agreements, adjusted, draws, whole)
 
 
 def answered(headline: Estimate) -> Estimate:

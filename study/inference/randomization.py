@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, checked, one_thread, p_text, refuse_unknown
+from study.core import FloatArray, QuestionError, checked, one_thread, p_is, p_text, refuse_unknown
 from study.designs import find_design
 from study.estimates import Estimate, least_as_large
 from study.panel import Sample
@@ -141,7 +141,7 @@ class Randomization:
             axes.axvline(self.statistic, color=SECOND, label=f"actual dates: {self.statistic:.3g}")
             axes.axvline(-self.statistic, color=SECOND, linestyle=":", label="the same, other sign")
             axes.set(xlabel=label, ylabel="assignments" if self.exact else "draws")
-            axes.set_title(f"Randomization test of {self.of}\np = {self.p_value:.3f}", loc="left")
+            axes.set_title(f"Randomization test of {self.of}\n{p_is(self.p_value)}", loc="left")
             figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return figure
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from study.core import DataError, IntArray, unknown
 from study.panel.catalogue import Catalogue, read_catalogue
-from study.panel.panel import Panel, interval_text
+from study.panel.panel import Ambiguous, Panel
 from study.panel.rows import Rows
 from study.panel.rules import WORDS, Names, Roles, Rule, panel_rules, wide_hint
 from study.panel.shipped import panel_entries
@@ -77,18 +77,6 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None, **how: Any) ->
             "Mend the rows above and validate it again."
         )
     else:
-        for event, intervals in panel.ambiguous.items():
-            lines += [
-                "",
-                f"{event}: the adoption date of {_counted(len(intervals), 'unit')} is ambiguous, since the "
-                "treatment is not observed when it may have started; they are dropped, or dated by --ambiguous "
-                "earliest or latest:",
-                *(
-                    f"  {unit}: {interval_text(*interval, panel.period_name)}"
-                    for unit, interval in intervals.items()
-                ),
-                "",
-            ]
         advice = "" if broken.empty else ", if what is said above is as you mean it"
         lines.append(
             f"The file is fit to use{advice}: {_counted(panel.n_units, 'unit')}, periods "
@@ -99,7 +87,9 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None, **how: Any) ->
     return "\n".join(lines), panel is not None
 
 
-def read_as_panel(path: Path, roles: Mapping[str, Names] | None = None, **how: Any) -> Reading:
+def read_as_panel(
+    path: Path, roles: Mapping[str, Names] | None = None, *, ambiguous: Ambiguous = "drop", **how: Any
+) -> Reading:
     """Read a file as a panel and list every row that breaks a rule.
 
     Parameters
@@ -110,8 +100,8 @@ def read_as_panel(path: Path, roles: Mapping[str, Names] | None = None, **how: A
         Columns by role, as in :meth:`study.Panel.from_long`: unit, time, first_treated, treatment, outcomes,
         covariates, attributes. Those that are not given are taken from the names of the columns as far as
         they are certain; a shipped panel's file is read as that panel.
-    **how
-        Of :meth:`study.Panel.from_long`: period, never.
+    ambiguous, **how
+        Of :meth:`study.Panel.from_long`: ambiguous, period, never.
 
     Returns
     -------
@@ -139,7 +129,8 @@ def read_as_panel(path: Path, roles: Mapping[str, Names] | None = None, **how: A
     broken = violations(table, chosen, more, lines, **how)
     advice = {(rule.column, rule.text) for rule in (*panel_rules(chosen), *more) if not rule.required}
     fit = advice.issuperset(zip(broken["column"], broken["rule"], strict=True))
-    panel = Panel.from_long(table, **asdict(chosen), name=path.name, **how) if fit else None
+    read: dict[str, Any] = {"name": path.name, "ambiguous": ambiguous, **how}
+    panel = Panel.from_long(table, **asdict(chosen), **read) if fit else None
     return Reading(chosen, known_from, tuple(headings), broken, panel, shipped_name is not None)
 
 

@@ -157,6 +157,10 @@ class Profile:
             more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
             if named:
                 lines.append(f"Treatment {what}: {', '.join(named[:SHOWN])}{more}.")
+        if len(unclear):
+            rule = self.panel.ambiguous_rule
+            left_out = "Such units are left out, unless ambiguous is earliest or latest"
+            lines.append(f"{left_out if rule == 'drop' else f'Such units have the {rule} possible date'}.")
         able = designs[designs["answers"]]["design"]
         lines.append(f"Designs that can answer: {', '.join(able) or 'none'}.")
         refusals = designs[~designs["answers"]].groupby("why", sort=False)["design"]

@@ -29,7 +29,7 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
     file : str
         The file's path as the plan names it.
     extra : mapping
-        Further arguments of :meth:`study.Panel.from_long`: period, never.
+        Further arguments of :meth:`study.Panel.from_long`: period, never, ambiguous.
 
     Raises
     ------

@@ -143,7 +143,7 @@ def comparison(
     plan: Plan, panel: Panel, event: Event, scale: str, outcomes: Sequence[str], rows: Sequence[Row]
 ) -> Comparison:
     """Return what rows of a plan answer about an event on one scale, each with its own options and covariates."""
-    estimates, refusals, agreement = {}, {}, {}
+    estimates, refusals, agreement, whole = {}, {}, {}, {}
     for outcome in outcomes:
         fits = {}
         for row in rows:
@@ -151,13 +151,14 @@ def comparison(
             try:
                 fit = find_design(row.name)(task.question.sample(panel), **task.options)
                 estimates[outcome, row.label] = answered(fit.headline)
-                fits[row.label] = fit
+                fits[row.label] = whole[outcome, row.label] = fit
             except QuestionError as refusal:
                 refusals[outcome, row.label] = str(refusal).removeprefix(f"{row.name}: ")
         agreement[outcome] = agreement_of(fits, draws=plan.band_draws, seed=plan.seed)
     question = plan.task(event, outcomes[0], scale, plan.headline).question
     labels = tuple(row.label for row in rows)
-    return Comparison(question, labels, tuple(outcomes), estimates, refusals, agreement, {}, plan.band_draws)
+    draws = plan.band_draws
+    return Comparison(question, labels, tuple(outcomes), estimates, refusals, agreement, {}, draws, whole)
 
 
 def _fitted(task: Task, sample: Sample) -> Estimate:

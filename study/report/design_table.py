@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, get_type_hints
+from typing import Literal, NamedTuple, get_type_hints
 
 import numpy as np
 
-from study.core import QuestionError, capital, check, checked, p_text, refuse_unknown, shown
-from study.designs import Assumes, all_designs, find_design
+from study.core import QuestionError, capital, check, p_text
+from study.designs import Assumes, find_design
 from study.estimates import UNKNOWN, Effect, Estimand, Estimate, Power, few_clusters_warning, smallest_effect
-from study.inference import LEVEL, Comparison, agreement_of, answered
-from study.panel import Panel, Question, Sample
+from study.inference import LEVEL, Comparison
+from study.panel import Question, Sample
 from study.report.columns import (
     CONVENTIONS,
     LETTERS,
@@ -27,8 +26,7 @@ from study.report.columns import (
     p_cell,
     refused_notes,
 )
-from study.report.comparison import JOINT, last_event_time, left_out, sentences_of, span_of, title_of
-from study.report.table import Block, Cell, Line, Number, Table, error
+from study.report.table import MINUS, Block, Cell, Line, Number, Table, error
 
 COLUMNS = {"outcomes": 4, "designs": 6}  # of a table; more are on tables of their own
 WHO = "study table"
@@ -39,6 +37,18 @@ SCALES = {
     "proportional": "Effect as a share of the counterfactual mean",
 }
 EQUAL = "equal"
+JOINT = "Standard errors of differences are from the joint influence of the designs."
+Terms = Literal["average", "event_time", "cohort", "period"]
+# By the labels of terms: what they are averaged to, what they are in a sentence, and as labels of lines.
+TERMS = {
+    "event_time": ("event", "effects by event time, averaged over cohorts by their size", "Event time"),
+    "cohort": ("cohort", "effects by cohort, averaged over its treated periods", "Cohort"),
+    "period": (
+        "calendar",
+        "effects by calendar period, averaged over treated cohorts by their size",
+        "Period",
+    ),
+}
 AVERAGES = {
     "event_average": "the average over {times}, with equal weights",
     "treated_average": "the average over all treated units and periods",
@@ -105,6 +115,11 @@ class Style:
         Short ones say how standard errors are made; with none, only what stars and dashes mean is said.
     mde : bool
         Whether each effect stands over its minimum detectable effect.
+    terms : {"average", "event_time", "cohort", "period"}
+        What is shown of an estimate: the question's average, or a line an event time, cohort or calendar period.
+    tests : {"short", "full"}
+        Whether the tests that designs agree are their p-values alone, or all their numbers and the p-values adjusted
+        for several outcomes.
 
     Raises
     ------
@@ -117,6 +132,8 @@ class Style:
     digits: int = 3
     notes: Literal["short", "full", "none"] = "full"
     mde: bool = False
+    terms: Terms = "average"
+    tests: Literal["short", "full"] = "short"
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -209,50 +226,51 @@ def design_tables(
         Designs by outcomes with standard errors, tests that the designs agree, and what the models rest on.
         Many columns are in several tables.
     """
-    if style.columns == "outcomes":
+    comparisons = [by_terms(comparison, style.terms) for comparison in comparisons]
+    if style.columns == "designs":
+        labels = comparisons[0].labels
         return tuple(
-            _pages(
-                words,
-                comparisons[0].outcomes,
-                "outcome",
-                lambda of, some: _of_outcomes(of, comparisons, some, style),
-            )
+            _pages(words, labels, "design", lambda of, some: models_table(of, comparisons, some, style))
         )
-    labels = comparisons[0].labels
-    return tuple(_pages(words, labels, "design", lambda of, some: models_table(of, comparisons, some, style)))
+    outcomes = comparisons[0].outcomes
+
+    def about(of: Words, some: Sequence[str]) -> Table:
+        return models_table(
+            replace(of, outcomes={outcome: of.outcomes[outcome] for outcome in some}),
+            [comparison.about(some) for comparison in comparisons],
+            some,
+            style,
+            family=outcomes,
+        )
+
+    return tuple(_pages(words, outcomes, "outcome", about))
 
 
-def _of_outcomes(words: Words, comparisons: Sequence[Comparison], some: Sequence[str], style: Style) -> Table:
-    return models_table(
-        _about(words, some), [comparison.about(some) for comparison in comparisons], some, style
-    )
-
-
-def comparison_tables(comparison: Comparison, kind: str = "latex") -> bytes:
-    """Return the tables of a comparison one after another, as "latex", "html" or "md"."""
-    return b"\n".join(table.formatted(kind) for table in as_tables(comparison))
+def by_terms(comparison: Comparison, terms: Terms) -> Comparison:
+    """Return a comparison with its estimates by event time, cohort or period, those without such terms as refusals."""
+    if terms == "average":
+        return comparison
+    estimates, refusals = {}, dict(comparison.refusals)
+    for key, fit in comparison.fits.items():
+        try:
+            estimates[key] = fit.aggregate(TERMS[terms][0])
+        except QuestionError as refusal:
+            refusals[key] = str(refusal).removeprefix(f"{fit.design}: ")
+    return replace(comparison, estimates=estimates, refusals=refusals)
 
 
 def as_tables(comparison: Comparison) -> tuple[Table, ...]:
-    """Return the averages and the tests that they agree, and the differences of each outcome.
+    """Return the averages with the tests that they agree, and the differences of each outcome.
 
     The averages of many outcomes are in several tables.
     """
     names = {outcome: outcome for outcome in comparison.outcomes}
-    words = Words("comparison", "", names, {comparison.question.scale: "Averages"})
-
-    def averages(of: Words, some: Sequence[str]) -> Table:
-        return _averages(_about(of, some), comparison.about(some), comparison)
-
+    words = Words("comparison", f"Effect of {comparison.question.event}, by design", names, SCALES)
     tested = [outcome for outcome, agreement in comparison.agreement.items() if agreement.pairs]
     return (
-        *_pages(words, comparison.outcomes, "outcome", averages),
+        *design_tables(words, [comparison], Style(mde=True, tests="full")),
         *(_differences(comparison, outcome) for outcome in tested),
     )
-
-
-def _about(words: Words, outcomes: Sequence[str]) -> Words:
-    return replace(words, outcomes={outcome: words.outcomes[outcome] for outcome in outcomes})
 
 
 def _pages(
@@ -272,28 +290,49 @@ def _pages(
 
 
 def models_table(
-    words: Words, comparisons: Sequence[Comparison], columns: Sequence[str], style: Style
+    words: Words,
+    comparisons: Sequence[Comparison],
+    columns: Sequence[str],
+    style: Style,
+    family: Sequence[str] = (),
 ) -> Table:
-    """Return the table of some outcomes, or designs: effects, a panel a scale, and what they rest on."""
+    """Return the table of some outcomes, or designs: effects, a panel a scale, and what they rest on.
+
+    P-values are adjusted for the outcomes of a ``family``.
+    """
     first, by_outcome = comparisons[0], style.columns == "outcomes"
     tags = {label: _number(first, label) for label in first.labels} if by_outcome else words.outcomes
     designs = {label: f"{_number(first, label)} {label}" for label in first.labels}
     titles = designs if by_outcome else words.outcomes
-    panels, models = [], []
+    panels: list[tuple[str, list[Line]]] = []
+    models: list[tuple[str, list[Estimate | None]]] = []
+    more: list[tuple[str, list[Line]]] = []
     for comparison in comparisons:
         rows = {row: [(column, row) if by_outcome else (row, column) for column in columns] for row in tags}
         rows = {row: keys for row, keys in rows.items() if any(map(comparison.has, keys))}
         fits_of = {row: [comparison.estimates.get(key) for key in keys] for row, keys in rows.items()}
-        lines = []
+        lines: list[Line] = []
         for row, fits in fits_of.items():
-            effects = [Effect.of(row, fit) if fit else None for fit in fits]
-            effect, *below = effect_lines(titles[row], effects, style.digits, style.stars)
-            known = map(comparison.has, rows[row])
-            lines.append(
-                Line(effect.label, [c if a else "" for c, a in zip(effect.cells, known, strict=True)])
-            )
-            lines += [*below, *(_detectable(fits, style.digits) if style.mde else [])]
-        lines += _tests(comparison) if by_outcome else []
+            known = [*map(comparison.has, rows[row])]
+            terms = {} if style.terms == "average" else _by_term(fits, style)
+            if terms and len(fits_of) > 1:
+                lines.append(Line(titles[row], [""] * len(fits)))
+            for title, own in (terms or {titles[row]: fits}).items():
+                # A dash is a design that refuses; an empty cell a term that it does not have.
+                has = [
+                    np.isfinite(fit.effect[0]) if fit else k and not f
+                    for fit, k, f in zip(own, known, fits, strict=True)
+                ]
+                lines += _effect_lines(title, own, has, style)
+        tests = _tests(comparison, style)
+        if style.tests == "full":
+            further = {
+                "Tests that the designs agree": tests,
+                "p-values adjusted for the outcomes": _adjusted(comparison),
+            }
+            more += [(title, own) for title, own in further.items() if own]
+        else:
+            lines += tests
         tagged = [(tags[row], fits) for row, fits in fits_of.items()]
         lines += _rows_of("R²", tagged, lambda fit: Number(fit.r_squared))
         panels.append((words.scales[comparison.question.scale], lines))
@@ -304,8 +343,40 @@ def models_table(
         for line in _rows_of(name, models, cell)
     ]
     headings = [words.outcomes[column] if by_outcome else designs[column] for column in columns]
-    blocks = lettered([*panels, ("Sample", rests_on)] if rests_on else panels)
-    return Table(_in_letters(words.name), words.caption, headings, blocks, _said(words, comparisons, style))
+    blocks = lettered([*panels, *more, *([("Sample", rests_on)] if rests_on else [])])
+    notes = _said(words, comparisons, style, family)
+    return Table(_in_letters(words.name), words.caption, headings, blocks, notes)
+
+
+def _by_term(fits: Sequence[Estimate | None], style: Style) -> dict[str, list[Estimate | None]]:
+    """Return estimates of one term each by the label that they share: an event time, a cohort or a period.
+
+    Event times are those of the window of the estimates' figures.
+    """
+    label, name = style.terms, TERMS[style.terms][2]
+    paths = [fit.select(fit.in_window) if fit and label == "event_time" else fit for fit in fits]
+    labels = [getattr(path, label) if path else np.empty(0) for path in paths]
+    by_label = {}
+    for value in np.unique(np.concatenate(labels)):
+        text = next(path for path in paths if path).sample.period_name(value)
+        if label == "event_time":
+            text = f"{value:g}".replace("-", MINUS)
+        by_label[f"{name} {text}"] = [
+            path.select(own == value) if path and (own == value).any() else None
+            for path, own in zip(paths, labels, strict=True)
+        ]
+    return by_label
+
+
+def _effect_lines(
+    title: str, fits: Sequence[Estimate | None], has: Sequence[bool], style: Style
+) -> list[Line]:
+    """Return the lines of estimates of one term; a dash where a column ``has`` none that answers."""
+    effects = [Effect.of(title, fit) if fit else None for fit in fits]
+    effect, *below = effect_lines(title, effects, style.digits, style.stars)
+    cells = [cell if known else "" for cell, known in zip(effect.cells, has, strict=True)]
+    errors = [line for line in below if any(map(_shown, line.cells))]
+    return [Line(title, cells), *errors, *(_detectable(fits, style.digits) if style.mde else [])]
 
 
 def _detectable(fits: Sequence[Estimate | None], digits: int) -> list[Line]:
@@ -381,34 +452,6 @@ def _shown(cell: Cell | None) -> str:
     return cell or "" if not isinstance(cell, Number) else cell.text
 
 
-def _averages(words: Words, comparison: Comparison, family: Comparison) -> Table:
-    """Return the averages of a comparison, whose p-values are adjusted for the outcomes of another."""
-    words = replace(words, caption=title_of(comparison) + words.caption)
-    notes = ["Standard errors in parentheses.", *sentences_of(comparison, family)]
-    agreements, more = list(comparison.agreement.values()), []
-    if any(agreement.sup_t for agreement in agreements):
-        lines = [
-            Line("Differences tested", [Number(agreement.tested, 0) for agreement in agreements]),
-            _test_line("Largest absolute t", comparison, "sup_t_statistic"),
-            _test_line(f"{LEVEL:.0%} critical value", comparison, "sup_t_critical_value"),
-            _test_line("p-value (sup-t)", comparison, "sup_t_p_value", p_cell),
-            _test_line("Wald chi-squared", comparison, "wald_statistic"),
-            _test_line("Rank", comparison, "wald_rank", lambda rank: Number(rank, 0)),
-            _test_line("p-value (Wald)", comparison, "wald_p_value", p_cell),
-        ]
-        more.append(("Tests that the designs agree", lines))
-    if comparison.adjusted:
-        lines = []
-        for label in comparison.labels:
-            adjusted = [comparison.adjusted.get((outcome, label)) for outcome in comparison.outcomes]
-            for method, name in {"Romano-Wolf": "romano_wolf", "Holm": "holm"}.items():
-                if any(adjusted):
-                    cells = [p_cell(getattr(p_values, name)) if p_values else "" for p_values in adjusted]
-                    lines.append(Line(f"{_number(comparison, label)}, {method}", cells))
-        more.append(("p-values adjusted for the outcomes", lines))
-    return effects_table(words, [_answers(comparison)], notes, more)
-
-
 def _differences(comparison: Comparison, outcome: str) -> Table:
     agreement = comparison.agreement[outcome]
     lines = []
@@ -433,22 +476,39 @@ def _differences(comparison: Comparison, outcome: str) -> Table:
     )
 
 
-def _answers(comparison: Comparison) -> Answers:
-    rows = {f"{_number(comparison, label)} {label}": _row(comparison, label) for label in comparison.labels}
-    effects = {name: [Effect.of(name, fit) if fit else None for fit in row] for name, row in rows.items()}
-    return Answers(comparison.question.scale, effects)
-
-
-def _tests(comparison: Comparison) -> list[Line]:
-    """Return the lines below the estimates: whether the designs agree."""
-    lines = []
+def _tests(comparison: Comparison, style: Style) -> list[Line]:
+    """Return the lines of the tests that designs agree, none where there is no test."""
     agreements = [comparison.agreement[outcome] for outcome in comparison.outcomes]
-    if any(agreement.sup_t for agreement in agreements):
-        lines += [
-            _test_line("Designs agree, p-value", comparison, "sup_t_p_value", p_cell),
-            _test_line("Designs agree, Wald p", comparison, "wald_p_value", p_cell),
-            Line("Designs compared", [Number(len(a.labels), 0) if a.labels else "" for a in agreements]),
-        ]
+    if style.columns == "designs" or style.terms != "average" or not any(a.sup_t for a in agreements):
+        return []
+    compared = Line("Designs compared", [Number(len(a.labels), 0) if a.labels else "" for a in agreements])
+    p_values = [
+        _test_line("Designs agree, p-value", comparison, "sup_t_p_value", p_cell),
+        _test_line("Designs agree, Wald p", comparison, "wald_p_value", p_cell),
+    ]
+    if style.tests == "short":
+        return [*p_values, compared]
+    return [
+        compared,
+        Line("Differences tested", [Number(agreement.tested, 0) for agreement in agreements]),
+        _test_line("Largest absolute t", comparison, "sup_t_statistic"),
+        _test_line(f"{LEVEL:.0%} critical value", comparison, "sup_t_critical_value"),
+        p_values[0],
+        _test_line("Wald chi-squared", comparison, "wald_statistic"),
+        _test_line("Rank", comparison, "wald_rank", lambda rank: Number(rank, 0)),
+        p_values[1],
+    ]
+
+
+def _adjusted(comparison: Comparison) -> list[Line]:
+    """Return the lines of p-values adjusted for several outcomes, two a design."""
+    lines = []
+    for label in comparison.labels:
+        adjusted = [comparison.adjusted.get((outcome, label)) for outcome in comparison.outcomes]
+        for method, name in {"Romano-Wolf": "romano_wolf", "Holm": "holm"}.items():
+            if any(adjusted):
+                cells = [p_cell(getattr(p_values, name)) if p_values else "" for p_values in adjusted]
+                lines.append(Line(f"{_number(comparison, label)}, {method}", cells))
     return lines
 
 
@@ -479,7 +539,7 @@ def _range(counts: Sequence[int]) -> Cell:
     return span_of(counts) if counts else ""
 
 
-def _said(words: Words, comparisons: Sequence[Comparison], style: Style) -> list[str]:
+def _said(words: Words, comparisons: Sequence[Comparison], style: Style, family: Sequence[str]) -> list[str]:
     """Return the notes below a table of models, as long as its style has them."""
     fits = _fits(comparisons)
     notes = []
@@ -490,10 +550,23 @@ def _said(words: Words, comparisons: Sequence[Comparison], style: Style) -> list
         notes.append(f"Standard errors in parentheses, clustered by {' or '.join(by)}: {conventions}.")
     if fits and style.notes == "full":
         notes = [
-            f"Estimand: {_by_design(_numbered(comparisons, _estimand))}.",
+            f"Estimand: {_by_design(_numbered(comparisons, lambda fit: _estimand(fit, style.terms)))}.",
             *notes,
             *_more(words, comparisons, style),
         ]
+    if style.terms != "average" and style.notes != "none":
+        notes.append(
+            "An effect without a standard error is zero by normalisation or has no sampling variance; an empty "
+            "cell is an effect that the design does not have, or a share of a mean that is not positive."
+        )
+    if style.tests == "full" and comparisons[0].adjusted:
+        notes.append(
+            f"The family of each design is its averages for {len(family)} outcomes ({', '.join(family)}), less those "
+            "that it refuses. Rejecting where an adjusted p-value is below 5% rejects any true hypothesis of the "
+            "family in at most 5% of large samples: Romano and Wolf's with the joint distribution of the outcomes' "
+            f"errors ({comparisons[0].draws} draws), Holm's whatever it is. Designs answer the same question and are "
+            "not part of a family."
+        )
     if style.mde and style.notes != "none":
         notes.append("The minimum detectable effect is what a two-sided 5% test finds with 80% power.")
     if fits and style.notes != "none":
@@ -507,7 +580,7 @@ def _said(words: Words, comparisons: Sequence[Comparison], style: Style) -> list
 def _more(words: Words, comparisons: Sequence[Comparison], style: Style) -> list[str]:
     """Return what full notes say more: under what an estimate is an effect, of tests, and of the panel."""
     first = _fits(comparisons)[0].sample
-    tested = [a for c in comparisons for a in c.agreement.values() if a.sup_t]
+    tested = [a for c in comparisons for a in c.agreement.values() if a.sup_t and style.terms == "average"]
     test = (
         f"That the designs agree is tested over all differences between them, by the largest absolute t "
         f"({comparisons[0].draws} draws) and by a Wald test; with few treated units both reject less often than their "
@@ -550,7 +623,9 @@ def _by_design(numbers: Mapping[str, Iterable[str]]) -> str:
     return "; ".join(f"{words} in {', '.join(designs)}" for words, designs in numbers.items())
 
 
-def _estimand(fit: Estimate) -> str:
+def _estimand(fit: Estimate, terms: Terms) -> str:
+    if terms != "average":
+        return TERMS[terms][1]
     if fit.estimand is Estimand.COEFFICIENT:
         return "a coefficient, not an average effect"
     if not fit.estimand.has_path:
@@ -590,171 +665,20 @@ def _few_clusters(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
     ]
 
 
-@checked
-def table(
-    models: Estimate | Comparison | Sequence[Estimate | Comparison] | Mapping[str, Estimate],
-    *,
-    columns: Literal["designs", "outcomes"] = "designs",
-    stars: bool | Sequence[float] = False,
-    digits: int = 3,
-    labels: Mapping[str, str] | None = None,
-    notes: Literal["short", "full", "none"] = "short",
-    mde: bool = False,
-    caption: str = "",
-    name: str = "models",
-) -> Table:
-    """Return estimates and comparisons as one table of designs and outcomes, a panel a scale.
-
-    Parameters
-    ----------
-    models : Estimate, Comparison, sequence of these, or mapping of label to Estimate
-        Each estimate is shown as its headline.
-    columns : {"designs", "outcomes"}
-        What stands in columns; the other stands in rows.
-    stars : bool or sequence of float
-        Levels of stars; 0.1, 0.05 and 0.01 for True.
-    digits : int
-        Decimals of effects and standard errors.
-    labels : mapping of str to str, optional
-        What outcomes, events, clusters, covariates, designs and scales are called, and "unit" and "units".
-    notes : {"short", "full", "none"}
-        With none, only what stars and dashes mean is said.
-    mde : bool
-        Whether each effect stands over its minimum detectable effect, on its scale and in percent.
-    caption, name : str
-        Above the table, and in its label in LaTeX.
-
-    Returns
-    -------
-    Table
-        ``print`` shows it as text, ``save`` writes it as LaTeX, HTML, Markdown, Word, CSV or text.
-
-    Raises
-    ------
-    QuestionError
-        If there is no model, two have one name, or a label is of nothing in the table.
-
-    Examples
-    --------
-    >>> table = study.table([fit, other], stars=True, labels={"papers": "Papers a year"})  # doctest: +SKIP
-    >>> table.save("effects.tex")  # doctest: +SKIP
-    """
-    levels = (STARS if stars else ()) if isinstance(stars, bool) else tuple(stars)
-    style, labels = Style(columns, levels, digits, notes, mde), labels or {}
-    every = [_as_comparison(model, label) for label, model in _given(models)]
-    for comparison in every:
-        panel = next((fit.sample.panel for fit in comparison.estimates.values()), None)
-        check_labels(labels, panel, comparison.labels, WHO)
-    comparisons = _by_scale(_told_apart([_relabelled(comparison, labels) for comparison in every]))
-    first = comparisons[0]
-    words = Words(name, caption, {outcome: outcome for outcome in first.outcomes}, SCALES).under(labels)
-    events = dict.fromkeys(labels.get(c.question.event, c.question.event) for c in every)
-    if not caption:
-        words = replace(
-            words, caption=f"Effect of {' and of '.join(events)} on {', '.join(words.outcomes.values())}"
-        )
-    return models_table(words, comparisons, first.labels if columns == "designs" else first.outcomes, style)
+def last_event_time(sample: Sample) -> int | None:
+    """Return the last event time of an average: the horizon or, where it is earlier, that of the first cohort."""
+    horizon = sample.question.horizon
+    if horizon is None or sample.first_treated is None or not len(sample.cohorts):
+        return horizon
+    return min(horizon, int(sample.periods[-1] - min(sample.cohorts)))
 
 
-def check_labels(labels: Mapping[str, str], panel: Panel | None, more: Iterable[str], where: str) -> None:
-    """Refuse a label of what is no column of the panel, design or scale, nor one of some more names."""
-    known = {"unit", "units", *SCALES, *all_designs(), *more}
-    if panel is not None:
-        known |= {*panel.outcomes, *panel.events, *panel.covariates, *panel.attributes}
-    refuse_unknown("name to label", labels, known, where)
+def left_out(sample: Sample) -> list[str]:
+    """Say what each rule took out of the sample; one that took out periods counts them in its reason."""
+    steps = [step for step in sample.flow if not step.kept]
+    return [f"{step.units} {step.reason}" if step.units else step.reason for step in steps]
 
 
-def _given(models: Any) -> list[tuple[str, Estimate | Comparison]]:
-    """Return models with their labels, which are empty where they are given without."""
-    if isinstance(models, Mapping):
-        return list(models.items())
-    every = [models] if isinstance(models, Estimate | Comparison) else list(models)
-    if not every or any(isinstance(model, str) for model in every):
-        raise QuestionError(f"{WHO}: models is {shown(models)}; give estimates or comparisons, one at least.")
-    return [("", model) for model in every]
-
-
-def _as_comparison(model: Estimate | Comparison, label: str) -> Comparison:
-    """Return an estimate as the comparison of one design, whose label is its name where none is given."""
-    if isinstance(model, Comparison):
-        return model
-    question, label = model.sample.question, label or model.design
-    estimates = {(question.outcome, label): answered(model.headline)}
-    return Comparison(question, (label,), (question.outcome,), estimates, {}, {}, {}, 0)
-
-
-def _relabelled(comparison: Comparison, labels: Mapping[str, str]) -> Comparison:
-    """Return a comparison whose designs have given labels, or their titles in the place of their names."""
-    designs = all_designs()
-    titles = {label: designs[label].title if label in designs else label for label in comparison.labels}
-    return _renamed(comparison, {label: labels.get(label, title) for label, title in titles.items()})
-
-
-def _renamed(comparison: Comparison, names: Mapping[str, str]) -> Comparison:
-    by_label: dict[str, Any] = {
-        field: {
-            (outcome, names[label]): value for (outcome, label), value in getattr(comparison, field).items()
-        }
-        for field in ("estimates", "refusals", "adjusted")
-    }
-    return replace(comparison, labels=tuple(names[label] for label in comparison.labels), **by_label)
-
-
-def _told_apart(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Return comparisons whose labels say what estimates of one label, outcome and scale differ by."""
-    cells = Counter((c.question.scale, key) for c in comparisons for key in c.estimates)
-    twice = {label for (_, (_, label)), count in cells.items() if count > 1}
-    specified: dict[str, list[dict[str, Any]]] = {label: [] for label in twice}
-    for comparison in comparisons:
-        for (_, label), fit in comparison.estimates.items():
-            if label in twice:
-                specified[label].append(_specification(fit))
-    apart = []
-    for comparison in comparisons:
-        names = {}
-        for (_, label), fit in comparison.estimates.items():
-            own = _specification(fit) if label in twice else {}
-            differing = [k for k in own if any(other.get(k) != own[k] for other in specified[label])]
-            names[label] = label + f" ({', '.join(_told(k, own[k]) for k in differing)})" * bool(differing)
-        apart.append(_renamed(comparison, {label: names.get(label, label) for label in comparison.labels}))
-    for (_, (outcome, label)), count in Counter(
-        (c.question.scale, key) for c in apart for key in c.estimates
-    ).items():
-        if count > 1:
-            raise QuestionError(
-                f'{WHO}: {count} models of {outcome} are "{label}"; give each a label: '
-                'study.table({"first": fit, "second": other}).'
-            )
-    return apart
-
-
-def _told(name: str, value: Any) -> str:
-    """Return what an estimate has of a name for its label."""
-    told, words = ", ".join(value) if isinstance(value, tuple) else value, name.replace("_", " ")
-    return f"no {words}" if told in (None, "") else f"{words} {told}"
-
-
-def _specification(fit: Estimate) -> dict[str, Any]:
-    """Return what may tell an estimate apart from another by the same design for the same outcome."""
-    fields_of = {k: v for k, v in vars(fit.sample.question).items() if k not in ("outcome", "scale")}
-    return fields_of | {"convention": fit.convention, "panel": fit.sample.panel.name} | dict(fit.options)
-
-
-def _by_scale(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Return comparisons as one a scale, all of the same designs for the same outcomes."""
-    labels = tuple(dict.fromkeys(label for c in comparisons for label in c.labels))
-    outcomes = tuple(dict.fromkeys(outcome for c in comparisons for outcome in c.outcomes))
-    untested = dict.fromkeys(outcomes, replace(agreement_of({}), notes=()))
-    joined: dict[str, Comparison] = {}
-    for comparison in comparisons:
-        scale = comparison.question.scale
-        both = joined.get(scale)
-        joined[scale] = replace(
-            comparison,
-            labels=labels,
-            outcomes=outcomes,
-            estimates=(both.estimates if both else {}) | comparison.estimates,
-            refusals=(both.refusals if both else {}) | comparison.refusals,
-            agreement=untested if both else untested | comparison.agreement,
-        )
-    return list(joined.values())
+def span_of(values: Sequence[int]) -> str:
+    """Write the smallest and the largest of some counts, or the only one."""
+    return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"

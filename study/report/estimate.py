@@ -7,18 +7,13 @@ from contextlib import suppress
 
 import numpy as np
 
-from study.core import QuestionError, Text, lines, p_is
+from study.core import SMALLEST_P, QuestionError, Text, lines, p_is
 from study.designs import all_designs
 from study.estimates import NUMBERS, Effect, Estimand, Estimate, smallest_effect
-from study.panel import Question
+from study.panel import Question, Sample
 from study.report.columns import CONVENTIONS, POWER_OF
-from study.report.comparison import left_out
+from study.report.design_table import left_out
 from study.report.table import Block, Line, Number, Table, error
-
-
-def estimate_table(fit: Estimate, kind: str = "latex", level: float = 0.95) -> bytes:
-    """Return one estimate's terms as a table that stands alone, as "latex", "html" or "md"."""
-    return as_table(fit, level).formatted(kind)
 
 
 def as_table(fit: Estimate, level: float = 0.95) -> Table:
@@ -46,12 +41,6 @@ def as_table(fit: Estimate, level: float = 0.95) -> Table:
     )
 
 
-def estimate_text(fit: Estimate, level: float = 0.95) -> str:
-    """Return one estimate's terms as text for a terminal, with intervals at a level."""
-    shown = fit.tidy(level)[["term", *NUMBERS]].to_string(index=False, float_format=lambda v: f"{v:.4f}")
-    return "\n".join([design_title(fit), shown, *(f"{sentence}." for sentence in described(fit))])
-
-
 def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, str]]:
     """Return what an estimate is of, as a title, and its headline and what it rests on, by what they are."""
     sample, question = fit.sample, fit.sample.question
@@ -59,8 +48,8 @@ def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, s
     facts = {"estimand": estimand + _balanced(question)}
     with suppress(QuestionError):  # whoever asks for an average that there is not is told why
         facts[fit.headline.terms[0].replace("_", " ")] = _in_words(fit.headline, level)
-    units = f"{sample.n_units} units of {sample.panel.name}, {sample.n_treated} treated"
-    facts["sample"] = f"{units} in {len(sample.cohorts)} cohorts; {fit.n_obs} observations"
+    units = f"{sample.n_units} units of {sample.panel.name}, {sample.n_treated} treated{_in_cohorts(sample)}"
+    facts["sample"] = f"{units}; {fit.n_obs} observations"
     facts["errors"] = f"{fit.convention}; {fit.n_clusters} clusters, by {question.cluster or 'unit'}"
     facts["terms"] = f"{len(fit.terms)}, {fit.terms[0]} to {fit.terms[-1]}" if len(fit.terms) > 1 else ""
     title = f"{design_title(fit)}: effect of {question.event} on {question.outcome}"
@@ -71,6 +60,11 @@ def _balanced(question: Question) -> str:
     """Say of which cohorts averages are, where that is not all of them."""
     balance = question.balance
     return "" if balance is None else f", averaged over cohorts seen up to event time {balance}"
+
+
+def _in_cohorts(sample: Sample) -> str:
+    """Say in how many cohorts units are treated, where they are."""
+    return f" in {len(sample.cohorts)} cohorts" if sample.first_treated is not None else ""
 
 
 def design_title(fit: Estimate) -> str:
@@ -95,7 +89,10 @@ def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:
     """Return what an estimate is, its headline, its path by event time or else its terms, and its notes."""
     title, facts = estimate_facts(fit, level)
     path = by_event_time(fit).tidy(level)[["term", *NUMBERS]]
-    table = path.to_string(index=False, float_format=lambda value: f"{value:.4f}", na_rep="")
+    p_values = {"p_value": lambda p: f"<{SMALLEST_P:g}" if p < SMALLEST_P else f"{p:.4f}"}
+    table = path.to_string(
+        index=False, float_format=lambda value: f"{round(value, 4) + 0.0:.4f}", formatters=p_values, na_rep=""
+    )
     return Text("\n".join([lines(title, facts), table, *(f"{note}." for note in described(fit)[2:])]))
 
 
@@ -113,14 +110,18 @@ def described(fit: Estimate) -> list[str]:
     list of str
         Sentences without their full stops.
     """
-    sample, dropped = fit.sample, left_out(fit.sample)
-    average = fit if len(fit.terms) == 1 else fit.headline
+    sample, dropped, power = fit.sample, left_out(fit.sample), []
+    with suppress(QuestionError):  # averages by cohort or period have no average of their own
+        average = fit if len(fit.terms) == 1 else fit.headline
+        power = [
+            f"Minimum detectable effect of {average.terms[0]} at 80% power and 5% size: {smallest_effect(average)} in "
+            f"units of {sample.question.outcome} and in percent of {POWER_OF[sample.question.scale]}"
+        ]
     return [
         f"Estimand: {fit.estimand}, scale {sample.question.scale}{_balanced(sample.question)}",
-        f"{sample.n_units} units, {sample.n_treated} of them treated in {len(sample.cohorts)} cohorts; "
+        f"{sample.n_units} units, {sample.n_treated} of them treated{_in_cohorts(sample)}; "
         f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.convention]}",
-        f"Minimum detectable effect of {average.terms[0]} at 80% power and 5% size: {smallest_effect(average)} in "
-        f"units of {sample.question.outcome} and in percent of {POWER_OF[sample.question.scale]}",
+        *power,
         *([f"Left out: {'; '.join(dropped)}"] if dropped else []),
         *(note.rstrip(".") for note in fit.notes),
     ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from study.estimates import Estimate
 from study.inference import Comparison
-from study.report.comparison import comparison_text
-from study.report.design_table import comparison_tables
-from study.report.estimate import estimate_table, estimate_text
+from study.report.design_table import as_tables
+from study.report.estimate import as_table, estimate_summary
+from study.report.table import Format, document
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +30,8 @@ def estimates_in(form: str, fits: Sequence[Estimate], level: float = 0.95) -> st
 
         return pd.concat([fit.tidy(level) for fit in fits], ignore_index=True).to_csv(index=False)
     if form == "text":
-        return "\n\n".join(estimate_text(fit, level) for fit in fits)
-    return "\n".join(estimate_table(fit, form, level).decode() for fit in fits)
+        return "\n\n".join(estimate_summary(fit, level) for fit in fits)
+    return document([as_table(fit, level) for fit in fits], cast("Format", form)).decode()
 
 
 def comparison_in(form: str, comparison: Comparison, level: float = 0.95) -> str:
@@ -50,8 +50,8 @@ def comparison_in(form: str, comparison: Comparison, level: float = 0.95) -> str
     if form == "csv":
         return comparison.tidy(level).to_csv(index=False)
     if form == "text":
-        return comparison_text(comparison)
-    return comparison_tables(comparison, form).decode()
+        return str(comparison)
+    return document(as_tables(comparison), cast("Format", form)).decode()
 
 
 def _record(fit: Estimate, level: float) -> dict[str, Any]:

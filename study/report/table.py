@@ -223,15 +223,16 @@ class Table:
         top += [
             row("", line) for line in zip(*([""] * (deep - len(head)) + head for head in heads), strict=True)
         ]
-        body, cells = [], zip(*columns, strict=True)
+        body: list[str | None] = []  # None is a rule
+        cells = zip(*columns, strict=True)
         for block in self.blocks:
-            body += ["", *([one_line(block.title)] if block.title else [])]
+            body += [None, *([one_line(block.title)] if block.title else [])]
             body += [row(one_line(line.label), next(cells)) for line in block.lines]
-        wide = max(map(cell_len, [*top, *body]))
+        wide = max(map(cell_len, [*top, *filter(None, body)]), default=0)
         head, foot = (
             textwrap.wrap(one_line(said), max(wide, NOTE_LINE)) for said in (self.caption, self._noted)
         )
-        lines = [line or "-" * wide for line in body]
+        lines = ["-" * wide if line is None else line for line in body]
         return "\n".join([*head, "=" * wide, *top, *lines, "=" * wide, *foot, ""]).encode()
 
     def word(self) -> Written:

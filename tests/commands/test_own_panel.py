@@ -54,7 +54,7 @@ def test_columns_are_named_with_commas(own):
 def test_estimate_takes_any_file_period_and_never(own):
     done = command("estimate", "--panel", "my.dta", *ROLES, "--event", "entry", cwd=own)
     assert done.returncode == 0, done.stderr
-    assert "40 of them treated in 2 cohorts" in done.stdout
+    assert "40 treated in 2 cohorts" in done.stdout
 
 
 def test_init_writes_a_plan_that_run_and_check_take(own):

@@ -311,6 +311,23 @@ ASKED: list[tuple[str, dict[str, Any], str]] = [
     ("compare", {"draws": "0"}, "--draws is 0; it must be a whole number, at least 1."),
     ("compare", {"seed": "-1"}, "--seed is -1; it must be a whole number, at least 0."),
     ("estimate", {"design": "dml_panel", "jobs": "0"}, "--jobs is 0; give a number of processes"),
+    ("estimate", {"terms": "events"}, 'there is no terms "events". Did you mean "event_time"?'),
+    (
+        "estimate",
+        {"terms": "cohort", "design": "event_study"},
+        'its terms are by event time, so "cohort" cannot',
+    ),
+    ("estimate", {"event": "on", "treatment": True, "ambiguous": "never"}, 'there is no ambiguous "never"'),
+    # Figures
+    ("estimate", {"title": "Effects"}, "--title is about a figure; add --plot FILE."),
+    ("compare", {"label": "papers=Papers"}, "--label is about a figure; add --plot FILE."),
+    ("estimate", {"plot": "a.png", "label": "papers"}, "--label papers: write NAME=WORDS"),
+    (
+        "estimate",
+        {"plot": "a.png", "label": "paper=Papers"},
+        'no name to label "paper". Did you mean "papers"?',
+    ),
+    ("estimate", {"plot": "a.jpg"}, "a figure is a .pdf, .png or .svg file; name one."),
     # Outputs
     ("estimate", {"format": "pdf"}, 'there is no format "pdf"'),
     ("estimate", {"output": "out.xyz"}, 'there is no format for the ending ".xyz". Known: .csv'),

@@ -26,9 +26,9 @@ from study.inference.agreement import agreement_of
 from study.panel.question import FlowStep
 from study.paper import run as running
 from study.paper.plan import read_plan
-from study.report.comparison import left_out
-from study.report.design_table import Style, as_tables, assumed, comparison_tables
-from study.report.estimate import as_table, described, estimate_table
+from study.report import comparison_in, estimates_in
+from study.report.design_table import Style, as_tables, assumed, left_out
+from study.report.estimate import as_table, described
 from study.report.table import Number, Table
 
 NASTY = r"a_b & 50% #1 {x} <y> ~ ^ \ $ | *"
@@ -227,7 +227,7 @@ def test_the_last_event_time_is_the_last_that_there_is(panel: Panel) -> None:
     (table,) = table_command.of_panel(panel, [question], ["y"], ["callaway_santanna"], draws=99)
     assert f"the average over event times 0 to {last}, with equal weights" in table.notes[0]
     compared = as_tables(compare(panel, question, ["callaway_santanna"], ["y"], draws=99))
-    assert f"over event times 0 to {last}," in compared[0].caption
+    assert f"over event times 0 to {last}," in compared[0].notes[0]
 
 
 def test_periods_that_are_cut_are_not_counted_as_units(panel: Panel) -> None:
@@ -249,7 +249,7 @@ def test_the_warning_of_few_clusters_names_its_outcome(panel: Panel) -> None:
     why = "the outcome does not vary, so treatment has no standard error"
     assert f"(1), flat: {why}" in notes
     compared = as_tables(compare(flat, QUESTION, ["twfe"], ["y", "flat"], draws=99))
-    assert f"flat: twfe: {why}" in " ".join(compared[0].notes)
+    assert f"(1), flat: {why}" in " ".join(compared[0].notes)
 
 
 def test_where_every_design_refuses_nothing_is_said_of_what_is_found(panel: Panel) -> None:
@@ -329,6 +329,9 @@ def test_a_csv_of_ones_own_is_printed_or_written_in_each_format(
         (["sim1", "--plan", "study.toml", "--columns", "design"], 'Did you mean "designs"'),
         (["sim1", "--plan", "study.toml", "--notes", "long"], 'no notes "long"'),
         (["sim1", "--plan", "study.toml", "--digits", "11"], "digits is 11"),
+        (["sim1", "--plan", "study.toml", "--terms", "events"], 'no terms "events"'),
+        (["sim1", "--plan", "study.toml", "--star-levels", "0.1,x"], "--star-levels: could not convert"),
+        (["sim1", "--plan", "study.toml", "--star-levels", "5"], "levels between 0 and 1"),
         (["sim1", "--plan", "study.toml", "--label", "count"], "--label count: write NAME=WORDS"),
         (["sim1", "--plan", "study.toml", "--label", "cuont=Papers"], 'Did you mean "count"'),
         (["sim", "--plan", "study.toml"], 'no question "sim"'),
@@ -410,8 +413,8 @@ def nasty(panel: Panel, plan_path: Path) -> dict[str, bytes]:
         kind: b"\n".join(
             [
                 *(t.formatted(kind) for t in tables),
-                comparison_tables(compared, kind),
-                estimate_table(fit, kind),
+                comparison_in(kind, compared).encode(),
+                estimates_in(kind, [fit]).encode(),
             ]
         )
         for kind in ("latex", "html", "md")
@@ -483,7 +486,7 @@ def test_one_estimate_is_a_table_of_its_terms(panel: Panel) -> None:
     reference = next(line for line in table.lines if line.label == "event -1")
     assert [cell.text for cell in reference.cells] == ["0.000", "", "", ""]
     assert "at 80% power" in " ".join(table.notes)
-    assert estimate_table(path, "md") == table.markdown()
+    assert estimates_in("md", [path]).encode() == table.markdown()
 
 
 @pytest.mark.parametrize(
@@ -522,6 +525,24 @@ def test_a_plan_that_is_labelled_anew_has_these_words_everywhere(plan_path: Path
         assert words in text
     assert "A_count" not in text
     assert "Units" not in text
+
+
+def test_levels_of_stars_and_effects_by_event_time_are_options_for_a_plan_and_a_panel(
+    plan_path: Path, tmp_path: Path
+) -> None:
+    how = ["--terms", "event_time", "--star-levels", "0.2, 0.001", "--columns", "designs"]
+    own = ["--panel", PANEL, "--outcome", "count", "--event", "first_treated", "--horizon", 3]
+    for name, asked in {
+        "a.txt": ["sim1/count/log1p", "--plan", plan_path],
+        "b.txt": [*own, "--designs", "stacked"],
+    }.items():
+        invoke(*asked, *how, "--output", tmp_path / name)
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "Event time \N{MINUS SIGN}2 " in text
+        assert "Event time 3 " in text
+        assert "Event time 4 " not in text
+        assert "* p < 0.2, ** p < 0.001." in " ".join(text.split())
+        assert "**" in text.split("Notes.")[0]
 
 
 def test_the_unit_of_a_csv_is_what_its_column_is_called(tmp_path: Path) -> None:

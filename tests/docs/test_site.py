@@ -16,6 +16,7 @@ import study
 from study.commands.cli import app
 from study.designs import Assumes
 from study.diagnostics import all_diagnostics
+from study.paper import read_plan
 
 DOCS = ROOT / "docs"
 LISTED = re.compile(r"```\{toctree\}\n(.*?)```", flags=re.DOTALL)
@@ -78,6 +79,23 @@ def test_every_example_of_a_design_runs_in_python_and_in_a_terminal(
             told = command(*generate.terminal(design).split()[1:], cwd=tmp_path)
             assert (told.returncode, told.stderr) == (0, "")
             assert told.stdout.strip() == str(names["fit"].headline).strip()
+
+
+def test_the_page_on_ones_own_data_runs_and_its_plan_can_be_read(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "own_data.md").read_text(encoding="utf-8")
+    cells = re.findall(r"```\{code-cell\} ipython3\n(?:---\n.*?---\n)?(.*?)```", text, re.DOTALL)
+    names: dict[str, object] = {}
+    for cell in cells[1:]:
+        if not cell.startswith("!"):
+            exec(cell, names)
+            continue
+        for line in cell.replace("\\\n", " ").splitlines():
+            words = line.removeprefix("!").partition("|")[0].split()
+            if words[0] == "study":
+                done = command(*words[1:], cwd=tmp_path)
+                assert done.returncode == 0, done.stderr
+    assert [event.label for event in read_plan(tmp_path / "study.toml").events] == ["entry"]
 
 
 @pytest.mark.parametrize("entry", generate.entries(), ids=lambda entry: entry["title"])

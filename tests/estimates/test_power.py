@@ -15,8 +15,7 @@ from study.paper import run as running
 from study.paper.exhibits.designs import designs
 from study.paper.exhibits.exhibit import Setting
 from study.paper.plan import read_plan
-from study.report import comparison_tables, comparison_text
-from study.report.estimate import estimate_text
+from study.report import as_tables, estimate_summary
 from study.report.table import Number
 
 QUESTION = Question("y", "event", min_cohort_size=1)
@@ -104,7 +103,7 @@ def test_units_are_shown_with_three_digits(units: float, shown: str) -> None:
 @pytest.mark.parametrize("design", ["callaway_santanna", "event_study", "twfe"])
 def test_every_table_of_an_estimate_says_what_it_could_have_found(panel: Panel, design: str) -> None:
     fit = estimate(panel, QUESTION, design)
-    assert f"at 80% power and 5% size: {smallest_effect(fit.headline)}" in estimate_text(fit)
+    assert f"at 80% power and 5% size: {smallest_effect(fit.headline)}" in estimate_summary(fit)
 
 
 def test_the_papers_table_of_power_gives_it_for_each_design_and_outcome(tmp_path) -> None:
@@ -138,10 +137,11 @@ def test_a_plan_names_its_questions(tmp_path) -> None:
 
 def test_a_comparison_gives_it_for_each_design_and_outcome(panel: Panel) -> None:
     compared = compare(panel, QUESTION, ["callaway_santanna", "imputation"])
-    text, table = comparison_text(compared), comparison_tables(compared).decode().replace("\\%", "%")
-    for fit in compared.estimates.values():
-        assert str(smallest_effect(fit)) in text
-        assert str(smallest_effect(fit)) in table
+    lines = as_tables(compared)[0].lines
+    powers = [smallest_effect(fit) for fit in compared.estimates.values()]
+    for part, label in (("effect", ""), ("percent", ", %")):
+        found = [line.cells[0] for line in lines if line.label == f"Minimum detectable effect{label}"]
+        assert [cell.value for cell in found] == [getattr(power, part) for power in powers]
 
 
 def test_tables_warn_of_few_treated_clusters_and_only_then(panel: Panel) -> None:
@@ -149,5 +149,5 @@ def test_tables_warn_of_few_treated_clusters_and_only_then(panel: Panel) -> None
     for made, warned in ((few, True), (panel, False)):
         fit = estimate(made, QUESTION)
         said = "the interval need not hold its level"
-        assert (said in estimate_text(fit)) == warned
-        assert (said in comparison_text(compare(made, QUESTION, ["twfe", "imputation"]))) == warned
+        assert (said in estimate_summary(fit)) == warned
+        assert (said in " ".join(str(compare(made, QUESTION, ["twfe", "imputation"])).split())) == warned

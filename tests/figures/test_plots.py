@@ -26,11 +26,13 @@ from study import (
     Question,
     QuestionError,
     compare,
+    diagnostics,
     estimate,
     event_plot,
     load_panel,
 )
-from study.figures import COLOUR, SERIES, drawn
+from study.figures import COLOUR, SERIES, drawn, effects_plot
+from study.figures.paths import event_study
 
 QUESTION = Question("y", "event")
 
@@ -164,6 +166,85 @@ def test_effects_before_the_event_on_another_base_are_hollow_and_said_to_be() ->
     assert not any(min(line.get_xdata()) < 0 <= max(line.get_xdata()) for line in lines)
 
 
+def monthly() -> Panel:
+    """Return the simulated panel with its periods as months from 2019-11 on."""
+    panel = simulated.panel(n=120, level=9.0)
+    moved = 12 * 2019 + 9
+    dates = {"event": panel.first_treated["event"] + moved}
+    names = tuple(f"{k // 12}-{k % 12 + 1:02d}" for k in panel.periods + moved)
+    return replace(
+        panel, periods=panel.periods + moved, first_treated=dates, period="month", period_names=names
+    )
+
+
+@pytest.mark.parametrize(
+    ("to", "label", "axis_name"),
+    [("cohort", "cohort", "Month of a cluster"), ("calendar", "period", "Month")],
+)
+def test_averages_by_cohort_and_by_period_stand_at_the_panels_own_periods(to, label, axis_name) -> None:
+    average = estimate(monthly(), QUESTION).aggregate(to)
+    figure = average.plot(labels={"event": "a cluster"}, level=0.9)
+    axis = axes_of(figure)
+    (segments,) = intervals(axis)
+    np.testing.assert_allclose(segments[:, 0, 0], getattr(average, label))
+    np.testing.assert_allclose(segments[:, :, 1], average.tidy(0.9)[["conf_low", "conf_high"]])
+    heights = [bar.get_height() for bar in bands(axis)[0]]
+    band = average.band(0.9)
+    np.testing.assert_allclose(heights, band["band_high"] - band["band_low"])
+    assert axis.get_xlabel() == axis_name
+    FigureCanvasAgg(figure).draw()
+    shown = [text.get_text() for text in axis.get_xticklabels()]
+    assert shown
+    assert all(text.startswith(("2019-", "2020-")) for text in shown)
+
+
+def test_diagnostics_name_the_periods_of_the_panel() -> None:
+    panel = monthly()
+    figure = diagnostics.negative_weights(QUESTION.sample(panel)).plot()
+    axis = figure.axes[0]
+    FigureCanvasAgg(figure).draw()
+    cohorts = QUESTION.sample(panel).cohorts
+    assert [text.get_text() for text in axis.get_yticklabels()] == [panel.period_name(g) for g in cohorts]
+    assert axis.get_xlabel() == "Month"
+    assert all(text.get_text().startswith("2020-") for text in axis.get_xticklabels() if text.get_text())
+    leads = diagnostics.pretrends(estimate(panel, QUESTION)).plot()
+    assert leads.axes[0].get_xlabel() == "Months since first treated"
+
+
+def test_coefficients_and_averages_are_dots_on_lines() -> None:
+    alone = axes_of(fit("twfe").plot())
+    np.testing.assert_allclose(intervals(alone)[0][:, :, 0], fit("twfe").tidy()[["conf_low", "conf_high"]])
+    assert [text.get_text() for text in alone.get_yticklabels()] == ["treatment"]
+    assert [text.get_text() for text in axes_of(fit().headline.plot()).get_yticklabels()] == ["event average"]
+    pair = {"Two-way": fit("twfe"), "CS": fit()}
+    axis = axes_of(effects_plot(pair, title="Headlines"))
+    assert [text.get_text() for text in axis.get_yticklabels()] == [*pair]
+    expected = [each.headline.tidy()[["conf_low", "conf_high"]].to_numpy()[0] for each in pair.values()]
+    np.testing.assert_allclose(intervals(axis)[0][:, :, 0], expected)
+    assert axis.get_title() == "Headlines"
+
+
+def test_a_band_much_wider_than_the_others_ends_at_the_axis_and_the_legend_says_so() -> None:
+    usual = axes_of(fit().plot())
+    assert "band goes on beyond the axis" not in legend_of(fit().plot())
+    path = pd.DataFrame({"event_time": [-2.0, -1, 0, 1], "estimate": [0.1, 0.0, 1.0, 2.0]})
+    half = np.array([0.5, np.nan, 0.5, 5.0])
+    for name, sign in (("low", -1), ("high", 1)):
+        path[f"conf_{name}"] = path["estimate"] + sign * half / 2
+        path[f"band_{name}"] = path["estimate"] + sign * half
+    figure = event_study({"": path}, ylabel="Effect", unit="year")
+    axis = axes_of(figure)
+    low, high = axis.get_ylim()
+    assert (low, high) == pytest.approx((-0.4 - 0.08 * 2.4, 2 + 0.08 * 2.4))
+    marks = [line for line in axis.lines if line.get_label() == "band goes on beyond the axis"]
+    assert [(list(m.get_xdata()), m.get_ydata()[0], m.get_marker()) for m in marks] == [
+        ([1], low, "v"),
+        ([1], high, "^"),
+    ]
+    assert "band goes on beyond the axis" in legend_of(figure)
+    assert usual.get_ylim()[0] < min(bar.get_y() for bar in bands(usual)[0] if np.isfinite(bar.get_height()))
+
+
 @pytest.mark.parametrize("style", ["pointrange", "ribbon"])
 def test_effects_without_a_standard_error_are_crosses_and_no_reference(style: Any) -> None:
     panel = simulated.panel(n=60)
@@ -223,7 +304,9 @@ def test_given_axes_are_drawn_on_with_a_legend_only_where_there_are_several() ->
         (lambda: fit().plot(window=(50, 60)), "callaway_santanna has no event time in the window (50, 60)"),
         (lambda: fit().plot(level=95), "level is 95; it must lie between 0 and 1"),
         (lambda: fit().plot(0.9), "ax is 0.9; give matplotlib axes"),
-        (lambda: fit("twfe").plot(), "use a design with event times"),
+        (lambda: event_plot(fit("twfe")), "use a design with event times"),
+        (lambda: event_plot(fit().headline), "event_average has no event time to draw"),
+        (lambda: fit("twfe").plot(window=(-1, 2)), "a window is of event times"),
         (lambda: compared().plot(Figure().subplots()), 'comparison.about(["y"])'),
     ],
 )
@@ -242,6 +325,8 @@ DRAWN = {
     ),
     "long names": lambda: event_plot({"A design of many words and options": fit(), "B": fit("event_study")}),
     "comparison": lambda: compared().plot(title="Averages"),
+    "cohorts": lambda: estimate(monthly(), QUESTION).aggregate("cohort").plot(),
+    "coefficient": lambda: fit("twfe").plot(),
     "one outcome": lambda: compared().about(["y"]).plot(title="Averages"),
     "panel": lambda: simulated.panel(n=120).plot("event"),
 }
@@ -303,6 +388,7 @@ def test_a_comparison_draws_each_design_of_each_outcome_in_its_row() -> None:
     assert figure.axes[0].get_title(loc="left") == "Designs"
 
 
+MINUS = "\N{MINUS SIGN}"
 ASKED = ("--panel", PANEL, "--outcome", "y", "--event", "first_treated")
 COMMANDS = {
     "estimate": ("estimate", *ASKED),
@@ -336,6 +422,24 @@ def test_a_command_writes_its_plot_and_prints_what_it_prints_without(
     assert (tmp_path / file).read_bytes() == content
 
 
+def test_a_plot_has_the_title_the_words_and_the_window_of_its_command(tmp_path: Path) -> None:
+    words = ("--title", "My title", "--label", "y=Papers", "--label", "callaway_santanna=CS")
+    for name, more in {"estimate": ("--window", "-2", "3"), "compare": ()}.items():
+        done = command(*COMMANDS[name], *words, *more, "--plot", "a.svg", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        text = (tmp_path / "a.svg").read_text()
+        for shown in ("My title", "Effect on Papers", *(("CS",) if name == "compare" else ("-2", "3"))):
+            assert f"<!-- {shown.replace('-', MINUS)} -->" in text, shown
+        assert "<!-- 4 -->" not in text or name == "compare"
+    paths = command(*COMMANDS["compare"], *words, "--window", "-2", "3", "--plot", "a.svg", cwd=tmp_path)
+    assert paths.returncode == 0, paths.stderr
+    for shown in ("My title", "CS", "event_study", "Periods since first treated", "3"):
+        assert f"<!-- {shown} -->" in (tmp_path / "a.svg").read_text(), shown
+    alone = command(*COMMANDS["compare"], *words, cwd=tmp_path)
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert "--title is about a figure; add --plot FILE." in alone.stderr
+
+
 @pytest.mark.parametrize("name", [*COMMANDS])
 @pytest.mark.parametrize("file", ["a.jpg", "a", "pdf", "a.pdf.gz", ""])
 def test_a_plot_of_another_ending_is_refused_before_the_panel_is_read(
@@ -349,9 +453,10 @@ def test_a_plot_of_another_ending_is_refused_before_the_panel_is_read(
 
 
 def test_a_plot_that_cannot_be_drawn_writes_and_prints_nothing(tmp_path: Path) -> None:
-    done = command(*COMMANDS["estimate"], "--design", "twfe", "--plot", "a.pdf", cwd=tmp_path)
+    asked = (*COMMANDS["estimate"], "--window", "50", "60", "--plot", "a.pdf")
+    done = command(*asked, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "use a design with event times" in done.stderr
+    assert "no event time in the window (50, 60)" in done.stderr
     assert not [*tmp_path.iterdir()]
 
 

@@ -17,7 +17,7 @@ from tex import assert_compiles_alone, needs_tex
 from study import Comparison, Panel, Question, QuestionError, all_designs, compare, estimate, joint
 from study.core.influence import Influence
 from study.inference.agreement import agreement_of
-from study.report import comparison_tables, comparison_text
+from study.report import as_tables, comparison_in
 
 QUESTION = Question("y", "event", horizon=2)
 PAIR = ["callaway_santanna", "event_study"]
@@ -196,8 +196,7 @@ def test_a_refusal_is_shown_in_one_line_and_the_others_are_compared() -> None:
     (refusal,) = found.refusals.values()
     assert 'comparison="never_treated"' in refusal
     assert "\n" not in refusal
-    text = comparison_text(found)
-    assert f"Refused: event_study: {refusal}" in text.splitlines()
+    assert f"– : refused. event_study: {refusal}" in " ".join(as_tables(found)[0].notes)
     row = found.tidy().iloc[-1]
     assert np.isnan(row.estimate)
     assert row.refusal == refusal
@@ -212,7 +211,7 @@ def test_fewer_than_two_answers_are_one_sentence_and_no_error() -> None:
     )
     assert found.differences().empty
     assert np.isnan(found.tests().sup_t_p_value[0])
-    assert b"Panel B" not in comparison_tables(found)
+    assert "Tests that the designs agree" not in comparison_in("latex", found)
 
 
 def test_a_coefficient_is_in_the_table_but_compared_only_when_forced() -> None:
@@ -277,7 +276,7 @@ def test_designs_that_differ_by_far_have_the_smallest_p_value_that_the_draws_all
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_draws() -> None:
     panel = two_outcomes(90)
     runs = [compare(panel, QUESTION, ["twfe", *PAIR], ["y", "z"], draws=199, seed=s) for s in (3, 3, 4)]
-    texts = [comparison_text(found).encode() + comparison_tables(found) for found in runs]
+    texts = [str(found) + comparison_in("latex", found) for found in runs]
     assert texts[0] == texts[1]
     assert runs[0].tests().sup_t_p_value.tolist() != runs[2].tests().sup_t_p_value.tolist()
 
@@ -327,8 +326,8 @@ def test_the_command_prints_the_table_the_differences_and_the_tests(tmp_path) ->
     )
     question = Question("y", "first_treated", horizon=3)
     expected = compare(panel, question, ["twfe", *PAIR], ["y", "count"], draws=199)
-    assert done.stdout == comparison_text(expected) + "\n"
-    assert "Do they agree on count?" in done.stdout
+    assert done.stdout == str(expected)
+    assert "Differences between the designs: count" in done.stdout
     forced = command(*shared, "--force", "--latex", cwd=tmp_path)
     assert forced.stdout.count(r"\begin{tabular}") == 2
     assert "(1) less (2)" in forced.stdout
@@ -347,7 +346,7 @@ def test_the_tables_compile_alone_without_overfull_boxes(tmp_path) -> None:
         panel, QUESTION.replace(outcome="z", covariates=("x1",)), designs, ["y_50%", "z"], draws=199
     )
     assert len(found.refused) == 1
-    assert_compiles_alone(tmp_path, comparison_tables(found))
+    assert_compiles_alone(tmp_path, comparison_in("latex", found).encode())
 
 
 def test_the_sup_t_test_of_designs_that_agree_rejects_at_its_size_with_thirty_treated() -> None:

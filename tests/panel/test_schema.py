@@ -564,5 +564,7 @@ def test_validation_lists_the_units_without_a_certain_adoption_date_with_the_int
     roles = {role: column for role, column in ROLES.items() if role != "first_treated"}
     text, fit = verdict(tmp_path / "own.csv", roles)
     assert fit
-    assert "grant: the adoption date of 1 unit is ambiguous" in text
-    assert "  ETH: between 2015 and 2016" in text
+    assert "Treatment has no certain adoption date: ETH (between 2015 and 2016)." in text
+    assert "Such units are left out, unless ambiguous is earliest or latest." in text
+    dated, _ = verdict(tmp_path / "own.csv", roles, ambiguous="latest")
+    assert "Such units have the latest possible date." in dated

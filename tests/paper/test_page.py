@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import html
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -397,16 +398,15 @@ def test_the_numbers_are_those_that_the_replication_file_lists() -> None:
         )
 
 
-def test_each_table_and_figure_can_be_downloaded_as_it_is(browser, shown) -> None:
-    files = browser.execute_script(
-        "return [...document.querySelectorAll('a[download]')].map(a => [a.download, a.getAttribute('href')])"
-    )
-    given = {name: base64.b64decode(link.partition(";base64,")[2]) for name, link in files}
+def test_each_table_and_figure_can_be_downloaded_as_it_is(content, shown) -> None:
+    files = re.findall(r'<a download="([^"]+)" href="data:[\w/.-]+;base64,([^"]+)"', content.decode())
+    given = {html.unescape(name): base64.b64decode(link) for name, link in files}
     expected = {}
     for _, exhibited in shown:
         for made in exhibited.tables:
             expected |= {f"{made.name}.tex": made.latex(), f"{made.name}.csv": made.csv()}
-        expected |= {f"{drawn.name}.pdf": drawn.pdf for drawn in exhibited.figures}
+        for drawn in exhibited.figures:
+            expected |= {f"{drawn.name}.pdf": drawn.pdf, f"{drawn.name}.png": drawn.png}
     assert given == expected
 
 

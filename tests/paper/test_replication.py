@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
 import subprocess
 import sys
 
@@ -82,6 +84,14 @@ def test_the_report_page_is_written_beside_the_paper(fresh):
     assert plan in page
     for path in (fresh / "tables").glob("*.html"):
         assert f'id="tab-{path.stem}"' in page
+
+
+def test_no_raw_name_of_a_column_or_design_is_on_the_report_page(fresh):
+    page = re.sub(r"(?s)<(code|pre|script|style)\b.*?</\1>", " ", (fresh / "report.html").read_text())
+    page += " ".join(re.findall(r'(?:alt|aria-label)="([^"]*)"', page))
+    text = html.unescape(re.sub(r"<[^>]*>", " ", page))
+    words = {*re.findall(r"(?<![\w/.:])[A-Za-z]\w*(?![\w/])", text)}
+    assert {word for word in words if "_" in word or word in ("log1p", "twfe", "etwfe")} == set()
 
 
 def test_the_report_page_opens_without_a_complaint_offline_and_on_a_phone(fresh, tmp_path):

@@ -112,6 +112,58 @@ def test_stars_have_the_levels_that_are_stated(fits) -> None:
     assert study.table(fits, notes="none").notes == []
 
 
+@pytest.mark.parametrize(
+    ("terms", "to", "name"),
+    [("event_time", "event", "Event time"), ("cohort", "cohort", "Cohort"), ("period", "calendar", "Period")],
+)
+@pytest.mark.parametrize("columns", ["designs", "outcomes"])
+def test_effects_by_event_time_cohort_and_period_are_lines(panel: Panel, terms, to, name, columns) -> None:
+    designs = ["callaway_santanna", "twfe", "imputation"]
+    compared = study.compare(panel, QUESTION, designs, ["y", "z"], draws=99)
+    table = study.table(compared, terms=terms, columns=columns, stars=True)
+    labels = [line.label for line in table.blocks[0].lines]
+    for outcome in ("y", "z"):
+        for number, design in enumerate(designs):
+            if design == "twfe":
+                continue
+            path = study.estimate(panel, QUESTION.replace(outcome=outcome), design).aggregate(to)
+            tidy = path.tidy()
+            tidy = tidy[tidy[terms].between(-3, 2)] if terms == "event_time" else tidy
+            title = outcome if columns == "designs" else table_title(labels, number)
+            start = labels.index(title)
+            column = number if columns == "designs" else ["y", "z"].index(outcome)
+            at = start + 1
+            for row in tidy.itertuples():
+                line = table.blocks[0].lines[at]
+                assert line.label == f"{name} {getattr(row, terms):g}".replace("-", "\N{MINUS SIGN}")
+                cell = line.cells[column]
+                assert isinstance(cell, Number)
+                assert cell.value == pytest.approx(row.estimate, rel=1e-12)
+                assert len(cell.stars) == sum(row.p_value < level for level in (0.1, 0.05, 0.01))
+                below = table.blocks[0].lines[at + 1]
+                at += 1
+                if below.label == "":
+                    if np.isfinite(row.std_error):
+                        assert below.cells[column].value == pytest.approx(row.std_error, rel=1e-12)
+                    at += 1
+    assert "twfe" not in labels
+    assert "its term is a coefficient" in table.notes[-1]
+    assert "Designs agree, p-value" not in labels
+
+
+def table_title(labels: list[str], number: int) -> str:
+    """Return the label of the lines of a design by its number."""
+    (title,) = [label for label in labels if label.startswith(f"({number + 1}) ")]
+    return title
+
+
+def test_an_estimate_that_is_averaged_already_is_shown_as_it_is(fits) -> None:
+    path = fits[1].aggregate("cohort")
+    (line, *_) = study.table(path, terms="cohort").lines
+    assert line.cells[0].value == path.effect[0]
+    assert str(study.table(path, terms="cohort")) == str(study.table(fits[1], terms="cohort"))
+
+
 def test_no_decimals_round_means_and_leave_counts(panel: Panel) -> None:
     compared = study.compare(panel, QUESTION, ["twfe", "imputation"], ["y", "z"], draws=99)
     table = study.table(compared, columns="outcomes", digits=0)
@@ -158,6 +210,7 @@ def test_models_with_labels_of_their_own_and_the_same_bytes_each_time(fits) -> N
         ({"stars": [5]}, "levels between 0 and 1"),
         ({"columns": "rows"}, 'no columns "rows"'),
         ({"notes": "long"}, 'no notes "long"'),
+        ({"terms": "event"}, 'no terms "event"'),
         ({"models": []}, "one at least"),
         ({"models": "twfe"}, "models is"),
         ({"models": [1]}, "models is"),

@@ -113,7 +113,7 @@ def estimate_command(task: Task, panel: Panel, *, path: bool = False) -> str:
             words += [f"--{name.replace('_', '-')}", str(value)]
     words += [word for covariate in task.question.covariates for word in ("--covariate", covariate)]
     words += [word for name, value in task.options.items() for word in ("--option", f"{name}={value}")]
-    return shlex.join([*words, *["--by-event-time"] * path])
+    return shlex.join([*words, *["--terms", "event_time"][: 2 * path]])
 
 
 def panel_title(panel: Panel) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from study.core import FloatArray
+from study.core import FloatArray, capital
 from study.figures import (
     FULL,
     SERIES,
@@ -16,6 +16,7 @@ from study.figures import (
     adoption_groups,
     canvas,
     draw_means,
+    name_periods,
     series_look,
 )
 from study.panel import Sample
@@ -41,16 +42,18 @@ def raw_means(setting: Setting) -> Iterator[Piece]:
         yield "The event is not absorbing, so that there are no cohorts whose means could be shown."
         return
     cohorts, sizes = by_adoption(first), by_label(first, str(plan.strata))
+    unit = setting.panel.period_unit
     right = f"right by {plan.strata}, of those that adopt inside the window and of those that never do. "
     yield draw(
         EXHIBIT,
-        f"Mean {text.outcomes_with_units} by year, without any adjustment, "
-        f"{'logarithmic' if _positive(samples) else 'linear'} axes; left by years of adoption ({setting.event.title}), "
-        f"markers filled from the first of them on; {right if sizes else ''}Numbers of {text.units} in parentheses; "
-        f"adoption years are pooled so that each line has at least {FEWEST}, and smaller groups are not drawn. Years "
-        "without any outcome have no point on a logarithmic axis.",
+        f"Mean {text.outcomes_with_units} by {unit}, without any adjustment, "
+        f"{'logarithmic' if _positive(samples) else 'linear'} axes; left by {unit}s of adoption "
+        f"({setting.event.title}), markers filled from the first of them on; {right if sizes else ''}Numbers of "
+        f"{text.units} in parentheses; "
+        f"adoption {unit}s are pooled so that each line has at least {FEWEST}, and smaller groups are not drawn. "
+        f"{capital(unit)}s without any outcome have no point on a logarithmic axis.",
         figure(setting, samples, cohorts, sizes),
-        f"Lines of mean {text.outcomes_with_units} by year: for {'; '.join(g.label for g in (*cohorts, *sizes))}.",
+        f"Lines of mean {text.outcomes_with_units} by {unit}: for {'; '.join(g.label for g in (*cohorts, *sizes))}.",
     )
     for (outcome, title), sample in zip(plan.outcomes.items(), samples.values(), strict=False):
         dates = _dates(sample)
@@ -117,7 +120,8 @@ def figure(
 ) -> Figure:
     """Draw outcomes below one another, adoption windows left, and right the attribute where it has few labels."""
     plan, logarithmic = setting.plan, _positive(samples)
-    sides = {"By years of adoption": cohorts, f"By {plan.strata}: adopters, never treated": sizes}
+    adoption = f"By {setting.panel.period_unit}s of adoption"
+    sides = {adoption: cohorts, f"By {plan.strata}: adopters, never treated": sizes}
     sides = {title: groups for title, groups in sides.items() if groups}
     # The inches that the longest legend needs, two columns a side.
     legend = 0.15 + 0.16 * max(-(-len(groups) // 2) for groups in sides.values())
@@ -128,6 +132,7 @@ def figure(
             for axis, groups in zip(row, sides.values(), strict=True):
                 for group in groups:
                     draw_means(axis, sample.periods, sample.y, group)
+                name_periods(axis, sample.panel)
                 if logarithmic:
                     _logarithmic(axis)
             row[0].set_ylabel(f"{title},\nmean {plan.text.outcomes_with_units}", fontsize=8)

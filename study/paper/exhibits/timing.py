@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from study.report import REFUSED, Block, Column, Line, Number, Table
 
 EXHIBIT = "timing"
 FEW = 5
+MOST_LETTERS = 60  # of all names of periods above the columns
 COLUMNS = {
     "population": Column("in the population of the event", "count"),
     "already_treated": Column("already treated at the window's start", "count"),
@@ -110,16 +112,16 @@ def timing(setting: Setting) -> Iterator[Piece]:
     events, absent = timed(setting.plan, setting.panel)
     if not events:
         return
-    units = setting.plan.text.units
+    units, panel = setting.plan.text.units, setting.panel
     yield _table(setting, events)
     yield draw(
         EXHIBIT,
         f"When {units} are first treated, by family of events: counts by period. Already treated: in "
-        f"{setting.panel.periods[0]} or before, or at a date that may stand for an earlier one; they are dropped. "
-        "Light cells with dashed edges are events without a machine.",
+        f"{panel.window(panel.periods[:1])} or before, or at a date that may stand for an earlier one; they are "
+        "dropped. Light cells with dashed edges are events without a machine.",
         figure(setting, events),
-        f"A matrix with a row for each event and a column for each year; each cell has the number of {units} that are "
-        "first treated then, darker where there are more.",
+        f"A matrix with a row for each event and a column for each {panel.period_unit}; each cell has the number of "
+        f"{units} that are first treated then, darker where there are more.",
     )
     for row in events:
         question = f"event={row.event.name}, population={row.rule}, lag={row.lag}"
@@ -196,9 +198,12 @@ def figure(setting: Setting, events: Sequence[Timed]) -> Figure:
         axis.set_xlim(-0.7, n + 4.1)
         axis.set_ylim(len(rows) - 0.4, -0.6)
         axis.set_yticks(list(titles), list(titles.values()))
-        years = [f"\u2019{t % 100:02d}" if t >= 1000 else str(t) for t in periods[1:]]
-        labels = [*years, f"to\n{periods[0]}", "later", "never"]
+        first, *names = map(setting.panel.period_name, periods)
+        names = [f"\u2019{name[2:]}" if re.fullmatch(r"\d{4}", name) else name for name in names]
+        labels = [*names, f"to\n{first}", "later", "never"]
         axis.set_xticks([*places.values(), *outside.values()], labels)
+        if sum(map(len, names)) > MOST_LETTERS:
+            axis.tick_params(axis="x", rotation=90)
         axis.xaxis.tick_top()
         axis.tick_params(length=0, pad=2)
         axis.spines[:].set_visible(False)
@@ -216,7 +221,8 @@ def _shade(share: float, light: bool) -> tuple[float, float, float]:
 
 def _table(setting: Setting, events: Sequence[Timed]) -> Table:
     """Return the table of events: among whom, and how many are treated when."""
-    units, periods = setting.plan.text.units, setting.panel.periods
+    units, panel = setting.plan.text.units, setting.panel
+    first, inside = panel.window(panel.periods[:1]), panel.window(panel.periods[1:])
     lagged = ", ".join(row.event.short for row in events if row.lag)
     moved = f"Dates of {lagged} are those of an award, and are moved by the question's lag, since the machine serves"
     return Table(
@@ -225,9 +231,9 @@ def _table(setting: Setting, events: Sequence[Timed]) -> Table:
         headings=["Among", "All", "Already", "Treated", "Cohorts", "Later", "Never", "Losers"],
         blocks=[Block(group, [*map(_line, rows)]) for group, rows in groupby(events, lambda row: row.group)],
         notes=[
-            f"Counts of {units}. Already: first treated in {periods[0]} or before, or at a date that may stand for an "
+            f"Counts of {units}. Already: first treated in {first} or before, or at a date that may stand for an "
             "earlier one because the record begins there; they are dropped. Treated: first treated in "
-            f"{periods[0] + 1}-{periods[-1]}, in so many different years (cohorts). Later: first treated after the "
+            f"{inside}, in so many different {panel.period_unit}s (cohorts). Later: first treated after the "
             "window; these are compared until then. Losers: never treated, and named as losers of the contest; "
             f"{REFUSED} where no list of losers is known.",
             "Dates are the first periods whose outcome could respond to the event, in the panel "

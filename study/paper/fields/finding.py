@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import p_text
+from study.core import p_is, p_text
 from study.figures import GREY, SECOND, Figure, legend_above, on_axes
 from study.paper.fields.answers import Answer, Answers, of_outcome
 from study.paper.fields.exact import Interval
@@ -134,7 +134,7 @@ def assignments_figure(plan: FieldsPlan, results: Answers) -> Figure:
         axis.plot(np.concatenate(ticks), at, "|", color=GREY, markersize=9, alpha=0.35, label=every)
         axis.plot([row.estimate for row in rows], places, "D", label="The actual one", **diamond)
         for place, row in zip(places, rows, strict=True):
-            p = f"p = {row.p_value:.3f} ({len(row.estimates)})"
+            p = f"{p_is(row.p_value)} ({len(row.estimates)})"
             axis.annotate(p, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL)
         axis.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
         axis.set_yticks(places, [row.line.title for row in rows], fontsize=SMALL)

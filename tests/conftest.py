@@ -20,13 +20,17 @@ settings.load_profile("study")
 LONGEST = (
     "test_replication",
     "test_assemble",
-    "test_trace",
-    "test_diagnose",
     "test_coverage",
     "test_kernels",
-    "test_readme",
     "test_randomization",
-    "test_settings",
+    "test_wheel",
+    "test_diagnose",
+    "test_exhibits_robustness",
+    "test_exhibits_data",
+    "test_readme",
+    "test_notebooks",
+    "test_cli",
+    "test_report",
 )
 
 

@@ -1,4 +1,4 @@
-"""How many inputs a search tries: few with the other tests, many under STUDY_SEARCH=full (`make test-slow`)."""
+"""How many random inputs a test tries: few with the others, many under STUDY_SEARCH=full (`make test-slow`)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ TRIED: Counter[tuple[str, str]] = Counter()
 def examples(small: int, full: int) -> Callable[[Any], Any]:
     """Return the settings of a search by hypothesis: the same inputs in every run, as many as are asked for."""
     return settings(
-        max_examples=full if FULL else small,
+        max_examples=samples(small, full),
         derandomize=True,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
+
+
+def samples(small: int, full: int) -> int:
+    """Return how many samples a simulation draws, as many as are asked for; its test has the mark "search"."""
+    return full if FULL else small
 
 
 def count(search: str, outcome: str) -> None:

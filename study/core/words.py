@@ -53,11 +53,11 @@ def section(title: str, sentences: Iterable[str]) -> str:
     return "\n".join([title, *(paragraph(sentence, "  - ") for sentence in dict.fromkeys(sentences))])
 
 
-def first_of(items: Iterable[str]) -> str:
+def first_of(items: Iterable[str], most: int = SHOWN) -> str:
     """Return the first few items, and how many there are besides."""
     names = [*items]
-    more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN + 1 else []
-    return ", ".join([*(names[:SHOWN] if more else names), *more])
+    more = [f"and {len(names) - most} more"] if len(names) > most + 1 else []
+    return ", ".join([*(names[:most] if more else names), *more])
 
 
 def lines(title: str, facts: Mapping[str, str]) -> str:

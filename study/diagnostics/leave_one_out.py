@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, IntArray, QuestionError
+from study.core import FloatArray, IntArray, QuestionError, first_of
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, dots, event_dates, headline, refit
 from study.estimates import Effect, Estimate, effects_frame
@@ -20,6 +20,7 @@ Outs = Mapping[str, IntArray]  # numbers of the units of each set that is left o
 
 NAMED = 3
 DRAWN = 60
+SHOWN = 10
 
 
 @diagnostic("Leaving out one cohort", "Does the estimate rest on one cohort?", Section.OVERTURNS)
@@ -166,20 +167,15 @@ def _sentences(
     yield f"The most influential, with what each adds to the estimate in standard errors: {', '.join(most)}."
     signs = rows["label"][rows["sign_changes"]]
     if len(signs):
-        yield f"Leaving out one {kind} changes the sign: {_listed(signs)}."
+        yield f"Leaving out one {kind} changes the sign: {first_of(signs, SHOWN)}."
     else:
         yield f"Leaving out any one of these {kind}s keeps the sign."
     zero = f"Zero is {'outside' if full.excludes_zero else 'inside'} the {100 * level:g}% interval"
     changed = rows["label"][rows["significance_changes"]]
     if len(changed):
-        yield f"{zero}; leaving out one {kind} changes that for {len(changed)} of them: {_listed(changed)}."
+        yield f"{zero}; leaving out one {kind} changes that for {len(changed)} of them: {first_of(changed, SHOWN)}."
     else:
         yield f"{zero}, whichever one of these {kind}s is left out."
-
-
-def _listed(labels: pd.Series, most: int = 10) -> str:
-    more = f" and {len(labels) - most} more" if len(labels) > most else ""
-    return ", ".join(labels[:most]) + more
 
 
 def first_order_changes(influence: FloatArray, outs: Sequence[IntArray]) -> FloatArray:

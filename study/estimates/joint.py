@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import compress
+from itertools import combinations, compress
 
 import numpy as np
 
@@ -77,6 +77,14 @@ class Joint:
         """Return every effect less the first one."""
         against_first = np.vstack([-np.ones(len(self.names) - 1), np.eye(len(self.names) - 1)])
         return self.combined([f"{name} - {self.names[0]}" for name in self.names[1:]], against_first)
+
+    def pairwise(self) -> tuple[tuple[tuple[str, str], ...], Joint]:
+        """Return all pairs of terms, and of each pair the first less the second."""
+        pairs, identity = tuple(combinations(self.names, 2)), np.eye(len(self.names))
+        first, second = np.triu_indices(len(self.names), 1)
+        return pairs, self.combined(
+            [f"{a} - {b}" for a, b in pairs], identity[:, first] - identity[:, second]
+        )
 
     def largest_t(self, draws: int, seed: int) -> tuple[FloatArray, FloatArray]:
         """Return each effect's absolute t on the normal scale, shape (K,), and the largest one of each draw, (draws,).

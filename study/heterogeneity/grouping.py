@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -186,12 +185,7 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
     The largest |t|, each put on the normal scale by its degrees of freedom, is held against normal draws with the
     covariance of the differences.
     """
-    names = tuple(combinations(fit.terms, 2))
-    first, second = (np.array(side, dtype=int) for side in np.triu_indices(len(fit.terms), 1))
-    identity = np.eye(len(fit.terms))
-    differences = stack(fit.terms, [fit]).combined(
-        [f"{a} - {b}" for a, b in names], identity[:, first] - identity[:, second]
-    )
+    names, differences = stack(fit.terms, [fit]).pairwise()
     varies = differences.std_error > EQUAL * fit.std_error.max()
     none = np.full((4, len(names)), np.nan)
     error, degrees, p_adjusted, critical = none

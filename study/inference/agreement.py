@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations, compress
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -102,9 +102,8 @@ def agreement_of(
         none = np.empty(0)
         return Agreement((), (), (), none, none, none, None, None, tuple(notes))
     both = joined_headlines({label: fits[label].headline for label in labels}, "compare")
-    pairs, one = list(combinations(labels, 2)), np.eye(len(labels))
-    first, second = np.array(list(combinations(range(len(labels)), 2))).T
-    apart = both.combined([f"{a} - {b}" for a, b in pairs], one[:, first] - one[:, second])
+    pairs, apart = both.pairwise()
+    first, second = np.triu_indices(len(labels), 1)
     error = apart.std_error
     negligible = EQUAL * np.maximum(both.std_error[first], both.std_error[second])
     varies = error > negligible
@@ -130,7 +129,7 @@ def agreement_of(
         sup_t, wald = SupT(float(statistics.max()), critical, float(p_values.min()), draws), tested.test()
     difference, error = np.where(same, 0.0, apart.effect), np.where(varies, error, np.nan)
     tests = (p_adjusted, sup_t, wald)
-    return Agreement(tuple(labels), equal, tuple(pairs), difference, error, *tests, tuple(notes))
+    return Agreement(tuple(labels), equal, pairs, difference, error, *tests, tuple(notes))
 
 
 def kind(fit: Estimate) -> str:

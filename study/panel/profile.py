@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.core import QuestionError, section
+from study.core import QuestionError, first_of, section
 from study.panel.panel import Panel, interval_text
 from study.panel.question import Question
 
@@ -154,9 +154,8 @@ class Profile:
         lines.append(f"Share treated: {', '.join(shares)}.")
         for frame, what in ((offs, "goes back to 0"), (unclear, "has no certain adoption date")):
             named = [f"{unit} ({when})" for _, unit, when in frame.itertuples(index=False)]
-            more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
             if named:
-                lines.append(f"Treatment {what}: {', '.join(named[:SHOWN])}{more}.")
+                lines.append(f"Treatment {what}: {first_of(named, SHOWN)}.")
         if len(unclear):
             rule = self.panel.ambiguous_rule
             left_out = "Such units are left out, unless ambiguous is earliest or latest"

@@ -634,6 +634,8 @@ def _estimand(fit: Estimate, terms: Terms) -> str:
     if average == "event_average" and last == 0:
         return "the effect at event time 0"
     times = "all event times from 0" if last is None else f"event times 0 to {last}"
+    if (balance := fit.sample.question.balance) is not None:
+        times += f" of the cohorts seen up to event time {balance}"
     return AVERAGES[average].format(times=times)
 
 

@@ -9,12 +9,23 @@ import pandas as pd
 import pytest
 from command_line import command
 
+from study.commands.options import OfColumns
 from study.core import QuestionError
+from study.heterogeneity.page import Report
 from study.paper import plan_from, read_plan, run
+from study.paper.diagnose import Verdict
 
 ROLES = ("--unit", "lab", "--time", "month", "--outcome", "papers", "--period", "month", "--never", "none")
 DATED = (*ROLES, "--first-treated", "entry")
 QUICK = {"band_draws = 9999": "band_draws = 99", "permutations = 999": "permutations = 9"}
+
+
+def quick(text: str) -> str:
+    """Return a plan with few draws and permutations."""
+    for given, less in QUICK.items():
+        assert given in text
+        text = text.replace(given, less)
+    return text
 
 
 @pytest.fixture
@@ -61,11 +72,7 @@ def test_init_writes_a_plan_that_run_and_check_take(own):
     done = command("init", "my.dta", *DATED, "--attribute", "field", cwd=own)
     assert done.returncode == 0, done.stderr
     plan = own / "study.toml"
-    text = plan.read_text()
-    for given, quick in QUICK.items():
-        assert given in text
-        text = text.replace(given, quick)
-    plan.write_text(text)
+    plan.write_text(quick(plan.read_text()))
     assert read_plan(plan).strata is None  # the first label that a file has does not make events exchangeable
     done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=own)
     assert done.returncode == 0, done.stderr
@@ -95,7 +102,11 @@ def test_events_of_like_names_have_labels_of_their_own_and_any_column_may_be_nam
     assert '# "a\\u007ffield"' in text
 
 
-def test_diagnose_and_heterogeneity_take_a_panel_alone(own):
+def test_diagnose_and_heterogeneity_take_a_panel_alone(own, monkeypatch):
+    written = OfColumns.plan_text
+    monkeypatch.setattr(OfColumns, "plan_text", lambda *asked: quick(written(*asked)))
+    for found in (Verdict, Report):  # whose figures are drawn in tests of their own
+        monkeypatch.setattr(found, "files", lambda self: {})
     done = command(
         "diagnose",
         "--panel",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,23 @@ import pytest
 from plans import PLAN, ROOT
 
 ADDRESS = "main/papers/proportional/headline/estimate"
+# Calls commands one after another, in one process that loads its libraries once, and prints what became of each.
+CALLS = """
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from study.commands.cli import main
+ended = []
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["study", *arguments]
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as errors:
+        try:
+            main()
+            code = 0
+        except SystemExit as stopped:
+            code = stopped.code or 0
+    ended.append([code, out.getvalue(), errors.getvalue()])
+print(json.dumps(ended))
+"""
 # Everything that `study run` does with the plan that ships before it estimates.
 PREPARED = """
 from study.commands.options import folder_of_paper, plan_of
@@ -47,14 +65,14 @@ def installed(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def study(installed, tmp_path):
+def program(installed, tmp_path):
     """Call a program of the environment in an empty folder of the user's."""
 
-    def called(*arguments: object, program: str = "study") -> CompletedProcess[str]:
+    def called(name: str, *arguments: str) -> CompletedProcess[str]:
         unseen = ("PYTHONPATH", "COVERAGE_PROCESS_START")
         environment = {name: value for name, value in os.environ.items() if name not in unseen}
         return subprocess.run(
-            [installed / program, *map(str, arguments)],
+            [installed / name, *arguments],
             cwd=tmp_path,
             env=environment | {"STUDY_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
             capture_output=True,
@@ -65,37 +83,56 @@ def study(installed, tmp_path):
     return called
 
 
+@pytest.fixture
+def study(program):
+    """Call commands of the environment, one after another."""
+
+    def called(*commands: str) -> list[CompletedProcess[str]]:
+        typed = [command.split() for command in commands]
+        ended = json.loads(printed(program("python", "-c", CALLS, json.dumps(typed))))
+        return [CompletedProcess(one, *what) for one, what in zip(typed, ended, strict=True)]
+
+    return called
+
+
 def printed(done: CompletedProcess[str]) -> str:
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def test_the_plan_that_ships_is_read_with_all_that_it_names(study, installed):
-    file, folder, checksum, cited = printed(study("-c", PREPARED, program="python")).splitlines()
+def test_the_plan_that_ships_is_read_with_all_that_it_names(program, installed):
+    file, folder, checksum, cited = printed(program("python", "-c", PREPARED)).splitlines()
     assert Path(file).is_relative_to(installed.parent)
     assert (folder, checksum) == ("paper", "c07b1147d27cad01")
     assert int(cited) > 100
 
 
+def test_a_question_of_the_plan_that_ships_is_traced_by_the_program(program, tmp_path):
+    traced = printed(program("study", "trace", ADDRESS))
+    assert "printed as 18.7" in traced
+    assert "--plan" not in traced, "nothing inside the environment is named"
+    assert not (tmp_path / "paper").exists()
+
+
 def test_questions_of_the_plan_that_ships_are_answered(study, tmp_path):
-    assert "printed as 18.7" in printed(study("trace", ADDRESS))
-    table = printed(study("table", "main/papers", "--designs", "callaway_santanna", "--format", "md"))
-    assert "| 0.187 |" in table
-    assert "--plan" not in printed(study("trace", ADDRESS)), "nothing inside the environment is named"
-    refused = study("diagnose", "main/paper")
+    table, refused = study("table main/papers --designs callaway_santanna --format md", "diagnose main/paper")
+    assert "| 0.187 |" in printed(table)
     assert 'there is no outcome "paper"' in refused.stderr
     assert not (tmp_path / "paper").exists()
 
 
-def test_a_plan_is_run_checked_traced_and_diagnosed(study, tmp_path):
+def test_a_plan_is_run_checked_and_diagnosed(study, tmp_path):
     (tmp_path / "study.toml").write_text(PLAN)
-    assert "report.html" in printed(study("run", "--plan", "study.toml", "--jobs", "1"))
-    assert "agree with the fresh run" in printed(study("check", "--plan", "study.toml", "--jobs", "1"))
+    (tmp_path / "main.tex").write_text("\\begin{document}A text.\\end{document}\n")
+    told = "--plan study.toml --jobs 1"
+    done = study(
+        f"run {told}", f"check {told}", f"run {told} --output out", f"diagnose sim1 {told} --design twfe"
+    )
+    ran, checked, _, diagnosed = map(printed, done)
+    assert "report.html" in ran
+    assert "agree with the fresh run" in checked
     assert (tmp_path / "build" / "report.html").is_file()
     assert (tmp_path / "tables" / "sample.tex").is_file()
-    (tmp_path / "main.tex").write_text("\\begin{document}A text.\\end{document}\n")
-    printed(study("run", "--plan", "study.toml", "--jobs", "1", "--output", "out"))
     made = {"report.html", "numbers.csv", "main.tex", "tables", "figures"}
     assert made <= {path.name for path in (tmp_path / "out").iterdir()}, "the text goes with the paper"
-    diagnosed = study("diagnose", "sim1", "--plan", "study.toml", "--jobs", "1")
-    assert "Verdict" in printed(diagnosed)
+    assert "Verdict" in diagnosed

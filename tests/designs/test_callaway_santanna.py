@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import searching
 import simulated
 import statsmodels.api as sm
 
@@ -268,17 +269,16 @@ def test_comparison_units_told_from_all_treated_have_odds_zero_and_the_logit_is_
 @pytest.mark.parametrize("missing", ["pairs", "cells"])
 def test_errors_where_some_are_told_apart_are_near_those_of_leaving_each_unit_out(missing: str) -> None:
     panel = told_apart(150)
+    first = panel.first_treated["event"]
+    panel = simulated.subset(panel, np.isnan(first) | (first == 4))
     question = Question("y", "event", covariates=("x1", "side"), comparison="never_treated", missing=missing)
     fit = estimate(panel, question)
-    at, cells = fit.cohort == 4, ~fit.reference[fit.cohort == 4]
+    cells = ~fit.reference
     assert cells.sum() == 7
-    used = np.flatnonzero(np.isnan(fit.sample.first_treated) | (fit.sample.first_treated == 4))
-    without = []
-    for i in used:
-        left = estimate(simulated.subset(panel, np.arange(150) != i), question)
-        without.append(left.effect[left.cohort == 4][cells])
-    spread = np.std(without, axis=0) * np.sqrt(len(used) - 1)
-    np.testing.assert_allclose(fit.std_error[at][cells], spread, rtol=0.15)
+    units = np.arange(panel.n_units)
+    without = [estimate(simulated.subset(panel, units != i), question).effect[cells] for i in units]
+    spread = np.std(without, axis=0) * np.sqrt(len(units) - 1)
+    np.testing.assert_allclose(fit.std_error[cells], spread, rtol=0.15)
 
 
 def test_nobody_is_like_the_treated_where_covariates_tell_them_from_all_others() -> None:
@@ -342,9 +342,10 @@ def test_n_obs_counts_the_cells_that_estimates_rest_on() -> None:
     assert estimate(replace(late, outcomes={"y": gaps}), question).n_obs == expected
 
 
+@pytest.mark.search
 def test_intervals_of_the_event_average_cover_at_their_level() -> None:
     draws = np.random.default_rng(20240611)
-    n_draws, covered = 500, 0
+    n_draws, covered = searching.samples(300, 500), 0
     for _ in range(n_draws):
         panel, truth = simulated.draw(draws, n=200)
         fit = estimate(panel, Question("y", "event", horizon=2, min_cohort_size=1)).headline

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
+import searching
 from scipy import stats
 
 from study.core.errors import QuestionError
@@ -256,14 +258,15 @@ def test_period_effects_do_not_pass_for_the_effect():
     trap.set_sample_splitting([splits], [of_units])
     trap.fit()
     for learner in LEARNERS:
-        fit = estimate(source, question, "dml_panel", learner=learner)
+        fit = estimate(source, question, "dml_panel", learner=learner, repetitions=2)
         assert abs(fit.effect[0] - 0.859) < 2 * fit.std_error[0]
         assert abs(fit.effect[0] - least_squares(question.sample(source))) < 0.5 * fit.std_error[0]
     assert trap.coef[0] - 0.859 > 5 * trap.se[0]
 
 
+@pytest.mark.search
 def test_covers_a_known_effect_under_nonlinear_confounding_where_linear_designs_fail():
-    draws, inside, off = 30, 0, []
+    draws, inside, off = searching.samples(15, 30), 0, []
     for seed in range(draws):
         source = panel(long_table(seed, n=300, periods=8, effect=1.0, confounded=1.0))
         trees = estimate(source, ask("first", "x1", "x2"), "dml_panel", learner="lightgbm", repetitions=1)
@@ -328,6 +331,15 @@ def test_the_folds_hold_whole_clusters_and_equally_many_switchers():
         assert sizes.max() - sizes.min() <= 1
 
 
+def of_table(table, learner):
+    return estimate(panel(table), ask("first", "x1", "x2"), "dml_panel", learner=learner, repetitions=1)
+
+
+@cache
+def unchanged(learner):
+    return of_table(long_table(n=100), learner)
+
+
 @pytest.mark.parametrize("learner", LEARNERS)
 @pytest.mark.parametrize(
     ("change", "factor", "trees_within"),
@@ -343,12 +355,7 @@ def test_the_folds_hold_whole_clusters_and_equally_many_switchers():
 def test_invariance(learner, change, factor, trees_within):
     """Within a share of the standard error; mirrored covariates put values into other bins of the trees."""
     within = trees_within if learner == "lightgbm" else min(trees_within, 1e-6)
-    table = long_table(n=100)
-    question = ask("first", "x1", "x2")
-    base, other = (
-        estimate(panel(t), question, "dml_panel", learner=learner, repetitions=1)
-        for t in (table, change(table))
-    )
+    base, other = unchanged(learner), of_table(change(long_table(n=100)), learner)
     assert abs(other.effect[0] - factor * base.effect[0]) <= within * factor * base.std_error[0]
     assert abs(other.std_error[0] - factor * base.std_error[0]) <= within * factor * base.std_error[0]
 
@@ -356,8 +363,9 @@ def test_invariance(learner, change, factor, trees_within):
 def test_proportional_divides_by_the_treated_mean_at_adoption_less_the_coefficient():
     table = long_table(n=100).assign(y=lambda t: np.exp(t["y"] / 4))
     source, question = panel(table), ask("first", "x1")
-    level = estimate(source, question, "dml_panel", learner="lightgbm")
-    share = estimate(source, question.replace(scale="proportional"), "dml_panel", learner="lightgbm")
+    trees = {"learner": "lightgbm", "repetitions": 2}
+    level = estimate(source, question, "dml_panel", **trees)
+    share = estimate(source, question.replace(scale="proportional"), "dml_panel", **trees)
     at_adoption = table[table["time"] == table["first"]]["y"]
     untreated = at_adoption.mean() - level.effect[0]
     assert share.effect[0] == pytest.approx(level.effect[0] / untreated, rel=EXACT)

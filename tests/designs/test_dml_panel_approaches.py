@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import searching
 from scipy import stats
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import LinearRegression
@@ -182,7 +183,12 @@ def test_invariance(approach, change, factor):
     assert other.std_error[0] == pytest.approx(factor * base.std_error[0], rel=1e-6)
 
 
-@pytest.mark.parametrize(("learner", "draws"), [("forest", 6), ("lightgbm", 30)])
+@pytest.mark.search
+@pytest.mark.parametrize(
+    ("learner", "draws"),
+    [("forest", searching.samples(4, 6)), ("lightgbm", searching.samples(15, 30))],
+    ids=["forest", "lightgbm"],
+)
 def test_within_covers_a_known_effect_under_nonlinear_confounding_where_two_way_effects_fail(learner, draws):
     inside, off, naive = 0, [], 0
     for seed in range(draws):
@@ -235,7 +241,7 @@ def of_single_draws(source, question, design, **options):
 @pytest.mark.parametrize("scale", ["level", "proportional"])
 @pytest.mark.parametrize("design", ["dml_panel", "dml_stacked", "dml_did", "dml_irm"])
 def test_what_draws_leave_to_chance_is_their_standard_deviation_over_the_root_of_their_number(design, scale):
-    table = long_table(n=120).assign(y=lambda t: 30 + t["y"])
+    table = long_table(n=120, periods=4).assign(y=lambda t: 30 + t["y"])
     source, question = panel(table), ask("first", "x1", scale=scale, min_cohort_size=5)
     names = ("learner",) if design == "dml_panel" else ("learner", "propensity")
     options = {"folds": 2} | dict.fromkeys(names, "linear")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import searching
 import simulated
 import statsmodels.api as sm
 from scipy import stats
@@ -394,8 +395,9 @@ def small_cohorts(seed: int, n: int = 300) -> Panel:
     )
 
 
+@pytest.mark.search
 def test_covers_under_nonlinear_confounding_with_cohorts_of_two_where_linear_adjustment_fails():
-    draws, inside, missed, off = 16, 0, 0, []
+    draws, inside, missed, off = searching.samples(10, 16), 0, 0, []
     question = Question("y", "event", covariates=("x1",), horizon=1)
     trees = {"learner": "lightgbm", "propensity": "lightgbm", "folds": 4, "repetitions": 1}
     for seed in range(draws):

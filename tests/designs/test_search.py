@@ -32,7 +32,7 @@ class Case(NamedTuple):
     options: Mapping[str, tuple[Any, ...]] = MappingProxyType({})
     panels: Mapping[str, Any] = MappingProxyType({})
     tolerance: float = 1e-9
-    small: int = 25
+    small: int = 15
     full: int = 800
 
     def __str__(self) -> str:

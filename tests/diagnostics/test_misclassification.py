@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+import searching
 import simulated
 from matplotlib.figure import Figure
 from scipy import stats
@@ -139,8 +140,9 @@ def contaminated(rng: np.random.Generator, share: float) -> Panel:
     return replace(simulated.panel(n=n), outcomes={"y": y}, first_treated={"event": first}, covariates={})
 
 
+@pytest.mark.search
 def test_the_worst_case_covers_the_truth_where_the_recorded_estimate_does_not() -> None:
-    rng, covered, naive, draws = np.random.default_rng(4), 0, 0, 200
+    rng, covered, naive, draws = np.random.default_rng(4), 0, 0, searching.samples(120, 200)
     for _ in range(draws):
         sample = QUESTION.sample(contaminated(rng, 0.1))
         rows, _ = worst_cases(trimming(sample, True), trimming(sample, False), [0.0, 0.1], 0.95)

@@ -74,16 +74,22 @@ def test_balancing_keeps_cohorts_that_are_seen_long_enough(fit: Estimate) -> Non
         assert effect == pytest.approx(average(fit, long_enough & (fit.event_time == e)), abs=1e-12)
 
 
-@pytest.mark.parametrize("to", ["event", "cohort", "calendar", *AVERAGES])
-@pytest.mark.parametrize("scale", ["level", "proportional"])
-def test_errors_equal_the_jackknife_that_estimates_shares_anew(to: str, scale: str) -> None:
+@pytest.fixture(scope="module", params=["level", "proportional"])
+def left_out(request: pytest.FixtureRequest) -> tuple[Estimate, list[Estimate]]:
+    """Return an estimate on a scale, and those without each unit."""
     panel = simulated.panel(n=240, seed=8, level=9.0)
-    question = Question("y", "event", scale=scale)
-    fit = estimate(panel, question).aggregate(to)
-    units = np.arange(panel.n_units)
-    without = [estimate(simulated.subset(panel, units != i), question).aggregate(to).effect for i in units]
-    pseudo = len(units) * fit.effect - (len(units) - 1) * np.array(without)
-    jackknife = pseudo.std(axis=0, ddof=1) / np.sqrt(len(units))
+    question, units = Question("y", "event", scale=request.param), np.arange(panel.n_units)
+    return estimate(panel, question), [estimate(simulated.subset(panel, units != i), question) for i in units]
+
+
+@pytest.mark.parametrize("to", ["event", "cohort", "calendar", *AVERAGES])
+def test_errors_equal_the_jackknife_that_estimates_shares_anew(
+    to: str, left_out: tuple[Estimate, list[Estimate]]
+) -> None:
+    fit, n = left_out[0].aggregate(to), len(left_out[1])
+    without = [each.aggregate(to).effect for each in left_out[1]]
+    pseudo = n * fit.effect - (n - 1) * np.array(without)
+    jackknife = pseudo.std(axis=0, ddof=1) / np.sqrt(n)
     used = ~fit.reference
     np.testing.assert_allclose(fit.std_error[used], jackknife[used], rtol=0.03)
 

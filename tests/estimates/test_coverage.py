@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import searching
 import simulated
 from interval_coverage import CASES, Case, Setting, ask, covers, draw
 
 from study import Panel, Question
 from study.designs import find_design
 
-DRAWS, UNITS = 500, 200
+DRAWS, UNITS = searching.samples(300, 500), 200
 DIFFERENT = Question("y", "event", horizon=2, min_cohort_size=1)
 FLAT, GROWING = DIFFERENT.replace(outcome="flat"), DIFFERENT.replace(outcome="growing")
 COUNT = DIFFERENT.replace(outcome="count", scale="proportional")
@@ -64,12 +65,13 @@ def covered() -> np.ndarray:
     return times / DRAWS
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("k", range(len(FITS)), ids=map(str, FITS))
 def test_intervals_of_the_event_average_cover_at_their_level(k: int, covered: np.ndarray) -> None:
     assert abs(covered[k] - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / DRAWS)
 
 
-FEW, PANELS = 12, 150
+FEW, PANELS = 12, searching.samples(100, 150)
 QUICK = [
     case for case in CASES if not (case.slow or case.counts or {"reg", "dr"} & set(case.options.values()))
 ]
@@ -82,6 +84,7 @@ def panels(request: pytest.FixtureRequest) -> list[Panel]:
     return [draw(rng, Setting(request.param)) for _ in range(PANELS)]
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("case", QUICK, ids=str)
 def test_intervals_cover_with_twelve_units_on_a_side(case: Case, panels: list[Panel]) -> None:
     fits = [ask(case, panel) for panel in panels]

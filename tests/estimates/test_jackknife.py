@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import searching
 import simulated
 
 from study import Estimate, Panel, Question, QuestionError, estimate
@@ -168,10 +169,11 @@ def test_one_comparison_unit_gives_no_standard_error(design: str) -> None:
     assert "no standard error" in fit.notes[-1]
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("compared", [2, 3])
 def test_two_or_three_comparison_units_reject_a_true_null_in_at_most_a_tenth(compared: int) -> None:
     rejected = []
-    for seed in range(200):
+    for seed in range(searching.samples(120, 200)):
         panel = few(treated=57, units=57 + compared, seed=seed)
         panel.outcomes["y"][:] -= 0.5 * (panel.first_treated["event"][:, None] <= simulated.PERIODS)
         for design in ("callaway_santanna", "twfe"):

@@ -11,6 +11,7 @@ from typing import Any
 import catalogue
 import numpy as np
 import pytest
+import searching
 import simulated
 from scipy import stats
 
@@ -251,16 +252,19 @@ def test_the_p_value_is_the_same_at_once_and_one_by_one(monkeypatch: pytest.Monk
     assert at_once.p_value == one_by_one.p_value
 
 
+@pytest.mark.search
 def test_without_effects_the_p_value_is_uniform_though_few_units_are_treated() -> None:
+    panels = searching.samples(200, 300)
+
     def draw(seed: int) -> Panel:
         first = np.random.default_rng((seed, 1)).permutation(np.r_[4.0, 6.0, 7.0, [np.nan] * 27])
         return panel(first, seed)
 
-    found = np.round(p_values(draw, 300) * 20).astype(int)
+    found = np.round(p_values(draw, panels) * 20).astype(int)
     counts = np.bincount(found, minlength=21)[1:]
     assert stats.chisquare(counts).pvalue > 0.001
     for most in (1, 2, 4):
-        assert stats.binomtest(int(np.sum(found <= most)), 300, most / 20).pvalue > 0.001
+        assert stats.binomtest(int(np.sum(found <= most)), panels, most / 20).pvalue > 0.001
 
 
 def stratified(seed: int) -> Panel:
@@ -273,10 +277,12 @@ def stratified(seed: int) -> Panel:
     return replace(made, outcomes={"y": made.outcomes["y"] + 0.6 * half[:, None] * simulated.PERIODS})
 
 
+@pytest.mark.search
 def test_strata_make_the_test_valid_where_units_that_adopt_more_often_grow_more() -> None:
-    within = p_values(stratified, 120, strata="size")
+    panels = searching.samples(80, 120)
+    within = p_values(stratified, panels, strata="size")
     across = p_values(stratified, 40)
-    assert stats.binomtest(int(np.sum(within < 0.101)), 120, 0.1).pvalue > 0.001
+    assert stats.binomtest(int(np.sum(within < 0.101)), panels, 0.1).pvalue > 0.001
     assert np.mean(across < 0.101) > 0.3
 
 

@@ -147,8 +147,12 @@ def test_a_population_by_name_is_that_of_its_rule() -> None:
 
 
 @pytest.mark.parametrize("name", PANELS)
-def test_a_shipped_panel_has_the_populations_of_its_entry(name: str) -> None:
-    assert dict(load_panel(name).populations) == PANELS[name].get("populations", {})
+def test_a_shipped_panel_loads_with_its_sources_and_the_populations_of_its_entry(name: str) -> None:
+    panel = load_panel(name)
+    assert dict(panel.populations) == PANELS[name].get("populations", {})
+    assert panel.n_units > 1
+    assert panel.events
+    assert "paperlists" in panel.provenance
 
 
 def test_every_named_population_is_a_part_of_the_main_panel() -> None:

@@ -1,16 +1,18 @@
-"""Every notebook runs from top to bottom in a kernel of its own, shows what it computes, and types no result."""
+"""Every notebook runs from top to bottom in an emptied kernel, shows what it computes, and types no result."""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jupytext
 import nbclient
 import nbformat
 import pytest
+from jupyter_client import KernelManager
 from plans import ROOT
 
 NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.py"))}
@@ -40,8 +42,8 @@ def read(name: str) -> nbformat.NotebookNode:
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Install a kernel of this interpreter where nobody else's are, and return its name."""
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KernelManager]:
+    """Install a kernel of this interpreter where nobody else's are, and start it."""
     folder = tmp_path_factory.mktemp("jupyter")
     spec = {
         "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
@@ -56,7 +58,17 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> str:
         patch.setenv("JUPYTER_RUNTIME_DIR", str(folder / "runtime"))
         patch.setenv("IPYTHONDIR", str(folder / "ipython"))
         patch.setenv("PYTHONPATH", str(ROOT))
-        yield place.name
+        manager = KernelManager(kernel_name=place.name)
+        manager.start_kernel(cwd=str(ROOT / "notebooks"))
+        yield manager
+        manager.shutdown_kernel(now=True)
+
+
+def execute(notebook: nbformat.NotebookNode, kernel: KernelManager) -> None:
+    """Execute a notebook in the kernel, with nothing left of the one before."""
+    emptied = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%reset -f")])
+    for each in (emptied, notebook):
+        nbclient.NotebookClient(each, km=kernel, timeout=300).execute()
 
 
 def written(cell: nbformat.NotebookNode) -> str:
@@ -65,12 +77,9 @@ def written(cell: nbformat.NotebookNode) -> str:
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_a_notebook_runs_and_each_cell_shows_something(name: str, kernel: str) -> None:
+def test_a_notebook_runs_and_each_cell_shows_something(name: str, kernel: KernelManager) -> None:
     notebook = read(name)
-    client = nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name=kernel, resources={"metadata": {"path": str(ROOT / "notebooks")}}
-    )
-    client.execute()
+    execute(notebook, kernel)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     outputs = [output for cell in code for output in cell.outputs]
     assert all(cell.outputs for cell in code)
@@ -82,19 +91,19 @@ def test_a_notebook_runs_and_each_cell_shows_something(name: str, kernel: str) -
     assert sum("image/png" in output.get("data", ()) for output in outputs) == FIGURES.get(name, 0)
 
 
-def test_the_kernel_is_the_interpreter_of_the_tests(kernel: str) -> None:
+def test_the_kernel_is_the_interpreter_of_the_tests(kernel: KernelManager) -> None:
     asked = nbformat.v4.new_code_cell("import sys, study; print(sys.executable, study.__file__)")
     notebook = nbformat.v4.new_notebook(cells=[asked])
-    nbclient.NotebookClient(notebook, kernel_name=kernel).execute()
+    execute(notebook, kernel)
     executable, module = written(notebook.cells[0]).split()
     assert executable == sys.executable
     assert Path(module).is_relative_to(ROOT)
 
 
-def test_a_notebook_that_fails_would_be_seen(kernel: str) -> None:
+def test_a_notebook_that_fails_would_be_seen(kernel: KernelManager) -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
     with pytest.raises(nbclient.exceptions.CellExecutionError, match="ZeroDivisionError"):
-        nbclient.NotebookClient(notebook, kernel_name=kernel).execute()
+        execute(notebook, kernel)
 
 
 def test_all_four_are_there_and_name_one_another() -> None:

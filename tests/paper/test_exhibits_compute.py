@@ -142,7 +142,7 @@ def test_definitions_whose_interval_has_one_half_in_it_are_named(
     short = {event.name: event.short for event in paper.plan.every_event}
     assert f"above one half for 1 of 4 definitions of treatment ({short['first_accelerator']})" in verdict
     assert (
-        f"for 2 ({short['first_cluster_grant']}; Own gpu system): by this check they separate nobody"
+        f"for 2 ({short['first_cluster_grant']}; Own gpu system): by this check they are not shown to separate anybody"
         in verdict
     )
     assert short["first_ccstar"] not in verdict

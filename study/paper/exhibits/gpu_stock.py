@@ -69,7 +69,7 @@ def verdict(table: pd.DataFrame) -> str:
     return (
         f"The interval of the AUC of later stocks of GPUs lies above one half for {len(above)} of {len(table)} "
         f"definitions of treatment ({first}). It has one half in it for {len(around)} ({second}): by this check they "
-        "separate nobody, and where they find no effect, that says nothing of compute."
+        "are not shown to separate anybody, and a null of theirs says little about compute."
     )
 
 

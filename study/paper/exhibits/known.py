@@ -20,5 +20,5 @@ def known(setting: Setting) -> Iterator[Piece]:
         notes=[
             "What was known: of the data and of estimates, on the day on which the specification was written."
         ],
-        prose=(2, 3),
+        prose=(0, 2, 3),
     )

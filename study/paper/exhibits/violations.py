@@ -172,7 +172,7 @@ def figure(bounded: Sequence[Findings]) -> Figure:
             axis.set_ylabel(Scale(scale, counted).short_axis())
         axes[-1, 0].set_xlabel("M, times the largest change before")
         axes[-1, 1].set_xlabel("M, as a share of its upper bound")
-        drawing.legend(handles.values(), handles, loc="outside upper center", ncols=3, frameon=False)
+        drawing.legend(handles.values(), handles, loc="outside upper center", ncols=2, frameon=False)
     return drawing
 
 

@@ -108,9 +108,8 @@ def test_what_the_first_specified_event_bought_is_read_from_the_machines_of_its_
     every = pd.read_csv(ROOT / "data/events/top500.csv").query("event == 'first_accelerator'")
     dates = dict(zip(every["university"], every["date"], strict=True))
     assert dates["Purdue University"] == "2013-06"
-    assert shown.sentences[-1].startswith(
-        "Universities first treated inside the window: First accelerator 60"
-    )
+    assert shown.sentences[-1].startswith("Universities first treated inside the window: First GPU system ")
+    assert ", First accelerator 60, " in shown.sentences[-1]
 
 
 @needs_tables
@@ -142,7 +141,7 @@ def test_definitions_whose_interval_has_one_half_in_it_are_named(
     short = {event.name: event.short for event in paper.plan.every_event}
     assert f"above one half for 1 of 4 definitions of treatment ({short['first_accelerator']})" in verdict
     assert (
-        f"for 2 ({short['first_cluster_grant']}; Own gpu system): by this check they are not shown to separate anybody"
+        f"for 2 ({short['first_cluster_grant']}; Own GPU system): by this check they are not shown to separate anybody"
         in verdict
     )
     assert short["first_ccstar"] not in verdict

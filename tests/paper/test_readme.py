@@ -117,10 +117,10 @@ def test_placebo_fields_and_dates_are_as_the_findings_say():
     outcomes = {label: (other, "papers") for label, other in running.other_panels(plan.placebos).items()}
     placebos = placebo_outcomes(panel, task.question, outcomes, task.row.name, **task.options)
     effect = placebos.frame.set_index("outcome")["estimate"]
-    assert effect["robotics"] > effect["papers"]
-    assert list(placebos["moved"]) == ["robotics"]
+    assert effect["robotics"] < effect["papers"]
+    assert not placebos["moved"]
     sample = task.question.sample(panel)
-    assert placebo_dates(sample, task.row.name, draws=999, **task.options)["p_joint"] < 0.05
+    assert placebo_dates(sample, task.row.name, draws=999, **task.options)["p_joint"] > 0.05
 
 
 def test_who_gains_cannot_be_told_apart_as_the_findings_say():
@@ -130,17 +130,17 @@ def test_who_gains_cannot_be_told_apart_as_the_findings_say():
     assert by == ("tier", "region", "country=US", "baseline_papers")
     shown = ("groups", "policy")
     found = study.heterogeneity.report(sample, by=by, repetitions=1, seed=plan.seed, analyses=shown)
-    assert found.findings["policy"]["budget"] == 60
+    assert found.findings["policy"]["budget"] == 50
     assert not any(finding["differ"] for finding in found.groups)
     assert not found.findings["policy"]["differ_from_random"]
 
 
-def test_one_university_has_half_of_the_weight_in_the_change_over_the_window_as_the_findings_say():
+def test_one_university_has_two_thirds_of_the_weight_in_the_change_over_the_window_as_the_findings_say():
     plan = read_plan(ROOT / "paper/study.toml")
     question = plan.ask("main/papers/log1p").question
     fit = study.estimate(running.load(plan), question, "dml_irm", repetitions=3, seed=plan.seed)
     (share,) = re.findall(r"has the largest share, (\d+)%", " ".join(fit.notes))
-    assert 35 <= int(share) <= 65
+    assert 60 <= int(share) <= 73
 
 
 @TEXTS

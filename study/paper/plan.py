@@ -29,7 +29,7 @@ NEEDED = {
 # Exhibits that are made within strata.
 STRATIFIED = ("families", "inference", "raw_means")
 # Exhibits whose numbers have addresses with the labels of designs in them.
-NAMED_BY_DESIGN = ("event_studies", "violations")
+NAMED_BY_DESIGN = ("composition", "event_studies", "violations")
 # Columns of the file that `diagnose.hidden` names.
 HIDDEN: dict[str, Rule] = dict.fromkeys(
     ("some_without", "above_without"), (re.compile(r"(0(\.\d+)?|1(\.0+)?)?"), "a share from 0 to 1")

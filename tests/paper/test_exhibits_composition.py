@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,13 @@ import pytest
 from plans import PANEL, PLAN
 
 import study
+from study.diagnostics.eras import eras
 from study.paper.diagnose import answered
-from study.paper.exhibits.composition import composition
+from study.paper.exhibits.composition import Composed, composition
 from study.paper.exhibits.definitions import definitions
 from study.paper.exhibits.exhibit import Exhibited, Setting
 from study.paper.exhibits.known import known
-from study.paper.plan import read_plan
+from study.paper.plan import Task, read_plan
 from study.paper.results import answer
 from study.paper.run import load
 from study.report.table import Number, Table
@@ -26,6 +28,18 @@ name = "later"
 title = "the 2nd event"
 short = "Later"
 label = "sim2"
+[[designs]]
+name = "callaway_santanna"
+label = "CS-x1"
+question = { covariates = ["x1"] }
+[[designs]]
+name = "imputation"
+label = "Refused"
+question = { base = "varying" }
+[[designs]]
+name = "callaway_santanna"
+label = "Fixed"
+question = { balance = 3 }
 [diagnose]
 eras = [[2, 5], [6, 12]]
 [[known]]
@@ -65,7 +79,7 @@ def cells(table: Table, panel: int) -> dict[str, list[float]]:
     }
 
 
-def fitted(setting: Setting, event: str = "first_treated", **changes: int) -> study.Estimate:
+def fitted(setting: Setting, event: str = "first_treated", **changes: object) -> study.Estimate:
     question = study.Question("count", event, scale="log1p", horizon=3).replace(**changes)
     return study.estimate(setting.panel, question)
 
@@ -73,8 +87,12 @@ def fitted(setting: Setting, event: str = "first_treated", **changes: int) -> st
 def test_composition_has_the_full_and_the_fixed_average_and_each_era(
     composed: Exhibited, setting: Setting
 ) -> None:
-    assert [table.name for table in composed.tables] == ["composition", "composition-sim2"]
-    for table, event in zip(composed.tables, ("first_treated", "later"), strict=True):
+    assert [table.name for table in composed.tables] == [
+        "composition",
+        "composition-sim2",
+        "composition-designs",
+    ]
+    for table, event in zip(composed.tables[:2], ("first_treated", "later"), strict=True):
         shown = cells(table, 1)
         labels = ["All cohorts", "Those seen up to event time 3"]
         eras = ["2-5", "6-12", "Without 2-5", "Without 6-12"]
@@ -103,9 +121,50 @@ def test_its_numbers_are_the_cells_of_its_tables(composed: Exhibited, setting: S
     assert {f"composition/sim2/without_2_5/event_time/{e}/n_treated" for e in range(4)} <= set(numbers)
 
 
+def test_each_design_with_effects_of_all_cohorts_has_a_line(composed: Exhibited, setting: Setting) -> None:
+    first, _, table = composed.tables
+    for panel, scale in enumerate(setting.plan.scales):
+        fit, fixed = (fitted(setting, scale=scale, covariates=("x1",), balance=b) for b in (None, 3))
+        by_era = eras(fit, setting.plan.eras, draws=setting.plan.band_draws, seed=setting.plan.seed)
+        averages = [fit.headline.effect[0], fixed.headline.effect[0], *by_era.frame["estimate"]]
+        shown = cells(table, panel)
+        assert shown == {
+            "CS": [column[0] for column in cells(first, panel).values()],
+            "CS-x1": pytest.approx([*averages, by_era["p_equal"]]),
+        }
+    numbers = {number.address: number.value for number in composed.numbers}
+    assert numbers["composition/sim1/count/log1p/cs_x1/without_2_5/estimate"] == f"{shown['CS-x1'][4]:.3f}"
+    assert numbers["composition/sim1/count/log1p/cs_x1/p_joint"] == f"{shown['CS-x1'][-1]:.3f}"
+
+
+def test_designs_without_a_line_are_named_once_with_the_reason(composed: Exhibited) -> None:
+    notes = " ".join(composed.tables[-1].notes)
+    assert "ES (event-time effect); TWFE (coefficient); Fixed (of fixed composition itself)." in notes
+    assert notes.count('Refused: imputation: it cannot answer a question with base="varying"') == 1
+
+
+def test_no_answer_is_estimated_twice(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module("study.paper.exhibits.composition")
+    make, keys = module.composed, []
+
+    def counted(setting: Setting, task: Task) -> Composed:
+        keys.append(task.key)
+        return make(setting, task)
+
+    monkeypatch.setattr(module, "composed", counted)
+    composition(setting)
+    ours = [
+        task.key
+        for task in setting.plan.tasks()
+        if task.row.label == "CS"
+        or (task.event.label, task.row.label) in {("sim1", "CS-x1"), ("sim1", "Refused")}
+    ]
+    assert sorted(keys) == sorted(ours)
+
+
 def test_a_headline_without_effects_by_cohort_says_so(setting: Setting) -> None:
     shown = composition(replace(setting, plan=setting.plan.under("event_study")))
-    assert not shown.tables
+    assert [list(cells(table, 1)) for table in shown.tables] == [["CS", "CS-x1"]]
     assert all("event_study has no effects by cohort" in sentence for sentence in shown.sentences)
 
 
@@ -157,7 +216,9 @@ def test_where_no_cohort_is_seen_for_long_enough_the_row_is_refused_and_the_othe
     first = setting.panel.first_treated["first_treated"]
     late = np.where(first < 10, np.nan, first)
     panel = replace(setting.panel, first_treated={"first_treated": late, "later": late})
-    (table, _) = composition(replace(setting, panel=panel)).tables
+    (table, _, by_design) = composition(replace(setting, panel=panel)).tables
+    assert by_design.headings[:2] == ["All cohorts", "6-12"]
+    assert "CS-x1, balanced: " in " ".join(by_design.notes)
     assert "All cohorts" in cells(table, 1)
     assert "Those seen up to event time 3" not in cells(table, 1)
     assert "no cohort has an effect at every event time from 0 to 3" in " ".join(table.notes)

@@ -9,35 +9,64 @@ import pytest
 from originals import RAW
 
 from study.core.errors import DataError
-from study.data.sources import affiliations
+from study.data.assemble.papers import signatures
+from study.data.institutions import Matcher, load
+from study.data.institutions.credit import match_papers
+from study.data.sources import affiliations, universities
+from study.panel.shipped import shipped
 
 LINE = "      <p><b>Of {}; 1</b><br><i>A. Ito (MIT) &middot; B. Roy (ETH Zurich / Google) &middot; C. Lee</i></p>"
+HEADING = "Conference,Year,Title,Author,Affiliation"
+# A paper of two authors, one of whom names no affiliation.
+ROWS = '{venue},{year},"Of {place}; 1",A. Ito,"MIT; Google"\n{venue},{year},"Of {place}; 1",B. Roy,None'
+NIPS_2019, NIPS_2020, ICLR = (
+    affiliations.FILES["nips", 2019][0],
+    affiliations.FILES["nips", 2020][0],
+    affiliations.TABLE[0],
+)
+FEWEST = affiliations.FEWEST["nips", 2019]
 
 
-def write(folder: Path, lines: list[str] | None = None, papers: object = None) -> Path:
-    """Write both years with as many papers as an edition must have; what is given takes the place of all."""
+def rows(venue: str, year: int, papers: int) -> list[str]:
+    """Return the lines of an edition's papers in the table with a row an author."""
+    return [ROWS.format(venue=venue, year=year, place=place) for place in range(papers)]
+
+
+ICLR_2018, ICLR_2019 = (rows("ICLR", year, affiliations.FEWEST["iclr", year]) for year in (2018, 2019))
+WHOLE_TABLE = [HEADING, *rows("NIPS", 2018, 2), *ICLR_2018, *rows("ICML", 2019, 1), *ICLR_2019]
+
+
+def write(
+    folder: Path,
+    lines: list[str] | None = None,
+    papers: object = None,
+    table: list[str] = WHOLE_TABLE,
+) -> Path:
+    """Write all files with as many papers as an edition must have; what is given takes the place of all."""
     folder.mkdir(parents=True, exist_ok=True)
     if lines is None:
-        lines = [LINE.format(place) for place in range(affiliations.FEWEST)]
+        lines = [LINE.format(place) for place in range(FEWEST)]
     if papers is None:
         authors = {"authors": [["A. Ito", ["MIT", "Google; Inc"]], ["B. Roy", []]]}
-        papers = {f"Of {place}": authors for place in range(affiliations.FEWEST)}
-    (folder / affiliations.FILES[2019][0]).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / affiliations.FILES[2020][0]).write_text(json.dumps(papers), encoding="utf-8")
+        papers = {f"Of {place}": authors for place in range(FEWEST)}
+    (folder / NIPS_2019).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / NIPS_2020).write_text(json.dumps(papers), encoding="utf-8")
+    (folder / ICLR).write_text("\n".join(table) + "\n", encoding="utf-8")
     return folder
 
 
-def test_both_years_are_read_in_the_form_of_the_other_papers(tmp_path: Path) -> None:
-    table = affiliations.read(write(tmp_path)).groupby("year").first()
-    assert table["venue"].tolist() == ["nips", "nips"]
-    assert table["title"].tolist() == ["Of 0, 1", "Of 0"]
-    assert table["author"].tolist() == ["A. Ito;B. Roy;C. Lee", "A. Ito;B. Roy"]
-    assert table["aff"].tolist() == ["MIT;ETH Zurich+Google;", "MIT+Google, Inc;"]
+def test_all_editions_are_read_in_the_form_of_the_other_papers(tmp_path: Path) -> None:
+    table = affiliations.read(write(tmp_path))
+    assert table.groupby(["venue", "year"], sort=False).size().to_dict() == affiliations.FEWEST
+    table = table.groupby(["venue", "year"], sort=False).first()
+    assert table["title"].tolist() == ["Of 0, 1", "Of 0", "Of 0, 1", "Of 0, 1"]
+    assert table["author"].tolist() == ["A. Ito;B. Roy;C. Lee", *["A. Ito;B. Roy"] * 3]
+    assert table["aff"].tolist() == ["MIT;ETH Zurich+Google;", "MIT+Google, Inc;", *["MIT, Google;"] * 2]
 
 
 def test_a_compressed_file_reads_like_a_plain_one(tmp_path: Path) -> None:
     plain = affiliations.read(write(tmp_path))
-    path = tmp_path / affiliations.FILES[2019][0]
+    path = tmp_path / NIPS_2019
     path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
     with pytest.raises(DataError, match=r"there plain and as \.gz"):
         affiliations.read(tmp_path)
@@ -45,15 +74,15 @@ def test_a_compressed_file_reads_like_a_plain_one(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(affiliations.read(tmp_path), plain)
 
 
-WHOLE = [LINE.format(place) for place in range(affiliations.FEWEST)]
+WHOLE = [LINE.format(place) for place in range(FEWEST)]
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([*WHOLE, "<p>text</p>"], f"line {affiliations.FEWEST + 1}: no title with its authors"),
+        ([*WHOLE, "<p>text</p>"], f"line {FEWEST + 1}: no title with its authors"),
         (["<html>", *WHOLE], "line 1: no title"),
-        (WHOLE[:-1], "1399 papers, at least 1400 are expected"),
+        (WHOLE[:-1], "1399 papers of nips 2019, at least 1400 are expected"),
         ([*WHOLE, WHOLE[7]], "record 1401: this paper is also record 8"),
         ([""], "the file is empty"),
     ],
@@ -63,12 +92,12 @@ def test_a_damaged_list_of_2019_is_named_with_the_place(
 ) -> None:
     with pytest.raises(DataError, match=message) as caught:
         affiliations.read(write(tmp_path, lines))
-    assert str(caught.value).startswith(affiliations.FILES[2019][0])
+    assert str(caught.value).startswith(NIPS_2019)
     assert "\n" not in str(caught.value)
 
 
 def test_a_list_in_another_encoding_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path) / affiliations.FILES[2019][0]
+    path = write(tmp_path) / NIPS_2019
     path.write_bytes(path.read_bytes().replace(b"ETH", "Z\xfcrich".encode("latin-1"), 1))
     with pytest.raises(DataError, match=r"byte \d+ is not UTF-8"):
         affiliations.read(tmp_path)
@@ -78,7 +107,7 @@ def test_a_list_in_another_encoding_is_refused(tmp_path: Path) -> None:
     ("papers", "message"),
     [
         ([], "holds no papers by title"),
-        ({"Of 0": {"authors": [["A. Ito", ["MIT"]]]}}, "1 papers, at least 1400"),
+        ({"Of 0": {"authors": [["A. Ito", ["MIT"]]]}}, "1 papers of nips 2020, at least 1400"),
         ({"Of 0": {"names": []}}, "record 1: no authors with affiliations"),
         ({"Of 0": {"authors": [["A. Ito"]]}}, "record 1: no authors with affiliations"),
     ],
@@ -86,13 +115,72 @@ def test_a_list_in_another_encoding_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_file_of_2020_is_named_with_the_place(tmp_path: Path, papers: object, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         affiliations.read(write(tmp_path, papers=papers))
-    assert str(caught.value).startswith(affiliations.FILES[2020][0])
+    assert str(caught.value).startswith(NIPS_2020)
 
 
-@pytest.mark.skipif(
-    not (RAW / "affiliations").is_dir(), reason="the originals of NeurIPS 2019-20 are not here"
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ([], "the file is empty"),
+        ([HEADING], "no records"),
+        ([HEADING.replace("Affiliation", "Org"), *WHOLE_TABLE[1:]], "line 1: no column Affiliation"),
+        (WHOLE_TABLE[:-1], "500 papers of iclr 2019, at least 501"),
+        (
+            [row.replace("ICLR,2018", "ICLR18,2018") for row in WHOLE_TABLE],
+            "0 papers of iclr 2018, at least 336",
+        ),
+        ([*WHOLE_TABLE, 'ICLR,2019,"Of'], f"line {2 * len(WHOLE_TABLE)}: "),
+        ([*WHOLE_TABLE, "ICLR,2019,Of"], f"line {2 * len(WHOLE_TABLE)}: 3 fields, the heading has 5"),
+        ([*WHOLE_TABLE, *WHOLE_TABLE], f'line {2 * len(WHOLE_TABLE)}: Year is "Year"; it must be a year'),
+        ([*WHOLE_TABLE, ICLR_2019[7]], "record 502: this paper is also record 8"),
+        ([HEADING, "ICLR,2018,,A. Ito,MIT"], 'line 2: Title is ""; it must be not empty'),
+    ],
 )
-def test_both_editions_are_whole_and_every_paper_has_an_affiliation() -> None:
+def test_a_damaged_table_of_authors_is_named_with_the_place(
+    tmp_path: Path, table: list[str], message: str
+) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        affiliations.read(write(tmp_path, table=table))
+    assert str(caught.value).startswith(ICLR)
+    assert "\n" not in str(caught.value)
+
+
+needs_originals = pytest.mark.skipif(
+    not (RAW / "affiliations").is_dir(),
+    reason="the originals of NeurIPS 2019-20 and ICLR 2018-19 are not here",
+)
+
+
+@needs_originals
+def test_the_editions_are_whole_and_all_papers_have_an_affiliation_but_two() -> None:
     table = affiliations.read(RAW / "affiliations")
-    assert table.groupby("year").size().tolist() == [1429, 1899]
-    assert (table["aff"].str.replace(r"[;+]", "", regex=True) != "").all()
+    assert table.groupby(["venue", "year"], sort=False).size().tolist() == [1429, 1899, 336, 501]
+    assert (table["aff"].str.replace(r"[;+]", "", regex=True) == "").groupby(
+        table["venue"]
+    ).sum().to_dict() == {
+        "iclr": 2,
+        "nips": 0,
+    }
+
+
+# Counted by reading the table: papers, with a company, of the first author, of the last one.
+BY_HAND = {
+    ("University of Tokyo", 2018): (4, 0, 3, 3),
+    ("Heidelberg University", 2019): (2, 0, 2, 1),
+    ("University of Rochester", 2019): (2, 2, 1, 1),
+    ("Purdue University", 2019): (2, 1, 2, 2),
+    ("Aalto University", 2018): (2, 2, 0, 1),
+}
+
+
+@needs_originals
+def test_counts_of_iclr_are_those_counted_by_hand() -> None:
+    table = affiliations.read(RAW / "affiliations").query("venue == 'iclr'").reset_index(drop=True)
+    world = universities.read(RAW / "universities")
+    by_hand = shipped("data", "institutions.csv"), shipped("data", "organisations.csv")
+    signed = match_papers(table, Matcher(load(*by_hand, world)))
+    each = signatures(table.join(signed.papers).assign(compute_heavy=False), signed.signatures)
+    columns = ["papers", "papers_with_industry", "papers_first_author", "papers_last_author"]
+    counts = each.groupby(["university", "year"])[columns].sum()
+    assert {key: tuple(counts.loc[key]) for key in BY_HAND} == BY_HAND
+    assert ("Purdue University", 2018) not in counts.index

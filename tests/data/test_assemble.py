@@ -173,6 +173,17 @@ def test_every_source_leaves_its_trace_in_the_panel(derived: Path) -> None:
         *["affiliations"] * 2,
         "paperlists",
     ]
+    # The small table has nobody but the Massachusetts Institute of Technology, whose first paper is of 2018.
+    iclr = pd.read_csv(derived / "panels" / "iclr_2018.csv").set_index(["university", "year"])
+    assert iclr.loc["Stanford University", "papers"].fillna(-1).tolist() == [0, 0, -1, 1, 1]
+    assert iclr.loc["Stanford University", "source"].fillna("").tolist() == [
+        *["affiliations"] * 2,
+        "",
+        *["paperlists"] * 2,
+    ]
+    institute = iclr.loc["Massachusetts Institute of Technology"]
+    assert institute["papers"].fillna(-1).tolist() == [336, 501, -1, 0, 0]
+    assert institute["baseline_venue_papers"].unique().tolist() == [336]
     entrants = pd.read_csv(derived / "panels" / "entrants.csv")
     assert set(entrants["university"]) == {"Tsinghua University"}
     assert set(entrants["first_paper_year"]) == {2015}
@@ -207,6 +218,7 @@ def test_rejected_papers_and_those_without_affiliation_are_not_counted(derived: 
         "csmetrics/coverage_by_venue_year.csv",
         "affiliations/raw_neurips2019_dcharrezt.txt",
         "affiliations/raw_neurips2020_mzolfaghari.json",
+        "affiliations/raw_icml_nips_iclr_2019_martenlienen.csv",
         "nsf/json/2023.zip",
         "nsf_cri/json/2012.zip",
         "entity_list/entity_list_universities_dates.csv",

@@ -39,7 +39,7 @@ def test_iccv_of_2013_was_the_fourteenth() -> None:
 
 
 def test_every_venue_of_a_panel_has_a_deadline_and_files() -> None:
-    for spec in PANELS:
+    for spec in (*PANELS, *panels.FILLED):
         for venue in spec.venues:
             assert venue in DEADLINES
             assert set(FILES[venue]) & set(spec.years)
@@ -150,9 +150,16 @@ def test_entrants_first_published_after_the_baseline_of_the_others() -> None:
 
 
 def test_the_years_that_paperlists_lacks_are_known_in_one_panel_only() -> None:
-    assert panels.NEURIPS.observed(2019, "learning")
-    assert not any(year in FILES["nips"] for year in panels.GAPS)
-    assert set(panels.NEURIPS.years) - set(FILES["nips"]) == set(panels.GAPS)
+    for spec, missing in zip(panels.FILLED, ([], [2020]), strict=True):
+        (venue,) = spec.venues
+        assert [year for year in spec.years if not spec.observed(year, "learning")] == missing
+        assert set(spec.years) - set(FILES[venue]) - set(missing) == set(panels.GAPS[venue])
+        assert not any(year in panels.KNOWN[venue] for year in panels.GAPS[venue])
+
+
+@pytest.mark.parametrize(("date", "year"), [("2017-08", 2018), ("2017-09", 2019), ("2018", 2020)])
+def test_papers_of_iclr_answer_to_what_came_before_september_of_the_year_before(date: str, year: int) -> None:
+    assert panels.FILLED[1].first_period(date) == year
 
 
 def test_teams_and_topics_each_add_up_to_papers() -> None:

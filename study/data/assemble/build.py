@@ -205,10 +205,13 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         add(spec, signatures, years, papers.baseline(signatures, spec))
     more, signed_more = _classified(paperlists.published(affiliations.read(raw / "affiliations")), matcher)
     both = pd.concat([signatures, papers.signatures(more, signed_more.signatures)], ignore_index=True)
-    years_of_both = pd.concat([years, papers.venue_years(more)], ignore_index=True)
-    add(panels.NEURIPS, both, years_of_both, papers.baseline(both, panels.NEURIPS))
-    filled = tables["panels/neurips_2013.csv"]
-    filled["source"] = filled["year"].isin(panels.GAPS).map({True: "affiliations", False: "paperlists"})
+    by_source = {"paperlists": years, "affiliations": papers.venue_years(more)}
+    years_of_both = pd.concat([table.assign(source=name) for name, table in by_source.items()])
+    for spec in panels.FILLED:
+        add(spec, both, years_of_both, papers.baseline(both, spec))
+        of_venue = years_of_both[years_of_both["venue"].isin(spec.venues)].set_index("year")
+        filled = tables[f"panels/{spec.name}.csv"]
+        filled["source"] = filled["year"].map(of_venue["source"])
     progress("csmetrics")
     institutions, venues = counted.read(raw / "csmetrics")
     entering, years_there = csmetrics.covered(venues), csmetrics.venue_years(venues)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from study.core import DataError
 from study.data.institutions import NOBODY, TERRITORIES, UNIT, Hit, Matcher, Overrides
-from study.data.sources import herd, paperlists
+from study.data.sources import affiliations, herd, paperlists
 from study.panel import region
 
 TIERS = ((1, "1 paper"), (9, "2-9 papers"), (49, "10-49 papers"), (np.inf, "50+ papers"))
@@ -227,6 +227,7 @@ DEADLINES: dict[str, tuple[int, int]] = {
     "cvpr": (11, 1),
     "eccv": (3, 0),
     "iccv": (3, 0),
+    "iclr": (9, 1),
     "icml": (1, 0),
     "icra": (9, 1),
     "iros": (2, 0),
@@ -330,12 +331,15 @@ PANELS = (
         2013,
     ),
 )
-# NeurIPS with the two years that paperlists lacks.
-GAPS = (2019, 2020)
-NEURIPS = PanelSpec(
-    "neurips_2013", {"learning": ("nips",)}, tuple(range(2013, 2022)), 2013,
-    {"nips": [*KNOWN["nips"], *GAPS]},
-)  # fmt: skip
+# Venues with years that paperlists lacks and others copied; nobody here has ICLR 2020.
+GAPS = {venue: [year for of, year in affiliations.FILES if of == venue] for venue in ("nips", "iclr")}
+FILLED = tuple(
+    PanelSpec(name, {"learning": (venue,)}, years, years[0], {venue: [*KNOWN[venue], *GAPS[venue]]})
+    for name, venue, years in (
+        ("neurips_2013", "nips", tuple(range(2013, 2022))),
+        ("iclr_2018", "iclr", tuple(range(2018, 2023))),
+    )
+)
 # Universities that first published after the baseline of the others.
 ENTRANTS = PanelSpec("entrants", {"vision": ("cvpr",)}, tuple(range(2016, 2025)), 2016, first_after=2013)
 MODELS = PanelSpec("models", {"models": ("models",)}, tuple(range(2010, 2026)), 2010)

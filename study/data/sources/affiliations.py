@@ -1,36 +1,56 @@
-"""NeurIPS 2019 and 2020 as others copied its lists of papers, in the columns of ``paperlists``, which lacks them."""
+"""NeurIPS 2019-20 and ICLR 2018-19 as others copied their lists of papers, in the columns of ``paperlists``."""
 
 from __future__ import annotations
 
 import html
 import re
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from study.data.sources import Fetcher, Progress, content_of, damaged, is_page, json_value, only_one, silent
+from study.data.sources import (
+    FILLED,
+    Fetcher,
+    Progress,
+    content_of,
+    csv_rows,
+    damaged,
+    is_page,
+    json_value,
+    only_one,
+    silent,
+)
 from study.data.sources.paperlists import COLUMNS
 
 ADDRESS = "https://raw.githubusercontent.com"
-# The file of each year, and where it is from.
+# Of several conferences, a row an author.
+TABLE = ("raw_icml_nips_iclr_2019_martenlienen.csv", "martenlienen/icml-nips-iclr-dataset/9752e17/papers.csv")
+# The file of each edition, and where it is from.
 FILES = {
-    2019: ("raw_neurips2019_dcharrezt.txt", "dcharrezt/NeurIPS-2019-Stats/ad78a71/data/raw_data.txt"),
-    2020: (
+    ("nips", 2019): (
+        "raw_neurips2019_dcharrezt.txt",
+        "dcharrezt/NeurIPS-2019-Stats/ad78a71/data/raw_data.txt",
+    ),
+    ("nips", 2020): (
         "raw_neurips2020_mzolfaghari.json",
         "mzolfaghari/NeurIPS-2020-Paper-Statistics/bad9cb3/data/neurips2020.json",
     ),
+    ("iclr", 2018): TABLE,
+    ("iclr", 2019): TABLE,
 }
-# An edition has more papers; a file with fewer is cut off (the list of 2019 has no other end).
-FEWEST = 1_400
+# An edition has as many papers or more; a file with fewer is cut off (lists by line have no other end).
+FEWEST = {("nips", 2019): 1_400, ("nips", 2020): 1_400, ("iclr", 2018): 336, ("iclr", 2019): 501}
 
 _PAPER = re.compile(r"<p><b>(.+)</b><br><i>(.+)</i></p>")
 _AUTHOR = re.compile(r"(.*?) \((.*)\)")
 
 
 def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[Path]:
-    """Download both years into ``raw/affiliations``, but for those that are there.
+    """Download all files into ``raw/affiliations``, but for those that are there.
 
     Parameters
     ----------
@@ -41,8 +61,8 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[P
         Called with a short text before each file.
     """
     paths = []
-    for year, (name, place) in FILES.items():
-        progress(f"NeurIPS {year}")
+    for name, place in dict.fromkeys(FILES.values()):
+        progress(name)
         path = raw / "affiliations" / name
         if not path.with_name(f"{name}.gz").is_file():
             fetcher.download(f"{ADDRESS}/{place}", path)
@@ -51,12 +71,12 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[P
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """Read both years.
+    """Read all editions.
 
     Returns
     -------
     DataFrame
-        One row a paper with the columns of ``paperlists.read`` (venue is "nips", track "main"); authors and
+        One row a paper with the columns of ``paperlists.read`` (track is "main"); authors and
         affiliations are parted by ";", several of one author by "+".
 
     Raises
@@ -65,18 +85,20 @@ def read(folder: Path) -> pd.DataFrame:
         If a file is missing, cut off or of another layout.
     """
     rows = []
-    for year, (name, _) in FILES.items():
+    for (venue, year), (name, _) in FILES.items():
         path = only_one(folder, name)
-        papers = list((_of_2019 if year == 2019 else _of_2020)(path))
-        if len(papers) < FEWEST:
-            raise damaged(path.name, f"{len(papers)} papers, at least {FEWEST} are expected in a whole file")
+        list_of = {2019: _of_2019, 2020: _of_2020}
+        papers = list(list_of[year](path) if venue == "nips" else _by_author(path, venue, year))
+        if len(papers) < (fewest := FEWEST[venue, year]):
+            fault = f"{len(papers)} papers of {venue} {year}, at least {fewest} are expected in a whole file"
+            raise damaged(path.name, fault)
         seen: dict[tuple[str, str], int] = {}
         for row, (title, authors) in enumerate(papers, start=1):
             names = ";".join(author for author, _ in authors)
             if (first := seen.setdefault((title, names), row)) != row:
                 raise damaged(f"{path.name}, record {row}", f"this paper is also record {first}")
             signed = ";".join("+".join(each) for _, each in authors)
-            rows.append(("nips", year, row, title, names, signed, "", "main", "Accept", "", ""))
+            rows.append((venue, year, row, title, names, signed, "", "main", "Accept", "", ""))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -116,6 +138,18 @@ def _of_2020(path: Path) -> Iterator[Paper]:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise damaged(f"{path.name}, record {row}", f"no authors with affiliations ({error})") from None
         yield _plain(title), authors
+
+
+def _by_author(path: Path, venue: str, year: int) -> Iterator[Paper]:
+    """Yield title and authors of each paper of an edition, whose authors stand below each other."""
+    columns = ("Conference", "Year", "Title", "Author", "Affiliation")
+    rules = {"Title": FILLED, "Year": (re.compile(r"\d{4}"), "a year")}
+    rows = [row for _, row in csv_rows(path, columns, rules=rules)]
+    edition = (row for row in rows if (row["Conference"], row["Year"]) == (venue.upper(), str(year)))
+    for title, authors in groupby(edition, itemgetter("Title")):
+        signed = [(row["Author"], row["Affiliation"]) for row in authors]
+        # "None" is written where an author named no affiliation.
+        yield _plain(title), [(_plain(name), [_plain(aff)] if aff != "None" else []) for name, aff in signed]
 
 
 def _plain(text: str) -> str:

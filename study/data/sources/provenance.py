@@ -66,9 +66,10 @@ SOURCES: dict[str, tuple[str, str, str]] = {
         "study fetch csmetrics; or the GitHub repository csmetrics/csmetrics.org",
     ),
     "affiliations": (
-        "NeurIPS 2019 and 2020 by author (dcharrezt/NeurIPS-2019-Stats, mzolfaghari/NeurIPS-2020-Paper-Statistics)",
+        "NeurIPS 2019 and 2020, ICLR 2018 and 2019 by author (dcharrezt/NeurIPS-2019-Stats, "
+        "mzolfaghari/NeurIPS-2020-Paper-Statistics, martenlienen/icml-nips-iclr-dataset)",
         "none stated: only counts are shipped",
-        "study fetch affiliations; or the two GitHub repositories",
+        "study fetch affiliations; or the three GitHub repositories",
     ),
     "herd_fields": (
         "NCSES HERD survey, R&D spending in computer and information sciences",
@@ -84,7 +85,7 @@ VERSIONS: dict[str, str] = {
     "60028b10313a10ab48701183c60d19d8b2760739e35d0a4bf2cc8ba3098390ab": "fiscal years 2010 to 2024, SQLite copy",
     "38f1943b39ff3c62afe59ebe00603f79b48f03b9d2b6dede0385992576ea3b2a": "commit 5270db32",
     "0d6be42be0c46d0d4b0a86565cbe83bb038b9084b1aee7a6e297ff332f858c42": "commit 2a872972 of 22 September 2020",
-    "15acf4307db8558e55a102b8f00c9061f08b085882e24d508dbd13a39b3f6398": "commits ad78a71 and bad9cb3",
+    "15acf4307db8558e55a102b8f00c9061f08b085882e24d508dbd13a39b3f6398": "commits ad78a71, bad9cb3 and 9752e17",
     "79f411b025616884ccc583eff9be1a7cf0f2ecb0d4fb9d7d615b2deab1da0afa": "fiscal years 2005 to 2024, commit ee65ca92",
     "4f5f65d846e858ad314576005342d70faf4e2c444dd11bafc27ba0ef75405236": (
         "2007 to April 2025 (siwelwerd/NSF-Awards eae892b6, jallen2/Research-Trend b91409ce)"

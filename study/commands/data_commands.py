@@ -108,7 +108,9 @@ def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
     folder = raw or cache_folder() / "raw"
     with progress_bar() as progress:
         fetcher = Fetcher(progress=arrived(progress))
-        results = published.fetch(sources or list(SOURCES), folder, fetcher, steps(progress, None))
+        # What is cut from another source's files, or compiled by hand, has no publisher to fetch it from.
+        names = sources or [name for name in SOURCES if name in published.SOURCES]
+        results = published.fetch(names, folder, fetcher, steps(progress, None))
     for result in results:
         typer.echo(f"{result.source}: {result.error or f'{len(result.files)} files'}")
     typed = as_typed(folder)

@@ -38,7 +38,7 @@ from sklearn.metrics import cohen_kappa_score
 from study.core import DataError
 from study.data.audit import Estimate, Share, agreement, bounded, weighted
 from study.data.grants.bought import CLUSTER
-from study.data.sources import RESTORE, Rule, csv_rows, one_of
+from study.data.sources import RESTORE, Rule, csv_table, one_of
 from study.data.topics import AREAS
 
 CREDITED, NONE = "credited", "none"
@@ -242,8 +242,8 @@ def read_titles(path: Path) -> pd.DataFrame:
     rules |= {"stratum": one_of((HEAVY, REST)), "words_area": one_of(AREAS)}
     for name, answers in ANSWERS.items():
         rules |= dict.fromkeys((name, f"second_{name}"), one_of((*answers, "")))
-    rows = csv_rows(path, COLUMNS, unique=("id",), rules=rules, remedy=RESTORE)
-    return pd.DataFrame([row for _, row in rows], columns=list(COLUMNS)).astype(dict.fromkeys(numbers, int))
+    table = csv_table(path, COLUMNS, unique=("id",), rules=rules, remedy=RESTORE)
+    return table.reset_index(drop=True).astype(dict.fromkeys(numbers, int))
 
 
 def topics_audit(sample: pd.DataFrame, counts: pd.DataFrame, question: str = "verdict") -> TopicsAudit:

@@ -24,12 +24,7 @@ from study.inference import agreement_of
     shown=2,
 )
 def eras(
-    fit: Estimate,
-    eras: Sequence[Sequence[int]],
-    *,
-    level: float = 0.95,
-    draws: int = 9999,
-    seed: int = 0,
+    fit: Estimate, eras: Sequence[Sequence[int]], *, level: float = 0.95, draws: int = 9999, seed: int = 0
 ) -> Finding:
     """Average the effects of the cohorts of each era alone, and of all others, and test that the eras' are equal.
 

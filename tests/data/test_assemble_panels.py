@@ -255,7 +255,7 @@ def test_a_university_leaves_the_list_and_comes_back_with_the_lag_of_the_deadlin
         ]
     )
     months = ["2011-11", "2012-06", "2012-11", "2013-06", "2013-11", "2014-06"]
-    found = panels.lists_by_year(lists, months, CVPR)
+    found = panels.lists_by_year(lists.assign(listed=1, gpu_tflops=0.0), months, CVPR)
     assert found["year"].tolist() == [2013, *range(2015, 2025)]
 
 
@@ -268,10 +268,11 @@ def _attached(outcomes: pd.DataFrame, spec: PanelSpec, events: pd.DataFrame) -> 
                 "list": "2012-06",
                 "systems": 2,
                 "rmax_share": 0.1,
+                "listed": 1,
+                "gpu_tflops": 50.0,
             }
         ]
     )
-    capacity = lists.assign(gpu_tflops=50.0)
     spending = pd.DataFrame(
         [
             {
@@ -285,7 +286,7 @@ def _attached(outcomes: pd.DataFrame, spec: PanelSpec, events: pd.DataFrame) -> 
         ]
     )
     return panels.attach(
-        outcomes, UNITS, spec, events=events, names=["first_top500"], lists=lists, capacity=capacity,
+        outcomes, UNITS, spec, events=events, names=["first_top500"], lists=lists,
         months=["2012-06", "2023-11"], spending=spending,
         roles=UNITS[["university", "country"]].assign(nsf_role=["cluster", None]),
     )  # fmt: skip
@@ -321,7 +322,7 @@ def test_two_universities_of_one_name_are_told_apart_or_refused() -> None:
     twins = UNITS.assign(university="Los Andes")
     with pytest.raises(DataError, match="Los Andes is the name of universities of two countries"):
         panels.attach(
-            pd.DataFrame(), twins, ICCV, events=pd.DataFrame(), names=[], lists=pd.DataFrame(), capacity=pd.DataFrame(),
+            pd.DataFrame(), twins, ICCV, events=pd.DataFrame(), names=[], lists=pd.DataFrame(),
             months=[], spending=pd.DataFrame(), roles=pd.DataFrame(),
         )  # fmt: skip
 

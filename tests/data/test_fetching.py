@@ -13,10 +13,11 @@ from types import SimpleNamespace
 import pytest
 from servers import Answer, Request, Server, as_json
 
+from study.commands import data_commands
 from study.core.cache import cache_folder
 from study.core.errors import DataError, OutputError, QuestionError
 from study.data import sources
-from study.data.sources import fetching, published
+from study.data.sources import fetching, provenance, published
 from study.data.sources.fetching import CHUNK, Fetcher, record_checksums
 
 CONTENT = bytes(range(251)) * 2000
@@ -457,6 +458,16 @@ def test_an_unknown_source_is_named_before_anything_is_fetched(tmp_path: Path) -
     with pytest.raises(QuestionError, match=r'no source "top50"\. Did you mean "top500"\?'):
         sources.fetch(["universities", "top50"], tmp_path, Fetcher())
     assert _names(tmp_path) == []
+
+
+def test_all_that_assemble_reads_and_has_a_publisher_is_fetched_where_nothing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(sources, "fetch", lambda names, *_: asked.extend(names) or [])
+    data_commands.fetch(raw=tmp_path)
+    assert set(provenance.SOURCES) - set(asked) == {"nsf_cri", "entity_list"}
+    assert set(asked) <= set(sources.SOURCES)
 
 
 def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:

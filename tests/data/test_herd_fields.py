@@ -40,9 +40,9 @@ def test_dollars_become_thousands(tmp_path: Path) -> None:
         (ROW + ROW, "line 3: Stanford University, 2012 is also on line 2"),
         (ROW[:-40], "line 2: . fields, the heading has 6"),
         (ROW.replace("2012", "12"), 'line 2: fiscal_year is "12"'),
-        (ROW.replace("42000.0", "-1"), 'line 2: total_rd_usd_nominal is "-1"; it must be an amount'),
-        (ROW.replace("42000.0", ""), 'line 2: total_rd_usd_nominal is ""; it must be an amount'),
-        (ROW.replace("42000.0", "many"), 'line 2: total_rd_usd_nominal "many" is no number'),
+        (ROW.replace("42000.0", "-1"), 'line 2: total_rd_usd_nominal is "-1"; it must be a number'),
+        (ROW.replace("42000.0", ""), 'line 2: total_rd_usd_nominal is ""; it must be a number'),
+        (ROW.replace("42000.0", "many"), 'line 2: total_rd_usd_nominal is "many"; it must be a number'),
         (ROW.replace("Computer", "Physical"), "line 2: field_label is"),
     ],
 )

@@ -164,6 +164,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     organisations = models.organisations(notable, matcher, known)
     every_event = pd.concat([table for table in events.values() if "event" in table], ignore_index=True)
     families = programmes.families(by_hand("programmes.toml"))
+    owned = events["events/capacity.csv"][[*UNIT, "list", "gpu_tflops"]]
     in_programmes = events["events/programme_roles.csv"]
     roles = [
         programmes.role_attributes(in_programmes, families),
@@ -175,8 +176,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         panels.attach,
         events=every_event,
         names=[*EVENTS, *programmes.event_names(families, set(every_event["event"]))],
-        lists=events["events/top500_lists.csv"],
-        capacity=events["events/capacity.csv"],
+        lists=events["events/top500_lists.csv"].assign(listed=1).merge(owned, how="outer"),
         months=top500.lists(raw / "top500"),
         spending=by_year,
         roles=reduce(partial(pd.merge, on=UNIT, how="outer"), roles),

@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from study.data.institutions import UNIT, Entity, Matcher, Overrides, by_university, universities
+from study.data.institutions import UNIT, Entity, Matcher, Overrides, by_university, first_events
 
 # Facilities of several universities: only the site says which of them it is.
 _SEVERAL = re.compile(r"\b(system|network)\b", re.IGNORECASE)
@@ -41,15 +41,14 @@ def events(resources: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.Da
     rows = by_university(tagged, [_universities(*place, matcher, known) for place in places])
     rows["undated"] = rows["first_registered"] == ""
     rows["left_censored"] = rows.groupby(UNIT)["undated"].transform("any").astype(int)
-    rows = rows.sort_values(["undated", "first_registered"], kind="stable").drop_duplicates(UNIT)
     day = rows["first_registered"].mask(rows["undated"], tagged["first_registered"].max())
-    rows = rows.assign(event="first_ccstar", date=day.str[:7], detail=rows["group"])
-    return rows[[*UNIT, "event", "date", "left_censored", "detail"]].sort_values(UNIT, ignore_index=True)
+    rows = rows.assign(date=day.str[:7], detail=rows["group"])
+    return first_events({"first_ccstar": rows.sort_values(["undated", "first_registered"], kind="stable")})
 
 
 def _universities(facility: str, site: str, matcher: Matcher, known: Overrides) -> list[Entity]:
     """Return the universities of a group; only those of the United States, whose programme it is."""
     if facility in known:
         return list(filter(None, [known[facility]]))
-    hits = matcher.match(site if _SEVERAL.search(facility) else facility, "US")
-    return [entity for entity in universities(hits) if entity.country == "US"]
+    named = matcher.universities(site if _SEVERAL.search(facility) else facility, "US")
+    return [entity for entity in named if entity.country == "US"]

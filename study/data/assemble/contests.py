@@ -8,7 +8,7 @@ import pandas as pd
 
 from study.data.assemble.programmes import Family
 from study.data.grants import winners
-from study.data.institutions import UNIT
+from study.data.institutions import UNIT, first_events
 
 EVENT = "first_contest_win"
 
@@ -35,10 +35,9 @@ def events(every: pd.DataFrame, roles: pd.DataFrame, families: Mapping[str, Fami
     won = every[every["event"].isin([*winners.CLUSTERS, *(families[name].event for name in lost)])]
     later = won["event"].isin(winners.CLUSTERS).astype(int)
     year = (won["date"].str[:4].astype(int) + later).astype(str)
-    table = won.assign(detail=won["event"], event=EVENT, date=year + won["date"].str[4:])
+    table = won.assign(detail=won["event"], date=year + won["date"].str[4:])
     table["left_censored"] = table.groupby(UNIT)["left_censored"].transform("max")
-    table = table.sort_values([*UNIT, "date"]).drop_duplicates(UNIT)
-    return table[[*UNIT, "event", "date", "left_censored", "detail"]].reset_index(drop=True)
+    return first_events({EVENT: table.sort_values("date", kind="stable")})
 
 
 def participants(awards: pd.DataFrame, roles: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 from study.core import DataError
 from study.data.assemble.panels import PanelSpec
 from study.data.assemble.papers import COUNTS, baseline
-from study.data.institutions import UNIT, Entity, Matcher, by_university, universities
+from study.data.institutions import UNIT, Entity, Matcher, by_university
 from study.data.sources.csmetrics import YEARS
 
 # Fields that need accelerators, and fields of the same departments that need few, by their main conferences. Which of
@@ -69,14 +69,11 @@ def specs(entering: list[str]) -> list[PanelSpec]:
     groups[OTHER] = tuple(venue for venue in entering if venue not in FIELD_OF)
     # A venue that is held every second year is not missing in the others.
     known = dict.fromkeys(entering, YEARS)
-    of_panels = {
-        "vision_2007": ["vision"],
-        "ml_2007": ["learning"],
-        "cs_2007": [g for g in groups if groups[g]],
-    }
+    every = {group: venues for group, venues in groups.items() if venues}
+    panels = {"vision_2007": ["vision"], "ml_2007": ["learning"], "cs_2007": every}
     return [
-        PanelSpec(name, {group: groups[group] for group in of_groups}, YEARS, YEARS[0], known)
-        for name, of_groups in of_panels.items()
+        PanelSpec(name, {group: groups[group] for group in own}, YEARS, YEARS[0], known)
+        for name, own in panels.items()
     ]
 
 
@@ -91,8 +88,8 @@ def credited(institutions: pd.DataFrame, matcher: Matcher) -> list[list[Entity]]
     """
     places = list(zip(institutions["name"], institutions["country"], strict=True))
     code = matcher.gazetteer.country_code
-    named = {(name, country): matcher.match(name, code(country)) for name, country in set(places)}
-    return [universities(named[place]) for place in places]
+    named = {(name, country): matcher.universities(name, code(country)) for name, country in set(places)}
+    return [named[place] for place in places]
 
 
 def signatures(institutions: pd.DataFrame, matcher: Matcher) -> pd.DataFrame:
@@ -118,10 +115,8 @@ def signatures(institutions: pd.DataFrame, matcher: Matcher) -> pd.DataFrame:
 
 def venue_years(venues: pd.DataFrame) -> pd.DataFrame:
     """Return what ``papers.counts`` needs to know of each venue and year."""
-    columns = ["venue", "year", "papers"]
-    return venues[columns].assign(
-        with_affiliation=venues["papers_with_affiliation"], author_order_coverage=1.0
-    )
+    known = venues.rename(columns={"papers_with_affiliation": "with_affiliation"})
+    return known[["venue", "year", "papers", "with_affiliation"]].assign(author_order_coverage=1.0)
 
 
 def units(signatures: pd.DataFrame, spec: PanelSpec) -> pd.DataFrame:
@@ -146,17 +141,13 @@ def coverage(venues: pd.DataFrame, entering: list[str]) -> pd.DataFrame:
     DataFrame
         field, venue (empty for all of the field together), year, papers, with_affiliation, coverage, enters (0 or 1).
     """
-    table = venue_years(venues).drop(columns="author_order_coverage")
-    table = table.assign(
-        field=table["venue"].map(FIELD_OF).fillna(OTHER), enters=table["venue"].isin(entering).astype(int)
-    )
-    together = table[table["enters"] == 1].groupby(["field", "year"], as_index=False)[
-        ["papers", "with_affiliation"]
-    ]
-    each = table[table["field"] != OTHER]
-    result = pd.concat([together.sum().assign(venue="", enters=1), each])
+    table, counts = venue_years(venues), ["papers", "with_affiliation"]
+    table["field"] = table["venue"].map(FIELD_OF).fillna(OTHER)
+    table["enters"] = table["venue"].isin(entering).astype(int)
+    together = table[table["enters"] == 1].groupby(["field", "year"], as_index=False)[counts].sum()
+    result = pd.concat([together.assign(venue="", enters=1), table[table["field"] != OTHER]])
     result["coverage"] = result["with_affiliation"] / result["papers"]
-    columns = ["field", "venue", "year", "papers", "with_affiliation", "coverage", "enters"]
+    columns = ["field", "venue", "year", *counts, "coverage", "enters"]
     return result[columns].sort_values(columns[:3], ignore_index=True)
 
 

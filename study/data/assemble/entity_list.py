@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from study.core import DataError
-from study.data.institutions import UNIT, Matcher, by_university, universities
+from study.data.institutions import DATED, UNIT, Matcher, by_university
 from study.data.sources.entity_list import FILE
 
 EVENT = "access_lost"
@@ -32,16 +31,13 @@ def events(table: pd.DataFrame, matcher: Matcher) -> pd.DataFrame:
     DataError
         If a name is not exactly one university.
     """
-    found = [universities(matcher.match(name, "CN")) for name in table["university"]]
-    for line, name, named in zip(table.index, table["university"], found, strict=True):
-        if len(named) != 1:
-            raise DataError(f'{FILE}, line {line}: "{name}" is {len(named)} universities; name just one.')
+    named = table["university"].items()
+    found = [[matcher.only_university(name, "CN", f"{FILE}, line {line}:")] for line, name in named]
     listed = by_university(table, found)
     listed = listed.assign(date=listed["date"].str[:7], left_censored=0, detail=listed["how_dated"])
     sure = listed[listed["confidence"] == "high"]
     every = pd.concat([sure.assign(event=EVENT), listed.assign(event=ANY)])
-    columns = [*UNIT, "event", "date", "left_censored", "detail"]
-    return every[columns].sort_values(["event", *UNIT], ignore_index=True)
+    return every[DATED].sort_values(["event", *UNIT], ignore_index=True)
 
 
 def roles(events: pd.DataFrame) -> pd.DataFrame:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
 
 from study.core import FloatArray
-from study.data.institutions import UNIT, Matcher, by_university, universities
+from study.data.audit import Share
+from study.data.institutions import UNIT, Matcher, by_university
 from study.data.sources.gpus_per_student import MONTH
 
 # The definitions of treatment that are checked, where the assembled events have them.
@@ -41,7 +41,7 @@ def totals(stock: pd.DataFrame, matcher: Matcher, units: pd.DataFrame, events: p
         with it (above_without); and the probability that one with it holds more than one without
         (auc), with the interval of DeLong, DeLong and Clarke-Pearson (1988).
     """
-    named = [universities(matcher.match(name, "US")) for name in stock["university"]]
+    named = [matcher.universities(name, "US") for name in stock["university"]]
     held = by_university(stock, named).groupby(UNIT, as_index=False)["h100_equivalent"].max()
     held = held.merge(units[UNIT].drop_duplicates(), on=UNIT).query("country == 'US'")
     amounts = held["h100_equivalent"].to_numpy(float)
@@ -85,11 +85,9 @@ def median(values: FloatArray) -> tuple[float, float, float]:
 
 
 def _summary(name: str, values: FloatArray) -> dict[str, float]:
-    some, n = int((values > 0).sum()), len(values)
-    share = (some / n, *proportion_confint(some, n, method="wilson")) if n else [float("nan")] * 3
-    ends = ("", "_low", "_high")
+    some, ends = Share.of(pd.Series(values > 0)), ("", "_low", "_high")
     return {
         f"{what}_{name}{end}": float(value)
-        for what, three in (("some", share), ("median", np.round(median(values))))
+        for what, three in (("some", (some.value, *some.interval)), ("median", np.round(median(values))))
         for end, value in zip(ends, three, strict=True)
     }

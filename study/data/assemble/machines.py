@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +13,8 @@ from study.core import DataError
 from study.data.assemble.programmes import Family
 from study.data.assemble.top500 import SEGMENTS_OF_FIRMS
 from study.data.grants import winners
-from study.data.institutions import UNIT, UNIVERSITY, Entity, Matcher, universities
-from study.data.sources import RESTORE, Rule, csv_rows, one_of, top500
+from study.data.institutions import UNIT, Matcher, first_events
+from study.data.sources import AMOUNT, RESTORE, csv_table, one_of, top500
 
 EVENTS = ("first_gpu_system", "first_own_gpu_system", "first_other_accelerator", "first_gpu_access")
 SOURCES = ("top500", "nsf", "osg", "programme")
@@ -27,14 +28,12 @@ PRICES = ("year", "device", "tflops", "dollars", "share_of_amount", "source")
 # How many years a granted cluster is taken to serve.
 YEARS = 5
 
-_NUMBER: Rule = (re.compile(r"\d+(\.\d+)?"), "a number")
-_RULES = {"source": one_of(SOURCES)}
-for _suffix in ("", "_1", "_2"):
-    _unread = ("",) if _suffix else ()
-    _RULES |= {
-        f"device{_suffix}": one_of((*DEVICES, *_unread)),
-        f"owner{_suffix}": one_of((*OWNERS, *_unread)),
-    }
+# What is decided, and the two readings of it, of which there may be none.
+_LABELS, _READINGS = {"device": DEVICES, "owner": OWNERS}, {"": (), "_1": ("",), "_2": ("",)}
+_RULES = {"source": one_of(SOURCES)} | {
+    name + reading: one_of((*labels, *unread))
+    for (name, labels), (reading, unread) in product(_LABELS.items(), _READINGS.items())
+}
 # A partner, with the date from which on it is one where that is later than the machine.
 _JOINED = re.compile(r" \((\d{4}(?:-\d\d)?)\)$")
 
@@ -53,9 +52,9 @@ def read(path: Path) -> pd.DataFrame:
         If the file is damaged, a machine is there twice, a label is not allowed, partners are named of a machine that
         is not shared (or none of one that is), or ``listed_as`` is no machine of the table.
     """
-    rows = csv_rows(path, COLUMNS, unique=("machine",), rules=_RULES, remedy=RESTORE)
-    machines = {row["machine"] for _, row in rows}
-    for line, row in rows:
+    table = csv_table(path, COLUMNS, unique=("machine",), rules=_RULES, remedy=RESTORE)
+    machines = set(table["machine"])
+    for line, row in table.to_dict("index").items():
         where = f"{path.name}, line {line}"
         if (row["owner"] == "shared") != bool(row["partners"]):
             fault = f'owner is "{row["owner"]}", partners "{row["partners"]}"'
@@ -64,15 +63,14 @@ def read(path: Path) -> pd.DataFrame:
             raise DataError(
                 f'{where}: listed_as "{row["listed_as"]}" is no machine of the table; correct it.'
             )
-    return pd.DataFrame([row for _, row in rows], index=[line for line, _ in rows], columns=list(COLUMNS))
+    return table
 
 
 def read_prices(path: Path) -> pd.DataFrame:
     """Read what GPUs cost, by year: :data:`PRICES` as numbers and text, in the order of years."""
     numbers = list(PRICES[:1] + PRICES[2:5])
-    rules = dict.fromkeys(numbers, _NUMBER)
-    rows = csv_rows(path, PRICES, unique=("year",), rules=rules, remedy=RESTORE)
-    table = pd.DataFrame([row for _, row in rows], columns=list(PRICES))
+    rules = dict.fromkeys(numbers, AMOUNT)
+    table = csv_table(path, PRICES, unique=("year",), rules=rules, remedy=RESTORE)
     return table.astype(dict.fromkeys(numbers, float)).sort_values("year", ignore_index=True)
 
 
@@ -116,38 +114,28 @@ def dated(
     systems = on_lists.drop_duplicates("machine")
     systems = systems.assign(left_censored=systems["date"] <= top500.FIRST_ACCELERATOR_LIST)
     won = winners.held(awards)
-    grants = pd.DataFrame(
-        {
-            "machine": "nsf:" + won["award_id"],
-            "date": won["effective"].str[:7],
-            "left_censored": won["award_id"].str[:2] <= awards["award_id"].str[:2].min(),
-            "detail": won["title"],
-            "amount": won["amount"],
-        }
+    grants = won.assign(
+        machine="nsf:" + won["award_id"],
+        date=won["effective"].str[:7],
+        left_censored=won["award_id"].str[:2] <= awards["award_id"].str[:2].min(),
+        detail=won["title"],
     )
     tagged = resources[resources["ccstar_resources"] > 0]
     day, undated = tagged["first_registered"], tagged["first_registered"] == ""
-    earliest = day[~undated].min()
-    campus = pd.DataFrame(
-        {
-            "machine": "osg:" + tagged["group"],
-            "date": day.mask(undated, earliest).str[:7],
-            "left_censored": undated,
-            "detail": tagged["group"],
-        }
+    campus = tagged.assign(
+        machine="osg:" + tagged["group"],
+        date=day.mask(undated, day[~undated].min()).str[:7],
+        left_censored=undated,
+        detail=tagged["group"],
     )
     got = access[access["role"] != "loser"]
-    announced = {
-        name for group in families.values() if group.date == "announced" for name in group.programmes
-    }
-    named = got["programme"] + ": " + got["institution"]
-    gifts = pd.DataFrame(
-        {
-            "machine": "programme:" + named,
-            "date": got["operational"].mask(got["programme"].isin(announced), got["announced"]),
-            "left_censored": False,
-            "detail": named,
-        }
+    of_announced = (group.programmes for group in families.values() if group.date == "announced")
+    announced, named = set().union(*of_announced), got["programme"] + ": " + got["institution"]
+    gifts = got.assign(
+        machine="programme:" + named,
+        date=got["operational"].mask(got["programme"].isin(announced), got["announced"]),
+        left_censored=False,
+        detail=named,
     )
     table = pd.concat([systems, grants, campus, gifts], ignore_index=True).fillna({"amount": 0.0})
     table = table[table["date"].fillna("") != ""].astype({"left_censored": int})
@@ -178,8 +166,7 @@ def held(table: pd.DataFrame, began: pd.DataFrame, matcher: Matcher) -> pd.DataF
         names = [name.strip() for name in f"{row['university']};{row['partners']}".split(";") if name.strip()]
         for text in names:
             name, joined = [*_JOINED.split(text), ""][:2]
-            known = universities(matcher.match(name, row["country"]))
-            unit = (known or [Entity(name, UNIVERSITY, row["country"])])[0]
+            unit = matcher.university(name, row["country"])
             date = max(row["date"], joined)
             last_month = date if len(date) == 7 else f"{date}-12"
             own = {"university": unit.name, "country": unit.country, "date": date, "last_month": last_month}
@@ -204,10 +191,8 @@ def events(holders: pd.DataFrame) -> pd.DataFrame:
     ordered = holders.sort_values(["last_month", "machine"], kind="stable")
     gpu, system = _usable(ordered), ordered["source"] == "top500"
     wanted = (gpu & system, gpu & system & (ordered["owner"] == "own"), ordered["device"] == "other", gpu)
-    kinds = zip(EVENTS, wanted, strict=True)
-    first = pd.concat([ordered[rows].drop_duplicates(UNIT).assign(event=event) for event, rows in kinds])
-    columns = [*UNIT, "event", "date", "left_censored", "detail", "machine", "owner"]
-    return first[columns].sort_values([*UNIT, "event"], ignore_index=True)
+    rows = {event: ordered[kind] for event, kind in zip(EVENTS, wanted, strict=True)}
+    return first_events(rows, "machine", "owner")
 
 
 def capacity(

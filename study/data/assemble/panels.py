@@ -14,7 +14,7 @@ from study.data.sources import affiliations, herd, paperlists
 from study.panel import region
 
 TIERS = ((1, "1 paper"), (9, "2-9 papers"), (49, "10-49 papers"), (np.inf, "50+ papers"))
-DOSES = ["listed", "systems", "rmax_share"]
+DOSES = ["listed", "systems", "rmax_share", "gpu_tflops"]
 SPENDING = ("total", *herd.SOURCES)
 CS = "cs"
 
@@ -39,20 +39,16 @@ def first_periods(events: pd.DataFrame, spec: PanelSpec, names: list[str]) -> pd
     return table.reindex(columns=names).reset_index().rename_axis(columns=None)
 
 
-def lists_by_year(
-    lists: pd.DataFrame, months: Iterable[str], spec: PanelSpec, doses: Sequence[str] = DOSES
-) -> pd.DataFrame:
+def lists_by_year(lists: pd.DataFrame, months: Iterable[str], spec: PanelSpec) -> pd.DataFrame:
     """Return what is known at the newest list that a year's papers can respond to, one row a university and year.
 
     Parameters
     ----------
     lists : DataFrame
-        One row a university and list (``assemble.top500.lists``, ``assemble.machines.capacity``).
+        One row a university and list with :data:`DOSES` (``assemble.top500.lists``, ``assemble.machines.capacity``).
     months : iterable of str
         All lists there are.
     spec : PanelSpec
-    doses : sequence of str
-        The columns wanted.
 
     Returns
     -------
@@ -62,7 +58,7 @@ def lists_by_year(
     known = pd.DataFrame({"list": sorted(months)})
     known["year"] = known["list"].map(spec.first_period)
     newest = pd.merge_asof(pd.DataFrame({"year": spec.years}), known, on="year")
-    return newest.merge(lists.assign(listed=1), on="list")[[*UNIT, "year", *doses]]
+    return newest.merge(lists, on="list")[[*UNIT, "year", *DOSES]]
 
 
 def attach(
@@ -73,7 +69,6 @@ def attach(
     events: pd.DataFrame,
     names: list[str],
     lists: pd.DataFrame,
-    capacity: pd.DataFrame,
     months: Iterable[str],
     spending: pd.DataFrame,
     roles: pd.DataFrame,
@@ -91,8 +86,8 @@ def attach(
         All event tables, one below the other: university, country, event, date, left_censored.
     names : list of str
         The events that become columns, in that order.
-    lists, capacity, months
-        As in :func:`lists_by_year`; capacity has gpu_tflops.
+    lists, months
+        As in :func:`lists_by_year`.
     spending : DataFrame
         university, country, year, :data:`SPENDING` and :data:`CS` (in computer sciences) in thousand dollars.
     roles : DataFrame
@@ -120,10 +115,8 @@ def attach(
     fixed = fixed.merge(roles, on=UNIT, how="left").fillna(dict.fromkeys(role_names, "none"))
     table = outcomes.merge(fixed, on=UNIT, how="left", validate="many_to_one")
     table = table.merge(lists_by_year(lists, months, spec), on=[*UNIT, "year"], how="left")
-    owned = lists_by_year(capacity, months, spec, ["gpu_tflops"])
-    table = table.merge(owned, on=[*UNIT, "year"], how="left")
-    before_lists, doses = table["year"] < spec.first_period(min(months)), [*DOSES, "gpu_tflops"]
-    table[doses] = table[doses].astype(float).fillna(0).mask(before_lists)
+    before_lists = table["year"] < spec.first_period(min(months))
+    table[DOSES] = table[DOSES].astype(float).fillna(0).mask(before_lists)
     table["log_gpu_tflops"] = np.log1p(table["gpu_tflops"])
     amounts = {name: f"herd_{name}" for name in (*SPENDING, CS)}
     table = table.merge(spending.rename(columns=amounts), on=[*UNIT, "year"], how="left")
@@ -135,7 +128,7 @@ def attach(
     first = ["university", "country", "region", "group", "year", "edition"]
     last = ["venue_papers", "coverage", "author_order_coverage"]
     columns = [
-        *first, *(name for name in outcomes if name not in {*first, *last}), *names, *doses, "log_gpu_tflops",
+        *first, *(name for name in outcomes if name not in {*first, *last}), *names, *DOSES, "log_gpu_tflops",
         "baseline_papers", "log_baseline_papers", "baseline_venue_papers", "first_paper_year", "tier",
         *role_names, *amounts.values(), "herd_cs_before", *last,
     ]  # fmt: skip
@@ -312,6 +305,12 @@ def first_year(date: str, month: int, years_before: int) -> int:
     return year + years_before + (event_month >= month)
 
 
+_OF_FIELDS = {
+    "vision": ("cvpr",),
+    "learning": ("aistats", "acml"),
+    "robotics": ("icra", "iros"),
+    "theory": ("colt",),
+}
 PANELS = (
     PanelSpec("cvpr", {"vision": ("cvpr",)}, tuple(range(2013, 2025)), 2013),
     PanelSpec("iccv", {"vision": ("iccv",)}, tuple(range(2013, 2024, 2)), 2013),
@@ -319,17 +318,7 @@ PANELS = (
     PanelSpec("neurips", {"learning": ("nips",)}, tuple(range(1987, 2019)), 1992),
     PanelSpec("robotics", {"robotics": ("icra", "iros")}, tuple(range(2005, 2024)), 2005),
     PanelSpec("colt", {"theory": ("colt",)}, tuple(range(2011, 2025)), 2011),
-    PanelSpec(
-        "venues",
-        {
-            "vision": ("cvpr",),
-            "learning": ("aistats", "acml"),
-            "robotics": ("icra", "iros"),
-            "theory": ("colt",),
-        },
-        tuple(range(2013, 2024)),
-        2013,
-    ),
+    PanelSpec("venues", _OF_FIELDS, tuple(range(2013, 2024)), 2013),
 )
 # Venues with years that paperlists lacks and others copied; nobody here has ICLR 2020.
 GAPS = {venue: [year for of, year in affiliations.FILES if of == venue] for venue in ("nips", "iclr")}

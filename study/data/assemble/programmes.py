@@ -13,8 +13,8 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 
 from study.core import DataError, QuestionError, from_toml, must_be, read_toml
-from study.data.institutions import UNIT, Entity, Matcher, by_university, universities
-from study.data.sources import RESTORE, Rule, csv_rows, one_of
+from study.data.institutions import DATED, UNIT, Entity, Matcher, by_university
+from study.data.sources import RESTORE, Rule, csv_table, one_of
 
 # The heading of the table.
 _HEADING = (
@@ -31,8 +31,8 @@ RULES = {
     "operational": _DATE,
     "announced": _DATE,
 }
-EVENT_COLUMNS = [*UNIT, "event", "date", "left_censored", "detail", "family", "role", "status"]
-EVENT_COLUMNS += ["date_precision", "date_basis", "programme", "source_url"]
+EVENT_COLUMNS = [*DATED, "family", "role", "status", "date_precision", "date_basis", "programme"]
+EVENT_COLUMNS += ["source_url"]
 
 _Texts = Annotated[tuple[str, ...], must_be("a list of texts")]
 
@@ -89,8 +89,9 @@ def checked(path: Path) -> pd.DataFrame:
         If the file is damaged, a value is not allowed, a row is there twice, or a treatment row is not of
         high confidence and seen again.
     """
-    rows = csv_rows(path, COLUMNS, unique=("programme", "institution", "role"), rules=RULES, remedy=RESTORE)
-    for line, row in rows:
+    key = ("programme", "institution", "role")
+    table = csv_table(path, COLUMNS, unique=key, rules=RULES, remedy=RESTORE)
+    for line, row in table.to_dict("index").items():
         where = f"{path.name}, line {line}"
         if row["status"] != "robustness" and not row["credited"]:
             raise DataError(f"{where}: status {row['status']} needs a credited university; name one.")
@@ -99,7 +100,7 @@ def checked(path: Path) -> pd.DataFrame:
                 f"{where}: a treatment must be of high confidence and seen again (checked = yes); "
                 "change the status to robustness."
             )
-    return pd.DataFrame([row for _, row in rows], index=[line for line, _ in rows], columns=list(COLUMNS))
+    return table
 
 
 def families(path: Path) -> dict[str, Family]:
@@ -211,14 +212,8 @@ def _credited(table: pd.DataFrame, groups: Mapping[str, Family], matcher: Matche
 
 
 def _universities(line: int, names: str, country: str, matcher: Matcher) -> list[Entity]:
-    credited: list[Entity] = []
-    for text in filter(None, names.split("|")):
-        named = universities(matcher.match(text, country))
-        if len(named) != 1:
-            fault = f'credited "{text}" is {len(named)} universities; name just one'
-            raise DataError(f"programmes.csv, line {line}: {fault}.")
-        credited += named
-    return credited
+    where = f"programmes.csv, line {line}: credited"
+    return [matcher.only_university(text, country, where) for text in filter(None, names.split("|"))]
 
 
 def _role(rows: pd.DataFrame) -> str:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pandas as pd
 
-from study.data.institutions import UNIT, Sites, by_university, universities
+from study.data.institutions import UNIT, Sites, by_university, first_events, universities
 from study.data.sources import top500
 
 SEGMENTS_OF_FIRMS = ("Industry", "Vendor")
@@ -39,20 +39,21 @@ def events(table: pd.DataFrame) -> pd.DataFrame:
     percentile of Rmax or above) and ``left_top500`` (the first list from which on the university has no system).
     A date on the first list that could show the event, or before, is left-censored.
     """
-    kinds = (
-        ("first_top500", table, top500.FIRST_LIST),
-        ("first_accelerator", table[table["accelerator"] != ""], top500.FIRST_ACCELERATOR_LIST),
-        ("first_top_fifth", table[table["top_fifth"]], top500.FIRST_LIST),
-    )
-    frames = [rows.drop_duplicates(UNIT).assign(event=event, start=start) for event, rows, start in kinds]
+    table = table.rename(columns={"list": "date", "system": "detail"})
+    table["left_censored"] = (table["date"] <= top500.FIRST_LIST).astype(int)
+    accelerated = table[table["accelerator"] != ""]
+    censored = (accelerated["date"] <= top500.FIRST_ACCELERATOR_LIST).astype(int)
     # The list after each, on which the university has no system any more.
-    following = dict(pairwise(sorted(table["list"].unique())))
-    last = table.drop_duplicates(UNIT, keep="last").assign(event="left_top500", start="")
-    frames.append(last.assign(list=last["list"].map(following)).dropna(subset="list"))
-    dated = pd.concat(frames).rename(columns={"list": "date", "system": "detail"})
-    dated["left_censored"] = (dated["date"] <= dated["start"]).astype(int)
-    columns = [*UNIT, "event", "date", "left_censored", "detail", "site"]
-    return dated[columns].sort_values([*UNIT, "event"], ignore_index=True)
+    following = dict(pairwise(sorted(table["date"].unique())))
+    last = table.drop_duplicates(UNIT, keep="last")
+    left = last.assign(date=last["date"].map(following), left_censored=0).dropna(subset="date")
+    rows = {
+        "first_top500": table,
+        "first_accelerator": accelerated.assign(left_censored=censored),
+        "first_top_fifth": table[table["top_fifth"]],
+        "left_top500": left,
+    }
+    return first_events(rows, "site")
 
 
 def lists(table: pd.DataFrame) -> pd.DataFrame:

@@ -155,7 +155,7 @@ def _first(rows: Iterable[tuple[str, re.Pattern[str]]], text: str, place: str) -
     return next(((kind, f"{place}: {match[0]}") for kind, match in matches if match), None)
 
 
-MRI, CC, CRI = PROGRAMMES = "MRI", "CC*", "CRI"
+MRI, CC, CRI = "MRI", "CC*", "CRI"
 
 # Since April 2024 NSF writes its four-digit codes of program elements with two zeros more.
 ELEMENTS = {MRI: {"1189", "118900"}, CC: {"8080", "808000"}}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from study.data.grants.bought import CC, CLUSTER, CRI, MRI, OTHER, OTHER_INSTRUMENT
-from study.data.institutions import NOBODY, TERRITORIES, UNIT, Entity, Matcher, Overrides, universities
+from study.data.institutions import NOBODY, TERRITORIES, UNIT, Entity, Matcher, Overrides, first_events
 
 # Programmes whose awards are one contest's, their events (first cluster, with accelerators, other instrument) and role.
 CONTESTS = (
@@ -22,8 +22,6 @@ _AWARDS = [
     "award_id", "university", "country", "awardee", "state", "programme", "contest", "kind", "accelerators", "amount",
     "effective", "letter", "title", "collaborative", "reissue_of", "reason",
 ]  # fmt: skip
-_COLUMNS = [*UNIT, "event", "date", "left_censored", "detail"]
-_COLUMNS += ["award_id", "programme", "contest", "amount", "letter"]
 
 
 def university(record: Mapping[str, str], matcher: Matcher, by_hand: Overrides) -> Entity | None:
@@ -36,7 +34,7 @@ def university(record: Mapping[str, str], matcher: Matcher, by_hand: Overrides) 
         return by_hand[place]
     country = record["state"] if record["state"] in TERRITORIES else "US"
     for name in (record["awardee"], record["performer"]):
-        named = [entity for entity in universities(matcher.match(name, country)) if entity.country == country]
+        named = [entity for entity in matcher.universities(name, country) if entity.country == country]
         if named:
             return named[0] if len(named) == 1 else None
     return None
@@ -86,17 +84,17 @@ def events(awards: pd.DataFrame) -> pd.DataFrame:
         that award: award_id, programme, contest, amount, letter; sorted by university and event.
     """
     won = _won(awards)
+    # A number begins with the fiscal year of the proposal.
+    censored = (won["award_id"].str[:2] <= awards["award_id"].str[:2].min()).astype(int)
+    won = won.assign(date=won["effective"].str[:7], left_censored=censored, detail=won["title"])
     clusters = won["kind"] == CLUSTER
     kinds = (clusters, clusters & (won["accelerators"] == 1), won["kind"] == OTHER_INSTRUMENT)
-    first = pd.concat(
-        won[rows & won["programme"].isin(programmes)].drop_duplicates(UNIT).assign(event=event)
+    rows = {
+        event: won[kind & won["programme"].isin(programmes)]
         for programmes, names, _ in CONTESTS
-        for event, rows in zip(names, kinds, strict=True)
-    )
-    # A number begins with the fiscal year of the proposal.
-    censored = (first["award_id"].str[:2] <= awards["award_id"].str[:2].min()).astype(int)
-    first = first.assign(date=first["effective"].str[:7], left_censored=censored, detail=first["title"])
-    return first[_COLUMNS].sort_values([*UNIT, "event"], ignore_index=True)
+        for event, kind in zip(names, kinds, strict=True)
+    }
+    return first_events(rows, "award_id", "programme", "contest", "amount", "letter")
 
 
 def roles(events: pd.DataFrame) -> pd.DataFrame:

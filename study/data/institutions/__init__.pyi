@@ -1,6 +1,8 @@
+from .credit import DATED as DATED
 from .credit import UNIT as UNIT
 from .credit import Sites as Sites
 from .credit import by_university as by_university
+from .credit import first_events as first_events
 from .gazetteer import NOBODY as NOBODY
 from .gazetteer import TERRITORIES as TERRITORIES
 from .gazetteer import UNIVERSITY as UNIVERSITY

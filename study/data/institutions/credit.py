@@ -20,6 +20,8 @@ Sites = Mapping[Site, tuple[Hit, ...]]
 
 # The columns that name a university in every table.
 UNIT = ["university", "country"]
+# Those that a table of events has.
+DATED = [*UNIT, "event", "date", "left_censored", "detail"]
 _OF_HIT = ["institution", "country_of_institution", "kind", "method", "score"]
 
 # Venues all of whose files have mail domains. In the others a rule that could use them in some years only would
@@ -124,6 +126,20 @@ def by_university(table: pd.DataFrame, credited: Sequence[Sequence[Entity]]) -> 
     return rows.assign(
         university=[entity.name for entity in entities], country=[entity.country for entity in entities]
     )
+
+
+def first_events(rows: Mapping[str, pd.DataFrame], *more: str) -> pd.DataFrame:
+    """Return the first row of each university as its event, by university and event.
+
+    Parameters
+    ----------
+    rows : mapping of str to DataFrame
+        By event the rows that are one, the earliest first, with the columns :data:`DATED` but for the event's name.
+    *more : str
+        Columns that the table has too.
+    """
+    first = pd.concat([table.drop_duplicates(UNIT).assign(event=event) for event, table in rows.items()])
+    return first[[*DATED, *more]].sort_values([*UNIT, "event"], ignore_index=True)
 
 
 def decisions(path: Path, gazetteer: Gazetteer) -> dict[Site, tuple[Hit, ...]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from rapidfuzz import fuzz
 
+from study.core import DataError
 from study.data.institutions.gazetteer import CODES, GENERIC, SYSTEMS, UNIVERSITY, Entity, Gazetteer
 from study.data.institutions.names import UNIVERSITY_WORDS, by_spelling, pieces, squeeze, word_set
 from study.data.sources import RESTORE, csv_rows
@@ -98,6 +99,27 @@ class Matcher:
             ISO2 code where it is known apart from the text.
         """
         return self._matched(text, country)
+
+    def universities(self, text: str, country: str = "") -> list[Entity]:
+        """Return the universities that a text names, each once, in their order; see :meth:`match`."""
+        return universities(self.match(text, country))
+
+    def only_university(self, text: str, country: str, where: str) -> Entity:
+        """Return the one university that a text of a table names; ``where`` says in errors where it stands.
+
+        Raises
+        ------
+        DataError
+            If the text names none, or several.
+        """
+        named = self.universities(text, country)
+        if len(named) != 1:
+            raise DataError(f'{where} "{text}" is {len(named)} universities; name just one.')
+        return named[0]
+
+    def university(self, name: str, country: str) -> Entity:
+        """Return the first university that a name is of, else a new one of that name, which nobody else knows."""
+        return (self.universities(name, country) or [Entity(name, UNIVERSITY, country)])[0]
 
     def domain(self, domain: str) -> Entity | None:
         """Return the university of a mail domain, or of the longest known domain that it ends in."""
@@ -432,7 +454,6 @@ def read_overrides(path: Path, matcher: Matcher, *items: str) -> dict[Any, Entit
     """
     overrides: dict[Any, Entity | None] = {}
     for _, row in csv_rows(path, (*items, "university", "country", "note"), unique=items, remedy=RESTORE):
-        name, country = row["university"], row["country"]
-        known = [*universities(matcher.match(name, country)), Entity(name, UNIVERSITY, country)]
-        overrides[itemgetter(*items)(row)] = known[0] if name else None
+        name = row["university"]
+        overrides[itemgetter(*items)(row)] = matcher.university(name, row["country"]) if name else None
     return overrides

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -19,8 +18,7 @@ from study.data.sources import (
     content_of,
     csv_rows,
     damaged,
-    is_page,
-    json_value,
+    json_file,
     only_one,
     silent,
 )
@@ -126,10 +124,7 @@ def _of_2019(path: Path) -> Iterator[Paper]:
 
 def _of_2020(path: Path) -> Iterator[Paper]:
     """Yield title and authors of each paper of the JSON."""
-    content = content_of(path)
-    if is_page(content):
-        raise damaged(path.name, "this is a web page and no JSON")
-    papers: Any = json_value(content, path.name)
+    papers = json_file(path)
     if not isinstance(papers, dict):
         raise damaged(path.name, "holds no papers by title")
     for row, (title, paper) in enumerate(papers.items(), start=1):

@@ -18,7 +18,7 @@ from study.data.sources import (
     Fetcher,
     Progress,
     Rule,
-    csv_rows,
+    csv_table,
     damaged,
     json_value,
     only_one,
@@ -97,12 +97,11 @@ def _table(
     path: Path, labels: tuple[str, ...], counts: tuple[str, ...], unique: tuple[str, ...]
 ) -> pd.DataFrame:
     rules = {name: rule for name, rule in _RULES.items() if name in labels} | dict.fromkeys(counts, _COUNT)
-    rows = csv_rows(path, (*labels, *counts), unique=unique, rules=rules)
-    table = pd.DataFrame([row for _, row in rows])[[*labels, *counts]]
+    table = csv_table(path, (*labels, *counts), unique=unique, rules=rules)
     table = table.astype(dict.fromkeys(("year", *counts), int))
     # No part of the papers is larger than all of them.
-    for place in table.index[(table[list(counts[1:])].gt(table["papers"], axis=0)).any(axis=1)][:1]:
-        raise damaged(f"{path.name}, line {rows[place][0]}", "a count is larger than that of all papers")
+    for line in table.index[(table[list(counts[1:])].gt(table["papers"], axis=0)).any(axis=1)][:1]:
+        raise damaged(f"{path.name}, line {line}", "a count is larger than that of all papers")
     return table[table["year"].isin(YEARS)].reset_index(drop=True)
 
 

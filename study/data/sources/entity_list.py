@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.data.sources import Rule, csv_rows, one_of
+from study.data.sources import FILLED, Rule, csv_table, one_of
 
 FILE = "entity_list_universities_dates.csv"
 COLUMNS = ("university", "country", "date", "how_dated", "confidence", "source", "note")
 RULES: dict[str, Rule] = {
-    "university": (re.compile(".+"), "a name"),
+    "university": FILLED,
     "country": (re.compile("CN"), "CN"),
     "date": (re.compile(r"(19|20)\d\d-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?"), "YYYY-MM or YYYY-MM-DD"),
     "confidence": one_of(("high", "medium", "low")),
@@ -33,5 +33,4 @@ def read(folder: Path) -> pd.DataFrame:
         If the file is missing or damaged, a university is there twice, or a date or confidence is not as it must be.
     """
     remedy = "correct it, or take the table again from where you had it"
-    rows = csv_rows(folder / FILE, COLUMNS, unique=("university",), rules=RULES, remedy=remedy)
-    return pd.DataFrame([row for _, row in rows], [line for line, _ in rows], list(COLUMNS))
+    return csv_table(folder / FILE, COLUMNS, unique=("university",), rules=RULES, remedy=remedy)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pandas as pd
 
-from study.data.sources import FILLED, Fetcher, Progress, Rule, csv_rows, silent
+from study.data.sources import AMOUNT, FILLED, Fetcher, Progress, csv_table, silent
 
 ADDRESS = "https://raw.githubusercontent.com/Fchaubard/GPUsPerStudent.org"
 VERSION = "dbd5d58"
 FILE = "master_data.csv"
 # When the table was compiled.
 MONTH = "2025-12"
-_AMOUNT: Rule = (re.compile(r"\d+(\.\d+)?"), "a number")
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -31,10 +29,9 @@ def read(folder: Path) -> pd.DataFrame:
     DataError
         If the file is missing or damaged, a university is there twice, or an amount is no number.
     """
-    rules = {"university": FILLED, "h100_equivalent": _AMOUNT}
-    rows = csv_rows(folder / FILE, tuple(rules), unique=("university",), rules=rules)
-    records = [(row["university"], float(row["h100_equivalent"])) for _, row in rows]
-    return pd.DataFrame(records, [line for line, _ in rows], list(rules))
+    rules = {"university": FILLED, "h100_equivalent": AMOUNT}
+    table = csv_table(folder / FILE, tuple(rules), unique=("university",), rules=rules)
+    return table.astype({"h100_equivalent": float})
 
 
 def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: str = VERSION) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from study.data.sources import FILLED, Fetcher, Progress, csv_rows, damaged, number, one_line, silent
+from study.data.sources import AMOUNT, FILLED, Fetcher, Progress, csv_table, damaged, one_line, silent
 
 VERSION = "ee65ca92"
 ADDRESS = "https://raw.githubusercontent.com/saberusama-hub/herd-survey-dashboard"
@@ -21,6 +21,7 @@ _RULES = {
     "canonical_name": FILLED,
     "fiscal_year": (re.compile("20[012][0-9]"), "a year"),
     "field_label": (re.compile(FIELD), f'"{FIELD}"'),
+    _AMOUNT: AMOUNT,
 }
 
 
@@ -69,12 +70,9 @@ def read(folder: Path) -> pd.DataFrame:
         If the file is missing, damaged or of another layout, an institution stands twice in a year, or an amount is no
         number or below 0.
     """
-    rows = []
-    for line, row in csv_rows(folder / FILE, COLUMNS, unique=("canonical_name", "fiscal_year"), rules=_RULES):
-        where = f"{FILE}, line {line}"
-        total = number(row[_AMOUNT], f"{where}: {_AMOUNT}") / 1000
-        if not total >= 0:
-            raise damaged(where, f'{_AMOUNT} is "{row[_AMOUNT]}"; it must be an amount')
-        name = row["canonical_name"]
-        rows.append((name, name, row["state_code"], row["ipeds_unitid"], int(row["fiscal_year"]), total))
-    return pd.DataFrame(rows, columns=["inst_id", "name", "state", "ipeds", "fiscal_year", "total"])
+    table = csv_table(folder / FILE, COLUMNS, unique=("canonical_name", "fiscal_year"), rules=_RULES)
+    table = table.rename(columns={"canonical_name": "name", "state_code": "state", "ipeds_unitid": "ipeds"})
+    table.insert(0, "inst_id", table["name"])
+    total = table.pop(_AMOUNT).astype(float) / 1000
+    table = table.drop(columns="field_label").astype({"fiscal_year": int}).assign(total=total)
+    return table.reset_index(drop=True)

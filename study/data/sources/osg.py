@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from study.core import DataError, write_all
-from study.data.sources import FILLED, Fetcher, Progress, csv_rows, iso_day, one_line, silent
+from study.data.sources import FILLED, Fetcher, Progress, csv_table, iso_day, one_line, silent
 
 REPOSITORY = "https://github.com/opensciencegrid/topology.git"
 FILE = "osg_topology_ccstar_resource_groups.csv"
@@ -70,11 +70,11 @@ def read(folder: Path) -> pd.DataFrame:
     DataError
         If the file is missing, damaged or of another layout, or a group is there twice.
     """
-    rows = csv_rows(folder / FILE, HEADING, unique=("file",), rules=_RULES)
-    for line, row in rows:
-        row["first_registered"] = iso_day(row["first_registered"], f"{FILE}, line {line}: date")
-    table = pd.DataFrame([row for _, row in rows])[list(HEADING)].astype({"n_cc_resources": int})
-    return table.rename(columns={"n_cc_resources": "ccstar_resources", "grantish": "award"})
+    table = csv_table(folder / FILE, HEADING, unique=("file",), rules=_RULES).astype({"n_cc_resources": int})
+    days = table["first_registered"].items()
+    table["first_registered"] = [iso_day(day, f"{FILE}, line {line}: date") for line, day in days]
+    names = {"n_cc_resources": "ccstar_resources", "grantish": "award"}
+    return table.rename(columns=names).reset_index(drop=True)
 
 
 def _groups(clone: Path) -> list[tuple[str, ...]]:

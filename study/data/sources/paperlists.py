@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources import Fetcher, Progress, content_of, damaged, is_page, json_value, only_one, silent
+from study.data.sources import Fetcher, Progress, damaged, json_file, only_one, silent
 
 ADDRESS = "https://raw.githubusercontent.com/papercopilot/paperlists"
 BRANCH = "main"
@@ -134,10 +134,7 @@ def published(papers: pd.DataFrame, track: str = "main") -> pd.DataFrame:
 
 def _records(path: Path) -> Iterator[list[str]]:
     """Yield the fields of each record of a file."""
-    content = content_of(path)
-    if is_page(content):
-        raise damaged(path.name, "this is a web page and no JSON")
-    records = json_value(content, path.name)
+    records = json_file(path)
     if not isinstance(records, list) or not records:
         raise DataError(f"{path.name}: holds no list of papers; is this a file of paperlists?")
     for number, record in enumerate(records, start=1):

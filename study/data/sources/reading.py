@@ -16,6 +16,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from study.core import DataError
 
 Progress = Callable[[str], None]
@@ -27,6 +29,7 @@ AGAIN = "download it again"
 RESTORE = "restore it from the repository"
 
 FILLED: Rule = (re.compile(".+"), "not empty")
+AMOUNT: Rule = (re.compile(r"\d+(\.\d+)?"), "a number, 0 or more")
 
 
 def silent(_: str) -> None:
@@ -124,6 +127,12 @@ def csv_rows(
     return rows
 
 
+def csv_table(path: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:
+    """Return the columns of a CSV file as text, indexed by the lines on which records start; see :func:`csv_rows`."""
+    rows = csv_rows(path, columns, **options)
+    return pd.DataFrame([row for _, row in rows], [line for line, _ in rows], list(columns))
+
+
 def iso_day(text: str, where: str) -> str:
     """Return a day as "YYYY-MM-DD", from that form or MM/DD/YYYY; empty where none is given.
 
@@ -169,6 +178,20 @@ def json_value(content: bytes, where: str) -> Any:
     except json.JSONDecodeError as error:
         fault = f"broken JSON at character {error.pos} (line {error.lineno}): {error.msg}"
         raise damaged(where, fault) from None
+
+
+def json_file(path: Path) -> Any:
+    """Return what a JSON file says, plain or compressed by gzip.
+
+    Raises
+    ------
+    DataError
+        If it is empty, damaged or a web page.
+    """
+    content = content_of(path)
+    if is_page(content):
+        raise damaged(path.name, "this is a web page and no JSON")
+    return json_value(content, path.name)
 
 
 @contextmanager

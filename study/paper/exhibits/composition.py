@@ -18,16 +18,7 @@ from study.diagnostics.refits import Refits
 from study.estimates import Effect, Estimand, Estimate
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Event, Task
-from study.report import (
-    COLUMNS,
-    Line,
-    Table,
-    effect_values,
-    effects_between,
-    lettered,
-    p_cell,
-    refused_notes,
-)
+from study.report import COLUMNS, Line, Table, effect_values, effects_between, lettered, p_cell, refused_notes
 
 EXHIBIT = "composition"
 FULL, FIXED = "full", "balanced"

@@ -8,8 +8,7 @@ from itertools import product
 
 import pandas as pd
 
-from study.data.audit import Share, agreement
-from study.data.audits import cohens_kappa
+from study.data.audits import readings_agree
 from study.panel import checksum
 from study.panel.shipped import shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
@@ -60,7 +59,7 @@ def machines(setting: Setting) -> Iterator[Piece]:
     usable = every[(every["device"] == "gpu") & every["owner"].isin(USABLE)]
     yield f"{len(usable)} of {len(every)} machines behind events have GPUs that train and are own or shared."
     for what in ("device", "owner"):
-        both, kappa = agreed(every, what)
+        both, kappa = readings_agree(every, what)
         values = dict(zip(READ, (both.value, *both.interval, kappa), strict=True))
         yield from about((EXHIBIT, what), values, quantity=what)
         yield f"Both readers say the same of the {what} for a share of {both}; kappa {kappa:.2f}."
@@ -84,13 +83,6 @@ def counts(rows: pd.DataFrame) -> dict[str, int]:
     names = (rows["university"] + ";" + rows["partners"]).str.split(";").explode()
     names = names.str.replace(JOINED, "", regex=True).str.strip()
     return {"machines": len(rows), "universities": names[names != ""].nunique()}
-
-
-def agreed(every: pd.DataFrame, what: str) -> tuple[Share, float]:
-    """Return how often two readers say the same of a device or owner, and Cohen's kappa, of what both read."""
-    first, second = (every[f"{what}_{reader}"] for reader in (1, 2))
-    twice = (first != "") & (second != "")
-    return agreement(first, second), cohens_kappa(first[twice].tolist(), second[twice].tolist())
 
 
 def first_specified(every: pd.DataFrame, treated: Sequence[str]) -> dict[str, int]:

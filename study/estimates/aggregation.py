@@ -26,9 +26,12 @@ def aggregate(
     refuse_unknown("average", to, ("event", "cohort", "calendar", *AVERAGES), "aggregate")
     kind = to.removesuffix("_average")
     label = {"event": "event_time", "cohort": "cohort", "calendar": "period"}.get(to)
-    if label and {name: np.isnan(getattr(estimate, name)).all() for name in LABELS} == {
-        name: name != label for name in LABELS
-    }:
+    if (
+        label
+        and balance is None
+        and {name: np.isnan(getattr(estimate, name)).all() for name in LABELS}
+        == {name: name != label for name in LABELS}
+    ):
         return estimate
     if not estimate.estimand.has_path:
         raise QuestionError(
@@ -40,7 +43,7 @@ def aggregate(
         raise QuestionError(
             f'{estimate.design}: its terms are by event time, so "{to}" cannot be formed; use "event_average".'
         )
-    if by_event_time and balance is not None:
+    if balance is not None and np.isnan(estimate.cohort).all():
         raise QuestionError(f"{estimate.design}: its terms are by event time, so cohorts cannot be balanced.")
     if kind == "event":
         path = estimate.by_event_time if balance is None else event_effects(estimate, balance)

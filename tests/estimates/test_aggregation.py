@@ -131,6 +131,10 @@ def test_an_average_that_a_design_s_terms_cannot_form_is_refused() -> None:
         QuestionError, match="event_study: its terms are by event time, so cohorts cannot be balanced"
     ):
         dynamic.aggregate("event", balance=1)
+    path = estimate(panel, question, "callaway_santanna").aggregate("event")
+    assert path.aggregate("event") is path
+    with pytest.raises(QuestionError, match="its terms are by event time, so cohorts cannot be balanced"):
+        path.aggregate("event", balance=1)
     with pytest.raises(QuestionError, match="twfe: its term is a coefficient"):
         estimate(panel, question, "twfe").aggregate("event")
     with pytest.raises(QuestionError, match=r'no average "calendar_avg".*"calendar'):

@@ -378,13 +378,6 @@ def test_a_gzip_file_with_a_changed_bit_is_read_or_refused(places: range, tmp_pa
                 assert made[0].checksum == whole
 
 
-@pytest.mark.parametrize("to", ["headline", "treated_average", "cohort", "calendar"])
-def test_an_average_without_event_times_has_no_path_to_plot(to: str) -> None:
-    fit = estimate(small(), Question("y", "event"))
-    average = fit.headline if to == "headline" else fit.aggregate(to)
-    assert "has no event time to draw; plot the estimate that was averaged" in str(error_of(average.plot))
-
-
 ASKED = ["--outcome", "papers", "--event", "first_accelerator"]
 COMMANDS: list[tuple[list[str], str]] = [
     (["estimate", *ASKED, "--design", "stacked", "--option", "before=abc"], "stacked: before is 'abc'"),

@@ -101,10 +101,10 @@ def drawings(paper):
 def test_every_event_is_counted_as_its_question_would_treat_it(paper):
     found, absent = timing.timed(paper.plan, paper.panel)
     assert not absent
-    asked = {event.name for event in (*paper.plan.events, *paper.plan.families)}
+    asked = {event.label for event in (*paper.plan.events, *paper.plan.families)}
     compared = 0
     for timed in found:
-        if timed.event.name not in asked:
+        if timed.event.label not in asked:
             continue
         task = paper.plan.task(timed.event, "papers", "level", paper.plan.headline)
         flow = {s.reason: s.units for s in task.question.replace(covariates=()).sample(paper.panel).flow}
@@ -123,7 +123,7 @@ def test_every_event_is_counted_as_its_question_would_treat_it(paper):
             counts[name] for name in ("already_treated", "n_treated", "later", "never_treated")
         )
         compared += 1
-    assert compared == len(asked) == 12
+    assert compared == len(asked) == 22
 
 
 def test_a_lag_moves_dates_and_a_population_takes_others_out(paper):
@@ -132,7 +132,7 @@ def test_a_lag_moves_dates_and_a_population_takes_others_out(paper):
     later = timing.timed_event(plan, panel, Event("first_cluster_grant", "t", "s", "l", question={"lag": 1}))
     dates = panel.first_treated["first_cluster_grant"]
     assert at_once.by_period == dict(sorted(Counter(d for d in dates if 2013 < d < 2025).items()))
-    assert later.by_period == dict(sorted(Counter(d + 1 for d in dates if 2013 < d < 2024).items()))
+    assert later.by_period == dict(sorted(Counter(d + 1 for d in dates if 2013 <= d < 2024).items()))
     british = timing.timed_event(
         plan, panel, Event("first_uk_gpu", "t", "s", "l", question={"population": "uk_gpu"})
     )
@@ -195,7 +195,7 @@ def test_lines_of_raw_means_are_means_of_groups_that_do_not_overlap(paper):
     assert np.max(sum(g.member.astype(int) for g in cohorts)) == 1
     assert sum(g.size for g in cohorts) == sample.n_units
     never = next(g for g in cohorts if g.label == "never")
-    rows = np.isnan(paper.panel.first_treated["first_accelerator"])
+    rows = np.isnan(paper.panel.first_treated[paper.plan.events[0].name])
     np.testing.assert_allclose(never.means(sample.y), paper.panel.outcomes["papers"][rows].mean(axis=0))
 
 
@@ -292,7 +292,7 @@ def test_effects_before_the_event_are_tested_together(paper, made):
     assert (lead["leads_p_wald"], lead["leads_rank"], lead["leads_p_largest"]) == every
     assert (lead["window_p_wald"], lead["window_rank"]) == (in_window.p_value, in_window.rank)
     assert lead["window_rank"] == 4 < lead["leads_rank"]
-    assert lead["window_p_largest"] < 0.05
+    assert 0.05 < lead["window_p_largest"] < 1
     shown = np.isin(path.event_time, [-5, -4, -3, -2])
     assert abs(lead["estimate"]) == np.abs(path.effect[shown]).max()
     values = {n.address: n.value for n in made["event_studies"].numbers}

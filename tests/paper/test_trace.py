@@ -65,7 +65,7 @@ def test_every_number_of_the_text_says_where_it_comes_from():
         assert re.fullmatch(r"[0-9a-f]{16}", source.checksum), name
         assert re.search(rf"│ {source.command.split()[1]}\b", commands), name
         if (
-            source.exhibit not in ("plan", "facts", "sample", "raw_means", "timing")
+            source.exhibit not in ("plan", "facts", "sample", "raw_means", "timing", "machines", "gpu_stock")
             and source.command != "study audit"
         ):
             assert source.question, name
@@ -76,7 +76,7 @@ def test_a_headline_number_is_the_recorded_estimate():
     table = pd.read_csv(PAPER / "estimates.csv")
     traced = numbers.read_sources(PAPER)["main/papers/log1p/headline/estimate"]
     row = table[
-        (table.event == "first_accelerator")
+        (table.event == "first_gpu_system")
         & (table.outcome == "papers")
         & (table.scale == "log1p")
         & (table.label == traced.source.design.rsplit(" (", 1)[0])
@@ -92,7 +92,7 @@ def test_study_trace_prints_the_source_line_by_line():
     assert done.returncode == 0, done.stderr
     for label in ("Question", "Design", "Options", "Checksum", "Seed", "Command"):
         assert re.search(rf"^  {label}: \S", done.stdout, re.M), label
-    assert "event=first_accelerator" in done.stdout
+    assert "event=first_gpu_system" in done.stdout
 
 
 def shown(text: str) -> list[float]:

@@ -391,7 +391,7 @@ def test_without_tex_the_error_says_what_to_install(monkeypatch, tmp_path):
 def test_the_committed_paper_is_what_the_committed_record_says():
     table = pd.read_csv(ROOT / "paper/estimates.csv")
     headline = table[
-        (table.event == "first_accelerator") & (table.outcome == "papers") & (table.scale == "log1p")
+        (table.event == "first_gpu_system") & (table.outcome == "papers") & (table.scale == "log1p")
     ]
     headline = headline[(headline.design == "callaway_santanna") & (headline.term == "event_average")]
     shown = f"{headline.estimate.iloc[0]:.3f}".replace("-", "\N{MINUS SIGN}")

@@ -100,7 +100,9 @@ def _recall() -> Iterator[Piece]:
     sample, counts = read_titles(path), pd.read_csv(path.with_name("topics_strata.csv"))
     questions = {"title": "verdict", "deep": "deep"}
     values = {name: topics_audit(sample, counts, q).recall.value for name, q in questions.items()}
-    source = Source(EXHIBIT, "", path.name, checksum("data", "audits", path.name), "study audit")
+    source = Source(
+        EXHIBIT, "", f"data/audits/{path.name}", checksum("data", "audits", path.name), "study audit"
+    )
     return addressed(address(EXHIBIT, "recall"), values, source, columns=RECALL)
 
 

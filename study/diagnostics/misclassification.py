@@ -383,7 +383,7 @@ def _at_shares(scale: Scale, level: float, frame: pd.DataFrame, hidden: Sequence
     same, worst = (frame[frame["kind"] == kind] for kind in ("same effect", "worst case"))
     if hidden:
         shares = listed(f"{100 * share:.3g}%" for share in hidden)
-        yield f"A check outside of the panel finds {shares} of the never-treated treated."
+        yield f"Of those never-treated units that a check outside of the panel covers, it finds {shares} treated."
         same, worst = (rows[rows["share"].isin(hidden)] for rows in (same, worst))
     else:
         same, worst = same.iloc[-1:], worst.iloc[[len(worst) // 2]]

@@ -242,11 +242,55 @@ def test_what_cannot_be_computed_at_once_is_left_to_the_design() -> None:
     assert np.isnan(at_once[1]).all()
 
 
+ALONE = np.r_[5.0, [np.nan] * 29]
+PAIR = np.r_[5.0, 5.0, [np.nan] * 28]
+FLAGGED = np.r_[1.0, 1.0, [0.0] * 28]
+
+
+@pytest.mark.parametrize(
+    ("first", "scale", "shift", "spread"),
+    [(ALONE, "level", 0.0, 1.0), (PAIR, "proportional", -99.0, 1.0), (PAIR, "level", 1.0, 1e-12)],
+    ids=["one treated unit", "negative mean", "rounding"],
+)
+def test_assignments_without_a_statistic_at_once_are_the_designs_to_say(
+    first: np.ndarray, scale: str, shift: float, spread: float
+) -> None:
+    whole = simulated.panel(n=30, seed=2)
+    y = shift + spread * whole.outcomes["y"]
+    changed = replace(whole, outcomes={"y": y}, first_treated={"event": first})
+    sample, chosen = Question(**PLAIN, scale=scale).sample(changed), find_design("callaway_santanna")
+    assert chosen.assigned is not None
+    at_once = chosen.assigned(sample, np.arange(30)[None], method="reg")
+    assert at_once is not None
+    assert np.isnan(at_once[1]).all()
+    if spread == 1.0:
+        assert np.isnan(chosen(sample, method="reg").headline.std_error).all()
+
+
+def test_assignments_that_leave_a_covariate_to_the_treated_are_the_designs_to_say() -> None:
+    whole, flagged = simulated.panel(n=30, seed=2), np.outer(FLAGGED, np.ones(8))
+    changed = replace(whole, covariates={"flagged": flagged}, first_treated={"event": PAIR})
+    sample, chosen = (
+        Question(**PLAIN, covariates=("flagged",)).sample(changed),
+        find_design("callaway_santanna"),
+    )
+    assert chosen.assigned is not None
+    orders = np.stack([np.arange(30), np.roll(np.arange(30), 5)])
+    at_once = chosen.assigned(sample, orders, method="reg")
+    assert at_once is not None
+    assert np.isnan(at_once[1]).tolist() == [True, False]
+    with pytest.raises(
+        QuestionError, match="the covariates do not identify the comparison units' regression"
+    ):
+        chosen(sample, method="reg")
+
+
 def test_the_p_value_is_the_same_at_once_and_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = ASKED.sample(panel(DATES, seed=4, effect=0.4))
     at_once = randomization(sample, "callaway_santanna", permutations=99)
-    none = lambda refit, orders: np.full(len(orders), np.nan)  # noqa: E731
-    monkeypatch.setattr("study.inference.randomization._Refit.at_once", none)
+    monkeypatch.setattr(
+        "study.inference.randomization._Refit.at_once", lambda _, orders: np.full(len(orders), np.nan)
+    )
     one_by_one = randomization(sample, "callaway_santanna", permutations=99)
     np.testing.assert_allclose(at_once.drawn, one_by_one.drawn, rtol=1e-9)
     assert at_once.p_value == one_by_one.p_value

@@ -175,7 +175,9 @@ def test_bounds_are_at_the_shares_of_a_check_too_and_sentences_about_them() -> N
     )
     assert plain["checked"] == []
     first, *others = checked["checked"]
-    assert first == "A check outside of the panel finds 4% and 55% of the never-treated treated."
+    assert first == (
+        "Of those never-treated units that a check outside of the panel covers, it finds 4% and 55% treated."
+    )
     row, scale = frame.loc["worst case", 0.55], sample.question.effect_scale
     assert any("at most 55%" in s and scale.text(row["low"]) in s for s in others)
     assert set(checked["checked"]) < set(checked.sentences)
@@ -204,7 +206,9 @@ def test_a_plan_gives_diagnostics_the_shares_of_its_check(tmp_path: Path) -> Non
     assert known["hidden"] == (0.1, 0.4)
     setting = Setting(plan, panel, {})
     sentences = gpu_stock.gpu_stock(setting).sentences
-    assert sum("A check outside of the panel finds 10% and 40%" in s for s in sentences) == len(plan.scales)
+    assert sum("outside of the panel covers, it finds 10% and 40%" in s for s in sentences) == len(
+        plan.scales
+    )
     (row, *_) = findings_of(setting, ("misclassification",))
     assert {0.1, 0.4} <= set(row.by_name["misclassification"].frame["share"])
     assert checked_plan(tmp_path, f"{HEADING}first_treated,1,0,8\n").hidden_shares(plan.events[0]) == ()

@@ -35,7 +35,7 @@ _RULES = {"source": one_of(SOURCES)} | {
     for (name, labels), (reading, unread) in product(_LABELS.items(), _READINGS.items())
 }
 # A partner, with the date from which on it is one where that is later than the machine.
-_JOINED = re.compile(r" \((\d{4}(?:-\d\d)?)\)$")
+JOINED = re.compile(r" \((\d{4}(?:-\d\d)?)\)$")
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -165,7 +165,7 @@ def held(table: pd.DataFrame, began: pd.DataFrame, matcher: Matcher) -> pd.DataF
     for row in found.to_dict("records"):
         names = [name.strip() for name in f"{row['university']};{row['partners']}".split(";") if name.strip()]
         for text in names:
-            name, joined = [*_JOINED.split(text), ""][:2]
+            name, joined = [*JOINED.split(text), ""][:2]
             unit = matcher.university(name, row["country"])
             date = max(row["date"], joined)
             last_month = date if len(date) == 7 else f"{date}-12"

@@ -8,6 +8,7 @@ from itertools import product
 
 import pandas as pd
 
+from study.data.assemble.machines import EVENTS, JOINED
 from study.data.audits import readings_agree
 from study.panel import checksum
 from study.panel.shipped import shipped
@@ -26,12 +27,8 @@ SOURCES = {
     "programme": "Programmes",
 }
 USABLE = ("own", "shared")
-# The date from which on a partner is one, where it is later than the machine.
-JOINED = r" \(\d{4}(-\d\d)?\)$"
 READ = ("share", "low", "high", "kappa")
-# The event as first specified, and those that machines.csv dates.
-FIRST = "first_accelerator"
-EVENTS = (FIRST, "first_gpu_system", "first_own_gpu_system", "first_other_accelerator", "first_gpu_access")
+FIRST = "first_accelerator"  # the event as first specified
 COLUMNS = {
     "machines": Column("machines behind events", "count"),
     "universities": Column("universities with such a machine", "count"),
@@ -73,7 +70,9 @@ def machines(setting: Setting) -> Iterator[Piece]:
             f"{bought['no_gpu']} had no machine on that list that trains, and {bought['not_theirs']} host a national "
             f"or one-field machine and no other; {bought['usable']} have GPUs of their own or shared."
         )
-    events = [timed_event(setting.plan, panel, e) for e in setting.plan.every_event if e.name in EVENTS]
+    events = [
+        timed_event(setting.plan, panel, e) for e in setting.plan.every_event if e.name in (FIRST, *EVENTS)
+    ]
     if adopters := [f"{timed.event.short} {timed.counts['n_treated']}" for timed in events]:
         yield f"Universities first treated inside the window: {', '.join(adopters)}."
 

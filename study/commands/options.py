@@ -195,6 +195,10 @@ class OfColumns:
         Column of first treated periods; several with commas, or repeat the option.
     treatment : list of str, optional
         Column of 0/1 treatment; several with commas, or repeat the option.
+    doses : list of str, optional
+        Column with the amount of treatment by period; several with commas, or repeat the option.
+    group_column : str, optional
+        Column of groups within units, where a row is of a unit, group and period.
     attribute : list of str, optional
         Label column; several with commas, or repeat the option.
     """
@@ -204,6 +208,8 @@ class OfColumns:
     outcome: Outcomes = None
     first_treated: list[str] | None = None
     treatment: list[str] | None = None
+    doses: list[str] | None = None
+    group_column: str | None = None
     covariate: Covariates = None
     attribute: list[str] | None = None
     period: PeriodUnit = None
@@ -215,7 +221,8 @@ class OfColumns:
         """The columns that are named, by role."""
         roles = {"unit": self.unit, "time": self.time, "outcomes": self.outcome}
         roles |= {"first_treated": self.first_treated, "treatment": self.treatment}
-        roles |= {"covariates": self.covariate, "attributes": self.attribute}
+        roles |= {"covariates": self.covariate, "attributes": self.attribute, "doses": self.doses}
+        roles |= {"group": self.group_column}
         return {role: columns for role, columns in roles.items() if columns}
 
     @property
@@ -253,7 +260,7 @@ OwnPanel = Annotated[
 
 
 # Options about how a file is read, which a panel that ships has no use for.
-OF_FILE = ("unit", "time", "ambiguous", "period", "never")
+OF_FILE = ("unit", "time", "ambiguous", "period", "never", "group_column")
 
 
 @dataclass(frozen=True)
@@ -270,22 +277,34 @@ class OfPanel:
         Period column of a file.
     treatment : bool
         The event column is 0/1 by period.
+    levels : bool
+        The event column is an amount of treatment by period.
+    group_column : str, optional
+        Column of groups within units, where a row is of a unit, group and period.
     cluster : str, optional
         Column to cluster by; the unit where none is given.
-    instrument : str, optional
-        Covariate column that moves units into treatment.
+    instrument : list of str, optional
+        Covariate column that moves units into treatment; several with commas, or repeat the option.
+    dose : str, optional
+        Column with the amount of treatment, which is taken in the first treated period.
+    group : str, optional
+        A rule, such as field=ml, for the units that treatment is for; the others are the third difference.
     """
 
     panel: str = "cvpr"
     unit: str = "unit"
     time: str = "time"
     treatment: bool = False
+    levels: bool = False
+    group_column: str | None = None
     covariate: Covariates = None
     period: PeriodUnit = None
     never: Never = None
     ambiguous: Ambiguous = "drop"
     cluster: str | None = None
-    instrument: str | None = None
+    instrument: list[str] | None = None
+    dose: str | None = None
+    group: str | None = None
 
     def read(self, outcomes: Sequence[str], question: Question) -> Panel:
         """Return a shipped panel, or the columns of a file that the question needs."""
@@ -295,13 +314,14 @@ class OfPanel:
         # A slip of a shipped panel's name is not that of a file.
         is_file = os.path.isfile(path) or bool(path.suffix) or path.name != self.panel
         if self.panel not in panel_entries() and is_file:
-            columns: dict[str, Any] = {name: getattr(self, name) for name in OF_FILE}
-            return panel_for(question, self.panel, outcomes, path=self.treatment, **columns)
+            columns: dict[str, Any] = {name.removesuffix("_column"): getattr(self, name) for name in OF_FILE}
+            event: dict[str, bool] = {"path": self.treatment, "levels": self.levels}
+            return panel_for(question, self.panel, outcomes, **event, **columns)
         panel = load_panel(self.panel)
-        for name in ("treatment", *OF_FILE):
+        for name in ("treatment", "levels", *OF_FILE):
             if getattr(self, name) != getattr(type(self), name):
                 raise QuestionError(
-                    f"--{name} is about a file; {self.panel} ships, so leave it out or name --panel."
+                    f"--{name.replace('_', '-')} is about a file; {self.panel} ships, so leave it out or name --panel."
                 )
         return panel
 
@@ -356,7 +376,8 @@ class OfQuestion:
         from study.panel import Question
 
         named = {"outcome": outcome, "event": event, "scale": scale, "cluster": source.cluster}
-        moved = {"covariates": tuple(source.covariate or ()), "instrument": source.instrument}
+        moved = {"covariates": tuple(source.covariate or ()), "dose": source.dose, "group": source.group}
+        moved["instrument"] = tuple(source.instrument) if source.instrument else None
         return Question.from_dict(named | moved | vars(self), command)
 
 

@@ -51,12 +51,16 @@ class Supports(StrEnum):
     ANTICIPATION = "anticipation"
     CLUSTERS = "clusters above the unit"
     WEIGHTS = "weights"
+    LEVELS = "a treatment of several levels"
     SWITCHING = "a treatment that is not absorbing"
     NEVER_TREATED = 'comparison="never_treated"'
     VARYING_BASE = 'base="varying"'
     PROPORTIONAL = 'scale="proportional"'
     INSTRUMENT = "an instrument, which it needs"
+    INSTRUMENTS = "several instruments"
     BALANCE = "balance"
+    DOSE = "a dose, which it needs"
+    GROUP = "a third difference, which it needs"
 
 
 # What nearly every design takes account of; a design names what it adds and what it lacks.
@@ -84,19 +88,27 @@ _ASKED: dict[Supports, Callable[[Sample], bool]] = {
     Supports.ANTICIPATION: lambda s: s.question.anticipation > 0,
     Supports.CLUSTERS: lambda s: s.question.cluster is not None,
     Supports.WEIGHTS: lambda s: s.question.weights is not None,
+    Supports.LEVELS: lambda s: s.has_levels,
     Supports.SWITCHING: lambda s: s.first_treated is None,
     Supports.NEVER_TREATED: lambda s: s.question.comparison == "never_treated",
     Supports.VARYING_BASE: lambda s: s.question.base == "varying",
     Supports.PROPORTIONAL: lambda s: s.question.scale == "proportional",
     Supports.INSTRUMENT: lambda s: s.question.instrument is not None,
+    Supports.INSTRUMENTS: lambda s: len(s.question.instruments) > 1,
     Supports.BALANCE: lambda s: s.question.balance is not None,
+    Supports.DOSE: lambda s: s.question.dose is not None,
+    Supports.GROUP: lambda s: s.group is not None,
 }
+# What some designs cannot do without, by the field of the question that says it.
+_NEEDED = {Supports.INSTRUMENT: "instrument", Supports.DOSE: "dose", Supports.GROUP: "group"}
 _IN_WORDS = {
     Supports.MISSING_CELLS: 'gaps in the outcome (missing="balanced" drops them)',
     Supports.ANTICIPATION: "anticipation above 0",
     Supports.CLUSTERS: "a cluster above the unit",
     Supports.SWITCHING: "an event that is not absorbing",
     Supports.INSTRUMENT: "an instrument",
+    Supports.DOSE: "a dose",
+    Supports.GROUP: "a third difference (group)",
     Supports.BALANCE: "a balance of cohorts",
 }
 _FIELDS = {field.name for field in fields(Question)}
@@ -174,8 +186,9 @@ class Design:
                     f"{self.name}: it cannot answer a question with {words}; "
                     f"{able or 'no design here'} can.{where}"
                 )
-        if Supports.INSTRUMENT in self.supports and sample.question.instrument is None:
-            return f"{self.name}: the question has no instrument; name one with Question(instrument=...)."
+        for trait, name in _NEEDED.items():
+            if trait in self.supports and getattr(sample.question, name) is None:
+                return f"{self.name}: the question has no {name}; name one with Question({name}=...)."
         return None
 
     def refuse(self, sample: Sample) -> None:

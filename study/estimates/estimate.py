@@ -58,7 +58,7 @@ CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares 
 
 # What a term may be of; fields of an estimate that have its terms last, and those that select themselves.
 LABELS = ("event_time", "cohort", "period")
-_ARRAYS = (*LABELS, "effect_level", "untreated_mean", "reference", "treated")
+_ARRAYS = (*LABELS, "effect_level", "untreated_mean", "reference", "treated", "at")
 _MAPS = ("level_influence", "untreated_influence", "cohort_weights", "form", "left_out")
 # The numbers of a tidy table.
 NUMBERS = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
@@ -191,6 +191,10 @@ class Estimate(Described):
     left_out : LeftOut, optional
         Influence that leaves clusters out, where it does not follow from the influence of the same terms: averages of
         terms, and designs that leave units out themselves.
+    at : ndarray, shape (K,), optional
+        The dose or the quantile that a term is of, NaN where it is of none.
+    at_name : {"", "dose", "quantile"}
+        What ``at`` is.
     """
 
     sample: Sample
@@ -223,6 +227,8 @@ class Estimate(Described):
     treated: FloatArray | None = None
     sizes: FloatArray | None = None
     left_out: LeftOut | None = None
+    at: FloatArray | None = None
+    at_name: str = ""
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -430,7 +436,8 @@ class Estimate(Described):
         -------
         DataFrame
             term, event_time, cohort, period (NaN where a term is not of one), outcome, design, estimate,
-            std_error, statistic, p_value, conf_low, conf_high; ``attrs["notes"]`` holds the notes.
+            std_error, statistic, p_value, conf_low, conf_high, and dose or quantile where terms are of one;
+            ``attrs["notes"]`` holds the notes.
 
         Raises
         ------
@@ -449,6 +456,7 @@ class Estimate(Described):
 
         half, statistic = self.critical_value(level) * self.std_error, self.effect / self.std_error
         columns = {name: getattr(self, name) for name in LABELS}
+        columns |= {} if self.at is None else {self.at_name: self.at}
         columns |= {"outcome": self.sample.question.outcome, "design": self.design}
         p_value = two_sided_p(statistic, self.degrees_of_freedom)
         numbers = (self.effect, self.std_error, statistic, p_value, self.effect - half, self.effect + half)

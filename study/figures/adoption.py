@@ -189,7 +189,7 @@ def histories(panel: Panel, event: str) -> list[tuple[Group, FloatArray]]:
     periods = panel.periods
     if event not in panel.first_treated:
         paths, of_unit = np.unique(
-            np.nan_to_num(panel.treatment[event], nan=UNSEEN), axis=0, return_inverse=True
+            np.where(np.isnan(panel.path(event)), UNSEEN, panel.path(event) != 0), axis=0, return_inverse=True
         )
         rows = [(Group(_spells(panel, path), of_unit.ravel() == k), path) for k, path in enumerate(paths)]
         return rows[::-1]
@@ -215,7 +215,7 @@ def mean_groups(panel: Panel, event: str) -> list[Group]:
             for group in adoption_groups(panel, dates, panel.periods, 1)
             if (known := group._replace(member=group.member & ~unknown)).size
         ]
-    ever = (panel.treatment[event] == 1).any(axis=1)
+    ever = (np.nan_to_num(panel.path(event)) != 0).any(axis=1)
     return [Group("ever treated", ever, series_look(SERIES[1])), Group("never", ~ever, LOOK | NEVER)]
 
 

@@ -14,7 +14,7 @@ from study.core import DataError, IntArray, unknown
 from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.panel import Ambiguous, Panel
 from study.panel.rows import Rows
-from study.panel.rules import WORDS, Names, Roles, Rule, panel_rules, wide_hint
+from study.panel.rules import WORDS, Names, Roles, Rule, groups_as_units, panel_rules, wide_hint
 from study.panel.shipped import panel_entries
 from study.panel.tables import read_table
 
@@ -126,8 +126,9 @@ def read_as_panel(
     else:
         chosen, guessed = _completed(roles or {}, headings, path.name)
         known_from = f"the names of the columns tell {', '.join(guessed)}." if guessed else "read as told."
-    broken = violations(table, chosen, more, lines, **how)
-    advice = {(rule.column, rule.text) for rule in (*panel_rules(chosen), *more) if not rule.required}
+    told, checked = (table, chosen) if chosen.group is None else groups_as_units(table, chosen, path.name)
+    broken = violations(told, checked, more, lines, **how)
+    advice = {(rule.column, rule.text) for rule in (*panel_rules(checked), *more) if not rule.required}
     fit = advice.issuperset(zip(broken["column"], broken["rule"], strict=True))
     read: dict[str, Any] = {"name": path.name, "ambiguous": ambiguous, **how}
     panel = Panel.from_long(table, **asdict(chosen), **read) if fit else None

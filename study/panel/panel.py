@@ -25,7 +25,7 @@ from study.core import (
 )
 from study.panel.periods import PeriodUnit
 from study.panel.rows import Rows, period_name
-from study.panel.rules import Names, Roles, columns_of, event_dates, refuse_first
+from study.panel.rules import Names, Roles, event_dates, groups_as_units, refuse_first
 from study.panel.shipped import panel_entries, shipped
 from study.panel.tables import frame_of, read_table
 
@@ -68,6 +68,12 @@ class Panel(Described):
         What the user calls the periods, shape (T,); empty for whole numbers. They are no data and not in the checksum.
     attributes : dict of ndarray, shape (n,)
         Fixed labels of units: country, tier, cluster.
+    doses : dict of ndarray of float, shape (n, T)
+        Amounts of treatment by period. An event may be one, as a treatment of several levels, or have one, as the
+        question's ``dose``.
+    within : str, optional
+        The attribute that says what each unit lies in, where units are groups within something that is treated as a
+        whole: the fields of a university. Questions that name no cluster are clustered by it.
     provenance : dict
         Where the data come from (sources, versions, checksums), as recorded with the panel.
     populations : dict of str to str
@@ -88,6 +94,8 @@ class Panel(Described):
     ambiguous_rule: Ambiguous = "drop"
     period: PeriodUnit | None = None
     period_names: tuple[str, ...] = ()
+    doses: Mapping[str, FloatArray] = field(default_factory=dict)
+    within: str | None = None
 
     @property
     def n_units(self) -> int:
@@ -101,8 +109,9 @@ class Panel(Described):
             return title, {"not here": "what it holds, since it was not saved with its estimate"}
         dates = {name: ~np.isnan(first) for name, first in self.first_treated.items()}
         paths = {name: (path == 1).any(axis=1) for name, path in self.treatment.items()}
-        events = [f"{name} ({(paths | dates)[name].sum()} units)" for name in self.events]
-        names = {"outcomes": self.outcomes, "events": events, "covariates": self.covariates}
+        events = [f"{name} ({treated.sum()} units)" for name, treated in (paths | dates).items()]
+        names = {"outcomes": self.outcomes, "events": events, "doses": self.doses}
+        names |= {"covariates": self.covariates}
         names |= {"attributes": self.attributes, "populations": self.populations}
         return title, {kind: first_of(known) for kind, known in names.items() if known}
 
@@ -139,8 +148,12 @@ class Panel(Described):
 
     @property
     def events(self) -> tuple[str, ...]:
-        """Names of the events of which the panel knows the dates or the path."""
-        return tuple(dict.fromkeys([*self.first_treated, *self.treatment]))
+        """Names of the events of which the panel knows the dates, the path or the dose."""
+        return tuple(dict.fromkeys([*self.first_treated, *self.treatment, *self.doses]))
+
+    def path(self, event: str) -> FloatArray:
+        """Return the path of an event that was given by period, 0 and 1 or the amounts of a dose, shape (n, T)."""
+        return self.treatment[event] if event in self.treatment else self.doses[event]
 
     @cached_property
     def checksum(self) -> str:
@@ -152,7 +165,7 @@ class Panel(Described):
 
         add("\0".join(map(str, self.units)))
         digest.update(self.periods.astype("<i8").tobytes())
-        for block in (self.outcomes, self.covariates, self.first_treated, self.treatment):
+        for block in (self.outcomes, self.covariates, self.first_treated, self.treatment, self.doses):
             for key in sorted(block):
                 add(f"{key}\0")
                 values = np.where(np.isnan(block[key]), np.nan, block[key]) + 0.0
@@ -198,6 +211,8 @@ class Panel(Described):
         ambiguous: Ambiguous = "drop",
         period: PeriodUnit | None = None,
         never: float | str | None = None,
+        doses: Names = (),
+        group: str | None = None,
     ) -> Panel:
         """Build a panel from one row a unit and period.
 
@@ -243,6 +258,12 @@ class Panel(Described):
             periods.
         never : float or str, optional
             What stands for never treated in ``first_treated`` as well, for example 9999 or "never".
+        doses : str or sequence of str
+            Number columns with the amount of treatment in each period, 0 where there is none; empty is not known.
+        group : str, optional
+            A column of labels, where the table has one row a unit, group and period (a university, a field and a year).
+            The panel's units are then the groups within units, "ETH Zurich: vision", with both labels as attributes,
+            and questions are clustered by the unit, which is what is treated.
 
         Returns
         -------
@@ -260,12 +281,16 @@ class Panel(Described):
         >>> Panel.from_long("labs.dta", unit="lab", time="month", period="month",
         ...                 first_treated="cluster", never=9999, outcomes="papers")  # doctest: +SKIP
         """
-        several = map(columns_of, (first_treated, treatment, outcomes, covariates, attributes))
-        roles = Roles(unit, time, *several)
+        events = {"first_treated": first_treated, "treatment": treatment, "doses": doses}
+        others = {"outcomes": outcomes, "covariates": covariates, "attributes": attributes}
+        roles = Roles.of(unit, time, group, **events, **others)
         if isinstance(data, str | Path):
             label, (table, lines) = name or Path(data).name, read_table(Path(data))
         else:
             label, table, lines = name or "panel", frame_of(data, "Panel.from_long"), None
+        if group is not None:
+            table, roles = groups_as_units(table, roles, label)
+            unit = roles.unit
         rows = Rows(table, lines, unit, time, period, never)
         words = [column for column in roles.covariates if rows.in_words(column)]
         numbers = tuple(column for column in roles.covariates if column not in words)
@@ -320,6 +345,8 @@ class Panel(Described):
             ambiguous_rule=ambiguous,
             period=period,
             period_names=rows.period_names(),
+            doses={column: wide(column) for column in roles.doses},
+            within=None if group is None else roles.attributes[0],
         )
 
 
@@ -337,7 +364,7 @@ class NotSaved(Mapping[str, Any]):
 
 # What a panel holds besides its units and periods.
 BLOCKS = (
-    *("outcomes", "covariates", "first_treated", "treatment", "attributes"),
+    *("outcomes", "covariates", "first_treated", "treatment", "attributes", "doses"),
     *("provenance", "populations", "ambiguous"),
 )
 

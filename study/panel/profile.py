@@ -52,10 +52,10 @@ class Profile:
 
         rows: list[tuple[str, str, float]] = []
         for event in self.panel.events:
-            if event in self.panel.treatment:
-                path = self.panel.treatment[event]
+            if event in self.panel.treatment or event in self.panel.doses:
+                path = self.panel.path(event)
                 known = ~np.isnan(path)
-                share = np.nansum(path, axis=0) / np.maximum(known.sum(axis=0), 1)
+                share = (np.nan_to_num(path) != 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
             else:
                 share = (self.panel.periods >= self.panel.first_treated[event][:, None]).mean(axis=0)
             names = map(self.panel.period_name, self.panel.periods)

@@ -80,9 +80,15 @@ class Question(Described):
         refuses a cohort of one unit; 1 keeps every cohort.
     cohort_width : int
         Adoption periods pooled into one cohort, which is dated by the first of them.
-    instrument : str, optional
-        A covariate of the panel, other than those above, whose first observed value moves units into
-        treatment.
+    instrument : str or tuple of str, optional
+        Covariates of the panel, other than those above, that move units into treatment. Whether by their first
+        observed values or by period is the design's to say.
+    dose : str, optional
+        A dose of the panel, whose amount in the first treated period (before any lag) is that of the unit's treatment.
+        Units that are treated in the window and have none that is known and positive are dropped and counted.
+    group : str, optional
+        A rule as of a population that says which units are of the group that treatment is for; the others are the third
+        difference.
 
     Raises
     ------
@@ -107,13 +113,18 @@ class Question(Described):
     missing: Missing = "pairs"
     min_cohort_size: int | None = None
     cohort_width: int = 1
-    instrument: str | None = None
+    instrument: str | tuple[str, ...] | None = None
+    dose: str | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         """Check the values that do not depend on a panel."""
         hints = get_type_hints(type(self))
         if is_listed(self.covariates):
             object.__setattr__(self, "covariates", tuple(self.covariates))
+        if self.instrument is not None and is_listed(self.instrument):
+            several = tuple(map(str, self.instrument))
+            object.__setattr__(self, "instrument", several[0] if len(several) == 1 else several or None)
         check("Question", hints, {name: getattr(self, name) for name in hints})
         smallest = {"anticipation": 0, "cohort_width": 1, "horizon": 0, "balance": 0, "min_cohort_size": 1}
         for name, least in smallest.items():
@@ -136,9 +147,9 @@ class Question(Described):
                 f"Question: horizon is {self.horizon}, but with balance={self.balance} effects end at event time "
                 f"{self.balance}; raise balance or lower horizon."
             )
-        if self.instrument in self.covariates:
+        for name in {*self.instruments} & {*self.covariates}:
             raise QuestionError(
-                f"Question: {self.instrument} is both the instrument and a covariate, which leaves nothing of it to "
+                f"Question: {name} is both the instrument and a covariate, which leaves nothing of it to "
                 "move treatment; take it out of one."
             )
 
@@ -174,6 +185,13 @@ class Question(Described):
         return replace(self, **changes)
 
     @property
+    def instruments(self) -> tuple[str, ...]:
+        """Names of the instruments, be there none, one or several."""
+        if self.instrument is None:
+            return ()
+        return (self.instrument,) if isinstance(self.instrument, str) else self.instrument
+
+    @property
     def effect_scale(self) -> Scale:
         """What effects are measured in."""
         return Scale(self.scale, self.outcome)
@@ -198,7 +216,10 @@ class Question(Described):
             inside the window, or no comparison unit is left.
         """
         check("Question.sample", {"panel": Panel}, {"panel": panel})
-        return _draw_sample(self, panel)
+        clustered = (
+            self if self.cluster is not None or panel.within is None else replace(self, cluster=panel.within)
+        )
+        return _draw_sample(clustered, panel)
 
 
 @dataclass(frozen=True)
@@ -222,7 +243,7 @@ class Sample(Described):
     first_treated : ndarray, shape (n,), or None
         First treated period, NaN = never; None if the treatment is not absorbing.
     path : ndarray, shape (n, T), or None
-        The path of a treatment that is not absorbing.
+        The path of a treatment that is not absorbing: 0 and 1, or amounts where the event is a dose.
     covariates : tuple of str, length p
         Names of the columns that the question's covariates are: an attribute is one for each label but one.
     x_baseline : ndarray, shape (n, p)
@@ -239,7 +260,13 @@ class Sample(Described):
     panel : Panel
         Where the sample was drawn from, for its checksum.
     instrument : ndarray, shape (n,), or None
-        First observed value of the instrument.
+        First observed value of the instrument, where there is one.
+    instruments_by_period : tuple of ndarray, shape (n, T)
+        Each instrument by period.
+    dose : ndarray, shape (n,), or None
+        Amount of treatment in the first treated period; 0 for units that are not treated in the window.
+    group : ndarray of bool, shape (n,), or None
+        Which units are of the group that treatment is for.
     """
 
     question: Question
@@ -257,6 +284,9 @@ class Sample(Described):
     attributes: dict[str, NDArray[Any]] = field(default_factory=dict)
     instrument: FloatArray | None = None
     covariates: tuple[str, ...] = ()
+    instruments_by_period: tuple[FloatArray, ...] = ()
+    dose: FloatArray | None = None
+    group: BoolArray | None = None
 
     @property
     def n_units(self) -> int:
@@ -299,7 +329,7 @@ class Sample(Described):
     @cached_property
     def ever_treated(self) -> BoolArray:
         """Which units are treated in some period, shape (n,)."""
-        return np.asarray((self.treatment == 1).any(axis=1))
+        return np.asarray((np.nan_to_num(self.treatment) != 0).any(axis=1))
 
     @cached_property
     def x_varying(self) -> FloatArray:
@@ -316,6 +346,11 @@ class Sample(Described):
         """The outcome where covariates by period are observed too, shape (n, T)."""
         missing = [np.isnan(block) for block in self.x_by_period]
         return np.where(np.any(missing, axis=0), np.nan, self.y) if np.any(missing) else self.y
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether the event is a treatment of several levels: a path of other numbers than 0 and 1."""
+        return self.path is not None and not bool(np.isin(self.path[~np.isnan(self.path)], (0, 1)).all())
 
     @property
     def switch_off(self) -> str:
@@ -376,13 +411,14 @@ class Sample(Described):
             for which, some in (("treated", treated.any()), ("untreated", not treated.all())):
                 if not some:
                     raise QuestionError(f"Sample: no {which} unit is left without those dropped: {reason}.")
-        by_unit = ("y", "first_treated", "path", "x_baseline", "unit_ids", "instrument")
+        by_unit = ("y", "first_treated", "path", "x_baseline", "unit_ids", "instrument", "dose", "group")
         values = {name: getattr(self, name) for name in by_unit}
         chosen: dict[str, Any] = {name: v if v is None else v[rows] for name, v in values.items()}
         return replace(
             self,
             **chosen,
             x_by_period=tuple(block[rows] for block in self.x_by_period),
+            instruments_by_period=tuple(block[rows] for block in self.instruments_by_period),
             weights=self.weights[rows] / self.weights[rows].mean(),
             cluster=np.unique(self.cluster[rows], return_inverse=True)[1],
             flow=(*self.flow, FlowStep(reason, self.n_units - len(rows), kept=False)),
@@ -390,17 +426,24 @@ class Sample(Described):
         )
 
     def permuted(self, order: IntArray) -> Sample:
-        """Return the sample in which unit i has the event date, or path, of unit ``order[i]``."""
+        """Return the sample in which unit i has the event date, or path, and the dose of unit ``order[i]``."""
         order, n = np.asarray(order), self.n_units
         if order.dtype.kind not in "iu" or order.shape != (n,) or not 0 <= order.min() <= order.max() < n:
             raise QuestionError(f"Sample.permuted: order must be {self.n_units} numbers of units, from 0 on.")
         path = None if self.path is None else self.path[order]
         first_treated = None if self.first_treated is None else self.first_treated[order]
-        return replace(self, path=path, first_treated=first_treated)
+        dose = None if self.dose is None else self.dose[order]
+        return replace(self, path=path, first_treated=first_treated, dose=dose)
 
 
 def panel_for(
-    question: Question, data: Any, outcomes: Sequence[str] = (), *, path: bool = False, **reading: Any
+    question: Question,
+    data: Any,
+    outcomes: Sequence[str] = (),
+    *,
+    path: bool = False,
+    levels: bool = False,
+    **reading: Any,
 ) -> Panel:
     """Return the panel of the columns of a long table that a question needs.
 
@@ -413,19 +456,23 @@ def panel_for(
         Outcomes beside the question's.
     path : bool
         The event column is 0/1 by period, and not the first treated period.
+    levels : bool
+        The event column is an amount of treatment by period.
     """
     outcomes = list(dict.fromkeys([question.outcome, *outcomes]))
     rules = [name for name in question.covariates if terms_in(name)]
-    terms = [term for rule in (question.population, *rules) for term in terms_in(rule)]
+    terms = [term for rule in (question.population, *rules, question.group or "") for term in terms_in(rule)]
     in_rule = [term for term in terms if term.name not in (*outcomes, question.event)]
     labels = [term.name for term in in_rule if term.sign in ("=", "!=")]
     numbers = [term.name for term in in_rule if term.sign not in ("=", "!=")]
     columns = [name for name in question.covariates if name not in rules]
-    covariates = [*columns, question.weights, question.instrument, *numbers]
+    covariates = [*columns, question.weights, *question.instruments, *numbers]
+    doses = [question.event if levels else None, question.dose]
     return Panel.from_long(
         data,
         treatment=question.event if path else (),
-        first_treated=() if path else question.event,
+        first_treated=() if path or levels else question.event,
+        doses=[name for name in doses if name is not None],
         outcomes=outcomes,
         covariates=[name for name in dict.fromkeys(covariates) if name is not None],
         attributes=[name for name in dict.fromkeys([question.cluster, *labels]) if name is not None],
@@ -467,8 +514,9 @@ def _draw_sample(question: Question, panel: Panel) -> Sample:
     if question.event in panel.first_treated:
         first_treated: FloatArray | None = dates_with_lag(panel, question.event, question.lag)
     else:
-        first_treated, path = None, panel.treatment[question.event]
+        first_treated, path = None, panel.path(question.event)
     selection = _select(question, panel, first_treated)
+    dose = _dose_at_entry(question, panel, first_treated, selection)
     if first_treated is not None:
         first_treated = pool_cohorts(first_treated, periods, question.cohort_width)
         if question.min_cohort_size is not None:
@@ -499,7 +547,7 @@ def _draw_sample(question: Question, panel: Panel) -> Sample:
             )
         selection.steps += _roles(question, first_treated, panel, columns)
     elif path is not None:
-        ever = np.nansum(path[rows], axis=1) > 0
+        ever = (np.nan_to_num(path[rows]) != 0).any(axis=1)
         n_treated = int(ever.sum())
         if not n_treated:
             raise QuestionError(f"Question: nobody is treated by {question.event} in {panel.window()}.")
@@ -536,8 +584,39 @@ def _draw_sample(question: Question, panel: Panel) -> Sample:
         flow=tuple(selection.steps),
         panel=panel,
         attributes={name: labels[rows] for name, labels in panel.attributes.items()},
-        instrument=None if question.instrument is None else baseline(question.instrument),
+        instrument=baseline(question.instrument) if isinstance(question.instrument, str) else None,
+        instruments_by_period=tuple(chosen(panel.covariates[name]) for name in question.instruments),
+        dose=None if dose is None else dose[rows],
+        group=None if question.group is None else _group(question.group, panel)[rows],
     )
+
+
+def _dose_at_entry(
+    question: Question, panel: Panel, first_treated: FloatArray | None, selection: _Selection
+) -> FloatArray | None:
+    """Return the dose of each unit in its first treated period, shape (n,); treated units without one are dropped."""
+    if question.dose is None or first_treated is None:
+        return None
+    treated = first_treated - question.anticipation <= panel.periods[-1]
+    place = panel.first_treated[question.event] - panel.periods[0]
+    inside = treated & (place >= 0) & (place < len(panel.periods))
+    dose = np.where(treated, np.nan, 0.0)
+    dose[inside] = panel.doses[question.dose][inside, place[inside].astype(np.int64)]
+    without = treated & ~(dose > 0)
+    selection.drop(without, f"without a known and positive {question.dose} in the first treated period")
+    return dose
+
+
+def _group(rule: str, panel: Panel) -> BoolArray:
+    """Return which units are of the group that treatment is for, shape (n,); refuse a rule of all units or of none."""
+    inside = population(rule, panel)
+    if inside.all() or not inside.any():
+        who = "every unit" if inside.all() else "no unit"
+        raise QuestionError(
+            f"Question: group {rule} holds for {who} of {panel.name}, so there is no third difference; name a rule "
+            "that holds for some of them."
+        )
+    return inside
 
 
 def dates_with_lag(panel: Panel, event: str, lag: int) -> FloatArray:
@@ -573,7 +652,7 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
     selection.drop(np.isnan(outcome).all(axis=1), f"{question.outcome} is never observed")
     if question.missing == "balanced":
         selection.drop(np.isnan(outcome).any(axis=1), f"{question.outcome} is missing in some period")
-    instruments = [] if question.instrument is None else [("instrument", question.instrument)]
+    instruments = [("instrument", name) for name in question.instruments]
     for kind, name in (*(("covariate", name) for name in question.covariates), *instruments):
         if name in panel.covariates:
             selection.drop(np.isnan(panel.covariates[name]).all(axis=1), f"{kind} {name} is never observed")
@@ -660,7 +739,7 @@ def _check(question: Question, panel: Panel) -> None:
             f"{where}: {question.outcome} is an event and {question.event} an outcome; "
             "swap outcome= and event=."
         )
-    columns = [name for name in (question.weights, question.instrument) if name is not None]
+    columns = [name for name in (question.weights, *question.instruments) if name is not None]
     for name in question.covariates:
         if not terms_in(name):
             refuse_unknown("covariate", name, [*panel.covariates, *panel.attributes], where)
@@ -668,6 +747,7 @@ def _check(question: Question, panel: Panel) -> None:
     refuse_unknown("event", question.event, panel.events, where)
     refuse_unknown("covariate", columns, panel.covariates, where)
     refuse_unknown("attribute", () if question.cluster is None else question.cluster, panel.attributes, where)
+    refuse_unknown("dose", () if question.dose is None else question.dose, panel.doses, where)
     window = f"the window of {last + 1} periods, {panel.window()}"
     for name, value in (("lag", question.lag), ("anticipation", question.anticipation)):
         if abs(value) > last:
@@ -685,6 +765,11 @@ def _check(question: Question, panel: Panel) -> None:
         raise QuestionError(
             f"Question: {question.event} is not absorbing, so lag and anticipation have no date to move; "
             "set both to 0 or shift the treatment column."
+        )
+    if question.event not in panel.first_treated and question.dose is not None:
+        raise QuestionError(
+            f"Question: {question.event} has no dates, so there is no first treated period to take {question.dose} in; "
+            "leave dose out: an event that is a dose is its own."
         )
     if question.event not in panel.first_treated and question.balance is not None:
         raise QuestionError(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,11 @@ from study.core import BoolArray, DataError, FloatArray, unknown
 from study.panel.periods import A_YEAR
 from study.panel.rows import Rows, spread
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FARTHEST_EVENT = 200
+BETWEEN = ": "  # of a unit and a group, in the name of the pair
 
 
 Names = str | Sequence[str] | None
@@ -27,9 +31,11 @@ WORDS = {
     "time": "period",
     "first_treated": "event: first treated period",
     "treatment": "event: 0/1 path",
+    "doses": "dose",
     "outcomes": "outcome",
     "covariates": "covariate",
     "attributes": "attribute",
+    "group": "group within the unit",
 }
 
 
@@ -44,11 +50,15 @@ class Roles:
     outcomes: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
+    doses: tuple[str, ...] = ()
+    group: str | None = None
 
     @classmethod
-    def of(cls, unit: str, time: str, **several: Names) -> Roles:
+    def of(cls, unit: str, time: str, group: str | None = None, **several: Names) -> Roles:
         """Build roles from one name or several each."""
-        return cls(unit, time, **{role: columns_of(columns) for role, columns in several.items()})
+        return cls(
+            unit, time, group=group, **{role: columns_of(columns) for role, columns in several.items()}
+        )
 
     @classmethod
     def of_entry(cls, entry: Mapping[str, Any]) -> Roles:
@@ -78,6 +88,27 @@ def wide_hint(headings: Sequence[str]) -> str:
         f" The columns {', '.join(periods[:3])}, ... look like periods: make the table long, with one row a "
         "unit and period (pandas.melt does it)."
     )
+
+
+def groups_as_units(table: pd.DataFrame, roles: Roles, label: str) -> tuple[pd.DataFrame, Roles]:
+    """Return the table and the roles in which groups within units are the units, and both labels attributes of them.
+
+    A table without the columns is returned as it is, to be refused for that.
+    """
+    within, group = roles.unit, str(roles.group)
+    if within == group:
+        raise DataError(f"{label}: {group} is both the unit and the group; name two columns.")
+    if {within, group} - {*map(str, table.columns)}:
+        return table, roles
+    rows = Rows(table, None, within, roles.time)
+    (units, of_unit), (groups, of_group) = rows.labels(within), rows.labels(group)
+    pairs, of_row = np.unique(of_unit * len(groups) + of_group, return_inverse=True)
+    first, second = units[pairs // len(groups)], groups[pairs % len(groups)]
+    known = (first != "") & (second != "")
+    names = np.where(known, [f"{a}{BETWEEN}{b}" for a, b in zip(first, second, strict=True)], "")
+    pair = f"{within}{BETWEEN}{group}"
+    labels = tuple(dict.fromkeys([within, group, *roles.attributes]))
+    return table.assign(**{pair: names[of_row]}), replace(roles, unit=pair, attributes=labels, group=None)
 
 
 def columns_of(columns: Names) -> tuple[str, ...]:
@@ -132,7 +163,7 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
         yield date(column)
         yield plausible(column, roles)
         yield same(column, roles.unit, "unit", event_dates)
-    for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
+    for column in dict.fromkeys((*roles.outcomes, *roles.covariates, *roles.doses)):
         yield number(column)
     for column in roles.attributes:
         yield same(column, roles.unit, "unit", lambda rows, column: rows.labels(column)[1])
@@ -166,8 +197,8 @@ def _problems(rows: Rows, roles: Roles) -> Iterator[str]:
         yield "the table has no rows."
     if not roles.outcomes:
         yield "no outcome is named; say which columns are outcomes."
-    if not roles.first_treated and not roles.treatment:
-        yield "no event is named; give first_treated= or treatment=."
+    if not roles.first_treated and not roles.treatment and not roles.doses:
+        yield "no event is named; give first_treated=, treatment= or doses=."
     for rule in panel_rules(roles):
         if rule.required and (broken := rule.broken(rows)).any():
             yield rule.sentence(rows, int(broken.argmax()))

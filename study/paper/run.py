@@ -192,8 +192,16 @@ def answer_key(*question: object) -> str | None:
 
 def panel_state(panel: Panel) -> tuple[Any, ...]:
     """Return what of a panel an answer can depend on: its data, their roles and order, its name and populations."""
-    blocks = (panel.outcomes, panel.covariates, panel.first_treated, panel.treatment, panel.attributes)
-    return panel.name, panel.checksum, tuple(tuple(block) for block in blocks), dict(panel.populations)
+    blocks = (
+        panel.outcomes,
+        panel.covariates,
+        panel.first_treated,
+        panel.treatment,
+        panel.attributes,
+        panel.doses,
+    )
+    held = tuple(tuple(block) for block in blocks)
+    return panel.name, panel.checksum, held, dict(panel.populations), panel.within
 
 
 @remembered

@@ -15,9 +15,15 @@ from study import Panel
 
 HERE = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[3] / "shared" / "golden"
+SHARED_TWO = SHARED / "part_two"
 
 TOLERANCE = 1e-6
 PANELS = ("mpdta", "base_stagg", "sim_small", "sim_unbalanced", "sim_clustered")
+
+
+def shared_files() -> list[Path]:
+    """Return every reference file of the shared folder."""
+    return sorted([*SHARED.glob("*.json"), *SHARED_TWO.glob("*.json")], key=lambda path: path.name)
 
 
 @cache
@@ -45,7 +51,7 @@ def all_ids(*estimators: str) -> list[tuple[str, str, str]]:
 
 def panel_file(panel: str) -> Path | None:
     """Return where a panel's long table is; None where its licence keeps it out of this repository."""
-    places = [folder / "panels" / f"{panel}.csv" for folder in (HERE, SHARED)]
+    places = [folder / "panels" / f"{panel}.csv" for folder in (HERE, SHARED, SHARED_TWO)]
     return next((path for path in places if path.exists()), None)
 
 

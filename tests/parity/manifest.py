@@ -7,7 +7,7 @@ A rule names runs by a pattern on "panel/run"; each run falls under exactly one 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -212,6 +212,18 @@ RULES: tuple[Rule, ...] = (
         "Its errors are for dates assigned at random, and its efficient estimator is no design here.",
     ),
     Rule("did_multiplegt_dyn", r".*", "out of scope", NO_DESIGN),
+    # part two
+    Rule("triplediff(_corrected)?", r".*", "out of scope", NO_DESIGN),
+    Rule("contdid", r".*", "out of scope", NO_DESIGN),
+    Rule("didhad", r".*", "out of scope", NO_DESIGN),
+    Rule("qte", r".*", "out of scope", NO_DESIGN),
+    Rule("fect_tests", r".*", "out of scope", NO_DESIGN),
+    Rule("scinference", r".*", "out of scope", NO_DESIGN),
+    Rule("augsynth", r".*", "out of scope", NO_DESIGN),
+    Rule("lwdid", r".*", "out of scope", NO_DESIGN),
+    Rule("fixest_iv", r".*", "out of scope", NO_DESIGN),
+    Rule("ivdiag_ivmodel", r".*", "out of scope", NO_DESIGN),
+    Rule("linearmodels", r".*", "out of scope", NO_DESIGN),
 )
 
 
@@ -221,9 +233,9 @@ def rules_of(panel: str, package: str, name: str) -> list[Rule]:
     return [r for r in RULES if re.fullmatch(r.package, package) and re.fullmatch(r.runs, run)]
 
 
-def every_run(folder: Path = goldens.HERE) -> Iterator[Run]:
-    """Yield every run of a folder's reference files with its rule."""
-    for path in sorted(folder.glob("*.json")):
+def every_run(files: Iterable[Path] | None = None) -> Iterator[Run]:
+    """Yield every run of some reference files, or of those that are copied, with its rule."""
+    for path in sorted(goldens.HERE.glob("*.json")) if files is None else files:
         panel, package = path.stem.split("__")
         for run in goldens.read(path)["runs"]:
             rules = rules_of(panel, package, run["id"])

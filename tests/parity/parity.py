@@ -83,7 +83,7 @@ def reader(run: Run) -> tuple[str, Callable[[str, dict[str, Any]], Comparison]]:
 
 def report() -> str:
     """Return the text of tests/parity/PARITY.md."""
-    shared = list(every_run(goldens.SHARED))
+    shared = list(every_run(goldens.shared_files()))
     parts = [
         HEAD,
         differences([run for run in shared if run.in_scope]),

@@ -49,7 +49,7 @@ def test_a_row_twice_is_named_by_unit_and_group() -> None:
         read(twice)
     with pytest.raises(DataError, match="both the unit and the group"):
         read(table(), group="lab")
-    with pytest.raises(DataError, match="there is no column "feld""):
+    with pytest.raises(DataError, match='there is no column "feld"'):
         read(table(), group="feld")
     empty = table()
     empty.loc[3, "field"] = ""

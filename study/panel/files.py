@@ -121,7 +121,8 @@ def read_as_panel(
         entry, catalogue = panel_entries()[shipped_name], read_catalogue()
         chosen = Roles.of_entry(entry)
         known = [heading for heading in headings if catalogue.knows(entry["file"], heading)]
-        more = column_rules(catalogue, entry["file"], known, chosen)
+        by_unit = chosen if chosen.group is None else groups_as_units(table, chosen, path.name)[1]
+        more = column_rules(catalogue, entry["file"], known, by_unit)
         known_from = f"read as the shipped panel {shipped_name}, with the rules of its columns."
     else:
         chosen, guessed = _completed(roles or {}, headings, path.name)

@@ -277,9 +277,8 @@ def test_cells_of_the_panels_are_the_sums_of_the_originals_lines(
     text = gzip.decompress((RAW / "csmetrics" / f"{source.FILE}.gz").read_bytes()).decode()
     place = text.partition("\n")[0].split(",").index("papers")
     papers_of = [int(line.split(",")[place]) for line in text.splitlines() if line.startswith(tuple(lines))]
-    table = pd.read_csv(shipped("data", "panels", f"{panel}.csv"))
-    unit = "unit" if "unit" in table else "university"
-    (count,) = table.loc[(table[unit] == university) & (table["year"] == year), "papers"]
+    read = load_panel(panel)
+    count = read.outcomes["papers"][read.units == university, read.periods == year]
     assert papers_of
     assert count == sum(papers_of)
 

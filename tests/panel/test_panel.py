@@ -206,7 +206,11 @@ BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
     ),
     "unknown column": (table(), {"outcomes": "paper"}, 'there is no column "paper". Did you mean "papers"?'),
     "no outcome": (table(), {"outcomes": []}, "no outcome is named; say which columns are outcomes."),
-    "no event": (table(), {"first_treated": []}, "no event is named; give first_treated= or treatment=."),
+    "no event": (
+        table(),
+        {"first_treated": []},
+        "no event is named; give first_treated=, treatment= or doses=.",
+    ),
     "no rows": (table().iloc[:0], {}, "the table has no rows."),
 }
 

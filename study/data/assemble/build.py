@@ -197,8 +197,6 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         table = attach(papers.counts(signatures, years, units, spec), units, spec)
         if len(spec.groups) == 1:
             table = table.drop(columns="group")
-        else:
-            table.insert(0, "unit", table["university"] + ": " + table["group"])
         tables[f"panels/{spec.name}.csv"] = table
 
     for spec in (*panels.PANELS, panels.ENTRANTS):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from originals import RAW
 
+from study import load_panel
 from study.core.errors import DataError
 from study.data.assemble import csmetrics
 from study.data.institutions import Matcher, load

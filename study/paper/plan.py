@@ -23,6 +23,7 @@ NEEDED = {
     "fields": ("fields", "the table [fields]"),
     "families": ("families", "the table [[families]]"),
     "venues": ("venues", "the table [venues]"),
+    "further": ("further", "the table [[further]]"),
     "composition": ("eras", "diagnose.eras"),
     "known": ("known", "the table [[known]]"),
 }
@@ -67,6 +68,25 @@ class Row:
     label: keys.Name
     options: dict[str, Any] = field(default_factory=dict)
     question: keys.SomeOfQuestion = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Further(Row):
+    """A question of another kind than those of the tables: the event, the design that answers it, and what it asks.
+
+    Attributes
+    ----------
+    event : str
+        Of its panel.
+    asks : str
+        What is asked and what has to hold, in a sentence.
+    panel : str or dict, optional
+        Where it is another one than the plan's.
+    """
+
+    event: keys.Name
+    asks: keys.Name
+    panel: keys.AnyPanel | None = None
 
 
 @dataclass(frozen=True)
@@ -219,6 +239,8 @@ class Shared:
         Each answered by the headline alone, as a line of one table.
     venues : dict of str to str or dict
         By label, panels like ``panel`` on whose outcomes the first event is asked about by the headline too.
+    further : tuple of Further
+        Questions of other kinds, each a line of one table.
     question : dict
         Fields that all questions share.
     seed : int
@@ -245,6 +267,7 @@ class Shared:
     seed: keys.Whole
     families: tuple[Event, ...] = ()
     venues: dict[str, keys.AnyPanel] = field(default_factory=dict)
+    further: tuple[Further, ...] = ()
     exhibits: keys.Texts = ("sample", "designs")
     title: str = ""
     fields: FieldsPlan | None = None
@@ -310,6 +333,13 @@ class Plan(Shared, Inference, Figure, Diagnose):
         shared = {name: getattr(self, name) for name in ("seed", "level", "band_draws", "strata")}
         permutations = self.permutations if tested else 0
         return Task(event, outcome, scale, row, question, permutations=permutations, **shared)
+
+    def further_tasks(self, entry: Further, scale: str) -> list[Task]:
+        """Return the cells of a further question on a scale, one an outcome; none has a randomization test."""
+        event = Event(entry.event, entry.asks, entry.label, address_part(entry.label))
+        row = Row(entry.name, entry.label, entry.options, entry.question)
+        tasks = (self.task(event, outcome, scale, row) for outcome in self.outcomes)
+        return [replace(task, permutations=0) for task in tasks]
 
     def under(self, design: str | None) -> Plan:
         """Return the plan with another headline design, if one is named, which becomes the first row."""
@@ -402,13 +432,16 @@ class Plan(Shared, Inference, Figure, Diagnose):
                     f'study.toml: the exhibit "{exhibit}" is made of {where}, which is not there; add it, or '
                     "take the exhibit out."
                 )
-        for entry in (*self.placebos.values(), *self.venues.values()):
+        others = [entry.panel for entry in self.further if entry.panel is not None]
+        for entry in (*self.placebos.values(), *self.venues.values(), *others):
             if isinstance(entry, str):
-                refuse_unknown("panel", entry, panel_entries(), "study.toml, placebos and venues")
+                refuse_unknown("panel", entry, panel_entries(), "study.toml, placebos, venues and further")
             elif not Path(entry["file"]).is_file():
-                raise DataError(f"study.toml, placebos and venues: {entry['file']}: there is no such file.")
+                raise DataError(
+                    f"study.toml, placebos, venues and further: {entry['file']}: there is no such file."
+                )
         self._check_addresses()
-        for row in self.rows:
+        for row in (*self.rows, *self.further):
             find_design(row.name).check_options(row.options)
         for task in self.tasks():
             task.question.sample(panel)
@@ -421,6 +454,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
             "scale": self.scales,
             "placebo": self.placebos,
             "venue": self.venues,
+            "further question": [entry.label for entry in self.further],
             "design label": [row.label for row in self.rows if {*NAMED_BY_DESIGN} & {*self.exhibits}],
         }
         for kind, entries in names.items():
@@ -472,7 +506,7 @@ def plan_from(content: Mapping[str, Any], where: str, folder: Path) -> Plan:
     for table in ("inference", "figure", "diagnose"):
         values |= vars(values.pop(table))
     name, rows = values.pop("headline"), values.pop("designs")
-    for design in (name, *(row.name for row in rows)):
+    for design in (name, *(row.name for row in (*rows, *values["further"]))):
         find_design(design)
     headline = next((row for row in rows if row.name == name), None)
     if headline is None:

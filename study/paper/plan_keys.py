@@ -82,6 +82,8 @@ class PanelEntry(TypedDict, total=False):
     ambiguous: Name
     period: Name
     never: Number | Name
+    doses: Names
+    group: Name
 
 
 AnyPanel = Annotated[
@@ -99,7 +101,9 @@ class _Question(TypedDict, total=False):
     covariates: Texts
     cluster: Name
     weights: Name
-    instrument: Name
+    instrument: Names
+    dose: Name
+    group: Name
 
 
 def _names_nothing_else(question: dict[str, Any]) -> dict[str, Any]:

@@ -111,7 +111,9 @@ def exhibit(
     Paper
         Its exhibits are in the plan's order.
     """
-    setting = Setting(plan, panel, results, other_panels(plan.placebos), other_panels(plan.venues))
+    further = {entry.label: entry.panel for entry in plan.further if entry.panel is not None}
+    others = map(other_panels, (plan.placebos, plan.venues, further))
+    setting = Setting(plan, panel, results, *others)
     states = [panel_state(each) for each in setting.panels]
     depends_on = plan, plan.hidden_shares(setting.event), states, _shipped_data()
     steps = {

@@ -18,8 +18,8 @@ from study.report import COLUMNS, CONVENTIONS, Column, Table, address_part, refu
 
 # Makes everything, and so any number that no shorter command shows.
 RUN = "study run"
-# Fields of a question for which `study estimate` has no option of the same name.
-NO_OPTION = ("covariates", "weights", "average", "cohort_width")
+# Fields of a question that `study estimate` takes one by one.
+SEVERAL = ("covariates", "instrument")
 
 
 class Drawn(NamedTuple):
@@ -109,9 +109,10 @@ def estimate_command(task: Task, panel: Panel, *, path: bool = False) -> str:
         return RUN
     words = ["study", "estimate", "--panel", panel.name, "--design", task.row.name]
     for name, value in _changed(task.question).items():
-        if name not in NO_OPTION:
+        if name not in SEVERAL:
             words += [f"--{name.replace('_', '-')}", str(value)]
-    words += [word for covariate in task.question.covariates for word in ("--covariate", covariate)]
+    several = {"--covariate": task.question.covariates, "--instrument": task.question.instruments}
+    words += [word for option, names in several.items() for name in names for word in (option, name)]
     words += [word for name, value in task.options.items() for word in ("--option", f"{name}={value}")]
     return shlex.join([*words, *["--terms", "event_time"][: 2 * path]])
 
@@ -191,6 +192,8 @@ class Setting:
         Panels on whose outcomes the events should have no effect.
     venues : mapping of str to Panel
         Other panels on whose outcomes the first event is asked about too.
+    further : mapping of str to Panel
+        Panels of further questions that are not about the plan's own, by their labels.
     """
 
     plan: Plan
@@ -198,11 +201,12 @@ class Setting:
     results: Results
     placebos: Mapping[str, Panel] = field(default_factory=dict)
     venues: Mapping[str, Panel] = field(default_factory=dict)
+    further: Mapping[str, Panel] = field(default_factory=dict)
 
     @property
     def panels(self) -> tuple[Panel, ...]:
         """All panels, the plan's own first."""
-        return self.panel, *self.placebos.values(), *self.venues.values()
+        return self.panel, *self.placebos.values(), *self.venues.values(), *self.further.values()
 
     @property
     def event(self) -> Event:

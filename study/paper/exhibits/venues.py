@@ -7,7 +7,9 @@ from dataclasses import replace
 from itertools import product
 
 from study.estimates import Effect
+from study.panel import Panel
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, estimate_command, exhibit, panel_title
+from study.paper.plan import Task
 from study.paper.results import headline_effect
 from study.report import Line, Number, Table, effect_values, effects_between, lettered, refused_notes
 
@@ -31,15 +33,12 @@ def venues(setting: Setting) -> Iterator[Piece]:
             replace(effect, label=label) if effect else headline_effect(task, panel, label)
             for task, effect in zip(tasks, known, strict=True)
         ]
-        of_scale += _lines(f"{label}, {len(panel.periods)} periods", effects)
+        of_scale += outcome_lines(f"{label}, {len(panel.periods)} periods", effects)
         firsts[f"{label} ({scale})"] = effects[0]
         refused += [f"{effect.label}: {effect.note}" for effect in effects if effect.note]
-        venue = replace(setting, panel=panel)
         for task, effect in zip(tasks, effects, strict=True):
-            at, about = (EXHIBIT, label, task.outcome, scale, "headline"), f"{plan.text.counted} at {label}"
-            for column, value in effect_values(effect).items() if effect.exists else ():
-                command = RUN if column == "mde" else estimate_command(task, panel)
-                yield from venue.numbers(at, {column: value}, task=task, quantity=about, command=command)
+            at = (EXHIBIT, label, task.outcome, scale, "headline")
+            yield from headline_numbers(setting, panel, at, task, effect, f"{plan.text.counted} at {label}")
     yield Table(
         name=EXHIBIT,
         caption=f"The {event.title} and {plan.text.counted} at other venues, {plan.headline.label}",
@@ -61,8 +60,18 @@ def venues(setting: Setting) -> Iterator[Piece]:
     )
 
 
-def _lines(label: str, effects: Sequence[Effect]) -> list[Line]:
-    """Return the lines of a venue: the size of its sample, the effects, and what the first could have found."""
+def headline_numbers(
+    setting: Setting, panel: Panel, at: Sequence[str], task: Task, effect: Effect, quantity: str
+) -> Iterator[Piece]:
+    """Yield the numbers of an answer about a panel that need not be the plan's, each with what shows it alone."""
+    about = replace(setting, panel=panel)
+    for column, value in effect_values(effect).items() if effect.exists else ():
+        command = RUN if column == "mde" else estimate_command(task, panel)
+        yield from about.numbers(at, {column: value}, task=task, quantity=quantity, command=command)
+
+
+def outcome_lines(label: str, effects: Sequence[Effect]) -> list[Line]:
+    """Return the lines of a panel: the size of its sample, the effects, and what the first could have found."""
     answered = next((effect for effect in effects if effect.exists), None)
     counts = [Number(n, 0) for n in (answered.n_treated, answered.n_units)] if answered else ["", ""]
     return effects_between(label, effects, counts, [Number(effects[0].mde) if effects[0].exists else ""])

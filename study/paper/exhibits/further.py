@@ -1,0 +1,49 @@
+"""Questions of other kinds: reversible treatments, doses, triple differences, and other counterfactuals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+from study.estimates import Effect
+from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
+from study.paper.exhibits.venues import headline_numbers, outcome_lines
+from study.paper.results import headline_effect
+from study.report import Line, Table, lettered, refused_notes
+
+EXHIBIT = "further"
+
+
+@exhibit("Further questions", Part.EFFECTS)
+def further(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of further questions with its numbers; nothing where the plan has none."""
+    plan = setting.plan
+    lines: dict[str, list[Line]] = {scale: [] for scale in plan.scales}
+    firsts: dict[str, Effect] = {}
+    refused = []
+    for scale, entry in product(plan.scales, plan.further):
+        panel = setting.further.get(entry.label, setting.panel)
+        tasks = plan.further_tasks(entry, scale)
+        effects = [headline_effect(task, panel, entry.label) for task in tasks]
+        lines[scale] += outcome_lines(entry.label, effects)
+        firsts[f"{entry.label} ({scale})"] = effects[0]
+        refused += [f"{effect.label}: {effect.note}" for effect in effects if effect.note]
+        for task, effect in zip(tasks, effects, strict=True):
+            at = (EXHIBIT, entry.label, task.outcome, scale)
+            yield from headline_numbers(setting, panel, at, task, effect, entry.label)
+    yield Table(
+        name=EXHIBIT,
+        caption=f"Further questions about {plan.text.outcome}",
+        headings=["Treated", "All", *plan.outcomes.values(), "MDE"],
+        blocks=lettered({plan.scales[scale]: of_scale for scale, of_scale in lines.items()}),
+        notes=[
+            f"Standard errors in parentheses. MDE: the minimum detectable effect on the first outcome at 80% power and "
+            f"{1 - plan.level:.0%} size. Each question was written down before its estimate.",
+            *(f"{entry.label}: {entry.asks}" for entry in plan.further),
+            *refused_notes(refused),
+        ],
+    )
+    answered = {name: effect for name, effect in firsts.items() if effect.exists}
+    excluding = [name for name, effect in answered.items() if effect.excludes_zero]
+    named = f": {'; '.join(excluding)}" if excluding else ""
+    yield f"Of {len(answered)} intervals by further question and scale {len(excluding)} exclude zero{named}."

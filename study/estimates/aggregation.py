@@ -26,13 +26,15 @@ def aggregate(
     refuse_unknown("average", to, ("event", "cohort", "calendar", *AVERAGES), "aggregate")
     kind = to.removesuffix("_average")
     label = {"event": "event_time", "cohort": "cohort", "calendar": "period"}.get(to)
+    if to in estimate.terms:  # an average that the design itself made
+        return estimate.select(np.array(estimate.terms) == to)
     if (
         label
         and balance is None
         and {name: np.isnan(getattr(estimate, name)).all() for name in LABELS}
         == {name: name != label for name in LABELS}
     ):
-        return estimate
+        return _labelled(estimate, label)
     if not estimate.estimand.has_path:
         raise QuestionError(
             f"{estimate.design}: its term is {estimate.estimand.with_article}, which is not an average over cohorts or "
@@ -62,11 +64,17 @@ def aggregate(
 def event_effects(estimate: Estimate, balance: int | None = None) -> Estimate:
     """Average an estimate's effects over cohorts, for each event time; one by event time is what it is."""
     if estimate.estimand is Estimand.EVENT_TIME_ATT:
-        return estimate
+        return _labelled(estimate, "event_time")
     used = np.isfinite(estimate.effect_level)
     if balance is not None and not np.isnan(estimate.cohort).all():  # what is averaged already stays as it is
         used &= balanced(estimate, balance)
     return _by_label(estimate, "event_time", used, "event")
+
+
+def _labelled(estimate: Estimate, label: str) -> Estimate:
+    """Return the terms that have a label, without averages that a design made itself."""
+    unlabelled = np.isnan(getattr(estimate, label))
+    return estimate.select(~unlabelled) if unlabelled.any() else estimate
 
 
 def balanced(estimate: Estimate, balance: int) -> BoolArray:

@@ -278,7 +278,7 @@ def _rows(sample: Sample, paths: _Paths, units: IntArray, allowed: BoolArray) ->
     x = np.where(usable[:, :, None], sample.x_varying[units], 0.0)
     cluster = None if sample.question.cluster is None else np.unique(sample.cluster[units], return_inverse=True)[1]
     unswitched = usable & (until[:, None] >= np.arange(usable.shape[1]))
-    slopes = _slopes(y, x, unswitched[:, 1:] & usable[:, :-1], weights, cluster)
+    slopes = _slopes(y, x, unswitched[:, 1:] & usable[:, :-1], weights)
     if slopes is None:
         return None
     y = np.where(usable, y - x @ slopes.value, 0.0)
@@ -298,27 +298,37 @@ class _Slopes(NamedTuple):
     total: float
 
 
-def _slopes(
-    y: FloatArray, x: FloatArray, used: BoolArray, weights: FloatArray, cluster: IntArray | None
-) -> _Slopes | None:
-    """Regress the changes that are used, shape (m, T - 1), on those of covariates and period effects."""
-    m, p = len(x), x.shape[2]
+def _slopes(y: FloatArray, x: FloatArray, used: BoolArray, weights: FloatArray) -> _Slopes | None:
+    """Regress the changes that are used, shape (m, T - 1), on those of covariates and period effects.
+
+    The package's parts have the errors of the regression without weights, times sqrt(n / (n - 1)) of n units.
+    """
+    m, _, p = x.shape
     if not p:
         return _Slopes(np.empty(0), *np.empty((2, m, 0)), 0.0)
-    weight = used * weights[:, None]
-    total = np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
-    dy, dx = np.diff(y, axis=1), np.diff(x, axis=1)
-    dy = dy - np.einsum("it,it->t", weight, dy) / total
-    dx = dx - np.einsum("it,itp->tp", weight, dx) / total[:, None]
+    weight, n = used * weights[:, None], used.sum(axis=0)
+    fit, plain = (_regressed(np.diff(y, axis=1), np.diff(x, axis=1), w) for w in (weight, used.astype(float)))
+    if fit is None or plain is None:
+        return None
+    slope, gram, dx, error = fit
+    errors = error, plain[-1] * np.sqrt(n / np.maximum(n - 1, 1))
+    parts = (np.linalg.solve(gram, np.einsum("it,itp,it->pi", weight, dx, e)).T for e in errors)
+    return _Slopes(slope, *parts, float(weight.sum()))
+
+
+def _regressed(
+    dy: FloatArray, dx: FloatArray, weight: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None:
+    """Return slopes, products of regressors less their means by period, these, and errors; None where not identified."""
+    share = weight / np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
+    dy = dy - np.einsum("it,it->t", share, dy)
+    dx = dx - np.einsum("it,itp->tp", share, dx)
     gram = np.einsum("it,itp,itq->pq", weight, dx, dx)
     scale = np.sqrt(np.diag(gram))
     if not scale.all() or np.linalg.eigvalsh(gram / np.outer(scale, scale))[0] < SINGULAR:
         return None
     slope = np.linalg.solve(gram, np.einsum("it,itp,it->p", weight, dx, dy))
-    error = weight * (dy - dx @ slope)
-    n = _count(cluster, used)
-    parts = (np.einsum("itp,it->ip", dx, e) for e in (error, error * np.sqrt(n / np.maximum(n - 1, 1))))
-    return _Slopes(slope, *(np.linalg.solve(gram, part.T).T for part in parts), float(weight.sum()))
+    return slope, gram, dx, dy - dx @ slope
 
 
 def _grouped(rows: _Rows) -> _Rows:

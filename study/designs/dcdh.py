@@ -99,22 +99,21 @@ def dcdh(
     if question.comparison == "never_treated":
         paths.until[paths.moves] = -1
     terms, notes = _terms(n_periods, question.horizon, placebos), _notes(sample, paths)
-    found, strata = _Found.none(_amounts(paths, terms, normalized)), []
+    found, strata = _Found.none(sample.n_units, len(terms)), []
+    amounts = paths.change, np.cumsum(paths.change, axis=1) if normalized else None
     for units in _strata(sample, paths, allowed, trends_nonparam):
         rows = _rows(sample, paths, units, allowed)
         if rows is None:
             first = f"{paths.first[units[0]]:g}"
             notes.append(f"switchers from {question.event} {first} left out: covariates' slopes are not identified")
             continue
-        if variance == "sampling" and rows.cluster is None and np.ptp(rows.size) == 0:
-            rows = _grouped(rows)
         if same_switchers:
             effects = [_pairs(rows, term).hit for term in terms if term.event_time >= 0]
             rows = rows._replace(allowed=np.logical_and.reduce(effects))
-        strata.append((rows, _add(found, rows, terms)))
+        strata.append((rows, _add(found, rows, terms, *amounts)))
     if variance == "didmultiplegt":
         _add_published(found, strata, terms, paths.change)
-    return _estimate(sample, paths, terms, found, notes, normalized, variance)
+    return _estimate(sample, paths, terms, found, notes, variance)
 
 
 class _Paths(NamedTuple):
@@ -204,18 +203,6 @@ def _terms(n_periods: int, horizon: int | None, placebos: int | None) -> list[_T
     return [_Term(-k - 1, k) for k in range(before, 0, -1)] + [_Term(k - 1, k) for k in range(1, last + 1)]
 
 
-def _amounts(paths: _Paths, terms: list[_Term], normalized: bool) -> FloatArray:
-    """Return what a switch counts in the denominators of terms, shape (q, n, K).
-
-    1; the treatment beyond the first in the last period of the change; and if asked for, that treatment added up.
-    """
-    last = paths.start[:, None] - 1 + np.array([term.length for term in terms])
-    last = np.minimum(last, paths.change.shape[1] - 1)
-    kinds = [paths.change, np.cumsum(paths.change, axis=1)][: 1 + normalized]
-    amounts = [np.take_along_axis(kind, last, axis=1) for kind in kinds]
-    return np.stack([np.ones(last.shape), *amounts])
-
-
 def _strata(sample: Sample, paths: _Paths, allowed: BoolArray, within: str | None) -> Iterator[IntArray]:
     """Yield units with the same first treatment, and label of an attribute, if some switch when others have not."""
     number = np.unique(paths.first, return_inverse=True)[1]
@@ -231,37 +218,28 @@ def _strata(sample: Sample, paths: _Paths, allowed: BoolArray, within: str | Non
 
 
 class _Rows(NamedTuple):
-    """Units of one stratum, or groups of them that switch and are seen alike, whose means stand for them.
+    """The m units of one stratum.
 
     Attributes
     ----------
-    units, row : ndarray of int, shape (m,)
-        Units of the sample, and the row of each.
-    values : ndarray, shape (m, T)
-        Their outcomes less the first one that is usable and what covariates explain, 0 where not usable.
+    units : ndarray of int, shape (m,)
+        Their numbers in the sample.
+    y, x : ndarray, shapes (m, T), (m, T, p)
+        Outcomes less the first one that is usable and what covariates explain, and covariates; 0 where not usable.
     slopes : _Slopes
         Of the covariates.
-    members : tuple of ndarray of int, or None
-        Numbers of the units in each row, 0 to m - 1; None where each unit is a row.
-    y, x : ndarray, shapes (R, T), (R, T, p)
-        Outcomes as in ``values`` and covariates by row.
-    size, each : ndarray, shape (R,)
-        Weights of a row and of one unit of it.
-    cluster : ndarray of int, shape (R,), or None
+    weights : ndarray, shape (m,)
+    cluster : ndarray of int, shape (m,), or None
         None where each unit is a cluster.
     start, until, sign, usable, allowed
-        As units have them.
+        As of paths.
     """
 
     units: IntArray
-    row: IntArray
-    values: FloatArray
-    slopes: _Slopes
-    members: tuple[IntArray, ...] | None
     y: FloatArray
     x: FloatArray
-    size: FloatArray
-    each: FloatArray
+    slopes: _Slopes
+    weights: FloatArray
     cluster: IntArray | None
     start: IntArray
     until: IntArray
@@ -271,7 +249,7 @@ class _Rows(NamedTuple):
 
 
 def _rows(sample: Sample, paths: _Paths, units: IntArray, allowed: BoolArray) -> _Rows | None:
-    """Return each unit as a row, or None where covariates' slopes are not identified."""
+    """Return the units of a stratum, or None where covariates' slopes are not identified."""
     start, until, sign, usable = (of[units] for of in (paths.start, paths.until, paths.sign, paths.usable))
     weights, y = sample.weights[units], sample.y[units]
     y = np.where(usable, y - y[np.arange(len(y)), usable.argmax(axis=1)][:, None], 0.0)
@@ -281,9 +259,9 @@ def _rows(sample: Sample, paths: _Paths, units: IntArray, allowed: BoolArray) ->
     slopes = _slopes(y, x, unswitched[:, 1:] & usable[:, :-1], weights)
     if slopes is None:
         return None
-    y = np.where(usable, y - x @ slopes.value, 0.0)
-    own = (start, until, sign, usable, allowed[units])
-    return _Rows(units, np.arange(len(y)), y, slopes, None, y, x, weights, weights, cluster, *own)
+    if x.shape[2]:
+        y = np.where(usable, y - x @ slopes.value, 0.0)
+    return _Rows(units, y, x, slopes, weights, cluster, start, until, sign, usable, allowed[units])
 
 
 class _Slopes(NamedTuple):
@@ -331,39 +309,18 @@ def _regressed(
     return slope, gram, dx, dy - dx @ slope
 
 
-def _grouped(rows: _Rows) -> _Rows:
-    """Put units together that switch and are seen alike, if that makes many fewer rows; they have to weigh the same."""
-    n_periods = rows.y.shape[1]
-    packed = np.packbits(rows.usable, axis=1)
-    seen = 0 if rows.usable.all() else np.unique(packed, axis=0, return_inverse=True)[1]
-    key = ((seen * (n_periods + 1) + rows.start) * (n_periods + 1) + rows.until + 1) * 2 + rows.allowed
-    row = np.unique(key * 3 + rows.sign.astype(np.int64), return_inverse=True)[1]
-    size = np.bincount(row)
-    if 4 * len(size) > len(row):
-        return rows
-    order, end = np.argsort(row, kind="stable"), np.cumsum(size)
-    first = order[end - size]
-    y, x = (
-        np.add.reduceat(block[order], end - size) / size.reshape(-1, *[1] * (block.ndim - 1))
-        for block in (rows.y, rows.x)
-    )
-    own = {name: getattr(rows, name)[first] for name in ("start", "until", "sign", "usable", "allowed", "each")}
-    members = tuple(np.split(order, end[:-1]))
-    return rows._replace(row=row, members=members, y=y, x=x, size=own["each"] * size, **own)
-
-
 class _Pairs(NamedTuple):
     """Who is compared in a term, at each of its B base periods.
 
     Attributes
     ----------
-    compared : ndarray of bool, shape (R, B)
-        Rows that have not switched by the end of the change.
+    compared : ndarray of bool, shape (m, B)
+        Units that have not switched by the end of the change.
     weight : ndarray, shape (B,)
         Their sum of weights.
-    hit : ndarray of bool, shape (R,)
-        Rows whose switch is in the term.
-    column : ndarray of int, shape (R,)
+    hit : ndarray of bool, shape (m,)
+        Units whose switch is in the term.
+    column : ndarray of int, shape (m,)
         The number of their base period.
     """
 
@@ -376,9 +333,11 @@ class _Pairs(NamedTuple):
 def _pairs(rows: _Rows, term: _Term) -> _Pairs:
     n_periods = rows.y.shape[1]
     at, base, now = term.columns(n_periods)
-    seen = rows.usable[:, now] & rows.usable[:, base] & rows.usable[:, at]
+    seen = rows.usable[:, now] & rows.usable[:, base]
+    if at != now:
+        seen &= rows.usable[:, at]
     compared = seen & (rows.until[:, None] >= np.arange(n_periods)[now])
-    weight = rows.size @ compared
+    weight = rows.weights @ compared
     column = rows.start - 1 - base.start
     inside = (column >= 0) & (column < len(weight))
     column = np.where(inside, column, 0)
@@ -387,138 +346,138 @@ def _pairs(rows: _Rows, term: _Term) -> _Pairs:
 
 
 class _Contrast(NamedTuple):
-    """The sum over switchers of DID_gl as a sum of weights of rows times their changes less means of changes.
+    """The sum over switchers of DID_gl.
 
     Attributes
     ----------
-    load, without : ndarray, shape (R, B)
-        Weights of a unit's changes; and with its cluster left out of the mean that it is in.
-    change, mean : ndarray, shapes (R, B), (B,)
-        Changes, and their means over comparison units.
-    lost : ndarray, shape (R, B)
-        Which part of the switchers' sum is lost with a unit, where all that are compared with are its cluster's.
-    treated : ndarray, shape (B,)
-        The sum over the switchers of a base period.
+    part, without : ndarray, shape (m,)
+        A unit's part in it, and what it loses without the unit's cluster.
+    of_slope : ndarray, shape (p,)
+        The same sum of covariates.
+    lost : ndarray, shape (m, B), or None
+        Which part of the switchers of a base period is lost with a unit, where its cluster is all they are compared
+        with.
     """
 
-    load: FloatArray
+    part: FloatArray
     without: FloatArray
-    change: FloatArray
-    mean: FloatArray
-    lost: FloatArray
-    treated: FloatArray
+    of_slope: FloatArray
+    lost: FloatArray | None
 
 
 def _contrast(rows: _Rows, term: _Term, pairs: _Pairs) -> _Contrast:
+    """Return the changes of switchers less the mean changes of who is compared, with and without each cluster."""
     at, base, _ = term.columns(rows.y.shape[1])
-    hit = np.flatnonzero(pairs.hit)
-    column, signed, n_base = pairs.column[hit], (rows.size * rows.sign)[hit], len(pairs.weight)
-    switched = np.bincount(column, minlength=n_base) > 0
-    compared = pairs.compared & switched
-    weight = np.where(switched, pairs.weight, 1.0)
-    own = compared * rows.size[:, None]
-    change = rows.y[:, at] - rows.y[:, base]
-    mean = np.einsum("rb,rb->b", own, change) / weight
-    own = compared * rows.each[:, None] if rows.cluster is None else _by(rows.cluster, own)
-    rest = weight - own
-    alone = compared & (rest <= NOTHING * weight)
+    hit, weights = np.flatnonzero(pairs.hit), rows.weights
+    column, signed, n_base = pairs.column[hit], (weights * rows.sign)[hit], len(pairs.weight)
+    used = np.bincount(column, minlength=n_base) > 0
+    compared, weight = (pairs.compared & used).astype(float), np.where(used, pairs.weight, np.inf)
     of_mean = -np.bincount(column, signed, n_base)
-    load = compared * (of_mean / weight)
-    without = compared * (of_mean / np.where(alone, np.inf, rest))
-    load[hit, column] += rows.sign[hit]
-    without[hit, column] += rows.sign[hit]
-    treated = np.bincount(column, signed * (change[hit, column] - mean[column]), n_base)
-    lost = np.where(alone, rows.each[:, None] / np.where(alone, own, 1.0), 0.0)
-    return _Contrast(load, without, change, mean, lost, treated)
+    deviation = rows.y[:, at] - rows.y[:, base]
+    deviation -= (weights @ (compared * deviation)) / weight
+    gap = signed * deviation[hit, column]
+    deviation *= compared
+    if rows.cluster is None and np.ptp(weights) == 0:
+        own = weights[:1, None]
+    else:
+        own = compared * weights[:, None]
+        own = own if rows.cluster is None else _by(rows.cluster, own)
+    rest = weight - own
+    close = rest <= np.where(used, NOTHING * weight, 0.0)
+    per_unit = np.broadcast_to(of_mean / np.where(close, np.inf, rest), deviation.shape)
+    part = weights * (deviation @ (of_mean / weight))
+    without = weights * np.einsum("mb,mb->m", deviation, per_unit)
+    part[hit] += gap
+    without[hit] += gap
+    lost = None
+    if close.any():
+        lost = compared * close * weights[:, None] / np.where(own > 0, own, 1.0)
+        without += lost @ np.bincount(column, gap, n_base)
+    change = rows.x[:, at] - rows.x[:, base]
+    of_slope = signed @ change[hit, column] + np.einsum("m,mb,mbp,b->p", weights, compared, change, of_mean / weight)
+    return _Contrast(part, without, of_slope, lost)
 
 
 def _by(cluster: IntArray, values: FloatArray) -> FloatArray:
-    """Return each row's sum of values, shape (R, B), over its cluster."""
+    """Return each row's sum of values, shape (m, B), over its cluster."""
     order = np.argsort(cluster, kind="stable")
     start = np.searchsorted(cluster[order], np.arange(cluster.max() + 1))
     return np.asarray(np.add.reduceat(values[order], start)[cluster])
 
 
 class _Found(NamedTuple):
-    """What strata add to K terms, by unit, with q kinds of denominators.
+    """What strata add, by unit, to placebos and effects, to the reference, which has nothing, and last to the average.
 
     Attributes
     ----------
-    amounts : ndarray, shape (q, n, K)
-        What the unit's switch counts in each.
-    part, without : ndarray, shape (n, K)
+    part, without : ndarray, shape (K, n)
         The unit's part in the sum over switchers of DID_gl, and what that sum loses without the unit's cluster.
-    own, lost : ndarray, shape (q, n, K)
-        The same of the denominators.
-    published : ndarray, shape (n, K)
-        The part as the authors' package has it for errors.
-    hit, compared : ndarray of bool, shape (n, K)
+    own : ndarray, shape (K, n)
+        The unit's part in what the sum is divided by.
+    hit, compared : ndarray of bool, shape (K, n)
         Whether the unit's switch is in the term, and whether the unit is compared with.
+    published : ndarray, shape (K, n)
+        The part as the authors' package has it for errors.
+    lost : list of (int, ndarray of int, ndarray)
+        Terms, units, and what is lost without these of what is divided by and of the number of switchers, shape (2, m):
+        the switchers that nobody else is compared with.
     """
 
-    amounts: FloatArray
     part: FloatArray
     without: FloatArray
     own: FloatArray
-    lost: FloatArray
-    published: FloatArray
     hit: BoolArray
     compared: BoolArray
+    published: FloatArray
+    lost: list[tuple[int, IntArray, FloatArray]]
 
     @classmethod
-    def none(cls, amounts: FloatArray) -> _Found:
+    def none(cls, n_units: int, n_terms: int) -> _Found:
         """Return that nothing is found yet."""
-        shape = amounts.shape[1:]
-        parts, own = np.zeros((2, *shape)), np.zeros((2, *amounts.shape))
+        shape = (n_terms + 2, n_units)
         marks = np.zeros((2, *shape), dtype=bool)
-        return cls(amounts, *parts, *own, np.zeros(shape), *marks)
+        return cls(*(np.zeros(shape) for _ in range(3)), *marks, np.zeros(shape), [])
 
 
-def _add(found: _Found, rows: _Rows, terms: list[_Term]) -> FloatArray:
-    """Add what one stratum has of all terms; return how its sums fall with covariates' slopes, shape (p, K)."""
-    n_rows, n_periods = rows.y.shape
-    n_terms, units = len(terms), rows.units
-    maps = np.zeros((2, n_rows, n_periods, n_terms)) if rows.members else np.empty(0)
-    of_rows, of_slopes = np.zeros((2, n_rows, n_terms)), np.zeros((rows.x.shape[2], n_terms))
+def _add(
+    found: _Found, rows: _Rows, terms: list[_Term], change: FloatArray, so_far: FloatArray | None
+) -> FloatArray:
+    """Add what one stratum has of all terms; return how its sums fall with covariates' slopes, shape (p, K).
+
+    ``change`` and ``so_far``, shape (n, T), are the treatment beyond the first one, and its sum if effects are
+    divided by it.
+    """
+    units, of_slopes = rows.units, np.zeros((rows.x.shape[2], len(found.part)))
     for k, term in enumerate(terms):
-        pairs, (at, base, _) = _pairs(rows, term), term.columns(n_periods)
+        pairs = _pairs(rows, term)
         if not pairs.hit.any():
             continue
-        c = _contrast(rows, term, pairs)
-        found.hit[units, k] = pairs.hit[rows.row]
-        found.compared[units, k] = (pairs.compared & (c.load != 0)).any(axis=1)[rows.row]
-        of_slopes[:, k] = np.einsum("r,rb,rbp->p", rows.size, c.load, rows.x[:, at] - rows.x[:, base])
-        for which, load in enumerate((c.load, c.without)):
-            of_rows[which, :, k] = -(load @ c.mean)
-            if rows.members is None:
-                of_rows[which, :, k] += np.einsum("rb,rb->r", load, c.change)
-            else:
-                maps[which, :, at, k] += load
-                maps[which, :, base, k] -= load
-        amounts = np.where(pairs.hit[rows.row], found.amounts[:, units, k], 0.0) * rows.each[rows.row]
-        found.own[:, units, k] = found.lost[:, units, k] = amounts
-        if c.lost.any():
-            column = pairs.column[rows.row]
-            of_base = np.stack([np.bincount(column, amount, len(c.mean)) for amount in amounts])
-            found.lost[:, units, k] += (c.lost @ of_base.T).T[:, rows.row]
-            of_rows[1, :, k] += c.lost @ c.treated / rows.each
-    factor = len(units) if rows.cluster is None else int(rows.cluster.max()) + 1
-    ends = found.part, found.without
-    for which, (part, times) in enumerate(zip(ends, (1.0, factor / max(factor - 1, 1)), strict=True)):
-        if rows.members is None:
-            part[units] = of_rows[which] * rows.each[:, None]
-        for row, members in enumerate(rows.members or ()):
-            own = rows.values[members] @ maps[which, row] + of_rows[which, row]
-            part[units[members]] = own * rows.each[row]
-        if len(of_slopes):
-            part[units] -= rows.slopes.parts @ of_slopes * times
+        c, hit, last = _contrast(rows, term, pairs), pairs.hit, np.where(pairs.hit, rows.start - 1 + term.length, 0)
+        compared = pairs.compared[:, np.unique(pairs.column[hit])].any(axis=1)
+        weight = hit * rows.weights
+        divisor = weight if so_far is None else np.where(hit, weight * so_far[units, last], 0.0)
+        divisors = [(k, divisor), (-1, np.where(hit, weight * change[units, last], 0.0))]
+        for slot, own in divisors if term.event_time >= 0 else divisors[:1]:
+            found.part[slot, units] += c.part
+            found.without[slot, units] += c.without
+            found.own[slot, units] += own
+            found.hit[slot, units] |= hit
+            found.compared[slot, units] |= compared
+            of_slopes[:, slot] += c.of_slope
+            if c.lost is not None:
+                of_base = [np.bincount(pairs.column, of, c.lost.shape[1]) for of in (own, weight)]
+                found.lost.append((slot, units, np.stack(of_base) @ c.lost.T))
+    n_clusters = len(units) if rows.cluster is None else int(rows.cluster.max()) + 1
+    if len(of_slopes):
+        found.part[:, units] -= of_slopes.T @ rows.slopes.parts.T
+        found.without[:, units] -= of_slopes.T @ rows.slopes.parts.T * (n_clusters / max(n_clusters - 1, 1))
     return of_slopes
 
 
 def _add_published(
     found: _Found, strata: list[tuple[_Rows, FloatArray]], terms: list[_Term], change: FloatArray
 ) -> None:
-    """Add each unit's part as the authors' package has it for errors; rows are units.
+    """Add each unit's part as the authors' package has it for errors.
 
     A change is less the mean of its cohort, which is of one switch and treatment after it or of those that have not
     switched; where that is one unit or cluster, less the mean of it and those that it is compared with. The package
@@ -532,150 +491,165 @@ def _add_published(
         switch = np.column_stack([rows.start, change[rows.units, last]])
         cohort = np.unique(switch, axis=0, return_inverse=True)[1].reshape(-1)
         for k, term in enumerate(terms):
-            found.published[rows.units, k] += _published(rows, term, cohort)
+            part = _published(rows, term, cohort)
+            found.published[k, rows.units] += part
+            found.published[-1, rows.units] += part * (term.event_time >= 0)
         if len(of_slopes):
-            found.published[rows.units] -= rows.slopes.published @ of_slopes * (changes / rows.slopes.total)
-            found.published[everyone] += rows.slopes.value @ of_slopes / len(everyone)
+            parts = rows.slopes.published.T * (changes / rows.slopes.total)
+            found.published[:, rows.units] -= of_slopes.T @ parts
+            found.published[:, everyone] += (of_slopes.T @ rows.slopes.value / len(everyone))[:, None]
 
 
 def _published(rows: _Rows, term: _Term, cohort: IntArray) -> FloatArray:
-    pairs = _pairs(rows, term)
-    c, total = _contrast(rows, term, pairs), np.zeros(pairs.compared.shape)
+    """Return the parts in one term, shape (m,)."""
+    pairs, (at, base, _) = _pairs(rows, term), term.columns(rows.y.shape[1])
+    change = rows.y[:, at] - rows.y[:, base]
+    total = np.zeros(change.shape)
     for sign in (1.0, -1.0):
         hit = pairs.hit & (rows.sign == sign)
         column, switched = pairs.column[hit], np.zeros(total.shape, dtype=bool)
         switched[hit, column] = True
-        of_mean = sign * np.bincount(column, rows.size[hit], total.shape[1])
+        of_mean = sign * np.bincount(column, rows.weights[hit], total.shape[1])
         compared = pairs.compared & (of_mean != 0)
-        both = _demeaned(rows, c.change, switched | compared)
+        both = _demeaned(rows, change, switched | compared)
         groups = [(switched & (cohort == g)[:, None], sign) for g in np.unique(cohort[hit])]
         for group, weight in [*groups, (compared, -of_mean / np.where(of_mean != 0, pairs.weight, 1.0))]:
-            own = np.where(_count(rows.cluster, group) >= 2, _demeaned(rows, c.change, group), both)
+            own = np.where(_count(rows.cluster, group) >= 2, _demeaned(rows, change, group), both)
             total += np.where(group, weight * own, 0.0)
-    return rows.size * total.sum(axis=1)
+    return rows.weights * total.sum(axis=1)
 
 
 def _count(cluster: IntArray | None, group: BoolArray) -> IntArray:
-    """Return of how many units or clusters a group of rows is at each period, shape (B,)."""
+    """Return of how many units or clusters a group is at each period, shape (B,)."""
     if cluster is not None:
         group = (_by(cluster, group.astype(float)) > 0)[np.unique(cluster, return_index=True)[1]]
     return np.asarray(group.sum(axis=0))
 
 
 def _demeaned(rows: _Rows, change: FloatArray, group: BoolArray) -> FloatArray:
-    """Return changes less the mean of a group at each base period, times sqrt(m / (m - 1)), shape (R, B)."""
-    weight, m = rows.size @ group, _count(rows.cluster, group)
-    mean = np.einsum("r,rb,rb->b", rows.size, group, change) / np.where(weight > 0, weight, 1.0)
+    """Return changes less the mean of a group at each base period, times sqrt(m / (m - 1)), shape (m, B)."""
+    weight, m = rows.weights @ group, _count(rows.cluster, group)
+    mean = np.einsum("r,rb,rb->b", rows.weights, group, change) / np.where(weight > 0, weight, 1.0)
     return (change - mean) * np.sqrt(m / np.maximum(m - 1, 1))
 
 
 class _Ratio(NamedTuple):
-    """Sums over switchers over what they count, shape (K,), with influence and leave-out influence by unit, (n, K).
+    """Sums over switchers over what they count, shape (K,), with influence and leave-out influence by unit, (K, n).
 
-    ``determined`` says which of them no cluster has all of.
+    ``total`` is what they count, and ``determined`` says which of them no cluster has all of.
     """
 
     value: FloatArray
+    total: FloatArray
     influence: FloatArray
     errors: FloatArray
     determined: BoolArray
 
+    def select(self, order: IntArray) -> _Ratio:
+        """Return some of them."""
+        return _Ratio(*(values[order] for values in self))
+
 
 def _ratio(sample: Sample, part: FloatArray, without: FloatArray, own: FloatArray, lost: FloatArray) -> _Ratio:
-    n, total = sample.n_units, own.sum(axis=0)
-    value = part.sum(axis=0) / total
-    influence = (part - value * own) * (n / total)
+    n, total = sample.n_units, own.sum(axis=1, keepdims=True)
+    total[total == 0] = 1.0
+    value = part.sum(axis=1, keepdims=True) / total
     alone = sample.question.cluster is None
-    of_cluster = lost if alone else Influence.of(lost).cluster_sums(sample.cluster)[sample.cluster]
-    rest = total - of_cluster
-    determined = np.asarray((rest > NOTHING * total).all(axis=0))
-    errors = (without - value * lost) * (n / np.where(determined, rest, total))
-    return _Ratio(value, influence, errors, determined)
+    rest = total - (lost if alone else Influence.of(lost.T).cluster_sums(sample.cluster)[sample.cluster].T)
+    determined = np.asarray((rest > NOTHING * total).all(axis=1))
+    rest[~determined] = 1.0
+    errors = without - value * lost
+    errors *= n / rest
+    influence = part - value * own
+    influence *= n / total
+    return _Ratio(value[:, 0], total[:, 0], influence, errors, determined)
+
+
+def _lost(found: _Found, kind: int, own: FloatArray) -> FloatArray:
+    """Return what is lost without each unit of what is divided by (0) or of the number of switchers (1)."""
+    if not found.lost:
+        return own
+    lost = own.copy()
+    for slot, units, amounts in found.lost:
+        lost[slot, units] += amounts[kind]
+    return lost
+
+
+def _untreated(sample: Sample, paths: _Paths, terms: list[_Term], found: _Found) -> _Ratio:
+    """Return the mean outcomes that switchers, who all switch the same way, would have had without a switch."""
+    (outcome, count), rows = np.zeros((2, *found.part.shape)), np.arange(sample.n_units)
+
+    def add(slots: list[int], hit: BoolArray, after: int) -> None:
+        y = sample.y[rows, np.where(hit, paths.start - 1 + after, 0)]
+        outcome[slots] += np.where(hit, sample.weights * y, 0.0)
+        count[slots] += hit * sample.weights
+
+    for k, (event_time, length) in enumerate(terms):
+        slots, after = ([k, -1], length) if event_time >= 0 else ([k], -length)
+        add(slots, found.hit[k], after)
+    add([-2], found.hit[-1], 0)
+    sign = paths.sign[found.hit[-1]][0]
+    parts = (outcome - sign * part for part in (found.part, found.without))
+    return _ratio(sample, *parts, count, _lost(found, 1, count))
 
 
 def _estimate(
-    sample: Sample, paths: _Paths, terms: list[_Term], found: _Found, notes: list[str], normalized: bool, variance: str
+    sample: Sample, paths: _Paths, terms: list[_Term], found: _Found, notes: list[str], variance: str
 ) -> Estimate:
-    """Divide sums over switchers by what they count, and add the reference and the average of all effects."""
-    times, lengths = np.array(terms, dtype=float).T
-    known, post = found.hit.any(axis=0), times >= 0
-    refuse_no_effect("dcdh", known & post, [*notes, "nobody of the same first treatment has not switched when others do"])
-
-    def with_average(of_terms: FloatArray, of_average: FloatArray | None = None) -> FloatArray:
-        """Keep the terms that are known, and append the sum over those after the switch."""
-        summed = (of_terms if of_average is None else of_average)[:, post].sum(axis=1)
-        return np.column_stack([of_terms[:, known], summed])
-
-    kind = 2 if normalized else 0
-    part, without = with_average(found.part), with_average(found.without)
-    own, lost = (with_average(of[kind], of[1]) for of in (found.own, found.lost))
-    if np.isnan(own).any():
+    """Divide sums over switchers by what they count."""
+    times = np.array([*(term.event_time for term in terms), -1, np.nan])
+    known, switch = found.hit.any(axis=1), paths.sign != 0
+    refuse_no_effect("dcdh", known[-1:], [*notes, "who switches has nobody of the same first treatment to compare with"])
+    if np.isnan(found.own).any():
         raise QuestionError(
             f"dcdh: {sample.question.event} is not known in some period after a switch, so effects cannot be normalized; "
             "fill it in, or take normalized=False."
         )
-    effects = _ratio(sample, part, without, own, lost)
-    influence = effects.influence
+    order = np.argsort(times)  # the average is last
+    order = order[known[order] | (times[order] == -1)]
+    effects = _ratio(sample, found.part, found.without, found.own, _lost(found, 0, found.own)).select(order)
+    influence, mean, of_mean, left_out = effects.influence, None, None, None
+    if len(np.unique(paths.sign[found.hit[-1]])) == 1:
+        mean = _untreated(sample, paths, terms, found).select(order)
+        of_mean = Influence.of(mean.errors.T)
     if variance == "didmultiplegt":
-        influence = with_average(found.published) * (sample.n_units / own.sum(axis=0))
-    hit, compared = with_average(found.hit) > 0, with_average(found.compared) > 0
-    clusters = np.stack([_clusters(sample, hit), _clusters(sample, compared)])
-    before = int(np.sum(known & ~post))
-
-    def placed(values: FloatArray, axis: int = -1) -> FloatArray:
-        """Insert the reference."""
-        return np.insert(values, before, 0, axis=axis)
-
-    left_out = None
-    estimable = placed(effects.determined & (clusters.min(axis=0) >= 2))
-    mean: dict[str, Any] = {}
-    switched = paths.sign[hit.any(axis=1)]
-    of_mean = None
-    if np.ptp(switched) == 0:
-        place = paths.start[:, None] - 1 + np.where(post, lengths, -lengths).astype(np.int64)
-        outcome = np.take_along_axis(np.nan_to_num(sample.y), np.clip(place, 0, len(sample.periods) - 1), axis=1)
-        outcome = with_average(outcome * found.own[0])
-        count, gone = with_average(found.own[0]), with_average(found.lost[0])
-        of_mean = _ratio(sample, outcome - switched[0] * part, outcome - switched[0] * without, count, gone)
-        mean = {
-            "untreated_mean": placed(of_mean.value),
-            "untreated_influence": Influence.of(placed(of_mean.influence)),
-        }
-    if variance == "sampling":
-        of_untreated = None if of_mean is None else Influence.of(placed(of_mean.errors))
-        left_out = LeftOut(Influence.of(placed(effects.errors)), of_untreated, placed(clusters), estimable)
+        influence = found.published[order] * (sample.n_units / effects.total[:, None])
+    else:
+        clusters = np.stack([_clusters(sample, marks[order]) for marks in (found.hit, found.compared)])
+        estimable = effects.determined & (clusters.min(axis=0) >= 2)
+        left_out = LeftOut(Influence.of(effects.errors.T), of_mean, clusters, estimable)
     dates = np.arange(len(sample.periods) + 1)
-    treated = np.stack([np.isin(dates, paths.start[marks]) for marks in placed(hit).T > 0], axis=1)
-    event_time = np.append(np.insert(times[known], before, -1), np.nan)
-    skipped = int(np.sum((paths.sign != 0) & ~hit.any(axis=1)))
+    treated = [np.isin(dates, paths.start[marks]) for marks in found.hit[order]]
+    skipped, none = int(np.sum(switch & ~found.hit[-1])), np.full(len(order), np.nan)
     if skipped:
-        notes.append(f"{skipped} units that switch are in no effect")
-    none = np.full(len(event_time), np.nan)
+        notes.append(f"{skipped} of {int(switch.sum())} units that switch are in no effect")
+    single = order[found.hit[order].sum(axis=1) == 1]
     return Estimate(
         sample,
         Estimand.EVENT_TIME_ATT,
-        (*(f"event {e:g}" for e in event_time[:-1]), AVERAGE),
-        placed(effects.value),
-        Influence.of(placed(influence)),
+        (*(f"event {e:g}" for e in times[order[:-1]]), AVERAGE),
+        effects.value,
+        Influence.of(influence.T),
         none,
         none,
-        event_time,
-        event_time == -1,
-        int(paths.usable[(hit | compared).any(axis=1)].sum()),
+        times[order],
+        times[order] == -1,
+        int(paths.usable[(found.hit | found.compared).any(axis=0)].sum()),
+        None if mean is None else mean.value,
+        None if mean is None else Influence.of(mean.influence.T),
         published="CR0",
-        treated=treated.astype(float),
-        group=paths.start,
+        remarks=(*notes, *events_on_one(times[single], np.ones(len(single), dtype=np.int64))),
+        treated=np.stack(treated, axis=1).astype(float),
         left_out=left_out,
-        remarks=(*notes, *events_on_one(times[known], found.hit[:, known].sum(axis=0))),
-        **mean,
+        group=paths.start,
     )
 
 
 def _clusters(sample: Sample, marks: BoolArray) -> IntArray:
-    """Return how many clusters have a mark, shape (K,)."""
+    """Return in how many clusters are marks, shape (K, n), by term."""
     if sample.question.cluster is not None:
-        marks = Influence.of(marks.astype(float)).cluster_sums(sample.cluster) > 0
-    return np.asarray(marks.sum(axis=0))
+        marks = Influence.of(marks.T.astype(float)).cluster_sums(sample.cluster).T > 0
+    return np.asarray(marks.sum(axis=1))
 
 
 def _notes(sample: Sample, paths: _Paths) -> list[str]:

@@ -77,7 +77,8 @@ def asked(
         "dose": np.outer(rng.normal(size=n) + (first <= n_periods), across),
     }
     switches = "SWITCHING" in supports and draw(st.sampled_from([False, False, True]))
-    path = rng.integers(0, 2, size=y.shape) * (rng.random((n, 1)) < 0.7)
+    levels = draw(st.sampled_from([2, 3])) if "LEVELS" in supports else 2
+    path = rng.integers(0, levels, size=y.shape) * (rng.random((n, 1)) < 0.7)
     path = np.where(np.isnan(y) & draw(st.booleans()), np.nan, path)
     panel = Panel(
         name="drawn",

@@ -12,7 +12,7 @@ import searching
 from drawn_panels import Asked, asked
 from hypothesis import given
 from hypothesis import strategies as st
-from twins import comparisons, learned, regressions, synthetic
+from twins import comparisons, learned, regressions, switching, synthetic
 from twins.plain import Answer, Array, Refused, Unsettled, Values, derivative, effects
 
 from study import Estimate, QuestionError
@@ -79,6 +79,18 @@ CASES = [
     Case(
         "lp_did", comparisons.lp_did, {"weighting": ("equal",), "before": (None, None, 2), "after": (None, 1)}
     ),
+    Case(
+        "dcdh",
+        switching.dcdh,
+        {
+            "placebos": (None, None, 0, 1),
+            "normalized": (False, False, True),
+            "switchers": ("both", "both", "in", "out"),
+            "same_switchers": (False, False, True),
+            "trends_nonparam": (None, None, None, "state"),
+        },
+        {"units": (6, 20), "covariates": ("moving", "patchy", "drift"), "most_covariates": 1},
+    ),
     Case("synthetic_did", synthetic.synthetic_did, {"method": ("synthetic_did",)}, FEW, 1e-7),
     Case("synthetic_did", synthetic.synthetic_did, {"method": ("synthetic_control",)}, FEW, 1e-7),
     Case(
@@ -116,7 +128,7 @@ def averaged(sample: Sample, answer: Answer, weights: Array, kind: str) -> Value
     label = period if kind.startswith("calendar") else label
     chosen = event >= 0
     if kind == "event":
-        chosen = np.ones(len(event), dtype=bool)
+        chosen = ~np.isnan(event)
     if kind == "event_average" and sample.question.horizon is not None:
         chosen &= event <= sample.question.horizon
 

@@ -110,6 +110,15 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         "fect's gsynth iterates slopes and factors to a relative change of 1e-7, ours to 1e-12; without covariates "
         "both are closed form. Its errors are compared with its jackknife; the number of factors is given.",
     ),
+    "dcdh": (
+        "Effect_l is event time l - 1 and Placebo_l event time -l - 1 here, Av_tot_eff the term treated_average.",
+        'The runs are compared under variance="didmultiplegt" and normal critical values. The package takes as given who '
+        "switches when, and demeans changes within cohorts; the default here, \"sampling\", has the influence of units "
+        "drawn with their paths.",
+        "Treatment is a path that is known where the row is there, so that in an unbalanced panel a unit whose row before "
+        "the switch is missing is compared with until then and is no switcher, as in the package.",
+        "Joint tests of placebos and of effects, and the test that effects are equal, are compared by their p-values.",
+    ),
     "etwfe": (
         "etwfe has effects of cohorts by default, and of units with its option ivar; here these are "
         'effects="cohort" and effects="unit".',
@@ -175,6 +184,16 @@ DISAGREEMENTS: tuple[Disagreement, ...] = (
         "given, so that the variation between the averages of cohorts and periods is not in the error. Gardner takes "
         "units as drawn with their cohorts, so that it is. The influence functions of all designs here are of the "
         'second kind, which is the default, "sampling"; a jackknife over units, as fect reports, agrees with it.',
+    ),
+    Disagreement(
+        "DIDmultiplegtDYN's errors with controls, and its covariance matrix",
+        (),
+        "With controls the errors of version 2.1.2 have three things that the delta method has not, and "
+        'variance="didmultiplegt" repeats: what the slopes of one first treatment add is multiplied by the changes of all '
+        "first treatments over those of its own; the slopes, over the number of units, are added to the influence of all "
+        "units; and residuals are those of the regression without weights. The default is the influence that tests hold "
+        "to derivatives by weights. The matrix vcov that the package returns for sim_switch has covariances larger than "
+        "the product of the standard errors; its own joint tests do not use them, and are met.",
     ),
     Disagreement(
         "DRDID on repeated cross-sections with covariates",

@@ -94,6 +94,14 @@ _NOT_IN_DID = {
     "twfe_did_(panel|rc)": "It is a two-way regression with covariates, which DRDID has for comparison.",
 }
 
+_NOT_IN_DCDH = {
+    "trends_lin": "It extrapolates a linear trend of each unit, which is not offered.",
+    "dont_drop_larger_lower": "It keeps units after treatment has been above and below its first level, so that what "
+    "they switch to is no one direction.",
+    "less_conservative_se": "Its errors take means of units of one whole path, where these are several.",
+    "same_switchers_pl": "It leaves units out of all placebos that are not in each.",
+}
+
 RULES: tuple[Rule, ...] = (
     # fixest
     Rule("fixest_twfe", rf".*/twfe__{CLUSTERED}__(default|Gdf_conv|noadj|none|full)", "exact"),
@@ -211,7 +219,13 @@ RULES: tuple[Rule, ...] = (
         "out of scope",
         "Its errors are for dates assigned at random, and its efficient estimator is no design here.",
     ),
-    Rule("did_multiplegt_dyn", r".*", "out of scope", NO_DESIGN),
+    # did_multiplegt_dyn
+    Rule(
+        "did_multiplegt_dyn",
+        rf".*/(?!.*__({'|'.join(_NOT_IN_DCDH)}))(?!trends_lin).*",
+        "exact",
+    ),
+    *(Rule("did_multiplegt_dyn", rf".*/(.*__)?{run}.*", "out of scope", why) for run, why in _NOT_IN_DCDH.items()),
     # part two
     Rule("triplediff(_corrected)?", r".*", "out of scope", NO_DESIGN),
     Rule("contdid", r".*", "out of scope", NO_DESIGN),

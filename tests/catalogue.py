@@ -29,6 +29,7 @@ OTHERS: dict[str, tuple[str, Options]] = {
     "twfe": ("twfe", {}),
     "event_study": ("event_study", {}),
     "lp_did": ("lp_did", {"weighting": "equal"}),
+    "dcdh": ("dcdh", {}),
     "poisson_twfe one": ("poisson_twfe", {"terms": "treatment"}),
     "poisson_twfe events": ("poisson_twfe", {"terms": "event_time"}),
     "dml_did": ("dml_did", {"folds": 2, "repetitions": 1}),

@@ -113,7 +113,7 @@ _IN_WORDS = {
 }
 _FIELDS = {field.name for field in fields(Question)}
 # The least that a whole number may be, by the name of the option, which means the same in every design.
-_LEAST = {"before": 1, "after": 0, "bin_at": 1}
+_LEAST = {"before": 1, "after": 0, "bin_at": 1, "placebos": 0}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from study.estimates import Estimate, LeftOut, events_on_one
 from study.panel import Sample
 
 AVERAGE = "treated_average"
+# Sums over the switchers of a term: of DID_gl, of what this is divided by, of one, and of outcomes.
+GAP, DIVISOR, NUMBER, OUTCOME = range(4)
 NOTHING = 1e-9
 SINGULAR = 1e-10
 
@@ -64,15 +66,15 @@ def dcdh(
     trends_nonparam : str, optional
         An attribute: units are compared within its labels.
     variance : {"sampling", "didmultiplegt"}
-        The influence of units drawn with their paths, or that of the authors' package, which takes as given who switches
-        when: changes less their mean over units of one first treatment, switch and treatment after it (or over those
-        that have not switched), times sqrt(m / (m - 1)) with m the units or clusters of that mean.
+        The influence of units drawn with their paths, or that of the authors' package, which takes as given who
+        switches when: changes less their mean over units of one first treatment, switch and treatment after it (or over
+        those that have not switched), times sqrt(m / (m - 1)) with m the units or clusters of that mean.
 
     Returns
     -------
     Estimate
         One term for each event time, ascending, the reference among them, then "treated_average": the sum of effects
-        over the sum of treatment beyond D_g1 in the cells that they are of, which is a mean effect per unit of treatment.
+        over the sum of treatment beyond D_g1 in the cells that they are of, a mean effect per unit of treatment.
         "Jackknife" leaves each unit out of all means; a cluster, out of the mean of each comparison and of that of the
         switchers, one at a time. "Proportional" divides by the mean that the switchers would have had under D_g1.
 
@@ -99,18 +101,23 @@ def dcdh(
     if question.comparison == "never_treated":
         paths.until[paths.moves] = -1
     terms, notes = _terms(n_periods, question.horizon, placebos), _notes(sample, paths)
-    found, strata = _Found.none(sample.n_units, len(terms)), []
-    amounts = paths.change, np.cumsum(paths.change, axis=1) if normalized else None
+    shape = (len(terms) + 2, sample.n_units)
+    sums, besides = np.zeros((4, *shape)), np.zeros((4, *shape))
+    hit, compared = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    found, strata = _Found(sums, besides, hit, compared, np.zeros(shape)), []
+    so_far = np.cumsum(paths.change, axis=1) if normalized else None
     for units in _strata(sample, paths, allowed, trends_nonparam):
         rows = _rows(sample, paths, units, allowed)
         if rows is None:
             first = f"{paths.first[units[0]]:g}"
-            notes.append(f"switchers from {question.event} {first} left out: covariates' slopes are not identified")
+            notes.append(
+                f"switchers from {question.event} {first} left out: covariates' slopes are not identified"
+            )
             continue
         if same_switchers:
             effects = [_pairs(rows, term).hit for term in terms if term.event_time >= 0]
             rows = rows._replace(allowed=np.logical_and.reduce(effects))
-        strata.append((rows, _add(found, rows, terms, *amounts)))
+        strata.append((rows, _add(found, rows, terms, sample.y, paths.change, so_far)))
     if variance == "didmultiplegt":
         _add_published(found, strata, terms, paths.change)
     return _estimate(sample, paths, terms, found, notes, variance)
@@ -250,18 +257,20 @@ class _Rows(NamedTuple):
 
 def _rows(sample: Sample, paths: _Paths, units: IntArray, allowed: BoolArray) -> _Rows | None:
     """Return the units of a stratum, or None where covariates' slopes are not identified."""
-    start, until, sign, usable = (of[units] for of in (paths.start, paths.until, paths.sign, paths.usable))
+    start, until, usable = paths.start[units], paths.until[units], paths.usable[units]
     weights, y = sample.weights[units], sample.y[units]
     y = np.where(usable, y - y[np.arange(len(y)), usable.argmax(axis=1)][:, None], 0.0)
     x = np.where(usable[:, :, None], sample.x_varying[units], 0.0)
-    cluster = None if sample.question.cluster is None else np.unique(sample.cluster[units], return_inverse=True)[1]
+    alone = sample.question.cluster is None
+    cluster = None if alone else np.unique(sample.cluster[units], return_inverse=True)[1]
     unswitched = usable & (until[:, None] >= np.arange(usable.shape[1]))
     slopes = _slopes(y, x, unswitched[:, 1:] & usable[:, :-1], weights)
     if slopes is None:
         return None
     if x.shape[2]:
         y = np.where(usable, y - x @ slopes.value, 0.0)
-    return _Rows(units, y, x, slopes, weights, cluster, start, until, sign, usable, allowed[units])
+    own = (start, until, paths.sign[units], usable, allowed[units])
+    return _Rows(units, y, x, slopes, weights, cluster, *own)
 
 
 class _Slopes(NamedTuple):
@@ -283,21 +292,23 @@ def _slopes(y: FloatArray, x: FloatArray, used: BoolArray, weights: FloatArray) 
     """
     m, _, p = x.shape
     if not p:
-        return _Slopes(np.empty(0), *np.empty((2, m, 0)), 0.0)
+        return _Slopes(np.empty(0), np.empty((m, 0)), np.empty((m, 0)), 0.0)
     weight, n = used * weights[:, None], used.sum(axis=0)
     fit, plain = (_regressed(np.diff(y, axis=1), np.diff(x, axis=1), w) for w in (weight, used.astype(float)))
     if fit is None or plain is None:
         return None
     slope, gram, dx, error = fit
-    errors = error, plain[-1] * np.sqrt(n / np.maximum(n - 1, 1))
-    parts = (np.linalg.solve(gram, np.einsum("it,itp,it->pi", weight, dx, e)).T for e in errors)
-    return _Slopes(slope, *parts, float(weight.sum()))
+    of_package = plain[-1] * np.sqrt(n / np.maximum(n - 1, 1))
+    parts, published = (
+        np.linalg.solve(gram, np.einsum("it,itp,it->pi", weight, dx, e)).T for e in (error, of_package)
+    )
+    return _Slopes(slope, parts, published, float(weight.sum()))
 
 
 def _regressed(
     dy: FloatArray, dx: FloatArray, weight: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None:
-    """Return slopes, products of regressors less their means by period, these, and errors; None where not identified."""
+    """Return slopes, products of regressors less their means by period, these, and errors; None if not identified."""
     share = weight / np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
     dy = dy - np.einsum("it,it->t", share, dy)
     dx = dx - np.einsum("it,itp->tp", share, dx)
@@ -350,8 +361,8 @@ class _Contrast(NamedTuple):
 
     Attributes
     ----------
-    part, without : ndarray, shape (m,)
-        A unit's part in it, and what it loses without the unit's cluster.
+    part, besides : ndarray, shape (m,)
+        A unit's part in it, and what it loses besides without the unit's cluster.
     of_slope : ndarray, shape (p,)
         The same sum of covariates.
     lost : ndarray, shape (m, B), or None
@@ -360,7 +371,7 @@ class _Contrast(NamedTuple):
     """
 
     part: FloatArray
-    without: FloatArray
+    besides: FloatArray
     of_slope: FloatArray
     lost: FloatArray | None
 
@@ -384,18 +395,19 @@ def _contrast(rows: _Rows, term: _Term, pairs: _Pairs) -> _Contrast:
         own = own if rows.cluster is None else _by(rows.cluster, own)
     rest = weight - own
     close = rest <= np.where(used, NOTHING * weight, 0.0)
-    per_unit = np.broadcast_to(of_mean / np.where(close, np.inf, rest), deviation.shape)
+    more = of_mean / np.where(close, np.inf, rest) - of_mean / weight
+    besides = weights * np.einsum("mb,mb->m", deviation, np.broadcast_to(more, deviation.shape))
     part = weights * (deviation @ (of_mean / weight))
-    without = weights * np.einsum("mb,mb->m", deviation, per_unit)
     part[hit] += gap
-    without[hit] += gap
     lost = None
     if close.any():
         lost = compared * close * weights[:, None] / np.where(own > 0, own, 1.0)
-        without += lost @ np.bincount(column, gap, n_base)
+        besides += lost @ np.bincount(column, gap, n_base)
     change = rows.x[:, at] - rows.x[:, base]
-    of_slope = signed @ change[hit, column] + np.einsum("m,mb,mbp,b->p", weights, compared, change, of_mean / weight)
-    return _Contrast(part, without, of_slope, lost)
+    of_slope = signed @ change[hit, column] + np.einsum(
+        "m,mb,mbp,b->p", weights, compared, change, of_mean / weight
+    )
+    return _Contrast(part, besides, of_slope, lost)
 
 
 def _by(cluster: IntArray, values: FloatArray) -> FloatArray:
@@ -406,71 +418,70 @@ def _by(cluster: IntArray, values: FloatArray) -> FloatArray:
 
 
 class _Found(NamedTuple):
-    """What strata add, by unit, to placebos and effects, to the reference, which has nothing, and last to the average.
+    """What strata add, by unit, to K terms: placebos, the reference, effects and their average.
 
     Attributes
     ----------
-    part, without : ndarray, shape (K, n)
-        The unit's part in the sum over switchers of DID_gl, and what that sum loses without the unit's cluster.
-    own : ndarray, shape (K, n)
-        The unit's part in what the sum is divided by.
+    sums, besides : ndarray, shape (4, K, n)
+        A unit's part in the sums over switchers, and what they lose besides it without the unit's cluster.
     hit, compared : ndarray of bool, shape (K, n)
         Whether the unit's switch is in the term, and whether the unit is compared with.
     published : ndarray, shape (K, n)
-        The part as the authors' package has it for errors.
-    lost : list of (int, ndarray of int, ndarray)
-        Terms, units, and what is lost without these of what is divided by and of the number of switchers, shape (2, m):
-        the switchers that nobody else is compared with.
+        The part in the sum of DID_gl as the authors' package has it for errors.
     """
 
-    part: FloatArray
-    without: FloatArray
-    own: FloatArray
+    sums: FloatArray
+    besides: FloatArray
     hit: BoolArray
     compared: BoolArray
     published: FloatArray
-    lost: list[tuple[int, IntArray, FloatArray]]
 
-    @classmethod
-    def none(cls, n_units: int, n_terms: int) -> _Found:
-        """Return that nothing is found yet."""
-        shape = (n_terms + 2, n_units)
-        marks = np.zeros((2, *shape), dtype=bool)
-        return cls(*(np.zeros(shape) for _ in range(3)), *marks, np.zeros(shape), [])
+    def select(self, which: BoolArray) -> _Found:
+        """Return some of the terms."""
+        sums, besides = self.sums[:, which], self.besides[:, which]
+        return _Found(sums, besides, self.hit[which], self.compared[which], self.published[which])
 
 
 def _add(
-    found: _Found, rows: _Rows, terms: list[_Term], change: FloatArray, so_far: FloatArray | None
+    found: _Found,
+    rows: _Rows,
+    terms: list[_Term],
+    outcome: FloatArray,
+    change: FloatArray,
+    so_far: FloatArray | None,
 ) -> FloatArray:
     """Add what one stratum has of all terms; return how its sums fall with covariates' slopes, shape (p, K).
 
-    ``change`` and ``so_far``, shape (n, T), are the treatment beyond the first one, and its sum if effects are
-    divided by it.
+    ``outcome``, ``change`` and ``so_far``, shape (n, T), are of all units: outcomes, the treatment beyond the first
+    one, and its sum if effects are divided by it.
     """
-    units, of_slopes = rows.units, np.zeros((rows.x.shape[2], len(found.part)))
+    units, of_slopes = rows.units, np.zeros((rows.x.shape[2], len(found.hit)))
     for k, term in enumerate(terms):
         pairs = _pairs(rows, term)
         if not pairs.hit.any():
             continue
-        c, hit, last = _contrast(rows, term, pairs), pairs.hit, np.where(pairs.hit, rows.start - 1 + term.length, 0)
+        c, hit, after = _contrast(rows, term, pairs), pairs.hit, term.event_time >= 0
         compared = pairs.compared[:, np.unique(pairs.column[hit])].any(axis=1)
-        weight = hit * rows.weights
-        divisor = weight if so_far is None else np.where(hit, weight * so_far[units, last], 0.0)
-        divisors = [(k, divisor), (-1, np.where(hit, weight * change[units, last], 0.0))]
-        for slot, own in divisors if term.event_time >= 0 else divisors[:1]:
-            found.part[slot, units] += c.part
-            found.without[slot, units] += c.without
-            found.own[slot, units] += own
+        last = np.where(hit, rows.start - 1 + term.length, 0)
+        at = last if after else np.where(hit, rows.start - 1 - term.length, 0)
+        number = hit * rows.weights
+        mean, current = (np.where(hit, number * of, 0.0) for of in (outcome[units, at], change[units, last]))
+        divisor = number if so_far is None else np.where(hit, number * so_far[units, last], 0.0)
+        for slot, own in [(k + 1, divisor), (-1, current)] if after else [(k, divisor)]:
             found.hit[slot, units] |= hit
             found.compared[slot, units] |= compared
             of_slopes[:, slot] += c.of_slope
-            if c.lost is not None:
-                of_base = [np.bincount(pairs.column, of, c.lost.shape[1]) for of in (own, weight)]
-                found.lost.append((slot, units, np.stack(of_base) @ c.lost.T))
-    n_clusters = len(units) if rows.cluster is None else int(rows.cluster.max()) + 1
+            found.besides[GAP, slot, units] += c.besides
+            for which, part in enumerate((c.part, own, number, mean)):
+                found.sums[which, slot, units] += part
+                if which != GAP and c.lost is not None:
+                    of_base = np.bincount(pairs.column, part, c.lost.shape[1])
+                    found.besides[which, slot, units] += c.lost @ of_base
     if len(of_slopes):
-        found.part[:, units] -= of_slopes.T @ rows.slopes.parts.T
-        found.without[:, units] -= of_slopes.T @ rows.slopes.parts.T * (n_clusters / max(n_clusters - 1, 1))
+        n_clusters = len(units) if rows.cluster is None else int(rows.cluster.max()) + 1
+        parts = of_slopes.T @ rows.slopes.parts.T
+        found.sums[GAP][:, units] -= parts
+        found.besides[GAP][:, units] -= parts / max(n_clusters - 1, 1)
     return of_slopes
 
 
@@ -492,7 +503,7 @@ def _add_published(
         cohort = np.unique(switch, axis=0, return_inverse=True)[1].reshape(-1)
         for k, term in enumerate(terms):
             part = _published(rows, term, cohort)
-            found.published[k, rows.units] += part
+            found.published[k + (term.event_time >= 0), rows.units] += part
             found.published[-1, rows.units] += part * (term.event_time >= 0)
         if len(of_slopes):
             parts = rows.slopes.published.T * (changes / rows.slopes.total)
@@ -503,17 +514,20 @@ def _add_published(
 def _published(rows: _Rows, term: _Term, cohort: IntArray) -> FloatArray:
     """Return the parts in one term, shape (m,)."""
     pairs, (at, base, _) = _pairs(rows, term), term.columns(rows.y.shape[1])
-    change = rows.y[:, at] - rows.y[:, base]
+    change, n_base = rows.y[:, at] - rows.y[:, base], len(pairs.weight)
     total = np.zeros(change.shape)
     for sign in (1.0, -1.0):
         hit = pairs.hit & (rows.sign == sign)
         column, switched = pairs.column[hit], np.zeros(total.shape, dtype=bool)
         switched[hit, column] = True
-        of_mean = sign * np.bincount(column, rows.weights[hit], total.shape[1])
-        compared = pairs.compared & (of_mean != 0)
+        of_mean = sign * np.bincount(column, rows.weights[hit], n_base)
+        compared = pairs.compared & (of_mean != 0.0)
         both = _demeaned(rows, change, switched | compared)
-        groups = [(switched & (cohort == g)[:, None], sign) for g in np.unique(cohort[hit])]
-        for group, weight in [*groups, (compared, -of_mean / np.where(of_mean != 0, pairs.weight, 1.0))]:
+        groups: list[tuple[BoolArray, FloatArray]] = [
+            (switched & (cohort == g)[:, None], np.full(n_base, sign)) for g in np.unique(cohort[hit])
+        ]
+        groups.append((compared, -of_mean / np.where(of_mean != 0, pairs.weight, 1.0)))
+        for group, weight in groups:
             own = np.where(_count(rows.cluster, group) >= 2, _demeaned(rows, change, group), both)
             total += np.where(group, weight * own, 0.0)
     return rows.weights * total.sum(axis=1)
@@ -529,14 +543,14 @@ def _count(cluster: IntArray | None, group: BoolArray) -> IntArray:
 def _demeaned(rows: _Rows, change: FloatArray, group: BoolArray) -> FloatArray:
     """Return changes less the mean of a group at each base period, times sqrt(m / (m - 1)), shape (m, B)."""
     weight, m = rows.weights @ group, _count(rows.cluster, group)
-    mean = np.einsum("r,rb,rb->b", rows.weights, group, change) / np.where(weight > 0, weight, 1.0)
+    mean = rows.weights @ (group * change) / np.where(weight > 0, weight, 1.0)
     return (change - mean) * np.sqrt(m / np.maximum(m - 1, 1))
 
 
 class _Ratio(NamedTuple):
-    """Sums over switchers over what they count, shape (K,), with influence and leave-out influence by unit, (K, n).
+    """Ratios of sums over switchers, shape (K,), with influence and leave-out influence by unit, (K, n).
 
-    ``total`` is what they count, and ``determined`` says which of them no cluster has all of.
+    ``total`` is what is divided by, and ``determined`` says where no cluster has all of it.
     """
 
     value: FloatArray
@@ -545,18 +559,19 @@ class _Ratio(NamedTuple):
     errors: FloatArray
     determined: BoolArray
 
-    def select(self, order: IntArray) -> _Ratio:
-        """Return some of them."""
-        return _Ratio(*(values[order] for values in self))
 
-
-def _ratio(sample: Sample, part: FloatArray, without: FloatArray, own: FloatArray, lost: FloatArray) -> _Ratio:
+def _ratio(
+    sample: Sample, part: FloatArray, without: FloatArray, own: FloatArray, lost: FloatArray
+) -> _Ratio:
+    """Return the sums of parts over those of ``own``; both are less what they lose without each unit's cluster."""
     n, total = sample.n_units, own.sum(axis=1, keepdims=True)
-    total[total == 0] = 1.0
+    total[total == 0] = 1.0  # the reference
     value = part.sum(axis=1, keepdims=True) / total
-    alone = sample.question.cluster is None
-    rest = total - (lost if alone else Influence.of(lost.T).cluster_sums(sample.cluster)[sample.cluster].T)
-    determined = np.asarray((rest > NOTHING * total).all(axis=1))
+    if sample.question.cluster is None:
+        rest = total - lost
+    else:
+        rest = total - Influence.of(lost.T).cluster_sums(sample.cluster)[sample.cluster].T
+    determined = np.asarray(np.all(rest > NOTHING * total, axis=1))
     rest[~determined] = 1.0
     errors = without - value * lost
     errors *= n / rest
@@ -565,80 +580,63 @@ def _ratio(sample: Sample, part: FloatArray, without: FloatArray, own: FloatArra
     return _Ratio(value[:, 0], total[:, 0], influence, errors, determined)
 
 
-def _lost(found: _Found, kind: int, own: FloatArray) -> FloatArray:
-    """Return what is lost without each unit of what is divided by (0) or of the number of switchers (1)."""
-    if not found.lost:
-        return own
-    lost = own.copy()
-    for slot, units, amounts in found.lost:
-        lost[slot, units] += amounts[kind]
-    return lost
-
-
-def _untreated(sample: Sample, paths: _Paths, terms: list[_Term], found: _Found) -> _Ratio:
-    """Return the mean outcomes that switchers, who all switch the same way, would have had without a switch."""
-    (outcome, count), rows = np.zeros((2, *found.part.shape)), np.arange(sample.n_units)
-
-    def add(slots: list[int], hit: BoolArray, after: int) -> None:
-        y = sample.y[rows, np.where(hit, paths.start - 1 + after, 0)]
-        outcome[slots] += np.where(hit, sample.weights * y, 0.0)
-        count[slots] += hit * sample.weights
-
-    for k, (event_time, length) in enumerate(terms):
-        slots, after = ([k, -1], length) if event_time >= 0 else ([k], -length)
-        add(slots, found.hit[k], after)
-    add([-2], found.hit[-1], 0)
-    sign = paths.sign[found.hit[-1]][0]
-    parts = (outcome - sign * part for part in (found.part, found.without))
-    return _ratio(sample, *parts, count, _lost(found, 1, count))
-
-
 def _estimate(
     sample: Sample, paths: _Paths, terms: list[_Term], found: _Found, notes: list[str], variance: str
 ) -> Estimate:
     """Divide sums over switchers by what they count."""
-    times = np.array([*(term.event_time for term in terms), -1, np.nan])
-    known, switch = found.hit.any(axis=1), paths.sign != 0
-    refuse_no_effect("dcdh", known[-1:], [*notes, "who switches has nobody of the same first treatment to compare with"])
-    if np.isnan(found.own).any():
+    before = sum(term.event_time < 0 for term in terms)
+    times = np.insert([*(float(term.event_time) for term in terms), np.nan], before, -1.0)
+    known = np.asarray(found.hit.any(axis=1))
+    nobody = "who switches has nobody of the same first treatment to compare with"
+    refuse_no_effect("dcdh", known[-1:], [*notes, nobody])
+    if np.isnan(found.sums[DIVISOR]).any():
         raise QuestionError(
-            f"dcdh: {sample.question.event} is not known in some period after a switch, so effects cannot be normalized; "
-            "fill it in, or take normalized=False."
+            f"dcdh: {sample.question.event} is not known in some period after a switch, so effects cannot be "
+            "normalized; fill it in, or take normalized=False."
         )
-    order = np.argsort(times)  # the average is last
-    order = order[known[order] | (times[order] == -1)]
-    effects = _ratio(sample, found.part, found.without, found.own, _lost(found, 0, found.own)).select(order)
+    switched = np.flatnonzero(found.hit[-1])
+    at_base = sample.weights[switched] * sample.y[switched, paths.start[switched] - 1]
+    found.sums[NUMBER, before, switched], found.sums[OUTCOME, before, switched] = (
+        sample.weights[switched],
+        at_base,
+    )
+    known[before] = True
+    if not known.all():
+        found, times = found.select(known), times[known]
+    lost = [s + more if more.any() else s for s, more in zip(found.sums, found.besides, strict=True)]
+    effects = _ratio(sample, found.sums[GAP], lost[GAP], found.sums[DIVISOR], lost[DIVISOR])
     influence, mean, of_mean, left_out = effects.influence, None, None, None
-    if len(np.unique(paths.sign[found.hit[-1]])) == 1:
-        mean = _untreated(sample, paths, terms, found).select(order)
+    signs = np.unique(paths.sign[switched])
+    if len(signs) == 1:  # the mean outcome that switchers would have had under the first treatment
+        part, without = (of[OUTCOME] - signs * of[GAP] for of in (found.sums, lost))
+        mean = _ratio(sample, part, without, found.sums[NUMBER], lost[NUMBER])
         of_mean = Influence.of(mean.errors.T)
     if variance == "didmultiplegt":
-        influence = found.published[order] * (sample.n_units / effects.total[:, None])
+        influence = found.published * (sample.n_units / effects.total[:, None])
     else:
-        clusters = np.stack([_clusters(sample, marks[order]) for marks in (found.hit, found.compared)])
+        clusters = np.stack([_clusters(sample, marks) for marks in (found.hit, found.compared)])
         estimable = effects.determined & (clusters.min(axis=0) >= 2)
         left_out = LeftOut(Influence.of(effects.errors.T), of_mean, clusters, estimable)
-    dates = np.arange(len(sample.periods) + 1)
-    treated = [np.isin(dates, paths.start[marks]) for marks in found.hit[order]]
-    skipped, none = int(np.sum(switch & ~found.hit[-1])), np.full(len(order), np.nan)
+    dates, none = np.arange(len(sample.periods) + 1), np.full(len(times), np.nan)
+    treated = [np.isin(dates, paths.start[marks]) for marks in found.hit]
+    skipped = int(np.sum((paths.sign != 0) & ~found.hit[-1]))
     if skipped:
-        notes.append(f"{skipped} of {int(switch.sum())} units that switch are in no effect")
-    single = order[found.hit[order].sum(axis=1) == 1]
+        notes.append(f"{skipped} of {int(np.sum(paths.sign != 0))} units that switch are in no effect")
     return Estimate(
         sample,
         Estimand.EVENT_TIME_ATT,
-        (*(f"event {e:g}" for e in times[order[:-1]]), AVERAGE),
+        (*(f"event {e:g}" for e in times[:-1]), AVERAGE),
         effects.value,
         Influence.of(influence.T),
         none,
         none,
-        times[order],
-        times[order] == -1,
+        times,
+        times == -1,
         int(paths.usable[(found.hit | found.compared).any(axis=0)].sum()),
         None if mean is None else mean.value,
         None if mean is None else Influence.of(mean.influence.T),
         published="CR0",
-        remarks=(*notes, *events_on_one(times[single], np.ones(len(single), dtype=np.int64))),
+        remarks=(*notes, *events_on_one(times[:-1], found.hit[:-1].sum(axis=1))),
         treated=np.stack(treated, axis=1).astype(float),
         left_out=left_out,
         group=paths.start,
@@ -658,7 +656,8 @@ def _notes(sample: Sample, paths: _Paths) -> list[str]:
     crossing = int(np.sum((paths.change < 0).any(axis=1)))
     event = sample.question.event
     return [
-        *[f"{undated} units switch when {event} is not known, and are compared with up to then"] * (undated > 0),
+        *[f"{undated} units switch when {event} is not known, and are compared with up to then"]
+        * (undated > 0),
         *[f"{crossing} units are left out from when {event} has been above and below its first value"]
         * (crossing > 0),
     ]

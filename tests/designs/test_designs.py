@@ -62,6 +62,8 @@ LINEAR = (
     Case("stacked", {"before": 2, "after": 1}),
     Case("lp_did", {"weighting": "variance"}),
     Case("lp_did", {"weighting": "equal"}),
+    Case("dcdh"),
+    Case("dcdh", {"normalized": True}, {"covariates": ("moving",), "comparison": "never_treated"}),
 )
 POISSON = (
     Case("poisson_twfe", {"terms": "treatment"}),

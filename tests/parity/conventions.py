@@ -112,11 +112,11 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
     ),
     "dcdh": (
         "Effect_l is event time l - 1 and Placebo_l event time -l - 1 here, Av_tot_eff the term treated_average.",
-        'The runs are compared under variance="didmultiplegt" and normal critical values. The package takes as given who '
-        "switches when, and demeans changes within cohorts; the default here, \"sampling\", has the influence of units "
-        "drawn with their paths.",
-        "Treatment is a path that is known where the row is there, so that in an unbalanced panel a unit whose row before "
-        "the switch is missing is compared with until then and is no switcher, as in the package.",
+        'The runs are compared under variance="didmultiplegt" and "CR0". The package takes as given who switches when, '
+        'and demeans changes within cohorts; the default here, "sampling", has the influence of units drawn with their '
+        "paths.",
+        "Treatment is a path that is known where the row is there, so that in an unbalanced panel a unit without a row "
+        "before the switch is compared with until then and is no switcher, as in the package.",
         "Joint tests of placebos and of effects, and the test that effects are equal, are compared by their p-values.",
     ),
     "etwfe": (
@@ -189,11 +189,11 @@ DISAGREEMENTS: tuple[Disagreement, ...] = (
         "DIDmultiplegtDYN's errors with controls, and its covariance matrix",
         (),
         "With controls the errors of version 2.1.2 have three things that the delta method has not, and "
-        'variance="didmultiplegt" repeats: what the slopes of one first treatment add is multiplied by the changes of all '
-        "first treatments over those of its own; the slopes, over the number of units, are added to the influence of all "
-        "units; and residuals are those of the regression without weights. The default is the influence that tests hold "
-        "to derivatives by weights. The matrix vcov that the package returns for sim_switch has covariances larger than "
-        "the product of the standard errors; its own joint tests do not use them, and are met.",
+        'variance="didmultiplegt" repeats: what the slopes of one first treatment add is multiplied by the changes of '
+        "all first treatments over those of its own; the slopes, over the number of units, are added to the influence "
+        "of all units; and residuals are those of the regression without weights. The default is the influence that "
+        "tests hold to derivatives by weights. The matrix vcov that the package returns for sim_switch has covariances "
+        "larger than the product of the standard errors; its own joint tests do not use them, and are met.",
     ),
     Disagreement(
         "DRDID on repeated cross-sections with covariates",

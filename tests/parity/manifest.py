@@ -225,7 +225,10 @@ RULES: tuple[Rule, ...] = (
         rf".*/(?!.*__({'|'.join(_NOT_IN_DCDH)}))(?!trends_lin).*",
         "exact",
     ),
-    *(Rule("did_multiplegt_dyn", rf".*/(.*__)?{run}.*", "out of scope", why) for run, why in _NOT_IN_DCDH.items()),
+    *(
+        Rule("did_multiplegt_dyn", rf".*/(.*__)?{run}.*", "out of scope", why)
+        for run, why in _NOT_IN_DCDH.items()
+    ),
     # part two
     Rule("triplediff(_corrected)?", r".*", "out of scope", NO_DESIGN),
     Rule("contdid", r".*", "out of scope", NO_DESIGN),

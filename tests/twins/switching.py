@@ -82,7 +82,9 @@ def dcdh(
     if same_switchers:
         for event in range(longest):
             asked = list(entering(event, asked))
-    slopes = {i: slope_rows(sample, y, paths, label, i, q.comparison) for i in range(n)} if q.covariates else {}
+    slopes = (
+        {i: slope_rows(sample, y, paths, label, i, q.comparison) for i in range(n)} if q.covariates else {}
+    )
     asked = [i for i in asked if not q.covariates or slopes[i] is not None]
     events = [*range(-1 - min(longest, longest if placebos is None else placebos), -1), *range(longest)]
     terms = {event: found for event in events if (found := entering(event, asked))}
@@ -92,7 +94,9 @@ def dcdh(
     def amount(i: int, event: int, summed: bool) -> float:
         length = event + 1 if event >= 0 else -event - 1
         start = paths[i].start
-        return float(sum(paths[i].more[start : start + length]) if summed else paths[i].more[start + length - 1])
+        return float(
+            sum(paths[i].more[start : start + length]) if summed else paths[i].more[start + length - 1]
+        )
 
     if normalized and any(np.isnan(amount(i, event, True)) for event, found in terms.items() for i in found):
         raise Refused("unknown treatment")
@@ -109,7 +113,9 @@ def dcdh(
             total = count = mean = divisor = current = 0.0
             for i, (base, period, others) in found.items():
                 beta = betas.get(i)
-                theirs = sum(weights[j] * change(j, base, period, beta) for j in others) / weights[others].sum()
+                theirs = (
+                    sum(weights[j] * change(j, base, period, beta) for j in others) / weights[others].sum()
+                )
                 effect = change(i, base, period, beta) - theirs
                 total += weights[i] * paths[i].sign * effect
                 mean += weights[i] * (y[i, period] - effect)
@@ -137,7 +143,9 @@ def slope_rows(
     """Return unit, change, and regressors of the regression that has the slopes for unit i; None where it has none."""
     unit, dy, dx, period = [], [], [], []
     for j, path in enumerate(paths):
-        if (path.first, label[j]) != (paths[i].first, label[i]) or (comparison == "never_treated" and path.moves):
+        if (path.first, label[j]) != (paths[i].first, label[i]) or (
+            comparison == "never_treated" and path.moves
+        ):
             continue
         for t in range(1, path.until + 1):
             if {t - 1, t} <= path.usable:

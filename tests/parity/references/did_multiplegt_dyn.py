@@ -1,4 +1,4 @@
-"""DIDmultiplegtDYN (de Chaisemartin and D'Haultfoeuille 2024) as questions to dcdh: Effect_l is our event time l - 1."""
+"""DIDmultiplegtDYN (de Chaisemartin and D'Haultfoeuille 2024) as questions to dcdh; Effect_l is event time l - 1."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def panel(name: str) -> Panel:
 def fitted(name: str, run: dict[str, Any], variance: str) -> Estimate:
     """Answer the question of a run with one of our two variances."""
     call = run["call"]
-    asked = {key: value for key, value in re.findall(r"(\w+)=\"?(\w+)\"?", call) if key not in ("df", "outcome")}
+    asked = {
+        key: value for key, value in re.findall(r"(\w+)=\"?(\w+)\"?", call) if key not in ("df", "outcome")
+    }
     question = Question(
         "y",
         "D",

@@ -1,0 +1,266 @@
+"""dcdh beside jackknives by hand and callaway_santanna, its refusals, and what inference makes of its paths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import searching
+import simulated
+from interval_coverage import covers
+
+from study import Estimate, Panel, Question, QuestionError, estimate, load_estimate
+from study.designs import find_design
+from study.diagnostics.honest_did import honest_did
+from study.diagnostics.leads import leads
+from study.estimates import stack
+from study.inference.randomization import randomization
+
+dcdh = find_design("dcdh")
+PERIODS = np.arange(1, 9)
+
+
+def panel(
+    n: int = 60, seed: int = 0, gaps: float = 0.0, levels: bool = False, switch: int | None = None
+) -> Panel:
+    """Return units whose treatment goes up, down and back, some of them treated in the first period.
+
+    An hour of treatment adds 1 on average, more for some units than for others, and trends differ by first treatment.
+    """
+    rng = np.random.default_rng(seed)
+    start = rng.choice([3, 4, 6, 99], size=n, p=[0.2, 0.2, 0.2, 0.4])
+    if switch is not None:
+        start = np.where(np.arange(n) < switch, np.resize([3, 4, 6], n), 99)
+    first = (rng.random(n) < 0.25).astype(float)
+    on = (start[:, None] <= PERIODS) & (start + rng.integers(1, 6, size=n) > PERIODS[:, None]).T
+    dose = rng.integers(1, 4, size=(n, 1)) if levels else 1.0 - 2.0 * first[:, None]
+    path = first[:, None] + on * dose
+    size = 1 + 0.5 * rng.normal(size=(n, 1))
+    y = rng.normal(size=(n, 1)) + 0.2 * PERIODS * (1 + first[:, None]) + size * path
+    y = y + 0.4 * np.cumsum(rng.normal(size=path.shape), axis=1) + rng.normal(size=path.shape)
+    y[rng.random(y.shape) < gaps] = np.nan
+    whole = simulated.panel(n=n)
+    return replace(whole, outcomes={"y": y + 9}, first_treated={}, doses={"D": path})
+
+
+ASKED = Question("y", "D")
+
+
+@pytest.mark.parametrize(
+    ("asked", "options", "gaps"),
+    [
+        ({}, {}, 0.0),
+        ({"weights": "size"}, {"normalized": True}, 0.05),
+        ({"comparison": "never_treated"}, {"trends_nonparam": "half"}, 0.05),
+        ({"scale": "proportional"}, {"switchers": "in"}, 0.05),
+    ],
+    ids=str,
+)
+def test_the_default_errors_are_those_of_leaving_out_each_unit(
+    asked: dict[str, Any], options: dict[str, Any], gaps: float
+) -> None:
+    whole = panel(n=30, gaps=gaps, levels=True, seed=4)
+    whole = replace(whole, attributes={"half": np.array(["a", "b"] * 15)})
+    sample = ASKED.replace(**asked).sample(whole)
+    fit, alone = dcdh(sample, **options), 0
+    for i in range(30):
+        rest = np.arange(30) != i
+        left = replace(sample.only(rest, "left out"), weights=sample.weights[rest])
+        other = dcdh(left, **options)
+        for k in np.flatnonzero(fit.leave_out.estimable & ~fit.reference):
+            without = other.terms.index(fit.terms[k])
+            for ours, of_other, influence in (
+                (fit.effect_level, other.effect_level, fit.leave_out.level),
+                (fit.untreated_mean, other.untreated_mean, fit.leave_out.untreated),
+            ):
+                if influence is not None:
+                    gap = 30 * (ours[k] - of_other[without])
+                    assert influence.dense()[i, k] == pytest.approx(gap, abs=1e-9)
+                    alone += 1
+    assert alone
+
+
+def test_with_clusters_of_one_unit_errors_are_those_of_units() -> None:
+    whole = panel(gaps=0.05, levels=True)
+    whole = replace(whole, attributes={"own": whole.units})
+    fits = [estimate(whole, ASKED.replace(cluster=cluster), "dcdh") for cluster in (None, "own")]
+    np.testing.assert_allclose(fits[0].std_error, fits[1].std_error, rtol=1e-12)
+    np.testing.assert_allclose(fits[0].degrees_of_freedom, fits[1].degrees_of_freedom, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"comparison": "never_treated"}, {"weights": "size", "cluster": "state"}], ids=str
+)
+def test_effects_and_influence_of_an_absorbing_treatment_are_those_of_callaway_and_santanna(
+    more: dict[str, Any],
+) -> None:
+    whole, question = simulated.panel(n=120, seed=1), Question("y", "event", **more)
+    ours, theirs = estimate(whole, question, "dcdh"), estimate(whole, question)
+    for kind in ("event", "event_average", "treated_average"):
+        mine, yours = ours.aggregate(kind), theirs.aggregate(kind)
+        after, of_theirs = (~(fit.event_time < 0) for fit in (mine, yours))
+        np.testing.assert_allclose(mine.effect[after], yours.effect[of_theirs], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            mine.influence[:, after], yours.influence[:, of_theirs], rtol=0, atol=1e-11
+        )
+
+
+def test_dates_are_the_path_that_they_mean() -> None:
+    whole = simulated.panel(n=80, gaps=0.05)
+    path = (whole.first_treated["event"][:, None] <= PERIODS).astype(float)
+    whole = replace(whole, doses={"D": path})
+    by_date, by_path = (estimate(whole, Question("y", event), "dcdh") for event in ("event", "D"))
+    np.testing.assert_array_equal(by_date.effect, by_path.effect)
+    np.testing.assert_array_equal(by_date.std_error, by_path.std_error)
+
+
+def test_a_switch_to_less_is_a_switch_to_more_of_its_opposite() -> None:
+    whole = panel()
+    opposite = replace(whole, doses={"D": 1 - whole.doses["D"]}, outcomes={"y": -whole.outcomes["y"]})
+    ours, theirs = estimate(whole, ASKED, "dcdh"), estimate(opposite, ASKED, "dcdh")
+    np.testing.assert_allclose(ours.effect, theirs.effect, atol=1e-12)
+    out = estimate(whole, ASKED, "dcdh", switchers="out")
+    np.testing.assert_allclose(
+        out.effect, estimate(opposite, ASKED, "dcdh", switchers="in").effect, atol=1e-12
+    )
+
+
+def test_the_average_is_per_unit_of_treatment_and_normalized_effects_have_no_units_of_it() -> None:
+    whole = panel(levels=True)
+    hours = replace(whole, doses={"D": 60 * whole.doses["D"]})
+    ours, theirs = (estimate(p, ASKED, "dcdh", normalized=True) for p in (whole, hours))
+    np.testing.assert_allclose(ours.effect, 60 * theirs.effect, rtol=1e-12)
+    np.testing.assert_allclose(ours.std_error, 60 * theirs.std_error, rtol=1e-9)
+    assert ours.headline.terms == ("event_average",)
+    total = estimate(whole, ASKED.replace(average="treated_average"), "dcdh").headline
+    assert total.terms == ("treated_average",)
+    assert total.effect[0] == pytest.approx(1.0, abs=4 * total.std_error[0])
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_same_switchers_are_in_every_effect_up_to_the_horizon(same: bool) -> None:
+    fit = estimate(panel(gaps=0.05), ASKED.replace(horizon=2), "dcdh", same_switchers=same)
+    switchers = fit.leave_out.clusters[0][fit.event_time >= 0]
+    assert (len(np.unique(switchers)) == 1) == same
+    assert fit.event_time[-2] == 2
+
+
+def test_units_leave_when_treatment_has_been_above_and_below_the_first_and_before_an_unknown_switch() -> None:
+    path = np.zeros((8, 5))
+    path[0] = [1, 2, 0, 2, 2]  # above, then below from the third period on
+    path[1] = [1, np.nan, 2, 2, 2]  # compared with in the first period, which is no change
+    path[2] = [1, 2, 2, 2, 2]
+    path[3:6] = 1
+    rng = np.random.default_rng(0)
+    whole = replace(
+        simulated.panel(n=8),
+        periods=np.arange(1, 6),
+        outcomes={"y": rng.normal(size=path.shape)},
+        covariates={},
+        first_treated={},
+        doses={"D": path},
+    )
+    fit = estimate(whole, ASKED, "dcdh")
+    y = whole.outcomes["y"]
+    own = y[:, 1] - y[:, 0]
+    assert fit.effect[fit.event_time == 0][0] == pytest.approx(own[[0, 2]].mean() - own[3:6].mean())
+    own = y[:, 2] - y[:, 0]
+    assert fit.effect[fit.event_time == 1][0] == pytest.approx(own[2] - own[3:6].mean())
+    assert fit.notes[:2] == (
+        "1 units switch when D is not known, and are compared with up to then",
+        "1 units are left out from when D has been above and below its first value",
+    )
+
+
+def unknown(whole: Panel) -> Panel:
+    path = whole.doses["D"].copy()
+    path[(path == 1) & (np.arange(8) == 6)] = np.nan
+    return replace(whole, doses={"D": path})
+
+
+def constant(whole: Panel) -> Panel:
+    return replace(whole, doses={"D": np.ones(whole.doses["D"].shape)})
+
+
+def all_different(whole: Panel) -> Panel:
+    return replace(whole, doses={"D": whole.doses["D"] + 2.0 * np.arange(60)[:, None]})
+
+
+@pytest.mark.parametrize(
+    ("change", "asked", "options", "said"),
+    [
+        (constant, {}, {}, "D switches for no unit in a period that is known"),
+        (lambda p: p, {}, {"switchers": "out"}, None),
+        (all_different, {}, {}, "nobody of the same first treatment to compare with"),
+        (lambda p: p, {}, {"same_switchers": True}, r"name it with Question\(horizon=\.\.\.\)"),
+        (unknown, {}, {"normalized": True}, "cannot be normalized"),
+        (lambda p: p, {"scale": "proportional"}, {}, 'take switchers="in" or "out"'),
+        (lambda p: p, {"covariates": ("x1",)}, {}, "covariates' slopes are not identified"),
+        (lambda p: p, {}, {"trends_nonparam": "stat"}, 'no attribute "stat".*Did you mean "state"'),
+        (
+            lambda p: p,
+            {"base": "varying"},
+            {},
+            'cannot answer a question with base="varying"; callaway_santanna',
+        ),
+        (lambda p: p, {}, {"placebos": -1}, "placebos is -1; it must be a whole number, at least 0"),
+    ],
+)
+def test_what_it_cannot_answer_it_refuses_in_one_line(change, asked, options, said) -> None:
+    whole = change(panel())
+    if said is None:
+        assert np.isfinite(estimate(whole, ASKED.replace(**asked), "dcdh", **options).effect).all()
+        return
+    with pytest.raises(QuestionError, match=f"^dcdh: .*{said}") as error:
+        estimate(whole, ASKED.replace(**asked), "dcdh", **options)
+    assert "\n" not in str(error.value)
+
+
+def test_designs_of_dates_and_of_zero_and_one_name_it_for_levels() -> None:
+    with pytest.raises(QuestionError, match=r"^twfe: .*a treatment of several levels; .*dcdh"):
+        estimate(panel(levels=True), ASKED, "twfe")
+    with pytest.raises(QuestionError, match=r"^callaway_santanna: .*dcdh"):
+        estimate(panel(), ASKED)
+
+
+def test_tests_of_leads_and_sensitivity_to_trends_take_its_path(tmp_path) -> None:
+    fit = estimate(panel(n=200), ASKED.replace(horizon=3), "dcdh")
+    found = leads(fit, draws=999)
+    assert found.tidy()["event_time"].tolist() == [-4, -3, -2]
+    assert found.details["p_wald"] == pytest.approx(fit.test(fit.pre).p_value)
+    assert len(honest_did(fit).tidy()) > 3
+    equal = stack(fit.terms, [fit]).select(fit.event_time >= 0).differences().test()
+    assert equal.rank == 3
+    fit.save(tmp_path / "fit.npz")
+    again = load_estimate(tmp_path / "fit.npz")
+    np.testing.assert_array_equal(again.std_error, fit.std_error)
+    np.testing.assert_array_equal(again.degrees_of_freedom, fit.degrees_of_freedom)
+
+
+def test_randomization_permutes_its_paths() -> None:
+    whole = panel(n=100)
+    none = replace(whole, outcomes={"y": whole.outcomes["y"] - whole.doses["D"]})
+    samples = [ASKED.replace(horizon=1).sample(each) for each in (whole, none)]
+    p_values = [randomization(sample, "dcdh", permutations=199).p_value for sample in samples]
+    assert p_values[0] < 0.05 < p_values[1]
+
+
+def test_few_switchers_have_no_error_where_one_carries_the_effect_and_say_so() -> None:
+    fit = estimate(panel(switch=1), ASKED.replace(horizon=0), "dcdh")
+    assert np.isnan(fit.std_error[fit.event_time == 0])
+    assert "no standard error" in fit.notes[-1]
+
+
+def drawn(rng: np.random.Generator, switch: int) -> Estimate:
+    whole = panel(n=60, seed=int(rng.integers(2**31)), switch=switch)
+    return estimate(whole, ASKED.replace(horizon=2, average="treated_average"), "dcdh")
+
+
+@pytest.mark.search
+@pytest.mark.parametrize("switch", [8, 30, 52])
+def test_intervals_cover_with_few_switchers_and_with_few_that_have_not_switched(switch: int) -> None:
+    rng, draws = np.random.default_rng(20261128), searching.samples(300, 1000)
+    covered = np.mean([covers(drawn(rng, switch).headline, 1.0) for _ in range(draws)])
+    assert abs(covered - 0.955) <= 3 * np.sqrt(0.95 * 0.05 / draws)

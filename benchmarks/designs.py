@@ -46,6 +46,7 @@ class Workload:
     question: dict[str, Any] = field(default_factory=dict)
     outcome: str = "y"
     draws: int = 0
+    event: str = "first"
 
     @property
     def covariates(self) -> tuple[str, ...]:
@@ -53,7 +54,7 @@ class Workload:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return ("unit", "time", "first", self.outcome, *self.covariates)
+        return ("unit", "time", self.event, self.outcome, *self.covariates)
 
     @property
     def settings(self) -> str:
@@ -75,6 +76,7 @@ WORKLOADS = {
     "stacked": Workload("stacked", {"before": peers.BEFORE, "after": peers.AFTER}),
     "etwfe": Workload("etwfe"),
     "lp_did": Workload("lp_did"),
+    "dcdh": Workload("dcdh", {"placebos": peers.PLACEBOS}, {"horizon": peers.EFFECTS - 1}, event="path"),
     "poisson_twfe": Workload("poisson_twfe", question={"scale": "proportional"}, outcome="count"),
 }
 
@@ -83,6 +85,7 @@ def simulate(units: int, periods: int) -> dict[str, np.ndarray]:
     """Return the columns of a simulated long panel: ten cohorts and never-treated, two baseline covariates.
 
     Effects grow with event time, trends depend on the first covariate; ``count`` is Poisson with a proportional effect.
+    ``path`` is a treatment that ends after one to eight periods.
     """
     rng = np.random.default_rng(SEED)
     time_ = np.arange(1, periods + 1)
@@ -103,6 +106,7 @@ def simulate(units: int, periods: int) -> dict[str, np.ndarray]:
         "x1": np.repeat(x1, periods),
         "x2": np.repeat(x2, periods),
         "D": treated.ravel().astype(float),
+        "path": (treated & (event_time <= np.arange(units)[:, None] % 8)).ravel().astype(float),
         "rel": np.where(first[:, None] > 0, event_time, -1).ravel(),
         "cell": np.where(treated, first[:, None] * 1000 + time_, 0).ravel(),
     }
@@ -115,11 +119,12 @@ def table(source: Any, columns: tuple[str, ...]) -> pd.DataFrame:
 def to_panel(workload: Workload, data: pd.DataFrame) -> Any:
     import study
 
+    event = {"doses": "path"} if workload.event == "path" else {"first_treated": "first"}
     return study.Panel.from_long(
         data,
         unit="unit",
         time="time",
-        first_treated="first",
+        **event,
         outcomes=[workload.outcome],
         covariates=list(workload.covariates),
     )
@@ -129,7 +134,7 @@ def answer(workload: Workload, panel: Any) -> Effects:
     """Return the package's effects with standard errors, after its headline's and its bands."""
     import study
 
-    question = study.Question(outcome=workload.outcome, event="first", **workload.question)
+    question = study.Question(outcome=workload.outcome, event=workload.event, **workload.question)
     fit = study.estimate(panel, question, workload.design, **workload.options)
     if fit.estimand is study.Estimand.COEFFICIENT or len(fit.terms) == 1:
         return {0.0: (float(fit.effect[0]), float(fit.std_error[0]))}

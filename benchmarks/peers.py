@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-PACKAGES = ("diff-diff", "moderndid", "csdid", "pyfixest", "linearmodels")
+PACKAGES = ("diff-diff", "moderndid", "csdid", "pyfixest", "linearmodels", "py-did-multiplegt-dyn")
 ENVIRONMENT = {"DIFF_DIFF_BACKEND": "auto", "DIFF_DIFF_SOLVE_OLS_FASTPATH": "1"}
 DRAWS = 999
 BEFORE, AFTER = 3, 6
+EFFECTS, PLACEBOS = 6, 3
 PANEL = ("unit", "time", "first", "y")
 COVARIATES = ("x1", "x2")
 BY_UNIT = {"CRV1": "unit"}
@@ -101,6 +102,41 @@ def diff_diff_local_projections(data: pd.DataFrame) -> Effects:
     design = diff_diff.LPDiD(pre_window=-int(relative.min()), post_window=int(relative.max()))
     table = design.fit(data, "y", "unit", "time", "D", only_event=True).event_study
     return collect(table["horizon"], table["coefficient"], table["se"])
+
+
+def diff_diff_switching(data: pd.DataFrame) -> Effects:
+    import diff_diff
+
+    design = diff_diff.ChaisemartinDHaultfoeuille(twfe_diagnostic=False, drop_larger_lower=False)
+    study = design.fit(data, "y", "unit", "time", "path", L_max=EFFECTS).aggregate("event_study")
+    return collect(np.asarray(study.event_time) - 1, study.att, study.se)
+
+
+def moderndid_switching(data: pd.DataFrame) -> Effects:
+    import moderndid
+
+    made = moderndid.did_multiplegt(data, "y", "time", "unit", "path", effects=EFFECTS, placebo=PLACEBOS)
+    rows: Effects = {}
+    for part in (made.effects, made.placebos):
+        rows |= collect(part.horizons - 1, part.estimates, part.std_errors)
+    return rows
+
+
+def did_multiplegt_dyn(data: pd.DataFrame) -> Effects:
+    """Return the effects of the authors' own package, which counts rows as polars below 2 did."""
+    import polars
+    from did_multiplegt_dyn import DidMultiplegtDyn
+
+    count = polars.count
+    polars.count = lambda *columns: count(*columns) if columns else polars.len()
+    roles = {"outcome": "y", "group": "unit", "time": "time", "treatment": "path"}
+    design = DidMultiplegtDyn(df=polars.from_pandas(data), **roles, effects=EFFECTS, placebo=PLACEBOS)
+    design.fit()
+    made = design.result["did_multiplegt_dyn"]
+    effects, placebos = made["Effects"], made["Placebos"]
+    return collect(range(EFFECTS), effects["Estimate"], effects["SE"]) | collect(
+        range(-2, -2 - PLACEBOS, -1), placebos["Estimate"], placebos["SE"]
+    )
 
 
 def moderndid_callaway(covariates: tuple[str, ...] = (), draws: int = 0) -> Peer:
@@ -245,6 +281,7 @@ def linearmodels(dynamic: bool) -> Peer:
     return Peer("linearmodels", settings, ("unit", "time", "y", "rel" if dynamic else "D"), fit)
 
 
+PATH = ("unit", "time", "y", "path")
 STATIC, DYNAMIC = "y ~ D | unit + time", "y ~ i(rel, ref=-1) | unit + time"
 DEMEANERS = ("MapDemeaner", "LsmrDemeaner")
 WINDOW = f"kappa_pre={BEFORE}, kappa_post={AFTER}"
@@ -303,6 +340,26 @@ PEERS: dict[str, tuple[Peer, ...]] = {
             diff_diff_local_projections,
         ),
         Peer("pyfixest", "lpdid(all horizons)", (*PANEL, "rel"), pyfixest_local_projections),
+    ),
+    "dcdh": (
+        Peer(
+            "diff-diff",
+            f"ChaisemartinDHaultfoeuille(twfe_diagnostic=False, drop_larger_lower=False), L_max={EFFECTS}",
+            PATH,
+            diff_diff_switching,
+        ),
+        Peer(
+            "moderndid",
+            f"did_multiplegt(effects={EFFECTS}, placebo={PLACEBOS})",
+            PATH,
+            moderndid_switching,
+        ),
+        Peer(
+            "py-did-multiplegt-dyn",
+            f"DidMultiplegtDyn(effects={EFFECTS}, placebo={PLACEBOS})",
+            PATH,
+            did_multiplegt_dyn,
+        ),
     ),
     "poisson_twfe": tuple(pyfixest_poisson(demeaner) for demeaner in DEMEANERS),
 }

@@ -102,9 +102,8 @@ def dcdh(
         paths.until[paths.moves] = -1
     terms, notes = _terms(n_periods, question.horizon, placebos), _notes(sample, paths)
     shape = (len(terms) + 2, sample.n_units)
-    sums, besides = np.zeros((4, *shape)), np.zeros((4, *shape))
-    hit, compared = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
-    found, strata = _Found(sums, besides, hit, compared, np.zeros(shape)), []
+    parts, marks = np.zeros((2, 4, *shape)), np.zeros((2, *shape), dtype=bool)
+    sums, strata = _Sums(parts[0], parts[1], marks[0], marks[1], np.zeros(shape)), []
     so_far = np.cumsum(paths.change, axis=1) if normalized else None
     for units in _strata(sample, paths, allowed, trends_nonparam):
         rows = _rows(sample, paths, units, allowed)
@@ -115,12 +114,12 @@ def dcdh(
             )
             continue
         if same_switchers:
-            effects = [_pairs(rows, term).hit for term in terms if term.event_time >= 0]
+            effects = [_pairs(rows, term).switchers for term in terms if term.event_time >= 0]
             rows = rows._replace(allowed=np.logical_and.reduce(effects))
-        strata.append((rows, _add(found, rows, terms, sample.y, paths.change, so_far)))
+        strata.append((rows, _add(sums, rows, terms, sample.y, paths.change, so_far)))
     if variance == "didmultiplegt":
-        _add_published(found, strata, terms, paths.change)
-    return _estimate(sample, paths, terms, found, notes, variance)
+        _add_published(sums, strata, terms, paths.change)
+    return _estimate(sample, paths, terms, sums, notes, variance)
 
 
 class _Paths(NamedTuple):
@@ -329,7 +328,7 @@ class _Pairs(NamedTuple):
         Units that have not switched by the end of the change.
     weight : ndarray, shape (B,)
         Their sum of weights.
-    hit : ndarray of bool, shape (m,)
+    switchers : ndarray of bool, shape (m,)
         Units whose switch is in the term.
     column : ndarray of int, shape (m,)
         The number of their base period.
@@ -337,7 +336,7 @@ class _Pairs(NamedTuple):
 
     compared: BoolArray
     weight: FloatArray
-    hit: BoolArray
+    switchers: BoolArray
     column: IntArray
 
 
@@ -352,8 +351,8 @@ def _pairs(rows: _Rows, term: _Term) -> _Pairs:
     column = rows.start - 1 - base.start
     inside = (column >= 0) & (column < len(weight))
     column = np.where(inside, column, 0)
-    hit = rows.allowed & inside & seen[np.arange(len(column)), column] & (weight > 0)[column]
-    return _Pairs(compared, weight, hit, column)
+    switchers = rows.allowed & inside & seen[np.arange(len(column)), column] & (weight > 0)[column]
+    return _Pairs(compared, weight, switchers, column)
 
 
 class _Contrast(NamedTuple):
@@ -377,16 +376,21 @@ class _Contrast(NamedTuple):
 
 
 def _contrast(rows: _Rows, term: _Term, pairs: _Pairs) -> _Contrast:
-    """Return the changes of switchers less the mean changes of who is compared, with and without each cluster."""
+    """Return the changes of switchers less the mean changes of who is compared, with and without each cluster.
+
+    With s the signs of the switchers of a base period, w their weights, M the sum of w s, and W the weight of who is
+    compared, the sum is that of w s (change - mean). A unit that is compared has the part -M w (change - mean) / W in
+    it; without cluster c the mean moves so that the cluster's parts have W less the cluster's own weight below them.
+    """
     at, base, _ = term.columns(rows.y.shape[1])
-    hit, weights = np.flatnonzero(pairs.hit), rows.weights
-    column, signed, n_base = pairs.column[hit], (weights * rows.sign)[hit], len(pairs.weight)
+    switchers, weights = np.flatnonzero(pairs.switchers), rows.weights
+    column, signed, n_base = pairs.column[switchers], (weights * rows.sign)[switchers], len(pairs.weight)
     used = np.bincount(column, minlength=n_base) > 0
     compared, weight = (pairs.compared & used).astype(float), np.where(used, pairs.weight, np.inf)
     of_mean = -np.bincount(column, signed, n_base)
     deviation = rows.y[:, at] - rows.y[:, base]
     deviation -= (weights @ (compared * deviation)) / weight
-    gap = signed * deviation[hit, column]
+    gap = signed * deviation[switchers, column]
     deviation *= compared
     if rows.cluster is None and np.ptp(weights) == 0:
         own = weights[:1, None]
@@ -398,13 +402,13 @@ def _contrast(rows: _Rows, term: _Term, pairs: _Pairs) -> _Contrast:
     more = of_mean / np.where(close, np.inf, rest) - of_mean / weight
     besides = weights * np.einsum("mb,mb->m", deviation, np.broadcast_to(more, deviation.shape))
     part = weights * (deviation @ (of_mean / weight))
-    part[hit] += gap
+    part[switchers] += gap
     lost = None
     if close.any():
         lost = compared * close * weights[:, None] / np.where(own > 0, own, 1.0)
         besides += lost @ np.bincount(column, gap, n_base)
     change = rows.x[:, at] - rows.x[:, base]
-    of_slope = signed @ change[hit, column] + np.einsum(
+    of_slope = signed @ change[switchers, column] + np.einsum(
         "m,mb,mbp,b->p", weights, compared, change, of_mean / weight
     )
     return _Contrast(part, besides, of_slope, lost)
@@ -417,33 +421,33 @@ def _by(cluster: IntArray, values: FloatArray) -> FloatArray:
     return np.asarray(np.add.reduceat(values[order], start)[cluster])
 
 
-class _Found(NamedTuple):
+class _Sums(NamedTuple):
     """What strata add, by unit, to K terms: placebos, the reference, effects and their average.
 
     Attributes
     ----------
-    sums, besides : ndarray, shape (4, K, n)
+    parts, besides : ndarray, shape (4, K, n)
         A unit's part in the sums over switchers, and what they lose besides it without the unit's cluster.
-    hit, compared : ndarray of bool, shape (K, n)
+    switchers, compared : ndarray of bool, shape (K, n)
         Whether the unit's switch is in the term, and whether the unit is compared with.
     published : ndarray, shape (K, n)
         The part in the sum of DID_gl as the authors' package has it for errors.
     """
 
-    sums: FloatArray
+    parts: FloatArray
     besides: FloatArray
-    hit: BoolArray
+    switchers: BoolArray
     compared: BoolArray
     published: FloatArray
 
-    def select(self, which: BoolArray) -> _Found:
+    def select(self, which: BoolArray) -> _Sums:
         """Return some of the terms."""
-        sums, besides = self.sums[:, which], self.besides[:, which]
-        return _Found(sums, besides, self.hit[which], self.compared[which], self.published[which])
+        parts, besides = self.parts[:, which], self.besides[:, which]
+        return _Sums(parts, besides, self.switchers[which], self.compared[which], self.published[which])
 
 
 def _add(
-    found: _Found,
+    sums: _Sums,
     rows: _Rows,
     terms: list[_Term],
     outcome: FloatArray,
@@ -455,38 +459,40 @@ def _add(
     ``outcome``, ``change`` and ``so_far``, shape (n, T), are of all units: outcomes, the treatment beyond the first
     one, and its sum if effects are divided by it.
     """
-    units, of_slopes = rows.units, np.zeros((rows.x.shape[2], len(found.hit)))
+    units, of_slopes = rows.units, np.zeros((rows.x.shape[2], len(sums.switchers)))
     for k, term in enumerate(terms):
         pairs = _pairs(rows, term)
-        if not pairs.hit.any():
+        if not pairs.switchers.any():
             continue
-        c, hit, after = _contrast(rows, term, pairs), pairs.hit, term.event_time >= 0
-        compared = pairs.compared[:, np.unique(pairs.column[hit])].any(axis=1)
-        last = np.where(hit, rows.start - 1 + term.length, 0)
-        at = last if after else np.where(hit, rows.start - 1 - term.length, 0)
-        number = hit * rows.weights
-        mean, current = (np.where(hit, number * of, 0.0) for of in (outcome[units, at], change[units, last]))
-        divisor = number if so_far is None else np.where(hit, number * so_far[units, last], 0.0)
+        c, switchers, after = _contrast(rows, term, pairs), pairs.switchers, term.event_time >= 0
+        compared = pairs.compared[:, np.unique(pairs.column[switchers])].any(axis=1)
+        last = np.where(switchers, rows.start - 1 + term.length, 0)
+        at = last if after else np.where(switchers, rows.start - 1 - term.length, 0)
+        number = switchers * rows.weights
+        mean, current = (
+            np.where(switchers, number * of, 0.0) for of in (outcome[units, at], change[units, last])
+        )
+        divisor = number if so_far is None else np.where(switchers, number * so_far[units, last], 0.0)
         for slot, own in [(k + 1, divisor), (-1, current)] if after else [(k, divisor)]:
-            found.hit[slot, units] |= hit
-            found.compared[slot, units] |= compared
+            sums.switchers[slot, units] |= switchers
+            sums.compared[slot, units] |= compared
             of_slopes[:, slot] += c.of_slope
-            found.besides[GAP, slot, units] += c.besides
+            sums.besides[GAP, slot, units] += c.besides
             for which, part in enumerate((c.part, own, number, mean)):
-                found.sums[which, slot, units] += part
+                sums.parts[which, slot, units] += part
                 if which != GAP and c.lost is not None:
                     of_base = np.bincount(pairs.column, part, c.lost.shape[1])
-                    found.besides[which, slot, units] += c.lost @ of_base
+                    sums.besides[which, slot, units] += c.lost @ of_base
     if len(of_slopes):
         n_clusters = len(units) if rows.cluster is None else int(rows.cluster.max()) + 1
         parts = of_slopes.T @ rows.slopes.parts.T
-        found.sums[GAP][:, units] -= parts
-        found.besides[GAP][:, units] -= parts / max(n_clusters - 1, 1)
+        sums.parts[GAP][:, units] -= parts
+        sums.besides[GAP][:, units] -= parts / max(n_clusters - 1, 1)
     return of_slopes
 
 
 def _add_published(
-    found: _Found, strata: list[tuple[_Rows, FloatArray]], terms: list[_Term], change: FloatArray
+    sums: _Sums, strata: list[tuple[_Rows, FloatArray]], terms: list[_Term], change: FloatArray
 ) -> None:
     """Add each unit's part as the authors' package has it for errors.
 
@@ -503,12 +509,12 @@ def _add_published(
         cohort = np.unique(switch, axis=0, return_inverse=True)[1].reshape(-1)
         for k, term in enumerate(terms):
             part = _published(rows, term, cohort)
-            found.published[k + (term.event_time >= 0), rows.units] += part
-            found.published[-1, rows.units] += part * (term.event_time >= 0)
+            sums.published[k + (term.event_time >= 0), rows.units] += part
+            sums.published[-1, rows.units] += part * (term.event_time >= 0)
         if len(of_slopes):
             parts = rows.slopes.published.T * (changes / rows.slopes.total)
-            found.published[:, rows.units] -= of_slopes.T @ parts
-            found.published[:, everyone] += (of_slopes.T @ rows.slopes.value / len(everyone))[:, None]
+            sums.published[:, rows.units] -= of_slopes.T @ parts
+            sums.published[:, everyone] += (of_slopes.T @ rows.slopes.value / len(everyone))[:, None]
 
 
 def _published(rows: _Rows, term: _Term, cohort: IntArray) -> FloatArray:
@@ -517,14 +523,14 @@ def _published(rows: _Rows, term: _Term, cohort: IntArray) -> FloatArray:
     change, n_base = rows.y[:, at] - rows.y[:, base], len(pairs.weight)
     total = np.zeros(change.shape)
     for sign in (1.0, -1.0):
-        hit = pairs.hit & (rows.sign == sign)
-        column, switched = pairs.column[hit], np.zeros(total.shape, dtype=bool)
-        switched[hit, column] = True
-        of_mean = sign * np.bincount(column, rows.weights[hit], n_base)
+        switchers = pairs.switchers & (rows.sign == sign)
+        column, switched = pairs.column[switchers], np.zeros(total.shape, dtype=bool)
+        switched[switchers, column] = True
+        of_mean = sign * np.bincount(column, rows.weights[switchers], n_base)
         compared = pairs.compared & (of_mean != 0.0)
         both = _demeaned(rows, change, switched | compared)
         groups: list[tuple[BoolArray, FloatArray]] = [
-            (switched & (cohort == g)[:, None], np.full(n_base, sign)) for g in np.unique(cohort[hit])
+            (switched & (cohort == g)[:, None], np.full(n_base, sign)) for g in np.unique(cohort[switchers])
         ]
         groups.append((compared, -of_mean / np.where(of_mean != 0, pairs.weight, 1.0)))
         for group, weight in groups:
@@ -581,45 +587,45 @@ def _ratio(
 
 
 def _estimate(
-    sample: Sample, paths: _Paths, terms: list[_Term], found: _Found, notes: list[str], variance: str
+    sample: Sample, paths: _Paths, terms: list[_Term], sums: _Sums, notes: list[str], variance: str
 ) -> Estimate:
     """Divide sums over switchers by what they count."""
     before = sum(term.event_time < 0 for term in terms)
     times = np.insert([*(float(term.event_time) for term in terms), np.nan], before, -1.0)
-    known = np.asarray(found.hit.any(axis=1))
+    known = np.asarray(sums.switchers.any(axis=1))
     nobody = "who switches has nobody of the same first treatment to compare with"
     refuse_no_effect("dcdh", known[-1:], [*notes, nobody])
-    if np.isnan(found.sums[DIVISOR]).any():
+    if np.isnan(sums.parts[DIVISOR]).any():
         raise QuestionError(
             f"dcdh: {sample.question.event} is not known in some period after a switch, so effects cannot be "
             "normalized; fill it in, or take normalized=False."
         )
-    switched = np.flatnonzero(found.hit[-1])
+    switched = np.flatnonzero(sums.switchers[-1])
     at_base = sample.weights[switched] * sample.y[switched, paths.start[switched] - 1]
-    found.sums[NUMBER, before, switched], found.sums[OUTCOME, before, switched] = (
+    sums.parts[NUMBER, before, switched], sums.parts[OUTCOME, before, switched] = (
         sample.weights[switched],
         at_base,
     )
     known[before] = True
     if not known.all():
-        found, times = found.select(known), times[known]
-    lost = [s + more if more.any() else s for s, more in zip(found.sums, found.besides, strict=True)]
-    effects = _ratio(sample, found.sums[GAP], lost[GAP], found.sums[DIVISOR], lost[DIVISOR])
+        sums, times = sums.select(known), times[known]
+    lost = [s + more if more.any() else s for s, more in zip(sums.parts, sums.besides, strict=True)]
+    effects = _ratio(sample, sums.parts[GAP], lost[GAP], sums.parts[DIVISOR], lost[DIVISOR])
     influence, mean, of_mean, left_out = effects.influence, None, None, None
     signs = np.unique(paths.sign[switched])
     if len(signs) == 1:  # the mean outcome that switchers would have had under the first treatment
-        part, without = (of[OUTCOME] - signs * of[GAP] for of in (found.sums, lost))
-        mean = _ratio(sample, part, without, found.sums[NUMBER], lost[NUMBER])
+        part, without = (of[OUTCOME] - signs * of[GAP] for of in (sums.parts, lost))
+        mean = _ratio(sample, part, without, sums.parts[NUMBER], lost[NUMBER])
         of_mean = Influence.of(mean.errors.T)
     if variance == "didmultiplegt":
-        influence = found.published * (sample.n_units / effects.total[:, None])
+        influence = sums.published * (sample.n_units / effects.total[:, None])
     else:
-        clusters = np.stack([_clusters(sample, marks) for marks in (found.hit, found.compared)])
+        clusters = np.stack([_clusters(sample, marks) for marks in (sums.switchers, sums.compared)])
         estimable = effects.determined & (clusters.min(axis=0) >= 2)
         left_out = LeftOut(Influence.of(effects.errors.T), of_mean, clusters, estimable)
     dates, none = np.arange(len(sample.periods) + 1), np.full(len(times), np.nan)
-    treated = [np.isin(dates, paths.start[marks]) for marks in found.hit]
-    skipped = int(np.sum((paths.sign != 0) & ~found.hit[-1]))
+    treated = [np.isin(dates, paths.start[marks]) for marks in sums.switchers]
+    skipped = int(np.sum((paths.sign != 0) & ~sums.switchers[-1]))
     if skipped:
         notes.append(f"{skipped} of {int(np.sum(paths.sign != 0))} units that switch are in no effect")
     return Estimate(
@@ -632,11 +638,11 @@ def _estimate(
         none,
         times,
         times == -1,
-        int(paths.usable[(found.hit | found.compared).any(axis=0)].sum()),
+        int(paths.usable[(sums.switchers | sums.compared).any(axis=0)].sum()),
         None if mean is None else mean.value,
         None if mean is None else Influence.of(mean.influence.T),
         published="CR0",
-        remarks=(*notes, *events_on_one(times[:-1], found.hit[:-1].sum(axis=1))),
+        remarks=(*notes, *events_on_one(times[:-1], sums.switchers[:-1].sum(axis=1))),
         treated=np.stack(treated, axis=1).astype(float),
         left_out=left_out,
         group=paths.start,

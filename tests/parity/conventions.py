@@ -116,7 +116,8 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         'and demeans changes within cohorts; the default here, "sampling", has the influence of units drawn with their '
         "paths.",
         "Treatment is a path that is known where the row is there, so that in an unbalanced panel a unit without a row "
-        "before the switch is compared with until then and is no switcher, as in the package.",
+        "before the switch is compared with until then and is no switcher, as in the package. The package counts it "
+        "among the never-switchers; here it is none of the never-treated, since it does switch.",
         "Joint tests of placebos and of effects, and the test that effects are equal, are compared by their p-values.",
     ),
     "etwfe": (

@@ -40,6 +40,7 @@ class Assumes(StrEnum):
     RANDOM_INSTRUMENT = "an instrument as good as random given covariates"
     EXCLUSION = "an instrument that moves treatment, and the outcome through it alone"
     MONOTONICITY = "no unit that the instrument keeps from treatment"
+    QUASI_UNTREATED = "units whose dose is close to zero"
 
 
 class Supports(StrEnum):

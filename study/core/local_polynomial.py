@@ -9,7 +9,7 @@ Regressors are positive and in ascending order.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -29,7 +29,7 @@ COLLINEAR = 1e-10
 class Kernel(NamedTuple):
     """Weights by distance in bandwidths, and the constant of its rule-of-thumb bandwidth for a density."""
 
-    weight: Callable[[FloatArray], FloatArray]
+    weight: Callable[[FloatArray], Any]
     constant: float
 
 
@@ -99,9 +99,7 @@ def mse_bandwidth(x: FloatArray, y: FloatArray, kernel: KernelName) -> float:
     pilot = bounded(KERNELS[kernel].constant * spread * len(x) ** -0.2)
 
     def best(order: int, derivative: int, of_bias: float, regularised: float) -> float:
-        near, wide = (
-            local_polynomial(x, p, h, kernel) for p, h in ((order, pilot), (order + 1, of_bias))
-        )
+        near, wide = (local_polynomial(x, p, h, kernel) for p, h in ((order, pilot), (order + 1, of_bias)))
         spread_near, spread_wide = (
             fit.of_outcome[row] * nearest_residuals(x[fit.rows], y[fit.rows])
             for fit, row in ((near, derivative), (wide, -1))

@@ -11,7 +11,9 @@ from scipy.special import ndtr
 from study.core import (
     FloatArray,
     Influence,
+    IntArray,
     KernelName,
+    Local,
     QuestionError,
     Unidentified,
     local_polynomial,
@@ -45,9 +47,9 @@ def heterogeneous_adoption(
 ) -> Estimate:
     """Compare the changes of all units with those of units whose dose is close to zero.
 
-    All units get a dose from one period F on. With dy the change since F-1 and D the dose, the weighted average slope is
-    [mean(dy) - m(0)] / mean(D), where m(0), the mean change at dose zero, is the intercept of a local linear regression
-    of dy on D less its estimated bias. It is the effect per unit of dose, averaged with doses as weights.
+    All units get a dose from one period F on. With dy the change since F-1 and D the dose, the weighted average slope
+    is [mean(dy) - m(0)] / mean(D), where m(0), the mean change at dose zero, is the intercept of a local linear
+    regression of dy on D less its estimated bias. It is the effect per unit of dose, averaged with doses as weights.
 
     Parameters
     ----------
@@ -102,7 +104,8 @@ def heterogeneous_adoption(
         np.array([term.estimable for term in terms]),
     )
     shown = [
-        f"event {time:g} {fit.bandwidth:.3g} ({fit.within}, {fit.conventional:.4g})" for time, fit in fits.items()
+        f"event {time:g} {fit.bandwidth:.3g} ({fit.within}, {fit.conventional:.4g})"
+        for time, fit in fits.items()
     ]
     notes.append(f"bandwidths (units within, effect without bias correction): {'; '.join(shown)}")
     notes += _tests(sample, changes)
@@ -124,21 +127,24 @@ def heterogeneous_adoption(
 
 
 def _tests(sample: Sample, changes: list[DoseChange]) -> Iterator[str]:
-    """Say what speaks against the assumptions: doses far from zero, and changes before treatment that go with the dose."""
+    """Say whether doses come close to zero, and what the changes before and after treatment do with the dose."""
     smallest, p_value = quasi_untreated_test(changes[0].dose)
     if p_value < SIZE:
         yield (
             f"no unit is close to untreated: the smallest {sample.question.event} is {smallest:.4g}, and the test that "
             f"doses reach zero rejects ({p_is(p_value)}), so that the change at dose zero is extrapolated"
         )
-    for before, order, null in ((True, 0, "before it do not depend on"), (False, 1, "since then are linear in")):
+    for before, order, null in (
+        (True, 0, "before it do not depend on"),
+        (False, 1, "since then are linear in"),
+    ):
         found = [
             f"event {change.event_time:g} {p_is(yatchew_test(change, order).p_value)}"
             for change in changes
             if (change.event_time < 0) is before
         ]
         if found:
-            yield f"Yatchew tests that changes from the period before treatment to those {null} the dose: {', '.join(found)}"
+            yield f"Yatchew tests that changes from the base period to those {null} the dose: {', '.join(found)}"
 
 
 class DoseChange(NamedTuple):
@@ -156,7 +162,7 @@ def changes_by_dose(sample: Sample, dose: Dose = "current", linear_trends: bool 
     assert sample.path is not None
     if linear_trends and start < 2:
         raise QuestionError(
-            "heterogeneous_adoption: linear_trends takes two periods before the first dose, and there is one; leave it out."
+            "heterogeneous_adoption: linear_trends takes two periods before the first dose; leave it out."
         )
     y, base = sample.y, start - 1
     doses = sample.path[:, start:] if dose == "current" else np.cumsum(sample.path[:, start:], axis=1)
@@ -175,7 +181,9 @@ def changes_by_dose(sample: Sample, dose: Dose = "current", linear_trends: bool 
 def _first_dose(sample: Sample) -> int:
     """Return the number of period F, before which no unit has a dose and from which on all have one."""
     event, path, name = sample.question.event, sample.path, sample.period_name
-    able = [each.name for each in all_designs().values() if {Supports.DOSE, Supports.LEVELS} & {*each.supports}]
+    able = [
+        each.name for each in all_designs().values() if {Supports.DOSE, Supports.LEVELS} & {*each.supports}
+    ]
     others = ", ".join(design for design in able if design != "heterogeneous_adoption") or "callaway_santanna"
 
     def refuse(text: str) -> None:
@@ -192,10 +200,14 @@ def _first_dose(sample: Sample) -> int:
     if (path < 0).any():
         refuse(f"{event} is negative for {units[(path < 0).any(axis=1)][0]}; doses start at zero")
     if untreated.any():
-        refuse(f"{untreated.sum()} units never have a {event}, first {units[untreated][0]}; compare with them: {others}")
+        refuse(
+            f"{untreated.sum()} units never have a {event}, first {units[untreated][0]}; compare with them: {others}"
+        )
     if later.any():
         then = name(sample.periods[first[later][0]])
-        refuse(f"{event} begins in {name(at)}, but for {units[later][0]} in {then}; designs for several dates: {others}")
+        refuse(
+            f"{event} begins in {name(at)}, but for {units[later][0]} in {then}; designs for several dates: {others}"
+        )
     if back.any():
         refuse(f"{event} goes back to 0 for {units[back][0]}; designs for that: {others}")
     if start == 0:
@@ -246,7 +258,9 @@ def weighted_average_slope(
     bandwidth = mse_bandwidth(d, y, kernel)
     linear, quadratic = (local_polynomial(d, p, bandwidth, kernel) for p in (1, 2))
     rows, of_outcome = quadratic.rows, quadratic.of_outcome
-    conventional, corrected = ((y.mean() - fit.of_outcome[0] @ y[fit.rows]) / d.mean() for fit in (linear, quadratic))
+    conventional, corrected = (
+        (y.mean() - fit.of_outcome[0] @ y[fit.rows]) / d.mean() for fit in (linear, quadratic)
+    )
     influence, left_out = np.zeros((2, n))
     if variance == "robust":
         residual = nearest_residuals(d[rows], y[rows])
@@ -255,24 +269,33 @@ def weighted_average_slope(
         influence[order] = (y - y.mean() - corrected * (d - d.mean())) / len(y)
     influence[order[rows]] -= of_outcome[0] * residual
 
-    # Without each cluster: sums of all less sums of its own.
-    cluster, weighted = sample.cluster[order], quadratic.weight[:, None] * quadratic.powers
-
-    def without(values: FloatArray, of_rows: FloatArray) -> FloatArray:
-        sums = np.zeros((int(sample.cluster.max()) + 1, *values.shape[1:]))
-        np.add.at(sums, of_rows, values)
-        return values.sum(axis=0) - sums
-
-    gram = without(weighted[:, :, None] * quadratic.powers[:, None, :], cluster[rows])
-    cross = without(weighted * y[rows, None], cluster[rows])
-    estimable = bool(np.all(np.linalg.cond(gram) < 1 / np.finfo(float).eps))
-    if estimable:
-        at_zero = np.linalg.solve(gram, cross[:, :, None])[:, 0, 0]
-        size, total, dose = without(np.column_stack([np.ones(len(y)), y, d]), cluster).T
-        slopes = (total - size * at_zero) / dose
-        left_out[order] = n * ((corrected - slopes) / np.bincount(sample.cluster[order], minlength=len(slopes)))[cluster]
+    cluster = sample.cluster[order]
+    without = _without_clusters(y, d, quadratic, cluster, int(sample.cluster.max()) + 1)
+    estimable = bool(np.isfinite(without).all())
+    left_out[order] = n * ((corrected - without) / np.bincount(cluster, minlength=len(without)))[cluster]
     within = int(np.sum(d <= bandwidth))
     return Slope(corrected, conventional, bandwidth, within, n * influence / d.mean(), left_out, estimable)
+
+
+def _without_clusters(
+    y: FloatArray, d: FloatArray, fit: Local, cluster: IntArray, n_clusters: int
+) -> FloatArray:
+    """Return the slope without each cluster, shape (G,), from all sums less its own; NaN where there is none."""
+
+    def others(values: FloatArray, of: IntArray) -> FloatArray:
+        sums = np.zeros((n_clusters, *values.shape[1:]))
+        np.add.at(sums, of, values)
+        return np.asarray(values.sum(axis=0) - sums)
+
+    weighted, local = fit.weight[:, None] * fit.powers, cluster[fit.rows]
+    gram = others(weighted[:, :, None] * fit.powers[:, None, :], local)
+    cross = others(weighted * y[fit.rows, None], local)
+    known = np.linalg.cond(gram) < 1 / np.finfo(float).eps
+    gram[~known] = np.eye(gram.shape[1])
+    at_zero = np.where(known, np.linalg.solve(gram, cross[:, :, None])[:, 0, 0], np.nan)
+    size, total, dose = others(np.column_stack([np.ones(len(y)), y, d]), cluster).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((total - size * at_zero) / dose)
 
 
 def quasi_untreated_test(dose: FloatArray) -> tuple[float, float]:
@@ -297,8 +320,8 @@ class Yatchew(NamedTuple):
 def yatchew_test(change: DoseChange, order: int, *, robust: bool = True) -> Yatchew:
     """Test that the mean change is a polynomial of an order in the dose (Yatchew 1997; Section 4 of the paper).
 
-    With units in the order of their doses, e the residuals of the polynomial, and s2 half the mean squared difference of
-    neighbours' changes, T = sqrt(n) [var(e) - s2] / sd is standard normal under the null, which large values speak
+    With units in the order of their doses, e the residuals of the polynomial, and s2 half the mean squared difference
+    of neighbours' changes, T = sqrt(n) [var(e) - s2] / sd is standard normal under the null, which large values speak
     against; sd^2 is the mean of (e_i e_(i-1))^2, or s2 squared where errors are as variable at every dose.
     """
     known = ~np.isnan(change.outcome + change.dose)

@@ -86,6 +86,12 @@ def heterogeneous_adoption(
     nonparametric inference. Journal of the American Statistical Association 113(522).
     """
     changes, notes = changes_by_dose(sample, dose, linear_trends), []
+    smallest, p_value = quasi_untreated_test(changes[0].dose)
+    if p_value < SIZE:
+        notes.append(
+            f"no unit is close to untreated: the smallest {sample.question.event} is {smallest:.4g}, and the test that "
+            f"doses reach zero rejects ({p_is(p_value)}), so that the change at dose zero is extrapolated"
+        )
     fits: dict[float, Slope] = {}
     for change in changes:
         try:
@@ -108,7 +114,7 @@ def heterogeneous_adoption(
         for time, fit in fits.items()
     ]
     notes.append(f"bandwidths (units within, effect without bias correction): {'; '.join(shown)}")
-    notes += _tests(sample, changes)
+    notes += _yatchew_tests(changes)
     label = np.full(len(times), np.nan)
     return Estimate(
         sample,
@@ -126,14 +132,8 @@ def heterogeneous_adoption(
     )
 
 
-def _tests(sample: Sample, changes: list[DoseChange]) -> Iterator[str]:
-    """Say whether doses come close to zero, and what the changes before and after treatment do with the dose."""
-    smallest, p_value = quasi_untreated_test(changes[0].dose)
-    if p_value < SIZE:
-        yield (
-            f"no unit is close to untreated: the smallest {sample.question.event} is {smallest:.4g}, and the test that "
-            f"doses reach zero rejects ({p_is(p_value)}), so that the change at dose zero is extrapolated"
-        )
+def _yatchew_tests(changes: list[DoseChange]) -> Iterator[str]:
+    """Say what speaks against parallel trends, and for or against effects that are linear in the dose."""
     for before, order, null in (
         (True, 0, "before it do not depend on"),
         (False, 1, "since then are linear in"),
@@ -272,7 +272,7 @@ def weighted_average_slope(
     cluster = sample.cluster[order]
     without = _without_clusters(y, d, quadratic, cluster, int(sample.cluster.max()) + 1)
     estimable = bool(np.isfinite(without).all())
-    left_out[order] = n * ((corrected - without) / np.bincount(cluster, minlength=len(without)))[cluster]
+    left_out[order] = n * (corrected - without[cluster]) / np.bincount(cluster)[cluster]
     within = int(np.sum(d <= bandwidth))
     return Slope(corrected, conventional, bandwidth, within, n * influence / d.mean(), left_out, estimable)
 

@@ -215,7 +215,7 @@ RULES: tuple[Rule, ...] = (
     # part two
     Rule("triplediff(_corrected)?", r".*", "out of scope", NO_DESIGN),
     Rule("contdid", r".*", "out of scope", NO_DESIGN),
-    Rule("didhad", r".*", "out of scope", NO_DESIGN),
+    Rule("didhad", r".*", "exact"),
     Rule("qte", r".*", "out of scope", NO_DESIGN),
     Rule("fect_tests", r".*", "out of scope", NO_DESIGN),
     Rule("scinference", r".*", "out of scope", NO_DESIGN),

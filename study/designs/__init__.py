@@ -41,6 +41,9 @@ class Assumes(StrEnum):
     EXCLUSION = "an instrument that moves treatment, and the outcome through it alone"
     MONOTONICITY = "no unit that the instrument keeps from treatment"
     QUASI_UNTREATED = "units whose dose is close to zero"
+    STABLE_RANKS = (
+        "untreated outcomes that rise with an unobservable whose distribution in each group does not change"
+    )
 
 
 class Supports(StrEnum):

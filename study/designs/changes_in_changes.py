@@ -85,8 +85,8 @@ def changes_in_changes(sample: Sample, *, quantiles: tuple[float, ...] = (0.25, 
 
     # Means in all cells, then quantiles in those from treatment on.
     after = known & (cells.period >= cells.cohort - sample.question.anticipation)
-    pairs = [(k, 0) for k in np.flatnonzero(known)]
-    pairs += [(k, j) for k in np.flatnonzero(after) for j in range(1, len(levels) + 1)]
+    pairs = [(k, 0) for k in np.flatnonzero(known).tolist()]
+    pairs += [(k, j) for k in np.flatnonzero(after).tolist() for j in range(1, len(levels) + 1)]
     cell, column = np.array(pairs).T
 
     def each(name: str) -> FloatArray:

@@ -119,8 +119,12 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         "dynamic, as the unit of the effect; its documentation says the dose of the period, which it is here, in "
         "YatchewTest's runs and in later versions of the package. The runs are compared on a panel in which units keep "
         "their first dose, and dynamic ones are divided by the sum of the true doses.",
-        "nprobust 1.0.0 takes the bandwidth of the estimate for its bias too, with which the corrected intercept is that "
-        "of the local quadratic regression.",
+        "nprobust 1.0.0 takes the bandwidth of the estimate for its bias too, with which the corrected intercept is "
+        "that of the local quadratic regression.",
+    ),
+    "changes_in_changes": (
+        "Quantiles are inverse distributions without interpolation, R's type 1, in qte and here. Its standard errors "
+        "are bootstrapped; here they are analytic.",
     ),
     "etwfe": (
         "etwfe has effects of cohorts by default, and of units with its option ivar; here these are "

@@ -24,6 +24,7 @@ from references import (
     honestdid,
     imputation,
     pretrends,
+    qte,
     sensemakr,
     synthetic,
     wildboot,
@@ -53,6 +54,7 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "sensemakr": ("sensitivity", sensemakr.sensemakr),
     "synthdid": ("synthetic_did", synthetic.synthdid),
     "didhad": ("heterogeneous_adoption", didhad.didhad),
+    "qte": ("changes_in_changes", qte.qte),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {

@@ -39,6 +39,7 @@ OTHERS: dict[str, tuple[str, Options]] = {
     "synthetic_did": ("synthetic_did", {}),
     "synthetic_did control": ("synthetic_did", {"method": "synthetic_control"}),
     "generalized_synthetic_control": ("generalized_synthetic_control", {}),
+    "changes_in_changes": ("changes_in_changes", {}),
 }
 EVERY = GROUP_TIME | OTHERS
 # They need a panel without gaps, and are asked of the units that have none.

@@ -64,6 +64,7 @@ class Supports(StrEnum):
     INSTRUMENTS = "several instruments"
     BALANCE = "balance"
     DOSE = "a dose, which it needs"
+    DOSE_PATH = "an event that is a dose, which it needs"
     GROUP = "a third difference, which it needs"
 
 
@@ -183,7 +184,8 @@ class Design:
         """Say in one line why the design cannot answer the sample's question, or return None."""
         for trait, is_asked in _ASKED.items():
             if is_asked(sample) and trait not in self.supports:
-                able = ", ".join(d.name for d in all_designs().values() if trait in d.supports)
+                others = [d for d in all_designs().values() if trait in d.supports]
+                able = ", ".join(d.name for d in others if sample.has_levels or not d.needs_dose_path)
                 words = _IN_WORDS.get(trait, trait)
                 where = f" {sample.switch_off}." if trait is Supports.SWITCHING else ""
                 return (
@@ -193,7 +195,14 @@ class Design:
         for trait, name in _NEEDED.items():
             if trait in self.supports and getattr(sample.question, name) is None:
                 return f"{self.name}: the question has no {name}; name one with Question({name}=...)."
+        if self.needs_dose_path and not sample.has_levels:
+            return f"{self.name}: {sample.question.event} is no dose; name a dose of the panel as the event."
         return None
+
+    @property
+    def needs_dose_path(self) -> bool:
+        """Whether the event has to be a dose."""
+        return Supports.DOSE_PATH in self.supports
 
     def refuse(self, sample: Sample) -> None:
         """Raise the refusal of a question that the design cannot answer."""

@@ -35,7 +35,13 @@ SIZE = 0.05
     reference="dechaisemartin2025",
     estimand=Estimand.EVENT_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.QUASI_UNTREATED),
-    supports=(Supports.LEVELS, Supports.SWITCHING, Supports.MISSING_CELLS, Supports.CLUSTERS),
+    supports=(
+        Supports.DOSE_PATH,
+        Supports.LEVELS,
+        Supports.SWITCHING,
+        Supports.MISSING_CELLS,
+        Supports.CLUSTERS,
+    ),
 )
 def heterogeneous_adoption(
     sample: Sample,
@@ -157,7 +163,6 @@ class DoseChange(NamedTuple):
 
 def changes_by_dose(sample: Sample, dose: Dose = "current", linear_trends: bool = False) -> list[DoseChange]:
     """Return the change at each event time: effects, then placebos, each in the order of its distance from F-1."""
-    assert sample.path is not None or sample.first_treated is not None
     start = _first_dose(sample)
     assert sample.path is not None
     if linear_trends and start < 2:
@@ -181,6 +186,7 @@ def changes_by_dose(sample: Sample, dose: Dose = "current", linear_trends: bool 
 def _first_dose(sample: Sample) -> int:
     """Return the number of period F, before which no unit has a dose and from which on all have one."""
     event, path, name = sample.question.event, sample.path, sample.period_name
+    assert path is not None
     able = [
         each.name for each in all_designs().values() if {Supports.DOSE, Supports.LEVELS} & {*each.supports}
     ]
@@ -189,14 +195,11 @@ def _first_dose(sample: Sample) -> int:
     def refuse(text: str) -> None:
         raise QuestionError(f"heterogeneous_adoption: {text}.")
 
-    if path is None or not sample.has_levels:
-        refuse(f"{event} is no dose; name one of the panel's as the event, or use callaway_santanna")
-    assert path is not None
     units, positive = sample.unit_ids, path > 0
     start, first = int(positive.any(axis=0).argmax()), positive.argmax(axis=1)
-    at, untreated = sample.periods[start], ~positive.any(axis=1)
-    later = ~untreated & (path[:, start] == 0)
-    back = (path[:, start:] == 0).any(axis=1)
+    at, zero = sample.periods[start], path[:, start:] == 0
+    untreated, back = zero.any(axis=1) & ~positive.any(axis=1), zero.any(axis=1)
+    later = zero[:, 0] & ~untreated
     if (path < 0).any():
         refuse(f"{event} is negative for {units[(path < 0).any(axis=1)][0]}; doses start at zero")
     if untreated.any():

@@ -238,7 +238,7 @@ def test_doses_that_do_not_fit_are_refused_in_one_line(what: str) -> None:
 def test_other_questions_are_refused() -> None:
     panel = draw(np.random.default_rng(9))
     for event in ("event", "on"):
-        with pytest.raises(QuestionError, match=f"{event} is no dose; name one of the panel's as the event"):
+        with pytest.raises(QuestionError, match=f"{event} is no dose; name a dose of the panel as the event"):
             asked(panel, Question("y", event))
     with pytest.raises(QuestionError, match="cannot answer a question with covariates"):
         asked(panel, ASKED.replace(covariates=("x",)))

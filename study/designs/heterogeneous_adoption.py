@@ -27,6 +27,7 @@ from study.estimates import Estimate, LeftOut
 from study.panel import Sample
 
 Dose = Literal["current", "cumulative"]
+Trends = Literal["common", "linear"]
 SIZE = 0.05
 
 
@@ -48,7 +49,7 @@ def heterogeneous_adoption(
     *,
     kernel: KernelName = "epanechnikov",
     dose: Dose = "current",
-    linear_trends: bool = False,
+    trends: Trends = "common",
     variance: Literal["sampling", "robust"] = "sampling",
 ) -> Estimate:
     """Compare the changes of all units with those of units whose dose is close to zero.
@@ -64,8 +65,8 @@ def heterogeneous_adoption(
     kernel : {"epanechnikov", "triangular", "uniform", "gaussian"}
     dose : {"current", "cumulative"}
         What dose an effect is of: that of its period, or the sum of all since F, for outcomes that past doses move too.
-    linear_trends : bool
-        Take out each unit's change from F-2 to F-1, times the periods since F-1.
+    trends : {"common", "linear"}
+        "linear" takes out each unit's change from F-2 to F-1, times the periods since F-1.
     variance : {"sampling", "robust"}
         "robust" is the error of m(0) alone, robust to bias and with residuals from nearest neighbours, as nprobust and
         DIDHAD report it; it leaves out that mean(dy) and mean(D) vary, which matters where effects differ.
@@ -91,7 +92,7 @@ def heterogeneous_adoption(
     Calonico, S., Cattaneo, M. D., and Farrell, M. H. (2018). On the effect of bias estimation on coverage accuracy in
     nonparametric inference. Journal of the American Statistical Association 113(522).
     """
-    changes, notes = changes_by_dose(sample, dose, linear_trends), []
+    changes, notes = changes_by_dose(sample, dose, trends), []
     smallest, p_value = quasi_untreated_test(changes[0].dose)
     if p_value < SIZE:
         notes.append(
@@ -105,7 +106,7 @@ def heterogeneous_adoption(
         except Unidentified as why:
             notes.append(f"event {change.event_time:g} left out: {why}")
     refuse_no_effect("heterogeneous_adoption", np.ones(len(fits), dtype=bool), notes)
-    times = np.sort([*fits, -1.0, *[-2.0] * linear_trends])
+    times = np.sort([*fits, -1.0, *[-2.0] * (trends == "linear")])
     reference, n = ~np.isin(times, [*fits]), sample.n_units
     none = Slope(0.0, 0.0, 0.0, 0, np.zeros(n), np.zeros(n), estimable=True)
     terms = [fits.get(time, none) for time in times]
@@ -161,22 +162,22 @@ class DoseChange(NamedTuple):
     dose: FloatArray
 
 
-def changes_by_dose(sample: Sample, dose: Dose = "current", linear_trends: bool = False) -> list[DoseChange]:
+def changes_by_dose(sample: Sample, dose: Dose = "current", trends: Trends = "common") -> list[DoseChange]:
     """Return the change at each event time: effects, then placebos, each in the order of its distance from F-1."""
     start = _first_dose(sample)
     assert sample.path is not None
-    if linear_trends and start < 2:
+    y, base, linear = sample.y, start - 1, trends == "linear"
+    if linear and base == 0:
         raise QuestionError(
-            "heterogeneous_adoption: linear_trends takes two periods before the first dose; leave it out."
+            'heterogeneous_adoption: trends="linear" takes two periods before the first dose.'
         )
-    y, base = sample.y, start - 1
     doses = sample.path[:, start:] if dose == "current" else np.cumsum(sample.path[:, start:], axis=1)
-    trend = y[:, base] - y[:, base - 1] if linear_trends else np.zeros(len(y))
+    trend = y[:, base] - y[:, base - 1] if linear else np.zeros(len(y))
     changes = [
         DoseChange(float(k), y[:, start + k] - y[:, base] - (k + 1) * trend, amount)
         for k, amount in enumerate(doses.T)
     ]
-    base -= linear_trends
+    base -= linear
     return changes + [
         DoseChange(float(base - k - start), y[:, base - k] - y[:, base] + k * trend, doses[:, k - 1])
         for k in range(1, min(base, doses.shape[1]) + 1)

@@ -91,13 +91,13 @@ def test_changes_are_since_the_last_period_without_a_dose() -> None:
     np.testing.assert_array_equal(plain[-3].outcome, y[:, 0] - y[:, 2])
     np.testing.assert_array_equal(plain[-3].dose, path[:, 4])
     np.testing.assert_array_equal(plain[1].outcome, y[:, 4] - y[:, 2])
-    trends = {c.event_time: c for c in changes_by_dose(sample, "cumulative", linear_trends=True)}
+    trends = {c.event_time: c for c in changes_by_dose(sample, "cumulative", trends="linear")}
     assert sorted(trends) == [-3, 0, 1, 2]
     slope = y[:, 2] - y[:, 1]
     np.testing.assert_allclose(trends[2].outcome, y[:, 5] - y[:, 2] - 3 * slope)
     np.testing.assert_allclose(trends[-3].outcome, y[:, 0] - y[:, 1] + slope)
     np.testing.assert_allclose(trends[2].dose, path[:, 3:].sum(axis=1))
-    fit = asked(panel, linear_trends=True)
+    fit = asked(panel, trends="linear")
     assert list(fit.event_time[fit.reference]) == [-2, -1]
 
 
@@ -248,8 +248,8 @@ def test_other_questions_are_refused() -> None:
         panel, periods=PERIODS[2:], outcomes={"y": panel.outcomes["y"][:, 2:]}, covariates={}, treatment={}
     )
     short = replace(short, doses={"dose": panel.doses["dose"][:, 2:]}, first_treated={})
-    with pytest.raises(QuestionError, match="linear_trends takes two periods before the first dose"):
-        asked(short, linear_trends=True)
+    with pytest.raises(QuestionError, match='trends="linear" takes two periods before the first dose'):
+        asked(short, trends="linear")
     with pytest.raises(Unidentified, match="polynomial of order 1"):
         local_polynomial(np.ones(30), 1, 2.0, "uniform")
 

@@ -50,7 +50,10 @@ def didhad(name: str, run: dict[str, Any]) -> Comparison:
         return yatchew(name, run)
     kernel = KERNELS[run["call"].split('kernel="')[1][:3]]
     trends, cumulative = "trends_lin=TRUE" in run["call"], "dynamic=TRUE" in run["call"]
-    options: dict[str, Any] = {"dose": "cumulative" if cumulative else "current", "linear_trends": trends}
+    options: dict[str, Any] = {
+        "dose": "cumulative" if cumulative else "current",
+        "trends": "linear" if trends else "common",
+    }
     sample = ASKED.sample(panel(name, True))
     made = estimate(
         sample.panel, ASKED, "heterogeneous_adoption", kernel=kernel, variance="robust", **options

@@ -28,7 +28,7 @@ MASS = 0.05
     supports=COMMON - {Supports.COVARIATES}
     | {Supports.REPEATED_CELLS, Supports.WEIGHTS, Supports.NEVER_TREATED, Supports.VARYING_BASE},
 )
-def changes_in_changes(sample: Sample, *, quantiles: tuple[float, ...] = (0.25, 0.5, 0.75)) -> Estimate:
+def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] = (0.25, 0.5, 0.75)) -> Estimate:
     """Move each treated unit as comparison units at its outcome moved, and compare distributions.
 
     With F00 and F01 the distributions of the comparison units' outcomes in the base and in the later period, a treated
@@ -39,7 +39,7 @@ def changes_in_changes(sample: Sample, *, quantiles: tuple[float, ...] = (0.25, 
     ----------
     sample : Sample
         Absorbing treatment. Each cohort and period is compared as in :func:`callaway_santanna`.
-    quantiles : tuple of float
+    quantiles : sequence of float
         At which the distributions of outcomes of the treated with and without treatment are compared besides.
 
     Returns

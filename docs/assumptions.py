@@ -198,7 +198,7 @@ def _stable_ranks(axis: Axes) -> None:
         (1 + rank**2 + 0.6 * rank, "--", "after, without the event"),
     ):
         axis.plot(rank, curve, color=GREY, linestyle=look, linewidth=1)
-        _name(axis, 0.0, curve[0] + 0.25, name)
+        _name(axis, 0.0, curve[0] + (0.3 if look == "-" else 0.65), name)
         for at, colour, marker in ((0.35, COLOUR, "o"), (0.75, SECOND, "^")):
             axis.plot(at, np.interp(at, rank, curve), marker, color=colour, markersize=5)
     axis.set_xlabel("Unobserved trait")

@@ -120,6 +120,7 @@ def heterogeneous_adoption(
         f"event {time:g} {fit.bandwidth:.3g} ({fit.within}, {fit.conventional:.4g})"
         for time, fit in fits.items()
     ]
+    notes.append(f"effects are per unit of {sample.question.event}")
     notes.append(f"bandwidths (units within, effect without bias correction): {'; '.join(shown)}")
     notes += _yatchew_tests(changes)
     label = np.full(len(times), np.nan)

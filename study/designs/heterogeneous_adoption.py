@@ -323,7 +323,7 @@ class Yatchew(NamedTuple):
 
 
 def yatchew_test(change: DoseChange, order: int, *, robust: bool = True) -> Yatchew:
-    """Test that the mean change is a polynomial of an order in the dose (Yatchew 1997; Section 4 of the paper).
+    """Test that the mean change is a polynomial of an order in the dose (Yatchew 1997, and its robust version).
 
     With units in the order of their doses, e the residuals of the polynomial, and s2 half the mean squared difference
     of neighbours' changes, T = sqrt(n) [var(e) - s2] / sd is standard normal under the null, which large values speak

@@ -41,6 +41,8 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "did_230": ("callaway_santanna", did.did),
     "drdid": ("callaway_santanna", did.drdid),
     "fixest_sunab": ("sun_abraham", fixest.sunab),
+    "didhad": ("heterogeneous_adoption", didhad.didhad),
+    "qte": ("changes_in_changes", qte.qte),
     "didimputation": ("imputation", imputation.didimputation),
     "did2s": ("imputation", imputation.did2s),
     "fect": ("imputation", imputation.fect),
@@ -53,8 +55,6 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "wildboot_cr3": ("twfe", wildboot.wildboot),
     "sensemakr": ("sensitivity", sensemakr.sensemakr),
     "synthdid": ("synthetic_did", synthetic.synthdid),
-    "didhad": ("heterogeneous_adoption", didhad.didhad),
-    "qte": ("changes_in_changes", qte.qte),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {

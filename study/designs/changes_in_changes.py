@@ -32,7 +32,7 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] = (0.25, 0.
     """Move each treated unit as comparison units at its outcome moved, and compare distributions.
 
     With F00 and F01 the distributions of the comparison units' outcomes in the base and in the later period, a treated
-    unit's outcome y of the base period becomes F01^-1(F00(y)) without treatment, equation (9). What parallel trends ask
+    unit's outcome y of the base period becomes F01^-1(F00(y)) without treatment (Theorem 3.1). What parallel trends ask
     of means this asks of ranks, so that it holds for every monotone scale of the outcome.
 
     Parameters
@@ -46,7 +46,7 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] = (0.25, 0.
     -------
     Estimate
         One term for each cohort and period, with a reference at the base, which averages are of; then for each period
-        from treatment on one for each quantile, ``at`` which it is. Standard errors are those of Theorems 5.1 and 5.3:
+        from treatment on one for each quantile, ``at`` which it is. Standard errors are analytic, as in Section 5:
         derivatives of inverse distributions from neighbouring outcomes for the means, from kernel densities at the
         quantiles. Where a group has many units at one value the outcome is discrete: effects are then the lower ends of
         the bounds of Theorem 4.1, a note has the upper ends, and quantiles have no standard errors.

@@ -28,7 +28,7 @@ MASS = 0.05
     supports=COMMON - {Supports.COVARIATES}
     | {Supports.REPEATED_CELLS, Supports.WEIGHTS, Supports.NEVER_TREATED, Supports.VARYING_BASE},
 )
-def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] = (0.25, 0.5, 0.75)) -> Estimate:
+def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0.25, 0.5, 0.75)) -> Estimate:
     """Move each treated unit as comparison units at its outcome moved, and compare distributions.
 
     With F00 and F01 the distributions of the comparison units' outcomes in the base and in the later period, a treated
@@ -39,8 +39,8 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] = (0.25, 0.
     ----------
     sample : Sample
         Absorbing treatment. Each cohort and period is compared as in :func:`callaway_santanna`.
-    quantiles : sequence of float
-        At which the distributions of outcomes of the treated with and without treatment are compared besides.
+    quantiles : sequence of float, optional
+        At which the distributions of outcomes of the treated with and without treatment are compared besides the means.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] = (0.25, 0.
     Athey, S., and Imbens, G. W. (2006). Identification and inference in nonlinear difference-in-differences models.
     Econometrica 74(2).
     """
-    levels = np.unique(quantiles)
+    levels = np.unique(() if quantiles is None else quantiles)
     if not np.all((levels > 0) & (levels < 1)):
         raise QuestionError(f"changes_in_changes: quantiles are {quantiles}; they must be between 0 and 1.")
     cells, notes = cells_with_base(sample, "changes_in_changes")

@@ -154,9 +154,9 @@ def test_rows_labels_time_and_constants_of_periods_do_not_matter() -> None:
 
 def test_errors_of_means_are_near_those_of_a_jackknife() -> None:
     panel = draw(np.random.default_rng(8), 80, 50)
-    fit = asked(panel, quantiles=())
+    fit = asked(panel, quantiles=None)
     without = [
-        asked(simulated.subset(panel, np.arange(130) != i), quantiles=()).effect[1] - fit.effect[1]
+        asked(simulated.subset(panel, np.arange(130) != i), quantiles=None).effect[1] - fit.effect[1]
         for i in range(130)
     ]
     assert fit.std_error[1] == pytest.approx(np.sqrt(np.sum(np.square(without))), rel=0.05)
@@ -175,7 +175,7 @@ def test_other_questions_are_refused() -> None:
             asked(panel, quantiles=quantiles)
     with pytest.raises(QuestionError, match="cannot answer a question with covariates"):
         asked(panel, ASKED.replace(covariates=("size",)))
-    assert asked(panel, quantiles=()).terms == ("ATT(2,1)", "ATT(2,2)")
+    assert asked(panel, quantiles=None).terms == ("ATT(2,1)", "ATT(2,2)")
 
 
 DRAWS = searching.samples(200, 500)

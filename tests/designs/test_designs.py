@@ -366,7 +366,7 @@ CHEAPLY: dict[str, dict[str, Any]] = {
     "dml_stacked": {"folds": 2, "repetitions": 1},
     "stacked": {"before": 2, "after": 1},
     # Few units have quantiles outside the range of the comparison units, which then have no error.
-    "changes_in_changes": {"quantiles": ()},
+    "changes_in_changes": {"quantiles": None},
 }
 
 

@@ -178,6 +178,33 @@ def _monotone(axis: Axes) -> None:
     axis.set_axis_off()
 
 
+def _quasi_untreated(axis: Axes) -> None:
+    rng = np.random.default_rng(2)
+    dose = rng.uniform(0, 3, 60)
+    change = 1 + 0.8 * dose + rng.normal(0, 0.25, 60)
+    near = dose < 0.6
+    axis.plot(dose[~near], change[~near], "^", color=SECOND, markersize=3)
+    axis.plot(dose[near], change[near], "o", color=COLOUR, markersize=3)
+    axis.axhline(1, color=SECOND, linestyle="--", linewidth=1)
+    axis.text(3, 1.08, "change without a dose", fontsize=7, color=GREY, ha="right")
+    axis.set_xlabel("Dose")
+    axis.set_ylabel("Change")
+
+
+def _stable_ranks(axis: Axes) -> None:
+    rank = np.linspace(0, 1, 50)
+    for curve, look, name in (
+        (rank + 0.2, "-", "before"),
+        (1 + rank**2 + 0.6 * rank, "--", "after, without the event"),
+    ):
+        axis.plot(rank, curve, color=GREY, linestyle=look, linewidth=1)
+        _name(axis, 0.0, curve[0] + (0.3 if look == "-" else 0.65), name)
+        for at, colour, marker in ((0.35, COLOUR, "o"), (0.75, SECOND, "^")):
+            axis.plot(at, np.interp(at, rank, curve), marker, color=colour, markersize=5)
+    axis.set_xlabel("Unobserved trait")
+    axis.set_ylabel("Outcome")
+
+
 _DRAWING: dict[Assumes, Callable[[Axes], None]] = {
     Assumes.PARALLEL_TRENDS: _parallel,
     Assumes.CONDITIONAL_PARALLEL_TRENDS: _conditional,
@@ -192,4 +219,6 @@ _DRAWING: dict[Assumes, Callable[[Axes], None]] = {
     Assumes.RANDOM_INSTRUMENT: lambda axis: _arrows(axis, hidden_moves_instrument=True),
     Assumes.EXCLUSION: lambda axis: _arrows(axis, hidden_moves_instrument=False),
     Assumes.MONOTONICITY: _monotone,
+    Assumes.QUASI_UNTREATED: _quasi_untreated,
+    Assumes.STABLE_RANKS: _stable_ranks,
 }

@@ -21,6 +21,7 @@ from typer.main import get_command
 
 import study
 from study.commands.cli import app
+from study.commands.design_page import OF_A_FILE
 from study.core import refuse_unknown
 from study.designs import Assumes, Design, Supports
 from study.diagnostics import Diagnostic, Needs, all_diagnostics
@@ -90,6 +91,20 @@ panel = study.Panel.from_long(
 question = study.Question("papers", "cluster", covariates=("size",), instrument="lottery")
 fit = study.estimate(panel, question, "dml_iv", learner="linear", propensity="linear", repetitions=2)
 print(fit)"""
+# Nor one in which all units get a dose at once.
+DOSES = """import numpy as np
+import pandas as pd
+import study
+
+rng = np.random.default_rng(2405)
+n, years = 300, np.arange(2011, 2017)
+hours = rng.uniform(0, 10, size=(n, 1)) * (years >= 2014)  # GPU hours, some of them close to none
+papers = rng.normal(size=(n, 1)) + 0.2 * (years - 2011) + 0.5 * hours + rng.normal(size=hours.shape)
+labs = {"lab": np.repeat(np.arange(n), len(years)), "year": np.tile(years, n)}
+table = pd.DataFrame(labs | {"gpu_hours": hours.ravel(), "papers": papers.ravel()})
+panel = study.Panel.from_long(table, unit="lab", time="year", doses="gpu_hours", outcomes="papers")
+fit = study.estimate(panel, study.Question("papers", "gpu_hours"), "heterogeneous_adoption")
+print(fit.headline)"""
 # What else a diagnostic's example needs, by the name of the argument.
 ARGUMENTS = {
     "fit": "fit = study.estimate(panel, question, DESIGN)",
@@ -204,7 +219,7 @@ def design_example(design: Design) -> str:
         return cell(LOTTERY)
     options = "".join(f", {name}={quoted(value)}" for name, value in OPTIONS.get(design.name, {}).items())
     fit = f'fit = study.estimate(panel, question, "{design.name}"{options})\nprint(fit.headline)'
-    cells = cell(f"{asked(ASKED.get(design.name, {}))}{fit}")
+    cells = cell(DOSES if design.needs_dose_path else f"{asked(ASKED.get(design.name, {}))}{fit}")
     if design.estimand.has_path:
         cells += "\nIts effects by event time, with pointwise intervals and a simultaneous band:\n\n"
         cells += cell('fit.aggregate("event").plot()', f"Effects by event time of {design.name}")
@@ -217,6 +232,8 @@ def terminal(design: Design) -> str:
         asked = (
             "--panel labs.csv --unit lab --time year --outcome papers --event cluster --instrument lottery"
         )
+    elif design.name in OF_A_FILE:
+        asked = OF_A_FILE[design.name]
     else:
         fields = QUESTION | ASKED.get(design.name, {})
         covariates = [("covariate", name) for name in fields.pop("covariates", ())]

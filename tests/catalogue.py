@@ -40,12 +40,13 @@ OTHERS: dict[str, tuple[str, Options]] = {
     "synthetic_did": ("synthetic_did", {}),
     "synthetic_did control": ("synthetic_did", {"method": "synthetic_control"}),
     "generalized_synthetic_control": ("generalized_synthetic_control", {}),
+    "changes_in_changes": ("changes_in_changes", {}),
 }
 EVERY = GROUP_TIME | OTHERS
 # They need a panel without gaps, and are asked of the units that have none.
 OF_BLOCKS = {"synthetic_did", "generalized_synthetic_control"}
 # They ask for something that the other designs refuse.
-WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv"}
+WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "heterogeneous_adoption"}
 
 
 def answer(name: str, panel: Panel, question: Question = ASKED) -> Estimate:

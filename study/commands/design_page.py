@@ -14,6 +14,11 @@ from study.paper.diagnose import ASSUMED
 # What the example adds where a design needs it.
 NEEDS = {"dml_iv": "--covariate baseline_papers --instrument herd_federal --option model=pliv"}
 
+# What is asked where no shipped panel has what a design needs.
+OF_A_FILE = {
+    "heterogeneous_adoption": "--panel labs.csv --unit lab --time year --outcome papers --event gpu_hours --levels"
+}
+
 
 def design_page(design: Design) -> str:
     """Return the page of a design."""
@@ -26,7 +31,7 @@ def design_page(design: Design) -> str:
         for name, default in design.options.items()
     ]
     references = re.split(r"References\n-+\n", inspect.getdoc(design.function) or "")[1:]
-    asked = f"--outcome papers --event first_accelerator --min-cohort-size 2 --design {design.name}"
+    asked = OF_A_FILE.get(design.name, "--outcome papers --event first_accelerator --min-cohort-size 2")
     parts = [
         f"{design.name}: {design.title}",
         re.sub(r":\w+:`~?([^`]+)`", r"\1", beginning),
@@ -36,7 +41,7 @@ def design_page(design: Design) -> str:
         *([section("Refuses", refused)] if refused else []),
         section("Options, with their defaults", taken or ["none"]),
         section("References", [" ".join(each.split()) for each in "".join(references).split("\n\n")]),
-        f"Example\n  study estimate {asked} {NEEDS.get(design.name, '')}".rstrip(),
+        f"Example\n  study estimate {asked} --design {design.name} {NEEDS.get(design.name, '')}".rstrip(),
     ]
     return "\n\n".join(parts)
 

@@ -51,6 +51,11 @@ from .influence import side_by_side as side_by_side
 from .interactive_effects import Interactive as Interactive
 from .interactive_effects import predicted as predicted
 from .interactive_effects import prediction_error as prediction_error
+from .local_polynomial import KernelName as KernelName
+from .local_polynomial import Local as Local
+from .local_polynomial import local_polynomial as local_polynomial
+from .local_polynomial import mse_bandwidth as mse_bandwidth
+from .local_polynomial import nearest_residuals as nearest_residuals
 from .normal_equations import ESTIMABLE as ESTIMABLE
 from .normal_equations import Jackknife as Jackknife
 from .normal_equations import LinearForm as LinearForm

@@ -16,7 +16,16 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_args
 
-from study.core import FloatArray, QuestionError, check, checked, hints_of, one_thread, refuse_unknown
+from study.core import (
+    FloatArray,
+    QuestionError,
+    check,
+    checked,
+    hints_of,
+    is_listed,
+    one_thread,
+    refuse_unknown,
+)
 from study.estimates import Convention, Estimand, Estimate
 from study.learners import Estimator, Learning, Nuisances
 from study.panel import Panel, Question, Sample
@@ -40,6 +49,10 @@ class Assumes(StrEnum):
     RANDOM_INSTRUMENT = "an instrument as good as random given covariates"
     EXCLUSION = "an instrument that moves treatment, and the outcome through it alone"
     MONOTONICITY = "no unit that the instrument keeps from treatment"
+    QUASI_UNTREATED = "units whose dose is close to zero"
+    STABLE_RANKS = (
+        "untreated outcomes that rise with an unobservable whose distribution in each group does not change"
+    )
 
 
 class Supports(StrEnum):
@@ -60,6 +73,7 @@ class Supports(StrEnum):
     INSTRUMENTS = "several instruments"
     BALANCE = "balance"
     DOSE = "a dose, which it needs"
+    DOSE_PATH = "an event that is a dose, which it needs"
     GROUP = "a third difference, which it needs"
 
 
@@ -179,7 +193,8 @@ class Design:
         """Say in one line why the design cannot answer the sample's question, or return None."""
         for trait, is_asked in _ASKED.items():
             if is_asked(sample) and trait not in self.supports:
-                able = ", ".join(d.name for d in all_designs().values() if trait in d.supports)
+                others = [d for d in all_designs().values() if trait in d.supports]
+                able = ", ".join(d.name for d in others if sample.has_levels or not d.needs_dose_path)
                 words = _IN_WORDS.get(trait, trait)
                 where = f" {sample.switch_off}." if trait is Supports.SWITCHING else ""
                 return (
@@ -189,7 +204,14 @@ class Design:
         for trait, name in _NEEDED.items():
             if trait in self.supports and getattr(sample.question, name) is None:
                 return f"{self.name}: the question has no {name}; name one with Question({name}=...)."
+        if self.needs_dose_path and not sample.has_levels:
+            return f"{self.name}: {sample.question.event} is no dose; name a dose of the panel as the event."
         return None
+
+    @property
+    def needs_dose_path(self) -> bool:
+        """Whether the event has to be a dose."""
+        return Supports.DOSE_PATH in self.supports
 
     def refuse(self, sample: Sample) -> None:
         """Raise the refusal of a question that the design cannot answer."""
@@ -206,6 +228,9 @@ class Design:
             )
         refuse_unknown("option", options, self.options, self.name)
         check(self.name, hints_of(self.function), options)
+        for name, value in options.items():
+            if is_listed(value) and not len(value):
+                raise QuestionError(f"{self.name}: {name} is empty; name some, or leave it out.")
         for name, least in _LEAST.items():
             value = options.get(name)
             if value is not None and value < least:

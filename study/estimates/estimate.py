@@ -604,7 +604,8 @@ class Estimate(Described):
         ----------
         to : str
             "event", "cohort" or "calendar" for one term each, or the name of one average:
-            "event_average", "treated_average", "cohort_average", "calendar_average".
+            "event_average", "treated_average", "cohort_average", "calendar_average". "dose" or "quantile" for the terms
+            that are of one, where there are some.
         horizon : int, optional
             Last event time in "event_average"; by default the question's.
         balance : int, optional
@@ -624,6 +625,11 @@ class Estimate(Described):
         """Return the estimate as an answer to its question with a balance; see :class:`study.Question`."""
         question = self.sample.question.replace(balance=balance)
         return replace(self, sample=replace(self.sample, question=question))
+
+    @cached_property
+    def of_no_dose(self) -> Estimate:
+        """The terms that averages are of: those of no single dose or quantile."""
+        return self if self.at is None else replace(self.select(np.isnan(self.at)), at=None)
 
     @cached_property
     def by_event_time(self) -> Estimate:

@@ -34,6 +34,9 @@ ASSUMED: dict[Assumes, str] = {
     Assumes.RANDOM_INSTRUMENT: "Among {units} with the same covariates the instrument is as good as random.",
     Assumes.EXCLUSION: "The instrument moves who is treated, and the outcome in no other way.",
     Assumes.MONOTONICITY: "The instrument keeps none of the {units} from treatment that would be treated without it.",
+    Assumes.QUASI_UNTREATED: "Some {units} have so small a dose that they are as good as untreated.",
+    Assumes.STABLE_RANKS: "Without the event the outcome of all {units} would have risen in the same way with a trait "
+    "that nobody observes, whose distribution among the treated and among the others does not change.",
 }
 
 

@@ -7,6 +7,7 @@ import sys
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from command_line import command
@@ -15,6 +16,7 @@ from typer.main import get_command
 
 from study.commands import options, paper_commands, table_command
 from study.commands.cli import app, main
+from study.commands.design_page import OF_A_FILE
 from study.core.errors import DataError, OutputError, QuestionError
 from study.core.settings import current_settings
 from study.designs import all_designs
@@ -640,6 +642,16 @@ def test_the_example_of_a_design_has_an_answer(name, tmp_path):
     page = command("designs", name, cwd=tmp_path).stdout
     assert all(f"- {option}=" in page for option in all_designs()[name].options)
     example = page.strip().splitlines()[-1].split()
+    if name in OF_A_FILE:
+        rng, years = np.random.default_rng(1), np.tile(np.arange(4), 60)
+        hours, papers = np.repeat(rng.uniform(0, 9, 60), 4) * (years > 1), rng.normal(size=240)
+        labs = {
+            "lab": np.repeat(np.arange(60), 4),
+            "year": years,
+            "gpu_hours": hours,
+            "papers": papers + hours,
+        }
+        pd.DataFrame(labs).to_csv(tmp_path / "labs.csv", index=False)
     done = command(*example[1:], "--format", "json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f'"design": "{name}"' in done.stdout

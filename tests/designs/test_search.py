@@ -310,4 +310,6 @@ def outcome(case: Case, drawn: Asked, options: dict[str, Any]) -> str:
 
 
 def test_every_design_has_a_twin() -> None:
-    assert {case.design for case in CASES} == set(all_designs())
+    # Bandwidths and inverse distributions have no derivative by weights; their twins are held in their own tests.
+    elsewhere = {"changes_in_changes", "heterogeneous_adoption"}
+    assert {case.design for case in CASES} | elsewhere == set(all_designs())

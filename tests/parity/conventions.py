@@ -57,6 +57,22 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         "sensemakr's adjusted interval has t(dof), its robustness value t(dof - 1); both are followed.",
     ),
     "event_study": ("The conventions are those of twfe.",),
+    "heterogeneous_adoption": (
+        "DIDHAD reports the estimate without bias correction and an interval centred on the corrected one. Here the "
+        "corrected one is the estimate, so that its interval is the package's; the other is in a note. Both are "
+        'compared, with the errors of variance="robust" under "CR0". The default errors, "sampling", leave each unit '
+        "out, so that the mean change and the mean dose vary too.",
+        "In DIDHAD 1.0.1 all event times have the dose of the first treated period, for the regression and, without "
+        "dynamic, as the unit of the effect; its documentation says the dose of the period, which it is here, in "
+        "YatchewTest's runs and in later versions of the package. The runs are compared on a panel in which units keep "
+        "their first dose, and dynamic ones are divided by the sum of the true doses.",
+        "nprobust 1.0.0 takes the bandwidth of the estimate for its bias too, with which the corrected intercept is "
+        "that of the local quadratic regression.",
+    ),
+    "changes_in_changes": (
+        "Quantiles are inverse distributions without interpolation, R's type 1, in qte and here. Its standard errors "
+        "are bootstrapped; here they are analytic.",
+    ),
     "callaway_santanna": (
         "did reports no small-sample factor and takes the normal distribution, as this design does.",
         'On unbalanced panels did treats periods as repeated cross-sections; this is missing="cells" here, while '

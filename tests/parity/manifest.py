@@ -232,8 +232,21 @@ RULES: tuple[Rule, ...] = (
     # part two
     Rule("triplediff(_corrected)?", r".*", "out of scope", NO_DESIGN),
     Rule("contdid", r".*", "out of scope", NO_DESIGN),
-    Rule("didhad", r".*", "out of scope", NO_DESIGN),
-    Rule("qte", r".*", "out of scope", NO_DESIGN),
+    Rule("didhad", r".*", "exact"),
+    Rule(
+        "qte",
+        r".*/(cic_disc|cic2|cic2_weights|cic2_rcs)",
+        "exact",
+        left_out="Its standard errors are bootstrapped.",
+    ),
+    Rule(
+        "qte",
+        r".*/(cic|cic_boot)",
+        "out of scope",
+        "Ranks that round are those of neighbouring outcomes there; the runs named cic2 have exact ones.",
+    ),
+    Rule("qte", r".*/cic2?_x1", "out of scope", "The design takes no covariates."),
+    Rule("qte", r".*/(q|m|d)did.*", "out of scope", NO_DESIGN),
     Rule("fect_tests", r".*", "out of scope", NO_DESIGN),
     Rule("scinference", r".*", "out of scope", NO_DESIGN),
     Rule("augsynth", r".*", "out of scope", NO_DESIGN),

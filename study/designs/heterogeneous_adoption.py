@@ -1,0 +1,341 @@
+"""Heterogeneous adoption without untreated units: de Chaisemartin, Ciccia, D'Haultfoeuille and Knau (2025)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.special import ndtr
+
+from study.core import (
+    FloatArray,
+    Influence,
+    IntArray,
+    KernelName,
+    Local,
+    QuestionError,
+    Unidentified,
+    local_polynomial,
+    mse_bandwidth,
+    nearest_residuals,
+    p_is,
+)
+from study.designs import Assumes, Estimand, Supports, all_designs, design
+from study.designs.did_cells import refuse_no_effect
+from study.estimates import Estimate, LeftOut
+from study.panel import Sample
+
+Dose = Literal["current", "cumulative"]
+Trends = Literal["common", "linear"]
+SIZE = 0.05
+
+
+@design(
+    title="Heterogeneous adoption without untreated units (de Chaisemartin, Ciccia, D'Haultfoeuille and Knau)",
+    reference="dechaisemartin2025",
+    estimand=Estimand.EVENT_TIME_ATT,
+    assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.QUASI_UNTREATED),
+    supports=(
+        Supports.DOSE_PATH,
+        Supports.LEVELS,
+        Supports.SWITCHING,
+        Supports.MISSING_CELLS,
+        Supports.CLUSTERS,
+    ),
+)
+def heterogeneous_adoption(
+    sample: Sample,
+    *,
+    kernel: KernelName = "epanechnikov",
+    dose: Dose = "current",
+    trends: Trends = "common",
+    variance: Literal["sampling", "robust"] = "sampling",
+) -> Estimate:
+    """Compare the changes of all units with those of units whose dose is close to zero.
+
+    All units get a dose from one period F on. With dy the change since F-1 and D the dose, the weighted average slope
+    is [mean(dy) - m(0)] / mean(D), where m(0), the mean change at dose zero, is the intercept of a local linear
+    regression of dy on D less its estimated bias. It is the effect per unit of dose, averaged with doses as weights.
+
+    Parameters
+    ----------
+    sample : Sample
+        The event is a dose that is zero for every unit before F and positive from F on.
+    kernel : {"epanechnikov", "triangular", "uniform", "gaussian"}
+    dose : {"current", "cumulative"}
+        What dose an effect is of: that of its period, or the sum of all since F, for outcomes that past doses move too.
+    trends : {"common", "linear"}
+        "linear" takes out each unit's change from F-2 to F-1, times the periods since F-1.
+    variance : {"sampling", "robust"}
+        "robust" is the error of m(0) alone, robust to bias and with residuals from nearest neighbours, as nprobust and
+        DIDHAD report it; it leaves out that mean(dy) and mean(D) vary, which matters where effects differ.
+
+    Returns
+    -------
+    Estimate
+        One term for each event time, ascending, the reference among them, each bias-corrected, so that intervals are
+        centred on it. A placebo l periods before F-1 is per unit of the dose of event time l-1. The default errors
+        leave each unit (or cluster) out at the bandwidth of the whole sample; "CR0" with variance="robust" is the
+        package's. Notes say what the bandwidths hold, and the estimates without bias correction.
+
+    Raises
+    ------
+    QuestionError
+        If units are untreated, begin to be treated at different times, have doses that are negative, go back to zero or
+        do not differ, or no effect can be estimated.
+
+    References
+    ----------
+    de Chaisemartin, C., Ciccia, D., D'Haultfoeuille, X., and Knau, F. (2025). Difference-in-differences estimators when
+    no unit remains untreated. arXiv 2405.04465.
+    Calonico, S., Cattaneo, M. D., and Farrell, M. H. (2018). On the effect of bias estimation on coverage accuracy in
+    nonparametric inference. Journal of the American Statistical Association 113(522).
+    """
+    changes, notes = changes_by_dose(sample, dose, trends), []
+    smallest, p_value = quasi_untreated_test(changes[0].dose)
+    if p_value < SIZE:
+        notes.append(
+            f"no unit is close to untreated: the smallest {sample.question.event} is {smallest:.4g}, and the test that "
+            f"doses reach zero rejects ({p_is(p_value)}), so that the change at dose zero is extrapolated"
+        )
+    fits: dict[float, Slope] = {}
+    for change in changes:
+        try:
+            fits[change.event_time] = weighted_average_slope(sample, change, kernel, variance)
+        except Unidentified as why:
+            notes.append(f"event {change.event_time:g} left out: {why}")
+    refuse_no_effect("heterogeneous_adoption", np.ones(len(fits), dtype=bool), notes)
+    times = np.sort([*fits, -1.0, *[-2.0] * (trends == "linear")])
+    reference, n = ~np.isin(times, [*fits]), sample.n_units
+    none = Slope(0.0, 0.0, 0.0, 0, np.zeros(n), np.zeros(n), estimable=True)
+    terms = [fits.get(time, none) for time in times]
+    left_out = LeftOut(
+        Influence.of(np.column_stack([term.left_out for term in terms])),
+        None,
+        np.array([[len(np.unique(sample.cluster))] * len(terms), [0] * len(terms)]),
+        np.array([term.estimable for term in terms]),
+    )
+    shown = [
+        f"event {time:g} {fit.bandwidth:.3g} ({fit.within}, {fit.conventional:.4g})"
+        for time, fit in fits.items()
+    ]
+    notes.append(f"effects are per unit of {sample.question.event}")
+    notes.append(f"bandwidths (units within, effect without bias correction): {'; '.join(shown)}")
+    notes += _yatchew_tests(changes)
+    label = np.full(len(times), np.nan)
+    return Estimate(
+        sample,
+        Estimand.EVENT_TIME_ATT,
+        tuple(f"event {time:g}" for time in times),
+        np.array([term.slope for term in terms]),
+        Influence.of(np.column_stack([term.influence for term in terms])),
+        cohort=label,
+        period=label,
+        event_time=times,
+        reference=reference,
+        n_obs=int(sample.observed.sum()),
+        left_out=left_out if variance == "sampling" else None,
+        remarks=tuple(notes),
+    )
+
+
+def _yatchew_tests(changes: list[DoseChange]) -> Iterator[str]:
+    """Say what speaks against parallel trends, and for or against effects that are linear in the dose."""
+    for before, order, null in (
+        (True, 0, "before it do not depend on"),
+        (False, 1, "since then are linear in"),
+    ):
+        found = [
+            f"event {change.event_time:g} {p_is(yatchew_test(change, order).p_value)}"
+            for change in changes
+            if (change.event_time < 0) is before
+        ]
+        if found:
+            yield f"Yatchew tests that changes from the base period to those {null} the dose: {', '.join(found)}"
+
+
+class DoseChange(NamedTuple):
+    """Change of the outcome to an event time and the dose that it is per unit of, shapes (n,), NaN where not known."""
+
+    event_time: float
+    outcome: FloatArray
+    dose: FloatArray
+
+
+def changes_by_dose(sample: Sample, dose: Dose = "current", trends: Trends = "common") -> list[DoseChange]:
+    """Return the change at each event time: effects, then placebos, each in the order of its distance from F-1."""
+    start = _first_dose(sample)
+    assert sample.path is not None
+    y, base, linear = sample.y, start - 1, trends == "linear"
+    if linear and base == 0:
+        raise QuestionError(
+            'heterogeneous_adoption: trends="linear" takes two periods before the first dose.'
+        )
+    doses = sample.path[:, start:] if dose == "current" else np.cumsum(sample.path[:, start:], axis=1)
+    trend = y[:, base] - y[:, base - 1] if linear else np.zeros(len(y))
+    changes = [
+        DoseChange(float(k), y[:, start + k] - y[:, base] - (k + 1) * trend, amount)
+        for k, amount in enumerate(doses.T)
+    ]
+    base -= linear
+    return changes + [
+        DoseChange(float(base - k - start), y[:, base - k] - y[:, base] + k * trend, doses[:, k - 1])
+        for k in range(1, min(base, doses.shape[1]) + 1)
+    ]
+
+
+def _first_dose(sample: Sample) -> int:
+    """Return the number of period F, before which no unit has a dose and from which on all have one."""
+    event, path, name = sample.question.event, sample.path, sample.period_name
+    assert path is not None
+    able = [
+        each.name for each in all_designs().values() if {Supports.DOSE, Supports.LEVELS} & {*each.supports}
+    ]
+    others = ", ".join(design for design in able if design != "heterogeneous_adoption") or "callaway_santanna"
+
+    def refuse(text: str) -> None:
+        raise QuestionError(f"heterogeneous_adoption: {text}.")
+
+    units, positive = sample.unit_ids, path > 0
+    start, first = int(positive.any(axis=0).argmax()), positive.argmax(axis=1)
+    at, zero = sample.periods[start], path[:, start:] == 0
+    untreated, back = zero.any(axis=1) & ~positive.any(axis=1), zero.any(axis=1)
+    later = zero[:, 0] & ~untreated
+    if (path < 0).any():
+        refuse(f"{event} is negative for {units[(path < 0).any(axis=1)][0]}; doses start at zero")
+    if untreated.any():
+        refuse(
+            f"{untreated.sum()} units never have a {event}, first {units[untreated][0]}; compare with them: {others}"
+        )
+    if later.any():
+        then = name(sample.periods[first[later][0]])
+        refuse(
+            f"{event} begins in {name(at)}, but for {units[later][0]} in {then}; designs for several dates: {others}"
+        )
+    if back.any():
+        refuse(f"{event} goes back to 0 for {units[back][0]}; designs for that: {others}")
+    if start == 0:
+        refuse(f"{event} begins in {name(at)}, the first period, so there is none before it")
+    if np.nanmin(path[:, start]) == np.nanmax(path[:, start]):
+        refuse(f"{event} is the same for all units in {name(at)}, so none is closer to untreated")
+    return start
+
+
+class Slope(NamedTuple):
+    """The weighted average slope at one event time.
+
+    Attributes
+    ----------
+    slope, conventional : float
+        With and without bias correction.
+    bandwidth : float
+    within : int
+        Units with a dose up to the bandwidth.
+    influence, left_out : ndarray, shape (n,)
+        Influence, and n times what leaving the unit's cluster out takes off, shared among the units of the cluster.
+    estimable : bool
+        Whether there is a slope without each cluster.
+    """
+
+    slope: float
+    conventional: float
+    bandwidth: float
+    within: int
+    influence: FloatArray
+    left_out: FloatArray
+    estimable: bool
+
+
+def weighted_average_slope(
+    sample: Sample, change: DoseChange, kernel: KernelName, variance: Literal["sampling", "robust"]
+) -> Slope:
+    """Return [mean(dy) - m(0)] / mean(D), m(0) by local linear regression less its bias.
+
+    Raises
+    ------
+    Unidentified
+        If too few units, or too few different doses, are close to zero.
+    """
+    n, known = sample.n_units, np.flatnonzero(~np.isnan(change.outcome + change.dose))
+    order = known[np.argsort(change.dose[known], kind="stable")]
+    y, d = change.outcome[order], change.dose[order]
+    bandwidth = mse_bandwidth(d, y, kernel)
+    linear, quadratic = (local_polynomial(d, p, bandwidth, kernel) for p in (1, 2))
+    rows, of_outcome = quadratic.rows, quadratic.of_outcome
+    conventional, corrected = (
+        (y.mean() - fit.of_outcome[0] @ y[fit.rows]) / d.mean() for fit in (linear, quadratic)
+    )
+    influence, left_out = np.zeros((2, n))
+    if variance == "robust":
+        residual = nearest_residuals(d[rows], y[rows])
+    else:
+        residual = y[rows] - quadratic.powers @ (of_outcome @ y[rows])
+        influence[order] = (y - y.mean() - corrected * (d - d.mean())) / len(y)
+    influence[order[rows]] -= of_outcome[0] * residual
+
+    cluster = sample.cluster[order]
+    without = _without_clusters(y, d, quadratic, cluster, int(sample.cluster.max()) + 1)
+    estimable = bool(np.isfinite(without).all())
+    left_out[order] = n * (corrected - without[cluster]) / np.bincount(cluster)[cluster]
+    within = int(np.sum(d <= bandwidth))
+    return Slope(corrected, conventional, bandwidth, within, n * influence / d.mean(), left_out, estimable)
+
+
+def _without_clusters(
+    y: FloatArray, d: FloatArray, fit: Local, cluster: IntArray, n_clusters: int
+) -> FloatArray:
+    """Return the slope without each cluster, shape (G,), from all sums less its own; NaN where there is none."""
+
+    def others(values: FloatArray, of: IntArray) -> FloatArray:
+        sums = np.zeros((n_clusters, *values.shape[1:]))
+        np.add.at(sums, of, values)
+        return np.asarray(values.sum(axis=0) - sums)
+
+    weighted, local = fit.weight[:, None] * fit.powers, cluster[fit.rows]
+    gram = others(weighted[:, :, None] * fit.powers[:, None, :], local)
+    cross = others(weighted * y[fit.rows, None], local)
+    known = np.linalg.cond(gram, 1) < 1 / np.finfo(float).eps
+    gram[~known] = np.eye(gram.shape[1])
+    at_zero = np.where(known, np.linalg.solve(gram, cross[:, :, None])[:, 0, 0], np.nan)
+    size, total, dose = others(np.column_stack([np.ones(len(y)), y, d]), cluster).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((total - size * at_zero) / dose)
+
+
+def quasi_untreated_test(dose: FloatArray) -> tuple[float, float]:
+    """Return the smallest dose, and the p-value of the test that doses reach down to zero.
+
+    With D(1) and D(2) the smallest two, T = D(1) / [D(2) - D(1)] has the distribution of a ratio of two exponentials
+    where the density of doses at zero is positive, so that p = 1 / (1 + T).
+    """
+    first, second = np.sort(dose[~np.isnan(dose)])[:2]
+    return float(first), float((second - first) / second)
+
+
+class Yatchew(NamedTuple):
+    """Variance of the errors about a polynomial and from neighbours in the dose, the statistic, and its p-value."""
+
+    of_fit: float
+    of_differences: float
+    statistic: float
+    p_value: float
+
+
+def yatchew_test(change: DoseChange, order: int, *, robust: bool = True) -> Yatchew:
+    """Test that the mean change is a polynomial of an order in the dose (Yatchew 1997, and its robust version).
+
+    With units in the order of their doses, e the residuals of the polynomial, and s2 half the mean squared difference
+    of neighbours' changes, T = sqrt(n) [var(e) - s2] / sd is standard normal under the null, which large values speak
+    against; sd^2 is the mean of (e_i e_(i-1))^2, or s2 squared where errors are as variable at every dose.
+    """
+    known = ~np.isnan(change.outcome + change.dose)
+    y, d = change.outcome[known], change.dose[known]
+    ranks = np.lexsort((y, d))
+    y, d = y[ranks], d[ranks] / d.mean()
+    basis = np.linalg.qr(d[:, None] ** np.arange(order + 1))[0]
+    error = y - basis @ (basis.T @ y)
+    of_fit, of_differences = float(error.var(ddof=1)), float(np.mean(np.diff(y) ** 2) / 2)
+    spread = float(np.sqrt(np.mean((error[1:] * error[:-1]) ** 2))) if robust else of_differences
+    statistic = np.sqrt(len(y)) * (of_fit - of_differences) / spread if spread > 0 else np.nan
+    return Yatchew(of_fit, of_differences, float(statistic), float(ndtr(-statistic)))

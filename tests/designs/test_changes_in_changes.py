@@ -1,0 +1,191 @@
+"""changes_in_changes against plain loops, and what its assumptions and its errors promise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import searching
+import simulated
+from interval_coverage import covers
+from twins import changes
+from twins.changes import Groups
+
+from study import Estimate, Panel, Question, QuestionError, estimate
+
+ASKED, DESIGN = Question("y", "event"), "changes_in_changes"
+LEVELS = [Fraction(1, 4), Fraction(1, 2), Fraction(3, 4)]
+
+
+def draw(
+    rng: np.random.Generator, compared: int = 40, treated: int = 25, unit: float = 0.0, spread: float = 0.6
+) -> Panel:
+    """Return two groups in two periods whose outcome is a convex function of a rank that is drawn anew.
+
+    The effect is 1 and half the untreated outcome. With a unit outcomes are rounded to it.
+    """
+    is_treated = np.arange(compared + treated) >= compared
+    common = rng.normal(size=len(is_treated))
+    ranks = 0.6 * common[:, None] + 0.8 * rng.normal(size=(len(is_treated), 2))
+    ranks[is_treated] = 0.2 + spread * ranks[is_treated]
+    y = np.column_stack([ranks[:, 0], 1 + np.exp(ranks[:, 1] / 2)])
+    y[is_treated, 1] = 1 + 1.5 * y[is_treated, 1]
+    if unit:
+        y = np.round(y / unit) * unit
+    return Panel(
+        name="drawn",
+        units=np.array([f"u{i:04d}" for i in range(len(y))]),
+        periods=np.array([1, 2]),
+        outcomes={"y": y},
+        covariates={"size": np.outer(np.round(rng.uniform(0.5, 2, size=len(y)), 2), [1, 1])},
+        first_treated={"event": np.where(is_treated, 2.0, np.nan)},
+        treatment={},
+        attributes={"state": np.array([f"s{i % 12:02d}" for i in range(len(y))])},
+    )
+
+
+TRUTH = 1 + 0.5 * (1 + np.exp(0.1 + 0.36 / 8))
+MEDIAN = 1 + 0.5 * (1 + np.exp(0.1))
+
+
+def asked(panel: Panel, question: Question = ASKED, **options: Any) -> Estimate:
+    return estimate(panel, question, DESIGN, **options)
+
+
+def groups(panel: Panel, weighted: bool = False) -> Groups:
+    y, is_treated = panel.outcomes["y"], panel.first_treated["event"] == 2
+    weight = [Fraction(f"{v:.2f}") if weighted else Fraction(1) for v in panel.covariates["size"][:, 0]]
+    w0 = [w for w, t in zip(weight, is_treated, strict=True) if not t]
+    w1 = [w for w, t in zip(weight, is_treated, strict=True) if t]
+    blocks = (y[~is_treated, 0], y[~is_treated, 1], y[is_treated, 0], y[is_treated, 1])
+    return Groups(*(list(map(float, block)) for block in blocks), w0, w1)
+
+
+@pytest.mark.parametrize("weights", [None, "size"])
+@pytest.mark.parametrize("unit", [0.0, 0.1])
+def test_effects_and_their_influence_are_those_of_plain_loops(weights: str | None, unit: float) -> None:
+    panel = draw(np.random.default_rng(1), unit=unit)
+    fit, g = asked(panel, ASKED.replace(weights=weights)), groups(panel, weights is not None)
+    np.testing.assert_allclose(fit.effect[1:], changes.effects(g, LEVELS), rtol=1e-12)
+    expected = changes.influence(g, LEVELS)
+    if any("discrete" in note for note in fit.notes):
+        expected[:, 1:] = 0.0
+    np.testing.assert_allclose(fit.influence[:, 1:], expected, rtol=1e-9, atol=1e-11)
+    assert [*fit.at[1:]] == pytest.approx([np.nan, 0.25, 0.5, 0.75], nan_ok=True)
+    assert fit.terms[1:3] == ("ATT(2,2)", "quantile 0.25 (2,2)")
+
+
+def test_effects_on_discrete_outcomes_are_bounds_and_quantiles_have_no_errors() -> None:
+    panel = draw(np.random.default_rng(2), unit=0.5)
+    fit = asked(panel)
+    low, high = changes.bounds(groups(panel))
+    assert fit.effect[1] == pytest.approx(low, abs=1e-12)
+    assert low < high
+    (note,) = [note for note in fit.notes if "the outcome is discrete" in note]
+    assert f"ATT(2,2) {high:.4g}" in note
+    assert np.isnan(fit.std_error[2:]).all()
+    assert fit.std_error[1] > 0
+
+
+def test_every_cohort_and_period_is_a_comparison_of_its_own_and_averages_are_of_means() -> None:
+    panel = simulated.panel(90, seed=3, gaps=0.05)
+    fit = asked(panel)
+    y, first = panel.outcomes["y"], panel.first_treated["event"]
+    for g, t in ((4, 4), (4, 2), (6, 7)):
+        seen = ~np.isnan(y[:, g - 2] + y[:, t - 1])
+        free = seen & (np.isnan(first) | (first > max(t, g)))
+        own = seen & (first == g)
+        block = Groups(
+            *(list(map(float, y[who, p])) for who in (free, own) for p in (g - 2, t - 1)),
+            [Fraction(1)] * int(free.sum()),
+            [Fraction(1)] * int(own.sum()),
+        )
+        at = (fit.cohort == g) & (fit.period == t)
+        levels = LEVELS if t >= g else []
+        np.testing.assert_allclose(fit.effect[at], changes.effects(block, levels), rtol=1e-12)
+        np.testing.assert_allclose(
+            fit.influence[np.concatenate([np.flatnonzero(free), np.flatnonzero(own)])][:, at],
+            changes.influence(block, levels) * panel.n_units / (free.sum() + own.sum()),
+            rtol=1e-8,
+            atol=1e-10,
+        )
+    path = fit.aggregate("event")
+    means = np.isnan(fit.at) & (fit.event_time == 0)
+    sizes = [np.sum(first == g) for g in fit.cohort[means]]
+    assert path.effect[path.event_time == 0] == pytest.approx(np.average(fit.effect[means], weights=sizes))
+    quantiles = fit.aggregate("quantile")
+    assert np.isfinite(quantiles.at).all()
+    assert np.isfinite(quantiles.covariance()).all()
+
+
+def test_repeated_cross_sections_and_panels_have_the_same_effects_without_gaps() -> None:
+    panel = simulated.panel(60, seed=5)
+    pairs, cells = asked(panel), asked(panel, ASKED.replace(missing="cells"))
+    np.testing.assert_allclose(cells.effect, pairs.effect, rtol=1e-12)
+    np.testing.assert_allclose(cells.std_error, pairs.std_error, rtol=1e-9)
+
+
+def test_a_monotone_scale_of_the_outcome_changes_counterfactual_quantiles_as_it_changes_outcomes() -> None:
+    panel = draw(np.random.default_rng(4))
+    curved = replace(panel, outcomes={"y": np.exp(panel.outcomes["y"])})
+    linear = replace(panel, outcomes={"y": 7 - 3 * panel.outcomes["y"]})
+    fit = asked(panel)
+    np.testing.assert_allclose(asked(curved).untreated_mean[2:], np.exp(fit.untreated_mean[2:]), rtol=1e-12)
+    # Ranks from above are not those from below, but for an effect of the order of a unit's share.
+    np.testing.assert_allclose(asked(linear).effect[1], -3 * fit.effect[1], atol=0.2)
+
+
+def test_rows_labels_time_and_constants_of_periods_do_not_matter() -> None:
+    panel, rng = simulated.panel(70, seed=6), np.random.default_rng(7)
+    fit = asked(panel)
+    shuffled = simulated.ordered(panel, rng.permutation(70))
+    moved = replace(
+        panel, periods=panel.periods + 50, first_treated={"event": panel.first_treated["event"] + 50}
+    )
+    lifted = replace(panel, outcomes={"y": 1e3 * panel.outcomes["y"] + 100 * rng.normal(size=8)})
+    for other, factor in ((asked(shuffled), 1.0), (asked(moved), 1.0), (asked(lifted), 1e3)):
+        # Constants of periods are in what the outcome of a period would have been, and so drop out.
+        np.testing.assert_allclose(other.effect, factor * fit.effect, rtol=1e-9, atol=1e-9 * factor)
+        np.testing.assert_allclose(other.std_error, factor * fit.std_error, rtol=1e-8)
+
+
+def test_errors_of_means_are_near_those_of_a_jackknife() -> None:
+    panel = draw(np.random.default_rng(8), 80, 50)
+    fit = asked(panel, quantiles=None)
+    without = [
+        asked(simulated.subset(panel, np.arange(130) != i), quantiles=None).effect[1] - fit.effect[1]
+        for i in range(130)
+    ]
+    assert fit.std_error[1] == pytest.approx(np.sqrt(np.sum(np.square(without))), rel=0.05)
+
+
+def test_treated_units_outside_the_outcomes_of_comparison_units_are_counted() -> None:
+    fit = asked(draw(np.random.default_rng(9), spread=4.0))
+    (note,) = [note for note in fit.notes if "base outcome is below or above" in note]
+    assert "of 25" in note
+
+
+def test_other_questions_are_refused() -> None:
+    panel = draw(np.random.default_rng(9))
+    for quantiles in ((0.0, 0.5), (0.5, 1.2)):
+        with pytest.raises(QuestionError, match="must be between 0 and 1"):
+            asked(panel, quantiles=quantiles)
+    with pytest.raises(QuestionError, match="cannot answer a question with covariates"):
+        asked(panel, ASKED.replace(covariates=("size",)))
+    assert asked(panel, quantiles=None).terms == ("ATT(2,1)", "ATT(2,2)")
+
+
+DRAWS = searching.samples(200, 500)
+
+
+@pytest.mark.search
+@pytest.mark.parametrize(("compared", "treated"), [(150, 150), (150, 12)])
+def test_intervals_cover_the_effects_on_the_mean_and_on_the_median(compared: int, treated: int) -> None:
+    rng, found = np.random.default_rng(20261128), np.zeros((DRAWS, 2))
+    for i in range(DRAWS):
+        fit = asked(draw(rng, compared, treated), quantiles=(0.5,))
+        found[i] = covers(fit.headline, TRUTH), covers(fit.aggregate("quantile"), MEDIAN)
+    assert np.all(np.abs(found.mean(axis=0) - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / DRAWS))

@@ -23,7 +23,11 @@ def aggregate(
     estimate: Estimate, to: str, *, horizon: int | None = None, balance: int | None = None
 ) -> Estimate:
     """Average an estimate's effects; see :meth:`Estimate.aggregate`."""
-    refuse_unknown("average", to, ("event", "cohort", "calendar", *AVERAGES), "aggregate")
+    curve = () if estimate.at is None else (estimate.at_name,)
+    refuse_unknown("average", to, ("event", "cohort", "calendar", *AVERAGES, *curve), "aggregate")
+    if estimate.at is not None and to in curve:
+        return estimate.select(np.isfinite(estimate.at))
+    estimate = estimate.of_no_dose
     kind = to.removesuffix("_average")
     label = {"event": "event_time", "cohort": "cohort", "calendar": "period"}.get(to)
     if (
@@ -63,6 +67,7 @@ def event_effects(estimate: Estimate, balance: int | None = None) -> Estimate:
     """Average an estimate's effects over cohorts, for each event time; one by event time is what it is."""
     if estimate.estimand is Estimand.EVENT_TIME_ATT:
         return estimate
+    estimate = estimate.of_no_dose
     used = np.isfinite(estimate.effect_level)
     if balance is not None and not np.isnan(estimate.cohort).all():  # what is averaged already stays as it is
         used &= balanced(estimate, balance)

@@ -75,17 +75,21 @@ class LeftOut(NamedTuple):
         Clusters that a term rests on, on the treated and on the comparison side.
     estimable : ndarray of bool, shape (K,)
         Whether a term has a sampling variance: two clusters or more on each side.
+    own : ndarray of bool, shape (K,), optional
+        Of which terms this is the design's own; that of the others follows from their influence. All where not given.
     """
 
     level: Influence
     untreated: Influence | None
     clusters: IntArray
     estimable: BoolArray
+    own: BoolArray | None = None
 
     def select(self, which: BoolArray) -> LeftOut:
         """Return some of the terms, shape (K,)."""
         untreated = None if self.untreated is None else self.untreated.select(which)
-        return LeftOut(self.level.select(which), untreated, self.clusters[:, which], self.estimable[which])
+        own = None if self.own is None else self.own[which]
+        return LeftOut(self.level.select(which), untreated, self.clusters[:, which], self.estimable[which], own)
 
     def averaged(self, weight: FloatArray) -> LeftOut:
         """Return averages of the terms with given weights, shape (K, M)."""
@@ -103,11 +107,12 @@ class Estimand(StrEnum):
     EVENT_TIME_ATT = "event-time effect"
     COEFFICIENT = "coefficient"
     LONG_CHANGE = "effect on the change over the window"
+    GROUP_TIME_ACRT = "group-time average causal response to the dose"
 
     @property
     def has_path(self) -> bool:
         """Whether its terms are, or can be averaged to, effects by event time."""
-        return self in (Estimand.GROUP_TIME_ATT, Estimand.EVENT_TIME_ATT)
+        return self in (Estimand.GROUP_TIME_ATT, Estimand.EVENT_TIME_ATT, Estimand.GROUP_TIME_ACRT)
 
     @property
     def with_article(self) -> str:
@@ -599,7 +604,8 @@ class Estimate(Described):
         ----------
         to : str
             "event", "cohort" or "calendar" for one term each, or the name of one average:
-            "event_average", "treated_average", "cohort_average", "calendar_average".
+            "event_average", "treated_average", "cohort_average", "calendar_average". "dose" or "quantile" for the terms
+            that are of one, where there are some.
         horizon : int, optional
             Last event time in "event_average"; by default the question's.
         balance : int, optional
@@ -619,6 +625,11 @@ class Estimate(Described):
         """Return the estimate as an answer to its question with a balance; see :class:`study.Question`."""
         question = self.sample.question.replace(balance=balance)
         return replace(self, sample=replace(self.sample, question=question))
+
+    @cached_property
+    def of_no_dose(self) -> Estimate:
+        """The terms that averages are of: those of no single dose or quantile."""
+        return self if self.at is None else replace(self.select(np.isnan(self.at)), at=None)
 
     @cached_property
     def by_event_time(self) -> Estimate:
@@ -668,6 +679,8 @@ class Estimate(Described):
         chosen = {name: value.select(which) for name in _MAPS if (value := getattr(self, name)) is not None}
         arrays = {name: values for name in _ARRAYS if (values := getattr(self, name)) is not None}
         chosen |= {name: values[..., which] for name, values in arrays.items()}
+        if self.left_out is not None and self.left_out.own is not None and not self.left_out.own[which].any():
+            chosen["left_out"] = None
         of_draw = None if self.of_draw is None else self.of_draw[which]
         return replace(self, terms=tuple(compress(self.terms, which)), of_draw=of_draw, **chosen)
 

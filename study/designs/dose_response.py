@@ -111,9 +111,10 @@ def dose_response(
     effects = callaway_santanna.function(sample)
     effects = replace(effects, shares="estimated" if variance == "sampling" else "fixed")
     coefficients, fits = _regressions(sample, effects, basis, every=curve == "slopes")
-    average = _averaged(effects, coefficients, fits)
+    untreated = _of_comparison_units(effects)
+    average = _averaged(effects, coefficients, fits, untreated)
     if curve == "slopes":
-        effects = _slopes(effects, coefficients, fits, basis)
+        effects = _slopes(effects, coefficients, fits, untreated)
     return _with_curve(effects, average, at, basis, curve)
 
 
@@ -339,22 +340,45 @@ def _regress(
     return coefficient, change - x @ coefficient, by_root * q @ turn.T, by_root * left @ turn.T, mean_left, ~gone
 
 
-class _Average(NamedTuple):
-    """Coefficients averaged over cells, shape (p,), with their influence and what leaving clusters out does to it.
+class _Pair(NamedTuple):
+    """Influence on some terms, and that which leaves clusters out."""
 
-    ``untreated`` and ``untreated_left``, of one column, are the comparison units' part, the same for all coefficients.
+    influence: Influence
+    left: Influence
+
+    def __add__(self, other: _Pair) -> _Pair:  # type: ignore[override]
+        return _Pair(self.influence + other.influence, self.left + other.left)
+
+    def __matmul__(self, weights: FloatArray) -> _Pair:
+        return _Pair(self.influence @ weights, self.left @ weights)
+
+
+def _of_comparison_units(effects: Estimate) -> _Pair:
+    """Return the part of the comparison units in the influence on the effects by cohort and period."""
+    others = (effects.sample.groups[0][:, None] != effects.cohort).astype(float)
+    group, influences = effects.sides.group, (effects.level_influence, effects.leave_out.level)
+    return _Pair(*(influence.weighted(group, others) for influence in influences))
+
+
+def _less_rounding(total: FloatArray, size: FloatArray | float) -> FloatArray:
+    """Return sums of slopes of functions that add up to one: they add up to zero, but for rounding."""
+    return np.where(np.abs(total) < UNIDENTIFIED * size, 0.0, total)
+
+
+class _Average(NamedTuple):
+    """Coefficients averaged over cells, shape (p,), and the influence on them.
+
+    ``untreated``, of one column, is the comparison units' part, which is the same for all coefficients.
     """
 
     coefficient: FloatArray
-    influence: Influence
-    influence_left: Influence
-    untreated: Influence
-    untreated_left: Influence
+    treated: _Pair
+    untreated: _Pair
     clusters: IntArray
     estimable: BoolArray
 
 
-def _averaged(effects: Estimate, coefficients: FloatArray, fits: list[_Fit]) -> _Average:
+def _averaged(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untreated: _Pair) -> _Average:
     """Average the coefficients of cells as the question's average does the effects."""
     sample, (n_terms, p) = effects.sample, coefficients.shape
     none = Influence.none(sample.n_units, n_terms)
@@ -365,10 +389,11 @@ def _averaged(effects: Estimate, coefficients: FloatArray, fits: list[_Fit]) -> 
     averages = [replace(blank, effect_level=own).headline for own in coefficients.T]
     assert averages[0].of_draw is not None
     weight = averages[0].of_draw[0]
-    shares = side_by_side([average.level_influence for average in averages])
-    shares_left = side_by_side([average.leave_out.level for average in averages])
-
-    dates, rows = sample.groups
+    shares = _Pair(
+        side_by_side([average.level_influence for average in averages]),
+        side_by_side([average.leave_out.level for average in averages]),
+    )
+    rows = sample.groups[1]
     zero = [np.zeros((len(members), p)) for members in rows]
     pulled, pulled_left = list(zero), list(zero)
     estimable = np.ones(p, dtype=bool)
@@ -378,26 +403,19 @@ def _averaged(effects: Estimate, coefficients: FloatArray, fits: list[_Fit]) -> 
         pulled_left[fit.group] = pulled_left[fit.group] + change * fit.pull_left
         if np.any(weight[fit.own]):
             estimable &= fit.estimable
-    own, own_left = (Influence.by_group(sample.n_units, Values(rows, tuple(v)), np.broadcast_to(np.eye(p), (len(rows), p, p))) for v in (pulled, pulled_left))
-    others = (dates[:, None] != effects.cohort).astype(float)
-    group, one = effects.sides.group, weight[:, None]
-    rest = effects.leave_out.averaged(one)
-    return _Average(
-        np.array([average.effect_level[0] for average in averages]),
-        own + shares,
-        own_left + shares_left,
-        effects.level_influence.weighted(group, others) @ one,
-        effects.leave_out.level.weighted(group, others) @ one,
-        rest.clusters,
-        estimable & rest.estimable,
-    )
+    same = np.broadcast_to(np.eye(p), (len(rows), p, p))
+    own = _Pair(*(Influence.by_group(sample.n_units, Values(rows, tuple(v)), same) for v in (pulled, pulled_left)))
+    effect = np.array([average.effect_level[0] for average in averages])
+    rest = effects.leave_out.averaged(weight[:, None])
+    return _Average(effect, own + shares, untreated @ weight[:, None], rest.clusters, estimable & rest.estimable)
 
 
-def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], basis: _Basis) -> Estimate:
+def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untreated: _Pair) -> Estimate:
     """Return ACRT(g,t): slopes at the doses of the treated units of each cell, averaged over these."""
     sample, n_terms = effects.sample, len(effects.terms)
     (dates, rows), n = sample.groups, sample.n_units
-    slope, estimable = np.zeros(n_terms), effects.reference.copy()
+    slope, total = np.zeros((2, n_terms))
+    estimable = effects.reference.copy()
     own, own_left = ([np.zeros((len(members), len(sample.periods))) for members in rows] for _ in range(2))
     place = np.zeros((len(rows), len(sample.periods), n_terms))
     for fit in fits:
@@ -411,17 +429,20 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], basis
         own_left[fit.group][:, column] = n * left
         place[fit.group, column, fit.own] = 1.0
         estimable[fit.own] = fit.estimable.all()
-    influence, left_influence = (Influence.by_group(n, Values(rows, tuple(v)), place) for v in (own, own_left))
+        total[fit.own] = _less_rounding(mean.sum(), np.abs(mean).max())
+    pair = _Pair(*(Influence.by_group(n, Values(rows, tuple(v)), place) for v in (own, own_left)))
+    if total.any():
+        pair += untreated @ np.diag(total)
     name = sample.period_name
     return replace(
         effects,
         estimand=Estimand.GROUP_TIME_ACRT,
         terms=tuple(f"ACRT({name(g)},{name(t)})" for g, t in zip(effects.cohort, effects.period, strict=True)),
         effect_level=slope,
-        level_influence=influence,
+        level_influence=pair.influence,
         untreated_mean=None,
         untreated_influence=None,
-        left_out=LeftOut(left_influence, None, effects.leave_out.clusters, estimable),
+        left_out=LeftOut(pair.left, None, effects.leave_out.clusters, estimable),
     )
 
 
@@ -429,11 +450,10 @@ def _with_curve(effects: Estimate, average: _Average, at: FloatArray, basis: _Ba
     """Return effects by cohort and period and the curve that the averaged coefficients are, at some doses."""
     levels, (level, slope) = curve == "levels", basis.at(at)
     sample, grid = effects.sample, (level if levels else slope).T
-    # Slopes of functions that add up to one add up to zero: comparison units cancel but for rounding.
-    total = grid.sum(axis=0, keepdims=True)
-    total[np.abs(total) < UNIDENTIFIED * np.abs(grid).max(axis=0)] = 0.0
+    total = _less_rounding(grid.sum(axis=0, keepdims=True), np.abs(grid).max(axis=0))
+    pair = average.treated @ grid + average.untreated @ total
     clusters = np.repeat(average.clusters, len(grid), axis=1)
-    left = LeftOut(average.influence_left, None, clusters, average.estimable).averaged(grid)
+    left = LeftOut(average.treated.left, None, clusters, average.estimable).averaged(grid)
     cells, k = effects.leave_out, len(at)
 
     def joined(values: FloatArray, more: FloatArray | float) -> FloatArray:
@@ -447,7 +467,7 @@ def _with_curve(effects: Estimate, average: _Average, at: FloatArray, basis: _Ba
         effects,
         terms=(*effects.terms, *(f"{what}(d={d:g})" for d in at)),
         effect_level=joined(effects.effect_level, average.coefficient @ grid),
-        level_influence=side_by_side([effects.level_influence, average.influence @ grid + average.untreated @ total]),
+        level_influence=side_by_side([effects.level_influence, pair.influence]),
         cohort=joined(effects.cohort, np.nan),
         period=joined(effects.period, np.nan),
         event_time=joined(effects.event_time, np.nan),
@@ -457,7 +477,7 @@ def _with_curve(effects: Estimate, average: _Average, at: FloatArray, basis: _Ba
         untreated_mean=None if mean is None else joined(mean, np.nan),
         untreated_influence=None if of_mean is None else side_by_side([of_mean, none]),
         left_out=LeftOut(
-            side_by_side([cells.level, left.level + average.untreated_left @ total]),
+            side_by_side([cells.level, pair.left]),
             None,
             np.hstack([cells.clusters, left.clusters]),
             np.concatenate([cells.estimable, left.estimable]),

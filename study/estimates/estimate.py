@@ -112,7 +112,12 @@ class Estimand(StrEnum):
     @property
     def has_path(self) -> bool:
         """Whether its terms are, or can be averaged to, effects by event time."""
-        return self in (Estimand.GROUP_TIME_ATT, Estimand.EVENT_TIME_ATT, Estimand.GROUP_TIME_ACRT)
+        return self.in_cells or self is Estimand.EVENT_TIME_ATT
+
+    @property
+    def in_cells(self) -> bool:
+        """Whether its terms are by cohort and period."""
+        return self in (Estimand.GROUP_TIME_ATT, Estimand.GROUP_TIME_ACRT)
 
     @property
     def with_article(self) -> str:
@@ -310,7 +315,9 @@ class Estimate(Described):
         treated = np.repeat(in_window, k, axis=1) if self.treated is None else self.treated
         seen = sample.observed
         alike = bool(seen.all()) or all(bool(np.all(seen[members] == seen[members[0]])) for members in rows)
-        return Sides(group, treated, weights, sample.cluster, alike=alike, both=True)
+        # Slopes of the effect in the dose need no comparison unit.
+        both = self.estimand is not Estimand.GROUP_TIME_ACRT
+        return Sides(group, treated, weights, sample.cluster, alike=alike, both=both)
 
     @cached_property
     def leave_out(self) -> LeftOut:
@@ -817,7 +824,8 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
             f"{what}, so it has no standard error; use study.randomization over event dates, or average over fewer "
             "event times with horizon=."
         )
-    if fit.sample.first_treated is None or min(treated, compared) >= FEW_ON_A_SIDE:
+    fewest = min(treated, compared) if fit.sides.both else max(treated, compared)
+    if fit.sample.first_treated is None or fewest >= FEW_ON_A_SIDE:
         return None
     return (
         f"{what}; with fewer than {FEW_ON_A_SIDE} on a side the interval need not hold its level, so use "

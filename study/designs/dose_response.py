@@ -243,6 +243,8 @@ class _Fit(NamedTuple):
     residual : ndarray, shape (m, k)
     pull, pull_left : ndarray, shape (m, p)
         What coefficients add of each unit's residual, and what they lose of it if the unit's cluster is left out.
+    cluster : ndarray of int, shape (m,)
+        Numbers of the group's clusters, from 0 on.
     mean_left : ndarray, shape (m,)
         The factor by which leaving the cluster out moves a mean more than its residual says.
     estimable : ndarray of bool, shape (p,)
@@ -256,6 +258,7 @@ class _Fit(NamedTuple):
     residual: FloatArray
     pull: FloatArray
     pull_left: FloatArray
+    cluster: IntArray
     mean_left: FloatArray
     estimable: BoolArray
 
@@ -304,7 +307,7 @@ def _regressions(
 
 def _regress(
     change: FloatArray, x: FloatArray, weight: FloatArray, cluster: IntArray
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, BoolArray] | None:
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, IntArray, FloatArray, BoolArray] | None:
     """Regress changes, (m, k), on functions of the dose, (m, p); None where these are collinear.
 
     With Q the regressors turned so that Q'Q = 1, and Q_c the rows of a cluster, leaving the cluster out takes
@@ -337,7 +340,7 @@ def _regress(
     total = np.bincount(of_unit, weight)
     rest = weight.sum() - total
     mean_left = np.where(rest > 0, weight.sum() / np.where(rest > 0, rest, 1.0), 1.0)[of_unit]
-    return coefficient, change - x @ coefficient, by_root * q @ turn.T, by_root * left @ turn.T, mean_left, ~gone
+    return coefficient, change - x @ coefficient, by_root * q @ turn.T, by_root * left @ turn.T, of_unit, mean_left, ~gone
 
 
 class _Pair(NamedTuple):
@@ -423,9 +426,13 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
         mean, of_unit = share @ fit.slope, fit.slope @ coefficients[fit.own].T
         slope[fit.own] = share @ of_unit
         spread = share[:, None] * (of_unit - slope[fit.own])
+        moved = np.zeros((int(fit.cluster.max()) + 1, len(mean)))
+        np.add.at(moved, fit.cluster, share[:, None] * (fit.slope - mean))
+        without = mean - fit.mean_left[:, None] * moved[fit.cluster]
         column = fit.own - np.argmax(effects.cohort == dates[fit.group])
         own[fit.group][:, column] = n * ((fit.pull @ mean)[:, None] * fit.residual + spread)
-        left = (fit.pull_left @ mean)[:, None] * fit.residual + fit.mean_left[:, None] * spread
+        by_residual = np.einsum("ip,ip->i", fit.pull_left, without)[:, None] * fit.residual
+        left = by_residual + fit.mean_left[:, None] * spread
         own_left[fit.group][:, column] = n * left
         place[fit.group, column, fit.own] = 1.0
         estimable[fit.own] = fit.estimable.all()

@@ -137,10 +137,10 @@ class _Basis(NamedTuple):
     def words(self) -> str:
         """What it is, for a sentence."""
         if not self.degree:
-            return f"one for each of {self.size} doses"
+            return f"an indicator of each of {self.size} doses"
         inner = [f"{knot:g}" for knot in self.knots[1:-1]]
         where = f"knots at {listed(inner)}" if inner else "no knots"
-        return f"of degree {self.degree} with {where} between {self.knots[0]:g} and {self.knots[-1]:g}"
+        return f"B-splines of degree {self.degree} with {where} between {self.knots[0]:g} and {self.knots[-1]:g}"
 
     def at(self, dose: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the functions and their slopes at doses, shape (m, p) each."""
@@ -198,10 +198,10 @@ def _basis(sample: Sample, form: str, degree: int, knots: int) -> _Basis:
             )
     for cohort, own in of_cohort.items():
         if len(np.unique(own)) < basis.size:
-            lower = "lower degree or knots" if form == "spline" else 'use form="spline"'
+            other = 'lower degree or knots, use form="saturated"' if form == "spline" else 'use form="spline"'
             raise QuestionError(
-                f"{DESIGN}: cohort {cohort} has {len(np.unique(own))} distinct doses, fewer than the {basis.size} "
-                f"functions of its {form} regression ({basis.words}); {lower}, or pool cohorts with cohort_width."
+                f"{DESIGN}: cohort {cohort} has {len(np.unique(own))} distinct doses, fewer than the {basis.size} terms of "
+                f"a regression on {basis.words}; {other}, or pool cohorts with cohort_width."
             )
     return basis
 
@@ -295,7 +295,7 @@ def _regressions(
             if fit is None:
                 raise QuestionError(
                     f"{DESIGN}: the doses of cohort {sample.period_name(dates[g])} in "
-                    f"{sample.period_name(effects.period[own[0]])} do not identify a regression on functions {basis.words}; "
+                    f"{sample.period_name(effects.period[own[0]])} do not identify a regression on {basis.words}; "
                     'lower degree or knots, or use missing="balanced" where units have gaps.'
                 )
             coefficient, *rest = fit
@@ -500,13 +500,15 @@ def _notes(effects: Estimate, basis: _Basis, levels: bool) -> list[str]:
     """Say what is regressed on, and what each assumption is for."""
     question = effects.sample.question
     average, dose = question.average.replace("_", " "), question.dose
-    strong = "strong parallel trends, under which units of all doses would have had the same average effect of each"
+    strong = "strong parallel trends: units of all doses would have had the same average effect of each"
     if levels:
         needs = (
-            f"parallel trends identify the {average} of effects, the effects by cohort and period, and ATT(d) as the effect "
-            f"of dose d on the units that have it; that differences of ATT(d) between doses are effects of {dose} takes "
-            f"{strong}, and else they include selection into doses"
+            f"under parallel trends the {average} is the effect on the treated units, and ATT(d) that of dose d on those "
+            f"who have it; that differences of ATT(d) between doses are effects of {dose} takes {strong}, and else they "
+            "include selection into doses"
         )
     else:
-        needs = f"that slopes and their {average} are effects of {dose} takes {strong}; else they include selection into doses"
-    return [f"changes are regressed on functions of {dose} {basis.words}", needs]
+        needs = (
+            f"that slopes and their {average} are effects of {dose} takes {strong}; else they include selection into doses"
+        )
+    return [f"changes are regressed on {basis.words}", needs]

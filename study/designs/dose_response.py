@@ -140,7 +140,9 @@ class _Basis(NamedTuple):
             return f"an indicator of each of {self.size} doses"
         inner = [f"{knot:g}" for knot in self.knots[1:-1]]
         where = f"knots at {listed(inner)}" if inner else "no knots"
-        return f"B-splines of degree {self.degree} with {where} between {self.knots[0]:g} and {self.knots[-1]:g}"
+        return (
+            f"B-splines of degree {self.degree} with {where} between {self.knots[0]:g} and {self.knots[-1]:g}"
+        )
 
     def at(self, dose: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the functions and their slopes at doses, shape (m, p) each."""
@@ -148,7 +150,9 @@ class _Basis(NamedTuple):
             return b_splines(dose, self.knots, self.degree)
         steps = np.diff(self.knots, prepend=0.0)
         place = np.searchsorted(self.knots, dose)
-        return np.eye(self.size)[place], ((np.eye(self.size) - np.eye(self.size, k=-1)) / steps[:, None])[place]
+        return np.eye(self.size)[place], ((np.eye(self.size) - np.eye(self.size, k=-1)) / steps[:, None])[
+            place
+        ]
 
 
 def b_splines(x: FloatArray, knots: FloatArray, degree: int) -> tuple[FloatArray, FloatArray]:
@@ -216,8 +220,16 @@ def _shown(sample: Sample, basis: _Basis, doses: Sequence[float] | None) -> Floa
         at = given[(given >= low) & (given <= high)]
     else:
         at = np.unique(np.asarray(doses, dtype=float))
-        if not len(at) or np.any((at < low) | (at > high)) or not (basis.degree or np.isin(at, basis.knots).all()):
-            known = f"between {low:g} and {high:g}" if basis.degree else f"among {listed(map('{:g}'.format, basis.knots))}"
+        if (
+            not len(at)
+            or np.any((at < low) | (at > high))
+            or not (basis.degree or np.isin(at, basis.knots).all())
+        ):
+            known = (
+                f"between {low:g} and {high:g}"
+                if basis.degree
+                else f"among {listed(map('{:g}'.format, basis.knots))}"
+            )
             raise QuestionError(f"{DESIGN}: doses have to lie {known}, where every cohort has some.")
     if not len(at):
         raise QuestionError(
@@ -340,7 +352,15 @@ def _regress(
     total = np.bincount(of_unit, weight)
     rest = weight.sum() - total
     mean_left = np.where(rest > 0, weight.sum() / np.where(rest > 0, rest, 1.0), 1.0)[of_unit]
-    return coefficient, change - x @ coefficient, by_root * q @ turn.T, by_root * left @ turn.T, of_unit, mean_left, ~gone
+    return (
+        coefficient,
+        change - x @ coefficient,
+        by_root * q @ turn.T,
+        by_root * left @ turn.T,
+        of_unit,
+        mean_left,
+        ~gone,
+    )
 
 
 class _Pair(NamedTuple):
@@ -386,7 +406,9 @@ def _averaged(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], unt
     sample, (n_terms, p) = effects.sample, coefficients.shape
     none = Influence.none(sample.n_units, n_terms)
     nothing = LeftOut(none, None, effects.leave_out.clusters, effects.leave_out.estimable)
-    blank = replace(effects, level_influence=none, untreated_mean=None, untreated_influence=None, left_out=nothing)
+    blank = replace(
+        effects, level_influence=none, untreated_mean=None, untreated_influence=None, left_out=nothing
+    )
     # Draws are averaged by the weights that effects are averaged by; of one draw a cell these are the weights.
     blank = replace(blank, of_draw=np.eye(n_terms))
     averages = [replace(blank, effect_level=own).headline for own in coefficients.T]
@@ -407,10 +429,14 @@ def _averaged(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], unt
         if np.any(weight[fit.own]):
             estimable &= fit.estimable
     same = np.broadcast_to(np.eye(p), (len(rows), p, p))
-    own = _Pair(*(Influence.by_group(sample.n_units, Values(rows, tuple(v)), same) for v in (pulled, pulled_left)))
+    own = _Pair(
+        *(Influence.by_group(sample.n_units, Values(rows, tuple(v)), same) for v in (pulled, pulled_left))
+    )
     effect = np.array([average.effect_level[0] for average in averages])
     rest = effects.leave_out.averaged(weight[:, None])
-    return _Average(effect, own + shares, untreated @ weight[:, None], rest.clusters, estimable & rest.estimable)
+    return _Average(
+        effect, own + shares, untreated @ weight[:, None], rest.clusters, estimable & rest.estimable
+    )
 
 
 def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untreated: _Pair) -> Estimate:
@@ -444,7 +470,9 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
     return replace(
         effects,
         estimand=Estimand.GROUP_TIME_ACRT,
-        terms=tuple(f"ACRT({name(g)},{name(t)})" for g, t in zip(effects.cohort, effects.period, strict=True)),
+        terms=tuple(
+            f"ACRT({name(g)},{name(t)})" for g, t in zip(effects.cohort, effects.period, strict=True)
+        ),
         effect_level=slope,
         level_influence=pair.influence,
         untreated_mean=None,
@@ -508,7 +536,5 @@ def _notes(effects: Estimate, basis: _Basis, levels: bool) -> list[str]:
             "include selection into doses"
         )
     else:
-        needs = (
-            f"that slopes and their {average} are effects of {dose} takes {strong}; else they include selection into doses"
-        )
+        needs = f"that slopes and their {average} are effects of {dose} takes {strong}; else they include selection into doses"
     return [f"changes are regressed on {basis.words}", needs]

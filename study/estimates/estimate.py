@@ -89,7 +89,9 @@ class LeftOut(NamedTuple):
         """Return some of the terms, shape (K,)."""
         untreated = None if self.untreated is None else self.untreated.select(which)
         own = None if self.own is None else self.own[which]
-        return LeftOut(self.level.select(which), untreated, self.clusters[:, which], self.estimable[which], own)
+        return LeftOut(
+            self.level.select(which), untreated, self.clusters[:, which], self.estimable[which], own
+        )
 
     def averaged(self, weight: FloatArray) -> LeftOut:
         """Return averages of the terms with given weights, shape (K, M)."""

@@ -467,7 +467,10 @@ def _name_doses(axis: Axes, named: Mapping[str, Estimate], words: Mapping[str, s
     """Write what doses or quantiles are, and that slopes are by unit of the dose."""
     fits = [*named.values()]
     doses = [fit.sample.question.dose or fit.at_name for fit in fits]
-    labels = dict.fromkeys(words.get(dose, dose) if fit.at_name == "dose" else fit.at_name for fit, dose in zip(fits, doses, strict=True))
+    labels = dict.fromkeys(
+        words.get(dose, dose) if fit.at_name == "dose" else fit.at_name
+        for fit, dose in zip(fits, doses, strict=True)
+    )
     axis.set_xlabel(capital(listed(labels)))
     if all(fit.estimand is Estimand.GROUP_TIME_ACRT for fit in fits):
         axis.set_ylabel(f"{axis.get_ylabel()}, per unit of {listed(labels)}")

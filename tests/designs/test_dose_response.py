@@ -283,7 +283,7 @@ TRUE_AT = 1.5
 
 
 def draw(rng: np.random.Generator, treated: int, cohorts: tuple[int, ...]) -> Panel:
-    """Return 150 units, some treated with a dose between 0.5 and 2.5 whose effect, which differs by unit, is d - d^2/5."""
+    """Return 150 units, some of them treated, at doses d from 0.5 to 2.5 with a mean effect of d - d^2/5."""
     panel = simulated.few_treated(rng, 150, treated, cohorts)
     dose, since = rng.uniform(0.5, 2.5, 150), panel.periods >= panel.first_treated["event"][:, None]
     effect = (dose - dose**2 / 5) * (1 + 0.5 * rng.normal(size=150))

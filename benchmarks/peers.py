@@ -1,7 +1,7 @@
 """What the other packages are asked for in each workload of ``designs.py``.
 
-Every peer takes the long table and returns its effects by event time (a coefficient stands at event time 0) or dose,
-with standard errors clustered by unit. It has its fastest settings that we know of, in several variants where none is the
+Every peer takes the long table and returns its effects by event time or dose, a coefficient at event time 0, with
+standard errors clustered by unit. It has its fastest settings that we know of, in several variants where none is the
 fastest everywhere. Columns that it needs beside the panel's own are in the table before the clock starts: ``rel``, the
 event time (-1 for the never-treated), and ``cell``, a number for each treated cohort and period, else 0.
 """

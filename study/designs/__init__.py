@@ -16,7 +16,16 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_args
 
-from study.core import FloatArray, QuestionError, check, checked, hints_of, one_thread, refuse_unknown
+from study.core import (
+    FloatArray,
+    QuestionError,
+    check,
+    checked,
+    hints_of,
+    is_listed,
+    one_thread,
+    refuse_unknown,
+)
 from study.estimates import Convention, Estimand, Estimate
 from study.learners import Estimator, Learning, Nuisances
 from study.panel import Panel, Question, Sample
@@ -207,6 +216,9 @@ class Design:
             )
         refuse_unknown("option", options, self.options, self.name)
         check(self.name, hints_of(self.function), options)
+        for name, value in options.items():
+            if is_listed(value) and not len(value):
+                raise QuestionError(f"{self.name}: {name} is empty; name some, or leave it out.")
         for name, least in _LEAST.items():
             value = options.get(name)
             if value is not None and value < least:

@@ -266,6 +266,13 @@ REFUSED: tuple[tuple[Panel, dict[str, Any], dict[str, Any], str], ...] = (
     (dosed(), {"covariates": ("x1",)}, {}, "cannot answer a question with covariates"),
     (dosed(), {"dose": None}, {}, "the question has no dose"),
     (dosed(), {}, {"degree": 0}, "degree is 0"),
+    (dosed(), {}, {"doses": ()}, "doses is empty"),
+    (
+        replace(dosed(), first_treated={"event": np.full(100, 5.0)}),
+        {},
+        {},
+        "no comparison group. With amount as the event, heterogeneous_adoption needs none",
+    ),
 )
 
 

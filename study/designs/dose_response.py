@@ -202,9 +202,10 @@ def _basis(sample: Sample, form: str, degree: int, knots: int) -> _Basis:
             'use form="saturated".'
         )
     for cohort, own in of_cohort.items():
-        if len(np.unique(own)) < basis.size:
+        number = len(np.unique(own))
+        if number < basis.size:
             raise QuestionError(
-                f"{DESIGN}: cohort {cohort} has {len(np.unique(own))} distinct doses, fewer than the {basis.size} "
+                f"{DESIGN}: cohort {cohort} has {number} distinct dose{'s' * (number > 1)}, fewer than the {basis.size} "
                 f"terms of a regression on {basis}; {other}, or pool cohorts with cohort_width."
             )
     return basis

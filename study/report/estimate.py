@@ -9,7 +9,7 @@ import numpy as np
 
 from study.core import SMALLEST_P, QuestionError, Text, lines, p_is
 from study.designs import all_designs
-from study.estimates import NUMBERS, Effect, Estimate, smallest_effect
+from study.estimates import NUMBERS, Effect, Estimand, Estimate, smallest_effect
 from study.panel import Question, Sample
 from study.report.columns import CONVENTIONS, POWER_OF
 from study.report.design_table import left_out
@@ -78,7 +78,9 @@ def _in_words(average: Estimate, level: float) -> str:
     effect, scale = Effect.of("", average, level), average.sample.question.effect_scale
     if not effect.exists:
         return "no estimate"
-    size = f"{scale.text(effect.estimate)} {scale.unit}"
+    slope = average.estimand is Estimand.GROUP_TIME_ACRT
+    per_dose = f" per unit of {average.sample.question.dose}" if slope else ""
+    size = f"{scale.text(effect.estimate)} {scale.unit}{per_dose}"
     if math.isnan(effect.std_error):
         return f"{size}, no standard error"
     interval = f"{level:.0%} CI {scale.text(effect.conf_low)} to {scale.text(effect.conf_high)}"

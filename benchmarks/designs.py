@@ -55,6 +55,8 @@ class Workload:
     @property
     def columns(self) -> tuple[str, ...]:
         return ("unit", "time", self.event, self.outcome, *self.covariates)
+        dose = ("dose",) if "dose" in self.question else ()
+        return ("unit", "time", "first", self.outcome, *self.covariates, *dose)
 
     @property
     def settings(self) -> str:
@@ -64,6 +66,7 @@ class Workload:
 
 NEVER = {"comparison": "never_treated"}
 ADJUSTED = NEVER | {"covariates": peers.COVARIATES}
+DOSED = NEVER | {"dose": "dose", "average": "cohort_average"}
 WORKLOADS = {
     "twfe": Workload("twfe"),
     "event_study": Workload("event_study"),
@@ -77,12 +80,13 @@ WORKLOADS = {
     "etwfe": Workload("etwfe"),
     "lp_did": Workload("lp_did"),
     "dcdh": Workload("dcdh", {"placebos": peers.PLACEBOS}, {"horizon": peers.EFFECTS - 1}, event="path"),
+    "dose_response": Workload("dose_response", {"doses": peers.DOSES}, DOSED),
     "poisson_twfe": Workload("poisson_twfe", question={"scale": "proportional"}, outcome="count"),
 }
 
 
 def simulate(units: int, periods: int) -> dict[str, np.ndarray]:
-    """Return the columns of a simulated long panel: ten cohorts and never-treated, two baseline covariates.
+    """Return the columns of a simulated long panel: ten cohorts and never-treated, two baseline covariates, a dose.
 
     Effects grow with event time, trends depend on the first covariate; ``count`` is Poisson with a proportional effect.
     ``path`` is a treatment that ends after one to eight periods.
@@ -109,6 +113,7 @@ def simulate(units: int, periods: int) -> dict[str, np.ndarray]:
         "path": (treated & (event_time <= np.arange(units)[:, None] % 8)).ravel().astype(float),
         "rel": np.where(first[:, None] > 0, event_time, -1).ravel(),
         "cell": np.where(treated, first[:, None] * 1000 + time_, 0).ravel(),
+        "dose": np.repeat(np.where(first > 0, rng.uniform(0.5, 3.0, size=units), 0.0), periods),
     }
 
 
@@ -127,6 +132,7 @@ def to_panel(workload: Workload, data: pd.DataFrame) -> Any:
         **event,
         outcomes=[workload.outcome],
         covariates=list(workload.covariates),
+        doses=[name for name in workload.columns if name == "dose"],
     )
 
 
@@ -141,6 +147,9 @@ def answer(workload: Workload, panel: Any) -> Effects:
     event = fit.aggregate("event")
     errors = event.std_error
     assert np.isfinite(fit.headline.std_error).all()
+    if fit.at is not None:
+        curve = fit.aggregate("dose")
+        return peers.collect(curve.at, curve.effect, curve.std_error)
     if workload.draws:
         event.band(draws=workload.draws, seed=1)
     return peers.collect(event.event_time, event.effect, errors)

@@ -1,6 +1,6 @@
 """What the other packages are asked for in each workload of ``designs.py``.
 
-Every peer takes the long table and returns its effects by event time (a coefficient stands at event time 0) with
+Every peer takes the long table and returns its effects by event time or dose, a coefficient at event time 0, with
 standard errors clustered by unit. It has its fastest settings that we know of, in several variants where none is the
 fastest everywhere. Columns that it needs beside the panel's own are in the table before the clock starts: ``rel``, the
 event time (-1 for the never-treated), and ``cell``, a number for each treated cohort and period, else 0.
@@ -22,6 +22,7 @@ BEFORE, AFTER = 3, 6
 EFFECTS, PLACEBOS = 6, 3
 PANEL = ("unit", "time", "first", "y")
 COVARIATES = ("x1", "x2")
+DOSES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75)
 BY_UNIT = {"CRV1": "unit"}
 LEAN = {"vcov": BY_UNIT, "lean": True, "copy_data": False, "store_data": False}
 
@@ -282,6 +283,22 @@ def linearmodels(dynamic: bool) -> Peer:
 
 
 PATH = ("unit", "time", "y", "path")
+def diff_diff_dose(data: pd.DataFrame) -> Effects:
+    import diff_diff
+
+    made = diff_diff.ContinuousDiD(dvals=np.array(DOSES)).fit(data, "y", "unit", "time", "first", "dose")
+    curve = made.dose_response_att
+    return collect(curve.dose_grid, curve.effects, curve.se)
+
+
+def moderndid_dose(data: pd.DataFrame) -> Effects:
+    import moderndid
+
+    never = {"control_group": "nevertreated", "dvals": np.array(DOSES)}
+    made = moderndid.cont_did(data, "y", "time", "unit", "first", "dose", **never)
+    return collect(made.dose, made.att_d, made.att_d_se)
+
+
 STATIC, DYNAMIC = "y ~ D | unit + time", "y ~ i(rel, ref=-1) | unit + time"
 DEMEANERS = ("MapDemeaner", "LsmrDemeaner")
 WINDOW = f"kappa_pre={BEFORE}, kappa_post={AFTER}"
@@ -360,6 +377,9 @@ PEERS: dict[str, tuple[Peer, ...]] = {
             PATH,
             did_multiplegt_dyn,
         ),
+    "dose_response": (
+        Peer("diff-diff", "ContinuousDiD(dvals)", (*PANEL, "dose"), diff_diff_dose),
+        Peer("moderndid", 'cont_did(control_group="nevertreated", dvals)', (*PANEL, "dose"), moderndid_dose),
     ),
     "poisson_twfe": tuple(pyfixest_poisson(demeaner) for demeaner in DEMEANERS),
 }

@@ -49,6 +49,19 @@ def _parallel(axis: Axes) -> None:
     _paths(axis, without + EFFECT, comparison, without)
 
 
+def _at_every_dose(axis: Axes) -> None:
+    dose = np.linspace(0.5, 3, 20)
+    for own, colour, place, name in (
+        (dose <= 1.8, COLOUR, (0.5, 1.5), "those with small doses"),
+        (dose >= 1.7, SECOND, (1.7, 1.05), "those with large doses"),
+    ):
+        axis.plot(dose, np.sqrt(dose), color=colour, linestyle="--", linewidth=1)
+        axis.plot(dose[own], np.sqrt(dose)[own], color=colour, linewidth=2.2)
+        axis.text(*place, name, fontsize=7, color=colour)
+    axis.set_xlabel("Dose")
+    axis.set_ylabel("Effect")
+
+
 def _conditional(axis: Axes) -> None:
     for level, slope, name in ((1.0, 0.1, "small"), (4.5, 0.6, "large")):
         comparison = level + slope * T
@@ -207,6 +220,7 @@ def _stable_ranks(axis: Axes) -> None:
 
 _DRAWING: dict[Assumes, Callable[[Axes], None]] = {
     Assumes.PARALLEL_TRENDS: _parallel,
+    Assumes.STRONG_PARALLEL_TRENDS: _at_every_dose,
     Assumes.CONDITIONAL_PARALLEL_TRENDS: _conditional,
     Assumes.INDEX_PARALLEL_TRENDS: _index,
     Assumes.WEIGHTED_TRENDS: _weighted,

@@ -47,6 +47,7 @@ EVERY = GROUP_TIME | OTHERS
 OF_BLOCKS = {"synthetic_did", "generalized_synthetic_control"}
 # They ask for something that the other designs refuse.
 WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "heterogeneous_adoption"}
+WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "dose_response"}
 
 
 def answer(name: str, panel: Panel, question: Question = ASKED) -> Estimate:

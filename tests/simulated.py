@@ -152,7 +152,7 @@ def check_influence(sample: Sample, fit: Callable[[Sample], Estimate], units: in
 
     def everything(s: Sample) -> list[Estimate]:
         made = fit(s)
-        if made.estimand.value != "group-time ATT":
+        if not made.estimand.in_cells:
             return [made]
         kinds = ("event", "cohort", "calendar", "event_average", "treated_average", "cohort_average")
         return [made, *(made.aggregate(kind) for kind in kinds)]

@@ -37,6 +37,7 @@ class Assumes(StrEnum):
     """What has to hold for a design's estimate to be a causal effect."""
 
     PARALLEL_TRENDS = "parallel trends"
+    STRONG_PARALLEL_TRENDS = "parallel trends at every dose, for what compares doses"
     CONDITIONAL_PARALLEL_TRENDS = "parallel trends given covariates"
     INDEX_PARALLEL_TRENDS = "parallel trends of the mean outcome in proportion"
     WEIGHTED_TRENDS = "parallel trends of a weighted comparison"
@@ -127,7 +128,7 @@ _IN_WORDS = {
 }
 _FIELDS = {field.name for field in fields(Question)}
 # The least that a whole number may be, by the name of the option, which means the same in every design.
-_LEAST = {"before": 1, "after": 0, "bin_at": 1, "placebos": 0}
+_LEAST = {"before": 1, "after": 0, "bin_at": 1, "placebos": 0, "degree": 1, "knots": 0}
 
 
 @dataclass(frozen=True)

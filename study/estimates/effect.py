@@ -91,8 +91,8 @@ def effects(fit: Estimate, level: float = 0.95, labels: Sequence[str] | None = N
         n_units=fit.sample.n_units,
         n_treated=fit.sample.n_treated,
     )
-    unused = ["term", "cohort", "period", "outcome", "design", "statistic"]
-    return tuple(Effect(**row) for row in table.drop(columns=unused).to_dict("records"))
+    known = [name for name in Effect.__dataclass_fields__ if name in table]
+    return tuple(Effect(**row) for row in table[known].to_dict("records"))
 
 
 def effects_frame(rows: Sequence[Effect]) -> pd.DataFrame:

@@ -75,17 +75,23 @@ class LeftOut(NamedTuple):
         Clusters that a term rests on, on the treated and on the comparison side.
     estimable : ndarray of bool, shape (K,)
         Whether a term has a sampling variance: two clusters or more on each side.
+    own : ndarray of bool, shape (K,), optional
+        Of which terms this is the design's own; that of the others follows from their influence. All where not given.
     """
 
     level: Influence
     untreated: Influence | None
     clusters: IntArray
     estimable: BoolArray
+    own: BoolArray | None = None
 
     def select(self, which: BoolArray) -> LeftOut:
         """Return some of the terms, shape (K,)."""
         untreated = None if self.untreated is None else self.untreated.select(which)
-        return LeftOut(self.level.select(which), untreated, self.clusters[:, which], self.estimable[which])
+        own = None if self.own is None else self.own[which]
+        return LeftOut(
+            self.level.select(which), untreated, self.clusters[:, which], self.estimable[which], own
+        )
 
     def averaged(self, weight: FloatArray) -> LeftOut:
         """Return averages of the terms with given weights, shape (K, M)."""
@@ -103,11 +109,17 @@ class Estimand(StrEnum):
     EVENT_TIME_ATT = "event-time effect"
     COEFFICIENT = "coefficient"
     LONG_CHANGE = "effect on the change over the window"
+    GROUP_TIME_ACRT = "group-time average causal response to the dose"
 
     @property
     def has_path(self) -> bool:
         """Whether its terms are, or can be averaged to, effects by event time."""
-        return self in (Estimand.GROUP_TIME_ATT, Estimand.EVENT_TIME_ATT)
+        return self.in_cells or self is Estimand.EVENT_TIME_ATT
+
+    @property
+    def in_cells(self) -> bool:
+        """Whether its terms are by cohort and period."""
+        return self in (Estimand.GROUP_TIME_ATT, Estimand.GROUP_TIME_ACRT)
 
     @property
     def with_article(self) -> str:
@@ -310,7 +322,9 @@ class Estimate(Described):
         treated = np.repeat(in_window, k, axis=1) if self.treated is None else self.treated
         seen = sample.observed
         alike = bool(seen.all()) or all(bool(np.all(seen[members] == seen[members[0]])) for members in rows)
-        return Sides(group, treated, weights, sample.cluster, alike=alike, both=True)
+        # Slopes of the effect in the dose need no comparison unit.
+        both = self.estimand is not Estimand.GROUP_TIME_ACRT
+        return Sides(group, treated, weights, sample.cluster, alike=alike, both=both)
 
     @cached_property
     def leave_out(self) -> LeftOut:
@@ -679,6 +693,8 @@ class Estimate(Described):
         chosen = {name: value.select(which) for name in _MAPS if (value := getattr(self, name)) is not None}
         arrays = {name: values for name in _ARRAYS if (values := getattr(self, name)) is not None}
         chosen |= {name: values[..., which] for name, values in arrays.items()}
+        if self.left_out is not None and self.left_out.own is not None and not self.left_out.own[which].any():
+            chosen["left_out"] = None
         of_draw = None if self.of_draw is None else self.of_draw[which]
         return replace(self, terms=tuple(compress(self.terms, which)), of_draw=of_draw, **chosen)
 
@@ -815,7 +831,9 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
             f"{what}, so it has no standard error; use study.randomization over event dates, or average over fewer "
             "event times with horizon=."
         )
-    if not headline.sides.both or min(treated, compared) >= FEW_ON_A_SIDE:
+    sides = headline.sides
+    fewest = min(treated, compared) if sides.both else max(treated, compared)
+    if (fit.sample.first_treated is None and not sides.both) or fewest >= FEW_ON_A_SIDE:
         return None
     return (
         f"{what}; with fewer than {FEW_ON_A_SIDE} on a side the interval need not hold its level, so use "

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, QuestionError, capital, check, checked, listed
-from study.estimates import Estimate
+from study.estimates import Estimand, Estimate
 from study.figures.dots import dot_figure, draw_intervals
 from study.figures.drawing import (
     BAND,
@@ -165,7 +165,7 @@ def draw_path(
     names : tuple of str
         Legend of the estimates with their intervals, of those that stand apart, of the band, and of those without a
         standard error, which are drawn like the reference where it is empty.
-    along : {"event_time", "cohort", "period"}
+    along : {"event_time", "cohort", "period", "at"}
         The column that is the horizontal axis.
     """
     from matplotlib.ticker import MaxNLocator
@@ -206,7 +206,7 @@ def draw_path(
         axis.plot(at[reference], estimate[reference], mark, mfc="white", mec=colour, ms=4, label=REFERENCE)
     if lacking.any():
         axis.plot(at[lacking], estimate[lacking], "x", color=colour, markersize=5, label=names[3])
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=along != "at"))
 
 
 def _draw_ribbon(
@@ -336,10 +336,11 @@ def effects_plot(
     window: tuple[int, int] | None = None,
     seed: int = 0,
 ) -> Figure:
-    """Draw estimates as what they are: by event time, by cohort or calendar period, or else as dots on lines.
+    """Draw estimates as what they are: by dose or quantile, event time, cohort or calendar period, or as dots on lines.
 
     Effects by event time are drawn by :func:`event_plot`, whose parameters these are; averages by cohort or by
-    calendar period stand at the panel's own periods. Where one of the estimates has neither, the headline of each is a
+    calendar period stand at the panel's own periods, and effects by dose or quantile, where estimates have them, on a
+    line with its band, whatever the style. Where one of the estimates has neither, the headline of each is a
     dot with its pointwise interval, or each term of a single one.
 
     Returns
@@ -352,9 +353,10 @@ def effects_plot(
         If two estimates have one name, are on different scales, or a window is given where there is no event time.
     """
     named, words = _named(fits, labels or {}), labels or {}
-    for along in ("event_time", *BY_CALENDAR):
+    for along in ("at", "event_time", *BY_CALENDAR):
         if all(_runs_along(fit, along) for fit in named.values()):
-            return _draw(named, along, ax, title, words, level, style, window, seed)
+            as_drawn: Style = "ribbon" if along == "at" else style
+            return _draw(named, along, ax, title, words, level, as_drawn, window, seed)
     if window is not None:
         raise QuestionError("plot: a window is of event times, which not all of these estimates have.")
     scale = _scale(named, words)
@@ -371,7 +373,9 @@ def effects_plot(
 
 
 def _runs_along(fit: Estimate, along: str) -> bool:
-    """Say whether an estimate can be drawn by event time, or is one by cohort or calendar period alone."""
+    """Say whether an estimate can be drawn by dose or event time, or is one by cohort or calendar period alone."""
+    if along == "at":
+        return fit.at is not None
     if along == "event_time":
         return bool(np.isfinite(fit.event_time).any())
     others = {"event_time", *BY_CALENDAR} - {along}
@@ -438,7 +442,9 @@ def _draw(
         cut_bands([(axis, path) for path in paths.values()], percent=scale.percent, places=places)
         axis.set_title(next(iter(paths)) if title is None and alone else title or "")
         axis.set_ylabel(scale.axis())
-        if along == "event_time":
+        if along == "at":
+            _name_doses(axis, named, words)
+        elif along == "event_time":
             axis.set_xlabel(since(unit, event))
         else:
             axis.set_xlabel(f"{capital(unit)} of {event}" if along == "cohort" else capital(unit))
@@ -455,6 +461,19 @@ def _draw(
         elif not alone:
             axis.legend(*legend, frameon=False, fontsize=7)
     return figure
+
+
+def _name_doses(axis: Axes, named: Mapping[str, Estimate], words: Mapping[str, str]) -> None:
+    """Write what doses or quantiles are, and that slopes are by unit of the dose."""
+    fits = [*named.values()]
+    doses = [fit.sample.question.dose or fit.at_name for fit in fits]
+    labels = dict.fromkeys(
+        words.get(dose, dose) if fit.at_name == "dose" else fit.at_name
+        for fit, dose in zip(fits, doses, strict=True)
+    )
+    axis.set_xlabel(capital(listed(labels)))
+    if all(fit.estimand is Estimand.GROUP_TIME_ACRT for fit in fits):
+        axis.set_ylabel(f"{axis.get_ylabel()}, per unit of {listed(labels)}")
 
 
 def _named(
@@ -486,9 +505,10 @@ def _path(fit: Estimate, along: str, level: float, seed: int, window: tuple[int,
         raise QuestionError(
             f"plot: {', '.join(fit.terms[:3])} has no event time to draw; plot the estimate that was averaged."
         )
-    path = fit.aggregate(BY_CALENDAR.get(along, "event"))
+    path = fit.aggregate({**BY_CALENDAR, "at": fit.at_name}.get(along, "event"))
     band = path.band(level, seed=seed)[["band_low", "band_high"]]
-    rows = path.tidy(level)[[along, "estimate", "conf_low", "conf_high"]].join(band)
+    rows = path.tidy(level)[["estimate", "conf_low", "conf_high"]].join(band)
+    rows[along] = getattr(path, along)
     if along == "event_time":
         rows = rows[path.in_window] if window is None else shown(rows, window)
         if rows.empty:

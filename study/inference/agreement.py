@@ -149,7 +149,8 @@ def kind(fit: Estimate) -> str:
         return question.average.replace("_", " ")
     gaps = len(times) - 1 < float(times[-1]) - float(times[0])
     words = ", ".join(times) if gaps else f"{times[0]} to {times[-1]}"
-    return f"{question.average.replace('_', ' ')} over event times {words}{fixed}"
+    of = "" if fit.estimand is not Estimand.GROUP_TIME_ACRT else f"{fit.estimand}, "
+    return f"{of}{question.average.replace('_', ' ')} over event times {words}{fixed}"
 
 
 def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[str]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from study.core import Described, QuestionError, checked, html_page, p_is
-from study.designs import all_designs, find_design
+from study.designs import Supports, all_designs, find_design
 from study.estimates import NUMBERS, Estimate, Wald
 from study.inference.agreement import LEVEL, Agreement, SupT, agreement_of
 from study.inference.families import adjusted_p_values
@@ -282,6 +282,8 @@ def compare(
 ) -> Comparison:
     """Answer a question with several designs and test whether their averages agree.
 
+    Of a question with a dose, designs that take none answer for the same units what treatment of whatever dose does.
+
     Parameters
     ----------
     panel : Panel
@@ -316,10 +318,12 @@ def compare(
     agreements, whole = {}, {}
     for outcome in names:
         sample = question.replace(outcome=outcome).sample(panel)
+        whatever_dose = replace(sample, question=sample.question.replace(dose=None), dose=None)
         fits: dict[str, Estimate] = {}
         for variant in variants:
+            design = find_design(variant.name)
             try:
-                fit = find_design(variant.name)(sample, **variant.options)
+                fit = design(sample if Supports.DOSE in design.supports else whatever_dose, **variant.options)
                 estimates[outcome, variant.label] = answered(fit.headline)
                 fits[variant.label] = whole[outcome, variant.label] = fit
             except QuestionError as refusal:

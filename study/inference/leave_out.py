@@ -24,7 +24,7 @@ from study.core import (
     two_sided_p,
 )
 from study.designs import find_design
-from study.estimates import Estimand, Estimate, balanced, treated_clusters
+from study.estimates import Estimate, balanced, treated_clusters
 from study.panel import AVERAGES, Sample
 
 if TYPE_CHECKING:
@@ -304,7 +304,7 @@ class RegressionTerm(NamedTuple):
     def shares_given(self) -> bool:
         """Whether it is an average over cohorts, whose shares are estimated but taken as given here."""
         of_one_cell = np.isfinite(self.fit.cohort[0]) and np.isfinite(self.fit.period[0])
-        return self.fit.estimand is Estimand.GROUP_TIME_ATT and not of_one_cell
+        return self.fit.estimand.in_cells and not of_one_cell
 
     def jackknife(self, who: str) -> Jackknife:
         """Return what leaving out each cluster does, or refuse a term that is not identified without some of them."""

@@ -790,9 +790,12 @@ def _comparable_periods(
         )
     untreated = periods < first_treated.max() - question.anticipation
     if not untreated.all() and len(np.unique(first_treated)) == 1:
+        other = (
+            f" With {question.dose} as the event, heterogeneous_adoption needs none." if question.dose else ""
+        )
         raise QuestionError(
             f"Question: all units of {name} are treated by {question.event} at once, so there is no "
-            "comparison group."
+            f"comparison group.{other}"
         )
     return untreated
 

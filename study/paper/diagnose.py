@@ -17,6 +17,8 @@ from study.report import POWER_OF, assumed
 
 ASSUMED: dict[Assumes, str] = {
     Assumes.PARALLEL_TRENDS: "Without the event the treated {units} would have changed as the others did.",
+    Assumes.STRONG_PARALLEL_TRENDS: "With each dose the {units} that have it would have changed as all treated ones "
+    "with that dose, on average; averages over doses do not need it.",
     Assumes.CONDITIONAL_PARALLEL_TRENDS: "Without the event the treated {units} would have changed as others with the "
     "same covariates did.",
     Assumes.INDEX_PARALLEL_TRENDS: "Without the event the mean outcome of the treated {units} would have changed by "

@@ -78,7 +78,9 @@ def _in_words(average: Estimate, level: float) -> str:
     effect, scale = Effect.of("", average, level), average.sample.question.effect_scale
     if not effect.exists:
         return "no estimate"
-    size = f"{scale.text(effect.estimate)} {scale.unit}"
+    slope = average.estimand is Estimand.GROUP_TIME_ACRT
+    per_dose = f" per unit of {average.sample.question.dose}" if slope else ""
+    size = f"{scale.text(effect.estimate)} {scale.unit}{per_dose}"
     if math.isnan(effect.std_error):
         return f"{size}, no standard error"
     interval = f"{level:.0%} CI {scale.text(effect.conf_low)} to {scale.text(effect.conf_high)}"
@@ -87,8 +89,11 @@ def _in_words(average: Estimate, level: float) -> str:
 
 def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:
     """Return what an estimate is, its headline, its path by event time or else its terms, and its notes."""
+    import pandas as pd
+
     title, facts = estimate_facts(fit, level)
-    path = by_event_time(fit).tidy(level)[["term", *NUMBERS]]
+    shown = [by_event_time(fit), *([] if fit.at is None else [fit.aggregate(fit.at_name)])]
+    path = pd.concat([part.tidy(level)[["term", *NUMBERS]] for part in shown])
     p_values = {"p_value": lambda p: f"<{SMALLEST_P:g}" if p < SMALLEST_P else f"{p:.4f}"}
     table = path.to_string(
         index=False, float_format=lambda value: f"{round(value, 4) + 0.0:.4f}", formatters=p_values, na_rep=""
@@ -98,7 +103,7 @@ def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:
 
 def by_event_time(fit: Estimate) -> Estimate:
     """Return group-time effects averaged over cohorts by event time, and other estimates as they are."""
-    in_cells = fit.estimand is Estimand.GROUP_TIME_ATT and np.isfinite(fit.cohort + fit.period).any()
+    in_cells = fit.estimand.in_cells and np.isfinite(fit.cohort + fit.period).any()
     return fit.by_event_time if in_cells else fit
 
 

@@ -86,6 +86,10 @@ def test_every_design_without_learners_has_its_invariances_tested() -> None:
     # distributions and with questions of their own have them beside their other tests.
     elsewhere = {*OF_LEARNERS, *OF_BLOCKS, *OF_DISTRIBUTIONS, *WITH_QUESTIONS_OF_THEIR_OWN}
     assert {case.design for case in CASES} | elsewhere == set(ALL_DESIGNS)
+    # Those of blocks have theirs in test_synthetic_did.py, since they take no weights and no gaps.
+    assert {case.design for case in CASES} | set(
+        OF_LEARNERS
+    ) | OF_BLOCKS | WITH_QUESTIONS_OF_THEIR_OWN == set(ALL_DESIGNS)
 
 
 def drawn(case: Case, seed: int, gaps: float) -> Panel:

@@ -135,6 +135,24 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         "before the switch is compared with until then and is no switcher, as in the package. The package counts it "
         "among the never-switchers; here it is none of the never-treated, since it does switch.",
         "Joint tests of placebos and of effects, and the test that effects are equal, are compared by their p-values.",
+    "dose_response": (
+        "contdid bootstraps its errors with multipliers; they are compared with the sums of squares of the influence "
+        "functions that it returns, from which the comparison repeats three things that differ here.",
+        "In contdid 0.1.0 the influence of the treated units on ACRT(g,t) is multiplied by the number of all units "
+        "over that of the cell's units, where it is over that of its treated units, so that errors of ACRT(g,t) and of "
+        "its averages are too small by the share of treated units in the cell (0.054 in place of 0.084 on sim_dose2). "
+        "Errors of ACRT(d) do not have this. Here tests hold the influence to derivatives by weights and to leaving "
+        "units out.",
+        "It adds the comparison units' part to the influence on ATT(d) with the sign turned. That is the same where "
+        "units are only treated or only compared, as in two periods, but a cohort that is compared before its own "
+        "treatment has both parts, and their covariance then counts with the wrong sign (up to 10% of the error on "
+        "sim_dose).",
+        'It takes the shares of cohorts as given on curves, which is variance="conditional" here; the default, '
+        '"sampling", adds the influence of estimated shares. In averages over cohorts ptetools 1.0.2 estimates them, '
+        "but subtracts shares among the treated from indicators of cohorts among all units, so that their influence "
+        "has not mean zero.",
+        "cont_did 0.1.0 does not pass control_group and base_period on; all of its runs are with units not yet treated "
+        'and base="varying".',
     ),
     "etwfe": (
         "etwfe has effects of cohorts by default, and of units with its option ivar; here these are "

@@ -231,7 +231,15 @@ RULES: tuple[Rule, ...] = (
     ),
     # part two
     Rule("triplediff(_corrected)?", r".*", "out of scope", NO_DESIGN),
-    Rule("contdid", r".*", "out of scope", NO_DESIGN),
+    Rule("contdid", r".*/(dose__degree\d_knots\d(__nevertreated)?|eventstudy__slope__.*)", "exact"),
+    Rule(
+        "contdid",
+        r".*/dose__.*__default_dvals",
+        "out of scope",
+        "At the doses that it shows, the basis has these doses' ends for boundary knots, and those of all doses in the "
+        "regression, so that its curve is not that of its regression.",
+    ),
+    Rule("contdid", r".*/dose__cck", "out of scope", "Its data-driven sieve is no form of the curve here."),
     Rule("didhad", r".*", "exact"),
     Rule(
         "qte",

@@ -17,6 +17,7 @@ from conventions import CONVENTIONS, DISAGREEMENTS, Number
 from manifest import RULES, TOLERANCES, WHY, Run, every_run
 from references import (
     bacondecomp,
+    contdid,
     did,
     did_multiplegt_dyn,
     didhad,
@@ -57,6 +58,7 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "sensemakr": ("sensitivity", sensemakr.sensemakr),
     "synthdid": ("synthetic_did", synthetic.synthdid),
     "did_multiplegt_dyn": ("dcdh", did_multiplegt_dyn.read),
+    "contdid": ("dose_response", contdid.read),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {

@@ -34,6 +34,7 @@ OF_OTHER_FORM = (
     "sensemakr",
     "wildboot_cr3",
     "didhad",
+    "contdid",
 )
 WHOLE = [run for run in IN_SCOPE if not run.rule.left_out and run.package not in OF_OTHER_FORM]
 

@@ -44,6 +44,7 @@ from .power import PreTest as PreTest
 from .power import pre_test as pre_test
 from .power import smallest_effect as smallest_effect
 from .sandwich import Convention as Convention
+from .sandwich import Given as Given
 from .sandwich import Wald as Wald
 from .sandwich import covariance as covariance
 from .sandwich import small_sample_factor as small_sample_factor

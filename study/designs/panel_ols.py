@@ -8,7 +8,7 @@ import numpy as np
 
 from study.core import FloatArray, linear_form
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.twfe import counted, two_way
+from study.designs.twfe import counted, on_columns
 from study.estimates import Estimate, Given, coefficients
 from study.panel import Sample
 
@@ -54,7 +54,7 @@ def panel_ols(sample: Sample) -> Estimate:
     """
     names = ("treatment", *sample.covariates)
     regressors = np.concatenate([sample.treatment[:, :, None], sample.x_varying], axis=2)
-    fit = two_way(sample, np.empty((len(sample.groups[1]), len(sample.periods), 0)), regressors, names)
+    fit = on_columns(sample, regressors, names)
     made = linearmodels_fits(sample, regressors)
     return coefficients(
         sample,

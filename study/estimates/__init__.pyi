@@ -50,5 +50,7 @@ from .sandwich import covariance as covariance
 from .sandwich import small_sample_factor as small_sample_factor
 from .saved import load_estimate as load_estimate
 from .weak_instrument import anderson_rubin as anderson_rubin
+from .weak_instrument import effective_f as effective_f
 from .weak_instrument import first_stage as first_stage
 from .weak_instrument import in_words as in_words
+from .weak_instrument import strength as strength

@@ -183,7 +183,7 @@ def test_the_anderson_rubin_set_is_where_the_statistic_does_not_reject(strength,
 
 @pytest.mark.parametrize(("psi_b", "half"), [((1.0, 2.0), "below"), ((-1.0, -2.0), "above")])
 def test_a_set_at_the_edge_of_boundedness_is_half_a_line(psi_b, half, monkeypatch):
-    monkeypatch.setattr(sys.modules["study.estimates.weak_instrument"], "quantile", lambda p: 1.0)
+    monkeypatch.setattr(sys.modules["study.estimates.weak_instrument"], "chdtri", lambda k, p: 1.0)
     psi_b, psi_a, cluster = np.array(psi_b), np.array([1.0, 0.0]), np.arange(2)
     ((low, high),) = anderson_rubin(psi_b, psi_a, cluster)
     assert (math.isinf(low), math.isinf(high)) == ((True, False) if half == "below" else (False, True))

@@ -172,6 +172,8 @@ class Rows(NamedTuple):
     z : ndarray, shape (N, L)
         Instruments.
     unit, period, cluster : ndarray of int, shape (N,)
+    root : ndarray, shape (N,)
+        Of the weights.
     """
 
     y: FloatArray
@@ -181,6 +183,15 @@ class Rows(NamedTuple):
     unit: IntArray
     period: IntArray
     cluster: IntArray
+    root: FloatArray
+
+    @property
+    def period_effects(self) -> FloatArray:
+        """F, indicators of periods less their means by unit, shape (N, T)."""
+        seen = np.zeros((self.unit.max() + 1, self.period.max() + 1))
+        seen[self.unit, self.period] = 1
+        means = seen / np.maximum(seen.sum(axis=1, keepdims=True), 1)
+        return self.root[:, None] * (np.eye(seen.shape[1])[self.period] - means[self.unit])
 
     @property
     def regressors(self) -> FloatArray:
@@ -215,7 +226,7 @@ def rows_of(sample: Sample, columns: FloatArray, seen: BoolArray, n_regressors: 
     root = np.sqrt(sample.weights[unit])
     y, d, *others = (root * left(block) for block in (sample.y, *np.moveaxis(columns, 2, 0)))
     x, z = np.split(np.column_stack(others), [n_regressors - 1], axis=1)
-    return Rows(y, d, x, z, unit, period, sample.cluster[unit])
+    return Rows(y, d, x, z, unit, period, sample.cluster[unit], root)
 
 
 def linearmodels_fits(rows: Rows, method: Method) -> dict[Given, Any]:
@@ -259,22 +270,22 @@ def k_class_changes(rows: Rows, b: FloatArray, method: Method) -> FloatArray:
 def gmm_changes(rows: Rows, b: FloatArray) -> FloatArray:
     """Return the derivative of two-step GMM estimates b, (K,), by how often each row's unit is drawn, shape (N, K).
 
-    b solves X'Z W Z'(y - X b) = 0 with W^-1 = S = sum_c s_c s_c', s_c = Z_c' (y_c - X_c b1), and b1 from 2SLS. Beside
-    the moments themselves, S moves by a unit's s_i and by the change of b1 (Windmeijer 2005).
+    b solves X'Z W Z'(y - X b) = 0 with W^-1 = S = sum_c s_c s_c', s_c = Z_c' e_c, e = y - X b1 and b1 from 2SLS. Beside
+    the moments, S moves by a unit's own s_i, by the change of b1 (Windmeijer 2005), and by those of the period effects
+    in Z and e, whose columns less unit effects are F.
     """
-    x, z, y, cluster = rows.regressors, rows.moments, rows.y, rows.cluster
+    x, z, y, f = rows.regressors, rows.moments, rows.y, rows.period_effects
     px = z @ np.linalg.lstsq(z, x, rcond=None)[0]
     b1 = np.linalg.solve(px.T @ x, px.T @ y)
-    own = z * (y - x @ b1)[:, None]
-    sums = np.zeros((int(cluster.max()) + 1, z.shape[1]))
-    np.add.at(sums, cluster, own)
-    a = np.linalg.solve(sums.T @ sums, z.T @ x)  # W Z'X
-    h = np.linalg.solve(sums.T @ sums, z.T @ (y - x @ b))  # W Z'e
-    s = sums[cluster]
-    of_s = (own @ a) * (s @ h)[:, None] + (s @ a) * (own @ h)[:, None]
-    of_first = (z @ a * (s @ h)[:, None] + (s @ a) * (z @ h)[:, None]).T @ x
-    moved = x * (z @ h)[:, None] + z @ a * (y - x @ b)[:, None] - of_s / 2
-    moved += k_class_changes(rows, b1, "2sls") @ of_first.T
+    e, e_of_b = (y - x @ b1)[:, None], (y - x @ b)[:, None]
+    sums = np.zeros((int(rows.cluster.max()) + 1, z.shape[1]))
+    np.add.at(sums, rows.cluster, z * e)
+    a, h = (np.linalg.solve(sums.T @ sums, z.T @ each) for each in (x, e_of_b))  # W Z'X, W Z'(y - X b)
+    (s_a, s_h), z_a, z_h = ((sums @ each)[rows.cluster] for each in (a, h)), z @ a, z @ h
+    of_s = z_a * s_h + s_a * z_h
+    moved = x * z_h + z_a * e_of_b - of_s * e / 2 + k_class_changes(rows, b1, "2sls") @ (x.T @ of_s)
+    for left, right in ((e, of_s), (z_a, e * s_h), (z_h, e * s_a)):
+        moved += left * (right - less(right, f))
     return moved @ np.linalg.inv(a.T @ z.T @ x)
 
 

@@ -27,6 +27,7 @@ POISSON: dict[str, tuple[str, Options]] = {
 GROUP_TIME = LINEAR | POISSON
 OTHERS: dict[str, tuple[str, Options]] = {
     "twfe": ("twfe", {}),
+    "panel_ols": ("panel_ols", {}),
     "event_study": ("event_study", {}),
     "lp_did": ("lp_did", {"weighting": "equal"}),
     "poisson_twfe one": ("poisson_twfe", {"terms": "treatment"}),
@@ -44,7 +45,7 @@ EVERY = GROUP_TIME | OTHERS
 # They need a panel without gaps, and are asked of the units that have none.
 OF_BLOCKS = {"synthetic_did", "generalized_synthetic_control"}
 # They ask for something that the other designs refuse.
-WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv"}
+WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "iv"}
 
 
 def answer(name: str, panel: Panel, question: Question = ASKED) -> Estimate:

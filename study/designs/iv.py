@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -46,24 +46,20 @@ Stage = Literal["structural", "first", "reduced"]
     assumes=(
         Assumes.RANDOM_INSTRUMENT,
         Assumes.EXCLUSION,
-        Assumes.MONOTONICITY,
         Assumes.LIMITED_ANTICIPATION,
+        Assumes.HOMOGENEOUS_EFFECTS,
     ),
     supports=COMMON - {Supports.PROPORTIONAL}
     | {Supports.WEIGHTS, Supports.SWITCHING, Supports.LEVELS, Supports.INSTRUMENT, Supports.INSTRUMENTS},
 )
-def iv(
-    sample: Sample,
-    *,
-    method: Method = "2sls",
-    stage: Stage = "structural",
-) -> Estimate:
+def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") -> Estimate:
     """Regress the outcome on treatment, moved by instruments, covariates by period, unit and period effects.
 
     y_it = alpha_i + lambda_t + beta D_it + x_it'gamma + e_it, with E[z_it e_it] = 0. Unit and period effects are taken
     out of every column exactly, with gaps too, and IV2SLS, IVLIML or IVGMM of linearmodels is asked about what is left.
     D is 0 or 1, or the amount of treatment where the event is a dose. Where effects differ, beta is a weighted average
-    over those whom the instruments move.
+    over those whom the instruments move, if they move nobody away from treatment; with treatment at several dates some
+    of its weights can be negative, as those of ``twfe``.
 
     Parameters
     ----------
@@ -73,25 +69,25 @@ def iv(
         Two-stage least squares, limited information maximum likelihood, or two-step GMM with moments weighted by the
         inverse of their covariance by cluster.
     stage : {"structural", "first", "reduced"}
-        The effect of treatment; what the instruments do to treatment; or what they do to the outcome. An instrument
-        that is fixed in time has no effect beyond that of the unit: the structural stage refuses it, and the other two
-        take it by period, as an event study against the last period in which nobody is treated (Duflo 2001).
+        The effect of treatment; what the instruments do to treatment; or what they do to the outcome. Unit effects
+        absorb an instrument that is fixed in time: the structural stage refuses it, and the other two take it by
+        period, as an event study against the last period in which nobody is treated (Duflo 2001).
 
     Returns
     -------
     Estimate
-        The coefficient of treatment or of the instruments, then those of covariates, "CR1_fixest" standard errors; of a
-        fixed instrument one for each period, at the event time since anybody was treated. The influence is the
-        derivative by the weight of a unit: with more instruments than one it has what estimating the first stage, the
-        LIML root and the weights of GMM add, which is not zero where the instruments' effects differ (Lee 2018).
-        linearmodels' own covariances leave that out and are there as "unadjusted", "robust", "clustered" and, but for
-        GMM, "twoway" (by cluster and by period). Notes have the effective F of the first stage and the Anderson-Rubin
-        set, both by cluster, which holds the level with weak instruments and with few clusters.
+        The coefficient of treatment or of the instruments, then those of covariates; of a fixed instrument one for each
+        period, at the event time since anybody was treated. The influence is the derivative by the weight of a unit.
+        With several instruments that includes what estimating the first stage, the root of LIML and the weights of GMM
+        adds, which counts where the instruments' effects differ (Lee 2018). linearmodels' own covariances leave it out;
+        they are "unadjusted", "robust", "clustered" and, but for GMM, "twoway" (by cluster and by period). Notes have
+        the effective F of the first stage, counted as "CR1_fixest", and the Anderson-Rubin set, both by cluster.
 
     Raises
     ------
     QuestionError
-        If an instrument is fixed within units, or a column is explained by fixed effects and the others.
+        If an instrument is fixed within units, a column is explained by fixed effects and the others, GMM has fewer
+        clusters than moments, or ``method`` is of the first or the reduced stage.
 
     Examples
     --------
@@ -108,58 +104,84 @@ def iv(
     Journal of the American Statistical Association 91(434).
     Duflo, E. (2001). Schooling and labor market consequences of school construction in Indonesia. American Economic
     Review 91(4).
+    Hudson, S., P. Hull and J. Liebersohn (2017). Interpreting instrumented difference-in-differences.
     Lee, S. (2018). A consistent variance estimator for 2SLS when instruments identify different LATEs. Journal of
     Business and Economic Statistics 36(3).
     """
-    names, regressors = sample.question.instruments, ("treatment", *sample.covariates)
     columns = np.stack([sample.treatment, *sample.x_by_period, *sample.instruments_by_period], axis=2)
     seen = sample.observed & ~np.isnan(columns).any(axis=2)
-    sample, k = replace(sample, y=np.where(seen, sample.y, np.nan)), len(regressors)
-    fixed = [name for name, z in zip(names, sample.instruments_by_period, strict=True) if is_fixed(z, seen)]
-    if stage != "structural":
-        of_stage = sample if stage == "reduced" else of_treatment(sample)
-        return by_period(of_stage, seen, fixed) if fixed else on_instruments(of_stage, columns[:, :, 1:])
-    if fixed:
-        start = sample.period_name(sample.periods[first_period(sample, seen)])
-        raise QuestionError(
-            f"iv: the instrument {fixed[0]} is fixed within units, so that unit effects absorb it; make "
-            f'{fixed[0]} x (period >= {start}) a column and the instrument, or ask for stage="first" or '
-            'stage="reduced", which take it by period.'
-        )
-    if method == "gmm" and len(np.unique(sample.cluster)) < columns.shape[2] - 1:
-        raise QuestionError(
-            f"iv: GMM cannot weigh {columns.shape[2] - 1} moments by the covariance of "
-            f'{len(np.unique(sample.cluster))} clusters; use method="liml" or "2sls", or fewer instruments.'
-        )
-    first = on_instruments(of_treatment(sample), columns[:, :, 1:])
-    ols = on_columns(sample, columns[:, :, :k], regressors)
-    rows = rows_of(sample, columns, seen, k)
+    sample = replace(sample, y=np.where(seen, sample.y, np.nan))
+    refuse(sample, seen, method, stage)
+    if stage == "reduced":
+        return on_instruments(sample, seen)
+    first = on_instruments(of_treatment(sample), seen)
+    if stage == "first":
+        return first
+    names = ("treatment", *sample.covariates)
+    least_squares = on_columns(sample, columns[:, :, : len(names)], names)
+    rows = rows_of(sample, columns, seen)
     made = linearmodels_fits(rows, method)
-    fit, order = made["robust"], [k - 1, *range(k - 1)]
-    n, b, exogenous = len(names), fit.params.to_numpy(), rows.less_covariates()
-    cov, gram = first.covariance("CR1_fixest")[:n, :n], exogenous.z.T @ exogenous.z
-    scores = exogenous.z * exogenous.y[:, None], -exogenous.z * exogenous.d[:, None]
-    notes = [
-        strength(effective_f(first.effect[:n], cov, gram), listed(names)),
-        in_words(anderson_rubin(*scores, rows.cluster)),
-    ]
-    if method == "gmm" and n > 1:
-        notes.append(
-            f"Hansen's test that all instruments have one effect: J = {fit.j_stat.stat:.3g} with {n - 1} degrees of "
-            f"freedom ({p_is(fit.j_stat.pval)})."
-        )
-    influence = np.zeros((sample.n_units, k))
+    b, influence = made["robust"].params.to_numpy(), np.zeros((sample.n_units, len(names)))
     changes = gmm_changes(rows, b) if method == "gmm" else k_class_changes(rows, b, method)
-    np.add.at(influence, rows.unit, sample.n_units * changes[:, order])
+    np.add.at(influence, rows.unit, sample.n_units * changes)
     return coefficients(
         sample,
-        regressors,
-        b[order],
-        influence,
-        given={name: each.cov.to_numpy()[np.ix_(order, order)] for name, each in made.items()},
-        notes=tuple(notes),
-        **counted(sample, ols) | {"r_squared": np.nan},
+        names,
+        np.roll(b, 1),
+        np.roll(influence, 1, axis=1),
+        given={name: np.roll(fit.cov.to_numpy(), 1, axis=(0, 1)) for name, fit in made.items()},
+        notes=(*weakness(first, rows), *overidentification(made["robust"], method)),
+        **counted(sample, least_squares) | {"r_squared": np.nan},
     )
+
+
+def refuse(sample: Sample, seen: BoolArray, method: Method, stage: Stage) -> None:
+    """Refuse instruments that fixed effects absorb, and methods that they or the stage do not allow."""
+    names, clusters = sample.question.instruments, len(np.unique(sample.cluster[seen.any(axis=1)]))
+    fixed, start = fixed_instruments(sample, seen), first_period(sample, seen)
+    when, moments = sample.period_name(sample.periods[start]), len(names) + len(sample.covariates)
+    if stage != "structural" and method != "2sls":
+        raise QuestionError(f'iv: stage="{stage}" is by least squares; leave method="{method}" out.')
+    if fixed and stage == "structural":
+        raise QuestionError(
+            f"iv: the instrument {fixed[0]} is fixed within units, so that unit effects absorb it; make "
+            f'{fixed[0]} x (period >= {when}) a column and the instrument, or ask for stage="first" or '
+            'stage="reduced", which take it by period.'
+        )
+    if fixed and len(names) > 1:
+        raise QuestionError(
+            f"iv: {fixed[0]} is fixed within units and taken by period, in an event study of its own; name one "
+            "instrument."
+        )
+    if fixed and start == 0:
+        raise QuestionError(
+            f"iv: {fixed[0]} is fixed within units and some unit is treated in {when}, so no period is before "
+            "treatment to compare with; name an instrument that varies within units."
+        )
+    if method == "gmm" and clusters < moments:
+        raise QuestionError(
+            f"iv: GMM cannot weigh {moments} moments by the covariance of {clusters} clusters; use "
+            'method="liml" or "2sls", or fewer instruments and covariates.'
+        )
+
+
+def weakness(first: Estimate, rows: Rows) -> tuple[str, str]:
+    """Say how much the instruments move treatment, and which effects they do not exclude if that is little."""
+    names, n = first.sample.question.instruments, rows.z.shape[1]
+    y, d, z = rows.less_covariates()
+    f = effective_f(first.effect[:n], first.covariance("CR1_fixest")[:n, :n], z.T @ z)
+    accepted = anderson_rubin(z * y[:, None], -z * d[:, None], rows.cluster)
+    return strength(f, listed(names)), in_words(accepted)
+
+
+def overidentification(fit: Any, method: Method) -> Iterator[str]:
+    """Say, for GMM, whether the instruments agree."""
+    spare = fit.j_stat.df if method == "gmm" else 0
+    if spare:
+        yield (
+            f"Hansen's test that the instruments agree on the effect: J = {fit.j_stat.stat:.3g} with {spare} "
+            f"degree{'s' if spare > 1 else ''} of freedom ({p_is(fit.j_stat.pval)})."
+        )
 
 
 class Rows(NamedTuple):
@@ -203,9 +225,9 @@ class Rows(NamedTuple):
         """Z, covariates and instruments, shape (N, p + L)."""
         return np.column_stack([self.x, self.z])
 
-    def less_covariates(self) -> Rows:
-        """Return the rows less what covariates explain."""
-        return self._replace(**{name: less(getattr(self, name), self.x) for name in ("y", "d", "z")})
+    def less_covariates(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return y, d and z less what covariates explain."""
+        return less(self.y, self.x), less(self.d, self.x), less(self.z, self.x)
 
 
 def less(column: FloatArray, x: FloatArray) -> FloatArray:
@@ -213,7 +235,7 @@ def less(column: FloatArray, x: FloatArray) -> FloatArray:
     return column - x @ np.linalg.lstsq(x, column, rcond=None)[0] if x.shape[1] else column
 
 
-def rows_of(sample: Sample, columns: FloatArray, seen: BoolArray, n_regressors: int) -> Rows:
+def rows_of(sample: Sample, columns: FloatArray, seen: BoolArray) -> Rows:
     """Return the observed cells of the outcome and of treatment, covariates and instruments, shape (n, T, K)."""
     n, n_periods = sample.y.shape
     terms = Terms(np.empty((1, n_periods, 0)), period_effects(1, n_periods))
@@ -225,7 +247,7 @@ def rows_of(sample: Sample, columns: FloatArray, seen: BoolArray, n_regressors: 
     unit, period = np.nonzero(seen)
     root = np.sqrt(sample.weights[unit])
     y, d, *others = (root * left(block) for block in (sample.y, *np.moveaxis(columns, 2, 0)))
-    x, z = np.split(np.column_stack(others), [n_regressors - 1], axis=1)
+    x, z = np.split(np.column_stack(others), [len(sample.covariates)], axis=1)
     return Rows(y, d, x, z, unit, period, sample.cluster[unit], root)
 
 
@@ -241,8 +263,8 @@ def linearmodels_fits(rows: Rows, method: Method) -> dict[Given, Any]:
         "clustered": by_cluster,
     }
     if method == "gmm":
-        model = IVGMM(*data, weight_type="clustered", clusters=rows.cluster)
-        return {name: model.fit(iter_limit=2, **covariance) for name, covariance in how.items()}
+        weighed = IVGMM(*data, weight_type="clustered", clusters=rows.cluster)
+        return {name: weighed.fit(iter_limit=2, **covariance) for name, covariance in how.items()}
     how["twoway"] = by_cluster | {"clusters": np.column_stack([rows.cluster, rows.period])}
     model = (IV2SLS if method == "2sls" else IVLIML)(*data)
     return {name: model.fit(**covariance) for name, covariance in how.items()}
@@ -276,7 +298,7 @@ def gmm_changes(rows: Rows, b: FloatArray) -> FloatArray:
     """
     x, z, y, f = rows.regressors, rows.moments, rows.y, rows.period_effects
     px = z @ np.linalg.lstsq(z, x, rcond=None)[0]
-    b1 = np.linalg.solve(px.T @ x, px.T @ y)
+    b1 = np.asarray(np.linalg.solve(px.T @ x, px.T @ y))
     e, e_of_b = (y - x @ b1)[:, None], (y - x @ b)[:, None]
     sums = np.zeros((int(rows.cluster.max()) + 1, z.shape[1]))
     np.add.at(sums, rows.cluster, z * e)
@@ -295,18 +317,24 @@ def of_treatment(sample: Sample) -> Sample:
     return replace(sample, question=question, y=np.where(sample.observed, sample.treatment, np.nan))
 
 
-def on_instruments(sample: Sample, columns: FloatArray) -> Estimate:
-    """Regress the sample's outcome on covariates and instruments, shape (n, T, p + L), instruments first."""
-    names, p = (*sample.question.instruments, *sample.covariates), len(sample.covariates)
-    fit = on_columns(sample, np.roll(columns, -p, axis=2), names)
+def on_instruments(sample: Sample, seen: BoolArray) -> Estimate:
+    """Regress the sample's outcome on its instruments, by period where they are fixed, and covariates."""
+    if fixed_instruments(sample, seen):
+        return by_period(sample, first_period(sample, seen))
+    names = (*sample.question.instruments, *sample.covariates)
+    fit = on_columns(sample, np.stack([*sample.instruments_by_period, *sample.x_by_period], axis=2), names)
     form = linear_form(fit.equations, np.eye(len(names)))
     return coefficients(sample, names, fit.coefficient, fit.influence, form=form, **counted(sample, fit))
 
 
-def is_fixed(z: FloatArray, seen: BoolArray) -> bool:
-    """Say whether an instrument, shape (n, T), has one value for each unit."""
-    least, most = (np.where(seen, z, bound).T for bound in (np.inf, -np.inf))
-    return bool(np.all(most.max(axis=0) <= least.min(axis=0)))
+def fixed_instruments(sample: Sample, seen: BoolArray) -> list[str]:
+    """Return the names of the instruments that have one value for each unit."""
+    names = []
+    for name, z in zip(sample.question.instruments, sample.instruments_by_period, strict=True):
+        least, most = (np.where(seen, z, bound) for bound in (np.inf, -np.inf))
+        if np.all(most.max(axis=1) <= least.min(axis=1)):
+            names.append(name)
+    return names
 
 
 def first_period(sample: Sample, seen: BoolArray) -> int:
@@ -314,33 +342,23 @@ def first_period(sample: Sample, seen: BoolArray) -> int:
     return int(np.any(seen & (sample.treatment != 0), axis=0).argmax())
 
 
-def by_period(sample: Sample, seen: BoolArray, fixed: Sequence[str]) -> Estimate:
-    """Regress the sample's outcome on a fixed instrument by period, covariates, unit and period effects."""
-    start, n_periods = first_period(sample, seen), len(sample.periods)
-    if len(sample.question.instruments) > 1:
-        raise QuestionError(
-            f"iv: {fixed[0]} is fixed within units and taken by period, as an event study of it alone; name one "
-            "instrument."
-        )
-    if start == 0:
-        raise QuestionError(
-            f"iv: {fixed[0]} is fixed within units and some unit is treated in {sample.period_name(sample.periods[0])}, "
-            "so no period is before treatment to compare with; name an instrument that varies within units."
-        )
+def by_period(sample: Sample, start: int) -> Estimate:
+    """Regress the sample's outcome on a fixed instrument by period, against the period before one, and covariates."""
     assert sample.instrument is not None
-    used = np.arange(n_periods) != start - 1
-    by = by_feature(period_effects(1, n_periods), 2)
-    terms = Terms(by[:, :, 1::2][:, :, used], by[:, :, ::2])
-    features = np.column_stack([np.ones(sample.n_units), sample.instrument])
-    rows = [np.arange(sample.n_units)]
-    fit = regress(sample.y, rows, terms, sample.weights, features=features, varying=sample.x_varying)
+    n, n_periods = sample.y.shape
+    used, features = np.arange(n_periods) != start - 1, np.column_stack([np.ones(n), sample.instrument])
+    both = by_feature(period_effects(1, n_periods), 2)
+    terms = Terms(both[:, :, 1::2][:, :, used], both[:, :, ::2])
     times = sample.periods - (sample.periods[start] + sample.question.anticipation)
-    labels = [f"event {e:g}" for e in times]
-    refuse_unidentified([*np.array(labels)[used], *sample.covariates], fit.identified)
+    names = np.array([f"event {e:g}" for e in times])
+    fit = regress(
+        sample.y, [np.arange(n)], terms, sample.weights, features=features, varying=sample.x_varying
+    )
+    refuse_unidentified([*names[used], *sample.covariates], fit.identified)
     place, zero = placed(fit, used), sample.period_name(sample.periods[start])
     return coefficients(
         sample,
-        tuple(labels),
+        tuple(names),
         fit.coefficient @ place,
         fit.influence @ place,
         estimand=Estimand.EVENT_TIME_ATT,
@@ -348,8 +366,8 @@ def by_period(sample: Sample, seen: BoolArray, fixed: Sequence[str]) -> Estimate
         reference=~used,
         form=linear_form(fit.equations, place),
         notes=(
-            f"Effects of one more of {fixed[0]} on {sample.question.outcome_in_words}, against the last period before "
-            f"anybody is treated; event time {times[start]} is {zero}.",
+            f"What one more of {sample.question.instrument} does to {sample.question.outcome_in_words}, against the "
+            f"last period before anybody is treated; event time {times[start]} is {zero}.",
         ),
         **counted(sample, fit),
     )

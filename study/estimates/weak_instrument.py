@@ -48,8 +48,8 @@ def anderson_rubin(
     sums = np.zeros((2, int(cluster.max()) + 1, psi_b.size // len(psi_b)))
     for total, psi in zip(sums, (psi_b, psi_a), strict=True):
         np.add.at(total, cluster, psi.reshape(len(psi), -1))
-    critical = float(chdtri(sums.shape[2], 1 - level))
-    return not_rejected(*sums.sum(axis=1), *sums, critical)
+    (of_b, of_a), critical = sums, float(chdtri(sums.shape[2], 1 - level))
+    return not_rejected(of_b.sum(axis=0), of_a.sum(axis=0), of_b, of_a, critical)
 
 
 def not_rejected(
@@ -99,12 +99,14 @@ def in_words(intervals: tuple[Interval, ...]) -> str:
     start = "The 95% Anderson-Rubin set, which holds however weak the instrument is, is"
     if not intervals:
         return (
-            f"{start} empty: no one effect agrees with all instruments, so they move units whose effects differ, or one "
-            "of them changes the outcome by another way."
+            f"{start} empty: no one effect agrees with all instruments, so they move units whose effects differ, or "
+            "one of them changes the outcome by another way."
         )
     (low, high), (last, end) = intervals[0], intervals[-1]
     if len(intervals) == 2 and math.isinf(low) and math.isinf(end):
-        return f"{start} everything but the values from {high:.4g} to {last:.4g}: it is bounded on neither side."
+        return (
+            f"{start} everything but the values from {high:.4g} to {last:.4g}: it is bounded on neither side."
+        )
     if math.isinf(low) and math.isinf(high):
         return f"{start} the whole line: the data exclude no effect."
     return f"{start} {listed([_interval(*each) for each in intervals])}."
@@ -133,11 +135,15 @@ def effective_f(effect: FloatArray, cov: FloatArray, gram: FloatArray) -> float:
     Montiel Olea, J. L. and C. Pflueger (2013). A robust test for weak instruments. Journal of Business and Economic
     Statistics 31(3), equation (8).
     """
-    return float(effect @ gram @ effect / np.trace(cov @ gram))
+    spread = float(np.trace(cov @ gram))
+    size = float(effect @ gram @ effect)
+    return size / spread if spread > ROUNDING * size else math.inf
 
 
 def strength(f: float, names: str) -> str:
     """Say what the effective F of instruments is, and whether it is too little for the usual interval."""
+    if math.isinf(f):
+        return f"First stage: {names} and the covariates say exactly who is treated and when."
     weak = f" {UNRELIABLE.format('the effective F')}" if f < WEAK**2 else ""
     return f"First stage: the effective F of {names} is {f:.3g} (Montiel Olea and Pflueger 2013).{weak}"
 

@@ -261,7 +261,12 @@ RULES: tuple[Rule, ...] = (
         r".*/panelols_twoway__(unadjusted|robust|cl_entity(_nogd|_gd)?|cl_cluster|twoway|DK_default)",
         "exact",
     ),
-    Rule("linearmodels", r".*/panelols_twoway__(cl_time|DK_(bartlett|parzen)3)", "out of scope", OTHER_COVARIANCE),
+    Rule(
+        "linearmodels",
+        r".*/panelols_twoway__(cl_time|DK_(bartlett|parzen)3)",
+        "out of scope",
+        OTHER_COVARIANCE,
+    ),
     Rule("linearmodels", r".*/panelols_twoway__weights_w__.*", "out of scope", WEIGHTS_OF_CELLS),
     Rule("linearmodels", r".*/panelols_unit__.*", "out of scope", "It has no period effects."),
     Rule("linearmodels", r".*/(firstdiff|random_effects)__.*", "out of scope", NO_DESIGN),

@@ -40,7 +40,12 @@ def panel(name: str) -> Panel:
     """Return the panel whose event is the dose d."""
     path = goldens.panel_file(name)
     assert path is not None
-    columns: dict[str, Any] = {"outcomes": "y", "doses": "d", "covariates": ["x2", *TWO], "attributes": "cluster"}
+    columns: dict[str, Any] = {
+        "outcomes": "y",
+        "doses": "d",
+        "covariates": ["x2", *TWO],
+        "attributes": "cluster",
+    }
     return Panel.from_long(pd.read_csv(path), unit="unit", time="time", name=name, **columns)
 
 
@@ -88,7 +93,9 @@ def linearmodels(name: str, run: dict[str, Any]) -> Comparison:
     model, *_, covariance = run["id"].split("__")
     if model == "panelols_twoway":
         made = fit(name, "panel_ols", question(covariance)).under(GIVEN[covariance.removesuffix("_gd")])
-        adjusted = factor(made, "clustered", 0) / factor(made, "robust", 0) if covariance.endswith("_gd") else 1.0
+        adjusted = (
+            factor(made, "clustered", 0) / factor(made, "robust", 0) if covariance.endswith("_gd") else 1.0
+        )
         return compared(made, run, times=adjusted)
     if model == "gmm":  # with these weights it is two-stage least squares
         model, covariance = "2sls", run["id"].split("__")[2]
@@ -112,7 +119,9 @@ def fixest(name: str, run: dict[str, Any]) -> Comparison:
     if not clustered:
         return whole
     first = fit(name, "iv", asked, stage="first").under("CR1_fixest")
-    rows = matched(numbers(first, [f"first stage: {term}" for term in first.terms]), named(run["first_stage"]))
+    rows = matched(
+        numbers(first, [f"first stage: {term}" for term in first.terms]), named(run["first_stage"])
+    )
     return Comparison((*whole.rows, *rows), whole.counts | {"df_k": (made.df_k, run["df_k"])})
 
 
@@ -124,13 +133,15 @@ def ivdiag(name: str, run: dict[str, Any]) -> Comparison:
     """Return the effective F and the Anderson-Rubin test and set of ivDiag, in its forms of both."""
     sample = question(run["id"]).sample(panel(name))
     columns = np.stack([sample.treatment, *sample.x_by_period, *sample.instruments_by_period], axis=2)
-    rows = rows_of(sample, columns, sample.observed, 2)
-    z, (n, k) = rows.less_covariates(), rows.z.shape
+    rows = rows_of(sample, columns, sample.observed)
+    (y, d, z), (n, k) = rows.less_covariates(), rows.z.shape
     clustered = "__cl_" in run["id"]
     cluster = rows.cluster if clustered else np.arange(n)
-    reduced, first = (regressed(z.z, column, cluster) for column in (z.y, z.d))
+    reduced, first = (regressed(z, column, cluster) for column in (y, d))
     clusters = int(cluster.max()) + 1
-    whole = factor(fit(name, "iv", question(run["id"])), "robust", 72 + k)  # felm without clusters counts all effects
+    whole = factor(
+        fit(name, "iv", question(run["id"])), "robust", 72 + k
+    )  # felm without clusters counts all effects
     size = clusters / (clusters - 1) * (n - 1) / (n - k - 2) if clustered else whole
     # ivDiag weighs by products of the instruments less fixed effects, but not less covariates.
     f = effective_f(first[0], size * first[1].T @ first[1], rows.z.T @ rows.z)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import FloatArray, linear_form
+from study.core import BoolArray, FloatArray, QuestionError, linear_form
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.twfe import counted, on_columns
 from study.estimates import Estimate, Given, coefficients
@@ -44,7 +44,7 @@ def panel_ols(sample: Sample) -> Estimate:
     Raises
     ------
     QuestionError
-        If a regressor is collinear with the fixed effects.
+        If a regressor is collinear with the fixed effects, or no degree of freedom is left.
 
     References
     ----------
@@ -55,7 +55,13 @@ def panel_ols(sample: Sample) -> Estimate:
     names = ("treatment", *sample.covariates)
     regressors = np.concatenate([sample.treatment[:, :, None], sample.x_varying], axis=2)
     fit = on_columns(sample, regressors, names)
-    made = linearmodels_fits(sample, regressors)
+    seen = sample.observed & ~np.isnan(regressors).any(axis=2)
+    if fit.n_obs <= len(names) + int(seen.any(axis=0).sum()) - 1 + fit.n_fixed_effects:
+        raise QuestionError(
+            f"panel_ols: {fit.n_obs} observations leave no degree of freedom beside {len(names)} regressors and the "
+            "fixed effects; use twfe, whose errors by cluster need none."
+        )
+    made = linearmodels_fits(sample, regressors, seen)
     return coefficients(
         sample,
         names,
@@ -68,12 +74,11 @@ def panel_ols(sample: Sample) -> Estimate:
     )
 
 
-def linearmodels_fits(sample: Sample, regressors: FloatArray) -> dict[Given, Any]:
-    """Return the results of PanelOLS on regressors, shape (n, T, K), by the name of the covariance."""
+def linearmodels_fits(sample: Sample, regressors: FloatArray, seen: BoolArray) -> dict[Given, Any]:
+    """Return the results of PanelOLS on regressors, shape (n, T, K), in seen cells, by the name of the covariance."""
     import pandas as pd
     from linearmodels.panel import PanelOLS
 
-    seen = sample.observed & ~np.isnan(regressors).any(axis=2)
     unit, period = np.nonzero(seen)
     index = pd.MultiIndex.from_arrays([unit, period])
     weights, cluster = (pd.DataFrame(values[unit], index) for values in (sample.weights, sample.cluster))

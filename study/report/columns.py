@@ -24,6 +24,7 @@ CONVENTIONS: dict[str, str] = {
     "twoway": "standard errors of linearmodels, by cluster and by period",
     "driscoll_kraay": "standard errors of Driscoll and Kraay as linearmodels has them, by period",
 }
+UNCLUSTERED = ("unadjusted", "robust", "driscoll_kraay")
 
 POWER_OF: dict[str, str] = {
     "level": "the counterfactual mean",

@@ -148,3 +148,12 @@ def test_a_variance_below_zero_is_no_error() -> None:
 def test_collinear_regressors_are_named() -> None:
     with pytest.raises(QuestionError, match="Regression: x1 is explained by the fixed effects"):
         estimate(simulated.panel(), ASKED.replace(covariates=("x1",)), "panel_ols")
+
+
+def test_a_table_does_not_call_errors_clustered_that_are_not() -> None:
+    fit = estimate(simulated.panel(), ASKED, "panel_ols")
+    for name, clustered in (("robust", "none"), ("twoway", "unit"), ("CR0", "unit")):
+        assert fit.under(name).__maketables_vcov_info__ == {"vcov_type": name, "clustervar": clustered}
+    plain, usual = (str(study.table([fit.under(name)])) for name in ("robust", "CR0"))
+    assert "Standard errors in parentheses: standard errors of linearmodels for independent errors" in plain
+    assert "clustered by" in usual

@@ -283,6 +283,8 @@ def linearmodels(dynamic: bool) -> Peer:
 
 
 PATH = ("unit", "time", "y", "path")
+
+
 def diff_diff_dose(data: pd.DataFrame) -> Effects:
     import diff_diff
 
@@ -377,6 +379,7 @@ PEERS: dict[str, tuple[Peer, ...]] = {
             PATH,
             did_multiplegt_dyn,
         ),
+    ),
     "dose_response": (
         Peer("diff-diff", "ContinuousDiD(dvals)", (*PANEL, "dose"), diff_diff_dose),
         Peer("moderndid", 'cont_did(control_group="nevertreated", dvals)', (*PANEL, "dose"), moderndid_dose),

@@ -85,12 +85,18 @@ since = first[:, None] <= years
 papers = size[:, None] + 2 * hidden[:, None] * (years - 2011) + 1.5 * since + rng.normal(size=since.shape)
 labs = pd.DataFrame({"lab": np.arange(n), "cluster": first, "size": size, "lottery": lottery})
 table = labs.loc[labs.index.repeat(len(years))].assign(year=np.tile(years, n), papers=papers.ravel())
-panel = study.Panel.from_long(
-    table, unit="lab", time="year", first_treated="cluster", outcomes="papers", covariates=["size", "lottery"]
-)
-question = study.Question("papers", "cluster", covariates=("size",), instrument="lottery")
+table["lottery_post"] = table["lottery"] * (table["year"] >= 2013)
+columns = {"outcomes": "papers", "covariates": ["size", "lottery", "lottery_post"]}
+panel = study.Panel.from_long(table, unit="lab", time="year", first_treated="cluster", **columns)
+"""
+BY_LOTTERY = {
+    "dml_iv": """question = study.Question("papers", "cluster", covariates=("size",), instrument="lottery")
 fit = study.estimate(panel, question, "dml_iv", learner="linear", propensity="linear", repetitions=2)
-print(fit)"""
+print(fit)""",
+    "iv": """question = study.Question("papers", "cluster", instrument="lottery_post")
+print(study.estimate(panel, question, "iv"))
+print(study.estimate(panel, question.replace(instrument="lottery"), "iv", stage="first").tidy())""",
+}
 # Nor one in which all units get a dose at once.
 DOSES = """import numpy as np
 import pandas as pd
@@ -216,7 +222,7 @@ def design_page(design: Design) -> str:
 def design_example(design: Design) -> str:
     """Return the cells of a design's worked example."""
     if Supports.INSTRUMENT in design.supports:
-        return cell(LOTTERY)
+        return cell(LOTTERY + BY_LOTTERY[design.name])
     options = "".join(f", {name}={quoted(value)}" for name, value in OPTIONS.get(design.name, {}).items())
     fit = f'fit = study.estimate(panel, question, "{design.name}"{options})\nprint(fit.headline)'
     cells = cell(DOSES if design.needs_dose_path else f"{asked(ASKED.get(design.name, {}))}{fit}")
@@ -229,9 +235,9 @@ def design_example(design: Design) -> str:
 def terminal(design: Design) -> str:
     """Return the command that answers the example's question."""
     if Supports.INSTRUMENT in design.supports:
-        asked = (
-            "--panel labs.csv --unit lab --time year --outcome papers --event cluster --instrument lottery"
-        )
+        instrument = "lottery_post" if design.name == "iv" else "lottery"
+        asked = "--panel labs.csv --unit lab --time year --outcome papers --event cluster"
+        asked += f" --instrument {instrument}"
     elif design.name in OF_A_FILE:
         asked = OF_A_FILE[design.name]
     else:

@@ -27,6 +27,7 @@ POISSON: dict[str, tuple[str, Options]] = {
 GROUP_TIME = LINEAR | POISSON
 OTHERS: dict[str, tuple[str, Options]] = {
     "twfe": ("twfe", {}),
+    "panel_ols": ("panel_ols", {}),
     "event_study": ("event_study", {}),
     "lp_did": ("lp_did", {"weighting": "equal"}),
     "dcdh": ("dcdh", {}),
@@ -48,6 +49,7 @@ OF_BLOCKS = {"synthetic_did", "generalized_synthetic_control"}
 # They ask for something that the other designs refuse.
 WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "heterogeneous_adoption"}
 WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "dose_response"}
+WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "iv"}
 
 
 def answer(name: str, panel: Panel, question: Question = ASKED) -> Estimate:

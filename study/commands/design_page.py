@@ -12,7 +12,10 @@ from study.designs import Design, Supports
 from study.paper.diagnose import ASSUMED
 
 # What the example adds where a design needs it.
-NEEDS = {"dml_iv": "--covariate baseline_papers --instrument herd_federal --option model=pliv"}
+NEEDS = {
+    "dml_iv": "--covariate baseline_papers --instrument herd_federal --option model=pliv",
+    "iv": "--instrument herd_federal",
+}
 
 # What is asked where no shipped panel has what a design needs.
 OF_A_FILE = {

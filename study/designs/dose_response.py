@@ -205,8 +205,8 @@ def _basis(sample: Sample, form: str, degree: int, knots: int) -> _Basis:
         number = len(np.unique(own))
         if number < basis.size:
             raise QuestionError(
-                f"{DESIGN}: cohort {cohort} has {number} distinct dose{'s' * (number > 1)}, fewer than the {basis.size} "
-                f"terms of a regression on {basis}; {other}, or pool cohorts with cohort_width."
+                f"{DESIGN}: cohort {cohort} has {number} distinct dose{'s' * (number > 1)}, fewer than the "
+                f"{basis.size} terms of a regression on {basis}; {other}, or pool cohorts with cohort_width."
             )
     return basis
 

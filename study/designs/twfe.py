@@ -114,6 +114,11 @@ def two_way(
     return fit
 
 
+def on_columns(sample: Sample, columns: FloatArray, names: Sequence[str]) -> Regression:
+    """Regress the outcome on columns by unit and period, shape (n, T, q), unit effects and period effects."""
+    return two_way(sample, np.empty((len(sample.groups[1]), len(sample.periods), 0)), columns, names)
+
+
 def placed(fit: Regression, used: BoolArray) -> FloatArray:
     """Return the map from coefficients to K terms: those used, (K,), have the first of them, the others are zero."""
     place = np.eye(len(used))[used]

@@ -15,6 +15,7 @@ from study.estimates import small_sample_factor
 from study.panel import Sample
 
 Form = Literal["within", "long_difference"]
+WITHIN = ("twfe", "panel_ols")
 
 # A variable is explained by others if this share, or less, of the root of its sum of squares is left.
 COLLINEAR = 1e-7
@@ -131,7 +132,7 @@ def partialled(
     sample : Sample
     design : str
     form : {"within", "long_difference"}, optional
-        By default "within" for twfe, which is that regression, and "long_difference" for the others.
+        By default "within" for twfe and panel_ols, which are that regression, and "long_difference" for the others.
     who : str
         Name of the diagnostic, for its errors.
     family : str
@@ -146,7 +147,7 @@ def partialled(
         unknown, the scale is "proportional", or treatment or a covariate is collinear with what the regression
         contains.
     """
-    form = form or ("within" if design == "twfe" else "long_difference")
+    form = form or ("within" if design in WITHIN else "long_difference")
     if design not in applicable():
         raise QuestionError(
             f"{who}: {design} is no linear regression with covariates, nor is one near it; ask for one of "
@@ -157,7 +158,7 @@ def partialled(
             f"{who}: {design} with family={family!r} is not linear; leave family out, or ask for "
             f'{", ".join(applicable())} with scale="log1p" or "level".'
         )
-    if form == "within" and design != "twfe":
+    if form == "within" and design not in WITHIN:
         raise QuestionError(f'{who}: form="within" is the regression of twfe; leave it out for {design}.')
     if sample.question.scale == "proportional":
         raise QuestionError(
@@ -175,7 +176,8 @@ def applicable() -> list[str]:
     return [
         d.name
         for d in all_designs().values()
-        if Supports.COVARIATES in d.supports and not d.draws and d.name != "poisson_twfe"
+        if Supports.COVARIATES in d.supports
+        and not (d.draws or d.name == "poisson_twfe" or Supports.INSTRUMENT in d.supports)
     ]
 
 

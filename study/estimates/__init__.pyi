@@ -44,10 +44,13 @@ from .power import PreTest as PreTest
 from .power import pre_test as pre_test
 from .power import smallest_effect as smallest_effect
 from .sandwich import Convention as Convention
+from .sandwich import Given as Given
 from .sandwich import Wald as Wald
 from .sandwich import covariance as covariance
 from .sandwich import small_sample_factor as small_sample_factor
 from .saved import load_estimate as load_estimate
 from .weak_instrument import anderson_rubin as anderson_rubin
+from .weak_instrument import effective_f as effective_f
 from .weak_instrument import first_stage as first_stage
 from .weak_instrument import in_words as in_words
+from .weak_instrument import strength as strength

@@ -203,7 +203,7 @@ def coefficients(
     estimand: Estimand = Estimand.COEFFICIENT,
     **fields: Any,
 ) -> Estimate:
-    """Return an estimate whose terms are coefficients, of no one cohort, period or event time.
+    """Return an estimate whose terms are coefficients, of no one cohort, period or event time unless it is given.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def coefficients(
     influence : Influence or ndarray, shape (n, K)
     """
     linear = influence if isinstance(influence, Influence) else Influence.of(influence)
-    fields |= {"n_obs": n_obs, "reference": np.zeros(len(terms), dtype=bool)}
+    fields = {"n_obs": n_obs, "reference": np.zeros(len(terms), dtype=bool)} | fields
     return Estimate(sample, estimand, terms, effect_level, linear, **_filled(fields, terms))
 
 

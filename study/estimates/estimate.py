@@ -38,7 +38,7 @@ from study.estimates.jackknife import (
     sums_by_cluster,
 )
 from study.estimates.multipliers import Errors, Weights, largest_draws, sup_t
-from study.estimates.sandwich import Convention, Wald, small_sample_factor, wald
+from study.estimates.sandwich import GIVEN, NAMED, Convention, Wald, small_sample_factor, wald
 from study.panel import Sample
 
 if TYPE_CHECKING:
@@ -184,7 +184,13 @@ class Estimate(Described):
     convention : Convention
         Of the standard errors. "jackknife", the default: influence that leaves each cluster out in turn, with the t
         distribution whose degrees of freedom the clusters on both sides of the contrast leave; the others without that,
-        "CR1_fixest" and "CR1_areg" with t(G-1) and "CR0" and "CR1" with the normal distribution.
+        "CR1_fixest" and "CR1_areg" with t(G-1) and "CR0" and "CR1" with the normal distribution; or the name of one of
+        ``given``.
+    given : mapping of str to ndarray, shape (K, K)
+        Covariances by name as the design's package has them, which need not be sums over clusters of units: they have
+        standard errors and tests of the terms, and neither bands nor a covariance with other estimates.
+    given_degrees : float
+        Degrees of freedom of the t statistics under these.
     design : str
     options : mapping
     seed : int, optional
@@ -232,6 +238,8 @@ class Estimate(Described):
     clusters: int = 0
     published: Convention = "CR0"
     convention: Convention = "jackknife"
+    given: Mapping[str, FloatArray] = field(default_factory=dict)
+    given_degrees: float = math.inf
     design: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
@@ -258,8 +266,11 @@ class Estimate(Described):
         Raises
         ------
         QuestionError
-            If there is no such convention.
+            If there is no such convention, or the design has no such covariance.
         """
+        if convention in GIVEN and convention not in self.given:
+            known = ", ".join(("jackknife", *NAMED, *self.given))
+            raise QuestionError(f'{self.design}: it has no covariance "{convention}"; it has {known}.')
         return replace(self, convention=convention)
 
     @cached_property
@@ -340,6 +351,11 @@ class Estimate(Described):
     @cached_property
     def level_errors(self) -> Influence:
         """Influence of ``effect_level`` whose covariance is that of the estimate's convention, shape (n, K)."""
+        if self.convention in self.given:
+            raise QuestionError(
+                f'{self.design}: the covariance "{self.convention}" is a matrix and no sum over units, so it has no '
+                'band, no average and no covariance with other estimates; take these under "jackknife" or "CR0".'
+            )
         return self.leave_out.level if self.convention == "jackknife" else self._by_name(self.level_influence)
 
     @cached_property
@@ -393,6 +409,8 @@ class Estimate(Described):
     @cached_property
     def _level_error(self) -> FloatArray:
         """Standard errors of effects in levels, shape (K,); NaN where there is none, or rounding error alone."""
+        if self.convention in self.given:
+            return np.sqrt(np.diag(self._given))
         sample = self.sample
         error = self._spread(self.level_errors)
         least = np.full(len(self.terms), ROUNDING * self._largest)
@@ -400,6 +418,13 @@ class Estimate(Described):
             by_unit = np.sqrt(np.maximum(self.level_errors.squares(np.arange(sample.n_units)), 0.0))
             least = np.maximum(least, CANCELLED * by_unit / sample.n_units)
         return np.where(self.estimable & (error > least), error, np.nan)
+
+    @property
+    def _given(self) -> FloatArray:
+        """The covariance of the estimate's convention, where it is a given one; NaN for variances below zero."""
+        matrix = self.given[self.convention]
+        none = ~(np.diag(matrix) > 0)
+        return np.where(none | none[:, None], np.nan, matrix)
 
     @property
     def draw_error(self) -> FloatArray:
@@ -423,6 +448,8 @@ class Estimate(Described):
         NaN for terms that have no sampling variance.
         """
         fit = self if convention is None else self.under(convention)
+        if fit.convention in fit.given:
+            return fit._given
         cov = fit.errors.products(self.sample.cluster) / self.sample.n_units**2
         none = ~(fit.estimable | self.reference)
         cov[none] = cov[:, none] = np.nan
@@ -433,6 +460,8 @@ class Estimate(Described):
         """Degrees of freedom of the t statistics under the estimate's convention, shape (K,), infinite if normal."""
         if self.convention == "jackknife":
             return np.where(self.estimable, degrees_of_freedom(self.errors, self.sides), np.nan)
+        if self.convention in self.given:
+            return np.full(len(self.terms), self.given_degrees)
         t = self.convention in ("CR1_fixest", "CR1_areg")
         return np.full(len(self.terms), self.n_clusters - 1.0 if t else math.inf)
 
@@ -570,6 +599,8 @@ class Estimate(Described):
         used = np.isfinite(fit.level_scores) & (True if which is None else self._chosen(which))
         if not used.any():
             raise QuestionError("Wald test: there is no term to test.")
+        if fit.convention in fit.given:
+            return wald(self.effect_level[used], fit._given[np.ix_(used, used)])
         errors, columns = fit.level_errors.select(used), np.flatnonzero(used)
         cov = errors.products(self.sample.cluster) / self.sample.n_units**2
         degrees = math.inf
@@ -696,6 +727,7 @@ class Estimate(Described):
         if self.left_out is not None and self.left_out.own is not None and not self.left_out.own[which].any():
             chosen["left_out"] = None
         of_draw = None if self.of_draw is None else self.of_draw[which]
+        chosen["given"] = {name: matrix[np.ix_(which, which)] for name, matrix in self.given.items()}
         return replace(self, terms=tuple(compress(self.terms, which)), of_draw=of_draw, **chosen)
 
     def plot(

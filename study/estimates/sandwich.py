@@ -17,9 +17,13 @@ from study.core import (
     refuse_unknown,
 )
 
-Convention = Literal["jackknife", "CR0", "CR1", "CR1_fixest", "CR1_areg"]
+Clustered = Literal["CR0", "CR1", "CR1_fixest", "CR1_areg"]
+# Covariances that a design hands over as matrices, since some are no sums over clusters of units.
+Given = Literal["unadjusted", "robust", "clustered", "twoway", "driscoll_kraay"]
+Convention = Literal["jackknife", Clustered, Given]
 
-NAMED = tuple(name for name in get_args(Convention) if name != "jackknife")
+NAMED: tuple[Clustered, ...] = get_args(Clustered)
+GIVEN: tuple[Given, ...] = get_args(Given)
 RANK_TOLERANCE = 1e-10
 
 

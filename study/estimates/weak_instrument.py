@@ -5,70 +5,147 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.linalg import eigvals
+from scipy.special import chdtri
 
-from study.core import FloatArray, IntArray, quantile
+from study.core import FloatArray, IntArray, listed
 from study.estimates.sandwich import covariance
 
 Interval = tuple[float, float]
 
 WEAK = math.sqrt(10)
+UNRELIABLE = (
+    "It is weak ({} is below 10): the standard error and interval of the estimate are not to be relied on."
+)
+ROUNDING, REAL = 1e-13, 1e-8
 
 
 def anderson_rubin(
     psi_b: FloatArray, psi_a: FloatArray, cluster: IntArray, level: float = 0.95
 ) -> tuple[Interval, ...]:
-    """Return the values of theta at which a linear score's mean is not rejected to be zero.
+    """Return the values of theta at which the means of L linear scores are not rejected to be zero.
 
-    With sums b_c and a_c of psi_b and psi_a over clusters, these are the theta for which
-    (sum_c b_c + theta a_c)^2 <= q sum_c (b_c + theta a_c)^2, q the quantile of the chi-squared distribution of one
-    degree of freedom: a quadratic inequality.
+    With sums b_c and a_c of psi_b and psi_a over clusters, s_c = b_c + theta a_c and m = sum_c s_c, these are the theta
+    for which m'(sum_c s_c s_c')^-1 m <= q, q the quantile of the chi-squared distribution of L degrees of freedom.
 
     Parameters
     ----------
-    psi_b, psi_a : ndarray, shape (N,)
-        The score is psi_b + theta psi_a.
+    psi_b, psi_a : ndarray, shape (N,) or (N, L)
+        The scores are psi_b + theta psi_a, one for each instrument.
     cluster : ndarray of int, shape (N,)
     level : float
 
     Returns
     -------
     tuple of intervals
-        One interval, which can be the whole line or half of it, or the two that lie around a gap.
+        In order; the first and the last may be unbounded. With several instruments there may be none.
 
     References
     ----------
     Anderson, T. W. and H. Rubin (1949). Estimation of the parameters of a single equation in a complete system of
     stochastic equations. Annals of Mathematical Statistics 20(1).
     """
-    b, a = (np.bincount(cluster, weights=psi) for psi in (psi_b, psi_a))
-    q = quantile((1 + level) / 2) ** 2
-    square, half, constant = (
-        float(left.sum() * right.sum() - q * (left @ right)) for left, right in ((a, a), (a, b), (b, b))
+    sums = np.zeros((2, int(cluster.max()) + 1, psi_b.size // len(psi_b)))
+    for total, psi in zip(sums, (psi_b, psi_a), strict=True):
+        np.add.at(total, cluster, psi.reshape(len(psi), -1))
+    (of_b, of_a), critical = sums, float(chdtri(sums.shape[2], 1 - level))
+    return not_rejected(of_b.sum(axis=0), of_a.sum(axis=0), of_b, of_a, critical)
+
+
+def not_rejected(
+    b: FloatArray, a: FloatArray, of_b: FloatArray, of_a: FloatArray, critical: float
+) -> tuple[Interval, ...]:
+    """Return the theta with m'V^-1 m <= q for m = b + theta a and V = (of_b + theta of_a)'(of_b + theta of_a).
+
+    That is where M(theta) = q V - m m' is positive semidefinite. Since m m' has rank one, M changes there only if its
+    determinant is zero: at real eigenvalues of the quadratic matrix polynomial M, of which there are 2 L at most.
+
+    Parameters
+    ----------
+    b, a : ndarray, shape (L,)
+    of_b, of_a : ndarray, shape (C, L)
+        Influence on b and a by cluster.
+    critical : float
+        q.
+    """
+    unit = np.linalg.norm([*of_b, b]) / (np.linalg.norm([*of_a, a]) or 1.0) or 1.0
+    size = np.sqrt(np.sum(of_b**2, axis=0) + np.sum((unit * of_a) ** 2, axis=0))
+    (b, of_b), (a, of_a) = (b / size, of_b / size), (unit * a / size, unit * of_a / size)
+    constant, both, square = (
+        critical * left.T @ right - np.outer(m, n)
+        for left, right, m, n in ((of_b, of_b, b, b), (of_b, of_a, b, a), (of_a, of_a, a, a))
     )
-    inside = half**2 - square * constant
-    if square <= 0 and (inside <= 0 or square == half == 0):
-        return ((-math.inf, math.inf),)
-    if square == 0:
-        end = -constant / (2 * half)
-        return ((-math.inf, end),) if half > 0 else ((end, math.inf),)
-    middle, reach = -half / square, math.sqrt(max(inside, 0.0)) / abs(square)
-    if square > 0:
-        return ((middle - reach, middle + reach),)
-    return (-math.inf, middle - reach), (middle + reach, math.inf)
+    half = both + both.T
+    one, none = np.eye(len(b)), np.zeros((len(b), len(b)))
+    companion = np.block([[none, one], [-constant, -half]]), np.block([[one, none], [none, square]])
+    alpha, beta = eigvals(*companion, homogeneous_eigvals=True)
+    finite = np.abs(beta) > ROUNDING * np.abs(alpha)
+    roots = alpha[finite] / beta[finite]
+    ends = np.sort(roots.real[np.abs(roots.imag) <= REAL * (1 + np.abs(roots))])
+    between = (ends[1:] + ends[:-1]) / 2
+    inner = [ends[0] - 1 - abs(ends[0]), *between, ends[-1] + 1 + abs(ends[-1])] if len(ends) else [0.0]
+    least = [np.linalg.eigvalsh(constant + theta * half + theta**2 * square)[0] for theta in inner]
+    found: list[Interval] = []
+    for low, high, value in zip([-math.inf, *ends], [*ends, math.inf], least, strict=True):
+        if value >= 0 and found and found[-1][1] == unit * low:
+            found[-1] = found[-1][0], unit * high
+        elif value >= 0:
+            found.append((unit * low, unit * high))
+    return tuple(found)
 
 
 def in_words(intervals: tuple[Interval, ...]) -> str:
     """Say what the 95% set is."""
-    (low, high), *more = intervals
     start = "The 95% Anderson-Rubin set, which holds however weak the instrument is, is"
-    if more:
-        return f"{start} everything but the values from {high:.4g} to {more[0][0]:.4g}: it is bounded on neither side."
+    if not intervals:
+        return (
+            f"{start} empty: no one effect agrees with all instruments, so they move units whose effects differ, or "
+            "one of them changes the outcome by another way."
+        )
+    (low, high), (last, end) = intervals[0], intervals[-1]
+    if len(intervals) == 2 and math.isinf(low) and math.isinf(end):
+        return (
+            f"{start} everything but the values from {high:.4g} to {last:.4g}: it is bounded on neither side."
+        )
     if math.isinf(low) and math.isinf(high):
         return f"{start} the whole line: the data exclude no effect."
+    return f"{start} {listed([_interval(*each) for each in intervals])}."
+
+
+def _interval(low: float, high: float) -> str:
     if math.isinf(low) or math.isinf(high):
-        side, end = ("below", high) if math.isinf(low) else ("above", low)
-        return f"{start} everything {side} {end:.4g}."
-    return f"{start} from {low:.4g} to {high:.4g}."
+        return f"everything below {high:.4g}" if math.isinf(low) else f"everything above {low:.4g}"
+    return f"from {low:.4g} to {high:.4g}"
+
+
+def effective_f(effect: FloatArray, cov: FloatArray, gram: FloatArray) -> float:
+    """Return the effective F of instruments, p'Qp / tr(V Q).
+
+    Parameters
+    ----------
+    effect : ndarray, shape (L,)
+        What the instruments do to treatment, p.
+    cov : ndarray, shape (L, L)
+        Its covariance, V.
+    gram : ndarray, shape (L, L)
+        Sums of products of the instruments, less fixed effects and covariates, Q.
+
+    References
+    ----------
+    Montiel Olea, J. L. and C. Pflueger (2013). A robust test for weak instruments. Journal of Business and Economic
+    Statistics 31(3), equation (8).
+    """
+    spread = float(np.trace(cov @ gram))
+    size = float(effect @ gram @ effect)
+    return size / spread if spread > ROUNDING * size else math.inf
+
+
+def strength(f: float, names: str) -> str:
+    """Say what the effective F of instruments is, and whether it is too little for the usual interval."""
+    if math.isinf(f):
+        return f"First stage: {names} and the covariates say exactly who is treated and when."
+    weak = f" {UNRELIABLE.format('the effective F')}" if f < WEAK**2 else ""
+    return f"First stage: the effective F of {names} is {f:.3g} (Montiel Olea and Pflueger 2013).{weak}"
 
 
 def first_stage(moved: FloatArray, size: FloatArray, cluster: IntArray, cause: str) -> str:
@@ -90,9 +167,5 @@ def first_stage(moved: FloatArray, size: FloatArray, cluster: IntArray, cause: s
     moves = f"First stage: {cause} moves the probability of treatment by {mean:.3g}"
     if not error > 1e-10 * abs(mean):
         return f"{moves}, for every unit."
-    weak = (
-        " It is weak (t squared is below 10): the standard error and interval of the estimate are not to be relied on."
-        if abs(mean / error) < WEAK
-        else ""
-    )
+    weak = f" {UNRELIABLE.format('t squared')}" if abs(mean / error) < WEAK else ""
     return f"{moves} (t = {mean / error:.1f}).{weak}"

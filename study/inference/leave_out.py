@@ -164,7 +164,7 @@ def cr3(
     ----------
     sample : Sample
         Clusters are the question's, or units.
-    design : {"twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did"}
+    design : {"twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did", "panel_ols"}
     term : str, optional
         A term, or an average by name; the headline if not given. Averages take the shares that weight their
         terms, and the means of covariates in them, as given; :func:`leave_one_cluster_out` estimates them anew.
@@ -276,7 +276,7 @@ def _refuse_undefined(jackknife: LeaveOut) -> LeaveOut:
     return jackknife
 
 
-REGRESSIONS = ("twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did")
+REGRESSIONS = ("twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did", "panel_ols")
 INSTEAD = (
     "leave_one_cluster_out refits any design, study.randomization permutes event dates, and Estimate.band draws "
     "multipliers"

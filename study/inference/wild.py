@@ -137,7 +137,7 @@ def wild_bootstrap(
     ----------
     sample : Sample
         Clusters are the question's, or units.
-    design : {"twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did"}
+    design : {"twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did", "panel_ols"}
     null : float
         The effect that is tested.
     impose_null : bool

@@ -18,7 +18,13 @@ CONVENTIONS: dict[str, str] = {
     "CR1": "standard errors with the factor G/(G-1)",
     "CR1_fixest": "regression standard errors with fixest's small-sample factor and t(G-1)",
     "CR1_areg": "regression standard errors with the small-sample factor that counts unit effects and t(G-1)",
+    "unadjusted": "standard errors of linearmodels for independent errors of equal variance",
+    "robust": "standard errors of linearmodels for independent errors",
+    "clustered": "standard errors of linearmodels, by cluster",
+    "twoway": "standard errors of linearmodels, by cluster and by period",
+    "driscoll_kraay": "standard errors of Driscoll and Kraay as linearmodels has them, by period",
 }
+UNCLUSTERED = ("unadjusted", "robust", "driscoll_kraay")
 
 POWER_OF: dict[str, str] = {
     "level": "the counterfactual mean",

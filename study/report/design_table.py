@@ -21,6 +21,7 @@ from study.report.columns import (
     CONVENTIONS,
     LETTERS,
     POWER_OF,
+    UNCLUSTERED,
     effect_lines,
     lettered,
     p_cell,
@@ -544,10 +545,11 @@ def _said(words: Words, comparisons: Sequence[Comparison], style: Style, family:
     fits = _fits(comparisons)
     notes = []
     if fits and style.notes != "none":
-        clusters = (fit.sample.question.cluster for fit in fits)
+        clusters = (fit.sample.question.cluster for fit in fits if fit.convention not in UNCLUSTERED)
         by = dict.fromkeys(words.named(cluster) if cluster else words.unit for cluster in clusters)
         conventions = _by_design(_numbered(comparisons, lambda fit: CONVENTIONS[fit.convention]))
-        notes.append(f"Standard errors in parentheses, clustered by {' or '.join(by)}: {conventions}.")
+        clustered = f", clustered by {' or '.join(by)}" if by else ""
+        notes.append(f"Standard errors in parentheses{clustered}: {conventions}.")
     if fits and style.notes == "full":
         notes = [
             f"Estimand: {_by_design(_numbered(comparisons, lambda fit: _estimand(fit, style.terms)))}.",

@@ -13,6 +13,7 @@ import pandas as pd
 
 from study.designs import find_design
 from study.estimates import Estimate
+from study.report.columns import UNCLUSTERED
 
 
 def _detectable(fit: Estimate) -> float | None:
@@ -96,7 +97,7 @@ def fixed_effects(fit: Estimate) -> str | None:
 
 def cluster(fit: Estimate) -> str:
     """Return what standard errors are clustered by."""
-    return fit.sample.question.cluster or "unit"
+    return "none" if fit.convention in UNCLUSTERED else fit.sample.question.cluster or "unit"
 
 
 def errors(fit: Estimate) -> dict[str, str]:

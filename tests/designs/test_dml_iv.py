@@ -183,7 +183,7 @@ def test_the_anderson_rubin_set_is_where_the_statistic_does_not_reject(strength,
 
 @pytest.mark.parametrize(("psi_b", "half"), [((1.0, 2.0), "below"), ((-1.0, -2.0), "above")])
 def test_a_set_at_the_edge_of_boundedness_is_half_a_line(psi_b, half, monkeypatch):
-    monkeypatch.setattr(sys.modules["study.estimates.weak_instrument"], "quantile", lambda p: 1.0)
+    monkeypatch.setattr(sys.modules["study.estimates.weak_instrument"], "chdtri", lambda k, p: 1.0)
     psi_b, psi_a, cluster = np.array(psi_b), np.array([1.0, 0.0]), np.arange(2)
     ((low, high),) = anderson_rubin(psi_b, psi_a, cluster)
     assert (math.isinf(low), math.isinf(high)) == ((True, False) if half == "below" else (False, True))
@@ -357,16 +357,16 @@ def test_the_instrument_of_a_sample_is_its_first_observed_value():
     assert ask(instrument=None).sample(source).instrument is None
 
 
-@pytest.mark.parametrize("design", [name for name in all_designs() if name != "dml_iv"])
+@pytest.mark.parametrize("design", [name for name in all_designs() if name not in ("dml_iv", "iv")])
 def test_every_other_design_refuses_a_question_with_an_instrument(design):
-    with pytest.raises(QuestionError, match=f"{design}: it cannot answer .* an instrument; dml_iv can"):
+    with pytest.raises(QuestionError, match=f"{design}: it cannot answer .* an instrument; dml_iv, iv can"):
         estimate(panel(), ask(), design)
 
 
 def test_what_has_an_instrument_and_what_it_assumes_can_be_told():
     assert set(ASSUMED) == set(Assumes)
     needs = [d.name for d in all_designs().values() if Supports.INSTRUMENT in d.supports]
-    assert needs == ["dml_iv"]
+    assert needs == ["dml_iv", "iv"]
     assert find_design("dml_iv").learners == ("learner", "propensity")
 
 
@@ -387,7 +387,7 @@ def test_records_of_questions_without_an_instrument_do_not_mention_it(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--instrument", "lottery"], "callaway_santanna: it cannot answer .* an instrument; dml_iv can"),
+        (["--instrument", "lottery"], "callaway_santanna: it cannot answer .* an instrument; dml_iv, iv can"),
         (
             ["--design", "dml_iv"],
             r"the question has no instrument; name one with (--instrument|Question\(instrument=)",

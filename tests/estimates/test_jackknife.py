@@ -146,7 +146,7 @@ def of_two_clusters(name: str) -> Estimate:
 
 @pytest.mark.parametrize("name", [name for name in all_designs() if name != "dose_response"])
 def test_without_two_clusters_on_each_side_there_is_no_standard_error(name: str) -> None:
-    if name.startswith("dml") or name == "heterogeneous_adoption":
+    if name.startswith("dml") or name in ("heterogeneous_adoption", "iv"):
         with pytest.raises(QuestionError, match=r"clusters|instrument|dose"):
             of_two_clusters(name)
         return

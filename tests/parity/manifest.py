@@ -86,6 +86,9 @@ CLUSTERED = "cl_(unit|cluster)"
 NOT_CLUSTERED = "Its covariance is not clustered by unit or above."
 COVARIATE_ROW = "The coefficient of the covariate is not a term of the design."
 NO_DESIGN = "There is no such design here."
+OTHER_COVARIANCE = "It is none of the covariances that panel_ols and iv have by name."
+WEIGHTS_OF_CELLS = "Its weights differ within units; here they are of units."
+NO_EFFECTS = "It has no unit effects."
 
 _NOT_IN_DID = {
     "drdid_imp_(panel|rc|rc1)": "It calibrates the propensity score, which did does not.",
@@ -259,9 +262,52 @@ RULES: tuple[Rule, ...] = (
     Rule("scinference", r".*", "out of scope", NO_DESIGN),
     Rule("augsynth", r".*", "out of scope", NO_DESIGN),
     Rule("lwdid", r".*", "out of scope", NO_DESIGN),
-    Rule("fixest_iv", r".*", "out of scope", NO_DESIGN),
-    Rule("ivdiag_ivmodel", r".*", "out of scope", NO_DESIGN),
-    Rule("linearmodels", r".*", "out of scope", NO_DESIGN),
+    Rule("fixest_iv", rf".*/(ols_fe|iv[12]_fe)__(iid|hetero|{CLUSTERED})", "exact"),
+    Rule("fixest_iv", r".*/(ols_fe|iv[12]_fe)__(twoway|DK|NW)", "out of scope", OTHER_COVARIANCE),
+    Rule("fixest_iv", r".*/iv2_fe_weights__.*", "out of scope", WEIGHTS_OF_CELLS),
+    Rule("fixest_iv", r".*/iv2_nofe__.*", "out of scope", NO_EFFECTS),
+    Rule("fixest_iv", r".*/iv1_fe_unit__.*", "out of scope", "It has no period effects."),
+    Rule("ivdiag_ivmodel", r".*/iv[12]_fe(__cl_(unit|cluster))?", "exact"),
+    Rule(
+        "ivdiag_ivmodel",
+        r".*/ivmodel__.*",
+        "exact",
+        left_out="Fuller's estimator is not offered, and its weak-instrument tests take errors to be independent.",
+    ),
+    Rule(
+        "linearmodels",
+        rf".*/(2sls|liml)__iv[12]_fe__(unadjusted|robust|{CLUSTERED}|twoway)(_debiased)?",
+        "exact",
+    ),
+    Rule("linearmodels", r".*/gmm__iv2_fe__(unadjusted__iter\d+|robust__iter1)", "exact"),
+    Rule(
+        "linearmodels",
+        r".*/gmm__iv2_fe__robust__iter(2|100)",
+        "out of scope",
+        "Its weights take unit-periods to be independent; the weights of GMM are by cluster here, in two steps.",
+    ),
+    Rule("linearmodels", r".*_nofe__.*", "out of scope", NO_EFFECTS),
+    Rule(
+        "linearmodels",
+        r".*_fe__kernel_bartlett4",
+        "out of scope",
+        "Its kernel runs over stacked rows, from the last period of one unit to the first of the next.",
+    ),
+    Rule("linearmodels", r".*/fuller1__.*", "out of scope", "Fuller's modification of LIML is not offered."),
+    Rule(
+        "linearmodels",
+        r".*/panelols_twoway__(unadjusted|robust|cl_entity(_nogd|_gd)?|cl_cluster|twoway|DK_default)",
+        "exact",
+    ),
+    Rule(
+        "linearmodels",
+        r".*/panelols_twoway__(cl_time|DK_(bartlett|parzen)3)",
+        "out of scope",
+        OTHER_COVARIANCE,
+    ),
+    Rule("linearmodels", r".*/panelols_twoway__weights_w__.*", "out of scope", WEIGHTS_OF_CELLS),
+    Rule("linearmodels", r".*/panelols_unit__.*", "out of scope", "It has no period effects."),
+    Rule("linearmodels", r".*/(firstdiff|random_effects)__.*", "out of scope", NO_DESIGN),
 )
 
 

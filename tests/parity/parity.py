@@ -25,6 +25,7 @@ from references import (
     fixest,
     honestdid,
     imputation,
+    instruments,
     pretrends,
     qte,
     sensemakr,
@@ -59,11 +60,17 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "synthdid": ("synthetic_did", synthetic.synthdid),
     "did_multiplegt_dyn": ("dcdh", did_multiplegt_dyn.read),
     "contdid": ("dose_response", contdid.read),
+    "linearmodels": ("iv", instruments.linearmodels),
+    "fixest_iv": ("iv", instruments.fixest),
+    "ivdiag_ivmodel": ("iv", instruments.ivdiag),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     ("fect", "gsynth"): ("generalized_synthetic_control", synthetic.gsynth),
     ("synthdid", "did"): ("imputation", synthetic.synthdid),
+    ("linearmodels", "panelols"): ("panel_ols", instruments.linearmodels),
+    ("fixest_iv", "ols"): ("panel_ols", instruments.fixest),
+    ("ivdiag_ivmodel", "ivmodel"): ("iv", instruments.ivmodel),
 }
 
 HEAD = """# How closely the designs meet the reference packages

@@ -1,0 +1,373 @@
+"""Instrumental variables with unit and period effects by linearmodels: two-stage least squares, LIML and GMM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from study.core import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    QuestionError,
+    Terms,
+    by_feature,
+    linear_form,
+    listed,
+    p_is,
+    period_effects,
+    refuse_unidentified,
+    regress,
+)
+from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.twfe import counted, on_columns, placed
+from study.estimates import (
+    Estimate,
+    Given,
+    anderson_rubin,
+    coefficients,
+    effective_f,
+    in_words,
+    strength,
+)
+from study.panel import Sample
+
+Method = Literal["2sls", "liml", "gmm"]
+Stage = Literal["structural", "first", "reduced"]
+
+
+@design(
+    title="Instrumental variables with two-way fixed effects",
+    reference="angrist1996",
+    estimand=Estimand.COEFFICIENT,
+    assumes=(
+        Assumes.RANDOM_INSTRUMENT,
+        Assumes.EXCLUSION,
+        Assumes.LIMITED_ANTICIPATION,
+        Assumes.HOMOGENEOUS_EFFECTS,
+    ),
+    supports=COMMON - {Supports.PROPORTIONAL}
+    | {Supports.WEIGHTS, Supports.SWITCHING, Supports.LEVELS, Supports.INSTRUMENT, Supports.INSTRUMENTS},
+)
+def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") -> Estimate:
+    """Regress the outcome on treatment, moved by instruments, covariates by period, unit and period effects.
+
+    y_it = alpha_i + lambda_t + beta D_it + x_it'gamma + e_it, with E[z_it e_it] = 0. Unit and period effects are taken
+    out of every column exactly, with gaps too, and IV2SLS, IVLIML or IVGMM of linearmodels is asked about what is left.
+    D is 0 or 1, or the amount of treatment where the event is a dose. Where effects differ, beta is a weighted average
+    over those whom the instruments move, if they move nobody away from treatment; with treatment at several dates some
+    of its weights can be negative, as those of ``twfe``.
+
+    Parameters
+    ----------
+    sample : Sample
+        Gaps are allowed; instruments and covariates enter by period.
+    method : {"2sls", "liml", "gmm"}
+        Two-stage least squares, limited information maximum likelihood, or two-step GMM with moments weighted by the
+        inverse of their covariance by cluster.
+    stage : {"structural", "first", "reduced"}
+        The effect of treatment; what the instruments do to treatment; or what they do to the outcome. Unit effects
+        absorb an instrument that is fixed in time: the structural stage refuses it, and the other two take it by
+        period, as an event study against the last period in which nobody is treated (Duflo 2001).
+
+    Returns
+    -------
+    Estimate
+        The coefficient of treatment or of the instruments, then those of covariates; of a fixed instrument one for each
+        period, at the event time since anybody was treated. The influence is the derivative by the weight of a unit.
+        With several instruments that includes what estimating the first stage, the root of LIML and the weights of GMM
+        adds, which counts where the instruments' effects differ (Lee 2018). linearmodels' own covariances leave it out;
+        they are "unadjusted", "robust", "clustered" and, but for GMM, "twoway" (by cluster and by period). Notes have
+        the effective F of the first stage, counted as "CR1_fixest", and the Anderson-Rubin set, both by cluster.
+
+    Raises
+    ------
+    QuestionError
+        If an instrument is fixed within units, a column is explained by fixed effects and the others, GMM has fewer
+        clusters than moments, or ``method`` is of the first or the reduced stage.
+
+    Examples
+    --------
+    A lottery that was drawn once becomes an instrument as a column of the table that starts with the treatment::
+
+        table["lottery_post"] = table["lottery"] * (table["year"] >= 2012)
+        panel = study.Panel.from_long(table, ..., covariates=["lottery", "lottery_post"])
+        study.estimate(panel, study.Question("papers", "cluster", instrument="lottery_post"), "iv")
+        study.estimate(panel, study.Question("papers", "cluster", instrument="lottery"), "iv", stage="first").plot()
+
+    References
+    ----------
+    Angrist, J. D., G. W. Imbens and D. B. Rubin (1996). Identification of causal effects using instrumental variables.
+    Journal of the American Statistical Association 91(434).
+    Duflo, E. (2001). Schooling and labor market consequences of school construction in Indonesia. American Economic
+    Review 91(4).
+    Hudson, S., P. Hull and J. Liebersohn (2017). Interpreting instrumented difference-in-differences.
+    Lee, S. (2018). A consistent variance estimator for 2SLS when instruments identify different LATEs. Journal of
+    Business and Economic Statistics 36(3).
+    """
+    columns = np.stack([sample.treatment, *sample.x_by_period, *sample.instruments_by_period], axis=2)
+    seen = sample.observed & ~np.isnan(columns).any(axis=2)
+    sample = replace(sample, y=np.where(seen, sample.y, np.nan))
+    refuse(sample, seen, method, stage)
+    if stage == "reduced":
+        return on_instruments(sample, seen)
+    first = on_instruments(of_treatment(sample), seen)
+    if stage == "first":
+        return first
+    names = ("treatment", *sample.covariates)
+    least_squares = on_columns(sample, columns[:, :, : len(names)], names)
+    rows = rows_of(sample, columns, seen)
+    made = linearmodels_fits(rows, method)
+    b, influence = made["robust"].params.to_numpy(), np.zeros((sample.n_units, len(names)))
+    changes = gmm_changes(rows, b) if method == "gmm" else k_class_changes(rows, b, method)
+    np.add.at(influence, rows.unit, sample.n_units * changes)
+    return coefficients(
+        sample,
+        names,
+        np.roll(b, 1),
+        np.roll(influence, 1, axis=1),
+        given={name: np.roll(fit.cov.to_numpy(), 1, axis=(0, 1)) for name, fit in made.items()},
+        notes=(*weakness(first, rows), *overidentification(made["robust"], method)),
+        **counted(sample, least_squares) | {"r_squared": np.nan},
+    )
+
+
+def refuse(sample: Sample, seen: BoolArray, method: Method, stage: Stage) -> None:
+    """Refuse instruments that fixed effects absorb, and methods that they or the stage do not allow."""
+    names, clusters = sample.question.instruments, len(np.unique(sample.cluster[seen.any(axis=1)]))
+    fixed, start = fixed_instruments(sample, seen), first_period(sample, seen)
+    when, moments = sample.period_name(sample.periods[start]), len(names) + len(sample.covariates)
+    if stage != "structural" and method != "2sls":
+        raise QuestionError(f'iv: stage="{stage}" is by least squares; leave method="{method}" out.')
+    if fixed and stage == "structural":
+        raise QuestionError(
+            f"iv: the instrument {fixed[0]} is fixed within units, so that unit effects absorb it; make "
+            f'{fixed[0]} x (period >= {when}) a column and the instrument, or ask for stage="first" or '
+            'stage="reduced", which take it by period.'
+        )
+    if fixed and len(names) > 1:
+        raise QuestionError(
+            f"iv: {fixed[0]} is fixed within units and taken by period, in an event study of its own; name one "
+            "instrument."
+        )
+    if fixed and start == 0:
+        raise QuestionError(
+            f"iv: {fixed[0]} is fixed within units and some unit is treated in {when}, so no period is before "
+            "treatment to compare with; name an instrument that varies within units."
+        )
+    if method == "gmm" and clusters < moments:
+        raise QuestionError(
+            f"iv: GMM cannot weigh {moments} moments by the covariance of {clusters} clusters; use "
+            'method="liml" or "2sls", or fewer instruments and covariates.'
+        )
+
+
+def weakness(first: Estimate, rows: Rows) -> tuple[str, str]:
+    """Say how much the instruments move treatment, and which effects they do not exclude if that is little."""
+    names, n = first.sample.question.instruments, rows.z.shape[1]
+    y, d, z = rows.less_covariates()
+    f = effective_f(first.effect[:n], first.covariance("CR1_fixest")[:n, :n], z.T @ z)
+    accepted = anderson_rubin(z * y[:, None], -z * d[:, None], rows.cluster)
+    return strength(f, listed(names)), in_words(accepted)
+
+
+def overidentification(fit: Any, method: Method) -> Iterator[str]:
+    """Say, for GMM, whether the instruments agree."""
+    spare = fit.j_stat.df if method == "gmm" else 0
+    if spare:
+        yield (
+            f"Hansen's test that the instruments agree on the effect: J = {fit.j_stat.stat:.3g} with {spare} "
+            f"degree{'s' if spare > 1 else ''} of freedom ({p_is(fit.j_stat.pval)})."
+        )
+
+
+class Rows(NamedTuple):
+    """Unit-periods, less fixed effects and times the root of their weights.
+
+    Attributes
+    ----------
+    y, d : ndarray, shape (N,)
+    x : ndarray, shape (N, p)
+    z : ndarray, shape (N, L)
+        Instruments.
+    unit, period, cluster : ndarray of int, shape (N,)
+    root : ndarray, shape (N,)
+        Of the weights.
+    """
+
+    y: FloatArray
+    d: FloatArray
+    x: FloatArray
+    z: FloatArray
+    unit: IntArray
+    period: IntArray
+    cluster: IntArray
+    root: FloatArray
+
+    @property
+    def period_effects(self) -> FloatArray:
+        """F, indicators of periods less their means by unit, shape (N, T)."""
+        seen = np.zeros((self.unit.max() + 1, self.period.max() + 1))
+        seen[self.unit, self.period] = 1
+        means = seen / np.maximum(seen.sum(axis=1, keepdims=True), 1)
+        return self.root[:, None] * (np.eye(seen.shape[1])[self.period] - means[self.unit])
+
+    @property
+    def regressors(self) -> FloatArray:
+        """X, covariates and treatment, shape (N, p + 1)."""
+        return np.column_stack([self.x, self.d])
+
+    @property
+    def moments(self) -> FloatArray:
+        """Z, covariates and instruments, shape (N, p + L)."""
+        return np.column_stack([self.x, self.z])
+
+    def less_covariates(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return y, d and z less what covariates explain."""
+        return less(self.y, self.x), less(self.d, self.x), less(self.z, self.x)
+
+
+def less(column: FloatArray, x: FloatArray) -> FloatArray:
+    """Return what least squares on columns, shape (N, p), leave of one column or several."""
+    return column - x @ np.linalg.lstsq(x, column, rcond=None)[0] if x.shape[1] else column
+
+
+def rows_of(sample: Sample, columns: FloatArray, seen: BoolArray) -> Rows:
+    """Return the observed cells of the outcome and of treatment, covariates and instruments, shape (n, T, K)."""
+    n, n_periods = sample.y.shape
+    terms = Terms(np.empty((1, n_periods, 0)), period_effects(1, n_periods))
+
+    def left(block: FloatArray) -> FloatArray:
+        cells = np.where(seen, block, np.nan)
+        return regress(cells, [np.arange(n)], terms, sample.weights).residual[0][seen]
+
+    unit, period = np.nonzero(seen)
+    root = np.sqrt(sample.weights[unit])
+    y, d, *others = (root * left(block) for block in (sample.y, *np.moveaxis(columns, 2, 0)))
+    x, z = np.split(np.column_stack(others), [len(sample.covariates)], axis=1)
+    return Rows(y, d, x, z, unit, period, sample.cluster[unit], root)
+
+
+def linearmodels_fits(rows: Rows, method: Method) -> dict[Given, Any]:
+    """Return the results of linearmodels by the name of the covariance; covariates come before treatment."""
+    from linearmodels.iv import IV2SLS, IVGMM, IVLIML
+
+    data = rows.y, rows.x if rows.x.shape[1] else None, rows.d, rows.z
+    by_cluster = {"cov_type": "clustered", "clusters": rows.cluster}
+    how: dict[Given, dict[str, Any]] = {
+        "unadjusted": {"cov_type": "unadjusted"},
+        "robust": {"cov_type": "robust"},
+        "clustered": by_cluster,
+    }
+    if method == "gmm":
+        weighed = IVGMM(*data, weight_type="clustered", clusters=rows.cluster)
+        return {name: weighed.fit(iter_limit=2, **covariance) for name, covariance in how.items()}
+    how["twoway"] = by_cluster | {"clusters": np.column_stack([rows.cluster, rows.period])}
+    model = (IV2SLS if method == "2sls" else IVLIML)(*data)
+    return {name: model.fit(**covariance) for name, covariance in how.items()}
+
+
+def k_class_changes(rows: Rows, b: FloatArray, method: Method) -> FloatArray:
+    """Return the derivative of 2SLS or LIML estimates b, (K,), by each row's weight, shape (N, K).
+
+    b solves X'P e = l X'M e, with P the projection on Z, M = I - P, e = y - X b, and l zero for 2SLS and the least
+    e'P e / e'M e for LIML. A row's weight moves X'P e by Px e + Mx Pe, X'M e by Mx Me, e'P e by e^2 - (Me)^2 and e'M e
+    by (Me)^2.
+    """
+    x, z, e = rows.regressors, rows.moments, rows.y - rows.regressors @ b
+    explained = z @ np.linalg.lstsq(z, np.column_stack([x, e]), rcond=None)[0]
+    px, pe = explained[:, :-1], explained[:, -1:]
+    mx, me, e = x - px, e[:, None] - pe, e[:, None]
+    moved, root = px * e + mx * pe, 0.0
+    if method == "liml":
+        size = np.sum(me**2)
+        root = np.sum(pe**2) / size
+        moved -= root * mx * me + (e**2 - (1 + root) * me**2) / size * (mx.T @ me).T
+    return moved @ np.linalg.inv(px.T @ px - root * mx.T @ mx)
+
+
+def gmm_changes(rows: Rows, b: FloatArray) -> FloatArray:
+    """Return the derivative of two-step GMM estimates b, (K,), by how often each row's unit is drawn, shape (N, K).
+
+    b solves X'Z W Z'(y - X b) = 0 with W^-1 = S = sum_c s_c s_c', s_c = Z_c' e_c, e = y - X b1 and b1 from 2SLS. Beside
+    the moments, S moves by a unit's own s_i, by the change of b1 (Windmeijer 2005), and by those of the period effects
+    in Z and e, whose columns less unit effects are F.
+    """
+    x, z, y, f = rows.regressors, rows.moments, rows.y, rows.period_effects
+    px = z @ np.linalg.lstsq(z, x, rcond=None)[0]
+    b1 = np.asarray(np.linalg.solve(px.T @ x, px.T @ y))
+    e, e_of_b = (y - x @ b1)[:, None], (y - x @ b)[:, None]
+    sums = np.zeros((int(rows.cluster.max()) + 1, z.shape[1]))
+    np.add.at(sums, rows.cluster, z * e)
+    a, h = (np.linalg.solve(sums.T @ sums, z.T @ each) for each in (x, e_of_b))  # W Z'X, W Z'(y - X b)
+    (s_a, s_h), z_a, z_h = ((sums @ each)[rows.cluster] for each in (a, h)), z @ a, z @ h
+    of_s = z_a * s_h + s_a * z_h
+    moved = x * z_h + z_a * e_of_b - of_s * e / 2 + k_class_changes(rows, b1, "2sls") @ (x.T @ of_s)
+    for left, right in ((e, of_s), (z_a, e * s_h), (z_h, e * s_a)):
+        moved += left * (right - less(right, f))
+    return moved @ np.linalg.inv(a.T @ z.T @ x)
+
+
+def of_treatment(sample: Sample) -> Sample:
+    """Return the sample whose outcome is the treatment, where the outcome is seen."""
+    question = sample.question.replace(outcome=sample.question.event, scale="level")
+    return replace(sample, question=question, y=np.where(sample.observed, sample.treatment, np.nan))
+
+
+def on_instruments(sample: Sample, seen: BoolArray) -> Estimate:
+    """Regress the sample's outcome on its instruments, by period where they are fixed, and covariates."""
+    if fixed_instruments(sample, seen):
+        return by_period(sample, first_period(sample, seen))
+    names = (*sample.question.instruments, *sample.covariates)
+    fit = on_columns(sample, np.stack([*sample.instruments_by_period, *sample.x_by_period], axis=2), names)
+    form = linear_form(fit.equations, np.eye(len(names)))
+    return coefficients(sample, names, fit.coefficient, fit.influence, form=form, **counted(sample, fit))
+
+
+def fixed_instruments(sample: Sample, seen: BoolArray) -> list[str]:
+    """Return the names of the instruments that have one value for each unit."""
+    names = []
+    for name, z in zip(sample.question.instruments, sample.instruments_by_period, strict=True):
+        least, most = (np.where(seen, z, bound) for bound in (np.inf, -np.inf))
+        if np.all(most.max(axis=1) <= least.min(axis=1)):
+            names.append(name)
+    return names
+
+
+def first_period(sample: Sample, seen: BoolArray) -> int:
+    """Return the number of the first period in which some unit is treated."""
+    return int(np.any(seen & (sample.treatment != 0), axis=0).argmax())
+
+
+def by_period(sample: Sample, start: int) -> Estimate:
+    """Regress the sample's outcome on a fixed instrument by period, against the period before one, and covariates."""
+    assert sample.instrument is not None
+    n, n_periods = sample.y.shape
+    used, features = np.arange(n_periods) != start - 1, np.column_stack([np.ones(n), sample.instrument])
+    both = by_feature(period_effects(1, n_periods), 2)
+    terms = Terms(both[:, :, 1::2][:, :, used], both[:, :, ::2])
+    times = sample.periods - (sample.periods[start] + sample.question.anticipation)
+    names = np.array([f"event {e:g}" for e in times])
+    fit = regress(
+        sample.y, [np.arange(n)], terms, sample.weights, features=features, varying=sample.x_varying
+    )
+    refuse_unidentified([*names[used], *sample.covariates], fit.identified)
+    place, zero = placed(fit, used), sample.period_name(sample.periods[start])
+    return coefficients(
+        sample,
+        tuple(names),
+        fit.coefficient @ place,
+        fit.influence @ place,
+        estimand=Estimand.EVENT_TIME_ATT,
+        event_time=times.astype(float),
+        reference=~used,
+        form=linear_form(fit.equations, place),
+        notes=(
+            f"What one more of {sample.question.instrument} does to {sample.question.outcome_in_words}, against the "
+            f"last period before anybody is treated; event time {times[start]} is {zero}.",
+        ),
+        **counted(sample, fit),
+    )

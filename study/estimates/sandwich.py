@@ -17,9 +17,9 @@ from study.core import (
     refuse_unknown,
 )
 
-Convention = Literal["jackknife", "CR0", "CR1", "CR1_fixest", "CR1_areg"]
+Convention = Literal["jackknife", "pooled", "CR0", "CR1", "CR1_fixest", "CR1_areg"]
 
-NAMED = tuple(name for name in get_args(Convention) if name != "jackknife")
+NAMED = tuple(name for name in get_args(Convention) if name.startswith("CR"))
 RANK_TOLERANCE = 1e-10
 
 

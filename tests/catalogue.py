@@ -19,6 +19,8 @@ LINEAR: dict[str, tuple[str, Options]] = {
     "etwfe": ("etwfe", {"effects": "cohort"}),
     "etwfe unit": ("etwfe", {"effects": "unit"}),
     "stacked": ("stacked", {"before": 2, "after": 1}),
+    "lee_wooldridge": ("lee_wooldridge", {}),
+    "lee_wooldridge detrend": ("lee_wooldridge", {"transform": "detrend"}),
 }
 POISSON: dict[str, tuple[str, Options]] = {
     "etwfe poisson": ("etwfe", {"family": "poisson", "effects": "cohort"}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -10,7 +10,6 @@ from study.core import (
     BoolArray,
     FloatArray,
     Influence,
-    IntArray,
     QuestionError,
     Unidentified,
     group_mean,
@@ -49,23 +48,23 @@ def lee_wooldridge(
     """Regress each unit's outcome less what its own past predicts on being treated, one cross-section a period.
 
     With S_g = {t < g - d} the periods before treatment less the anticipation d, the outcome of unit i in t is, for
-    cohort g, y_it less the mean of y_is over S_g ("demean"; Lee and Wooldridge 2023, procedure 3.1), or less the line
-    in s fitted to y_is over S_g ("detrend", procedure 5.1). ATT(g,t) is the coefficient of cohort g in the regression of
-    that outcome on cohort g among it and its comparison units, on covariates and on their products with cohort g,
-    centred at its mean (equations 2.17 and 4.9). Averages over periods are those of regressions of averaged outcomes.
+    cohort g, y_it less the mean of y_is over S_g ("demean"), or less the line in s that is fitted to y_is over S_g
+    ("detrend"). ATT(g,t) is the coefficient of cohort g in the regression of that outcome on cohort g, among it and its
+    comparison units, with covariates and their products with cohort g, centred at its mean. As regressions of a cohort
+    differ in their outcomes only, averages over periods are those of regressions of averaged outcomes.
 
     Parameters
     ----------
     sample : Sample
-        Absorbing treatment. Covariates enter by their first observed value. With gaps, S_g is what is seen of it: a unit
-        needs one period ("demean") or two ("detrend"), and its outcome in t.
+        Absorbing treatment. Covariates enter by their first observed value. With gaps, S_g is what is seen of it: a
+        unit needs one period ("demean") or two ("detrend"), and its outcome in t.
     transform : {"demean", "detrend"}
         "detrend" allows each unit a linear trend of its own.
     variance : {"sampling", "OLS", "HC0", "HC1", "HC2", "HC3", "HC4"}
         The delta method, or the regression's own errors given covariates: of equal variance, or one of MacKinnon and
-        White's (1985) and Cribari-Neto's (2004). They are those under the published convention, "CR0". Without covariates
-        the default's convention "jackknife" is HC3, and "pooled" OLS with its t(N - 2), which is exact if errors are
-        normal and vary alike, however few units are treated.
+        White's (1985) and Cribari-Neto's (2004). They are those under the published convention, "CR0". Without
+        covariates the default's convention "jackknife" is HC3, and "pooled" OLS with its t(N - 2), which is exact if
+        errors are normal and vary alike, however few units are treated.
 
     Returns
     -------
@@ -76,22 +75,22 @@ def lee_wooldridge(
     Raises
     ------
     QuestionError
-        If a cohort has one unit and the question does not say what to do with it, no effect can be estimated, a covariate
-        is collinear, or ``variance`` is a regression's own and the question has weights or clusters, or a treated unit
-        has a residual of zero by construction (HC2 to HC4).
+        If a cohort has one unit and the question does not say what to do with it, no effect can be estimated, a
+        covariate is collinear, or ``variance`` is a regression's own and the question has weights or clusters, or a
+        treated unit has a residual of zero by construction (HC2 to HC4).
 
     References
     ----------
-    Lee, S. J., and Wooldridge, J. M. (2023). A simple transformation approach to difference-in-differences estimation for
-    panel data. SSRN 4516518.
+    Lee, S. J., and Wooldridge, J. M. (2023). A simple transformation approach to difference-in-differences estimation
+    for panel data. SSRN 4516518.
     Lee, S. J., and Wooldridge, J. M. (2025). Simple approaches to inference with difference-in-differences estimators
     with small cross-sectional sample sizes. SSRN 5325686.
     """
     question = sample.question
     if variance != "sampling" and (question.weights or question.cluster):
         raise QuestionError(
-            f"{DESIGN}: variance={variance!r} is of a regression of units without weights; leave weights and cluster out "
-            'of the question, or take variance="sampling".'
+            f"{DESIGN}: variance={variance!r} is of a regression of units without weights; leave weights and cluster "
+            'out of the question, or take variance="sampling".'
         )
     cells, notes = cells_with_base(sample, DESIGN)
     cells = cells.select(cells.now > cells.base)
@@ -104,36 +103,38 @@ def lee_wooldridge(
     assert first is not None
     for g in np.unique(cells.cohort):
         own, members = np.flatnonzero(cells.cohort == g), np.flatnonzero(first == g)
-        start, now = cells.base[own[0]] + 1, cells.now[own]
-        left = transformed(sample.y, start, transform)
-        y, seen = np.nan_to_num(left[:, now]).T, ~np.isnan(left[:, now]).T
-        treated, compared = np.zeros(y.shape, dtype=bool), seen & compared_with(sample, cells.select(own), first).T
+        start, now = int(cells.base[own[0]]) + 1, cells.now[own]
+        left = transformed(sample.y, start, transform)[:, now].T
+        y, seen = np.nan_to_num(left), ~np.isnan(left)
+        treated, compared = np.zeros_like(seen), seen & compared_with(sample, cells.select(own), first).T
         treated[:, members] = seen[:, members]
-        why = unseen(treated.any(axis=1), compared.any(axis=1), np.zeros(len(own), dtype=bool))
+        why = unseen(np.any(treated, axis=1), np.any(compared, axis=1), cells.reference[own])
         known = np.flatnonzero(why == "")
-        if variance == "sampling" and x.shape[1] == 1:
+        if variance == "sampling" and not question.covariates:
             gap = raw_gap(y[known], members, treated[known][:, members], compared[known], weights)
             estimate[own[known]], influence[own[known]] = gap.estimate, gap.influence
         else:
             for k in known:
+                cell = y[k], treated[k], compared[k], x, weights, variance
                 try:
-                    estimate[own[k]], influence[own[k]] = _regressed(y[k], treated[k], compared[k], x, weights, variance)
+                    estimate[own[k]], influence[own[k]] = _regressed(*cell)
                 except Unidentified as error:
                     why[k] = str(error)
         outcome = group_mean(np.nan_to_num(sample.y[:, now]).T, treated, weights, n)
         mean[own], mean_influence[own] = outcome.estimate, outcome.influence
         reasons[own], size[own] = why, treated.sum(axis=1)
-        used[:, now] |= ((treated | compared) & (why == "")[:, None]).T
-        used[:, :start] |= used[:, now].any(axis=1)[:, None] & sample.observed[:, :start]
-    known = known_cells(DESIGN, sample, cells, reasons, size, notes)
+        rows = (treated | compared) & (why == "")[:, None]
+        used[:, now] |= rows.T
+        used[:, :start] |= np.any(rows, axis=0)[:, None] & sample.observed[:, :start]
+    estimated = known_cells(DESIGN, sample, cells, reasons, size, notes)
     of_effect, of_mean = Influence.of(influence.T), Influence.of(np.nan_to_num(mean_influence.T))
     return effects_in_cells(
         sample,
         cells,
-        known,
+        estimated,
         (estimate, of_effect),
         (mean - estimate, of_mean - of_effect),
-        cohort_weights=weights_in_cohorts(sample, cells.cohort[known]),
+        cohort_weights=weights_in_cohorts(sample, cells.cohort[estimated]),
         n_obs=int(used.sum()),
         published="CR0",
         against="all_before",
@@ -160,7 +161,12 @@ def transformed(y: FloatArray, start: int, transform: Transform) -> FloatArray:
 
 
 def _regressed(
-    y: FloatArray, treated: BoolArray, compared: BoolArray, x: FloatArray, weights: FloatArray, variance: Variance
+    y: FloatArray,
+    treated: BoolArray,
+    compared: BoolArray,
+    x: FloatArray,
+    weights: FloatArray,
+    variance: Variance,
 ) -> tuple[float, FloatArray]:
     """Return the effect in one cross-section of y, shape (n,), and its influence by unit.
 

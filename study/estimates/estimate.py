@@ -173,8 +173,8 @@ class Estimate(Described):
         The convention of the design's reference implementation.
     convention : Convention
         Of the standard errors. "jackknife", the default: influence that leaves each cluster out in turn, with the t
-        distribution whose degrees of freedom the clusters on both sides of the contrast leave; "pooled": one variance of
-        the clusters' means on both sides, with t(C-2), which one treated cluster allows; the others without these,
+        distribution whose degrees of freedom the clusters on both sides of the contrast leave; "pooled": one variance
+        of the clusters' means on both sides, with t(C-2), which one treated cluster allows; the others without these,
         "CR1_fixest" and "CR1_areg" with t(G-1) and "CR0" and "CR1" with the normal distribution.
     design : str
     options : mapping
@@ -836,8 +836,8 @@ def _of_few_treated(fit: Estimate) -> str | None:
     if treated >= FEW_ON_A_SIDE:
         return None
     return (
-        f"{fit.design}: the errors of {treated} treated clusters are taken to be normal and to vary as those of comparison "
-        "clusters do; study.few_treated needs the second alone, or how errors vary with size."
+        f"{fit.design}: the errors of {treated} treated clusters are taken to be normal and to vary as those of "
+        "comparison clusters do; study.few_treated needs the second alone, or how errors vary with size."
     )
 
 

@@ -148,7 +148,7 @@ def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
 
 
 def _on_sides(influence: FloatArray, sides: Sides) -> tuple[BoolArray, list[FloatArray]]:
-    """Return which units are treated, (n, K), and what each cluster weighs on the treated and the other side, (C, K)."""
+    """Return which units are treated, (n, K), and what each cluster weighs on that side and the other, (C, K)."""
     counted = sides.treated[sides.group]
     weight = np.where(counted > 0, counted, 1.0) * sides.weights[:, None] * present(influence)
     treated = counted > 0
@@ -159,9 +159,9 @@ def pooled(influence: Influence, sides: Sides) -> Leverage:
     """Return what makes sums of squares of influence those of a pooled variance: Student's t of two groups.
 
     With h_c the share of cluster c in the weight of its side, its influence over n is h_c times what its mean is away
-    from that of the side. If these means vary by the same sigma^2 on both sides, with which the variance of the contrast
-    is sigma^2 sum h_c^2, their squares over C - 2 estimate it, with one treated cluster too; for means of normal outcomes
-    the t test is exact (Lee and Wooldridge 2025).
+    from that of the side. If these means vary by the same sigma^2 on both sides, with which the variance of the
+    contrast is sigma^2 sum h_c^2, their squares over C - 2 estimate it, with one treated cluster too; for means of
+    normal outcomes the t test is exact (Lee and Wooldridge 2025).
     """
     parts = [_pooled(influence.columns(k).dense(), sides.select(k)) for k in blocks(influence.shape[1])]
     return Leverage(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))

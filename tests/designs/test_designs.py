@@ -60,6 +60,8 @@ LINEAR = (
     Case("etwfe", {"effects": "unit"}, {"comparison": "never_treated"}),
     Case("etwfe", {"effects": "cohort", "variance": "conditional"}, {"covariates": ("x1",)}),
     Case("stacked", {"before": 2, "after": 1}),
+    Case("lee_wooldridge"),
+    Case("lee_wooldridge", {"transform": "detrend"}, {"covariates": ("x1",), "comparison": "never_treated"}),
     Case("lp_did", {"weighting": "variance"}),
     Case("lp_did", {"weighting": "equal"}),
 )

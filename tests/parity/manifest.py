@@ -220,7 +220,22 @@ RULES: tuple[Rule, ...] = (
     Rule("fect_tests", r".*", "out of scope", NO_DESIGN),
     Rule("scinference", r".*", "out of scope", NO_DESIGN),
     Rule("augsynth", r".*", "out of scope", NO_DESIGN),
-    Rule("lwdid", r".*", "out of scope", NO_DESIGN),
+    Rule("lwdid", r".*/(k[125]__.*__(ols|hc0|hc1)|k[25]__.*__hc[234])(__x1)?", "exact"),
+    Rule(
+        "lwdid",
+        r".*/k1__.*__hc[234](__x1)?",
+        "out of scope",
+        "With one treated unit its residual is zero and its leverage one, so that the package prints rounding noise; "
+        "the design refuses.",
+    ),
+    Rule("lwdid", r".*/stag__.*__(none|cohort)__.*", "exact"),
+    Rule(
+        "lwdid",
+        r".*/stag__.*__overall__.*",
+        "exact",
+        left_out="Its error of the average over cohorts counts how treated units' outcomes, and not their effects, differ "
+        "between cohorts, and takes the cohorts' shares as given.",
+    ),
     Rule("fixest_iv", r".*", "out of scope", NO_DESIGN),
     Rule("ivdiag_ivmodel", r".*", "out of scope", NO_DESIGN),
     Rule("linearmodels", r".*", "out of scope", NO_DESIGN),

@@ -22,6 +22,7 @@ from references import (
     fixest,
     honestdid,
     imputation,
+    lwdid,
     pretrends,
     sensemakr,
     synthetic,
@@ -51,6 +52,7 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "wildboot_cr3": ("twfe", wildboot.wildboot),
     "sensemakr": ("sensitivity", sensemakr.sensemakr),
     "synthdid": ("synthetic_did", synthetic.synthdid),
+    "lwdid": ("lee_wooldridge", lwdid.lwdid),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {

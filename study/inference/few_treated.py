@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-Method = Literal["conley_taber", "ferman_pinto", "placebo"]
+Inference = Literal["conley_taber", "ferman_pinto", "placebo"]
 Aggregate = Literal["mean", "total"]
 
 AT_ONCE = 1_000
 LINEAR = 1e-7  # of the outcomes that are weighted: what rounding may leave of a sum that has to be the effect
 NO_VARIATION = 1e-9
+NOT_LINEAR = (
+    "few_treated: {}'s headline is not a linear function of outcomes, so that treated units' outcomes have no weights "
+    'to give to others; use inference="placebo", or study.randomization.'
+)
 WAYS: dict[str, str] = {
     "conley_taber": "errors of comparison units, weighted as the treated units' outcomes are (Conley and Taber 2011)",
     "ferman_pinto": "errors of comparison units, weighted as the treated units' outcomes are and rescaled by their "
@@ -43,7 +47,7 @@ class FewTreated:
     Attributes
     ----------
     design, term : str
-    method : {"conley_taber", "ferman_pinto", "placebo"}
+    inference : {"conley_taber", "ferman_pinto", "placebo"}
     effect, null : float
     p_value : float
         Of the null, two-sided and symmetric: (1 + draws at least as extreme) / (1 + draws).
@@ -67,7 +71,7 @@ class FewTreated:
 
     design: str
     term: str
-    method: Method
+    inference: Inference
     effect: float
     null: float
     p_value: float
@@ -99,16 +103,16 @@ class FewTreated:
     def sentences(self) -> tuple[str, ...]:
         """What was found, in complete sentences."""
         low, high = self.interval
-        alike = ", given size" if self.method == "ferman_pinto" else ""
+        alike = ", given size" if self.inference == "ferman_pinto" else ""
         sentences = [
-            f"{self.design}, {self.term}: the effect is {self.effect:.4g}; {WAYS[self.method]} give "
+            f"{self.design}, {self.term}: the effect is {self.effect:.4g}; {WAYS[self.inference]} give "
             f"{p_is(self.p_value)} for an effect of {self.null:g}, and a {self.level:.0%} interval of {low:.4g} to "
             f"{high:.4g}.",
             f"It rests on {self.n_treated} treated and {self.n_comparison} comparison units ({self.draws:,} "
             f"assignments, {'all' if self.exact else 'drawn'}), and on errors of treated units that are distributed as "
             f"those of comparison units are{alike}.",
         ]
-        if self.method == "ferman_pinto":
+        if self.inference == "ferman_pinto":
             sentences.append(
                 f"By their sizes, errors of treated units have {self.variance_ratio:.2g} times the variance of those "
                 "of comparison units."
@@ -142,7 +146,7 @@ def few_treated(
     sample: Sample,
     design: str,
     *,
-    method: Method = "conley_taber",
+    inference: Inference = "conley_taber",
     size: str | None = None,
     aggregate: Aggregate = "mean",
     null: float = 0.0,
@@ -174,7 +178,7 @@ def few_treated(
     design : str
         Name of a design of the catalogue. "conley_taber" and "ferman_pinto" take designs whose headline, in levels, is
         a linear function of the outcomes, given dates and covariates, which is tested; "placebo" takes all that answer.
-    method : {"conley_taber", "ferman_pinto", "placebo"}
+    inference : {"conley_taber", "ferman_pinto", "placebo"}
         "placebo" computes the design anew for each assignment of the treated units' dates to comparison units, without
         the treated units (Abadie, Diamond and Hainmueller 2010).
     size : str, optional
@@ -218,13 +222,13 @@ def few_treated(
     """
     question, chosen = sample.question, find_design(design)
     chosen.check_options(options)
-    _refuse(sample, method, size, null, level, draws)
+    _refuse(sample, chosen, inference, size, null, level, draws)
     options, proportional = chosen.seeded(options, seed), question.scale == "proportional"
     headline = chosen(sample, **options).headline
-    most = draws or (999 if method == "placebo" else 9_999)
+    most = draws or (999 if inference == "placebo" else 9_999)
     treated, compared = np.flatnonzero(sample.ever_treated), np.flatnonzero(~sample.ever_treated)
     ratio = 1.0
-    if method == "placebo":
+    if inference == "placebo":
         assignments = _assignments(_same(numbers_of_dates(sample)[treated]), len(compared), level, most, seed)
         refits = (
             _refitted(sample, chosen, options, treated, compared[a], progress) for a in assignments.blocks
@@ -233,7 +237,7 @@ def few_treated(
     else:
         errors = _errors(sample, chosen, options, headline, treated, compared)
         compared, by_unit, place = errors.compared, errors.by_unit, errors.of_class
-        if method == "ferman_pinto":
+        if inference == "ferman_pinto":
             sizes = _sizes(sample, size, treated, compared)
             scale, ratio = _rescaling(errors, sizes, aggregate)
             by_unit, place = by_unit * scale, _same(np.column_stack([place, sizes[0]]))
@@ -247,7 +251,7 @@ def few_treated(
     return FewTreated(
         design=design,
         term=headline.terms[0],
-        method=method,
+        inference=inference,
         effect=effect,
         null=float(null),
         p_value=_p_value(drawn, _distance(effect, null, proportional)),
@@ -264,7 +268,13 @@ def few_treated(
 
 
 def _refuse(
-    sample: Sample, method: Method, size: str | None, null: float, level: float, draws: int | None
+    sample: Sample,
+    chosen: Design,
+    inference: Inference,
+    size: str | None,
+    null: float,
+    level: float,
+    draws: int | None,
 ) -> None:
     """Refuse arguments out of range, and questions whose units cannot take one another's places."""
     question = sample.question
@@ -283,13 +293,15 @@ def _refuse(
         raise QuestionError(
             "few_treated: with a third difference (group) two kinds of units carry treatment; use study.randomization."
         )
-    if method == "ferman_pinto" and size is None and question.weights is None:
+    if inference == "ferman_pinto" and size is None and question.weights is None:
         raise QuestionError(
             "few_treated: ferman_pinto needs sizes of units; name a covariate with size=, or Question(weights=...)."
         )
-    if method != "ferman_pinto" and size is not None:
+    if inference != "placebo" and (chosen.draws or chosen.learners):
+        raise QuestionError(NOT_LINEAR.format(chosen.name))
+    if inference != "ferman_pinto" and size is not None:
         raise QuestionError(
-            f'few_treated: {method} takes errors to be alike, whatever the size; use "ferman_pinto".'
+            f'few_treated: {inference} takes errors to be alike, whatever the size; use "ferman_pinto".'
         )
 
 
@@ -391,10 +403,16 @@ def _errors(
     usable = compared[~np.any(~sample.observed[compared] & (weights != 0).any(axis=0), axis=1)]
     y, by_class = np.nan_to_num(sample.y[usable]), np.empty((len(weights), len(usable)))
     for c, own in enumerate(weights):
-        moving = [np.nan_to_num(block[usable]) @ own for block in sample.x_by_period]
+        moving = [_weighted(np.nan_to_num(block[usable]), own) for block in sample.x_by_period]
         x = np.column_stack([np.ones(len(usable)), sample.x_baseline[usable], *moving])
         by_class[c] = _left_out(y @ own, x, sample.weights[usable])
     return _Errors(by_class[of_class], usable, of_class)
+
+
+def _weighted(x: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return sums over periods, shape (n,), of which rounding leaves nothing where x does not vary over time."""
+    total, size = x @ weights, np.abs(x) @ np.abs(weights)
+    return np.where(np.abs(total) > NO_VARIATION * size, total, 0.0)
 
 
 def _left_out(y: FloatArray, x: FloatArray, weights: FloatArray) -> FloatArray:
@@ -421,12 +439,6 @@ def _weights(
     QuestionError
         If the headline is not a linear function of the outcomes.
     """
-    refusal = (
-        f"few_treated: {chosen.name}'s headline is not a linear function of outcomes, so that treated units' outcomes "
-        'have no weights to give to others; use method="placebo", or study.randomization.'
-    )
-    if chosen.draws or chosen.learners:
-        raise QuestionError(refusal)
     levels = replace(sample, question=sample.question.replace(scale="level"))
     zero = np.where(sample.observed, 0.0, np.nan)
 
@@ -434,7 +446,7 @@ def _weights(
         try:
             return float(chosen(replace(levels, y=y), **options).headline.effect_level[0])
         except QuestionError as error:
-            raise QuestionError(refusal) from error
+            raise QuestionError(NOT_LINEAR.format(chosen.name)) from error
 
     parts = [
         sample.treatment,
@@ -460,7 +472,7 @@ def _weights(
         rest = effect(without)
     tolerance = LINEAR * (np.abs(parts_of_effect).sum() + abs(rest))
     if not abs(parts_of_effect.sum() + rest - headline.effect_level[0]) <= tolerance:
-        raise QuestionError(refusal)
+        raise QuestionError(NOT_LINEAR.format(chosen.name))
     # What rounding leaves is no weight.
     weights[np.abs(weights) < NO_VARIATION * np.abs(weights).max()] = 0.0
     return of_class, weights

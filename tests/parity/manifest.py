@@ -233,8 +233,8 @@ RULES: tuple[Rule, ...] = (
         "lwdid",
         r".*/stag__.*__overall__.*",
         "exact",
-        left_out="Its error of the average over cohorts counts how treated units' outcomes, and not their effects, differ "
-        "between cohorts, and takes the cohorts' shares as given.",
+        left_out="Its error of the average over cohorts counts how treated units' outcomes, and not their effects, "
+        "differ between cohorts, and takes the cohorts' shares as given.",
     ),
     Rule("fixest_iv", r".*", "out of scope", NO_DESIGN),
     Rule("ivdiag_ivmodel", r".*", "out of scope", NO_DESIGN),

@@ -32,7 +32,7 @@ def lwdid(_: str, run: dict[str, Any]) -> Comparison:
 
 
 def one_date(run: dict[str, Any]) -> Comparison:
-    """Return effects by period and their average; without covariates "ols" is the pooled convention, with its t test."""
+    """Return effects by period and their average; without covariates "ols" is the pooled convention."""
     k, transform, errors, *_ = run["id"].removeprefix("k").split("__")
     covariates = ("x1",) if run["controls_used"] else ()
     question = Question(f"y_k{k}", f"first{k}", covariates=covariates, min_cohort_size=1)

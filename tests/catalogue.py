@@ -45,6 +45,7 @@ OTHERS: dict[str, tuple[str, Options]] = {
 EVERY = GROUP_TIME | OTHERS
 # They need a panel without gaps, and are asked of the units that have none.
 OF_BLOCKS = {"synthetic_did", "generalized_synthetic_control"}
+WITHOUT_GAPS = OF_BLOCKS | {"lee_wooldridge"}
 # They ask for something that the other designs refuse.
 WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv"}
 
@@ -52,7 +53,7 @@ WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv"}
 def answer(name: str, panel: Panel, question: Question = ASKED) -> Estimate:
     """Return the answer of one of the designs."""
     design, options = EVERY[name]
-    asked = question.replace(missing="balanced") if design in OF_BLOCKS else question
+    asked = question.replace(missing="balanced") if design in WITHOUT_GAPS else question
     return estimate(panel, asked, design, **options)
 
 

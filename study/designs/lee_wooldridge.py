@@ -14,7 +14,6 @@ from study.core import (
     Unidentified,
     group_mean,
     panel_att,
-    raw_gap,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import (
@@ -26,7 +25,7 @@ from study.designs.did_cells import (
     unseen,
 )
 from study.estimates import Estimate, weights_in_cohorts
-from study.panel import Sample, first_observed
+from study.panel import Sample
 
 Transform = Literal["demean", "detrend"]
 Variance = Literal["sampling", "OLS", "HC0", "HC1", "HC2", "HC3", "HC4"]
@@ -40,7 +39,7 @@ FULL = 1 - 1e-9  # a leverage that leaves no residual
     reference="lee2023",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    supports=COMMON | {Supports.WEIGHTS, Supports.NEVER_TREATED},
+    supports=COMMON - {Supports.MISSING_CELLS} | {Supports.WEIGHTS, Supports.NEVER_TREATED},
 )
 def lee_wooldridge(
     sample: Sample, *, transform: Transform = "demean", variance: Variance = "sampling"
@@ -59,7 +58,7 @@ def lee_wooldridge(
         Absorbing treatment. Covariates enter by their first observed value. With gaps, S_g is what is seen of it: a
         unit needs one period ("demean") or two ("detrend"), and its outcome in t.
     transform : {"demean", "detrend"}
-        "detrend" allows each unit a linear trend of its own.
+        "detrend" allows each unit a linear trend of its own, and needs two periods before treatment.
     variance : {"sampling", "OLS", "HC0", "HC1", "HC2", "HC3", "HC4"}
         The delta method, or the regression's own errors given covariates: of equal variance, or one of MacKinnon and
         White's (1985) and Cribari-Neto's (2004). They are those under the published convention, "CR0". Without
@@ -96,38 +95,35 @@ def lee_wooldridge(
     cells = cells.select(cells.now > cells.base)
     x = baseline_matrix(sample, DESIGN) if question.covariates else np.ones((sample.n_units, 1))
     n, n_terms = sample.n_units, len(cells.cohort)
-    estimate, mean, size = np.zeros(n_terms), np.zeros(n_terms), np.zeros(n_terms, dtype=np.int64)
+    estimate, mean = np.zeros((2, n_terms))
     influence, mean_influence = np.zeros((2, n_terms, n))
-    reasons, used = np.full(n_terms, "", dtype=object), np.zeros(sample.y.shape, dtype=bool)
-    first, weights = sample.first_treated, sample.weights
+    size, reasons = np.zeros(n_terms, dtype=np.int64), np.full(n_terms, "", dtype=object)
+    used, first, weights = np.zeros(sample.y.shape, dtype=bool), sample.first_treated, sample.weights
     assert first is not None
     for g in np.unique(cells.cohort):
-        own, members = np.flatnonzero(cells.cohort == g), np.flatnonzero(first == g)
+        own, members = np.flatnonzero(cells.cohort == g), first == g
         start, now = int(cells.base[own[0]]) + 1, cells.now[own]
-        left = transformed(sample.y, start, transform)[:, now].T
-        y, seen = np.nan_to_num(left), ~np.isnan(left)
-        treated, compared = np.zeros_like(seen), seen & compared_with(sample, cells.select(own), first).T
-        treated[:, members] = seen[:, members]
+        if transform == "detrend" and start == 1:
+            reasons[own] = "one period before treatment has no trend"
+            continue
+        y = transformed(sample.y, start, transform)[:, now].T
+        treated = np.broadcast_to(members, y.shape)
+        compared = compared_with(sample, cells.select(own), first).T
         why = unseen(np.any(treated, axis=1), np.any(compared, axis=1), cells.reference[own])
-        known = np.flatnonzero(why == "")
-        if variance == "sampling" and not question.covariates:
-            gap = raw_gap(y[known], members, treated[known][:, members], compared[known], weights)
-            estimate[own[known]], influence[own[known]] = gap.estimate, gap.influence
-        else:
-            for k in known:
-                cell = y[k], treated[k], compared[k], x, weights, variance
-                try:
-                    estimate[own[k]], influence[own[k]] = _regressed(*cell)
-                except Unidentified as error:
-                    why[k] = str(error)
-        outcome = group_mean(np.nan_to_num(sample.y[:, now]).T, treated, weights, n)
+        for k in np.flatnonzero(why == ""):
+            cell = y[k], members, compared[k], x, weights, variance
+            try:
+                estimate[own[k]], influence[own[k]] = _regressed(*cell)
+            except Unidentified as error:
+                why[k] = str(error)
+        outcome = group_mean(sample.y[:, now].T, treated, weights, n)
         mean[own], mean_influence[own] = outcome.estimate, outcome.influence
-        reasons[own], size[own] = why, treated.sum(axis=1)
+        reasons[own], size[own] = why, members.sum()
         rows = (treated | compared) & (why == "")[:, None]
         used[:, now] |= rows.T
-        used[:, :start] |= np.any(rows, axis=0)[:, None] & sample.observed[:, :start]
+        used[:, :start] |= np.any(rows, axis=0)[:, None]
     estimated = known_cells(DESIGN, sample, cells, reasons, size, notes)
-    of_effect, of_mean = Influence.of(influence.T), Influence.of(np.nan_to_num(mean_influence.T))
+    of_effect, of_mean = Influence.of(influence.T), Influence.of(mean_influence.T)
     return effects_in_cells(
         sample,
         cells,
@@ -143,21 +139,12 @@ def lee_wooldridge(
 
 
 def transformed(y: FloatArray, start: int, transform: Transform) -> FloatArray:
-    """Return outcomes less what each unit's own outcomes before period number ``start`` predict, shape (n, T).
-
-    NaN where an outcome is not seen, and for units of which too little is seen before.
-    """
-    seen = ~np.isnan(y[:, :start])
-    count = seen.sum(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        y = y - first_observed(y)[:, None]
-        left = y - np.where(seen, y[:, :start], 0.0).sum(axis=1, keepdims=True) / count
-        if transform == "demean":
-            return left
-        time = np.arange(y.shape[1]) - (seen @ np.arange(start))[:, None] / count
-        before = np.where(seen, time[:, :start], 0.0)
-        slope = np.sum(before * np.nan_to_num(left[:, :start]), axis=1) / np.sum(before**2, axis=1)
-        return np.asarray(left - slope[:, None] * time)
+    """Return outcomes less what each unit's own outcomes before period number ``start`` predict, shape (n, T)."""
+    time, terms = np.arange(y.shape[1]), 1 if transform == "demean" else 2
+    every = np.vander(time - start, terms)
+    # Less the first outcome, so that changes keep their digits where levels dwarf them.
+    left = y - y[:, :1]
+    return np.asarray(left - left[:, :start] @ np.linalg.pinv(every[:start]).T @ every.T)
 
 
 def _regressed(

@@ -124,7 +124,7 @@ def test_demeaned_outcomes_give_what_imputation_gives_with_one_date() -> None:
 
 
 def test_detrended_outcomes_do_not_change_with_trends_of_units() -> None:
-    panel = simulated.panel(60, gaps=0.1)
+    panel = simulated.panel(60)
     slopes = np.random.default_rng(1).normal(size=(60, 1))
     tilted = replace(panel, outcomes={"y": panel.outcomes["y"] + 3 * slopes * simulated.PERIODS + slopes})
     ours, other = (estimate(p, ASKED, "lee_wooldridge", transform="detrend") for p in (panel, tilted))
@@ -132,10 +132,9 @@ def test_detrended_outcomes_do_not_change_with_trends_of_units() -> None:
     np.testing.assert_allclose(ours.std_error, other.std_error, rtol=1e-8)
 
 
-@pytest.mark.parametrize("gaps", [0.0, 0.1])
 @pytest.mark.parametrize("asked", [{}, {"covariates": ("x1",), "weights": "size", "scale": "proportional"}])
-def test_influence_is_the_derivative_by_weights(gaps: float, asked: dict[str, Any]) -> None:
-    panel = simulated.panel(60, gaps=gaps, level=20.0)
+def test_influence_is_the_derivative_by_weights(asked: dict[str, Any]) -> None:
+    panel = simulated.panel(60, level=20.0)
     simulated.check_influence(ASKED.replace(**asked).sample(panel), lee_wooldridge)
 
 
@@ -145,7 +144,7 @@ def test_influence_is_the_derivative_by_weights(gaps: float, asked: dict[str, An
         (ASKED, {"variance": "HC3"}, ("HC3", 'convention="pooled"')),
         (ASKED.replace(cluster="state"), {"variance": "OLS"}, ("cluster", 'variance="sampling"')),
         (ASKED.replace(weights="x"), {"variance": "HC0"}, ("weights",)),
-        (ASKED.replace(missing="cells"), {}, ("callaway_santanna",)),
+        (ASKED.replace(lag=1), {}, ("gaps", "imputation")),
     ],
     ids=str,
 )
@@ -158,7 +157,7 @@ def test_what_it_cannot_answer_it_refuses_in_one_line(
         covariates={"x": np.abs(panel.covariates["x"]) + 1},
         attributes={"state": np.array([f"s{i % 9}" for i in range(30)])},
     )
-    if question.missing == "cells":
+    if question.lag:
         y = panel.outcomes["y"].copy()
         y[3, 2] = np.nan
         panel = replace(panel, outcomes={"y": y})

@@ -307,26 +307,23 @@ def lp_did(
 
 def lee_wooldridge(sample: Sample, transform: str = "demean") -> Answer:
     refuse_single_units(sample)
-    if sample.x_baseline.shape[1] and collinear(sample.x_baseline):
-        raise Refused("a covariate is explained")
+    if np.isnan(sample.y).any() or (sample.x_baseline.shape[1] and collinear(sample.x_baseline)):
+        raise Refused("a gap, or a covariate is explained")
     q, first, degree = sample.question, sample.first_treated, {"demean": 0, "detrend": 1}[transform]
     x, found, used, unknown = np.column_stack([np.ones(sample.n_units), sample.x_baseline]), [], set(), []
     for g in with_base(sample):
         start = int(g - q.anticipation - sample.periods[0])
-        for now in range(start, len(sample.periods)):
+        for now in range(start if start > degree else len(sample.periods), len(sample.periods)):
             t, left, ours, theirs = float(sample.periods[now]), np.zeros(sample.n_units), [], []
             for i in range(sample.n_units):
-                past = [s for s in range(start) if not np.isnan(sample.y[i, s])]
-                if len(past) <= degree or np.isnan(sample.y[i, now]):
-                    continue
-                line = np.polynomial.Polynomial.fit(past, sample.y[i, past], degree)
+                line = np.polynomial.Polynomial.fit(np.arange(start), sample.y[i, :start], degree)
                 left[i] = sample.y[i, now] - line(now)
                 late = q.comparison == "not_yet_treated" and first[i] > t + q.anticipation
                 if first[i] == g:
                     ours.append(i)
                 elif np.isnan(first[i]) or late:
                     theirs.append(i)
-            if not ours or not theirs:
+            if not theirs:
                 continue
             units, compared, key = np.array(ours), np.array(theirs), (g, t, t - g)
             try:
@@ -337,9 +334,7 @@ def lee_wooldridge(sample: Sample, transform: str = "demean") -> Answer:
                 unknown.append(key)
                 continue
             found.append((key, units, left[units], regression, sample.y[units, now]))
-            used |= {
-                (i, s) for i in (*ours, *theirs) for s in (*range(start), now) if not np.isnan(sample.y[i, s])
-            }
+            used |= {(i, s) for i in (*ours, *theirs) for s in (*range(start), now)}
     if not found:
         raise (Unsettled if unknown else Refused)("nothing can be estimated")
 

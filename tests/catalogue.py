@@ -19,8 +19,6 @@ LINEAR: dict[str, tuple[str, Options]] = {
     "etwfe": ("etwfe", {"effects": "cohort"}),
     "etwfe unit": ("etwfe", {"effects": "unit"}),
     "stacked": ("stacked", {"before": 2, "after": 1}),
-    "lee_wooldridge": ("lee_wooldridge", {}),
-    "lee_wooldridge detrend": ("lee_wooldridge", {"transform": "detrend"}),
 }
 POISSON: dict[str, tuple[str, Options]] = {
     "etwfe poisson": ("etwfe", {"family": "poisson", "effects": "cohort"}),
@@ -28,6 +26,8 @@ POISSON: dict[str, tuple[str, Options]] = {
 }
 GROUP_TIME = LINEAR | POISSON
 OTHERS: dict[str, tuple[str, Options]] = {
+    "lee_wooldridge": ("lee_wooldridge", {}),
+    "lee_wooldridge detrend": ("lee_wooldridge", {"transform": "detrend"}),
     "twfe": ("twfe", {}),
     "event_study": ("event_study", {}),
     "lp_did": ("lp_did", {"weighting": "equal"}),

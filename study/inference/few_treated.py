@@ -162,9 +162,8 @@ def few_treated(
     errors of many comparison units show how errors are distributed. Let the headline be sum_i sum_t w_it y_it. The
     treated units' part of its error is sum_i sum_t w_it e_it over treated i, and its distribution is that of
     sum_i sum_t w_it e_j(i)t with other comparison units j(i), drawn without replacement, in the places of the treated
-    (Conley and Taber 2011). Residuals leave the unit out, and a factor takes the comparison units that are drawn out of
-    the rest, so that without covariates and with one date each draw is the estimate that the comparison units alone
-    would give with these j(i) as treated.
+    (Conley and Taber 2011). The comparison units' part is that of those that are not drawn, so that without covariates
+    and with one date each draw is the estimate that the comparison units alone would give with these j(i) as treated.
 
     **What is assumed**: "conley_taber" and "placebo", that errors are independent between units and distributed alike
     for treated and comparison units; "ferman_pinto", that they are so up to a variance that is known but for two
@@ -242,8 +241,8 @@ def few_treated(
             scale, ratio = _rescaling(errors, sizes, aggregate)
             by_unit, place = by_unit * scale, _same(np.column_stack([place, sizes[0]]))
         assignments = _assignments(place, len(compared), level, most, seed)
-        rows, factor = np.arange(len(treated)), (len(compared) - 1) / (len(compared) - len(treated))
-        drawn = np.concatenate([by_unit[rows, a].sum(axis=1) for a in assignments.blocks]) * factor
+        rows = np.arange(len(treated))
+        drawn = np.concatenate([by_unit[rows, a].sum(axis=1) for a in assignments.blocks])
         if proportional:
             assert headline.untreated_mean is not None
             drawn = drawn / headline.untreated_mean[0]
@@ -398,14 +397,21 @@ def _errors(
     treated: IntArray,
     compared: IntArray,
 ) -> _Errors:
-    """Weigh the outcomes of comparison units as those of each treated unit, less what others predict for them."""
-    of_class, weights = _weights(sample, chosen, options, headline, treated)
-    usable = compared[~np.any(~sample.observed[compared] & (weights != 0).any(axis=0), axis=1)]
-    y, by_class = np.nan_to_num(sample.y[usable]), np.empty((len(weights), len(usable)))
-    for c, own in enumerate(weights):
-        moving = [_weighted(np.nan_to_num(block[usable]), own) for block in sample.x_by_period]
+    """Weigh the errors of comparison units as the outcomes of each treated unit are.
+
+    With W the sum of the treated units' weights, -W / N0 are those of each comparison unit. In the place of treated
+    unit i, comparison unit j gives w_i e_j, and takes e_j out of what is compared with: the other N0 - N1 have -W / (N0
+    - N1) each, and as errors of all N0 add up to zero, that is W / (N0 - N1) times the errors of those that are drawn.
+    """
+    of_class, own = _weights(sample, chosen, options, headline, treated)
+    usable = compared[~np.any(~sample.observed[compared] & (own != 0).any(axis=0), axis=1)]
+    weights = np.vstack([own, own[of_class].sum(axis=0)])
+    y, errors = np.nan_to_num(sample.y[usable]), np.empty((len(weights), len(usable)))
+    for c, each in enumerate(weights):
+        moving = [_weighted(np.nan_to_num(block[usable]), each) for block in sample.x_by_period]
         x = np.column_stack([np.ones(len(usable)), sample.x_baseline[usable], *moving])
-        by_class[c] = _left_out(y @ own, x, sample.weights[usable])
+        errors[c] = _residual(y @ each, x, sample.weights[usable])
+    by_class = errors[:-1] + errors[-1] / max(len(usable) - len(treated), 1)
     return _Errors(by_class[of_class], usable, of_class)
 
 
@@ -415,15 +421,19 @@ def _weighted(x: FloatArray, weights: FloatArray) -> FloatArray:
     return np.where(np.abs(total) > NO_VARIATION * size, total, 0.0)
 
 
-def _left_out(y: FloatArray, x: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return y less what a weighted regression on x without the unit itself predicts, shape (n,)."""
+def _residual(y: FloatArray, x: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return residuals of a weighted regression on x, shape (n,), whose first column is one.
+
+    Beyond those of a constant, with leverage 1/n, they are enlarged to those of predictions that leave the unit out.
+    """
     root = np.sqrt(weights)[:, None]
     spread = np.maximum(np.abs(x).max(axis=0), np.finfo(float).tiny)
     left, sizes, _ = np.linalg.svd(root * x / spread, full_matrices=False)
     span = left[:, sizes > NO_VARIATION * sizes.max()]
     error = root[:, 0] * y - span @ (span.T @ (root[:, 0] * y))
     leverage = np.einsum("ik,ik->i", span, span)
-    return np.asarray(error / root[:, 0] / np.maximum(1 - leverage, NO_VARIATION))
+    kept = np.maximum(1 - leverage, NO_VARIATION)
+    return np.asarray(error / root[:, 0] * (1 - weights / weights.sum()) / kept)
 
 
 def _weights(

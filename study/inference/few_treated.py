@@ -223,10 +223,10 @@ def few_treated(
     chosen.check_options(options)
     _refuse(sample, chosen, inference, size, null, level, draws)
     options, proportional = chosen.seeded(options, seed), question.scale == "proportional"
-    headline = chosen(sample, **options).headline
     most = draws or (999 if inference == "placebo" else 9_999)
     treated, compared = np.flatnonzero(sample.ever_treated), np.flatnonzero(~sample.ever_treated)
-    ratio = 1.0
+    _refuse_fewer(len(treated), len(compared))
+    headline, ratio = chosen(sample, **options).headline, 1.0
     if inference == "placebo":
         assignments = _assignments(_same(numbers_of_dates(sample)[treated]), len(compared), level, most, seed)
         refits = (
@@ -304,6 +304,15 @@ def _refuse(
         )
 
 
+def _refuse_fewer(n_treated: int, n_compared: int) -> None:
+    """Refuse comparison units that are no more than the treated ones."""
+    if n_compared <= n_treated:
+        raise QuestionError(
+            f"few_treated: {n_compared} comparison units that are seen where treated units' outcomes count cannot "
+            f"stand in for {n_treated} treated ones and be compared with; use study.randomization."
+        )
+
+
 class _Assignments(NamedTuple):
     """Blocks of numbers of comparison units, one for each treated unit, shape (B, N1), and whether they are all."""
 
@@ -322,16 +331,13 @@ def _assignments(place: IntArray, n_compared: int, level: float, draws: int, see
         If there are too few of them to reject anything at the level.
     """
     n_treated, sizes = len(place), np.bincount(place).tolist()
-    possible = 0
-    if n_compared > n_treated:
-        possible = math.perm(n_compared, n_treated) // math.prod(map(math.factorial, sizes))
+    possible = math.perm(n_compared, n_treated) // math.prod(map(math.factorial, sizes))
     least_p = 1 / (1 + min(possible, draws))
     if least_p > 1 - level + 1e-12:
         what = f"{draws} draws" if possible > draws else f"{n_compared} comparison units"
         raise QuestionError(
             f"few_treated: {what} for {n_treated} treated allow no p-value below {least_p:.2g}, so that there is no "
-            f"{level:.0%} interval; it takes {math.ceil(1 / (1 - level) - 1e-9) - 1} assignments, and more comparison "
-            "than treated units."
+            f"{level:.0%} interval; it takes {math.ceil(1 / (1 - level) - 1e-9) - 1} assignments."
         )
     if possible > draws:
         return _Assignments(_drawn(n_treated, n_compared, draws, seed), False)
@@ -405,13 +411,14 @@ def _errors(
     """
     of_class, own = _weights(sample, chosen, options, headline, treated)
     usable = compared[~np.any(~sample.observed[compared] & (own != 0).any(axis=0), axis=1)]
+    _refuse_fewer(len(treated), len(usable))
     weights = np.vstack([own, own[of_class].sum(axis=0)])
     y, errors = np.nan_to_num(sample.y[usable]), np.empty((len(weights), len(usable)))
     for c, each in enumerate(weights):
         moving = [_weighted(np.nan_to_num(block[usable]), each) for block in sample.x_by_period]
         x = np.column_stack([np.ones(len(usable)), sample.x_baseline[usable], *moving])
         errors[c] = _residual(y @ each, x, sample.weights[usable])
-    by_class = errors[:-1] + errors[-1] / max(len(usable) - len(treated), 1)
+    by_class = errors[:-1] + errors[-1] / (len(usable) - len(treated))
     return _Errors(by_class[of_class], usable, of_class)
 
 

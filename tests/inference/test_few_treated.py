@@ -198,7 +198,12 @@ def test_what_cannot_be_inferred_is_refused_in_one_line() -> None:
     assert "it takes 19 assignments" in refused(tiny)
     assert few_treated(tiny, "twfe", level=0.9).draws == 11
     assert "18 draws" in refused(sample, draws=18)
-    assert "more comparison than treated" in refused(ASKED.sample(panel(20)))
+    assert "10 comparison units" in refused(ASKED.sample(panel(20)))
+    ends = np.repeat([[0.0, 1.0] * 4], 30, axis=0)
+    everyone = replace(
+        panel(0), first_treated={}, treatment={"event": ends * (np.arange(30) % 3 > 0)[:, None]}
+    )
+    assert "10 comparison units" in refused(ASKED.replace(horizon=None).sample(everyone))
     assert "needs sizes" in refused(sample, inference="ferman_pinto")
     assert "size is not positive for 1 of 30" in refused(
         ASKED.sample(with_zero(panel(1))), inference="ferman_pinto", size="size"

@@ -207,8 +207,8 @@ def few_treated(
     Raises
     ------
     QuestionError
-        If the design refuses, its headline is no linear function of outcomes, the question has clusters or a third
-        difference, sizes are not positive, or there are too few comparison units for the level.
+        If the design refuses, its headline has no value or is no linear function of outcomes, the question has clusters
+        or a third difference, sizes are not positive, or there are too few comparison units for the level.
 
     References
     ----------
@@ -227,6 +227,10 @@ def few_treated(
     treated, compared = np.flatnonzero(sample.ever_treated), np.flatnonzero(~sample.ever_treated)
     _refuse_fewer(len(treated), len(compared))
     headline, ratio = chosen(sample, **options).headline, 1.0
+    if not np.isfinite(headline.effect[0]):
+        raise QuestionError(
+            f"few_treated: {design}'s {headline.terms[0]} has no value, so that there is none to test."
+        )
     if inference == "placebo":
         assignments = _assignments(_same(numbers_of_dates(sample)[treated]), len(compared), level, most, seed)
         refits = (

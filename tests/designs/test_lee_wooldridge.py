@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import searching
 import simulated
 from scipy import stats
 
@@ -173,3 +174,19 @@ def test_a_line_needs_two_periods_before_treatment() -> None:
     with pytest.raises(QuestionError, match="no effect can be estimated"):
         estimate(early, ASKED, "lee_wooldridge", transform="detrend")
     assert np.isfinite(estimate(early, ASKED, "lee_wooldridge").effect).all()
+
+
+PANELS = searching.samples(150, 2000)
+
+
+@pytest.mark.search
+@pytest.mark.parametrize("treated", [1, 2])
+def test_the_pooled_t_test_is_exact_with_normal_errors_however_few_are_treated(treated: int) -> None:
+    rng, rejects = np.random.default_rng(treated), 0
+    dates = np.where(np.arange(12) < treated, 5.0, np.nan)
+    made = replace(simulated.panel(n=12), first_treated={"event": dates}, covariates={})
+    for _ in range(PANELS):
+        panel = replace(made, outcomes={"y": np.cumsum(rng.normal(size=(12, 8)), axis=1)})
+        fit = estimate(panel, ASKED, "lee_wooldridge", convention="pooled")
+        rejects += fit.headline.tidy()["p_value"][0] <= 0.05
+    assert abs(rejects / PANELS - 0.05) <= 3 * np.sqrt(0.05 * 0.95 / PANELS)

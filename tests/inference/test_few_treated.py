@@ -217,6 +217,9 @@ def test_what_cannot_be_inferred_is_refused_in_one_line() -> None:
     assert 'inference="placebo"' in refused(
         ASKED.replace(covariates=("x",)).sample(panel(1, n=40)), "dml_panel"
     )
+    negative = panel(1)
+    below = replace(negative, outcomes={"y": negative.outcomes["y"] - 99})
+    assert "has no value" in refused(ASKED.replace(scale="proportional").sample(below), "imputation")
     assert "level is 1.0" in refused(sample, level=1.0)
     assert "above -1" in refused(
         ASKED.replace(scale="proportional").sample(panel(1)), "imputation", null=-1.0

@@ -64,6 +64,8 @@ CASES = (
     Case("etwfe"),
     Case("stacked", {"before": 3, "after": 2}, {"horizon": 2}),
     Case("lp_did"),
+    Case("lee_wooldridge"),
+    Case("lee_wooldridge", {"transform": "detrend"}),
     Case("event_study"),
     Case("twfe"),
     Case("poisson_twfe", {}, COUNT),

@@ -26,6 +26,8 @@ POISSON: dict[str, tuple[str, Options]] = {
 }
 GROUP_TIME = LINEAR | POISSON
 OTHERS: dict[str, tuple[str, Options]] = {
+    "lee_wooldridge": ("lee_wooldridge", {}),
+    "lee_wooldridge detrend": ("lee_wooldridge", {"transform": "detrend"}),
     "twfe": ("twfe", {}),
     "panel_ols": ("panel_ols", {}),
     "event_study": ("event_study", {}),
@@ -46,6 +48,7 @@ OTHERS: dict[str, tuple[str, Options]] = {
 EVERY = GROUP_TIME | OTHERS
 # They need a panel without gaps, and are asked of the units that have none.
 OF_BLOCKS = {"synthetic_did", "generalized_synthetic_control"}
+WITHOUT_GAPS = OF_BLOCKS | {"lee_wooldridge"}
 # They ask for something that the other designs refuse.
 WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "heterogeneous_adoption"}
 WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "dose_response"}
@@ -55,7 +58,7 @@ WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "iv"}
 def answer(name: str, panel: Panel, question: Question = ASKED) -> Estimate:
     """Return the answer of one of the designs."""
     design, options = EVERY[name]
-    asked = question.replace(missing="balanced") if design in OF_BLOCKS else question
+    asked = question.replace(missing="balanced") if design in WITHOUT_GAPS else question
     return estimate(panel, asked, design, **options)
 
 

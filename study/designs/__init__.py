@@ -323,7 +323,7 @@ def estimate(
     question : Question
     design : str
         Name of a design; ``study designs`` lists them.
-    convention : {"jackknife", "CR0", "CR1", "CR1_fixest", "CR1_areg"}
+    convention : {"jackknife", "pooled", "CR0", "CR1", "CR1_fixest", "CR1_areg"}
         Of the standard errors; see :class:`study.Estimate`. ``fit.published`` names the one of the design's reference
         implementation.
     **options

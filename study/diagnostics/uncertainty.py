@@ -14,6 +14,7 @@ from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, dots, headline, with_error
 from study.estimates import (
+    FEW_ON_A_SIDE,
     SIZE,
     Effect,
     Estimate,
@@ -27,10 +28,12 @@ from study.estimates import (
 from study.estimates.sandwich import NAMED
 from study.figures import Axes, Figure
 from study.inference import Randomization, cr3, wild_bootstrap
+from study.inference.few_treated import few_treated
 from study.inference.randomization import randomization as permuted
 from study.panel import Sample, Scale
 
 RANDOMIZATION = "randomization of event dates"
+FEW_TREATED = "errors of comparison units"
 
 
 @diagnostic(
@@ -56,7 +59,8 @@ def uncertainty(
 
     The design's own convention; the other named conventions with the same critical values; the multiplier
     bootstrap-t with Webb's weights; for linear regressions CR3 with t(G-1) and the restricted wild cluster
-    bootstrap; and for designs that fit no learners the randomization test.
+    bootstrap; with fewer than 5 treated clusters :func:`study.few_treated`; and for designs that fit no learners the
+    randomization test.
 
     Parameters
     ----------
@@ -105,6 +109,14 @@ def uncertainty(
         rows.append(replace(like, conf_low=wild.interval[0], conf_high=wild.interval[1]))
     except QuestionError as reason:
         refused.append(("CR3 and the wild cluster bootstrap", str(reason)))
+    of_treated, effective = treated_clusters(fit), float(effective_clusters(fit)[0])
+    if of_treated < FEW_ON_A_SIDE:
+        try:
+            others = few_treated(sample, design, draws=draws, level=level, seed=seed, **options)
+            like = replace(rows[0], label=FEW_TREATED, std_error=np.nan, p_value=others.p_value)
+            rows.append(replace(like, conf_low=others.interval[0], conf_high=others.interval[1]))
+        except QuestionError as reason:
+            refused.append((FEW_TREATED, str(reason)))
     if randomization is None and permutations and chosen.draws:
         refused.append((RANDOMIZATION, f"{design} would fit its learners anew for each permutation."))
     elif randomization is None and permutations:
@@ -121,7 +133,6 @@ def uncertainty(
         len(excluding), f"Zero is excluded by {', '.join(excluding)} and by no other"
     )
     widest = max(rows, key=lambda row: row.conf_high - row.conf_low)
-    of_treated, effective = treated_clusters(fit), float(effective_clusters(fit)[0])
     return Finding.of(
         [
             f"{conclusion}; {own.label} gives {own.interval(scale)}, and the widest, {widest.label}, "

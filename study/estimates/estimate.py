@@ -30,11 +30,13 @@ from study.core import (
     two_sided_p,
 )
 from study.estimates.jackknife import (
+    Leverage,
     Sides,
     covariance_degrees,
     degrees_of_freedom,
     effective_number,
     leverage,
+    pooled,
     sums_by_cluster,
 )
 from study.estimates.multipliers import Errors, Weights, largest_draws, sup_t
@@ -183,7 +185,8 @@ class Estimate(Described):
         The convention of the design's reference implementation.
     convention : Convention
         Of the standard errors. "jackknife", the default: influence that leaves each cluster out in turn, with the t
-        distribution whose degrees of freedom the clusters on both sides of the contrast leave; the others without that,
+        distribution whose degrees of freedom the clusters on both sides of the contrast leave; "pooled": one variance
+        of the clusters' means on both sides, with t(C-2), which one treated cluster allows; the others without these,
         "CR1_fixest" and "CR1_areg" with t(G-1) and "CR0" and "CR1" with the normal distribution; or the name of one of
         ``given``.
     given : mapping of str to ndarray, shape (K, K)
@@ -340,13 +343,20 @@ class Estimate(Described):
     @cached_property
     def leave_out(self) -> LeftOut:
         """Influence that leaves each cluster out in turn; see :mod:`study.estimates.jackknife`."""
-        if self.left_out is not None:
-            return self.left_out
-        own, sides = leverage(self.level_influence, self.sides), self.sides
+        return self.left_out or self._applied(leverage(self.level_influence, self.sides))
+
+    def _applied(self, own: Leverage) -> LeftOut:
         untreated = self.untreated_influence if self.sample.question.scale == "proportional" else None
-        untreated_errors = None if untreated is None else own.applied(untreated, sides)
-        level_errors = own.applied(self.level_influence, sides)
+        untreated_errors = None if untreated is None else own.applied(untreated, self.sides)
+        level_errors = own.applied(self.level_influence, self.sides)
         return LeftOut(level_errors, untreated_errors, own.clusters, own.estimable)
+
+    @cached_property
+    def _on_two_sides(self) -> LeftOut | None:
+        """Influence by the clusters on both sides of the contrast, or None under a convention that does not ask."""
+        if self.convention == "pooled":
+            return self._applied(pooled(self.level_influence, self.sides))
+        return self.leave_out if self.convention == "jackknife" else None
 
     @cached_property
     def level_errors(self) -> Influence:
@@ -356,13 +366,15 @@ class Estimate(Described):
                 f'{self.design}: the covariance "{self.convention}" is a matrix and no sum over units, so it has no '
                 'band, no average and no covariance with other estimates; take these under "jackknife" or "CR0".'
             )
-        return self.leave_out.level if self.convention == "jackknife" else self._by_name(self.level_influence)
+        sides = self._on_two_sides
+        return self._by_name(self.level_influence) if sides is None else sides.level
 
     @cached_property
     def untreated_errors(self) -> Influence | None:
         """Influence of ``untreated_mean`` whose covariance is that of the estimate's convention."""
-        if self.convention == "jackknife" or self.untreated_influence is None:
-            return self.leave_out.untreated
+        sides = self._on_two_sides
+        if sides is not None or self.untreated_influence is None:
+            return (sides or self.leave_out).untreated
         return self._by_name(self.untreated_influence)
 
     @cached_property
@@ -388,7 +400,7 @@ class Estimate(Described):
     @property
     def estimable(self) -> BoolArray:
         """Which terms have a sampling variance under the estimate's convention, shape (K,)."""
-        return ~self.reference & (self.leave_out.estimable if self.convention == "jackknife" else True)
+        return ~self.reference & (True if self._on_two_sides is None else self._on_two_sides.estimable)
 
     @cached_property
     def std_error(self) -> FloatArray:
@@ -462,6 +474,8 @@ class Estimate(Described):
             return np.where(self.estimable, degrees_of_freedom(self.errors, self.sides), np.nan)
         if self.convention in self.given:
             return np.full(len(self.terms), self.given_degrees)
+        if self._on_two_sides is not None:
+            return np.where(self.estimable, self._on_two_sides.clusters.sum(axis=0) - 2.0, np.nan)
         t = self.convention in ("CR1_fixest", "CR1_areg")
         return np.full(len(self.terms), self.n_clusters - 1.0 if t else math.inf)
 
@@ -587,8 +601,8 @@ class Estimate(Described):
         """Test that all terms (or those selected, shape (K,)) are zero.
 
         On the scale of ``sample.y``: a proportional effect is zero where the effect in levels is, which is
-        defined also where the mean to divide by is not positive. Under "jackknife" the statistic has an F distribution
-        whose degrees of freedom the clusters leave, under the other conventions a chi-squared one.
+        defined also where the mean to divide by is not positive. Under "jackknife" and "pooled" the statistic has an F
+        distribution whose degrees of freedom the clusters leave, under the other conventions a chi-squared one.
 
         Raises
         ------
@@ -607,6 +621,8 @@ class Estimate(Described):
         if fit.convention == "jackknife":
             sums, treated = sums_by_cluster(errors, self.sides.select(columns))
             degrees = covariance_degrees(sums, np.asarray(treated.any(axis=1)))
+        elif fit.convention == "pooled":
+            degrees = float(fit.degrees_of_freedom[used].min())
         return wald(self.effect_level[used], cov, degrees)
 
     @cached_property
@@ -833,6 +849,8 @@ def few_clusters_warning(fit: Estimate) -> str | None:
         return None
     if fit.convention == "jackknife":
         return _few_on_a_side(fit, headline)
+    if fit.convention == "pooled":
+        return _of_few_treated(fit)
     effective, treated = effective_clusters(headline)[0], treated_clusters(headline)
     if np.isnan(effective):
         return (
@@ -870,6 +888,17 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     return (
         f"{what}; with fewer than {FEW_ON_A_SIDE} on a side the interval need not hold its level, so use "
         "study.randomization over event dates."
+    )
+
+
+def _of_few_treated(fit: Estimate) -> str | None:
+    """Say what a pooled variance takes for granted where few clusters are treated."""
+    treated = treated_clusters(fit)
+    if treated >= FEW_ON_A_SIDE:
+        return None
+    return (
+        f"{fit.design}: the errors of {treated} treated clusters are taken to be normal and to vary as those of "
+        "comparison clusters do; study.few_treated needs the second alone, or how errors vary with size."
     )
 
 

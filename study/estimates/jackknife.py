@@ -140,13 +140,44 @@ def leverage_by_group(counts: FloatArray, sides: Sides) -> Leverage:
 
 
 def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
-    treated = sides.treated[sides.group]
-    weight = np.where(treated > 0, treated, 1.0) * sides.weights[:, None] * present(influence)
-    own = [sides.by_cluster(np.add, weight * side) for side in (treated > 0, treated == 0)]
+    treated, own = _on_sides(influence, sides)
     clusters = np.stack([np.sum(each > 0, axis=0) for each in own])
     estimable = sides.enough(clusters)
     factors = [_factor(each[sides.cluster], each.sum(axis=0), estimable) for each in own]
-    return Leverage(np.where(treated > 0, *factors), clusters, estimable)
+    return Leverage(np.where(treated, *factors), clusters, estimable)
+
+
+def _on_sides(influence: FloatArray, sides: Sides) -> tuple[BoolArray, list[FloatArray]]:
+    """Return which units are treated, (n, K), and what each cluster weighs on that side and the other, (C, K)."""
+    counted = sides.treated[sides.group]
+    weight = np.where(counted > 0, counted, 1.0) * sides.weights[:, None] * present(influence)
+    treated = counted > 0
+    return treated, [sides.by_cluster(np.add, weight * side) for side in (treated, ~treated)]
+
+
+def pooled(influence: Influence, sides: Sides) -> Leverage:
+    """Return what makes sums of squares of influence those of a pooled variance: Student's t of two groups.
+
+    With h_c the share of cluster c in the weight of its side, its influence over n is h_c times what its mean is away
+    from that of the side. If these means vary by the same sigma^2 on both sides, with which the variance of the
+    contrast is sigma^2 sum h_c^2, their squares over C - 2 estimate it, with one treated cluster too; for means of
+    normal outcomes the t test is exact (Lee and Wooldridge 2025).
+    """
+    parts = [_pooled(influence.columns(k).dense(), sides.select(k)) for k in blocks(influence.shape[1])]
+    return Leverage(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))
+
+
+def _pooled(influence: FloatArray, sides: Sides) -> Leverage:
+    treated, own = _on_sides(influence, sides)
+    share = [np.divide(each, each.sum(axis=0), out=np.zeros_like(each), where=each > 0) for each in own]
+    # A side whose influence is nowhere is one cluster, which is its own mean.
+    clusters = np.stack([np.maximum(np.sum(h > 0, axis=0), 1) for h in share])
+    squares = sum(np.where(h.any(axis=0), np.sum(h**2, axis=0), 1.0) for h in share)
+    degrees = clusters.sum(axis=0) - 2
+    spread = np.sqrt(squares / np.maximum(degrees, 1))
+    by_unit = np.where(treated, *(h[sides.cluster] for h in share))
+    factor = np.divide(spread, by_unit, out=np.zeros_like(by_unit), where=by_unit > 0)
+    return Leverage(factor, clusters, np.asarray(degrees > 0))
 
 
 def _factor(own: FloatArray, total: FloatArray, estimable: BoolArray) -> FloatArray:

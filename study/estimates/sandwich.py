@@ -20,7 +20,7 @@ from study.core import (
 Clustered = Literal["CR0", "CR1", "CR1_fixest", "CR1_areg"]
 # Covariances that a design hands over as matrices, since some are no sums over clusters of units.
 Given = Literal["unadjusted", "robust", "clustered", "twoway", "driscoll_kraay"]
-Convention = Literal["jackknife", Clustered, Given]
+Convention = Literal["jackknife", "pooled", Clustered, Given]
 
 NAMED: tuple[Clustered, ...] = get_args(Clustered)
 GIVEN: tuple[Given, ...] = get_args(Given)

@@ -122,28 +122,34 @@ class Randomization:
 
     def plot(self) -> Figure:
         """Draw the distribution of the statistic over assignments, with the actual one."""
-        from study.figures import BAND, SECOND, canvas
-
-        drawn, size = self.drawn[~np.isnan(self.drawn)], abs(self.statistic)
-        values = np.append(drawn, (-size, size))
-        low, high = np.quantile(values, TAIL, method="lower"), np.quantile(values, 1 - TAIL, method="higher")
-        low, high = min(low, -size), max(high, size)
         label = f"{'t statistic' if self.kind == 't' else 'estimate'} with event dates permuted"
         if self.units and self.kind == "estimate":
             label += f"\n({self.units})"
-        if np.any((drawn < low) | (drawn > high)):
-            label += "\n(the outermost bars hold all beyond them)"
-        bins = np.linspace(low, high or 1.0, 41).tolist()
-        with canvas() as figure:
-            axes = figure.subplots()
-            bars: Any = {"color": BAND, "edgecolor": "white", "linewidth": 0.4}
-            axes.hist(np.clip(drawn, low, high), bins=bins, **bars)
-            axes.axvline(self.statistic, color=SECOND, label=f"actual dates: {self.statistic:.3g}")
-            axes.axvline(-self.statistic, color=SECOND, linestyle=":", label="the same, other sign")
-            axes.set(xlabel=label, ylabel="assignments" if self.exact else "draws")
-            axes.set_title(f"Randomization test of {self.of}\n{p_is(self.p_value)}", loc="left")
-            figure.legend(loc="outside lower center", ncols=2, frameon=False)
-        return figure
+        title = f"Randomization test of {self.of}\n{p_is(self.p_value)}"
+        return histogram(self.drawn, self.statistic, label, "actual dates", self.exact, title)
+
+
+def histogram(drawn: FloatArray, actual: float, label: str, of: str, exact: bool, title: str) -> Figure:
+    """Draw the distribution of draws, of shape (B,), with the actual value, whose name is ``of``, and its opposite."""
+    from study.figures import BAND, SECOND, canvas
+
+    drawn, size = drawn[~np.isnan(drawn)], abs(actual)
+    values = np.append(drawn, (-size, size))
+    low, high = np.quantile(values, TAIL, method="lower"), np.quantile(values, 1 - TAIL, method="higher")
+    low, high = min(low, -size), max(high, size)
+    if np.any((drawn < low) | (drawn > high)):
+        label += "\n(the outermost bars hold all beyond them)"
+    bins = np.linspace(low, high or 1.0, 41).tolist()
+    with canvas() as figure:
+        axes = figure.subplots()
+        bars: Any = {"color": BAND, "edgecolor": "white", "linewidth": 0.4}
+        axes.hist(np.clip(drawn, low, high), bins=bins, **bars)
+        axes.axvline(actual, color=SECOND, label=f"{of}: {actual:.3g}")
+        axes.axvline(-actual, color=SECOND, linestyle=":", label="the same, other sign")
+        axes.set(xlabel=label, ylabel="assignments" if exact else "draws")
+        axes.set_title(title, loc="left")
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
 
 
 def randomization_test(
@@ -381,7 +387,7 @@ def randomization(
         stratum,
         permutations=permutations,
         seed=seed,
-        dates=_dates(sample)[source],
+        dates=numbers_of_dates(sample)[source],
         jobs=jobs,
         progress=progress,
     )
@@ -444,7 +450,7 @@ def _value(headline: Estimate, kind: Kind) -> float:
     return float(headline.effect[0] / headline.std_error[0] if kind == "t" else headline.effect[0])
 
 
-def _dates(sample: Sample) -> NDArray[np.int64]:
+def numbers_of_dates(sample: Sample) -> NDArray[np.int64]:
     """Number the distinct event dates, or paths, of the units, shape (n,)."""
     if sample.first_treated is not None:
         return np.unique(sample.first_treated, return_inverse=True)[1]
@@ -457,7 +463,7 @@ def _permuted_between(sample: Sample) -> tuple[NDArray[Any], tuple[str, ...]]:
     cluster = sample.question.cluster
     if cluster is None:
         return sample.unit_ids, ()
-    pairs = np.unique(np.column_stack([sample.cluster, _dates(sample)]), axis=0)
+    pairs = np.unique(np.column_stack([sample.cluster, numbers_of_dates(sample)]), axis=0)
     if len(pairs) == len(np.unique(sample.cluster)):
         return sample.cluster_labels, (
             f"No cluster ({cluster}) has units with two event dates, so dates were permuted between whole clusters.",

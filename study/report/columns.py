@@ -14,6 +14,8 @@ from study.report.table import MINUS, Block, Cell, Line, Number, error
 CONVENTIONS: dict[str, str] = {
     "jackknife": "standard errors that leave out each cluster in turn, t distribution with the degrees of freedom of "
     "the clusters on both sides of the comparison",
+    "pooled": "standard errors of one variance for treated and comparison clusters, t distribution with C - 2 degrees "
+    "of freedom for C clusters",
     "CR0": "influence-function standard errors without a small-sample factor, normal critical values",
     "CR1": "standard errors with the factor G/(G-1)",
     "CR1_fixest": "regression standard errors with fixest's small-sample factor and t(G-1)",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import simulated
-from catalogue import OF_BLOCKS, WITH_QUESTIONS_OF_THEIR_OWN
+from catalogue import OF_BLOCKS, WITH_QUESTIONS_OF_THEIR_OWN, WITHOUT_GAPS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +63,8 @@ LINEAR = (
     Case("etwfe", {"effects": "unit"}, {"comparison": "never_treated"}),
     Case("etwfe", {"effects": "cohort", "variance": "conditional"}, {"covariates": ("x1",)}),
     Case("stacked", {"before": 2, "after": 1}),
+    Case("lee_wooldridge"),
+    Case("lee_wooldridge", {"transform": "detrend"}, {"covariates": ("x1",), "comparison": "never_treated"}),
     Case("lp_did", {"weighting": "variance"}),
     Case("lp_did", {"weighting": "equal"}),
     Case("dcdh"),
@@ -99,7 +101,7 @@ def drawn(case: Case, seed: int, gaps: float) -> Panel:
     """Return a small panel, of counts for a Poisson regression."""
     if case in POISSON:
         return simulated.counts(simulated.panel(n=50, seed=seed, gaps=gaps, level=2.0), seed)
-    return simulated.panel(n=50, seed=seed, gaps=gaps)
+    return simulated.panel(n=50, seed=seed, gaps=0.0 if case.design in WITHOUT_GAPS else gaps)
 
 
 def same(ours: list[Estimate], theirs: list[Estimate], factor: float = 1.0) -> None:

@@ -70,6 +70,8 @@ CASES = [
     Case("callaway_santanna", comparisons.callaway_santanna, {"method": ("dr",)}),
     Case("callaway_santanna", comparisons.callaway_santanna, {"method": ("ipw",)}),
     Case("callaway_santanna", comparisons.callaway_santanna, {"method": ("reg",)}),
+    Case("lee_wooldridge", comparisons.lee_wooldridge, {"transform": ("demean",)}),
+    Case("lee_wooldridge", comparisons.lee_wooldridge, {"transform": ("detrend",)}),
     Case("stacked", comparisons.stacked, {"before": (1, 1, 2), "after": (None, 0, 0, 1)}),
     Case(
         "lp_did",

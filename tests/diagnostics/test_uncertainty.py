@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import simulated
 
-from study import Panel, Question, QuestionError, estimate
+from study import Panel, Question, QuestionError, estimate, few_treated
 from study.core import p_is
 from study.diagnostics import uncertainty
+from study.diagnostics.uncertainty import FEW_TREATED
 from study.estimates import few_clusters_warning
 from study.estimates.multipliers import largest_draws
 from study.inference.leave_out import cr3
@@ -43,6 +44,20 @@ def test_each_row_is_what_its_inference_gives_on_its_own() -> None:
     assert made["randomization"] is not None
     test = randomization(clustered, "twfe", permutations=19, seed=4, strata="state")
     assert made["randomization"].p_value == test.p_value
+
+
+def test_with_fewer_than_five_treated_the_errors_of_comparison_units_have_a_row() -> None:
+    few = QUESTION.sample(simulated.few_treated(np.random.default_rng(1), 60, 4, (4, 6)))
+    made = uncertainty(few, "callaway_santanna", permutations=0, draws=199, seed=4)
+    row = next(row for row in made["rows"] if row.label == FEW_TREATED)
+    alone = few_treated(few, "callaway_santanna", draws=199, seed=4)
+    assert (row.p_value, row.conf_low, row.conf_high) == (alone.p_value, *alone.interval)
+    poisson = QUESTION.replace(scale="proportional").sample(simulated.counts(few.panel))
+    refused = dict(uncertainty(poisson, "poisson_twfe", permutations=0, draws=199)["refused"])
+    assert "not a linear function" in refused[FEW_TREATED]
+    assert FEW_TREATED not in [
+        row.label for row in uncertainty(sample(), "twfe", permutations=0, draws=99)["rows"]
+    ]
 
 
 def test_the_bootstrap_is_near_the_normal_interval_with_many_clusters() -> None:

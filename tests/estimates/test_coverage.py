@@ -40,6 +40,7 @@ FITS = [
     Fit("etwfe", DIFFERENT, TRUTH),
     Fit("stacked", DIFFERENT, simulated.event_average((4, 6)), {"before": 3, "after": 2}),
     Fit("lp_did", DIFFERENT, TRUTH, {"weighting": "equal"}),
+    Fit("lee_wooldridge", DIFFERENT, TRUTH),
     Fit("lp_did", GROWING, 1.5, {"weighting": "variance"}),
     Fit("event_study", GROWING, 1.5),
     Fit("twfe", FLAT, 1.0),

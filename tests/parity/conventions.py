@@ -139,6 +139,13 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         "estimate and keeping the estimate's sigma.",
         "synthdid's did_estimate is imputation where one cohort is compared with the never-treated.",
     ),
+    "lee_wooldridge": (
+        "Without covariates lwdid's default is the pooled convention here, with its t(N - 2), and HC3 is the default "
+        "jackknife, whose degrees of freedom are those of two groups with variances of their own. Errors given "
+        'covariates are the option variance; the default, "sampling", adds that covariates and effects vary.',
+        "lwdid leaves covariates out without a word where a group has no more units than coefficients; those runs are "
+        "compared with questions that have none.",
+    ),
     "generalized_synthetic_control": (
         "fect's gsynth iterates slopes and factors to a relative change of 1e-7, ours to 1e-12; without covariates "
         "both are closed form. Its errors are compared with its jackknife; the number of factors is given.",

@@ -261,7 +261,6 @@ RULES: tuple[Rule, ...] = (
     Rule("fect_tests", r".*", "out of scope", NO_DESIGN),
     Rule("scinference", r".*", "out of scope", NO_DESIGN),
     Rule("augsynth", r".*", "out of scope", NO_DESIGN),
-    Rule("lwdid", r".*", "out of scope", NO_DESIGN),
     Rule("fixest_iv", rf".*/(ols_fe|iv[12]_fe)__(iid|hetero|{CLUSTERED})", "exact"),
     Rule("fixest_iv", r".*/(ols_fe|iv[12]_fe)__(twoway|DK|NW)", "out of scope", OTHER_COVARIANCE),
     Rule("fixest_iv", r".*/iv2_fe_weights__.*", "out of scope", WEIGHTS_OF_CELLS),
@@ -308,6 +307,22 @@ RULES: tuple[Rule, ...] = (
     Rule("linearmodels", r".*/panelols_twoway__weights_w__.*", "out of scope", WEIGHTS_OF_CELLS),
     Rule("linearmodels", r".*/panelols_unit__.*", "out of scope", "It has no period effects."),
     Rule("linearmodels", r".*/(firstdiff|random_effects)__.*", "out of scope", NO_DESIGN),
+    Rule("lwdid", r".*/(k[125]__.*__(ols|hc0|hc1)|k[25]__.*__hc[234])(__x1)?", "exact"),
+    Rule(
+        "lwdid",
+        r".*/k1__.*__hc[234](__x1)?",
+        "out of scope",
+        "With one treated unit its residual is zero and its leverage one, so that the package prints rounding noise; "
+        "the design refuses.",
+    ),
+    Rule("lwdid", r".*/stag__.*__(none|cohort)__.*", "exact"),
+    Rule(
+        "lwdid",
+        r".*/stag__.*__overall__.*",
+        "exact",
+        left_out="Its error of the average over cohorts counts how treated units' outcomes, and not their effects, "
+        "differ between cohorts, and takes the cohorts' shares as given.",
+    ),
 )
 
 

@@ -26,6 +26,7 @@ from references import (
     honestdid,
     imputation,
     instruments,
+    lwdid,
     pretrends,
     qte,
     sensemakr,
@@ -63,6 +64,7 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "linearmodels": ("iv", instruments.linearmodels),
     "fixest_iv": ("iv", instruments.fixest),
     "ivdiag_ivmodel": ("iv", instruments.ivdiag),
+    "lwdid": ("lee_wooldridge", lwdid.lwdid),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {

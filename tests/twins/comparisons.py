@@ -305,4 +305,49 @@ def lp_did(
     return Answer([(NAN, NAN, h) for h, *_ in found], [(NAN, NAN, float(last))], at)
 
 
-__all__ = ["callaway_santanna", "lp_did", "stacked", "treated_from"]
+def lee_wooldridge(sample: Sample, transform: str = "demean") -> Answer:
+    refuse_single_units(sample)
+    if np.isnan(sample.y).any() or (sample.x_baseline.shape[1] and collinear(sample.x_baseline)):
+        raise Refused("a gap, or a covariate is explained")
+    q, first, degree = sample.question, sample.first_treated, {"demean": 0, "detrend": 1}[transform]
+    x, found, used, unknown = np.column_stack([np.ones(sample.n_units), sample.x_baseline]), [], set(), []
+    for g in with_base(sample):
+        start = int(g - q.anticipation - sample.periods[0])
+        for now in range(start if start > degree else len(sample.periods), len(sample.periods)):
+            t, left, ours, theirs = float(sample.periods[now]), np.zeros(sample.n_units), [], []
+            for i in range(sample.n_units):
+                line = np.polynomial.Polynomial.fit(np.arange(start), sample.y[i, :start], degree)
+                left[i] = sample.y[i, now] - line(now)
+                late = q.comparison == "not_yet_treated" and first[i] > t + q.anticipation
+                if first[i] == g:
+                    ours.append(i)
+                elif np.isnan(first[i]) or late:
+                    theirs.append(i)
+            if not theirs:
+                continue
+            units, compared, key = np.array(ours), np.array(theirs), (g, t, t - g)
+            try:
+                regression = Regression(left[compared], x[compared], compared, sample.weights)
+                if not regression.knows(np.eye(x.shape[1])).all():
+                    continue
+            except Unsettled:
+                unknown.append(key)
+                continue
+            found.append((key, units, left[units], regression, sample.y[units, now]))
+            used |= {(i, s) for i in (*ours, *theirs) for s in (*range(start), now)}
+    if not found:
+        raise (Unsettled if unknown else Refused)("nothing can be estimated")
+
+    def at(weights: Array) -> Values:
+        linear, untreated, size = [], [], []
+        for key, units, left, regression, y in found:
+            beyond = left - x[units] @ regression.coefficients(weights)
+            linear.append(weighted_mean(beyond, weights[units]))
+            untreated.append(weighted_mean(y, weights[units]) - linear[-1])
+            size.append(weights[first == key[0]].sum())
+        return Values(np.array(linear), np.array(untreated), np.array(size))
+
+    return Answer([key for key, *_ in found], [], at, open=unknown, n_obs=len(used))
+
+
+__all__ = ["callaway_santanna", "lee_wooldridge", "lp_did", "stacked", "treated_from"]

@@ -10,7 +10,7 @@ import pandas as pd
 from study.core import QuestionError
 from study.designs import find_design
 from study.diagnostics import refits
-from study.diagnostics.uncertainty import RANDOMIZATION
+from study.diagnostics.uncertainty import FEW_TREATED, RANDOMIZATION
 from study.estimates import Effect, effective_clusters, effects_frame, treated_clusters
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
 from study.paper.exhibits.verdicts import Findings, findings_of, main_row, scale_title
@@ -29,6 +29,7 @@ METHODS = {
     "multiplier bootstrap-t": "Multiplier bootstrap-t",
     "CR3, t(G-1)": "CR3 by refitting, t(G-1)",
     "wild cluster bootstrap": "Wild cluster bootstrap",
+    FEW_TREATED: "Errors of comparison units",
     RANDOMIZATION: "Randomization of dates",
 }
 CELLS = ("std_error", "conf_low", "conf_high", "p_value")

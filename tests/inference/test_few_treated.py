@@ -1,0 +1,268 @@
+"""Inference from comparison units' errors against placebo estimates and plain loops, and its size by simulation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+import searching
+import simulated
+from scipy.optimize import nnls
+
+import study
+from study import Panel, Question, QuestionError, few_treated
+from study.inference import FewTreated
+
+ASKED = Question("y", "event", min_cohort_size=1, horizon=2)
+LINEAR: dict[str, dict[str, Any]] = {
+    "twfe": {},
+    "event_study": {},
+    "callaway_santanna": {},
+    "sun_abraham": {},
+    "imputation": {"leads": 0},
+    "etwfe": {},
+    "lee_wooldridge": {"transform": "detrend"},
+    "stacked": {"before": 2, "after": 2},
+    "lp_did": {},
+}
+
+
+def panel(
+    treated: int,
+    n: int = 30,
+    dates: tuple[int, ...] = (5,),
+    seed: int = 0,
+    effect: float = 0.0,
+    power: float = 0.0,
+) -> Panel:
+    """Return n units, the smallest of them treated, whose errors' variance is 1 / size ** power."""
+    rng = np.random.default_rng(seed)
+    first = np.full(n, np.nan)
+    first[:treated] = np.resize(dates, treated)
+    size = np.linspace(1.0, 8.0, n)
+    shocks = np.cumsum(rng.normal(size=(n, 8)), axis=1) / size[:, None] ** (power / 2)
+    treatment = first[:, None] <= simulated.PERIODS
+    y = 30 + 5 * rng.random((n, 1)) + 0.3 * simulated.PERIODS + shocks + effect * treatment
+    across = np.ones(8)
+    return replace(
+        simulated.panel(n=n),
+        outcomes={"y": y},
+        first_treated={"event": first},
+        covariates={"size": np.outer(size, across), "x": np.outer(rng.normal(size=n), across)},
+    )
+
+
+@pytest.mark.parametrize("treated", [1, 2])
+@pytest.mark.parametrize("name", LINEAR)
+def test_with_one_date_draws_are_all_placebo_estimates(name: str, treated: int) -> None:
+    sample = ASKED.sample(panel(treated, n=16 if treated == 2 else 30))
+    fast = few_treated(sample, name, level=0.9, **LINEAR[name])
+    slow = few_treated(sample, name, level=0.9, inference="placebo", **LINEAR[name])
+    assert fast.exact
+    assert slow.exact
+    assert fast.draws == math.comb(fast.n_comparison, treated)
+    np.testing.assert_allclose(np.sort(fast.drawn), np.sort(slow.drawn), atol=1e-9)
+    assert fast.p_value == slow.p_value
+    assert fast.interval == pytest.approx(slow.interval, abs=1e-9)
+
+
+@pytest.mark.parametrize("covariates", [(), ("x",)])
+def test_one_treated_unit_with_a_covariate_is_compared_with_predictions_of_each_other(
+    covariates: tuple[str, ...],
+) -> None:
+    whole = panel(1)
+    sample = ASKED.replace(covariates=covariates, comparison="never_treated").sample(whole)
+    made = few_treated(sample, "callaway_santanna", level=0.9, method="reg")
+    y, x = whole.outcomes["y"][1:], whole.covariates["x"][1:, 0]
+    change = y[:, 4:7].mean(axis=1) - y[:, 3]
+    z = np.column_stack([np.ones(29), x])[:, : 1 + len(covariates)]
+    errors = []
+    for j in range(29):
+        others = np.arange(29) != j
+        b = np.linalg.lstsq(z[others], change[others], rcond=None)[0]
+        errors.append(change[j] - z[j] @ b)
+    np.testing.assert_allclose(np.sort(made.drawn), np.sort(errors), atol=1e-9)
+    assert made.p_value == (1 + np.sum(np.abs(errors) >= abs(made.effect))) / 30
+    assert (made.interval[1] - made.interval[0]) / 2 == pytest.approx(np.sort(np.abs(errors))[-3], abs=1e-9)
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "total"])
+def test_errors_are_rescaled_by_the_variance_that_sizes_predict(aggregate: str) -> None:
+    whole = panel(2, n=14, power=1.0)
+    made = few_treated(
+        ASKED.sample(whole),
+        "imputation",
+        inference="ferman_pinto",
+        size="size",
+        aggregate=aggregate,
+        level=0.9,
+    )
+    y, size = whole.outcomes["y"], whole.covariates["size"][:, 0]
+    change = y[:, 4:7].mean(axis=1) - y[:, :4].mean(axis=1)
+    errors = np.array([change[j] - change[2:][np.arange(2, 14) != j].mean() for j in range(2, 14)])
+    own, power = size[2:], {"mean": 0, "total": 2}[aggregate]
+    basis = np.column_stack([np.ones(12), 1 / own])
+    a, b = nnls(basis, errors**2 / own**power)[0]
+    normal = errors / np.sqrt((a + b / own) * own**power)
+    drawn = []
+    for i, j in [pair for two in combinations(range(12), 2) for pair in (two, two[::-1])]:
+        ours = [np.sqrt((a + b / s) * s**power) for s in size[:2]]
+        drawn.append((normal[i] * ours[0] + normal[j] * ours[1]) / 2 * 11 / 10)
+    np.testing.assert_allclose(np.sort(made.drawn), np.sort(drawn), atol=1e-9)
+    predicted = [np.mean((a + b / s) * s**power) for s in (size[:2], own)]
+    assert made.variance_ratio == pytest.approx(predicted[0] / predicted[1], rel=1e-9)
+    assert "times the variance" in " ".join(made.sentences)
+
+
+@pytest.mark.parametrize("scale", ["level", "log1p", "proportional"])
+@pytest.mark.parametrize("name", ["callaway_santanna", "lee_wooldridge"])
+def test_the_interval_holds_the_nulls_that_are_not_rejected(name: str, scale: Any) -> None:
+    sample = ASKED.replace(scale=scale).sample(panel(3, dates=(4, 6), effect=4.0))
+    made = few_treated(sample, name, draws=499)
+    low, high = made.interval
+    step = 1e-6 * (high - low)
+    inside, outside = (low + step, high - step), (low - step, high + step)
+    assert all(made.p_value_at(null) > 0.05 for null in (*inside, made.effect))
+    assert all(made.p_value_at(null) <= 0.05 for null in outside)
+    assert few_treated(sample, name, draws=499, null=0.05).p_value == made.p_value_at(0.05)
+
+
+@pytest.mark.parametrize("name", ["callaway_santanna", "imputation"])
+def test_proportional_effects_are_tested_on_outcomes_freed_of_the_null(name: str) -> None:
+    whole = panel(2, n=20, effect=6.0)
+    sample = ASKED.replace(scale="proportional").sample(whole)
+    made, levels = few_treated(sample, name, null=0.1, level=0.9), ASKED.sample(whole)
+    freed = replace(levels, y=levels.y / (1 + 0.1 * levels.treatment))
+    same = few_treated(freed, name, level=0.9)
+    assert made.p_value == same.p_value
+    assert made.statistic * same.drawn[0] == pytest.approx(same.effect * made.drawn[0], rel=1e-9)
+
+
+def test_weights_of_treated_units_are_found_with_gaps_covariates_and_weights() -> None:
+    whole = panel(4, n=40, dates=(4, 6))
+    y = whole.outcomes["y"].copy()
+    y[1, 5] = y[30, 2] = np.nan
+    question = ASKED.replace(weights="size", covariates=("x",))
+    sample = question.sample(replace(whole, outcomes={"y": y}))
+    made = few_treated(sample, "callaway_santanna", draws=99, method="reg")
+    assert made.n_comparison == 35  # the unit with a gap where outcomes are weighted is no comparison
+    assert made.draws == 99
+    assert not made.exact
+
+
+def test_the_order_of_units_does_not_matter_where_every_assignment_is_taken() -> None:
+    whole = panel(2, n=20)
+    order = np.random.default_rng(1).permutation(20)
+    moved = simulated.ordered(replace(whole, units=whole.units[np.argsort(order)]), order)
+    one, other = (few_treated(ASKED.sample(p), "twfe") for p in (whole, moved))
+    np.testing.assert_allclose(np.sort(one.drawn), np.sort(other.drawn), atol=1e-12)
+
+
+def test_designs_that_are_not_linear_have_placebos() -> None:
+    whole = panel(1, n=24)
+    counted = replace(whole, outcomes={"y": np.round(10 * whole.outcomes["y"])})
+    sample = ASKED.replace(scale="proportional").sample(counted)
+    made = few_treated(sample, "poisson_twfe", inference="placebo", level=0.9)
+    assert (made.draws, made.exact) == (23, True)
+    low, high = made.interval
+    assert low < made.effect < high
+    assert made.p_value_at(high * 1.001) <= 0.1 < made.p_value_at(high * 0.999)
+    synthetic = few_treated(ASKED.sample(panel(1, n=24)), "synthetic_did", inference="placebo", level=0.9)
+    assert 0 < synthetic.p_value <= 1
+
+
+def test_treatment_that_ends_is_given_to_others_as_a_path() -> None:
+    path = np.zeros((24, 8))
+    path[0, 3:6] = path[1, 4:6] = 1.0
+    whole = replace(panel(0, n=24), first_treated={}, treatment={"event": path})
+    sample = ASKED.replace(horizon=None).sample(whole)
+    fast = few_treated(sample, "twfe", level=0.9)
+    slow = few_treated(sample, "twfe", level=0.9, inference="placebo", draws=999)
+    assert fast.draws == slow.draws == 22 * 21
+    assert np.corrcoef(np.sort(fast.drawn), np.sort(slow.drawn))[0, 1] > 0.999
+
+
+def refused(sample: Any, design: str = "twfe", **options: Any) -> str:
+    with pytest.raises(QuestionError) as error:
+        few_treated(sample, design, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_what_cannot_be_inferred_is_refused_in_one_line() -> None:
+    sample, tiny = ASKED.sample(panel(1)), ASKED.sample(panel(1, n=12))
+    assert "it takes 19 assignments" in refused(tiny)
+    assert few_treated(tiny, "twfe", level=0.9).draws == 11
+    assert "18 draws" in refused(sample, draws=18)
+    assert "10 comparison units" in refused(ASKED.sample(panel(20)))
+    ends = np.repeat([[0.0, 1.0] * 4], 30, axis=0)
+    everyone = replace(
+        panel(0), first_treated={}, treatment={"event": ends * (np.arange(30) % 3 > 0)[:, None]}
+    )
+    assert "10 comparison units" in refused(ASKED.replace(horizon=None).sample(everyone))
+    assert "needs sizes" in refused(sample, inference="ferman_pinto")
+    assert "size is not positive for 1 of 30" in refused(
+        ASKED.sample(with_zero(panel(1))), inference="ferman_pinto", size="size"
+    )
+    assert "covariate" in refused(sample, inference="ferman_pinto", size="sise")
+    assert "ferman_pinto" in refused(sample, size="size")
+    assert "randomization" in refused(ASKED.replace(cluster="state").sample(panel(1)))
+    assert "third difference" in refused(ASKED.replace(group="x>0").sample(panel(1)), "twfe")
+    assert 'inference="placebo"' in refused(sample, "synthetic_did")
+    assert 'inference="placebo"' in refused(ASKED.sample(simulated.counts(panel(1))), "poisson_twfe")
+    assert 'inference="placebo"' in refused(
+        ASKED.replace(covariates=("x",)).sample(panel(1, n=40)), "dml_panel"
+    )
+    negative = panel(1)
+    below = replace(negative, outcomes={"y": negative.outcomes["y"] - 99})
+    assert "has no value" in refused(ASKED.replace(scale="proportional").sample(below), "imputation")
+    assert "level is 1.0" in refused(sample, level=1.0)
+    assert "above -1" in refused(
+        ASKED.replace(scale="proportional").sample(panel(1)), "imputation", null=-1.0
+    )
+
+
+def with_zero(whole: Panel) -> Panel:
+    size = whole.covariates["size"].copy()
+    size[5] = 0.0
+    return replace(whole, covariates=dict(whole.covariates) | {"size": size})
+
+
+def test_it_says_and_shows_what_it_found() -> None:
+    made = few_treated(ASKED.sample(panel(2, n=20)), "callaway_santanna")
+    assert isinstance(made, FewTreated)
+    assert "2 treated and 18 comparison units (153 assignments, all)" in made.sentences[1]
+    row = made.tidy().iloc[0]
+    assert (row["conf_low"], row["conf_high"]) == made.interval
+    assert "estimate less null" in made.plot().legends[0].get_texts()[0].get_text()
+    assert study.few_treated is few_treated
+
+
+PANELS = searching.samples(60, 1000)
+
+
+@pytest.mark.search
+@pytest.mark.parametrize("treated", [1, 2, 5])
+def test_it_rejects_a_true_null_at_its_level_however_few_are_treated(treated: int) -> None:
+    rejects = []
+    for seed in range(PANELS):
+        sample = ASKED.sample(panel(treated, n=60, seed=seed))
+        rejects.append(few_treated(sample, "twfe", draws=399, seed=seed).p_value <= 0.05)
+    assert abs(np.mean(rejects) - 0.05) <= 3 * np.sqrt(0.05 * 0.95 / PANELS)
+
+
+@pytest.mark.search
+def test_sizes_set_right_what_small_treated_units_get_wrong() -> None:
+    alike, scaled = [], []
+    for seed in range(PANELS):
+        sample = ASKED.sample(panel(2, n=60, seed=seed, power=1.0))
+        alike.append(few_treated(sample, "twfe", draws=399, seed=seed).p_value <= 0.05)
+        made = few_treated(sample, "twfe", inference="ferman_pinto", size="size", draws=399, seed=seed)
+        scaled.append(made.p_value <= 0.05)
+    error = 3 * np.sqrt(0.05 * 0.95 / PANELS)
+    assert np.mean(alike) > 0.05 + error
+    assert abs(np.mean(scaled) - 0.05) <= error

@@ -225,12 +225,9 @@ def _shown(sample: Sample, basis: _Basis, doses: Sequence[float] | None) -> Floa
         return np.unique(np.clip(every, low, high))
     at = np.unique(np.asarray(doses, dtype=float))
     known = (at >= low) & (at <= high) if basis.degree else np.isin(at, basis.knots)
-    if not len(at) or not known.all():
-        where = (
-            f"between {low:g} and {high:g}"
-            if basis.degree
-            else f"among {listed(map('{:g}'.format, basis.knots))}"
-        )
+    if not known.all():
+        among = f"among {listed(map('{:g}'.format, basis.knots))}"
+        where = f"between {low:g} and {high:g}" if basis.degree else among
         raise QuestionError(f"{DESIGN}: doses have to lie {where}, where every cohort has some.")
     return at
 

@@ -39,18 +39,18 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         "statistic is one of the draws. The comparison counts as it does.",
     ),
     "panel_ols": (
-        "linearmodels multiplies every covariance of PanelOLS by N/(N-k) with all fixed effects in k, clustered ones too, "
-        'and has no G/(G-1); its group_debias is "CR1_areg". fixest\'s iid and hetero are its unadjusted and robust.',
+        "linearmodels multiplies every covariance of PanelOLS by N/(N-k) with all fixed effects in k, clustered ones "
+        'too, and has no G/(G-1); its group_debias is "CR1_areg". fixest has the same as iid and hetero.',
     ),
     "iv": (
         "linearmodels has asymptotic covariances of IV; debiased ones are compared after multiplying by N/(N-k), or "
-        "G/(G-1) (N-1)/(N-k) by cluster, with all fixed effects in k. fixest's are compared in the same way with its count, "
-        "and with its first stage.",
+        "G/(G-1) (N-1)/(N-k) by cluster, with all fixed effects in k. fixest's are compared in the same way with its "
+        "count, and with its first stage.",
         "With several instruments these take the first stage as given; the influence here does not, so that its errors "
         "differ from theirs where instruments move units of other effects (Lee 2018). With one instrument they agree.",
         "ivDiag's effective F weighs by products of the instruments less fixed effects but not less covariates, the "
-        "design's by those less both, as in Montiel Olea and Pflueger (2013); with one instrument they are the same. Its "
-        "Anderson-Rubin test takes the variance of the reduced form's own residuals, and its set is on a grid; the "
+        "design's by those less both, as in Montiel Olea and Pflueger (2013); with one instrument they are the same. "
+        "Its Anderson-Rubin test takes the variance of the reduced form's own residuals, and its set is on a grid; the "
         "design's takes the variance under the hypothesis, which keeps its level with few clusters. The comparison is "
         "with ivDiag's forms of both.",
         "ivmodel does not count absorbed effects; its errors are compared after multiplying by N/(N-2).",

@@ -305,7 +305,11 @@ class Estimate(Described):
         treated = np.repeat(in_window, k, axis=1) if self.treated is None else self.treated
         seen = sample.observed
         alike = bool(seen.all()) or all(bool(np.all(seen[members] == seen[members[0]])) for members in rows)
-        return Sides(group, treated, weights, sample.cluster, alike=alike, both=True)
+        eligible = None
+        if sample.group is not None:  # each cohort is two groups
+            group, treated = 2 * group + sample.group, np.repeat(treated, 2, axis=0)
+            eligible = np.arange(len(treated)) % 2 == 1
+        return Sides(group, treated, weights, sample.cluster, alike=alike, both=True, eligible=eligible)
 
     @cached_property
     def leave_out(self) -> LeftOut:

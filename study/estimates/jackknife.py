@@ -42,6 +42,9 @@ class Sides(NamedTuple):
         Whether the units of a group are seen in the same periods.
     both : bool
         Whether there have to be clusters on both sides; not where units switch in and out of treatment.
+    eligible : ndarray of bool, shape (G,), optional
+        Of a third difference, which groups are of the units that treatment is for. Both sides then consist of means of
+        these and of the others, and need clusters of both.
     """
 
     group: IntArray
@@ -50,6 +53,31 @@ class Sides(NamedTuple):
     cluster: IntArray
     alike: bool
     both: bool
+    eligible: BoolArray | None = None
+
+    @property
+    def halves(self) -> list[BoolArray]:
+        """Which groups are treated, and which are not, shape (G, K) each; of a third difference, eligible or not."""
+        kinds = [True] if self.eligible is None else [self.eligible[:, None], ~self.eligible[:, None]]
+        return [side & kind for side in (self.treated > 0, self.treated == 0) for kind in kinds]
+
+    @property
+    def means(self) -> list[BoolArray]:
+        """Which groups make up each mean that terms contrast, shape (G, K) each.
+
+        The treated and the others. A third difference weighs cohorts of comparison units and does not pool them, so
+        that each of their groups is a mean. On the treated side averages pool cohorts of eligible units, whose shares
+        are estimated, and of the others where clusters may have units of both.
+        """
+        if self.eligible is None:
+            return self.halves
+        pooled = (self.treated > 0) & (self.eligible | (not self.by_unit))[:, None]
+        kinds = [pooled & kind[:, None] for kind in (self.eligible, ~self.eligible)]
+        return kinds + [~pooled & own[:, None] for own in np.eye(len(pooled), dtype=bool)]
+
+    def fewest(self, clusters: list[FloatArray]) -> IntArray:
+        """Return the number of clusters on each side, shape (2, K), from those in its halves: the fewer."""
+        return np.stack(clusters).reshape(2, -1, self.treated.shape[1]).min(axis=1).astype(np.int64)
 
     def select(self, columns: IntArray) -> Sides:
         """Return the sides of some of the terms."""
@@ -131,22 +159,28 @@ def present(influence: FloatArray) -> FloatArray:
 
 def leverage_by_group(counts: FloatArray, sides: Sides) -> Leverage:
     """Return the leverage where ``counts`` units of each group have influence on each term, shape (G, K)."""
-    treated = sides.treated > 0
-    clusters = np.stack([np.sum(counts * side, axis=0) for side in (treated, ~treated)]).astype(np.int64)
+    weight = np.where(sides.treated > 0, sides.treated, 1.0)
+    clusters = sides.fewest([np.sum(counts * half, axis=0) for half in sides.halves])
     estimable = sides.enough(clusters)
-    weight = np.where(treated, sides.treated, 1.0)
-    total = np.where(treated, np.sum(counts * sides.treated, axis=0), clusters[1])
+    total = np.sum([mean * np.sum(counts * weight * mean, axis=0) for mean in sides.means], axis=0)
     return Leverage(_factor(weight * (counts > 0), total, estimable), clusters, estimable)
 
 
 def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
     treated = sides.treated[sides.group]
     weight = np.where(treated > 0, treated, 1.0) * sides.weights[:, None] * present(influence)
-    own = [sides.by_cluster(np.add, weight * side) for side in (treated > 0, treated == 0)]
-    clusters = np.stack([np.sum(each > 0, axis=0) for each in own])
-    estimable = sides.enough(clusters)
-    factors = [_factor(each[sides.cluster], each.sum(axis=0), estimable) for each in own]
-    return Leverage(np.where(treated > 0, *factors), clusters, estimable)
+
+    def summed(groups: list[BoolArray]) -> list[FloatArray]:
+        return [sides.by_cluster(np.add, weight * some[sides.group]) for some in groups]
+
+    own = summed(sides.means)
+    halves = own if sides.eligible is None else summed(sides.halves)
+    clusters = sides.fewest([np.sum(each > 0, axis=0) for each in halves])
+    estimable, factor = sides.enough(clusters), np.ones(weight.shape)
+    for mean, each in zip(sides.means, own, strict=True):
+        of_mean = _factor(each[sides.cluster], each.sum(axis=0), estimable)
+        factor = np.where(mean[sides.group], of_mean, factor)
+    return Leverage(factor, clusters, estimable)
 
 
 def _factor(own: FloatArray, total: FloatArray, estimable: BoolArray) -> FloatArray:

@@ -149,9 +149,7 @@ class Comparison(NamedTuple):
         return mean.estimate, mean.influence
 
 
-def comparisons(
-    sample: Sample, cells: Cells, compared: BoolArray | None = None
-) -> Iterator[Comparison]:
+def comparisons(sample: Sample, cells: Cells, compared: BoolArray | None = None) -> Iterator[Comparison]:
     """Find the units of each cohort's terms.
 
     ``compared``, shape (G, K), says with which groups of the sample; where none is given, the question does.

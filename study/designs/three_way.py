@@ -22,11 +22,11 @@ from study.panel import Sample
 def three_way(sample: Sample) -> Estimate:
     """Regress the outcome on treatment of the eligible, with unit, cohort-by-period and eligibility-by-period effects.
 
-    With S_i the cohort of unit i and Q_i whether it is eligible, y_it = alpha_i + gamma_{S,t} + lambda_{Q,t} +
-    beta Q_i D_it + x_it'delta + e_it. Without gaps and covariates beta is the two-way regression of each cohort's
-    difference between eligible and other units, with weights n_1 n_0 / (n_1 + n_0). It weights effects that differ as
-    that does, some of them negatively, and pools comparison cohorts, so that it is reported as a coefficient and not as
-    an average effect; :func:`triple_difference` has the averages.
+    Equation (3.1): with S_i the cohort of unit i and Q_i whether it is eligible, y_it = alpha_i + gamma_{S,t} +
+    lambda_{Q,t} + beta Q_i D_it + x_it'delta + e_it. Without gaps and covariates beta is the two-way regression of each
+    cohort's difference between eligible and other units, with weights n_1 n_0 / (n_1 + n_0). It weights effects that
+    differ as that does, some of them negatively, so that it is reported as a coefficient and not as an average effect;
+    :func:`triple_difference` has the averages.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def three_way(sample: Sample) -> Estimate:
     References
     ----------
     Ortiz-Villavicencio, M., and Sant'Anna, P. H. C. (2025). Better understanding triple differences estimators. arXiv
-    2505.09942.
+    2505.09942v3.
     """
     sample = with_both_groups(sample, "three_way")
     coded, names = by_eligibility(sample), ("treatment", *sample.covariates)

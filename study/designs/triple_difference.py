@@ -23,6 +23,7 @@ from study.estimates import Estimate, cell_notes, cohort_means, weights_in_cohor
 from study.panel import Sample
 
 NAME = "triple_difference"
+NO_COMPARISON = "no comparison unit is observed"
 
 
 @design(
@@ -33,6 +34,46 @@ NAME = "triple_difference"
     supports=COMMON | {Supports.WEIGHTS, Supports.NEVER_TREATED, Supports.VARYING_BASE, Supports.GROUP},
 )
 def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "dr") -> Estimate:
+    """Compare the eligible with the other units of each cohort, and both with those of cohorts not treated by then.
+
+    With cohort S the period from which treatment is to be had, Q whether a unit is eligible for it and g_c a cohort
+    that is not treated by then, ATT(g,t) of the units with S = g and Q = 1 is the sum of two differences in
+    differences, from those with S = g, Q = 0 and from those with S = g_c, Q = 1, less a third, from those with
+    S = g_c, Q = 0: equations (4.1), (4.3) and (4.4) for "dr", "reg" and "ipw". All three are given the covariates of
+    the treated, so that it is not a difference of two differences in differences. Cohorts g_c > max(t, base) + d, with
+    the anticipation d and bases as in :func:`callaway_santanna`, are not pooled, since their trends may differ: each
+    has its own estimate, and those are averaged with the least variance, equations (4.11) and (4.12).
+
+    Parameters
+    ----------
+    sample : Sample
+        Absorbing treatment, with a group. ``first_treated`` is of cohorts: it is shared by eligible and other units,
+        and the effect is on eligible units alone. Covariates enter by their first observed value. With gaps a cell
+        rests on units seen in both of its periods.
+    method : {"dr", "ipw", "reg"}
+        Doubly robust, inverse-probability weights, or outcome regression; the same without covariates.
+
+    Returns
+    -------
+    Estimate
+        One term for each cohort and period, in that order, with a reference term at the base of each cohort if it is
+        universal; "CR0" standard errors. Averages weight cohorts by their eligible units, as equation (2.3) does. The
+        weights of comparison cohorts are taken as given: estimating them has no part in the variance where all
+        identify the same effect. "Proportional" divides by the eligible treated units' mean in the period less
+        ATT(g,t): the differences are parallel in levels. ``notes`` say what was left out: cells, comparison cohorts
+        with one unit (or cluster) in a group, whose variance cannot be estimated.
+
+    Raises
+    ------
+    QuestionError
+        If a cohort has no unit of one of the groups, or one unit and the question does not say what to do with it, a
+        covariate is collinear with those before it, or no effect can be estimated.
+
+    References
+    ----------
+    Ortiz-Villavicencio, M., and Sant'Anna, P. H. C. (2025). Better understanding triple differences estimators. arXiv
+    2505.09942v3.
+    """
     sample = with_both_groups(sample, NAME)
     cells, notes = cells_with_base(sample, NAME)
     x = baseline_matrix(sample, NAME) if sample.question.covariates else None
@@ -65,7 +106,7 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
 
 
 def with_both_groups(sample: Sample, design: str) -> Sample:
-    """Return the sample without those (universities) that have units of one of the groups only, and check cohorts.
+    """Return the sample without what has units within it of one of the groups only, such as a university of one field.
 
     Raises
     ------
@@ -79,29 +120,31 @@ def with_both_groups(sample: Sample, design: str) -> Sample:
         alone = (eligible == 0) | (eligible == np.bincount(label))
         if alone.any():
             sample = sample.only(~alone[label], f"of a {within} without both groups of {rule}")
-    dates, sizes = sample.groups[0], _clusters(sample)
-    for g in sample.cohorts:
-        for size, has in zip(sizes[:, dates == g], ("none but units", "no unit"), strict=True):
-            if not size[0]:
-                raise QuestionError(
-                    f"{design}: cohort {sample.period_name(g)} has {has} of Question(group={rule!r}), so it has no third "
-                    "difference; choose another group, leave the cohort out by the population, or ask without a group "
-                    "of a design such as callaway_santanna."
-                )
+    for g, others, eligible in zip(sample.groups[0], *_clusters(sample), strict=True):
+        if g in sample.cohorts and not (others and eligible):
+            has = "no unit" if others else "no other unit than those"
+            raise QuestionError(
+                f"{design}: cohort {sample.period_name(g)} has {has} of the group {rule}, so it has no third "
+                "difference; change Question(group=...) or the population, or ask a design such as callaway_santanna "
+                "without a group."
+            )
     return sample
 
 
 def by_eligibility(sample: Sample) -> Sample:
-    """Return the sample whose groups are the cohorts by eligibility: 2 g + 1 the eligible units of cohort g, 2 g others."""
-    cohort = np.unique(sample.first_treated, return_inverse=True)[1]
-    return replace(sample, first_treated=2.0 * cohort + sample.group)
+    """Return the sample with cohorts split: 2 g + 1 has the eligible units of cohort number g, 2 g the others."""
+    code = np.asarray(sample.group, dtype=np.float64)
+    for g, rows in enumerate(sample.groups[1]):
+        code[rows] += 2 * g
+    return replace(sample, first_treated=code)
 
 
 def _clusters(sample: Sample) -> IntArray:
-    """Return the number of clusters in each cohort's units that are not eligible, and in those that are, shape (2, G)."""
-    group = by_eligibility(sample).first_treated
-    pairs = np.unique(np.column_stack([group, sample.cluster]), axis=0)[:, 0].astype(np.int64)
-    return np.bincount(pairs, minlength=2 * len(sample.groups[0])).reshape(-1, 2).T
+    """Return the number of clusters in each cohort, of units that are not eligible and of those that are, (2, G)."""
+    counts = np.zeros((2, len(sample.groups[0])), dtype=np.int64)
+    for code, rows in zip(*by_eligibility(sample).groups, strict=True):
+        counts[int(code) % 2, int(code) // 2] = len(np.unique(sample.cluster[rows]))
+    return counts
 
 
 class _Pairs(NamedTuple):
@@ -134,6 +177,12 @@ def _pairs(sample: Sample, cells: Cells, notes: list[str]) -> _Pairs:
         what = "one unit" if sample.question.cluster is None else "one cluster"
         notes.append(f"{who} no more than {what} in a group, so that nothing is compared with it")
     cell, cohort = np.nonzero((compared & enough[:, None]).T)
+    if not len(cell):
+        raise QuestionError(
+            f"{NAME}: no cohort can be compared with, since none that is not treated by then has units both of the "
+            f"group {sample.question.group} and of the others ({'; '.join(notes) or 'there is none'}); change "
+            "Question(group=...), or ask a design such as callaway_santanna without a group."
+        )
     return _Pairs(cell, cohort)
 
 
@@ -141,15 +190,16 @@ def _weights(cells: Cells, pairs: _Pairs, effects: Effects) -> tuple[FloatArray,
     """Return the weights that make the K effects of the two-by-two differences, shape (K + 2 P, K).
 
     The comparison cohorts of a cell have the weights 1'V^-1 / 1'V^-1 1, with V the covariance by unit of its triple
-    differences, equation (4.10). With them the reasons why cells have no estimate, shape (K,).
+    differences, equation (4.11). With them the reasons why cells have no estimate, shape (K,).
     """
     n_cells, n_pairs = len(cells.cohort), len(pairs.cell)
     first, second = n_cells + np.arange(n_pairs), n_cells + n_pairs + np.arange(n_pairs)
     missing = effects.reasons != ""
     known = ~(missing[pairs.cell] | missing[first] | missing[second])
     weights, reasons = np.eye(len(missing), n_cells), effects.reasons[:n_cells].copy()
+    reasons[reasons == NO_COMPARISON] = "no unit of the cohort is observed that is not eligible"
     for k in np.flatnonzero(~missing[:n_cells] & ~cells.reference):
-        own = np.flatnonzero(known & (pairs.cell == k))
+        own, others = (np.flatnonzero((pairs.cell == k) & some) for some in (known, ~known))
         share = np.ones(len(own))
         if len(own) > 1:
             parts = effects.influence.columns(np.concatenate([[k], first[own], second[own]]))
@@ -157,7 +207,8 @@ def _weights(cells: Cells, pairs: _Pairs, effects: Effects) -> tuple[FloatArray,
             share = _shares(parts @ np.vstack([np.ones((1, len(own))), one, -one]))
         weights[first[own], k], weights[second[own], k] = share, -share
         if not len(own):
-            reasons[k] = "no comparison cohort is observed in both groups"
+            why = effects.reasons[np.concatenate([first[others], second[others]])]
+            reasons[k] = next(filter(None, why), NO_COMPARISON)
     return weights, reasons
 
 

@@ -167,7 +167,9 @@ def weights_in_cohorts(sample: Sample, cohort: FloatArray) -> Influence:
     """
     assert sample.first_treated is not None
     distinct, of_term = np.unique(cohort, return_inverse=True)
-    dates = sample.first_treated if sample.group is None else np.where(sample.group, sample.first_treated, np.nan)
+    dates = (
+        sample.first_treated if sample.group is None else np.where(sample.group, sample.first_treated, np.nan)
+    )
     rows = [np.flatnonzero(dates == g) for g in distinct]
     values = Values(tuple(rows), tuple(sample.weights[members][:, None] for members in rows))
     coefficients = (np.arange(len(distinct))[:, None] == of_term)[:, None, :].astype(float)

@@ -23,6 +23,7 @@ from study.estimates import Estimate, cell_notes, cohort_means, weights_in_cohor
 from study.panel import Sample
 
 NAME = "triple_difference"
+NOTHING = 1e-12
 NO_COMPARISON = "no comparison unit is observed"
 
 
@@ -60,8 +61,9 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
         universal; "CR0" standard errors. Averages weight cohorts by their eligible units, as equation (2.3) does. The
         weights of comparison cohorts are taken as given: estimating them has no part in the variance where all
         identify the same effect. "Proportional" divides by the eligible treated units' mean in the period less
-        ATT(g,t): the differences are parallel in levels. ``notes`` say what was left out: cells, comparison cohorts
-        with one unit (or cluster) in a group, whose variance cannot be estimated.
+        ATT(g,t): the differences are parallel in levels. ``notes`` say what was left out: cells, and of several
+        comparison cohorts those whose variance cannot be estimated, with one cluster in a group or no more units
+        than a regression has coefficients.
 
     Raises
     ------
@@ -90,7 +92,9 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
         cohort_weights = means.cohort_weights(means.cells(terms.cohort[:n_cells][known], cells.now[known]))
     else:
         cohort_weights = weights_in_cohorts(sample, cells.cohort[known])
-    estimate, influence = np.nan_to_num(effects.estimate) @ weights, effects.influence @ weights
+    used = effects.reasons == ""
+    estimate = effects.estimate[used] @ weights[used]
+    influence = effects.influence.select(used) @ weights[used]
     mean, of_mean = effects.mean[:n_cells], effects.mean_influence.columns(np.arange(n_cells))
     return effects_in_cells(
         sample,
@@ -120,7 +124,7 @@ def with_both_groups(sample: Sample, design: str) -> Sample:
         alone = (eligible == 0) | (eligible == np.bincount(label))
         if alone.any():
             sample = sample.only(~alone[label], f"of a {within} without both groups of {rule}")
-    for g, others, eligible in zip(sample.groups[0], *_clusters(sample), strict=True):
+    for g, others, eligible in zip(sample.groups[0], *_sizes(sample)[0], strict=True):
         if g in sample.cohorts and not (others and eligible):
             has = "no unit" if others else "no other unit than those"
             raise QuestionError(
@@ -139,12 +143,12 @@ def by_eligibility(sample: Sample) -> Sample:
     return replace(sample, first_treated=code)
 
 
-def _clusters(sample: Sample) -> IntArray:
-    """Return the number of clusters in each cohort, of units that are not eligible and of those that are, (2, G)."""
-    counts = np.zeros((2, len(sample.groups[0])), dtype=np.int64)
+def _sizes(sample: Sample) -> IntArray:
+    """Return the number of units and of clusters of each cohort: others, eligible ones; shape (2, 2, G)."""
+    sizes = np.zeros((2, 2, len(sample.groups[0])), dtype=np.int64)
     for code, rows in zip(*by_eligibility(sample).groups, strict=True):
-        counts[int(code) % 2, int(code) // 2] = len(np.unique(sample.cluster[rows]))
-    return counts
+        sizes[:, int(code) % 2, int(code) // 2] = len(rows), len(np.unique(sample.cluster[rows]))
+    return sizes
 
 
 class _Pairs(NamedTuple):
@@ -170,12 +174,13 @@ def _pairs(sample: Sample, cells: Cells, notes: list[str]) -> _Pairs:
     """Pair each cell with its comparison cohorts, and note those of which there is no variance."""
     dates = sample.groups[0]
     compared = compared_with(sample, cells, dates) & ~cells.reference
-    fewest = _clusters(sample).min(axis=0)
-    enough = fewest >= (1 if sample.question.comparison == "never_treated" else 2)
+    units, clusters = _sizes(sample).min(axis=1)
+    enough = (units > sample.x_baseline.shape[1] + 1) & (clusters > 1)
+    if sample.question.comparison == "never_treated":
+        enough = units > 0
     for g in dates[compared.any(axis=1) & ~enough]:
         who = "the never-treated have" if np.isnan(g) else f"cohort {sample.period_name(g)} has"
-        what = "one unit" if sample.question.cluster is None else "one cluster"
-        notes.append(f"{who} no more than {what} in a group, so that nothing is compared with it")
+        notes.append(f"{who} too few units in a group for a variance, so that no cohort is compared with them")
     cell, cohort = np.nonzero((compared & enough[:, None]).T)
     if not len(cell):
         raise QuestionError(
@@ -213,8 +218,10 @@ def _weights(cells: Cells, pairs: _Pairs, effects: Effects) -> tuple[FloatArray,
 
 
 def _shares(influence: Influence) -> FloatArray:
-    """Return the weights, shape (M,), with which M estimates of one number have the least variance."""
+    """Return the weights, shape (M,), with which M estimates have the least variance; equal ones if none matter."""
     variance = influence.products(np.arange(influence.shape[0]))
-    weights = np.linalg.lstsq(variance, np.ones(len(variance)), rcond=None)[0]
-    total = weights.sum()
-    return weights / total if total > 0 else np.full(len(weights), 1 / len(weights))
+    m, total = len(variance), np.trace(variance)
+    equations = np.ones((m + 1, m + 1))
+    equations[:m, :m] = variance / (total if total > 0 else 1.0)
+    equations[m, m] = 0.0
+    return np.asarray(np.linalg.lstsq(equations, np.eye(m + 1)[m], rcond=NOTHING)[0][:m])

@@ -25,6 +25,7 @@ from references import (
     pretrends,
     sensemakr,
     synthetic,
+    triplediff,
     wildboot,
 )
 from references.comparison import Comparison
@@ -51,6 +52,8 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "wildboot_cr3": ("twfe", wildboot.wildboot),
     "sensemakr": ("sensitivity", sensemakr.sensemakr),
     "synthdid": ("synthetic_did", synthetic.synthdid),
+    "triplediff": ("triple_difference", triplediff.triplediff),
+    "triplediff_corrected": ("triple_difference", triplediff.corrected),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {

@@ -44,7 +44,7 @@ EVERY = GROUP_TIME | OTHERS
 # They need a panel without gaps, and are asked of the units that have none.
 OF_BLOCKS = {"synthetic_did", "generalized_synthetic_control"}
 # They ask for something that the other designs refuse.
-WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv"}
+WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "triple_difference", "three_way"}
 
 
 def answer(name: str, panel: Panel, question: Question = ASKED) -> Estimate:

@@ -62,6 +62,9 @@ LINEAR = (
     Case("stacked", {"before": 2, "after": 1}),
     Case("lp_did", {"weighting": "variance"}),
     Case("lp_did", {"weighting": "equal"}),
+    # A rule by which every cohort of every panel that is drawn has units of both groups.
+    Case("triple_difference", {}, {"group": "size>1.25", "comparison": "never_treated"}),
+    Case("three_way", {}, {"group": "size>1.25"}),
 )
 POISSON = (
     Case("poisson_twfe", {"terms": "treatment"}),

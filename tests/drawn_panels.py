@@ -77,8 +77,9 @@ def asked(
         "lottery": np.outer(((rng.random(n) < 0.3) ^ (first <= n_periods)), across).astype(float),
         "dose": np.outer(rng.normal(size=n) + (first <= n_periods), across),
     }
-    if "GROUP" in supports:
-        columns["eligible"] = np.outer(rng.integers(0, 2, size=n), across).astype(float)
+    if "GROUP" in supports:  # every other unit of a cohort, most of the time
+        other = np.argsort(np.argsort(first, kind="stable")) % 2 == 1
+        columns["eligible"] = np.outer(other ^ (rng.random(n) < 0.2), across).astype(float)
     switches = "SWITCHING" in supports and draw(st.sampled_from([False, False, True]))
     path = rng.integers(0, 2, size=y.shape) * (rng.random((n, 1)) < 0.7)
     path = np.where(np.isnan(y) & draw(st.booleans()), np.nan, path)

@@ -12,7 +12,12 @@ from study.designs import Design, Supports
 from study.paper.diagnose import ASSUMED
 
 # What the example adds where a design needs it.
-NEEDS = {"dml_iv": "--covariate baseline_papers --instrument herd_federal --option model=pliv"}
+GROUPED = "--panel cs_2007 --group group=learning"
+NEEDS = {
+    "dml_iv": "--covariate baseline_papers --instrument herd_federal --option model=pliv",
+    "three_way": GROUPED,
+    "triple_difference": GROUPED,
+}
 
 
 def design_page(design: Design) -> str:

@@ -176,11 +176,13 @@ def _pairs(sample: Sample, cells: Cells, notes: list[str]) -> _Pairs:
     compared = compared_with(sample, cells, dates) & ~cells.reference
     units, clusters = _sizes(sample).min(axis=1)
     enough = (units > sample.x_baseline.shape[1] + 1) & (clusters > 1)
-    if sample.question.comparison == "never_treated":
+    if not (compared & enough[:, None]).any():  # so that there is no choice, and no variance
         enough = units > 0
     for g in dates[compared.any(axis=1) & ~enough]:
         who = "the never-treated have" if np.isnan(g) else f"cohort {sample.period_name(g)} has"
-        notes.append(f"{who} too few units in a group for a variance, so that no cohort is compared with them")
+        notes.append(
+            f"{who} too few units in a group for a variance, so that no cohort is compared with them"
+        )
     cell, cohort = np.nonzero((compared & enough[:, None]).T)
     if not len(cell):
         raise QuestionError(

@@ -75,9 +75,16 @@ class Sides(NamedTuple):
         kinds = [pooled & kind[:, None] for kind in (self.eligible, ~self.eligible)]
         return kinds + [~pooled & own[:, None] for own in np.eye(len(pooled), dtype=bool)]
 
-    def fewest(self, clusters: list[FloatArray]) -> IntArray:
-        """Return the number of clusters on each side, shape (2, K), from those in its halves: the fewer."""
-        return np.stack(clusters).reshape(2, -1, self.treated.shape[1]).min(axis=1).astype(np.int64)
+    def counted(self, halves: list[FloatArray], means: list[FloatArray]) -> tuple[IntArray, BoolArray]:
+        """Return the number of clusters on each side, shape (2, K), and which terms have enough of them.
+
+        That is two or more, on each side where there have to be some. Of a third difference the fewer of eligible and
+        other clusters count, and no mean may be of one cluster.
+        """
+        clusters = np.stack(halves).reshape(2, -1, self.treated.shape[1]).min(axis=1).astype(np.int64)
+        enough = (clusters.min(axis=0) if self.both else clusters.sum(axis=0)) >= 2
+        alone = np.any([number == 1 for number in means], axis=0)
+        return clusters, np.asarray(enough & ~(alone & (self.eligible is not None)))
 
     def select(self, columns: IntArray) -> Sides:
         """Return the sides of some of the terms."""
@@ -88,10 +95,6 @@ class Sides(NamedTuple):
         """Whether each unit is a cluster, of the same weight as all others, so that leverage differs by group alone."""
         alone = int(self.cluster.max()) + 1 == len(self.cluster)
         return alone and bool(np.all(self.weights == self.weights[0]))
-
-    def enough(self, clusters: IntArray) -> BoolArray:
-        """Return which terms have two clusters or more, on each side where there have to be some; shape (2, K)."""
-        return np.asarray((clusters.min(axis=0) if self.both else clusters.sum(axis=0)) >= 2)
 
     def by_cluster(self, add: np.ufunc, values: NDArray[Any]) -> NDArray[Any]:
         """Add up values by unit, shape (n, K), over the units of each cluster, shape (C, K)."""
@@ -160,8 +163,9 @@ def present(influence: FloatArray) -> FloatArray:
 def leverage_by_group(counts: FloatArray, sides: Sides) -> Leverage:
     """Return the leverage where ``counts`` units of each group have influence on each term, shape (G, K)."""
     weight = np.where(sides.treated > 0, sides.treated, 1.0)
-    clusters = sides.fewest([np.sum(counts * half, axis=0) for half in sides.halves])
-    estimable = sides.enough(clusters)
+    clusters, estimable = sides.counted(
+        *([np.sum(counts * some, axis=0) for some in parts] for parts in (sides.halves, sides.means))
+    )
     total = np.sum([mean * np.sum(counts * weight * mean, axis=0) for mean in sides.means], axis=0)
     return Leverage(_factor(weight * (counts > 0), total, estimable), clusters, estimable)
 
@@ -175,8 +179,10 @@ def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
 
     own = summed(sides.means)
     halves = own if sides.eligible is None else summed(sides.halves)
-    clusters = sides.fewest([np.sum(each > 0, axis=0) for each in halves])
-    estimable, factor = sides.enough(clusters), np.ones(weight.shape)
+    clusters, estimable = sides.counted(
+        *([np.sum(each > 0, axis=0) for each in parts] for parts in (halves, own))
+    )
+    factor = np.ones(weight.shape)
     for mean, each in zip(sides.means, own, strict=True):
         of_mean = _factor(each[sides.cluster], each.sum(axis=0), estimable)
         factor = np.where(mean[sides.group], of_mean, factor)

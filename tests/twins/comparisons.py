@@ -215,12 +215,15 @@ def triple_difference(sample: Sample, method: str = "dr") -> Answer:
     def members(g: float, eligible: bool) -> NDArray[np.bool_]:
         return (np.isnan(first) if np.isnan(g) else first == g) & (sample.group == eligible)
 
+    def cohorts(g: float, now: int, base: int) -> list[float]:
+        until, never = sample.periods[max(now, base)] + q.anticipation, q.comparison == "never_treated"
+        return [c for c in np.unique(first) if np.isnan(c) or (not never and c > until and c != g)]
+
     def enough(g: float) -> bool:
         groups = [sample.cluster[members(g, e)] for e in (True, False)]
-        if q.comparison == "never_treated":
-            return all(map(len, groups))
         return all(len(of) > sample.x_baseline.shape[1] + 1 and len(np.unique(of)) > 1 for of in groups)
 
+    choice = any(enough(c) for g, now, base in _cells(sample) if now != base for c in cohorts(g, now, base))
     found, references, unknown = [], [], []
     for g, now, base in _cells(sample):
         t = float(sample.periods[now])
@@ -230,11 +233,9 @@ def triple_difference(sample: Sample, method: str = "dr") -> Answer:
         if now == base:
             references += [key] * (len(eligible) > 0)
             continue
-        until, never = sample.periods[max(now, base)] + q.anticipation, q.comparison == "never_treated"
-        cohorts = [c for c in np.unique(first) if np.isnan(c) or (not never and c > until and c != g)]
         triples = []
-        for c in cohorts:
-            if not enough(c):
+        for c in cohorts(g, now, base):
+            if choice and not enough(c):
                 continue
             groups = [others, *(np.flatnonzero(members(c, e) & seen) for e in (True, False))]
             if not all(map(len, [eligible, *groups])):

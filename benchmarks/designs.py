@@ -52,8 +52,12 @@ class Workload:
         return tuple(self.question.get("covariates", ()))
 
     @property
+    def attributes(self) -> tuple[str, ...]:
+        return ("eligible",) if "group" in self.question else ()
+
+    @property
     def columns(self) -> tuple[str, ...]:
-        return ("unit", "time", "first", self.outcome, *self.covariates)
+        return ("unit", "time", "first", self.outcome, *self.covariates, *self.attributes)
 
     @property
     def settings(self) -> str:
@@ -63,6 +67,7 @@ class Workload:
 
 NEVER = {"comparison": "never_treated"}
 ADJUSTED = NEVER | {"covariates": peers.COVARIATES}
+GROUP = {"group": "eligible=1"}
 WORKLOADS = {
     "twfe": Workload("twfe"),
     "event_study": Workload("event_study"),
@@ -70,6 +75,8 @@ WORKLOADS = {
     "callaway_santanna, 999 draws": Workload("callaway_santanna", question=NEVER, draws=peers.DRAWS),
     "dr": Workload("callaway_santanna", question=ADJUSTED),
     "dr, 999 draws": Workload("callaway_santanna", question=ADJUSTED, draws=peers.DRAWS),
+    "triple_difference": Workload("triple_difference", question=NEVER | GROUP),
+    "triple_difference, dr": Workload("triple_difference", question=ADJUSTED | GROUP),
     "imputation": Workload("imputation", {"leads": 0}),
     "sun_abraham": Workload("sun_abraham"),
     "stacked": Workload("stacked", {"before": peers.BEFORE, "after": peers.AFTER}),
@@ -105,6 +112,7 @@ def simulate(units: int, periods: int) -> dict[str, np.ndarray]:
         "D": treated.ravel().astype(float),
         "rel": np.where(first[:, None] > 0, event_time, -1).ravel(),
         "cell": np.where(treated, first[:, None] * 1000 + time_, 0).ravel(),
+        "eligible": np.repeat(rng.integers(0, 2, size=units), periods),
     }
 
 
@@ -122,6 +130,7 @@ def to_panel(workload: Workload, data: pd.DataFrame) -> Any:
         first_treated="first",
         outcomes=[workload.outcome],
         covariates=list(workload.covariates),
+        attributes=list(workload.attributes),
     )
 
 

@@ -23,6 +23,7 @@ from study.core import BoolArray, FloatArray, Influence, IntArray, blocks, one_t
 
 NOTHING = 1e-6
 RANK_TOLERANCE = 1e-10
+ALL = slice(None)
 
 
 class Sides(NamedTuple):
@@ -58,8 +59,10 @@ class Sides(NamedTuple):
     @property
     def halves(self) -> list[BoolArray]:
         """Which groups are treated, and which are not, shape (G, K) each; of a third difference, eligible or not."""
-        kinds = [True] if self.eligible is None else [self.eligible[:, None], ~self.eligible[:, None]]
-        return [side & kind for side in (self.treated > 0, self.treated == 0) for kind in kinds]
+        sides = [self.treated > 0, self.treated == 0]
+        if self.eligible is None:
+            return sides
+        return [side & kind[:, None] for side in sides for kind in (self.eligible, ~self.eligible)]
 
     @property
     def means(self) -> list[BoolArray]:
@@ -96,11 +99,15 @@ class Sides(NamedTuple):
         alone = int(self.cluster.max()) + 1 == len(self.cluster)
         return alone and bool(np.all(self.weights == self.weights[0]))
 
-    def by_cluster(self, add: np.ufunc, values: NDArray[Any]) -> NDArray[Any]:
-        """Add up values by unit, shape (n, K), over the units of each cluster, shape (C, K)."""
-        order = np.argsort(self.cluster, kind="stable")
-        start = np.searchsorted(self.cluster[order], np.arange(int(self.cluster.max()) + 1))
-        return np.asarray(add.reduceat(values[order], start, axis=0))
+    def by_cluster(self, add: np.ufunc, values: NDArray[Any], rows: IntArray | slice = ALL) -> NDArray[Any]:
+        """Add up values by unit, of all or of some rows, shape (m, K), over the units of each cluster, shape (C, K)."""
+        cluster = self.cluster[rows]
+        order = np.argsort(cluster, kind="stable")
+        present, start = np.unique(cluster[order], return_index=True)
+        sums = np.zeros((int(self.cluster.max()) + 1, values.shape[1]), dtype=values.dtype)
+        if len(order):
+            sums[present] = add.reduceat(values[order], start, axis=0)
+        return sums
 
     def by_group(self, values: FloatArray) -> FloatArray:
         """Add up values by unit, shape (n, K), over the units of each group, shape (G, K)."""
@@ -167,32 +174,33 @@ def leverage_by_group(counts: FloatArray, sides: Sides) -> Leverage:
         *([np.sum(counts * some, axis=0) for some in parts] for parts in (sides.halves, sides.means))
     )
     total = np.sum([mean * np.sum(counts * weight * mean, axis=0) for mean in sides.means], axis=0)
-    return Leverage(_factor(weight * (counts > 0), total, estimable), clusters, estimable)
+    return Leverage(np.where(estimable, _factor(weight * (counts > 0), total), 1.0), clusters, estimable)
 
 
 def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
     treated = sides.treated[sides.group]
     weight = np.where(treated > 0, treated, 1.0) * sides.weights[:, None] * present(influence)
-
-    def summed(groups: list[BoolArray]) -> list[FloatArray]:
-        return [sides.by_cluster(np.add, weight * some[sides.group]) for some in groups]
-
-    own = summed(sides.means)
-    halves = own if sides.eligible is None else summed(sides.halves)
-    clusters, estimable = sides.counted(
-        *([np.sum(each > 0, axis=0) for each in parts] for parts in (halves, own))
-    )
-    factor = np.ones(weight.shape)
-    for mean, each in zip(sides.means, own, strict=True):
-        of_mean = _factor(each[sides.cluster], each.sum(axis=0), estimable)
-        factor = np.where(mean[sides.group], of_mean, factor)
+    factor, counts = np.ones(weight.shape), []
+    for mean in sides.means:
+        rows = np.flatnonzero(np.any(mean, axis=1)[sides.group])
+        inside = mean[sides.group[rows]]
+        own = sides.by_cluster(np.add, weight[rows] * inside, rows)
+        counts.append(np.sum(own > 0, axis=0))
+        of_mean = _factor(own[sides.cluster[rows]], own.sum(axis=0))
+        factor[rows] = np.where(inside, of_mean, factor[rows])
+    halves = counts
+    if sides.eligible is not None:
+        used = [(weight > 0) & half[sides.group] for half in sides.halves]
+        halves = [np.sum(sides.by_cluster(np.logical_or, each), axis=0) for each in used]
+    clusters, estimable = sides.counted(halves, counts)
+    factor[:, ~estimable] = 1.0
     return Leverage(factor, clusters, estimable)
 
 
-def _factor(own: FloatArray, total: FloatArray, estimable: BoolArray) -> FloatArray:
-    """Return total / (total - own), 1 where nothing is on the side or the term has no variance."""
+def _factor(own: FloatArray, total: FloatArray) -> FloatArray:
+    """Return total / (total - own), 1 where nothing else is in the mean."""
     rest = total - own
-    return np.where(estimable & (rest > 0), total / np.where(rest > 0, rest, 1.0), 1.0)
+    return np.where(rest > 0, total / np.where(rest > 0, rest, 1.0), 1.0)
 
 
 def degrees_of_freedom(influence: Influence, sides: Sides) -> FloatArray:

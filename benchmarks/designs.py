@@ -53,10 +53,13 @@ class Workload:
         return tuple(self.question.get("covariates", ()))
 
     @property
+    def attributes(self) -> tuple[str, ...]:
+        return ("eligible",) if "group" in self.question else ()
+
+    @property
     def columns(self) -> tuple[str, ...]:
-        return ("unit", "time", self.event, self.outcome, *self.covariates)
         dose = ("dose",) if "dose" in self.question else ()
-        return ("unit", "time", "first", self.outcome, *self.covariates, *dose)
+        return ("unit", "time", self.event, self.outcome, *self.covariates, *self.attributes, *dose)
 
     @property
     def settings(self) -> str:
@@ -67,6 +70,7 @@ class Workload:
 NEVER = {"comparison": "never_treated"}
 ADJUSTED = NEVER | {"covariates": peers.COVARIATES}
 DOSED = NEVER | {"dose": "dose", "average": "cohort_average"}
+GROUP = {"group": "eligible=1"}
 WORKLOADS = {
     "twfe": Workload("twfe"),
     "event_study": Workload("event_study"),
@@ -74,6 +78,8 @@ WORKLOADS = {
     "callaway_santanna, 999 draws": Workload("callaway_santanna", question=NEVER, draws=peers.DRAWS),
     "dr": Workload("callaway_santanna", question=ADJUSTED),
     "dr, 999 draws": Workload("callaway_santanna", question=ADJUSTED, draws=peers.DRAWS),
+    "triple_difference": Workload("triple_difference", question=NEVER | GROUP),
+    "triple_difference, dr": Workload("triple_difference", question=ADJUSTED | GROUP),
     "imputation": Workload("imputation", {"leads": 0}),
     "sun_abraham": Workload("sun_abraham"),
     "stacked": Workload("stacked", {"before": peers.BEFORE, "after": peers.AFTER}),
@@ -114,6 +120,7 @@ def simulate(units: int, periods: int) -> dict[str, np.ndarray]:
         "rel": np.where(first[:, None] > 0, event_time, -1).ravel(),
         "cell": np.where(treated, first[:, None] * 1000 + time_, 0).ravel(),
         "dose": np.repeat(np.where(first > 0, rng.uniform(0.5, 3.0, size=units), 0.0), periods),
+        "eligible": np.repeat(rng.integers(0, 2, size=units), periods),
     }
 
 
@@ -133,6 +140,7 @@ def to_panel(workload: Workload, data: pd.DataFrame) -> Any:
         outcomes=[workload.outcome],
         covariates=list(workload.covariates),
         doses=[name for name in workload.columns if name == "dose"],
+        attributes=list(workload.attributes),
     )
 
 

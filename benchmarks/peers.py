@@ -81,6 +81,37 @@ def diff_diff_callaway(covariates: tuple[str, ...] = (), draws: int = 0) -> Peer
     return Peer("diff-diff", settings, (*PANEL, *covariates), fit)
 
 
+def diff_diff_triple(covariates: tuple[str, ...] = ()) -> Peer:
+    """Return diff-diff's staggered triple differences."""
+
+    def fit(data: pd.DataFrame) -> Effects:
+        import diff_diff
+
+        design = diff_diff.StaggeredTripleDifference(control_group="nevertreated", base_period="universal")
+        more = {"covariates": list(covariates)} if covariates else {}
+        made = design.fit(data, "y", "unit", "time", "first", "eligible", aggregate="event_study", **more)
+        rows = made.event_study_effects
+        return collect(rows, [r["effect"] for r in rows.values()], [r["se"] for r in rows.values()])
+
+    settings = f'StaggeredTripleDifference(base_period="universal"){_given(covariates)}, compiled backend'
+    return Peer("diff-diff", settings, (*PANEL, *covariates, "eligible"), fit)
+
+
+def moderndid_triple(covariates: tuple[str, ...] = ()) -> Peer:
+    """Return moderndid's triple differences and their event study."""
+
+    def fit(data: pd.DataFrame) -> Effects:
+        import moderndid
+
+        formula = f"~ {' + '.join(covariates)}" if covariates else None
+        cells = moderndid.ddd(data, "y", "time", "unit", "first", "eligible", xformla=formula)
+        study = moderndid.agg_ddd(cells, type="eventstudy", boot=False, cband=False)
+        return collect(study.egt, study.att_egt, study.se_egt)
+
+    settings = f'ddd(base_period="universal"){_given(covariates)}, one process'
+    return Peer("moderndid", settings, (*PANEL, *covariates, "eligible"), fit)
+
+
 def diff_diff_sun_abraham(data: pd.DataFrame) -> Effects:
     import diff_diff
 
@@ -326,6 +357,8 @@ PEERS: dict[str, tuple[Peer, ...]] = {
         moderndid_callaway(COVARIATES, DRAWS),
         csdid(COVARIATES, DRAWS),
     ),
+    "triple_difference": (diff_diff_triple(), moderndid_triple()),
+    "triple_difference, dr": (diff_diff_triple(COVARIATES), moderndid_triple(COVARIATES)),
     "imputation": (
         diff_diff("ImputationDiD", ""),
         diff_diff("TwoStageDiD", ""),

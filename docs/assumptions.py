@@ -76,6 +76,11 @@ def _index(axis: Axes) -> None:
     axis.text(0, 6.5, "same growth\nin percent", fontsize=7, color=GREY)
 
 
+def _differences(axis: Axes) -> None:
+    _parallel(axis)
+    axis.set_ylabel("Eligible less others")
+
+
 def _weighted(axis: Axes) -> None:
     rng = np.random.default_rng(1)
     without = 3 + 0.2 * T + 0.6 * np.sin(T)
@@ -223,6 +228,7 @@ _DRAWING: dict[Assumes, Callable[[Axes], None]] = {
     Assumes.STRONG_PARALLEL_TRENDS: _at_every_dose,
     Assumes.CONDITIONAL_PARALLEL_TRENDS: _conditional,
     Assumes.INDEX_PARALLEL_TRENDS: _index,
+    Assumes.PARALLEL_DIFFERENCES: _differences,
     Assumes.WEIGHTED_TRENDS: _weighted,
     Assumes.FACTORS: _factors,
     Assumes.LIMITED_ANTICIPATION: _anticipation,

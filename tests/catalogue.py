@@ -53,6 +53,7 @@ WITHOUT_GAPS = OF_BLOCKS | {"lee_wooldridge"}
 WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "heterogeneous_adoption"}
 WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "dose_response"}
 WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "iv"}
+WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "triple_difference", "three_way"}
 
 
 def answer(name: str, panel: Panel, question: Question = ASKED) -> Estimate:

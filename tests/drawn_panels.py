@@ -27,6 +27,7 @@ class Asked(NamedTuple):
             for name in (*self.question.covariates, self.question.weights, self.question.instrument)
             if name
         }
+        x |= {"eligible": self.panel.covariates["eligible"].tolist()} if self.question.group else {}
         state = self.panel.attributes["state"].tolist() if self.question.cluster else None
         return f"Asked(y={y}, first={first}, path={path}, x={x}, state={state}, {self.question})"
 
@@ -76,6 +77,9 @@ def asked(
         "lottery": np.outer(((rng.random(n) < 0.3) ^ (first <= n_periods)), across).astype(float),
         "dose": np.outer(rng.normal(size=n) + (first <= n_periods), across),
     }
+    if "GROUP" in supports:  # every other unit of a cohort, most of the time
+        other = np.argsort(np.argsort(first, kind="stable")) % 2 == 1
+        columns["eligible"] = np.outer(other ^ (rng.random(n) < 0.2), across).astype(float)
     switches = "SWITCHING" in supports and draw(st.sampled_from([False, False, True]))
     levels = draw(st.sampled_from([2, 3])) if "LEVELS" in supports else 2
     path = rng.integers(0, levels, size=y.shape) * (rng.random((n, 1)) < 0.7)
@@ -174,4 +178,5 @@ def _question(
         min_cohort_size=draw(st.sampled_from([1, 1, 1, 1, 1, None, 2])),
         cohort_width=1 if switches else draw(st.sampled_from([1, 1, 1, 2])),
         instrument=draw(st.sampled_from(instruments)) if "INSTRUMENT" in supports else None,
+        group="eligible>0" if "GROUP" in supports else None,
     )

@@ -12,9 +12,12 @@ from study.designs import Design, Supports
 from study.paper.diagnose import ASSUMED
 
 # What the example adds where a design needs it.
+GROUPED = "--panel cs_2007 --group group=learning"
 NEEDS = {
     "dml_iv": "--covariate baseline_papers --instrument herd_federal --option model=pliv",
     "iv": "--instrument herd_federal",
+    "three_way": GROUPED,
+    "triple_difference": GROUPED,
 }
 
 # What is asked where no shipped panel has what a design needs.

@@ -137,8 +137,11 @@ class Influence:
         return self if which.all() else self.columns(np.flatnonzero(which))
 
     def columns(self, columns: IntArray) -> Influence:
-        """Return the influence on the estimates of some numbers."""
-        return self._by_term(len(columns), lambda terms: terms[..., columns])
+        """Return the influence on the estimates of some numbers, without the parts that have none."""
+        chosen = self._by_term(len(columns), lambda terms: terms[..., columns])
+        return Influence(
+            chosen.shape, tuple(p for p in chosen.parts if p.coefficient is None or p.coefficient.any())
+        )
 
     def scaled(self, factor: FloatArray) -> Influence:
         """Return the influence on each estimate times a number; factor has shape (K,)."""

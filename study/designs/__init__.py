@@ -40,6 +40,7 @@ class Assumes(StrEnum):
     STRONG_PARALLEL_TRENDS = "parallel trends at every dose, for what compares doses"
     CONDITIONAL_PARALLEL_TRENDS = "parallel trends given covariates"
     INDEX_PARALLEL_TRENDS = "parallel trends of the mean outcome in proportion"
+    PARALLEL_DIFFERENCES = "parallel trends of the difference between eligible and other units"
     WEIGHTED_TRENDS = "parallel trends of a weighted comparison"
     FACTORS = "untreated outcomes of unit and period effects and a few factors"
     LIMITED_ANTICIPATION = "no effect before the event less the anticipation"

@@ -6,7 +6,17 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, Influence, IntArray, Method, Unidentified, panel_att, raw_gap, repeated_att
+from study.core import (
+    BoolArray,
+    FloatArray,
+    Influence,
+    IntArray,
+    Method,
+    Unidentified,
+    panel_att,
+    raw_gap,
+    repeated_att,
+)
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_assignments import averages_by_assignment
 from study.designs.did_cells import (
@@ -85,12 +95,9 @@ def callaway_santanna(
     """
     cells, notes = cells_with_base(sample, "callaway_santanna")
     x = baseline_matrix(sample, "callaway_santanna") if sample.question.covariates else None
-    means, pairs = cohort_means(sample, levels_apart=True), sample.question.missing != "cells"
-    by_means = means.whole or not pairs if x is None else means.whole and pairs and method == "reg"
-    if by_means:
-        effects = _from_means(sample, means, cells, x)
-    else:
-        effects = _from_units(sample, cells, x, method, variance == "drdid")
+    means = cohort_means(sample, levels_apart=True)
+    compared = compared_with(sample, cells, means.dates)
+    effects = compared_effects(sample, means, cells, compared, x, method, variance == "drdid")
     set_aside = cell_notes(sample, cells.cohort, cells.period, effects.unlike)
     known = known_cells("callaway_santanna", sample, cells, effects.reasons, effects.size, notes, set_aside)
     if means.whole:
@@ -112,7 +119,7 @@ def callaway_santanna(
     )
 
 
-class _Effects(NamedTuple):
+class Effects(NamedTuple):
     """Estimates and mean outcomes of the treated, shape (K,); ``reasons`` says why some have no estimate.
 
     ``size`` counts the treated units that an estimate rests on, ``n_obs`` the unit-periods that all do, ``unlike``
@@ -129,12 +136,32 @@ class _Effects(NamedTuple):
     unlike: dict[int, str]
 
 
-def _from_means(sample: Sample, means: CohortMeans, cells: Cells, x: FloatArray | None) -> _Effects:
+def compared_effects(
+    sample: Sample,
+    means: CohortMeans,
+    cells: Cells,
+    compared: BoolArray,
+    x: FloatArray | None,
+    method: Method,
+    as_drdid: bool = False,
+) -> Effects:
+    """Compare the group of each term with some groups, shape (G, K), from sums by group where these are enough.
+
+    Groups are those of the sample and of its means. Terms have as ``cohort`` the label of their group.
+    """
+    pairs = sample.question.missing != "cells"
+    if means.whole or not pairs if x is None else means.whole and pairs and method == "reg":
+        return _from_means(sample, means, cells, compared, x)
+    return _from_units(sample, cells, compared, x, method, as_drdid)
+
+
+def _from_means(
+    sample: Sample, means: CohortMeans, cells: Cells, compared: BoolArray, x: FloatArray | None
+) -> Effects:
     """Estimate all terms from sums by cohort and period, where who is seen does not hang on the period."""
     group, each = np.searchsorted(means.dates, cells.cohort), np.arange(len(cells.cohort))
     seen = means.weight > 0
     seen_now, seen_base = seen[:, cells.now], seen[:, cells.base]
-    compared = compared_with(sample, cells, means.dates)
     if sample.question.missing != "cells":
         compared = compared & seen_now & seen_base
     reasons = unseen(
@@ -155,12 +182,12 @@ def _from_means(sample: Sample, means: CohortMeans, cells: Cells, x: FloatArray 
         used[others, at[estimated][which]] = True
     mean, mean_influence = means.pooled(means.cells(cells.cohort, cells.now))
     size, n_obs = means.sizes(cells.cohort, cells.now), int(means.seen[used].sum())
-    return _Effects(estimate, influence, mean, mean_influence, size, reasons, n_obs, {})
+    return Effects(estimate, influence, mean, mean_influence, size, reasons, n_obs, {})
 
 
 def _from_units(
-    sample: Sample, cells: Cells, x: FloatArray | None, method: Method, as_drdid: bool
-) -> _Effects:
+    sample: Sample, cells: Cells, compared: BoolArray, x: FloatArray | None, method: Method, as_drdid: bool
+) -> Effects:
     """Estimate the terms of each cohort from its own units and those it is compared with."""
     n, n_terms = sample.n_units, len(cells.cohort)
     y, used = np.nan_to_num(sample.y).T.copy(), np.zeros(sample.y.T.shape, dtype=bool)
@@ -168,14 +195,24 @@ def _from_units(
     influence = mean_influence = Influence.none(n, n_terms)
     reasons = np.full(n_terms, "", dtype=object)
     unlike: dict[int, str] = {}
-    for c in comparisons(sample, cells):
+    for c in comparisons(sample, cells, compared):
         place, why = np.eye(n_terms)[c.own], c.unseen
         known = (why == "") & (c.now != c.base)
         if x is None:
-            change = y[c.now] - y[c.base]
-            gap = raw_gap(change, c.members, c.treated_now, c.compared_now, sample.weights)
+            change, rows = y[c.now] - y[c.base], np.flatnonzero(c.compared_now.any(axis=0))
+            if (
+                2 * (len(rows) + len(c.members)) > n
+            ):  # sums over units are quicker where all terms have the same
+                gap = raw_gap(change, c.members, c.treated_now, c.compared_now, sample.weights)
+                of_units = Influence.of(np.where(known[:, None], gap.influence, 0.0).T)
+            else:
+                rows = np.concatenate([c.members, rows])
+                own, compared_now = np.arange(len(c.members)), c.compared_now[:, rows]
+                gap = raw_gap(change[:, rows], own, c.treated_now, compared_now, sample.weights[rows])
+                scaled = np.where(known[:, None], gap.influence, 0.0).T * (n / len(rows))
+                of_units = Influence.of(scaled, rows, n)
             estimate[c.own] = np.where(known, gap.estimate, 0.0)
-            influence += Influence.of(np.where(known[:, None], gap.influence, 0.0).T) @ place
+            influence += of_units @ place
         else:
             for alike in c.alike(np.flatnonzero(known), sample):
                 try:
@@ -193,7 +230,7 @@ def _from_units(
         mean[c.own], of_mean = c.treated_mean(sample, y)
         mean_influence += Influence.of(np.nan_to_num(of_mean.T), c.members, n) @ place
         used |= c.used(np.flatnonzero((why == "") & (c.now != c.base)), len(used))
-    return _Effects(estimate, influence, mean, mean_influence, size, reasons, int(used.sum()), unlike)
+    return Effects(estimate, influence, mean, mean_influence, size, reasons, int(used.sum()), unlike)
 
 
 def _adjusted(

@@ -149,17 +149,26 @@ class Comparison(NamedTuple):
         return mean.estimate, mean.influence
 
 
-def comparisons(sample: Sample, cells: Cells) -> Iterator[Comparison]:
-    """Find the units of each cohort's terms."""
+def comparisons(sample: Sample, cells: Cells, compared: BoolArray | None = None) -> Iterator[Comparison]:
+    """Find the units of each cohort's terms.
+
+    ``compared``, shape (G, K), says with which groups of the sample; where none is given, the question does. Terms that
+    are compared with one group each come a pair of groups at a time.
+    """
     assert sample.first_treated is not None
     observed = sample.observed.T.copy()
-    for g in np.unique(cells.cohort):
-        own = np.flatnonzero(cells.cohort == g)
+    dates, of_unit = np.unique(sample.first_treated, return_inverse=True)
+    if compared is None:
+        compared = compared_with(sample, cells, dates)
+    with_one = np.all(compared.sum(axis=0) <= 1)
+    other = compared.argmax(axis=0) if with_one else np.zeros(len(cells.cohort))
+    for g, h in np.unique(np.column_stack([cells.cohort, other]), axis=0):
+        own = np.flatnonzero((cells.cohort == g) & (other == h))
         now, base = cells.now[own], cells.base[own]
         seen_now, seen_base = observed[now], observed[base]
         if sample.question.missing != "cells":
             seen_now = seen_base = seen_now & seen_base
-        untreated = compared_with(sample, cells.select(own), sample.first_treated).T
+        untreated = compared[:, own].T[:, of_unit]
         members = np.flatnonzero(sample.first_treated == g)
         treated = seen_now[:, members], seen_base[:, members]
         yield Comparison(own, now, base, members, *treated, untreated & seen_now, untreated & seen_base)

@@ -161,10 +161,16 @@ def mean_over(sample: Sample, cells: Cells) -> tuple[FloatArray, Influence]:
 
 
 def weights_in_cohorts(sample: Sample, cohort: FloatArray) -> Influence:
-    """Return each unit's weight in the cohort of each term, shape (n, K): its weight in the sample, or zero."""
+    """Return each unit's weight in the cohort of each term, shape (n, K): its weight in the sample, or zero.
+
+    Of a third difference it is the units that treatment is for that are averaged over.
+    """
     assert sample.first_treated is not None
     distinct, of_term = np.unique(cohort, return_inverse=True)
-    rows = [np.flatnonzero(sample.first_treated == g) for g in distinct]
+    dates = (
+        sample.first_treated if sample.group is None else np.where(sample.group, sample.first_treated, np.nan)
+    )
+    rows = [np.flatnonzero(dates == g) for g in distinct]
     values = Values(tuple(rows), tuple(sample.weights[members][:, None] for members in rows))
     coefficients = (np.arange(len(distinct))[:, None] == of_term)[:, None, :].astype(float)
     return Influence.by_group(sample.n_units, values, coefficients)

@@ -337,8 +337,11 @@ class Estimate(Described):
         seen = sample.observed
         alike = bool(seen.all()) or all(bool(np.all(seen[members] == seen[members[0]])) for members in rows)
         # Slopes of the effect in the dose need no comparison unit.
-        both = self.estimand is not Estimand.GROUP_TIME_ACRT
-        return Sides(group, treated, weights, sample.cluster, alike=alike, both=both)
+        both, eligible = self.estimand is not Estimand.GROUP_TIME_ACRT, None
+        if sample.group is not None:  # each cohort is two groups
+            group, treated = 2 * group + sample.group, np.repeat(treated, 2, axis=0)
+            eligible = np.arange(len(treated)) % 2 == 1
+        return Sides(group, treated, weights, sample.cluster, alike=alike, both=both, eligible=eligible)
 
     @cached_property
     def leave_out(self) -> LeftOut:

@@ -23,6 +23,7 @@ from study.core import BoolArray, FloatArray, Influence, IntArray, blocks, one_t
 
 NOTHING = 1e-6
 RANK_TOLERANCE = 1e-10
+ALL = slice(None)
 
 
 class Sides(NamedTuple):
@@ -42,6 +43,9 @@ class Sides(NamedTuple):
         Whether the units of a group are seen in the same periods.
     both : bool
         Whether there have to be clusters on both sides; not where units switch in and out of treatment.
+    eligible : ndarray of bool, shape (G,), optional
+        Of a third difference, which groups are of the units that treatment is for. Both sides then consist of means of
+        these and of the others, and need clusters of both.
     """
 
     group: IntArray
@@ -50,6 +54,40 @@ class Sides(NamedTuple):
     cluster: IntArray
     alike: bool
     both: bool
+    eligible: BoolArray | None = None
+
+    @property
+    def halves(self) -> list[BoolArray]:
+        """Which groups are treated, and which are not, shape (G, K) each; of a third difference, eligible or not."""
+        sides = [self.treated > 0, self.treated == 0]
+        if self.eligible is None:
+            return sides
+        return [side & kind[:, None] for side in sides for kind in (self.eligible, ~self.eligible)]
+
+    @property
+    def means(self) -> list[BoolArray]:
+        """Which groups make up each mean that terms contrast, shape (G, K) each.
+
+        The treated and the others. A third difference weighs cohorts of comparison units and does not pool them, so
+        that each of their groups is a mean. On the treated side averages pool cohorts of eligible units, whose shares
+        are estimated, and of the others where clusters may have units of both.
+        """
+        if self.eligible is None:
+            return self.halves
+        pooled = (self.treated > 0) & (self.eligible | (not self.by_unit))[:, None]
+        kinds = [pooled & kind[:, None] for kind in (self.eligible, ~self.eligible)]
+        return kinds + [~pooled & own[:, None] for own in np.eye(len(pooled), dtype=bool)]
+
+    def counted(self, halves: list[FloatArray], means: list[FloatArray]) -> tuple[IntArray, BoolArray]:
+        """Return the number of clusters on each side, shape (2, K), and which terms have enough of them.
+
+        That is two or more, on each side where there have to be some. Of a third difference the fewer of eligible and
+        other clusters count, and no mean may be of one cluster.
+        """
+        clusters = np.stack(halves).reshape(2, -1, self.treated.shape[1]).min(axis=1).astype(np.int64)
+        enough = (clusters.min(axis=0) if self.both else clusters.sum(axis=0)) >= 2
+        alone = np.any([number == 1 for number in means], axis=0)
+        return clusters, np.asarray(enough & ~(alone & (self.eligible is not None)))
 
     def select(self, columns: IntArray) -> Sides:
         """Return the sides of some of the terms."""
@@ -61,15 +99,15 @@ class Sides(NamedTuple):
         alone = int(self.cluster.max()) + 1 == len(self.cluster)
         return alone and bool(np.all(self.weights == self.weights[0]))
 
-    def enough(self, clusters: IntArray) -> BoolArray:
-        """Return which terms have two clusters or more, on each side where there have to be some; shape (2, K)."""
-        return np.asarray((clusters.min(axis=0) if self.both else clusters.sum(axis=0)) >= 2)
-
-    def by_cluster(self, add: np.ufunc, values: NDArray[Any]) -> NDArray[Any]:
-        """Add up values by unit, shape (n, K), over the units of each cluster, shape (C, K)."""
-        order = np.argsort(self.cluster, kind="stable")
-        start = np.searchsorted(self.cluster[order], np.arange(int(self.cluster.max()) + 1))
-        return np.asarray(add.reduceat(values[order], start, axis=0))
+    def by_cluster(self, add: np.ufunc, values: NDArray[Any], rows: IntArray | slice = ALL) -> NDArray[Any]:
+        """Add up values by unit, of all or of some rows, shape (m, K), over the units of each cluster, shape (C, K)."""
+        cluster = self.cluster[rows]
+        order = np.argsort(cluster, kind="stable")
+        present, start = np.unique(cluster[order], return_index=True)
+        sums = np.zeros((int(self.cluster.max()) + 1, values.shape[1]), dtype=values.dtype)
+        if len(order):
+            sums[present] = add.reduceat(values[order], start, axis=0)
+        return sums
 
     def by_group(self, values: FloatArray) -> FloatArray:
         """Add up values by unit, shape (n, K), over the units of each group, shape (G, K)."""
@@ -131,28 +169,32 @@ def present(influence: FloatArray) -> FloatArray:
 
 def leverage_by_group(counts: FloatArray, sides: Sides) -> Leverage:
     """Return the leverage where ``counts`` units of each group have influence on each term, shape (G, K)."""
-    treated = sides.treated > 0
-    clusters = np.stack([np.sum(counts * side, axis=0) for side in (treated, ~treated)]).astype(np.int64)
-    estimable = sides.enough(clusters)
-    weight = np.where(treated, sides.treated, 1.0)
-    total = np.where(treated, np.sum(counts * sides.treated, axis=0), clusters[1])
-    return Leverage(_factor(weight * (counts > 0), total, estimable), clusters, estimable)
+    weight = np.where(sides.treated > 0, sides.treated, 1.0)
+    clusters, estimable = sides.counted(
+        *([np.sum(counts * some, axis=0) for some in parts] for parts in (sides.halves, sides.means))
+    )
+    total = np.sum([mean * np.sum(counts * weight * mean, axis=0) for mean in sides.means], axis=0)
+    return Leverage(np.where(estimable, _factor(weight * (counts > 0), total), 1.0), clusters, estimable)
 
 
 def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
-    treated, own = _on_sides(influence, sides)
-    clusters = np.stack([np.sum(each > 0, axis=0) for each in own])
-    estimable = sides.enough(clusters)
-    factors = [_factor(each[sides.cluster], each.sum(axis=0), estimable) for each in own]
-    return Leverage(np.where(treated, *factors), clusters, estimable)
-
-
-def _on_sides(influence: FloatArray, sides: Sides) -> tuple[BoolArray, list[FloatArray]]:
-    """Return which units are treated, (n, K), and what each cluster weighs on that side and the other, (C, K)."""
-    counted = sides.treated[sides.group]
-    weight = np.where(counted > 0, counted, 1.0) * sides.weights[:, None] * present(influence)
-    treated = counted > 0
-    return treated, [sides.by_cluster(np.add, weight * side) for side in (treated, ~treated)]
+    treated = sides.treated[sides.group]
+    weight = np.where(treated > 0, treated, 1.0) * sides.weights[:, None] * present(influence)
+    factor, counts = np.ones(weight.shape), []
+    for mean in sides.means:
+        rows = np.flatnonzero(np.any(mean, axis=1)[sides.group])
+        inside = mean[sides.group[rows]]
+        own = sides.by_cluster(np.add, weight[rows] * inside, rows)
+        counts.append(np.sum(own > 0, axis=0))
+        of_mean = _factor(own[sides.cluster[rows]], own.sum(axis=0))
+        factor[rows] = np.where(inside, of_mean, factor[rows])
+    halves = counts
+    if sides.eligible is not None:
+        used = [(weight > 0) & half[sides.group] for half in sides.halves]
+        halves = [np.sum(sides.by_cluster(np.logical_or, each), axis=0) for each in used]
+    clusters, estimable = sides.counted(halves, counts)
+    factor[:, ~estimable] = 1.0
+    return Leverage(factor, clusters, estimable)
 
 
 def pooled(influence: Influence, sides: Sides) -> Leverage:
@@ -168,7 +210,10 @@ def pooled(influence: Influence, sides: Sides) -> Leverage:
 
 
 def _pooled(influence: FloatArray, sides: Sides) -> Leverage:
-    treated, own = _on_sides(influence, sides)
+    counted = sides.treated[sides.group]
+    treated = counted > 0
+    weight = np.where(treated, counted, 1.0) * sides.weights[:, None] * present(influence)
+    own = [sides.by_cluster(np.add, weight * side) for side in (treated, ~treated)]
     share = [np.divide(each, each.sum(axis=0), out=np.zeros_like(each), where=each > 0) for each in own]
     # A side whose influence is nowhere is one cluster, which is its own mean.
     clusters = np.stack([np.maximum(np.sum(h > 0, axis=0), 1) for h in share])
@@ -180,10 +225,10 @@ def _pooled(influence: FloatArray, sides: Sides) -> Leverage:
     return Leverage(factor, clusters, np.asarray(degrees > 0))
 
 
-def _factor(own: FloatArray, total: FloatArray, estimable: BoolArray) -> FloatArray:
-    """Return total / (total - own), 1 where nothing is on the side or the term has no variance."""
+def _factor(own: FloatArray, total: FloatArray) -> FloatArray:
+    """Return total / (total - own), 1 where nothing else is in the mean."""
     rest = total - own
-    return np.where(estimable & (rest > 0), total / np.where(rest > 0, rest, 1.0), 1.0)
+    return np.where(rest > 0, total / np.where(rest > 0, rest, 1.0), 1.0)
 
 
 def degrees_of_freedom(influence: Influence, sides: Sides) -> FloatArray:

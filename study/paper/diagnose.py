@@ -23,6 +23,8 @@ ASSUMED: dict[Assumes, str] = {
     "same covariates did.",
     Assumes.INDEX_PARALLEL_TRENDS: "Without the event the mean outcome of the treated {units} would have changed by "
     "the same percentage as that of the others.",
+    Assumes.PARALLEL_DIFFERENCES: "Without the event the eligible {units} would have moved away from the others where "
+    "they were treated as they did elsewhere.",
     Assumes.WEIGHTED_TRENDS: "Without the event the treated {units} would have changed as those others did that, "
     "weighted, moved as they did before.",
     Assumes.FACTORS: "Without the event the outcomes of all {units} would have been their own level, a path "

@@ -69,6 +69,9 @@ LINEAR = (
     Case("lp_did", {"weighting": "equal"}),
     Case("dcdh"),
     Case("dcdh", {"normalized": True}, {"covariates": ("moving",), "comparison": "never_treated"}),
+    # A rule by which every cohort of every panel that is drawn has units of both groups.
+    Case("triple_difference", {}, {"group": "size>1.25", "comparison": "never_treated"}),
+    Case("three_way", {}, {"group": "size>1.25"}),
 )
 POISSON = (
     Case("poisson_twfe", {"terms": "treatment"}),

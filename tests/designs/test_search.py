@@ -42,6 +42,7 @@ class Case(NamedTuple):
 COUNTS = {"counts": True}
 VARIANCE = ("sampling", "sampling", "conditional")
 FEW = {"units": (4, 11)}
+GROUPED = {"units": (12, 31), "most_covariates": 1}
 MANY = {"units": (12, 33), "most_covariates": 1}
 LEARNED = {"learner": ("linear", "linear"), "folds": (2, 2, 3), "repetitions": (1, 2), "seed": (0, 1)}
 PROPENSITY = {"propensity": ("linear", "linear"), "trim": (0.01, 0.3)}
@@ -72,6 +73,10 @@ CASES = [
     Case("callaway_santanna", comparisons.callaway_santanna, {"method": ("reg",)}),
     Case("lee_wooldridge", comparisons.lee_wooldridge, {"transform": ("demean",)}),
     Case("lee_wooldridge", comparisons.lee_wooldridge, {"transform": ("detrend",)}),
+    Case("triple_difference", comparisons.triple_difference, {"method": ("dr",)}, GROUPED),
+    Case("triple_difference", comparisons.triple_difference, {"method": ("ipw",)}, GROUPED),
+    Case("triple_difference", comparisons.triple_difference, {"method": ("reg",)}, GROUPED),
+    Case("three_way", regressions.three_way, panels={"units": (8, 21)}),
     Case("stacked", comparisons.stacked, {"before": (1, 1, 2), "after": (None, 0, 0, 1)}),
     Case(
         "lp_did",
@@ -149,7 +154,8 @@ def averaged(sample: Sample, answer: Answer, weights: Array, kind: str) -> Value
     size = np.ones(len(labels))
     if kind == "cohort_average":
         of_units = sample.weights if answer.shares_fixed else weights
-        size = np.array([of_units[sample.first_treated == g].sum() for g in labels])
+        averaged_over = True if sample.group is None else sample.group
+        size = np.array([of_units[(sample.first_treated == g) & averaged_over].sum() for g in labels])
     return Values(*map(np.atleast_1d, mean(by_label._replace(size=size), np.ones(len(labels), dtype=bool))))
 
 
@@ -248,8 +254,9 @@ def hold_in_levels(fit: Estimate, answer: Answer, place: Array, of_outcome: floa
             return getattr(answer.at(weights), part)
 
         theirs, moves = np.real(at(sample.weights)), derivative(sample, at)
-        near(ours[place], theirs, np.maximum(of_outcome, np.abs(theirs)), f"{part} in levels", exact)
-        size = np.maximum(of_outcome, np.maximum(np.abs(theirs), np.abs(moves).max(axis=0)))
+        size = np.maximum(of_outcome, np.nan_to_num(np.abs(theirs)))
+        near(ours[place], theirs, size, f"{part} in levels", exact)
+        size = np.maximum(size, np.abs(moves).max(axis=0))
         near(influence.dense()[:, place], moves, size, f"influence of {part} in levels", exact)
 
 

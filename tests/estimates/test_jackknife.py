@@ -12,7 +12,7 @@ import searching
 import simulated
 
 from study import Estimate, Panel, Question, QuestionError, estimate
-from study.designs import all_designs
+from study.designs import Supports, all_designs
 from study.estimates.jackknife import covariance_degrees
 
 AVERAGES = ("event_average", "treated_average", "cohort_average", "calendar_average")
@@ -141,7 +141,8 @@ def of_two_clusters(name: str) -> Estimate:
     panel = replace(panel, outcomes=outcomes, attributes={"half": np.where(np.isnan(first), "a", "b")})
     poisson = name == "poisson_twfe"
     question = Question("count" if poisson else "y", "event", scale="proportional" if poisson else "level")
-    return estimate(panel, question.replace(cluster="half"), name)
+    group = "x2>0" if Supports.GROUP in all_designs()[name].supports else None
+    return estimate(panel, question.replace(cluster="half", group=group), name)
 
 
 @pytest.mark.parametrize("name", [name for name in all_designs() if name != "dose_response"])

@@ -128,6 +128,15 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         'didimputation runs with fixef.rm = "none": under fixest 0.13 or later its default silently loses the '
         "treated observations of units with a single untreated one.",
     ),
+    "triple_difference": (
+        "triplediff averages cohorts by shares of their eligible and other units. Here the shares are those of the "
+        "eligible, of whom the effects are, as in equation (2.3) of the paper. The comparison takes whole cohorts.",
+        "In the error of triplediff's average over cohorts, estimated shares of every cohort have the influence of the "
+        "first cohort's units. The comparison computes it so; the error here is that of callaway_santanna.",
+        "The package divides by n - 1 where it has two periods, and where a cell has several comparison cohorts and "
+        "errors are by unit; elsewhere by n. The comparison does so too.",
+        "The bootstrapped error by cluster of two periods is compared as computed from the influence function.",
+    ),
     "synthetic_did": (
         "synthdid finds weights by steps of Frank and Wolfe and stops where the objective falls by less than "
         '(1e-5 sigma)^2, short of the minimum. The runs are compared under solver="frank_wolfe", which takes the same '

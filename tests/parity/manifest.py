@@ -233,7 +233,21 @@ RULES: tuple[Rule, ...] = (
         for run, why in _NOT_IN_DCDH.items()
     ),
     # part two
-    Rule("triplediff(_corrected)?", r".*", "out of scope", NO_DESIGN),
+    Rule("triplediff", r"sim_triple/nevertreated.*|sim_triple2/.*__(unweighted|weights_w)", "exact"),
+    Rule(
+        "triplediff",
+        r"sim_triple/notyettreated.*",
+        "exact",
+        left_out="In cells with several comparison cohorts and cohorts treated before, the package puts influence at "
+        "other units; these cells and what has them in it are compared with its corrected runs.",
+    ),
+    Rule("triplediff_corrected", r".*", "exact"),
+    Rule(
+        "triplediff",
+        r"sim_triple2/.*__boot_cluster",
+        "simulated",
+        "The clustered error that it draws is compared as computed from its influence function, in the other runs.",
+    ),
     Rule("contdid", r".*/(dose__degree\d_knots\d(__nevertreated)?|eventstudy__slope__.*)", "exact"),
     Rule(
         "contdid",

@@ -31,6 +31,7 @@ from references import (
     qte,
     sensemakr,
     synthetic,
+    triplediff,
     wildboot,
 )
 from references.comparison import Comparison
@@ -65,6 +66,8 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "fixest_iv": ("iv", instruments.fixest),
     "ivdiag_ivmodel": ("iv", instruments.ivdiag),
     "lwdid": ("lee_wooldridge", lwdid.lwdid),
+    "triplediff": ("triple_difference", triplediff.triplediff),
+    "triplediff_corrected": ("triple_difference", triplediff.corrected),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from twins.plain import (
     Unsettled,
     Values,
     collinear,
+    derivative,
     independent,
     refuse_single_units,
     unlike_treated,
@@ -200,6 +202,91 @@ def callaway_santanna(sample: Sample, method: str = "dr") -> Answer:
         for i in units
     }
     return Answer([key for key, *_ in found], references, at, open=unknown, n_obs=len(used))
+
+
+def triple_difference(sample: Sample, method: str = "dr") -> Answer:
+    refuse_single_units(sample)
+    if sample.x_baseline.shape[1] and collinear(sample.x_baseline):
+        raise Refused("a covariate is explained")
+    q, first = sample.question, sample.first_treated
+    if any(len(np.unique(sample.group[first == g])) == 1 for g in sample.cohorts):
+        raise Refused("a cohort has one of the groups")
+
+    def members(g: float, eligible: bool) -> NDArray[np.bool_]:
+        return (np.isnan(first) if np.isnan(g) else first == g) & (sample.group == eligible)
+
+    def cohorts(g: float, now: int, base: int) -> list[float]:
+        until, never = sample.periods[max(now, base)] + q.anticipation, q.comparison == "never_treated"
+        return [c for c in np.unique(first) if np.isnan(c) or (not never and c > until and c != g)]
+
+    def enough(g: float) -> bool:
+        groups = [sample.cluster[members(g, e)] for e in (True, False)]
+        return all(len(of) > sample.x_baseline.shape[1] + 1 and len(np.unique(of)) > 1 for of in groups)
+
+    choice = any(enough(c) for g, now, base in _cells(sample) if now != base for c in cohorts(g, now, base))
+    found, references, unknown = [], [], []
+    for g, now, base in _cells(sample):
+        t = float(sample.periods[now])
+        key: Key = (g, t, t - g)
+        seen = ~np.isnan(sample.y[:, [now, base]]).any(axis=1)
+        eligible, others = (np.flatnonzero(members(g, e) & seen) for e in (True, False))
+        if now == base:
+            references += [key] * (len(eligible) > 0)
+            continue
+        triples = []
+        for c in cohorts(g, now, base):
+            if choice and not enough(c):
+                continue
+            groups = [others, *(np.flatnonzero(members(c, e) & seen) for e in (True, False))]
+            if not all(map(len, [eligible, *groups])):
+                continue
+            try:
+                triples.append([_two_by_two(sample, eligible, group, now, base, method) for group in groups])
+            except Refused:
+                continue
+            except Unsettled:
+                unknown.append(key)
+        if key in unknown:
+            unknown = [*dict.fromkeys(unknown)]
+        elif triples:
+            found.append((key, eligible, now, triples))
+    if not found and not unknown:
+        raise Refused("nothing can be estimated")
+    if not found:
+        raise Unsettled("every score is at a bound")
+
+    def each(triples: list[Any], weights: Array) -> Array:
+        return np.array([own(weights) + first(weights) - second(weights) for own, first, second in triples])
+
+    shares = []
+    for *_, triples in found:
+        moves = derivative(sample, lambda w, triples=triples: each(triples, w))
+        omega, m = moves.T @ moves, len(triples)
+        bordered = np.block([[omega / max(np.trace(omega), 1e-300), np.ones((m, 1))], [np.ones((1, m)), 0.0]])
+        values = np.abs(np.linalg.eigvalsh(bordered))
+        if np.any((values > 1e-14) & (values < 1e-7)):
+            raise Unsettled("the least variance is nearly zero")
+        shares.append((np.linalg.pinv(bordered, rcond=1e-11) @ np.eye(m + 1)[m])[:m])
+
+    def at(weights: Array) -> Values:
+        effect, untreated, size = [], [], []
+        for ((g, *_), eligible, now, triples), share in zip(found, shares, strict=True):
+            effect.append(share @ each(triples, weights))
+            untreated.append(weighted_mean(sample.y[eligible, now], weights[eligible]) - effect[-1])
+            size.append(weights[members(g, True)].sum())
+        return Values(np.array(effect), np.array(untreated), np.array(size))
+
+    return Answer([key for key, *_ in found], references, at, open=unknown)
+
+
+def _two_by_two(
+    sample: Sample, treated: Units, compared: Units, now: int, base: int, method: str
+) -> Callable[[Array], Any]:
+    """Return the difference in differences of two groups as a function of the units' weights."""
+    if sample.x_baseline.shape[1]:
+        return _Adjusted(sample, Side(treated, treated, compared, compared), now, base, method).effect
+    change = sample.y[:, now] - sample.y[:, base]
+    return lambda w: weighted_mean(change[treated], w[treated]) - weighted_mean(change[compared], w[compared])
 
 
 def stacked(sample: Sample, before: int = 3, after: int | None = None) -> Answer:

@@ -69,17 +69,29 @@ def unit_columns(k: int, p: int) -> Array:
     return np.eye(p)[:, :k]
 
 
+def three_way(sample: Sample) -> Answer:
+    if any(len(np.unique(sample.group[sample.first_treated == g])) == 1 for g in sample.cohorts):
+        raise Refused("a cohort has one of the groups")
+    unit, period = cells(sample, np.ones(sample.n_units, dtype=bool))
+    cohort = np.nan_to_num(sample.first_treated)[unit]
+    by_period = [indicator(1000 * of + period) for of in (cohort, sample.group[unit])]
+    return _static(sample, unit, period, np.hstack([indicator(unit), *by_period]), sample.group[unit])
+
+
 def twfe(sample: Sample) -> Answer:
     unit, period = cells(sample, np.ones(sample.n_units, dtype=bool))
+    return _static(sample, unit, period, two_way(sample, unit, period), np.ones(len(unit)))
+
+
+def _static(sample: Sample, unit: Any, period: Any, fixed: Array, who: Array) -> Answer:
+    """Return the coefficient of the treatment of some cells' units, given columns of fixed effects."""
     if sample.first_treated is None:
         d = sample.path[unit, period]
     else:
-        d = (sample.periods[period] >= treated_from(sample)[unit]).astype(float)
+        d = who * (sample.periods[period] >= treated_from(sample)[unit])
     x = np.column_stack([d, covariates(sample, unit, period)])
     k = x.shape[1]
-    made = Regression(
-        sample.y[unit, period], np.hstack([x, two_way(sample, unit, period)]), unit, sample.weights
-    )
+    made = Regression(sample.y[unit, period], np.hstack([x, fixed]), unit, sample.weights)
     if not made.knows(unit_columns(k, len(made.scale))).all():
         raise Refused("a regressor is explained")
 

@@ -1,0 +1,229 @@
+"""Triple differences of Ortiz-Villavicencio and Sant'Anna (2025): treatment of the eligible units of some cohorts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from study.core import FloatArray, Influence, IntArray, QuestionError
+from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.callaway_santanna import Effects, compared_effects
+from study.designs.did_cells import (
+    Cells,
+    Reasons,
+    baseline_matrix,
+    cells_with_base,
+    compared_with,
+    effects_in_cells,
+    known_cells,
+)
+from study.estimates import Estimate, cell_notes, cohort_means, weights_in_cohorts
+from study.panel import Sample
+
+NAME = "triple_difference"
+NOTHING = 1e-12
+NO_COMPARISON = "no comparison unit is observed"
+
+
+@design(
+    title="Triple differences (Ortiz-Villavicencio and Sant'Anna)",
+    reference="ortizvillavicencio2025",
+    estimand=Estimand.GROUP_TIME_ATT,
+    assumes=(Assumes.PARALLEL_DIFFERENCES, Assumes.LIMITED_ANTICIPATION, Assumes.OVERLAP),
+    supports=COMMON | {Supports.WEIGHTS, Supports.NEVER_TREATED, Supports.VARYING_BASE, Supports.GROUP},
+)
+def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "dr") -> Estimate:
+    """Compare the eligible with the other units of each cohort, and both with those of cohorts not treated by then.
+
+    With cohort S the period from which treatment is to be had, Q whether a unit is eligible for it and g_c a cohort
+    that is not treated by then, ATT(g,t) of the units with S = g and Q = 1 is the sum of two differences in
+    differences, from those with S = g, Q = 0 and from those with S = g_c, Q = 1, less a third, from those with
+    S = g_c, Q = 0: equations (4.1), (4.3) and (4.4) for "dr", "reg" and "ipw". All three are given the covariates of
+    the treated, so that it is not a difference of two differences in differences. Cohorts g_c > max(t, base) + d, with
+    the anticipation d and bases as in :func:`callaway_santanna`, are not pooled, since their trends may differ: each
+    has its own estimate, and those are averaged with the least variance, equations (4.11) and (4.12).
+
+    Parameters
+    ----------
+    sample : Sample
+        Absorbing treatment, with a group. ``first_treated`` is of cohorts: it is shared by eligible and other units,
+        and the effect is on eligible units alone. Covariates enter by their first observed value. With gaps a cell
+        rests on units seen in both of its periods.
+    method : {"dr", "ipw", "reg"}
+        Doubly robust, inverse-probability weights, or outcome regression; the same without covariates.
+
+    Returns
+    -------
+    Estimate
+        One term for each cohort and period, in that order, with a reference term at the base of each cohort if it is
+        universal; "CR0" standard errors. Averages weight cohorts by their eligible units, as equation (2.3) does. The
+        weights of comparison cohorts are taken as given: estimating them has no part in the variance where all
+        identify the same effect. "Proportional" divides by the eligible treated units' mean in the period less
+        ATT(g,t): the differences are parallel in levels. ``notes`` say what was left out: cells, and of several
+        comparison cohorts those whose variance cannot be estimated, with one cluster in a group or no more units
+        than a regression has coefficients.
+
+    Raises
+    ------
+    QuestionError
+        If a cohort has no unit of one of the groups, or one unit and the question does not say what to do with it, a
+        covariate is collinear with those before it, or no effect can be estimated.
+
+    References
+    ----------
+    Ortiz-Villavicencio, M., and Sant'Anna, P. H. C. (2025). Better understanding triple differences estimators. arXiv
+    2505.09942v3.
+    """
+    sample = with_both_groups(sample, NAME)
+    cells, notes = cells_with_base(sample, NAME)
+    x = baseline_matrix(sample, NAME) if sample.question.covariates else None
+    pairs, coded = _pairs(sample, cells, notes), by_eligibility(sample)
+    terms, others, of_cell = pairs.two_by_twos(sample, cells)
+    means = cohort_means(coded, levels_apart=True)
+    effects = compared_effects(coded, means, terms, means.dates[:, None] == others, x, method)
+    weights, reasons = _weights(cells, pairs, effects)
+    n_cells = len(cells.cohort)
+    unlike = {int(of_cell[term]): what for term, what in effects.unlike.items()}
+    remarks = cell_notes(sample, cells.cohort, cells.period, unlike)
+    known = known_cells(NAME, sample, cells, reasons, effects.size[:n_cells], notes, remarks)
+    if means.whole:
+        cohort_weights = means.cohort_weights(means.cells(terms.cohort[:n_cells][known], cells.now[known]))
+    else:
+        cohort_weights = weights_in_cohorts(sample, cells.cohort[known])
+    used = effects.reasons == ""
+    estimate = effects.estimate[used] @ weights[used]
+    influence = effects.influence.select(used) @ weights[used]
+    mean, of_mean = effects.mean[:n_cells], effects.mean_influence.columns(np.arange(n_cells))
+    return effects_in_cells(
+        sample,
+        cells,
+        known,
+        (estimate, influence),
+        (mean - estimate, of_mean - influence),
+        cohort_weights=cohort_weights,
+        n_obs=effects.n_obs,
+        published="CR0",
+        notes=tuple(notes),
+    )
+
+
+def with_both_groups(sample: Sample, design: str) -> Sample:
+    """Return the sample without what has units within it of one of the groups only, such as a university of one field.
+
+    Raises
+    ------
+    QuestionError
+        If a cohort has no unit of one of the groups.
+    """
+    within, rule = sample.panel.within, sample.question.group
+    if within is not None:
+        label = np.unique(sample.attributes[within], return_inverse=True)[1]
+        eligible = np.bincount(label, weights=sample.group)
+        alone = (eligible == 0) | (eligible == np.bincount(label))
+        if alone.any():
+            sample = sample.only(~alone[label], f"of a {within} without both groups of {rule}")
+    for g, others, eligible in zip(sample.groups[0], *_sizes(sample)[0], strict=True):
+        if g in sample.cohorts and not (others and eligible):
+            has = "no unit" if others else "no other unit than those"
+            raise QuestionError(
+                f"{design}: cohort {sample.period_name(g)} has {has} of the group {rule}, so it has no third "
+                "difference; change Question(group=...) or the population, or ask a design such as callaway_santanna "
+                "without a group."
+            )
+    return sample
+
+
+def by_eligibility(sample: Sample) -> Sample:
+    """Return the sample with cohorts split: 2 g + 1 has the eligible units of cohort number g, 2 g the others."""
+    code = np.asarray(sample.group, dtype=np.float64)
+    for g, rows in enumerate(sample.groups[1]):
+        code[rows] += 2 * g
+    return replace(sample, first_treated=code)
+
+
+def _sizes(sample: Sample) -> IntArray:
+    """Return the number of units and of clusters of each cohort: others, eligible ones; shape (2, 2, G)."""
+    sizes = np.zeros((2, 2, len(sample.groups[0])), dtype=np.int64)
+    for code, rows in zip(*by_eligibility(sample).groups, strict=True):
+        sizes[:, int(code) % 2, int(code) // 2] = len(rows), len(np.unique(sample.cluster[rows]))
+    return sizes
+
+
+class _Pairs(NamedTuple):
+    """P pairs of one of K cells and a cohort that it is compared with, by their numbers, shape (P,)."""
+
+    cell: IntArray
+    cohort: IntArray
+
+    def two_by_twos(self, sample: Sample, cells: Cells) -> tuple[Cells, FloatArray, IntArray]:
+        """Return the two-by-two differences that triple differences are made of, shape (K + 2 P,).
+
+        Of the eligible units of the cell's cohort from its other units, for each cell; then from the eligible units of
+        the pair's cohort, and from the others of that, for each pair. With each the label of the group that it is from
+        and the number of its cell.
+        """
+        cohort = np.searchsorted(sample.groups[0], cells.cohort)
+        of_cell = np.concatenate([np.arange(len(cohort)), self.cell, self.cell])
+        terms = cells.select(of_cell)._replace(cohort=2.0 * cohort[of_cell] + 1)
+        return terms, 2.0 * np.concatenate([cohort, self.cohort + 0.5, self.cohort]), of_cell
+
+
+def _pairs(sample: Sample, cells: Cells, notes: list[str]) -> _Pairs:
+    """Pair each cell with its comparison cohorts, and note those of which there is no variance."""
+    dates = sample.groups[0]
+    compared = compared_with(sample, cells, dates) & ~cells.reference
+    units, clusters = _sizes(sample).min(axis=1)
+    enough = (units > sample.x_baseline.shape[1] + 1) & (clusters > 1)
+    if not (compared & enough[:, None]).any():  # so that there is no choice, and no variance
+        enough = units > 0
+    for g in dates[compared.any(axis=1) & ~enough]:
+        who = "the never-treated have" if np.isnan(g) else f"cohort {sample.period_name(g)} has"
+        notes.append(
+            f"{who} too few units in a group for a variance, so that no cohort is compared with them"
+        )
+    cell, cohort = np.nonzero((compared & enough[:, None]).T)
+    if not len(cell):
+        raise QuestionError(
+            f"{NAME}: no cohort can be compared with, since none that is not treated by then has units both of the "
+            f"group {sample.question.group} and of the others ({'; '.join(notes) or 'there is none'}); change "
+            "Question(group=...), or ask a design such as callaway_santanna without a group."
+        )
+    return _Pairs(cell, cohort)
+
+
+def _weights(cells: Cells, pairs: _Pairs, effects: Effects) -> tuple[FloatArray, Reasons]:
+    """Return the weights that make the K effects of the two-by-two differences, shape (K + 2 P, K).
+
+    The comparison cohorts of a cell have the weights 1'V^-1 / 1'V^-1 1, with V the covariance by unit of its triple
+    differences, equation (4.11). With them the reasons why cells have no estimate, shape (K,).
+    """
+    n_cells, n_pairs = len(cells.cohort), len(pairs.cell)
+    first, second = n_cells + np.arange(n_pairs), n_cells + n_pairs + np.arange(n_pairs)
+    missing = effects.reasons != ""
+    known = ~(missing[pairs.cell] | missing[first] | missing[second])
+    weights, reasons = np.eye(len(missing), n_cells), effects.reasons[:n_cells].copy()
+    reasons[reasons == NO_COMPARISON] = "no unit of the cohort is observed that is not eligible"
+    for k in np.flatnonzero(~missing[:n_cells] & ~cells.reference):
+        own, others = (np.flatnonzero((pairs.cell == k) & some) for some in (known, ~known))
+        share = np.ones(len(own))
+        if len(own) > 1:
+            parts = effects.influence.columns(np.concatenate([[k], first[own], second[own]]))
+            one = np.eye(len(own))
+            share = _shares(parts @ np.vstack([np.ones((1, len(own))), one, -one]))
+        weights[first[own], k], weights[second[own], k] = share, -share
+        if not len(own):
+            why = effects.reasons[np.concatenate([first[others], second[others]])]
+            reasons[k] = next(filter(None, why), NO_COMPARISON)
+    return weights, reasons
+
+
+def _shares(influence: Influence) -> FloatArray:
+    """Return the weights, shape (M,), with which M estimates have the least variance; equal ones if none matter."""
+    variance = influence.products(np.arange(influence.shape[0]))
+    m, total = len(variance), np.trace(variance)
+    equations = np.ones((m + 1, m + 1))
+    equations[:m, :m] = variance / (total if total > 0 else 1.0)
+    equations[m, m] = 0.0
+    return np.asarray(np.linalg.lstsq(equations, np.eye(m + 1)[m], rcond=NOTHING)[0][:m])

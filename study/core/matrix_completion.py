@@ -6,8 +6,7 @@ Factors are penalised by the nuclear norm (Athey, Bayati, Doudchenko, Imbens and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -68,14 +67,15 @@ class Sums(NamedTuple):
 
     Attributes
     ----------
-    count : ndarray, shape (B, P)
+    units : ndarray, shape (B, P)
+        How many there are.
     total : ndarray, shape (B, P, 1 + q, T)
         Of the outcome and of the covariates.
     products : ndarray, shape (B, P, 1 + q, T, 1 + q, T)
         Over the periods in which they are seen.
     """
 
-    count: FloatArray
+    units: FloatArray
     total: FloatArray
     products: FloatArray
 
@@ -130,7 +130,7 @@ def _normal_equations(
     products = np.einsum("bpst,bpvswt->bvw", maps.left, sums.products, optimize=True)
     n_periods, q = null.shape[1], total.shape[1] - 1
     left = np.empty((len(null), n_periods + q, n_periods + q))
-    left[:, :n_periods, :n_periods] = np.einsum("bp,bpst->bst", sums.count, maps.left)
+    left[:, :n_periods, :n_periods] = np.einsum("bp,bpst->bst", sums.units, maps.left)
     left[:, :n_periods, :n_periods] += n_units[:, None, None] * (null @ np.swapaxes(null, 1, 2))
     left[:, :n_periods, n_periods:] = np.swapaxes(total[:, 1:], 1, 2)
     left[:, n_periods:, :n_periods] = total[:, 1:]
@@ -147,7 +147,7 @@ class _Problem(NamedTuple):
 
     @property
     def n_units(self) -> FloatArray:
-        return np.asarray(self.sums.count.sum(axis=1))
+        return np.asarray(self.sums.units.sum(axis=1))
 
     def some(self, which: BoolArray) -> _Problem:
         """Return some of the samples."""

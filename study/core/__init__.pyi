@@ -51,6 +51,9 @@ from .influence import side_by_side as side_by_side
 from .interactive_effects import Interactive as Interactive
 from .interactive_effects import predicted as predicted
 from .interactive_effects import prediction_error as prediction_error
+from .matrix_completion import Completed as Completed
+from .matrix_completion import Rank as Rank
+from .matrix_completion import complete as complete
 from .normal_equations import ESTIMABLE as ESTIMABLE
 from .normal_equations import Jackknife as Jackknife
 from .normal_equations import LinearForm as LinearForm

@@ -7,6 +7,7 @@ Factors are penalised by the nuclear norm (Athey, Bayati, Doudchenko, Imbens and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,8 @@ from study.core.errors import QuestionError
 
 # Where iterations end: by what share of itself a step still moves Q, and how many there may be.
 _CONVERGED = 1e-12
-_MOST = 5_000
+_MOST = 2_000
+_ROUNDING = 1e-14
 # From this share on steps are extrapolated, with so many of the steps before; earlier they could leave the basin.
 _CLOSE, _MEMORY = 1e-2, 8
 _CONNECTED = 1e-9
@@ -43,23 +45,29 @@ class Rank:
 
     def shrunk(self, gram: FloatArray, n_units: FloatArray) -> FloatArray:
         """Return F, shape (B, T, r), from the products over units of outcomes less both effects, (B, T, T)."""
-        values, vectors = np.linalg.eigh(gram)
+        values, vectors = (each[..., ::-1] for each in np.linalg.eigh(gram))
         if self.penalty is None:
-            return np.asarray(vectors[..., ::-1][..., : self.factors])
+            return np.asarray(vectors[..., : self.factors])
         least = self.threshold(n_units, gram.shape[-1])[:, None]
-        sizes = np.maximum(np.sqrt(np.maximum(values, 0.0)) - least, 0.0)
-        return np.asarray(vectors * np.sqrt(sizes)[:, None, :])
+        return _scaled(vectors, np.sqrt(np.maximum(values, 0.0)) - least)
 
     def nearest(self, q: FloatArray) -> FloatArray:
         """Return F with FF' nearest to q among those that it can be."""
-        values, vectors = np.linalg.eigh(q)
+        values, vectors = (each[..., ::-1] for each in np.linalg.eigh(q))
         if self.penalty is None:
-            return np.asarray(vectors[..., ::-1][..., : self.factors])
-        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :])
+            return np.asarray(vectors[..., : self.factors])
+        return _scaled(vectors, values)
 
     def threshold(self, n_units: FloatArray, n_periods: int) -> FloatArray:
         """Return by how much singular values are lowered, shape (B,)."""
         return (self.penalty or 0.0) * n_units * n_periods
+
+
+def _scaled(vectors: FloatArray, sizes: FloatArray) -> FloatArray:
+    """Return vectors, (B, T, T), times the roots of sizes, (B, T) descending, as far as some are above rounding."""
+    kept = np.where(sizes > _ROUNDING * sizes[:, :1], sizes, 0.0)
+    rank = int((kept > 0).any(axis=0).sum())
+    return np.asarray(vectors[..., :rank] * np.sqrt(kept)[:, None, :rank])
 
 
 class Sums(NamedTuple):
@@ -81,21 +89,24 @@ class Sums(NamedTuple):
 
 
 class Maps(NamedTuple):
-    """What a unit of each pattern has by least squares given F, from what its outcomes have beyond period effects u.
+    """What a unit of each pattern has by least squares given F, from what its outcomes have beyond period effects, u.
 
     Attributes
     ----------
-    left : ndarray, shape (B, P, T, T)
-        W: u'Wu is the sum of squares, with its penalty, that alpha_i and lambda_i leave.
-    filled : ndarray, shape (B, P, T, T)
-        u where it is seen, alpha_i + lambda_i'f_t elsewhere.
+    own : ndarray, shape (B, P, 1 + r, T)
+        alpha_i and lambda_i are ``own @ u``.
+    common : ndarray, shape (B, 1, T, 1 + r)
+        [1, F].
     fitted : ndarray, shape (B, P, T, T)
-        alpha_i + lambda_i'f_t.
+        alpha_i + lambda_i'f_t are ``fitted @ u``.
+    left : ndarray, shape (B, P, T, T)
+        W: the sum of squares, with its penalty, that they leave is u'Wu.
     """
 
-    left: FloatArray
-    filled: FloatArray
+    own: FloatArray
+    common: FloatArray
     fitted: FloatArray
+    left: FloatArray
 
 
 class Solution(NamedTuple):
@@ -108,15 +119,13 @@ class Solution(NamedTuple):
 
 def _maps(seen: BoolArray, factors: FloatArray, ridge: FloatArray) -> Maps:
     n_periods, r = factors.shape[1:]
-    h = np.concatenate([np.ones((len(factors), n_periods, 1)), factors], axis=2)[:, None]
-    own = h * seen[:, :, None]
-    inner = np.swapaxes(own, 2, 3) @ own
+    common = np.concatenate([np.ones((len(factors), n_periods, 1)), factors], axis=2)[:, None]
+    used = common * seen[:, :, None]
+    inner = np.swapaxes(used, 2, 3) @ used
     inner[:, :, np.arange(1, r + 1), np.arange(1, r + 1)] += ridge[:, None, None]
-    fitted = h @ np.linalg.solve(inner, np.swapaxes(own, 2, 3))
-    diagonal = np.eye(n_periods) * seen[:, :, None]
-    return Maps(
-        diagonal - fitted * seen[:, :, None], diagonal + fitted * ~seen[:, :, None], np.asarray(fitted)
-    )
+    own = np.asarray(np.linalg.solve(inner, np.swapaxes(used, 2, 3)))
+    fitted = np.asarray(common @ own)
+    return Maps(own, common, fitted, np.eye(n_periods) * seen[:, :, None] - fitted * seen[:, :, None])
 
 
 def _normal_equations(
@@ -184,8 +193,14 @@ class _Problem(NamedTuple):
         second = second - cross - np.swapaxes(cross, 2, 3)
         second += count[..., None, None] * mean[..., None] * mean[:, :, None]
         first = first - count[..., None] * mean
-        gram = np.einsum("bpst,bptu,bpvu->bsv", maps.filled, second, maps.filled, optimize=True)
-        means = np.einsum("bpst,bpt->bs", maps.filled, first) / self.n_units[:, None]
+        # u is kept where it is seen, and filled in elsewhere: C u with [1, F] C, whose products need no T x T x T.
+        unseen, half = ~self.seen, maps.own @ second
+        across = (maps.common @ half) * unseen[:, :, None]
+        inside = maps.common @ (half @ np.swapaxes(maps.own, 2, 3)) @ np.swapaxes(maps.common, 2, 3)
+        gram = (second + across + np.swapaxes(across, 2, 3)).sum(axis=1)
+        gram += np.sum(inside * (unseen[:, :, None] & unseen[:, None]), axis=1)
+        means = first + (maps.fitted @ first[..., None])[..., 0] * unseen
+        means = means.sum(axis=1) / self.n_units[:, None]
         gram -= self.n_units[:, None, None] * means[..., None] * means[:, None]
         gram -= gram.mean(axis=1, keepdims=True)
         gram -= gram.mean(axis=2, keepdims=True)
@@ -212,7 +227,7 @@ def _settled(problem: _Problem, start: FloatArray) -> FloatArray:
     points, moves = [q], [_square(problem.stepped(start)).reshape(n, -1) - q]
     for _ in range(_MOST):
         move = moves[-1]
-        size = np.linalg.norm(points[-1] + move, axis=1)
+        size = np.linalg.norm(points[-1] + move, axis=1) + problem.rank.threshold(problem.n_units, n_periods)
         moved = np.linalg.norm(move, axis=1)
         over = moved <= _CONVERGED * size
         if over.any():
@@ -240,8 +255,8 @@ def _settled(problem: _Problem, start: FloatArray) -> FloatArray:
 
 def _extrapolated(points: list[FloatArray], moves: list[FloatArray]) -> FloatArray:
     """Return the combination of the points before whose move is the least, moved on, shape (B, T^2)."""
-    steps = np.stack([b - a for a, b in zip(points, points[1:], strict=False)], axis=2)
-    turns = np.stack([b - a for a, b in zip(moves, moves[1:], strict=False)], axis=2)
+    steps = np.stack([b - a for a, b in pairwise(points)], axis=2)
+    turns = np.stack([b - a for a, b in pairwise(moves)], axis=2)
     inner = np.swapaxes(turns, 1, 2) @ turns
     scale = np.sqrt(np.einsum("bkk->bk", inner)) + np.finfo(float).tiny
     inner = inner / (scale[:, :, None] * scale[:, None])
@@ -295,7 +310,7 @@ class Completed:
 
     def without_each(self, labels: IntArray, n_labels: int) -> FloatArray:
         """Return the :meth:`effects` of a fit without each unit, shape (n, K); NaN where no cell is left."""
-        labels = np.where(np.isnan(self.beyond), -1, labels)
+        labels = np.where((labels < 0) | np.isnan(self.beyond), -1, labels)
         out = np.repeat(self.effects(labels, n_labels)[None], len(labels), axis=0)
         rows = np.flatnonzero(self.pattern >= 0)
         alike, of_unit = np.unique(np.column_stack([self.pattern, labels])[rows], axis=0, return_inverse=True)
@@ -422,7 +437,7 @@ def _two_way(problem: _Problem, size: FloatArray) -> tuple[FloatArray, FloatArra
     values = np.linalg.eigvalsh(of_periods)
     if values[0] <= _CONNECTED * values[-1]:
         raise QuestionError(
-            "matrix_completion: units that are untreated and observed do not connect all periods, so that period effects "
+            "matrix_completion: cells that are untreated and observed do not connect all periods, so that their effects "
             "are not identified; use a shorter window, or imputation, which leaves out what it cannot predict."
         )
     beyond = left[n_periods:, n_periods:] - both.T @ np.linalg.solve(of_periods, both)

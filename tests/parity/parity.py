@@ -17,6 +17,7 @@ from conventions import CONVENTIONS, DISAGREEMENTS, Number
 from manifest import RULES, TOLERANCES, WHY, Run, every_run
 from references import (
     bacondecomp,
+    completion,
     did,
     etwfe,
     fixest,
@@ -50,11 +51,14 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "honestdid": ("honest_did", honestdid.honestdid),
     "wildboot_cr3": ("twfe", wildboot.wildboot),
     "sensemakr": ("sensitivity", sensemakr.sensemakr),
+    "fect_tests": ("matrix_completion", completion.fect),
     "synthdid": ("synthetic_did", synthetic.synthdid),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     ("fect", "gsynth"): ("generalized_synthetic_control", synthetic.gsynth),
+    ("fect", "ife"): ("matrix_completion", completion.fect),
+    ("fect", "mc"): ("matrix_completion", completion.fect),
     ("synthdid", "did"): ("imputation", synthetic.synthdid),
 }
 

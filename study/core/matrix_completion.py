@@ -166,7 +166,7 @@ class _Problem(NamedTuple):
         """Return the effects that are best given F."""
         left, right, maps = self.equations(factors)
         solved, n_periods = np.linalg.solve(left, right[..., None])[..., 0], self.seen.shape[1]
-        return Solution(solved[:, :n_periods], solved[:, n_periods:], factors), maps
+        return Solution(np.asarray(solved[:, :n_periods]), np.asarray(solved[:, n_periods:]), factors), maps
 
     def equations(self, factors: FloatArray) -> tuple[FloatArray, FloatArray, Maps]:
         """Return both sides of the normal equations given F, and the units' own regressions."""
@@ -437,8 +437,8 @@ def _two_way(problem: _Problem, size: FloatArray) -> tuple[FloatArray, FloatArra
     values = np.linalg.eigvalsh(of_periods)
     if values[0] <= _CONNECTED * values[-1]:
         raise QuestionError(
-            "matrix_completion: cells that are untreated and observed do not connect all periods, so that their effects "
-            "are not identified; use a shorter window, or imputation, which leaves out what it cannot predict."
+            "matrix_completion: cells that are untreated and observed do not connect all periods, whose effects are then "
+            "not identified; use a shorter window, or imputation, which leaves out what it cannot predict."
         )
     beyond = left[n_periods:, n_periods:] - both.T @ np.linalg.solve(of_periods, both)
     scale = np.where(size > 0, size, 1.0)

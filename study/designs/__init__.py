@@ -162,8 +162,8 @@ class Design:
 
     @property
     def draws(self) -> bool:
-        """Whether the design draws at random, so that it has a seed."""
-        return "seed" in self.options
+        """Whether the design draws at random under its default options, so that it has a seed."""
+        return self.options.get("seed") is not None
 
     def seeded(self, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """Return options with a seed where the design draws and they give none."""

@@ -1,8 +1,8 @@
-"""Matrix completion of Athey, Bayati, Doudchenko, Imbens and Khosravi (2021), and interactive fixed effects with gaps."""
+"""Matrix completion of Athey, Bayati, Doudchenko, Imbens and Khosravi (2021); interactive fixed effects with gaps."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -108,20 +108,21 @@ def matrix_completion(
     codes, effect, mean, size, clusters, influence, of_mean, weights = (
         np.concatenate(each, axis=-1) for each in zip(*parts, strict=True)
     )
-    level, untreated_influence, n = Influence.of(influence), Influence.of(of_mean - influence), sample.n_units
-    jackknifed = (each.scaled(np.full(len(effect), n / (n - 1))) for each in (level, untreated_influence))
-    fields = {
+    level, of_untreated = Influence.of(influence), Influence.of(of_mean - influence)
+    factor = np.full(len(effect), sample.n_units / (sample.n_units - 1))
+    estimable = (clusters.min(axis=0) >= 2) & (size > 1)
+    fields: dict[str, Any] = {
         "reference": np.zeros(len(effect), dtype=bool),
         "n_obs": int((~np.isnan(whole.beyond)).sum()),
         "published": "CR1",
-        "left_out": LeftOut(*jackknifed, clusters, (clusters.min(axis=0) >= 2) & (size > 1)),
+        "left_out": LeftOut(level.scaled(factor), of_untreated.scaled(factor), clusters, estimable),
         "against": "all_before",
     }
     if not absorbing:
         times = codes.astype(float)
         notes += events_on_one(times, size)
-        of_mean = Influence.of(of_mean)
-        return event_time_effects(sample, times, effect, level, mean, of_mean, notes=tuple(notes), **fields)
+        outcomes = Influence.of(of_mean)
+        return event_time_effects(sample, times, effect, level, mean, outcomes, notes=tuple(notes), **fields)
     cohort, period = sample.cohorts[codes // len(sample.periods)], sample.periods[codes % len(sample.periods)]
     notes += rests_on_one(sample, cohort, period.astype(float), size == 1)
     return group_time_effects(
@@ -131,7 +132,7 @@ def matrix_completion(
         effect,
         level,
         untreated_mean=mean - effect,
-        untreated_influence=untreated_influence,
+        untreated_influence=of_untreated,
         cohort_weights=Influence.of(weights),
         notes=tuple(notes),
         **fields,
@@ -169,8 +170,8 @@ def _refuse(sample: Sample, penalty: float | None, factors: int | None, leads: i
     most = len(sample.periods) - 2
     if factors is not None and factors > most:
         raise QuestionError(
-            f"{NAME}: factors is {factors}, but {len(sample.periods)} periods allow for at most {max(most, 0)}; ask for "
-            "fewer."
+            f"{NAME}: factors is {factors}, but {len(sample.periods)} periods allow for {max(most, 0)} at most; ask "
+            "for fewer."
         )
     if leads and sample.first_treated is None:
         raise QuestionError(
@@ -291,8 +292,8 @@ def _cross_validated(sample: Sample, untreated: BoolArray, before: IntArray) -> 
             break
     chosen = int(np.argmin(errors))
     listed = ", ".join(f"{error:.4g} with {share:.2g}" for share, error in zip(GRID, errors, strict=False))
-    return (
-        float(GRID[chosen] * largest),
-        f"penalty {GRID[chosen] * largest:.4g} by cross-validation, {GRID[chosen]:.2g} of the least one with which there "
-        f"are no factors; mean squared prediction errors are {listed}",
+    penalty = float(GRID[chosen] * largest)
+    return penalty, (
+        f"penalty {penalty:.4g} by cross-validation, {GRID[chosen]:.2g} of the least one with which there are no "
+        f"factors; mean squared prediction errors are {listed}"
     )

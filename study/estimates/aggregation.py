@@ -159,6 +159,7 @@ def _averages(
         cohort_weights=None if np.isnan(cohort).any() else weights_in_cohorts(estimate.sample, cohort),
         reference=np.array([estimate.reference[used].all() for used in cells.T]),
         of_draw=None if estimate.of_draw is None else weight.T @ estimate.of_draw,
+        replicates=None if estimate.replicates is None else weight.T @ estimate.replicates,
         form=None if estimate.form is None else estimate.form @ weight,
         treated=treated,
         left_out=None,

@@ -53,6 +53,10 @@ Against = Literal["base", "all_before"]
 ROUNDING = 1e-14
 NO_MEAN = 1e-11  # of the largest outcome: what solving leaves of a mean of zero, which nothing is a share of
 CANCELLED = 1e-9
+MARGINAL = (
+    "joint inference (bands, joint tests, differences from other estimates) is not available, since standard errors by "
+    'placebo or bootstrap are of each number alone; inference="jackknife" has it where every cohort has two units.'
+)
 CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares cancel to the sixteenth digit
 
 
@@ -180,6 +184,9 @@ class Estimate(Described):
         What the design left out, and why, in sentences.
     of_draw : ndarray, shape (K, R), optional
         ``effect_level`` by draw of the folds, where a design learns on several and averages.
+    replicates : ndarray, shape (K, R), optional
+        ``effect_level`` under placebo assignments or in bootstrap samples. Its standard deviation is then the standard
+        error, under every convention and of this estimate alone: there is no covariance with others, and no band.
     form : LinearForm, optional
         The terms as linear combinations of the coefficients of one regression, where they are that.
     treated : ndarray, shape (G, K), optional
@@ -223,6 +230,7 @@ class Estimate(Described):
     seed: int | None = None
     remarks: tuple[str, ...] = ()
     of_draw: FloatArray | None = None
+    replicates: FloatArray | None = None
     form: LinearForm | None = None
     treated: FloatArray | None = None
     sizes: FloatArray | None = None
@@ -320,7 +328,15 @@ class Estimate(Described):
 
     @cached_property
     def level_errors(self) -> Influence:
-        """Influence of ``effect_level`` whose covariance is that of the estimate's convention, shape (n, K)."""
+        """Influence of ``effect_level`` whose covariance is that of the estimate's convention, shape (n, K).
+
+        Raises
+        ------
+        QuestionError
+            If the standard errors are those of replicates.
+        """
+        if self.replicates is not None:
+            raise QuestionError(f"{self.design}: {MARGINAL}")
         return self.leave_out.level if self.convention == "jackknife" else self._by_name(self.level_influence)
 
     @cached_property
@@ -353,6 +369,8 @@ class Estimate(Described):
     @property
     def estimable(self) -> BoolArray:
         """Which terms have a sampling variance under the estimate's convention, shape (K,)."""
+        if self.replicates is not None:
+            return ~self.reference
         return ~self.reference & (self.leave_out.estimable if self.convention == "jackknife" else True)
 
     @cached_property
@@ -364,6 +382,8 @@ class Estimate(Described):
         """
         if self.sample.question.scale != "proportional":
             return self._level_error
+        if self.replicates is not None:  # the treated units' own outcomes are given
+            return self._level_error * np.abs(1 + self.effect) / self._positive_mean
         error = self._spread(self.errors)
         least = CANCELLED_SHARE * self._level_error / self._positive_mean
         return np.where((self._level_error > 0) & (error > least), error, np.nan)
@@ -375,6 +395,8 @@ class Estimate(Described):
     def _level_error(self) -> FloatArray:
         """Standard errors of effects in levels, shape (K,); NaN where there is none, or rounding error alone."""
         sample = self.sample
+        if self.replicates is not None:
+            return np.where(self.reference, np.nan, self.replicates.std(axis=1))
         error = self._spread(self.level_errors)
         least = np.full(len(self.terms), ROUNDING * self._largest)
         if self.n_clusters < sample.n_units:
@@ -412,6 +434,8 @@ class Estimate(Described):
     @cached_property
     def degrees_of_freedom(self) -> FloatArray:
         """Degrees of freedom of the t statistics under the estimate's convention, shape (K,), infinite if normal."""
+        if self.replicates is not None:
+            return np.full(len(self.terms), math.inf)
         if self.convention == "jackknife":
             return np.where(self.estimable, degrees_of_freedom(self.errors, self.sides), np.nan)
         t = self.convention in ("CR1_fixest", "CR1_areg")
@@ -501,6 +525,11 @@ class Estimate(Described):
         """Which terms have a sampling variance, shape (K,)."""
         return ~self.reference & np.isfinite(self.effect) & ~np.isnan(self.std_error)
 
+    @property
+    def joint(self) -> bool:
+        """Whether its terms have a joint distribution, with one another and with other estimates."""
+        return self.replicates is None
+
     @checked
     def band(
         self,
@@ -566,7 +595,7 @@ class Estimate(Described):
         NaN for terms that have no sampling variance.
         """
         degrees = self.degrees_of_freedom
-        if self.convention == "jackknife" and self.sample.question.scale == "proportional":
+        if self.convention == "jackknife" and self.sample.question.scale == "proportional" and self.joint:
             degrees = degrees_of_freedom(self.level_errors, self.sides)
         return normal_score(self.effect_level / self._level_error, degrees)
 
@@ -668,8 +697,9 @@ class Estimate(Described):
         chosen = {name: value.select(which) for name in _MAPS if (value := getattr(self, name)) is not None}
         arrays = {name: values for name in _ARRAYS if (values := getattr(self, name)) is not None}
         chosen |= {name: values[..., which] for name, values in arrays.items()}
-        of_draw = None if self.of_draw is None else self.of_draw[which]
-        return replace(self, terms=tuple(compress(self.terms, which)), of_draw=of_draw, **chosen)
+        for name in ("of_draw", "replicates"):
+            chosen[name] = None if (value := getattr(self, name)) is None else value[which]
+        return replace(self, terms=tuple(compress(self.terms, which)), **chosen)
 
     def plot(
         self,
@@ -748,7 +778,7 @@ def effective_clusters(fit: Estimate) -> FloatArray:
     """
     used = fit.varies
     effective = np.full(len(fit.terms), np.nan)
-    if used.any():
+    if used.any() and fit.joint:
         sums = fit.influence_map.select(used).cluster_sums(fit.sample.cluster)
         effective[used] = np.minimum(effective_number(sums), fit.n_clusters)
     return effective
@@ -768,6 +798,8 @@ def few_clusters_warning(fit: Estimate) -> str | None:
     where each cohort takes one of the treated clusters' for its mean, a t statistic exceeds the normal 5% critical
     value as often as the sentence says, or somewhat oftener, because the variance estimate is too small as well.
     """
+    if not fit.joint:
+        return None
     try:
         headline = fit.headline
     except QuestionError:  # whoever asks for the average is told why there is none

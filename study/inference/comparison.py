@@ -328,7 +328,11 @@ def compare(
     labels = tuple(variant.label for variant in variants)
     adjusted: dict[tuple[str, str], Adjusted] = {}
     for label in labels:
-        family = {x: fit for (x, design), fit in estimates.items() if design == label and fit.varies[0]}
+        family = {
+            x: fit
+            for (x, design), fit in estimates.items()
+            if design == label and fit.joint and fit.varies[0]
+        }
         if family and len(names) > 1:
             stepped = adjusted_p_values(family, draws=draws, seed=seed)
             by_holm = adjusted_p_values(family, method="holm")

@@ -24,6 +24,7 @@ _CLOSE, _MEMORY = 1e-2, 8
 _CONNECTED = 1e-9
 # The share of a covariate's squares that other effects have to leave.
 _EXPLAINED = 1e-12
+_LEFT = 1e-11
 # Numbers that refits without each unit hold at once.
 _AT_ONCE = 2_000_000
 
@@ -123,7 +124,13 @@ def _maps(seen: BoolArray, factors: FloatArray, ridge: FloatArray) -> Maps:
     used = common * seen[:, :, None]
     inner = np.swapaxes(used, 2, 3) @ used
     inner[:, :, np.arange(1, r + 1), np.arange(1, r + 1)] += ridge[:, None, None]
-    own = np.asarray(np.linalg.solve(inner, np.swapaxes(used, 2, 3)))
+    try:
+        own = np.asarray(np.linalg.solve(inner, np.swapaxes(used, 2, 3)))
+    except np.linalg.LinAlgError as error:
+        raise QuestionError(
+            f"matrix_completion: a constant and the factors (factors={r}) are collinear in the untreated periods of a "
+            "unit, so that its loadings are not identified; ask for fewer, or for a penalty instead."
+        ) from error
     fitted = np.asarray(common @ own)
     return Maps(own, common, fitted, np.eye(n_periods) * seen[:, :, None] - fitted * seen[:, :, None])
 
@@ -176,6 +183,13 @@ class _Problem(NamedTuple):
         if self.rank.penalty is None:
             null = np.concatenate([null, factors], axis=2)
         return *_normal_equations(self.sums, maps, null, n), maps
+
+    def identified(self, whole: _Problem) -> BoolArray:
+        """Return for which samples, parts of a whole one, period effects and slopes without factors are, shape (B,)."""
+        none = np.zeros((1, self.seen.shape[1], 0))
+        size = np.sqrt(np.einsum("bkk->bk", whole.equations(none)[0]))
+        left = self.equations(np.repeat(none, len(self.n_units), axis=0))[0]
+        return np.linalg.eigvalsh(left / (size[:, :, None] * size[:, None]))[:, 0] > _LEFT
 
     def stepped(self, factors: FloatArray) -> FloatArray:
         """Return F after a step: fill in what is not seen, and take the factors of what is then there.
@@ -248,7 +262,8 @@ def _settled(problem: _Problem, start: FloatArray) -> FloatArray:
         points, moves = points[-_MEMORY:], moves[-_MEMORY:]
     else:
         raise QuestionError(
-            f"matrix_completion: the factors do not settle in {_MOST:,} steps; ask for fewer, or for a larger penalty."
+            f"matrix_completion: the factors do not settle in {_MOST:,} steps, as where units have too few untreated "
+            "periods to identify their loadings; ask for fewer, or for a larger penalty."
         )
     return done
 
@@ -309,7 +324,10 @@ class Completed:
             return np.asarray(total / np.bincount(labels[used], minlength=n_labels))
 
     def without_each(self, labels: IntArray, n_labels: int) -> FloatArray:
-        """Return the :meth:`effects` of a fit without each unit, shape (n, K); NaN where no cell is left."""
+        """Return the :meth:`effects` of a fit without each unit, shape (n, K).
+
+        NaN where no cell is left, or period effects or slopes are not identified without the unit.
+        """
         labels = np.where((labels < 0) | np.isnan(self.beyond), -1, labels)
         out = np.repeat(self.effects(labels, n_labels)[None], len(labels), axis=0)
         rows = np.flatnonzero(self.pattern >= 0)
@@ -320,8 +338,14 @@ class Completed:
         cells = np.eye(n_labels + 1)[alike[:, 1:]][..., :n_labels]
         seen = self._problem.seen[pattern]
         for block in np.array_split(np.arange(len(rows)), self._n_blocks(len(rows))):
-            (period, slope, _), maps = self._without(rows[block])
-            b = np.arange(len(block))
+            problem = self._without(rows[block])
+            known = problem.identified(self._problem)
+            out[rows[block[~known]]], block, problem = np.nan, block[known], problem.some(known)
+            if not len(block):
+                continue
+            b, rank = np.arange(len(block)), problem.rank
+            start = rank.nearest(np.repeat(self.q[None], len(b), axis=0))
+            (period, slope, _), maps = problem.given(rank.nearest(_settled(problem, start)))
             left, size = (np.repeat(each[None], len(b), axis=0) for each in (total, count))
             left[b, of_unit[block]] -= self.values[rows[block]]
             size[b, of_unit[block]] -= 1
@@ -338,17 +362,15 @@ class Completed:
         each = max(self._problem.sums.products.size, 4 * patterns * n_periods**2)
         return max(1, min(n_units, n_units * each // _AT_ONCE))
 
-    def _without(self, rows: IntArray) -> tuple[Solution, Maps]:
-        """Return the fits without each of some units."""
+    def _without(self, rows: IntArray) -> _Problem:
+        """Return the problem without each of some units."""
         b, pattern, values = np.arange(len(rows)), self.pattern[rows], self.values[rows]
-        count, total, products = (np.repeat(each, len(b), axis=0) for each in self._problem.sums)
+        units, total, products = (np.repeat(each, len(b), axis=0) for each in self._problem.sums)
         own = values * self._problem.seen[pattern][:, None]
-        count[b, pattern] -= 1
+        units[b, pattern] -= 1
         total[b, pattern] -= own
         products[b, pattern] -= own[:, :, :, None, None] * own[:, None, None]
-        problem = self._problem._replace(sums=Sums(count, total, products))
-        start = problem.rank.nearest(np.repeat(self.q[None], len(b), axis=0))
-        return problem.given(problem.rank.nearest(_settled(problem, start)))
+        return self._problem._replace(sums=Sums(units, total, products))
 
 
 def complete(
@@ -437,7 +459,7 @@ def _two_way(problem: _Problem, size: FloatArray) -> tuple[FloatArray, FloatArra
     values = np.linalg.eigvalsh(of_periods)
     if values[0] <= _CONNECTED * values[-1]:
         raise QuestionError(
-            "matrix_completion: cells that are untreated and observed do not connect all periods, whose effects are then "
+            "matrix_completion: cells that are untreated and observed do not connect all periods, so their effects are "
             "not identified; use a shorter window, or imputation, which leaves out what it cannot predict."
         )
     beyond = left[n_periods:, n_periods:] - both.T @ np.linalg.solve(of_periods, both)

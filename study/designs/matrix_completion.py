@@ -106,11 +106,15 @@ def matrix_completion(
             fit = complete(sample.y, sample.x_varying, untreated & ~held, rank, start=whole.q)
             parts.append(_effects(sample, fit, np.where(held, _cells(sample), -1)))
     codes, effect, mean, size, clusters, influence, of_mean, weights = (
-        np.concatenate(each, axis=-1) for each in zip(*parts, strict=True)
+        np.concatenate(each, axis=-1) for each in zip(*(part[:-1] for part in parts), strict=True)
     )
     level, of_untreated = Influence.of(influence), Influence.of(of_mean - influence)
     factor = np.full(len(effect), sample.n_units / (sample.n_units - 1))
-    estimable = (clusters.min(axis=0) >= 2) & (size > 1)
+    undefined = np.concatenate([part.undefined for part in parts], axis=1)
+    estimable = (clusters.min(axis=0) >= 2) & (size > 1) & ~undefined.any(axis=0)
+    if undefined.any():
+        unit = sample.unit_ids[undefined.any(axis=1)][0]
+        notes.append(f"no standard error where effects are not identified without some unit, such as {unit}")
     fields: dict[str, Any] = {
         "reference": np.zeros(len(effect), dtype=bool),
         "n_obs": int((~np.isnan(whole.beyond)).sum()),
@@ -144,7 +148,8 @@ class _Part(NamedTuple):
 
     Numbers of units and of clusters on both sides are ``size``, (K,), and ``clusters``, (2, K). The influence of unit i
     is (n - 1) times the mean of the effects without one unit less the effect without unit i, shape (n, K), zero where
-    no cell is left; ``weights``, (n, K), are 1 for units with a cell.
+    no cell is left; ``weights``, (n, K), are 1 for units with a cell. Where there are cells and no effect without unit
+    i, it is ``undefined``, (n, K), and the effect has no influence.
     """
 
     code: IntArray
@@ -155,6 +160,7 @@ class _Part(NamedTuple):
     influence: FloatArray
     of_mean: FloatArray
     weights: FloatArray
+    undefined: BoolArray
 
 
 def _refuse(sample: Sample, penalty: float | None, factors: int | None, leads: int) -> None:
@@ -239,7 +245,9 @@ def _effects(sample: Sample, fit: Completed, code: IntArray) -> _Part:
     left = cells.sum(axis=0) - cells
     with np.errstate(invalid="ignore", divide="ignore"):
         mean_without = (outcomes.sum(axis=0) - outcomes) / left
-    has = cells > 0
+    has, without = cells > 0, fit.without_each(label, n_codes)
+    undefined = np.isnan(without) & (left > 0)
+    without[:, undefined.any(axis=0)] = np.nan
     fitted = fit.pattern >= 0
     clusters = [
         [len(np.unique(sample.cluster[side])) for side in (own, fitted & ~own)]
@@ -251,9 +259,10 @@ def _effects(sample: Sample, fit: Completed, code: IntArray) -> _Part:
         outcomes.sum(axis=0) / cells.sum(axis=0),
         has.sum(axis=0),
         np.array(clusters, dtype=np.int64).reshape(n_codes, 2).T,
-        _pseudo_values(fit.without_each(label, n_codes)),
+        _pseudo_values(without),
         _pseudo_values(mean_without),
         has.astype(float),
+        undefined,
     )
 
 

@@ -511,7 +511,7 @@ class Estimate(Described):
         }
         how = {
             "cluster": question.cluster or "unit",
-            "convention": self.convention,
+            "convention": self.errors_by,
             "n_terms": len(self.terms),
         }
         how |= {"n_fixed_effects": self.n_fixed_effects, "seed": self.seed}
@@ -524,6 +524,11 @@ class Estimate(Described):
     def varies(self) -> BoolArray:
         """Which terms have a sampling variance, shape (K,)."""
         return ~self.reference & np.isfinite(self.effect) & ~np.isnan(self.std_error)
+
+    @property
+    def errors_by(self) -> str:
+        """What its standard errors are: the convention, or how their replicates are made."""
+        return self.convention if self.joint else str(self.options["inference"])
 
     @property
     def joint(self) -> bool:

@@ -18,6 +18,8 @@ CONVENTIONS: dict[str, str] = {
     "CR1": "standard errors with the factor G/(G-1)",
     "CR1_fixest": "regression standard errors with fixest's small-sample factor and t(G-1)",
     "CR1_areg": "regression standard errors with the small-sample factor that counts unit effects and t(G-1)",
+    "placebo": "standard deviation of effects on comparison units taken as treated, normal critical values",
+    "parametric_bootstrap": "standard deviation of effects in samples from the fitted model, normal critical values",
 }
 
 POWER_OF: dict[str, str] = {

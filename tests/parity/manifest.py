@@ -98,8 +98,8 @@ NOT_CLUSTERED = "Its covariance is not clustered by unit or above."
 COVARIATE_ROW = "The coefficient of the covariate is not a term of the design."
 NO_DESIGN = "There is no such design here."
 IN_SAMPLE = (
-    "Its means of in-sample residuals before treatment, and of those after treatment ends, are what the fit makes small "
-    "and are not offered; leads hold periods out. The lambda that its cross-validation with random folds picked is given."
+    "Its means of in-sample residuals before treatment, and after treatment ends, are what the fit makes small and are "
+    "not offered; leads hold periods out. The lambda that its cross-validation with random folds picked is given."
 )
 
 _NOT_IN_DID = {

@@ -61,6 +61,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "dml_panel": LEARNED,
     "dml_stacked": LEARNED,
     "generalized_synthetic_control": {"min_cohort_size": 2},
+    "matrix_completion": {"min_cohort_size": 2},
     "poisson_twfe": {"scale": "proportional"},
     "synthetic_did": {"min_cohort_size": 2},
 }

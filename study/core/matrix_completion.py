@@ -263,7 +263,7 @@ def _settled(problem: _Problem, start: FloatArray) -> FloatArray:
     else:
         raise QuestionError(
             f"matrix_completion: the factors do not settle in {_MOST:,} steps, as where units have too few untreated "
-            "periods to identify their loadings; ask for fewer, or for a larger penalty."
+            "periods to identify their loadings; ask for fewer, for a larger penalty, or use imputation."
         )
     return done
 

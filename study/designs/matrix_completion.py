@@ -179,6 +179,16 @@ def _refuse(sample: Sample, penalty: float | None, factors: int | None, leads: i
             f"{NAME}: factors is {factors}, but {len(sample.periods)} periods allow for {max(most, 0)} at most; ask "
             "for fewer."
         )
+    known = sample.treatment == 0
+    known &= ~np.isnan(sample.outcome_with_covariates)
+    least = (factors or 0) + 1
+    if not np.any(known.sum(axis=1)[sample.ever_treated] >= least):
+        what = "" if factors is None else f"factors is {factors}, but "
+        periods = "an untreated period" if least == 1 else f"{least} untreated periods or more"
+        instead = "use" if least == 1 else "ask for fewer, or use"
+        raise QuestionError(
+            f"{NAME}: {what}no treated unit is observed in {periods}; {instead} callaway_santanna."
+        )
     if leads and sample.first_treated is None:
         raise QuestionError(
             f"{NAME}: leads is {leads}, but {sample.question.event} is not absorbing; set it to 0."

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import simulated
-from catalogue import OF_BLOCKS, WITH_QUESTIONS_OF_THEIR_OWN
+from catalogue import OF_BLOCKS, OF_FACTORS, WITH_QUESTIONS_OF_THEIR_OWN
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -79,7 +79,7 @@ gaps_or_none = st.sampled_from([0.0, 0.05])
 
 def test_every_design_without_learners_has_its_invariances_tested() -> None:
     # Those of blocks have theirs in test_synthetic_did.py, since they take no weights and no gaps.
-    assert {case.design for case in CASES} | set(OF_LEARNERS) | OF_BLOCKS == set(ALL_DESIGNS)
+    assert {case.design for case in CASES} | set(OF_LEARNERS) | OF_BLOCKS | OF_FACTORS == set(ALL_DESIGNS)
 
 
 def drawn(case: Case, seed: int, gaps: float) -> Panel:

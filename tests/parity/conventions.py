@@ -103,12 +103,25 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         'The jackknife holds the weights, as Algorithm 3 does, and is the default error here under "CR1", which is '
         "(n-1)/n times the sum of squares. Placebo errors that synthdid draws are not compared; those that were "
         "enumerated are, in tests/designs/test_synthetic_did.py, with its way of starting from the weights of the "
-        "estimate and keeping the estimate's sigma.",
+        'estimate and keeping the estimate\'s sigma. inference="placebo" instead takes each choice of comparison units '
+        "through the whole of Algorithm 1, and takes every choice once where there are few.",
         "synthdid's did_estimate is imputation where one cohort is compared with the never-treated.",
     ),
     "generalized_synthetic_control": (
         "fect's gsynth iterates slopes and factors to a relative change of 1e-7, ours to 1e-12; without covariates "
         "both are closed form. Its errors are compared with its jackknife; the number of factors is given.",
+    ),
+    "matrix_completion": (
+        "fect's lambda is the penalty here, on singular values over n T; where a unit is left out, n is one less in "
+        "both.",
+        "fect drops treated units with fewer than five periods before treatment from its mc and ife runs, and so does "
+        "the comparison; here a unit needs one untreated cell, or one more than there are factors.",
+        "fect's errors are the jackknife's of each average over treated cells. The comparison leaves each unit out of "
+        "these averages; the design's influence is the jackknife's of effects by cohort and period, averaged with "
+        "estimated shares, which is the same for one cohort. A term of one treated unit has no error here.",
+        "fect's cross-validation draws folds at random and takes a penalty by one standard error. Here folds are the "
+        "treated units' cells 1, 6, 11, ... periods before treatment, then 2, 7, 12, ..., and so on, so that neither "
+        "seed nor order matters, and the penalty that predicts best is taken.",
     ),
     "etwfe": (
         "etwfe has effects of cohorts by default, and of units with its option ivar; here these are "

@@ -207,7 +207,7 @@ class Design:
                 return f"{self.name}: the question has no {name}; name one with Question({name}=...)."
         return None
 
-    def predicts(self, who: str, sample: Sample, options: Mapping[str, Any]) -> PredictionErrors:
+    def predicts(self, who: str, sample: Sample, options: dict[str, Any]) -> PredictionErrors:
         """Return the design's predictor under options for another function, or refuse a design that has none."""
         if self.predictor is None:
             able = ", ".join(d.name for d in all_designs().values() if d.predictor is not None)

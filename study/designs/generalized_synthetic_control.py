@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from study.core import FloatArray, Interactive, QuestionError, predicted, prediction_error
+from study.core import BoolArray, FloatArray, Interactive, QuestionError, predicted, prediction_error
 from study.core.interactive_effects import interactive_effects
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
 from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
 from study.estimates import Estimate
 from study.panel import Sample
@@ -17,12 +17,41 @@ NAME = "generalized_synthetic_control"
 MOST_FACTORS = 5
 
 
+def predictor(sample: Sample, factors: int | None = None) -> PredictionErrors:
+    """Return the function that takes factors from units that are never treated, loadings from the cells given."""
+    number = factors
+    if number is None:
+        cohorts, _ = blocks(sample, NAME, 2)
+        changes = [block.changes for block in cohorts]
+        y, rows = changes[0].comparison, changes[0].rows
+        number, _ = _cross_validated(sample, changes, y, sample.x_varying[rows[: len(y)]])
+
+    def prediction_errors(sample: Sample, seen: BoolArray) -> FloatArray:
+        y, x, free = sample.y - sample.y[:, :1], sample.x_varying, ~sample.ever_treated
+        _refuse_few(int(free.sum()), number)
+        fitted, error = interactive_effects(y[free], x[free], number), np.empty(y.shape)
+        for cells in np.unique(seen, axis=0):
+            own = np.all(seen == cells, axis=1)
+            error[own] = y[own] - predicted(fitted, y[own], x[own], cells)
+        return error
+
+    return prediction_errors
+
+
+def _refuse_few(n_free: int, factors: int | None) -> None:
+    if n_free < (factors or 0) + 2:
+        raise QuestionError(
+            f"{NAME}: {n_free} units are never treated in the window, too few for {factors} factors; ask for fewer."
+        )
+
+
 @design(
     title="Generalized synthetic control (Xu)",
     reference="xu2017",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.FACTORS, Assumes.LIMITED_ANTICIPATION),
     supports=COMMON - {Supports.MISSING_CELLS} | {Supports.NEVER_TREATED},
+    predictor=predictor,
 )
 def generalized_synthetic_control(sample: Sample, *, factors: int | None = None) -> Estimate:
     """Compare treated units with what unit, period and interactive effects predict for them.
@@ -67,10 +96,7 @@ def generalized_synthetic_control(sample: Sample, *, factors: int | None = None)
         )
     cohorts, notes = blocks(sample, NAME, 2 if factors is None else factors + 1)
     n_free = len(cohorts[0].comparison)
-    if n_free < (factors or 0) + 2:
-        raise QuestionError(
-            f"{NAME}: {n_free} units are never treated in the window, too few for {factors} factors; ask for fewer."
-        )
+    _refuse_few(n_free, factors)
     changes = [block.changes for block in cohorts]
     y, x = changes[0].comparison, sample.x_varying[changes[0].rows[:n_free]]
     number = factors
@@ -90,7 +116,7 @@ def generalized_synthetic_control(sample: Sample, *, factors: int | None = None)
 
         def effects(factors: Interactive) -> FloatArray:
             """Return the treated units' outcomes less what is predicted for them, shape (N, T1)."""
-            untreated = predicted(factors, block.treated, treated, block.n_before)
+            untreated = predicted(factors, block.treated, treated, np.arange(y.shape[1]) < block.n_before)
             return (block.treated - untreated)[:, after]
 
         own = effects(whole)

@@ -49,7 +49,7 @@ def predictor(sample: Sample, **options: Any) -> PredictionErrors:
 def prediction_errors(sample: Sample, seen: BoolArray) -> FloatArray:
     """Return outcomes less alpha_i + beta_t + x_it'gamma as the seen cells give them, shape (n, T)."""
     outcome = np.where(seen, sample.outcome_with_covariates, np.nan)
-    first, fitted = _untreated_regression(sample, outcome), ~np.isnan(outcome)
+    first, fitted = untreated_regression(sample, outcome), ~np.isnan(outcome)
     error = _beyond_prediction(sample, first, fitted)
     unknown = [np.abs(_less_own_mean(_index(sample, null), fitted)) > ESTIMABLE for null in first.null.T]
     return np.where(np.any(unknown, axis=0), np.nan, error)
@@ -155,7 +155,7 @@ class _Block(NamedTuple):
     notes: list[str]
 
 
-def _untreated_regression(
+def untreated_regression(
     sample: Sample, untreated: FloatArray, extra: FloatArray | None = None
 ) -> Regression:
     """Regress untreated outcomes on effects by group, (G, T, L), period effects, covariates and unit effects."""
@@ -200,7 +200,7 @@ def _treated_effects(sample: Sample, first: Regression) -> FloatArray:
 
 def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Block:
     """Average tau by cohort and period, with the influence of its own variation and of the first step."""
-    first = _untreated_regression(sample, untreated)
+    first = untreated_regression(sample, untreated)
     tau = _treated_effects(sample, first)
     lost = (sample.treatment == 1) & sample.observed & np.isnan(tau)
     lost_note = (
@@ -280,7 +280,7 @@ def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Block:
     cells = event_time[:, :, None] == times
     reference = (times == last) if leads is None else np.zeros(len(times), dtype=bool)
 
-    fit = _untreated_regression(sample, untreated, cells[:, :, ~reference].astype(float))
+    fit = untreated_regression(sample, untreated, cells[:, :, ~reference].astype(float))
     known = reference.copy()
     known[~reference] = fit.identified[: np.sum(~reference)]
     place = placed(fit, ~reference)[:, known]
@@ -302,7 +302,7 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
             f"imputation: {asked} needs cohorts, and {sample.question.event} is not absorbing; leave it out. "
             "study.diagnostics.placebo_periods looks at periods before treatment."
         )
-    first = _untreated_regression(
+    first = untreated_regression(
         sample, np.where(sample.treatment == 0, sample.outcome_with_covariates, np.nan)
     )
     tau, since, fitted = _treated_effects(sample, first), since_onset(sample.treatment), sample.treatment == 0
@@ -314,8 +314,8 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
     lost = int(((sample.treatment == 1) & sample.observed & ~used).sum())
     if not used.any():
         raise QuestionError(
-            "imputation: no effect can be estimated: no treated unit is observed untreated before its spell, in periods "
-            "in which an untreated unit is."
+            "imputation: no effect can be estimated: no treated unit is observed untreated before its spell, in "
+            "periods in which an untreated unit is."
         )
     times = np.unique(since[used])
     # Share of each cell in the average of each event time, and how it depends on beta and gamma.
@@ -339,8 +339,8 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
     notes = [NO_CARRY_OVER, *events_on_one(times, (counts > 0).sum(axis=0))]
     if lost:
         notes.append(
-            f"{lost} treated unit-periods left out: the onset of the spell, or the unit or the period untreated, is not "
-            "observed"
+            f"{lost} treated unit-periods left out: the onset of the spell, or the unit or the period untreated, is "
+            "not observed"
         )
     return event_time_effects(
         sample,

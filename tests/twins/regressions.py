@@ -292,13 +292,11 @@ def etwfe(
 
 def since_onset(path: Array) -> float | None:
     """Return for how many periods the last one of a unit's path has been treated, None if it is not or nobody knows."""
-    since = 0
-    for before, now in zip(path[-2::-1], path[:0:-1], strict=True):
+    for since, (before, now) in enumerate(zip(path[-2::-1], path[:0:-1], strict=True)):
         if now != 1 and not (np.isnan(now) and since):
             return None
         if now == 1 and before == 0:
             return float(since)
-        since += 1
     return None
 
 

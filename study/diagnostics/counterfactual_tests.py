@@ -12,11 +12,11 @@ import numpy as np
 
 from study.core import QuestionError, p_is
 from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.equivalence import refuse_bound
+from study.diagnostics.equivalence import excluded, refuse_bound
 from study.diagnostics.hidden import Fit, HiddenErrors, hidden_errors
 from study.diagnostics.refits import Progress, dots
 from study.estimates import SIZE, Effect, effects_frame
-from study.panel import Sample, Scale, since_end, since_onset
+from study.panel import Sample, since_end, since_onset
 
 DESIGNS = ("generalized_synthetic_control", "imputation")
 LEAST = 0.3  # of the treated cells of the fullest event time, for one before treatment to be tested
@@ -180,7 +180,7 @@ def fit_before_treatment(
     sentences = [
         f"The joint test that predictions miss none of {zero.rank} event times before treatment ({how}) "
         f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} ({p_is(zero.p_value)}); "
-        f"{_excluded(p_largest, 'a mean error', errors.bound, scale)}.",
+        f"{excluded(p_largest, 'a mean error', errors.bound, scale)}.",
         f"The equivalence version of the F test has {p_is(p_f)}.",
     ]
     if in_sample:
@@ -275,7 +275,7 @@ def _averaged(
     sentences = [
         f"The average effect in {what}, hidden from the fit, is {scale.text(average.estimate)} ({100 * level:g}% "
         f"interval {average.interval(scale)}, {p_is(average.p_value)}); "
-        f"{_excluded(p_equivalence, 'an effect', errors.bound, scale)}.",
+        f"{excluded(p_equivalence, 'an effect', errors.bound, scale)}.",
         *(
             f"{row.label.capitalize()}: {scale.text(row.estimate)} ({p_is(row.p_value)})."
             for row in rows[:-1]
@@ -292,11 +292,6 @@ def _averaged(
         objection=f"an effect in {what} ({p_is(average.p_value)})",
         details={"p_value": average.p_value, "p_equivalence": p_equivalence},
     )
-
-
-def _excluded(p_value: float, what: str, bound: float, scale: Scale) -> str:
-    excludes = "is excluded" if p_value < SIZE else "is not excluded"
-    return f"{what} of {scale.text(bound)} or more either way {excludes} (equivalence test, {p_is(p_value)})"
 
 
 def _finding(

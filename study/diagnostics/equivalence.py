@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from study.core import BoolArray, FloatArray, QuestionError
+from study.core import BoolArray, FloatArray, QuestionError, p_is
 from study.designs.imputation import untreated_regression
-from study.panel import Sample
+from study.estimates import SIZE
+from study.panel import Sample, Scale
 
 SMALL = (
     0.36  # standard deviations of what two-way effects leave, as Liu, Wang and Xu (2024) take after others
@@ -31,6 +32,12 @@ def small_bound(sample: Sample, seen: BoolArray) -> float:
     if left < 1:
         raise QuestionError("equivalence test: unit and period effects leave no residuals; give a bound.")
     return SMALL * float(np.sqrt(sum(np.sum(part**2) for part in fit.residual) / left))
+
+
+def excluded(p_value: float, what: str, bound: float, scale: Scale) -> str:
+    """Say whether an effect at or beyond a bound is excluded at 5%, with the p-value of the equivalence test."""
+    excludes = "is excluded" if p_value < SIZE else "is not excluded"
+    return f"{what} of {scale.text(bound)} or more either way {excludes} (equivalence test, {p_is(p_value)})"
 
 
 def refuse_bound(who: str, bound: float | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from study.core import QuestionError, p_is
 from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.equivalence import equivalence_p, refuse_bound
+from study.diagnostics.equivalence import equivalence_p, excluded, refuse_bound
 from study.diagnostics.refits import dots
 from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
 
@@ -64,10 +64,8 @@ def leads(
         degrees = [row.degrees for row in before]
         table["p_equivalence"] = equivalence_p(table["estimate"], table["std_error"], bound, degrees)
         p_most = float(table["p_equivalence"].max())
-        sentences.append(
-            f"An effect of {scale.text(bound)} or more either way is {'' if p_most < SIZE else 'not '}excluded at every "
-            f"event time before the event (equivalence test, {p_is(p_most)})."
-        )
+        every = "every" if p_most < SIZE else "some"
+        sentences.append(f"At {every} event time before it {excluded(p_most, 'an effect', bound, scale)}.")
     return Finding.of(
         sentences,
         table,

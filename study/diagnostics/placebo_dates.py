@@ -11,7 +11,7 @@ import numpy as np
 from study.core import FloatArray, QuestionError, p_is, p_text
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.equivalence import equivalence_p, refuse_bound
+from study.diagnostics.equivalence import equivalence_p, excluded, refuse_bound
 from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit
 from study.estimates import SIZE, Effect, effects_frame, exceeded
 from study.inference import joint
@@ -102,10 +102,8 @@ def placebo_dates(
         p_equivalence = equivalence_p(frame["estimate"], frame["std_error"], bound, degrees)
         frame["p_equivalence"] = np.where(frame["shift"] > 0, p_equivalence, np.nan)
         p_largest = float(frame["p_equivalence"].max())
-        small = [
-            f"A placebo effect of {scale.text(bound)} or more either way is {'' if p_largest < SIZE else 'not '}excluded "
-            f"at every placebo date (equivalence test, {p_is(p_largest)})."
-        ]
+        every = "every" if p_largest < SIZE else "some"
+        small = [f"At {every} placebo date {excluded(p_largest, 'an effect', bound, scale)}."]
     left_out = "; ".join(f"{label}, {names}" for label, names in lost.items() if names)
     sentences = [
         f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test that "

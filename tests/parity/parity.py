@@ -17,6 +17,7 @@ from conventions import CONVENTIONS, DISAGREEMENTS, Number
 from manifest import RULES, TOLERANCES, WHY, Run, every_run
 from references import (
     bacondecomp,
+    counterfactual,
     did,
     etwfe,
     fixest,
@@ -51,6 +52,8 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "wildboot_cr3": ("twfe", wildboot.wildboot),
     "sensemakr": ("sensitivity", sensemakr.sensemakr),
     "synthdid": ("synthetic_did", synthetic.synthdid),
+    "fect_tests": ("placebo_periods", counterfactual.fect_tests),
+    "scinference": ("conformal", counterfactual.scinference),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {

@@ -53,7 +53,7 @@ def fect_tests(panel: str, run: dict[str, Any]) -> Comparison:
         hidden = off <= 2
     terms = [t["term"] for t in run["terms"]]
     sets = {t: on == int(t.removeprefix("rel_")) - 1 for t in terms if t != "att_avg"}
-    sets |= {"att_avg": of.treatment == 1, kind: hidden}
+    sets |= {"att_avg": of.treatment == 1} | ({kind: hidden} if kind in run else {})
     reported = [*run["terms"], {"term": kind, **run[kind]}] if kind in run else [*run["terms"]]
     for each in run.get("off_terms", ()):
         if int(each["term"].removeprefix("off_")) > 0:  # those before the end are among the treated

@@ -1,6 +1,6 @@
 """Tests of predicted untreated outcomes: placebo periods, periods before treatment, and carry-over after it ends.
 
-Liu, Wang and Xu (2024), Section 3.
+Liu, Wang and Xu (2024).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from study.diagnostics.refits import Progress, dots
 from study.estimates import SIZE, Effect, effects_frame
 from study.panel import Sample, since_end, since_onset
 
-DESIGNS = ("generalized_synthetic_control", "imputation")
+DESIGNS = ("imputation", "generalized_synthetic_control")
 LEAST = 0.3  # of the treated cells of the fullest event time, for one before treatment to be tested
 REFERENCE = "liu2024"
 
@@ -91,7 +91,7 @@ def placebo_periods(
     what = (
         f"the last {periods} periods before treatment" if periods > 1 else "the last period before treatment"
     )
-    return _averaged(errors, labels, what, sample, level)
+    return _averaged(who, errors, labels, what, sample, level)
 
 
 @diagnostic(
@@ -254,7 +254,7 @@ def carry_over(
     what = (
         f"the first {periods} periods after treatment" if periods > 1 else "the first period after treatment"
     )
-    return _averaged(errors, labels, what, sample, level)
+    return _averaged(who, errors, labels, what, sample, level)
 
 
 def _refuse(who: str, periods: int, bound: float | None) -> None:
@@ -264,13 +264,13 @@ def _refuse(who: str, periods: int, bound: float | None) -> None:
 
 
 def _averaged(
-    errors: HiddenErrors, labels: Sequence[str], what: str, sample: Sample, level: float
+    who: str, errors: HiddenErrors, labels: Sequence[str], what: str, sample: Sample, level: float
 ) -> Finding:
     """Return the finding of which the last error is the average that is tested."""
     rows = errors.effects([*labels, "average"], level)
     average, p_equivalence = rows[-1], float(errors.p_equivalence[-1])
     if np.isnan(average.std_error):
-        raise QuestionError(f"The average effect in {what} has no variance between clusters.")
+        raise QuestionError(f"{who}: the average effect in {what} has no variance between clusters.")
     scale = sample.question.effect_scale
     sentences = [
         f"The average effect in {what}, hidden from the fit, is {scale.text(average.estimate)} ({100 * level:g}% "

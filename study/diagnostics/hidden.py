@@ -19,7 +19,7 @@ from study.estimates.jackknife import covariance_degrees
 from study.estimates.sandwich import Wald, wald
 from study.panel import Sample
 
-NCP = 0.5  # of the F test of equivalence, for each unit of its size: the bound of Liu, Wang and Xu (2024)
+NCP = 0.5  # of the F test of equivalence, for each treated unit: the bound that fect (Liu, Wang and Xu 2024) takes
 
 
 class Fit(NamedTuple):

@@ -1,6 +1,6 @@
 """Conformal inference for one treated unit or cohort: residuals under a sharp null, permuted over time.
 
-Chernozhukov, Wüthrich and Zhu (2021), Algorithms 1 and 2.
+Chernozhukov, Wüthrich and Zhu (2021), equations (1) and (2) and Algorithm 1.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A t test for one treated unit or cohort: effects less cross-fitted errors before treatment.
 
-Chernozhukov, Wüthrich and Zhu (2022), Algorithm 1.
+Chernozhukov, Wüthrich and Zhu (2026).
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ def cross_fitted_t(sample: Sample, design: str, *, folds: int = 3, **options: An
 
     References
     ----------
-    Chernozhukov, V., Wüthrich, K., and Zhu, Y. (2022). A t-test for synthetic controls. arXiv:1812.10820.
+    Chernozhukov, V., Wüthrich, K., and Zhu, Y. (2026). Debiasing and t-tests for synthetic control inference on
+    average causal effects. Journal of Political Economy, forthcoming.
     """
     who = "cross_fitted_t"
     path = one_path(who, sample, design, options)

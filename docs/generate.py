@@ -91,6 +91,23 @@ panel = study.Panel.from_long(
 question = study.Question("papers", "cluster", covariates=("size",), instrument="lottery")
 fit = study.estimate(panel, question, "dml_iv", learner="linear", propensity="linear", repetitions=2)
 print(fit)"""
+# Nor does treatment end in one, so that grants of two or three years are drawn.
+ENDING = """import numpy as np
+import pandas as pd
+import study
+
+rng = np.random.default_rng(2401)
+n, years = 120, np.arange(2011, 2023)
+start, length = rng.integers(2014, 2019, size=(n, 1)), rng.integers(2, 4, size=(n, 1))
+granted = rng.random((n, 1)) < 0.6
+grant, after = granted & (years >= start) & (years < start + length), granted & (years == start + length)
+papers = 1.5 * grant + 0.8 * after + rng.normal(size=(n, 1)) + rng.normal(size=grant.shape)
+cells = {"lab": np.repeat(np.arange(n), len(years)), "year": np.tile(years, n)}
+table = pd.DataFrame(cells | {"grant": grant.ravel().astype(int), "papers": papers.ravel()})
+panel = study.Panel.from_long(table, unit="lab", time="year", treatment="grant", outcomes="papers")
+sample = study.Question("papers", "grant").sample(panel)
+design = "imputation"
+"""
 # What else a diagnostic's example needs, by the name of the argument.
 ARGUMENTS = {
     "fit": "fit = study.estimate(panel, question, DESIGN)",
@@ -254,7 +271,8 @@ def diagnostic_example(diagnostic: Diagnostic) -> str:
     made = "".join(f"{ARGUMENTS[name]}\n" for name in required if name in ARGUMENTS)
     made = made.replace("DESIGN", f'"{design}"')
     finding = f"finding = study.diagnostics.{diagnostic.function.__name__}({call})\nfinding"
-    return cell(f"{asked(more)}{made}{finding}") + "\n" + cell("finding.plot()", diagnostic.title)
+    ready = ENDING if Needs.ENDS in diagnostic.needs else asked(more) + made
+    return cell(f"{ready}{finding}") + "\n" + cell("finding.plot()", diagnostic.title)
 
 
 def asked(more: Mapping[str, Any]) -> str:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from study.core import FloatArray, IntArray, Interactive, QuestionError, predicted, prediction_error
+from study.core import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Interactive,
+    QuestionError,
+    predicted,
+    prediction_error,
+)
 from study.core.interactive_effects import interactive_effects
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
 from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
 from study.estimates import Estimate
 from study.panel import Sample
@@ -18,12 +26,41 @@ NAME = "generalized_synthetic_control"
 MOST_FACTORS = 5
 
 
+def predictor(sample: Sample, factors: int | None = None, **options: Any) -> PredictionErrors:
+    """Return the function that takes factors from units that are never treated, loadings from the cells given."""
+    number = factors
+    if number is None:
+        cohorts, _ = blocks(sample, NAME, 2)
+        changes = [block.changes for block in cohorts]
+        y, rows = changes[0].comparison, changes[0].rows
+        number, _ = _cross_validated(sample, changes, y, sample.x_varying[rows[: len(y)]])
+
+    def prediction_errors(sample: Sample, seen: BoolArray) -> FloatArray:
+        y, x, free = sample.y - sample.y[:, :1], sample.x_varying, ~sample.ever_treated
+        _refuse_few(int(free.sum()), number)
+        fitted, error = interactive_effects(y[free], x[free], number), np.empty(y.shape)
+        for cells in np.unique(seen, axis=0):
+            own = np.all(seen == cells, axis=1)
+            error[own] = y[own] - predicted(fitted, y[own], x[own], cells)
+        return error
+
+    return prediction_errors
+
+
+def _refuse_few(n_free: int, factors: int | None) -> None:
+    if n_free < (factors or 0) + 2:
+        raise QuestionError(
+            f"{NAME}: {n_free} units are never treated in the window, too few for {factors} factors; ask for fewer."
+        )
+
+
 @design(
     title="Generalized synthetic control (Xu)",
     reference="xu2017",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.FACTORS, Assumes.LIMITED_ANTICIPATION),
     supports=COMMON - {Supports.MISSING_CELLS} | {Supports.NEVER_TREATED},
+    predictor=predictor,
 )
 def generalized_synthetic_control(
     sample: Sample,
@@ -85,10 +122,7 @@ def generalized_synthetic_control(
         )
     cohorts, notes = blocks(sample, NAME, 2 if factors is None else factors + 1)
     n_free = len(cohorts[0].comparison)
-    if n_free < (factors or 0) + 2:
-        raise QuestionError(
-            f"{NAME}: {n_free} units are never treated in the window, too few for {factors} factors; ask for fewer."
-        )
+    _refuse_few(n_free, factors)
     changes = [block.changes for block in cohorts]
     y, x = changes[0].comparison, sample.x_varying[changes[0].rows[:n_free]]
     number = factors
@@ -117,7 +151,7 @@ def generalized_synthetic_control(
 
         def effects(factors: Interactive) -> FloatArray:
             """Return the treated units' outcomes less what is predicted for them, shape (N, T1)."""
-            untreated = predicted(factors, block.treated, treated, block.n_before)
+            untreated = predicted(factors, block.treated, treated, np.arange(y.shape[1]) < block.n_before)
             return (block.treated - untreated)[:, after]
 
         own = effects(whole)
@@ -144,6 +178,9 @@ def _bootstrapped(
     (y, x), rng, number = comparison, np.random.default_rng(seed), whole.factors.shape[1]
     n_free, n_periods = y.shape
 
+    def before(block: Block) -> BoolArray:
+        return np.arange(n_periods) < block.n_before
+
     def refitted(y: FloatArray, x: FloatArray) -> Interactive:
         return interactive_effects(y, x, number, whole.slope)
 
@@ -153,12 +190,12 @@ def _bootstrapped(
         left, rest = _left_and_resampled(rng, n_free, number + 2)
         fitted = refitted(y[rest], x[rest])
         for g, block in enumerate(cohorts):
-            errors[g, m] = (y[left] - predicted(fitted, y[left], x[left], block.n_before))[0]
+            errors[g, m] = (y[left] - predicted(fitted, y[left], x[left], before(block)))[0]
     # Step 2: the model.
-    model = predicted(whole, y, x, n_periods)
+    model = predicted(whole, y, x, np.full(n_periods, True))
     covariates = [_treated_covariates(sample, block) for block in cohorts]
     untreated = [
-        predicted(whole, block.treated, own, block.n_before)
+        predicted(whole, block.treated, own, before(block))
         for block, own in zip(cohorts, covariates, strict=True)
     ]
     # Step 3: samples of it.
@@ -168,7 +205,7 @@ def _bootstrapped(
         effects = []
         for g, block in enumerate(cohorts):
             drawn = untreated[g] + errors[g, rng.integers(replications, size=len(block.treated))]
-            effect = drawn - predicted(fitted, drawn, covariates[g], block.n_before)
+            effect = drawn - predicted(fitted, drawn, covariates[g], before(block))
             effects.append(effect[:, block.n_before :].mean(axis=0))
         found.append(np.concatenate(effects))
     return np.column_stack(found)

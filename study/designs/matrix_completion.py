@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from study.core import BoolArray, Completed, FloatArray, Influence, IntArray, QuestionError, Rank, complete
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
 from study.designs.did_cells import refuse_no_effect
+from study.designs.imputation import NO_CARRY_OVER
 from study.estimates import (
     Estimate,
     LeftOut,
@@ -18,7 +19,7 @@ from study.estimates import (
     refuse_single_units,
     rests_on_one,
 )
-from study.panel import Sample
+from study.panel import Sample, since_onset
 
 NAME = "matrix_completion"
 FOLDS = 5
@@ -28,12 +29,25 @@ GRID = 10.0 ** (-3 / 8 * np.arange(9))
 PATIENCE = 3
 
 
+def predictor(
+    sample: Sample, penalty: float | None = None, factors: int | None = None, **options: Any
+) -> PredictionErrors:
+    """Return the function that fits unit, period and interactive effects to given cells."""
+    rank, _ = _rank(sample, penalty, factors)
+
+    def prediction_errors(sample: Sample, seen: BoolArray) -> FloatArray:
+        return complete(sample.y, sample.x_varying, seen, rank).beyond
+
+    return prediction_errors
+
+
 @design(
     title="Matrix completion (Athey et al.)",
     reference="athey2021",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.FACTORS, Assumes.LIMITED_ANTICIPATION),
     supports=COMMON | {Supports.NEVER_TREATED, Supports.SWITCHING},
+    predictor=predictor,
 )
 def matrix_completion(
     sample: Sample, *, penalty: float | None = None, factors: int | None = None, leads: int = 0
@@ -89,22 +103,18 @@ def matrix_completion(
     if absorbing:
         refuse_single_units(sample, NAME)
     _refuse(sample, penalty, factors, leads)
-    untreated, before = sample.treatment == 0, _until(sample.treatment)
-    notes: list[str] = []
-    if factors is None and penalty is None:
-        penalty, note = _cross_validated(sample, untreated, before)
-        notes.append(note)
-    rank = Rank(penalty) if factors is None else Rank(factors=factors)
+    untreated, since = sample.treatment == 0, since_onset(sample.treatment)
+    rank, notes = _rank(sample, penalty, factors)
     whole = complete(sample.y, sample.x_varying, untreated, rank)
-    code = _cells(sample, since=_since(sample.treatment))
+    code = np.where(sample.treatment == 1, _cells(sample, since), -1)
     notes += _lost(sample, whole, code, (factors or 0) + 1)
     parts = [_effects(sample, whole, code)]
     refuse_no_effect(NAME, np.array([len(parts[0].code) > 0]), notes)
     for lead in range(1, leads + 1):
-        held = before == lead
+        held = since == -lead
         if held.any():
             fit = complete(sample.y, sample.x_varying, untreated & ~held, rank, start=whole.q)
-            parts.append(_effects(sample, fit, np.where(held, _cells(sample), -1)))
+            parts.append(_effects(sample, fit, np.where(held, _cells(sample, since), -1)))
     codes, effect, mean, size, clusters, influence, of_mean, weights = (
         np.concatenate(each, axis=-1) for each in zip(*(part[:-1] for part in parts), strict=True)
     )
@@ -119,14 +129,14 @@ def matrix_completion(
         "reference": np.zeros(len(effect), dtype=bool),
         "n_obs": int((~np.isnan(whole.beyond)).sum()),
         "published": "CR1",
+        "cohort_weights": Influence.of(weights),
         "left_out": LeftOut(level.scaled(factor), of_untreated.scaled(factor), clusters, estimable),
         "against": "all_before",
     }
     if not absorbing:
         times = codes.astype(float)
-        notes += events_on_one(times, size)
-        outcomes = Influence.of(of_mean)
-        return event_time_effects(sample, times, effect, level, mean, outcomes, notes=tuple(notes), **fields)
+        fields |= {"treated": weights, "notes": (NO_CARRY_OVER, *notes, *events_on_one(times, size))}
+        return event_time_effects(sample, times, effect, level, mean, Influence.of(of_mean), **fields)
     cohort, period = sample.cohorts[codes // len(sample.periods)], sample.periods[codes % len(sample.periods)]
     notes += rests_on_one(sample, cohort, period.astype(float), size == 1)
     return group_time_effects(
@@ -137,7 +147,6 @@ def matrix_completion(
         level,
         untreated_mean=mean - effect,
         untreated_influence=of_untreated,
-        cohort_weights=Influence.of(weights),
         notes=tuple(notes),
         **fields,
     )
@@ -148,7 +157,7 @@ class _Part(NamedTuple):
 
     Numbers of units and of clusters on both sides are ``size``, (K,), and ``clusters``, (2, K). The influence of unit i
     is (n - 1) times the mean of the effects without one unit less the effect without unit i, shape (n, K), zero where
-    no cell is left; ``weights``, (n, K), are 1 for units with a cell. Where there are cells and no effect without unit
+    no cell is left; ``weights``, (n, K), count the unit's cells. Where there are cells and no effect without unit
     i, it is ``undefined``, (n, K), and the effect has no influence.
     """
 
@@ -195,41 +204,16 @@ def _refuse(sample: Sample, penalty: float | None, factors: int | None, leads: i
         )
 
 
-def _since(treatment: FloatArray) -> IntArray:
-    """Return how many periods ago treatment began, shape (n, T); -1 without it, and where it began before the panel."""
-    since = np.full(treatment.shape, -1)
-    for t in range(1, treatment.shape[1]):
-        began = treatment[:, t - 1] == 0
-        goes_on = since[:, t - 1] >= 0
-        since[:, t] = np.where(began, 0, np.where(goes_on, since[:, t - 1] + 1, -1))
-        since[treatment[:, t] != 1, t] = -1
-    return since
-
-
-def _until(treatment: FloatArray) -> IntArray:
-    """Return in how many periods treatment begins, shape (n, T); 0 with it, and where it does not begin."""
-    until = np.zeros(treatment.shape, dtype=np.int64)
-    for t in range(treatment.shape[1] - 2, -1, -1):
-        later = until[:, t + 1]
-        until[:, t] = np.where(treatment[:, t + 1] == 1, 1, np.where(later > 0, later + 1, 0))
-        until[treatment[:, t] != 0, t] = 0
-    return until
-
-
-def _cells(sample: Sample, since: IntArray | None = None) -> IntArray:
+def _cells(sample: Sample, since: FloatArray) -> IntArray:
     """Return what cell each unit and period is of, shape (n, T), -1 for none.
 
     The number of the cohort times T plus that of the period; of a treatment that ends, the periods since it began.
     """
     if sample.first_treated is None:
-        assert since is not None
-        return since
-    own = np.isin(sample.first_treated, sample.cohorts)
-    n_periods = len(sample.periods)
+        return np.where(since >= 0, since, -1).astype(np.int64)
+    own, n_periods = np.isin(sample.first_treated, sample.cohorts), len(sample.periods)
     cohort = np.searchsorted(sample.cohorts, np.where(own, sample.first_treated, sample.cohorts[0]))
-    code = cohort[:, None] * n_periods + np.arange(n_periods)
-    inside = own[:, None] if since is None else own[:, None] & (sample.treatment == 1)
-    return np.where(inside, code, -1)
+    return np.where(own[:, None], cohort[:, None] * n_periods + np.arange(n_periods), -1)
 
 
 def _lost(sample: Sample, fit: Completed, code: IntArray, least: int) -> list[str]:
@@ -271,7 +255,7 @@ def _effects(sample: Sample, fit: Completed, code: IntArray) -> _Part:
         np.array(clusters, dtype=np.int64).reshape(n_codes, 2).T,
         _pseudo_values(without),
         _pseudo_values(mean_without),
-        has.astype(float),
+        cells,
         undefined,
     )
 
@@ -291,11 +275,15 @@ def _pseudo_values(without: FloatArray) -> FloatArray:
     return np.where(known, (len(without) - 1) * (mean - without), 0.0)
 
 
-def _cross_validated(sample: Sample, untreated: BoolArray, before: IntArray) -> tuple[float, str]:
-    """Return the penalty with the smallest error of predicting held-out cells, and a note on it."""
-    y, x = sample.y, sample.x_varying
+def _rank(sample: Sample, penalty: float | None, factors: int | None) -> tuple[Rank, list[str]]:
+    """Return how the factors are held in, with the penalty that predicts held-out cells best where neither is given."""
+    if factors is not None:
+        return Rank(factors=factors), []
+    if penalty is not None:
+        return Rank(penalty), []
+    y, x, untreated, since = sample.y, sample.x_varying, sample.treatment == 0, since_onset(sample.treatment)
     largest = complete(y, x, untreated, Rank()).largest_penalty
-    folds = [untreated & (before % FOLDS == fold % FOLDS) & (before > 0) for fold in range(1, FOLDS + 1)]
+    folds = [(since < 0) & (since % FOLDS == fold) for fold in range(FOLDS)]
     folds = [held for held in folds if held.any()]
     starts: list[FloatArray | None] = [None] * len(folds)
     errors: list[float] = []
@@ -311,8 +299,9 @@ def _cross_validated(sample: Sample, untreated: BoolArray, before: IntArray) -> 
             break
     chosen = int(np.argmin(errors))
     listed = ", ".join(f"{error:.4g} with {share:.2g}" for share, error in zip(GRID, errors, strict=False))
-    penalty = float(GRID[chosen] * largest)
-    return penalty, (
-        f"penalty {penalty:.4g} by cross-validation, {GRID[chosen]:.2g} of the least one with which there are no "
-        f"factors; mean squared prediction errors are {listed}"
+    best = float(GRID[chosen] * largest)
+    note = (
+        f"penalty {best:.4g} by cross-validation, {GRID[chosen]:.2g} of the least one with which there are no factors; "
+        f"mean squared prediction errors are {listed}"
     )
+    return Rank(best), [note]

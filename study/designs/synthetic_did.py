@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from study.core import UNIQUE, FloatArray, Solver, Weights, synthetic_control_weights, synthetic_did_weights
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.core import (
+    UNIQUE,
+    BoolArray,
+    FloatArray,
+    QuestionError,
+    Solver,
+    Weights,
+    synthetic_control_weights,
+    synthetic_did_weights,
+)
+from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
 from study.designs.synthetic_blocks import (
     Block,
     Fitted,
@@ -20,12 +29,34 @@ from study.estimates import Estimate
 from study.panel import Sample
 
 
+def predictor(sample: Sample, method: str, solver: Solver, **options: Any) -> PredictionErrors:
+    """Return the function that finds a cohort's synthetic control on the periods in which its cells are given."""
+    if method != "synthetic_control":
+        raise QuestionError(
+            "synthetic_did: its weights of periods are for one set of periods after treatment, so that it predicts no "
+            'others; use method="synthetic_control".'
+        )
+
+    def prediction_errors(sample: Sample, seen: BoolArray) -> FloatArray:
+        assert sample.first_treated is not None
+        error, free = np.full(sample.y.shape, np.nan), ~sample.ever_treated
+        for g in sample.cohorts:
+            own = sample.first_treated == g
+            cells, mean = seen[own].all(axis=0), sample.y[own].mean(axis=0)
+            weights = synthetic_control_weights(sample.y[free][:, cells], mean[cells], solver)
+            error[own] = sample.y[own] - weights.unit @ sample.y[free]
+        return error
+
+    return prediction_errors
+
+
 @design(
     title="Synthetic difference-in-differences (Arkhangelsky et al.)",
     reference="arkhangelsky2021",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.WEIGHTED_TRENDS, Assumes.LIMITED_ANTICIPATION),
     supports=COMMON - {Supports.COVARIATES, Supports.MISSING_CELLS} | {Supports.NEVER_TREATED},
+    predictor=predictor,
 )
 def synthetic_did(
     sample: Sample,

@@ -191,7 +191,7 @@ class Estimate(Described):
         The terms as linear combinations of the coefficients of one regression, where they are that.
     treated : ndarray, shape (G, K), optional
         How often a unit of each of the sample's groups counts among the treated of a term; where none are given, once
-        if its group is treated in the window.
+        if its group is treated in the window. Of shape (n, K), by unit, where treatment is not absorbing.
     sizes : ndarray, shape (n,), optional
         What units weigh on their side besides their sampling weight, where that is not one: their total outcome in a
         Poisson regression with unit effects.
@@ -302,6 +302,9 @@ class Estimate(Described):
         """Which units are on the treated and on the comparison side of each term."""
         sample, k = self.sample, len(self.terms)
         weights = sample.weights if self.sizes is None else sample.weights * self.sizes
+        if sample.first_treated is None and self.treated is not None:
+            group = np.arange(sample.n_units)
+            return Sides(group, self.treated, weights, sample.cluster, alike=False, both=True)
         if sample.first_treated is None:
             group, treated = sample.ever_treated.astype(np.int64), np.repeat([[0.0], [1.0]], k, axis=1)
             return Sides(group, treated, weights, sample.cluster, alike=False, both=False)

@@ -9,6 +9,7 @@ import goldens
 import numpy as np
 import pytest
 import simulated
+from references.completion import fect
 from references.completion import sample as reference
 from test_generalized_synthetic_control import with_factors
 
@@ -283,3 +284,10 @@ def test_what_is_not_identified_is_refused() -> None:
         estimate(panel, QUESTION.replace(covariates=("x1",)), NAME, factors=1)
     with pytest.raises(QuestionError, match="the factors do not settle"):
         estimate(simulated.panel(n=100, level=9.0), QUESTION, NAME, factors=1)
+
+
+@pytest.mark.parametrize("panel", ["sim_gsynth", "sim_small"])
+def test_leads_without_factors_are_the_references_that_leave_out_one_period(panel: str) -> None:
+    made = fect(panel, goldens.runs(panel, "fect_tests")["fe_loo"])
+    assert made.estimates <= goldens.TOLERANCE
+    assert made.std_errors <= goldens.TOLERANCE

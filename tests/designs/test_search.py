@@ -252,9 +252,12 @@ def hold_in_levels(fit: Estimate, answer: Answer, place: Array, of_outcome: floa
 def compare_average(fit: Estimate, answer: Answer, kind: str, scale: float, exact: float) -> None:
     cohort, _, event = np.array(answer.terms).T
     by_cohort = not np.isnan(cohort).all()
+    formed = (
+        by_cohort or kind == "event_average" or (kind == "treated_average" and fit.cohort_weights is not None)
+    )
     horizon = fit.sample.question.horizon if kind == "event_average" else None
     observed = (event >= 0) & (event <= (np.inf if horizon is None else horizon))
-    if not (kind == "event" or (observed.any() and (by_cohort or kind == "event_average"))):
+    if not (kind == "event" or (observed.any() and formed)):
         return
 
     def at(weights: Array) -> Array:

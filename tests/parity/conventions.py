@@ -123,6 +123,20 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         "treated units' cells 1, 6, 11, ... periods before treatment, then 2, 7, 12, ..., and so on, so that neither "
         "seed nor order matters, and the penalty that predicts best is taken.",
     ),
+    "placebo_periods": (
+        "fect takes its p-values from the normal distribution; here they are from the t distribution whose degrees of "
+        "freedom the clusters leave. Errors are the same jackknife.",
+        "The covariance in fect's F statistic lacks the jackknife's factor (J-1)^2/J, so that the statistic is too "
+        "large by about the number of units. The comparison follows it; here the covariance is that of the standard "
+        "errors, and degrees of freedom are those that the clusters leave and not the number of treated units. Units "
+        "without which some event time has no cell are left out of its covariance.",
+        "fect's event time 1 is our 0. Its tests before treatment are in-sample unless loo is set; ours hide each "
+        "event time in turn unless in_sample is.",
+    ),
+    "conformal": (
+        "scinference tries effects on a grid and reports the first and the last that is not rejected; here ends are "
+        "those of the interval around the estimate.",
+    ),
     "etwfe": (
         "etwfe has effects of cohorts by default, and of units with its option ivar; here these are "
         'effects="cohort" and effects="unit".',

@@ -227,7 +227,6 @@ RULES: tuple[Rule, ...] = (
         "Its folds are random, and after cross-validation its fit stops sooner: with the two factors that it picks it "
         "reports 4.707 where its run with two factors has 4.743.",
     ),
-    Rule("fect_tests", r".*/fe_loo", "exact", left_out=IN_SAMPLE),
     Rule("synthdid", r".*", "exact"),
     Rule(
         "staggered",
@@ -241,9 +240,19 @@ RULES: tuple[Rule, ...] = (
     Rule("contdid", r".*", "out of scope", NO_DESIGN),
     Rule("didhad", r".*", "out of scope", NO_DESIGN),
     Rule("qte", r".*", "out of scope", NO_DESIGN),
-    Rule("fect_tests", r".*/(?!mc_lambda|mc_cv|ife_cv|ife1_x2|fe_loo).*", "out of scope", NO_DESIGN),
-    Rule("scinference", r".*", "out of scope", NO_DESIGN),
-    Rule("augsynth", r".*", "out of scope", NO_DESIGN),
+    Rule("fect_tests", r".*/fe_(placebo|tests|loo|carryover)", "exact"),
+    Rule("fect_tests", r".*/fe_.*_boot", "out of scope", "It draws what another run has by the jackknife."),
+    Rule("fect_tests", r".*/(?!mc_lambda|mc_cv|ife_cv|ife1_x2)(ife|mc).*", "out of scope", NO_DESIGN),
+    Rule("scinference", r".*/(conformal__.*__mb__.*|ttest__.*)", "exact"),
+    Rule("scinference", r".*/conformal__.*__iid__.*", "drawn"),
+    Rule("scinference", r".*/conformal_ci__.*", "gridded"),
+    Rule(
+        "augsynth",
+        r".*",
+        "out of scope",
+        "It augments a synthetic control by an outcome model, which is no design here; without one its weights are "
+        "solved to 1e-4, and synthdid and scinference hold the synthetic control to more digits.",
+    ),
     Rule("lwdid", r".*", "out of scope", NO_DESIGN),
     Rule("fixest_iv", r".*", "out of scope", NO_DESIGN),
     Rule("ivdiag_ivmodel", r".*", "out of scope", NO_DESIGN),

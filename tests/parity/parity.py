@@ -18,6 +18,7 @@ from manifest import RULES, TOLERANCES, WHY, Run, every_run
 from references import (
     bacondecomp,
     completion,
+    counterfactual,
     did,
     etwfe,
     fixest,
@@ -53,12 +54,14 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "sensemakr": ("sensitivity", sensemakr.sensemakr),
     "fect_tests": ("matrix_completion", completion.fect),
     "synthdid": ("synthetic_did", synthetic.synthdid),
+    "scinference": ("conformal", counterfactual.scinference),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     ("fect", "gsynth"): ("generalized_synthetic_control", synthetic.gsynth),
     ("fect", "ife"): ("matrix_completion", completion.fect),
     ("fect", "mc"): ("matrix_completion", completion.fect),
+    ("fect_tests", "fe_"): ("placebo_periods", counterfactual.fect_tests),
     ("synthdid", "did"): ("imputation", synthetic.synthdid),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ NAME = "generalized_synthetic_control"
 MOST_FACTORS = 5
 
 
-def predictor(sample: Sample, factors: int | None = None) -> PredictionErrors:
+def predictor(sample: Sample, factors: int | None = None, **options: Any) -> PredictionErrors:
     """Return the function that takes factors from units that are never treated, loadings from the cells given."""
     number = factors
     if number is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from study.estimates import Estimate
 from study.panel import Sample
 
 
-def predictor(sample: Sample, method: str, solver: Solver) -> PredictionErrors:
+def predictor(sample: Sample, method: str, solver: Solver, **options: Any) -> PredictionErrors:
     """Return the function that finds a cohort's synthetic control on the periods in which its cells are given."""
     if method != "synthetic_control":
         raise QuestionError(

@@ -117,7 +117,7 @@ def generalized_synthetic_control(sample: Sample, *, factors: int | None = None)
 
         def effects(factors: Interactive) -> FloatArray:
             """Return the treated units' outcomes less what is predicted for them, shape (N, T1)."""
-            untreated = predicted(factors, block.treated, treated, np.arange(y.shape[1]) < block.n_before)
+            untreated = predicted(factors, block.treated, treated, block.n_before)
             return (block.treated - untreated)[:, after]
 
         own = effects(whole)

@@ -95,16 +95,18 @@ def without_both(values: FloatArray) -> FloatArray:
     return np.asarray(values - values.mean(axis=0) - by_unit + float(values.mean()))
 
 
-def predicted(fitted: Interactive, y: FloatArray, x: FloatArray, seen: BoolArray) -> FloatArray:
-    """Return units' untreated outcomes, with alpha and lambda from the periods that are seen, shape (N, T).
+def predicted(fitted: Interactive, y: FloatArray, x: FloatArray, before: int | BoolArray) -> FloatArray:
+    """Return units' untreated outcomes, with alpha and lambda from periods before treatment, shape (N, T).
 
-    Xu (2017), equation (5) with a unit effect; y has shape (N, T), x has shape (N, T, q), seen (T,).
+    Xu (2017), equation (5) with a unit effect; y has shape (N, T), x has shape (N, T, q). The periods are the first
+    ones, so many, or those that are true, shape (T,).
 
     Raises
     ------
     QuestionError
         If these periods do not tell a unit's effect and loadings from one another.
     """
+    seen = np.arange(y.shape[1]) < before if isinstance(before, int) else before
     common = fitted.period + x @ fitted.slope
     loaded = np.column_stack([np.ones(len(fitted.factors)), fitted.factors])
     sizes = np.linalg.svd(loaded[seen], compute_uv=False)

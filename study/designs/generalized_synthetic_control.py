@@ -151,7 +151,7 @@ def generalized_synthetic_control(
 
         def effects(factors: Interactive) -> FloatArray:
             """Return the treated units' outcomes less what is predicted for them, shape (N, T1)."""
-            untreated = predicted(factors, block.treated, treated, np.arange(y.shape[1]) < block.n_before)
+            untreated = predicted(factors, block.treated, treated, block.n_before)
             return (block.treated - untreated)[:, after]
 
         own = effects(whole)
@@ -178,9 +178,6 @@ def _bootstrapped(
     (y, x), rng, number = comparison, np.random.default_rng(seed), whole.factors.shape[1]
     n_free, n_periods = y.shape
 
-    def before(block: Block) -> BoolArray:
-        return np.arange(n_periods) < block.n_before
-
     def refitted(y: FloatArray, x: FloatArray) -> Interactive:
         return interactive_effects(y, x, number, whole.slope)
 
@@ -190,12 +187,12 @@ def _bootstrapped(
         left, rest = _left_and_resampled(rng, n_free, number + 2)
         fitted = refitted(y[rest], x[rest])
         for g, block in enumerate(cohorts):
-            errors[g, m] = (y[left] - predicted(fitted, y[left], x[left], before(block)))[0]
+            errors[g, m] = (y[left] - predicted(fitted, y[left], x[left], block.n_before))[0]
     # Step 2: the model.
-    model = predicted(whole, y, x, np.full(n_periods, True))
+    model = predicted(whole, y, x, n_periods)
     covariates = [_treated_covariates(sample, block) for block in cohorts]
     untreated = [
-        predicted(whole, block.treated, own, before(block))
+        predicted(whole, block.treated, own, block.n_before)
         for block, own in zip(cohorts, covariates, strict=True)
     ]
     # Step 3: samples of it.
@@ -205,7 +202,7 @@ def _bootstrapped(
         effects = []
         for g, block in enumerate(cohorts):
             drawn = untreated[g] + errors[g, rng.integers(replications, size=len(block.treated))]
-            effect = drawn - predicted(fitted, drawn, covariates[g], before(block))
+            effect = drawn - predicted(fitted, drawn, covariates[g], block.n_before)
             effects.append(effect[:, block.n_before :].mean(axis=0))
         found.append(np.concatenate(effects))
     return np.column_stack(found)

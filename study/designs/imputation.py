@@ -351,6 +351,7 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
         reference=np.zeros(len(times), dtype=bool),
         cohort_weights=Influence.of(sizes),
         treated=counts,
+        group=np.arange(n),
         n_obs=int(sample.observed.sum()),
         published="CR0",
         notes=notes,

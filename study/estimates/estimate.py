@@ -191,7 +191,7 @@ class Estimate(Described):
         The terms as linear combinations of the coefficients of one regression, where they are that.
     treated : ndarray, shape (G, K), optional
         How often a unit of each of the sample's groups counts among the treated of a term; where none are given, once
-        if its group is treated in the window. Of shape (n, K), by unit, where treatment is not absorbing.
+        if its group is treated in the window.
     sizes : ndarray, shape (n,), optional
         What units weigh on their side besides their sampling weight, where that is not one: their total outcome in a
         Poisson regression with unit effects.
@@ -202,6 +202,8 @@ class Estimate(Described):
         The dose or the quantile that a term is of, NaN where it is of none.
     at_name : {"", "dose", "quantile"}
         What ``at`` is.
+    group : ndarray of int, shape (n,), optional
+        Number of each unit's group, of which ``treated`` speaks, where it is not that of the sample's dates.
     """
 
     sample: Sample
@@ -237,6 +239,7 @@ class Estimate(Described):
     left_out: LeftOut | None = None
     at: FloatArray | None = None
     at_name: str = ""
+    group: IntArray | None = None
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -302,9 +305,8 @@ class Estimate(Described):
         """Which units are on the treated and on the comparison side of each term."""
         sample, k = self.sample, len(self.terms)
         weights = sample.weights if self.sizes is None else sample.weights * self.sizes
-        if sample.first_treated is None and self.treated is not None:
-            group = np.arange(sample.n_units)
-            return Sides(group, self.treated, weights, sample.cluster, alike=False, both=True)
+        if self.group is not None and self.treated is not None:
+            return Sides(self.group, self.treated, weights, sample.cluster, alike=False, both=True)
         if sample.first_treated is None:
             group, treated = sample.ever_treated.astype(np.int64), np.repeat([[0.0], [1.0]], k, axis=1)
             return Sides(group, treated, weights, sample.cluster, alike=False, both=False)
@@ -844,7 +846,7 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
             f"{what}, so it has no standard error; use study.randomization over event dates, or average over fewer "
             "event times with horizon=."
         )
-    if fit.sample.first_treated is None or min(treated, compared) >= FEW_ON_A_SIDE:
+    if not headline.sides.both or min(treated, compared) >= FEW_ON_A_SIDE:
         return None
     return (
         f"{what}; with fewer than {FEW_ON_A_SIDE} on a side the interval need not hold its level, so use "

@@ -13,12 +13,10 @@ import numpy as np
 from study.core import FloatArray, QuestionError, checked, one_thread, p_is, quantile, two_sided_p
 from study.inference.conformal import one_path
 from study.inference.leave_out import ROW
-from study.panel import Scale
+from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from study.panel import Sample
 
 
 @dataclass(frozen=True, eq=False)

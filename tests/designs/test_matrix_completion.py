@@ -15,6 +15,7 @@ from test_generalized_synthetic_control import with_factors
 
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.core import Rank, complete
+from study.designs import find_design
 
 NAME = "matrix_completion"
 QUESTION = Question("y", "event")
@@ -90,7 +91,7 @@ def test_the_reference_stops_short_of_where_plain_steps_and_the_design_end(run: 
     stopped = (asked.y - plain_steps(asked.y, seen, reported["niter"], rank))[~seen].mean()
     assert stopped == pytest.approx(reported["estimates"][0]["estimate"], rel=1e-9)
     settled = (asked.y - plain_steps(asked.y, seen, None, rank))[~seen].mean()
-    made = estimate(asked.panel, asked.question, NAME, **rank).aggregate("treated_average")
+    made = find_design(NAME)(asked, **rank).aggregate("treated_average")
     assert made.effect[0] == pytest.approx(settled, rel=1e-10)
 
 

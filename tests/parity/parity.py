@@ -61,7 +61,11 @@ ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Compar
     ("fect", "gsynth"): ("generalized_synthetic_control", synthetic.gsynth),
     ("fect", "ife"): ("matrix_completion", completion.fect),
     ("fect", "mc"): ("matrix_completion", completion.fect),
-    ("fect_tests", "fe_"): ("placebo_periods", counterfactual.fect_tests),
+    **{
+        ("fect_tests", f"{model}_{kind}"): ("placebo_periods", counterfactual.fect_tests)
+        for model in ("fe", "ife1", "ife2", "mc")
+        for kind in ("placebo", "tests", "carryover", "loo")
+    },
     ("synthdid", "did"): ("imputation", synthetic.synthdid),
 }
 

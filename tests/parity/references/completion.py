@@ -12,40 +12,39 @@ import pandas as pd
 import pytest
 
 from references.comparison import Comparison, matched
-from study import Panel, Question, estimate
+from study import Panel, Question
 from study.core import Rank, complete
-from study.panel import Sample
+from study.designs import find_design
+from study.panel import Sample, since_onset
 
 NAME = "matrix_completion"
 LEAST = 5  # fect's min.T0: treated units with fewer periods before treatment are dropped, but for "fe"
 
 
 @cache
-def sample(panel: str, covariates: tuple[str, ...], least: int) -> Sample:
-    """Return the sample of a reference panel without treated units that have too few untreated periods."""
+def sample(panel: str, covariates: tuple[str, ...], least: int, hidden: int = 0) -> Sample:
+    """Return the sample of a reference panel without treated units that have too few untreated periods.
+
+    The last periods before treatment, so many as are hidden, do not count.
+    """
     path = goldens.panel_file(panel)
     if path is None:
         pytest.skip(f"the panel {panel} is not ours to copy, and the shared folder is absent here")
     table = pd.read_csv(path)
-    switching = "D" in table
-    treated = (
-        table["D"] == 1
-        if switching
-        else (table["first_treated"] > 0) & (table["time"] >= table["first_treated"])
-    )
-    untreated = (~treated).groupby(table["unit"]).transform("sum")
-    table = table[(untreated >= least) | ~treated.groupby(table["unit"]).transform("any")]
-    event = "D" if switching else "first_treated"
+    kind, event = ("treatment", "D") if "D" in table else ("first_treated", "first_treated")
     read = Panel.from_long(
         table,
         unit="unit",
         time="time",
         outcomes="y",
         covariates=[name for name in ("x1", "x2") if name in table],
-        **{"treatment" if switching else "first_treated": event},
+        **{kind: event},
         name=panel,
     )
-    return Question("y", event, covariates=covariates, min_cohort_size=1).sample(read)
+    whole = Question("y", event, covariates=covariates, min_cohort_size=1).sample(read)
+    since = since_onset(whole.treatment)
+    seen = (whole.treatment == 0) & ~((since < 0) & (since >= -hidden))
+    return whole.only(~whole.ever_treated | (seen.sum(axis=1) >= least), "too few untreated periods")
 
 
 def fect(panel: str, run: dict[str, Any]) -> Comparison:
@@ -59,7 +58,7 @@ def fect(panel: str, run: dict[str, Any]) -> Comparison:
     else:
         of_run = {"factors": run.get("r") or (int(number[1]) if number else 0)}
     leads = len(run.get("loo_pre", ()))
-    made = estimate(asked.panel, asked.question, NAME, leads=leads, **of_run)
+    made = find_design(NAME)(asked, leads=leads, **of_run)
     path = made.aggregate("event")
     values = {f"rel_{e + 1:g}": v for e, v in zip(path.event_time, path.effect, strict=True)}
     untreated, rank = asked.treatment == 0, Rank(**of_run)
@@ -100,13 +99,5 @@ def jackknifed(without: np.ndarray) -> np.ndarray:
 
 
 def _event_times(asked: Sample) -> np.ndarray:
-    """Return the periods since treatment began, shape (n, T); -1 without treatment, before it less than that."""
-    times = np.full(asked.y.shape, -1000)
-    if asked.first_treated is not None:
-        own = ~np.isnan(asked.first_treated)
-        times[own] = asked.periods - asked.first_treated[own, None].astype(int)
-        return times
-    for i, path in enumerate(asked.treatment):
-        for t in np.flatnonzero(path == 1):
-            times[i, t] = times[i, t - 1] + 1 if path[t - 1] == 1 else 0
-    return times
+    """Return the periods since treatment began, shape (n, T), negative before it; -1000 where it does not begin."""
+    return np.nan_to_num(since_onset(asked.treatment), nan=-1000).astype(int)

@@ -78,6 +78,7 @@ CASES = (
     Case("dml_irm", BOTH, {"covariates": ("x",)}, slow=True),
     Case("synthetic_did", slow=True),
     Case("generalized_synthetic_control", slow=True),
+    Case("matrix_completion", slow=True),
 )
 
 

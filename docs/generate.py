@@ -62,6 +62,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "dml_panel": LEARNED,
     "dml_stacked": LEARNED,
     "generalized_synthetic_control": {"min_cohort_size": 2},
+    "matrix_completion": {"min_cohort_size": 2},
     "poisson_twfe": {"scale": "proportional"},
     "synthetic_did": {"min_cohort_size": 2},
 }
@@ -111,6 +112,23 @@ table = pd.DataFrame(labs | {"gpu_hours": hours.ravel(), "papers": papers.ravel(
 panel = study.Panel.from_long(table, unit="lab", time="year", doses="gpu_hours", outcomes="papers")
 fit = study.estimate(panel, study.Question("papers", "gpu_hours"), "heterogeneous_adoption")
 print(fit.headline)"""
+# Nor does treatment end in one, so that grants of two or three years are drawn.
+ENDING = """import numpy as np
+import pandas as pd
+import study
+
+rng = np.random.default_rng(2401)
+n, years = 120, np.arange(2011, 2023)
+start, length = rng.integers(2014, 2019, size=(n, 1)), rng.integers(2, 4, size=(n, 1))
+granted = rng.random((n, 1)) < 0.6
+grant, after = granted & (years >= start) & (years < start + length), granted & (years == start + length)
+papers = 1.5 * grant + 0.8 * after + rng.normal(size=(n, 1)) + rng.normal(size=grant.shape)
+cells = {"lab": np.repeat(np.arange(n), len(years)), "year": np.tile(years, n)}
+table = pd.DataFrame(cells | {"grant": grant.ravel().astype(int), "papers": papers.ravel()})
+panel = study.Panel.from_long(table, unit="lab", time="year", treatment="grant", outcomes="papers")
+sample = study.Question("papers", "grant").sample(panel)
+design = "imputation"
+"""
 # What else a diagnostic's example needs, by the name of the argument.
 ARGUMENTS = {
     "fit": "fit = study.estimate(panel, question, DESIGN)",
@@ -276,7 +294,8 @@ def diagnostic_example(diagnostic: Diagnostic) -> str:
     made = "".join(f"{ARGUMENTS[name]}\n" for name in required if name in ARGUMENTS)
     made = made.replace("DESIGN", f'"{design}"')
     finding = f"finding = study.diagnostics.{diagnostic.function.__name__}({call})\nfinding"
-    return cell(f"{asked(more)}{made}{finding}") + "\n" + cell("finding.plot()", diagnostic.title)
+    ready = ENDING if Needs.ENDS in diagnostic.needs else asked(more) + made
+    return cell(f"{ready}{finding}") + "\n" + cell("finding.plot()", diagnostic.title)
 
 
 def asked(more: Mapping[str, Any]) -> str:

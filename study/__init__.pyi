@@ -19,6 +19,8 @@ from .inference import Comparison as Comparison
 from .inference import adjusted_p_values as adjusted_p_values
 from .inference import compare as compare
 from .inference import joint as joint
+from .inference.conformal import conformal as conformal
+from .inference.cross_fitted_t import cross_fitted_t as cross_fitted_t
 from .inference.few_treated import few_treated as few_treated
 from .inference.leave_out import cr3 as cr3
 from .inference.leave_out import leave_one_cluster_out as leave_one_cluster_out

@@ -44,11 +44,14 @@ OTHERS: dict[str, tuple[str, Options]] = {
     "synthetic_did control": ("synthetic_did", {"method": "synthetic_control"}),
     "generalized_synthetic_control": ("generalized_synthetic_control", {}),
     "changes_in_changes": ("changes_in_changes", {}),
+    "matrix_completion": ("matrix_completion", {}),
 }
 EVERY = GROUP_TIME | OTHERS
 # They need a panel without gaps, and are asked of the units that have none.
 OF_BLOCKS = {"synthetic_did", "generalized_synthetic_control"}
 WITHOUT_GAPS = OF_BLOCKS | {"lee_wooldridge"}
+# Its invariances are tested in its own file, since it takes no weights.
+OF_FACTORS = {"matrix_completion"}
 # They ask for something that the other designs refuse.
 WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "heterogeneous_adoption"}
 WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "dose_response"}

@@ -56,6 +56,9 @@ from .local_polynomial import Local as Local
 from .local_polynomial import local_polynomial as local_polynomial
 from .local_polynomial import mse_bandwidth as mse_bandwidth
 from .local_polynomial import nearest_residuals as nearest_residuals
+from .matrix_completion import Completed as Completed
+from .matrix_completion import Rank as Rank
+from .matrix_completion import complete as complete
 from .normal_equations import ESTIMABLE as ESTIMABLE
 from .normal_equations import Jackknife as Jackknife
 from .normal_equations import LinearForm as LinearForm

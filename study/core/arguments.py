@@ -29,6 +29,7 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "permutations": (0, MOST_DRAWS),
     "folds": (1, LARGEST),
     "repetitions": (1, 10_000),
+    "replications": (2, 100_000),
     "trees": (1, 1_000_000),
     "seeds": (2, 10_000),
     "most": (1, LARGEST),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core.arrays import BoolArray, FloatArray
 from study.core.errors import QuestionError
 
 _CONVERGED = 1e-12
@@ -95,26 +95,28 @@ def without_both(values: FloatArray) -> FloatArray:
     return np.asarray(values - values.mean(axis=0) - by_unit + float(values.mean()))
 
 
-def predicted(fitted: Interactive, y: FloatArray, x: FloatArray, n_before: int) -> FloatArray:
-    """Return units' untreated outcomes, with alpha and lambda from their first periods, shape (N, T).
+def predicted(fitted: Interactive, y: FloatArray, x: FloatArray, before: int | BoolArray) -> FloatArray:
+    """Return units' untreated outcomes, with alpha and lambda from periods before treatment, shape (N, T).
 
-    Xu (2017), equation (5) with a unit effect; y has shape (N, T), x has shape (N, T, q).
+    Xu (2017), equation (5) with a unit effect; y has shape (N, T), x has shape (N, T, q). The periods are the first
+    ones, so many, or those that are true, shape (T,).
 
     Raises
     ------
     QuestionError
-        If the first periods do not tell a unit's effect and loadings from one another.
+        If these periods do not tell a unit's effect and loadings from one another.
     """
+    seen = np.arange(y.shape[1]) < before if isinstance(before, int) else before
     common = fitted.period + x @ fitted.slope
     loaded = np.column_stack([np.ones(len(fitted.factors)), fitted.factors])
-    left = (y - common)[:, :n_before]
-    sizes = np.linalg.svd(loaded[:n_before], compute_uv=False)
+    sizes = np.linalg.svd(loaded[seen], compute_uv=False)
     if len(sizes) < loaded.shape[1] or sizes[-1] < COLLINEAR * sizes[0]:
         raise QuestionError(
             f"generalized_synthetic_control: a constant and the factors (factors={fitted.factors.shape[1]}) are "
-            f"collinear in the {n_before} periods before treatment, so that loadings are not identified; ask for fewer."
+            f"collinear in the {seen.sum()} periods before treatment, so that loadings are not identified; ask "
+            "for fewer."
         )
-    own = np.linalg.lstsq(loaded[:n_before], left.T, rcond=None)[0]
+    own = np.linalg.lstsq(loaded[seen], (y - common)[:, seen].T, rcond=None)[0]
     return np.asarray(common + (loaded @ own).T)
 
 

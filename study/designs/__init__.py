@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_args
 
 from study.core import (
+    BoolArray,
     FloatArray,
     QuestionError,
     check,
@@ -128,6 +129,8 @@ _IN_WORDS = {
     Supports.BALANCE: "a balance of cohorts",
 }
 _FIELDS = {field.name for field in fields(Question)}
+# Outcomes less predicted untreated outcomes of a sample, fitted on the cells that are given, both (n, T).
+PredictionErrors = Callable[[Sample, BoolArray], FloatArray]
 # The least that a whole number may be, by the name of the option, which means the same in every design.
 _LEAST = {"before": 1, "after": 0, "bin_at": 1, "placebos": 0, "degree": 1, "knots": 0}
 
@@ -152,6 +155,10 @@ class Design:
     assigned : callable, optional
         Takes a Sample, orders of units and the options, returns the headline and its standard error for each order
         in which event dates are permuted, NaN where the design itself has to say, or None where it always has.
+    predictor : callable, optional
+        Takes a Sample and the options, for designs that predict untreated outcomes from some cells. Returns a function
+        of a sample and of which of its cells are fitted, (n, T), that returns outcomes less predicted untreated
+        outcomes, (n, T), NaN where there is no prediction. What the options leave to the design is chosen once.
     """
 
     name: str
@@ -163,6 +170,7 @@ class Design:
     function: Callable[..., Estimate]
     nuisances: Callable[..., Nuisances] | None = None
     assigned: Callable[..., tuple[FloatArray, FloatArray] | None] | None = None
+    predictor: Callable[..., PredictionErrors] | None = None
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -178,8 +186,8 @@ class Design:
 
     @property
     def draws(self) -> bool:
-        """Whether the design draws at random, so that it has a seed."""
-        return "seed" in self.options
+        """Whether the design draws at random under its default options, so that it has a seed."""
+        return self.options.get("seed") is not None
 
     def seeded(self, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """Return options with a seed where the design draws and they give none."""
@@ -214,6 +222,17 @@ class Design:
     def needs_dose_path(self) -> bool:
         """Whether the event has to be a dose."""
         return Supports.DOSE_PATH in self.supports
+
+    def predicts(self, who: str, sample: Sample, options: dict[str, Any]) -> PredictionErrors:
+        """Return the design's predictor under options for another function, or refuse a design that has none."""
+        if self.predictor is None:
+            able = ", ".join(d.name for d in all_designs().values() if d.predictor is not None)
+            raise QuestionError(
+                f"{who}: {self.name} does not predict untreated outcomes of single units; {able} do."
+            )
+        self.check_options(options)
+        self.refuse(sample)
+        return self.predictor(sample, **self.options | options)
 
     def refuse(self, sample: Sample) -> None:
         """Raise the refusal of a question that the design cannot answer."""
@@ -264,6 +283,7 @@ def design(
     supports: Collection[Supports] = (),
     nuisances: Callable[..., Nuisances] | None = None,
     assigned: Callable[..., tuple[FloatArray, FloatArray] | None] | None = None,
+    predictor: Callable[..., PredictionErrors] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Design]:
     """Make a function a design of the catalogue, by default of its own name; see :class:`Design` for the arguments."""
 
@@ -272,7 +292,7 @@ def design(
         every = {*supports, *[Supports.BALANCE] * (estimand is Estimand.GROUP_TIME_ATT)}
         own, in_order = name or function.__name__, tuple(trait for trait in Supports if trait in every)
         known = (own, title, reference, estimand, assumes, in_order, function)
-        _registered[own] = Design(*known, nuisances, assigned)
+        _registered[own] = Design(*known, nuisances, assigned, predictor)
         return _registered[own]
 
     return register

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 
-from study.core import FloatArray, Interactive, QuestionError, predicted, prediction_error
+from study.core import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Interactive,
+    QuestionError,
+    predicted,
+    prediction_error,
+)
 from study.core.interactive_effects import interactive_effects
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
 from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
 from study.estimates import Estimate
 from study.panel import Sample
@@ -17,14 +26,50 @@ NAME = "generalized_synthetic_control"
 MOST_FACTORS = 5
 
 
+def predictor(sample: Sample, factors: int | None = None, **options: Any) -> PredictionErrors:
+    """Return the function that takes factors from units that are never treated, loadings from the cells given."""
+    number = factors
+    if number is None:
+        cohorts, _ = blocks(sample, NAME, 2)
+        changes = [block.changes for block in cohorts]
+        y, rows = changes[0].comparison, changes[0].rows
+        number, _ = _cross_validated(sample, changes, y, sample.x_varying[rows[: len(y)]])
+
+    def prediction_errors(sample: Sample, seen: BoolArray) -> FloatArray:
+        y, x, free = sample.y - sample.y[:, :1], sample.x_varying, ~sample.ever_treated
+        _refuse_few(int(free.sum()), number)
+        fitted, error = interactive_effects(y[free], x[free], number), np.empty(y.shape)
+        for cells in np.unique(seen, axis=0):
+            own = np.all(seen == cells, axis=1)
+            error[own] = y[own] - predicted(fitted, y[own], x[own], cells)
+        return error
+
+    return prediction_errors
+
+
+def _refuse_few(n_free: int, factors: int | None) -> None:
+    if n_free < (factors or 0) + 2:
+        raise QuestionError(
+            f"{NAME}: {n_free} units are never treated in the window, too few for {factors} factors; ask for fewer."
+        )
+
+
 @design(
     title="Generalized synthetic control (Xu)",
     reference="xu2017",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.FACTORS, Assumes.LIMITED_ANTICIPATION),
     supports=COMMON - {Supports.MISSING_CELLS} | {Supports.NEVER_TREATED},
+    predictor=predictor,
 )
-def generalized_synthetic_control(sample: Sample, *, factors: int | None = None) -> Estimate:
+def generalized_synthetic_control(
+    sample: Sample,
+    *,
+    factors: int | None = None,
+    inference: Literal["jackknife", "parametric_bootstrap"] = "jackknife",
+    replications: int = 500,
+    seed: int | None = None,
+) -> Estimate:
     """Compare treated units with what unit, period and interactive effects predict for them.
 
     y_it(0) = alpha_i + xi_t + x_it'beta + lambda_i'f_t. Period effects, slopes and factors come from comparison units
@@ -39,13 +84,23 @@ def generalized_synthetic_control(sample: Sample, *, factors: int | None = None)
     factors : int, optional
         Their number r; without it the number of at most five that predicts left-out periods before treatment best
         (Algorithm 1). At least r + 1 periods before treatment are needed.
+    inference : {"jackknife", "parametric_bootstrap"}
+        Standard errors that leave each unit out, or the standard deviation of effects in samples drawn from the fitted
+        model (Algorithm 2): residuals of comparison units, and for treated units errors of predicting comparison units
+        that are left out. One treated unit allows it. These are of each number alone: bands, joint tests and
+        differences from other designs are then not available.
+    replications : int
+        Samples, and comparison units left out for prediction errors.
+    seed : int, optional
+        Of the draws; 0 where none is given.
 
     Returns
     -------
     Estimate
         One term for each cohort and period from treatment on; "CR1" standard errors, which are the jackknife's over
-        units with the number of factors held. Xu's own errors are a parametric bootstrap's. With a cohort of one unit
-        and ``min_cohort_size=1`` there are no standard errors.
+        units with the number of factors held. With a cohort of one unit and ``min_cohort_size=1`` there are no standard
+        errors but by bootstrap. In-sample residuals before treatment are what the loadings make small, and are no
+        terms; matrix_completion has leads, for which periods are held out.
 
     Raises
     ------
@@ -67,10 +122,7 @@ def generalized_synthetic_control(sample: Sample, *, factors: int | None = None)
         )
     cohorts, notes = blocks(sample, NAME, 2 if factors is None else factors + 1)
     n_free = len(cohorts[0].comparison)
-    if n_free < (factors or 0) + 2:
-        raise QuestionError(
-            f"{NAME}: {n_free} units are never treated in the window, too few for {factors} factors; ask for fewer."
-        )
+    _refuse_few(n_free, factors)
     changes = [block.changes for block in cohorts]
     y, x = changes[0].comparison, sample.x_varying[changes[0].rows[:n_free]]
     number = factors
@@ -83,6 +135,15 @@ def generalized_synthetic_control(sample: Sample, *, factors: int | None = None)
         for j in range(n_free)
         if n_free > number + 2
     ]
+
+    replicates = None
+    if inference == "parametric_bootstrap":
+        replicates = _bootstrapped(sample, changes, (y, x), whole, replications, seed or 0)
+        notes = [
+            *notes,
+            f"standard errors by parametric bootstrap, from {replications} samples: they hold if treated units are "
+            "predicted as well as comparison units are",
+        ]
 
     def fit(cohort: Block) -> Fitted:
         block = cohort.changes
@@ -99,7 +160,61 @@ def generalized_synthetic_control(sample: Sample, *, factors: int | None = None)
             others[j] = effects(factors_without).mean(axis=0)
         return Fitted(own.mean(axis=0), np.vstack([others, means_without_each(own)]))
 
-    return estimate_blocks(sample, cohorts, fit, NAME, notes)
+    return estimate_blocks(sample, cohorts, fit, NAME, notes, replicates=replicates)
+
+
+def _bootstrapped(
+    sample: Sample,
+    cohorts: Sequence[Block],
+    comparison: tuple[FloatArray, FloatArray],
+    whole: Interactive,
+    replications: int,
+    seed: int,
+) -> FloatArray:
+    """Return effects in samples without any, drawn from the model as it is fitted, shape (K, R); Algorithm 2.
+
+    ``comparison`` are outcomes and covariates of the J comparison units, shapes (J, T), (J, T, q).
+    """
+    (y, x), rng, number = comparison, np.random.default_rng(seed), whole.factors.shape[1]
+    n_free, n_periods = y.shape
+
+    def refitted(y: FloatArray, x: FloatArray) -> Interactive:
+        return interactive_effects(y, x, number, whole.slope)
+
+    # Step 1: errors of predicting comparison units from others, as if they were treated with each cohort.
+    errors = np.empty((len(cohorts), replications, n_periods))
+    for m in range(replications):
+        left, rest = _left_and_resampled(rng, n_free, number + 2)
+        fitted = refitted(y[rest], x[rest])
+        for g, block in enumerate(cohorts):
+            errors[g, m] = (y[left] - predicted(fitted, y[left], x[left], block.n_before))[0]
+    # Step 2: the model.
+    model = predicted(whole, y, x, n_periods)
+    covariates = [_treated_covariates(sample, block) for block in cohorts]
+    untreated = [
+        predicted(whole, block.treated, own, block.n_before)
+        for block, own in zip(cohorts, covariates, strict=True)
+    ]
+    # Step 3: samples of it.
+    found = []
+    for _ in range(replications):
+        fitted = refitted(model + (y - model)[rng.integers(n_free, size=n_free)], x)
+        effects = []
+        for g, block in enumerate(cohorts):
+            drawn = untreated[g] + errors[g, rng.integers(replications, size=len(block.treated))]
+            effect = drawn - predicted(fitted, drawn, covariates[g], block.n_before)
+            effects.append(effect[:, block.n_before :].mean(axis=0))
+        found.append(np.concatenate(effects))
+    return np.column_stack(found)
+
+
+def _left_and_resampled(rng: np.random.Generator, n: int, least: int) -> tuple[IntArray, IntArray]:
+    """Return one of n units, shape (1,), and n draws from the others with at least so many different ones."""
+    left = rng.integers(n, size=1)
+    while True:
+        rest = np.delete(np.arange(n), left)[rng.integers(n - 1, size=n)]
+        if len(np.unique(rest)) >= min(least, n - 1):
+            return left, rest
 
 
 def _treated_covariates(sample: Sample, block: Block) -> FloatArray:

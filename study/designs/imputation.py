@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from study.core import (
     FloatArray,
     Influence,
     IntArray,
+    QuestionError,
     Regression,
     Terms,
     period_effects,
@@ -20,11 +21,38 @@ from study.core import (
     regress,
     side_by_side,
 )
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
 from study.designs.did_cells import Cells, known_cells
 from study.designs.twfe import placed
-from study.estimates import CohortMeans, Estimate, cohort_means, group_time_effects, refuse_single_units
-from study.panel import Sample, first_observed
+from study.estimates import (
+    CohortMeans,
+    Estimate,
+    cohort_means,
+    event_time_effects,
+    events_on_one,
+    group_time_effects,
+    refuse_single_units,
+)
+from study.panel import Sample, first_observed, since_onset
+
+NO_CARRY_OVER = (
+    "treatment is not absorbing: effects are taken to end with it (no carry-over), so that periods after it count as "
+    "untreated; study.diagnostics.carry_over tests this"
+)
+
+
+def predictor(sample: Sample, **options: Any) -> PredictionErrors:
+    """Return the function that fits unit and period effects, and covariates by period, to given cells."""
+    return prediction_errors
+
+
+def prediction_errors(sample: Sample, seen: BoolArray) -> FloatArray:
+    """Return outcomes less alpha_i + beta_t + x_it'gamma as the seen cells give them, shape (n, T)."""
+    outcome = np.where(seen, sample.outcome_with_covariates, np.nan)
+    first, fitted = untreated_regression(sample, outcome), ~np.isnan(outcome)
+    error = _beyond_prediction(sample, first, fitted)
+    unknown = [np.abs(_less_own_mean(_index(sample, null), fitted)) > ESTIMABLE for null in first.null.T]
+    return np.where(np.any(unknown, axis=0), np.nan, error)
 
 
 @design(
@@ -32,7 +60,8 @@ from study.panel import Sample, first_observed
     reference="borusyak2024",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    supports=COMMON | {Supports.WEIGHTS, Supports.NEVER_TREATED},
+    supports=COMMON | {Supports.WEIGHTS, Supports.NEVER_TREATED, Supports.SWITCHING},
+    predictor=predictor,
 )
 def imputation(
     sample: Sample, *, leads: int | None = None, variance: Literal["sampling", "conservative"] = "sampling"
@@ -45,15 +74,15 @@ def imputation(
     Parameters
     ----------
     sample : Sample
-        Absorbing treatment. Covariates enter by period. Gaps are allowed; a unit that is never seen untreated
-        has no prediction and is left out of the averages. The first step uses the cohorts' own periods before
-        treatment under either comparison.
+        Covariates enter by period. Gaps are allowed; a unit that is never seen untreated has no prediction and is
+        left out of the averages. The first step uses the cohorts' own periods before treatment under either
+        comparison. Treatment may end and begin again, if effects end with it: all periods without it are untreated.
     leads : int, optional
         Number of event times before treatment less the anticipation whose effects are estimated, in a separate
         regression on untreated cells (Section 4.4); earlier cells are their reference. With None all event
         times before treatment, and the last of them is the reference, as in the other designs. They are not
         on the same base as the effects after treatment, and those that cannot be told from the fixed effects
-        are left out.
+        are left out. Where treatment is not absorbing there are none.
     variance : {"sampling", "conservative"}
         Whether averages over cohorts carry the variation of effects between cohorts, as the two-stage errors of
         Gardner (2022) do, or leave it out, which is their conservative error with the average of each cohort
@@ -64,13 +93,15 @@ def imputation(
     Estimate
         One term for each cohort and treated period, then one for each lead, ascending, labelled by event time
         only; "CR0" standard errors. Averages weight by the unit-periods that are seen. "Proportional" divides
-        by the mean prediction.
+        by the mean prediction. Where treatment is not absorbing, one term for each number of periods since the onset
+        of a unit's spell, over the treated unit-periods that have it.
 
     Raises
     ------
     QuestionError
         If a cohort has one unit and the question does not say what to do with it, a covariate is explained
-        by the fixed effects, or no effect can be estimated.
+        by the fixed effects, no effect can be estimated, or leads or the conservative error are asked for of a
+        treatment that is not absorbing.
 
     References
     ----------
@@ -78,6 +109,8 @@ def imputation(
     estimation. Review of Economic Studies 91(6).
     Gardner, J. (2022). Two-stage differences in differences.
     """
+    if sample.first_treated is None:
+        return _of_spells(sample, leads, variance)
     refuse_single_units(sample, "imputation")
     untreated = np.where(sample.treatment == 1, np.nan, sample.outcome_with_covariates)
     blocks = [_effects(sample, untreated, variance == "conservative")]
@@ -122,9 +155,12 @@ class _Block(NamedTuple):
     notes: list[str]
 
 
-def _untreated_regression(sample: Sample, untreated: FloatArray, extra: FloatArray) -> Regression:
+def untreated_regression(
+    sample: Sample, untreated: FloatArray, extra: FloatArray | None = None
+) -> Regression:
     """Regress untreated outcomes on effects by group, (G, T, L), period effects, covariates and unit effects."""
     n_periods = len(sample.periods)
+    extra = np.empty((len(sample.groups[1]), n_periods, 0)) if extra is None else extra
     effects = np.concatenate([extra, period_effects(len(extra), n_periods)], axis=2)
     terms = Terms(effects, np.empty((len(extra), n_periods, 0)))
     fit = regress(untreated, sample.groups[1], terms, sample.weights, varying=sample.x_varying)
@@ -132,30 +168,40 @@ def _untreated_regression(sample: Sample, untreated: FloatArray, extra: FloatArr
     return fit
 
 
-def _beyond_prediction(sample: Sample, first: Regression) -> FloatArray:
-    """Return tau_it, outcomes of treated cells less y_it(0) as effects and covariates give it, shape (n, T).
+def _beyond_prediction(sample: Sample, first: Regression, fitted: BoolArray) -> FloatArray:
+    """Return outcomes less y_it(0) as effects and covariates give it, shape (n, T), NaN where it is unknown.
 
-    NaN in other cells and where y_it(0) is unknown.
+    Alpha is the unit's mean of what is left in the cells that are fitted.
     """
+    # Less the first outcome, which keeps its digits.
+    left = sample.y - first_observed(sample.y)[:, None] - _index(sample, first.coefficient)
+    return _less_own_mean(left, fitted)
+
+
+def _index(sample: Sample, coefficient: FloatArray) -> FloatArray:
+    """Return beta_t + x_it'gamma, shape (n, T) or (T,)."""
     n_periods = len(sample.periods)
-    index = np.broadcast_to(first.coefficient[:n_periods], sample.y.shape)
-    if sample.question.covariates:
-        index = index + sample.x_varying @ first.coefficient[n_periods:]
-    # Alpha is the mean of what is left before treatment, which keeps its digits less the first outcome.
-    left = sample.y - first_observed(sample.y)[:, None] - index
-    seen = (sample.treatment == 0) & ~np.isnan(left)
-    count = seen.sum(axis=1)
-    alpha = np.divide(
-        np.where(seen, left, 0.0).sum(axis=1), count, out=np.full(len(count), np.nan), where=count > 0
-    )
-    return np.where(sample.treatment == 1, left - alpha[:, None], np.nan)
+    index = coefficient[:n_periods]
+    return index + sample.x_varying @ coefficient[n_periods:] if sample.question.covariates else index
+
+
+def _less_own_mean(values: FloatArray, cells: BoolArray) -> FloatArray:
+    """Return values less the unit's mean over some cells, shape (n, T); NaN for units without any."""
+    seen = cells & ~np.isnan(values)
+    count, total = seen.sum(axis=1, keepdims=True), np.where(seen, values, 0.0).sum(axis=1, keepdims=True)
+    return values - np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
+def _treated_effects(sample: Sample, first: Regression) -> FloatArray:
+    """Return tau_it, shape (n, T), NaN in cells that are not treated and where y_it(0) is unknown."""
+    tau = _beyond_prediction(sample, first, sample.treatment == 0)
+    return np.where(sample.treatment == 1, tau, np.nan)
 
 
 def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Block:
     """Average tau by cohort and period, with the influence of its own variation and of the first step."""
-    no_leads = np.empty((len(sample.groups[1]), len(sample.periods), 0))
-    first = _untreated_regression(sample, untreated, no_leads)
-    tau = _beyond_prediction(sample, first)
+    first = untreated_regression(sample, untreated)
+    tau = _treated_effects(sample, first)
     lost = (sample.treatment == 1) & sample.observed & np.isnan(tau)
     lost_note = (
         f"{lost.sum()} treated unit-periods of {lost.any(axis=1).sum()} units left out: the unit or its covariates are "
@@ -234,7 +280,7 @@ def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Block:
     cells = event_time[:, :, None] == times
     reference = (times == last) if leads is None else np.zeros(len(times), dtype=bool)
 
-    fit = _untreated_regression(sample, untreated, cells[:, :, ~reference].astype(float))
+    fit = untreated_regression(sample, untreated, cells[:, :, ~reference].astype(float))
     known = reference.copy()
     known[~reference] = fit.identified[: np.sum(~reference)]
     place = placed(fit, ~reference)[:, known]
@@ -245,4 +291,69 @@ def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Block:
         (times[known], absent, absent, reference[known], fit.coefficient @ place, mean),
         (influence, mean_influence - influence, weights),
         [f"event {e:g} left out: the fixed effects and the other leads explain it" for e in times[~known]],
+    )
+
+
+def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
+    """Average tau by periods since the onset of a unit's spell of treatment."""
+    if leads or variance == "conservative":
+        asked = f"leads={leads}" if leads else 'variance="conservative"'
+        raise QuestionError(
+            f"imputation: {asked} needs cohorts, and {sample.question.event} is not absorbing; leave it out. "
+            "study.diagnostics.placebo_periods looks at periods before treatment."
+        )
+    first = untreated_regression(
+        sample, np.where(sample.treatment == 0, sample.outcome_with_covariates, np.nan)
+    )
+    tau, since, fitted = _treated_effects(sample, first), since_onset(sample.treatment), sample.treatment == 0
+    fitted &= ~np.isnan(sample.outcome_with_covariates)
+    for null in first.null.T:
+        unknown = np.abs(_less_own_mean(np.broadcast_to(_index(sample, null), tau.shape), fitted)) > ESTIMABLE
+        tau = np.where(unknown, np.nan, tau)
+    used = ~np.isnan(tau) & (since >= 0)
+    lost = int(((sample.treatment == 1) & sample.observed & ~used).sum())
+    if not used.any():
+        raise QuestionError(
+            "imputation: no effect can be estimated: no treated unit is observed untreated before its spell, in "
+            "periods in which an untreated unit is."
+        )
+    times = np.unique(since[used])
+    # Share of each cell in the average of each event time, and how it depends on beta and gamma.
+    cells = used[:, :, None] & (since[:, :, None] == times)
+    share, counts = sample.weights[:, None, None] * cells, cells.sum(axis=1).astype(float)
+    sizes, n = share.sum(axis=1), sample.n_units
+    share = share / share.sum(axis=(0, 1))
+    own = share.sum(axis=1)
+    before = fitted / np.maximum(fitted.sum(axis=1, keepdims=True), 1)
+    loading = share.sum(axis=0).T - own.T @ before
+    if sample.question.covariates:
+        x = np.where(np.isnan(sample.x_varying), 0.0, sample.x_varying)
+        of_x = np.einsum("itk,itq->kq", share, x) - np.einsum("ik,it,itq->kq", own, before, x)
+        loading = np.hstack([loading, of_x])
+
+    def mean(values: FloatArray) -> tuple[FloatArray, Influence]:
+        total = np.einsum("itk,it->ik", share, np.where(used, values, 0.0))
+        return total.sum(axis=0), Influence.of(n * (total - own * total.sum(axis=0)))
+
+    effect, influence = mean(tau)
+    notes = [NO_CARRY_OVER, *events_on_one(times, (counts > 0).sum(axis=0))]
+    if lost:
+        notes.append(
+            f"{lost} treated unit-periods left out: the onset of the spell, or the unit or the period untreated, is "
+            "not observed"
+        )
+    return event_time_effects(
+        sample,
+        times,
+        effect,
+        influence - first.influence @ loading.T,
+        *mean(sample.y),
+        reference=np.zeros(len(times), dtype=bool),
+        cohort_weights=Influence.of(sizes),
+        treated=counts,
+        group=np.arange(n),
+        n_obs=int(sample.observed.sum()),
+        published="CR0",
+        notes=notes,
+        against="all_before",
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
+from math import comb
 from typing import NamedTuple
 
 import numpy as np
@@ -55,9 +57,18 @@ class Block:
         """Treated units times periods from treatment on."""
         return len(self.treated) * self.after.shape[1]
 
+    def start(self, leads: int | None) -> int:
+        """Return the number of the first period that has a term, with so many before treatment, or all of them."""
+        return 0 if leads is None else max(self.n_before - leads, 0)
+
+    def among(self, own: IntArray, others: IntArray) -> Block:
+        """Return the block in which some comparison units are the treated ones, and others compared with them."""
+        rows = np.concatenate([self.rows[others], self.rows[own]])
+        return replace(self, treated=self.comparison[own], comparison=self.comparison[others], rows=rows)
+
 
 class Fitted(NamedTuple):
-    """Effects of a block by period from treatment on, shape (T1,), and without each of its units, (J + N, T1).
+    """Effects of a block by period that has a term, shape (K,), and without each of its units, (J + N, K).
 
     NaN rows where they are not defined without a unit.
     """
@@ -98,25 +109,36 @@ def blocks(sample: Sample, design: str, least: int) -> tuple[list[Block], list[s
         own = np.flatnonzero(sample.first_treated == g)
         cohorts.append(Block(float(g), sample.y[own], sample.y[free], np.concatenate([free, own]), n_before))
     if not cohorts:
-        raise QuestionError(f"{design}: no effect can be estimated: {'; '.join(notes)}.")
+        raise QuestionError(
+            f"{design}: no effect can be estimated: {'; '.join(notes)}; imputation and callaway_santanna need one."
+        )
     return cohorts, notes
 
 
 def estimate_blocks(
-    sample: Sample, parts: Sequence[Block], fit: Callable[[Block], Fitted], design: str, notes: Sequence[str]
+    sample: Sample,
+    parts: Sequence[Block],
+    fit: Callable[[Block], Fitted],
+    design: str,
+    notes: Sequence[str],
+    *,
+    leads: int | None = 0,
+    replicates: FloatArray | None = None,
 ) -> Estimate:
-    """Return the effects of all blocks as ATT(g,t) from treatment on, with pseudo-values as influence.
+    """Return the effects of all blocks as ATT(g,t) from the first lead on, with pseudo-values as influence.
 
     The influence of unit i is n/m (m - 1) times the mean of the effects without one of the block's m units less the
     effect without unit i, so that "CR1" is the jackknife's variance; "jackknife" takes n times that
     difference. Where a cohort has one unit, or the effects without some unit are not defined, no term has an influence
-    and a note says so.
+    and a note says so, unless there are replicates, shape (K, R).
     """
-    fitted, after = [fit(block) for block in parts], [sample.periods[block.n_before :] for block in parts]
+    fitted, start = [fit(block) for block in parts], [block.start(leads) for block in parts]
+    after = [sample.periods[first:] for first in start]
     length = [len(periods) for periods in after]
     cohort = np.repeat([block.cohort for block in parts], length)
     linear = np.concatenate([one.effect for one in fitted])
-    mean = np.concatenate([block.treated[:, block.n_before :].mean(axis=0) for block in parts])
+    outcomes = [block.treated[:, first:] for block, first in zip(parts, start, strict=True)]
+    mean = np.concatenate([own.mean(axis=0) for own in outcomes])
     sides = [np.split(sample.cluster[block.rows], [len(block.comparison)])[::-1] for block in parts]
     sizes = np.array([[len(np.unique(side)) for side in of_block] for of_block in sides])
     clusters = np.repeat(sizes.T, length, axis=1)
@@ -132,13 +154,12 @@ def estimate_blocks(
         why = f"one comparison unit has all the weight for cohort {lost[0]}"
     if why:
         test = f'study.randomization(sample, "{design}", statistic="estimate") tests the sharp null exactly'
-        notes = [*notes, f"no standard error: {why}; {test}"]
+        notes = [*notes, *[f"no standard error: {why}; {test}"] * (replicates is None)]
     else:
         influence = _pseudo_values(sample, parts, [one.without for one in fitted])
         of_untreated = []
-        for block, one in zip(parts, fitted, strict=True):
-            own = block.treated[:, block.n_before :]
-            same = np.broadcast_to(own.mean(axis=0), block.after.shape)
+        for block, own, one in zip(parts, outcomes, fitted, strict=True):
+            same = np.broadcast_to(own.mean(axis=0), (len(block.comparison), own.shape[1]))
             of_untreated.append(np.vstack([same, means_without_each(own)]) - one.without)
         untreated = _pseudo_values(sample, parts, of_untreated)
     n_units = np.repeat([len(block.rows) for block in parts], length)
@@ -153,13 +174,64 @@ def estimate_blocks(
         untreated_mean=mean - linear,
         untreated_influence=untreated,
         cohort_weights=weights_in_cohorts(sample, cohort),
-        shares="fixed" if why else "estimated",
+        shares="fixed" if why or replicates is not None else "estimated",
         n_obs=int(sum(block.treated.size for block in parts) + parts[0].comparison.size),
         published="CR1",
         left_out=LeftOut(influence.scaled(factor), untreated.scaled(factor), clusters, estimable),
         notes=tuple(notes),
         against="all_before",
+        replicates=replicates,
     )
+
+
+def placebo_effects(
+    parts: Sequence[Block],
+    effect: Callable[[Block], FloatArray],
+    design: str,
+    replications: int,
+    seed: int,
+) -> tuple[FloatArray, str]:
+    """Return effects on comparison units that are taken as the treated ones, shape (K, R), and a note on them.
+
+    All cohorts' numbers of units are drawn at once, without replacement, and the comparison units left are compared
+    with all of them (Arkhangelsky et al. 2021, Algorithm 4; for cohorts Clarke et al. 2023). Of one cohort, every
+    choice of units is taken once if there are no more than replications.
+
+    Raises
+    ------
+    QuestionError
+        If fewer than two comparison units are left.
+    """
+    sizes, n_free = [len(block.treated) for block in parts], len(parts[0].comparison)
+    if n_free < sum(sizes) + 2:
+        raise QuestionError(
+            f"{design}: inference is placebo, which takes {sum(sizes)} of the {n_free} comparison units as treated and "
+            'needs two more; use inference="jackknife", or study.randomization.'
+        )
+    choices = comb(n_free, sizes[0]) if len(parts) == 1 else replications + 1
+    found = []
+    for chosen in _chosen(n_free, sum(sizes), choices <= replications, replications, seed):
+        others = np.delete(np.arange(n_free), chosen)
+        own = np.split(chosen, np.cumsum(sizes)[:-1])
+        found.append(
+            np.concatenate([effect(part.among(o, others)) for part, o in zip(parts, own, strict=True)])
+        )
+    how = "all" if choices <= replications else f"{replications} random"
+    note = (
+        f"standard errors by placebo, from {how} choices of {sum(sizes)} comparison units taken as treated: they hold "
+        "if outcomes of treated units vary as those of comparison units do"
+    )
+    return np.column_stack(found), note
+
+
+def _chosen(n: int, size: int, every: bool, replications: int, seed: int) -> Iterator[IntArray]:
+    """Yield every choice of so many of n units, or random ones in random order."""
+    if every:
+        yield from (np.array(units) for units in combinations(range(n), size))
+        return
+    rng = np.random.default_rng(seed)
+    for _ in range(replications):
+        yield rng.permutation(n)[:size]
 
 
 def means_without_each(values: FloatArray) -> FloatArray:

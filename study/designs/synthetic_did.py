@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from study.core import UNIQUE, FloatArray, Solver, Weights, synthetic_control_weights, synthetic_did_weights
-from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
+from study.core import (
+    UNIQUE,
+    BoolArray,
+    FloatArray,
+    QuestionError,
+    Solver,
+    Weights,
+    synthetic_control_weights,
+    synthetic_did_weights,
+)
+from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
+from study.designs.synthetic_blocks import (
+    Block,
+    Fitted,
+    blocks,
+    estimate_blocks,
+    means_without_each,
+    placebo_effects,
+)
 from study.estimates import Estimate
 from study.panel import Sample
+
+
+def predictor(sample: Sample, method: str, solver: Solver, **options: Any) -> PredictionErrors:
+    """Return the function that finds a cohort's synthetic control on the periods in which its cells are given."""
+    if method != "synthetic_control":
+        raise QuestionError(
+            "synthetic_did: its weights of periods are for one set of periods after treatment, so that it predicts no "
+            'others; use method="synthetic_control".'
+        )
+
+    def prediction_errors(sample: Sample, seen: BoolArray) -> FloatArray:
+        assert sample.first_treated is not None
+        error, free = np.full(sample.y.shape, np.nan), ~sample.ever_treated
+        for g in sample.cohorts:
+            own = sample.first_treated == g
+            cells, mean = seen[own].all(axis=0), sample.y[own].mean(axis=0)
+            weights = synthetic_control_weights(sample.y[free][:, cells], mean[cells], solver)
+            error[own] = sample.y[own] - weights.unit @ sample.y[free]
+        return error
+
+    return prediction_errors
 
 
 @design(
@@ -19,12 +56,17 @@ from study.panel import Sample
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.WEIGHTED_TRENDS, Assumes.LIMITED_ANTICIPATION),
     supports=COMMON - {Supports.COVARIATES, Supports.MISSING_CELLS} | {Supports.NEVER_TREATED},
+    predictor=predictor,
 )
 def synthetic_did(
     sample: Sample,
     *,
     method: Literal["synthetic_did", "synthetic_control"] = "synthetic_did",
     solver: Solver = "exact",
+    leads: int | None = 0,
+    inference: Literal["jackknife", "placebo"] = "jackknife",
+    replications: int = 200,
+    seed: int | None = None,
 ) -> Estimate:
     """Compare each cohort with the weighted comparison units that moved as it did before treatment.
 
@@ -42,14 +84,27 @@ def synthetic_did(
         (Abadie, Diamond and Hainmueller 2010).
     solver : {"exact", "frank_wolfe"}
         The minimum, or what the authors' software returns, which stops short of it.
+    leads : int, optional
+        Number of periods before treatment (less the anticipation) that are terms too, for the plot of an event study;
+        None for all. They are differences from the synthetic unit less their lambda-weighted mean before treatment
+        (Clarke, Pailanir, Athey and Imbens 2023, Section 4; Ciccia 2024), which the weights make small: a test of them
+        is no test of the design.
+    inference : {"jackknife", "placebo"}
+        Standard errors that leave each unit out with the weights held (Algorithm 3), or the standard deviation of
+        effects on comparison units taken as treated (Algorithm 4), which one treated unit allows. These are of each
+        number alone: bands, joint tests and differences from other designs are then not available.
+    replications : int
+        Placebo choices of comparison units.
+    seed : int, optional
+        Of the choices; 0 where none is given.
 
     Returns
     -------
     Estimate
-        One term for each cohort and period from treatment on; "CR1" standard errors, which are the jackknife's with
-        weights held (Algorithm 3). ``aggregate("treated_average")`` weights cohorts by treated unit-periods, as in the
-        paper's appendix on staggered adoption. Differences before treatment are what the weights make small, and are
-        no terms. With a cohort of one unit and ``min_cohort_size=1`` there are no standard errors.
+        One term for each cohort and period from treatment on, and for the leads; "CR1" standard errors are Algorithm
+        3's. ``aggregate("treated_average")`` weights cohorts by treated unit-periods, as in the paper's appendix on
+        staggered adoption. With a cohort of one unit and ``min_cohort_size=1`` there are no standard errors but by
+        placebo.
 
     Raises
     ------
@@ -63,14 +118,30 @@ def synthetic_did(
     difference-in-differences. American Economic Review 111(12).
     Abadie, A., Diamond, A., and Hainmueller, J. (2010). Synthetic control methods for comparative case studies.
     Journal of the American Statistical Association 105(490).
+    Clarke, D., Pailanir, D., Athey, S., and Imbens, G. (2023). Synthetic difference-in-differences estimation.
+    Ciccia, D. (2024). A short note on event-study synthetic difference-in-differences estimators.
     """
     parts, notes = blocks(sample, "synthetic_did", least=2)
+    replicates = None
+
+    def used(block: Block) -> Block:
+        return block if method == "synthetic_control" else block.changes
+
+    if inference == "placebo":
+        replicates, note = placebo_effects(
+            [used(block) for block in parts],
+            lambda block: _effect(block, block_weights(block, method, solver), leads),
+            "synthetic_did",
+            replications,
+            seed or 0,
+        )
+        notes = [*notes, note]
 
     def fit(block: Block) -> Fitted:
-        used = block if method == "synthetic_control" else block.changes
-        return _weighted(used, block_weights(used, method, solver))
+        own = used(block)
+        return _without_each(own, block_weights(own, method, solver), leads)
 
-    return estimate_blocks(sample, parts, fit, "synthetic_did", notes)
+    return estimate_blocks(sample, parts, fit, "synthetic_did", notes, leads=leads, replicates=replicates)
 
 
 def block_weights(block: Block, method: str, solver: Solver = "exact") -> Weights:
@@ -81,9 +152,18 @@ def block_weights(block: Block, method: str, solver: Solver = "exact") -> Weight
     return synthetic_did_weights(block.before, block.after, treated, block.n_cells, solver)
 
 
-def _weighted(block: Block, weights: Weights) -> Fitted:
-    """Return the effects under given weights, and without each unit with the other weights scaled up."""
-    compared, treated = _against(block.comparison, weights.time), _against(block.treated, weights.time)
+def _effect(block: Block, weights: Weights, leads: int | None) -> FloatArray:
+    """Return the effects by period under given weights, shape (K,)."""
+    contrast = block.treated.mean(axis=0) - weights.unit @ block.comparison
+    return contrast[block.start(leads) :] - contrast[: block.n_before] @ weights.time
+
+
+def _without_each(block: Block, weights: Weights, leads: int | None) -> Fitted:
+    """Return the effects, and those without each unit with the other weights scaled up."""
+    compared, treated = (
+        y[:, block.start(leads) :] - (y[:, : block.n_before] @ weights.time)[:, None]
+        for y in (block.comparison, block.treated)
+    )
     synthetic, mean = weights.unit @ compared, treated.mean(axis=0)
     omega = weights.unit[:, None]
     left = 1 - omega
@@ -91,9 +171,3 @@ def _weighted(block: Block, weights: Weights) -> Fitted:
         # Less than the ridge is worth is no weight that could be scaled up.
         others = np.where(left > UNIQUE, (synthetic - omega * compared) / left, np.nan)
     return Fitted(mean - synthetic, np.vstack([mean - others, means_without_each(treated) - synthetic]))
-
-
-def _against(y: FloatArray, time: FloatArray) -> FloatArray:
-    """Return outcomes from treatment on less the weighted ones before it, shape (m, T1)."""
-    before, after = y[:, : len(time)], y[:, len(time) :]
-    return after - (before @ time)[:, None]

@@ -111,6 +111,7 @@ class Needs(StrEnum):
     DRAWS = "a design that draws"
     PLACEBO_PANELS = "panels on whose outcome the event should have no effect"
     NEIGHBOURS = "what makes units neighbours"
+    ENDS = "a treatment that ends"
     ERAS = "effects by cohort, and eras of adoption"
     LEVELS = "the question in levels where it is asked in proportion"
 

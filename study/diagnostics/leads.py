@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from study.core import QuestionError, p_is
 from study.diagnostics import Finding, Needs, Section, diagnostic
+from study.diagnostics.equivalence import equivalence_p, excluded, refuse_bound
 from study.diagnostics.refits import dots
 from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
 
@@ -14,13 +15,17 @@ from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
     Section.AGAINST,
     needs=(Needs.PATH,),
 )
-def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 0) -> Finding:
+def leads(
+    fit: Estimate, *, bound: float | None = None, level: float = 0.95, draws: int = 9999, seed: int = 0
+) -> Finding:
     """Test jointly that all effects before treatment are zero, by the largest ``|t|`` and by Wald's statistic.
 
     Parameters
     ----------
     fit : Estimate
         With effects by event time.
+    bound : float, optional
+        Effect that counts as small, on the question's scale, for an equivalence test of each effect.
     level : float
         Coverage of the intervals; the tests are at 5%.
     draws, seed : int
@@ -30,13 +35,15 @@ def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 
     -------
     Finding
         The frame has a row an event time before treatment: event_time, estimate, std_error, p_value, conf_low,
-        conf_high. Details: ``p_largest`` and ``p_wald`` with its ``rank``.
+        conf_high and, with a bound, p_equivalence (of an effect at or beyond it). Details: ``p_largest`` and ``p_wald``
+        with its ``rank``.
 
     Raises
     ------
     QuestionError
         If the estimate has no effect before treatment that varies.
     """
+    refuse_bound("leads", bound)
     if not fit.estimand.has_path:
         raise QuestionError(f"leads: {fit.design} has one {fit.estimand} and no effects by event time.")
     path = fit.by_event_time
@@ -52,10 +59,17 @@ def leads(fit: Estimate, *, level: float = 0.95, draws: int = 9999, seed: int = 
         f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} ({p_largest}); a Wald test has {p_wald}, "
         f"rank {test.rank}."
     )
+    scale, sentences = fit.sample.question.effect_scale, [verdict]
+    if bound is not None:
+        degrees = [row.degrees for row in before]
+        table["p_equivalence"] = equivalence_p(table["estimate"], table["std_error"], bound, degrees)
+        p_most = float(table["p_equivalence"].max())
+        every = "every" if p_most < SIZE else "some"
+        sentences.append(f"At {every} event time before it {excluded(p_most, 'an effect', bound, scale)}.")
     return Finding.of(
-        [verdict],
+        sentences,
         table,
-        dots(fit.sample.question.effect_scale, level, table["event_time"].map("{:g}".format)),
+        dots(scale, level, table["event_time"].map("{:g}".format)),
         against=against,
         objection=f"the joint test of all effects before treatment (largest t: {p_largest}; Wald: "
         f"{p_wald}, rank {test.rank})",

@@ -11,8 +11,9 @@ import numpy as np
 from study.core import FloatArray, QuestionError, p_is, p_text
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding, Section, diagnostic
+from study.diagnostics.equivalence import equivalence_p, excluded, refuse_bound
 from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit
-from study.estimates import Effect, effects_frame, exceeded
+from study.estimates import SIZE, Effect, effects_frame, exceeded
 from study.inference import joint
 from study.panel import Sample
 
@@ -26,6 +27,7 @@ def placebo_dates(
     design: str,
     *,
     shifts: Sequence[int] | None = None,
+    bound: float | None = None,
     level: float = 0.95,
     draws: int = 9999,
     seed: int = 0,
@@ -46,6 +48,8 @@ def placebo_dates(
     shifts : sequence of int, optional
         Periods k by which events are moved; by default 1, 2, ... up to the number of event times that the
         headline averages (five where the question gives no horizon), as far as there are periods.
+    bound : float, optional
+        Effect that counts as small, on the question's scale, for an equivalence test of each placebo effect.
     level : float
         Coverage of the intervals.
     draws, seed : int
@@ -59,7 +63,8 @@ def placebo_dates(
     -------
     Finding
         The frame has a row for the true dates (shift 0) and one a shift: shift, estimate, std_error, p_value, conf_low,
-        conf_high, n_units, n_treated, lost (the cohorts without a period before their moved date). Details:
+        conf_high, n_units, n_treated, lost (the cohorts without a period before their moved date) and, with a bound,
+        p_equivalence (of an effect at or beyond it). Details:
         ``full_sample`` and ``rows``, the effects at the true and at the placebo dates; ``p_joint``, that all placebo
         effects are zero, by the largest ``|t|`` against its multiplier-bootstrap distribution.
 
@@ -69,6 +74,7 @@ def placebo_dates(
         If the event is not absorbing, the design takes no gaps, a shift is not a positive whole number, no event
         can be moved, or the design refuses every shift. A shift that it refuses is listed.
     """
+    refuse_bound(WHO, bound)
     first, chosen, scale = event_dates(sample, WHO), find_design(design), sample.question.effect_scale
     if Supports.MISSING_CELLS not in chosen.supports:
         able = [d.name for d in all_designs().values() if Supports.MISSING_CELLS in d.supports]
@@ -90,6 +96,14 @@ def placebo_dates(
     labels = frame["shift"]
     frame["shift"] = labels.map({full.label: 0} | shift_of)
     frame["lost"] = labels.map({full.label: ""} | lost)
+    small = []
+    if bound is not None:
+        degrees = [row.degrees for row in (full, *refits.rows)]
+        p_equivalence = equivalence_p(frame["estimate"], frame["std_error"], bound, degrees)
+        frame["p_equivalence"] = np.where(frame["shift"] > 0, p_equivalence, np.nan)
+        p_largest = float(frame["p_equivalence"].max())
+        every = "every" if p_largest < SIZE else "some"
+        small = [f"At {every} placebo date {excluded(p_largest, 'an effect', bound, scale)}."]
     left_out = "; ".join(f"{label}, {names}" for label, names in lost.items() if names)
     sentences = [
         f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test that "
@@ -98,6 +112,7 @@ def placebo_dates(
         "Events are moved k periods earlier and only outcomes before the true event are used, which leaves event "
         f"times 0 to k-1; the effect at the true dates is {scale.text(full.estimate)} {scale.unit}, interval "
         f"{full.interval(scale)}.",
+        *small,
         *(
             f"With events {row.label} the effect is {scale.text(row.estimate)} ({100 * level:g}% interval "
             f"{row.interval(scale)}, {row.n_treated} treated units)."

@@ -45,7 +45,8 @@ def aggregate(
             "event times; use a design with event times, such as event_study or callaway_santanna."
         )
     by_event_time = estimate.estimand is Estimand.EVENT_TIME_ATT
-    if by_event_time and kind != "event":
+    by_share = kind == "treated" and estimate.cohort_weights is not None
+    if by_event_time and kind != "event" and not by_share:
         raise QuestionError(
             f'{estimate.design}: its terms are by event time, so "{to}" cannot be formed; use "event_average".'
         )
@@ -58,7 +59,7 @@ def aggregate(
         last = estimate.sample.question.horizon if horizon is None else horizon
         within = path.event_time <= (np.inf if last is None else last)
         return _single(path, to, _observed(path) & (path.event_time >= 0) & within, by_share=False)
-    post = _observed(estimate) & (estimate.period >= estimate.cohort)
+    post = _observed(estimate) & (estimate.event_time >= 0)
     if kind == "treated":
         return _single(estimate, to, post, by_share=True)
     groups = _by_label(estimate, "cohort" if kind == "cohort" else "period", post, to)
@@ -172,6 +173,7 @@ def _averages(
         cohort_weights=None if np.isnan(cohort).any() else weights_in_cohorts(estimate.sample, cohort),
         reference=np.array([estimate.reference[used].all() for used in cells.T]),
         of_draw=None if estimate.of_draw is None else weight.T @ estimate.of_draw,
+        replicates=None if estimate.replicates is None else weight.T @ estimate.replicates,
         form=None if estimate.form is None else estimate.form @ weight,
         treated=treated,
         left_out=None,

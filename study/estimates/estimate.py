@@ -55,6 +55,10 @@ Against = Literal["base", "all_before"]
 ROUNDING = 1e-14
 NO_MEAN = 1e-11  # of the largest outcome: what solving leaves of a mean of zero, which nothing is a share of
 CANCELLED = 1e-9
+MARGINAL = (
+    "joint inference (bands, joint tests, differences from other estimates) is not available, since standard errors by "
+    'placebo or bootstrap are of each number alone; inference="jackknife" has it where every cohort has two units.'
+)
 CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares cancel to the sixteenth digit
 
 
@@ -201,6 +205,9 @@ class Estimate(Described):
         What the design left out, and why, in sentences.
     of_draw : ndarray, shape (K, R), optional
         ``effect_level`` by draw of the folds, where a design learns on several and averages.
+    replicates : ndarray, shape (K, R), optional
+        ``effect_level`` under placebo assignments or in bootstrap samples. Its standard deviation is then the standard
+        error, under every convention and of this estimate alone: there is no covariance with others, and no band.
     form : LinearForm, optional
         The terms as linear combinations of the coefficients of one regression, where they are that.
     treated : ndarray, shape (G, K), optional
@@ -248,6 +255,7 @@ class Estimate(Described):
     seed: int | None = None
     remarks: tuple[str, ...] = ()
     of_draw: FloatArray | None = None
+    replicates: FloatArray | None = None
     form: LinearForm | None = None
     treated: FloatArray | None = None
     sizes: FloatArray | None = None
@@ -363,7 +371,15 @@ class Estimate(Described):
 
     @cached_property
     def level_errors(self) -> Influence:
-        """Influence of ``effect_level`` whose covariance is that of the estimate's convention, shape (n, K)."""
+        """Influence of ``effect_level`` whose covariance is that of the estimate's convention, shape (n, K).
+
+        Raises
+        ------
+        QuestionError
+            If the standard errors are those of replicates, or of a covariance that is no sum over units.
+        """
+        if self.replicates is not None:
+            raise QuestionError(f"{self.design}: {MARGINAL}")
         if self.convention in self.given:
             raise QuestionError(
                 f'{self.design}: the covariance "{self.convention}" is a matrix and no sum over units, so it has no '
@@ -403,6 +419,8 @@ class Estimate(Described):
     @property
     def estimable(self) -> BoolArray:
         """Which terms have a sampling variance under the estimate's convention, shape (K,)."""
+        if self.replicates is not None:
+            return ~self.reference
         return ~self.reference & (True if self._on_two_sides is None else self._on_two_sides.estimable)
 
     @cached_property
@@ -414,6 +432,8 @@ class Estimate(Described):
         """
         if self.sample.question.scale != "proportional":
             return self._level_error
+        if self.replicates is not None:  # the treated units' own outcomes are given
+            return self._level_error * np.abs(1 + self.effect) / self._positive_mean
         error = self._spread(self.errors)
         least = CANCELLED_SHARE * self._level_error / self._positive_mean
         return np.where((self._level_error > 0) & (error > least), error, np.nan)
@@ -427,6 +447,8 @@ class Estimate(Described):
         if self.convention in self.given:
             return np.sqrt(np.diag(self._given))
         sample = self.sample
+        if self.replicates is not None:
+            return np.where(self.reference, np.nan, self.replicates.std(axis=1))
         error = self._spread(self.level_errors)
         least = np.full(len(self.terms), ROUNDING * self._largest)
         if self.n_clusters < sample.n_units:
@@ -473,6 +495,8 @@ class Estimate(Described):
     @cached_property
     def degrees_of_freedom(self) -> FloatArray:
         """Degrees of freedom of the t statistics under the estimate's convention, shape (K,), infinite if normal."""
+        if self.replicates is not None:
+            return np.full(len(self.terms), math.inf)
         if self.convention == "jackknife":
             return np.where(self.estimable, degrees_of_freedom(self.errors, self.sides), np.nan)
         if self.convention in self.given:
@@ -552,7 +576,7 @@ class Estimate(Described):
         }
         how = {
             "cluster": question.cluster or "unit",
-            "convention": self.convention,
+            "convention": self.errors_by,
             "n_terms": len(self.terms),
         }
         how |= {"n_fixed_effects": self.n_fixed_effects, "seed": self.seed}
@@ -565,6 +589,16 @@ class Estimate(Described):
     def varies(self) -> BoolArray:
         """Which terms have a sampling variance, shape (K,)."""
         return ~self.reference & np.isfinite(self.effect) & ~np.isnan(self.std_error)
+
+    @property
+    def errors_by(self) -> str:
+        """What its standard errors are: the convention, or how their replicates are made."""
+        return self.convention if self.replicates is None else str(self.options["inference"])
+
+    @property
+    def joint(self) -> bool:
+        """Whether its terms have a joint distribution, with one another and with other estimates."""
+        return self.replicates is None and self.convention not in self.given
 
     @checked
     def band(
@@ -635,7 +669,7 @@ class Estimate(Described):
         NaN for terms that have no sampling variance.
         """
         degrees = self.degrees_of_freedom
-        if self.convention == "jackknife" and self.sample.question.scale == "proportional":
+        if self.convention == "jackknife" and self.sample.question.scale == "proportional" and self.joint:
             degrees = degrees_of_freedom(self.level_errors, self.sides)
         return normal_score(self.effect_level / self._level_error, degrees)
 
@@ -745,9 +779,10 @@ class Estimate(Described):
         chosen |= {name: values[..., which] for name, values in arrays.items()}
         if self.left_out is not None and self.left_out.own is not None and not self.left_out.own[which].any():
             chosen["left_out"] = None
-        of_draw = None if self.of_draw is None else self.of_draw[which]
+        for name in ("of_draw", "replicates"):
+            chosen[name] = None if (value := getattr(self, name)) is None else value[which]
         chosen["given"] = {name: matrix[np.ix_(which, which)] for name, matrix in self.given.items()}
-        return replace(self, terms=tuple(compress(self.terms, which)), of_draw=of_draw, **chosen)
+        return replace(self, terms=tuple(compress(self.terms, which)), **chosen)
 
     def plot(
         self,
@@ -826,7 +861,7 @@ def effective_clusters(fit: Estimate) -> FloatArray:
     """
     used = fit.varies
     effective = np.full(len(fit.terms), np.nan)
-    if used.any():
+    if used.any() and fit.joint:
         sums = fit.influence_map.select(used).cluster_sums(fit.sample.cluster)
         effective[used] = np.minimum(effective_number(sums), fit.n_clusters)
     return effective
@@ -846,6 +881,8 @@ def few_clusters_warning(fit: Estimate) -> str | None:
     where each cohort takes one of the treated clusters' for its mean, a t statistic exceeds the normal 5% critical
     value as often as the sentence says, or somewhat oftener, because the variance estimate is too small as well.
     """
+    if not fit.joint:
+        return None
     try:
         headline = fit.headline
     except QuestionError:  # whoever asks for the average is told why there is none

@@ -506,9 +506,12 @@ def _path(fit: Estimate, along: str, level: float, seed: int, window: tuple[int,
             f"plot: {', '.join(fit.terms[:3])} has no event time to draw; plot the estimate that was averaged."
         )
     path = fit.aggregate({**BY_CALENDAR, "at": fit.at_name}.get(along, "event"))
-    band = path.band(level, seed=seed)[["band_low", "band_high"]]
-    rows = path.tidy(level)[["estimate", "conf_low", "conf_high"]].join(band)
+    rows = path.tidy(level)[["estimate", "conf_low", "conf_high"]]
     rows[along] = getattr(path, along)
+    if path.joint:
+        rows = rows.join(path.band(level, seed=seed)[["band_low", "band_high"]])
+    else:
+        rows[["band_low", "band_high"]] = np.nan
     if along == "event_time":
         rows = rows[path.in_window] if window is None else shown(rows, window)
         if rows.empty:

@@ -160,7 +160,7 @@ class Comparison(Described):
             fit, adjusted = self.estimates.get((outcome, label)), self.adjusted.get((outcome, label))
             if fit is not None:
                 row |= fit.tidy(level).iloc[0].to_dict()
-                row |= {"convention": fit.convention, "n_units": fit.sample.n_units, "n_obs": fit.n_obs}
+                row |= {"convention": fit.errors_by, "n_units": fit.sample.n_units, "n_obs": fit.n_obs}
             if adjusted is not None:
                 row |= {f"p_{method}": p_value for method, p_value in adjusted._asdict().items()}
             row |= {"outcome": outcome, "design": label, "compared": label in self.agreement[outcome].labels}
@@ -332,7 +332,11 @@ def compare(
     labels = tuple(variant.label for variant in variants)
     adjusted: dict[tuple[str, str], Adjusted] = {}
     for label in labels:
-        family = {x: fit for (x, design), fit in estimates.items() if design == label and fit.varies[0]}
+        family = {
+            x: fit
+            for (x, design), fit in estimates.items()
+            if design == label and fit.joint and fit.varies[0]
+        }
         if family and len(names) > 1:
             stepped = adjusted_p_values(family, draws=draws, seed=seed)
             by_holm = adjusted_p_values(family, method="holm")

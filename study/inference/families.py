@@ -124,6 +124,8 @@ def adjusted_p_values(
             raise QuestionError(f"{what} one cluster, so it has no sampling variance.")
         if not fit.varies[0]:
             raise QuestionError(f"{what} no sampling variance; leave it out.")
+        if method != "holm" and not fit.joint:
+            raise QuestionError(f'{what} standard errors that are its own alone; use method="holm".')
     averages = headlines.values()
     alone = np.array([two_sided_p(f.effect / f.std_error, f.degrees_of_freedom)[0] for f in averages])
     if method == "holm":

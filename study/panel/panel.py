@@ -396,6 +396,27 @@ def switched_off(path: FloatArray) -> BoolArray:
     return np.asarray((treated == 1) & (path == 0))
 
 
+def since_onset(treatment: FloatArray) -> FloatArray:
+    """Return periods since the onset of a unit's spell of treatment, or to its next one as negative, shape (n, T).
+
+    NaN where there is none, or a spell begins before the unit is seen untreated.
+    """
+    on, off, time = treatment == 1, treatment == 0, np.arange(float(treatment.shape[1]))
+    starts = np.zeros(on.shape, dtype=bool)
+    starts[:, 1:] = on[:, 1:] & off[:, :-1]
+    last, untreated = (np.maximum.accumulate(np.where(at, time, -np.inf), axis=1) for at in (starts, off))
+    following = np.minimum.accumulate(np.where(starts, time, np.inf)[:, ::-1], axis=1)[:, ::-1]
+    since = np.where(on & (last > untreated), time - last, np.where(off, time - following, np.nan))
+    return np.where(np.isfinite(since), since, np.nan)
+
+
+def since_end(treatment: FloatArray) -> FloatArray:
+    """Return periods since a unit was last treated where it is not, from 1 on, shape (n, T); NaN elsewhere."""
+    time = np.arange(float(treatment.shape[1]))
+    since = time - np.maximum.accumulate(np.where(treatment == 1, time, -np.inf), axis=1)
+    return np.where((treatment == 0) & np.isfinite(since), since, np.nan)
+
+
 def first_ones(path: FloatArray, periods: IntArray) -> FloatArray:
     """Return the first period with a 1 by unit, NaN where there is none."""
     ones = path == 1

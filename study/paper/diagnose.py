@@ -164,6 +164,7 @@ def answered(
         Needs.DRAWS: design.draws,
         Needs.PLACEBO_PANELS: bool(placebos),
         Needs.NEIGHBOURS: bool(plan.neighbours),
+        Needs.ENDS: sample.first_treated is None,
         Needs.ERAS: bool(plan.eras) and fit.estimand is Estimand.GROUP_TIME_ATT,
     }
     about = {each.name: each for each in fitting(design.name, [need for need in has if has[need]])}

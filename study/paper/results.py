@@ -181,7 +181,7 @@ def _path(fit: Estimate, task: Task) -> tuple[tuple[Effect, ...], PreTest]:
     if not fit.estimand.has_path:
         return (), NONE
     path = fit.aggregate("event")
-    if not path.varies.any():
+    if not (path.joint and path.varies.any()):
         return effects(path, task.level), NONE
     band = path.band(task.level, draws=task.band_draws, seed=task.seed)
     terms = tuple(

@@ -25,6 +25,8 @@ CONVENTIONS: dict[str, str] = {
     "clustered": "standard errors of linearmodels, by cluster",
     "twoway": "standard errors of linearmodels, by cluster and by period",
     "driscoll_kraay": "standard errors of Driscoll and Kraay as linearmodels has them, by period",
+    "placebo": "standard deviation of effects on comparison units taken as treated, normal critical values",
+    "parametric_bootstrap": "standard deviation of effects in samples from the fitted model, normal critical values",
 }
 UNCLUSTERED = ("unadjusted", "robust", "driscoll_kraay")
 

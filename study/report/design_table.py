@@ -547,7 +547,7 @@ def _said(words: Words, comparisons: Sequence[Comparison], style: Style, family:
     if fits and style.notes != "none":
         clusters = (fit.sample.question.cluster for fit in fits if fit.convention not in UNCLUSTERED)
         by = dict.fromkeys(words.named(cluster) if cluster else words.unit for cluster in clusters)
-        conventions = _by_design(_numbered(comparisons, lambda fit: CONVENTIONS[fit.convention]))
+        conventions = _by_design(_numbered(comparisons, lambda fit: CONVENTIONS[fit.errors_by]))
         clustered = f", clustered by {' or '.join(by)}" if by else ""
         notes.append(f"Standard errors in parentheses{clustered}: {conventions}.")
     if fits and style.notes == "full":

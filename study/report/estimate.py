@@ -50,7 +50,7 @@ def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, s
         facts[fit.headline.terms[0].replace("_", " ")] = _in_words(fit.headline, level)
     units = f"{sample.n_units} units of {sample.panel.name}, {sample.n_treated} treated{_in_cohorts(sample)}"
     facts["sample"] = f"{units}; {fit.n_obs} observations"
-    facts["errors"] = f"{fit.convention}; {fit.n_clusters} clusters, by {question.cluster or 'unit'}"
+    facts["errors"] = f"{fit.errors_by}; {fit.n_clusters} clusters, by {question.cluster or 'unit'}"
     facts["terms"] = f"{len(fit.terms)}, {fit.terms[0]} to {fit.terms[-1]}" if len(fit.terms) > 1 else ""
     title = f"{design_title(fit)}: effect of {question.event} on {question.outcome}"
     return title, {name: fact for name, fact in facts.items() if fact}
@@ -125,7 +125,7 @@ def described(fit: Estimate) -> list[str]:
     return [
         f"Estimand: {fit.estimand}, scale {sample.question.scale}{_balanced(sample.question)}",
         f"{sample.n_units} units, {sample.n_treated} of them treated{_in_cohorts(sample)}; "
-        f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.convention]}",
+        f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.errors_by]}",
         *power,
         *([f"Left out: {'; '.join(dropped)}"] if dropped else []),
         *(note.rstrip(".") for note in fit.notes),

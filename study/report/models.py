@@ -168,7 +168,7 @@ def _told(name: str, value: Any) -> str:
 def _specification(fit: Estimate) -> dict[str, Any]:
     """Return what may tell an estimate apart from another by the same design for the same outcome."""
     fields_of = {k: v for k, v in vars(fit.sample.question).items() if k not in ("outcome", "scale")}
-    return fields_of | {"convention": fit.convention, "panel": fit.sample.panel.name} | dict(fit.options)
+    return fields_of | {"convention": fit.errors_by, "panel": fit.sample.panel.name} | dict(fit.options)
 
 
 def _by_scale(comparisons: Sequence[Comparison]) -> list[Comparison]:

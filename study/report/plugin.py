@@ -27,7 +27,7 @@ STATISTICS: dict[str, tuple[str, Callable[[Estimate], int | float | str | None]]
     "n_units": ("Units", lambda fit: fit.sample.n_units),
     "n_treated": ("Units first treated in the window", lambda fit: fit.sample.n_treated),
     "n_clusters": ("Clusters", lambda fit: fit.n_clusters),
-    "se_type": ("Standard errors", lambda fit: f"{fit.convention.replace('_', ' ')}, by: {cluster(fit)}"),
+    "se_type": ("Standard errors", lambda fit: f"{fit.errors_by.replace('_', ' ')}, by: {cluster(fit)}"),
     "mde": ("Minimum detectable effect", _detectable),
     "estimand": ("Estimand", lambda fit: fit.estimand.value),
     "design": ("Design", lambda fit: find_design(fit.design).title),
@@ -102,4 +102,4 @@ def cluster(fit: Estimate) -> str:
 
 def errors(fit: Estimate) -> dict[str, str]:
     """Return the small-sample convention, and what errors are clustered by."""
-    return {"vcov_type": fit.convention, "clustervar": cluster(fit)}
+    return {"vcov_type": fit.errors_by, "clustervar": cluster(fit)}

@@ -61,7 +61,7 @@ def _record(fit: Estimate, level: float) -> dict[str, Any]:
         "question": asdict(fit.sample.question),
         "panel": {"name": fit.sample.panel.name, "checksum": fit.sample.panel_checksum},
         "estimand": fit.estimand,
-        "convention": fit.convention,
+        "convention": fit.errors_by,
         "level": level,
         "n_units": fit.sample.n_units,
         "n_treated": fit.sample.n_treated,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import simulated
-from catalogue import OF_BLOCKS, WITH_QUESTIONS_OF_THEIR_OWN, WITHOUT_GAPS
+from catalogue import OF_BLOCKS, OF_FACTORS, WITH_QUESTIONS_OF_THEIR_OWN, WITHOUT_GAPS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -93,11 +93,9 @@ def test_every_design_without_learners_has_its_invariances_tested() -> None:
     elsewhere = {*OF_LEARNERS, *OF_BLOCKS, *OF_DISTRIBUTIONS, *WITH_QUESTIONS_OF_THEIR_OWN}
     assert {case.design for case in CASES} | elsewhere == set(ALL_DESIGNS)
     # Those of blocks have theirs in test_synthetic_did.py, since they take no weights and no gaps.
-    assert {case.design for case in CASES} | set(
-        OF_LEARNERS
-    ) | OF_BLOCKS | WITH_QUESTIONS_OF_THEIR_OWN == set(ALL_DESIGNS)
     # Those of blocks have theirs in test_synthetic_did.py, since they take no weights and no gaps; panel_ols is twfe.
-    assert {case.design for case in CASES} | set(OF_LEARNERS) | OF_BLOCKS | {"panel_ols"} == set(ALL_DESIGNS)
+    others = {*OF_LEARNERS, *OF_BLOCKS, *OF_FACTORS, *WITH_QUESTIONS_OF_THEIR_OWN, "panel_ols"}
+    assert {case.design for case in CASES} | others == set(ALL_DESIGNS)
 
 
 def drawn(case: Case, seed: int, gaps: float) -> Panel:

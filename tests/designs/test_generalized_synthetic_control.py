@@ -156,3 +156,32 @@ def test_a_factor_that_is_constant_before_treatment_identifies_no_loading() -> N
     with pytest.raises(QuestionError, match=r"factors=1\) are collinear in the 2 periods before treatment"):
         estimate(panel, question, NAME, factors=1)
     assert np.isfinite(estimate(panel, question, NAME, factors=0).effect).all()
+
+
+def test_bootstrap_errors_are_those_of_samples_of_the_model_also_for_one_treated_unit() -> None:
+    panel = with_factors(noise=1.0)
+    options = {"factors": 1, "inference": "parametric_bootstrap", "replications": 200, "seed": 3}
+    made, again = (estimate(panel, QUESTION, NAME, **options) for _ in range(2))
+    jackknifed = estimate(panel, QUESTION, NAME, factors=1)
+    assert made.effect.tolist() == jackknifed.effect.tolist()
+    assert made.std_error.tolist() == again.std_error.tolist()
+    assert made.headline.std_error == pytest.approx(jackknifed.headline.std_error, rel=0.4)
+    assert (np.abs(made.replicates.mean(axis=1)) < made.std_error).all()  # samples have no effect
+    scaled = estimate(replace(panel, outcomes={"y": 100 * panel.outcomes["y"]}), QUESTION, NAME, **options)
+    assert scaled.std_error == pytest.approx(100 * made.std_error, rel=1e-9)
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(~np.isnan(first))[1:]] = np.nan
+    one = replace(panel, first_treated={"event": first})
+    fit = estimate(one, QUESTION.replace(min_cohort_size=1), NAME, **options)
+    assert (fit.std_error > made.std_error).all()
+    assert fit.notes == (
+        "standard errors by parametric bootstrap, from 200 samples: they hold if treated units are predicted as well "
+        "as comparison units are",
+    )
+    with pytest.raises(QuestionError, match=r"joint inference .* is not available"):
+        fit.band()
+
+
+def test_without_noise_the_bootstrap_has_none() -> None:
+    options = {"factors": 1, "inference": "parametric_bootstrap", "replications": 20}
+    assert estimate(with_factors(), QUESTION, NAME, **options).std_error.max() < 1e-10

@@ -332,6 +332,7 @@ WITHOUT_GAPS: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("callaway_santanna", {"missing": "cells", "covariates": ("x1",)}, {}),
     ("synthetic_did", {}, {}),
     ("generalized_synthetic_control", {}, {"factors": 1}),
+    ("matrix_completion", {}, {"penalty": 0.01}),
     ("dml_panel", {"covariates": ("x1",)}, {"approach": "within", "learner": "linear", "repetitions": 1}),
     (
         "dml_irm",

@@ -107,6 +107,16 @@ CASES = [
         {"covariates": ("moving", "drift", "dose_path")},
         1e-7,
     ),
+    Case(
+        "matrix_completion",
+        synthetic.matrix_completion,
+        {"penalty": (0.02, 0.02, 0.1)},
+        FEW | {"covariates": ("moving", "drift", "dose_path"), "most_covariates": 1},
+        1e-7,
+        10,
+        200,
+    ),
+    Case("matrix_completion", synthetic.matrix_completion, {"factors": (0,)}, FEW),
     Case("dml_panel", learned.dml_panel, LEARNED | {"approach": ("first_differences",)}, MANY, 1e-7),
     Case("dml_panel", learned.dml_panel, LEARNED | {"approach": ("within",)}, MANY, 1e-7),
     Case("dml_panel", learned.dml_panel, LEARNED | {"approach": ("correlated_random_effects",)}, MANY, 1e-7),
@@ -263,9 +273,12 @@ def hold_in_levels(fit: Estimate, answer: Answer, place: Array, of_outcome: floa
 def compare_average(fit: Estimate, answer: Answer, kind: str, scale: float, exact: float) -> None:
     cohort, _, event = np.array(answer.terms).T
     by_cohort = not np.isnan(cohort).all()
+    formed = (
+        by_cohort or kind == "event_average" or (kind == "treated_average" and fit.cohort_weights is not None)
+    )
     horizon = fit.sample.question.horizon if kind == "event_average" else None
     observed = (event >= 0) & (event <= (np.inf if horizon is None else horizon))
-    if not (kind == "event" or (observed.any() and (by_cohort or kind == "event_average"))):
+    if not (kind == "event" or (observed.any() and formed)):
         return
 
     def at(weights: Array) -> Array:

@@ -370,3 +370,93 @@ def test_a_jackknife_covers_the_effect_about_as_often_as_it_says(
         table = estimate(replace(panel, outcomes={"y": y}), QUESTION, design, **options).headline.tidy()
         covered.append(table.conf_low[0] <= 1.5 <= table.conf_high[0])
     assert 0.85 <= np.mean(covered) <= 1.0
+
+
+@pytest.mark.parametrize("method", METHODS.values())
+def test_leads_are_differences_from_the_synthetic_unit_whose_weighted_mean_is_zero(method: str) -> None:
+    panel = few(60, (5, 7))
+    made = estimate(panel, QUESTION, "synthetic_did", method=method, leads=None)
+    plain = estimate(panel, QUESTION, "synthetic_did", method=method)
+    assert made.select(~made.pre).effect == pytest.approx(plain.effect, rel=1e-12)
+    assert made.select(~made.pre).std_error == pytest.approx(plain.std_error, rel=1e-12)
+    sample = QUESTION.sample(panel)
+    for part in blocks(sample, "synthetic_did", 2)[0]:
+        weights = block_weights(part if method == "synthetic_control" else part.changes, method)
+        y = part.treated.mean(axis=0) - weights.unit @ part.comparison
+        own = made.cohort == part.cohort
+        assert made.effect[own] == pytest.approx(y - y[: part.n_before] @ weights.time, abs=1e-9)
+        if method == "synthetic_did":
+            assert made.effect[own & made.pre] @ weights.time == pytest.approx(0, abs=1e-9)
+    some = estimate(panel, QUESTION, "synthetic_did", method=method, leads=2).aggregate("event")
+    assert some.event_time.tolist() == [-2, -1, 0, 1, 2, 3]
+    band = some.band(draws=999)
+    assert (band["band_high"] - band["estimate"] >= 1.9 * some.std_error).all()
+
+
+def test_placebo_errors_of_one_treated_unit_are_the_spread_of_effects_on_every_other() -> None:
+    panel, asked = single(), QUESTION.replace(min_cohort_size=1)
+    made = estimate(panel, asked, "synthetic_did", inference="placebo", leads=1)
+    alone = estimate(panel, asked, "synthetic_did", leads=1)
+    assert made.effect == pytest.approx(alone.effect, rel=1e-12)
+    dated = panel.first_treated["event"]
+    placebos = []
+    for unit in np.flatnonzero(np.isnan(dated)):
+        moved = np.where(np.arange(40) == unit, 5.0, np.nan)
+        untreated = simulated.subset(replace(panel, first_treated={"event": moved}), np.isnan(dated))
+        placebos.append(estimate(untreated, asked, "synthetic_did", leads=1))
+    assert made.std_error == pytest.approx(np.std([fit.effect for fit in placebos], axis=0), rel=1e-9)
+    spread = np.std([fit.headline.effect[0] for fit in placebos])
+    assert made.headline.std_error[0] == pytest.approx(spread, rel=1e-9)
+    assert made.headline.critical_value()[0] == pytest.approx(1.959964, abs=1e-6)
+    assert "from all choices of 1 comparison units" in made.notes[0]
+    share = estimate(
+        panel, asked.replace(scale="proportional"), "synthetic_did", inference="placebo", leads=1
+    )
+    y, step = share.untreated_mean + share.effect_level, 1e-6 * share.std_error
+    slope = ((share.effect_level + step) / (y - share.effect_level - step) - share.effect) / step
+    assert share.std_error == pytest.approx(made.std_error * np.abs(slope), rel=1e-4)
+
+
+def mostly_untreated() -> Panel:
+    """Return 60 units, four of which are treated in each of two cohorts."""
+    first = np.full(60, np.nan)
+    first[:8] = np.repeat([5.0, 7.0], 4)
+    return replace(few(60), first_treated={"event": first})
+
+
+def test_placebo_choices_of_several_cohorts_are_drawn_by_their_seed_for_all_cohorts_at_once() -> None:
+    panel = mostly_untreated()
+    fits = [
+        estimate(panel, QUESTION, "synthetic_did", inference="placebo", replications=30, seed=seed)
+        for seed in (1, 1, 2)
+    ]
+    assert fits[0].std_error.tolist() == fits[1].std_error.tolist()
+    assert fits[0].std_error.tolist() != fits[2].std_error.tolist()
+    first = panel.first_treated["event"]
+    free, sizes = np.flatnonzero(np.isnan(first)), [np.sum(first == 5), np.sum(first == 7)]
+    chosen = free[np.random.default_rng(1).permutation(len(free))[: sum(sizes)]]
+    moved = np.full(60, np.nan)
+    moved[chosen] = np.repeat([5.0, 7.0], sizes)
+    untreated = simulated.subset(replace(panel, first_treated={"event": moved}), np.isnan(first))
+    placebo = estimate(untreated, QUESTION, "synthetic_did")
+    assert fits[0].replicates[:, 0] == pytest.approx(placebo.effect, rel=1e-9)
+
+
+def test_errors_of_each_number_alone_have_no_band_no_test_and_no_part_in_a_comparison() -> None:
+    panel = mostly_untreated()
+    made = estimate(panel, QUESTION, "synthetic_did", inference="placebo", replications=20)
+    for ask in (made.band, made.test, made.covariance):
+        with pytest.raises(QuestionError, match=r"synthetic_did: joint inference .* is not available"):
+            ask()
+    option = ("synthetic_did", {"inference": "placebo", "replications": 20}, "placebo")
+    found = study.compare(panel, QUESTION, [option, "synthetic_did", "imputation"], draws=99)
+    assert found.agreement["y"].labels == ("synthetic_did", "imputation")
+    assert any(note.startswith("placebo is not compared: joint inference") for note in found.notes)
+    assert np.isfinite(found.estimates["y", "placebo"].std_error).all()
+    assert made.plot() is not None
+    assert "errors: placebo" in made.summary()
+    few_others = simulated.subset(panel, np.isin(np.arange(60), [0, 1, 10, 11, 12]))
+    with pytest.raises(
+        QuestionError, match="takes 2 of the 3 comparison units as treated and needs two more"
+    ):
+        estimate(few_others, QUESTION, "synthetic_did", inference="placebo")

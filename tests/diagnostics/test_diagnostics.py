@@ -63,10 +63,18 @@ def by_era(panel: Panel) -> Finding:
     return diagnostics.eras(estimate(panel, QUESTION), [(first, first + 4), (first + 5, first + 9)])
 
 
+def ending(panel: Panel) -> Finding:
+    path = np.where(np.arange(8) < 6, panel.periods >= panel.first_treated["event"][:, None], 0.0)
+    switching = replace(panel, first_treated={}, treatment={"event": path})
+    return diagnostics.carry_over(Question("y", "event", cluster="state").sample(switching), "imputation")
+
+
 EVERY: dict[str, Make] = {
     "balance": of_sample(diagnostics.balance, question=GIVEN),
+    "carry_over": ending,
     "contamination_weights": of_sample(diagnostics.contamination_weights),
     "eras": by_era,
+    "fit_before_treatment": of_sample(diagnostics.fit_before_treatment, "imputation"),
     "goodman_bacon": of_sample(diagnostics.goodman_bacon),
     "honest_did": of_fit(diagnostics.honest_did),
     "honest_did smoothness": of_fit(diagnostics.honest_did, restriction="smoothness"),
@@ -84,6 +92,7 @@ EVERY: dict[str, Make] = {
     "oster": of_sample(diagnostics.oster, "callaway_santanna", question=GIVEN, **REG),
     "placebo_dates": of_sample(diagnostics.placebo_dates, "callaway_santanna", draws=199),
     "placebo_outcomes": other_outcome,
+    "placebo_periods": of_sample(diagnostics.placebo_periods, "imputation", periods=2),
     "pretrends": of_fit(diagnostics.pretrends),
     "seeds": of_sample(diagnostics.seeds, "dml_panel", question=GIVEN, learner="linear", seeds=3, **FEW),
     "sensitivity": of_sample(diagnostics.sensitivity, "callaway_santanna", question=GIVEN, **REG),

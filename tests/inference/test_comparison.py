@@ -283,7 +283,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_draws() -> No
 
 def test_without_names_every_design_that_draws_nothing_is_compared() -> None:
     found = compare(simulated.panel(n=120), QUESTION, draws=99)
-    assert set(found.labels) == {name for name, d in all_designs().items() if "seed" not in d.options}
+    assert set(found.labels) == {name for name, d in all_designs().items() if not d.draws}
     assert "dml_panel" not in found.labels
     assert "twfe" in found.labels
 

@@ -145,7 +145,8 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         'The jackknife holds the weights, as Algorithm 3 does, and is the default error here under "CR1", which is '
         "(n-1)/n times the sum of squares. Placebo errors that synthdid draws are not compared; those that were "
         "enumerated are, in tests/designs/test_synthetic_did.py, with its way of starting from the weights of the "
-        "estimate and keeping the estimate's sigma.",
+        'estimate and keeping the estimate\'s sigma. inference="placebo" instead takes each choice of comparison units '
+        "through the whole of Algorithm 1, and takes every choice once where there are few.",
         "synthdid's did_estimate is imputation where one cohort is compared with the never-treated.",
     ),
     "lee_wooldridge": (
@@ -187,6 +188,32 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
         "has not mean zero.",
         "cont_did 0.1.0 does not pass control_group and base_period on; all of its runs are with units not yet treated "
         'and base="varying".',
+    ),
+    "matrix_completion": (
+        "fect's lambda is the penalty here, on singular values over n T; where a unit is left out, n is one less in "
+        "both.",
+        "fect drops treated units with fewer than five periods before treatment from its mc and ife runs, and so does "
+        "the comparison; here a unit needs one untreated cell, or one more than there are factors.",
+        "fect's errors are the jackknife's of each average over treated cells. The comparison leaves each unit out of "
+        "these averages; the design's influence is the jackknife's of effects by cohort and period, averaged with "
+        "estimated shares, which is the same for one cohort. A term of one treated unit has no error here.",
+        "fect's cross-validation draws folds at random and takes a penalty by one standard error. Here folds are the "
+        "treated units' cells 1, 6, 11, ... periods before treatment, then 2, 7, 12, ..., and so on, so that neither "
+        "seed nor order matters, and the penalty that predicts best is taken.",
+    ),
+    "placebo_periods": (
+        "fect takes its p-values from the normal distribution; here they are from the t distribution whose degrees of "
+        "freedom the clusters leave. Errors are the same jackknife.",
+        "The covariance in fect's F statistic lacks the jackknife's factor (J-1)^2/J, so that the statistic is too "
+        "large by about the number of units. The comparison follows it; here the covariance is that of the standard "
+        "errors, and degrees of freedom are those that the clusters leave and not the number of treated units. Units "
+        "without which some event time has no cell are left out of its covariance.",
+        "fect's event time 1 is our 0. Its tests before treatment are in-sample unless loo is set; ours hide each "
+        "event time in turn unless in_sample is.",
+    ),
+    "conformal": (
+        "scinference tries effects on a grid and reports the first and the last that is not rejected; here ends are "
+        "those of the interval around the estimate.",
     ),
     "etwfe": (
         "etwfe has effects of cohorts by default, and of units with its option ivar; here these are "

@@ -17,7 +17,9 @@ from conventions import CONVENTIONS, DISAGREEMENTS, Number
 from manifest import RULES, TOLERANCES, WHY, Run, every_run
 from references import (
     bacondecomp,
+    completion,
     contdid,
+    counterfactual,
     did,
     did_multiplegt_dyn,
     didhad,
@@ -59,6 +61,7 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "honestdid": ("honest_did", honestdid.honestdid),
     "wildboot_cr3": ("twfe", wildboot.wildboot),
     "sensemakr": ("sensitivity", sensemakr.sensemakr),
+    "fect_tests": ("matrix_completion", completion.fect),
     "synthdid": ("synthetic_did", synthetic.synthdid),
     "did_multiplegt_dyn": ("dcdh", did_multiplegt_dyn.read),
     "contdid": ("dose_response", contdid.read),
@@ -68,10 +71,18 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "lwdid": ("lee_wooldridge", lwdid.lwdid),
     "triplediff": ("triple_difference", triplediff.triplediff),
     "triplediff_corrected": ("triple_difference", triplediff.corrected),
+    "scinference": ("conformal", counterfactual.scinference),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     ("fect", "gsynth"): ("generalized_synthetic_control", synthetic.gsynth),
+    ("fect", "ife"): ("matrix_completion", completion.fect),
+    ("fect", "mc"): ("matrix_completion", completion.fect),
+    **{
+        ("fect_tests", f"{model}_{kind}"): ("placebo_periods", counterfactual.fect_tests)
+        for model in ("fe", "ife1", "ife2", "mc")
+        for kind in ("placebo", "tests", "carryover", "loo")
+    },
     ("synthdid", "did"): ("imputation", synthetic.synthdid),
     ("linearmodels", "panelols"): ("panel_ols", instruments.linearmodels),
     ("fixest_iv", "ols"): ("panel_ols", instruments.fixest),

@@ -28,6 +28,7 @@ def test_equals_the_reference(run: Run) -> None:
 OF_OTHER_FORM = ("did_251", "did_230", "bacondecomp", "pretrends", "honestdid", "sensemakr", "wildboot_cr3")
 OF_OTHER_FORM += ("linearmodels", "fixest_iv", "ivdiag_ivmodel", "didhad", "contdid", "lwdid")
 OF_OTHER_FORM += ("triplediff", "triplediff_corrected")
+OF_OTHER_FORM += ("fect_tests", "scinference")
 WHOLE = [run for run in IN_SCOPE if not run.rule.left_out and run.package not in OF_OTHER_FORM]
 
 

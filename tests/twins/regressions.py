@@ -302,7 +302,54 @@ def etwfe(
     )
 
 
+def since_onset(path: Array) -> float | None:
+    """Return for how many periods the last one of a unit's path has been treated, None if it is not or nobody knows."""
+    for since, (before, now) in enumerate(zip(path[-2::-1], path[:0:-1], strict=True)):
+        if now != 1 and not (np.isnan(now) and since):
+            return None
+        if now == 1 and before == 0:
+            return float(since)
+    return None
+
+
+def imputation_of_spells(sample: Sample, leads: int | None) -> Answer:
+    """Impute where treatment switches: one term for each number of periods since the onset of a spell."""
+    if leads:
+        raise Refused("leads of spells")
+    n, n_periods, q = *sample.y.shape, len(sample.x_by_period)
+    unit, period = cells(sample, sample.path == 0)
+
+    def row(i: int, t: int) -> Array:
+        x = [block[i, t] for block in sample.x_by_period]
+        return np.hstack([np.arange(n) == i, np.arange(n_periods) == t, x]).astype(float)
+
+    x = np.array([row(i, t) for i, t in zip(unit, period, strict=True)]).reshape(len(unit), n + n_periods + q)
+    first = Regression(sample.y[unit, period], x, unit, sample.weights)
+    if not first.knows(np.eye(x.shape[1])[:, x.shape[1] - q :]).all():
+        raise Refused("a covariate is explained")
+    known: dict[float, list[tuple[int, int]]] = {}
+    for i, t in zip(*cells(sample, sample.path == 1), strict=True):
+        since = since_onset(sample.path[i, : t + 1])
+        if since is not None and i in unit and first.knows(row(i, t)[:, None]).all():
+            known.setdefault(since, []).append((i, t))
+    if not known:
+        raise Refused("nothing can be estimated")
+
+    def at(weights: Array) -> Values:
+        b, values = first.coefficients(weights), []
+        for since in sorted(known):
+            w = np.array([weights[i] for i, _ in known[since]])
+            untreated = weighted_mean(np.array([row(*cell) for cell in known[since]]) @ b, w)
+            outcome = weighted_mean(np.array([sample.y[cell] for cell in known[since]]), w)
+            values.append((outcome - untreated, untreated, w.sum()))
+        return Values(*map(np.array, zip(*values, strict=True)))
+
+    return Answer([(NAN, NAN, since) for since in sorted(known)], [], at)
+
+
 def imputation(sample: Sample, leads: int | None = None) -> Answer:
+    if sample.first_treated is None:
+        return imputation_of_spells(sample, leads)
     refuse_single_units(sample)
     last = -1.0 - sample.question.anticipation
     start, q = treated_from(sample), len(sample.x_by_period)

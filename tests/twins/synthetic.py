@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from study.panel.question import Sample
 from twins.plain import Answer, Array, Refused, Unsettled, Values, refuse_single_units
@@ -232,3 +233,127 @@ def generalized_synthetic_control(sample: Sample, factors: int | None = None) ->
         mean_without = _means_without(y[own, before:], len(free))
         pieces.append((g, before, np.concatenate([free, own]), gaps.mean(axis=0), without, mean_without, own))
     return _from_jackknife(sample, pieces)
+
+
+def _completed(
+    y: Array, x: Array, informs: NDArray[np.bool_], penalty: float | None, r: int
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Return outcomes less their prediction, shape (n, T), and which units have one, by turns until nothing moves.
+
+    Two-way effects and slopes are regressed on the cells that inform, with the factor part held; then that part is the
+    nearest of its rank, or shrunk, to what they leave there and to itself elsewhere.
+    """
+    n_periods = y.shape[1]
+    enough = informs.sum(axis=1) > (r if penalty is None else 0)
+    seen = informs & enough[:, None]
+    unit, period = np.nonzero(np.ones(y.shape, dtype=bool))
+    x = np.nan_to_num(x)
+    dummies = [unit[:, None] == np.flatnonzero(enough), period[:, None] == np.arange(n_periods)]
+    columns = np.hstack([*dummies, x.reshape(y.size, -1)]).astype(float)
+    own = columns[seen.ravel()]
+    if not len(own):
+        raise Refused("no cell informs")
+    size = np.sqrt((own**2).sum(axis=0))
+    values = np.linalg.svd(own / np.where(size > 0, size, 1.0), compute_uv=False)
+    wanted = int(enough.sum()) + n_periods + x.shape[2] - 1
+    if np.any((values > 1e-12 * values[0]) & (values < 1e-3 * values[0])):
+        raise Unsettled("effects are nearly not identified")
+    if int((values > 1e-9 * values[0]).sum()) < wanted:
+        raise Refused("effects are not identified")
+    solve = np.linalg.pinv(own, rcond=1e-9)
+    factor_part, level = np.zeros(y.shape), (penalty or 0.0) * enough.sum() * n_periods
+    for _ in range(3_000 if penalty is None else 60_000):
+        two_way = (columns @ (solve @ (y - factor_part)[seen])).reshape(y.shape)
+        filled = np.where(seen, y - two_way, factor_part)[enough]
+        u, s, v = np.linalg.svd(filled, full_matrices=False)
+        kept = np.where(np.arange(len(s)) < r, s, 0.0) if penalty is None else np.maximum(s - level, 0.0)
+        moved = np.zeros(y.shape)
+        moved[enough] = (u * kept) @ v
+        change, factor_part = np.abs(moved - factor_part).max(), moved
+        if change < 1e-14 * max(1.0, np.abs(y[seen]).max()):
+            break
+    else:
+        raise Unsettled("the factors settle slowly")
+    if penalty is None and 0 < r < len(s) and s[r - 1] - s[r] < 1e-3 * max(s[0], 1e-9):
+        raise Unsettled("the last factor is not unique")
+    for periods in seen[enough] if penalty is None and r else ():
+        loaded = np.linalg.svd(np.column_stack([np.ones(n_periods), v[:r].T])[periods], compute_uv=False)
+        if loaded[-1] < 1e-2 * loaded[0]:
+            raise Unsettled("loadings are nearly not identified")
+    two_way = (columns @ (solve @ (y - factor_part)[seen])).reshape(y.shape)
+    return y - two_way - factor_part, enough
+
+
+def _spells(path: Array) -> Array:
+    """Return the periods since treatment began; NaN without it, and where it began before the panel."""
+    since = np.full(path.shape, np.nan)
+    for i, t in zip(*np.nonzero(path == 1), strict=True):
+        first = t
+        while first > 0 and path[i, first - 1] == 1:
+            first -= 1
+        if first > 0 and path[i, first - 1] == 0:
+            since[i, t] = t - first
+    return since
+
+
+def matrix_completion(sample: Sample, penalty: float | None = None, factors: int | None = None) -> Answer:
+    n, n_periods = sample.y.shape
+    if sample.first_treated is not None:
+        refuse_single_units(sample)
+    if factors is not None and factors > n_periods - 2:
+        raise Refused("too many factors")
+    x, r = sample.x_varying, factors or 0
+    known = sample.observed & ~np.isnan(x).any(axis=2)
+    y = np.where(known, sample.y, 0.0)
+    if sample.first_treated is None:
+        off, since = sample.path == 0, _spells(sample.path)
+    else:
+        start = treated_from(sample)
+        off = sample.periods < np.where(np.isnan(start), np.inf, start)[:, None]
+        since = np.where(off, np.nan, sample.periods - sample.first_treated[:, None])
+    beyond, enough = _completed(y, x, known & off, penalty, r)
+    of_term: dict[tuple[float, float, float], list[tuple[int, int]]] = {}
+    for i, t in zip(*np.nonzero(~np.isnan(since) & known & enough[:, None]), strict=True):
+        dates = (np.nan, np.nan)
+        if sample.first_treated is not None:
+            dates = (float(sample.first_treated[i]), float(sample.periods[t]))
+        of_term.setdefault((*dates, float(since[i, t])), []).append((int(i), int(t)))
+    if not of_term:
+        raise Refused("nothing can be estimated")
+    terms, where = list(of_term), list(of_term.values())
+
+    def means(values: Array, left: int | None) -> Array:
+        kept = [[values[cell] for cell in cells if cell[0] != left] for cells in where]
+        return np.array([np.mean(own) if own else np.nan for own in kept])
+
+    linear, outcome = means(beyond, None), means(y, None)
+    without, outcome_without = np.tile(linear, (n, 1)), np.array([means(y, i) for i in range(n)])
+    undefined = np.zeros(len(terms), dtype=bool)
+    for i in np.flatnonzero(enough):
+        try:
+            refitted, _ = _completed(y, x, known & off & (np.arange(n) != i)[:, None], penalty, r)
+            without[i] = means(refitted, i)
+        except Refused:
+            without[i] = np.nan
+            undefined |= ~np.isnan(outcome_without[i])
+
+    def pseudo_values(left: Array) -> Array:
+        influence = np.zeros(left.shape)
+        for k, column in enumerate(left.T):
+            defined = ~np.isnan(column)
+            if not defined.any():
+                continue
+            influence[defined, k] = (n - 1) * (column[defined].mean() - column[defined])
+        return influence
+
+    psi, psi_outcome = np.where(undefined, 0.0, pseudo_values(without)), pseudo_values(outcome_without)
+
+    def at(weights: Array) -> Values:
+        moved = (weights / sample.weights - 1) / n
+        return Values(
+            linear + moved @ psi,
+            outcome - linear + moved @ (psi_outcome - psi),
+            np.array([sum(weights[i] for i, _ in cells) for cells in where]),
+        )
+
+    return Answer(terms, [], at)

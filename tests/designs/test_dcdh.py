@@ -82,6 +82,24 @@ def test_the_default_errors_are_those_of_leaving_out_each_unit(
     assert alone
 
 
+def test_with_clusters_that_switch_as_one_errors_are_those_of_leaving_out_each_cluster() -> None:
+    whole, of = panel(n=45, gaps=0.05, levels=True, seed=2), np.arange(45) // 3
+    whole = replace(
+        whole, doses={"D": whole.doses["D"][3 * of]}, attributes={"state": np.char.mod("s%02d", of)}
+    )
+    sample = ASKED.replace(cluster="state", weights="size").sample(whole)
+    fit = dcdh(sample)
+    errors = fit.leave_out.level.cluster_sums(sample.cluster)
+    used = fit.leave_out.estimable & ~fit.reference
+    assert used.sum() > 5
+    for state in range(15):
+        rest = sample.cluster != state
+        other = dcdh(replace(sample.only(rest, "left out"), weights=sample.weights[rest]))
+        without = [other.terms.index(term) for term, is_used in zip(fit.terms, used, strict=True) if is_used]
+        gap = 45 * (fit.effect_level[used] - other.effect_level[without])
+        np.testing.assert_allclose(errors[state, used], gap, rtol=0, atol=1e-9)
+
+
 def test_with_clusters_of_one_unit_errors_are_those_of_units() -> None:
     whole = panel(gaps=0.05, levels=True)
     whole = replace(whole, attributes={"own": whole.units})

@@ -319,12 +319,12 @@ class Sample(Described):
 
     @cached_property
     def treatment(self) -> FloatArray:
-        """1 from the event (less the anticipation) on, or the given path, shape (n, T)."""
+        """1 from the event (less the anticipation) on, of a group only its units; or the given path; shape (n, T)."""
         if self.first_treated is None:
             assert self.path is not None
             return self.path
         since = self.periods >= self.first_treated[:, None] - self.question.anticipation
-        return since.astype(float)
+        return (since if self.group is None else since & self.group[:, None]).astype(float)
 
     @cached_property
     def ever_treated(self) -> BoolArray:

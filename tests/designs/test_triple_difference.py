@@ -142,6 +142,7 @@ def test_what_has_one_group_within_is_dropped_and_counted_and_errors_are_cluster
     (lost,) = [s for s in fit.sample.flow if s.reason == "of a university without both groups of eligible=1"]
     assert lost.units == 2
     assert fit.n_clusters == 39
+    assert fit.sample.n_treated == 24
 
 
 REFUSED: dict[str, tuple[dict[float, tuple[int, int]], dict[str, Any], str]] = {

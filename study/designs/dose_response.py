@@ -119,11 +119,12 @@ def dose_response(
     effects = callaway_santanna.function(sample)
     effects = replace(effects, shares="estimated" if variance == "sampling" else "fixed")
     coefficients, fits = _regressions(effects, basis, every=curve == "slopes")
-    untreated = _of_comparison_units(effects)
-    average = _averaged(effects, coefficients, fits, untreated)
+    untreated, (level, slope) = _of_comparison_units(effects), basis.at(at)
+    line = _averaged(effects, coefficients, fits, untreated, (level if curve == "levels" else slope).T)
     if curve == "slopes":
         effects = _slopes(effects, coefficients, fits, untreated)
-    return _with_curve(effects, average, at, basis)
+    remarks = (*effects.remarks, f"changes are regressed on {basis}", _assumed(effects))
+    return replace(_with_curve(effects, at, line), remarks=remarks)
 
 
 class _Basis(NamedTuple):
@@ -380,21 +381,18 @@ def _less_rounding(total: FloatArray, size: FloatArray) -> FloatArray:
     return np.where(np.abs(total) < UNIDENTIFIED * size, 0.0, total)
 
 
-class _Average(NamedTuple):
-    """Coefficients averaged over cells, shape (p,), and the influence on them.
+class _Curve(NamedTuple):
+    """A curve at D doses with the influence on it."""
 
-    ``untreated``, of one column, is the part of the comparison units, which is the same for all coefficients.
-    """
-
-    coefficient: FloatArray
-    treated: _Pair
-    untreated: _Pair
-    clusters: IntArray
-    estimable: BoolArray
+    effect: FloatArray
+    influence: Influence
+    left_out: LeftOut
 
 
-def _averaged(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untreated: _Pair) -> _Average:
-    """Average the coefficients of cells as the question's average does the effects."""
+def _averaged(
+    effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untreated: _Pair, grid: FloatArray
+) -> _Curve:
+    """Average coefficients over cells as the question's average does effects, and combine them by a grid, (p, D)."""
     sample, (n_terms, p) = effects.sample, coefficients.shape
     none = Influence.none(sample.n_units, n_terms)
     blank = replace(
@@ -421,11 +419,12 @@ def _averaged(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], unt
         pulled_left[group] += residual * fit.pull_left
         estimable &= fit.estimable | ~np.any(weight[cells])
     own = _Pair.by_group(effects, pulled, pulled_left, np.broadcast_to(np.eye(p), (len(pulled), p, p)))
-    coefficient = np.array([average.effect_level[0] for average in averages])
+    total = _less_rounding(grid.sum(axis=0), np.abs(grid).max(axis=0))
+    pair = (own + of_shares) @ grid + untreated @ np.outer(weight, total)
     rest = effects.leave_out.averaged(weight[:, None])
-    return _Average(
-        coefficient, own + of_shares, untreated @ weight[:, None], rest.clusters, estimable & rest.estimable
-    )
+    known = rest.estimable & ~np.any((grid.T != 0) & ~estimable, axis=1)
+    left = LeftOut(pair.left, None, rest.clusters.repeat(len(known), axis=1), known)
+    return _Curve(np.array([average.effect_level[0] for average in averages]) @ grid, pair.influence, left)
 
 
 def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untreated: _Pair) -> Estimate:
@@ -466,16 +465,10 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
     )
 
 
-def _with_curve(effects: Estimate, average: _Average, at: FloatArray, basis: _Basis) -> Estimate:
-    """Return effects by cohort and period, and the curve that the averaged coefficients are, at D doses."""
-    level, slope = basis.at(at)
-    slopes = effects.estimand is Estimand.GROUP_TIME_ACRT
-    grid = (slope if slopes else level).T
-    total = _less_rounding(grid.sum(axis=0, keepdims=True), np.abs(grid).max(axis=0))
-    pair = average.treated @ grid + average.untreated @ total
-    clusters = np.repeat(average.clusters, len(grid), axis=1)
-    left = LeftOut(average.treated.left, None, clusters, average.estimable).averaged(grid)
-    cells, k, sample = effects.leave_out, len(effects.terms), effects.sample
+def _with_curve(effects: Estimate, at: FloatArray, curve: _Curve) -> Estimate:
+    """Return effects by cohort and period, and then the curve at D doses."""
+    slopes, sample = effects.estimand is Estimand.GROUP_TIME_ACRT, effects.sample
+    cells, left, k = effects.leave_out, curve.left_out, len(effects.terms)
     none = Influence.none(sample.n_units, len(at))
 
     def joined(values: FloatArray, more: FloatArray) -> FloatArray:
@@ -488,8 +481,8 @@ def _with_curve(effects: Estimate, average: _Average, at: FloatArray, basis: _Ba
     return replace(
         effects,
         terms=(*effects.terms, *(f"{'ACRT' if slopes else 'ATT'}(d={d:g})" for d in at)),
-        effect_level=joined(effects.effect_level, average.coefficient @ grid),
-        level_influence=side_by_side([effects.level_influence, pair.influence]),
+        effect_level=joined(effects.effect_level, curve.effect),
+        level_influence=side_by_side([effects.level_influence, curve.influence]),
         cohort=joined(effects.cohort, none_of),
         period=joined(effects.period, none_of),
         event_time=joined(effects.event_time, none_of),
@@ -499,7 +492,7 @@ def _with_curve(effects: Estimate, average: _Average, at: FloatArray, basis: _Ba
         untreated_mean=None if mean is None else joined(mean, none_of),
         untreated_influence=None if of_mean is None else side_by_side([of_mean, none]),
         left_out=LeftOut(
-            side_by_side([cells.level, pair.left]),
+            side_by_side([cells.level, left.level]),
             None,
             np.hstack([cells.clusters, left.clusters]),
             np.concatenate([cells.estimable, left.estimable]),
@@ -507,7 +500,6 @@ def _with_curve(effects: Estimate, average: _Average, at: FloatArray, basis: _Ba
         ),
         at=joined(np.full(k, np.nan), at),
         at_name="dose",
-        remarks=(*effects.remarks, f"changes are regressed on {basis}", _assumed(effects)),
     )
 
 

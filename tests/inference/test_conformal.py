@@ -247,6 +247,9 @@ def test_what_it_says_and_shows() -> None:
     assert table["p_value"][0] == ends.p_value
     assert len(ends.plot().axes[0].get_yticks()) == 2
     assert len(found.plot().axes[0].get_yticks()) == 2
+    for shown in (found, cross_fitted_t(sample(0, before=9), "imputation")):
+        assert len(repr(shown)) < 300
+        assert "array(" not in repr(shown)
     assert all(s.endswith(".") and "nan" not in s for s in (*found.sentences, *ends.sentences))
 
 

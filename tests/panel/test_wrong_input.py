@@ -228,8 +228,10 @@ def test_swapped_arguments_are_named(arguments: Callable[..., tuple[Any, ...]], 
 @pytest.mark.parametrize("name", sorted(all_designs()))
 def test_an_option_of_a_design_with_an_impossible_value_is_named_with_what_is_allowed(name: str) -> None:
     design = all_designs()[name]
-    for option in design.options:
+    for option, default in design.options.items():
         for value in ("abc", b"x", 1.5j, BIG, -BIG, [], {}, object(), int, np.nan, np.inf, True, "\ud800"):
+            if isinstance(default, bool) and value is True:
+                continue
             said = error_of(lambda: design.check_options({option: value}))  # noqa: B023 (called at once)
             assert said is not None, (option, value)
             assert said.startswith(f"{name}: ")

@@ -21,9 +21,8 @@ from typer.main import get_command
 
 import study
 from study.commands.cli import app
-from study.commands.design_page import OF_A_FILE
 from study.core import refuse_unknown
-from study.designs import Assumes, Design, Supports
+from study.designs import Assumes, Design
 from study.diagnostics import Diagnostic, Needs, all_diagnostics
 from study.figures import drawn
 from study.paper.diagnose import ASSUMED
@@ -55,16 +54,20 @@ QUESTION = {
     "min_cohort_size": 1,
 }
 LEARNED = {"covariates": ("log_baseline_papers", "baseline_papers")}
+GROUPED = {"panel": "cs_2007", "group": "group=learning"}
 # What the example of a design asks otherwise than QUESTION, and the options that it takes.
 ASKED: dict[str, dict[str, Any]] = {
     "dml_did": LEARNED | {"cohort_width": 3, "min_cohort_size": 5},
     "dml_irm": LEARNED,
     "dml_panel": LEARNED,
     "dml_stacked": LEARNED,
+    "dose_response": {"scale": "level", "dose": "log_gpu_tflops"},
     "generalized_synthetic_control": {"min_cohort_size": 2},
     "matrix_completion": {"min_cohort_size": 2},
     "poisson_twfe": {"scale": "proportional"},
     "synthetic_did": {"min_cohort_size": 2},
+    "three_way": GROUPED,
+    "triple_difference": GROUPED,
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "dml_did": {"learner": "linear", "propensity": "linear", "repetitions": 2},
@@ -90,14 +93,13 @@ table["lottery_post"] = table["lottery"] * (table["year"] >= 2013)
 columns = {"outcomes": "papers", "covariates": ["size", "lottery", "lottery_post"]}
 panel = study.Panel.from_long(table, unit="lab", time="year", first_treated="cluster", **columns)
 """
-BY_LOTTERY = {
-    "dml_iv": """question = study.Question("papers", "cluster", covariates=("size",), instrument="lottery")
+DML_IV = """question = study.Question("papers", "cluster", covariates=("size",), instrument="lottery")
 fit = study.estimate(panel, question, "dml_iv", learner="linear", propensity="linear", repetitions=2)
-print(fit)""",
-    "iv": """question = study.Question("papers", "cluster", instrument="lottery_post")
-print(study.estimate(panel, question, "iv"))
-print(study.estimate(panel, question.replace(instrument="lottery"), "iv", stage="first").tidy())""",
-}
+print(fit)"""
+IV = """question = study.Question("papers", "cluster", instrument="lottery_post")
+fit = study.estimate(panel, question, "iv")
+print(fit)
+print(study.estimate(panel, question.replace(instrument="lottery"), "iv", stage="first").tidy())"""
 # Nor one in which all units get a dose at once.
 DOSES = """import numpy as np
 import pandas as pd
@@ -129,6 +131,13 @@ panel = study.Panel.from_long(table, unit="lab", time="year", treatment="grant",
 sample = study.Question("papers", "grant").sample(panel)
 design = "imputation"
 """
+LABS = "--panel labs.csv --unit lab --time year --outcome papers --event"
+# Examples on data that are drawn, and what is asked of them in a terminal.
+DRAWN = {
+    "dml_iv": (LOTTERY + DML_IV, f"{LABS} cluster --instrument lottery"),
+    "heterogeneous_adoption": (DOSES, f"{LABS} gpu_hours --levels"),
+    "iv": (LOTTERY + IV, f"{LABS} cluster --instrument lottery_post"),
+}
 # What else a diagnostic's example needs, by the name of the argument.
 ARGUMENTS = {
     "fit": "fit = study.estimate(panel, question, DESIGN)",
@@ -239,11 +248,10 @@ def design_page(design: Design) -> str:
 
 def design_example(design: Design) -> str:
     """Return the cells of a design's worked example."""
-    if Supports.INSTRUMENT in design.supports:
-        return cell(LOTTERY + BY_LOTTERY[design.name])
     options = "".join(f", {name}={quoted(value)}" for name, value in OPTIONS.get(design.name, {}).items())
     fit = f'fit = study.estimate(panel, question, "{design.name}"{options})\nprint(fit.headline)'
-    cells = cell(DOSES if design.needs_dose_path else f"{asked(ASKED.get(design.name, {}))}{fit}")
+    code = DRAWN[design.name][0] if design.name in DRAWN else f"{asked(ASKED.get(design.name, {}))}{fit}"
+    cells = cell(code)
     if design.estimand.has_path:
         cells += "\nIts effects by event time, with pointwise intervals and a simultaneous band:\n\n"
         cells += cell('fit.aggregate("event").plot()', f"Effects by event time of {design.name}")
@@ -252,12 +260,8 @@ def design_example(design: Design) -> str:
 
 def terminal(design: Design) -> str:
     """Return the command that answers the example's question."""
-    if Supports.INSTRUMENT in design.supports:
-        instrument = "lottery_post" if design.name == "iv" else "lottery"
-        asked = "--panel labs.csv --unit lab --time year --outcome papers --event cluster"
-        asked += f" --instrument {instrument}"
-    elif design.name in OF_A_FILE:
-        asked = OF_A_FILE[design.name]
+    if design.name in DRAWN:
+        asked = DRAWN[design.name][1]
     else:
         fields = QUESTION | ASKED.get(design.name, {})
         covariates = [("covariate", name) for name in fields.pop("covariates", ())]
@@ -300,8 +304,10 @@ def diagnostic_example(diagnostic: Diagnostic) -> str:
 
 def asked(more: Mapping[str, Any]) -> str:
     """Return the code of the examples' question on a shipped panel."""
-    fields = "".join(f"    {name}={quoted(value)},\n" for name, value in (QUESTION | dict(more)).items())
-    return f'import study\n\npanel = study.load_panel("cvpr")\nquestion = study.Question(\n{fields})\n'
+    named = QUESTION | dict(more)
+    panel = named.pop("panel", "cvpr")
+    fields = "".join(f"    {name}={quoted(value)},\n" for name, value in named.items())
+    return f'import study\n\npanel = study.load_panel("{panel}")\nquestion = study.Question(\n{fields})\n'
 
 
 def quoted(value: Any) -> str:

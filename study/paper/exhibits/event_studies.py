@@ -30,10 +30,8 @@ OTHERS = (Row("imputation", "Imputation"), Row("sun_abraham", "Sun-Abraham"), Ro
 ONE_PERIOD = "the last period before the event, for effects before and after it"
 # What effects are compared with, by design; a test holds it to what the designs say of themselves.
 BASES = {
-    **dict.fromkeys(
-        ("callaway_santanna", "sun_abraham", "stacked", "lp_did", "dcdh", "event_study"), ONE_PERIOD
-    ),
-    **dict.fromkeys(("dml_stacked", "dml_did"), ONE_PERIOD),
+    **dict.fromkeys(("callaway_santanna", "sun_abraham", "stacked", "lp_did", "event_study"), ONE_PERIOD),
+    **dict.fromkeys(("dcdh", "dml_stacked", "dml_did"), ONE_PERIOD),
     "imputation": "all periods before the event for effects after it, the last of them for those before it",
     "etwfe": "all periods before the event for effects after it; none before it unless compared with the never-treated",
 }

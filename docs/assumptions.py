@@ -55,8 +55,9 @@ def _at_every_dose(axis: Axes) -> None:
         (dose <= 1.8, COLOUR, (0.5, 1.5), "those with small doses"),
         (dose >= 1.7, SECOND, (1.7, 1.05), "those with large doses"),
     ):
-        axis.plot(dose, np.sqrt(dose), color=colour, linestyle="--", linewidth=1)
-        axis.plot(dose[own], np.sqrt(dose)[own], color=colour, linewidth=2.2)
+        effect = np.sqrt(dose) + 0.02 * (colour == COLOUR)
+        axis.plot(dose, effect, color=colour, linestyle="--", linewidth=1)
+        axis.plot(dose[own], effect[own], color=colour, linewidth=2.2)
         axis.text(*place, name, fontsize=7, color=colour)
     axis.set_xlabel("Dose")
     axis.set_ylabel("Effect")

@@ -309,7 +309,10 @@ class Estimate(Described):
         if sample.group is not None:  # each cohort is two groups
             group, treated = 2 * group + sample.group, np.repeat(treated, 2, axis=0)
             eligible = np.arange(len(treated)) % 2 == 1
-        return Sides(group, treated, weights, sample.cluster, alike=alike, both=True, eligible=eligible)
+        apart = eligible is not None and self.estimand.has_path
+        return Sides(
+            group, treated, weights, sample.cluster, alike, both=True, eligible=eligible, apart=apart
+        )
 
     @cached_property
     def leave_out(self) -> LeftOut:

@@ -349,7 +349,8 @@ class Estimate(Described):
         if sample.group is not None:  # each cohort is two groups
             group, treated = 2 * group + sample.group, np.repeat(treated, 2, axis=0)
             eligible = np.arange(len(treated)) % 2 == 1
-        return Sides(group, treated, weights, sample.cluster, alike=alike, both=both, eligible=eligible)
+        apart = eligible is not None and self.estimand.has_path
+        return Sides(group, treated, weights, sample.cluster, alike, both, eligible, apart)
 
     @cached_property
     def leave_out(self) -> LeftOut:

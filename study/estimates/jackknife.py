@@ -46,6 +46,8 @@ class Sides(NamedTuple):
     eligible : ndarray of bool, shape (G,), optional
         Of a third difference, which groups are of the units that treatment is for. Both sides then consist of means of
         these and of the others, and need clusters of both.
+    apart : bool
+        Whether cohorts are weighted and not pooled, so that on the comparison side each group is a mean of its own.
     """
 
     group: IntArray
@@ -55,6 +57,7 @@ class Sides(NamedTuple):
     alike: bool
     both: bool
     eligible: BoolArray | None = None
+    apart: bool = False
 
     @property
     def halves(self) -> list[BoolArray]:
@@ -68,11 +71,10 @@ class Sides(NamedTuple):
     def means(self) -> list[BoolArray]:
         """Which groups make up each mean that terms contrast, shape (G, K) each.
 
-        The treated and the others. A third difference weighs cohorts of comparison units and does not pool them, so
-        that each of their groups is a mean. On the treated side averages pool cohorts of eligible units, whose shares
-        are estimated, and of the others where clusters may have units of both.
+        The halves, or where cohorts are apart each group on the comparison side. On the treated side averages pool
+        cohorts of eligible units, whose shares are estimated, and of the others where clusters may have units of both.
         """
-        if self.eligible is None:
+        if self.eligible is None or not self.apart:
             return self.halves
         pooled = (self.treated > 0) & (self.eligible | (not self.by_unit))[:, None]
         kinds = [pooled & kind[:, None] for kind in (self.eligible, ~self.eligible)]
@@ -82,12 +84,12 @@ class Sides(NamedTuple):
         """Return the number of clusters on each side, shape (2, K), and which terms have enough of them.
 
         That is two or more, on each side where there have to be some. Of a third difference the fewer of eligible and
-        other clusters count, and no mean may be of one cluster.
+        other clusters count, and where cohorts are apart no mean may be of one cluster.
         """
         clusters = np.stack(halves).reshape(2, -1, self.treated.shape[1]).min(axis=1).astype(np.int64)
         enough = (clusters.min(axis=0) if self.both else clusters.sum(axis=0)) >= 2
         alone = np.any([number == 1 for number in means], axis=0)
-        return clusters, np.asarray(enough & ~(alone & (self.eligible is not None)))
+        return clusters, np.asarray(enough & ~(alone & self.apart))
 
     def select(self, columns: IntArray) -> Sides:
         """Return the sides of some of the terms."""

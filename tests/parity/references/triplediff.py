@@ -57,7 +57,9 @@ def two_periods(name: str, run: dict[str, Any]) -> Comparison:
         "se_cluster_from_if": float(clustered.std_error[after][0]),
     }
     rows = tuple(Row(what, effect, ours, theirs["estimate"], theirs[what]) for what, ours in errors.items())
-    cells = 1 + fit.sample.group + 2 * np.isfinite(fit.sample.first_treated)
+    assert fit.sample.first_treated is not None
+    assert fit.sample.group is not None
+    cells = 1 + fit.sample.group + 2 * (fit.sample.first_treated == 2)
     counts = {f"units in cell {s['subgroup']}": (int(np.sum(cells == s["subgroup"])), s["count"])
               for s in run["subgroup_counts"]}  # fmt: skip
     return Comparison(rows, counts)

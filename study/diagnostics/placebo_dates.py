@@ -79,7 +79,8 @@ def placebo_dates(
     if Supports.MISSING_CELLS not in chosen.supports:
         able = [d.name for d in all_designs().values() if Supports.MISSING_CELLS in d.supports]
         raise QuestionError(
-            f"{WHO}: {design} takes no gaps, and outcomes after treatment are dropped; {', '.join(able)} do."
+            f"{WHO}: {design} takes no gaps, and outcomes after treatment are dropped; {', '.join(able)} do. "
+            "placebo_periods hides periods from designs that predict untreated outcomes."
         )
     shift_of = {f"{k} period{'s' if k > 1 else ''} earlier": k for k in _shifts(sample, first, shifts)}
     options = chosen.seeded(options, seed)

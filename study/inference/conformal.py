@@ -58,20 +58,20 @@ class Conformal:
         Periods before treatment.
     """
 
-    sample: Sample
+    sample: Sample = field(repr=False)
     design: str
-    null: FloatArray
+    null: FloatArray = field(repr=False)
     statistic: float
     p_value: float
     permuted: Permuted
     permutations: int
     exact: bool
     drawn: FloatArray = field(repr=False)
-    periods: IntArray
-    effect: FloatArray
-    p_values: FloatArray
-    conf_low: FloatArray
-    conf_high: FloatArray
+    periods: IntArray = field(repr=False)
+    effect: FloatArray = field(repr=False)
+    p_values: FloatArray = field(repr=False)
+    conf_low: FloatArray = field(repr=False)
+    conf_high: FloatArray = field(repr=False)
     level: float
     n_before: int
 

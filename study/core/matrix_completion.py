@@ -15,16 +15,16 @@ import numpy as np
 from study.core.arrays import BoolArray, FloatArray, IntArray
 from study.core.errors import QuestionError
 
-# Where iterations end: by what share of itself a step still moves Q, and how many there may be.
+# Where iterations end: by what share of itself a step still moves FF', and how many there may be.
 _CONVERGED = 1e-12
 _MOST = 2_000
 _ROUNDING = 1e-14
 # From this share on steps are extrapolated, with so many of the steps before; earlier they could leave the basin.
 _CLOSE, _MEMORY = 1e-2, 8
+# The least eigenvalue of the equations of period effects, of the largest.
 _CONNECTED = 1e-9
-# The share of a covariate's squares that other effects have to leave.
-_EXPLAINED = 1e-12
-_LEFT = 1e-11
+# The share of a covariate's squares that other effects have to leave, and of all effects' without a unit.
+_EXPLAINED, _LEFT = 1e-12, 1e-11
 # Numbers that refits without each unit hold at once.
 _AT_ONCE = 2_000_000
 
@@ -199,14 +199,14 @@ class _Problem(NamedTuple):
         """
         (period, slope, _), maps = self.given(factors)
         c = np.concatenate([np.ones((len(slope), 1)), -slope], axis=1)
-        count, total, products = self.sums
+        units, total, products = self.sums
         first = np.einsum("bv,bpvt->bpt", c, total)
         second = np.einsum("bv,bpvswt,bw->bpst", c, products, c, optimize=True)
         mean = period[:, None] * self.seen
         cross = first[..., None] * mean[:, :, None]
         second = second - cross - np.swapaxes(cross, 2, 3)
-        second += count[..., None, None] * mean[..., None] * mean[:, :, None]
-        first = first - count[..., None] * mean
+        second += units[..., None, None] * mean[..., None] * mean[:, :, None]
+        first = first - units[..., None] * mean
         # u is kept where it is seen, and filled in elsewhere: C u with [1, F] C, whose products need no T x T x T.
         unseen, half = ~self.seen, maps.own @ second
         across = (maps.common @ half) * unseen[:, :, None]
@@ -273,9 +273,9 @@ def _extrapolated(points: list[FloatArray], moves: list[FloatArray]) -> FloatArr
     steps = np.stack([b - a for a, b in pairwise(points)], axis=2)
     turns = np.stack([b - a for a, b in pairwise(moves)], axis=2)
     inner = np.swapaxes(turns, 1, 2) @ turns
-    scale = np.sqrt(np.einsum("bkk->bk", inner)) + np.finfo(float).tiny
-    inner = inner / (scale[:, :, None] * scale[:, None])
-    inner[:, np.arange(inner.shape[1]), np.arange(inner.shape[1])] += 1e-14
+    length = np.sqrt(np.einsum("bkk->bk", inner))
+    scale = np.where(length > 0, length, 1.0)
+    inner = inner / (scale[:, :, None] * scale[:, None]) + _ROUNDING * np.eye(inner.shape[1])
     right = np.einsum("btk,bt->bk", turns, moves[-1]) / scale
     weight = np.linalg.solve(inner, right[..., None])[..., 0] / scale
     return np.asarray(points[-1] + moves[-1] - np.einsum("btk,bk->bt", steps + turns, weight))
@@ -311,7 +311,9 @@ class Completed:
         """The least penalty with which there are no factors."""
         n, n_periods = float(self._problem.n_units[0]), len(self.q)
         free = self._problem._replace(rank=Rank(penalty=0.0))
-        return float((free.stepped(np.zeros((1, n_periods, 0))) ** 2).sum(axis=1).max() / (n * n_periods))
+        return float(
+            (free.stepped(np.zeros((1, n_periods, 0))) ** 2).sum(axis=1).max(initial=0.0) / (n * n_periods)
+        )
 
     def effects(self, labels: IntArray, n_labels: int) -> FloatArray:
         """Return the mean of ``beyond`` over the cells of each label, shape (K,).

@@ -120,7 +120,8 @@ def generalized_synthetic_control(
         raise QuestionError(
             f"{NAME}: covariate {gaps[0]} has gaps; leave it out, or use imputation, which allows them."
         )
-    cohorts, notes = blocks(sample, NAME, 2 if factors is None else factors + 1)
+    least, why = (2, "") if factors is None else (factors + 1, f", since factors={factors}")
+    cohorts, notes = blocks(sample, NAME, least, why)
     n_free = len(cohorts[0].comparison)
     _refuse_few(n_free, factors)
     changes = [block.changes for block in cohorts]

@@ -289,12 +289,23 @@ def _rank(sample: Sample, penalty: float | None, factors: int | None) -> tuple[R
     errors: list[float] = []
     for share in GRID:
         squares: list[FloatArray] = []
-        for k, held in enumerate(folds):
-            fit = complete(y, x, untreated & ~held, Rank(share * largest), start=starts[k])
-            starts[k] = fit.q
-            beyond = fit.beyond[held]
-            squares.append(beyond[~np.isnan(beyond)] ** 2)
-        errors.append(float(np.mean(np.concatenate(squares))))
+        try:
+            for k, held in enumerate(folds):
+                fit = complete(y, x, untreated & ~held, Rank(share * largest), start=starts[k])
+                starts[k] = fit.q
+                beyond = fit.beyond[held]
+                squares.append(beyond[~np.isnan(beyond)] ** 2)
+        except QuestionError:  # with hardly a penalty a fit need not settle
+            if not errors:
+                raise
+            break
+        left = np.concatenate([np.empty(0), *squares])
+        if not len(left):
+            raise QuestionError(
+                f"{NAME}: no treated unit has untreated cells of which one could be held out to choose a penalty; give "
+                "penalty=, or factors=0, which is imputation."
+            )
+        errors.append(float(left.mean()))
         if len(errors) - 1 - int(np.argmin(errors)) >= PATIENCE:
             break
     chosen = int(np.argmin(errors))

@@ -77,8 +77,10 @@ class Fitted(NamedTuple):
     without: FloatArray
 
 
-def blocks(sample: Sample, design: str, least: int) -> tuple[list[Block], list[str]]:
+def blocks(sample: Sample, design: str, least: int, why: str = "") -> tuple[list[Block], list[str]]:
     """Return the block of each cohort that has enough periods before treatment, and a note on each other one.
+
+    ``why`` says after a comma what asks for so many.
 
     Comparison units are those that are not treated in the window: the never-treated and, with
     ``comparison="not_yet_treated"``, those treated after it.
@@ -102,9 +104,8 @@ def blocks(sample: Sample, design: str, least: int) -> tuple[list[Block], list[s
     for g in sample.cohorts:
         n_before = int(np.sum(sample.periods < g - sample.question.anticipation))
         if n_before < least:
-            notes.append(
-                f"cohort {sample.period_name(g)} left out: {n_before} of the {least} periods needed before treatment"
-            )
+            needed = f"{n_before} of the {least} periods needed before treatment{why}"
+            notes.append(f"cohort {sample.period_name(g)} left out: {needed}")
             continue
         own = np.flatnonzero(sample.first_treated == g)
         cohorts.append(Block(float(g), sample.y[own], sample.y[free], np.concatenate([free, own]), n_before))

@@ -119,7 +119,11 @@ def test_one_treated_unit_has_an_effect_without_an_error() -> None:
         ({}, {"factors": -1}, "factors is -1; it must be a whole number"),
         ({}, {"factors": 1.5}, "factors is 1.5"),
         ({}, {"factors": True}, "factors is True"),
-        ({}, {"factors": 5}, "cohort 6 left out: 5 of the 6 periods needed before treatment"),
+        (
+            {},
+            {"factors": 5},
+            "cohort 6 left out: 5 of the 6 periods needed before treatment, since factors=5; imputation and",
+        ),
         ({"covariates": ("x1",)}, {"factors": 1}, "a covariate is explained by unit and period effects"),
         ({"covariates": ("six",)}, {"factors": 1}, "among the comparison units a covariate is explained"),
     ],

@@ -275,6 +275,18 @@ def test_what_cannot_be_answered_is_refused_in_one_line(options: dict[str, Any],
     assert "\n" not in str(refused.value)
 
 
+def test_a_penalty_cannot_be_chosen_where_nothing_can_be_held_out_and_is_none_where_nothing_varies() -> None:
+    panel = noisy()
+    early = replace(panel, first_treated={"event": np.where(panel.first_treated["event"] > 0, 2.0, np.nan)})
+    with pytest.raises(
+        QuestionError, match="of which one could be held out to choose a penalty; give penalty="
+    ):
+        estimate(early, QUESTION, NAME)
+    assert np.isfinite(estimate(early, QUESTION, NAME, factors=0).effect).all()
+    flat = estimate(replace(panel, outcomes={"y": np.ones((50, 8))}), QUESTION, NAME)
+    assert flat.effect == pytest.approx(np.zeros(5), abs=1e-12)
+
+
 def test_what_is_not_identified_is_refused() -> None:
     panel = noisy()
     y = panel.outcomes["y"].copy()

@@ -8,6 +8,7 @@ from typing import Any
 import goldens
 import numpy as np
 import pytest
+import searching
 import simulated
 from references.synthetic import ASKED, METHODS, block
 from scipy.optimize import minimize
@@ -460,3 +461,36 @@ def test_errors_of_each_number_alone_have_no_band_no_test_and_no_part_in_a_compa
         QuestionError, match="takes 2 of the 3 comparison units as treated and needs two more"
     ):
         estimate(few_others, QUESTION, "synthetic_did", inference="placebo")
+
+
+OF_ONE = [
+    ("synthetic_did", {"inference": "placebo"}),
+    (
+        "generalized_synthetic_control",
+        {"factors": 1, "inference": "parametric_bootstrap", "replications": 60},
+    ),
+]
+
+
+@pytest.mark.search
+@pytest.mark.parametrize("treated", [1, 3])
+@pytest.mark.parametrize(("design", "options"), OF_ONE)
+def test_intervals_of_one_and_three_treated_units_cover_at_their_level(
+    design: str, options: dict[str, Any], treated: int
+) -> None:
+    draws, rng, times = searching.samples(40, 500), np.random.default_rng(treated), 0
+    options = options | ({"replications": 60} if treated > 1 else {})
+    asked = QUESTION.replace(min_cohort_size=1)
+    panel = few(25)
+    first = np.where(np.arange(25) < treated, 6.0, np.nan)
+    for seed in range(draws):
+        y = (
+            rng.normal(size=(25, 1))
+            + rng.normal(size=(25, 1)) @ rng.normal(size=(1, 8))
+            + rng.normal(size=(25, 8))
+        )
+        y = y + 1.5 * (panel.periods >= first[:, None])
+        drawn = replace(panel, outcomes={"y": y}, first_treated={"event": first})
+        table = estimate(drawn, asked, design, seed=seed, **options).headline.tidy()
+        times += table["conf_low"][0] <= 1.5 <= table["conf_high"][0]
+    assert abs(times / draws - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / draws)

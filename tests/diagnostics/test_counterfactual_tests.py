@@ -190,7 +190,7 @@ def few(rng: np.random.Generator, treated: int, effect: float = 0.0) -> Sample:
     return ASKED.sample(changed)
 
 
-SAMPLES = searching.samples(30, 1000)
+SAMPLES = searching.samples(20, 800)
 
 
 def rejected(p_values: list[float], size: float = 0.05) -> float:

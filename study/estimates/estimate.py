@@ -891,7 +891,7 @@ def few_clusters_warning(fit: Estimate) -> str | None:
     if fit.convention == "jackknife":
         return _few_on_a_side(fit, headline)
     if fit.convention == "pooled":
-        return _of_few_treated(fit)
+        return _of_pooled(fit)
     effective, treated = effective_clusters(headline)[0], treated_clusters(headline)
     if np.isnan(effective):
         return (
@@ -932,8 +932,14 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     )
 
 
-def _of_few_treated(fit: Estimate) -> str | None:
-    """Say what a pooled variance takes for granted where few clusters are treated."""
+def _of_pooled(fit: Estimate) -> str | None:
+    """Say what a pooled variance takes for granted where dates differ or few clusters are treated."""
+    if len(fit.sample.cohorts) != 1:
+        return (
+            f"{fit.design}: with several dates comparison clusters are compared over averages of the treated clusters' "
+            "periods, which vary less than those of one date, so that the pooled test of an average over dates "
+            "rejects too often; use study.few_treated."
+        )
     treated = treated_clusters(fit)
     if treated >= FEW_ON_A_SIDE:
         return None

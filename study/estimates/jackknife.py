@@ -207,7 +207,8 @@ def pooled(influence: Influence, sides: Sides) -> Leverage:
     With h_c the share of cluster c in the weight of its side, its influence over n is h_c times what its mean is away
     from that of the side. If these means vary by the same sigma^2 on both sides, with which the variance of the
     contrast is sigma^2 sum h_c^2, their squares over C - 2 estimate it, with one treated cluster too; for means of
-    normal outcomes the t test is exact (Lee and Wooldridge 2025).
+    normal outcomes the t test is exact (Lee and Wooldridge 2025). They do if all treated clusters have one date. With
+    several, a comparison cluster's mean is of changes that are averaged over dates, which vary less.
     """
     parts = [_pooled(influence.columns(k).dense(), sides.select(k)) for k in blocks(influence.shape[1])]
     return Leverage(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))

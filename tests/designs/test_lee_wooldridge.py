@@ -97,7 +97,12 @@ def test_one_treated_unit_has_a_pooled_t_test_in_every_design_and_no_jackknife(d
     assert made.std_error[0] == pytest.approx(spread * np.sqrt(1 + 1 / 29), rel=1e-9)
     assert made.degrees_of_freedom[0] == 28
     assert made.test().p_value == pytest.approx(made.tidy()["p_value"][0], rel=1e-9)
-    assert "few_treated" in " ".join(fit.under("pooled").notes)
+    assert "normal" in " ".join(fit.under("pooled").notes)
+
+
+def test_a_pooled_variance_of_several_dates_is_said_to_be_too_small() -> None:
+    fit = estimate(simulated.panel(), ASKED, "callaway_santanna", convention="pooled")
+    assert "several dates" in " ".join(fit.notes)
 
 
 def test_pooled_errors_of_clusters_are_those_of_their_means() -> None:

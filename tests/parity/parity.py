@@ -54,7 +54,7 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "synthdid": ("synthetic_did", synthetic.synthdid),
     "linearmodels": ("iv", instruments.linearmodels),
     "fixest_iv": ("iv", instruments.fixest),
-    "ivdiag_ivmodel": ("iv", instruments.ivdiag),
+    "ivdiag_ivmodel": ("iv", instruments.diagnosed),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
@@ -62,7 +62,6 @@ ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Compar
     ("synthdid", "did"): ("imputation", synthetic.synthdid),
     ("linearmodels", "panelols"): ("panel_ols", instruments.linearmodels),
     ("fixest_iv", "ols"): ("panel_ols", instruments.fixest),
-    ("ivdiag_ivmodel", "ivmodel"): ("iv", instruments.ivmodel),
 }
 
 HEAD = """# How closely the designs meet the reference packages

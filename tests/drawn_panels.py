@@ -24,7 +24,7 @@ class Asked(NamedTuple):
         path = {name: values.tolist() for name, values in self.panel.treatment.items()}
         x = {
             name: self.panel.covariates[name].tolist()
-            for name in (*self.question.covariates, self.question.weights, self.question.instrument)
+            for name in (*self.question.covariates, self.question.weights, *self.question.instruments)
             if name
         }
         x |= {"eligible": self.panel.covariates["eligible"].tolist()} if self.question.group else {}
@@ -42,7 +42,7 @@ def asked(
     counts: bool = False,
     covariates: tuple[str, ...] = ("fixed", "binary", "moving", "patchy", "drift", "late"),
     most_covariates: int = 2,
-    instruments: tuple[str, ...] = ("lottery", "lottery", "dose"),
+    instruments: tuple[str | tuple[str, ...], ...] = ("lottery", "lottery", "dose"),
 ) -> Asked:
     """Draw a panel and a question of what a design supports; names of ``supports`` are those of ``Supports``."""
     n_periods = draw(st.integers(*periods))
@@ -149,7 +149,7 @@ def _question(
     switches: bool,
     covariates: tuple[str, ...],
     most_covariates: int,
-    instruments: tuple[str, ...],
+    instruments: tuple[str | tuple[str, ...], ...],
 ) -> Question:
     def chosen(name: str, usual: Any, *others: Any) -> Any:
         return draw(st.sampled_from([usual, *others])) if name in supports else usual

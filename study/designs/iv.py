@@ -119,6 +119,11 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
         return first
     names = ("treatment", *sample.covariates)
     least_squares = on_columns(sample, columns[:, :, : len(names)], names)
+    if method == "liml" and first.n_obs < first.df_k + first.n_fixed_effects:
+        raise QuestionError(
+            f"iv: {first.n_obs} observations leave LIML no degree of freedom beside instruments, covariates and fixed "
+            'effects; use method="2sls".'
+        )
     rows = rows_of(sample, columns, seen)
     made = linearmodels_fits(rows, method)
     b, influence = made["robust"].params.to_numpy(), np.zeros((sample.n_units, len(names)))

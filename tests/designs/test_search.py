@@ -47,8 +47,15 @@ MANY = {"units": (12, 33), "most_covariates": 1}
 LEARNED = {"learner": ("linear", "linear"), "folds": (2, 2, 3), "repetitions": (1, 2), "seed": (0, 1)}
 PROPENSITY = {"propensity": ("linear", "linear"), "trim": (0.01, 0.3)}
 ENDS = {"before": (1, 1, 1, 2), "after": (1, 1, 2)}
+MOVED = {
+    "instruments": ("moving", "dose_path", ("moving", "dose_path"), "lottery"),
+    "covariates": ("patchy", "drift", "fixed"),
+}
 CASES = [
     Case("twfe", regressions.twfe),
+    Case("panel_ols", regressions.panel_ols, small=8),
+    Case("iv", regressions.iv, {"method": ("2sls",)}, MOVED, 1e-7),
+    Case("iv", regressions.iv, {"method": ("liml",)}, MOVED, 1e-7),
     Case("event_study", regressions.event_study, {"bin_at": (None, None, 1, 2)}),
     Case("sun_abraham", regressions.sun_abraham, {"variance": VARIANCE}),
     Case("imputation", regressions.imputation, {"leads": (None, None, 0, 2)}),

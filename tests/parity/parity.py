@@ -72,6 +72,7 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "triplediff": ("triple_difference", triplediff.triplediff),
     "triplediff_corrected": ("triple_difference", triplediff.corrected),
     "scinference": ("conformal", counterfactual.scinference),
+    "ivdiag_ivmodel": ("iv", instruments.diagnosed),
 }
 # Runs that another design answers than the others of their package, by the beginning of their names.
 ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
@@ -86,7 +87,6 @@ ANOTHER: dict[tuple[str, str], tuple[str, Callable[[str, dict[str, Any]], Compar
     ("synthdid", "did"): ("imputation", synthetic.synthdid),
     ("linearmodels", "panelols"): ("panel_ols", instruments.linearmodels),
     ("fixest_iv", "ols"): ("panel_ols", instruments.fixest),
-    ("ivdiag_ivmodel", "ivmodel"): ("iv", instruments.ivmodel),
 }
 
 HEAD = """# How closely the designs meet the reference packages

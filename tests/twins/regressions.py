@@ -17,6 +17,7 @@ from twins.plain import (
     PoissonRegression,
     Refused,
     Regression,
+    Unsettled,
     Values,
     collinear,
     refuse_single_units,
@@ -108,6 +109,74 @@ def _static(sample: Sample, unit: Any, period: Any, fixed: Array, who: Array) ->
         at,
         n_obs=len(unit),
         rank=made.rank,
+        nested=len(np.unique(unit)),
+        clusters=len(np.unique(sample.cluster[unit])),
+        averages=False,
+    )
+
+
+def panel_ols(sample: Sample) -> Answer:
+    answer = twfe(sample)
+    unit, period = cells(sample, np.ones(sample.n_units, dtype=bool))
+    if len(unit) < len(answer.terms) + len(np.unique(unit)) + len(np.unique(period)):
+        raise Refused("no degree of freedom is left")
+    return answer
+
+
+def iv(sample: Sample, method: str = "2sls") -> Answer:
+    with_instruments = ~np.any([np.isnan(z) for z in sample.instruments_by_period], axis=0)
+    unit, period = cells(sample, with_instruments)
+    if sample.first_treated is None:
+        d = sample.path[unit, period]
+    else:
+        d = (sample.periods[period] >= treated_from(sample)[unit]).astype(float)
+    y, x = sample.y[unit, period], covariates(sample, unit, period)
+    z = np.array([block[unit, period] for block in sample.instruments_by_period]).T
+    p, given = x.shape[1], np.hstack([x, two_way(sample, unit, period)])
+    by_z, by_d = (
+        Regression(y, np.column_stack([columns, given]), unit, sample.weights) for columns in (z, d)
+    )
+    for made, k in ((by_z, z.shape[1] + p), (by_d, 1 + p)):
+        if not made.knows(unit_columns(k, len(made.scale))).all():
+            raise Refused("a column is explained")
+    if method == "liml" and len(unit) == by_z.rank:
+        raise Refused("nothing is left to compare instruments by")
+    of_given = [Regression(column, given, unit, sample.weights) for column in (y, d, *z.T)]
+
+    def at(weights: Array) -> Values:
+        slopes = [made.coefficients(weights) for made in of_given]
+        left = np.array([made.y - given @ b for made, b in zip(of_given, slopes, strict=True)]).T
+        gram = (left * weights[unit, None]).T @ left
+        both, onto = gram[:2, :2], gram[2:, :2]
+        inside = onto.T @ np.linalg.solve(gram[2:, 2:], onto)
+        if abs(inside[1, 1]) < 1e-3 * abs(both[1, 1]):
+            raise Unsettled("the instruments hardly move treatment")
+        kept = inside
+        if method == "liml":
+            (a, b), (_, c) = outside = both - inside
+            least = a * c - b * b
+            middle = (a * both[1, 1] + c * both[0, 0] - 2 * b * both[0, 1]) / 2
+            root = middle**2 - least * np.linalg.det(both)
+            if (
+                abs(least) < 1e-3 * abs(a * c)
+                or abs(a) < 1e-6 * abs(both[0, 0])
+                or abs(root) < 1e-4 * abs(middle**2)
+            ):
+                raise Unsettled("the roots are near one another or far away")
+            kept = both - (middle - np.sqrt(root)) / least * outside
+            if abs(kept[1, 1]) < 1e-3 * abs(both[1, 1]):
+                raise Unsettled("the estimate is far away")
+        effect = kept[0, 1] / kept[1, 1]
+        slope = (slopes[0] - effect * slopes[1])[:p]
+        return Values(np.concatenate([[effect], slope]), np.full(1 + p, np.nan), np.ones(1 + p))
+
+    at(sample.weights)  # says whether it is settled
+    return Answer(
+        [(NAN, NAN, NAN)] * (1 + p),
+        [],
+        at,
+        n_obs=len(unit),
+        rank=by_d.rank,
         nested=len(np.unique(unit)),
         clusters=len(np.unique(sample.cluster[unit])),
         averages=False,

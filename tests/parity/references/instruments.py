@@ -129,6 +129,11 @@ def named(first_stage: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [term | {"term": f"first stage: {term['term']}"} for term in first_stage]
 
 
+def diagnosed(name: str, run: dict[str, Any]) -> Comparison:
+    """Return a run of ivDiag or of ivmodel."""
+    return ivmodel(name, run) if run["id"].startswith("ivmodel") else ivdiag(name, run)
+
+
 def ivdiag(name: str, run: dict[str, Any]) -> Comparison:
     """Return the effective F and the Anderson-Rubin test and set of ivDiag, in its forms of both."""
     sample = question(run["id"]).sample(panel(name))
@@ -139,10 +144,10 @@ def ivdiag(name: str, run: dict[str, Any]) -> Comparison:
     cluster = rows.cluster if clustered else np.arange(n)
     reduced, first = (regressed(z, column, cluster) for column in (y, d))
     clusters = int(cluster.max()) + 1
-    whole = factor(
-        fit(name, "iv", question(run["id"])), "robust", 72 + k
-    )  # felm without clusters counts all effects
-    size = clusters / (clusters - 1) * (n - 1) / (n - k - 2) if clustered else whole
+    made = fit(name, "iv", question(run["id"]))
+    # felm counts all fixed effects without clusters, and with them one parameter beside the regressors.
+    by_cluster = clusters / (clusters - 1) * (n - 1) / (n - k - 2)
+    size = by_cluster if clustered else factor(made, "robust", all_effects(made) + k - 1)
     # ivDiag weighs by products of the instruments less fixed effects, but not less covariates.
     f = effective_f(first[0], size * first[1].T @ first[1], rows.z.T @ rows.z)
     theirs = {term["term"]: term for term in run["terms"]}
@@ -151,7 +156,7 @@ def ivdiag(name: str, run: dict[str, Any]) -> Comparison:
     statistic = float(reduced[0] @ np.linalg.solve(reduced[1].T @ reduced[1], reduced[0])) / k / adjusted
     critical = k * adjusted * stats.f.ppf(0.95, k, left)
     ((low, high),) = not_rejected(reduced[0], -first[0], reduced[1], -first[1], critical)
-    step = GRID * fit(name, "iv", question(run["id"])).under("clustered").std_error[0]
+    step = GRID * made.under("clustered").std_error[0]
     ends = zip((low, high), run["AR_ci"], strict=True)
     ours = {"effective_F": (f, np.nan), "AR_F": (statistic, np.nan)}
     return Comparison(

@@ -125,7 +125,10 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
             'effects; use method="2sls".'
         )
     rows = rows_of(sample, columns, seen)
-    made = linearmodels_fits(rows, method)
+    try:
+        made = linearmodels_fits(rows, method)
+    except ValueError as error:
+        raise QuestionError(f"iv: linearmodels finds no answer, since {error}") from error
     b, influence = made["robust"].params.to_numpy(), np.zeros((sample.n_units, len(names)))
     changes = gmm_changes(rows, b) if method == "gmm" else k_class_changes(rows, b, method)
     np.add.at(influence, rows.unit, sample.n_units * changes)

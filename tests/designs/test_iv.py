@@ -440,6 +440,18 @@ REFUSED: dict[str, tuple[Any, Question, dict[str, Any], str]] = {
         {},
         'iv: it cannot answer a question with scale="prop',
     ),
+    "nothing to weigh": (
+        lambda: replace(panel(), outcomes={"y": np.zeros((60, 8))}),
+        ask(*TWO),
+        {"method": "gmm"},
+        "iv: linearmodels finds no answer, since",
+    ),
+    "nothing left": (
+        lambda: panel(n=4, gaps=0.5, seed=4),
+        ask(*TWO),
+        {"method": "liml"},
+        "iv: 14 observations leave LIML no degree of freedom",
+    ),
     "few clusters": (
         lambda: replace(panel(), attributes={"state": np.arange(60) % 2}),
         ask(*TWO, cluster="state"),

@@ -53,10 +53,14 @@ WITHOUT_GAPS = OF_BLOCKS | {"lee_wooldridge"}
 # Its invariances are tested in its own file, since it takes no weights.
 OF_FACTORS = {"matrix_completion"}
 # They ask for something that the other designs refuse.
-WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "heterogeneous_adoption"}
-WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "dose_response"}
-WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "iv"}
-WITH_QUESTIONS_OF_THEIR_OWN = {"dml_iv", "triple_difference", "three_way"}
+WITH_QUESTIONS_OF_THEIR_OWN = {
+    "dml_iv",
+    "dose_response",
+    "heterogeneous_adoption",
+    "iv",
+    "three_way",
+    "triple_difference",
+}
 
 
 def answer(name: str, panel: Panel, question: Question = ASKED) -> Estimate:

@@ -344,7 +344,7 @@ def estimate(
     question : Question
     design : str
         Name of a design; ``study designs`` lists them.
-    convention : {"jackknife", "pooled", "CR0", "CR1", "CR1_fixest", "CR1_areg"}, or the name of a covariance of the design
+    convention : {"jackknife", "pooled", "CR0", "CR1", "CR1_fixest", "CR1_areg"} or a covariance of the design
         Of the standard errors; see :class:`study.Estimate`. ``fit.published`` names the one of the design's reference
         implementation. ``panel_ols`` and ``iv`` have linearmodels' covariances, such as "twoway".
     **options

@@ -90,12 +90,8 @@ gaps_or_none = st.sampled_from([0.0, 0.05])
 def test_every_design_without_learners_has_its_invariances_tested() -> None:
     # Those of blocks have theirs in test_synthetic_did.py, since they take no weights and no gaps; those of
     # distributions and with questions of their own have them beside their other tests.
-    elsewhere = {*OF_LEARNERS, *OF_BLOCKS, *OF_DISTRIBUTIONS, *WITH_QUESTIONS_OF_THEIR_OWN}
-    assert {case.design for case in CASES} | elsewhere == set(ALL_DESIGNS)
-    # Those of blocks have theirs in test_synthetic_did.py, since they take no weights and no gaps.
-    # Those of blocks have theirs in test_synthetic_did.py, since they take no weights and no gaps; panel_ols is twfe.
-    others = {*OF_LEARNERS, *OF_BLOCKS, *OF_FACTORS, *WITH_QUESTIONS_OF_THEIR_OWN, "panel_ols"}
-    assert {case.design for case in CASES} | others == set(ALL_DESIGNS)
+    elsewhere = {*OF_LEARNERS, *OF_BLOCKS, *OF_DISTRIBUTIONS, *OF_FACTORS, *WITH_QUESTIONS_OF_THEIR_OWN}
+    assert {case.design for case in CASES} | elsewhere | {"panel_ols"} == set(ALL_DESIGNS)  # which is twfe
 
 
 def drawn(case: Case, seed: int, gaps: float) -> Panel:

@@ -393,6 +393,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     """Register a design that keeps the samples it sees and refuses some; its answer is that of twfe."""
     seen: Seen = []
     refuse: list[Rule] = []
+    all_designs()  # before the copy, so that none is imported into it
     monkeypatch.setattr(study.designs, "_registered", dict(study.designs._registered))
     twfe = find_design("twfe")
 

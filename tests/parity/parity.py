@@ -67,7 +67,6 @@ READERS: dict[str, tuple[str, Callable[[str, dict[str, Any]], Comparison]]] = {
     "contdid": ("dose_response", contdid.read),
     "linearmodels": ("iv", instruments.linearmodels),
     "fixest_iv": ("iv", instruments.fixest),
-    "ivdiag_ivmodel": ("iv", instruments.ivdiag),
     "lwdid": ("lee_wooldridge", lwdid.lwdid),
     "triplediff": ("triple_difference", triplediff.triplediff),
     "triplediff_corrected": ("triple_difference", triplediff.corrected),

@@ -49,10 +49,16 @@ def predictor(sample: Sample, **options: Any) -> PredictionErrors:
 def prediction_errors(sample: Sample, seen: BoolArray) -> FloatArray:
     """Return outcomes less alpha_i + beta_t + x_it'gamma as the seen cells give them, shape (n, T)."""
     outcome = np.where(seen, sample.outcome_with_covariates, np.nan)
-    first, fitted = untreated_regression(sample, outcome), ~np.isnan(outcome)
+    return _known_errors(sample, untreated_regression(sample, outcome), ~np.isnan(outcome))
+
+
+def _known_errors(sample: Sample, first: Regression, fitted: BoolArray) -> FloatArray:
+    """Return outcomes less predictions, NaN where the cells that are fitted do not identify a prediction."""
     error = _beyond_prediction(sample, first, fitted)
-    unknown = [np.abs(_less_own_mean(_index(sample, null), fitted)) > ESTIMABLE for null in first.null.T]
-    return np.where(np.any(unknown, axis=0), np.nan, error)
+    for null in first.null.T:
+        index = np.broadcast_to(_index(sample, null), error.shape)
+        error[np.abs(_less_own_mean(index, fitted)) > ESTIMABLE] = np.nan
+    return error
 
 
 @design(
@@ -192,16 +198,10 @@ def _less_own_mean(values: FloatArray, cells: BoolArray) -> FloatArray:
     return values - np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
-def _treated_effects(sample: Sample, first: Regression) -> FloatArray:
-    """Return tau_it, shape (n, T), NaN in cells that are not treated and where y_it(0) is unknown."""
-    tau = _beyond_prediction(sample, first, sample.treatment == 0)
-    return np.where(sample.treatment == 1, tau, np.nan)
-
-
 def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Block:
     """Average tau by cohort and period, with the influence of its own variation and of the first step."""
     first = untreated_regression(sample, untreated)
-    tau = _treated_effects(sample, first)
+    tau = np.where(sample.treatment == 1, _beyond_prediction(sample, first, sample.treatment == 0), np.nan)
     lost = (sample.treatment == 1) & sample.observed & np.isnan(tau)
     lost_note = (
         f"{lost.sum()} treated unit-periods of {lost.any(axis=1).sum()} units left out: the unit or its covariates are "
@@ -302,14 +302,10 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
             f"imputation: {asked} needs cohorts, and {sample.question.event} is not absorbing; leave it out. "
             "study.diagnostics.placebo_periods looks at periods before treatment."
         )
-    first = untreated_regression(
-        sample, np.where(sample.treatment == 0, sample.outcome_with_covariates, np.nan)
-    )
-    tau, since, fitted = _treated_effects(sample, first), since_onset(sample.treatment), sample.treatment == 0
-    fitted &= ~np.isnan(sample.outcome_with_covariates)
-    for null in first.null.T:
-        unknown = np.abs(_less_own_mean(np.broadcast_to(_index(sample, null), tau.shape), fitted)) > ESTIMABLE
-        tau = np.where(unknown, np.nan, tau)
+    outcome = np.where(sample.treatment == 0, sample.outcome_with_covariates, np.nan)
+    first, fitted = untreated_regression(sample, outcome), ~np.isnan(outcome)
+    since = since_onset(sample.treatment)
+    tau = np.where(sample.treatment == 1, _known_errors(sample, first, fitted), np.nan)
     used = ~np.isnan(tau) & (since >= 0)
     lost = int(((sample.treatment == 1) & sample.observed & ~used).sum())
     if not used.any():

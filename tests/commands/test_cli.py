@@ -140,7 +140,7 @@ def switch_off(table):
         (put(0, "first_treated", "5"), [], "changes within 1"),
         (lambda t: t[t.first_treated == "8"], [], "no comparison group"),
         (lambda t: t[t.first_treated == "0"], [], "nobody"),
-        (switch_off, ["--treatment"], "an event that is not absorbing; dml_panel, imputation, matrix_completion, twfe can"),
+        (switch_off, ["--treatment"], "not absorbing; dml_panel, imputation, matrix_completion, twfe can"),
         (lambda t: t, ["--outcome", "yy"], 'Did you mean "y"'),
         (lambda t: t, ["--design", "calaway_santana"], 'Did you mean "callaway_santanna"'),
         (lambda t: t, ["--scale", "logs"], 'no scale "logs"'),

@@ -61,7 +61,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "dml_irm": LEARNED,
     "dml_panel": LEARNED,
     "dml_stacked": LEARNED,
-    "dose_response": {"scale": "level", "dose": "log_gpu_tflops"},
+    "dose_response": {"scale": "level", "dose": "log_gpu_tflops", "cohort_width": 3},
     "generalized_synthetic_control": {"min_cohort_size": 2},
     "matrix_completion": {"min_cohort_size": 2},
     "poisson_twfe": {"scale": "proportional"},
@@ -74,6 +74,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dml_irm": {"learner": "linear", "propensity": "linear", "repetitions": 2},
     "dml_panel": {"repetitions": 2},
     "dml_stacked": {"propensity": "linear", "repetitions": 2},
+    "dose_response": {"degree": 1},
 }
 # No shipped panel has an instrument that could be defended, so that a lottery is drawn.
 LOTTERY = """import numpy as np

@@ -15,7 +15,7 @@ from study.paper.diagnose import ASSUMED
 GROUPED = "--panel cs_2007 --group group=learning"
 NEEDS = {
     "dml_iv": "--covariate baseline_papers --instrument herd_federal --option model=pliv",
-    "dose_response": "--dose log_gpu_tflops",
+    "dose_response": "--dose log_gpu_tflops --cohort-width 3 --option degree=1",
     "iv": "--instrument herd_federal",
     "three_way": GROUPED,
     "triple_difference": GROUPED,

@@ -50,7 +50,7 @@ def test_validate_prints_the_profile_of_any_file(own):
     assert done.returncode == 0, done.stderr
     assert "The file is fit to use: 60 units, periods 2019-08 to 2020-03." in done.stdout
     assert "Cohorts (first treated, units): 2019-11 20, 2020-01 20, never 20." in done.stdout
-    assert "Not dml_iv: the question has no instrument" in done.stdout
+    assert "Not dml_iv, iv: the question has no instrument" in done.stdout
 
 
 def test_columns_are_named_with_commas(own):

@@ -432,7 +432,7 @@ class NoChances:
         (None, {"scale": "proportional"}, {"effect": "ate"}, 'effect="ate" has nothing to divide by'),
         (off_again, {}, {}, "it cannot answer a question with an event that is not absorbing"),
         (None, {"weights": "x1"}, {}, "it cannot answer a question with weights"),
-        (None, {"instrument": "x1"}, {}, "it cannot answer a question with an instrument; dml_iv can"),
+        (None, {"instrument": "x1"}, {}, "it cannot answer a question with an instrument; dml_iv, iv can"),
     ],
 )
 def test_bad_input_is_refused_in_one_line_before_fitting(change, fields, options, message, monkeypatch):

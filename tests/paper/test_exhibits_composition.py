@@ -16,10 +16,11 @@ from study.paper.diagnose import answered
 from study.paper.exhibits.composition import Composed, composition
 from study.paper.exhibits.definitions import definitions
 from study.paper.exhibits.exhibit import Exhibited, Setting
+from study.paper.exhibits.further import further
 from study.paper.exhibits.known import known
 from study.paper.plan import Task, read_plan
 from study.paper.results import answer
-from study.paper.run import load
+from study.paper.run import load, other_panels
 from study.report.table import Number, Table
 
 MORE = """
@@ -51,6 +52,23 @@ specification = "Later dates"
 written = 2026-11-27
 known = "The estimates of the first."
 differs = "The first was a year early."
+[[further]]
+name = "imputation"
+label = "Another design"
+event = "later"
+asks = "the later event by another design."
+question = { horizon = 1 }
+[[further]]
+name = "dcdh"
+label = "Another panel"
+event = "first_treated"
+asks = "the first event where rows are missing."
+panel = { file = "gaps.csv", unit = "unit", time = "time", first_treated = "first_treated", outcomes = "count" }
+[[further]]
+name = "dose_response"
+label = "Refused further"
+event = "later"
+asks = "what has no dose."
 """
 
 
@@ -60,11 +78,13 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     table = pd.read_csv(PANEL)
     table["later"] = table["first_treated"].replace(0, np.nan) + 1
     table.to_csv(folder / "panel.csv", index=False)
+    pd.read_csv(PANEL.with_name("sim_unbalanced.csv")).to_csv(folder / "gaps.csv", index=False)
     text = PLAN.replace(str(PANEL), "panel.csv").replace('["first_treated"]', '["first_treated", "later"]')
     (folder / "study.toml").write_text(text + MORE)
     plan = read_plan(folder / "study.toml")
     panel = load(plan)
-    return Setting(plan, panel, {task.key: answer(task, panel) for task in plan.tasks()})
+    panels = other_panels({entry.label: entry.panel for entry in plan.further if entry.panel is not None})
+    return Setting(plan, panel, {task.key: answer(task, panel) for task in plan.tasks()}, further=panels)
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +221,27 @@ def test_known_is_the_plan_s_record(setting: Setting) -> None:
         "The estimates of the first.",
         "The first was a year early.",
     ]
+
+
+def test_further_questions_have_their_own_design_event_and_panel(setting: Setting) -> None:
+    made = further(setting)
+    (table,) = made.tables
+    own = study.Question("count", "later", scale="log1p", horizon=1)
+    other = study.Question("count", "first_treated", scale="log1p", horizon=3)
+    fits = [
+        study.estimate(setting.panel, own, "imputation").headline,
+        study.estimate(setting.further["Another panel"], other, "dcdh").headline,
+    ]
+    shown = cells(table, 1)
+    for label, fit in zip(("Another design", "Another panel"), fits, strict=True):
+        assert shown[label][2] == pytest.approx(fit.effect[0], rel=1e-12)
+        address = f"further/{label.lower().replace(' ', '_')}/count/log1p/estimate"
+        (number,) = [each for each in made.numbers if each.address == address]
+        assert number.source.design.endswith(f"({fit.design})")
+        assert number.source.checksum == fit.sample.panel_checksum
+    assert shown["Refused further"] == []
+    assert any("the question has no dose" in note for note in table.notes)
+    assert made.sentences[0].startswith("Of 4 intervals by further question and scale")
 
 
 def test_tables_are_whole_in_every_format(composed: Exhibited, setting: Setting) -> None:

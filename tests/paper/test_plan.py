@@ -19,6 +19,7 @@ from study.paper.exhibits.heterogeneity import heterogeneity
 from study.paper.exhibits.specifications import specifications
 from study.paper.plan import read_plan
 
+FURTHER = 'label = "f"\nevent = "first_treated"\nasks = "A"'
 TOP = "seed = 3"
 END = "window = [-3, 4]"
 FAMILY = 'name = "first_treated"\ntitle = "F"\nshort = "F"'
@@ -158,6 +159,16 @@ def test_a_key_that_a_plan_does_not_have_is_refused(
             '[[known]] number 1: there is no key "why"',
         ),
         (more(TOP, 'exhibits = ["venues"]'), "is made of the table [venues], which is not there"),
+        (more(TOP, 'exhibits = ["further"]'), "is made of the table [[further]], which is not there"),
+        (
+            more(END, f'[[further]]\n{FURTHER}\nname = "twfee"'),
+            'there is no design "twfee". Did you mean "twfe"?',
+        ),
+        (more(END, f'[[further]]\n{FURTHER}\nname = "twfe"\nevents = "x"'), 'there is no key "events"'),
+        (
+            more(END, f'[[further]]\n{FURTHER}\nname = "twfe"\noptions = {{ leads = 1 }}'),
+            'twfe: there is no option "leads"',
+        ),
         (more(END, "[fields]\nlines = 3"), "[fields]: lines is 3; it must be a list"),
         (more(END, "[fields]\nlines = [3]"), "[fields.lines]: number 1 is 3; it must be a table"),
         (more(TOP, "diagnose = 3"), "study.toml: diagnose is 3; it must be a table"),

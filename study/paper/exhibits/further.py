@@ -38,8 +38,8 @@ def further(setting: Setting) -> Iterator[Piece]:
         blocks=lettered({plan.scales[scale]: of_scale for scale, of_scale in lines.items()}),
         notes=[
             f"Treated: {plan.text.units} that are treated in some period, or their fields. Standard errors in "
-            f"parentheses. MDE: the minimum detectable effect on the first outcome at 80% power and {1 - plan.level:.0%} "
-            "size. Each question was written down before its estimate.",
+            f"parentheses. MDE: the minimum detectable effect on the first outcome at 80% power and "
+            f"{1 - plan.level:.0%} size. Each question was written down before its estimate.",
             *(f"{entry.label}: {entry.asks}" for entry in plan.further),
             *refused_notes(refused),
         ],

@@ -61,7 +61,6 @@ ASKED: dict[str, dict[str, Any]] = {
     "dml_irm": LEARNED,
     "dml_panel": LEARNED,
     "dml_stacked": LEARNED,
-    "dose_response": {"scale": "level", "dose": "log_gpu_tflops", "cohort_width": 3},
     "generalized_synthetic_control": {"min_cohort_size": 2},
     "matrix_completion": {"min_cohort_size": 2},
     "poisson_twfe": {"scale": "proportional"},
@@ -74,7 +73,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dml_irm": {"learner": "linear", "propensity": "linear", "repetitions": 2},
     "dml_panel": {"repetitions": 2},
     "dml_stacked": {"propensity": "linear", "repetitions": 2},
-    "dose_response": {"degree": 1},
 }
 # No shipped panel has an instrument that could be defended, so that a lottery is drawn.
 LOTTERY = """import numpy as np
@@ -115,6 +113,23 @@ table = pd.DataFrame(labs | {"gpu_hours": hours.ravel(), "papers": papers.ravel(
 panel = study.Panel.from_long(table, unit="lab", time="year", doses="gpu_hours", outcomes="papers")
 fit = study.estimate(panel, study.Question("papers", "gpu_hours"), "heterogeneous_adoption")
 print(fit.headline)"""
+# Nor one in which some get doses and some none, and doses of early and late adopters overlap.
+AMOUNTS = """import numpy as np
+import pandas as pd
+import study
+
+rng = np.random.default_rng(2406)
+n, years = 300, np.arange(2011, 2017)
+first, hours = rng.choice([2013.0, 2015.0, np.nan], size=n), rng.uniform(1, 5, size=n)
+since = years >= first[:, None]
+papers = 0.2 * (years - 2011) + np.sqrt(hours)[:, None] * since + rng.normal(size=since.shape)
+labs = {"lab": np.repeat(np.arange(n), len(years)), "year": np.tile(years, n), "papers": papers.ravel()}
+table = pd.DataFrame(labs | {"cluster": np.repeat(first, len(years)), "gpu_hours": (hours[:, None] * since).ravel()})
+columns = {"first_treated": "cluster", "doses": "gpu_hours", "outcomes": "papers"}
+panel = study.Panel.from_long(table, unit="lab", time="year", **columns)
+fit = study.estimate(panel, study.Question("papers", "cluster", dose="gpu_hours"), "dose_response")
+print(fit.headline)
+print(fit.aggregate("dose").tidy())"""
 # Nor does treatment end in one, so that grants of two or three years are drawn.
 ENDING = """import numpy as np
 import pandas as pd
@@ -136,6 +151,7 @@ LABS = "--panel labs.csv --unit lab --time year --outcome papers --event"
 # Examples on data that are drawn, and what is asked of them in a terminal.
 DRAWN = {
     "dml_iv": (LOTTERY + DML_IV, f"{LABS} cluster --instrument lottery"),
+    "dose_response": (AMOUNTS, f"{LABS} cluster --dose gpu_hours"),
     "heterogeneous_adoption": (DOSES, f"{LABS} gpu_hours --levels"),
     "iv": (LOTTERY + IV, f"{LABS} cluster --instrument lottery_post"),
 }

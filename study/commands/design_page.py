@@ -15,15 +15,16 @@ from study.paper.diagnose import ASSUMED
 GROUPED = "--panel cs_2007 --group group=learning"
 NEEDS = {
     "dml_iv": "--covariate baseline_papers --instrument herd_federal --option model=pliv",
-    "dose_response": "--dose log_gpu_tflops --cohort-width 3 --option degree=1",
     "iv": "--instrument herd_federal",
     "three_way": GROUPED,
     "triple_difference": GROUPED,
 }
 
 # What is asked where no shipped panel has what a design needs.
+LABS = "--panel labs.csv --unit lab --time year --outcome papers"
 OF_A_FILE = {
-    "heterogeneous_adoption": "--panel labs.csv --unit lab --time year --outcome papers --event gpu_hours --levels"
+    "dose_response": f"{LABS} --event cluster --dose gpu_hours",
+    "heterogeneous_adoption": f"{LABS} --event gpu_hours --levels",
 }
 
 

@@ -22,7 +22,6 @@ from study.core import (
     QuestionError,
     check,
     checked,
-    first_of,
     hints_of,
     is_listed,
     one_thread,
@@ -205,7 +204,7 @@ class Design:
         for trait, is_asked in _ASKED.items():
             if is_asked(sample) and trait not in self.supports:
                 others = [d for d in all_designs().values() if trait in d.supports]
-                able = first_of(d.name for d in others if sample.has_levels or not d.needs_dose_path)
+                able = ", ".join(d.name for d in others if sample.has_levels or not d.needs_dose_path)
                 words = _IN_WORDS.get(trait, trait)
                 where = f" {sample.switch_off}." if trait is Supports.SWITCHING else ""
                 return (

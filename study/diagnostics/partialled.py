@@ -177,7 +177,7 @@ def applicable() -> list[str]:
         d.name
         for d in all_designs().values()
         if Supports.COVARIATES in d.supports
-        and not (d.draws or d.name == "poisson_twfe" or Supports.INSTRUMENT in d.supports)
+        and not (d.draws or d.name == "poisson_twfe" or {Supports.INSTRUMENT, Supports.GROUP} & {*d.supports})
     ]
 
 

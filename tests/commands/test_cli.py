@@ -649,6 +649,7 @@ def test_the_example_of_a_design_has_an_answer(name, tmp_path):
             "lab": np.repeat(np.arange(60), 4),
             "year": years,
             "gpu_hours": hours,
+            "cluster": np.where(np.arange(240) < 160, 2, np.nan),
             "papers": papers + hours,
         }
         pd.DataFrame(labs).to_csv(tmp_path / "labs.csv", index=False)

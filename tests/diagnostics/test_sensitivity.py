@@ -391,7 +391,7 @@ def test_a_design_whose_unit_effects_absorb_the_benchmarks_answers_without_them(
         (
             ("moving",),
             {"design": "stacked"},
-            "stacked is no linear regression .* callaway_santanna, etwfe.* dml_panel",
+            "stacked is no linear regression .* callaway_santanna, dcdh, etwfe.* dml_panel",
         ),
         (("moving",), {"design": "poisson_twfe"}, "poisson_twfe is no linear regression"),
         (("moving",), {"design": "etwfe", "family": "poisson"}, "is not linear"),

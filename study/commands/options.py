@@ -594,5 +594,5 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
         try:
             options[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            options[name] = value
+            options[name] = {"True": True, "False": False}.get(value, value)
     return options

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -41,12 +40,8 @@ REFUSED = "–"
 
 
 def refused_notes(reasons: Iterable[str]) -> list[str]:
-    """Say what a dash stands for, with each reason once; nothing where there is none.
-
-    The designs that can answer are left out: they are for who types, and not for who reads.
-    """
-    short = (re.sub(r"; [a-z_, ]+ can\.", ".", reason) for reason in reasons)
-    once = " ".join(reason for reason in dict.fromkeys(short) if reason)
+    """Say what a dash stands for, with each reason once; nothing where there is none."""
+    once = " ".join(reason for reason in dict.fromkeys(reasons) if reason)
     return [f"{REFUSED} : refused. {once}"] if once else []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import product
 
@@ -27,7 +28,9 @@ def further(setting: Setting) -> Iterator[Piece]:
         effects = [headline_effect(task, panel, entry.label) for task in tasks]
         lines[scale] += outcome_lines(entry.label, effects)
         firsts[f"{entry.label} ({scale})"] = effects[0]
-        refused += [f"{effect.label}: {effect.note}" for effect in effects if effect.note]
+        # The designs that can answer are for who types, and not for who reads.
+        reasons = (re.sub(r"; [a-z_, ]+ can\.", ".", effect.note) for effect in effects)
+        refused += [f"{entry.label}: {reason}" for reason in reasons if reason]
         for task, effect in zip(tasks, effects, strict=True):
             at = (EXHIBIT, entry.label, task.outcome, scale)
             yield from headline_numbers(setting, panel, at, task, effect, entry.label)

@@ -131,15 +131,15 @@ def table(source: Any, columns: tuple[str, ...]) -> pd.DataFrame:
 def to_panel(workload: Workload, data: pd.DataFrame) -> Any:
     import study
 
-    event = {"doses": "path"} if workload.event == "path" else {"first_treated": "first"}
+    of_doses = [name for name in workload.columns if name in ("dose", "path")]
     return study.Panel.from_long(
         data,
         unit="unit",
         time="time",
-        **event,
+        first_treated=() if workload.event == "path" else "first",
         outcomes=[workload.outcome],
         covariates=list(workload.covariates),
-        doses=[name for name in workload.columns if name == "dose"],
+        doses=of_doses,
         attributes=list(workload.attributes),
     )
 

@@ -97,7 +97,8 @@ def estimate(
     option : list of str, optional
         Option of the design as NAME=VALUE, for example learner=forest; may be repeated.
     convention : str
-        Of standard errors: jackknife, pooled, CR0, CR1, CR1_fixest or CR1_areg.
+        Of standard errors: jackknife, pooled, CR0, CR1, CR1_fixest or CR1_areg; of iv and panel_ols also those of
+        linearmodels, such as twoway.
     """
     from typing import get_args
 

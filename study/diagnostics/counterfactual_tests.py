@@ -18,7 +18,7 @@ from study.diagnostics.refits import Progress, dots
 from study.estimates import SIZE, Effect, effects_frame
 from study.panel import Sample, since_end, since_onset
 
-DESIGNS = ("imputation", "generalized_synthetic_control")
+DESIGNS = ("imputation", "generalized_synthetic_control", "matrix_completion")
 LEAST = 0.3  # of the treated cells of the fullest event time, for one before treatment to be tested
 REFERENCE = "liu2024"
 

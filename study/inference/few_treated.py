@@ -103,7 +103,7 @@ class FewTreated:
     def sentences(self) -> tuple[str, ...]:
         """What was found, in complete sentences."""
         low, high = self.interval
-        alike = ", given size" if self.inference == "ferman_pinto" else ""
+        alike = ", conditional on size" if self.inference == "ferman_pinto" else ""
         sentences = [
             f"{self.design}, {self.term}: the effect is {self.effect:.4g}; {WAYS[self.inference]} give "
             f"{p_is(self.p_value)} for an effect of {self.null:g}, and a {self.level:.0%} interval of {low:.4g} to "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tomllib
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from command_line import command
 
+import study
 from study.commands.options import OfColumns
 from study.core import QuestionError
 from study.heterogeneity.page import Report
@@ -147,3 +149,43 @@ def test_all_missing_keys_of_a_plan_are_told_at_once(tmp_path):
     assert done.returncode == 2
     for key in ("[text] units", "[[events]] number 1 label", "panel", "outcomes", "designs", "inference"):
         assert f" {key};" in done.stderr, done.stderr
+
+
+def test_a_table_of_fields_within_units_is_read_by_its_group_column(tmp_path):
+    draws, years = np.random.default_rng(3), np.arange(2010, 2018)
+    entry = np.where(np.arange(40) < 20, 2013 + np.arange(40) % 2, np.nan)
+    cells = pd.MultiIndex.from_product([range(40), ["ml", "theory"], years], names=["lab", "field", "year"])
+    data = cells.to_frame(index=False)
+    data["entry"] = entry[data["lab"]]
+    data["papers"] = draws.normal(size=len(data)) + (data["field"] == "ml") * (data["year"] >= data["entry"])
+    data.to_csv(tmp_path / "fields.csv", index=False)
+    question = study.Question("papers", "entry", group="field=ml")
+    how = {"unit": "lab", "time": "year", "group": "field", "first_treated": "entry", "outcomes": "papers"}
+    fit = study.estimate(study.Panel.from_long(tmp_path / "fields.csv", **how), question, "triple_difference")
+    asked = (
+        "--panel",
+        "fields.csv",
+        "--unit",
+        "lab",
+        "--time",
+        "year",
+        "--outcome",
+        "papers",
+        "--event",
+        "entry",
+    )
+    fields = (
+        "--group-column",
+        "field",
+        "--group",
+        "field=ml",
+        "--design",
+        "triple_difference",
+        "--format",
+        "csv",
+    )
+    done = command("estimate", *asked, *fields, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = pd.read_csv(io.StringIO(done.stdout)).iloc[0]
+    assert told["estimate"] == pytest.approx(fit.headline.effect[0], rel=1e-6)
+    assert told["std_error"] == pytest.approx(fit.headline.std_error[0], rel=1e-6)

@@ -72,6 +72,13 @@ def test_the_dose_is_the_amount_at_entry_and_units_without_one_are_counted() -> 
     later = Question("papers", "event", dose="chips", lag=1).sample(read(table()))
     assert later.dose is not None
     assert list(later.dose) == [2, 2, 0, 0]
+    grown = table()
+    grown["chips"] += (grown["year"] == 4) * (
+        grown["chips"] > 0
+    )  # capacity is added after the first treated period
+    added = Question("papers", "event", dose="chips", lag=1).sample(read(grown))
+    assert added.dose is not None
+    assert list(added.dose) == [2, 2, 0, 0]
     order = np.array([2, 3, 0, 1])
     assert list(sample.permuted(order).dose) == [0, 0, 2, 2]  # type: ignore[arg-type]
 
@@ -96,6 +103,9 @@ def test_the_third_difference_is_a_rule_that_holds_for_some_units() -> None:
     sample = Question("papers", "event", group="field=ml").sample(panel)
     assert sample.group is not None
     assert list(sample.group) == [True, False] * 3
+    some = sample.only(np.array([True, False, True, True, True, True]), "by test")
+    assert some.group is not None
+    assert list(some.group) == [True, True, False, True, False]
     with pytest.raises(QuestionError, match="holds for every unit of panel"):
         Question("papers", "event", group="field=ml|theory").sample(panel)
     with pytest.raises(QuestionError, match=r"cannot answer a question with a third difference \(group\)"):

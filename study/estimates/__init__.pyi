@@ -17,7 +17,6 @@ from .effect import effects as effects
 from .effect import effects_frame as effects_frame
 from .estimate import FEW as FEW
 from .estimate import FEW_ON_A_SIDE as FEW_ON_A_SIDE
-from .estimate import MARGINAL as MARGINAL
 from .estimate import NUMBERS as NUMBERS
 from .estimate import Estimand as Estimand
 from .estimate import Estimate as Estimate

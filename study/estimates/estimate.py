@@ -55,10 +55,6 @@ Against = Literal["base", "all_before"]
 ROUNDING = 1e-14
 NO_MEAN = 1e-11  # of the largest outcome: what solving leaves of a mean of zero, which nothing is a share of
 CANCELLED = 1e-9
-MARGINAL = (
-    "joint inference (bands, joint tests, differences from other estimates) is not available, since standard errors by "
-    'placebo or bootstrap are of each number alone; inference="jackknife" has it where every cohort has two units.'
-)
 CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares cancel to the sixteenth digit
 
 
@@ -379,13 +375,8 @@ class Estimate(Described):
         QuestionError
             If the standard errors are those of replicates, or of a covariance that is no sum over units.
         """
-        if self.replicates is not None:
-            raise QuestionError(f"{self.design}: {MARGINAL}")
-        if self.convention in self.given:
-            raise QuestionError(
-                f'{self.design}: the covariance "{self.convention}" is a matrix and no sum over units, so it has no '
-                'band, no average and no covariance with other estimates; take these under "jackknife" or "CR0".'
-            )
+        if not self.joint:
+            raise QuestionError(f"{self.design}: {self.not_joint}")
         sides = self._on_two_sides
         return self._by_name(self.level_influence) if sides is None else sides.level
 
@@ -599,7 +590,23 @@ class Estimate(Described):
     @property
     def joint(self) -> bool:
         """Whether its terms have a joint distribution, with one another and with other estimates."""
-        return self.replicates is None and self.convention not in self.given
+        return not self.not_joint
+
+    @property
+    def not_joint(self) -> str:
+        """Why there is no joint distribution, in a sentence; empty where there is one."""
+        if self.replicates is not None:
+            return (
+                "joint inference (bands, joint tests, differences from other estimates) is not available, since "
+                'standard errors by placebo or bootstrap are of each number alone; inference="jackknife" has it where '
+                "every cohort has two units."
+            )
+        if self.convention in self.given:
+            return (
+                f'the covariance "{self.convention}" is a matrix and no sum over units, so it has no band, no average '
+                'and no covariance with other estimates; take these under "jackknife" or "CR0".'
+            )
+        return ""
 
     @checked
     def band(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.core import FloatArray, QuestionError, checked
-from study.estimates import MARGINAL, Estimand, Estimate, Joint, Wald, exceeded, stack
+from study.estimates import Estimand, Estimate, Joint, Wald, exceeded, stack
 
 # A difference is no difference where its standard error and itself are below this share of the estimates' own
 # standard errors: far above rounding and what Poisson iterations leave, far below any difference that matters.
@@ -159,7 +159,7 @@ def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[s
     alone = [x for x, fit in fits.items() if not fit.joint]
     none = [x for x in fits if x not in (*varies, *alone)]
     notes = [f"{x} has no sampling variance, so it is not compared." for x in none]
-    notes += [f"{x} is not compared: {MARGINAL}" for x in alone]
+    notes += [f"{x} is not compared: {fits[x].not_joint}" for x in alone]
     notes += [
         f'{x} has the option variance="{fits[x].options["variance"]}", so the standard errors of its differences '
         "are not those of sampling."

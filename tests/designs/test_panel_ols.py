@@ -16,6 +16,7 @@ import study
 from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
 from study.estimates.sandwich import GIVEN
+from study.inference import agreement_of
 
 EXACT = 1e-10
 ASKED = Question("y", "event", covariates=("moving",))
@@ -157,3 +158,15 @@ def test_a_table_does_not_call_errors_clustered_that_are_not() -> None:
     plain, usual = (str(study.table([fit.under(name)])) for name in ("robust", "CR0"))
     assert "Standard errors in parentheses: standard errors of linearmodels for independent errors" in plain
     assert "clustered by" in usual
+
+
+def test_a_covariance_that_is_a_matrix_is_not_compared_with_others_and_the_reason_is_its_own() -> None:
+    panel, question = simulated.panel(n=60), Question("y", "event")
+    fits = {name: estimate(panel, question, name) for name in ("twfe", "event_study", "panel_ols")}
+    assert fits["panel_ols"].joint
+    fits["panel_ols"] = fits["panel_ols"].under("twoway")
+    assert not fits["panel_ols"].joint
+    notes = agreement_of(fits, draws=99, seed=1).notes
+    (note,) = [each for each in notes if each.startswith("panel_ols is not compared")]
+    assert 'the covariance "twoway" is a matrix' in note
+    assert "placebo" not in note

@@ -252,3 +252,11 @@ def test_intervals_cover_with_few_treated_universities(design: str, treated: int
         half = headline.critical_value() * headline.std_error
         covered += bool(np.abs(headline.effect - 1)[0] <= half[0])
     assert abs(covered / PANELS - 0.955) <= 3 * np.sqrt(0.955 * 0.045 / PANELS)
+
+
+def test_an_average_has_no_error_where_each_cohort_rests_on_one_unit_that_is_not_eligible() -> None:
+    for others, known in ((1, False), (2, True)):
+        sizes = {4.0: (6, others), 6.0: (6, others), 7.0: (6, others), np.nan: (12, 12)}
+        fit = estimate(panel(sizes), NEVER, "triple_difference")
+        assert np.isfinite(fit.headline.effect[0])
+        assert np.isfinite(fit.headline.std_error[0]) == known

@@ -63,6 +63,7 @@ name = "dcdh"
 label = "Another panel"
 event = "first_treated"
 asks = "the first event where rows are missing."
+options = { normalized = true }
 panel = { file = "gaps.csv", unit = "unit", time = "time", first_treated = "first_treated", outcomes = "count" }
 [[further]]
 name = "dose_response"
@@ -230,7 +231,7 @@ def test_further_questions_have_their_own_design_event_and_panel(setting: Settin
     other = study.Question("count", "first_treated", scale="log1p", horizon=3)
     fits = [
         study.estimate(setting.panel, own, "imputation").headline,
-        study.estimate(setting.further["Another panel"], other, "dcdh").headline,
+        study.estimate(setting.further["Another panel"], other, "dcdh", normalized=True).headline,
     ]
     shown = cells(table, 1)
     for label, fit in zip(("Another design", "Another panel"), fits, strict=True):

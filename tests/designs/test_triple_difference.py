@@ -260,3 +260,20 @@ def test_an_average_has_no_error_where_each_cohort_rests_on_one_unit_that_is_not
         fit = estimate(panel(sizes), NEVER, "triple_difference")
         assert np.isfinite(fit.headline.effect[0])
         assert np.isfinite(fit.headline.std_error[0]) == known
+
+
+def test_a_cell_has_no_error_where_one_cluster_is_seen_of_a_cohort_that_it_is_compared_with() -> None:
+    made = panel({4.0: (6, 6), 7.0: (6, 4), np.nan: (12, 12)})
+    others = np.flatnonzero(
+        (made.first_treated["event"] == 7) & (made.attributes["eligible"].astype(str) == "0")
+    )
+    clusters = np.array(made.units, dtype=object)
+    clusters[others] = ["a", "a", "b", "b"]
+    whole = replace(made, attributes=dict(made.attributes) | {"lab": clusters})
+    y = made.outcomes["y"].copy()
+    y[others[2:], 4] = np.nan  # the fifth period, in which cohort 7 is not yet treated
+    for seen, known in ((whole, True), (replace(whole, outcomes={"y": y}), False)):
+        fit = estimate(seen, GROUPED.replace(cluster="lab"), "triple_difference")
+        cell = (fit.cohort == 4) & (fit.period == 5)
+        assert np.isfinite(fit.effect[cell]).all()
+        assert np.isfinite(fit.std_error[cell]).all() == known

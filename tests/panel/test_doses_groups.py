@@ -80,7 +80,7 @@ def test_the_dose_is_the_amount_at_entry_and_units_without_one_are_counted() -> 
     assert added.dose is not None
     assert list(added.dose) == [2, 2, 0, 0]
     order = np.array([2, 3, 0, 1])
-    assert list(sample.permuted(order).dose) == [0, 0, 2, 2]  # type: ignore[arg-type]
+    assert list(sample.permuted(order).dose) == [0, 0, 2, 2]  # type: ignore[arg-type]  # there is a dose
 
 
 def test_an_event_may_be_a_dose_which_has_several_levels() -> None:

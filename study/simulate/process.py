@@ -275,7 +275,7 @@ class Process:
             where none is given.
         """
         template = template or self.sample
-        rows = slice(None)
+        rows = np.arange(self.sample.n_units)
         if template.n_units != self.sample.n_units:
             rows = self._rows(template)
         y = draw.y[rows]

@@ -25,7 +25,7 @@ DIALS: dict[str, Dial] = {
     "heterogeneity": Dial("standard deviation between units, share of the effect", 0.0, 2.0, 0.0, "unit effects"),
     "dynamics": Dial("share of the effect, a period since treatment", -0.5, 2.0, 0.0, "growth of effects"),
     "early": Dial("share of the effect, a period of adoption", -0.5, 0.5, 0.0, "larger effects of earlier cohorts"),
-    "dose": Dial("elasticity of the effect", 0.0, 2.0, 0.0, "effects that grow with the dose"),
+    "dose": Dial("elasticity of the effect, where there is a dose", 0.0, 2.0, 1.0, "effects that grow with the dose"),
     "size_growth": Dial("share of growth", 0.0, 2.0, 0.0, "growth in proportion to a unit's size"),
     "factor": Dial("standard deviation between units, share of the mean, first to last period", 0.0, 3.0, 0.0,
                    "an unobserved factor that units load on differently"),

@@ -64,7 +64,7 @@ def places_of(sample: Sample) -> Places:
         period = sample.first_treated - sample.periods[0]
     else:
         period = np.where(sample.ever_treated, (treatment != 0).argmax(axis=1), np.nan)
-    assigned = _assigned(sample, period)
+    assigned = _assigned(sample)
     takers = np.unique(assigned, return_index=True)[1]
     takers = takers[~np.isnan(period[takers])]
     units = takers[np.argsort(period[takers], kind="stable")]
@@ -92,15 +92,14 @@ def places_of(sample: Sample) -> Places:
     )
 
 
-def _assigned(sample: Sample, period: FloatArray) -> IntArray:
-    """Return the number of each unit, or of its cluster where all units of each cluster have one date, shape (n,)."""
-    n, clusters = len(period), int(sample.cluster.max()) + 1
-    first = np.zeros(clusters)
-    first[sample.cluster] = period
-    alone = clusters == n or sample.path is not None
-    if alone or not np.array_equal(first[sample.cluster], period, equal_nan=True):
-        return np.arange(n)
-    return sample.cluster
+def _assigned(sample: Sample) -> IntArray:
+    """Return the number of each unit, or of its cluster where the units of each are treated alike, shape (n,)."""
+    own = sample.treatment if sample.first_treated is None else sample.first_treated[:, None]
+    of_cluster = np.empty((int(sample.cluster.max()) + 1, own.shape[1]))
+    of_cluster[sample.cluster] = own
+    if len(of_cluster) < len(own) and np.array_equal(of_cluster[sample.cluster], own, equal_nan=True):
+        return sample.cluster
+    return np.arange(len(own))
 
 
 def taken(places: Places, log_hazard: FloatArray, rng: np.random.Generator) -> IntArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import NamedTuple
 
 from study.core import QuestionError, refuse_unknown
@@ -52,7 +53,8 @@ def checked_dials(dials: Mapping[str, float], who: str) -> dict[str, float]:
     refuse_unknown("dial", dials, DIALS, who)
     for name, value in dials.items():
         dial = DIALS[name]
-        if not (isinstance(value, int | float) and math.isfinite(value) and dial.low <= value <= dial.high):
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not (is_number and math.isfinite(value) and dial.low <= value <= dial.high):
             raise QuestionError(
                 f"{who}: dial {name} is {value}; it is from {dial.low:g} to {dial.high:g} ({dial.unit})."
             )

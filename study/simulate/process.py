@@ -100,6 +100,11 @@ class Process(Described):
         neutral = {name: dial.neutral for name, dial in DIALS.items()}
         object.__setattr__(self, "dials", neutral | checked_dials(self.dials, "Process"))
         question, turned = self.sample.question, self.turned_dials
+        n, periods = self.sample.y.shape
+        for name, shape in (("size", (2, n)), ("growth", (periods,)), ("hazard", (2,)), ("neighbours", (n,))):
+            values = getattr(self, name)
+            if values is not None and np.shape(values) != shape:
+                raise QuestionError(f"Process: {name} has shape {np.shape(values)}; it must be {shape}.")
         if self.family == "continuous" and question.scale == "log1p":
             raise QuestionError(
                 f"Process: draws of {question.outcome}, which is no count, can be below -1, where log1p has no value; "

@@ -36,10 +36,10 @@ import numpy as np
 
 from study.core import BoolArray, Described, FloatArray, IntArray, QuestionError
 from study.panel import Sample
-from study.simulate.places import Places, places_of, taken
 from study.simulate.dials import DIALS, checked_dials
 from study.simulate.draw import Draw as Draw
 from study.simulate.draw import truth as truth
+from study.simulate.places import Places, places_of, taken
 
 Family = Literal["count", "continuous"]
 

@@ -38,7 +38,7 @@ from study.core import BoolArray, Described, FloatArray, IntArray, QuestionError
 from study.panel import Sample
 from study.simulate.adoption import Places, places_of, taken
 from study.simulate.dials import DIALS, checked_dials
-from study.simulate.draw import Draw
+from study.simulate.draw import Draw as Draw
 from study.simulate.draw import truth as truth
 
 Family = Literal["count", "continuous"]

@@ -34,11 +34,11 @@ QUANTILES = 20
 def calibrate(panel: Panel, question: Question, *, neighbours: str | None = None, seed: int = 0) -> Process:
     """Fit a data-generating process to the untreated cells of a panel, for a question's event and outcome.
 
-    Common growth, the distribution of units' sizes, and the dials ``size_growth``, ``shocks``, ``persistence``, ``factor``
-    and ``zeros`` are fitted to the cells before treatment, less the anticipation, and those of units that are never
-    treated; ``selection`` is 1, other dials are neutral. Adoption is by a hazard in a unit's size and recent growth, fitted
-    by partial likelihood and then moved until simulated adopters are as large, and have grown as much, before treatment
-    as the real ones: sizes are known with error, which makes a fitted hazard too flat.
+    Common growth, the distribution of units' sizes, and the dials ``size_growth``, ``shocks``, ``persistence``,
+    ``factor`` and ``zeros`` are fitted to the cells before treatment, less the anticipation, and those of units that
+    are never treated; ``selection`` is 1, other dials are neutral. Adoption is by a hazard in a unit's size and recent
+    growth, fitted by partial likelihood and then moved until simulated adopters are as large before treatment as the
+    real ones (in logs where the question is), and have grown as much: sizes are known with error.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def calibrate(panel: Panel, question: Question, *, neighbours: str | None = None
     Raises
     ------
     QuestionError
-        If the question has an instrument or a group, the calibration is not identified, or simulated panels do not have a
-        moment that it aims at: beyond 15% of it and three standard deviations of one simulated panel.
+        If the question has an instrument or a group, the calibration is not identified, or simulated panels do not
+        have a moment that it aims at: beyond 15% of it and three standard deviations of one simulated panel.
     """
     sample = _identified(panel, question)
     adoption = Adoption.of(sample)
@@ -102,13 +102,16 @@ def _identified(panel: Panel, question: Question) -> Sample:
         )
     few = np.flatnonzero(sample.observed.any(axis=0) & (seen.sum(axis=0) < 2))
     if len(few):
+        number, period = seen[:, few[0]].sum(), sample.period_name(sample.periods[few[0]])
         raise QuestionError(
-            f"{where}, {seen[:, few[0]].sum()} units are observed untreated in {sample.period_name(sample.periods[few[0]])}, "
-            "so how they grow without treatment is not identified; at least two are needed in each period."
+            f"{where}, the untreated units that are observed in {period} are {number}, so how they grow without "
+            "treatment is not identified; at least two are needed in each period."
         )
     values = sample.y[seen]
     if not (values != 0).any():
-        raise QuestionError(f"{where}, {outcome} is zero in every untreated cell; nothing is there to calibrate.")
+        raise QuestionError(
+            f"{where}, {outcome} is zero in every untreated cell; nothing is there to calibrate."
+        )
     if np.ptp(values) == 0:
         raise QuestionError(f"{where}, {outcome} is the same in every untreated cell; nothing varies.")
     return sample
@@ -181,7 +184,7 @@ def moments_of(process: Process, draw: Draw | None = None) -> dict[str, Moment]:
     adoption = Adoption.of(drawn)
     cells = Cells(y, ~np.isnan(y) & adoption.untreated, sample.weights, process.family)
     names = [sample.period_name(period) for period in sample.periods]
-    return moments(cells, adoption, names, process.spread)
+    return moments(cells, adoption, names, process.spread, sample.question.scale == "log1p")
 
 
 def _simulated(process: Process, draws: int, seed: int) -> list[dict[str, Moment]]:
@@ -260,7 +263,9 @@ def _frame(panel: dict[str, Moment], simulated: Sequence[dict[str, Moment]]) -> 
         if not np.isfinite(moment.value) or not len(values):
             continue
         spread = values.std(ddof=1) if len(values) > 1 else np.nan
-        rows.append((name, moment.value, values.mean(), spread / np.sqrt(len(values)), spread, moment.targeted))
+        rows.append(
+            (name, moment.value, values.mean(), spread / np.sqrt(len(values)), spread, moment.targeted)
+        )
     return pd.DataFrame(rows, columns=["moment", "panel", "simulated", "mc_error", "spread", "targeted"])
 
 
@@ -297,10 +302,10 @@ def calibration(process: Process, *, draws: int = 100, seed: int = 0) -> Finding
     Returns
     -------
     Finding
-        The frame has a row a moment: moment, panel, simulated (mean over panels), mc_error (of that mean), spread (standard
-        deviation of one panel), targeted (whether the calibration aims at it). Details: ``dials``; ``hazard`` and
-        ``hazard_std_error``, the log hazard ratios as fitted by partial likelihood, before they are moved; ``moved``, the
-        process's; ``unmet``, the targeted moments that simulated panels do not have.
+        The frame has a row a moment: moment, panel, simulated (mean over panels), mc_error (of that mean), spread
+        (standard deviation of one panel), targeted (whether the calibration aims at it). Details: ``dials``;
+        ``hazard`` and ``hazard_std_error``, the log hazard ratios as fitted by partial likelihood, before they are
+        moved; ``moved``, the process's; ``unmet``, the targeted moments that simulated panels do not have.
     """
     sample = process.sample
     adoption = Adoption.of(sample)
@@ -338,10 +343,10 @@ def _sentences(
         f"Of {len(others)} moments that it does not aim at, {len(others) - len(beyond)} are within {DEVIATIONS:g} "
         f"standard deviations{': not ' + listed(beyond['moment']) if len(beyond) else ''}."
     )
-    turned = {name: value for name, value in process.dials.items() if value and name != "selection"}
+    turned = {name: value for name, value in process.turned_dials.items() if name != "selection"}
     if turned:
         yield f"Dials: {', '.join(f'{name} {value:.2f}' for name, value in turned.items())}."
-    size = "log(1 + size)" if process.family == "count" else "size"
+    size = "log size" if process.family == "count" else "size"
     (a, b), (c, d), (e, f) = hazard.ratios, hazard.std_errors, process.hazard
     yield (
         f"The log hazard ratio of adoption is {a:.2f} (standard error {c:.2f}) for a standard deviation of {size}, and "

@@ -32,6 +32,8 @@ from study.simulate.dials import DIALS
 from study.simulate.process import Family
 
 ROUNDS, TURNS, CONVERGED = 30, 40, 1e-4
+# Shocks, in shares, that are none.
+NOTHING = 1e-3
 # Weight of the penalty that leaves a dial where it does nothing if the panel cannot tell.
 RIDGE = 0.01
 # What the share of zeros may differ by, as far as the dial ``zeros`` is concerned: the sizes' prior is not exact.
@@ -140,10 +142,13 @@ def fit(cells: Cells) -> Fit:
     sizes = _count_sizes(cells, dials) if count else _continuous_sizes(cells, dials)
     factor, shocks = (np.sqrt(np.expm1(x) if count else x) for x in (dials.factor, dials.shocks))
     named = {"size_growth": dials.size_growth, "factor": factor, "shocks": shocks}
-    named |= {"persistence": dials.persistence, "zeros": dials.zeros}
-    return Fit(
-        sizes, {name: float(np.clip(x, DIALS[name].low, DIALS[name].high)) for name, x in named.items()}
-    )
+    named |= {"persistence": dials.persistence if shocks > NOTHING else 0.0, "zeros": dials.zeros}
+    return Fit(sizes, {name: _inside(name, float(value)) for name, value in named.items()})
+
+
+def _inside(name: str, value: float) -> float:
+    """Return the value of a dial in its range, without digits that mean nothing."""
+    return round(min(max(value, DIALS[name].low), DIALS[name].high), 4)
 
 
 def _growth(
@@ -220,9 +225,8 @@ def _gamma_posterior(
     that maximizes the likelihood.
     """
     level_of = np.round(np.log1p(noise) / NOISE_STEP)
-    kinds, kind = np.unique(
-        np.round(np.column_stack([totals, exposure, level, level_of]), 9), axis=0, return_inverse=True
-    )
+    rows = np.column_stack([totals, exposure, level, level_of]).round(9)
+    kinds, kind = np.unique(rows, axis=0, return_inverse=True)
     kind = kind.ravel()
     seen = exposure > 0
     largest = mean_size + np.max(totals[seen] / exposure[seen], initial=0.0)

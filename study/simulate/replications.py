@@ -21,6 +21,7 @@ from study.core import (
     QuestionError,
     StudyError,
     current_settings,
+    expecting,
     keep,
     key_of,
     one_thread,
@@ -54,7 +55,7 @@ class Entrant(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a design says of one panel, on the question's scale; all NaN where it has no answer.
+    """What a design says of one panel, on the question's scale; NaN where it does not say it.
 
     Attributes
     ----------
@@ -98,7 +99,7 @@ class Replications:
         Of each panel the average effect and the untreated mean of the same cells; see
         :func:`study.simulate.process.truth`.
     refused : tuple of (str, str, int)
-        Label, first reason and how often, of entrants that have panels without an answer.
+        Label, first reason and how often, of entrants that have panels without an estimate or its interval.
     level : float
         Of the intervals.
     """
@@ -244,14 +245,17 @@ def replicate(
     works = works_of(processes, entrants, repetitions, slow_repetitions)
     make = partial(block, processes, entrants, samples, seed, level)
     states = {name: state_of(process) for name, process in processes.items()}
-    keys = {
-        work: answer_key(
-            "replications", states[work.process], [entrants[k] for k in work.entrants], *work[2:], seed, level
-        )
-        for work in works
-    }
+    keys = {work: _key(states[work.process], entrants, work, seed, level) for work in works}
     blocks = dict(_made(make, keys))
     return {name: _joined(name, processes[name], entrants, blocks, level) for name in processes}
+
+
+def _key(state: str | None, entrants: Sequence[Entrant], work: Work, seed: int, level: float) -> str | None:
+    """Return the key of a block, in which other entrants and names of processes have no part."""
+    own = [entrants[k] for k in work.entrants]
+    return (
+        None if state is None else answer_key("replications", state, own, work.first, work.end, seed, level)
+    )
 
 
 def state_of(process: Process) -> str | None:
@@ -262,6 +266,7 @@ def state_of(process: Process) -> str | None:
 
 def _made(make: Callable[[Work], Block], keys: Mapping[Work, str | None]) -> Iterator[tuple[Work, Block]]:
     """Yield every block, from the disk or anew, and keep each as soon as it is made."""
+    expecting(len(keys))
     here = current_settings()
     folder, progress = here.cache, here.progress or (lambda _: None)
     waiting = []
@@ -323,52 +328,42 @@ def block(
     process, templates = processes[work.process], samples[work.process]
     answers = np.full((len(work.entrants), work.end - work.first, len(Answer._fields)), np.nan)
     truths, reasons = np.empty((work.end - work.first, 2)), []
+    # Entrants with the same question have the same sample, which works out once what all of them need of it.
+    distinct = {id(template): template for template in (process.sample, *templates)}
     for row, replication in enumerate(range(work.first, work.end)):
         sequence = np.random.SeedSequence(seed, spawn_key=(replication,))
         draw = process.draw(np.random.default_rng(sequence))
         own = int(sequence.spawn(1)[0].generate_state(1)[0])
-        drawn = {id(t): process.sample_of(draw, t) for t in (process.sample, *templates)}
+        drawn = {at: process.sample_of(draw, template) for at, template in distinct.items()}
         truths[row] = truth(draw, drawn[id(process.sample)])
         for place, k in enumerate(work.entrants):
             try:
-                answers[place, row] = answer(entrants[k], drawn[id(templates[k])], level, own)
+                answers[place, row], why = answer(entrants[k], drawn[id(templates[k])], level, own)
             except (StudyError, np.linalg.LinAlgError) as refusal:
-                reasons.append((place, replication, str(refusal)))
+                why = str(refusal)
+            if why:
+                reasons.append((place, replication, why))
     return Block(answers, truths, tuple(reasons))
 
 
-def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> Answer:
-    """Return what an entrant says of a sample.
-
-    Raises
-    ------
-    QuestionError
-        If it has no average, or no standard error of it.
-    """
+def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> tuple[Answer, str]:
+    """Return what an entrant says of a sample, and why it has no estimate or no interval, if so."""
     design, options = find_design(entrant.design), dict(entrant.options)
     if design.draws or options.get("seed") is not None:
         options["seed"] = seed
     fit = design(sample, **options)
-    headline = fit.headline
-    if not headline.varies[0]:
-        raise QuestionError(_why_none(fit, headline))
-    estimate = float(headline.effect[0])
-    published = headline.under(headline.published)
-    low, high = estimate + np.array([-1, 1]) * _half(headline, level)
-    published_low, published_high = estimate + np.array([-1, 1]) * _half(published, level)
-    tests = NONE
+    headline, tests = fit.headline, NONE
     if fit.estimand.has_path and fit.joint:
         tests = pre_test(fit.aggregate("event"), draws=DRAWS, seed=seed)
-    return Answer(
-        estimate,
-        float(headline.std_error[0]),
-        *(low, high, published_low, published_high),
-        *(tests.p_value, tests.p_largest),
-    )
+    intervals = (*_interval(headline, level), *_interval(headline.under(headline.published), level))
+    estimate, error = float(headline.effect[0]), float(headline.std_error[0])
+    said = Answer(estimate, error, *intervals, tests.p_value, tests.p_largest)
+    return said, "" if headline.varies[0] else _why_none(fit, headline)
 
 
-def _half(headline: Estimate, level: float) -> float:
-    return float(headline.critical_value(level)[0] * headline.std_error[0])
+def _interval(headline: Estimate, level: float) -> tuple[float, float]:
+    half = headline.critical_value(level)[0] * headline.std_error[0]
+    return float(headline.effect[0] - half), float(headline.effect[0] + half)
 
 
 def _why_none(fit: Estimate, headline: Estimate) -> str:

@@ -36,9 +36,9 @@ from study.designs import answer_key, design, find_design
 from study.learners import Problem
 from study.learners import cross_fitting as fits
 from study.learners.cross_fitting import fit_key
+from study.panel import panel_state
 from study.paper import run as running
 from study.paper.plan import read_plan
-from study.panel import panel_state
 
 KEY = "0" * 64
 BITS = (math.nan, -math.nan, math.inf, -math.inf, -0.0, 0.0, 5e-324, 0.1, 1e307)

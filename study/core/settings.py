@@ -71,3 +71,10 @@ def telling(what: str) -> Iterator[None]:
     progress = current_settings().progress
     with settings(progress=None if progress is None else lambda step: progress(f"{what}, {step}")):
         yield
+
+
+def expecting(steps: int) -> None:
+    """Tell progress how many steps there will be, where it can be told, so that it can say how long they take."""
+    expect = getattr(current_settings().progress, "expect", None)
+    if expect is not None:
+        expect(steps)

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from study.core import Progress, checksum, code_of, key_of, one_thread, root_of, settings, versions
+from study.core import Progress, checksum, one_thread, settings
 from study.core import cache as disk
-from study.designs import all_designs, entries
+from study.designs import answer_key
 from study.estimates import Effect, Power, PreTest
 from study.inference import Randomization
-from study.panel import FlowStep, Panel, Question, load_panel
+from study.panel import FlowStep, Panel, Question, load_panel, panel_state
 from study.panel.shipped import shipped
 from study.paper import PanelEntry, Result, Results, answer, find_exhibit, numbers, record
 from study.paper.answer_numbers import answer_numbers
@@ -177,34 +177,6 @@ def _made(at: Any, make: Callable[[], Any], fits: Path | None) -> tuple[Any, Any
     # More threads would add in another order than one; what learners found serves other outcomes and scales.
     with one_thread(), settings(cache=fits):
         return at, make()
-
-
-def answer_key(*question: object) -> str | None:
-    """Return the key of an answer to a question, or None where not all that it depends on can be known.
-
-    Nobody can say what a design that was made in a session calls there.
-    """
-    modules = {name: design.function.__module__ for name, design in all_designs().items()}
-    roots = {root_of(entry.module) for entry in entries()}
-    if not {*map(root_of, modules.values())} <= {"study", *roots}:
-        return None
-    codes = tuple((root, code_of(root)) for root in ("study", *sorted(roots)))
-    names = tuple(entry.dist.name for entry in entries() if entry.dist is not None)
-    return key_of((codes, versions(), modules, versions(names), question))
-
-
-def panel_state(panel: Panel) -> tuple[Any, ...]:
-    """Return what of a panel an answer can depend on: its data, their roles and order, its name and populations."""
-    blocks = (
-        panel.outcomes,
-        panel.covariates,
-        panel.first_treated,
-        panel.treatment,
-        panel.attributes,
-        panel.doses,
-    )
-    held = tuple(tuple(block) for block in blocks)
-    return panel.name, panel.checksum, held, dict(panel.populations), panel.within
 
 
 @remembered

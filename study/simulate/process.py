@@ -5,16 +5,17 @@ treatment is
 
     mu_it = (s_i + G_t ((1 - a) + a s_i / m)) exp(b_i tau_t + u_it)
 
-where a is the dial ``size_growth``, tau_t runs from 0 to 1 over the periods, b_i adds up log growth beyond the common one
-(the dials ``trends``, ``factor``, ``linear``, ``nonlinear``), and u_it is a stationary first-order autoregression
-(``shocks``, ``persistence``) with E exp(u) = 1. Where a is 0 and b and u are, trends are parallel in levels; where a is 1,
-in proportion. Counts are Poisson. A continuous outcome is the same in sums,
+where a is the dial ``size_growth``, tau_t runs from 0 to 1 over the periods, b_i adds up log growth beyond the common
+one (the dials ``trends``, ``factor``, ``linear``, ``nonlinear``), and u_it is a stationary first-order autoregression
+(``shocks``, ``persistence``) with E exp(u) = 1. Where a is 0 and b and u are, trends are parallel in levels; where a is
+1, in proportion. Counts are Poisson. A continuous outcome is the same in sums,
 
     y_it = s_i + G_t (1 + a (s_i - m) / sd(s)) + sd (b_i tau_t + u_it),
 
-with dials that are shares of the mean for counts in standard deviations sd of the outcome. Adoption fills the places that
-the sample has: in each period as many of those not yet treated as in the sample, drawn with probabilities proportional to
-exp(h'z), z the unit's log size and its growth over the last two periods. A place brings its date, path and dose.
+with dials that are shares of the mean for counts in standard deviations sd of the outcome. Adoption fills the places
+that the sample has: in each period as many of those not yet treated as in the sample, drawn with probabilities
+proportional to exp(h'z), z the unit's log size and its growth over the last two periods. A place brings its date, path
+and dose.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class Process:
         tau, x = np.linspace(0, 1, periods), self.covariate
         size = self._sizes(rng)
         square = (x**2 - 1) / (np.std(x**2) or 1.0)
-        slope = self._slope("factor") * rng.normal(size=n)
+        slope: FloatArray = self._slope("factor") * rng.normal(size=n)
         slope += self._slope("linear") * x + self._slope("nonlinear") * square
         index = slope[:, None] * tau + self._shocks(rng)
         base = size[:, None] + self.growth * self._relative(size)[:, None]
@@ -146,10 +147,9 @@ class Process:
             untreated = untreated + self.spread * trend
         history = self._history(rng, place)
         effect = self._effect(rng, history)
+        y = untreated + self.spread * effect
         if self.family == "count":
             y = _times(rng, untreated, mean, 1 + effect)
-        else:
-            y = untreated + self.spread * effect
         y = np.where(seen, y, np.nan)
         return Draw(y, untreated, history.recorded, history.path, history.dose, history.averaged)
 

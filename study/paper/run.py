@@ -20,6 +20,7 @@ from study.paper import PanelEntry, Result, Results, answer, find_exhibit, numbe
 from study.paper.answer_numbers import answer_numbers
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
 from study.paper.plan import Event, Plan, Row, Task
+from study.paper.tournament import kept
 from study.report import Block, Line, Number, Table
 
 # What is kept on disk, and the types that may be in it.
@@ -115,7 +116,7 @@ def exhibit(
     others = map(other_panels, (plan.placebos, plan.venues, further))
     setting = Setting(plan, panel, results, *others)
     states = [panel_state(each) for each in setting.panels]
-    depends_on = plan, plan.hidden_shares(setting.event), states, _shipped_data()
+    depends_on = plan, plan.hidden_shares(setting.event), kept(plan), states, _shipped_data()
     steps = {
         name: Step(
             f"Exhibit: {name.replace('_', ' ')}",

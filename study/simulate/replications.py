@@ -357,8 +357,9 @@ def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> tuple[A
         options["seed"] = seed
     fit = design(sample, **options)
     headline, tests = fit.headline, NONE
-    if fit.estimand.has_path and fit.joint:
-        tests = pre_test(fit.aggregate("event"), draws=DRAWS, seed=seed)
+    path = fit.aggregate("event") if fit.estimand.has_path and fit.joint else None
+    if path is not None and path.pre.any():
+        tests = pre_test(path.select(path.pre), draws=DRAWS, seed=seed)
     intervals = (*_interval(headline, level), *_interval(headline.under(headline.published), level))
     estimate, error = float(headline.effect[0]), float(headline.std_error[0])
     said = Answer(estimate, error, *intervals, tests.p_value, tests.p_largest)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from study.commands import data_commands, options, paper_commands, table_command
+from study.commands import data_commands, options, paper_commands, simulate_command, table_command
 from study.core import StudyError, __version__, as_typed, learning, progress_bar, steps
 
 INTERRUPTED = 130
@@ -312,7 +312,10 @@ def _write(folder: Path, files: dict[str, bytes], page: str, what: str) -> None:
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: {what}.")
 
 
-of_panels = (designs, diagnostics, estimate, compare, diagnose, heterogeneity, table_command.table)
+of_panels = (
+    *(designs, diagnostics, estimate, compare, diagnose, heterogeneity),
+    *(table_command.table, simulate_command.simulate),
+)
 for command in (*paper_commands.COMMANDS, *of_panels, *data_commands.COMMANDS):
     app.command()(options.spread(command))
 

@@ -39,6 +39,8 @@ from study.simulate.process import Process, truth
 DRAWS = 999
 # Replications that are worked out in one go and kept together: some seconds of work.
 BLOCK, SLOW_BLOCK = 25, 5
+# Designs that linearmodels fits, once for each covariance.
+ELSEWHERE = ("panel_ols", "iv")
 # What an entrant may change in the question: not what is estimated, of whom it is, or in what it is measured.
 CHANGES = (
     "population", "comparison", "base", "covariates", "cluster", "weights", "missing", "instrument",
@@ -148,10 +150,10 @@ class Work(NamedTuple):
 def is_slow(entrant: Entrant) -> bool:
     """Whether an entrant gets the smaller number of replications.
 
-    So that it is the same on every machine, this is what is known of the design and not how long it took: whether its
-    answer is a closed form, see :attr:`study.Design.closed_form`.
+    So that it is the same on every machine, this is what is known of the design and not how long it took: that its
+    answer is no closed form, see :attr:`study.Design.closed_form`, or that another package fits it.
     """
-    return not find_design(entrant.design).closed_form
+    return entrant.design in ELSEWHERE or not find_design(entrant.design).closed_form
 
 
 def works_of(
@@ -169,15 +171,15 @@ def works_of(
     ]
 
 
-def samples_of(process: Process, entrants: Sequence[Entrant]) -> tuple[Sample, ...]:
+def samples_of(own: Sample, entrants: Sequence[Entrant]) -> tuple[Sample, ...]:
     """Return the sample of each entrant's question, the same object where questions are equal.
 
     Raises
     ------
     QuestionError
-        If an entrant changes what is estimated or asks about others than the process has, or its design cannot answer.
+        If an entrant changes what is estimated or asks about others than the given sample has, or its design cannot
+        answer.
     """
-    own = process.sample
     made = {own.question: own}
     for entrant in entrants:
         design = find_design(entrant.design)
@@ -241,7 +243,7 @@ def replicate(
         If an entrant cannot answer the question, before anything is drawn.
     """
     entrants = tuple(entrants)
-    samples = {name: samples_of(process, entrants) for name, process in processes.items()}
+    samples = {name: samples_of(process.sample, entrants) for name, process in processes.items()}
     works = works_of(processes, entrants, repetitions, slow_repetitions)
     makes = {
         work: partial(block, processes[work.process], entrants, samples[work.process], seed, level, work)

@@ -4,6 +4,7 @@ from .core import DataError as DataError
 from .core import OutputError as OutputError
 from .core import QuestionError as QuestionError
 from .core import StudyError as StudyError
+from .core import WorkerError as WorkerError
 from .core import settings as settings
 from .core.version import __version__ as __version__
 from .designs import Design as Design

@@ -178,6 +178,7 @@ def _draw_power(axis: Axes, frame: pd.DataFrame, table: pd.DataFrame, scale: Sca
 
 def _label_ends(figure: Figure, axis: Axes) -> None:
     """Write the label of each curve at its right end, apart from one another, with a line that leads to it."""
+    handles: list[Any]
     handles, labels = axis.get_legend_handles_labels()
     ends, names, colours = [], [], []
     for handle, label in zip(handles, labels, strict=True):

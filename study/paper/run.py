@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from study.core import Progress, checksum, one_thread, settings
+from study.core import Progress, WorkerError, checksum, in_parallel, settings
 from study.core import cache as disk
 from study.designs import answer_key
 from study.estimates import Effect, Power, PreTest
@@ -78,12 +78,12 @@ def run(
     steps = {
         task.key: Step(
             f"{task.row.label}: {task.outcome}, {task.scale}, {task.event.name}",
-            partial(answer, task, panel),
+            partial(answer, task),
             (task, state),
         )
         for task in sorted(tasks, key=lambda task: -task.permutations)
     }
-    results = _in_parallel(steps, ANSWER, jobs, progress, cache)
+    results = _made(steps, panel, ANSWER, jobs, progress, cache)
     return {task.key: results[task.key] for task in tasks}
 
 
@@ -120,39 +120,41 @@ def exhibit(
     steps = {
         name: Step(
             f"Exhibit: {name.replace('_', ' ')}",
-            partial(find_exhibit(name).make, setting),
+            partial(_exhibited, find_exhibit(name).make, _shipped_data()),
             (name, *depends_on),
         )
         for name in plan.exhibits[::-1]  # diagnostics, which take longest, stand last
     }
-    exhibits = _in_parallel(steps, EXHIBITED, jobs, progress, cache)
+    exhibits = _made(steps, setting, EXHIBITED, jobs, progress, cache)
     return Paper(setting, {name: exhibits[name] for name in plan.exhibits})
 
 
 class Step(NamedTuple):
-    """What is made in one go: its words for progress, the function that makes it, and all that it depends on."""
+    """What is made in one go: its words for progress, the function that makes it, and all that it depends on.
+
+    The function takes what all steps are made from.
+    """
 
     words: str
-    make: Callable[[], Any]
+    make: Callable[[Any], Any]
     depends_on: tuple[object, ...]
 
 
-def _in_parallel(
+def _made(
     steps: Mapping[Any, Step],
+    source: Any,
     kinds: Sequence[type[Any]],
     jobs: int,
     progress: Progress | None,
     cache: Path | None,
 ) -> dict[Any, Any]:
-    """Make what is not kept on disk, in processes, and keep it; tell the words of each step as it is done."""
-    from joblib import Parallel, delayed
-
+    """Make from a source what is not kept on disk, and keep it; tell the words of each step as it is done."""
     progress = progress or (lambda _: None)
     answers: dict[Any, Any] = {}
     keys: dict[Any, str] = {}
     fits = None
     if cache is not None:
-        fits = cache / disk.FITS
+        fits = (cache / disk.FITS).absolute()
         disk.prepare(cache)
         disk.prepare(fits)
         keys = {at: key for at, step in steps.items() if (key := answer_key(*step.depends_on)) is not None}
@@ -161,11 +163,12 @@ def _in_parallel(
             if known is not None:
                 answers[at] = known
                 progress(steps[at].words)
-    work = (delayed(_made)(at, step.make, fits) for at, step in steps.items() if at not in answers)
+    make = partial(_made_from, source, fits)
+    missing = [(at, step.make) for at, step in steps.items() if at not in answers]
     with warnings.catch_warnings():
         # joblib starts a process anew when it has grown: nothing that a reader of the paper could act on.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
-        for at, value in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
+        for at, value in in_parallel(make, missing, jobs=jobs, ordered=False):
             answers[at] = value
             if cache is not None and at in keys:
                 disk.keep(cache, keys[at], value)
@@ -173,10 +176,19 @@ def _in_parallel(
     return answers
 
 
-def _made(at: Any, make: Callable[[], Any], fits: Path | None) -> tuple[Any, Any]:
-    # More threads would add in another order than one; what learners found serves other outcomes and scales.
-    with one_thread(), settings(cache=fits):
-        return at, make()
+def _made_from(source: Any, fits: Path | None, step: tuple[Any, Callable[[Any], Any]]) -> tuple[Any, Any]:
+    at, make = step
+    with settings(cache=disk.if_here(fits)):  # what learners found serves other outcomes and scales
+        return at, make(source)
+
+
+def _exhibited(make: Callable[[Setting], Exhibited], data: str, setting: Setting) -> Exhibited:
+    """Make an exhibit, on a machine that has the same shipped data as the one that asks."""
+    if _shipped_data() != data:
+        raise WorkerError(
+            "run: a worker has other shipped data than the process that asks; install the same there."
+        )
+    return make(setting)
 
 
 @remembered

@@ -92,44 +92,47 @@ def performance(replications: Mapping[str, Replications]) -> pd.DataFrame:
 
 
 def _frame(process: str, one: Replications) -> pd.DataFrame:
-    known = Answer(*np.moveaxis(one.answers, 2, 0))
-    without = np.isnan(known.estimate).sum(axis=1) - (one.answers.shape[1] - one.ran)
-    alone = (~np.isnan(known.estimate) & np.isnan(known.low)).sum(axis=1)
+    known, measured = answers_of(one), measures(one)
+    there = ~np.isnan(known["estimate"])
     columns = {"process": process, "design": one.labels, "effect": one.dials["effect"]}
-    columns |= {"truth": truth_of(one)[0], "repetitions": one.ran, "without_answer": without}
-    columns |= {"without_interval": alone}
-    measured = measures(one)
+    columns |= {"truth": truth_of(one)[0], "repetitions": one.ran}
+    columns |= {"without_answer": one.ran - there.sum(axis=1)}
+    columns |= {"without_interval": (there & np.isnan(known["low"])).sum(axis=1)}
     for name, measure in measured.items():
         if name == "bias_after":
-            columns["passing"] = (known.p_largest > SIZE).sum(axis=1)
+            columns["passing"] = (known["p_largest"] > SIZE).sum(axis=1)
         columns |= {name: measure.value, name + ERROR: measure.error}
     return pd.DataFrame(columns)
 
 
+def answers_of(one: Replications) -> dict[str, FloatArray]:
+    """Return each field of the answers, shape (D, R), by its name."""
+    return dict(zip(Answer._fields, np.moveaxis(one.answers, 2, 0), strict=True))
+
+
 def measures(one: Replications) -> dict[str, Measure]:
     """Return the measures of one process by name, as :func:`performance` explains them."""
-    answer = Answer(*np.moveaxis(one.answers, 2, 0))
-    truth, of_truth = truth_of(one)
-    default, published = (answer.low, answer.high), (answer.published_low, answer.published_high)
-    mean, spread = mean_of(answer.estimate), deviation(answer.estimate)
+    known, (truth, of_truth) = answers_of(one), truth_of(one)
+    estimate, p_largest = known["estimate"], known["p_largest"]
+    default, published = (known["low"], known["high"]), (known["published_low"], known["published_high"])
+    mean, spread = mean_of(estimate), deviation(estimate)
     # The quantile of the test is the intervals' own; an unbounded one says nothing.
-    said = (answer.high - answer.low) / 2 + quantile(POWER) * answer.std_error
-    said = np.where(np.isfinite(said), said, np.nan)
-    passes = answer.p_largest > SIZE
+    said = (known["high"] - known["low"]) / 2 + quantile(POWER) * known["std_error"]
+    passes = p_largest > SIZE
     return {
-        "bias": bias(answer.estimate, truth, of_truth),
-        "rmse": rmse(answer.estimate, truth, of_truth),
+        "bias": bias(estimate, truth, of_truth),
+        "rmse": rmse(estimate, truth, of_truth),
         "coverage": mean_of(covers(*default, truth)),
         "published_coverage": mean_of(covers(*published, truth)),
         "centred_coverage": mean_of(covers(*default, mean.value[:, None])),
         "published_centred_coverage": mean_of(covers(*published, mean.value[:, None])),
-        "error_ratio": ratio(mean_of(answer.std_error), spread),
+        "error_ratio": ratio(mean_of(known["std_error"]), spread),
         "rejects": mean_of(1 - covers(*default, 0.0)),
         "mde": spread.times(quantile((1 + one.level) / 2) + quantile(POWER)),
-        "mde_by_error": mean_of(said),
-        "pretest_rejects": mean_of(_rejects(answer.p_largest)),
-        "wald_rejects": mean_of(_rejects(answer.p_wald)),
-        "bias_after": bias(np.where(passes, answer.estimate, np.nan), truth, of_truth),
+        "mde_by_error": mean_of(np.where(np.isfinite(said), said, np.nan)),
+        "pretest_rejects": mean_of(_rejects(p_largest)),
+        "wald_rejects": mean_of(_rejects(known["p_wald"])),
+        "bias_after": bias(np.where(passes, estimate, np.nan), truth, of_truth),
         "coverage_after": mean_of(np.where(passes, covers(*default, truth), np.nan)),
     }
 

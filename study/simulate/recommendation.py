@@ -16,8 +16,8 @@ from study.panel import Scale
 from study.simulate.performance import measures, performance
 from study.simulate.replications import Replications
 
-# The rule's constants: how much coverage may be below nominal beside so many Monte-Carlo errors, and how often an interval
-# has to be there. Fixed before any tournament was run.
+# The rule's constants, fixed before any tournament was run: how much coverage may be below nominal beside so many
+# Monte-Carlo errors, and how often an interval has to be there.
 TOLERANCE, ERRORS, ANSWERED = 0.02, 2.0, 0.95
 
 
@@ -64,27 +64,24 @@ def standing(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row a design: trusted; rmse and bias, the second without its sign, averaged over processes; coverage, the
-        lowest, with its error, and the process that has it as lowest_in; repetitions, the fewest.
+        A row a design: trusted; covers, whether coverage is as the rule asks; answered, the lowest share of panels with
+        an interval; rmse, with its error, and bias, without its sign, averaged over processes; repetitions, the fewest;
+        coverage, the lowest, with its error, and the process that has it as lowest_in.
     """
+    without = frame["without_answer"] + frame["without_interval"]
     rows = frame.assign(
         covers=frame["coverage"] + ERRORS * frame["coverage_mc"] + TOLERANCE >= level,
-        answers=frame["repetitions"] - frame["without_answer"] - frame["without_interval"]
-        >= ANSWERED * frame["repetitions"],
-        size_of_bias=frame["bias"].abs(),
+        answered=1 - without / frame["repetitions"],
+        bias=frame["bias"].abs(),
     )
     by_design = rows.groupby("design", sort=False)
     # No interval in any panel of a process is no coverage.
     lowest = rows.loc[rows["coverage"].fillna(-1.0).groupby(rows["design"], sort=False).idxmin()]
-    columns = {
-        "trusted": (by_design["covers"].min() & by_design["answers"].min()).astype(bool),
-        "rmse": by_design["rmse"].agg(lambda each: each.mean(skipna=False)),
-        "rmse_mc": by_design["rmse_mc"].mean(),
-        "bias": by_design["size_of_bias"].agg(lambda each: each.mean(skipna=False)),
-        "repetitions": by_design["repetitions"].min(),
-    }
+    columns = by_design[["covers", "answered", "repetitions"]].min()
+    columns[["rmse", "rmse_mc", "bias"]] = by_design[["rmse", "rmse_mc", "bias"]].mean()
+    columns.insert(0, "trusted", columns["covers"] & (columns["answered"] >= ANSWERED))
     of_lowest = lowest.set_index("design")[["coverage", "coverage_mc", "process"]]
-    table = pd.DataFrame(columns).join(of_lowest.rename(columns={"process": "lowest_in"}))
+    table = columns.join(of_lowest.rename(columns={"process": "lowest_in"}))
     return table.sort_values(["trusted", "rmse"], ascending=[False, True], kind="stable")
 
 
@@ -192,10 +189,18 @@ def _evidence(
     level: float,
     refused: pd.DataFrame,
 ) -> Iterator[str]:
-    out = table[~table["trusted"]].sort_values("coverage", kind="stable")
-    if len(out) and chosen.design is not None:
-        named = [_shortfall(str(name), row) for name, row in out.iterrows()]
-        yield f"Not to be trusted, with the lowest coverage of their {level:.0%} intervals: {first_of(named)}."
+    few, low = table[table["answered"] < ANSWERED], table[~table["covers"] & table["coverage"].notna()]
+    if len(low) and chosen.design is not None:
+        lowest = low["coverage"].idxmin()
+        yield (
+            f"Intervals of {first_of(map(str, low.index))} cover too seldom; the lowest coverage is that of {lowest}, "
+            f"{low.loc[lowest, 'coverage']:.1%} ({low.loc[lowest, 'lowest_in']})."
+        )
+    if len(few):
+        yield (
+            f"On fewer than {ANSWERED:.0%} of the panels of some process is there an interval of "
+            f"{first_of(map(str, few.index))}."
+        )
     best = frame[frame["design"] == (chosen.design or chosen.nearest)]
     yield from _power(best, scale)
     yield from _after_pretest(best, scale)
@@ -209,12 +214,6 @@ def _evidence(
         )
     for design, rows in refused.groupby("design", sort=False):
         yield f"{design} has no answer on {rows['panels'].sum():,} panels: {rows['reason'].iloc[0].rstrip('.')}."
-
-
-def _shortfall(name: str, row: pd.Series) -> str:
-    if np.isnan(row["coverage"]):
-        return f"{name} (no interval)"
-    return f"{name} ({row['coverage']:.1%}, {row['lowest_in']})"
 
 
 def _power(best: pd.DataFrame, scale: Scale) -> Iterator[str]:
@@ -236,8 +235,8 @@ def _after_pretest(best: pd.DataFrame, scale: Scale) -> Iterator[str]:
     if len(tested):
         row = tested.loc[tested["pretest_rejects"].idxmax()]
         yield (
-            f"Its pre-test rejects in {row['pretest_rejects']:.1%} of panels ({row['process']}); on those that pass, the "
-            f"bias is {scale.text(row['bias_after'])}, and on all {scale.text(row['bias'])}."
+            f"Its pre-test rejects in {row['pretest_rejects']:.1%} of panels ({row['process']}); on those that pass, "
+            f"the bias is {scale.text(row['bias_after'])}, and on all {scale.text(row['bias'])}."
         )
 
 

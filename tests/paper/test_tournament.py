@@ -265,7 +265,7 @@ def test_what_breaks_the_recommended_design_is_said_of_the_other_processes(setti
     said = broken_by(recorded._replace(rows=rows), 0.9, setting.plan.calibrated_processes())
     label = recorded.recommendation.design or recorded.recommendation.nearest
     assert (
-        said == f"Of the 2 other processes 1 make the intervals of {label} cover too seldom: {TRENDS} (85%)."
+        said == f"Under 1 of the 2 other processes the intervals of {label} cover too seldom: {TRENDS} (85%)."
     )
 
 

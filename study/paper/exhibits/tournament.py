@@ -197,7 +197,7 @@ def broken_by(recorded: Recorded, level: float, calibrated: Sequence[str]) -> st
     failing = rows[~enough].sort_values("coverage", kind="stable")
     named = [f"{row['process']} ({row['coverage']:.0%})" for row in failing.to_dict("records")]
     return (
-        f"Of the {len(rows)} other processes {len(failing)} make the intervals of {label} cover too seldom"
+        f"Under {len(failing) or 'none'} of the {len(rows)} other processes the intervals of {label} cover too seldom"
         f"{f': {first_of(named)}' if named else ''}."
     )
 

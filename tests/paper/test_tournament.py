@@ -195,6 +195,21 @@ def test_a_run_refuses_a_record_before_any_estimate(setting: Setting, tmp_path: 
     assert not (tmp_path / "estimates.csv").exists()
 
 
+def test_an_exhibit_at_hand_is_made_anew_from_another_record(setting: Setting, tmp_path: Path) -> None:
+    path = copied(setting, tmp_path)
+    plan = replace(plan_of(tmp_path), exhibits=("tournament",))
+
+    def biases() -> list[str]:
+        made = running.exhibit(plan, setting.panel, {}, jobs=1, cache=tmp_path / "cache")
+        return [line.cells[0].text for line in made.exhibited["tournament"].tables[0].lines]
+
+    first = biases()
+    rows = pd.read_csv(path)
+    rows.loc[rows["process"] == "effect of 20%", "bias"] += 0.1
+    path.write_text(rows.to_csv(index=False))
+    assert [float(text) for text in biases()] == pytest.approx([float(text) + 0.1 for text in first])
+
+
 def test_the_main_table_has_the_recorded_values(setting: Setting, shown: Exhibited) -> None:
     table = shown.tables[0]
     rows = recording.read_record(setting.plan, setting.panel).rows.set_index(recording.KEY)

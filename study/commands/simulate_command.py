@@ -94,7 +94,7 @@ def simulate(
     slow_reps : int, optional
         Panels of each that designs are asked of which learn, draw or search; a tenth if not given.
     seed : int, optional
-        Of what is drawn; the plan's if not given, 0 without a plan.
+        Seed of whatever is drawn at random.
     record : bool
         Run the tournament of the plan's table [tournament] instead, and write its record beside the plan.
     output : Path, optional

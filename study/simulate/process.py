@@ -17,7 +17,7 @@ sums,
 
 with dials that are shares of the mean for counts in standard deviations sd of the outcome.
 
-Adoption fills the places that the sample has (:mod:`study.simulate.places`): in each period as many of those not yet
+Adoption fills the places that the sample has (:mod:`study.simulate.adoption`): in each period as many of those not yet
 treated as in the sample, drawn with probabilities proportional to exp(h'z), z the unit's log size and its growth over
 the two periods before. The effect multiplies a unit's own mean by 1 + effect; it is added in further Poisson counts, or
 taken away by thinning, so that panels with and without it are the same where nobody is treated.
@@ -36,10 +36,10 @@ import numpy as np
 
 from study.core import BoolArray, Described, FloatArray, IntArray, QuestionError
 from study.panel import Sample
+from study.simulate.adoption import Places, places_of, taken
 from study.simulate.dials import DIALS, checked_dials
 from study.simulate.draw import Draw as Draw
 from study.simulate.draw import truth as truth
-from study.simulate.places import Places, places_of, taken
 
 Family = Literal["count", "continuous"]
 

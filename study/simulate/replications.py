@@ -148,10 +148,10 @@ class Work(NamedTuple):
 def is_slow(entrant: Entrant) -> bool:
     """Whether an entrant gets the smaller number of replications.
 
-    So that it is the same on every machine, this is what is known of the design and not how long it took: its answer is
-    no closed form (:attr:`study.Design.closed_form`), or its options have it draw.
+    So that it is the same on every machine, this is what is known of the design and not how long it took: whether its
+    answer is a closed form, see :attr:`study.Design.closed_form`.
     """
-    return not find_design(entrant.design).closed_form or entrant.options.get("seed") is not None
+    return not find_design(entrant.design).closed_form
 
 
 def works_of(
@@ -243,10 +243,13 @@ def replicate(
     entrants = tuple(entrants)
     samples = {name: samples_of(process, entrants) for name, process in processes.items()}
     works = works_of(processes, entrants, repetitions, slow_repetitions)
-    make = partial(block, processes, entrants, samples, seed, level)
+    makes = {
+        work: partial(block, processes[work.process], entrants, samples[work.process], seed, level, work)
+        for work in works
+    }
     states = {name: state_of(process) for name, process in processes.items()}
     keys = {work: _key(states[work.process], entrants, work, seed, level) for work in works}
-    blocks = dict(_made(make, keys))
+    blocks = dict(_made(makes, keys))
     return {name: _joined(name, processes[name], entrants, blocks, level) for name in processes}
 
 
@@ -264,7 +267,9 @@ def state_of(process: Process) -> str | None:
     return key_of((replace(process, sample=held), panel_state(process.sample.panel)))
 
 
-def _made(make: Callable[[Work], Block], keys: Mapping[Work, str | None]) -> Iterator[tuple[Work, Block]]:
+def _made(
+    makes: Mapping[Work, Callable[[], Block]], keys: Mapping[Work, str | None]
+) -> Iterator[tuple[Work, Block]]:
     """Yield every block, from the disk or anew, and keep each as soon as it is made."""
     expecting(len(keys))
     here = current_settings()
@@ -280,7 +285,7 @@ def _made(make: Callable[[Work], Block], keys: Mapping[Work, str | None]) -> Ite
         progress(work.words)
         yield work, known
     for work, made in Parallel(n_jobs=here.jobs, return_as="generator_unordered")(
-        delayed(_alone)(make, work) for work in waiting
+        delayed(_alone)(work, makes[work]) for work in waiting
     ):
         key = keys[work]
         if folder is not None and key is not None:
@@ -289,10 +294,10 @@ def _made(make: Callable[[Work], Block], keys: Mapping[Work, str | None]) -> Ite
         yield work, made
 
 
-def _alone(make: Callable[[Work], Block], work: Work) -> tuple[Work, Block]:
+def _alone(work: Work, make: Callable[[], Block]) -> tuple[Work, Block]:
     # What learners find on a drawn panel serves nothing else, and jobs have no jobs of their own.
     with one_thread(), settings(jobs=1, progress=None, cache=None):
-        return work, make(work)
+        return work, make()
 
 
 def _joined(
@@ -317,19 +322,18 @@ def _joined(
 
 
 def block(
-    processes: Mapping[str, Process],
+    process: Process,
     entrants: Sequence[Entrant],
-    samples: Mapping[str, Sequence[Sample]],
+    samples: Sequence[Sample],
     seed: int,
     level: float,
     work: Work,
 ) -> Block:
     """Draw the replications of a block and ask its entrants."""
-    process, templates = processes[work.process], samples[work.process]
     answers = np.full((len(work.entrants), work.end - work.first, len(Answer._fields)), np.nan)
     truths, reasons = np.empty((work.end - work.first, 2)), []
     # Entrants with the same question have the same sample, which works out once what all of them need of it.
-    distinct = {id(template): template for template in (process.sample, *templates)}
+    distinct = {id(template): template for template in (process.sample, *samples)}
     for row, replication in enumerate(range(work.first, work.end)):
         sequence = np.random.SeedSequence(seed, spawn_key=(replication,))
         draw = process.draw(np.random.default_rng(sequence))
@@ -338,7 +342,7 @@ def block(
         truths[row] = truth(draw, drawn[id(process.sample)])
         for place, k in enumerate(work.entrants):
             try:
-                answers[place, row], why = answer(entrants[k], drawn[id(templates[k])], level, own)
+                answers[place, row], why = answer(entrants[k], drawn[id(samples[k])], level, own)
             except (StudyError, np.linalg.LinAlgError) as refusal:
                 why = str(refusal)
             if why:
@@ -353,8 +357,9 @@ def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> tuple[A
         options["seed"] = seed
     fit = design(sample, **options)
     headline, tests = fit.headline, NONE
-    if fit.estimand.has_path and fit.joint:
-        tests = pre_test(fit.aggregate("event"), draws=DRAWS, seed=seed)
+    path = fit.aggregate("event") if fit.estimand.has_path and fit.joint else None
+    if path is not None and path.pre.any():
+        tests = pre_test(path.select(path.pre), draws=DRAWS, seed=seed)
     intervals = (*_interval(headline, level), *_interval(headline.under(headline.published), level))
     estimate, error = float(headline.effect[0]), float(headline.std_error[0])
     said = Answer(estimate, error, *intervals, tests.p_value, tests.p_largest)

@@ -181,11 +181,11 @@ def _able(process: Process, seed: int) -> tuple[list[Entrant], dict[str, str]]:
             continue
         entrant = Entrant(name, name)
         try:
-            samples = {"": samples_of(process, [entrant])}
+            samples = samples_of(process, [entrant])
         except QuestionError as refusal:
             left_out[name] = str(refusal)
             continue
-        tried = block({"": process}, [entrant], samples, seed, 0.95, Work("", (0,), 0, TRIED))
+        tried = block(process, [entrant], samples, seed, 0.95, Work("", (0,), 0, TRIED))
         if np.isnan(tried.answers[:, :, 0]).all():
             left_out[name] = tried.reasons[0][2]
         else:

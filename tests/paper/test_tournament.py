@@ -17,7 +17,7 @@ from study.core import DataError
 from study.paper import run as running
 from study.paper import tournament as recording
 from study.paper.exhibits.exhibit import Exhibited, Setting
-from study.paper.exhibits.tournament import SHOWN, broken_by, tournament
+from study.paper.exhibits.tournament import SHOWN, broken_by, headline_label, tournament
 from study.paper.numbers import select
 from study.paper.plan import Plan, read_plan
 from study.report import Number
@@ -118,9 +118,10 @@ def test_another_headline_reads_the_same_record(setting: Setting) -> None:
         assert recording.specification(other, setting.panel) == recording.specification(
             setting.plan, setting.panel
         )
-    named = tournament(replace(setting, plan=setting.plan.under("twfe")))
-    values = {number.address: number.value for number in named.numbers}
-    assert values["tournament/headline/label"] == "TWFE"
+    labels = {
+        name: headline_label(replace(setting, plan=setting.plan.under(name))) for name in ("twfe", "stacked")
+    }
+    assert labels == {"twfe": "TWFE", "stacked": "CS"}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from study.simulate.replications import Replications
 # The rule's constants, fixed before any tournament was run: how much coverage may be below nominal beside so many
 # Monte-Carlo errors, and how often an interval has to be there.
 TOLERANCE, ERRORS, ANSWERED = 0.02, 2.0, 0.95
+# Fewer panels than these say little of coverage.
+FEW = 100
 
 
 class Recommendation(NamedTuple):
@@ -191,10 +193,11 @@ def _evidence(
 ) -> Iterator[str]:
     few, low = table[table["answered"] < ANSWERED], table[~table["covers"] & table["coverage"].notna()]
     if len(low) and chosen.design is not None:
-        lowest = low["coverage"].idxmin()
+        lowest = low.loc[low["coverage"].idxmin()]
+        which = "" if len(low) == 1 else f" for {lowest.name}"
         yield (
-            f"Intervals of {first_of(map(str, low.index))} cover too seldom; the lowest coverage is that of {lowest}, "
-            f"{low.loc[lowest, 'coverage']:.1%} ({low.loc[lowest, 'lowest_in']})."
+            f"Intervals of {first_of(map(str, low.index))} cover too seldom: {lowest['coverage']:.1%} of the time"
+            f"{which} ({lowest['lowest_in']})."
         )
     if len(few):
         yield (
@@ -202,9 +205,16 @@ def _evidence(
             f"{first_of(map(str, few.index))}."
         )
     best = frame[frame["design"] == (chosen.design or chosen.nearest)]
-    yield from _power(best, scale)
+    yield from _power(best, scale, level)
     yield from _after_pretest(best, scale)
     yield from _conventions(frame, level)
+    panels = table.loc[list(chosen.trusted), "repetitions"].min()
+    if panels < FEW:
+        error = np.sqrt(level * (1 - level) / panels)
+        yield (
+            f"On {panels} panels a coverage of {level:.0%} has a Monte-Carlo error of {100 * error:.1f} points, so "
+            "that intervals may cover too seldom without being noticed: simulate more panels."
+        )
     fewer = table[table["repetitions"] < table["repetitions"].max()]
     if len(fewer):
         yield (
@@ -216,12 +226,12 @@ def _evidence(
         yield f"{design} has no answer on {rows['panels'].sum():,} panels: {rows['reason'].iloc[0].rstrip('.')}."
 
 
-def _power(best: pd.DataFrame, scale: Scale) -> Iterator[str]:
+def _power(best: pd.DataFrame, scale: Scale, level: float) -> Iterator[str]:
     """Say how often a design's test rejects without an effect, and what it finds."""
     name, none, some = best["design"].iloc[0], best[best["truth"] == 0], best[best["truth"] != 0]
     if len(none):
         worst = none.loc[none["rejects"].idxmax()] if none["rejects"].notna().any() else none.iloc[0]
-        yield f"The 5% test of {name} rejects in {worst['rejects']:.1%} of panels without an effect."
+        yield f"The {1 - level:.0%} test of {name} rejects in {worst['rejects']:.1%} of panels without an effect."
     if len(some):
         smallest = some["mde"].min(), some["mde"].max()
         yield (
@@ -248,13 +258,14 @@ def _conventions(frame: pd.DataFrame, level: float) -> Iterator[str]:
         return
     means = both.groupby("design", sort=False)[pair].mean()
     off = (both[pair] - level).abs().groupby(both["design"], sort=False).mean()
-    nearer = int((off[pair[0]] < off[pair[1]]).sum())
+    nearer, further = (int((sign * (off[pair[0]] - off[pair[1]]) < 0).sum()) for sign in (1, -1))
     default, published = means.mean()
-    yield (
-        f"The default convention has errors of the right size for {nearer} of {_designs(len(means))} more nearly than "
-        f"the convention of the design's reference: leaving bias aside, its intervals cover {default:.1%} on average, "
-        f"and the references' {published:.1%}."
-    )
+    if nearer or further:
+        yield (
+            f"Leaving bias aside, intervals cover {default:.1%} on average under the default convention and "
+            f"{published:.1%} under those of the designs' references; the default is nearer to {level:.0%} for "
+            f"{nearer} of {_designs(len(means))}, and further from it for {further}."
+        )
 
 
 def _range(ends: Sequence[float], scale: Scale) -> str:

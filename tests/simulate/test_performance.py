@@ -277,12 +277,28 @@ def test_a_design_that_seldom_answers_is_not_recommended():
 def test_conventions_are_judged_leaving_bias_aside():
     """Published intervals are too short by half a standard deviation on either side."""
     found = findings_of(entered(a={"sd": 0.1}, b={"sd": 0.1, "bias": 0.3}), PERCENT)
-    (sentence,) = (each for each in found.evidence if "convention" in each)
+    (sentence,) = (each for each in found.evidence if "default convention" in each)
     default, published = found.frame[["centred_coverage", "published_centred_coverage"]].mean()
     assert default == pytest.approx(0.95, abs=0.015)
     assert published == pytest.approx(0.856, abs=0.04)
-    assert "2 of 2 designs" in sentence
-    assert f"cover {default:.1%} on average, and the references' {published:.1%}" in sentence
+    assert (
+        f"cover {default:.1%} on average under the default convention and {published:.1%} under" in sentence
+    )
+    assert sentence.endswith("nearer to 95% for 2 of 2 designs, and further from it for 0.")
+
+
+def test_conventions_that_are_the_same_are_not_judged():
+    entrants = entered(a={"sd": 0.1})
+    for one in entrants.values():
+        one.answers[:, :, 4:6] = one.answers[:, :, 2:4]
+    assert not any("convention" in each for each in findings_of(entrants, PERCENT).evidence)
+
+
+def test_few_panels_are_not_enough_to_trust_a_design():
+    few = {name: replications(one.answers[:, :30], effect=one.dials["effect"], labels=one.labels)
+           for name, one in entered(a={"sd": 0.1}).items()}  # fmt: skip
+    assert any("simulate more panels" in each for each in findings_of(few, Scale("level", "papers")).evidence)
+    assert not any("simulate more panels" in each for each in findings_of(entered(a={}), PERCENT).evidence)
 
 
 def test_fewer_panels_and_refusals_are_said():

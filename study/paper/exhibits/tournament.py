@@ -53,8 +53,12 @@ OF_ALL = {
     "covering": Column("designs whose intervals cover under the calibrated process", "count"),
     "effect": Column("effect", "effect"),
     "repetitions": Column("simulated panels of each process", "count"),
-    "slow_repetitions": Column("simulated panels of each process that designs with learners are asked", "count"),
-    "default": Column("coverage of the mean estimate under the default convention, mean of designs", "percent"),
+    "slow_repetitions": Column(
+        "simulated panels of each process that designs with learners are asked", "count"
+    ),
+    "default": Column(
+        "coverage of the mean estimate under the default convention, mean of designs", "percent"
+    ),
     "published": Column("the same under the published conventions", "percent"),
 }
 OF_MOMENT = {
@@ -71,7 +75,9 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     recorded, made = read_record(plan, setting.panel), contest(plan, setting.panel)
     check_first(plan, made, recorded.rows)
     calibrated = calibration(made.calibrated, seed=plan.seed)
-    by_process = {str(name): rows.set_index("design") for name, rows in recorded.rows.groupby("process", sort=False)}
+    by_process = {
+        str(name): rows.set_index("design") for name, rows in recorded.rows.groupby("process", sort=False)
+    }
     at, none = by_process[effect_title(asked.effect)], by_process[NO_EFFECT]
     designs = at.assign(size=none["rejects"], power=at["rejects"])
     task = plan.ask(asked.question)
@@ -90,7 +96,7 @@ def tournament(setting: Setting) -> Iterator[Piece]:
         "rises with the effect.",
     )
     yield from recorded.sentences
-    broken = _broken(recorded, plan.level, plan.calibrated_processes())
+    broken = broken_by(recorded, plan.level, plan.calibrated_processes())
     yield broken
     yield calibrated.verdict
     yield from _numbers(setting, recorded, by_process, designs, broken, calibrated)
@@ -131,7 +137,11 @@ def _table(setting: Setting, designs: pd.DataFrame, task: Task) -> Table:
 def _cells(row: pd.Series) -> Iterator[Cell]:
     for name in SHOWN:
         cell = OF_DESIGN[name].cell(row[name])
-        yield cell._replace(bracketed=True) if name == "published_coverage" and isinstance(cell, Number) else cell
+        yield (
+            cell._replace(bracketed=True)
+            if name == "published_coverage" and isinstance(cell, Number)
+            else cell
+        )
 
 
 def _of_violations(setting: Setting, by_process: Mapping[str, pd.DataFrame], task: Task) -> Table:
@@ -142,30 +152,31 @@ def _of_violations(setting: Setting, by_process: Mapping[str, pd.DataFrame], tas
     }
     labels = [row.label for row in plan.entrants]
 
-    def panel(title: str, name: str, digits: int) -> Block:
-        cells = {
-            label: [Number(100 * rows.loc[label, name], digits) for rows in shown.values()] for label in labels
-        }
-        return Block(title, [Line(label, own) for label, own in cells.items()])
+    def panel(title: str, name: str, factor: int, digits: int) -> Block:
+        rows = {label: [factor * by.loc[label, name] for by in shown.values()] for label in labels}
+        return Block(title, [Line(label, [Number(v, digits) for v in own]) for label, own in rows.items()])
 
-    digits = 0 if task.question.effect_scale.percent else 1
+    units = task.question.effect_scale
     key = "; ".join(f"({number}) {title}" for number, title in enumerate(shown, 1))
     return Table(
         name=f"{EXHIBIT}-violations",
         caption=f"Designs where assumptions fail, on simulated panels with an effect of {asked.effect:.0%}",
         headings=[f"({number})" for number in range(1, len(shown) + 1)],
         blocks=[
-            panel("Panel A. Bias, in hundredths", "bias", digits),
-            panel(f"Panel B. Coverage of {plan.level:.0%} intervals, %", "coverage", 0),
+            panel(f"Panel A. Bias, {units.column}", "bias", units.factor, 0 if units.percent else 2),
+            panel(f"Panel B. Coverage of {plan.level:.0%} intervals, %", "coverage", 100, 0),
         ],
         notes=[f"{capital(key)}."],
     )
 
 
 def _of_calibration(setting: Setting, calibrated: Finding) -> Table:
+    frame = calibrated.frame
+    # What every simulated panel has as the panel has it, such as numbers of adopters a year, is no check.
+    same = (frame["spread"] == 0) & (frame["panel"] == frame["simulated"])
     lines = [
-        Line(str(row["moment"]), [*(Number(row[name]) for name in OF_MOMENT), "yes" if row["targeted"] else ""])
-        for row in calibrated.frame.to_dict("records")
+        Line(row["moment"], [*(Number(row[name]) for name in OF_MOMENT), "yes" if row["targeted"] else ""])
+        for row in frame[~same].to_dict("records")
     ]
     return Table(
         name=f"{EXHIBIT}-calibration",
@@ -174,12 +185,13 @@ def _of_calibration(setting: Setting, calibrated: Finding) -> Table:
         blocks=[Block("", lines)],
         notes=[
             "Simulated: mean of simulated panels without an effect of their own; spread: standard deviation between "
-            "them. Targeted: the process was fitted to it; the other moments are a check."
+            "them. Targeted: the process was fitted to it; the other moments are a check. Numbers of adopters a year "
+            "are the panel's own."
         ],
     )
 
 
-def _broken(recorded: Recorded, level: float, calibrated: Sequence[str]) -> str:
+def broken_by(recorded: Recorded, level: float, calibrated: Sequence[str]) -> str:
     """Say under which violations the intervals of the recommended design, or of the nearest, cover too seldom."""
     label = recorded.recommendation.design or recorded.recommendation.nearest
     rows = recorded.rows[(recorded.rows["design"] == label) & ~recorded.rows["process"].isin([*calibrated])]
@@ -187,7 +199,7 @@ def _broken(recorded: Recorded, level: float, calibrated: Sequence[str]) -> str:
     failing = rows[~enough].sort_values("coverage", kind="stable")
     named = [f"{row['process']} ({row['coverage']:.0%})" for row in failing.to_dict("records")]
     return (
-        f"Of the {len(rows)} other processes {len(failing)} make the intervals of {label} cover too seldom"
+        f"Under {len(failing) or 'none'} of the {len(rows)} other processes the intervals of {label} cover too seldom"
         f"{f': {first_of(named)}' if named else ''}."
     )
 
@@ -231,5 +243,6 @@ def _numbers(
         yield from setting.numbers((EXHIBIT, name), {"sentence": sentence}, OF_ALL, task, quantity=name)
     for row in calibrated.frame.to_dict("records"):
         values = {name: row[name] for name in OF_MOMENT}
-        yield from setting.numbers((EXHIBIT, "moments", row["moment"]), values, OF_MOMENT, quantity=row["moment"])
-
+        yield from setting.numbers(
+            (EXHIBIT, "moments", row["moment"]), values, OF_MOMENT, quantity=row["moment"]
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import NamedTuple
 
 from study.core import QuestionError, refuse_unknown
@@ -25,7 +26,7 @@ DIALS: dict[str, Dial] = {
     "heterogeneity": Dial("standard deviation between units, share of the effect", 0.0, 2.0, 0.0, "unit effects"),
     "dynamics": Dial("share of the effect, a period since treatment", -0.5, 2.0, 0.0, "growth of effects"),
     "early": Dial("share of the effect, a period of adoption", -0.5, 0.5, 0.0, "larger effects of earlier cohorts"),
-    "dose": Dial("elasticity of the effect", 0.0, 2.0, 0.0, "effects that grow with the dose"),
+    "dose": Dial("elasticity of the effect, where there is a dose", 0.0, 2.0, 1.0, "effects that grow with the dose"),
     "size_growth": Dial("share of growth", 0.0, 2.0, 0.0, "growth in proportion to a unit's size"),
     "factor": Dial("standard deviation between units, share of the mean, first to last period", 0.0, 3.0, 0.0,
                    "an unobserved factor that units load on differently"),
@@ -52,7 +53,8 @@ def checked_dials(dials: Mapping[str, float], who: str) -> dict[str, float]:
     refuse_unknown("dial", dials, DIALS, who)
     for name, value in dials.items():
         dial = DIALS[name]
-        if not (isinstance(value, int | float) and math.isfinite(value) and dial.low <= value <= dial.high):
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not (is_number and math.isfinite(value) and dial.low <= value <= dial.high):
             raise QuestionError(
                 f"{who}: dial {name} is {value}; it is from {dial.low:g} to {dial.high:g} ({dial.unit})."
             )

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from study.core import QuestionError, p_is
-from study.diagnostics import Finding, Needs, Section, diagnostic
+from study.diagnostics import Finding, Needs, Progress, Section, diagnostic, dots
 from study.diagnostics.equivalence import excluded, refuse_bound
 from study.diagnostics.hidden import Fit, HiddenErrors, hidden_errors
-from study.diagnostics.refits import Progress, dots
 from study.estimates import SIZE, Effect, effects_frame
 from study.panel import Sample, since_end, since_onset
 

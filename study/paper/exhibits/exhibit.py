@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from study.designs import find_design
 from study.figures import Figure, drawn
 from study.panel import Panel, Question, Scale, panel_entries
-from study.paper.plan import Event, Plan, Task
-from study.paper.results import Result, Results
+from study.paper import Event, Plan, Result, Results, Task
 from study.report import COLUMNS, CONVENTIONS, Column, Table, address_part, refused_notes
 
 # Makes everything, and so any number that no shorter command shows.

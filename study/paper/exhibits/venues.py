@@ -8,9 +8,8 @@ from itertools import product
 
 from study.estimates import Effect
 from study.panel import Panel
+from study.paper import Task, headline_effect
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, estimate_command, exhibit, panel_title
-from study.paper.plan import Task
-from study.paper.results import headline_effect
 from study.report import Line, Number, Table, effect_values, effects_between, lettered, refused_notes
 
 EXHIBIT = "venues"

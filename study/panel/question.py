@@ -155,17 +155,17 @@ class Question(Described):
 
     def __repr__(self) -> str:
         """Return the call that makes it, without what is left at its default."""
-        return f"Question({', '.join(f'{name}={value!r}' for name, value in self._given.items())})"
+        return f"Question({', '.join(f'{name}={value!r}' for name, value in self.given.items())})"
 
     @property
-    def _given(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         """The fields that are not left at their defaults."""
         values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
 
     def _described(self) -> tuple[str, dict[str, str]]:
         title = f"Question: effect of {self.event} on {self.outcome}"
-        shown = {"scale": self.scale, "comparison": self.comparison, "average": self.average} | self._given
+        shown = {"scale": self.scale, "comparison": self.comparison, "average": self.average} | self.given
         del shown["outcome"], shown["event"]
         return title, {k: ", ".join(v) if isinstance(v, tuple) else f"{v}" for k, v in shown.items()}
 

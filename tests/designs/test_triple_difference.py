@@ -309,3 +309,4 @@ def test_no_effect_has_an_error_where_each_comparison_cohort_has_one_unit_of_a_g
     fit = estimate(panel({4.0: (6, 6), 7.0: (6, 1), np.nan: (1, 6)}), GROUPED, "triple_difference")
     assert np.isfinite(fit.effect).all()
     assert np.isnan([*fit.std_error, *fit.aggregate("event").std_error, *fit.headline.std_error]).all()
+    assert "rest on one cluster of a group, so it has no standard error" in fit.notes[-1]

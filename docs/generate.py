@@ -21,6 +21,7 @@ from typer.main import get_command
 
 import study
 from study.commands.cli import app
+from study.commands.design_page import LABS, OF_A_FILE
 from study.core import refuse_unknown
 from study.designs import Assumes, Design
 from study.diagnostics import Diagnostic, Needs, all_diagnostics
@@ -148,13 +149,12 @@ panel = study.Panel.from_long(table, unit="lab", time="year", treatment="grant",
 sample = study.Question("papers", "grant").sample(panel)
 design = "imputation"
 """
-LABS = "--panel labs.csv --unit lab --time year --outcome papers --event"
 # Examples on data that are drawn, and what is asked of them in a terminal.
 DRAWN = {
-    "dml_iv": (LOTTERY + DML_IV, f"{LABS} cluster --instrument lottery"),
-    "dose_response": (AMOUNTS, f"{LABS} cluster --dose gpu_hours"),
-    "heterogeneous_adoption": (DOSES, f"{LABS} gpu_hours --levels"),
-    "iv": (LOTTERY + IV, f"{LABS} cluster --instrument lottery_post"),
+    "dml_iv": (LOTTERY + DML_IV, f"{LABS} --event cluster --instrument lottery"),
+    "dose_response": (AMOUNTS, OF_A_FILE["dose_response"]),
+    "heterogeneous_adoption": (DOSES, OF_A_FILE["heterogeneous_adoption"]),
+    "iv": (LOTTERY + IV, f"{LABS} --event cluster --instrument lottery_post"),
 }
 # What else a diagnostic's example needs, by the name of the argument.
 ARGUMENTS = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core import Terms, linear_form, refuse_unidentified, regress
+from study.core import Terms, refuse_unidentified, regress
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.triple_difference import by_eligibility, with_both_groups
-from study.designs.twfe import counted
-from study.estimates import Estimate, coefficients, cohort_means
+from study.designs.twfe import of_treatment
+from study.estimates import Estimate, cohort_means
 from study.panel import Sample
 
 
@@ -61,16 +61,5 @@ def three_way(sample: Sample) -> Estimate:
     terms = Terms(treated.astype(float), nuisance.reshape(*treated.shape[:2], -1))
     fit = regress(sample.y, rows, terms, sample.weights, varying=sample.x_varying)
     refuse_unidentified(names, fit.identified)
-    mean, of_mean = cohort_means(coded, sample.outcome_with_covariates).pooled(treated)
-    of_treatment = np.arange(len(names)) == 0
-    of_untreated = of_mean - fit.influence.select(of_treatment)
-    return coefficients(
-        sample,
-        names,
-        fit.coefficient,
-        fit.influence,
-        untreated_mean=np.where(of_treatment, mean - fit.coefficient, np.nan),
-        untreated_influence=of_untreated @ of_treatment[None].astype(float),
-        form=linear_form(fit.equations, np.eye(len(names))),
-        **counted(sample, fit),
-    )
+    mean = cohort_means(coded, sample.outcome_with_covariates).pooled(treated)
+    return of_treatment(sample, names, fit, mean)

@@ -19,12 +19,13 @@ from study.designs.did_cells import (
     effects_in_cells,
     known_cells,
 )
-from study.estimates import Estimate, cell_notes, cohort_means, weights_in_cohorts
+from study.estimates import Estimate, cell_notes, cohort_means, left_out, weights_in_cohorts
 from study.panel import Sample
 
 NAME = "triple_difference"
 NOTHING = 1e-12
 NO_COMPARISON = "no comparison unit is observed"
+FEW = "too few units in a group for a variance"
 
 
 @design(
@@ -61,9 +62,10 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
         universal; "CR0" standard errors. Averages weight cohorts by their eligible units, as equation (2.3) does. The
         weights of comparison cohorts are taken as given: estimating them has no part in the variance where all
         identify the same effect. "Proportional" divides by the eligible treated units' mean in the period less
-        ATT(g,t): the differences are parallel in levels. ``notes`` say what was left out: cells, and of several
-        comparison cohorts those whose variance cannot be estimated, with one cluster in a group or no more units
-        than a regression has coefficients.
+        ATT(g,t): the differences are parallel in levels. ``notes`` say what was left out: cells, and comparison
+        cohorts whose variance in a cell cannot be estimated, where one cluster of a group is seen or no more units
+        than a regression has coefficients. Where that is so of all cohorts in all cells, they are compared with
+        nevertheless, and no effect has a standard error.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     estimate = effects.estimate[used] @ weights[used]
     influence = effects.influence.select(used) @ weights[used]
     mean, of_mean = effects.mean[:n_cells], effects.mean_influence.columns(np.arange(n_cells))
-    return effects_in_cells(
+    fit = effects_in_cells(
         sample,
         cells,
         known,
@@ -107,6 +109,9 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
         published="CR0",
         notes=tuple(notes),
     )
+    if pairs.vary:
+        return fit
+    return replace(fit, left_out=fit.leave_out._replace(estimable=np.zeros(len(fit.terms), dtype=bool)))
 
 
 def with_both_groups(sample: Sample, design: str) -> Sample:
@@ -124,7 +129,9 @@ def with_both_groups(sample: Sample, design: str) -> Sample:
         alone = (eligible == 0) | (eligible == np.bincount(label))
         if alone.any():
             sample = sample.only(~alone[label], f"of a {within} without both groups of {rule}")
-    for g, others, eligible in zip(sample.groups[0], *_sizes(sample)[0], strict=True):
+    coded = by_eligibility(sample).groups[0]
+    for number, g in enumerate(sample.groups[0]):
+        others, eligible = np.isin([2 * number, 2 * number + 1], coded)
         if g in sample.cohorts and not (others and eligible):
             has = "no unit" if others else "no other unit than those"
             raise QuestionError(
@@ -143,19 +150,30 @@ def by_eligibility(sample: Sample) -> Sample:
     return replace(sample, first_treated=code)
 
 
-def _sizes(sample: Sample) -> IntArray:
-    """Return the number of units and of clusters of each cohort: others, eligible ones; shape (2, 2, G)."""
-    sizes = np.zeros((2, 2, len(sample.groups[0])), dtype=np.int64)
+def _seen(sample: Sample, cells: Cells) -> tuple[IntArray, IntArray]:
+    """Return how many units and clusters of each cohort both periods of each cell have, shape (G, K) each.
+
+    Of its eligible and its other units the number of those that are fewer.
+    """
+    units, clusters = np.zeros((2, 2, len(sample.groups[0]), len(cells.cohort)), dtype=np.int64)
     for code, rows in zip(*by_eligibility(sample).groups, strict=True):
-        sizes[:, int(code) % 2, int(code) // 2] = len(rows), len(np.unique(sample.cluster[rows]))
-    return sizes
+        group, observed = (int(code) % 2, int(code) // 2), sample.observed[rows]
+        seen = observed[:, cells.now] & observed[:, cells.base]
+        cluster = np.unique(sample.cluster[rows], return_inverse=True)[1]
+        units[group] = seen.sum(axis=0)
+        clusters[group] = np.sum(Influence.of(seen.astype(float)).cluster_sums(cluster) > 0, axis=0)
+    return units.min(axis=0), clusters.min(axis=0)
 
 
 class _Pairs(NamedTuple):
-    """P pairs of one of K cells and a cohort that it is compared with, by their numbers, shape (P,)."""
+    """P pairs of one of K cells and a cohort that it is compared with, by their numbers, shape (P,).
+
+    ``vary`` says whether their differences have a variance.
+    """
 
     cell: IntArray
     cohort: IntArray
+    vary: bool
 
     def two_by_twos(self, sample: Sample, cells: Cells) -> tuple[Cells, FloatArray, IntArray]:
         """Return the two-by-two differences that triple differences are made of, shape (K + 2 P,).
@@ -174,23 +192,27 @@ def _pairs(sample: Sample, cells: Cells, notes: list[str]) -> _Pairs:
     """Pair each cell with its comparison cohorts, and note those of which there is no variance."""
     dates = sample.groups[0]
     compared = compared_with(sample, cells, dates) & ~cells.reference
-    units, clusters = _sizes(sample).min(axis=1)
+    units, clusters = _seen(sample, cells)
     enough = (units > sample.x_baseline.shape[1] + 1) & (clusters > 1)
-    if not (compared & enough[:, None]).any():  # so that there is no choice, and no variance
+    vary = bool((compared & enough).any())
+    if not vary:  # so that there is no choice
         enough = units > 0
-    for g in dates[compared.any(axis=1) & ~enough]:
-        who = "the never-treated have" if np.isnan(g) else f"cohort {sample.period_name(g)} has"
-        notes.append(
-            f"{who} too few units in a group for a variance, so that no cohort is compared with them"
-        )
-    cell, cohort = np.nonzero((compared & enough[:, None]).T)
+    for g, few, those in zip(dates, compared & ~enough, compared, strict=True):
+        whom = "the never-treated" if np.isnan(g) else f"cohort {sample.period_name(g)}"
+        if few.any() and np.array_equal(few, those):
+            has = "have" if np.isnan(g) else "has"
+            notes.append(f"{whom} {has} {FEW}, so that no cohort is compared with them")
+        elif few.any():
+            why = dict.fromkeys(np.flatnonzero(few).tolist(), f"{FEW} are seen")
+            notes += left_out(sample, cells.cohort, cells.period, why, f" is not compared with {whom}")
+    cell, cohort = np.nonzero((compared & enough).T)
     if not len(cell):
         raise QuestionError(
             f"{NAME}: no cohort can be compared with, since none that is not treated by then has units both of the "
             f"group {sample.question.group} and of the others ({'; '.join(notes) or 'there is none'}); change "
             "Question(group=...), or ask a design such as callaway_santanna without a group."
         )
-    return _Pairs(cell, cohort)
+    return _Pairs(cell, cohort, vary)
 
 
 def _weights(cells: Cells, pairs: _Pairs, effects: Effects) -> tuple[FloatArray, Reasons]:
@@ -215,7 +237,7 @@ def _weights(cells: Cells, pairs: _Pairs, effects: Effects) -> tuple[FloatArray,
         weights[first[own], k], weights[second[own], k] = share, -share
         if not len(own):
             why = effects.reasons[np.concatenate([first[others], second[others]])]
-            reasons[k] = next(filter(None, why), NO_COMPARISON)
+            reasons[k] = next(filter(None, why), "no cohort to compare with has enough units of both groups")
     return weights, reasons
 
 

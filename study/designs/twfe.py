@@ -12,6 +12,7 @@ from study.core import (
     BoolArray,
     Family,
     FloatArray,
+    Influence,
     Regression,
     Terms,
     linear_form,
@@ -65,21 +66,29 @@ def twfe(sample: Sample) -> Estimate:
     if sample.first_treated is None:  # by unit, where groups do not say who is treated
         effects = np.empty((1, len(sample.periods), 0))
         varying = np.concatenate([sample.treatment[:, :, None], sample.x_varying], axis=2)
-        mean, mean_influence = mean_over(replace(sample, y=outcome), sample.treatment == 1)
+        mean = mean_over(replace(sample, y=outcome), sample.treatment == 1)
     else:
         treated = sample.treated_cells[:, :, None]
         effects, varying = treated.astype(float), sample.x_varying
-        mean, mean_influence = cohort_means(sample, outcome).pooled(treated)
-    fit = two_way(sample, effects, varying, names)
-    of_treatment = np.arange(len(names)) == 0
-    of_untreated = mean_influence - fit.influence.select(of_treatment)
+        mean = cohort_means(sample, outcome).pooled(treated)
+    return of_treatment(sample, names, two_way(sample, effects, varying, names), mean)
+
+
+def of_treatment(
+    sample: Sample, names: tuple[str, ...], fit: Regression, treated_mean: tuple[FloatArray, Influence]
+) -> Estimate:
+    """Return the coefficients of a regression, the first of them that of treatment.
+
+    The counterfactual mean is the treated cells' mean, given with its influence, less that coefficient.
+    """
+    first, (mean, of_mean) = np.arange(len(names)) == 0, treated_mean
     return coefficients(
         sample,
         names,
         fit.coefficient,
         fit.influence,
-        untreated_mean=np.where(of_treatment, mean - fit.coefficient, np.nan),
-        untreated_influence=of_untreated @ of_treatment[None].astype(float),
+        untreated_mean=np.where(first, mean - fit.coefficient, np.nan),
+        untreated_influence=(of_mean - fit.influence.select(first)) @ first[None].astype(float),
         form=linear_form(fit.equations, np.eye(len(names))),
         **counted(sample, fit),
     )

@@ -12,6 +12,14 @@ from importlib import import_module
 from typing import Any
 
 from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, all_diagnostics, diagnostic
+from study.diagnostics.refits import Progress as Progress
+from study.diagnostics.refits import Refits as Refits
+from study.diagnostics.refits import dots as dots
+from study.diagnostics.refits import event_dates as event_dates
+from study.diagnostics.refits import headline as headline
+from study.diagnostics.refits import refit as refit
+from study.diagnostics.refits import refuse_no_coefficients as refuse_no_coefficients
+from study.diagnostics.refits import with_error as with_error
 
 for _module in pkgutil.iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

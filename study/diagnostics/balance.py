@@ -12,9 +12,8 @@ import pandas as pd
 
 from study.core import FloatArray, IntArray, QuestionError, capital, refuse_unknown
 from study.designs.did_cells import baseline_matrix
-from study.diagnostics import Finding, Section, diagnostic
+from study.diagnostics import Finding, Section, diagnostic, event_dates
 from study.diagnostics.overlap import Overlap, overlap
-from study.diagnostics.refits import event_dates
 from study.estimates import cohorts_with_base
 from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes
 from study.panel import Sample, first_observed

@@ -6,30 +6,27 @@ Liu, Wang and Xu (2024).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from study.core import QuestionError, p_is
-from study.diagnostics import Finding, Needs, Section, diagnostic
+from study.diagnostics import Finding, Needs, Progress, Section, diagnostic, dots
 from study.diagnostics.equivalence import excluded, refuse_bound
 from study.diagnostics.hidden import Fit, HiddenErrors, hidden_errors
-from study.diagnostics.refits import Progress, dots
 from study.estimates import SIZE, Effect, effects_frame
 from study.panel import Sample, since_end, since_onset
 
 DESIGNS = ("imputation", "generalized_synthetic_control", "matrix_completion")
 LEAST = 0.3  # of the treated cells of the fullest event time, for one before treatment to be tested
-REFERENCE = "liu2024"
+about_predictions = partial(diagnostic, section=Section.AGAINST, designs=DESIGNS, reference="liu2024")
 
 
-@diagnostic(
+@about_predictions(
     "Placebo periods",
     "Is there an effect in the last periods before treatment, when they are hidden from the fit?",
-    Section.AGAINST,
     needs=(Needs.LEVELS,),
-    designs=DESIGNS,
-    reference=REFERENCE,
 )
 def placebo_periods(
     sample: Sample,
@@ -84,23 +81,17 @@ def placebo_periods(
     _refuse(who, periods, bound)
     since, anticipation = since_onset(sample.treatment), sample.question.anticipation
     hidden = (since < 0) & (since >= -periods)
-    times = np.unique(since[hidden])
-    sets = np.dstack([since == e for e in times] + [hidden])
+    labels = {e: f"event {e - anticipation:g}" for e in np.unique(since[hidden])}
+    sets = np.dstack([since == e for e in labels] + [hidden])
     errors = hidden_errors(who, sample, design, options, [Fit(hidden, sets)], bound, progress)
-    labels = [f"event {e - anticipation:g}" for e in times]
-    what = (
-        f"the last {periods} periods before treatment" if periods > 1 else "the last period before treatment"
-    )
-    return _averaged(who, errors, labels, what, sample, level)
+    what = f"the last {f'{periods} periods' if periods > 1 else 'period'} before treatment"
+    return _averaged(who, errors, [*labels.values()], what, sample, level)
 
 
-@diagnostic(
+@about_predictions(
     "Fit before treatment",
     "Do predictions miss the outcomes of treated units before treatment?",
-    Section.AGAINST,
     needs=(Needs.LEVELS,),
-    designs=DESIGNS,
-    reference=REFERENCE,
 )
 def fit_before_treatment(
     sample: Sample,
@@ -198,14 +189,7 @@ def fit_before_treatment(
     )
 
 
-@diagnostic(
-    "Carry-over",
-    "Does the effect outlast treatment?",
-    Section.AGAINST,
-    needs=(Needs.LEVELS, Needs.ENDS),
-    designs=DESIGNS,
-    reference=REFERENCE,
-)
+@about_predictions("Carry-over", "Does the effect outlast treatment?", needs=(Needs.LEVELS, Needs.ENDS))
 def carry_over(
     sample: Sample,
     design: str,
@@ -247,14 +231,11 @@ def carry_over(
         raise QuestionError(
             f"{who}: {sample.question.event} ends for no unit that is observed afterwards, so nothing can carry over."
         )
-    times = np.unique(since[hidden])
-    sets = np.dstack([since == k for k in times] + [hidden])
+    labels = {k: f"{k:g} period{'s' if k > 1 else ''} after" for k in np.unique(since[hidden])}
+    sets = np.dstack([since == k for k in labels] + [hidden])
     errors = hidden_errors(who, sample, design, options, [Fit(hidden, sets)], bound, progress)
-    labels = [f"{k:g} period{'s' if k > 1 else ''} after" for k in times]
-    what = (
-        f"the first {periods} periods after treatment" if periods > 1 else "the first period after treatment"
-    )
-    return _averaged(who, errors, labels, what, sample, level)
+    what = f"the first {f'{periods} periods' if periods > 1 else 'period'} after treatment"
+    return _averaged(who, errors, [*labels.values()], what, sample, level)
 
 
 def _refuse(who: str, periods: int, bound: float | None) -> None:

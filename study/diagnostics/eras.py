@@ -10,8 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from study.core import IntArray, QuestionError, p_is, shown
-from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.refits import Refits, dots
+from study.diagnostics import Finding, Needs, Refits, Section, diagnostic, dots
 from study.estimates import SIZE, Effect, Estimand, Estimate, effects_frame
 from study.inference import agreement_of
 

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, IntArray, QuestionError
-from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import refuse_no_coefficients
+from study.diagnostics import Finding, Section, diagnostic, refuse_no_coefficients
 from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, Axes, Figure, on_axes
 from study.panel import Question, Sample
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from study.core import QuestionError, p_is
-from study.diagnostics import Finding, Needs, Section, diagnostic
+from study.diagnostics import Finding, Needs, Section, diagnostic, dots
 from study.diagnostics.equivalence import equivalence_p, excluded, refuse_bound
-from study.diagnostics.refits import dots
 from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, IntArray, QuestionError, first_of
-from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import Progress, dots, event_dates, headline, refit
+from study.diagnostics import Finding, Progress, Section, diagnostic, dots, event_dates, headline, refit
 from study.estimates import Effect, Estimate, effects_frame
 from study.panel import Sample, Scale
 

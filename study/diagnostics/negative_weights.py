@@ -11,8 +11,7 @@ import pandas as pd
 
 from study.core import FloatArray, Terms, capital, one_thread, period_effects, regress
 from study.designs import find_design
-from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import refuse_no_coefficients
+from study.diagnostics import Finding, Section, diagnostic, refuse_no_coefficients
 from study.figures import GREY, Axes, Figure, draw_heatmap, on_axes
 from study.panel import Question, Sample
 

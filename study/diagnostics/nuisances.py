@@ -16,9 +16,8 @@ from scipy.stats import rankdata
 
 from study.core import FloatArray, IntArray, QuestionError, capital, listed, one_thread, settings, telling
 from study.designs import Design, all_designs, find_design
-from study.diagnostics import Finding, Needs, Section, diagnostic
+from study.diagnostics import Finding, Needs, Refits, Section, diagnostic, headline
 from study.diagnostics.overlap import Propensities
-from study.diagnostics.refits import Refits, headline
 from study.figures import BAND, GREY, SECOND, WIDTH, Axes, Figure, canvas, draw_intervals, label_rows, on_axes
 from study.learners import Learner, Nuisances
 from study.panel import Sample, Scale

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import QuestionError, p_text, refuse_unknown, two_sided_p
-from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.refits import Progress, dots, headline, refit
+from study.diagnostics import Finding, Needs, Progress, Section, diagnostic, dots, headline, refit
 from study.estimates import Effect, effects_frame
 from study.inference import holm, joint
 from study.panel import Panel, Question, Scale

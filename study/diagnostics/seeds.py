@@ -9,8 +9,7 @@ import numpy as np
 
 from study.core import QuestionError, telling
 from study.designs import all_designs, find_design
-from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.refits import Refits, dots, headline, with_error
+from study.diagnostics import Finding, Needs, Refits, Section, diagnostic, dots, headline, with_error
 from study.estimates import Effect, Estimate, effects_frame
 from study.inference import joint
 from study.panel import Sample, Scale

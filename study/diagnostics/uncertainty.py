@@ -11,8 +11,7 @@ import pandas as pd
 
 from study.core import QuestionError, p_is, p_text
 from study.designs import find_design
-from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import Progress, dots, headline, with_error
+from study.diagnostics import Finding, Progress, Section, diagnostic, dots, headline, with_error
 from study.estimates import (
     FEW_ON_A_SIDE,
     SIZE,

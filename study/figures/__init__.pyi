@@ -25,7 +25,6 @@ from .drawing import Series as Series
 from .drawing import canvas as canvas
 from .drawing import drawn as drawn
 from .drawing import figure_files as figure_files
-from .drawing import labelled as labelled
 from .drawing import legend_above as legend_above
 from .drawing import luminance as luminance
 from .drawing import name_periods as name_periods

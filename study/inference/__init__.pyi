@@ -9,8 +9,6 @@ from .comparison import Comparison as Comparison
 from .comparison import answered as answered
 from .comparison import compare as compare
 from .comparison import variants_of as variants_of
-from .conformal import Conformal as Conformal
-from .cross_fitted_t import CrossFittedT as CrossFittedT
 from .families import adjusted_p_values as adjusted_p_values
 from .families import holm as holm
 from .few_treated import FewTreated as FewTreated

@@ -2,6 +2,9 @@ from .catalogue import Catalogue as Catalogue
 from .catalogue import Entry as Entry
 from .catalogue import read_catalogue as read_catalogue
 from .catalogue import region as region
+from .drawing import dates_with_lag as dates_with_lag
+from .drawing import first_observed as first_observed
+from .drawing import pool_cohorts as pool_cohorts
 from .files import verdict as verdict
 from .panel import BLOCKS as BLOCKS
 from .panel import NotSaved as NotSaved
@@ -16,10 +19,7 @@ from .question import Comparison as Comparison
 from .question import FlowStep as FlowStep
 from .question import Question as Question
 from .question import Sample as Sample
-from .question import dates_with_lag as dates_with_lag
-from .question import first_observed as first_observed
 from .question import panel_for as panel_for
-from .question import pool_cohorts as pool_cohorts
 from .rules import Roles as Roles
 from .scale import Scale as Scale
 from .scale import ScaleName as ScaleName

@@ -281,13 +281,16 @@ class Panel(Described):
         >>> Panel.from_long("labs.dta", unit="lab", time="month", period="month",
         ...                 first_treated="cluster", never=9999, outcomes="papers")  # doctest: +SKIP
         """
+        import pandas as pd
+
         events = {"first_treated": first_treated, "treatment": treatment, "doses": doses}
         others = {"outcomes": outcomes, "covariates": covariates, "attributes": attributes}
         roles = Roles.of(unit, time, group, **events, **others)
         if isinstance(data, str | Path):
             label, (table, lines) = name or Path(data).name, read_table(Path(data))
         else:
-            label, table, lines = name or "panel", frame_of(data, "Panel.from_long"), None
+            label, lines = name or "panel", None
+            table = data if isinstance(data, pd.DataFrame) else frame_of(data, "Panel.from_long")
         if group is not None:
             table, roles = groups_as_units(table, roles, label)
             unit = roles.unit

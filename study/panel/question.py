@@ -20,8 +20,8 @@ from study.core import (
     is_listed,
     refuse_unknown,
 )
-from study.panel.panel import Panel, interval_text, switched_off
-from study.panel.populations import EVERYONE, population, terms_in
+from study.panel.panel import Panel, switched_off
+from study.panel.populations import terms_in
 from study.panel.scale import Scale, ScaleName
 
 Comparison = Literal["never_treated", "not_yet_treated"]
@@ -155,17 +155,17 @@ class Question(Described):
 
     def __repr__(self) -> str:
         """Return the call that makes it, without what is left at its default."""
-        return f"Question({', '.join(f'{name}={value!r}' for name, value in self._given.items())})"
+        return f"Question({', '.join(f'{name}={value!r}' for name, value in self.given.items())})"
 
     @property
-    def _given(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         """The fields that are not left at their defaults."""
         values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
 
     def _described(self) -> tuple[str, dict[str, str]]:
         title = f"Question: effect of {self.event} on {self.outcome}"
-        shown = {"scale": self.scale, "comparison": self.comparison, "average": self.average} | self._given
+        shown = {"scale": self.scale, "comparison": self.comparison, "average": self.average} | self.given
         del shown["outcome"], shown["event"]
         return title, {k: ", ".join(v) if isinstance(v, tuple) else f"{v}" for k, v in shown.items()}
 
@@ -215,11 +215,13 @@ class Question(Described):
             If a name is not in the panel, a number of periods is larger than the window, nobody is treated
             inside the window, or no comparison unit is left.
         """
+        from study.panel.drawing import draw_sample
+
         check("Question.sample", {"panel": Panel}, {"panel": panel})
         clustered = (
             self if self.cluster is not None or panel.within is None else replace(self, cluster=panel.within)
         )
-        return _draw_sample(clustered, panel)
+        return draw_sample(clustered, panel)
 
 
 @dataclass(frozen=True)
@@ -478,343 +480,3 @@ def panel_for(
         attributes=[name for name in dict.fromkeys([question.cluster, *labels]) if name is not None],
         **reading,
     )
-
-
-AMBIGUOUS = "adoption date ambiguous"
-
-
-class _Selection:
-    """Which units are kept, and the steps that took the others out."""
-
-    def __init__(self, n_units: int) -> None:
-        self.keep = np.ones(n_units, dtype=bool)
-        self.steps: list[FlowStep] = []
-
-    def drop(self, which: Any, reason: str) -> None:
-        """Take out the units of a boolean array that are still kept, and count them."""
-        out = which & self.keep
-        if out.any():
-            self.steps.append(FlowStep(reason, int(out.sum()), kept=False))
-            self.keep[out] = False
-
-    @property
-    def text(self) -> str:
-        """Who was taken out."""
-        text = "; ".join(f"{step.units} units {step.reason}" for step in self.steps) or "it has none"
-        if any(step.reason.startswith(AMBIGUOUS) for step in self.steps):
-            text += "; fill in the treatment where it is empty, or build the panel with "
-            text += 'ambiguous="earliest" or "latest"'
-        return text
-
-
-def _draw_sample(question: Question, panel: Panel) -> Sample:
-    """Apply a question to a panel; the rules are those of :meth:`Question.sample`."""
-    _check(question, panel)
-    periods, path = panel.periods, None
-    if question.event in panel.first_treated:
-        first_treated: FloatArray | None = dates_with_lag(panel, question.event, question.lag)
-    else:
-        first_treated, path = None, panel.path(question.event)
-    selection = _select(question, panel, first_treated)
-    dose = _dose_at_entry(question, panel, first_treated, selection)
-    if first_treated is not None:
-        first_treated = pool_cohorts(first_treated, periods, question.cohort_width)
-        if question.min_cohort_size is not None:
-            cohorts, sizes = np.unique(first_treated[selection.keep], return_counts=True)
-            in_window = cohorts - question.anticipation <= periods[-1]
-            small = np.isin(first_treated, cohorts[(sizes < question.min_cohort_size) & in_window])
-            selection.drop(small, f"in a cohort of fewer than {question.min_cohort_size} units")
-    rows = np.flatnonzero(selection.keep)
-    if not len(rows):
-        raise QuestionError(f"Question: no unit of {panel.name} is left: {selection.text}.")
-
-    columns = np.ones(len(periods), dtype=bool)
-    if first_treated is not None:
-        first_treated = first_treated[rows]
-        columns = _comparable_periods(question, first_treated, periods, panel.name)
-        n_treated = int(np.sum(first_treated - question.anticipation <= periods[columns][-1]))
-        if not n_treated:
-            because = f" ({selection.text})" if selection.steps else ""
-            raise QuestionError(
-                f"Question: nobody in {panel.name} is first treated by {question.event} inside "
-                f"{panel.window(periods[columns])}{because}; choose another event, population or window."
-            )
-        earliest, last = np.nanmin(first_treated), periods[columns][-1]
-        if question.balance is not None and last - earliest < question.balance:
-            raise QuestionError(
-                f"Question: balance is {question.balance}, but no cohort of {panel.name} is seen later than event time "
-                f"{last - earliest:.0f}, that of {panel.period_name(earliest)}; lower it."
-            )
-        selection.steps += _roles(question, first_treated, panel, columns)
-    elif path is not None:
-        ever = (np.nan_to_num(path[rows]) != 0).any(axis=1)
-        n_treated = int(ever.sum())
-        if not n_treated:
-            raise QuestionError(f"Question: nobody is treated by {question.event} in {panel.window()}.")
-        selection.steps += [
-            FlowStep("treated in some period", n_treated, kept=True),
-            FlowStep("never treated", int((~ever).sum()), kept=True),
-        ]
-
-    def chosen(block: FloatArray) -> FloatArray:
-        return block if len(rows) == panel.n_units and columns.all() else block[np.ix_(rows, columns)]
-
-    def baseline(name: str) -> FloatArray:
-        return first_observed(panel.covariates[name])[rows]
-
-    covariates = _covariate_columns(question, panel, rows, n_treated)
-    outcome, n = chosen(panel.outcomes[question.outcome]), len(rows)
-    if question.scale == "log1p":
-        outcome = _logarithm(question, outcome, panel, panel.units[rows], periods[columns])
-    weights = np.ones(n) if question.weights is None else baseline(question.weights)
-    clusters = np.arange(n) if question.cluster is None else panel.attributes[question.cluster][rows]
-    x_baseline = [first_observed(block)[rows] for block in covariates.values()]
-    return Sample(
-        question=question,
-        y=outcome,
-        first_treated=first_treated,
-        path=None if path is None else chosen(path),
-        x_baseline=np.column_stack(x_baseline) if x_baseline else np.empty((n, 0)),
-        covariates=tuple(covariates),
-        x_by_period=tuple(map(chosen, covariates.values())),
-        weights=weights / weights.mean(),
-        cluster=np.unique(clusters, return_inverse=True)[1].astype(np.int64),
-        unit_ids=panel.units[rows],
-        periods=periods[columns],
-        flow=tuple(selection.steps),
-        panel=panel,
-        attributes={name: labels[rows] for name, labels in panel.attributes.items()},
-        instrument=baseline(question.instrument) if isinstance(question.instrument, str) else None,
-        instruments_by_period=tuple(chosen(panel.covariates[name]) for name in question.instruments),
-        dose=None if dose is None else dose[rows],
-        group=None if question.group is None else _group(question.group, panel)[rows],
-    )
-
-
-def _dose_at_entry(
-    question: Question, panel: Panel, first_treated: FloatArray | None, selection: _Selection
-) -> FloatArray | None:
-    """Return the dose of each unit in its first treated period, shape (n,); treated units without one are dropped."""
-    if question.dose is None or first_treated is None:
-        return None
-    treated = first_treated - question.anticipation <= panel.periods[-1]
-    place = panel.first_treated[question.event] - panel.periods[0]
-    inside = treated & (place >= 0) & (place < len(panel.periods))
-    dose = np.where(treated, np.nan, 0.0)
-    dose[inside] = panel.doses[question.dose][inside, place[inside].astype(np.int64)]
-    without = treated & ~(dose > 0)
-    selection.drop(without, f"without a known and positive {question.dose} in the first treated period")
-    return dose
-
-
-def _group(rule: str, panel: Panel) -> BoolArray:
-    """Return which units are of the group that treatment is for, shape (n,); refuse a rule of all units or of none."""
-    inside = population(rule, panel)
-    if inside.all() or not inside.any():
-        who = "every unit" if inside.all() else "no unit"
-        raise QuestionError(
-            f"Question: group {rule} holds for {who} of {panel.name}, so there is no third difference; name a rule "
-            "that holds for some of them."
-        )
-    return inside
-
-
-def dates_with_lag(panel: Panel, event: str, lag: int) -> FloatArray:
-    """Return the first treated periods of an event moved by a lag, shape (n,), NaN = never.
-
-    Dates before the panel may be censored, and so may a 0/1 path that begins with 1: no lag moves them into the window.
-    """
-    dates, known_from = panel.first_treated[event], panel.periods[0] + (event in panel.treatment)
-    return np.where(dates < known_from, dates, dates + lag)
-
-
-def _select(question: Question, panel: Panel, first_treated: FloatArray | None) -> _Selection:
-    """Keep the units of the population that can be used at all."""
-    outcome, first_period = panel.outcomes[question.outcome], panel.periods[0]
-    selection = _Selection(panel.n_units)
-    if question.population != EVERYONE:
-        inside = population(question.population, panel)
-        selection.drop(~inside, f"outside the population {question.population}")
-    if panel.ambiguous_rule == "drop":
-        intervals = panel.ambiguous.get(question.event, {})
-        for earliest, latest in sorted(set(intervals.values())):
-            members = [unit for unit, between in intervals.items() if between == (earliest, latest)]
-            which = np.isin(panel.units, members)
-            selection.drop(which, f"{AMBIGUOUS}, {interval_text(earliest, latest, panel.period_name)}")
-    if first_treated is not None:
-        already = first_treated - question.anticipation <= first_period
-        early = f" (with {question.anticipation} periods of anticipation)" if question.anticipation else ""
-        selection.drop(already, f"already treated in {panel.period_name(first_period)}{early}")
-        if question.comparison == "never_treated":
-            late = first_treated - question.anticipation > panel.periods[-1]
-            last = panel.period_name(panel.periods[-1])
-            selection.drop(late, f"first treated after {last}, so not never treated")
-    selection.drop(np.isnan(outcome).all(axis=1), f"{question.outcome} is never observed")
-    if question.missing == "balanced":
-        selection.drop(np.isnan(outcome).any(axis=1), f"{question.outcome} is missing in some period")
-    instruments = [("instrument", name) for name in question.instruments]
-    for kind, name in (*(("covariate", name) for name in question.covariates), *instruments):
-        if name in panel.covariates:
-            selection.drop(np.isnan(panel.covariates[name]).all(axis=1), f"{kind} {name} is never observed")
-        elif name in panel.attributes:
-            selection.drop(panel.attributes[name].astype(str) == "", f"{kind} {name} has no label")
-    if question.weights is not None:
-        positive = first_observed(panel.covariates[question.weights]) > 0
-        selection.drop(~positive, f"weight {question.weights} is not positive")
-    return selection
-
-
-def _covariate_columns(
-    question: Question, panel: Panel, rows: IntArray, n_treated: int
-) -> dict[str, FloatArray]:
-    """Return what the question's covariates are in the panel by name, shape (n, T) each; labels and rules are 0 or 1.
-
-    Refused are labels and rules that do not vary among the rows that are kept, and more labels than treated units.
-    """
-    columns: dict[str, FloatArray] = {}
-    ones = np.ones((1, len(panel.periods)))
-    for name in question.covariates:
-        where = f"Question about {panel.name}: covariate {name}"
-        if name in panel.covariates:
-            columns[name] = panel.covariates[name]
-        elif name in panel.attributes:
-            labels = panel.attributes[name].astype(str)
-            levels, sizes = np.unique(labels[rows], return_counts=True)
-            if len(levels) == 1:
-                raise QuestionError(f'{where} has one label in the sample, "{levels[0]}"; leave it out.')
-            if len(levels) > n_treated:
-                raise QuestionError(
-                    f"{where} has {len(levels)} labels in the sample, more than its {n_treated} treated units can "
-                    f'carry trends of; use a coarser attribute, or a rule such as "{name}={levels[sizes.argmax()]}".'
-                )
-            for level in np.delete(levels, sizes.argmax()):
-                columns[f"{name}={level}"] = (labels == level)[:, None] * ones
-        else:
-            holds = population(name, panel)
-            if len(np.unique(holds[rows])) == 1:
-                raise QuestionError(
-                    f"{where} is {holds[rows[0]]:d} for every unit of the sample; leave it out."
-                )
-            columns[name] = holds[:, None] * ones
-    return columns
-
-
-def _logarithm(
-    question: Question, outcome: FloatArray, panel: Panel, units: NDArray[Any], periods: IntArray
-) -> FloatArray:
-    """Return log(1 + outcome)."""
-    bad = np.argwhere(outcome <= -1)
-    if bad.size:
-        i, t = bad[0]
-        raise QuestionError(
-            f"Question: scale log1p needs outcomes above -1, but {question.outcome} is {outcome[i, t]:g} "
-            f'for ({units[i]}, {panel.period_name(periods[t])}); use scale="level".'
-        )
-    return np.log1p(outcome)
-
-
-def first_observed(block: FloatArray) -> FloatArray:
-    """Return each row's first value that is not NaN, shape (n,)."""
-    seen = ~np.isnan(block)
-    return np.where(seen.any(axis=1), block[np.arange(len(block)), seen.argmax(axis=1)], np.nan)
-
-
-def pool_cohorts(first_treated: FloatArray, periods: IntArray, width: int) -> FloatArray:
-    """Date each unit treated in the window by the first period of its adoption window.
-
-    Adoption windows start at the second period, the first in which a unit with a base period can be
-    treated; a date after the last period stays what it is.
-    """
-    start = periods[0] + 1
-    pooled = start + np.floor((first_treated - start) / width) * width
-    return np.where(first_treated <= periods[-1], pooled, first_treated)
-
-
-def _check(question: Question, panel: Panel) -> None:
-    """Refuse names that the panel does not have, and numbers of periods that are more than it has."""
-    where, last = f"Question about {panel.name}", len(panel.periods) - 1
-    outcomes, events = panel.outcomes.keys(), set(panel.events)
-    if question.outcome in events - outcomes and question.event in outcomes - events:
-        raise QuestionError(
-            f"{where}: {question.outcome} is an event and {question.event} an outcome; "
-            "swap outcome= and event=."
-        )
-    columns = [name for name in (question.weights, *question.instruments) if name is not None]
-    for name in question.covariates:
-        if not terms_in(name):
-            refuse_unknown("covariate", name, [*panel.covariates, *panel.attributes], where)
-    refuse_unknown("outcome", question.outcome, panel.outcomes, where)
-    refuse_unknown("event", question.event, panel.events, where)
-    refuse_unknown("covariate", columns, panel.covariates, where)
-    refuse_unknown("attribute", () if question.cluster is None else question.cluster, panel.attributes, where)
-    refuse_unknown("dose", () if question.dose is None else question.dose, panel.doses, where)
-    window = f"the window of {last + 1} periods, {panel.window()}"
-    for name, value in (("lag", question.lag), ("anticipation", question.anticipation)):
-        if abs(value) > last:
-            raise QuestionError(
-                f"Question: {name} is {value}, which is out of {window}; it can be at most "
-                f"{last}{' either way' if name == 'lag' else ''}."
-            )
-    # The first that can be treated, with a period before it to compare with, are treated in the second period.
-    latest = max(last - 1, 0)
-    if question.horizon is not None and question.horizon > latest:
-        raise QuestionError(
-            f"Question: horizon is {question.horizon}, but the last event time in {window}, is {latest}; lower it."
-        )
-    if question.event not in panel.first_treated and (question.lag or question.anticipation):
-        raise QuestionError(
-            f"Question: {question.event} is not absorbing, so lag and anticipation have no date to move; "
-            "set both to 0 or shift the treatment column."
-        )
-    if question.event not in panel.first_treated and question.dose is not None:
-        raise QuestionError(
-            f"Question: {question.event} has no dates, so there is no first treated period to take {question.dose} in; "
-            "leave dose out: an event that is a dose is its own."
-        )
-    if question.event not in panel.first_treated and question.balance is not None:
-        raise QuestionError(
-            f"Question: {question.event} is not absorbing, so it has no cohorts to balance; leave balance out."
-        )
-
-
-def _comparable_periods(
-    question: Question, first_treated: FloatArray, periods: IntArray, name: str
-) -> BoolArray:
-    """Return which periods keep a comparison unit; refuse where none does."""
-    if np.isnan(first_treated).any():
-        return np.ones(len(periods), dtype=bool)
-    if question.comparison == "never_treated":
-        raise QuestionError(
-            f"Question: no unit of {name} is never treated by {question.event}; "
-            'use comparison="not_yet_treated".'
-        )
-    untreated = periods < first_treated.max() - question.anticipation
-    if not untreated.all() and len(np.unique(first_treated)) == 1:
-        other = (
-            f" With {question.dose} as the event, heterogeneous_adoption needs none." if question.dose else ""
-        )
-        raise QuestionError(
-            f"Question: all units of {name} are treated by {question.event} at once, so there is no "
-            f"comparison group.{other}"
-        )
-    return untreated
-
-
-def _roles(question: Question, first_treated: FloatArray, panel: Panel, columns: BoolArray) -> list[FlowStep]:
-    """Return the kept units by role, and the periods that had to be cut."""
-    periods, name = panel.periods, panel.period_name
-    last = periods[columns][-1] + question.anticipation
-    dates, units = np.unique(first_treated, return_counts=True)
-    roles = [
-        FlowStep(f"first treated in {name(date)}", int(number), kept=True)
-        for date, number in zip(dates[dates <= last], units[dates <= last], strict=True)
-    ]
-    later, never = int((first_treated > last).sum()), int(np.isnan(first_treated).sum())
-    if later:
-        roles.append(FlowStep(f"first treated after {name(last)}", later, kept=True))
-    if never:
-        roles.append(FlowStep("never treated", never, kept=True))
-    if not columns.all():
-        cut = f"{int((~columns).sum())} periods cut, no comparison left from {name(periods[~columns][0])}"
-        roles.append(FlowStep(cut, 0, kept=False))
-    return roles

@@ -8,6 +8,7 @@ from .exhibits.exhibit import Traced as Traced
 from .own_plan import plan_text as plan_text
 from .plan import Event as Event
 from .plan import Plan as Plan
+from .plan import Row as Row
 from .plan import Task as Task
 from .plan import check_exists as check_exists
 from .plan import plan_from as plan_from
@@ -17,3 +18,4 @@ from .results import Result as Result
 from .results import Results as Results
 from .results import answer as answer
 from .results import comparison as comparison
+from .results import headline_effect as headline_effect

@@ -262,18 +262,51 @@ def test_an_average_has_no_error_where_each_cohort_rests_on_one_unit_that_is_not
         assert np.isfinite(fit.headline.std_error[0]) == known
 
 
-def test_a_cell_has_no_error_where_one_cluster_is_seen_of_a_cohort_that_it_is_compared_with() -> None:
+def left_out(whole: Panel, unit: int) -> float:
+    """Return the triple difference of cohort 4 in the fifth period from the never-treated without one unit."""
+    first, eligible = whole.first_treated["event"], whole.attributes["eligible"] == "1"
+    change = np.where(np.arange(len(first)) == unit, np.nan, np.diff(whole.outcomes["y"][:, [2, 4]])[:, 0])
+
+    def gap(dates: np.ndarray) -> float:
+        return float(np.nanmean(change[dates & eligible]) - np.nanmean(change[dates & ~eligible]))
+
+    return gap(first == 4) - gap(np.isnan(first))
+
+
+@pytest.mark.parametrize(("cluster", "stay"), [(None, 1), ("lab", 2)])
+def test_a_cell_is_not_compared_with_a_cohort_of_which_it_sees_one_cluster(
+    cluster: str | None, stay: int
+) -> None:
     made = panel({4.0: (6, 6), 7.0: (6, 4), np.nan: (12, 12)})
-    others = np.flatnonzero(
-        (made.first_treated["event"] == 7) & (made.attributes["eligible"].astype(str) == "0")
-    )
-    clusters = np.array(made.units, dtype=object)
-    clusters[others] = ["a", "a", "b", "b"]
-    whole = replace(made, attributes=dict(made.attributes) | {"lab": clusters})
+    others = np.flatnonzero((made.first_treated["event"] == 7) & (made.attributes["eligible"] == "0"))
+    labs = np.array(made.units, dtype=object)
+    labs[others] = ["a", "a", "b", "b"]
     y = made.outcomes["y"].copy()
-    y[others[2:], 4] = np.nan  # the fifth period, in which cohort 7 is not yet treated
-    for seen, known in ((whole, True), (replace(whole, outcomes={"y": y}), False)):
-        fit = estimate(seen, GROUPED.replace(cluster="lab"), "triple_difference")
-        cell = (fit.cohort == 4) & (fit.period == 5)
-        assert np.isfinite(fit.effect[cell]).all()
-        assert np.isfinite(fit.std_error[cell]).all() == known
+    y[others[stay:], 4] = np.nan  # the fifth period, in which cohort 7 is not yet treated
+    whole = replace(made, attributes=dict(made.attributes) | {"lab": labs}, outcomes={"y": y})
+    fit = estimate(whole, GROUPED.replace(cluster=cluster), "triple_difference")
+    assert fit.notes == (
+        "cohort 4 in 5 is not compared with cohort 7: too few units in a group for a variance are seen",
+    )
+    cell = (fit.cohort == 4) & (fit.period == 5)
+    effect = left_out(whole, -1)
+    moves = [left_out(whole, unit) - effect for unit in range(len(made.units))]
+    assert fit.effect[cell] == pytest.approx(effect)
+    assert fit.std_error[cell] == pytest.approx(np.linalg.norm(moves))
+
+
+def test_a_cell_that_sees_one_unit_of_the_only_cohort_to_compare_with_is_left_out() -> None:
+    made = panel({4.0: (6, 6), np.nan: (6, 4)})
+    others = np.flatnonzero(np.isnan(made.first_treated["event"]) & (made.attributes["eligible"] == "0"))
+    y = made.outcomes["y"].copy()
+    y[others[1:], 4] = np.nan
+    fit = estimate(replace(made, outcomes={"y": y}), GROUPED, "triple_difference")
+    assert list(fit.period) == [1, 2, 3, 4, 6, 7, 8]
+    assert "cohort 4 in 5 left out: no cohort to compare with has enough units of both groups" in fit.notes
+
+
+def test_no_effect_has_an_error_where_each_comparison_cohort_has_one_unit_of_a_group() -> None:
+    fit = estimate(panel({4.0: (6, 6), 7.0: (6, 1), np.nan: (1, 6)}), GROUPED, "triple_difference")
+    assert np.isfinite(fit.effect).all()
+    assert np.isnan([*fit.std_error, *fit.aggregate("event").std_error, *fit.headline.std_error]).all()
+    assert "rest on one cluster of a group, so it has no standard error" in fit.notes[-1]

@@ -219,11 +219,14 @@ def triple_difference(sample: Sample, method: str = "dr") -> Answer:
         until, never = sample.periods[max(now, base)] + q.anticipation, q.comparison == "never_treated"
         return [c for c in np.unique(first) if np.isnan(c) or (not never and c > until and c != g)]
 
-    def enough(g: float) -> bool:
-        groups = [sample.cluster[members(g, e)] for e in (True, False)]
+    def enough(g: float, now: int, base: int) -> bool:
+        seen = ~np.isnan(sample.y[:, [now, base]]).any(axis=1)
+        groups = [sample.cluster[members(g, e) & seen] for e in (True, False)]
         return all(len(of) > sample.x_baseline.shape[1] + 1 and len(np.unique(of)) > 1 for of in groups)
 
-    choice = any(enough(c) for g, now, base in _cells(sample) if now != base for c in cohorts(g, now, base))
+    choice = any(
+        enough(c, now, base) for g, now, base in _cells(sample) if now != base for c in cohorts(g, now, base)
+    )
     found, references, unknown = [], [], []
     for g, now, base in _cells(sample):
         t = float(sample.periods[now])
@@ -235,7 +238,7 @@ def triple_difference(sample: Sample, method: str = "dr") -> Answer:
             continue
         triples = []
         for c in cohorts(g, now, base):
-            if choice and not enough(c):
+            if choice and not enough(c, now, base):
                 continue
             groups = [others, *(np.flatnonzero(members(c, e) & seen) for e in (True, False))]
             if not all(map(len, [eligible, *groups])):

@@ -12,9 +12,8 @@ import numpy as np
 
 from study.core import QuestionError, capital, one_thread
 from study.designs import find_design
-from study.diagnostics import Finding
+from study.diagnostics import Finding, Refits
 from study.diagnostics.eras import eras, treated_units
-from study.diagnostics.refits import Refits
 from study.estimates import Effect, Estimand, Estimate
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Event, Task

@@ -15,9 +15,8 @@ from study.figures import Figure
 from study.figures import paths as figures
 from study.inference import Agreement
 from study.panel import Scale
+from study.paper import Event, Plan, Results, comparison
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
-from study.paper.plan import Event, Plan
-from study.paper.results import Results, comparison
 from study.report import LETTERS, Answers, Column, Line, Number, Words, effects_table, p_cell, power_table
 
 # By scale and outcome.

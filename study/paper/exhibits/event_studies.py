@@ -14,9 +14,8 @@ from study.estimates import NONE, Effect, pre_test
 from study.figures import Figure
 from study.figures import paths as figures
 from study.panel import Scale
+from study.paper import Plan, Result, Row, answer
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, estimate_command, exhibit
-from study.paper.plan import Plan, Row
-from study.paper.results import Result, answer
 from study.report import COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, lettered, refused_notes
 
 EXHIBIT = "event_studies"

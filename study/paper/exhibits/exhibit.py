@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import wraps
 from typing import Any, NamedTuple
@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from study.designs import find_design
 from study.figures import Figure, drawn
 from study.panel import Panel, Question, Scale, panel_entries
-from study.paper.plan import Event, Plan, Task
-from study.paper.results import Result, Results
+from study.paper import Event, Plan, Result, Results, Task
 from study.report import COLUMNS, CONVENTIONS, Column, Table, address_part, refused_notes
 
 # Makes everything, and so any number that no shorter command shows.
@@ -70,17 +69,11 @@ class Source:
     seed: str = ""
 
 
-def _changed(question: Question) -> dict[str, Any]:
-    """Return the fields of a question that differ from their defaults."""
-    defaults = {each.name: each.default for each in fields(question)}
-    return {name: value for name, value in vars(question).items() if value != defaults[name]}
-
-
 def question_text(question: Question) -> str:
     """Return a question as text: each field that differs from its default."""
     return ", ".join(
         f"{name}={'+'.join(value) if isinstance(value, tuple) else value}"
-        for name, value in _changed(question).items()
+        for name, value in question.given.items()
     )
 
 
@@ -108,7 +101,7 @@ def estimate_command(task: Task, panel: Panel, *, path: bool = False) -> str:
     if panel.name not in panel_entries():
         return RUN
     words = ["study", "estimate", "--panel", panel.name, "--design", task.row.name]
-    for name, value in _changed(task.question).items():
+    for name, value in task.question.given.items():
         if name not in SEVERAL:
             words += [f"--{name.replace('_', '-')}", str(value)]
     several = {"--covariate": task.question.covariates, "--instrument": task.question.instruments}

@@ -16,9 +16,8 @@ from study.estimates import Effect, Estimate, effects_frame
 from study.figures import dot_figure
 from study.inference import agreement_of
 from study.panel import Scale
+from study.paper import Event, Result, headline_effect
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
-from study.paper.plan import Event
-from study.paper.results import Result, headline_effect
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, effects_between, lettered
 
 EXHIBIT = "families"

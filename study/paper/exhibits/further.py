@@ -8,7 +8,7 @@ from itertools import product
 
 from study.estimates import Effect
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
-from study.paper.exhibits.venues import headline_numbers, outcome_lines
+from study.paper.exhibits.venues import excluding_zero, headline_numbers, outcome_lines
 from study.paper.results import headline_effect
 from study.report import Line, Table, lettered, refused_notes
 
@@ -47,7 +47,4 @@ def further(setting: Setting) -> Iterator[Piece]:
             *refused_notes(refused),
         ],
     )
-    answered = {name: effect for name, effect in firsts.items() if effect.exists}
-    excluding = [name for name, effect in answered.items() if effect.excludes_zero]
-    named = f": {'; '.join(excluding)}" if excluding else ""
-    yield f"Of {len(answered)} intervals by further question and scale {len(excluding)} exclude zero{named}."
+    yield excluding_zero(firsts, "further question")

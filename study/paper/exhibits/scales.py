@@ -11,9 +11,8 @@ import numpy as np
 
 from study.estimates import Effect
 from study.panel import Panel, Scale
+from study.paper import Row, Task, headline_effect
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, estimate_command, exhibit
-from study.paper.plan import Row, Task
-from study.paper.results import headline_effect
 from study.report import Column, Line, Number, Table, effects_between, lettered, refused_notes
 
 EXHIBIT = "scales"

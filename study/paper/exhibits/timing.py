@@ -143,7 +143,7 @@ def timed(plan: Plan, panel: Panel) -> tuple[list[Timed], list[Event]]:
 
 
 def timed_event(plan: Plan, panel: Panel, event: Event) -> Timed:
-    """Count an event's dates as a question about it would treat them, by the rules of ``study.panel.question``."""
+    """Count an event's dates as a question about it would treat them, by the rules of ``study.panel.drawing``."""
     question = plan.question | event.question
     lag, rule = question.get("lag", 0), question.get("population", "all")
     member = population(rule, panel)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
 from study.estimates import Effect
 from study.panel import Panel
+from study.paper import Task, headline_effect
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, estimate_command, exhibit, panel_title
-from study.paper.plan import Task
-from study.paper.results import headline_effect
 from study.report import Line, Number, Table, effect_values, effects_between, lettered, refused_notes
 
 EXHIBIT = "venues"
@@ -51,13 +50,16 @@ def venues(setting: Setting) -> Iterator[Piece]:
             *refused_notes(refused),
         ],
     )
-    answered = [effect for effect in firsts.values() if effect.exists]
-    excluding = [name for name, effect in firsts.items() if effect.excludes_zero]
-    named = f": {'; '.join(excluding)}" if excluding else ""
-    yield (
-        f"Of {len(answered)} intervals by venue and scale {len(excluding)} exclude zero{named}. Venues share "
-        f"{plan.text.units}, so that they are no independent replications."
-    )
+    apart = f"Venues share {plan.text.units}, so that they are no independent replications."
+    yield f"{excluding_zero(firsts, 'venue')} {apart}"
+
+
+def excluding_zero(effects: Mapping[str, Effect], by: str) -> str:
+    """Say how many of the effects on each scale have an interval without zero, and which."""
+    answered = {name: effect for name, effect in effects.items() if effect.exists}
+    names = [name for name, effect in answered.items() if effect.excludes_zero]
+    named = f": {'; '.join(names)}" if names else ""
+    return f"Of {len(answered)} intervals by {by} and scale {len(names)} exclude zero{named}."
 
 
 def headline_numbers(

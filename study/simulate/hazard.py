@@ -52,20 +52,20 @@ def adoption_hazard(risk_sets: Sequence[RiskSet], prior: float = PRIOR) -> Hazar
     precision = np.diag(variance / prior**2)
     # What does not vary in any risk set has a ratio of zero.
     precision[variance <= 1e-12, variance <= 1e-12] = 1.0
-    value, information = -np.inf, np.eye(p)
-    step = np.zeros(p)
+    value = -np.inf
+    step: FloatArray = np.zeros(p)
     for _ in range(STEPS):
         trial = ratios + step
         likelihood, score, information = _derivatives(trial, centred, risk_sets)
-        likelihood -= trial @ precision @ trial / 2
+        likelihood -= float(trial @ precision @ trial) / 2
         if likelihood < value:
-            step /= 2
+            step = step / 2
             continue
         ratios, value = trial, likelihood
-        information = information + precision
-        step = np.linalg.solve(information, score - precision @ ratios)
+        step = np.asarray(np.linalg.solve(information + precision, score - precision @ ratios))
         if np.abs(step).max() < CONVERGED:
             break
+    information = _derivatives(ratios, centred, risk_sets)[2] + precision
     return Hazard(ratios, np.sqrt(np.diag(np.linalg.inv(information))))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -62,17 +63,21 @@ class Adoption:
         return np.flatnonzero((self.start > 0) & (self.start < self.untreated.shape[1]))
 
 
-def moments(cells: Cells, adoption: Adoption, names: list[str], spread: float) -> dict[str, Moment]:
+def moments(
+    cells: Cells, adoption: Adoption, names: Sequence[str], spread: float, logs: bool
+) -> dict[str, Moment]:
     """Return the moments of a panel by name.
 
     Parameters
     ----------
     cells : Cells
     adoption : Adoption
-    names : list of str, length T
+    names : sequence of str, length T
         What the periods are called.
     spread : float
         In which growth of a continuous outcome is measured.
+    logs : bool
+        Whether adopters are to be as large in logs, as the question is, or in levels.
     """
     found = {f"mean, {name}": Moment(mean, True) for name, mean in zip(names, cells.means, strict=True)}
     found["standard deviation"] = Moment(cells.spread, False)
@@ -80,7 +85,7 @@ def moments(cells: Cells, adoption: Adoption, names: list[str], spread: float) -
     if cells.family == "count":
         zeros = ((cells.values == 0) & cells.untreated).sum() / cells.untreated.sum()
         found["share of zeros"] = Moment(float(zeros), True)
-    found |= _within(cells) | _changes(cells) | _adopters(cells, adoption, spread)
+    found |= _within(cells) | _changes(cells) | _adopters(cells, adoption, spread, logs)
     for start, name in enumerate(names):
         if (number := int((adoption.start == start).sum())) > 0:
             found[f"treated from {name} on"] = Moment(float(number), False)
@@ -162,39 +167,36 @@ def _changes(cells: Cells) -> dict[str, Moment]:
     return found
 
 
-def _adopters(cells: Cells, adoption: Adoption, spread: float) -> dict[str, Moment]:
+def _adopters(cells: Cells, adoption: Adoption, spread: float, logs: bool) -> dict[str, Moment]:
     """Return how large adopters are and how they grow before treatment, against all who are untreated then."""
     units = adoption.in_window
     before = adoption.start[units] - 1
-    count, log = cells.family == "count", np.log1p(cells.values)
     seen = cells.untreated[units, before]
     units, before = units[seen], before[seen]
-    w = cells.weights[units]
+    w, found = cells.weights[units], {}
     own, of_all = cells.values[units, before], cells.means[before]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        log_means = (cells.shares * log).sum(axis=0) / cells.shares.sum(axis=0)
-    growth = adopters_growth(cells, adoption, spread)
-    if count:
-        size, value = (
-            "mean of adopters before treatment over that of all",
-            w @ own / (w @ of_all) if len(w) else np.nan,
-        )
-    else:
-        size = "mean of adopters before treatment less that of all, in standard deviations"
-        value = np.average(own - of_all, weights=w) / spread if len(w) else np.nan
-    found = {size: Moment(float(value), True), "growth of adopters less that of all": Moment(growth, True)}
-    if count:
-        logs = np.average(log[units, before] - log_means[before], weights=w) if len(w) else np.nan
-        found["log(1 + y) of adopters before treatment less that of all"] = Moment(float(logs), False)
+    if cells.family == "count":
+        ratio = float(w @ own / (w @ of_all)) if (w @ of_all) > 0 else np.nan
+        found["mean of adopters before treatment over that of all"] = Moment(ratio, not logs)
+        on_log = replace(cells, y=np.log1p(cells.y))
+        away = on_log.values[units, before] - on_log.means[before]
+        name = "log(1 + y) of adopters before treatment less that of all"
+        found[name] = Moment(_average(away, w), logs)
         if own.sum() > 0 and len(own) > LARGEST:
             share = float(np.sort(own)[-LARGEST:].sum() / own.sum())
-            found[f"share of the {LARGEST} largest adopters in adopters' outcome before treatment"] = Moment(
-                share, False
-            )
+            found[f"share of the {LARGEST} largest in what adopters have before"] = Moment(share, False)
+    else:
+        name = "adopters before treatment less the mean of all, in standard deviations"
+        found[name] = Moment(_average(own - of_all, w) / spread, True)
+    found["growth of adopters less that of all"] = Moment(_adopters_growth(cells, adoption, spread), True)
     return found
 
 
-def adopters_growth(cells: Cells, adoption: Adoption, spread: float) -> float:
+def _average(values: FloatArray, weights: FloatArray) -> float:
+    return float(np.average(values, weights=weights)) if len(values) else np.nan
+
+
+def _adopters_growth(cells: Cells, adoption: Adoption, spread: float) -> float:
     """Return the recent growth of adopters before treatment less that of all who are untreated then, NaN for none."""
     y = np.where(cells.untreated, cells.y, np.nan)
     total = weight = 0.0

@@ -17,7 +17,7 @@ sums,
 
 with dials that are shares of the mean for counts in standard deviations sd of the outcome.
 
-Adoption fills the places that the sample has (:mod:`study.simulate.places`): in each period as many of those not yet
+Adoption fills the places that the sample has (:mod:`study.simulate.adoption`): in each period as many of those not yet
 treated as in the sample, drawn with probabilities proportional to exp(h'z), z the unit's log size and its growth over
 the two periods before. The effect multiplies a unit's own mean by 1 + effect; it is added in further Poisson counts, or
 taken away by thinning, so that panels with and without it are the same where nobody is treated.
@@ -36,10 +36,10 @@ import numpy as np
 
 from study.core import BoolArray, Described, FloatArray, IntArray, QuestionError
 from study.panel import Sample
+from study.simulate.adoption import Places, places_of, taken
 from study.simulate.dials import DIALS, checked_dials
 from study.simulate.draw import Draw as Draw
 from study.simulate.draw import truth as truth
-from study.simulate.places import Places, places_of, taken
 
 Family = Literal["count", "continuous"]
 
@@ -48,6 +48,8 @@ CONFOUNDED = 1.0
 # In standard deviations: what confounds moves adoption no further, so that adopters have their like among the others.
 LARGEST = 2.0
 ROUNDING = 1e-9
+# Means a period that adoption by size does not distinguish from smaller ones.
+SMALLEST_SIZE = 1e-3
 # A new component goes to the end: those before it keep their streams.
 STREAMS = (
     "size", "factor", "shocks", "zeros", "counts", "adoption", "trends", "unfounded", "hidden", "heterogeneity",
@@ -376,8 +378,11 @@ def _standardized(x: FloatArray) -> FloatArray:
 
 
 def log_size(size: FloatArray, family: Family) -> FloatArray:
-    """Return what adoption by size is about: log(1 + mean count), or the size itself, shape (n,)."""
-    return np.log1p(size) if family == "count" else size
+    """Return what adoption by size is about: the log of a mean count, or the size itself, shape (n,).
+
+    Sizes so small that nothing is ever counted are alike.
+    """
+    return np.log(np.maximum(size, SMALLEST_SIZE)) if family == "count" else size
 
 
 def recent_growth(y: FloatArray, period: int | IntArray, family: Family, spread: float) -> FloatArray:

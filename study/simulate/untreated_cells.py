@@ -1,4 +1,4 @@
-"""The model of a process as its untreated cells fit it: growth, sizes of units, and the dials of what departs from them.
+"""The model of a process as untreated cells fit it: growth, sizes of units, dials of what departs from them.
 
 Products of two untreated periods of a count have the expectation, free of Poisson noise,
 
@@ -32,6 +32,8 @@ from study.simulate.dials import DIALS
 from study.simulate.process import Family
 
 ROUNDS, TURNS, CONVERGED = 30, 40, 1e-4
+# Shocks, in shares, that are none.
+NOTHING = 1e-3
 # Weight of the penalty that leaves a dial where it does nothing if the panel cannot tell.
 RIDGE = 0.01
 # What the share of zeros may differ by, as far as the dial ``zeros`` is concerned: the sizes' prior is not exact.
@@ -97,7 +99,7 @@ class Cells:
 class Dials(NamedTuple):
     """What departs from sizes and common growth, as variances of b and u; of a continuous outcome in ``spread``.
 
-    ``dispersion`` is the variance of sizes: of counts over that which the fitted sizes have, else over ``spread`` squared.
+    ``dispersion`` is the variance of sizes: of counts over that of the fitted sizes, else over ``spread`` squared.
     """
 
     size_growth: float
@@ -138,42 +140,37 @@ def fit(cells: Cells) -> Fit:
         if change < CONVERGED:
             break
     sizes = _count_sizes(cells, dials) if count else _continuous_sizes(cells, dials)
-    factor, shocks = np.sqrt(dials.factor), np.sqrt(np.expm1(dials.shocks) if count else dials.shocks)
-    named = {
-        "size_growth": dials.size_growth,
-        "factor": np.expm1(factor) if count else factor,
-        "shocks": shocks,
-    }
-    named |= {"persistence": dials.persistence, "zeros": dials.zeros}
-    return Fit(
-        sizes, {name: float(np.clip(x, DIALS[name].low, DIALS[name].high)) for name, x in named.items()}
-    )
+    factor, shocks = (np.sqrt(np.expm1(x) if count else x) for x in (dials.factor, dials.shocks))
+    named = {"size_growth": dials.size_growth, "factor": factor, "shocks": shocks}
+    named |= {"persistence": dials.persistence if shocks > NOTHING else 0.0, "zeros": dials.zeros}
+    return Fit(sizes, {name: _inside(name, float(value)) for name, value in named.items()})
+
+
+def _inside(name: str, value: float) -> float:
+    """Return the value of a dial in its range, without digits that mean nothing."""
+    return round(min(max(value, DIALS[name].low), DIALS[name].high), 4)
 
 
 def _growth(
     cells: Cells,
-    start: FloatArray,
     sizes_given: Callable[[FloatArray, float], tuple[FloatArray, FloatArray]],
     relative: Callable[[FloatArray, float], FloatArray],
-    factor: FloatArray,
 ) -> Sizes:
     """Return sizes with the growth that makes the means those of the panel, period by period, in turns.
 
     Parameters
     ----------
     cells : Cells
-    start : ndarray, shape (T,)
-        Means over what slopes and zeros make of them, to start from.
     sizes_given : callable
         Means and variances of sizes given growth and the mean size.
     relative : callable
         How much of growth each unit has, given sizes and their mean.
-    factor : ndarray, shape (T,)
-        What slopes and zeros make of a mean.
     """
     seen = cells.shares.sum(axis=0) > 0
-    path, totals = start, (cells.shares * cells.values).sum(axis=0) / factor
-    lowest = int(np.nanargmin(start))
+    totals = (cells.shares * cells.values).sum(axis=0)
+    # A period in which nobody is observed lies between its neighbours.
+    path = np.interp(cells.tau, cells.tau[seen], cells.means[seen])
+    lowest = int(np.argmin(path))
     for _ in range(TURNS):
         mean_size = float(path[lowest])
         growth = path - mean_size
@@ -184,17 +181,10 @@ def _growth(
             growth = (totals - (cells.shares * sizes[:, None]).sum(axis=0)) / (cells.shares * by_unit).sum(
                 axis=0
             )
-        # A period in which nobody is observed lies between its neighbours.
         path = mean + np.interp(cells.tau, cells.tau[seen], growth[seen])
         if abs(path[lowest] - mean_size) < 1e-8 * cells.spread:
             break
     return Sizes(sizes, variances, path - path[lowest], float(path[lowest]))
-
-
-def _whole_path(cells: Cells, factor: FloatArray) -> FloatArray:
-    """Return the means over a factor, those of periods that nobody is observed in between their neighbours."""
-    path, seen = cells.means / factor, ~np.isnan(cells.means)
-    return np.interp(cells.tau, cells.tau[seen], path[seen])
 
 
 # Counts
@@ -202,14 +192,13 @@ def _whole_path(cells: Cells, factor: FloatArray) -> FloatArray:
 
 def _count_sizes(cells: Cells, dials: Dials) -> Sizes:
     a, tau = dials.size_growth, cells.tau
-    factor = np.exp(dials.factor * tau**2 / 2) * (1 - dials.zeros)
-    # Covariances of what multiplies the means, over the product of their expectations.
+    # Covariances of what multiplies the means, which is one on average.
     moved = np.expm1(dials.factor * np.outer(tau, tau) + dials.shocks * dials.persistence**cells.distance)
     np.fill_diagonal(moved, np.exp(dials.factor * tau**2 + dials.shocks) / (1 - dials.zeros) - 1)
     totals = cells.values.sum(axis=1)
 
     def sizes_given(growth: FloatArray, mean_size: float) -> tuple[FloatArray, FloatArray]:
-        slope, level = factor * (1 + a * growth / mean_size), factor * (1 - a) * growth
+        slope, level = 1 + a * growth / mean_size, (1 - a) * growth
         expected = cells.seen * (slope * mean_size + level)
         noise = (
             np.einsum("it,it->i", expected @ moved, expected) / np.maximum(expected.sum(axis=1), 1e-300) ** 2
@@ -218,9 +207,7 @@ def _count_sizes(cells: Cells, dials: Dials) -> Sizes:
             totals, cells.seen @ slope, cells.seen @ level, noise, mean_size, cells.weights
         )
 
-    return _growth(
-        cells, _whole_path(cells, factor), sizes_given, lambda size, mean: (1 - a) + a * size / mean, factor
-    )
+    return _growth(cells, sizes_given, lambda size, mean: (1 - a) + a * size / mean)
 
 
 def _gamma_posterior(
@@ -238,9 +225,8 @@ def _gamma_posterior(
     that maximizes the likelihood.
     """
     level_of = np.round(np.log1p(noise) / NOISE_STEP)
-    kinds, kind = np.unique(
-        np.round(np.column_stack([totals, exposure, level, level_of]), 9), axis=0, return_inverse=True
-    )
+    rows = np.column_stack([totals, exposure, level, level_of]).round(9)
+    kinds, kind = np.unique(rows, axis=0, return_inverse=True)
     kind = kind.ravel()
     seen = exposure > 0
     largest = mean_size + np.max(totals[seen] / exposure[seen], initial=0.0)
@@ -330,7 +316,7 @@ def _count_dials(cells: Cells, sizes: Sizes, dials: Dials, turn: int) -> Dials:
             [weight * (ratio - model), [more_zeros], RIDGE * np.array([*away, np.log(found.dispersion)])]
         )
 
-    low, high = [0, 0, 0, 0, 0.1, 0], [1, np.log(4) ** 2, np.log(10), 0.99, 5, 0.9]
+    low, high = [0, 0, 0, 0, 0.1, 0], [1, np.log(10), np.log(10), 0.99, 5, 0.9]
     return _nearest(misfit, dials, low, high, turn)
 
 
@@ -359,8 +345,8 @@ def _expected_zeros(cells: Cells, sizes: Sizes, dials: Dials) -> float:
     slope = 1 + dials.size_growth * sizes.growth / sizes.mean_size
     level = np.maximum((1 - dials.size_growth) * sizes.growth, 0.0)
     for t, time in enumerate(cells.tau):
-        among = cells.untreated[:, t]
-        index = np.exp(-dials.shocks / 2 + np.sqrt(dials.shocks + dials.factor * time**2) * NODES)
+        among, variance = cells.untreated[:, t], dials.shocks + dials.factor * time**2
+        index = np.exp(np.sqrt(variance) * NODES - variance / 2) / (1 - dials.zeros)
         none = np.exp(-level[t] * index) * (1 + slope[t] * index / rate[among]) ** -shape[among]
         total += float((none @ nodes).sum())
     return total / float(cells.untreated.sum())
@@ -390,10 +376,7 @@ def _continuous_sizes(cells: Cells, dials: Dials) -> Sizes:
         known = np.where(cells.seen.any(axis=1), variance / np.maximum(variance + noise, 1e-300), 0.0)
         return mean_size + known * (estimate - mean_size), variance * (1 - known)
 
-    one = np.ones(len(cells.tau))
-    return _growth(
-        cells, _whole_path(cells, one), sizes_given, lambda size, mean: 1 + a * (size - mean) / sd, one
-    )
+    return _growth(cells, sizes_given, lambda size, mean: 1 + a * (size - mean) / sd)
 
 
 def _moved(cells: Cells, dials: Dials) -> FloatArray:

@@ -56,6 +56,10 @@ OF_ALL = {
     "slow_repetitions": Column(
         "simulated panels of each process that designs with learners are asked", "count"
     ),
+    "checks": Column("moments that the calibration does not aim at", "count"),
+    "checks_met": Column(
+        "those of them that simulated panels have, within three standard deviations", "count"
+    ),
     "default": Column(
         "coverage of the mean estimate under the default convention, mean of designs", "percent"
     ),

@@ -94,7 +94,7 @@ def simulate(
     slow_reps : int, optional
         Panels of each that designs are asked of which learn, draw or search; a tenth if not given.
     seed : int, optional
-        Of what is drawn; the plan's if not given, 0 without a plan.
+        Seed of whatever is drawn at random.
     record : bool
         Run the tournament of the plan's table [tournament] instead, and write its record beside the plan.
     output : Path, optional
@@ -164,8 +164,13 @@ def read_dials(given: Sequence[str]) -> dict[str, float]:
 def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed: int | None) -> Asked:
     """Return what a question of a plan asks, with the plan's rows, or those of some designs, as entrants.
 
-    Rows that ask of other units or of another average than the headline, or that cannot answer, do not take part, and
-    remarks say why; where they are named, that is an error of the tournament.
+    Rows that ask of another average or of other units than the headline, or that cannot answer, do not take part, and
+    remarks say why.
+
+    Raises
+    ------
+    QuestionError
+        If no row, or none of a design that is named, takes part.
     """
     from study.designs import find_design
     from study.paper import read_plan, run
@@ -175,7 +180,7 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
     task = plan.ask(question or plan.events[0].label)
     rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
     panel = run.load(plan)
-    entrants, remarks = [], []
+    entrants, refused = [], dict[str, str]()
     for row in rows:
         own = plan.task(task.event, task.outcome, task.scale, row).question
         changes = {name: value for name, value in vars(own).items() if value != getattr(task.question, name)}
@@ -183,12 +188,13 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
         why = find_design(row.name).refusal(own.sample(panel))
         if other is not None:
             why = f"it asks another question than the headline, by its {other}"
-        if designs is None and why is not None:
-            remarks.append(f"{row.label} does not take part: {why.rstrip('.')}.")
-        else:
+        if why is None:
             entrants.append(Entrant(row.label, row.name, row.options, changes))
-    if not entrants:
-        raise QuestionError(f"{WHO}: no design of the plan can answer; {remarks[0]}")
+        else:
+            refused[row.name] = f"{row.label} does not take part: {why.rstrip('.')}."
+    for name in designs or [plan.headline.name]:
+        if all(entrant.design != name for entrant in entrants):
+            raise QuestionError(f"{WHO}: {refused[name]}")
     return Asked(
         panel,
         task.question,
@@ -196,7 +202,7 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
         plan.seed if seed is None else seed,
         task.level,
         plan.neighbours or None,
-        tuple(remarks),
+        tuple(refused.values()),
     )
 
 

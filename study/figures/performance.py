@@ -24,7 +24,7 @@ from study.figures.drawing import (
 )
 from study.panel import Scale
 
-SIZE = 6.5  # of a label's letters, in points
+SIZE, LETTERS = 6.5, 46  # of a label: points, and letters at most
 # Monte-Carlo errors on either side of a point.
 ERRORS = 2
 # Above this ratio of the largest RMSE to the smallest their axis is logarithmic.
@@ -190,7 +190,7 @@ def _label_ends(figure: Figure, axis: Axes) -> None:
         seen = seen[~np.isnan(seen[:, 1])]
         if len(seen):
             ends.append(seen[-1, 1])
-            names.append(shortened(curve.get_label()))
+            names.append(shortened(curve.get_label(), LETTERS))
             colours.append(curve.lines[0].get_color())
     order = np.argsort(ends, kind="stable")
     figure.draw_without_rendering()
@@ -235,7 +235,7 @@ def _label_points(figure: Figure, axis: Axes, table: pd.DataFrame, scale: Scale,
         axis.transData.transform(each) / per_point
         for each in (values, values - np.nan_to_num(errors), values + np.nan_to_num(errors))
     )
-    names = [shortened(str(name)) for name in shown.index]
+    names = [shortened(str(name), LETTERS) for name in shown.index]
     sizes = []
     for name in names:
         text = axis.text(0, 0, name, fontsize=SIZE)
@@ -292,9 +292,11 @@ def placed(points: FloatArray, sizes: FloatArray, frame: FloatArray, bars: Float
         cost += 200 * _overlaps(own, marks) + 100 * _overlaps(own, bars)
         lines = np.concatenate([np.broadcast_to(points[k], tried.shape), points[k] + tried], axis=1)
         others_lines = np.concatenate([np.delete(points, k, axis=0), ends], axis=1)
-        for box in (*others, *np.delete(marks, k, axis=0)):
-            cost += 40 * _crosses(lines, np.array([box, box[[0, 3, 2, 1]]])).astype(bool)
-        cost += 40 * _crosses(lines, others_lines)
+        for box in others:
+            cost += 150 * _enters(lines, box)
+        for box in np.delete(marks, k, axis=0):
+            cost += 60 * _enters(lines, box)
+        cost += 60 * _crosses(lines, others_lines)
         best = int(np.argmin(cost))
         offsets[k], boxes[k] = tried[best], own[best]
     return offsets
@@ -305,6 +307,11 @@ def _overlaps(boxes: FloatArray, others: FloatArray) -> FloatArray:
     across = (boxes[:, None, 0] < others[None, :, 2]) & (others[None, :, 0] < boxes[:, None, 2])
     along = (boxes[:, None, 1] < others[None, :, 3]) & (others[None, :, 1] < boxes[:, None, 3])
     return np.asarray((across & along).sum(axis=1), dtype=float)
+
+
+def _enters(lines: FloatArray, box: FloatArray) -> FloatArray:
+    """Return whether each of some lines crosses a diagonal of a box, shape (m,)."""
+    return np.asarray(_crosses(lines, np.array([box, box[[0, 3, 2, 1]]])) > 0, dtype=float)
 
 
 def _crosses(lines: FloatArray, others: FloatArray) -> FloatArray:

@@ -193,10 +193,11 @@ def _evidence(
 ) -> Iterator[str]:
     few, low = table[table["answered"] < ANSWERED], table[~table["covers"] & table["coverage"].notna()]
     if len(low) and chosen.design is not None:
-        lowest = low["coverage"].idxmin()
+        lowest = low.loc[low["coverage"].idxmin()]
+        which = "" if len(low) == 1 else f" for {lowest.name}"
         yield (
-            f"Intervals of {first_of(map(str, low.index))} cover too seldom; the lowest coverage is that of {lowest}, "
-            f"{low.loc[lowest, 'coverage']:.1%} ({low.loc[lowest, 'lowest_in']})."
+            f"Intervals of {first_of(map(str, low.index))} cover too seldom: {lowest['coverage']:.1%} of the time"
+            f"{which} ({lowest['lowest_in']})."
         )
     if len(few):
         yield (

@@ -74,7 +74,7 @@ def test_an_option_has_one_help_text_and_one_place_in_every_command():
 def test_whatever_reads_a_file_takes_its_periods_and_its_ambiguous_dates():
     readers = [name for name in get_command(app).commands if "--unit" in options_of(name)]
     assert {*readers} == {
-        "run", "diagnose", "heterogeneity", "validate", "init", "estimate", "compare", "table"
+        "run", "diagnose", "heterogeneity", "validate", "init", "estimate", "compare", "table", "simulate", "designs"
     }  # fmt: skip
     for name in readers:
         assert {"--time", "--period", "--never", "--ambiguous"} <= {*options_of(name)}, name

@@ -30,6 +30,7 @@ question = "sim1/count/proportional"
 record = "tournament.csv"
 repetitions = 6
 slow_repetitions = 2
+learned = { repetitions = 1 }
 effects = [0.0, 0.2]
 effect = 0.2
 [[tournament.designs]]
@@ -38,7 +39,7 @@ label = "Imputation"
 [[tournament.designs]]
 name = "dml_panel"
 label = "Double ML"
-options = { learner = "linear", repetitions = 1 }
+options = { learner = "linear", repetitions = 3 }
 question = { covariates = ["x1"] }
 [[tournament.designs]]
 name = "callaway_santanna"
@@ -76,6 +77,11 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
 
 
 @pytest.fixture(scope="module")
+def made(setting: Setting) -> recording.Contest:
+    return recording.contest(setting.plan, setting.panel)
+
+
+@pytest.fixture(scope="module")
 def shown(setting: Setting) -> Exhibited:
     return tournament(setting)
 
@@ -88,10 +94,12 @@ def copied(setting: Setting, folder: Path) -> Path:
     return folder / source.name
 
 
-def test_the_record_is_what_the_designs_answered_on_the_processes_of_the_plan(setting: Setting) -> None:
+def test_the_record_is_what_the_designs_answered_on_the_processes_of_the_plan(
+    setting: Setting, made: recording.Contest
+) -> None:
     plan = setting.plan
-    made = recording.contest(plan, setting.panel)
     assert [entrant.label for entrant in made.entrants] == ENTRANTS
+    assert made.entrants[-1].options == {"learner": "linear", "repetitions": 1}
     assert [*made.processes] == PROCESSES
     assert made.processes[TRENDS].dials["trends"] == 0.5
     assert made.processes["hidden treatment of 40%"].dials["hidden"] == 0.4
@@ -175,8 +183,9 @@ def test_a_record_of_another_panel_or_none_is_refused(setting: Setting, tmp_path
 
 
 @pytest.mark.parametrize("column", recording.FIRST)
-def test_a_first_replication_that_is_other_now_is_noticed(setting: Setting, column: str) -> None:
-    made = recording.contest(setting.plan, setting.panel)
+def test_a_first_replication_that_is_other_now_is_noticed(
+    setting: Setting, made: recording.Contest, column: str
+) -> None:
     rows = recording.read_record(setting.plan, setting.panel).rows
     recording.check_first(setting.plan, made, rows)
     place = rows.index[(rows["process"] == TRENDS) & (rows["design"] == "TWFE")]

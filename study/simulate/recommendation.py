@@ -67,8 +67,9 @@ def standing(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     -------
     DataFrame
         A row a design: trusted; covers, whether coverage is as the rule asks; answered, the lowest share of panels with
-        an interval; rmse, with its error, and bias, without its sign, averaged over processes; repetitions, the fewest;
-        coverage, the lowest, with its error, and the process that has it as lowest_in.
+        an interval; rmse, and bias without its sign, averaged over processes, and rmse_mc, the average error, which
+        that of the average cannot exceed; repetitions, the fewest; coverage, the lowest, with its error, and the
+        process that has it as lowest_in.
     """
     without = frame["without_answer"] + frame["without_interval"]
     rows = frame.assign(
@@ -152,7 +153,10 @@ def findings_of(replications: Mapping[str, Replications], scale: Scale) -> Findi
         "refused": pd.DataFrame(refused, columns=["process", "design", "reason", "panels"]),
     }
     return Finding.of(
-        [_verdict(chosen, table, scale), *_evidence(chosen, table, frame, scale, level, details["refused"])],
+        [
+            _verdict(chosen, table, scale),
+            *_evidence(replications, chosen, table, frame, scale, level, details["refused"]),
+        ],
         frame,
         partial(performance_figure, table=table, scale=scale, level=level),
         name="tournament",
@@ -184,6 +188,7 @@ def _verdict(chosen: Recommendation, table: pd.DataFrame, scale: Scale) -> str:
 
 
 def _evidence(
+    replications: Mapping[str, Replications],
     chosen: Recommendation,
     table: pd.DataFrame,
     frame: pd.DataFrame,
@@ -200,20 +205,18 @@ def _evidence(
             f"{which} ({lowest['lowest_in']})."
         )
     if len(few):
-        yield (
-            f"On fewer than {ANSWERED:.0%} of the panels of some process is there an interval of "
-            f"{first_of(map(str, few.index))}."
-        )
+        named = first_of(map(str, few.index))
+        yield f"Without an interval on more than {1 - ANSWERED:.0%} of the panels of some process: {named}."
     best = frame[frame["design"] == (chosen.design or chosen.nearest)]
     yield from _power(best, scale, level)
     yield from _after_pretest(best, scale)
-    yield from _conventions(frame, level)
+    yield from _conventions(replications, frame, level)
     panels = table.loc[list(chosen.trusted), "repetitions"].min()
     if panels < FEW:
         error = np.sqrt(level * (1 - level) / panels)
         yield (
-            f"On {panels} panels a coverage of {level:.0%} has a Monte-Carlo error of {100 * error:.1f} points, so "
-            "that intervals may cover too seldom without being noticed: simulate more panels."
+            f"On {panels} panels a coverage of {100 * level:g}% has a Monte-Carlo error of {100 * error:.1f} points, "
+            "so that intervals may cover too seldom without being noticed: simulate more panels."
         )
     fewer = table[table["repetitions"] < table["repetitions"].max()]
     if len(fewer):
@@ -231,7 +234,8 @@ def _power(best: pd.DataFrame, scale: Scale, level: float) -> Iterator[str]:
     name, none, some = best["design"].iloc[0], best[best["truth"] == 0], best[best["truth"] != 0]
     if len(none):
         worst = none.loc[none["rejects"].idxmax()] if none["rejects"].notna().any() else none.iloc[0]
-        yield f"The {1 - level:.0%} test of {name} rejects in {worst['rejects']:.1%} of panels without an effect."
+        size = 100 * (1 - level)
+        yield f"The {size:.3g}% test of {name} rejects in {worst['rejects']:.1%} of panels without an effect."
     if len(some):
         smallest = some["mde"].min(), some["mde"].max()
         yield (
@@ -250,21 +254,34 @@ def _after_pretest(best: pd.DataFrame, scale: Scale) -> Iterator[str]:
         )
 
 
-def _conventions(frame: pd.DataFrame, level: float) -> Iterator[str]:
+def _conventions(
+    replications: Mapping[str, Replications], frame: pd.DataFrame, level: float
+) -> Iterator[str]:
     """Say which convention's intervals have the mean estimate in them nearer to nominal, over designs."""
     pair = ["centred_coverage", "published_centred_coverage"]
     both = frame.dropna(subset=pair)
     if both.empty:
         return
-    means = both.groupby("design", sort=False)[pair].mean()
     off = (both[pair] - level).abs().groupby(both["design"], sort=False).mean()
     nearer, further = (int((sign * (off[pair[0]] - off[pair[1]]) < 0).sum()) for sign in (1, -1))
-    default, published = means.mean()
+    default, published = both[pair].mean()
+    # A design and process without either has no part in it.
+    parts: FloatArray = np.sum(
+        [
+            (found[pair[0]].parts - found[pair[1]].parts).sum(axis=0)
+            for found in map(measures, replications.values())
+        ],
+        axis=0,
+    )
+    error = np.sqrt(np.sum(parts**2)) / len(both)
     if nearer or further:
         yield (
-            f"Leaving bias aside, intervals cover {default:.1%} on average under the default convention and "
-            f"{published:.1%} under those of the designs' references; the default is nearer to {level:.0%} for "
-            f"{nearer} of {_designs(len(means))}, and further from it for {further}."
+            f"Leaving bias aside, intervals cover {default:.1%} under the default convention and {published:.1%} under "
+            f"those of the designs' references (Monte-Carlo error of the difference {100 * error:.2g} points)."
+        )
+        yield (
+            f"The default convention is nearer to {100 * level:g}% for {nearer} of {_designs(len(off))}, and further "
+            f"from it for {further}."
         )
 
 

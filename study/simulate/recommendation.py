@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, first_of, listed
+from study.core import FloatArray, first_of, listed, significant
 from study.diagnostics import Finding
 from study.figures import performance_figure
 from study.panel import Scale
@@ -19,6 +19,8 @@ from study.simulate.replications import Replications
 # The rule's constants, fixed before any tournament was run: how much coverage may be below nominal beside so many
 # Monte-Carlo errors, and how often an interval has to be there.
 TOLERANCE, ERRORS, ANSWERED = 0.02, 2.0, 0.95
+# Estimates that are no further apart are equal.
+ROUNDING = 1e-8
 # Fewer panels than these say little of coverage.
 FEW = 100
 
@@ -37,6 +39,8 @@ class Recommendation(NamedTuple):
         of this difference.
     nearest : str
         The design whose lowest coverage over processes is highest.
+    same : tuple of str
+        Others that have its estimates on all panels, and are no runner-up.
     """
 
     design: str | None
@@ -46,6 +50,7 @@ class Recommendation(NamedTuple):
     difference: float
     error: float
     nearest: str
+    same: tuple[str, ...] = ()
 
 
 def standing(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
@@ -85,7 +90,9 @@ def standing(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     columns.insert(0, "trusted", columns["covers"] & (columns["answered"] >= ANSWERED))
     of_lowest = lowest.set_index("design")[["coverage", "coverage_mc", "process"]]
     table = columns.join(of_lowest.rename(columns={"process": "lowest_in"}))
-    return table.sort_values(["trusted", "rmse"], ascending=[False, True], kind="stable")
+    # Designs that are algebraically equal stand as they were given, and not as their rounding has it.
+    order = table["rmse"].map(significant)
+    return table.iloc[np.lexsort([order, ~table["trusted"]])]
 
 
 def recommendation(replications: Mapping[str, Replications], frame: pd.DataFrame) -> Recommendation:
@@ -111,18 +118,33 @@ def recommendation(replications: Mapping[str, Replications], frame: pd.DataFrame
         return Recommendation(None, None, trusted, np.nan, np.nan, np.nan, nearest)
     best, *others = trusted
     smallest = float(table.loc[best, "rmse"])
-    if not others:
-        return Recommendation(best, None, trusted, smallest, np.nan, np.nan, nearest)
-    difference, error = _difference(replications, some.labels.index(others[0]), some.labels.index(best))
-    return Recommendation(best, others[0], trusted, smallest, difference, error, nearest)
+    same = tuple(name for name in others if _equal(replications, best, name))
+    different = [name for name in others if name not in same]
+    if not different:
+        return Recommendation(best, None, trusted, smallest, np.nan, np.nan, nearest, same)
+    difference, error = _difference(replications, different[0], best)
+    return Recommendation(best, different[0], trusted, smallest, difference, error, nearest, same)
 
 
-def _difference(replications: Mapping[str, Replications], first: int, second: int) -> tuple[float, float]:
+def _equal(replications: Mapping[str, Replications], first: str, second: str) -> bool:
+    """Return whether two designs have the same estimates, but for rounding."""
+    for one in replications.values():
+        own, others = one.answers[_places(one, first, second), :, 0]
+        if not np.allclose(own, others, rtol=ROUNDING, atol=ROUNDING, equal_nan=True):
+            return False
+    return True
+
+
+def _places(one: Replications, *designs: str) -> list[int]:
+    return [one.labels.index(design) for design in designs]
+
+
+def _difference(replications: Mapping[str, Replications], first: str, second: str) -> tuple[float, float]:
     """Return the difference of two designs' RMSE averaged over processes, with its Monte-Carlo error."""
-    found = [measures(one)["rmse"] for one in replications.values()]
-    value = np.mean([each.value[first] - each.value[second] for each in found])
+    pairs = [(measures(one)["rmse"], _places(one, first, second)) for one in replications.values()]
+    value = np.mean([each.value[a] - each.value[b] for each, (a, b) in pairs])
     # The same panels, by their seeds, are in all processes.
-    parts: FloatArray = np.mean([each.parts[first] - each.parts[second] for each in found], axis=0)
+    parts: FloatArray = np.mean([each.parts[a] - each.parts[b] for each, (a, b) in pairs], axis=0)
     return float(value), float(np.sqrt(np.sum(parts**2)))
 
 
@@ -174,16 +196,18 @@ def _verdict(chosen: Recommendation, table: pd.DataFrame, scale: Scale) -> str:
             f"The nearest is {chosen.nearest}, whose intervals cover {coverage} ({lowest['lowest_in']})."
         )
     size = f"{scale.text(chosen.rmse)} {scale.unit}"
+    others = len(chosen.trusted) - len(chosen.same)
+    same = f" (and {listed(chosen.same)}, with the same estimates)" if chosen.same else ""
     if chosen.runner_up is None:
         return (
-            f"On panels like this one {chosen.design} is the only one of {_designs(len(table))} whose intervals "
+            f"On panels like this one {chosen.design}{same} is the only one of {_designs(len(table))} whose intervals "
             f"cover; its RMSE is {size}."
         )
     close = "" if chosen.difference > ERRORS * chosen.error else ", which is no clear difference"
     return (
-        f"On panels like this one {chosen.design} has the smallest RMSE ({size}) of the "
-        f"{_designs(len(chosen.trusted))} whose intervals cover; that of the runner-up, {chosen.runner_up}, is "
-        f"{_points(chosen.difference, scale)} larger (Monte-Carlo error {_points(chosen.error, scale)}){close}."
+        f"On panels like this one {chosen.design}{same} has the smallest RMSE ({size}) of the {_designs(others)} whose "
+        f"intervals cover; that of the runner-up, {chosen.runner_up}, is {_points(chosen.difference, scale)} larger "
+        f"(Monte-Carlo error {_points(chosen.error, scale)}){close}."
     )
 
 

@@ -257,6 +257,20 @@ def test_designs_that_cannot_be_told_apart_are_said_to_be_close():
     assert found.verdict.endswith(", which is no clear difference.")
 
 
+def test_designs_with_the_same_estimates_are_no_runners_up_of_one_another():
+    entrants = entered(first={"sd": 0.1}, twin={"sd": 0.1}, other={"sd": 0.2})
+    for one in entrants.values():
+        one.answers[0] = one.answers[1] * (1 + 1e-15)
+    found = findings_of(entrants, PERCENT)
+    chosen = found["recommendation"]
+    assert (chosen.design, chosen.same, chosen.runner_up) == ("first", ("twin",), "other")
+    assert "first (and twin, with the same estimates) has the smallest RMSE" in found.verdict
+    assert "of the 2 designs whose" in found.verdict
+    for one in entrants.values():
+        one.answers[0] *= 1 + 1e-14
+    assert findings_of(entrants, PERCENT).verdict == found.verdict  # whichever rounds to less
+
+
 def test_where_no_design_covers_the_nearest_is_named():
     found = findings_of(entered(worse={"error": 0.4}, better={"error": 0.6}), PERCENT)
     assert found["recommendation"].design is None

@@ -294,7 +294,7 @@ def tables_of(found: Finding, asked: Asked) -> list[Table]:
     tested = frame[frame["pretest_rejects"].notna()]
     shared = [
         "In parentheses: Monte-Carlo standard errors.",
-        f"Effects: {units.column}; intervals are at {asked.level:.0%}.",
+        f"Effects: {units.column}; intervals are at {100 * asked.level:g}%.",
     ]
     first = [
         *shared,

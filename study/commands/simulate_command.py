@@ -178,7 +178,12 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
 
     plan = read_plan(path)
     task = plan.ask(question or plan.events[0].label)
-    rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
+    every = plan.entrants or plan.rows
+    rows = [
+        row
+        for name in designs or dict.fromkeys(row.name for row in every)
+        for row in [row for row in every if row.name == name] or plan.rows_of(name)
+    ]
     panel = run.load(plan)
     entrants, refused = [], dict[str, str]()
     for row in rows:
@@ -289,7 +294,7 @@ def tables_of(found: Finding, asked: Asked) -> list[Table]:
     tested = frame[frame["pretest_rejects"].notna()]
     shared = [
         "In parentheses: Monte-Carlo standard errors.",
-        f"Effects: {units.column}; intervals are at {asked.level:.0%}.",
+        f"Effects: {units.column}; intervals are at {100 * asked.level:g}%.",
     ]
     first = [
         *shared,

@@ -124,7 +124,7 @@ def has_curves(frame: pd.DataFrame) -> bool:
 def _draw_coverage(axis: Axes, table: pd.DataFrame, scale: Scale, level: float) -> None:
     axis.axhline(100 * level, color=GREY, linewidth=0.8, linestyle="--", label=f"{100 * level:g}%")
     trusted = table["trusted"].to_numpy(dtype=bool)
-    looks = ((trusted, COLOUR, "o", "intervals cover"), (~trusted, SECOND, "s", "intervals cover too seldom"))
+    looks = ((trusted, COLOUR, "o", "to be trusted"), (~trusted, SECOND, "s", "not to be trusted"))
     for which, colour, marker, label in looks:
         rows = table[which]
         if len(rows):

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache as once
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from study.core import (
     FloatArray,
@@ -22,9 +22,9 @@ from study.core import (
     StudyError,
     current_settings,
     expecting,
+    in_parallel,
     keep,
     key_of,
-    one_thread,
     prepare,
     refuse_unknown,
     settings,
@@ -243,15 +243,13 @@ def replicate(
         If an entrant cannot answer the question, before anything is drawn.
     """
     entrants = tuple(entrants)
-    samples = {name: samples_of(process.sample, entrants) for name, process in processes.items()}
+    sampled = once(partial(samples_of, entrants=entrants))
+    samples = {name: sampled(process.sample) for name, process in processes.items()}
     works = works_of(processes, entrants, repetitions, slow_repetitions)
-    makes = {
-        work: partial(block, processes[work.process], entrants, samples[work.process], seed, level, work)
-        for work in works
-    }
     states = {name: state_of(process) for name, process in processes.items()}
     keys = {work: _key(states[work.process], entrants, work, seed, level) for work in works}
-    blocks = dict(_made(makes, keys))
+    make = partial(_alone, processes, entrants, samples, seed, level)
+    blocks = dict(_made(make, keys))
     return {name: _joined(name, processes[name], entrants, blocks, level) for name in processes}
 
 
@@ -270,7 +268,7 @@ def state_of(process: Process) -> str | None:
 
 
 def _made(
-    makes: Mapping[Work, Callable[[], Block]], keys: Mapping[Work, str | None]
+    make: Callable[[Work], tuple[Work, Block]], keys: Mapping[Work, str | None]
 ) -> Iterator[tuple[Work, Block]]:
     """Yield every block, from the disk or anew, and keep each as soon as it is made."""
     expecting(len(keys))
@@ -286,9 +284,7 @@ def _made(
             continue
         progress(work.words)
         yield work, known
-    for work, made in Parallel(n_jobs=here.jobs, return_as="generator_unordered")(
-        delayed(_alone)(work, makes[work]) for work in waiting
-    ):
+    for work, made in in_parallel(make, waiting, ordered=False):
         key = keys[work]
         if folder is not None and key is not None:
             keep(folder, key, made)
@@ -296,10 +292,17 @@ def _made(
         yield work, made
 
 
-def _alone(work: Work, make: Callable[[], Block]) -> tuple[Work, Block]:
-    # What learners find on a drawn panel serves nothing else, and jobs have no jobs of their own.
-    with one_thread(), settings(jobs=1, progress=None, cache=None):
-        return work, make()
+def _alone(
+    processes: Mapping[str, Process],
+    entrants: Sequence[Entrant],
+    samples: Mapping[str, Sequence[Sample]],
+    seed: int,
+    level: float,
+    work: Work,
+) -> tuple[Work, Block]:
+    """Return a block, in whose work what learners find on a drawn panel is not kept: it serves nothing else."""
+    with settings(jobs=1, progress=None, cache=None):
+        return work, block(processes[work.process], entrants, samples[work.process], seed, level, work)
 
 
 def _joined(

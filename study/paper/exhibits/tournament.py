@@ -129,7 +129,7 @@ def _table(setting: Setting, designs: pd.DataFrame, task: Task) -> Table:
         spans=[("Estimates", 2), ("Intervals cover, %", 2), ("Reject, %", 2), ("", 4)],
         blocks=[Block(title, own) for title, own in groups.items() if own],
         notes=[
-            f"Estimates: {task.question.effect_scale.axis().lower().removeprefix('effect on ')}. Intervals are at "
+            f"Estimates: {plan.scales[task.scale].lower()}, {plan.outcomes[task.outcome].lower()}. Intervals are at "
             f"{plan.level:.0%}; published: under the convention of the design's reference. Size: without an effect. "
             "MDE: minimum detectable effect (80% power), by the spread of estimates. Pre-test: percent in which the "
             "largest effect before treatment is significant at 5%; bias after: where it is not. Monte-Carlo standard "

@@ -334,3 +334,14 @@ def test_first_treated_periods_of_a_draw_are_dated_in_periods() -> None:
 def test_shapes_that_do_not_fit_are_refused(name: str) -> None:
     with pytest.raises(QuestionError, match=rf"Process: {name} has shape \(3,\); it must be "):
         replace(process(), **{name: np.zeros(3)})
+
+
+def test_poisson_regression_finds_an_equal_effect_where_growth_is_in_proportion() -> None:
+    made = process(dials={"size_growth": 1.0, "effect": 0.3}, scale="proportional")
+    draw = drawn(made)
+    sample = made.sample_of(draw)
+    effect, mean = truth(draw, sample)
+    assert effect / mean == pytest.approx(0.3, abs=0.001)
+    assert find_design("poisson_twfe")(sample).headline.effect[0] == pytest.approx(0.3, abs=0.001)
+    biased = made.sample_of(drawn(made, size_growth=0.0))
+    assert abs(find_design("poisson_twfe")(biased).headline.effect[0] - 0.3) > 0.01

@@ -355,6 +355,19 @@ def test_doses_change_hands_among_those_of_one_date() -> None:
     assert abs(np.corrcoef(path[:, -1], own[:, -1])[0, 1]) < 0.2
 
 
+def test_doses_have_nothing_to_do_with_the_hazard() -> None:
+    whole = panel()
+    doses = {"everyone": np.sort(whole.doses["everyone"], axis=0)}
+    made = process(
+        replace(whole, doses=doses, first_treated={}),
+        event="everyone",
+        hazard=(3.0, 0.0),
+        min_cohort_size=None,
+    )
+    paths = [drawn(made, seed).path[:, -1] for seed in range(40)]
+    assert abs(np.corrcoef(np.concatenate(paths), np.tile(np.log(made.size[0]), 40))[0, 1]) < 0.04
+
+
 def test_units_treated_from_the_first_period_are_in_no_average() -> None:
     whole = panel()
     path = whole.treatment["switch"].copy()

@@ -100,6 +100,11 @@ def _identified(panel: Panel, question: Question) -> Sample:
             f"{where}, all who are treated have at most one period before treatment, so how units grow without it is "
             "not identified; choose a longer window or another event."
         )
+    if sample.first_treated is not None and not (sample.first_treated <= sample.periods[-1]).any():
+        raise QuestionError(
+            f"{where}, nobody is treated by {sample.period_name(sample.periods[-1])}, the last period, but for "
+            "anticipation; choose a longer window or another event."
+        )
     few = np.flatnonzero(sample.observed.any(axis=0) & (seen.sum(axis=0) < 2))
     if len(few):
         number, period = seen[:, few[0]].sum(), sample.period_name(sample.periods[few[0]])
@@ -149,11 +154,10 @@ def _hazard(process: Process, cells: Cells, adoption: Adoption) -> Hazard:
     """
     size = _expected_log_size(process)
     size = (size - size.mean()) / (size.std() or 1.0)
-    y = np.where(cells.untreated, cells.y, np.nan)
     of = process.places.assigned
     start, risk_sets = adoption.start[np.unique(of, return_index=True)[1]], []
     for period in np.unique(start[start >= 0]):
-        growth = recent_growth(y, int(period), process.family, process.spread)
+        growth = recent_growth(cells.y, int(period), process.family, process.spread)
         x = np.column_stack([_mean_by(of, size), _mean_by(of, growth)])
         at_risk = (start < 0) | (start >= period)
         risk_sets.append(RiskSet(x[at_risk], (start == period)[at_risk]))

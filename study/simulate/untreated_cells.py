@@ -156,7 +156,7 @@ def fit(cells: Cells) -> Fit:
     seen = ~np.isnan(cells.means)
     path = np.maximum(np.interp(cells.tau, cells.tau[seen], cells.means[seen]), cells.least)
     for turn in range(ROUNDS):
-        level = _count_level(cells, dials, path) if count else _continuous_level(cells, dials, path)
+        level = count_level(cells, dials, path) if count else continuous_level(cells, dials, path)
         path = level.mean_size + level.growth
         found = (
             _count_dials(cells, level, dials, turn) if count else _continuous_dials(cells, level, dials, turn)
@@ -232,7 +232,8 @@ def _parts(dials: Dials, growth: FloatArray, mean_size: float) -> tuple[FloatArr
     return 1 + dials.size_growth * growth / mean_size, (1 - dials.size_growth) * growth
 
 
-def _count_level(cells: Cells, dials: Dials, start: FloatArray) -> Level:
+def count_level(cells: Cells, dials: Dials, start: FloatArray) -> Level:
+    """Return growth and sizes of counts given the dials and means to start from, shape (T,)."""
     totals, a = cells.values.sum(axis=1), dials.size_growth
 
     def size_given(growth: FloatArray, mean_size: float) -> FloatArray:
@@ -426,7 +427,8 @@ def gamma_of(sizes: Sizes) -> tuple[FloatArray, FloatArray]:
 # Continuous outcomes
 
 
-def _continuous_level(cells: Cells, dials: Dials, start: FloatArray) -> Level:
+def continuous_level(cells: Cells, dials: Dials, start: FloatArray) -> Level:
+    """Return growth and sizes of a continuous outcome given the dials and means to start from, shape (T,)."""
     a, sd = dials.size_growth, cells.spread * np.sqrt(dials.dispersion)
 
     def size_given(growth: FloatArray, mean_size: float) -> FloatArray:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from statsmodels.duration.hazard_regression import PHReg
 
 from study import Panel, Question, QuestionError, calibrate, calibration
 from study.simulate.calibrate import moments_of
 from study.simulate.moments import Adoption
 from study.simulate.process import Family, Process
-from study.simulate.untreated_cells import Cells, fit
+from study.simulate.untreated_cells import Cells, Dials, continuous_level, count_level, fit
 
 PERIODS = np.arange(2001, 2011)
 GROWTH = 3 * np.linspace(0, 1, len(PERIODS)) ** 1.5
@@ -57,6 +58,10 @@ def drawing(
 def drawn(process: Process, seed: int = 0) -> Panel:
     draw, panel = process.draw(np.random.default_rng(seed)), process.sample.panel
     return replace(panel, outcomes={"y": draw.y}, first_treated={"event": draw.first_treated})
+
+
+def treated_in(first: np.ndarray) -> np.ndarray:
+    return np.subtract.outer(PERIODS, first).T >= 0
 
 
 @cache
@@ -111,6 +116,28 @@ def test_dials_and_growth_are_recovered(
     assert of_sizes == pytest.approx(2.0 if family == "count" else 1.0, rel=0.2)
 
 
+@pytest.mark.parametrize("family", ["count", "continuous"])
+def test_squares_of_sizes_are_unbiased_however_little_is_known_of_each(family: Family) -> None:
+    """With counts of 0.1 a period, and shocks twice as large as sizes differ, noise is most of what is seen."""
+    process = drawing(
+        4000,
+        family,
+        size_growth=1.0 if family == "count" else 0.0,
+        shocks=2.0 if family == "continuous" else 0.0,
+    )
+    if family == "count":
+        process = replace(process, size=process.size * [[1.0], [20.0]], growth=GROWTH / 20, mean_size=0.1)
+    sample = QUESTION.sample(drawn(process))
+    cells = Cells(sample.y, Adoption.of(sample).untreated, sample.weights, family)
+    start = process.mean_size + process.growth
+    if family == "count":
+        level, variance = count_level(cells, Dials(1.0, 0.0, 0.0, 0.5, 1.0), start), 0.01
+    else:
+        dials = Dials(0.0, 0.0, 4 / cells.spread**2, 0.0, 1 / cells.spread**2)
+        level, variance = continuous_level(cells, dials, start), 1.0
+    assert level.square.mean() - level.size.mean() ** 2 == pytest.approx(variance, rel=0.2)
+
+
 def test_who_adopts_does_not_bias_growth() -> None:
     """All the largest adopt early, so that the mean of those who are left falls below that of all."""
     process = drawing(1500, hazard=(3.0, 0.0), size_growth=1.0, shocks=0.4, persistence=0.5)
@@ -121,7 +148,7 @@ def test_who_adopts_does_not_bias_growth() -> None:
 
 
 def test_the_hazard_finds_adopters_as_large_and_as_fast_as_the_real_ones() -> None:
-    panel, process = example()
+    process = example()[1]
     found = calibration(process, draws=40, seed=9)
     frame = found.frame.set_index("moment")
     for name in ("mean of adopters before treatment over that of all", "growth of adopters less that of all"):
@@ -132,6 +159,34 @@ def test_the_hazard_finds_adopters_as_large_and_as_fast_as_the_real_ones() -> No
     assert process.hazard[1] > 0.1
     assert (found["hazard"] > 0).all()
     assert (found["hazard_std_error"] > 0).all()
+
+
+def test_adopters_are_as_large_where_little_is_known_of_sizes() -> None:
+    """Sizes that are known with error make the fitted hazard too flat; it is moved."""
+    sparse = drawing(1000, hazard=(1.0, 0.0), size_growth=1.0)
+    sparse = replace(sparse, size=np.full((2, 1000), [[0.5], [5.0]]), growth=GROWTH / 20, mean_size=0.1)
+    found = calibration(calibrate(drawn(sparse, 2), QUESTION), draws=40, seed=9)
+    row = found.frame.set_index("moment").loc["mean of adopters before treatment over that of all"]
+    assert abs(row["simulated"] - row["panel"]) < 4 * row["mc_error"] + 0.05
+    assert abs(found["moved"][0] - found["hazard"][0]) > 0.1
+
+
+def test_the_hazard_is_that_of_a_cox_regression_among_those_not_yet_treated() -> None:
+    panel = drawn(drawing(300, "continuous", hazard=(1.0, 0.5), shocks=0.5))
+    process = calibrate(panel, QUESTION)
+    finding, first, y = calibration(process, draws=2), panel.first_treated["event"], panel.outcomes["y"]
+    size = (process.size[0] - process.size[0].mean()) / process.size[0].std()
+    rows = []
+    for date in (2004, 2006, 2007, 2009):
+        t = date - 2001
+        growth = (y[:, t - 1] - y[:, t - 3]) / process.spread
+        rows += [(size[i], growth[i], first[i] == date, date) for i in np.flatnonzero(~(first < date))]
+    table = np.array(rows)
+    peer = PHReg(
+        np.ones(len(table)), table[:, :2], status=table[:, 2], strata=table[:, 3], ties="breslow"
+    ).fit()
+    np.testing.assert_allclose(finding["hazard"], peer.params, atol=0.01)
+    np.testing.assert_allclose(finding["hazard_std_error"], peer.bse, rtol=0.01)
 
 
 def test_adopters_are_as_large_in_logs_where_the_question_is() -> None:
@@ -150,7 +205,7 @@ def test_a_calibration_shows_each_moment_of_the_panel_beside_those_simulated() -
     assert list(finding.frame.columns) == ["moment", "panel", "simulated", "mc_error", "spread", "targeted"]
     frame = finding.frame.set_index("moment")
     y, first = panel.outcomes["y"], panel.first_treated["event"]
-    untreated = ~(PERIODS >= first[:, None])
+    untreated = ~treated_in(first)
     assert frame.loc["mean, 2008", "panel"] == pytest.approx(y[untreated[:, 7], 7].mean())
     assert frame.loc["share of zeros", "panel"] == pytest.approx((y[untreated] == 0).mean())
     assert frame.loc["treated from 2006 on", "panel"] == (first == 2006).sum()
@@ -195,7 +250,7 @@ def test_the_order_of_units_does_not_matter() -> None:
 
 def test_an_effect_of_treatment_does_not_enter() -> None:
     panel, process = example()
-    treated = PERIODS >= panel.first_treated["event"][:, None]
+    treated = treated_in(panel.first_treated["event"])
     moved = replace(
         panel, outcomes={"y": np.where(treated, 7 * panel.outcomes["y"] + 100, panel.outcomes["y"])}
     )
@@ -230,6 +285,15 @@ def test_gaps_are_as_observed_and_do_not_move_what_is_fitted_far() -> None:
     assert gaps.dials["size_growth"] == pytest.approx(1.0, abs=0.2)
 
 
+def test_who_is_never_seen_untreated_says_nothing_of_growth() -> None:
+    panel = drawn(drawing(400, size_growth=1.0))
+    first, y = panel.first_treated["event"], panel.outcomes["y"].copy()
+    y[(first == 2009)[:, None] & ~treated_in(first)] = np.nan
+    hidden = replace(panel, outcomes={"y": y})
+    without = replace(panel, first_treated={"event": np.where(first == 2009, 2001, first)})
+    np.testing.assert_allclose(fitted(hidden).growth, fitted(without).growth, rtol=1e-4)
+
+
 def test_a_panel_with_gaps_is_simulated_with_the_same_gaps() -> None:
     panel, _ = example()
     y = panel.outcomes["y"].copy()
@@ -254,7 +318,7 @@ def test_growth_is_weighted_as_the_sample_is() -> None:
 def test_a_continuous_outcome_and_a_path_are_calibrated() -> None:
     panel = drawn(drawing(300, "continuous", shocks=0.5))
     first = panel.first_treated["event"]
-    path = ((PERIODS >= first[:, None]) & (PERIODS < first[:, None] + 2)).astype(float)
+    path = (treated_in(first) & ~treated_in(first + 2)).astype(float)
     switched = replace(panel, first_treated={}, treatment={"event": path})
     process = calibrate(switched, QUESTION)
     assert process.family == "continuous"
@@ -287,6 +351,9 @@ def test_what_is_not_identified_is_refused_in_one_line() -> None:
     assert "nobody" in refused(replace(panel, first_treated={"event": np.full(40, np.nan)}))
     assert "is zero in every" in refused(replace(panel, outcomes={"y": 0 * y}))
     assert "the same in every" in refused(replace(panel, outcomes={"y": 0 * y + 3}))
+    first[:20] = 2011
+    late = refused(replace(panel, first_treated={"event": first}), QUESTION.replace(anticipation=1))
+    assert "but for anticipation" in late
     first[:39] = 2005
     few = refused(replace(panel, first_treated={"event": first}))
     assert "untreated units that are observed in 2005 are 1" in few

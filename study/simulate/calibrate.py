@@ -21,7 +21,7 @@ from study.simulate.untreated_cells import TINY, Cells, fit, gamma_of
 
 WHO = "calibrate"
 # A targeted moment is met if simulated panels have it, on average, up to this share of it or up to as many standard
-# deviations as one simulated panel has. Written down before it was looked at on any panel of the study.
+# deviations as one simulated panel has. Fixed before anything was calibrated.
 SHARE, DEVIATIONS = 0.15, 3.0
 # Simulated panels by which the hazard is made to find adopters as large as the real ones, and how often it is changed.
 DRAWS, STEPS, NEAR = 30, 10, 0.01
@@ -271,7 +271,8 @@ def _refuse_unmet(process: Process, frame: pd.DataFrame) -> None:
 def calibration(process: Process, *, draws: int = 100, seed: int = 0) -> Finding:
     """Show moments of the panel that a process is calibrated to beside those of panels that it draws.
 
-    All are of untreated cells, or of adopters before treatment.
+    All are of untreated cells, or of adopters in the period before treatment. Products of a unit's values in two
+    periods, over the product of the means of both, are free of Poisson noise; a log change is one of log(1 + y).
 
     Parameters
     ----------

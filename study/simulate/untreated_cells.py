@@ -10,11 +10,13 @@ and over the product of the two means they are, in the model of :mod:`study.simu
 
 Covariances of a continuous outcome are the same in sums. Least squares of log R find the dials: how the dispersion of
 sizes fades as the mean grows tells ``size_growth``; what decays with the distance of two periods, ``shocks`` and
-``persistence``; what grows with time in both, ``factor``; the share of zeros, ``zeros``.
+``persistence``; what grows with time in both, ``factor``; what one period has beyond two, ``zeros``. Growth makes the
+means those of the panel, period by period, given each unit's size, as two-way effects do. Dials and growth take turns.
 
 Sizes are drawn from what is known of them given the untreated cells: their prior is a Gamma distribution whose shape
-maximizes the likelihood of the units' totals, which are negative binomial given the size, since shocks and slopes move
-them too; a continuous outcome's is normal. With them, growth makes the means those of the panel. The steps take turns.
+maximizes the likelihood of the units' totals, which given the size are Poisson with a lognormal mean, since shocks and
+slopes move them too. The posterior is drawn as the Gamma distribution of its mean and variance. A continuous outcome's
+prior is normal.
 """
 
 from __future__ import annotations
@@ -150,7 +152,7 @@ class Fit(NamedTuple):
 
 
 def fit(cells: Cells) -> Fit:
-    """Fit sizes, growth and dials to untreated cells."""
+    """Fit growth, dials and sizes to untreated cells."""
     count = cells.family == "count"
     dials = Dials(1.0, 0.0, 0.0, 0.5, 1.0) if count else Dials(0.0, 0.0, 0.0, 0.5, 0.5)
     seen = ~np.isnan(cells.means)
@@ -281,9 +283,9 @@ def _gamma_posterior(
 ) -> tuple[FloatArray, FloatArray]:
     """Return means and variances of sizes given totals, shape (n,) each.
 
-    Given its size s a unit's total is negative binomial with mean exposure s + level, and what moves it beyond Poisson
-    noise has the squared coefficient of variation ``noise``. The prior of s is Gamma with the given mean and the shape
-    that maximizes the likelihood.
+    Given its size s a unit's total is Poisson, about a mean that is lognormal with expectation exposure s + level and
+    the squared coefficient of variation ``noise``. The prior of s is Gamma with the given mean and the shape that
+    maximizes the likelihood.
     """
     level_of = np.round(np.log1p(noise) / NOISE_STEP)
     rows = np.column_stack([totals, exposure, level, level_of]).round(9)

@@ -151,7 +151,7 @@ def test_the_hazard_finds_adopters_as_large_and_as_fast_as_the_real_ones() -> No
     process = example()[1]
     found = calibration(process, draws=40, seed=9)
     frame = found.frame.set_index("moment")
-    for name in ("mean of adopters before treatment over that of all", "growth of adopters less that of all"):
+    for name in ("adopters' mean over that of all", "adopters' growth less that of all"):
         row = frame.loc[name]
         assert row["targeted"]
         assert abs(row["simulated"] - row["panel"]) < max(0.1 * abs(row["panel"]), 5 * row["mc_error"])
@@ -166,7 +166,7 @@ def test_adopters_are_as_large_where_little_is_known_of_sizes() -> None:
     sparse = drawing(1000, hazard=(1.0, 0.0), size_growth=1.0)
     sparse = replace(sparse, size=np.full((2, 1000), [[0.5], [5.0]]), growth=GROWTH / 20, mean_size=0.1)
     found = calibration(calibrate(drawn(sparse, 2), QUESTION), draws=40, seed=9)
-    row = found.frame.set_index("moment").loc["mean of adopters before treatment over that of all"]
+    row = found.frame.set_index("moment").loc["adopters' mean over that of all"]
     assert abs(row["simulated"] - row["panel"]) < 4 * row["mc_error"] + 0.05
     assert abs(found["moved"][0] - found["hazard"][0]) > 0.1
 
@@ -194,7 +194,7 @@ def test_adopters_are_as_large_in_logs_where_the_question_is() -> None:
     logs = calibrate(panel, QUESTION.replace(scale="log1p"))
     assert logs.dials == levels.dials
     frame = calibration(logs, draws=40, seed=9).frame.set_index("moment")
-    row = frame.loc["log(1 + y) of adopters before treatment less that of all"]
+    row = frame.loc["adopters' log(1 + y) less that of all"]
     assert row["targeted"]
     assert row["simulated"] == pytest.approx(row["panel"], abs=5 * row["mc_error"] + 0.02)
 
@@ -211,10 +211,10 @@ def test_a_calibration_shows_each_moment_of_the_panel_beside_those_simulated() -
     assert frame.loc["treated from 2006 on", "panel"] == (first == 2006).sum()
     assert frame.loc["treated from 2006 on", "spread"] == 0
     change = (np.log1p(y[:, 9]) - np.log1p(y[:, 0]))[untreated[:, 9]]
-    assert frame.loc["variance of log(1 + y)'s change, 9 periods", "panel"] == pytest.approx(change.var())
+    assert frame.loc["variance of log change, 9 periods", "panel"] == pytest.approx(change.var())
     at = [(i, int(date) - 2002) for i, date in enumerate(first) if date == date]
     ratio = sum(y[i, t] for i, t in at) / sum(y[untreated[:, t], t].mean() for _, t in at)
-    assert frame.loc["mean of adopters before treatment over that of all", "panel"] == pytest.approx(ratio)
+    assert frame.loc["adopters' mean over that of all", "panel"] == pytest.approx(ratio)
     draws = [
         moments_of(process, process.draw(np.random.default_rng(s)))
         for s in np.random.SeedSequence(0).spawn(20)
@@ -368,5 +368,5 @@ def test_a_moment_that_no_process_has_is_refused_by_name_with_both_values() -> N
     panel = dated(400)
     even = replace(panel, outcomes={"y": 5.0 + (np.indices((400, len(PERIODS))).sum(axis=0) % 2)})
     message = refused(even)
-    assert "product over means, same period: 0.8" in message
+    assert "products over means, same period: 0.8" in message
     assert "simulated panels" in message

@@ -253,6 +253,14 @@ def test_who_is_not_treated_has_the_same_outcomes_whatever_the_effect() -> None:
     assert (some.y > none.y)[some.treated].mean() > 0.95
 
 
+def test_anticipation_is_in_proportion_to_the_dose_to_come() -> None:
+    shown = seen(process(dose="dose", dials={"effect": 0.5, "anticipation": 0.4}))
+    before = shown.effect[shown.since == -1]
+    dose = np.broadcast_to(shown.draw.dose[:, None], shown.since.shape)[shown.since == -1]  # type: ignore[index]
+    inside = dose > 0
+    np.testing.assert_allclose(np.corrcoef(before[inside], dose[inside])[0, 1], 1, atol=1e-3)
+
+
 def test_adopters_trends_leave_the_others_as_they_were() -> None:
     base = process(panel(800), dials={"shocks": 0.5})
     none, some = (base.turned(trends=e).draw(np.random.default_rng(3)) for e in (0.0, 0.5))

@@ -102,7 +102,7 @@ def _products(cells: Cells) -> dict[str, Moment]:
     means = (cells.shares * y).T @ cells.seen
     if cells.family == "count":
         products -= np.diag((cells.shares * y).sum(axis=0))
-        name, scale = "product over means", means * means.T / np.maximum(n, 1e-300)
+        name, scale = "products over means", means * means.T / np.maximum(n, 1e-300)
     else:
         products -= means * means.T / np.maximum(n, 1e-300)
         name, scale = "covariance over variance", n * cells.spread**2
@@ -113,8 +113,8 @@ def _products(cells: Cells) -> dict[str, Moment]:
     near = cells.distance <= 1
     parts = {
         "same period": cells.distance == 0,
-        "adjacent periods": cells.distance == 1,
-        "distant periods": far,
+        "adjacent": cells.distance == 1,
+        "distant": far,
         "first half": near & ~late,
         "second half": near & late,
     }
@@ -136,8 +136,9 @@ def _within(cells: Cells) -> dict[str, Moment]:
         expected = cells.seen * path * level[:, None]
         residual = y - expected
         scaled = np.divide(residual, np.sqrt(expected), out=np.zeros_like(y), where=expected > 0)
-        dispersion = (cells.weights @ residual**2).sum() / (cells.weights @ expected).sum()
-        found = {"variance within units over the mean": Moment(float(dispersion), False)}
+        whole = (cells.weights @ expected).sum()
+        dispersion = (cells.weights @ residual**2).sum() / whole if whole > 0 else np.nan
+        found = {"variance within units over mean": Moment(float(dispersion), False)}
     else:
         away = cells.seen * (y - np.nan_to_num(cells.means))
         level = away.sum(axis=1) / np.maximum(cells.seen.sum(axis=1), 1)
@@ -149,7 +150,7 @@ def _within(cells: Cells) -> dict[str, Moment]:
         both = cells.seen[:, lag:] * cells.seen[:, :-lag]
         size = np.sqrt((cells.weights @ (both * one**2)).sum() * (cells.weights @ (both * other**2)).sum())
         value = (cells.weights @ (one * other)).sum() / size if size > 0 else np.nan
-        found[f"autocorrelation within units, lag {lag}"] = Moment(float(value), False)
+        found[f"autocorrelation within, lag {lag}"] = Moment(float(value), False)
     return found
 
 
@@ -162,8 +163,8 @@ def _changes(cells: Cells) -> dict[str, Moment]:
         change, weight = y[:, lag:] - y[:, :-lag], both.sum(axis=0)
         mean = (both * change).sum(axis=0) / np.maximum(weight, 1e-300)
         variance = (both * (change - mean) ** 2).sum() / weight.sum() if weight.sum() > 0 else np.nan
-        what = "log(1 + y)" if count else "y"
-        found[f"variance of {what}'s change, {lag} period{'s' * (lag > 1)}"] = Moment(float(variance), False)
+        what = "log change" if count else "change"
+        found[f"variance of {what}, {lag} period{'s' * (lag > 1)}"] = Moment(float(variance), False)
     return found
 
 
@@ -177,18 +178,18 @@ def _adopters(cells: Cells, adoption: Adoption, spread: float, logs: bool) -> di
     own, of_all = cells.values[units, before], cells.means[before]
     if cells.family == "count":
         ratio = float(w @ own / (w @ of_all)) if (w @ of_all) > 0 else np.nan
-        found["mean of adopters before treatment over that of all"] = Moment(ratio, not logs)
+        found["adopters' mean over that of all"] = Moment(ratio, not logs)
         on_log = replace(cells, y=np.log1p(cells.y))
         away = on_log.values[units, before] - on_log.means[before]
-        name = "log(1 + y) of adopters before treatment less that of all"
+        name = "adopters' log(1 + y) less that of all"
         found[name] = Moment(_average(away, w), logs)
         if own.sum() > 0 and len(own) > LARGEST:
             share = float(np.sort(own)[-LARGEST:].sum() / own.sum())
-            found[f"share of the {LARGEST} largest in what adopters have before"] = Moment(share, False)
+            found[f"share of the {LARGEST} largest adopters"] = Moment(share, False)
     else:
-        name = "adopters before treatment less the mean of all, in standard deviations"
+        name = "adopters' mean less that of all, in sd"
         found[name] = Moment(_average(own - of_all, w) / spread, True)
-    found["growth of adopters less that of all"] = Moment(_adopters_growth(cells, adoption, spread), True)
+    found["adopters' growth less that of all"] = Moment(_adopters_growth(cells, adoption, spread), True)
     return found
 
 

@@ -10,11 +10,13 @@ and over the product of the two means they are, in the model of :mod:`study.simu
 
 Covariances of a continuous outcome are the same in sums. Least squares of log R find the dials: how the dispersion of
 sizes fades as the mean grows tells ``size_growth``; what decays with the distance of two periods, ``shocks`` and
-``persistence``; what grows with time in both, ``factor``; the share of zeros, ``zeros``.
+``persistence``; what grows with time in both, ``factor``; what one period has beyond two, ``zeros``. Growth makes the
+means those of the panel, period by period, given each unit's size, as two-way effects do. Dials and growth take turns.
 
 Sizes are drawn from what is known of them given the untreated cells: their prior is a Gamma distribution whose shape
-maximizes the likelihood of the units' totals, which are negative binomial given the size, since shocks and slopes move
-them too; a continuous outcome's is normal. With them, growth makes the means those of the panel. The steps take turns.
+maximizes the likelihood of the units' totals, which given the size are Poisson with a lognormal mean, since shocks and
+slopes move them too. The posterior is drawn as the Gamma distribution of its mean and variance. A continuous outcome's
+prior is normal.
 """
 
 from __future__ import annotations
@@ -31,9 +33,11 @@ from study.core import BoolArray, FloatArray
 from study.simulate.dials import DIALS
 from study.simulate.process import Family
 
-ROUNDS, TURNS, CONVERGED = 30, 20, 1e-3
+ROUNDS, TURNS, CONVERGED = 30, 60, 1e-3
 # Of extrapolated turns.
 LONGEST = 20.0
+# Share of the variance that sizes must have for those who are left untreated to be known to vary less.
+LEAST_VARIANCE = 0.05
 # Shocks, in shares, that are none.
 NOTHING = 1e-3
 # Stands for zero where it is divided by, or by its square.
@@ -148,13 +152,13 @@ class Fit(NamedTuple):
 
 
 def fit(cells: Cells) -> Fit:
-    """Fit sizes, growth and dials to untreated cells."""
+    """Fit growth, dials and sizes to untreated cells."""
     count = cells.family == "count"
     dials = Dials(1.0, 0.0, 0.0, 0.5, 1.0) if count else Dials(0.0, 0.0, 0.0, 0.5, 0.5)
     seen = ~np.isnan(cells.means)
     path = np.maximum(np.interp(cells.tau, cells.tau[seen], cells.means[seen]), cells.least)
     for turn in range(ROUNDS):
-        level = _count_level(cells, dials, path) if count else _continuous_level(cells, dials, path)
+        level = count_level(cells, dials, path) if count else continuous_level(cells, dials, path)
         path = level.mean_size + level.growth
         found = (
             _count_dials(cells, level, dials, turn) if count else _continuous_dials(cells, level, dials, turn)
@@ -203,20 +207,22 @@ def _path(
     def turned(path: FloatArray) -> FloatArray:
         size = size_given(path - path[lowest], float(path[lowest]))
         mean = float(np.average(size, weights=weights))
-        growth = (totals - cells.shares.T @ size)[seen] / (cells.shares.T @ relative(size, mean))[seen]
+        missing, grows = (totals - cells.shares.T @ size)[seen], (cells.shares.T @ relative(size, mean))[seen]
+        growth = np.divide(missing, grows, out=np.zeros_like(grows), where=grows > 0)
         # A period in which nobody is observed lies between its neighbours.
         return np.maximum(mean + np.interp(cells.tau, cells.tau[seen], growth), cells.least)
 
-    path = start
+    path, first = start, turned(start)
     for _ in range(TURNS):
-        first = turned(path)
         second = turned(first)
         step, bend = first - path, second - 2 * first + path
         if np.abs(step).max() < CONVERGED * cells.spread:
             break
         length = np.clip(float(np.linalg.norm(step)) / max(float(np.linalg.norm(bend)), TINY), 1.0, LONGEST)
-        moved = path + 2 * length * step + length**2 * bend
-        path = moved if cells.family == "continuous" or moved.min() > 0 else second
+        moved = np.maximum(path + 2 * length * step + length**2 * bend, cells.least)
+        after = turned(moved)
+        nearer = np.linalg.norm(after - moved) < np.linalg.norm(second - first)
+        path, first = (moved, after) if nearer else (second, turned(second))
     return turned(path)
 
 
@@ -228,7 +234,8 @@ def _parts(dials: Dials, growth: FloatArray, mean_size: float) -> tuple[FloatArr
     return 1 + dials.size_growth * growth / mean_size, (1 - dials.size_growth) * growth
 
 
-def _count_level(cells: Cells, dials: Dials, start: FloatArray) -> Level:
+def count_level(cells: Cells, dials: Dials, start: FloatArray) -> Level:
+    """Return growth and sizes of counts given the dials and means to start from, shape (T,)."""
     totals, a = cells.values.sum(axis=1), dials.size_growth
 
     def size_given(growth: FloatArray, mean_size: float) -> FloatArray:
@@ -276,9 +283,9 @@ def _gamma_posterior(
 ) -> tuple[FloatArray, FloatArray]:
     """Return means and variances of sizes given totals, shape (n,) each.
 
-    Given its size s a unit's total is negative binomial with mean exposure s + level, and what moves it beyond Poisson
-    noise has the squared coefficient of variation ``noise``. The prior of s is Gamma with the given mean and the shape
-    that maximizes the likelihood.
+    Given its size s a unit's total is Poisson, about a mean that is lognormal with expectation exposure s + level and
+    the squared coefficient of variation ``noise``. The prior of s is Gamma with the given mean and the shape that
+    maximizes the likelihood.
     """
     level_of = np.round(np.log1p(noise) / NOISE_STEP)
     rows = np.column_stack([totals, exposure, level, level_of]).round(9)
@@ -342,6 +349,8 @@ def _count_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Dials:
     means = (cells.shares * y).T @ cells.seen
     # Pairs without a product say nothing in logs; they are those of which little is known.
     known = np.triu((products > 0) & (n > 0))
+    if not known.any():
+        return dials
     ratio = np.log(products[known] * n[known] / (means * means.T)[known])
     precision = products[known] / np.sqrt(((cells.shares * y) ** 2).T @ y**2)[known]
     weight = np.minimum(precision, 50.0)
@@ -420,7 +429,8 @@ def gamma_of(sizes: Sizes) -> tuple[FloatArray, FloatArray]:
 # Continuous outcomes
 
 
-def _continuous_level(cells: Cells, dials: Dials, start: FloatArray) -> Level:
+def continuous_level(cells: Cells, dials: Dials, start: FloatArray) -> Level:
+    """Return growth and sizes of a continuous outcome given the dials and means to start from, shape (T,)."""
     a, sd = dials.size_growth, cells.spread * np.sqrt(dials.dispersion)
 
     def size_given(growth: FloatArray, mean_size: float) -> FloatArray:
@@ -475,9 +485,10 @@ def _continuous_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Di
     )
     # Units that are left untreated in two periods may vary less in size than all.
     w = cells.weights * cells.untreated.any(axis=1)
-    w = w / w.sum()
-    whole = w @ level.square - (w @ level.size) ** 2
-    share = ((second / np.maximum(n, TINY) - first**2) / max(whole, 1e-6 * spread**2))[known]
+    whole = np.average(level.square, weights=w) - np.average(level.size, weights=w) ** 2
+    share = np.ones(known.sum())
+    if whole > LEAST_VARIANCE * spread**2:
+        share = np.clip((second / np.maximum(n, TINY) - first**2)[known] / whole, 0.0, 1 / LEAST_VARIANCE)
     rows, columns = np.nonzero(known)
 
     def misfit(values: FloatArray) -> FloatArray:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from statsmodels.duration.hazard_regression import PHReg
 
 from study import Panel, Question, QuestionError, calibrate, calibration
 from study.simulate.calibrate import moments_of
 from study.simulate.moments import Adoption
 from study.simulate.process import Family, Process
-from study.simulate.untreated_cells import Cells, fit
+from study.simulate.untreated_cells import Cells, Dials, continuous_level, count_level, fit
 
 PERIODS = np.arange(2001, 2011)
 GROWTH = 3 * np.linspace(0, 1, len(PERIODS)) ** 1.5
@@ -31,14 +32,22 @@ def dated(n: int, share: float = 0.25) -> Panel:
         units=np.array([f"u{i:05d}" for i in range(n)]),
         periods=PERIODS,
         outcomes={"y": np.outer(np.arange(n), across) % 3},
-        covariates={"weight": np.outer(rng.uniform(0.5, 2, n), across), "z": np.outer(rng.normal(size=n), across)},
+        covariates={
+            "weight": np.outer(rng.uniform(0.5, 2, n), across),
+            "z": np.outer(rng.normal(size=n), across),
+        },
         first_treated={"event": first},
         treatment={},
-        attributes={"state": np.array(["", *"abc"])[np.arange(n) % 4], "name": np.array([f"n{i}" for i in range(n)])},
+        attributes={
+            "state": np.array(["", *"abc"])[np.arange(n) % 4],
+            "name": np.array([f"n{i}" for i in range(n)]),
+        },
     )
 
 
-def drawing(n: int, family: Family = "count", hazard: tuple[float, float] = (0.5, 0.5), **dials: float) -> Process:
+def drawing(
+    n: int, family: Family = "count", hazard: tuple[float, float] = (0.5, 0.5), **dials: float
+) -> Process:
     """Return a process whose sizes have mean 2 and standard deviation 2, or 5 and 1."""
     size = np.full((2, n), [[1.0], [0.5]] if family == "count" else [[5.0], [1.0]])
     growth, mean = (GROWTH, 2.0) if family == "count" else (GROWTH / 3, 5.0)
@@ -51,6 +60,10 @@ def drawn(process: Process, seed: int = 0) -> Panel:
     return replace(panel, outcomes={"y": draw.y}, first_treated={"event": draw.first_treated})
 
 
+def treated_in(first: np.ndarray) -> np.ndarray:
+    return np.subtract.outer(PERIODS, first).T >= 0
+
+
 @cache
 def example() -> tuple[Panel, Process]:
     panel = drawn(drawing(400, size_growth=1.0, shocks=0.5, persistence=0.6))
@@ -59,7 +72,10 @@ def example() -> tuple[Panel, Process]:
 
 # Truth, and how far from it estimates may be: about four standard deviations over seeds.
 COUNTS = {
-    "parallel in levels": ({"size_growth": 0.0}, {"size_growth": 0.2, "factor": 0.2, "shocks": 0.2, "zeros": 0.05}),
+    "parallel in levels": (
+        {"size_growth": 0.0},
+        {"size_growth": 0.2, "factor": 0.2, "shocks": 0.2, "zeros": 0.05},
+    ),
     "parallel in proportion": ({"size_growth": 1.0}, {"size_growth": 0.2, "factor": 0.3, "shocks": 0.2}),
     "between both": ({"size_growth": 0.5}, {"size_growth": 0.25, "factor": 0.25, "zeros": 0.05}),
     "shocks": (
@@ -75,12 +91,16 @@ CONTINUOUS = {
     "size growth": ({"shocks": 0.5, "size_growth": 0.5}, {"size_growth": 0.2, "shocks": 0.06}),
     "factor": ({"shocks": 0.5, "factor": 1.0}, {"factor": 0.2, "shocks": 0.1, "size_growth": 0.15}),
 }
-CASES = [("count", *case) for case in COUNTS.values()] + [("continuous", *case) for case in CONTINUOUS.values()]
+CASES = [("count", *case) for case in COUNTS.values()] + [
+    ("continuous", *case) for case in CONTINUOUS.values()
+]
 NAMES = [*(f"count, {name}" for name in COUNTS), *(f"continuous, {name}" for name in CONTINUOUS)]
 
 
 @pytest.mark.parametrize(("family", "dials", "tolerance"), CASES, ids=NAMES)
-def test_dials_and_growth_are_recovered(family: Family, dials: dict[str, float], tolerance: dict[str, float]) -> None:
+def test_dials_and_growth_are_recovered(
+    family: Family, dials: dict[str, float], tolerance: dict[str, float]
+) -> None:
     process = drawing(1500, family, **dials)
     panel = drawn(process)
     sample = QUESTION.sample(panel)
@@ -96,6 +116,28 @@ def test_dials_and_growth_are_recovered(family: Family, dials: dict[str, float],
     assert of_sizes == pytest.approx(2.0 if family == "count" else 1.0, rel=0.2)
 
 
+@pytest.mark.parametrize("family", ["count", "continuous"])
+def test_squares_of_sizes_are_unbiased_however_little_is_known_of_each(family: Family) -> None:
+    """With counts of 0.1 a period, and shocks twice as large as sizes differ, noise is most of what is seen."""
+    process = drawing(
+        4000,
+        family,
+        size_growth=1.0 if family == "count" else 0.0,
+        shocks=2.0 if family == "continuous" else 0.0,
+    )
+    if family == "count":
+        process = replace(process, size=process.size * [[1.0], [20.0]], growth=GROWTH / 20, mean_size=0.1)
+    sample = QUESTION.sample(drawn(process))
+    cells = Cells(sample.y, Adoption.of(sample).untreated, sample.weights, family)
+    start = process.mean_size + process.growth
+    if family == "count":
+        level, variance = count_level(cells, Dials(1.0, 0.0, 0.0, 0.5, 1.0), start), 0.01
+    else:
+        dials = Dials(0.0, 0.0, 4 / cells.spread**2, 0.0, 1 / cells.spread**2)
+        level, variance = continuous_level(cells, dials, start), 1.0
+    assert level.square.mean() - level.size.mean() ** 2 == pytest.approx(variance, rel=0.2)
+
+
 def test_who_adopts_does_not_bias_growth() -> None:
     """All the largest adopt early, so that the mean of those who are left falls below that of all."""
     process = drawing(1500, hazard=(3.0, 0.0), size_growth=1.0, shocks=0.4, persistence=0.5)
@@ -106,10 +148,10 @@ def test_who_adopts_does_not_bias_growth() -> None:
 
 
 def test_the_hazard_finds_adopters_as_large_and_as_fast_as_the_real_ones() -> None:
-    panel, process = example()
+    process = example()[1]
     found = calibration(process, draws=40, seed=9)
     frame = found.frame.set_index("moment")
-    for name in ("mean of adopters before treatment over that of all", "growth of adopters less that of all"):
+    for name in ("adopters' mean over that of all", "adopters' growth less that of all"):
         row = frame.loc[name]
         assert row["targeted"]
         assert abs(row["simulated"] - row["panel"]) < max(0.1 * abs(row["panel"]), 5 * row["mc_error"])
@@ -119,12 +161,40 @@ def test_the_hazard_finds_adopters_as_large_and_as_fast_as_the_real_ones() -> No
     assert (found["hazard_std_error"] > 0).all()
 
 
+def test_adopters_are_as_large_where_little_is_known_of_sizes() -> None:
+    """Sizes that are known with error make the fitted hazard too flat; it is moved."""
+    sparse = drawing(1000, hazard=(1.0, 0.0), size_growth=1.0)
+    sparse = replace(sparse, size=np.full((2, 1000), [[0.5], [5.0]]), growth=GROWTH / 20, mean_size=0.1)
+    found = calibration(calibrate(drawn(sparse, 2), QUESTION), draws=40, seed=9)
+    row = found.frame.set_index("moment").loc["adopters' mean over that of all"]
+    assert abs(row["simulated"] - row["panel"]) < 4 * row["mc_error"] + 0.05
+    assert abs(found["moved"][0] - found["hazard"][0]) > 0.1
+
+
+def test_the_hazard_is_that_of_a_cox_regression_among_those_not_yet_treated() -> None:
+    panel = drawn(drawing(300, "continuous", hazard=(1.0, 0.5), shocks=0.5))
+    process = calibrate(panel, QUESTION)
+    finding, first, y = calibration(process, draws=2), panel.first_treated["event"], panel.outcomes["y"]
+    size = (process.size[0] - process.size[0].mean()) / process.size[0].std()
+    rows = []
+    for date in (2004, 2006, 2007, 2009):
+        t = date - 2001
+        growth = (y[:, t - 1] - y[:, t - 3]) / process.spread
+        rows += [(size[i], growth[i], first[i] == date, date) for i in np.flatnonzero(~(first < date))]
+    table = np.array(rows)
+    peer = PHReg(
+        np.ones(len(table)), table[:, :2], status=table[:, 2], strata=table[:, 3], ties="breslow"
+    ).fit()
+    np.testing.assert_allclose(finding["hazard"], peer.params, atol=0.01)
+    np.testing.assert_allclose(finding["hazard_std_error"], peer.bse, rtol=0.01)
+
+
 def test_adopters_are_as_large_in_logs_where_the_question_is() -> None:
     panel, levels = example()
     logs = calibrate(panel, QUESTION.replace(scale="log1p"))
     assert logs.dials == levels.dials
     frame = calibration(logs, draws=40, seed=9).frame.set_index("moment")
-    row = frame.loc["log(1 + y) of adopters before treatment less that of all"]
+    row = frame.loc["adopters' log(1 + y) less that of all"]
     assert row["targeted"]
     assert row["simulated"] == pytest.approx(row["panel"], abs=5 * row["mc_error"] + 0.02)
 
@@ -135,17 +205,20 @@ def test_a_calibration_shows_each_moment_of_the_panel_beside_those_simulated() -
     assert list(finding.frame.columns) == ["moment", "panel", "simulated", "mc_error", "spread", "targeted"]
     frame = finding.frame.set_index("moment")
     y, first = panel.outcomes["y"], panel.first_treated["event"]
-    untreated = ~(PERIODS >= first[:, None])
+    untreated = ~treated_in(first)
     assert frame.loc["mean, 2008", "panel"] == pytest.approx(y[untreated[:, 7], 7].mean())
     assert frame.loc["share of zeros", "panel"] == pytest.approx((y[untreated] == 0).mean())
     assert frame.loc["treated from 2006 on", "panel"] == (first == 2006).sum()
     assert frame.loc["treated from 2006 on", "spread"] == 0
     change = (np.log1p(y[:, 9]) - np.log1p(y[:, 0]))[untreated[:, 9]]
-    assert frame.loc["variance of log(1 + y)'s change, 9 periods", "panel"] == pytest.approx(change.var())
+    assert frame.loc["variance of log change, 9 periods", "panel"] == pytest.approx(change.var())
     at = [(i, int(date) - 2002) for i, date in enumerate(first) if date == date]
     ratio = sum(y[i, t] for i, t in at) / sum(y[untreated[:, t], t].mean() for _, t in at)
-    assert frame.loc["mean of adopters before treatment over that of all", "panel"] == pytest.approx(ratio)
-    draws = [moments_of(process, process.draw(np.random.default_rng(s))) for s in np.random.SeedSequence(0).spawn(20)]
+    assert frame.loc["adopters' mean over that of all", "panel"] == pytest.approx(ratio)
+    draws = [
+        moments_of(process, process.draw(np.random.default_rng(s)))
+        for s in np.random.SeedSequence(0).spawn(20)
+    ]
     zeros = np.array([draw["share of zeros"].value for draw in draws])
     row = frame.loc["share of zeros"]
     assert row["simulated"] == pytest.approx(zeros.mean())
@@ -177,8 +250,10 @@ def test_the_order_of_units_does_not_matter() -> None:
 
 def test_an_effect_of_treatment_does_not_enter() -> None:
     panel, process = example()
-    treated = PERIODS >= panel.first_treated["event"][:, None]
-    moved = replace(panel, outcomes={"y": np.where(treated, 7 * panel.outcomes["y"] + 100, panel.outcomes["y"])})
+    treated = treated_in(panel.first_treated["event"])
+    moved = replace(
+        panel, outcomes={"y": np.where(treated, 7 * panel.outcomes["y"] + 100, panel.outcomes["y"])}
+    )
     other = calibrate(moved, QUESTION)
     assert other.dials == process.dials
     np.testing.assert_array_equal(other.size, process.size)
@@ -210,6 +285,15 @@ def test_gaps_are_as_observed_and_do_not_move_what_is_fitted_far() -> None:
     assert gaps.dials["size_growth"] == pytest.approx(1.0, abs=0.2)
 
 
+def test_who_is_never_seen_untreated_says_nothing_of_growth() -> None:
+    panel = drawn(drawing(400, size_growth=1.0))
+    first, y = panel.first_treated["event"], panel.outcomes["y"].copy()
+    y[(first == 2009)[:, None] & ~treated_in(first)] = np.nan
+    hidden = replace(panel, outcomes={"y": y})
+    without = replace(panel, first_treated={"event": np.where(first == 2009, 2001, first)})
+    np.testing.assert_allclose(fitted(hidden).growth, fitted(without).growth, rtol=1e-4)
+
+
 def test_a_panel_with_gaps_is_simulated_with_the_same_gaps() -> None:
     panel, _ = example()
     y = panel.outcomes["y"].copy()
@@ -234,7 +318,7 @@ def test_growth_is_weighted_as_the_sample_is() -> None:
 def test_a_continuous_outcome_and_a_path_are_calibrated() -> None:
     panel = drawn(drawing(300, "continuous", shocks=0.5))
     first = panel.first_treated["event"]
-    path = ((PERIODS >= first[:, None]) & (PERIODS < first[:, None] + 2)).astype(float)
+    path = (treated_in(first) & ~treated_in(first + 2)).astype(float)
     switched = replace(panel, first_treated={}, treatment={"event": path})
     process = calibrate(switched, QUESTION)
     assert process.family == "continuous"
@@ -267,6 +351,9 @@ def test_what_is_not_identified_is_refused_in_one_line() -> None:
     assert "nobody" in refused(replace(panel, first_treated={"event": np.full(40, np.nan)}))
     assert "is zero in every" in refused(replace(panel, outcomes={"y": 0 * y}))
     assert "the same in every" in refused(replace(panel, outcomes={"y": 0 * y + 3}))
+    first[:20] = 2011
+    late = refused(replace(panel, first_treated={"event": first}), QUESTION.replace(anticipation=1))
+    assert "but for anticipation" in late
     first[:39] = 2005
     few = refused(replace(panel, first_treated={"event": first}))
     assert "untreated units that are observed in 2005 are 1" in few
@@ -281,5 +368,5 @@ def test_a_moment_that_no_process_has_is_refused_by_name_with_both_values() -> N
     panel = dated(400)
     even = replace(panel, outcomes={"y": 5.0 + (np.indices((400, len(PERIODS))).sum(axis=0) % 2)})
     message = refused(even)
-    assert "product over means, same period: 0.8" in message
+    assert "products over means, same period: 0.8" in message
     assert "simulated panels" in message

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache as once
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from study.core import (
     FloatArray,
@@ -22,9 +22,9 @@ from study.core import (
     StudyError,
     current_settings,
     expecting,
+    in_parallel,
     keep,
     key_of,
-    one_thread,
     prepare,
     refuse_unknown,
     settings,
@@ -39,6 +39,8 @@ from study.simulate.process import Process, truth
 DRAWS = 999
 # Replications that are worked out in one go and kept together: some seconds of work.
 BLOCK, SLOW_BLOCK = 25, 5
+# Designs that linearmodels fits, once for each covariance.
+ELSEWHERE = ("panel_ols", "iv")
 # What an entrant may change in the question: not what is estimated, of whom it is, or in what it is measured.
 CHANGES = (
     "population", "comparison", "base", "covariates", "cluster", "weights", "missing", "instrument",
@@ -148,10 +150,10 @@ class Work(NamedTuple):
 def is_slow(entrant: Entrant) -> bool:
     """Whether an entrant gets the smaller number of replications.
 
-    So that it is the same on every machine, this is what is known of the design and not how long it took: whether its
-    answer is a closed form, see :attr:`study.Design.closed_form`.
+    So that it is the same on every machine, this is what is known of the design and not how long it took: that its
+    answer is no closed form, see :attr:`study.Design.closed_form`, or that another package fits it.
     """
-    return not find_design(entrant.design).closed_form
+    return entrant.design in ELSEWHERE or not find_design(entrant.design).closed_form
 
 
 def works_of(
@@ -169,15 +171,15 @@ def works_of(
     ]
 
 
-def samples_of(process: Process, entrants: Sequence[Entrant]) -> tuple[Sample, ...]:
+def samples_of(own: Sample, entrants: Sequence[Entrant]) -> tuple[Sample, ...]:
     """Return the sample of each entrant's question, the same object where questions are equal.
 
     Raises
     ------
     QuestionError
-        If an entrant changes what is estimated or asks about others than the process has, or its design cannot answer.
+        If an entrant changes what is estimated or asks about others than the given sample has, or its design cannot
+        answer.
     """
-    own = process.sample
     made = {own.question: own}
     for entrant in entrants:
         design = find_design(entrant.design)
@@ -241,15 +243,13 @@ def replicate(
         If an entrant cannot answer the question, before anything is drawn.
     """
     entrants = tuple(entrants)
-    samples = {name: samples_of(process, entrants) for name, process in processes.items()}
+    sampled = once(partial(samples_of, entrants=entrants))
+    samples = {name: sampled(process.sample) for name, process in processes.items()}
     works = works_of(processes, entrants, repetitions, slow_repetitions)
-    makes = {
-        work: partial(block, processes[work.process], entrants, samples[work.process], seed, level, work)
-        for work in works
-    }
     states = {name: state_of(process) for name, process in processes.items()}
     keys = {work: _key(states[work.process], entrants, work, seed, level) for work in works}
-    blocks = dict(_made(makes, keys))
+    make = partial(_alone, processes, entrants, samples, seed, level)
+    blocks = dict(_made(make, keys))
     return {name: _joined(name, processes[name], entrants, blocks, level) for name in processes}
 
 
@@ -268,7 +268,7 @@ def state_of(process: Process) -> str | None:
 
 
 def _made(
-    makes: Mapping[Work, Callable[[], Block]], keys: Mapping[Work, str | None]
+    make: Callable[[Work], tuple[Work, Block]], keys: Mapping[Work, str | None]
 ) -> Iterator[tuple[Work, Block]]:
     """Yield every block, from the disk or anew, and keep each as soon as it is made."""
     expecting(len(keys))
@@ -284,9 +284,7 @@ def _made(
             continue
         progress(work.words)
         yield work, known
-    for work, made in Parallel(n_jobs=here.jobs, return_as="generator_unordered")(
-        delayed(_alone)(work, makes[work]) for work in waiting
-    ):
+    for work, made in in_parallel(make, waiting, ordered=False):
         key = keys[work]
         if folder is not None and key is not None:
             keep(folder, key, made)
@@ -294,10 +292,17 @@ def _made(
         yield work, made
 
 
-def _alone(work: Work, make: Callable[[], Block]) -> tuple[Work, Block]:
-    # What learners find on a drawn panel serves nothing else, and jobs have no jobs of their own.
-    with one_thread(), settings(jobs=1, progress=None, cache=None):
-        return work, make()
+def _alone(
+    processes: Mapping[str, Process],
+    entrants: Sequence[Entrant],
+    samples: Mapping[str, Sequence[Sample]],
+    seed: int,
+    level: float,
+    work: Work,
+) -> tuple[Work, Block]:
+    """Return a block, in whose work what learners find on a drawn panel is not kept: it serves nothing else."""
+    with settings(jobs=1, progress=None, cache=None):
+        return work, block(processes[work.process], entrants, samples[work.process], seed, level, work)
 
 
 def _joined(

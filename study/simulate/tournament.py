@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from study.core import QuestionError, checked
+from study.core import QuestionError, checked, listed
 from study.designs import all_designs, find_design
 from study.diagnostics import Finding
 from study.panel import Panel, Question
@@ -15,8 +15,9 @@ from study.simulate.calibrate import calibrate, calibration
 from study.simulate.dials import checked_dials
 from study.simulate.process import Process
 from study.simulate.recommendation import findings_of
-from study.simulate.replications import Entrant, Work, block, replicate, samples_of
+from study.simulate.replications import Entrant, Work, block, is_slow, replicate, samples_of
 
+NO_EFFECT = "no effect"
 EFFECTS = (0.0, 0.1, 0.2, 0.4)
 # By how much fewer panels slow designs are asked of, where nobody says.
 SLOW_SHARE = 10
@@ -113,14 +114,17 @@ def tournament(
         if number is not None and number < 2:
             raise QuestionError(f"tournament: {name} is {number}; it must be a whole number, at least 2.")
     slow_repetitions = max(2, repetitions // SLOW_SHARE) if slow_repetitions is None else slow_repetitions
-    of_processes = _dials(effects if processes is None else None, processes or {}, dials or {})
+    of_processes = _dials(effects, processes, dials or {})
     entrants = None if designs is None else _entrants(designs)
+    if entrants is not None:
+        samples_of(question.sample(panel), entrants)
     calibrated = calibrate(panel, question, neighbours=neighbours, seed=seed)
+    if processes is None and calibrated.family == "continuous":
+        of_processes = {_in_deviations(each): each for each in of_processes.values()}
     drawn = {name: calibrated.turned(**given) for name, given in of_processes.items()}
     left_out: dict[str, str] = {}
     if entrants is None:
         entrants, left_out = _able(calibrated, seed)
-    samples_of(calibrated, entrants)
     of_calibration = calibration(calibrated, seed=seed)
     numbers = {"repetitions": repetitions, "slow_repetitions": slow_repetitions}
     replications = replicate(drawn, entrants, **numbers, seed=seed, level=level)
@@ -132,21 +136,23 @@ def tournament(
         "panels": dict(zip(first.labels, first.ran.tolist(), strict=True)),
         "left_out": left_out,
     }
-    remarks = [f"{name} does not take part: {why}" for name, why in left_out.items()]
+    remarks = []
+    if left_out:
+        remarks.append(f"Not asked, since they cannot answer the question: {listed(left_out)}.")
     evidence = (*found.evidence, *remarks, of_calibration.verdict)
     return replace(found, evidence=evidence, details={**found.details, **details})
 
 
 def _dials(
-    effects: Sequence[float] | None, processes: Mapping[str, Mapping[str, float]], shared: Mapping[str, float]
+    effects: Sequence[float], processes: Mapping[str, Mapping[str, float]] | None, shared: Mapping[str, float]
 ) -> dict[str, dict[str, float]]:
     """Return the dials of every process by its name, checked."""
     shared = checked_dials(shared, "tournament")
-    if effects is not None:
+    if processes is None:
         if "effect" in shared:
             raise QuestionError("tournament: dial effect is set; name it in effects= instead.")
         processes = {
-            f"effect of {100 * each:g}%" if each else "no effect": {"effect": each} for each in effects
+            f"effect of {100 * each:g}%" if each else NO_EFFECT: {"effect": each} for each in effects
         }
     if not processes:
         raise QuestionError("tournament: there is no process; name effects, or processes with their dials.")
@@ -154,6 +160,10 @@ def _dials(
         name: shared | checked_dials(given, f'tournament, process "{name}"')
         for name, given in processes.items()
     }
+
+
+def _in_deviations(dials: Mapping[str, float]) -> str:
+    return f"effect of {dials['effect']:g} standard deviations" if dials["effect"] else NO_EFFECT
 
 
 def _entrants(designs: Sequence[str | Entrant]) -> list[Entrant]:
@@ -176,18 +186,17 @@ def _entrants(designs: Sequence[str | Entrant]) -> list[Entrant]:
 def _able(process: Process, seed: int) -> tuple[list[Entrant], dict[str, str]]:
     """Return all designs with closed forms that answer on some of the first panels, and why others do not."""
     able, left_out = [], {}
-    for name, design in all_designs().items():
-        if not design.closed_form:
+    for entrant in (Entrant(name, name) for name in all_designs()):
+        if is_slow(entrant):
             continue
-        entrant = Entrant(name, name)
         try:
-            samples = samples_of(process, [entrant])
+            samples = samples_of(process.sample, [entrant])
         except QuestionError as refusal:
-            left_out[name] = str(refusal)
+            left_out[entrant.label] = str(refusal)
             continue
         tried = block(process, [entrant], samples, seed, 0.95, Work("", (0,), 0, TRIED))
         if np.isnan(tried.answers[:, :, 0]).all():
-            left_out[name] = tried.reasons[0][2]
+            left_out[entrant.label] = tried.reasons[0][2]
         else:
             able.append(entrant)
     if not able:

@@ -287,6 +287,9 @@ def test_results_have_addresses_of_their_own_for_the_headline_each_design_and_wh
     assert values["tournament/verdict/sentence"] == recorded.sentences[0] == shown.sentences[0]
     assert values["tournament/summary/designs"] == "5"
     assert values["tournament/summary/violations"] == "2"
+    cited = re.findall(r"\\result\{(tournament/[^}]*)\}", (ROOT / "paper/main.tex").read_text())
+    assert len(cited) > 10
+    assert {*cited} <= values.keys()
     assert all(number.value not in ("", "nan") and number.source.quantity for number in shown.numbers)
 
 

@@ -160,6 +160,8 @@ class Tournament:
         Of the other processes; one of them.
     designs : tuple of Row
         That enter beside the rows of the tables.
+    learned : dict
+        Options that designs which fit learners take in place of their rows', to be quick.
     violations : dict of str to dict of str to float
         The other processes: by title, the dials that differ from the calibrated ones.
     """
@@ -171,6 +173,7 @@ class Tournament:
     effects: Annotated[tuple[keys.Number, ...], Field(min_length=2)]
     effect: keys.Number
     designs: tuple[Row, ...] = ()
+    learned: dict[str, Any] = field(default_factory=dict)
     violations: dict[keys.Name, dict[str, keys.Number]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -592,8 +595,17 @@ def plan_from(content: Mapping[str, Any], where: str, folder: Path) -> Plan:
     plan = Plan(headline=headline, rows=rows, **values)
     if plan.tournament is None:
         return plan
-    every = (headline, *(row for row in rows if row != headline), *plan.tournament.designs)
-    # Rows that estimate another average are no answers to the same question.
-    return replace(
-        plan, entrants=tuple(row for row in every if row == headline or row.question.keys() <= {*CHANGES})
+    return replace(plan, entrants=_entrants(plan, plan.tournament))
+
+
+def _entrants(plan: Plan, asked: Tournament) -> tuple[Row, ...]:
+    """Return the rows that take part in a tournament, the headline first.
+
+    Rows that estimate another average are no answers to the same question.
+    """
+    others = [row for row in (*plan.rows, *asked.designs) if row != plan.headline]
+    able = [plan.headline, *(row for row in others if row.question.keys() <= {*CHANGES})]
+    return tuple(
+        replace(row, options=row.options | asked.learned) if find_design(row.name).draws else row
+        for row in able
     )

@@ -13,7 +13,7 @@ from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, draw, exh
 from study.paper.plan import NO_EFFECT, Task, effect_title
 from study.paper.tournament import Recorded, asked_of, check_first, contest, read_record
 from study.report import Block, Cell, Column, Line, Number, Table
-from study.simulate.calibrate import calibration
+from study.simulate.calibrate import DEVIATIONS, calibration
 from study.simulate.recommendation import ERRORS, TOLERANCE, standing
 
 EXHIBIT = "tournament"
@@ -55,6 +55,10 @@ OF_ALL = {
     "repetitions": Column("simulated panels of each process", "count"),
     "slow_repetitions": Column(
         "simulated panels of each process that designs with learners are asked", "count"
+    ),
+    "checks": Column("moments that the calibration does not aim at", "count"),
+    "checks_met": Column(
+        "those of them that simulated panels have, within three standard deviations", "count"
     ),
     "default": Column(
         "coverage of the mean estimate under the default convention, mean of designs", "percent"
@@ -98,7 +102,7 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     yield from recorded.sentences
     broken = broken_by(recorded, plan.level, plan.calibrated_processes())
     yield broken
-    yield calibrated.verdict
+    yield from calibrated.sentences[:2]
     yield from _numbers(setting, recorded, by_process, designs, broken, calibrated)
 
 
@@ -111,7 +115,7 @@ def headline_label(setting: Setting) -> str:
 
 def _table(setting: Setting, designs: pd.DataFrame, task: Task) -> Table:
     plan, asked = setting.plan, asked_of(setting.plan)
-    rows = [row.label for row in plan.entrants if row in plan.rows]
+    rows = [row.label for row in plan.rows]
     lines = {label: Line(str(label), [*_cells(row)]) for label, row in designs.iterrows()}
     groups = {
         "Designs of the tables": [line for label, line in lines.items() if label in rows],
@@ -125,7 +129,7 @@ def _table(setting: Setting, designs: pd.DataFrame, task: Task) -> Table:
         spans=[("Estimates", 2), ("Intervals cover, %", 2), ("Reject, %", 2), ("", 4)],
         blocks=[Block(title, own) for title, own in groups.items() if own],
         notes=[
-            f"Estimates: {task.question.effect_scale.axis().lower().removeprefix('effect on ')}. Intervals are at "
+            f"Estimates: {plan.scales[task.scale].lower()}, {plan.outcomes[task.outcome].lower()}. Intervals are at "
             f"{plan.level:.0%}; published: under the convention of the design's reference. Size: without an effect. "
             "MDE: minimum detectable effect (80% power), by the spread of estimates. Pre-test: percent in which the "
             "largest effect before treatment is significant at 5%; bias after: where it is not. Monte-Carlo standard "
@@ -171,12 +175,9 @@ def _of_violations(setting: Setting, by_process: Mapping[str, pd.DataFrame], tas
 
 
 def _of_calibration(setting: Setting, calibrated: Finding) -> Table:
-    frame = calibrated.frame
-    # What every simulated panel has as the panel has it, such as numbers of adopters a year, is no check.
-    same = (frame["spread"] == 0) & (frame["panel"] == frame["simulated"])
     lines = [
         Line(row["moment"], [*(Number(row[name]) for name in OF_MOMENT), "yes" if row["targeted"] else ""])
-        for row in frame[~same].to_dict("records")
+        for row in varying(calibrated).to_dict("records")
     ]
     return Table(
         name=f"{EXHIBIT}-calibration",
@@ -189,6 +190,11 @@ def _of_calibration(setting: Setting, calibrated: Finding) -> Table:
             "are the panel's own."
         ],
     )
+
+
+def varying(calibrated: Finding) -> pd.DataFrame:
+    """Return the moments of a calibration that simulated panels differ in; numbers of adopters a year are given."""
+    return calibrated.frame[calibrated.frame["spread"] > 0]
 
 
 def broken_by(recorded: Recorded, level: float, calibrated: Sequence[str]) -> str:
@@ -225,7 +231,9 @@ def _numbers(
         values = designs.loc[label, [*SHOWN]].to_dict() | {"label": label}
         about = f"effect of {asked.effect:.0%}, simulated panels"
         yield from setting.numbers((EXHIBIT, name), values, OF_DESIGN, tasks[label], quantity=about)
-    means = designs[["centred_coverage", "published_centred_coverage"]].mean()
+    checks = varying(calibrated).query("not targeted")
+    met = (checks["simulated"] - checks["panel"]).abs() <= DEVIATIONS * checks["spread"]
+    means = designs[["centred_coverage", "published_centred_coverage"]].dropna().mean()
     values = {
         "designs": len(designs),
         "processes": len(by_process),
@@ -235,6 +243,8 @@ def _numbers(
         "effect": asked.effect,
         "repetitions": asked.repetitions,
         "slow_repetitions": asked.slow_repetitions,
+        "checks": len(checks),
+        "checks_met": met.sum(),
         **dict(zip(("default", "published"), means, strict=True)),
     }
     yield from setting.numbers((EXHIBIT, "summary"), values, OF_ALL, task, quantity="the design tournament")

@@ -150,7 +150,7 @@ Labels = Annotated[
     ),
 ]
 Draws = Annotated[int, typer.Option(help="Draws of the test that the designs agree.")]
-Seed = Annotated[int, typer.Option(help="Seed of these draws, and of designs that draw.")]
+Seed = Annotated[int, typer.Option(help="Seed of whatever is drawn at random.")]
 Jobs = Annotated[
     int, typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it.")
 ]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from study.commands import options
-from study.core import QuestionError, as_typed, paragraph, progress_bar, section, steps
+from study.core import QuestionError, as_typed, capital, paragraph, progress_bar, section, steps
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.progress import Progress
 
+    from study.core.settings import Settings
     from study.diagnostics import Finding
     from study.panel import Panel, Question
     from study.panel import Scale as Units
@@ -64,9 +67,7 @@ def simulate(
     slow_reps: int | None = None,
     seed: int | None = None,
     record: bool = False,
-    jobs: options.Jobs = -1,
-    backend: str = "loky",
-    address: str | None = None,
+    work: options.OfWork,
     cache: options.Cache = None,
     output: Path | None = None,
     format: options.TextOrJson = "text",
@@ -93,41 +94,35 @@ def simulate(
     slow_reps : int, optional
         Panels of each that designs are asked of which learn, draw or search; a tenth if not given.
     seed : int, optional
-        Of what is drawn; the plan's if not given, 0 without a plan.
+        Seed of whatever is drawn at random.
     record : bool
         Run the tournament of the plan's table [tournament] instead, and write its record beside the plan.
-    backend : str
-        loky for processes of this machine, or dask for the workers of a cluster.
-    address : str, optional
-        Of the cluster's scheduler, for example tcp://10.0.0.1:8786.
     output : Path, optional
         Folder to write figures and tables to, besides printing.
     """
+    from study.core import folder_of
+
+    def settings_of(progress: Progress, path: Path | None) -> AbstractContextManager[Settings]:
+        return work.settings(cache=cache or folder_of(path), progress=steps(progress, None, "Simulating"))
+
     dials = read_dials(dial or ())
+    path: Path | None = None
     if record:
         options.refuse_beside(context, RECORDING, WHO, "is not for --record, which runs what the plan says")
-    if outcome is None:
+        path = options.plan_of(plan or options.DEFAULT_PLAN)
+        with progress_bar() as progress, settings_of(progress, path):
+            text = record_of(path)
+        typer.echo(text)
+        return
+    if outcome is not None and event is not None and not question and plan is None:
+        asked_question = of_question.read(WHO, outcome, event, scale, source)
+        asked = Asked(source.read([outcome], asked_question), asked_question, designs, seed or 0)
+    else:
         options.refuse_beside(context, EITHER, WHO, options.OF_PANEL_ALONE)
-    elif question or plan is not None or event is None:
-        raise QuestionError(f"{WHO}: a panel is asked by --outcome and --event, without a question of the plan.")
-    from study.core import folder_of, settings
-
-    path = options.plan_of(plan or options.DEFAULT_PLAN) if outcome is None else None
-    work: dict[str, Any] = {"jobs": jobs, "backend": backend, "address": address}
-    with progress_bar() as progress:
-        work |= {"cache": cache or folder_of(path), "progress": steps(progress, None, "Simulating")}
-        with settings(**work):
-            if path is not None and record:
-                give_record(path)
-                return
-            if path is not None:
-                asked = asked_of_plan(path, question, designs, seed)
-            else:
-                assert outcome is not None
-                assert event is not None
-                of_panel = of_question.read(WHO, outcome, event, scale, source)
-                asked = Asked(source.read([outcome], of_panel), of_panel, designs, seed or 0)
-            found = found_by(asked, dials, violations, reps, slow_reps)
+        path = options.plan_of(plan or options.DEFAULT_PLAN)
+        asked = asked_of_plan(path, question, designs, seed)
+    with progress_bar() as progress, settings_of(progress, path):
+        found = found_by(asked, dials, violations, reps, slow_reps)
     give(asked, found, output, format)
 
 
@@ -159,7 +154,7 @@ def read_dials(given: Sequence[str]) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not (name and equals):
-            raise QuestionError(f'{WHO}: --dial {pair}: write NAME=VALUE, for example trends=0.5.')
+            raise QuestionError(f"{WHO}: --dial {pair}: write NAME=VALUE, for example trends=0.5.")
         if name in dials:
             raise QuestionError(f"{WHO}: --dial {name} is set twice; set it once.")
         dials[name] = number
@@ -169,8 +164,13 @@ def read_dials(given: Sequence[str]) -> dict[str, float]:
 def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed: int | None) -> Asked:
     """Return what a question of a plan asks, with the plan's rows, or those of some designs, as entrants.
 
-    Rows that ask of other units or of another average than the headline, or that cannot answer, do not take part, and
-    remarks say why; where they are named, that is an error of the tournament.
+    Rows that ask of another average or of other units than the headline, or that cannot answer, do not take part, and
+    remarks say why.
+
+    Raises
+    ------
+    QuestionError
+        If no row, or none of a design that is named, takes part.
     """
     from study.designs import find_design
     from study.paper import read_plan, run
@@ -178,24 +178,28 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
 
     plan = read_plan(path)
     task = plan.ask(question or plan.events[0].label)
-    rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
+    every = plan.entrants or plan.rows
+    rows = [
+        row
+        for name in designs or dict.fromkeys(row.name for row in every)
+        for row in [row for row in every if row.name == name] or plan.rows_of(name)
+    ]
     panel = run.load(plan)
-    entrants, remarks = [], []
+    entrants, refused = [], list[tuple[str, str]]()
     for row in rows:
         own = plan.task(task.event, task.outcome, task.scale, row).question
-        changes = {
-            name: value for name, value in vars(own).items() if value != getattr(task.question, name)
-        }
+        changes = {name: value for name, value in vars(own).items() if value != getattr(task.question, name)}
         other = next((name for name in changes if name not in CHANGES), None)
         why = find_design(row.name).refusal(own.sample(panel))
         if other is not None:
             why = f"it asks another question than the headline, by its {other}"
-        if designs is None and why is not None:
-            remarks.append(f"{row.label} does not take part: {why.rstrip('.')}.")
-        else:
+        if why is None:
             entrants.append(Entrant(row.label, row.name, row.options, changes))
-    if not entrants:
-        raise QuestionError(f"{WHO}: no design of the plan can answer; {remarks[0]}")
+        else:
+            refused.append((row.name, f"{row.label} does not take part: {why.rstrip('.')}."))
+    for name, remark in refused:
+        if (designs is not None or not entrants) and all(entrant.design != name for entrant in entrants):
+            raise QuestionError(f"{WHO}: {remark}")
     return Asked(
         panel,
         task.question,
@@ -203,7 +207,7 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
         plan.seed if seed is None else seed,
         task.level,
         plan.neighbours or None,
-        tuple(remarks),
+        tuple(remark for _, remark in refused),
     )
 
 
@@ -239,7 +243,11 @@ def give(asked: Asked, found: Finding, output: Path | None, format: str) -> None
         f"Question: the effect of {asked.question.event} on {asked.question.outcome} ({asked.question.scale}); panel "
         f"{asked.panel.name}, checksum {asked.panel.checksum}, seed {asked.seed}."
     )
-    said = [paragraph(heading), section("Recommendation", [found.verdict]), section("Evidence", found.evidence)]
+    said = [
+        paragraph(heading),
+        section("Recommendation", [found.verdict]),
+        section("Evidence", found.evidence),
+    ]
     page = "\n\n".join([*said, *map(str, tables)])
     typer.echo(page if format == "text" else as_record(asked, found))
     if output is not None:
@@ -268,7 +276,9 @@ def as_record(asked: Asked, found: Finding) -> str:
             "level": asked.level,
             "verdict": found.verdict,
             "evidence": found.evidence,
-            "recommendation": found["recommendation"]._asdict(),
+            "recommendation": {
+                k: None if v != v else v for k, v in found["recommendation"]._asdict().items()
+            },
             "processes": found["processes"],
             "performance": rows_of(found.frame),
             "standing": rows_of(found["standing"].reset_index()),
@@ -284,7 +294,7 @@ def tables_of(found: Finding, asked: Asked) -> list[Table]:
     tested = frame[frame["pretest_rejects"].notna()]
     shared = [
         "In parentheses: Monte-Carlo standard errors.",
-        f"Effects: {units.column}; intervals are at {asked.level:.0%}.",
+        f"Effects: {units.column}; intervals are at {100 * asked.level:g}%.",
     ]
     first = [
         *shared,
@@ -311,10 +321,13 @@ def _table(
     blocks = []
     for process, rows in frame.groupby("process", sort=False):
         lines = [
-            Line(row["design"], [Number(row[count], 0), *(_cell(row, *column[1:], units) for column in columns)])
+            Line(
+                row["design"],
+                [Number(row[count], 0), *(_cell(row, *column[1:], units) for column in columns)],
+            )
             for _, row in rows.iterrows()
         ]
-        blocks.append(Block(str(process).capitalize(), lines))
+        blocks.append(Block(capital(str(process)), lines))
     headings = ["Panels", *(heading for heading, _, _ in columns)]
     return Table(name, caption, headings, blocks, notes)
 
@@ -329,15 +342,14 @@ def _cell(row: pd.Series, measure: str, is_effect: bool, units: Units) -> str:
     return f"{100 * value + 0.0:.1f} ({100 * error:.1f})"
 
 
-def give_record(path: Path) -> None:
-    """Run the plan's own tournament, write its record, and print what was found."""
+def record_of(path: Path) -> str:
+    """Run the plan's own tournament, write its record, and return what was found."""
     from study.core import write_all
     from study.paper import read_plan, run, tournament
 
     plan = read_plan(path)
-    asked = tournament.asked_of(plan)
+    file = Path(tournament.asked_of(plan).record)
     recorded = tournament.simulated(plan, run.load(plan))
-    file = Path(asked.record)
     written = write_all(file.parent, tournament.files(recorded, file))
-    typer.echo(section("Recommendation", recorded.sentences))
-    options.list_written(written)
+    found = section("Recommendation", recorded.sentences)
+    return f"{found}\n\nWritten: {', '.join(map(as_typed, written))}"

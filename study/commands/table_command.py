@@ -66,7 +66,7 @@ def table(
     draws : int, optional
         Draws of the test that the designs agree.
     seed : int, optional
-        Seed of these draws, and of designs that draw.
+        Seed of whatever is drawn at random.
     columns : str
         What stands in columns, outcomes or designs; the other stands in rows.
     stars : bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from itertools import product
 from typing import Any
 
@@ -24,7 +25,7 @@ from study.figures.drawing import (
 )
 from study.panel import Scale
 
-SIZE = 6.5  # of a label's letters, in points
+SIZE, LETTERS, LINE = 6.5, 46, 28  # of a label: points, letters at most, and those of a line beside a point
 # Monte-Carlo errors on either side of a point.
 ERRORS = 2
 # Above this ratio of the largest RMSE to the smallest their axis is logarithmic.
@@ -34,7 +35,7 @@ HEIGHT = 3.9
 REST: Any = {"color": "0.7", "linewidth": 0.7, "marker": "o", "markersize": 1.5}
 # Where a label may stand: the side and the distance from its point, in points; a line leads to it from SHORT on.
 ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-DISTANCES = (5, 9, 14, 20, 28, 38, 50, 64, 80, 100, 125)
+DISTANCES = (5, 9, 14, 20, 28, 38, 50, 64, 80, 100, 125, 150, 175, 200)
 SHORT = 11
 SWEEPS = 6
 
@@ -61,7 +62,7 @@ def performance_figure(
     with canvas(FULL, 2 * HEIGHT) as figure:
         above, below = figure.subplots(2, 1)
         _draw_coverage(above, table, scale, level)
-        _draw_power(below, frame, table, scale)
+        _draw_power(below, frame, table, scale, level)
         legend_above(figure, above, 3)
         _label_ends(figure, below)
         _label_points(figure, above, table, scale, level)
@@ -92,8 +93,10 @@ def coverage_figure(
     return figure
 
 
-def power_figure(frame: pd.DataFrame, ax: Axes | None = None, *, table: pd.DataFrame, scale: Scale) -> Figure:
-    """Draw how often each design's 5% test rejects, by the effect.
+def power_figure(
+    frame: pd.DataFrame, ax: Axes | None = None, *, table: pd.DataFrame, scale: Scale, level: float = 0.95
+) -> Figure:
+    """Draw how often each design's test rejects, by the effect.
 
     Parameters
     ----------
@@ -105,9 +108,11 @@ def power_figure(frame: pd.DataFrame, ax: Axes | None = None, *, table: pd.DataF
         A row a design, by label: trusted, those that are not are dashed. The first five have looks of their own.
     scale : Scale
         Of the effects.
+    level : float
+        Of the intervals that the tests go by.
     """
     with on_axes(ax, FULL, HEIGHT) as (figure, axis):
-        _draw_power(axis, frame, table, scale)
+        _draw_power(axis, frame, table, scale, level)
         _label_ends(figure, axis)
     return figure
 
@@ -120,7 +125,7 @@ def has_curves(frame: pd.DataFrame) -> bool:
 def _draw_coverage(axis: Axes, table: pd.DataFrame, scale: Scale, level: float) -> None:
     axis.axhline(100 * level, color=GREY, linewidth=0.8, linestyle="--", label=f"{100 * level:g}%")
     trusted = table["trusted"].to_numpy(dtype=bool)
-    looks = ((trusted, COLOUR, "o", "intervals cover"), (~trusted, SECOND, "s", "intervals cover too seldom"))
+    looks = ((trusted, COLOUR, "o", "to be trusted"), (~trusted, SECOND, "s", "not to be trusted"))
     for which, colour, marker, label in looks:
         rows = table[which]
         if len(rows):
@@ -152,11 +157,12 @@ def _draw_coverage(axis: Axes, table: pd.DataFrame, scale: Scale, level: float) 
     )
 
 
-def _draw_power(axis: Axes, frame: pd.DataFrame, table: pd.DataFrame, scale: Scale) -> None:
+def _draw_power(axis: Axes, frame: pd.DataFrame, table: pd.DataFrame, scale: Scale, level: float) -> None:
+    size = 100 * (1 - level)
     # Named where curves do not run: they begin low and end high.
-    for share, name, place, side in ((5, "size", 1.0, "right"), (80, "power", 0.01, "left")):
+    for share, name, place, side in ((size, "size", 1.0, "right"), (80, "power", 0.01, "left")):
         axis.axhline(share, color=GREY, linewidth=0.8, linestyle=":")
-        axis.text(place, share + 1, f"{share}% {name}", transform=axis.get_yaxis_transform(), ha=side,
+        axis.text(place, share + 1, f"{share:.3g}% {name}", transform=axis.get_yaxis_transform(), ha=side,
                   fontsize=SIZE, color=GREY)  # fmt: skip
     for k, (design, trusted) in reversed([*enumerate(table["trusted"].items())]):
         rows = frame[frame["design"] == design].sort_values("truth")
@@ -172,22 +178,21 @@ def _draw_power(axis: Axes, frame: pd.DataFrame, table: pd.DataFrame, scale: Sca
     low, high = (scale.factor * frame["truth"].agg(end) for end in ("min", "max"))
     axis.set_xlim(low - 0.05 * (high - low), high + 0.01 * (high - low))
     axis.set_ylim(0, 102)
-    axis.set_ylabel("Panels in which the 5% test rejects, %")
+    axis.set_ylabel(f"Panels in which the {size:.3g}% test rejects, %")
     axis.set_xlabel(scale.axis())
 
 
 def _label_ends(figure: Figure, axis: Axes) -> None:
     """Write the label of each curve at its right end, apart from one another, with a line that leads to it."""
-    handles: list[Any]
-    handles, labels = axis.get_legend_handles_labels()
+    curves: Any = axis.containers
     ends, names, colours = [], [], []
-    for handle, label in zip(handles, labels, strict=True):
-        seen = handle.lines[0].get_xydata()
+    for curve in curves:
+        seen = curve.lines[0].get_xydata()
         seen = seen[~np.isnan(seen[:, 1])]
         if len(seen):
             ends.append(seen[-1, 1])
-            names.append(shortened(label))
-            colours.append(handle.lines[0].get_color())
+            names.append(shortened(curve.get_label(), LETTERS))
+            colours.append(curve.lines[0].get_color())
     order = np.argsort(ends, kind="stable")
     figure.draw_without_rendering()
     height = axis.get_window_extent().height * 72 / figure.dpi
@@ -231,7 +236,7 @@ def _label_points(figure: Figure, axis: Axes, table: pd.DataFrame, scale: Scale,
         axis.transData.transform(each) / per_point
         for each in (values, values - np.nan_to_num(errors), values + np.nan_to_num(errors))
     )
-    names = [shortened(str(name)) for name in shown.index]
+    names = [textwrap.fill(shortened(str(name), LETTERS), LINE) for name in shown.index]
     sizes = []
     for name in names:
         text = axis.text(0, 0, name, fontsize=SIZE)
@@ -285,12 +290,15 @@ def placed(points: FloatArray, sizes: FloatArray, frame: FloatArray, bars: Float
         outside = (own[:, :2] < frame[0]).any(axis=1) | (own[:, 2:] > frame[1]).any(axis=1)
         others, ends = np.delete(boxes, k, axis=0), np.delete(points + offsets, k, axis=0)
         cost = sides[:, 2] + 1e4 * outside + 1e3 * _overlaps(own, others)
-        cost += 200 * _overlaps(own, marks) + 100 * _overlaps(own, bars)
+        cost += 300 * _overlaps(own, marks) + 100 * _overlaps(own, bars)
         lines = np.concatenate([np.broadcast_to(points[k], tried.shape), points[k] + tried], axis=1)
         others_lines = np.concatenate([np.delete(points, k, axis=0), ends], axis=1)
-        for box in (*others, *np.delete(marks, k, axis=0)):
-            cost += 40 * _crosses(lines, np.array([box, box[[0, 3, 2, 1]]])).astype(bool)
-        cost += 40 * _crosses(lines, others_lines)
+        for box in others:
+            cost += 150 * _enters(lines, box)
+        for box in np.delete(marks, k, axis=0):
+            cost += 60 * _enters(lines, box)
+        cost += 60 * _crosses(lines, others_lines)
+        cost += 75 * (_crosses(own, others_lines) + _crosses(own[:, [0, 3, 2, 1]], others_lines))
         best = int(np.argmin(cost))
         offsets[k], boxes[k] = tried[best], own[best]
     return offsets
@@ -301,6 +309,11 @@ def _overlaps(boxes: FloatArray, others: FloatArray) -> FloatArray:
     across = (boxes[:, None, 0] < others[None, :, 2]) & (others[None, :, 0] < boxes[:, None, 2])
     along = (boxes[:, None, 1] < others[None, :, 3]) & (others[None, :, 1] < boxes[:, None, 3])
     return np.asarray((across & along).sum(axis=1), dtype=float)
+
+
+def _enters(lines: FloatArray, box: FloatArray) -> FloatArray:
+    """Return whether each of some lines crosses a diagonal of a box, shape (m,)."""
+    return np.asarray(_crosses(lines, np.array([box, box[[0, 3, 2, 1]]])) > 0, dtype=float)
 
 
 def _crosses(lines: FloatArray, others: FloatArray) -> FloatArray:

@@ -18,6 +18,7 @@ from study.paper import plan_keys as keys
 from study.paper.fields.plan import FieldsPlan
 from study.report import address_part
 from study.simulate.dials import checked_dials
+from study.simulate.replications import CHANGES
 
 # Exhibits that are made of one entry of the plan: what it is called here, and in the file.
 NEEDED = {
@@ -157,8 +158,10 @@ class Tournament:
         Of the calibrated process, as shares of the counterfactual mean; none (0) is one of them.
     effect : float
         Of the other processes; one of them.
-    designs : tuple of str
-        That enter beside the rows of the tables, with their own defaults.
+    designs : tuple of Row
+        That enter beside the rows of the tables.
+    learned : dict
+        Options that designs which fit learners take in place of their rows', to be quick.
     violations : dict of str to dict of str to float
         The other processes: by title, the dials that differ from the calibrated ones.
     """
@@ -169,13 +172,16 @@ class Tournament:
     slow_repetitions: keys.Count
     effects: Annotated[tuple[keys.Number, ...], Field(min_length=2)]
     effect: keys.Number
-    designs: keys.Texts = ()
+    designs: tuple[Row, ...] = ()
+    learned: dict[str, Any] = field(default_factory=dict)
     violations: dict[keys.Name, dict[str, keys.Number]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse effects among which there is no zero, or not that of the violations."""
+        """Refuse effects without zero or that of the violations, and a violation with the title of an effect."""
         if not {0.0, self.effect} <= {*self.effects} or self.effect == 0:
             raise ValueError("tournament.effects must have 0 and tournament.effect, which is not 0, in it.")
+        if not self.violations.keys().isdisjoint(map(effect_title, self.effects)):
+            raise ValueError("tournament.violations has the title of an effect of the calibrated process.")
 
 
 @dataclass(frozen=True)
@@ -432,7 +438,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
         asked, at = self.tournament, {"effect": self.tournament.effect}
         named = {effect_title(value): {"effect": value} for value in asked.effects}
         shares = self.hidden_shares(self.ask(asked.question).event)
-        hidden = {f"hidden treatment of {share:.1%}": at | {"hidden": share} for share in shares}
+        hidden = {f"hidden treatment of {100 * share:.2g}%": at | {"hidden": share} for share in shares}
         return named | {title: at | dials for title, dials in asked.violations.items()} | hidden
 
     def calibrated_processes(self) -> tuple[str, ...]:
@@ -546,7 +552,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
 
 def effect_title(effect: float) -> str:
     """Return what the calibrated process with an effect is called."""
-    return f"effect of {effect:.0%}" if effect else NO_EFFECT
+    return f"effect of {100 * effect:g}%" if effect else NO_EFFECT
 
 
 def check_exists(path: Path) -> None:
@@ -589,6 +595,17 @@ def plan_from(content: Mapping[str, Any], where: str, folder: Path) -> Plan:
     plan = Plan(headline=headline, rows=rows, **values)
     if plan.tournament is None:
         return plan
-    others = [row for row in rows if row != headline]
-    also = [row for design in plan.tournament.designs for row in plan.rows_of(design) if row not in rows]
-    return replace(plan, entrants=(headline, *others, *also))
+    return replace(plan, entrants=_entrants(plan, plan.tournament))
+
+
+def _entrants(plan: Plan, asked: Tournament) -> tuple[Row, ...]:
+    """Return the rows that take part in a tournament, the headline first.
+
+    Rows that estimate another average are no answers to the same question.
+    """
+    others = [row for row in (*plan.rows, *asked.designs) if row != plan.headline]
+    able = [plan.headline, *(row for row in others if row.question.keys() <= {*CHANGES})]
+    return tuple(
+        replace(row, options=row.options | asked.learned) if find_design(row.name).draws else row
+        for row in able
+    )

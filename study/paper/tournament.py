@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 
 from study.core import DataError, QuestionError, significant
-from study.designs import find_design
 from study.panel import Panel, Question
 from study.paper.plan import Plan, Tournament
 from study.simulate.calibrate import calibrate
 from study.simulate.performance import performance
 from study.simulate.process import Process
 from study.simulate.recommendation import Recommendation, findings_of, standing
-from study.simulate.replications import Entrant, Replications, replicate
+from study.simulate.replications import Entrant, Replications, is_slow, replicate
 
 KEY = ["process", "design"]
 # Of the first replication, which is repeated whenever the record is read.
@@ -84,7 +83,7 @@ def entrants(plan: Plan) -> tuple[Entrant, ...]:
 
 
 def simulated(plan: Plan, panel: Panel) -> Recorded:
-    """Run the plan's tournament; jobs, progress and the folder of finished blocks are those of :func:`study.settings`."""
+    """Run the plan's tournament, with jobs, progress and a folder of finished blocks as in :func:`study.settings`."""
     asked, made = asked_of(plan), contest(plan, panel)
     replications = replicate(
         made.processes,
@@ -121,7 +120,7 @@ def specification(plan: Plan, panel: Panel) -> dict[str, Any]:
 
 
 def files(recorded: Recorded, path: Path) -> dict[str, bytes]:
-    """Return the files of a record by their names: numbers have the digits that are meant, the first replication all."""
+    """Return the files of a record by their names; of the first replication they have all digits."""
     table = recorded.rows
     numbers = [name for name in table.select_dtypes("float") if name not in FIRST]
     short = {name: [significant(value, DIGITS) for value in table[name]] for name in numbers}
@@ -158,7 +157,7 @@ def read_record(plan: Plan, panel: Panel) -> Recorded:
         said = json.loads(beside(path).read_text(encoding="utf-8"))
         recorded = Recorded(
             dict(said["asked"]),
-            pd.read_csv(path, dtype=dict.fromkeys(KEY, str), float_precision="round_trip"),
+            pd.read_csv(path, dtype=dict.fromkeys(KEY, str)),
             Recommendation(**said["recommendation"] | {"trusted": (*said["recommendation"]["trusted"],)}),
             (*said["sentences"],),
         )
@@ -179,14 +178,13 @@ def read_record(plan: Plan, panel: Panel) -> Recorded:
 
 def _difference(recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     """Say where what was asked first differs from what the plan asks."""
-    for name in (*expected, *(recorded.keys() - expected.keys())):
-        was, now = recorded.get(name), expected.get(name)
+    for name in dict.fromkeys((*expected, *recorded)):
+        was, now = (each.get(name, "absent") for each in (recorded, expected))
         if isinstance(was, dict) and isinstance(now, dict):
-            for key in (*now, *(was.keys() - now.keys())):
-                if was.get(key) != now.get(key):
-                    return f"{name}: {key} is recorded as {was.get(key)} and is {now.get(key)} in the plan"
+            if inside := _difference(was, now):
+                return f"{name}: {inside}"
         elif was != now:
-            return f"{name} is recorded as {was} and is {now} in the plan"
+            return f"{name} is recorded as {was!r} and is {now!r} in the plan"
     return ""
 
 
@@ -199,23 +197,23 @@ def kept(plan: Plan) -> tuple[bytes, ...]:
 
 
 def check_first(plan: Plan, made: Contest, rows: pd.DataFrame) -> None:
-    """Repeat the first replication of every process by the designs without learners, and compare it with the record.
+    """Repeat the first replication of every process by the designs with closed forms, and compare it with the record.
 
     Raises
     ------
     DataError
         If an estimate or a standard error differs: the code or the processor computes other numbers now.
     """
-    again = tuple(entrant for entrant in made.entrants if not find_design(entrant.design).draws)
-    fresh = replicate(made.processes, again, repetitions=1, slow_repetitions=1, seed=plan.seed, level=plan.level)
+    again = tuple(entrant for entrant in made.entrants if not is_slow(entrant))
+    fresh = replicate(
+        made.processes, again, repetitions=1, slow_repetitions=1, seed=plan.seed, level=plan.level
+    )
     recorded = rows.set_index(KEY)[FIRST]
     for process, label, *values in _firsts(fresh):
         for name, was, now in zip(FIRST, recorded.loc[(process, label)], values, strict=True):
             if not np.isclose(was, now, rtol=0, atol=APART * max(1, abs(now)), equal_nan=True):
-                raise DataError(
-                    f"{asked_of(plan).record}: {label} under {process}: the {name.replace('_', ' ')} is recorded as {was:.10g} and "
-                    f"is now {now:.10g}; {AGAIN}."
-                )
+                what = f"{asked_of(plan).record}: {label} under {process}: {name.replace('_', ' ')}"
+                raise DataError(f"{what} is recorded as {was:.12g} and is {now:.12g} now; {AGAIN}.")
 
 
 def asked_of(plan: Plan) -> Tournament:

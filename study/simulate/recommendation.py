@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, first_of, listed
+from study.core import FloatArray, first_of, listed, significant
 from study.diagnostics import Finding
 from study.figures import performance_figure
 from study.panel import Scale
@@ -19,6 +19,10 @@ from study.simulate.replications import Replications
 # The rule's constants, fixed before any tournament was run: how much coverage may be below nominal beside so many
 # Monte-Carlo errors, and how often an interval has to be there.
 TOLERANCE, ERRORS, ANSWERED = 0.02, 2.0, 0.95
+# Estimates that are no further apart are equal.
+ROUNDING = 1e-8
+# Fewer panels than these say little of coverage.
+FEW = 100
 
 
 class Recommendation(NamedTuple):
@@ -35,6 +39,8 @@ class Recommendation(NamedTuple):
         of this difference.
     nearest : str
         The design whose lowest coverage over processes is highest.
+    same : tuple of str
+        Others that have its estimates on all panels, and are no runner-up.
     """
 
     design: str | None
@@ -44,6 +50,7 @@ class Recommendation(NamedTuple):
     difference: float
     error: float
     nearest: str
+    same: tuple[str, ...] = ()
 
 
 def standing(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
@@ -65,8 +72,9 @@ def standing(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     -------
     DataFrame
         A row a design: trusted; covers, whether coverage is as the rule asks; answered, the lowest share of panels with
-        an interval; rmse, with its error, and bias, without its sign, averaged over processes; repetitions, the fewest;
-        coverage, the lowest, with its error, and the process that has it as lowest_in.
+        an interval; rmse, and bias without its sign, averaged over processes, and rmse_mc, the average error, which
+        that of the average cannot exceed; repetitions, the fewest; coverage, the lowest, with its error, and the
+        process that has it as lowest_in.
     """
     without = frame["without_answer"] + frame["without_interval"]
     rows = frame.assign(
@@ -82,7 +90,9 @@ def standing(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     columns.insert(0, "trusted", columns["covers"] & (columns["answered"] >= ANSWERED))
     of_lowest = lowest.set_index("design")[["coverage", "coverage_mc", "process"]]
     table = columns.join(of_lowest.rename(columns={"process": "lowest_in"}))
-    return table.sort_values(["trusted", "rmse"], ascending=[False, True], kind="stable")
+    # Designs that are algebraically equal stand as they were given, and not as their rounding has it.
+    order = table["rmse"].map(significant)
+    return table.iloc[np.lexsort([order, ~table["trusted"]])]
 
 
 def recommendation(replications: Mapping[str, Replications], frame: pd.DataFrame) -> Recommendation:
@@ -108,18 +118,33 @@ def recommendation(replications: Mapping[str, Replications], frame: pd.DataFrame
         return Recommendation(None, None, trusted, np.nan, np.nan, np.nan, nearest)
     best, *others = trusted
     smallest = float(table.loc[best, "rmse"])
-    if not others:
-        return Recommendation(best, None, trusted, smallest, np.nan, np.nan, nearest)
-    difference, error = _difference(replications, some.labels.index(others[0]), some.labels.index(best))
-    return Recommendation(best, others[0], trusted, smallest, difference, error, nearest)
+    same = tuple(name for name in others if _equal(replications, best, name))
+    different = [name for name in others if name not in same]
+    if not different:
+        return Recommendation(best, None, trusted, smallest, np.nan, np.nan, nearest, same)
+    difference, error = _difference(replications, different[0], best)
+    return Recommendation(best, different[0], trusted, smallest, difference, error, nearest, same)
 
 
-def _difference(replications: Mapping[str, Replications], first: int, second: int) -> tuple[float, float]:
+def _equal(replications: Mapping[str, Replications], first: str, second: str) -> bool:
+    """Return whether two designs have the same estimates, but for rounding."""
+    for one in replications.values():
+        own, others = one.answers[_places(one, first, second), :, 0]
+        if not np.allclose(own, others, rtol=ROUNDING, atol=ROUNDING, equal_nan=True):
+            return False
+    return True
+
+
+def _places(one: Replications, *designs: str) -> list[int]:
+    return [one.labels.index(design) for design in designs]
+
+
+def _difference(replications: Mapping[str, Replications], first: str, second: str) -> tuple[float, float]:
     """Return the difference of two designs' RMSE averaged over processes, with its Monte-Carlo error."""
-    found = [measures(one)["rmse"] for one in replications.values()]
-    value = np.mean([each.value[first] - each.value[second] for each in found])
+    pairs = [(measures(one)["rmse"], _places(one, first, second)) for one in replications.values()]
+    value = np.mean([each.value[a] - each.value[b] for each, (a, b) in pairs])
     # The same panels, by their seeds, are in all processes.
-    parts: FloatArray = np.mean([each.parts[first] - each.parts[second] for each in found], axis=0)
+    parts: FloatArray = np.mean([each.parts[a] - each.parts[b] for each, (a, b) in pairs], axis=0)
     return float(value), float(np.sqrt(np.sum(parts**2)))
 
 
@@ -150,7 +175,10 @@ def findings_of(replications: Mapping[str, Replications], scale: Scale) -> Findi
         "refused": pd.DataFrame(refused, columns=["process", "design", "reason", "panels"]),
     }
     return Finding.of(
-        [_verdict(chosen, table, scale), *_evidence(chosen, table, frame, scale, level, details["refused"])],
+        [
+            _verdict(chosen, table, scale),
+            *_evidence(replications, chosen, table, frame, scale, level, details["refused"]),
+        ],
         frame,
         partial(performance_figure, table=table, scale=scale, level=level),
         name="tournament",
@@ -168,20 +196,23 @@ def _verdict(chosen: Recommendation, table: pd.DataFrame, scale: Scale) -> str:
             f"The nearest is {chosen.nearest}, whose intervals cover {coverage} ({lowest['lowest_in']})."
         )
     size = f"{scale.text(chosen.rmse)} {scale.unit}"
+    others = len(chosen.trusted) - len(chosen.same)
+    same = f" (and {listed(chosen.same)}, with the same estimates)" if chosen.same else ""
     if chosen.runner_up is None:
         return (
-            f"On panels like this one {chosen.design} is the only one of {_designs(len(table))} whose intervals "
+            f"On panels like this one {chosen.design}{same} is the only one of {_designs(len(table))} whose intervals "
             f"cover; its RMSE is {size}."
         )
     close = "" if chosen.difference > ERRORS * chosen.error else ", which is no clear difference"
     return (
-        f"On panels like this one {chosen.design} has the smallest RMSE ({size}) of the "
-        f"{_designs(len(chosen.trusted))} whose intervals cover; that of the runner-up, {chosen.runner_up}, is "
-        f"{_points(chosen.difference, scale)} larger (Monte-Carlo error {_points(chosen.error, scale)}){close}."
+        f"On panels like this one {chosen.design}{same} has the smallest RMSE ({size}) of the {_designs(others)} whose "
+        f"intervals cover; that of the runner-up, {chosen.runner_up}, is {_points(chosen.difference, scale)} larger "
+        f"(Monte-Carlo error {_points(chosen.error, scale)}){close}."
     )
 
 
 def _evidence(
+    replications: Mapping[str, Replications],
     chosen: Recommendation,
     table: pd.DataFrame,
     frame: pd.DataFrame,
@@ -191,20 +222,26 @@ def _evidence(
 ) -> Iterator[str]:
     few, low = table[table["answered"] < ANSWERED], table[~table["covers"] & table["coverage"].notna()]
     if len(low) and chosen.design is not None:
-        lowest = low["coverage"].idxmin()
+        lowest = low.loc[low["coverage"].idxmin()]
+        which = "" if len(low) == 1 else f" for {lowest.name}"
         yield (
-            f"Intervals of {first_of(map(str, low.index))} cover too seldom; the lowest coverage is that of {lowest}, "
-            f"{low.loc[lowest, 'coverage']:.1%} ({low.loc[lowest, 'lowest_in']})."
+            f"Intervals of {first_of(map(str, low.index))} cover too seldom: {lowest['coverage']:.1%} of the time"
+            f"{which} ({lowest['lowest_in']})."
         )
     if len(few):
-        yield (
-            f"On fewer than {ANSWERED:.0%} of the panels of some process is there an interval of "
-            f"{first_of(map(str, few.index))}."
-        )
+        named = first_of(map(str, few.index))
+        yield f"Without an interval on more than {1 - ANSWERED:.0%} of the panels of some process: {named}."
     best = frame[frame["design"] == (chosen.design or chosen.nearest)]
-    yield from _power(best, scale)
+    yield from _power(best, scale, level)
     yield from _after_pretest(best, scale)
-    yield from _conventions(frame, level)
+    yield from _conventions(replications, frame, level)
+    panels = table.loc[list(chosen.trusted), "repetitions"].min()
+    if panels < FEW:
+        error = np.sqrt(level * (1 - level) / panels)
+        yield (
+            f"On {panels} panels a coverage of {100 * level:g}% has a Monte-Carlo error of {100 * error:.1f} points, "
+            "so that intervals may cover too seldom without being noticed: simulate more panels."
+        )
     fewer = table[table["repetitions"] < table["repetitions"].max()]
     if len(fewer):
         yield (
@@ -216,12 +253,13 @@ def _evidence(
         yield f"{design} has no answer on {rows['panels'].sum():,} panels: {rows['reason'].iloc[0].rstrip('.')}."
 
 
-def _power(best: pd.DataFrame, scale: Scale) -> Iterator[str]:
+def _power(best: pd.DataFrame, scale: Scale, level: float) -> Iterator[str]:
     """Say how often a design's test rejects without an effect, and what it finds."""
     name, none, some = best["design"].iloc[0], best[best["truth"] == 0], best[best["truth"] != 0]
     if len(none):
         worst = none.loc[none["rejects"].idxmax()] if none["rejects"].notna().any() else none.iloc[0]
-        yield f"The 5% test of {name} rejects in {worst['rejects']:.1%} of panels without an effect."
+        size = 100 * (1 - level)
+        yield f"The {size:.3g}% test of {name} rejects in {worst['rejects']:.1%} of panels without an effect."
     if len(some):
         smallest = some["mde"].min(), some["mde"].max()
         yield (
@@ -240,21 +278,35 @@ def _after_pretest(best: pd.DataFrame, scale: Scale) -> Iterator[str]:
         )
 
 
-def _conventions(frame: pd.DataFrame, level: float) -> Iterator[str]:
+def _conventions(
+    replications: Mapping[str, Replications], frame: pd.DataFrame, level: float
+) -> Iterator[str]:
     """Say which convention's intervals have the mean estimate in them nearer to nominal, over designs."""
     pair = ["centred_coverage", "published_centred_coverage"]
     both = frame.dropna(subset=pair)
     if both.empty:
         return
-    means = both.groupby("design", sort=False)[pair].mean()
     off = (both[pair] - level).abs().groupby(both["design"], sort=False).mean()
-    nearer = int((off[pair[0]] < off[pair[1]]).sum())
-    default, published = means.mean()
-    yield (
-        f"The default convention has errors of the right size for {nearer} of {_designs(len(means))} more nearly than "
-        f"the convention of the design's reference: leaving bias aside, its intervals cover {default:.1%} on average, "
-        f"and the references' {published:.1%}."
+    nearer, further = (int((sign * (off[pair[0]] - off[pair[1]]) < 0).sum()) for sign in (1, -1))
+    default, published = both[pair].mean()
+    # A design and process without either has no part in it.
+    parts: FloatArray = np.sum(
+        [
+            (found[pair[0]].parts - found[pair[1]].parts).sum(axis=0)
+            for found in map(measures, replications.values())
+        ],
+        axis=0,
     )
+    error = np.sqrt(np.sum(parts**2)) / len(both)
+    if nearer or further:
+        yield (
+            f"Leaving bias aside, intervals cover {default:.1%} under the default convention and {published:.1%} under "
+            f"those of the designs' references (Monte-Carlo error of the difference {100 * error:.2g} points)."
+        )
+        yield (
+            f"The default convention is nearer to {100 * level:g}% for {nearer} of {_designs(len(off))}, and further "
+            f"from it for {further}."
+        )
 
 
 def _range(ends: Sequence[float], scale: Scale) -> str:

@@ -31,16 +31,19 @@ from study.core import BoolArray, FloatArray
 from study.simulate.dials import DIALS
 from study.simulate.process import Family
 
-ROUNDS, TURNS, CONVERGED = 30, 40, 1e-4
+ROUNDS, TURNS, CONVERGED = 30, 20, 1e-3
+# Of extrapolated turns.
+LONGEST = 20.0
 # Shocks, in shares, that are none.
 NOTHING = 1e-3
+# Stands for zero where it is divided by, or by its square.
+TINY = 1e-100
 # Weight of the penalty that leaves a dial where it does nothing if the panel cannot tell.
-RIDGE = 0.01
+RIDGE = 0.06
 # What the share of zeros may differ by, as far as the dial ``zeros`` is concerned: the sizes' prior is not exact.
 ZEROS = 0.25
-# Points of the sizes' prior, and the squared coefficient of variation that they can resolve.
-GRID, RESOLVED = 240, 0.005
-NOISE_STEP = 0.02
+# Steps of the grid of log sizes, which resolves this squared coefficient of variation, and of variances.
+GRID_STEP, RESOLVED, NOISE_STEP = 0.06, 0.01, 0.02
 NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 
 
@@ -91,6 +94,11 @@ class Cells:
         away = np.where(self.untreated, self.values - np.nan_to_num(self.means), 0.0)
         return float(np.sqrt((self.shares * away**2).sum() / self.shares.sum()))
 
+    @cached_property
+    def least(self) -> float:
+        """The least that a mean can be: of counts, half of one a period, where there is none."""
+        return 0.5 / float(self.shares.sum(axis=0).max()) if self.family == "count" else -np.inf
+
     def pairs(self, of_unit: FloatArray) -> FloatArray:
         """Return weighted sums over the units that are untreated in both of two periods, shape (T, T)."""
         return np.asarray((self.shares * of_unit[:, None]).T @ self.seen)
@@ -110,18 +118,31 @@ class Dials(NamedTuple):
     zeros: float = 0.0
 
 
+class Level(NamedTuple):
+    """Growth, shape (T,), and the mean size; sizes of units and their squares, unbiased but not shrunk, shape (n,).
+
+    Who is left untreated may depend on size, and what is known of a size by shrinkage does not say so; sums over those
+    who are left do.
+    """
+
+    growth: FloatArray
+    mean_size: float
+    size: FloatArray
+    square: FloatArray
+
+
 class Sizes(NamedTuple):
-    """Mean and variance of the size of each unit, shape (n,), common growth, shape (T,), and the mean size."""
+    """Mean and variance of the size of each unit given its untreated cells, shape (n,)."""
 
     mean: FloatArray
     variance: FloatArray
-    growth: FloatArray
-    mean_size: float
 
 
 class Fit(NamedTuple):
-    """Sizes, and dials as :data:`study.simulate.DIALS` has them."""
+    """Growth, mean size, sizes, and dials as :data:`study.simulate.DIALS` has them."""
 
+    growth: FloatArray
+    mean_size: float
     sizes: Sizes
     dials: dict[str, float]
 
@@ -130,20 +151,24 @@ def fit(cells: Cells) -> Fit:
     """Fit sizes, growth and dials to untreated cells."""
     count = cells.family == "count"
     dials = Dials(1.0, 0.0, 0.0, 0.5, 1.0) if count else Dials(0.0, 0.0, 0.0, 0.5, 0.5)
+    seen = ~np.isnan(cells.means)
+    path = np.maximum(np.interp(cells.tau, cells.tau[seen], cells.means[seen]), cells.least)
     for turn in range(ROUNDS):
-        sizes = _count_sizes(cells, dials) if count else _continuous_sizes(cells, dials)
+        level = _count_level(cells, dials, path) if count else _continuous_level(cells, dials, path)
+        path = level.mean_size + level.growth
         found = (
-            _count_dials(cells, sizes, dials, turn) if count else _continuous_dials(cells, sizes, dials, turn)
+            _count_dials(cells, level, dials, turn) if count else _continuous_dials(cells, level, dials, turn)
         )
         change = np.abs(np.subtract(found, dials)).max()
         dials = found
         if change < CONVERGED:
             break
-    sizes = _count_sizes(cells, dials) if count else _continuous_sizes(cells, dials)
+    sizes = _count_sizes(cells, level, dials) if count else _continuous_sizes(cells, level, dials)
     factor, shocks = (np.sqrt(np.expm1(x) if count else x) for x in (dials.factor, dials.shocks))
     named = {"size_growth": dials.size_growth, "factor": factor, "shocks": shocks}
     named |= {"persistence": dials.persistence if shocks > NOTHING else 0.0, "zeros": dials.zeros}
-    return Fit(sizes, {name: _inside(name, float(value)) for name, value in named.items()})
+    named = {name: _inside(name, float(value)) for name, value in named.items()}
+    return Fit(level.growth, level.mean_size, sizes, named)
 
 
 def _inside(name: str, value: float) -> float:
@@ -151,63 +176,94 @@ def _inside(name: str, value: float) -> float:
     return round(min(max(value, DIALS[name].low), DIALS[name].high), 4)
 
 
-def _growth(
+def _path(
     cells: Cells,
-    sizes_given: Callable[[FloatArray, float], tuple[FloatArray, FloatArray]],
+    start: FloatArray,
+    size_given: Callable[[FloatArray, float], FloatArray],
     relative: Callable[[FloatArray, float], FloatArray],
-) -> Sizes:
-    """Return sizes with the growth that makes the means those of the panel, period by period, in turns.
+) -> FloatArray:
+    """Return the mean size with growth, shape (T,), that makes the means those of the panel, period by period.
+
+    It and sizes give each other in turns, which are extrapolated (Varadhan and Roland 2008): where many are treated
+    early, turns alone take long.
 
     Parameters
     ----------
     cells : Cells
-    sizes_given : callable
-        Means and variances of sizes given growth and the mean size.
+    start : ndarray, shape (T,)
+    size_given : callable
+        Sizes given growth and the mean size.
     relative : callable
         How much of growth each unit has, given sizes and their mean.
     """
-    seen = cells.shares.sum(axis=0) > 0
-    totals = (cells.shares * cells.values).sum(axis=0)
-    # A period in which nobody is observed lies between its neighbours.
-    path = np.interp(cells.tau, cells.tau[seen], cells.means[seen])
-    lowest = int(np.argmin(path))
+    seen, totals = cells.shares.sum(axis=0) > 0, (cells.shares * cells.values).sum(axis=0)
+    weights = cells.weights * cells.untreated.any(axis=1)
+    lowest = int(np.argmin(start))
+
+    def turned(path: FloatArray) -> FloatArray:
+        size = size_given(path - path[lowest], float(path[lowest]))
+        mean = float(np.average(size, weights=weights))
+        growth = (totals - cells.shares.T @ size)[seen] / (cells.shares.T @ relative(size, mean))[seen]
+        # A period in which nobody is observed lies between its neighbours.
+        return np.maximum(mean + np.interp(cells.tau, cells.tau[seen], growth), cells.least)
+
+    path = start
     for _ in range(TURNS):
-        mean_size = float(path[lowest])
-        growth = path - mean_size
-        sizes, variances = sizes_given(growth, mean_size)
-        mean = float(np.average(sizes, weights=cells.weights))
-        by_unit = relative(sizes, mean)[:, None]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            growth = (totals - (cells.shares * sizes[:, None]).sum(axis=0)) / (cells.shares * by_unit).sum(
-                axis=0
-            )
-        path = mean + np.interp(cells.tau, cells.tau[seen], growth[seen])
-        if abs(path[lowest] - mean_size) < 1e-8 * cells.spread:
+        first = turned(path)
+        second = turned(first)
+        step, bend = first - path, second - 2 * first + path
+        if np.abs(step).max() < CONVERGED * cells.spread:
             break
-    return Sizes(sizes, variances, path - path[lowest], float(path[lowest]))
+        length = np.clip(float(np.linalg.norm(step)) / max(float(np.linalg.norm(bend)), TINY), 1.0, LONGEST)
+        moved = path + 2 * length * step + length**2 * bend
+        path = moved if cells.family == "continuous" or moved.min() > 0 else second
+    return turned(path)
 
 
 # Counts
 
 
-def _count_sizes(cells: Cells, dials: Dials) -> Sizes:
-    a, tau = dials.size_growth, cells.tau
-    # Covariances of what multiplies the means, which is one on average.
-    moved = np.expm1(dials.factor * np.outer(tau, tau) + dials.shocks * dials.persistence**cells.distance)
-    np.fill_diagonal(moved, np.exp(dials.factor * tau**2 + dials.shocks) / (1 - dials.zeros) - 1)
+def _parts(dials: Dials, growth: FloatArray, mean_size: float) -> tuple[FloatArray, FloatArray]:
+    """Return by what a count's size is multiplied in each period, and what is added, shape (T,) each."""
+    return 1 + dials.size_growth * growth / mean_size, (1 - dials.size_growth) * growth
+
+
+def _count_level(cells: Cells, dials: Dials, start: FloatArray) -> Level:
+    totals, a = cells.values.sum(axis=1), dials.size_growth
+
+    def size_given(growth: FloatArray, mean_size: float) -> FloatArray:
+        slope, level = _parts(dials, growth, mean_size)
+        return (totals - cells.seen @ level) / np.maximum(cells.seen @ slope, TINY)
+
+    path = _path(cells, start, size_given, lambda size, mean: (1 - a) + a * size / mean)
+    growth, mean_size = path - path.min(), float(path.min())
+    slope, level = _parts(dials, growth, mean_size)
+    own, exposure = totals - cells.seen @ level, np.maximum(cells.seen @ slope, TINY)
+    noise = _noise(cells, dials, slope * mean_size + level)
+    return Level(growth, mean_size, own / exposure, (own**2 - totals) / exposure**2 / (1 + noise))
+
+
+def _noise(cells: Cells, dials: Dials, means: FloatArray) -> FloatArray:
+    """Return the squared coefficient of variation of what moves a unit's total beyond Poisson noise, shape (n,)."""
+    common = np.outer(cells.tau, cells.tau)
+    moved = np.expm1(dials.factor * common + dials.shocks * dials.persistence**cells.distance)
+    np.fill_diagonal(moved, np.exp(dials.factor * cells.tau**2 + dials.shocks) / (1 - dials.zeros) - 1)
+    expected = cells.seen * means
+    return np.asarray(
+        np.einsum("it,it->i", expected @ moved, expected) / np.maximum(expected.sum(axis=1), TINY) ** 2
+    )
+
+
+def _count_sizes(cells: Cells, level: Level, dials: Dials) -> Sizes:
+    slope, added = _parts(dials, level.growth, level.mean_size)
+    noise = _noise(cells, dials, slope * level.mean_size + added)
     totals = cells.values.sum(axis=1)
-
-    def sizes_given(growth: FloatArray, mean_size: float) -> tuple[FloatArray, FloatArray]:
-        slope, level = 1 + a * growth / mean_size, (1 - a) * growth
-        expected = cells.seen * (slope * mean_size + level)
-        noise = (
-            np.einsum("it,it->i", expected @ moved, expected) / np.maximum(expected.sum(axis=1), 1e-300) ** 2
-        )
-        return _gamma_posterior(
-            totals, cells.seen @ slope, cells.seen @ level, noise, mean_size, cells.weights
-        )
-
-    return _growth(cells, sizes_given, lambda size, mean: (1 - a) + a * size / mean)
+    mean, variance = _gamma_posterior(
+        totals, cells.seen @ slope, cells.seen @ added, noise, level.mean_size, cells.weights
+    )
+    # The posteriors' average is the prior's mean but for what the prior is not.
+    scale = level.mean_size / float(np.average(mean, weights=cells.weights))
+    return Sizes(scale * mean, scale**2 * variance)
 
 
 def _gamma_posterior(
@@ -230,7 +286,7 @@ def _gamma_posterior(
     kind = kind.ravel()
     seen = exposure > 0
     largest = mean_size + np.max(totals[seen] / exposure[seen], initial=0.0)
-    x = np.linspace(np.log(1e-5 * mean_size), np.log(30 * largest), GRID)
+    x = np.arange(np.log(1e-5 * mean_size), np.log(30 * largest), GRID_STEP)
     size = np.exp(x)
     likelihood = _total_likelihoods(kinds, size)
     of_kind = np.bincount(kind, weights)
@@ -241,7 +297,7 @@ def _gamma_posterior(
         return np.asarray(density / density.sum())
 
     def unlikely(log_shape: float) -> float:
-        return -float(of_kind @ np.log(np.maximum(likelihood @ prior(np.exp(log_shape)), 1e-300)))
+        return -float(of_kind @ np.log(np.maximum(likelihood @ prior(np.exp(log_shape)), TINY)))
 
     best = minimize_scalar(unlikely, bounds=(np.log(0.02), np.log(100.0)), method="bounded")
     posterior = likelihood * prior(float(np.exp(best.x)))
@@ -259,25 +315,27 @@ def _total_likelihoods(kinds: FloatArray, size: FloatArray) -> FloatArray:
         Total, exposure, level, and in steps the variance of the logarithm of what moves the mean besides.
     size : ndarray, shape (S,)
     """
-    totals, of_total = np.unique(kinds[:, 0], return_inverse=True)
-    log_mean = np.linspace(np.log(1e-4), np.log(30 + 30 * totals[-1]), GRID)
+    log_mean = np.arange(np.log(1e-4), np.log(30 + 30 * kinds[:, 0].max()), GRID_STEP)
     mean = np.exp(log_mean)
-    # Of a total so large that its likelihood falls between two points of the grid, a wider one.
-    plain = totals[:, None] * log_mean - (totals[:, None] + 1 / RESOLVED) * np.log1p(RESOLVED * mean)
-    plain = np.exp(plain - plain.max(axis=1, keepdims=True))
     likelihood = np.empty((len(kinds), len(size)))
-    for step in np.unique(kinds[:, 3]):
-        variance = max(step * NOISE_STEP, RESOLVED)
-        away = log_mean - log_mean[:, None] + variance / 2
-        kernel = np.exp(-(away**2) / (2 * variance))
-        moved = plain @ (kernel / kernel.sum(axis=1, keepdims=True)).T
-        for row in np.flatnonzero(kinds[:, 3] == step):
+    for level in np.unique(kinds[:, 3]):
+        rows = np.flatnonzero(kinds[:, 3] == level)
+        totals, of_total = np.unique(kinds[rows, 0], return_inverse=True)
+        # Of a total so large that its likelihood falls between two points of the grid, a wider one.
+        plain = totals[:, None] * log_mean - (totals[:, None] + 1 / RESOLVED) * np.log1p(RESOLVED * mean)
+        plain = np.exp(plain - plain.max(axis=1, keepdims=True))
+        variance = level * NOISE_STEP
+        if variance:
+            away = log_mean - log_mean[:, None] + variance / 2
+            kernel = np.exp(-(away**2) / (2 * variance))
+            plain = plain @ (kernel / kernel.sum(axis=1, keepdims=True)).T
+        for row, total in zip(rows, of_total, strict=True):
             at = np.log(np.maximum(kinds[row, 1] * size + kinds[row, 2], 1e-12))
-            likelihood[row] = np.interp(at, log_mean, moved[of_total[row]])
+            likelihood[row] = np.interp(at, log_mean, plain[total])
     return likelihood
 
 
-def _count_dials(cells: Cells, sizes: Sizes, dials: Dials, turn: int) -> Dials:
+def _count_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Dials:
     """Return the dials whose R is nearest to the panel's, given sizes and growth."""
     y, n, tau = cells.values, cells.pairs(np.ones(len(cells.y))), cells.tau
     products = (cells.shares * y).T @ y - np.diag((cells.shares * y).sum(axis=0))
@@ -288,25 +346,24 @@ def _count_dials(cells: Cells, sizes: Sizes, dials: Dials, turn: int) -> Dials:
     precision = products[known] / np.sqrt(((cells.shares * y) ** 2).T @ y**2)[known]
     weight = np.minimum(precision, 50.0)
     weight = weight / weight.mean()
-    first, second = cells.pairs(sizes.mean), cells.pairs(sizes.mean**2 + sizes.variance)
-    relative = np.where(n > 0, second * n / np.maximum(first, 1e-300) ** 2 - 1, 0.0)
+    first, second = cells.pairs(level.size), cells.pairs(level.square)
+    relative = np.divide(second * n, first**2, out=np.ones_like(n), where=first > 0) - 1
     common, same = np.outer(tau, tau)[known], np.eye(len(tau))[known]
     distance, relative, n, first = cells.distance[known], relative[known], n[known], first[known]
     zeros = ((cells.values == 0) & cells.untreated).sum() / cells.untreated.sum()
-    expected_zeros = _expected_zeros(cells, sizes, dials)
+    expected_zeros = _expected_zeros(cells, level, dials)
     rows, columns = np.nonzero(known)
 
     def misfit(values: FloatArray) -> FloatArray:
         found = Dials(*values)
-        slope = 1 + found.size_growth * sizes.growth / sizes.mean_size
-        level = (1 - found.size_growth) * sizes.growth
-        base = slope[:, None] * (first / n) + level[:, None]
+        slope, added = _parts(found, level.growth, level.mean_size)
+        base = slope[:, None] * (first / n) + added[:, None]
         spread = np.maximum(found.dispersion * relative, 0.0) * (first / n) ** 2
         of_sizes = np.log1p(
             slope[rows]
             * slope[columns]
             * spread
-            / np.maximum(base[rows, np.arange(len(rows))] * base[columns, np.arange(len(rows))], 1e-300)
+            / np.maximum(base[rows, np.arange(len(rows))] * base[columns, np.arange(len(rows))], TINY)
         )
         model = of_sizes + found.factor * common + found.shocks * found.persistence**distance
         model -= np.log1p(-found.zeros) * same
@@ -338,16 +395,17 @@ def _nearest(
     return Dials(*map(float, min(fits, key=lambda each: each.cost).x))
 
 
-def _expected_zeros(cells: Cells, sizes: Sizes, dials: Dials) -> float:
+def _expected_zeros(cells: Cells, level: Level, dials: Dials) -> float:
     """Return the expected share of zeros among untreated cells, but for those that are beyond the counts'."""
-    shape, rate = (x[:, None] for x in gamma_of(sizes))
+    shape, rate = (x[:, None] for x in gamma_of(_count_sizes(cells, level, dials)))
     total, nodes = 0.0, NODE_WEIGHTS / NODE_WEIGHTS.sum()
-    slope = 1 + dials.size_growth * sizes.growth / sizes.mean_size
-    level = np.maximum((1 - dials.size_growth) * sizes.growth, 0.0)
+    slope, added = _parts(dials, level.growth, level.mean_size)
     for t, time in enumerate(cells.tau):
         among, variance = cells.untreated[:, t], dials.shocks + dials.factor * time**2
         index = np.exp(np.sqrt(variance) * NODES - variance / 2) / (1 - dials.zeros)
-        none = np.exp(-level[t] * index) * (1 + slope[t] * index / rate[among]) ** -shape[among]
+        none = (
+            np.exp(-np.maximum(added[t], 0.0) * index) * (1 + slope[t] * index / rate[among]) ** -shape[among]
+        )
         total += float((none @ nodes).sum())
     return total / float(cells.untreated.sum())
 
@@ -355,28 +413,46 @@ def _expected_zeros(cells: Cells, sizes: Sizes, dials: Dials) -> float:
 def gamma_of(sizes: Sizes) -> tuple[FloatArray, FloatArray]:
     """Return shape and rate of the Gamma distribution with the mean and variance of each unit's size."""
     # Of smaller shapes some draws are zero to the last bit, whose logarithm is none.
-    shape = np.clip(sizes.mean**2 / np.maximum(sizes.variance, 1e-300), 0.05, 1e6)
+    shape = np.clip(sizes.mean**2 / np.maximum(sizes.variance, TINY), 0.05, 1e6)
     return shape, shape / sizes.mean
 
 
 # Continuous outcomes
 
 
-def _continuous_sizes(cells: Cells, dials: Dials) -> Sizes:
-    a, variance = dials.size_growth, dials.dispersion * cells.spread**2
-    sd = np.sqrt(variance) or 1.0
+def _continuous_level(cells: Cells, dials: Dials, start: FloatArray) -> Level:
+    a, sd = dials.size_growth, cells.spread * np.sqrt(dials.dispersion)
+
+    def size_given(growth: FloatArray, mean_size: float) -> FloatArray:
+        return _least_squares(cells, dials, growth, mean_size)[0]
+
+    path = _path(cells, start, size_given, lambda size, mean: 1 + a * (size - mean) / sd)
+    growth, mean_size = path - path.min(), float(path.min())
+    size, noise = _least_squares(cells, dials, growth, mean_size)
+    return Level(growth, mean_size, size, size**2 - noise)
+
+
+def _least_squares(
+    cells: Cells, dials: Dials, growth: FloatArray, mean_size: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return each unit's size by least squares, and the variance of its error, shape (n,) each."""
+    sd = cells.spread * np.sqrt(dials.dispersion)
+    slope = cells.seen * (1 + dials.size_growth * growth / sd)
+    level = cells.seen * growth * (1 - dials.size_growth * mean_size / sd)
+    squares = np.maximum((slope**2).sum(axis=1), TINY)
     moved = cells.spread**2 * _moved(cells, dials)
+    size = (slope * (cells.values - level)).sum(axis=1) / squares
+    return size, np.einsum("it,it->i", slope @ moved, slope) / squares**2
 
-    def sizes_given(growth: FloatArray, mean_size: float) -> tuple[FloatArray, FloatArray]:
-        slope = cells.seen * (1 + a * growth / sd)
-        level = cells.seen * growth * (1 - a * mean_size / sd)
-        squares = np.maximum((slope**2).sum(axis=1), 1e-300)
-        estimate = (slope * (cells.values - level)).sum(axis=1) / squares
-        noise = np.einsum("it,it->i", slope @ moved, slope) / squares**2
-        known = np.where(cells.seen.any(axis=1), variance / np.maximum(variance + noise, 1e-300), 0.0)
-        return mean_size + known * (estimate - mean_size), variance * (1 - known)
 
-    return _growth(cells, sizes_given, lambda size, mean: 1 + a * (size - mean) / sd)
+def _continuous_sizes(cells: Cells, level: Level, dials: Dials) -> Sizes:
+    size, noise = _least_squares(cells, dials, level.growth, level.mean_size)
+    variance = dials.dispersion * cells.spread**2
+    known = np.where(cells.untreated.any(axis=1), variance / np.maximum(variance + noise, TINY), 0.0)
+    mean = known * (size - level.mean_size)
+    return Sizes(
+        level.mean_size + mean - float(np.average(mean, weights=cells.weights)), variance * (1 - known)
+    )
 
 
 def _moved(cells: Cells, dials: Dials) -> FloatArray:
@@ -385,7 +461,7 @@ def _moved(cells: Cells, dials: Dials) -> FloatArray:
     return np.asarray(dials.factor * common + dials.shocks * dials.persistence**cells.distance)
 
 
-def _continuous_dials(cells: Cells, sizes: Sizes, dials: Dials, turn: int) -> Dials:
+def _continuous_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Dials:
     """Return the dials whose covariances are nearest to the panel's, given sizes and growth."""
     y, n, spread = cells.values, cells.pairs(np.ones(len(cells.y))), cells.spread
     known = np.triu(n > 0)
@@ -394,18 +470,19 @@ def _continuous_dials(cells: Cells, sizes: Sizes, dials: Dials, turn: int) -> Di
     covariance /= spread**2
     weight = np.sqrt(n[known] / n[known].mean())
     first, second = (
-        cells.pairs(sizes.mean) / np.maximum(n, 1e-300),
-        cells.pairs(sizes.mean**2 + sizes.variance),
+        cells.pairs(level.size) / np.maximum(n, TINY),
+        cells.pairs(level.square),
     )
     # Units that are left untreated in two periods may vary less in size than all.
-    w = cells.weights / cells.weights.sum()
-    whole = w @ (sizes.mean**2 + sizes.variance) - (w @ sizes.mean) ** 2
-    share = ((second / np.maximum(n, 1e-300) - first**2) / (whole or 1.0))[known]
+    w = cells.weights * cells.untreated.any(axis=1)
+    w = w / w.sum()
+    whole = w @ level.square - (w @ level.size) ** 2
+    share = ((second / np.maximum(n, TINY) - first**2) / max(whole, 1e-6 * spread**2))[known]
     rows, columns = np.nonzero(known)
 
     def misfit(values: FloatArray) -> FloatArray:
         found = Dials(*values)
-        slope = 1 + found.size_growth * sizes.growth / (spread * np.sqrt(found.dispersion))
+        slope = 1 + found.size_growth * level.growth / (spread * np.sqrt(found.dispersion))
         model = found.dispersion * share * slope[rows] * slope[columns] + _moved(cells, found)[known]
         away = RIDGE * np.array([found.size_growth, found.factor, found.shocks, found.persistence - 0.5])
         return np.concatenate([weight * (covariance - model), away])

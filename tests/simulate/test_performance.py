@@ -230,7 +230,7 @@ def test_the_smallest_rmse_is_recommended_of_designs_whose_intervals_cover():
 def test_designs_on_the_same_panels_are_compared_with_a_smaller_error():
     """The error of the difference is its spread between tournaments, far below that of unpaired panels."""
     values, errors, unpaired = [], [], []
-    for seed in range(200):
+    for seed in range(100):
         rng = np.random.default_rng(seed)
         common, entrants = rng.normal(size=(2, 80)), {}
         for p in range(2):
@@ -248,13 +248,27 @@ def test_designs_on_the_same_panels_are_compared_with_a_smaller_error():
         values.append(sign * chosen.difference)
         errors.append(chosen.error)
         unpaired.append(np.sqrt((frame["rmse_mc"] ** 2).sum()) / 2)
-    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.15)
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.2)
     assert np.mean(errors) < np.mean(unpaired) / 4
 
 
 def test_designs_that_cannot_be_told_apart_are_said_to_be_close():
     found = findings_of(entered(one={"sd": 0.1}, other={"sd": 0.1}), PERCENT)
     assert found.verdict.endswith(", which is no clear difference.")
+
+
+def test_designs_with_the_same_estimates_are_no_runners_up_of_one_another():
+    entrants = entered(first={"sd": 0.1}, twin={"sd": 0.1}, other={"sd": 0.2})
+    for one in entrants.values():
+        one.answers[0] = one.answers[1] * (1 + 1e-15)
+    found = findings_of(entrants, PERCENT)
+    chosen = found["recommendation"]
+    assert (chosen.design, chosen.same, chosen.runner_up) == ("first", ("twin",), "other")
+    assert "first (and twin, with the same estimates) has the smallest RMSE" in found.verdict
+    assert "of the 2 designs whose" in found.verdict
+    for one in entrants.values():
+        one.answers[0] *= 1 + 1e-14
+    assert findings_of(entrants, PERCENT).verdict == found.verdict  # whichever rounds to less
 
 
 def test_where_no_design_covers_the_nearest_is_named():
@@ -271,18 +285,43 @@ def test_a_design_that_seldom_answers_is_not_recommended():
     found = findings_of(entrants, PERCENT)
     assert found["recommendation"].trusted == ("full",)
     assert "full is the only one of 2 designs whose intervals cover" in found.verdict
-    assert any("is there an interval of partial" in sentence for sentence in found.evidence)
+    assert "Without an interval on more than 5% of the panels of some process: partial." in found.evidence
 
 
 def test_conventions_are_judged_leaving_bias_aside():
     """Published intervals are too short by half a standard deviation on either side."""
     found = findings_of(entered(a={"sd": 0.1}, b={"sd": 0.1, "bias": 0.3}), PERCENT)
-    (sentence,) = (each for each in found.evidence if "convention" in each)
     default, published = found.frame[["centred_coverage", "published_centred_coverage"]].mean()
     assert default == pytest.approx(0.95, abs=0.015)
     assert published == pytest.approx(0.856, abs=0.04)
-    assert "2 of 2 designs" in sentence
-    assert f"cover {default:.1%} on average, and the references' {published:.1%}" in sentence
+    of_both, of_designs = (each for each in found.evidence if "default convention" in each)
+    assert f"cover {default:.1%} under the default convention and {published:.1%} under" in of_both
+    assert of_designs.endswith("nearer to 95% for 2 of 2 designs, and further from it for 0.")
+
+
+def test_the_error_of_the_difference_of_conventions_is_that_of_panels_in_pairs():
+    """Two processes with the same panels say no more than one."""
+    answers = normal(np.random.default_rng(1), 400)[None]
+    answers[..., 4:6] += 0.1  # so that neither interval is inside the other
+    mean = answers[0, :, 0].mean()
+    inside = (answers[0, :, [2, 4]] <= mean) & (mean <= answers[0, :, [3, 5]])
+    error = 100 * (inside[0].astype(float) - inside[1]).std() / 20
+    found = findings_of({"p": replications(answers), "q": replications(answers)}, PERCENT)
+    assert any(f"(Monte-Carlo error of the difference {error:.2g} points)" in each for each in found.evidence)
+
+
+def test_conventions_that_are_the_same_are_not_judged():
+    entrants = entered(a={"sd": 0.1})
+    for one in entrants.values():
+        one.answers[:, :, 4:6] = one.answers[:, :, 2:4]
+    assert not any("convention" in each for each in findings_of(entrants, PERCENT).evidence)
+
+
+def test_few_panels_are_not_enough_to_trust_a_design():
+    few = {name: replications(one.answers[:, :30], effect=one.dials["effect"], labels=one.labels)
+           for name, one in entered(a={"sd": 0.1}).items()}  # fmt: skip
+    assert any("simulate more panels" in each for each in findings_of(few, Scale("level", "papers")).evidence)
+    assert not any("simulate more panels" in each for each in findings_of(entered(a={}), PERCENT).evidence)
 
 
 def test_fewer_panels_and_refusals_are_said():

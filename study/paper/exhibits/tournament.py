@@ -13,7 +13,7 @@ from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, draw, exh
 from study.paper.plan import NO_EFFECT, Task, effect_title
 from study.paper.tournament import Recorded, asked_of, check_first, contest, read_record
 from study.report import Block, Cell, Column, Line, Number, Table
-from study.simulate.calibrate import calibration
+from study.simulate.calibrate import DEVIATIONS, calibration
 from study.simulate.recommendation import ERRORS, TOLERANCE, standing
 
 EXHIBIT = "tournament"
@@ -53,8 +53,16 @@ OF_ALL = {
     "covering": Column("designs whose intervals cover under the calibrated process", "count"),
     "effect": Column("effect", "effect"),
     "repetitions": Column("simulated panels of each process", "count"),
-    "slow_repetitions": Column("simulated panels of each process that designs with learners are asked", "count"),
-    "default": Column("coverage of the mean estimate under the default convention, mean of designs", "percent"),
+    "slow_repetitions": Column(
+        "simulated panels of each process that designs with learners are asked", "count"
+    ),
+    "checks": Column("moments that the calibration does not aim at", "count"),
+    "checks_met": Column(
+        "those of them that simulated panels have, within three standard deviations", "count"
+    ),
+    "default": Column(
+        "coverage of the mean estimate under the default convention, mean of designs", "percent"
+    ),
     "published": Column("the same under the published conventions", "percent"),
 }
 OF_MOMENT = {
@@ -71,7 +79,9 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     recorded, made = read_record(plan, setting.panel), contest(plan, setting.panel)
     check_first(plan, made, recorded.rows)
     calibrated = calibration(made.calibrated, seed=plan.seed)
-    by_process = {str(name): rows.set_index("design") for name, rows in recorded.rows.groupby("process", sort=False)}
+    by_process = {
+        str(name): rows.set_index("design") for name, rows in recorded.rows.groupby("process", sort=False)
+    }
     at, none = by_process[effect_title(asked.effect)], by_process[NO_EFFECT]
     designs = at.assign(size=none["rejects"], power=at["rejects"])
     task = plan.ask(asked.question)
@@ -90,9 +100,9 @@ def tournament(setting: Setting) -> Iterator[Piece]:
         "rises with the effect.",
     )
     yield from recorded.sentences
-    broken = _broken(recorded, plan.level, plan.calibrated_processes())
+    broken = broken_by(recorded, plan.level, plan.calibrated_processes())
     yield broken
-    yield calibrated.verdict
+    yield from calibrated.sentences[:2]
     yield from _numbers(setting, recorded, by_process, designs, broken, calibrated)
 
 
@@ -105,7 +115,7 @@ def headline_label(setting: Setting) -> str:
 
 def _table(setting: Setting, designs: pd.DataFrame, task: Task) -> Table:
     plan, asked = setting.plan, asked_of(setting.plan)
-    rows = [row.label for row in plan.entrants if row in plan.rows]
+    rows = [row.label for row in plan.rows]
     lines = {label: Line(str(label), [*_cells(row)]) for label, row in designs.iterrows()}
     groups = {
         "Designs of the tables": [line for label, line in lines.items() if label in rows],
@@ -119,7 +129,7 @@ def _table(setting: Setting, designs: pd.DataFrame, task: Task) -> Table:
         spans=[("Estimates", 2), ("Intervals cover, %", 2), ("Reject, %", 2), ("", 4)],
         blocks=[Block(title, own) for title, own in groups.items() if own],
         notes=[
-            f"Estimates: {task.question.effect_scale.axis().lower().removeprefix('effect on ')}. Intervals are at "
+            f"Estimates: {plan.scales[task.scale].lower()}, {plan.outcomes[task.outcome].lower()}. Intervals are at "
             f"{plan.level:.0%}; published: under the convention of the design's reference. Size: without an effect. "
             "MDE: minimum detectable effect (80% power), by the spread of estimates. Pre-test: percent in which the "
             "largest effect before treatment is significant at 5%; bias after: where it is not. Monte-Carlo standard "
@@ -131,7 +141,11 @@ def _table(setting: Setting, designs: pd.DataFrame, task: Task) -> Table:
 def _cells(row: pd.Series) -> Iterator[Cell]:
     for name in SHOWN:
         cell = OF_DESIGN[name].cell(row[name])
-        yield cell._replace(bracketed=True) if name == "published_coverage" and isinstance(cell, Number) else cell
+        yield (
+            cell._replace(bracketed=True)
+            if name == "published_coverage" and isinstance(cell, Number)
+            else cell
+        )
 
 
 def _of_violations(setting: Setting, by_process: Mapping[str, pd.DataFrame], task: Task) -> Table:
@@ -142,21 +156,19 @@ def _of_violations(setting: Setting, by_process: Mapping[str, pd.DataFrame], tas
     }
     labels = [row.label for row in plan.entrants]
 
-    def panel(title: str, name: str, digits: int) -> Block:
-        cells = {
-            label: [Number(100 * rows.loc[label, name], digits) for rows in shown.values()] for label in labels
-        }
-        return Block(title, [Line(label, own) for label, own in cells.items()])
+    def panel(title: str, name: str, factor: int, digits: int) -> Block:
+        rows = {label: [factor * by.loc[label, name] for by in shown.values()] for label in labels}
+        return Block(title, [Line(label, [Number(v, digits) for v in own]) for label, own in rows.items()])
 
-    digits = 0 if task.question.effect_scale.percent else 1
+    units = task.question.effect_scale
     key = "; ".join(f"({number}) {title}" for number, title in enumerate(shown, 1))
     return Table(
         name=f"{EXHIBIT}-violations",
         caption=f"Designs where assumptions fail, on simulated panels with an effect of {asked.effect:.0%}",
         headings=[f"({number})" for number in range(1, len(shown) + 1)],
         blocks=[
-            panel("Panel A. Bias, in hundredths", "bias", digits),
-            panel(f"Panel B. Coverage of {plan.level:.0%} intervals, %", "coverage", 0),
+            panel(f"Panel A. Bias, {units.column}", "bias", units.factor, 0 if units.percent else 2),
+            panel(f"Panel B. Coverage of {plan.level:.0%} intervals, %", "coverage", 100, 0),
         ],
         notes=[f"{capital(key)}."],
     )
@@ -164,8 +176,8 @@ def _of_violations(setting: Setting, by_process: Mapping[str, pd.DataFrame], tas
 
 def _of_calibration(setting: Setting, calibrated: Finding) -> Table:
     lines = [
-        Line(str(row["moment"]), [*(Number(row[name]) for name in OF_MOMENT), "yes" if row["targeted"] else ""])
-        for row in calibrated.frame.to_dict("records")
+        Line(row["moment"], [*(Number(row[name]) for name in OF_MOMENT), "yes" if row["targeted"] else ""])
+        for row in varying(calibrated).to_dict("records")
     ]
     return Table(
         name=f"{EXHIBIT}-calibration",
@@ -174,12 +186,18 @@ def _of_calibration(setting: Setting, calibrated: Finding) -> Table:
         blocks=[Block("", lines)],
         notes=[
             "Simulated: mean of simulated panels without an effect of their own; spread: standard deviation between "
-            "them. Targeted: the process was fitted to it; the other moments are a check."
+            "them. Targeted: the process was fitted to it; the other moments are a check. Numbers of adopters a year "
+            "are the panel's own."
         ],
     )
 
 
-def _broken(recorded: Recorded, level: float, calibrated: Sequence[str]) -> str:
+def varying(calibrated: Finding) -> pd.DataFrame:
+    """Return the moments of a calibration that simulated panels differ in; numbers of adopters a year are given."""
+    return calibrated.frame[calibrated.frame["spread"] > 0]
+
+
+def broken_by(recorded: Recorded, level: float, calibrated: Sequence[str]) -> str:
     """Say under which violations the intervals of the recommended design, or of the nearest, cover too seldom."""
     label = recorded.recommendation.design or recorded.recommendation.nearest
     rows = recorded.rows[(recorded.rows["design"] == label) & ~recorded.rows["process"].isin([*calibrated])]
@@ -187,7 +205,7 @@ def _broken(recorded: Recorded, level: float, calibrated: Sequence[str]) -> str:
     failing = rows[~enough].sort_values("coverage", kind="stable")
     named = [f"{row['process']} ({row['coverage']:.0%})" for row in failing.to_dict("records")]
     return (
-        f"Of the {len(rows)} other processes {len(failing)} make the intervals of {label} cover too seldom"
+        f"Under {len(failing) or 'none'} of the {len(rows)} other processes the intervals of {label} cover too seldom"
         f"{f': {first_of(named)}' if named else ''}."
     )
 
@@ -213,7 +231,9 @@ def _numbers(
         values = designs.loc[label, [*SHOWN]].to_dict() | {"label": label}
         about = f"effect of {asked.effect:.0%}, simulated panels"
         yield from setting.numbers((EXHIBIT, name), values, OF_DESIGN, tasks[label], quantity=about)
-    means = designs[["centred_coverage", "published_centred_coverage"]].mean()
+    checks = varying(calibrated).query("not targeted")
+    met = (checks["simulated"] - checks["panel"]).abs() <= DEVIATIONS * checks["spread"]
+    means = designs[["centred_coverage", "published_centred_coverage"]].dropna().mean()
     values = {
         "designs": len(designs),
         "processes": len(by_process),
@@ -223,6 +243,8 @@ def _numbers(
         "effect": asked.effect,
         "repetitions": asked.repetitions,
         "slow_repetitions": asked.slow_repetitions,
+        "checks": len(checks),
+        "checks_met": met.sum(),
         **dict(zip(("default", "published"), means, strict=True)),
     }
     yield from setting.numbers((EXHIBIT, "summary"), values, OF_ALL, task, quantity="the design tournament")
@@ -231,5 +253,6 @@ def _numbers(
         yield from setting.numbers((EXHIBIT, name), {"sentence": sentence}, OF_ALL, task, quantity=name)
     for row in calibrated.frame.to_dict("records"):
         values = {name: row[name] for name in OF_MOMENT}
-        yield from setting.numbers((EXHIBIT, "moments", row["moment"]), values, OF_MOMENT, quantity=row["moment"])
-
+        yield from setting.numbers(
+            (EXHIBIT, "moments", row["moment"]), values, OF_MOMENT, quantity=row["moment"]
+        )

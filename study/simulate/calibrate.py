@@ -26,7 +26,6 @@ SHARE, DEVIATIONS = 0.15, 3.0
 # Simulated panels by which the hazard is made to find adopters as large as the real ones, and how often it is changed.
 DRAWS, STEPS, NEAR = 30, 10, 0.01
 FIRST_STEP, LARGEST_STEP = 0.5, 2.0
-MEAN = "mean, "
 QUANTILES = 20
 
 
@@ -79,7 +78,7 @@ def calibrate(panel: Panel, question: Question, *, neighbours: str | None = None
         neighbours=group,
     )
     process = replace(process, hazard=_hazard(process, cells, adoption).ratios)
-    process, simulated = _moved(process, moments_of(process), seed)
+    process, simulated = _adopters_met(process, moments_of(process), seed)
     _refuse_unmet(process, _frame(moments_of(process), simulated))
     return process
 
@@ -193,23 +192,13 @@ def _simulated(process: Process, draws: int, seed: int) -> list[dict[str, Moment
     return [moments_of(process, process.draw(np.random.default_rng(stream))) for stream in streams]
 
 
-def _moved(
+def _adopters_met(
     process: Process, panel: Mapping[str, Moment], seed: int
 ) -> tuple[Process, list[dict[str, Moment]]]:
     """Move the hazard until simulated adopters are as large, and have grown as much, as the real ones.
 
-    Those who adopt are no longer untreated, so that where they grow faster than others the untreated cells, from which
-    growth is fitted, grow slower than all: growth is moved too, by a line through its lowest period.
+    By Broyden's method, with the same random numbers at each step; the nearest is returned with what it draws.
     """
-    process, _ = _adopters_met(process, panel, seed)
-    process = _growth_met(process, panel, _simulated(process, DRAWS, seed))
-    return _adopters_met(process, panel, seed)
-
-
-def _adopters_met(
-    process: Process, panel: Mapping[str, Moment], seed: int
-) -> tuple[Process, list[dict[str, Moment]]]:
-    """Solve for the hazard by Broyden's method on the same random numbers; return the nearest and what it draws."""
     names = [name for name, moment in panel.items() if "adopters" in name and moment.targeted]
     aims = np.array([panel[name].value for name in names])
     aimed = np.isfinite(aims)
@@ -239,24 +228,6 @@ def _adopters_met(
         slope = slope + np.outer(misfit - before - slope @ step, step) / max(step @ step, 1e-12)
         best = min(best, (float(np.abs(misfit).max()), hazard, simulated), key=lambda each: each[0])
     return replace(process, hazard=best[1]), best[2]
-
-
-def _growth_met(
-    process: Process, panel: Mapping[str, Moment], simulated: Sequence[Mapping[str, Moment]]
-) -> Process:
-    """Return the process whose growth is moved by what simulated means of untreated cells depart from the panel's."""
-    names = [name for name in panel if name.startswith(MEAN)]
-    real = np.array([panel[name].value for name in names])
-    drawn = np.mean([[draw[name].value for name in names] for draw in simulated], axis=0)
-    time = np.linspace(0, 1, len(names))
-    time = time - time[int(np.argmin(process.growth))]
-    path, count = process.mean_size + process.growth, process.family == "count"
-    with np.errstate(invalid="ignore", divide="ignore"):
-        away = np.log(real / drawn) if count else real - drawn
-    seen = np.isfinite(away)
-    line = time * (time[seen] @ away[seen]) / (time[seen] @ time[seen])
-    moved = path * np.exp(line) if count else path + line
-    return replace(process, growth=moved - process.mean_size)
 
 
 def _frame(panel: dict[str, Moment], simulated: Sequence[dict[str, Moment]]) -> pd.DataFrame:

@@ -136,7 +136,8 @@ def _within(cells: Cells) -> dict[str, Moment]:
         expected = cells.seen * path * level[:, None]
         residual = y - expected
         scaled = np.divide(residual, np.sqrt(expected), out=np.zeros_like(y), where=expected > 0)
-        dispersion = (cells.weights @ residual**2).sum() / (cells.weights @ expected).sum()
+        whole = (cells.weights @ expected).sum()
+        dispersion = (cells.weights @ residual**2).sum() / whole if whole > 0 else np.nan
         found = {"variance within units over the mean": Moment(float(dispersion), False)}
     else:
         away = cells.seen * (y - np.nan_to_num(cells.means))

@@ -31,9 +31,11 @@ from study.core import BoolArray, FloatArray
 from study.simulate.dials import DIALS
 from study.simulate.process import Family
 
-ROUNDS, TURNS, CONVERGED = 30, 20, 1e-3
+ROUNDS, TURNS, CONVERGED = 30, 60, 1e-3
 # Of extrapolated turns.
 LONGEST = 20.0
+# Share of the variance that sizes must have for those who are left untreated to be known to vary less.
+LEAST_VARIANCE = 0.05
 # Shocks, in shares, that are none.
 NOTHING = 1e-3
 # Stands for zero where it is divided by, or by its square.
@@ -203,20 +205,22 @@ def _path(
     def turned(path: FloatArray) -> FloatArray:
         size = size_given(path - path[lowest], float(path[lowest]))
         mean = float(np.average(size, weights=weights))
-        growth = (totals - cells.shares.T @ size)[seen] / (cells.shares.T @ relative(size, mean))[seen]
+        missing, grows = (totals - cells.shares.T @ size)[seen], (cells.shares.T @ relative(size, mean))[seen]
+        growth = np.divide(missing, grows, out=np.zeros_like(grows), where=grows > 0)
         # A period in which nobody is observed lies between its neighbours.
         return np.maximum(mean + np.interp(cells.tau, cells.tau[seen], growth), cells.least)
 
-    path = start
+    path, first = start, turned(start)
     for _ in range(TURNS):
-        first = turned(path)
         second = turned(first)
         step, bend = first - path, second - 2 * first + path
         if np.abs(step).max() < CONVERGED * cells.spread:
             break
         length = np.clip(float(np.linalg.norm(step)) / max(float(np.linalg.norm(bend)), TINY), 1.0, LONGEST)
-        moved = path + 2 * length * step + length**2 * bend
-        path = moved if cells.family == "continuous" or moved.min() > 0 else second
+        moved = np.maximum(path + 2 * length * step + length**2 * bend, cells.least)
+        after = turned(moved)
+        nearer = np.linalg.norm(after - moved) < np.linalg.norm(second - first)
+        path, first = (moved, after) if nearer else (second, turned(second))
     return turned(path)
 
 
@@ -342,6 +346,8 @@ def _count_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Dials:
     means = (cells.shares * y).T @ cells.seen
     # Pairs without a product say nothing in logs; they are those of which little is known.
     known = np.triu((products > 0) & (n > 0))
+    if not known.any():
+        return dials
     ratio = np.log(products[known] * n[known] / (means * means.T)[known])
     precision = products[known] / np.sqrt(((cells.shares * y) ** 2).T @ y**2)[known]
     weight = np.minimum(precision, 50.0)
@@ -475,9 +481,10 @@ def _continuous_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Di
     )
     # Units that are left untreated in two periods may vary less in size than all.
     w = cells.weights * cells.untreated.any(axis=1)
-    w = w / w.sum()
-    whole = w @ level.square - (w @ level.size) ** 2
-    share = ((second / np.maximum(n, TINY) - first**2) / max(whole, 1e-6 * spread**2))[known]
+    whole = np.average(level.square, weights=w) - np.average(level.size, weights=w) ** 2
+    share = np.ones(known.sum())
+    if whole > LEAST_VARIANCE * spread**2:
+        share = np.clip((second / np.maximum(n, TINY) - first**2)[known] / whole, 0.0, 1 / LEAST_VARIANCE)
     rows, columns = np.nonzero(known)
 
     def misfit(values: FloatArray) -> FloatArray:

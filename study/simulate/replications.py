@@ -271,7 +271,6 @@ def _made(
     make: Callable[[Work], tuple[Work, Block]], keys: Mapping[Work, str | None]
 ) -> Iterator[tuple[Work, Block]]:
     """Yield every block, from the disk or anew, and keep each as soon as it is made."""
-    expecting(len(keys))
     here = current_settings()
     folder, progress = here.cache, here.progress or (lambda _: None)
     waiting = []
@@ -284,6 +283,7 @@ def _made(
             continue
         progress(work.words)
         yield work, known
+    expecting(len(waiting))
     for work, made in in_parallel(make, waiting, ordered=False):
         key = keys[work]
         if folder is not None and key is not None:

@@ -515,7 +515,8 @@ def as_options(message: str, names: Collection[str]) -> str:
 # Options that stand first and last in every command, in this order.
 FIRST = ("plan", "panel", "unit", "time", "outcome", "event")
 LAST = (
-    "jobs", "backend", "address", "cache", "output", "format", "latex", "standalone", "plot", "title", "label", "window",
+    "jobs", "backend", "address", "cache", "output", "format", "latex", "standalone", "plot", "title", "label",
+    "window",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from study.commands import options
-from study.core import QuestionError, as_typed, paragraph, progress_bar, section, steps
+from study.core import QuestionError, as_typed, capital, paragraph, progress_bar, section, steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,7 +185,7 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
         for row in [row for row in every if row.name == name] or plan.rows_of(name)
     ]
     panel = run.load(plan)
-    entrants, refused = [], dict[str, str]()
+    entrants, refused = [], list[tuple[str, str]]()
     for row in rows:
         own = plan.task(task.event, task.outcome, task.scale, row).question
         changes = {name: value for name, value in vars(own).items() if value != getattr(task.question, name)}
@@ -196,10 +196,10 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
         if why is None:
             entrants.append(Entrant(row.label, row.name, row.options, changes))
         else:
-            refused[row.name] = f"{row.label} does not take part: {why.rstrip('.')}."
-    for name in designs or [plan.headline.name]:
-        if all(entrant.design != name for entrant in entrants):
-            raise QuestionError(f"{WHO}: {refused[name]}")
+            refused.append((row.name, f"{row.label} does not take part: {why.rstrip('.')}."))
+    for name, remark in refused:
+        if (designs is not None or not entrants) and all(entrant.design != name for entrant in entrants):
+            raise QuestionError(f"{WHO}: {remark}")
     return Asked(
         panel,
         task.question,
@@ -207,7 +207,7 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
         plan.seed if seed is None else seed,
         task.level,
         plan.neighbours or None,
-        tuple(refused.values()),
+        tuple(remark for _, remark in refused),
     )
 
 
@@ -327,7 +327,7 @@ def _table(
             )
             for _, row in rows.iterrows()
         ]
-        blocks.append(Block(str(process).capitalize(), lines))
+        blocks.append(Block(capital(str(process)), lines))
     headings = ["Panels", *(heading for heading, _, _ in columns)]
     return Table(name, caption, headings, blocks, notes)
 

@@ -65,11 +65,11 @@ def on_cluster(
         running: dict[Future, int] = {}
         finished: dict[int, R] = {}
         done: SimpleQueue[Future] = SimpleQueue()
-        own, room = _checksum_of_state(), AHEAD * len(client.nthreads())
-        shared = _submit(client, bytes, dumps(function))
+        own, room = _checksum_of_state(), AHEAD * len(_threads(address, client))
+        shared = _submit(address, client, bytes, dumps(function))
         while True:
             for place, task in islice(given, max(0, room - len(running) - len(finished))):
-                future = _submit(client, _done, shared, own, dumps(task))
+                future = _submit(address, client, _done, shared, own, dumps(task))
                 running[future] = place
                 future.add_done_callback(done.put)
             if not running:
@@ -87,7 +87,7 @@ def on_cluster(
 
 @contextmanager
 def connected(address: str) -> Iterator[Client]:
-    """Connect to a scheduler whose workers are what this process is.
+    """Connect to a scheduler that, with its workers, is what this process is.
 
     Raises
     ------
@@ -106,8 +106,9 @@ def connected(address: str) -> Iterator[Client]:
             "backend dask needs the package distributed; install it with: pip install 'compute-access-study[dask]'."
         ) from error
 
-    # Of a scheduler that is lost it would tell more than the one line of our error.
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    # It would tell more of what is lost than the one line of our error.
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
     async def reach() -> None:
         comm = await connect(address, timeout=ANSWERS, **Security().get_connection_args("client"))
@@ -139,23 +140,27 @@ def _refuse_others(address: str, client: Client) -> None:
         client.wait_for_workers(1, timeout=ANSWERS)
     except TimeoutError as error:
         raise WorkerError(f"{_at(address)} has no workers; start them with: {start}.") from error
-    for worker, threads in client.nthreads().items():
+    for worker, threads in _threads(address, client).items():
         if threads > 1:
             raise WorkerError(
                 f"{_at(address)}: the worker {worker} has {threads} threads, which would share what only one may use; "
                 f"start it with: {start} --nworkers {threads}."
             )
     own = state()
-    for worker, other in client.run(state, on_error="return").items():
+    try:
+        others = {"scheduler": client.run_on_scheduler(state)}
+    except Exception as error:  # whatever it cannot import
+        others = {"scheduler": error}
+    others |= {f"worker {worker}": other for worker, other in client.run(state, on_error="return").items()}
+    for name, other in others.items():
+        if other == own:
+            continue
         if isinstance(other, Exception):
             differs = f"cannot run the study ({type(other).__name__}: {str(other).split(chr(10))[0]})"
-        elif other != own:
-            differs = f"has {_difference(own, other)}"
         else:
-            continue
+            differs = f"has {_difference(own, other)}"
         raise WorkerError(
-            f"{_at(address)}: the worker {worker} {differs}, so its numbers could differ; install there what is here, "
-            "and start it anew."
+            f"{_at(address)}: the {name} {differs}; numbers could differ. Install the same there, and start it anew."
         )
 
 
@@ -178,7 +183,7 @@ def _difference(own: Mapping[str, str], other: Mapping[str, str]) -> str:
     """Return in words where a worker's state differs from this process's, at most three of it."""
     names = [name for name in {**own, **other} if own.get(name) != other.get(name)]
     words = [
-        f"another {name}"
+        f"other {name}"
         if name.startswith("code of ")
         else f"{name} {other.get(name) or '(none)'}, here {own.get(name) or '(none)'}"
         for name in names[:3]
@@ -190,12 +195,28 @@ def _at(address: str) -> str:
     return f"dask at {address}"
 
 
-def _submit(client: Client, function: Callable[..., bytes], *arguments: Any) -> Future:
+def _lost(address: str) -> WorkerError:
+    return WorkerError(f"{_at(address)}: the scheduler was lost; {KEPT}")
+
+
+def _threads(address: str, client: Client) -> dict[str, int]:
+    """Return how many threads each worker has."""
+    try:
+        threads: dict[str, int] = client.nthreads()
+    except Exception as error:  # of several classes, by what was on its way
+        raise _lost(address) from error
+    return threads
+
+
+def _submit(address: str, client: Client, function: Callable[..., bytes], *arguments: Any) -> Future:
     """Hand in a call whose arguments the scheduler keeps, so that it can be done anew."""
     with warnings.catch_warnings():
         # What is shared is large, and goes to the scheduler once.
         warnings.filterwarnings("ignore", message="Sending large graph")
-        return client.submit(function, *arguments, pure=False)
+        try:
+            return client.submit(function, *arguments, pure=False)
+        except Exception as error:  # as above
+            raise _lost(address) from error
 
 
 def _done(function: bytes, own: str, task: bytes) -> bytes:
@@ -230,22 +251,22 @@ def _next(address: str, client: Client, done: SimpleQueue[Future]) -> tuple[Futu
     while True:
         with suppress(Empty):
             future = done.get(timeout=GLANCE)
-            if future.status == "error":
-                error = future.exception()
-                if not isinstance(error, KilledWorker):
-                    raise error
-                raise WorkerError(
-                    f"{_at(address)}: a task ended each of {error.allowed_failures + 1} workers that tried it, for "
-                    f"want of memory perhaps; {KEPT}"
-                ) from error
-            if future.status != "finished":
-                raise WorkerError(f"{_at(address)}: the scheduler was lost; {KEPT}")
-            with suppress(TimeoutError):
-                return future, future.result(timeout=wait)
-            # Its worker is lost and it is done anew, or it is large.
-            wait *= 2
-            done.put(future)
-        if client.nthreads():
+            try:
+                if future.done():
+                    return future, future.result(timeout=wait)
+            except Exception as error:
+                if isinstance(error, KilledWorker):
+                    raise WorkerError(
+                        f"{_at(address)}: a task ended each of {error.allowed_failures + 1} workers that tried it, for "
+                        f"want of memory perhaps; {KEPT}"
+                    ) from error
+                if future.status == "error":  # of the task itself
+                    raise
+                if not isinstance(error, TimeoutError):
+                    raise _lost(address) from error
+                wait *= 2  # its result is large, or was lost with a worker
+            future.add_done_callback(done.put)
+        if _threads(address, client):
             seen = time.monotonic()
         elif time.monotonic() - seen > PATIENCE:
             raise WorkerError(f"{_at(address)}: all workers were lost; {KEPT}")

@@ -14,7 +14,7 @@ from study.core.arrays import BoolArray, FloatArray, IntArray
 from study.core.threads import one_thread
 
 COLUMNS_AT_ONCE = 32
-# Numbers that are sooner added up one by one than group by group.
+# Numbers that are few enough to be kept.
 KEPT = 2**14
 
 Units = IntArray
@@ -109,10 +109,11 @@ class Influence:
 
     def dense(self) -> FloatArray:
         """Return the influence as an array of shape (n, K)."""
-        return self._few.copy() if self._is_small else self._dense()
+        return self._few.copy() if self.is_small else self._dense()
 
     @property
-    def _is_small(self) -> bool:
+    def is_small(self) -> bool:
+        """Whether numbers are sooner added up one by one than by group."""
         return self.shape[0] * self.shape[1] <= KEPT
 
     @cached_property
@@ -152,6 +153,8 @@ class Influence:
 
     def columns(self, columns: IntArray) -> Influence:
         """Return the influence on the estimates of some numbers, without the parts that have none."""
+        if np.array_equal(columns, np.arange(self.shape[1])):
+            return self
         chosen = self._by_term(len(columns), lambda terms: terms[..., columns])
         return Influence(
             chosen.shape, tuple(p for p in chosen.parts if p.coefficient is None or p.coefficient.any())
@@ -202,7 +205,7 @@ class Influence:
 
     def products(self, cluster: IntArray) -> FloatArray:
         """Return the sum over clusters of s s', with s a cluster's sum, shape (K, K)."""
-        if not self._by_unit(cluster):
+        if self.is_small or not self._by_unit(cluster):
             sums = self.cluster_sums(cluster)
             return sums.T @ sums
         total = np.zeros((self.shape[1], self.shape[1]))
@@ -219,11 +222,9 @@ class Influence:
 
     def squares(self, cluster: IntArray) -> FloatArray:
         """Return the diagonal of :meth:`products`, shape (K,), with little memory."""
-        if not self._by_unit(cluster):
+        if self.is_small or not self._by_unit(cluster):
             sums = [self.columns(part).cluster_sums(cluster) for part in blocks(self.shape[1])]
             return np.concatenate([np.einsum("ck,ck->k", s, s) for s in sums])
-        if self._is_small:
-            return np.einsum("ik,ik->k", self._few, self._few)
         return sum((squares for _, squares in self.squares_by_array()), np.zeros(self.shape[1]))
 
     def squares_by_array(self) -> Iterator[tuple[Units | None, FloatArray]]:
@@ -256,7 +257,7 @@ class Influence:
 
     def weighted(self, group: IntArray, factor: FloatArray) -> Influence:
         """Return the influence of each unit times a number of its group and the term; factor has shape (G, K)."""
-        if not self.within(group):
+        if self.is_small or not self.within(group):
             dense = self.dense()
             dense *= factor[group]
             return Influence.of(dense)

@@ -46,11 +46,12 @@ def settings(**changes: Any) -> Iterator[Settings]:
     Parameters
     ----------
     jobs : int
-        Processes that fit learners; -1 is all cores. Numbers do not depend on it.
+        Processes that fit learners or simulate; -1 is all cores. Numbers do not depend on it.
     progress : callable
         Called with a description of each step that is done.
     cache : Path
-        Folder in which learners' predictions are kept by their content, and looked up first.
+        Folder in which learners' predictions, and finished blocks of a tournament, are kept by all that they depend
+        on, and looked up first.
     backend : {"loky", "dask"}
         Processes of this machine, or the workers of a dask cluster, as many as there are. Numbers do not depend on it.
     address : str

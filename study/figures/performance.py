@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from itertools import product
 from typing import Any
 
@@ -24,7 +25,7 @@ from study.figures.drawing import (
 )
 from study.panel import Scale
 
-SIZE, LETTERS = 6.5, 46  # of a label: points, and letters at most
+SIZE, LETTERS, LINE = 6.5, 46, 28  # of a label: points, letters at most, and those of a line beside a point
 # Monte-Carlo errors on either side of a point.
 ERRORS = 2
 # Above this ratio of the largest RMSE to the smallest their axis is logarithmic.
@@ -34,7 +35,7 @@ HEIGHT = 3.9
 REST: Any = {"color": "0.7", "linewidth": 0.7, "marker": "o", "markersize": 1.5}
 # Where a label may stand: the side and the distance from its point, in points; a line leads to it from SHORT on.
 ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-DISTANCES = (5, 9, 14, 20, 28, 38, 50, 64, 80, 100, 125)
+DISTANCES = (5, 9, 14, 20, 28, 38, 50, 64, 80, 100, 125, 150, 175, 200)
 SHORT = 11
 SWEEPS = 6
 
@@ -235,7 +236,7 @@ def _label_points(figure: Figure, axis: Axes, table: pd.DataFrame, scale: Scale,
         axis.transData.transform(each) / per_point
         for each in (values, values - np.nan_to_num(errors), values + np.nan_to_num(errors))
     )
-    names = [shortened(str(name), LETTERS) for name in shown.index]
+    names = [textwrap.fill(shortened(str(name), LETTERS), LINE) for name in shown.index]
     sizes = []
     for name in names:
         text = axis.text(0, 0, name, fontsize=SIZE)
@@ -289,7 +290,7 @@ def placed(points: FloatArray, sizes: FloatArray, frame: FloatArray, bars: Float
         outside = (own[:, :2] < frame[0]).any(axis=1) | (own[:, 2:] > frame[1]).any(axis=1)
         others, ends = np.delete(boxes, k, axis=0), np.delete(points + offsets, k, axis=0)
         cost = sides[:, 2] + 1e4 * outside + 1e3 * _overlaps(own, others)
-        cost += 200 * _overlaps(own, marks) + 100 * _overlaps(own, bars)
+        cost += 300 * _overlaps(own, marks) + 100 * _overlaps(own, bars)
         lines = np.concatenate([np.broadcast_to(points[k], tried.shape), points[k] + tried], axis=1)
         others_lines = np.concatenate([np.delete(points, k, axis=0), ends], axis=1)
         for box in others:
@@ -297,6 +298,7 @@ def placed(points: FloatArray, sizes: FloatArray, frame: FloatArray, bars: Float
         for box in np.delete(marks, k, axis=0):
             cost += 60 * _enters(lines, box)
         cost += 60 * _crosses(lines, others_lines)
+        cost += 75 * (_crosses(own, others_lines) + _crosses(own[:, [0, 3, 2, 1]], others_lines))
         best = int(np.argmin(cost))
         offsets[k], boxes[k] = tried[best], own[best]
     return offsets

@@ -41,14 +41,17 @@ DRAWS = 999
 BLOCK, SLOW_BLOCK = 25, 5
 # Designs that linearmodels fits, once for each covariance.
 ELSEWHERE = ("panel_ols", "iv")
-# What an entrant may change in the question: not what is estimated, of whom it is, or in what it is measured.
+# What an entrant may change in the question: not the event, the outcome, the scale or the average.
 CHANGES = (
     "population", "comparison", "base", "covariates", "cluster", "weights", "missing", "instrument",
 )  # fmt: skip
 
 
 class Entrant(NamedTuple):
-    """A row of a tournament: a design with its options, and what it changes in the question."""
+    """A row of a tournament: a design with its options, and what it changes in the question.
+
+    One that asks about some of the units alone is held to the effect on all whom the tournament's question is about.
+    """
 
     label: str
     design: str
@@ -271,7 +274,6 @@ def _made(
     make: Callable[[Work], tuple[Work, Block]], keys: Mapping[Work, str | None]
 ) -> Iterator[tuple[Work, Block]]:
     """Yield every block, from the disk or anew, and keep each as soon as it is made."""
-    expecting(len(keys))
     here = current_settings()
     folder, progress = here.cache, here.progress or (lambda _: None)
     waiting = []
@@ -284,6 +286,7 @@ def _made(
             continue
         progress(work.words)
         yield work, known
+    expecting(len(waiting))
     for work, made in in_parallel(make, waiting, ordered=False):
         key = keys[work]
         if folder is not None and key is not None:

@@ -124,7 +124,7 @@ def tournament(
     drawn = {name: calibrated.turned(**given) for name, given in of_processes.items()}
     left_out: dict[str, str] = {}
     if entrants is None:
-        entrants, left_out = _able(calibrated, seed)
+        entrants, left_out = able(calibrated, seed)
     of_calibration = calibration(calibrated, seed=seed)
     numbers = {"repetitions": repetitions, "slow_repetitions": slow_repetitions}
     replications = replicate(drawn, entrants, **numbers, seed=seed, level=level)
@@ -183,7 +183,7 @@ def _entrants(designs: Sequence[str | Entrant]) -> list[Entrant]:
     return entrants
 
 
-def _able(process: Process, seed: int) -> tuple[list[Entrant], dict[str, str]]:
+def able(process: Process, seed: int) -> tuple[list[Entrant], dict[str, str]]:
     """Return all designs with closed forms that answer on some of the first panels, and why others do not."""
     able, left_out = [], {}
     for entrant in (Entrant(name, name) for name in all_designs()):

@@ -44,7 +44,8 @@ class Answers(NamedTuple):
 
     @property
     def coverage(self) -> float:
-        """Share of the intervals that hold the effect."""
+        """Share of the intervals that hold the effect; every draw has one."""
+        assert np.isfinite(self.low).all()
         return float(np.mean((self.low <= self.effect) & (self.effect <= self.high)))
 
     @property

@@ -132,7 +132,7 @@ def test_errors_are_the_spread_of_measures_between_tournaments():
     rng, found = np.random.default_rng(7), []
     for _ in range(400):
         truths = np.column_stack([rng.normal(2.0, 1.0, 60), rng.normal(10.0, 1.0, 60)])
-        answers = np.stack([normal(rng, 60, sd=0.1, mean=0.25, error=0.9) for _ in range(2)])
+        answers = np.stack([normal(rng, 60, sd=0.1, mean=0.75, error=0.9) for _ in range(2)])
         answers[:, :, 0] += truths[:, 0] / truths[:, 1] - 0.2
         answers[1, 30:] = np.nan
         found.append(performance({"p": replications(answers, truths, scale="proportional", ran=[60, 30])}))
@@ -203,6 +203,35 @@ def entered(**designs: dict[str, float]) -> dict[str, Replications]:
             rows[-1][:, :6] += np.outer(own, [1, 0, 1, 1, 1, 1])
         found[name] = replications(np.stack(rows), effect=effect, scale="proportional", labels=list(designs))
     return found
+
+
+def test_a_test_rejects_where_its_p_value_is_its_size():
+    answers = normal(np.random.default_rng(0), 4)[None]
+    answers[0, :, 7] = [0.01, 0.05, 0.0501, 0.5]
+    row = performance({"p": replications(answers)}).iloc[0]
+    assert row["pretest_rejects"] == 0.5
+    assert row["passing"] == 2
+    assert row["bias_after"] == pytest.approx(answers[0, 2:, 0].mean())
+
+
+def test_the_rule_allows_two_points_and_two_errors_below_nominal_in_every_process():
+    shared = {
+        "process": ["p", "q"],
+        "rmse": 1.0,
+        "rmse_mc": 0.1,
+        "bias": 0.0,
+        "repetitions": 100,
+        "coverage_mc": 0.01,
+    }
+    none = {"without_answer": [0, 3], "without_interval": [0, 2]}
+    columns = {"a": [0.95, 0.9101], "b": [0.95, 0.9099], "c": [0.99, np.nan]}
+    frame = pd.concat(
+        pd.DataFrame(shared | none | {"design": name, "coverage": values}) for name, values in columns.items()
+    ).reset_index(drop=True)
+    assert standing(frame)["trusted"].to_dict() == {"a": True, "b": False, "c": False}
+    assert standing(frame, level=0.9)["trusted"].to_dict() == {"a": True, "b": True, "c": False}
+    fewer = frame.assign(without_interval=[0, 3] * 3)
+    assert not standing(fewer)["trusted"].any()
 
 
 def test_the_smallest_rmse_is_recommended_of_designs_whose_intervals_cover():

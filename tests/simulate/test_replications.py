@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import simulated
+from rich.progress import TimeRemainingColumn
 
 from study import Question, QuestionError, settings
-from study.core import encoded
+from study.core import encoded, progress_bar, steps
 from study.designs import all_designs, find_design
 from study.estimates import pre_test
 from study.simulate import replications as module
@@ -229,7 +230,7 @@ def test_an_interrupt_leaves_what_was_finished(tmp_path):
     assert len(blocks(tmp_path)) == 4
 
 
-def test_progress_is_told_how_many_steps_there_will_be():
+def test_progress_is_told_how_many_steps_there_will_be(tmp_path):
     class Bar:
         def __init__(self) -> None:
             self.expected, self.told = [], []
@@ -244,7 +245,29 @@ def test_progress_is_told_how_many_steps_there_will_be():
     run(entrants=(TWFE, SYNTHETIC), progress=bar)
     assert bar.expected == [len(bar.told)] == [8]  # of 6 slow replications 5 and 1
     assert bar.told[:: len(bar.told) - 1] == ["none: replications 1 to 5", "some: replications 26 to 30"]
+    with settings(cache=tmp_path):
+        run({"none": process()}, progress=None)
+        bar = Bar()
+        run(progress=bar)
+    assert len(bar.told) == 4
+    assert bar.expected == [2]  # what was kept takes no time
     assert works_of(["a"], [TWFE], 26, 2) == [Work("a", (0,), 0, 25), Work("a", (0,), 25, 26)]
+
+
+def test_the_progress_bar_estimates_the_time_left_once_it_knows_how_many_steps_there_are():
+    with progress_bar() as bar:
+        step = steps(bar, None, "Simulating")
+        step("on its way")
+        assert bar.tasks[0].time_remaining is None
+        run(progress=step)
+        assert (bar.tasks[0].completed, bar.tasks[0].total) == (5, 5)
+        step.expect(7)
+        for _ in range(3):
+            time.sleep(0.01)
+            step("more")
+        assert (bar.tasks[0].completed, bar.tasks[0].total) == (8, 12)
+        assert bar.tasks[0].time_remaining >= 1
+        assert any(isinstance(column, TimeRemainingColumn) for column in bar.columns)
 
 
 KILLED = """

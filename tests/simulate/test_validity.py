@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from replicating import CRITICAL, PERIODS, Answers, Case, FloatArray, ask, process
 
-from study.designs import find_design
+from study import Question, calibrate, load_panel
+from study.designs import all_designs, find_design
 from study.diagnostics.contamination_weights import contamination_weights
 from study.diagnostics.goodman_bacon import goodman_bacon
 from study.diagnostics.misclassification import unattenuated
@@ -70,6 +73,17 @@ SLOW: list[tuple[str, Case]] = [
     ("factor that adopters load on", Case("generalized_synthetic_control")),
 ]
 QUICK = ("twfe", "callaway_santanna", "imputation", "poisson_twfe")
+# Intervals of what no process here draws (instruments, doses without untreated units, a third difference), or of what
+# does not cover here; see below.
+ELSEWHERE = {
+    "changes_in_changes": "tests/designs/test_changes_in_changes.py",
+    "dml_iv": "tests/designs/test_dml_iv.py",
+    "dose_response": "tests/designs/test_dose_response.py",
+    "heterogeneous_adoption": "tests/designs/test_heterogeneous_adoption.py",
+    "iv": "tests/designs/test_iv.py",
+    "three_way": "tests/designs/test_triple_difference.py",
+    "triple_difference": "tests/designs/test_triple_difference.py",
+}
 
 
 def held(answers: Answers) -> bool:
@@ -97,6 +111,61 @@ def test_intervals_cover_in_a_thousand_draws(name: str, case: Case) -> None:
 def test_intervals_of_learners_and_synthetic_designs_cover(name: str, case: Case) -> None:
     answers = ask(case, PROCESSES[name], 100)
     assert held(answers), answers.coverage
+
+
+@pytest.fixture(scope="module")
+def on_the_study() -> Process:
+    """Return the process of the study's main event: 60 of 1,347 are treated, in cohorts of one to twelve."""
+    question = Question(outcome="papers", event="first_accelerator", horizon=4, min_cohort_size=1)
+    return calibrate(load_panel("cvpr"), question).turned(factor=0.0, selection=0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("design", ["callaway_santanna", "imputation", "lp_did", "event_study", "twfe"])
+def test_intervals_cover_in_panels_like_the_studys_with_parallel_trends_in_levels(
+    design: str, on_the_study: Process
+) -> None:
+    answers = ask(Case(design), on_the_study.turned(size_growth=0.0), 300)
+    assert held(answers), answers.coverage
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"family": "poisson"}], ids=["poisson_twfe", "etwfe"])
+def test_intervals_cover_in_panels_like_the_studys_with_parallel_trends_in_proportion(
+    options: dict[str, str], on_the_study: Process
+) -> None:
+    proportional = on_the_study.turned(size_growth=1.0)
+    answers = ask(Case("etwfe" if options else "poisson_twfe", options, SHARE), proportional, 300)
+    assert held(answers), answers.coverage
+    levels = ask(Case("callaway_santanna", {}, SHARE), proportional, 50)
+    assert levels.bias > 0.2
+    assert not held(levels)
+
+
+def test_every_design_is_asked_here_or_elsewhere() -> None:
+    asked = {case.design for _, case in CASES + SLOW}
+    assert asked | set(ELSEWHERE) == set(all_designs())
+    for name, path in ELSEWHERE.items():
+        text = (Path(__file__).parents[2] / path).read_text()
+        assert name in text
+        assert "cover" in text
+
+
+@pytest.mark.slow
+def test_changes_in_changes_covers_less_where_some_of_the_treated_are_outside_the_comparison_units() -> None:
+    """A finding: ranks are stable and everybody is alike, but a cohort's largest are larger than any of 54 others.
+
+    Each of them moves to the largest later outcome, so that estimates are too high until there are many to compare
+    with: 90% of intervals cover with 160 units, 92% with 640.
+    """
+    case, alike = (
+        Case("changes_in_changes"),
+        {"heterogeneity": 0.5, "effect": 1.0, "shocks": 1.0, "persistence": 0.5},
+    )
+    few, more = ask(case, process(**alike), 300), ask(case, process(units=640, **alike), 100)
+    assert few.bias > CRITICAL * few.error
+    assert more.bias < few.bias / 2
+    assert 0.85 < few.coverage < 0.95 - CRITICAL * np.sqrt(0.95 * 0.05 / 300)
 
 
 # Without shocks an estimate is its expectation given sizes and adoption, so that a known bias is met to rounding.
@@ -186,7 +255,7 @@ def test_a_trend_of_adopters_biases_by_its_slope_times_the_periods_since_the_bas
 def test_a_trend_of_adopters_alone_biases_all_but_detrended_outcomes(design: str) -> None:
     """No comparison unit has the trend, so that there is none to weight up or to learn a factor from."""
     trend = process(effect=1.0, trends=0.7, shocks=0.02)
-    assert ask(Case(design), trend, 3).bias > 0.05
+    assert ask(Case(design), trend, 2).bias > 0.05
     detrended = ask(Case("lee_wooldridge", {"transform": "detrend"}), trend, 20)
     assert abs(detrended.bias) < CRITICAL * detrended.error
 
@@ -233,7 +302,7 @@ def test_hidden_treatment_attenuates_by_its_share_and_unfounded_events_by_theirs
 
 
 def test_treatment_that_is_lost_and_recorded_as_kept_fades_by_its_rate() -> None:
-    answers = ask(Case("callaway_santanna", {}, NEVER), process(effect=1.0, reversal=0.3), 200)
+    answers = ask(Case("callaway_santanna", {}, NEVER), process(effect=1.0, reversal=0.3), 100)
     assert answers.estimate.mean() == pytest.approx((1 + 0.7) / 2, abs=CRITICAL * answers.error)
 
 
@@ -254,12 +323,13 @@ def test_levels_and_proportions_are_each_right_of_their_own_trends_alone() -> No
     levels, shares = Case("callaway_santanna", {}, SHARE), Case("poisson_twfe", {}, SHARE)
     growth = {"growth": 2 * STEEP, "effect": 0.0, "shocks": 0.1, "hazard": (1.5, 0.0)}
     additive, proportional = (process("count", size_growth=a, **growth) for a in (0.0, 1.0))
-    assert held(ask(levels, additive, 100))
-    assert held(ask(shares, proportional, 100))
-    too_low, too_high = ask(shares, additive, 100), ask(levels, proportional, 100)
+    assert held(ask(levels, additive, 60))
+    assert held(ask(shares, proportional, 60))
+    too_low, too_high = ask(shares, additive, 60), ask(levels, proportional, 60)
     assert too_low.bias < -CRITICAL * too_low.error
     assert too_high.bias > CRITICAL * too_high.error
-    assert max(too_low.coverage, too_high.coverage) < 0.8
+    assert not held(too_low)
+    assert not held(too_high)
 
 
 def test_adoption_after_a_shock_is_taken_for_an_effect_as_the_shock_fades() -> None:

@@ -233,7 +233,7 @@ def _numbers(
         yield from setting.numbers((EXHIBIT, name), values, OF_DESIGN, tasks[label], quantity=about)
     checks = varying(calibrated).query("not targeted")
     met = (checks["simulated"] - checks["panel"]).abs() <= DEVIATIONS * checks["spread"]
-    means = designs[["centred_coverage", "published_centred_coverage"]].mean()
+    means = designs[["centred_coverage", "published_centred_coverage"]].dropna().mean()
     values = {
         "designs": len(designs),
         "processes": len(by_process),

@@ -1,0 +1,303 @@
+"""Tasks in parallel: the same bytes in this process, in several, and on a cluster whose workers are lost on the way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import command
+from plans import PANEL, PLAN, ROOT
+from tasks import fatal_once, nested, summed
+from test_settings import LEARNS
+
+import study
+from study import QuestionError, StudyError, WorkerError, settings
+from study.core import cluster, in_parallel
+from study.paper import record
+from study.paper import run as running
+from study.paper.plan import read_plan
+
+needs_dask = pytest.mark.skipif(
+    find_spec("distributed") is None,
+    reason="distributed is not installed: pip install 'compute-access-study[dask]'",
+)
+
+
+class Cluster:
+    """A scheduler and its workers, each a process of its own."""
+
+    def __init__(self, folder: Path, processes: ExitStack) -> None:
+        self.folder, self.processes, self.workers = folder, processes, []
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        self.address = self._said("tcp://")
+
+    def _start(self, what: str, *given: str, path: Path = ROOT) -> subprocess.Popen[bytes]:
+        where = os.pathsep.join(map(str, (path, ROOT / "tests")))
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.dask_{what}", "--no-dashboard", *given],
+                env=os.environ | {"PYTHONPATH": where},
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+            )
+        self.processes.callback(process.wait)
+        self.processes.callback(process.kill)
+        return process
+
+    def _said(self, what: str) -> str:
+        for _ in range(1200):
+            words = (self.folder / "log").read_text().split()
+            if found := [word for word in words if word.startswith(what)]:
+                return found[0]
+            time.sleep(0.05)
+        raise TimeoutError(what)
+
+    def start(self, *given: str, **how: Path) -> subprocess.Popen[bytes]:
+        """Start a worker."""
+        return self._start("worker", self.address, "--no-nanny", *(given or ("--nthreads", "1")), **how)
+
+    def with_workers(self, number: int) -> str:
+        """Return the address when there are so many workers, with those started that are missing."""
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        self.workers += [self.start() for _ in range(number - len(self.workers))]
+        self.wait_for(number)
+        return self.address
+
+    def wait_for(self, number: int) -> None:
+        """Wait until the scheduler knows of so many workers."""
+        from distributed import Client
+
+        with Client(self.address, set_as_default=False) as client:
+            while len(client.nthreads()) != number:
+                time.sleep(0.05)
+
+
+@contextmanager
+def started(folder: Path):
+    with ExitStack() as processes:
+        yield Cluster(folder, processes)
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory):
+    with started(tmp_path_factory.mktemp("dask")) as made:
+        made.with_workers(2)
+        yield made
+
+
+def at(address: str):
+    return settings(backend="dask", address=address)
+
+
+def lines_of(error) -> str:
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_tasks_are_done_in_their_order_or_all_as_they_are_done(jobs):
+    expected = [summed(task) for task in range(20)]
+    assert list(in_parallel(summed, iter(range(20)), jobs=jobs)) == expected
+    assert sorted(in_parallel(summed, range(20), jobs=jobs, ordered=False)) == expected
+    assert list(in_parallel(nested, range(4), jobs=jobs)) == [expected[:n] for n in range(4)]
+    assert list(in_parallel(summed, [], jobs=jobs)) == []
+
+
+def test_a_process_that_is_killed_is_one_line(tmp_path):
+    with pytest.raises(WorkerError, match="a process was ended from outside") as error:
+        list(in_parallel(partial(fatal_once, tmp_path / "marker"), range(8), jobs=2))
+    lines_of(error)
+    again = in_parallel(partial(fatal_once, tmp_path / "marker"), range(8), jobs=2)
+    assert list(again) == [summed(task) for task in range(8)]
+
+
+@needs_dask
+def test_a_cluster_finds_what_one_process_finds(dask):
+    with at(dask.with_workers(2)):
+        assert list(in_parallel(summed, iter(range(40)))) == [summed(task) for task in range(40)]
+        assert sorted(in_parallel(summed, range(40), ordered=False)) == [summed(task) for task in range(40)]
+        assert list(in_parallel(nested, range(4))) == [nested(n) for n in range(4)]
+        apart = set(in_parallel(lambda _: (time.sleep(0.02), os.getpid())[1], range(40)))
+        assert apart == {worker.pid for worker in dask.workers}
+        with settings(backend="loky"):
+            assert list(in_parallel(lambda _: os.getpid(), range(2))) == [os.getpid()] * 2
+        with pytest.raises(ZeroDivisionError):
+            list(in_parallel(lambda task: 1 / task, range(3)))
+
+
+def answers() -> list[bytes]:
+    """Return what a randomization test and a design with learners find, as bytes."""
+    panel = study.Panel.from_long(
+        PANEL, unit="unit", time="time", outcomes=["y"], first_treated="first_treated", covariates=["x1"]
+    )
+    question = study.Question("y", "first_treated", covariates=("x1",))
+    test = study.randomization(question.sample(panel), "callaway_santanna", permutations=99, seed=5)
+    learned = study.estimate(panel, question, "dml_panel", learner="lightgbm", repetitions=1, folds=2)
+    return [test.drawn.tobytes(), learned.effect.tobytes(), learned.std_error.tobytes()]
+
+
+@needs_dask
+def test_randomization_and_learners_on_a_cluster_are_the_same_to_the_byte(dask):
+    with at(dask.with_workers(2)):
+        apart = answers()
+    assert apart == answers()
+
+
+@needs_dask
+def test_tasks_of_a_killed_worker_are_done_by_another(dask, tmp_path):
+    address = dask.with_workers(2)
+    with at(address):
+        found = list(in_parallel(partial(fatal_once, tmp_path / "marker"), range(20)))
+    assert (tmp_path / "marker").exists()
+    assert found == [summed(task) for task in range(20)]
+
+
+def plan_in(folder: Path):
+    (folder / "study.toml").write_text(PLAN.replace("[inference]\n", LEARNS))
+    plan = read_plan(folder / "study.toml")
+    return plan, running.load(plan)
+
+
+def files_made(folder: Path, *options: object) -> dict[Path, bytes]:
+    """Return what `study run` writes for the plan."""
+    plan_in(folder)
+    kept = ["--cache", folder / "kept", "--output", folder / "out"]
+    done = command("run", "--plan", "study.toml", *kept, *options, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    paths = [path for path in (folder / "out").rglob("*") if path.is_file()]
+    return {path.relative_to(folder): path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What `study run` writes in one process."""
+    return files_made(tmp_path_factory.mktemp("alone"), "--jobs", 1)
+
+
+def estimates_of(results) -> bytes:
+    return record.record_file(record.record(results))
+
+
+@needs_dask
+def test_a_run_on_a_cluster_writes_the_same_files(dask, tmp_path, alone):
+    made = files_made(tmp_path, "--backend", "dask", "--address", dask.with_workers(2))
+    assert len(made) > 10
+    assert made == alone
+
+
+@needs_dask
+def test_a_run_that_loses_a_worker_finds_the_same(dask, tmp_path, alone):
+    plan, panel = plan_in(tmp_path)
+    told = []
+
+    def progress(step: str) -> None:
+        told.append(step)
+        if len(told) == 2:
+            dask.workers[0].kill()
+
+    with at(dask.with_workers(2)):
+        results = running.run(plan, panel, progress=progress)
+    assert len(told) == len(list(plan.tasks()))
+    assert estimates_of(results) == alone[Path("out/estimates.csv")]
+
+
+@needs_dask
+def test_a_run_that_loses_its_cluster_keeps_what_was_finished(tmp_path, alone):
+    plan, panel = plan_in(tmp_path)
+    cache, told = tmp_path / "cache", []
+    with started(tmp_path) as lost, at(lost.with_workers(1)):
+
+        def progress(step: str) -> None:
+            told.append(step)
+            if len(told) == 3:
+                lost.scheduler.kill()
+
+        with pytest.raises(WorkerError, match="the scheduler was lost; what was finished is kept") as error:
+            running.run(plan, panel, progress=progress, cache=cache)
+    lines_of(error)
+    assert 3 <= len(list(cache.glob("*.answer"))) < len(list(plan.tasks()))
+    assert estimates_of(running.run(plan, panel, jobs=1, cache=cache)) == alone[Path("out/estimates.csv")]
+
+
+@needs_dask
+def test_workers_that_could_find_other_numbers_are_refused(dask, tmp_path, monkeypatch):
+    address = dask.with_workers(2)
+    shutil.copytree(ROOT / "study", tmp_path / "study", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "study/core/digits.py").open("a") as file:
+        file.write("\nOTHER = True\n")
+    (tmp_path / "empty/study").mkdir(parents=True)
+    for given, how, words in (
+        (("--nthreads", "2"), {}, "has 2 threads, .* --nthreads 1 --nworkers 2"),
+        ((), {"path": tmp_path}, "has other code of study; numbers could differ"),
+        ((), {"path": tmp_path / "empty"}, "cannot run the study"),
+    ):
+        worker = dask.start(*given, **how)
+        dask.wait_for(3)
+        with pytest.raises(WorkerError, match=words) as error, at(address):
+            raise AssertionError
+        lines_of(error)
+        worker.kill()
+        dask.wait_for(2)
+
+
+def test_the_state_of_a_process_names_what_differs():
+    own = cluster.state()
+    assert own["numpy"] == np.__version__
+    assert cluster._difference(own, own | {"numpy": "1.0"}) == f"numpy 1.0, here {np.__version__}"
+
+
+@needs_dask
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "spark://10.0.0.1:7077"])
+def test_an_address_that_does_not_answer_is_one_line_within_seconds(address):
+    start = time.monotonic()
+    with (
+        pytest.raises(WorkerError, match=f"dask at {address} does not answer as a scheduler") as error,
+        at(address),
+    ):
+        raise AssertionError
+    lines_of(error)
+    assert time.monotonic() - start < cluster.ANSWERS + 4
+
+
+@needs_dask
+def test_a_scheduler_without_workers_says_how_to_start_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "ANSWERS", 1.0)
+    words = "has no workers; start them with: dask worker"
+    with started(tmp_path) as empty, pytest.raises(WorkerError, match=words), at(empty.address):
+        raise AssertionError
+
+
+def test_without_dask_one_line_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(QuestionError, match=r"pip install 'compute-access-study\[dask\]'") as error,
+        at("tcp://127.0.0.1:1"),
+    ):
+        raise AssertionError
+    lines_of(error)
+
+
+@pytest.mark.parametrize(
+    "given", [{"backend": "dask"}, {"address": "tcp://127.0.0.1:1"}, {"backend": "spark"}, {"address": 3}]
+)
+def test_half_of_a_cluster_is_refused(given):
+    with pytest.raises(QuestionError) as error, settings(**given):
+        raise AssertionError
+    lines_of(error)
+
+
+def test_the_command_says_in_one_line_that_an_address_does_not_answer(tmp_path):
+    (tmp_path / "study.toml").write_text(PLAN)
+    done = command("run", "--plan", "study.toml", "--backend", "dask", "--address", "nonsense", cwd=tmp_path)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert issubclass(WorkerError, StudyError)

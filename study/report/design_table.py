@@ -165,19 +165,15 @@ class Answers(NamedTuple):
     tests: Sequence[Line] = ()
 
 
-def effects_table(
-    words: Words,
-    answers: Sequence[Answers],
-    notes: Sequence[str],
-    more: Sequence[tuple[str, list[Line]]] = (),
-) -> Table:
-    """Return the table of designs by outcomes: estimates over their standard errors, a panel a scale and some more."""
+def effects_table(words: Words, answers: Sequence[Answers], notes: Sequence[str]) -> Table:
+    """Return the table of designs by outcomes: estimates over their standard errors, a panel a scale."""
     panels = []
     for of in answers:
         estimates = [line for label, effects in of.effects.items() for line in effect_lines(label, effects)]
         panels.append((words.scales[of.scale], [*estimates, *of.tests]))
-    blocks = lettered([*panels, *more])
-    return Table(_in_letters(words.name), words.caption, list(words.outcomes.values()), blocks, notes)
+    return Table(
+        _in_letters(words.name), words.caption, list(words.outcomes.values()), lettered(panels), notes
+    )
 
 
 def power_table(words: Words, answers: Sequence[Answers], digits: int = 3) -> Table:

@@ -141,8 +141,8 @@ def answers() -> list[bytes]:
         PANEL, unit="unit", time="time", outcomes=["y"], first_treated="first_treated", covariates=["x1"]
     )
     question = study.Question("y", "first_treated", covariates=("x1",))
-    test = study.randomization(question.sample(panel), "callaway_santanna", permutations=99, seed=5)
-    learned = study.estimate(panel, question, "dml_panel", learner="lightgbm", repetitions=1, folds=2)
+    test = study.randomization(question.sample(panel), "callaway_santanna", permutations=60, seed=5)
+    learned = study.estimate(panel, question, "dml_panel", learner="linear", repetitions=2, folds=2)
     return [test.drawn.tobytes(), learned.effect.tobytes(), learned.std_error.tobytes()]
 
 
@@ -229,12 +229,18 @@ def test_a_run_that_loses_its_cluster_keeps_what_was_finished(tmp_path, alone):
     assert estimates_of(running.run(plan, panel, jobs=1, cache=cache)) == alone[Path("out/estimates.csv")]
 
 
-@needs_dask
-def test_workers_that_could_find_other_numbers_are_refused(dask, tmp_path, monkeypatch):
-    address = dask.with_workers(2)
-    shutil.copytree(ROOT / "study", tmp_path / "study", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "study/core/digits.py").open("a") as file:
+def other_code(folder: Path) -> Path:
+    """Put a study that differs by a line into a folder."""
+    shutil.copytree(ROOT / "study", folder / "study", ignore=shutil.ignore_patterns("__pycache__"))
+    with (folder / "study/core/digits.py").open("a") as file:
         file.write("\nOTHER = True\n")
+    return folder
+
+
+@needs_dask
+def test_workers_that_could_find_other_numbers_are_refused(dask, tmp_path):
+    address = dask.with_workers(2)
+    other_code(tmp_path)
     (tmp_path / "empty/study").mkdir(parents=True)
     for given, how, words in (
         (("--nthreads", "2"), {}, "has 2 threads, .* --nthreads 1 --nworkers 2"),
@@ -250,6 +256,24 @@ def test_workers_that_could_find_other_numbers_are_refused(dask, tmp_path, monke
         dask.wait_for(2)
 
 
+@needs_dask
+@pytest.mark.parametrize(
+    "given", [["--nthreads", "1"], ["--nthreads", "2"]], ids=["other code", "two threads"]
+)
+def test_a_worker_that_comes_later_is_held_to_the_same(dask, tmp_path, given):
+    path = other_code(tmp_path) if given[-1] == "1" else ROOT
+    with (
+        at(dask.with_workers(2)),
+        pytest.raises(WorkerError, match="a worker that came later has other") as error,
+    ):
+        for place, _ in enumerate(in_parallel(lambda _: time.sleep(0.05), range(2000))):
+            if place == 0:
+                late = dask.start(*given, path=path)
+    lines_of(error)
+    late.kill()
+    dask.wait_for(2)
+
+
 def test_the_state_of_a_process_names_what_differs():
     own = cluster.state()
     assert own["numpy"] == np.__version__
@@ -258,7 +282,8 @@ def test_the_state_of_a_process_names_what_differs():
 
 @needs_dask
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "spark://10.0.0.1:7077"])
-def test_an_address_that_does_not_answer_is_one_line_within_seconds(address):
+def test_an_address_that_does_not_answer_is_one_line_within_seconds(address, monkeypatch):
+    monkeypatch.setattr(cluster, "ANSWERS", 1.0)
     start = time.monotonic()
     with (
         pytest.raises(WorkerError, match=f"dask at {address} does not answer as a scheduler") as error,

@@ -63,7 +63,7 @@ def main() -> None:
             subprocess.Popen(
                 [*start, f"distributed.cli.dask_{name}", "--no-dashboard", *given],
                 cwd=folder,
-                stderr=subprocess.DEVNULL,
+                stderr=quiet,
             )
             for name, given in modules.items()
         ]

@@ -262,13 +262,12 @@ def test_workers_that_could_find_other_numbers_are_refused(dask, tmp_path):
 )
 def test_a_worker_that_comes_later_is_held_to_the_same(dask, tmp_path, given):
     path = other_code(tmp_path) if given[-1] == "1" else ROOT
-    with (
-        at(dask.with_workers(2)),
-        pytest.raises(WorkerError, match="a worker that came later has other") as error,
-    ):
-        for place, _ in enumerate(in_parallel(lambda _: time.sleep(0.05), range(2000))):
-            if place == 0:
-                late = dask.start(*given, path=path)
+    with at(dask.with_workers(2)):
+        done = in_parallel(lambda _: time.sleep(0.05), range(2000))
+        next(done)
+        late = dask.start(*given, path=path)
+        with pytest.raises(WorkerError, match="a worker that came later has other") as error:
+            list(done)
     lines_of(error)
     late.kill()
     dask.wait_for(2)

@@ -16,9 +16,10 @@ run: $(READY)
 test: lint
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-# The searches by random inputs in full, in one process, which prints how many inputs it tried.
+# The searches by random inputs in full and the simulations with many draws, in one process, which prints how many
+# inputs it tried.
 test-slow: $(READY)
-	STUDY_SEARCH=full $(VENV)/bin/python -m pytest -m search
+	STUDY_SEARCH=full $(VENV)/bin/python -m pytest -m 'search or slow'
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

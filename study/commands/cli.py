@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from study.commands import data_commands, options, paper_commands, table_command
-from study.core import StudyError, __version__, as_typed, learning, progress_bar, steps
+from study.commands import data_commands, options, paper_commands, simulate_command, table_command
+from study.core import QuestionError, StudyError, __version__, as_typed, learning, progress_bar, steps
 
 INTERRUPTED = 130
 # What an option or argument that cannot be read raises; typer exports a subclass of it only.
@@ -39,10 +39,34 @@ def study(
     """Begin a command."""
 
 
-def designs(name: options.NameOfDesign = None, *, format: options.TextOrJson = "text") -> None:
-    """List the designs, or say of one what it assumes, its options, its references and an example."""
+def designs(
+    name: options.NameOfDesign = None,
+    *,
+    plan: options.Plan = options.DEFAULT_PLAN,
+    columns: options.OfColumns,
+    panel: Annotated[
+        str | None,
+        typer.Option("--for", help="Say which designs can answer on a shipped panel, or a file of your own."),
+    ] = None,
+    format: options.TextOrJson = "text",
+) -> None:
+    """List the designs, or say of one what it assumes, its options, its references and an example.
+
+    For a panel, say which can answer, and what the recorded tournament says of each: study designs --for cvpr.
+    """
     from study.designs import all_designs, find_design
 
+    if panel is not None:
+        from study.commands.designs_for import designs_for
+        from study.report import as_json
+
+        if name is not None:
+            raise QuestionError("study designs: give the name of a design or --for a panel, not both.")
+        found = designs_for(panel, columns, plan)
+        typer.echo(found.text() if format == "text" else as_json(found.record()))
+        return
+    if columns != options.OfColumns():
+        raise QuestionError("study designs: options about columns go with --for, and a file.")
     chosen = list(all_designs().values()) if name is None else [find_design(name)]
     if format == "json":
         _list(chosen, "name", "title", "reference", "estimand", "assumes", "supports", "options")
@@ -313,7 +337,10 @@ def _write(folder: Path, files: dict[str, bytes], page: str, what: str) -> None:
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: {what}.")
 
 
-of_panels = (designs, diagnostics, estimate, compare, diagnose, heterogeneity, table_command.table)
+of_panels = (
+    *(designs, diagnostics, estimate, compare, diagnose, heterogeneity),
+    *(table_command.table, simulate_command.simulate),
+)
 for command in (*paper_commands.COMMANDS, *of_panels, *data_commands.COMMANDS):
     app.command()(options.spread(command))
 

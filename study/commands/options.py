@@ -150,7 +150,7 @@ Labels = Annotated[
     ),
 ]
 Draws = Annotated[int, typer.Option(help="Draws of the test that the designs agree.")]
-Seed = Annotated[int, typer.Option(help="Seed of these draws, and of designs that draw.")]
+Seed = Annotated[int, typer.Option(help="Seed of whatever is drawn at random.")]
 Jobs = Annotated[
     int, typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it.")
 ]
@@ -283,6 +283,8 @@ OwnPanel = Annotated[
 ]
 
 
+# Why an option is refused beside a question of the plan.
+OF_PANEL_ALONE = "goes with --outcome and --event, not with a question of the plan"
 # Options about how a file is read, which a panel that ships has no use for.
 OF_FILE = ("unit", "time", "ambiguous", "period", "never", "group_column")
 
@@ -583,6 +585,14 @@ def _with_help(parameter: inspect.Parameter, texts: Mapping[str, str]) -> inspec
     # An option of a design may have a list for its value.
     several = {"callback": _names} if kind == list[str] | None and name != "option" else {}
     return parameter.replace(annotation=Annotated[kind, make(*flags, **several, help=texts[name])])
+
+
+def refuse_beside(context: typer.Context, allowed: Collection[str], who: str, why: str) -> None:
+    """Refuse an option that the user has given and that is not among some."""
+    for name in context.params:
+        came = context.get_parameter_source(name)
+        if name not in allowed and came is not None and came.name == "COMMANDLINE":
+            raise QuestionError(f"{who}: --{name.replace('_', '-')} {why}.")
 
 
 def labels(given: Sequence[str] | None) -> dict[str, str]:

@@ -48,6 +48,7 @@ def run(
     """
     from study.core import folder_of, write_all
     from study.paper import run as running
+    from study.paper.tournament import read_record
 
     chosen = columns.plan(panel, plan).under(design)
     if panel is not None:
@@ -58,6 +59,8 @@ def run(
     beside = plan.resolve().parent
     running.cited(chosen, beside)
     loaded = running.load(chosen)
+    if "tournament" in chosen.exhibits:
+        read_record(chosen, loaded)  # which is refused before any estimate, and not after all
     folder, target = cache or folder_of(plan), output or folder_of_paper(plan)
     # Where the paper is written elsewhere, its text goes with it, unless one is there.
     texts = {name: beside / name for name in TEXT if not (target / name).exists()}

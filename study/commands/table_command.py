@@ -66,7 +66,7 @@ def table(
     draws : int, optional
         Draws of the test that the designs agree.
     seed : int, optional
-        Seed of these draws, and of designs that draw.
+        Seed of whatever is drawn at random.
     columns : str
         What stands in columns, outcomes or designs; the other stands in rows.
     stars : bool
@@ -97,13 +97,7 @@ def table(
     names = designs and [find_design(name).name for name in designs]
     of_draws = {name: value for name, value in {"draws": draws, "seed": seed}.items() if value is not None}
     if question:
-        for name in context.params:
-            came = context.get_parameter_source(name)
-            if name not in EITHER and came is not None and came.name == "COMMANDLINE":
-                option = f"--{name.replace('_', '-')}"
-                raise QuestionError(
-                    f"{WHO}: {option} goes with --outcome and --event, not with a question of the plan."
-                )
+        options.refuse_beside(context, EITHER, WHO, options.OF_PANEL_ALONE)
         path = options.plan_of(plan or options.DEFAULT_PLAN)
         with work.settings(cache=fits_of(path, cache)), _learning(names, work.jobs):
             tables = of_plan(path, question, names, labels=labels, style=style, **of_draws)

@@ -80,6 +80,7 @@ from .progress import progress_bar as progress_bar
 from .progress import steps as steps
 from .settings import Progress as Progress
 from .settings import current_settings as current_settings
+from .settings import expecting as expecting
 from .settings import settings as settings
 from .settings import telling as telling
 from .synthetic_weights import UNIQUE as UNIQUE

@@ -14,6 +14,8 @@ from study.core.arrays import BoolArray, FloatArray, IntArray
 from study.core.threads import one_thread
 
 COLUMNS_AT_ONCE = 32
+# Numbers that are few enough to be kept.
+KEPT = 2**14
 
 Units = IntArray
 
@@ -107,6 +109,19 @@ class Influence:
 
     def dense(self) -> FloatArray:
         """Return the influence as an array of shape (n, K)."""
+        return self._few.copy() if self.is_small else self._dense()
+
+    @property
+    def is_small(self) -> bool:
+        """Whether numbers are sooner added up one by one than by group."""
+        return self.shape[0] * self.shape[1] <= KEPT
+
+    @cached_property
+    def _few(self) -> FloatArray:
+        """The influence as an array that is kept, where it has few numbers."""
+        return self._dense()
+
+    def _dense(self) -> FloatArray:
         out = np.zeros(self.shape)
         with one_thread():
             for part in self.parts:
@@ -138,6 +153,8 @@ class Influence:
 
     def columns(self, columns: IntArray) -> Influence:
         """Return the influence on the estimates of some numbers, without the parts that have none."""
+        if np.array_equal(columns, np.arange(self.shape[1])):
+            return self
         chosen = self._by_term(len(columns), lambda terms: terms[..., columns])
         return Influence(
             chosen.shape, tuple(p for p in chosen.parts if p.coefficient is None or p.coefficient.any())
@@ -188,7 +205,7 @@ class Influence:
 
     def products(self, cluster: IntArray) -> FloatArray:
         """Return the sum over clusters of s s', with s a cluster's sum, shape (K, K)."""
-        if not self._by_unit(cluster):
+        if self.is_small or not self._by_unit(cluster):
             sums = self.cluster_sums(cluster)
             return sums.T @ sums
         total = np.zeros((self.shape[1], self.shape[1]))
@@ -205,7 +222,7 @@ class Influence:
 
     def squares(self, cluster: IntArray) -> FloatArray:
         """Return the diagonal of :meth:`products`, shape (K,), with little memory."""
-        if not self._by_unit(cluster):
+        if self.is_small or not self._by_unit(cluster):
             sums = [self.columns(part).cluster_sums(cluster) for part in blocks(self.shape[1])]
             return np.concatenate([np.einsum("ck,ck->k", s, s) for s in sums])
         return sum((squares for _, squares in self.squares_by_array()), np.zeros(self.shape[1]))
@@ -240,7 +257,7 @@ class Influence:
 
     def weighted(self, group: IntArray, factor: FloatArray) -> Influence:
         """Return the influence of each unit times a number of its group and the term; factor has shape (G, K)."""
-        if not self.within(group):
+        if self.is_small or not self.within(group):
             dense = self.dense()
             dense *= factor[group]
             return Influence.of(dense)

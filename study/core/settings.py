@@ -46,11 +46,12 @@ def settings(**changes: Any) -> Iterator[Settings]:
     Parameters
     ----------
     jobs : int
-        Processes that fit learners; -1 is all cores. Numbers do not depend on it.
+        Processes that fit learners or simulate; -1 is all cores. Numbers do not depend on it.
     progress : callable
         Called with a description of each step that is done.
     cache : Path
-        Folder in which learners' predictions are kept by their content, and looked up first.
+        Folder in which learners' predictions, and finished blocks of a tournament, are kept by all that they depend
+        on, and looked up first.
     backend : {"loky", "dask"}
         Processes of this machine, or the workers of a dask cluster, as many as there are. Numbers do not depend on it.
     address : str
@@ -98,3 +99,10 @@ def telling(what: str) -> Iterator[None]:
     progress = current_settings().progress
     with settings(progress=None if progress is None else lambda step: progress(f"{what}, {step}")):
         yield
+
+
+def expecting(steps: int) -> None:
+    """Tell progress how many steps there will be, where it can be told, so that it can say how long they take."""
+    expect = getattr(current_settings().progress, "expect", None)
+    if expect is not None:
+        expect(steps)

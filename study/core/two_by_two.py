@@ -249,6 +249,8 @@ def solved(gram: FloatArray, rows: FloatArray, what: str) -> FloatArray:
 
 
 def _refuse_singular(gram: FloatArray, what: str) -> None:
+    if gram.shape == (1, 1) and 0 < gram[0, 0] < np.inf:  # the constant alone
+        return
     if not np.linalg.cond(gram, 1) < 1 / np.finfo(float).eps:
         raise Unidentified(f"the covariates do not identify {what}")
 

@@ -158,9 +158,12 @@ def _present(influence: Influence, sides: Sides) -> FloatArray:
         parts = (present(influence.columns(k).dense()) for k in blocks(influence.shape[1]))
         return np.concatenate([sides.by_group(part) for part in parts], axis=1)
     squares = np.zeros(sides.treated.shape)
-    for rows, total in influence.squares_by_array():
-        if rows is not None and len(rows):
-            squares[sides.group[rows[0]]] += np.maximum(total, 0.0)
+    if influence.is_small:
+        squares += sides.by_group(influence.dense() ** 2)
+    else:
+        for rows, total in influence.squares_by_array():
+            if rows is not None and len(rows):
+                squares[sides.group[rows[0]]] += np.maximum(total, 0.0)
     units = np.bincount(sides.group, minlength=len(squares))[:, None]
     return units * present(np.sqrt(squares / np.maximum(units, 1)))
 

@@ -9,27 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from study.core import (
-    Progress,
-    WorkerError,
-    checksum,
-    code_of,
-    in_parallel,
-    key_of,
-    root_of,
-    settings,
-    versions,
-)
+from study.core import Progress, WorkerError, checksum, in_parallel, settings
 from study.core import cache as disk
-from study.designs import all_designs, entries
+from study.designs import answer_key
 from study.estimates import Effect, Power, PreTest
 from study.inference import Randomization
-from study.panel import FlowStep, Panel, Question, load_panel
+from study.panel import FlowStep, Panel, Question, load_panel, panel_state
 from study.panel.shipped import shipped
 from study.paper import PanelEntry, Result, Results, answer, find_exhibit, numbers, record
 from study.paper.answer_numbers import answer_numbers
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
 from study.paper.plan import Event, Plan, Row, Task
+from study.paper.tournament import kept
 from study.report import Block, Line, Number, Table
 
 # What is kept on disk, and the types that may be in it.
@@ -125,7 +116,7 @@ def exhibit(
     others = map(other_panels, (plan.placebos, plan.venues, further))
     setting = Setting(plan, panel, results, *others)
     states = [panel_state(each) for each in setting.panels]
-    depends_on = plan, plan.hidden_shares(setting.event), states, _shipped_data()
+    depends_on = plan, plan.hidden_shares(setting.event), kept(plan), states, _shipped_data()
     steps = {
         name: Step(
             f"Exhibit: {name.replace('_', ' ')}",
@@ -198,34 +189,6 @@ def _exhibited(make: Callable[[Setting], Exhibited], data: str, setting: Setting
             "run: a worker has other shipped data than the process that asks; install the same there."
         )
     return make(setting)
-
-
-def answer_key(*question: object) -> str | None:
-    """Return the key of an answer to a question, or None where not all that it depends on can be known.
-
-    Nobody can say what a design that was made in a session calls there.
-    """
-    modules = {name: design.function.__module__ for name, design in all_designs().items()}
-    roots = {root_of(entry.module) for entry in entries()}
-    if not {*map(root_of, modules.values())} <= {"study", *roots}:
-        return None
-    codes = tuple((root, code_of(root)) for root in ("study", *sorted(roots)))
-    names = tuple(entry.dist.name for entry in entries() if entry.dist is not None)
-    return key_of((codes, versions(), modules, versions(names), question))
-
-
-def panel_state(panel: Panel) -> tuple[Any, ...]:
-    """Return what of a panel an answer can depend on: its data, their roles and order, its name and populations."""
-    blocks = (
-        panel.outcomes,
-        panel.covariates,
-        panel.first_treated,
-        panel.treatment,
-        panel.attributes,
-        panel.doses,
-    )
-    held = tuple(tuple(block) for block in blocks)
-    return panel.name, panel.checksum, held, dict(panel.populations), panel.within
 
 
 @remembered

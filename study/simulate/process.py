@@ -1,20 +1,28 @@
-"""A data-generating process on the units and periods of a sample, and what it draws.
+"""A data-generating process on the units and periods of a sample: what is drawn, and how each dial moves it.
 
 With size s_i of unit i, the common growth G_t since the lowest period and the mean size m, the mean of a count without
 treatment is
 
-    mu_it = (s_i + G_t ((1 - a) + a s_i / m)) exp(b_i tau_t + u_it)
+    mu_it = (s_i + r_i (G_t + m tau_t b_i)) exp(f_i tau_t + u_it),    r_i = 1 - a + a s_i / m,
 
-where a is the dial ``size_growth``, tau_t runs from 0 to 1 over the periods, b_i adds up log growth beyond the common one
-(the dials ``trends``, ``factor``, ``linear``, ``nonlinear``), and u_it is a stationary first-order autoregression
-(``shocks``, ``persistence``) with E exp(u) = 1. Where a is 0 and b and u are, trends are parallel in levels; where a is 1,
-in proportion. Counts are Poisson. A continuous outcome is the same in sums,
+where tau_t runs from 0 to 1 over the periods, a is the dial ``size_growth``, b_i is linear in a covariate (``linear``)
+and in its square (``nonlinear``), f_i is a unit's loading of a factor (``factor``) and u_it a stationary first-order
+autoregression (``shocks``, ``persistence``); the exponential has mean one. Where b is 0 and neither f nor u moves
+adoption, trends are parallel in levels if a is 0, in proportion if a is 1; with b they are so given the covariate.
+Where the least mean would be negative, a common growth is added (in r_i) that makes it zero, so that b stays what it
+is. Adopters' means are multiplied by (1 + ``trends``)^tau_t. Counts are Poisson. A continuous outcome is the same in
+sums,
 
-    y_it = s_i + G_t (1 + a (s_i - m) / sd(s)) + sd (b_i tau_t + u_it),
+    y_it = s_i + r_i G_t + sd (tau_t (b_i + f_i) + u_it),    r_i = 1 + a (s_i - m) / sd(s),
 
-with dials that are shares of the mean for counts in standard deviations sd of the outcome. Adoption fills the places that
-the sample has: in each period as many of those not yet treated as in the sample, drawn with probabilities proportional to
-exp(h'z), z the unit's log size and its growth over the last two periods. A place brings its date, path and dose.
+with dials that are shares of the mean for counts in standard deviations sd of the outcome.
+
+Adoption fills the places that the sample has (:mod:`study.simulate.adoption`): in each period as many of those not yet
+treated as in the sample, drawn with probabilities proportional to exp(h'z), z the unit's log size and its growth over
+the two periods before. The effect multiplies a unit's own mean by 1 + effect; it is added in further Poisson counts, or
+taken away by thinning, so that panels with and without it are the same where nobody is treated.
+
+Each component has a random stream of its own: a dial moves nothing but what it is about.
 """
 
 from __future__ import annotations
@@ -22,49 +30,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, IntArray
+from study.core import BoolArray, Described, FloatArray, IntArray, QuestionError
 from study.panel import Sample
+from study.simulate.adoption import Places, places_of, taken
 from study.simulate.dials import DIALS, checked_dials
+from study.simulate.draw import Draw as Draw
+from study.simulate.draw import truth as truth
 
 Family = Literal["count", "continuous"]
 
 # Log hazard ratio of adoption, a standard deviation of what confounds, where the dials linear and nonlinear are turned.
 CONFOUNDED = 1.0
+# In standard deviations: what confounds moves adoption no further, so that adopters have their like among the others.
+LARGEST = 2.0
+ROUNDING = 1e-9
+# Means a period that adoption by size does not distinguish from smaller ones.
+SMALLEST_SIZE = 1e-3
+# A new component goes to the end: those before it keep their streams.
+STREAMS = (
+    "size", "factor", "shocks", "zeros", "counts", "adoption", "trends", "unfounded", "hidden", "heterogeneity",
+    "reversal", "effect", "missing",
+)  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class Draw:
-    """One simulated panel of n units and T periods.
-
-    Attributes
-    ----------
-    y : ndarray, shape (n, T)
-        The outcome in its own units, NaN where not observed.
-    untreated : ndarray, shape (n, T)
-        What it would have been had nobody been treated.
-    first_treated : ndarray, shape (n,), or None
-        Recorded first treated period, NaN = never.
-    path : ndarray, shape (n, T), or None
-        Recorded path of a treatment that is not absorbing.
-    dose : ndarray, shape (n,), or None
-    treated : ndarray of bool, shape (n, T)
-        Cells that the effect is an average of: those of units whose event is recorded and true, from it on.
-    """
-
-    y: FloatArray
-    untreated: FloatArray
-    first_treated: FloatArray | None
-    path: FloatArray | None
-    dose: FloatArray | None
-    treated: BoolArray
-
-
-@dataclass(frozen=True, eq=False)
-class Process:
+@dataclass(frozen=True, eq=False, repr=False)
+class Process(Described):
     """A data-generating process; :func:`study.calibrate` makes one of a panel.
 
     Attributes
@@ -81,11 +75,16 @@ class Process:
     spread : float
         Standard deviation of the outcome, in which the dials of a continuous one are.
     hazard : ndarray, shape (2,)
-        Log hazard ratios of adoption by standardized log size (size, where it is continuous) and recent growth.
+        Log hazard ratios of adoption: a standard deviation of :func:`log_size`, and a unit of :func:`recent_growth`.
     dials : mapping of str to float
         Where each of :data:`study.simulate.DIALS` stands.
     neighbours : ndarray of int, shape (n,), optional
-        Group of each unit in which treatment spills over; without it all units are neighbours.
+        Group of each unit in which treatment spills over, from 0; without it all units are neighbours.
+
+    Raises
+    ------
+    QuestionError
+        If a dial is unknown, out of its range, or turns what the process does not have.
     """
 
     sample: Sample
@@ -102,56 +101,120 @@ class Process:
         """Fill in the dials that are not named, and check those that are."""
         neutral = {name: dial.neutral for name, dial in DIALS.items()}
         object.__setattr__(self, "dials", neutral | checked_dials(self.dials, "Process"))
+        question, turned = self.sample.question, self.turned_dials
+        n, periods = self.sample.y.shape
+        for name, shape in (("size", (2, n)), ("growth", (periods,)), ("hazard", (2,)), ("neighbours", (n,))):
+            values = getattr(self, name)
+            if values is not None and np.shape(values) != shape:
+                raise QuestionError(f"Process: {name} has shape {np.shape(values)}; it must be {shape}.")
+        if self.family == "continuous" and question.scale == "log1p":
+            raise QuestionError(
+                f"Process: draws of {question.outcome}, which is no count, can be below -1, where log1p has no value; "
+                'use scale="level".'
+            )
+        if "zeros" in turned and self.family != "count":
+            raise QuestionError(
+                f"Process: dial zeros is of counts, and {question.outcome} is not one; leave it out."
+            )
+        if "dose" in turned and self.sample.dose is None and not self.sample.has_levels:
+            raise QuestionError(
+                f"Process: dial dose is turned, but {question.event} has no dose; leave it out."
+            )
+        if "nonlinear" in turned and not self.square.any():
+            raise QuestionError(
+                "Process: dial nonlinear is turned, but the covariate has two values, whose square is linear in it; "
+                "name another covariate first."
+            )
 
     def turned(self, **dials: float) -> Process:
         """Return the process with some dials turned."""
         return replace(self, dials={**self.dials, **checked_dials(dials, "simulate")})
 
+    @property
+    def turned_dials(self) -> dict[str, float]:
+        """The dials that are not neutral."""
+        return {name: value for name, value in self.dials.items() if value != DIALS[name].neutral}
+
+    def _described(self) -> tuple[str, dict[str, str]]:
+        n, periods = self.sample.y.shape
+        what = "counts" if self.family == "count" else "continuous outcomes"
+        title = f"Process on {self.sample.panel.name}: {what} of {n} units in {periods} periods"
+        facts = {"question": repr(self.sample.question), "treated": f"{self.sample.n_treated} units a panel"}
+        dials = {
+            f"dial {name}": f"{value:g} ({DIALS[name].unit})" for name, value in self.turned_dials.items()
+        }
+        if self.family == "continuous":
+            facts["shares of the mean"] = f"in the outcome's standard deviation, {self.spread:.3g}"
+        return title, facts | (dials or {"dials": "all neutral"})
+
     @cached_property
     def covariate(self) -> FloatArray:
-        """What ``linear`` and ``nonlinear`` are about, standardized: the question's first covariate, else log size."""
-        x = self.sample.x_baseline[:, 0] if self.sample.x_baseline.size else self._expected_size
-        spread = np.nanstd(x)
-        return np.nan_to_num((x - np.nanmean(x)) / (spread or 1.0))
+        """What ``linear`` and ``nonlinear`` are about, standardized, shape (n,).
+
+        The question's first covariate of more than two values, or its first; where it has none, the log of expected
+        size, or expected size.
+        """
+        columns = self.sample.x_baseline.T
+        several = [x for x in columns if len(np.unique(x[~np.isnan(x)])) > 2]
+        expected = log_size(self.size[0] / self.size[1], "count") if self.family == "count" else self.size[0]
+        return _standardized([*several, *columns, expected][0])
 
     @cached_property
-    def _expected_size(self) -> FloatArray:
-        if self.family == "continuous":
-            return self.size[0]
-        return np.log(self.size[0] / self.size[1])
+    def square(self) -> FloatArray:
+        """The covariate's square less what is linear in it, standardized, shape (n,); 0 where it has two values."""
+        x = self.covariate
+        square = x**2 - np.mean(x**2) - x * (np.mean(x**3) / (np.mean(x**2) or 1.0))
+        return _standardized(np.where(np.abs(square) < ROUNDING, 0.0, square))
+
+    @cached_property
+    def places(self) -> Places:
+        """Dates, paths and doses that there are to be taken."""
+        return places_of(self.sample)
+
+    @cached_property
+    def profile(self) -> FloatArray:
+        """Effect on who has each place, or none, in each period as a multiple of the average one, shape (k + 1, T)."""
+        dials, since, period = self.dials, self.places.since, self.places.period
+        relative, inside = self.places.relative(dials["dose"]), self.places.inside
+        longest, horizon = max(since.max(), 0.0), self.sample.question.horizon
+        times = np.arange(1.0 + (longest if horizon is None else min(longest, horizon)))
+        path, later = (np.maximum(1 + dials["dynamics"] * e, 0) for e in (times, np.maximum(since, 0)))
+        by_date, entry = np.ones(len(since)), np.ones(len(since))
+        by_date[:-1] = np.maximum(1 + dials["early"] * (period[inside].mean() - period), 0)
+        entry[inside] = relative[inside, period[inside]]
+        before = np.where(since == -1, dials["anticipation"] * entry[:, None], 0.0)
+        return np.asarray(by_date[:, None] * (relative * later / path.mean() + before))
 
     def draw(self, rng: np.random.Generator) -> Draw:
-        """Draw one panel."""
-        sample, dials, (n, periods) = self.sample, self.dials, self.sample.y.shape
-        tau, x = np.linspace(0, 1, periods), self.covariate
-        size = self._sizes(rng)
-        square = (x**2 - 1) / (np.std(x**2) or 1.0)
-        slope = self._slope("factor") * rng.normal(size=n)
-        slope += self._slope("linear") * x + self._slope("nonlinear") * square
-        index = slope[:, None] * tau + self._shocks(rng)
-        base = size[:, None] + self.growth * self._relative(size)[:, None]
-        seen = sample.observed & (rng.random((n, periods)) >= dials["missing"])
+        """Draw one panel; all of it depends on a few integers from the generator, which seed the streams."""
+        seeds = rng.integers(2**63, size=len(STREAMS))
+        streams = {name: np.random.default_rng(seed) for name, seed in zip(STREAMS, seeds, strict=True)}
+        size, tau = self._sizes(streams["size"]), np.linspace(0, 1, len(self.growth))
+        mean, index = self._means(size, tau), self._index(streams, tau)
         if self.family == "count":
-            # Where the common path falls, the smallest units have nothing left to lose.
-            mean = np.maximum(base, 0) * np.exp(index) * (rng.random((n, periods)) >= dials["zeros"])
-            untreated = rng.poisson(mean).astype(float)
+            mean = mean * np.exp(index) * self._not_zero(streams["zeros"])
+            untreated = streams["counts"].poisson(mean).astype(float)
         else:
-            mean = untreated = base + self.spread * index
-        confounded = CONFOUNDED * (x * (dials["linear"] != 0) + square * (dials["nonlinear"] != 0))
-        place = self._places(rng, size, untreated, confounded)
-        trend = np.outer(place >= 0, self._slope("trends") * tau)
-        if self.family == "count":
-            untreated, mean = _times(rng, untreated, mean, np.exp(trend)), mean * np.exp(trend)
-        else:
-            untreated = untreated + self.spread * trend
-        history = self._history(rng, place)
-        effect = self._effect(rng, history)
-        if self.family == "count":
-            y = _times(rng, untreated, mean, 1 + effect)
-        else:
-            y = untreated + self.spread * effect
-        y = np.where(seen, y, np.nan)
-        return Draw(y, untreated, history.recorded, history.path, history.dose, history.averaged)
+            mean = untreated = mean + self.spread * index
+        place = self._adoption(size, untreated, streams["adoption"])
+        trend = self.dials["trends"]
+        trends = (1 + trend) ** tau - 1 if self.family == "count" else trend * tau
+        untreated, mean = self._moved(untreated, mean, np.outer(place >= 0, trends), streams["trends"])
+        true = self._true_places(place, streams)
+        y, _ = self._moved(untreated, mean, self._effects(true, streams), streams["effect"])
+        seen = self.sample.observed
+        if self.dials["missing"]:
+            seen = seen & (streams["missing"].random(y.shape) >= self.dials["missing"])
+        recorded, path, dose = (
+            None if values is None else values[place]
+            for values in (self.places.recorded, self.places.path, self.places.dose)
+        )
+        averaged = self.places.averaged[np.where(place >= 0, true, -1)]
+        if self.sample.group is not None:
+            averaged &= self.sample.group[:, None]
+        return Draw(
+            np.where(seen, y, np.nan), untreated, recorded, path, dose, averaged, self.sample.unit_ids
+        )
 
     def _sizes(self, rng: np.random.Generator) -> FloatArray:
         first, second = self.size
@@ -159,110 +222,108 @@ class Process:
             return np.asarray(rng.gamma(first) / second)
         return np.asarray(rng.normal(first, second))
 
-    def _relative(self, size: FloatArray) -> FloatArray:
-        """Return how much of the common growth each unit has, shape (n,)."""
-        a = self.dials["size_growth"]
-        if self.family == "count":
-            return (1 - a) + a * size / self.mean_size
-        return 1 + a * (size - self.mean_size) / (np.std(size) or 1.0)
+    def _means(self, size: FloatArray, tau: FloatArray) -> FloatArray:
+        """Return what units would have without factor, shocks and treatment, shape (n, T)."""
+        a, count = self.dials["size_growth"], self.family == "count"
+        own = self.dials["linear"] * self.covariate + self.dials["nonlinear"] * self.square
+        by_covariate = np.outer(own, tau)
+        if not count:
+            relative = 1 + a * (size - self.mean_size) / (np.std(size) or 1.0)
+            return size[:, None] + np.outer(relative, self.growth) + self.spread * by_covariate
+        relative = (1 - a) + a * size / self.mean_size
+        growth = self.growth + self.mean_size * by_covariate
+        grows = relative > 0
+        if own.any() and grows.any():
+            least = (size[grows] / relative[grows])[:, None] + growth[grows]
+            growth = growth + np.maximum(-least.min(axis=0), 0)
+        return np.maximum(size[:, None] + relative[:, None] * growth, 0)
 
-    def _slope(self, dial: str) -> float:
-        """Return what a dial adds to the index from the first period to the last."""
-        value = self.dials[dial]
-        return float(np.log1p(value)) if self.family == "count" else value
+    def _index(self, streams: Mapping[str, np.random.Generator], tau: FloatArray) -> FloatArray:
+        """Return factor and shocks, shape (n, T), whose exponential has mean one where it is of counts."""
+        index = np.zeros(self.sample.y.shape)
+        for name, shape in (("factor", tau), ("shocks", np.ones_like(tau))):
+            share = self.dials[name]
+            sd = shape * (np.sqrt(np.log1p(share**2)) if self.family == "count" else share)
+            if share:
+                index += sd * self._normal(name, streams[name]) - (
+                    sd**2 / 2 if self.family == "count" else 0.0
+                )
+        return index
 
-    def _shocks(self, rng: np.random.Generator) -> FloatArray:
-        """Return a stationary autoregression, shape (n, T), whose exponential has mean one where it is of counts."""
-        share, rho = self.dials["shocks"], self.dials["persistence"]
-        sd = float(np.sqrt(np.log1p(share**2))) if self.family == "count" else share
-        shocks = sd * rng.normal(size=self.sample.y.shape)
-        for t in range(1, shocks.shape[1]):
-            shocks[:, t] = rho * shocks[:, t - 1] + np.sqrt(1 - rho**2) * shocks[:, t]
-        return shocks - sd**2 / 2 if self.family == "count" else shocks
+    def _normal(self, name: str, rng: np.random.Generator) -> FloatArray:
+        """Return standard normal loadings, shape (n, 1), or stationary autoregressions, shape (n, T)."""
+        n, periods = self.sample.y.shape
+        if name == "factor":
+            return rng.standard_normal((n, 1))
+        lag = np.abs(np.subtract.outer(np.arange(periods), np.arange(periods)))
+        return np.asarray(
+            rng.standard_normal((n, periods)) @ np.linalg.cholesky(self.dials["persistence"] ** lag).T
+        )
 
-    @cached_property
-    def places(self) -> tuple[IntArray, IntArray]:
-        """Units of the sample that are treated, in order of their dates, and the period of each, counted from 0."""
-        sample = self.sample
-        if sample.first_treated is not None:
-            units = np.flatnonzero(~np.isnan(sample.first_treated))
-            period = sample.first_treated[units] - sample.periods[0]
-        else:
-            units = np.flatnonzero(sample.ever_treated)
-            period = (np.nan_to_num(sample.treatment[units]) != 0).argmax(axis=1)
-        order = np.argsort(period, kind="stable")
-        return units[order], period[order].astype(np.int64)
+    def _not_zero(self, rng: np.random.Generator) -> FloatArray:
+        """Return zero for a share of cells, and for the others what leaves the mean as it was, shape (n, T)."""
+        share = self.dials["zeros"]
+        shape = self.sample.y.shape
+        return np.asarray((rng.random(shape) >= share) / (1 - share)) if share else np.ones(shape)
 
-    def _places(
-        self, rng: np.random.Generator, size: FloatArray, y: FloatArray, confounded: FloatArray
-    ) -> IntArray:
-        """Return the place in ``places`` that each unit takes, shape (n,), -1 for none.
+    def _adoption(self, size: FloatArray, y: FloatArray, rng: np.random.Generator) -> IntArray:
+        """Return the number of the place that each unit takes, shape (n,), -1 for none."""
+        index = self.hazard[0] * _standardized(log_size(size, self.family))
+        for name, z in (("linear", self.covariate), ("nonlinear", self.square)):
+            if self.dials[name]:
+                index = index + CONFOUNDED * np.clip(z, -LARGEST, LARGEST)
+        periods, by_growth = np.unique(self.places.period), self.dials["selection"] * self.hazard[1]
+        log_hazard = np.repeat(index[:, None], len(periods), axis=1)
+        if by_growth:
+            log_hazard += by_growth * recent_growth(y, periods, self.family, self.spread)
+        return taken(self.places, log_hazard, rng)
 
-        Largest of log hazard plus Gumbel noise are draws without replacement with probabilities of the hazard.
-        """
-        at_size = np.log(size) if self.family == "count" else size
-        at_size = (at_size - at_size.mean()) / (at_size.std() or 1.0)
-        fixed = self.hazard[0] * at_size + confounded
-        place, (_, periods) = np.full(len(size), -1), self.places
-        for period in np.unique(periods):
-            at = np.flatnonzero(periods == period)
-            growth = recent_growth(y, int(period), self.family, self.spread)
-            score = fixed + self.dials["selection"] * self.hazard[1] * growth + rng.gumbel(size=len(size))
-            score[place >= 0] = -np.inf
-            place[np.argpartition(-score, len(at) - 1)[: len(at)]] = rng.permutation(at)
-        return place
+    def _true_places(self, place: IntArray, streams: Mapping[str, np.random.Generator]) -> IntArray:
+        """Return the place of which each unit has the effect, shape (n,), -1 for none."""
+        true, inside = place.copy(), self.places.inside
+        recorded, others = np.flatnonzero(np.isin(place, inside)), np.flatnonzero(place < 0)
+        true[_some(recorded, self.dials["unfounded"], streams["unfounded"])] = -1
+        hidden = _some(others, self.dials["hidden"], streams["hidden"])
+        true[hidden] = streams["hidden"].choice(inside, len(hidden))
+        return true
 
-    def _history(self, rng: np.random.Generator, place: IntArray) -> _History:
-        """Return what is recorded of each unit's treatment, and when it is treated in truth."""
-        sample, dials, n = self.sample, self.dials, self.sample.n_units
-        units, starts = self.places
-        adopts, unit = place >= 0, units[place]
-        start = np.where(adopts, starts[place], -1).astype(float)
-        time = np.arange(float(len(sample.periods)))
-        recorded = path = None
-        dose = None if sample.dose is None else np.where(adopts, sample.dose[unit], 0.0)
-        if sample.first_treated is not None:
-            recorded = np.where(adopts, sample.first_treated[unit], np.nan)
-        else:
-            assert sample.path is not None
-            path = np.where(adopts[:, None], sample.path[unit], 0.0)
-        true = adopts & (rng.random(n) >= dials["unfounded"])
-        hidden = ~adopts & (rng.random(n) < dials["hidden"])
-        from_start = rng.choice(starts, size=n)
-        start = np.where(true, start, np.where(hidden, from_start, np.nan))
-        kept = rng.geometric(dials["reversal"], size=n) if dials["reversal"] else np.full(n, np.inf)
-        since = time - start[:, None]
-        amount = ((since >= 0) & (since < kept[:, None])).astype(float)
-        if path is not None:
-            positive = np.nan_to_num(path)[np.nan_to_num(path) != 0]
-            amount = np.where(hidden[:, None], amount, np.nan_to_num(path) / positive.mean() * true[:, None])
-        averaged = (since >= 0) & true[:, None] if path is None else amount * true[:, None] != 0
-        return _History(recorded, path, dose, start, since, amount, averaged)
-
-    def _effect(self, rng: np.random.Generator, history: _History) -> FloatArray:
+    def _effects(self, true: IntArray, streams: Mapping[str, np.random.Generator]) -> FloatArray:
         """Return the effect on every cell, in shares of the mean without treatment or in ``spread``, shape (n, T)."""
-        dials, sample = self.dials, self.sample
-        sd, since = dials["heterogeneity"], np.nan_to_num(history.since, nan=-1.0)
-        unit = rng.gamma(1 / sd**2, sd**2, size=len(since)) if sd else np.ones(len(since))
-        by_date = 1 + dials["early"] * (self.places[1].mean() - np.nan_to_num(history.start))
-        unit = unit * np.maximum(by_date, 0)
-        if history.dose is not None and dials["dose"]:
-            known = np.where(history.dose > 0, history.dose, np.nan)
-            unit = unit * np.nan_to_num(known / np.nanmean(known), nan=1.0) ** dials["dose"]
-        last = sample.question.horizon
-        times = np.arange(1.0 + (since.max(initial=0) if last is None else last))
-        by_time = 1 + dials["dynamics"] * np.maximum(since, 0)
-        by_time = np.maximum(by_time / (1 + dials["dynamics"] * times.mean()), 0)
-        own = history.amount * by_time * unit[:, None]
-        before = (since == -1) & ~np.isnan(history.start)[:, None]
-        own = np.where(before, dials["anticipation"] * unit[:, None], own)
+        dials, group, since = self.dials, self.sample.group, self.places.since[true]
+        sd, own = dials["heterogeneity"], self.profile[true]
+        if sd:
+            own *= streams["heterogeneity"].gamma(1 / sd**2, sd**2, size=(len(true), 1))
+        if dials["reversal"]:
+            own[since >= streams["reversal"].geometric(dials["reversal"], size=(len(true), 1))] = 0
+        if group is not None:
+            own[~group] = 0
         if dials["spillovers"]:
-            group = np.zeros(len(since), dtype=np.int64) if self.neighbours is None else self.neighbours
-            near = np.zeros((group.max() + 1, since.shape[1]))
-            np.maximum.at(near, group, history.amount)
-            own = np.where(history.amount == 0, own + dials["spillovers"] * (near[group] > 0), own)
-        effect = dials["effect"] * own
-        return np.maximum(effect, -1.0) if self.family == "count" else effect
+            treated = (since >= 0) & (own != 0)
+            neighbours = np.zeros(len(true), dtype=np.int64) if self.neighbours is None else self.neighbours
+            near = np.zeros((neighbours.max() + 1, own.shape[1]), dtype=bool)
+            some = treated.any(axis=1)
+            np.logical_or.at(near, neighbours[some], treated[some])
+            own += dials["spillovers"] * (near[neighbours] & ~treated)
+        own *= dials["effect"]
+        return np.maximum(own, -1.0) if self.family == "count" else own
+
+    def _moved(
+        self, values: FloatArray, mean: FloatArray, share: FloatArray, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return outcomes with means that a share, shape (n, T), is added to, and these means.
+
+        Counts are as near to the given ones as can be: more are added Poisson counts, fewer are thinned.
+        """
+        if self.family == "continuous":
+            return values + self.spread * share, mean + self.spread * share
+        rows = np.flatnonzero(share.any(axis=1))
+        if not len(rows):
+            return values, mean
+        moved, means, own = values.copy(), mean.copy(), share[rows]
+        more = rng.poisson(mean[rows] * np.maximum(own, 0))
+        fewer = rng.binomial(values[rows].astype(np.int64), 1 + np.minimum(own, 0))
+        moved[rows], means[rows] = fewer + more, mean[rows] * (1 + own)
+        return moved, means
 
     def sample_of(self, draw: Draw, template: Sample | None = None) -> Sample:
         """Return the sample of a draw as a design takes it.
@@ -272,89 +333,63 @@ class Process:
         draw : Draw
         template : Sample, optional
             A sample of some of the units and the same periods, with its own covariates and scale; the process's own
-            where none is given.
+            where none is given. Units that its question leaves out by dates and gaps as drawn are dropped.
+
+        Raises
+        ------
+        QuestionError
+            If it has units or periods that are not drawn, or no treated or no untreated unit is left.
         """
-        template = template or self.sample
-        rows = np.arange(self.sample.n_units)
-        if template.n_units != self.sample.n_units:
-            rows = self._rows(template)
+        template = self.sample if template is None else template
+        rows = draw.rows(template)
         y = draw.y[rows]
         values: dict[str, Any] = {"y": np.log1p(y) if template.question.scale == "log1p" else y}
         for name in ("first_treated", "path", "dose"):
-            values[name] = None if getattr(draw, name) is None else getattr(draw, name)[rows]
-        return replace(template, **values)
-
-    def _rows(self, template: Sample) -> IntArray:
-        number = {unit: i for i, unit in enumerate(self.sample.unit_ids)}
-        return np.array([number[unit] for unit in template.unit_ids])
-
-
-class _History(NamedTuple):
-    """Recorded dates, paths and doses; true starts counted from 0, periods since, amounts; cells that are averaged."""
-
-    recorded: FloatArray | None
-    path: FloatArray | None
-    dose: FloatArray | None
-    start: FloatArray
-    since: FloatArray
-    amount: FloatArray
-    averaged: BoolArray
+            drawn = getattr(draw, name)
+            values[name] = None if drawn is None else drawn[rows]
+        sample = replace(template, **values)
+        keep = _kept(sample)
+        return sample if keep.all() else sample.only(keep, "left out by the question as drawn")
 
 
-def recent_growth(y: FloatArray, period: int, family: Family, spread: float) -> FloatArray:
-    """Return the growth of each unit over the two periods before one, on the log scale for counts, shape (n,)."""
-    last = max(min(period, y.shape[1]) - 1, 0)
-    first = max(last - 2, 0)
-    if family == "count":
-        return np.asarray(np.log1p(y[:, last]) - np.log1p(y[:, first]))
-    return np.asarray((y[:, last] - y[:, first]) / spread)
+def _kept(sample: Sample) -> BoolArray:
+    """Return which units a question keeps, of those that it kept with other dates and gaps, shape (n,)."""
+    question, observed = sample.question, sample.observed
+    keep = np.asarray(observed.all(axis=1) if question.missing == "balanced" else observed.any(axis=1))
+    if sample.first_treated is None:
+        return keep
+    entry = sample.first_treated - question.anticipation
+    late = entry > sample.periods[-1]
+    keep &= ~(entry <= sample.periods[0]) & ~(late & (question.comparison == "never_treated"))
+    smallest = question.min_cohort_size or 1
+    if smallest > 1:
+        _, cohort, size = np.unique(sample.first_treated, return_inverse=True, return_counts=True)
+        keep &= np.isnan(entry) | late | (size[cohort] >= smallest)
+    return keep
 
 
-def _times(rng: np.random.Generator, counts: FloatArray, mean: FloatArray, factor: FloatArray) -> FloatArray:
-    """Return counts whose mean is a factor times as large, as near to the given ones as can be.
+def _some(units: IntArray, share: float, rng: np.random.Generator) -> IntArray:
+    """Return a share of units by chance."""
+    return rng.permutation(units)[: int(share * len(units) + ROUNDING)]
 
-    More are added Poisson counts, fewer are thinned.
+
+def _standardized(x: FloatArray) -> FloatArray:
+    return np.nan_to_num((x - np.nanmean(x)) / (np.nanstd(x) or 1.0))
+
+
+def log_size(size: FloatArray, family: Family) -> FloatArray:
+    """Return what adoption by size is about: the log of a mean count, or the size itself, shape (n,).
+
+    Sizes so small that nothing is ever counted are alike.
     """
-    more = rng.poisson(mean * np.maximum(factor - 1, 0))
-    fewer = factor < 1
-    kept = counts + more
-    kept[fewer] = rng.binomial(counts[fewer].astype(np.int64), factor[fewer])
-    return kept
+    return np.log(np.maximum(size, SMALLEST_SIZE)) if family == "count" else size
 
 
-def truth(draw: Draw, sample: Sample) -> tuple[float, float]:
-    """Return the average effect of one draw by the question's average, and the untreated mean of the same cells.
+def recent_growth(y: FloatArray, period: int | IntArray, family: Family, spread: float) -> FloatArray:
+    """Return the growth of each unit over the two periods before one, on the scale log(1 + y) for counts.
 
-    Averages over draws of both are the process's; an effect in proportion is their ratio.
+    Of one period it has shape (n,), of P periods (n, P); before the third there are fewer periods, or none.
     """
-    question = sample.question
-    y, untreated = draw.y, np.where(np.isnan(draw.y), np.nan, draw.untreated)
-    if question.scale == "log1p":
-        y, untreated = np.log1p(y), np.log1p(untreated)
-    used = draw.treated & ~np.isnan(y)
-    start = draw.treated.argmax(axis=1)
-    since = np.arange(y.shape[1]) - start[:, None]
-    last = question.horizon if question.balance is None else question.balance
-    if question.balance is not None:
-        used &= (start + question.balance < y.shape[1])[:, None]
-    if question.average == "event_average" and last is not None:
-        used &= since <= last
-    label = {
-        "event_average": since,
-        "treated_average": np.zeros_like(since),
-        "cohort_average": np.broadcast_to(start[:, None], since.shape),
-        "calendar_average": np.broadcast_to(np.arange(y.shape[1]), since.shape),
-    }[question.average][used]
-    weight = np.broadcast_to(sample.weights[:, None], y.shape)[used]
-    label = label - label.min(initial=0)
-    total = np.bincount(label, weight)
-    shown = total > 0
-    effects, means = (
-        np.bincount(label, weight * values[used])[shown] / total[shown]
-        for values in (y - untreated, untreated)
-    )
-    if question.average == "cohort_average":
-        cohorts = np.bincount(start[used.any(axis=1)] - start[used.any(axis=1)].min(), minlength=shown.sum())
-        share = cohorts[cohorts > 0].astype(float)
-        return float(np.average(effects, weights=share)), float(np.average(means, weights=share))
-    return float(effects.mean()), float(means.mean())
+    last = np.clip(period, 1, y.shape[1]) - 1
+    level = np.log1p(y) if family == "count" else y / spread
+    return np.asarray(level[:, last] - level[:, np.maximum(last - 2, 0)])

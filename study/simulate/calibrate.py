@@ -1,0 +1,348 @@
+"""A process calibrated to a panel and a question, from the cells that are not yet treated alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from scipy.special import gammaincinv
+
+from study.core import FloatArray, IntArray, QuestionError, checked, listed, refuse_unknown
+from study.diagnostics import Finding
+from study.figures import Axes, Figure, dot_figure
+from study.panel import Panel, Question, Sample
+from study.simulate.draw import Draw
+from study.simulate.hazard import Hazard, RiskSet, adoption_hazard
+from study.simulate.moments import Adoption, Moment, moments
+from study.simulate.process import Family, Process, log_size, recent_growth
+from study.simulate.untreated_cells import TINY, Cells, fit, gamma_of
+
+WHO = "calibrate"
+# A targeted moment is met if simulated panels have it, on average, up to this share of it or up to as many standard
+# deviations as one simulated panel has. Written down before it was looked at on any panel of the study.
+SHARE, DEVIATIONS = 0.15, 3.0
+# Simulated panels by which the hazard is made to find adopters as large as the real ones, and how often it is changed.
+DRAWS, STEPS, NEAR = 30, 10, 0.01
+FIRST_STEP, LARGEST_STEP = 0.5, 2.0
+QUANTILES = 20
+
+
+@checked
+def calibrate(panel: Panel, question: Question, *, neighbours: str | None = None, seed: int = 0) -> Process:
+    """Fit a data-generating process to the untreated cells of a panel, for a question's event and outcome.
+
+    Common growth, the distribution of units' sizes, and the dials ``size_growth``, ``shocks``, ``persistence``,
+    ``factor`` and ``zeros`` are fitted to the cells before treatment, less the anticipation, and those of units that
+    are never treated; ``selection`` is 1, other dials are neutral. Adoption is by a hazard in a unit's size and recent
+    growth, fitted by partial likelihood and then moved until simulated adopters are as large before treatment as the
+    real ones (in logs where the question is), and have grown as much: sizes are known with error.
+
+    Parameters
+    ----------
+    panel : Panel
+    question : Question
+    neighbours : str, optional
+        Attribute within whose labels treatment spills over; without it all units are neighbours.
+    seed : int
+        Of the simulated panels that the calibration is held to.
+
+    Returns
+    -------
+    Process
+        :func:`study.calibration` shows moments of the panel beside those of panels that it draws.
+
+    Raises
+    ------
+    QuestionError
+        If the question has an instrument or a group, the calibration is not identified, or simulated panels do not
+        have a moment that it aims at: beyond 15% of it and three standard deviations of one simulated panel.
+    """
+    sample = _identified(panel, question)
+    group = None if neighbours is None else _neighbours(sample, neighbours)
+    adoption = Adoption.of(sample)
+    cells = _cells(sample, adoption)
+    fitted = fit(cells)
+    size = fitted.sizes
+    count = cells.family == "count"
+    process = Process(
+        sample=sample,
+        family=cells.family,
+        size=np.array(gamma_of(size) if count else (size.mean, np.sqrt(size.variance))),
+        growth=fitted.growth,
+        mean_size=fitted.mean_size,
+        spread=cells.spread,
+        hazard=np.zeros(2),
+        dials=fitted.dials | {"selection": 1.0},
+        neighbours=group,
+    )
+    process = replace(process, hazard=_hazard(process, cells, adoption).ratios)
+    process, simulated = _adopters_met(process, moments_of(process), seed)
+    _refuse_unmet(process, _frame(moments_of(process), simulated))
+    return process
+
+
+def _identified(panel: Panel, question: Question) -> Sample:
+    """Return the sample, or refuse a question of which the calibration is not identified."""
+    for name in ("instrument", "group"):
+        if getattr(question, name) is not None:
+            raise QuestionError(
+                f"{WHO}: the question has the {name} {getattr(question, name)}, and no process has one; leave it out."
+            )
+    sample = question.sample(panel)
+    adoption = Adoption.of(sample)
+    seen = sample.observed & adoption.untreated
+    where, outcome = f"{WHO}: of {panel.name}", question.outcome
+    starts = adoption.start[(adoption.start >= 0) & (adoption.start < len(sample.periods))]
+    if starts.max(initial=0) <= 1:
+        raise QuestionError(
+            f"{where}, all who are treated have at most one period before treatment, so how units grow without it is "
+            "not identified; choose a longer window or another event."
+        )
+    few = np.flatnonzero(sample.observed.any(axis=0) & (seen.sum(axis=0) < 2))
+    if len(few):
+        number, period = seen[:, few[0]].sum(), sample.period_name(sample.periods[few[0]])
+        raise QuestionError(
+            f"{where}, the untreated units that are observed in {period} are {number}, so how they grow without "
+            "treatment is not identified; at least two are needed in each period."
+        )
+    values = sample.y[seen]
+    if not (values != 0).any():
+        raise QuestionError(
+            f"{where}, {outcome} is zero in every untreated cell; nothing is there to calibrate."
+        )
+    if np.ptp(values) == 0:
+        raise QuestionError(f"{where}, {outcome} is the same in every untreated cell; nothing varies.")
+    return sample
+
+
+def level_outcome(sample: Sample) -> FloatArray:
+    """Return the outcome in its own units, shape (n, T)."""
+    if sample.question.scale != "log1p":
+        return sample.y
+    y = np.expm1(sample.y)
+    whole = np.rint(y)
+    return np.where(np.abs(y - whole) <= 1e-9 * (1 + np.abs(y)), whole, y)
+
+
+def _cells(sample: Sample, adoption: Adoption) -> Cells:
+    """Return what is fitted: counts where all values are whole and none is negative."""
+    y = level_outcome(sample)
+    seen = y[sample.observed]
+    family: Family = "count" if (seen >= 0).all() and (seen == np.rint(seen)).all() else "continuous"
+    return Cells(y, sample.observed & adoption.untreated, sample.weights, family)
+
+
+def _neighbours(sample: Sample, name: str) -> IntArray:
+    """Return the number of each unit's label, shape (n,); units without one have no neighbours."""
+    refuse_unknown("attribute", name, sample.attributes, f"{WHO}: neighbours")
+    labels = sample.attributes[name].astype(str)
+    alone = np.char.add("\0", sample.unit_ids.astype(str))
+    return np.unique(np.where(labels == "", alone, labels), return_inverse=True)[1].astype(np.int64)
+
+
+def _hazard(process: Process, cells: Cells, adoption: Adoption) -> Hazard:
+    """Fit the hazard of adoption by what is known of sizes, and by recent growth before treatment.
+
+    Where treatment is assigned by cluster, those who adopt are clusters, by the means of their units.
+    """
+    size = _expected_log_size(process)
+    size = (size - size.mean()) / (size.std() or 1.0)
+    y = np.where(cells.untreated, cells.y, np.nan)
+    of = process.places.assigned
+    start, risk_sets = adoption.start[np.unique(of, return_index=True)[1]], []
+    for period in np.unique(start[start >= 0]):
+        growth = recent_growth(y, int(period), process.family, process.spread)
+        x = np.column_stack([_mean_by(of, size), _mean_by(of, growth)])
+        at_risk = (start < 0) | (start >= period)
+        risk_sets.append(RiskSet(x[at_risk], (start == period)[at_risk]))
+    return adoption_hazard(risk_sets)
+
+
+def _mean_by(of: IntArray, values: FloatArray) -> FloatArray:
+    """Return the mean of the values that are known by group, NaN where none is."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.bincount(of, np.where(known, values, 0.0)) / np.bincount(of, known))
+
+
+def _expected_log_size(process: Process) -> FloatArray:
+    """Return the expectation of what adoption by size is about, over what is known of each unit's size, shape (n,)."""
+    if process.family == "continuous":
+        return process.size[0]
+    shape, rate = process.size[:, :, None]
+    quantiles = gammaincinv(shape, (np.arange(QUANTILES) + 0.5) / QUANTILES) / rate
+    return np.asarray(log_size(quantiles, "count").mean(axis=1))
+
+
+def moments_of(process: Process, draw: Draw | None = None) -> dict[str, Moment]:
+    """Return the moments of a panel that a process draws, or of the panel that it is calibrated to."""
+    sample = process.sample
+    drawn = sample if draw is None else replace(sample, first_treated=draw.first_treated, path=draw.path)
+    y = level_outcome(sample) if draw is None else draw.y
+    adoption = Adoption.of(drawn)
+    cells = Cells(y, ~np.isnan(y) & adoption.untreated, sample.weights, process.family)
+    names = [sample.period_name(period) for period in sample.periods]
+    return moments(cells, adoption, names, process.spread, sample.question.scale == "log1p")
+
+
+def _simulated(process: Process, draws: int, seed: int) -> list[dict[str, Moment]]:
+    streams = np.random.SeedSequence(seed).spawn(draws)
+    return [moments_of(process, process.draw(np.random.default_rng(stream))) for stream in streams]
+
+
+def _adopters_met(
+    process: Process, panel: Mapping[str, Moment], seed: int
+) -> tuple[Process, list[dict[str, Moment]]]:
+    """Move the hazard until simulated adopters are as large, and have grown as much, as the real ones.
+
+    By Broyden's method, with the same random numbers at each step; the nearest is returned with what it draws.
+    """
+    names = [name for name, moment in panel.items() if "adopters" in name and moment.targeted]
+    aims = np.array([panel[name].value for name in names])
+    aimed = np.isfinite(aims)
+
+    def drawn(hazard: FloatArray) -> tuple[FloatArray, list[dict[str, Moment]]]:
+        simulated = _simulated(replace(process, hazard=hazard), DRAWS, seed)
+        values = np.array([[draw[name].value for name in names] for draw in simulated])
+        misfit = np.zeros(len(names))
+        for k in np.flatnonzero(aimed):
+            known = values[np.isfinite(values[:, k]), k]
+            if len(known):
+                misfit[k] = (known.mean() - aims[k]) / max(abs(aims[k]), known.std(), TINY)
+        return misfit, simulated
+
+    hazard = process.hazard
+    misfit, simulated = drawn(hazard)
+    best = (float(np.abs(misfit).max()), hazard, simulated)
+    slope = np.eye(2)
+    for k in np.flatnonzero(aimed):
+        slope[:, k] = (drawn(hazard + FIRST_STEP * np.eye(2)[k])[0] - misfit) / FIRST_STEP
+    for _ in range(STEPS):
+        if best[0] < NEAR:
+            break
+        step = np.clip(-np.linalg.lstsq(slope, misfit, rcond=1e-3)[0], -LARGEST_STEP, LARGEST_STEP)
+        hazard, before = hazard + step, misfit
+        misfit, simulated = drawn(hazard)
+        slope = slope + np.outer(misfit - before - slope @ step, step) / max(step @ step, 1e-12)
+        best = min(best, (float(np.abs(misfit).max()), hazard, simulated), key=lambda each: each[0])
+    return replace(process, hazard=best[1]), best[2]
+
+
+def _frame(panel: dict[str, Moment], simulated: Sequence[dict[str, Moment]]) -> pd.DataFrame:
+    """Return the moments of a panel beside those simulated."""
+    rows = []
+    for name, moment in panel.items():
+        values = np.array([draw[name].value for draw in simulated if name in draw])
+        values = values[np.isfinite(values)]
+        if not np.isfinite(moment.value) or not len(values):
+            continue
+        spread = values.std(ddof=1) if len(values) > 1 else np.nan
+        rows.append(
+            (name, moment.value, values.mean(), spread / np.sqrt(len(values)), spread, moment.targeted)
+        )
+    return pd.DataFrame(rows, columns=["moment", "panel", "simulated", "mc_error", "spread", "targeted"])
+
+
+def _unmet(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the targeted moments that simulated panels do not have, the furthest first."""
+    tolerance = np.maximum(SHARE * frame["panel"].abs(), DEVIATIONS * frame["spread"].fillna(0.0))
+    away = (frame["simulated"] - frame["panel"]).abs() / tolerance.where(tolerance > 0, np.inf)
+    order = away[frame["targeted"] & (away > 1)].sort_values(ascending=False).index
+    return frame.loc[order]
+
+
+def _refuse_unmet(process: Process, frame: pd.DataFrame) -> None:
+    unmet = _unmet(frame)
+    if len(unmet):
+        row, panel = unmet.iloc[0], process.sample.panel.name
+        raise QuestionError(
+            f"{WHO}: {row['moment']}: {row['panel']:.3g} in {panel}, but {row['simulated']:.3g} in simulated panels "
+            f"(standard deviation {row['spread']:.2g}); no process of this kind is like this panel."
+        )
+
+
+@checked
+def calibration(process: Process, *, draws: int = 100, seed: int = 0) -> Finding:
+    """Show moments of the panel that a process is calibrated to beside those of panels that it draws.
+
+    All are of untreated cells, or of adopters before treatment.
+
+    Parameters
+    ----------
+    process : Process
+    draws, seed : int
+        Of the simulated panels.
+
+    Returns
+    -------
+    Finding
+        The frame has a row a moment: moment, panel, simulated (mean over panels), mc_error (of that mean), spread
+        (standard deviation of one panel), targeted (whether the calibration aims at it). Details: ``dials``;
+        ``hazard`` and ``hazard_std_error``, the log hazard ratios as fitted by partial likelihood, before they are
+        moved; ``moved``, the process's; ``unmet``, the targeted moments that simulated panels do not have.
+    """
+    sample = process.sample
+    adoption = Adoption.of(sample)
+    cells = Cells(level_outcome(sample), sample.observed & adoption.untreated, sample.weights, process.family)
+    frame = _frame(moments_of(process), _simulated(process, draws, seed))
+    hazard, unmet = _hazard(process, cells, adoption), list(_unmet(frame)["moment"])
+    return Finding.of(
+        _sentences(process, frame, hazard, unmet, draws),
+        frame,
+        _chart,
+        name="calibration",
+        title="Calibration",
+        details={
+            "dials": dict(process.dials),
+            "hazard": hazard.ratios,
+            "hazard_std_error": hazard.std_errors,
+            "moved": process.hazard,
+            "unmet": unmet,
+        },
+    )
+
+
+def _sentences(
+    process: Process, frame: pd.DataFrame, hazard: Hazard, unmet: Sequence[str], draws: int
+) -> Iterator[str]:
+    targeted, panel = int(frame["targeted"].sum()), process.sample.panel.name
+    missed = f": not {listed(unmet)}" if unmet else ""
+    yield (
+        f"Simulated panels have {targeted - len(unmet)} of the {targeted} moments of {panel} that the calibration aims "
+        f"at, within {100 * SHARE:.0f}% or {DEVIATIONS:g} standard deviations of one panel{missed}."
+    )
+    others = frame[~frame["targeted"] & (frame["spread"] > 0)]
+    beyond = others[(others["simulated"] - others["panel"]).abs() > DEVIATIONS * others["spread"]]
+    yield (
+        f"Of {len(others)} moments that it does not aim at, {len(others) - len(beyond)} are within {DEVIATIONS:g} "
+        f"standard deviations{': not ' + listed(beyond['moment']) if len(beyond) else ''}."
+    )
+    turned = {name: value for name, value in process.turned_dials.items() if name != "selection"}
+    if turned:
+        yield f"Dials: {', '.join(f'{name} {value:.2f}' for name, value in turned.items())}."
+    size = "log size" if process.family == "count" else "size"
+    (a, b), (c, d), (e, f) = hazard.ratios, hazard.std_errors, process.hazard
+    yield (
+        f"The log hazard ratio of adoption is {a:.2f} (standard error {c:.2f}) for a standard deviation of {size}, and "
+        f"{b:.2f} ({d:.2f}) for recent growth; {e:.2f} and {f:.2f} make simulated adopters like the real ones."
+    )
+    yield f"Means of {draws} simulated panels; moments are of cells that are not yet treated."
+
+
+def _chart(frame: pd.DataFrame, ax: Axes | None) -> Figure:
+    """Draw what simulated panels have over what the panel has, with intervals of one simulated panel."""
+    shown = frame[(frame["panel"] != 0) & (frame["spread"] > 0)]
+    half = 1.96 * shown["spread"]
+    rows = pd.DataFrame({"label": shown["moment"]})
+    for name, value in (("estimate", 0.0), ("conf_low", -half), ("conf_high", half)):
+        rows[name] = (shown["simulated"] + value) / shown["panel"]
+    return dot_figure(
+        rows,
+        ax,
+        xlabel="Simulated over the panel's",
+        null=1.0,
+        marked=list(~shown["targeted"]),
+        names=("targeted", "not targeted"),
+    )

@@ -1,0 +1,94 @@
+"""What designs answer on many draws of one process, and how far Monte-Carlo error lets a rate be from its value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import simulated
+from numpy.typing import NDArray
+from scipy import stats
+
+from study import Question
+from study.designs import find_design
+from study.simulate.process import Process, truth
+
+FloatArray = NDArray[np.float64]
+UNITS = 160
+PERIODS = len(simulated.PERIODS)
+# Tests of rates and means over draws reject once in a thousand runs each where they hold; seeds are fixed.
+CRITICAL = float(stats.norm.isf(0.0005))
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A design with its options and fields of its question."""
+
+    design: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    question: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "-".join([self.design, *(str(v) for v in {**self.options, **self.question}.values())])
+
+
+class Answers(NamedTuple):
+    """Estimates with default 95% intervals over draws, shape (R,), and the effect that they are of."""
+
+    estimate: FloatArray
+    low: FloatArray
+    high: FloatArray
+    effect: float
+
+    @property
+    def coverage(self) -> float:
+        """Share of the intervals that hold the effect; every draw has one."""
+        assert np.isfinite(self.low).all()
+        return float(np.mean((self.low <= self.effect) & (self.effect <= self.high)))
+
+    @property
+    def bias(self) -> float:
+        """Average estimate less the effect."""
+        return float(self.estimate.mean() - self.effect)
+
+    @property
+    def error(self) -> float:
+        """Monte-Carlo standard error of the bias."""
+        return float(self.estimate.std(ddof=1) / np.sqrt(len(self.estimate)))
+
+
+def process(
+    family: str = "continuous",
+    *,
+    units: int = UNITS,
+    cohorts: tuple[int, ...] = simulated.COHORTS,
+    growth: FloatArray | None = None,
+    hazard: tuple[float, float] = (0.0, 0.0),
+    **dials: float,
+) -> Process:
+    """Return a process on the template's units: sizes of mean 10, standard deviations of 2 or, of counts, 4."""
+    panel = simulated.panel(units, seed=1, cohorts=cohorts)
+    sample = Question(outcome="y", event="event", horizon=1, covariates=("x1",)).sample(panel)
+    ones = np.ones(units)
+    size = np.array([10 * ones, 2 * ones] if family == "continuous" else [6 * ones, 0.6 * ones])
+    path = np.linspace(0, 2, PERIODS) if growth is None else growth
+    return Process(sample, family, size, path, 10.0, 1.0, np.array(hazard), dials)
+
+
+def ask(case: Case, source: Process, repetitions: int, seed: int = 20261128) -> Answers:
+    """Ask a design about new draws; draw r is the same for all designs and dials."""
+    answer = find_design(case.design)
+    changed = source.sample.question.replace(**{"covariates": ()} | dict(case.question))
+    template = changed.sample(source.sample.panel)
+    told, truths = np.empty((repetitions, 3)), np.empty((repetitions, 2))
+    for r in range(repetitions):
+        drawn = source.draw(np.random.default_rng((seed, r)))
+        sample = source.sample_of(drawn, template)
+        fit = answer(sample, **case.options).headline
+        half = fit.critical_value()[0] * fit.std_error[0]
+        told[r] = fit.effect[0], fit.effect[0] - half, fit.effect[0] + half
+        truths[r] = truth(drawn, sample)
+    effect, untreated = truths.mean(axis=0)
+    return Answers(*told.T, effect / untreated if changed.scale == "proportional" else effect)

@@ -14,17 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simulated
 from command_line import command
 from plans import PANEL, PLAN, ROOT
-from tasks import fatal_once, nested, summed
+from tasks import fatal_once, nested, processes, summed, threads
 from test_settings import LEARNS
 
 import study
 from study import QuestionError, StudyError, WorkerError, settings
-from study.core import cluster, in_parallel
+from study.core import cluster, current_settings, encoded, in_parallel
 from study.paper import record
 from study.paper import run as running
 from study.paper.plan import read_plan
+from study.simulate.process import Process
+from study.simulate.replications import Entrant, replicate
 
 needs_dask = pytest.mark.skipif(
     find_spec("distributed") is None,
@@ -45,7 +48,7 @@ class Cluster:
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"distributed.cli.dask_{what}", "--no-dashboard", *given],
-                env=os.environ | {"PYTHONPATH": where},
+                env=os.environ | {"PYTHONPATH": where, "OMP_NUM_THREADS": "2"},
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
@@ -113,6 +116,10 @@ def test_tasks_are_done_in_their_order_or_all_as_they_are_done(jobs):
     assert list(in_parallel(summed, [], jobs=jobs)) == []
 
 
+def test_tasks_of_a_task_are_done_in_its_process():
+    assert [len(each) for each in in_parallel(processes, range(2), jobs=2)] == [1, 1]
+
+
 def test_a_process_that_is_killed_is_one_line(tmp_path):
     with pytest.raises(WorkerError, match="a process was ended from outside") as error:
         list(in_parallel(partial(fatal_once, tmp_path / "marker"), range(8), jobs=2))
@@ -127,8 +134,10 @@ def test_a_cluster_finds_what_one_process_finds(dask):
         assert list(in_parallel(summed, iter(range(40)))) == [summed(task) for task in range(40)]
         assert sorted(in_parallel(summed, range(40), ordered=False)) == [summed(task) for task in range(40)]
         assert list(in_parallel(nested, range(4))) == [nested(n) for n in range(4)]
-        apart = set(in_parallel(lambda _: (time.sleep(0.02), os.getpid())[1], range(40)))
-        assert apart == {worker.pid for worker in dask.workers}
+        apart = list(in_parallel(lambda task: (time.sleep(0.02), processes(task))[1], range(40)))
+        assert {len(each) for each in apart} == {1}
+        assert set().union(*apart) == {worker.pid for worker in dask.workers}
+        assert list(in_parallel(threads, range(4))) == [{1}] * 4
         with settings(backend="loky"):
             assert list(in_parallel(lambda _: os.getpid(), range(2))) == [os.getpid()] * 2
         with pytest.raises(ZeroDivisionError):
@@ -151,6 +160,27 @@ def test_randomization_and_learners_on_a_cluster_are_the_same_to_the_byte(dask):
     with at(dask.with_workers(2)):
         apart = answers()
     assert apart == answers()
+
+
+@needs_dask
+def test_replications_on_a_cluster_that_loses_a_worker_are_the_same(dask):
+    sample = study.Question("y", "event").sample(simulated.panel(60))
+    size, hazard = np.stack([np.zeros(60), np.ones(60)]), np.array([0.3, 0.0])
+    process = Process(sample, "continuous", size, 0.3 * np.arange(8.0), 0.0, 1.0, hazard, {"shocks": 1.0})
+    learns = {"learner": "linear", "repetitions": 1}
+    entrants = (Entrant("twfe", "twfe"), Entrant("dml", "dml_panel", learns, {"covariates": ("x1",)}))
+    repeat = partial(replicate, {"only": process}, entrants, repetitions=120, slow_repetitions=8, seed=3)
+    told = []
+
+    def progress(step: str) -> None:
+        told.append(step)
+        if len(told) == 1:
+            dask.workers[0].kill()
+
+    with at(dask.with_workers(2)), settings(progress=progress):
+        apart = repeat()
+    assert len(told) > 2
+    assert encoded(apart) == encoded(repeat())
 
 
 @needs_dask
@@ -186,6 +216,15 @@ def alone(tmp_path_factory):
 
 def estimates_of(results) -> bytes:
     return record.record_file(record.record(results))
+
+
+def test_a_worker_without_the_folder_of_fits_writes_nothing(tmp_path):
+    def folder_in_use(_: object) -> Path | None:
+        return current_settings().cache
+
+    for folder, used in ((tmp_path, tmp_path), (tmp_path / "elsewhere", None)):
+        assert running._made_from(None, folder, ("at", folder_in_use)) == ("at", used)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 @needs_dask

@@ -24,7 +24,15 @@ html_css_files = ["study.css"]
 html_show_sourcelink = False
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False, "show_nav_level": 1}
 ALONE = (
-    *("get_started", "own_data", "which_design", "which_to_trust", "from_r_and_stata", "extend"),
+    *(
+        "get_started",
+        "own_data",
+        "which_design",
+        "which_to_trust",
+        "from_r_and_stata",
+        "several_machines",
+        "extend",
+    ),
     "generated/commands",
 )
 html_sidebars = {page: [] for page in ALONE}

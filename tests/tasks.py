@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from study.core import in_parallel
 
@@ -17,6 +18,20 @@ def summed(task: int) -> tuple[int, float]:
 
 def nested(task: int) -> list[tuple[int, float]]:
     return list(in_parallel(summed, range(task), jobs=2))
+
+
+def own_process(_: object) -> int:
+    return os.getpid()
+
+
+def processes(_: object) -> set[int]:
+    """Return the processes of a task and of those that it has in its turn."""
+    return {os.getpid(), *in_parallel(own_process, range(4), jobs=2)}
+
+
+def threads(_: object) -> set[int]:
+    """Return how many threads libraries of linear algebra have in a task."""
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
 
 
 def fatal_once(marker: Path, task: int) -> tuple[int, float]:

@@ -222,10 +222,12 @@ def _submit(address: str, client: Client, function: Callable[..., bytes], *argum
 def _done(function: bytes, own: str, task: bytes) -> bytes:
     """Return what a function returns for a task, on a worker that is what the process that asks is."""
     from cloudpickle import dumps, loads
+    from distributed import get_worker
 
-    if _checksum_of_state() != own:
+    if _checksum_of_state() != own or get_worker().state.nthreads > 1:
         raise WorkerError(
-            "dask: a worker that came later has other code or versions than the process that asks; start it anew."
+            "dask: a worker that came later has other code or versions than the process that asks, or several threads; "
+            "start it anew."
         )
     try:
         call, given = _loaded(function), loads(task)

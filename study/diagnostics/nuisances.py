@@ -157,7 +157,7 @@ def nuisances(
         first = next(iter(functions.values()))
         treatment = first.words[first.treatment]
         limits = first.limits if first.kinds[treatment] == "probability" else None
-        with settings(progress=None, jobs=1):  # there is nothing to learn in it
+        with settings(progress=None, jobs=1, backend="loky"):  # there is nothing to learn in it
             known = first.known()
         for learner, of_learner in functions.items():
             with telling(learner):

@@ -14,17 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simulated
 from command_line import command
 from plans import PANEL, PLAN, ROOT
-from tasks import fatal_once, nested, summed
+from tasks import fatal_once, nested, processes, summed, threads
 from test_settings import LEARNS
 
 import study
 from study import QuestionError, StudyError, WorkerError, settings
-from study.core import cluster, in_parallel
+from study.core import cluster, current_settings, encoded, in_parallel
 from study.paper import record
 from study.paper import run as running
 from study.paper.plan import read_plan
+from study.simulate.process import Process
+from study.simulate.replications import Entrant, replicate
 
 needs_dask = pytest.mark.skipif(
     find_spec("distributed") is None,
@@ -45,7 +48,7 @@ class Cluster:
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"distributed.cli.dask_{what}", "--no-dashboard", *given],
-                env=os.environ | {"PYTHONPATH": where},
+                env=os.environ | {"PYTHONPATH": where, "OMP_NUM_THREADS": "2"},
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
@@ -113,6 +116,10 @@ def test_tasks_are_done_in_their_order_or_all_as_they_are_done(jobs):
     assert list(in_parallel(summed, [], jobs=jobs)) == []
 
 
+def test_tasks_of_a_task_are_done_in_its_process():
+    assert [len(each) for each in in_parallel(processes, range(2), jobs=2)] == [1, 1]
+
+
 def test_a_process_that_is_killed_is_one_line(tmp_path):
     with pytest.raises(WorkerError, match="a process was ended from outside") as error:
         list(in_parallel(partial(fatal_once, tmp_path / "marker"), range(8), jobs=2))
@@ -127,8 +134,10 @@ def test_a_cluster_finds_what_one_process_finds(dask):
         assert list(in_parallel(summed, iter(range(40)))) == [summed(task) for task in range(40)]
         assert sorted(in_parallel(summed, range(40), ordered=False)) == [summed(task) for task in range(40)]
         assert list(in_parallel(nested, range(4))) == [nested(n) for n in range(4)]
-        apart = set(in_parallel(lambda _: (time.sleep(0.02), os.getpid())[1], range(40)))
-        assert apart == {worker.pid for worker in dask.workers}
+        apart = list(in_parallel(lambda task: (time.sleep(0.02), processes(task))[1], range(40)))
+        assert {len(each) for each in apart} == {1}
+        assert set().union(*apart) == {worker.pid for worker in dask.workers}
+        assert list(in_parallel(threads, range(4))) == [{1}] * 4
         with settings(backend="loky"):
             assert list(in_parallel(lambda _: os.getpid(), range(2))) == [os.getpid()] * 2
         with pytest.raises(ZeroDivisionError):
@@ -141,8 +150,8 @@ def answers() -> list[bytes]:
         PANEL, unit="unit", time="time", outcomes=["y"], first_treated="first_treated", covariates=["x1"]
     )
     question = study.Question("y", "first_treated", covariates=("x1",))
-    test = study.randomization(question.sample(panel), "callaway_santanna", permutations=99, seed=5)
-    learned = study.estimate(panel, question, "dml_panel", learner="lightgbm", repetitions=1, folds=2)
+    test = study.randomization(question.sample(panel), "callaway_santanna", permutations=60, seed=5)
+    learned = study.estimate(panel, question, "dml_panel", learner="linear", repetitions=2, folds=2)
     return [test.drawn.tobytes(), learned.effect.tobytes(), learned.std_error.tobytes()]
 
 
@@ -151,6 +160,27 @@ def test_randomization_and_learners_on_a_cluster_are_the_same_to_the_byte(dask):
     with at(dask.with_workers(2)):
         apart = answers()
     assert apart == answers()
+
+
+@needs_dask
+def test_replications_on_a_cluster_that_loses_a_worker_are_the_same(dask):
+    sample = study.Question("y", "event").sample(simulated.panel(60))
+    size, hazard = np.stack([np.zeros(60), np.ones(60)]), np.array([0.3, 0.0])
+    process = Process(sample, "continuous", size, 0.3 * np.arange(8.0), 0.0, 1.0, hazard, {"shocks": 1.0})
+    learns = {"learner": "linear", "repetitions": 1}
+    entrants = (Entrant("twfe", "twfe"), Entrant("dml", "dml_panel", learns, {"covariates": ("x1",)}))
+    repeat = partial(replicate, {"only": process}, entrants, repetitions=120, slow_repetitions=8, seed=3)
+    told = []
+
+    def progress(step: str) -> None:
+        told.append(step)
+        if len(told) == 1:
+            dask.workers[0].kill()
+
+    with at(dask.with_workers(2)), settings(progress=progress):
+        apart = repeat()
+    assert len(told) > 2
+    assert encoded(apart) == encoded(repeat())
 
 
 @needs_dask
@@ -186,6 +216,15 @@ def alone(tmp_path_factory):
 
 def estimates_of(results) -> bytes:
     return record.record_file(record.record(results))
+
+
+def test_a_worker_without_the_folder_of_fits_writes_nothing(tmp_path):
+    def folder_in_use(_: object) -> Path | None:
+        return current_settings().cache
+
+    for folder, used in ((tmp_path, tmp_path), (tmp_path / "elsewhere", None)):
+        assert running._made_from(None, folder, ("at", folder_in_use)) == ("at", used)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 @needs_dask
@@ -229,12 +268,18 @@ def test_a_run_that_loses_its_cluster_keeps_what_was_finished(tmp_path, alone):
     assert estimates_of(running.run(plan, panel, jobs=1, cache=cache)) == alone[Path("out/estimates.csv")]
 
 
-@needs_dask
-def test_workers_that_could_find_other_numbers_are_refused(dask, tmp_path, monkeypatch):
-    address = dask.with_workers(2)
-    shutil.copytree(ROOT / "study", tmp_path / "study", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "study/core/digits.py").open("a") as file:
+def other_code(folder: Path) -> Path:
+    """Put a study that differs by a line into a folder."""
+    shutil.copytree(ROOT / "study", folder / "study", ignore=shutil.ignore_patterns("__pycache__"))
+    with (folder / "study/core/digits.py").open("a") as file:
         file.write("\nOTHER = True\n")
+    return folder
+
+
+@needs_dask
+def test_workers_that_could_find_other_numbers_are_refused(dask, tmp_path):
+    address = dask.with_workers(2)
+    other_code(tmp_path)
     (tmp_path / "empty/study").mkdir(parents=True)
     for given, how, words in (
         (("--nthreads", "2"), {}, "has 2 threads, .* --nthreads 1 --nworkers 2"),
@@ -250,6 +295,23 @@ def test_workers_that_could_find_other_numbers_are_refused(dask, tmp_path, monke
         dask.wait_for(2)
 
 
+@needs_dask
+@pytest.mark.parametrize(
+    "given", [["--nthreads", "1"], ["--nthreads", "2"]], ids=["other code", "two threads"]
+)
+def test_a_worker_that_comes_later_is_held_to_the_same(dask, tmp_path, given):
+    path = other_code(tmp_path) if given[-1] == "1" else ROOT
+    with at(dask.with_workers(2)):
+        done = in_parallel(lambda _: time.sleep(0.05), range(2000))
+        next(done)
+        late = dask.start(*given, path=path)
+        with pytest.raises(WorkerError, match="a worker that came later has other") as error:
+            list(done)
+    lines_of(error)
+    late.kill()
+    dask.wait_for(2)
+
+
 def test_the_state_of_a_process_names_what_differs():
     own = cluster.state()
     assert own["numpy"] == np.__version__
@@ -258,7 +320,8 @@ def test_the_state_of_a_process_names_what_differs():
 
 @needs_dask
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "spark://10.0.0.1:7077"])
-def test_an_address_that_does_not_answer_is_one_line_within_seconds(address):
+def test_an_address_that_does_not_answer_is_one_line_within_seconds(address, monkeypatch):
+    monkeypatch.setattr(cluster, "ANSWERS", 1.0)
     start = time.monotonic()
     with (
         pytest.raises(WorkerError, match=f"dask at {address} does not answer as a scheduler") as error,

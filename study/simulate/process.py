@@ -186,7 +186,7 @@ class Process(Described):
         return np.asarray(by_date[:, None] * (relative * later / path.mean() + before))
 
     def draw(self, rng: np.random.Generator) -> Draw:
-        """Draw one panel."""
+        """Draw one panel; all of it depends on a few integers from the generator, which seed the streams."""
         seeds = rng.integers(2**63, size=len(STREAMS))
         streams = {name: np.random.default_rng(seed) for name, seed in zip(STREAMS, seeds, strict=True)}
         size, tau = self._sizes(streams["size"]), np.linspace(0, 1, len(self.growth))

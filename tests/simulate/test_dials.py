@@ -54,6 +54,14 @@ def growth(s: Seen) -> Array:
     return np.asarray(ratio / (s.untreated[:, -1].mean() / s.untreated[:, 0].mean()))
 
 
+def of_mean(s: Seen, period: int) -> float:
+    """Return the mean outcome of a period over what it is without factor and shocks."""
+    made = s.process
+    return float(
+        s.untreated[:, period].mean() / made._means(made.size[0], np.linspace(0, 1, 8))[:, period].mean()
+    )
+
+
 def of_dates(s: Seen) -> float:
     """Return the difference in effects of a period of adoption."""
     first = s.draw.first_treated
@@ -127,11 +135,13 @@ MEASURED: tuple[tuple[str, float, dict[str, float], Callable[[Seen], float], flo
     ("early", 0.1, EFFECT, of_dates, 0.04, 0.001),
     ("dose", 0.5, EFFECT, by_dose, 0.5, 0.01),
     ("dose", 0.0, EFFECT, by_dose, 0.0, 0.01),
+    ("dose", 2.0, EFFECT, lambda s: s.effect[s.draw.treated].mean(), 0.4, 0.002),
     ("size_growth", 1.0, {}, by_size, 1.0, 0.01),
     ("size_growth", 0.3, {}, by_size, 0.3, 0.01),
     ("factor", 0.5, FLAT, lambda s: growth(s).std(), 0.5, 0.03),
-    ("factor", 0.5, FLAT, lambda s: growth(s).mean(), 1.0, 0.03),
+    ("factor", 0.9, FLAT, lambda s: of_mean(s, -1), 1.0, 0.03),
     ("shocks", 0.6, FLAT, relative_shock, 0.6, 0.03),
+    ("shocks", 0.6, FLAT, lambda s: of_mean(s, 0), 1.0, 0.03),
     ("persistence", 0.7, FLAT | {"shocks": 0.6}, autocorrelation, 0.7, 0.02),
     ("zeros", 0.3, {}, lambda s: (s.untreated == 0).mean(), 0.3, 0.005),
     ("zeros", 0.3, {}, lambda s: s.untreated[:, 0].mean() / s.process.mean_size, 1.0, 0.02),
@@ -147,6 +157,7 @@ MEASURED: tuple[tuple[str, float, dict[str, float], Callable[[Seen], float], flo
     ("anticipation", 0.5, EFFECT, lambda s: s.effect[s.since == -1].mean(), 0.2, 0.002),
     ("anticipation", 0.5, EFFECT, lambda s: np.abs(s.effect[s.since < -1]).max(), 0.0, 1e-9),
     ("spillovers", -0.5, EFFECT, spilt, -0.2, 0.002),
+    ("spillovers", -0.5, EFFECT, lambda s: s.effect[s.draw.treated].mean(), 0.4, 0.002),
     ("hidden", 0.1, EFFECT, lambda s: s.effect[np.isnan(s.since[:, 0])].any(axis=1).mean(), 0.1, 0.001),
     ("unfounded", 0.2, EFFECT, lambda s: 1 - s.effect[s.since[:, -1] >= 0].any(axis=1).mean(), 0.2, 0.001),
     ("reversal", 0.3, EFFECT, lambda s: (s.effect[s.since == 2] != 0).mean(), 0.49, 0.03),
@@ -251,6 +262,14 @@ def test_who_is_not_treated_has_the_same_outcomes_whatever_the_effect() -> None:
     np.testing.assert_array_equal(none.y, none.untreated)
     np.testing.assert_array_equal(some.y[~some.treated], none.y[~none.treated])
     assert (some.y > none.y)[some.treated].mean() > 0.95
+
+
+def test_anticipation_is_in_proportion_to_the_dose_to_come() -> None:
+    shown = seen(process(dose="dose", dials={"effect": 0.5, "anticipation": 0.4}))
+    before = shown.effect[shown.since == -1]
+    dose = np.broadcast_to(shown.draw.dose[:, None], shown.since.shape)[shown.since == -1]  # type: ignore[index]
+    inside = dose > 0
+    np.testing.assert_allclose(np.corrcoef(before[inside], dose[inside])[0, 1], 1, atol=1e-3)
 
 
 def test_adopters_trends_leave_the_others_as_they_were() -> None:

@@ -334,3 +334,73 @@ def test_first_treated_periods_of_a_draw_are_dated_in_periods() -> None:
 def test_shapes_that_do_not_fit_are_refused(name: str) -> None:
     with pytest.raises(QuestionError, match=rf"Process: {name} has shape \(3,\); it must be "):
         replace(process(), **{name: np.zeros(3)})
+
+
+def test_poisson_regression_finds_an_equal_effect_where_growth_is_in_proportion() -> None:
+    made = process(dials={"size_growth": 1.0, "effect": 0.3}, scale="proportional")
+    draw = drawn(made)
+    sample = made.sample_of(draw)
+    effect, mean = truth(draw, sample)
+    assert effect / mean == pytest.approx(0.3, abs=0.001)
+    assert find_design("poisson_twfe")(sample).headline.effect[0] == pytest.approx(0.3, abs=0.001)
+    biased = made.sample_of(drawn(made, size_growth=0.0))
+    assert abs(find_design("poisson_twfe")(biased).headline.effect[0] - 0.3) > 0.01
+
+
+def test_doses_change_hands_among_those_of_one_date() -> None:
+    made = process(event="everyone", min_cohort_size=None)
+    path, own = drawn(made).path, made.sample.path
+    assert own is not None
+    np.testing.assert_array_equal(np.sort(path[:, -1]), np.sort(own[:, -1]))
+    assert abs(np.corrcoef(path[:, -1], own[:, -1])[0, 1]) < 0.2
+
+
+def test_doses_have_nothing_to_do_with_the_hazard() -> None:
+    whole = panel()
+    doses = {"everyone": np.sort(whole.doses["everyone"], axis=0)}
+    made = process(
+        replace(whole, doses=doses, first_treated={}),
+        event="everyone",
+        hazard=(3.0, 0.0),
+        min_cohort_size=None,
+    )
+    paths = [drawn(made, seed).path[:, -1] for seed in range(40)]
+    assert abs(np.corrcoef(np.concatenate(paths), np.tile(np.log(made.size[0]), 40))[0, 1]) < 0.04
+
+
+def test_units_treated_from_the_first_period_are_in_no_average() -> None:
+    whole = panel()
+    path = whole.treatment["switch"].copy()
+    path[:20] = 1.0
+    made = process(
+        replace(whole, treatment={"switch": path}), "continuous", event="switch", min_cohort_size=None,
+        dials={"effect": 0.5, "heterogeneity": 0.5},
+    )  # fmt: skip
+    draw = drawn(made)
+    first = draw.path[:, 0] == 1
+    assert first.sum() == 20
+    assert not draw.treated[first].any()
+    assert (draw.y != draw.untreated)[first].all()
+
+
+def test_nothing_is_less_than_no_count() -> None:
+    draw = drawn(process(), effect=-0.9, heterogeneity=1.0)
+    assert draw.y.min() == 0
+
+
+def test_late_cohorts_are_kept_however_small() -> None:
+    made = process()
+    draw, question = drawn(made), made.sample.question.replace(population="x>=0")
+    template = question.sample(made.sample.panel)
+    late = (draw.first_treated[draw.rows(template)] > PERIODS[-1]).sum()
+    sample = made.sample_of(draw, replace(template, question=question.replace(min_cohort_size=int(late) + 1)))
+    assert (sample.first_treated > PERIODS[-1]).sum() == late > 0
+
+
+def test_hidden_treatment_is_in_no_average() -> None:
+    made = process()
+    draw = drawn(made, effect=0.5, hidden=0.29)
+    never = np.isnan(draw.first_treated)
+    assert not draw.treated[never].any()
+    # 58 of 200, of which 0.29 times 200 is a little less in binary.
+    assert (draw.y != draw.untreated)[never].any(axis=1).sum() == 58

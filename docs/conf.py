@@ -23,7 +23,10 @@ html_static_path = ["_static"]
 html_css_files = ["study.css"]
 html_show_sourcelink = False
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False, "show_nav_level": 1}
-ALONE = ("get_started", "own_data", "which_design", "from_r_and_stata", "extend", "generated/commands")
+ALONE = (
+    *("get_started", "own_data", "which_design", "which_to_trust", "from_r_and_stata", "extend"),
+    "generated/commands",
+)
 html_sidebars = {page: [] for page in ALONE}
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

@@ -26,6 +26,7 @@ from study.designs import Assumes, Design
 from study.diagnostics import Diagnostic, Needs, all_diagnostics
 from study.figures import drawn
 from study.paper.diagnose import ASSUMED
+from study.simulate.dials import DIALS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -228,6 +229,7 @@ def pages() -> dict[str, str]:
         ),
         "commands.md": commands_page(),
         "assumptions.inc": assumptions_table(),
+        "dials.inc": dials_table(),
         "side_by_side.inc": side_by_side(),
     }
 
@@ -416,6 +418,15 @@ def assumptions_table() -> str:
         shown = f"![{each}](/generated/pictures/{each.name.lower()}.png)"
         rows.append((shown, f"**{_sentence(each)}** {ASSUMED[each].format(units='units')}", links))
     return table(("picture", "assumption", "designs"), rows)
+
+
+def dials_table() -> str:
+    """Return each dial of a simulated panel with its unit, its range and where it stands without calibration."""
+    rows = [
+        (f"`{name}`", dial.does, dial.unit, f"{dial.low:g} to {dial.high:g}", f"{dial.neutral:g}")
+        for name, dial in DIALS.items()
+    ]
+    return table(("dial", "what it does", "unit", "range", "without calibration"), rows)
 
 
 def _sentence(text: str) -> str:

@@ -4,6 +4,7 @@ from .core import DataError as DataError
 from .core import OutputError as OutputError
 from .core import QuestionError as QuestionError
 from .core import StudyError as StudyError
+from .core import WorkerError as WorkerError
 from .core import settings as settings
 from .core.version import __version__ as __version__
 from .designs import Design as Design
@@ -33,3 +34,4 @@ from .panel import load_panel as load_panel
 from .report.models import table as table
 from .simulate.calibrate import calibrate as calibrate
 from .simulate.calibrate import calibration as calibration
+from .simulate.tournament import tournament as tournament

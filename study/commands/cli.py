@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from study.commands import data_commands, options, paper_commands, table_command
-from study.core import StudyError, __version__, as_typed, learning, progress_bar, steps
+from study.commands import data_commands, options, paper_commands, simulate_command, table_command
+from study.core import QuestionError, StudyError, __version__, as_typed, learning, progress_bar, steps
 
 INTERRUPTED = 130
 # What an option or argument that cannot be read raises; typer exports a subclass of it only.
@@ -38,10 +39,34 @@ def study(
     """Begin a command."""
 
 
-def designs(name: options.NameOfDesign = None, *, format: options.TextOrJson = "text") -> None:
-    """List the designs, or say of one what it assumes, its options, its references and an example."""
+def designs(
+    name: options.NameOfDesign = None,
+    *,
+    plan: options.Plan = options.DEFAULT_PLAN,
+    columns: options.OfColumns,
+    panel: Annotated[
+        str | None,
+        typer.Option("--for", help="Say which designs can answer on a shipped panel, or a file of your own."),
+    ] = None,
+    format: options.TextOrJson = "text",
+) -> None:
+    """List the designs, or say of one what it assumes, its options, its references and an example.
+
+    For a panel, say which can answer, and what the recorded tournament says of each: study designs --for cvpr.
+    """
     from study.designs import all_designs, find_design
 
+    if panel is not None:
+        from study.commands.designs_for import designs_for
+        from study.report import as_json
+
+        if name is not None:
+            raise QuestionError("study designs: give the name of a design or --for a panel, not both.")
+        found = designs_for(panel, columns, plan)
+        typer.echo(found.text() if format == "text" else as_json(found.record()))
+        return
+    if columns != options.OfColumns():
+        raise QuestionError("study designs: options about columns go with --for, and a file.")
     chosen = list(all_designs().values()) if name is None else [find_design(name)]
     if format == "json":
         _list(chosen, "name", "title", "reference", "estimand", "assumes", "supports", "options")
@@ -86,7 +111,7 @@ def estimate(
     convention: str = "jackknife",
     level: options.Level = 0.95,
     terms: options.TermsShown = "average",
-    jobs: options.Jobs = -1,
+    work: options.OfWork,
     to: options.OfOutput,
     figure: options.OfPlot,
 ) -> None:
@@ -102,7 +127,7 @@ def estimate(
     """
     from typing import get_args
 
-    from study.core import check, refuse_unknown, settings
+    from study.core import check, refuse_unknown
     from study.designs import estimate as run_design
     from study.designs import find_design
     from study.figures import effects_plot
@@ -121,7 +146,7 @@ def estimate(
     question = of_question.read("study estimate", outcome[0], event, scale, source)
     panel = source.read(outcome, question)
     words = figure.words(panel, "study estimate")
-    with learning(jobs) if any(chosen.draws for chosen in designs) else settings():
+    with work.settings(), learning(work.jobs) if any(chosen.draws for chosen in designs) else nullcontext():
         # Which conventions there are is checked there.
         fits = [
             run_design(panel, each, chosen.name, convention=convention, **given)  # type: ignore[arg-type]
@@ -196,7 +221,7 @@ def diagnose(
     columns: options.OfColumns,
     design: options.Design = None,
     output: Path | None = None,
-    jobs: options.Jobs = -1,
+    work: options.OfWork,
     cache: options.Cache = None,
 ) -> None:
     """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures.
@@ -208,7 +233,7 @@ def diagnose(
     output : Path, optional
         Folder of figures and tables, instead of build/diagnose.
     """
-    from study.core import fits_of, settings
+    from study.core import fits_of
     from study.paper import details, run, verdict_text
     from study.paper import diagnose as diagnosing
 
@@ -216,7 +241,7 @@ def diagnose(
     question = question or chosen.events[0].label
     task = chosen.ask(question, design)
     loaded, placebos = run.load(chosen), run.other_panels(chosen.placebos)
-    with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(None if panel else plan, cache)):
+    with progress_bar() as progress, work.settings(cache=fits_of(None if panel else plan, cache)):
         verdict = diagnosing.diagnose(chosen, task, loaded, placebos, steps(progress, None, "Diagnosing"))
     page = verdict_text(verdict)
     texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{details(verdict)}\n".encode()}
@@ -235,7 +260,7 @@ def heterogeneity(
     grants: int | None = None,
     learner: str = "forest",
     repetitions: int = 10,
-    jobs: options.Jobs = -1,
+    work: options.OfWork,
     cache: options.Cache = None,
     output: Path | None = None,
 ) -> None:
@@ -263,7 +288,7 @@ def heterogeneity(
     output : Path, optional
         Folder of figures and tables, instead of build/heterogeneity.
     """
-    from study.core import fits_of, settings
+    from study.core import fits_of
     from study.heterogeneity import report as report_on
     from study.heterogeneity.page import usual_groupings
     from study.paper import run
@@ -279,7 +304,7 @@ def heterogeneity(
         loaded = replace(loaded, covariates={**loaded.covariates, size: before})
         task_question = task_question.replace(covariates=(size,))
     sample = task_question.sample(loaded)
-    with progress_bar() as progress, settings(jobs=jobs, cache=fits_of(None if panel else plan, cache)):
+    with progress_bar() as progress, work.settings(cache=fits_of(None if panel else plan, cache)):
         report = report_on(
             sample,
             by=tuple(by or usual_groupings(sample, task.strata)),
@@ -312,7 +337,10 @@ def _write(folder: Path, files: dict[str, bytes], page: str, what: str) -> None:
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: {what}.")
 
 
-of_panels = (designs, diagnostics, estimate, compare, diagnose, heterogeneity, table_command.table)
+of_panels = (
+    *(designs, diagnostics, estimate, compare, diagnose, heterogeneity),
+    *(table_command.table, simulate_command.simulate),
+)
 for command in (*paper_commands.COMMANDS, *of_panels, *data_commands.COMMANDS):
     app.command()(options.spread(command))
 

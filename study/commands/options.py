@@ -8,6 +8,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -19,6 +20,7 @@ from study.core import QuestionError, StudyError, as_typed, write_all
 from study.panel.shipped import shipped
 
 if TYPE_CHECKING:
+    from study.core.settings import Settings
     from study.figures import Figure
     from study.panel import Panel, Question
     from study.paper import plan as plans
@@ -148,9 +150,16 @@ Labels = Annotated[
     ),
 ]
 Draws = Annotated[int, typer.Option(help="Draws of the test that the designs agree.")]
-Seed = Annotated[int, typer.Option(help="Seed of these draws, and of designs that draw.")]
+Seed = Annotated[int, typer.Option(help="Seed of whatever is drawn at random.")]
 Jobs = Annotated[
     int, typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it.")
+]
+Backend = Annotated[
+    str,
+    typer.Option(help="loky, processes of this machine, or dask, the workers of the cluster at --address."),
+]
+Address = Annotated[
+    str | None, typer.Option(help="Of the scheduler of a dask cluster, for example tcp://10.0.0.1:8786.")
 ]
 Cache = Annotated[
     Path | None,
@@ -251,6 +260,21 @@ class OfColumns:
         return plan_text(read_as_panel(panel, self.roles, **self.how), named.as_posix(), self.how)
 
 
+@dataclass(frozen=True)
+class OfWork:
+    """Where work is done: in processes of this machine, or by a cluster."""
+
+    jobs: Jobs = -1
+    backend: Backend = "loky"
+    address: Address = None
+
+    def settings(self, **more: Any) -> AbstractContextManager[Settings]:
+        """Return the settings of the work, and others."""
+        from study.core import settings
+
+        return settings(**vars(self), **more)
+
+
 OwnPanel = Annotated[
     Path | None,
     typer.Option(
@@ -259,6 +283,8 @@ OwnPanel = Annotated[
 ]
 
 
+# Why an option is refused beside a question of the plan.
+OF_PANEL_ALONE = "goes with --outcome and --event, not with a question of the plan"
 # Options about how a file is read, which a panel that ships has no use for.
 OF_FILE = ("unit", "time", "ambiguous", "period", "never", "group_column")
 
@@ -488,7 +514,9 @@ def as_options(message: str, names: Collection[str]) -> str:
 
 # Options that stand first and last in every command, in this order.
 FIRST = ("plan", "panel", "unit", "time", "outcome", "event")
-LAST = ("jobs", "cache", "output", "format", "latex", "standalone", "plot", "title", "label", "window")
+LAST = (
+    "jobs", "backend", "address", "cache", "output", "format", "latex", "standalone", "plot", "title", "label", "window",
+)  # fmt: skip
 
 
 def _place(parameter: inspect.Parameter) -> int:
@@ -556,6 +584,14 @@ def _with_help(parameter: inspect.Parameter, texts: Mapping[str, str]) -> inspec
     # An option of a design may have a list for its value.
     several = {"callback": _names} if kind == list[str] | None and name != "option" else {}
     return parameter.replace(annotation=Annotated[kind, make(*flags, **several, help=texts[name])])
+
+
+def refuse_beside(context: typer.Context, allowed: Collection[str], who: str, why: str) -> None:
+    """Refuse an option that the user has given and that is not among some."""
+    for name in context.params:
+        came = context.get_parameter_source(name)
+        if name not in allowed and came is not None and came.name == "COMMANDLINE":
+            raise QuestionError(f"{who}: --{name.replace('_', '-')} {why}.")
 
 
 def labels(given: Sequence[str] | None) -> dict[str, str]:

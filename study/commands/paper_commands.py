@@ -11,8 +11,8 @@ from study.commands.options import (
     DEFAULT_PLAN,
     Cache,
     Design,
-    Jobs,
     OfColumns,
+    OfWork,
     OwnPanel,
     Plan,
     folder_of_paper,
@@ -34,7 +34,7 @@ def run(
     panel: OwnPanel = None,
     columns: OfColumns,
     design: Design = None,
-    jobs: Jobs = -1,
+    work: OfWork,
     output: Path | None = None,
     cache: Cache = None,
 ) -> None:
@@ -48,6 +48,7 @@ def run(
     """
     from study.core import folder_of, write_all
     from study.paper import run as running
+    from study.paper.tournament import read_record
 
     chosen = columns.plan(panel, plan).under(design)
     if panel is not None:
@@ -58,14 +59,16 @@ def run(
     beside = plan.resolve().parent
     running.cited(chosen, beside)
     loaded = running.load(chosen)
+    if "tournament" in chosen.exhibits:
+        read_record(chosen, loaded)  # which is refused before any estimate, and not after all
     folder, target = cache or folder_of(plan), output or folder_of_paper(plan)
     # Where the paper is written elsewhere, its text goes with it, unless one is there.
     texts = {name: beside / name for name in TEXT if not (target / name).exists()}
     files = {name: path.read_bytes() for name, path in texts.items() if path.is_file()}
-    with progress_bar() as progress:
+    with work.settings(), progress_bar() as progress:
         step = steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
-        results = running.run(chosen, loaded, jobs=jobs, progress=step, cache=folder)
-        outputs = running.exhibit(chosen, loaded, results, jobs=jobs, progress=step, cache=folder)
+        results = running.run(chosen, loaded, jobs=work.jobs, progress=step, cache=folder)
+        outputs = running.exhibit(chosen, loaded, results, jobs=work.jobs, progress=step, cache=folder)
     report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
     page = outputs.page(plan.resolve())
     written = write_all(target, files | outputs.files(beside)) + write_all(report.parent, {report.name: page})
@@ -75,7 +78,7 @@ def run(
         typer.echo(f"study: {lacking}", err=True)
 
 
-def check(plan: Plan = DEFAULT_PLAN, design: Design = None, jobs: Jobs = -1) -> None:
+def check(plan: Plan = DEFAULT_PLAN, design: Design = None, *, work: OfWork) -> None:
     """Compare a fresh run with the recorded estimates, cell by cell; exit with 1 where they differ.
 
     Allowed are two draws where a p-value counts draws, a twentieth of a standard error for learners, and elsewhere one
@@ -87,8 +90,9 @@ def check(plan: Plan = DEFAULT_PLAN, design: Design = None, jobs: Jobs = -1) -> 
     chosen = read_plan(plan).under(design)
     recorded = record.read_record(plan.resolve().parent / "estimates.csv")
     panel = running.load(chosen)
-    with progress_bar() as progress:
-        results = running.run(chosen, panel, jobs=jobs, progress=steps(progress, len(list(chosen.tasks()))))
+    with work.settings(), progress_bar() as progress:
+        step = steps(progress, len(list(chosen.tasks())))
+        results = running.run(chosen, panel, jobs=work.jobs, progress=step)
     differences = record.differences(recorded, record.record(results))
     for difference in differences:
         typer.echo(difference)

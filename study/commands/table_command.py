@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WHO = "study table"
 EITHER = (
     "question", "plan", "designs", "draws", "seed", "columns", "terms", "stars", "star_levels", "digits", "label",
-    "notes", "mde", "format", "standalone", "output", "jobs", "cache",
+    "notes", "mde", "format", "standalone", "output", "jobs", "backend", "address", "cache",
 )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def table(
     format: str | None = None,
     standalone: bool = False,
     output: Path | None = None,
-    jobs: options.Jobs = -1,
+    work: options.OfWork,
     cache: options.Cache = None,
 ) -> None:
     """Make a table of designs by outcomes, for questions of the plan or for your own panel.
@@ -66,7 +66,7 @@ def table(
     draws : int, optional
         Draws of the test that the designs agree.
     seed : int, optional
-        Seed of these draws, and of designs that draw.
+        Seed of whatever is drawn at random.
     columns : str
         What stands in columns, outcomes or designs; the other stands in rows.
     stars : bool
@@ -86,7 +86,7 @@ def table(
     output : Path, optional
         File to write, instead of printing: .tex, .html, .md, .docx, .csv or .txt.
     """
-    from study.core import as_typed, fits_of, settings, write_all
+    from study.core import as_typed, fits_of, write_all
     from study.designs import find_design
     from study.report import STARS, Style, document
 
@@ -97,15 +97,9 @@ def table(
     names = designs and [find_design(name).name for name in designs]
     of_draws = {name: value for name, value in {"draws": draws, "seed": seed}.items() if value is not None}
     if question:
-        for name in context.params:
-            came = context.get_parameter_source(name)
-            if name not in EITHER and came is not None and came.name == "COMMANDLINE":
-                option = f"--{name.replace('_', '-')}"
-                raise QuestionError(
-                    f"{WHO}: {option} goes with --outcome and --event, not with a question of the plan."
-                )
+        options.refuse_beside(context, EITHER, WHO, options.OF_PANEL_ALONE)
         path = options.plan_of(plan or options.DEFAULT_PLAN)
-        with _learning(names, jobs), settings(cache=fits_of(path, cache)):
+        with work.settings(cache=fits_of(path, cache)), _learning(names, work.jobs):
             tables = of_plan(path, question, names, labels=labels, style=style, **of_draws)
     else:
         if plan is not None or not outcome or event is None:
@@ -116,7 +110,7 @@ def table(
         questions = [of_question.read(WHO, outcome[0], event, each, source) for each in scale or ["level"]]
         panel = source.read(outcome, questions[0])
         labels = {"unit": source.unit} | labels
-        with _learning(names or (), jobs), settings(cache=fits_of(None, cache)):
+        with work.settings(cache=fits_of(None, cache)), _learning(names or (), work.jobs):
             tables = of_panel(panel, questions, outcome, names, labels=labels, style=style, **of_draws)
     text = document(tables, kind, standalone=standalone)
     if output is None:

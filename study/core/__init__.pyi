@@ -16,6 +16,7 @@ from .cache import decoded as decoded
 from .cache import encoded as encoded
 from .cache import fits_of as fits_of
 from .cache import folder_of as folder_of
+from .cache import if_here as if_here
 from .cache import keep as keep
 from .cache import key_of as key_of
 from .cache import places_of as places_of
@@ -35,6 +36,7 @@ from .errors import DataError as DataError
 from .errors import OutputError as OutputError
 from .errors import QuestionError as QuestionError
 from .errors import StudyError as StudyError
+from .errors import WorkerError as WorkerError
 from .errors import unknown as unknown
 from .fixed_effects import Family as Family
 from .fixed_effects import Regression as Regression
@@ -71,12 +73,14 @@ from .normal_equations import linear_form as linear_form
 from .normal_equations import target as target
 from .outputs import as_typed as as_typed
 from .outputs import write_all as write_all
+from .parallel import in_parallel as in_parallel
 from .progress import arrived as arrived
 from .progress import learning as learning
 from .progress import progress_bar as progress_bar
 from .progress import steps as steps
 from .settings import Progress as Progress
 from .settings import current_settings as current_settings
+from .settings import expecting as expecting
 from .settings import settings as settings
 from .settings import telling as telling
 from .synthetic_weights import UNIQUE as UNIQUE

@@ -228,6 +228,11 @@ def folder_of(plan: Path | None) -> Path:
     return (home.parent if home.name == "paper" else home) / "build" / "cache"
 
 
+def if_here(folder: Path | None) -> Path | None:
+    """Return a folder of the process that asks, or None on a machine that has no such folder."""
+    return folder if folder is not None and folder.is_dir() else None
+
+
 def fits_of(plan: Path | None, cache: Path | None) -> Path:
     """Return the folder of what learners found for a plan, in a folder of answers that is given or the plan's."""
     return (cache or folder_of(plan)) / FITS

@@ -27,6 +27,10 @@ class OutputError(StudyError):
     """A result cannot be written or compiled here."""
 
 
+class WorkerError(StudyError):
+    """Processes that were to do the work do not answer, are not what this one is, or were lost."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str], where: str) -> QuestionError:
     """Return the error for an unknown name, with the nearest known one and the whole list."""
     names = sorted(known)

@@ -14,6 +14,8 @@ from study.core.arrays import BoolArray, FloatArray, IntArray
 from study.core.threads import one_thread
 
 COLUMNS_AT_ONCE = 32
+# Numbers that are sooner added up one by one than group by group.
+KEPT = 2**14
 
 Units = IntArray
 
@@ -107,6 +109,18 @@ class Influence:
 
     def dense(self) -> FloatArray:
         """Return the influence as an array of shape (n, K)."""
+        return self._few.copy() if self._is_small else self._dense()
+
+    @property
+    def _is_small(self) -> bool:
+        return self.shape[0] * self.shape[1] <= KEPT
+
+    @cached_property
+    def _few(self) -> FloatArray:
+        """The influence as an array that is kept, where it has few numbers."""
+        return self._dense()
+
+    def _dense(self) -> FloatArray:
         out = np.zeros(self.shape)
         with one_thread():
             for part in self.parts:
@@ -208,6 +222,8 @@ class Influence:
         if not self._by_unit(cluster):
             sums = [self.columns(part).cluster_sums(cluster) for part in blocks(self.shape[1])]
             return np.concatenate([np.einsum("ck,ck->k", s, s) for s in sums])
+        if self._is_small:
+            return np.einsum("ik,ik->k", self._few, self._few)
         return sum((squares for _, squares in self.squares_by_array()), np.zeros(self.shape[1]))
 
     def squares_by_array(self) -> Iterator[tuple[Units | None, FloatArray]]:

@@ -123,7 +123,7 @@ def least_squares(group: Group, unit_effects: bool) -> GroupSums:
 def poisson_sums(group: Group, index: FloatArray, unit_effects: bool) -> GroupSums:
     """Return a group's part of the Poisson score and information at an index."""
     index = index - index.max(axis=1, keepdims=True) if unit_effects else index
-    means = np.exp(np.clip(index, -500, 500)) * marks(group)
+    means = np.exp(np.clip(index, -500, 500)) * (group.seen if unit_effects else marks(group))
     if unit_effects:
         total, own = means.sum(axis=1), group.y.sum(axis=1)
         means = means * np.divide(own, total, out=np.zeros_like(own), where=total > 0)[:, None]
@@ -141,6 +141,11 @@ def _sums(
     f, n_periods, q = features.shape[1], v.shape[1], z.shape[2]
     total = v.sum(axis=1)
     total[total == 0] = 1.0
+    if f == 1 and not q:  # the constant alone
+        raw, less = weights @ v, (v * (weights / total)[:, None]).T @ v if unit_effects else 0.0
+        empty = np.empty((n_periods, 0)), np.empty((0, 0)), np.empty(0)
+        score = weights @ residual
+        return GroupSums(residual, np.diag(raw) - less, raw, *empty, score, empty[2], likelihood)
     spread = (features[:, :, None] * v[:, None, :]).reshape(len(v), f * n_periods) if f > 1 else v
     pairs = (features[:, :, None] * (features * weights[:, None])[:, None, :]).reshape(len(v), f * f)
     diagonal = (pairs.T @ v).reshape(f, f, n_periods)

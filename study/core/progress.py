@@ -7,18 +7,27 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
     """Show progress bars while the work inside is done."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=False) as progress:
+    left = TextColumn("left:"), TimeRemainingColumn()
+    # The time left is that of the pace so far: blocks of work take seconds each.
+    with Progress(*columns, *left, console=console, transient=False, speed_estimate_period=600) as progress:
         yield progress
 
 
@@ -31,11 +40,25 @@ def learning(jobs: int) -> Iterator[None]:
         yield
 
 
-def steps(progress: Progress, total: int | None, first: str = "Reading") -> Any:
-    """Return a function that moves a progress bar by one step with a description."""
-    bar = progress.add_task("Estimating" if total else first, total=total)
+class Steps:
+    """Moves a progress bar by one step with a description; whoever works can say how many there will be."""
 
-    return lambda description: progress.update(bar, advance=1, description=description)
+    def __init__(self, progress: Progress, bar: TaskID) -> None:
+        self._progress, self._bar = progress, bar
+
+    def __call__(self, description: str) -> None:
+        """Move the bar."""
+        self._progress.update(self._bar, advance=1, description=description)
+
+    def expect(self, steps: int) -> None:
+        """Expect so many more."""
+        done = next(task.completed for task in self._progress.tasks if task.id == self._bar)
+        self._progress.update(self._bar, total=done + steps)
+
+
+def steps(progress: Progress, total: int | None, first: str = "Reading") -> Steps:
+    """Return what moves a progress bar by one step with a description."""
+    return Steps(progress, progress.add_task("Estimating" if total else first, total=total))
 
 
 def arrived(progress: Progress) -> Any:

@@ -1,4 +1,4 @@
-"""How long work is done here: in how many processes, with which progress, keeping what in which folder.
+"""How long work is done: in how many processes here or on which cluster, with which progress, keeping what where.
 
 None of it changes a result, so none of it is an option of a design.
 """
@@ -10,20 +10,25 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from study.core.arguments import check, hints_of, refuse_unknown
+from study.core.cluster import connected
+from study.core.errors import QuestionError
 
 Progress = Callable[[str], None]
+Backend = Literal["loky", "dask"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Processes (-1 is all cores), a function that is told of each step, and a folder for what was learned."""
+    """Processes (-1 is all cores), a function that is told of each step, a folder for what was learned, a cluster."""
 
     jobs: int = 1
     progress: Progress | None = None
     cache: Path | None = None
+    backend: Backend = "loky"
+    address: str | None = None
 
 
 _here: ContextVar[Settings] = ContextVar("work", default=Settings())  # noqa: B039 (a frozen dataclass)
@@ -46,6 +51,17 @@ def settings(**changes: Any) -> Iterator[Settings]:
         Called with a description of each step that is done.
     cache : Path
         Folder in which learners' predictions are kept by their content, and looked up first.
+    backend : {"loky", "dask"}
+        Processes of this machine, or the workers of a dask cluster, as many as there are. Numbers do not depend on it.
+    address : str
+        Of the scheduler of the cluster, for example tcp://10.0.0.1:8786.
+
+    Raises
+    ------
+    QuestionError
+        If a setting is not one of these, or dask is not installed.
+    WorkerError
+        If the cluster does not answer, or is not what this process is.
 
     Examples
     --------
@@ -58,7 +74,18 @@ def settings(**changes: Any) -> Iterator[Settings]:
     hints = hints_of(Settings)
     refuse_unknown("setting", changes, hints, "settings")
     check("settings", hints, changes)
-    token = _here.set(replace(_here.get(), **changes))
+    if changes.get("backend") == "loky":
+        changes.setdefault("address", None)
+    chosen = replace(_here.get(), **changes)
+    if (chosen.backend == "dask") != (chosen.address is not None):
+        raise QuestionError(
+            f"settings: backend is {chosen.backend}, address {chosen.address}; a cluster needs both, as in "
+            'backend="dask", address="tcp://10.0.0.1:8786".'
+        )
+    if chosen.address is not None and "address" in changes:
+        with connected(chosen.address):  # or say now that it cannot be
+            pass
+    token = _here.set(chosen)
     try:
         yield _here.get()
     finally:
@@ -71,3 +98,10 @@ def telling(what: str) -> Iterator[None]:
     progress = current_settings().progress
     with settings(progress=None if progress is None else lambda step: progress(f"{what}, {step}")):
         yield
+
+
+def expecting(steps: int) -> None:
+    """Tell progress how many steps there will be, where it can be told, so that it can say how long they take."""
+    expect = getattr(current_settings().progress, "expect", None)
+    if expect is not None:
+        expect(steps)

@@ -22,16 +22,30 @@ from study.core import (
     QuestionError,
     check,
     checked,
+    code_of,
     hints_of,
     is_listed,
+    key_of,
     one_thread,
     refuse_unknown,
+    root_of,
+    versions,
 )
 from study.estimates import Convention, Estimand, Estimate
 from study.learners import Estimator, Learning, Nuisances
 from study.panel import Panel, Question, Sample
 
-__all__ = ["Assumes", "Design", "Estimand", "Supports", "all_designs", "design", "estimate", "find_design"]
+__all__ = [
+    "Assumes",
+    "Design",
+    "Estimand",
+    "Supports",
+    "all_designs",
+    "answer_key",
+    "design",
+    "estimate",
+    "find_design",
+]
 
 
 class Assumes(StrEnum):
@@ -97,6 +111,8 @@ OF_LEARNERS = (
     Assumes.OVERLAP,
     Assumes.NUISANCE_RATES,
 )
+# What is assumed by designs that search for weights, factors or ranks.
+SEARCHED = {Assumes.WEIGHTED_TRENDS, Assumes.FACTORS, Assumes.STABLE_RANKS}
 # How to see that a sample asks for something, and how to say it where the value of ``Supports`` does not.
 _ASKED: dict[Supports, Callable[[Sample], bool]] = {
     Supports.COVARIATES: lambda s: bool(s.question.covariates),
@@ -192,6 +208,14 @@ class Design:
     def seeded(self, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """Return options with a seed where the design draws and they give none."""
         return ({"seed": seed} if self.draws else {}) | dict(options)
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether an answer is one solution of equations: nothing is learned, drawn or searched for.
+
+        Searched for are weights of comparison units, factors, and ranks in distributions.
+        """
+        return not (self.learners or self.draws or SEARCHED & {*self.assumes})
 
     @cached_property
     def learners(self) -> tuple[str, ...]:
@@ -317,6 +341,20 @@ def all_designs() -> dict[str, Design]:
     """Return every design by name: those of this folder, of other distributions, and made in this session."""
     _import_all()
     return dict(sorted(_registered.items()))
+
+
+def answer_key(*question: object) -> str | None:
+    """Return the key of an answer to a question, or None where not all that it depends on can be known.
+
+    Nobody can say what a design that was made in a session calls there.
+    """
+    modules = {name: design.function.__module__ for name, design in all_designs().items()}
+    roots = {root_of(entry.module) for entry in entries()}
+    if not {*map(root_of, modules.values())} <= {"study", *roots}:
+        return None
+    codes = tuple((root, code_of(root)) for root in ("study", *sorted(roots)))
+    names = tuple(entry.dist.name for entry in entries() if entry.dist is not None)
+    return key_of((codes, versions(), modules, versions(names), question))
 
 
 @checked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -100,7 +101,19 @@ def cohort_means(sample: Sample, y: FloatArray | None = None, *, levels_apart: b
     where levels dwarf them, if the units of each group are seen in the same periods. Cells of repeated
     cross-sections that lack a group in some periods are compared in levels, which then do not cancel.
     """
-    outcome = sample.y if y is None else y
+    if y is not None and y is not sample.y:
+        return _cohort_means(sample, y, levels_apart)
+    known = _of_own_outcome.setdefault(sample, {})
+    if levels_apart not in known:
+        known[levels_apart] = _cohort_means(sample, sample.y, levels_apart)
+    return known[levels_apart]
+
+
+# By sample, as long as there is one: several designs ask for them.
+_of_own_outcome: WeakKeyDictionary[Sample, dict[bool, CohortMeans]] = WeakKeyDictionary()
+
+
+def _cohort_means(sample: Sample, outcome: FloatArray, levels_apart: bool) -> CohortMeans:
     blocks = [outcome[members] for members in sample.groups[1]]
     unseen = [np.isnan(block) for block in blocks]
     gaps = [_gaps_of_all(u) for u in unseen]

@@ -676,9 +676,11 @@ class Estimate(Described):
 
         NaN for terms that have no sampling variance.
         """
-        degrees = self.degrees_of_freedom
-        if self.convention == "jackknife" and self.sample.question.scale == "proportional" and self.joint:
+        on_scale = self.sample.question.scale == "proportional"
+        if self.convention == "jackknife" and on_scale and self.joint:
             degrees = degrees_of_freedom(self.level_errors, self.sides)
+        else:
+            degrees = self.degrees_of_freedom
         return normal_score(self.effect_level / self._level_error, degrees)
 
     @property

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice, product
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, QuestionError, checked, one_thread, p_is, p_text, refuse_unknown
+from study.core import (
+    FloatArray,
+    QuestionError,
+    checked,
+    in_parallel,
+    one_thread,
+    p_is,
+    p_text,
+    refuse_unknown,
+)
 from study.designs import find_design
 from study.estimates import Estimate, least_as_large
 from study.panel import Sample
@@ -266,26 +276,17 @@ def _statistics(
 ) -> Iterator[float]:
     """Yield the statistic of each order."""
     blocks = iter(lambda: list(islice(orders, AT_ONCE)), [])
-    if jobs == 1:
-        parts: Iterable[list[float]] = (_each(statistic, block) for block in blocks)
-    else:
-        from joblib import Parallel, delayed
-
-        parts = Parallel(n_jobs=jobs, return_as="generator")(delayed(_each)(statistic, b) for b in blocks)
-    for value in chain.from_iterable(parts):
+    for value in chain.from_iterable(in_parallel(partial(_each, statistic), blocks, jobs=jobs)):
         yield value
         if progress is not None:
             progress()
 
 
 def _each(statistic: Statistic, orders: list[Order]) -> list[float]:
-    with one_thread():  # processes have fewer threads, with which sums round in another order
-        if not isinstance(statistic, _Refit):
-            return [statistic(order) for order in orders]
-        values = statistic.at_once(np.stack(orders))
-        return [
-            statistic(order) if np.isnan(v) else v for order, v in zip(orders, values.tolist(), strict=True)
-        ]
+    if not isinstance(statistic, _Refit):
+        return [statistic(order) for order in orders]
+    values = statistic.at_once(np.stack(orders))
+    return [statistic(order) if np.isnan(v) else v for order, v in zip(orders, values.tolist(), strict=True)]
 
 
 @checked

@@ -22,6 +22,8 @@ from study.core import (
     checksum,
     code_of,
     current_settings,
+    if_here,
+    in_parallel,
     keep,
     key_of,
     places_of,
@@ -163,8 +165,6 @@ def cross_fit(
         predict best: non-negative least squares of the target on their cross-fitted predictions, scaled to add
         up to one.
     """
-    from joblib import Parallel, delayed
-
     singles = {
         (name, single): nuisance._replace(learner=single)
         for name, nuisance in nuisances.items()
@@ -173,12 +173,14 @@ def cross_fit(
     now, shape = current_settings(), folds.place.shape
     predicted = {key: np.empty(shape) for key in singles}
     fits = list(product(singles, range(shape[1]), range(folds.number)))
-    folder = now.cache  # the settings themselves do not go to other processes
+    folder = now.cache and now.cache.absolute()  # the settings themselves do not go to other processes
     if folder is not None:
         prepare(folder)
 
-    def predict(nuisance: Nuisance, repetition: int, fold: int, seed: int) -> FloatArray:
-        """Return the predictions of one fold of one repetition."""
+    def predict(fit: tuple[tuple[str, Learner], int, int]) -> FloatArray:
+        """Return the predictions of one nuisance by one learner, in one fold of one repetition."""
+        key, repetition, fold = fit
+        nuisance = singles[key]
         train, test = folds.masks(repetition, fold)
         if nuisance.among is not None:
             train = train & nuisance.among
@@ -189,14 +191,11 @@ def cross_fit(
         if not x.shape[1]:
             return known[test]
         place = folds.place[:, repetition]
-        problem = Problem(x, period, nuisance.target - known, place, train, test, seed)
-        return known[test] + _looked_up_or_learned(problem, nuisance.learner, nuisance.kind, folder)
+        own_seed = _seed(seed, key[0], repetition, fold)
+        problem = Problem(x, period, nuisance.target - known, place, train, test, own_seed)
+        return known[test] + _looked_up_or_learned(problem, nuisance.learner, nuisance.kind, if_here(folder))
 
-    values_of_fits = Parallel(n_jobs=now.jobs, return_as="generator")(
-        delayed(predict)(singles[key], repetition, fold, _seed(seed, key[0], repetition, fold))
-        for key, repetition, fold in fits
-    )
-    for (key, repetition, fold), values in zip(fits, values_of_fits, strict=True):
+    for (key, repetition, fold), values in zip(fits, in_parallel(predict, fits), strict=True):
         predicted[key][folds.fold[:, repetition] == fold, repetition] = values
         if now.progress is not None:
             now.progress(f"{key[0]}, draw {repetition + 1} of {shape[1]}")

@@ -7,6 +7,7 @@ from .panel import BLOCKS as BLOCKS
 from .panel import NotSaved as NotSaved
 from .panel import Panel as Panel
 from .panel import load_panel as load_panel
+from .panel import panel_state as panel_state
 from .panel import since_end as since_end
 from .panel import since_onset as since_onset
 from .populations import population as population

@@ -455,3 +455,17 @@ def adoption_intervals(path: FloatArray, periods: IntArray, outcomes: Iterable[F
     open_ended = np.isnan(first) & (last_seen <= last_zero)
     both[~open_ended, 0] = earliest[~open_ended]
     return both
+
+
+def panel_state(panel: Panel) -> tuple[Any, ...]:
+    """Return what of a panel an answer can depend on: its data, their roles and order, its name and populations."""
+    blocks = (
+        panel.outcomes,
+        panel.covariates,
+        panel.first_treated,
+        panel.treatment,
+        panel.attributes,
+        panel.doses,
+    )
+    held = tuple(tuple(block) for block in blocks)
+    return panel.name, panel.checksum, held, dict(panel.populations), panel.within

@@ -17,6 +17,8 @@ from study.panel import Panel, Question, panel_entries, population
 from study.paper import plan_keys as keys
 from study.paper.fields.plan import FieldsPlan
 from study.report import address_part
+from study.simulate.dials import checked_dials
+from study.simulate.replications import CHANGES
 
 # Exhibits that are made of one entry of the plan: what it is called here, and in the file.
 NEEDED = {
@@ -26,7 +28,10 @@ NEEDED = {
     "further": ("further", "the table [[further]]"),
     "composition": ("eras", "diagnose.eras"),
     "known": ("known", "the table [[known]]"),
+    "tournament": ("tournament", "the table [tournament]"),
 }
+# The calibrated process of the tournament in which tests are of their size.
+NO_EFFECT = "no effect"
 # Exhibits that are made within strata.
 STRATIFIED = ("families", "inference", "raw_means")
 # Exhibits whose numbers have addresses with the labels of designs in them.
@@ -135,6 +140,48 @@ class Known:
     written: keys.Day
     known: keys.Name
     differs: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tournament:
+    """What the design tournament simulates: the table ``[tournament]``.
+
+    Attributes
+    ----------
+    question : str
+        As commands name it, EVENT/OUTCOME or EVENT/OUTCOME/SCALE.
+    record : str
+        A CSV file beside the plan with its results, which `study simulate --record` writes.
+    repetitions, slow_repetitions : int
+        Panels that are drawn of each process, and of them those that designs are asked which take long.
+    effects : tuple of float
+        Of the calibrated process, as shares of the counterfactual mean; none (0) is one of them.
+    effect : float
+        Of the other processes; one of them.
+    designs : tuple of Row
+        That enter beside the rows of the tables.
+    learned : dict
+        Options that designs which fit learners take in place of their rows', to be quick.
+    violations : dict of str to dict of str to float
+        The other processes: by title, the dials that differ from the calibrated ones.
+    """
+
+    question: keys.Name
+    record: keys.Beside
+    repetitions: keys.Count
+    slow_repetitions: keys.Count
+    effects: Annotated[tuple[keys.Number, ...], Field(min_length=2)]
+    effect: keys.Number
+    designs: tuple[Row, ...] = ()
+    learned: dict[str, Any] = field(default_factory=dict)
+    violations: dict[keys.Name, dict[str, keys.Number]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse effects without zero or that of the violations, and a violation with the title of an effect."""
+        if not {0.0, self.effect} <= {*self.effects} or self.effect == 0:
+            raise ValueError("tournament.effects must have 0 and tournament.effect, which is not 0, in it.")
+        if not self.violations.keys().isdisjoint(map(effect_title, self.effects)):
+            raise ValueError("tournament.violations has the title of an effect of the calibrated process.")
 
 
 @dataclass(frozen=True)
@@ -256,6 +303,8 @@ class Shared:
         The specifications, in the order in which they were written.
     texts : tuple of str
         Files beside the plan that cite results, LaTeX or Markdown; ``main.tex`` where there are none.
+    tournament : Tournament, optional
+        What is simulated, in the table ``[tournament]``.
     """
 
     panel: keys.AnyPanel
@@ -274,6 +323,7 @@ class Shared:
     definitions: keys.Texts = ()
     known: tuple[Known, ...] = ()
     texts: keys.Texts = ()
+    tournament: Tournament | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,10 +356,13 @@ class Plan(Shared, Inference, Figure, Diagnose):
         The design of the text, the event-study figure and the randomization test.
     rows : tuple of Row
         The designs of the tables.
+    entrants : tuple of Row
+        The designs of the tournament, the file's own headline first, whichever is the headline now.
     """
 
     headline: Row
     rows: tuple[Row, ...]
+    entrants: tuple[Row, ...] = ()
 
     @property
     def every_event(self) -> tuple[Event, ...]:
@@ -374,6 +427,23 @@ class Plan(Shared, Inference, Figure, Diagnose):
             raise DataError(f'{where} has no row for "{first}"; add it, or take the key out.')
         shares = {float(rows.get(event.name, {}).get(name) or 0) for name in HIDDEN}
         return tuple(sorted(share for share in shares if 0 < share < 1))
+
+    def processes(self) -> dict[str, dict[str, float]]:
+        """Return the processes of the tournament: by title, the dials that differ from the calibrated ones.
+
+        Hidden treatment has the shares that the plan's check of treatments finds; see :meth:`hidden_shares`.
+        """
+        if self.tournament is None:
+            return {}
+        asked, at = self.tournament, {"effect": self.tournament.effect}
+        named = {effect_title(value): {"effect": value} for value in asked.effects}
+        shares = self.hidden_shares(self.ask(asked.question).event)
+        hidden = {f"hidden treatment of {100 * share:.2g}%": at | {"hidden": share} for share in shares}
+        return named | {title: at | dials for title, dials in asked.violations.items()} | hidden
+
+    def calibrated_processes(self) -> tuple[str, ...]:
+        """Return the titles of the processes that are as calibrated, one an effect."""
+        return tuple(map(effect_title, self.tournament.effects)) if self.tournament else ()
 
     def with_level(self) -> Plan:
         """Return the plan with the scale "level" first, the one of what is not in the paper."""
@@ -440,8 +510,12 @@ class Plan(Shared, Inference, Figure, Diagnose):
                 raise DataError(
                     f"study.toml, placebos, venues and further: {entry['file']}: there is no such file."
                 )
+        if self.tournament is not None:
+            self.ask(self.tournament.question)
+            for title, dials in self.processes().items():
+                checked_dials(dials, f'study.toml, tournament, "{title}"')
         self._check_addresses()
-        for row in (*self.rows, *self.further):
+        for row in (*self.rows, *self.further, *self.entrants):
             find_design(row.name).check_options(row.options)
         for task in self.tasks():
             task.question.sample(panel)
@@ -456,6 +530,8 @@ class Plan(Shared, Inference, Figure, Diagnose):
             "venue": self.venues,
             "further question": [entry.label for entry in self.further],
             "design label": [row.label for row in self.rows if {*NAMED_BY_DESIGN} & {*self.exhibits}],
+            "entrant": [row.label for row in self.entrants],
+            "process": [*self.processes()],
         }
         for kind, entries in names.items():
             first: dict[str, str] = {}
@@ -472,6 +548,11 @@ class Plan(Shared, Inference, Figure, Diagnose):
                         f"address, {part}; rename one."
                     )
                 first[part] = name
+
+
+def effect_title(effect: float) -> str:
+    """Return what the calibrated process with an effect is called."""
+    return f"effect of {100 * effect:g}%" if effect else NO_EFFECT
 
 
 def check_exists(path: Path) -> None:
@@ -511,4 +592,20 @@ def plan_from(content: Mapping[str, Any], where: str, folder: Path) -> Plan:
     headline = next((row for row in rows if row.name == name), None)
     if headline is None:
         raise QuestionError(f'{where}: the headline "{name}" is not among the designs; list it there.')
-    return Plan(headline=headline, rows=rows, **values)
+    plan = Plan(headline=headline, rows=rows, **values)
+    if plan.tournament is None:
+        return plan
+    return replace(plan, entrants=_entrants(plan, plan.tournament))
+
+
+def _entrants(plan: Plan, asked: Tournament) -> tuple[Row, ...]:
+    """Return the rows that take part in a tournament, the headline first.
+
+    Rows that estimate another average are no answers to the same question.
+    """
+    others = [row for row in (*plan.rows, *asked.designs) if row != plan.headline]
+    able = [plan.headline, *(row for row in others if row.question.keys() <= {*CHANGES})]
+    return tuple(
+        replace(row, options=row.options | asked.learned) if find_design(row.name).draws else row
+        for row in able
+    )

@@ -9,17 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from study.core import Progress, checksum, code_of, key_of, one_thread, root_of, settings, versions
+from study.core import Progress, WorkerError, checksum, in_parallel, settings
 from study.core import cache as disk
-from study.designs import all_designs, entries
+from study.designs import answer_key
 from study.estimates import Effect, Power, PreTest
 from study.inference import Randomization
-from study.panel import FlowStep, Panel, Question, load_panel
+from study.panel import FlowStep, Panel, Question, load_panel, panel_state
 from study.panel.shipped import shipped
 from study.paper import PanelEntry, Result, Results, answer, find_exhibit, numbers, record
 from study.paper.answer_numbers import answer_numbers
 from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
 from study.paper.plan import Event, Plan, Row, Task
+from study.paper.tournament import kept
 from study.report import Block, Line, Number, Table
 
 # What is kept on disk, and the types that may be in it.
@@ -77,12 +78,12 @@ def run(
     steps = {
         task.key: Step(
             f"{task.row.label}: {task.outcome}, {task.scale}, {task.event.name}",
-            partial(answer, task, panel),
+            partial(answer, task),
             (task, state),
         )
         for task in sorted(tasks, key=lambda task: -task.permutations)
     }
-    results = _in_parallel(steps, ANSWER, jobs, progress, cache)
+    results = _made(steps, panel, ANSWER, jobs, progress, cache)
     return {task.key: results[task.key] for task in tasks}
 
 
@@ -115,43 +116,45 @@ def exhibit(
     others = map(other_panels, (plan.placebos, plan.venues, further))
     setting = Setting(plan, panel, results, *others)
     states = [panel_state(each) for each in setting.panels]
-    depends_on = plan, plan.hidden_shares(setting.event), states, _shipped_data()
+    depends_on = plan, plan.hidden_shares(setting.event), kept(plan), states, _shipped_data()
     steps = {
         name: Step(
             f"Exhibit: {name.replace('_', ' ')}",
-            partial(find_exhibit(name).make, setting),
+            partial(_exhibited, find_exhibit(name).make, _shipped_data()),
             (name, *depends_on),
         )
         for name in plan.exhibits[::-1]  # diagnostics, which take longest, stand last
     }
-    exhibits = _in_parallel(steps, EXHIBITED, jobs, progress, cache)
+    exhibits = _made(steps, setting, EXHIBITED, jobs, progress, cache)
     return Paper(setting, {name: exhibits[name] for name in plan.exhibits})
 
 
 class Step(NamedTuple):
-    """What is made in one go: its words for progress, the function that makes it, and all that it depends on."""
+    """What is made in one go: its words for progress, the function that makes it, and all that it depends on.
+
+    The function takes what all steps are made from.
+    """
 
     words: str
-    make: Callable[[], Any]
+    make: Callable[[Any], Any]
     depends_on: tuple[object, ...]
 
 
-def _in_parallel(
+def _made(
     steps: Mapping[Any, Step],
+    source: Any,
     kinds: Sequence[type[Any]],
     jobs: int,
     progress: Progress | None,
     cache: Path | None,
 ) -> dict[Any, Any]:
-    """Make what is not kept on disk, in processes, and keep it; tell the words of each step as it is done."""
-    from joblib import Parallel, delayed
-
+    """Make from a source what is not kept on disk, and keep it; tell the words of each step as it is done."""
     progress = progress or (lambda _: None)
     answers: dict[Any, Any] = {}
     keys: dict[Any, str] = {}
     fits = None
     if cache is not None:
-        fits = cache / disk.FITS
+        fits = (cache / disk.FITS).absolute()
         disk.prepare(cache)
         disk.prepare(fits)
         keys = {at: key for at, step in steps.items() if (key := answer_key(*step.depends_on)) is not None}
@@ -160,11 +163,12 @@ def _in_parallel(
             if known is not None:
                 answers[at] = known
                 progress(steps[at].words)
-    work = (delayed(_made)(at, step.make, fits) for at, step in steps.items() if at not in answers)
+    make = partial(_made_from, source, fits)
+    missing = [(at, step.make) for at, step in steps.items() if at not in answers]
     with warnings.catch_warnings():
         # joblib starts a process anew when it has grown: nothing that a reader of the paper could act on.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
-        for at, value in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
+        for at, value in in_parallel(make, missing, jobs=jobs, ordered=False):
             answers[at] = value
             if cache is not None and at in keys:
                 disk.keep(cache, keys[at], value)
@@ -172,38 +176,19 @@ def _in_parallel(
     return answers
 
 
-def _made(at: Any, make: Callable[[], Any], fits: Path | None) -> tuple[Any, Any]:
-    # More threads would add in another order than one; what learners found serves other outcomes and scales.
-    with one_thread(), settings(cache=fits):
-        return at, make()
+def _made_from(source: Any, fits: Path | None, step: tuple[Any, Callable[[Any], Any]]) -> tuple[Any, Any]:
+    at, make = step
+    with settings(cache=disk.if_here(fits)):  # what learners found serves other outcomes and scales
+        return at, make(source)
 
 
-def answer_key(*question: object) -> str | None:
-    """Return the key of an answer to a question, or None where not all that it depends on can be known.
-
-    Nobody can say what a design that was made in a session calls there.
-    """
-    modules = {name: design.function.__module__ for name, design in all_designs().items()}
-    roots = {root_of(entry.module) for entry in entries()}
-    if not {*map(root_of, modules.values())} <= {"study", *roots}:
-        return None
-    codes = tuple((root, code_of(root)) for root in ("study", *sorted(roots)))
-    names = tuple(entry.dist.name for entry in entries() if entry.dist is not None)
-    return key_of((codes, versions(), modules, versions(names), question))
-
-
-def panel_state(panel: Panel) -> tuple[Any, ...]:
-    """Return what of a panel an answer can depend on: its data, their roles and order, its name and populations."""
-    blocks = (
-        panel.outcomes,
-        panel.covariates,
-        panel.first_treated,
-        panel.treatment,
-        panel.attributes,
-        panel.doses,
-    )
-    held = tuple(tuple(block) for block in blocks)
-    return panel.name, panel.checksum, held, dict(panel.populations), panel.within
+def _exhibited(make: Callable[[Setting], Exhibited], data: str, setting: Setting) -> Exhibited:
+    """Make an exhibit, on a machine that has the same shipped data as the one that asks."""
+    if _shipped_data() != data:
+        raise WorkerError(
+            "run: a worker has other shipped data than the process that asks; install the same there."
+        )
+    return make(setting)
 
 
 @remembered

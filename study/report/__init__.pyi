@@ -33,6 +33,7 @@ from .models import check_labels as check_labels
 from .records import as_json as as_json
 from .records import comparison_in as comparison_in
 from .records import estimates_in as estimates_in
+from .records import rows_of as rows_of
 from .table import MINUS as MINUS
 from .table import PRINTED_FORMATS as PRINTED_FORMATS
 from .table import Block as Block

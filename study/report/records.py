@@ -40,9 +40,9 @@ def comparison_in(form: str, comparison: Comparison, level: float = 0.95) -> str
         record = {
             "question": asdict(comparison.question),
             "outcomes": comparison.outcomes,
-            "averages": _rows(comparison.tidy(level)),
-            "differences": _rows(comparison.differences()),
-            "tests": _rows(comparison.tests()),
+            "averages": rows_of(comparison.tidy(level)),
+            "differences": rows_of(comparison.differences()),
+            "tests": rows_of(comparison.tests()),
             "notes": comparison.notes,
             "refused": comparison.refused,
         }
@@ -68,11 +68,11 @@ def _record(fit: Estimate, level: float) -> dict[str, Any]:
         "n_obs": fit.n_obs,
         "n_clusters": fit.n_clusters,
         "notes": fit.notes,
-        "terms": _rows(fit.tidy(level)),
+        "terms": rows_of(fit.tidy(level)),
     }
 
 
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a frame, None where a cell is empty."""
     cells = frame.astype(object)
     return cells.where(frame.notna(), None).to_dict(orient="records")

@@ -17,7 +17,7 @@ from study.simulate.draw import Draw
 from study.simulate.hazard import Hazard, RiskSet, adoption_hazard
 from study.simulate.moments import Adoption, Moment, moments
 from study.simulate.process import Family, Process, log_size, recent_growth
-from study.simulate.untreated_cells import Cells, fit, gamma_of
+from study.simulate.untreated_cells import TINY, Cells, fit, gamma_of
 
 WHO = "calibrate"
 # A targeted moment is met if simulated panels have it, on average, up to this share of it or up to as many standard
@@ -61,6 +61,7 @@ def calibrate(panel: Panel, question: Question, *, neighbours: str | None = None
         have a moment that it aims at: beyond 15% of it and three standard deviations of one simulated panel.
     """
     sample = _identified(panel, question)
+    group = None if neighbours is None else _neighbours(sample, neighbours)
     adoption = Adoption.of(sample)
     cells = _cells(sample, adoption)
     fitted = fit(cells)
@@ -75,7 +76,7 @@ def calibrate(panel: Panel, question: Question, *, neighbours: str | None = None
         spread=cells.spread,
         hazard=np.zeros(2),
         dials=fitted.dials | {"selection": 1.0},
-        neighbours=None if neighbours is None else _neighbours(sample, neighbours),
+        neighbours=group,
     )
     process = replace(process, hazard=_hazard(process, cells, adoption).ratios)
     process, simulated = _moved(process, moments_of(process), seed)
@@ -216,8 +217,12 @@ def _adopters_met(
     def drawn(hazard: FloatArray) -> tuple[FloatArray, list[dict[str, Moment]]]:
         simulated = _simulated(replace(process, hazard=hazard), DRAWS, seed)
         values = np.array([[draw[name].value for name in names] for draw in simulated])
-        scale = np.maximum(np.abs(aims), np.nanstd(values, axis=0))
-        return np.where(aimed, (np.nanmean(values, axis=0) - aims) / scale, 0.0), simulated
+        misfit = np.zeros(len(names))
+        for k in np.flatnonzero(aimed):
+            known = values[np.isfinite(values[:, k]), k]
+            if len(known):
+                misfit[k] = (known.mean() - aims[k]) / max(abs(aims[k]), known.std(), TINY)
+        return misfit, simulated
 
     hazard = process.hazard
     misfit, simulated = drawn(hazard)

@@ -36,6 +36,8 @@ ROUNDS, TURNS, CONVERGED = 30, 20, 1e-3
 LONGEST = 20.0
 # Shocks, in shares, that are none.
 NOTHING = 1e-3
+# Stands for zero where it is divided by, or by its square.
+TINY = 1e-100
 # Weight of the penalty that leaves a dial where it does nothing if the panel cannot tell.
 RIDGE = 0.06
 # What the share of zeros may differ by, as far as the dial ``zeros`` is concerned: the sizes' prior is not exact.
@@ -92,6 +94,11 @@ class Cells:
         away = np.where(self.untreated, self.values - np.nan_to_num(self.means), 0.0)
         return float(np.sqrt((self.shares * away**2).sum() / self.shares.sum()))
 
+    @cached_property
+    def least(self) -> float:
+        """The least that a mean can be: of counts, half of one a period, where there is none."""
+        return 0.5 / float(self.shares.sum(axis=0).max()) if self.family == "count" else -np.inf
+
     def pairs(self, of_unit: FloatArray) -> FloatArray:
         """Return weighted sums over the units that are untreated in both of two periods, shape (T, T)."""
         return np.asarray((self.shares * of_unit[:, None]).T @ self.seen)
@@ -145,7 +152,7 @@ def fit(cells: Cells) -> Fit:
     count = cells.family == "count"
     dials = Dials(1.0, 0.0, 0.0, 0.5, 1.0) if count else Dials(0.0, 0.0, 0.0, 0.5, 0.5)
     seen = ~np.isnan(cells.means)
-    path = np.interp(cells.tau, cells.tau[seen], cells.means[seen])
+    path = np.maximum(np.interp(cells.tau, cells.tau[seen], cells.means[seen]), cells.least)
     for turn in range(ROUNDS):
         level = _count_level(cells, dials, path) if count else _continuous_level(cells, dials, path)
         path = level.mean_size + level.growth
@@ -198,7 +205,7 @@ def _path(
         mean = float(np.average(size, weights=weights))
         growth = (totals - cells.shares.T @ size)[seen] / (cells.shares.T @ relative(size, mean))[seen]
         # A period in which nobody is observed lies between its neighbours.
-        return mean + np.interp(cells.tau, cells.tau[seen], growth)
+        return np.maximum(mean + np.interp(cells.tau, cells.tau[seen], growth), cells.least)
 
     path = start
     for _ in range(TURNS):
@@ -207,7 +214,7 @@ def _path(
         step, bend = first - path, second - 2 * first + path
         if np.abs(step).max() < CONVERGED * cells.spread:
             break
-        length = np.clip(float(np.linalg.norm(step)) / max(float(np.linalg.norm(bend)), 1e-300), 1.0, LONGEST)
+        length = np.clip(float(np.linalg.norm(step)) / max(float(np.linalg.norm(bend)), TINY), 1.0, LONGEST)
         moved = path + 2 * length * step + length**2 * bend
         path = moved if cells.family == "continuous" or moved.min() > 0 else second
     return turned(path)
@@ -226,12 +233,12 @@ def _count_level(cells: Cells, dials: Dials, start: FloatArray) -> Level:
 
     def size_given(growth: FloatArray, mean_size: float) -> FloatArray:
         slope, level = _parts(dials, growth, mean_size)
-        return (totals - cells.seen @ level) / np.maximum(cells.seen @ slope, 1e-300)
+        return (totals - cells.seen @ level) / np.maximum(cells.seen @ slope, TINY)
 
     path = _path(cells, start, size_given, lambda size, mean: (1 - a) + a * size / mean)
     growth, mean_size = path - path.min(), float(path.min())
     slope, level = _parts(dials, growth, mean_size)
-    own, exposure = totals - cells.seen @ level, np.maximum(cells.seen @ slope, 1e-300)
+    own, exposure = totals - cells.seen @ level, np.maximum(cells.seen @ slope, TINY)
     noise = _noise(cells, dials, slope * mean_size + level)
     return Level(growth, mean_size, own / exposure, (own**2 - totals) / exposure**2 / (1 + noise))
 
@@ -243,7 +250,7 @@ def _noise(cells: Cells, dials: Dials, means: FloatArray) -> FloatArray:
     np.fill_diagonal(moved, np.exp(dials.factor * cells.tau**2 + dials.shocks) / (1 - dials.zeros) - 1)
     expected = cells.seen * means
     return np.asarray(
-        np.einsum("it,it->i", expected @ moved, expected) / np.maximum(expected.sum(axis=1), 1e-300) ** 2
+        np.einsum("it,it->i", expected @ moved, expected) / np.maximum(expected.sum(axis=1), TINY) ** 2
     )
 
 
@@ -290,7 +297,7 @@ def _gamma_posterior(
         return np.asarray(density / density.sum())
 
     def unlikely(log_shape: float) -> float:
-        return -float(of_kind @ np.log(np.maximum(likelihood @ prior(np.exp(log_shape)), 1e-300)))
+        return -float(of_kind @ np.log(np.maximum(likelihood @ prior(np.exp(log_shape)), TINY)))
 
     best = minimize_scalar(unlikely, bounds=(np.log(0.02), np.log(100.0)), method="bounded")
     posterior = likelihood * prior(float(np.exp(best.x)))
@@ -340,7 +347,7 @@ def _count_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Dials:
     weight = np.minimum(precision, 50.0)
     weight = weight / weight.mean()
     first, second = cells.pairs(level.size), cells.pairs(level.square)
-    relative = np.where(n > 0, second * n / np.maximum(first, 1e-300) ** 2 - 1, 0.0)
+    relative = np.divide(second * n, first**2, out=np.ones_like(n), where=first > 0) - 1
     common, same = np.outer(tau, tau)[known], np.eye(len(tau))[known]
     distance, relative, n, first = cells.distance[known], relative[known], n[known], first[known]
     zeros = ((cells.values == 0) & cells.untreated).sum() / cells.untreated.sum()
@@ -356,7 +363,7 @@ def _count_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Dials:
             slope[rows]
             * slope[columns]
             * spread
-            / np.maximum(base[rows, np.arange(len(rows))] * base[columns, np.arange(len(rows))], 1e-300)
+            / np.maximum(base[rows, np.arange(len(rows))] * base[columns, np.arange(len(rows))], TINY)
         )
         model = of_sizes + found.factor * common + found.shocks * found.persistence**distance
         model -= np.log1p(-found.zeros) * same
@@ -406,7 +413,7 @@ def _expected_zeros(cells: Cells, level: Level, dials: Dials) -> float:
 def gamma_of(sizes: Sizes) -> tuple[FloatArray, FloatArray]:
     """Return shape and rate of the Gamma distribution with the mean and variance of each unit's size."""
     # Of smaller shapes some draws are zero to the last bit, whose logarithm is none.
-    shape = np.clip(sizes.mean**2 / np.maximum(sizes.variance, 1e-300), 0.05, 1e6)
+    shape = np.clip(sizes.mean**2 / np.maximum(sizes.variance, TINY), 0.05, 1e6)
     return shape, shape / sizes.mean
 
 
@@ -432,7 +439,7 @@ def _least_squares(
     sd = cells.spread * np.sqrt(dials.dispersion)
     slope = cells.seen * (1 + dials.size_growth * growth / sd)
     level = cells.seen * growth * (1 - dials.size_growth * mean_size / sd)
-    squares = np.maximum((slope**2).sum(axis=1), 1e-300)
+    squares = np.maximum((slope**2).sum(axis=1), TINY)
     moved = cells.spread**2 * _moved(cells, dials)
     size = (slope * (cells.values - level)).sum(axis=1) / squares
     return size, np.einsum("it,it->i", slope @ moved, slope) / squares**2
@@ -441,7 +448,7 @@ def _least_squares(
 def _continuous_sizes(cells: Cells, level: Level, dials: Dials) -> Sizes:
     size, noise = _least_squares(cells, dials, level.growth, level.mean_size)
     variance = dials.dispersion * cells.spread**2
-    known = np.where(cells.untreated.any(axis=1), variance / np.maximum(variance + noise, 1e-300), 0.0)
+    known = np.where(cells.untreated.any(axis=1), variance / np.maximum(variance + noise, TINY), 0.0)
     mean = known * (size - level.mean_size)
     return Sizes(
         level.mean_size + mean - float(np.average(mean, weights=cells.weights)), variance * (1 - known)
@@ -463,14 +470,14 @@ def _continuous_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Di
     covariance /= spread**2
     weight = np.sqrt(n[known] / n[known].mean())
     first, second = (
-        cells.pairs(level.size) / np.maximum(n, 1e-300),
+        cells.pairs(level.size) / np.maximum(n, TINY),
         cells.pairs(level.square),
     )
     # Units that are left untreated in two periods may vary less in size than all.
     w = cells.weights * cells.untreated.any(axis=1)
     w = w / w.sum()
     whole = w @ level.square - (w @ level.size) ** 2
-    share = ((second / np.maximum(n, 1e-300) - first**2) / max(whole, 1e-6 * spread**2))[known]
+    share = ((second / np.maximum(n, TINY) - first**2) / max(whole, 1e-6 * spread**2))[known]
     rows, columns = np.nonzero(known)
 
     def misfit(values: FloatArray) -> FloatArray:

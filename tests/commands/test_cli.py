@@ -74,7 +74,7 @@ def test_an_option_has_one_help_text_and_one_place_in_every_command():
 def test_whatever_reads_a_file_takes_its_periods_and_its_ambiguous_dates():
     readers = [name for name in get_command(app).commands if "--unit" in options_of(name)]
     assert {*readers} == {
-        "run", "diagnose", "heterogeneity", "validate", "init", "estimate", "compare", "table"
+        "run", "diagnose", "heterogeneity", "validate", "init", "estimate", "compare", "table", "simulate", "designs"
     }  # fmt: skip
     for name in readers:
         assert {"--time", "--period", "--never", "--ambiguous"} <= {*options_of(name)}, name
@@ -190,7 +190,7 @@ def test_a_command_that_cannot_work_says_so_and_writes_nothing(tmp_path, argumen
         (["compare", *["--outcome", "y", "--event", "e", "--draws", "1e3"]], "Invalid value for '--draws'"),
         (["estimate", "--outcome", "y"], "Missing option '--event'. See "),
         (["run", "--plans", "study.toml"], "No such option: --plans"),
-        (["estimat"], "No such command 'estimat'. Did you mean 'estimate'? See "),
+        (["estimat"], "No such command 'estimat'. Did you mean 'estimate', 'simulate'? See "),
     ],
 )
 def test_an_option_that_cannot_be_read_is_one_line_and_exit_2(tmp_path, arguments, message):

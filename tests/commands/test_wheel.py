@@ -36,11 +36,12 @@ print(json.dumps(ended))
 # Everything that `study run` does with the plan that ships before it estimates.
 PREPARED = """
 from study.commands.options import folder_of_paper, plan_of
-from study.paper import read_plan, run
+from study.paper import read_plan, run, tournament
 import study
 path = plan_of()
 plan = read_plan(path)
 panel = run.load(plan)
+tournament.read_record(plan, panel)
 print(study.__file__, folder_of_paper(path), panel.checksum, len(run.cited(plan, path.parent)), sep="\\n")
 """
 

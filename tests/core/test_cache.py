@@ -32,13 +32,13 @@ from study.core import cache
 from study.core import cache as code_state
 from study.core.cache import decoded, encoded, folder_of, keep, key_of, prepare, stored
 from study.core.settings import current_settings
-from study.designs import design, find_design
+from study.designs import answer_key, design, find_design
 from study.learners import Problem
 from study.learners import cross_fitting as fits
 from study.learners.cross_fitting import fit_key
+from study.panel import panel_state
 from study.paper import run as running
 from study.paper.plan import read_plan
-from study.paper.run import answer_key, panel_state
 
 KEY = "0" * 64
 BITS = (math.nan, -math.nan, math.inf, -math.inf, -0.0, 0.0, 5e-324, 0.1, 1e307)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import assumptions
 import check_links
@@ -17,6 +18,7 @@ from study.commands.cli import app
 from study.designs import Assumes
 from study.diagnostics import all_diagnostics
 from study.paper import read_plan
+from study.simulate.dials import DIALS
 
 DOCS = ROOT / "docs"
 LISTED = re.compile(r"```\{toctree\}\n(.*?)```", flags=re.DOTALL)
@@ -98,6 +100,19 @@ def test_the_page_on_ones_own_data_runs_and_its_plan_can_be_read(tmp_path: Path,
                 done = command(*words[1:], cwd=tmp_path)
                 assert done.returncode == 0, done.stderr
     assert [event.label for event in read_plan(tmp_path / "study.toml").events] == ["entry"]
+
+
+def test_the_page_on_the_tournament_runs_and_lists_every_dial() -> None:
+    text = (DOCS / "which_to_trust.md").read_text(encoding="utf-8")
+    cells = re.findall(r"```\{code-cell\} ipython3\n(?:---\n.*?---\n)?(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    for cell in cells[1:]:
+        exec(cell, names)
+    assert names["found"].frame["process"].nunique() == 4
+    biases = names["trends"].frame.set_index(["process", "design"])["bias"].unstack()
+    assert (biases.loc["adopters grow by 20% more"] > biases.loc["as calibrated"]).all()
+    assert "generated/dials.inc" in text
+    assert all(f"| `{name}` |" in generate.dials_table() for name in DIALS)
 
 
 @pytest.mark.parametrize("entry", generate.entries(), ids=lambda entry: entry["title"])

@@ -1,0 +1,164 @@
+"""Which designs can answer a question about a panel, with what a recorded tournament says of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from study.core import StudyError, section
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from study.commands.options import OfColumns
+    from study.panel import Panel, Question, Scale
+    from study.paper import Plan
+
+
+class Fitting(NamedTuple):
+    """A design and why it cannot answer, if it cannot; where its rows stand in a tournament, by label."""
+
+    design: str
+    refusal: str | None
+    standing: dict[str, dict[str, Any]]
+
+
+class DesignsFor(NamedTuple):
+    """The designs for a panel.
+
+    Attributes
+    ----------
+    panel : Panel
+    question : Question
+        The plan's where the panel is that of a plan, else of its first event and outcome.
+    fitting : list of Fitting
+        Those that can answer first, and of these as they stand in the tournament.
+    verdict : str
+        What the recorded tournament recommends, or why there is none and how to run one.
+    """
+
+    panel: Panel
+    question: Question
+    fitting: list[Fitting]
+    verdict: str
+
+    def text(self) -> str:
+        """Return a page for a terminal."""
+        question, why = self.question, dict[str, list[str]]()
+        able = [each for each in self.fitting if each.refusal is None]
+        # In the order in which they stand; what is in no tournament needs no line of its own.
+        said = [_sentence(each, question.effect_scale) for each in able if each.standing]
+        others = [each.design for each in able if not each.standing]
+        if others:
+            said.append(f"{'Without a recorded tournament: ' if said else ''}{', '.join(others)}")
+        for each in self.fitting:
+            if each.refusal is not None:
+                reason = each.refusal.removeprefix(f"{each.design}: ").partition(";")[0].rstrip(".")
+                why.setdefault(reason, []).append(each.design)
+        parts = [
+            f"Panel {self.panel.name}: the effect of {question.event} on {question.outcome} ({question.scale})",
+            section("Design tournament", [self.verdict]),
+            section("Designs that can answer", said or ["none"]),
+        ]
+        if why:
+            refused = [f"{', '.join(names)}: {reason}" for reason, names in why.items()]
+            parts.append(section("Designs that cannot", refused))
+        return "\n\n".join(parts)
+
+    def record(self) -> dict[str, Any]:
+        """Return the same for JSON."""
+        return {
+            "panel": self.panel.name,
+            "question": vars(self.question),
+            "designs": [each._asdict() for each in self.fitting],
+            "tournament": self.verdict,
+        }
+
+
+def designs_for(named: str, columns: OfColumns, path: Path) -> DesignsFor:
+    """Return the designs for a panel.
+
+    Parameters
+    ----------
+    named : str
+        A shipped panel's name, or a file as ``study validate`` reads it.
+    columns : OfColumns
+        Of a file.
+    path : Path
+        A plan, whose question and record are told of where it is about this panel.
+
+    Raises
+    ------
+    DataError, QuestionError
+        If the panel or the plan cannot be read.
+    """
+    from study.designs import all_designs
+    from study.panel import Question, load_panel, panel_entries
+    from study.paper import read_plan, run
+
+    given, questions = read_plan(path), dict[str, list[Question]]()
+    plan: Plan | None = given
+    if not _is_about(given, named):
+        ships = named in panel_entries() or not Path(named).suffix
+        plan = None if ships else columns.plan(Path(named), path)
+    if plan is None:
+        panel = load_panel(named)
+        question = Question(next(iter(panel.outcomes)), panel.events[0])
+    else:
+        panel = run.load(plan)
+        asked = plan.ask(plan.tournament.question if plan.tournament else plan.events[0].label)
+        question = asked.question
+        # A row of the plan may ask without what its design cannot take account of.
+        for row in plan.entrants or plan.rows:
+            own = plan.task(asked.event, asked.outcome, asked.scale, row).question
+            questions.setdefault(row.name, []).append(own)
+    entered, verdict = _recorded(plan, panel, question)
+    refusals = {}
+    for name, design in all_designs().items():
+        said = [design.refusal(each.sample(panel)) for each in questions.get(name, [question])]
+        refusals[name] = None if None in said else said[0]
+    names = [*entered, *(name for name in refusals if name not in entered)]
+    order = sorted(names, key=lambda name: refusals[name] is not None)
+    fitting = [Fitting(name, refusals[name], entered.get(name, {})) for name in order]
+    return DesignsFor(panel, question, fitting, verdict)
+
+
+def _is_about(plan: Plan, named: str) -> bool:
+    """Return whether a plan is about a panel."""
+    if isinstance(plan.panel, str):
+        return plan.panel == named
+    return Path(plan.panel["file"]).resolve() == Path(named).resolve()
+
+
+def _recorded(
+    plan: Plan | None, panel: Panel, question: Question
+) -> tuple[dict[str, dict[str, dict[str, Any]]], str]:
+    """Return where the rows of each design stand in the plan's recorded tournament, with its verdict."""
+    from study.paper import tournament
+    from study.simulate.recommendation import standing
+
+    if plan is None or plan.tournament is None:
+        how = f"--outcome {question.outcome} --event {question.event}"
+        if plan is not None and not isinstance(plan.panel, str):
+            how = f"--unit {plan.panel['unit']} --time {plan.panel['time']} {how}"
+        return {}, f"None is recorded of this panel; run `study simulate --panel {panel.name} {how}`."
+    try:
+        recorded = tournament.read_record(plan, panel)
+    except StudyError as error:
+        return {}, str(error)
+    rows: pd.DataFrame = recorded.rows
+    table = standing(rows[rows["process"].isin(plan.calibrated_processes())], plan.level)
+    entered: dict[str, dict[str, dict[str, Any]]] = {}
+    for label, row in table.iterrows():
+        design = recorded.asked["designs"][label][0]
+        entered.setdefault(design, {})[str(label)] = row.to_dict()
+    return entered, recorded.sentences[0]
+
+
+def _sentence(each: Fitting, scale: Scale) -> str:
+    said = [
+        f"{label}: {'' if row['trusted'] else 'not to be trusted; '}intervals cover {row['coverage']:.1%} at the "
+        f"lowest ({row['lowest_in']}), RMSE {scale.text(row['rmse'])} {scale.unit}"
+        for label, row in each.standing.items()
+    ]
+    return f"{each.design}: {'; '.join(said)}"

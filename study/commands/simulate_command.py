@@ -1,0 +1,355 @@
+"""The command that runs the design tournament, for a plan's questions or for one's own panel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from study.commands import options
+from study.core import QuestionError, as_typed, capital, paragraph, progress_bar, section, steps
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.progress import Progress
+
+    from study.core.settings import Settings
+    from study.diagnostics import Finding
+    from study.panel import Panel, Question
+    from study.panel import Scale as Units
+    from study.report import Table
+    from study.simulate.replications import Entrant
+
+WHO = "study simulate"
+# Options that do not ask anything of a panel, and those that go with the plan's own tournament.
+EITHER = (
+    "question", "plan", "designs", "dial", "violations", "reps", "slow_reps", "seed", "record", "jobs", "backend",
+    "address", "cache", "output", "format",
+)  # fmt: skip
+RECORDING = ("plan", "record", "jobs", "backend", "address", "cache")
+Columns = tuple[tuple[str, str, bool], ...]
+# Columns of the tables of what designs do: heading, name in the frame, and whether it is an effect.
+MEASURES: Columns = (
+    ("Bias", "bias", True),
+    ("RMSE", "rmse", True),
+    ("Intervals cover, %", "coverage", False),
+    ("As published, %", "published_coverage", False),
+    ("Test rejects, %", "rejects", False),
+    ("MDE", "mde", True),
+)
+AFTER_TEST: Columns = (
+    ("Pre-test rejects, %", "pretest_rejects", False),
+    ("Wald's, %", "wald_rejects", False),
+    ("Bias after", "bias_after", True),
+    ("Cover after, %", "coverage_after", False),
+)
+
+
+def simulate(
+    context: typer.Context,
+    question: str = "",
+    *,
+    plan: options.EitherPlan = None,
+    outcome: str | None = None,
+    event: Annotated[str | None, options.EVENT] = None,
+    source: options.OfPanel,
+    designs: options.Designs = None,
+    scale: options.Scale = "level",
+    of_question: options.OfQuestion,
+    dial: list[str] | None = None,
+    violations: bool = False,
+    reps: int = 1000,
+    slow_reps: int | None = None,
+    seed: int | None = None,
+    record: bool = False,
+    work: options.OfWork,
+    cache: options.Cache = None,
+    output: Path | None = None,
+    format: options.TextOrJson = "text",
+) -> None:
+    """Say which design would have found a true effect on a panel like this one, by simulating such panels.
+
+    For a question of the plan: study simulate main/papers. For a panel: study simulate --panel my.csv --unit lab --time
+    year --outcome papers --event first_cluster.
+
+    If no design is named, those of the plan; for a panel, all whose answers are closed forms.
+
+    Parameters
+    ----------
+    question : str
+        EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label in the plan; the plan's first if not given.
+    outcome : str, optional
+        Outcome column.
+    dial : list of str, optional
+        What is other than calibrated in all processes, as NAME=VALUE, for example trends=0.5.
+    violations : bool
+        Simulate a process for each assumption that designs make, in which it fails, instead of several effects.
+    reps : int
+        Panels that are drawn of each process.
+    slow_reps : int, optional
+        Panels of each that designs are asked of which learn, draw or search; a tenth if not given.
+    seed : int, optional
+        Seed of whatever is drawn at random.
+    record : bool
+        Run the tournament of the plan's table [tournament] instead, and write its record beside the plan.
+    output : Path, optional
+        Folder to write figures and tables to, besides printing.
+    """
+    from study.core import folder_of
+
+    def settings_of(progress: Progress, path: Path | None) -> AbstractContextManager[Settings]:
+        return work.settings(cache=cache or folder_of(path), progress=steps(progress, None, "Simulating"))
+
+    dials = read_dials(dial or ())
+    path: Path | None = None
+    if record:
+        options.refuse_beside(context, RECORDING, WHO, "is not for --record, which runs what the plan says")
+        path = options.plan_of(plan or options.DEFAULT_PLAN)
+        with progress_bar() as progress, settings_of(progress, path):
+            text = record_of(path)
+        typer.echo(text)
+        return
+    if outcome is not None and event is not None and not question and plan is None:
+        asked_question = of_question.read(WHO, outcome, event, scale, source)
+        asked = Asked(source.read([outcome], asked_question), asked_question, designs, seed or 0)
+    else:
+        options.refuse_beside(context, EITHER, WHO, options.OF_PANEL_ALONE)
+        path = options.plan_of(plan or options.DEFAULT_PLAN)
+        asked = asked_of_plan(path, question, designs, seed)
+    with progress_bar() as progress, settings_of(progress, path):
+        found = found_by(asked, dials, violations, reps, slow_reps)
+    give(asked, found, output, format)
+
+
+class Asked(NamedTuple):
+    """What a tournament is about: panel, question, who takes part, and what the plan says besides."""
+
+    panel: Panel
+    question: Question
+    designs: Sequence[str | Entrant] | None
+    seed: int
+    level: float = 0.95
+    neighbours: str | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def read_dials(given: Sequence[str]) -> dict[str, float]:
+    """Return dials that are given as NAME=VALUE.
+
+    Raises
+    ------
+    QuestionError
+        If one is not written so, or is named twice.
+    """
+    dials: dict[str, float] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            equals = ""
+        if not (name and equals):
+            raise QuestionError(f"{WHO}: --dial {pair}: write NAME=VALUE, for example trends=0.5.")
+        if name in dials:
+            raise QuestionError(f"{WHO}: --dial {name} is set twice; set it once.")
+        dials[name] = number
+    return dials
+
+
+def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed: int | None) -> Asked:
+    """Return what a question of a plan asks, with the plan's rows, or those of some designs, as entrants.
+
+    Rows that ask of another average or of other units than the headline, or that cannot answer, do not take part, and
+    remarks say why.
+
+    Raises
+    ------
+    QuestionError
+        If no row, or none of a design that is named, takes part.
+    """
+    from study.designs import find_design
+    from study.paper import read_plan, run
+    from study.simulate.replications import CHANGES, Entrant
+
+    plan = read_plan(path)
+    task = plan.ask(question or plan.events[0].label)
+    every = plan.entrants or plan.rows
+    rows = [
+        row
+        for name in designs or dict.fromkeys(row.name for row in every)
+        for row in [row for row in every if row.name == name] or plan.rows_of(name)
+    ]
+    panel = run.load(plan)
+    entrants, refused = [], list[tuple[str, str]]()
+    for row in rows:
+        own = plan.task(task.event, task.outcome, task.scale, row).question
+        changes = {name: value for name, value in vars(own).items() if value != getattr(task.question, name)}
+        other = next((name for name in changes if name not in CHANGES), None)
+        why = find_design(row.name).refusal(own.sample(panel))
+        if other is not None:
+            why = f"it asks another question than the headline, by its {other}"
+        if why is None:
+            entrants.append(Entrant(row.label, row.name, row.options, changes))
+        else:
+            refused.append((row.name, f"{row.label} does not take part: {why.rstrip('.')}."))
+    for name, remark in refused:
+        if (designs is not None or not entrants) and all(entrant.design != name for entrant in entrants):
+            raise QuestionError(f"{WHO}: {remark}")
+    return Asked(
+        panel,
+        task.question,
+        entrants,
+        plan.seed if seed is None else seed,
+        task.level,
+        plan.neighbours or None,
+        tuple(remark for _, remark in refused),
+    )
+
+
+def found_by(
+    asked: Asked, dials: Mapping[str, float], violations: bool, reps: int, slow_reps: int | None
+) -> Finding:
+    """Run the tournament."""
+    from study.simulate.tournament import VIOLATIONS, tournament
+
+    found = tournament(
+        asked.panel,
+        asked.question,
+        asked.designs,
+        dials=dials,
+        processes=VIOLATIONS if violations else None,
+        neighbours=asked.neighbours,
+        repetitions=reps,
+        slow_repetitions=slow_reps,
+        level=asked.level,
+        seed=asked.seed,
+    )
+    return replace(found, evidence=(*found.evidence, *asked.remarks))
+
+
+def give(asked: Asked, found: Finding, output: Path | None, format: str) -> None:
+    """Print what was found, and write figures and tables where a folder is named."""
+    from study.core import write_all
+    from study.figures import figure_files
+    from study.report import document
+
+    tables = tables_of(found, asked)
+    heading = (
+        f"Question: the effect of {asked.question.event} on {asked.question.outcome} ({asked.question.scale}); panel "
+        f"{asked.panel.name}, checksum {asked.panel.checksum}, seed {asked.seed}."
+    )
+    said = [
+        paragraph(heading),
+        section("Recommendation", [found.verdict]),
+        section("Evidence", found.evidence),
+    ]
+    page = "\n\n".join([*said, *map(str, tables)])
+    typer.echo(page if format == "text" else as_record(asked, found))
+    if output is not None:
+        calibration = found["calibration"]
+        files = {
+            f"{found.name}.txt": f"{page}\n".encode(),
+            f"{found.name}.tex": document(tables, "latex"),
+            f"{found.name}.csv": found.tidy().to_csv(index=False).encode(),
+            "calibration.csv": calibration.tidy().to_csv(index=False).encode(),
+            **figure_files(found.name, found.plot()),
+            **figure_files("calibration", calibration.plot()),
+        }
+        written = write_all(output, files)
+        typer.echo(f"\n{len(written)} files written to {as_typed(output)}.", err=format == "json")
+
+
+def as_record(asked: Asked, found: Finding) -> str:
+    """Return what was found as JSON."""
+    from study.report import as_json, rows_of
+
+    return as_json(
+        {
+            "question": asdict(asked.question),
+            "panel": {"name": asked.panel.name, "checksum": asked.panel.checksum},
+            "seed": asked.seed,
+            "level": asked.level,
+            "verdict": found.verdict,
+            "evidence": found.evidence,
+            "recommendation": {
+                k: None if v != v else v for k, v in found["recommendation"]._asdict().items()
+            },
+            "processes": found["processes"],
+            "performance": rows_of(found.frame),
+            "standing": rows_of(found["standing"].reset_index()),
+            "refused": rows_of(found["refused"]),
+            "calibration": rows_of(found["calibration"].frame),
+        }
+    )
+
+
+def tables_of(found: Finding, asked: Asked) -> list[Table]:
+    """Return how designs perform, a panel a process, and what they do after a pre-test where some have one."""
+    frame, units = found.frame, asked.question.effect_scale
+    tested = frame[frame["pretest_rejects"].notna()]
+    shared = [
+        "In parentheses: Monte-Carlo standard errors.",
+        f"Effects: {units.column}; intervals are at {100 * asked.level:g}%.",
+    ]
+    first = [
+        *shared,
+        "As published: under the convention of the design's reference. MDE: minimum detectable effect (80% power), by "
+        "the spread of estimates. A test rejects where the interval excludes zero.",
+    ]
+    second = [
+        *shared,
+        "Pre-test: the joint test of the leads at 5%, by the largest t; after: on the panels that pass it.",
+    ]
+    of_designs = _table(found.name, "What designs find on simulated panels", MEASURES, frame, units, first)
+    if tested.empty:
+        return [of_designs]
+    caption = "What designs find on simulated panels that pass the pre-test"
+    return [of_designs, _table(f"{found.name}-after", caption, AFTER_TEST, tested, units, second)]
+
+
+def _table(
+    name: str, caption: str, columns: Columns, frame: pd.DataFrame, units: Units, notes: Sequence[str]
+) -> Table:
+    from study.report import Block, Line, Number, Table
+
+    count = "passing" if columns is AFTER_TEST else "repetitions"
+    blocks = []
+    for process, rows in frame.groupby("process", sort=False):
+        lines = [
+            Line(
+                row["design"],
+                [Number(row[count], 0), *(_cell(row, *column[1:], units) for column in columns)],
+            )
+            for _, row in rows.iterrows()
+        ]
+        blocks.append(Block(capital(str(process)), lines))
+    headings = ["Panels", *(heading for heading, _, _ in columns)]
+    return Table(name, caption, headings, blocks, notes)
+
+
+def _cell(row: pd.Series, measure: str, is_effect: bool, units: Units) -> str:
+    """Return a measure with its Monte-Carlo error: percent with a decimal, others with three digits."""
+    value, error = row[measure], row[f"{measure}_mc"]
+    if math.isnan(value):
+        return ""
+    if is_effect and not units.percent:
+        return f"{value:.3g} ({error:.2g})"
+    return f"{100 * value + 0.0:.1f} ({100 * error:.1f})"
+
+
+def record_of(path: Path) -> str:
+    """Run the plan's own tournament, write its record, and return what was found."""
+    from study.core import write_all
+    from study.paper import read_plan, run, tournament
+
+    plan = read_plan(path)
+    file = Path(tournament.asked_of(plan).record)
+    recorded = tournament.simulated(plan, run.load(plan))
+    written = write_all(file.parent, tournament.files(recorded, file))
+    found = section("Recommendation", recorded.sentences)
+    return f"{found}\n\nWritten: {', '.join(map(as_typed, written))}"

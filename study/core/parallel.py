@@ -1,0 +1,82 @@
+"""Tasks done in parallel: in processes of this machine, or by the workers of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from functools import partial
+from typing import TypeVar
+
+from study.core.cluster import KEPT, on_cluster
+from study.core.errors import WorkerError
+from study.core.settings import current_settings
+from study.core.threads import one_thread
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_in_task: ContextVar[bool] = ContextVar("in_task", default=False)
+
+
+def in_parallel(
+    function: Callable[[T], R], tasks: Iterable[T], *, jobs: int | None = None, ordered: bool = True
+) -> Iterator[R]:
+    """Yield what a function returns for each task, with one thread of linear algebra.
+
+    Where this is called inside a task that is itself done by another process, its tasks are done there, one after
+    another: processes that wait for processes could wait for ever.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a task. It goes to each worker once, so what tasks share belongs into it; fit for cloudpickle.
+    tasks : iterable
+        Taken as they are needed. What a task returns must depend on the task alone.
+    jobs : int, optional
+        Processes of this machine, -1 for all cores; those of ``study.settings`` where it is not given. A cluster has
+        as many as it has workers, whatever this is.
+    ordered : bool
+        In the order of the tasks, or else as they are done.
+
+    Raises
+    ------
+    WorkerError
+        If processes or the cluster were lost, or the cluster is not what this process is.
+    Exception
+        Whatever a task raises.
+    """
+    now = current_settings()
+    jobs = now.jobs if jobs is None else jobs
+    if now.address is not None and not _in_task.get():
+        return on_cluster(now.address, partial(_done_apart, function), tasks, ordered)
+    if jobs == 1 or _in_task.get():
+        return (_done(function, task) for task in tasks)
+    return _in_processes(function, tasks, jobs, ordered)
+
+
+def _in_processes(function: Callable[[T], R], tasks: Iterable[T], jobs: int, ordered: bool) -> Iterator[R]:
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    work = (delayed(_done_apart)(function, task) for task in tasks)
+    order = "generator" if ordered else "generator_unordered"
+    try:
+        yield from Parallel(n_jobs=jobs, return_as=order)(work)
+    except TerminatedWorkerError as error:
+        raise WorkerError(
+            f"jobs: a process was ended from outside, for want of memory perhaps; {KEPT}"
+        ) from error
+
+
+def _done_apart(function: Callable[[T], R], task: T) -> R:
+    """Return what a function returns for a task in a process that is there for tasks."""
+    token = _in_task.set(True)
+    try:
+        return _done(function, task)
+    finally:
+        _in_task.reset(token)
+
+
+def _done(function: Callable[[T], R], task: T) -> R:
+    with one_thread():  # more of them would add in another order than one
+        return function(task)

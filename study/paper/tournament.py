@@ -1,0 +1,234 @@
+"""The record of the plan's design tournament: a thousand replications take minutes, so that `study run` reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from study.core import DataError, QuestionError, significant
+from study.panel import Panel, Question
+from study.paper.plan import Plan, Tournament
+from study.simulate.calibrate import calibrate
+from study.simulate.performance import performance
+from study.simulate.process import Process
+from study.simulate.recommendation import Recommendation, findings_of, standing
+from study.simulate.replications import Entrant, Replications, is_slow, replicate
+
+KEY = ["process", "design"]
+# Of the first replication, which is repeated whenever the record is read.
+FIRST = ["first_estimate", "first_std_error"]
+# Between that and its repetition, in units of the larger of the value and one.
+APART = 1e-9
+AGAIN = "run `study simulate --record`"
+DIGITS = 7
+
+
+class Contest(NamedTuple):
+    """What the plan's tournament is made of: the calibrated process, all processes by title, and who enters."""
+
+    calibrated: Process
+    processes: dict[str, Process]
+    entrants: tuple[Entrant, ...]
+
+
+class Recorded(NamedTuple):
+    """A record of the plan's tournament.
+
+    Attributes
+    ----------
+    asked : dict
+        What was simulated, as :func:`specification` returns it.
+    rows : DataFrame
+        A row a process and design: columns of :func:`study.simulate.performance.performance`, and FIRST.
+    recommendation : Recommendation
+    sentences : tuple of str
+        What was found under the calibrated process, the verdict first.
+    """
+
+    asked: dict[str, Any]
+    rows: pd.DataFrame
+    recommendation: Recommendation
+    sentences: tuple[str, ...]
+
+
+def contest(plan: Plan, panel: Panel) -> Contest:
+    """Calibrate the tournament's process to the panel, and turn its dials as the plan says."""
+    question = base_question(plan)
+    calibrated = calibrate(panel, question, neighbours=plan.neighbours or None, seed=plan.seed)
+    processes = {title: calibrated.turned(**dials) for title, dials in plan.processes().items()}
+    return Contest(calibrated, processes, entrants(plan))
+
+
+def base_question(plan: Plan) -> Question:
+    """Return what is asked of the simulated panels, as the headline of the plan's file asks it."""
+    return _questions(plan)[0]
+
+
+def entrants(plan: Plan) -> tuple[Entrant, ...]:
+    """Return the designs that enter, the headline of the plan's file first."""
+    questions = _questions(plan)
+    changed = [
+        {k: v for k, v in vars(question).items() if v != getattr(questions[0], k)} for question in questions
+    ]
+    return tuple(
+        Entrant(row.label, row.name, row.options, changes)
+        for row, changes in zip(plan.entrants, changed, strict=True)
+    )
+
+
+def simulated(plan: Plan, panel: Panel) -> Recorded:
+    """Run the plan's tournament, with jobs, progress and a folder of finished blocks as in :func:`study.settings`."""
+    asked, made = asked_of(plan), contest(plan, panel)
+    replications = replicate(
+        made.processes,
+        made.entrants,
+        repetitions=asked.repetitions,
+        slow_repetitions=asked.slow_repetitions,
+        seed=plan.seed,
+        level=plan.level,
+    )
+    # Where assumptions fail no design is expected to cover: what is recommended is so on panels as calibrated.
+    calibrated = {title: replications[title] for title in plan.calibrated_processes()}
+    finding = findings_of(calibrated, base_question(plan).effect_scale)
+    measured = performance(replications).set_index(KEY)
+    firsts = pd.DataFrame(_firsts(replications), columns=[*KEY, *FIRST]).set_index(KEY)
+    rows = measured.join(firsts).reset_index()
+    return Recorded(specification(plan, panel), rows, finding["recommendation"], finding.sentences)
+
+
+def specification(plan: Plan, panel: Panel) -> dict[str, Any]:
+    """Return all that the plan's tournament depends on besides the code, as JSON has it."""
+    asked = asked_of(plan)
+    named = {
+        "panel": f"{panel.name}, checksum {panel.checksum}",
+        "question": vars(base_question(plan)),
+        "processes": plan.processes(),
+        "designs": {entrant.label: entrant[1:] for entrant in entrants(plan)},
+        "repetitions": asked.repetitions,
+        "slow_repetitions": asked.slow_repetitions,
+        "seed": plan.seed,
+        "level": plan.level,
+        "neighbours": plan.neighbours,
+    }
+    return dict(json.loads(json.dumps(named)))
+
+
+def files(recorded: Recorded, path: Path) -> dict[str, bytes]:
+    """Return the files of a record by their names; of the first replication they have all digits."""
+    table = recorded.rows
+    numbers = [name for name in table.select_dtypes("float") if name not in FIRST]
+    short = {name: [significant(value, DIGITS) for value in table[name]] for name in numbers}
+    said = {
+        "asked": recorded.asked,
+        "recommendation": recorded.recommendation._asdict(),
+        "sentences": recorded.sentences,
+    }
+    return {
+        path.name: table.assign(**short).to_csv(index=False, lineterminator="\n").encode(),
+        beside(path).name: (json.dumps(said, indent=1, ensure_ascii=False) + "\n").encode(),
+    }
+
+
+def beside(path: Path) -> Path:
+    """Return the file with what was asked, and with what needs all replications: what is recommended."""
+    return path.with_suffix(".json")
+
+
+def read_record(plan: Plan, panel: Panel) -> Recorded:
+    """Read the record of the plan's tournament.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it is of another panel, question, seed, level, or of other processes, designs or numbers
+        of repetitions than the plan's.
+    """
+    path = Path(asked_of(plan).record)
+    for file in (path, beside(path)):
+        if not file.is_file():
+            raise DataError(f"{file}: there is no such record of the tournament; {AGAIN}.")
+    try:
+        said = json.loads(beside(path).read_text(encoding="utf-8"))
+        recorded = Recorded(
+            dict(said["asked"]),
+            pd.read_csv(path, dtype=dict.fromkeys(KEY, str)),
+            Recommendation(**said["recommendation"] | {"trusted": (*said["recommendation"]["trusted"],)}),
+            (*said["sentences"],),
+        )
+        rows = recorded.rows.set_index(KEY)
+        calibrated = recorded.rows[recorded.rows["process"].isin(plan.calibrated_processes())]
+        trusted = standing(calibrated, plan.level)["trusted"]
+        firsts = rows[FIRST]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a readable record ({error}); {AGAIN}.") from error
+    expected = specification(plan, panel)
+    if different := _difference(recorded.asked, expected):
+        raise DataError(f"{beside(path)}: {different}; {AGAIN}.")
+    pairs = [*product(expected["processes"], expected["designs"])]
+    if [*firsts.index] != pairs or (*trusted.index[trusted],) != recorded.recommendation.trusted:
+        raise DataError(f"{path}: its rows are not those of {beside(path).name}; {AGAIN}.")
+    return recorded
+
+
+def _difference(recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """Say where what was asked first differs from what the plan asks."""
+    for name in dict.fromkeys((*expected, *recorded)):
+        was, now = (each.get(name, "absent") for each in (recorded, expected))
+        if isinstance(was, dict) and isinstance(now, dict):
+            if inside := _difference(was, now):
+                return f"{name}: {inside}"
+        elif was != now:
+            return f"{name} is recorded as {was!r} and is {now!r} in the plan"
+    return ""
+
+
+def kept(plan: Plan) -> tuple[bytes, ...]:
+    """Return the contents of the record's files, of which what is made of it depends."""
+    if plan.tournament is None:
+        return ()
+    path = Path(plan.tournament.record)
+    return tuple(file.read_bytes() for file in (path, beside(path)) if file.is_file())
+
+
+def check_first(plan: Plan, made: Contest, rows: pd.DataFrame) -> None:
+    """Repeat the first replication of every process by the designs with closed forms, and compare it with the record.
+
+    Raises
+    ------
+    DataError
+        If an estimate or a standard error differs: the code or the processor computes other numbers now.
+    """
+    again = tuple(entrant for entrant in made.entrants if not is_slow(entrant))
+    fresh = replicate(
+        made.processes, again, repetitions=1, slow_repetitions=1, seed=plan.seed, level=plan.level
+    )
+    recorded = rows.set_index(KEY)[FIRST]
+    for process, label, *values in _firsts(fresh):
+        for name, was, now in zip(FIRST, recorded.loc[(process, label)], values, strict=True):
+            if not np.isclose(was, now, rtol=0, atol=APART * max(1, abs(now)), equal_nan=True):
+                what = f"{asked_of(plan).record}: {label} under {process}: {name.replace('_', ' ')}"
+                raise DataError(f"{what} is recorded as {was:.12g} and is {now:.12g} now; {AGAIN}.")
+
+
+def asked_of(plan: Plan) -> Tournament:
+    """Return the plan's tournament, or refuse a plan without one."""
+    if plan.tournament is None:
+        raise QuestionError("study.toml: there is no table [tournament]; add it, or name a question.")
+    return plan.tournament
+
+
+def _questions(plan: Plan) -> list[Question]:
+    task = plan.ask(asked_of(plan).question)
+    return [plan.task(task.event, task.outcome, task.scale, row).question for row in plan.entrants]
+
+
+def _firsts(replications: dict[str, Replications]) -> Iterator[tuple[str, str, float, float]]:
+    for process, each in replications.items():
+        for label, answers in zip(each.labels, each.answers, strict=True):
+            yield process, label, float(answers[0, 0]), float(answers[0, 1])

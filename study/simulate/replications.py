@@ -1,0 +1,382 @@
+"""Replications of a tournament: what designs answer on panels that data-generating processes draw.
+
+A replication is one draw, which all entrants share. Draw r of every process is made with the same seed sequence, so
+that processes differ by what they are and not by chance, and nothing depends on how many jobs there are, on their
+order, or on which entrants take part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache as once
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from study.core import (
+    FloatArray,
+    IntArray,
+    QuestionError,
+    StudyError,
+    current_settings,
+    expecting,
+    in_parallel,
+    keep,
+    key_of,
+    prepare,
+    refuse_unknown,
+    settings,
+    stored,
+)
+from study.designs import answer_key, find_design
+from study.estimates import NONE, Estimate, few_clusters_warning, pre_test
+from study.panel import Sample, panel_state
+from study.simulate.process import Process, truth
+
+# Draws of the largest t of the leads: (DRAWS + 1) times 5% is a whole number, so that the test has that size.
+DRAWS = 999
+# Replications that are worked out in one go and kept together: some seconds of work.
+BLOCK, SLOW_BLOCK = 25, 5
+# Designs that linearmodels fits, once for each covariance.
+ELSEWHERE = ("panel_ols", "iv")
+# What an entrant may change in the question: not what is estimated, of whom it is, or in what it is measured.
+CHANGES = (
+    "population", "comparison", "base", "covariates", "cluster", "weights", "missing", "instrument",
+)  # fmt: skip
+
+
+class Entrant(NamedTuple):
+    """A row of a tournament: a design with its options, and what it changes in the question."""
+
+    label: str
+    design: str
+    options: Mapping[str, Any] = {}
+    changes: Mapping[str, Any] = {}
+
+
+class Answer(NamedTuple):
+    """What a design says of one panel, on the question's scale; NaN where it does not say it.
+
+    Attributes
+    ----------
+    estimate, std_error : float
+        The headline and its standard error under the default convention.
+    low, high : float
+        Its interval.
+    published_low, published_high : float
+        Its interval under the convention of the design's reference implementation.
+    p_wald, p_largest : float
+        Of the joint tests that effects before treatment are zero; NaN where the design has none. The second is by
+        :data:`DRAWS` draws B and a multiple of 1 / (B + 1), so that a test of size a rejects where it is at most a.
+    """
+
+    estimate: float
+    std_error: float
+    low: float
+    high: float
+    published_low: float
+    published_high: float
+    p_wald: float
+    p_largest: float
+
+
+@dataclass(frozen=True, eq=False)
+class Replications:
+    """What D entrants answer on R panels of one process.
+
+    Attributes
+    ----------
+    process : str
+    dials : mapping of str to float
+    scale : str
+        Of the question.
+    labels : tuple of str, length D
+    answers : ndarray, shape (D, R, 8)
+        The fields of :class:`Answer`, NaN where an entrant has no answer or was not run.
+    ran : ndarray of int, shape (D,)
+        Of how many panels each entrant was asked, the first ones.
+    truths : ndarray, shape (R, 2)
+        Of each panel the average effect and the untreated mean of the same cells; see
+        :func:`study.simulate.process.truth`.
+    refused : tuple of (str, str, int)
+        Label, first reason and how often, of entrants that have panels without an estimate or its interval.
+    level : float
+        Of the intervals.
+    """
+
+    process: str
+    dials: Mapping[str, float]
+    scale: str
+    labels: tuple[str, ...]
+    answers: FloatArray
+    ran: IntArray
+    truths: FloatArray
+    refused: tuple[tuple[str, str, int], ...] = ()
+    level: float = 0.95
+
+
+class Block(NamedTuple):
+    """Some replications of some entrants on one process: what is worked out, and kept on disk, in one go.
+
+    Attributes
+    ----------
+    answers : ndarray, shape (D, B, 8)
+    truths : ndarray, shape (B, 2)
+    reasons : tuple of (int, int, str)
+        Place among the block's entrants, replication and reason, of those without an answer.
+    """
+
+    answers: FloatArray
+    truths: FloatArray
+    reasons: tuple[tuple[int, int, str], ...]
+
+
+class Work(NamedTuple):
+    """Which process and which entrants a block is of, its first replication and the one after its last."""
+
+    process: str
+    entrants: tuple[int, ...]
+    first: int
+    end: int
+
+    @property
+    def words(self) -> str:
+        """What progress is told."""
+        return f"{self.process}: replications {self.first + 1} to {self.end}"
+
+
+def is_slow(entrant: Entrant) -> bool:
+    """Whether an entrant gets the smaller number of replications.
+
+    So that it is the same on every machine, this is what is known of the design and not how long it took: that its
+    answer is no closed form, see :attr:`study.Design.closed_form`, or that another package fits it.
+    """
+    return entrant.design in ELSEWHERE or not find_design(entrant.design).closed_form
+
+
+def works_of(
+    processes: Collection[str], entrants: Sequence[Entrant], repetitions: int, slow_repetitions: int
+) -> list[Work]:
+    """Return the blocks of a tournament, those that take longest first."""
+    slow = tuple(k for k, entrant in enumerate(entrants) if is_slow(entrant))
+    fast = tuple(k for k in range(len(entrants)) if k not in slow)
+    groups = ((slow, min(slow_repetitions, repetitions), SLOW_BLOCK), (fast, repetitions, BLOCK))
+    return [
+        Work(name, group, first, min(first + size, number))
+        for group, number, size in groups
+        for first in range(0, number if group else 0, size)
+        for name in processes
+    ]
+
+
+def samples_of(own: Sample, entrants: Sequence[Entrant]) -> tuple[Sample, ...]:
+    """Return the sample of each entrant's question, the same object where questions are equal.
+
+    Raises
+    ------
+    QuestionError
+        If an entrant changes what is estimated or asks about others than the given sample has, or its design cannot
+        answer.
+    """
+    made = {own.question: own}
+    for entrant in entrants:
+        design = find_design(entrant.design)
+        design.check_options(dict(entrant.options))
+        who = f"tournament: {entrant.label}"
+        refuse_unknown("change of the question", entrant.changes, CHANGES, who)
+        question = own.question.replace(**entrant.changes)
+        if question not in made:
+            made[question] = question.sample(own.panel)
+            _refuse_others(who, own, made[question], entrant.changes)
+        design.refuse(made[question])
+    return tuple(made[own.question.replace(**entrant.changes)] for entrant in entrants)
+
+
+def _refuse_others(who: str, own: Sample, sample: Sample, changes: Mapping[str, Any]) -> None:
+    """Refuse a sample whose units or periods a process does not have, or that depend on who adopted when."""
+    others = ~np.isin(sample.unit_ids, own.unit_ids)
+    if others.any() or not np.array_equal(sample.periods, own.periods):
+        what = f"{others.sum()} units" if others.any() else "periods"
+        raise QuestionError(
+            f"{who}: it asks about {what} that the tournament's question leaves out; ask about fewer."
+        )
+    if "comparison" in changes and sample.n_units != own.n_units:
+        raise QuestionError(
+            f"{who}: comparison={sample.question.comparison!r} leaves out units by their dates, which are "
+            "drawn anew; ask the tournament's question with it."
+        )
+
+
+def replicate(
+    processes: Mapping[str, Process],
+    entrants: Sequence[Entrant],
+    *,
+    repetitions: int,
+    slow_repetitions: int,
+    seed: int,
+    level: float = 0.95,
+) -> dict[str, Replications]:
+    """Ask every entrant about panels that every process draws.
+
+    Jobs, progress and the folder in which finished blocks are kept are those of :func:`study.settings`.
+
+    Parameters
+    ----------
+    processes : mapping of str to Process
+    entrants : sequence of Entrant
+    repetitions, slow_repetitions : int
+        Panels a process, for entrants whose answer is a closed form and for the others; see :func:`is_slow`.
+    seed : int
+    level : float
+        Of the intervals.
+
+    Returns
+    -------
+    dict of str to Replications
+        By process.
+
+    Raises
+    ------
+    QuestionError
+        If an entrant cannot answer the question, before anything is drawn.
+    """
+    entrants = tuple(entrants)
+    sampled = once(partial(samples_of, entrants=entrants))
+    samples = {name: sampled(process.sample) for name, process in processes.items()}
+    works = works_of(processes, entrants, repetitions, slow_repetitions)
+    states = {name: state_of(process) for name, process in processes.items()}
+    keys = {work: _key(states[work.process], entrants, work, seed, level) for work in works}
+    make = partial(_alone, processes, entrants, samples, seed, level)
+    blocks = dict(_made(make, keys))
+    return {name: _joined(name, processes[name], entrants, blocks, level) for name in processes}
+
+
+def _key(state: str | None, entrants: Sequence[Entrant], work: Work, seed: int, level: float) -> str | None:
+    """Return the key of a block, in which other entrants and names of processes have no part."""
+    own = [entrants[k] for k in work.entrants]
+    return (
+        None if state is None else answer_key("replications", state, own, work.first, work.end, seed, level)
+    )
+
+
+def state_of(process: Process) -> str | None:
+    """Return the key of all that draws of a process depend on, or None where no key can hold it."""
+    held = replace(process.sample, **dict[str, Any](panel=None))
+    return key_of((replace(process, sample=held), panel_state(process.sample.panel)))
+
+
+def _made(
+    make: Callable[[Work], tuple[Work, Block]], keys: Mapping[Work, str | None]
+) -> Iterator[tuple[Work, Block]]:
+    """Yield every block, from the disk or anew, and keep each as soon as it is made."""
+    expecting(len(keys))
+    here = current_settings()
+    folder, progress = here.cache, here.progress or (lambda _: None)
+    waiting = []
+    if folder is not None:
+        prepare(folder)
+    for work, key in keys.items():
+        known = None if folder is None or key is None else stored(folder, key, (Block,))
+        if known is None:
+            waiting.append(work)
+            continue
+        progress(work.words)
+        yield work, known
+    for work, made in in_parallel(make, waiting, ordered=False):
+        key = keys[work]
+        if folder is not None and key is not None:
+            keep(folder, key, made)
+        progress(work.words)
+        yield work, made
+
+
+def _alone(
+    processes: Mapping[str, Process],
+    entrants: Sequence[Entrant],
+    samples: Mapping[str, Sequence[Sample]],
+    seed: int,
+    level: float,
+    work: Work,
+) -> tuple[Work, Block]:
+    """Return a block, in whose work what learners find on a drawn panel is not kept: it serves nothing else."""
+    with settings(jobs=1, progress=None, cache=None):
+        return work, block(processes[work.process], entrants, samples[work.process], seed, level, work)
+
+
+def _joined(
+    name: str, process: Process, entrants: Sequence[Entrant], blocks: Mapping[Work, Block], level: float
+) -> Replications:
+    """Put the blocks of a process together."""
+    own = sorted((work, made) for work, made in blocks.items() if work.process == name)
+    number = max(work.end for work, _ in own)
+    answers = np.full((len(entrants), number, len(Answer._fields)), np.nan)
+    truths, ran = np.empty((number, 2)), np.zeros(len(entrants), dtype=np.int64)
+    reasons: dict[int, list[str]] = {}
+    for work, made in own:
+        answers[list(work.entrants), work.first : work.end] = made.answers
+        truths[work.first : work.end] = made.truths
+        ran[list(work.entrants)] = np.maximum(ran[list(work.entrants)], work.end)
+        for place, _, reason in made.reasons:
+            reasons.setdefault(work.entrants[place], []).append(reason)
+    refused = tuple((entrants[k].label, given[0], len(given)) for k, given in sorted(reasons.items()))
+    labels = tuple(entrant.label for entrant in entrants)
+    scale = process.sample.question.scale
+    return Replications(name, dict(process.dials), scale, labels, answers, ran, truths, refused, level)
+
+
+def block(
+    process: Process,
+    entrants: Sequence[Entrant],
+    samples: Sequence[Sample],
+    seed: int,
+    level: float,
+    work: Work,
+) -> Block:
+    """Draw the replications of a block and ask its entrants."""
+    answers = np.full((len(work.entrants), work.end - work.first, len(Answer._fields)), np.nan)
+    truths, reasons = np.empty((work.end - work.first, 2)), []
+    # Entrants with the same question have the same sample, which works out once what all of them need of it.
+    distinct = {id(template): template for template in (process.sample, *samples)}
+    for row, replication in enumerate(range(work.first, work.end)):
+        sequence = np.random.SeedSequence(seed, spawn_key=(replication,))
+        draw = process.draw(np.random.default_rng(sequence))
+        own = int(sequence.spawn(1)[0].generate_state(1)[0])
+        drawn = {at: process.sample_of(draw, template) for at, template in distinct.items()}
+        truths[row] = truth(draw, drawn[id(process.sample)])
+        for place, k in enumerate(work.entrants):
+            try:
+                answers[place, row], why = answer(entrants[k], drawn[id(samples[k])], level, own)
+            except (StudyError, np.linalg.LinAlgError) as refusal:
+                why = str(refusal)
+            if why:
+                reasons.append((place, replication, why))
+    return Block(answers, truths, tuple(reasons))
+
+
+def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> tuple[Answer, str]:
+    """Return what an entrant says of a sample, and why it has no estimate or no interval, if so."""
+    design, options = find_design(entrant.design), dict(entrant.options)
+    if design.draws or options.get("seed") is not None:
+        options["seed"] = seed
+    fit = design(sample, **options)
+    headline, tests = fit.headline, NONE
+    path = fit.aggregate("event") if fit.estimand.has_path and fit.joint else None
+    if path is not None and path.pre.any():
+        tests = pre_test(path.select(path.pre), draws=DRAWS, seed=seed)
+    intervals = (*_interval(headline, level), *_interval(headline.under(headline.published), level))
+    estimate, error = float(headline.effect[0]), float(headline.std_error[0])
+    said = Answer(estimate, error, *intervals, tests.p_value, tests.p_largest)
+    return said, "" if headline.varies[0] else _why_none(fit, headline)
+
+
+def _interval(headline: Estimate, level: float) -> tuple[float, float]:
+    half = headline.critical_value(level)[0] * headline.std_error[0]
+    return float(headline.effect[0] - half), float(headline.effect[0] + half)
+
+
+def _why_none(fit: Estimate, headline: Estimate) -> str:
+    if not np.isfinite(headline.effect[0]):
+        return f"{fit.design}: there is no average; the counterfactual mean that it implies is not positive."
+    return few_clusters_warning(fit) or f"{fit.design}: the average has no sampling variance."

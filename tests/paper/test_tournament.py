@@ -1,0 +1,355 @@
+"""The paper's tournament: a record that a run can trust or refuses in a line, whose values the exhibit prints."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from plans import PLAN, ROOT
+
+from study import QuestionError
+from study.core import DataError
+from study.paper import run as running
+from study.paper import tournament as recording
+from study.paper.exhibits.exhibit import Exhibited, Setting
+from study.paper.exhibits.tournament import SHOWN, broken_by, headline_label
+from study.paper.numbers import select
+from study.paper.plan import Plan, read_plan
+from study.report import Number
+from study.simulate.performance import performance
+from study.simulate.replications import replicate
+
+TABLE = """
+[tournament]
+question = "sim1/count/proportional"
+record = "tournament.csv"
+repetitions = 6
+slow_repetitions = 2
+learned = { repetitions = 1 }
+effects = [0.0, 0.2]
+effect = 0.2
+[[tournament.designs]]
+name = "imputation"
+label = "Imputation"
+[[tournament.designs]]
+name = "dml_panel"
+label = "Double ML"
+options = { learner = "linear", repetitions = 3 }
+question = { covariates = ["x1"] }
+[[tournament.designs]]
+name = "callaway_santanna"
+label = "Balanced"
+question = { balance = 2 }
+[tournament.violations]
+"adopters' own trends" = { trends = 0.5 }
+[diagnose]
+hidden = "checked.csv"
+"""
+CHECKED = "event,some_without,above_without\nfirst_treated,0.4,1\n"
+TRENDS = "adopters' own trends"
+ENTRANTS = ["CS", "ES", "TWFE", "Imputation", "Double ML"]
+PROCESSES = ["no effect", "effect of 20%", TRENDS, "hidden treatment of 40%"]
+
+
+def plan_of(folder: Path, old: str = "", new: str = "") -> Plan:
+    text = PLAN.replace('label = "CS"', 'label = "CS"\nquestion = { covariates = ["x1"] }') + TABLE
+    assert text.count(old)
+    (folder / "checked.csv").write_text(CHECKED)
+    (folder / "study.toml").write_text(text.replace(old, new, 1))
+    return read_plan(folder / "study.toml")
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    """Return the small plan with its record beside it."""
+    folder = tmp_path_factory.mktemp("recorded")
+    plan = plan_of(folder)
+    panel = running.load(plan)
+    recorded = recording.simulated(plan, panel)
+    for name, content in recording.files(recorded, folder / "tournament.csv").items():
+        (folder / name).write_bytes(content)
+    return Setting(plan, panel, {})
+
+
+@pytest.fixture(scope="module")
+def made(setting: Setting) -> recording.Contest:
+    return recording.contest(setting.plan, setting.panel)
+
+
+@pytest.fixture(scope="module")
+def shown(setting: Setting) -> Exhibited:
+    return exhibited(setting)
+
+
+def exhibited(setting: Setting) -> Exhibited:
+    """Make the exhibit, or take it from the cache beside the plan."""
+    plan, cache = (
+        replace(setting.plan, exhibits=("tournament",)),
+        Path(setting.plan.tournament.record).parent / "cache",
+    )
+    return running.exhibit(plan, setting.panel, {}, jobs=1, cache=cache).exhibited["tournament"]
+
+
+def copied(setting: Setting, folder: Path) -> Path:
+    """Put the record into another folder."""
+    source = Path(setting.plan.tournament.record)
+    for path in (source, recording.beside(source)):
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder / source.name
+
+
+def test_the_record_is_what_the_designs_answered_on_the_processes_of_the_plan(
+    setting: Setting, made: recording.Contest
+) -> None:
+    plan = setting.plan
+    assert [entrant.label for entrant in made.entrants] == ENTRANTS
+    assert made.entrants[-1].options == {"learner": "linear", "repetitions": 1}
+    assert [*made.processes] == PROCESSES
+    assert made.processes[TRENDS].dials["trends"] == 0.5
+    assert made.processes["hidden treatment of 40%"].dials["hidden"] == 0.4
+    # One entrant alone, in one process, answers as it did among the others.
+    alone = replicate(
+        {TRENDS: made.processes[TRENDS]},
+        [made.entrants[1]],
+        repetitions=6,
+        slow_repetitions=2,
+        seed=plan.seed,
+        level=plan.level,
+    )
+    (expected,) = performance(alone).to_dict("records")
+    recorded = recording.read_record(plan, setting.panel).rows.set_index(recording.KEY).loc[(TRENDS, "ES")]
+    for name in ("bias", "rmse", "coverage", "rejects", "mde", "truth", "bias_mc"):
+        assert recorded[name] == pytest.approx(expected[name], rel=1e-6, nan_ok=True), name
+    first = recorded[recording.FIRST].to_numpy(dtype=float)
+    np.testing.assert_allclose(first, alone[TRENDS].answers[0, 0, :2], rtol=1e-12)
+
+
+def test_another_headline_reads_the_same_record(setting: Setting) -> None:
+    for design in ("event_study", "sun_abraham"):
+        other = setting.plan.under(design)
+        assert recording.specification(other, setting.panel) == recording.specification(
+            setting.plan, setting.panel
+        )
+    labels = {
+        name: headline_label(replace(setting, plan=setting.plan.under(name))) for name in ("twfe", "stacked")
+    }
+    assert labels == {"twfe": "TWFE", "stacked": "CS"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seed = 3", "seed = 4", "seed is recorded as 3 and is 4 in the plan"),
+        ("level = 0.9", "level = 0.8", "level is recorded as 0.9 and is 0.8 in the plan"),
+        ("horizon = 3", "horizon = 2", "question: horizon is recorded as 3 and is 2 in the plan"),
+        ("repetitions = 6", "repetitions = 7", "repetitions is recorded as 6 and is 7 in the plan"),
+        ("trends = 0.5", "trends = 0.4", f"processes: {TRENDS}: trends is recorded as 0.5"),
+        ("[0.0, 0.2]", "[0.0, 0.2, 0.4]", "processes: effect of 40% is recorded as 'absent'"),
+        ('label = "Imputation"', 'label = "I"', "designs: I is recorded as 'absent'"),
+        (
+            'label = "ES"',
+            'label = "ES"\nquestion = { base = "universal", covariates = ["x1"] }',
+            "designs: ES is recorded as ['event_study', {}, ",
+        ),
+        ('hidden = "checked.csv"', 'hidden = ""', "processes: hidden treatment of 40% is recorded as"),
+        ("[diagnose]", '[diagnose]\nneighbours = "cluster"', "neighbours is recorded as '' and is 'cluster'"),
+    ],
+)
+def test_a_record_of_something_else_is_refused_in_one_line(
+    setting: Setting, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    copied(setting, tmp_path)
+    plan = plan_of(tmp_path, old, new)
+    with pytest.raises(DataError, match=re.escape(message)) as refused:
+        recording.read_record(plan, setting.panel)
+    assert "study simulate --record" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_record_of_another_panel_or_none_is_refused(setting: Setting, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    with pytest.raises(DataError, match="there is no such record"):
+        recording.read_record(plan, setting.panel)
+    path = copied(setting, tmp_path)
+    first, *others = setting.panel.outcomes
+    changed = {first: setting.panel.outcomes[first] + 1} | {
+        name: setting.panel.outcomes[name] for name in others
+    }
+    with pytest.raises(DataError, match="panel is recorded as"):
+        recording.read_record(plan, replace(setting.panel, outcomes=changed))
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    with pytest.raises(DataError, match="its rows are not those of"):
+        recording.read_record(plan, setting.panel)
+    recording.beside(path).write_text("{")
+    with pytest.raises(DataError, match="not a readable record"):
+        recording.read_record(plan, setting.panel)
+
+
+@pytest.mark.parametrize("column", recording.FIRST)
+def test_a_first_replication_that_is_other_now_is_noticed(
+    setting: Setting, made: recording.Contest, column: str
+) -> None:
+    rows = recording.read_record(setting.plan, setting.panel).rows
+    recording.check_first(setting.plan, made, rows)
+    place = rows.index[(rows["process"] == TRENDS) & (rows["design"] == "TWFE")]
+    rows.loc[place, column] += 2e-9
+    with pytest.raises(DataError, match=f"TWFE under {TRENDS}: {column.replace('_', ' ')} is recorded"):
+        recording.check_first(setting.plan, made, rows)
+
+
+def test_a_run_refuses_a_record_before_any_estimate(setting: Setting, tmp_path: Path) -> None:
+    from command_line import command
+
+    plan_of(tmp_path, "seed = 3", 'seed = 3\nexhibits = ["tournament"]')
+    done = command("run", "--plan", str(tmp_path / "study.toml"), "--jobs", "1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "tournament.csv: there is no such record of the tournament" in done.stderr
+    assert not (tmp_path / "estimates.csv").exists()
+
+
+def test_an_exhibit_at_hand_is_made_anew_from_another_record(setting: Setting, shown: Exhibited) -> None:
+    path = Path(setting.plan.tournament.record)
+    kept = path.read_bytes()
+    rows = pd.read_csv(path)
+    rows.loc[rows["process"] == "effect of 20%", "bias"] += 0.1
+    try:
+        path.write_text(rows.to_csv(index=False))
+        other = exhibited(setting)
+    finally:
+        path.write_bytes(kept)
+    biases = [[line.cells[0].value for line in each.tables[0].lines] for each in (shown, other)]
+    np.testing.assert_allclose(np.diff(biases, axis=0), 0.1)
+
+
+def test_the_main_table_has_the_recorded_values(setting: Setting, shown: Exhibited) -> None:
+    table = shown.tables[0]
+    rows = recording.read_record(setting.plan, setting.panel).rows.set_index(recording.KEY)
+    assert [block.title for block in table.blocks] == ["Designs of the tables", "Other designs"]
+    assert [line.label for line in table.lines] == ENTRANTS
+    for line in table.lines:
+        at, none = rows.loc[("effect of 20%", line.label)], rows.loc[("no effect", line.label)]
+        expected = at.rename({"rejects": "power"})
+        expected["size"] = none["rejects"]
+        for name, cell in zip(SHOWN, line.cells, strict=True):
+            assert isinstance(cell, Number)
+            factor = (
+                100 if name in ("coverage", "published_coverage", "size", "power", "pretest_rejects") else 1
+            )
+            assert cell.value == pytest.approx(factor * expected[name], nan_ok=True), name
+    assert {cell.bracketed for line in table.lines for cell in line.cells[3:4]} == {True}
+    assert [line.cells[-1].text for line in table.lines] == ["6", "6", "6", "6", "2"]
+
+
+def test_violations_are_bias_and_coverage_of_every_process_with_the_effect(
+    setting: Setting, shown: Exhibited
+) -> None:
+    table = shown.tables[1]
+    rows = recording.read_record(setting.plan, setting.panel).rows.set_index(recording.KEY)
+    (key,) = table.notes
+    assert key == f"(1) as calibrated; (2) {TRENDS}; (3) hidden treatment of 40%."
+    for block, name in zip(table.blocks, ("bias", "coverage"), strict=True):
+        for line in block.lines:
+            expected = [100 * rows.loc[(process, line.label), name] for process in PROCESSES[1:]]
+            assert [cell.value for cell in line.cells] == pytest.approx(expected)
+
+
+def test_tables_have_short_notes_and_can_be_written(shown: Exhibited) -> None:
+    assert [table.name for table in shown.tables] == [
+        "tournament",
+        "tournament-violations",
+        "tournament-calibration",
+    ]
+    for table in shown.tables:
+        assert sum(len(note.split()) for note in table.notes) <= 80
+        assert table.latex()
+        assert table.html()
+        assert table.markdown()
+    assert [figure.name for figure in shown.figures] == ["tournament"]
+
+
+def test_results_have_addresses_of_their_own_for_the_headline_each_design_and_what_is_said(
+    setting: Setting, shown: Exhibited
+) -> None:
+    addresses = [number.address for number in shown.numbers]
+    values = {at: number.value for at, number in select(shown.numbers, addresses).items()}
+    recorded = recording.read_record(setting.plan, setting.panel)
+    rows = recorded.rows.set_index(recording.KEY)
+    assert values["tournament/headline/label"] == "CS"
+    assert values["tournament/headline/power"] == f"{100 * rows.loc[('effect of 20%', 'CS'), 'rejects']:.1f}"
+    assert values["tournament/no_effect/double_ml/repetitions"] == "2"
+    assert values["tournament/verdict/sentence"] == recorded.sentences[0] == shown.sentences[0]
+    assert values["tournament/summary/designs"] == "5"
+    assert values["tournament/summary/violations"] == "2"
+    cited = re.findall(r"\\result\{(tournament/[^}]*)\}", (ROOT / "paper/main.tex").read_text())
+    assert len(cited) > 10
+    assert {*cited} <= values.keys()
+    assert all(number.value not in ("", "nan") and number.source.quantity for number in shown.numbers)
+
+
+def test_what_breaks_the_recommended_design_is_said_of_the_other_processes(setting: Setting) -> None:
+    recorded = recording.read_record(setting.plan, setting.panel)
+    rows = recorded.rows.assign(coverage=0.9, coverage_mc=0.01)
+    rows.loc[rows["process"] == TRENDS, "coverage"] = 0.85  # below 0.9 by more than 0.02 + 2 x 0.01
+    rows.loc[rows["process"] == "hidden treatment of 40%", "coverage"] = 0.87
+    said = broken_by(recorded._replace(rows=rows), 0.9, setting.plan.calibrated_processes())
+    label = recorded.recommendation.design or recorded.recommendation.nearest
+    assert (
+        said == f"Under 1 of the 2 other processes the intervals of {label} cover too seldom: {TRENDS} (85%)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("trends = 0.5", "trend = 0.5", 'there is no dial "trend". Did you mean "trends"?'),
+        ("trends = 0.5", "trends = 50.0", "dial trends is 50"),
+        ("[0.0, 0.2]", "[0.1, 0.2]", "tournament.effects must have 0 and tournament.effect"),
+        ("effect = 0.2", "effect = 0.3", "tournament.effects must have 0 and tournament.effect"),
+        ("repetitions = 6", "repetitions = 0", "repetitions is 0; it must be a whole number, 1 or more"),
+        ("sim1/count/proportional", "sim2", 'there is no question "sim2"'),
+        ('label = "Imputation"', 'label = "TWFE"', "would have the same address"),
+        ("adopters' own trends", "no effect", "tournament.violations has the title of an effect"),
+        ('name = "dml_panel"', 'name = "dml_panels"', "dml_panels"),
+    ],
+)
+def test_a_tournament_that_cannot_be_held_is_refused_in_one_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    with pytest.raises(QuestionError, match=re.escape(message)) as refused:
+        running.load(plan_of(tmp_path, old, new))
+    assert "\n" not in str(refused.value)
+
+
+def test_the_exhibit_needs_the_table_of_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(PLAN.replace("seed = 3", 'seed = 3\nexhibits = ["tournament"]'))
+    with pytest.raises(
+        QuestionError, match=re.escape("is made of the table [tournament], which is not there")
+    ):
+        running.load(read_plan(tmp_path / "study.toml"))
+
+
+def test_the_paper_simulates_mistakes_in_treatment_at_the_rates_of_its_check() -> None:
+    plan = read_plan(ROOT / "paper/study.toml")
+    stock = pd.read_csv(ROOT / "data/gpu_stock.csv").set_index("event").loc["first_gpu_system"]
+    dials = plan.processes().values()
+    hidden = {each["hidden"] for each in dials if "hidden" in each}
+    assert hidden == {float(stock["above_without"]), float(stock["some_without"])}
+    (unfounded,) = [each["unfounded"] for each in dials if "unfounded" in each]
+    assert stock["some_with"] == 1
+    assert unfounded == pytest.approx(1 - stock["some_with_low"], abs=0.005)
+
+
+def test_the_record_of_the_paper_is_of_its_plan() -> None:
+    plan = read_plan(ROOT / "paper/study.toml")
+    if not Path(plan.tournament.record).is_file():
+        pytest.skip("the record is not written yet")
+    recorded = recording.read_record(plan, running.load(plan))
+    said = json.loads(recording.beside(Path(plan.tournament.record)).read_text())
+    assert said["sentences"] == [*recorded.sentences]

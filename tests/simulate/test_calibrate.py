@@ -1,0 +1,285 @@
+"""A calibrated process has the parameters of the process that drew the panel, or its panel is refused in one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from study import Panel, Question, QuestionError, calibrate, calibration
+from study.simulate.calibrate import moments_of
+from study.simulate.moments import Adoption
+from study.simulate.process import Family, Process
+from study.simulate.untreated_cells import Cells, fit
+
+PERIODS = np.arange(2001, 2011)
+GROWTH = 3 * np.linspace(0, 1, len(PERIODS)) ** 1.5
+QUESTION = Question("y", "event")
+
+
+def dated(n: int, share: float = 0.25) -> Panel:
+    """Return a panel of which only who adopts when is of interest."""
+    first = np.full(n, np.nan)
+    treated = int(share * n)
+    first[:treated] = np.resize([2004, 2006, 2007, 2009], treated)
+    rng, across = np.random.default_rng(5), np.ones(len(PERIODS))
+    return Panel(
+        name="drawn",
+        units=np.array([f"u{i:05d}" for i in range(n)]),
+        periods=PERIODS,
+        outcomes={"y": np.outer(np.arange(n), across) % 3},
+        covariates={"weight": np.outer(rng.uniform(0.5, 2, n), across), "z": np.outer(rng.normal(size=n), across)},
+        first_treated={"event": first},
+        treatment={},
+        attributes={"state": np.array(["", *"abc"])[np.arange(n) % 4], "name": np.array([f"n{i}" for i in range(n)])},
+    )
+
+
+def drawing(n: int, family: Family = "count", hazard: tuple[float, float] = (0.5, 0.5), **dials: float) -> Process:
+    """Return a process whose sizes have mean 2 and standard deviation 2, or 5 and 1."""
+    size = np.full((2, n), [[1.0], [0.5]] if family == "count" else [[5.0], [1.0]])
+    growth, mean = (GROWTH, 2.0) if family == "count" else (GROWTH / 3, 5.0)
+    sample = QUESTION.sample(dated(n))
+    return Process(sample, family, size, growth, mean, 1.0, np.array(hazard), {"selection": 1.0, **dials})
+
+
+def drawn(process: Process, seed: int = 0) -> Panel:
+    draw, panel = process.draw(np.random.default_rng(seed)), process.sample.panel
+    return replace(panel, outcomes={"y": draw.y}, first_treated={"event": draw.first_treated})
+
+
+@cache
+def example() -> tuple[Panel, Process]:
+    panel = drawn(drawing(400, size_growth=1.0, shocks=0.5, persistence=0.6))
+    return panel, calibrate(panel, QUESTION)
+
+
+# Truth, and how far from it estimates may be: about four standard deviations over seeds.
+COUNTS = {
+    "parallel in levels": ({"size_growth": 0.0}, {"size_growth": 0.2, "factor": 0.2, "shocks": 0.2, "zeros": 0.05}),
+    "parallel in proportion": ({"size_growth": 1.0}, {"size_growth": 0.2, "factor": 0.3, "shocks": 0.2}),
+    "between both": ({"size_growth": 0.5}, {"size_growth": 0.25, "factor": 0.25, "zeros": 0.05}),
+    "shocks": (
+        {"size_growth": 1.0, "shocks": 0.6, "persistence": 0.5},
+        {"shocks": 0.2, "persistence": 0.25, "zeros": 0.06},
+    ),
+    "factor": ({"size_growth": 1.0, "factor": 0.8}, {"factor": 0.3, "size_growth": 0.3}),
+    "zeros": ({"size_growth": 1.0, "zeros": 0.25}, {"zeros": 0.06, "shocks": 0.25}),
+}
+CONTINUOUS = {
+    "shocks": ({"shocks": 0.5}, {"shocks": 0.06, "persistence": 0.1, "size_growth": 0.1, "factor": 0.2}),
+    "persistent shocks": ({"shocks": 1.0, "persistence": 0.7}, {"shocks": 0.1, "persistence": 0.1}),
+    "size growth": ({"shocks": 0.5, "size_growth": 0.5}, {"size_growth": 0.2, "shocks": 0.06}),
+    "factor": ({"shocks": 0.5, "factor": 1.0}, {"factor": 0.2, "shocks": 0.1, "size_growth": 0.15}),
+}
+CASES = [("count", *case) for case in COUNTS.values()] + [("continuous", *case) for case in CONTINUOUS.values()]
+NAMES = [*(f"count, {name}" for name in COUNTS), *(f"continuous, {name}" for name in CONTINUOUS)]
+
+
+@pytest.mark.parametrize(("family", "dials", "tolerance"), CASES, ids=NAMES)
+def test_dials_and_growth_are_recovered(family: Family, dials: dict[str, float], tolerance: dict[str, float]) -> None:
+    process = drawing(1500, family, **dials)
+    panel = drawn(process)
+    sample = QUESTION.sample(panel)
+    cells = Cells(sample.y, Adoption.of(sample).untreated, sample.weights, family)
+    found = fit(cells)
+    unit = cells.spread if family == "continuous" else 1.0
+    for name, most in tolerance.items():
+        in_units = unit if name in ("factor", "shocks") else 1.0
+        assert found.dials[name] * in_units == pytest.approx(process.dials[name], abs=most), name
+    assert found.mean_size == pytest.approx(process.mean_size, rel=0.1)
+    np.testing.assert_allclose(found.growth, process.growth, atol=0.12 * process.growth.max())
+    of_sizes = np.sqrt(found.sizes.mean.var() + found.sizes.variance.mean())
+    assert of_sizes == pytest.approx(2.0 if family == "count" else 1.0, rel=0.2)
+
+
+def test_who_adopts_does_not_bias_growth() -> None:
+    """All the largest adopt early, so that the mean of those who are left falls below that of all."""
+    process = drawing(1500, hazard=(3.0, 0.0), size_growth=1.0, shocks=0.4, persistence=0.5)
+    sample = QUESTION.sample(drawn(process))
+    cells = Cells(sample.y, Adoption.of(sample).untreated, sample.weights, "count")
+    assert cells.means[-1] < 0.6 * (process.mean_size + process.growth[-1])
+    np.testing.assert_allclose(fit(cells).growth, process.growth, atol=0.12 * process.growth.max())
+
+
+def test_the_hazard_finds_adopters_as_large_and_as_fast_as_the_real_ones() -> None:
+    panel, process = example()
+    found = calibration(process, draws=40, seed=9)
+    frame = found.frame.set_index("moment")
+    for name in ("mean of adopters before treatment over that of all", "growth of adopters less that of all"):
+        row = frame.loc[name]
+        assert row["targeted"]
+        assert abs(row["simulated"] - row["panel"]) < max(0.1 * abs(row["panel"]), 5 * row["mc_error"])
+    assert process.hazard[0] > 0.2
+    assert process.hazard[1] > 0.1
+    assert (found["hazard"] > 0).all()
+    assert (found["hazard_std_error"] > 0).all()
+
+
+def test_adopters_are_as_large_in_logs_where_the_question_is() -> None:
+    panel, levels = example()
+    logs = calibrate(panel, QUESTION.replace(scale="log1p"))
+    assert logs.dials == levels.dials
+    frame = calibration(logs, draws=40, seed=9).frame.set_index("moment")
+    row = frame.loc["log(1 + y) of adopters before treatment less that of all"]
+    assert row["targeted"]
+    assert row["simulated"] == pytest.approx(row["panel"], abs=5 * row["mc_error"] + 0.02)
+
+
+def test_a_calibration_shows_each_moment_of_the_panel_beside_those_simulated() -> None:
+    panel, process = example()
+    finding = calibration(process, draws=20)
+    assert list(finding.frame.columns) == ["moment", "panel", "simulated", "mc_error", "spread", "targeted"]
+    frame = finding.frame.set_index("moment")
+    y, first = panel.outcomes["y"], panel.first_treated["event"]
+    untreated = ~(PERIODS >= first[:, None])
+    assert frame.loc["mean, 2008", "panel"] == pytest.approx(y[untreated[:, 7], 7].mean())
+    assert frame.loc["share of zeros", "panel"] == pytest.approx((y[untreated] == 0).mean())
+    assert frame.loc["treated from 2006 on", "panel"] == (first == 2006).sum()
+    assert frame.loc["treated from 2006 on", "spread"] == 0
+    change = (np.log1p(y[:, 9]) - np.log1p(y[:, 0]))[untreated[:, 9]]
+    assert frame.loc["variance of log(1 + y)'s change, 9 periods", "panel"] == pytest.approx(change.var())
+    at = [(i, int(date) - 2002) for i, date in enumerate(first) if date == date]
+    ratio = sum(y[i, t] for i, t in at) / sum(y[untreated[:, t], t].mean() for _, t in at)
+    assert frame.loc["mean of adopters before treatment over that of all", "panel"] == pytest.approx(ratio)
+    draws = [moments_of(process, process.draw(np.random.default_rng(s))) for s in np.random.SeedSequence(0).spawn(20)]
+    zeros = np.array([draw["share of zeros"].value for draw in draws])
+    row = frame.loc["share of zeros"]
+    assert row["simulated"] == pytest.approx(zeros.mean())
+    assert row["mc_error"] == pytest.approx(zeros.std(ddof=1) / np.sqrt(20))
+    assert not finding["unmet"]
+    assert finding.verdict.startswith(f"Simulated panels have {frame['targeted'].sum()} of the")
+    assert finding.plot().axes
+
+
+def test_the_same_panel_has_the_same_process() -> None:
+    panel, process = example()
+    again = calibrate(panel, QUESTION)
+    assert again.dials == process.dials
+    for name in ("size", "growth", "hazard"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(process, name))
+
+
+def test_the_order_of_units_does_not_matter() -> None:
+    process = drawing(300, size_growth=1.0, shocks=0.5)
+    sample = QUESTION.sample(drawn(process))
+    cells = Cells(sample.y, Adoption.of(sample).untreated, np.linspace(0.5, 1.5, 300), "count")
+    order = np.random.default_rng(1).permutation(300)
+    other = Cells(cells.y[order], cells.untreated[order], cells.weights[order], "count")
+    one, two = fit(cells), fit(other)
+    np.testing.assert_allclose(two.sizes.mean, one.sizes.mean[order], rtol=1e-3)
+    np.testing.assert_allclose(two.growth, one.growth, rtol=1e-3, atol=1e-6)
+    assert two.dials == pytest.approx(one.dials, abs=2e-3)
+
+
+def test_an_effect_of_treatment_does_not_enter() -> None:
+    panel, process = example()
+    treated = PERIODS >= panel.first_treated["event"][:, None]
+    moved = replace(panel, outcomes={"y": np.where(treated, 7 * panel.outcomes["y"] + 100, panel.outcomes["y"])})
+    other = calibrate(moved, QUESTION)
+    assert other.dials == process.dials
+    np.testing.assert_array_equal(other.size, process.size)
+    np.testing.assert_array_equal(other.hazard, process.hazard)
+
+
+def test_anticipation_ends_what_is_fitted() -> None:
+    panel, _ = example()
+    before = panel.first_treated["event"][:, None] - PERIODS == 1
+    moved = replace(panel, outcomes={"y": np.where(before, 1000.0, panel.outcomes["y"])})
+    question = QUESTION.replace(anticipation=1)
+    assert fitted(moved, question).dials == fitted(panel, question).dials
+
+
+def fitted(panel: Panel, question: Question = QUESTION) -> Any:
+    sample = question.sample(panel)
+    untreated = sample.observed & Adoption.of(sample).untreated
+    return fit(Cells(sample.y, untreated, sample.weights, "count"))
+
+
+def test_gaps_are_as_observed_and_do_not_move_what_is_fitted_far() -> None:
+    panel = drawn(drawing(1500, size_growth=1.0, shocks=0.5, persistence=0.5))
+    y = panel.outcomes["y"].copy()
+    y[np.random.default_rng(3).random(y.shape) < 0.2] = np.nan
+    y[:, 4] = np.nan
+    gaps = fitted(replace(panel, outcomes={"y": y}))
+    np.testing.assert_allclose(gaps.growth, GROWTH, atol=0.15 * GROWTH.max())
+    assert gaps.dials["shocks"] == pytest.approx(0.5, abs=0.2)
+    assert gaps.dials["size_growth"] == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_panel_with_gaps_is_simulated_with_the_same_gaps() -> None:
+    panel, _ = example()
+    y = panel.outcomes["y"].copy()
+    y[::3, 5] = np.nan
+    process = calibrate(replace(panel, outcomes={"y": y}), QUESTION)
+    draw = process.draw(np.random.default_rng(0))
+    np.testing.assert_array_equal(np.isnan(draw.y), np.isnan(y))
+
+
+def test_growth_is_weighted_as_the_sample_is() -> None:
+    panel, _ = example()
+    question = QUESTION.replace(weights="weight")
+    process = calibrate(panel, question)
+    sample = question.sample(panel)
+    first = sample.weights @ sample.y[:, 0] / sample.weights.sum()
+    simulated = calibration(process, draws=60).frame.set_index("moment")
+    assert simulated.loc["mean, 2001", "panel"] == pytest.approx(first)
+    row = simulated.loc["mean, 2010"]
+    assert row["simulated"] == pytest.approx(row["panel"], abs=5 * row["mc_error"] + 0.05 * row["panel"])
+
+
+def test_a_continuous_outcome_and_a_path_are_calibrated() -> None:
+    panel = drawn(drawing(300, "continuous", shocks=0.5))
+    first = panel.first_treated["event"]
+    path = ((PERIODS >= first[:, None]) & (PERIODS < first[:, None] + 2)).astype(float)
+    switched = replace(panel, first_treated={}, treatment={"event": path})
+    process = calibrate(switched, QUESTION)
+    assert process.family == "continuous"
+    assert process.dials["shocks"] * process.spread == pytest.approx(0.5, abs=0.1)
+    assert process.draw(np.random.default_rng(0)).path is not None
+
+
+def test_neighbours_are_those_with_the_same_label() -> None:
+    panel, _ = example()
+    process = calibrate(panel, QUESTION, neighbours="state")
+    group, state = process.neighbours, panel.attributes["state"]
+    assert group is not None
+    for label in "abc":
+        assert len(np.unique(group[state == label])) == 1
+    assert len(np.unique(group)) == 3 + (state == "").sum()
+
+
+def refused(panel: Panel, question: Question = QUESTION, **options: Any) -> str:
+    with pytest.raises(QuestionError) as error:
+        calibrate(panel, question, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_what_is_not_identified_is_refused_in_one_line() -> None:
+    panel, first = dated(40), np.full(40, np.nan)
+    first[:20] = 2002
+    y = panel.outcomes["y"]
+    assert "one period before" in refused(replace(panel, first_treated={"event": first}))
+    assert "nobody" in refused(replace(panel, first_treated={"event": np.full(40, np.nan)}))
+    assert "is zero in every" in refused(replace(panel, outcomes={"y": 0 * y}))
+    assert "the same in every" in refused(replace(panel, outcomes={"y": 0 * y + 3}))
+    first[:39] = 2005
+    few = refused(replace(panel, first_treated={"event": first}))
+    assert "untreated units that are observed in 2005 are 1" in few
+    assert "instrument z" in refused(panel, QUESTION.replace(instrument="z"))
+    assert "group state=a" in refused(panel, QUESTION.replace(group="state=a"))
+    assert 'no attribute "stat"' in refused(panel, neighbours="stat")
+    assert "log1p" in refused(replace(panel, outcomes={"y": y + 0.5}), QUESTION.replace(scale="log1p"))
+
+
+def test_a_moment_that_no_process_has_is_refused_by_name_with_both_values() -> None:
+    """Counts of equal units that vary less than Poisson counts do."""
+    panel = dated(400)
+    even = replace(panel, outcomes={"y": 5.0 + (np.indices((400, len(PERIODS))).sum(axis=0) % 2)})
+    message = refused(even)
+    assert "product over means, same period: 0.8" in message
+    assert "simulated panels" in message

@@ -31,14 +31,22 @@ def dated(n: int, share: float = 0.25) -> Panel:
         units=np.array([f"u{i:05d}" for i in range(n)]),
         periods=PERIODS,
         outcomes={"y": np.outer(np.arange(n), across) % 3},
-        covariates={"weight": np.outer(rng.uniform(0.5, 2, n), across), "z": np.outer(rng.normal(size=n), across)},
+        covariates={
+            "weight": np.outer(rng.uniform(0.5, 2, n), across),
+            "z": np.outer(rng.normal(size=n), across),
+        },
         first_treated={"event": first},
         treatment={},
-        attributes={"state": np.array(["", *"abc"])[np.arange(n) % 4], "name": np.array([f"n{i}" for i in range(n)])},
+        attributes={
+            "state": np.array(["", *"abc"])[np.arange(n) % 4],
+            "name": np.array([f"n{i}" for i in range(n)]),
+        },
     )
 
 
-def drawing(n: int, family: Family = "count", hazard: tuple[float, float] = (0.5, 0.5), **dials: float) -> Process:
+def drawing(
+    n: int, family: Family = "count", hazard: tuple[float, float] = (0.5, 0.5), **dials: float
+) -> Process:
     """Return a process whose sizes have mean 2 and standard deviation 2, or 5 and 1."""
     size = np.full((2, n), [[1.0], [0.5]] if family == "count" else [[5.0], [1.0]])
     growth, mean = (GROWTH, 2.0) if family == "count" else (GROWTH / 3, 5.0)
@@ -59,7 +67,10 @@ def example() -> tuple[Panel, Process]:
 
 # Truth, and how far from it estimates may be: about four standard deviations over seeds.
 COUNTS = {
-    "parallel in levels": ({"size_growth": 0.0}, {"size_growth": 0.2, "factor": 0.2, "shocks": 0.2, "zeros": 0.05}),
+    "parallel in levels": (
+        {"size_growth": 0.0},
+        {"size_growth": 0.2, "factor": 0.2, "shocks": 0.2, "zeros": 0.05},
+    ),
     "parallel in proportion": ({"size_growth": 1.0}, {"size_growth": 0.2, "factor": 0.3, "shocks": 0.2}),
     "between both": ({"size_growth": 0.5}, {"size_growth": 0.25, "factor": 0.25, "zeros": 0.05}),
     "shocks": (
@@ -75,12 +86,16 @@ CONTINUOUS = {
     "size growth": ({"shocks": 0.5, "size_growth": 0.5}, {"size_growth": 0.2, "shocks": 0.06}),
     "factor": ({"shocks": 0.5, "factor": 1.0}, {"factor": 0.2, "shocks": 0.1, "size_growth": 0.15}),
 }
-CASES = [("count", *case) for case in COUNTS.values()] + [("continuous", *case) for case in CONTINUOUS.values()]
+CASES = [("count", *case) for case in COUNTS.values()] + [
+    ("continuous", *case) for case in CONTINUOUS.values()
+]
 NAMES = [*(f"count, {name}" for name in COUNTS), *(f"continuous, {name}" for name in CONTINUOUS)]
 
 
 @pytest.mark.parametrize(("family", "dials", "tolerance"), CASES, ids=NAMES)
-def test_dials_and_growth_are_recovered(family: Family, dials: dict[str, float], tolerance: dict[str, float]) -> None:
+def test_dials_and_growth_are_recovered(
+    family: Family, dials: dict[str, float], tolerance: dict[str, float]
+) -> None:
     process = drawing(1500, family, **dials)
     panel = drawn(process)
     sample = QUESTION.sample(panel)
@@ -145,7 +160,10 @@ def test_a_calibration_shows_each_moment_of_the_panel_beside_those_simulated() -
     at = [(i, int(date) - 2002) for i, date in enumerate(first) if date == date]
     ratio = sum(y[i, t] for i, t in at) / sum(y[untreated[:, t], t].mean() for _, t in at)
     assert frame.loc["mean of adopters before treatment over that of all", "panel"] == pytest.approx(ratio)
-    draws = [moments_of(process, process.draw(np.random.default_rng(s))) for s in np.random.SeedSequence(0).spawn(20)]
+    draws = [
+        moments_of(process, process.draw(np.random.default_rng(s)))
+        for s in np.random.SeedSequence(0).spawn(20)
+    ]
     zeros = np.array([draw["share of zeros"].value for draw in draws])
     row = frame.loc["share of zeros"]
     assert row["simulated"] == pytest.approx(zeros.mean())
@@ -178,7 +196,9 @@ def test_the_order_of_units_does_not_matter() -> None:
 def test_an_effect_of_treatment_does_not_enter() -> None:
     panel, process = example()
     treated = PERIODS >= panel.first_treated["event"][:, None]
-    moved = replace(panel, outcomes={"y": np.where(treated, 7 * panel.outcomes["y"] + 100, panel.outcomes["y"])})
+    moved = replace(
+        panel, outcomes={"y": np.where(treated, 7 * panel.outcomes["y"] + 100, panel.outcomes["y"])}
+    )
     other = calibrate(moved, QUESTION)
     assert other.dials == process.dials
     np.testing.assert_array_equal(other.size, process.size)

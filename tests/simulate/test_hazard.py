@@ -63,13 +63,17 @@ def test_a_likelihood_without_a_maximum_has_one_with_the_prior() -> None:
 
 
 def test_what_is_the_same_for_all_has_no_ratio() -> None:
-    sets = [RiskSet(np.column_stack([each.x[:, 0], np.ones(len(each.x))]), each.adopts) for each in risk_sets(3)]
+    sets = [
+        RiskSet(np.column_stack([each.x[:, 0], np.ones(len(each.x))]), each.adopts) for each in risk_sets(3)
+    ]
     alone = adoption_hazard([RiskSet(each.x[:, :1], each.adopts) for each in sets])
     np.testing.assert_allclose(adoption_hazard(sets).ratios, [alone.ratios[0], 0.0], atol=1e-8)
 
 
 def test_what_is_not_observed_says_nothing() -> None:
     sets = risk_sets(3)
-    hidden = [RiskSet(np.column_stack([each.x[:, 0], np.full(len(each.x), np.nan)]), each.adopts) for each in sets]
+    hidden = [
+        RiskSet(np.column_stack([each.x[:, 0], np.full(len(each.x), np.nan)]), each.adopts) for each in sets
+    ]
     alone = adoption_hazard([RiskSet(each.x[:, :1], each.adopts) for each in sets])
     np.testing.assert_allclose(adoption_hazard(hidden).ratios, [alone.ratios[0], 0.0], atol=1e-8)

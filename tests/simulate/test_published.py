@@ -206,7 +206,7 @@ def test_transformed_outcomes_as_simulated_by_lee_and_wooldridge(transform: str)
 def test_transformed_outcomes_as_simulated_by_lee_and_wooldridge_in_full(
     scenario: int, transform: str
 ) -> None:
-    distance = of_lee_wooldridge(scenario, transform, 2000)
+    distance = of_lee_wooldridge(scenario, transform, 1000)
     assert max(distance.values()) < CRITICAL, distance
 
 

@@ -67,7 +67,7 @@ SLOW: list[tuple[str, Case]] = [
     ("linear confounding", Case("dml_did", BOTH, X)),
     ("linear confounding", Case("dml_stacked", BOTH, X)),
     ("constant effects, linear confounding", Case("dml_panel", LINEAR, X)),
-    ("constant effects, linear confounding", Case("dml_irm", BOTH, X)),
+    ("constant effects", Case("dml_irm", BOTH, X)),
     ("factor", Case("synthetic_did")),
     ("factor", Case("matrix_completion")),
     ("factor that adopters load on", Case("generalized_synthetic_control")),
@@ -130,12 +130,11 @@ def test_intervals_cover_in_panels_like_the_studys_with_parallel_trends_in_level
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{}, {"family": "poisson"}], ids=["poisson_twfe", "etwfe"])
 def test_intervals_cover_in_panels_like_the_studys_with_parallel_trends_in_proportion(
-    options: dict[str, str], on_the_study: Process
+    on_the_study: Process,
 ) -> None:
     proportional = on_the_study.turned(size_growth=1.0)
-    answers = ask(Case("etwfe" if options else "poisson_twfe", options, SHARE), proportional, 300)
+    answers = ask(Case("poisson_twfe", {}, SHARE), proportional, 300)
     assert held(answers), answers.coverage
     levels = ask(Case("callaway_santanna", {}, SHARE), proportional, 50)
     assert levels.bias > 0.2
@@ -151,21 +150,39 @@ def test_every_design_is_asked_here_or_elsewhere() -> None:
         assert "cover" in text
 
 
+# What does not hold, with the rate that was measured: tests notice if it does one day.
 @pytest.mark.slow
-def test_changes_in_changes_covers_less_where_some_of_the_treated_are_outside_the_comparison_units() -> None:
-    """A finding: ranks are stable and everybody is alike, but a cohort's largest are larger than any of 54 others.
+def test_changes_in_changes_is_too_high_where_some_of_the_treated_are_outside_the_comparison_units() -> None:
+    """Ranks are stable, but the largest of a cohort are larger than any of the 54 units that are never treated.
 
-    Each of them moves to the largest later outcome, so that estimates are too high until there are many to compare
-    with: 90% of intervals cover with 160 units, 92% with 640.
+    They move to the largest later outcome. Where cohorts and others are alike the bias goes as there are more to
+    compare with (7% of the effect with 160 units, 3% with 640); where adopters are larger 76% of intervals cover.
     """
-    case, alike = (
-        Case("changes_in_changes"),
-        {"heterogeneity": 0.5, "effect": 1.0, "shocks": 1.0, "persistence": 0.5},
-    )
-    few, more = ask(case, process(**alike), 300), ask(case, process(units=640, **alike), 100)
+    case, dials = Case("changes_in_changes"), EVENTS | {"dynamics": 0.0}
+    few, more = ask(case, process(**dials), 300), ask(case, process(units=640, **dials), 100)
     assert few.bias > CRITICAL * few.error
     assert more.bias < few.bias / 2
-    assert 0.85 < few.coverage < 0.95 - CRITICAL * np.sqrt(0.95 * 0.05 / 300)
+    assert ask(case, process(hazard=(1.0, 0), **dials), 200).coverage < 0.87
+
+
+@pytest.mark.slow
+def test_learned_odds_cover_less_where_few_comparison_units_are_like_the_treated() -> None:
+    """87% of 300: a standard deviation of the covariate makes adoption e times as likely, and 54 are never treated."""
+    answers = ask(Case("dml_irm", BOTH, X), PROCESSES["constant effects, linear confounding"], 300)
+    assert 0.81 < answers.coverage < 0.92
+    assert abs(answers.bias) < CRITICAL * answers.error
+
+
+@pytest.mark.slow
+def test_effects_by_cohort_in_proportion_cover_less_in_panels_like_the_studys(on_the_study: Process) -> None:
+    """92.2% of 1,000, where cohorts have one to twelve units and three quarters of the counts are zero.
+
+    Standard errors are not too small (0.15, where estimates vary by 0.14), but small where the estimate is low.
+    """
+    answers = ask(Case("etwfe", {"family": "poisson"}, SHARE), on_the_study.turned(size_growth=1.0), 1000)
+    low, high = (answers.effect > answers.high).mean(), (answers.effect < answers.low).mean()
+    assert 0.90 < answers.coverage < 0.95 - CRITICAL * np.sqrt(0.95 * 0.05 / 1000)
+    assert low > 2 * high
 
 
 # Without shocks an estimate is its expectation given sizes and adoption, so that a known bias is met to rounding.

@@ -34,6 +34,7 @@ MEASURES = {
 # Of a design, with the effect of the plan and without one.
 OF_DESIGN = MEASURES | {
     "size": Column("how often the interval excludes zero without an effect", "percent"),
+    "bias_without": Column("mean of estimates without an effect", "effect"),
     "power": Column("how often the interval excludes zero with the effect", "percent"),
     "label": Column("name", "text"),
 }
@@ -83,7 +84,7 @@ def tournament(setting: Setting) -> Iterator[Piece]:
         str(name): rows.set_index("design") for name, rows in recorded.rows.groupby("process", sort=False)
     }
     at, none = by_process[effect_title(asked.effect)], by_process[NO_EFFECT]
-    designs = at.assign(size=none["rejects"], power=at["rejects"])
+    designs = at.assign(size=none["rejects"], bias_without=none["bias"], power=at["rejects"])
     task = plan.ask(asked.question)
     yield _table(setting, designs, task)
     yield _of_violations(setting, by_process, task)
@@ -228,7 +229,7 @@ def _numbers(
     chosen = recorded.recommendation
     named = {"headline": headline_label(setting), "recommended": chosen.design or chosen.nearest}
     for name, label in named.items():
-        values = designs.loc[label, [*SHOWN]].to_dict() | {"label": label}
+        values = designs.loc[label, [*SHOWN, "bias_without"]].to_dict() | {"label": label}
         about = f"effect of {asked.effect:.0%}, simulated panels"
         yield from setting.numbers((EXHIBIT, name), values, OF_DESIGN, tasks[label], quantity=about)
     checks = varying(calibrated).query("not targeted")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,19 +23,19 @@ from study.figures.drawing import (
 )
 from study.panel import Scale
 
-SIZE, LETTERS, LINE = 6.5, 46, 28  # of a label: points, letters at most, and those of a line beside a point
+SIZE, LETTERS = 6.5, 46  # of a label: points, and letters at most
 # Monte-Carlo errors on either side of a point.
 ERRORS = 2
 # Above this ratio of the largest RMSE to the smallest their axis is logarithmic.
 WIDE = 5.0
+# From this ratio on, powers of ten alone are named on it.
+DECADES = 100.0
 HEIGHT = 3.9
 # Of the curves after those that have a look of their own.
 REST: Any = {"color": "0.7", "linewidth": 0.7, "marker": "o", "markersize": 1.5}
-# Where a label may stand: the side and the distance from its point, in points; a line leads to it from SHORT on.
-ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-DISTANCES = (5, 9, 14, 20, 28, 38, 50, 64, 80, 100, 125, 150, 175, 200)
-SHORT = 11
-SWEEPS = 6
+# Where a number may stand beside its point, in points of print, and from which distance on nothing is in its way.
+SIDES = 8.5 * np.array([(np.cos(a), np.sin(a)) for a in np.pi * (0.25 + np.arange(8) / 4)])
+FREE = 9.0
 
 
 def performance_figure(
@@ -65,7 +63,7 @@ def performance_figure(
         _draw_power(below, frame, table, scale, level)
         legend_above(figure, above, 3)
         _label_ends(figure, below)
-        _label_points(figure, above, table, scale, level)
+        _number_points(figure, above, table, scale)
     return figure
 
 
@@ -89,7 +87,7 @@ def coverage_figure(
         _draw_coverage(axis, table, scale, level)
         if ax is None:
             legend_above(figure, axis, 3)
-        _label_points(figure, axis, table, scale, level)
+        _number_points(figure, axis, table, scale)
     return figure
 
 
@@ -142,11 +140,12 @@ def _draw_coverage(axis: Axes, table: pd.DataFrame, scale: Scale, level: float) 
                 linewidth=0.8,
                 label=f"{label} ({len(rows)})",
             )
-    if table["rmse"].max() > WIDE * table["rmse"].min():
+    ratio = table["rmse"].max() / table["rmse"].min()
+    if ratio > WIDE:
         from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
         axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < DECADES else (1,)))
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_ylim(0, 102)
@@ -223,108 +222,38 @@ def apart(places: FloatArray, step: float, height: float) -> FloatArray:
     return np.clip(fitted, 0, max(height - step * (n - 1), 0)) + shift
 
 
-def _label_points(figure: Figure, axis: Axes, table: pd.DataFrame, scale: Scale, level: float) -> None:
-    """Write the label of each design beside its point, where it is free of other labels and points."""
+def _number_points(figure: Figure, axis: Axes, table: pd.DataFrame, scale: Scale) -> None:
+    """Write a number at each design's point, and on the right the names that numbers stand for."""
     shown = table.dropna(subset=["rmse", "coverage"])
-    if shown.empty:
-        return
-    figure.draw_without_rendering()
-    per_point = figure.dpi / 72
     values = np.column_stack([scale.factor * shown["rmse"], 100 * shown["coverage"]])
-    errors = ERRORS * np.column_stack([scale.factor * shown["rmse_mc"], 100 * shown["coverage_mc"]])
-    points, low, high = (
-        axis.transData.transform(each) / per_point
-        for each in (values, values - np.nan_to_num(errors), values + np.nan_to_num(errors))
-    )
-    names = [textwrap.fill(shortened(str(name), LETTERS), LINE) for name in shown.index]
-    sizes = []
-    for name in names:
-        text = axis.text(0, 0, name, fontsize=SIZE)
-        extent = text.get_window_extent()
-        sizes.append((extent.width / per_point, extent.height / per_point))
-        text.remove()
-    box = axis.get_window_extent().get_points() / per_point
-    nominal = axis.transData.transform((values[0, 0], 100 * level))[1] / per_point
-    bars = np.concatenate([
-        np.column_stack([low[:, 0], points[:, 1], high[:, 0], points[:, 1]]),
-        np.column_stack([points[:, 0], low[:, 1], points[:, 0], high[:, 1]]),
-        [[box[0, 0], nominal, box[1, 0], nominal]],
-    ])  # fmt: skip
-    offsets = placed(points, np.array(sizes), box, bars)
-    line = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
-    for name, value, offset, size in zip(names, values, offsets, sizes, strict=True):
-        far = np.any(np.abs(offset) > np.array(size) / 2 + SHORT)
-        label = axis.annotate(
-            name, value, offset, textcoords="offset points", fontsize=SIZE, va="center", ha="center",
-            arrowprops=line if far else None,
+    names = [shortened(str(name), LETTERS) for name in shown.index]
+    height = axis.get_window_extent().height * 72 / figure.dpi
+    for k, name in enumerate(names):
+        axis.annotate(
+            f"{k + 1:>2}  {name}", (1.04, 1 - (k + 0.5) * 1.5 * SIZE / height), xycoords="axes fraction", fontsize=SIZE,
+            va="center", annotation_clip=False,
         )  # fmt: skip
-        label.set_in_layout(False)  # it stands where there is room, and makes none
+    figure.draw_without_rendering()
+    points = axis.transData.transform(values) * 72 / figure.dpi
+    for k, (value, offset) in enumerate(zip(values, beside(points), strict=True)):
+        axis.annotate(
+            f"{k + 1}", value, offset, textcoords="offset points", fontsize=SIZE, va="center", ha="center"
+        )
 
 
-def placed(points: FloatArray, sizes: FloatArray, frame: FloatArray, bars: FloatArray) -> FloatArray:
-    """Return where labels stand, from their points to their centres, so that they are free of one another.
-
-    Each in turn takes the place that costs least with the others where they are: far from its point, beyond the axes,
-    on labels, points and bars, or with a line to it that crosses others.
+def beside(points: FloatArray) -> FloatArray:
+    """Return where numbers stand, from their points, shape (K, 2): of some sides the farthest from all else.
 
     Parameters
     ----------
-    points, sizes : ndarray, shape (K, 2)
-        Of the points, and width and height of the labels, in points of print.
-    frame : ndarray, shape (2, 2)
-        Lower left and upper right corner of the axes.
-    bars : ndarray, shape (B, 4)
-        Ends of error bars and other lines.
-
-    Returns
-    -------
-    ndarray, shape (K, 2)
+    points : ndarray, shape (K, 2)
+        In points of print.
     """
-    marks = np.concatenate([points - 3, points + 3], axis=1)
-    boxes, offsets = np.full((len(points), 4), np.nan), np.full(points.shape, np.nan)
-    sides = np.array([(np.cos(a), np.sin(a), d) for d, a in product(DISTANCES, ANGLES)])
-    for k in [*range(len(points))] * SWEEPS:
-        half = sizes[k] / 2
-        tried = sides[:, :2] * (sides[:, 2:] + half)
-        own = np.concatenate([points[k] + tried - half - 1, points[k] + tried + half + 1], axis=1)
-        outside = (own[:, :2] < frame[0]).any(axis=1) | (own[:, 2:] > frame[1]).any(axis=1)
-        others, ends = np.delete(boxes, k, axis=0), np.delete(points + offsets, k, axis=0)
-        cost = sides[:, 2] + 1e4 * outside + 1e3 * _overlaps(own, others)
-        cost += 300 * _overlaps(own, marks) + 100 * _overlaps(own, bars)
-        lines = np.concatenate([np.broadcast_to(points[k], tried.shape), points[k] + tried], axis=1)
-        others_lines = np.concatenate([np.delete(points, k, axis=0), ends], axis=1)
-        for box in others:
-            cost += 150 * _enters(lines, box)
-        for box in np.delete(marks, k, axis=0):
-            cost += 60 * _enters(lines, box)
-        cost += 60 * _crosses(lines, others_lines)
-        cost += 75 * (_crosses(own, others_lines) + _crosses(own[:, [0, 3, 2, 1]], others_lines))
-        best = int(np.argmin(cost))
-        offsets[k], boxes[k] = tried[best], own[best]
+    taken = [*points]
+    offsets = np.empty(points.shape)
+    for k, point in enumerate(points):
+        others = np.delete(np.array(taken), k, axis=0)
+        apart = np.linalg.norm((point + SIDES)[:, None] - others, axis=2).min(axis=1, initial=FREE)
+        offsets[k] = SIDES[np.argmax(apart)]
+        taken.append(point + offsets[k])
     return offsets
-
-
-def _overlaps(boxes: FloatArray, others: FloatArray) -> FloatArray:
-    """Return how many of some boxes each of the first overlaps, shape (m,); NaN boxes overlap none."""
-    across = (boxes[:, None, 0] < others[None, :, 2]) & (others[None, :, 0] < boxes[:, None, 2])
-    along = (boxes[:, None, 1] < others[None, :, 3]) & (others[None, :, 1] < boxes[:, None, 3])
-    return np.asarray((across & along).sum(axis=1), dtype=float)
-
-
-def _enters(lines: FloatArray, box: FloatArray) -> FloatArray:
-    """Return whether each of some lines crosses a diagonal of a box, shape (m,)."""
-    return np.asarray(_crosses(lines, np.array([box, box[[0, 3, 2, 1]]])) > 0, dtype=float)
-
-
-def _crosses(lines: FloatArray, others: FloatArray) -> FloatArray:
-    """Return how many of some lines, by their ends, each of the first crosses, shape (m,); NaN lines cross none."""
-    one, two = lines[:, None], others[None]
-
-    def turns(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
-        (ax, ay), (bx, by), (cx, cy) = (np.moveaxis(each, -1, 0) for each in (a, b, c))
-        return np.sign((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
-
-    start, end, first, last = one[..., :2], one[..., 2:], two[..., :2], two[..., 2:]
-    across = turns(start, end, first) * turns(start, end, last) < 0
-    along = turns(first, last, start) * turns(first, last, end) < 0
-    return np.asarray((across & along).sum(axis=1), dtype=float)

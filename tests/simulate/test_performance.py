@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from study.figures import coverage_figure, has_curves, power_figure
-from study.figures.performance import apart, placed
+from study.figures.performance import apart, beside
 from study.panel import Scale
 from study.simulate.performance import performance
 from study.simulate.recommendation import findings_of, recommendation, standing
@@ -371,18 +371,14 @@ def test_fewer_panels_and_refusals_are_said():
     ]
 
 
-def test_labels_stay_apart_and_inside():
+def test_numbers_stand_apart_beside_their_points():
     rng = np.random.default_rng(0)
-    points = np.column_stack([rng.uniform(20, 380, 14), rng.normal(170, 5, 14)])
-    sizes = np.column_stack([rng.uniform(25, 90, 14), np.full(14, 8.0)])
-    frame = np.array([[0.0, 0.0], [400.0, 200.0]])
-    centres = points + placed(points, sizes, frame, np.empty((0, 4)))
-    low, high = centres - sizes / 2, centres + sizes / 2
-    assert (low >= 0).all()
-    assert (high <= frame[1]).all()
-    for a in range(14):
-        for b in range(a):
-            assert not ((low[a] < high[b]) & (low[b] < high[a])).all(), (a, b)
+    pairs = np.repeat(rng.uniform(0, 400, (7, 2)), 2, axis=0) + np.tile([[0.0, 0.0], [2.0, 1.0]], (7, 1))
+    numbers = pairs + beside(pairs)
+    everything = np.concatenate([numbers, pairs])
+    distance = np.linalg.norm(everything[:, None] - everything[:14], axis=2) + 99 * np.eye(28, 14)
+    assert distance.min() > 7
+    assert np.linalg.norm(numbers - pairs, axis=1) == pytest.approx(8.5)
 
 
 def test_ends_of_curves_are_moved_apart_no_further_than_needed():
@@ -398,7 +394,7 @@ def test_charts_show_every_design_by_name():
     figure = found.plot()
     for axis in figure.axes:
         texts = [text.get_text() for text in axis.texts]
-        assert all(texts.count(f"design_{k}") == 1 for k in range(14))
+        assert all(sum(text.endswith(f"design_{k}") for text in texts) == 1 for k in range(14))
     assert "RMSE, % of the counterfactual mean" in figure.axes[0].get_xlabel()
     assert figure.axes[0].get_ylim()[0] == 0
 

@@ -39,7 +39,8 @@ class Cluster:
     """A scheduler and its workers, each a process of its own."""
 
     def __init__(self, folder: Path, processes: ExitStack) -> None:
-        self.folder, self.processes, self.workers = folder, processes, []
+        self.folder, self.processes = folder, processes
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0")
         self.address = self._said("tcp://")
 
@@ -67,22 +68,42 @@ class Cluster:
 
     def start(self, *given: str, **how: Path) -> subprocess.Popen[bytes]:
         """Start a worker."""
-        return self._start("worker", self.address, "--no-nanny", *(given or ("--nthreads", "1")), **how)
+        name = f"worker-{len(self.workers)}"
+        named = ("--no-nanny", "--name", name, *(given or ("--nthreads", "1")))
+        self.workers[name] = self._start("worker", self.address, *named, **how)
+        return self.workers[name]
+
+    @property
+    def living(self) -> dict[str, subprocess.Popen[bytes]]:
+        """The workers that run, by name."""
+        return {name: worker for name, worker in self.workers.items() if worker.poll() is None}
 
     def with_workers(self, number: int) -> str:
         """Return the address when there are so many workers, with those started that are missing."""
-        self.workers = [worker for worker in self.workers if worker.poll() is None]
-        self.workers += [self.start() for _ in range(number - len(self.workers))]
-        self.wait_for(number)
+        for _ in range(number - len(self.living)):
+            self.start()
+        self.wait()
+        assert len(self.living) == number
         return self.address
 
-    def wait_for(self, number: int) -> None:
-        """Wait until the scheduler knows of so many workers."""
+    def wait(self) -> None:
+        """Wait until the workers that the scheduler knows of are those that run."""
         from distributed import Client
 
+        known: set[str] = set()
         with Client(self.address, set_as_default=False) as client:
-            while len(client.nthreads()) != number:
+            for _ in range(1200):
+                known = {each["name"] for each in client.scheduler_info(n_workers=-1)["workers"].values()}
+                if known == self.living.keys():
+                    return
                 time.sleep(0.05)
+        raise TimeoutError(f"{known}, not {self.living.keys()}")
+
+    def end(self, worker: subprocess.Popen[bytes]) -> None:
+        """Kill a worker, and wait until the scheduler knows."""
+        worker.kill()
+        worker.wait()
+        self.wait()
 
 
 @contextmanager
@@ -136,7 +157,7 @@ def test_a_cluster_finds_what_one_process_finds(dask):
         assert list(in_parallel(nested, range(4))) == [nested(n) for n in range(4)]
         apart = list(in_parallel(lambda task: (time.sleep(0.02), processes(task))[1], range(40)))
         assert {len(each) for each in apart} == {1}
-        assert set().union(*apart) == {worker.pid for worker in dask.workers}
+        assert set().union(*apart) == {worker.pid for worker in dask.living.values()}
         assert list(in_parallel(threads, range(4))) == [{1}] * 4
         with settings(backend="loky"):
             assert list(in_parallel(lambda _: os.getpid(), range(2))) == [os.getpid()] * 2
@@ -175,7 +196,7 @@ def test_replications_on_a_cluster_that_loses_a_worker_are_the_same(dask):
     def progress(step: str) -> None:
         told.append(step)
         if len(told) == 1:
-            dask.workers[0].kill()
+            next(iter(dask.living.values())).kill()
 
     with at(dask.with_workers(2)), settings(progress=progress):
         apart = repeat()
@@ -242,7 +263,7 @@ def test_a_run_that_loses_a_worker_finds_the_same(dask, tmp_path, alone):
     def progress(step: str) -> None:
         told.append(step)
         if len(told) == 2:
-            dask.workers[0].kill()
+            next(iter(dask.living.values())).kill()
 
     with at(dask.with_workers(2)):
         results = running.run(plan, panel, progress=progress)
@@ -287,12 +308,11 @@ def test_workers_that_could_find_other_numbers_are_refused(dask, tmp_path):
         ((), {"path": tmp_path / "empty"}, "cannot run the study"),
     ):
         worker = dask.start(*given, **how)
-        dask.wait_for(3)
+        dask.wait()
         with pytest.raises(WorkerError, match=words) as error, at(address):
             raise AssertionError
         lines_of(error)
-        worker.kill()
-        dask.wait_for(2)
+        dask.end(worker)
 
 
 @needs_dask
@@ -308,8 +328,7 @@ def test_a_worker_that_comes_later_is_held_to_the_same(dask, tmp_path, given):
         with pytest.raises(WorkerError, match="a worker that came later has other") as error:
             list(done)
     lines_of(error)
-    late.kill()
-    dask.wait_for(2)
+    dask.end(late)
 
 
 def test_the_state_of_a_process_names_what_differs():

@@ -38,7 +38,7 @@ from study.simulate.process import Process, truth
 # Draws of the largest t of the leads: (DRAWS + 1) times 5% is a whole number, so that the test has that size.
 DRAWS = 999
 # Replications that are worked out in one go and kept together: some seconds of work.
-BLOCK, SLOW_BLOCK = 25, 5
+BLOCK, SLOW_BLOCK = 50, 5
 # Designs that linearmodels fits, once for each covariance.
 ELSEWHERE = ("panel_ols", "iv")
 # What an entrant may change in the question: not the event, the outcome, the scale or the average.

@@ -40,7 +40,7 @@ def process(n: int = 60, question: Question = QUESTION, gaps: float = 0.0, **dia
     )
 
 
-def run(processes=None, entrants=(TWFE, SUN), repetitions=30, slow=6, seed=3, **how):
+def run(processes=None, entrants=(TWFE, SUN), repetitions=55, slow=6, seed=3, **how):
     with settings(**how):
         made = replicate(
             processes or {"none": process(), "some": process(effect=0.5)},
@@ -191,7 +191,7 @@ def test_finished_blocks_are_kept_and_a_damaged_one_is_worked_out_again(tmp_path
     whole = run()
     assert same(whole, run(cache=tmp_path, progress=told.append))
     kept = blocks(tmp_path)
-    assert len(kept) == len(told) == 4  # of 25 replications, the rest, by process
+    assert len(kept) == len(told) == 4  # of 50 replications, the rest, by process
     assert same(whole, run(cache=tmp_path))
     assert blocks(tmp_path) == kept
     damaged = sorted(tmp_path.glob("*.answer"))[0]
@@ -244,14 +244,14 @@ def test_progress_is_told_how_many_steps_there_will_be(tmp_path):
     bar = Bar()
     run(entrants=(TWFE, SYNTHETIC), progress=bar)
     assert bar.expected == [len(bar.told)] == [8]  # of 6 slow replications 5 and 1
-    assert bar.told[:: len(bar.told) - 1] == ["none: replications 1 to 5", "some: replications 26 to 30"]
+    assert bar.told[:: len(bar.told) - 1] == ["none: replications 1 to 5", "some: replications 51 to 55"]
     with settings(cache=tmp_path):
         run({"none": process()}, progress=None)
         bar = Bar()
         run(progress=bar)
     assert len(bar.told) == 4
     assert bar.expected == [2]  # what was kept takes no time
-    assert works_of(["a"], [TWFE], 26, 2) == [Work("a", (0,), 0, 25), Work("a", (0,), 25, 26)]
+    assert works_of(["a"], [TWFE], 51, 2) == [Work("a", (0,), 0, 50), Work("a", (0,), 50, 51)]
 
 
 def test_the_progress_bar_estimates_the_time_left_once_it_knows_how_many_steps_there_are():
@@ -280,7 +280,7 @@ long_run(Path(sys.argv[1]))
 
 
 def long_run(folder: Path):
-    return run(entrants=(TWFE, SUN, SYNTHETIC), repetitions=200, slow=5, cache=folder)
+    return run(entrants=(TWFE, SUN, SYNTHETIC), repetitions=400, slow=5, cache=folder)
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was_with_the_same_bytes(tmp_path):

@@ -302,6 +302,7 @@ def test_workers_that_could_find_other_numbers_are_refused(dask, tmp_path):
     address = dask.with_workers(2)
     other_code(tmp_path)
     (tmp_path / "empty/study").mkdir(parents=True)
+    (tmp_path / "empty/study/__init__.py").touch()
     for given, how, words in (
         (("--nthreads", "2"), {}, "has 2 threads, .* --nthreads 1 --nworkers 2"),
         ((), {"path": tmp_path}, "has other code of study; numbers could differ"),

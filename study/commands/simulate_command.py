@@ -174,7 +174,8 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
     """
     from study.designs import find_design
     from study.paper import read_plan, run
-    from study.simulate.replications import CHANGES, Entrant
+    from study.paper.tournament import entrant_of
+    from study.simulate.replications import CHANGES
 
     plan = read_plan(path)
     task = plan.ask(question or plan.events[0].label)
@@ -185,16 +186,17 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
         for row in [row for row in every if row.name == name] or plan.rows_of(name)
     ]
     panel = run.load(plan)
-    entrants, refused = [], list[tuple[str, str]]()
+    entrants: list[Entrant] = []
+    refused: list[tuple[str, str]] = []
     for row in rows:
         own = plan.task(task.event, task.outcome, task.scale, row).question
-        changes = {name: value for name, value in vars(own).items() if value != getattr(task.question, name)}
-        other = next((name for name in changes if name not in CHANGES), None)
+        entrant = entrant_of(row, own, task.question)
+        other = next((name for name in entrant.changes if name not in CHANGES), None)
         why = find_design(row.name).refusal(own.sample(panel))
         if other is not None:
             why = f"it asks another question than the headline, by its {other}"
         if why is None:
-            entrants.append(Entrant(row.label, row.name, row.options, changes))
+            entrants.append(entrant)
         else:
             refused.append((row.name, f"{row.label} does not take part: {why.rstrip('.')}."))
     for name, remark in refused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import pandas as pd
 
 from study.core import DataError, QuestionError, significant
 from study.panel import Panel, Question
-from study.paper.plan import Plan, Tournament
+from study.paper.plan import Plan, Row, Tournament
 from study.simulate.calibrate import calibrate
 from study.simulate.performance import performance
 from study.simulate.process import Process
@@ -25,6 +26,10 @@ KEY = ["process", "design"]
 FIRST = ["first_estimate", "first_std_error"]
 # Between that and its repetition, in units of the larger of the value and one.
 APART = 1e-9
+# What a calibration finds, which the record has, and by which share one that is made anew may differ: where searches
+# end depends on the processor, and a count that is drawn from another mean can be another one.
+CALIBRATED = ("size", "growth", "mean_size", "spread", "hazard")
+ALIKE = 1e-3
 AGAIN = "run `study simulate --record`"
 DIGITS = 7
 
@@ -49,20 +54,62 @@ class Recorded(NamedTuple):
     recommendation : Recommendation
     sentences : tuple of str
         What was found under the calibrated process, the verdict first.
+    calibrated : dict
+        The numbers of that process, as :func:`numbers_of` returns them.
     """
 
     asked: dict[str, Any]
     rows: pd.DataFrame
     recommendation: Recommendation
     sentences: tuple[str, ...]
+    calibrated: dict[str, Any]
 
 
-def contest(plan: Plan, panel: Panel) -> Contest:
-    """Calibrate the tournament's process to the panel, and turn its dials as the plan says."""
+def contest(plan: Plan, panel: Panel, recorded: Recorded | None = None) -> Contest:
+    """Calibrate the tournament's process to the panel, and turn its dials as the plan says.
+
+    Parameters
+    ----------
+    plan : Plan
+    panel : Panel
+    recorded : Recorded, optional
+        The process has the numbers of this record, to the last digit.
+
+    Raises
+    ------
+    DataError
+        If the record's numbers are not those that the panel is calibrated to now.
+    """
     question = base_question(plan)
     calibrated = calibrate(panel, question, neighbours=plan.neighbours or None, seed=plan.seed)
+    if recorded is not None:
+        calibrated = _as_recorded(plan, calibrated, recorded)
     processes = {title: calibrated.turned(**dials) for title, dials in plan.processes().items()}
     return Contest(calibrated, processes, entrants(plan))
+
+
+def numbers_of(calibrated: Process) -> dict[str, Any]:
+    """Return what a calibration found, as JSON has it."""
+    found = {name: np.asarray(getattr(calibrated, name)).tolist() for name in CALIBRATED}
+    return {"family": calibrated.family, **found, "dials": dict(calibrated.dials)}
+
+
+def _as_recorded(plan: Plan, calibrated: Process, recorded: Recorded) -> Process:
+    """Return a process with the numbers of a record, which must be its own but for the last digits."""
+    own = numbers_of(calibrated)
+    for name, now in own.items():
+        was = recorded.calibrated[name]
+        if name in CALIBRATED:
+            same = np.shape(was) == np.shape(now) and np.allclose(was, now, rtol=ALIKE, atol=ALIKE**2)
+        else:
+            same = was == now
+        if not same:
+            raise DataError(
+                f"{beside(Path(asked_of(plan).record))}: the panel is calibrated to another {name} now; {AGAIN}."
+            )
+    size, growth, hazard = (np.array(recorded.calibrated[name]) for name in ("size", "growth", "hazard"))
+    mean_size, spread = (float(recorded.calibrated[name]) for name in ("mean_size", "spread"))
+    return replace(calibrated, size=size, growth=growth, hazard=hazard, mean_size=mean_size, spread=spread)
 
 
 def base_question(plan: Plan) -> Question:
@@ -73,13 +120,16 @@ def base_question(plan: Plan) -> Question:
 def entrants(plan: Plan) -> tuple[Entrant, ...]:
     """Return the designs that enter, the headline of the plan's file first."""
     questions = _questions(plan)
-    changed = [
-        {k: v for k, v in vars(question).items() if v != getattr(questions[0], k)} for question in questions
-    ]
     return tuple(
-        Entrant(row.label, row.name, row.options, changes)
-        for row, changes in zip(plan.entrants, changed, strict=True)
+        entrant_of(row, question, questions[0])
+        for row, question in zip(plan.entrants, questions, strict=True)
     )
+
+
+def entrant_of(row: Row, own: Question, asked: Question) -> Entrant:
+    """Return a row as an entrant, which changes a tournament's question to its own."""
+    changes = {name: value for name, value in vars(own).items() if value != getattr(asked, name)}
+    return Entrant(row.label, row.name, row.options, changes)
 
 
 def simulated(plan: Plan, panel: Panel) -> Recorded:
@@ -99,7 +149,8 @@ def simulated(plan: Plan, panel: Panel) -> Recorded:
     measured = performance(replications).set_index(KEY)
     firsts = pd.DataFrame(_firsts(replications), columns=[*KEY, *FIRST]).set_index(KEY)
     rows = measured.join(firsts).reset_index()
-    return Recorded(specification(plan, panel), rows, finding["recommendation"], finding.sentences)
+    numbers = numbers_of(made.calibrated)
+    return Recorded(specification(plan, panel), rows, finding["recommendation"], finding.sentences, numbers)
 
 
 def specification(plan: Plan, panel: Panel) -> dict[str, Any]:
@@ -128,6 +179,7 @@ def files(recorded: Recorded, path: Path) -> dict[str, bytes]:
         "asked": recorded.asked,
         "recommendation": recorded.recommendation._asdict(),
         "sentences": recorded.sentences,
+        "calibrated": recorded.calibrated,
     }
     return {
         path.name: table.assign(**short).to_csv(index=False, lineterminator="\n").encode(),
@@ -160,6 +212,7 @@ def read_record(plan: Plan, panel: Panel) -> Recorded:
             pd.read_csv(path, dtype=dict.fromkeys(KEY, str)),
             Recommendation(**said["recommendation"] | {"trusted": (*said["recommendation"]["trusted"],)}),
             (*said["sentences"],),
+            {name: said["calibrated"][name] for name in ("family", *CALIBRATED, "dials")},
         )
         rows = recorded.rows.set_index(KEY)
         calibrated = recorded.rows[recorded.rows["process"].isin(plan.calibrated_processes())]

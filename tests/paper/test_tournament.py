@@ -20,7 +20,7 @@ from study.paper.exhibits.exhibit import Exhibited, Setting
 from study.paper.exhibits.tournament import SHOWN, broken_by, headline_label
 from study.paper.numbers import select
 from study.paper.plan import Plan, read_plan
-from study.report import Number
+from study.report import MINUS, Number
 from study.simulate.performance import performance
 from study.simulate.replications import replicate
 
@@ -191,6 +191,29 @@ def test_a_record_of_another_panel_or_none_is_refused(setting: Setting, tmp_path
         recording.read_record(plan, setting.panel)
 
 
+def test_panels_are_drawn_again_with_the_numbers_of_the_record_to_the_last_digit(setting: Setting) -> None:
+    """Where a search ends depends on the processor: what was calibrated is a part of the record."""
+    recorded = recording.read_record(setting.plan, setting.panel)
+    fresh = recording.contest(setting.plan, setting.panel).calibrated
+    assert recorded.calibrated == recording.numbers_of(fresh)
+    for name in recording.CALIBRATED:
+        near = (np.array(recorded.calibrated[name]) * (1 + 1e-5)).tolist()
+        other = recorded._replace(calibrated=recorded.calibrated | {name: near})
+        again = recording.contest(setting.plan, setting.panel, other)
+        assert recording.numbers_of(again.calibrated) == other.calibrated
+        assert all(recording.numbers_of(process)[name] == near for process in again.processes.values())
+
+
+@pytest.mark.parametrize("name", [*recording.CALIBRATED, "family", "dials"])
+def test_a_record_of_another_calibration_is_refused(setting: Setting, name: str) -> None:
+    recorded = recording.read_record(setting.plan, setting.panel)
+    was = recorded.calibrated[name]
+    other = (np.array(was) * 1.01 + 1e-3).tolist() if name in recording.CALIBRATED else {"other": was}
+    moved = recorded._replace(calibrated=recorded.calibrated | {name: other})
+    with pytest.raises(DataError, match=f"calibrated to another {name} now; run `study simulate --record`"):
+        recording.contest(setting.plan, setting.panel, moved)
+
+
 @pytest.mark.parametrize("column", recording.FIRST)
 def test_a_first_replication_that_is_other_now_is_noticed(
     setting: Setting, made: recording.Contest, column: str
@@ -283,6 +306,8 @@ def test_results_have_addresses_of_their_own_for_the_headline_each_design_and_wh
     rows = recorded.rows.set_index(recording.KEY)
     assert values["tournament/headline/label"] == "CS"
     assert values["tournament/headline/power"] == f"{100 * rows.loc[('effect of 20%', 'CS'), 'rejects']:.1f}"
+    without = f"{100 * rows.loc[('no effect', 'CS'), 'bias']:.1f}"
+    assert values["tournament/headline/bias_without"] == without.replace("-", MINUS)
     assert values["tournament/no_effect/double_ml/repetitions"] == "2"
     assert values["tournament/verdict/sentence"] == recorded.sentences[0] == shown.sentences[0]
     assert values["tournament/summary/designs"] == "5"

@@ -77,7 +77,8 @@ OF_MOMENT = {
 def tournament(setting: Setting) -> Iterator[Piece]:
     """Yield what designs do on simulated panels, from the record, whose first replication is repeated."""
     plan, asked = setting.plan, asked_of(setting.plan)
-    recorded, made = read_record(plan, setting.panel), contest(plan, setting.panel)
+    recorded = read_record(plan, setting.panel)
+    made = contest(plan, setting.panel, recorded)
     check_first(plan, made, recorded.rows)
     calibrated = calibration(made.calibrated, seed=plan.seed)
     by_process = {

@@ -13,7 +13,7 @@ from study.designs import find_design
 from study.figures import Figure, drawn
 from study.panel import Panel, Question, Scale, panel_entries
 from study.paper import Event, Plan, Result, Results, Task
-from study.report import COLUMNS, CONVENTIONS, Column, Table, address_part, refused_notes
+from study.report import COLUMNS, Column, Table, address_part, refused_notes
 
 # Makes everything, and so any number that no shorter command shows.
 RUN = "study run"
@@ -232,9 +232,9 @@ class Setting:
         return [self.results[event.label, scale, outcome, row] for outcome in self.plan.outcomes]
 
     def errors(self, results: Iterable[Result]) -> str:
-        """Say what parentheses mean, what errors are clustered by, and the conventions that results have."""
-        named = dict.fromkeys(CONVENTIONS[r.convention] for r in results if r.convention)
-        return f"Standard errors in parentheses, clustered by {self.clusters} ({'; '.join(named)})."
+        """Say what parentheses mean, what errors are clustered by, and the names of their conventions."""
+        named = dict.fromkeys(r.convention.replace("_", " ") for r in results if r.convention)
+        return f"Standard errors in parentheses, clustered by {self.clusters} ({', '.join(named)})."
 
     def averaged(self, event: Event) -> str:
         """Say over which event times the average of an event's effects goes."""
@@ -283,18 +283,24 @@ class Part(StrEnum):
 
 
 class Exhibit(NamedTuple):
-    """An exhibit: its name, its title on the report page, the section it belongs to, and what makes it."""
+    """An exhibit: its name, its title on the report page, the section it belongs to, and what makes it.
+
+    Its tables and figures may show numbers of other exhibits too, which are then named.
+    """
 
     name: str
     title: str
     section: Part
     make: Makes
+    shows: tuple[str, ...] = ()
 
 
 REGISTERED: dict[str, Exhibit] = {}
 
 
-def exhibit(title: str, section: Part) -> Callable[[Callable[[Setting], Iterator[Piece]]], Makes]:
+def exhibit(
+    title: str, section: Part, *, shows: tuple[str, ...] = ()
+) -> Callable[[Callable[[Setting], Iterator[Piece]]], Makes]:
     """Register a function, which has the name of its file, as an exhibit; its pieces are gathered by kind."""
 
     def register(make: Callable[[Setting], Iterator[Piece]]) -> Makes:
@@ -304,7 +310,7 @@ def exhibit(title: str, section: Part) -> Callable[[Callable[[Setting], Iterator
             kinds: tuple[Any, ...] = (Table, Drawn, Traced, str)
             return Exhibited(*(tuple(piece for piece in pieces if isinstance(piece, kind)) for kind in kinds))
 
-        REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, gathered)
+        REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, gathered, shows)
         return gathered
 
     return register

@@ -40,6 +40,8 @@ def run(
 ) -> None:
     """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html.
 
+    In the plan's own folder its Markdown texts get the values of the numbers that they cite.
+
     Parameters
     ----------
     output : Path, optional
@@ -72,6 +74,9 @@ def run(
     report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
     page = outputs.page(plan.resolve())
     written = write_all(target, files | outputs.files(beside)) + write_all(report.parent, {report.name: page})
+    if target.resolve() == beside:
+        for text, content in outputs.texts(beside).items():
+            written += write_all(text.parent, {text.name: content})
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {loaded.name}, checksum {loaded.checksum}.")
     list_written(written)
     for lacking in outputs.unresolved(beside):

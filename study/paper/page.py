@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
 from study.core import NUMERICS, __version__
@@ -26,9 +27,10 @@ ORIGIN = {name: label for name, label in LABELS.items() if name not in ("quantit
 PIXELS_PER_DOT = 0.58
 # The exhibit whose first figure stands at the head of the page.
 LEADING = "designs"
-# How the paper takes in an exhibit: by a file of its own, or by a command with the figure's name.
+# How the paper takes in an exhibit: by a file of its own, or by a command with the figure's name; and the tables that
+# are written in it by hand.
 TAKEN_IN = {
-    "Table": r"\\input\{tables/([\w:-]+)()\}",
+    "Table": r"\\input\{tables/([\w:-]+)\}|\\label\{tab:([\w:-]+)\}",
     "Figure": r"\\includegraphics(?:\[[^]]*\])?\{figures/([\w:-]+)|\\exhibit\{[\d.]+\}\{([\w:-]+)\}",
 }
 # Names that have a word of their own, and those with an underscore, but for files and parts of addresses.
@@ -86,7 +88,7 @@ def page(
     provenance : mapping
         As :func:`provenance_of` returns it.
     paper : str
-        The paper in LaTeX, whose numbers of tables and figures the page has.
+        The paper in LaTeX, its appendix after it, whose numbers of tables and figures the page has.
     words : mapping of str to str, optional
         What names of columns and designs are called, as :func:`words_of` returns it.
 
@@ -143,11 +145,17 @@ def numbered(kind: str, names: Sequence[str], paper: str) -> dict[str, str]:
     names : sequence of str
         In the order of the page.
     paper : str
-        The paper in LaTeX; those that it does not take in are numbered R1, R2, ..., or 1, 2, ... if it has none.
+        The paper in LaTeX, its appendix after it; those that they do not take in are numbered R1, R2, ..., or
+        1, 2, ... if there is none.
     """
-    body = re.sub(r"(?<!\\)%.*", "", paper.partition(r"\begin{document}")[2])
-    taken_in = dict.fromkeys(name for match in re.findall(TAKEN_IN[kind], body) for name in match if name)
-    numbers = {name: f"{kind} {k}" for k, name in enumerate(taken_in, start=1)}
+    parts = re.sub(r"(?<!\\)%.*", "", paper).split(r"\begin{document}")
+    numbers: dict[str, str] = {}
+    for preamble, body in pairwise(parts):
+        (prefix,) = re.findall(rf"\\the{kind.lower()}\}}\{{(\w*)\\arabic", preamble)[-1:] or [""]
+        names_in = (name for match in re.findall(TAKEN_IN[kind], body) for name in match if name)
+        numbers = {
+            name: f"{kind} {prefix}{k}" for k, name in enumerate(dict.fromkeys(names_in), start=1)
+        } | numbers
     others = (name for name in names if name not in numbers)
     own = {name: f"{kind} {'R' if numbers else ''}{k}" for k, name in enumerate(others, start=1)}
     return {name: (numbers | own)[name] for name in names}

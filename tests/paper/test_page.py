@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import pytest
 from browsers import NARROW, WIDE, opened_page, seen_at
-from plans import PLAN, ROOT
+from plans import PLAN
 
 from study.designs import all_designs
 from study.figures import FULL, HEIGHT, WIDTH, canvas
@@ -386,16 +386,23 @@ def test_exhibits_have_numbers_of_their_own_where_there_is_no_paper() -> None:
     assert numbered("Figure", ["usual", "b"], PAPER) == {"usual": "Figure 2", "b": "Figure R1"}
 
 
-def test_the_numbers_are_those_that_the_replication_file_lists() -> None:
-    paper, listing = ((ROOT / name).read_text() for name in ("paper/main.tex", "REPLICATION.md"))
-    called = numbered("Table", ["verdicts", "inference", "placebos"], paper) | numbered(
-        "Figure", ["honest"], paper
-    )
-    assert called["verdicts"] == "Table R1"
-    for name, file in {"inference": "inference", "placebos": "placebos", "honest": "violations"}.items():
-        assert re.search(
-            rf"^\| [^|:]*\b{called[name]}\b[^|]*\| `study/paper/exhibits/{file}.py`", listing, re.M
-        )
+def test_exhibits_of_the_appendix_have_its_prefix_and_tables_written_by_hand_a_number() -> None:
+    appendix = r"""
+\renewcommand{\thetable}{A\arabic{table}}
+\renewcommand{\thefigure}{B\arabic{figure}}
+\begin{document}
+\exhibit{1}{late}{A caption.\label{fig:late}}
+\begin{table}\caption{By hand.}\label{tab:hand}\end{table}
+\input{tables/small}
+\input{tables/third}
+\end{document}
+"""
+    called = numbered("Table", ["alone", "small", "third"], PAPER + appendix)
+    assert called == {"alone": "Table R1", "small": "Table A2", "third": "Table 1"}
+    assert numbered("Figure", ["late", "usual"], PAPER + appendix) == {
+        "late": "Figure B1",
+        "usual": "Figure 2",
+    }
 
 
 def test_each_table_and_figure_can_be_downloaded_as_it_is(content, shown) -> None:

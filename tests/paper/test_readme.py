@@ -9,6 +9,7 @@ import sys
 from contextlib import redirect_stdout
 
 import pytest
+import replication_list
 from command_line import command
 from plans import ROOT
 
@@ -82,33 +83,30 @@ def test_every_file_and_command_that_a_text_names_exists(text):
         assert re.search(rf"│ {name}\b", help_text), name
 
 
-def test_the_list_of_exhibits_has_the_numbers_of_the_paper_and_leaves_none_out():
-    text = (ROOT / "paper/main.tex").read_text().split("\\begin{document}")[1]
-    numbered = {"Table": re.findall(r"\\input\{(tables/[\w-]+)\}", text)}
-    numbered["Figure"] = [f"figures/{name}" for name in re.findall(r"\\exhibit\{[\d.]+\}\{(\w+)\}", text)]
-    rows = re.findall(
-        r"^\| ((?:Tables?|Figures?) [^|]*?): [^|]*\| `([^`]*)` \| ([^|]*) \|", REPLICATION, re.M
-    )
-    listed = []
-    for names, program, output in rows:
-        made = {
-            path.relative_to(ROOT / "paper").with_suffix("").as_posix()
-            for pattern in re.findall("`([^`]*)`", output)
-            for path in ROOT.glob(pattern)
-        }
-        for kind, listing in re.findall(r"(Table|Figure)s? ([\d, -]+)", names):
-            said = {n for part in listing.strip(" ,").split(", ") for n in spanned(part)}
-            shown = {n for n, name in enumerate(numbered[kind], 1) if name in made}
-            assert said == shown, (program, kind)
-            listed += [(kind, n) for n in said]
-    assert sorted(listed) == sorted(
-        (kind, n + 1) for kind, names in numbered.items() for n in range(len(names))
-    )
+def test_the_list_of_exhibits_has_the_numbers_of_both_documents_and_leaves_none_out():
+    listed = replication_list.rows()
+    every = {
+        kind: {path.stem for path in ROOT.glob(f"paper/{kind.lower()}s/*")} for kind in ("Table", "Figure")
+    }
+    called = {kind: replication_list.numbers(kind, names) for kind, names in every.items()}
+    shown = [
+        [[called[kind][n] for n in row.names(kind) & called[kind].keys()] for kind in called]
+        for row in listed
+    ]
+    wanted = [replication_list.listing(*each) for each in shown]
+    mended = [
+        f"| {': '.join(filter(None, (each, row.what)))} | {row.exhibit}.py"
+        for each, row in zip(wanted, listed, strict=True)
+    ]
+    assert [row.called for row in listed] == wanted, "the rows should begin:\n" + "\n".join(mended)
+    for k, (kind, names) in enumerate(called.items()):
+        assert sorted(number for each in shown for number in each[k]) == sorted(names.values()), kind
 
 
-def spanned(part):
-    first, _, last = part.partition("-")
-    return range(int(first), int(last or first) + 1)
+def test_a_list_of_numbers_is_as_short_as_it_can_be_said():
+    assert replication_list.listing(["A5", "2", "A3", "A4", "A12"], ["1"]) == "Tables 2, A3-A5, A12, Figure 1"
+    assert replication_list.listing(["A9", "A10"], []) == "Tables A9, A10"
+    assert replication_list.listing([], []) == ""
 
 
 def test_placebo_fields_and_dates_are_as_the_findings_say():

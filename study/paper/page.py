@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
 from study.core import NUMERICS, __version__
@@ -25,9 +26,10 @@ from study.report import MINUS, Block, Cell, Line, Table, render
 ORIGIN = {name: label for name, label in LABELS.items() if name not in ("quantity", "exhibit")}
 # CSS pixels for each of the 200 dots of an inch: text of 9 points in print is about as large as the page's notes.
 PIXELS_PER_DOT = 0.58
-# How the paper takes in an exhibit: by a file of its own, or by a command with the figure's name.
+# How the paper takes in an exhibit: by a file of its own, or by a command with the figure's name; and the tables that
+# are written in it by hand.
 TAKEN_IN = {
-    "Table": r"\\input\{tables/([\w:-]+)()\}",
+    "Table": r"\\input\{tables/([\w:-]+)\}|\\label\{tab:([\w:-]+)\}",
     "Figure": r"\\includegraphics(?:\[[^]]*\])?\{figures/([\w:-]+)|\\exhibit\{[\d.]+\}\{([\w:-]+)\}",
 }
 # Names that have a word of their own, and those with an underscore, but for files and parts of addresses.
@@ -83,7 +85,8 @@ def page(
     provenance : mapping
         As :func:`provenance_of` returns it.
     paper : str
-        The paper in LaTeX, whose numbers of tables and figures the page has; without one nothing is folded.
+        The paper in LaTeX, its appendix after it, whose numbers of tables and figures the page has; without one nothing
+        is folded.
     words : mapping of str to str, optional
         What names of columns and designs are called, as :func:`words_of` returns it.
 
@@ -145,7 +148,8 @@ def places(exhibits: Sequence[tuple[Exhibit, Exhibited]], paper: str) -> dict[st
                 raise ValueError(f"Report page: two {kind} are named {name}; each needs a name of its own.")
     called = {f"tab-{name}": number for name, number in numbered("Table", tables, paper).items()}
     called |= {f"fig-{name}": number for name, number in numbered("Figure", figures, paper).items()}
-    return dict(sorted(called.items(), key=lambda item: taken_in(paper).get(item[0], len(paper))))
+    at = taken_in(paper)
+    return dict(sorted(called.items(), key=lambda item: at.get(item[0], len(paper))))
 
 
 def taken_in(paper: str) -> dict[str, int]:
@@ -154,21 +158,22 @@ def taken_in(paper: str) -> dict[str, int]:
     return {
         f"{kind[:3].lower()}-{name}": found.start()
         for kind, pattern in TAKEN_IN.items()
-        for found in re.finditer(pattern, body)
+        for found in reversed([*re.finditer(pattern, body)])
         for name in found.groups()
         if name
     }
 
 
 def exhibits_list(exhibits: Sequence[tuple[Exhibit, Exhibited]], paper: str) -> str:
-    """Return a Markdown table of all tables and figures: number in the paper, caption, program, and file."""
+    """Return all tables and figures as a Markdown table: number, first sentence of the caption, program, file."""
     lines = ["| exhibit | program | output |", "|---|---|---|"]
     items = {at: (exhibit, item) for exhibit, shown in exhibits for at, item in _items(shown).items()}
     for at, number in places(exhibits, paper).items():
         exhibit, item = items[at]
         program = f"{inspect.unwrap(exhibit.make).__module__.replace('.', '/')}.py"
-        folder = "tables" if at.startswith("tab") else "figures"
-        lines.append(f"| {number}. {item.caption} | `{program}` | `paper/{folder}/{item.name}` |")
+        output = f"tables/{item.name}.tex" if isinstance(item, Table) else f"figures/{item.name}.pdf"
+        caption = item.caption.partition(". ")[0].rstrip(".").replace("|", r"\|")
+        lines.append(f"| {number}. {caption} | `{program}` | `paper/{output}` |")
     return "\n".join([*lines, ""])
 
 
@@ -181,11 +186,17 @@ def numbered(kind: str, names: Sequence[str], paper: str) -> dict[str, str]:
     names : sequence of str
         In the order of the page.
     paper : str
-        The paper in LaTeX; those that it does not take in are numbered R1, R2, ..., or 1, 2, ... if it has none.
+        The paper in LaTeX, its appendix after it; those that they do not take in are numbered R1, R2, ..., or
+        1, 2, ... if there is none.
     """
-    body = re.sub(r"(?<!\\)%.*", "", paper.partition(r"\begin{document}")[2])
-    taken_in = dict.fromkeys(name for match in re.findall(TAKEN_IN[kind], body) for name in match if name)
-    numbers = {name: f"{kind} {k}" for k, name in enumerate(taken_in, start=1)}
+    parts = re.sub(r"(?<!\\)%.*", "", paper).split(r"\begin{document}")
+    numbers: dict[str, str] = {}
+    for preamble, body in pairwise(parts):
+        (prefix,) = re.findall(rf"\\the{kind.lower()}\}}\{{(\w*)\\arabic", preamble)[-1:] or [""]
+        names_in = (name for match in re.findall(TAKEN_IN[kind], body) for name in match if name)
+        numbers = {
+            name: f"{kind} {prefix}{k}" for k, name in enumerate(dict.fromkeys(names_in), start=1)
+        } | numbers
     others = (name for name in names if name not in numbers)
     own = {name: f"{kind} {'R' if numbers else ''}{k}" for k, name in enumerate(others, start=1)}
     return {name: (numbers | own)[name] for name in names}

@@ -22,7 +22,7 @@ from study.paper.answer_numbers import answer_numbers
 from study.paper.exhibits.exhibit import Drawn, Exhibit, Exhibited, Setting, Source, Traced
 from study.paper.plan import Event, Plan, Row, Task
 from study.paper.tournament import kept
-from study.report import Block, Line, Number, Table
+from study.report import DOCUMENTS, Block, Line, Number, Table
 
 # What is kept on disk, and the types that may be in it.
 ANSWER = (Result, Task, Event, Row, Question, Effect, Power, PreTest, Randomization, FlowStep)
@@ -207,8 +207,9 @@ def cited(plan: Plan, folder: Path) -> dict[str, str]:
 
 
 def texts_of(plan: Plan, folder: Path) -> list[Path]:
-    """Return the plan's texts, or ``main.tex`` where there is one and the plan names none."""
-    return [folder / text for text in plan.texts] or [*folder.glob("main.tex")]
+    """Return the plan's texts, or where it names none ``main.tex`` and ``appendix.tex``, as far as they are there."""
+    named = [folder / text for text in plan.texts]
+    return named or [path for name in DOCUMENTS if (path := folder / f"{name}.tex").is_file()]
 
 
 class Paper(NamedTuple):

@@ -398,6 +398,25 @@ def test_exhibits_have_numbers_of_their_own_where_there_is_no_paper() -> None:
     assert numbered("Figure", ["usual", "b"], PAPER) == {"usual": "Figure 2", "b": "Figure R1"}
 
 
+def test_exhibits_of_the_appendix_have_its_prefix_and_tables_written_by_hand_a_number() -> None:
+    appendix = r"""
+\renewcommand{\thetable}{A\arabic{table}}
+\renewcommand{\thefigure}{B\arabic{figure}}
+\begin{document}
+\exhibit{1}{late}{A caption.\label{fig:late}}
+\begin{table}\caption{By hand.}\label{tab:hand}\end{table}
+\input{tables/small}
+\input{tables/third}
+\end{document}
+"""
+    called = numbered("Table", ["alone", "small", "third"], PAPER + appendix)
+    assert called == {"alone": "Table R1", "small": "Table A2", "third": "Table 1"}
+    assert numbered("Figure", ["late", "usual"], PAPER + appendix) == {
+        "late": "Figure B1",
+        "usual": "Figure 2",
+    }
+
+
 def test_each_table_and_figure_can_be_downloaded_as_it_is(content, shown) -> None:
     files = re.findall(r'<a download="([^"]+)" href="data:[\w/.-]+;base64,([^"]+)"', content.decode())
     given = {html.unescape(name): base64.b64decode(link) for name, link in files}

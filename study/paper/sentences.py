@@ -37,10 +37,10 @@ class Sentence(NamedTuple):
 def passages(text: str) -> Iterator[Sentence]:
     """Yield the paragraphs, items, captions, headings and rows of a text in LaTeX, each with its first line."""
     text = re.sub(r"(?<!\\)%.*", "", text)
-    at = text.find(r"\begin{document}") + 1
+    at = max(text.find(r"\begin{document}"), 0)
     for cut in [*_CUT.finditer(text, at), None]:
         for start, end in ((at, cut.start() if cut else len(text)), cut.span(1) if cut else (0, 0)):
-            written = text[max(start, 0) : max(end, 0)]
+            written = text[start:end]
             if written.strip():
                 begin = start + len(written) - len(written.lstrip())
                 yield Sentence(text.count("\n", 0, begin) + 1, written.strip())

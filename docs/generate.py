@@ -28,7 +28,7 @@ from study.diagnostics import Diagnostic, Needs, all_diagnostics
 from study.figures import drawn
 from study.paper import numbers
 from study.paper.diagnose import ASSUMED
-from study.paper.page import numbered, taken_in
+from study.paper.page import taken_in
 from study.paper.sentences import Sentence, filled, passages
 from study.report import DOCUMENTS
 from study.simulate.dials import DIALS
@@ -462,8 +462,7 @@ def reference(key: str) -> str:
 def findings_page() -> str:
     """Return the page of what was found: README's lines, then the tables and figures of the paper in its order."""
     text, *more = ((PAPER / f"{name}.tex").read_text(encoding="utf-8") for name in DOCUMENTS)
-    paper, taken = "\n".join([text, *more]), taken_in(text)
-    shown = "\n".join(exhibit_shown(at, paper) for at in sorted(taken, key=taken.__getitem__))
+    shown = "\n".join(exhibit_shown(at, "\n".join([text, *more])) for at in taken_in(text))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (lines,) = re.findall(r"<!-- findings -->\n(.*?)<!-- /findings -->", readme, re.DOTALL)
     return (
@@ -477,15 +476,13 @@ def findings_page() -> str:
 def exhibit_shown(at: str, paper: str) -> str:
     """Return a table or figure of the paper by its place, with the number and the caption that it has there."""
     kind, name = at.split("-", 1)
-    file = PAPER / "tables" / f"{name}.md"
+    number, file = taken_in(paper)[at], PAPER / "tables" / f"{name}.md"
     if kind == "fig":
-        (number,) = numbered("Figure", [name], paper).values()
         begin = f"{{{name}}}"
         (passage,) = [each.text for each in passages(paper) if re.match(rf"\\exhibit.*?{begin}", each.text)]
         caption = in_words(passage, paper).strip("{}")
         head = f"```{{figure}} ../../paper/figures/{name}.png\n:alt: {caption}\n:figclass: exhibit"
         return f"{head}\n\n{number}. {caption}\n```\n"
-    (number,) = numbered("Table", [name], paper).values()
     if file.is_file():
         made = file.read_text(encoding="utf-8").replace("**", f"**{number}. ", 1)
         return f":::{{container}} exhibit\n{made}:::\n"
@@ -505,8 +502,7 @@ def in_words(latex: str, paper: str) -> str:
 
     def number(found: re.Match[str]) -> str:
         kind, label = found[1].split(":", 1)
-        of = ("Table", label) if kind == "tab" else ("Figure", figures[label])
-        return numbered(of[0], [of[1]], paper)[of[1]].split()[1]
+        return taken_in(paper)[f"{kind}-{figures[label] if kind == 'fig' else label}"].split()[1]
 
     bare = re.sub(r"[ ~]*\\cite\w*\{[^}]*\}", "", latex)
     referring = re.sub(r"\\ref\{((?:tab|fig):.*?)\}", number, bare)

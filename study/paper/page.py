@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 from study.core import NUMERICS, __version__
@@ -26,12 +26,11 @@ from study.report import MINUS, Block, Cell, Line, Table, render
 ORIGIN = {name: label for name, label in LABELS.items() if name not in ("quantity", "exhibit")}
 # CSS pixels for each of the 200 dots of an inch: text of 9 points in print is about as large as the page's notes.
 PIXELS_PER_DOT = 0.58
-# How the paper takes in an exhibit: by a file of its own, or by a command with the figure's name; and the tables that
-# are written in it by hand.
-TAKEN_IN = {
-    "Table": r"\\input\{tables/([\w:-]+)\}|\\label\{tab:([\w:-]+)\}",
-    "Figure": r"\\includegraphics(?:\[[^]]*\])?\{figures/([\w:-]+)|\\exhibit\{[\d.]+\}\{([\w:-]+)\}",
-}
+# How the paper takes in a table or figure: by a file, by a command with the figure's name, or written by hand.
+TAKEN_IN = re.compile(
+    r"\\(?:input\{tables/|label\{tab:)(?P<Table>[\w:-]+)\}"
+    r"|\\(?:includegraphics(?:\[[^]]*\])?\{figures/|exhibit\{[\d.]+\}\{)(?P<Figure>[\w:-]+)"
+)
 # Names that have a word of their own, and those with an underscore, but for files and parts of addresses.
 NAMED = re.compile(r"(?<![\w/.])(?:log1p|twfe|etwfe|[A-Za-z][A-Za-z0-9]*(?:_[a-z0-9]+)+)(?![\w/]|\.\w)")
 VALUED = re.compile(r'\b([a-z]\w+)="?([\w.+-]+)"?(?![\w/]|:\S)')
@@ -143,25 +142,26 @@ def places(exhibits: Sequence[tuple[Exhibit, Exhibited]], paper: str) -> dict[st
     figures = [figure.name for _, shown in exhibits for figure in shown.figures]
     names = {"exhibits": [exhibit.name for exhibit, _ in exhibits], "tables": tables, "figures": figures}
     for kind, listed in names.items():
-        for name, count in Counter(listed).items():
-            if count > 1:
+        for name, times in Counter(listed).items():
+            if times > 1:
                 raise ValueError(f"Report page: two {kind} are named {name}; each needs a name of its own.")
     called = {f"tab-{name}": number for name, number in numbered("Table", tables, paper).items()}
     called |= {f"fig-{name}": number for name, number in numbered("Figure", figures, paper).items()}
-    at = taken_in(paper)
-    return dict(sorted(called.items(), key=lambda item: at.get(item[0], len(paper))))
+    return {at: called[at] for at in (*taken_in(paper), *called) if at in called}
 
 
-def taken_in(paper: str) -> dict[str, int]:
-    """Return where in a paper its tables and figures are taken in, by their places on the page."""
-    body = re.sub(r"(?<!\\)%.*", "", paper)
-    return {
-        f"{kind[:3].lower()}-{name}": found.start()
-        for kind, pattern in TAKEN_IN.items()
-        for found in reversed([*re.finditer(pattern, body)])
-        for name in found.groups()
-        if name
-    }
+def taken_in(paper: str) -> dict[str, str]:
+    """Return the numbers of the tables and figures that a paper takes in, by their places on the page, in its order."""
+    numbers: dict[str, str] = {}
+    for preamble, body in pairwise(re.sub(r"(?<!\\)%.*", "", paper).split(r"\begin{document}")):
+        prefixes = dict(re.findall(r"\\the(table|figure)\}\{(\w*)\\arabic", preamble))
+        found = ((str(each.lastgroup), each[each.lastgroup or 0]) for each in TAKEN_IN.finditer(body))
+        counted: Counter[str] = Counter()
+        for kind, name in dict.fromkeys(found):
+            counted[kind] += 1
+            number = f"{kind} {prefixes.get(kind.lower(), '')}{counted[kind]}"
+            numbers.setdefault(f"{kind[:3].lower()}-{name}", number)
+    return numbers
 
 
 def exhibits_list(exhibits: Sequence[tuple[Exhibit, Exhibited]], paper: str) -> str:
@@ -189,17 +189,9 @@ def numbered(kind: str, names: Sequence[str], paper: str) -> dict[str, str]:
         The paper in LaTeX, its appendix after it; those that they do not take in are numbered R1, R2, ..., or
         1, 2, ... if there is none.
     """
-    parts = re.sub(r"(?<!\\)%.*", "", paper).split(r"\begin{document}")
-    numbers: dict[str, str] = {}
-    for preamble, body in pairwise(parts):
-        (prefix,) = re.findall(rf"\\the{kind.lower()}\}}\{{(\w*)\\arabic", preamble)[-1:] or [""]
-        names_in = (name for match in re.findall(TAKEN_IN[kind], body) for name in match if name)
-        numbers = {
-            name: f"{kind} {prefix}{k}" for k, name in enumerate(dict.fromkeys(names_in), start=1)
-        } | numbers
-    others = (name for name in names if name not in numbers)
-    own = {name: f"{kind} {'R' if numbers else ''}{k}" for k, name in enumerate(others, start=1)}
-    return {name: (numbers | own)[name] for name in names}
+    numbers = taken_in(paper)
+    own = (f"{kind} {'R' if numbers else ''}{k}" for k in count(1))
+    return {name: numbers.get(f"{kind[:3].lower()}-{name}") or next(own) for name in names}
 
 
 def words_of(plan: Plan) -> dict[str, str]:

@@ -34,6 +34,7 @@ ALONE = (
         "extend",
     ),
     "generated/commands",
+    "generated/findings",
 )
 html_sidebars = {page: [] for page in ALONE}
 autodoc_typehints = "none"

@@ -26,11 +26,16 @@ from study.core import refuse_unknown
 from study.designs import Assumes, Design
 from study.diagnostics import Diagnostic, Needs, all_diagnostics
 from study.figures import drawn
+from study.paper import numbers
 from study.paper.diagnose import ASSUMED
+from study.paper.page import taken_in
+from study.paper.sentences import Sentence, filled, passages
+from study.report import DOCUMENTS
 from study.simulate.dials import DIALS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+PAPER = ROOT / "paper"
 GOLDEN = ROOT / "tests" / "parity" / "golden"
 TOLERANCE = 1e-6
 
@@ -228,6 +233,7 @@ def pages() -> dict[str, str]:
             "Notebooks", "Four notebooks, executed when this site was built.", notebooks, [], ()
         ),
         "commands.md": commands_page(),
+        "findings.md": findings_page(),
         "assumptions.inc": assumptions_table(),
         "dials.inc": dials_table(),
         "side_by_side.inc": side_by_side(),
@@ -441,7 +447,7 @@ def table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def reference(key: str) -> str:
     """Return an entry of the paper's bibliography in words."""
-    text = (ROOT / "paper" / "references.bib").read_text(encoding="utf-8")
+    text = (PAPER / "references.bib").read_text(encoding="utf-8")
     entries = dict(re.findall(r"@\w+\{(\w+),\n(.*?)\n\}", text, flags=re.DOTALL))
     refuse_unknown("reference", key, entries, "paper/references.bib")
     fields = dict(re.findall(r"(\w+)\s*=\s*\{(.*)\}", entries[key]))
@@ -451,6 +457,56 @@ def reference(key: str) -> str:
         plain[name] for name in ("journal", "booktitle", "publisher", "volume", "pages") if name in plain
     )
     return f"{authors} ({plain['year']}). {plain['title'].rstrip('.')}. {place}."
+
+
+def findings_page() -> str:
+    """Return the page of what was found: README's lines, then the tables and figures of the paper in its order."""
+    text, *more = ((PAPER / f"{name}.tex").read_text(encoding="utf-8") for name in DOCUMENTS)
+    shown = "\n".join(exhibit_shown(at, "\n".join([text, *more])) for at in taken_in(text))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"<!-- findings -->\n(.*?)<!-- /findings -->", readme, re.DOTALL)
+    return (
+        f"# What was found\n\n{re.sub('<!--.*?-->', '', lines)}\n"
+        "What speaks against each estimate is in the paper's appendix, and on the page that `study run` writes, "
+        "`build/report.html`.\n\n"
+        f"## Tables and figures of the paper\n\n{shown}"
+    )
+
+
+def exhibit_shown(at: str, paper: str) -> str:
+    """Return a table or figure of the paper by its place, with the number and the caption that it has there."""
+    kind, name = at.split("-", 1)
+    number, file = taken_in(paper)[at], PAPER / "tables" / f"{name}.md"
+    if kind == "fig":
+        begin = f"{{{name}}}"
+        (passage,) = [each.text for each in passages(paper) if re.match(rf"\\exhibit.*?{begin}", each.text)]
+        caption = in_words(passage, paper).strip("{}")
+        head = f"```{{figure}} ../../paper/figures/{name}.png\n:alt: {caption}\n:figclass: exhibit"
+        return f"{head}\n\n{number}. {caption}\n```\n"
+    if file.is_file():
+        made = file.read_text(encoding="utf-8").replace("**", f"**{number}. ", 1)
+        return f":::{{container}} exhibit\n{made}:::\n"
+    # A table that is written in the paper by hand.
+    written = next(each for each in paper.split(r"\begin{table}") if rf"\label{{tab:{name}}}" in each)
+    (caption,) = re.findall(r"\\caption\{(.*)\}", written)[:1]
+    body = re.sub(r"\\midrule|\\addlinespace(?:\[.*?\])?", "", written.split(r"\toprule")[1])
+    lines = [line for line in body.split(r"\bottomrule")[0].split(r"\\") if line.strip()]
+    heads, *rows = (tuple(in_words(cell, paper) for cell in line.split(" & ")) for line in lines)
+    return f":::{{container}} exhibit\n**{number}. {in_words(caption, paper)}**\n\n{table(heads, rows)}:::\n"
+
+
+def in_words(latex: str, paper: str) -> str:
+    """Return LaTeX of the paper as it is read: with values, with the numbers of exhibits, and without citations."""
+    labelled = re.findall(r"\\exhibit\{[\d.]+\}\{([\w:-]+)\}.*\\label\{fig:(.*?)\}", paper)
+    figures = {label: name for name, label in labelled}
+
+    def number(found: re.Match[str]) -> str:
+        kind, label = found[1].split(":", 1)
+        return taken_in(paper)[f"{kind}-{figures[label] if kind == 'fig' else label}"].split()[1]
+
+    bare = re.sub(r"[ ~]*\\cite\w*\{[^}]*\}", "", latex)
+    referring = re.sub(r"\\ref\{((?:tab|fig):.*?)\}", number, bare)
+    return filled(Sentence(1, referring), numbers.read_sources(PAPER)).partition("\n")[0]
 
 
 def side_by_side() -> str:

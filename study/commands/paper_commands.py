@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,8 +23,11 @@ from study.commands.options import (
 )
 from study.core import as_typed, progress_bar, steps
 
+if TYPE_CHECKING:
+    from study.paper import Traced
+
 DEFAULT_REPORT = Path("build") / "report.html"
-TEXT = ("main.tex", "references.bib")
+TEXT = ("main.tex", "appendix.tex", "preamble.tex", "references.bib")
 
 # Commands that take the plan.
 OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose", "heterogeneity"))
@@ -40,10 +45,12 @@ def run(
 ) -> None:
     """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html.
 
+    In the plan's own folder its Markdown texts get the values of the numbers that they cite.
+
     Parameters
     ----------
     output : Path, optional
-        Folder to write everything into, with the paper's text, instead of the plan's own and build; for --panel,
+        Folder to write everything into, with the paper's texts, instead of the plan's own and build; for --panel,
         instead of build/run/ and the panel's name.
     """
     from study.core import folder_of, write_all
@@ -72,6 +79,9 @@ def run(
     report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
     page = outputs.page(plan.resolve())
     written = write_all(target, files | outputs.files(beside)) + write_all(report.parent, {report.name: page})
+    if target.resolve() == beside:
+        for text, content in outputs.texts(beside).items():
+            written += write_all(text.parent, {text.name: content})
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {loaded.name}, checksum {loaded.checksum}.")
     list_written(written)
     for lacking in outputs.unresolved(beside):
@@ -103,21 +113,22 @@ def check(plan: Plan = DEFAULT_PLAN, design: Design = None, *, work: OfWork) -> 
 
 
 def paper(plan: Plan = DEFAULT_PLAN) -> None:
-    """Compile the paper's PDF from its text and the generated tables, figures and numbers."""
+    """Compile the PDFs of the paper, main.tex, and of its appendix, appendix.tex, from what `study run` wrote."""
     from study.paper import check_exists
     from study.report import compile_paper
 
     check_exists(plan)
-    typer.echo(f"Written: {as_typed(compile_paper(folder_of_paper(plan)))}")
+    list_written(compile_paper(folder_of_paper(plan)))
 
 
-def trace(address: str, *, plan: Plan = DEFAULT_PLAN) -> None:
+def trace(address: str | None = None, *, plan: Plan = DEFAULT_PLAN) -> None:
     """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command.
 
     Parameters
     ----------
-    address : str
-        As the text cites it: main/papers/proportional/headline/estimate.
+    address : str, optional
+        As the text cites it: main/papers/proportional/headline/estimate. Without one, every sentence of the texts in
+        LaTeX that cites numbers is printed with their values, their addresses and the exhibits that make them.
     """
     from dataclasses import replace
 
@@ -127,9 +138,26 @@ def trace(address: str, *, plan: Plan = DEFAULT_PLAN) -> None:
     # Those of a run here, or those that are recorded with the plan.
     folders = [folder_of_paper(plan), plan.resolve().parent]
     folder = next((each for each in folders if (each / numbers.FILE).is_file()), folders[0])
-    traced = numbers.find(numbers.read_sources(folder), address)
+    known = numbers.read_sources(folder)
+    if address is None:
+        _list_sentences(plan, known)
+        return
+    traced = numbers.find(known, address)
     command = with_plan(traced.source.command, plan)
     typer.echo(numbers.traced_text(traced._replace(source=replace(traced.source, command=command))))
+
+
+def _list_sentences(plan: Path, known: Mapping[str, Traced]) -> None:
+    from study.paper import read_plan
+    from study.paper import run as running
+    from study.paper.sentences import filled, sentences
+
+    chosen, folder = read_plan(plan), plan.resolve().parent
+    running.cited(chosen, folder)  # which refuses a text that is missing
+    for text in (path for path in running.texts_of(chosen, folder) if path.suffix == ".tex"):
+        for sentence in sentences(text.read_text(encoding="utf-8"), known):
+            if sentence.cited:
+                typer.echo(f"{text.name}, line {sentence.line}: {filled(sentence, known)}")
 
 
 def with_plan(command: str, plan: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 import re
 import struct
@@ -12,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import count, pairwise
 from typing import Any
 
 from study.core import NUMERICS, __version__
@@ -19,18 +21,16 @@ from study.designs import all_designs
 from study.panel import Panel
 from study.paper import Drawn, Exhibit, Exhibited, Plan, Traced
 from study.paper.numbers import LABELS
-from study.report import MINUS, Block, Cell, Line, render
+from study.report import MINUS, Block, Cell, Line, Table, render
 
 ORIGIN = {name: label for name, label in LABELS.items() if name not in ("quantity", "exhibit")}
 # CSS pixels for each of the 200 dots of an inch: text of 9 points in print is about as large as the page's notes.
 PIXELS_PER_DOT = 0.58
-# The exhibit whose first figure stands at the head of the page.
-LEADING = "designs"
-# How the paper takes in an exhibit: by a file of its own, or by a command with the figure's name.
-TAKEN_IN = {
-    "Table": r"\\input\{tables/([\w:-]+)()\}",
-    "Figure": r"\\includegraphics(?:\[[^]]*\])?\{figures/([\w:-]+)|\\exhibit\{[\d.]+\}\{([\w:-]+)\}",
-}
+# How the paper takes in a table or figure: by a file, by a command with the figure's name, or written by hand.
+TAKEN_IN = re.compile(
+    r"\\(?:input\{tables/|label\{tab:)(?P<Table>[\w:-]+)\}"
+    r"|\\(?:includegraphics(?:\[[^]]*\])?\{figures/|exhibit\{[\d.]+\}\{)(?P<Figure>[\w:-]+)"
+)
 # Names that have a word of their own, and those with an underscore, but for files and parts of addresses.
 NAMED = re.compile(r"(?<![\w/.])(?:log1p|twfe|etwfe|[A-Za-z][A-Za-z0-9]*(?:_[a-z0-9]+)+)(?![\w/]|\.\w)")
 VALUED = re.compile(r'\b([a-z]\w+)="?([\w.+-]+)"?(?![\w/]|:\S)')
@@ -38,13 +38,11 @@ VALUED = re.compile(r'\b([a-z]\w+)="?([\w.+-]+)"?(?![\w/]|:\S)')
 NARROWEST = 480
 
 
-def provenance_of(summary: Iterable[str], plan: Plan, text: str, panels: Iterable[Panel]) -> dict[str, Any]:
+def provenance_of(plan: Plan, text: str, panels: Iterable[Panel]) -> dict[str, Any]:
     """Return what a page is made from: nothing of the machine or the day, so that the same study gives the same page.
 
     Parameters
     ----------
-    summary : iterable of str
-        Sentences of the paragraph below the title.
     plan : Plan
     text : str
         The plan's file as it is written.
@@ -54,12 +52,11 @@ def provenance_of(summary: Iterable[str], plan: Plan, text: str, panels: Iterabl
     Returns
     -------
     dict
-        title, summary, plan (its text), headline (its design), panels (names with checksums), seed, package (its
+        title, plan (its text), headline (its design), panels (names with checksums), seed, package (its
         version), versions (Python and the packages that numbers can depend on, each with its version).
     """
     return {
         "title": plan.title or f"Effects on {plan.text.outcome}",
-        "summary": tuple(summary),
         "plan": text,
         "headline": f"{plan.headline.label} ({plan.headline.name})",
         "panels": tuple(dict.fromkeys((panel.name, panel.checksum) for panel in panels)),
@@ -77,7 +74,8 @@ def page(
 ) -> bytes:
     """Return the report page as one HTML file that loads nothing, in which all figures, downloads and styles are.
 
-    Its one script marks in the contents where a reader is, and unfolds sections; without it all else works.
+    First sentences of the paper's exhibits are at its head, its tables and figures follow in its order, and all else is
+    folded by section. Its one script marks in the contents where a reader is, and unfolds sections.
 
     Parameters
     ----------
@@ -86,7 +84,8 @@ def page(
     provenance : mapping
         As :func:`provenance_of` returns it.
     paper : str
-        The paper in LaTeX, whose numbers of tables and figures the page has.
+        The paper in LaTeX, its appendix after it, whose numbers of tables and figures the page has; without one nothing
+        is folded.
     words : mapping of str to str, optional
         What names of columns and designs are called, as :func:`words_of` returns it.
 
@@ -100,38 +99,82 @@ def page(
     ValueError
         If two exhibits, tables or figures have one name, so that links to them would be ambiguous.
     """
-    tables = [table.name for _, shown in exhibits for table in shown.tables]
-    figures = [figure.name for _, shown in exhibits for figure in shown.figures]
-    names = {"exhibits": [exhibit.name for exhibit, _ in exhibits], "tables": tables, "figures": figures}
-    for kind, listed in names.items():
-        for name, count in Counter(listed).items():
-            if count > 1:
-                raise ValueError(f"Report page: two {kind} are named {name}; each needs a name of its own.")
+    called = places(exhibits, paper)
     said = partial(worded, words=words or {})
+    reworded = [(exhibit, _reworded(shown, said)) for exhibit, shown in exhibits]
     sections: dict[str, list[tuple[Exhibit, Exhibited]]] = {}
-    for exhibit, shown in exhibits:
-        sections.setdefault(exhibit.section, []).append((exhibit, _reworded(shown, said)))
-    leading = (shown.figures for exhibit, shown in exhibits if exhibit.name == LEADING and shown.figures)
-    numbers = numbered("Table", tables, paper), numbered("Figure", figures, paper)
+    for exhibit, shown in reworded:
+        sections.setdefault(exhibit.section, []).append((exhibit, shown))
+    made_by = {place: made for made in reworded for place in _items(made[1])}
+    leading = {at: made_by[at] for at, name in called.items() if paper and re.fullmatch(r"\w+ \d+", name)}
+    head = {exhibit.name: (exhibit, shown) for exhibit, shown in leading.values() or reworded}
     script = render("page.js").decode()
     return render(
         "page.html",
         sections=sections,
-        provenance=dict(provenance) | {"summary": [said(each) for each in provenance["summary"]]},
-        first=next(leading, [None])[0],
+        provenance=provenance,
+        head=head.values(),
+        leading=leading,
         script=script,
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
-        tables=numbers[0],
-        figures=numbers[1],
-        own=any(" R" in number for named in numbers for number in named.values()),
+        called=called,
+        own=any(" R" in name for name in called.values()),
         originals={table.name: table for _, shown in exhibits for table in shown.tables},
         anchor=anchor,
+        items=_items,
         picture=picture,
         origins=origins,
         minus=minus,
         said=said,
         data=data,
     )
+
+
+def _items(shown: Exhibited) -> dict[str, Table | Drawn]:
+    """Return an exhibit's tables and figures by their places on the page."""
+    tables = {f"tab-{table.name}": table for table in shown.tables}
+    return tables | {f"fig-{figure.name}": figure for figure in shown.figures}
+
+
+def places(exhibits: Sequence[tuple[Exhibit, Exhibited]], paper: str) -> dict[str, str]:
+    """Return what tables and figures are called, by their places on the page, those of the paper first in its order."""
+    tables = [table.name for _, shown in exhibits for table in shown.tables]
+    figures = [figure.name for _, shown in exhibits for figure in shown.figures]
+    names = {"exhibits": [exhibit.name for exhibit, _ in exhibits], "tables": tables, "figures": figures}
+    for kind, listed in names.items():
+        for name, times in Counter(listed).items():
+            if times > 1:
+                raise ValueError(f"Report page: two {kind} are named {name}; each needs a name of its own.")
+    called = {f"tab-{name}": number for name, number in numbered("Table", tables, paper).items()}
+    called |= {f"fig-{name}": number for name, number in numbered("Figure", figures, paper).items()}
+    return {at: called[at] for at in (*taken_in(paper), *called) if at in called}
+
+
+def taken_in(paper: str) -> dict[str, str]:
+    """Return the numbers of the tables and figures that a paper takes in, by their places on the page, in its order."""
+    numbers: dict[str, str] = {}
+    for preamble, body in pairwise(re.sub(r"(?<!\\)%.*", "", paper).split(r"\begin{document}")):
+        prefixes = dict(re.findall(r"\\the(table|figure)\}\{(\w*)\\arabic", preamble))
+        found = ((str(each.lastgroup), each[each.lastgroup or 0]) for each in TAKEN_IN.finditer(body))
+        counted: Counter[str] = Counter()
+        for kind, name in dict.fromkeys(found):
+            counted[kind] += 1
+            number = f"{kind} {prefixes.get(kind.lower(), '')}{counted[kind]}"
+            numbers.setdefault(f"{kind[:3].lower()}-{name}", number)
+    return numbers
+
+
+def exhibits_list(exhibits: Sequence[tuple[Exhibit, Exhibited]], paper: str) -> str:
+    """Return all tables and figures as a Markdown table: number, first sentence of the caption, program, file."""
+    lines = ["| exhibit | program | output |", "|---|---|---|"]
+    items = {at: (exhibit, item) for exhibit, shown in exhibits for at, item in _items(shown).items()}
+    for at, number in places(exhibits, paper).items():
+        exhibit, item = items[at]
+        program = f"{inspect.unwrap(exhibit.make).__module__.replace('.', '/')}.py"
+        output = f"tables/{item.name}.tex" if isinstance(item, Table) else f"figures/{item.name}.pdf"
+        caption = item.caption.partition(". ")[0].rstrip(".").replace("|", r"\|")
+        lines.append(f"| {number}. {caption} | `{program}` | `paper/{output}` |")
+    return "\n".join([*lines, ""])
 
 
 def numbered(kind: str, names: Sequence[str], paper: str) -> dict[str, str]:
@@ -143,14 +186,12 @@ def numbered(kind: str, names: Sequence[str], paper: str) -> dict[str, str]:
     names : sequence of str
         In the order of the page.
     paper : str
-        The paper in LaTeX; those that it does not take in are numbered R1, R2, ..., or 1, 2, ... if it has none.
+        The paper in LaTeX, its appendix after it; those that they do not take in are numbered R1, R2, ..., or
+        1, 2, ... if there is none.
     """
-    body = re.sub(r"(?<!\\)%.*", "", paper.partition(r"\begin{document}")[2])
-    taken_in = dict.fromkeys(name for match in re.findall(TAKEN_IN[kind], body) for name in match if name)
-    numbers = {name: f"{kind} {k}" for k, name in enumerate(taken_in, start=1)}
-    others = (name for name in names if name not in numbers)
-    own = {name: f"{kind} {'R' if numbers else ''}{k}" for k, name in enumerate(others, start=1)}
-    return {name: (numbers | own)[name] for name in names}
+    numbers = taken_in(paper)
+    own = (f"{kind} {'R' if numbers else ''}{k}" for k in count(1))
+    return {name: numbers.get(f"{kind[:3].lower()}-{name}") or next(own) for name in names}
 
 
 def words_of(plan: Plan) -> dict[str, str]:

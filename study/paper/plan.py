@@ -302,7 +302,8 @@ class Shared:
     known : tuple of Known
         The specifications, in the order in which they were written.
     texts : tuple of str
-        Files beside the plan that cite results, LaTeX or Markdown; ``main.tex`` where there are none.
+        Files beside the plan that cite results, LaTeX or Markdown; where none are named, ``main.tex`` and
+        ``appendix.tex``.
     tournament : Tournament, optional
         What is simulated, in the table ``[tournament]``.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache as remembered
@@ -18,17 +19,20 @@ from study.panel import FlowStep, Panel, Question, load_panel, panel_state
 from study.panel.shipped import shipped
 from study.paper import PanelEntry, Result, Results, answer, find_exhibit, numbers, record
 from study.paper.answer_numbers import answer_numbers
-from study.paper.exhibits.exhibit import Drawn, Exhibited, Setting, Source, Traced
+from study.paper.exhibits.exhibit import Drawn, Exhibit, Exhibited, Setting, Source, Traced
 from study.paper.plan import Event, Plan, Row, Task
 from study.paper.tournament import kept
-from study.report import Block, Line, Number, Table
+from study.report import DOCUMENTS, Block, Line, Number, Table
 
 # What is kept on disk, and the types that may be in it.
 ANSWER = (Result, Task, Event, Row, Question, Effect, Power, PreTest, Randomization, FlowStep)
 EXHIBITED = (Exhibited, Table, Block, Line, Number, Drawn, Traced, Source)
 
-# Exhibits whose first sentences begin the report page.
-SUMMARY = ("designs", "families", "fields")
+# A number in a Markdown text with the comment that cites it, and the list of exhibits that a text may have.
+IN_MARKDOWN = re.compile(
+    numbers.CITED[".md"] + r"(?:below )?[-\N{MINUS SIGN}]?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)"
+)
+LIST = re.compile(r"(<!-- exhibits -->\n).*?(<!-- /exhibits -->)", re.DOTALL)
 
 
 def load(plan: Plan) -> Panel:
@@ -203,8 +207,9 @@ def cited(plan: Plan, folder: Path) -> dict[str, str]:
 
 
 def texts_of(plan: Plan, folder: Path) -> list[Path]:
-    """Return the plan's texts, or ``main.tex`` where there is one and the plan names none."""
-    return [folder / text for text in plan.texts] or [*folder.glob("main.tex")]
+    """Return the plan's texts, or where it names none ``main.tex`` and ``appendix.tex``, as far as they are there."""
+    named = [folder / text for text in plan.texts]
+    return named or [path for name in DOCUMENTS if (path := folder / f"{name}.tex").is_file()]
 
 
 class Paper(NamedTuple):
@@ -230,11 +235,42 @@ class Paper(NamedTuple):
             for figure in shown.figures:
                 kinds = {"pdf": figure.pdf, "png": figure.png}
                 written |= {f"figures/{figure.name}.{kind}": content for kind, content in kinds.items()}
-        places = cited(self.setting.plan, folder)
-        traced = numbers.select(self.every_number(places), places).values()
+        traced = self.cited_numbers(folder).values()
         written["numbers.tex"] = numbers.numbers_file(traced)
         written[numbers.FILE] = numbers.sources_file(traced)
         return written
+
+    def texts(self, folder: Path) -> dict[Path, bytes]:
+        """Return the plan's Markdown texts by path, with the numbers that they cite and their list of exhibits."""
+        from study.paper.page import exhibits_list
+
+        traced = self.cited_numbers(folder)
+        listed = exhibits_list(self.every_exhibit, self.latex(folder))
+
+        def cite(found: re.Match[str]) -> str:
+            return f"<!--{found[1]}-->{traced[found[1]].value}" if found[1] in traced else found[0]
+
+        texts = {path: path.read_text(encoding="utf-8") for path in texts_of(self.setting.plan, folder)}
+        cited = {path: IN_MARKDOWN.sub(cite, text) for path, text in texts.items() if path.suffix == ".md"}
+        return {
+            path: LIST.sub(lambda found: found[1] + listed + found[2], text).encode()
+            for path, text in cited.items()
+        }
+
+    @property
+    def every_exhibit(self) -> list[tuple[Exhibit, Exhibited]]:
+        """Every exhibit with what it gives."""
+        return [(find_exhibit(name), each) for name, each in self.exhibited.items()]
+
+    def latex(self, folder: Path) -> str:
+        """Return the plan's texts in LaTeX, one after another."""
+        texts = (text for text in texts_of(self.setting.plan, folder) if text.suffix == ".tex")
+        return "\n".join(text.read_text(encoding="utf-8") for text in texts)
+
+    def cited_numbers(self, folder: Path) -> dict[str, Traced]:
+        """Return the numbers that the plan's texts cite, by address."""
+        places = cited(self.setting.plan, folder)
+        return numbers.select(self.every_number(places), places)
 
     def every_number(self, addresses: Collection[str] | None = None) -> Iterator[Traced]:
         """Yield the numbers that a text can cite: of the plan's answers those at some addresses, of exhibits all."""
@@ -254,11 +290,6 @@ class Paper(NamedTuple):
         """Return the report page, with the plan as its file has it and the numbers of the paper's exhibits."""
         from study.paper.page import page, provenance_of, words_of
 
-        plan, setting = self.setting.plan, self.setting
-        shown = [self.exhibited[name] for name in SUMMARY if name in self.exhibited]
-        summary = [sentence for each in shown for sentence in each.sentences[:1]]
-        provenance = provenance_of(summary, plan, path.read_text(encoding="utf-8"), setting.panels)
-        texts = [text for text in texts_of(plan, path.parent) if text.suffix == ".tex"]
-        paper = "\n".join(text.read_text(encoding="utf-8") for text in texts)
-        exhibits = [(find_exhibit(name), each) for name, each in self.exhibited.items()]
-        return page(exhibits, provenance, paper, words_of(plan))
+        plan = self.setting.plan
+        provenance = provenance_of(plan, path.read_text(encoding="utf-8"), self.setting.panels)
+        return page(self.every_exhibit, provenance, self.latex(path.parent), words_of(plan))

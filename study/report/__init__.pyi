@@ -9,6 +9,7 @@ from .columns import effects_between as effects_between
 from .columns import lettered as lettered
 from .columns import p_cell as p_cell
 from .columns import refused_notes as refused_notes
+from .compile import DOCUMENTS as DOCUMENTS
 from .compile import compile_paper as compile_paper
 from .design_table import SCALES as SCALES
 from .design_table import STARS as STARS

@@ -1,4 +1,4 @@
-"""The paper's PDF, compiled by the TeX that is installed."""
+"""The paper's PDFs, compiled by the TeX that is installed."""
 
 from __future__ import annotations
 
@@ -11,22 +11,28 @@ from study.core import OutputError
 
 PACKAGES = "texlive-latex-recommended texlive-latex-extra texlive-science texlive-fonts-recommended lmodern"
 
-LATEX = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
+# The documents of a paper, of which the second need not be there.
+DOCUMENTS = ("main", "appendix")
+LATEX = ("pdflatex", "-interaction=nonstopmode", "-halt-on-error")
 NEEDED = {
     "main.tex": "it is the paper's text, which is yours to write beside the plan; it takes in the files that `study "
     "run` writes there (see paper/main.tex)",
     "numbers.tex": "write the generated files with `study run`",
 }
+# Runs until references are those of a text with its bibliography, and most for tables that go over pages.
+RUNS, MOST = 3, 5
 
 
-def compile_paper(folder: Path) -> Path:
-    """Compile ``main.tex`` of a folder into ``main.pdf`` beside it.
+def compile_paper(folder: Path) -> list[Path]:
+    """Compile ``main.tex`` of a folder, and ``appendix.tex`` where there is one, into PDFs beside them.
+
+    Each can refer to the other's tables, figures and sections by the package xr-hyper.
 
     Raises
     ------
     OutputError
         If no TeX is installed, the text or a generated file is missing, or the compilation fails; it names the
-        first error of the log.
+        document and the first error of its log.
     """
     if shutil.which("pdflatex") is None or shutil.which("bibtex") is None:
         raise OutputError(
@@ -36,17 +42,28 @@ def compile_paper(folder: Path) -> Path:
     for name, what in NEEDED.items():
         if not (folder / name).is_file():
             raise OutputError(f"paper: {folder / name} is missing; {what}.")
+    documents = [name for name in DOCUMENTS if (folder / f"{name}.tex").is_file()]
     with tempfile.TemporaryDirectory() as build:
         work = Path(build) / "paper"
-        shutil.copytree(folder, work)
-        for command in (LATEX, ["bibtex", "main"], LATEX, LATEX):
-            done = subprocess.run(
-                command, cwd=work, capture_output=True, text=True, errors="replace", check=False
-            )
-            if done.returncode:
-                lines = done.stdout.splitlines()
-                at = next((k for k, line in enumerate(lines) if line.startswith("!")), -3)
-                raise OutputError(f"paper: {command[0]} failed: {' '.join(lines[at:][:3])}")
-        for name in ("main.pdf", "main.log"):
+        # What an editor's own run left there could be of an older text.
+        shutil.copytree(folder, work, ignore=shutil.ignore_patterns("*.aux", "*.bbl", "*.out"))
+        for run in range(MOST):
+            said = [_done(work, *LATEX, f"{name}.tex") for name in documents]
+            for name in documents:
+                if run == 0 and r"\citation{" in (work / f"{name}.aux").read_text(errors="replace"):
+                    _done(work, "bibtex", name)
+            if run + 1 >= RUNS and not any("Rerun " in each for each in said):
+                break
+        for name in (f"{name}.{kind}" for name in documents for kind in ("log", "pdf")):
             shutil.copyfile(work / name, folder / name)
-    return folder / "main.pdf"
+    return [folder / f"{name}.pdf" for name in documents]
+
+
+def _done(work: Path, *command: str) -> str:
+    """Return what a command of TeX says in a folder, the document last in it."""
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        lines = done.stdout.splitlines()
+        at = next((k for k, line in enumerate(lines) if line.startswith("!")), -3)
+        raise OutputError(f"paper: {command[0]} {command[-1]} failed: {' '.join(lines[at:][:3])}")
+    return done.stdout

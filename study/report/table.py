@@ -33,14 +33,20 @@ SUFFIXES: dict[str, Format] = {
 }
 # Letters of a line of a heading and of a label, and of names in sentences that may break.
 HEADING, LABEL, NAME = 14, 44, 12
-# Lines of a page, and letters of a line of notes.
-PAGE_LINES, NOTE_LINE = 60, 100
+# Lines of a page beside rules and the space around a caption, letters of a line of notes, and letters of the columns of a
+# table that surely is as narrow as its page.
+PAGE_LINES, NOTE_LINE, PAGE_LETTERS = 56, 100, 80
 # Where a word may break: after _ and /, and after . and - between words of two letters and more.
 _BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=[^\W\d_]{2}[.-])(?=[^\W\d_]{2})")
 _NAME_BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=[^\W\d_]{2}[.])(?=[^\W\d_]{2})")
 PROSE = r">{\raggedright\arraybackslash}X"
 # The environment of a table by whether it is long and whether it has prose.
-KINDS = {(False, False): "tabular", (False, True): "tabularx", (True, True): "xltabular"}
+KINDS = {
+    (False, False): "tabular",
+    (False, True): "tabularx",
+    (True, False): "longtable",
+    (True, True): "xltabular",
+}
 OTHER_FONTS = b"""\
 % Labels of this table have letters that pdfLaTeX's usual fonts lack: it needs XeLaTeX or LuaLaTeX, and by
 % the package fontspec a font that has them.
@@ -143,7 +149,7 @@ class Table:
         return [line for block in self.blocks for line in block.lines]
 
     def latex(self) -> bytes:
-        """Return the table as a LaTeX float, or where it is longer than a page as an xltabular over several.
+        """Return the table as a LaTeX float, or where it is longer than a page as one that goes over several.
 
         It needs the packages booktabs, siunitx, makecell, adjustbox, tabularx and xltabular.
         """
@@ -164,14 +170,31 @@ class Table:
 
     @property
     def is_long(self) -> bool:
-        """Whether its lines or its notes are more than a page holds."""
-        noted = sum(len(note) for note in self.notes) / NOTE_LINE
-        return len(self.lines) + 2 * len(self.blocks) > PAGE_LINES or noted > PAGE_LINES / 2
+        """Whether it is higher than a page: its caption, head, lines and notes, with two lines a panel."""
+        prose = dict.fromkeys(
+            self.prose, max(HEADING, (NOTE_LINE - self._letters) // max(1, len(self.prose)))
+        )
+        rooms = [prose.get(k, PAGE_LETTERS if k else LABEL) for k in range(len(self.headings) + 1)]
+        head = max((_height(heading, HEADING) for heading in self.headings), default=0)
+        body = sum(max(map(_height, _in_row(line), rooms)) for line in self.lines)
+        panels = sum(1.6 if block.title else 0.6 for block in self.blocks)
+        around = 1 + _height(self.caption, PAGE_LETTERS) + _height(self._noted, PAGE_LETTERS)
+        return head + body + panels + around > PAGE_LINES
+
+    @property
+    def _letters(self) -> int:
+        """How many letters wide its columns but those of sentences are, with two between them."""
+        heads = [
+            max(_Folding(HEADING).wrap(one_line(heading)), key=len, default="") for heading in self.headings
+        ]
+        columns = zip(["", *heads], *map(_in_row, self.lines), strict=True)
+        widths = [min(max(map(len, cells)), PAGE_LETTERS if k else LABEL) for k, cells in enumerate(columns)]
+        return sum(width + 2 for k, width in enumerate(widths) if k not in self.prose)
 
     @property
     def _prose(self) -> Collection[int]:
         """The columns of sentences; labels, where nothing else could make a long table as narrow as its page."""
-        return self.prose or ((0,) if self.is_long else ())
+        return self.prose or ((0,) if self.is_long and self._letters > PAGE_LETTERS else ())
 
     def html(self, number: str = "") -> bytes:
         """Return the table as an HTML fragment, with the classes that the report's style knows.
@@ -314,6 +337,11 @@ def _folded(text: str, letters: int, place: str = "b") -> str:
     lines = [escape(line) for line in _Folding(letters).wrap(one_line(text))] or [""]
     stacked = r" \\ ".join(lines)
     return rf"\makecell[{place}]{{{stacked}}}" if len(lines) > 1 else stacked
+
+
+def _height(text: str, letters: int) -> int:
+    """Return on how many lines of some letters a text stands, one if it is empty."""
+    return max(1, len(_Folding(letters).wrap(one_line(text))))
 
 
 def _sentence(text: str) -> str:

@@ -81,9 +81,13 @@ def test_whatever_reads_a_file_takes_its_periods_and_its_ambiguous_dates():
 
 
 def test_run_writes_all_files_and_check_agrees_until_a_cell_changes(tmp_path):
-    (tmp_path / "study.toml").write_text(PLAN.replace("permutations = 19", "permutations = 9"))
+    plan = PLAN.replace("permutations = 19", "permutations = 9")
+    (tmp_path / "study.toml").write_text(f'texts = ["text.md"]\n{plan}')
+    (tmp_path / "text.md").write_text("There are <!--plan/n_units-->7 units.")
     done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    n_units = pd.read_csv(PANEL)["unit"].nunique()
+    assert (tmp_path / "text.md").read_text() == f"There are <!--plan/n_units-->{n_units} units."
     listed = [line.strip() for line in done.stdout.split("Files written:")[1].split("\n") if line.strip()]
     assert sorted(listed) == sorted(
         str(p.relative_to(tmp_path))

@@ -124,7 +124,9 @@ def test_questions_of_the_plan_that_ships_are_answered(study, tmp_path):
 
 def test_a_plan_is_run_checked_and_diagnosed(study, tmp_path):
     (tmp_path / "study.toml").write_text(PLAN)
-    (tmp_path / "main.tex").write_text("\\begin{document}A text.\\end{document}\n")
+    texts = ("main.tex", "appendix.tex", "preamble.tex")
+    for name in texts:
+        (tmp_path / name).write_text("\\begin{document}A text.\\end{document}\n")
     told = "--plan study.toml --jobs 1"
     done = study(
         f"run {told}", f"check {told}", f"run {told} --output out", f"diagnose sim1 {told} --design twfe"
@@ -134,6 +136,6 @@ def test_a_plan_is_run_checked_and_diagnosed(study, tmp_path):
     assert "agree with the fresh run" in checked
     assert (tmp_path / "build" / "report.html").is_file()
     assert (tmp_path / "tables" / "sample.tex").is_file()
-    made = {"report.html", "numbers.csv", "main.tex", "tables", "figures"}
+    made = {"report.html", "numbers.csv", *texts, "tables", "figures"}
     assert made <= {path.name for path in (tmp_path / "out").iterdir()}, "the text goes with the paper"
     assert "Verdict" in diagnosed

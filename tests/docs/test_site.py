@@ -115,6 +115,48 @@ def test_the_page_on_the_tournament_runs_and_lists_every_dial() -> None:
     assert all(f"| `{name}` |" in generate.dials_table() for name in DIALS)
 
 
+def test_the_page_of_findings_has_the_readme_s_lines_and_the_paper_s_exhibits_in_its_order() -> None:
+    page = generate.findings_page()
+    assert re.findall(r"^(\d)\. \*\*", page, re.MULTILINE) == [*"123456"]
+    assert "<!--" not in page
+    text = (ROOT / "paper" / "main.tex").read_text(encoding="utf-8")
+    taken = re.findall(
+        r"^\\(input)\{tables/|^\\(exhibit)\{|\\begin\{(table)\}",
+        text.split(r"\begin{document}")[1],
+        re.MULTILINE,
+    )
+    shown = re.findall(r"^(?:\*\*)?(Table|Figure) (\d+)\. ", page, re.MULTILINE)
+    assert [kind for kind, _ in shown] == ["Figure" if figure else "Table" for _, figure, _ in taken]
+    for kind in ("Table", "Figure"):
+        numbers = [int(number) for of, number in shown if of == kind]
+        assert numbers == [*range(1, len(numbers) + 1)]
+    for picture in re.findall(r"\{figure\} (\S+)", page):
+        assert (DOCS / "generated" / picture).resolve().is_file()
+
+
+def test_a_table_that_is_written_by_hand_is_shown_with_the_numbers_that_it_refers_to() -> None:
+    paper = r"""\begin{document}
+\exhibit{1}{drawn}{What is drawn.\label{fig:seen}}
+\begin{table}
+\caption{By hand}
+\label{tab:hand}
+\begin{tabularx}{\linewidth}{lX}
+\toprule
+Question & Where \\
+\midrule
+Is it seen? & Figure~\ref{fig:seen}, Table~\ref{tab:hand}, and elsewhere \citep{roth2022} \\
+\addlinespace[2pt]
+Is it known? & -- \\
+\bottomrule
+\end{tabularx}
+\end{table}"""
+    lines = generate.exhibit_shown("tab-hand", paper).splitlines()
+    assert "**Table 1. By hand**" in lines
+    assert "| Is it seen? | Figure 1, Table 1, and elsewhere |" in lines
+    assert "| Is it known? | – |" in lines
+    assert "Figure 1. What is drawn." in generate.exhibit_shown("fig-drawn", paper)
+
+
 @pytest.mark.parametrize("entry", generate.entries(), ids=lambda entry: entry["title"])
 def test_our_call_has_the_numbers_of_the_call_beside_it(entry: dict) -> None:
     assert generate.answered(entry["ours"]) == pytest.approx(entry["theirs"], rel=generate.TOLERANCE)

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import pytest
 from browsers import NARROW, WIDE, opened_page, seen_at
-from plans import PLAN, ROOT
+from plans import PLAN
 
 from study.designs import all_designs
 from study.figures import FULL, HEIGHT, WIDTH, canvas
@@ -32,7 +32,7 @@ def hostile(place: str) -> str:
 
 PLACES = re.findall(
     r"\w+",
-    "title summary plan headline panel package section exhibit verdict sentence caption heading span block label cell "
+    "title plan headline panel package section exhibit verdict sentence caption heading span block label cell "
     "note figure name value quantity question command",
 )
 
@@ -117,7 +117,6 @@ def shown() -> list[tuple[Exhibit, Exhibited]]:
 def provenance() -> dict[str, object]:
     return dict(
         title=hostile("title"),
-        summary=("No effect is seen.", hostile("summary")),
         plan=f"headline = 1 # {hostile('plan')}\n" + "x" * 300,
         headline=hostile("headline"),
         panels=(("cvpr", "c07b1147d27cad01"), (hostile("panel"), "00112233445566aa")),
@@ -138,6 +137,7 @@ PAPER = r"""
 \includegraphics[width=\textwidth]{figures/usual}
 \end{document}
 """
+TAKEN_IN = ("third", "whole", "large:1", "usual")
 CALLED = {"third": "Table 1", "large:1": "Table 2", "small": "Table R1"}
 DRAWN = {"whole": "Figure 1", "usual": "Figure 2", "head": "Figure R1"}
 
@@ -189,7 +189,7 @@ def test_all_figures_are_drawn_with_their_alternative_and_caption(browser, shown
         " natural: i.naturalWidth / i.naturalHeight, box: i.clientWidth / i.clientHeight,"
         " caption: i.closest('figure').querySelector('figcaption').textContent}))"
     )
-    figures = [drawn for _, exhibited in _in_page_order(shown) for drawn in exhibited.figures]
+    figures = [drawn for drawn in _in_page_order(shown) if drawn.name in DRAWN]
     assert [image["alt"] for image in images] == [drawn.alternative for drawn in figures]
     assert [image["caption"] for image in images] == [f"{DRAWN[x.name]} {x.caption}" for x in figures]
     assert all(image["loaded"] for image in images)
@@ -231,7 +231,7 @@ def test_every_table_stands_with_its_caption_cells_and_notes(browser, shown) -> 
         " notes: f.querySelector('.notes').textContent,"
         " rows: [...f.querySelectorAll('tbody tr')].map(r => [...r.cells].map(c => c.textContent))}))"
     )
-    tables = [made for _, exhibited in _in_page_order(shown) for made in exhibited.tables]
+    tables = [made for made in _in_page_order(shown) if made.name in CALLED]
     assert [made["id"] for made in found] == [f"tab-{made.name}" for made in tables]
     for made, expected in zip(found, tables, strict=True):
         assert made["caption"] == made["named"] == f"{CALLED[expected.name]} {expected.caption}"
@@ -249,7 +249,15 @@ def test_every_table_stands_with_its_caption_cells_and_notes(browser, shown) -> 
 
 
 def _in_page_order(shown):
-    return [pair for section in (ONE, TWO) for pair in shown if pair[0].section == section]
+    """Return the paper's tables and figures in its order, and then all others by section."""
+    items = {
+        made.name: made
+        for section in (ONE, TWO)
+        for exhibit, exhibited in shown
+        if exhibit.section == section
+        for made in (*exhibited.tables, *exhibited.figures)
+    }
+    return [items.pop(name) for name in TAKEN_IN] + [*items.values()]
 
 
 def test_numbers_and_their_headings_stand_to_the_right_and_words_to_the_left(browser) -> None:
@@ -299,7 +307,11 @@ def test_every_link_leads_to_one_place_and_every_exhibit_is_in_the_contents(brow
         "return [...document.querySelectorAll('nav a')].map(a => [a.getAttribute('href'), a.textContent])"
     )
     assert contents == [
-        ["#findings", "What each exhibit says"],
+        ["#paper", "The paper’s tables and figures"],
+        ["#tab-third", f"Table 1: {hostile('exhibit')}"],
+        ["#fig-whole", "Figure 1: Every design"],
+        ["#tab-large:1", "Table 2: Every design"],
+        ["#fig-usual", "Figure 2: Every design"],
         [f"#{anchor(ONE)}", ONE],
         ["#exhibit-one", "Every design"],
         ["#exhibit-three", "Who gains"],
@@ -363,8 +375,8 @@ def test_text_that_looks_like_html_or_a_template_appears_as_it_is(browser, place
 
 def test_no_text_becomes_a_script_or_an_image(browser, shown, content) -> None:
     counted = browser.execute_script("return [document.scripts.length, document.images.length]")
-    # Its own script, which it names by its checksum; the figure at the head stands there once more.
-    assert counted == [1, sum(len(exhibited.figures) for _, exhibited in shown) + 1]
+    # Its own script, which it names by its checksum.
+    assert counted == [1, sum(len(exhibited.figures) for _, exhibited in shown)]
     (script,) = re.findall(rb"<script>(.*?)</script>", content, re.S)
     checksum = base64.b64encode(hashlib.sha256(script).digest()).decode()
     assert f"script-src 'sha256-{checksum}'\"" in content.decode()
@@ -386,16 +398,23 @@ def test_exhibits_have_numbers_of_their_own_where_there_is_no_paper() -> None:
     assert numbered("Figure", ["usual", "b"], PAPER) == {"usual": "Figure 2", "b": "Figure R1"}
 
 
-def test_the_numbers_are_those_that_the_replication_file_lists() -> None:
-    paper, listing = ((ROOT / name).read_text() for name in ("paper/main.tex", "REPLICATION.md"))
-    called = numbered("Table", ["verdicts", "inference", "placebos"], paper) | numbered(
-        "Figure", ["honest"], paper
-    )
-    assert called["verdicts"] == "Table R1"
-    for name, file in {"inference": "inference", "placebos": "placebos", "honest": "violations"}.items():
-        assert re.search(
-            rf"^\| [^|:]*\b{called[name]}\b[^|]*\| `study/paper/exhibits/{file}.py`", listing, re.M
-        )
+def test_exhibits_of_the_appendix_have_its_prefix_and_tables_written_by_hand_a_number() -> None:
+    appendix = r"""
+\renewcommand{\thetable}{A\arabic{table}}
+\renewcommand{\thefigure}{B\arabic{figure}}
+\begin{document}
+\exhibit{1}{late}{A caption.\label{fig:late}}
+\begin{table}\caption{By hand.}\label{tab:hand}\end{table}
+\input{tables/small}
+\input{tables/third}
+\end{document}
+"""
+    called = numbered("Table", ["alone", "small", "third"], PAPER + appendix)
+    assert called == {"alone": "Table R1", "small": "Table A2", "third": "Table 1"}
+    assert numbered("Figure", ["late", "usual"], PAPER + appendix) == {
+        "late": "Figure B1",
+        "usual": "Figure 2",
+    }
 
 
 def test_each_table_and_figure_can_be_downloaded_as_it_is(content, shown) -> None:
@@ -422,9 +441,9 @@ def test_sections_are_folded_until_a_link_leads_into_one(content, tmp_path) -> N
     with opened_page(tmp_path / "report.html", tmp_path / "profile") as driver:
         opened = "return [...document.querySelectorAll('details.part')].map(d => d.open)"
         assert driver.execute_script(opened) == [False, False]
-        assert driver.execute_script("return document.getElementById('findings').checkVisibility()")
-        driver.execute_script("location.hash = 'tab-third'")
-        assert driver.execute_script(opened) == [False, True]
+        assert driver.execute_script("return document.getElementById('tab-third').checkVisibility()")
+        driver.execute_script("location.hash = 'tab-small'")
+        assert driver.execute_script(opened) == [True, False]
         unfold = driver.find_element("id", "unfold")
         unfold.click()
         assert driver.execute_script(opened) == [True, True]
@@ -433,16 +452,20 @@ def test_sections_are_folded_until_a_link_leads_into_one(content, tmp_path) -> N
         assert driver.execute_script(opened) == [False, False]
 
 
-def test_the_head_fits_on_one_screen_with_its_figure(browser) -> None:
+def test_the_head_has_the_first_sentences_of_the_papers_exhibits_and_the_first_of_these_follows(
+    browser,
+) -> None:
+    said = browser.execute_script(
+        "return [...document.querySelectorAll('.findings li')]"
+        ".map(e => [e.textContent.trim(), ...[...e.querySelectorAll('a')].map(a => a.hash)])"
+    )
+    assert said == [
+        [f"{hostile('verdict')} Table 1", "#tab-third"],
+        ["The first finding. Table 2 Figure 2 Figure 1", "#tab-large:1", "#fig-usual", "#fig-whole"],
+    ]
     browser.execute_script("window.scrollTo(0, 0)")
-    figure = "return document.querySelector('.lead').getBoundingClientRect().bottom"
-    assert browser.execute_script(figure) < 900
-    seen_at(browser, NARROW)
-    try:
-        top = browser.execute_script("return document.querySelector('.lead').getBoundingClientRect().top")
-        assert top < 900
-    finally:
-        seen_at(browser, WIDE)
+    first = "return document.getElementById('tab-third').getBoundingClientRect().top"
+    assert browser.execute_script(first) < 900
 
 
 def test_the_contents_mark_where_one_is(browser) -> None:
@@ -452,10 +475,9 @@ def test_the_contents_mark_where_one_is(browser) -> None:
         " done([...document.querySelectorAll('nav [aria-current]')].map(a => a.hash)), 50)))"
     )
     for place, link in {
-        "findings": "#findings",
         "exhibit-one": "#exhibit-one",
         "tab-small": "#exhibit-one",
-        "tab-third": "#exhibit-two",
+        "tab-large:1": "#tab-large:1",
     }.items():
         assert browser.execute_async_script(marked, place) == [link]
 
@@ -479,6 +501,7 @@ def test_names_of_columns_and_designs_are_words(shown, provenance) -> None:
     assert worded(said, words) == f"{expected} (see study/core/some_file.py)."
     one, two = Exhibit("x", "X", ONE, None), replace(table("x", 2, said), notes=[said])
     made = page([(one, Exhibited(tables=(two,), sentences=(said,)))], provenance, "", words).decode()
+    assert '<details class="part" open>' in made  # without a paper
     assert made.count(expected) == 4  # at the head, in the text, in caption and notes
     assert "log_baseline_papers" not in made
 
@@ -554,7 +577,7 @@ class Sources(HTMLParser):
 def test_nothing_is_named_that_would_have_to_be_loaded(content) -> None:
     parser = Sources()
     parser.feed(content.decode())
-    assert len(parser.found) == 5
+    assert len(parser.found) == 4
     assert all(source.startswith("data:") for source in parser.found)
     style = re.search(r"<style>(.*?)</style>", content.decode(), re.S)
     assert style
@@ -594,7 +617,7 @@ def test_provenance_is_that_of_the_plan_and_names_no_machine(tmp_path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(PLAN)
     plan, panel = read_plan(path), load_panel("cvpr")
-    made = provenance_of(["One."], plan, PLAN, [panel, panel])
+    made = provenance_of(plan, PLAN, [panel, panel])
     assert made["headline"] == "CS (callaway_santanna)"
     assert made["panels"] == (("cvpr", panel.checksum),)
     assert made["seed"] == 3

@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 
 import pytest
 from command_line import command
-from plans import ROOT
+from plans import PLAN, ROOT
 
 import study
 import study.diagnostics
@@ -18,20 +18,23 @@ import study.heterogeneity
 from study.designs import all_designs
 from study.diagnostics import placebo_dates, placebo_outcomes
 from study.heterogeneity.page import usual_groupings
-from study.paper import numbers
+from study.paper import Exhibited, Traced, numbers
 from study.paper import run as running
+from study.paper.exhibits.exhibit import Setting, Source
+from study.paper.page import numbered
 from study.paper.plan import read_plan
+from study.report import Block, Table
 
 README, REPLICATION = ((ROOT / name).read_text() for name in ("README.md", "REPLICATION.md"))
 BLOCKS = re.findall(r"```python\n(.*?)```", REPLICATION, re.S)
+PDFS = ("paper/main.pdf", "paper/appendix.pdf")
 TEXTS = pytest.mark.parametrize("text", [README, REPLICATION], ids=["README", "REPLICATION"])
 
 
-def test_the_readme_is_short_with_one_figure_and_one_table():
+def test_the_readme_is_short_with_one_figure():
     assert len(README.split()) <= 1200
     (figure,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     assert (ROOT / figure).is_file()
-    assert len(re.findall(r"^\|[-:|]+\|$", README, re.M)) == 1
     assert "](REPLICATION.md)" in README
 
 
@@ -74,7 +77,7 @@ def test_the_python_of_the_replication_runs_as_it_stands(tmp_path):
 @TEXTS
 def test_every_file_and_command_that_a_text_names_exists(text):
     for path in re.findall(r"`((?:paper|data|study|tests|notebooks)/[\w./*-]+)`", text):
-        assert list(ROOT.glob(path.rstrip("/"))) or path == "paper/main.pdf", path
+        assert list(ROOT.glob(path.rstrip("/"))) or path in PDFS, path
     help_text = command("--help", cwd=ROOT).stdout
     for name in set(
         re.findall(r"\bstudy ([a-z]+)\b(?= |`|\n)", " ".join(re.findall(r"`[^`]*`|    .*", text)))
@@ -82,36 +85,48 @@ def test_every_file_and_command_that_a_text_names_exists(text):
         assert re.search(rf"│ {name}\b", help_text), name
 
 
-def test_the_list_of_exhibits_has_the_numbers_of_the_paper_and_leaves_none_out():
-    text = (ROOT / "paper/main.tex").read_text().split("\\begin{document}")[1]
-    numbered = {"Table": re.findall(r"\\input\{(tables/[\w-]+)\}", text)}
-    numbered["Figure"] = [f"figures/{name}" for name in re.findall(r"\\exhibit\{[\d.]+\}\{(\w+)\}", text)]
+def test_the_list_of_exhibits_has_the_numbers_of_both_documents_and_leaves_none_out():
     rows = re.findall(
-        r"^\| ((?:Tables?|Figures?) [^|]*?): [^|]*\| `([^`]*)` \| ([^|]*) \|", REPLICATION, re.M
+        r"^\| ((?:Table|Figure) \w+)\. .+ \| `(study/paper/exhibits/\w+\.py)` \| `paper/(\w+)/([\w-]+)\.\w+` \|$",
+        re.search(r"<!-- exhibits -->\n(.*?)<!-- /exhibits -->", REPLICATION, re.DOTALL)[1],
+        re.MULTILINE,
     )
-    listed = []
-    for names, program, output in rows:
-        made = {
-            path.relative_to(ROOT / "paper").with_suffix("").as_posix()
-            for pattern in re.findall("`([^`]*)`", output)
-            for path in ROOT.glob(pattern)
-        }
-        for kind, listing in re.findall(r"(Table|Figure)s? ([\d, -]+)", names):
-            said = {n for part in listing.strip(" ,").split(", ") for n in spanned(part)}
-            shown = {n for n, name in enumerate(numbered[kind], 1) if name in made}
-            assert said == shown, (program, kind)
-            listed += [(kind, n) for n in said]
-    assert sorted(listed) == sorted(
-        (kind, n + 1) for kind, names in numbered.items() for n in range(len(names))
+    latex = "\n".join((ROOT / "paper" / name).read_text() for name in ("main.tex", "appendix.tex"))
+    for kind, folder in {"Table": "tables", "Figure": "figures"}.items():
+        listed = {name: number for number, _, place, name in rows if place == folder}
+        assert listed.keys() == {path.stem for path in (ROOT / "paper" / folder).iterdir()}
+        assert listed == numbered(kind, list(listed), latex)
+        assert len(set(listed.values())) == len(listed)
+    assert all((ROOT / program).is_file() for _, program, _, _ in rows)
+
+
+def test_a_run_writes_the_numbers_that_markdown_cites_and_its_list_of_exhibits(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "answer_numbers", lambda *_: ())
+    cited = "One <!--one/n-->-1.5% of <!--one/m-->7, <!--one/none-->2 and <!--one/id-->12ab; 3.\n"
+    text = f"{cited}<!-- exhibits -->\n{{}}<!-- /exhibits -->\n"
+    (tmp_path / "text.md").write_text(text.format("old\n"))
+    (tmp_path / "bare.md").write_text("A text of 40.4% without addresses.\n")
+    (tmp_path / "study.toml").write_text(f'texts = ["text.md", "bare.md"]\n{PLAN}')
+    plan = read_plan(tmp_path / "study.toml")
+    source = Source("one", "", "", "")
+    values = {"one/n": "\N{MINUS SIGN}12.25", "one/m": "below 0.001", "one/id": "34cd"}
+    shown = Exhibited(
+        tables=(Table("a", "A | table. More.", ["n"], [Block("", [])], []),),
+        numbers=tuple(Traced(at, value, source) for at, value in values.items()),
     )
+    paper = running.Paper(Setting(plan, running.load(plan), {}), {"sample": shown})
+    listed = (
+        "| exhibit | program | output |\n|---|---|---|\n"
+        "| Table 1. A \\| table | `study/paper/exhibits/sample.py` | `paper/tables/a.tex` |\n"
+    )
+    expected = text.format(listed).replace("-1.5", values["one/n"]).replace("-->7", "-->below 0.001")
+    assert paper.texts(tmp_path) == {
+        tmp_path / "text.md": expected.encode(),
+        tmp_path / "bare.md": b"A text of 40.4% without addresses.\n",
+    }
 
 
-def spanned(part):
-    first, _, last = part.partition("-")
-    return range(int(first), int(last or first) + 1)
-
-
-def test_placebo_fields_and_dates_are_as_the_findings_say():
+def test_placebo_fields_and_dates_are_as_the_paper_says():
     plan = read_plan(ROOT / "paper/study.toml")
     task, panel = plan.ask("main/papers/log1p"), running.load(plan)
     outcomes = {label: (other, "papers") for label, other in running.other_panels(plan.placebos).items()}
@@ -123,7 +138,7 @@ def test_placebo_fields_and_dates_are_as_the_findings_say():
     assert placebo_dates(sample, task.row.name, draws=999, **task.options)["p_joint"] > 0.05
 
 
-def test_who_gains_cannot_be_told_apart_as_the_findings_say():
+def test_who_gains_cannot_be_told_apart_as_the_paper_says():
     plan = read_plan(ROOT / "paper/study.toml")
     sample = plan.ask("main").question.replace(scale="level").sample(running.load(plan))
     by = usual_groupings(sample, plan.ask("main").strata)
@@ -135,24 +150,16 @@ def test_who_gains_cannot_be_told_apart_as_the_findings_say():
     assert not found.findings["policy"]["differ_from_random"]
 
 
-def test_one_university_has_two_thirds_of_the_weight_in_the_change_over_the_window_as_the_findings_say():
-    plan = read_plan(ROOT / "paper/study.toml")
-    question = plan.ask("main/papers/log1p").question
-    fit = study.estimate(running.load(plan), question, "dml_irm", repetitions=3, seed=plan.seed)
-    (share,) = re.findall(r"has the largest share, (\d+)%", " ".join(fit.notes))
-    assert 60 <= int(share) <= 73
-
-
-@TEXTS
-def test_the_findings_are_the_recorded_ones(text):
-    said = re.search(r"<!-- findings -->(.*?)<!-- /findings -->", text, re.S)[1]
+def test_the_findings_are_six_lines_of_recorded_numbers():
+    said = re.search(r"<!-- findings -->\n(.*?)<!-- /findings -->", README, re.S)[1].splitlines()
     traced = numbers.read_sources(ROOT / "paper")
-    sources = re.findall(r"<!--([\w./-]+)-->(-?\d+(?:\.\d+)?)", said)
-    assert len(sources) >= 10
-    for at, value in sources:
-        assert traced[at].value.replace("\N{MINUS SIGN}", "-") == value, at
-    bare = re.sub(r"<!--[\w./-]+-->\S+", "", said)
-    assert not re.search(r"\d+\.\d", bare), "a number in the findings has no source"
+    assert [line[:5] for line in said] == [f"{k}. **" for k in range(1, 7)]
+    for line in said:
+        cited = re.findall(r"<!--([\w./-]+)-->([-\N{MINUS SIGN}]?\d+(?:\.\d+)?)", line)
+        assert 0 < len(cited) <= 3, line
+        assert [traced[at].value for at, _ in cited] == [value for _, value in cited]
+        bare = re.sub(r"<!--[\w./-]+-->\S+", "", line)
+        assert not re.search(r"\d+\.\d", bare), "a number in the findings has no source"
 
 
 def test_the_questions_of_a_referee_name_every_diagnostic():

@@ -18,38 +18,17 @@ from study.paper import run as running
 from study.paper.exhibits.exhibit import Source, Traced
 
 PAPER = ROOT / "paper"
-TEXT = (PAPER / "main.tex").read_text()
-BODY = TEXT.split(r"\begin{document}")[1]
-# Arguments that are no prose: labels, files, keys, sizes.
-NO_PROSE = (
-    r"\\(?:result|ref|label|input|bibliography|bibliographystyle|texttt|includegraphics(?:\[[^\]]*\])?|cite[pt]?|nocite)\{[^}]*\}"
-    r"|\\exhibit\{[\d.]+\}\{\w+\}|\\newcommand\{\\exhibit\}.*"
-)
-# Names, and the logarithm whose unit is discussed.
-NAMES = r"TOP500|\\log\(1\+(?:y|\\text\{papers\})\)"
+TEXTS = [PAPER / name for name in ("main.tex", "appendix.tex")]
 
 
 def used() -> set[str]:
-    return set(re.findall(r"\\result\{([^}]*)\}", BODY))
-
-
-def prose() -> str:
-    return re.sub(NAMES, "", re.sub(NO_PROSE, "", re.sub(r"(?<!\\)%.*", "", BODY)))
-
-
-def test_the_text_has_no_typed_number():
-    assert re.findall(r".{0,40}\d.{0,40}", prose()) == []
-
-
-def test_a_typed_result_would_be_found():
-    typed = re.sub(NAMES, "", re.sub(NO_PROSE, "", r"Papers rose by 18.7\% \citep{roth2022} in TOP500."))
-    assert re.findall(r"\d+", typed) == ["18", "7"]
+    return {at for text in TEXTS for at in re.findall(r"\\result\{([^}]*)\}", text.read_text())}
 
 
 def test_the_results_that_are_written_are_those_that_the_texts_cite():
     traced = numbers.read_sources(PAPER)
     assert len(used()) > 100
-    texts = [PAPER / "main.tex", ROOT / "README.md", ROOT / "REPLICATION.md"]
+    texts = [*TEXTS, ROOT / "README.md", ROOT / "REPLICATION.md"]
     assert set(numbers.cited_in(texts)) == traced.keys()
     assert running.cited(read_plan(PAPER / "study.toml"), PAPER) == numbers.cited_in(texts)
     assert numbers.numbers_file(traced.values()).decode() == (PAPER / "numbers.tex").read_text()
@@ -93,6 +72,17 @@ def test_study_trace_prints_the_source_line_by_line():
     for label in ("Question", "Design", "Options", "Checksum", "Seed", "Command"):
         assert re.search(rf"^  {label}: \S", done.stdout, re.M), label
     assert "event=first_gpu_system" in done.stdout
+
+
+def test_study_trace_without_an_address_prints_each_sentence_with_its_numbers():
+    done = command("trace", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    for name in used():
+        assert re.search(rf"^    \S.*  {re.escape(name)}  \(\w+\)$", done.stdout, re.M), name
+    for text in TEXTS:
+        first = re.search(rf"^{text.name}, line (\d+): \S", done.stdout, re.M)
+        assert r"\result" in "\n".join(text.read_text().splitlines()[int(first[1]) - 1 :][:9])
+    assert r"\result" not in done.stdout
 
 
 def shown(text: str) -> list[float]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
-import subprocess
 import zlib
 from dataclasses import replace
 from decimal import Decimal
@@ -340,46 +338,40 @@ def test_a_table_with_awkward_names_compiles_alone_without_overfull_boxes(ran, t
     assert_compiles_alone(tmp_path, rb"\input{tables/sim1}\input{tables/sample}")
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("compiled") / "paper"
-    shutil.copytree(ROOT / "paper", folder)
-    compile_paper(folder)
+def two_documents(folder: Path, *, cites: str = r"\citet{a}") -> Path:
+    """Write a paper and its appendix, each of which cites and refers to a table of the other."""
+    (folder / "numbers.tex").write_text("")
+    (folder / "references.bib").write_text(
+        "@article{a, author={Ada B.}, title={C}, journal={D}, year={1850}}"
+    )
+    for name, other in (("main", "appendix"), ("appendix", "main")):
+        body = rf"{cites} and Table~\ref{{tab:{other}}}. \begin{{table}}\caption{{A.}}\label{{tab:{name}}}\end{{table}}"
+        (folder / f"{name}.tex").write_text(
+            r"\documentclass{article}\usepackage{natbib}\usepackage{xr-hyper}\usepackage[hidelinks]{hyperref}"
+            rf"\externaldocument[][nocite]{{{other}}}\renewcommand{{\thetable}}{{{name[0].upper()}\arabic{{table}}}}"
+            rf"\begin{{document}}{body}\bibliographystyle{{plainnat}}\bibliography{{references}}\end{{document}}"
+        )
     return folder
 
 
 @needs_tex
-def test_the_paper_compiles_without_overfull_boxes_or_undefined_references(compiled):
-    log = (compiled / "main.log").read_text(errors="replace")
-    assert "Overfull" not in log
-    assert "Float too large" not in log
-    assert "undefined" not in log.lower()
-    assert "multiply" not in log.lower()
+def test_a_paper_and_its_appendix_refer_to_the_tables_of_each_other(tmp_path):
+    assert compile_paper(two_documents(tmp_path)) == [tmp_path / "main.pdf", tmp_path / "appendix.pdf"]
+    for name in ("main", "appendix"):
+        log = (tmp_path / f"{name}.log").read_text().lower()
+        assert not re.search("undefined|multiply|rerun to", log)
+    assert not list(tmp_path.glob("*.aux"))
 
 
 @needs_tex
-def test_every_table_and_figure_of_the_paper_is_referred_to(compiled):
-    text = (compiled / "main.tex").read_text()
-    inputs = re.findall(r"\\input\{tables/([\w-]+)\}", text)
-    assert len(inputs) > 15
-    labels = {f"tab:{name}" for name in inputs} | set(re.findall(r"\\label\{(fig:\w+)\}", text))
-    assert labels == set(re.findall(r"\\ref\{([^}]*)\}", text))
-
-
-@needs_tex
-@pytest.mark.skipif(
-    shutil.which("pdffonts") is None, reason="no poppler-utils is installed; see REPLICATION.md"
-)
-def test_all_fonts_of_the_paper_and_its_figures_are_embedded(compiled):
-    files = [compiled / "main.pdf", *sorted((compiled / "figures").glob("*.pdf"))]
-    assert len(files) > 10
-    for path in files:
-        shown = subprocess.run(["pdffonts", path], capture_output=True, text=True, check=True).stdout
-        fonts = shown.splitlines()[2:]
-        assert fonts, path.name
-        for font in fonts:
-            assert re.search(r" yes (?:yes|no) ", font), f"{path.name}: {font}"
-            assert "Type 3" not in font, f"{path.name}: {font}"
+def test_a_paper_without_an_appendix_or_citations_compiles_and_an_error_names_its_document(tmp_path):
+    two_documents(tmp_path, cites="Nobody")
+    (tmp_path / "appendix.tex").write_text(r"\documentclass{article}\begin{document}\nothing\end{document}")
+    with pytest.raises(OutputError, match=r"pdflatex appendix\.tex failed: ! Undefined control sequence"):
+        compile_paper(tmp_path)
+    assert not list(tmp_path.glob("*.pdf"))
+    (tmp_path / "appendix.tex").unlink()
+    assert compile_paper(tmp_path) == [tmp_path / "main.pdf"]
 
 
 def test_without_tex_the_error_says_what_to_install(monkeypatch, tmp_path):

@@ -163,13 +163,40 @@ def tall(notes=()):
 
 def test_a_table_of_more_lines_or_notes_than_a_page_holds_goes_over_several():
     assert tall().is_long
-    assert r"\begin{xltabular}{\linewidth}" in tall().latex().decode()
+    assert r"\begin{longtable}{lS[" in tall().latex().decode()
     short = table_of()
     assert not short.is_long
-    assert (
-        r"\begin{adjustbox}{max width=\linewidth, max totalheight=.64\textheight}" in short.latex().decode()
-    )
+    assert r"\begin{adjustbox}{max width=\linewidth}" in short.latex().decode()
     assert replace(short, notes=["A note of some words. " * 30] * PAGE_LINES).is_long
+
+
+def test_labels_of_a_long_table_fold_where_its_columns_may_be_wider_than_a_page():
+    lines = [line._replace(cells=[*line.cells] * 12) for line in tall().lines]
+    wide = replace(tall(), headings=["y"] * 12, blocks=[Block("", lines)])
+    assert r"\begin{xltabular}{\linewidth}{>{\raggedright\arraybackslash}X" in wide.latex().decode()
+
+
+def test_a_long_table_breaks_neither_after_a_title_nor_before_a_standard_error():
+    text = tall().latex().decode()
+    assert r"{l}{\emph{Panel A. First}} \\*" in text
+    assert re.search(r"\(0\) & 0\.000\n? \\\\\*\n & \{\(\}0\.000\{\)\}\n? \\\\\n", text)
+    assert r"\\*" not in table_of().latex().decode()
+
+
+@needs_tex
+@pytest.mark.parametrize("notes", [0, 9, 60])
+@pytest.mark.parametrize("panels", [1, 8])
+def test_the_highest_table_that_does_not_go_over_pages_fits_on_one(tmp_path, panels, notes):
+    lines = [Line(f"Row {k}", [Number(k / 7)]) for k in range(60)]
+
+    def of(count):
+        blocks = [Block("A panel", lines[k:count:panels]) for k in range(panels)]
+        said = ["A note of some words, with others after it."] * notes
+        return Table("high", "A caption " * 9, ["A heading on several lines"], blocks, said)
+
+    count = max(k for k in range(60) if not of(k).is_long)
+    assert of(count + 1).is_long
+    assert_compiles_alone(tmp_path, of(count).latex())
 
 
 @needs_tex

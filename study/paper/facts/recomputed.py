@@ -97,6 +97,7 @@ def columns_of(unit: str) -> dict[str, Column]:
         "conf_low": column._replace(words=f"lower end of the 95% interval of the {column.words}"),
         "conf_high": column._replace(words=f"upper end of the 95% interval of the {column.words}"),
         "denominator": Column("denominator", "count"),
+        "year": Column("year", digits=0),
     }
 
 
@@ -256,7 +257,19 @@ def of_models(models: pd.DataFrame, chosen: Definition, vintage: str) -> list[Fa
             f"{epoch.left_out(used, years)} models of which neither is known."
         )
         facts.append(Fact(name, claim, values_of(share), words, vintage, note, counts_text(share_beside)))
-    return [*facts, _doubling(models, used, chosen, vintage)]
+    return [*facts, _peak(models, used, other, words, vintage), _doubling(models, used, chosen, vintage)]
+
+
+def _peak(models: pd.DataFrame, used: pd.DataFrame, other: pd.DataFrame, words: str, vintage: str) -> Fact:
+    """Return the largest share of a full year that industry alone has; the last year of a vintage is not full."""
+    year, share = epoch.peak(used, "industry", EARLY.first, int(models["year"].max()) - 1)
+    beside = counts_text(epoch.shares(other, year)["industry"])
+    values = values_of(share) | {"year": year.last}
+    claim, note = (
+        f"{SECTORS['industry']}, largest share of a full year ({year})",
+        "The last year is not full.",
+    )
+    return Fact("industry_only_peak", claim, values, words, vintage, note, beside)
 
 
 def _counted(chosen: Definition) -> str:

@@ -110,8 +110,7 @@ def test_what_the_first_specified_event_bought_is_read_from_the_machines_of_its_
     every = pd.read_csv(ROOT / "data/events/top500.csv").query("event == 'first_accelerator'")
     dates = dict(zip(every["university"], every["date"], strict=True))
     assert dates["Purdue University"] == "2013-06"
-    assert shown.sentences[-1].startswith("Universities first treated inside the window: First GPU system ")
-    assert ", First accelerator 60, " in shown.sentences[-1]
+    assert any("1 had no machine on that list that trains, and 1 host" in s for s in shown.sentences)
 
 
 @needs_tables

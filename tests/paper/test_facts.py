@@ -346,11 +346,11 @@ def test_the_command_prints_every_fact_and_what_cannot_be_recomputed(data: Data)
     assert result.exit_code == 0
     for fact in recomputed(data):
         assert f"{fact.claim}: " in result.stdout
-        assert f"{fact.counts[0]} of {fact.counts[1]})" in result.stdout
+        assert f"Counted: {fact.counts[0]} of {fact.counts[1]}." in result.stdout
     for claim, _, reason, _ in NOT_RECOMPUTED:
         assert claim in result.stdout
         assert reason in result.stdout
-    assert "9.8% (95% 5.0 to 18.1; 8 of 82). Published: 10.0%." in result.stdout
+    assert "9.8% (95% 5.0 to 18.1). Counted: 8 of 82. Published: 10.0%." in result.stdout
     assert "5.75 months (95% " in result.stdout
 
 
@@ -418,7 +418,7 @@ def test_the_command_of_a_number_gives_the_number(shown: Exhibited) -> None:
     ):
         traced = numbers[f"{row}/share"]
         printed = CliRunner().invoke(app, traced.source.command.split()[1:]).stdout
-        counts = f"{numbers[f'{row}/count'].value} of {numbers[f'{row}/denominator'].value})"
+        counts = f"{numbers[f'{row}/count'].value} of {numbers[f'{row}/denominator'].value}."
         assert any(f"{traced.value}% (" in line and counts in line for line in printed.splitlines()), row
 
 

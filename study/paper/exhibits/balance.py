@@ -80,8 +80,8 @@ def balance(setting: Setting) -> Iterator[Piece]:
         values = summary(both)
         worst = both.loc[both["adjusted_difference"].abs().idxmax()]
         yield (
-            f"Before adjustment {values['large']} of {len(both)} standardised differences are above {LARGE}, and after "
-            f"regression on the question's covariates {values['large_adjusted']}; the largest that is left is "
+            f"Of {len(both)} standardised differences {values['large']} are large, above {LARGE}, before adjustment. "
+            f"After regression on the question's covariates {values['large_adjusted']} are; the largest is "
             f"{worst['adjusted_difference']:.2f}, in {_in_words(worst['covariate']).lower()}."
         )
     yield from finding.sentences

@@ -8,7 +8,7 @@ from itertools import product
 
 import pandas as pd
 
-from study.data.assemble.machines import EVENTS, JOINED
+from study.data.assemble.machines import JOINED
 from study.data.audits import readings_agree
 from study.panel import checksum
 from study.panel.shipped import shipped
@@ -59,9 +59,10 @@ def machines(setting: Setting) -> Iterator[Piece]:
         both, kappa = readings_agree(every, what)
         values = dict(zip(READ, (both.value, *both.interval, kappa), strict=True))
         yield from about((EXHIBIT, what), values, quantity=what)
-        yield f"Both readers say the same of the {what} for a share of {both}; kappa {kappa:.2f}."
-    events, behind = treated_by(setting), machines_behind(every)
-    for name, timed in events.items():
+        low, high = (f"{100 * end:.1f}" for end in both.interval)
+        yield f"Both readers say the same {what} of {both.value:.1%} of machines (95% {low} to {high})."
+    behind = machines_behind(every)
+    for name, timed in treated_by(setting).items():
         if of_event := bought(behind, name, timed.treated):
             yield from about((EXHIBIT, name), of_event, quantity=timed.event.title)
             if name == FIRST:
@@ -70,11 +71,6 @@ def machines(setting: Setting) -> Iterator[Piece]:
                     f"{of_event['no_gpu']} had no machine on that list that trains, and {of_event['not_theirs']} host "
                     f"a national or one-field machine and no other."
                 )
-    adopters = [
-        f"{timed.event.short} {len(timed.treated)}" for n, timed in events.items() if n in (FIRST, *EVENTS)
-    ]
-    if adopters:
-        yield f"Universities first treated inside the window: {', '.join(adopters)}."
 
 
 def treated_by(setting: Setting) -> dict[str, Timed]:

@@ -72,7 +72,7 @@ def _growth(setting: Setting, sample: Sample, outcome: str, title: str) -> Itera
         values, at = {"first": start, "last": end, "growth": growth}, (EXHIBIT, outcome, group.label)
         about = f"of {units} {who}, {outcome}"
         yield from setting.numbers(at, values, COLUMNS, quantity=about, question=question)
-        times = "" if np.isnan(growth) else f"; it grew {growth:.1f} times"
+        times = "" if np.isnan(growth) else f", and grew {growth:.1f}-fold"
         yield f"{title}: the mean of {group.size:,} {units} {who} was {start:.2f} in the first period{times}."
     treated, never = starts
     ratio = {"ratio": treated / never if never > 0 else np.nan}

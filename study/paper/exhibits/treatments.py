@@ -57,8 +57,8 @@ def treatments(setting: Setting) -> Iterator[Piece]:
     yield _table(setting, [by_name[name] for name in names], lines)
     first = by_name[names[0]]
     yield (
-        f"{len(names)} definitions of treatment: inside the window {first.event.short} treats {len(first.treated)} "
-        f"{setting.plan.text.units}."
+        f"{first.event.short} treats {len(first.treated)} {setting.plan.text.units} inside the window, in "
+        f"{len(first.by_period)} {setting.panel.period_unit}s."
     )
 
 

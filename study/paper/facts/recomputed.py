@@ -181,9 +181,9 @@ class Fact:
         low, high = (self._text(end) for end in self.interval)
         unit, (count, denominator) = PRINTED[self.unit], self.counts
         value = "cannot be given" if math.isnan(self.value) else f"{self._text(self.value)}{unit}"
-        ends = "" if math.isnan(self.interval[0]) else f"95% {low} to {high}; "
+        ends = "" if math.isnan(self.interval[0]) else f" (95% {low} to {high})"
         published = f"{self._text(self.published)}{unit}" if self.source else "none is known to us"
-        return f"{self.claim}: {value} ({ends}{count} of {denominator}). Published: {published}."
+        return f"{self.claim}: {value}{ends}. Counted: {count} of {denominator}. Published: {published}."
 
     @property
     def factor(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -16,10 +17,11 @@ from study.diagnostics.misclassification import misclassification
 from study.figures import dot_figure
 from study.panel import Question
 from study.panel.shipped import shipped
+from study.paper import find_exhibit
 from study.paper import run as running
 from study.paper.diagnose import answered
-from study.paper.exhibits import gpu_stock, machines
-from study.paper.exhibits.exhibit import Exhibited, Setting
+from study.paper.exhibits import gpu_stock, machines, sample, timing, treatments
+from study.paper.exhibits.exhibit import Exhibited, Setting, address
 from study.paper.exhibits.timing import timed_event
 from study.paper.exhibits.verdicts import findings_of
 from study.paper.plan import Plan, read_plan
@@ -108,8 +110,7 @@ def test_what_the_first_specified_event_bought_is_read_from_the_machines_of_its_
     every = pd.read_csv(ROOT / "data/events/top500.csv").query("event == 'first_accelerator'")
     dates = dict(zip(every["university"], every["date"], strict=True))
     assert dates["Purdue University"] == "2013-06"
-    assert shown.sentences[-1].startswith("Universities first treated inside the window: First GPU system ")
-    assert ", First accelerator 60, " in shown.sentences[-1]
+    assert any("1 had no machine on that list that trains, and 1 host" in s for s in shown.sentences)
 
 
 @needs_tables
@@ -146,14 +147,83 @@ def test_definitions_whose_interval_has_one_half_in_it_are_named(
     )
     assert short["first_ccstar"] not in verdict
     (table,) = shown.tables
-    assert table.lines[2].cells[3] == "–"
-    assert "after treatment" in table.notes[-1]
+    below = {line.label: under for line, under in pairwise(table.lines) if line.label}
+    assert below["Own GPU system"].cells[2] == "–"
+    assert below[short["first_cluster_grant"]].cells[-1] == "[0.47, 0.69]"
+    assert [line.cells[-1] for line in table.lines[-2:]] == ["–", "–"]
+    assert "after treatment" in table.notes[0]
     assert table.latex()
     values = values_of(shown)
     assert values["gpu_stock/first_accelerator/median_with"] == "163"
     assert values["gpu_stock/first_cluster_grant/auc_low"] == "0.47"
     assert values["gpu_stock/first_cluster_grant/above_without"] == "47.0"
     assert {number.source.data for number in shown.numbers} == {"data/gpu_stock.csv"}
+
+
+@needs_tables
+def test_grants_are_told_apart_by_what_was_bought(paper: Setting) -> None:
+    values = values_of(machines.machines(paper))
+    awards, every = (
+        pd.read_csv(ROOT / f"data/{name}.csv", dtype=str).fillna("") for name in ("events/nsf", "machines")
+    )
+    won = awards[awards["event"] == "first_cluster_grant"].set_index("university")["award_id"]
+    treated = machines.treated_by(paper)["first_cluster_grant"].treated
+    devices = every.set_index("machine")["device"]
+    bought = [devices[f"nsf:{won[university]}"] for university in treated]
+    at = "machines/first_cluster_grant"
+    assert values[f"{at}/treated"] == str(len(treated)) == "75"
+    assert values[f"{at}/no_gpu"] == str(sum(device != "gpu" for device in bought)) == "26"
+    assert values["machines/first_gpu_system/no_gpu"] == "0"
+    assert values["machines/first_other_accelerator/no_gpu"] == "21"
+
+
+@needs_tables
+def test_definitions_of_treatment_have_the_numbers_of_the_exhibits_that_they_show(
+    paper: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_stock, "findings_of", lambda *_: [])
+    (table,) = treatments.treatments(paper).tables
+    assert find_exhibit("treatments").shows == ("timing", "machines", "gpu_stock")
+    made = (timing.timing(paper), machines.machines(paper), gpu_stock.gpu_stock(paper))
+    values = {at: value for shown in made for at, value in values_of(shown).items()}
+    events = {event.short: event for event in paper.plan.every_event if event.name in treatments.EVENTS}
+    assert [line.label for line in table.lines] == [
+        next(e.short for e in events.values() if e.name == name) for name in treatments.EVENTS
+    ]
+    for line in table.lines:
+        event = events[line.label]
+        at = [address("timing", event.label, name) for name in treatments.COUNTS]
+        at += [address("machines", event.name, name) for name in treatments.BOUGHT]
+        at += [address("gpu_stock", event.name, "auc")]
+        *cells, interval = line.cells
+        assert [cell.text for cell in cells] == [values[each] for each in at]
+        low, high = (values[f"gpu_stock/{event.name}/auc_{end}"] for end in ("low", "high"))
+        assert interval == f"[{low}, {high}]"
+
+
+def test_a_plan_with_none_of_these_definitions_shows_its_own_events(small: Setting) -> None:
+    (table,) = treatments.treatments(small).tables
+    assert [line.label for line in table.lines] == [event.short for event in small.plan.events]
+    assert table.lines[0].cells[len(treatments.COUNTS) :] == ["–"] * 4
+    assert table.latex()
+    undated = replace(small, panel=replace(small.panel, first_treated={}, treatment={}))
+    assert treatments.treatments(undated) == Exhibited()
+
+
+def test_the_never_treated_without_a_paper_and_the_ten_largest_are_those_of_a_plain_count(
+    paper: Setting,
+) -> None:
+    panel, event = paper.panel, paper.event
+    found = sample.of_outcome(paper, event)
+    total = pd.Series(panel.outcomes["papers"].sum(axis=1), index=panel.units)
+    dates = pd.Series(panel.first_treated[event.name], index=panel.units)
+    assert found["never_treated"] == dates.isna().sum() == 1271
+    assert found["without_papers"] == (total[dates.isna()] == 0).sum() == 698
+    treated = total[dates.between(2014, 2024)]
+    assert found["ten_largest"] == pytest.approx(treated.nlargest(10).sum() / treated.sum())
+    # As a reader found for the event as first specified.
+    specified = sample.of_outcome(paper, next(e for e in paper.plan.events if e.name == machines.FIRST))
+    assert (specified["without_papers"], round(100 * specified["ten_largest"])) == (694, 59)
 
 
 def test_an_axis_of_dots_has_its_line_where_intervals_are_read_against() -> None:

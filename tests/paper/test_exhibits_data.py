@@ -80,8 +80,7 @@ def drawings(paper):
     """Return the figures of the exhibits before they are files."""
     task = paper.plan.task(paper.plan.events[0], "papers", "proportional", paper.plan.headline)
     sample = task.question.sample(paper.panel)
-    samples = raw_means._samples(paper)
-    first = next(iter(samples.values()))
+    first = next(iter(raw_means._samples(paper).values()))
     answers = {
         (scale, row.label): event_studies._answer(paper, scale, row)
         for scale in paper.plan.scales
@@ -90,7 +89,7 @@ def drawings(paper):
     return {
         "timing": timing.figure(paper, timing.timed(paper.plan, paper.panel)[0]),
         "raw_means": raw_means.figure(
-            paper, samples, raw_means.by_adoption(first), raw_means.by_label(first, paper.plan.strata)
+            paper, first, raw_means.by_adoption(first), raw_means.by_label(first, paper.plan.strata)
         ),
         "balance": study.diagnostics.balance(sample, covariates=balancing.compared(paper, sample)).plot(),
         "event_studies": event_studies.figure(paper, answers),
@@ -166,7 +165,7 @@ def test_programmes_before_the_window_are_shown_and_said_to_be_too_early(made):
 
 def test_what_a_panel_does_not_date_is_left_out_and_said(simulated, small):
     shown = small["timing"]
-    assert [line.label for line in shown.tables[0].lines] == ["The 1st event"]
+    assert [line.label for line in shown.tables[0].lines] == ["Event"]
     assert "Cluster of IBM and Google" in shown.sentences[-1]
     switching = replace(simulated.panel, first_treated={}, treatment={"first_treated": np.zeros((1, 1))})
     assert timing.timing(replace(simulated, panel=switching)) == Exhibited()
@@ -197,6 +196,35 @@ def test_lines_of_raw_means_are_means_of_groups_that_do_not_overlap(paper):
     never = next(g for g in cohorts if g.label == "never")
     rows = np.isnan(paper.panel.first_treated[paper.plan.events[0].name])
     np.testing.assert_allclose(never.means(sample.y), paper.panel.outcomes["papers"][rows].mean(axis=0))
+
+
+def test_no_line_of_raw_means_breaks_off_at_zero(paper, drawings):
+    sample = next(iter(raw_means._samples(paper).values()))
+    assert {axis.get_yscale() for axis in drawings["raw_means"].axes} == {"log"}
+    for group in (*raw_means.by_adoption(sample), *raw_means.by_label(sample, "tier")):
+        assert group.means(sample.y).min() > 0
+    smallest = sample.attributes["tier"] == "1 paper"
+    assert sample.y[smallest & (sample.first_treated <= 2024)].mean(axis=0).min() == 0
+    below = replace(sample, y=sample.y - 1)
+    assert len(raw_means.by_label(below, "tier")) > len(raw_means.by_label(sample, "tier"))
+
+
+def test_adopters_are_larger_before_they_adopt_and_grow_no_faster(made):
+    values = {n.address: float(n.value) for n in made["raw_means"].numbers if "/papers/" in n.address}
+    start = {who: values[f"raw_means/papers/{who}/first"] for who in ("treated", "never")}
+    assert values["raw_means/papers/ratio"] == pytest.approx(start["treated"] / start["never"], rel=0.03)
+    assert values["raw_means/papers/ratio"] > 6
+    assert values["raw_means/papers/treated/growth"] < values["raw_means/papers/never/growth"]
+
+
+def test_names_at_the_ends_of_lines_are_apart_and_each_is_there(drawings):
+    figure = drawings["raw_means"]
+    FigureCanvasAgg(figure).draw()
+    for axis in figure.axes:
+        names = [line.get_label() for line in axis.get_lines() if not line.get_label().startswith("_")]
+        assert sorted(text.get_text() for text in axis.texts) == sorted(names)
+        boxes = [Text.get_window_extent(text) for text in axis.texts]
+        assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
 def test_means_skip_cells_that_are_not_observed(paper):

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from study.commands.cli import app
 from study.core.errors import DataError, QuestionError
 from study.data.assemble import models as assembled
+from study.data.audit import Share
 from study.data.sources import epoch
 from study.panel.catalogue import TYPES
 from study.panel.shipped import shipped
@@ -29,6 +30,7 @@ from study.paper.facts.models import (
     large_scale,
     load_models,
     of_vintage,
+    peak,
     releases,
     shares,
     vintages,
@@ -94,6 +96,27 @@ def test_compute_of_models_of_the_seed_papers_criteria_doubled_in_five_and_three
     )
     assert found.months == pytest.approx(5.75, abs=0.005)
     assert found.models == 227
+
+
+def test_the_published_share_of_industry_is_met_in_2021_the_year_of_its_largest_share(
+    shown: Exhibited,
+) -> None:
+    values = {traced.address: traced.value for traced in shown.numbers}
+    at = "facts/industry_only_peak"
+    assert [values[f"{at}/{name}"] for name in ("year", "count", "denominator")] == ["2021", "27", "33"]
+    assert float(values[f"{at}/share"]) == pytest.approx(100 * PUBLISHED["industry_only"], abs=1)
+    (table,) = (table for table in shown.tables if table.name == "facts")
+    (line,) = (line for line in table.lines if "(2021)" in line.label)
+    assert line.cells[4] == "27/33"
+
+
+def test_the_largest_share_is_of_the_last_of_equal_years_and_years_without_models_have_none() -> None:
+    years = models(
+        *((f"20{k}-01-01", s, 17.0) for k, s in ((11, "industry"), (12, "academia"), (14, "industry")))
+    )
+    assert peak(years, "industry", 2010, 2015) == (Years(2014, 2014), Share(1, 1))
+    assert peak(years, "industry", 2010, 2013) == (Years(2011, 2011), Share(1, 1))
+    assert peak(years, "industry", 2015, 2016) == (Years(2015, 2016), Share(0, 0))
 
 
 @needs_originals
@@ -260,7 +283,7 @@ def test_growth_of_collaboration_is_the_last_periods_share_less_the_first_ones(d
 
 def test_intervals_of_shares_are_wilsons_by_formula(data: Data) -> None:
     told = [fact for fact in recomputed(data) if fact.unit == "share"]
-    assert len(told) == 8
+    assert len(told) == 9
     for fact in told:
         assert fact.interval == pytest.approx(wilson(*fact.counts))
 
@@ -323,11 +346,11 @@ def test_the_command_prints_every_fact_and_what_cannot_be_recomputed(data: Data)
     assert result.exit_code == 0
     for fact in recomputed(data):
         assert f"{fact.claim}: " in result.stdout
-        assert f"{fact.counts[0]} of {fact.counts[1]})" in result.stdout
+        assert f"Counted: {fact.counts[0]} of {fact.counts[1]}." in result.stdout
     for claim, _, reason, _ in NOT_RECOMPUTED:
         assert claim in result.stdout
         assert reason in result.stdout
-    assert "9.8% (95% 5.0 to 18.1; 8 of 82). Published: 10.0%." in result.stdout
+    assert "9.8% (95% 5.0 to 18.1). Counted: 8 of 82. Published: 10.0%." in result.stdout
     assert "5.75 months (95% " in result.stdout
 
 
@@ -395,7 +418,7 @@ def test_the_command_of_a_number_gives_the_number(shown: Exhibited) -> None:
     ):
         traced = numbers[f"{row}/share"]
         printed = CliRunner().invoke(app, traced.source.command.split()[1:]).stdout
-        counts = f"{numbers[f'{row}/count'].value} of {numbers[f'{row}/denominator'].value})"
+        counts = f"{numbers[f'{row}/count'].value} of {numbers[f'{row}/denominator'].value}."
         assert any(f"{traced.value}% (" in line and counts in line for line in printed.splitlines()), row
 
 

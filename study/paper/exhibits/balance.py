@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,13 @@ OF_BALANCE = {
     "variance_ratio": Column("variance of the treated over that of the comparison units", digits=2),
     "adjusted_difference": Column("standardised difference after regression", digits=2),
     "weighted_difference": Column("standardised difference under odds weights", digits=2),
+}
+# Columns of the panels that ship, in words; others are read as they are named.
+WORDS = {
+    "log_baseline_papers": "Log of baseline papers, all venues",
+    "baseline_papers": "Baseline papers, all venues",
+    "baseline_venue_papers": "Baseline papers, this venue",
+    "first_paper_year": "Year of the first paper",
 }
 HEADINGS = ("Treated", "Comparison", "Difference", "Variance ratio", "Regression", "Odds weights")
 OF_SUMMARY = {
@@ -53,12 +61,12 @@ def balance(setting: Setting) -> Iterator[Piece]:
     pooled = finding.frame[finding.frame["cohort"] == POOLED]
     adjusted = pd.Series(adjusted_differences(sample, finding, names), dtype=float)
     pooled = pooled.assign(adjusted_difference=pooled["covariate"].map(adjusted))
-    scores = "; below, the propensity scores of the cohorts for which they can be estimated"
+    words = finding.frame["covariate"].map(_in_words)
     yield draw(
         EXHIBIT,
-        f"Treated and comparison {plan.text.units} before treatment, headline question: absolute standardised "
-        f"differences by cohort and over all cohorts{scores if estimated(finding['overlaps']) else ''}.",
-        finding.plot(),
+        f"Treated and comparison {plan.text.units} before treatment: absolute standardised differences by cohort and "
+        f"pooled{', and propensity scores' if estimated(finding['overlaps']) else ''}.",
+        replace(finding, frame=finding.frame.assign(covariate=words)).plot(),
         "Absolute standardised differences by covariate as dots on lines, with limits at 0.1 and 0.25.",
     )
     yield table(setting, sample, finding, pooled)
@@ -72,8 +80,8 @@ def balance(setting: Setting) -> Iterator[Piece]:
         values = summary(both)
         worst = both.loc[both["adjusted_difference"].abs().idxmax()]
         yield (
-            f"Before adjustment {values['large']} of {len(both)} standardised differences are above {LARGE}, and after "
-            f"regression on the question's covariates {values['large_adjusted']}; the largest that is left is "
+            f"Of {len(both)} standardised differences {values['large']} are large, above {LARGE}, before adjustment. "
+            f"After regression on the question's covariates {values['large_adjusted']} are; the largest is "
             f"{worst['adjusted_difference']:.2f}, in {_in_words(worst['covariate']).lower()}."
         )
     yield from finding.sentences
@@ -120,40 +128,38 @@ def adjusted_differences(sample: Sample, finding: Finding, names: Sequence[str])
 
 def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFrame) -> Table:
     """Return the table of all cohorts pooled: means, standardised differences, variance ratios."""
-    plan, sizes = setting.plan, finding["sizes"]
+    plan, sizes, of = setting.plan, finding["sizes"], summary(pooled)
     headings = dict(zip(OF_BALANCE, HEADINGS, strict=True))
     shown = [name for name in headings if pooled[name].notna().any()]
     notes = [
         f"{sum(n for n, _ in sizes.values())} {plan.text.units} treated in {len(sizes)} cohorts, each beside the "
-        f"{plan.text.units} that are {finding['comparison']} when it is first treated, which have together the "
-        f"cohort's weight. Question: {plan.events[0].title}; outcome: {plan.text.outcome}.",
-        "Difference: of the means, in standard deviations (the root of the mean variance of both groups). Variance "
-        f"ratio: of treated to comparison. Beyond {LARGE} a regression's adjustment depends on its functional form "
-        "(Imbens and Rubin 2015).",
-        "Outcomes before: up to the cohort's base period; growth is a period's, from the first to the base period.",
+        f"{plan.text.units} {finding['comparison']} when it is first treated, with the cohort's weight. Difference: in "
+        "standard deviations. Variance ratio: of treated to comparison.",
+        f"Above {LARGE}: {of['large']} of {of['differences']} differences.",
     ]
     if "adjusted_difference" in shown:
         notes.append(
-            f"Regression: the difference that is left when comparison {plan.text.units} predict the treated by "
-            f"regression on {' and '.join(map(_in_words, sample.question.covariates))} in each cohort, as the "
-            "headline does with changes of the outcome; it is zero for these covariates by construction."
+            "Regression: difference left after regression on "
+            f"{' and '.join(_in_words(name).lower() for name in sample.question.covariates)}, zero for these by "
+            f"construction; above {LARGE}: {of['large_adjusted']}."
         )
     if "weighted_difference" in shown:
         cohorts = estimated(finding["overlaps"])
         notes.append(
-            "Odds weights: the difference with comparison units weighted by the odds of the propensity score of these "
-            f"covariates, for the {len(cohorts)} cohorts ({sum(sizes[cohort][0] for cohort in cohorts)} treated) for "
-            "which it can be estimated."
+            f"Odds weights: by the odds of the propensity score, {len(cohorts)} cohorts "
+            f"({sum(sizes[cohort][0] for cohort in cohorts)} treated)."
         )
-    lines = [
-        Line(_in_words(row["covariate"]), [_columns(row)[name].cell(row[name]) for name in shown])
-        for row in pooled.to_dict("records")
-    ]
+    lines: dict[str, list[Line]] = {}
+    for row in pooled.to_dict("records"):
+        name, cells = row["covariate"], [_columns(row)[column].cell(row[column]) for column in shown]
+        attribute = next((each for each in sample.attributes if name.startswith(f"{each} ")), "")
+        label = name.removeprefix(f"{attribute} ") if attribute else _in_words(name)
+        lines.setdefault(capital(attribute), []).append(Line(label, cells))
     return Table(
         name=EXHIBIT,
         caption=f"Treated and comparison {plan.text.units} before treatment",
         headings=[headings[name] for name in shown],
-        blocks=[Block("", lines)],
+        blocks=[Block(title, own) for title, own in lines.items()],
         notes=notes,
     )
 
@@ -167,7 +173,7 @@ def _columns(row: dict[str, Any]) -> dict[str, Column]:
 
 def _in_words(name: str) -> str:
     """Return a covariate's name as words."""
-    return capital(name.replace("_", " "))
+    return WORDS.get(name, capital(name.replace("_", " ")))
 
 
 def summary(pooled: pd.DataFrame) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.figures import FULL, SERIES, Axes, Figure, canvas
+from study.figures import FULL, SERIES, Axes, Figure, canvas, label_ends
 from study.panel import checksum
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
 from study.paper.facts import fields, recomputed, tables
@@ -27,14 +27,13 @@ def facts(setting: Setting) -> Iterator[Piece]:
     """Yield the recomputed facts; they are the same for every plan, since the tables that they read are."""
     data, chosen = recomputed.load(), definition(DEFAULT_THRESHOLD)
     every_fact = recomputed.recomputed(data, DEFAULT_VINTAGE, chosen)
+    used = epoch.large_scale(of_vintage(data.models, DEFAULT_VINTAGE), chosen)
     percents = {fact.name: f"{100 * fact.value:.1f}%" for fact in every_fact}
     yield draw(
         "facts_shares",
-        f"Who makes large-scale models, table of {month(DEFAULT_VINTAGE)}: models of known training "
-        f"compute, {chosen.in_sentence}. Left: by year, with the number of models above; the last year is not "
-        "complete. Right: thirds by training compute among the models of the same year, with the numbers of models by "
-        "academia only, academia with industry and industry only.",
-        shares_figure(epoch.large_scale(of_vintage(data.models, DEFAULT_VINTAGE), chosen)),
+        f"Who makes large-scale models, by year and by training compute, table of {month(DEFAULT_VINTAGE)}, "
+        f"{chosen.in_sentence}.",
+        shares_figure(used, next(fact for fact in every_fact if fact.name == "industry_only_peak")),
         "Lines by year and stacked bars by training compute: the share of models by academia alone falls from "
         f"{percents['academic_only_early']} in {EARLY} to {percents['academic_only_late']} in {LATE}, while that by "
         "industry alone becomes the largest, and most so in the third of most compute.",
@@ -102,49 +101,55 @@ def _verdict(every_fact: tuple[Fact, ...]) -> str:
     )
 
 
-def shares_figure(used: pd.DataFrame) -> Figure:
-    """Return the figure of the large-scale models of one vintage."""
-    from matplotlib.legend_handler import HandlerTuple
-
-    with canvas(FULL, 3.2) as figure:
-        left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
-        handles: list[Any] = list(zip(_by_year(left, used), _by_class(right, used), strict=True))
-        how: Any = {"handler_map": {tuple: HandlerTuple(None, pad=0.6)}, "handlelength": 4.5, "ncols": 3}
-        figure.legend(handles, list(SECTORS.values()), loc="outside lower center", frameon=False, **how)
+def shares_figure(used: pd.DataFrame, peak: Fact) -> Figure:
+    """Return the figure of the large-scale models of one vintage; the year of industry's largest share is named."""
+    with canvas(FULL, 2.6) as figure:
+        left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
+        _by_year(left, used)
+        named = f"peak {peak.values['year']}: {peak.counts[0]} of {peak.counts[1]}"
+        left.text(peak.values["year"], 100 * peak.value + 4, named, ha="center", va="bottom", fontsize=7)
+        _by_class(right, used)
+        label_ends(figure, left)
     return figure
 
 
-def _by_year(axis: Axes, used: pd.DataFrame) -> list[Any]:
-    """Draw the shares by year with the number of models above them, and return the lines."""
+def _by_year(axis: Axes, used: pd.DataFrame) -> None:
+    """Draw the shares by year with the number of models above them."""
     by_year = {year: epoch.shares(used, Years(year, year)) for year in epoch.spanned(used, EARLY.first)}
-    years, lines = list(by_year), []
+    years = list(by_year)
     for sector, (look, _) in STYLES.items():
         # The share of a year without models is NaN, which breaks the line.
         values = [100 * shares[sector].value for shares in by_year.values()]
         how = {"color": look.colour, "marker": look.marker, "linestyle": look.dashes}
-        lines += axis.plot(years, values, markersize=4, linewidth=1.3, **how)
+        axis.plot(
+            years,
+            values,
+            markersize=3.5,
+            linewidth=1.2,
+            label=SECTORS[sector].replace(" with", "\nwith"),
+            **how,
+        )
     for year, shares in by_year.items():
         axis.text(year, 106, str(shares["academia"].total), ha="center", va="bottom", fontsize=7)
     axis.text(years[0] - 0.9, 106, "n", ha="right", va="bottom", fontsize=7, style="italic")
-    axis.set(ylim=(-4, 104), ylabel="Share of the models of the year, %", xlabel="Year of publication")
+    axis.set(ylim=(-4, 104), ylabel="Share of models, %", xlabel="Year of publication")
     axis.set_xticks(years[::2])
-    axis.set_title("By year", pad=16)
-    return lines
+    axis.set_title("By year", pad=14, fontsize=8, loc="left")
 
 
-def _by_class(axis: Axes, used: pd.DataFrame) -> list[Any]:
-    """Draw the shares by thirds of training compute with their counts beside them, and return one bar a sector."""
+def _by_class(axis: Axes, used: pd.DataFrame) -> None:
+    """Draw the shares by thirds of training compute, with their counts beside them and each maker's name once."""
     rows = {}
     for block, window in enumerate((EARLY, LATE)):
         axis.text(0, GAP * block - 0.5, str(window), fontsize=8, va="bottom", weight="bold")
         for place, (name, by_sector) in enumerate(epoch.by_class(used, window).items()):
             rows[GAP * block + place] = name, by_sector
-    starts, bars = np.zeros(len(rows)), []
+    starts = np.zeros(len(rows))
     for sector, (look, hatch) in STYLES.items():
         shares = [by_sector[sector] for _, by_sector in rows.values()]
         widths = np.array([100 * share.value if share.total else 0.0 for share in shares])
         how: dict[str, Any] = {"color": look.colour, "hatch": hatch, "edgecolor": "white"}
-        bars.append(axis.barh(list(rows), widths, left=starts, height=0.76, linewidth=0.6, **how))
+        axis.barh(list(rows), widths, left=starts, height=0.76, linewidth=0.6, **how)
         starts = starts + widths
     for y, (_, by_sector) in rows.items():
         counts = " / ".join(str(share.successes) for share in by_sector.values())
@@ -154,5 +159,4 @@ def _by_class(axis: Axes, used: pd.DataFrame) -> list[Any]:
     axis.set(xlim=(0, 100), xlabel="Share of models, %")
     axis.set_ylim(GAP + len(epoch.CLASSES) - 0.4, -1.2)
     axis.tick_params(axis="y", length=0)
-    axis.set_title("By training compute among models of the year", pad=16)
-    return bars
+    axis.set_title("By training compute in its year", pad=14, fontsize=8, loc="left")

@@ -16,7 +16,7 @@ from study.panel import checksum
 from study.panel.shipped import shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.paper.exhibits.verdicts import findings_of
-from study.report import REFUSED, Block, Cell, Column, Line, Table
+from study.report import REFUSED, Block, Column, Line, Number, Table
 
 EXHIBIT = "gpu_stock"
 FILE = ("data", "gpu_stock.csv")
@@ -47,9 +47,12 @@ def gpu_stock(setting: Setting) -> Iterator[Piece]:
     ends = {"auc": "estimate", "auc_low": "conf_low", "auc_high": "conf_high"}
     yield draw(
         EXHIBIT,
-        "Later stock of GPUs by definition of treatment: the probability that a university with the event holds more "
-        "than one without it (AUC), of universities of the United States. At one half the definition separates nobody.",
-        dot_figure(table.rename(columns=ends).dropna(subset="estimate"), xlabel="AUC", null=HALF),
+        "Whether each definition of treatment tells who holds GPUs later; at one half it separates nobody.",
+        dot_figure(
+            table.rename(columns=ends).dropna(subset="estimate"),
+            xlabel="AUC of later stocks of GPUs",
+            null=HALF,
+        ),
         "One dot with its interval a definition of treatment, around a line at one half.",
     )
     about = partial(setting.numbers, columns=COLUMNS, data="/".join(FILE), checksum=checksum(*FILE))
@@ -74,28 +77,44 @@ def verdict(table: pd.DataFrame) -> str:
 
 
 def _table(table: pd.DataFrame) -> Table:
+    """Return a line of numbers and one of intervals for each definition."""
+    lines = [line for row in table.to_dict("records") for line in _lines(row)]
     return Table(
         name="gpu-stock",
         caption="Later stock of GPUs of universities with and without each event",
-        headings=[*("Number", "Some, %", "Median", "95% interval") * 2, "AUC", "95% interval"],
-        spans=[("With the event", 4), ("Without", 4), ("Separation", 2)],
-        blocks=[Block("", [Line(row["label"], [*_cells(row)]) for row in table.to_dict("records")])],
+        headings=["N", "Some, %", "Median", "N", "Some, %", "Median", "Above, %", "AUC"],
+        spans=[("With the event", 3), ("Without the event", 4), ("", 1)],
+        blocks=[Block("", lines)],
         notes=[
-            "Universities of the United States that the table of GPUs names, with the event by its month and without. "
-            "Median: GPUs in H100-equivalents, with order statistics as its interval. AUC: the probability that one "
-            "with the event holds more than one without (DeLong, DeLong and Clarke-Pearson 1988); an interval with one "
-            "half in it separates nobody, also where few universities make it wide.",
-            "Limits: the stock is of one date, after treatment; a third party compiled it with a language model; it "
-            "covers the United States alone. It checks definitions, and is no treatment and no outcome. Data: "
-            f"{'/'.join(FILE)}; no row of the third party's table ships.",
+            "Universities of the United States that a third party's list of GPUs names. Some: share that holds GPUs. "
+            "Median: in H100-equivalents, its interval by order statistics. Above: share without the event above the "
+            "median of those with it. AUC: probability that one with the event holds more than one without (DeLong et "
+            "al. 1988). Below: 95% intervals. The list is of one date after treatment, compiled with a language model.",
+            f"Data: {'/'.join(FILE)}.",
         ],
     )
 
 
-def _cells(row: Mapping[str, Any]) -> Iterator[Cell]:
-    """Yield the values of a line, medians and the AUC with their intervals, a dash where there is none."""
-    for name in ("n_with", "some_with", "median_with", "n_without", "some_without", "median_without", "auc"):
-        yield COLUMNS[name].cell(row[name])
-        if name.startswith(("median", "auc")):
-            low, high = (f"{row[name + end]:.{COLUMNS[name].digits}f}" for end in ("_low", "_high"))
-            yield REFUSED if math.isnan(row[f"{name}_low"]) else f"{low} to {high}"
+def _lines(row: Mapping[str, Any]) -> Iterator[Line]:
+    """Yield the values of a definition and below them the intervals, dashes where there are none."""
+    shown = [f"{name}_{side}" for side in ("with", "without") for name in MEASURES]
+    shown += ["above_without", "auc"]
+    missing = [math.isnan(row[name]) for name in shown]
+    yield Line(
+        row["label"],
+        [
+            REFUSED if none else COLUMNS[name].cell(row[name])
+            for name, none in zip(shown, missing, strict=True)
+        ],
+    )
+    yield Line("", [interval(row, name) if f"{name}_low" in row else "" for name in shown])
+
+
+def interval(row: Mapping[str, Any], name: str) -> str:
+    """Return the interval of a value of a definition, a dash where there is none."""
+    ends = [row[f"{name}_{end}"] for end in ("low", "high")]
+    if any(map(math.isnan, ends)):
+        return REFUSED
+    kind, digits = COLUMNS[name].kind, COLUMNS[name].digits
+    low, high = (Number(100 * end, 0) if kind == "percent" else Number(end, digits) for end in ends)
+    return f"[{low.text}, {high.text}]"

@@ -8,16 +8,16 @@ from itertools import product
 
 import pandas as pd
 
-from study.data.assemble.machines import EVENTS, JOINED
+from study.data.assemble.machines import JOINED
 from study.data.audits import readings_agree
 from study.panel import checksum
 from study.panel.shipped import shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
-from study.paper.exhibits.timing import timed_event
+from study.paper.exhibits.timing import Timed, timed_event
 from study.report import Block, Column, Line, Number, Table
 
 EXHIBIT = "machines"
-FILE, DATED = ("data", "machines.csv"), ("data", "events", "top500.csv")
+FILE = ("data", "machines.csv")
 DEVICES = {"gpu": "GPUs that train", "other": "Other accelerator", "none": "No accelerator"}
 OWNERS = {"own": "Own", "shared": "Shared", "national": "National", "field": "One field"}
 SOURCES = {
@@ -46,7 +46,7 @@ COLUMNS = {
 @exhibit("Machines behind events", Part.QUESTION)
 def machines(setting: Setting) -> Iterator[Piece]:
     """Yield the table of machines by device and owner, and what it says of who is treated by which event."""
-    every, panel = pd.read_csv(shipped(*FILE), dtype=str, keep_default_na=False), setting.panel
+    every = pd.read_csv(shipped(*FILE), dtype=str, keep_default_na=False)
     about = partial(setting.numbers, columns=COLUMNS, data="/".join(FILE), checksum=checksum(*FILE))
     yield _table(every)
     yield from about((EXHIBIT, "all"), counts(every))
@@ -59,22 +59,25 @@ def machines(setting: Setting) -> Iterator[Piece]:
         both, kappa = readings_agree(every, what)
         values = dict(zip(READ, (both.value, *both.interval, kappa), strict=True))
         yield from about((EXHIBIT, what), values, quantity=what)
-        yield f"Both readers say the same of the {what} for a share of {both}; kappa {kappa:.2f}."
-    if FIRST in panel.first_treated:
-        dates = panel.first_treated[FIRST]
-        inside = (dates > panel.periods[0]) & (dates <= panel.periods[-1])
-        bought = first_specified(every, panel.units[inside])
-        yield from about((EXHIBIT, FIRST), bought, quantity="first accelerator system")
-        yield (
-            f"Of the {bought['treated']} universities first treated by their first accelerator system, "
-            f"{bought['no_gpu']} had no machine on that list that trains, and {bought['not_theirs']} host a national "
-            f"or one-field machine and no other; {bought['usable']} have GPUs of their own or shared."
-        )
-    events = [
-        timed_event(setting.plan, panel, e) for e in setting.plan.every_event if e.name in (FIRST, *EVENTS)
-    ]
-    if adopters := [f"{timed.event.short} {timed.counts['n_treated']}" for timed in events]:
-        yield f"Universities first treated inside the window: {', '.join(adopters)}."
+        low, high = (f"{100 * end:.1f}" for end in both.interval)
+        yield f"Both readers say the same {what} of {both.value:.1%} of machines (95% {low} to {high})."
+    behind = machines_behind(every)
+    for name, timed in treated_by(setting).items():
+        if of_event := bought(behind, name, timed.treated):
+            yield from about((EXHIBIT, name), of_event, quantity=timed.event.title)
+            if name == FIRST:
+                yield (
+                    f"Of the {of_event['treated']} universities first treated by their first accelerator system, "
+                    f"{of_event['no_gpu']} had no machine on that list that trains, and {of_event['not_theirs']} host "
+                    f"a national or one-field machine and no other."
+                )
+
+
+def treated_by(setting: Setting) -> dict[str, Timed]:
+    """Return who is treated when, by each event of the plan that its panel dates, by the event's name."""
+    plan, panel = setting.plan, setting.panel
+    events = {event.name: event for event in reversed(plan.every_event) if event.name in panel.first_treated}
+    return {name: timed_event(plan, panel, event) for name, event in reversed(events.items())}
 
 
 def counts(rows: pd.DataFrame) -> dict[str, int]:
@@ -84,14 +87,30 @@ def counts(rows: pd.DataFrame) -> dict[str, int]:
     return {"machines": len(rows), "universities": names[names != ""].nunique()}
 
 
-def first_specified(every: pd.DataFrame, treated: Sequence[str]) -> dict[str, int]:
-    """Return what universities treated by their first accelerator system had: the machines first listed then."""
-    events = pd.read_csv(shipped(*DATED), dtype=str, keep_default_na=False)
-    events = events[(events["event"] == FIRST) & events["university"].isin(treated)]
-    listed = every[every["source"] == "top500"]
-    listed = listed.assign(date=listed["machine"].str.split(":").str[1], theirs=listed["owner"].isin(USABLE))
-    own = events[["university", "date"]].merge(listed, on=["university", "date"])
-    own = own.assign(gpu=own["device"] == "gpu", usable=own["theirs"] & (own["device"] == "gpu"))
+def machines_behind(every: pd.DataFrame) -> pd.DataFrame:
+    """Return the machines of the table that date universities' events: event, university, device, owner.
+
+    Grants and events that are made from the table name their machine; the event as first specified names a list, and
+    its machines are those first on it.
+    """
+    systems, named, grants = (
+        pd.read_csv(shipped("data", "events", f"{name}.csv"), dtype=str, keep_default_na=False)
+        for name in ("top500", "machines", "nsf")
+    )
+    listed = every.assign(date=every["machine"].str.split(":").str[1])[every["source"] == "top500"]
+    systems = systems[systems["event"] == FIRST].merge(listed, on=["university", "date"])
+    grants = grants.assign(machine="nsf:" + grants["award_id"])
+    dated = pd.concat([systems, named, grants])[["event", "university", "machine"]]
+    return dated.merge(every[["machine", "device", "owner"]], on="machine")
+
+
+def bought(behind: pd.DataFrame, event: str, treated: Sequence[str]) -> dict[str, int]:
+    """Return what the universities treated by an event had then; empty where the table has no machine of theirs."""
+    own = behind[(behind["event"] == event) & behind["university"].isin(treated)]
+    if own.empty:
+        return {}
+    own = own.assign(gpu=own["device"] == "gpu", theirs=own["owner"].isin(USABLE))
+    own = own.assign(usable=own["theirs"] & own["gpu"])
     has = own.groupby("university")[["gpu", "theirs", "usable"]].any().sum()
     n = own["university"].nunique()
     return {"treated": n, "no_gpu": n - has["gpu"], "not_theirs": n - has["theirs"], "usable": has["usable"]}
@@ -108,6 +127,7 @@ def _table(every: pd.DataFrame) -> Table:
             cells = [Number(of[what], 0) for what in ("machines", "universities") for of in held]
             lines += [Line(name, cells)] if len(rows) else []
         blocks.append(Block(title, lines))
+    devices, owners = (readings_agree(every, what)[0].value for what in ("device", "owner"))
     return Table(
         name=EXHIBIT,
         caption="Machines behind events, by device and owner",
@@ -115,11 +135,10 @@ def _table(every: pd.DataFrame) -> Table:
         spans=[("Machines", len(OWNERS)), ("Universities", len(OWNERS))],
         blocks=blocks,
         notes=[
-            "GPUs that train: those that frameworks use through CUDA, ROCm or oneAPI. Other: accelerators that they do "
-            "not use (Xeon Phi, Cell, FPGAs, old Radeon). Own; shared with named partners; national: a national or "
-            "regional service that a university hosts; one field: bound to one science. A machine with several holders "
-            "counts once, and each of them as a university.",
-            "Each machine was read twice by instances of one language model: agreement says how clear the definitions "
-            f"are, not that they are right. Data: {'/'.join(FILE)}.",
+            "GPUs that train: those that frameworks use through CUDA, ROCm or oneAPI; other: accelerators that they do "
+            "not use (Xeon Phi, Cell, FPGAs). Shared: with named partners; national: a national or regional service; "
+            "one field: bound to one science. Each holder of a machine counts as a university.",
+            f"Two readings by instances of one language model agree on {devices:.1%} of devices and {owners:.1%} of "
+            f"owners: how clear the definitions are, not that they are right. Data: {'/'.join(FILE)}.",
         ],
     )

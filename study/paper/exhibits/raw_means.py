@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from study.core import FloatArray, capital
+from study.core import FloatArray
 from study.figures import (
     FULL,
     SERIES,
@@ -16,6 +16,7 @@ from study.figures import (
     adoption_groups,
     canvas,
     draw_means,
+    label_ends,
     name_periods,
     series_look,
 )
@@ -30,6 +31,7 @@ COLUMNS = {
     "first": Column("mean in the first period", "number", 2),
     "last": Column("mean in the last period", "number", 2),
     "growth": Column("mean in the last period over that in the first", "number", 2),
+    "ratio": Column("mean of the treated over that of the never treated in the first period", "number", 2),
 }
 
 
@@ -42,36 +44,39 @@ def raw_means(setting: Setting) -> Iterator[Piece]:
         yield "The event is not absorbing, so that there are no cohorts whose means could be shown."
         return
     cohorts, sizes = by_adoption(first), by_label(first, str(plan.strata))
+    for (outcome, title), sample in zip(plan.outcomes.items(), samples.values(), strict=False):
+        yield from _growth(setting, sample, outcome, title)
     unit = setting.panel.period_unit
-    right = f"right by {plan.strata}, of those that adopt inside the window and of those that never do. "
     yield draw(
         EXHIBIT,
-        f"Mean {text.outcomes_with_units} by {unit}, without any adjustment, "
-        f"{'logarithmic' if _positive(samples) else 'linear'} axes; left by {unit}s of adoption "
-        f"({setting.event.title}), markers filled from the first of them on; {right if sizes else ''}Numbers of "
-        f"{text.units} in parentheses; "
-        f"adoption {unit}s are pooled so that each line has at least {FEWEST}, and smaller groups are not drawn. "
-        f"{capital(unit)}s without any outcome have no point on a logarithmic axis.",
-        figure(setting, samples, cohorts, sizes),
+        f"Mean {text.outcomes_with_units} of {text.units} by {unit}s of adoption"
+        f"{f' and by {plan.strata}' if sizes else ''}, without any adjustment.",
+        figure(setting, first, cohorts, sizes),
         f"Lines of mean {text.outcomes_with_units} by {unit}: for {'; '.join(g.label for g in (*cohorts, *sizes))}.",
     )
-    for (outcome, title), sample in zip(plan.outcomes.items(), samples.values(), strict=False):
-        dates = _dates(sample)
-        treated, question = dates <= sample.periods[-1], question_text(sample.question)
-        groups = {"first treated inside the window": Group("Treated", treated)}
-        groups["never treated"] = Group("Never", np.isnan(dates))
-        for who, group in groups.items():
-            start, *_, end = group.means(sample.y).tolist()
-            growth = end / start if start > 0 else np.nan
-            values, at = {"first": start, "last": end, "growth": growth}, (EXHIBIT, outcome, group.label)
-            about = f"of {text.units} {who}, {outcome}"
-            yield from setting.numbers(at, values, COLUMNS, quantity=about, question=question)
-            times = "" if np.isnan(growth) else f", {growth:.1f} times as many"
-            yield (
-                f"{title}: the mean of {group.size:,} {text.units} {who} went from {start:.2f} in the first period "
-                f"to {end:.2f} in the last{times}."
-            )
     yield "Groups that adopt differ from others before they do, so that their later distance is no effect."
+
+
+def _growth(setting: Setting, sample: Sample, outcome: str, title: str) -> Iterator[Piece]:
+    """Yield the first and last means of those treated inside the window and of those never treated."""
+    units, question = setting.plan.text.units, question_text(sample.question)
+    groups = {
+        "first treated inside the window": Group("treated", _dates(sample) <= sample.periods[-1]),
+        "never treated": Group("never", np.isnan(_dates(sample))),
+    }
+    starts = []
+    for who, group in groups.items():
+        start, *_, end = group.means(sample.y).tolist()
+        starts.append(start)
+        growth = end / start if start > 0 else np.nan
+        values, at = {"first": start, "last": end, "growth": growth}, (EXHIBIT, outcome, group.label)
+        about = f"of {units} {who}, {outcome}"
+        yield from setting.numbers(at, values, COLUMNS, quantity=about, question=question)
+        times = "" if np.isnan(growth) else f", and grew {growth:.1f}-fold"
+        yield f"{title}: the mean of {group.size:,} {units} {who} was {start:.2f} in the first period{times}."
+    treated, never = starts
+    ratio = {"ratio": treated / never if never > 0 else np.nan}
+    yield from setting.numbers((EXHIBIT, outcome), ratio, COLUMNS, quantity=outcome, question=question)
 
 
 def _samples(setting: Setting) -> dict[str, Sample]:
@@ -98,8 +103,9 @@ def by_adoption(sample: Sample) -> list[Group]:
 def by_label(sample: Sample, attribute: str) -> list[Group]:
     """Return, for each label of an attribute, those that adopt inside the window and those that never do.
 
-    Labels are in the order of their mean outcome over all years, largest first; empty where there are more than
-    MOST_LABELS of them.
+    Labels are in the order of their mean outcome over all years, largest first, without those of which either group
+    has fewer than FEWEST or, where all else can be on a logarithmic axis, a mean that cannot; empty where there are
+    more than MOST_LABELS of them.
     """
     first, labels = _dates(sample), sample.attributes[attribute].astype(str)
     names = np.unique(labels)
@@ -107,46 +113,43 @@ def by_label(sample: Sample, attribute: str) -> list[Group]:
         return []
     order = sorted(names, key=lambda name: -float(np.nanmean(sample.y[labels == name])))
     adopts, hollow = first <= sample.periods[-1], {"linestyle": (0, (2.5, 1.2)), "markerfacecolor": "white"}
-    groups = []
+    groups, logarithmic = [], _positive(sample, by_adoption(sample))
     for name, series in zip(order, SERIES, strict=False):
         own, never = labels == name, np.isnan(first)
-        groups.append(Group(f"{name}, adopt", own & adopts, series_look(series, linestyle="-")))
-        groups.append(Group(f"{name}, never", own & never, series_look(series, **hollow)))
-    return [group for group in groups if group.size >= FEWEST]
+        pair = [
+            Group(f"{name}, adopt", own & adopts, series_look(series, linestyle="-")),
+            Group(f"{name}, never", own & never, series_look(series, **hollow)),
+        ]
+        if min(group.size for group in pair) >= FEWEST and (not logarithmic or _positive(sample, pair)):
+            groups += pair
+    return groups
 
 
-def figure(
-    setting: Setting, samples: dict[str, Sample], cohorts: Sequence[Group], sizes: Sequence[Group]
-) -> Figure:
-    """Draw outcomes below one another, adoption windows left, and right the attribute where it has few labels."""
-    plan, logarithmic = setting.plan, _positive(samples)
-    adoption = f"By {setting.panel.period_unit}s of adoption"
-    sides = {adoption: cohorts, f"By {plan.strata}: adopters, never treated": sizes}
-    sides = {title: groups for title, groups in sides.items() if groups}
-    # The inches that the longest legend needs, two columns a side.
-    legend = 0.15 + 0.16 * max(-(-len(groups) // 2) for groups in sides.values())
-    height = 0.5 + 2.05 * len(samples) + legend
-    with canvas(FULL, height) as drawing:
-        axes = drawing.subplots(len(samples), len(sides), sharex=True, sharey="row", squeeze=False)
-        for row, (title, sample) in zip(axes, samples.items(), strict=True):
-            for axis, groups in zip(row, sides.values(), strict=True):
-                for group in groups:
-                    draw_means(axis, sample.periods, sample.y, group)
-                name_periods(axis, sample.panel)
-                if logarithmic:
-                    _logarithmic(axis)
-            row[0].set_ylabel(f"{title},\nmean {plan.text.outcomes_with_units}", fontsize=8)
-        drawing.set_layout_engine("constrained", rect=(0, legend / height, 1, 1 - legend / height))
-        spacing = {"handlelength": 2.1, "handletextpad": 0.4, "columnspacing": 0.6, "fontsize": 7, "ncols": 2}
-        for top, bottom, title in zip(axes[0], axes[-1], sides, strict=True):
-            top.set_title(title)
-            below = bottom.legend(loc="upper left", bbox_to_anchor=(-0.15, -0.13), frameon=False, **spacing)
-            below.set_in_layout(False)
+def figure(setting: Setting, sample: Sample, cohorts: Sequence[Group], sizes: Sequence[Group]) -> Figure:
+    """Draw the outcome's means by adoption windows, and beside it by the attribute where it has few labels."""
+    from matplotlib.ticker import MaxNLocator
+
+    plan = setting.plan
+    sides = {f"By {setting.panel.period_unit}s of adoption (filled: adopted)": cohorts}
+    sides |= {f"By {plan.strata} (dashed: never treated)": sizes} if sizes else {}
+    with canvas(FULL, 2.6) as drawing:
+        axes = drawing.subplots(1, len(sides), sharey=True, squeeze=False)[0]
+        for axis, (title, groups) in zip(axes, sides.items(), strict=True):
+            for group in groups:
+                draw_means(axis, sample.periods, sample.y, group)
+            name_periods(axis, sample.panel)
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+            axis.set_title(title, fontsize=8, loc="left")
+            if _positive(sample, [*cohorts, *sizes]):
+                _logarithmic(axis)
+        axes[0].set_ylabel(f"Mean {plan.text.outcomes_with_units}")
+        label_ends(drawing, *axes)
     return drawing
 
 
-def _positive(samples: dict[str, Sample]) -> bool:
-    return all(bool(np.nanmin(s.y) >= 0) for s in samples.values())
+def _positive(sample: Sample, groups: Sequence[Group]) -> bool:
+    """Whether all means of all groups can be on a logarithmic axis, so that no line breaks off."""
+    return all(bool(np.nanmin(group.means(sample.y)) > 0) for group in groups)
 
 
 def _logarithmic(axis: Axes) -> None:

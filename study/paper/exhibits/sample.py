@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
+from study.core import capital
 from study.panel import FlowStep
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
+from study.paper.plan import Event
 from study.report import Cell, Column, Line, Number, Table, lettered
 
 EXHIBIT = "sample"
@@ -17,6 +20,12 @@ COLUMNS = {
     "last": Column("in the last year", "number", 0),
     "lowest": Column("lowest of all years", "number", 0),
     "highest": Column("highest of all years", "number", 0),
+}
+LARGEST = 10
+OF_OUTCOME = {
+    "never_treated": Column("never treated", "count"),
+    "without_papers": Column("of them, those whose outcome is zero in every year", "count"),
+    "ten_largest": Column(f"share of the treated ones' total that the {LARGEST} largest have", "percent"),
 }
 # Covariates of the panel: what they are, their heading, factor and digits.
 COVERED = {
@@ -40,6 +49,25 @@ def sample(setting: Setting) -> Iterator[Piece]:
                 at, about = (EXHIBIT, name.removeprefix("venue_")), f"{quantity}, {year}"
                 yield from setting.numbers(at, {which: seen[year]}, COLUMNS, quantity=about)
     yield _table(setting, covered)
+    quantity = f"{setting.plan.text.units}, {setting.plan.outcomes[setting.outcome].lower()}"
+    yield from setting.numbers(
+        (EXHIBIT, "outcome"), of_outcome(setting, setting.event), OF_OUTCOME, quantity=quantity
+    )
+
+
+def of_outcome(setting: Setting, event: Event) -> dict[str, float]:
+    """Return how many of an event's never-treated never have the first outcome, and how concentrated the treated are.
+
+    The share is NaN where nobody is treated inside the window, or the treated have none of the outcome.
+    """
+    question = setting.plan.task(event, setting.outcome, setting.scale, setting.plan.headline).question
+    sample = question.replace(scale="level").sample(setting.panel)
+    if sample.first_treated is None:
+        return {}
+    total, never = np.nansum(sample.y, axis=1), np.isnan(sample.first_treated)
+    treated = np.sort(total[sample.first_treated <= sample.periods[-1]])
+    share = treated[-LARGEST:].sum() / treated.sum() if treated.sum() > 0 else np.nan
+    return {"never_treated": never.sum(), "without_papers": (total[never] == 0).sum(), "ten_largest": share}
 
 
 def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
@@ -59,6 +87,16 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
         f"of which first treated in {panel.window(panel.periods[1:])}": _counts(treated),
         **{f"of which {reason}": _counts(flows, reason) for reason in others},
     }
+    outcomes, counted = [of_outcome(setting, event) for event in plan.events], plan.text.counted
+    if all(outcomes):
+        titles = {
+            "without_papers": f"of these, without {counted} in any {step}",
+            "ten_largest": f"{capital(counted)} of the {LARGEST} largest of the treated, %",
+        }
+        by_rule |= {
+            title: [OF_OUTCOME[name].cell(values[name]) for values in outcomes]
+            for name, title in titles.items()
+        }
     by_year = [
         Line(name, [*_counts(flows, f"{TREATED_IN}{name}"), *(cells[t] for cells in covered.values())])
         for t, name in enumerate(map(panel.period_name, panel.periods))

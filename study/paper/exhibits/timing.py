@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from study.core import capital
 from study.figures import COLOUR, FULL, GREY, SECOND, Figure, luminance, on_axes
 from study.panel import Panel, dates_with_lag, population
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
@@ -54,18 +53,18 @@ EARLIER = (
 AMONG = {
     "all": "all",
     "united_states": "United States",
-    "nsf_contests": "winners in these contests",
-    "cri_contest": "winners in this contest",
-    "all_contests": "winners and losers in all contests",
-    "all_contests and country=US": "winners in all NSF contests",
-    "china_entity_list": "China, not listed before",
+    "nsf_contests": "contest winners",
+    "cri_contest": "contest winners",
+    "all_contests": "winners and losers",
+    "all_contests and country=US": "winners, NSF alone",
+    "china_entity_list": "China, unlisted",
     "uk_gpu": "United Kingdom",
     "donated_cluster": "United States",
     "clue": "United States",
-    "facebook_gpu": "eight European countries",
+    "facebook_gpu": "eight countries",
     "india_nsm": "India",
     "korea_ai_school": "South Korea",
-    "france_3ia": "winning and losing sites",
+    "france_3ia": "candidate sites",
 }
 
 
@@ -80,8 +79,10 @@ class Timed:
         Of the population.
     lag : int
         Periods by which the question moves the event.
+    treated : tuple of str
+        Units first treated inside the panel's window.
     by_period : dict of int to int
-        Units first treated in each period that has some, inside the panel's window.
+        How many of them in each period that has some.
     counts : dict of str to int
         In the order of the table's columns: units of the population; those treated at the panel's first period or
         before, or at a date that may stand for an earlier one, which no design uses; those first treated inside the
@@ -92,6 +93,7 @@ class Timed:
     event: Event
     rule: str
     lag: int
+    treated: tuple[str, ...]
     by_period: dict[int, int]
     counts: dict[str, float]
 
@@ -116,9 +118,7 @@ def timing(setting: Setting) -> Iterator[Piece]:
     yield _table(setting, events)
     yield draw(
         EXHIBIT,
-        f"When {units} are first treated, by family of events: counts by period. Already treated: in "
-        f"{panel.window(panel.periods[:1])} or before, or at a date that may stand for an earlier one; they are "
-        "dropped. Light cells with dashed edges are events without a machine.",
+        f"When {units} are first treated, by family of events; dashed: events without a machine.",
         figure(setting, events),
         f"A matrix with a row for each event and a column for each {panel.period_unit}; each cell has the number of "
         f"{units} that are first treated then, darker where there are more.",
@@ -126,7 +126,8 @@ def timing(setting: Setting) -> Iterator[Piece]:
     for row in events:
         question = f"event={row.event.name}, population={row.rule}, lag={row.lag}"
         at = (EXHIBIT, row.event.label)
-        yield from setting.numbers(at, row.counts, COLUMNS, quantity=units, question=question)
+        about = f"{units}, {row.event.title}"
+        yield from setting.numbers(at, row.counts, COLUMNS, quantity=about, question=question)
     yield from _sentences(units, events, absent)
 
 
@@ -162,7 +163,7 @@ def timed_event(plan: Plan, panel: Panel, event: Event) -> Timed:
         "never_treated": int(never.sum()),
         "losers": math.nan if lost is None else int((never & ~np.isnan(lost[member])).sum()),
     }
-    return Timed(event, rule, lag, by_period, counts)
+    return Timed(event, rule, lag, tuple(panel.units[member][inside]), by_period, counts)
 
 
 def figure(setting: Setting, events: Sequence[Timed]) -> Figure:
@@ -223,29 +224,25 @@ def _table(setting: Setting, events: Sequence[Timed]) -> Table:
     """Return the table of events: among whom, and how many are treated when."""
     units, panel = setting.plan.text.units, setting.panel
     first, inside = panel.window(panel.periods[:1]), panel.window(panel.periods[1:])
-    lagged = ", ".join(row.event.short for row in events if row.lag)
-    moved = f"Dates of {lagged} are those of an award, and are moved by the question's lag, since the machine serves"
+    lagged = any(row.lag for row in events)
     return Table(
         name=EXHIBIT,
         caption=f"Families of events: who is compared, and when {units} are first treated",
         headings=["Among", "All", "Already", "Treated", "Cohorts", "Later", "Never", "Losers"],
         blocks=[Block(group, [*map(_line, rows)]) for group, rows in groupby(events, lambda row: row.group)],
         notes=[
-            f"Counts of {units}. Already: first treated in {first} or before, or at a date that may stand for an "
-            "earlier one because the record begins there; they are dropped. Treated: first treated in "
-            f"{inside}, in so many different {panel.period_unit}s (cohorts). Later: first treated after the "
-            "window; these are compared until then. Losers: never treated, and named as losers of the contest; "
-            f"{REFUSED} where no list of losers is known.",
-            "Dates are the first periods whose outcome could respond to the event, in the panel "
-            f"{setting.panel.name}.",
-            *([f"{moved} later."] if lagged else []),
+            f"Counts of {units}. Already: first treated in {first} or before, or where the record begins; they are "
+            f"dropped. Treated: first treated in {inside}, in so many {panel.period_unit}s (cohorts). Later: after it, "
+            f"and compared until then. Losers: never treated, and named as losers of the contest; {REFUSED} where no "
+            "list names them.",
+            *["Awards are moved by the question's lag, since the machine serves later."] * lagged,
         ],
     )
 
 
 def _line(row: Timed) -> Line:
     counts = [REFUSED if math.isnan(count) else Number(count, 0) for count in row.counts.values()]
-    return Line(capital(row.event.title), [AMONG.get(row.rule, row.rule), *counts])
+    return Line(row.event.short, [AMONG.get(row.rule, row.rule), *counts])
 
 
 def _sentences(units: str, events: Sequence[Timed], absent: Sequence[Event]) -> Iterator[str]:

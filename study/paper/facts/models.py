@@ -306,3 +306,18 @@ def releases(models: pd.DataFrame, years: Years) -> dict[str, Release]:
 def spanned(models: pd.DataFrame, first: int) -> Sequence[int]:
     """Return the calendar years of a vintage, from one on."""
     return range(first, int(models["year"].max()) + 1)
+
+
+def peak(models: pd.DataFrame, sector: str, first: int, last: int) -> tuple[Years, Share]:
+    """Return the year of a span in which a sector's share of the models is largest, and the share.
+
+    Of years with the same share it is the last. Where no year has a model it is the whole span, with a share of none.
+    """
+    by_year = {
+        Years(year, year): shares(models, Years(year, year))[sector] for year in range(first, last + 1)
+    }
+    known = [year for year, share in by_year.items() if share.total]
+    if not known:
+        return Years(first, last), Share(0, 0)
+    year = max(known, key=lambda year: (by_year[year].value, year))
+    return year, by_year[year]

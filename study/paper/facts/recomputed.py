@@ -97,6 +97,7 @@ def columns_of(unit: str) -> dict[str, Column]:
         "conf_low": column._replace(words=f"lower end of the 95% interval of the {column.words}"),
         "conf_high": column._replace(words=f"upper end of the 95% interval of the {column.words}"),
         "denominator": Column("denominator", "count"),
+        "year": Column("year", digits=0),
     }
 
 
@@ -180,9 +181,9 @@ class Fact:
         low, high = (self._text(end) for end in self.interval)
         unit, (count, denominator) = PRINTED[self.unit], self.counts
         value = "cannot be given" if math.isnan(self.value) else f"{self._text(self.value)}{unit}"
-        ends = "" if math.isnan(self.interval[0]) else f"95% {low} to {high}; "
+        ends = "" if math.isnan(self.interval[0]) else f" (95% {low} to {high})"
         published = f"{self._text(self.published)}{unit}" if self.source else "none is known to us"
-        return f"{self.claim}: {value} ({ends}{count} of {denominator}). Published: {published}."
+        return f"{self.claim}: {value}{ends}. Counted: {count} of {denominator}. Published: {published}."
 
     @property
     def factor(self) -> float:
@@ -256,7 +257,19 @@ def of_models(models: pd.DataFrame, chosen: Definition, vintage: str) -> list[Fa
             f"{epoch.left_out(used, years)} models of which neither is known."
         )
         facts.append(Fact(name, claim, values_of(share), words, vintage, note, counts_text(share_beside)))
-    return [*facts, _doubling(models, used, chosen, vintage)]
+    return [*facts, _peak(models, used, other, words, vintage), _doubling(models, used, chosen, vintage)]
+
+
+def _peak(models: pd.DataFrame, used: pd.DataFrame, other: pd.DataFrame, words: str, vintage: str) -> Fact:
+    """Return the largest share of a full year that industry alone has; the last year of a vintage is not full."""
+    year, share = epoch.peak(used, "industry", EARLY.first, int(models["year"].max()) - 1)
+    beside = counts_text(epoch.shares(other, year)["industry"])
+    values = values_of(share) | {"year": year.last}
+    claim, note = (
+        f"{SECTORS['industry']}, largest share of a full year ({year})",
+        "The last year is not full.",
+    )
+    return Fact("industry_only_peak", claim, values, words, vintage, note, beside)
 
 
 def _counted(chosen: Definition) -> str:

@@ -22,18 +22,11 @@ THRESHOLDS = ("seed", "known", "all", "top50", "top25", "top10", "1e19", "1e21",
 OTHER_WINDOWS = (Years(2010, 2013), Years(2020, 2023), YEAR, Years(2010, 2023))
 BEFORE_RELEASED = Years(2010, 2019)
 READ = (
-    f"Seed paper: {facts.SEED_PAPER}. Its full text was not at hand: published values are those of a public summary, "
-    "its rule about models is that of its supplementary material, and windows of years are our reading."
+    "The seed paper's full text was not at hand: published values are those of a public summary, and windows of years "
+    "are our reading."
 )
 SOURCE_OF_MODELS = "Models: Epoch AI (CC BY 4.0), data/facts/models.csv."
-INTERVALS = (
-    "Intervals are at 95%: Wilson's of shares, Newcombe's of differences. They take models or papers as independent "
-    "draws, which describes how much a count of this size says and no sampling that took place."
-)
-SECTOR_RULE = (
-    "Academia only is an academic organisation and no company, industry only the reverse; models of which neither is "
-    "known are in no denominator."
-)
+SECTOR_RULE = "Models of which neither an academic organisation nor a company is known are in no denominator."
 
 
 def printed(vintage: str, threshold: str, kind: str = TEXT) -> str:
@@ -100,18 +93,10 @@ def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
         spans=[("", 2), ("95% interval", 2), ("", 2)],
         blocks=[Block(*block) for block in lines.items()],
         notes=[
-            f"Shares in percent, differences and growth in percentage points, doubling time in months. {READ}",
-            f"Models: Epoch's table of {month(vintage)}. Large-scale: of known training compute, "
-            f"{chosen.in_sentence} ({epoch.CRITERIA[chosen.column]}); the last column has the counts of another "
-            f"reading. {SECTOR_RULE} These are {lost}. The doubling time is that of all sectors; its counts are models "
-            "of known compute and all models.",
-            f"Weights: the table of {month(epoch.vintages(data.models)[-1])}, notable models of which it is known how "
-            "they can be had.",
-            "Papers: those with an affiliation. By topic: share of academic-only teams in compute-heavy papers less "
-            "that in others. Growth: share of teams of academia with a company, last years less first; the way in "
-            "which affiliations are known changed between them (see the table by period). Counts of a difference are "
-            "those of its first share.",
-            f"{INTERVALS} {SOURCE_OF_MODELS} Papers: data/panels/fields.csv.",
+            f"Shares in percent, differences in points, doubling time in months. {READ} Models: table of "
+            f"{month(vintage)}, {chosen.in_sentence}; last column: the other reading; maker not known and left out: "
+            f"{lost}. Topics: compute-heavy papers less others. Growth: last years less first. Counts of differences "
+            "are their first share's.",
         ],
         prose=(0,),
     )
@@ -148,15 +133,11 @@ def vintage_table(data: Data) -> Table:
         spans=[*((title, 2) for title in over), ("Doubling", 1)],
         blocks=[Block("", [Line("Published", [*published, Number(doubling, 0)])]), *lettered(lines)],
         notes=[
-            "Models by academia only, and by industry only. Below each share its 95% Wilson interval, below each "
-            f"doubling time its standard error (HC1). {SECTOR_RULE} Doubling times are of {GROWTH} and of all sectors; "
-            "none is given where a fixed threshold leaves out the models below it. Other years: "
+            "Models by academia only, and by industry only, of known training compute. Below shares their 95% Wilson "
+            "intervals, below doubling times standard errors (HC1). Doubling times are of all sectors, "
+            f"{GROWTH}; none is given where a fixed threshold leaves out the models below it. Top percentages and FLOP "
+            "apply to models that meet the seed paper's criteria. Other years: "
             f"{', '.join(str(years) for years in OTHER_WINDOWS[:3])}; doubling time {OTHER_WINDOWS[3]}.",
-            "All models are of known training compute. The seed paper's criteria are its supplementary material's: "
-            "highly cited (by the table's own label), an improvement of the state of the art, or of historical "
-            "significance. Top percentages (by training compute) and FLOP apply to models that meet them. The table of "
-            f"{month(epoch.vintages(data.models)[-1])} has notable models only, so that its second and third lines "
-            "agree.",
             SOURCE_OF_MODELS,
         ],
     )
@@ -192,14 +173,10 @@ def topics_table(data: Data, periods: Sequence[Years], name: str, by: str) -> Ta
         spans=list(over.items()),
         blocks=blocks,
         notes=[
-            "Of papers with an affiliation. Academic only: a university, institute or national centre and no company; "
-            "with industry: both. Compute-heavy is told by the words of the title (data/topics.toml). Years that are "
-            "not known are left out: CVPR and ICML before 2013, ICML 2020-2022, NeurIPS 2019-2020 and from 2022.",
-            "How affiliations are known changes in 2020 at CVPR (entered by authors, which shows more companies) and "
-            "for NeurIPS 2021 and ICML 2023-2024 (from authors' profiles): compare topics of one period rather than "
-            "periods. Words of titles come and go with fashion, so that topics are not the same kinds of papers over "
-            "time.",
-            f"{INTERVALS} Data: data/panels/fields.csv.",
+            "Papers with an affiliation. Academic only: no company; with industry: both. Compute-heavy: by the words "
+            "of the title (data/topics.toml). Years that are not known are left out. How affiliations are known "
+            "changes in 2020 at CVPR, and for NeurIPS 2021 and ICML 2023-2024: compare topics of one period rather "
+            "than periods. Newcombe's intervals take papers as independent draws. Data: data/panels/fields.csv.",
         ],
     )
 
@@ -226,11 +203,9 @@ def weights_table(data: Data) -> Table:
         blocks=blocks,
         notes=[
             "Notable models, of known training compute or not. Known: the table says how the model can be had; percent "
-            "are of these. Open: weights can be downloaded, for any use or under restrictions. Hosted: used over the "
-            "network alone. No published value is known to us.",
-            "The table of the earlier vintage says of few models how they can be had, and mostly of those that are "
-            "open: its percentages are no rates of release, and stand here to show that.",
-            f"{SECTOR_RULE} {INTERVALS} {SOURCE_OF_MODELS}",
+            "are of these. Open: weights to download, for any use or under restrictions. Hosted: used over the network "
+            "alone. The earlier table says of few models how they can be had, mostly of open ones, so that its "
+            f"percentages are no rates of release. {SOURCE_OF_MODELS}",
         ],
     )
 
@@ -257,12 +232,9 @@ def shares_table(data: Data, chosen: Definition) -> Table:
         spans=[(f"Table of {month(vintage)}", 5) for vintage in used],
         blocks=blocks,
         notes=[
-            f"Numbers of models of known training compute, {chosen.in_sentence}: academia only, both academia and "
-            "industry, industry only, and all of these, the denominator of the percentage of academia only. "
-            f"{SECTOR_RULE} The last year of a table is not complete.",
-            "Models are ranked by training compute within their calendar year; thirds of years with few models are of "
-            "unlike size.",
-            SOURCE_OF_MODELS,
+            f"Numbers of models of known training compute, {chosen.in_sentence}: academia only, both, industry "
+            f"only, and all of these. {SECTOR_RULE} The last year of a table is not complete. Thirds are of "
+            f"the models of one calendar year. {SOURCE_OF_MODELS}",
         ],
     )
 

@@ -136,7 +136,7 @@ def test_papers_before_the_event_are_fewer_than_those_in_base_years() -> None:
     assert (counts["event_year"], counts["base_end"]) == (2012, 2013)
     assert counts["papers_before_event"] == before.sum() == 104
     assert counts["papers_before"] == papers[kept][:, panel.periods <= 2013].sum() == 154
-    assert counts["n_new"] == (before == 0).sum()
+    assert counts["n_late"] == (before == 0).sum() == 3  # CVPR, ICCV and ICML are known from 2013 on
 
 
 def test_a_dose_is_the_mean_of_the_years_after_the_base_that_are_known() -> None:

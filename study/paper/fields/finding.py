@@ -111,8 +111,8 @@ def _evidence(plan: FieldsPlan, results: Answers, main: Answer, others: Sequence
         "affiliations changes too."
     )
     yield (
-        f"Up to the year of the event the treated fields have {counts['papers_before_event']:,} papers, and "
-        f"{counts['n_new'] or 'none'} of the {counts['n_treated']} had none."
+        f"Up to the year of the event the treated fields have {counts['papers_before_event']:,} papers; "
+        f"{counts['n_late'] or 'none'} of the {counts['n_treated']} are known only after it."
     )
     for result in (main, *others):
         if result.line.method == "synthetic_did":

@@ -29,7 +29,7 @@ COLUMNS_HERE = {
     "papers": Column("papers", "count"),
     "papers_before": Column("papers of treated fields in base years", "count"),
     "papers_before_event": Column("papers of treated fields to the year of the event", "count"),
-    "n_new": Column("treated fields without a paper to the year of the event", "count"),
+    "n_late": Column("treated fields whose papers are known only after the year of the event", "count"),
     "event_year": Column("last year that no venue could yet write in after the event", "count"),
     "base_end": Column("last base year", "count"),
     "first_year": Column("first year", "count"),
@@ -103,19 +103,21 @@ def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel])
             n = len(np.unique(by_area.cells.venues[rows]))
             lines.append(_line(by_area, panels, f"{kind}{treated}, {n} venue{'s' if n > 1 else ''}", rows))
         blocks["Task areas, all venues together"] = lines
-    in_blocks = {line.panel: line for line in reversed(plan.lines) if line.in_block}.values()
+    in_blocks = {
+        "topics" if line.panel == "fields" else line.panel: line.label for line in plan.lines if line.in_block
+    }
     base = f"to {main.line.last_before}" if main.line.last_before else "base"
     return Table(
         name="fields_units",
         caption=f"Which fields are compared, and their share of {outcome.lower()}",
-        headings=["Years", f"to {main.cells.event_year}", base, "after", base, "after", "Coverage", "Weight"],
+        headings=["Years", f"to {main.cells.event_year}", base, "after", base, "after", "Coverage", "Weight, %"],
         spans=[("", 1), ("Papers", 3), ("Share, %", 2), ("", 2)],
         blocks=lettered(blocks),
         notes=[
-            f"Years: with papers of the field where {100 * plan.coverage:g}% of the venue's papers or more have an "
-            "affiliation. Coverage: lowest and highest such share. Weight: how much of a constant effect the field "
-            "carries into the estimate, in percent. Fields in blocks:",
-            *(_by_venue(by_line[line.label]) for line in in_blocks),
+            f"Years with papers of the field where {100 * plan.coverage:g}% of the venue's or more have an affiliation. "
+            "Coverage: lowest and highest such share. Weight: the field's part of the estimate of a constant effect. "
+            "Blank: none known.",
+            *(f"Blocks of {name}: {_by_venue(by_line[label])}." for name, label in in_blocks.items()),
         ],
     )  # fmt: skip
 
@@ -126,7 +128,7 @@ def _by_venue(result: Answer) -> str:
     for name in result.cells.fields:
         venue, _, kind = str(name).partition(", ")
         venues.setdefault(kind, []).append(venue)
-    return f"{'; '.join(f'{kind} at {listed(own)}' for kind, own in venues.items())}."
+    return "; ".join(f"{kind} at {listed(own)}" for kind, own in venues.items())
 
 
 def _line(result: Answer, panels: Mapping[str, Panel], label: str, rows: BoolArray) -> Line:
@@ -140,7 +142,7 @@ def _line(result: Answer, panels: Mapping[str, Panel], label: str, rows: BoolArr
     sums = [(float(papers[when].sum()), float(written[when].sum())) for when in (~after, after)]
     early = papers[:, cells.years <= cells.event_year].sum()
     totals, shares = (
-        [Number(n, 0) for n in (early, sums[0][0], sums[1][0])],
+        [Number(n, 0) for n in (early or np.nan, sums[0][0], sums[1][0])],
         [Number(share / n, 1) for n, share in sums],
     )
     seen, covered = f"{years[0]}-{years[-1]} ({len(years)})", f"{coverage.min():.2f}-{coverage.max():.2f}"

@@ -114,8 +114,8 @@ def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel])
         spans=[("", 1), ("Papers", 3), ("Share, %", 2), ("", 2)],
         blocks=lettered(blocks),
         notes=[
-            f"Years with papers of the field where {100 * plan.coverage:g}% of the venue's or more have an affiliation. "
-            "Coverage: lowest and highest such share. Weight: the field's part of the estimate of a constant effect. "
+            f"Years with papers of the field where {100 * plan.coverage:g}% of the venue's or more have an affiliation."
+            " Coverage: lowest and highest such share. Weight: the field's part of the estimate of a constant effect. "
             "Blank: none known.",
             *(f"Blocks of {name}: {_by_venue(by_line[label])}." for name, label in in_blocks.items()),
         ],

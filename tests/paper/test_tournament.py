@@ -345,7 +345,8 @@ def test_results_have_addresses_of_their_own_for_the_headline_each_design_and_wh
     assert second == recorded.sentences[1]
     assert values["tournament/summary/designs"] == "5"
     assert values["tournament/summary/violations"] == "2"
-    cited = re.findall(r"\\result\{(tournament/[^}]*)\}", (ROOT / "paper/main.tex").read_text())
+    texts = "".join((ROOT / "paper" / name).read_text() for name in ("main.tex", "appendix.tex"))
+    cited = re.findall(r"\\result\{(tournament/[^}]*)\}", texts)
     assert len(cited) > 10
     # Those of single processes and designs are of the paper's plan.
     shared = [at for at in cited if at.split("/")[1] in ("headline", "recommended", "summary", "verdict")]

@@ -34,7 +34,5 @@ from .heatmaps import draw_heatmap as draw_heatmap
 from .paths import effects_plot as effects_plot
 from .paths import event_plot as event_plot
 from .paths import since as since
-from .performance import coverage_figure as coverage_figure
 from .performance import has_curves as has_curves
 from .performance import performance_figure as performance_figure
-from .performance import power_figure as power_figure

@@ -1,7 +1,8 @@
-"""How designs perform on simulated panels, as charts with a label beside each design."""
+"""How designs perform on simulated panels: the errors of their estimates beside the power of their tests."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -9,109 +10,57 @@ import pandas as pd
 
 from study.core import FloatArray
 from study.figures.dots import shortened
-from study.figures.drawing import (
-    COLOUR,
-    FULL,
-    GREY,
-    SECOND,
-    SERIES,
-    Axes,
-    Figure,
-    canvas,
-    legend_above,
-    on_axes,
-)
+from study.figures.drawing import FULL, GREY, SERIES, Axes, Figure, canvas, on_axes
 from study.panel import Scale
 
-SIZE, LETTERS = 6.5, 46  # of a label: points, and letters at most
+SIZE, LETTERS = 7, 42  # of a label: points, and letters at most
 # Monte-Carlo errors on either side of a point.
 ERRORS = 2
-# Above this ratio of the largest RMSE to the smallest their axis is logarithmic.
-WIDE = 5.0
-# From this ratio on, powers of ten alone are named on it.
-DECADES = 100.0
-HEIGHT = 3.9
-# Of the curves after those that have a look of their own.
-REST: Any = {"color": "0.7", "linewidth": 0.7, "marker": "o", "markersize": 1.5}
-# Where a number may stand beside its point, in points of print, and from which distance on nothing is in its way.
-SIDES = 8.5 * np.array([(np.cos(a), np.sin(a)) for a in np.pi * (0.25 + np.arange(8) / 4)])
-FREE = 9.0
+# An RMSE of more than so many medians is written at the end of the axis.
+FAR = 4.0
+HEIGHT = 3.3
+# Of designs that have no look of their own.
+REST: Any = {"color": "0.6", "linewidth": 0.7}
 
 
 def performance_figure(
-    frame: pd.DataFrame, ax: Axes | None = None, *, table: pd.DataFrame, scale: Scale, level: float = 0.95
+    frame: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    table: pd.DataFrame,
+    scale: Scale,
+    level: float = 0.95,
+    named: Collection[str] = (),
 ) -> Figure:
-    """Draw coverage against RMSE, and below it power curves where there are several effects.
+    """Draw each design's RMSE and bias, and beside them power curves where there are several effects.
 
     Parameters
     ----------
     frame : DataFrame
         A row a process and design: process, design, effect, truth, rejects and rejects_mc.
     ax : Axes, optional
-        Coverage is drawn on it instead, and power is not.
+        RMSE and bias are drawn on it instead, and power is not.
     table : DataFrame
-        As :func:`coverage_figure` takes it.
-    scale : Scale
-    level : float
-        Nominal coverage.
-    """
-    if ax is not None or not has_curves(frame):
-        return coverage_figure(table, ax, scale=scale, level=level)
-    with canvas(FULL, 2 * HEIGHT) as figure:
-        above, below = figure.subplots(2, 1)
-        _draw_coverage(above, table, scale, level)
-        _draw_power(below, frame, table, scale, level)
-        legend_above(figure, above, 3)
-        _label_ends(figure, below)
-        _number_points(figure, above, table, scale)
-    return figure
-
-
-def coverage_figure(
-    table: pd.DataFrame, ax: Axes | None = None, *, scale: Scale, level: float = 0.95
-) -> Figure:
-    """Draw the coverage of each design's intervals against its RMSE.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A row a design, by label: rmse, rmse_mc, coverage, coverage_mc, and trusted, which are drawn as such.
-    ax : Axes, optional
-        Drawn on instead of a figure of its own.
-    scale : Scale
-        Of the RMSE.
-    level : float
-        Nominal coverage.
-    """
-    with on_axes(ax, FULL, HEIGHT) as (figure, axis):
-        _draw_coverage(axis, table, scale, level)
-        if ax is None:
-            legend_above(figure, axis, 3)
-        _number_points(figure, axis, table, scale)
-    return figure
-
-
-def power_figure(
-    frame: pd.DataFrame, ax: Axes | None = None, *, table: pd.DataFrame, scale: Scale, level: float = 0.95
-) -> Figure:
-    """Draw how often each design's test rejects, by the effect.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        A row a process and design: design, truth, rejects, rejects_mc.
-    ax : Axes, optional
-        Drawn on instead of a figure of its own.
-    table : DataFrame
-        A row a design, by label: trusted, those that are not are dashed. The first five have looks of their own.
+        A row a design, by label: rmse, rmse_mc, bias, coverage; and trusted, which are filled, others hollow.
     scale : Scale
         Of the effects.
     level : float
-        Of the intervals that the tests go by.
+        Nominal coverage.
+    named : collection of str
+        Designs in colour, five at most; the first five of the table where none is named.
     """
-    with on_axes(ax, FULL, HEIGHT) as (figure, axis):
-        _draw_power(axis, frame, table, scale, level)
-        _label_ends(figure, axis)
+    looks = dict(
+        zip([label for label in table.index if label in (named or table.index)], SERIES, strict=False)
+    )
+    if ax is not None or not has_curves(frame):
+        with on_axes(ax, FULL, HEIGHT) as (figure, axis):
+            _draw_errors(axis, table, scale, level, looks)
+        return figure
+    with canvas(FULL, HEIGHT) as figure:
+        left, right = figure.subplots(1, 2)
+        _draw_errors(left, table, scale, level, looks)
+        _draw_power(right, frame, table, scale, level, looks)
+        _number_ends(figure, right)
     return figure
 
 
@@ -120,69 +69,64 @@ def has_curves(frame: pd.DataFrame) -> bool:
     return frame["effect"].nunique() > 1 and not frame.duplicated(["design", "effect"]).any()
 
 
-def _draw_coverage(axis: Axes, table: pd.DataFrame, scale: Scale, level: float) -> None:
-    axis.axhline(100 * level, color=GREY, linewidth=0.8, linestyle="--", label=f"{100 * level:g}%")
-    trusted = table["trusted"].to_numpy(dtype=bool)
-    looks = ((trusted, COLOUR, "o", "to be trusted"), (~trusted, SECOND, "s", "not to be trusted"))
-    for which, colour, marker, label in looks:
-        rows = table[which]
-        if len(rows):
-            errors = ERRORS * scale.factor * rows["rmse_mc"], ERRORS * 100 * rows["coverage_mc"]
-            axis.errorbar(
-                scale.factor * rows["rmse"],
-                100 * rows["coverage"],
-                xerr=errors[0],
-                yerr=errors[1],
-                fmt=marker,
-                color=colour,
-                markerfacecolor=colour if colour == COLOUR else "white",
-                markersize=4,
-                linewidth=0.8,
-                label=f"{label} ({len(rows)})",
-            )
-    ratio = table["rmse"].max() / table["rmse"].min()
-    if ratio > WIDE:
-        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < DECADES else (1,)))
-        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.set_ylim(0, 102)
-    axis.margins(x=0.12)
-    axis.set_ylabel(f"Coverage of {100 * level:g}% intervals, %\n(lowest of the processes)")
-    axis.set_xlabel(
-        f"RMSE, {scale.column} (average of the processes);\nbars are {ERRORS} Monte-Carlo errors on either side"
-    )
+def _draw_errors(axis: Axes, table: pd.DataFrame, scale: Scale, level: float, looks: dict[str, Any]) -> None:
+    """Draw a row a design: a marker at its RMSE, a tick at its bias without sign, its lowest coverage in figures."""
+    rmse, errors, bias = (scale.factor * table[name].to_numpy() for name in ("rmse", "rmse_mc", "bias"))
+    end = 1.15 * rmse[rmse <= FAR * np.nanmedian(rmse)].max(initial=0)
+    for k, (label, row) in enumerate(table.iterrows()):
+        look = looks.get(label)
+        colour = look.colour if look else REST["color"]
+        at = min(rmse[k], end)
+        if rmse[k] > end:
+            axis.annotate(f"{rmse[k]:,.0f}", (end, k), (-6, 0), textcoords="offset points", fontsize=SIZE,
+                          ha="right", va="center")  # fmt: skip
+        else:
+            axis.errorbar(at, k, xerr=ERRORS * errors[k], color=colour, linewidth=1)
+            axis.plot([bias[k], at], [k, k], color=colour, linewidth=0.6)
+            axis.plot(bias[k], k, "|", color=colour, markersize=7, markeredgewidth=1.5)
+        axis.plot(at, k, ">" if rmse[k] > end else look.marker if look else "o", color=colour, markersize=4.5,
+                  markerfacecolor=colour if row["trusted"] else "white", clip_on=False)  # fmt: skip
+        axis.annotate("–" if np.isnan(row["coverage"]) else f"{100 * row['coverage']:.0f}", (1.12, k),
+                      xycoords=("axes fraction", "data"), fontsize=SIZE, ha="right", va="center")  # fmt: skip
+    axis.annotate("Lowest coverage, %", (1.14, -0.8), xycoords=("axes fraction", "data"), fontsize=SIZE,
+                  ha="right", va="bottom", annotation_clip=False)  # fmt: skip
+    names = [f"{shortened(str(label), LETTERS)}  {k + 1:>2}" for k, label in enumerate(table.index)]
+    axis.set_yticks(range(len(table)), names, fontsize=SIZE)
+    axis.set_ylim(len(table) - 0.5, -0.7)
+    axis.set_xlim(0, end)
+    axis.tick_params("x", labelsize=SIZE)
+    axis.set_xlabel(f"RMSE (marker) and |bias| (tick),\n{scale.column}", fontsize=SIZE + 1)
 
 
-def _draw_power(axis: Axes, frame: pd.DataFrame, table: pd.DataFrame, scale: Scale, level: float) -> None:
+def _draw_power(
+    axis: Axes, frame: pd.DataFrame, table: pd.DataFrame, scale: Scale, level: float, looks: dict[str, Any]
+) -> None:
     size = 100 * (1 - level)
     # Named where curves do not run: they begin low and end high.
     for share, name, place, side in ((size, "size", 1.0, "right"), (80, "power", 0.01, "left")):
         axis.axhline(share, color=GREY, linewidth=0.8, linestyle=":")
         axis.text(place, share + 1, f"{share:.3g}% {name}", transform=axis.get_yaxis_transform(), ha=side,
                   fontsize=SIZE, color=GREY)  # fmt: skip
-    for k, (design, trusted) in reversed([*enumerate(table["trusted"].items())]):
+    for k, (design, trusted) in reversed([*enumerate(table["trusted"].items(), 1)]):
         rows = frame[frame["design"] == design].sort_values("truth")
-        look = REST | {"linestyle": "-" if trusted else "--"}
-        if k < len(SERIES):
-            series = SERIES[k]
+        look: Any = REST | {"linestyle": "-" if trusted else "--"}
+        if design in looks:
+            series = looks[design]
             look = {"color": series.colour, "marker": series.marker, "linestyle": series.dashes}
-            look |= {"markersize": 3.5, "linewidth": 1.2}
+            look |= {"markersize": 3.5, "linewidth": 1.2, "yerr": ERRORS * 100 * rows["rejects_mc"]}
         axis.errorbar(
-            scale.factor * rows["truth"], 100 * rows["rejects"], ERRORS * 100 * rows["rejects_mc"],
-            label=design, elinewidth=0.7, **look,
-        )  # fmt: skip
+            scale.factor * rows["truth"], 100 * rows["rejects"], label=str(k), elinewidth=0.7, **look
+        )
     low, high = (scale.factor * frame["truth"].agg(end) for end in ("min", "max"))
     axis.set_xlim(low - 0.05 * (high - low), high + 0.01 * (high - low))
     axis.set_ylim(0, 102)
-    axis.set_ylabel(f"Panels in which the {size:.3g}% test rejects, %")
-    axis.set_xlabel(scale.axis())
+    axis.tick_params(labelsize=SIZE)
+    axis.set_ylabel(f"Panels in which the {size:.3g}% test rejects, %", fontsize=SIZE + 1)
+    axis.set_xlabel(f"True effect,\n{scale.column}", fontsize=SIZE + 1)
 
 
-def _label_ends(figure: Figure, axis: Axes) -> None:
-    """Write the label of each curve at its right end, apart from one another, with a line that leads to it."""
+def _number_ends(figure: Figure, axis: Axes) -> None:
+    """Write the number of each curve at its right end, apart from one another, with a line that leads to it."""
     curves: Any = axis.containers
     ends, names, colours = [], [], []
     for curve in curves:
@@ -190,7 +134,7 @@ def _label_ends(figure: Figure, axis: Axes) -> None:
         seen = seen[~np.isnan(seen[:, 1])]
         if len(seen):
             ends.append(seen[-1, 1])
-            names.append(shortened(curve.get_label(), LETTERS))
+            names.append(curve.get_label())
             colours.append(curve.lines[0].get_color())
     order = np.argsort(ends, kind="stable")
     figure.draw_without_rendering()
@@ -220,40 +164,3 @@ def apart(places: FloatArray, step: float, height: float) -> FloatArray:
     means[first, last] = (total[last + 1] - total[first]) / (last + 1 - first)
     fitted = [means[: i + 1, i:].min(axis=1).max() for i in range(n)]
     return np.clip(fitted, 0, max(height - step * (n - 1), 0)) + shift
-
-
-def _number_points(figure: Figure, axis: Axes, table: pd.DataFrame, scale: Scale) -> None:
-    """Write a number at each design's point, and on the right the names that numbers stand for."""
-    shown = table.dropna(subset=["rmse", "coverage"])
-    values = np.column_stack([scale.factor * shown["rmse"], 100 * shown["coverage"]])
-    names = [shortened(str(name), LETTERS) for name in shown.index]
-    height = axis.get_window_extent().height * 72 / figure.dpi
-    for k, name in enumerate(names):
-        axis.annotate(
-            f"{k + 1:>2}  {name}", (1.04, 1 - (k + 0.5) * 1.5 * SIZE / height), xycoords="axes fraction", fontsize=SIZE,
-            va="center", annotation_clip=False,
-        )  # fmt: skip
-    figure.draw_without_rendering()
-    points = axis.transData.transform(values) * 72 / figure.dpi
-    for k, (value, offset) in enumerate(zip(values, beside(points), strict=True)):
-        axis.annotate(
-            f"{k + 1}", value, offset, textcoords="offset points", fontsize=SIZE, va="center", ha="center"
-        )
-
-
-def beside(points: FloatArray) -> FloatArray:
-    """Return where numbers stand, from their points, shape (K, 2): of some sides the farthest from all else.
-
-    Parameters
-    ----------
-    points : ndarray, shape (K, 2)
-        In points of print.
-    """
-    taken = [*points]
-    offsets = np.empty(points.shape)
-    for k, point in enumerate(points):
-        others = np.delete(np.array(taken), k, axis=0)
-        apart = np.linalg.norm((point + SIDES)[:, None] - others, axis=2).min(axis=1, initial=FREE)
-        offsets[k] = SIDES[np.argmax(apart)]
-        taken.append(point + offsets[k])
-    return offsets

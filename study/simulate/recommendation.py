@@ -203,10 +203,19 @@ def _verdict(chosen: Recommendation, table: pd.DataFrame, scale: Scale) -> str:
             f"On panels like this one {chosen.design}{same} is the only one of {_designs(len(table))} whose intervals "
             f"cover; its RMSE is {size}."
         )
-    close = "" if chosen.difference > ERRORS * chosen.error else ", which is no clear difference"
     return (
         f"On panels like this one {chosen.design}{same} has the smallest RMSE ({size}) of the {_designs(others)} whose "
-        f"intervals cover; that of the runner-up, {chosen.runner_up}, is {_points(chosen.difference, scale)} larger "
+        "intervals cover."
+    )
+
+
+def runner_up_sentence(chosen: Recommendation, scale: Scale) -> str:
+    """Say how much larger the RMSE of the runner-up is; nothing where there is none."""
+    if chosen.runner_up is None:
+        return ""
+    close = "" if chosen.difference > ERRORS * chosen.error else ", which is no clear difference"
+    return (
+        f"The RMSE of the runner-up, {chosen.runner_up}, is {_points(chosen.difference, scale)} larger "
         f"(Monte-Carlo error {_points(chosen.error, scale)}){close}."
     )
 
@@ -220,6 +229,8 @@ def _evidence(
     level: float,
     refused: pd.DataFrame,
 ) -> Iterator[str]:
+    if second := runner_up_sentence(chosen, scale):
+        yield second
     few, low = table[table["answered"] < ANSWERED], table[~table["covers"] & table["coverage"].notna()]
     if len(low) and chosen.design is not None:
         lowest = low.loc[low["coverage"].idxmin()]
@@ -287,7 +298,7 @@ def _conventions(
     if both.empty:
         return
     off = (both[pair] - level).abs().groupby(both["design"], sort=False).mean()
-    nearer, further = (int((sign * (off[pair[0]] - off[pair[1]]) < 0).sum()) for sign in (1, -1))
+    nearer = int((off[pair[0]] < off[pair[1]]).sum())
     default, published = both[pair].mean()
     # A design and process without either has no part in it.
     parts: FloatArray = np.sum(
@@ -298,15 +309,12 @@ def _conventions(
         axis=0,
     )
     error = np.sqrt(np.sum(parts**2)) / len(both)
-    if nearer or further:
+    if (off[pair[0]] != off[pair[1]]).any():
         yield (
             f"Leaving bias aside, intervals cover {default:.1%} under the default convention and {published:.1%} under "
             f"those of the designs' references (Monte-Carlo error of the difference {100 * error:.2g} points)."
         )
-        yield (
-            f"The default convention is nearer to {100 * level:g}% for {nearer} of {_designs(len(off))}, and further "
-            f"from it for {further}."
-        )
+        yield f"The default convention is nearer to {100 * level:g}% for {nearer} of {_designs(len(off))}."
 
 
 def _range(ends: Sequence[float], scale: Scale) -> str:

@@ -126,6 +126,19 @@ def test_base_years_end_in_2013_or_before_the_events_own_date() -> None:
     assert first == {"aistats": 2014, "icra": 2014, "iros": 2013, "nips": 2013}
 
 
+def test_papers_before_the_event_are_fewer_than_those_in_base_years() -> None:
+    """Papers of 2013 could respond to the event of October 2012 but count as base years."""
+    panel, counts = PANELS["fields"], answer(PANELS["fields"], MAIN, OUTCOME, PLAN).counts
+    heavy = panel.attributes["topic"] == "compute_heavy"
+    papers = np.where(panel.covariates["coverage"] >= 0.5, np.nan_to_num(panel.outcomes["papers"]), 0)[heavy]
+    kept = np.isin(panel.attributes["venue"][heavy], cells_of(panel, MAIN, PLAN).venues)
+    before = papers[kept][:, panel.periods <= 2012].sum(axis=1)
+    assert (counts["event_year"], counts["base_end"]) == (2012, 2013)
+    assert counts["papers_before_event"] == before.sum() == 104
+    assert counts["papers_before"] == papers[kept][:, panel.periods <= 2013].sum() == 154
+    assert counts["n_late"] == (before == 0).sum() == 3  # CVPR, ICCV and ICML are known from 2013 on
+
+
 def test_a_dose_is_the_mean_of_the_years_after_the_base_that_are_known() -> None:
     cells, panel = cells_of(PANELS["areas"], line("dose"), PLAN), PANELS["areas"]
     row = int(np.flatnonzero(panel.units == cells.fields[0])[0])
@@ -232,7 +245,7 @@ SHORT = replace(PLAN, lines=tuple(x for x in PLAN.lines if not x.label.endswith(
 
 def test_the_exhibit_has_what_it_promises_and_the_same_bytes_twice() -> None:
     first, again = fields_exhibit(SHORT), fields_exhibit(SHORT)
-    assert [table.name for table in first.tables] == ["fields", "fields_units"]
+    assert [table.name for table in first.tables] == ["fields", "fields-kinds", "fields_units"]
     assert [figure.name for figure in first.figures] == ["fields_shares", "fields_randomization"]
     addresses = [number.address for number in first.numbers]
     assert len(set(addresses)) == len(addresses)
@@ -247,14 +260,16 @@ def test_the_exhibit_has_what_it_promises_and_the_same_bytes_twice() -> None:
     assert numbers["fields/topics_before_shock/academic_only/conf_low"] == "(unbounded)"
     assert numbers["fields/topics_before_shock/academic_only/mde"] == "(none)"
     assert numbers["fields/topics/academic_only/size"] in first.sentences[0]
+    panels = [[line.label for line in block.lines] for table in first.tables[:2] for block in table.blocks]
+    assert panels == [[line.title for line in SHORT.lines]] * len(SHORT.outcomes)
     assert all(sentence.endswith(".") for sentence in first.sentences)
 
 
 def test_the_verdict_is_no_change_where_the_main_line_does_not_reject() -> None:
     other = replace(SHORT, main="areas", lines=tuple(x for x in SHORT.lines if x.method == "regression"))
-    sentence = fields_exhibit(other).sentences[0]
+    sentence, least, *_ = fields_exhibit(other).sentences
     assert sentence.startswith("No change is significant")
-    assert "minimum detectable effect" in sentence
+    assert "minimum detectable effect is" in least
 
 
 def content() -> dict[str, object]:

@@ -12,16 +12,18 @@ import pandas as pd
 import pytest
 from plans import PLAN, ROOT
 
-from study import QuestionError
+from study import QuestionError, estimate
 from study.core import DataError
 from study.paper import run as running
 from study.paper import tournament as recording
 from study.paper.exhibits.exhibit import Exhibited, Setting
-from study.paper.exhibits.tournament import SHOWN, broken_by, headline_label
+from study.paper.exhibits.tournament import ACTUAL, DETAILS, SIMULATED, broken_by, headline_label, tournament
 from study.paper.numbers import select
 from study.paper.plan import Plan, read_plan
-from study.report import MINUS, Number
+from study.paper.results import answer
+from study.report import MINUS, REFUSED, Number
 from study.simulate.performance import performance
+from study.simulate.recommendation import standing
 from study.simulate.replications import replicate
 
 TABLE = """
@@ -247,45 +249,74 @@ def test_an_exhibit_at_hand_is_made_anew_from_another_record(setting: Setting, s
         other = exhibited(setting)
     finally:
         path.write_bytes(kept)
-    biases = [[line.cells[0].value for line in each.tables[0].lines] for each in (shown, other)]
-    np.testing.assert_allclose(np.diff(biases, axis=0), 0.1)
+    at = [*SIMULATED].index("bias")
+    biases = [[line.cells[at].value for line in each.tables[0].lines] for each in (shown, other)]
+    np.testing.assert_allclose(np.diff(biases, axis=0), 10)
 
 
-def test_the_main_table_has_the_recorded_values(setting: Setting, shown: Exhibited) -> None:
-    table = shown.tables[0]
+def test_the_tables_of_designs_have_the_recorded_values(setting: Setting, shown: Exhibited) -> None:
     rows = recording.read_record(setting.plan, setting.panel).rows.set_index(recording.KEY)
-    assert [block.title for block in table.blocks] == ["Designs of the tables", "Other designs"]
-    assert [line.label for line in table.lines] == ENTRANTS
-    for line in table.lines:
-        at, none = rows.loc[("effect of 20%", line.label)], rows.loc[("no effect", line.label)]
-        expected = at.rename({"rejects": "power"})
-        expected["size"] = none["rejects"]
-        for name, cell in zip(SHOWN, line.cells, strict=True):
-            assert isinstance(cell, Number)
-            factor = (
-                100 if name in ("coverage", "published_coverage", "size", "power", "pretest_rejects") else 1
-            )
-            assert cell.value == pytest.approx(factor * expected[name], nan_ok=True), name
-    assert {cell.bracketed for line in table.lines for cell in line.cells[3:4]} == {True}
-    assert [line.cells[-1].text for line in table.lines] == ["6", "6", "6", "6", "2"]
+    for table, names in ((shown.tables[0], SIMULATED), (shown.tables[1], DETAILS)):
+        assert sorted(line.label for line in table.lines) == sorted(ENTRANTS)
+        for line in table.lines:
+            at, none = rows.loc[("effect of 20%", line.label)], rows.loc[("no effect", line.label)]
+            expected = 100 * at.drop("repetitions").drop(recording.FIRST).astype(float)
+            expected["power"], expected["repetitions"] = 100 * at["rejects"], at["repetitions"]
+            expected["size"], expected["bias_without"] = 100 * none["rejects"], 100 * none["bias"]
+            for name, cell in zip(names, line.cells, strict=False):
+                if np.isnan(expected[name]):
+                    assert cell == REFUSED, name
+                else:
+                    assert isinstance(cell, Number)
+                    assert cell.value == pytest.approx(expected[name]), name
+
+
+def test_designs_stand_by_whether_their_intervals_cover_and_by_their_rmse(
+    setting: Setting, shown: Exhibited
+) -> None:
+    recorded = recording.read_record(setting.plan, setting.panel)
+    rows = recorded.rows[recorded.rows["process"].isin(setting.plan.calibrated_processes())]
+    stand = standing(rows, setting.plan.level)
+    assert [line.label for line in shown.tables[0].lines] == [*stand.index]
+    (covering,) = (len(b.lines) for b in shown.tables[0].blocks if "cover at each effect" in b.title)
+    assert covering == len(recorded.recommendation.trusted)
+
+
+def test_what_designs_say_of_the_actual_panel_is_their_answer(setting: Setting, shown: Exhibited) -> None:
+    """The tables' answers where there are any: of designs with learners these have all draws of the folds."""
+    task = setting.plan.ask(setting.plan.tournament.question)
+    fit = estimate(setting.panel, task.question.replace(covariates=()), "imputation").headline
+    cells = {line.label: [*line.cells[-len(ACTUAL) :]] for line in shown.tables[0].lines}
+    expected = [100 * fit.effect[0], 100 * fit.std_error[0]]
+    assert [cell.value for cell in cells["Imputation"][:2]] == pytest.approx(expected)
+    assert cells["Imputation"][1].bracketed
+    row = next(row for row in setting.plan.entrants if row.label == "CS")
+    own = setting.plan.task(task.event, task.outcome, task.scale, row)
+    known = answer(own, setting.panel)
+    kept = replace(known, headline=replace(known.headline, estimate=0.4321))
+    other = tournament(replace(setting, results={own.key: kept}))
+    numbers = {number.address: number.value for number in other.numbers}
+    assert numbers["tournament/actual/cs/estimate"] == "43.2"
 
 
 def test_violations_are_bias_and_coverage_of_every_process_with_the_effect(
     setting: Setting, shown: Exhibited
 ) -> None:
-    table = shown.tables[1]
+    table = shown.tables[2]
     rows = recording.read_record(setting.plan, setting.panel).rows.set_index(recording.KEY)
-    (key,) = table.notes
-    assert key == f"(1) as calibrated; (2) {TRENDS}; (3) hidden treatment of 40%."
+    assert table.headings[0] == "CS"
+    assert len({*table.headings}) == 4
     for block, name in zip(table.blocks, ("bias", "coverage"), strict=True):
-        for line in block.lines:
-            expected = [100 * rows.loc[(process, line.label), name] for process in PROCESSES[1:]]
+        assert [line.label.lower() for line in block.lines] == ["as calibrated", *PROCESSES[2:]]
+        for line, process in zip(block.lines, PROCESSES[1:], strict=True):
+            expected = [100 * rows.loc[(process, label), name] for label in table.headings]
             assert [cell.value for cell in line.cells] == pytest.approx(expected)
 
 
 def test_tables_have_short_notes_and_can_be_written(shown: Exhibited) -> None:
     assert [table.name for table in shown.tables] == [
         "tournament",
+        "tournament-details",
         "tournament-violations",
         "tournament-calibration",
     ]
@@ -310,9 +341,12 @@ def test_results_have_addresses_of_their_own_for_the_headline_each_design_and_wh
     assert values["tournament/headline/bias_without"] == without.replace("-", MINUS)
     assert values["tournament/no_effect/double_ml/repetitions"] == "2"
     assert values["tournament/verdict/sentence"] == recorded.sentences[0] == shown.sentences[0]
+    second = values.get("tournament/verdict/runner_up", recorded.sentences[1])
+    assert second == recorded.sentences[1]
     assert values["tournament/summary/designs"] == "5"
     assert values["tournament/summary/violations"] == "2"
-    cited = re.findall(r"\\result\{(tournament/[^}]*)\}", (ROOT / "paper/main.tex").read_text())
+    texts = "".join((ROOT / "paper" / name).read_text() for name in ("main.tex", "appendix.tex"))
+    cited = re.findall(r"\\result\{(tournament/[^}]*)\}", texts)
     assert len(cited) > 10
     # Those of single processes and designs are of the paper's plan.
     shared = [at for at in cited if at.split("/")[1] in ("headline", "recommended", "summary", "verdict")]
@@ -328,9 +362,8 @@ def test_what_breaks_the_recommended_design_is_said_of_the_other_processes(setti
     rows.loc[rows["process"] == "hidden treatment of 40%", "coverage"] = 0.87
     said = broken_by(recorded._replace(rows=rows), 0.9, setting.plan.calibrated_processes())
     label = recorded.recommendation.design or recorded.recommendation.nearest
-    assert (
-        said == f"Under 1 of the 2 other processes the intervals of {label} cover too seldom: {TRENDS} (85%)."
-    )
+    least = f"least with {TRENDS} (85%)"
+    assert said == f"The intervals of {label} cover too seldom under 1 of the 2 other processes, {least}."
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, 
 from study.paper.fields.answers import Answer, Answers, answers, of_outcome, outcomes_of
 from study.paper.fields.finding import SMALL, WIDE, assignments_figure, fields_sentences
 from study.paper.fields.plan import FieldsPlan
-from study.paper.fields.tables import COLUMNS_HERE, results_table, units_table
+from study.paper.fields.tables import COLUMNS_HERE, results_tables, units_table
 from study.report import Column
 
 EXHIBIT = "fields"
@@ -56,14 +56,12 @@ def fields(setting: Setting) -> Iterator[Piece]:
         "rejecting": sum(result.rejects(plan) for result in by_line.values()),
         "rejecting_all": sum(result.rejects(plan) for result in results.values()),
     }
-    yield results_table(plan, results)
+    yield from results_tables(plan, results)
     yield units_table(plan, results, panels)
     yield draw(
         "fields_shares",
-        f"{title} by field and year. Left: share of all papers of the main line's fields, hollow where a year has "
-        "fewer than 20 papers. Others: means over the fields of the blocks without gaps, whose lines cross years that "
-        "are left out, and the synthetic difference-in-differences comparison, moved so that it meets the treated "
-        "fields in base years as time weights count them. Dotted line: end of the base.",
+        f"{title} by field and year (hollow: fewer than {FEW} papers), and synthetic comparisons at the treated "
+        "fields' base.",
         shares_figure(plan, results, panels),
         f"The share of {title.lower()} by year for treated and other fields; after the base that of the treated fields "
         f"is {abs(estimate):.0f} points {'lower' if estimate < 0 else 'higher'} than the others' change implies, with "
@@ -71,8 +69,7 @@ def fields(setting: Setting) -> Iterator[Piece]:
     )
     yield draw(
         "fields_randomization",
-        "Estimates under all assignments of the treated fields, by line of the table; p-value and number of "
-        "assignments on the right.",
+        "Estimates under all assignments of the treated fields, with exact p-values and numbers of assignments.",
         assignments_figure(plan, results),
         f"For each of {len(plan.lines)} comparisons a row of ticks, one for each assignment of the treated fields, and "
         f"a diamond at the actual estimate, which is extreme at 5% in {summary['rejecting']} of them.",
@@ -134,9 +131,10 @@ def shares_figure(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel
             (_draw_raw if axis is axes[0] else _draw_block)(axis, result, y)
             end = 0.5 + (line.last_before or cells.years[~cells.after[0]].max())
             axis.axvline(end, color=GREY, linewidth=0.8, linestyle=":")
-            axis.set_ylim(0, 104)
             axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axis.set_xlabel("Year")
+        lowest = min(axis.dataLim.y0 for axis in axes)
+        axes[0].set_ylim(max(10 * (lowest // 10) - 10, 0), 102)
         axes[0].set_ylabel(f"{plan.outcomes[plan.outcome]}, % of papers")
         handles, labels = axes[-1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL)
@@ -144,14 +142,14 @@ def shares_figure(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel
 
 
 def _draw_raw(axis: Axes, result: Answer, y: FloatArray) -> None:
-    """Draw shares of all papers by year; hollow where a year has fewer than 20 papers."""
+    """Draw shares of all papers by year; hollow and apart from the line where a year has fewer than 20 papers."""
     cells = result.cells
     for rows, look in ((cells.treated, TREATED), (~cells.treated, OTHER)):
         papers = cells.papers[rows].sum(axis=0)
         seen = papers > 0
         share = (cells.papers[rows] * y[rows]).sum(axis=0)[seen] / papers[seen]
         few, years = papers[seen] < FEW, cells.years[seen]
-        axis.plot(years, share, **look)
+        axis.plot(years, np.where(few, np.nan, share), **look)
         axis.plot(years[few], share[few], **look | {"label": "", "linestyle": "", "markerfacecolor": "white"})
     axis.set_title("Topics, all venues", fontsize=SMALL)
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from study.core import capital, first_of
+from study.core import capital
 from study.diagnostics import Finding
+from study.estimates import Effect
 from study.figures import performance_figure
-from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, draw, exhibit
-from study.paper.plan import NO_EFFECT, Task, effect_title
+from study.panel import Scale
+from study.paper import headline_effect
+from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, draw, estimate_command, exhibit
+from study.paper.plan import NO_EFFECT, Row, Task, effect_title
 from study.paper.tournament import Recorded, asked_of, check_first, contest, read_record
-from study.report import Block, Cell, Column, Line, Number, Table
+from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Number, Table, lettered
 from study.simulate.calibrate import DEVIATIONS, calibration
-from study.simulate.recommendation import ERRORS, TOLERANCE, standing
+from study.simulate.recommendation import ERRORS, TOLERANCE, runner_up_sentence, standing
 
 EXHIBIT = "tournament"
 # Of a process and design, as the record has them.
@@ -31,22 +35,41 @@ MEASURES = {
     "coverage_after": Column("coverage where that test does not reject", "percent"),
     "repetitions": Column("simulated panels", "count"),
 }
-# Of a design, with the effect of the plan and without one.
+# Of a design: on simulated panels without an effect and with that of the plan, and about the actual panel.
 OF_DESIGN = MEASURES | {
-    "size": Column("how often the interval excludes zero without an effect", "percent"),
     "bias_without": Column("mean of estimates without an effect", "effect"),
+    "size": Column("how often the interval excludes zero without an effect", "percent"),
     "power": Column("how often the interval excludes zero with the effect", "percent"),
+    "centred_coverage": Column("coverage of the mean estimate under the default convention", "percent"),
+    "published_centred_coverage": Column("the same under the published convention", "percent"),
     "label": Column("name", "text"),
+    "actual": COLUMNS["estimate"],
+    "actual_error": COLUMNS["std_error"],
+    "actual_mde": COLUMNS["mde"],
 }
-SHOWN = (
-    *("bias", "rmse", "coverage", "published_coverage", "size", "power", "mde"),
-    *("pretest_rejects", "bias_after", "repetitions"),
-)
-HEADINGS = (
-    *("Bias", "RMSE", "Coverage", "(Published)", "Size", "Power", "MDE", "Pre-test", "Bias after", "Panels"),
-)
+SIMULATED = {
+    "bias_without": "Bias",
+    "size": "Size",
+    "bias": "Bias",
+    "rmse": "RMSE",
+    "coverage": "Cover",
+    "power": "Power",
+}
+ACTUAL = {"actual": "Effect", "actual_error": "(s.e.)", "actual_mde": "MDE"}
+DETAILS = {
+    "published_coverage": "Published",
+    "centred_coverage": "Default",
+    "published_centred_coverage": "Published",
+    "pretest_rejects": "Rejects",
+    "bias_after": "Bias after",
+    "mde": "MDE",
+    "repetitions": "Panels",
+}
+# Designs that the figure colours and the table of violations has: the headline, and others by where they stand.
+NAMED = 4
 OF_ALL = {
     "sentence": Column("what is said of it", "text"),
+    "runner_up": Column("what is said of the runner-up", "text"),
     "designs": Column("designs", "count"),
     "processes": Column("processes", "count"),
     "violations": Column("processes besides the calibrated ones", "count"),
@@ -73,7 +96,7 @@ OF_MOMENT = {
 }
 
 
-@exhibit("Which design would have found the effect", Part.OBJECTIONS)
+@exhibit("Which design would have found the effect", Part.OBJECTIONS, shows=("designs",))
 def tournament(setting: Setting) -> Iterator[Piece]:
     """Yield what designs do on simulated panels, from the record, whose first replication is repeated."""
     plan, asked = setting.plan, asked_of(setting.plan)
@@ -85,27 +108,38 @@ def tournament(setting: Setting) -> Iterator[Piece]:
         str(name): rows.set_index("design") for name, rows in recorded.rows.groupby("process", sort=False)
     }
     at, none = by_process[effect_title(asked.effect)], by_process[NO_EFFECT]
-    designs = at.assign(size=none["rejects"], bias_without=none["bias"], power=at["rejects"])
     task = plan.ask(asked.question)
-    yield _table(setting, designs, task)
-    yield _of_violations(setting, by_process, task)
-    yield _of_calibration(setting, calibrated)
     effects = recorded.rows[recorded.rows["process"].isin(plan.calibrated_processes())]
+    stand = standing(effects, plan.level)
+    actual = {row.label: _actual(setting, task, row) for row in plan.entrants}
+    designs = at.assign(
+        size=none["rejects"],
+        bias_without=none["bias"],
+        power=at["rejects"],
+        trusted=stand["trusted"],
+        actual=[actual[label].estimate for label in at.index],
+        actual_error=[actual[label].std_error for label in at.index],
+        actual_mde=[actual[label].mde for label in at.index],
+    ).loc[stand.index]
+    headline = headline_label(setting)
+    named = [headline, *(label for label in stand.index if label != headline)][:NAMED]
+    yield from _tables(setting, designs, task)
+    yield _of_violations(setting, by_process, named, task)
+    yield _of_calibration(setting, calibrated)
     yield draw(
         EXHIBIT,
-        f"Designs on panels simulated like the study's. Above: coverage of {plan.level:.0%} intervals and RMSE, over "
-        "all effects. Below: how often each design's interval excludes zero, by the effect.",
+        "Root mean squared error and bias of designs on panels simulated like the study's, and power of their tests.",
         performance_figure(
-            effects, table=standing(effects, plan.level), scale=task.question.effect_scale, level=plan.level
+            effects, table=stand, scale=task.question.effect_scale, level=plan.level, named=named
         ),
-        "A point a design by RMSE and coverage, with a line at nominal coverage, and below it a curve a design that "
-        "rises with the effect.",
+        "A row a design with markers at its RMSE and its bias, filled where its intervals cover, and a curve a design "
+        "of how often its test rejects, by the effect.",
     )
     yield from recorded.sentences
     broken = broken_by(recorded, plan.level, plan.calibrated_processes())
     yield broken
     yield from calibrated.sentences[:2]
-    yield from _numbers(setting, recorded, by_process, designs, broken, calibrated)
+    yield from _numbers(setting, recorded, by_process, designs, actual, broken, calibrated)
 
 
 def headline_label(setting: Setting) -> str:
@@ -115,81 +149,123 @@ def headline_label(setting: Setting) -> str:
     return label if label in labels else labels[0]
 
 
-def _table(setting: Setting, designs: pd.DataFrame, task: Task) -> Table:
-    plan, asked = setting.plan, asked_of(setting.plan)
-    rows = [row.label for row in plan.rows]
-    lines = {label: Line(str(label), [*_cells(row)]) for label, row in designs.iterrows()}
-    groups = {
-        "Designs of the tables": [line for label, line in lines.items() if label in rows],
-        "Other designs": [line for label, line in lines.items() if label not in rows],
+def _actual(setting: Setting, task: Task, row: Row) -> Effect:
+    """Return what an entrant says of the actual panel: the tables' answer, or its own where they have none."""
+    own = setting.plan.task(task.event, task.outcome, task.scale, row)
+    result = setting.results.get(own.key)
+    return (result and result.headline) or headline_effect(own, setting.panel, row.label)
+
+
+def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Table]:
+    """Yield what designs find on simulated panels and say of the actual one, and more of the former."""
+    plan, asked, scale = setting.plan, asked_of(setting.plan), task.question.effect_scale
+    effect = f"{asked.effect:.0%}"
+    titles = {
+        "Designs whose intervals cover at each effect": designs["trusted"],
+        "Designs whose intervals are missing or cover too seldom at some effect": ~designs["trusted"],
     }
-    errors = max(designs[f"{name}_mc"].max() for name in ("coverage", "rejects"))
-    return Table(
+
+    def blocks(names: Iterable[str]) -> list[Block]:
+        return lettered(
+            (
+                title,
+                [Line(str(label), [_cell(name, row[name], scale) for name in names]) for label, row in own],
+            )
+            for title, which in titles.items()
+            if (own := [*designs[which].iterrows()])
+        )
+
+    errors = 100 * max(designs[f"{name}_mc"].max() for name in ("coverage", "rejects"))
+    yield Table(
         name=EXHIBIT,
-        caption=f"What designs find on panels simulated like the study's, with an effect of {asked.effect:.0%}",
-        headings=HEADINGS,
-        spans=[("Estimates", 2), ("Intervals cover, %", 2), ("Reject, %", 2), ("", 4)],
-        blocks=[Block(title, own) for title, own in groups.items() if own],
+        caption="What designs find on panels simulated like the study's, and what they say of the actual one",
+        headings=[*SIMULATED.values(), *ACTUAL.values()],
+        spans=[("No effect", 2), (f"Effect of {effect}", 4), ("Actual panel", 3)],
+        blocks=blocks([*SIMULATED, *ACTUAL]),
         notes=[
-            f"Estimates: {plan.scales[task.scale].lower()}, {plan.outcomes[task.outcome].lower()}. Intervals are at "
-            f"{plan.level:.0%}; published: under the convention of the design's reference. Size: without an effect. "
-            "MDE: minimum detectable effect (80% power), by the spread of estimates. Pre-test: percent in which the "
-            "largest effect before treatment is significant at 5%; bias after: where it is not. Monte-Carlo standard "
-            f"errors of percentages are at most {100 * errors:.1f} points."
+            f"{plan.outcomes[task.outcome]}. Bias, RMSE (root mean squared error), estimates, standard errors and MDE "
+            f"(minimum detectable effect): {scale.column}. Size, coverage of {plan.level:.0%} intervals and power: % "
+            f"of {asked.repetitions:,} simulated panels, of {asked.slow_repetitions:,} for designs with learners "
+            f"(Monte-Carlo errors at most {errors:.1f} points). Intervals cover if they do in "
+            f"{plan.level - TOLERANCE:.0%} of panels, less {ERRORS:g} Monte-Carlo errors. Designs are in the order of "
+            "their RMSE over all effects."
+        ],
+    )
+    yield Table(
+        name=f"{EXHIBIT}-details",
+        caption=f"Conventions of intervals and tests before treatment, on simulated panels with an effect of {effect}",
+        headings=[*DETAILS.values()],
+        spans=[("Cover, %", 1), ("Cover mean, %", 2), ("Pre-test", 2), ("", 2)],
+        blocks=blocks(DETAILS),
+        notes=[
+            f"Intervals at {plan.level:.0%}; published: under the convention of the design's reference. Cover mean: "
+            "the mean estimate is in the interval, which leaves bias aside. Pre-test: % of panels in which the largest "
+            f"effect before treatment is significant at 5%, and bias ({scale.column}) in the others. MDE: minimum "
+            "detectable effect by the spread of estimates, in the same unit."
         ],
     )
 
 
-def _cells(row: pd.Series) -> Iterator[Cell]:
-    for name in SHOWN:
-        cell = OF_DESIGN[name].cell(row[name])
-        yield (
-            cell._replace(bracketed=True)
-            if name == "published_coverage" and isinstance(cell, Number)
-            else cell
-        )
+def _cell(name: str, value: float, scale: Scale) -> Cell:
+    """Return a value as a cell, effects in the unit in which texts say them."""
+    column = OF_DESIGN[name]
+    if math.isnan(value):
+        return REFUSED
+    if column.kind in ("effect", "error"):
+        return Number(scale.factor * value, 1 if scale.percent else 3, bracketed=column.kind == "error")
+    return column.cell(value)
 
 
-def _of_violations(setting: Setting, by_process: Mapping[str, pd.DataFrame], task: Task) -> Table:
-    plan, asked = setting.plan, asked_of(setting.plan)
-    calibrated = effect_title(asked.effect)
-    shown = {"as calibrated": by_process[calibrated]} | {
+def _of_violations(
+    setting: Setting, by_process: Mapping[str, pd.DataFrame], named: Sequence[str], task: Task
+) -> Table:
+    plan, asked, scale = setting.plan, asked_of(setting.plan), task.question.effect_scale
+    shown = {"as calibrated": by_process[effect_title(asked.effect)]} | {
         title: rows for title, rows in by_process.items() if title not in plan.calibrated_processes()
     }
-    labels = [row.label for row in plan.entrants]
-
-    def panel(title: str, name: str, factor: int, digits: int) -> Block:
-        rows = {label: [factor * by.loc[label, name] for by in shown.values()] for label in labels}
-        return Block(title, [Line(label, [Number(v, digits) for v in own]) for label, own in rows.items()])
-
-    units = task.question.effect_scale
-    key = "; ".join(f"({number}) {title}" for number, title in enumerate(shown, 1))
+    panels = {f"Bias, {scale.column}": "bias", f"Coverage of {plan.level:.0%} intervals, %": "coverage"}
     return Table(
         name=f"{EXHIBIT}-violations",
         caption=f"Designs where assumptions fail, on simulated panels with an effect of {asked.effect:.0%}",
-        headings=[f"({number})" for number in range(1, len(shown) + 1)],
-        blocks=[
-            panel(f"Panel A. Bias, {units.column}", "bias", units.factor, 0 if units.percent else 2),
-            panel(f"Panel B. Coverage of {plan.level:.0%} intervals, %", "coverage", 100, 0),
+        headings=named,
+        blocks=lettered(
+            (
+                title,
+                [
+                    Line(capital(process), [_cell(name, rows.loc[label, name], scale) for label in named])
+                    for process, rows in shown.items()
+                ],
+            )
+            for title, name in panels.items()
+        ),
+        notes=[
+            "The headline, and the other designs that stand first by the rule of recommendation. Each process differs "
+            "from the calibrated one in what its line says."
         ],
-        notes=[f"{capital(key)}."],
     )
 
 
 def _of_calibration(setting: Setting, calibrated: Finding) -> Table:
-    lines = [
-        Line(row["moment"], [*(Number(row[name]) for name in OF_MOMENT), "yes" if row["targeted"] else ""])
-        for row in varying(calibrated).to_dict("records")
-    ]
+    moments = varying(calibrated)
+    titles = {True: "Moments that the process is fitted to", False: "Moments that it is not fitted to"}
     return Table(
         name=f"{EXHIBIT}-calibration",
         caption="The panel beside panels that are simulated like it",
-        headings=["Panel", "Simulated", "Spread", "Targeted"],
-        blocks=[Block("", lines)],
+        headings=["Panel", "Simulated", "Spread"],
+        blocks=lettered(
+            (
+                title,
+                [
+                    Line(capital(row["moment"]), [Number(row[name]) for name in OF_MOMENT])
+                    for row in moments[moments["targeted"] == which].to_dict("records")
+                ],
+            )
+            for which, title in titles.items()
+        ),
         notes=[
             "Simulated: mean of simulated panels without an effect of their own; spread: standard deviation between "
-            "them. Targeted: the process was fitted to it; the other moments are a check. Numbers of adopters a year "
-            "are the panel's own."
+            f"them. Means are of {setting.plan.text.outcomes_with_units}. Numbers of adopters a year are the panel's "
+            "own."
         ],
     )
 
@@ -205,11 +281,11 @@ def broken_by(recorded: Recorded, level: float, calibrated: Sequence[str]) -> st
     rows = recorded.rows[(recorded.rows["design"] == label) & ~recorded.rows["process"].isin([*calibrated])]
     enough = rows["coverage"] + ERRORS * rows["coverage_mc"] + TOLERANCE >= level
     failing = rows[~enough].sort_values("coverage", kind="stable")
-    named = [f"{row['process']} ({row['coverage']:.0%})" for row in failing.to_dict("records")]
-    return (
-        f"Under {len(failing) or 'none'} of the {len(rows)} other processes the intervals of {label} cover too seldom"
-        f"{f': {first_of(named)}' if named else ''}."
-    )
+    said = f"The intervals of {label} cover too seldom under"
+    if failing.empty:
+        return f"{said} none of the {len(rows)} other processes."
+    least = f"least with {failing['process'].iloc[0]} ({failing['coverage'].iloc[0]:.0%})"
+    return f"{said} {len(failing)} of the {len(rows)} other processes, {least}."
 
 
 def _numbers(
@@ -217,6 +293,7 @@ def _numbers(
     recorded: Recorded,
     by_process: Mapping[str, pd.DataFrame],
     designs: pd.DataFrame,
+    actual: Mapping[str, Effect],
     broken: str,
     calibrated: Finding,
 ) -> Iterator[Traced]:
@@ -227,10 +304,16 @@ def _numbers(
         for label, row in rows[[*MEASURES]].to_dict("index").items():
             about = f"{process}, simulated panels"
             yield from setting.numbers((EXHIBIT, process, label), row, MEASURES, tasks[label], quantity=about)
+    for label, effect in actual.items():
+        values = {name: getattr(effect, name) for name in ("estimate", "std_error", "mde")}
+        command = estimate_command(tasks[label], setting.panel)
+        yield from setting.numbers(
+            (EXHIBIT, "actual", label), values, task=tasks[label], quantity=label, command=command
+        )
     chosen = recorded.recommendation
     named = {"headline": headline_label(setting), "recommended": chosen.design or chosen.nearest}
     for name, label in named.items():
-        values = designs.loc[label, [*SHOWN, "bias_without"]].to_dict() | {"label": label}
+        values = designs.loc[label, [*SIMULATED, *DETAILS]].to_dict() | {"label": label}
         about = f"effect of {asked.effect:.0%}, simulated panels"
         yield from setting.numbers((EXHIBIT, name), values, OF_DESIGN, tasks[label], quantity=about)
     checks = varying(calibrated).query("not targeted")
@@ -253,6 +336,10 @@ def _numbers(
     sentences = {"verdict": recorded.sentences[0], "violations": broken, "calibration": calibrated.verdict}
     for name, sentence in sentences.items():
         yield from setting.numbers((EXHIBIT, name), {"sentence": sentence}, OF_ALL, task, quantity=name)
+    if second := runner_up_sentence(chosen, task.question.effect_scale):
+        yield from setting.numbers(
+            (EXHIBIT, "verdict"), {"runner_up": second}, OF_ALL, task, quantity="verdict"
+        )
     for row in calibrated.frame.to_dict("records"):
         values = {name: row[name] for name in OF_MOMENT}
         yield from setting.numbers(

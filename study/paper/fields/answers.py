@@ -91,6 +91,10 @@ class Answer:
             "n_comparison": int((~treated).sum()),
             "papers": int(cells.papers.sum()),
             "papers_before": int((cells.papers * ~cells.after)[treated].sum()),
+            "papers_before_event": int(cells.papers[treated][:, cells.years <= cells.event_year].sum()),
+            "n_late": int((cells.papers[treated][:, cells.years <= cells.event_year].sum(axis=1) == 0).sum()),
+            "event_year": cells.event_year,
+            "base_end": self.line.last_before or np.nan,
             "first_year": int(cells.years[0]),
             "last_year": int(cells.years[-1]),
         }

@@ -30,6 +30,8 @@ class Cells:
         Years after the base.
     assigned : ndarray, shape (n,)
         1 for treated fields, else 0; or the dose.
+    event_year : int
+        Last year that no venue could yet write in after the event.
     """
 
     fields: NDArray[Any]
@@ -39,6 +41,7 @@ class Cells:
     papers: FloatArray
     after: BoolArray
     assigned: FloatArray
+    event_year: int
 
     @property
     def used(self) -> BoolArray:
@@ -91,7 +94,7 @@ def cells_of(panel: Panel, line: Line, plan: FieldsPlan) -> Cells:
         )
     cells = np.ix_(keep, papers[keep].any(axis=0))
     names = panel.units[keep], venue[keep], kind[keep], panel.periods[papers[keep].any(axis=0)]
-    return Cells(*names, papers[cells], after[cells], assigned[keep])
+    return Cells(*names, papers[cells], after[cells], assigned[keep], int(np.nanmin(shock)) - 1)
 
 
 def _first_after(line: Line, venue: NDArray[Any], shock: FloatArray) -> FloatArray:

@@ -28,7 +28,7 @@ def fields_sentences(plan: FieldsPlan, results: Answers) -> Iterator[str]:
     """
     by_line = of_outcome(plan, results)
     main, others = by_line[plan.main], [result for label, result in by_line.items() if label != plan.main]
-    yield _verdict(plan, main, others)
+    yield from _verdict(plan, main, others)
     yield from _evidence(plan, results, main, others)
 
 
@@ -42,48 +42,48 @@ def interval_text(interval: Interval) -> str:
     return text if interval.whole else f"{text}, with gaps"
 
 
-def _verdict(plan: FieldsPlan, main: Answer, others: Sequence[Answer]) -> str:
+def _verdict(plan: FieldsPlan, main: Answer, others: Sequence[Answer]) -> Iterator[str]:
     """Say what the main line finds, and whether the others agree."""
     title = plan.outcomes[main.outcome].lower()
-    when = f"After {main.line.last_before}" if main.line.last_before else "After the event"
+    against = "against other topics of the same venues"
     rejecting = [result for result in others if result.rejects(plan)]
-    agree = [result for result in rejecting if result.estimate * main.estimate > 0]
     if not main.rejects(plan):
-        return (
-            f"No change is significant: {when.lower()} the share of {title} in compute-heavy topics moved "
-            f"by {_estimate(main)} against other topics of the same venues; {len(rejecting) or 'none'} of the "
-            f"{len(others)} other comparisons reject no change."
+        yield (
+            f"No change is significant: the share of {title} in compute-heavy topics moved by {_estimate(main)} "
+            f"{against}."
         )
-    blind = sum(np.isnan(result.detectable) for result in others)
-    unable = f" ({blind} of them could have found none of any size)" if blind else ""
-    by_area = ""
-    # An area is one draw for all venues in this line, as the event is one for all.
-    area = next((result for result in others if result.line.permuted == "areas"), None)
-    if area is not None:
-        least = "none" if np.isnan(area.detectable) else f"{area.detectable:.1f}"
-        by_area = (
-            f", and where an area is one draw for all venues, as the event is, the estimate is {area.estimate:.1f} "
-            f"(p-value {p_text(area.p_value)}, minimum detectable effect {least})"
-        )
-    return (
+        yield f"Its {_least(main)}."
+        yield f"{len(rejecting) or 'None'} of the {len(others)} other comparisons reject no change."
+        return
+    when = f"After {main.line.last_before}" if main.line.last_before else "After the event"
+    yield (
         f"{when} compute-heavy topics {'lost' if main.estimate < 0 else 'gained'} {abs(main.estimate):.1f} percentage "
-        f"points of {title} against other topics of the same venues (confidence set {interval_text(main.interval)}; "
-        f"randomization p-value {p_text(main.p_value)}), but that compute did it is not shown: "
-        f"{len(agree) or 'none'} of the {len(others)} other comparisons reject no change in the same direction"
-        f"{unable}{by_area}."
+        f"points of {title} {against} (randomization p-value {p_text(main.p_value)}), which does not show that compute "
+        "did it."
     )
+    agree = sum(result.estimate * main.estimate > 0 for result in rejecting)
+    blind = sum(np.isnan(result.detectable) for result in others)
+    unable = f"; {blind} of them could have found no effect of any size" if blind else ""
+    yield f"{agree or 'None'} of the {len(others)} other comparisons reject no change in the same direction{unable}."
+    # An area is one draw for all venues in this line, as the event is one for all.
+    for area in others:
+        if area.line.permuted == "areas":
+            yield (
+                f"Where an area is one draw for all venues, as the event is, the estimate is {area.estimate:.1f} "
+                f"points (p-value {p_text(area.p_value)}); the {_least(area)}."
+            )
+
+
+def _least(result: Answer) -> str:
+    """Say a minimum detectable effect."""
+    least = "infinite" if np.isnan(result.detectable) else f"{result.detectable:.1f} points"
+    return f"minimum detectable effect is {least}"
 
 
 def _estimate(result: Answer) -> str:
-    """Say an estimate with its set, p-value and minimum detectable effect."""
+    """Say an estimate with its set."""
     unit = " for an order of magnitude a year" if result.line.permuted == "doses" else ""
-    least = f"minimum detectable effect {result.detectable:.1f}"
-    if np.isnan(result.detectable):
-        least = "no effect would be found with a power of 80%"
-    return (
-        f"{result.estimate:.1f} percentage points{unit} (confidence set {interval_text(result.interval)}; "
-        f"randomization p-value {p_text(result.p_value)}, {len(result.estimates)} assignments; {least})"
-    )
+    return f"{result.estimate:.1f} percentage points{unit} (confidence set {interval_text(result.interval)})"
 
 
 def _evidence(plan: FieldsPlan, results: Answers, main: Answer, others: Sequence[Answer]) -> Iterator[str]:
@@ -99,27 +99,38 @@ def _evidence(plan: FieldsPlan, results: Answers, main: Answer, others: Sequence
     )
     yield (
         "The sharp null is tested under the assumption that each assignment of the treated fields was as likely as the "
-        "actual one. The event is one for all venues, so that anything else that came to deep learning after 2012 is "
-        "in the estimate; titles name fashionable methods, so that who writes on such a topic changes with its "
-        "fashion; the treated topics had few papers before; coverage of affiliations changes."
+        "actual one."
+    )
+    counts = main.counts
+    yield (
+        "The event is one for all venues, so that anything else that came to deep learning after "
+        f"{counts['event_year']} is in the estimate."
+    )
+    yield (
+        "Titles name fashionable methods, so that who writes on such a topic changes with its fashion; coverage of "
+        "affiliations changes too."
+    )
+    yield (
+        f"Up to the year of the event the treated fields have {counts['papers_before_event']:,} papers; "
+        f"{counts['n_late'] or 'none'} of the {counts['n_treated']} are known only after it."
     )
     for result in (main, *others):
         if result.line.method == "synthetic_did":
             cells = result.cells
-            weight = -result.contrast[cells.treated].sum(axis=0)
-            base = ~cells.after[0] & (weight > 0.005)
-            shares = zip(cells.years[base], weight[base], strict=True)
-            years = ", ".join(f"{year} ({100 * share:.0f}%)" for year, share in shares)
-            papers = cells.papers[cells.treated][:, base].sum()
-            yield f"{result.line.title}: time weights lie on {years}, with {papers:,.0f} papers of treated fields."
+            weight = np.where(cells.after[0], 0.0, -result.contrast[cells.treated].sum(axis=0))
+            papers = cells.papers[cells.treated][:, weight > 0.005].sum()
+            yield (
+                f"{result.line.title}: the largest time weight lies on {cells.years[weight.argmax()]} "
+                f"({100 * weight.max():.0f}%), and base years with a weight have {papers:,.0f} papers of treated "
+                "fields."
+            )
     for result in (main, *others):
         if result.line.permuted == "doses":
-            doses = dict(zip(result.cells.kinds, result.cells.assigned, strict=True))
-            largest_first = sorted(doses.items(), key=lambda item: -item[1])
+            kinds, doses = result.cells.kinds, result.cells.assigned
+            low, high = doses.argmin(), doses.argmax()
             yield (
-                "Doses, in orders of magnitude a year, are "
-                f"{', '.join(f'{kind} {dose:.2f}' for kind, dose in largest_first)}: with so few the line on the dose "
-                "rests on the areas at its ends."
+                f"Doses go from {doses[low]:.2f} ({kinds[low]}) to {doses[high]:.2f} ({kinds[high]}) orders of "
+                f"magnitude a year; with {len(np.unique(kinds))} areas the line on the dose rests on these."
             )
 
 

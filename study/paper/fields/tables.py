@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from study.core import BoolArray
+from study.core import BoolArray, listed
 from study.panel import Panel
 from study.paper.fields.answers import Answer, Answers, of_outcome, outcomes_of
 from study.paper.fields.plan import FieldsPlan
-from study.report import Cell, Column, Line, Number, Table, lettered
+from study.report import Block, Cell, Column, Line, Number, Table, lettered
 
 NO_EFFECT, NO_END = "none", "any"
 COLUMNS_HERE = {
@@ -27,45 +28,57 @@ COLUMNS_HERE = {
     "n_comparison": Column("other fields", "count"),
     "papers": Column("papers", "count"),
     "papers_before": Column("papers of treated fields in base years", "count"),
+    "papers_before_event": Column("papers of treated fields to the year of the event", "count"),
+    "n_late": Column("treated fields whose papers are known only after the year of the event", "count"),
+    "event_year": Column("last year that no venue could yet write in after the event", "count"),
+    "base_end": Column("last base year", "count"),
     "first_year": Column("first year", "count"),
     "last_year": Column("last year", "count"),
 }
 SHOWN = ("estimate", "p_value", "conf_low", "conf_high", "mde", "assignments", "n_treated", "n_comparison")
 
 
-def results_table(plan: FieldsPlan, results: Answers) -> Table:
-    """Return the table of all lines and outcomes."""
+def results_tables(plan: FieldsPlan, results: Answers) -> Iterator[Table]:
+    """Yield the table of all lines for the first outcome, and that for the others where there are any."""
     lines: dict[str, list[Line]] = {title: [] for title in plan.outcomes.values()}
     for (_, outcome), result in results.items():
         values = result.values | result.counts
         cells = [_cell(name, values[name]) for name in SHOWN]
         lines[plan.outcomes[outcome]].append(Line(result.line.title, cells))
+    first, own = plan.outcomes[plan.outcome], lines.pop(plan.outcomes[plan.outcome])
     main = next(line for line in plan.lines if line.label == plan.main)
     years = sorted({year for line in plan.lines for year in line.years})
     absent = ", ".join(str(year) for year in range(years[0], years[-1]) if year not in years) if years else ""
-    block = f", {years[0]}-{years[-1]}{f' without {absent}' if absent else ''}" if years else ""
-    return Table(
+    block = f" ({years[0]}-{years[-1]}{f' without {absent}' if absent else ''})" if years else ""
+    table = Table(
         name="fields",
-        caption="Kinds of teams in fields treated by the GPU result of 2012, against other fields",
+        caption=f"{first} in fields treated by the GPU result of 2012, against other fields",
         headings=["Points", "p", "low", "high", "MDE", "Assignments", "treated", "other"],
         spans=[("", 2), (f"{100 * plan.level:g}% set", 2), ("", 2), ("Fields", 2)],
-        blocks=lettered(lines),
+        blocks=[Block("", own)],
         notes=[
-            "Change of the share of the field's papers after the base, less that of the comparison, in percentage "
-            "points; for the dose, points for each order of magnitude a year. Base years end in "
-            f"{main.last_before or 'the year before the event'} unless the line says otherwise. Within "
-            "venues: regression weighted by papers, with effects of each field and of each venue and year. "
-            f"Synthetic comparisons: blocks of fields without gaps{block}.",
-            "p: share of all assignments of the treated fields with an estimate at least as large in absolute "
-            "value. Topics are swapped within venues; areas are assigned at all venues together; in blocks any fields "
-            "are assigned; doses are permuted among areas. The sharp null is that no paper's kind of team changed; the "
-            "assumption, that each assignment was as likely. Set: all constant effects that the test does not reject; "
-            f"{NO_END} where it has no end. MDE: the smallest effect found at 5% in 80% of the assignments, of either "
-            "sign.",
-            f"The verdict is the first line of Panel A. There are {len(results)} tests here, and "
-            "p-values are not adjusted for them.",
+            "Points: change of the share after the base years, which end in "
+            f"{main.last_before or 'the year before the event'} unless the line says otherwise, less that of the "
+            "comparison, in percentage points (dose: for an order of magnitude a year). p: exact, over all "
+            f"assignments, each taken as equally likely. Set: effects that are not rejected; {NO_END}: no end. MDE: "
+            "found at 5% in 80% of assignments. The first line gives the verdict; p-values are not adjusted for "
+            f"{len(results)} tests."
         ],
     )  # fmt: skip
+    yield table
+    if lines:
+        yield replace(
+            table,
+            name="fields-kinds",
+            caption="Other kinds of teams in fields treated by the GPU result of 2012, against other fields",
+            blocks=lettered(lines),
+            notes=[
+                f"As for {first.lower()}. Within venues: regression weighted by papers, with effects of each field "
+                f"and of each venue and year. Synthetic comparisons: blocks of fields without gaps{block}. Topics are "
+                "swapped within venues; areas are assigned at all venues together; in blocks any fields are; doses are "
+                "permuted among areas."
+            ],
+        )
 
 
 def _cell(name: str, value: float) -> Cell:
@@ -90,25 +103,32 @@ def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel])
             n = len(np.unique(by_area.cells.venues[rows]))
             lines.append(_line(by_area, panels, f"{kind}{treated}, {n} venue{'s' if n > 1 else ''}", rows))
         blocks["Task areas, all venues together"] = lines
-    in_blocks = " ".join(
-        f"{line.title}: {'; '.join(map(str, by_line[line.label].cells.fields)).replace(',', '')}."
-        for line in {line.panel: line for line in reversed(plan.lines) if line.in_block}.values()
-    )
+    in_blocks = {
+        "topics" if line.panel == "fields" else line.panel: line.label for line in plan.lines if line.in_block
+    }
+    base = f"to {main.line.last_before}" if main.line.last_before else "base"
     return Table(
         name="fields_units",
-        caption="Which fields are compared",
-        headings=["Years", "before", "after", "before", "after", "Coverage", "Weight"],
-        spans=[("", 1), ("Papers", 2), (f"{outcome}, %", 2), ("", 2)],
+        caption=f"Which fields are compared, and their share of {outcome.lower()}",
+        headings=["Years", f"to {main.cells.event_year}", base, "after", base, "after", "Coverage", "Weight, %"],
+        spans=[("", 1), ("Papers", 3), ("Share, %", 2), ("", 2)],
         blocks=lettered(blocks),
         notes=[
-            "Years that are known with papers of the field, and whose venue has affiliations for "
-            f"{100 * plan.coverage:g}% of its papers or more; papers with an affiliation and their share by "
-            f"{outcome.lower()}, all years before or after the end of the base added up. Coverage: "
-            "lowest and highest share of the venue's papers with an affiliation. Weight: how much of a constant effect "
-            "the field carries into the estimate, in percent.",
-            f"Fields of the blocks without gaps. {in_blocks}" if in_blocks else "",
+            f"Years with papers of the field where {100 * plan.coverage:g}% of the venue's or more have an affiliation."
+            " Coverage: lowest and highest such share. Weight: the field's part of the estimate of a constant effect. "
+            "Blank: none known.",
+            *(f"Blocks of {name}: {_by_venue(by_line[label])}." for name, label in in_blocks.items()),
         ],
     )  # fmt: skip
+
+
+def _by_venue(result: Answer) -> str:
+    """Say which fields are compared at which venues."""
+    venues: dict[str, list[str]] = {}
+    for name in result.cells.fields:
+        venue, _, kind = str(name).partition(", ")
+        venues.setdefault(kind, []).append(venue)
+    return "; ".join(f"{kind} at {listed(own)}" for kind, own in venues.items())
 
 
 def _line(result: Answer, panels: Mapping[str, Panel], label: str, rows: BoolArray) -> Line:
@@ -120,7 +140,11 @@ def _line(result: Answer, panels: Mapping[str, Panel], label: str, rows: BoolArr
     coverage = panel.covariates["coverage"][np.ix_(*place)][used]
     years = cells.years[used.any(axis=0)]
     sums = [(float(papers[when].sum()), float(written[when].sum())) for when in (~after, after)]
-    totals, shares = [Number(n, 0) for n, _ in sums], [Number(share / n, 1) for n, share in sums]
+    early = papers[:, cells.years <= cells.event_year].sum()
+    totals, shares = (
+        [Number(n, 0) for n in (early or np.nan, sums[0][0], sums[1][0])],
+        [Number(share / n, 1) for n, share in sums],
+    )
     seen, covered = f"{years[0]}-{years[-1]} ({len(years)})", f"{coverage.min():.2f}-{coverage.max():.2f}"
     carried = Number(100 * weight if abs(weight) > 1e-9 else float("nan"), 0)
     return Line(label, [seen, *totals, *shares, covered, carried])

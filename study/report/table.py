@@ -33,8 +33,8 @@ SUFFIXES: dict[str, Format] = {
 }
 # Letters of a line of a heading and of a label, and of names in sentences that may break.
 HEADING, LABEL, NAME = 14, 44, 12
-# Lines of a page beside rules and the space around a caption, letters of a line of notes, and letters of the columns of a
-# table that surely is as narrow as its page.
+# Lines of a page beside a table's rules and the space around its caption, letters of a line of notes, and letters of
+# columns that surely are as narrow as a page.
 PAGE_LINES, NOTE_LINE, PAGE_LETTERS = 56, 100, 80
 # Where a word may break: after _ and /, and after . and - between words of two letters and more.
 _BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=[^\W\d_]{2}[.-])(?=[^\W\d_]{2})")

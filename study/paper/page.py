@@ -152,10 +152,8 @@ def numbered(kind: str, names: Sequence[str], paper: str) -> dict[str, str]:
     numbers: dict[str, str] = {}
     for preamble, body in pairwise(parts):
         (prefix,) = re.findall(rf"\\the{kind.lower()}\}}\{{(\w*)\\arabic", preamble)[-1:] or [""]
-        names_in = (name for match in re.findall(TAKEN_IN[kind], body) for name in match if name)
-        numbers = {
-            name: f"{kind} {prefix}{k}" for k, name in enumerate(dict.fromkeys(names_in), start=1)
-        } | numbers
+        taken_in = dict.fromkeys(name for match in re.findall(TAKEN_IN[kind], body) for name in match if name)
+        numbers = {name: f"{kind} {prefix}{k}" for k, name in enumerate(taken_in, start=1)} | numbers
     others = (name for name in names if name not in numbers)
     own = {name: f"{kind} {'R' if numbers else ''}{k}" for k, name in enumerate(others, start=1)}
     return {name: (numbers | own)[name] for name in names}

@@ -39,9 +39,14 @@ def set_unscaled(source: Path, folder: Path) -> Path:
 
 
 def complaints(folder: Path, name: str) -> list[str]:
-    """Return what TeX says of what is too wide or too high, is not there or is there twice."""
+    """Return what TeX says of what is too wide or too high, is not there or twice, in or after the file that it reads."""
     log = (folder / f"{name}.log").read_text(errors="replace")
-    return re.findall(r"(?im)^.*(?:overfull|float too large|undefined|multiply).*$", log)
+    wrong = r"overfull|float too large|undefined|multiply|rerun (?:to|latex)"
+    said, file = [], name
+    for match in re.finditer(rf"(?im)\(\./([\w/-]+)\.tex|^.*(?:{wrong}).*$", log):
+        file = match[1] or file
+        said += [] if match[1] else [f"{file}: {match[0]}"]
+    return said
 
 
 def taken_in(text: str, kind: str) -> list[str]:

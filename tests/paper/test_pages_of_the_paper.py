@@ -39,7 +39,7 @@ def set_unscaled(source: Path, folder: Path) -> Path:
 
 
 def complaints(folder: Path, name: str) -> list[str]:
-    """Return what TeX says of what is too wide or too high, is not there or twice, in or after the file that it reads."""
+    """Return what TeX says of what is too wide or too high, is not there or twice, after the file that it reads."""
     log = (folder / f"{name}.log").read_text(errors="replace")
     wrong = r"overfull|float too large|undefined|multiply|rerun (?:to|latex)"
     said, file = [], name

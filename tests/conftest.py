@@ -31,6 +31,7 @@ LONGEST = (
     "test_notebooks",
     "test_cli",
     "test_report",
+    "test_pages_of_the_paper",
 )
 
 

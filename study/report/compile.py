@@ -11,7 +11,7 @@ from study.core import OutputError
 
 PACKAGES = "texlive-latex-recommended texlive-latex-extra texlive-science texlive-fonts-recommended lmodern"
 
-# The documents of a paper, of which the second need not be there.
+# The documents of a paper, of which the second need not be there, or may be a part that the first takes in.
 DOCUMENTS = ("main", "appendix")
 LATEX = ("pdflatex", "-interaction=nonstopmode", "-halt-on-error")
 NEEDED = {
@@ -42,7 +42,7 @@ def compile_paper(folder: Path) -> list[Path]:
     for name, what in NEEDED.items():
         if not (folder / name).is_file():
             raise OutputError(f"paper: {folder / name} is missing; {what}.")
-    documents = [name for name in DOCUMENTS if (folder / f"{name}.tex").is_file()]
+    documents = [name for name in DOCUMENTS if name == "main" or _is_document(folder / f"{name}.tex")]
     with tempfile.TemporaryDirectory() as build:
         work = Path(build) / "paper"
         # What an editor's own run left there could be of an older text.
@@ -57,6 +57,10 @@ def compile_paper(folder: Path) -> list[Path]:
         for name in (f"{name}.{kind}" for name in documents for kind in ("log", "pdf")):
             shutil.copyfile(work / name, folder / name)
     return [folder / f"{name}.pdf" for name in documents]
+
+
+def _is_document(path: Path) -> bool:
+    return path.is_file() and r"\begin{document}" in path.read_text(encoding="utf-8", errors="replace")
 
 
 def _done(work: Path, *command: str) -> str:

@@ -33,8 +33,8 @@ SUFFIXES: dict[str, Format] = {
 }
 # Letters of a line of a heading and of a label, and of names in sentences that may break.
 HEADING, LABEL, NAME = 14, 44, 12
-# Lines of a page beside rules and the space around a caption, letters of a line of notes, and letters of the columns of a
-# table that surely is as narrow as its page.
+# Lines of a page beside a table's rules and the space around its caption, letters of a line of notes, and letters of
+# columns that surely are as narrow as a page.
 PAGE_LINES, NOTE_LINE, PAGE_LETTERS = 56, 100, 80
 # Where a word may break: after _ and /, and after . and - between words of two letters and more.
 _BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=[^\W\d_]{2}[.-])(?=[^\W\d_]{2})")
@@ -170,10 +170,9 @@ class Table:
 
     @property
     def is_long(self) -> bool:
-        """Whether it is higher than a page: its caption, head, lines and notes, with two lines a panel."""
-        prose = dict.fromkeys(
-            self.prose, max(HEADING, (NOTE_LINE - self._letters) // max(1, len(self.prose)))
-        )
+        """Whether it is higher than a page: its caption, head, lines, panels and notes."""
+        taken = sum(width for k, width in enumerate(self._widths) if k not in self.prose)
+        prose = dict.fromkeys(self.prose, max(HEADING, (NOTE_LINE - taken) // max(1, len(self.prose))))
         rooms = [prose.get(k, PAGE_LETTERS if k else LABEL) for k in range(len(self.headings) + 1)]
         head = max((_height(heading, HEADING) for heading in self.headings), default=0)
         body = sum(max(map(_height, _in_row(line), rooms)) for line in self.lines)
@@ -182,19 +181,25 @@ class Table:
         return head + body + panels + around > PAGE_LINES
 
     @property
-    def _letters(self) -> int:
-        """How many letters wide its columns but those of sentences are, with two between them."""
+    def _widths(self) -> list[int]:
+        """How many letters wide its columns are, that of the labels first, with two between them."""
         heads = [
             max(_Folding(HEADING).wrap(one_line(heading)), key=len, default="") for heading in self.headings
         ]
         columns = zip(["", *heads], *map(_in_row, self.lines), strict=True)
-        widths = [min(max(map(len, cells)), PAGE_LETTERS if k else LABEL) for k, cells in enumerate(columns)]
-        return sum(width + 2 for k, width in enumerate(widths) if k not in self.prose)
+        return [
+            min(max(map(len, cells)), PAGE_LETTERS if k else LABEL) + 2 for k, cells in enumerate(columns)
+        ]
 
     @property
     def _prose(self) -> Collection[int]:
-        """The columns of sentences; labels, where nothing else could make a long table as narrow as its page."""
-        return self.prose or ((0,) if self.is_long and self._letters > PAGE_LETTERS else ())
+        """The columns of sentences; of a long table that may be wider than its page, labels and columns of words."""
+        if self.prose or not self.is_long or sum(self._widths) <= PAGE_LETTERS:
+            return self.prose
+        wide = (
+            k for k, width in enumerate(self._widths) if width > LABEL // 2 and k and not self._numbers(k - 1)
+        )
+        return (0, *wide)
 
     def html(self, number: str = "") -> bytes:
         """Return the table as an HTML fragment, with the classes that the report's style knows.

@@ -87,7 +87,7 @@ def labels(texts: list[str]) -> dict[str, str]:
 
 @OF_TEXTS
 def test_no_sentence_of_the_paper_has_more_than_three_numbers(text):
-    assert not crowded(text), "\n".join(crowded(text))
+    assert not (found := crowded(text)), "\n".join(found)
 
 
 @OF_TEXTS

@@ -370,6 +370,8 @@ def test_a_paper_without_an_appendix_or_citations_compiles_and_an_error_names_it
     with pytest.raises(OutputError, match=r"pdflatex appendix\.tex failed: ! Undefined control sequence"):
         compile_paper(tmp_path)
     assert not list(tmp_path.glob("*.pdf"))
+    (tmp_path / "appendix.tex").write_text("What the paper takes in.")
+    assert compile_paper(tmp_path) == [tmp_path / "main.pdf"]
     (tmp_path / "appendix.tex").unlink()
     assert compile_paper(tmp_path) == [tmp_path / "main.pdf"]
 

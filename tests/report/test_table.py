@@ -170,10 +170,13 @@ def test_a_table_of_more_lines_or_notes_than_a_page_holds_goes_over_several():
     assert replace(short, notes=["A note of some words. " * 30] * PAGE_LINES).is_long
 
 
-def test_labels_of_a_long_table_fold_where_its_columns_may_be_wider_than_a_page():
+def test_labels_and_words_of_a_long_table_fold_where_its_columns_may_be_wider_than_a_page():
     lines = [line._replace(cells=[*line.cells] * 12) for line in tall().lines]
     wide = replace(tall(), headings=["y"] * 12, blocks=[Block("", lines)])
-    assert r"\begin{xltabular}{\linewidth}{>{\raggedright\arraybackslash}X" in wide.latex().decode()
+    assert r"\begin{xltabular}{\linewidth}{>{\raggedright\arraybackslash}XS[" in wide.latex().decode()
+    words = [line._replace(cells=["Words that need a line", *line.cells[1:]]) for line in lines]
+    columns = replace(wide, blocks=[Block("", words)]).latex().decode()
+    assert r"X>{\raggedright\arraybackslash}XS[" in columns
 
 
 def test_a_long_table_breaks_neither_after_a_title_nor_before_a_standard_error():

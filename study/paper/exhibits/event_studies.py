@@ -154,33 +154,38 @@ def figure(setting: Setting, answers: Answers) -> Figure:
 
 
 def _fixed_composition(setting: Setting) -> Iterator[Drawn]:
-    """Yield the headline's paths of all cohorts and of the plan's row of fixed composition, with who is in them."""
-    plan, event = setting.plan, setting.event
+    """Yield the headline's paths of all cohorts and of the plan's row of fixed composition, where it has one."""
+    plan = setting.plan
     of_design = (row for row in plan.rows if row.name == plan.headline.name and "balance" in row.question)
     fixed = next(of_design, None)
-    if fixed is None:
+    if fixed is None or (drawn := fixed_figure(setting, fixed)) is None:
         return
+    yield draw(
+        "fixed_composition",
+        f"Effects of the {setting.event.title} by event time: all cohorts, and those seen at each event time from 0 to "
+        f"{fixed.question['balance']}. {setting.about}. Numbers: treated {plan.text.units}. Bars are simultaneous "
+        f"bands at {plan.level:.0%}, lines pointwise intervals.",
+        drawn,
+        f"Two paths by event time in one panel for each scale, above the numbers of treated {plan.text.units}.",
+    )
+
+
+def fixed_figure(setting: Setting, fixed: Row) -> Figure | None:
+    """Draw the paths of the headline and of a row of fixed composition with who is in them, if both have some."""
+    plan, grids, treated = setting.plan, [], {}
     rows = {"All cohorts": plan.headline, "Fixed composition": fixed}
-    grids, treated = [], {}
     for scale, title in plan.scales.items():
-        answers = {label: setting.answers(event, scale, row.label)[0] for label, row in rows.items()}
+        answers = {label: setting.answers(setting.event, scale, row.label)[0] for label, row in rows.items()}
         if not all(result.path for result in answers.values()):
-            return
+            return None
         paths = {label: figures.shown(pd.DataFrame(r.path), plan.window) for label, r in answers.items()}
         unit = Scale(scale, plan.text.counted)
         grids.append(figures.Grid(title, paths, unit.short_axis(), unit.percent))
     for label, result in answers.items():
-        design = find_design(result.task.row.name)
-        fit = design(result.task.question.sample(setting.panel), **result.task.options)
-        treated[label] = counts(fit.by_event_time, plan.window)
-    yield draw(
-        "fixed_composition",
-        f"Effects of the {event.title} by event time: all cohorts, and those seen at each event time from 0 to "
-        f"{fixed.question['balance']}. {setting.about}. Numbers: treated {plan.text.units}. Bars are simultaneous "
-        f"bands at {plan.level:.0%}, lines pointwise intervals.",
-        figures.event_study_with_counts(grids, treated, window=plan.window, unit=setting.panel.period_unit),
-        f"Two paths by event time in one panel for each scale, above the numbers of treated {plan.text.units}.",
-    )
+        fit = find_design(result.task.row.name)
+        path = fit(result.task.question.sample(setting.panel), **result.task.options).by_event_time
+        treated[label] = counts(path, plan.window)
+    return figures.event_study_with_counts(grids, treated, window=plan.window, unit=setting.panel.period_unit)
 
 
 def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: list[str]) -> Table:

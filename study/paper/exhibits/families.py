@@ -237,15 +237,10 @@ def _first(setting: Setting, scale: str | None = None) -> list[tuple[Event, Resu
 
 
 def _verdict(setting: Setting) -> str:
-    answered = [(event, result) for event, result in _first(setting) if result.headline]
-    excluding = []
-    for event, result in answered:
-        if result.headline and result.headline.excludes_zero:
-            test = result.randomization
-            p_value = f", randomization p-value {p_text(test.p_value)}" if test else ""
-            excluding.append(f"{event.short}, {result.n_treated} treated{p_value}")
+    effects = {event.short: result.headline for event, result in _first(setting) if result.headline}
+    excluding = [name for name, effect in effects.items() if effect.excludes_zero]
     named = f" ({'; '.join(excluding)})" if excluding else ""
     return (
-        f"Of the {len(answered)} families that the headline design answers for, the number with zero outside of "
-        f"the interval is {len(excluding)}{named}."
+        f"Of the {len(effects)} families that the headline design answers for, {len(excluding)} have an interval "
+        f"without zero{named}."
     )

@@ -20,14 +20,14 @@ def further(setting: Setting) -> Iterator[Piece]:
     """Yield the table of further questions with its numbers; nothing where the plan has none."""
     plan = setting.plan
     lines: dict[str, list[Line]] = {scale: [] for scale in plan.scales}
-    firsts: dict[str, Effect] = {}
+    firsts: dict[str, dict[str, Effect]] = {title: {} for title in plan.scales.values()}
     refused: dict[str, None] = {}
     for scale, entry in product(plan.scales, plan.further):
         panel = setting.further.get(entry.label, setting.panel)
         tasks = plan.further_tasks(entry, scale)
         effects = [headline_effect(task, panel, entry.label) for task in tasks]
         lines[scale].append(outcome_line(entry.label, effects))
-        firsts[f"{entry.label} ({scale})"] = effects[0]
+        firsts[plan.scales[scale]][entry.label] = effects[0]
         # The designs that can answer are for who types, and not for who reads.
         reasons = (re.sub(r"; [a-z_, ]+ can\.", ".", effect.note) for effect in effects)
         refused |= dict.fromkeys(f"{entry.label}: {reason}" for reason in reasons if reason)
@@ -47,6 +47,6 @@ def further(setting: Setting) -> Iterator[Piece]:
         ],
         prose=(0,),
     )
-    yield excluding_zero(firsts, "further question")
+    yield from excluding_zero(firsts, "further question")
     yield from (f"{entry.label}: {entry.asks}" for entry in plan.further)
     yield from refused

@@ -131,13 +131,13 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
 def _sentences(setting: Setting, effects: Effects) -> Iterator[str]:
     percent = Scale("proportional")
     for outcome, of_outcome in effects.items():
-        poisson = "; Poisson refuses."
+        poisson = "Poisson refuses."
         if of_outcome["poisson"].exists:
             estimate = percent.number(of_outcome["poisson"].estimate)
-            poisson = f" and a Poisson regression gives {estimate} percent."
+            poisson = f"A Poisson regression gives {estimate} percent."
         coarse, fine = of_outcome["log_hundred"].estimate, of_outcome["log_tenth"].estimate
         yield (
             f"{setting.plan.outcomes[outcome]}: the effect on log(1 + y) goes from {coarse:.3f} with y in hundreds to "
-            f"{fine:.3f} with y in tenths, while the proportional effect stays at "
-            f"{percent.number(of_outcome['proportional'].estimate)} percent{poisson}"
+            f"{fine:.3f} with y in tenths. The proportional effect stays at "
+            f"{percent.number(of_outcome['proportional'].estimate)} percent. {poisson}"
         )

@@ -24,7 +24,7 @@ def venues(setting: Setting) -> Iterator[Piece]:
     if not setting.venues:
         return
     lines: dict[str, list[Line]] = {scale: [] for scale in plan.scales}
-    firsts: dict[str, Effect] = {}
+    firsts: dict[str, dict[str, Effect]] = {title: {} for title in plan.scales.values()}
     refused: dict[str, None] = {}
     panels = {panel_title(setting.panel): setting.panel, **setting.venues}
     for (scale, of_scale), (label, panel) in product(lines.items(), panels.items()):
@@ -36,7 +36,7 @@ def venues(setting: Setting) -> Iterator[Piece]:
             for task, effect in zip(tasks, known, strict=True)
         ]
         of_scale.append(outcome_line(f"{label}, {len(panel.periods)} periods", effects))
-        firsts[f"{label} ({scale})"] = effects[0]
+        firsts[plan.scales[scale]][label] = effects[0]
         refused |= dict.fromkeys(f"{effect.label}: {effect.note}" for effect in effects if effect.note)
         for task, effect in zip(tasks, effects, strict=True):
             at = (EXHIBIT, label, task.outcome, scale, "headline")
@@ -53,17 +53,18 @@ def venues(setting: Setting) -> Iterator[Piece]:
         ],
         prose=(0,),
     )
-    apart = f"Venues share {plan.text.units}, so that they are no independent replications."
-    yield f"{excluding_zero(firsts, 'venue')} {apart}"
+    yield from excluding_zero(firsts, "venue")
+    yield f"Venues share {plan.text.units}, so that they are no independent replications."
     yield from refused
 
 
-def excluding_zero(effects: Mapping[str, Effect], by: str) -> str:
-    """Say how many of the effects on each scale have an interval without zero, and which."""
-    answered = {name: effect for name, effect in effects.items() if effect.exists}
-    names = [name for name, effect in answered.items() if effect.excludes_zero]
-    named = f": {'; '.join(names)}" if names else ""
-    return f"Of {len(answered)} intervals by {by} and scale {len(names)} exclude zero{named}."
+def excluding_zero(effects: Mapping[str, Mapping[str, Effect]], by: str) -> Iterator[str]:
+    """Say, by the title of a scale, how many of the effects by label have an interval without zero, and which."""
+    for title, of_scale in effects.items():
+        answered = {label: effect for label, effect in of_scale.items() if effect.exists}
+        labels = [label for label, effect in answered.items() if effect.excludes_zero]
+        named = f" ({'; '.join(labels)})" if labels else ""
+        yield f"{title}: {len(labels)} of {len(answered)} intervals by {by} exclude zero{named}."
 
 
 def headline_numbers(

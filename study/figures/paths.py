@@ -117,7 +117,7 @@ def event_study_grids(
         As wide as the paper's text.
     """
     rows = [-(-len(grid.paths) // COLUMNS) for grid in grids]
-    heights = [0.6 + 1.25 * n for n in rows]
+    heights = [0.6 + 1.13 * n for n in rows]
     with canvas(FULL, 0.45 + sum(heights)) as figure:
         parts = figure.subfigures(len(grids), 1, height_ratios=heights, squeeze=False)[:, 0]
         for part, grid, n in zip(parts, grids, rows, strict=True):

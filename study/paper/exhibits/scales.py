@@ -44,7 +44,7 @@ def scales(setting: Setting) -> Iterator[Piece]:
         for name, (task, panel, quantity) in rows.items():
             effect = of_outcome[name] = headline_effect(task, panel)
             command = estimate_command(task, panel) if panel is setting.panel else RUN
-            values = {"estimate": effect.estimate, "std_error": effect.std_error}
+            values = {name: getattr(effect, name) for name in ("estimate", "std_error", "p_value")}
             at = (EXHIBIT, outcome, name)
             yield from setting.numbers(at, values, task=task, quantity=quantity, command=command)
         share, about = {"zeros": 100 * zeros[outcome]}, "among the treated before"

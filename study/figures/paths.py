@@ -34,6 +34,10 @@ from study.panel import Scale
 COLUMNS = 4
 # In inches: the widest figure; of a legend, what a letter takes on average, and what its mark does.
 WIDEST, LETTER, LEGEND_MARK = 9.0, 0.056, 0.45
+COUNTED = 2.7  # inches of height, of a figure with numbers of units below its axes
+# The letter that looks like a marker.
+MARKS = {"o": "\N{BLACK CIRCLE}", "s": "\N{BLACK SQUARE}", "^": "\N{BLACK UP-POINTING TRIANGLE}"}
+MARKS |= {"D": "\N{BLACK DIAMOND}", "v": "\N{BLACK DOWN-POINTING TRIANGLE}"}
 NAMES = (
     "estimate, pointwise interval",
     "the same, on another base than those after",
@@ -113,7 +117,7 @@ def event_study_grids(
         As wide as the paper's text.
     """
     rows = [-(-len(grid.paths) // COLUMNS) for grid in grids]
-    heights = [0.6 + 1.25 * n for n in rows]
+    heights = [0.6 + 1.13 * n for n in rows]
     with canvas(FULL, 0.45 + sum(heights)) as figure:
         parts = figure.subfigures(len(grids), 1, height_ratios=heights, squeeze=False)[:, 0]
         for part, grid, n in zip(parts, grids, rows, strict=True):
@@ -133,6 +137,54 @@ def event_study_grids(
         parts[-1].supxlabel(since(unit), fontsize=9)
         handles = labelled(*(axis for part in parts for axis in part.axes))
         figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def event_study_with_counts(
+    grids: Sequence[Grid], treated: Mapping[str, Mapping[float, int]], *, window: tuple[int, int], unit: str
+) -> Figure:
+    """Draw the paths of each grid in one panel, the panels side by side, over how many units each effect is of.
+
+    Parameters
+    ----------
+    grids : sequence of Grid
+        Each of the same paths by label; the vertical axes say what they are, and not the headings.
+    treated : mapping of str to mapping
+        By label, units at event times.
+    window : tuple of int
+        First and last event time of all axes.
+    unit : str
+        What a period is called.
+
+    Returns
+    -------
+    matplotlib Figure
+        As wide as the paper's text; the labels below the first panel are the legend.
+    """
+    times = range(window[0], window[1] + 1)
+    with canvas(FULL, COUNTED) as figure:
+        axes = figure.subplots(1, len(grids), squeeze=False)[0]
+        for axis, grid in zip(axes, grids, strict=True):
+            places = []
+            for k, ((label, path), series) in enumerate(zip(grid.paths.items(), SERIES, strict=False)):
+                shift = 0.36 * (k - (len(grid.paths) - 1) / 2)
+                look: Any = {"series": series, "shift": shift, "width": 0.3}
+                draw_path(axis, path, percent=grid.percent, **look)
+                places.append(path["event_time"].to_numpy() + shift)
+                how: Any = {"color": series.colour, "fontsize": 7.5, "va": "top", "clip_on": False}
+                at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+                for time in times:
+                    number = f"{treated[label].get(time, 0)}"
+                    axis.annotate(number, (time, 0), (0, -17 - 11 * k), ha="center", **at, **how)
+                if axis is axes[0]:
+                    where = {"xycoords": "axes fraction", "textcoords": "offset points"}
+                    name = f"{MARKS[series.marker]} {label}"
+                    axis.annotate(name, (0, 0), (-4, -17 - 11 * k), ha="right", **where, **how)
+            cut_bands([(axis, path) for path in grid.paths.values()], percent=grid.percent, places=places)
+            axis.set_ylabel(grid.ylabel)
+            axis.set_xlim(window[0] - 0.6, window[1] + 0.6)
+            axis.set_xticks(times)
+            axis.set_xlabel(since(unit), labelpad=4 + 11 * len(treated))
     return figure
 
 

@@ -143,6 +143,8 @@ def _answer(at: str, result: Result, window: tuple[int, int]) -> Iterator[Values
     for name, time in (times | dict(zip(("window_first", "window_last"), window, strict=True))).items():
         effect = by_time.get(time, Effect(""))
         values = effect_values(effect) | {"band_low": effect.band_low, "band_high": effect.band_high}
+        # That of the sample: who is in an effect by event time is counted by the exhibit "composition".
+        del values["n_treated"]
         yield f"{at}/{name}", values, f"at event time {time:g}", result.task
 
 

@@ -1,3 +1,4 @@
+from .columns import A_DASH as A_DASH
 from .columns import COLUMNS as COLUMNS
 from .columns import CONVENTIONS as CONVENTIONS
 from .columns import LETTERS as LETTERS
@@ -5,6 +6,7 @@ from .columns import POWER_OF as POWER_OF
 from .columns import REFUSED as REFUSED
 from .columns import Column as Column
 from .columns import effect_values as effect_values
+from .columns import effects_beside as effects_beside
 from .columns import effects_between as effects_between
 from .columns import lettered as lettered
 from .columns import p_cell as p_cell
@@ -14,15 +16,13 @@ from .compile import compile_paper as compile_paper
 from .design_table import SCALES as SCALES
 from .design_table import STARS as STARS
 from .design_table import TERMS as TERMS
-from .design_table import Answers as Answers
 from .design_table import Style as Style
 from .design_table import Terms as Terms
 from .design_table import Words as Words
 from .design_table import as_tables as as_tables
 from .design_table import assumed as assumed
 from .design_table import design_tables as design_tables
-from .design_table import effects_table as effects_table
-from .design_table import power_table as power_table
+from .design_table import in_letters as in_letters
 from .estimate import as_table as as_table
 from .estimate import by_event_time as by_event_time
 from .estimate import estimate_facts as estimate_facts

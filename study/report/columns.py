@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -37,12 +38,13 @@ POWER_OF: dict[str, str] = {
 }
 LETTERS = "ABCDEFGHIJ"
 REFUSED = "–"
+A_DASH = f"{REFUSED} : refused."
 
 
 def refused_notes(reasons: Iterable[str]) -> list[str]:
     """Say what a dash stands for, with each reason once; nothing where there is none."""
     once = " ".join(reason for reason in dict.fromkeys(reasons) if reason)
-    return [f"{REFUSED} : refused. {once}"] if once else []
+    return [f"{A_DASH} {once}"] if once else []
 
 
 def lettered(lines: Mapping[str, Sequence[Line]] | Iterable[tuple[str, Sequence[Line]]]) -> list[Block]:
@@ -144,11 +146,12 @@ def effects_between(
     after: Sequence[Cell] = (),
     digits: int = 3,
     stars: Sequence[float] = (),
+    letters: int = 0,
 ) -> list[Line]:
     """Return the line of effects, a dash where there is none, above that of their standard errors.
 
     Other cells of the first line stand before and after the effects. An effect has a star for each level that
-    its p-value is below.
+    its p-value is below. A label of more than so many ``letters`` goes on beside the errors.
     """
     known = [effect if effect is not None and effect.exists else None for effect in effects]
     starred = ["*" * sum(effect.p_value < level for level in stars) if effect else "" for effect in known]
@@ -157,8 +160,20 @@ def effects_between(
         for effect, star in zip(known, starred, strict=True)
     ]
     errors = [error(effect.std_error, digits) if effect else "" for effect in known]
-    below = Line("", [*[""] * len(before), *errors, *[""] * len(after)])
-    return [Line(label, [*before, *estimates, *after]), below]
+    first, *more = textwrap.wrap(label, letters, break_on_hyphens=False) if letters else [label]
+    below = Line(" ".join(more), [*[""] * len(before), *errors, *[""] * len(after)])
+    return [Line(first, [*before, *estimates, *after]), below]
+
+
+def effects_beside(
+    label: str, effects: Sequence[Effect | None], before: Sequence[Cell] = (), after: Sequence[Cell] = ()
+) -> Line:
+    """Return one line of effects, a dash where there is none, each with its standard error in the next column."""
+    cells: list[Cell] = []
+    for effect in effects:
+        known = effect is not None and effect.exists
+        cells += [Number(effect.estimate), error(effect.std_error)] if effect and known else [REFUSED, ""]
+    return Line(label, [*before, *cells, *after])
 
 
 def effect_lines(

@@ -7,20 +7,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from types import MappingProxyType
-from typing import Literal, NamedTuple, get_type_hints
+from typing import Literal, get_type_hints
 
 import numpy as np
 
 from study.core import QuestionError, capital, check, p_text
 from study.designs import Assumes, find_design
-from study.estimates import UNKNOWN, Effect, Estimand, Estimate, Power, few_clusters_warning, smallest_effect
+from study.estimates import UNKNOWN, Effect, Estimand, Estimate, few_clusters_warning, smallest_effect
 from study.inference import LEVEL, Comparison
 from study.panel import Question, Sample
 from study.report.columns import (
     CONVENTIONS,
-    LETTERS,
-    POWER_OF,
     UNCLUSTERED,
     effect_lines,
     lettered,
@@ -71,8 +68,6 @@ class Words:
         The headings of the columns and the titles of the panels.
     unit, units : str
         What a unit and several are called.
-    outcome_units, heading : str
-        In what minimum detectable effects are given beside percent, in a sentence and as the heading of a column.
     labels : mapping of str to str
         What the columns of the panel are called beside the outcomes: clusters, covariates, events.
     """
@@ -83,8 +78,6 @@ class Words:
     scales: Mapping[str, str]
     unit: str = "unit"
     units: str = "units"
-    outcome_units: str = "units of the outcome"
-    heading: str = "Units"
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def named(self, name: str) -> str:
@@ -145,62 +138,7 @@ class Style:
             )
 
 
-class Answers(NamedTuple):
-    """What designs answer about outcomes on one scale: a panel of the tables.
-
-    Attributes
-    ----------
-    scale : str
-    effects : mapping of str to sequence of Effect or None
-        By the design's label, one an outcome; None where it refuses.
-    powers : mapping of str to sequence of Power
-        What each could have found, in the same order, where it is asked.
-    tests : sequence of Line
-        Lines below the effects.
-    """
-
-    scale: str
-    effects: Mapping[str, Sequence[Effect | None]]
-    powers: Mapping[str, Sequence[Power]] = MappingProxyType({})
-    tests: Sequence[Line] = ()
-
-
-def effects_table(words: Words, answers: Sequence[Answers], notes: Sequence[str]) -> Table:
-    """Return the table of designs by outcomes: estimates over their standard errors, a panel a scale."""
-    panels = []
-    for of in answers:
-        estimates = [line for label, effects in of.effects.items() for line in effect_lines(label, effects)]
-        panels.append((words.scales[of.scale], [*estimates, *of.tests]))
-    return Table(
-        _in_letters(words.name), words.caption, list(words.outcomes.values()), lettered(panels), notes
-    )
-
-
-def power_table(words: Words, answers: Sequence[Answers], digits: int = 3) -> Table:
-    """Return the table of what each design could have found: in the outcome's units, and in percent."""
-    panels, percent = [], []
-    for letter, of in zip(LETTERS, answers, strict=False):
-        percent.append(f"of {POWER_OF[of.scale]} (Panel {letter})")
-        lines = [
-            Line(label, [cell for p in powers for cell in (Number(p.units, digits), Number(p.percent, 1))])
-            for label, powers in of.powers.items()
-        ]
-        panels.append((words.scales[of.scale], lines))
-    return Table(
-        name=_in_letters(f"{words.name}-power"),
-        caption=words.caption,
-        headings=[words.heading, "%"] * len(words.outcomes),
-        spans=[(title, 2) for title in words.outcomes.values()],
-        blocks=lettered(panels),
-        notes=[
-            "The smallest effect that a two-sided 5% test finds with 80% power, by design, in "
-            f"{words.outcome_units} and in percent {' and '.join(percent)}.",
-            "An empty cell is a mean that is not positive or not implied, or a design that refuses the question.",
-        ],
-    )
-
-
-def _in_letters(name: str) -> str:
+def in_letters(name: str) -> str:
     """Return a name that LaTeX and HTML take for a label."""
     return re.sub(r"[^0-9A-Za-z]+", "-", name)
 
@@ -342,7 +280,7 @@ def models_table(
     headings = [words.outcomes[column] if by_outcome else designs[column] for column in columns]
     blocks = lettered([*panels, *more, *([("Sample", rests_on)] if rests_on else [])])
     notes = _said(words, comparisons, style, family)
-    return Table(_in_letters(words.name), words.caption, headings, blocks, notes)
+    return Table(in_letters(words.name), words.caption, headings, blocks, notes)
 
 
 def _by_term(fits: Sequence[Estimate | None], style: Style) -> dict[str, list[Estimate | None]]:

@@ -113,7 +113,10 @@ def test_the_papers_table_of_power_gives_it_for_each_design_and_outcome(tmp_path
     panel = running.load(plan)
     results = running.run(plan, panel, jobs=1)
     table = designs(Setting(plan, panel, results)).tables[1]
-    shown = [cell.text for line in table.lines for cell in line.cells]
+    means = [[c.text for c in line.cells if c] for line in table.lines if line.label == "Counterfactual mean"]
+    assert means == [[Number(results["sim1", "proportional", "count", "CS"].untreated_mean, 2).text]]
+    lines = [line for line in table.lines if line.label != "Counterfactual mean"]
+    shown = [cell.text for line in lines for cell in line.cells]
     expected = [
         Number(x, digits).text
         for r in results.values()

@@ -1,4 +1,4 @@
-"""Exhibits of who is in the average, of definitions side by side, and of what was known, on a simulated panel."""
+"""Exhibits of designs, of who is in the average, of further questions and of what was known, on a simulated panel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import study
 from study.diagnostics.eras import eras
 from study.paper.diagnose import answered
 from study.paper.exhibits.composition import Composed, composition
-from study.paper.exhibits.definitions import definitions
+from study.paper.exhibits.designs import designs
 from study.paper.exhibits.exhibit import Exhibited, Setting
 from study.paper.exhibits.further import further
 from study.paper.exhibits.known import known
@@ -111,24 +111,46 @@ def test_composition_has_the_full_and_the_fixed_average_and_each_era(
     assert [table.name for table in composed.tables] == [
         "composition",
         "composition-sim2",
+        "composition-treated",
         "composition-designs",
     ]
     for table, event in zip(composed.tables[:2], ("first_treated", "later"), strict=True):
         shown = cells(table, 1)
-        labels = ["All cohorts", "Those seen up to event time 3"]
+        labels = ["All cohorts", "Seen up to event time 3"]
         eras = ["2-5", "6-12", "Without 2-5", "Without 6-12"]
-        assert list(shown) == [*labels, *eras, "p, all eras equal"]
+        assert list(shown) == [*labels, *eras, "Eras equal, p-value"]
         assert shown[labels[0]][0] == pytest.approx(fitted(setting, event).headline.effect[0])
         assert shown[labels[1]][0] == pytest.approx(fitted(setting, event, balance=3).headline.effect[0])
 
 
-def test_counts_are_those_of_units_treated_long_enough_ago(composed: Exhibited, setting: Setting) -> None:
-    first, last = setting.panel.first_treated["first_treated"], setting.panel.periods[-1]
-    shown = cells(composed.tables[0], 0)
-    seen = [int(np.sum(first + e <= last)) for e in range(4)]
-    assert shown["All cohorts"][1:] == seen
-    assert shown["Those seen up to event time 3"][1:] == [seen[3]] * 4
-    assert shown["6-12"][1:] == [int(np.sum((first >= 6) & (first + e <= last))) for e in range(4)]
+def test_counts_are_those_of_units_seen_at_an_event_time(composed: Exhibited, setting: Setting) -> None:
+    first, periods = setting.panel.first_treated["first_treated"], setting.panel.periods
+    table, (start, end) = composed.tables[2], setting.plan.window
+    window = range(start, end + 1)
+    assert table.headings == [f"{e}".replace("-", "\N{MINUS SIGN}") for e in window]
+    shown = cells(table, 0)
+    treated = first[np.isfinite(first)]
+    seen = [int(np.isin(treated + e, periods).sum()) for e in window]
+    assert shown["All cohorts"] == seen
+    fixed, late = (treated[keep] for keep in (treated + 3 <= periods[-1], treated >= 6))
+    # Fixed from the event on, and before it of those of them that are seen.
+    before = [int(np.isin(fixed + e, periods).sum()) for e in range(start, 4)]
+    assert before[-4:] == [len(fixed)] * 4
+    assert shown["Seen up to event time 3"] == [*before, *[0] * (end - 3)]
+    assert shown["6-12"] == [int(np.isin(late + e, periods).sum()) for e in window]
+    numbers = {number.address: number.value for number in composed.numbers}
+    for e, number in zip(window, seen, strict=True):
+        assert numbers[f"composition/sim1/full/event_time/{e}/n_treated"] == str(number)
+
+
+def test_events_that_the_plan_sets_side_by_side_are_columns_of_one_table(setting: Setting) -> None:
+    plan = replace(setting.plan, definitions=("sim1", "sim2"))
+    own, beside = composition(setting), composition(replace(setting, plan=plan))
+    names = ["composition", "composition-treated", "composition-designs"]
+    assert [table.name for table in beside.tables] == names
+    both, alone = cells(beside.tables[0], 1), [cells(table, 1) for table in own.tables[:2]]
+    assert both == {label: [*first, *alone[1][label]] for label, first in alone[0].items()}
+    assert beside.numbers == own.numbers
 
 
 def test_its_numbers_are_the_cells_of_its_tables(composed: Exhibited, setting: Setting) -> None:
@@ -142,26 +164,30 @@ def test_its_numbers_are_the_cells_of_its_tables(composed: Exhibited, setting: S
     assert {f"composition/sim2/without_2_5/event_time/{e}/n_treated" for e in range(4)} <= set(numbers)
 
 
-def test_each_design_with_effects_of_all_cohorts_has_a_line(composed: Exhibited, setting: Setting) -> None:
-    first, _, table = composed.tables
+def test_each_design_with_effects_of_all_cohorts_has_a_column(composed: Exhibited, setting: Setting) -> None:
+    table = composed.tables[-1]
+    assert table.headings == ["CS", "CS-x1"]
     for panel, scale in enumerate(setting.plan.scales):
         fit, fixed = (fitted(setting, scale=scale, covariates=("x1",), balance=b) for b in (None, 3))
         by_era = eras(fit, setting.plan.eras, draws=setting.plan.band_draws, seed=setting.plan.seed)
         averages = [fit.headline.effect[0], fixed.headline.effect[0], *by_era.frame["estimate"]]
-        shown = cells(table, panel)
-        assert shown == {
-            "CS": [column[0] for column in cells(first, panel).values()],
-            "CS-x1": pytest.approx([*averages, by_era["p_equal"]]),
+        shown, of_first = cells(table, panel), cells(composed.tables[0], panel)
+        assert {label: row[0] for label, row in shown.items()} == {
+            label: row[0] for label, row in of_first.items()
         }
+        assert [row[1] for row in shown.values()] == pytest.approx([*averages, by_era["p_equal"]])
     numbers = {number.address: number.value for number in composed.numbers}
-    assert numbers["composition/sim1/count/log1p/cs_x1/without_2_5/estimate"] == f"{shown['CS-x1'][4]:.3f}"
-    assert numbers["composition/sim1/count/log1p/cs_x1/p_joint"] == f"{shown['CS-x1'][-1]:.3f}"
+    without, equal = shown["Without 2-5"][1], shown["Eras equal, p-value"][1]
+    assert numbers["composition/sim1/count/log1p/cs_x1/without_2_5/estimate"] == f"{without:.3f}"
+    assert numbers["composition/sim1/count/log1p/cs_x1/p_joint"] == f"{equal:.3f}"
 
 
-def test_designs_without_a_line_are_named_once_with_the_reason(composed: Exhibited) -> None:
-    notes = " ".join(composed.tables[-1].notes)
-    assert "ES (event-time effect); TWFE (coefficient); Fixed (of fixed composition itself)." in notes
-    assert notes.count('Refused: imputation: it cannot answer a question with base="varying"') == 1
+def test_designs_without_a_column_are_named_once_with_the_reason(composed: Exhibited) -> None:
+    said = " ".join(composed.sentences)
+    for label, why in {"ES": "event-time effect", "TWFE": "coefficient"}.items():
+        assert said.count(f"{label}: no effects of all cohorts one by one ({why}).") == 1
+    assert "Fixed: no effects of all cohorts one by one (of fixed composition itself)." in said
+    assert said.count('Refused: imputation: it cannot answer a question with base="varying"') == 1
 
 
 def test_no_answer_is_estimated_twice(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,19 +200,22 @@ def test_no_answer_is_estimated_twice(setting: Setting, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(module, "composed", counted)
     composition(setting)
+    asked = {
+        (task.event.label, task.row.label, task.question.scale): task.key for task in setting.plan.tasks()
+    }
     ours = [
-        task.key
-        for task in setting.plan.tasks()
-        if task.row.label == "CS"
-        or (task.event.label, task.row.label) in {("sim1", "CS-x1"), ("sim1", "Refused")}
+        key
+        for (event, label, _), key in asked.items()
+        if label == "CS" or (event, label) == ("sim1", "CS-x1")
     ]
-    assert sorted(keys) == sorted(ours)
+    # A row that refuses on one scale is not asked on the others.
+    assert sorted(keys) == sorted([*ours, asked["sim1", "Refused", setting.scale]])
 
 
 def test_a_headline_without_effects_by_cohort_says_so(setting: Setting) -> None:
     shown = composition(replace(setting, plan=setting.plan.under("event_study")))
-    assert [list(cells(table, 1)) for table in shown.tables] == [["CS", "CS-x1"]]
-    assert all("event_study has no effects by cohort" in sentence for sentence in shown.sentences)
+    assert [table.headings for table in shown.tables] == [["CS", "CS-x1"]]
+    assert sum("event_study has no effects by cohort" in sentence for sentence in shown.sentences) == 2
 
 
 def test_diagnose_makes_the_eras_of_the_plan_for_designs_with_effects_by_cohort(setting: Setting) -> None:
@@ -199,18 +228,27 @@ def test_diagnose_makes_the_eras_of_the_plan_for_designs_with_effects_by_cohort(
         assert "eras" not in answered(other, other.ask("sim1", design), setting.panel, {}).diagnostics
 
 
-def test_definitions_sets_the_answers_of_the_plan_side_by_side(setting: Setting) -> None:
-    (table,) = definitions(setting).tables
-    assert table.headings == ["Event", "Later"]
+def test_definitions_stand_side_by_side_with_the_answers_of_the_plan(setting: Setting) -> None:
+    def tables(*definitions: str) -> dict[str, Table]:
+        made = designs(replace(setting, plan=replace(setting.plan, definitions=definitions)))
+        return {table.name: table for table in made.tables}
+
+    beside, alone = tables("sim1", "sim2"), tables()
+    assert list(beside) == ["sim1", "sim1-power"]
+    assert list(alone) == ["sim1", "sim1-power", "sim2", "sim2-power"] == list(tables("sim2"))
+    assert beside["sim1"].headings == ["Event", "Later"]
     for panel, scale in enumerate(setting.plan.scales):
         for row in setting.plan.rows:
             answers = [setting.results[label, scale, "count", row.label] for label in ("sim1", "sim2")]
             expected = [a.headline.estimate for a in answers if a.headline]
-            assert cells(table, panel).get(row.label, []) == expected
-    treated = cells(table, 2)["Units treated"]
-    assert treated == [setting.results[label, "log1p", "count", "CS"].n_treated for label in ("sim1", "sim2")]
-    one = definitions(replace(setting, plan=replace(setting.plan, definitions=("sim2",)))).tables[0]
-    assert one.headings == ["Later"]
+            assert cells(beside["sim1"], panel).get(row.label, []) == expected
+        own = [cells(alone[label], panel) for label in ("sim1", "sim2")]
+        for test in ("Randomization p-value", "Averages agree, p-value", "Minimum detectable effect"):
+            assert cells(beside["sim1"], panel)[test] == [each[test][0] for each in own]
+    treated = [setting.results[label, "log1p", "count", "CS"] for label in ("sim1", "sim2")]
+    assert beside["sim1"].lines[-1].cells == [f"{r.n_treated} of {r.n_units}" for r in treated]
+    powers = [line.cells for name in ("sim1-power", "sim2-power") for line in alone[name].lines]
+    assert [line.cells for line in beside["sim1-power"].lines] == powers
 
 
 def test_known_is_the_plan_s_record(setting: Setting) -> None:
@@ -241,12 +279,14 @@ def test_further_questions_have_their_own_design_event_and_panel(setting: Settin
         assert number.source.design.endswith(f"({fit.design})")
         assert number.source.checksum == fit.sample.panel_checksum
     assert shown["Refused further"] == []
-    assert any("the question has no dose" in note for note in table.notes)
-    assert made.sentences[0].startswith("Of 4 intervals by further question and scale")
+    assert table.notes[-1] == "– : refused."
+    assert any("the question has no dose" in sentence for sentence in made.sentences)
+    assert "Another design: the later event by another design." in made.sentences
+    assert "of 2 intervals by further question exclude zero" in made.sentences[0]
 
 
 def test_tables_are_whole_in_every_format(composed: Exhibited, setting: Setting) -> None:
-    for table in (*composed.tables, *definitions(setting).tables, *known(setting).tables):
+    for table in (*composed.tables, *designs(setting).tables, *known(setting).tables):
         assert table.notes
         for kind in ("latex", "html", "md"):
             assert b"nan" not in table.formatted(kind).lower()
@@ -258,9 +298,10 @@ def test_where_no_cohort_is_seen_for_long_enough_the_row_is_refused_and_the_othe
     first = setting.panel.first_treated["first_treated"]
     late = np.where(first < 10, np.nan, first)
     panel = replace(setting.panel, first_treated={"first_treated": late, "later": late})
-    (table, _, by_design) = composition(replace(setting, panel=panel)).tables
-    assert by_design.headings[:2] == ["All cohorts", "6-12"]
-    assert "CS-x1, balanced: " in " ".join(by_design.notes)
+    made = composition(replace(setting, panel=panel))
+    table, *_, by_design = made.tables
+    assert list(cells(by_design, 0))[:2] == ["All cohorts", "6-12"]
+    assert any(sentence.startswith("CS-x1, balanced: ") for sentence in made.sentences)
     assert "All cohorts" in cells(table, 1)
-    assert "Those seen up to event time 3" not in cells(table, 1)
-    assert "no cohort has an effect at every event time from 0 to 3" in " ".join(table.notes)
+    assert "Seen up to event time 3" not in cells(table, 1)
+    assert any("no cohort has an effect at every event time from 0 to 3" in s for s in made.sentences)

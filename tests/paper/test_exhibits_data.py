@@ -75,6 +75,11 @@ def small(simulated):
     return {name: make(replace(simulated, plan=plan)) for name, make in MADE.items()}
 
 
+def balanced(plan):
+    """Return the row of the paper's plan whose universities are the same at all event times of the average."""
+    return next(row for row in plan.rows if "balance" in row.question)
+
+
 @pytest.fixture(scope="module")
 def drawings(paper):
     """Return the figures of the exhibits before they are files."""
@@ -93,6 +98,7 @@ def drawings(paper):
         ),
         "balance": study.diagnostics.balance(sample, covariates=balancing.compared(paper, sample)).plot(),
         "event_studies": event_studies.figure(paper, answers),
+        "fixed_composition": event_studies.fixed_figure(paper, balanced(paper.plan)),
         "path": path_figure(paper.plan, paper.plan.events[0], "log1p", paper.results, "year"),
     }
 
@@ -347,6 +353,27 @@ def test_effects_on_another_base_are_drawn_hollow_and_apart(drawings):
     assert hollow == {"Imputation"}
 
 
+def test_the_paths_of_fixed_composition_stand_over_who_is_in_them(paper, made, drawings):
+    assert [figure.name for figure in made["event_studies"].figures] == ["event_studies", "fixed_composition"]
+    plan, figure = paper.plan, drawings["fixed_composition"]
+    for axis, scale in zip(figure.axes, plan.scales, strict=True):
+        factor = 100 if scale == "proportional" else 1
+        labels = [plan.headline.label, balanced(plan).label]
+        drawn = [np.asarray(bar.lines[0].get_ydata()) for bar in axis.containers if hasattr(bar, "has_yerr")]
+        for label, own in zip(labels, drawn, strict=True):
+            path = paper.results["main", scale, "papers", label].path
+            shown = [
+                factor * e.estimate for e in path if -5 <= e.event_time <= 5 and not np.isnan(e.band_low)
+            ]
+            assert own == pytest.approx(shown)
+        numbers = [text.get_text() for text in axis.texts if text.get_text().isdigit()]
+        every, fixed = numbers[:11], numbers[11:]
+        assert len(every) == len(fixed) == 11
+        assert len(set(fixed[4:10])) == 1
+        assert fixed[10] == "0"
+        assert int(every[0]) < int(every[5]) > int(every[10])
+
+
 def test_log_effects_move_with_the_unit_and_proportional_ones_do_not(paper):
     for outcome in paper.plan.outcomes:
         asked = scaling.questions(paper, outcome)
@@ -417,10 +444,10 @@ def test_exhibits_are_made_on_the_small_plan_too(small, name):
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "scales"])
 def test_figures_are_vectors_with_embedded_fonts(made, name):
-    (figure,) = made[name].figures
-    assert b"/Subtype /Image" not in figure.pdf
-    assert b"/FontFile2" in figure.pdf
-    assert b"/Type3" not in figure.pdf
+    for figure in made[name].figures:
+        assert b"/Subtype /Image" not in figure.pdf
+        assert b"/FontFile2" in figure.pdf
+        assert b"/Type3" not in figure.pdf
 
 
 def test_a_figure_has_the_same_bytes_each_time(paper, made):
@@ -467,7 +494,9 @@ def overlapping(figure) -> list[tuple[str, str]]:
     return pairs
 
 
-@pytest.mark.parametrize("name", ["timing", "raw_means", "balance", "event_studies", "path"])
+@pytest.mark.parametrize(
+    "name", ["timing", "raw_means", "balance", "event_studies", "fixed_composition", "path"]
+)
 def test_no_text_is_cut_or_written_over_another_or_too_small_to_read(drawings, monkeypatch, name):
     figure = drawings[name]
     assert clipped(figure, monkeypatch) == []

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import NamedTuple
-
-import numpy as np
 
 from study.core import QuestionError, capital, one_thread
 from study.designs import find_design
 from study.diagnostics import Finding, Refits
 from study.diagnostics.eras import eras, treated_units
 from study.estimates import Effect, Estimand, Estimate
+from study.paper.exhibits.designs import heads, side_by_side, under
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Event, Task
-from study.report import COLUMNS, Line, Table, effect_values, effects_between, lettered, p_cell, refused_notes
+from study.report import (
+    A_DASH,
+    MINUS,
+    REFUSED,
+    Line,
+    Number,
+    Table,
+    effect_values,
+    effects_between,
+    lettered,
+    p_cell,
+)
 
 EXHIBIT = "composition"
 FULL, FIXED = "full", "balanced"
@@ -35,28 +45,42 @@ class Composed(NamedTuple):
 
 @exhibit("Who is in the average", Part.EFFECTS)
 def composition(setting: Setting) -> Iterator[Piece]:
-    """Yield a table for each event, a panel a scale, one of the first event by row of the plan, and all numbers."""
+    """Yield tables of averages and of who is in them, one of the first event by row of the plan, and all numbers."""
     plan = setting.plan
     by_key: dict[tuple[str, ...], Composed] = {}
-    for event in plan.events:
-        answers: dict[tuple[str, str], Composed] = {}
-        try:
-            for scale, outcome in product(plan.scales, plan.outcomes):
-                task = plan.task(event, outcome, scale, plan.headline)
-                answers[scale, outcome] = by_key[task.key] = composed(setting, task)
-        except QuestionError as refusal:
-            yield f"{capital(event.title)}: {refusal}"
-            continue
-        yield _table(setting, event, answers)
-        for answer in answers.values():
-            yield from _numbers(setting, answer)
-        first = answers[setting.scale, setting.outcome]
+    refused: dict[str, None] = {}
+    for events in side_by_side(plan):
+        shown = []
+        for event in events:
+            try:
+                for scale, outcome in product(plan.scales, plan.outcomes):
+                    task = plan.task(event, outcome, scale, plan.headline)
+                    answer = by_key[task.key] = composed(setting, task)
+                    refused |= dict.fromkeys(f"{label}: {why}" for label, why in answer.refused)
+            except QuestionError as refusal:
+                refused[f"{capital(event.title)}: {refusal}"] = None
+                continue
+            shown.append(event)
+        if shown:
+            yield _table(setting, shown, by_key)
+    firsts = {e.label: a for e in plan.events if (a := by_key.get(first_task(setting, e).key))}
+    if firsts:
+        yield _treated_table(setting, firsts)
+    for answer in [*by_key.values()]:
+        yield from _numbers(setting, answer)
+    for at, first in firsts.items():
         for label, path in first.paths.items():
-            for time, number in counts(path).items():
-                values, where = {"n_treated": number}, (EXHIBIT, event.label, label, "event_time", time)
+            for time, number in counts(path, plan.window).items():
+                values, where = {"n_treated": number}, (EXHIBIT, at, label, "event_time", time)
                 yield from setting.numbers(where, values, task=first.task, quantity=label)
-        yield f"{capital(event.title)}: {first.by_era.verdict}"
-    yield from _by_row(setting, by_key)
+        yield f"{capital(first.task.event.title)}: {first.by_era.verdict}"
+    yield from _by_row(setting, by_key, refused)
+    yield from refused
+
+
+def first_task(setting: Setting, event: Event) -> Task:
+    """Return what the headline is asked about an event, the first outcome and the first scale."""
+    return setting.plan.task(event, setting.outcome, setting.scale, setting.plan.headline)
 
 
 @one_thread()
@@ -85,10 +109,9 @@ def composed(setting: Setting, task: Task) -> Composed:
     return Composed(task, effects, paths, by_era, averages.refused + by_era["refused"])
 
 
-def counts(path: Estimate) -> dict[float, int]:
-    """Return how many treated units effects by event time are of, from 0 to the question's horizon."""
-    last = path.sample.question.horizon
-    shown = (path.event_time >= 0) & (path.event_time <= (np.inf if last is None else last))
+def counts(path: Estimate, window: tuple[int, int]) -> dict[float, int]:
+    """Return how many treated units the effects at the event times of a window are of."""
+    shown = (path.event_time >= window[0]) & (path.event_time <= window[1])
     return dict(zip(path.event_time[shown].tolist(), treated_units(path)[shown].tolist(), strict=True))
 
 
@@ -100,79 +123,106 @@ def _numbers(setting: Setting, answer: Composed, *row: str) -> Iterator[Traced]:
         yield from setting.numbers((*at, label), effect_values(effect), task=task, quantity=label)
 
 
-def _title(setting: Setting, event: Event, label: str) -> str:
-    horizon = setting.plan.task(event, setting.outcome, setting.scale, setting.plan.headline).question.horizon
-    titles = {FULL: "All cohorts", FIXED: f"Those seen up to event time {horizon}"}
-    return titles.get(label, capital(label))
+def _title(setting: Setting, label: str) -> str:
+    horizon = first_task(setting, setting.event).question.horizon
+    return {FULL: "All cohorts", FIXED: f"Seen up to event time {horizon}"}.get(label, capital(label))
 
 
-def _table(setting: Setting, event: Event, answers: Mapping[tuple[str, str], Composed]) -> Table:
-    plan, first = setting.plan, answers[setting.scale, setting.outcome]
-    times, blank = list(counts(first.paths[FULL])), ""
-    blocks: dict[str, list[Line]] = {}
+def _lines(setting: Setting, answers: Sequence[Composed]) -> list[Line]:
+    """Return a line an average, a column an answer, and the test that eras are equal."""
+    labels = dict.fromkeys(label for answer in answers for label in answer.averages)
+    lines = [
+        line
+        for label in labels
+        for line in effects_between(_title(setting, label), [a.averages.get(label) for a in answers])
+    ]
+    return [*lines, Line("Eras equal, p-value", [p_cell(a.by_era["p_equal"]) for a in answers])]
+
+
+def _table(setting: Setting, events: Sequence[Event], by_key: Mapping[tuple[str, ...], Composed]) -> Table:
+    """Return the headline's averages about some events, columns outcomes by events, a panel a scale."""
+    plan = setting.plan
+    blocks = {}
     for scale, title in plan.scales.items():
-        row = [answers[scale, outcome] for outcome in plan.outcomes]
-        of_first = {label: counts(path) for label, path in row[0].paths.items()}
-        lines = blocks[title] = []
-        for label in dict.fromkeys(label for answer in row for label in answer.averages):
-            numbers = [COLUMNS["n_treated"].cell(of_first.get(label, {}).get(time, 0)) for time in times]
-            effects = [answer.averages.get(label) for answer in row]
-            lines += effects_between(_title(setting, event, label), effects, after=numbers)
-        lines.append(
-            Line("p, all eras equal", [p_cell(a.by_era["p_equal"]) for a in row] + [blank] * len(times))
-        )
-    refused = [f"{label}: {why}" for a in answers.values() for label, why in a.refused]
-    right = f"On the right: {plan.text.units} in the cohorts that the effect at each event time is of, first outcome."
+        tasks = [plan.task(e, outcome, scale, plan.headline) for outcome, e in product(plan.outcomes, events)]
+        blocks[title] = _lines(setting, [by_key[task.key] for task in tasks])
     return Table(
-        name=EXHIBIT if event == setting.event else f"{EXHIBIT}-{event.label}",
-        caption=f"Who is in the average effect of the {event.title}, {plan.headline.label}",
-        headings=[*plan.outcomes.values(), *(f"{time:g}" for time in times)],
-        spans=[(f"Effect on {plan.text.outcome}", len(plan.outcomes)), ("Treated at event time", len(times))],
+        name=EXHIBIT if setting.event in events else f"{EXHIBIT}-{events[0].label}",
+        caption=f"Who is in the average effect, {plan.headline.label}{under(events)}",
         blocks=lettered(blocks),
-        notes=_notes(setting, event, "lines of an outcome", refused, right),
+        notes=_notes(setting, blocks),
+        **heads(plan, events),
     )
 
 
-def _by_row(setting: Setting, by_key: dict[tuple[str, ...], Composed]) -> Iterator[Table | Traced]:
+def _treated_table(setting: Setting, firsts: Mapping[str, Composed]) -> Table:
+    """Return how many treated units the effects of each average are of, by event time."""
+    plan, (first, last) = setting.plan, setting.plan.window
+    blocks = {}
+    for answer in firsts.values():
+        of_path = {label: counts(path, plan.window) for label, path in answer.paths.items()}
+        blocks[capital(answer.task.event.title)] = [
+            Line(_title(setting, label), [Number(own.get(time, 0), 0) for time in range(first, last + 1)])
+            for label, own in of_path.items()
+        ]
+    return Table(
+        name=f"{EXHIBIT}-treated",
+        caption=f"Treated {plan.text.units} that the effect at each event time is of, {plan.headline.label}",
+        headings=[f"{time}".replace("-", MINUS) for time in range(first, last + 1)],
+        spans=[(f"{capital(setting.panel.period_unit)}s since the event", last - first + 1)],
+        blocks=lettered(blocks),
+        notes=[
+            f"{plan.outcomes[setting.outcome]}. An average is over {setting.averaged(setting.event)}; other event "
+            "times are in the figures of paths alone."
+        ],
+    )
+
+
+def _by_row(
+    setting: Setting, by_key: Mapping[tuple[str, ...], Composed], refused: dict[str, None]
+) -> Iterator[Table | Traced]:
     """Yield the table of the plan's rows about the first event and outcome, and their numbers."""
-    plan, event, refused = setting.plan, setting.event, []
+    plan, event = setting.plan, setting.event
     estimands = {row.label: find_design(row.name).estimand for row in plan.rows}
     absent = {label: str(each) for label, each in estimands.items() if each is not Estimand.GROUP_TIME_ATT}
     absent |= {row.label: "of fixed composition itself" for row in plan.rows if "balance" in row.question}
     rows = [row for row in plan.rows if row.label not in absent]
-    tasks = [plan.task(event, setting.outcome, *each) for each in product(plan.scales, rows)]
-    for task in tasks:
+    tasks = {
+        row.label: [plan.task(event, setting.outcome, scale, row) for scale in plan.scales] for row in rows
+    }
+    shown: dict[str, list[Composed]] = {}
+    for label, of_row in tasks.items():
         try:
-            answer = by_key[task.key] = by_key.get(task.key) or composed(setting, task)
-            refused += [f"{task.row.label}, {label}: {why}" for label, why in answer.refused]
+            answers = [by_key.get(task.key) or composed(setting, task) for task in of_row]
         except QuestionError as refusal:
-            refused.append(f"{task.row.label}: {refusal}")
-    answers = [by_key[task.key] for task in tasks if task.key in by_key]
-    columns = list(dict.fromkeys(label for answer in answers for label in answer.averages))
-    blocks: dict[str, list[Line]] = {title: [] for title in plan.scales.values()}
-    for answer in answers:
-        label, effects = answer.task.row.label, [answer.averages.get(column) for column in columns]
-        equal = p_cell(answer.by_era["p_equal"])
-        blocks[plan.scales[answer.task.scale]] += effects_between(label, effects, after=[equal])
-        yield from _numbers(setting, answer, label)
-    without = "; ".join(f"{label} ({why})" for label, why in absent.items())
-    left_out = [f"No line, as effects are not of all cohorts one by one: {without}."] if absent else []
-    if answers:
+            refused[f"{label}: {refusal}"] = None
+            continue
+        shown[label] = answers
+        for answer in answers:
+            refused |= dict.fromkeys(f"{label}, {part}: {why}" for part, why in answer.refused)
+            yield from _numbers(setting, answer, label)
+    if shown:
+        by_scale = zip(*shown.values(), strict=True)
+        blocks = {
+            title: _lines(setting, own) for title, own in zip(plan.scales.values(), by_scale, strict=True)
+        }
         yield Table(
             name=f"{EXHIBIT}-designs",
-            caption=f"Who is in the average effect of the {event.title}, by design: {plan.outcomes[setting.outcome]}",
-            headings=[*(_title(setting, event, column) for column in columns), "p, all eras equal"],
+            caption=f"Who is in the average effect, by design: {event.title}, {plan.outcomes[setting.outcome].lower()}",
+            headings=list(shown),
             blocks=lettered(blocks),
-            notes=_notes(setting, event, "columns of a line", refused, *left_out),
+            notes=_notes(setting, blocks),
         )
+    for label, why in absent.items():
+        refused[f"{label}: no effects of all cohorts one by one ({why})."] = None
 
 
-def _notes(setting: Setting, event: Event, of: str, refused: list[str], *others: str) -> list[str]:
+def _notes(setting: Setting, blocks: Mapping[str, Sequence[Line]]) -> list[str]:
+    dash = any(cell == REFUSED for lines in blocks.values() for line in lines for cell in line.cells)
     return [
-        f"Average over {setting.averaged(event)}; standard errors in parentheses, clustered by {setting.clusters}.",
-        *others,
-        f"All {of} are averages of one estimate by cohort, and the comparison group is the same in all of them: "
-        "adopters of an era that is left out stand in it until their own event. The p-value is of the largest t of the "
-        "differences between eras.",
-        *refused_notes(refused),
+        f"Average over {setting.averaged(setting.event)}; standard errors in parentheses, clustered by "
+        f"{setting.clusters}.",
+        "All averages of a column are of one estimate by cohort, with one comparison group: adopters of an era that is "
+        "left out stand in it until their own event. Eras equal: by the largest t of their differences.",
+        *[A_DASH] * dash,
     ]

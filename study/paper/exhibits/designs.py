@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -15,140 +15,205 @@ from study.figures import Figure
 from study.figures import paths as figures
 from study.inference import Agreement
 from study.panel import Scale
-from study.paper import Event, Plan, Results, comparison
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
-from study.report import LETTERS, Answers, Column, Line, Number, Words, effects_table, p_cell, power_table
+from study.paper import Event, Plan, Result, Results, comparison
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
+from study.report import (
+    A_DASH,
+    LETTERS,
+    POWER_OF,
+    Block,
+    Column,
+    Line,
+    Number,
+    Table,
+    effects_between,
+    in_letters,
+    lettered,
+    p_cell,
+)
 
-# By scale and outcome.
-Agreements = Mapping[str, Mapping[str, Agreement]]
+# By event and scale, and by outcome.
+Agreements = Mapping[tuple[str, str], Mapping[str, Agreement]]
 OF_AGREEMENT = {
     "agree_p": Column("sup-t p-value", "p"),
     "agree_designs": Column("number of designs in the test", "count"),
 }
+LABEL = 24  # letters of a design's label before it goes on beside the standard errors
 
 
 @exhibit("Every design, and whether they agree", Part.EFFECTS)
 def designs(setting: Setting) -> Iterator[Piece]:
-    """Yield the tables and event-study figures of all events, with the test that designs agree.
+    """Yield tables and event-study figures of all events, the plan's definitions side by side, and tests of agreement.
 
     Tests that designs agree are at addresses like those of :mod:`study.paper.answer_numbers`; unlike averages
     (coefficients, the change in one year) are left out of them.
     """
     plan, panel, outcomes = setting.plan, setting.panel, list(setting.plan.outcomes)
     alike = [row for row in plan.rows if find_design(row.name).estimand.has_path]
-    for event in plan.events:
-        agreements = {s: comparison(plan, panel, event, s, outcomes, alike).agreement for s in plan.scales}
-        answers = [_answers(setting, event, scale, agreements[scale]) for scale in plan.scales]
-        caption = f"Effect of the {event.title} on {plan.text.outcome}, by design"
-        words = Words(
-            name=event.label,
-            caption=caption,
-            outcomes=plan.outcomes,
-            scales=plan.scales,
-            outcome_units=plan.text.outcomes_with_units,
-            heading=capital(plan.text.counted),
-        )
-        of_power = f"What each design could have found: minimum detectable effects of the {event.title}"
-        yield effects_table(words, answers, list(_notes(setting, event, agreements)))
-        yield power_table(replace(words, caption=of_power), answers, digits=2)
-        for scale, title in plan.scales.items():
-            yield draw(
-                f"{event.label}_{scale}",
-                f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}.",
-                path_figure(plan, event, scale, setting.results, panel.period_unit),
-                f"Event study of {', '.join(plan.outcomes.values())}: estimates with pointwise intervals and the "
-                f"simultaneous band at {plan.level:.0%}, from {plan.window[0]} to {plan.window[1]} "
-                f"{panel.period_unit}s since the event.",
-            )
-            for outcome, agreement in agreements[scale].items():
-                p_value = agreement.sup_t.p_value if agreement.sup_t else math.nan
-                values = {"agree_p": p_value, "agree_designs": len(agreement.labels)}
-                at, task = (event.label, outcome, scale), plan.task(event, outcome, scale, plan.headline)
-                quantity = f"that the averages of {'; '.join(agreement.labels)} agree"
-                how = {"exhibit": "designs", "quantity": quantity, "command": f"study table {'/'.join(at)}"}
-                yield from setting.numbers((*at, "designs"), values, OF_AGREEMENT, task, **how)
-        yield _sentence(setting, event, agreements[setting.scale][setting.outcome])
+    for events in side_by_side(plan):
+        agreements = {
+            (event.label, scale): comparison(plan, panel, event, scale, outcomes, alike).agreement
+            for event, scale in product(events, plan.scales)
+        }
+        yield _table(setting, events, agreements)
+        yield _power_table(setting, events)
+        for event in events:
+            yield from _pieces(setting, event, agreements)
 
 
-def _answers(setting: Setting, event: Event, scale: str, agreements: Mapping[str, Agreement]) -> Answers:
-    """Return a panel: rows designs, columns outcomes, and below the tests and what the headline could have found."""
-    rows = {row.label: setting.answers(event, scale, row.label) for row in setting.plan.rows}
-    headline = setting.answers(event, scale)
-    tests: dict[str, list[Any]] = {
-        "Randomization p-value": [result.randomization for result in headline],
-        "Averages agree, p-value": [agreements[outcome].sup_t for outcome in setting.plan.outcomes],
+def side_by_side(plan: Plan) -> list[list[Event]]:
+    """Return the events of each table, in order: the plan's definitions together, each other event alone."""
+    together = [event for event in plan.events if event.label in plan.definitions]
+    tables = [together, *([event] for event in plan.events if event not in together)]
+    return sorted(filter(None, tables), key=lambda events: plan.events.index(events[0]))
+
+
+def heads(plan: Plan, events: Sequence[Event]) -> dict[str, Any]:
+    """Return the headings of outcomes by events and what stands over them; events without a first word they share."""
+    if len(events) == 1:
+        return {"headings": list(plan.outcomes.values())}
+    words = [event.short.split() for event in events]
+    shared = all(own[0] == words[0][0] and len(own) > 1 for own in words)
+    short = [capital(" ".join(own[shared:])) for own in words]
+    return {
+        "headings": short * len(plan.outcomes),
+        "spans": [(title, len(events)) for title in plan.outcomes.values()],
     }
-    below = [
-        Line(label, [p_cell(test.p_value) if test else "" for test in row])
-        for label, row in tests.items()
-        if any(row)
-    ]
-    return Answers(
-        scale=scale,
-        effects={label: [result.headline for result in row] for label, row in rows.items()},
-        powers={label: [result.power for result in row] for label, row in rows.items()},
-        tests=[*below, Line("Minimum detectable effect", [Number(r.power.effect) for r in headline])],
-    )
 
 
-def _notes(setting: Setting, event: Event, agreements: Agreements) -> Iterator[str]:
-    plan, text = setting.plan, setting.plan.text
-    every = [setting.results[task.key] for task in plan.tasks() if task.event == event]
-    headline = setting.answers(event, setting.scale)
-    first = next((r for r in headline if r.headline), headline[0])
-    coefficients = dict.fromkeys(r.task.row.label for r in every if r.estimand == "coefficient")
-    others = f"; for {'; '.join(coefficients)}: a coefficient, not an average effect" if coefficients else ""
-    yield f"Estimand: the average over {setting.averaged(event)}, with equal weights{others}."
-    cells = f"{first.n_obs} {text.unit}-years, " if first.headline else ""
-    yield (
-        f"{first.n_units} {text.units}, of which {first.n_treated} first treated in {first.n_cohorts} adoption "
-        f"years, {cells}{first.n_clusters} clusters."
-    )
-    yield setting.errors(every)
-    if first.headline:
-        yield (
-            f"The minimum detectable effect is that of {plan.headline.label}: what a two-sided 5% test finds with 80% "
-            "power."
+def under(events: Sequence[Event]) -> str:
+    """Return what a caption says of the events of its table."""
+    return f": {events[0].title}" if len(events) == 1 else ", under each definition of the event"
+
+
+def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[Piece]:
+    """Yield an event's figures, the numbers of its tests that designs agree, and its sentences."""
+    plan, panel = setting.plan, setting.panel
+    for scale, title in plan.scales.items():
+        yield draw(
+            f"{event.label}_{scale}",
+            f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}.",
+            path_figure(plan, event, scale, setting.results, panel.period_unit),
+            f"Event study of {', '.join(plan.outcomes.values())}: estimates with pointwise intervals and the "
+            f"simultaneous band at {plan.level:.0%}, from {plan.window[0]} to {plan.window[1]} "
+            f"{panel.period_unit}s since the event.",
         )
-    if len(plan.scales) > 1:
-        of = ("log(1 + outcome)" if scale == "log1p" else "the outcome itself" for scale in plan.scales)
-        trends = (f"Panel {letter} of {y}" for letter, y in zip(LETTERS, of, strict=False))
-        yield f"Parallel trends are assumed: {', '.join(trends)}."
+        for outcome, agreement in agreements[event.label, scale].items():
+            p_value = agreement.sup_t.p_value if agreement.sup_t else math.nan
+            values = {"agree_p": p_value, "agree_designs": len(agreement.labels)}
+            at, task = (event.label, outcome, scale), plan.task(event, outcome, scale, plan.headline)
+            quantity = f"that the averages of {'; '.join(agreement.labels)} agree"
+            how = {"exhibit": "designs", "quantity": quantity, "command": f"study table {'/'.join(at)}"}
+            yield from setting.numbers((*at, "designs"), values, OF_AGREEMENT, task, **how)
+    yield _sentence(setting, event, agreements[event.label, setting.scale][setting.outcome])
+    yield from _drawn_folds(setting, event)
+    yield from sorted({note for r in _every(setting, [event]) if r.headline is None for note in r.notes})
+
+
+def _every(setting: Setting, events: Sequence[Event]) -> list[Result]:
+    return [setting.results[task.key] for task in setting.plan.tasks() if task.event in events]
+
+
+def _table(setting: Setting, events: Sequence[Event], agreements: Agreements) -> Table:
+    """Return rows designs, columns outcomes by events, a panel a scale: effects, tests, and what is detectable."""
+    plan, columns = setting.plan, list(product(setting.plan.outcomes, events))
+
+    def answers(scale: str, label: str) -> list[Result]:
+        return [setting.results[event.label, scale, outcome, label] for outcome, event in columns]
+
+    blocks: dict[str, list[Line]] = {}
+    for scale, title in plan.scales.items():
+        lines = blocks[title] = []
+        for row in plan.rows:
+            effects = [result.headline for result in answers(scale, row.label)]
+            lines += effects_between(row.label, effects, letters=LABEL)
+        headline = answers(scale, plan.headline.label)
+        tests: dict[str, list[Any]] = {
+            "Randomization p-value": [result.randomization for result in headline],
+            "Averages agree, p-value": [agreements[e.label, scale][o].sup_t for o, e in columns],
+        }
+        for label, tested in tests.items():
+            if any(tested):
+                lines.append(Line(label, [p_cell(test.p_value) if test else "" for test in tested]))
+        lines.append(Line("Minimum detectable effect", [Number(r.power.effect) for r in headline]))
+    first = answers(setting.scale, plan.headline.label)
+    counts = [f"{result.n_treated} of {result.n_units}" for result in first]
+    return Table(
+        name=in_letters(events[0].label),
+        caption=f"Effects on {plan.text.outcome} by design{under(events)}",
+        blocks=[*lettered(blocks), Block("", [Line(f"Treated {plan.text.units}", counts)])],
+        notes=list(_notes(setting, events, agreements)),
+        **heads(plan, events),
+    )
+
+
+def _power_table(setting: Setting, events: Sequence[Event]) -> Table:
+    """Return what each design could have found, in the outcome's units and in percent, a panel an event and scale."""
+    plan, panels = setting.plan, []
+    for event, (scale, title) in product(events, plan.scales.items()):
+        rows = {row.label: setting.answers(event, scale, row.label) for row in plan.rows}
+        powers = {label: [result.power for result in row] for label, row in rows.items()}
+        lines = [
+            Line(label, [cell for p in row for cell in (Number(p.units, 2), Number(p.percent, 1))])
+            for label, row in powers.items()
+        ]
+        means = [result.untreated_mean for result in rows[plan.headline.label]]
+        if scale == setting.scale and not any(map(math.isnan, means)):
+            lines.append(Line("Counterfactual mean", [c for mean in means for c in (Number(mean, 2), "")]))
+        panels.append((title if len(events) == 1 else f"{event.short}: {title[0].lower()}{title[1:]}", lines))
+    letters = {scale: LETTERS[k : len(panels) : len(plan.scales)] for k, scale in enumerate(plan.scales)}
+    shares = (
+        f"of {POWER_OF[scale]} ({'Panels' if len(own) > 1 else 'Panel'} {' and '.join(own)})"
+        for scale, own in letters.items()
+    )
+    return Table(
+        name=in_letters(f"{events[0].label}-power"),
+        caption=f"What each design could have found: minimum detectable effects{under(events)}",
+        headings=[capital(plan.text.counted), "%"] * len(plan.outcomes),
+        spans=[(title, 2) for title in plan.outcomes.values()],
+        blocks=lettered(panels),
+        notes=[
+            "The smallest effect that a two-sided 5% test finds with 80% power, by design, in "
+            f"{plan.text.outcomes_with_units} and in percent {' and '.join(shares)}.",
+            "An empty cell is a mean that is not positive or not implied, or a design that refuses the question.",
+        ],
+    )
+
+
+def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) -> Iterator[str]:
+    plan, every = setting.plan, _every(setting, events)
+    first = setting.answers(events[0], setting.scale)[0]
+    coefficients = dict.fromkeys(r.task.row.label for r in every if r.estimand == "coefficient")
+    others = f"; a coefficient: {'; '.join(coefficients)}" if coefficients else ""
+    yield f"Average over {setting.averaged(events[0])} with equal weights{others}."
+    yield setting.errors(every)
     if first.randomization:
         within = f"within strata of {plan.strata}" if plan.strata else "among all units"
         yield (
-            f"The randomization p-value permutes event dates {within} "
-            f"({first.randomization.permutations} times) and compares t statistics of {plan.headline.label}."
+            f"Randomization p-value ({first.randomization.permutations} permutations {within}) and minimum detectable "
+            f"effect: {plan.headline.label}."
         )
-    tested = next((a for of_scale in agreements.values() for a in of_scale.values() if a.sup_t), None)
-    if tested is not None:
-        yield (
-            f"Averages agree: sup-t test over pairwise differences of {'; '.join(tested.labels)}, from the joint "
-            f"influence of the designs ({plan.band_draws} draws)."
-        )
-    means = [result.untreated_mean for result in headline]
-    if not any(map(math.isnan, means)):
-        by_outcome = zip(plan.outcomes.values(), means, strict=True)
-        listed = ", ".join(f"{title.lower()} {mean:.2f}" for title, mean in by_outcome)
-        yield f"{text.outcomes_with_units} that the treated would have had without treatment: {listed}."
+    if any(agreement.sup_t for of_event in agreements.values() for agreement in of_event.values()):
+        yield "Averages agree: sup-t test over designs with the same average."
     warnings = [r.few_clusters for r in every if r.task.row == plan.headline and r.few_clusters]
     yield from (w.replace(f"{plan.headline.name}:", f"{plan.headline.label}:", 1) for w in warnings[:1])
-    yield from _draw_notes(setting, event)
-    yield from refusals(every)
+    if any(result.headline is None for result in every):
+        yield A_DASH
 
 
-def _draw_notes(setting: Setting, event: Event) -> Iterator[str]:
-    """Say how much of the averages over draws of the folds is left to chance, at most, by design."""
-    by_design = []
-    for row in setting.plan.rows:
-        answers = [r for scale in setting.plan.scales for r in setting.answers(event, scale, row.label)]
-        shares = [r.draw_error / r.headline.std_error for r in answers if r.headline]
-        if shares and not any(map(math.isnan, shares)):
-            by_design.append(f"{row.label} {max(shares):.2f}")
-    if by_design:
+def _drawn_folds(setting: Setting, event: Event) -> Iterator[str]:
+    """Say how much of the averages over draws of the folds is left to chance, at most, with the design."""
+    shares = {
+        row.label: [r.draw_error / r.headline.std_error for r in answers if r.headline]
+        for row in setting.plan.rows
+        if (answers := [r for s in setting.plan.scales for r in setting.answers(event, s, row.label)])
+    }
+    most = {label: max(own) for label, own in shares.items() if own and not any(map(math.isnan, own))}
+    if most:
+        label = max(most, key=lambda name: most[name])
         yield (
-            "What the draws of the folds leave to chance, which no standard error counts, is at most, in standard "
-            f"errors: {'; '.join(by_design)}."
+            f"{event.short}: what the draws of the folds leave to chance, which no standard error counts, is at most "
+            f"{most[label]:.2f} standard errors ({label})."
         )
 
 
@@ -171,17 +236,18 @@ def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:
         return f"{event.short}: every design refuses the question."
     headline = setting.answers(event, scale.name)[0]
     effect, number = headline.headline, scale.number
-    answer = "refuses the question"
+    answer = "refuses the question."
     if effect is not None:
+        interval = f"{plan.level:.0%} interval {number(effect.conf_low)} to {number(effect.conf_high)}"
         answer = (
-            f"puts the effect at {number(effect.estimate)} ({plan.level:.0%} interval {number(effect.conf_low)} to "
-            f"{number(effect.conf_high)}; minimum detectable effect {number(headline.power.effect)}), {scale.printed}"
+            f"puts the effect at {number(effect.estimate)} ({interval}), {scale.printed}. Its minimum detectable "
+            f"effect is {number(headline.power.effect)}."
         )
     smallest, largest = (number(end(effect.estimate for effect in effects)) for end in (min, max))
     excluding = sum(effect.excludes_zero for effect in effects)
     agree = f" The test that averages of one kind agree has {p_is(test.p_value)}." if test else ""
     return (
-        f"{event.short}, {plan.outcomes[setting.outcome].lower()}: {plan.headline.label} {answer}. Over "
-        f"{len(effects)} designs estimates run from {smallest} to {largest}; zero is outside of {excluding} of their "
-        f"{len(effects)} intervals.{agree}"
+        f"{event.short}, {plan.outcomes[setting.outcome].lower()}: {plan.headline.label} {answer} Over "
+        f"{len(effects)} designs estimates run from {smallest} to {largest}. Zero is outside of {excluding} of their "
+        f"intervals.{agree}"
     )

@@ -15,8 +15,9 @@ from study.figures import Figure
 from study.figures import paths as figures
 from study.panel import Scale
 from study.paper import Plan, Result, Row, answer
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, estimate_command, exhibit
-from study.report import COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, lettered, refused_notes
+from study.paper.exhibits.composition import counts
+from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, estimate_command, exhibit
+from study.report import A_DASH, COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, lettered
 
 EXHIBIT = "event_studies"
 LINE = 22
@@ -35,8 +36,7 @@ BASES = {
     "etwfe": "all periods before the event for effects after it; none before it unless compared with the never-treated",
 }
 TWO_BASES = (
-    "effects before and after the event are against different bases, so that their sizes cannot be compared with each "
-    "other (Roth 2024)."
+    "effects before and after the event have different bases, so that sizes cannot be compared (Roth 2024)."
 )
 OF_LEADS = COLUMNS | {
     "window_p_wald": Column("p-value of the Wald test of the effects before the event that are drawn", "p"),
@@ -58,9 +58,9 @@ RANKS = ("leads_rank", "window_rank")
 Answers = Mapping[tuple[str, str], Result]
 
 
-@exhibit("Event studies of several designs", Part.EFFECTS)
+@exhibit("Event studies of several designs", Part.EFFECTS, shows=("composition", "designs"))
 def event_studies(setting: Setting) -> Iterator[Piece]:
-    """Yield the figure of paths by design and scale, and the table of their effects before the event."""
+    """Yield the figures of paths by design and scale, the headline's of fixed composition, and the table of leads."""
     plan = setting.plan
     answers = {
         (scale, row.label): _answer(setting, scale, row) for scale in plan.scales for row in shown_rows(plan)
@@ -84,6 +84,7 @@ def event_studies(setting: Setting) -> Iterator[Piece]:
         f"{setting.panel.period_unit}s since the event, one for each design, in a block for each scale, with "
         "simultaneous bands.",
     )
+    yield from _fixed_composition(setting)
     yield from _numbers(setting, drawn, leads)
     yield from _sentences(setting, leads)
     yield from refused
@@ -152,6 +153,41 @@ def figure(setting: Setting, answers: Answers) -> Figure:
     return figures.event_study_grids(grids, window=plan.window, unit=period, apart=apart)
 
 
+def _fixed_composition(setting: Setting) -> Iterator[Drawn]:
+    """Yield the headline's paths of all cohorts and of the plan's row of fixed composition, where it has one."""
+    plan = setting.plan
+    of_design = (row for row in plan.rows if row.name == plan.headline.name and "balance" in row.question)
+    fixed = next(of_design, None)
+    if fixed is None or (drawn := fixed_figure(setting, fixed)) is None:
+        return
+    yield draw(
+        "fixed_composition",
+        f"Effects of the {setting.event.title} by event time: all cohorts, and those seen at each event time from 0 to "
+        f"{fixed.question['balance']}. {setting.about}. Numbers: treated {plan.text.units}. Bars are simultaneous "
+        f"bands at {plan.level:.0%}, lines pointwise intervals.",
+        drawn,
+        f"Two paths by event time in one panel for each scale, above the numbers of treated {plan.text.units}.",
+    )
+
+
+def fixed_figure(setting: Setting, fixed: Row) -> Figure | None:
+    """Draw the paths of the headline and of a row of fixed composition with who is in them, if both have some."""
+    plan, grids, treated = setting.plan, [], {}
+    rows = {"All cohorts": plan.headline, "Fixed composition": fixed}
+    for scale, title in plan.scales.items():
+        answers = {label: setting.answers(setting.event, scale, row.label)[0] for label, row in rows.items()}
+        if not all(result.path for result in answers.values()):
+            return None
+        paths = {label: figures.shown(pd.DataFrame(r.path), plan.window) for label, r in answers.items()}
+        unit = Scale(scale, plan.text.counted)
+        grids.append(figures.Grid(title, paths, unit.short_axis(), unit.percent))
+    for label, result in answers.items():
+        fit = find_design(result.task.row.name)
+        path = fit(result.task.question.sample(setting.panel), **result.task.options).by_event_time
+        treated[label] = counts(path, plan.window)
+    return figures.event_study_with_counts(grids, treated, window=plan.window, unit=setting.panel.period_unit)
+
+
 def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: list[str]) -> Table:
     plan, apart, shown = setting.plan, _apart(answers), leads.drop(columns=[*RANKS])
     lines: dict[str, list[Line]] = {title: [] for title in plan.scales.values()}
@@ -162,23 +198,19 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
         lines[plan.scales[scale]].append(Line(label, cells))
     return Table(
         name=EXHIBIT.replace("_", "-"),
-        caption=f"Effects before the {setting.event.title}, by design",
+        caption=f"Effects before the {setting.event.title}, by design: {plan.outcomes[setting.outcome].lower()}",
         headings=HEADINGS,
         spans=[("p, all before", 2), ("p, window", 2), ("Largest before the event", 4), ("After it", 2)],
         blocks=lettered(lines),
         notes=[
-            f"{setting.about}; event: {setting.event.title}. Tests are of the hypothesis that all effects before the "
-            f"event are zero, over all event times and over those from {plan.window[0]} on. Largest t: by the largest "
-            "absolute t, against normal draws; Wald: by a Wald test. Both have the degrees of freedom that the "
-            "clusters on both sides of the comparison leave.",
-            f"The largest effect before the event is that of the largest size from {plan.window[0]} on, with its "
-            f"simultaneous band at {plan.level:.0%}; the average is over event times 0 to the horizon.",
-            "Proportional effects are shares of the counterfactual mean at the same event time, and are tested in "
-            "levels.",
-            f"Tests, bands and the average's standard error are clustered by {setting.clusters}.",
+            "p-values: that all effects before the event are zero, by the largest t and by Wald, over all event times "
+            f"and over those from {plan.window[0]} on; proportional effects are tested in levels.",
+            f"Largest: the effect of the largest size among the latter, with its {plan.level:.0%} simultaneous band. "
+            f"Clustered by {setting.clusters}.",
             *([f"{', '.join(apart)}: {TWO_BASES}"] if apart else []),
-            *refused_notes(refused),
+            *[A_DASH] * bool(refused),
         ],
+        prose=(0,),
     )
 
 
@@ -209,15 +241,14 @@ def _numbers(setting: Setting, answers: Answers, leads: pd.DataFrame) -> Iterato
 
 def _sentences(setting: Setting, leads: pd.DataFrame) -> Iterator[str]:
     size, every = 1 - setting.plan.level, leads[leads["leads_rank"] > 0].rename_axis(["scale", "label"])
-    for scale in setting.plan.scales:
-        tested = every.query("scale == @scale").droplevel("scale")
+    for scale, title in setting.plan.scales.items():
+        tested = every.xs(scale, level="scale")
         rejecting, inside = (tested.index[tested[p] < size] for p in ("leads_p_largest", "window_p_largest"))
         named, named_inside = (f" ({', '.join(own)})" if len(own) else "" for own in (rejecting, inside))
         by_wald, tests = (tested["leads_p_wald"] < size).sum(), (tested["window_rank"] > 0).sum()
         yield (
-            f"On the scale {scale} the joint test of all effects before the event by the largest t rejects at "
-            f"{size:.0%} in {len(rejecting)} of {len(tested)} designs{named}, by Wald's test in {by_wald}, "
-            f"and that of the effects from {setting.plan.window[0]} on by the largest t in {len(inside)} of "
-            f"{tests}{named_inside}."
+            f"{title}: the largest t rejects at {size:.0%} that all effects before the event are zero in "
+            f"{len(rejecting)} of {len(tested)} designs{named}. Wald's test rejects in {by_wald}. Of the effects from "
+            f"{setting.plan.window[0]} on the largest t rejects in {len(inside)} of {tests}{named_inside}."
         )
     yield "A test that does not reject does not show that trends were parallel: its power is in the verdicts."

@@ -10,15 +10,19 @@ from itertools import product
 from operator import itemgetter
 from typing import Any
 
-from study.core import p_text
+import numpy as np
+import pandas as pd
+
+from study.core import capital, p_text
 from study.designs import find_design
 from study.estimates import Effect, Estimate, effects_frame
-from study.figures import dot_figure
+from study.figures import GREY, Figure, dot_figure
+from study.figures.paths import WIDE
 from study.inference import agreement_of
 from study.panel import Scale
 from study.paper import Event, Result, headline_effect
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
-from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, effects_between, lettered
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
+from study.report import A_DASH, COLUMNS, REFUSED, Block, Column, Line, Table, effects_beside, lettered
 
 EXHIBIT = "families"
 FEW = 5
@@ -48,20 +52,37 @@ def families(setting: Setting) -> Iterator[Piece]:
     moved = {event.label: _moved(setting, event) for event in (setting.event, *plan.families)}
     answers = [(event, setting.answers(event, scale.name)[0]) for event in plan.every_event]
     rows = [replace(r.headline, label=f"{e.short} ({r.n_treated})") for e, r in answers if r.headline]
-    how: Any = {"xlabel": f"Effect, {scale.column}", "percent": scale.percent, "level": plan.level}
     for name in plan.scales:
         yield _table(setting, name, differences)
     yield _dates_table(setting, moved)
     yield draw(
         EXHIBIT,
         f"Families of compute-access events, {plan.headline.label}, {plan.outcomes[setting.outcome].lower()}; treated "
-        f"{plan.text.units} in parentheses.",
-        dot_figure(effects_frame(rows), **how),
+        f"{plan.text.units} in parentheses. Intervals with an arrow go on beyond the axis.",
+        figure(effects_frame(rows), scale, plan.level),
         "One estimate with its interval a family of events, around a line at zero.",
     )
     yield from _numbers(setting, differences, moved)
     yield _verdict(setting)
     yield from (f"{event.short}: {event.threat}" for event in plan.families if event.threat)
+    every = [result for event in plan.families for s in plan.scales for result in setting.answers(event, s)]
+    yield from sorted({note for result in every if result.headline is None for note in result.notes})
+
+
+def figure(frame: pd.DataFrame, scale: Scale, level: float) -> Figure:
+    """Draw the effects as dots on lines, and end the axis where intervals much wider than the others go on."""
+    drawn = dot_figure(frame, xlabel=f"Effect, {scale.column}", percent=scale.percent, level=level)
+    axis, factor = drawn.axes[0], 100 if scale.percent else 1
+    estimate, low, high = factor * frame[["estimate", "conf_low", "conf_high"]].to_numpy().T
+    wide = high - low > WIDE * np.nanmedian(high - low)
+    inside = np.concatenate([low[~wide], high[~wide], estimate, [0.0]])
+    margin = 0.05 * (np.nanmax(inside) - np.nanmin(inside))
+    first, last = np.nanmin(inside) - margin, np.nanmax(inside) + margin
+    axis.set_xlim(first, last)
+    for beyond, edge, mark in ((low < first, first, "<"), (high > last, last, ">")):
+        rows = np.flatnonzero(beyond)
+        axis.plot(np.full(len(rows), edge), rows, mark, color=GREY, markersize=4, clip_on=False)
+    return drawn
 
 
 def _table(setting: Setting, scale: str, differences: Differences) -> Table:
@@ -73,14 +94,15 @@ def _table(setting: Setting, scale: str, differences: Differences) -> Table:
     return Table(
         name=EXHIBIT if scale == setting.scale else f"{EXHIBIT}-{scale}",
         caption=f"Families of compute-access events, {plan.headline.label}: {plan.scales[scale].lower()}",
-        headings=["Treated", "All", *plan.outcomes.values(), "Randomization p", "MDE"],
+        headings=["Treated", "All", *["Effect", "(SE)"] * len(plan.outcomes), "p", "MDE"],
         spans=[
-            (plan.text.units.capitalize(), 2),
-            (f"Effect on {plan.text.outcome}", len(plan.outcomes)),
+            (capital(plan.text.units), 2),
+            *((title, 2) for title in plan.outcomes.values()),
             (plan.outcomes[setting.outcome], 2),
         ],
         blocks=lettered(lines),
         notes=list(_notes(setting, scale)),
+        prose=(0,),
     )
 
 
@@ -91,43 +113,33 @@ def _lines(setting: Setting, event: Event, scale: str, differences: Differences)
     p_value = first.randomization.p_value if first.randomization else math.nan
     counts = [COLUMNS["n_units"].cell(n) for n in (first.n_treated, first.n_units)]
     tests = [COLUMNS["p_value"].cell(p_value), COLUMNS["mde"].cell(first.power.effect)]
-    lines = effects_between(event.short, [result.headline for result in answers], counts, tests)
+    lines = [effects_beside(event.short, [result.headline for result in answers], counts, tests)]
     less = [differences.get((event.label, scale, outcome)) for outcome in plan.outcomes]
     if any(less):
         contrast = next(e.short for e in plan.families if e.label == event.contrast)
-        lines += effects_between(f"less {contrast.split(' (')[0].lower()}", less, ["", ""], ["", ""])
+        lines.append(effects_beside(f"less {contrast.split(' (')[0]}", less, ["", ""], ["", ""]))
     return lines
 
 
 def _notes(setting: Setting, scale: str) -> Iterator[str]:
     plan = setting.plan
     every = [result for event in plan.families for result in setting.answers(event, scale)]
+    own = "".join(f" ({e.short}: {setting.averaged(e)})" for e in plan.families if "horizon" in e.question)
     yield (
-        f"Estimand: the average over {setting.averaged(plan.families[0])} with equal weights, among those that could "
-        "have had the event (populations fixed before it)."
+        f"Average over {setting.averaged(plan.families[0])}{own}, among those that could have had the event. "
+        f"{setting.errors(every)}"
     )
-    own = [event for event in plan.families if "horizon" in event.question]
-    yield from (f"{event.short}: the average is over {setting.averaged(event)}." for event in own)
-    yield setting.errors(every)
-    yield (
-        f"The randomization p-value permutes event dates within strata of {plan.strata}; MDE is the minimum "
-        "detectable effect at 80% power and 5% size. A contrast is an event without compute; a difference from "
-        "it has its standard error from the joint influence of both estimates."
-    )
-    yield f"{len(plan.families)} families are as many chances: no line is a finding of its own."
+    yield f"p: randomization within strata of {plan.strata}; MDE: minimum detectable effect. Less: by joint influence."
     smallest = _smallest(setting, scale)
     if smallest:
         yield (
-            f"The smallest randomization p-value, {p_text(smallest['p_value'])} for {smallest['family']}, is "
-            f"{p_text(smallest['p_holm'])} by Holm over {smallest['tested']} families."
+            f"The smallest p, {p_text(smallest['p_value'])} ({smallest['family']}), is {p_text(smallest['p_holm'])} by "
+            f"Holm over {smallest['tested']} families."
         )
-    few = [event.short for event, result in _first(setting) if result.n_treated < FEW]
-    if few:
-        yield (
-            f"{'; '.join(few)}: fewer than {FEW} treated {plan.text.units}, whose own variation a standard error "
-            "cannot show; read the randomization p-value."
-        )
-    yield from refusals(every)
+    if any(result.n_treated < FEW for _, result in _first(setting)):
+        yield f"With fewer than {FEW} treated read p and not the standard error."
+    if any(result.headline is None for result in every):
+        yield A_DASH
 
 
 def _smallest(setting: Setting, scale: str) -> dict[str, Any]:
@@ -177,12 +189,14 @@ def _dates_table(setting: Setting, moved: Moved) -> Table:
     """Return the first outcome's estimates with every event a period earlier, as dated, and a period later."""
     plan = setting.plan
     events = (setting.event, *plan.families)
-    lines = [line for event in events for line in effects_between(event.short, moved[event.label])]
     return Table(
         name=f"{EXHIBIT}-dates",
         caption=f"Events a year earlier and later: {plan.headline.label}, {plan.outcomes[setting.outcome].lower()}",
-        headings=["One earlier", "As dated", "One later"],
-        blocks=[Block(plan.scales[setting.scale], lines)],
+        headings=["Effect", "(SE)"] * 3,
+        spans=[("One earlier", 2), ("As dated", 2), ("One later", 2)],
+        blocks=[
+            Block(plan.scales[setting.scale], [effects_beside(e.short, moved[e.label]) for e in events]),
+        ],
         notes=[
             "Dates are known by month at best, and a machine serves some time after it is announced: all events of a "
             "line are moved by one period. Standard errors in parentheses.",
@@ -223,15 +237,10 @@ def _first(setting: Setting, scale: str | None = None) -> list[tuple[Event, Resu
 
 
 def _verdict(setting: Setting) -> str:
-    answered = [(event, result) for event, result in _first(setting) if result.headline]
-    excluding = []
-    for event, result in answered:
-        if result.headline and result.headline.excludes_zero:
-            test = result.randomization
-            p_value = f", randomization p-value {p_text(test.p_value)}" if test else ""
-            excluding.append(f"{event.short}, {result.n_treated} treated{p_value}")
+    effects = {event.short: result.headline for event, result in _first(setting) if result.headline}
+    excluding = [name for name, effect in effects.items() if effect.excludes_zero]
     named = f" ({'; '.join(excluding)})" if excluding else ""
     return (
-        f"Of the {len(answered)} families that the headline design answers for, the number with zero outside of "
-        f"the interval is {len(excluding)}{named}."
+        f"Of the {len(effects)} families that the headline design answers for, {len(excluding)} have an interval "
+        f"without zero{named}."
     )

@@ -13,7 +13,7 @@ from study.estimates import Effect
 from study.panel import Panel, Scale
 from study.paper import Row, Task, headline_effect
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, estimate_command, exhibit
-from study.report import Column, Line, Number, Table, effects_between, lettered, refused_notes
+from study.report import A_DASH, Column, Line, Number, Table, effects_between, lettered
 
 EXHIBIT = "scales"
 # A count y in units of u is y / u. The smaller the unit, the more an effect on whether there is any y at all weighs in
@@ -44,13 +44,14 @@ def scales(setting: Setting) -> Iterator[Piece]:
         for name, (task, panel, quantity) in rows.items():
             effect = of_outcome[name] = headline_effect(task, panel)
             command = estimate_command(task, panel) if panel is setting.panel else RUN
-            values = {"estimate": effect.estimate, "std_error": effect.std_error}
+            values = {name: getattr(effect, name) for name in ("estimate", "std_error", "p_value")}
             at = (EXHIBIT, outcome, name)
             yield from setting.numbers(at, values, task=task, quantity=quantity, command=command)
         share, about = {"zeros": 100 * zeros[outcome]}, "among the treated before"
         yield from setting.numbers((EXHIBIT, outcome), share, ZEROS, rows["any"].task, quantity=about)
     yield _table(setting, effects, zeros)
     yield from _sentences(setting, effects)
+    yield from sorted({effect.note for of in effects.values() for effect in of.values() if effect.note})
 
 
 def questions(setting: Setting, outcome: str) -> dict[str, Asked]:
@@ -96,32 +97,33 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
         return effects_between(label, [of_outcome[name] for of_outcome in effects.values()])
 
     zeros_line = Line("Zeros among the treated before, share", [Number(share, 2) for share in zeros.values()])
-    by_unit = [line for name in UNITS for line in lines(f"log_{name}", f"Counted in {name}s")]
-    proportional = lines("proportional", f"{plan.headline.label}, in any unit")
+    by_unit = [
+        line
+        for name, unit in UNITS.items()
+        for line in lines(f"log_{name}", f"Counted in {name}s (u = {unit:g})")
+    ]
+    proportional = lines("proportional", plan.headline.label)
     blocks = {
-        "Effect on log(1 + y), y counted in different units": by_unit,
-        "Effect as a share of the counterfactual mean": [*proportional, *lines("poisson", POISSON.label)],
+        "Effect on log(1 + y/u)": by_unit,
+        "Effect as a share of the counterfactual mean, in any unit": [
+            *proportional,
+            *lines("poisson", POISSON.label),
+        ],
         "Why the unit matters": [*lines("any", "Effect on having any"), zeros_line],
     }
-    refused = sorted(effect.note for of_outcome in effects.values() for effect in of_outcome.values())
+    dash = not all(effect.exists for of_outcome in effects.values() for effect in of_outcome.values())
     return Table(
         name=EXHIBIT,
         caption=f"Proportional effects beside log(1 + y), by unit of y: {setting.event.title}",
         headings=list(plan.outcomes.values()),
         blocks=lettered(blocks),
         notes=[
-            f"Event: {setting.event.title}. Outcome: {plan.text.outcomes_with_units}. Average over "
-            f"{setting.averaged(setting.event)}. Standard errors in parentheses, clustered by "
-            f"{setting.clusters}.",
-            f"Panel A: {plan.headline.label} on log(1 + y/u) for y counted in units of u = 0.1, 1, 10 and 100. Effects "
-            "differ, since a step from zero to one weighs the more in the logarithm the smaller the unit is; they are "
-            "no percentages.",
-            "Panel B: the effect over the mean that the treated would have had without treatment, which has no unit; "
-            "the two designs assume parallel trends in levels and in proportion, and Poisson compares without "
-            "covariates, event time by event time, with equal weights.",
-            f"Panel C: {plan.headline.label} on whether there is any y; as units get finer, each tenfold step comes to "
-            "move Panel A by 2.30 (log 10) times this effect (Chen and Roth 2024).",
-            *refused_notes(refused),
+            f"y: {plan.text.outcomes_with_units}. Average over {setting.averaged(setting.event)}; standard errors in "
+            f"parentheses, clustered by {setting.clusters}.",
+            f"{plan.headline.label}; Poisson has no covariates and assumes parallel trends in proportion.",
+            "Panel A is no percentage: as units get finer, each tenfold step comes to move it by log 10 times the "
+            "effect on having any (Chen and Roth 2024).",
+            *[A_DASH] * dash,
         ],
     )
 
@@ -129,13 +131,13 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
 def _sentences(setting: Setting, effects: Effects) -> Iterator[str]:
     percent = Scale("proportional")
     for outcome, of_outcome in effects.items():
-        poisson = "; Poisson refuses."
+        poisson = "Poisson refuses."
         if of_outcome["poisson"].exists:
             estimate = percent.number(of_outcome["poisson"].estimate)
-            poisson = f" and a Poisson regression gives {estimate} percent."
+            poisson = f"A Poisson regression gives {estimate} percent."
         coarse, fine = of_outcome["log_hundred"].estimate, of_outcome["log_tenth"].estimate
         yield (
             f"{setting.plan.outcomes[outcome]}: the effect on log(1 + y) goes from {coarse:.3f} with y in hundreds to "
-            f"{fine:.3f} with y in tenths, while the proportional effect stays at "
-            f"{percent.number(of_outcome['proportional'].estimate)} percent{poisson}"
+            f"{fine:.3f} with y in tenths. The proportional effect stays at "
+            f"{percent.number(of_outcome['proportional'].estimate)} percent. {poisson}"
         )

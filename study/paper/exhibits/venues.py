@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
+from typing import Any
 
+from study.core import capital
 from study.estimates import Effect
 from study.panel import Panel
 from study.paper import Task, headline_effect
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, estimate_command, exhibit, panel_title
-from study.report import Line, Number, Table, effect_values, effects_between, lettered, refused_notes
+from study.report import A_DASH, Line, Number, Table, effect_values, effects_beside, lettered
 
 EXHIBIT = "venues"
 
@@ -22,7 +24,8 @@ def venues(setting: Setting) -> Iterator[Piece]:
     if not setting.venues:
         return
     lines: dict[str, list[Line]] = {scale: [] for scale in plan.scales}
-    firsts, refused = {}, []
+    firsts: dict[str, dict[str, Effect]] = {title: {} for title in plan.scales.values()}
+    refused: dict[str, None] = {}
     panels = {panel_title(setting.panel): setting.panel, **setting.venues}
     for (scale, of_scale), (label, panel) in product(lines.items(), panels.items()):
         tasks = [plan.task(event, outcome, scale, plan.headline) for outcome in plan.outcomes]
@@ -32,34 +35,36 @@ def venues(setting: Setting) -> Iterator[Piece]:
             replace(effect, label=label) if effect else headline_effect(task, panel, label)
             for task, effect in zip(tasks, known, strict=True)
         ]
-        of_scale += outcome_lines(f"{label}, {len(panel.periods)} periods", effects)
-        firsts[f"{label} ({scale})"] = effects[0]
-        refused += [f"{effect.label}: {effect.note}" for effect in effects if effect.note]
+        of_scale.append(outcome_line(f"{label}, {len(panel.periods)} periods", effects))
+        firsts[plan.scales[scale]][label] = effects[0]
+        refused |= dict.fromkeys(f"{effect.label}: {effect.note}" for effect in effects if effect.note)
         for task, effect in zip(tasks, effects, strict=True):
             at = (EXHIBIT, label, task.outcome, scale, "headline")
             yield from headline_numbers(setting, panel, at, task, effect, f"{plan.text.counted} at {label}")
     yield Table(
         name=EXHIBIT,
         caption=f"The {event.title} and {plan.text.counted} at other venues, {plan.headline.label}",
-        headings=["Treated", "All", *plan.outcomes.values(), "MDE"],
+        **outcome_heads(setting),
         blocks=lettered({plan.scales[scale]: of_scale for scale, of_scale in lines.items()}),
         notes=[
-            f"Treated and all {plan.text.units} of each venue's panel; each panel has its own population, baseline "
-            f"year and window. Standard errors in parentheses, clustered by {setting.clusters}. MDE: the minimum "
-            f"detectable effect on the first outcome at 80% power and {1 - plan.level:.0%} size.",
-            *refused_notes(refused),
+            f"Each venue's panel has its own {plan.text.units}, baseline year and window. Standard errors in "
+            f"parentheses, clustered by {setting.clusters}. MDE: the minimum detectable effect on the first outcome.",
+            *[A_DASH] * bool(refused),
         ],
+        prose=(0,),
     )
-    apart = f"Venues share {plan.text.units}, so that they are no independent replications."
-    yield f"{excluding_zero(firsts, 'venue')} {apart}"
+    yield from excluding_zero(firsts, "venue")
+    yield f"Venues share {plan.text.units}, so that they are no independent replications."
+    yield from refused
 
 
-def excluding_zero(effects: Mapping[str, Effect], by: str) -> str:
-    """Say how many of the effects on each scale have an interval without zero, and which."""
-    answered = {name: effect for name, effect in effects.items() if effect.exists}
-    names = [name for name, effect in answered.items() if effect.excludes_zero]
-    named = f": {'; '.join(names)}" if names else ""
-    return f"Of {len(answered)} intervals by {by} and scale {len(names)} exclude zero{named}."
+def excluding_zero(effects: Mapping[str, Mapping[str, Effect]], by: str) -> Iterator[str]:
+    """Say, by the title of a scale, how many of the effects by label have an interval without zero, and which."""
+    for title, of_scale in effects.items():
+        answered = {label: effect for label, effect in of_scale.items() if effect.exists}
+        labels = [label for label, effect in answered.items() if effect.excludes_zero]
+        named = f" ({'; '.join(labels)})" if labels else ""
+        yield f"{title}: {len(labels)} of {len(answered)} intervals by {by} exclude zero{named}."
 
 
 def headline_numbers(
@@ -72,8 +77,17 @@ def headline_numbers(
         yield from about.numbers(at, {column: value}, task=task, quantity=quantity, command=command)
 
 
-def outcome_lines(label: str, effects: Sequence[Effect]) -> list[Line]:
-    """Return the lines of a panel: the size of its sample, the effects, and what the first could have found."""
+def outcome_heads(setting: Setting) -> dict[str, Any]:
+    """Return the headings over the cells of :func:`outcome_line`, and what stands over them."""
+    plan, effects = setting.plan, [("Effect", "(SE)")] * len(setting.plan.outcomes)
+    return {
+        "headings": ["Treated", "All", *chain(*effects), "MDE"],
+        "spans": [(capital(plan.text.units), 2), *((title, 2) for title in plan.outcomes.values()), ("", 1)],
+    }
+
+
+def outcome_line(label: str, effects: Sequence[Effect]) -> Line:
+    """Return the line of a panel: the size of its sample, the effects, and what the first could have found."""
     answered = next((effect for effect in effects if effect.exists), None)
     counts = [Number(n, 0) for n in (answered.n_treated, answered.n_units)] if answered else ["", ""]
-    return effects_between(label, effects, counts, [Number(effects[0].mde) if effects[0].exists else ""])
+    return effects_beside(label, effects, counts, [Number(effects[0].mde) if effects[0].exists else ""])

@@ -15,7 +15,7 @@ from study.figures import FULL, GREY, SERIES, Axes, Figure, Series, canvas
 from study.panel import Scale
 from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, Traced, draw, exhibit
 from study.paper.exhibits.verdicts import Findings, findings_of, main_row, panels, scale_title
-from study.report import LETTERS, REFUSED, Cell, Column, Line, Number, Table, refused_notes
+from study.report import LETTERS, REFUSED, Cell, Column, Line, Number, Table
 
 EXHIBIT = "violations"
 RESTRICTIONS = {"honest_relative_magnitudes": "Relative magnitudes", "honest_smoothness": "Smoothness"}
@@ -64,29 +64,22 @@ def shown_labels(setting: Setting) -> list[str]:
 def _table(shown: Sequence[Findings]) -> Table:
     task = shown[0].task
     notes = [
-        f"{shown[0].setting.about}; event: {task.event.title}. Breakdown (Rambachan and Roth 2023): the largest M for "
-        f"which the {task.level:.0%} interval of the average effect excludes zero; {NONE}: it includes zero even if M "
-        "is 0. Sign changes: the least M at which zero is between the bounds, sampling error set aside.",
-        "Relative magnitudes: after the event the difference to the comparison group changes, without an effect, by at "
-        "most M times as much a year as its largest change before. Smoothness: its slope changes by at most M a year, "
-        "in units of the effect; at M = 0 it goes on in a line, and the sign is that of the effect beside the line of "
-        "its last change before.",
-        *_turned(shown),
+        f"Breakdown: the largest M for which the {task.level:.0%} interval excludes zero; {NONE}: it includes zero at "
+        "M = 0. Sign: the least M at which zero is between the bounds, sampling error aside (Rambachan and Roth 2023). "
+        "M bounds changes after the event by the largest before, or changes of slope a year."
     ]
     if any("pretrends" in row.by_name for row in shown):
         notes.append(
-            f"Trend: the slope a year of a linear violation that the test of effects before the event, each at "
-            f"{1 - task.level:.0%}, finds with 50% or 80% power (Roth 2022). Bias: what that trend adds to the "
-            "average effect. If passed: the same over samples that pass the test; empty where hardly any would. On the "
-            "proportional scale trends are shares of the counterfactual mean in the years of the average."
+            "Trend: the slope a year that tests of each effect before the event find (Roth 2022). Bias: what it adds "
+            "to the average; if passed: in samples that pass these tests."
         )
     return Table(
         name=EXHIBIT,
         caption="Violations of parallel trends: how large they may be, and which of them a pre-trend test would find",
-        headings=[*("Break.", "Sign changes") * 2, "Trend", "Bias", "If passed", "Trend", "Bias"],
-        spans=[("Rel. magnitudes", 2), ("Smoothness", 2), ("Found with 50% power", 3), ("With 80%", 2)],
+        headings=[*("Breakdown", "Sign") * 2, "Trend", "Bias", "If passed", "Trend", "Bias"],
+        spans=[("Relative magnitudes", 2), ("Smoothness", 2), ("50% power", 3), ("80% power", 2)],
         blocks=panels(shown, lambda row: [Line(row.label, _cells(row.by_name))]),
-        notes=[*notes, *refused_notes(why for row in shown for why in row.refused)],
+        notes=notes,
     )
 
 

@@ -163,9 +163,9 @@ def specification_curve(
     tests = {"by_scale": by_scale, "largest": largest, "share": share, "joint": joint}
     return Finding.of(
         [
+            *verdict_by_scale.values(),
             f"Of {len(frame)} specifications of the effect of {question.event} on {question.outcome}, {len(fits)} "
             f"have an estimate and {len(refused)} are refused.",
-            *verdict_by_scale.values(),
             *(sentence for scale, row in by_scale.iterrows() for sentence in _evidence(scale, row, question)),
             f"Over all scales the largest absolute t is {largest.statistic:.2f}, with a critical value of "
             f"{largest.critical_value:.2f} for all at once ({p_is(largest.p_value)} if none had an effect).",
@@ -281,7 +281,7 @@ def _tested(
 def _scale_sentence(scale: str, row: pd.Series, question: Question) -> str:
     measured, n = Scale(scale, question.outcome), int(row["count"])
     return (
-        f"{row['positive'] * n:.0f} of {n} estimates in {measured.column} are positive, and their median is "
+        f"Of {n} estimates in {measured.column} {row['positive'] * n:.0f} are positive; their median is "
         f"{measured.factor * row['median']:.3g}."
     )
 
@@ -367,7 +367,7 @@ def _chart(
         if len(frame) > len(shown):
             words += f"; {len(frame) - len(shown)} refused are not shown"
         if cut:
-            words += "; intervals that leave the axis are cut"
+            words += "; arrows: intervals that leave the axis"
         figure.supxlabel(words, fontsize=8, color=GREY)
     return figure
 
@@ -394,6 +394,8 @@ def _draw_estimates(axis: Axes, rows: pd.DataFrame, scale: str, outcome: str, me
     room = 0.04 * np.ptp(shown)
     bottom, top = float(shown.min() - room), float(shown.max() + room)
     axis.set(ylim=(bottom, top), xlim=(0, len(rows) + 1))
+    for cut, edge, marker in ((high > top, top - room / 2, "^"), (low < bottom, bottom + room / 2, "v")):
+        axis.plot(place[cut], np.full(cut.sum(), edge), marker, color=GREY, markersize=3.5)
     axis.set_title(Scale(scale, outcome.replace("_", " ")).short_axis(), fontsize=8)
     axis.tick_params(labelsize=SMALL)
     return bool(ends.min() < bottom or ends.max() > top)

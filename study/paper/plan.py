@@ -496,7 +496,11 @@ class Plan(Shared, Inference, Figure, Diagnose):
         if self.neighbours:
             refuse_unknown("attribute", self.neighbours, panel.attributes, "study.toml, diagnose.neighbours")
         refuse_unknown("event", self.definitions, [e.label for e in self.events], "study.toml, definitions")
-        asked = [*(event.label for event in self.every_event), *self.placebos, *(e.label for e in self.further)]
+        asked = [
+            *(event.label for event in self.every_event),
+            *self.placebos,
+            *(e.label for e in self.further),
+        ]
         for shown in self.contrasts.values():
             refuse_unknown("event, placebo or further question", shown, asked, "study.toml, contrasts")
         for event in self.families:

@@ -316,11 +316,12 @@ def test_sets_of_covariates_take_the_place_of_the_questions_own() -> None:
 
 def test_each_scale_has_a_verdict_of_its_own_about_its_estimates() -> None:
     found = curve()
-    assert tuple(found["verdict_by_scale"].values()) == found.evidence[:3]
+    assert tuple(found["verdict_by_scale"].values()) == found.sentences[:3]
     for scale, row in found["by_scale"].iterrows():
         rows = answered(found)[answered(found)["scale"] == scale]
         positive = int((rows["estimate"] > 0).sum())
-        assert found["verdict_by_scale"][scale].startswith(f"{positive} of {len(rows)} estimates in ")
+        assert found["verdict_by_scale"][scale].startswith(f"Of {len(rows)} estimates in ")
+        assert f" {positive} are positive; " in found["verdict_by_scale"][scale]
         assert row["count"] == len(rows)
         assert (row["smallest"], row["largest"]) == (rows["estimate"].min(), rows["estimate"].max())
         assert row["positive"] == (rows["estimate"] > 0).mean()

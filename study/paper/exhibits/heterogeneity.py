@@ -85,14 +85,16 @@ def _table(setting: Setting, task: Task, analyses: Report) -> Table:
     notes = [
         f"Average effects on the treated: the change of {plan.text.outcome} from the first to the last period. Doubly "
         f"robust scores by {LEARNER}s, {REPETITIONS} draws of the folds; standard errors in parentheses, clustered by "
-        f"{question.cluster or plan.text.unit}. Low, High: simultaneous {plan.level:.0%} band over groups. p: all pairs "
-        "of groups or rules together. MDE: minimum detectable effect, pointwise."
+        f"{question.cluster or plan.text.unit}. Low, High: simultaneous {plan.level:.0%} band over groups. p: all "
+        "pairs of groups or rules together. MDE: minimum detectable effect, pointwise."
     ]
     if rules is not None:
         lines = [_line(capital(row["rule"]), row, OF_RULE) for row in rules.frame.to_dict("records")]
         lines.append(_line("All pairs of rules", {"p_pairs": rules["pairs"].p_value}, OF_PAIRS))
         blocks.append(Block(f"What a grant adds, by rule for {rules['budget']} grants", lines))
-        notes.append(f"Rules give grants to {rules['candidates']} {plan.text.units}; their intervals are pointwise.")
+        notes.append(
+            f"Rules give grants to {rules['candidates']} {plan.text.units}; their intervals are pointwise."
+        )
     return Table(
         name=EXHIBIT,
         caption=f"{task.event.short}: effects by group, and what a grant adds by rule",

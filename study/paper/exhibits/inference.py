@@ -48,7 +48,7 @@ Frames = Mapping[tuple[str, str], pd.DataFrame]
 @exhibit("Inference", Part.OBJECTIONS)
 def inference(setting: Setting) -> Iterator[Piece]:
     """Yield the table of standard errors, intervals and p-values by method of inference, a panel for each design."""
-    labels, main, methods = shown_labels(setting), main_row(setting.plan).label, methods_of(setting)
+    labels, methods = shown_labels(setting), methods_of(setting)
     every = findings_of(setting, ["uncertainty"], labels)
     every.sort(key=lambda findings: labels.index(findings.label))
     shown = [findings for findings in every if findings.by_name]
@@ -67,13 +67,9 @@ def inference(setting: Setting) -> Iterator[Piece]:
         for name, row in frame.iterrows():
             values, quantity = row.dropna().to_dict(), methods[name]
             yield from findings.numbers(EXHIBIT, values, findings.label, name, quantity=quantity, **how)
-    # The main row is the first.
-    for findings in shown:
-        finding = findings.by_name["uncertainty"]
-        if findings.label == main:
-            yield from map(findings.says, finding.sentences[:3])
-        else:
-            yield findings.says(f"{findings.label}: {finding.verdict}")
+    yield from (
+        findings.says(f"{findings.label}: {findings.by_name['uncertainty'].verdict}") for findings in shown
+    )
     yield from (f"Not offered, {reason}" for reason in dict.fromkeys(reasons))
     yield from (f"Not made, {refusal}" for refusal in refusals)
 

@@ -53,9 +53,14 @@ def learners(setting: Setting) -> Iterator[Piece]:
                 yield from findings.numbers(EXHIBIT, values, *parts, quantity=quantity, **how)
             values = {"estimate_range": finding["estimate_range"]}
             yield from findings.numbers(EXHIBIT, values, label, quantity=folds, **how)
-            yield findings.says(f"{design.title}: {_range(findings, finding)}")
-            yield from (findings.says(f"not made, {words_of(name)}: {why}") for name, why in finding["refused"])
-        yield from findings.verdicts()
+            yield from (
+                findings.says(f"{design.title}: {sentence}") for sentence in _range(findings, finding)
+            )
+            yield from (
+                findings.says(f"not made, {words_of(name)}: {why}") for name, why in finding["refused"]
+            )
+            # How well each learner predicts stands in the table.
+            yield findings.says(f"{finding.verdict.split(':')[0].rstrip('.')}.")
 
 
 def shown_labels(setting: Setting) -> list[str]:
@@ -131,12 +136,12 @@ def words_of(name: str) -> str:
     return f"{outcome}; propensity {propensity[0].lower()}" if propensity else outcome
 
 
-def _range(findings: Findings, finding: Finding) -> str:
-    """Say how far the estimate moves between learners."""
+def _range(findings: Findings, finding: Finding) -> Iterator[str]:
+    """Say how far the estimate moves between learners, and how many intervals exclude zero."""
     units, rows = findings.task.question.effect_scale, finding["rows"]
     low, high = (units.number(pick(row.estimate for row in rows)) for pick in (min, max))
-    return (
-        f"over {len(rows)} learners the estimate runs from {low} to {high} ({units.printed}), "
-        f"{finding['estimate_range']:.2f} standard errors apart; {sum(row.excludes_zero for row in rows)} of the "
-        "intervals exclude zero."
+    yield (
+        f"the estimate runs from {low} to {high} ({units.printed}) by learner, {finding['estimate_range']:.2f} "
+        "standard errors apart."
     )
+    yield f"{sum(row.excludes_zero for row in rows)} of {len(rows)} intervals by learner exclude zero."

@@ -118,8 +118,8 @@ def _drawn(shown: Sequence[Findings]) -> Drawn:
 
     return draw(
         EXHIBIT,
-        f"{task.event.short}: effects on the outcome (circle), on placebo outcomes and at placebo dates (squares), with "
-        f"pointwise {task.level:.0%} intervals.",
+        f"{task.event.short}: effects on the outcome (circle), on placebo outcomes and at placebo dates (squares), "
+        f"with pointwise {task.level:.0%} intervals.",
         axes_by_scale(
             shown, 1.1 + 0.22 * len(names), draw_rows, outcome=shown[0].setting.plan.text.counted, sharey=True
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -529,3 +530,15 @@ def test_an_exhibit_says_why_a_diagnostic_was_not_made_on_each_scale(setting, mo
     for scale in setting.plan.scales:
         title = shared.scale_title(scale)
         assert f"{title}: Not made: the dates cannot be moved." in sentences
+
+
+def test_a_verdict_of_the_table_has_three_numbers_at_most_and_can_be_read_at_once(
+    made: dict[str, Exhibited],
+) -> None:
+    for table in made["verdicts"].tables:
+        for line in table.lines:
+            said = str(line.cells[0])
+            if not said.startswith("Not made: "):
+                assert len(re.findall(r"(?<![\w.])-?\d[\d.,]*", said)) <= 3, said
+                assert len(said.split()) <= 40, said
+                assert not re.search(r"[a-z]_[a-z]", said), said

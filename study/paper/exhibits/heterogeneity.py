@@ -65,7 +65,8 @@ def heterogeneity(setting: Setting) -> Iterator[Piece]:
             "Dots with intervals and bands by group, one panel for each grouping; in brackets treated of all units.",
         )
         yield from _numbers(setting, task, analyses)
-        yield from (finding.verdict for finding in analyses.findings.values())
+        # The test alone; what differs most is in the table.
+        yield from (f"{finding.verdict.split(';')[0].rstrip('.')}." for finding in analyses.findings.values())
         yield from caveats(analyses.sample, analyses.event)
         yield from _left_out(analyses)
     yield from (f"Not made: {reason}" for reason in analyses.refused.values())

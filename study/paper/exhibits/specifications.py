@@ -67,11 +67,12 @@ def specifications(setting: Setting) -> Iterator[Piece]:
     command = command_of(setting, task)
     yield from setting.numbers((EXHIBIT, "all_scales"), values, OF_ALL, task, command=command)
     yield _table(setting, curve, refused)
-    yield from curve.sentences
+    # Three of each scale and three of all; the rest is what `study diagnose` prints.
+    yield from curve.sentences[: 3 * len(curve["by_scale"]) + 3]
     left_out = _left_out(setting, setting.scale)
     yield (
         f"Of {left_out['left_out']} rows that fit learners, and so are not among them, {left_out['left_out_positive']} "
-        f"have a positive estimate on the first scale."
+        "have a positive estimate on the first scale."
     )
 
 

@@ -106,7 +106,10 @@ class Group(NamedTuple):
 
 
 @diagnostic(
-    "Balance before treatment", "Were treated and comparison units alike before treatment?", Section.AGAINST
+    "Balance before treatment",
+    "Were treated and comparison units alike before treatment?",
+    Section.AGAINST,
+    shown=2,
 )
 def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Finding:
     """Compare each cohort with its comparison units in the covariates and in the outcome before treatment.
@@ -306,10 +309,13 @@ def _sentences(
         most = known.loc[known["difference"].abs().idxmax()]
         large = int((known["difference"].abs() > LARGE).sum())
         yield (
-            f"Pooled over cohorts, treated and comparison units differ most in {most['covariate']}, by "
-            f"{most['difference']:.2f} standard deviations (means {most['mean_treated']:.3g} and "
-            f"{most['mean_comparison']:.3g}); {large} of {len(known)} differences {'is' if large == 1 else 'are'} "
-            f"above {LARGE}, beyond which a regression's adjustment depends on its functional form."
+            f"Treated and comparison units differ most in {most['covariate']}, by {most['difference']:.2f} standard "
+            f"deviations; {large} of {len(known)} differences {'is' if large == 1 else 'are'} large."
+        )
+        yield (
+            f"Pooled over cohorts, its means are {most['mean_treated']:.3g} and {most['mean_comparison']:.3g}; "
+            f"differences above {LARGE} are large, since a regression's adjustment for them depends on its functional "
+            "form."
         )
     weighted = known.dropna(subset="weighted_difference")
     if len(weighted):

@@ -20,7 +20,7 @@ from study.inference import agreement_of
     "Is the average of one era of adopters alone?",
     Section.OVERTURNS,
     needs=(Needs.ERAS,),
-    shown=2,
+    shown=3,
 )
 def eras(
     fit: Estimate, eras: Sequence[Sequence[int]], *, level: float = 0.95, draws: int = 9999, seed: int = 0
@@ -90,18 +90,19 @@ def eras(
     def said(row: Effect, where: str) -> str:
         return f"{scale.text(row.estimate)} {scale.unit} (interval {row.interval(scale)}) {where}"
 
-    equal = "There is no test that eras are equal."
+    equal = "There is no test that eras of adoption have the same effect."
     if test.sup_t and test.wald:
         equal = (
-            f"The test that they are equal {'rejects' if p_equal < SIZE else 'does not reject'} at {SIZE:.0%} "
-            f"(largest t: {p_is(p_equal)}; Wald: {p_is(p_wald)}, rank {test.wald.rank})."
+            f"The test that eras of adoption have the same effect {'rejects' if p_equal < SIZE else 'does not reject'} "
+            f"at {SIZE:.0%} by the largest t ({p_is(p_equal)}); the Wald test has {p_is(p_wald)}."
         )
     by_era = "; ".join(said(r, f"in {r.label} ({r.n_treated} treated)") for r in rows if r.label in own)
     left_out = "".join(f"; {said(row, row.label)}" for row in rows if row.label not in own)
     marked, names = frame["without"].tolist(), ("the era alone", "all others")
     return Finding.of(
         [
-            f"By era of adoption the effect is {by_era}. {equal}",
+            equal,
+            f"By era of adoption the effect is {by_era}.",
             f"It is {said(full, 'with all eras')}{left_out}.",
             "All are averages of one estimate by cohort, and nothing is fitted anew: the comparison group is that "
             "of the full estimate, in which adopters of an era that is left out stand until their own event.",

@@ -217,8 +217,7 @@ def _sentences(
         )
     else:
         yield (
-            f"The {sure} interval excludes zero as long as {within(f'{value:.3g}')} (the breakdown value); a larger "
-            "violation could explain the effect."
+            f"The {sure} interval excludes zero as long as {within(f'{value:.3g}')} (the breakdown value)."
         )
     around = f", which then lies around {problem.centre:.3g} instead of {estimate:.3g},"
     yield (

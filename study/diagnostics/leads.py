@@ -54,9 +54,8 @@ def leads(
     table = effects_frame(before).drop(columns=["label", "n_units", "n_treated"])
     table.insert(0, "event_time", [row.event_time for row in before])
     verdict = (
-        f"The joint test that all effects before the event are zero, by the largest t, "
-        f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} ({p_largest}); a Wald test has {p_wald}, "
-        f"rank {test.rank}."
+        f"The joint test that all effects before the event are zero {'rejects' if against else 'does not reject'} at "
+        f"{SIZE:.0%} by the largest t ({p_largest}); the Wald test has {p_wald}."
     )
     scale, sentences = fit.sample.question.effect_scale, [verdict]
     if bound is not None:

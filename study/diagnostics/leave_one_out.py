@@ -22,7 +22,7 @@ DRAWN = 60
 SHOWN = 10
 
 
-@diagnostic("Leaving out one cohort", "Does the estimate rest on one cohort?", Section.OVERTURNS)
+@diagnostic("Leaving out one cohort", "Does the estimate rest on one cohort?", Section.OVERTURNS, shown=2)
 def leave_one_cohort_out(
     sample: Sample, design: str, *, level: float = 0.95, progress: Progress = None, **options: Any
 ) -> Finding:
@@ -63,7 +63,7 @@ def leave_one_cohort_out(
     return _finding("cohort", sample, fit, outs, list(outs), level, progress)
 
 
-@diagnostic("Leaving out one unit", "Does the estimate rest on one unit?", Section.OVERTURNS)
+@diagnostic("Leaving out one unit", "Does the estimate rest on one unit?", Section.OVERTURNS, shown=2)
 def leave_one_unit_out(
     sample: Sample,
     design: str,
@@ -154,10 +154,10 @@ def _sentences(
 ) -> Iterator[str]:
     low, high = rows.loc[rows["estimate"].idxmin()], rows.loc[rows["estimate"].idxmax()]
     yield (
-        f"The effect on {scale.outcome} is {scale.text(full.estimate)} {scale.unit} (interval {full.interval(scale)}); "
-        f"without one {kind} it lies between {scale.text(low['estimate'])} (without {low['label']}) and "
-        f"{scale.text(high['estimate'])} (without {high['label']})."
+        f"Without one {kind} the effect on {scale.outcome} lies between {scale.text(low['estimate'])} and "
+        f"{scale.text(high['estimate'])}; with all of them it is {scale.text(full.estimate)} {scale.unit}."
     )
+    yield f"It is smallest without {low['label']} and largest without {high['label']}."
     n, others = len(frame), "; the others have the first-order change only"
     which = f"{n} {kind}s" if tried == n else f"the {len(rows)} most influential of {n} {kind}s{others}"
     yield f"The estimate was refitted without each of {which}."
@@ -169,7 +169,8 @@ def _sentences(
         yield f"Leaving out one {kind} changes the sign: {first_of(signs, SHOWN)}."
     else:
         yield f"Leaving out any one of these {kind}s keeps the sign."
-    zero = f"Zero is {'outside' if full.excludes_zero else 'inside'} the {100 * level:g}% interval"
+    where = "outside" if full.excludes_zero else "inside"
+    zero = f"Zero is {where} the {100 * level:g}% interval of all, {full.interval(scale)}"
     changed = rows["label"][rows["significance_changes"]]
     if len(changed):
         yield f"{zero}; leaving out one {kind} changes that for {len(changed)} of them: {first_of(changed, SHOWN)}."

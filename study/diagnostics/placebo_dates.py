@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError, p_is, p_text
+from study.core import FloatArray, QuestionError, p_is
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.equivalence import equivalence_p, excluded, refuse_bound
@@ -107,9 +107,8 @@ def placebo_dates(
         small = [f"At {every} placebo date {excluded(p_largest, 'an effect', bound, scale)}."]
     left_out = "; ".join(f"{label}, {names}" for label, names in lost.items() if names)
     sentences = [
-        f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test that "
-        f"all of them are zero has p-value {p_text(p_joint)}, so the treated and the comparison units "
-        f"{'did not move in parallel' if against else 'are not seen to move apart'} before the event.",
+        f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test that all of "
+        f"them are zero {'rejects' if against else 'does not reject'} ({p_is(p_joint)}).",
         "Events are moved k periods earlier and only outcomes before the true event are used, which leaves event "
         f"times 0 to k-1; the effect at the true dates is {scale.text(full.estimate)} {scale.unit}, interval "
         f"{full.interval(scale)}.",

@@ -37,7 +37,7 @@ WHO = "pretrends"
     section=Section.AGAINST,
     needs=(Needs.PATH,),
     reference="roth2022",
-    shown=2,
+    shown=3,
 )
 def pretrends(
     fit: Estimate,
@@ -123,15 +123,10 @@ def pretrends(
         """Write an effect with its unit."""
         return f"{factor * value:.3g}{'' if scale.percent else ' '}{unit}".strip()
 
-    which = f"the coefficient at event time {times[0]:g}"
+    which = f"at event time {times[0]:g}"
     if n_pre > 1:
-        which = f"any of the {n_pre} coefficients at event times {times[0]:g} to {times[n_pre - 1]:g}"
-    answer = "none is, so it passes."
-    if rejected.any():
-        answer = (
-            f"{rejected.sum()} {'is' if rejected.sum() == 1 else 'are'}, so it does not pass, and what is expected "
-            "after passing does not describe it."
-        )
+        which = f"at any of the event times {times[0]:g} to {times[n_pre - 1]:g}"
+    answer = "does not pass the pre-trend test" if rejected.any() else "passes the pre-trend test"
     details = {
         "reference": path.reference,
         "rejected": rejected,
@@ -140,11 +135,13 @@ def pretrends(
         "pretest": pretest(path, hypothesised, critical),
     }
     verdict = (
-        f"The test rejects parallel trends before treatment if {which} is significant at {1 - level:.2g}; in this "
-        f"estimate {answer}"
+        f"The estimate {answer}: {rejected.sum()} of {n_pre} effects before the event "
+        f"{'is' if rejected.sum() == 1 else 'are'} significant at {1 - level:.2g} alone."
     )
+    rule = f"The test rejects parallel trends before treatment if the effect {which} is significant"
+    rule += "; what is expected after passing does not describe this estimate." if rejected.any() else "."
     return Finding.of(
-        [verdict, *_evidence(path, frame, amount, details)],
+        [verdict, rule, *_evidence(path, frame, amount, details)],
         frame,
         partial(
             _chart,

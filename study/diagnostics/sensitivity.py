@@ -26,6 +26,7 @@ from study.panel import Sample
     section=Section.OVERTURNS,
     needs=(Needs.COVARIATES, Needs.LEVELS),
     reference="cinellihazlett2020",
+    shown=2,
 )
 def sensitivity(
     sample: Sample,
@@ -133,11 +134,11 @@ def sensitivity(
     goal = "zero" if q == 1 else f"{1 - q:g} times the estimate"
     return Finding.of(
         [
-            f"{'A' if headline is None else f'In the linear regression that stands for {design}, a'} confounder that "
+            f"{'A' if headline is None else f'In a linear regression in place of {design}, a'} confounder that "
             f"explains {ovb.percent(values['robustness_value'])} of the remaining variation of treatment and of the "
-            f"outcome each (the robustness value) would bring the estimate of {c.estimate:.3g} to "
-            f"{goal.replace('the estimate', 'itself')}; one that explains all of the remaining variation of the "
-            f"outcome would have to explain {ovb.percent(values['extreme_robustness_value'])} of that of treatment.",
+            f"outcome each would bring the estimate of {c.estimate:.3g} to {goal.replace('the estimate', 'itself')}.",
+            "That is the robustness value; a confounder that explains all of the remaining variation of the outcome "
+            f"would have to explain {ovb.percent(values['extreme_robustness_value'])} of that of treatment.",
             f"The coefficient is that of treatment in the regression of {regression.described}: {c.estimate:.3g} "
             f"({unit}), with a classical standard error of {c.std_error:.2g} on {c.dof} degrees of freedom and one of "
             f"{c.clustered_error:.2g} clustered in {c.clusters} clusters.",

@@ -163,13 +163,16 @@ def specification_curve(
     tests = {"by_scale": by_scale, "largest": largest, "share": share, "joint": joint}
     return Finding.of(
         [
-            f"Of {len(frame)} specifications of the effect of {question.event} on {question.outcome} "
-            f"({', '.join(counts)}), {len(fits)} have an estimate and {len(refused)} are refused.",
             *verdict_by_scale.values(),
+            f"Of {len(frame)} specifications of the effect of {question.event} on {question.outcome}, {len(fits)} "
+            f"have an estimate and {len(refused)} are refused.",
+            *(sentence for scale, row in by_scale.iterrows() for sentence in _evidence(scale, row, question)),
             f"Over all scales the largest absolute t is {largest.statistic:.2f}, with a critical value of "
-            f"{largest.critical_value:.2f} for all {share.distinct} at once ({p_is(largest.p_value)} if no "
-            f"specification had an effect), and {share.significant} of {share.distinct} are significant alone "
-            f"({p_is(share.p_value)}); the band covers every specification's effect with {LEVEL:.0%} at once.",
+            f"{largest.critical_value:.2f} for all at once ({p_is(largest.p_value)} if none had an effect).",
+            f"Over all scales {share.significant} of {share.distinct} distinct specifications are significant alone "
+            f"({p_is(share.p_value)}).",
+            f"They are all combinations of {', '.join(counts)}; the band covers every specification's effect with "
+            f"{LEVEL:.0%} at once.",
             "These p-values are from the influence functions of all specifications, which were multiplied by one "
             f"random weight a cluster ({weights}, {draws} draws) in place of permuting the data and estimating "
             "everything again; tests with few treated clusters reject more often than their level says.",
@@ -276,14 +279,23 @@ def _tested(
 
 
 def _scale_sentence(scale: str, row: pd.Series, question: Question) -> str:
-    measured = Scale(scale, question.outcome)
-    low, median, high = (f"{measured.factor * row[name]:.3g}" for name in ("smallest", "median", "largest"))
-    n = int(row["count"])
+    measured, n = Scale(scale, question.outcome), int(row["count"])
     return (
-        f"On the scale {scale}, in {measured.column}, the {n} estimates run from {low} to {high}, "
-        f"{row['positive'] * n:.0f} of them positive, with the median {median} ({p_is(row['p_median'])} if no "
-        f"specification had an effect); {row['significant']:.0f} of {row['distinct']:.0f} are significant at 5% alone, "
-        f"where {row['expected']:.1%} would be without any effect ({p_is(row['p_share'])})."
+        f"Of {n} estimates in {measured.column} {row['positive'] * n:.0f} are positive; their median is "
+        f"{measured.factor * row['median']:.3g}."
+    )
+
+
+def _evidence(scale: str, row: pd.Series, question: Question) -> Iterator[str]:
+    measured = Scale(scale, question.outcome)
+    low, high = (f"{measured.factor * row[name]:.3g}" for name in ("smallest", "largest"))
+    yield (
+        f"In {measured.column} estimates run from {low} to {high}; their median has {p_is(row['p_median'])} if no "
+        "specification had an effect."
+    )
+    yield (
+        f"Of the distinct ones {row['significant'] / row['distinct']:.1%} are significant alone, where "
+        f"{row['expected']:.1%} would be without any effect ({p_is(row['p_share'])})."
     )
 
 
@@ -355,7 +367,7 @@ def _chart(
         if len(frame) > len(shown):
             words += f"; {len(frame) - len(shown)} refused are not shown"
         if cut:
-            words += "; intervals that leave the axis are cut"
+            words += "; arrows: intervals that leave the axis"
         figure.supxlabel(words, fontsize=8, color=GREY)
     return figure
 
@@ -382,6 +394,8 @@ def _draw_estimates(axis: Axes, rows: pd.DataFrame, scale: str, outcome: str, me
     room = 0.04 * np.ptp(shown)
     bottom, top = float(shown.min() - room), float(shown.max() + room)
     axis.set(ylim=(bottom, top), xlim=(0, len(rows) + 1))
+    for cut, edge, marker in ((high > top, top - room / 2, "^"), (low < bottom, bottom + room / 2, "v")):
+        axis.plot(place[cut], np.full(cut.sum(), edge), marker, color=GREY, markersize=3.5)
     axis.set_title(Scale(scale, outcome.replace("_", " ")).short_axis(), fontsize=8)
     axis.tick_params(labelsize=SMALL)
     return bool(ends.min() < bottom or ends.max() > top)

@@ -39,7 +39,7 @@ FEW_TREATED = "errors of comparison units"
     "Alternative inference",
     "Do other methods of inference give the same interval?",
     Section.UNCERTAINTY,
-    shown=3,
+    shown=4,
 )
 def uncertainty(
     sample: Sample,
@@ -134,8 +134,8 @@ def uncertainty(
     widest = max(rows, key=lambda row: row.conf_high - row.conf_low)
     return Finding.of(
         [
-            f"{conclusion}; {own.label} gives {own.interval(scale)}, and the widest, {widest.label}, "
-            f"{widest.interval(scale)}.",
+            f"{conclusion}; the widest, {widest.label}, is {widest.interval(scale)}.",
+            f"The design's own method, {own.label}, gives {own.interval(scale)}.",
             *sentences,
             few_clusters_warning(fit)
             or f"Of {fit.n_clusters} clusters {of_treated} have treated units; the variance rests on about "

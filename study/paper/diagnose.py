@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
@@ -12,7 +12,7 @@ from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, fitti
 from study.estimates import Effect, Estimand, Estimate, smallest_effect
 from study.inference import Randomization
 from study.panel import Comparison, Panel, ScaleName
-from study.paper.plan import Plan, Task
+from study.paper.plan import Plan, Row, Task
 from study.report import POWER_OF, assumed
 
 ASSUMED: dict[Assumes, str] = {
@@ -137,7 +137,6 @@ def answered(
     design, sample = find_design(task.row.name), task.question.sample(panel)
     fit = design(sample, **task.options)
     rows = [row for row in plan.rows if not find_design(row.name).draws]
-    designs = {(row.name, tuple(row.options.items())): (row.name, row.options) for row in rows}
     known = {name: getattr(plan, name) for name in ("level", "seed", "strata", "permutations", "populations")}
     known |= {
         "fit": fit,
@@ -152,10 +151,10 @@ def answered(
         "eras": plan.eras,
         "hidden": plan.hidden_shares(task.event),
         # What a specification curve runs over.
-        "designs": list(designs.values()),
+        "designs": labelled_designs(rows),
         "scales": [scale for scale in plan.scales if scale in get_args(ScaleName)],
         "comparisons": get_args(Comparison),
-        "covariate_sets": list(dict.fromkeys(tuple(row.question.get("covariates", ())) for row in rows)),
+        "covariate_sets": labelled_covariates(rows),
     }
     has = {
         Needs.PATH: fit.estimand.has_path,
@@ -169,6 +168,30 @@ def answered(
     }
     about = {each.name: each for each in fitting(design.name, [need for need in has if has[need]])}
     return Verdict(plan, task, fit, known, about)
+
+
+def labelled_designs(rows: Sequence[Row]) -> list[tuple[str, Mapping[str, Any], str]]:
+    """Return the designs of rows with their options, each once, by a label that says nothing of the question."""
+    labelled: dict[tuple[str, str], tuple[str, Mapping[str, Any], str]] = {}
+    for row in rows:
+        options = ", ".join(f"{name} {value}" for name, value in row.options.items())
+        options = f" ({options})" if options else ""
+        short, known = row.label.split(" (")[0] + options, [label for *_, label in labelled.values()]
+        label = row.label + options if short in known else short
+        labelled.setdefault((row.name, options), (row.name, row.options, label))
+    return list(labelled.values())
+
+
+def labelled_covariates(rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
+    """Return the covariates of rows by label, none first; larger sets name what they add to the first that has any."""
+    sets = sorted(dict.fromkeys(tuple(row.question.get("covariates", ())) for row in rows), key=bool)
+    first = next(filter(None, sets), ())
+    labels: dict[str, tuple[str, ...]] = {}
+    for names in sets:
+        is_larger = len(names) > len(first) > 0 and names[: len(first)] == first
+        shown = ("the same", *names[len(first) :]) if is_larger else names
+        labels[", ".join(shown).replace("=", " ") or "none"] = names
+    return labels
 
 
 def diagnose(

@@ -26,6 +26,7 @@ NEEDED = {
     "families": ("families", "the table [[families]]"),
     "venues": ("venues", "the table [venues]"),
     "further": ("further", "the table [[further]]"),
+    "contrasts": ("contrasts", "the table [contrasts]"),
     "composition": ("eras", "diagnose.eras"),
     "known": ("known", "the table [[known]]"),
     "tournament": ("tournament", "the table [tournament]"),
@@ -288,6 +289,9 @@ class Shared:
         By label, panels like ``panel`` on whose outcomes the first event is asked about by the headline too.
     further : tuple of Further
         Questions of other kinds, each a line of one table.
+    contrasts : dict of str to tuple of str
+        What one table sets side by side: by the title of a panel, labels of events, families, placebos and further
+        questions.
     question : dict
         Fields that all questions share.
     seed : int
@@ -318,6 +322,7 @@ class Shared:
     families: tuple[Event, ...] = ()
     venues: dict[str, keys.AnyPanel] = field(default_factory=dict)
     further: tuple[Further, ...] = ()
+    contrasts: dict[keys.Name, keys.SomeTexts] = field(default_factory=dict)
     exhibits: keys.Texts = ("sample", "designs")
     title: str = ""
     fields: FieldsPlan | None = None
@@ -492,6 +497,13 @@ class Plan(Shared, Inference, Figure, Diagnose):
         if self.neighbours:
             refuse_unknown("attribute", self.neighbours, panel.attributes, "study.toml, diagnose.neighbours")
         refuse_unknown("event", self.definitions, [e.label for e in self.events], "study.toml, definitions")
+        asked = [
+            *(event.label for event in self.every_event),
+            *self.placebos,
+            *(e.label for e in self.further),
+        ]
+        for shown in self.contrasts.values():
+            refuse_unknown("event, placebo or further question", shown, asked, "study.toml, contrasts")
         for event in self.families:
             if event.contrast:
                 refuse_unknown("family", event.contrast, labels, f"study.toml, contrast of {event.label}")

@@ -297,7 +297,7 @@ def test_sentences_say_what_is_not_detected_and_what_it_would_explain() -> None:
     assert f"A linear trend of {found['slopes'][0.5]:.3g} a period" in told
     assert "in 50% of samples" in told
     assert f"by event time 2 it would amount to {reached:.3g}, {reached / effect:.0%} of the effect" in told
-    assert "none is, so it passes" in told
+    assert "passes the pre-trend test: 0 of 3" in told
     assert "20% of samples" not in told
     assert not found.tidy().isna().to_numpy().any()
 
@@ -311,7 +311,7 @@ def test_an_estimate_that_fails_the_test_is_said_to_fail() -> None:
     assert found.against
     assert found.objection == "3 of 3 effects before treatment significant on their own at 5%"
     assert pretrends(fitted(panel)).against is False
-    assert "3 are, so it does not pass" in found.sentences[0]
+    assert "does not pass the pre-trend test: 3 of 3" in found.sentences[0]
 
 
 def test_proportional_effects_are_in_percent() -> None:
@@ -319,7 +319,7 @@ def test_proportional_effects_are_in_percent() -> None:
     found = pretrends(fitted(panel, scale="proportional"))
     assert (
         f"trend of {100 * found['slopes'][0.5]:.3g}% of the counterfactual mean a period"
-        in found.sentences[1]
+        in found.sentences[2]
     )
     assert "%" in found.plot().axes[0].get_ylabel()
 

@@ -360,7 +360,7 @@ def test_other_designs_stand_beside_the_long_difference():
     asked = sample(*FIXED)
     own = estimate(asked.panel, asked.question, "callaway_santanna").headline
     assert made["headline"] == own.effect[0]
-    assert f"whose own answer is {own.effect[0]:.3g}" in made.sentences[2]
+    assert f"whose own answer is {own.effect[0]:.3g}" in made.sentences[3]
 
 
 def test_a_design_whose_unit_effects_absorb_the_benchmarks_answers_without_them():

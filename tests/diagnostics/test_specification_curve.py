@@ -255,7 +255,8 @@ def test_a_strong_effect_is_found_by_all_tests_and_the_sentences_say_so() -> Non
     assert found["largest"].p_value == 0.001
     assert (found["by_scale"]["p_median"] < 0.01).all()
     told = " ".join(found.sentences)
-    assert "Of 48 specifications of the effect of event on y (3 scales, 2 designs, 2 populations" in told
+    assert "Of 48 specifications of the effect of event on y, " in told
+    assert "all combinations of 3 scales, 2 designs, 2 populations" in told
     assert f"and {(found.frame['refusal'] != '').sum()} are refused" in told
     assert "in % of the counterfactual mean" in told
     assert "p = 0.001" in told
@@ -315,10 +316,12 @@ def test_sets_of_covariates_take_the_place_of_the_questions_own() -> None:
 
 def test_each_scale_has_a_verdict_of_its_own_about_its_estimates() -> None:
     found = curve()
-    assert tuple(found["verdict_by_scale"].values()) == found.evidence[:3]
+    assert tuple(found["verdict_by_scale"].values()) == found.sentences[:3]
     for scale, row in found["by_scale"].iterrows():
         rows = answered(found)[answered(found)["scale"] == scale]
-        assert found["verdict_by_scale"][scale].startswith(f"On the scale {scale}, in ")
+        positive = int((rows["estimate"] > 0).sum())
+        assert found["verdict_by_scale"][scale].startswith(f"Of {len(rows)} estimates in ")
+        assert f" {positive} are positive; " in found["verdict_by_scale"][scale]
         assert row["count"] == len(rows)
         assert (row["smallest"], row["largest"]) == (rows["estimate"].min(), rows["estimate"].max())
         assert row["positive"] == (rows["estimate"] > 0).mean()

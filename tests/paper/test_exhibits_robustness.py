@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from study.paper import diagnose
 from study.paper.exhibits import heterogeneity as who_gains
 from study.paper.exhibits import learners as by_learner
 from study.paper.exhibits import verdicts as shared
+from study.paper.exhibits.contrasts import BY_T, contrasts
 from study.paper.exhibits.exhibit import Exhibited, Setting
 from study.paper.exhibits.heterogeneity import heterogeneity
 from study.paper.exhibits.inference import inference
@@ -49,6 +51,16 @@ name = "dml_stacked"
 label = "ML"
 options = { learner = "lasso", propensity = "linear", before = 2, after = 1, folds = 3 }
 question = { covariates = ["x1"] }
+"""
+CONTRASTS = """
+[[further]]
+name = "twfe"
+label = "Static"
+event = "first_treated"
+asks = "effect by a static regression."
+[contrasts]
+"Of the plan" = ["sim1", "other"]
+"Of other kinds" = ["Static"]
 """
 EXHIBITS = (
     placebos,
@@ -152,6 +164,38 @@ def test_an_effect_on_a_placebo_outcome_is_that_of_the_design_on_the_other_panel
     )
 
 
+def test_contrasts_are_the_answers_of_the_plan_its_placebos_and_further_questions(
+    made: dict[str, Exhibited], setting: Setting, tmp_path: Path
+) -> None:
+    plan = planned(tmp_path, PLAN + EXTRA + CONTRASTS)
+    found = lines(contrasts(replace(setting, plan=plan)).tables[0])
+    first, second = plan.scales
+    answers = {s: setting.results[shared.task_of(setting, s).key] for s in (first, second)}
+    cells = found["Panel A. Of the plan", "Event"].cells
+    assert cells[0] == Number(answers[first].n_treated, 0)
+    assert [cells[k].value for k in (1, 6, 7)] == [
+        answers[first].headline.estimate,
+        answers[first].headline.mde,
+        answers[second].headline.estimate,
+    ]
+    assert (cells[5].value, cells[9].value) == tuple(a.randomization.p_value for a in answers.values())
+    placebo = found["Panel A. Of the plan", f"Other outcome{BY_T}"].cells
+    theirs = lines(made["placebos"].tables[0])["Panel A. Share", "Other"].cells
+    assert (placebo[1], placebo[2], placebo[6]) == (theirs[0], theirs[1], theirs[6])
+    question = shared.task_of(setting, second).question
+    static = study.estimate(setting.panel, question, "twfe").headline
+    assert found["Panel B. Of other kinds", f"Static{BY_T}"].cells[7].value == static.effect[0]
+
+
+def test_contrasts_name_what_the_plan_has(tmp_path: Path) -> None:
+    wrong = planned(tmp_path, PLAN + EXTRA + CONTRASTS.replace('"sim1", ', '"sim2", '))
+    with pytest.raises(study.QuestionError, match="sim2"):
+        load(wrong)
+    none = planned(tmp_path, 'exhibits = ["contrasts"]\n' + PLAN)
+    with pytest.raises(study.QuestionError, match=r"the table \[contrasts\], which is not there"):
+        load(none)
+
+
 def test_a_trend_that_the_pre_trend_test_finds_half_the_time_adds_its_mean_to_the_average(
     made: dict[str, Exhibited], setting: Setting
 ) -> None:
@@ -222,7 +266,7 @@ def test_a_way_of_inference_that_a_design_does_not_offer_is_a_dash_with_its_reas
     table = made["inference"].tables[0]
     found = lines(table)
     assert found["CS", "Wild cluster bootstrap"].cells[0] == REFUSED
-    assert any("callaway_santanna is not" in note for note in table.notes)
+    assert any("callaway_santanna is not" in sentence for sentence in made["inference"].sentences)
     question = shared.task_of(setting, "log1p").question
     direct = study.wild_bootstrap(
         question.sample(setting.panel), "event_study", draws=199, level=0.9, seed=setting.plan.seed
@@ -486,3 +530,15 @@ def test_an_exhibit_says_why_a_diagnostic_was_not_made_on_each_scale(setting, mo
     for scale in setting.plan.scales:
         title = shared.scale_title(scale)
         assert f"{title}: Not made: the dates cannot be moved." in sentences
+
+
+def test_a_verdict_of_the_table_has_three_numbers_at_most_and_can_be_read_at_once(
+    made: dict[str, Exhibited],
+) -> None:
+    for table in made["verdicts"].tables:
+        for line in table.lines:
+            said = str(line.cells[0])
+            if not said.startswith("Not made: "):
+                assert len(re.findall(r"(?<![\w.])-?\d[\d.,]*", said)) <= 3, said
+                assert len(said.split()) <= 40, said
+                assert not re.search(r"[a-z]_[a-z]", said), said

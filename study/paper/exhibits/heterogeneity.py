@@ -15,7 +15,7 @@ from study.heterogeneity.page import caveats, usual_groupings
 from study.learners import Learner
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, draw, exhibit
 from study.paper.plan import Task
-from study.report import COLUMNS, REFUSED, Block, Column, Line, Table
+from study.report import COLUMNS, Block, Column, Line, Table
 
 EXHIBIT = "heterogeneity"
 LEARNER: Learner = "forest"
@@ -59,15 +59,16 @@ def heterogeneity(setting: Setting) -> Iterator[Piece]:
         yield _table(setting, task, analyses)
         yield draw(
             EXHIBIT,
-            f"Average effects of the {task.event.title} on the treated by group, with simultaneous bands over the "
-            f"groups of a grouping and pointwise intervals at {plan.level:.0%}. Outcome: the change of "
-            f"{plan.text.outcome} over the window.",
+            f"{task.event.short}: average effects on the treated by group, with simultaneous bands and pointwise "
+            f"intervals at {plan.level:.0%}.",
             group_figure(analyses.groups),
             "Dots with intervals and bands by group, one panel for each grouping; in brackets treated of all units.",
         )
         yield from _numbers(setting, task, analyses)
-        yield from (finding.verdict for finding in analyses.findings.values())
+        # The test alone; what differs most is in the table.
+        yield from (f"{finding.verdict.split(';')[0].rstrip('.')}." for finding in analyses.findings.values())
         yield from caveats(analyses.sample, analyses.event)
+        yield from _left_out(analyses)
     yield from (f"Not made: {reason}" for reason in analyses.refused.values())
 
 
@@ -83,30 +84,24 @@ def _table(setting: Setting, task: Task, analyses: Report) -> Table:
             lines.append(_line("All pairs of groups", {"p_pairs": finding["pairs"].p_value}, OF_PAIRS))
         blocks.append(Block(f"By {plain(finding['by'])}{equal}", lines))
     notes = [
-        f"Average effects on the treated of a group: the change of {plan.text.outcome} from the first to the last "
-        f"period, against others with the same {', '.join(question.covariates)} and in the same groups. Doubly "
-        f"robust scores by {LEARNER}s, cross-fitted over {REPETITIONS} draws of the folds; standard errors in "
-        f"parentheses, clustered by {question.cluster or plan.text.unit}. Low and High: simultaneous "
-        f"{plan.level:.0%} band over the groups of a grouping. p: of all pairs of groups or rules together "
-        f"({plan.band_draws} draws). MDE: for groups, what a pointwise test finds with 80% power."
+        f"Average effects on the treated: the change of {plan.text.outcome} from the first to the last period. Doubly "
+        f"robust scores by {LEARNER}s, {REPETITIONS} draws of the folds; standard errors in parentheses, clustered by "
+        f"{question.cluster or plan.text.unit}. Low, High: simultaneous {plan.level:.0%} band over groups. p: all "
+        "pairs of groups or rules together. MDE: minimum detectable effect, pointwise."
     ]
     if rules is not None:
         lines = [_line(capital(row["rule"]), row, OF_RULE) for row in rules.frame.to_dict("records")]
         lines.append(_line("All pairs of rules", {"p_pairs": rules["pairs"].p_value}, OF_PAIRS))
         blocks.append(Block(f"What a grant adds, by rule for {rules['budget']} grants", lines))
-        differ = ", ".join(rules["differ_from_random"])
-        verdict = f"significantly different from giving them at random: {differ}"
         notes.append(
-            f"Rules give {rules['budget']} grants to {rules['candidates']} {plan.text.units}; an effect is what a "
-            "grant adds to the outcome, with pointwise intervals; "
-            f"{verdict if differ else 'no rule differs significantly from giving them at random'}."
+            f"Rules give grants to {rules['candidates']} {plan.text.units}; their intervals are pointwise."
         )
     return Table(
         name=EXHIBIT,
-        caption=f"Heterogeneity of the effect of the {task.event.title}",
+        caption=f"{task.event.short}: effects by group, and what a grant adds by rule",
         headings=["Effect", "(SE)", "Low", "High", "p", "MDE", "Treated", "All"],
         blocks=blocks,
-        notes=[*notes, *_left_out(analyses), caveats(analyses.sample, analyses.event)[1]],
+        notes=notes,
     )
 
 
@@ -133,9 +128,7 @@ def _left_out(analyses: Report) -> list[str]:
         for finding in analyses.groups
         for row in finding.frame[finding.frame["estimate"].isna()].itertuples()
     ]
-    notes = [f"Too few for an effect: {', '.join(dict.fromkeys(named))}."] if named else []
-    refused = " ".join(analyses.refused.values())
-    return notes + ([f"{REFUSED} : not made. {refused}"] if refused else [])
+    return [f"Too few for an effect: {', '.join(dict.fromkeys(named))}."] if named else []
 
 
 def _numbers(setting: Setting, task: Task, analyses: Report) -> Iterator[Traced]:

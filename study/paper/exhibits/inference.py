@@ -48,7 +48,7 @@ Frames = Mapping[tuple[str, str], pd.DataFrame]
 @exhibit("Inference", Part.OBJECTIONS)
 def inference(setting: Setting) -> Iterator[Piece]:
     """Yield the table of standard errors, intervals and p-values by method of inference, a panel for each design."""
-    labels, main, methods = shown_labels(setting), main_row(setting.plan).label, methods_of(setting)
+    labels, methods = shown_labels(setting), methods_of(setting)
     every = findings_of(setting, ["uncertainty"], labels)
     every.sort(key=lambda findings: labels.index(findings.label))
     shown = [findings for findings in every if findings.by_name]
@@ -60,20 +60,17 @@ def inference(setting: Setting) -> Iterator[Piece]:
     for findings in shown:
         frames[findings.label, findings.scale], refused = inferred(findings)
         reasons += map(_reason, refused)
-    yield _table(shown, frames, [*dict.fromkeys(reasons), *refusals])
+    yield _table(shown, frames)
     # The run of the plan, since the diagnostics of a task do not show it clustered by neighbours.
     how: dict[str, Any] = {"columns": OF_INFERENCE, "command": RUN}
     for findings, frame in zip(shown, frames.values(), strict=True):
         for name, row in frame.iterrows():
             values, quantity = row.dropna().to_dict(), methods[name]
             yield from findings.numbers(EXHIBIT, values, findings.label, name, quantity=quantity, **how)
-    # The main row is the first.
-    for findings in shown:
-        finding = findings.by_name["uncertainty"]
-        if findings.label == main:
-            yield from map(findings.says, finding.sentences[:3])
-        else:
-            yield findings.says(f"{findings.label}: {finding.verdict}")
+    yield from (
+        findings.says(f"{findings.label}: {findings.by_name['uncertainty'].verdict}") for findings in shown
+    )
+    yield from (f"Not offered, {reason}" for reason in dict.fromkeys(reasons))
     yield from (f"Not made, {refusal}" for refusal in refusals)
 
 
@@ -117,7 +114,7 @@ def methods_of(setting: Setting) -> dict[str, str]:
     return {name.format(neighbours): words.format(neighbours) for name, words in METHODS.items()}
 
 
-def _table(shown: Sequence[Findings], frames: Frames, refusals: list[str]) -> Table:
+def _table(shown: Sequence[Findings], frames: Frames) -> Table:
     labels, scales = (list(dict.fromkeys(names)) for names in zip(*frames, strict=True))
     columns, setting = COLUMNS | OF_INFERENCE, shown[0].setting
 
@@ -137,44 +134,36 @@ def _table(shown: Sequence[Findings], frames: Frames, refusals: list[str]) -> Ta
 
     return Table(
         name=EXHIBIT,
-        caption=f"Inference on the effect of the {setting.event.title}",
+        caption=f"{setting.event.short}: inference by method",
         headings=["SE", "Low", "High", "p"] * len(scales),
         spans=[(scale_title(scale), len(CELLS)) for scale in scales],
         blocks=[Block(label, list(lines(label))) for label in labels],
-        notes=_notes(shown, frames, refusals),
+        notes=_notes(shown, frames),
     )
 
 
-def _notes(shown: Sequence[Findings], frames: Frames, refusals: list[str]) -> list[str]:
+def _notes(shown: Sequence[Findings], frames: Frames) -> list[str]:
     plan, results = shown[0].setting.plan, [findings.by_name["uncertainty"] for findings in shown]
     first, tests = results[0], [finding["randomization"] for finding in results if finding["randomization"]]
     name = CLUSTERED.format(plan.neighbours)
     clusters = pd.DataFrame([f.loc[name, CLUSTERS] for f in frames.values() if name in f.index])
     notes = [
-        f"{shown[0].setting.about}; averages over event times 0 to the horizon, or a coefficient for a design without "
-        f"event times. SE, Low and High: standard error and {plan.level:.0%} interval; p: two-sided. Own: what the "
-        "other tables print.",
-        f"Clusters are {first['n_clusters']} {plan.text.units} unless said otherwise; those with treated units: "
-        f"{first['treated_clusters']}. The first line leaves each cluster out and "
-        "has the degrees of freedom that the clusters on both sides of the comparison leave; the next ones, among them "
-        "the convention first specified for each design, have no such correction; the "
-        f"multiplier bootstrap draws Webb's weights and the restricted wild bootstrap signs, {plan.band_draws} times.",
+        f"SE, Low, High: standard error and {plan.level:.0%} interval. Own: what other tables print. Clusters: "
+        f"{first['n_clusters']} {plan.text.units}, {first['treated_clusters']} of them treated. Bootstraps draw "
+        f"{plan.band_draws} times."
     ]
     if len(clusters):
         few, most = clusters["effective_clusters"].agg(["min", "max"])
         notes.append(
             f"Clustered by {plan.neighbours}: {clusters['n_clusters'].iloc[0]:.0f} clusters, of which {few:.0f} to "
-            f"{most:.0f} carry the variance (effective number); with so few, the standard errors and p-values of this "
-            "line may be too small."
+            f"{most:.0f} carry the variance."
         )
     if tests:
         notes.append(
-            f"Randomization: the share of {tests[0].permutations} assignments of event dates within "
-            f"{plan.strata} whose t statistic is as large; it tests that no unit has an effect, and has no interval."
+            f"Randomization: {tests[0].permutations} assignments of event dates within {plan.strata}; it tests that "
+            "no unit has an effect, and has no interval."
         )
-    if refusals:
-        notes.append(f"{REFUSED} : not offered. {' '.join(refusals)}")
-    return notes
+    return [*notes, f"{REFUSED} : not offered for the design or scale."]
 
 
 def _reason(why: str) -> str:

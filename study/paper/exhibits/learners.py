@@ -14,7 +14,7 @@ from study.diagnostics.nuisances import learned_once, nuisances
 from study.learners import Learner
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
 from study.paper.exhibits.verdicts import Findings, task_of
-from study.report import COLUMNS, LETTERS, REFUSED, Block, Cell, Column, Line, Table, refused_notes
+from study.report import COLUMNS, LETTERS, REFUSED, Block, Cell, Column, Line, Table
 
 EXHIBIT = "learners"
 COMPARED: tuple[Learner, ...] = ("linear", "lasso", "lightgbm", "forest")
@@ -53,8 +53,14 @@ def learners(setting: Setting) -> Iterator[Piece]:
                 yield from findings.numbers(EXHIBIT, values, *parts, quantity=quantity, **how)
             values = {"estimate_range": finding["estimate_range"]}
             yield from findings.numbers(EXHIBIT, values, label, quantity=folds, **how)
-            yield findings.says(f"{design.title}: {_range(findings, finding)}")
-        yield from findings.verdicts()
+            yield from (
+                findings.says(f"{design.title}: {sentence}") for sentence in _range(findings, finding)
+            )
+            yield from (
+                findings.says(f"not made, {words_of(name)}: {why}") for name, why in finding["refused"]
+            )
+            # How well each learner predicts stands in the table.
+            yield findings.says(f"{finding.verdict.split(':')[0].rstrip('.')}.")
 
 
 def shown_labels(setting: Setting) -> list[str]:
@@ -95,31 +101,25 @@ def by_learner(finding: Finding) -> pd.DataFrame:
 def _table(every: Sequence[Findings]) -> Table:
     plan, first = every[0].setting.plan, every[0].task
     blocks: list[Block] = []
-    refused: list[str] = []
     for letter, row in zip(LETTERS, every, strict=False):
         lines = [Line("", [REFUSED, *[""] * 6])] if row.refused else []
-        refused += row.refused
         for finding in row.by_name.values():
             table = by_learner(finding).iterrows()
             lines += [Line(words_of(str(name)), _cells(values)) for name, values in table]
-            refused += [why for _, why in finding["refused"]]
         title = find_design(row.task.row.name).title
         blocks.append(Block(f"Panel {letter}. {plan.scales[row.scale]}: {title}", lines))
     return Table(
         name=EXHIBIT,
-        caption=f"Double machine learning of the effect of the {first.event.title}, by learner",
-        headings=["Estimate", "(SE)", "Noise", "Outcome", "Adoption", "Log loss", "Of share"],
-        spans=[("", 3), ("Out-of-fold R2", 2), ("Adoption", 2)],
+        caption=f"{first.event.short}: double machine learning, by learner",
+        headings=["Estimate", "(SE)", "Noise", "Outcome", "Adoption", "Propensity", "Share"],
+        spans=[("", 3), ("Out-of-fold R2", 2), ("Log loss", 2)],
         blocks=blocks,
         notes=[
-            f"{every[0].setting.about}, given {', '.join(first.question.covariates) or 'nothing'}. Each design learns "
-            f"with {REPETITIONS} draws of the folds, by {first.question.cluster or plan.text.unit}; standard errors in "
-            "parentheses. Noise: the standard deviation that other draws of the folds and other seeds of the learners "
-            "would give the estimate, in its standard errors, which do not count it.",
-            "Out-of-fold R2 is against what is known without covariates, and negative where a learner does worse than "
-            "that. The propensity is judged by its log loss, beside that of the share of adopters; designs that learn "
-            "adoption as a mean have none. The learner named first is the plan's first.",
-            *refused_notes(refused),
+            f"{REPETITIONS} draws of the folds, by {first.question.cluster or plan.text.unit}; standard errors in "
+            "parentheses. Noise: the standard deviation over draws of folds and seeds, in standard errors, which do "
+            "not count it. Out-of-fold R2 is against what is known without covariates. Log loss is that of the "
+            "propensity, beside that of the share of adopters; designs that learn adoption as a mean have none. The "
+            "learner named first is the plan's.",
         ],
     )
 
@@ -136,12 +136,12 @@ def words_of(name: str) -> str:
     return f"{outcome}; propensity {propensity[0].lower()}" if propensity else outcome
 
 
-def _range(findings: Findings, finding: Finding) -> str:
-    """Say how far the estimate moves between learners."""
+def _range(findings: Findings, finding: Finding) -> Iterator[str]:
+    """Say how far the estimate moves between learners, and how many intervals exclude zero."""
     units, rows = findings.task.question.effect_scale, finding["rows"]
     low, high = (units.number(pick(row.estimate for row in rows)) for pick in (min, max))
-    return (
-        f"over {len(rows)} learners the estimate runs from {low} to {high} ({units.printed}), "
-        f"{finding['estimate_range']:.2f} standard errors apart; {sum(row.excludes_zero for row in rows)} of the "
-        "intervals exclude zero."
+    yield (
+        f"the estimate runs from {low} to {high} ({units.printed}) by learner, {finding['estimate_range']:.2f} "
+        "standard errors apart."
     )
+    yield f"{sum(row.excludes_zero for row in rows)} of {len(rows)} intervals by learner exclude zero."

@@ -73,7 +73,7 @@ def _table(shown: Sequence[Findings]) -> Table:
 
     return Table(
         name=EXHIBIT.replace("_", "-"),
-        caption=f"The effect of the {task.event.title} without each cohort and without each treated {plan.text.unit}",
+        caption=f"{task.event.short}: the effect without each cohort and without each treated {plan.text.unit}",
         headings=["Refits", "Estimate", "Smallest", "Without", "Largest", "Without", "Sign", "Significance"],
         blocks=panels(shown, lines),
         notes=[
@@ -103,10 +103,8 @@ def _drawn(shown: Sequence[Findings]) -> Drawn:
     most = max(map(len, rows.values()))
     return draw(
         EXHIBIT,
-        f"The effect of the {task.event.title} without each cohort (upper part; in brackets its size) and without each "
-        f"of the {NAMED} treated {units} that move it most (lower part), {task.row.label}, "
-        f"{task.level:.0%} intervals. Dashed line and shade: the estimate with all of them and its interval. Squares: "
-        "refits whose interval has zero in it where that of all has not, or the other way round.",
+        f"{task.event.short}: effects without each cohort and each of the {NAMED} most influential {units}; dashed: "
+        "with all; squares: zero enters or leaves the interval.",
         axes_by_scale(shown, 1.3 + 0.19 * most * (1 if len(shown) < 3 else 0.8), draw_rows),
         f"Dots with intervals, a row for each cohort and for each of the {NAMED} most influential {units}, side by "
         "side for each scale, over a shade that is the interval with all of them.",

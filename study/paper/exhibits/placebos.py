@@ -74,26 +74,22 @@ def _table(shown: Sequence[Findings]) -> Table:
     plan, task = shown[0].setting.plan, shown[0].task
     names = {name for findings in shown for name in findings.by_name}
     notes = [
-        f"Effects of the {task.event.title}, {task.row.label}, averaged over event times 0 to the horizon; standard "
-        f"errors in parentheses, clustered by {task.question.cluster or plan.text.unit}. MDE: the minimum detectable "
-        f"effect, which a test at {1 - task.level:.0%} finds with 80% power. Treated of all {plan.text.units}."
+        f"{task.row.label}; standard errors in parentheses, clustered by "
+        f"{task.question.cluster or plan.text.unit}; treated of all {plan.text.units}. MDE: minimum detectable effect."
     ]
     if "placebo_outcomes" in names:
         notes.append(
-            f"Placebo outcomes: the same event, question and design on {plan.text.placebos}; p by Holm's method "
-            "over them. Difference: the effect on the outcome less that on the placebo, with its error by the "
-            "joint influence of both. It is the effect of the machine only if growth without the machine would "
-            "have been the same in both fields."
+            f"Placebo outcomes: {plan.text.placebos}; p by Holm's method. The difference has its error from the joint "
+            "influence of both effects."
         )
     if "placebo_dates" in names:
         notes.append(
-            "Placebo dates: events moved earlier by k periods, with outcomes before the true event only, which leaves "
-            "event times 0 to k-1, so that they are not compared with the average effect. The joint test is of all of "
-            f"them by the largest t ({plan.band_draws} draws); their other p-values are not adjusted."
+            "Placebo dates: events k periods earlier, with outcomes before the true event only, over event times 0 to "
+            "k-1; all of them are tested by the largest t."
         )
     return Table(
         name=EXHIBIT,
-        caption=f"Placebos: effects of the {task.event.title} where or when there should be none",
+        caption=f"{task.event.short}: effects where or when there should be none",
         headings=["Effect", "(SE)", "p", "Difference", "(SE)", "p", "MDE", "Treated", "All"],
         spans=[("Effect on it", 3), ("Outcome less placebo", 3), ("", 3)],
         blocks=panels(shown, _lines),
@@ -122,9 +118,8 @@ def _drawn(shown: Sequence[Findings]) -> Drawn:
 
     return draw(
         EXHIBIT,
-        f"Effects of the {task.event.title} on the outcome (circle), on placebo outcomes and at placebo dates "
-        f"(squares), {task.row.label}, with pointwise {task.level:.0%} intervals. Placebo dates move events earlier by "
-        "the number of periods, and use only outcomes before the true event.",
+        f"{task.event.short}: effects on the outcome (circle), on placebo outcomes and at placebo dates (squares), "
+        f"with pointwise {task.level:.0%} intervals.",
         axes_by_scale(
             shown, 1.1 + 0.22 * len(names), draw_rows, outcome=shown[0].setting.plan.text.counted, sharey=True
         ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from study.core import p_text
+from study.core import listed, p_is
+from study.designs import find_design
 from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
@@ -26,7 +27,12 @@ OF_SCALE = {
 }
 HEADINGS = ("All", "Distinct", "Smallest", "Median", "Largest", "Positive", "Excl. 0")
 SHARES = ("positive", "excluding_zero")
-IN_PERCENT = {name: Column(f"{OF_SCALE[name].words}, percent", "number", 0) for name in SHARES}
+# Of a scale, in texts alone.
+BESIDE = {name: Column(f"{OF_SCALE[name].words}, percent", "number", 0) for name in SHARES} | {
+    "n_positive": Column("specifications with a positive estimate", "count"),
+    "left_out": Column("rows of the plan that fit learners and so are not among the specifications", "count"),
+    "left_out_positive": Column("of these rows, those with a positive estimate", "count"),
+}
 OF_ALL = {
     "largest_t": Column("largest absolute t of all specifications and scales", "number", 2),
     "p_largest_t": Column("p-value of that t if no specification had an effect", "p"),
@@ -43,50 +49,60 @@ def specifications(setting: Setting) -> Iterator[Piece]:
         return
     yield draw(
         EXHIBIT,
-        f"Specification curve of the effect of the {setting.event.title}: estimates in order of size with pointwise "
-        "95% intervals and the band of all specifications together (above), and the choices of each (below). Intervals "
-        "that leave the axis are cut.",
+        f"{setting.event.short}: every specification of {listed(curve['choices']['design'], 'or')}, by size of the "
+        "estimate.",
         curve.plot(),
         "Estimates of all specifications in order of size, a column for each scale, above marks that show which "
         "design, population, comparison group and covariates each one has.",
     )
     for scale, row in curve["by_scale"].iterrows():
         values = {name: 100 * row[name] if name in SHARES else row[name] for name in OF_SCALE}
+        values |= {"n_positive": row["positive"] * row["count"]} | _left_out(setting, scale)
         task = task_of(setting, scale)
         command = command_of(setting, task)
-        yield from setting.numbers((EXHIBIT, scale), values, OF_SCALE | IN_PERCENT, task, command=command)
+        yield from setting.numbers((EXHIBIT, scale), values, OF_SCALE | BESIDE, task, command=command)
     largest, refused = curve["largest"], int((curve.frame["refusal"] != "").sum())
     values = {"largest_t": largest.statistic, "p_largest_t": largest.p_value, "refused": refused}
     task = task_of(setting, setting.scale)
     command = command_of(setting, task)
     yield from setting.numbers((EXHIBIT, "all_scales"), values, OF_ALL, task, command=command)
     yield _table(setting, curve, refused)
-    yield from curve.sentences
+    # Three of each scale and three of all; the rest is what `study diagnose` prints.
+    yield from curve.sentences[: 3 * len(curve["by_scale"]) + 3]
+    left_out = _left_out(setting, setting.scale)
+    yield (
+        f"Of {left_out['left_out']} rows that fit learners, and so are not among them, {left_out['left_out_positive']} "
+        "have a positive estimate on the first scale."
+    )
 
 
 def _table(setting: Setting, curve: Finding, refused: int) -> Table:
-    largest, p_largest = curve["largest"], p_text(curve["largest"].p_value)
-    rows = curve["by_scale"].iterrows()
+    largest, rows = curve["largest"], curve["by_scale"].iterrows()
     lines = [Line(scale_title(s), [OF_SCALE[name].cell(row[name]) for name in OF_SCALE]) for s, row in rows]
     varied = [
-        f"{choice.heading.lower()} ({len(curve['choices'][name])})"
+        choice.singular
         for name, choice in CHOICES.items()
         if choice.heading and len(curve["choices"][name]) > 1
     ]
     return Table(
         name=EXHIBIT,
-        caption=f"All specifications of the effect of the {setting.event.title}",
+        caption=f"{setting.event.short}: all specifications of designs that fit no learners together",
         headings=[*HEADINGS, "p, median", "p, share"],
         blocks=[Block("", lines)],
         notes=[
-            f"{setting.about}. Every combination of {', '.join(varied) or 'one choice each'} on each scale."
-            f"{f' {refused} more are refused by their design.' if refused else ''} Distinct: not algebraically equal "
-            "to another one; only these count in the median and in the tests. Positive, Excl. 0: shares of all, the "
-            "latter with a pointwise 95% interval without zero.",
-            "p: of the median and of the number of significant estimates, by draws of their joint influence if no "
-            f"specification had an effect ({setting.plan.band_draws} draws; Simonsohn, Simmons and Nelson 2020). Over "
-            f"all scales the largest absolute t is {largest.statistic:.2f} "
-            f"(p {p_largest if p_largest.startswith('below') else f'= {p_largest}'}). Estimands and "
-            "assumptions differ between specifications: that many agree does not make their common assumption true.",
+            f"Every combination of {listed(varied) if varied else 'one choice each'}, for "
+            f"{'; '.join(curve['choices']['design'])}{f'; {refused} more are refused' if refused else ''}. "
+            "Distinct: not algebraically equal to another one. Positive, Excl. 0: "
+            "shares of all. p: of the median and of the number of significant estimates if no specification had an "
+            f"effect (Simonsohn, Simmons and Nelson 2020); over all scales the largest absolute t is "
+            f"{largest.statistic:.2f} ({p_is(largest.p_value)}).",
         ],
     )
+
+
+def _left_out(setting: Setting, scale: str) -> dict[str, int]:
+    """Count the plan's rows that the curve leaves out, since they fit learners, and those of them that are positive."""
+    rows = [row.label for row in setting.plan.rows if find_design(row.name).draws]
+    results = (setting.results.get((setting.event.label, scale, setting.outcome, label)) for label in rows)
+    effects = [result.headline for result in results if result and result.headline]
+    return {"left_out": len(effects), "left_out_positive": sum(effect.estimate > 0 for effect in effects)}

@@ -13,8 +13,9 @@ from study.designs import find_design
 from study.diagnostics import Finding, Section
 from study.estimates import SIZE
 from study.figures import FULL, Axes, Figure, canvas
-from study.paper.diagnose import Check, Verdict, answered, assumptions, conclusion
+from study.paper.diagnose import Check, Verdict, answered, conclusion
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, Traced, exhibit
+from study.paper.page import worded, words_of
 from study.paper.plan import Plan, Row, Task
 from study.report import LETTERS, Block, Column, Line, Table, effect_values, lettered
 
@@ -237,19 +238,24 @@ def lines_of(verdict: Verdict) -> dict[str, list[Line]]:
 
 def _table(setting: Setting, name: str, verdict: Verdict) -> Table:
     task, sample, plan = verdict.task, verdict.fit.sample, setting.plan
+    words = words_of(plan)
+    blocks = [
+        Block(
+            section, [Line(line.label, [worded(str(line.cells[0]), words), line.cells[1]]) for line in lines]
+        )
+        for section, lines in lines_of(verdict).items()
+    ]
     return Table(
         name=name,
-        caption=f"What speaks against the effect of the {task.event.title}: {plan.scales[task.scale].lower()}",
+        caption=f"{task.event.short}: what speaks against its effect, {scale_title(task.scale).lower()}",
         headings=["What it says", "Against"],
-        blocks=[Block(section, lines) for section, lines in lines_of(verdict).items()],
+        blocks=blocks,
         notes=[
-            f"Design: {task.row.label}; outcome: {plan.text.outcome}, {plan.outcomes[task.outcome].lower()}; "
-            f"{task.question.effect_scale.axis().lower().removeprefix('effect on ').replace(chr(10), ' ')}; "
-            f"{sample.n_units} {plan.text.units}, clustered by {task.question.cluster or plan.text.unit}. Assumed is: "
-            f"{' '.join(assumptions(verdict))}",
-            f"The last column says whether what was found speaks against these assumptions, at {SIZE:.0%} for "
-            "tests. No test: it says how strong a violation would have to be, or what an estimate rests on, and not "
-            f"whether there is a violation. Everything that was found is printed by {command_of(setting, task)}.",
+            f"{task.row.label}; {setting.about}; {sample.n_units} {plan.text.units}, clustered by "
+            f"{task.question.cluster or plan.text.unit}.",
+            f"Against: whether what was found speaks against the design's assumptions, at {SIZE:.0%} for tests. No "
+            "test: it says how strong a violation would have to be, or what an estimate rests on. Assumptions and all "
+            "that was found are printed by study diagnose.",
         ],
         prose=(1,),
     )

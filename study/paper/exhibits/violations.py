@@ -5,21 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import product
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
+from study.core import capital
 from study.designs import find_design
 from study.diagnostics import Finding
-from study.figures import FULL, GREY, SERIES, Axes, Figure, Series, canvas
+from study.figures import COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas
 from study.panel import Scale
 from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, Traced, draw, exhibit
 from study.paper.exhibits.verdicts import Findings, findings_of, main_row, panels, scale_title
-from study.report import LETTERS, REFUSED, Cell, Column, Line, Number, Table, refused_notes
+from study.report import LETTERS, REFUSED, Cell, Column, Line, Number, Table
 
 EXHIBIT = "violations"
 RESTRICTIONS = {"honest_relative_magnitudes": "Relative magnitudes", "honest_smoothness": "Smoothness"}
+XLABELS = {
+    "honest_relative_magnitudes": "M, times the largest change before the event",
+    "honest_smoothness": "M, as a share of its upper bound",
+}
 NONE = "none"
+DESIGNS = 3  # columns of the figure
+SEEN = 2  # intervals that its axes show in full
 OF_RESTRICTIONS = {
     "honest_relative_magnitudes": {
         "breakdown": Column("breakdown value, times the largest change before the event", digits=2),
@@ -64,29 +72,22 @@ def shown_labels(setting: Setting) -> list[str]:
 def _table(shown: Sequence[Findings]) -> Table:
     task = shown[0].task
     notes = [
-        f"{shown[0].setting.about}; event: {task.event.title}. Breakdown (Rambachan and Roth 2023): the largest M for "
-        f"which the {task.level:.0%} interval of the average effect excludes zero; {NONE}: it includes zero even if M "
-        "is 0. Sign changes: the least M at which zero is between the bounds, sampling error set aside.",
-        "Relative magnitudes: after the event the difference to the comparison group changes, without an effect, by at "
-        "most M times as much a year as its largest change before. Smoothness: its slope changes by at most M a year, "
-        "in units of the effect; at M = 0 it goes on in a line, and the sign is that of the effect beside the line of "
-        "its last change before.",
-        *_turned(shown),
+        f"Break.: the largest M for which the {task.level:.0%} interval excludes zero; {NONE}: it includes zero at M = "
+        "0. Sign: the least M at which the bounds include zero (Rambachan and Roth 2023). M bounds changes after the "
+        "event by the largest before, or changes of slope a year."
     ]
     if any("pretrends" in row.by_name for row in shown):
         notes.append(
-            f"Trend: the slope a year of a linear violation that the test of effects before the event, each at "
-            f"{1 - task.level:.0%}, finds with 50% or 80% power (Roth 2022). Bias: what that trend adds to the "
-            "average effect. If passed: the same over samples that pass the test; empty where hardly any would. On the "
-            "proportional scale trends are shares of the counterfactual mean in the years of the average."
+            "Trend: the slope a year that tests of single effects before the event find (Roth 2022). Bias: what it "
+            "adds to the average; passed: in samples that pass these tests."
         )
     return Table(
         name=EXHIBIT,
         caption="Violations of parallel trends: how large they may be, and which of them a pre-trend test would find",
-        headings=[*("Break.", "Sign changes") * 2, "Trend", "Bias", "If passed", "Trend", "Bias"],
-        spans=[("Rel. magnitudes", 2), ("Smoothness", 2), ("Found with 50% power", 3), ("With 80%", 2)],
+        headings=[*("Break.", "Sign") * 2, "Trend", "Bias", "Passed", "Trend", "Bias"],
+        spans=[("Rel. magnitudes", 2), ("Smoothness", 2), ("50% power", 3), ("80% power", 2)],
         blocks=panels(shown, lambda row: [Line(row.label, _cells(row.by_name))]),
-        notes=[*notes, *refused_notes(why for row in shown for why in row.refused)],
+        notes=notes,
     )
 
 
@@ -141,57 +142,71 @@ def _drawn(bounded: Sequence[Findings]) -> Drawn:
     task = bounded[0].task
     return draw(
         "honest",
-        f"Intervals ({task.level:.0%}) for the average effect of the {task.event.title} if parallel trends fail by a "
-        "bounded amount (Rambachan and Roth 2023), by design. Left: after the event trends differ by at most M times "
-        "their largest change before it; M = 0 is parallel trends. Right: the slope of the difference changes by at "
-        "most M a year, in shares of the upper bound that the effects before the event give; at 0 the trend before "
-        "the event goes on in a line. Vertical lines: breakdown values, where there are any.",
+        f"{task.event.short}: {task.level:.0%} intervals of the average effect if parallel trends fail by M; blue "
+        "ones exclude zero, diamonds are breakdown values.",
         figure(bounded),
-        "Vertical intervals that widen with M, in columns for two restrictions and rows for scales, with several "
-        "designs side by side.",
+        "Vertical intervals that widen with M, a column for each of the first designs and a row for each restriction "
+        "and scale; those without zero are in another colour.",
     )
 
 
 def figure(bounded: Sequence[Findings]) -> Figure:
-    """Draw intervals by M: a row for each scale, a column for each restriction, designs side by side."""
+    """Draw intervals by M: a column for each of the first designs, a row for each restriction and scale."""
     rows = {(row.scale, row.label): row.by_name for row in bounded}
     scales, labels = (list(dict.fromkeys(names)) for names in zip(*rows, strict=True))
-    labels, counted = labels[: len(SERIES)], bounded[0].setting.plan.text.counted
-    handles: dict[str, Any] = {}
-    with canvas(FULL, 0.8 + 2.15 * len(scales)) as drawing:
-        axes = drawing.subplots(len(scales), 2, sharex="col", squeeze=False)
-        panes = zip(axes.ravel(), LETTERS, product(scales, RESTRICTIONS), strict=False)
-        for axis, letter, (scale, name) in panes:
-            axis.axhline(0, color=GREY, linewidth=0.8)
-            for place, (label, look) in enumerate(zip(labels, SERIES, strict=False)):
-                if finding := rows.get((scale, label), {}).get(name):
-                    right = place - (len(labels) - 1) / 2
-                    handles[label] = _draw_intervals(axis, finding, right, look, Scale(scale).factor)
-            axis.set_title(f"{letter}. {RESTRICTIONS[name]}, {scale_title(scale).lower()}", loc="left")
-        for axis, scale in zip(axes[:, 0], scales, strict=True):
-            axis.set_ylabel(Scale(scale, counted).short_axis())
-        axes[-1, 0].set_xlabel("M, times the largest change before")
-        axes[-1, 1].set_xlabel("M, as a share of its upper bound")
-        drawing.legend(handles.values(), handles, loc="outside upper center", ncols=2, frameon=False)
+    labels, panes = labels[:DESIGNS], list(product(RESTRICTIONS, scales))
+    with canvas(FULL, 0.6 + 1.15 * len(panes)) as drawing:
+        axes = drawing.subplots(len(panes), len(labels), sharey="row", squeeze=False)
+        for letter, of_row, (name, scale) in zip(LETTERS, axes, panes, strict=False):
+            found = {label: rows.get((scale, label), {}).get(name) for label in labels}
+            shown = [finding for finding in found.values() if finding is not None]
+            if shown:
+                of_row[0].set_ylim(_limits(shown, Scale(scale).factor))
+            for axis, finding in zip(of_row, found.values(), strict=True):
+                axis.axhline(0, color=GREY, linewidth=0.8)
+                if finding is not None:
+                    _draw_intervals(axis, finding, Scale(scale).factor)
+            of_row[0].set_ylabel(
+                "Percent" if Scale(scale).percent else capital(Scale(scale).column), fontsize=7.5
+            )
+            of_row[0].set_title(
+                f"{letter}. {RESTRICTIONS[name]}, {scale_title(scale).lower()}", loc="left", fontsize=8
+            )
+        for axis, label in zip(axes[0], labels, strict=True):
+            how: Any = {"xycoords": "axes fraction", "ha": "center", "fontsize": 7.5, "weight": "bold"}
+            axis.annotate("\n".join(wrap(label, 24)), (0.5, 1.3), **how)
+        for name, below in zip(RESTRICTIONS, axes[len(scales) - 1 :: len(scales)], strict=True):
+            below[len(labels) // 2].set_xlabel(XLABELS[name], fontsize=7.5)
     return drawing
 
 
-def _draw_intervals(axis: Axes, finding: Finding, right: float, look: Series, factor: int) -> Any:
-    """Draw a design's intervals by M, some places to the right, and return what stands for them in the legend."""
+def _limits(findings: Sequence[Finding], factor: int) -> tuple[float, float]:
+    """Return the ends of an axis on which intervals under parallel trends and half of the bounds are seen in full."""
+    ends = [factor * finding.frame[["conf_low", "conf_high"]].to_numpy()[:SEEN] for finding in findings]
+    low, high = min(0.0, min(map(np.min, ends))), max(0.0, max(map(np.max, ends)))
+    return low - 0.08 * (high - low), high + 0.08 * (high - low)
+
+
+def _draw_intervals(axis: Axes, finding: Finding, factor: int) -> None:
+    """Draw a design's intervals by M, with arrows where they leave the axis, and its breakdown value."""
     smooth = finding["restriction"] == "smoothness"
     frame, most, value = finding.frame, finding.frame["M"].max(), finding["breakdown"]
-    at = (frame["M"] / most).fillna(-0.25) if smooth else frame["M"].fillna(0.0)
-    ends = factor * frame[["conf_low", "conf_high"]].to_numpy()
-    at += right * (0.042 if smooth else 0.0644)
-    half = np.diff(ends)[:, 0] / 2
-    how: Any = {"markersize": 3, "linewidth": 1.2, "color": look.colour}
-    handle = axis.errorbar(at, ends.mean(axis=1), yerr=half, fmt=look.marker, **how)
-    if value is not None and value <= most:
-        line = value / most if smooth else value
-        axis.axvline(line, color=look.colour, linestyle=look.dashes, linewidth=0.9)
+    at = ((frame["M"] / most).fillna(-0.25) if smooth else frame["M"].fillna(0.0)).to_numpy()
+    low, high = factor * frame[["conf_low", "conf_high"]].to_numpy().T
+    colours = np.where((low > 0) | (high < 0), COLOUR, GREY)
+    axis.vlines(at, low, high, colors=colours.tolist(), linewidth=2.0)
+    bottom, top = axis.get_ylim()
+    room = 0.03 * (top - bottom)
+    for cut, edge, marker in ((high > top, top - room, "^"), (low < bottom, bottom + room, "v")):
+        axis.plot(at[cut], np.full(cut.sum(), edge), marker, color=GREY, markersize=4)
+    if value is not None and 0 < value <= most:
+        place = value / most if smooth else value
+        axis.plot(place, 0, "D", color=SECOND, markersize=3.5)
+        text = "" if smooth else f"{value:.2f}"
+        axis.annotate(text, (place, 0), (3, -8), textcoords="offset points", fontsize=7, color=SECOND)
     if smooth:
-        axis.set_xticks([-0.25, 0, 0.25, 0.5, 0.75, 1], ["parallel", "0", "1/4", "1/2", "3/4", "1"])
-    return handle
+        axis.set_xticks([-0.25, 0, 0.5, 1], ["parallel", "0", "1/2", "1"])
+    axis.tick_params(labelsize=7)
 
 
 def _numbers(row: Findings) -> Iterator[Traced]:
@@ -221,7 +236,7 @@ def _sentences(shown: Sequence[Findings], headline: str) -> Iterator[str]:
     for row in shown:
         for name, finding in row.by_name.items():
             if row.label == headline:
-                yield from map(row.says, finding.sentences[: 2 if name == "pretrends" else 1])
+                yield row.says(finding.verdict)
             elif name == "honest_relative_magnitudes":
                 value = NONE if finding["breakdown"] is None else f"{finding['breakdown']:.2f}"
                 breakdowns.setdefault(row.label, []).append(f"{row.scale} {value}")

@@ -1,0 +1,111 @@
+"""Answers side by side that differ in what would confound them: placebos, contests, other fields, lost access."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from study.core import capital
+from study.diagnostics import Finding
+from study.estimates import Effect
+from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
+from study.paper.exhibits.venues import excluding_zero
+from study.paper.exhibits.verdicts import finding_of, scale_title
+from study.paper.results import headline_effect
+from study.report import COLUMNS, REFUSED, Cell, Column, Line, Number, Table, effect_values, lettered
+
+EXHIBIT = "contrasts"
+BY_T = "\N{DAGGER}"
+FULL = ("estimate", "std_error", "conf_low", "conf_high", "p_value", "mde")
+SHORT = ("estimate", "std_error", "p_value")
+OF_CONTRASTS = {"treated": Column("clusters with treated units", "count")}
+
+
+class Answer(NamedTuple):
+    """What a line shows on a scale: how many are treated, the effect, and its p-value by permuted dates if any."""
+
+    label: str
+    n_treated: int
+    effect: Effect
+    p_permuted: float = math.nan
+
+
+@exhibit(
+    "Placebos, contests, other fields and lost access",
+    Part.EFFECTS,
+    shows=("designs", "families", "placebos", "further"),
+)
+def contrasts(setting: Setting) -> Iterator[Piece]:
+    """Yield the table of the answers that the plan sets side by side, the first scale in full."""
+    plan = setting.plan
+    first, *others = plan.scales
+    columns = [(scale, FULL if scale == first else SHORT) for scale in (first, *others[:1])]
+    lines: dict[str, list[Line]] = {}
+    answers: dict[str, Answer] = {}
+    for title, labels in plan.contrasts.items():
+        for label in labels:
+            by_scale = {scale: answer_of(setting, scale, label) for scale, _ in columns}
+            answers |= {
+                f"{answer.label}, {scale_title(scale).lower()}": answer for scale, answer in by_scale.items()
+            }
+            shown, treated = by_scale[first], {"treated": by_scale[first].n_treated}
+            cells = (cell for scale, names in columns for cell in _cells(by_scale[scale], names))
+            marked = shown.label + BY_T * (shown.effect.exists and math.isnan(shown.p_permuted))
+            lines.setdefault(title, []).append(Line(marked, [Number(shown.n_treated, 0), *cells]))
+            yield from setting.numbers((EXHIBIT, label), treated, OF_CONTRASTS, quantity=shown.label)
+    named = {label for labels in plan.contrasts.values() for label in labels}
+    dated = [event for event in plan.every_event if event.label in named and "horizon" in event.question]
+    on_placebos = f"Placebo outcomes, of the event {setting.event.short}: {plan.text.placebos}."
+    heads = {"estimate": "Effect", "std_error": "(SE)", "conf_low": "Low", "conf_high": "High", "mde": "MDE"}
+    yield Table(
+        name=EXHIBIT,
+        caption=f"Answers side by side: {', '.join(plan.contrasts).lower()}",
+        headings=["N", *(heads.get(name, "p") for _, names in columns for name in names)],
+        spans=[("", 1), *((scale_title(scale), len(names)) for scale, names in columns)],
+        blocks=lettered(lines),
+        notes=[
+            f"{plan.headline.label}, where it can answer; average over {setting.averaged(setting.event)}.",
+            *(f"{e.short}: {setting.averaged(e)}." for e in dated),
+            *([on_placebos] * bool(setting.placebos.keys() & named)),
+            f"N: treated {plan.text.units}. Standard errors in parentheses, clustered by {setting.clusters}. Low, "
+            f"High: {plan.level:.0%} interval. MDE: minimum detectable effect. p: from permuted event dates "
+            f"({BY_T}: from t).",
+        ],
+    )
+    yield excluding_zero({name: answer.effect for name, answer in answers.items()}, "line")
+
+
+def answer_of(setting: Setting, scale: str, label: str) -> Answer:
+    """Return the headline's answer about an event, on a placebo outcome, or that of a further question."""
+    plan = setting.plan
+    for event in plan.every_event:
+        if event.label == label:
+            result = setting.answers(event, scale)[0]
+            test, effect = result.randomization, result.headline or Effect("", note=" ".join(result.notes))
+            return Answer(event.short, result.n_treated, effect, test.p_value if test else math.nan)
+    if label in setting.placebos:
+        named = capital(f"{label} {plan.text.counted}")
+        finding = finding_of(setting, scale, "placebo_outcomes")
+        if not isinstance(finding, Finding):
+            return Answer(named, 0, Effect("", note=finding))
+        (effect,) = (row for row in finding["rows"] if row.label == label)
+        return Answer(named, effect.n_treated, effect)
+    (entry,) = (entry for entry in plan.further if entry.label == label)
+    task, panel = plan.further_tasks(entry, scale)[0], setting.further.get(label, setting.panel)
+    sample = task.question.sample(panel)
+    # Units may be fields of a university, which is then the cluster.
+    treated = len(np.unique(sample.cluster[sample.ever_treated]))
+    return Answer(label, treated, headline_effect(task, panel, label))
+
+
+def _cells(answer: Answer, names: tuple[str, ...]) -> Iterator[Cell]:
+    """Yield an effect's cells; its p-value is by permuted dates where there is one."""
+    if not answer.effect.exists:
+        yield from [REFUSED, *[""] * (len(names) - 1)]
+        return
+    tested = {} if math.isnan(answer.p_permuted) else {"p_value": answer.p_permuted}
+    values = effect_values(answer.effect) | tested
+    yield from (COLUMNS[name].cell(values[name]) for name in names)

@@ -6,14 +6,17 @@ import re
 from collections.abc import Iterator, Mapping
 
 import pytest
-import replication_list
 from plans import ROOT
 
 from study.paper import find_exhibit, numbers
 from study.paper.exhibits.exhibit import Source, Traced
 from study.paper.sentences import filled, passages, sentences
 
-TEXTS = {path.name: path.read_text() for path in replication_list.DOCUMENTS}
+TEXTS = {name: (ROOT / "paper" / name).read_text() for name in ("main.tex", "appendix.tex")}
+# Which program makes what, in the list that a run writes.
+LISTED = re.findall(
+    r"\| `study/paper/exhibits/(\w+)\.py` \| `paper/(table|figure)s/([\w-]+)\.", (ROOT / "REPLICATION.md").read_text()
+)
 NUMBERS = numbers.read_sources(ROOT / "paper")
 OF_TEXTS = pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 ABSTRACT = re.compile(r"\\begin\{abstract\}.*?\\end\{abstract\}", re.DOTALL)
@@ -78,8 +81,8 @@ def untied(text: str, made: Mapping[str, str], known: Mapping[str, Traced] = NUM
 
 def labels(texts: list[str]) -> dict[str, str]:
     """Return the labels of the paper's tables and figures, each with the exhibit that makes it."""
-    made = {f"tab:{name}": row.exhibit for row in replication_list.rows() for name in row.names("Table")}
-    drawn = {name: row.exhibit for row in replication_list.rows() for name in row.names("Figure")}
+    made = {f"tab:{name}": exhibit for exhibit, kind, name in LISTED if kind == "table"}
+    drawn = {name: exhibit for exhibit, kind, name in LISTED if kind == "figure"}
     taken = re.findall(rf"\\exhibit\{{[\d.]+\}}\{{([\w:-]+)\}}({ARGUMENT})", "".join(texts))
     named = {label: name for name, caption in taken for label in re.findall(r"\\label\{([^}]*)\}", caption)}
     return made | {label: drawn[name] for label, name in named.items() if name in drawn}

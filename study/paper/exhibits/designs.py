@@ -115,7 +115,7 @@ def _every(setting: Setting, events: Sequence[Event]) -> list[Result]:
 
 
 def _table(setting: Setting, events: Sequence[Event], agreements: Agreements) -> Table:
-    """Return rows designs, columns outcomes by events, a panel a scale: effects, tests, and what is detectable."""
+    """Return rows designs, columns outcomes by events, a panel a scale: effects and tests."""
     plan, columns = setting.plan, list(product(setting.plan.outcomes, events))
 
     def answers(scale: str, label: str) -> list[Result]:
@@ -135,7 +135,6 @@ def _table(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
         for label, tested in tests.items():
             if any(tested):
                 lines.append(Line(label, [p_cell(test.p_value) if test else "" for test in tested]))
-        lines.append(Line("Minimum detectable effect", [Number(r.power.effect) for r in headline]))
     first = answers(setting.scale, plan.headline.label)
     counts = [f"{result.n_treated} of {result.n_units}" for result in first]
     return Table(
@@ -183,16 +182,12 @@ def _power_table(setting: Setting, events: Sequence[Event]) -> Table:
 def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) -> Iterator[str]:
     plan, every = setting.plan, _every(setting, events)
     first = setting.answers(events[0], setting.scale)[0]
-    coefficients = dict.fromkeys(r.task.row.label for r in every if r.estimand == "coefficient")
-    others = f"; a coefficient: {'; '.join(coefficients)}" if coefficients else ""
+    others = "; a coefficient where a design has none" if any(r.estimand == "coefficient" for r in every) else ""
     yield f"Average over {setting.averaged(events[0])} with equal weights{others}."
     yield setting.errors(every)
     if first.randomization:
         within = f"within strata of {plan.strata}" if plan.strata else "among all units"
-        yield (
-            f"Randomization p-value ({first.randomization.permutations} permutations {within}) and minimum detectable "
-            f"effect: {plan.headline.label}."
-        )
+        yield f"Randomization p-value: {plan.headline.label}, {first.randomization.permutations} permutations {within}."
     if any(agreement.sup_t for of_event in agreements.values() for agreement in of_event.values()):
         yield "Averages agree: sup-t test over designs with the same average."
     warnings = [r.few_clusters for r in every if r.task.row == plan.headline and r.few_clusters]

@@ -17,10 +17,10 @@ from itertools import count, pairwise
 from typing import Any
 
 from study.core import NUMERICS, __version__
-from study.designs import all_designs
 from study.panel import Panel
 from study.paper import Drawn, Exhibit, Exhibited, Plan, Traced
 from study.paper.numbers import LABELS
+from study.paper.words import worded
 from study.report import MINUS, Block, Cell, Line, Table, render
 
 ORIGIN = {name: label for name, label in LABELS.items() if name not in ("quantity", "exhibit")}
@@ -31,9 +31,6 @@ TAKEN_IN = re.compile(
     r"\\(?:input\{tables/|label\{tab:)(?P<Table>[\w:-]+)\}"
     r"|\\(?:includegraphics(?:\[[^]]*\])?\{figures/|exhibit\{[\d.]+\}\{)(?P<Figure>[\w:-]+)"
 )
-# Names that have a word of their own, and those with an underscore, but for files and parts of addresses.
-NAMED = re.compile(r"(?<![\w/.])(?:log1p|twfe|etwfe|[A-Za-z][A-Za-z0-9]*(?:_[a-z0-9]+)+)(?![\w/]|\.\w)")
-VALUED = re.compile(r'\b([a-z]\w+)="?([\w.+-]+)"?(?![\w/]|:\S)')
 # A figure that is wider keeps this width on a narrow screen, and scrolls: its text could not be read otherwise.
 NARROWEST = 480
 
@@ -87,7 +84,7 @@ def page(
         The paper in LaTeX, its appendix after it, whose numbers of tables and figures the page has; without one nothing
         is folded.
     words : mapping of str to str, optional
-        What names of columns and designs are called, as :func:`words_of` returns it.
+        What names of columns and designs are called, as :func:`study.paper.words.words_of` returns it.
 
     Returns
     -------
@@ -192,24 +189,6 @@ def numbered(kind: str, names: Sequence[str], paper: str) -> dict[str, str]:
     numbers = taken_in(paper)
     own = (f"{kind} {'R' if numbers else ''}{k}" for k in count(1))
     return {name: numbers.get(f"{kind[:3].lower()}-{name}") or next(own) for name in names}
-
-
-def words_of(plan: Plan) -> dict[str, str]:
-    """Return what names of a plan's events, scales and of all designs are called in a sentence."""
-    events = {event.name: event.title for event in plan.every_event}
-    designs = {name: design.title for name, design in all_designs().items()}
-    return designs | events | {"log1p": "log(1 + outcome)"}
-
-
-def worded(text: str, words: Mapping[str, str]) -> str:
-    """Return a text with words in the place of names of columns, options and designs.
-
-    Examples
-    --------
-    >>> worded("given log_baseline_papers, where country=US", {})
-    'given log baseline papers, where country US'
-    """
-    return NAMED.sub(lambda name: words.get(name[0], name[0].replace("_", " ")), VALUED.sub(r"\1 \2", text))
 
 
 def _reworded(shown: Exhibited, said: Callable[[str], str]) -> Exhibited:

@@ -288,7 +288,8 @@ class Paper(NamedTuple):
 
     def page(self, path: Path) -> bytes:
         """Return the report page, with the plan as its file has it and the numbers of the paper's exhibits."""
-        from study.paper.page import page, provenance_of, words_of
+        from study.paper.page import page, provenance_of
+        from study.paper.words import words_of
 
         plan = self.setting.plan
         provenance = provenance_of(plan, path.read_text(encoding="utf-8"), self.setting.panels)

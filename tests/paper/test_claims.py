@@ -15,7 +15,8 @@ from study.paper.sentences import filled, passages, sentences
 TEXTS = {name: (ROOT / "paper" / name).read_text() for name in ("main.tex", "appendix.tex")}
 # Which program makes what, in the list that a run writes.
 LISTED = re.findall(
-    r"\| `study/paper/exhibits/(\w+)\.py` \| `paper/(table|figure)s/([\w-]+)\.", (ROOT / "REPLICATION.md").read_text()
+    r"\| `study/paper/exhibits/(\w+)\.py` \| `paper/(table|figure)s/([\w-]+)\.",
+    (ROOT / "REPLICATION.md").read_text(),
 )
 NUMBERS = numbers.read_sources(ROOT / "paper")
 OF_TEXTS = pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)

@@ -20,8 +20,9 @@ from study.designs import all_designs
 from study.figures import FULL, HEIGHT, WIDTH, canvas
 from study.panel.panel import load_panel
 from study.paper.exhibits.exhibit import Exhibit, Exhibited, Source, Traced, draw
-from study.paper.page import anchor, numbered, origins, page, picture, provenance_of, worded, words_of
+from study.paper.page import anchor, numbered, origins, page, picture, provenance_of
 from study.paper.plan import read_plan
+from study.paper.words import worded, words_of
 from study.report.table import MINUS, Block, Line, Number, Table, error
 
 

@@ -52,7 +52,7 @@ def complaints(folder: Path, name: str) -> list[str]:
 def taken_in(text: str, kind: str) -> list[str]:
     """Return the names of the tables or figures that a text takes in."""
     body = re.sub(r"(?<!\\)%.*", "", text).partition(r"\begin{document}")[2]
-    return [name for found in re.findall(TAKEN_IN[kind], body) for name in found if name]
+    return [found[kind] for found in TAKEN_IN.finditer(body) if found[kind]]
 
 
 def unreferred(text: str) -> list[str]:

@@ -44,13 +44,12 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
     first, *others = plan.scales
     columns = [(scale, FULL if scale == first else SHORT) for scale in (first, *others[:1])]
     lines: dict[str, list[Line]] = {}
-    answers: dict[str, Answer] = {}
+    effects: dict[str, dict[str, Effect]] = {}
     for title, labels in plan.contrasts.items():
         for label in labels:
             by_scale = {scale: answer_of(setting, scale, label) for scale, _ in columns}
-            answers |= {
-                f"{answer.label}, {scale_title(scale).lower()}": answer for scale, answer in by_scale.items()
-            }
+            for scale, answer in by_scale.items():
+                effects.setdefault(scale_title(scale), {})[answer.label] = answer.effect
             shown, treated = by_scale[first], {"treated": by_scale[first].n_treated}
             cells = (cell for scale, names in columns for cell in _cells(by_scale[scale], names))
             marked = shown.label + BY_T * (shown.effect.exists and math.isnan(shown.p_permuted))
@@ -75,7 +74,7 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
             f"({BY_T}: from t).",
         ],
     )
-    yield excluding_zero({name: answer.effect for name, answer in answers.items()}, "line")
+    yield from excluding_zero(effects, "line")
 
 
 def answer_of(setting: Setting, scale: str, label: str) -> Answer:

@@ -182,7 +182,9 @@ def _power_table(setting: Setting, events: Sequence[Event]) -> Table:
 def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) -> Iterator[str]:
     plan, every = setting.plan, _every(setting, events)
     first = setting.answers(events[0], setting.scale)[0]
-    others = "; a coefficient where a design has none" if any(r.estimand == "coefficient" for r in every) else ""
+    others = (
+        "; a coefficient where a design has none" if any(r.estimand == "coefficient" for r in every) else ""
+    )
     yield f"Average over {setting.averaged(events[0])} with equal weights{others}."
     yield setting.errors(every)
     if first.randomization:

@@ -15,8 +15,8 @@ from study.estimates import SIZE
 from study.figures import FULL, Axes, Figure, canvas
 from study.paper.diagnose import Check, Verdict, answered, conclusion
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, Traced, exhibit
-from study.paper.page import worded, words_of
 from study.paper.plan import Plan, Row, Task
+from study.paper.words import worded, words_of
 from study.report import LETTERS, Block, Column, Line, Table, effect_values, lettered
 
 EXHIBIT = "verdicts"

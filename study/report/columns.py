@@ -89,22 +89,26 @@ class Column(NamedTuple):
         factor, digits = PRINTED.get(self.kind, (1, self.digits))
         return f"{round(factor * float(value), digits) + 0.0:.{digits}f}".replace("-", MINUS)
 
-    def cell(self, value: Any) -> Cell:
-        """Return a value as a cell of a table; NaN is empty."""
+    def cell(self, value: Any, scale: Scale | None = None) -> Cell:
+        """Return a value as a cell of a table, effects and errors in the unit of their scale; NaN is empty."""
         if self.kind == "text":
             return str(value)
         if self.kind == "p":
             return "" if math.isnan(value) else p_cell(float(value))
-        if self.kind == "error":
-            return error(float(value), self.digits)
-        factor, digits = PRINTED.get(self.kind, (1, self.digits))
-        return Number(factor * float(value), digits)
+        effect = self.kind in ("effect", "error")
+        factor, digits = _printed(scale, self.digits) if effect else PRINTED.get(self.kind, (1, self.digits))
+        return Number(factor * float(value), digits, bracketed=self.kind == "error")
 
     def unit(self, scale: Scale) -> str:
         """Return the unit in which a text prints a value, if it has one."""
         if self.kind in ("effect", "error"):
             return scale.printed
         return "percent" if self.kind == "percent" else ""
+
+
+def _printed(scale: Scale | None, digits: int = 3) -> tuple[int, int]:
+    """Return what effects of a scale are multiplied by in a table, and their decimals: percent has one."""
+    return (scale.factor, 1 if scale.percent else digits) if scale else (1, digits)
 
 
 # The columns that more than one table, finding or answer has; an exhibit says its own beside them.
@@ -147,32 +151,40 @@ def effects_between(
     digits: int = 3,
     stars: Sequence[float] = (),
     letters: int = 0,
+    scale: Scale | None = None,
 ) -> list[Line]:
     """Return the line of effects, a dash where there is none, above that of their standard errors.
 
-    Other cells of the first line stand before and after the effects. An effect has a star for each level that
+    Both are in the unit of their scale, if it is given. Other cells of the first line stand before and after the effects. An effect has a star for each level that
     its p-value is below. A label of more than so many ``letters`` goes on beside the errors.
     """
     known = [effect if effect is not None and effect.exists else None for effect in effects]
     starred = ["*" * sum(effect.p_value < level for level in stars) if effect else "" for effect in known]
+    factor, digits = _printed(scale, digits)
     estimates = [
-        Number(effect.estimate, digits, stars=star) if effect else REFUSED
+        Number(factor * effect.estimate, digits, stars=star) if effect else REFUSED
         for effect, star in zip(known, starred, strict=True)
     ]
-    errors = [error(effect.std_error, digits) if effect else "" for effect in known]
+    errors = [error(factor * effect.std_error, digits) if effect else "" for effect in known]
     first, *more = textwrap.wrap(label, letters, break_on_hyphens=False) if letters else [label]
     below = Line(" ".join(more), [*[""] * len(before), *errors, *[""] * len(after)])
     return [Line(first, [*before, *estimates, *after]), below]
 
 
 def effects_beside(
-    label: str, effects: Sequence[Effect | None], before: Sequence[Cell] = (), after: Sequence[Cell] = ()
+    label: str,
+    effects: Sequence[Effect | None],
+    before: Sequence[Cell] = (),
+    after: Sequence[Cell] = (),
+    scale: Scale | None = None,
 ) -> Line:
     """Return one line of effects, a dash where there is none, each with its standard error in the next column."""
     cells: list[Cell] = []
     for effect in effects:
-        known = effect is not None and effect.exists
-        cells += [Number(effect.estimate), error(effect.std_error)] if effect and known else [REFUSED, ""]
+        if effect is None or not effect.exists:
+            cells += [REFUSED, ""]
+            continue
+        cells += (COLUMNS[name].cell(getattr(effect, name), scale) for name in ("estimate", "std_error"))
     return Line(label, [*before, *cells, *after])
 
 

@@ -155,8 +155,9 @@ def effects_between(
 ) -> list[Line]:
     """Return the line of effects, a dash where there is none, above that of their standard errors.
 
-    Both are in the unit of their scale, if it is given. Other cells of the first line stand before and after the effects. An effect has a star for each level that
-    its p-value is below. A label of more than so many ``letters`` goes on beside the errors.
+    Both are in the unit of their scale, if it is given. Other cells of the first line stand before and after the
+    effects. An effect has a star for each level that its p-value is below. A label of more than so many ``letters``
+    goes on beside the errors.
     """
     known = [effect if effect is not None and effect.exists else None for effect in effects]
     starred = ["*" * sum(effect.p_value < level for level in stars) if effect else "" for effect in known]

@@ -119,8 +119,9 @@ def _table(every: Sequence[Findings]) -> Table:
         notes=[
             f"{REPETITIONS} draws of the folds here, by {first.question.cluster or plan.text.unit}, so that the row of "
             "the plan's learner, named first, differs from other tables. Standard errors in parentheses. Noise: the "
-            "standard deviation over draws of folds and seeds, in standard errors, which do not count it. Out-of-fold R2 is "
-            "against what is known without covariates. Log loss is that of the propensity, beside that of the share of adopters; designs that learn adoption as a mean have none.",
+            "standard deviation over draws of folds and seeds, in standard errors, which do not count it. Out-of-fold "
+            "R2 is against what is known without covariates. Log loss is that of the propensity, beside that of the "
+            "share of adopters; designs that learn adoption as a mean have none.",
         ],
     )
 

@@ -201,9 +201,9 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
             f"{plan.outcomes[task.outcome]}. Bias, RMSE (root mean squared error), estimates, standard errors and MDE "
             f"(minimum detectable effect): {scale.column}{' (points)' * scale.percent}. Size, coverage of "
             f"{plan.level:.0%} intervals and power: % of {asked.repetitions} simulated panels, of "
-            f"{asked.slow_repetitions} for designs with learners (Monte-Carlo errors at most {errors:.1f} points). Intervals cover if they do in "
-            f"{plan.level - TOLERANCE:.0%} of panels, less {ERRORS:g} Monte-Carlo errors. Designs are in the order of "
-            "their RMSE over all effects."
+            f"{asked.slow_repetitions} for designs with learners (Monte-Carlo errors at most {errors:.1f} points). "
+            f"Intervals cover if they do in {plan.level - TOLERANCE:.0%} of panels, less {ERRORS:g} Monte-Carlo "
+            "errors. Designs are in the order of their RMSE over all effects."
         ],
     )
     yield Table(

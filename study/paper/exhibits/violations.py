@@ -98,8 +98,8 @@ def _cells(findings: dict[str, Finding], scale: Scale) -> list[Cell]:
         if finding is None:
             cells += [REFUSED, ""]
         else:
-            values = ((column, finding[detail]) for detail, column in columns.items())
-            cells += [NONE if value is None else column.cell(value, scale) for column, value in values]
+            found = ((column, finding[detail]) for detail, column in columns.items())
+            cells += [NONE if value is None else column.cell(value, scale) for column, value in found]
     if "pretrends" not in findings:
         return [*cells, REFUSED, "", "", "", ""]
     trends = findings["pretrends"]

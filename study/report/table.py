@@ -441,7 +441,7 @@ def _decimals(numbers: Sequence[Number]) -> str:
     pre = ",table-space-text-pre={(}" if bracketed else ""
     post = f",table-space-text-post={{{behind}}}" if behind else ""
     aligned = ",table-align-text-pre=false" if bracketed else ""
-    hanging = ",table-align-text-post=false" if "*" in behind else ""
+    hanging = ",table-align-text-post=false" if behind else ""
     unmarked = ",group-digits=none" if max(before, after) > UNMARKED else ""
     return f"S[table-format={sign}{before}.{after}{pre}{post}{aligned}{hanging}{unmarked}]"
 

@@ -27,7 +27,7 @@ NO_PROSE = re.compile(
     rf"\\begin\{{[\w*]+\}}(?:\[[^]]*\])?{ARGUMENT}*|\\(?:exhibit|multicolumn)\{{[^}}]*\}}\{{[^}}]*\}}"
     rf"|\\(?:result|\w*ref|label|input|bibliography\w*|texttt|url|includegraphics|cite\w*|nocite|set\w+"
     rf"|[vh]space\*?|cmidrule)(?:\[[^]]*\]|\([^)]*\))*{ARGUMENT}*"
-    r"|-?\d*\.?\d+(?:(?:pt|em|ex|cm|mm)\b|\\\w*(?:width|height|size)\b)|\$[^$]*[A-Za-z\\][^$]*\$|TOP500"
+    r"|-?\d*\.?\d+(?:(?:pt|em|ex|cm|mm)\b|\\\w*(?:width|height|size)\b)|\$[^$]*[A-Za-z\\][^$]*\$|TOP500|3IA"
 )
 WORDS = (
     "(?:three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen"

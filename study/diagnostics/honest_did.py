@@ -177,13 +177,6 @@ def honest_did(
         "n_post": path.n_post,
         "bounds_before": bounds,
     }
-    against, objection = None, ""
-    if restriction == "relative_magnitudes" and value is not None:
-        against = value < 1
-        objection = (
-            f"a sign that is lost if trends differ after treatment by {value:.2g} times as much as the largest change "
-            "seen before"
-        )
     ylabel = f"Effect on {outcome}, {100 * level:g}% interval"
     return Finding.of(
         _sentences(fit.design, problem, frame, f"{label} on {outcome}", details),
@@ -191,8 +184,6 @@ def honest_did(
         partial(_chart, estimate=estimate, breakdown=value, ylabel=ylabel, title=capital(label)),
         name=f"honest_{restriction}",
         title=TITLES[restriction],
-        against=against,
-        objection=objection,
         details=details,
     )
 

@@ -246,7 +246,7 @@ def percent(share: float) -> str:
     """Return a share as a percentage with two significant digits, or "less than 0.01 %"."""
     value = 100 * share
     if value == 0 or value >= 0.01:
-        return f"{value:.2g} %" if value < 10 else f"{value:.1f} %"
+        return f"{value:.2g}%" if value < 10 else f"{value:.1f}%"
     return "less than 0.01 %"
 
 

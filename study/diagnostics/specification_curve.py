@@ -21,8 +21,8 @@ from study.panel import Comparison, Panel, Question, Scale, ScaleName, populatio
 from study.panel.populations import terms_in
 
 WHO = "specification_curve"
-SMALL = 7.5
-LONGEST = 38
+SMALL, ROW = 7.5, 0.18  # points; inches of a line of choices
+LONGEST = 40
 MANY = 25
 
 
@@ -350,8 +350,8 @@ def _chart(
     lines: list[tuple[str, str]] = []  # field and label of those below; headings are without a field
     for name in varied or ["design"]:
         lines += [("", CHOICES[name].heading), *((name, label) for label in choices[name])]
-    with canvas(FULL, min(9.0, max(4.2, 2.7 + 0.14 * len(lines)))) as figure:
-        ratios = [2.4, 0.14 * len(lines)]
+    with canvas(FULL, min(9.0, max(4.2, 2.7 + ROW * len(lines)))) as figure:
+        ratios = [2.4, ROW * len(lines)]
         axes = figure.subplots(2, len(rows), squeeze=False, sharex="col", height_ratios=ratios)
         cut = False
         for (scale, median), above, below in zip(medians.items(), *axes, strict=True):

@@ -32,6 +32,7 @@ from study.inference.randomization import randomization as permuted
 from study.panel import Sample, Scale
 
 RANDOMIZATION = "randomization of event dates"
+CLUSTERED = "clustered by {}"
 FEW_TREATED = "errors of comparison units"
 
 
@@ -45,6 +46,7 @@ def uncertainty(
     sample: Sample,
     design: str,
     *,
+    by: str | None = None,
     strata: str | None = None,
     permutations: int = 999,
     randomization: Randomization | None = None,
@@ -56,15 +58,17 @@ def uncertainty(
 ) -> Finding:
     """Set the intervals of a design's headline beside one another, with the randomization test.
 
-    The design's own convention; the other named conventions with the same critical values; the multiplier
-    bootstrap-t with Webb's weights; for linear regressions CR3 with t(G-1) and the restricted wild cluster
-    bootstrap; with fewer than 5 treated clusters :func:`study.few_treated`; and for designs that fit no learners the
-    randomization test.
+    The design's own convention; the other named conventions with the same critical values; its own convention with
+    larger clusters, where these are named; the multiplier bootstrap-t with Webb's weights; for linear regressions CR3
+    with t(G-1) and the restricted wild cluster bootstrap; with fewer than 5 treated clusters
+    :func:`study.few_treated`; and for designs that fit no learners the randomization test.
 
     Parameters
     ----------
     sample : Sample
     design : str
+    by : str, optional
+        Attribute that the estimate is clustered by once more.
     strata : str, optional
         Attribute within which event dates are permuted.
     permutations : int
@@ -84,8 +88,8 @@ def uncertainty(
         The frame has a row a method, the design's own first: inference, estimate, std_error, p_value, conf_low,
         conf_high, n_units, n_treated; the randomization test has a p-value only. Details: ``rows``, the effects;
         ``randomization``, the test or None; ``refused``, pairs of a method that the design does not offer and why;
-        ``n_clusters``, ``treated_clusters`` and ``effective_clusters``
-        (:func:`study.estimates.jackknife.effective_number`).
+        ``clusters``, by label of the own method and of that with larger clusters, their number, how many of them have
+        treated units and their effective number (:func:`study.estimates.jackknife.effective_number`).
 
     Raises
     ------
@@ -97,8 +101,16 @@ def uncertainty(
     fit = headline(sample, design, options)
     allowed = NAMED if fit.df_k else NAMED[:2]
     rows = [Effect.of(name, fit.under(name), level) for name in dict.fromkeys((fit.convention, *allowed))]
+    clusters, refused = {rows[0].label: _clusters(fit)}, list[tuple[str, str]]()
+    if by and sample.question.cluster != by:
+        label = CLUSTERED.format(by)
+        try:
+            larger = headline(sample.question.replace(cluster=by).sample(sample.panel), design, options)
+            rows.append(Effect.of(label, larger, level))
+            clusters[label] = _clusters(larger)
+        except QuestionError as reason:
+            refused.append((label, str(reason)))
     rows.append(_bootstrapped(fit, draws, level, seed))
-    refused: list[tuple[str, str]] = []
     try:
         without = cr3(sample, design, **options)
         like = replace(rows[0], label="CR3, t(G-1)")
@@ -108,7 +120,7 @@ def uncertainty(
         rows.append(replace(like, conf_low=wild.interval[0], conf_high=wild.interval[1]))
     except QuestionError as reason:
         refused.append(("CR3 and the wild cluster bootstrap", str(reason)))
-    of_treated, effective = treated_clusters(fit), float(effective_clusters(fit)[0])
+    _, of_treated, effective = clusters[rows[0].label]
     if of_treated < FEW_ON_A_SIDE:
         try:
             others = few_treated(sample, design, draws=draws, level=level, seed=seed, **options)
@@ -121,20 +133,21 @@ def uncertainty(
     elif randomization is None and permutations:
         drawn: dict[str, Any] = {"strata": strata, "permutations": permutations, "seed": seed}
         randomization = permuted(sample, design, progress=progress, **drawn, **options)
-    own, shown, p_value, objection, sentences = rows[0], list(rows), None, "", []
+    own, shown, p_value, objection, tested, sentences = rows[0], list(rows), None, "", "", []
     if randomization is not None:
         p_value, sentences = randomization.p_value, [randomization.sentences[0]]
         objection = f"the randomization test, which does not reject no effect ({p_is(p_value)})"
+        tested = f"; the randomization test has {p_is(p_value)}"
         test = Effect(RANDOMIZATION, own.estimate, p_value=p_value)
         shown.append(replace(test, n_units=own.n_units, n_treated=own.n_treated))
     excluding = [row.label for row in rows if row.excludes_zero]
     conclusion = {0: "No interval excludes zero", len(rows): "All intervals exclude zero"}.get(
-        len(excluding), f"Zero is excluded by {', '.join(excluding)} and by no other"
+        len(excluding), f"Zero is excluded by {', '.join(excluding)} and by no other interval"
     )
     widest = max(rows, key=lambda row: row.conf_high - row.conf_low)
     return Finding.of(
         [
-            f"{conclusion}; the widest, {widest.label}, is {widest.interval(scale)}.",
+            f"{conclusion}; the widest, {widest.label}, is {widest.interval(scale)}{tested}.",
             f"The design's own method, {own.label}, gives {own.interval(scale)}.",
             *sentences,
             few_clusters_warning(fit)
@@ -150,11 +163,14 @@ def uncertainty(
             "rows": tuple(rows),
             "randomization": randomization,
             "refused": tuple(refused),
-            "n_clusters": fit.n_clusters,
-            "treated_clusters": of_treated,
-            "effective_clusters": effective,
+            "clusters": clusters,
         },
     )
+
+
+def _clusters(fit: Estimate) -> tuple[int, int, float]:
+    """Return how many clusters there are, how many have treated units, and how many carry the variance."""
+    return fit.n_clusters, treated_clusters(fit), float(effective_clusters(fit)[0])
 
 
 def _bootstrapped(fit: Estimate, draws: int, level: float, seed: int) -> Effect:

@@ -47,7 +47,8 @@ def performance_figure(
     level : float
         Nominal coverage.
     named : collection of str
-        Designs in colour, five at most; the first five of the table where none is named.
+        Designs in colour and with a number at their curve, five at most; the first five of the table where none is
+        named.
     """
     looks = dict(
         zip([label for label in table.index if label in (named or table.index)], SERIES, strict=False)
@@ -78,7 +79,7 @@ def _draw_errors(axis: Axes, table: pd.DataFrame, scale: Scale, level: float, lo
         colour = look.colour if look else REST["color"]
         at = min(rmse[k], end)
         if rmse[k] > end:
-            axis.annotate(f"{rmse[k]:,.0f}", (end, k), (-6, 0), textcoords="offset points", fontsize=SIZE,
+            axis.annotate(f"{rmse[k]:.0f}", (end, k), (-6, 0), textcoords="offset points", fontsize=SIZE,
                           ha="right", va="center")  # fmt: skip
         else:
             axis.errorbar(at, k, xerr=ERRORS * errors[k], color=colour, linewidth=1)
@@ -90,7 +91,9 @@ def _draw_errors(axis: Axes, table: pd.DataFrame, scale: Scale, level: float, lo
                       xycoords=("axes fraction", "data"), fontsize=SIZE, ha="right", va="center")  # fmt: skip
     axis.annotate("Lowest coverage, %", (1.14, -0.8), xycoords=("axes fraction", "data"), fontsize=SIZE,
                   ha="right", va="bottom", annotation_clip=False)  # fmt: skip
-    names = [f"{shortened(str(label), LETTERS)}  {k + 1:>2}" for k, label in enumerate(table.index)]
+    names = [
+        shortened(str(label), LETTERS) + f"  {k}" * (label in looks) for k, label in enumerate(table.index, 1)
+    ]
     axis.set_yticks(range(len(table)), names, fontsize=SIZE)
     axis.set_ylim(len(table) - 0.5, -0.7)
     axis.set_xlim(0, end)
@@ -114,9 +117,8 @@ def _draw_power(
             series = looks[design]
             look = {"color": series.colour, "marker": series.marker, "linestyle": series.dashes}
             look |= {"markersize": 3.5, "linewidth": 1.2, "yerr": ERRORS * 100 * rows["rejects_mc"]}
-        axis.errorbar(
-            scale.factor * rows["truth"], 100 * rows["rejects"], label=str(k), elinewidth=0.7, **look
-        )
+            look["label"] = str(k)
+        axis.errorbar(scale.factor * rows["truth"], 100 * rows["rejects"], elinewidth=0.7, **look)
     low, high = (scale.factor * frame["truth"].agg(end) for end in ("min", "max"))
     axis.set_xlim(low - 0.05 * (high - low), high + 0.01 * (high - low))
     axis.set_ylim(0, 102)
@@ -126,13 +128,13 @@ def _draw_power(
 
 
 def _number_ends(figure: Figure, axis: Axes) -> None:
-    """Write the number of each curve at its right end, apart from one another, with a line that leads to it."""
+    """Write the number of each curve that has one at its right end, apart from others, with a line that leads to it."""
     curves: Any = axis.containers
     ends, names, colours = [], [], []
     for curve in curves:
         seen = curve.lines[0].get_xydata()
         seen = seen[~np.isnan(seen[:, 1])]
-        if len(seen):
+        if len(seen) and not curve.get_label().startswith("_"):
             ends.append(seen[-1, 1])
             names.append(curve.get_label())
             colours.append(curve.lines[0].get_color())

@@ -13,6 +13,7 @@ from study.estimates import Effect, Estimand, Estimate, smallest_effect
 from study.inference import Randomization
 from study.panel import Comparison, Panel, ScaleName
 from study.paper.plan import Plan, Row, Task
+from study.paper.words import worded
 from study.report import POWER_OF, assumed
 
 ASSUMED: dict[Assumes, str] = {
@@ -41,6 +42,14 @@ ASSUMED: dict[Assumes, str] = {
     Assumes.QUASI_UNTREATED: "Some {units} have so small a dose that they are as good as untreated.",
     Assumes.STABLE_RANKS: "Without the event the outcome of all {units} would have risen in the same way with a trait "
     "that nobody observes, whose distribution among the treated and among the others does not change.",
+}
+
+
+# Options in words.
+METHODS = {
+    "method reg": "outcome regression",
+    "method dr": "doubly robust",
+    "method ipw": "inverse-probability weights",
 }
 
 
@@ -137,7 +146,7 @@ def answered(
     design, sample = find_design(task.row.name), task.question.sample(panel)
     fit = design(sample, **task.options)
     rows = [row for row in plan.rows if not find_design(row.name).draws]
-    known = {name: getattr(plan, name) for name in ("level", "seed", "strata", "permutations", "populations")}
+    known = {name: getattr(plan, name) for name in ("level", "seed", "strata", "permutations")}
     known |= {
         "fit": fit,
         "sample": sample,
@@ -153,6 +162,7 @@ def answered(
         # What a specification curve runs over.
         "designs": labelled_designs(rows),
         "scales": [scale for scale in plan.scales if scale in get_args(ScaleName)],
+        "populations": {_in_words(panel.populations.get(rule, rule)): rule for rule in plan.populations},
         "comparisons": get_args(Comparison),
         "covariate_sets": labelled_covariates(rows),
     }
@@ -170,11 +180,19 @@ def answered(
     return Verdict(plan, task, fit, known, about)
 
 
+def _in_words(rule: str) -> str:
+    """Return the rule of a population without names of columns."""
+    return worded(rule, {}).replace(">=", " >= ")
+
+
 def labelled_designs(rows: Sequence[Row]) -> list[tuple[str, Mapping[str, Any], str]]:
     """Return the designs of rows with their options, each once, by a label that says nothing of the question."""
     labelled: dict[tuple[str, str], tuple[str, Mapping[str, Any], str]] = {}
     for row in rows:
-        options = ", ".join(f"{name} {value}" for name, value in row.options.items())
+        # Options that any row of the design gives distinguish them all.
+        given = find_design(row.name).options | row.options
+        named = dict.fromkeys(name for each in rows if each.name == row.name for name in each.options)
+        options = ", ".join(METHODS.get(f"{name} {given[name]}", f"{name} {given[name]}") for name in named)
         options = f" ({options})" if options else ""
         short, known = row.label.split(" (")[0] + options, [label for *_, label in labelled.values()]
         label = row.label + options if short in known else short

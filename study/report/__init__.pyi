@@ -27,6 +27,7 @@ from .estimate import as_table as as_table
 from .estimate import by_event_time as by_event_time
 from .estimate import estimate_facts as estimate_facts
 from .estimate import estimate_summary as estimate_summary
+from .latex import MINUS as MINUS
 from .latex import address_part as address_part
 from .latex import escape as escape
 from .latex import render as render
@@ -35,7 +36,6 @@ from .records import as_json as as_json
 from .records import comparison_in as comparison_in
 from .records import estimates_in as estimates_in
 from .records import rows_of as rows_of
-from .table import MINUS as MINUS
 from .table import PRINTED_FORMATS as PRINTED_FORMATS
 from .table import Block as Block
 from .table import Cell as Cell

@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 from study.core import SMALLEST_P, p_text
 from study.estimates import Effect
 from study.panel import Scale
-from study.report.table import MINUS, Block, Cell, Line, Number, error
+from study.report.latex import MINUS
+from study.report.table import Block, Cell, Line, Number, error
 
 CONVENTIONS: dict[str, str] = {
     "jackknife": "standard errors that leave out each cluster in turn, t distribution with the degrees of freedom of "

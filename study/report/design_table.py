@@ -24,7 +24,8 @@ from study.report.columns import (
     p_cell,
     refused_notes,
 )
-from study.report.table import MINUS, Block, Cell, Line, Number, Table, error
+from study.report.latex import MINUS
+from study.report.table import Block, Cell, Line, Number, Table, error
 
 COLUMNS = {"outcomes": 4, "designs": 6}  # of a table; more are on tables of their own
 WHO = "study table"

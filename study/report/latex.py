@@ -46,6 +46,10 @@ _BEYOND_ASCII = re.compile("[^\x00-\x7f][\u0300-\u036f]*|[A-Za-z][\u0300-\u036f]
 # White space but that which does not break, and characters that are not printed.
 _SPACE = re.compile("[^\\S\u00a0]+")
 _UNPRINTED = ("Cc", "Cf")
+MINUS, EN_DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+# A hyphen that is the minus of a number, and one that is the dash between two, which are no part of a name or date.
+_MINUS = re.compile(r"(?<![\w)\]/.\-\N{EN DASH}])-(?=\.?\d)")
+_RANGE = re.compile(r"(?<![\w/.\-])(?!0\d)(\d+(?:\.\d+)?)-(?!0\d)(\d+(?:\.\d+)?)(?![\w/\-]|\.\w)")
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"})
 
 
@@ -53,14 +57,29 @@ def escape(text: object) -> str:
     """Return text on one line with every character that LaTeX reads as a command made literal.
 
     Greek letters, mathematical signs and accents become commands; letters that pdfLaTeX's usual fonts do not have
-    stay as they are, see :func:`needs_other_fonts`.
+    stay as they are, see :func:`needs_other_fonts`. Hyphens of an option stay two.
     """
-    return _BEYOND_ASCII.sub(_typed, one_line(text).translate(_ESCAPES))
+    return re.sub("-(?=-)", "-{}", _BEYOND_ASCII.sub(_typed, one_line(text).translate(_ESCAPES)))
 
 
 def pipe(text: object) -> str:
     """Return text on one line with every character that Markdown reads as a command made literal."""
     return one_line(text).translate(_MARKDOWN)
+
+
+def with_signs(text: str) -> str:
+    """Return text with a minus before negative numbers and a dash in ranges: "2014–2016", "2007–18"."""
+    return _MINUS.sub(
+        MINUS,
+        _RANGE.sub(lambda ends: EN_DASH.join(ends.groups()) if _goes_up(*ends.groups()) else ends[0], text),
+    )
+
+
+def _goes_up(low: str, high: str) -> bool:
+    """Say whether two numbers are a range: also a year and the last digits of another, which are no month."""
+    if len(low) == 4 and len(high) == 2:
+        return max(12, int(low[2:])) < int(high)
+    return float(low) < float(high)
 
 
 def one_line(text: object) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -16,7 +17,7 @@ from typing import Literal, NamedTuple, get_args
 from rich.cells import cell_len
 
 from study.core import OutputError, QuestionError, listed, significant, unknown, write_all
-from study.report.latex import escape, needs_other_fonts, one_line, render
+from study.report.latex import MINUS, escape, needs_other_fonts, one_line, render, with_signs
 from study.report.word import Written, word_file
 
 Format = Literal["latex", "html", "md", "docx", "csv", "txt"]
@@ -31,15 +32,17 @@ SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".txt": "txt",
 }
-# Letters of a line of a heading and of a label, and of names in sentences that may break.
-HEADING, LABEL, NAME = 14, 44, 12
+# Letters of a line of a heading and of a label, and of what may break: names, and the longest words.
+HEADING, LABEL, NAME, WORD = 14, 44, 12, 24
 # Lines of a page beside a table's rules and the space around its caption, letters of a line of notes, and letters of
 # columns that surely are as narrow as a page.
 PAGE_LINES, NOTE_LINE, PAGE_LETTERS = 56, 100, 80
 # Where a word may break: after _ and /, and after . and - between words of two letters and more.
 _BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=[^\W\d_]{2}[.-])(?=[^\W\d_]{2})")
 _NAME_BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=[^\W\d_]{2}[.])(?=[^\W\d_]{2})")
-PROSE = r">{\raggedright\arraybackslash}X"
+_PIECE = re.compile(".{1,8}-*")  # of a part of a name; no line begins with a hyphen
+# TeX hyphenates the first word of a column only after a space.
+PROSE = r">{\raggedright\arraybackslash\hspace{0pt}}X"
 # The environment of a table by whether it is long and whether it has prose.
 KINDS = {
     (False, False): "tabular",
@@ -51,9 +54,8 @@ OTHER_FONTS = b"""\
 % Labels of this table have letters that pdfLaTeX's usual fonts lack: it needs XeLaTeX or LuaLaTeX, and by
 % the package fontspec a font that has them.
 """
-MINUS = "\N{MINUS SIGN}"
-# Significant digits of a number that are more than rounding.
-MEANT = 11
+# Significant digits of a number that are more than rounding, and digits that siunitx sets without a mark.
+MEANT, UNMARKED = 11, 4
 
 
 class Number(NamedTuple):
@@ -148,6 +150,28 @@ class Table:
         """The lines of all panels."""
         return [line for block in self.blocks for line in block.lines]
 
+    @property
+    def _printed(self) -> Table:
+        """The table with the signs of print for minus and for ranges of numbers."""
+        blocks = [
+            Block(
+                with_signs(block.title),
+                [
+                    Line(with_signs(label), [with_signs(c) if isinstance(c, str) else c for c in cells])
+                    for label, cells in block.lines
+                ],
+            )
+            for block in self.blocks
+        ]
+        return replace(
+            self,
+            caption=with_signs(self.caption),
+            headings=[with_signs(heading) for heading in self.headings],
+            blocks=blocks,
+            notes=[with_signs(note) for note in self.notes],
+            spans=[(with_signs(title), columns) for title, columns in self.spans],
+        )
+
     def latex(self) -> bytes:
         """Return the table as a LaTeX float, or where it is longer than a page as one that goes over several.
 
@@ -155,12 +179,13 @@ class Table:
         """
         text = render(
             "table.tex",
-            table=self,
+            table=self._printed,
             kind=KINDS[self.is_long, bool(self._prose)],
             column_spec="".join(self._columns()),
             heading=lambda text: f"{{{_folded(text, HEADING)}}}",
-            spans=_rules(self.spans),
+            spans=self._printed._rules(),
             label=_sentence if 0 in self._prose else lambda text: _folded(text, LABEL, "tl"),
+            together=_together,
             cell=_latex,
             sentence=_sentence,
         ).decode()
@@ -193,12 +218,19 @@ class Table:
 
     @property
     def _prose(self) -> Collection[int]:
-        """The columns of sentences; of a long table that may be wider than its page, labels and columns of words."""
-        if self.prose or not self.is_long or sum(self._widths) <= PAGE_LETTERS:
-            return self.prose
-        wide = (
-            k for k, width in enumerate(self._widths) if width > LABEL // 2 and k and not self._numbers(k - 1)
-        )
+        """The columns of sentences; of a long table that may be wider than its page, labels and columns of words.
+
+        Labels are as wide as they are where that leaves others room.
+        """
+        widths = self._widths
+        if self.prose:
+            others = [k for k in self.prose if k]
+            taken = sum(width for k, width in enumerate(widths) if k not in others)
+            fits = taken + 2 * HEADING * len(others) <= (NOTE_LINE if others else PAGE_LETTERS)
+            return others if fits else self.prose
+        if not self.is_long or sum(widths) <= PAGE_LETTERS:
+            return ()
+        wide = (k for k, width in enumerate(widths) if width > LABEL // 2 and k and not self._numbers(k - 1))
         return (0, *wide)
 
     def html(self, number: str = "") -> bytes:
@@ -209,12 +241,13 @@ class Table:
         number : str
             What it is called before its caption, as a link to it: "Table 4".
         """
-        return render("table.html", table=self, shown=_typeset, number=number)
+        return render("table.html", table=self._printed, shown=_typeset, number=number)
 
     def markdown(self) -> bytes:
         """Return the table as a Markdown pipe table with its caption and notes."""
         numbers = [bool(self._numbers(column)) for column in range(len(self.headings))]
-        return render("table.md", table=self, shown=_starred, numbers=numbers, titles=self._titles)
+        printed = self._printed
+        return render("table.md", table=printed, shown=_starred, numbers=numbers, titles=printed._titles)
 
     def csv(self) -> bytes:
         """Return the cells as CSV: the panel, the label and a column each, without caption and notes."""
@@ -265,10 +298,11 @@ class Table:
 
     def word(self) -> Written:
         """Return the table as :func:`study.report.word.word_file` takes it."""
+        made = self._printed
         rows = [
-            row for b in self.blocks for row in ([b.title] * bool(b.title), *map(_in_row, b.lines)) if row
+            row for b in made.blocks for row in ([b.title] * bool(b.title), *map(_in_row, b.lines)) if row
         ]
-        return Written(self.caption, [["", *self.headings], *rows], self.spans, self._noted)
+        return Written(made.caption, [["", *made.headings], *rows], made.spans, made._noted)
 
     @property
     def _noted(self) -> str:
@@ -327,14 +361,32 @@ class Table:
             numbers = self._numbers(column)
             yield PROSE if column + 1 in self._prose else _decimals(numbers) if numbers else "l"
 
+    def _rules(self) -> list[tuple[str, int, str]]:
+        """Return each span's title on its lines, its columns and the rule below it.
+
+        Where labels lack room no title is wider than its columns.
+        """
+        rules, last = [], 1
+        for title, columns in self.spans:
+            rule = rf"\cmidrule(lr){{{last + 1}-{last + columns}}}" if title else ""
+            room = sum(self._widths[last : last + columns]) if 0 in self._prose else HEADING * columns
+            rules.append((_folded(title, max(HEADING, room)), columns, rule))
+            last += columns
+        return rules
+
     def _numbers(self, column: int) -> list[Number]:
         return [cell for line in self.lines if isinstance(cell := line.cells[column], Number)]
 
 
 class _Folding(textwrap.TextWrapper):
-    """Lines that also break inside names."""
+    """Lines that also break inside names, and are as wide as the longest word that does not."""
 
     wordsep_re = re.compile(rf"(\s+)|{_BREAK.pattern}")
+
+    def wrap(self, text: str) -> list[str]:
+        longest = max(map(len, re.split(rf"\s+|{_BREAK.pattern}", text)))
+        self.width = max(self.width, min(longest, WORD))
+        return super().wrap(text)
 
 
 def _folded(text: str, letters: int, place: str = "b") -> str:
@@ -350,15 +402,32 @@ def _height(text: str, letters: int) -> int:
 
 
 def _sentence(text: str) -> str:
-    """Return a sentence for LaTeX, where long names may break; at hyphens TeX breaks by itself."""
+    """Return a sentence for LaTeX, where long names may break; words and hyphens TeX breaks by itself."""
     words = []
     for word in one_line(text).split(" "):
+        is_name = re.search("[_/]", word)
+        room, mark = (NAME, r"\allowbreak{}") if is_name else (WORD, r"\-")
         parts = _NAME_BREAK.split(word) if len(word) > NAME else [word]
         pieces = [
-            piece for part in parts for piece in (textwrap.wrap(part, 8) if len(part) > NAME else [part])
+            mark.join(map(escape, _PIECE.findall(part) if len(part) > room else [part])) for part in parts
         ]
-        words.append(r"\allowbreak{}".join(map(escape, pieces)))
+        words.append(r"\allowbreak{}".join(pieces))
     return " ".join(words)
+
+
+def _together(lines: Sequence[Line]) -> list[bool]:
+    """Say of each line of a panel whether the next stands on its page.
+
+    An estimate's error and the rest of its label do, and at least two rows stand below a head.
+    """
+    goes_on = [not line.label or _is_below(line.cells) for line in lines]
+    rows = list(itertools.accumulate(not on for on in goes_on))
+    return [on or row < 2 for on, row in zip(goes_on[1:], rows[:-1], strict=True)] + [False]
+
+
+def _is_below(cells: Sequence[Cell]) -> bool:
+    """Say whether cells are the errors of those above them, or the empty ones beside the rest of a label."""
+    return all(not cell if isinstance(cell, str) else cell.bracketed or not cell.text for cell in cells)
 
 
 def _decimals(numbers: Sequence[Number]) -> str:
@@ -373,7 +442,8 @@ def _decimals(numbers: Sequence[Number]) -> str:
     post = f",table-space-text-post={{{behind}}}" if behind else ""
     aligned = ",table-align-text-pre=false" if bracketed else ""
     hanging = ",table-align-text-post=false" if "*" in behind else ""
-    return f"S[table-format={sign}{before}.{after}{pre}{post}{aligned}{hanging}]"
+    unmarked = ",group-digits=none" if max(before, after) > UNMARKED else ""
+    return f"S[table-format={sign}{before}.{after}{pre}{post}{aligned}{hanging}{unmarked}]"
 
 
 def _latex(cell: Cell) -> str:
@@ -382,16 +452,6 @@ def _latex(cell: Cell) -> str:
     if cell.bracketed and cell.text:
         return f"{{(}}{cell.text.strip('()')}{{)}}"
     return f"{cell.text}{{{cell.stars}}}" if cell.stars else cell.text
-
-
-def _rules(spans: Sequence[tuple[str, int]]) -> list[tuple[str, int, str]]:
-    """Return each span's title on its lines, its columns and the rule below it."""
-    rules, last = [], 1
-    for title, columns in spans:
-        rule = rf"\cmidrule(lr){{{last + 1}-{last + columns}}}" if title else ""
-        rules.append((_folded(title, HEADING * columns), columns, rule))
-        last += columns
-    return rules
 
 
 def _typeset(cell: Cell) -> str:

@@ -517,18 +517,12 @@ def test_findings_say_what_they_found(kind: str, method: str) -> None:
     assert len(axis.get_xticks()) == len(table)
 
 
-@pytest.mark.parametrize(("noise", "against"), [(0.0, False), (2.0, True), (5.0, None)])
-def test_only_a_breakdown_value_of_relative_magnitudes_below_one_speaks_against_the_assumptions(
-    noise: float, against: bool | None
-) -> None:
+@pytest.mark.parametrize("noise", [0.0, 2.0, 5.0])
+def test_how_strong_a_violation_would_have_to_be_is_no_test_of_whether_there_is_one(noise: float) -> None:
     whole = simulated.panel(150)
     drift = np.random.default_rng(2).normal(size=whole.outcomes["y"].shape)
     fit = fitted(replace(whole, outcomes={"y": whole.outcomes["y"] + noise * drift}))
-    made = honest_did(fit)
-    assert made.against is against
-    assert against is None or made.against == (made["breakdown"] < 1)
-    assert ("a sign that is lost" in made.objection) == (made["breakdown"] is not None)
-    for kind in ("smoothness", "smoothness_relative"):
+    for kind in ("relative_magnitudes", "smoothness", "smoothness_relative"):
         assert honest_did(fit, restriction=kind).against is None
 
 

@@ -46,6 +46,19 @@ def test_each_row_is_what_its_inference_gives_on_its_own() -> None:
     assert made["randomization"].p_value == test.p_value
 
 
+def test_larger_clusters_have_a_row_and_count_where_the_widest_interval_is_named() -> None:
+    units = sample()
+    made = uncertainty(units, "event_study", by="state", permutations=19, draws=99, seed=3)
+    larger = estimate(units.panel, units.question.replace(cluster="state"), "event_study").headline
+    row = next(row for row in made["rows"] if row.label == "clustered by state")
+    assert (row.std_error, made["clusters"][row.label][0]) == (larger.std_error[0], larger.n_clusters)
+    widest = max(made["rows"], key=lambda row: row.conf_high - row.conf_low)
+    assert f"the widest, {widest.label}, is" in made.verdict
+    assert made.verdict.endswith(f"the randomization test has {p_is(made['randomization'].p_value)}.")
+    own = uncertainty(sample(cluster="state"), "event_study", by="state", permutations=0, draws=99)
+    assert list(own["clusters"]) == ["jackknife"]
+
+
 def test_with_fewer_than_five_treated_the_errors_of_comparison_units_have_a_row() -> None:
     few = QUESTION.sample(simulated.few_treated(np.random.default_rng(1), 60, 4, (4, 6)))
     made = uncertainty(few, "callaway_santanna", permutations=0, draws=199, seed=4)
@@ -96,7 +109,9 @@ def test_few_treated_units_are_warned_of_and_enough_are_not() -> None:
     told = uncertainty(few, "callaway_santanna", permutations=0, draws=99)
     assert few_clusters_warning(estimate(few.panel, QUESTION).headline) in told.sentences
     many = uncertainty(sample(300), "callaway_santanna", permutations=0, draws=99)
-    assert any(sentence.startswith(f"Of {many['n_clusters']} clusters") for sentence in many.sentences)
+    assert any(
+        sentence.startswith(f"Of {many['clusters']['jackknife'][0]} clusters") for sentence in many.sentences
+    )
 
 
 def test_the_table_has_every_row_and_the_figure_one_line_each() -> None:

@@ -17,7 +17,7 @@ from study.diagnostics import Section, leads
 from study.estimates import pre_test
 from study.paper import run as running
 from study.paper.diagnose import Verdict, answered, conclusion, details, diagnose, verdict_text
-from study.paper.exhibits.verdicts import lines_of
+from study.paper.exhibits.verdicts import ANSWERS, lines_of
 from study.paper.plan import read_plan
 
 EXTRA = f"""
@@ -123,7 +123,7 @@ def test_what_speaks_against_the_assumptions_is_the_findings_own_word_on_page_an
     for check in verdict.checks:
         assert check.finding is not None
         against = check.finding.against
-        assert answers[check.diagnostic.title] == {True: "yes", False: "no", None: "no test"}[against]
+        assert answers[check.diagnostic.title] == ANSWERS[against]
         name, objection = check.diagnostic.name, check.finding.objection
         if against is not None:
             assert objection in changed(verdict, **{name: replace(check.finding, against=True)})

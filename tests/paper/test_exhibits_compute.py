@@ -131,13 +131,8 @@ def test_the_shipped_machines_are_those_of_a_plain_count(paper: Setting) -> None
 def test_definitions_whose_interval_has_one_half_in_it_are_named(
     paper: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = []
     monkeypatch.setattr(gpu_stock, "findings_of", lambda *_: [])
-    monkeypatch.setattr(
-        gpu_stock, "dot_figure", lambda *given, **how: drawn.append(how) or dot_figure(*given, **how)
-    )
     shown = gpu_stock.gpu_stock(paper)
-    assert drawn[0]["null"] == 0.5
     (verdict,) = shown.sentences
     short = {event.name: event.short for event in paper.plan.every_event}
     assert f"above one half for 1 of 4 definitions of treatment ({short['first_accelerator']})" in verdict
@@ -194,17 +189,37 @@ def test_definitions_of_treatment_have_the_numbers_of_the_exhibits_that_they_sho
         event = events[line.label]
         at = [address("timing", event.label, name) for name in treatments.COUNTS]
         at += [address("machines", event.name, name) for name in treatments.BOUGHT]
-        at += [address("gpu_stock", event.name, "auc")]
-        *cells, interval = line.cells
+        at += [address("gpu_stock", event.name, "n_with")]
+        *cells, separation = line.cells
         assert [cell.text for cell in cells] == [values[each] for each in at]
-        low, high = (values[f"gpu_stock/{event.name}/auc_{end}"] for end in ("low", "high"))
-        assert interval == f"[{low}, {high}]"
+        auc, low, high = (values[f"gpu_stock/{event.name}/auc{end}"] for end in ("", "_low", "_high"))
+        assert separation == f"{auc} [{low}, {high}]"
+    totals = {
+        int(values[f"gpu_stock/{e.name}/n_with"]) + int(values[f"gpu_stock/{e.name}/n_without"])
+        for e in events.values()
+    }
+    assert totals == {128}
+    assert "of 128 on a third party's list" in table.notes[0]
+    # Of the first accelerators 27 are not usable: 12 train nothing and 18 are hosted, and 3 are both.
+    first = next(line for line in table.lines if line.label == "First accelerator")
+    assert [cell.text for cell in first.cells[4:7]] == ["33", "12", "18"]
+
+
+@needs_tables
+def test_definitions_of_treatment_are_apart_by_whom_they_are_compared_with(paper: Setting) -> None:
+    (table,) = treatments.treatments(paper).tables
+    (everyone, (_, plain)), (winners, (_, contest)) = ((block.title, block) for block in table.blocks)
+    assert everyone == f"All universities of the panel ({paper.panel.n_units})"
+    assert winners == "Contest winners alone (233)"
+    assert [line.label for line in contest] == ["Cluster grant", "Accelerator cluster grant"]
+    assert plain[0].label == paper.event.short
+    assert table.headings[0] == "Before 2014"
 
 
 def test_a_plan_with_none_of_these_definitions_shows_its_own_events(small: Setting) -> None:
     (table,) = treatments.treatments(small).tables
     assert [line.label for line in table.lines] == [event.short for event in small.plan.events]
-    assert table.lines[0].cells[len(treatments.COUNTS) :] == ["–"] * 4
+    assert table.lines[0].cells[len(treatments.COUNTS) :] == ["–"] * 5
     assert table.latex()
     undated = replace(small, panel=replace(small.panel, first_treated={}, treatment={}))
     assert treatments.treatments(undated) == Exhibited()

@@ -157,6 +157,17 @@ def test_losers_are_those_of_the_contest_that_are_never_treated(paper):
     assert np.isnan(by_name["first_uk_gpu"].counts["losers"])
 
 
+def test_losers_and_letters_of_contests_are_in_the_note_of_timing_where_there_are_some(made, small):
+    (table,), (simulated,) = made["timing"].tables, small["timing"].tables
+    assert table.headings[2:] == ["Before 2014", "Treated", "Years of adoption", "After 2024", "Never"]
+    note = " ".join(table.notes)
+    assert "Korea's AI graduate schools, 1; France's AI institutes (3IA), 9." in note
+    for letters in timing.LETTERS:
+        assert f"{letters}: " in note
+        assert letters not in " ".join(simulated.notes)
+    assert "losers" not in " ".join(simulated.notes)
+
+
 def test_events_without_a_machine_are_known(paper):
     contrasts = {t.event.name for t in timing.timed(paper.plan, paper.panel)[0] if t.is_contrast}
     assert contrasts == {"first_other_instrument", "first_cri_other", "first_korea_ai_school", "first_3ia"}
@@ -211,6 +222,8 @@ def test_no_line_of_raw_means_breaks_off_at_zero(paper, drawings):
         assert group.means(sample.y).min() > 0
     smallest = sample.attributes["tier"] == "1 paper"
     assert sample.y[smallest & (sample.first_treated <= 2024)].mean(axis=0).min() == 0
+    assert raw_means.not_drawn(sample, "tier", raw_means.by_label(sample, "tier")) == "1 paper"
+    assert "not drawn: 1 paper" in drawings["raw_means"].axes[1].get_title(loc="left")
     below = replace(sample, y=sample.y - 1)
     assert len(raw_means.by_label(below, "tier")) > len(raw_means.by_label(sample, "tier"))
 
@@ -221,6 +234,13 @@ def test_adopters_are_larger_before_they_adopt_and_grow_no_faster(made):
     assert values["raw_means/papers/ratio"] == pytest.approx(start["treated"] / start["never"], rel=0.03)
     assert values["raw_means/papers/ratio"] > 6
     assert values["raw_means/papers/treated/growth"] < values["raw_means/papers/never/growth"]
+
+
+def test_the_ratio_of_adopters_to_the_never_treated_can_be_read_from_the_raw_means(made, drawings):
+    lines = {line.get_label(): line.get_ydata() for line in drawings["raw_means"].axes[0].get_lines()}
+    start = {name.partition(" (")[0]: y[0] for name, y in lines.items()}
+    values = {n.address: n.value for n in made["raw_means"].numbers}
+    assert f"{start['all adopters'] / start['never']:.2f}" == values["raw_means/papers/ratio"]
 
 
 def test_names_at_the_ends_of_lines_are_apart_and_each_is_there(drawings):
@@ -278,6 +298,9 @@ def test_numbers_of_balance_are_those_of_its_table(made):
         differences = [abs(cell.value) for cell in columns[k]]
         assert numbers[f"balance/summary/large{ending}"].value == str(sum(d > 0.25 for d in differences))
     assert numbers["balance/summary/differences"].value == str(len(columns[2]))
+    tiers, regions = (block for block in shown.tables[0].blocks if block.title)
+    assert [line.label for line in tiers.lines] == ["1 paper", "2-9 papers", "10-49 papers", "50+ papers"]
+    assert [line.label for line in regions.lines] == sorted(line.label for line in regions.lines)
     growth = next(line for line in shown.tables[0].lines if line.label.startswith("Growth"))
     number = numbers["balance/growth_of_papers_before/adjusted_difference"]
     assert number.value == growth.cells[4].text.replace("-", "\N{MINUS SIGN}")

@@ -99,7 +99,12 @@ def made(setting: Setting) -> dict[str, Exhibited]:
 
 
 def lines(table: Table) -> dict[tuple[str, str], Line]:
-    return {(block.title, line.label): line for block in table.blocks for line in block.lines}
+    """Return lines by panel, without what its title says of estimates, and label."""
+    return {
+        (block.title.partition(": estimates")[0], line.label): line
+        for block in table.blocks
+        for line in block.lines
+    }
 
 
 def values(line: Line) -> list[float]:
@@ -171,11 +176,11 @@ def test_contrasts_are_the_answers_of_the_plan_its_placebos_and_further_question
     found = lines(contrasts(replace(setting, plan=plan)).tables[0])
     first, second = plan.scales
     answers = {s: setting.results[shared.task_of(setting, s).key] for s in (first, second)}
-    cells = found["Panel A. Of the plan", "Event"].cells
+    cells = found["", "Event"].cells  # above all panels
     assert cells[0] == Number(answers[first].n_treated, 0)
     assert [cells[k].value for k in (1, 6, 7)] == [
-        answers[first].headline.estimate,
-        answers[first].headline.mde,
+        100 * answers[first].headline.estimate,
+        100 * answers[first].headline.mde,
         answers[second].headline.estimate,
     ]
     assert (cells[5].value, cells[9].value) == tuple(a.randomization.p_value for a in answers.values())
@@ -223,7 +228,7 @@ def test_breakdown_values_are_those_of_honest_did_and_coefficients_have_no_line(
         fit = study.estimate(setting.panel, shared.task_of(setting, "log1p").question, design)
         honest = study.diagnostics.honest_did(fit, level=setting.plan.level)
         first = found["Panel B. Log", label].cells[0]
-        assert first == ("none" if honest["breakdown"] is None else Number(honest["breakdown"]))
+        assert first == ("none" if honest["breakdown"] is None else Number(honest["breakdown"], 2))
 
 
 def test_numbers_on_violations_are_at_the_address_of_their_row_and_column(
@@ -283,7 +288,7 @@ def test_inference_clustered_by_neighbours_is_the_question_asked_so(
     question = shared.task_of(setting, "log1p").question.replace(cluster="cluster")
     fit = study.estimate(setting.panel, question, "event_study").headline
     scale = list(setting.plan.scales).index("log1p")
-    line = lines(made["inference"].tables[0])["ES", "Clustered by cluster"]
+    line = lines(made["inference"].tables[0])["ES", "Jackknife, by cluster"]
     assert line.cells[4 * scale].value == fit.std_error[0]
     assert fit.n_clusters < setting.panel.n_units
 
@@ -301,12 +306,13 @@ def test_specifications_count_what_the_curve_has(made: dict[str, Exhibited], set
         ]
         effects = [fit.effect[0] for fit in fits]
         assert line.cells[0].value == len(effects)
-        assert line.cells[2].value == min(effects)
-        assert line.cells[4].value == max(effects)
-        assert line.cells[5].value == np.mean(np.array(effects) > 0)
+        factor = study.panel.Scale(scale).factor
+        assert line.cells[2].value == factor * min(effects)
+        assert line.cells[4].value == factor * max(effects)
+        assert line.cells[5].value == 100 * np.mean(np.array(effects) > 0)
         printed = {traced.address: traced.value for traced in made["specifications"].numbers}
         assert printed[f"specifications/{scale}/count"] == str(len(effects))
-        assert printed[f"specifications/{scale}/positive"] == f"{100 * line.cells[5].value:.0f}"
+        assert printed[f"specifications/{scale}/positive"] == f"{line.cells[5].value:.0f}"
 
 
 def test_the_smallest_estimate_without_one_cohort_is_that_of_the_sample_without_it(
@@ -338,14 +344,16 @@ def test_a_verdict_has_a_line_for_each_diagnostic_and_agrees_with_the_page_of_di
         page = diagnose.diagnose(setting.plan, task, setting.panel, setting.placebos)
         told = {line.label: line.cells for line in table.lines}
         assert len(told) == len(page.checks)
-        assert {cells[1] for cells in told.values()} <= {"yes", "no", "no test"}
+        assert {cells[1] for cells in told.values()} <= {"yes", "no", REFUSED}
+        tested = sum(cells[1] != REFUSED for cells in told.values())
+        numbers = {traced.address: traced.value for traced in made["verdicts"].numbers}
+        assert numbers[f"verdicts/{scale}/tested"] == str(tested)
         against = " ".join(diagnose.conclusion(page))
         for label, words in (
             ("Joint test of effects before the event", "joint test of all effects before treatment"),
             ("Placebo adoption dates", "joint test of the placebo dates"),
             ("Placebo outcomes", "outcomes that should have none"),
             ("Alternative inference", "the randomization test"),
-            ("Relative magnitudes (Rambachan and Roth)", "a sign that is lost"),
             ("Spillovers to untreated neighbours", "untreated neighbours"),
             ("Pre-trend test and its power (Roth)", "significant on their own"),
         ):
@@ -368,7 +376,7 @@ def test_the_rules_of_the_verdict_say_yes_where_a_finding_rejects(setting: Setti
     told = {line.label: line.cells[1] for line in table.lines}
     for name in ("leads", "pretrends", "placebo_dates"):
         assert told[all_diagnostics()[name].title] == "yes", name
-    assert told[all_diagnostics()["leave_one_cohort_out"].title] == "no test"
+    assert told[all_diagnostics()["leave_one_cohort_out"].title] == REFUSED
 
 
 def test_learners_are_each_the_designs_own_answer_with_that_learner(

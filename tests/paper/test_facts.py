@@ -21,7 +21,7 @@ from study.panel.shipped import shipped
 from study.paper.exhibits import facts as exhibited
 from study.paper.exhibits.exhibit import Exhibited, Setting
 from study.paper.facts import tables as made
-from study.paper.facts.fields import Difference, by_period, topics
+from study.paper.facts.fields import VENUES, Difference, by_period, topics
 from study.paper.facts.models import (
     Years,
     by_class,
@@ -35,7 +35,7 @@ from study.paper.facts.models import (
     shares,
     vintages,
 )
-from study.paper.facts.recomputed import NOT_RECOMPUTED, PUBLISHED, UNITS, Data, load, recomputed
+from study.paper.facts.recomputed import NOT_RECOMPUTED, PERIODS, PUBLISHED, UNITS, Data, load, recomputed
 
 needs_originals = pytest.mark.skipif(
     not (RAW / "epoch").is_dir(), reason="the originals of Epoch are not on this machine"
@@ -436,6 +436,28 @@ def test_every_definition_and_vintage_is_a_line_of_the_table_that_shows_how_fact
     labels = [line.label for line in table.lines]
     for text in made.THRESHOLDS:
         assert labels.count(definition(text).label) == len(vintages(data.models))
+
+
+def test_topics_have_each_period_and_each_known_year_once(data: Data) -> None:
+    table = made.topics_table(data)
+    for block, venue in zip(table.blocks, VENUES, strict=True):
+        known = data.fields[data.fields["venue"].eq(venue) & data.fields["papers"].notna()]
+        labels = [line.label for line in block.lines]
+        years = {str(year) for year in known["year"] if year >= PERIODS[0].first}
+        assert len(labels) == len(set(labels))
+        assert {label for label in labels if "-" not in label and "," not in label} == years
+
+
+def test_makers_of_the_bars_are_named_in_the_order_of_their_counts(data: Data) -> None:
+    used = large_scale(of_vintage(data.models, "2023-12"), definition("seed"))
+    top = next(fact for fact in recomputed(data) if fact.name == "industry_only_peak")
+    legend = exhibited.shares_figure(used, top).axes[1].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "Academia only",
+        "With industry",
+        "Industry only",
+    ]
 
 
 def test_the_tables_are_the_same_bytes_twice(data: Data) -> None:

@@ -23,7 +23,8 @@ from study.paper.exhibits.exhibit import Exhibit, Exhibited, Source, Traced, dra
 from study.paper.page import anchor, numbered, origins, page, picture, provenance_of
 from study.paper.plan import read_plan
 from study.paper.words import worded, words_of
-from study.report.table import MINUS, Block, Line, Number, Table, error
+from study.report.latex import MINUS
+from study.report.table import Block, Line, Number, Table, error
 
 
 def hostile(place: str) -> str:

@@ -341,6 +341,7 @@ def test_results_have_addresses_of_their_own_for_the_headline_each_design_and_wh
     assert values["tournament/headline/bias_without"] == without.replace("-", MINUS)
     assert values["tournament/no_effect/double_ml/repetitions"] == "2"
     assert values["tournament/verdict/sentence"] == recorded.sentences[0] == shown.sentences[0]
+    assert values["tournament/verdict/clause"] + "." == recorded.sentences[0]
     second = values.get("tournament/verdict/runner_up", recorded.sentences[1])
     assert second == recorded.sentences[1]
     assert values["tournament/summary/designs"] == "5"
@@ -364,6 +365,12 @@ def test_what_breaks_the_recommended_design_is_said_of_the_other_processes(setti
     label = recorded.recommendation.design or recorded.recommendation.nearest
     least = f"least with {TRENDS} (85%)"
     assert said == f"The intervals of {label} cover too seldom under 1 of the 2 other processes, {least}."
+    rows.loc[rows["process"] == TRENDS, "coverage"] = 0.865
+    said = broken_by(recorded._replace(rows=rows), 0.9, setting.plan.calibrated_processes())
+    assert said.startswith(
+        f"Under none of the 2 other processes the intervals of {label} cover in less than 88%"
+    )
+    assert said.endswith(f"they cover least with {TRENDS} (86%).")
 
 
 @pytest.mark.parametrize(

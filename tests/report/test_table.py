@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import get_args
@@ -14,6 +15,8 @@ import pytest
 from docx import Document
 from rich.cells import cell_len
 from tex import (
+    END,
+    PREAMBLE,
     assert_compiles_alone,
     assert_compiles_with_any_letter,
     compiled,
@@ -23,7 +26,18 @@ from tex import (
 
 from study.core.errors import OutputError, QuestionError
 from study.report import latex
-from study.report.table import HEADING, PAGE_LINES, Block, Format, Line, Number, Table, document, error
+from study.report.table import (
+    HEADING,
+    PAGE_LINES,
+    PROSE,
+    Block,
+    Format,
+    Line,
+    Number,
+    Table,
+    document,
+    error,
+)
 
 CYRILLIC = "\N{CYRILLIC SMALL LETTER ZHE}\N{CYRILLIC SMALL LETTER YA}"
 AWKWARD = r"""a_b & 50% #1 {x} <y> ~ ^ \ $ | * `c` "q" [z]"""
@@ -138,7 +152,8 @@ def table_of(label="a", heading="y", spans=(), lines=(), notes=(), **more):
         ("papers_academic_only", r"\makecell[b]{papers\_ \\ academic\_only}"),
         ("Papers.in/some.journal", r"\makecell[b]{Papers.in/ \\ some.journal}"),
         ("Academic-only teams", r"\makecell[b]{Academic-only \\ teams}"),
-        ("Representations of", r"\makecell[b]{Representation \\ s of}"),
+        ("Representations of", r"\makecell[b]{Representations \\ of}"),
+        ("x" * 30, rf"\makecell[b]{{{'x' * 24} \\ {'x' * 6}}}"),
         ("two\nlines", "two lines"),
         ("", ""),
     ],
@@ -173,17 +188,98 @@ def test_a_table_of_more_lines_or_notes_than_a_page_holds_goes_over_several():
 def test_labels_and_words_of_a_long_table_fold_where_its_columns_may_be_wider_than_a_page():
     lines = [line._replace(cells=[*line.cells] * 12) for line in tall().lines]
     wide = replace(tall(), headings=["y"] * 12, blocks=[Block("", lines)])
-    assert r"\begin{xltabular}{\linewidth}{>{\raggedright\arraybackslash}XS[" in wide.latex().decode()
+    assert rf"\begin{{xltabular}}{{\linewidth}}{{{PROSE}S[" in wide.latex().decode()
     words = [line._replace(cells=["Words that need a line", *line.cells[1:]]) for line in lines]
     columns = replace(wide, blocks=[Block("", words)]).latex().decode()
-    assert r"X>{\raggedright\arraybackslash}XS[" in columns
+    assert f"X{PROSE}S[" in columns
+
+
+def row_ends(table):
+    """Say of each line of the table's panels whether the next stands on its page."""
+    body = table.latex().decode().partition("endhead")[2]
+    return [end == "*" for end in re.findall(r"^(?!\\multicolumn).*\\\\(\*?)$", body, re.M)]
 
 
 def test_a_long_table_breaks_neither_after_a_title_nor_before_a_standard_error():
-    text = tall().latex().decode()
-    assert r"{l}{\emph{Panel A. First}} \\*" in text
-    assert re.search(r"\(0\) & 0\.000\n? \\\\\*\n & \{\(\}0\.000\{\)\}\n? \\\\\n", text)
+    assert r"{l}{\emph{Panel A. First}} \\*" in tall().latex().decode()
+    panel = [True, True, True, *[False, True] * 38, False]
+    assert row_ends(tall()) == [*panel, *panel[:3], *panel[-37:]]
     assert r"\\*" not in table_of().latex().decode()
+
+
+def test_the_rest_of_a_label_stands_on_the_page_of_its_estimate_and_two_rows_stand_below_a_head():
+    estimate, rest = Line("A label that", [Number(0.5)]), Line("goes on", [error(0.1)])
+    refused = [Line("Another that", ["–"]), Line("goes on", [""])]
+    body = [*[estimate, rest] * 40, *refused, Line("last", [Number(1)])]
+    ends = row_ends(replace(tall(), blocks=[Block("", body)]))
+    assert ends == [True, True, *[True, False] * 40, False]
+    singles = [Block("A panel", [Line("row", [Number(1)])])] * 60
+    assert not any(row_ends(replace(tall(), blocks=singles)))
+
+
+@needs_tex
+@pytest.mark.parametrize("lines", range(26, 44))
+def test_no_head_of_a_long_table_stands_at_the_end_of_a_page(tmp_path, lines):
+    before = "\n\n".join(["A line."] * lines).encode()
+    body = rb"\setlength{\parindent}{0pt}" + before + b"\n\n" + tall().latex()
+    compiled("pdflatex", tmp_path, PREAMBLE + body + END)
+    pages = subprocess.run(
+        ["pdftotext", "-layout", "alone.pdf", "-"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout.split("\f")
+    (first,) = (page for page in pages if "Table 1" in page)
+    assert "Panel A" in first
+    for page in pages:
+        assert len(re.findall(r"^ *y$", page, re.M)) <= 1
+        head, _, rows = page.rpartition("Panel ")
+        assert not head or rows.count("(0.") >= 2
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        ("supercomputing algebraically", "supercomputing algebraically"),
+        ("Callaway-Sant'Anna accelerators", "Callaway-Sant'Anna accelerators"),
+        ("a_name_of_parts", r"a\_\allowbreak{}name\_\allowbreak{}of\_\allowbreak{}parts"),
+        ("x_abcdefgh-abcdefgh", r"x\_\allowbreak{}abcdefgh-\allowbreak{}abcdefgh"),
+        ("y" * 30, r"\-".join(["y" * 8, "y" * 8, "y" * 8, "y" * 6])),
+    ],
+)
+def test_words_are_broken_by_tex_and_names_where_they_are_joined(text, typed):
+    assert f"\\caption{{{typed}}}" in replace(table_of(), caption=text).latex().decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("from -5 on, (-0.3) [-12.3%, 44.6%], -.5", "from −5 on, (−0.3) [−12.3%, 44.6%], −.5"),
+        ("2014-2016, 2007-18, 10-49 papers, 0.5-0.7", "2014–2016, 2007–18, 10–49 papers, 0.5–0.7"),
+        ("2016-03, 2024-01-05, 07-510, 2016-1", "2016-03, 2024-01-05, 07-510, 2016-1"),
+        ("GPT-4, run-2, t-1, a_2014-2016, f(x)-1", "GPT-4, run-2, t-1, a_2014-2016, f(x)-1"),
+        ("study run --design twfe, academic-only", "study run --design twfe, academic-only"),
+    ],
+)
+def test_minus_and_ranges_are_printed_alike_in_every_format_that_is_printed(text, printed):
+    table = Table("x", text, [text], [Block(text, [Line(text, [text])])], [text], [(text, 1)])
+    unescaped = re.sub(r"\\(makecell\[..?\])?", "", table.latex().decode())
+    for made in (table.html().decode(), table.markdown().decode().replace("\\", "")):
+        assert made.count(printed) == 7
+    assert table.word().caption == table.word().rows[2][1] == printed
+    assert printed in re.sub(r"{([][]|)}", r"\1", unescaped.replace("ensuremath{-}", "−"))
+    assert text in table.csv().decode()
+
+
+@needs_tex
+def test_options_keep_their_two_hyphens_in_print(tmp_path):
+    compiled("pdflatex", tmp_path, PREAMBLE + replace(table_of(), caption="--design").latex() + END)
+    shown = subprocess.run(
+        ["pdftotext", "alone.pdf", "-"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "--design" in shown.stdout
+
+
+def test_numbers_of_five_digits_stand_without_a_mark():
+    assert "group-digits=none" in table_of(lines=[Line("a", [Number(11086, 0)])]).latex().decode()
+    assert "group-digits" not in table_of(lines=[Line("a", [Number(1360, 0)])]).latex().decode()
 
 
 @needs_tex

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from study.diagnostics.balance import LARGE, MOST_LABELS, POOLED, cohort_groups,
 from study.diagnostics.balance import balance as balance_of
 from study.panel import Sample
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
-from study.report import Block, Column, Line, Table
+from study.report import Block, Cell, Column, Line, Number, Table
 
 EXHIBIT = "balance"
 # Beside the question's own covariates: what is known of a unit before treatment, where the panel has it.
@@ -35,6 +36,7 @@ WORDS = {
     "baseline_papers": "Baseline papers, all venues",
     "baseline_venue_papers": "Baseline papers, this venue",
     "first_paper_year": "Year of the first paper",
+    "tier": "Baseline papers, all venues",
 }
 HEADINGS = ("Treated", "Comparison", "Difference", "Variance ratio", "Regression", "Odds weights")
 OF_SUMMARY = {
@@ -61,7 +63,7 @@ def balance(setting: Setting) -> Iterator[Piece]:
     pooled = finding.frame[finding.frame["cohort"] == POOLED]
     adjusted = pd.Series(adjusted_differences(sample, finding, names), dtype=float)
     pooled = pooled.assign(adjusted_difference=pooled["covariate"].map(adjusted))
-    words = finding.frame["covariate"].map(_in_words)
+    words = finding.frame["covariate"].map(in_words)
     yield draw(
         EXHIBIT,
         f"Treated and comparison {plan.text.units} before treatment: absolute standardised differences by cohort and "
@@ -72,7 +74,7 @@ def balance(setting: Setting) -> Iterator[Piece]:
     yield table(setting, sample, finding, pooled)
     for row in pooled.to_dict("records"):
         values, name = {column: row[column] for column in OF_BALANCE}, row["covariate"]
-        about = _in_words(name)
+        about = in_words(name)
         yield from setting.numbers((EXHIBIT, name), values, _columns(row), task, quantity=about, seed="")
     yield from setting.numbers((EXHIBIT, "summary"), summary(pooled), OF_SUMMARY, task, seed="")
     both = pooled.dropna(subset=["difference", "adjusted_difference"])
@@ -82,7 +84,7 @@ def balance(setting: Setting) -> Iterator[Piece]:
         yield (
             f"Of {len(both)} standardised differences {values['large']} are large, above {LARGE}, before adjustment. "
             f"After regression on the question's covariates {values['large_adjusted']} are; the largest is "
-            f"{worst['adjusted_difference']:.2f}, in {_in_words(worst['covariate']).lower()}."
+            f"{worst['adjusted_difference']:.2f}, in {in_words(worst['covariate']).lower()}."
         )
     yield from finding.sentences
 
@@ -140,7 +142,7 @@ def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFra
     if "adjusted_difference" in shown:
         notes.append(
             "Regression: difference left after regression on "
-            f"{' and '.join(_in_words(name).lower() for name in sample.question.covariates)}, zero for these by "
+            f"{' and '.join(in_words(name).lower() for name in sample.question.covariates)}, zero for these by "
             f"construction; above {LARGE}: {of['large_adjusted']}."
         )
     if "weighted_difference" in shown:
@@ -151,15 +153,15 @@ def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFra
         )
     lines: dict[str, list[Line]] = {}
     for row in pooled.to_dict("records"):
-        name, cells = row["covariate"], [_columns(row)[column].cell(row[column]) for column in shown]
+        name, cells = row["covariate"], [_cell(row, column) for column in shown]
         attribute = next((each for each in sample.attributes if name.startswith(f"{each} ")), "")
-        label = name.removeprefix(f"{attribute} ") if attribute else _in_words(name)
-        lines.setdefault(capital(attribute), []).append(Line(label, cells))
+        label = name.removeprefix(f"{attribute} ") if attribute else in_words(name)
+        lines.setdefault(in_words(attribute), []).append(Line(label, cells))
     return Table(
         name=EXHIBIT,
         caption=f"Treated and comparison {plan.text.units} before treatment",
         headings=[headings[name] for name in shown],
-        blocks=[Block(title, own) for title, own in lines.items()],
+        blocks=[Block(title, sorted(own, key=_size) if title else own) for title, own in lines.items()],
         notes=notes,
     )
 
@@ -171,7 +173,19 @@ def _columns(row: dict[str, Any]) -> dict[str, Column]:
     return OF_BALANCE | {name: OF_BALANCE[name]._replace(digits=digits) for name in means}
 
 
-def _in_words(name: str) -> str:
+def _cell(row: dict[str, Any], column: str) -> Cell:
+    """Return a value of a covariate; a year stands apart from the decimals of others."""
+    cell = _columns(row)[column].cell(row[column])
+    return cell.text if isinstance(cell, Number) and not cell.digits else cell
+
+
+def _size(line: Line) -> int:
+    """Return the number that a label begins with, such as the smallest of a band, by which labels are in order."""
+    first = re.match(r"\d+", line.label)
+    return int(first[0]) if first else 0
+
+
+def in_words(name: str) -> str:
     """Return a covariate's name as words."""
     return WORDS.get(name, capital(name.replace("_", " ")))
 

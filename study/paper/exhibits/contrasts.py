@@ -1,21 +1,24 @@
-"""Answers side by side that differ in what would confound them: placebos, contests, other fields, lost access."""
+"""Effects side by side that differ in what would confound them: placebos, contests, other fields, lost access."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from study.core import capital
+from study.core import capital, listed
 from study.diagnostics import Finding
 from study.estimates import Effect
+from study.panel import Scale
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.paper.exhibits.venues import excluding_zero
 from study.paper.exhibits.verdicts import finding_of, scale_title
 from study.paper.results import headline_effect
-from study.report import COLUMNS, REFUSED, Cell, Column, Line, Number, Table, effect_values, lettered
+from study.paper.words import worded, words_of
+from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Number, Table, effect_values, lettered
 
 EXHIBIT = "contrasts"
 BY_T = "\N{DAGGER}"
@@ -45,33 +48,42 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
     columns = [(scale, FULL if scale == first else SHORT) for scale in (first, *others[:1])]
     lines: dict[str, list[Line]] = {}
     effects: dict[str, dict[str, Effect]] = {}
+    refused: list[str] = []
     for title, labels in plan.contrasts.items():
         for label in labels:
             by_scale = {scale: answer_of(setting, scale, label) for scale, _ in columns}
             for scale, answer in by_scale.items():
                 effects.setdefault(scale_title(scale), {})[answer.label] = answer.effect
             shown, treated = by_scale[first], {"treated": by_scale[first].n_treated}
-            cells = (cell for scale, names in columns for cell in _cells(by_scale[scale], names))
+            if shown.effect.note:
+                why = re.split(r"[,;]", shown.effect.note.partition(": ")[2])[0]
+                refused.append(f"{REFUSED} : {worded(why, words_of(plan))}.")
+            cells = (
+                cell for scale, names in columns for cell in _cells(by_scale[scale], names, Scale(scale))
+            )
             marked = shown.label + BY_T * (shown.effect.exists and math.isnan(shown.p_permuted))
-            lines.setdefault(title, []).append(Line(marked, [Number(shown.n_treated, 0), *cells]))
+            own = "" if label == setting.event.label else title  # what all others are set beside
+            lines.setdefault(own, []).append(Line(marked, [Number(shown.n_treated, 0), *cells]))
             yield from setting.numbers((EXHIBIT, label), treated, OF_CONTRASTS, quantity=shown.label)
     named = {label for labels in plan.contrasts.values() for label in labels}
     dated = [event for event in plan.every_event if event.label in named and "horizon" in event.question]
-    on_placebos = f"Placebo outcomes, of the event {setting.event.short}: {plan.text.placebos}."
+    panels = {**setting.placebos, **setting.further}
+    elsewhere = [f"{label} ({panel.window()})" for label, panel in panels.items() if label in named]
+    main = lines.pop("", [])
     heads = {"estimate": "Effect", "std_error": "(SE)", "conf_low": "Low", "conf_high": "High", "mde": "MDE"}
     yield Table(
         name=EXHIBIT,
-        caption=f"Answers side by side: {', '.join(plan.contrasts).lower()}",
+        caption=f"Effects {listed([title[0].lower() + title[1:] for title in plan.contrasts])}",
         headings=["N", *(heads.get(name, "p") for _, names in columns for name in names)],
-        spans=[("", 1), *((scale_title(scale), len(names)) for scale, names in columns)],
-        blocks=lettered(lines),
+        spans=[("", 1), *((plan.scales[scale], len(names)) for scale, names in columns)],
+        blocks=[*([Block("", main)] if main else []), *lettered(lines)],
         notes=[
             f"{plan.headline.label}, where it can answer; average over {setting.averaged(setting.event)}.",
             *(f"{e.short}: {setting.averaged(e)}." for e in dated),
-            *([on_placebos] * bool(setting.placebos.keys() & named)),
-            f"N: treated {plan.text.units}. Standard errors in parentheses, clustered by {setting.clusters}. Low, "
-            f"High: {plan.level:.0%} interval. MDE: minimum detectable effect. p: from permuted event dates "
-            f"({BY_T}: from t).",
+            *([f"On panels with {plan.text.units} of their own: {listed(elsewhere)}."] * bool(elsewhere)),
+            f"N: treated {plan.text.units}. SE: clustered by {setting.clusters}. Low, High: {plan.level:.0%} "
+            f"interval. MDE: minimum detectable effect. p: from permuted event dates ({BY_T}: from t).",
+            *dict.fromkeys(refused),
         ],
     )
     yield from excluding_zero(effects, "line")
@@ -100,11 +112,11 @@ def answer_of(setting: Setting, scale: str, label: str) -> Answer:
     return Answer(label, treated, headline_effect(task, panel, label))
 
 
-def _cells(answer: Answer, names: tuple[str, ...]) -> Iterator[Cell]:
-    """Yield an effect's cells; its p-value is by permuted dates where there is one."""
+def _cells(answer: Answer, names: tuple[str, ...], scale: Scale) -> Iterator[Cell]:
+    """Yield an effect's cells in the unit of its scale; its p-value is by permuted dates where there is one."""
     if not answer.effect.exists:
         yield from [REFUSED, *[""] * (len(names) - 1)]
         return
     tested = {} if math.isnan(answer.p_permuted) else {"p_value": answer.p_permuted}
     values = effect_values(answer.effect) | tested
-    yield from (COLUMNS[name].cell(values[name]) for name in names)
+    yield from (COLUMNS[name].cell(values[name], scale) for name in names)

@@ -138,7 +138,7 @@ def _by_year(axis: Axes, used: pd.DataFrame) -> None:
 
 
 def _by_class(axis: Axes, used: pd.DataFrame) -> None:
-    """Draw the shares by thirds of training compute, with their counts beside them and each maker's name once."""
+    """Draw the shares by thirds of training compute, with the makers' names above and their counts beside them."""
     rows = {}
     for block, window in enumerate((EARLY, LATE)):
         axis.text(0, GAP * block - 0.5, str(window), fontsize=8, va="bottom", weight="bold")
@@ -149,12 +149,18 @@ def _by_class(axis: Axes, used: pd.DataFrame) -> None:
         shares = [by_sector[sector] for _, by_sector in rows.values()]
         widths = np.array([100 * share.value if share.total else 0.0 for share in shares])
         how: dict[str, Any] = {"color": look.colour, "hatch": hatch, "edgecolor": "white"}
+        how["label"] = SECTORS[sector].replace("Academia with", "With")
         axis.barh(list(rows), widths, left=starts, height=0.76, linewidth=0.6, **how)
         starts = starts + widths
     for y, (_, by_sector) in rows.items():
         counts = " / ".join(str(share.successes) for share in by_sector.values())
         axis.text(103, y, counts, va="center", fontsize=7)
-    axis.text(103, -0.62, "n", va="bottom", fontsize=7, style="italic")
+    axis.text(139, -0.62, "n, in this order", ha="right", va="bottom", fontsize=7, style="italic")
+    legend = axis.legend(
+        ncols=len(STYLES), loc="lower right", bbox_to_anchor=(1.38, 0.97), frameon=False, fontsize=7,
+        handlelength=1.2, handletextpad=0.4, columnspacing=0.8,
+    )  # fmt: skip
+    legend.set_in_layout(False)
     axis.set_yticks(list(rows), [name for name, _ in rows.values()])
     axis.set(xlim=(0, 100), xlabel="Share of models, %")
     axis.set_ylim(GAP + len(epoch.CLASSES) - 0.4, -1.2)

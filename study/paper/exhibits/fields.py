@@ -129,8 +129,10 @@ def shares_figure(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel
             line, cells = result.line, result.cells
             y = outcomes_of(panels[line.panel], cells, plan.outcome)
             (_draw_raw if axis is axes[0] else _draw_block)(axis, result, y)
-            end = 0.5 + (line.last_before or cells.years[~cells.after[0]].max())
-            axis.axvline(end, color=GREY, linewidth=0.8, linestyle=":")
+            last = line.last_before or cells.years[~cells.after[0]].max()
+            axis.axvline(last + 0.5, color=GREY, linewidth=0.8, linestyle=":")
+            place: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axis.annotate(f"base to {last}", (last + 0.5, 0.03), (-3, 0), ha="right", fontsize=SMALL, **place)
             axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axis.set_xlabel("Year")
         lowest = min(axis.dataLim.y0 for axis in axes)

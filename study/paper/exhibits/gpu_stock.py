@@ -11,10 +11,9 @@ from typing import Any
 import pandas as pd
 
 from study.core import capital
-from study.figures import dot_figure
 from study.panel import checksum
 from study.panel.shipped import shipped
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
+from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.paper.exhibits.verdicts import findings_of
 from study.report import REFUSED, Block, Column, Line, Number, Table
 
@@ -44,17 +43,6 @@ def gpu_stock(setting: Setting) -> Iterator[Piece]:
     words = table["event"].str.removeprefix("first_").str.replace("_", " ").map(capital)
     table = table.assign(label=table["event"].map(titles).fillna(words))
     yield _table(table)
-    ends = {"auc": "estimate", "auc_low": "conf_low", "auc_high": "conf_high"}
-    yield draw(
-        EXHIBIT,
-        "Whether each definition of treatment tells who holds GPUs later; at one half it separates nobody.",
-        dot_figure(
-            table.rename(columns=ends).dropna(subset="estimate"),
-            xlabel="AUC of later stocks of GPUs",
-            null=HALF,
-        ),
-        "One dot with its interval a definition of treatment, around a line at one half.",
-    )
     about = partial(setting.numbers, columns=COLUMNS, data="/".join(FILE), checksum=checksum(*FILE))
     for row in table.to_dict("records"):
         values = {name: row[name] for name in COLUMNS if name in row}

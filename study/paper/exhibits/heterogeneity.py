@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from study.core import QuestionError, capital, p_is
@@ -15,7 +16,7 @@ from study.heterogeneity.page import caveats, usual_groupings
 from study.learners import Learner
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, draw, exhibit
 from study.paper.plan import Task
-from study.report import COLUMNS, Block, Column, Line, Table
+from study.report import COLUMNS, REFUSED, Block, Column, Line, Table
 
 EXHIBIT = "heterogeneity"
 LEARNER: Learner = "forest"
@@ -28,6 +29,9 @@ COLUMNS_HERE = {
     "band_high": Column("upper end of the simultaneous band", "effect", 2),
     "value": Column("what a grant adds", "effect", 2),
     "p_pairs": Column("p-value of all pairs", "p"),
+    "p_random": Column(
+        "smallest p-value of a rule against random grants, adjusted for all pairs of rules", "p"
+    ),
     "p_equal": Column("p-value of the Wald test that all effects are equal", "p"),
     "detectable_difference": Column("minimum detectable difference", "effect", 2),
     "budget": Column("grants that rules give", "count"),
@@ -35,6 +39,8 @@ COLUMNS_HERE = {
     "n_treated": Column("treated units", "count"),
     "n_units": Column("units", "count"),
 }
+# A band on fewer degrees of freedom says nothing but that.
+LEAST_DEGREES = 4
 # What stands in the columns of the table, by kind of line.
 OF_GROUP = ("estimate", "std_error", "band_low", "band_high", "", "mde", "n_treated", "n_units")
 OF_RULE = ("value", "std_error", "conf_low", "conf_high")
@@ -55,6 +61,8 @@ def heterogeneity(setting: Setting) -> Iterator[Piece]:
     except QuestionError as refusal:
         yield f"Not made: {refusal}"
         return
+    findings = {name: _with_bands(f) if f in analyses.groups else f for name, f in analyses.findings.items()}
+    analyses = replace(analyses, findings=findings)
     if analyses.groups:
         yield _table(setting, task, analyses)
         yield draw(
@@ -86,11 +94,13 @@ def _table(setting: Setting, task: Task, analyses: Report) -> Table:
     notes = [
         f"Average effects on the treated: the change of {plan.text.outcome} from the first to the last period. Doubly "
         f"robust scores by {LEARNER}s, {REPETITIONS} draws of the folds; standard errors in parentheses, clustered by "
-        f"{question.cluster or plan.text.unit}. Low, High: simultaneous {plan.level:.0%} band over groups. p: all "
-        "pairs of groups or rules together. MDE: minimum detectable effect, pointwise."
+        f"{question.cluster or plan.text.unit}. Low, High: simultaneous {plan.level:.0%} band over groups; {REFUSED} : "
+        f"fewer than {LEAST_DEGREES} degrees of freedom. p: adjusted for all pairs. MDE: minimum detectable effect, "
+        "pointwise."
     ]
     if rules is not None:
         lines = [_line(capital(row["rule"]), row, OF_RULE) for row in rules.frame.to_dict("records")]
+        lines.append(_line("Any rule against random", {"p_pairs": against_random(rules)}, OF_PAIRS))
         lines.append(_line("All pairs of rules", {"p_pairs": rules["pairs"].p_value}, OF_PAIRS))
         blocks.append(Block(f"What a grant adds, by rule for {rules['budget']} grants", lines))
         notes.append(
@@ -107,6 +117,8 @@ def _table(setting: Setting, task: Task, analyses: Report) -> Table:
 
 def _line(label: str, values: Mapping[str, Any], columns: tuple[str, ...]) -> Line:
     cells = [COLUMNS_HERE[name].cell(values[name]) if name else "" for name in columns]
+    if math.isnan(values.get("band_low", 0.0)):
+        cells[2] = REFUSED
     return Line(label, cells + [""] * (len(OF_GROUP) - len(cells)))
 
 
@@ -115,6 +127,19 @@ def _groups(finding: Finding) -> Iterator[tuple[str, dict[str, float]]]:
     known = finding.frame[finding.frame["estimate"].notna()]
     for row in known.assign(mde=finding["fit"].minimum_detectable_effect()).to_dict("records"):
         yield short_label(finding["by"], row["group"]), {name: row[name] for name in OF_GROUP if name}
+
+
+def _with_bands(finding: Finding) -> Finding:
+    """Return effects by group without the bands that rest on too few degrees of freedom."""
+    few = finding["fit"].degrees_of_freedom < LEAST_DEGREES
+    frame = finding.frame.copy()
+    frame.loc[frame.index[: len(few)][few], ["band_low", "band_high"]] = math.nan
+    return replace(finding, frame=frame)
+
+
+def against_random(rules: Finding) -> float:
+    """Return the smallest p-value of a rule against random grants, adjusted for all pairs of rules."""
+    return float(rules.frame["p_adjusted_less_random"].min())
 
 
 def _is_tested(finding: Finding) -> bool:
@@ -153,6 +178,10 @@ def _numbers(setting: Setting, task: Task, analyses: Report) -> Iterator[Traced]
         for row in rules.frame.to_dict("records"):
             values, rule = {name: row[name] for name in OF_RULE}, row["rule"]
             yield from numbers(f"grants {rule}", values, "policy", rule)
-        values = {"p_pairs": rules["pairs"].p_value, "budget": rules["budget"]}
+        values = {
+            "p_pairs": rules["pairs"].p_value,
+            "p_random": against_random(rules),
+            "budget": rules["budget"],
+        }
         values["differ"] = len(rules["differ_from_random"])
         yield from numbers("rules for giving grants, against giving them at random", values, "policy")

@@ -7,27 +7,24 @@ from typing import Any
 
 import pandas as pd
 
-from study.core import QuestionError
 from study.designs import find_design
-from study.diagnostics import refits
-from study.diagnostics.uncertainty import FEW_TREATED, RANDOMIZATION
-from study.estimates import Effect, effective_clusters, effects_frame, treated_clusters
+from study.diagnostics.uncertainty import CLUSTERED, FEW_TREATED, RANDOMIZATION
+from study.panel import Scale
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
-from study.paper.exhibits.verdicts import Findings, findings_of, main_row, scale_title
+from study.paper.exhibits.verdicts import Findings, findings_of, main_row
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table
 
 EXHIBIT = "inference"
-CLUSTERED = "clustered by {}"
 # Methods of study.diagnostics.uncertainty in the order of the table, in words.
 METHODS = {
-    "jackknife": "Leaving each cluster out, t",
-    "CR0": "No small-sample factor",
-    "CR1": "Factor G/(G-1)",
-    "CR1_fixest": "Regression factor, t(G-1)",
-    "CR1_areg": "Same, counting unit effects",
-    CLUSTERED: "Clustered by {}",
+    "jackknife": "Jackknife",
+    CLUSTERED: "Jackknife, by {}",
+    "CR0": "CR0 (no factor)",
+    "CR1": "CR1 (clusters)",
+    "CR1_fixest": "CR1 (fixest)",
+    "CR1_areg": "CR1 (Stata's areg)",
+    "CR3, t(G-1)": "CR3 (refits)",
     "multiplier bootstrap-t": "Multiplier bootstrap-t",
-    "CR3, t(G-1)": "CR3 by refitting, t(G-1)",
     "wild cluster bootstrap": "Wild cluster bootstrap",
     FEW_TREATED: "Errors of comparison units",
     RANDOMIZATION: "Randomization of dates",
@@ -89,23 +86,10 @@ def inferred(findings: Findings) -> tuple[pd.DataFrame, list[str]]:
     The frame has estimate, std_error, conf_low, conf_high and p_value, and where clusters are counted n_clusters,
     treated_clusters and effective_clusters.
     """
-    task, plan, finding = findings.task, findings.setting.plan, findings.by_name["uncertainty"]
-    effects, clustered = list(finding["rows"]), CLUSTERED.format(plan.neighbours)
-    clusters = {effects[0].label: [finding[name] for name in CLUSTERS]}
-    refused = [f"{method}: {reason}" for method, reason in finding["refused"]]
-    if plan.neighbours and task.question.cluster != plan.neighbours:
-        try:
-            sample = task.question.replace(cluster=plan.neighbours).sample(findings.setting.panel)
-            fit = refits.headline(sample, task.row.name, task.options)
-        except QuestionError as refusal:
-            refused.append(f"{methods_of(findings.setting)[clustered]}: {refusal}")
-        else:
-            effects.append(Effect.of(clustered, fit, plan.level))
-            clusters[clustered] = [fit.n_clusters, treated_clusters(fit), float(effective_clusters(fit)[0])]
-    if finding["randomization"] is not None:
-        effects.append(Effect(RANDOMIZATION, p_value=finding["randomization"].p_value))
-    frame = effects_frame(effects).set_index("label")[["estimate", *CELLS]]
-    return frame.join(pd.DataFrame.from_dict(clusters, orient="index", columns=CLUSTERS)), refused
+    finding = findings.by_name["uncertainty"]
+    frame = finding.frame.set_index("inference")[["estimate", *CELLS]]
+    clusters = pd.DataFrame.from_dict(finding["clusters"], orient="index", columns=CLUSTERS)
+    return frame.join(clusters), [f"{method}: {reason}" for method, reason in finding["refused"]]
 
 
 def methods_of(setting: Setting) -> dict[str, str]:
@@ -118,26 +102,32 @@ def _table(shown: Sequence[Findings], frames: Frames) -> Table:
     labels, scales = (list(dict.fromkeys(names)) for names in zip(*frames, strict=True))
     columns, setting = COLUMNS | OF_INFERENCE, shown[0].setting
 
-    def cells(frame: pd.DataFrame | None, method: str) -> list[Cell]:
+    def title(label: str) -> str:
+        of_scales = ((Scale(scale), frames.get((label, scale))) for scale in scales)
+        estimates = (scale.text(f["estimate"].iloc[0]) for scale, f in of_scales if f is not None)
+        return f"{label}: estimates {', '.join(estimates)}"
+
+    def cells(scale: str, label: str, method: str) -> list[Cell]:
+        frame = frames.get((label, scale))
         if frame is None or method not in frame.index:
             return ["", "", "", REFUSED] if method == RANDOMIZATION else [REFUSED, "", "", ""]
-        return [columns[name].cell(frame.loc[method, name]) for name in CELLS]
+        return [columns[name].cell(frame.loc[method, name], Scale(scale)) for name in CELLS]
 
     def lines(label: str) -> Iterator[Line]:
         of_scales = [frames.get((label, scale)) for scale in scales]
-        first = ("" if f is None else columns["estimate"].cell(f["estimate"].iloc[0]) for f in of_scales)
-        yield Line("Estimate", [cell for estimate in first for cell in (estimate, "", "", "")])
         for name, words in methods_of(setting).items():
             if name == RANDOMIZATION or any(name in frame.index for frame in frames.values()):
                 own = any(frame is not None and frame.index[0] == name for frame in of_scales)
-                yield Line(words + " (own)" * own, [cell for f in of_scales for cell in cells(f, name)])
+                yield Line(
+                    words + ", own" * own, [cell for scale in scales for cell in cells(scale, label, name)]
+                )
 
     return Table(
         name=EXHIBIT,
         caption=f"{setting.event.short}: inference by method",
         headings=["SE", "Low", "High", "p"] * len(scales),
-        spans=[(scale_title(scale), len(CELLS)) for scale in scales],
-        blocks=[Block(label, list(lines(label))) for label in labels],
+        spans=[(setting.plan.scales[scale], len(CELLS)) for scale in scales],
+        blocks=[Block(title(label), list(lines(label))) for label in labels],
         notes=_notes(shown, frames),
     )
 
@@ -145,23 +135,25 @@ def _table(shown: Sequence[Findings], frames: Frames) -> Table:
 def _notes(shown: Sequence[Findings], frames: Frames) -> list[str]:
     plan, results = shown[0].setting.plan, [findings.by_name["uncertainty"] for findings in shown]
     first, tests = results[0], [finding["randomization"] for finding in results if finding["randomization"]]
-    name = CLUSTERED.format(plan.neighbours)
+    name, (total, treated, _) = CLUSTERED.format(plan.neighbours), next(iter(first["clusters"].values()))
     clusters = pd.DataFrame([f.loc[name, CLUSTERS] for f in frames.values() if name in f.index])
     notes = [
-        f"SE, Low, High: standard error and {plan.level:.0%} interval. Own: what other tables print. Clusters: "
-        f"{first['n_clusters']} {plan.text.units}, {first['treated_clusters']} of them treated. Bootstraps draw "
+        f"SE, Low, High: standard error and {plan.level:.0%} interval. Own: as in other tables. Clusters: "
+        f"{total} {plan.text.units}, {treated} of them treated. CR1: factors of the clusters alone, of fixest, and of "
+        f"areg, which counts {plan.text.unit} effects. CR3: refits without each cluster. Bootstraps draw "
         f"{plan.band_draws} times."
     ]
     if len(clusters):
         few, most = clusters["effective_clusters"].agg(["min", "max"])
         notes.append(
-            f"Clustered by {plan.neighbours}: {clusters['n_clusters'].iloc[0]:.0f} clusters, of which {few:.0f} to "
+            f"By {plan.neighbours}: {clusters['n_clusters'].iloc[0]:.0f} clusters, "
+            f"{clusters['treated_clusters'].iloc[0]:.0f} of them with treated {plan.text.units}; {few:.0f} to "
             f"{most:.0f} carry the variance."
         )
     if tests:
         notes.append(
-            f"Randomization: {tests[0].permutations} assignments of event dates within {plan.strata}; it tests that "
-            "no unit has an effect, and has no interval."
+            f"Randomization: {tests[0].permutations} assignments of dates within {plan.strata}, without an "
+            "interval."
         )
     return [*notes, f"{REFUSED} : not offered for the design or scale."]
 

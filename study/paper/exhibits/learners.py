@@ -12,6 +12,7 @@ from study.designs import find_design
 from study.diagnostics import Finding
 from study.diagnostics.nuisances import learned_once, nuisances
 from study.learners import Learner
+from study.panel import Scale
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
 from study.paper.exhibits.verdicts import Findings, task_of
 from study.report import COLUMNS, LETTERS, REFUSED, Block, Cell, Column, Line, Table
@@ -105,7 +106,8 @@ def _table(every: Sequence[Findings]) -> Table:
         lines = [Line("", [REFUSED, *[""] * 6])] if row.refused else []
         for finding in row.by_name.values():
             table = by_learner(finding).iterrows()
-            lines += [Line(words_of(str(name)), _cells(values)) for name, values in table]
+            scale = row.task.question.effect_scale
+            lines += [Line(words_of(str(name)), _cells(values, scale)) for name, values in table]
         title = find_design(row.task.row.name).title
         blocks.append(Block(f"Panel {letter}. {plan.scales[row.scale]}: {title}", lines))
     return Table(
@@ -115,18 +117,18 @@ def _table(every: Sequence[Findings]) -> Table:
         spans=[("", 3), ("Out-of-fold R2", 2), ("Log loss", 2)],
         blocks=blocks,
         notes=[
-            f"{REPETITIONS} draws of the folds, by {first.question.cluster or plan.text.unit}; standard errors in "
-            "parentheses. Noise: the standard deviation over draws of folds and seeds, in standard errors, which do "
-            "not count it. Out-of-fold R2 is against what is known without covariates. Log loss is that of the "
-            "propensity, beside that of the share of adopters; designs that learn adoption as a mean have none. The "
-            "learner named first is the plan's.",
+            f"{REPETITIONS} draws of the folds here, by {first.question.cluster or plan.text.unit}, so that the row of "
+            "the plan's learner, named first, differs from other tables. Standard errors in parentheses. Noise: the "
+            "standard deviation over draws of folds and seeds, in standard errors, which do not count it. Out-of-fold "
+            "R2 is against what is known without covariates. Log loss is that of the propensity, beside that of the "
+            "share of adopters; designs that learn adoption as a mean have none.",
         ],
     )
 
 
-def _cells(row: pd.Series) -> list[Cell]:
+def _cells(row: pd.Series, scale: Scale) -> list[Cell]:
     columns = COLUMNS | OF_LEARNERS
-    cells = [columns[name].cell(row[name]) for name in CELLS]
+    cells = [columns[name].cell(row[name], scale) for name in CELLS]
     return [REFUSED, "", "", *cells[3:]] if row.isna()["estimate"] else cells
 
 

@@ -68,8 +68,8 @@ def _table(shown: Sequence[Findings]) -> Table:
 
     def lines(findings: Findings) -> Iterator[Line]:
         for name, finding in findings.by_name.items():
-            values = refit_values(finding).items()
-            yield Line(labels[name], [OF_REFITS[column].cell(value) for column, value in values])
+            values, scale = refit_values(finding).items(), findings.task.question.effect_scale
+            yield Line(labels[name], [OF_REFITS[column].cell(value, scale) for column, value in values])
 
     return Table(
         name=EXHIBIT.replace("_", "-"),

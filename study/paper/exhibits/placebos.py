@@ -98,10 +98,10 @@ def _table(shown: Sequence[Findings]) -> Table:
 
 
 def _lines(findings: Findings) -> Iterator[Line]:
-    columns = COLUMNS | OF_PLACEBOS
+    columns, scale = COLUMNS | OF_PLACEBOS, findings.task.question.effect_scale
     for label, values in rows_of(findings).items():
         shown = values | {"p_value": next(values[name] for name in P_VALUES if name in values)}
-        yield Line(label, [columns[name].cell(shown.get(name, math.nan)) for name in CELLS])
+        yield Line(label, [columns[name].cell(shown.get(name, math.nan), scale) for name in CELLS])
 
 
 def _drawn(shown: Sequence[Findings]) -> Drawn:

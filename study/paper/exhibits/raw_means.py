@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from study.core import FloatArray
+from study.core import BoolArray, FloatArray
 from study.figures import (
+    BAND,
     FULL,
     SERIES,
     Axes,
@@ -21,12 +22,14 @@ from study.figures import (
     series_look,
 )
 from study.panel import Sample
+from study.paper.exhibits.balance import in_words
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, question_text
 from study.report import Column
 
 EXHIBIT = "raw_means"
 FEWEST = 5
 MOST_LABELS = 4
+POOLED = {"color": BAND, "linewidth": 4.0, "solid_capstyle": "butt"}
 COLUMNS = {
     "first": Column("mean in the first period", "number", 2),
     "last": Column("mean in the last period", "number", 2),
@@ -46,11 +49,12 @@ def raw_means(setting: Setting) -> Iterator[Piece]:
     cohorts, sizes = by_adoption(first), by_label(first, str(plan.strata))
     for (outcome, title), sample in zip(plan.outcomes.items(), samples.values(), strict=False):
         yield from _growth(setting, sample, outcome, title)
-    unit = setting.panel.period_unit
+    unit, absent = setting.panel.period_unit, not_drawn(first, str(plan.strata), sizes)
     yield draw(
         EXHIBIT,
         f"Mean {text.outcomes_with_units} of {text.units} by {unit}s of adoption"
-        f"{f' and by {plan.strata}' if sizes else ''}, without any adjustment.",
+        f"{f' and by {in_words(str(plan.strata)).lower()}' if sizes else ''}, without any adjustment."
+        f"{f' Not drawn, for few {text.units} or a mean of zero: {absent}.' if absent else ''}",
         figure(setting, first, cohorts, sizes),
         f"Lines of mean {text.outcomes_with_units} by {unit}: for {'; '.join(g.label for g in (*cohorts, *sizes))}.",
     )
@@ -61,7 +65,7 @@ def _growth(setting: Setting, sample: Sample, outcome: str, title: str) -> Itera
     """Yield the first and last means of those treated inside the window and of those never treated."""
     units, question = setting.plan.text.units, question_text(sample.question)
     groups = {
-        "first treated inside the window": Group("treated", _dates(sample) <= sample.periods[-1]),
+        "first treated inside the window": Group("treated", adopters(sample)),
         "never treated": Group("never", np.isnan(_dates(sample))),
     }
     starts = []
@@ -95,6 +99,11 @@ def _dates(sample: Sample) -> FloatArray:
     return sample.first_treated
 
 
+def adopters(sample: Sample) -> BoolArray:
+    """Return who is first treated inside the window."""
+    return _dates(sample) <= sample.periods[-1]
+
+
 def by_adoption(sample: Sample) -> list[Group]:
     """Return the groups by window of adoption, those that adopt after the panel, and those that never do."""
     return adoption_groups(sample.panel, _dates(sample), sample.periods, FEWEST)
@@ -112,7 +121,7 @@ def by_label(sample: Sample, attribute: str) -> list[Group]:
     if len(names) > MOST_LABELS:
         return []
     order = sorted(names, key=lambda name: -float(np.nanmean(sample.y[labels == name])))
-    adopts, hollow = first <= sample.periods[-1], {"linestyle": (0, (2.5, 1.2)), "markerfacecolor": "white"}
+    adopts, hollow = adopters(sample), {"linestyle": (0, (2.5, 1.2)), "markerfacecolor": "white"}
     groups, logarithmic = [], _positive(sample, by_adoption(sample))
     for name, series in zip(order, SERIES, strict=False):
         own, never = labels == name, np.isnan(first)
@@ -125,13 +134,31 @@ def by_label(sample: Sample, attribute: str) -> list[Group]:
     return groups
 
 
+def not_drawn(sample: Sample, attribute: str, drawn: Sequence[Group]) -> str:
+    """Return the labels of an attribute that :func:`by_label` leaves out, where it shows others."""
+    shown = {group.label.rpartition(",")[0] for group in drawn}
+    names = np.unique(sample.attributes[attribute].astype(str)).tolist()
+    return "; ".join(name for name in names if name not in shown) if drawn else ""
+
+
 def figure(setting: Setting, sample: Sample, cohorts: Sequence[Group], sizes: Sequence[Group]) -> Figure:
-    """Draw the outcome's means by adoption windows, and beside it by the attribute where it has few labels."""
+    """Draw the outcome's means by adoption windows, and beside it by the attribute where it has few labels.
+
+    All that adopt inside the window are one more line, below those of their windows.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    plan = setting.plan
-    sides = {f"By {setting.panel.period_unit}s of adoption (filled: adopted)": cohorts}
-    sides |= {f"By {plan.strata} (dashed: never treated)": sizes} if sizes else {}
+    pooled = Group("all adopters", adopters(sample), POOLED)
+    sides: dict[str, Sequence[Group]] = {
+        f"By {setting.panel.period_unit}s of adoption (filled: adopted)": [pooled, *cohorts]
+        if pooled.size >= FEWEST
+        else cohorts
+    }
+    if sizes:
+        strata = str(setting.plan.strata)
+        absent = not_drawn(sample, strata, sizes)
+        title = f"By {in_words(strata).lower()} (dashed: never treated"
+        sides[f"{title};\nnot drawn: {absent})" if absent else f"{title})"] = sizes
     with canvas(FULL, 2.6) as drawing:
         axes = drawing.subplots(1, len(sides), sharey=True, squeeze=False)[0]
         for axis, (title, groups) in zip(axes, sides.items(), strict=True):
@@ -142,7 +169,7 @@ def figure(setting: Setting, sample: Sample, cohorts: Sequence[Group], sizes: Se
             axis.set_title(title, fontsize=8, loc="left")
             if _positive(sample, [*cohorts, *sizes]):
                 _logarithmic(axis)
-        axes[0].set_ylabel(f"Mean {plan.text.outcomes_with_units}")
+        axes[0].set_ylabel(f"Mean {setting.plan.text.outcomes_with_units}")
         label_ends(drawing, *axes)
     return drawing
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from study.core import capital
 from study.panel import FlowStep
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.paper.plan import Event
@@ -87,22 +86,25 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
         f"of which first treated in {panel.window(panel.periods[1:])}": _counts(treated),
         **{f"of which {reason}": _counts(flows, reason) for reason in others},
     }
-    outcomes, counted = [of_outcome(setting, event) for event in plan.events], plan.text.counted
+    outcomes, counted, shares = [of_outcome(setting, event) for event in plan.events], plan.text.counted, {}
     if all(outcomes):
-        titles = {
-            "without_papers": f"of these, without {counted} in any {step}",
-            "ten_largest": f"{capital(counted)} of the {LARGEST} largest of the treated, %",
-        }
-        by_rule |= {
-            title: [OF_OUTCOME[name].cell(values[name]) for values in outcomes]
-            for name, title in titles.items()
-        }
+        without, largest = (
+            [OF_OUTCOME[name].cell(values[name]) for values in outcomes]
+            for name in ("without_papers", "ten_largest")
+        )
+        by_rule[f"of these, without {counted} in any {step}"] = without
+        shares[f"That the {LARGEST} largest of them have"] = largest
     by_year = [
         Line(name, [*_counts(flows, f"{TREATED_IN}{name}"), *(cells[t] for cells in covered.values())])
         for t, name in enumerate(map(panel.period_name, panel.periods))
     ]
     also = "; the venue's papers and the share with an affiliation" if covered else ""
-    lines = {f"{units}, by rule": [Line(label, [*cells, *blank]) for label, cells in by_rule.items()]}
+    panels = {f"{units}, by rule": by_rule}
+    panels |= {f"Share of all {counted} of the treated, %": shares} if shares else {}
+    lines = {
+        title: [Line(label, [*cells, *blank]) for label, cells in own.items()]
+        for title, own in panels.items()
+    }
     lines[f"{units} first treated{also}, by {step}"] = by_year
     return Table(
         name=EXHIBIT,

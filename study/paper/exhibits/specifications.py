@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from study.core import listed, p_is
+from study.core import capital, listed, p_is
 from study.designs import find_design
 from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
+from study.panel import Scale
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
-from study.paper.exhibits.verdicts import command_of, finding_of, scale_title, task_of
+from study.paper.exhibits.verdicts import command_of, finding_of, task_of
 from study.report import Block, Column, Line, Table
 
 EXHIBIT = "specifications"
@@ -20,8 +21,8 @@ OF_SCALE = {
     "smallest": Column("smallest estimate of all specifications", "effect"),
     "median": Column("median estimate of all specifications", "effect"),
     "largest": Column("largest estimate of all specifications", "effect"),
-    "positive": Column("share of positive estimates", "number", 2),
-    "excluding_zero": Column("share of intervals without zero", "number", 2),
+    "positive": Column("share of positive estimates", "percent"),
+    "excluding_zero": Column("share of intervals without zero", "percent"),
     "p_median": Column("p-value of the median if no specification had an effect", "p"),
     "p_share": Column("p-value of the number of significant specifications", "p"),
 }
@@ -78,7 +79,12 @@ def specifications(setting: Setting) -> Iterator[Piece]:
 
 def _table(setting: Setting, curve: Finding, refused: int) -> Table:
     largest, rows = curve["largest"], curve["by_scale"].iterrows()
-    lines = [Line(scale_title(s), [OF_SCALE[name].cell(row[name]) for name in OF_SCALE]) for s, row in rows]
+    lines = [
+        Line(
+            capital(Scale(s).column), [column.cell(row[name], Scale(s)) for name, column in OF_SCALE.items()]
+        )
+        for s, row in rows
+    ]
     varied = [
         choice.singular
         for name, choice in CHOICES.items()
@@ -87,13 +93,14 @@ def _table(setting: Setting, curve: Finding, refused: int) -> Table:
     return Table(
         name=EXHIBIT,
         caption=f"{setting.event.short}: all specifications of designs that fit no learners together",
-        headings=[*HEADINGS, "p, median", "p, share"],
+        headings=[*HEADINGS, "Median", "Share"],
+        spans=[("", 2), ("Estimates", 3), ("Share of all, %", 2), ("p", 2)],
         blocks=[Block("", lines)],
         notes=[
             f"Every combination of {listed(varied) if varied else 'one choice each'}, for "
             f"{'; '.join(curve['choices']['design'])}{f'; {refused} more are refused' if refused else ''}. "
-            "Distinct: not algebraically equal to another one. Positive, Excl. 0: "
-            "shares of all. p: of the median and of the number of significant estimates if no specification had an "
+            "Distinct: not algebraically equal to another one. Excl. 0: intervals "
+            "without zero. p: of the median and of the number of significant estimates if no specification had an "
             f"effect (Simonsohn, Simmons and Nelson 2020); over all scales the largest absolute t is "
             f"{largest.statistic:.2f} ({p_is(largest.p_value)}).",
         ],

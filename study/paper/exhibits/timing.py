@@ -12,13 +12,21 @@ from typing import Any
 
 import numpy as np
 
+from study.core import capital
 from study.figures import COLOUR, FULL, GREY, SECOND, Figure, luminance, on_axes
 from study.panel import Panel, dates_with_lag, population
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.paper.plan import Event, Plan
-from study.report import REFUSED, Block, Column, Line, Number, Table
+from study.report import Block, Column, Line, Number, Table
 
 EXHIBIT = "timing"
+# Letters of the events' names, in words.
+LETTERS = {
+    "MRI": "Major Research Instrumentation",
+    "CC*": "Campus Cyberinfrastructure",
+    "CRI": "Computing Research Infrastructure",
+    "3IA": "interdisciplinary AI institutes of France",
+}
 FEW = 5
 MOST_LETTERS = 60  # of all names of periods above the columns
 COLUMNS = {
@@ -222,27 +230,45 @@ def _shade(share: float, light: bool) -> tuple[float, float, float]:
 
 def _table(setting: Setting, events: Sequence[Timed]) -> Table:
     """Return the table of events: among whom, and how many are treated when."""
-    units, panel = setting.plan.text.units, setting.panel
-    first, inside = panel.window(panel.periods[:1]), panel.window(panel.periods[1:])
-    lagged = any(row.lag for row in events)
+    units, lagged = setting.plan.text.units, any(row.lag for row in events)
+    lost = [f"{row.event.short}, {row.counts['losers']}" for row in events if row.counts["losers"] >= 0]
+    named = " ".join(f"{row.group} {row.event.short}" for row in events)
+    letters = [f"{short}: {words}" for short, words in LETTERS.items() if short in named]
     return Table(
         name=EXHIBIT,
         caption=f"Families of events: who is compared, and when {units} are first treated",
-        headings=["Among", "All", "Already", "Treated", "Cohorts", "Later", "Never", "Losers"],
+        headings=["Among", "All", *headings(setting.panel).values()],
         blocks=[Block(group, [*map(_line, rows)]) for group, rows in groupby(events, lambda row: row.group)],
         notes=[
-            f"Counts of {units}. Already: first treated in {first} or before, or where the record begins; they are "
-            f"dropped. Treated: first treated in {inside}, in so many {panel.period_unit}s (cohorts). Later: after it, "
-            f"and compared until then. Losers: never treated, and named as losers of the contest; {REFUSED} where no "
-            "list names them.",
+            f"Counts of {units}. {window_note(setting.panel)} Those treated after it are compared until then.",
             *["Awards are moved by the question's lag, since the machine serves later."] * lagged,
+            *[f"Never treated, and named as losers of the contest: {'; '.join(lost)}."] * bool(lost),
+            *[f"{'; '.join(letters)}."] * bool(letters),
         ],
     )
 
 
 def _line(row: Timed) -> Line:
-    counts = [REFUSED if math.isnan(count) else Number(count, 0) for count in row.counts.values()]
+    counts = [Number(count, 0) for name, count in row.counts.items() if name != "losers"]
     return Line(row.event.short, [AMONG.get(row.rule, row.rule), *counts])
+
+
+def headings(panel: Panel) -> dict[str, str]:
+    """Return the headings of numbers of units by first treatment, by their names in :attr:`Timed.counts`."""
+    start, end = map(panel.period_name, panel.periods[[1, -1]])
+    return {
+        "already_treated": f"Before {start}",
+        "n_treated": "Treated",
+        "n_cohorts": f"{capital(panel.period_unit)}s of adoption",
+        "later": f"After {end}",
+        "never_treated": "Never",
+    }
+
+
+def window_note(panel: Panel) -> str:
+    """Say when the treated ones of a table are treated, and who is dropped."""
+    start = panel.period_name(panel.periods[1])
+    return f"Treated: first in {panel.window(panel.periods[1:])}; those before {start} are dropped."
 
 
 def _sentences(units: str, events: Sequence[Timed], absent: Sequence[Event]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from study.paper.plan import NO_EFFECT, Row, Task, effect_title
 from study.paper.tournament import Recorded, asked_of, check_first, contest, read_record
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Number, Table, lettered
 from study.simulate.calibrate import DEVIATIONS, calibration
+from study.simulate.dials import DIALS
 from study.simulate.recommendation import ERRORS, TOLERANCE, runner_up_sentence, standing
 
 EXHIBIT = "tournament"
@@ -52,10 +53,10 @@ SIMULATED = {
     "size": "Size",
     "bias": "Bias",
     "rmse": "RMSE",
-    "coverage": "Cover",
+    "coverage": "Coverage",
     "power": "Power",
 }
-ACTUAL = {"actual": "Effect", "actual_error": "(s.e.)", "actual_mde": "MDE"}
+ACTUAL = {"actual": "Effect", "actual_error": "(SE)", "actual_mde": "MDE"}
 DETAILS = {
     "published_coverage": "Published",
     "centred_coverage": "Default",
@@ -65,10 +66,15 @@ DETAILS = {
     "mde": "MDE",
     "repetitions": "Panels",
 }
+# Minimum detectable effects above so many of the largest simulated effects are a dash.
+FAR = 10
+# Dials that say how treatment is recorded, which the titles of processes cannot.
+EXPLAINED = ("unfounded", "hidden", "reversal")
 # Designs that the figure colours and the table of violations has: the headline, and others by where they stand.
 NAMED = 4
 OF_ALL = {
     "sentence": Column("what is said of it", "text"),
+    "clause": Column("the same without its full stop", "text"),
     "runner_up": Column("what is said of the runner-up", "text"),
     "designs": Column("designs", "count"),
     "processes": Column("processes", "count"),
@@ -128,9 +134,15 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     yield _of_calibration(setting, calibrated)
     yield draw(
         EXHIBIT,
-        "Root mean squared error and bias of designs on panels simulated like the study's, and power of their tests.",
+        f"Designs on panels simulated like the study's: RMSE and bias with an effect of {asked.effect:.0%}, lowest "
+        "coverage over all effects, and power.",
         performance_figure(
-            effects, table=stand, scale=task.question.effect_scale, level=plan.level, named=named
+            effects,
+            # Coverage and order are those over all effects, by which designs are recommended.
+            table=stand.assign(rmse=at["rmse"], rmse_mc=at["rmse_mc"], bias=at["bias"].abs()),
+            scale=task.question.effect_scale,
+            level=plan.level,
+            named=named,
         ),
         "A row a design with markers at its RMSE and its bias, filled where its intervals cover, and a curve a design "
         "of how often its test rejects, by the effect.",
@@ -165,6 +177,9 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
         "Designs whose intervals are missing or cover too seldom at some effect": ~designs["trusted"],
     }
 
+    far = designs["mde"] > FAR * max(asked.effects)
+    designs = designs.assign(mde=designs["mde"].mask(far))
+
     def blocks(names: Iterable[str]) -> list[Block]:
         return lettered(
             (
@@ -184,24 +199,25 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
         blocks=blocks([*SIMULATED, *ACTUAL]),
         notes=[
             f"{plan.outcomes[task.outcome]}. Bias, RMSE (root mean squared error), estimates, standard errors and MDE "
-            f"(minimum detectable effect): {scale.column}. Size, coverage of {plan.level:.0%} intervals and power: % "
-            f"of {asked.repetitions:,} simulated panels, of {asked.slow_repetitions:,} for designs with learners "
-            f"(Monte-Carlo errors at most {errors:.1f} points). Intervals cover if they do in "
-            f"{plan.level - TOLERANCE:.0%} of panels, less {ERRORS:g} Monte-Carlo errors. Designs are in the order of "
-            "their RMSE over all effects."
+            f"(minimum detectable effect): {scale.column}{' (points)' * scale.percent}. Size, coverage of "
+            f"{plan.level:.0%} intervals and power: % of {asked.repetitions} simulated panels, of "
+            f"{asked.slow_repetitions} for designs with learners (Monte-Carlo errors at most {errors:.1f} points). "
+            f"Intervals cover if they do in {plan.level - TOLERANCE:.0%} of panels, less {ERRORS:g} Monte-Carlo "
+            "errors. Designs are in the order of their RMSE over all effects."
         ],
     )
     yield Table(
         name=f"{EXHIBIT}-details",
         caption=f"Conventions of intervals and tests before treatment, on simulated panels with an effect of {effect}",
         headings=[*DETAILS.values()],
-        spans=[("Cover, %", 1), ("Cover mean, %", 2), ("Pre-test", 2), ("", 2)],
+        spans=[("Coverage, %", 1), ("Of the mean, %", 2), ("Pre-test", 2), ("", 2)],
         blocks=blocks(DETAILS),
         notes=[
-            f"Intervals at {plan.level:.0%}; published: under the convention of the design's reference. Cover mean: "
+            f"Intervals at {plan.level:.0%}; published: under the convention of the design's reference. Of the mean: "
             "the mean estimate is in the interval, which leaves bias aside. Pre-test: % of panels in which the largest "
             f"effect before treatment is significant at 5%, and bias ({scale.column}) in the others. MDE: minimum "
-            "detectable effect by the spread of estimates, in the same unit."
+            f"detectable effect by the spread of estimates, in the same unit; {REFUSED} : above {FAR} times the "
+            "largest simulated effect."
         ],
     )
 
@@ -223,6 +239,7 @@ def _of_violations(
     shown = {"as calibrated": by_process[effect_title(asked.effect)]} | {
         title: rows for title, rows in by_process.items() if title not in plan.calibrated_processes()
     }
+    turned = set().union(*plan.processes().values())
     panels = {f"Bias, {scale.column}": "bias", f"Coverage of {plan.level:.0%} intervals, %": "coverage"}
     return Table(
         name=f"{EXHIBIT}-violations",
@@ -240,7 +257,12 @@ def _of_violations(
         ),
         notes=[
             "The headline, and the other designs that stand first by the rule of recommendation. Each process differs "
-            "from the calibrated one in what its line says."
+            "from the calibrated one in what its line says.",
+            *(
+                f"{capital(name)}: {DIALS[name].does} ({DIALS[name].unit})."
+                for name in EXPLAINED
+                if name in turned
+            ),
         ],
     )
 
@@ -283,7 +305,12 @@ def broken_by(recorded: Recorded, level: float, calibrated: Sequence[str]) -> st
     failing = rows[~enough].sort_values("coverage", kind="stable")
     said = f"The intervals of {label} cover too seldom under"
     if failing.empty:
-        return f"{said} none of the {len(rows)} other processes."
+        least = rows.loc[rows["coverage"].idxmin()]
+        return (
+            f"Under none of the {len(rows)} other processes the intervals of {label} cover in less than "
+            f"{level - TOLERANCE:.0%} of panels by more than two Monte-Carlo errors; they cover least with "
+            f"{least['process']} ({least['coverage']:.0%})."
+        )
     least = f"least with {failing['process'].iloc[0]} ({failing['coverage'].iloc[0]:.0%})"
     return f"{said} {len(failing)} of the {len(rows)} other processes, {least}."
 
@@ -336,6 +363,8 @@ def _numbers(
     sentences = {"verdict": recorded.sentences[0], "violations": broken, "calibration": calibrated.verdict}
     for name, sentence in sentences.items():
         yield from setting.numbers((EXHIBIT, name), {"sentence": sentence}, OF_ALL, task, quantity=name)
+    clause = {"clause": recorded.sentences[0].removesuffix(".")}
+    yield from setting.numbers((EXHIBIT, "verdict"), clause, OF_ALL, task, quantity="verdict")
     if second := runner_up_sentence(chosen, task.question.effect_scale):
         yield from setting.numbers(
             (EXHIBIT, "verdict"), {"runner_up": second}, OF_ALL, task, quantity="verdict"

@@ -11,7 +11,7 @@ from study.core import capital
 from study.panel.shipped import shipped
 from study.paper.exhibits import gpu_stock, machines, timing
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
-from study.report import REFUSED, Block, Cell, Column, Line, Number, Table
+from study.report import REFUSED, Block, Cell, Line, Number, Table
 
 EXHIBIT = "treatments"
 # Of the paper's events, from the main one to the placebo; a plan that has none of them shows its own main events.
@@ -20,19 +20,12 @@ EVENTS = (
     "first_accelerator",
     "first_own_gpu_system",
     "first_gpu_access",
+    "first_other_accelerator",
     "first_cluster_grant",
     "first_gpu_grant",
-    "first_other_accelerator",
 )
-COUNTS = {
-    "already_treated": "Already",
-    "n_treated": "Treated",
-    "n_cohorts": "Years",
-    "later": "Later",
-    "never_treated": "Never",
-}
-BOUGHT = {"no_gpu": "No GPU", "not_theirs": "Hosted"}
-ENDS = ("auc_low", "auc_high")
+COUNTS = ("already_treated", "n_treated", "n_cohorts", "never_treated")
+BOUGHT = {"usable": "Usable", "no_gpu": "No GPU", "not_theirs": "Hosted"}
 
 
 @exhibit("Definitions of treatment", Part.QUESTION, shows=("timing", "machines", "gpu_stock"))
@@ -47,14 +40,19 @@ def treatments(setting: Setting) -> Iterator[Piece]:
     every = pd.read_csv(shipped(*machines.FILE), dtype=str, keep_default_na=False)
     behind = machines.machines_behind(every)
     stock = pd.read_csv(shipped(*gpu_stock.FILE), index_col="event")
-    lines = []
+    lines: dict[str, list[Line]] = {}
     for name in names:
         of_event = by_name[name]
         had = machines.bought(behind, name, of_event.treated)
         cells = [_count(of_event.counts[column]) for column in COUNTS]
         cells += [_count(had.get(column, math.nan)) for column in BOUGHT]
-        lines.append(Line(of_event.event.short, [*cells, *_separation(stock, name)]))
-    yield _table(setting, [by_name[name] for name in names], lines)
+        among = capital(timing.AMONG.get(of_event.rule, of_event.rule))
+        title = (
+            f"{among} {setting.plan.text.units} of the panel" if of_event.rule == "all" else f"{among} alone"
+        )
+        line = Line(of_event.event.short, [*cells, *_separation(stock, name)])
+        lines.setdefault(f"{title} ({of_event.counts['population']})", []).append(line)
+    yield _table(setting, stock, lines)
     first = by_name[names[0]]
     yield (
         f"{first.event.short} treats {len(first.treated)} {setting.plan.text.units} inside the window, in "
@@ -66,36 +64,35 @@ def _count(value: float) -> Cell:
     return REFUSED if math.isnan(value) else Number(value, 0)
 
 
-def _separation(stock: pd.DataFrame, name: str) -> tuple[Cell, Cell]:
-    """Return the AUC of an event and its interval, dashes where the table of stocks has none."""
+def _separation(stock: pd.DataFrame, name: str) -> list[Cell]:
+    """Return how many have an event, and its AUC with the interval, dashes where the table of stocks has none."""
     if name not in stock.index or math.isnan(stock.at[name, "auc"]):
-        return REFUSED, REFUSED
-    auc: Column = gpu_stock.COLUMNS["auc"]
-    return auc.cell(stock.at[name, "auc"]), gpu_stock.interval(stock.loc[name], "auc")
+        return [REFUSED] * 2
+    row = stock.loc[name]
+    auc = Number(row["auc"], gpu_stock.COLUMNS["auc"].digits)
+    return [Number(row["n_with"], 0), f"{auc.text} {gpu_stock.interval(row, 'auc')}"]
 
 
-def _table(setting: Setting, events: list[timing.Timed], lines: list[Line]) -> Table:
-    """Return the table, with a note on the events whose comparison is narrower than the panel."""
-    units, panel = setting.plan.text.units, setting.panel
-    narrower: dict[str, list[str]] = {}
-    for of_event in events:
-        if of_event.rule != "all":
-            narrower.setdefault(of_event.rule, []).append(of_event.event.short)
+def _table(setting: Setting, stock: pd.DataFrame, lines: dict[str, list[Line]]) -> Table:
+    """Return the table, a panel for each population."""
+    units, heads = setting.plan.text.units, timing.headings(setting.panel)
+    counted = sorted({f"{total:.0f}" for total in stock["n_with"] + stock["n_without"]})
     return Table(
         name=EXHIBIT,
         caption=f"Definitions of treatment: {units} by date, their machines, and later stock of GPUs",
-        headings=[*COUNTS.values(), *BOUGHT.values(), "AUC", "95% interval"],
-        spans=[(f"{capital(units)}, by first treatment", 5), ("Of the treated", 2), ("Later GPU stock", 2)],
-        blocks=[Block("", lines)],
+        headings=[*(heads[name] for name in COUNTS), *BOUGHT.values(), "N", "AUC, 95% interval"],
+        spans=[
+            (f"{capital(units)}, by first treatment", len(COUNTS)),
+            ("Machines of the treated", len(BOUGHT)),
+            ("Later GPU stock", 2),
+        ],
+        blocks=[Block(title, own) for title, own in lines.items()],
         notes=[
-            f"Already: in {panel.window(panel.periods[:1])} or before, and dropped. Treated: in "
-            f"{panel.window(panel.periods[1:])}, in so many {panel.period_unit}s. No GPU: none of the machines of the "
-            "event trains. Hosted: national or one-field machines alone. AUC: probability that a university of the "
-            "United States with the event later holds more GPUs than one without; one half separates nobody.",
-            *(
-                f"Among {timing.AMONG.get(rule, rule)} alone: {'; '.join(shorts)}."
-                for rule, shorts in narrower.items()
-            ),
+            f"{timing.window_note(setting.panel)} {heads['later']}: not shown. Usable: own or shared GPUs that train. "
+            "No GPU: none of the event's machines trains. Hosted: national or one-field machines alone. These two "
+            "overlap. AUC: probability that a university of the United States with the event later holds more GPUs "
+            f"than one without, of {' or '.join(counted)} on a third party's list, whatever the population above (N: "
+            "with it); one half separates nobody.",
             f"{REFUSED} : not known.",
         ],
     )

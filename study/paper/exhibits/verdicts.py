@@ -17,14 +17,15 @@ from study.paper.diagnose import Check, Verdict, answered, conclusion
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Plan, Row, Task
 from study.paper.words import worded, words_of
-from study.report import LETTERS, Block, Column, Line, Table, effect_values, lettered
+from study.report import LETTERS, REFUSED, Block, Column, Line, Table, effect_values, lettered
 
 EXHIBIT = "verdicts"
-ANSWERS = {True: "yes", False: "no", None: "no test"}
+ANSWERS = {True: "yes", False: "no", None: REFUSED}
 OF_VERDICTS = {
     "against": Column("diagnostics that speak against the assumptions", "count"),
     "not_against": Column("tests that do not speak against the assumptions", "count"),
     "diagnostics": Column("diagnostics that were made", "count"),
+    "tested": Column("diagnostics that test an assumption", "count"),
 }
 
 
@@ -215,7 +216,8 @@ def verdicts(setting: Setting) -> Iterator[Piece]:
         yield from (f"{scale_title(scale)}: {sentence}" for sentence in conclusion(verdict))
         numbers = partial(setting.numbers, task=verdict.task, command=command_of(setting, verdict.task))
         against = [check.finding.against for check in verdict.checks if check.finding is not None]
-        counts = (against.count(True), against.count(False), len(against))
+        yes, no = (against.count(answer) for answer in (True, False))
+        counts = (yes, no, len(against), yes + no)
         yield from numbers((EXHIBIT, scale), dict(zip(OF_VERDICTS, counts, strict=True)), OF_VERDICTS)
         spillovers = verdict.finding("spillovers")
         if spillovers is not None and spillovers["neighbours"]:
@@ -238,7 +240,7 @@ def lines_of(verdict: Verdict) -> dict[str, list[Line]]:
 
 def _table(setting: Setting, name: str, verdict: Verdict) -> Table:
     task, sample, plan = verdict.task, verdict.fit.sample, setting.plan
-    words = words_of(plan)
+    words, which = words_of(plan), "headline" if task.row == plan.headline else task.row.label
     blocks = [
         Block(
             section, [Line(line.label, [worded(str(line.cells[0]), words), line.cells[1]]) for line in lines]
@@ -247,15 +249,15 @@ def _table(setting: Setting, name: str, verdict: Verdict) -> Table:
     ]
     return Table(
         name=name,
-        caption=f"{task.event.short}: what speaks against its effect, {scale_title(task.scale).lower()}",
+        caption=f"Diagnostics of the {which} estimate, {task.question.effect_scale.column}",
         headings=["What it says", "Against"],
         blocks=blocks,
         notes=[
             f"{task.row.label}; {setting.about}; {sample.n_units} {plan.text.units}, clustered by "
             f"{task.question.cluster or plan.text.unit}.",
-            f"Against: whether what was found speaks against the design's assumptions, at {SIZE:.0%} for tests. No "
-            "test: it says how strong a violation would have to be, or what an estimate rests on. Assumptions and all "
-            "that was found are printed by study diagnose.",
+            f"Against: whether a test of the design's assumptions rejects at {SIZE:.0%}. {REFUSED} : no test of them; "
+            "it says how strong a violation would have to be, or what an estimate rests on. Assumptions and all that "
+            "was found are printed by study diagnose.",
         ],
         prose=(1,),
     )

@@ -17,13 +17,13 @@ from study.figures import COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas
 from study.panel import Scale
 from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, Traced, draw, exhibit
 from study.paper.exhibits.verdicts import Findings, findings_of, main_row, panels, scale_title
-from study.report import LETTERS, REFUSED, Cell, Column, Line, Number, Table
+from study.report import LETTERS, REFUSED, Cell, Column, Line, Table
 
 EXHIBIT = "violations"
 RESTRICTIONS = {"honest_relative_magnitudes": "Relative magnitudes", "honest_smoothness": "Smoothness"}
 XLABELS = {
     "honest_relative_magnitudes": "M, times the largest change before the event",
-    "honest_smoothness": "M, as a share of its upper bound",
+    "honest_smoothness": "M, change of slope a period, as a share of the upper bound on changes before the event",
 }
 NONE = "none"
 DESIGNS = 3  # columns of the figure
@@ -86,25 +86,26 @@ def _table(shown: Sequence[Findings]) -> Table:
         caption="Violations of parallel trends: how large they may be, and which of them a pre-trend test would find",
         headings=[*("Break.", "Sign") * 2, "Trend", "Bias", "Passed", "Trend", "Bias"],
         spans=[("Rel. magnitudes", 2), ("Smoothness", 2), ("50% power", 3), ("80% power", 2)],
-        blocks=panels(shown, lambda row: [Line(row.label, _cells(row.by_name))]),
+        blocks=panels(shown, lambda row: [Line(row.label, _cells(row.by_name, Scale(row.scale)))]),
         notes=notes,
     )
 
 
-def _cells(findings: dict[str, Finding]) -> list[Cell]:
+def _cells(findings: dict[str, Finding], scale: Scale) -> list[Cell]:
     cells: list[Cell] = []
-    for finding in map(findings.get, RESTRICTIONS):
+    for name, columns in OF_RESTRICTIONS.items():
+        finding = findings.get(name)
         if finding is None:
             cells += [REFUSED, ""]
         else:
-            value = finding["breakdown"]
-            cells += [NONE if value is None else Number(value), Number(finding["sign_change"])]
+            found = ((column, finding[detail]) for detail, column in columns.items())
+            cells += [NONE if value is None else column.cell(value, scale) for column, value in found]
     if "pretrends" not in findings:
         return [*cells, REFUSED, "", "", "", ""]
     trends = findings["pretrends"]
     low, high = trends["slopes"][0.5], trends["slopes"][0.8]
     values = (low, bias(trends, low), bias_if_passed(trends), high, bias(trends, high))
-    return [*cells, *map(Number, values)]
+    return [*cells, *(OF_TRENDS["bias"].cell(value, scale) for value in values)]
 
 
 def bias(trends: Finding, slope: float) -> float:
@@ -174,7 +175,7 @@ def figure(bounded: Sequence[Findings]) -> Figure:
             )
         for axis, label in zip(axes[0], labels, strict=True):
             how: Any = {"xycoords": "axes fraction", "ha": "center", "fontsize": 7.5, "weight": "bold"}
-            axis.annotate("\n".join(wrap(label, 24)), (0.5, 1.3), **how)
+            axis.annotate("\n".join(wrap(label, 24)), (0.5, 1.45), **how)
         for name, below in zip(RESTRICTIONS, axes[len(scales) - 1 :: len(scales)], strict=True):
             below[len(labels) // 2].set_xlabel(XLABELS[name], fontsize=7.5)
     return drawing
@@ -202,8 +203,10 @@ def _draw_intervals(axis: Axes, finding: Finding, factor: int) -> None:
     if value is not None and 0 < value <= most:
         place = value / most if smooth else value
         axis.plot(place, 0, "D", color=SECOND, markersize=3.5)
-        text = "" if smooth else f"{value:.2f}"
-        axis.annotate(text, (place, 0), (3, -8), textcoords="offset points", fontsize=7, color=SECOND)
+        if not smooth:  # between the intervals that it lies between
+            right = min(int(np.searchsorted(at, place, "right")), len(at) - 1)
+            how: Any = {"textcoords": "offset points", "fontsize": 7, "color": SECOND, "ha": "center"}
+            axis.annotate(f"{value:.2f}", (at[right - 1 : right + 1].mean(), 0), (0, 5), **how)
     if smooth:
         axis.set_xticks([-0.25, 0, 0.5, 1], ["parallel", "0", "1/2", "1"])
     axis.tick_params(labelsize=7)

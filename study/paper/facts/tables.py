@@ -63,14 +63,12 @@ def printed(vintage: str, threshold: str, kind: str = TEXT) -> str:
 
 def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...]:
     """Return every table of the facts, in the order in which a reader wants them."""
-    years = [Years(year, year) for year in range(facts.PERIODS[0].first, facts.PERIODS[-1].last + 1)]
     return (
         facts_table(data, vintage, chosen),
         missing_table(),
         vintage_table(data),
         shares_table(data, chosen),
-        topics_table(data, facts.PERIODS, "facts_fields", "period"),
-        topics_table(data, years, "facts_fields_years", "year"),
+        topics_table(data),
         weights_table(data),
     )
 
@@ -82,14 +80,13 @@ def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
     titles = ("Published by the seed paper and recomputed", "Recomputed; no published value is known to us")
     lines: dict[str, list[Line]] = {title: [] for title in titles}
     for fact in facts.recomputed(data, vintage, chosen):
-        numbers = map(facts.UNITS[fact.unit].cell, (fact.value, *fact.interval))
-        counts = "/".join(map(str, fact.counts))
-        cells = [Number(fact.factor * fact.published, 0), *numbers, counts, fact.beside]
+        numbers = map(facts.UNITS[fact.unit].cell, (fact.published, fact.value, *fact.interval))
+        cells = [*numbers, "/".join(map(str, fact.counts)), fact.beside]
         lines[titles[fact.name not in facts.PUBLISHED]].append(Line(fact.claim, cells))
     return Table(
         name="facts",
         caption="Facts of the seed paper, published and recomputed",
-        headings=["Published", "Here", "Low", "High", "Of", beside(chosen).label],
+        headings=["Published", "Recomputed", "Low", "High", "Of", beside(chosen).label],
         spans=[("", 2), ("95% interval", 2), ("", 2)],
         blocks=[Block(*block) for block in lines.items()],
         notes=[
@@ -124,14 +121,14 @@ def vintage_table(data: Data) -> Table:
         models = epoch.of_vintage(data.models, vintage)
         lines[f"Table of {month(vintage)}"] = [line for row in rows for line in _moved(models, *row)]
     *shares, doubling = facts.PUBLISHED.values()
-    published = [cell for share in shares for cell in (Number(100 * share, 0), "")]
+    published = [cell for share in shares for cell in (_percent(share), "")]
     over = [f"Academia, {EARLY}", f"Academia, {LATE}", f"Industry, {YEAR}"]
     return Table(
         name="facts_vintage",
         caption="How the facts move with the definition of large-scale models and the vintage",
         headings=["%", "Of", "%", "Of", "%", "Of", "Months"],
         spans=[*((title, 2) for title in over), ("Doubling", 1)],
-        blocks=[Block("", [Line("Published", [*published, Number(doubling, 0)])]), *lettered(lines)],
+        blocks=[Block("", [Line("Published", [*published, Number(doubling, 2)])]), *lettered(lines)],
         notes=[
             "Models by academia only, and by industry only, of known training compute. Below shares their 95% Wilson "
             "intervals, below doubling times standard errors (HC1). Doubling times are of all sectors, "
@@ -155,20 +152,25 @@ def _moved(models: pd.DataFrame, label: str, chosen: Definition, windows: Sequen
     yield Line("", [*ends, error(doubling.std_error, 2)])
 
 
-def topics_table(data: Data, periods: Sequence[Years], name: str, by: str) -> Table:
-    """Return the academic-only share in compute-heavy and other papers by venue, and by period or year."""
+def topics_table(data: Data) -> Table:
+    """Return the academic-only share in compute-heavy and other papers by venue, of its periods and of each year."""
+    years = range(facts.PERIODS[0].first, facts.PERIODS[-1].last + 1)
+    periods = [*facts.PERIODS, *(Years(year, year) for year in years)]
     joint, blocks = by_period(data.fields, periods, "collaborative"), []
     for venue, topics in by_period(data.fields, periods).items():
-        lines = []
+        lines = {}
         for own, team in zip(topics, joint[venue], strict=True):
             ends = (Number(100 * end, 1) for end in own.difference.interval)
             heavy, other, both = map(_share_cells, (own.heavy, own.other, team.both))
-            lines.append(Line(own.seen, [*heavy, *other, _percent(own.difference.value), *ends, *both]))
-        blocks.append(Block(topics[0].venue, lines))
+            # A period of which one year is known is that year.
+            lines[own.seen] = [*heavy, *other, _percent(own.difference.value), *ends, *both]
+        blocks.append(
+            Block(f"{topics[0].venue}, by period and by year", [Line(*each) for each in lines.items()])
+        )
     over = {"Compute-heavy": 2, "Other topics": 2, "Difference, 95% interval": 3, "With industry, all": 2}
     return Table(
-        name=name,
-        caption=f"Academic-only teams in compute-heavy and other papers, by {by}",
+        name="facts_fields",
+        caption="Academic-only teams in compute-heavy and other papers, by period and by year",
         headings=["%", "Of", "%", "Of", "Points", "Low", "High", "%", "Of"],
         spans=list(over.items()),
         blocks=blocks,

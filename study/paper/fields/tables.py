@@ -11,9 +11,9 @@ from study.core import BoolArray, listed
 from study.panel import Panel
 from study.paper.fields.answers import Answer, Answers, of_outcome, outcomes_of
 from study.paper.fields.plan import FieldsPlan
-from study.report import Block, Cell, Column, Line, Number, Table, lettered
+from study.report import REFUSED, Block, Cell, Column, Line, Number, Table, lettered
 
-NO_EFFECT, NO_END = "none", "any"
+NO_END = "unbounded"
 COLUMNS_HERE = {
     "estimate": Column("estimate", digits=1),
     "size": Column("absolute value of the estimate", digits=1),
@@ -43,6 +43,8 @@ def results_tables(plan: FieldsPlan, results: Answers) -> Iterator[Table]:
     lines: dict[str, list[Line]] = {title: [] for title in plan.outcomes.values()}
     for (_, outcome), result in results.items():
         values = result.values | result.counts
+        if np.isinf(result.interval.low) and np.isinf(result.interval.high):
+            values["conf_high"] = np.nan  # one word says it of both
         cells = [_cell(name, values[name]) for name in SHOWN]
         lines[plan.outcomes[outcome]].append(Line(result.line.title, cells))
     first, own = plan.outcomes[plan.outcome], lines.pop(plan.outcomes[plan.outcome])
@@ -60,8 +62,8 @@ def results_tables(plan: FieldsPlan, results: Answers) -> Iterator[Table]:
             "Points: change of the share after the base years, which end in "
             f"{main.last_before or 'the year before the event'} unless the line says otherwise, less that of the "
             "comparison, in percentage points (dose: for an order of magnitude a year). p: exact, over all "
-            f"assignments, each taken as equally likely. Set: effects that are not rejected; {NO_END}: no end. MDE: "
-            "found at 5% in 80% of assignments. The first line gives the verdict; p-values are not adjusted for "
+            "assignments, each taken as equally likely. Set: effects that are not rejected. MDE: found at 5% in 80% of "
+            f"assignments; {REFUSED} : of no size. The first line gives the verdict; p-values are not adjusted for "
             f"{len(results)} tests."
         ],
     )  # fmt: skip
@@ -83,7 +85,7 @@ def results_tables(plan: FieldsPlan, results: Answers) -> Iterator[Table]:
 
 def _cell(name: str, value: float) -> Cell:
     if not np.isfinite(value):
-        return NO_END if np.isinf(value) else NO_EFFECT
+        return NO_END if np.isinf(value) else REFUSED * (name == "mde")
     # All fields have a dose where there are doses, so that there are no others.
     return COLUMNS_HERE[name].cell(value) if value or name != "n_comparison" else ""
 

@@ -31,10 +31,10 @@ from study.figures.drawing import (
 )
 from study.panel import Scale
 
-COLUMNS = 4
+COLUMNS = 5
 # In inches: the widest figure; of a legend, what a letter takes on average, and what its mark does.
 WIDEST, LETTER, LEGEND_MARK = 9.0, 0.056, 0.45
-COUNTED = 2.7  # inches of height, of a figure with numbers of units below its axes
+COUNTED = 3.1  # inches of height, of a figure with numbers of units below its axes
 # The letter that looks like a marker.
 MARKS = {"o": "\N{BLACK CIRCLE}", "s": "\N{BLACK SQUARE}", "^": "\N{BLACK UP-POINTING TRIANGLE}"}
 MARKS |= {"D": "\N{BLACK DIAMOND}", "v": "\N{BLACK DOWN-POINTING TRIANGLE}"}
@@ -117,14 +117,15 @@ def event_study_grids(
         As wide as the paper's text.
     """
     rows = [-(-len(grid.paths) // COLUMNS) for grid in grids]
-    heights = [0.6 + 1.13 * n for n in rows]
+    heights = [0.65 + 1.25 * n for n in rows]
     with canvas(FULL, 0.45 + sum(heights)) as figure:
         parts = figure.subfigures(len(grids), 1, height_ratios=heights, squeeze=False)[:, 0]
         for part, grid, n in zip(parts, grids, rows, strict=True):
             axes = part.subplots(n, COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
             for axis, (title, path) in zip(axes, grid.paths.items(), strict=False):
                 draw_path(axis, path, percent=grid.percent, apart=title in apart)
-                axis.set_title(title, fontsize=8)
+                axis.set_title(title, fontsize=7)
+                axis.tick_params(labelsize=7)
                 axis.set_xlim(window[0] - 0.7, window[1] + 0.7)
                 axis.set_xticks([e for e in range(window[0], window[1] + 1) if e % 2 == 0])
             cut_bands(zip(axes, grid.paths.values(), strict=False), percent=grid.percent)
@@ -133,7 +134,7 @@ def event_study_grids(
             for axis in axes[max(0, len(grid.paths) - COLUMNS) : len(grid.paths)]:
                 axis.tick_params(labelbottom=True)
             part.suptitle(grid.heading, fontsize=9, x=0.01, ha="left", fontweight="bold")
-            part.supylabel(grid.ylabel, fontsize=9)
+            part.supylabel(grid.ylabel, fontsize=7.5)
         parts[-1].supxlabel(since(unit), fontsize=9)
         handles = labelled(*(axis for part in parts for axis in part.axes))
         figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=2, frameon=False)
@@ -141,7 +142,13 @@ def event_study_grids(
 
 
 def event_study_with_counts(
-    grids: Sequence[Grid], treated: Mapping[str, Mapping[float, int]], *, window: tuple[int, int], unit: str
+    grids: Sequence[Grid],
+    treated: Mapping[str, Mapping[float, int]],
+    *,
+    window: tuple[int, int],
+    within: tuple[int, int],
+    unit: str,
+    counted: str,
 ) -> Figure:
     """Draw the paths of each grid in one panel, the panels side by side, over how many units each effect is of.
 
@@ -153,8 +160,10 @@ def event_study_with_counts(
         By label, units at event times.
     window : tuple of int
         First and last event time of all axes.
-    unit : str
-        What a period is called.
+    within : tuple of int
+        First and last event time whose intervals the vertical axes are for; what goes on beyond them is marked.
+    unit, counted : str
+        What a period is called, and the units that are counted.
 
     Returns
     -------
@@ -180,11 +189,18 @@ def event_study_with_counts(
                     where = {"xycoords": "axes fraction", "textcoords": "offset points"}
                     name = f"{MARKS[series.marker]} {label}"
                     axis.annotate(name, (0, 0), (-4, -17 - 11 * k), ha="right", **where, **how)
-            cut_bands([(axis, path) for path in grid.paths.values()], percent=grid.percent, places=places)
+            drawn = [(axis, path) for path in grid.paths.values()]
+            cut_bands(drawn, percent=grid.percent, places=places, within=within)
             axis.set_ylabel(grid.ylabel)
             axis.set_xlim(window[0] - 0.6, window[1] + 0.6)
             axis.set_xticks(times)
-            axis.set_xlabel(since(unit), labelpad=4 + 11 * len(treated))
+            axis.set_xlabel(
+                f"{since(unit)}\n(numbers: {counted})", labelpad=4 + 11 * len(treated), fontsize=8.5
+            )
+        handles = labelled(*axes)
+        shown_labels = [label for label in (NAMES[0], NAMES[2], REFERENCE, CUT) if label in handles]
+        legend = [handles[label] for label in shown_labels], shown_labels
+        figure.legend(*legend, loc="outside upper center", ncols=4, frameon=False, fontsize=7.5)
     return figure
 
 
@@ -283,6 +299,7 @@ def cut_bands(
     *,
     percent: bool = False,
     places: Sequence[FloatArray] | None = None,
+    within: tuple[int, int] | None = None,
 ) -> None:
     """End the axes where bands much wider than the others go on, and mark these there.
 
@@ -293,6 +310,8 @@ def cut_bands(
     percent : bool
     places : sequence of ndarray, optional
         Where the effects of each path stand, if not at their event times.
+    within : tuple of int, optional
+        First and last event time whose intervals the axes are for, whatever the widths of bands.
     """
     drawn = list(paths)
     every = (100 if percent else 1) * pd.concat([path for _, path in drawn])
@@ -303,10 +322,13 @@ def cut_bands(
         if np.isfinite(high - low).any()
         else np.zeros(len(low), bool)
     )
-    if not wide.any():
+    if within is None and not wide.any():
         return
-    estimate = every["estimate"].to_numpy()
-    inside = np.concatenate([low[~wide], high[~wide], estimate, [0.0]])
+    ends = [low[~wide], high[~wide]]
+    if within is not None:
+        of_average = pd.concat([path["event_time"] for _, path in drawn]).between(*within).to_numpy()
+        ends = [*every.loc[of_average, ["conf_low", "conf_high"]].to_numpy().T]
+    inside = np.concatenate([*ends, every["estimate"], [0.0]])
     first, last = np.nanmin(inside), np.nanmax(inside)
     first, last = first - 0.08 * (last - first), last + 0.08 * (last - first)
     start = 0

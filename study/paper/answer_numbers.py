@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from study.designs import find_design
 from study.estimates import POWER, SIZE, Effect
 from study.panel import Panel
 from study.paper import Event, Plan, Result, Results, Task
@@ -20,6 +21,13 @@ ESTIMATED = (
 OF_ANSWERS = {
     "smallest": Column("smallest estimate of all designs", "effect"),
     "largest": Column("largest estimate of all designs", "effect"),
+    **{
+        f"{how}_covariates_{end}": Column(
+            f"{end} average over event times of designs {how} covariates", "effect"
+        )
+        for how in ("with", "without")
+        for end in ("smallest", "largest")
+    },
     "excluding_zero": Column("designs whose interval excludes zero", "count"),
     "answered": Column("designs that answer", "count"),
     "never_treated": Column("units never treated", "count"),
@@ -111,7 +119,21 @@ def _rows(plan: Plan, results: Results) -> Iterator[Values]:
                     "excluding_zero": sum(effect.excludes_zero for effect in effects),
                     "answered": len(effects),
                 }
-                yield f"{at}/designs", spread, "", headline.task
+                yield f"{at}/designs", spread | _by_covariates(answers.values()), "", headline.task
+
+
+def _by_covariates(answers: Iterable[Result]) -> dict[str, float]:
+    """Return the ends of the averages over event times of designs with covariates and of those without."""
+    estimates: dict[str, list[float]] = {}
+    for result in answers:
+        if result.headline and find_design(result.task.row.name).estimand.has_path:
+            how = "with" if result.task.question.covariates else "without"
+            estimates.setdefault(how, []).append(result.headline.estimate)
+    return {
+        f"{how}_covariates_{name}": end(own)
+        for how, own in estimates.items()
+        for name, end in (("smallest", min), ("largest", max))
+    }
 
 
 def _sample(event: Event, result: Result) -> Values:

@@ -12,10 +12,13 @@ from plans import PANEL, PLAN
 
 import study
 from study.diagnostics.eras import eras
+from study.panel import Scale
+from study.paper.answer_numbers import answer_numbers
 from study.paper.diagnose import answered
 from study.paper.exhibits.composition import Composed, composition
 from study.paper.exhibits.designs import designs
 from study.paper.exhibits.exhibit import Exhibited, Setting
+from study.paper.exhibits.families import families
 from study.paper.exhibits.further import further
 from study.paper.exhibits.known import known
 from study.paper.plan import Task, read_plan
@@ -71,6 +74,7 @@ label = "Refused further"
 event = "later"
 asks = "what has no dose."
 """
+LABELS = ("CS", "CS-x1", "ES", "Fixed")
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +121,9 @@ def test_composition_has_the_full_and_the_fixed_average_and_each_era(
     for table, event in zip(composed.tables[:2], ("first_treated", "later"), strict=True):
         shown = cells(table, 1)
         labels = ["All cohorts", "Seen up to event time 3"]
-        eras = ["2-5", "6-12", "Without 2-5", "Without 6-12"]
-        assert list(shown) == [*labels, *eras, "Eras equal, p-value"]
+        assert list(shown) == [*labels, "2-5", "6-12", "Eras equal, p-value"]
+        # Of two eras, one without the other is that era.
+        assert table.notes[-2:] == ["Without 2-5: as 6-12.", "Without 6-12: as 2-5."]
         assert shown[labels[0]][0] == pytest.approx(fitted(setting, event).headline.effect[0])
         assert shown[labels[1]][0] == pytest.approx(fitted(setting, event, balance=3).headline.effect[0])
 
@@ -166,18 +171,17 @@ def test_its_numbers_are_the_cells_of_its_tables(composed: Exhibited, setting: S
 
 def test_each_design_with_effects_of_all_cohorts_has_a_column(composed: Exhibited, setting: Setting) -> None:
     table = composed.tables[-1]
-    assert table.headings == ["CS", "CS-x1"]
+    assert table.headings == ["CS-x1"]  # the headline is a column of the event's own table
     for panel, scale in enumerate(setting.plan.scales):
         fit, fixed = (fitted(setting, scale=scale, covariates=("x1",), balance=b) for b in (None, 3))
         by_era = eras(fit, setting.plan.eras, draws=setting.plan.band_draws, seed=setting.plan.seed)
-        averages = [fit.headline.effect[0], fixed.headline.effect[0], *by_era.frame["estimate"]]
-        shown, of_first = cells(table, panel), cells(composed.tables[0], panel)
-        assert {label: row[0] for label, row in shown.items()} == {
-            label: row[0] for label, row in of_first.items()
-        }
-        assert [row[1] for row in shown.values()] == pytest.approx([*averages, by_era["p_equal"]])
+        averages = [fit.headline.effect[0], fixed.headline.effect[0], *by_era.frame["estimate"][:2]]
+        shown, factor = cells(table, panel), Scale(scale).factor
+        effects = [factor * average for average in averages]
+        assert [row[0] for row in shown.values()] == pytest.approx([*effects, by_era["p_equal"]])
     numbers = {number.address: number.value for number in composed.numbers}
-    without, equal = shown["Without 2-5"][1], shown["Eras equal, p-value"][1]
+    without, equal = shown["6-12"][0], shown["Eras equal, p-value"][0]
+    assert "composition/sim1/count/log1p/cs/without_2_5/estimate" in numbers
     assert numbers["composition/sim1/count/log1p/cs_x1/without_2_5/estimate"] == f"{without:.3f}"
     assert numbers["composition/sim1/count/log1p/cs_x1/p_joint"] == f"{equal:.3f}"
 
@@ -235,20 +239,34 @@ def test_definitions_stand_side_by_side_with_the_answers_of_the_plan(setting: Se
 
     beside, alone = tables("sim1", "sim2"), tables()
     assert list(beside) == ["sim1", "sim1-power"]
-    assert list(alone) == ["sim1", "sim1-power", "sim2", "sim2-power"] == list(tables("sim2"))
+    assert list(alone) == ["sim1", "sim2"] == list(tables("sim2"))
     assert beside["sim1"].headings == ["Event", "Later"]
     for panel, scale in enumerate(setting.plan.scales):
         for row in setting.plan.rows:
             answers = [setting.results[label, scale, "count", row.label] for label in ("sim1", "sim2")]
-            expected = [a.headline.estimate for a in answers if a.headline]
-            assert cells(beside["sim1"], panel).get(row.label, []) == expected
+            factor, refused = Scale(scale).factor, not any(a.headline for a in answers)
+            expected = [factor * a.headline.estimate for a in answers if a.headline]
+            # A regression coefficient has a mark, and so has an average that no test of agreement has.
+            marked = row.label + {"TWFE": "†", "Fixed": "‡"}.get(row.label, "")
+            assert refused or cells(beside["sim1"], panel)[marked] == pytest.approx(expected)
+            mdes = [[factor * a.headline.estimate, factor * a.power.effect] for a in answers if a.headline]
+            shown = [cells(alone[label], panel)[marked] for label in ("sim1", "sim2")]
+            assert refused or shown == [pytest.approx(own) for own in mdes]
         own = [cells(alone[label], panel) for label in ("sim1", "sim2")]
         for test in ("Randomization p-value", "Averages agree, p-value"):
             assert cells(beside["sim1"], panel)[test] == [each[test][0] for each in own]
     treated = [setting.results[label, "log1p", "count", "CS"] for label in ("sim1", "sim2")]
     assert beside["sim1"].lines[-1].cells == [f"{r.n_treated} of {r.n_units}" for r in treated]
-    powers = [line.cells for name in ("sim1-power", "sim2-power") for line in alone[name].lines]
-    assert [line.cells for line in beside["sim1-power"].lines] == powers
+    powers = [
+        value
+        for label in ("sim1", "sim2")
+        for row in setting.plan.rows
+        if (result := setting.results[label, "log1p", "count", row.label]).headline
+        for value in (result.power.units, result.power.percent)
+    ]
+    panels = [cells(beside["sim1-power"], panel) for panel in (1, 3)]
+    drawn = [value for panel in panels for own in panel.values() for value in own if np.isfinite(value)]
+    assert drawn == pytest.approx(powers)
 
 
 def test_known_is_the_plan_s_record(setting: Setting) -> None:
@@ -271,6 +289,7 @@ def test_further_questions_have_their_own_design_event_and_panel(setting: Settin
         study.estimate(setting.panel, own, "imputation").headline,
         study.estimate(setting.further["Another panel"], other, "dcdh", normalized=True).headline,
     ]
+    assert table.headings[-2:] == ["MDE", "df"]
     shown = cells(table, 1)
     for label, fit in zip(("Another design", "Another panel"), fits, strict=True):
         assert shown[label][2] == pytest.approx(fit.effect[0], rel=1e-12)
@@ -300,8 +319,47 @@ def test_where_no_cohort_is_seen_for_long_enough_the_row_is_refused_and_the_othe
     panel = replace(setting.panel, first_treated={"first_treated": late, "later": late})
     made = composition(replace(setting, panel=panel))
     table, *_, by_design = made.tables
-    assert list(cells(by_design, 0))[:2] == ["All cohorts", "6-12"]
+    assert "All cohorts" in cells(by_design, 0)
+    assert "6-12: as all cohorts." in by_design.notes
     assert any(sentence.startswith("CS-x1, balanced: ") for sentence in made.sentences)
     assert "All cohorts" in cells(table, 1)
     assert "Seen up to event time 3" not in cells(table, 1)
     assert any("no cohort has an effect at every event time from 0 to 3" in s for s in made.sentences)
+
+
+def test_the_ends_of_averages_are_those_of_designs_with_and_without_covariates(setting: Setting) -> None:
+    numbers = {n.address: n.value for n in answer_numbers(setting.plan, setting.panel, setting.results)}
+    answers = {label: setting.results["sim1", "log1p", "count", label].headline for label in LABELS}
+    effect = {label: answer.estimate for label, answer in answers.items() if answer}
+    at = "sim1/count/log1p/designs"
+    without = [effect[label] for label in ("CS", "ES", "Fixed")]
+    assert numbers[f"{at}/with_covariates_smallest"] == numbers[f"{at}/with_covariates_largest"]
+    assert numbers[f"{at}/with_covariates_largest"] == f"{effect['CS-x1']:.3f}"
+    assert numbers[f"{at}/without_covariates_smallest"] == f"{min(without):.3f}"
+    assert numbers[f"{at}/without_covariates_largest"] == f"{max(without):.3f}"
+
+
+def test_families_have_their_tests_beside_each_other_by_scale(setting: Setting) -> None:
+    first, second = setting.plan.events
+    few = {key: replace(r, n_treated=2) if key[0] == "sim2" else r for key, r in setting.results.items()}
+    plan = replace(setting.plan, events=(first,), families=(replace(second, group="A"),))
+    made = families(replace(setting, plan=plan, results=few))
+    names = ["families", "families-log1p", "families-tests", "families-dates"]
+    assert [table.name for table in made.tables] == names
+    answers = [few["sim2", scale, "count", "CS"] for scale in plan.scales]
+    expected = [
+        value
+        for scale, a in zip(plan.scales, answers, strict=True)
+        for value in (
+            a.randomization.p_value if a.randomization else np.nan,
+            a.pre_test.p_value,
+            a.pre_test.p_largest,
+            Scale(scale).factor * a.power.effect,
+        )
+    ]
+    assert cells(made.tables[2], 0)["Later"] == pytest.approx(expected)
+    assert answers[0].headline
+    assert answers[0].headline.excludes_zero
+    assert made.sentences[0].endswith("Not to be read, with fewer than 5 treated: Later.")
+    numbers = {number.address: number.value for number in made.numbers}
+    assert numbers["families/summary/excluding_zero_few"] == "1"

@@ -357,6 +357,25 @@ def test_effects_before_the_event_are_tested_together(paper, made):
     assert values[at] == f"\N{MINUS SIGN}{-lead['event_time']:.0f}"
 
 
+def test_single_event_times_that_differ_from_zero_are_counted_over_all(paper, made):
+    path = paper.results["main", "log1p", "papers", "Callaway-Sant'Anna"].path
+    before = [e for e in path if e.event_time < 0 and not np.isnan(e.std_error)]
+    differing = [e for e in before if not e.conf_low <= 0 <= e.conf_high]
+    (line,) = [o for o in made["event_studies"].tables[0].blocks[1].lines if o.label == "Callaway-Sant'Anna"]
+    assert line.cells[2] == f"{len(differing)} of {len(before)}"
+    assert min(e.event_time for e in differing) < paper.plan.window[0]
+
+
+def test_designs_with_covariates_have_vertical_axes_of_their_own(paper, drawings):
+    parts = drawings["event_studies"].subfigs
+    assert len(parts) == 2 * len(paper.plan.scales)
+    titles = [{axis.get_title().replace("\n", " ") for axis in part.axes} - {""} for part in parts]
+    given = {row.label for row in paper.plan.rows if row.question.get("covariates")}
+    assert titles[0] == titles[2] == titles[0] & given
+    assert not titles[1] & given
+    assert parts[0].axes[0].get_ylim() != parts[1].axes[0].get_ylim()
+
+
 def test_a_design_that_refuses_is_a_dash_with_its_reason(small):
     shown = small["event_studies"]
     refused = [line for line in shown.tables[0].lines if line.label == "Stacked"]
@@ -389,6 +408,14 @@ def test_the_paths_of_fixed_composition_stand_over_who_is_in_them(paper, made, d
                 factor * e.estimate for e in path if -5 <= e.event_time <= 5 and not np.isnan(e.band_low)
             ]
             assert own == pytest.approx(shown)
+        # The axis is for the intervals of the average's event times: of the rest what goes on is cut and marked.
+        effects = [e for label in labels for e in paper.results["main", scale, "papers", label].path]
+        inside = [e for e in effects if 0 <= e.event_time <= 4]
+        low, high = axis.get_ylim()
+        assert low < factor * min(e.conf_low for e in inside)
+        assert factor * max(e.conf_high for e in inside) < high
+        assert high < factor * np.nanmax([e.band_high for e in effects])
+        assert any(line.get_label() == figures.CUT for line in axis.get_lines())
         numbers = [text.get_text() for text in axis.texts if text.get_text().isdigit()]
         every, fixed = numbers[:11], numbers[11:]
         assert len(every) == len(fixed) == 11

@@ -57,8 +57,10 @@ def test_every_cell_of_the_table_is_the_design_asked_directly(ran):
             fit = study.estimate(panel, question, design).headline
             assert results["sim1", scale, "count", label].headline.estimate == fit.effect[0]
             assert results["sim1", scale, "count", label].headline.std_error == fit.std_error[0]
-            assert f"{label} & {fit.effect[0]:.3f}" in table
-            assert f"{{(}}{fit.std_error[0]:.3f}{{)}}" in table
+            factor, digits = (100, 1) if scale == "proportional" else (1, 3)
+            marked = rf"{label}\w*†?" if design == "twfe" else label
+            assert re.search(rf"{marked} & {factor * fit.effect[0]:.{digits}f} ", table)
+            assert f"{{(}}{factor * fit.std_error[0]:.{digits}f}{{)}}" in table
 
 
 def test_the_same_run_gives_the_same_bytes_for_any_number_of_jobs(ran):
@@ -397,8 +399,8 @@ def test_a_plan_of_ones_own_is_in_its_own_words(ran, plan_path):
     plan, panel, results, files = ran
     own = replace(plan, text=replace(plan.text, counted="patents", unit="lab", units="labs"))
     made = files_of(own, panel, results)
-    assert "{Outcome}" in files["tables/sim1-power.tex"].decode()
-    assert "{Patents}" in made["tables/sim1-power.tex"].decode()
+    assert "Counterfactual mean, outcome" in files["tables/sim1.tex"].decode()
+    assert "Counterfactual mean, patents" in made["tables/sim1.tex"].decode()
     page = running.exhibit(own, panel, results, jobs=1).page(plan_path).decode()
     texts = [page, *(text.decode() for name, text in made.items() if name.endswith((".tex", ".csv")))]
     assert not [

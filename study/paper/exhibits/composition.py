@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from study.designs import find_design
 from study.diagnostics import Finding, Refits
 from study.diagnostics.eras import eras, treated_units
 from study.estimates import Effect, Estimand, Estimate
+from study.panel import Scale
 from study.paper.exhibits.designs import heads, side_by_side, under
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Event, Task
@@ -20,6 +22,7 @@ from study.report import (
     A_DASH,
     MINUS,
     REFUSED,
+    Block,
     Line,
     Number,
     Table,
@@ -128,29 +131,54 @@ def _title(setting: Setting, label: str) -> str:
     return {FULL: "All cohorts", FIXED: f"Seen up to event time {horizon}"}.get(label, capital(label))
 
 
-def _lines(setting: Setting, answers: Sequence[Composed]) -> list[Line]:
-    """Return a line an average, a column an answer, and the test that eras are equal."""
-    labels = dict.fromkeys(label for answer in answers for label in answer.averages)
-    lines = [
-        line
-        for label in labels
-        for line in effects_between(_title(setting, label), [a.averages.get(label) for a in answers])
+def _panels(setting: Setting, by_scale: Mapping[str, Sequence[Composed]]) -> tuple[list[Block], list[str]]:
+    """Return a panel a scale, a line an average and a column an answer, and the notes of the table.
+
+    Of averages that are the same in all columns one is kept.
+    """
+    every = [answer for answers in by_scale.values() for answer in answers]
+    first: dict[tuple[str, ...], str] = {}
+    same: dict[str, str] = {}
+    for label in dict.fromkeys(label for answer in every for label in answer.averages):
+        effects = [answer.averages.get(label) for answer in every]
+        values = [(effect.estimate, effect.std_error) if effect else (math.nan,) for effect in effects]
+        kept = first.setdefault(tuple(f"{value:.9g}" for own in values for value in own), label)
+        if kept != label:
+            same[label] = kept
+    blocks: dict[str, list[Line]] = {}
+    for scale, answers in by_scale.items():
+        lines = blocks[setting.plan.scales[scale]] = []
+        for label in first.values():
+            effects = [answer.averages.get(label) for answer in answers]
+            if any(effects):
+                lines += effects_between(_title(setting, label), effects, scale=Scale(scale))
+        lines.append(Line("Eras equal, p-value", [p_cell(answer.by_era["p_equal"]) for answer in answers]))
+    dash = any(cell == REFUSED for lines in blocks.values() for line in lines for cell in line.cells)
+    notes = [
+        f"Average over {setting.averaged(setting.event)}; standard errors in parentheses, clustered by "
+        f"{setting.clusters}.",
+        "All averages of a column are of one estimate by cohort, with one comparison group: adopters of an era that is "
+        "left out stand in it until their own event. Eras equal: by the largest t of their differences.",
+        *(f"{_title(setting, label)}: as {_title(setting, kept).lower()}." for label, kept in same.items()),
+        *[A_DASH] * dash,
     ]
-    return [*lines, Line("Eras equal, p-value", [p_cell(a.by_era["p_equal"]) for a in answers])]
+    return lettered(blocks), notes
 
 
 def _table(setting: Setting, events: Sequence[Event], by_key: Mapping[tuple[str, ...], Composed]) -> Table:
     """Return the headline's averages about some events, columns outcomes by events, a panel a scale."""
     plan = setting.plan
-    blocks = {}
-    for scale, title in plan.scales.items():
-        tasks = [plan.task(e, outcome, scale, plan.headline) for outcome, e in product(plan.outcomes, events)]
-        blocks[title] = _lines(setting, [by_key[task.key] for task in tasks])
+    columns = [*product(plan.outcomes, events)]
+    by_scale = {
+        scale: [by_key[plan.task(event, outcome, scale, plan.headline).key] for outcome, event in columns]
+        for scale in plan.scales
+    }
+    blocks, notes = _panels(setting, by_scale)
     return Table(
         name=EXHIBIT if setting.event in events else f"{EXHIBIT}-{events[0].label}",
         caption=f"Who is in the average effect, {plan.headline.label}{under(events)}",
-        blocks=lettered(blocks),
-        notes=_notes(setting, blocks),
+        blocks=blocks,
+        notes=notes,
         **heads(plan, events),
     )
 
@@ -201,28 +229,17 @@ def _by_row(
         for answer in answers:
             refused |= dict.fromkeys(f"{label}, {part}: {why}" for part, why in answer.refused)
             yield from _numbers(setting, answer, label)
-    if shown:
-        by_scale = zip(*shown.values(), strict=True)
-        blocks = {
-            title: _lines(setting, own) for title, own in zip(plan.scales.values(), by_scale, strict=True)
-        }
+    # The headline is a column of the event's own table.
+    others = {label: answers for label, answers in shown.items() if label != plan.headline.label}
+    if others:
+        by_scale = dict(zip(plan.scales, zip(*others.values(), strict=True), strict=True))
+        blocks, notes = _panels(setting, by_scale)
         yield Table(
             name=f"{EXHIBIT}-designs",
             caption=f"Who is in the average effect, by design: {event.title}, {plan.outcomes[setting.outcome].lower()}",
-            headings=list(shown),
-            blocks=lettered(blocks),
-            notes=_notes(setting, blocks),
+            headings=list(others),
+            blocks=blocks,
+            notes=notes,
         )
     for label, why in absent.items():
         refused[f"{label}: no effects of all cohorts one by one ({why})."] = None
-
-
-def _notes(setting: Setting, blocks: Mapping[str, Sequence[Line]]) -> list[str]:
-    dash = any(cell == REFUSED for lines in blocks.values() for line in lines for cell in line.cells)
-    return [
-        f"Average over {setting.averaged(setting.event)}; standard errors in parentheses, clustered by "
-        f"{setting.clusters}.",
-        "All averages of a column are of one estimate by cohort, with one comparison group: adopters of an era that is "
-        "left out stand in it until their own event. Eras equal: by the largest t of their differences.",
-        *[A_DASH] * dash,
-    ]

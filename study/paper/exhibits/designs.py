@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product, repeat
 from typing import Any
 
 import pandas as pd
@@ -15,13 +15,15 @@ from study.figures import Figure
 from study.figures import paths as figures
 from study.inference import Agreement
 from study.panel import Scale
-from study.paper import Event, Plan, Result, Results, comparison
+from study.paper import Event, Plan, Result, Results, Row, comparison
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.report import (
     A_DASH,
+    COLUMNS,
     LETTERS,
     POWER_OF,
     Block,
+    Cell,
     Column,
     Line,
     Number,
@@ -38,7 +40,11 @@ OF_AGREEMENT = {
     "agree_p": Column("sup-t p-value", "p"),
     "agree_designs": Column("number of designs in the test", "count"),
 }
-LABEL = 24  # letters of a design's label before it goes on beside the standard errors
+LABEL = 24  # letters of a design's label before it goes on, set in, beside the standard errors
+SET_IN = 2 * "\N{NO-BREAK SPACE}"
+# Marks of the rows that the test of agreement leaves out, and what these are.
+COEFFICIENT, OWN_AVERAGE = "†", "‡"
+LEFT_OUT = {COEFFICIENT: "one coefficient", OWN_AVERAGE: "an average of its own"}
 
 
 @exhibit("Every design, and whether they agree", Part.EFFECTS)
@@ -56,7 +62,8 @@ def designs(setting: Setting) -> Iterator[Piece]:
             for event, scale in product(events, plan.scales)
         }
         yield _table(setting, events, agreements)
-        yield _power_table(setting, events)
+        if len(events) > 1:
+            yield _power_table(setting, events)
         for event in events:
             yield from _pieces(setting, event, agreements)
 
@@ -83,7 +90,7 @@ def heads(plan: Plan, events: Sequence[Event]) -> dict[str, Any]:
 
 def under(events: Sequence[Event]) -> str:
     """Return what a caption says of the events of its table."""
-    return f": {events[0].title}" if len(events) == 1 else ", under each definition of the event"
+    return f": {events[0].title}" if len(events) == 1 else " by definition of the event"
 
 
 def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[Piece]:
@@ -115,40 +122,87 @@ def _every(setting: Setting, events: Sequence[Event]) -> list[Result]:
 
 
 def _table(setting: Setting, events: Sequence[Event], agreements: Agreements) -> Table:
-    """Return rows designs, columns outcomes by events, a panel a scale: effects and tests."""
+    """Return rows designs, columns outcomes by events, a panel a scale: effects and tests.
+
+    One event has what each design could have found beside the effects. The counterfactual mean of the headline is a
+    line where a page has room for it.
+    """
     plan, columns = setting.plan, list(product(setting.plan.outcomes, events))
+    labels, alone = _marked(setting, events, agreements), len(events) == 1
 
     def answers(scale: str, label: str) -> list[Result]:
         return [setting.results[event.label, scale, outcome, label] for outcome, event in columns]
 
+    def spread(label: str, cells: Sequence[Cell], beside: Iterable[Cell] = repeat("")) -> Line:
+        if not alone:
+            return Line(label, cells)
+        return Line(label, [each for pair in zip(cells, beside, strict=False) for each in pair])
+
     blocks: dict[str, list[Line]] = {}
-    for scale, title in plan.scales.items():
-        lines = blocks[title] = []
+    for name, title in plan.scales.items():
+        lines, scale = [], Scale(name)
         for row in plan.rows:
-            effects = [result.headline for result in answers(scale, row.label)]
-            lines += effects_between(row.label, effects, letters=LABEL)
-        headline = answers(scale, plan.headline.label)
+            own = answers(name, row.label)
+            effects = [result.headline for result in own]
+            first, below = effects_between(labels[row.label], effects, letters=LABEL, scale=scale)
+            mdes = [COLUMNS["mde"].cell(result.power.effect, scale) for result in own]
+            lines.append(spread(first.label, first.cells, mdes))
+            lines.append(spread(SET_IN * bool(below.label) + below.label, below.cells))
+        headline = answers(name, plan.headline.label)
         tests: dict[str, list[Any]] = {
             "Randomization p-value": [result.randomization for result in headline],
-            "Averages agree, p-value": [agreements[e.label, scale][o].sup_t for o, e in columns],
+            "Averages agree, p-value": [agreements[e.label, name][o].sup_t for o, e in columns],
         }
         for label, tested in tests.items():
             if any(tested):
-                lines.append(Line(label, [p_cell(test.p_value) if test else "" for test in tested]))
-    first = answers(setting.scale, plan.headline.label)
-    counts = [f"{result.n_treated} of {result.n_units}" for result in first]
-    return Table(
-        name=in_letters(events[0].label),
-        caption=f"Effects on {plan.text.outcome} by design{under(events)}",
-        blocks=[*lettered(blocks), Block("", [Line(f"Treated {plan.text.units}", counts)])],
-        notes=list(_notes(setting, events, agreements)),
-        **heads(plan, events),
-    )
+                lines.append(spread(label, [p_cell(test.p_value) if test else "" for test in tested]))
+        blocks[title] = lines
+    headline = answers(setting.scale, plan.headline.label)
+    counts = [f"{result.n_treated} of {result.n_units}" for result in headline]
+    mean = spread(_mean_label(plan), [Number(result.untreated_mean, 2) for result in headline])
+    treated = spread(f"Treated {plan.text.units}", counts)
+    of_table = heads(plan, events)
+    if alone:
+        of_table = {
+            "headings": ["Effect", "MDE"] * len(columns),
+            "spans": [(t, 2) for t in plan.outcomes.values()],
+        }
+    name, caption = in_letters(events[0].label), f"Effects on {plan.text.outcome}{under(events)}"
+    for below_all in ([mean, treated], [treated]):
+        notes = list(_notes(setting, events, agreements, has_mean=mean in below_all))
+        table = Table(
+            name, caption, blocks=[*lettered(blocks), Block("", below_all)], notes=notes, **of_table
+        )
+        if not table.is_long:
+            break
+    return table
+
+
+def _mean_label(plan: Plan) -> str:
+    return f"Counterfactual mean, {plan.text.counted}"
+
+
+def _marked(setting: Setting, events: Sequence[Event], agreements: Agreements) -> dict[str, str]:
+    """Return the labels of the rows with a mark where no test that averages agree has them, by their labels."""
+    tested = {
+        label
+        for event, scale in product(events, setting.plan.scales)
+        for agreement in agreements[event.label, scale].values()
+        for label in agreement.labels
+    }
+    answered = {result.task.row.label for result in _every(setting, events) if result.headline}
+
+    def mark(row: Row) -> str:
+        if not find_design(row.name).estimand.has_path:
+            return COEFFICIENT
+        return OWN_AVERAGE * (bool(tested) and row.label in answered - tested)
+
+    return {row.label: f"{row.label}{mark(row)}" for row in setting.plan.rows}
 
 
 def _power_table(setting: Setting, events: Sequence[Event]) -> Table:
     """Return what each design could have found, in the outcome's units and in percent, a panel an event and scale."""
-    plan, panels = setting.plan, []
+    plan, panels, every = setting.plan, [], _every(setting, events)
     for event, (scale, title) in product(events, plan.scales.items()):
         rows = {row.label: setting.answers(event, scale, row.label) for row in plan.rows}
         powers = {label: [result.power for result in row] for label, row in rows.items()}
@@ -158,8 +212,8 @@ def _power_table(setting: Setting, events: Sequence[Event]) -> Table:
         ]
         means = [result.untreated_mean for result in rows[plan.headline.label]]
         if scale == setting.scale and not any(map(math.isnan, means)):
-            lines.append(Line("Counterfactual mean", [c for mean in means for c in (Number(mean, 2), "")]))
-        panels.append((title if len(events) == 1 else f"{event.short}: {title[0].lower()}{title[1:]}", lines))
+            lines.append(Line(_mean_label(plan), [c for mean in means for c in (Number(mean, 2), "")]))
+        panels.append((f"{event.short}: {title[0].lower()}{title[1:]}", lines))
     letters = {scale: LETTERS[k : len(panels) : len(plan.scales)] for k, scale in enumerate(plan.scales)}
     shares = (
         f"of {POWER_OF[scale]} ({'Panels' if len(own) > 1 else 'Panel'} {' and '.join(own)})"
@@ -167,31 +221,35 @@ def _power_table(setting: Setting, events: Sequence[Event]) -> Table:
     )
     return Table(
         name=in_letters(f"{events[0].label}-power"),
-        caption=f"What each design could have found: minimum detectable effects{under(events)}",
+        caption="What each design could have found: minimum detectable effects by definition of the event",
         headings=[capital(plan.text.counted), "%"] * len(plan.outcomes),
         spans=[(title, 2) for title in plan.outcomes.values()],
         blocks=lettered(panels),
         notes=[
             "The smallest effect that a two-sided 5% test finds with 80% power, by design, in "
             f"{plan.text.outcomes_with_units} and in percent {' and '.join(shares)}.",
-            "An empty cell is a mean that is not positive or not implied, or a design that refuses the question.",
+            *["An empty cell: a mean that is not positive or not implied, or a refusal."]
+            * any(math.isnan(value) for r in every for value in (r.power.units, r.power.percent)),
         ],
     )
 
 
-def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) -> Iterator[str]:
+def _notes(
+    setting: Setting, events: Sequence[Event], agreements: Agreements, *, has_mean: bool
+) -> Iterator[str]:
     plan, every = setting.plan, _every(setting, events)
     first = setting.answers(events[0], setting.scale)[0]
-    others = (
-        "; a coefficient where a design has none" if any(r.estimand == "coefficient" for r in every) else ""
-    )
-    yield f"Average over {setting.averaged(events[0])} with equal weights{others}."
+    labels = "".join(_marked(setting, events, agreements).values())
+    marked = "".join(f"; {mark}: {what}" for mark, what in LEFT_OUT.items() if mark in labels)
+    yield f"Average over {setting.averaged(events[0])}{marked}."
     yield setting.errors(every)
-    if first.randomization:
-        within = f"within strata of {plan.strata}" if plan.strata else "among all units"
-        yield f"Randomization p-value: {plan.headline.label}, {first.randomization.permutations} permutations {within}."
+    own = ["randomization p-value"] * bool(first.randomization) + ["counterfactual mean"] * has_mean
+    if own:
+        yield f"{capital(' and '.join(own))}: {plan.headline.label}."
     if any(agreement.sup_t for of_event in agreements.values() for agreement in of_event.values()):
-        yield "Averages agree: sup-t test over designs with the same average."
+        yield f"Averages agree: sup-t test of {'unmarked' if marked else 'all'} rows."
+    if len(events) == 1:
+        yield "MDE: minimum detectable effect."
     warnings = [r.few_clusters for r in every if r.task.row == plan.headline and r.few_clusters]
     yield from (w.replace(f"{plan.headline.name}:", f"{plan.headline.label}:", 1) for w in warnings[:1])
     if any(result.headline is None for result in every):

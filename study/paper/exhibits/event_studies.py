@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 
 import pandas as pd
 
@@ -17,7 +18,7 @@ from study.panel import Scale
 from study.paper import Plan, Result, Row, answer
 from study.paper.exhibits.composition import counts
 from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, estimate_command, exhibit
-from study.report import A_DASH, COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, lettered
+from study.report import A_DASH, COLUMNS, LETTERS, MINUS, REFUSED, Cell, Column, Line, Table, lettered
 
 EXHIBIT = "event_studies"
 LINE = 22
@@ -46,12 +47,13 @@ OF_LEADS = COLUMNS | {
     "event_time": Column("event time", "number", 0),
     "average": Column("average after the event", "effect"),
     "average_std_error": Column("standard error of the average after the event", "error"),
+    "differing": Column("single event times before the event whose effect differs from zero, of all", "text"),
     "tested": Column("designs and scales with a joint test of effects before the event", "count"),
     "rejecting_wald": Column("of them, those whose Wald test rejects", "count"),
     "rejecting_largest": Column("of them, those whose largest absolute t rejects", "count"),
 }
-TESTS = ("leads_p_wald", "leads_rank", "leads_p_largest", "window_p_wald", "window_p_largest")
-HEADINGS = (*("Largest t", "Wald") * 2, "Size", "At", "Low", "High", "Average", "(s.e.)")
+TESTS = ("leads_p_wald", "leads_rank", "leads_p_largest", "differing", "window_p_wald", "window_p_largest")
+HEADINGS = ("Largest t", "Wald", "5%", "Largest t", "Wald", "Size", "At", "Average", "(SE)")
 LARGEST = ("estimate", "event_time", "band_low", "band_high")
 RANKS = ("leads_rank", "window_rank")
 # By scale and the label of a row.
@@ -81,8 +83,8 @@ def event_studies(setting: Setting) -> Iterator[Piece]:
         "are pointwise intervals. Effects outside the window of the figure are in the bands.",
         figure(setting, drawn),
         f"Small multiples of effects by event time from {plan.window[0]} to {plan.window[1]} "
-        f"{setting.panel.period_unit}s since the event, one for each design, in a block for each scale, with "
-        "simultaneous bands.",
+        f"{setting.panel.period_unit}s since the event, one for each design, in a block for each scale with and "
+        "without covariates, with simultaneous bands.",
     )
     yield from _fixed_composition(setting)
     yield from _numbers(setting, drawn, leads)
@@ -120,6 +122,7 @@ def leads_of(setting: Setting, result: Result) -> dict[str, float]:
     return {
         "leads_p_largest": every.p_largest,
         "leads_p_wald": every.p_value,
+        "differing": f"{sum(t.excludes_zero for t in before)} of {len(before)}",
         "window_p_largest": window.p_largest,
         "window_p_wald": window.p_value,
         **{name: getattr(largest, name) for name in LARGEST},
@@ -130,6 +133,10 @@ def leads_of(setting: Setting, result: Result) -> dict[str, float]:
     }
 
 
+def _since(plan: Plan) -> str:
+    return f"{plan.window[0]}".replace("-", MINUS)
+
+
 def _apart(answers: Answers) -> list[str]:
     """Return the labels of paths whose effects before and after the event are against different bases."""
     bases = {label: BASES.get(r.task.row.name, ONE_PERIOD) for (_, label), r in answers.items() if r.path}
@@ -137,17 +144,19 @@ def _apart(answers: Answers) -> list[str]:
 
 
 def figure(setting: Setting, answers: Answers) -> Figure:
-    """Draw the paths of all designs, a block of small multiples for each scale."""
-    plan, grids = setting.plan, []
-    for letter, (scale, title) in zip(LETTERS, plan.scales.items(), strict=False):
+    """Draw the paths of all designs, a block of small multiples for each scale, designs with covariates apart."""
+    plan, grids = setting.plan, list[figures.Grid]()
+    given = {key: bool(result.task.question.covariates) for key, result in answers.items()}
+    for (scale, title), with_covariates in product(plan.scales.items(), (True, False)):
         paths = {
             textwrap.fill(label, LINE): figures.shown(pd.DataFrame(result.path), plan.window)
             for (own, label), result in answers.items()
-            if own == scale
+            if own == scale and given[own, label] == with_covariates
         }
         if paths:
-            unit = Scale(scale, plan.text.counted)
-            grids.append(figures.Grid(f"{letter}. {title}", paths, unit.short_axis(), unit.percent))
+            unit, letter = Scale(scale, plan.text.counted), LETTERS[len(grids)]
+            how = f", {'with' if with_covariates else 'without'} covariates" * (len({*given.values()}) > 1)
+            grids.append(figures.Grid(f"{letter}. {title}{how}", paths, unit.short_axis(), unit.percent))
     apart = {textwrap.fill(label, LINE) for label in _apart(answers)}
     period = setting.panel.period_unit
     return figures.event_study_grids(grids, window=plan.window, unit=period, apart=apart)
@@ -163,8 +172,9 @@ def _fixed_composition(setting: Setting) -> Iterator[Drawn]:
     yield draw(
         "fixed_composition",
         f"Effects of the {setting.event.title} by event time: all cohorts, and those seen at each event time from 0 to "
-        f"{fixed.question['balance']}. {setting.about}. Numbers: treated {plan.text.units}. Bars are simultaneous "
-        f"bands at {plan.level:.0%}, lines pointwise intervals.",
+        f"{fixed.question['balance']}. {setting.about}. Numbers: treated {plan.text.units}. Lines are pointwise "
+        f"intervals at {plan.level:.0%}, grey bars simultaneous bands; the axes are for the intervals of event times 0 "
+        "to the last of these, and arrows mark what goes on. Open markers: the reference.",
         drawn,
         f"Two paths by event time in one panel for each scale, above the numbers of treated {plan.text.units}.",
     )
@@ -185,28 +195,36 @@ def fixed_figure(setting: Setting, fixed: Row) -> Figure | None:
         fit = find_design(result.task.row.name)
         path = fit(result.task.question.sample(setting.panel), **result.task.options).by_event_time
         treated[label] = counts(path, plan.window)
-    return figures.event_study_with_counts(grids, treated, window=plan.window, unit=setting.panel.period_unit)
+    return figures.event_study_with_counts(
+        grids,
+        treated,
+        window=plan.window,
+        within=(0, fixed.question["balance"]),
+        unit=setting.panel.period_unit,
+        counted=f"treated {plan.text.units}",
+    )
 
 
 def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: list[str]) -> Table:
-    plan, apart, shown = setting.plan, _apart(answers), leads.drop(columns=[*RANKS])
+    plan, apart, shown = setting.plan, _apart(answers), leads.drop(columns=[*LARGEST[2:], *RANKS])
     lines: dict[str, list[Line]] = {title: [] for title in plan.scales.values()}
     for scale, label in answers:
         cells: list[Cell] = [REFUSED, *[""] * (len(HEADINGS) - 1)]
         if (scale, label) in shown.index:
-            cells = [OF_LEADS[name].cell(value) for name, value in shown.loc[scale, label].items()]
+            row = shown.loc[scale, label]
+            cells = [OF_LEADS[name].cell(value, Scale(scale)) for name, value in row.items()]
         lines[plan.scales[scale]].append(Line(label, cells))
     return Table(
         name=EXHIBIT.replace("_", "-"),
         caption=f"Effects before the {setting.event.title}, by design: {plan.outcomes[setting.outcome].lower()}",
         headings=HEADINGS,
-        spans=[("p, all before", 2), ("p, window", 2), ("Largest before the event", 4), ("After it", 2)],
+        spans=[("All before", 3), ("Window", 2), ("Largest", 2), ("After it", 2)],
         blocks=lettered(lines),
         notes=[
-            "p-values: that all effects before the event are zero, by the largest t and by Wald, over all event times "
-            f"and over those from {plan.window[0]} on; proportional effects are tested in levels.",
-            f"Largest: the effect of the largest size among the latter, with its {plan.level:.0%} simultaneous band. "
-            f"Clustered by {setting.clusters}.",
+            "Largest t, Wald: p-values that all effects before the event are zero, over all event times and over those "
+            f"from {_since(plan)} on (window); proportional effects are tested in levels. {1 - plan.level:.0%}: single "
+            "event times that differ from zero at that level. Largest: of the window. Standard errors in parentheses, "
+            f"clustered by {setting.clusters}.",
             *([f"{', '.join(apart)}: {TWO_BASES}"] if apart else []),
             *[A_DASH] * bool(refused),
         ],
@@ -249,6 +267,6 @@ def _sentences(setting: Setting, leads: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{title}: the largest t rejects at {size:.0%} that all effects before the event are zero in "
             f"{len(rejecting)} of {len(tested)} designs{named}. Wald's test rejects in {by_wald}. Of the effects from "
-            f"{setting.plan.window[0]} on the largest t rejects in {len(inside)} of {tests}{named_inside}."
+            f"{_since(setting.plan)} on the largest t rejects in {len(inside)} of {tests}{named_inside}."
         )
     yield "A test that does not reject does not show that trends were parallel: its power is in the verdicts."

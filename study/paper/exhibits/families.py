@@ -22,7 +22,7 @@ from study.inference import agreement_of
 from study.panel import Scale
 from study.paper import Event, Result, headline_effect
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
-from study.report import A_DASH, COLUMNS, REFUSED, Block, Column, Line, Table, effects_beside, lettered
+from study.report import A_DASH, COLUMNS, REFUSED, Block, Cell, Column, Line, Table, effects_beside, lettered
 
 EXHIBIT = "families"
 FEW = 5
@@ -30,6 +30,7 @@ OF_FAMILIES = {
     "family": Column("family with the smallest randomization p-value", "text"),
     "answered": Column("families that the headline design answers for, first outcome", "count"),
     "excluding_zero": Column("families whose interval excludes zero, first outcome and scale", "count"),
+    "excluding_zero_few": Column(f"of them, those with fewer than {FEW} treated", "count"),
     "moved": Column(
         "estimates of families whose dates are moved by a period, first outcome and scale", "count"
     ),
@@ -54,6 +55,7 @@ def families(setting: Setting) -> Iterator[Piece]:
     rows = [replace(r.headline, label=f"{e.short} ({r.n_treated})") for e, r in answers if r.headline]
     for name in plan.scales:
         yield _table(setting, name, differences)
+    yield _tests_table(setting)
     yield _dates_table(setting, moved)
     yield draw(
         EXHIBIT,
@@ -73,6 +75,7 @@ def figure(frame: pd.DataFrame, scale: Scale, level: float) -> Figure:
     """Draw the effects as dots on lines, and end the axis where intervals much wider than the others go on."""
     drawn = dot_figure(frame, xlabel=f"Effect, {scale.column}", percent=scale.percent, level=level)
     axis, factor = drawn.axes[0], 100 if scale.percent else 1
+    axis.tick_params(axis="y", pad=7)  # room for the arrows
     estimate, low, high = factor * frame[["estimate", "conf_low", "conf_high"]].to_numpy().T
     wide = high - low > WIDE * np.nanmedian(high - low)
     inside = np.concatenate([low[~wide], high[~wide], estimate, [0.0]])
@@ -94,12 +97,8 @@ def _table(setting: Setting, scale: str, differences: Differences) -> Table:
     return Table(
         name=EXHIBIT if scale == setting.scale else f"{EXHIBIT}-{scale}",
         caption=f"Families of compute-access events, {plan.headline.label}: {plan.scales[scale].lower()}",
-        headings=["Treated", "All", *["Effect", "(SE)"] * len(plan.outcomes), "p", "MDE"],
-        spans=[
-            (capital(plan.text.units), 2),
-            *((title, 2) for title in plan.outcomes.values()),
-            (plan.outcomes[setting.outcome], 2),
-        ],
+        headings=["Treated", "All", *["Effect", "(SE)"] * len(plan.outcomes)],
+        spans=[(capital(plan.text.units), 2), *((title, 2) for title in plan.outcomes.values())],
         blocks=lettered(lines),
         notes=list(_notes(setting, scale)),
         prose=(0,),
@@ -108,17 +107,48 @@ def _table(setting: Setting, scale: str, differences: Differences) -> Table:
 
 def _lines(setting: Setting, event: Event, scale: str, differences: Differences) -> list[Line]:
     """Return the lines of a family, and those of its difference from its contrast where there is one."""
-    plan, answers = setting.plan, setting.answers(event, scale)
-    first = answers[0]
-    p_value = first.randomization.p_value if first.randomization else math.nan
-    counts = [COLUMNS["n_units"].cell(n) for n in (first.n_treated, first.n_units)]
-    tests = [COLUMNS["p_value"].cell(p_value), COLUMNS["mde"].cell(first.power.effect)]
-    lines = [effects_beside(event.short, [result.headline for result in answers], counts, tests)]
+    plan, answers, unit = setting.plan, setting.answers(event, scale), Scale(scale)
+    counts = [COLUMNS["n_units"].cell(n) for n in (answers[0].n_treated, answers[0].n_units)]
+    lines = [effects_beside(event.short, [result.headline for result in answers], counts, scale=unit)]
     less = [differences.get((event.label, scale, outcome)) for outcome in plan.outcomes]
     if any(less):
         contrast = next(e.short for e in plan.families if e.label == event.contrast)
-        lines.append(effects_beside(f"less {contrast.split(' (')[0]}", less, ["", ""], ["", ""]))
+        lines.append(effects_beside(f"less {contrast.split(' (')[0]}", less, ["", ""], scale=unit))
     return lines
+
+
+def _tests_table(setting: Setting) -> Table:
+    """Return the first outcome's tests and minimum detectable effects of each family, beside each other by scale."""
+    plan, lines = setting.plan, dict[str, list[Line]]()
+    for event in plan.families:
+        cells: list[Cell] = []
+        results = {name: setting.answers(event, name)[0] for name in plan.scales}
+        for name, result in results.items():
+            p_value = result.randomization.p_value if result.randomization else math.nan
+            leads = (result.pre_test.p_value, result.pre_test.p_largest)
+            cells += [COLUMNS["p_value"].cell(p) for p in (p_value, *leads)]
+            cells.append(COLUMNS["mde"].cell(result.power.effect, Scale(name)))
+        if any(result.headline for result in results.values()):
+            lines.setdefault(event.group, []).append(Line(event.short, cells))
+    smallest = {plan.scales[name]: found for name in plan.scales if (found := _smallest(setting, name))}
+    return Table(
+        name=f"{EXHIBIT}-tests",
+        caption=f"Tests of the families of events, {plan.headline.label}, for {plan.outcomes[setting.outcome].lower()}",
+        headings=["p", "Wald", "Largest t", "MDE"] * len(plan.scales),
+        spans=[(title, 4) for title in plan.scales.values()],
+        blocks=lettered(lines),
+        notes=[
+            f"p: randomization within strata of {plan.strata}." if plan.strata else "p: randomization.",
+            "Wald, Largest t: p-values of the tests that all effects before the event are zero. MDE: minimum "
+            "detectable effect.",
+            *(
+                f"{title}: the smallest p, {p_text(found['p_value'])} ({found['family']}), is "
+                f"{p_text(found['p_holm'])} by Holm over {found['tested']} families."
+                for title, found in smallest.items()
+            ),
+        ],
+        prose=(0,),
+    )
 
 
 def _notes(setting: Setting, scale: str) -> Iterator[str]:
@@ -129,15 +159,10 @@ def _notes(setting: Setting, scale: str) -> Iterator[str]:
         f"Average over {setting.averaged(plan.families[0])}{own}, among those that could have had the event. "
         f"{setting.errors(every)}"
     )
-    yield f"p: randomization within strata of {plan.strata}; MDE: minimum detectable effect. Less: by joint influence."
-    smallest = _smallest(setting, scale)
-    if smallest:
-        yield (
-            f"The smallest p, {p_text(smallest['p_value'])} ({smallest['family']}), is {p_text(smallest['p_holm'])} by "
-            f"Holm over {smallest['tested']} families."
-        )
+    if any(event.contrast for event in plan.families):
+        yield "Less: the difference from the contrast, by joint influence."
     if any(result.n_treated < FEW for _, result in _first(setting)):
-        yield f"With fewer than {FEW} treated read p and not the standard error."
+        yield f"With fewer than {FEW} treated read the randomization p-value and not the standard error."
     if any(result.headline is None for result in every):
         yield A_DASH
 
@@ -189,13 +214,17 @@ def _dates_table(setting: Setting, moved: Moved) -> Table:
     """Return the first outcome's estimates with every event a period earlier, as dated, and a period later."""
     plan = setting.plan
     events = (setting.event, *plan.families)
+    scale = Scale(setting.scale)
     return Table(
         name=f"{EXHIBIT}-dates",
         caption=f"Events a year earlier and later: {plan.headline.label}, {plan.outcomes[setting.outcome].lower()}",
         headings=["Effect", "(SE)"] * 3,
         spans=[("One earlier", 2), ("As dated", 2), ("One later", 2)],
         blocks=[
-            Block(plan.scales[setting.scale], [effects_beside(e.short, moved[e.label]) for e in events]),
+            Block(
+                plan.scales[setting.scale],
+                [effects_beside(e.short, moved[e.label], scale=scale) for e in events],
+            ),
         ],
         notes=[
             "Dates are known by month at best, and a machine serves some time after it is announced: all events of a "
@@ -225,6 +254,9 @@ def _numbers(setting: Setting, differences: Differences, moved: Moved) -> Iterat
     counts = {
         "answered": sum(result.headline is not None for _, result in first),
         "excluding_zero": sum(result.headline.excludes_zero for _, result in first if result.headline),
+        "excluding_zero_few": sum(
+            r.headline.excludes_zero and r.n_treated < FEW for _, r in first if r.headline
+        ),
         "moved": len(others),
         "moved_excluding_zero": sum(effect.excludes_zero for effect in others),
     }
@@ -240,7 +272,9 @@ def _verdict(setting: Setting) -> str:
     effects = {event.short: result.headline for event, result in _first(setting) if result.headline}
     excluding = [name for name, effect in effects.items() if effect.excludes_zero]
     named = f" ({'; '.join(excluding)})" if excluding else ""
+    few = [event.short for event, r in _first(setting) if event.short in excluding and r.n_treated < FEW]
+    unread = f" Not to be read, with fewer than {FEW} treated: {'; '.join(few)}." if few else ""
     return (
         f"Of the {len(effects)} families that the headline design answers for, {len(excluding)} have an interval "
-        f"without zero{named}."
+        f"without zero{named}.{unread}"
     )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 from study.estimates import Effect
+from study.panel import Scale
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.paper.exhibits.venues import excluding_zero, headline_numbers, outcome_heads, outcome_line
-from study.paper.results import headline_effect
-from study.report import A_DASH, Line, Table, lettered
+from study.paper.results import Result, answer
+from study.report import A_DASH, Line, Number, Table, lettered
 
 EXHIBIT = "further"
+FEW = 4
 
 
 @exhibit("Further questions", Part.EFFECTS)
@@ -22,11 +26,19 @@ def further(setting: Setting) -> Iterator[Piece]:
     lines: dict[str, list[Line]] = {scale: [] for scale in plan.scales}
     firsts: dict[str, dict[str, Effect]] = {title: {} for title in plan.scales.values()}
     refused: dict[str, None] = {}
+    conventions: dict[str, dict[str, None]] = {}  # by name, the labels of the answers that have it
     for scale, entry in product(plan.scales, plan.further):
         panel = setting.further.get(entry.label, setting.panel)
         tasks = plan.further_tasks(entry, scale)
-        effects = [headline_effect(task, panel, entry.label) for task in tasks]
-        lines[scale].append(outcome_line(entry.label, effects))
+        answers = [answer(replace(task, permutations=0), panel) for task in tasks]
+        effects = [_effect(result, entry.label) for result in answers]
+        (_, cells), first = outcome_line(entry.label, effects, Scale(scale)), effects[0]
+        degrees = Number(first.degrees, 1) if math.isfinite(first.degrees) else "normal"
+        lines[scale].append(Line(entry.label, [*cells, degrees if first.exists else ""]))
+        for result in answers:
+            if result.headline:
+                convention = str(result.options.get("inference", result.convention)).replace("_", " ")
+                conventions.setdefault(convention, {})[entry.label] = None
         firsts[plan.scales[scale]][entry.label] = effects[0]
         # The designs that can answer are for who types, and not for who reads.
         reasons = (re.sub(r"; [a-z_, ]+ can\.", ".", effect.note) for effect in effects)
@@ -34,15 +46,22 @@ def further(setting: Setting) -> Iterator[Piece]:
         for task, effect in zip(tasks, effects, strict=True):
             at = (EXHIBIT, entry.label, task.outcome, scale)
             yield from headline_numbers(setting, panel, at, task, effect, entry.label)
+    usual = max(conventions, key=lambda name: len(conventions[name]), default="")
+    others = (f"{', '.join(own)}: {name}" for name, own in conventions.items() if name != usual)
+    errors = "; ".join([usual, *others])
+    of_columns = outcome_heads(setting)
+    leaving = [entry.label for entry in plan.further if entry.options.get("switchers") == "out"]
     yield Table(
         name=EXHIBIT,
         caption=f"Further questions about {plan.text.outcome}",
-        **outcome_heads(setting),
+        headings=[*of_columns["headings"], "df"],
+        spans=[*of_columns["spans"][:-1], (plan.outcomes[setting.outcome], 2)],
         blocks=lettered({plan.scales[scale]: of_scale for scale, of_scale in lines.items()}),
         notes=[
             f"Treated: {plan.text.units} that are treated in some period, or their fields. Standard errors in "
-            "parentheses. MDE: the minimum detectable effect on the first outcome. Each question was written down "
-            "before its estimate.",
+            f"parentheses ({errors}). MDE: minimum detectable effect; df: degrees of freedom of its t, and where they "
+            f"are below {FEW} the MDE says little.",
+            *(f"{label}: positive if {plan.text.counted} fall." for label in leaving),
             *[A_DASH] * bool(refused),
         ],
         prose=(0,),
@@ -50,3 +69,8 @@ def further(setting: Setting) -> Iterator[Piece]:
     yield from excluding_zero(firsts, "further question")
     yield from (f"{entry.label}: {entry.asks}" for entry in plan.further)
     yield from refused
+
+
+def _effect(result: Result, label: str) -> Effect:
+    """Return an answer's average under a label; the note says why there is none."""
+    return replace(result.headline or Effect("", note=" ".join(result.notes)), label=label)

@@ -93,23 +93,26 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
     """Return effects on log(1 + y) by unit, and in proportion, with outcomes as columns."""
     plan = setting.plan
 
-    def lines(name: str, label: str) -> list[Line]:
-        return effects_between(label, [of_outcome[name] for of_outcome in effects.values()])
+    def lines(name: str, label: str, scale: Scale | None = None) -> list[Line]:
+        return effects_between(label, [of_outcome[name] for of_outcome in effects.values()], scale=scale)
 
-    zeros_line = Line("Zeros among the treated before, share", [Number(share, 2) for share in zeros.values()])
+    zeros_line = Line(
+        "Zeros among the treated before, %", [Number(100 * share, 0) for share in zeros.values()]
+    )
     by_unit = [
         line
         for name, unit in UNITS.items()
         for line in lines(f"log_{name}", f"Counted in {name}s (u = {unit:g})")
     ]
-    proportional = lines("proportional", plan.headline.label)
+    percent = Scale("proportional")
+    proportional = lines("proportional", plan.headline.label, percent)
     blocks = {
         "Effect on log(1 + y/u)": by_unit,
-        "Effect as a share of the counterfactual mean, in any unit": [
+        f"Effect, {percent.column}, in any unit of y": [
             *proportional,
-            *lines("poisson", POISSON.label),
+            *lines("poisson", POISSON.label, percent),
         ],
-        "Why the unit matters": [*lines("any", "Effect on having any"), zeros_line],
+        "Why the unit matters": [*lines("any", "Effect on the share with any"), zeros_line],
     }
     dash = not all(effect.exists for of_outcome in effects.values() for effect in of_outcome.values())
     return Table(

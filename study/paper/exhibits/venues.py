@@ -9,10 +9,10 @@ from typing import Any
 
 from study.core import capital
 from study.estimates import Effect
-from study.panel import Panel
+from study.panel import Panel, Scale
 from study.paper import Task, headline_effect
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, estimate_command, exhibit, panel_title
-from study.report import A_DASH, Line, Number, Table, effect_values, effects_beside, lettered
+from study.report import A_DASH, COLUMNS, Line, Number, Table, effect_values, effects_beside, lettered
 
 EXHIBIT = "venues"
 
@@ -35,7 +35,7 @@ def venues(setting: Setting) -> Iterator[Piece]:
             replace(effect, label=label) if effect else headline_effect(task, panel, label)
             for task, effect in zip(tasks, known, strict=True)
         ]
-        of_scale.append(outcome_line(f"{label}, {len(panel.periods)} periods", effects))
+        of_scale.append(outcome_line(f"{label}, {len(panel.periods)} periods", effects, Scale(scale)))
         firsts[plan.scales[scale]][label] = effects[0]
         refused |= dict.fromkeys(f"{effect.label}: {effect.note}" for effect in effects if effect.note)
         for task, effect in zip(tasks, effects, strict=True):
@@ -86,8 +86,9 @@ def outcome_heads(setting: Setting) -> dict[str, Any]:
     }
 
 
-def outcome_line(label: str, effects: Sequence[Effect]) -> Line:
+def outcome_line(label: str, effects: Sequence[Effect], scale: Scale) -> Line:
     """Return the line of a panel: the size of its sample, the effects, and what the first could have found."""
     answered = next((effect for effect in effects if effect.exists), None)
     counts = [Number(n, 0) for n in (answered.n_treated, answered.n_units)] if answered else ["", ""]
-    return effects_beside(label, effects, counts, [Number(effects[0].mde) if effects[0].exists else ""])
+    mde = COLUMNS["mde"].cell(effects[0].mde, scale) if effects[0].exists else ""
+    return effects_beside(label, effects, counts, [mde], scale=scale)

@@ -202,7 +202,7 @@ class Table:
         head = max((_height(heading, HEADING) for heading in self.headings), default=0)
         body = sum(max(map(_height, _in_row(line), rooms)) for line in self.lines)
         panels = sum(1.6 if block.title else 0.6 for block in self.blocks)
-        around = 1 + _height(self.caption, PAGE_LETTERS) + _height(self._noted, NOTE_LINE)
+        around = 1 + _height(self.caption, PAGE_LETTERS) + _height(self._noted, PAGE_LETTERS)
         return head + body + panels + around > PAGE_LINES
 
     @property

@@ -399,8 +399,8 @@ def test_a_plan_of_ones_own_is_in_its_own_words(ran, plan_path):
     plan, panel, results, files = ran
     own = replace(plan, text=replace(plan.text, counted="patents", unit="lab", units="labs"))
     made = files_of(own, panel, results)
-    assert "Counterfactual mean, outcome" in files["tables/sim1.tex"].decode()
-    assert "Counterfactual mean, patents" in made["tables/sim1.tex"].decode()
+    assert "Treated labs" in made["tables/sim1.tex"].decode()
+    assert "Treated labs" not in files["tables/sim1.tex"].decode()
     page = running.exhibit(own, panel, results, jobs=1).page(plan_path).decode()
     texts = [page, *(text.decode() for name, text in made.items() if name.endswith((".tex", ".csv")))]
     assert not [

@@ -124,8 +124,7 @@ def _every(setting: Setting, events: Sequence[Event]) -> list[Result]:
 def _table(setting: Setting, events: Sequence[Event], agreements: Agreements) -> Table:
     """Return rows designs, columns outcomes by events, a panel a scale: effects and tests.
 
-    One event has what each design could have found beside the effects. The counterfactual mean of the headline is a
-    line where a page has room for it.
+    One event has what each design could have found beside the effects.
     """
     plan, columns = setting.plan, list(product(setting.plan.outcomes, events))
     labels, alone = _marked(setting, events, agreements), len(events) == 1
@@ -159,27 +158,19 @@ def _table(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
         blocks[title] = lines
     headline = answers(setting.scale, plan.headline.label)
     counts = [f"{result.n_treated} of {result.n_units}" for result in headline]
-    mean = spread(_mean_label(plan), [Number(result.untreated_mean, 2) for result in headline])
-    treated = spread(f"Treated {plan.text.units}", counts)
     of_table = heads(plan, events)
     if alone:
         of_table = {
             "headings": ["Effect", "MDE"] * len(columns),
             "spans": [(t, 2) for t in plan.outcomes.values()],
         }
-    name, caption = in_letters(events[0].label), f"Effects on {plan.text.outcome}{under(events)}"
-    for below_all in ([mean, treated], [treated]):
-        notes = list(_notes(setting, events, agreements, has_mean=mean in below_all))
-        table = Table(
-            name, caption, blocks=[*lettered(blocks), Block("", below_all)], notes=notes, **of_table
-        )
-        if not table.is_long:
-            break
-    return table
-
-
-def _mean_label(plan: Plan) -> str:
-    return f"Counterfactual mean, {plan.text.counted}"
+    return Table(
+        name=in_letters(events[0].label),
+        caption=f"Effects on {plan.text.outcome}{under(events)}",
+        blocks=[*lettered(blocks), Block("", [spread(f"Treated {plan.text.units}", counts)])],
+        notes=list(_notes(setting, events, agreements)),
+        **of_table,
+    )
 
 
 def _marked(setting: Setting, events: Sequence[Event], agreements: Agreements) -> dict[str, str]:
@@ -212,7 +203,12 @@ def _power_table(setting: Setting, events: Sequence[Event]) -> Table:
         ]
         means = [result.untreated_mean for result in rows[plan.headline.label]]
         if scale == setting.scale and not any(map(math.isnan, means)):
-            lines.append(Line(_mean_label(plan), [c for mean in means for c in (Number(mean, 2), "")]))
+            lines.append(
+                Line(
+                    f"Counterfactual mean, {plan.text.counted}",
+                    [c for mean in means for c in (Number(mean, 2), "")],
+                )
+            )
         panels.append((f"{event.short}: {title[0].lower()}{title[1:]}", lines))
     letters = {scale: LETTERS[k : len(panels) : len(plan.scales)] for k, scale in enumerate(plan.scales)}
     shares = (
@@ -234,18 +230,15 @@ def _power_table(setting: Setting, events: Sequence[Event]) -> Table:
     )
 
 
-def _notes(
-    setting: Setting, events: Sequence[Event], agreements: Agreements, *, has_mean: bool
-) -> Iterator[str]:
+def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) -> Iterator[str]:
     plan, every = setting.plan, _every(setting, events)
     first = setting.answers(events[0], setting.scale)[0]
     labels = "".join(_marked(setting, events, agreements).values())
     marked = "".join(f"; {mark}: {what}" for mark, what in LEFT_OUT.items() if mark in labels)
     yield f"Average over {setting.averaged(events[0])}{marked}."
     yield setting.errors(every)
-    own = ["randomization p-value"] * bool(first.randomization) + ["counterfactual mean"] * has_mean
-    if own:
-        yield f"{capital(' and '.join(own))}: {plan.headline.label}."
+    if first.randomization:
+        yield f"Randomization p-value: {plan.headline.label}."
     if any(agreement.sup_t for of_event in agreements.values() for agreement in of_event.values()):
         yield f"Averages agree: sup-t test of {'unmarked' if marked else 'all'} rows."
     if len(events) == 1:

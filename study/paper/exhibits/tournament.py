@@ -333,9 +333,11 @@ def _numbers(
             yield from setting.numbers((EXHIBIT, process, label), row, MEASURES, tasks[label], quantity=about)
     for label, effect in actual.items():
         values = {name: getattr(effect, name) for name in ("estimate", "std_error", "mde")}
-        command = estimate_command(tasks[label], setting.panel)
+        result = setting.results.get(tasks[label].key)
+        own = result.task if result else tasks[label]  # with the options of the tables, if it is theirs
+        command = estimate_command(own, setting.panel)
         yield from setting.numbers(
-            (EXHIBIT, "actual", label), values, task=tasks[label], quantity=label, command=command
+            (EXHIBIT, "actual", label), values, task=own, quantity=label, command=command
         )
     chosen = recorded.recommendation
     named = {"headline": headline_label(setting), "recommended": chosen.design or chosen.nearest}
@@ -372,5 +374,5 @@ def _numbers(
     for row in calibrated.frame.to_dict("records"):
         values = {name: row[name] for name in OF_MOMENT}
         yield from setting.numbers(
-            (EXHIBIT, "moments", row["moment"]), values, OF_MOMENT, quantity=row["moment"]
+            (EXHIBIT, "moments", row["moment"]), values, OF_MOMENT, task, quantity=row["moment"]
         )

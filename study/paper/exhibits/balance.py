@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from study.diagnostics import Finding
 from study.diagnostics.balance import LARGE, MOST_LABELS, POOLED, cohort_groups, compared_variables, estimated
 from study.diagnostics.balance import balance as balance_of
 from study.panel import Sample
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
+from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.report import Block, Cell, Column, Line, Number, Table
 
 EXHIBIT = "balance"
@@ -50,7 +49,7 @@ OF_SUMMARY = {
 
 @exhibit("Treated and comparison units before treatment", Part.QUESTION)
 def balance(setting: Setting) -> Iterator[Piece]:
-    """Yield the table of covariates and earlier outcomes of treated and comparison units, and its figure."""
+    """Yield the table of covariates and earlier outcomes of treated and comparison units."""
     plan = setting.plan
     task = plan.task(setting.event, setting.outcome, setting.scale, plan.headline)
     sample = task.question.sample(setting.panel)
@@ -63,14 +62,6 @@ def balance(setting: Setting) -> Iterator[Piece]:
     pooled = finding.frame[finding.frame["cohort"] == POOLED]
     adjusted = pd.Series(adjusted_differences(sample, finding, names), dtype=float)
     pooled = pooled.assign(adjusted_difference=pooled["covariate"].map(adjusted))
-    words = finding.frame["covariate"].map(in_words)
-    yield draw(
-        EXHIBIT,
-        f"Treated and comparison {plan.text.units} before treatment: absolute standardised differences by cohort and "
-        f"pooled{', and propensity scores' if estimated(finding['overlaps']) else ''}.",
-        replace(finding, frame=finding.frame.assign(covariate=words)).plot(),
-        "Absolute standardised differences by covariate as dots on lines, with limits at 0.1 and 0.25.",
-    )
     yield table(setting, sample, finding, pooled)
     for row in pooled.to_dict("records"):
         values, name = {column: row[column] for column in OF_BALANCE}, row["covariate"]

@@ -10,11 +10,11 @@ from typing import Any
 from study.core import QuestionError, capital, p_is
 from study.diagnostics import Finding
 from study.heterogeneity import Report, report
-from study.heterogeneity.group_effects import group_figure, short_label
+from study.heterogeneity.group_effects import short_label
 from study.heterogeneity.grouping import plain
 from study.heterogeneity.page import caveats, usual_groupings
 from study.learners import Learner
-from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, draw, exhibit
+from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Task
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Table
 
@@ -49,7 +49,7 @@ OF_PAIRS = ("", "", "", "", "p_pairs")
 
 @exhibit("Heterogeneity of the effect", Part.EFFECTS)
 def heterogeneity(setting: Setting) -> Iterator[Piece]:
-    """Yield the table and figure of effects by group, or why there is none."""
+    """Yield the table of effects by group, or why there is none."""
     plan = setting.plan
     # In the outcome's own units, which grants are counted in.
     task = plan.with_level().ask(f"{setting.event.label}/{setting.outcome}")
@@ -65,13 +65,6 @@ def heterogeneity(setting: Setting) -> Iterator[Piece]:
     analyses = replace(analyses, findings=findings)
     if analyses.groups:
         yield _table(setting, task, analyses)
-        yield draw(
-            EXHIBIT,
-            f"{task.event.short}: average effects on the treated by group, with simultaneous bands and pointwise "
-            f"intervals at {plan.level:.0%}.",
-            group_figure(analyses.groups),
-            "Dots with intervals and bands by group, one panel for each grouping; in brackets treated of all units.",
-        )
         yield from _numbers(setting, task, analyses)
         # The test alone; what differs most is in the table.
         yield from (f"{finding.verdict.split(';')[0].rstrip('.')}." for finding in analyses.findings.values())

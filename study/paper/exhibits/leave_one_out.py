@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import pandas as pd
-
 from study.diagnostics import Finding
-from study.figures import GREY, Axes
-from study.figures.dots import draw_dots, shortened
-from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, exhibit
-from study.paper.exhibits.verdicts import Findings, axes_by_scale, findings_of, panels
+from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
+from study.paper.exhibits.verdicts import Findings, findings_of, panels
 from study.report import Column, Line, Table
 
 EXHIBIT = "leave_one_out"
 KINDS = {"leave_one_cohort_out": "cohort", "leave_one_unit_out": "unit"}
-NAMED = 5
-LONGEST = 22
 OF_REFITS = {
     "refits": Column("number of refits", "count"),
     "full_sample": Column("full-sample estimate beside those", "effect"),
@@ -32,13 +26,12 @@ OF_REFITS = {
 
 @exhibit("Leaving out one cohort or unit", Part.OBJECTIONS)
 def leave_one_out(setting: Setting) -> Iterator[Piece]:
-    """Yield the figure and table of the estimate without each cohort and without each treated unit."""
+    """Yield the table of the estimate without each cohort and without each treated unit."""
     every = findings_of(setting, KINDS)
     shown = [findings for findings in every if findings.by_name]
     if not shown:
         return
     yield _table(shown)
-    yield _drawn(shown)
     for findings in every:
         for name, finding in findings.by_name.items():
             values, quantity = refit_values(finding), f"estimates without one {KINDS[name]}"
@@ -86,42 +79,3 @@ def _table(shown: Sequence[Findings]) -> Table:
         spans=[("", 6), ("Changes of", 2)],
         prose=(4, 6),
     )
-
-
-def _drawn(shown: Sequence[Findings]) -> Drawn:
-    task, units = shown[0].task, shown[0].setting.plan.text.units
-    rows = {findings.scale: drawn_rows(findings.by_name) for findings in shown}
-
-    def draw_rows(axis: Axes, findings: Findings) -> None:
-        frame, percent = rows[findings.scale], findings.task.question.effect_scale.percent
-        full = next(iter(findings.by_name.values()))["full_sample"]
-        draw_dots(axis, frame, behind=full, marked=frame["significance_changes"].tolist(), percent=percent)
-        if len(findings.by_name) == len(KINDS):
-            cohorts = int((frame["kind"] == "cohort").sum())
-            axis.axhline(cohorts - 0.5, color=GREY, linewidth=0.6, linestyle=":")
-
-    most = max(map(len, rows.values()))
-    return draw(
-        EXHIBIT,
-        f"{task.event.short}: effects without each cohort and each of the {NAMED} most influential {units}; dashed: "
-        "with all; squares: zero enters or leaves the interval.",
-        axes_by_scale(shown, 1.3 + 0.19 * most * (1 if len(shown) < 3 else 0.8), draw_rows),
-        f"Dots with intervals, a row for each cohort and for each of the {NAMED} most influential {units}, side by "
-        "side for each scale, over a shade that is the interval with all of them.",
-    )
-
-
-def drawn_rows(findings: dict[str, Finding]) -> pd.DataFrame:
-    """Return the refits that are drawn: all cohorts in their order, then the units that move the estimate most."""
-    parts = []
-    for name, finding in findings.items():
-        kind = KINDS[name]
-        rows = finding.frame.rename(columns={f"without_{kind}": "label"}).dropna(subset="change")
-        if kind == "cohort":
-            rows = rows.set_index("label").loc[[row.label for row in finding["rows"]]].reset_index()
-            labels = [label.removeprefix("cohort ").replace(" units)", ")") for label in rows["label"]]
-        else:
-            rows = rows.head(NAMED)
-            labels = [shortened(label, LONGEST) for label in rows["label"]]
-        parts.append(rows.assign(label=labels, kind=kind))
-    return pd.concat(parts, ignore_index=True)

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-import pandas as pd
-
 from study.core import capital
-from study.figures import Axes, draw_dots
-from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, exhibit, panel_title
-from study.paper.exhibits.verdicts import Findings, axes_by_scale, findings_of, panels
+from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit, panel_title
+from study.paper.exhibits.verdicts import Findings, findings_of, panels
 from study.report import COLUMNS, Column, Line, Table, effect_values
 
 EXHIBIT = "placebos"
@@ -34,13 +31,12 @@ CELLS = (
 
 @exhibit("Placebo fields and dates", Part.OBJECTIONS)
 def placebos(setting: Setting) -> Iterator[Piece]:
-    """Yield the table and figure of placebo outcomes and placebo dates, on each scale."""
+    """Yield the table of placebo outcomes and placebo dates, on each scale."""
     every = findings_of(setting, [*["placebo_outcomes"] * bool(setting.placebos), "placebo_dates"])
     shown = [findings for findings in every if findings.by_name]
     if not shown:
         return
     yield _table(shown)
-    yield _drawn(shown)
     for findings in shown:
         for label, values in rows_of(findings).items():
             yield from findings.numbers(EXHIBIT, values, label, columns=OF_PLACEBOS, quantity=label)
@@ -102,27 +98,3 @@ def _lines(findings: Findings) -> Iterator[Line]:
     for label, values in rows_of(findings).items():
         shown = values | {"p_value": next(values[name] for name in P_VALUES if name in values)}
         yield Line(label, [columns[name].cell(shown.get(name, math.nan), scale) for name in CELLS])
-
-
-def _drawn(shown: Sequence[Findings]) -> Drawn:
-    task = shown[0].task
-    rows = {findings.scale: rows_of(findings) for findings in shown}
-    names = list(dict.fromkeys(name for of_scale in rows.values() for name in of_scale if name != ALL_DATES))
-    labels = [name.removeprefix(EARLIER) for name in names]
-
-    def draw_rows(axis: Axes, findings: Findings) -> None:
-        frame = pd.DataFrame.from_dict(rows[findings.scale], orient="index").reindex(names)
-        percent, marked = findings.task.question.effect_scale.percent, [name != names[0] for name in names]
-        draw_dots(axis, frame.assign(label=labels), marked=marked, percent=percent)
-        axis.set_yticks(range(len(labels)), labels, fontsize=8)
-
-    return draw(
-        EXHIBIT,
-        f"{task.event.short}: effects on the outcome (circle), on placebo outcomes and at placebo dates (squares), "
-        f"with pointwise {task.level:.0%} intervals.",
-        axes_by_scale(
-            shown, 1.1 + 0.22 * len(names), draw_rows, outcome=shown[0].setting.plan.text.counted, sharey=True
-        ),
-        "Dots with intervals, one row for the outcome and one for each placebo outcome and placebo date, side by side "
-        "for each scale.",
-    )

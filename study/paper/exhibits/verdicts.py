@@ -12,12 +12,11 @@ from study.core import QuestionError, one_thread
 from study.designs import find_design
 from study.diagnostics import Finding, Section
 from study.estimates import SIZE
-from study.figures import FULL, Axes, Figure, canvas
 from study.paper.diagnose import Check, Verdict, answered, conclusion
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Plan, Row, Task
 from study.paper.words import worded, words_of
-from study.report import LETTERS, REFUSED, Block, Column, Line, Table, effect_values, lettered
+from study.report import REFUSED, Block, Column, Line, Table, effect_values, lettered
 
 EXHIBIT = "verdicts"
 ANSWERS = {True: "yes", False: "no", None: REFUSED}
@@ -94,24 +93,6 @@ def panels(rows: Iterable[Findings], lines: Callable[[Findings], Iterable[Line]]
     for row in rows:
         by_scale.setdefault(row.setting.plan.scales[row.scale], []).extend(lines(row))
     return lettered(by_scale)
-
-
-def axes_by_scale(
-    rows: Sequence[Findings],
-    height: float,
-    draw: Callable[[Axes, Findings], None],
-    *,
-    outcome: str | None = None,
-    sharey: bool = False,
-) -> Figure:
-    """Return a figure with an axis of effects on the outcome for the findings on each scale, side by side."""
-    with canvas(FULL, height) as figure:
-        axes = figure.subplots(1, len(rows), sharey=sharey, squeeze=False)[0]
-        for axis, letter, row in zip(axes, LETTERS, rows, strict=False):
-            draw(axis, row)
-            axis.set_xlabel(row.task.question.effect_scale.axis(outcome))
-            axis.set_title(f"{letter}. {scale_title(row.scale)}", loc="left")
-    return figure
 
 
 def main_row(plan: Plan) -> Row:

@@ -72,18 +72,24 @@ def test_what_is_learned_of_treatment_serves_every_scale(tmp_path, monkeypatch):
     assert len(calls) == 2 * 2 + 2  # two folds: the outcome on two scales, treatment once
 
 
-def test_the_table_says_what_draws_leave_to_chance(tmp_path, alone):
-    _, panel = learns(tmp_path)
-    assert "leave to chance" not in alone["tables/sim1.tex"].decode()
+def test_it_is_said_what_draws_leave_to_chance(tmp_path):
+    plan, panel = learns(tmp_path)
     (tmp_path / "study.toml").write_text(
         (tmp_path / "study.toml").read_text().replace("repetitions = 1", "repetitions = 2")
     )
-    plan = read_plan(tmp_path / "study.toml")
-    results = running.run(plan, panel, jobs=1)
+    often = read_plan(tmp_path / "study.toml")
+    results = running.run(often, panel, jobs=1)
     made = [results["sim1", scale, "count", "DML"] for scale in ("log1p", "proportional")]
     most = max(one.draw_error / one.headline.std_error for one in made)
-    table = files_of(plan, panel, results)["tables/sim1.tex"].decode()
-    assert f"is at most, in standard errors: DML {most:.2f}." in table
+
+    def sentences(plan, results):
+        return " ".join(running.exhibit(plan, panel, results, jobs=1).exhibited["designs"].sentences)
+
+    assert (
+        f"leave to chance, which no standard error counts, is at most {most:.2f} standard errors"
+        in sentences(often, results)
+    )
+    assert "leave to chance" not in sentences(plan, running.run(plan, panel, jobs=1))
 
 
 def test_files_of_a_plan_with_learners_do_not_depend_on_jobs_or_cache(tmp_path, alone):

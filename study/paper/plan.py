@@ -292,6 +292,8 @@ class Shared:
     contrasts : dict of str to tuple of str
         What one table sets side by side: by the title of a panel, labels of events, families, placebos and further
         questions.
+    treatments : tuple of str
+        Labels of the events that one table compares as definitions of treatment; the main events where there are none.
     question : dict
         Fields that all questions share.
     seed : int
@@ -323,6 +325,7 @@ class Shared:
     venues: dict[str, keys.AnyPanel] = field(default_factory=dict)
     further: tuple[Further, ...] = ()
     contrasts: dict[keys.Name, keys.SomeTexts] = field(default_factory=dict)
+    treatments: keys.Texts = ()
     exhibits: keys.Texts = ("sample", "designs")
     title: str = ""
     fields: FieldsPlan | None = None
@@ -497,8 +500,10 @@ class Plan(Shared, Inference, Figure, Diagnose):
         if self.neighbours:
             refuse_unknown("attribute", self.neighbours, panel.attributes, "study.toml, diagnose.neighbours")
         refuse_unknown("event", self.definitions, [e.label for e in self.events], "study.toml, definitions")
+        every = [event.label for event in self.every_event]
+        refuse_unknown("event", self.treatments, every, "study.toml, treatments")
         asked = [
-            *(event.label for event in self.every_event),
+            *every,
             *self.placebos,
             *(e.label for e in self.further),
         ]

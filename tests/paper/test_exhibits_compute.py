@@ -181,10 +181,9 @@ def test_definitions_of_treatment_have_the_numbers_of_the_exhibits_that_they_sho
     assert find_exhibit("treatments").shows == ("timing", "machines", "gpu_stock")
     made = (timing.timing(paper), machines.machines(paper), gpu_stock.gpu_stock(paper))
     values = {at: value for shown in made for at, value in values_of(shown).items()}
-    events = {event.short: event for event in paper.plan.every_event if event.name in treatments.EVENTS}
-    assert [line.label for line in table.lines] == [
-        next(e.short for e in events.values() if e.name == name) for name in treatments.EVENTS
-    ]
+    by_label = {event.label: event for event in paper.plan.every_event}
+    events = {by_label[label].short: by_label[label] for label in paper.plan.treatments}
+    assert [line.label for line in table.lines] == list(events)
     for line in table.lines:
         event = events[line.label]
         at = [address("timing", event.label, name) for name in treatments.COUNTS]

@@ -211,10 +211,7 @@ def _power_table(setting: Setting, events: Sequence[Event]) -> Table:
             )
         panels.append((f"{event.short}: {title[0].lower()}{title[1:]}", lines))
     letters = {scale: LETTERS[k : len(panels) : len(plan.scales)] for k, scale in enumerate(plan.scales)}
-    shares = (
-        f"of {POWER_OF[scale]} ({'Panels' if len(own) > 1 else 'Panel'} {' and '.join(own)})"
-        for scale, own in letters.items()
-    )
+    shares = (f"of {POWER_OF[scale]} (Panels {' and '.join(own)})" for scale, own in letters.items())
     return Table(
         name=in_letters(f"{events[0].label}-power"),
         caption="What each design could have found: minimum detectable effects by definition of the event",

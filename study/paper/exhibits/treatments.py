@@ -14,16 +14,6 @@ from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.report import REFUSED, Block, Cell, Line, Number, Table
 
 EXHIBIT = "treatments"
-# Of the paper's events, from the main one to the placebo; a plan that has none of them shows its own main events.
-EVENTS = (
-    "first_gpu_system",
-    "first_accelerator",
-    "first_own_gpu_system",
-    "first_gpu_access",
-    "first_other_accelerator",
-    "first_cluster_grant",
-    "first_gpu_grant",
-)
 COUNTS = ("already_treated", "n_treated", "n_cohorts", "never_treated")
 BOUGHT = {"usable": "Usable", "no_gpu": "No GPU", "not_theirs": "Hosted"}
 
@@ -32,9 +22,9 @@ BOUGHT = {"usable": "Usable", "no_gpu": "No GPU", "not_theirs": "Hosted"}
 def treatments(setting: Setting) -> Iterator[Piece]:
     """Yield one table of the definitions of treatment; its numbers are those of timing, machines and stocks of GPUs."""
     by_name = machines.treated_by(setting)
-    names = [name for name in EVENTS if name in by_name] or [
-        e.name for e in setting.plan.events if e.name in by_name
-    ]
+    labels = setting.plan.treatments or [event.label for event in setting.plan.events]
+    by_label = {timed.event.label: name for name, timed in by_name.items()}
+    names = [by_label[label] for label in labels if label in by_label]
     if not names:
         return
     every = pd.read_csv(shipped(*machines.FILE), dtype=str, keep_default_na=False)

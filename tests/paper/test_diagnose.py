@@ -16,9 +16,18 @@ from study import QuestionError
 from study.diagnostics import Section, leads
 from study.estimates import pre_test
 from study.paper import run as running
-from study.paper.diagnose import Verdict, answered, conclusion, details, diagnose, verdict_text
+from study.paper.diagnose import (
+    Verdict,
+    answered,
+    conclusion,
+    details,
+    diagnose,
+    labelled_covariates,
+    labelled_designs,
+    verdict_text,
+)
 from study.paper.exhibits.verdicts import ANSWERS, lines_of
-from study.paper.plan import read_plan
+from study.paper.plan import Row, read_plan
 
 EXTRA = f"""
 [diagnose.placebos.other]
@@ -210,3 +219,21 @@ def test_options_of_a_design_reach_the_diagnostics_about_it_and_no_other(tmp_pat
     by_regression = made(tmp_path, "sim1/count/log1p", text=with_method, make=answered)
     honest = by_regression.check("honest_relative_magnitudes").finding
     assert honest is not None  # whose own argument method is another
+
+
+def test_specifications_are_named_by_what_distinguishes_them() -> None:
+    def row(label: str, *covariates: str, **options: str) -> Row:
+        return Row("callaway_santanna", label, options, {"covariates": covariates})
+
+    rows = [
+        row("CS (size)", "x1", method="reg"),
+        row("CS"),
+        row("CS (size, region)", "x1", "region=EU", method="reg"),
+    ]
+    assert labelled_covariates(rows) == {
+        "none": (),
+        "x1": ("x1",),
+        "the same, region EU": ("x1", "region=EU"),
+    }
+    labelled = [(label, options) for _, options, label in labelled_designs(rows)]
+    assert labelled == [("CS (outcome regression)", {"method": "reg"}), ("CS (doubly robust)", {})]

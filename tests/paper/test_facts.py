@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -446,6 +447,22 @@ def test_topics_have_each_period_and_each_known_year_once(data: Data) -> None:
         years = {str(year) for year in known["year"] if year >= PERIODS[0].first}
         assert len(labels) == len(set(labels))
         assert {label for label in labels if "-" not in label and "," not in label} == years
+
+
+def test_the_last_year_of_a_vintage_is_not_full_and_no_peak(data: Data) -> None:
+    last = of_vintage(data.models, "2023-12")["year"].max()
+    by_industry = data.models[~(data.models["year"].eq(last) & data.models["sector"].ne("industry"))]
+    assert (
+        shares(large_scale(of_vintage(by_industry, "2023-12"), definition("seed")), Years(last, last))[
+            "industry"
+        ].value
+        == 1
+    )
+    (before, after) = (
+        next(fact for fact in recomputed(replace(data, models=models)) if fact.name == "industry_only_peak")
+        for models in (data.models, by_industry)
+    )
+    assert before.values["year"] == after.values["year"] < last
 
 
 def test_makers_of_the_bars_are_named_in_the_order_of_their_counts(data: Data) -> None:

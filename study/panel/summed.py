@@ -23,6 +23,17 @@ from study.core import FloatArray, IntArray
 NOTHING = 1e-13
 
 
+class Products(NamedTuple):
+    """Products of the constant and p covariates with each other and with changes since the first observed outcome.
+
+    Rows stand for units in these too, where covariates take too many values to tell units apart by. ``pairs`` has shape
+    (m, 1 + p, 1 + p), ``cross`` (m, 1 + p, T); covariates are centred and scaled.
+    """
+
+    pairs: FloatArray
+    cross: FloatArray
+
+
 @dataclass(frozen=True, eq=False)
 class Summed:
     """What the rows of a panel or sample stand for, where they are not units.
@@ -40,6 +51,8 @@ class Summed:
         Of what an estimate can depend on, to so few digits that it does not hang on the order of adding.
     dropped : tuple of (str, int)
         Why units are in no row, and how many.
+    products : Products, optional
+        Where the covariates differ within strata.
     """
 
     frequency: FloatArray
@@ -47,6 +60,7 @@ class Summed:
     fourths: Callable[[FloatArray], FloatArray]
     checksum: str
     dropped: tuple[tuple[str, int], ...] = ()
+    products: Products | None = None
 
     def select(self, rows: IntArray) -> Summed:
         """Return what some of the rows stand for, which have to be all of their strata."""
@@ -62,6 +76,7 @@ class Summed:
             frequency=self.frequency[rows],
             stratum=np.searchsorted(kept, self.stratum[rows]),
             fourths=fourths,
+            products=None if self.products is None else Products(*(each[rows] for each in self.products)),
         )
 
 

@@ -21,6 +21,7 @@ from study.core import FloatArray, IntArray
 
 # Of the products of standardised features: what adding up leaves of a direction in which nothing varies.
 NOTHING = 1e-13
+ROUNDING = 1e-12  # of the largest feature
 
 
 class Products(NamedTuple):
@@ -108,7 +109,7 @@ class Rows(NamedTuple):
             if own.any():
                 centre, middle = points.mean(axis=0), own.mean(axis=0)
                 scale = np.abs(points - centre).max(axis=0, initial=0.0)
-                scale[scale == 0] = 1.0
+                scale[scale <= ROUNDING * np.abs(points).max(initial=0.0)] = np.inf
                 slopes = (
                     np.linalg.lstsq((points - centre) / scale, own - middle, rcond=None)[0] / scale[:, None]
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ INTRODUCTION = """\
 
 This file is written by `study assemble` from `columns.toml` and `panels.toml`; do not change it by hand.
 
-CSV files are UTF-8 with commas, one heading and "\\n" at line ends. A column without a word under "empty" has no empty
+CSV files are UTF-8 with commas, one heading and "\\n" at line ends, those with ".gz" compressed. A column without a word under "empty" has no empty
 cell. Countries are ISO 3166 alpha-2 codes. `study validate FILE` prints every row of a panel that breaks a rule."""
 
 
@@ -65,7 +66,7 @@ def codebook(
 
 
 def heading(path: Path) -> list[str]:
-    """Return the columns of a CSV file.
+    """Return the columns of a CSV file, plain or ``.gz``.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def heading(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file, but the catalogue of columns has it.")
-    with path.open(encoding="utf-8", newline="") as stream:
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="") as stream:
         return next(csv.reader(stream), [])
 
 

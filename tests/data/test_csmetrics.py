@@ -286,7 +286,7 @@ def test_cells_of_the_panels_are_the_sums_of_the_originals_lines(
 
 @needs_originals
 def test_no_year_is_missing_and_coverage_is_that_of_the_venues_together() -> None:
-    table = pd.read_csv(shipped("data", "panels", "cs_2007.csv"))
+    table = pd.read_csv(shipped("data", "panels", "cs_2007.csv.gz"))
     assert table["papers"].notna().all()
     shares = pd.read_csv(shipped("data", "csmetrics_coverage.csv"))
     together = shares[shares["venue"].isna()].set_index(["field", "year"])["coverage"]

@@ -189,7 +189,7 @@ def refused_column(data: pd.DataFrame) -> list[str]:
 
 
 def shipped_tables() -> list[str]:
-    return sorted(str(path.relative_to(DATA).as_posix()) for path in DATA.rglob("*.csv"))
+    return sorted(str(path.relative_to(DATA).as_posix()) for path in DATA.rglob("*.csv*"))
 
 
 def test_every_table_that_ships_is_in_the_catalogue_and_the_other_way_round() -> None:

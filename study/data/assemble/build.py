@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 from collections.abc import Callable
 from functools import partial, reduce
 from pathlib import Path
@@ -58,6 +60,8 @@ EVENTS = (
 )
 
 Tables = dict[str, pd.DataFrame]
+# Panels whose files would be larger than 4 MiB.
+PACKED = ("venues", "cs_2007")
 # Where a table is that is decided or compiled by hand.
 ByHand = Callable[[str], Path]
 
@@ -98,11 +102,11 @@ def assemble(raw: Path, out: Path, *, progress: Progress = silent) -> list[Path]
     events = _events(raw, by_hand, matcher, progress)
     tables = events | _panels(raw, by_hand, matcher, events, progress)
     progress("writing")
-    texts = {name: _csv(table) for name, table in tables.items()}
+    files = {name: _file(name, _csv(table)) for name, table in tables.items()}
     headings = {name: list(table.columns) for name, table in tables.items()}
-    texts["codebook.md"] = codebook(by_hand("panels.toml"), by_hand("columns.toml"), headings)
-    texts["sources.toml"] = sources_toml(raw, paperlists.known_files())
-    return write_all(out, {name: text.encode() for name, text in texts.items()})
+    files["codebook.md"] = codebook(by_hand("panels.toml"), by_hand("columns.toml"), headings).encode()
+    files["sources.toml"] = sources_toml(raw, paperlists.known_files()).encode()
+    return write_all(out, files)
 
 
 def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) -> Tables:
@@ -197,7 +201,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         table = attach(papers.counts(signatures, years, units, spec), units, spec)
         if len(spec.groups) == 1:
             table = table.drop(columns="group")
-        tables[f"panels/{spec.name}.csv"] = table
+        tables[_panel_file(spec.name)] = table
 
     for spec in (*panels.PANELS, panels.ENTRANTS):
         add(spec, signatures, years, papers.baseline(signatures, spec))
@@ -208,7 +212,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     for spec in panels.FILLED:
         add(spec, both, years_of_both, papers.baseline(both, spec))
         of_venue = years_of_both[years_of_both["venue"].isin(spec.venues)].set_index("year")
-        filled = tables[f"panels/{spec.name}.csv"]
+        filled = tables[_panel_file(spec.name)]
         filled["source"] = filled["year"].map(of_venue["source"])
     progress("csmetrics")
     institutions, venues = counted.read(raw / "csmetrics")
@@ -250,3 +254,18 @@ def _csv(table: pd.DataFrame) -> str:
     whole = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
     table = table.astype(dict.fromkeys(whole, "Int64"))
     return table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+
+
+def _panel_file(name: str) -> str:
+    return f"panels/{name}.csv{'.gz' if name in PACKED else ''}"
+
+
+def _file(name: str, text: str) -> bytes:
+    """Return what the file of that name holds: the text, compressed if so named, always as the same bytes."""
+    if not name.endswith(".gz"):
+        return text.encode()
+    # gzip.compress writes into the heading on which system it ran.
+    content = io.BytesIO()
+    with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as stream:
+        stream.write(text.encode())
+    return content.getvalue()

@@ -17,7 +17,8 @@ INTRODUCTION = """\
 This file is written by `study assemble` from `columns.toml` and `panels.toml`; do not change it by hand.
 
 CSV files are UTF-8 with commas, one heading and "\\n" at line ends, those with ".gz" compressed. A column without a
-word under "empty" has no empty cell. Countries are ISO 3166 alpha-2 codes. `study validate FILE` prints every row of a panel that breaks a rule."""
+word under "empty" has no empty cell. Countries are ISO 3166 alpha-2 codes. `study validate FILE` prints every row
+of a panel that breaks a rule."""
 
 
 def codebook(

@@ -4,6 +4,7 @@
 path one after the other, and the last of them to all later requests. A callable in place of a list gets
 the ``Request`` and returns an ``Answer``. Paths that are not listed answer 404. ``server.url`` is the address
 without a slash at its end; ``server.requests`` are the requests so far, which unpack as (path, query, headers);
+with the file of a certificate and its key, ``Server(answers, certificate)``, it speaks TLS;
 ``server.sent`` counts the bytes of all bodies, whether or not the client stayed for them. The clients wait
 between tries with ``time.sleep``: a test that does not want to wait sets it aside with
 ``monkeypatch.setattr("time.sleep", waits.append)``.
@@ -13,11 +14,13 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
 
@@ -38,7 +41,9 @@ class Answer:
 
     ``cut`` ends the body after so many bytes and breaks the connection. ``ranges`` answers requests of a range
     with 206 and that part (if an If-Range names the ETag or date in ``headers``). Content-Length is added
-    unless ``headers`` has one, or ``chunked`` asks for a body of untold length.
+    unless ``headers`` has one, or ``chunked`` asks for a body of untold length. ``pieces`` makes a body that comes
+    piece by piece, without its length, for as long as the client stays; with ``bare`` they are all that is sent, status
+    and headings with them.
     """
 
     status: int = 200
@@ -47,6 +52,8 @@ class Answer:
     cut: int | None = None
     ranges: bool = False
     chunked: bool = False
+    pieces: Callable[[], Iterable[bytes]] | None = None
+    bare: bool = False
 
 
 def as_json(value: Any, status: int = 200, **headers: str) -> Answer:
@@ -61,8 +68,9 @@ Answers = Sequence[Answer] | Callable[[Request], Answer]
 class Server:
     """A server on a free port of this machine, for as long as the ``with`` lasts."""
 
-    def __init__(self, answers: Mapping[str, Answers]) -> None:
+    def __init__(self, answers: Mapping[str, Answers], certificate: Path | None = None) -> None:
         self.answers = answers
+        self.certificate = certificate
         self.requests: list[Request] = []
         self.sent = 0
         self._lock = threading.Lock()
@@ -72,6 +80,11 @@ class Server:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if self.certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.url = self.url.replace("http", "https")
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
         self._patch.setenv("NO_PROXY", "127.0.0.1")
@@ -105,14 +118,20 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             parts = urlsplit(self.path)
             request = Request(parts.path, dict(parse_qsl(parts.query, keep_blank_values=True)), self.headers)
             answer = _part(server.answer(request), request)
+            if answer.bare:
+                self._send(answer)
+                return
             self.send_response(answer.status)
             for name, text in answer.headers.items():
                 self.send_header(name, text)
             if answer.chunked:
                 self.send_header("Transfer-Encoding", "chunked")
-            elif "Content-Length" not in answer.headers:
+            elif "Content-Length" not in answer.headers and answer.pieces is None:
                 self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
+            if answer.pieces is not None:
+                self._send(answer)
+                return
             body = answer.body[: answer.cut]
             server.sent += len(body)
             if answer.cut is not None:
@@ -122,6 +141,13 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 body = piece if answer.cut is not None else piece + b"0\r\n\r\n"
             with suppress(ConnectionError):
                 self.wfile.write(body)
+
+        def _send(self, answer: Answer) -> None:
+            self.close_connection = True
+            with suppress(OSError):
+                for piece in answer.pieces() if answer.pieces else ():
+                    self.wfile.write(piece)
+                    server.sent += len(piece)
 
         def log_message(self, *_: object) -> None:
             """Stay silent."""

@@ -40,6 +40,11 @@ FILES = {
     ("iclr", 2018): TABLE,
     ("iclr", 2019): TABLE,
 }
+SHA256 = {
+    "raw_icml_nips_iclr_2019_martenlienen.csv": "e38c1a0047705752f3b515fa3bc9bd29724d5a2bb827bd845f5d44b53bbcc81e",
+    "raw_neurips2019_dcharrezt.txt": "d0636886abf99d61646ea5a65690997f9aff7c6f880f6615cbd6a0a603cab96b",
+    "raw_neurips2020_mzolfaghari.json": "e2a2491c8d87f64eb4862ad2042bc8c58e2787a5895939b529d93d459564a992",
+}
 # An edition has as many papers or more; a file with fewer is cut off (lists by line have no other end).
 FEWEST = {("nips", 2019): 1_400, ("nips", 2020): 1_400, ("iclr", 2018): 336, ("iclr", 2019): 501}
 
@@ -63,7 +68,7 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[P
         progress(name)
         path = raw / "affiliations" / name
         if not path.with_name(f"{name}.gz").is_file():
-            fetcher.download(f"{ADDRESS}/{place}", path)
+            fetcher.download(f"{ADDRESS}/{place}", path, sha256=SHA256[name])
         paths.append(only_one(path.parent, name))
     return paths
 

@@ -28,6 +28,8 @@ from study.data.sources import (
 
 VERSION = "2a872972"
 ADDRESS = "https://github.com/csmetrics/csmetrics.org/archive"
+# Where GitHub sends for zips.
+HOSTS = ("codeload.github.com",)
 FILE, COVERAGE = "venue_year_institution_2007_2019.csv", "coverage_by_venue_year.csv"
 # The Microsoft Academic Graph, from which the affiliations are, has hardly any of 2019.
 YEARS = tuple(range(2007, 2019))
@@ -60,7 +62,8 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
     """
     folder = raw / "csmetrics"
     progress("csmetrics: the repository")
-    archive = fetcher.download(f"{ADDRESS}/{version}.zip", folder / f"csmetrics-{version}.zip")
+    path = folder / f"csmetrics-{version}.zip"
+    archive = fetcher.download(f"{ADDRESS}/{version}.zip", path, hosts=HOSTS)
     progress("csmetrics: counts")
     with unzipped(archive, archive.name) as opened:
         counts, coverage = _counted(opened, archive.name)

@@ -7,16 +7,20 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urljoin
 
 import requests
 from urllib3.exceptions import MaxRetryError
 from urllib3.util.retry import Retry
 
 from study.core import PACKAGE, DataError, OutputError, __version__, write_all
+from study.data.sources import limits
+from study.data.sources.limits import Adapter, Limits, TooLarge, refuse_elsewhere
+from study.data.sources.reading import parsed
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -25,12 +29,13 @@ TIMEOUT = (10, 60)
 FIRST_WAIT, LONGEST_WAIT = 1.0, 120.0
 FAILURES = (500, 502, 503, 504)
 RETRIED = (429, *FAILURES)
+REDIRECTIONS = 5
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 class Fetcher:
-    """One polite client for all sources.
+    """One polite client for all sources, which no server can hold for ever or fill the disk of (see limits.py).
 
     Parameters
     ----------
@@ -59,11 +64,19 @@ class Fetcher:
             backoff_factor=FIRST_WAIT,
             raise_on_status=False,
         )
+        self._limits = Limits()
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=patience))
+            self._session.mount(scheme, Adapter(self._limits, max_retries=patience))
 
     def download(
-        self, url: str, path: Path, *, sha256: str | None = None, pause: float | None = None
+        self,
+        url: str,
+        path: Path,
+        *,
+        sha256: str | None = None,
+        pause: float | None = None,
+        hosts: Sequence[str] = (),
+        largest: int | None = None,
     ) -> Path:
         """Download a file; a finished one is kept, an interrupted one goes on from its ``.part`` file.
 
@@ -81,6 +94,10 @@ class Fetcher:
             Checksum that the file must have.
         pause : float, optional
             Seconds since the start of the request before, where a server wants more than usual.
+        hosts : sequence of str
+            Other hosts to which the server may send, as in :func:`~study.data.sources.limits.refuse_elsewhere`.
+        largest : int, optional
+            Bytes that the file may have; 1 GiB if not given.
 
         Returns
         -------
@@ -90,8 +107,8 @@ class Fetcher:
         Raises
         ------
         DataError
-            If the server refuses, sends a web page or nothing, breaks off again and again, or the
-            checksum differs.
+            If the server refuses, sends a web page or nothing, breaks off again and again, sends too much or
+            too slowly or to another host, or the checksum differs.
         OutputError
             If the file cannot be written.
         """
@@ -101,7 +118,9 @@ class Fetcher:
             path.parent.mkdir(parents=True, exist_ok=True)
             part = _Part(path)
             failures, furthest = 0, part.size
-            while not self._append(url, part, checked=sha256 is not None, pause=pause):
+            self._limits.begin(shown(url), limits.LARGEST if largest is None else largest)
+            while not self._append(url, part, sha256 is not None, pause, hosts):
+                self._limits.refuse_late()
                 failures = 1 if part.size > furthest else failures + 1
                 furthest = max(furthest, part.size)
                 if failures > self.retries:
@@ -114,6 +133,9 @@ class Fetcher:
                 raise DataError(f"{fault}; fetch again, and if it stays, the publisher has changed the file.")
             os.replace(part.content, path)
             part.note.unlink(missing_ok=True)
+        except TooLarge:
+            part.discard()
+            raise
         except OSError as error:
             fault = f"{path}: cannot be written ({error.strerror or error})"
             raise OutputError(f"{fault}; free space or name another folder.") from error
@@ -125,17 +147,22 @@ class Fetcher:
         Raises
         ------
         DataError
-            If the server refuses, sends a web page, or twice a body that is no whole JSON.
+            If the server refuses, sends a web page, too much, too slowly or to another host, or twice a body that is
+            no whole JSON.
         """
         address = str(requests.Request("GET", url, params=params).prepare().url)
         problem = ""
+        self._limits.begin(shown(address), limits.LARGEST_ANSWER)
         for _ in range(2):
             try:
+                content = b""
                 with self._get(address, {}) as response:
-                    content = response.content
+                    for chunk in response.iter_content(CHUNK):
+                        content += chunk
+                        self._limits.refuse_size(len(content))
                 refuse_page(response, shown(address), content, None)
                 self.progress(shown(address), len(content), len(content))
-                return json.loads(content.decode("utf-8"))
+                return parsed(content)
             except requests.RequestException as error:
                 problem = f"the answer breaks off ({reason(error)})"
             except UnicodeDecodeError as error:
@@ -143,9 +170,13 @@ class Fetcher:
             except json.JSONDecodeError as error:
                 place = len(error.doc[: error.pos].encode())
                 problem = f"broken JSON at byte {place} of {len(content)} ({error.msg})"
+            except ValueError as error:
+                problem = f"the answer is no JSON to read ({error})"
         raise DataError(f"{shown(address)}: {problem}, and so at a second try; fetch again later.")
 
-    def _append(self, address: str, part: _Part, *, checked: bool, pause: float | None) -> bool:
+    def _append(
+        self, address: str, part: _Part, checked: bool, pause: float | None, hosts: Sequence[str]
+    ) -> bool:
         """Add to the part what the server still has, and say whether it is whole now."""
         have, validator = part.standing(address)
         if not validator and not checked:
@@ -153,7 +184,7 @@ class Fetcher:
         headers = {"Accept-Encoding": "identity"}
         if have:
             headers |= {"Range": f"bytes={have}-", **({"If-Range": validator} if validator else {})}
-        with self._get(address, headers, by_hand=part.path, pause=pause) as response:
+        with self._get(address, headers, part.path, pause, hosts) as response:
             fresh = response.status_code == 200
             place = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if not fresh and (place is None or int(place[1]) != have):
@@ -163,12 +194,14 @@ class Fetcher:
             packed = response.headers.get("Content-Encoding", "identity") != "identity"
             length = response.headers.get("Content-Length", "") if place is None else place[2]
             total = int(length) if length.isdigit() and not packed else None
+            self._limits.refuse_size(total or 0)
             try:
                 for chunk in response.iter_content(CHUNK):
                     if fresh:
                         refuse_page(response, shown(address), chunk, part.path)
                         part.start(address, "" if packed else _version(response))
                         fresh = False
+                    self._limits.refuse_size(part.size + len(chunk))
                     part.add(chunk)
                     self.progress(shown(address), part.size, total)
             except requests.RequestException:
@@ -180,17 +213,42 @@ class Fetcher:
         return total in (None, part.size)
 
     def _get(
-        self, address: str, headers: dict[str, str], by_hand: Path | None = None, pause: float | None = None
+        self,
+        address: str,
+        headers: dict[str, str],
+        by_hand: Path | None = None,
+        pause: float | None = None,
+        hosts: Sequence[str] = (),
     ) -> requests.Response:
         """Return an answer whose body is not read yet, or raise the one error that says why there is none."""
         wait = self._last + (self.pause if pause is None else pause) - time.monotonic()
         if wait > 0:
             time.sleep(wait)
         self._last = time.monotonic()
-        try:
-            response = self._session.get(address, headers=headers, timeout=TIMEOUT, stream=True)
-        except requests.RequestException as error:
-            raise DataError(f"{shown(address)}: no answer ({reason(error)}); check the network.") from None
+        place = address
+        for _ in range(REDIRECTIONS + 1):
+            try:
+                response = self._session.get(
+                    place, headers=headers, timeout=TIMEOUT, stream=True, allow_redirects=False
+                )
+            except requests.RequestException as error:
+                raise DataError(
+                    f"{shown(address)}: no answer ({reason(error)}); check the network."
+                ) from None
+            following = self._session.get_redirect_target(response)
+            if following is None:
+                break
+            response.close()
+            source, place = place, urljoin(place, following)
+            if _LOGIN_ADDRESS.search(place):
+                raise _login(shown(address), f"the server sends to {shown(place)[:200]}", by_hand)
+            refuse_elsewhere(shown(address), source, shown(place), hosts)
+        else:
+            raise DataError(f"{shown(address)}: the server sends from place to place; fetch again later.")
+        # Each of several packings can make a thousand bytes of one.
+        if "," in response.headers.get("Content-Encoding", ""):
+            response.close()
+            raise DataError(f"{shown(address)}: the answer is packed more than once; fetch again later.")
         if response.status_code not in ((200, 206, 416) if "Range" in headers else (200,)):
             with response:
                 refuse_status(response, shown(address), by_hand)
@@ -264,10 +322,11 @@ def reason(error: requests.RequestException) -> str:
     return shown(" ".join(str(innermost).split()).rsplit(": ", 1)[-1])
 
 
-def _by_hand(address: str, path: Path | None) -> str:
-    if path is None:
-        return "use the publisher's account or key."
-    return f"log in with a browser, download it by hand from {address} and save it as {path}."
+def _login(address: str, sign: str, path: Path | None) -> DataError:
+    remedy = "use the publisher's account or key."
+    if path is not None:
+        remedy = f"log in with a browser, download it by hand from {address} and save it as {path}."
+    return DataError(f"{address}: login needed ({sign}); {remedy}")
 
 
 def refuse_page(response: requests.Response, address: str, start: bytes, by_hand: Path | None) -> None:
@@ -276,7 +335,7 @@ def refuse_page(response: requests.Response, address: str, start: bytes, by_hand
     if not (page.startswith("<") and ("<html" in page or "<!doctype html" in page)):
         return
     if _LOGIN_ADDRESS.search(response.url) or _LOGIN_PAGE.search(page):
-        raise DataError(f"{address}: login needed (a login page came); {_by_hand(address, by_hand)}")
+        raise _login(address, "a login page came", by_hand)
     raise DataError(f"{address}: a web page came in place of data; see in a browser what it says.")
 
 
@@ -289,7 +348,7 @@ def refuse_status(response: requests.Response, address: str, by_hand: Path | Non
             f"{address}: too many requests for the server ({status}){wait_note}; fetch again later."
         )
     if status in (401, 403):
-        raise DataError(f"{address}: login needed ({status}); {_by_hand(address, by_hand)}")
+        raise _login(address, str(status), by_hand)
     if status in (404, 410):
         raise DataError(f"{address}: nothing is there ({status}); see on the publisher's site where it is.")
     if status in FAILURES:

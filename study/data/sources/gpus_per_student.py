@@ -11,6 +11,7 @@ from study.data.sources import AMOUNT, FILLED, Fetcher, Progress, csv_table, sil
 ADDRESS = "https://raw.githubusercontent.com/Fchaubard/GPUsPerStudent.org"
 VERSION = "dbd5d58"
 FILE = "master_data.csv"
+SHA256 = {"dbd5d58": "18844a0f43537d9876f38236f498c5777a7c28641b7d229410f3af2d839f9812"}
 # When the table was compiled.
 MONTH = "2025-12"
 
@@ -59,4 +60,5 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
         If it cannot be downloaded.
     """
     progress("GPUs per student")
-    return [fetcher.download(f"{ADDRESS}/{version}/data/{FILE}", raw / "gpus_per_student" / FILE)]
+    path, address = raw / "gpus_per_student" / FILE, f"{ADDRESS}/{version}/data/{FILE}"
+    return [fetcher.download(address, path, sha256=SHA256.get(version))]

@@ -14,6 +14,7 @@ from study.core import DataError
 from study.data.sources import Fetcher, Progress, damaged, one_line, refuse_missing, silent, unzipped
 
 ADDRESS = "https://ncses.nsf.gov/821/assets/0/files"
+HOSTS = (".nsf.gov",)
 # The present survey begins in 2010. A later year joins here, so that results do not move by themselves.
 YEARS = range(2010, 2025)
 ARCHIVE = "higher_education_r_and_d_{year}.zip"
@@ -62,7 +63,7 @@ def fetch(
     for year in years:
         name = ARCHIVE.format(year=year)
         progress(f"HERD {year}")
-        paths.append(fetcher.download(f"{ADDRESS}/{name}", raw / "herd" / name))
+        paths.append(fetcher.download(f"{ADDRESS}/{name}", raw / "herd" / name, hosts=HOSTS))
     return paths
 
 

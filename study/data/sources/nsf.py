@@ -14,10 +14,13 @@ import pandas as pd
 
 from study.core import DataError
 from study.data.sources import Fetcher, Progress, damaged, iso_day, json_value, number, silent, unzipped
+from study.data.sources.limits import refuse_elsewhere
 
 # The catalogue behind nsf.gov/awardsearch/download-awards, which took the place of download.jsp: a zip of
 # JSON a fiscal year, each with an address that is valid for a while.
 CATALOGUE = "https://api.nsf.gov/services/v2/s3/list-files"
+# Where it says that the files are.
+HOSTS = (".nsf.gov", ".amazonaws.com")
 FIRST_YEAR = 2007
 
 # Where each column is in a JSON record, and in an XML one (None where it is not in these).
@@ -89,7 +92,8 @@ def fetch(
             if year not in listed:
                 raise DataError(f"{CATALOGUE}: no file {year}.zip in it; take another year.")
             progress(f"NSF awards {year}")
-            path = fetcher.download(listed[year], places[0])
+            refuse_elsewhere(CATALOGUE, CATALOGUE, listed[year], HOSTS)
+            path = fetcher.download(listed[year], places[0], hosts=HOSTS)
             if not zipfile.is_zipfile(path):
                 path.unlink()
                 raise damaged(CATALOGUE, f"{year}.zip is no whole zip file")
@@ -162,7 +166,7 @@ def _awards(path: Path) -> Iterable[tuple[str, Row]]:
 def _catalogue(answer: Any) -> dict[int, str]:
     """Return the addresses of the yearly zips; the catalogue also lists one of historical awards."""
     try:
-        files = {entry["fileName"]: entry["downloadUrl"] for entry in answer["files"]}
+        files = {str(entry["fileName"]): str(entry["downloadUrl"]) for entry in answer["files"]}
     except (KeyError, TypeError):
         fault = f"{CATALOGUE}: no list of files with fileName and downloadUrl; has the publisher changed it?"
         remedy = "Download the yearly zips by hand from nsf.gov/awardsearch/download-awards into nsf/json."

@@ -136,7 +136,7 @@ def fetch_snapshot(
         path = folder / name
         if path.is_file() and path.stat().st_size != size:
             path.unlink()
-        came = fetcher.download(f"{address}/{name}", path).stat().st_size
+        came = fetcher.download(f"{address}/{name}", path, largest=size).stat().st_size
         if came != size:
             path.unlink()
             raise DataError(f"{address}/{name}: {came} bytes came, the manifest says {size}; fetch it later.")

@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from study.core import DataError, write_all
-from study.data.sources import FILLED, Fetcher, Progress, csv_table, iso_day, one_line, silent
+from study.data.sources import FILLED, Fetcher, Progress, csv_table, iso_day, limits, one_line, silent
 
 REPOSITORY = "https://github.com/opensciencegrid/topology.git"
 FILE = "osg_topology_ccstar_resource_groups.csv"
@@ -49,7 +49,7 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[P
     with tempfile.TemporaryDirectory(prefix="study-osg-") as folder:
         clone = Path(folder) / "topology"
         progress("OSG registry: clone of the repository")
-        _git(Path(folder), "clone", "--quiet", "--no-tags", REPOSITORY, clone.name)
+        _git(Path(folder), "clone", "--quiet", "--no-tags", "--", REPOSITORY, clone.name)
         progress("OSG registry: resource groups")
         table = pd.DataFrame(_groups(clone), columns=HEADING)
     return write_all(raw / "osg", {FILE: table.to_csv(index=False, lineterminator="\n").encode()})
@@ -105,10 +105,37 @@ def _groups(clone: Path) -> list[tuple[str, ...]]:
 def _git(folder: Path, *arguments: str) -> str:
     if shutil.which("git") is None:
         raise DataError("OSG registry: git is not installed, and the dates are in its history; install it.")
-    command = ["git", "-c", "core.quotePath=false", *arguments]
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    git = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8")
+    settings = {
+        "core.quotePath": "false",
+        "core.symlinks": "false",
+        "http.followRedirects": "false",
+        "http.lowSpeedLimit": limits.SLOWEST,
+        # A server that packs a history is silent for longer than one that sends a file.
+        "http.lowSpeedTime": 5 * int(limits.STALL),
+    }
+    chosen = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "https:file"}
+    try:
+        git = subprocess.run(
+            ["git", *chosen, *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=limits.LONGEST,
+            preexec_fn=_small_files if os.name == "posix" else None,
+        )
+    except subprocess.TimeoutExpired:
+        fault = f"OSG registry: git {arguments[0]} is not done after {limits.LONGEST / 3600:g} hours"
+        raise DataError(f"{fault}; fetch again from a faster network.") from None
     if git.returncode:
         reason = one_line(git.stderr) or f"exit code {git.returncode}"
         raise DataError(f"OSG registry: git {arguments[0]} fails ({reason}); check the network, fetch again.")
     return git.stdout
+
+
+def _small_files() -> None:
+    """Let git write no file (a pack is one) that is larger than a download may be."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.LARGEST, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))

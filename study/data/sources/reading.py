@@ -28,6 +28,9 @@ AGAIN = "download it again"
 # What to do about a table that is written by hand and ships.
 RESTORE = "restore it from the repository"
 
+# Of a JSON text, far above those of any original.
+LARGEST_JSON, DEEPEST = 256 << 20, 100
+
 FILLED: Rule = (re.compile(".+"), "not empty")
 AMOUNT: Rule = (re.compile(r"\d+(\.\d+)?"), "a number, 0 or more")
 
@@ -169,15 +172,42 @@ def json_value(content: bytes, where: str) -> Any:
     Raises
     ------
     DataError
-        If it is not UTF-8 or broken.
+        If it is not UTF-8, broken, too large or nested too deeply.
     """
+    if len(content) > LARGEST_JSON:
+        raise damaged(where, f"{len(content):,} bytes of JSON, at most {LARGEST_JSON:,} are read")
     try:
-        return json.loads(content.decode("utf-8"))
+        return parsed(content)
     except UnicodeDecodeError as error:
         raise damaged(where, f"byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:
         fault = f"broken JSON at character {error.pos} (line {error.lineno}): {error.msg}"
         raise damaged(where, fault) from None
+    except ValueError as error:
+        raise damaged(where, f"no JSON to read ({error})") from None
+
+
+def parsed(content: bytes) -> Any:
+    """Return what a JSON text says.
+
+    Raises
+    ------
+    ValueError
+        If it is not UTF-8 (UnicodeDecodeError) or broken (JSONDecodeError), a number has thousands of digits, or it is
+        nested more than :data:`DEEPEST` deep.
+    """
+    too_deep = f"nested more than {DEEPEST} deep"
+    try:
+        value = json.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise ValueError(too_deep) from None
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEEPEST):
+        inside = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [each for values in inside for each in values if isinstance(each, dict | list)]
+        if not level:
+            return value
+    raise ValueError(too_deep)
 
 
 def json_file(path: Path) -> Any:

@@ -78,7 +78,9 @@ ENDLESS = {
     ),
     # A piece's length has notes beside it, which older versions of urllib3 let have any length.
     "length of a piece": (
-        Answer(bare=True, pieces=endless(b"0" * 8192, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9;")),
+        Answer(
+            bare=True, pieces=endless(b"0" * 8192, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9;")
+        ),
         "more than 2,097,152 bytes come|breaks off",
     ),
 }

@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 DOCS := build/docs
 DOCS_READY := $(DOCS)/env/.ready
 
-.PHONY: run test test-slow lint size check kernels docs assemble lock clean
+.PHONY: run test test-slow matrix lint size check kernels docs assemble lock sbom audit clean
 
 run: $(READY)
 	$(VENV)/bin/study run
@@ -20,6 +20,12 @@ test: lint
 # inputs it tried.
 test-slow: $(READY)
 	STUDY_SEARCH=full $(VENV)/bin/python -m pytest -m 'search or slow'
+
+# The tests with Python 3.11 and 3.13, each with the oldest and the newest versions that pyproject.toml allows, one
+# environment after the other in a temporary folder; needs uv. ONLY=3.11-oldest names some of them, ONLY=--whole has all
+# tests in place of those that touch the dependencies. Written into tests/MATRIX.md.
+matrix: $(READY)
+	$(VENV)/bin/python tests/matrix.py $(ONLY)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
@@ -65,6 +71,15 @@ $(READY): requirements.lock pyproject.toml
 lock:
 	printf 'hatchling\neditables\n' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--extra test --output-file requirements.lock pyproject.toml -
+
+# sbom.json and LICENCES.md: what the package is built from, and under which terms. After `make lock`.
+sbom: $(READY)
+	$(VENV)/bin/python tests/supply.py
+
+# Needs pip-audit and a network in which it reaches its list of vulnerabilities; a package that could not be looked up
+# is an error.
+audit:
+	pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
 
 clean:
 	rm -rf $(VENV) build

@@ -65,8 +65,8 @@ PART = (
 INTRODUCTION = """\
 # Versions that were run
 
-Written by `make matrix` (tests/matrix.py). "Oldest" has the lowest version of every direct dependency that pyproject.toml
-and the others allow, "newest" the highest, with pandas 3 and with pandas 2. {what}
+Written by `make matrix` (tests/matrix.py). "Oldest" has the lowest version of every direct dependency that
+pyproject.toml and the others allow, "newest" the highest, with pandas 3 and with pandas 2. {what}
 """
 
 

@@ -52,7 +52,7 @@ PART = (
     "tests/heterogeneity/test_causal_forest.py",
     "tests/estimates/test_inference.py",
     "tests/figures",
-    "tests/report",
+    "tests/report/test_report.py",
     "tests/commands/test_cli.py",
     "tests/data/test_fetching.py",
     "tests/data/test_hostile_servers.py",
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
     for name in names:
         with tempfile.TemporaryDirectory(prefix="study-matrix-") as folder:
             section, passed = run(name, Path(folder), whole)
-        record(name, section)
+            record(name, section)
         failed |= not passed
     return int(failed)
 
@@ -116,6 +116,9 @@ def run(name: str, folder: Path, whole: bool) -> tuple[str, bool]:
          "--basetemp", folder / "tests", *(() if whole else PART)],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
     )  # fmt: skip
+    log = ROOT / "build" / "matrix" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(tests.stdout + tests.stderr, encoding="utf-8")
     lines = tests.stdout.splitlines()
     broken = sorted({line.split(" - ")[0] for line in lines if line.startswith(("FAILED ", "ERROR "))})
     result = next((line for line in reversed(lines) if " passed" in line or " error" in line), "no result")
@@ -123,7 +126,7 @@ def run(name: str, folder: Path, whole: bool) -> tuple[str, bool]:
     direct = [*declared["dependencies"], *(line for extra in EXTRAS for line in extras[extra])]
     names = sorted({re.split(r"[<>=;\[]", line)[0] for line in direct})
     release = subprocess.run([interpreter, "-V"], capture_output=True, text=True).stdout.split()[-1]
-    print(f"{name}: {result}", flush=True)
+    print(f"{name}: {result}; {log.relative_to(ROOT)}", flush=True)
     listed = "".join(f"- {line}\n" for line in broken)
     what = "all tests" if whole else "the part"
     said = f"{date.today()}, Python {release}, {what}: {re.sub(r' in [0-9.]+s.*', '', result.strip('= '))}.\n"

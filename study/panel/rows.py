@@ -179,6 +179,10 @@ class Rows:
         else:
             values = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=float, na_value=np.nan, copy=True)
             bad = np.isinf(values)
+            if getattr(raw.dtype, "storage", "") != "pyarrow":
+                # The parser of pandas misses the last digit of some texts, where that of Arrow does not.
+                read = np.flatnonzero(np.isfinite(values))
+                values[read] = raw.iloc[read].to_numpy(dtype=object).astype(float)
             unread = np.flatnonzero(np.isnan(values))
             codes, there = pd.factorize(raw.iloc[unread])
             words = [str(value).strip().lower() for value in there]

@@ -85,7 +85,7 @@ def test_it_is_linearmodels(kind: str, gaps: float) -> None:
         theirs, ours = model.fit(**options), fit.under(name)
         np.testing.assert_allclose(ours.effect, theirs.params, rtol=EXACT)
         np.testing.assert_allclose(ours.covariance(), theirs.cov, rtol=EXACT)
-        np.testing.assert_allclose(ours.tidy()["p_value"], theirs.pvalues, rtol=1e-8)
+        np.testing.assert_allclose(ours.tidy()["p_value"], theirs.pvalues, rtol=1e-8, atol=1e-14)
         interval = theirs.conf_int()
         np.testing.assert_allclose(ours.tidy()["conf_low"], interval["lower"], rtol=1e-8)
 

@@ -179,8 +179,7 @@ class Rows:
         else:
             values = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=float, na_value=np.nan, copy=True)
             bad = np.isinf(values)
-            if getattr(raw.dtype, "storage", "") != "pyarrow":
-                # The parser of pandas misses the last digit of some texts, where that of Arrow does not.
+            if raw.dtype == object:  # texts of pandas 2, whose parser misses the last digit of some numbers
                 read = np.flatnonzero(np.isfinite(values))
                 values[read] = raw.iloc[read].to_numpy(dtype=object).astype(float)
             unread = np.flatnonzero(np.isnan(values))

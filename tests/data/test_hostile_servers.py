@@ -49,7 +49,8 @@ def refused(how: str, answer: Answer, folder: Path, message: str) -> Server:
 
 
 def endless(piece: bytes, start: bytes = b"") -> Callable[[], Iterator[bytes]]:
-    return lambda: itertools.chain([start], itertools.repeat(piece))
+    """Return bodies that end long after they must have been left, so that a limit that does not hold fails a test."""
+    return lambda: itertools.chain([start], itertools.repeat(piece, 100 * MEGABYTE // len(piece)))
 
 
 def dripping(start: bytes = b"") -> Callable[[], Iterator[bytes]]:
@@ -57,7 +58,8 @@ def dripping(start: bytes = b"") -> Callable[[], Iterator[bytes]]:
 
     def drops() -> Iterator[bytes]:
         yield start
-        while not threading.Event().wait(0.01):
+        for _ in range(200):
+            threading.Event().wait(0.01)
             yield b"0"
 
     return drops
@@ -348,6 +350,24 @@ def test_an_address_is_no_option_and_no_command_of_git(
     with pytest.raises(DataError, match="git clone fails"):
         osg.fetch(tmp_path, Fetcher(pause=0))
     assert not made.exists()
+
+
+@needs_git
+def test_git_is_told_where_options_end_and_speaks_no_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+    run = subprocess.run
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **how: (commands.append(command), run(command, **how))[1]
+    )
+    with Server({}) as server:
+        monkeypatch.setattr(osg, "REPOSITORY", f"{server.url}/registry.git")
+        with pytest.raises(DataError, match="git clone fails"):
+            osg.fetch(tmp_path, Fetcher(pause=0))
+        assert server.requests == []
+        ((*_, mark, address, _),) = commands
+        assert (mark, address) == ("--", osg.REPOSITORY)
 
 
 def repository(folder: Path) -> Path:

@@ -34,6 +34,14 @@ AVERAGES: tuple[str, ...] = get_args(Average)
 ALL = slice(None)
 
 
+class LargerThanMemory:
+    """A panel whose units an engine adds up; see :class:`study.LargePanel`."""
+
+    def rows(self, question: Question) -> Panel:
+        """Return rows that stand for the units that a question needs, with the same numbers, sums and products."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, repr=False)
 class Question(Described):
     """What is asked, before any design answers it.
@@ -208,7 +216,7 @@ class Question(Described):
         """What errors are clustered and folds assigned by, in the plural."""
         return "units" if self.cluster is None else f"clusters ({self.cluster})"
 
-    def sample(self, panel: Panel) -> Sample:
+    def sample(self, panel: Panel | LargerThanMemory) -> Sample:
         """Return the arrays that a design works on, with the flow of units into them.
 
         Raises
@@ -219,7 +227,9 @@ class Question(Described):
         """
         from study.panel.drawing import draw_sample
 
-        check("Question.sample", {"panel": Panel}, {"panel": panel})
+        check("Question.sample", {"panel": Panel | LargerThanMemory}, {"panel": panel})
+        if isinstance(panel, LargerThanMemory):
+            panel = panel.rows(self)
         clustered = (
             self if self.cluster is not None or panel.within is None else replace(self, cluster=panel.within)
         )

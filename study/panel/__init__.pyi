@@ -6,6 +6,7 @@ from .drawing import dates_with_lag as dates_with_lag
 from .drawing import first_observed as first_observed
 from .drawing import pool_cohorts as pool_cohorts
 from .files import verdict as verdict
+from .large import LargePanel as LargePanel
 from .panel import BLOCKS as BLOCKS
 from .panel import NotSaved as NotSaved
 from .panel import Panel as Panel

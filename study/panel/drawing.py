@@ -174,7 +174,7 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
     """Keep the units of the population that can be used at all."""
     outcome, first_period = panel.outcomes[question.outcome], panel.periods[0]
     selection = _Selection(panel)
-    if question.population != EVERYONE:
+    if question.population != EVERYONE and panel.summed is None:  # else the engine has left the others out
         inside = population(question.population, panel)
         selection.drop(~inside, f"outside the population {question.population}")
     if panel.ambiguous_rule == "drop":

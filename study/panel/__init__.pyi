@@ -21,6 +21,7 @@ from .question import FlowStep as FlowStep
 from .question import LargerThanMemory as LargerThanMemory
 from .question import Question as Question
 from .question import Sample as Sample
+from .question import columns_for as columns_for
 from .question import panel_for as panel_for
 from .rules import Roles as Roles
 from .scale import Scale as Scale

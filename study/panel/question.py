@@ -518,6 +518,13 @@ def panel_for(
     levels : bool
         The event column is an amount of treatment by period.
     """
+    return Panel.from_long(data, **columns_for(question, outcomes, path=path, levels=levels), **reading)
+
+
+def columns_for(
+    question: Question, outcomes: Sequence[str] = (), *, path: bool = False, levels: bool = False
+) -> dict[str, Any]:
+    """Return the columns of a long table that a question needs, by role; parameters as in :func:`panel_for`."""
     outcomes = list(dict.fromkeys([question.outcome, *outcomes]))
     rules = [name for name in question.covariates if terms_in(name)]
     terms = [term for rule in (question.population, *rules, question.group or "") for term in terms_in(rule)]
@@ -525,15 +532,16 @@ def panel_for(
     labels = [term.name for term in in_rule if term.sign in ("=", "!=")]
     numbers = [term.name for term in in_rule if term.sign not in ("=", "!=")]
     columns = [name for name in question.covariates if name not in rules]
-    covariates = [*columns, question.weights, *question.instruments, *numbers]
-    doses = [question.event if levels else None, question.dose]
-    return Panel.from_long(
-        data,
-        treatment=question.event if path else (),
-        first_treated=() if path or levels else question.event,
-        doses=[name for name in doses if name is not None],
-        outcomes=outcomes,
-        covariates=[name for name in dict.fromkeys(covariates) if name is not None],
-        attributes=[name for name in dict.fromkeys([question.cluster, *labels]) if name is not None],
-        **reading,
-    )
+    return {
+        "outcomes": outcomes,
+        "first_treated": [] if path or levels else [question.event],
+        "treatment": [question.event] if path else [],
+        "doses": _named(question.event if levels else None, question.dose),
+        "covariates": _named(*columns, question.weights, *question.instruments, *numbers),
+        "attributes": _named(question.cluster, *labels),
+    }
+
+
+def _named(*names: str | None) -> list[str]:
+    """Return names, each once."""
+    return list(dict.fromkeys(name for name in names if name is not None))

@@ -72,7 +72,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
     kind = next((kind for kind, (suffixes, _) in _READERS.items() if path.suffix.lower() in suffixes), None)
     try:
         if not path.is_file():
-            raise DataError(f"{path}: there is no such file.")
+            raise DataError(f"{path}: there is no such file{_several_files(path)}.")
         if kind is None:
             return _read_csv(path)
         table, lines = _READERS[kind][1](path)
@@ -89,6 +89,21 @@ def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
         ) from None
     _check_heading(path, [*map(str, table.columns)])
     return table, lines
+
+
+def _several_files(path: Path) -> str:
+    """Say what reads several Parquet files, where a path names them."""
+    ending = "*.parquet"
+    several = (
+        any(any(path.glob(inside)) for inside in (ending, f"*/{ending}"))
+        if path.is_dir()
+        else glob.has_magic(str(path)) and path.match(ending)
+    )
+    return (
+        "; several Parquet files are read by --engine duckdb of study estimate, or study.LargePanel"
+        if several
+        else ""
+    )
 
 
 def frame_of(data: Any, where: str) -> pd.DataFrame:

@@ -204,10 +204,11 @@ def compare(
     form = to.chosen("study compare")
     figure.check()
     check("Question", {"level": float}, {"level": level})
-    designs: Any = design and [(name, find_design(name).seeded({}, seed), name) for name in design]
+    named = engine.designs(design)
+    designs: Any = named and [(name, find_design(name).seeded({}, seed), name) for name in named]
     question = of_question.read("study compare", outcome[0], event, scale, source)
     engine.refuse_several("study compare", outcome)
-    with engine.opened("study compare", source, question, outcome, design, figure.label) as panel:
+    with engine.opened("study compare", source, question, outcome, named, figure.label) as panel:
         words = figure.words(panel, "study compare")
         comparison = run_designs(panel, question, designs, outcome, force=force, draws=draws, seed=seed)
         if figure.window is None:

@@ -46,6 +46,10 @@ class OfEngine:
     temp: Path | None = None
     limit: int = 10_000
 
+    def designs(self, named: list[str] | None) -> list[str] | None:
+        """Return designs by name; where none is named, those that an engine can answer by, if there is an engine."""
+        return named if named or self.engine is None else _able()
+
     def refuse_several(self, who: str, outcomes: Sequence[str]) -> None:
         """Refuse several outcomes, whose joint distribution is in the rows alone."""
         if self.engine is not None and len(outcomes) > 1:
@@ -62,12 +66,11 @@ class OfEngine:
         question: Question,
         outcomes: Sequence[str],
         designs: Sequence[str] | None,
-        named: Sequence[str] | None,
+        label: Sequence[str] | None,
     ) -> Iterator[Panel | LargePanel]:
         """Give the panel, which an engine lets go of in the end.
 
-        What no engine answers is refused before it reads: ``designs`` by name, and labels, ``named``, of what is in no
-        column.
+        What no engine answers is refused before it reads: ``designs`` by name, and a ``label`` of what is no column.
         """
         if self.engine is None:
             for name, value in vars(self).items():
@@ -76,7 +79,7 @@ class OfEngine:
             yield source.read(outcomes, question)
             return
         from study.core import progress_bar, refuse_unknown, steps
-        from study.designs import Supports, all_designs, find_design
+        from study.designs import Supports, find_design
         from study.panel import LargePanel, columns_for
         from study.report import check_labels
 
@@ -87,14 +90,12 @@ class OfEngine:
                 raise QuestionError(f"{who}: {flag(name)} is given, {why}.")
         for name in designs or ():
             if Supports.SUMS not in find_design(name).supports:
-                able = ", ".join(
-                    each.name for each in all_designs().values() if Supports.SUMS in each.supports
-                )
+                able = ", ".join(_able())
                 raise QuestionError(f"{who}: --engine does not go with {name}, {why}. It goes with {able}.")
         columns: Any = columns_for(question, outcomes, path=source.treatment)
         del columns["doses"]
         known = {name for names in columns.values() for name in names}
-        check_labels(labels(named), None, {*known, source.period or "period", "year"}, who)
+        check_labels(labels(label), None, {*known, source.period or "period", "year"}, who)
         reading: Any = {
             name: getattr(source, name) for name in ("unit", "time", "period", "never", "ambiguous")
         }
@@ -112,6 +113,13 @@ class OfEngine:
             ) as panel,
         ):
             yield panel
+
+
+def _able() -> list[str]:
+    """Return the designs that answer from what an engine adds up."""
+    from study.designs import Supports, all_designs
+
+    return [name for name, design in all_designs().items() if Supports.SUMS in design.supports]
 
 
 @contextmanager

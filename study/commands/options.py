@@ -18,6 +18,7 @@ import typer
 
 from study.core import QuestionError, StudyError, as_typed, check_place, write_all
 from study.panel.shipped import shipped
+from study.panel.tables import several_files
 
 if TYPE_CHECKING:
     from study.core.settings import Settings
@@ -338,7 +339,7 @@ class OfPanel:
 
         path = Path(self.panel)
         # A slip of a shipped panel's name is not that of a file.
-        is_file = os.path.isfile(path) or bool(path.suffix) or path.name != self.panel
+        is_file = os.path.isfile(path) or bool(path.suffix) or path.name != self.panel or several_files(path)
         if self.panel not in panel_entries() and is_file:
             columns: dict[str, Any] = {name.removesuffix("_column"): getattr(self, name) for name in OF_FILE}
             event: dict[str, bool] = {"path": self.treatment, "levels": self.levels}
@@ -510,7 +511,9 @@ def as_options(message: str, names: Collection[str]) -> str:
         message = re.sub(r'give it as first_treated="[^"]*"', "leave out --treatment", message)
     message = re.sub(rf"^[\w. ]+: ({known}) is(?= ['\d-])", lambda m: f"{by_argument[m[1]]} is", message)
     message = re.sub(
-        rf"^Question: (there is no ({known}) )", lambda m: f"{by_argument[m[2]]}: {m[1]}", message
+        rf"^(?:Question|LargePanel.from_parquet): (there is no ({known}) )",
+        lambda m: f"{by_argument[m[2]]}: {m[1]}",
+        message,
     )
     if "memory_limit" in names:
         message = re.sub(r"\bmemory_limit\b", by_argument["memory_limit"], message)

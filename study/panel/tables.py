@@ -72,7 +72,12 @@ def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
     kind = next((kind for kind, (suffixes, _) in _READERS.items() if path.suffix.lower() in suffixes), None)
     try:
         if not path.is_file():
-            raise DataError(f"{path}: there is no such file{_several_files(path)}.")
+            if several_files(path):
+                raise DataError(
+                    f"{path}: several Parquet files are read by study estimate with --engine duckdb, and by "
+                    "study.LargePanel.from_parquet; or name one file."
+                )
+            raise DataError(f"{path}: there is no such file.")
         if kind is None:
             return _read_csv(path)
         table, lines = _READERS[kind][1](path)
@@ -91,19 +96,12 @@ def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
     return table, lines
 
 
-def _several_files(path: Path) -> str:
-    """Say what reads several Parquet files, where a path names them."""
+def several_files(path: Path) -> bool:
+    """Return whether a path names Parquet files together: a folder of them, or a pattern."""
     ending = "*.parquet"
-    several = (
-        any(any(path.glob(inside)) for inside in (ending, f"*/{ending}"))
-        if path.is_dir()
-        else glob.has_magic(str(path)) and path.match(ending)
-    )
-    return (
-        "; several Parquet files are read by --engine duckdb of study estimate, or study.LargePanel"
-        if several
-        else ""
-    )
+    if path.is_dir():
+        return any(any(path.glob(inside)) for inside in (ending, f"*/{ending}"))
+    return glob.has_magic(str(path)) and path.match(ending)
 
 
 def frame_of(data: Any, where: str) -> pd.DataFrame:

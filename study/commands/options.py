@@ -339,7 +339,8 @@ class OfPanel:
 
         path = Path(self.panel)
         # A slip of a shipped panel's name is not that of a file.
-        is_file = os.path.isfile(path) or bool(path.suffix) or path.name != self.panel or several_files(path)
+        is_file = os.path.isfile(path) or bool(path.suffix) or path.name != self.panel
+        is_file = is_file or (bool(path.name) and several_files(path))
         if self.panel not in panel_entries() and is_file:
             columns: dict[str, Any] = {name.removesuffix("_column"): getattr(self, name) for name in OF_FILE}
             event: dict[str, bool] = {"path": self.treatment, "levels": self.levels}

@@ -80,10 +80,10 @@ class LargePanel(LargerThanMemory, Described):
     ...     fit = study.estimate(panel, study.Question("papers", "grant"), "callaway_santanna")
     """
 
-    def __init__(self, reading: Reading, units: UnitTable, empty: Panel, limit: int) -> None:
+    def __init__(self, units: UnitTable, empty: Panel, limit: int) -> None:
         """Hold what the class methods made."""
-        self._reading, self._units, self._empty, self._limit = reading, units, empty, limit
-        self._engine = reading.engine
+        self._units, self._empty, self._limit = units, empty, limit
+        self._engine = units.reading.engine
         self._answers: dict[Any, Panel] = {}
 
     @classmethod
@@ -207,7 +207,7 @@ class LargePanel(LargerThanMemory, Described):
     @classmethod
     def _of(cls, reading: Reading, populations: Mapping[str, str] | None, limit: int) -> LargePanel:
         units = unit_table(reading)
-        roles, nothing = units.roles, np.empty((0, len(units.periods)))
+        roles, nothing = units.reading.roles, np.empty((0, len(units.periods)))
         absorbing = [column for column in roles.treatment if column not in units.switching]
         empty = Panel(
             name=reading.engine.label,
@@ -223,7 +223,7 @@ class LargePanel(LargerThanMemory, Described):
             period=reading.period,
             period_names=units.period_names,
         )
-        return cls(reading, units, empty, limit)
+        return cls(units, empty, limit)
 
     def __enter__(self) -> LargePanel:
         """Return itself."""
@@ -299,7 +299,7 @@ class LargePanel(LargerThanMemory, Described):
             than the limit.
         """
         _check(question, self._empty)
-        asked = _Asked(question, self._reading, self._units, self._empty)
+        asked = _Asked(question, self._units, self._empty)
         asked.refuse_single_units()
         key = asked.key
         if key not in self._answers:
@@ -338,9 +338,9 @@ def _roles(
 class _Asked:
     """A question of a table of units."""
 
-    def __init__(self, question: Question, reading: Reading, units: UnitTable, empty: Panel) -> None:
-        self.question, self.reading, self.units, self.empty = question, reading, units, empty
-        self.engine, self.roles = reading.engine, units.roles
+    def __init__(self, question: Question, units: UnitTable, empty: Panel) -> None:
+        self.question, self.units, self.empty = question, units, empty
+        self.reading, self.engine, self.roles = units.reading, units.reading.engine, units.reading.roles
         self.names = {
             role: {column: k for k, column in enumerate(getattr(self.roles, role))}
             for role in ("outcomes", "first_treated", "treatment", "covariates", "attributes")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("duckdb",)
 # Options of a panel that need more of it than an engine adds up.
-OF_ROWS = ("levels", "dose", "instrument", "group_column")
+OF_ROWS = ("levels", "dose", "instrument", "group", "group_column")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from glob import has_magic
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -119,7 +120,7 @@ class LargePanel(LargerThanMemory, Described):
         unit, time, first_treated, treatment, outcomes, covariates, attributes, populations, ambiguous, never
             As for :meth:`study.Panel.from_long`.
         name : str, optional
-            By default the name of the file or folder.
+            By default the name of the file or folder, or the pattern.
         period : {"year", "quarter", "month"}, optional
             What periods are counted in where they are dates, or texts with the year first; whole numbers otherwise.
         memory_limit : str
@@ -145,7 +146,7 @@ class LargePanel(LargerThanMemory, Described):
         """
         _refuse_period(period)
         roles = _roles(unit, time, first_treated, treatment, outcomes, covariates, attributes)
-        label = name or Path(path).name or str(path)
+        label = name or (str(path) if has_magic(str(path)) else Path(path).resolve().name)
         files = parquet_files(path)
         engine = open_duckdb(
             label,
@@ -420,7 +421,9 @@ class _Asked:
             frequency=rows.frequency,
             stratum=rows.stratum,
             fourths=units.fourths(of, rows),
-            checksum=checksum([self.empty.name, *of.astype("string").to_numpy().ravel(), size, strata.mean]),
+            checksum=checksum(
+                [*of.astype("string").to_numpy().ravel(), size, _without_rounding(strata.mean)]
+            ),
             dropped=dropped,
         )
         return self._panel(of, rows.points, summed)
@@ -616,6 +619,11 @@ def _between(values: Any, bounds: list[float]) -> Any:
     pairs = zip(bounds, below, strict=True)
     cases = [case for bound, less in pairs for case in ((values < bound, less), (values == bound, bound))]
     return _ibis().cases(*cases, (values > bounds[-1], bounds[-1] + 1.0), else_=None)
+
+
+def _without_rounding(means: FloatArray) -> FloatArray:
+    """Return means by stratum with zero for what adding up in another order may have left of a zero."""
+    return np.where(np.abs(means) < 1e-9 * np.abs(means).max(axis=0, initial=0.0), 0.0, means)
 
 
 def _numbers(values: pd.Series) -> FloatArray:

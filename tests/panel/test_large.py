@@ -183,6 +183,39 @@ def test_designs_answer_the_same(able: Any, design: str, asked: str) -> None:
     assert ours.n_obs == theirs.n_obs
 
 
+@pytest.mark.parametrize("asked", [{}, {"cluster": "state"}, {"weights": "size"}])
+def test_covariates_of_many_values_are_adjusted_for_by_their_products(
+    tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    data = table(seed=5, gaps=0.02, entries=(np.nan, np.nan, 2002.0, 2003.0))
+    rng = np.random.default_rng(0)
+    for name in ("score", "rank"):
+        data[name] = data["lab"].map(
+            dict(zip(data["lab"].unique(), rng.normal(5, 3, data["lab"].nunique()), strict=True))
+        )
+    data.loc[data["lab"].isin(["Lab 5", "Lab 8"]), "score"] = np.nan
+    roles = ROLES | {"covariates": ["score", "rank", "size"], "name": "labs", "populations": None}
+    question = Question("papers", "entry", covariates=("score", "rank"), missing="balanced", **asked)
+    panel = Panel.from_long(data, **roles)
+    with LargePanel.from_parquet(written(data, tmp_path), limit=70, **roles) as large:
+        theirs, ours = (study.estimate(each, question, method="reg") for each in (panel, large))
+        assert ours.sample.summed.products is not None
+        assert ours.sample.flow == theirs.sample.flow
+        near = {"rtol": 1e-9, "atol": 1e-9 * np.nanmax(theirs.std_error)}
+        np.testing.assert_allclose(ours.effect, theirs.effect, **near)
+        np.testing.assert_allclose(ours.std_error, theirs.std_error, **near)
+        np.testing.assert_allclose(
+            ours.headline.degrees_of_freedom, theirs.headline.degrees_of_freedom, rtol=1e-6
+        )
+        for design, options in (("callaway_santanna", {}), ("etwfe", {})):
+            with pytest.raises(QuestionError, match=f"{design}: score, rank take too many values"):
+                study.estimate(large, question, design, **options)
+        with pytest.raises(
+            QuestionError, match=r"labs: the units are in \d+ strata, more than limit=70: .* values of score"
+        ):
+            large.rows(question.replace(covariates=("score", "tier=2")))
+
+
 WITHOUT = {"COVARIATES", "SWITCHING", "LEVELS", "INSTRUMENT", "DOSE", "GROUP", "REPEATED_CELLS"}
 
 

@@ -361,7 +361,7 @@ def _numbered(reading: Reading, cells: ibis.Table, name: str, column: str, never
     if period is None or (period == "year" and not (kind.is_temporal() or kind.is_string())):
         numbers = _number(raw)[0]
     elif kind.is_temporal():
-        # DuckDB 2.0 takes the bounds of parts of a TIMESTAMP_NS for others than they are, and leaves out rows; not a day's.
+        # DuckDB 2.0.1 leaves out rows where a part of a TIMESTAMP_NS is compared; not so with a part of a day.
         day = _key(raw)
         numbers = {
             "year": day.year(),

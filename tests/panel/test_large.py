@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import drawn_panels
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
 
 import study
 from study import DataError, LargePanel, OutputError, Panel, Question, QuestionError, WorkerError
+from study.designs import all_designs
 from study.panel import engines, unit_table
 
 ibis = pytest.importorskip("ibis")
@@ -178,6 +181,103 @@ def test_designs_answer_the_same(able: Any, design: str, asked: str) -> None:
         ours.headline.degrees_of_freedom, theirs.headline.degrees_of_freedom, rtol=1e-6
     )
     assert ours.n_obs == theirs.n_obs
+
+
+@pytest.mark.parametrize("asked", [{}, {"cluster": "state"}, {"weights": "size"}])
+def test_covariates_of_many_values_are_adjusted_for_by_their_products(
+    tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    data = table(seed=5, gaps=0.02, entries=(np.nan, np.nan, 2002.0, 2003.0))
+    rng = np.random.default_rng(0)
+    for name in ("score", "rank"):
+        data[name] = data["lab"].map(
+            dict(zip(data["lab"].unique(), rng.normal(5, 3, data["lab"].nunique()), strict=True))
+        )
+    data.loc[data["lab"].isin(["Lab 5", "Lab 8"]), "score"] = np.nan
+    roles = ROLES | {"covariates": ["score", "rank", "size"], "name": "labs", "populations": None}
+    question = Question("papers", "entry", covariates=("score", "rank"), missing="balanced", **asked)
+    panel = Panel.from_long(data, **roles)
+    with LargePanel.from_parquet(written(data, tmp_path), limit=70, **roles) as large:
+        theirs, ours = (study.estimate(each, question, method="reg") for each in (panel, large))
+        assert ours.sample.summed.products is not None
+        assert ours.sample.flow == theirs.sample.flow
+        near = {"rtol": 1e-9, "atol": 1e-9 * np.nanmax(theirs.std_error)}
+        np.testing.assert_allclose(ours.effect, theirs.effect, **near)
+        np.testing.assert_allclose(ours.std_error, theirs.std_error, **near)
+        np.testing.assert_allclose(
+            ours.headline.degrees_of_freedom, theirs.headline.degrees_of_freedom, rtol=1e-6
+        )
+        for design, options in (("callaway_santanna", {}), ("etwfe", {})):
+            with pytest.raises(QuestionError, match=f"{design}: score, rank take too many values"):
+                study.estimate(large, question, design, **options)
+        with pytest.raises(
+            QuestionError, match=r"labs: the units are in \d+ strata, more than limit=70: .* values of score"
+        ):
+            large.rows(question.replace(covariates=("score", "tier=2")))
+
+
+WITHOUT = {"COVARIATES", "SWITCHING", "LEVELS", "INSTRUMENT", "DOSE", "GROUP", "REPEATED_CELLS"}
+
+
+@pytest.mark.search
+@pytest.mark.parametrize("design", ["callaway_santanna", "imputation"])
+def test_random_panels(design: str, tmp_path: Path) -> None:
+    """Every pattern of gaps, small cohorts, weights and clusters; without ties."""
+    supports = frozenset(trait.name for trait in all_designs()[design].supports) - WITHOUT
+
+    @settings(max_examples=12, deadline=None, database=None, derandomize=True)
+    @given(drawn_panels.asked(supports))
+    def equal(drawn: Any) -> None:
+        panel = drawn.panel
+        y = panel.outcomes["y"] + np.random.default_rng(0).uniform(0, 0.1, panel.outcomes["y"].shape)
+        n, periods = y.shape
+        columns = {
+            "y": y,
+            **panel.covariates,
+            "event": np.outer(panel.first_treated["event"], np.ones(periods)),
+        }
+        data = pd.DataFrame({name: block.ravel() for name, block in columns.items()})
+        data = data.assign(unit=np.repeat(panel.units, periods), time=np.tile(panel.periods, n) + 100)
+        data = data.assign(state=np.repeat(panel.attributes["state"], periods), event=data["event"] + 100)
+        roles = {"unit": "unit", "time": "time", "first_treated": "event", "outcomes": "y"}
+        roles |= {"covariates": list(panel.covariates), "attributes": "state", "name": "drawn"}
+        with LargePanel.from_parquet(
+            written(data.sample(frac=1, random_state=0), tmp_path), **roles
+        ) as large:
+            answers = []
+            for each in (large, Panel.from_long(data, **roles)):
+                try:
+                    answers.append(study.estimate(each, drawn.question, design))
+                except QuestionError as refusal:
+                    answers.append(str(refusal))
+        if isinstance(answers[1], str):
+            assert answers[0] == answers[1]
+            return
+        ours, theirs = answers
+        assert ours.terms == theirs.terms
+        assert ours.sample.flow == theirs.sample.flow
+        near = {"rtol": 1e-9, "atol": 1e-9 * np.nanmax(theirs.std_error, initial=1.0)}
+        np.testing.assert_allclose(ours.effect, theirs.effect, **near)
+        np.testing.assert_allclose(ours.std_error, theirs.std_error, **near)
+
+    equal()
+
+
+def test_folders_whose_names_say_the_period(tmp_path: Path, both: Any) -> None:
+    table().to_parquet(tmp_path / "labs", partition_cols=["year"])
+    question = Question("papers", "entry")
+    with LargePanel.from_parquet(tmp_path / "labs", **ROLES) as large:
+        assert large.name == "labs"
+        assert question.sample(large).flow == question.sample(both[0]).flow
+
+
+def test_the_checksum_is_of_the_data_and_not_of_their_order(tmp_path: Path, both: Any) -> None:
+    question, data = Question("papers", "entry"), table()
+    with LargePanel.from_parquet(written(data[::-1], tmp_path), **ROLES) as large:
+        assert large.rows(question).checksum == both[1].rows(question).checksum
+    data.loc[7, "papers"] += 1
+    with LargePanel.from_parquet(written(data, tmp_path), **ROLES) as large:
+        assert large.rows(question).checksum != both[1].rows(question).checksum
 
 
 @pytest.mark.parametrize("rule", ["earliest", "latest"])
@@ -509,14 +609,14 @@ def test_whole_numbers_in_one_file_and_others_in_the_next_are_numbers(tmp_path: 
 
 def test_an_option_that_an_engine_has_not_is_refused(tmp_path: Path) -> None:
     folder = written(table(9), tmp_path / "labs")
-    for given, text in (
+    for option, text in (
         ({"period": "week"}, "period"),
         ({"memory_limit": "lots"}, "DuckDB cannot be opened .*; write memory_limit as in 4GB"),
         ({"threads": 0}, "DuckDB cannot be opened"),
         ({"ambiguous": "perhaps"}, "ambiguous"),
     ):
         with pytest.raises(QuestionError, match=text):
-            LargePanel.from_parquet(folder, temp=tmp_path / "temp", **ROLES | given)
+            LargePanel.from_parquet(folder, temp=tmp_path / "temp", **ROLES | option)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write here"):
         LargePanel.from_parquet(folder, temp=tmp_path / "file", **ROLES)

@@ -18,7 +18,6 @@ import typer
 
 from study.core import QuestionError, StudyError, as_typed, check_place, write_all
 from study.panel.shipped import shipped
-from study.panel.tables import several_files
 
 if TYPE_CHECKING:
     from study.core.settings import Settings
@@ -336,6 +335,7 @@ class OfPanel:
     def read(self, outcomes: Sequence[str], question: Question) -> Panel:
         """Return a shipped panel, or the columns of a file that the question needs."""
         from study.panel import load_panel, panel_entries, panel_for
+        from study.panel.tables import several_files
 
         path = Path(self.panel)
         # A slip of a shipped panel's name is not that of a file.

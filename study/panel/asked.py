@@ -103,9 +103,7 @@ class Asked:
             frequency=rows.frequency,
             stratum=rows.stratum,
             fourths=units.fourths(of, rows),
-            checksum=checksum(
-                [*of.astype("string").to_numpy().ravel(), size, _without_rounding(strata.mean)]
-            ),
+            checksum=checksum([*of.astype("string").to_numpy().ravel(), size, _certain(strata.mean)]),
             dropped=dropped,
             products=_products(rows.points, len(added), n_periods) if added else None,
         )
@@ -367,9 +365,13 @@ def _between(values: Any, bounds: list[float]) -> Any:
     return _ibis().cases(*cases, (values > bounds[-1], bounds[-1] + 1.0), else_=None)
 
 
-def _without_rounding(means: FloatArray) -> FloatArray:
-    """Return means by stratum with zero for what adding up in another order may have left of a zero."""
-    return np.where(np.abs(means) < 1e-9 * np.abs(means).max(axis=0, initial=0.0), 0.0, means)
+def _certain(means: FloatArray) -> FloatArray:
+    """Return multiples of means by stratum of which no order of adding changes the first digits.
+
+    What may be left of a zero is zero, and no multiple by pi lies half-way between two numbers of few digits, as means
+    of few decimals do.
+    """
+    return np.pi * np.where(np.abs(means) < 1e-9 * np.abs(means).max(axis=0, initial=0.0), 0.0, means)
 
 
 def _numbers(values: pd.Series) -> FloatArray:

@@ -18,7 +18,6 @@ from .populations import population as population
 from .question import AVERAGES as AVERAGES
 from .question import Comparison as Comparison
 from .question import FlowStep as FlowStep
-from .question import LargerThanMemory as LargerThanMemory
 from .question import Question as Question
 from .question import Sample as Sample
 from .question import columns_for as columns_for

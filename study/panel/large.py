@@ -22,7 +22,8 @@ from study.panel.asked import Asked
 from study.panel.drawing import refuse_names
 from study.panel.engines import Engine, connection_of, open_duckdb, open_parquet, parquet_files
 from study.panel.panel import Ambiguous, Panel
-from study.panel.question import LargerThanMemory, Question
+from study.panel.question import LargePanel as AnyLargePanel
+from study.panel.question import Question
 from study.panel.rules import Names, Roles
 from study.panel.unit_table import (
     MOST_VALUES,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 LargePeriod = Literal["year", "quarter", "month"]
 
 
-class LargePanel(LargerThanMemory, Described):
+class LargePanel(AnyLargePanel, Described):
     """A panel in an engine: DuckDB over Parquet files, or whatever holds a table of ibis.
 
     Designs whose estimates are linear in outcomes answer a question of it exactly as they do one of a

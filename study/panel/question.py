@@ -34,8 +34,8 @@ AVERAGES: tuple[str, ...] = get_args(Average)
 ALL = slice(None)
 
 
-class LargerThanMemory:
-    """A panel whose units an engine adds up; see :class:`study.LargePanel`."""
+class LargePanel:
+    """A panel whose units an engine adds up, as the class of :mod:`study.panel.large` does."""
 
     def rows(self, question: Question) -> Panel:
         """Return rows that stand for the units that a question needs, with the same numbers, sums and products."""
@@ -216,7 +216,7 @@ class Question(Described):
         """What errors are clustered and folds assigned by, in the plural."""
         return "units" if self.cluster is None else f"clusters ({self.cluster})"
 
-    def sample(self, panel: Panel | LargerThanMemory) -> Sample:
+    def sample(self, panel: Panel | LargePanel) -> Sample:
         """Return the arrays that a design works on, with the flow of units into them.
 
         Raises
@@ -227,8 +227,8 @@ class Question(Described):
         """
         from study.panel.drawing import draw_sample
 
-        check("Question.sample", {"panel": Panel | LargerThanMemory}, {"panel": panel})
-        if isinstance(panel, LargerThanMemory):
+        check("Question.sample", {"panel": Panel | LargePanel}, {"panel": panel})
+        if isinstance(panel, LargePanel):
             panel = panel.rows(self)
         clustered = (
             self if self.cluster is not None or panel.within is None else replace(self, cluster=panel.within)
@@ -333,9 +333,13 @@ class Sample(Described):
         return None if self.replicas is None else self.replicas.frequency
 
     @property
-    def only_dates_differ(self) -> bool:
-        """Whether units differ in nothing but their dates, groups, weights and in when they are seen."""
-        return not self.covariates and self.dose is None and not self.question.instruments
+    def fixed_covariates(self) -> FloatArray | None:
+        """Covariates of units, shape (n, p); None where they change, or units differ in a dose or an instrument."""
+        added_up = self.summed is not None and self.summed.products is not None
+        if added_up or self.dose is not None or self.question.instruments:
+            return None
+        pairs = zip(self.x_by_period, self.x_baseline.T, strict=True)
+        return self.x_baseline if all(np.all(block == x[:, None]) for block, x in pairs) else None
 
     @property
     def replicas(self) -> Summed | None:

@@ -65,14 +65,13 @@ class Asked:
         for name in asked.instruments:
             raise QuestionError(f"{where}: {name} is an instrument, {needs}.")
         for name in asked.covariates:
-            for broken, how in (
-                (self.units.varying, "changes over time"),
-                (self.units.patchy, "is missing in some rows"),
+            for flag, columns, how in (
+                ("varies", self.units.varying, "changes over time"),
+                ("holes", self.units.patchy, "is missing in some rows"),
             ):
-                if name in broken:
-                    what = "varies" if broken is self.units.varying else "holes"
-                    k = self.names["covariates"][name]
-                    unit = first_unit(self.engine, self.units.table, self.units.table[f"{what}{k}"])
+                if name in columns:
+                    which = self.units.table[f"{flag}{self.names['covariates'][name]}"]
+                    unit = first_unit(self.engine, self.units.table, which)
                     raise QuestionError(
                         f"{where}: covariate {name} {how} within units, first in {unit}, {needs}."
                     )

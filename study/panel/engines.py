@@ -180,7 +180,8 @@ def ibis_here(where: str) -> Any:
     except ImportError as error:
         missing = "ibis-framework" if "ibis" in str(error) else str(error.name)
         raise QuestionError(
-            f'{where}: panels larger than memory need ibis, and {missing} is not installed; install "ibis-framework".'
+            f'{where}: engines are asked through ibis, and {missing} is not installed; install '
+            '"compute-access-study[large]".'
         ) from None
     assert pyarrow
     return ibis

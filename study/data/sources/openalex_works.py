@@ -19,6 +19,7 @@ import pandas as pd
 from study.core import DataError, OutputError
 from study.data.sources import Progress, damaged, is_page, json_value, silent
 from study.data.sources.openalex_counts import institution_years
+from study.panel.engines import ibis_here
 
 # The subfields in which most of machine learning stands. Any topic, subfield, field or venue (source) can be named.
 TOPICS = ("subfields/1702", "subfields/1707")
@@ -189,8 +190,7 @@ def _count(
     connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], topics: Sequence[str], progress: Progress
 ) -> None:
     """Count one part after the other into the table ``counts``; a part is deleted when it is counted."""
-    import ibis
-
+    ibis = ibis_here("OpenAlex")
     database = ibis.duckdb.from_connection(connection)
     merged = database.table("merged_ids")
     for number, part in enumerate(parts, start=1):
@@ -222,7 +222,7 @@ def _fault(
     for path in named or paths:
         try:
             refuse_fault(path)
-            connection.execute(f"SELECT * FROM ({_records(path.suffix, 1)}) LIMIT 0", [[str(path)]])
+            connection.execute(f"SELECT * FROM ({_records(path.suffix, 1)}) LIMIT 1", [[str(path)]])
         except DataError as fault:
             return fault
         except duckdb.Error as unlike:

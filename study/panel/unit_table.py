@@ -223,7 +223,7 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
         broken.append((number(column), _number(table[column])[1]))
     texts = [column for column in roles.covariates if table[column].type().is_string()]
-    counts = {f"broken{i}": condition.cast("int64").sum() for i, (_, condition) in enumerate(broken)}
+    counts = {f"broken{i}": table.count(where=condition) for i, (_, condition) in enumerate(broken)}
     counts |= {f"numbers{i}": _number(table[column])[0].count() for i, column in enumerate(texts)}
     found = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]
     words = [column for i, column in enumerate(texts) if not found[f"numbers{i}"]]

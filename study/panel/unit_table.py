@@ -283,13 +283,13 @@ def _number(column: Any) -> tuple[Any, Any]:
         return column.cast("float64"), ibis.literal(False)
     if kind.is_floating():
         value = column.cast("float64")
-        endless = value.isinf().fill_null(False)
+        endless = _infinite(value).fill_null(False)
         return ibis.ifelse(value.isnan() | endless, empty, value), endless
     if not kind.is_string():
         return empty, column.notnull()
     text = column.strip().lower()
     value = text.cases(*TRUTH.items(), else_=text.try_cast("float64"))
-    known = value.notnull() & ~(value.isnan() | value.isinf())
+    known = value.notnull() & ~(value.isnan() | _infinite(value))
     bad = column.notnull() & ~known & ~text.isin(NO_NUMBER)
     return ibis.ifelse(known, value, empty), bad.fill_null(False)
 
@@ -311,6 +311,11 @@ def _trimmed(column: Any) -> Any:
         if column.type().is_floating()
         else column
     )
+
+
+def _infinite(value: Any) -> Any:
+    """Return whether numbers are infinite; ibis's own ``isinf`` is false everywhere on Spark."""
+    return value.abs() == float("inf")
 
 
 def label_of(column: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Papers of each academic institution, year and topic, as an expression on OpenAlex works that any engine of ibis runs."""
+"""Papers by academic institution, year and topic: one expression on OpenAlex works for any engine of ibis."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ibis.expr.types import StringValue, Table
+    from ibis.expr.types import Table
+
+# Whole numbers beside that of papers, and all columns.
+_KINDS = ("academic_only", "with_industry", "first_author", "last_author", "collaborative")
+COUNTS = tuple(f"papers_{kind}" for kind in _KINDS)
+COLUMNS = ("ror", "institution", "country", "year", "topic", "papers", "papers_fractional", *COUNTS)
 
 PAPERS = ("article", "preprint", "review", "conference-paper", "book-chapter", "data-paper", "software-paper")
 
 
-def institution_years(works: Table, merged: Table, topics: Sequence[str]) -> Table:
+def institution_years(works: Table, topics: Sequence[str], merged: Table | None = None) -> Table:
     """Return the papers of each academic institution, year and topic.
 
     The counts of disjoint sets of works add up: a loader may count parts (all records of a work in one part) and sum
@@ -20,24 +25,31 @@ def institution_years(works: Table, merged: Table, topics: Sequence[str]) -> Tab
     Parameters
     ----------
     works : Table
-        Records as OpenAlex documents them, with the columns of ``openalex_works.SHAPE``; a work can have several, of
-        which the one with the last ``updated_date`` counts.
-    merged : Table
-        ``work_id``: numbers of works that were merged into others (W123 is 123), which do not count.
+        Records with the columns of ``openalex_works.SHAPE``, as OpenAlex's files in Parquet have them. A work can have
+        several, of which that with the last ``updated_date`` counts; of one date they are copies.
     topics : sequence of str
         Topics, subfields, fields or venues that get rows of their own, beside those of all papers ("all").
+    merged : Table, optional
+        ``work_id``: numbers of works that were merged into others (W123 is 123), which do not count.
 
     Returns
     -------
     Table
-        With the columns that :func:`~study.data.sources.openalex_works.aggregate` describes, in no order.
+        With the columns that :func:`~study.data.sources.openalex_works.aggregate` describes, in any order of rows.
+
+    Examples
+    --------
+    >>> spark = ibis.pyspark.connect(session)  # doctest: +SKIP
+    >>> works = spark.read_parquet("works/*/*.parquet")  # doctest: +SKIP
+    >>> institution_years(works, ["subfields/1702"]).to_parquet("counts.parquet")  # doctest: +SKIP
     """
     import ibis
     from ibis import _
 
     # The newest record of each work that is a paper; records of one date are copies.
     works = works.mutate(work_id=works.id.substr(len("https://openalex.org/W")).cast("int64"))
-    dated = works.anti_join(merged, "work_id").group_by("work_id", "updated_date").agg(copies=_.count())
+    counted = works if merged is None else works.anti_join(merged, "work_id")
+    dated = counted.group_by("work_id", "updated_date").agg(copies=_.count())
     newest = dated.group_by("work_id").agg(
         updated_date=_.updated_date.max(), copies=_.copies.argmax(_.updated_date)
     )
@@ -52,7 +64,8 @@ def institution_years(works: Table, merged: Table, topics: Sequence[str]) -> Tab
             ~_.is_xpac.fill_null(False),
             _["type"].isin(PAPERS),
         )
-        .mutate(places=_.authorships.map(lambda author: author.institutions).flatten())
+        .mutate(named=_.authorships.filter(lambda author: author.institutions.notnull()))
+        .mutate(places=_.named.map(lambda author: author.institutions).flatten())
         .mutate(institutions=_.places.map(lambda place: ibis.coalesce(place.ror, place.id)))
         .select(
             "work_id",
@@ -104,4 +117,5 @@ def institution_years(works: Table, merged: Table, topics: Sequence[str]) -> Tab
             papers_collaborative=_.collaborative.sum(),
         )
         .mutate(ror=_.ror.replace("https://ror.org/", ""), topic=_.topic.replace("https://openalex.org/", ""))
+        .select(*COLUMNS)
     )

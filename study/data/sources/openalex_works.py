@@ -18,16 +18,11 @@ import pandas as pd
 
 from study.core import DataError, OutputError
 from study.data.sources import Progress, damaged, is_page, json_value, silent
-from study.data.sources.openalex_counts import institution_years
+from study.data.sources.openalex_counts import COLUMNS, COUNTS, institution_years
 from study.panel.engines import ibis_here
 
 # The subfields in which most of machine learning stands. Any topic, subfield, field or venue (source) can be named.
 TOPICS = ("subfields/1702", "subfields/1707")
-
-# Whole numbers beside that of papers, and all columns.
-_KINDS = ("academic_only", "with_industry", "first_author", "last_author", "collaborative")
-COUNTS = tuple(f"papers_{kind}" for kind in _KINDS)
-COLUMNS = ("ror", "institution", "country", "year", "topic", "papers", "papers_fractional", *COUNTS)
 
 # Works are assigned by their number to parts that are counted one after the other, so that memory does not grow with
 # the snapshot: a part is what about so many bytes of compressed files hold. Files are read in batches.
@@ -86,6 +81,8 @@ def aggregate(
         If a file is missing, empty, cut off, no JSON lines or Parquet, or a record is not as documented.
     OutputError
         If memory or disk do not suffice.
+    QuestionError
+        If ibis is not installed.
     """
     for topic in topics:
         if not _TOPIC.fullmatch(topic):
@@ -95,6 +92,7 @@ def aggregate(
         raise DataError("OpenAlex: there are no files of works; fetch them first.")
     for path in paths:
         check_start(path)
+    ibis_here("OpenAlex")
     try:
         with (
             tempfile.TemporaryDirectory(dir=temp, prefix="openalex-") as scratch,
@@ -172,7 +170,9 @@ def _records(suffix: str, parts: int) -> str:
     parquet = ("read_parquet", "union_by_name = true")
     reader, options = ("read_json", json_lines) if suffix == ".gz" else parquet
     fields = {name: f"CAST({name} AS {kind})" for name, kind in columns.items()}
-    fields["id"] = f"CASE WHEN regexp_full_match(id, '{WORK}') THEN id ELSE error('no work in ' || filename) END"
+    fields["id"] = (
+        f"CASE WHEN regexp_full_match(id, '{WORK}') THEN id ELSE error('no work in ' || filename) END"
+    )
     fields["updated_date"] = f"""
         regexp_extract(filename, 'updated_date=([-0-9]+)', 1) || ' ' || coalesce({fields["updated_date"]}, '')"""
     fields["publication_year"] = f"""
@@ -190,13 +190,14 @@ def _count(
     connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], topics: Sequence[str], progress: Progress
 ) -> None:
     """Count one part after the other into the table ``counts``; a part is deleted when it is counted."""
-    ibis = ibis_here("OpenAlex")
+    import ibis
+
     database = ibis.duckdb.from_connection(connection)
     merged = database.table("merged_ids")
     for number, part in enumerate(parts, start=1):
         progress(f"OpenAlex works: part {number} of {len(parts)}")
         works = database.read_parquet(part / "*.parquet", hive_partitioning=False)
-        query = ibis.to_sql(institution_years(works, merged, topics))
+        query = ibis.to_sql(institution_years(works, topics, merged))
         connection.execute(f"{'CREATE TABLE counts AS' if number == 1 else 'INSERT INTO counts'} {query}")
         shutil.rmtree(part)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,19 +39,24 @@ class Stratified:
     keys: Mapping[str, str]
     n_features: int
 
+    @cached_property
+    def number(self) -> int:
+        """How many strata there are."""
+        return self._distinct(list(self.keys))
+
     def refuse_many(self, limit: int) -> None:
         """Refuse more strata than a limit, and say what makes them."""
-        number = self._distinct(list(self.keys))
-        if number > limit:
-            kinds: dict[str, list[str]] = {}
-            for key, what in self.keys.items():
-                kinds.setdefault(what, []).append(key)
-            counts = {what: self._distinct(keys) for what, keys in kinds.items()}
-            what = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count > 1)
-            raise QuestionError(
-                f"{self.engine.label}: the units are in {number:,} strata, more than limit={limit:,}: {what}; use "
-                'coarser weights, covariates or clusters, missing="balanced", or a larger limit (more memory).'
-            )
+        if self.number <= limit:
+            return
+        kinds: dict[str, list[str]] = {}
+        for key, what in self.keys.items():
+            kinds.setdefault(what, []).append(key)
+        counts = {what: self._distinct(keys) for what, keys in kinds.items()}
+        what = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count > 1)
+        raise QuestionError(
+            f"{self.engine.label}: the units are in {self.number:,} strata, more than limit={limit:,}: {what}; use "
+            'coarser weights, covariates or clusters, missing="balanced", or a larger limit (more memory).'
+        )
 
     def _distinct(self, keys: list[str]) -> int:
         different = self.table.select(*keys).distinct()

@@ -18,12 +18,15 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     if fault := missing():
         pytest.skip(fault)
     folder = tmp_path_factory.mktemp("spark")
+    # Workers write below SPARK_HOME, whatever else is said.
+    home = folder / "home"
+    home.mkdir()
+    for part in Path(find_spec("pyspark").origin).parent.iterdir():
+        (home / part.name).symlink_to(part)
     environment = {
-        "SPARK_HOME": str(Path(find_spec("pyspark").origin).parent),  # type: ignore[union-attr, arg-type]
+        "SPARK_HOME": str(home),
         "PYSPARK_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": "127.0.0.1",
-        # Workers write below SPARK_HOME otherwise.
-        "SPARK_WORKER_DIR": str(folder / "workers"),
         "SPARK_LOCAL_DIRS": str(folder / "spilled"),
     }
     options = {

@@ -33,7 +33,7 @@ _FULL = (
     "max_temp_directory_size",
     "heap space",
 )
-_SILENT = ("connection", "refused", "stopped", "py4j", "closed", "timed out", "unreachable")
+_SILENT = ("connection", "refused", "stopped", "py4j", "closed", "timed out", "unreachable", "setcallsite")
 # Kinds of columns, by what the names of DuckDB's types begin with; types of one kind can stand for each other.
 _NUMBERS = (
     "TINYINT",
@@ -228,7 +228,7 @@ def ibis_here(where: str) -> Any:
     except ImportError as error:
         missing = "ibis-framework" if "ibis" in str(error) else str(error.name)
         raise QuestionError(
-            f'{where}: engines are asked through ibis, and {missing} is not installed; install '
+            f"{where}: engines are asked through ibis, and {missing} is not installed; install "
             '"compute-access-study[large]".'
         ) from None
     assert pyarrow

@@ -18,6 +18,7 @@ from simulated import panel as simulated
 
 import study
 from study import DataError, LargePanel, Panel, Question
+from study.diagnostics import goodman_bacon
 
 pytestmark = pytest.mark.engines
 
@@ -39,6 +40,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "clusters": {"cluster": "state"},
     "population": {"population": "state!=s01,binary<=0"},
     "covariate": {"covariates": ("binary",)},
+    "0/1 path": {"event": "grant"},
     "anticipation": {"anticipation": 1, "lag": -1},
     "never": {"comparison": "never_treated"},
     "balanced": {"missing": "balanced"},
@@ -47,6 +49,7 @@ ROLES: dict[str, Any] = {
     "unit": "unit",
     "time": "time",
     "first_treated": "event",
+    "treatment": "grant",
     "outcomes": "y",
     "covariates": ["size", "binary"],
     "attributes": "state",
@@ -59,7 +62,7 @@ APART = {("covariate", "etwfe")}
 
 @cache
 def long() -> pd.DataFrame:
-    """Return 150 drawn units in eight periods with missing cells of four patterns."""
+    """Return 150 drawn units in eight periods with missing cells of four patterns, and a few unclear event dates."""
     panel, rng = simulated(150, seed=5, level=5.0), np.random.default_rng(5)
     y = np.exp(panel.outcomes["y"] / 4)
     seen = np.ones((4, y.shape[1]), dtype=bool)
@@ -73,7 +76,10 @@ def long() -> pd.DataFrame:
         "state": panel.attributes["state"],
     }
     columns = {name: np.repeat(values, y.shape[1]) for name, values in by_unit.items()}
-    return pd.DataFrame({**columns, "time": np.tile(panel.periods, len(y)), "y": y.ravel()})
+    grant = (panel.periods >= by_unit["event"][:, None]).astype(float)
+    grant[::20][panel.periods == by_unit["event"][::20, None]] = np.nan
+    time = np.tile(panel.periods, len(y))
+    return pd.DataFrame({**columns, "time": time, "y": y.ravel(), "grant": grant.ravel()})
 
 
 def tables(frame: pd.DataFrame, spark: Any, folder: Path) -> tuple[Any, Any]:
@@ -120,7 +126,7 @@ def estimates(panel: Panel | LargePanel, question: Question, design: str) -> dic
 def test_designs_give_the_same_on_spark_on_duckdb_and_in_memory(
     panels: tuple[Panel, LargePanel, LargePanel], asked: str
 ) -> None:
-    question = Question("y", "event", **QUESTIONS[asked])
+    question = Question(**{"outcome": "y", "event": "event", **QUESTIONS[asked]})
     for design in [design for design in DESIGNS if (asked, design) not in APART]:
         in_memory, *by_engine = (estimates(panel, question, design) for panel in panels)
         for engine in by_engine:
@@ -137,6 +143,13 @@ def test_designs_give_the_same_on_spark_on_duckdb_and_in_memory(
 def spoiled(frame: pd.DataFrame, column: str, value: Any, row: int = 9) -> pd.DataFrame:
     """Return the table with another value in one cell."""
     return frame.assign(**{column: [value if k == row else old for k, old in enumerate(frame[column])]})
+
+
+def test_comparisons_of_two_groups_are_the_same(panels: tuple[Panel, LargePanel, LargePanel]) -> None:
+    question = Question("y", "event", missing="balanced")
+    in_memory, *by_engine = (goodman_bacon(question.sample(panel)).frame for panel in panels)
+    for frame in by_engine:
+        pd.testing.assert_frame_equal(frame, in_memory, rtol=TOLERANCE)
 
 
 def by_rows(line: str) -> str:

@@ -65,14 +65,13 @@ class Asked:
         for name in asked.instruments:
             raise QuestionError(f"{where}: {name} is an instrument, {needs}.")
         for name in asked.covariates:
-            for broken, how in (
-                (self.units.varying, "changes over time"),
-                (self.units.patchy, "is missing in some rows"),
+            for flag, columns, how in (
+                ("varies", self.units.varying, "changes over time"),
+                ("holes", self.units.patchy, "is missing in some rows"),
             ):
-                if name in broken:
-                    what = "varies" if broken is self.units.varying else "holes"
-                    k = self.names["covariates"][name]
-                    unit = first_unit(self.engine, self.units.table, self.units.table[f"{what}{k}"])
+                if name in columns:
+                    which = self.units.table[f"{flag}{self.names['covariates'][name]}"]
+                    unit = first_unit(self.engine, self.units.table, which)
                     raise QuestionError(
                         f"{where}: covariate {name} {how} within units, first in {unit}, {needs}."
                     )
@@ -103,9 +102,7 @@ class Asked:
             frequency=rows.frequency,
             stratum=rows.stratum,
             fourths=units.fourths(of, rows),
-            checksum=checksum(
-                [*of.astype("string").to_numpy().ravel(), size, _without_rounding(strata.mean)]
-            ),
+            checksum=checksum([*of.astype("string").to_numpy().ravel(), size, _certain(strata.mean)]),
             dropped=dropped,
             products=_products(rows.points, len(added), n_periods) if added else None,
         )
@@ -367,9 +364,13 @@ def _between(values: Any, bounds: list[float]) -> Any:
     return _ibis().cases(*cases, (values > bounds[-1], bounds[-1] + 1.0), else_=None)
 
 
-def _without_rounding(means: FloatArray) -> FloatArray:
-    """Return means by stratum with zero for what adding up in another order may have left of a zero."""
-    return np.where(np.abs(means) < 1e-9 * np.abs(means).max(axis=0, initial=0.0), 0.0, means)
+def _certain(means: FloatArray) -> FloatArray:
+    """Return multiples of means by stratum of which no order of adding changes the first digits.
+
+    What may be left of a zero is zero, and no multiple by pi lies half-way between two numbers of few digits, as means
+    of few decimals do.
+    """
+    return np.pi * np.where(np.abs(means) < 1e-9 * np.abs(means).max(axis=0, initial=0.0), 0.0, means)
 
 
 def _numbers(values: pd.Series) -> FloatArray:

@@ -212,7 +212,10 @@ class LargePanel(LargerThanMemory, Described):
         self.close()
 
     def close(self) -> None:
-        """Remove what the engine has kept for this panel, and its scratch folder; answers stay what they are."""
+        """Remove what the engine has kept for this panel, and its scratch folder.
+
+        Estimates stay, but degrees of freedom that nobody has looked at are refused.
+        """
         self._engine.close()
 
     @property

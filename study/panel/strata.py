@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Sums in one query.
 MOST_SUMS = 400
+# Of the largest part that a feature has in a value.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,14 @@ class Stratified:
         """Return what adds up (sum_r value^2)^2 over the units of each stratum, from values at the rows."""
 
         def summed(values: FloatArray) -> FloatArray:
-            maps = rows.affine(values)
-            n, width, n_functions, several = maps.shape
-            total = np.zeros((n, n_functions))
-            live = maps.reshape(n, -1).any(axis=1)
-            each = max(1, MOST_SUMS // (width * several))
-            for start in range(0, n_functions, each):
-                functions = [f for f in range(start, min(start + each, n_functions)) if maps[:, :, f].any()]
-                if functions:
-                    total[:, functions] = self._fourths(of, maps[:, :, functions], live)
+            maps = _without_rounding(rows.affine(values), rows)
+            total = np.zeros((len(maps), maps.shape[2]))
+            live = maps.reshape(len(maps), -1).any(axis=1)
+            terms = np.count_nonzero(maps.any(axis=0), axis=(0, 2))
+            queries = np.cumsum(terms) // MOST_SUMS
+            for query in np.unique(queries[terms > 0]):
+                functions = np.flatnonzero((queries == query) & (terms > 0))
+                total[:, functions] = self._fourths(of, maps[:, :, functions], live)
             return total
 
         return summed
@@ -151,6 +152,20 @@ class Stratified:
 
     def _features(self) -> list[str]:
         return [f"f{j}" for j in range(self.n_features)]
+
+
+def _without_rounding(maps: FloatArray, rows: Rows) -> FloatArray:
+    """Return maps without the slopes that solving has left of zero, so that queries are about few features."""
+    n, p = len(maps), rows.points.shape[1]
+    size = np.bincount(rows.stratum, minlength=n)
+    centre = np.zeros((n, p))
+    np.add.at(centre, rows.stratum, rows.points / size[rows.stratum, None])
+    spread = np.zeros((n, p))
+    np.maximum.at(spread, rows.stratum, np.abs(rows.points - centre[rows.stratum]))
+    moved = np.abs(maps[:, 1:]) * spread[:, :, None, None]
+    left = np.where(moved < ROUNDING * moved.max(axis=1, keepdims=True, initial=0.0), maps[:, 1:], 0.0)
+    constant = maps[:, :1] + np.einsum("sp,spfr->sfr", centre, left)[:, None]
+    return np.concatenate([constant, maps[:, 1:] - left], axis=1)
 
 
 def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:

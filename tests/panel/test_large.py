@@ -633,14 +633,6 @@ def test_memory_that_does_not_suffice_is_said_in_one_line(tmp_path: Path) -> Non
     assert not list((tmp_path / "temp").iterdir())
 
 
-def test_an_engine_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ibis", None)
-    with pytest.raises(
-        QuestionError, match='need ibis, and ibis-framework is not installed; install "ibis-framework"'
-    ):
-        LargePanel.from_parquet(written(table(9), tmp_path), **ROLES)
-
-
 class _Gone:
     """A connection that does not answer."""
 
@@ -648,6 +640,35 @@ class _Gone:
 
     def to_pyarrow(self, _: Any) -> Any:
         raise ConnectionRefusedError("Connection refused")
+
+
+FAULTS = {
+    "IO Error: Could not write all bytes to file: No space left on device\nmore": OutputError,
+    "Failed to commit: Could not write file units.duckdb: File too large": OutputError,
+    "java.lang.OutOfMemoryError: Java heap space": OutputError,
+    "Py4JNetworkError: An error occurred while trying to connect": WorkerError,
+    "AnalysisException: no such function": WorkerError,
+}
+
+
+@pytest.mark.parametrize("text", FAULTS)
+def test_faults_of_engines_are_one_line(text: str) -> None:
+    class Failing(_Gone):
+        def to_pyarrow(self, _: Any) -> Any:
+            raise RuntimeError(text)
+
+    with pytest.raises(FAULTS[text]) as error:
+        engines.Engine("labs", Failing()).frame(None)
+    assert "\n" not in str(error.value)
+    assert "more space" in str(error.value) or "open the panel again" in str(error.value)
+
+
+def test_an_engine_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ibis", None)
+    with pytest.raises(
+        QuestionError, match='need ibis, and ibis-framework is not installed; install "ibis-framework"'
+    ):
+        LargePanel.from_parquet(written(table(9), tmp_path), **ROLES)
 
 
 def test_an_engine_that_does_not_answer_is_named() -> None:

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from study import Panel
 from study.commands.cli import app
-from study.core.errors import DataError, OutputError
+from study.core.errors import DataError, OutputError, QuestionError
 from study.data.sources import openalex, openalex_works
 from study.data.sources.fetching import Fetcher
 from study.data.sources.openalex_works import COLUMNS, aggregate
@@ -461,6 +461,12 @@ def test_a_renamed_field_is_missed(tmp_path: Path, field: str) -> None:
         record["new_" + field] = record.pop(field)
     with pytest.raises(DataError, match=f"none of 2 works has {field}; has OpenAlex renamed it"):
         counted(tmp_path, *records)
+
+
+def test_without_ibis_nothing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ibis", None)
+    with pytest.raises(QuestionError, match=r"^OpenAlex: .*ibis-framework is not installed"):
+        counted(tmp_path, work(1))
 
 
 def test_institutions_without_ror_are_not_taken_for_no_papers(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ _FULL = (
     *("out of memory", "outofmemory", "heap space", "memory_limit", "max_temp_directory_size"),
     *("no space left", "file too large", "could not write", "not enough space"),
 )
-_SILENT = ("connection", "refused", "stopped", "py4j", "closed", "timed out", "unreachable")
+_SILENT = ("connection", "refused", "stopped", "py4j", "closed", "timed out", "unreachable", "setcallsite")
 # Kinds of columns, by what the names of DuckDB's types begin with; types of one kind can stand for each other.
 _NUMBERS = (
     "TINYINT",
@@ -224,7 +224,8 @@ def ibis_here(where: str) -> Any:
     except ImportError as error:
         missing = "ibis-framework" if "ibis" in str(error) else str(error.name)
         raise QuestionError(
-            f'{where}: panels larger than memory need ibis, and {missing} is not installed; install "ibis-framework".'
+            f"{where}: engines are asked through ibis, and {missing} is not installed; install "
+            '"compute-access-study[large]".'
         ) from None
     assert pyarrow
     return ibis

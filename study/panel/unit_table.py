@@ -240,7 +240,7 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
         broken.append((number(column), _number(table[column])[1]))
     texts = [column for column in roles.covariates if not _is_number(table[column].type())]
-    counts = {f"broken{i}": condition.cast("int64").sum() for i, (_, condition) in enumerate(broken)}
+    counts = {f"broken{i}": table.count(where=condition) for i, (_, condition) in enumerate(broken)}
     counts |= {f"numbers{i}": _number(table[column])[0].count() for i, column in enumerate(texts)}
     found = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]
     words = [column for i, column in enumerate(texts) if not found[f"numbers{i}"]]
@@ -286,13 +286,13 @@ def _number(column: Any) -> tuple[Any, Any]:
         return column.cast("float64"), ibis.literal(False)
     if kind.is_floating():
         value = column.cast("float64")
-        endless = value.isinf().fill_null(False)
+        endless = _infinite(value).fill_null(False)
         return ibis.ifelse(value.isnan() | endless, empty, value), endless
     if not kind.is_string():
         return empty, column.notnull()
     text = column.strip().lower()
     value = text.cases(*TRUTH.items(), else_=text.try_cast("float64"))
-    known = value.notnull() & ~(value.isnan() | value.isinf())
+    known = value.notnull() & ~(value.isnan() | _infinite(value))
     bad = column.notnull() & ~known & ~text.isin(NO_NUMBER)
     return ibis.ifelse(known, value, empty), bad.fill_null(False)
 
@@ -318,6 +318,11 @@ def _trimmed(column: Any) -> Any:
         if column.type().is_floating()
         else column
     )
+
+
+def _infinite(value: Any) -> Any:
+    """Return whether numbers are infinite; ibis's own ``isinf`` is false everywhere on Spark."""
+    return value.abs() == float("inf")
 
 
 def label_of(column: Any) -> Any:

@@ -85,9 +85,8 @@ class Regression:
         Parameters: regressors and nuisance; unit effects, nested in the clusters, are not.
     n_fixed_effects : int
         Unit effects.
-    n_obs : int
-    seen : ndarray of bool, shape (n,)
-        Which units have a row.
+    n_periods : ndarray of int, shape (n,)
+        In how many periods each unit has a row.
     r_squared : float
         Share of the outcome's variance that is explained, by fixed effects too; NaN for "poisson".
     """
@@ -99,14 +98,19 @@ class Regression:
     residual: list[FloatArray]
     df_k: int
     n_fixed_effects: int
-    n_obs: int
-    seen: BoolArray
+    n_periods: IntArray
     equations: NormalEquations | None = None
     r_squared: float = math.nan
 
-    def n_clusters(self, cluster: IntArray) -> int:
-        """Return how many clusters have a row, where units have these numbers, shape (n,)."""
-        return int(np.count_nonzero(np.bincount(cluster[self.seen])))
+    @property
+    def n_obs(self) -> int:
+        """Number of rows by unit and period."""
+        return int(self.n_periods.sum())
+
+    @property
+    def seen(self) -> BoolArray:
+        """Which units have a row, shape (n,)."""
+        return self.n_periods > 0
 
 
 def refuse_unidentified(names: Sequence[str], identified: BoolArray) -> None:
@@ -171,26 +175,27 @@ def regress(
         # A constant of the group takes in its units' levels where all of them are seen in the same periods.
         alike = [group_effects and len(group.seen) == 1 for group in groups]
         groups = [less_levels(g) if unit_effects or a else g for g, a in zip(groups, alike, strict=True)]
-    n_obs = int(sum(marks(group).sum() for group in groups))
     model = _Model(groups, terms, unit_effects, family)
     coefficient, sums, system = model.solved()
     coefficient = coefficient[: len(system.inverse)]
     residual = [part.residual for part in sums]
-    seen = np.zeros(n, dtype=bool)
+    n_periods_seen = np.zeros(n, dtype=np.int64)
     for members, group in zip(rows, groups, strict=True):
-        seen[members] = marks(group).any(axis=1)
-    sizes = (system.rank + int(unit_effects), int(seen.sum()) if unit_effects else 0, n_obs)
+        n_periods_seen[members] = marks(group).sum(axis=1)
+    n_effects = int(np.count_nonzero(n_periods_seen)) if unit_effects else 0
+    df_k = system.rank + int(unit_effects)
     equations, r_squared = None, math.nan
     if family == "gaussian":
         r_squared = _r_squared(y, rows, weights, groups, residual)
         left = [group._replace(y=error) for group, error in zip(groups, residual, strict=True)]
-        equations = NormalEquations(n, rows, left, *terms, unit_effects, coefficient, sizes[0], n_obs)
+        equations = NormalEquations(
+            n, rows, left, *terms, unit_effects, coefficient, df_k, int(n_periods_seen.sum())
+        )
     values = tuple(scores(group, error) for group, error in zip(groups, residual, strict=True))
     maps = n * (model.maps(system) @ system.inverse)
     influence = Influence.by_group(n, Values(tuple(rows), values), maps)
-    return Regression(
-        coefficient, influence, system.identified, system.null, residual, *sizes, seen, equations, r_squared
-    )
+    known = coefficient, influence, system.identified, system.null, residual
+    return Regression(*known, df_k, n_effects, n_periods_seen, equations, r_squared)
 
 
 def _r_squared(

@@ -189,7 +189,7 @@ def _from_units(
     sample: Sample, cells: Cells, compared: BoolArray, x: FloatArray | None, method: Method, as_drdid: bool
 ) -> Effects:
     """Estimate the terms of each cohort from its own units and those it is compared with."""
-    n, n_terms = sample.n_units, len(cells.cohort)
+    n, n_terms = sample.n_rows, len(cells.cohort)
     y, used = np.nan_to_num(sample.y).T.copy(), np.zeros(sample.y.T.shape, dtype=bool)
     (estimate, mean), size = np.zeros((2, n_terms)), np.zeros(n_terms, dtype=np.int64)
     influence = mean_influence = Influence.none(n, n_terms)
@@ -226,11 +226,13 @@ def _from_units(
                     who = "1 comparison unit has" if apart == 1 else f"{apart} comparison units have"
                     zero = "odds of zero, since the covariates tell them from all treated units"
                     unlike |= dict.fromkeys(map(int, c.own[alike]), f"{who} propensity {zero}")
-        reasons[c.own], size[c.own] = why, c.treated_now.sum(axis=1)
+        reasons[c.own], size[c.own] = why, sample.counted(c.treated_now.T, c.members)
         mean[c.own], of_mean = c.treated_mean(sample, y)
         mean_influence += Influence.of(np.nan_to_num(of_mean.T), c.members, n) @ place
         used |= c.used(np.flatnonzero((why == "") & (c.now != c.base)), len(used))
-    return Effects(estimate, influence, mean, mean_influence, size, reasons, int(used.sum()), unlike)
+    return Effects(
+        estimate, influence, mean, mean_influence, size, reasons, int(sample.counted(used.T).sum()), unlike
+    )
 
 
 def _adjusted(
@@ -243,7 +245,7 @@ def _adjusted(
     as_drdid: bool,
 ) -> tuple[FloatArray, Influence, int]:
     """Return ATT(g,t) given covariates for cells of the same units, and how many of these resemble no treated one."""
-    n, weights, k = sample.n_units, sample.weights, cells[0]
+    n, weights, k = sample.n_rows, sample.weights, cells[0]
     treated, compared = c.members[c.treated_now[k]], np.flatnonzero(c.compared_now[k])
     rows = np.concatenate([treated, compared])
     is_treated = np.arange(len(rows)) < len(treated)

@@ -145,7 +145,7 @@ class Comparison(NamedTuple):
     def treated_mean(self, sample: Sample, y: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the treated units' mean outcome in each cell's period, y being (T, n), and its influence, (K, m)."""
         outcome = y[np.ix_(self.now, self.members)]
-        mean = group_mean(outcome, self.treated_now, sample.weights[self.members], sample.n_units)
+        mean = group_mean(outcome, self.treated_now, sample.weights[self.members], sample.n_rows)
         return mean.estimate, mean.influence
 
 
@@ -196,9 +196,9 @@ def differences_of_means(
             theirs = np.einsum("gk,gk->k", of_compared, mean) / of_compared.sum(axis=0)
             ours = mean[group, each]
             estimate += sign * np.where(weight[group, each] > 0, ours - theirs, np.nan)
-            of_deviation[group, at, each] += sign * means.n_units / weight[group, each]
-            of_deviation[:, at, each] -= sign * means.n_units * share
-            of_weight[:, at, each] -= sign * means.n_units * share * (mean - theirs)
+            of_deviation[group, at, each] += sign * means.n_rows / weight[group, each]
+            of_deviation[:, at, each] -= sign * means.n_rows * share
+            of_weight[:, at, each] -= sign * means.n_rows * share * (mean - theirs)
     reference = cells.reference
     estimate[reference] = of_deviation[:, :, reference] = of_weight[:, :, reference] = 0.0
     return estimate, means.influence(of_deviation, of_weight)
@@ -273,8 +273,8 @@ def regression_adjusted(
     change = means.mean[:, cells.now] - means.mean[:, cells.base]
     estimate = change[group, each] - np.einsum("kp,kp->k", at, slope)
 
-    scale = means.n_units / square[group, 0, 0]
-    load = -means.n_units * of_compared[:, None, :] * pull.T
+    scale = means.n_rows / square[group, 0, 0]
+    load = -means.n_rows * of_compared[:, None, :] * pull.T
     load[group, 0, each] += scale
     of_y = np.zeros((len(means.dates), p, n_periods, len(each)))
     of_y[:, :, cells.now, each] += load
@@ -283,7 +283,7 @@ def regression_adjusted(
     of_x[:, :, 0] += load * change[:, None, :]
     of_x[group, 0, 0, each] -= scale * estimate
     maps = np.concatenate([part.reshape(len(of_x), -1, len(each)) for part in (of_y, of_x)], axis=1)
-    influence = Influence.by_group(means.n_units, Values(means.rows, tuple(values)), maps)
+    influence = Influence.by_group(means.n_rows, Values(means.rows, tuple(values)), maps)
     return estimate, influence, identified
 
 

@@ -227,7 +227,7 @@ class _Model:
 
     def placed(self, members: IntArray, values: FloatArray, own: IntArray) -> Influence:
         """Return the influence of a cohort's units on its own terms."""
-        return Influence.of(values, members, self.sample.n_units) @ np.eye(len(self.cells.cohort))[own]
+        return Influence.of(values, members, self.sample.n_rows) @ np.eye(len(self.cells.cohort))[own]
 
     def linear(self, variance: str) -> _Effects:
         """Return the cells' effects at the mean features of their units."""
@@ -245,7 +245,7 @@ class _Model:
             if features.shape[1] > 1 and variance == "sampling":
                 slope = fit.coefficient[columns]
                 deviation = features @ slope.T - np.einsum("ka,ka->k", at, slope)
-                spread.append(self.placed(members, self.sample.n_units * share * deviation, own))
+                spread.append(self.placed(members, self.sample.n_rows * share * deviation, own))
         linear, influence = fit.coefficient @ place, fit.influence @ place
         for of_features in spread:
             influence = influence + of_features
@@ -259,7 +259,7 @@ class _Model:
         Those are exp(index without the effect) of each unit, times its unit effect: its outcomes over the sum of
         exp(index) in the periods of the regression.
         """
-        fit, now, n, n_terms = self.fit, self.cells.now, self.sample.n_units, len(self.cells.cohort)
+        fit, now, n, n_terms = self.fit, self.cells.now, self.sample.n_rows, len(self.cells.cohort)
         untreated, slope = np.zeros(n_terms), np.zeros((n_terms, len(fit.coefficient)))
         own_mean = implied = Influence.none(n, n_terms)
         estimable = np.ones(n_terms, dtype=bool)

@@ -139,7 +139,7 @@ def imputation(
         untreated_influence=untreated_influence,
         cohort_weights=weights,
         shares="estimated" if variance == "sampling" else "fixed",
-        n_obs=int(sample.observed.sum()),
+        n_obs=int(sample.counted(sample.observed).sum()),
         published="CR0",
         notes=tuple(note for block in blocks for note in block.notes),
         against="all_before",
@@ -204,7 +204,8 @@ def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Bloc
     tau = np.where(sample.treatment == 1, _beyond_prediction(sample, first, sample.treatment == 0), np.nan)
     lost = (sample.treatment == 1) & sample.observed & np.isnan(tau)
     lost_note = (
-        f"{lost.sum()} treated unit-periods of {lost.any(axis=1).sum()} units left out: the unit or its covariates are "
+        f"{sample.counted(lost).sum()} treated unit-periods of {sample.counted(lost.any(axis=1))} units left out: the "
+        "unit or its covariates are "
         "not observed before treatment"
     )
     means = cohort_means(sample, tau)
@@ -240,7 +241,7 @@ def _recentring(means: CohortMeans, group: IntArray, position: IntArray) -> Floa
         squares = np.maximum((weight**2).sum(axis=0), np.finfo(float).tiny)
         shift[g] = -(weight * array[:, :n_periods]).sum(axis=0) / squares
     with np.errstate(divide="ignore", invalid="ignore"):
-        return means.n_units * (shift / means.weight)[group, position]
+        return means.n_rows * (shift / means.weight)[group, position]
 
 
 def _loadings(sample: Sample, tau: FloatArray, means: CohortMeans) -> FloatArray:
@@ -286,7 +287,7 @@ def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Block:
     place = placed(fit, ~reference)[:, known]
     mean, mean_influence = means.pooled(cells[:, :, known])
     absent, influence = np.full(len(mean), np.nan), fit.influence @ place
-    weights = Influence.none(sample.n_units, len(mean))
+    weights = Influence.none(sample.n_rows, len(mean))
     return _Block(
         (times[known], absent, absent, reference[known], fit.coefficient @ place, mean),
         (influence, mean_influence - influence, weights),
@@ -317,7 +318,7 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
     # Share of each cell in the average of each event time, and how it depends on beta and gamma.
     cells = used[:, :, None] & (since[:, :, None] == times)
     share, counts = sample.weights[:, None, None] * cells, cells.sum(axis=1).astype(float)
-    sizes, n = share.sum(axis=1), sample.n_units
+    sizes, n = share.sum(axis=1), sample.n_rows
     share = share / share.sum(axis=(0, 1))
     own = share.sum(axis=1)
     before = fitted / np.maximum(fitted.sum(axis=1, keepdims=True), 1)
@@ -348,7 +349,7 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
         cohort_weights=Influence.of(sizes),
         treated=counts,
         group=np.arange(n),
-        n_obs=int(sample.observed.sum()),
+        n_obs=int(sample.counted(sample.observed).sum()),
         published="CR0",
         notes=notes,
         against="all_before",

@@ -106,7 +106,7 @@ def lp_did(
         mean,
         mean_influence,
         reference=reference,
-        n_obs=int(sample.observed.sum()),
+        n_obs=int(sample.counted(sample.observed).sum()),
         published="CR0",
         form=LinearForm(regression, place),
         notes=(*notes, *events_on_one(times[~reference], size[~reference])),
@@ -190,7 +190,7 @@ def _regression(sample: Sample, used: list[tuple[int, IntArray]], weighting: Wei
     """
     assert sample.first_treated is not None
     dates, members = sample.groups
-    n, n_periods, n_groups = sample.n_units, len(sample.periods), len(dates)
+    n, n_periods, n_groups = sample.n_rows, len(sample.periods), len(dates)
     changes = np.full((len(used), n, n_periods), np.nan)
     for k, (h, start) in enumerate(used):
         at = start - sample.periods[0]
@@ -217,12 +217,12 @@ def _influence(sample: Sample, means: CohortMeans, fits: list[_Projection]) -> I
     if not means.whole:
         columns = []
         for fit in fits:
-            scale = sample.n_units / fit.sizes.sum() * sample.weights
+            scale = sample.n_rows / fit.sizes.sum() * sample.weights
             columns.append(scale * np.einsum("ij,ij->i", fit.regressor, fit.error))
         return Influence.of(np.column_stack(columns))
     of_deviation, of_weight = np.zeros((2, *means.mean.shape, len(fits)))
     for k, fit in enumerate(fits):
-        scaled = means.n_units / fit.sizes.sum() * fit.regressor
+        scaled = means.n_rows / fit.sizes.sum() * fit.regressor
         of_deviation[:, fit.now, k] += scaled
         of_deviation[:, fit.base, k] -= scaled
         of_weight[:, fit.now, k] += scaled * fit.error
@@ -246,5 +246,5 @@ def _of_treated(
         cells = np.stack(sets, axis=2)
         return *means.pooled(cells), np.einsum("gt,gtk->k", means.seen, cells)
     mean, influence = zip(*(mean_over(sample, cells) for cells in sets), strict=True)
-    size = np.array([int(np.sum(cells & sample.observed)) for cells in sets])
+    size = np.array([int(sample.counted(cells & sample.observed).sum()) for cells in sets])
     return np.concatenate(mean), side_by_side(influence), size

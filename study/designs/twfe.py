@@ -137,10 +137,10 @@ def placed(fit: Regression, used: BoolArray) -> FloatArray:
 def counted(sample: Sample, fit: Regression) -> dict[str, Any]:
     """Return the fields of an estimate that say what a regression counts, as fixest does, and explains."""
     return {
-        "n_obs": fit.n_obs,
+        "n_obs": int(sample.counted(fit.n_periods)),
         "df_k": fit.df_k,
-        "n_fixed_effects": fit.n_fixed_effects,
+        "n_fixed_effects": int(sample.counted(fit.seen)) if fit.n_fixed_effects else 0,
         "r_squared": fit.r_squared,
-        "clusters": fit.n_clusters(sample.cluster),
+        "clusters": sample.n_clusters(fit.seen),
         "published": "CR1_fixest",
     }

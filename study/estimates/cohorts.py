@@ -20,7 +20,7 @@ class CohortMeans:
 
     Attributes
     ----------
-    n_units : int
+    n_rows : int
     dates : ndarray, shape (G,)
         First treated period of each group, NaN for the never-treated.
     rows : tuple of ndarray of int, shapes (m_g,)
@@ -38,7 +38,7 @@ class CohortMeans:
         Where they are taken from what is above: the units' first observed outcomes, as the means of one period.
     """
 
-    n_units: int
+    n_rows: int
     dates: FloatArray
     rows: tuple[IntArray, ...]
     mean: FloatArray
@@ -56,7 +56,7 @@ class CohortMeans:
         if self.whole:
             of_weight = np.einsum("gtk,gt->gk", of_weight, self.seen > 0)[:, None]
         maps = np.concatenate([of_deviation, of_weight], axis=1)
-        return Influence.by_group(self.n_units, self.values, maps)
+        return Influence.by_group(self.n_rows, self.values, maps)
 
     def pooled(self, cells: Cells | IntArray) -> tuple[FloatArray, Influence]:
         """Return the mean over each set of cells, with its influence; cells has shape (G, T, K).
@@ -67,7 +67,7 @@ class CohortMeans:
         total = weight.sum(axis=(0, 1))
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.einsum("gt,gtk->k", self.mean, weight) / total
-            per_unit = self.n_units * cells / total
+            per_unit = self.n_rows * cells / total
             influence = self.influence(per_unit, per_unit * (self.mean[:, :, None] - mean))
         if self.level is None:
             return mean, influence
@@ -154,7 +154,7 @@ def _means(sample: Sample, blocks: list[FloatArray], unseen: list[Cells], whole:
         else:
             weight[g] = w.sum()
             marks = marks if whole else np.broadcast_to(marks, block.shape)
-        count[g] = len(w) - u.sum(axis=0)
+        count[g] = sample.counted(~u, rows[g])
         mean[g] = np.divide(w @ block, weight[g], out=np.zeros(n_periods), where=weight[g] > 0)
         value = np.empty((len(w), n_periods + marks.shape[1]))
         np.subtract(block, mean[g], out=value[:, :n_periods])
@@ -162,7 +162,7 @@ def _means(sample: Sample, blocks: list[FloatArray], unseen: list[Cells], whole:
             value[:, :n_periods] *= marks
         value[:, n_periods:] = marks
         values.append(value)
-    return CohortMeans(sample.n_units, dates, rows, mean, weight, count, Values(rows, tuple(values)), whole)
+    return CohortMeans(sample.n_rows, dates, rows, mean, weight, count, Values(rows, tuple(values)), whole)
 
 
 def mean_over(sample: Sample, cells: Cells) -> tuple[FloatArray, Influence]:
@@ -170,7 +170,7 @@ def mean_over(sample: Sample, cells: Cells) -> tuple[FloatArray, Influence]:
     weight = sample.weights[:, None] * (cells & sample.observed)
     y, total = np.nan_to_num(sample.y), weight.sum()
     mean = np.array([np.sum(weight * y) / total])
-    return mean, Influence.of(sample.n_units * (weight * (y - mean)).sum(axis=1, keepdims=True) / total)
+    return mean, Influence.of(sample.n_rows * (weight * (y - mean)).sum(axis=1, keepdims=True) / total)
 
 
 def weights_in_cohorts(sample: Sample, cohort: FloatArray) -> Influence:
@@ -186,7 +186,7 @@ def weights_in_cohorts(sample: Sample, cohort: FloatArray) -> Influence:
     rows = [np.flatnonzero(dates == g) for g in distinct]
     values = Values(tuple(rows), tuple(sample.weights[members][:, None] for members in rows))
     coefficients = (np.arange(len(distinct))[:, None] == of_term)[:, None, :].astype(float)
-    return Influence.by_group(sample.n_units, values, coefficients)
+    return Influence.by_group(sample.n_rows, values, coefficients)
 
 
 def refuse_single_units(sample: Sample, design: str) -> None:
@@ -194,7 +194,7 @@ def refuse_single_units(sample: Sample, design: str) -> None:
     if sample.question.min_cohort_size is not None:
         return
     for cohort in sample.cohorts:
-        if np.sum(sample.first_treated == cohort) == 1:
+        if sample.counted(sample.first_treated == cohort) == 1:
             raise QuestionError(
                 f"{design}: cohort {sample.period_name(cohort)} has one unit; its variance cannot be estimated. Set "
                 "min_cohort_size=1 to keep it with randomization inference, min_cohort_size=2 to leave it "

@@ -37,10 +37,21 @@ from study.estimates.jackknife import (
     effective_number,
     leverage,
     pooled,
+    strata,
     sums_by_cluster,
 )
 from study.estimates.multipliers import Errors, Weights, largest_draws, sup_t
-from study.estimates.sandwich import GIVEN, NAMED, Convention, Wald, small_sample_factor, wald
+from study.estimates.sandwich import (
+    GIVEN,
+    NAMED,
+    Convention,
+    Wald,
+    cluster_sums,
+    products,
+    small_sample_factor,
+    spread,
+    wald,
+)
 from study.panel import Sample
 
 if TYPE_CHECKING:
@@ -320,7 +331,7 @@ class Estimate(Described):
     @property
     def n_clusters(self) -> int:
         """Number of clusters that the estimate rests on."""
-        return self.clusters or int(self.sample.cluster.max()) + 1
+        return self.clusters or self.sample.n_clusters()
 
     @cached_property
     def sides(self) -> Sides:
@@ -333,7 +344,7 @@ class Estimate(Described):
             group, treated = sample.ever_treated.astype(np.int64), np.repeat([[0.0], [1.0]], k, axis=1)
             return Sides(group, treated, weights, sample.cluster, alike=False, both=False)
         dates, rows = sample.groups
-        group = np.empty(sample.n_units, dtype=np.int64)
+        group = np.empty(sample.n_rows, dtype=np.int64)
         for g, members in enumerate(rows):
             group[members] = g
         in_window = np.isin(dates, sample.cohorts)[:, None].astype(float)
@@ -345,8 +356,24 @@ class Estimate(Described):
         if sample.group is not None:  # each cohort is two groups
             group, treated = 2 * group + sample.group, np.repeat(treated, 2, axis=0)
             eligible = np.arange(len(treated)) % 2 == 1
-        apart = eligible is not None and self.estimand.has_path
-        return Sides(group, treated, weights, sample.cluster, alike, both, eligible, apart)
+        apart, stratum = eligible is not None and self.estimand.has_path, None
+        if self.sizes is None and sample.only_dates_differ:
+            stratum = group if alike else strata(group, seen)
+        elif sample.summed is not None:
+            stratum = sample.summed.stratum
+        return Sides(
+            group,
+            treated,
+            weights,
+            sample.cluster,
+            alike,
+            both,
+            eligible,
+            apart,
+            stratum,
+            sample.summed,
+            sample.replicas,
+        )
 
     @cached_property
     def leave_out(self) -> LeftOut:
@@ -426,12 +453,9 @@ class Estimate(Described):
             return self._level_error
         if self.replicates is not None:  # the treated units' own outcomes are given
             return self._level_error * np.abs(1 + self.effect) / self._positive_mean
-        error = self._spread(self.errors)
+        error = spread(self.errors, self.sample)
         least = CANCELLED_SHARE * self._level_error / self._positive_mean
         return np.where((self._level_error > 0) & (error > least), error, np.nan)
-
-    def _spread(self, influence: Influence) -> FloatArray:
-        return np.sqrt(np.maximum(influence.squares(self.sample.cluster), 0.0)) / self.sample.n_units
 
     @cached_property
     def _level_error(self) -> FloatArray:
@@ -441,11 +465,11 @@ class Estimate(Described):
         sample = self.sample
         if self.replicates is not None:
             return np.where(self.reference, np.nan, self.replicates.std(axis=1))
-        error = self._spread(self.level_errors)
+        error = spread(self.level_errors, sample)
         least = np.full(len(self.terms), ROUNDING * self._largest)
         if self.n_clusters < sample.n_units:
-            by_unit = np.sqrt(np.maximum(self.level_errors.squares(np.arange(sample.n_units)), 0.0))
-            least = np.maximum(least, CANCELLED * by_unit / sample.n_units)
+            by_unit = np.sqrt(np.maximum(self.level_errors.squares(np.arange(sample.n_rows)), 0.0))
+            least = np.maximum(least, CANCELLED * by_unit / sample.n_rows)
         return np.where(self.estimable & (error > least), error, np.nan)
 
     @property
@@ -479,7 +503,7 @@ class Estimate(Described):
         fit = self if convention is None else self.under(convention)
         if fit.convention in fit.given:
             return fit._given
-        cov = fit.errors.products(self.sample.cluster) / self.sample.n_units**2
+        cov = products(fit.errors, self.sample)
         none = ~(fit.estimable | self.reference)
         cov[none] = cov[:, none] = np.nan
         return cov
@@ -633,7 +657,7 @@ class Estimate(Described):
         used = self.varies
         if not used.any():
             raise QuestionError(f"{self.design}: no term has a sampling variance, so there is no band.")
-        sums = self.errors.select(used).cluster_sums(self.sample.cluster)
+        sums = cluster_sums(self.errors.select(used), self.sample)
         critical = sup_t(largest_draws(sums, draws, seed, weights, errors), level)
         widened = same_tail(critical, self.degrees_of_freedom) if errors == "sample" else critical
         half = np.where(used, widened * self.std_error, np.nan)
@@ -661,11 +685,11 @@ class Estimate(Described):
         if fit.convention in fit.given:
             return wald(self.effect_level[used], fit._given[np.ix_(used, used)])
         errors, columns = fit.level_errors.select(used), np.flatnonzero(used)
-        cov = errors.products(self.sample.cluster) / self.sample.n_units**2
+        cov = products(errors, self.sample)
         degrees = math.inf
         if fit.convention == "jackknife":
             sums, treated = sums_by_cluster(errors, self.sides.select(columns))
-            degrees = covariance_degrees(sums, np.asarray(treated.any(axis=1)))
+            degrees = covariance_degrees(sums, np.asarray(treated.any(axis=1)), self.sample.replicas)
         elif fit.convention == "pooled":
             degrees = float(fit.degrees_of_freedom[used].min())
         return wald(self.effect_level[used], cov, degrees)
@@ -872,14 +896,14 @@ def effective_clusters(fit: Estimate) -> FloatArray:
     used = fit.varies
     effective = np.full(len(fit.terms), np.nan)
     if used.any() and fit.joint:
-        sums = fit.influence_map.select(used).cluster_sums(fit.sample.cluster)
-        effective[used] = np.minimum(effective_number(sums), fit.n_clusters)
+        sums = cluster_sums(fit.influence_map.select(used), fit.sample)
+        effective[used] = np.minimum(effective_number(sums, fit.sample.replicas), fit.n_clusters)
     return effective
 
 
 def treated_clusters(fit: Estimate) -> int:
     """Return the number of clusters with a treated unit."""
-    return len(np.unique(fit.sample.cluster[fit.sample.ever_treated]))
+    return fit.sample.n_clusters(fit.sample.ever_treated)
 
 
 def few_clusters_warning(fit: Estimate) -> str | None:

@@ -20,10 +20,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, blocks, one_thread
+from study.panel import Summed
 
 NOTHING = 1e-6
+ROUNDING = 1e-12
 RANK_TOLERANCE = 1e-10
 ALL = slice(None)
+BITS = 30  # of a pattern of seen periods, beside the number of what was told apart before
 
 
 class Sides(NamedTuple):
@@ -48,6 +51,12 @@ class Sides(NamedTuple):
         these and of the others, and need clusters of both.
     apart : bool
         Whether cohorts are weighted and not pooled, so that on the comparison side each group is a mean of its own.
+    stratum : ndarray of int, shape (n,), optional
+        Number of the set of units that a term treats alike, so that their influence differs by their outcomes alone.
+    summed : Summed, optional
+        What rows stand for, where they are not units.
+    replicas : Summed, optional
+        That, where clusters are units, so that the number of a cluster stands for several.
     """
 
     group: IntArray
@@ -58,6 +67,9 @@ class Sides(NamedTuple):
     both: bool
     eligible: BoolArray | None = None
     apart: bool = False
+    stratum: IntArray | None = None
+    summed: Summed | None = None
+    replicas: Summed | None = None
 
     @property
     def halves(self) -> list[BoolArray]:
@@ -86,9 +98,11 @@ class Sides(NamedTuple):
         That is two or more, on each side where there have to be some. Of a third difference the fewer of eligible and
         other clusters count, and where cohorts are apart no mean may be of one cluster.
         """
-        clusters = np.stack(halves).reshape(2, -1, self.treated.shape[1]).min(axis=1).astype(np.int64)
+        clusters = np.rint(np.stack(halves).reshape(2, -1, self.treated.shape[1]).min(axis=1)).astype(
+            np.int64
+        )
         enough = (clusters.min(axis=0) if self.both else clusters.sum(axis=0)) >= 2
-        alone = np.any([number == 1 for number in means], axis=0)
+        alone = np.any([np.rint(number) == 1 for number in means], axis=0)
         return clusters, np.asarray(enough & ~(alone & self.apart))
 
     def select(self, columns: IntArray) -> Sides:
@@ -98,8 +112,29 @@ class Sides(NamedTuple):
     @property
     def by_unit(self) -> bool:
         """Whether each unit is a cluster, of the same weight as all others, so that leverage differs by group alone."""
+        if self.replicas is not None:
+            each = self.weights / self.replicas.frequency
+            return bool(np.ptp(each) <= ROUNDING * each.max())
         alone = int(self.cluster.max()) + 1 == len(self.cluster)
         return alone and bool(np.all(self.weights == self.weights[0]))
+
+    def present(self, influence: FloatArray) -> FloatArray:
+        """Return 1 where units, or others of their stratum, have influence that is no rounding error, 0 elsewhere.
+
+        A unit whose outcome happens to be its group's mean is part of that mean.
+        """
+        if self.summed is not None:
+            influence = influence / self.summed.frequency[:, None]
+        return present(influence if self.stratum is None else largest(influence, self.stratum))
+
+    def units(self, which: FloatArray) -> FloatArray:
+        """Return how many units the rows are that are marked by 1, shape (n, K)."""
+        return which if self.summed is None else which * self.summed.frequency[:, None]
+
+    @property
+    def copies(self) -> FloatArray:
+        """How many clusters the number of a cluster stands for, shape (C, 1) or (1, 1)."""
+        return np.ones((1, 1)) if self.replicas is None else self.replicas.frequency[:, None]
 
     def by_cluster(self, add: np.ufunc, values: NDArray[Any], rows: IntArray | slice = ALL) -> NDArray[Any]:
         """Add up values by unit, of all or of some rows, shape (m, K), over the units of each cluster, shape (C, K)."""
@@ -154,9 +189,9 @@ def leverage(influence: Influence, sides: Sides) -> Leverage:
 
 def _present(influence: Influence, sides: Sides) -> FloatArray:
     """Return how many units of each group have influence on each term, shape (G, K)."""
-    if not (sides.alike and influence.within(sides.group)):
-        parts = (present(influence.columns(k).dense()) for k in blocks(influence.shape[1]))
-        return np.concatenate([sides.by_group(part) for part in parts], axis=1)
+    if sides.summed is not None or not (sides.alike and influence.within(sides.group)):
+        parts = (sides.present(influence.columns(k).dense()) for k in blocks(influence.shape[1]))
+        return np.concatenate([sides.by_group(sides.units(part)) for part in parts], axis=1)
     squares = np.zeros(sides.treated.shape)
     if influence.is_small:
         squares += sides.by_group(influence.dense() ** 2)
@@ -170,8 +205,24 @@ def _present(influence: Influence, sides: Sides) -> FloatArray:
 
 def present(influence: FloatArray) -> FloatArray:
     """Return 1 where there is influence that is not rounding error, and 0 elsewhere."""
-    largest = np.maximum(influence.max(axis=0), -influence.min(axis=0))
-    return ((influence > NOTHING * largest) | (influence < -NOTHING * largest)).astype(float)
+    most = np.maximum(influence.max(axis=0), -influence.min(axis=0))
+    return ((influence > NOTHING * most) | (influence < -NOTHING * most)).astype(float)
+
+
+def strata(group: IntArray, seen: BoolArray) -> IntArray:
+    """Number the sets of units of one group that are seen in the same periods, shape (n,); seen has shape (n, T)."""
+    number = group
+    for word in np.split(seen, range(BITS, seen.shape[1], BITS), axis=1):
+        codes = number * 2 ** word.shape[1] + word @ 2 ** np.arange(word.shape[1])
+        number = np.unique(codes, return_inverse=True)[1]
+    return number
+
+
+def largest(values: FloatArray, stratum: IntArray) -> FloatArray:
+    """Return the largest absolute value of their stratum, at each row, of values of shape (n, K)."""
+    order = np.argsort(stratum, kind="stable")
+    start = np.flatnonzero(np.diff(stratum[order], prepend=-1))
+    return np.maximum.reduceat(np.abs(values[order]), start)[stratum]
 
 
 def leverage_by_group(counts: FloatArray, sides: Sides) -> Leverage:
@@ -186,14 +237,14 @@ def leverage_by_group(counts: FloatArray, sides: Sides) -> Leverage:
 
 def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
     treated = sides.treated[sides.group]
-    weight = np.where(treated > 0, treated, 1.0) * sides.weights[:, None] * present(influence)
+    weight = np.where(treated > 0, treated, 1.0) * sides.weights[:, None] * sides.present(influence)
     factor, counts = np.ones(weight.shape), []
     for mean in sides.means:
         rows = np.flatnonzero(np.any(mean, axis=1)[sides.group])
         inside = mean[sides.group[rows]]
         own = sides.by_cluster(np.add, weight[rows] * inside, rows)
-        counts.append(np.sum(own > 0, axis=0))
-        of_mean = _factor(own[sides.cluster[rows]], own.sum(axis=0))
+        counts.append(np.sum((own > 0) * sides.copies, axis=0))
+        of_mean = _factor((own / sides.copies)[sides.cluster[rows]], own.sum(axis=0))
         factor[rows] = np.where(inside, of_mean, factor[rows])
     halves = counts
     if sides.eligible is not None:
@@ -220,12 +271,16 @@ def pooled(influence: Influence, sides: Sides) -> Leverage:
 def _pooled(influence: FloatArray, sides: Sides) -> Leverage:
     counted = sides.treated[sides.group]
     treated = counted > 0
-    weight = np.where(treated, counted, 1.0) * sides.weights[:, None] * present(influence)
+    weight = np.where(treated, counted, 1.0) * sides.weights[:, None] * sides.present(influence)
     own = [sides.by_cluster(np.add, weight * side) for side in (treated, ~treated)]
-    share = [np.divide(each, each.sum(axis=0), out=np.zeros_like(each), where=each > 0) for each in own]
+    share = [
+        np.divide(each / sides.copies, each.sum(axis=0), out=np.zeros_like(each), where=each > 0)
+        for each in own
+    ]
     # A side whose influence is nowhere is one cluster, which is its own mean.
-    clusters = np.stack([np.maximum(np.sum(h > 0, axis=0), 1) for h in share])
-    squares = sum(np.where(h.any(axis=0), np.sum(h**2, axis=0), 1.0) for h in share)
+    numbers = [np.rint(np.sum((h > 0) * sides.copies, axis=0)).astype(np.int64) for h in share]
+    clusters = np.maximum(np.stack(numbers), 1)
+    squares = sum(np.where(h.any(axis=0), np.sum(h**2 * sides.copies, axis=0), 1.0) for h in share)
     degrees = clusters.sum(axis=0) - 2
     spread = np.sqrt(squares / np.maximum(degrees, 1))
     by_unit = np.where(treated, *(h[sides.cluster] for h in share))
@@ -263,18 +318,25 @@ def degrees_of_freedom(influence: Influence, sides: Sides) -> FloatArray:
 
 def _by_side(influence: Influence, sides: Sides) -> Iterator[tuple[FloatArray, FloatArray]]:
     """Yield the sum of squares and the effective number of clusters of each side, shapes (K,)."""
-    if not sides.by_unit:
+    if sides.replicas is None and not sides.by_unit:
         sums, treated = sums_by_cluster(influence, sides)
         for side in (treated, ~treated):
             own = np.where(side, sums, 0.0)
             yield np.einsum("ck,ck->k", own, own), effective_number(own)
         return
     dense = influence.dense()
-    counts = sides.by_group(present(dense))
-    dense *= dense
-    squares = sides.by_group(dense)
-    dense *= dense
-    fourths = sides.by_group(dense)
+    counts = sides.by_group(sides.units(sides.present(dense)))
+    if sides.replicas is not None:
+        squares = sides.by_group(dense**2 / sides.copies)
+        fourths = np.zeros(squares.shape)
+        group = np.empty(int(sides.replicas.stratum.max()) + 1, dtype=np.int64)
+        group[sides.replicas.stratum] = sides.group
+        np.add.at(fourths, group, sides.replicas.fourths((dense / sides.copies)[:, :, None]))
+    else:
+        dense *= dense
+        squares = sides.by_group(dense)
+        dense *= dense
+        fourths = sides.by_group(dense)
     for side in (sides.treated > 0, sides.treated == 0):
         second, fourth, number = (
             np.sum(np.where(side, each, 0.0), axis=0) for each in (squares, fourths, counts)
@@ -285,15 +347,17 @@ def _by_side(influence: Influence, sides: Sides) -> Iterator[tuple[FloatArray, F
 def sums_by_cluster(influence: Influence, sides: Sides) -> tuple[FloatArray, BoolArray]:
     """Return sums by cluster, and which clusters have a treated unit with influence, both of shape (C, K)."""
     dense = influence.dense()
-    on_treated = (present(dense) > 0) & (sides.treated[sides.group] > 0)
-    return sides.by_cluster(np.add, dense), sides.by_cluster(np.logical_or, on_treated)
+    on_treated = (sides.present(dense) > 0) & (sides.treated[sides.group] > 0)
+    return sides.by_cluster(np.add, dense) / np.sqrt(sides.copies), sides.by_cluster(
+        np.logical_or, on_treated
+    )
 
 
 def _degrees(effective: FloatArray) -> FloatArray:
     return np.maximum(np.nan_to_num(effective, nan=1.0) - 1, 1.0)
 
 
-def covariance_degrees(sums: FloatArray, treated: BoolArray) -> float:
+def covariance_degrees(sums: FloatArray, treated: BoolArray, replicas: Summed | None = None) -> float:
     """Return the degrees of freedom of the covariance of several terms: it varies as a Wishart matrix with as many.
 
     The covariance sums S_s over both sides. With the terms turned so that S is the identity of rank r, the degrees are
@@ -307,24 +371,35 @@ def covariance_degrees(sums: FloatArray, treated: BoolArray) -> float:
         Of influence by cluster, as leaving clusters out weighs it; each term varies.
     treated : ndarray of bool, shape (C,)
         Which clusters are on the treated side.
+    replicas : Summed, optional
+        What clusters stand for, where their numbers stand for several; sums are over the root of how many.
     """
     scaled = sums / np.sqrt(np.einsum("ck,ck->k", sums, sums))
     values, vectors = np.linalg.eigh(scaled.T @ scaled)
     used = values > RANK_TOLERANCE * len(values)
     standard = scaled @ (vectors[:, used] / np.sqrt(values[used]))
     rank, over = int(used.sum()), 0.0
+    copies = np.ones(len(sums)) if replicas is None else replicas.frequency
+    each = standard / np.sqrt(copies)[:, None]
+    lengths = np.einsum("ck,ck->c", each, each)
+    if replicas is not None:
+        lengths = largest(lengths[:, None], replicas.stratum)[:, 0]
     for side in (treated, ~treated):
         own = standard[side]
-        part, lengths = own.T @ own, np.einsum("ck,ck->c", own, own)
-        spread, fourth = float(np.sum(part**2) + np.trace(part) ** 2), float(np.sum(lengths**2))
+        part = own.T @ own
+        spread = float(np.sum(part**2) + np.trace(part) ** 2)
+        if replicas is None:
+            fourth = float(np.sum(lengths[side] ** 2))
+        else:
+            fourth = float(np.sum(replicas.fourths((each * side[:, None])[:, None, :])))
         if fourth > 0:
-            number = np.sum(lengths > NOTHING**2 * lengths.max())
+            number = np.sum(copies[side] * (lengths[side] > NOTHING**2 * lengths[side].max()))
             effective = np.clip(spread * (rank + 2) / (rank + 1) / fourth - 2, 1.0, number)
             over += spread / float(_degrees(effective))
     return (rank + rank**2) / over
 
 
-def effective_number(sums: FloatArray) -> FloatArray:
+def effective_number(sums: FloatArray, replicas: Summed | None = None) -> FloatArray:
     """Return 3 (sum s^2)^2 / sum s^4 - 2 of each column, shape (K,), between 1 and the number of clusters.
 
     With gamma_c = E s_c^2, what cluster c adds to the variance, the number that Carter, Schnepel and
@@ -341,10 +416,17 @@ def effective_number(sums: FloatArray) -> FloatArray:
     ----------
     sums : ndarray, shape (G, K)
         Influence added up by cluster. A column without variance has NaN.
+    replicas : Summed, optional
+        As in :func:`covariance_degrees`.
     """
-    largest = np.abs(sums).max(axis=0)
+    if replicas is not None:
+        each = sums / np.sqrt(replicas.frequency)[:, None]
+        number = np.sum(present(largest(each, replicas.stratum)) * replicas.frequency[:, None], axis=0)
+        fourth = replicas.fourths(each[:, :, None]).sum(axis=0)
+        return effective_of_moments(np.einsum("ck,ck->k", sums, sums), fourth, number)
+    most = np.abs(sums).max(axis=0)
     with np.errstate(invalid="ignore"):
-        squares = (sums / largest) ** 2
+        squares = (sums / most) ** 2
     number = np.sum(squares > NOTHING**2, axis=0)
     return effective_of_moments(squares.sum(axis=0), np.sum(squares**2, axis=0), number)
 

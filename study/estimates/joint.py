@@ -9,11 +9,12 @@ from itertools import combinations, compress
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, normal_score
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, normal_score
 from study.estimates.estimate import Estimate
 from study.estimates.jackknife import covariance_degrees
 from study.estimates.multipliers import largest_draws
 from study.estimates.sandwich import Wald, wald
+from study.panel import Summed
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,8 @@ class Joint:
     cluster : ndarray of int, shape (n,)
     treated : ndarray of bool, shape (C,)
         Which clusters have a treated unit.
+    replicas : Summed, optional
+        What clusters stand for, where their numbers stand for several.
     by_clusters : bool
         Whether the degrees of freedom of the covariance are those that the clusters leave, or infinite.
     """
@@ -40,11 +43,13 @@ class Joint:
     cluster: IntArray = field(repr=False)
     treated: BoolArray = field(repr=False)
     by_clusters: bool
+    replicas: Summed | None = field(default=None, repr=False)
 
     @cached_property
     def sums(self) -> FloatArray:
-        """Influence added up by cluster, shape (C, K)."""
-        return Influence.of(self.influence).cluster_sums(self.cluster)
+        """Influence added up by cluster, shape (C, K), as :func:`study.estimates.sandwich.cluster_sums` has it."""
+        sums = Influence.of(self.influence).cluster_sums(self.cluster)
+        return sums if self.replicas is None else sums / np.sqrt(self.replicas.frequency)[:, None]
 
     def covariance(self) -> FloatArray:
         """Return the joint covariance."""
@@ -61,7 +66,9 @@ class Joint:
         if not self.by_clusters:
             return np.full(len(self.effect), np.inf)
         columns = ([column] for column in range(len(self.effect)))
-        return np.array([covariance_degrees(self.sums[:, column], self.treated) for column in columns])
+        return np.array(
+            [covariance_degrees(self.sums[:, column], self.treated, self.replicas) for column in columns]
+        )
 
     def combined(self, names: Sequence[str], weight: FloatArray) -> Joint:
         """Return linear combinations of the terms; weight has shape (K, M)."""
@@ -96,7 +103,7 @@ class Joint:
 
     def test(self) -> Wald:
         """Test that all effects are zero."""
-        degrees = covariance_degrees(self.sums, self.treated) if self.by_clusters else np.inf
+        degrees = covariance_degrees(self.sums, self.treated, self.replicas) if self.by_clusters else np.inf
         return wald(self.effect, self.covariance(), degrees)
 
 
@@ -107,6 +114,13 @@ def stack(names: Sequence[str], fits: Sequence[Estimate], terms: Sequence[BoolAr
     """
     used = [np.ones(len(fit.terms), dtype=bool) for fit in fits] if terms is None else terms
     samples = [fit.sample for fit in fits]
+    panel = samples[0].panel
+    replicas = samples[0].replicas
+    if any(sample.summed is not None and sample.panel is not panel for sample in samples):
+        raise QuestionError(
+            f"{panel.name}: its units are added up for one outcome and event at a time, so that these estimates have no "
+            "joint distribution with others; compare designs on one question."
+        )
     union, first = np.unique(np.concatenate([sample.unit_ids for sample in samples]), return_index=True)
     labels = np.concatenate([sample.cluster_labels for sample in samples])[first]
     cluster = np.unique(labels, return_inverse=True)[1]
@@ -120,4 +134,6 @@ def stack(names: Sequence[str], fits: Sequence[Estimate], terms: Sequence[BoolAr
         treated[cluster[rows[fit.sample.ever_treated]]] = True
     effect = np.concatenate([fit.effect[which] for fit, which in zip(fits, used, strict=True)])
     by_clusters = all(fit.convention == "jackknife" for fit in fits)
-    return Joint(tuple(names), effect, np.hstack(blocks), cluster, treated, by_clusters)
+    if replicas is not None and panel.summed is not None:
+        replicas = panel.summed.select(np.searchsorted(panel.units, union))
+    return Joint(tuple(names), effect, np.hstack(blocks), cluster, treated, by_clusters, replicas)

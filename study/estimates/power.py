@@ -9,6 +9,7 @@ import numpy as np
 
 from study.estimates.estimate import Estimate
 from study.estimates.multipliers import exceeded, largest_draws
+from study.estimates.sandwich import cluster_sums
 from study.panel import Sample
 
 POWER = 0.8
@@ -135,7 +136,7 @@ def pre_test(path: Estimate, *, since: float = -np.inf, draws: int = 9999, seed:
     if not leads.any():
         return NONE
     wald = path.test(leads)
-    sums = path.level_errors.select(leads).cluster_sums(path.sample.cluster)
+    sums = cluster_sums(path.level_errors.select(leads), path.sample)
     largest = largest_draws(sums, draws, seed)
     p_largest = exceeded(largest, path.level_scores[leads].max())
     return PreTest(wald.p_value, wald.rank, float(p_largest))

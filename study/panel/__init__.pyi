@@ -6,6 +6,7 @@ from .drawing import dates_with_lag as dates_with_lag
 from .drawing import first_observed as first_observed
 from .drawing import pool_cohorts as pool_cohorts
 from .files import verdict as verdict
+from .large import LargePanel as LargePanel
 from .panel import BLOCKS as BLOCKS
 from .panel import NotSaved as NotSaved
 from .panel import Panel as Panel
@@ -17,6 +18,7 @@ from .populations import population as population
 from .question import AVERAGES as AVERAGES
 from .question import Comparison as Comparison
 from .question import FlowStep as FlowStep
+from .question import LargerThanMemory as LargerThanMemory
 from .question import Question as Question
 from .question import Sample as Sample
 from .question import panel_for as panel_for
@@ -25,3 +27,6 @@ from .scale import Scale as Scale
 from .scale import ScaleName as ScaleName
 from .shipped import checksum as checksum
 from .shipped import panel_entries as panel_entries
+from .summed import Strata as Strata
+from .summed import Summed as Summed
+from .summed import rows_of as rows_of

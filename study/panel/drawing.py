@@ -18,15 +18,21 @@ AMBIGUOUS = "adoption date ambiguous"
 class _Selection:
     """Which units are kept, and the steps that took the others out."""
 
-    def __init__(self, n_units: int) -> None:
-        self.keep = np.ones(n_units, dtype=bool)
-        self.steps: list[FlowStep] = []
+    def __init__(self, panel: Panel) -> None:
+        self.keep = np.ones(panel.n_rows, dtype=bool)
+        self.summed = panel.summed
+        left_out = () if self.summed is None else self.summed.dropped
+        self.steps = [FlowStep(reason, units, kept=False) for reason, units in left_out]
+
+    def counted(self, which: BoolArray) -> int:
+        """Return how many units some rows are, shape (m,)."""
+        return int(which.sum()) if self.summed is None else round(self.summed.frequency[which].sum())
 
     def drop(self, which: Any, reason: str) -> None:
         """Take out the units of a boolean array that are still kept, and count them."""
         out = which & self.keep
         if out.any():
-            self.steps.append(FlowStep(reason, int(out.sum()), kept=False))
+            self.steps.append(FlowStep(reason, self.counted(out), kept=False))
             self.keep[out] = False
 
     @property
@@ -52,7 +58,7 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
     if first_treated is not None:
         first_treated = pool_cohorts(first_treated, periods, question.cohort_width)
         if question.min_cohort_size is not None:
-            cohorts, sizes = np.unique(first_treated[selection.keep], return_counts=True)
+            cohorts, sizes = _sizes(first_treated[selection.keep], panel, selection.keep)
             in_window = cohorts - question.anticipation <= periods[-1]
             small = np.isin(first_treated, cohorts[(sizes < question.min_cohort_size) & in_window])
             selection.drop(small, f"in a cohort of fewer than {question.min_cohort_size} units")
@@ -64,8 +70,8 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
     if first_treated is not None:
         first_treated = first_treated[rows]
         columns = _comparable_periods(question, first_treated, periods, panel.name)
-        n_treated = int(np.sum(first_treated - question.anticipation <= periods[columns][-1]))
-        if not n_treated:
+        treated = first_treated - question.anticipation <= periods[columns][-1]
+        if not treated.any():
             because = f" ({selection.text})" if selection.steps else ""
             raise QuestionError(
                 f"Question: nobody in {panel.name} is first treated by {question.event} inside "
@@ -77,28 +83,31 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
                 f"Question: balance is {question.balance}, but no cohort of {panel.name} is seen later than event time "
                 f"{last - earliest:.0f}, that of {panel.period_name(earliest)}; lower it."
             )
-        selection.steps += _roles(question, first_treated, panel, columns)
+        selection.steps += _roles(question, first_treated, panel, columns, rows)
     elif path is not None:
-        ever = (np.nan_to_num(path[rows]) != 0).any(axis=1)
-        n_treated = int(ever.sum())
-        if not n_treated:
+        treated = (np.nan_to_num(path[rows]) != 0).any(axis=1)
+        if not treated.any():
             raise QuestionError(f"Question: nobody is treated by {question.event} in {panel.window()}.")
         selection.steps += [
-            FlowStep("treated in some period", n_treated, kept=True),
-            FlowStep("never treated", int((~ever).sum()), kept=True),
+            FlowStep("treated in some period", int(treated.sum()), kept=True),
+            FlowStep("never treated", int((~treated).sum()), kept=True),
         ]
 
     def chosen(block: FloatArray) -> FloatArray:
-        return block if len(rows) == panel.n_units and columns.all() else block[np.ix_(rows, columns)]
+        return block if len(rows) == panel.n_rows and columns.all() else block[np.ix_(rows, columns)]
 
     def baseline(name: str) -> FloatArray:
         return first_observed(panel.covariates[name])[rows]
 
+    summed = None if panel.summed is None else panel.summed.select(rows)
+    n_treated = int(treated.sum()) if summed is None else round(summed.frequency[treated].sum())
     covariates = _covariate_columns(question, panel, rows, n_treated)
     outcome, n = chosen(panel.outcomes[question.outcome]), len(rows)
-    if question.scale == "log1p":
+    if question.scale == "log1p" and summed is None:
         outcome = _logarithm(question, outcome, panel, panel.units[rows], periods[columns])
     weights = np.ones(n) if question.weights is None else baseline(question.weights)
+    if summed is not None:
+        weights = weights * summed.frequency
     clusters = np.arange(n) if question.cluster is None else panel.attributes[question.cluster][rows]
     x_baseline = [first_observed(block)[rows] for block in covariates.values()]
     return Sample(
@@ -120,6 +129,7 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
         instruments_by_period=tuple(chosen(panel.covariates[name]) for name in question.instruments),
         dose=None if dose is None else dose[rows],
         group=None if question.group is None else _group(question.group, panel)[rows],
+        summed=summed,
     )
 
 
@@ -163,8 +173,8 @@ def dates_with_lag(panel: Panel, event: str, lag: int) -> FloatArray:
 def _select(question: Question, panel: Panel, first_treated: FloatArray | None) -> _Selection:
     """Keep the units of the population that can be used at all."""
     outcome, first_period = panel.outcomes[question.outcome], panel.periods[0]
-    selection = _Selection(panel.n_units)
-    if question.population != EVERYONE:
+    selection = _Selection(panel)
+    if question.population != EVERYONE and panel.summed is None:  # else the engine has left the others out
         inside = population(question.population, panel)
         selection.drop(~inside, f"outside the population {question.population}")
     if panel.ambiguous_rule == "drop":
@@ -211,7 +221,7 @@ def _covariate_columns(
             columns[name] = panel.covariates[name]
         elif name in panel.attributes:
             labels = panel.attributes[name].astype(str)
-            levels, sizes = np.unique(labels[rows], return_counts=True)
+            levels, sizes = _sizes(labels[rows], panel, rows)
             if len(levels) == 1:
                 raise QuestionError(f'{where} has one label in the sample, "{levels[0]}"; leave it out.')
             if len(levels) > n_treated:
@@ -332,16 +342,25 @@ def _comparable_periods(
     return untreated
 
 
-def _roles(question: Question, first_treated: FloatArray, panel: Panel, columns: BoolArray) -> list[FlowStep]:
-    """Return the kept units by role, and the periods that had to be cut."""
+def _sizes(values: NDArray[Any], panel: Panel, rows: IntArray | BoolArray) -> tuple[NDArray[Any], IntArray]:
+    """Return the distinct values that some of the panel's rows have, and how many units have each."""
+    distinct, number = np.unique(values, return_inverse=True)
+    frequency = None if panel.summed is None else panel.summed.frequency[rows]
+    return distinct, np.rint(np.bincount(number, frequency, len(distinct))).astype(np.int64)
+
+
+def _roles(
+    question: Question, first_treated: FloatArray, panel: Panel, columns: BoolArray, rows: IntArray
+) -> list[FlowStep]:
+    """Return the kept units by role, and the periods that had to be cut; the dates are those of some rows."""
     periods, name = panel.periods, panel.period_name
     last = periods[columns][-1] + question.anticipation
-    dates, units = np.unique(first_treated, return_counts=True)
+    dates, units = _sizes(first_treated, panel, rows)
     roles = [
         FlowStep(f"first treated in {name(date)}", int(number), kept=True)
         for date, number in zip(dates[dates <= last], units[dates <= last], strict=True)
     ]
-    later, never = int((first_treated > last).sum()), int(np.isnan(first_treated).sum())
+    later, never = int(units[dates > last].sum()), int(units[np.isnan(dates)].sum())
     if later:
         roles.append(FlowStep(f"first treated after {name(last)}", later, kept=True))
     if never:

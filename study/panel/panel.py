@@ -27,6 +27,7 @@ from study.panel.periods import PeriodUnit
 from study.panel.rows import Rows, period_name
 from study.panel.rules import Names, Roles, event_dates, groups_as_units, refuse_first
 from study.panel.shipped import panel_entries, shipped
+from study.panel.summed import Summed
 from study.panel.tables import frame_of, read_table
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class Panel(Described):
         Where the data come from (sources, versions, checksums), as recorded with the panel.
     populations : dict of str to str
         Rules of populations by name (see :func:`study.panel.population`); they are no data and not in the checksum.
+    summed : Summed, optional
+        What its rows stand for, where they are not units: those of a :class:`study.LargePanel`.
     """
 
     name: str
@@ -96,11 +99,19 @@ class Panel(Described):
     period_names: tuple[str, ...] = ()
     doses: Mapping[str, FloatArray] = field(default_factory=dict)
     within: str | None = None
+    summed: Summed | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of its arrays."""
+        return len(self.units)
 
     @property
     def n_units(self) -> int:
         """Number of units."""
-        return len(self.units)
+        if self.summed is None:
+            return self.n_rows
+        return round(self.summed.frequency.sum()) + sum(units for _, units in self.summed.dropped)
 
     def _described(self) -> tuple[str, dict[str, str]]:
         first, last = map(self.period_name, self.periods[[0, -1]])
@@ -158,6 +169,8 @@ class Panel(Described):
     @cached_property
     def checksum(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of everything that an estimate can depend on."""
+        if self.summed is not None:
+            return self.summed.checksum
         digest = hashlib.sha256()
 
         def add(text: str) -> None:

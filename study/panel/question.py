@@ -23,6 +23,7 @@ from study.core import (
 from study.panel.panel import Panel, switched_off
 from study.panel.populations import terms_in
 from study.panel.scale import Scale, ScaleName
+from study.panel.summed import Summed
 
 Comparison = Literal["never_treated", "not_yet_treated"]
 Base = Literal["universal", "varying"]
@@ -30,6 +31,15 @@ Missing = Literal["pairs", "balanced", "cells"]
 Average = Literal["event_average", "treated_average", "cohort_average", "calendar_average"]
 
 AVERAGES: tuple[str, ...] = get_args(Average)
+ALL = slice(None)
+
+
+class LargerThanMemory:
+    """A panel whose units an engine adds up; see :class:`study.LargePanel`."""
+
+    def rows(self, question: Question) -> Panel:
+        """Return rows that stand for the units that a question needs, with the same numbers, sums and products."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, repr=False)
@@ -206,7 +216,7 @@ class Question(Described):
         """What errors are clustered and folds assigned by, in the plural."""
         return "units" if self.cluster is None else f"clusters ({self.cluster})"
 
-    def sample(self, panel: Panel) -> Sample:
+    def sample(self, panel: Panel | LargerThanMemory) -> Sample:
         """Return the arrays that a design works on, with the flow of units into them.
 
         Raises
@@ -217,7 +227,9 @@ class Question(Described):
         """
         from study.panel.drawing import draw_sample
 
-        check("Question.sample", {"panel": Panel}, {"panel": panel})
+        check("Question.sample", {"panel": Panel | LargerThanMemory}, {"panel": panel})
+        if isinstance(panel, LargerThanMemory):
+            panel = panel.rows(self)
         clustered = (
             self if self.cluster is not None or panel.within is None else replace(self, cluster=panel.within)
         )
@@ -269,6 +281,8 @@ class Sample(Described):
         Amount of treatment in the first treated period; 0 for units that are not treated in the window.
     group : ndarray of bool, shape (n,), or None
         Which units are of the group that treatment is for.
+    summed : Summed, optional
+        What rows stand for, where they are not units; ``weights`` are then those of all units of the row.
     """
 
     question: Question
@@ -289,11 +303,52 @@ class Sample(Described):
     instruments_by_period: tuple[FloatArray, ...] = ()
     dose: FloatArray | None = None
     group: BoolArray | None = None
+    summed: Summed | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of its arrays: units, unless the panel is larger than memory."""
+        return len(self.unit_ids)
 
     @property
     def n_units(self) -> int:
         """Number of units."""
-        return len(self.unit_ids)
+        return self.n_rows if self.summed is None else round(self.summed.frequency.sum())
+
+    def counted(self, which: BoolArray | IntArray, rows: IntArray | slice = ALL) -> IntArray:
+        """Return how many units are in sets of all rows, or of some, shape (...,) from (m, ...)."""
+        if self.summed is None:
+            return np.asarray(which.sum(axis=0))
+        return np.rint(np.tensordot(self.summed.frequency[rows], which, axes=1)).astype(np.int64)
+
+    def n_clusters(self, which: BoolArray | slice = ALL) -> int:
+        """Return how many clusters have a unit among all rows, or among some, shape (n,)."""
+        if self.copies is None:
+            return int(np.count_nonzero(np.bincount(self.cluster[which])))
+        return round(self.copies[which].sum())
+
+    @property
+    def copies(self) -> FloatArray | None:
+        """How many clusters each number of a cluster stands for, shape (C,); None where it is one each."""
+        return None if self.replicas is None else self.replicas.frequency
+
+    @property
+    def only_dates_differ(self) -> bool:
+        """Whether units differ in nothing but their dates, groups, weights and in when they are seen."""
+        return not self.covariates and self.dose is None and not self.question.instruments
+
+    @property
+    def replicas(self) -> Summed | None:
+        """What clusters stand for, where each number of one stands for several."""
+        return None if self.question.cluster is not None else self.summed
+
+    def needs_units(self, who: str) -> None:
+        """Refuse what looks at single units where an engine has added them up."""
+        if self.summed is not None:
+            raise QuestionError(
+                f"{who}: it needs the rows of single units, and {self.panel.name} is added up by an engine; draw a "
+                "sample of its units and read it with study.Panel.from_long."
+            )
 
     def _described(self) -> tuple[str, dict[str, str]]:
         dropped = sum(step.units for step in self.flow if not step.kept)
@@ -301,14 +356,14 @@ class Sample(Described):
             "question": repr(self.question),
             "periods": f"{len(self.periods)} ({self.panel.window(self.periods)})",
             "cohorts": f"{len(self.cohorts)}",
-            "observed": f"{self.observed.sum()} of {self.y.size} unit-periods",
+            "observed": f"{self.counted(self.observed).sum()} of {self.n_units * len(self.periods)} unit-periods",
             "left out": f"{dropped} units; flow says why",
         }
 
     @property
     def n_treated(self) -> int:
         """Number of units that are treated in a period of the sample."""
-        return int(self.ever_treated.sum())
+        return int(self.counted(self.ever_treated))
 
     def period_name(self, period: float) -> str:
         """Return a period as the panel's user writes it."""
@@ -391,7 +446,7 @@ class Sample(Described):
     def groups(self) -> tuple[FloatArray, tuple[IntArray, ...]]:
         """Distinct first treated periods, ascending, NaN (never) last, and the units of each; one if it switches."""
         if self.first_treated is None:
-            return np.array([np.nan]), (np.arange(self.n_units),)
+            return np.array([np.nan]), (np.arange(self.n_rows),)
         dates, of_unit = np.unique(self.first_treated, return_inverse=True)
         ends = np.cumsum(np.bincount(of_unit, minlength=len(dates)))[:-1]
         return dates, tuple(np.split(np.argsort(of_unit, kind="stable"), ends))
@@ -404,6 +459,7 @@ class Sample(Described):
         QuestionError
             If no treated or no untreated unit is left.
         """
+        self.needs_units("Sample.only")
         keep = np.asarray(keep)
         if keep.dtype != bool or keep.shape != (self.n_units,):
             raise QuestionError(f"Sample.only: keep must be {self.n_units} times true or false, one a unit.")
@@ -429,6 +485,7 @@ class Sample(Described):
 
     def permuted(self, order: IntArray) -> Sample:
         """Return the sample in which unit i has the event date, or path, and the dose of unit ``order[i]``."""
+        self.needs_units("Sample.permuted")
         order, n = np.asarray(order), self.n_units
         if order.dtype.kind not in "iu" or order.shape != (n,) or not 0 <= order.min() <= order.max() < n:
             raise QuestionError(f"Sample.permuted: order must be {self.n_units} numbers of units, from 0 on.")

@@ -33,7 +33,7 @@ from study.core import (
 )
 from study.estimates import Convention, Estimand, Estimate
 from study.learners import Estimator, Learning, Nuisances
-from study.panel import Panel, Question, Sample
+from study.panel import LargerThanMemory, Panel, Question, Sample
 
 __all__ = [
     "Assumes",
@@ -92,6 +92,7 @@ class Supports(StrEnum):
     DOSE = "a dose, which it needs"
     DOSE_PATH = "an event that is a dose, which it needs"
     GROUP = "a third difference, which it needs"
+    SUMS = "a panel larger than memory"
 
 
 # What nearly every design takes account of; a design names what it adds and what it lacks.
@@ -115,6 +116,7 @@ OF_LEARNERS = (
 SEARCHED = {Assumes.WEIGHTED_TRENDS, Assumes.FACTORS, Assumes.STABLE_RANKS}
 # How to see that a sample asks for something, and how to say it where the value of ``Supports`` does not.
 _ASKED: dict[Supports, Callable[[Sample], bool]] = {
+    Supports.SUMS: lambda s: s.summed is not None,
     Supports.COVARIATES: lambda s: bool(s.question.covariates),
     Supports.MISSING_CELLS: lambda s: not s.observed.all(),
     Supports.REPEATED_CELLS: lambda s: s.question.missing == "cells",
@@ -143,6 +145,7 @@ _IN_WORDS = {
     Supports.DOSE: "a dose",
     Supports.GROUP: "a third difference (group)",
     Supports.BALANCE: "a balance of cohorts",
+    Supports.SUMS: "a panel larger than memory, since it needs the rows of single units",
 }
 _FIELDS = {field.name for field in fields(Question)}
 # Outcomes less predicted untreated outcomes of a sample, fitted on the cells that are given, both (n, T).
@@ -256,6 +259,7 @@ class Design:
             )
         self.check_options(options)
         self.refuse(sample)
+        sample.needs_units(who)
         return self.predictor(sample, **self.options | options)
 
     def refuse(self, sample: Sample) -> None:
@@ -367,7 +371,7 @@ def find_design(name: str) -> Design:
 
 @checked
 def estimate(
-    panel: Panel,
+    panel: Panel | LargerThanMemory,
     question: Question,
     design: str = "callaway_santanna",
     *,
@@ -378,7 +382,7 @@ def estimate(
 
     Parameters
     ----------
-    panel : Panel
+    panel : Panel or LargePanel
     question : Question
     design : str
         Name of a design; ``study designs`` lists them.

@@ -45,7 +45,13 @@ COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' reg
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.OVERLAP),
     supports=COMMON
-    | {Supports.REPEATED_CELLS, Supports.WEIGHTS, Supports.NEVER_TREATED, Supports.VARYING_BASE},
+    | {
+        Supports.REPEATED_CELLS,
+        Supports.SUMS,
+        Supports.WEIGHTS,
+        Supports.NEVER_TREATED,
+        Supports.VARYING_BASE,
+    },
     assigned=averages_by_assignment,
 )
 def callaway_santanna(

@@ -37,7 +37,7 @@ from study.panel import Sample
     reference="wooldridge2023",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.CONDITIONAL_PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    supports=COMMON | {Supports.WEIGHTS, Supports.NEVER_TREATED},
+    supports=COMMON | {Supports.SUMS, Supports.WEIGHTS, Supports.NEVER_TREATED},
 )
 def etwfe(
     sample: Sample,

@@ -16,7 +16,7 @@ from study.panel import Sample
     reference="sunabraham2021",
     estimand=Estimand.EVENT_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.HOMOGENEOUS_COHORTS),
-    supports=COMMON | {Supports.WEIGHTS},
+    supports=COMMON | {Supports.SUMS, Supports.WEIGHTS},
 )
 def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
     """Regress the outcome on event-time indicators, covariates by period, unit and period effects.

@@ -66,7 +66,7 @@ def _known_errors(sample: Sample, first: Regression, fitted: BoolArray) -> Float
     reference="borusyak2024",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    supports=COMMON | {Supports.WEIGHTS, Supports.NEVER_TREATED, Supports.SWITCHING},
+    supports=COMMON | {Supports.SUMS, Supports.WEIGHTS, Supports.NEVER_TREATED, Supports.SWITCHING},
     predictor=predictor,
 )
 def imputation(

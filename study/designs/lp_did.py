@@ -31,7 +31,7 @@ Weighting = Literal["variance", "equal"]
     reference="dube2025",
     estimand=Estimand.EVENT_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    supports=COMMON - {Supports.COVARIATES} | {Supports.WEIGHTS, Supports.NEVER_TREATED},
+    supports=COMMON - {Supports.COVARIATES} | {Supports.SUMS, Supports.WEIGHTS, Supports.NEVER_TREATED},
 )
 def lp_did(
     sample: Sample, *, weighting: Weighting = "variance", before: int | None = None, after: int | None = None

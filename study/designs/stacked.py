@@ -18,7 +18,7 @@ from study.panel import Sample
     reference="wing2024",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    supports=COMMON - {Supports.COVARIATES} | {Supports.WEIGHTS, Supports.NEVER_TREATED},
+    supports=COMMON - {Supports.COVARIATES} | {Supports.SUMS, Supports.WEIGHTS, Supports.NEVER_TREATED},
 )
 def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Estimate:
     """Compare each cohort over one window with units that are untreated in all of it, and pool by cohort size.

@@ -19,7 +19,7 @@ from study.panel import Sample
     reference="sunabraham2021",
     estimand=Estimand.GROUP_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION),
-    supports=COMMON | {Supports.WEIGHTS, Supports.NEVER_TREATED},
+    supports=COMMON | {Supports.SUMS, Supports.WEIGHTS, Supports.NEVER_TREATED},
 )
 def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] = "sampling") -> Estimate:
     """Regress the outcome on cohort-by-event-time indicators, unit and period effects.

@@ -30,7 +30,7 @@ from study.panel import Sample
     reference="goodmanbacon2021",
     estimand=Estimand.COEFFICIENT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.HOMOGENEOUS_EFFECTS),
-    supports=COMMON | {Supports.WEIGHTS, Supports.SWITCHING},
+    supports=COMMON | {Supports.SUMS, Supports.WEIGHTS, Supports.SWITCHING},
 )
 def twfe(sample: Sample) -> Estimate:
     """Regress the outcome on treatment, covariates by period, unit effects and period effects.

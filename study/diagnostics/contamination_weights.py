@@ -21,6 +21,7 @@ ZERO = 1e-9
     title="Weights on other event times",
     question="Do coefficients of one event time carry effects of other event times?",
     section=Section.AGAINST,
+    of_sums=True,
     designs=("event_study",),
 )
 def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Finding:

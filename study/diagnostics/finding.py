@@ -13,6 +13,7 @@ import pandas as pd
 
 from study.core import checked, html_page
 from study.figures import Axes, Figure
+from study.panel import Sample
 
 Chart = Callable[[pd.DataFrame, Axes | None], Figure]
 
@@ -167,11 +168,12 @@ _REGISTERED: dict[str, Diagnostic] = {}
 
 
 def diagnostic(
-    title: str, question: str, section: Section, *, name: str = "", **more: Any
+    title: str, question: str, section: Section, *, name: str = "", of_sums: bool = False, **more: Any
 ) -> Callable[[Function], Function]:
     """Register a function as a diagnostic, which checks its arguments and whose findings have its name and title.
 
-    See :class:`Diagnostic` for the arguments; without a name it has the function's.
+    See :class:`Diagnostic` for the arguments; without a name it has the function's. ``of_sums`` says that it does not
+    look at single units, so that it is for panels larger than memory too.
     """
 
     def register(function: Function) -> Function:
@@ -180,6 +182,10 @@ def diagnostic(
 
         @wraps(function)
         def titled(*args: Any, **kwargs: Any) -> Finding:
+            for value in () if of_sums else (*args, *kwargs.values()):
+                sample = getattr(value, "sample", value)
+                if isinstance(sample, Sample):
+                    sample.needs_units(own)
             finding = find(*args, **kwargs)
             return finding if finding.name else replace(finding, name=own, title=title)
 

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     title="Comparisons in the coefficient",
     question="Which comparisons of two groups does the coefficient add up, and which are with treated units?",
     section=Section.AGAINST,
+    of_sums=True,
     designs=("twfe",),
     shown=2,
 )

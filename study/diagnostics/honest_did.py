@@ -52,7 +52,12 @@ SETS = {
 
 
 _bounding = partial(
-    diagnostic, section=Section.OVERTURNS, needs=(Needs.PATH,), reference="rambachanroth2023", shown=2
+    diagnostic,
+    section=Section.OVERTURNS,
+    needs=(Needs.PATH,),
+    reference="rambachanroth2023",
+    shown=2,
+    of_sums=True,
 )
 
 

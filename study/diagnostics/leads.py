@@ -12,6 +12,7 @@ from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
     "Joint test of effects before the event",
     "Are all effects before the event zero?",
     Section.AGAINST,
+    of_sums=True,
     needs=(Needs.PATH,),
 )
 def leads(

@@ -22,6 +22,7 @@ ZERO = 1e-10
     title="Negative weights",
     question="Does the coefficient put negative weights on the effects of some cohorts and periods?",
     section=Section.AGAINST,
+    of_sums=True,
     designs=("twfe",),
 )
 def negative_weights(sample: Sample) -> Finding:

@@ -35,6 +35,7 @@ WHO = "pretrends"
     title="Pre-trend test and its power (Roth)",
     question="Is any effect before the event significant, and which pre-existing trends would the test not detect?",
     section=Section.AGAINST,
+    of_sums=True,
     needs=(Needs.PATH,),
     reference="roth2022",
     shown=3,

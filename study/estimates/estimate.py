@@ -657,6 +657,8 @@ class Estimate(Described):
         used = self.varies
         if not used.any():
             raise QuestionError(f"{self.design}: no term has a sampling variance, so there is no band.")
+        if weights != "gaussian" or errors == "drawn":
+            self.sample.needs_units(f'Estimate.band with weights="{weights}"')
         sums = cluster_sums(self.errors.select(used), self.sample)
         critical = sup_t(largest_draws(sums, draws, seed, weights, errors), level)
         widened = same_tail(critical, self.degrees_of_freedom) if errors == "sample" else critical
@@ -862,6 +864,7 @@ class Estimate(Described):
         """
         from study.estimates.saved import save
 
+        self.sample.needs_units("Estimate.save")
         save(self, Path(path))
 
     def __maketables_stat__(self, key: str) -> int | float | str | None:

@@ -166,15 +166,18 @@ class Leverage(NamedTuple):
         Clusters with influence on the treated and on the comparison side; one with units on both is on both.
     estimable : ndarray of bool, shape (K,)
         Whether the term has a sampling variance: two clusters or more on each side.
+    by_group : bool
+        Whether the factor is by group.
     """
 
     factor: FloatArray
     clusters: IntArray
     estimable: BoolArray
+    by_group: bool = False
 
     def applied(self, influence: Influence, sides: Sides) -> Influence:
         """Return the influence as leaving clusters out weighs it."""
-        if len(self.factor) == len(sides.treated):
+        if self.by_group:
             return influence.weighted(sides.group, self.factor)
         return Influence.of(influence.dense() * self.factor)
 
@@ -184,7 +187,7 @@ def leverage(influence: Influence, sides: Sides) -> Leverage:
     if sides.by_unit:
         return leverage_by_group(_present(influence, sides), sides)
     parts = [_by_cluster(influence.columns(k).dense(), sides.select(k)) for k in blocks(influence.shape[1])]
-    return Leverage(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))
+    return Leverage(*(np.concatenate(part, axis=-1) for part in zip(*(p[:3] for p in parts), strict=True)))
 
 
 def _present(influence: Influence, sides: Sides) -> FloatArray:
@@ -232,7 +235,9 @@ def leverage_by_group(counts: FloatArray, sides: Sides) -> Leverage:
         *([np.sum(counts * some, axis=0) for some in parts] for parts in (sides.halves, sides.means))
     )
     total = np.sum([mean * np.sum(counts * weight * mean, axis=0) for mean in sides.means], axis=0)
-    return Leverage(np.where(estimable, _factor(weight * (counts > 0), total), 1.0), clusters, estimable)
+    return Leverage(
+        np.where(estimable, _factor(weight * (counts > 0), total), 1.0), clusters, estimable, True
+    )
 
 
 def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
@@ -265,7 +270,7 @@ def pooled(influence: Influence, sides: Sides) -> Leverage:
     several, a comparison cluster's mean is of changes that are averaged over dates, which vary less.
     """
     parts = [_pooled(influence.columns(k).dense(), sides.select(k)) for k in blocks(influence.shape[1])]
-    return Leverage(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))
+    return Leverage(*(np.concatenate(part, axis=-1) for part in zip(*(p[:3] for p in parts), strict=True)))
 
 
 def _pooled(influence: FloatArray, sides: Sides) -> Leverage:
@@ -320,9 +325,10 @@ def _by_side(influence: Influence, sides: Sides) -> Iterator[tuple[FloatArray, F
     """Yield the sum of squares and the effective number of clusters of each side, shapes (K,)."""
     if sides.replicas is None and not sides.by_unit:
         sums, treated = sums_by_cluster(influence, sides)
+        used = sides.by_cluster(np.logical_or, sides.present(influence.dense()) > 0)
         for side in (treated, ~treated):
             own = np.where(side, sums, 0.0)
-            yield np.einsum("ck,ck->k", own, own), effective_number(own)
+            yield np.einsum("ck,ck->k", own, own), effective_number(own, number=np.sum(side & used, axis=0))
         return
     dense = influence.dense()
     counts = sides.by_group(sides.units(sides.present(dense)))
@@ -399,7 +405,9 @@ def covariance_degrees(sums: FloatArray, treated: BoolArray, replicas: Summed | 
     return (rank + rank**2) / over
 
 
-def effective_number(sums: FloatArray, replicas: Summed | None = None) -> FloatArray:
+def effective_number(
+    sums: FloatArray, replicas: Summed | None = None, number: ArrayLike | None = None
+) -> FloatArray:
     """Return 3 (sum s^2)^2 / sum s^4 - 2 of each column, shape (K,), between 1 and the number of clusters.
 
     With gamma_c = E s_c^2, what cluster c adds to the variance, the number that Carter, Schnepel and
@@ -418,6 +426,8 @@ def effective_number(sums: FloatArray, replicas: Summed | None = None) -> FloatA
         Influence added up by cluster. A column without variance has NaN.
     replicas : Summed, optional
         As in :func:`covariance_degrees`.
+    number : array-like, optional
+        Of clusters, shape (K,); those with influence where it is not given.
     """
     if replicas is not None:
         each = sums / np.sqrt(replicas.frequency)[:, None]
@@ -427,7 +437,7 @@ def effective_number(sums: FloatArray, replicas: Summed | None = None) -> FloatA
     most = np.abs(sums).max(axis=0)
     with np.errstate(invalid="ignore"):
         squares = (sums / most) ** 2
-    number = np.sum(squares > NOTHING**2, axis=0)
+    number = np.sum(squares > NOTHING**2, axis=0) if number is None else number
     return effective_of_moments(squares.sum(axis=0), np.sum(squares**2, axis=0), number)
 
 

@@ -118,8 +118,8 @@ def stack(names: Sequence[str], fits: Sequence[Estimate], terms: Sequence[BoolAr
     replicas = samples[0].replicas
     if any(sample.summed is not None and sample.panel is not panel for sample in samples):
         raise QuestionError(
-            f"{panel.name}: its units are added up for one outcome and event at a time, so that these estimates have no "
-            "joint distribution with others; compare designs on one question."
+            f"{panel.name}: its units are added up for one outcome and event at a time, so that these estimates have "
+            "no joint distribution with others; compare designs on one question."
         )
     union, first = np.unique(np.concatenate([sample.unit_ids for sample in samples]), return_index=True)
     labels = np.concatenate([sample.cluster_labels for sample in samples])[first]

@@ -191,6 +191,7 @@ def score(
         If an option is impossible, the event is not absorbing, fewer than 20 units are treated or not, the question
         has weights or no covariates, or a covariate is missing.
     """
+    sample.needs_units("score")
     learning = Learning(learner, folds, repetitions, seed, learner if propensity is None else propensity)
     learning.check("heterogeneity")
     rows = long_change(sample, before, after, "heterogeneity")

@@ -15,7 +15,7 @@ from study.designs import Supports, all_designs, find_design
 from study.estimates import NUMBERS, Estimate, Wald
 from study.inference.agreement import LEVEL, Agreement, SupT, agreement_of
 from study.inference.families import adjusted_p_values
-from study.panel import Panel, Question
+from study.panel import LargerThanMemory, Panel, Question
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -271,7 +271,7 @@ class Comparison(Described):
 
 @checked
 def compare(
-    panel: Panel,
+    panel: Panel | LargerThanMemory,
     question: Question,
     designs: Sequence[str | tuple[Any, ...]] | None = None,
     outcomes: Sequence[str] | None = None,
@@ -286,7 +286,7 @@ def compare(
 
     Parameters
     ----------
-    panel : Panel
+    panel : Panel or LargePanel
     question : Question
     designs : sequence, optional
         Names, or tuples (name, options) or (name, options, label); by default every design that draws
@@ -313,6 +313,11 @@ def compare(
     names = (question.outcome,) if outcomes is None else tuple(outcomes)
     if isinstance(outcomes, str) or not names or len(set(names)) < len(names):
         raise QuestionError(f"compare: outcomes is {outcomes!r}; give a list of different names.")
+    if len(names) > 1 and isinstance(panel, LargerThanMemory):
+        raise QuestionError(
+            "compare: outcomes of a panel larger than memory are added up one at a time, so that p-values cannot be "
+            "adjusted for several; compare designs for one outcome."
+        )
     estimates: dict[tuple[str, str], Estimate] = {}
     refusals: dict[tuple[str, str], str] = {}
     agreements, whole = {}, {}

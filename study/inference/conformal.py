@@ -283,6 +283,7 @@ class OnePath(NamedTuple):
 
 def one_path(who: str, sample: Sample, design: str, options: Mapping[str, Any]) -> OnePath:
     """Return the treated path of a sample; refuse one that has not one cohort, seen in all periods."""
+    sample.needs_units(who)
     event = sample.question.event
     if sample.first_treated is None:
         raise QuestionError(f"{who}: {event} is not absorbing; ask about an absorbing event.")

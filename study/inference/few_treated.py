@@ -219,6 +219,7 @@ def few_treated(
     Abadie, A., Diamond, A., and Hainmueller, J. (2010). Synthetic control methods for comparative case studies. Journal
     of the American Statistical Association 105(490).
     """
+    sample.needs_units("few_treated")
     question, chosen = sample.question, find_design(design)
     chosen.check_options(options)
     _refuse(sample, chosen, inference, size, null, level, draws)

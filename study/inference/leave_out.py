@@ -226,6 +226,7 @@ def leave_one_cluster_out(
         If there is one cluster or one that is treated, there is no such term, or without some cluster the design
         has no answer, or one to another question, since a cohort or an event time is gone.
     """
+    sample.needs_units("leave_one_cluster_out")
     who = "leave_one_cluster_out"
     chosen = find_design(design)
     refuse_few_clusters(who, sample)
@@ -330,6 +331,7 @@ def regression_term(
         If the sample has one cluster or one that is treated, the design, an option or the scale makes it no linear
         regression, or there is no such term.
     """
+    sample.needs_units(who)
     chosen = find_design(design)
     no_regression = (
         f"{who}: {design} is not, with these options, a linear regression that can be solved without a cluster; "

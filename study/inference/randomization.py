@@ -360,6 +360,7 @@ def randomization(
     Wu, J., and Ding, P. (2021). Randomization tests for weak null hypotheses in randomized experiments. Journal
     of the American Statistical Association 116(536).
     """
+    sample.needs_units("randomization")
     if permutations < 1:
         raise QuestionError(
             f"randomization: permutations is {permutations}; it must be a whole number from 1 on."

@@ -94,38 +94,86 @@ class Engine:
         """Return the rows of a small table."""
         return self.run(lambda: self.connection.to_pyarrow(table).to_pandas())
 
-    def keep(self, tables: Sequence[ibis.Table], step: str) -> ibis.Table:
-        """Return one table of the rows of several of the same columns, computed once.
+    def keep(self, table: ibis.Table, step: str) -> ibis.Table:
+        """Return a table whose rows are computed once."""
+        return self.keep_in_parts(table, lambda part: part, 1, step)
 
-        Where the connection is the panel's own they are files in the scratch folder, and several tables are written one
-        after the other, so that memory need hold one at a time only.
+    def keep_in_parts(
+        self,
+        table: ibis.Table,
+        query: Callable[[ibis.Table], ibis.Table],
+        parts: int,
+        step: str,
+        key: str = "",
+    ) -> ibis.Table:
+        """Return what a query makes of the rows of a table, computed once.
+
+        Parameters
+        ----------
+        table : ibis.Table
+        query : callable
+            From rows of the table, all of those that share a key, to a table.
+        parts : int
+            A power of two. Where the connection is the panel's own, rows are first assigned to so many parts by their
+            key and written to the scratch folder, and the query is made of one part after the other, so that it need
+            have memory for one only.
+        step : str
+            What is done, in words.
+        key : str
+            The column by which rows belong together.
         """
-        number = len(self._names)
+        name = f"study_panel_{id(self)}_{len(self._names)}"
+        self._names.append(name)
         if self.scratch is None:
-            import ibis
-
             self.tell(step)
-            table = tables[0] if len(tables) == 1 else ibis.union(*tables)
-            return self.run(lambda: self._kept_by_connection(table, f"study_panel_{id(self)}_{number}"))
-        folder = self.scratch / f"table{number}"
-        self._names.append(folder.name)
-        self.run(folder.mkdir)
-        for part, table in enumerate(tables):
-            self.tell(step if len(tables) == 1 else f"{step}, part {part + 1} of {len(tables)}")
-            path = folder / f"{part:04d}.parquet"
-            self.run(partial(self.connection.to_parquet, table, path))
-        return self.run(lambda: self.connection.read_parquet(sorted(folder.iterdir())))
+            return self.run(lambda: self._kept_by_connection(query(table), name))
+        split = self.scratch / name
+        if parts > 1:
+            self.tell(f"{step}, rows into {parts} parts")
+            assigned = table.mutate(part=table[key].hash() & (parts - 1))
+            self.run(lambda: self._split(assigned, split, parts))
+        for part in range(parts):
+            self.tell(step if parts == 1 else f"{step}, part {part + 1} of {parts}")
+            own = split / f"part={part}"
+            if parts == 1 or own.exists():
+                self.run(partial(self._add, name, table if parts == 1 else own, query))
+                shutil.rmtree(own, ignore_errors=True)
+        return self.run(lambda: self.connection.table(name))
+
+    def _split(self, assigned: ibis.Table, folder: Path, parts: int) -> None:
+        """Write rows by the number of their part; buffers of many parts are smaller."""
+        self.connection.raw_sql(f"SET partitioned_write_flush_threshold = {min(2**19, 2**24 // parts)}")
+        self.connection.raw_sql(f"SET partitioned_write_max_open_files = {max(100, parts)}")
+        self.connection.to_parquet(assigned, folder, partition_by="part")
+
+    def _add(self, name: str, rows: ibis.Table | Path, query: Callable[[ibis.Table], ibis.Table]) -> None:
+        """Add what a query makes of rows to a table of the panel's own connection."""
+        if isinstance(rows, Path):
+            files = f"{glob.escape(str(rows))}/*.parquet"
+            rows = self.connection.read_parquet(files, hive_partitioning=False)
+        if name in self.connection.raw_sql("SHOW TABLES").df()["name"].tolist():
+            self.connection.insert(name, query(rows))
+        else:
+            self.connection.create_table(name, query(rows))
 
     def _kept_by_connection(self, table: ibis.Table, name: str) -> ibis.Table:
-        self._names.append(name)
         if self.name != "duckdb":
             kept = table.cache()
             self._kept.append(kept.release)
             return kept
         kept = self.connection.create_table(name, table, temp=True)
-        # ibis's own drop_table writes a statement without the name with sqlglot 30.
+        # ibis's own drop_table writes a statement without the name with sqlglot 30.18 and later.
         self._kept.append(partial(self.connection.raw_sql, f"DROP TABLE IF EXISTS temp.main.{name}"))
         return kept
+
+    @property
+    def memory(self) -> float:
+        """Bytes that the engine may hold in memory, where it is the panel's own; infinite where it is not."""
+        if self.scratch is None:
+            return float("inf")
+        text = self.connection.raw_sql("SELECT current_setting('memory_limit')").fetchall()[0][0]
+        number, unit = text.split()
+        return float(number) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit)
 
     def run(self, work: Callable[[], T]) -> T:
         """Return what a function returns that has the engine work; an interruption stops it and closes the panel.
@@ -202,7 +250,7 @@ def open_duckdb(
     config: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": str(scratch / "spilled")}
     config |= {"preserve_insertion_order": False} | ({} if threads is None else {"threads": threads})
     try:
-        connection = ibis.duckdb.connect(**config)
+        connection = ibis.duckdb.connect(scratch / "units.duckdb", **config)
         connection.raw_sql("SET enable_progress_bar = false")
     except BaseException as error:
         shutil.rmtree(scratch, ignore_errors=True)

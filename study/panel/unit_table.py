@@ -40,6 +40,9 @@ WORD = 30
 # Stands for infinity, which not every engine writes alike.
 ENDLESS = 1e300
 MOST_VALUES = 10_000
+# Bytes that DuckDB holds of a unit while it adds up its rows, for each number and each label, with what hashing needs.
+OF_A_SUM = 64
+OF_A_LABEL = 128
 
 
 @dataclass(frozen=True)
@@ -142,14 +145,12 @@ class Reading:
         return key == (value.date() if isinstance(value, pd.Timestamp) and key.type().is_date() else value)
 
 
-def unit_table(reading: Reading, parts: int = 1) -> UnitTable:
+def unit_table(reading: Reading) -> UnitTable:
     """Return the table of units of a long table, whose rows may stand in any order.
 
     Parameters
     ----------
     reading : Reading
-    parts : int
-        In how many passes over the table, each of other units.
 
     Raises
     ------
@@ -170,14 +171,27 @@ def unit_table(reading: Reading, parts: int = 1) -> UnitTable:
     assert reading.whole is not None
     periods = reading.whole.periods()
     cells = _cells(reading, never)
-    units = _by_unit(reading, cells, len(periods), int(periods[0]))
-    if parts > 1:
-        halves = [cells.filter(cells.u.hash().abs() % parts == part) for part in range(parts)]
-        units_of = [_by_unit(reading, half, len(periods), int(periods[0])) for half in halves]
-    else:
-        units_of = [units]
-    table = engine.keep(units_of, "making the table of units")
+    table = engine.keep_in_parts(
+        cells,
+        lambda part: _by_unit(reading, part, len(periods), int(periods[0])),
+        _parts(reading, cells, len(periods)),
+        "making the table of units",
+        key="u",
+    )
     return _checked_units(reading, table, periods, rows)
+
+
+def _parts(reading: Reading, cells: ibis.Table, n_periods: int) -> int:
+    """Return into how many parts to split the rows by unit, so that the units of one fit into the engine's memory."""
+    memory, roles = reading.engine.memory, reading.roles
+    if np.isinf(memory):
+        return 1
+    units = float(reading.engine.frame(cells.aggregate(n=cells.u.approx_nunique()))["n"].iloc[0])
+    several = len(roles.outcomes) * n_periods + 3 * len(
+        (*roles.first_treated, *roles.treatment, *roles.covariates)
+    )
+    each = OF_A_SUM * several + OF_A_LABEL * (1 + 2 * len(roles.attributes))
+    return int(2 ** np.ceil(np.log2(max(1.0, units * each / memory))))
 
 
 def _key(column: Any) -> Any:
@@ -216,7 +230,7 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
     for column in (roles.unit, *roles.attributes):
         if table[column].type().is_nested():
             reading.refuse(one_value(column), reading.witnesses(table[column].notnull()))
-    broken: list[tuple[Rule, Any]] = [(not_empty(roles.unit), label_of(table[roles.unit]) == "")]
+    broken: list[tuple[Rule, Any]] = [(not_empty(roles.unit), empty(table[roles.unit]))]
     for column in roles.treatment:
         value, bad = _number(table[column])
         broken += [(number(column), bad), (zero_or_one(column, roles), value.notnull() & ~value.isin((0, 1)))]
@@ -280,17 +294,34 @@ def _number(column: Any) -> tuple[Any, Any]:
     return ibis.ifelse(known, value, empty), bad.fill_null(False)
 
 
+def empty(column: Any) -> Any:
+    """Return the condition that a cell is empty."""
+    if column.type().is_string():
+        return column.strip().fill_null("") == ""
+    return column.isnull() | column.isnan() if column.type().is_floating() else column.isnull()
+
+
+def _trimmed(column: Any) -> Any:
+    """Return labels such that two are the same if their texts are, nothing where a cell is empty."""
+    ibis = ibis_here("LargePanel")
+    if column.type().is_string():
+        return column.strip().nullif("")
+    return (
+        ibis.ifelse(column.isnan(), ibis.null(column.type()), column)
+        if column.type().is_floating()
+        else column
+    )
+
+
 def label_of(column: Any) -> Any:
-    """Return a column as text without spaces around it, "" where it is empty."""
-    kind = column.type()
-    if kind.is_string():
-        return column.strip().fill_null("")
-    text = column.cast("string")
+    """Return trimmed labels as text, "" where they are empty."""
+    kind, text = column.type(), column.cast("string")
     if kind.is_floating():
-        ibis = ibis_here("LargePanel")
-        text = ibis.ifelse(column.isnan(), "", text.re_replace(r"\.0$", ""))
+        text = text.re_replace(r"\.0$", "")
     if kind.is_timestamp():
-        text = text.re_replace(" 00:00:00(\\.0+)?$", "")
+        text = text.re_replace(r" 00:00:00(\.0+)?$", "")
+    if kind.is_boolean():
+        text = text.capitalize()
     return text.fill_null("")
 
 
@@ -305,7 +336,7 @@ def _cells(reading: Reading, never: dict[str, list[Any]]) -> ibis.Table:
     }
     columns |= {f"y{k}": _number(table[column])[0] for k, column in enumerate(roles.outcomes)}
     columns |= {f"p{k}": _number(table[column])[0] for k, column in enumerate(roles.treatment)}
-    columns |= {f"a{k}": label_of(table[column]) for k, column in enumerate(roles.attributes)}
+    columns |= {f"a{k}": _trimmed(table[column]) for k, column in enumerate(roles.attributes)}
     columns |= {f"x{k}": _number(table[column])[0] for k, column in enumerate(roles.covariates)}
     columns |= {f"d{k}": table[column] for k, column in enumerate(roles.first_treated)}
     cells = table.select(**columns)
@@ -355,7 +386,7 @@ def _by_unit(reading: Reading, cells: ibis.Table, n_periods: int, first: int) ->
     roles, t = reading.roles, cells.t
     sums: dict[str, Any] = {"n": cells.count()}
     for k in range(len(roles.outcomes)):
-        sums |= {f"y{k}_{place}": cells[f"y{k}"].max(where=t == place) for place in range(n_periods)}
+        sums |= {f"y{k}_{place}": cells[f"y{k}"].sum(where=t == place) for place in range(n_periods)}
     bit = (ibis.literal(1, "int32") << (t % WORD)).cast("float64")
     for word, places in words_of(n_periods):
         inside = (t >= places[0]) & (t <= places[-1]) if n_periods > WORD else None
@@ -372,7 +403,8 @@ def _by_unit(reading: Reading, cells: ibis.Table, n_periods: int, first: int) ->
             seen |= cells[f"y{k}"].notnull()
         sums["last"] = t.max(where=seen)
     for k in range(len(roles.attributes)):
-        sums |= {f"a{k}": cells[f"a{k}"].min(), f"amax{k}": cells[f"a{k}"].max()}
+        label = cells[f"a{k}"]
+        sums |= {f"a{k}": label.min(), f"amax{k}": label.max(), f"an{k}": label.count()}
     for k in range(len(roles.covariates)):
         x = cells[f"x{k}"]
         sums |= {f"x{k}": x.min(), f"xmax{k}": x.max(), f"xn{k}": x.count()}
@@ -401,8 +433,8 @@ def _columns(reading: Reading, by_unit: ibis.Table, n_periods: int, first: int) 
     for k in range(len(roles.treatment)):
         kept |= _adoption(k, by_unit, first, reading.ambiguous)
     for k in range(len(roles.attributes)):
-        low, high = by_unit[f"a{k}"], by_unit[f"amax{k}"]
-        kept |= {f"a{k}": low, f"achange{k}": low != high}
+        low, high, known = by_unit[f"a{k}"], by_unit[f"amax{k}"], by_unit[f"an{k}"]
+        kept |= {f"a{k}": label_of(low), f"achange{k}": (known > 0) & ((known < by_unit.n) | (low != high))}
     for k in range(len(roles.covariates)):
         low, high, known = by_unit[f"x{k}"], by_unit[f"xmax{k}"], by_unit[f"xn{k}"]
         kept |= {f"x{k}": low, f"varies{k}": (low != high).fill_null(False)}
@@ -477,7 +509,7 @@ def _rows_of_first(reading: Reading, table: ibis.Table, flag: str) -> _Witnesses
     """Return all rows of the first unit with a flag."""
     unit = first_unit(reading.engine, table, table[flag])
     column = reading.table[reading.roles.unit]
-    return reading.witnesses((column.strip() if column.type().is_string() else column) == unit, most=None)
+    return reading.witnesses(_trimmed(column) == unit, most=None)
 
 
 def _twice(reading: Reading, table: ibis.Table) -> str:
@@ -486,7 +518,7 @@ def _twice(reading: Reading, table: ibis.Table) -> str:
     cells = here.cells(roles.unit)
     first = next(row for row in range(len(here)) if (cells == cells[row]).sum() > 1)
     column = reading.table[roles.unit]
-    unit = column.strip() if column.type().is_string() else column
+    unit = _trimmed(column)
     long = _numbered(
         reading, reading.table.select(u=unit, time=reading.table[roles.time]), "time", roles.time, []
     )

@@ -193,7 +193,7 @@ def test_covariates_of_few_values(method):
 
 @pytest.mark.parametrize("design", DESIGNS)
 def test_random_panels(design):
-    """Every pattern of gaps, small cohorts, weights, clusters and conventions; no ties, which make zeros of rounding."""
+    """Every pattern of gaps, small cohorts, weights, clusters and conventions; without ties."""
     without = {"COVARIATES", "SWITCHING", "LEVELS", "INSTRUMENT", "DOSE", "GROUP", "REPEATED_CELLS"}
     supports = frozenset(trait.name for trait in all_designs()[design].supports) - without
 
@@ -203,9 +203,9 @@ def test_random_panels(design):
         y = drawn.panel.outcomes["y"]
         panel = replace(drawn.panel, outcomes={"y": y + np.random.default_rng(0).uniform(0, 0.1, y.shape)})
         answers = []
-        for panel in (added_up(panel, drawn.question), panel):
+        for each in (added_up(panel, drawn.question), panel):
             try:
-                answers.append(study.estimate(panel, drawn.question, design))
+                answers.append(study.estimate(each, drawn.question, design))
             except study.QuestionError as refusal:
                 answers.append(str(refusal))
         if isinstance(answers[1], str):

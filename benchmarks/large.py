@@ -47,9 +47,8 @@ COHORTS = np.arange(2005, 2017)
 NEVER_SHARE, MISSING_SHARE, STATES = 0.4, 0.03, 50
 MISSING = ((0,), (19,), (0, 1, 2), (9, 10), (16, 17, 18, 19))  # periods that a unit of the pattern lacks
 BATCH, ROW_GROUP = 5_000_000, 500_000
-STEP = (
-    618_033_989  # prime; its multiples modulo the number of rows visit every row once, far from the last one
-)
+# A prime: its multiples modulo the number of rows visit every row once, far from the last one.
+STEP = 618_033_989
 
 
 def uniform(numbers: np.ndarray, stream: int) -> np.ndarray:

@@ -7,18 +7,25 @@ from dataclasses import replace
 import numpy as np
 
 from study import Panel, Question
-from study.panel import Strata, Summed, first_observed, rows_of
+from study.panel import Products, Strata, Summed, first_observed, rows_of
 from study.panel.populations import terms_in
 
 
-def added_up(panel: Panel, question: Question) -> Panel:
-    """Return rows that stand for the units of a panel, strata being of one date, pattern of gaps, weight and so on."""
+def added_up(panel: Panel, question: Question, products: bool = False) -> Panel:
+    """Return rows that stand for the units of a panel, strata being of one date, pattern of gaps, weight and so on.
+
+    With ``products`` covariates are not told apart, but their products with each other and with outcomes added up.
+    """
     y, dates = panel.outcomes[question.outcome], panel.first_treated[question.event]
     if question.scale == "log1p":
         y = np.log1p(y)
     numbers = {name: first_observed(panel.covariates[name]) for name in named(panel, question)}
     names = [name for name in (question.cluster, *labels(panel, question)) if name is not None]
     pattern = ~np.isnan(y) @ (2 ** np.arange(y.shape[1]))
+    x = np.column_stack(
+        [np.ones(len(y)), *(numbers.pop(name) for name in (question.covariates if products else ()))]
+    )
+    x[:, 1:] = (x[:, 1:] - x[:, 1:].mean(axis=0)) / x[:, 1:].std(axis=0)
     keys = [dates, pattern, *numbers.values()]
     keys += [np.unique(panel.attributes[name], return_inverse=True)[1] for name in names]
     distinct, first, stratum = np.unique(
@@ -28,12 +35,15 @@ def added_up(panel: Panel, question: Question) -> Panel:
         return_inverse=True,
     )
     level = np.nan_to_num(first_observed(y))
-    features = np.column_stack([level, np.nan_to_num(y - level[:, None])])
+    change, (n, p) = np.nan_to_num(y - level[:, None]), x.shape
+    pairs, cross = x[:, :, None] * x[:, None, :], x[:, :, None] * change[:, None, :]
+    of_x = [pairs.reshape(n, -1), cross.reshape(n, -1)] if products else []
+    features = np.column_stack([level, change, *of_x])
     members = [np.flatnonzero(stratum == s) for s in range(len(distinct))]
     mean = np.array([features[own].mean(axis=0) for own in members])
     left = [features[own] - centre for own, centre in zip(members, mean, strict=True)]
-    products = None if question.cluster else np.array([own.T @ own for own in left])
-    rows = rows_of(Strata(np.array([float(len(own)) for own in members]), mean, products))
+    squares = None if question.cluster else np.array([own.T @ own for own in left])
+    rows = rows_of(Strata(np.array([float(len(own)) for own in members]), mean, squares))
     one = first[rows.stratum]
 
     def fourths(values: np.ndarray) -> np.ndarray:
@@ -47,17 +57,26 @@ def added_up(panel: Panel, question: Question) -> Panel:
     seen = ~np.isnan(y[one])
     number = np.concatenate([np.arange(np.sum(rows.stratum == s)) for s in range(len(members))])
     units = np.array([f"{s:06d}/{k:03d}" for s, k in zip(rows.stratum, number, strict=True)])
-    outcome = np.where(seen, rows.points[:, :1] + rows.points[:, 1:], np.nan)
+    n_periods = y.shape[1]
+    outcome = np.where(seen, rows.points[:, :1] + rows.points[:, 1 : 1 + n_periods], np.nan)
+    added = None
+    if products:
+        pairs, cross = np.split(rows.points[:, 1 + n_periods :], [p * p], axis=1)
+        added = Products(pairs.reshape(-1, p, p), cross.reshape(-1, p, n_periods))
+        numbers |= {name: pairs[:, 1 + k] for k, name in enumerate(question.covariates)}
     across = np.ones(y.shape[1])
     return replace(
         panel,
         units=units,
         outcomes={question.outcome: outcome},
-        covariates={name: np.outer(values[one], across) for name, values in numbers.items()},
+        covariates={
+            name: np.outer(values[one] if len(values) == n else values, across)
+            for name, values in numbers.items()
+        },
         first_treated={question.event: dates[one]},
         treatment={},
         attributes={name: panel.attributes[name][one] for name in names},
-        summed=Summed(rows.frequency, rows.stratum, fourths, "0" * 16),
+        summed=Summed(rows.frequency, rows.stratum, fourths, "0" * 16, products=added),
     )
 
 

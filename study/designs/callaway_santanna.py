@@ -100,8 +100,13 @@ def callaway_santanna(
     Journal of Econometrics 225(2).
     """
     cells, notes = cells_with_base(sample, "callaway_santanna")
-    x = baseline_matrix(sample, "callaway_santanna") if sample.question.covariates else None
     means = cohort_means(sample, levels_apart=True)
+    added = None if sample.summed is None else sample.summed.products
+    x: FloatArray | None = None
+    if added is not None and method == "reg" and means.whole and sample.question.missing != "cells":
+        x = added.pairs[:, 0]
+    elif sample.question.covariates:
+        x = baseline_matrix(sample, "callaway_santanna")
     compared = compared_with(sample, cells, means.dates)
     effects = compared_effects(sample, means, cells, compared, x, method, variance == "drdid")
     set_aside = cell_notes(sample, cells.cohort, cells.period, effects.unlike)
@@ -178,7 +183,8 @@ def _from_means(
     if x is None:
         estimate, influence = differences_of_means(means, cells, compared)
     else:
-        estimate, influence, identified = regression_adjusted(means, cells, compared, x)
+        added = None if sample.summed is None else sample.summed.products
+        estimate, influence, identified = regression_adjusted(means, cells, compared, x, added)
         reasons[~identified & ~cells.reference & (reasons == "")] = COLLINEAR_COMPARISON
     used = np.zeros(means.mean.shape, dtype=bool)
     estimated = np.flatnonzero(~cells.reference & (reasons == ""))

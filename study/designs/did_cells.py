@@ -18,7 +18,7 @@ from study.estimates import (
     refuse_single_units,
     rests_on_one,
 )
-from study.panel import Sample
+from study.panel import Products, Sample
 
 # Why each cell has no estimate, shape (K,); an empty text where it has one.
 Reasons = NDArray[np.object_]
@@ -212,8 +212,13 @@ def baseline_matrix(sample: Sample, design: str) -> FloatArray:
     Raises
     ------
     QuestionError
-        If a covariate is explained by the constant and those before it.
+        If a covariate is explained by the constant and those before it, or covariates are added up.
     """
+    if sample.summed is not None and sample.summed.products is not None:
+        raise QuestionError(
+            f"{design}: {', '.join(sample.covariates)} take too many values to tell units of {sample.panel.name} apart "
+            'by; callaway_santanna with method="reg" needs their products only, of units seen in the same periods.'
+        )
     x = sample.x_baseline - sample.x_baseline.mean(axis=0)
     spread = x.std(axis=0)
     x = x / np.where(spread > COLLINEAR * np.abs(sample.x_baseline).max(axis=0), spread, np.inf)
@@ -228,7 +233,7 @@ def baseline_matrix(sample: Sample, design: str) -> FloatArray:
 
 
 def regression_adjusted(
-    means: CohortMeans, cells: Cells, compared: BoolArray, x: FloatArray
+    means: CohortMeans, cells: Cells, compared: BoolArray, x: FloatArray, added: Products | None = None
 ) -> tuple[FloatArray, Influence, BoolArray]:
     """Return the change of a group less what a regression of the compared units' changes on x predicts for it.
 
@@ -243,6 +248,8 @@ def regression_adjusted(
     compared : ndarray of bool, shape (G, K)
     x : ndarray, shape (n, p)
         Covariates, the constant first.
+    added : Products, optional
+        Their products by row, where rows are no units.
 
     Returns
     -------
@@ -255,11 +262,15 @@ def regression_adjusted(
     products, with_y, values = [], [], []
     for members, mean, array in zip(means.rows, means.mean, means.values.arrays, strict=True):
         own, deviation, weight = x[members], array[:, :n_periods], array[:, n_periods:]
-        pairs = (weight[:, :, None] * own[:, :, None] * own[:, None, :]).reshape(len(own), p * p)
-        products.append(pairs.sum(axis=0).reshape(p, p))
-        with_y.append(own.T @ deviation + np.outer(products[-1][:, 0], mean))
-        spread = (own[:, :, None] * deviation[:, None, :]).reshape(len(own), p * n_periods)
-        values.append(np.hstack([spread, pairs]))
+        if added is None:
+            pairs = weight[:, :, None] * own[:, :, None] * own[:, None, :]
+            spread = own[:, :, None] * deviation[:, None, :]
+        else:
+            pairs = weight[:, :, None] * added.pairs[members]
+            spread = weight[:, :, None] * added.cross[members] - pairs[:, :, :1] * mean
+        products.append(pairs.sum(axis=0))
+        with_y.append(spread.sum(axis=0) + np.outer(products[-1][:, 0], mean))
+        values.append(np.hstack([part.reshape(len(own), -1) for part in (spread, pairs)]))
     square, cross = np.stack(products), np.stack(with_y)
     group, each = np.searchsorted(means.dates, cells.cohort), np.arange(len(cells.cohort))
     of_compared = compared.astype(float)

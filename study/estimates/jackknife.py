@@ -13,7 +13,7 @@ has m - 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -187,7 +187,15 @@ def leverage(influence: Influence, sides: Sides) -> Leverage:
     if sides.by_unit:
         return leverage_by_group(_present(influence, sides), sides)
     parts = [_by_cluster(influence.columns(k).dense(), sides.select(k)) for k in blocks(influence.shape[1])]
-    return Leverage(*(np.concatenate(part, axis=-1) for part in zip(*(p[:3] for p in parts), strict=True)))
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[Leverage]) -> Leverage:
+    """Return the leverage of all terms from that of some at a time."""
+    factor, clusters, estimable = (
+        np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in Leverage._fields[:3]
+    )
+    return Leverage(factor, clusters, estimable)
 
 
 def _present(influence: Influence, sides: Sides) -> FloatArray:
@@ -270,7 +278,7 @@ def pooled(influence: Influence, sides: Sides) -> Leverage:
     several, a comparison cluster's mean is of changes that are averaged over dates, which vary less.
     """
     parts = [_pooled(influence.columns(k).dense(), sides.select(k)) for k in blocks(influence.shape[1])]
-    return Leverage(*(np.concatenate(part, axis=-1) for part in zip(*(p[:3] for p in parts), strict=True)))
+    return _joined(parts)
 
 
 def _pooled(influence: FloatArray, sides: Sides) -> Leverage:

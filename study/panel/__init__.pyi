@@ -27,6 +27,7 @@ from .scale import Scale as Scale
 from .scale import ScaleName as ScaleName
 from .shipped import checksum as checksum
 from .shipped import panel_entries as panel_entries
+from .summed import Products as Products
 from .summed import Strata as Strata
 from .summed import Summed as Summed
 from .summed import rows_of as rows_of

@@ -47,7 +47,7 @@ class _Selection:
 
 def draw_sample(question: Question, panel: Panel) -> Sample:
     """Apply a question to a panel; the rules are those of :meth:`Question.sample`."""
-    _check(question, panel)
+    refuse_names(question, panel)
     periods, path = panel.periods, None
     if question.event in panel.first_treated:
         first_treated: FloatArray | None = dates_with_lag(panel, question.event, question.lag)
@@ -272,7 +272,7 @@ def pool_cohorts(first_treated: FloatArray, periods: IntArray, width: int) -> Fl
     return np.where(first_treated <= periods[-1], pooled, first_treated)
 
 
-def _check(question: Question, panel: Panel) -> None:
+def refuse_names(question: Question, panel: Panel) -> None:
     """Refuse names that the panel does not have, and numbers of periods that are more than it has."""
     where, last = f"Question about {panel.name}", len(panel.periods) - 1
     outcomes, events = panel.outcomes.keys(), set(panel.events)

@@ -26,12 +26,8 @@ T = TypeVar("T")
 LONGEST_FAULT = 200
 # What engines call a disk or a memory that is full, in lower case.
 _FULL = (
-    "out of memory",
-    "outofmemory",
-    "no space left",
-    "memory_limit",
-    "max_temp_directory_size",
-    "heap space",
+    *("out of memory", "outofmemory", "heap space", "memory_limit", "max_temp_directory_size"),
+    *("no space left", "file too large", "could not write", "not enough space"),
 )
 _SILENT = ("connection", "refused", "stopped", "py4j", "closed", "timed out", "unreachable")
 # Kinds of columns, by what the names of DuckDB's types begin with; types of one kind can stand for each other.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Sums in one query.
 MOST_SUMS = 400
+# Of the largest part that a feature has in a value.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -38,19 +41,24 @@ class Stratified:
     keys: Mapping[str, str]
     n_features: int
 
+    @cached_property
+    def number(self) -> int:
+        """How many strata there are."""
+        return self._distinct(list(self.keys))
+
     def refuse_many(self, limit: int) -> None:
         """Refuse more strata than a limit, and say what makes them."""
-        number = self._distinct(list(self.keys))
-        if number > limit:
-            kinds: dict[str, list[str]] = {}
-            for key, what in self.keys.items():
-                kinds.setdefault(what, []).append(key)
-            counts = {what: self._distinct(keys) for what, keys in kinds.items()}
-            what = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count > 1)
-            raise QuestionError(
-                f"{self.engine.label}: the units are in {number:,} strata, more than limit={limit:,}: {what}; use "
-                'coarser weights, covariates or clusters, missing="balanced", or a larger limit (more memory).'
-            )
+        if self.number <= limit:
+            return
+        kinds: dict[str, list[str]] = {}
+        for key, what in self.keys.items():
+            kinds.setdefault(what, []).append(key)
+        counts = {what: self._distinct(keys) for what, keys in kinds.items()}
+        what = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count > 1)
+        raise QuestionError(
+            f"{self.engine.label}: the units are in {self.number:,} strata, more than limit={limit:,}: {what}; use "
+            'coarser weights, covariates or clusters, missing="balanced", or a larger limit (more memory).'
+        )
 
     def _distinct(self, keys: list[str]) -> int:
         different = self.table.select(*keys).distinct()
@@ -89,15 +97,14 @@ class Stratified:
         """Return what adds up (sum_r value^2)^2 over the units of each stratum, from values at the rows."""
 
         def summed(values: FloatArray) -> FloatArray:
-            maps = rows.affine(values)
-            n, width, n_functions, several = maps.shape
-            total = np.zeros((n, n_functions))
-            live = maps.reshape(n, -1).any(axis=1)
-            each = max(1, MOST_SUMS // (width * several))
-            for start in range(0, n_functions, each):
-                functions = [f for f in range(start, min(start + each, n_functions)) if maps[:, :, f].any()]
-                if functions:
-                    total[:, functions] = self._fourths(of, maps[:, :, functions], live)
+            maps = _without_rounding(rows.affine(values), rows)
+            total = np.zeros((len(maps), maps.shape[2]))
+            live = maps.reshape(len(maps), -1).any(axis=1)
+            terms = np.count_nonzero(maps.any(axis=0), axis=(0, 2))
+            queries = np.cumsum(terms) // MOST_SUMS
+            for query in np.unique(queries[terms > 0]):
+                functions = np.flatnonzero((queries == query) & (terms > 0))
+                total[:, functions] = self._fourths(of, maps[:, :, functions], live)
             return total
 
         return summed
@@ -145,6 +152,20 @@ class Stratified:
 
     def _features(self) -> list[str]:
         return [f"f{j}" for j in range(self.n_features)]
+
+
+def _without_rounding(maps: FloatArray, rows: Rows) -> FloatArray:
+    """Return maps without the slopes that solving has left of zero, so that queries are about few features."""
+    n, p = len(maps), rows.points.shape[1]
+    size = np.bincount(rows.stratum, minlength=n)
+    centre = np.zeros((n, p))
+    np.add.at(centre, rows.stratum, rows.points / size[rows.stratum, None])
+    spread = np.zeros((n, p))
+    np.maximum.at(spread, rows.stratum, np.abs(rows.points - centre[rows.stratum]))
+    moved = np.abs(maps[:, 1:]) * spread[:, :, None, None]
+    left = np.where(moved < ROUNDING * moved.max(axis=1, keepdims=True, initial=0.0), maps[:, 1:], 0.0)
+    constant = maps[:, :1] + np.einsum("sp,spfr->sfr", centre, left)[:, None]
+    return np.concatenate([constant, maps[:, 1:] - left], axis=1)
 
 
 def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -21,6 +21,18 @@ from study.core import FloatArray, IntArray
 
 # Of the products of standardised features: what adding up leaves of a direction in which nothing varies.
 NOTHING = 1e-13
+ROUNDING = 1e-12  # of the largest feature
+
+
+class Products(NamedTuple):
+    """Products of the constant and p covariates with each other and with changes since the first observed outcome.
+
+    Rows stand for units in these too, where covariates take too many values to tell units apart by. ``pairs`` has shape
+    (m, 1 + p, 1 + p), ``cross`` (m, 1 + p, T); covariates are centred and scaled.
+    """
+
+    pairs: FloatArray
+    cross: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +52,8 @@ class Summed:
         Of what an estimate can depend on, to so few digits that it does not hang on the order of adding.
     dropped : tuple of (str, int)
         Why units are in no row, and how many.
+    products : Products, optional
+        Where the covariates differ within strata.
     """
 
     frequency: FloatArray
@@ -47,6 +61,7 @@ class Summed:
     fourths: Callable[[FloatArray], FloatArray]
     checksum: str
     dropped: tuple[tuple[str, int], ...] = ()
+    products: Products | None = None
 
     def select(self, rows: IntArray) -> Summed:
         """Return what some of the rows stand for, which have to be all of their strata."""
@@ -62,6 +77,7 @@ class Summed:
             frequency=self.frequency[rows],
             stratum=np.searchsorted(kept, self.stratum[rows]),
             fourths=fourths,
+            products=None if self.products is None else Products(*(each[rows] for each in self.products)),
         )
 
 
@@ -93,7 +109,7 @@ class Rows(NamedTuple):
             if own.any():
                 centre, middle = points.mean(axis=0), own.mean(axis=0)
                 scale = np.abs(points - centre).max(axis=0, initial=0.0)
-                scale[scale == 0] = 1.0
+                scale[scale <= ROUNDING * np.abs(points).max(initial=0.0)] = np.inf
                 slopes = (
                     np.linalg.lstsq((points - centre) / scale, own - middle, rcond=None)[0] / scale[:, None]
                 )

@@ -40,6 +40,8 @@ WORD = 30
 # Stands for infinity, which not every engine writes alike.
 ENDLESS = 1e300
 MOST_VALUES = 10_000
+# Rows of which the first is named, and the others are looked at for what is wrong with it.
+FEW = 50
 # Bytes that DuckDB holds of a unit while it adds up its rows, for each number and each label, with what hashing needs.
 OF_A_SUM = 64
 OF_A_LABEL = 128
@@ -56,7 +58,8 @@ class UnitTable:
         ``d{k}``, dates of events, empty for never; ``p{k}``, the same of 0/1 paths by the rule for ambiguous ones, with
         ``early{k}`` and ``late{k}``, between which it may be; ``a{k}``, labels; ``x{k}``, covariates, and whether they
         change (``varies{k}``) or are missing in some rows (``holes{k}``). The unit is ``u``.
-    roles : Roles
+    reading : Reading
+        Of the long table, as it turned out.
     periods : ndarray of int, shape (T,)
     period_names : tuple of str
     units, rows : int
@@ -67,7 +70,7 @@ class UnitTable:
     """
 
     table: ibis.Table
-    roles: Roles
+    reading: Reading
     periods: IntArray
     period_names: tuple[str, ...]
     units: int
@@ -109,7 +112,7 @@ class Reading:
         """Raise the error of a row that breaks a rule."""
         raise DataError(f"{self.engine.label}: {rule.sentence(rows, row)}")
 
-    def witnesses(self, condition: Any, most: int | None = 1) -> _Witnesses:
+    def witnesses(self, condition: Any, most: int | None = FEW) -> _Witnesses:
         """Return the rows for which a condition holds, first by unit and period, at most so many."""
         unit, time = self.table[self.roles.unit], self.table[self.roles.time]
         found = self.table.filter(condition).order_by(unit.cast("string"), time)
@@ -236,7 +239,7 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
         broken += [(number(column), bad), (zero_or_one(column, roles), value.notnull() & ~value.isin((0, 1)))]
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
         broken.append((number(column), _number(table[column])[1]))
-    texts = [column for column in roles.covariates if table[column].type().is_string()]
+    texts = [column for column in roles.covariates if not _is_number(table[column].type())]
     counts = {f"broken{i}": condition.cast("int64").sum() for i, (_, condition) in enumerate(broken)}
     counts |= {f"numbers{i}": _number(table[column])[0].count() for i, column in enumerate(texts)}
     found = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]
@@ -279,7 +282,7 @@ def _number(column: Any) -> tuple[Any, Any]:
     """Return a column as numbers, empty where it has none, and where it holds something else."""
     ibis = ibis_here("LargePanel")
     kind, empty = column.type(), ibis.null("float64")
-    if kind.is_boolean() or kind.is_integer() or kind.is_decimal():
+    if _is_number(kind) and not kind.is_floating():
         return column.cast("float64"), ibis.literal(False)
     if kind.is_floating():
         value = column.cast("float64")
@@ -292,6 +295,10 @@ def _number(column: Any) -> tuple[Any, Any]:
     known = value.notnull() & ~(value.isnan() | value.isinf())
     bad = column.notnull() & ~known & ~text.isin(NO_NUMBER)
     return ibis.ifelse(known, value, empty), bad.fill_null(False)
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(kind.is_boolean() or kind.is_numeric())
 
 
 def empty(column: Any) -> Any:
@@ -354,10 +361,12 @@ def _numbered(reading: Reading, cells: ibis.Table, name: str, column: str, never
     if period is None or (period == "year" and not (kind.is_temporal() or kind.is_string())):
         numbers = _number(raw)[0]
     elif kind.is_temporal():
+        # DuckDB 2.0.1 leaves out rows where a part of a TIMESTAMP_NS is compared; not so with a part of a day.
+        day = _key(raw)
         numbers = {
-            "year": raw.year(),
-            "quarter": raw.year() * 4 + raw.quarter() - 1,
-            "month": raw.year() * 12 + raw.month() - 1,
+            "year": day.year(),
+            "quarter": day.year() * 4 + day.quarter() - 1,
+            "month": day.year() * 12 + day.month() - 1,
         }[period].cast("float64")
     else:
         import pandas as pd
@@ -487,7 +496,7 @@ def _checked_units(reading: Reading, table: ibis.Table, periods: IntArray, rows:
                     reading.refuse(each, here, int(broken.argmax()))
     return UnitTable(
         table=table,
-        roles=roles,
+        reading=reading,
         periods=periods,
         period_names=whole.period_names(),
         units=int(found["units"]),

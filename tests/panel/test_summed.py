@@ -6,11 +6,13 @@ import warnings
 from dataclasses import replace
 
 import drawn_panels
+import goldens
 import numpy as np
 import pandas as pd
 import pytest
 from added_up import added_up
-from hypothesis import given, settings
+from hypothesis import given
+from searching import examples
 from simulated import panel as simulated
 
 import study
@@ -191,13 +193,48 @@ def test_covariates_of_few_values(method):
     )
 
 
+@pytest.mark.parametrize("asked", [{}, {"cluster": "state"}, {"weights": "size"}, {"scale": "proportional"}])
+def test_regression_adjustment_by_products_of_covariates(asked):
+    panel, question = panels(False), Question("y", "event", covariates=("x1", "x2"), **asked)
+    rows = added_up(panel, question, products=True)
+    ours, theirs = (study.estimate(p, question, method="reg") for p in (rows, panel))
+    same(ours, theirs)
+    same(ours.headline, theirs.headline)
+    for design, options in {"callaway_santanna": {}, "etwfe": {}}.items():
+        with pytest.raises(study.QuestionError, match="x1, x2 take too many values to tell units"):
+            study.estimate(rows, question, design, **options)
+    with pytest.raises(study.QuestionError, match="explained by the fixed effects"):
+        study.estimate(rows, question, "twfe")
+
+
+@pytest.mark.parametrize("asked", [{}, {"scale": "log1p"}, {"comparison": "never_treated"}])
+@pytest.mark.parametrize("name", goldens.PANELS)
+@pytest.mark.parametrize("design", DESIGNS)
+def test_golden_panels(design, name, asked):
+    panel = goldens.panel(name)
+    outcome = "count" if asked.get("scale") and "count" in panel.outcomes else "y"
+    question = Question(outcome, next(iter(panel.events)), min_cohort_size=1, **asked)
+    if "scale" in asked and np.nanmin(panel.outcomes[outcome]) <= -1:
+        pytest.skip(f"{outcome} of {name} has no logarithm")
+    answers = []
+    for each in (added_up(panel, question), panel):
+        try:
+            answers.append(study.estimate(each, question, design))
+        except study.QuestionError as refusal:
+            answers.append(str(refusal))
+    if isinstance(answers[1], str):
+        assert answers[0] == answers[1]
+    else:
+        same(*answers)
+
+
 @pytest.mark.parametrize("design", DESIGNS)
 def test_random_panels(design):
     """Every pattern of gaps, small cohorts, weights, clusters and conventions; without ties."""
     without = {"COVARIATES", "SWITCHING", "LEVELS", "INSTRUMENT", "DOSE", "GROUP", "REPEATED_CELLS"}
     supports = frozenset(trait.name for trait in all_designs()[design].supports) - without
 
-    @settings(max_examples=60, deadline=None, database=None, derandomize=True)
+    @examples(60, 3000)
     @given(drawn_panels.asked(supports))
     def equal(drawn):
         y = drawn.panel.outcomes["y"]

@@ -7,8 +7,11 @@ READY := $(VENV)/.ready
 # The environment of the documentation: what $(VENV) has, and Sphinx.
 DOCS := build/docs
 DOCS_READY := $(DOCS)/env/.ready
+# The environment of the tests on Spark: what $(VENV) has, and pyspark.
+ENGINES := build/engines
+ENGINES_READY := $(ENGINES)/.ready
 
-.PHONY: run test test-slow matrix lint size check kernels docs assemble lock sbom audit clean
+.PHONY: run test test-slow test-engines matrix lint size check kernels docs assemble lock sbom audit clean
 
 run: $(READY)
 	$(VENV)/bin/study run
@@ -26,6 +29,10 @@ test-slow: $(READY)
 # tests in place of those that touch the dependencies. Written into tests/MATRIX.md.
 matrix: $(READY)
 	$(VENV)/bin/python tests/matrix.py $(ONLY)
+
+# Spark gives what DuckDB and memory give; skipped with a word where Java is missing.
+test-engines: $(ENGINES_READY)
+	$(ENGINES)/bin/python -m pytest -m engines tests/engines
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
@@ -54,6 +61,13 @@ $(DOCS_READY): $(READY)
 		> $$($(DOCS)/env/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth
 	$(DOCS)/env/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[docs]'
 	@touch $(DOCS_READY)
+
+$(ENGINES_READY): $(READY)
+	$(VENV)/bin/python -m venv --clear $(ENGINES)
+	$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> $$($(ENGINES)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth
+	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[spark]'
+	@touch $(ENGINES_READY)
 
 # RAW is a folder with the originals as their publishers have them; data/README.md says how to obtain them.
 assemble: $(READY)

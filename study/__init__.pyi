@@ -27,6 +27,7 @@ from .inference.leave_out import cr3 as cr3
 from .inference.leave_out import leave_one_cluster_out as leave_one_cluster_out
 from .inference.randomization import randomization as randomization
 from .inference.wild import wild_bootstrap as wild_bootstrap
+from .panel import LargePanel as LargePanel
 from .panel import Panel as Panel
 from .panel import Question as Question
 from .panel import Sample as Sample

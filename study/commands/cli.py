@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from study.commands import data_commands, options, paper_commands, simulate_command, table_command
+from study.commands.engines import OfEngine
 from study.core import QuestionError, StudyError, __version__, as_typed, learning, progress_bar, steps
 
 INTERRUPTED = 130
@@ -111,6 +112,7 @@ def estimate(
     convention: str = "jackknife",
     level: options.Level = 0.95,
     terms: options.TermsShown = "average",
+    engine: OfEngine,
     work: options.OfWork,
     to: options.OfOutput,
     figure: options.OfPlot,
@@ -144,22 +146,27 @@ def estimate(
     for chosen in designs:
         chosen.check_options(given)
     question = of_question.read("study estimate", outcome[0], event, scale, source)
-    panel = source.read(outcome, question)
-    words = figure.words(panel, "study estimate")
-    with work.settings(), learning(work.jobs) if any(chosen.draws for chosen in designs) else nullcontext():
-        # Which conventions there are is checked there.
-        fits = [
-            run_design(panel, each, chosen.name, convention=convention, **given)  # type: ignore[arg-type]
-            for each in (question.replace(outcome=name) for name in outcome)
-            for chosen in designs
+    names = [chosen.name for chosen in designs]
+    with engine.opened("study estimate", source, question, outcome, names, figure.label) as panel:
+        words = figure.words(panel, "study estimate")
+        with (
+            work.settings(),
+            learning(work.jobs) if any(chosen.draws for chosen in designs) else nullcontext(),
+        ):
+            # Which conventions there are is checked there.
+            fits = [
+                run_design(panel, each, name, convention=convention, **given)  # type: ignore[arg-type]
+                for each in (question.replace(outcome=name) for name in outcome)
+                for name in names
+            ]
+        shown = [fit.headline if terms == "average" else fit.aggregate(TERMS[terms][0]) for fit in fits]
+        keys = [
+            f"{fit.design}, {fit.sample.question.outcome}" if len(outcome) > 1 else fit.design for fit in fits
         ]
-    shown = [fit.headline if terms == "average" else fit.aggregate(TERMS[terms][0]) for fit in fits]
-    names = [
-        f"{fit.design}, {fit.sample.question.outcome}" if len(outcome) > 1 else fit.design for fit in fits
-    ]
-    effects = dict(zip(names, fits if terms == "average" else shown, strict=True))
-    drawn = figure.drawn(effects_plot, effects, labels=words, level=level, window=figure.window)
-    to.give(estimates_in(form, shown, level))
+        effects = dict(zip(keys, fits if terms == "average" else shown, strict=True))
+        drawn = figure.drawn(effects_plot, effects, labels=words, level=level, window=figure.window)
+        text = estimates_in(form, shown, level)
+    to.give(text)
     figure.write(drawn)
 
 
@@ -175,6 +182,7 @@ def compare(
     draws: options.Draws = 9999,
     seed: options.Seed = 0,
     level: options.Level = 0.95,
+    engine: OfEngine,
     to: options.OfOutput,
     figure: options.OfPlot,
 ) -> None:
@@ -196,20 +204,23 @@ def compare(
     form = to.chosen("study compare")
     figure.check()
     check("Question", {"level": float}, {"level": level})
-    designs: Any = design and [(name, find_design(name).seeded({}, seed), name) for name in design]
+    named = engine.designs(design)
+    designs: Any = named and [(name, find_design(name).seeded({}, seed), name) for name in named]
     question = of_question.read("study compare", outcome[0], event, scale, source)
-    panel = source.read(outcome, question)
-    words = figure.words(panel, "study compare")
-    comparison = run_designs(panel, question, designs, outcome, force=force, draws=draws, seed=seed)
-    if figure.window is None:
-        drawn = figure.drawn(comparison.plot, labels=words, level=level)
-    else:
-        paths = {
-            f"{words.get(label, label)}, {words.get(name, name)}" if len(outcome) > 1 else label: fit
-            for (name, label), fit in comparison.fits.items()
-        }
-        drawn = figure.drawn(event_plot, paths, labels=words, level=level, window=figure.window)
-    to.give(comparison_in(form, comparison, level))
+    engine.refuse_several("study compare", outcome)
+    with engine.opened("study compare", source, question, outcome, named, figure.label) as panel:
+        words = figure.words(panel, "study compare")
+        comparison = run_designs(panel, question, designs, outcome, force=force, draws=draws, seed=seed)
+        if figure.window is None:
+            drawn = figure.drawn(comparison.plot, labels=words, level=level)
+        else:
+            paths = {
+                f"{words.get(label, label)}, {words.get(name, name)}" if len(outcome) > 1 else label: fit
+                for (name, label), fit in comparison.fits.items()
+            }
+            drawn = figure.drawn(event_plot, paths, labels=words, level=level, window=figure.window)
+        text = comparison_in(form, comparison, level)
+    to.give(text)
     figure.write(drawn)
 
 
@@ -355,6 +366,10 @@ def main() -> None:
     except USAGE_ERROR as error:
         # Without arguments the help was printed, and the message is empty.
         message = " ".join(error.format_message().split())
+        if getattr(error, "option_name", "") == "--engine":
+            message = (
+                "--engine is an option of study estimate, study compare and study table; others need the rows"
+            )
         if message:
             message += f"{'' if message.endswith(('.', '?')) else '.'} See {error.ctx.command_path} --help."
     except (KeyboardInterrupt, typer.Abort):

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.core import QuestionError, StudyError, as_typed, write_all
+from study.core import QuestionError, StudyError, as_typed, check_place, write_all
 from study.panel.shipped import shipped
 
 if TYPE_CHECKING:
     from study.core.settings import Settings
     from study.figures import Figure
-    from study.panel import Panel, Question
+    from study.panel import LargePanel, Panel, Question
     from study.paper import plan as plans
 
 DEFAULT_PLAN = Path("paper") / "study.toml"
@@ -335,10 +335,12 @@ class OfPanel:
     def read(self, outcomes: Sequence[str], question: Question) -> Panel:
         """Return a shipped panel, or the columns of a file that the question needs."""
         from study.panel import load_panel, panel_entries, panel_for
+        from study.panel.tables import several_files
 
         path = Path(self.panel)
         # A slip of a shipped panel's name is not that of a file.
         is_file = os.path.isfile(path) or bool(path.suffix) or path.name != self.panel
+        is_file = is_file or (bool(path.name) and several_files(path))
         if self.panel not in panel_entries() and is_file:
             columns: dict[str, Any] = {name.removesuffix("_column"): getattr(self, name) for name in OF_FILE}
             event: dict[str, bool] = {"path": self.treatment, "levels": self.levels}
@@ -347,7 +349,7 @@ class OfPanel:
         for name in ("treatment", "levels", *OF_FILE):
             if getattr(self, name) != getattr(type(self), name):
                 raise QuestionError(
-                    f"--{name.replace('_', '-')} is about a file; {self.panel} ships, so leave it out or name --panel."
+                    f"{flag(name)} is about a file; {self.panel} ships, so leave it out or name --panel."
                 )
         return panel
 
@@ -424,12 +426,14 @@ class OfPlot:
     label: Labels = None
     window: tuple[int, int] | None = None
 
-    def words(self, panel: Panel, who: str) -> dict[str, str]:
+    def words(self, panel: Panel | LargePanel, who: str) -> dict[str, str]:
         """Return the labels; refuse one of what is not in the panel."""
+        from study.panel import Panel
         from study.report import check_labels
 
         given = labels(self.label)
-        check_labels(given, panel, (panel.period_unit,), who)
+        if isinstance(panel, Panel):  # an engine has refused before it read
+            check_labels(given, panel, (panel.period_unit,), who)
         return given
 
     def drawn(self, drawing: Callable[..., Figure], *what: Any, **how: Any) -> Figure | None:
@@ -446,10 +450,12 @@ class OfPlot:
             typer.echo(f"Written: {as_typed(written)}")
 
     def check(self) -> None:
-        """Refuse what is said of a figure where none is asked for."""
+        """Refuse what is said of a figure where none is asked for, and a file that could not be written."""
         for name, value in vars(self).items():
             if value is not None and self.plot is None:
                 raise QuestionError(f"--{name} is about a figure; add --plot FILE.")
+        if self.plot is not None:
+            check_place(self.plot)
 
 
 @dataclass(frozen=True)
@@ -471,9 +477,11 @@ class OfOutput:
     latex: bool = False
 
     def chosen(self, who: str) -> str:
-        """Return the format; refuse one that there is not."""
+        """Return the format; refuse one that there is not, and a file that could not be written."""
         from study.core import refuse_unknown
 
+        if self.output is not None:
+            check_place(self.output)
         ending = self.output.suffix.lower() if self.output else ".txt"
         format = "latex" if self.latex and self.format is None else self.format
         if format is None:
@@ -496,7 +504,7 @@ def as_options(message: str, names: Collection[str]) -> str:
 
     ``Question: min_cohort_size is 0`` is about ``--min-cohort-size``; ``scale="level"`` is ``--scale level``.
     """
-    by_argument = {name: f"--{name.replace('_', '-')}" for name in names}
+    by_argument = {name: flag(name) for name in names}
     by_argument |= {argument: by_argument[name] for argument, name in ARGUMENTS.items() if name in names}
     known = "|".join(by_argument)
     if "event" in names:
@@ -504,8 +512,12 @@ def as_options(message: str, names: Collection[str]) -> str:
         message = re.sub(r'give it as first_treated="[^"]*"', "leave out --treatment", message)
     message = re.sub(rf"^[\w. ]+: ({known}) is(?= ['\d-])", lambda m: f"{by_argument[m[1]]} is", message)
     message = re.sub(
-        rf"^Question: (there is no ({known}) )", lambda m: f"{by_argument[m[2]]}: {m[1]}", message
+        rf"^(?:Question|LargePanel.from_parquet): (there is no ({known}) )",
+        lambda m: f"{by_argument[m[2]]}: {m[1]}",
+        message,
     )
+    if "memory_limit" in names:
+        message = re.sub(r"\bmemory_limit\b", by_argument["memory_limit"], message)
     message = re.sub(rf"Question\(({known})=\.\.\.\)", lambda m: by_argument[m[1]], message)
     message = re.sub(r"\bwith (\w+_\w+)", lambda m: f"with {by_argument.get(m[1], m[1])}", message)
     value = rf'\b({known})=(?:"([^"]*)"|(-?\d+)|(?=[\s.,;]|$))'
@@ -515,9 +527,14 @@ def as_options(message: str, names: Collection[str]) -> str:
 # Options that stand first and last in every command, in this order.
 FIRST = ("plan", "panel", "unit", "time", "outcome", "event")
 LAST = (
-    "jobs", "backend", "address", "cache", "output", "format", "latex", "standalone", "plot", "title", "label",
-    "window",
+    "engine", "memory_limit", "temp", "limit", "jobs", "backend", "address", "cache", "output", "format", "latex",
+    "standalone", "plot", "title", "label", "window",
 )  # fmt: skip
+
+
+def flag(name: str) -> str:
+    """Return how an option is typed."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _place(parameter: inspect.Parameter) -> int:
@@ -581,7 +598,7 @@ def _with_help(parameter: inspect.Parameter, texts: Mapping[str, str]) -> inspec
     if name not in texts:
         return parameter
     make: Any = typer.Option if parameter.kind is inspect.Parameter.KEYWORD_ONLY else typer.Argument
-    flags = [f"--{name.replace('_', '-')}"] if kind is bool else []
+    flags = [flag(name)] if kind is bool else []
     # An option of a design may have a list for its value.
     several = {"callback": _names} if kind == list[str] | None and name != "option" else {}
     return parameter.replace(annotation=Annotated[kind, make(*flags, **several, help=texts[name])])
@@ -592,7 +609,7 @@ def refuse_beside(context: typer.Context, allowed: Collection[str], who: str, wh
     for name in context.params:
         came = context.get_parameter_source(name)
         if name not in allowed and came is not None and came.name == "COMMANDLINE":
-            raise QuestionError(f"{who}: --{name.replace('_', '-')} {why}.")
+            raise QuestionError(f"{who}: {flag(name)} {why}.")
 
 
 def labels(given: Sequence[str] | None) -> dict[str, str]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from study.commands import options
+from study.commands.engines import OfEngine
 from study.core import QuestionError, learning
 
 if TYPE_CHECKING:
-    from study.panel import Panel, Question
+    from study.panel import LargePanel, Panel, Question
     from study.report import Format, Style, Table
 
 WHO = "study table"
@@ -48,6 +49,7 @@ def table(
     format: str | None = None,
     standalone: bool = False,
     output: Path | None = None,
+    engine: OfEngine,
     work: options.OfWork,
     cache: options.Cache = None,
 ) -> None:
@@ -101,6 +103,7 @@ def table(
         path = options.plan_of(plan or options.DEFAULT_PLAN)
         with work.settings(cache=fits_of(path, cache)), _learning(names, work.jobs):
             tables = of_plan(path, question, names, labels=labels, style=style, **of_draws)
+        text = document(tables, kind, standalone=standalone)
     else:
         if plan is not None or not outcome or event is None:
             raise QuestionError(
@@ -108,11 +111,16 @@ def table(
                 "a panel."
             )
         questions = [of_question.read(WHO, outcome[0], event, each, source) for each in scale or ["level"]]
-        panel = source.read(outcome, questions[0])
+        engine.refuse_several(WHO, outcome)
+        names = engine.designs(names)
         labels = {"unit": source.unit} | labels
-        with work.settings(cache=fits_of(None, cache)), _learning(names or (), work.jobs):
+        with (
+            engine.opened(WHO, source, questions[0], outcome, names, label) as panel,
+            work.settings(cache=fits_of(None, cache)),
+            _learning(names or (), work.jobs),
+        ):
             tables = of_panel(panel, questions, outcome, names, labels=labels, style=style, **of_draws)
-    text = document(tables, kind, standalone=standalone)
+            text = document(tables, kind, standalone=standalone)
     if output is None:
         typer.echo(text.decode(), nl=False)
     else:
@@ -121,14 +129,15 @@ def table(
 
 
 def _format(format: str | None, output: Path | None) -> Format:
-    """Return the format of what is printed, or of a file by its suffix; refuse one that is neither."""
-    from study.core import refuse_unknown
+    """Return the format of what is printed, or of a file by its suffix; refuse what cannot be written."""
+    from study.core import check_place, refuse_unknown
     from study.report import PRINTED_FORMATS, format_of
 
     if format is not None:
         refuse_unknown("format", format, PRINTED_FORMATS, WHO)
     if output is None:
         return cast("Format", format or "latex")
+    check_place(output)
     kind = format_of(output, f"{WHO}: --output")
     if format not in (None, kind):
         raise QuestionError(f"{WHO}: --format is {format}, but {output.name} is {kind}; leave --format out.")
@@ -144,7 +153,7 @@ def _learning(names: Sequence[str] | None, jobs: int) -> AbstractContextManager[
 
 
 def of_panel(
-    panel: Panel,
+    panel: Panel | LargePanel,
     questions: Sequence[Question],
     outcomes: Sequence[str],
     designs: Sequence[str] | None = None,
@@ -157,7 +166,7 @@ def of_panel(
 
     Parameters
     ----------
-    panel : Panel
+    panel : Panel or LargePanel
     questions : sequence of Question
         The same question on one or more scales, each a panel of the table.
     outcomes : sequence of str
@@ -177,10 +186,12 @@ def of_panel(
     """
     from study.designs import find_design
     from study.inference import compare, variants_of
+    from study.panel import Panel
     from study.report import SCALES, Style, Words, check_labels, design_tables
 
     labels, style = labels or {}, style or Style()
-    check_labels(labels, panel, (), WHO)
+    if isinstance(panel, Panel):
+        check_labels(labels, panel, (), WHO)
     for question in questions:
         for outcome in outcomes:
             question.replace(outcome=outcome).sample(panel)

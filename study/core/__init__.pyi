@@ -72,6 +72,7 @@ from .normal_equations import least_squares as least_squares
 from .normal_equations import linear_form as linear_form
 from .normal_equations import target as target
 from .outputs import as_typed as as_typed
+from .outputs import check_place as check_place
 from .outputs import write_all as write_all
 from .parallel import in_parallel as in_parallel
 from .progress import arrived as arrived

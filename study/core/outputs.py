@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Mapping
@@ -48,6 +49,25 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     except OSError as error:
         raise OutputError(f"{folder}: cannot write here ({error.strerror}); name another folder.") from error
     return [folder / name for name in sorted(files)]
+
+
+def check_place(path: Path) -> None:
+    """Refuse a file that could not be written, before the work for it is done.
+
+    Raises
+    ------
+    OutputError
+        If it is a folder, or the folder that it is in, or would be made in, cannot be written to.
+    """
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path}: it is a folder; name a file in it.")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write here ({error.strerror}); name another file.") from None
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        why = os.strerror(errno.EACCES if folder.is_dir() else errno.ENOTDIR)
+        raise OutputError(f"{path.parent}: cannot write here ({why}); name another folder.")
 
 
 def as_typed(path: Path) -> str:

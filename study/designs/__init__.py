@@ -33,7 +33,8 @@ from study.core import (
 )
 from study.estimates import Convention, Estimand, Estimate
 from study.learners import Estimator, Learning, Nuisances
-from study.panel import LargerThanMemory, Panel, Question, Sample
+from study.panel import Panel, Question, Sample
+from study.panel.question import LargePanel
 
 __all__ = [
     "Assumes",
@@ -371,7 +372,7 @@ def find_design(name: str) -> Design:
 
 @checked
 def estimate(
-    panel: Panel | LargerThanMemory,
+    panel: Panel | LargePanel,
     question: Question,
     design: str = "callaway_santanna",
     *,

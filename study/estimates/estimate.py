@@ -357,8 +357,9 @@ class Estimate(Described):
             group, treated = 2 * group + sample.group, np.repeat(treated, 2, axis=0)
             eligible = np.arange(len(treated)) % 2 == 1
         apart, stratum = eligible is not None and self.estimand.has_path, None
-        if self.sizes is None and sample.only_dates_differ:
-            stratum = group if alike else strata(group, seen)
+        covariates = None if self.sizes is not None else sample.fixed_covariates
+        if covariates is not None:
+            stratum = group if alike and not covariates.shape[1] else strata(group, seen, covariates)
         elif sample.summed is not None:
             stratum = sample.summed.stratum
         return Sides(

@@ -220,12 +220,19 @@ def present(influence: FloatArray) -> FloatArray:
     return ((influence > NOTHING * most) | (influence < -NOTHING * most)).astype(float)
 
 
-def strata(group: IntArray, seen: BoolArray) -> IntArray:
-    """Number the sets of units of one group that are seen in the same periods, shape (n,); seen has shape (n, T)."""
+def strata(group: IntArray, seen: BoolArray, covariates: FloatArray) -> IntArray:
+    """Number the sets of units of one group, seen in the same periods, with the same covariates, shape (n,).
+
+    seen has shape (n, T), covariates (n, p).
+    """
+    words = [
+        word @ 2 ** np.arange(word.shape[1])
+        for word in np.split(seen, range(BITS, seen.shape[1], BITS), axis=1)
+    ]
     number = group
-    for word in np.split(seen, range(BITS, seen.shape[1], BITS), axis=1):
-        codes = number * 2 ** word.shape[1] + word @ 2 ** np.arange(word.shape[1])
-        number = np.unique(codes, return_inverse=True)[1]
+    for column in [*words, *covariates.T]:
+        distinct, code = np.unique(column, return_inverse=True)
+        number = np.unique(number * len(distinct) + code, return_inverse=True)[1]
     return number
 
 

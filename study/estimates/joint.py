@@ -135,5 +135,6 @@ def stack(names: Sequence[str], fits: Sequence[Estimate], terms: Sequence[BoolAr
     effect = np.concatenate([fit.effect[which] for fit, which in zip(fits, used, strict=True)])
     by_clusters = all(fit.convention == "jackknife" for fit in fits)
     if replicas is not None and panel.summed is not None:
-        replicas = panel.summed.select(np.searchsorted(panel.units, union))
+        order = np.argsort(panel.units)
+        replicas = panel.summed.select(order[np.searchsorted(panel.units, union, sorter=order)])
     return Joint(tuple(names), effect, np.hstack(blocks), cluster, treated, by_clusters, replicas)

@@ -40,10 +40,11 @@ class Power:
 
     def __str__(self) -> str:
         """Say it in the outcome's units with the percentage in parentheses."""
-        if np.isnan(self.units):
+        if np.isnan(self.effect):
             return "none that can be computed"
         share = "no percentage" if np.isnan(self.percent) else f"{self.percent:.1f}%"
-        return f"{_three_digits(self.units)} ({share})"
+        units = "an unknown number" if np.isnan(self.units) else _three_digits(self.units)
+        return f"{units} ({share})"
 
 
 UNKNOWN = Power(np.nan, np.nan, np.nan, np.nan)
@@ -78,7 +79,10 @@ def mean_before(sample: Sample) -> float:
     """Return the treated units' mean outcome, in its own units, in the last period before treatment.
 
     For a treatment that is not absorbing, over all periods without treatment of units that are treated at some time.
+    NaN of units whose logarithms are added up.
     """
+    if sample.summed is not None and sample.question.scale == "log1p":
+        return np.nan
     y = np.expm1(sample.y) if sample.question.scale == "log1p" else sample.y
     if sample.first_treated is None:
         before = (sample.treatment == 0) & sample.ever_treated[:, None]

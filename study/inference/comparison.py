@@ -15,7 +15,8 @@ from study.designs import Supports, all_designs, find_design
 from study.estimates import NUMBERS, Estimate, Wald
 from study.inference.agreement import LEVEL, Agreement, SupT, agreement_of
 from study.inference.families import adjusted_p_values
-from study.panel import LargerThanMemory, Panel, Question
+from study.panel import Panel, Question
+from study.panel.question import LargePanel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -271,7 +272,7 @@ class Comparison(Described):
 
 @checked
 def compare(
-    panel: Panel | LargerThanMemory,
+    panel: Panel | LargePanel,
     question: Question,
     designs: Sequence[str | tuple[Any, ...]] | None = None,
     outcomes: Sequence[str] | None = None,
@@ -313,7 +314,7 @@ def compare(
     names = (question.outcome,) if outcomes is None else tuple(outcomes)
     if isinstance(outcomes, str) or not names or len(set(names)) < len(names):
         raise QuestionError(f"compare: outcomes is {outcomes!r}; give a list of different names.")
-    if len(names) > 1 and isinstance(panel, LargerThanMemory):
+    if len(names) > 1 and isinstance(panel, LargePanel):
         raise QuestionError(
             "compare: outcomes of a panel larger than memory are added up one at a time, so that p-values cannot be "
             "adjusted for several; compare designs for one outcome."

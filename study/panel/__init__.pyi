@@ -6,6 +6,7 @@ from .drawing import dates_with_lag as dates_with_lag
 from .drawing import first_observed as first_observed
 from .drawing import pool_cohorts as pool_cohorts
 from .files import verdict as verdict
+from .large import LargePanel as LargePanel
 from .panel import BLOCKS as BLOCKS
 from .panel import NotSaved as NotSaved
 from .panel import Panel as Panel
@@ -17,9 +18,9 @@ from .populations import population as population
 from .question import AVERAGES as AVERAGES
 from .question import Comparison as Comparison
 from .question import FlowStep as FlowStep
-from .question import LargerThanMemory as LargerThanMemory
 from .question import Question as Question
 from .question import Sample as Sample
+from .question import columns_for as columns_for
 from .question import panel_for as panel_for
 from .rules import Roles as Roles
 from .scale import Scale as Scale

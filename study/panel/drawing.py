@@ -47,7 +47,7 @@ class _Selection:
 
 def draw_sample(question: Question, panel: Panel) -> Sample:
     """Apply a question to a panel; the rules are those of :meth:`Question.sample`."""
-    _check(question, panel)
+    refuse_names(question, panel)
     periods, path = panel.periods, None
     if question.event in panel.first_treated:
         first_treated: FloatArray | None = dates_with_lag(panel, question.event, question.lag)
@@ -174,7 +174,7 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
     """Keep the units of the population that can be used at all."""
     outcome, first_period = panel.outcomes[question.outcome], panel.periods[0]
     selection = _Selection(panel)
-    if question.population != EVERYONE:
+    if question.population != EVERYONE and panel.summed is None:  # else the engine has left the others out
         inside = population(question.population, panel)
         selection.drop(~inside, f"outside the population {question.population}")
     if panel.ambiguous_rule == "drop":
@@ -272,7 +272,7 @@ def pool_cohorts(first_treated: FloatArray, periods: IntArray, width: int) -> Fl
     return np.where(first_treated <= periods[-1], pooled, first_treated)
 
 
-def _check(question: Question, panel: Panel) -> None:
+def refuse_names(question: Question, panel: Panel) -> None:
     """Refuse names that the panel does not have, and numbers of periods that are more than it has."""
     where, last = f"Question about {panel.name}", len(panel.periods) - 1
     outcomes, events = panel.outcomes.keys(), set(panel.events)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rapidfuzz import fuzz
@@ -16,7 +18,7 @@ EVERYONE = "all"
 
 
 _TERM = re.compile(r"\s*(?P<name>[^=<>!]+?)\s*(?P<sign>!=|>=|<=|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
-_COMPARED = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<": np.less}
+_COMPARED = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 # From this similarity on (of 100) a label that nobody has is taken for a slip of one that somebody has.
 _SLIP = 80
 
@@ -62,13 +64,13 @@ def population(rule: str, panel: Panel) -> BoolArray:
         If the rule cannot be read, names something that the panel does not have or that is not fixed before
         treatment, or an attribute's labels are nobody's.
     """
-    members = np.ones(panel.n_units, dtype=bool)
-    for term in _terms(rule, panel):
-        members &= _holds(term, panel)
+    members = np.ones(panel.n_rows, dtype=bool)
+    for term in terms_of(rule, panel):
+        members &= _labelled(term, panel) if is_attribute(term, panel) else _compared(term, panel)
     return members
 
 
-def _terms(rule: str, panel: Panel, name: str | None = None) -> Iterator[Term]:
+def terms_of(rule: str, panel: Panel, name: str | None = None) -> Iterator[Term]:
     """Yield the terms of a rule, those of a named population in place of its name."""
     for piece in _pieces(rule, panel.populations):
         if piece == EVERYONE:
@@ -81,7 +83,7 @@ def _terms(rule: str, panel: Panel, name: str | None = None) -> Iterator[Term]:
                 "attributes and covariates only."
             )
         elif piece in panel.populations:
-            yield from _terms(panel.populations[piece], panel, piece)
+            yield from terms_of(panel.populations[piece], panel, piece)
         else:
             error = unknown("population", piece, [EVERYONE, *panel.populations], _where(panel))
             names = f", with {', '.join(sorted(panel.attributes))} for attribute" if panel.attributes else ""
@@ -111,13 +113,14 @@ def _pieces(rule: str, named: Collection[str]) -> list[str]:
     return [piece.strip() for piece in pieces]
 
 
-def _holds(term: Term, panel: Panel) -> BoolArray:
+def is_attribute(term: Term, panel: Panel) -> bool:
+    """Say whether a term is about an attribute or about a covariate; refuse what is neither, and signs of the other."""
     whose, attribute = f"{_where(panel)}: {term.name} is", term.name in panel.attributes
     if attribute or term.name in panel.covariates:
         if attribute == (term.sign in _COMPARED):
             kind, signs = ("an attribute", "= or !=") if attribute else ("a covariate", ">=, <=, > or <")
             raise QuestionError(f'{whose} {kind}, so "{term}" has no meaning; use {signs}.')
-        return _labelled(term, panel) if attribute else _compared(term, panel)
+        return attribute
     if term.name in panel.outcomes:
         raise QuestionError(
             f"{whose} an outcome, and a population is fixed before treatment; "
@@ -133,34 +136,54 @@ def _holds(term: Term, panel: Panel) -> BoolArray:
 
 def _labelled(term: Term, panel: Panel) -> BoolArray:
     labels = panel.attributes[term.name].astype(str)
-    known = np.unique(labels)
+    named = labels_of(term, np.unique(labels).tolist(), panel)
+    return np.isin(labels, named, invert=term.sign == "!=")
+
+
+def labels_of(term: Term, known: Collection[str], panel: Panel) -> list[str]:
+    """Return the labels that a term names; refuse those that nobody has and that look like a slip."""
     named = [term.value] if term.value in known else [label.strip() for label in term.value.split("|")]
     absent, others = [label for label in named if label not in known], {*known} - {*named}
     nobody = term.sign == "=" and absent == named
     for label in absent:
         if nobody or any(fuzz.ratio(label.casefold(), other.casefold()) >= _SLIP for other in others):
             raise unknown(term.name, label, known, _where(panel))
-    return np.isin(labels, named, invert=term.sign == "!=")
+    return named
 
 
 def _compared(term: Term, panel: Panel) -> BoolArray:
+    bound = bound_of(term, panel)
+    block = panel.covariates[term.name]
+    seen = ~np.isnan(block)
+    highest = np.where(seen, block, -np.inf).max(axis=1)
+    changes = highest > np.where(seen, block, np.inf).min(axis=1)
+    if changes.any():
+        raise changing(term, panel, panel.units[changes.argmax()])
+    return np.asarray(seen.any(axis=1) & compared(term, highest, bound))
+
+
+def bound_of(term: Term, panel: Panel) -> float:
+    """Return the number that a term compares with."""
     try:
         bound = float(term.value)
     except ValueError:
         bound = np.nan
     if np.isnan(bound):
         raise QuestionError(f'{_where(panel)}: "{term}" has no number right of {term.sign}.')
-    block = panel.covariates[term.name]
-    seen = ~np.isnan(block)
-    highest = np.where(seen, block, -np.inf).max(axis=1)
-    changes = highest > np.where(seen, block, np.inf).min(axis=1)
-    if changes.any():
-        raise QuestionError(
-            f"{_where(panel)}: covariate {term.name} changes over time (first in "
-            f"{panel.units[changes.argmax()]}), and later values could be consequences of treatment; use one "
-            "that is fixed within each unit."
-        )
-    return np.asarray(seen.any(axis=1) & _COMPARED[term.sign](highest, bound))
+    return bound
+
+
+def compared(term: Term, values: Any, bound: float) -> Any:
+    """Return which values, an array or a column of an engine, stand to a bound as a term says."""
+    return _COMPARED[term.sign](values, bound)
+
+
+def changing(term: Term, panel: Panel, unit: str) -> QuestionError:
+    """Return the error of a term about a covariate that changes over time, first in some unit."""
+    return QuestionError(
+        f"{_where(panel)}: covariate {term.name} changes over time (first in {unit}), and later values could be "
+        "consequences of treatment; use one that is fixed within each unit."
+    )
 
 
 def _where(panel: Panel) -> str:

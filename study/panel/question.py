@@ -34,8 +34,8 @@ AVERAGES: tuple[str, ...] = get_args(Average)
 ALL = slice(None)
 
 
-class LargerThanMemory:
-    """A panel whose units an engine adds up; see :class:`study.LargePanel`."""
+class LargePanel:
+    """A panel whose units an engine adds up, as the class of :mod:`study.panel.large` does."""
 
     def rows(self, question: Question) -> Panel:
         """Return rows that stand for the units that a question needs, with the same numbers, sums and products."""
@@ -216,7 +216,7 @@ class Question(Described):
         """What errors are clustered and folds assigned by, in the plural."""
         return "units" if self.cluster is None else f"clusters ({self.cluster})"
 
-    def sample(self, panel: Panel | LargerThanMemory) -> Sample:
+    def sample(self, panel: Panel | LargePanel) -> Sample:
         """Return the arrays that a design works on, with the flow of units into them.
 
         Raises
@@ -227,8 +227,8 @@ class Question(Described):
         """
         from study.panel.drawing import draw_sample
 
-        check("Question.sample", {"panel": Panel | LargerThanMemory}, {"panel": panel})
-        if isinstance(panel, LargerThanMemory):
+        check("Question.sample", {"panel": Panel | LargePanel}, {"panel": panel})
+        if isinstance(panel, LargePanel):
             panel = panel.rows(self)
         clustered = (
             self if self.cluster is not None or panel.within is None else replace(self, cluster=panel.within)
@@ -333,9 +333,13 @@ class Sample(Described):
         return None if self.replicas is None else self.replicas.frequency
 
     @property
-    def only_dates_differ(self) -> bool:
-        """Whether units differ in nothing but their dates, groups, weights and in when they are seen."""
-        return not self.covariates and self.dose is None and not self.question.instruments
+    def fixed_covariates(self) -> FloatArray | None:
+        """Covariates of units, shape (n, p); None where they change, or units differ in a dose or an instrument."""
+        added_up = self.summed is not None and self.summed.products is not None
+        if added_up or self.dose is not None or self.question.instruments:
+            return None
+        pairs = zip(self.x_by_period, self.x_baseline.T, strict=True)
+        return self.x_baseline if all(np.all(block == x[:, None]) for block, x in pairs) else None
 
     @property
     def replicas(self) -> Summed | None:
@@ -518,6 +522,13 @@ def panel_for(
     levels : bool
         The event column is an amount of treatment by period.
     """
+    return Panel.from_long(data, **columns_for(question, outcomes, path=path, levels=levels), **reading)
+
+
+def columns_for(
+    question: Question, outcomes: Sequence[str] = (), *, path: bool = False, levels: bool = False
+) -> dict[str, Any]:
+    """Return the columns of a long table that a question needs, by role; parameters as in :func:`panel_for`."""
     outcomes = list(dict.fromkeys([question.outcome, *outcomes]))
     rules = [name for name in question.covariates if terms_in(name)]
     terms = [term for rule in (question.population, *rules, question.group or "") for term in terms_in(rule)]
@@ -525,15 +536,16 @@ def panel_for(
     labels = [term.name for term in in_rule if term.sign in ("=", "!=")]
     numbers = [term.name for term in in_rule if term.sign not in ("=", "!=")]
     columns = [name for name in question.covariates if name not in rules]
-    covariates = [*columns, question.weights, *question.instruments, *numbers]
-    doses = [question.event if levels else None, question.dose]
-    return Panel.from_long(
-        data,
-        treatment=question.event if path else (),
-        first_treated=() if path or levels else question.event,
-        doses=[name for name in doses if name is not None],
-        outcomes=outcomes,
-        covariates=[name for name in dict.fromkeys(covariates) if name is not None],
-        attributes=[name for name in dict.fromkeys([question.cluster, *labels]) if name is not None],
-        **reading,
-    )
+    return {
+        "outcomes": outcomes,
+        "first_treated": [] if path or levels else [question.event],
+        "treatment": [question.event] if path else [],
+        "doses": _named(question.event if levels else None, question.dose),
+        "covariates": _named(*columns, question.weights, *question.instruments, *numbers),
+        "attributes": _named(question.cluster, *labels),
+    }
+
+
+def _named(*names: str | None) -> list[str]:
+    """Return names, each once."""
+    return list(dict.fromkeys(name for name in names if name is not None))

@@ -178,13 +178,24 @@ def refuse_first(rows: Rows, roles: Roles, label: str) -> None:
 
 
 def _problems(rows: Rows, roles: Roles) -> Iterator[str]:
-    headings, levels = list(rows.table.columns), rows.table.columns.nlevels
+    yield from problems_of_headings(rows.table, roles)
+    if not len(rows):
+        yield "the table has no rows."
+    yield from problems_of_roles(roles)
+    for rule in panel_rules(roles):
+        if rule.required and (broken := rule.broken(rows)).any():
+            yield rule.sentence(rows, int(broken.argmax()))
+
+
+def problems_of_headings(table: pd.DataFrame, roles: Roles) -> Iterator[str]:
+    """Yield what keeps the columns of a table from being those with a role."""
+    headings, levels = list(table.columns), table.columns.nlevels
     if levels > 1:
         yield f"the columns have {levels} levels of names; give each column one text."
     for column in roles.missing(headings):
         if column in map(str, headings):
             yield f"the name of column {column} is no text; rename it, for example by data.rename(columns=str)."
-        if column in rows.table.index.names:
+        if column in table.index.names:
             yield f"{column} is in the index of the table; make it a column, by reset_index()."
         absent = unknown("column", column, map(str, headings), "")
         named = next((role for role in ("unit", "time") if column == getattr(roles, role)), "")
@@ -193,15 +204,14 @@ def _problems(rows: Rows, roles: Roles) -> Iterator[str]:
     for column in roles.columns:
         if headings.count(column) > 1:
             yield f"{headings.count(column)} columns are called {column}; name them apart."
-    if not len(rows):
-        yield "the table has no rows."
+
+
+def problems_of_roles(roles: Roles) -> Iterator[str]:
+    """Yield which roles of a panel no column has."""
     if not roles.outcomes:
         yield "no outcome is named; say which columns are outcomes."
     if not roles.first_treated and not roles.treatment and not roles.doses:
         yield "no event is named; give first_treated=, treatment= or doses=."
-    for rule in panel_rules(roles):
-        if rule.required and (broken := rule.broken(rows)).any():
-            yield rule.sentence(rows, int(broken.argmax()))
 
 
 def number(column: str) -> Rule:

@@ -72,6 +72,11 @@ def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
     kind = next((kind for kind, (suffixes, _) in _READERS.items() if path.suffix.lower() in suffixes), None)
     try:
         if not path.is_file():
+            if several_files(path):
+                raise DataError(
+                    f"{path}: several Parquet files are read by study estimate with --engine duckdb, and by "
+                    "study.LargePanel.from_parquet; or name one file."
+                )
             raise DataError(f"{path}: there is no such file.")
         if kind is None:
             return _read_csv(path)
@@ -89,6 +94,14 @@ def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
         ) from None
     _check_heading(path, [*map(str, table.columns)])
     return table, lines
+
+
+def several_files(path: Path) -> bool:
+    """Return whether a path names Parquet files together: a folder of them, or a pattern."""
+    ending = "*.parquet"
+    if path.is_dir():
+        return any(any(path.glob(inside)) for inside in (ending, f"*/{ending}"))
+    return glob.has_magic(str(path)) and path.match(ending)
 
 
 def frame_of(data: Any, where: str) -> pd.DataFrame:

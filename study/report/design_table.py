@@ -355,7 +355,9 @@ def _specified(words: Words, name: str, fit: Estimate) -> str:
 
 
 def _outcome_mean(sample: Sample) -> float:
-    """Return the mean of the observed outcome in its own units."""
+    """Return the mean of the observed outcome in its own units; NaN of units whose logarithms are added up."""
+    if sample.summed is not None and sample.question.scale == "log1p":
+        return np.nan
     y = np.expm1(sample.y) if sample.question.scale == "log1p" else sample.y
     weights = np.broadcast_to(sample.weights[:, None], y.shape)[sample.observed]
     return float(np.average(y[sample.observed], weights=weights))

@@ -378,7 +378,10 @@ SAID: list[tuple[Callable[[], Any], str]] = [
         "panel and question are swapped; write compare(panel, question).",
     ),
     (lambda: study.did(labs(), "papers ~ 1 | lab + year"), "formula is a DataFrame; it must be a text."),
-    (lambda: study.estimate("cvpr", question()), "estimate: panel is 'cvpr'; it must be a Panel."),
+    (
+        lambda: study.estimate("cvpr", question()),
+        "estimate: panel is 'cvpr'; it must be a Panel or a LargePanel.",
+    ),
     (lambda: study.estimate(panel(), "papers"), "estimate: question is 'papers'; it must be a Question."),
     (lambda: study.estimate(panel(), question(), ["twfe"]), "give one, or several to study.compare."),
     (
@@ -407,7 +410,7 @@ SAID: list[tuple[Callable[[], Any], str]] = [
         'there is no outcome "paper". Did you mean "papers"?',
     ),
     (lambda: question().replace(cluster="state").sample(panel()), 'there is no attribute "state"'),
-    (lambda: question().sample(labs()), "panel is a DataFrame; it must be a Panel."),
+    (lambda: question().sample(labs()), "panel is a DataFrame; it must be a Panel or a LargePanel."),
     # Tables
     (
         lambda: Panel.from_long([1], unit="a", time="b", outcomes="c"),

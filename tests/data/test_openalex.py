@@ -5,7 +5,6 @@ import json
 import random
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -22,13 +21,12 @@ from typer.testing import CliRunner
 
 from study import Panel
 from study.commands.cli import app
-from study.core.errors import DataError, OutputError
+from study.core.errors import DataError, OutputError, QuestionError
 from study.data.sources import openalex, openalex_works
 from study.data.sources.fetching import Fetcher
 from study.data.sources.openalex_works import COLUMNS, aggregate
 
 ROOT = Path(__file__).parents[2]
-SQL = ROOT / "study" / "data" / "sources" / "openalex.sql"
 OLD, NEW = "2024-01-01", "2024-06-01"
 KEYS = ["ror", "year", "topic"]
 KINDS = ("education", "education", "education", "company", "facility")
@@ -253,7 +251,7 @@ def drawn(seed: int, works: int = 400) -> dict[str, list[Record]]:
 
 
 def twin(records: dict[str, list[Record]], topics: Iterable[str]) -> pd.DataFrame:
-    """Count record by record in Python: the slow twin of the SQL."""
+    """Count record by record in Python: the slow twin of the expression."""
     newest = {record["id"]: record for date in sorted(records) for record in records[date]}
     sums: dict[tuple[str, int, str], dict[str, Any]] = {}
     papers = ("article", "preprint")
@@ -321,57 +319,6 @@ def test_the_counts_are_those_of_a_slow_twin(records: dict[str, list[Record]], s
     table = aggregate(snapshot, topics=TOPICS)
     assert len(table) > 100
     same(table, twin(records, TOPICS))
-
-
-def test_the_same_sql_gives_the_same_counts_on_another_engine(
-    records: dict[str, list[Record]], snapshot: list[Path]
-) -> None:
-    with sqlite3.connect(":memory:") as connection:
-        load_sqlite(connection, [(date, record) for date in sorted(records) for record in records[date]])
-        cursor = connection.execute(SQL.read_text(encoding="utf-8"))
-        columns = [column[0] for column in cursor.description]
-        table = pd.DataFrame(cursor.fetchall(), columns=columns)[list(COLUMNS)]
-    same(aggregate(snapshot, topics=TOPICS), table.sort_values(KEYS, ignore_index=True))
-
-
-def load_sqlite(connection: sqlite3.Connection, rows: list[tuple[str, Record]]) -> None:
-    """Make the four tables that the SQL describes, from records with their partitions."""
-
-    def short(part: Record | None) -> str | None:
-        return part["id"].removeprefix("https://openalex.org/") if part else None
-
-    works, authorships = [], []
-    for number, (date, record) in enumerate(rows):
-        about = record["primary_topic"] or {}
-        works.append(
-            (
-                number, int(record["id"].rsplit("W", 1)[1]), date, record["publication_year"], record["type"],
-                int(record["is_retracted"]), int(record["is_xpac"]), len(record["authorships"]), short(about),
-                short(about.get("subfield")), short(about.get("field")), short(record["primary_location"]["source"]),
-            )
-        )  # fmt: skip
-        for author in record["authorships"]:
-            for place in author["institutions"]:
-                ror = place["ror"] and place["ror"].removeprefix("https://ror.org/")
-                authorships.append(
-                    (
-                        number, author["author_position"], len(author["institutions"]), place["id"], ror,
-                        place["display_name"], place["country_code"], place["type"],
-                    )
-                )  # fmt: skip
-    connection.execute(
-        "CREATE TABLE works (record, work_id, updated_date, year, type, is_retracted, is_expansion, authors, "
-        "topic_id, subfield_id, field_id, source_id)"
-    )
-    connection.execute(
-        "CREATE TABLE authorships (record, author_position, author_institutions, institution_id, institution_ror, "
-        "institution_name, country, institution_type)"
-    )
-    connection.execute("CREATE TABLE topics (topic)")
-    connection.execute("CREATE TABLE merged_ids (work_id)")
-    connection.executemany(f"INSERT INTO works VALUES ({', '.join('?' * 12)})", works)
-    connection.executemany(f"INSERT INTO authorships VALUES ({', '.join('?' * 8)})", authorships)
-    connection.executemany("INSERT INTO topics VALUES (?)", [(name,) for name in TOPICS])
 
 
 def test_dealing_works_out_to_parts_and_batches_changes_nothing(
@@ -514,6 +461,12 @@ def test_a_renamed_field_is_missed(tmp_path: Path, field: str) -> None:
         record["new_" + field] = record.pop(field)
     with pytest.raises(DataError, match=f"none of 2 works has {field}; has OpenAlex renamed it"):
         counted(tmp_path, *records)
+
+
+def test_without_ibis_nothing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ibis", None)
+    with pytest.raises(QuestionError, match=r"^OpenAlex: .*ibis-framework is not installed"):
+        counted(tmp_path, work(1))
 
 
 def test_institutions_without_ror_are_not_taken_for_no_papers(tmp_path: Path) -> None:

@@ -208,7 +208,10 @@ SWAPPED: list[tuple[Callable[[Panel, Question], tuple[Any, ...]], str]] = [
         lambda panel, question: (question, panel),
         "estimate: panel and question are swapped; write estimate(panel, question).",
     ),
-    (lambda _, question: ("cvpr", question), "estimate: panel is 'cvpr'; it must be a Panel."),
+    (
+        lambda _, question: ("cvpr", question),
+        "estimate: panel is 'cvpr'; it must be a Panel or a LargePanel.",
+    ),
     (
         lambda panel, _: (panel, {"outcome": "y"}),
         "estimate: question is {'outcome': 'y'}; it must be a Question.",

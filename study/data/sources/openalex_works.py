@@ -18,14 +18,11 @@ import pandas as pd
 
 from study.core import DataError, OutputError
 from study.data.sources import Progress, damaged, is_page, json_value, silent
+from study.data.sources.openalex_counts import COLUMNS, COUNTS, institution_years
+from study.panel.engines import ibis_here
 
 # The subfields in which most of machine learning stands. Any topic, subfield, field or venue (source) can be named.
 TOPICS = ("subfields/1702", "subfields/1707")
-
-# Whole numbers beside that of papers, and all columns.
-_KINDS = ("academic_only", "with_industry", "first_author", "last_author", "collaborative")
-COUNTS = tuple(f"papers_{kind}" for kind in _KINDS)
-COLUMNS = ("ror", "institution", "country", "year", "topic", "papers", "papers_fractional", *COUNTS)
 
 # Works are assigned by their number to parts that are counted one after the other, so that memory does not grow with
 # the snapshot: a part is what about so many bytes of compressed files hold. Files are read in batches.
@@ -47,7 +44,7 @@ def aggregate(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> pd.DataFrame:
-    """Count the papers of each academic institution, year and topic; what counts as what is in ``openalex.sql``.
+    """Count the papers of each academic institution, year and topic; what counts as what is in ``openalex_counts``.
 
     Parameters
     ----------
@@ -84,6 +81,8 @@ def aggregate(
         If a file is missing, empty, cut off, no JSON lines or Parquet, or a record is not as documented.
     OutputError
         If memory or disk do not suffice.
+    QuestionError
+        If ibis is not installed.
     """
     for topic in topics:
         if not _TOPIC.fullmatch(topic):
@@ -93,12 +92,14 @@ def aggregate(
         raise DataError("OpenAlex: there are no files of works; fetch them first.")
     for path in paths:
         check_start(path)
+    ibis_here("OpenAlex")
     try:
         with (
             tempfile.TemporaryDirectory(dir=temp, prefix="openalex-") as scratch,
-            _database(memory_limit, Path(scratch) / "spilled", threads, merged, topics) as connection,
+            _database(memory_limit, Path(scratch) / "spilled", threads, merged) as connection,
         ):
-            _count(connection, _assign(connection, paths, Path(scratch) / "parts", progress), progress)
+            parts = _assign(connection, paths, Path(scratch) / "parts", progress)
+            _count(connection, parts, topics, progress)
             return _summed(connection)
     except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
         fault = f"OpenAlex: memory or disk do not suffice ({_first_line(error)})"
@@ -106,9 +107,9 @@ def aggregate(
 
 
 def _database(
-    memory_limit: str, spilled: Path, threads: int | None, merged: Sequence[Path], topics: Sequence[str]
+    memory_limit: str, spilled: Path, threads: int | None, merged: Sequence[Path]
 ) -> duckdb.DuckDBPyConnection:
-    """Return a database with the tables ``topics`` and ``merged_ids``."""
+    """Return a database with the table ``merged_ids``."""
     settings: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": str(spilled)}
     settings |= {"preserve_insertion_order": False, "partitioned_write_max_open_files": MOST_PARTS}
     settings |= {} if threads is None else {"threads": threads}
@@ -117,7 +118,6 @@ def _database(
     except duckdb.Error as error:
         raise OutputError(f"OpenAlex: {_first_line(error)}; write memory_limit as in 2GB.") from None
     connection.execute("SET enable_progress_bar = false")
-    connection.execute("CREATE TABLE topics AS SELECT unnest(?::VARCHAR[]) AS topic", [list(topics)])
     connection.execute("CREATE TABLE merged_ids (work_id BIGINT)")
     columns = "{'merge_date': 'DATE', 'id': 'VARCHAR', 'merge_into_id': 'VARCHAR'}"
     ids = f"SELECT CAST(substr(id, 2) AS BIGINT) FROM read_csv(?, header = true, delim = ',', columns = {columns})"
@@ -153,8 +153,8 @@ def _assign(
             raise _fault(connection, batch, named, error) from None
     # Fields without which there is nothing to count.
     query = f"""
-        SELECT count(year) AS publication_year, count(type) AS type, count(authors) AS authorships,
-            count(topic_id) AS primary_topic, count(*) AS works
+        SELECT count(publication_year) AS publication_year, count(type) AS type, count(authorships) AS authorships,
+            count(primary_topic.id) AS primary_topic, count(*) AS works
         FROM read_parquet({_quoted(folder / "*" / "*.parquet")})
     """
     counts = connection.execute(query).df().iloc[0]
@@ -169,60 +169,37 @@ def _records(suffix: str, parts: int) -> str:
     json_lines = f"columns = {columns}, format = 'newline_delimited', maximum_object_size = {LONGEST_RECORD}"
     parquet = ("read_parquet", "union_by_name = true")
     reader, options = ("read_json", json_lines) if suffix == ".gz" else parquet
-    records = f"""
-        SELECT
-            CASE WHEN regexp_full_match(id, '{WORK}') THEN CAST(substr(id, 23) AS BIGINT)
-                 ELSE error('no work in ' || filename) END AS work_id,
-            regexp_extract(filename, 'updated_date=([-0-9]+)', 1) || ' ' || coalesce(CAST(updated_date AS VARCHAR), '')
-                AS updated_date,
-            CASE WHEN publication_year IS NULL THEN NULL
-                 WHEN regexp_full_match(CAST(publication_year AS VARCHAR), '{YEAR}')
-                 THEN CAST(publication_year AS INTEGER) ELSE error('no year in ' || filename) END AS year,
-            type,
-            CAST(coalesce(is_retracted, false) AS TINYINT) AS is_retracted,
-            CAST(coalesce(is_xpac, false) AS TINYINT) AS is_expansion,
-            CAST(len(authorships) AS INTEGER) AS authors,
-            replace(primary_topic.id, 'https://openalex.org/', '') AS topic_id,
-            replace(primary_topic.subfield.id, 'https://openalex.org/', '') AS subfield_id,
-            replace(primary_topic.field.id, 'https://openalex.org/', '') AS field_id,
-            replace(primary_location.source.id, 'https://openalex.org/', '') AS source_id,
-            list_transform(authorships, lambda one: {{
-                'author_position': one.author_position,
-                'institutions': list_transform(one.institutions, lambda place: {{
-                    'institution_id': place.id,
-                    'institution_ror': replace(place.ror, 'https://ror.org/', ''),
-                    'institution_name': place.display_name,
-                    'country': place.country_code,
-                    'institution_type': place.type
-                }})
-            }}) AS authorships
+    fields = {name: f"CAST({name} AS {kind})" for name, kind in columns.items()}
+    fields["id"] = (
+        f"CASE WHEN regexp_full_match(id, '{WORK}') THEN id ELSE error('no work in ' || filename) END"
+    )
+    fields["updated_date"] = f"""
+        regexp_extract(filename, 'updated_date=([-0-9]+)', 1) || ' ' || coalesce({fields["updated_date"]}, '')"""
+    fields["publication_year"] = f"""
+        CASE WHEN publication_year IS NULL THEN NULL
+             WHEN regexp_full_match(CAST(publication_year AS VARCHAR), '{YEAR}')
+             THEN CAST(publication_year AS INTEGER) ELSE error('no year in ' || filename) END"""
+    return f"""
+        SELECT {", ".join(f"{field} AS {name}" for name, field in fields.items())},
+            CAST(substr(id, 23) AS BIGINT) % {parts} AS part
         FROM {reader}(?, filename = true, hive_partitioning = false, {options})
     """
-    return f"SELECT *, work_id % {parts} AS part FROM ({records})"
 
 
-def _count(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], progress: Progress) -> None:
-    """Run the SQL on one part after the other into the table ``counts``; a part is deleted when it is counted."""
-    query = Path(__file__).with_name("openalex.sql").read_text(encoding="utf-8")
+def _count(
+    connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], topics: Sequence[str], progress: Progress
+) -> None:
+    """Count one part after the other into the table ``counts``; a part is deleted when it is counted."""
+    import ibis
+
+    database = ibis.duckdb.from_connection(connection)
+    merged = database.table("merged_ids")
     for number, part in enumerate(parts, start=1):
         progress(f"OpenAlex works: part {number} of {len(parts)}")
-        files = f"read_parquet({_quoted(part / '*.parquet')}, hive_partitioning = false)"
-        connection.execute(
-            f"""
-            CREATE OR REPLACE TABLE records AS SELECT row_number() OVER () AS record, * FROM {files};
-            CREATE OR REPLACE VIEW works AS SELECT * EXCLUDE (authorships) FROM records;
-            CREATE OR REPLACE VIEW authorships AS
-            WITH authors AS (SELECT record, unnest(authorships, max_depth := 2) FROM records), named AS (
-                SELECT record, author_position, len(institutions) AS author_institutions,
-                    unnest(institutions, max_depth := 2)
-                FROM authors
-            )
-            SELECT * FROM named WHERE coalesce(institution_ror, institution_id) IS NOT NULL;
-            {"CREATE TABLE counts AS" if number == 1 else "INSERT INTO counts"} {query}
-            """
-        )
+        works = database.read_parquet(part / "*.parquet", hive_partitioning=False)
+        query = ibis.to_sql(institution_years(works, topics, merged))
+        connection.execute(f"{'CREATE TABLE counts AS' if number == 1 else 'INSERT INTO counts'} {query}")
         shutil.rmtree(part)
-    connection.execute("DROP TABLE records CASCADE")
 
 
 def _summed(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
@@ -246,7 +223,7 @@ def _fault(
     for path in named or paths:
         try:
             refuse_fault(path)
-            connection.execute(f"SELECT * FROM ({_records(path.suffix, 1)}) LIMIT 0", [[str(path)]])
+            connection.execute(f"SELECT * FROM ({_records(path.suffix, 1)}) LIMIT 1", [[str(path)]])
         except DataError as fault:
             return fault
         except duckdb.Error as unlike:

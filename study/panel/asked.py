@@ -1,0 +1,389 @@
+"""What a question asks of a table of units: who is in it, what makes strata of them, and rows that stand for these."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from study.core import BoolArray, FloatArray, QuestionError
+from study.panel.drawing import AMBIGUOUS
+from study.panel.panel import Panel, interval_text
+from study.panel.populations import (
+    EVERYONE,
+    Term,
+    bound_of,
+    changing,
+    compared,
+    is_attribute,
+    labels_of,
+    terms_in,
+    terms_of,
+)
+from study.panel.question import Question
+from study.panel.strata import Stratified
+from study.panel.summed import Products, Summed, checksum, rows_of
+from study.panel.unit_table import ENDLESS, MOST_VALUES, UnitTable, first_unit, first_values, words_of
+
+if TYPE_CHECKING:
+    import ibis
+    import pandas as pd
+
+# Stands for what is missing in a column by which units are in strata, since not every engine joins empty cells.
+MISSING = -1.5e300
+OTHERS = "(others)"
+
+
+class Asked:
+    """A question of a table of units."""
+
+    def __init__(self, question: Question, units: UnitTable, empty: Panel) -> None:
+        self.question, self.units, self.empty = question, units, empty
+        self.reading, self.engine, self.roles = units.reading, units.reading.engine, units.reading.roles
+        self.names = {
+            role: {column: k for k, column in enumerate(getattr(self.roles, role))}
+            for role in ("outcomes", "first_treated", "treatment", "covariates", "attributes")
+        }
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What an answer depends on."""
+        asked = self.question
+        on_log = (asked.anticipation, asked.lag) if asked.scale == "log1p" else None
+        rules = (asked.population, asked.covariates, asked.cluster, asked.weights, asked.group)
+        return asked.outcome, asked.event, asked.scale == "log1p", on_log, asked.missing == "balanced", rules
+
+    def refuse_single_units(self) -> None:
+        """Refuse what depends on more of each unit than its stratum's sums."""
+        asked, where = self.question, f"Question about {self.empty.name}"
+        needs = "which needs the rows of single units; draw a sample of units and read it with study.Panel.from_long"
+        if asked.event not in self.empty.first_treated:
+            k = self.names["treatment"][asked.event]
+            unit = first_unit(self.engine, self.units.table, self.units.table[f"off{k}"])
+            raise QuestionError(f"{where}: {asked.event} goes back to 0, first for {unit}, {needs}.")
+        for name in asked.instruments:
+            raise QuestionError(f"{where}: {name} is an instrument, {needs}.")
+        for name in asked.covariates:
+            for flag, columns, how in (
+                ("varies", self.units.varying, "changes over time"),
+                ("holes", self.units.patchy, "is missing in some rows"),
+            ):
+                if name in columns:
+                    which = self.units.table[f"{flag}{self.names['covariates'][name]}"]
+                    unit = first_unit(self.engine, self.units.table, which)
+                    raise QuestionError(
+                        f"{where}: covariate {name} {how} within units, first in {unit}, {needs}."
+                    )
+
+    def answer(self, limit: int) -> Panel:
+        """Return the rows, of as many strata at most.
+
+        Covariates that make more strata than that are added up by their products, where they are numbers.
+        """
+        table, dropped = self._selected()
+        k, n_periods = self.names["outcomes"][self.question.outcome], len(self.empty.periods)
+        outcome = [table[f"y{k}_{place}"] for place in range(n_periods)]
+        if self.question.scale == "log1p":
+            self._refuse_logarithm(table)
+            outcome = [(1.0 + y).ln() for y in outcome]
+        self.engine.tell("counting strata")
+        added: tuple[str, ...] = ()
+        units = self._stratified(table, outcome, added)
+        numbers = tuple(name for name in self.question.covariates if name in self.names["covariates"])
+        if numbers and numbers == self.question.covariates and units.number > limit:
+            units, added = self._stratified(table, outcome, numbers), numbers
+        units.refuse_many(limit)
+        self.engine.tell("adding up means")
+        of, size, mean = units.sizes_and_means()
+        strata = units.strata(of, size, mean, products=self.question.cluster is None)
+        rows = rows_of(strata)
+        summed = Summed(
+            frequency=rows.frequency,
+            stratum=rows.stratum,
+            fourths=units.fourths(of, rows),
+            checksum=checksum([*of.astype("string").to_numpy().ravel(), size, _certain(strata.mean)]),
+            dropped=dropped,
+            products=_products(rows.points, len(added), n_periods) if added else None,
+        )
+        return self._panel(of, rows.points, summed, added)
+
+    def _stratified(self, table: ibis.Table, outcome: list[Any], added: tuple[str, ...]) -> Stratified:
+        """Return units with what makes strata of them, and features: level, changes since, and those of covariates.
+
+        Covariates that are added up are centred and scaled; features are they, their products with each other and with
+        changes.
+        """
+        ibis, n_periods = _ibis(), len(self.empty.periods)
+        keys: dict[str, tuple[Any, str]] = {"date": (self._date(table).fill_null(MISSING), "event dates")}
+        keys |= {f"key{place}": value for place, value in enumerate(self._by_unit(table, added).values())}
+        columns = {f"y{place}": y for place, y in enumerate(outcome)} | {
+            key: value for key, (value, _) in keys.items()
+        }
+        columns |= {f"seen{word}": self._pattern(outcome, places) for word, places in words_of(n_periods)}
+        columns |= {f"x{j}": value for j, value in enumerate(self._standardised(table, added))}
+        table = table.select(**columns, level=ibis.coalesce(*outcome))
+        changes = [(table[f"y{t}"] - table.level).fill_null(0.0) for t in range(n_periods)]
+        x = [table[f"x{j}"] for j in range(len(added))]
+        features = [table.level.fill_null(0.0), *changes, *x]
+        features += [x[j] * x[k] for j in range(len(x)) for k in range(j, len(x))]
+        features += [each * change for each in x for change in changes]
+        patterns = {f"seen{word}": table[f"seen{word}"] for word, _ in words_of(n_periods)}
+        if self.question.missing == "balanced":
+            # Units with gaps are left out all the same, so that one pattern can stand for all of theirs.
+            full = [table[f"seen{word}"] == 2 ** len(places) - 1 for word, places in words_of(n_periods)]
+            some = table.level.notnull() & ~_all(full)
+            features = [ibis.ifelse(some, 0.0, value) for value in features]
+            patterns = {
+                name: ibis.ifelse(some, int(name == "seen0"), value) for name, value in patterns.items()
+            }
+        named = {key: what for key, (_, what) in keys.items()} | dict.fromkeys(
+            patterns, "patterns of missing cells"
+        )
+        chosen = table.select(*keys, **patterns, **{f"f{j}": value for j, value in enumerate(features)})
+        return Stratified(self.engine, chosen, named, len(features))
+
+    def _standardised(self, table: ibis.Table, added: tuple[str, ...]) -> list[Any]:
+        """Return covariates less their means and over their standard deviations, zero where they are missing."""
+        columns = [table[f"x{self.names['covariates'][name]}"] for name in added]
+        if not columns:
+            return []
+        sums = {f"{what}{j}": getattr(x, what)() for j, x in enumerate(columns) for what in ("mean", "std")}
+        found = self.engine.frame(table.aggregate(**sums)).astype(float).iloc[0]
+        scale = [found[f"std{j}"] if found[f"std{j}"] > 0 else 1.0 for j in range(len(columns))]
+        return [((x - float(found[f"mean{j}"])) / scale[j]).fill_null(0.0) for j, x in enumerate(columns)]
+
+    def _panel(self, of: pd.DataFrame, points: FloatArray, summed: Summed, added: tuple[str, ...]) -> Panel:
+        """Return the rows as a panel."""
+        asked, periods = self.question, self.empty.periods
+        stratum, dates, n_periods = summed.stratum, _numbers(of["date"]), len(periods)
+        bits = [
+            of[f"seen{word}"].to_numpy(dtype=np.int64)[:, None] >> np.arange(len(places)) & 1
+            for word, places in words_of(n_periods)
+        ]
+        seen: BoolArray = np.concatenate(bits, axis=1)[stratum] == 1
+        y = np.where(seen, points[:, :1] + points[:, 1 : 1 + n_periods], np.nan)
+        names = ["never" if np.isnan(date) else self.empty.period_name(date) for date in dates]
+        by_unit = {
+            column: of[f"key{place}"] for place, column in enumerate(self._by_unit(self.units.table, added))
+        }
+        numbers = {
+            name: _numbers(values)[stratum]
+            for name, values in by_unit.items()
+            if name in self.names["covariates"]
+        }
+        for j, name in enumerate(added):
+            there = by_unit[f"whether {name} is there"].to_numpy(dtype=bool)[stratum]
+            numbers[name] = np.where(there, points[:, 1 + n_periods + j], np.nan)
+        labels = {name: values for name, values in by_unit.items() if name in self.names["attributes"]}
+        path = (periods >= dates[stratum][:, None]).astype(float)
+        return Panel(
+            name=self.empty.name,
+            units=_labels([names[s] for s in stratum]),
+            periods=periods,
+            outcomes={asked.outcome: y},
+            covariates={name: np.outer(values, np.ones(n_periods)) for name, values in numbers.items()},
+            first_treated={asked.event: dates[stratum]},
+            treatment={asked.event: path} if asked.event in self.names["treatment"] else {},
+            attributes={name: values.to_numpy(dtype=str)[stratum] for name, values in labels.items()},
+            populations=self.empty.populations,
+            ambiguous_rule=self.empty.ambiguous_rule,
+            period=self.empty.period,
+            period_names=self.empty.period_names,
+            summed=summed,
+        )
+
+    def _selected(self) -> tuple[ibis.Table, tuple[tuple[str, int], ...]]:
+        """Return the units of the population whose event date is known, and why others are not among them."""
+        asked, table, ibis = self.question, self.units.table, _ibis()
+        dropped: list[tuple[str, int]] = []
+        if asked.population != EVERYONE:
+            inside = [self._holds(term) for term in terms_of(asked.population, self.empty)]
+            if inside:
+                belongs = _all(inside).fill_null(False)
+                outside = int(
+                    self.engine.frame(table.aggregate(n=(~belongs).cast("int64").sum()))["n"].iloc[0] or 0
+                )
+                if outside:
+                    dropped.append((f"outside the population {asked.population}", outside))
+                table = table.filter(belongs)
+        if asked.event in self.names["treatment"] and asked.event not in self.names["first_treated"]:
+            k = self.names["treatment"][asked.event]
+            unknown = table[f"early{k}"] < table[f"late{k}"]
+            if self.empty.ambiguous_rule == "drop":
+                between = table.filter(unknown).group_by(early=table[f"early{k}"], late=table[f"late{k}"])
+                found = self.engine.frame(between.aggregate(n=lambda units: units.count()))
+                found = found.replace({-ENDLESS: -np.inf, ENDLESS: np.inf}).sort_values(["early", "late"])
+                for early, late, units in found[["early", "late", "n"]].to_numpy():
+                    text = interval_text(early, late, self.empty.period_name)
+                    dropped.append((f"{AMBIGUOUS}, {text}", int(units)))
+                table = table.filter(~unknown)
+        if asked.weights in self.units.varying:
+            first = first_values(self.reading, table, self.names["covariates"][asked.weights])
+            k = self.names["covariates"][asked.weights]
+            table = table.left_join(first, "u").mutate(
+                **{f"x{k}": ibis.coalesce(first["first"], table[f"x{k}"])}
+            )
+        return table, tuple(dropped)
+
+    def _holds(self, term: Term) -> Any:
+        """Return the condition that a unit is as a term of a rule says."""
+        table = self.units.table
+        if is_attribute(term, self.empty):
+            labels = table[f"a{self.names['attributes'][term.name]}"]
+            named = labels_of(term, self._known(labels, term), self.empty)
+            return labels.isin(named) if term.sign == "=" else labels.notin(named)
+        bound, k = bound_of(term, self.empty), self.names["covariates"][term.name]
+        if term.name in self.units.varying:
+            raise changing(term, self.empty, str(first_unit(self.engine, table, table[f"varies{k}"])))
+        return compared(term, table[f"x{k}"], bound)
+
+    def _known(self, labels: Any, term: Term) -> list[str]:
+        """Return the labels that units have: those that a term names if they all are among them, else all labels."""
+        named = {label.strip() for label in term.value.split("|")}
+        distinct = self.units.table.select(label=labels).distinct()
+        there = self.engine.frame(distinct.filter(distinct.label.isin([*named, term.value])))[
+            "label"
+        ].tolist()
+        if term.value in there or named <= {*there}:
+            return there
+        return [*there, *self.engine.frame(distinct.limit(MOST_VALUES))["label"].tolist()]
+
+    def _date(self, table: ibis.Table) -> Any:
+        """Return the first treated period of units, empty for never."""
+        event = self.question.event
+        if event in self.names["first_treated"]:
+            return table[f"d{self.names['first_treated'][event]}"]
+        return table[f"p{self.names['treatment'][event]}"]
+
+    def _by_unit(self, table: ibis.Table, added: tuple[str, ...]) -> dict[str, tuple[Any, str]]:
+        """Return what a question needs of units beside dates and outcomes, by column, and what it makes in words.
+
+        Of a column that only rules are about, what the rules tell apart is enough; of a covariate that is added up,
+        whether it is there.
+        """
+        asked, ibis = self.question, _ibis()
+        plain = [name for name in asked.covariates if not terms_in(name) and name not in added]
+        whole = [name for name in (*plain, asked.weights, asked.cluster) if name is not None]
+        rules = [
+            *(name for name in asked.covariates if terms_in(name)),
+            *([asked.group] if asked.group else []),
+        ]
+        terms = [term for rule in rules for term in terms_of(rule, self.empty)]
+        needed: dict[str, tuple[Any, str]] = {}
+        for name in added:
+            there = table[f"x{self.names['covariates'][name]}"].notnull().cast("int8")
+            needed[f"whether {name} is there"] = there, f"whether {name} is there"
+        for name in dict.fromkeys([*whole, *(term.name for term in terms)]):
+            own = [term for term in terms if term.name == name]
+            what = (
+                "weights"
+                if name == asked.weights
+                else "clusters"
+                if name == asked.cluster
+                else f"values of {name}"
+            )
+            if name in self.names["attributes"]:
+                labels = table[f"a{self.names['attributes'][name]}"]
+                if name not in whole:
+                    named = {
+                        label
+                        for term in own
+                        for label in (term.value, *map(str.strip, term.value.split("|")))
+                    }
+                    labels = ibis.ifelse(labels.isin(sorted(named)), labels, OTHERS)
+                needed[name] = labels, what
+            else:
+                values = table[f"x{self.names['covariates'][name]}"]
+                if name not in whole:
+                    bounds = sorted({bound_of(term, self.empty) for term in own})
+                    values = _between(values, bounds)
+                needed[name] = values.fill_null(MISSING), what
+        for term in terms:
+            self._holds(term)
+        return needed
+
+    def _pattern(self, outcome: list[Any], places: range) -> Any:
+        ibis = _ibis()
+        return sum(
+            (ibis.ifelse(outcome[t].notnull(), 2 ** (t - places[0]), 0).cast("int64") for t in places[1:]),
+            ibis.ifelse(outcome[places[0]].notnull(), 1, 0).cast("int64"),
+        )
+
+    def _refuse_logarithm(self, table: ibis.Table) -> None:
+        """Refuse outcomes that have no log(1 + y), of units that are not treated already."""
+        asked, ibis = self.question, _ibis()
+        k = self.names["outcomes"][asked.outcome]
+        date, first = self._date(table), self.empty.periods[0]
+        known_from = float(first + (asked.event in self.empty.treatment))
+        moved = ibis.ifelse(date < known_from, date, date + asked.lag)
+        already = (moved - asked.anticipation <= float(first)).fill_null(False)
+        outcome = [table[f"y{k}_{place}"] for place in range(len(self.empty.periods))]
+        least = ibis.least(*(y.fill_null(0.0) for y in outcome))
+        bad = table.filter((least <= -1.0) & ~already).order_by(table.u.cast("string")).limit(1)
+        found = self.engine.frame(bad.select("u", *(f"y{k}_{place}" for place in range(len(outcome)))))
+        if len(found):
+            values = found.iloc[0, 1:].to_numpy(dtype=float)
+            place = int(np.argmax(values <= -1))
+            where = f"({found.iloc[0, 0]}, {self.empty.period_name(self.empty.periods[place])})"
+            raise QuestionError(
+                f"Question: scale log1p needs outcomes above -1, but {asked.outcome} is {values[place]:g} for {where}; "
+                'use scale="level".'
+            )
+
+
+def _products(points: FloatArray, p: int, n_periods: int) -> Products:
+    """Return the products of the constant and p covariates among the features of rows."""
+    pairs, first = np.empty((len(points), 1 + p, 1 + p)), 1 + n_periods
+    pairs[:, 0, 0] = 1.0
+    pairs[:, 0, 1:] = pairs[:, 1:, 0] = points[:, first : first + p]
+    j, k = np.triu_indices(p)
+    pairs[:, 1 + j, 1 + k] = pairs[:, 1 + k, 1 + j] = points[:, first + p : first + p + len(j)]
+    cross = points[:, first + p + len(j) :].reshape(len(points), p, n_periods)
+    return Products(pairs, np.concatenate([points[:, None, 1:first], cross], axis=1))
+
+
+def _ibis() -> Any:
+    import ibis
+
+    return ibis
+
+
+def _all(conditions: list[Any]) -> Any:
+    every = conditions[0]
+    for condition in conditions[1:]:
+        every &= condition
+    return every
+
+
+def _between(values: Any, bounds: list[float]) -> Any:
+    """Return numbers that stand to some bounds as the values do, and are few."""
+    below = [bounds[0] - 1.0, *((low + high) / 2 for low, high in pairwise(bounds))]
+    pairs = zip(bounds, below, strict=True)
+    cases = [case for bound, less in pairs for case in ((values < bound, less), (values == bound, bound))]
+    return _ibis().cases(*cases, (values > bounds[-1], bounds[-1] + 1.0), else_=None)
+
+
+def _certain(means: FloatArray) -> FloatArray:
+    """Return multiples of means by stratum of which no order of adding changes the first digits.
+
+    What may be left of a zero is zero, and no multiple by pi lies half-way between two numbers of few digits, as means
+    of few decimals do.
+    """
+    return np.pi * np.where(np.abs(means) < 1e-9 * np.abs(means).max(axis=0, initial=0.0), 0.0, means)
+
+
+def _numbers(values: pd.Series) -> FloatArray:
+    """Return the numbers of a column of strata, NaN where they are missing."""
+    numbers = values.to_numpy(dtype=float)
+    return np.where(numbers == MISSING, np.nan, numbers)
+
+
+def _labels(names: list[str]) -> Any:
+    """Return labels of rows: a name and the number of the row among those of the name."""
+    count: dict[str, int] = {}
+    labels = []
+    for name in names:
+        count[name] = count.get(name, 0) + 1
+        labels.append(f"{name}/{count[name]}")
+    return np.array(labels, dtype=str)

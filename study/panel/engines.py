@@ -1,0 +1,375 @@
+"""Engines that hold tables larger than memory: how they are opened, asked, interrupted and closed."""
+
+from __future__ import annotations
+
+import glob
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from study.core import DataError, OutputError, Progress, QuestionError, WorkerError, shown
+from study.core.errors import StudyError
+
+if TYPE_CHECKING:
+    import ibis
+    import pandas as pd
+
+T = TypeVar("T")
+
+LONGEST_FAULT = 200
+# What engines call a disk or a memory that is full, in lower case.
+_FULL = (
+    *("out of memory", "outofmemory", "heap space", "memory_limit", "max_temp_directory_size"),
+    *("no space left", "file too large", "could not write", "not enough space"),
+)
+_SILENT = ("connection", "refused", "stopped", "py4j", "closed", "timed out", "unreachable", "setcallsite")
+# Kinds of columns, by what the names of DuckDB's types begin with; types of one kind can stand for each other.
+_NUMBERS = (
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+)
+_KINDS = {name: "numbers" for name in (*_NUMBERS, "FLOAT", "DOUBLE", "DECIMAL")}
+
+
+@dataclass(eq=False)
+class Engine:
+    """A connection of ibis, and what is kept by it for one panel.
+
+    Attributes
+    ----------
+    label : str
+        What the panel is called in messages.
+    connection : ibis backend
+    scratch : Path, optional
+        The folder of what is kept and spilled, where the connection is the panel's own.
+    progress : callable, optional
+        Called with a short text before each step.
+    """
+
+    label: str
+    connection: Any
+    scratch: Path | None = None
+    progress: Progress | None = None
+    _names: list[str] = field(default_factory=list)
+    _kept: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Have the engine closed at exit, or when nobody holds it any more."""
+        own = self.connection if self.scratch is not None else None
+        self._close = weakref.finalize(self, _closed, own, self.scratch, self._kept)
+
+    @property
+    def name(self) -> str:
+        """What the engine is called, for example "duckdb"."""
+        return str(self.connection.name)
+
+    def close(self) -> None:
+        """Forget what was kept and remove the scratch folder; twice is as good as once."""
+        self._close()
+
+    def tell(self, step: str) -> None:
+        """Tell progress what is done next."""
+        if self.progress is not None:
+            self.progress(f"{self.label}: {step}")
+
+    def frame(self, table: ibis.Table) -> pd.DataFrame:
+        """Return the rows of a small table."""
+        return self.run(lambda: self.connection.to_pyarrow(table).to_pandas())
+
+    def keep(self, table: ibis.Table, step: str) -> ibis.Table:
+        """Return a table whose rows are computed once."""
+        return self.keep_in_parts(table, lambda part: part, 1, step)
+
+    def keep_in_parts(
+        self,
+        table: ibis.Table,
+        query: Callable[[ibis.Table], ibis.Table],
+        parts: int,
+        step: str,
+        key: str = "",
+    ) -> ibis.Table:
+        """Return what a query makes of the rows of a table, computed once.
+
+        Parameters
+        ----------
+        table : ibis.Table
+        query : callable
+            From rows of the table, all of those that share a key, to a table.
+        parts : int
+            A power of two. Where the connection is the panel's own, rows are first assigned to so many parts by their
+            key and written to the scratch folder, and the query is made of one part after the other, so that it need
+            have memory for one only.
+        step : str
+            What is done, in words.
+        key : str
+            The column by which rows belong together.
+        """
+        name = f"study_panel_{id(self)}_{len(self._names)}"
+        self._names.append(name)
+        if self.scratch is None:
+            self.tell(step)
+            return self.run(lambda: self._kept_by_connection(query(table), name))
+        split = self.scratch / name
+        if parts > 1:
+            self.tell(f"{step}, rows into {parts} parts")
+            assigned = table.mutate(part=table[key].hash() & (parts - 1))
+            self.run(lambda: self._split(assigned, split, parts))
+        for part in range(parts):
+            self.tell(step if parts == 1 else f"{step}, part {part + 1} of {parts}")
+            own = split / f"part={part}"
+            if parts == 1 or own.exists():
+                self.run(partial(self._add, name, table if parts == 1 else own, query))
+                shutil.rmtree(own, ignore_errors=True)
+        return self.run(lambda: self.connection.table(name))
+
+    def _split(self, assigned: ibis.Table, folder: Path, parts: int) -> None:
+        """Write rows by the number of their part; buffers of many parts are smaller."""
+        self.connection.raw_sql(f"SET partitioned_write_flush_threshold = {min(2**19, 2**24 // parts)}")
+        self.connection.raw_sql(f"SET partitioned_write_max_open_files = {max(100, parts)}")
+        self.connection.to_parquet(assigned, folder, partition_by="part")
+
+    def _add(self, name: str, rows: ibis.Table | Path, query: Callable[[ibis.Table], ibis.Table]) -> None:
+        """Add what a query makes of rows to a table of the panel's own connection."""
+        if isinstance(rows, Path):
+            files = f"{glob.escape(str(rows))}/*.parquet"
+            rows = self.connection.read_parquet(files, hive_partitioning=False)
+        if name in self.connection.raw_sql("SHOW TABLES").df()["name"].tolist():
+            self.connection.insert(name, query(rows))
+        else:
+            self.connection.create_table(name, query(rows))
+
+    def _kept_by_connection(self, table: ibis.Table, name: str) -> ibis.Table:
+        if self.name != "duckdb":
+            kept = table.cache()
+            self._kept.append(kept.release)
+            return kept
+        kept = self.connection.create_table(name, table, temp=True)
+        # ibis's own drop_table writes a statement without the name with sqlglot 30.18 and later.
+        self._kept.append(partial(self.connection.raw_sql, f"DROP TABLE IF EXISTS temp.main.{name}"))
+        return kept
+
+    @property
+    def memory(self) -> float:
+        """Bytes that the engine may hold in memory, where it is the panel's own; infinite where it is not."""
+        if self.scratch is None:
+            return float("inf")
+        text = self.connection.raw_sql("SELECT current_setting('memory_limit')").fetchall()[0][0]
+        number, unit = text.split()
+        return float(number) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit)
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Return what a function returns that has the engine work; an interruption stops it and closes the panel.
+
+        Raises
+        ------
+        DataError, OutputError, WorkerError
+            In one line, where the data cannot be read, memory or disk do not suffice, or the engine fails.
+        """
+        if not self._close.alive:
+            raise QuestionError(f"{self.label}: the panel was closed; open it again.")
+        # In a thread of its own a query does not keep this one from being interrupted.
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(work)
+            try:
+                return running.result()
+            except StudyError:
+                raise
+            except Exception as error:
+                raise _fault(self.label, self.name, error) from None
+            except BaseException:
+                self._interrupt()
+                with suppress(BaseException):
+                    running.result(timeout=60)
+                self.close()
+                raise
+
+    def _interrupt(self) -> None:
+        with suppress(Exception):
+            if self.name == "duckdb":
+                self.connection.con.interrupt()
+            elif self.name == "pyspark":
+                self.connection._session.sparkContext.cancelAllJobs()
+
+
+def _closed(own: Any, scratch: Path | None, kept: list[Callable[[], None]]) -> None:
+    for forget in kept:
+        with suppress(Exception):
+            forget()
+    if own is not None:
+        with suppress(Exception):
+            own.disconnect()
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def ibis_here(where: str) -> Any:
+    """Return ibis, or say in one line that it is not installed."""
+    try:
+        import ibis
+        import pyarrow
+    except ImportError as error:
+        missing = "ibis-framework" if "ibis" in str(error) else str(error.name)
+        raise QuestionError(
+            f"{where}: engines are asked through ibis, and {missing} is not installed; install "
+            '"compute-access-study[large]".'
+        ) from None
+    assert pyarrow
+    return ibis
+
+
+def open_duckdb(
+    label: str, *, memory_limit: str, threads: int | None, temp: Path | None, progress: Progress | None
+) -> Engine:
+    """Return DuckDB with a memory limit, and a scratch folder of its own for what it keeps and spills."""
+    ibis = ibis_here(label)
+    try:
+        if temp is not None:
+            temp.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=temp, prefix="study-panel-"))
+    except OSError as error:
+        raise OutputError(
+            f"{temp}: cannot write here ({error.strerror}); name another temp folder."
+        ) from None
+    config: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": str(scratch / "spilled")}
+    config |= {"preserve_insertion_order": False} | ({} if threads is None else {"threads": threads})
+    try:
+        connection = ibis.duckdb.connect(scratch / "units.duckdb", **config)
+        connection.raw_sql("SET enable_progress_bar = false")
+    except BaseException as error:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if not isinstance(error, Exception):
+            raise
+        why = f"DuckDB cannot be opened ({_line(error)})"
+        raise QuestionError(f"{label}: {why}; write memory_limit as in 4GB, threads as a number.") from None
+    return Engine(label, connection, scratch, progress)
+
+
+def parquet_files(path: str | Path) -> list[str]:
+    """Return the Parquet files that a path names: a file, a folder with all below it, or a pattern with ``*``.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    place = Path(path)
+    if place.is_dir():
+        found = sorted(str(file) for file in place.rglob("*") if file.suffix in (".parquet", ".pq"))
+        hint = "the folder has no file *.parquet"
+    else:
+        found = [str(place)] if place.is_file() else sorted(glob.glob(str(path), recursive=True))
+        hint = (
+            "no file matches the pattern" if glob.has_magic(str(path)) else "there is no such file or folder"
+        )
+    if not found:
+        raise DataError(f"{path}: {hint}.")
+    return found
+
+
+def open_parquet(engine: Engine, files: Sequence[str], columns: Sequence[str]) -> ibis.Table:
+    """Return the table of Parquet files of one schema.
+
+    Raises
+    ------
+    DataError
+        If a file is no Parquet, or one of the columns is not the same in two of them.
+    """
+    for file in files:
+        with open(file, "rb") as content:
+            if content.read(4) != b"PAR1":
+                raise DataError(
+                    f"{file}: it is no Parquet file; name a folder or a pattern that has Parquet files only."
+                )
+    schemas = engine.run(
+        lambda: engine.connection.con.execute(
+            "SELECT file_name, name, duckdb_type FROM parquet_schema(?) WHERE num_children IS NULL",
+            [[*files]],
+        ).fetchall()
+    )
+    of_file: dict[str, dict[str, str]] = {file: {} for file in files}
+    for file, name, kind in schemas:
+        of_file[file].setdefault(name, kind)
+    first = files[0]
+    for file in files[1:]:
+        for column in columns:
+            here, there = of_file[first].get(column), of_file[file].get(column)
+            if _kind(here) != _kind(there):
+                what = [
+                    f"{column} is {_in_words(kind)} in {Path(name).name}"
+                    for kind, name in ((here, first), (there, file))
+                ]
+                raise DataError(
+                    f"{engine.label}: the files have two schemas: {' and '.join(what)}; write them alike."
+                )
+    return engine.run(lambda: engine.connection.read_parquet([*files], union_by_name=True))
+
+
+def _kind(of_column: str | None) -> str | None:
+    """Return what a type of DuckDB holds; whole numbers and others are numbers alike."""
+    return None if of_column is None else _KINDS.get(of_column.split("(")[0], of_column)
+
+
+def _in_words(of_column: str | None) -> str:
+    return "missing" if of_column is None else {"VARCHAR": "text"}.get(of_column, of_column.lower())
+
+
+def _fault(label: str, name: str, error: Exception) -> StudyError:
+    """Return what an engine's error means, in one line."""
+    text, kind = _line(error), type(error).__name__
+    low = f"{kind} {error}".lower()
+    if isinstance(error, MemoryError) or any(word in low for word in _FULL):
+        return OutputError(
+            f"{label}: memory or disk do not suffice ({text}); give a larger memory_limit, or a temp folder with more "
+            "space."
+        )
+    if name == "duckdb":
+        if isinstance(error, OSError) or kind == "IOException":
+            return OutputError(
+                f"{label}: cannot read or write here ({text}); see to the files and the temp folder."
+            )
+        if "interrupt" in low:
+            return WorkerError(f"{label}: the query was interrupted.")
+        return DataError(f"{label}: DuckDB cannot read this ({text}).")
+    silent = isinstance(error, OSError) or any(word in low for word in _SILENT)
+    why = "does not answer" if silent else "fails"
+    return WorkerError(f"{label}: the engine {name} {why} ({text}); see to it, and open the panel again.")
+
+
+def _line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[0].strip()[:LONGEST_FAULT]
+
+
+def connection_of(table: Any, where: str) -> Any:
+    """Return the connection that a table of ibis belongs to.
+
+    Raises
+    ------
+    QuestionError
+        If it is no such table, or belongs to none.
+    """
+    ibis = ibis_here(where)
+    if not isinstance(table, ibis.Table):
+        raise QuestionError(
+            f"{where}: table is {shown(table)}; give a table of ibis, as connection.table(name) is."
+        )
+    try:
+        return table.get_backend()
+    except Exception as error:
+        raise QuestionError(
+            f"{where}: table has no connection ({_line(error)}); give one of a connection."
+        ) from None

@@ -1,0 +1,562 @@
+"""The table of units that an engine makes of a long table: one row a unit, held to the rules of any panel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from study.core import DataError, IntArray
+from study.panel.engines import Engine, ibis_here
+from study.panel.panel import Ambiguous
+from study.panel.periods import PeriodUnit
+from study.panel.rows import NO_NUMBER, TRUTH, Rows
+from study.panel.rules import (
+    Roles,
+    Rule,
+    consecutive,
+    date,
+    dated,
+    event_dates,
+    not_empty,
+    number,
+    one_value,
+    plausible,
+    problems_of_headings,
+    problems_of_roles,
+    same,
+    whole_period,
+    zero_or_one,
+)
+
+if TYPE_CHECKING:
+    import ibis
+    import pandas as pd
+
+# Periods in one whole number, of which each is a bit; more bits are no plain integers to every engine.
+WORD = 30
+# Stands for infinity, which not every engine writes alike.
+ENDLESS = 1e300
+MOST_VALUES = 10_000
+# Rows of which the first is named, and the others are looked at for what is wrong with it.
+FEW = 50
+# Bytes that DuckDB holds of a unit while it adds up its rows, for each number and each label, with what hashing needs.
+OF_A_SUM = 64
+OF_A_LABEL = 128
+
+
+@dataclass(frozen=True)
+class UnitTable:
+    """One row a unit, in an engine.
+
+    Attributes
+    ----------
+    table : ibis.Table
+        By number of the column in its role: ``y{k}_{t}``, outcomes by place of the period, empty where not observed;
+        ``d{k}``, dates of events, empty for never; ``p{k}``, the same of 0/1 paths by the rule for ambiguous ones, with
+        ``early{k}`` and ``late{k}``, between which it may be; ``a{k}``, labels; ``x{k}``, covariates, and whether they
+        change (``varies{k}``) or are missing in some rows (``holes{k}``). The unit is ``u``.
+    reading : Reading
+        Of the long table, as it turned out.
+    periods : ndarray of int, shape (T,)
+    period_names : tuple of str
+    units, rows : int
+    switching : tuple of str
+        Paths that go back to 0.
+    varying, patchy : tuple of str
+        Covariates that change within a unit, and that some of its rows have and others not.
+    """
+
+    table: ibis.Table
+    reading: Reading
+    periods: IntArray
+    period_names: tuple[str, ...]
+    units: int
+    rows: int
+    switching: tuple[str, ...]
+    varying: tuple[str, ...]
+    patchy: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Witnesses(Rows):
+    """A few rows of a large table, named by their unit and period, with the periods of the whole table."""
+
+    whole: Rows | None = field(default=None, repr=False)
+
+    def place(self, row: int) -> str:
+        return f"the row of ({self.cell(self.unit, row)}, {self.cell(self.time, row)})"
+
+    def periods(self) -> IntArray:
+        return super().periods() if self.whole is None else self.whole.periods()
+
+    def period_names(self) -> tuple[str, ...]:
+        return super().period_names() if self.whole is None else self.whole.period_names()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A long table in an engine, and how it is read; the names are those of :meth:`study.Panel.from_long`."""
+
+    engine: Engine
+    table: ibis.Table
+    roles: Roles
+    period: PeriodUnit | None = None
+    never: float | str | None = None
+    ambiguous: Ambiguous = "drop"
+    whole: Rows | None = None
+
+    def refuse(self, rule: Rule, rows: Rows, row: int = 0) -> None:
+        """Raise the error of a row that breaks a rule."""
+        raise DataError(f"{self.engine.label}: {rule.sentence(rows, row)}")
+
+    def witnesses(self, condition: Any, most: int | None = FEW) -> _Witnesses:
+        """Return the rows for which a condition holds, first by unit and period, at most so many."""
+        unit, time = self.table[self.roles.unit], self.table[self.roles.time]
+        found = self.table.filter(condition).order_by(unit.cast("string"), time)
+        columns = [*dict.fromkeys(self.roles.columns)]
+        frame = self.engine.frame((found if most is None else found.limit(most)).select(*columns))
+        return self.rows_of(frame)
+
+    def rows_of(self, frame: pd.DataFrame) -> _Witnesses:
+        """Return a few rows as a long table."""
+        return _Witnesses(
+            frame, None, self.roles.unit, self.roles.time, self.period, self.never, whole=self.whole
+        )
+
+    def values(self, column: str) -> pd.Series:
+        """Return the different values of a column, of times their days."""
+        import pandas as pd
+
+        distinct = self.table.select(value=_key(self.table[column])).distinct().limit(MOST_VALUES + 1)
+        found = self.engine.frame(distinct)["value"]
+        return pd.Series(
+            found.iloc[np.argsort(found.astype("string").fillna("").to_numpy())].to_numpy(), name=column
+        )
+
+    def equals(self, column: str, value: Any) -> Any:
+        """Return the condition that a column has a value, or none."""
+        import pandas as pd
+
+        key = _key(self.table[column])
+        if pd.isna(value):
+            return key.isnull() | key.isnan() if key.type().is_floating() else key.isnull()
+        if isinstance(value, np.generic):
+            value = value.item()
+        return key == (value.date() if isinstance(value, pd.Timestamp) and key.type().is_date() else value)
+
+
+def unit_table(reading: Reading) -> UnitTable:
+    """Return the table of units of a long table, whose rows may stand in any order.
+
+    Parameters
+    ----------
+    reading : Reading
+
+    Raises
+    ------
+    DataError
+        As :meth:`study.Panel.from_long`, with unit and period in place of the row.
+    """
+    import pandas as pd
+
+    engine, roles = reading.engine, reading.roles
+    heading = pd.DataFrame(columns=list(reading.table.columns))
+    for problem in (*problems_of_headings(heading, roles), *problems_of_roles(roles)):
+        raise DataError(f"{engine.label}: {problem}")
+    engine.tell("reading periods")
+    reading = replace(reading, whole=_whole(reading))
+    engine.tell("checking columns")
+    reading, rows = _checked(reading)
+    never = {column: _checked_dates(reading, column) for column in reading.roles.first_treated}
+    assert reading.whole is not None
+    periods = reading.whole.periods()
+    cells = _cells(reading, never)
+    table = engine.keep_in_parts(
+        cells,
+        lambda part: _by_unit(reading, part, len(periods), int(periods[0])),
+        _parts(reading, cells, len(periods)),
+        "making the table of units",
+        key="u",
+    )
+    return _checked_units(reading, table, periods, rows)
+
+
+def _parts(reading: Reading, cells: ibis.Table, n_periods: int) -> int:
+    """Return into how many parts to split the rows by unit, so that the units of one fit into the engine's memory."""
+    memory, roles = reading.engine.memory, reading.roles
+    if np.isinf(memory):
+        return 1
+    units = float(reading.engine.frame(cells.aggregate(n=cells.u.approx_nunique()))["n"].iloc[0])
+    several = len(roles.outcomes) * n_periods + 3 * len(
+        (*roles.first_treated, *roles.treatment, *roles.covariates)
+    )
+    each = OF_A_SUM * several + OF_A_LABEL * (1 + 2 * len(roles.attributes))
+    return int(2 ** np.ceil(np.log2(max(1.0, units * each / memory))))
+
+
+def _key(column: Any) -> Any:
+    return column.date() if column.type().is_timestamp() else column
+
+
+def _whole(reading: Reading) -> Rows:
+    """Return the periods of a table as a table of their own; refuse what is no period, and periods with a gap."""
+    import pandas as pd
+
+    time = reading.roles.time
+    values = reading.values(time)
+    if not len(values):
+        raise DataError(f"{reading.engine.label}: the table has no rows.")
+    compound = reading.table[time].type()
+    if compound.is_nested():
+        reading.refuse(one_value(time), reading.witnesses(True))
+    rows = Rows(pd.DataFrame({time: values}), None, "", time, reading.period, reading.never)
+    broken = whole_period(time).broken(rows)
+    if broken.any():
+        value = values.iloc[int(broken.argmax())]
+        reading.refuse(whole_period(time), reading.witnesses(reading.equals(time, value)))
+    if len(values) > MOST_VALUES:
+        raise DataError(
+            f"{reading.engine.label}: column {time} has more than {MOST_VALUES:,} different values; is it the period?"
+        )
+    gap = consecutive(time)
+    if gap.broken(rows).any():
+        reading.refuse(gap, rows)
+    return rows
+
+
+def _checked(reading: Reading) -> tuple[Reading, int]:
+    """Return the reading, covariates in words as attributes, and the number of rows; refuse what is no number."""
+    table, roles = reading.table, reading.roles
+    for column in (roles.unit, *roles.attributes):
+        if table[column].type().is_nested():
+            reading.refuse(one_value(column), reading.witnesses(table[column].notnull()))
+    broken: list[tuple[Rule, Any]] = [(not_empty(roles.unit), empty(table[roles.unit]))]
+    for column in roles.treatment:
+        value, bad = _number(table[column])
+        broken += [(number(column), bad), (zero_or_one(column, roles), value.notnull() & ~value.isin((0, 1)))]
+    for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
+        broken.append((number(column), _number(table[column])[1]))
+    texts = [column for column in roles.covariates if not _is_number(table[column].type())]
+    counts = {f"broken{i}": table.count(where=condition) for i, (_, condition) in enumerate(broken)}
+    counts |= {f"numbers{i}": _number(table[column])[0].count() for i, column in enumerate(texts)}
+    found = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]
+    words = [column for i, column in enumerate(texts) if not found[f"numbers{i}"]]
+    for i, (rule, condition) in enumerate(broken):
+        if found[f"broken{i}"] and not (rule.column in words and rule.column not in roles.outcomes):
+            reading.refuse(rule, reading.witnesses(condition))
+    words = [column for column in words if column not in roles.outcomes]
+    numbers = tuple(column for column in roles.covariates if column not in words)
+    labelled = tuple(dict.fromkeys([*roles.attributes, *words]))
+    return replace(reading, roles=replace(roles, covariates=numbers, attributes=labelled)), int(found["rows"])
+
+
+def _checked_dates(reading: Reading, column: str) -> list[Any]:
+    """Return the values of a column of first treated periods that stand for never; refuse what is no date."""
+    import pandas as pd
+
+    roles, values = reading.roles, reading.values(column)
+    assert reading.whole is not None
+    each = {
+        roles.unit: [str(i) for i in range(len(values))],
+        roles.time: reading.whole.table[roles.time].iloc[0],
+    }
+    rows = reading.rows_of(pd.DataFrame(each | {column: values}))
+    for rule in (dated(column, roles), date(column), plausible(column, roles)):
+        broken = rule.broken(rows)
+        if broken.any():
+            value = values.iloc[int(broken.argmax())]
+            reading.refuse(rule, reading.witnesses(reading.equals(column, value)))
+    if len(values) > MOST_VALUES:
+        raise DataError(
+            f"{reading.engine.label}: column {column} has more than {MOST_VALUES:,} different values; a first treated "
+            "period is one of few."
+        )
+    never = values[np.isnan(rows.dates(column)[0])].dropna()
+    return [value.item() if isinstance(value, np.generic) else value for value in never]
+
+
+def _number(column: Any) -> tuple[Any, Any]:
+    """Return a column as numbers, empty where it has none, and where it holds something else."""
+    ibis = ibis_here("LargePanel")
+    kind, empty = column.type(), ibis.null("float64")
+    if _is_number(kind) and not kind.is_floating():
+        return column.cast("float64"), ibis.literal(False)
+    if kind.is_floating():
+        value = column.cast("float64")
+        endless = _infinite(value).fill_null(False)
+        return ibis.ifelse(value.isnan() | endless, empty, value), endless
+    if not kind.is_string():
+        return empty, column.notnull()
+    text = column.strip().lower()
+    value = text.cases(*TRUTH.items(), else_=text.try_cast("float64"))
+    known = value.notnull() & ~(value.isnan() | _infinite(value))
+    bad = column.notnull() & ~known & ~text.isin(NO_NUMBER)
+    return ibis.ifelse(known, value, empty), bad.fill_null(False)
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(kind.is_boolean() or kind.is_numeric())
+
+
+def empty(column: Any) -> Any:
+    """Return the condition that a cell is empty."""
+    if column.type().is_string():
+        return column.strip().fill_null("") == ""
+    return column.isnull() | column.isnan() if column.type().is_floating() else column.isnull()
+
+
+def _trimmed(column: Any) -> Any:
+    """Return labels such that two are the same if their texts are, nothing where a cell is empty."""
+    ibis = ibis_here("LargePanel")
+    if column.type().is_string():
+        return column.strip().nullif("")
+    return (
+        ibis.ifelse(column.isnan(), ibis.null(column.type()), column)
+        if column.type().is_floating()
+        else column
+    )
+
+
+def _infinite(value: Any) -> Any:
+    """Return whether numbers are infinite; ibis's own ``isinf`` is false everywhere on Spark."""
+    return value.abs() == float("inf")
+
+
+def label_of(column: Any) -> Any:
+    """Return trimmed labels as text, "" where they are empty."""
+    kind, text = column.type(), column.cast("string")
+    if kind.is_floating():
+        text = text.re_replace(r"\.0$", "")
+    if kind.is_timestamp():
+        text = text.re_replace(r" 00:00:00(\.0+)?$", "")
+    if kind.is_boolean():
+        text = text.capitalize()
+    return text.fill_null("")
+
+
+def _cells(reading: Reading, never: dict[str, list[Any]]) -> ibis.Table:
+    """Return the rows with what is needed of them, under short names: unit, place of the period, and by role."""
+    table, roles = reading.table, reading.roles
+    assert reading.whole is not None
+    unit = table[roles.unit]
+    columns: dict[str, Any] = {
+        "u": unit.strip() if unit.type().is_string() else unit,
+        "time": table[roles.time],
+    }
+    columns |= {f"y{k}": _number(table[column])[0] for k, column in enumerate(roles.outcomes)}
+    columns |= {f"p{k}": _number(table[column])[0] for k, column in enumerate(roles.treatment)}
+    columns |= {f"a{k}": _trimmed(table[column]) for k, column in enumerate(roles.attributes)}
+    columns |= {f"x{k}": _number(table[column])[0] for k, column in enumerate(roles.covariates)}
+    columns |= {f"d{k}": table[column] for k, column in enumerate(roles.first_treated)}
+    cells = table.select(**columns)
+    cells = _numbered(reading, cells, "time", roles.time, [])
+    for k, column in enumerate(roles.first_treated):
+        cells = _numbered(reading, cells, f"d{k}", column, never[column])
+    first = int(reading.whole.periods()[0])
+    return cells.mutate(t=(cells.time - first).cast("int32")).drop("time")
+
+
+def _numbered(reading: Reading, cells: ibis.Table, name: str, column: str, never: list[Any]) -> ibis.Table:
+    """Put the numbers of periods in place of a column that names them, nothing in place of what stands for never."""
+    ibis = ibis_here("LargePanel")
+    raw, kind, period = cells[name], cells[name].type(), reading.period
+    if period is None or (period == "year" and not (kind.is_temporal() or kind.is_string())):
+        numbers = _number(raw)[0]
+    elif kind.is_temporal():
+        # DuckDB 2.0.1 leaves out rows where a part of a TIMESTAMP_NS is compared; not so with a part of a day.
+        day = _key(raw)
+        numbers = {
+            "year": day.year(),
+            "quarter": day.year() * 4 + day.quarter() - 1,
+            "month": day.year() * 12 + day.month() - 1,
+        }[period].cast("float64")
+    else:
+        import pandas as pd
+
+        values = reading.values(column).dropna()
+        rows = Rows(pd.DataFrame({column: values}), None, "", column, period)
+        there = ~np.isnan(rows.when())
+        pairs = pd.DataFrame({"key": values[there].to_numpy(), "number": rows.when()[there]})
+        known = ibis.memtable(pairs)
+        cells = cells.left_join(known, raw == known.key).drop("key")
+        raw, numbers = cells[name], cells.number
+    if never:
+        numbers = ibis.ifelse(_key(raw).isin(never), ibis.null("float64"), numbers)
+    return cells.mutate(**{name: numbers}).drop(*({"number"} & {*cells.columns}))
+
+
+def words_of(n_periods: int) -> Iterator[tuple[int, range]]:
+    """Yield the whole numbers that have a bit a period: their place, and the places of their periods."""
+    for word, start in enumerate(range(0, n_periods, WORD)):
+        yield word, range(start, min(start + WORD, n_periods))
+
+
+def _by_unit(reading: Reading, cells: ibis.Table, n_periods: int, first: int) -> ibis.Table:
+    """Return the query of the table of units, with what tells whether their rows keep the rules."""
+    ibis = ibis_here("LargePanel")
+    roles, t = reading.roles, cells.t
+    sums: dict[str, Any] = {"n": cells.count()}
+    for k in range(len(roles.outcomes)):
+        sums |= {f"y{k}_{place}": cells[f"y{k}"].sum(where=t == place) for place in range(n_periods)}
+    bit = (ibis.literal(1, "int32") << (t % WORD)).cast("float64")
+    for word, places in words_of(n_periods):
+        inside = (t >= places[0]) & (t <= places[-1]) if n_periods > WORD else None
+        sums[f"bits{word}"] = bit.sum(where=inside)
+    for k in range(len(roles.first_treated)):
+        dates = cells[f"d{k}"]
+        sums |= {f"d{k}": dates.min(), f"dmax{k}": dates.max(), f"dn{k}": dates.count()}
+    for k in range(len(roles.treatment)):
+        path = cells[f"p{k}"]
+        sums |= {f"one{k}": t.min(where=path == 1), f"zero{k}": t.max(where=path == 0)}
+    if roles.treatment:
+        seen = cells.y0.notnull()
+        for k in range(1, len(roles.outcomes)):
+            seen |= cells[f"y{k}"].notnull()
+        sums["last"] = t.max(where=seen)
+    for k in range(len(roles.attributes)):
+        label = cells[f"a{k}"]
+        sums |= {f"a{k}": label.min(), f"amax{k}": label.max(), f"an{k}": label.count()}
+    for k in range(len(roles.covariates)):
+        x = cells[f"x{k}"]
+        sums |= {f"x{k}": x.min(), f"xmax{k}": x.max(), f"xn{k}": x.count()}
+    by_unit = cells.group_by("u").aggregate(**sums)
+    return by_unit.select(**_columns(reading, by_unit, n_periods, first))
+
+
+def _columns(reading: Reading, by_unit: ibis.Table, n_periods: int, first: int) -> dict[str, Any]:
+    """Return what is kept of each unit."""
+    ibis = ibis_here("LargePanel")
+    roles = reading.roles
+    kept: dict[str, Any] = {"u": by_unit.u}
+    for k in range(len(roles.outcomes)):
+        kept |= {name: by_unit[name] for name in (f"y{k}_{place}" for place in range(n_periods))}
+    # Bits of a sum of powers of two are as many as its terms, unless two of them are the same.
+    different = ibis.literal(0.0)
+    for word, _ in words_of(n_periods):
+        bits = by_unit[f"bits{word}"].fill_null(0.0)
+        # Carried bits of periods that stand twice may lie beyond the word, and only make the sum smaller.
+        for place in range(WORD):
+            different += (bits / 2.0**place).floor() % 2
+    kept["twice"] = different < by_unit.n
+    for k in range(len(roles.first_treated)):
+        low, high, known = by_unit[f"d{k}"], by_unit[f"dmax{k}"], by_unit[f"dn{k}"]
+        kept |= {f"d{k}": low, f"dchange{k}": (known > 0) & ((known < by_unit.n) | (low != high))}
+    for k in range(len(roles.treatment)):
+        kept |= _adoption(k, by_unit, first, reading.ambiguous)
+    for k in range(len(roles.attributes)):
+        low, high, known = by_unit[f"a{k}"], by_unit[f"amax{k}"], by_unit[f"an{k}"]
+        kept |= {f"a{k}": label_of(low), f"achange{k}": (known > 0) & ((known < by_unit.n) | (low != high))}
+    for k in range(len(roles.covariates)):
+        low, high, known = by_unit[f"x{k}"], by_unit[f"xmax{k}"], by_unit[f"xn{k}"]
+        kept |= {f"x{k}": low, f"varies{k}": (low != high).fill_null(False)}
+        kept[f"holes{k}"] = (known > 0) & (known < by_unit.n)
+    return kept
+
+
+def _adoption(k: int, by_unit: ibis.Table, first: int, rule: Ambiguous) -> dict[str, Any]:
+    """Return when a unit is treated first by its 0/1 path, as :func:`study.panel.panel.adoption_intervals` says it."""
+    ibis = ibis_here("LargePanel")
+    one, zero, last = by_unit[f"one{k}"], by_unit[f"zero{k}"], by_unit["last"]
+    start = (one + first).cast("float64")
+    open_ended = one.isnull() & (last.isnull() | (last <= zero).fill_null(False))
+    after_zero = (zero + first + 1).cast("float64").fill_null(-ENDLESS)
+    early = ibis.cases((open_ended, ENDLESS), ((one == 0).fill_null(False), start), else_=after_zero)
+    late = start.fill_null(ENDLESS)
+    date = start
+    if rule == "earliest":
+        date = ibis.ifelse(early < late, ibis.ifelse(early < first, float(first), early), start)
+    off = (zero > one).fill_null(False)
+    return {f"p{k}": date, f"early{k}": early, f"late{k}": late, f"off{k}": off}
+
+
+def _checked_units(reading: Reading, table: ibis.Table, periods: IntArray, rows: int) -> UnitTable:
+    """Return the table of units, unless a rule is broken within a unit."""
+    roles, whole = reading.roles, reading.whole
+    assert whole is not None
+    rules: dict[str, Rule | None] = {"twice": None}
+    rules |= {
+        f"dchange{k}": same(column, roles.unit, "unit", event_dates)
+        for k, column in enumerate(roles.first_treated)
+    }
+    labels = lambda rows, column: rows.labels(column)[1]  # noqa: E731
+    rules |= {
+        f"achange{k}": same(column, roles.unit, "unit", labels) for k, column in enumerate(roles.attributes)
+    }
+    flags = [*rules, *(f"off{k}" for k in range(len(roles.treatment)))]
+    flags += [f"{what}{k}" for what in ("varies", "holes") for k in range(len(roles.covariates))]
+    reading.engine.tell("checking units")
+    counts = {flag: table[flag].cast("int64").sum() for flag in flags}
+    found = reading.engine.frame(table.aggregate(units=table.count(), **counts)).iloc[0]
+    if found["twice"]:
+        raise DataError(f"{reading.engine.label}: {_twice(reading, table)}")
+    for flag, rule in rules.items():
+        if rule is not None and found[flag]:
+            here = _rows_of_first(reading, table, flag)
+            for each in (dated(rule.column, roles), rule) if flag.startswith("d") else (rule,):
+                broken = each.broken(here)
+                if broken.any():
+                    reading.refuse(each, here, int(broken.argmax()))
+    return UnitTable(
+        table=table,
+        reading=reading,
+        periods=periods,
+        period_names=whole.period_names(),
+        units=int(found["units"]),
+        rows=rows,
+        switching=tuple(column for k, column in enumerate(roles.treatment) if found[f"off{k}"]),
+        varying=tuple(column for k, column in enumerate(roles.covariates) if found[f"varies{k}"]),
+        patchy=tuple(column for k, column in enumerate(roles.covariates) if found[f"holes{k}"]),
+    )
+
+
+def first_unit(engine: Engine, table: ibis.Table, condition: Any) -> Any:
+    """Return the first unit, by its text, for which a condition holds."""
+    found = table.filter(condition).order_by(table.u.cast("string")).limit(1).select("u")
+    value = engine.frame(found)["u"].iloc[0]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _rows_of_first(reading: Reading, table: ibis.Table, flag: str) -> _Witnesses:
+    """Return all rows of the first unit with a flag."""
+    unit = first_unit(reading.engine, table, table[flag])
+    column = reading.table[reading.roles.unit]
+    return reading.witnesses(_trimmed(column) == unit, most=None)
+
+
+def _twice(reading: Reading, table: ibis.Table) -> str:
+    """Return the sentence on unit-periods that stand twice."""
+    roles, here = reading.roles, _rows_of_first(reading, table, "twice")
+    cells = here.cells(roles.unit)
+    first = next(row for row in range(len(here)) if (cells == cells[row]).sum() > 1)
+    column = reading.table[roles.unit]
+    unit = _trimmed(column)
+    long = _numbered(
+        reading, reading.table.select(u=unit, time=reading.table[roles.time]), "time", roles.time, []
+    )
+    several = (
+        long.semi_join(table.filter(table.twice), "u")
+        .group_by("u", "time")
+        .aggregate(n=lambda rows: rows.count())
+    )
+    pairs = int(
+        reading.engine.frame(several.filter(several.n > 1).aggregate(n=lambda rows: rows.count()))["n"].iloc[
+            0
+        ]
+    )
+    return (
+        f"{pairs} {'unit-period appears' if pairs == 1 else 'unit-periods appear'} twice, first "
+        f"({here.cell(roles.unit, first)}, {here.period_name(here.when()[first])}); keep one row each."
+    )
+
+
+def first_values(reading: Reading, table: ibis.Table, k: int) -> ibis.Table:
+    """Return the first observed value of a covariate for the units in which it changes, by unit."""
+    cells = _cells(reading, {column: [] for column in reading.roles.first_treated}).select(
+        "u", "t", x=lambda rows: rows[f"x{k}"]
+    )
+    changing = cells.semi_join(table.filter(table[f"varies{k}"]), "u").filter(lambda rows: rows.x.notnull())
+    start = changing.group_by("u").aggregate(t=changing.t.min())
+    return changing.inner_join(start, ["u", "t"]).select("u", first="x")

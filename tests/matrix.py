@@ -30,7 +30,7 @@ ENVIRONMENTS = {
         ("newest", "highest", ""),
     )
 }
-EXTRAS = ("arrow", "word", "dask")
+EXTRAS = ("arrow", "word", "dask", "large")
 # Of the extra `test`: what the part needs, so that tools do not raise the versions of what they test.
 TOOLS = ("pytest", "pytest-xdist", "hypothesis", "polars")
 # What touches the dependencies: numbers against references (numpy, scipy), reading (pandas, duckdb, pyarrow, calamine),

@@ -34,6 +34,7 @@ BY_FILE = {"MPL-2.0"}
 # What packages write that have no SPDX expression.
 _WRITTEN = {
     "Apache 2.0": "Apache-2.0",
+    "Apache License, Version 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "2-clause BSD": "BSD-2-Clause",
     "BSD": "BSD-3-Clause",

@@ -136,6 +136,7 @@ def estimate(
     form = to.chosen("study estimate")
     refuse_unknown("terms", terms, get_args(Terms), "study estimate")
     figure.check()
+    _refuse_unwritable(to.output, figure.plot)
     check("Question", {"level": float}, {"level": level})
     designs, given = (
         list(map(find_design, design or ["callaway_santanna"])),
@@ -195,6 +196,7 @@ def compare(
 
     form = to.chosen("study compare")
     figure.check()
+    _refuse_unwritable(to.output, figure.plot)
     check("Question", {"level": float}, {"level": level})
     designs: Any = design and [(name, find_design(name).seeded({}, seed), name) for name in design]
     question = of_question.read("study compare", outcome[0], event, scale, source)
@@ -233,13 +235,14 @@ def diagnose(
     output : Path, optional
         Folder of figures and tables, instead of build/diagnose.
     """
-    from study.core import fits_of
+    from study.core import fits_of, refuse_unwritable
     from study.paper import details, run, verdict_text
     from study.paper import diagnose as diagnosing
 
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label
     task = chosen.ask(question, design)
+    refuse_unwritable(output or Path("build"))
     loaded, placebos = run.load(chosen), run.other_panels(chosen.placebos)
     with progress_bar() as progress, work.settings(cache=fits_of(None if panel else plan, cache)):
         verdict = diagnosing.diagnose(chosen, task, loaded, placebos, steps(progress, None, "Diagnosing"))
@@ -288,7 +291,7 @@ def heterogeneity(
     output : Path, optional
         Folder of figures and tables, instead of build/heterogeneity.
     """
-    from study.core import fits_of
+    from study.core import fits_of, refuse_unwritable
     from study.heterogeneity import report as report_on
     from study.heterogeneity.page import usual_groupings
     from study.paper import run
@@ -296,6 +299,7 @@ def heterogeneity(
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label
     task = chosen.with_level().ask(question)
+    refuse_unwritable(output or Path("build"))
     loaded, task_question = run.load(chosen), task.question
     if not task_question.covariates:
         # Something has to say how units differ before treatment: at least what they had in the first period.
@@ -320,6 +324,14 @@ def heterogeneity(
         )
     folder = output or Path("build", "heterogeneity", *question.split("/"))
     _write(folder, report.files(), report.text(), "figures and tables")
+
+
+def _refuse_unwritable(*files: Path | None) -> None:
+    from study.core import refuse_unwritable
+
+    for file in files:
+        if file is not None:
+            refuse_unwritable(file.parent, file.name)
 
 
 def _list(entries: Iterable[Any], *keys: str) -> None:

@@ -86,11 +86,13 @@ def table(
     output : Path, optional
         File to write, instead of printing: .tex, .html, .md, .docx, .csv or .txt.
     """
-    from study.core import as_typed, fits_of, write_all
+    from study.core import as_typed, fits_of, refuse_unwritable, write_all
     from study.designs import find_design
     from study.report import STARS, Style, document
 
     kind = _format(format, output)
+    if output is not None:
+        refuse_unwritable(output.parent, output.name)
     levels = options.numbers("--star-levels", star_levels) if star_levels else STARS if stars else ()
     style = Style(columns, levels, digits, notes, mde, terms)  # type: ignore[arg-type]  # checked there
     labels = options.labels(label)

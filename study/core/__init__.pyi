@@ -72,6 +72,9 @@ from .normal_equations import least_squares as least_squares
 from .normal_equations import linear_form as linear_form
 from .normal_equations import target as target
 from .outputs import as_typed as as_typed
+from .outputs import place_of as place_of
+from .outputs import refuse_unwritable as refuse_unwritable
+from .outputs import settle as settle
 from .outputs import write_all as write_all
 from .parallel import in_parallel as in_parallel
 from .progress import arrived as arrived

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -30,13 +31,27 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+Limit = Annotated[
+    int | None, typer.Option(metavar="NUMBER", help="Limit on a file that is read, without its compression.")
+]
+
+
 @app.callback()
 def study(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    max_rows: Limit = None,
+    max_columns: Limit = None,
+    max_bytes: Limit = None,
+    max_cell: Limit = None,
 ) -> None:
     """Begin a command."""
+    from study.core import settings
+
+    limits = {"max_rows": max_rows, "max_columns": max_columns, "max_bytes": max_bytes, "max_cell": max_cell}
+    context.with_resource(settings(**{name: most for name, most in limits.items() if most is not None}))
 
 
 def designs(
@@ -372,6 +387,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # of one who presses it twice
         message = "interrupted; nothing was half-written, and what was finished is kept for the next run."
     if message:
         typer.echo(f"study: {message}", err=True)

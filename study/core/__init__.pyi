@@ -86,6 +86,11 @@ from .settings import current_settings as current_settings
 from .settings import expecting as expecting
 from .settings import settings as settings
 from .settings import telling as telling
+from .sizes import csv_within as csv_within
+from .sizes import refuse_large_members as refuse_large_members
+from .sizes import refuse_large_workbook as refuse_large_workbook
+from .sizes import refuse_larger as refuse_larger
+from .sizes import whole_content as whole_content
 from .synthetic_weights import UNIQUE as UNIQUE
 from .synthetic_weights import Solver as Solver
 from .synthetic_weights import Weights as Weights
@@ -116,3 +121,4 @@ from .words import p_is as p_is
 from .words import p_text as p_text
 from .words import paragraph as paragraph
 from .words import section as section
+from .words import short as short

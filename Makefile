@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 DOCS := build/docs
 DOCS_READY := $(DOCS)/env/.ready
 
-.PHONY: run test test-slow lint size check kernels docs assemble lock clean
+.PHONY: run test test-slow test-faults lint size check kernels docs assemble lock clean
 
 run: $(READY)
 	$(VENV)/bin/study run
@@ -20,6 +20,10 @@ test: lint
 # inputs it tried.
 test-slow: $(READY)
 	STUDY_SEARCH=full $(VENV)/bin/python -m pytest -m 'search or slow'
+
+# Kills, full and read-only disks, wrong clocks, other writers and bad caches, in every command that writes; counted.
+test-faults: $(READY)
+	$(VENV)/bin/python -m pytest -s -m faults
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

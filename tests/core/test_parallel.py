@@ -391,11 +391,11 @@ import os, sys, time
 from study.core import in_parallel
 
 def waiting(_):
-    print(os.getpid(), flush=True)
+    os.write(1, f"{os.getpid()}\\n".encode())
     time.sleep(600)
 
 if __name__ == "__main__":
-    print(os.getpid(), flush=True)
+    os.write(1, f"{os.getpid()}\\n".encode())
     list(in_parallel(waiting, range(2), jobs=2))
 """
 

@@ -31,9 +31,8 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-Limit = Annotated[
-    int | None, typer.Option(metavar="NUMBER", help="Limit on a file that is read, without its compression.")
-]
+def _most(what: str) -> Any:
+    return typer.Option(metavar="NUMBER", help=f"Most {what} of a file that is read.")
 
 
 @app.callback()
@@ -42,10 +41,10 @@ def study(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
-    max_rows: Limit = None,
-    max_columns: Limit = None,
-    max_bytes: Limit = None,
-    max_cell: Limit = None,
+    max_rows: Annotated[int | None, _most("rows")] = None,
+    max_columns: Annotated[int | None, _most("columns")] = None,
+    max_bytes: Annotated[int | None, _most("bytes, without compression,")] = None,
+    max_cell: Annotated[int | None, _most("characters of a cell")] = None,
 ) -> None:
     """Begin a command."""
     from study.core import settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from itertools import combinations
@@ -219,9 +220,12 @@ def test_an_interrupted_command_says_that_nothing_is_half_written(monkeypatch, c
 
     monkeypatch.setattr(sys, "argv", ["study", "audit"])
     monkeypatch.setattr("study.paper.audits.results", interrupted)
+    handled = []
+    monkeypatch.setattr("signal.signal", lambda *given: handled.append(given))
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 130
+    assert handled == [(signal.SIGINT, signal.SIG_IGN)]  # one who presses Ctrl-C twice sees one line, too
     assert capsys.readouterr().err.startswith("study: interrupted; nothing was half-written")
 
 

@@ -367,13 +367,13 @@ def of_caches(faults: Faults, study: Study, sample: bool, seed: int = 1) -> None
         "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
         "a bit": lambda path: path.write_bytes(flipped(path.read_bytes(), chance)),
         "noise": lambda path: path.write_bytes(chance.randbytes(1000)),
-        "another's": lambda path: shutil.copy(chance.choice(answers), path),
+        "another's": lambda path: path.write_bytes(chance.choice([*study.answers.values()])),
         "a folder": lambda path: (path.unlink(), path.mkdir()),
         "a link": lambda path: (path.unlink(), path.symlink_to("nowhere")),
         "litter": lambda path: (path.parent / f".writing-{chance.randbytes(8).hex()}").write_bytes(b"half"),
     }
     answers = sorted(study.cache.rglob("*.answer"))
-    for name, spoiled in [*spoil.items()][:: 3 if sample else 1] * (1 if sample else 5):
+    for name, spoiled in [*spoil.items()][:: 3 if sample else 1] * (1 if sample else 3):
         fresh(study)
         answers = sorted(study.cache.rglob("*.answer"))
         for path in chance.sample(answers, min(3, len(answers))):
@@ -383,7 +383,7 @@ def of_caches(faults: Faults, study: Study, sample: bool, seed: int = 1) -> None
         found = [f"code {code}, {lines}" if code else None, study.right(), litter(study.cache, study.out)]
         faults.check("corrupted cache", name, *found)
     # Kills and refusals while answers are kept.
-    steps = range(5, 6 if sample else 160, 4)
+    steps = range(5, 6 if sample else 160, 8)
     for n in steps:
         for number in (None, NO[n % len(NO)]):
             fresh(study, empty=True)
@@ -509,8 +509,9 @@ def of_moments(faults: Faults, study: Study, _: bool, seed: int = 3) -> None:
             started = subprocess.Popen(
                 given, cwd=study.home, stdout=said, stderr=said, start_new_session=True, env=where
             )
-        time.sleep(chance.uniform(0.5, 8.0))
         sent = signal.SIGKILL if n % 3 else signal.SIGINT
+        # Python itself answers an interrupt in its first moments.
+        time.sleep(chance.uniform(0.5 if sent == signal.SIGKILL else 2.0, 8.0))
         started.send_signal(sent)
         code = started.wait(PATIENCE)
         until = time.monotonic() + 20
@@ -581,14 +582,16 @@ def of_commands(faults: Faults, home: Path, sample: bool) -> None:
 def main() -> int:
     """Put all faults in, or a few."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sample", action="store_true")
-    sample = parser.parse_args().sample
+    parser.add_argument("--sample", action="store_true", help="put in a few of each kind")
+    parser.add_argument("parts", nargs="*", help="only these, such as of_writers; all if none is named")
+    given = parser.parse_args()
+    sample = given.sample
     faults, start = Faults(), time.monotonic()
     from rich.progress import Progress
 
     # A thread that draws could hold a lock when the process is forked.
     Progress.__init__.__kwdefaults__["auto_refresh"] = False  # type: ignore[index]
-    parts = {"commands": lambda home: of_commands(faults, home, sample)}
+    parts = {"of_commands": lambda home: of_commands(faults, home, sample)}
     study: list[Study] = []
     for of in (of_writers, of_clocks, of_disks, of_caches, *(() if sample else (of_moments,))):
         parts[of.__name__] = lambda home, of=of: of(faults, study[0], sample)  # type: ignore[misc]
@@ -596,7 +599,9 @@ def main() -> int:
     where = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="study-faults-", dir=where) as folder:
         for name, part in parts.items():
-            if name != "commands" and not study:
+            if given.parts and name not in given.parts:
+                continue
+            if name != "of_commands" and not study:
                 (Path(folder) / "study").mkdir()
                 study.append(Study(Path(folder) / "study"))
             home = Path(folder) / name

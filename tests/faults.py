@@ -417,7 +417,10 @@ def fresh(study: Study, empty: bool = False) -> None:
 def of_disks(faults: Faults, study: Study, sample: bool) -> None:
     """Let disks be full or read-only: of outputs, and of the cache."""
     total = sum(map(len, study.end["study.toml"].values())) // 1024
-    kept = sum(map(len, study.answers.values())) // 1024
+    fresh(study, empty=True)
+    study.run()
+    answers = state(study.cache)
+    kept = sum(map(len, answers.values())) // 1024
     parts = 1 if sample else 6
     for part in range(parts):
         with small_disk(f"{max(8, total * part // parts)}k") as disk:
@@ -431,7 +434,7 @@ def of_disks(faults: Faults, study: Study, sample: bool) -> None:
             fresh(study)
             code, lines = study.run(cache=disk / "cache")
             once = None if code == 0 and len(lines) == 1 and "not kept" in lines[0] else f"{code}, {lines}"
-            if (code, lines) == (0, []) and len(state(disk)) == len(study.answers):
+            if (code, lines) == (0, []) and len(state(disk)) == len(answers):
                 once = None  # there was room for all
             faults.check("full disk", f"cache, {part}", once, study.right(), litter(disk))
     for again in range(1 if sample else 3):

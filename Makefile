@@ -11,7 +11,7 @@ DOCS_READY := $(DOCS)/env/.ready
 ENGINES := build/engines
 ENGINES_READY := $(ENGINES)/.ready
 
-.PHONY: run test test-slow test-engines matrix lint size check kernels docs assemble lock sbom audit clean
+.PHONY: run test test-slow test-engines test-faults matrix lint size check kernels docs assemble lock sbom audit clean
 
 run: $(READY)
 	$(VENV)/bin/study run
@@ -33,6 +33,10 @@ matrix: $(READY)
 # Spark gives what DuckDB and memory give; skipped with a word where Java is missing.
 test-engines: $(ENGINES_READY)
 	$(ENGINES)/bin/python -m pytest -m engines tests/engines
+
+# Kills, full and read-only disks, wrong clocks, other writers and bad caches, in every command that writes; counted.
+test-faults: $(READY)
+	$(VENV)/bin/python -m pytest -s -m faults
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+import threading
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -19,6 +21,7 @@ def command(
     """Call `study` in a folder, with variables of the environment; return its exit code and what it printed."""
     typed = ["study", *map(str, arguments)]
     code: object = 0
+    answers = signal.getsignal(signal.SIGINT)  # which the command, interrupted, does no more
     with (
         chdir(cwd),
         mock.patch.object(sys, "argv", typed),
@@ -30,4 +33,7 @@ def command(
             main()
         except SystemExit as stopped:
             code = stopped.code
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, answers)
     return CompletedProcess(typed, int(code or 0), out.getvalue(), errors.getvalue())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -31,13 +32,26 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _most(what: str) -> Any:
+    return typer.Option(metavar="NUMBER", help=f"Most {what} of a file that is read.")
+
+
 @app.callback()
 def study(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    max_rows: Annotated[int | None, _most("rows")] = None,
+    max_columns: Annotated[int | None, _most("columns")] = None,
+    max_bytes: Annotated[int | None, _most("bytes, without compression,")] = None,
+    max_cell: Annotated[int | None, _most("characters of a cell")] = None,
 ) -> None:
     """Begin a command."""
+    from study.core import settings
+
+    limits = {"max_rows": max_rows, "max_columns": max_columns, "max_bytes": max_bytes, "max_cell": max_cell}
+    context.with_resource(settings(**{name: most for name, most in limits.items() if most is not None}))
 
 
 def designs(
@@ -138,6 +152,7 @@ def estimate(
     form = to.chosen("study estimate")
     refuse_unknown("terms", terms, get_args(Terms), "study estimate")
     figure.check()
+    _refuse_unwritable(to.output, figure.plot)
     check("Question", {"level": float}, {"level": level})
     designs, given = (
         list(map(find_design, design or ["callaway_santanna"])),
@@ -203,6 +218,7 @@ def compare(
 
     form = to.chosen("study compare")
     figure.check()
+    _refuse_unwritable(to.output, figure.plot)
     check("Question", {"level": float}, {"level": level})
     named = engine.designs(design)
     designs: Any = named and [(name, find_design(name).seeded({}, seed), name) for name in named]
@@ -244,13 +260,14 @@ def diagnose(
     output : Path, optional
         Folder of figures and tables, instead of build/diagnose.
     """
-    from study.core import fits_of
+    from study.core import fits_of, refuse_unwritable
     from study.paper import details, run, verdict_text
     from study.paper import diagnose as diagnosing
 
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label
     task = chosen.ask(question, design)
+    refuse_unwritable(output or Path("build"))
     loaded, placebos = run.load(chosen), run.other_panels(chosen.placebos)
     with progress_bar() as progress, work.settings(cache=fits_of(None if panel else plan, cache)):
         verdict = diagnosing.diagnose(chosen, task, loaded, placebos, steps(progress, None, "Diagnosing"))
@@ -299,7 +316,7 @@ def heterogeneity(
     output : Path, optional
         Folder of figures and tables, instead of build/heterogeneity.
     """
-    from study.core import fits_of
+    from study.core import fits_of, refuse_unwritable
     from study.heterogeneity import report as report_on
     from study.heterogeneity.page import usual_groupings
     from study.paper import run
@@ -307,6 +324,7 @@ def heterogeneity(
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label
     task = chosen.with_level().ask(question)
+    refuse_unwritable(output or Path("build"))
     loaded, task_question = run.load(chosen), task.question
     if not task_question.covariates:
         # Something has to say how units differ before treatment: at least what they had in the first period.
@@ -331,6 +349,14 @@ def heterogeneity(
         )
     folder = output or Path("build", "heterogeneity", *question.split("/"))
     _write(folder, report.files(), report.text(), "figures and tables")
+
+
+def _refuse_unwritable(*files: Path | None) -> None:
+    from study.core import refuse_unwritable
+
+    for file in files:
+        if file is not None:
+            refuse_unwritable(file.parent, file.name)
 
 
 def _list(entries: Iterable[Any], *keys: str) -> None:
@@ -375,6 +401,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # of one who presses it twice
         message = "interrupted; nothing was half-written, and what was finished is kept for the next run."
     if message:
         typer.echo(f"study: {message}", err=True)

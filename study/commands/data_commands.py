@@ -20,8 +20,10 @@ def assemble(*, raw: Path, output: Path = Path("data")) -> None:
     output : Path
         Folder to write the panels into.
     """
+    from study.core import refuse_unwritable
     from study.data.assemble.build import assemble as make
 
+    refuse_unwritable(output)
     with progress_bar() as progress:
         written = make(raw, output, progress=steps(progress, None))
     list_written(written)
@@ -143,9 +145,10 @@ def outcomes(
     memory : str
         What may be held in memory before it spills to disk.
     """
-    from study.core import cache_folder, write_all
+    from study.core import cache_folder, refuse_unwritable, write_all
     from study.data.sources import openalex
 
+    refuse_unwritable(output.parent, output.name)
     options = {"topics": topic} if topic else {}
     with progress_bar() as progress:
         folder = (raw or cache_folder() / "raw") / "openalex"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from study.core import QuestionError, StudyError, as_typed, check_place, write_all
+from study.core import QuestionError, StudyError, as_typed, write_all
 from study.panel.shipped import shipped
 
 if TYPE_CHECKING:
@@ -450,12 +450,10 @@ class OfPlot:
             typer.echo(f"Written: {as_typed(written)}")
 
     def check(self) -> None:
-        """Refuse what is said of a figure where none is asked for, and a file that could not be written."""
+        """Refuse what is said of a figure where none is asked for."""
         for name, value in vars(self).items():
             if value is not None and self.plot is None:
                 raise QuestionError(f"--{name} is about a figure; add --plot FILE.")
-        if self.plot is not None:
-            check_place(self.plot)
 
 
 @dataclass(frozen=True)
@@ -477,11 +475,9 @@ class OfOutput:
     latex: bool = False
 
     def chosen(self, who: str) -> str:
-        """Return the format; refuse one that there is not, and a file that could not be written."""
+        """Return the format; refuse one that there is not."""
         from study.core import refuse_unknown
 
-        if self.output is not None:
-            check_place(self.output)
         ending = self.output.suffix.lower() if self.output else ".txt"
         format = "latex" if self.latex and self.format is None else self.format
         if format is None:

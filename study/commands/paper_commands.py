@@ -53,35 +53,39 @@ def run(
         Folder to write everything into, with the paper's texts, instead of the plan's own and build; for --panel,
         instead of build/run/ and the panel's name.
     """
-    from study.core import folder_of, write_all
+    from study.core import folder_of, refuse_unwritable, settle, write_all
     from study.paper import run as running
     from study.paper.tournament import read_record
 
     chosen = columns.plan(panel, plan).under(design)
+    files: dict[str, bytes] = {}
     if panel is not None:
         output = output or Path("build", "run", panel.name.split(".")[0])
         # A plan is kept beside what was made from it.
         plan = output / "study.toml"
-        write_all(output, {plan.name: columns.plan_text(panel, output).encode()})
+        files[plan.name] = columns.plan_text(panel, output).encode()
     beside = plan.resolve().parent
+    folder, target = cache or folder_of(plan), output or folder_of_paper(plan)
+    report = (output / DEFAULT_REPORT.name if output else DEFAULT_REPORT).absolute()
+    for place in (target, report.parent):
+        refuse_unwritable(place)
+    settle(target)
     running.cited(chosen, beside)
     loaded = running.load(chosen)
     if "tournament" in chosen.exhibits:
         read_record(chosen, loaded)  # which is refused before any estimate, and not after all
-    folder, target = cache or folder_of(plan), output or folder_of_paper(plan)
     # Where the paper is written elsewhere, its text goes with it, unless one is there.
     texts = {name: beside / name for name in TEXT if not (target / name).exists()}
-    files = {name: path.read_bytes() for name, path in texts.items() if path.is_file()}
+    files |= {name: path.read_bytes() for name, path in texts.items() if path.is_file()}
     with work.settings(), progress_bar() as progress:
         step = steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
         results = running.run(chosen, loaded, jobs=work.jobs, progress=step, cache=folder)
         outputs = running.exhibit(chosen, loaded, results, jobs=work.jobs, progress=step, cache=folder)
-    report = output / DEFAULT_REPORT.name if output else DEFAULT_REPORT
-    page = outputs.page(plan.resolve())
-    written = write_all(target, files | outputs.files(beside)) + write_all(report.parent, {report.name: page})
+    text = files[plan.name].decode() if panel is not None else plan.read_text(encoding="utf-8")
+    files |= outputs.files(beside) | {str(report): outputs.page(text, beside)}
     if target.resolve() == beside:
-        for text, content in outputs.texts(beside).items():
-            written += write_all(text.parent, {text.name: content})
+        files |= {str(path): content for path, content in outputs.texts(beside).items()}
+    written = write_all(target, files)
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {loaded.name}, checksum {loaded.checksum}.")
     list_written(written)
     for lacking in outputs.unresolved(beside):

@@ -100,12 +100,14 @@ def simulate(
     output : Path, optional
         Folder to write figures and tables to, besides printing.
     """
-    from study.core import folder_of
+    from study.core import folder_of, refuse_unwritable
 
     def settings_of(progress: Progress, path: Path | None) -> AbstractContextManager[Settings]:
         return work.settings(cache=cache or folder_of(path), progress=steps(progress, None, "Simulating"))
 
     dials = read_dials(dial or ())
+    if output is not None:
+        refuse_unwritable(output)
     path: Path | None = None
     if record:
         options.refuse_beside(context, RECORDING, WHO, "is not for --record, which runs what the plan says")

@@ -88,11 +88,13 @@ def table(
     output : Path, optional
         File to write, instead of printing: .tex, .html, .md, .docx, .csv or .txt.
     """
-    from study.core import as_typed, fits_of, write_all
+    from study.core import as_typed, fits_of, refuse_unwritable, write_all
     from study.designs import find_design
     from study.report import STARS, Style, document
 
     kind = _format(format, output)
+    if output is not None:
+        refuse_unwritable(output.parent, output.name)
     levels = options.numbers("--star-levels", star_levels) if star_levels else STARS if stars else ()
     style = Style(columns, levels, digits, notes, mde, terms)  # type: ignore[arg-type]  # checked there
     labels = options.labels(label)
@@ -129,15 +131,14 @@ def table(
 
 
 def _format(format: str | None, output: Path | None) -> Format:
-    """Return the format of what is printed, or of a file by its suffix; refuse what cannot be written."""
-    from study.core import check_place, refuse_unknown
+    """Return the format of what is printed, or of a file by its suffix; refuse what is none."""
+    from study.core import refuse_unknown
     from study.report import PRINTED_FORMATS, format_of
 
     if format is not None:
         refuse_unknown("format", format, PRINTED_FORMATS, WHO)
     if output is None:
         return cast("Format", format or "latex")
-    check_place(output)
     kind = format_of(output, f"{WHO}: --output")
     if format not in (None, kind):
         raise QuestionError(f"{WHO}: --format is {format}, but {output.name} is {kind}; leave --format out.")

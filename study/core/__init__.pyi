@@ -72,7 +72,9 @@ from .normal_equations import least_squares as least_squares
 from .normal_equations import linear_form as linear_form
 from .normal_equations import target as target
 from .outputs import as_typed as as_typed
-from .outputs import check_place as check_place
+from .outputs import place_of as place_of
+from .outputs import refuse_unwritable as refuse_unwritable
+from .outputs import settle as settle
 from .outputs import write_all as write_all
 from .parallel import in_parallel as in_parallel
 from .progress import arrived as arrived
@@ -84,6 +86,11 @@ from .settings import current_settings as current_settings
 from .settings import expecting as expecting
 from .settings import settings as settings
 from .settings import telling as telling
+from .sizes import csv_within as csv_within
+from .sizes import refuse_large_members as refuse_large_members
+from .sizes import refuse_large_workbook as refuse_large_workbook
+from .sizes import refuse_larger as refuse_larger
+from .sizes import whole_content as whole_content
 from .synthetic_weights import UNIQUE as UNIQUE
 from .synthetic_weights import Solver as Solver
 from .synthetic_weights import Weights as Weights
@@ -114,3 +121,4 @@ from .words import p_is as p_is
 from .words import p_text as p_text
 from .words import paragraph as paragraph
 from .words import section as section
+from .words import short as short

@@ -38,6 +38,10 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "digits": (0, 10),
     "leads": (0, LARGEST),
     "factors": (0, LARGEST),
+    "max_rows": (1, LARGEST),
+    "max_columns": (1, LARGEST),
+    "max_bytes": (1, 2**62),
+    "max_cell": (1, LARGEST),
 }
 SHARES = ("level", "power")
 # In words: one of a kind, and several.

@@ -8,10 +8,8 @@ import logging
 import multiprocessing
 import os
 import re
-import shutil
 import struct
 import sys
-import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -28,7 +26,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from study.core.errors import OutputError
-from study.core.outputs import STAGING, write_all
+from study.core.outputs import settle, write_scratch
 
 Other = Callable[[Any], Any]
 
@@ -206,7 +204,6 @@ FORMAT = b"study answer, format 1"
 FITS = "fits"
 # What backup programs look for, and the first file that is written: whether there can be others.
 TAG = {"CACHEDIR.TAG": b"Signature: 8a477f597d28d172789f06886806bc55\n# Answers that can be found anew.\n"}
-ABANDONED = 3600.0  # seconds after which a half-written file is nobody's
 
 _logger = logging.getLogger(__name__)
 
@@ -270,22 +267,20 @@ def keep(folder: Path, key: str, answer: object) -> None:
     """Keep an answer, or say that it cannot be."""
     try:
         content = encoded(answer)
-        write_all(folder, {_place(folder, key).name: b"\n".join((FORMAT, _checksum(key, content), content))})
+        write_scratch(_place(folder, key), b"\n".join((FORMAT, _checksum(key, content), content)))
     except (OutputError, TypeError) as error:
-        _say_lost(str(error))
+        _say_lost(folder, error)
 
 
 @cache
 def prepare(folder: Path) -> None:
     """Take away what interrupted runs left half-written, and say it now if nothing can be kept."""
-    for left in folder.glob(f"{STAGING}*"):
-        with suppress(OSError):  # another run took it away
-            if time.time() - left.stat().st_mtime > ABANDONED:
-                shutil.rmtree(left)
     try:
-        write_all(folder, TAG)
+        settle(folder, only_if_free=True)
+        for name, content in TAG.items():
+            write_scratch(folder / name, content)
     except OutputError as error:
-        _say_lost(str(error))
+        _say_lost(folder, error)
 
 
 def _place(folder: Path, key: str) -> Path:
@@ -296,8 +291,13 @@ def _checksum(key: str, content: bytes) -> bytes:
     return hashlib.sha256(b"\n".join((FORMAT, key.encode(), content))).hexdigest().encode()
 
 
+def _say_lost(folder: Path, error: Exception) -> None:
+    # The folder of fits is in the one that the user knows.
+    _say(str(error).replace(str(folder), str(folder.parent), 1) if folder.name == FITS else str(error))
+
+
 @cache
-def _say_lost(why: str) -> None:
+def _say(why: str) -> None:
     """Say once why answers are not kept; of several processes, the one that the user started does."""
     if multiprocessing.parent_process() is None:
         _logger.warning("study: %s Answers are not kept.", why)

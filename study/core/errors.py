@@ -6,13 +6,25 @@ from collections.abc import Iterable
 
 from rapidfuzz import process, utils
 
+LONGEST = 3000  # characters of a message, whatever it lists
+
+
+def visible(text: str) -> str:
+    """Return a text in which what is no visible character, or moves others, is written as Python does."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
+    )
+
 
 class StudyError(Exception):
     """Base of all errors that a user's input can cause; the command line prints it and exits with 2."""
 
     def __str__(self) -> str:
-        """Return the message in one line, whatever stands in the names that it repeats."""
-        return " ".join(super().__str__().split("\n"))
+        """Return the message in one line that a terminal shows as it is, whatever stands in the names it repeats."""
+        text = visible(" ".join(super().__str__().split("\n")))
+        return text if len(text) <= LONGEST else f"{text[: LONGEST - 500]} ... {text[-495:]}"
 
 
 class DataError(StudyError):

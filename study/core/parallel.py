@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import TypeVar
@@ -14,6 +20,8 @@ from study.core.threads import one_thread
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+GLANCE = 1.0  # seconds between two looks at whether the parent is still there
 
 _in_task: ContextVar[bool] = ContextVar("in_task", default=False)
 
@@ -61,11 +69,40 @@ def _in_processes(function: Callable[[T], R], tasks: Iterable[T], jobs: int, ord
     work = (delayed(_done_apart)(function, task) for task in tasks)
     order = "generator" if ordered else "generator_unordered"
     try:
-        yield from Parallel(n_jobs=jobs, return_as=order)(work)
+        with _uninterrupted():  # which processes keep that are started here
+            results = Parallel(n_jobs=jobs, return_as=order, initializer=_end_with_parent)(work)
+        yield from results
     except TerminatedWorkerError as error:
         raise WorkerError(
             f"jobs: a process was ended from outside, for want of memory perhaps; {KEPT}"
         ) from error
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Do what is inside before Ctrl-C is heard; it is the first process that answers it, for all."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """End this process soon after the one that started it, which cannot say so where it is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent.pid:
+            time.sleep(GLANCE)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _done_apart(function: Callable[[T], R], task: T) -> R:

@@ -1,4 +1,6 @@
-"""How long work is done: in how many processes here or on which cluster, with which progress, keeping what where.
+"""How work is done: in how many processes here or on which cluster, with which progress, keeping what where.
+
+And how large a file may be that is read for it.
 
 None of it changes a result, so none of it is an option of a design.
 """
@@ -22,13 +24,17 @@ Backend = Literal["loky", "dask"]
 
 @dataclass(frozen=True)
 class Settings:
-    """Processes (-1 is all cores), a function that is told of each step, a folder for what was learned, a cluster."""
+    """Processes (-1 is all cores), a function told of each step, a folder for what was learned, a cluster, limits."""
 
     jobs: int = 1
     progress: Progress | None = None
     cache: Path | None = None
     backend: Backend = "loky"
     address: str | None = None
+    max_rows: int = 50_000_000
+    max_columns: int = 10_000
+    max_bytes: int = 1_000_000_000
+    max_cell: int = 100_000
 
 
 _here: ContextVar[Settings] = ContextVar("work", default=Settings())  # noqa: B039 (a frozen dataclass)
@@ -56,6 +62,8 @@ def settings(**changes: Any) -> Iterator[Settings]:
         Processes of this machine, or the workers of a dask cluster, as many as there are. Numbers do not depend on it.
     address : str
         Of the scheduler of the cluster, for example tcp://10.0.0.1:8786.
+    max_rows, max_columns, max_bytes, max_cell : int
+        Of a file that is read, and of its longest cell in characters; bytes without compression.
 
     Raises
     ------

@@ -8,11 +8,14 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from study.core.errors import visible
+
 if TYPE_CHECKING:
     import pandas as pd
 
 WIDTH = 100
 SHOWN = 6  # of names in a row
+LONGEST_QUOTED = 60
 # Smaller p-values are said to be below it, in tables and in sentences.
 SMALLEST_P = 0.001
 
@@ -58,6 +61,11 @@ def first_of(items: Iterable[str], most: int = SHOWN) -> str:
     names = [*items]
     more = [f"and {len(names) - most} more"] if len(names) > most + 1 else []
     return ", ".join([*(names[:most] if more else names), *more])
+
+
+def short(text: str, most: int = LONGEST_QUOTED) -> str:
+    """Return a text as a message quotes it: the beginning of a long one, with what is no visible character in code."""
+    return visible(text if len(text) <= most else f"{text[:most]}...")
 
 
 def lines(title: str, facts: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import DataError, IntArray, unknown
+from study.core import DataError, IntArray, short, unknown
 from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.panel import Ambiguous, Panel
 from study.panel.rows import Rows
@@ -261,8 +261,8 @@ def describe(problems: pd.DataFrame) -> str:
         breaks = f"{_counted(len(placed), 'line')} {'breaks' if len(placed) == 1 else 'break'}"
         blocks.append(f"{column} {rule}; {breaks} this rule:")
         for line, unit, time, value in placed[["line", "unit", "time", "value"]].itertuples(index=False):
-            names = ", ".join(str(part) for part in (unit, time) if not pd.isna(part) and str(part))
-            blocks.append(f'  line {line}{f" ({names})" if names else ""}: "{value}"')
+            names = ", ".join(short(str(part)) for part in (unit, time) if not pd.isna(part) and str(part))
+            blocks.append(f'  line {line}{f" ({names})" if names else ""}: "{short(str(value))}"')
     return "\n".join(blocks) or "No rule is broken."
 
 

@@ -22,6 +22,7 @@ from study.core import (
     checked,
     first_of,
     refuse_unknown,
+    settle,
 )
 from study.panel.periods import PeriodUnit
 from study.panel.rows import Rows, period_name
@@ -399,6 +400,7 @@ def load_panel(name: str) -> Panel:
     QuestionError
         If there is no such panel.
     """
+    settle(shipped("data"))  # if `study assemble` was killed while it wrote
     catalogue = panel_entries()
     refuse_unknown("panel", name, catalogue, "load_panel")
     entry = dict(catalogue[name])

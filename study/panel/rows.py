@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import BoolArray, FloatArray, IntArray
+from study.core import BoolArray, FloatArray, IntArray, short
 from study.panel.periods import Ranks, name_of, number_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ ENDLESS = ("inf", "+inf", "infinity")
 # Beyond it float64 does not tell neighbouring whole numbers apart.
 LARGEST_WHOLE = 2.0**53
 LARGEST_NUMBER = int(np.finfo(float).max)
-LONGEST_SHOWN = 80
 # Among the ``attrs`` of a table: by column, the labels of numbers that stand for them, as Stata keeps them.
 VALUE_LABELS = "value_labels"
 _FLOAT_OR_EMPTY = re.compile(r"-?\d+\.0|")
@@ -84,8 +83,7 @@ class Rows:
 
     def cell(self, column: str, row: int) -> str:
         """Return what a cell holds, as text without spaces around it; the beginning of a long one."""
-        text = str(self.texts(column, np.array([row]))[0])
-        return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+        return short(str(self.texts(column, np.array([row]))[0]))
 
     def texts(self, column: str, rows: IntArray) -> NDArray[Any]:
         """Return what the cells of some rows hold, as in :meth:`cell`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import BoolArray, DataError, FloatArray, unknown
+from study.core import BoolArray, DataError, FloatArray, short, unknown
 from study.panel.periods import A_YEAR
 from study.panel.rows import Rows, spread
 
@@ -409,7 +409,7 @@ def spelt_alike(column: str) -> Rule:
     def says(rows: Rows, row: int) -> str:
         names, codes = rows.labels(column)
         alike = next(group for group in groups(rows) if codes[row] in group)
-        listed = " and ".join(f'"{names[code]}"' for code in alike)
+        listed = " and ".join(f'"{short(names[code])}"' for code in alike)
         return f"column {column} has {listed}; write them alike if they are the same."
 
     text = "should not have labels that differ only in case or spaces"

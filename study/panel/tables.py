@@ -6,6 +6,7 @@ import csv
 import glob
 import gzip
 import io
+import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import DataError, IntArray, shown
+from study.core import (
+    DataError,
+    IntArray,
+    csv_within,
+    refuse_large_workbook,
+    refuse_larger,
+    short,
+    shown,
+    whole_content,
+)
 from study.panel.rows import VALUE_LABELS
 
 if TYPE_CHECKING:
     import pandas as pd
+    from duckdb import DuckDBPyRelation
 
 _OTHER_FORMATS = (
     (b"PK\x03\x04", "an Excel workbook or another zip archive"),
@@ -42,7 +53,6 @@ _OTHER_FORMATS = (
     (b"{", "JSON"),
     (b"[", "JSON"),
 )
-_GZIP = b"\x1f\x8b"
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -66,8 +76,8 @@ def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
     Raises
     ------
     DataError
-        If the file is missing or something else, two columns share a name, or a row has more or fewer
-        fields than the heading.
+        If the file is missing or something else, larger than ``study.settings`` allow, two columns share a name, or
+        a row has more or fewer fields than the heading.
     """
     kind = next((kind for kind, (suffixes, _) in _READERS.items() if path.suffix.lower() in suffixes), None)
     try:
@@ -80,6 +90,8 @@ def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
             raise DataError(f"{path}: there is no such file.")
         if kind is None:
             return _read_csv(path)
+        size = path.stat().st_size
+        refuse_larger(str(path), "max_bytes", size, f"the file has {size:,} bytes")
         table, lines = _READERS[kind][1](path)
     except OSError as error:
         raise DataError(f"{path}: it cannot be read ({error.strerror or error}).") from None
@@ -88,10 +100,11 @@ def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
     except Exception as error:  # of whatever kind the libraries have for a damaged file
         if kind is None:
             raise
-        why = " ".join(str(error).split())[:200] or type(error).__name__
+        why = short(" ".join(str(error).split()), 200) or type(error).__name__
         raise DataError(
             f"{path}: not a readable {kind} file ({why}); save it anew, or as UTF-8 CSV."
         ) from None
+    refuse_larger(str(path), "max_rows", len(table), f"it has {len(table):,} rows")
     _check_heading(path, [*map(str, table.columns)])
     return table, lines
 
@@ -151,11 +164,31 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
     import duckdb
 
     with duckdb.connect() as connection:
-        return connection.read_parquet(glob.escape(str(path))).df(), None
+        table = connection.read_parquet(glob.escape(str(path)))
+        _refuse_large_relation(str(path), table)
+        return table.df(), None
+
+
+def _refuse_large_relation(where: str, table: DuckDBPyRelation) -> None:
+    """Refuse a table that is small in its file alone, before it is in memory."""
+    refuse_larger(where, "max_columns", len(table.columns), f"it has {len(table.columns):,} columns")
+    rows = int(table.count("*").fetchall()[0][0])
+    refuse_larger(where, "max_rows", rows, f"it has {rows:,} rows")
+    size = 8 * rows * len(table.columns)
+    for name, kind in zip(table.columns, table.types, strict=True):
+        if str(kind) in ("VARCHAR", "BLOB"):
+            column = '"' + name.replace('"', '""') + '"'
+            measured = f"max(strlen({column}::VARCHAR)), sum(strlen({column}::VARCHAR))"
+            longest, total = (int(each or 0) for each in table.aggregate(measured).fetchall()[0])
+            refuse_larger(where, "max_cell", longest, f"a cell of column {short(name)} has {longest:,} bytes")
+            size += total
+    refuse_larger(where, "max_bytes", size, f"it expands to {size:,} bytes")
 
 
 def _read_feather(path: Path) -> tuple[pd.DataFrame, None]:
-    return _pyarrow(str(path)).feather.read_table(path).to_pandas(), None
+    table = _pyarrow(str(path)).feather.read_table(path)
+    refuse_larger(str(path), "max_bytes", table.nbytes, f"it expands to {table.nbytes:,} bytes")
+    return table.to_pandas(), None
 
 
 def _read_stata(path: Path) -> tuple[pd.DataFrame, None]:
@@ -175,6 +208,8 @@ def _read_excel(path: Path) -> tuple[pd.DataFrame, IntArray]:
     """Return the first sheet as it stands there: "NA" is a text, and rows without a cell are passed over."""
     import pandas as pd
 
+    if zipfile.is_zipfile(path):
+        refuse_large_workbook(path, str(path))
     sheet = pd.read_excel(
         path,
         engine="calamine",
@@ -205,7 +240,11 @@ _READERS: Mapping[str, tuple[Sequence[str], _Reader]] = {
 def _read_csv(path: Path) -> tuple[pd.DataFrame, IntArray]:
     import pandas as pd
 
-    content = _content(path, path.read_bytes())
+    try:
+        content = whole_content(path, str(path))
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise _unreadable(path, f"the gzip archive is damaged: {error}") from None
+    _refuse_other(path, content)
     try:
         lines = _lines(path, content)
         table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
@@ -218,13 +257,8 @@ def _unreadable(path: Path, why: str) -> DataError:
     return DataError(f"{path}: not a readable CSV table ({why}); save it as UTF-8 CSV.")
 
 
-def _content(path: Path, content: bytes) -> bytes:
-    """Return the text of a file, without its compression; refuse what is something else."""
-    if content.startswith(_GZIP):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise _unreadable(path, f"the gzip archive is damaged: {error}") from None
+def _refuse_other(path: Path, content: bytes) -> None:
+    """Refuse what is no text in UTF-8."""
     start = content[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start:
         raise _unreadable(path, "it is empty")
@@ -236,14 +270,13 @@ def _content(path: Path, content: bytes) -> bytes:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _unreadable(path, f"byte {error.start} on line {line} is not UTF-8") from None
-    return content
 
 
 def _lines(path: Path, content: bytes) -> IntArray:
     """Return the line on which each row begins; refuse rows that do not fit the heading."""
     reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline=""))
     width, start, lines, unfit = 0, 1, [], []
-    for fields in reader:
+    for fields in csv_within(str(path), reader):
         if len(fields) > 1 or (fields and fields[0].strip()):
             if not width:
                 _check_heading(path, fields)
@@ -263,9 +296,12 @@ def _lines(path: Path, content: bytes) -> IntArray:
 
 
 def _check_heading(path: Path, heading: list[str]) -> None:
+    refuse_larger(str(path), "max_columns", len(heading), f"it has {len(heading):,} columns")
     for name, times in Counter(heading).items():
         if times > 1:
-            raise DataError(f'{path}: the heading has "{name}" more than once; name the columns apart.')
+            raise DataError(
+                f'{path}: the heading has "{short(name)}" more than once; name the columns apart.'
+            )
     for separator, name in _SEPARATORS.items():
         if len(heading) == 1 and separator in heading[0]:
             raise _unreadable(path, f"its fields are parted by {name}, not by commas")

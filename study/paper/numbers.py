@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from io import StringIO
 from pathlib import Path
 
-from study.core import DataError, unknown
+from study.core import DataError, settle, unknown
 from study.paper.exhibits.exhibit import Source, Traced
 from study.report import escape, render
 
@@ -112,6 +112,7 @@ def read_sources(folder: Path) -> dict[str, Traced]:
     DataError
         If the file is missing or lacks a column.
     """
+    settle(folder)
     path = folder / FILE
     if not path.is_file():
         raise DataError(f"{path}: there are no numbers to trace; write them with `study run`.")

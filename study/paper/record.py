@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from study.core import DataError, significant
+from study.core import DataError, settle, significant
 from study.designs import find_design
 from study.paper.results import Result, Results
 
@@ -45,6 +45,7 @@ def read_record(path: Path) -> pd.DataFrame:
     DataError
         If the file is missing or lacks a column.
     """
+    settle(path.parent)
     if not path.is_file():
         raise DataError(f"{path}: there is no record to check against; write one with `study run`.")
     try:

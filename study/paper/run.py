@@ -286,11 +286,11 @@ class Paper(NamedTuple):
             return []
         return numbers.missing(places, [traced.address for traced in self.every_number()])
 
-    def page(self, path: Path) -> bytes:
-        """Return the report page, with the plan as its file has it and the numbers of the paper's exhibits."""
+    def page(self, text: str, folder: Path) -> bytes:
+        """Return the report page, with the plan's text as its file in a folder has it and the exhibits' numbers."""
         from study.paper.page import page, provenance_of
         from study.paper.words import words_of
 
         plan = self.setting.plan
-        provenance = provenance_of(plan, path.read_text(encoding="utf-8"), self.setting.panels)
-        return page(self.every_exhibit, provenance, self.latex(path.parent), words_of(plan))
+        provenance = provenance_of(plan, text, self.setting.panels)
+        return page(self.every_exhibit, provenance, self.latex(folder), words_of(plan))

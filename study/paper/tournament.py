@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from study.core import DataError, QuestionError, significant
+from study.core import DataError, QuestionError, settle, significant
 from study.panel import Panel, Question
 from study.paper.plan import Plan, Row, Tournament
 from study.simulate.calibrate import calibrate
@@ -202,6 +202,7 @@ def read_record(plan: Plan, panel: Panel) -> Recorded:
         of repetitions than the plan's.
     """
     path = Path(asked_of(plan).record)
+    settle(path.parent)
     for file in (path, beside(path)):
         if not file.is_file():
             raise DataError(f"{file}: there is no such record of the tournament; {AGAIN}.")

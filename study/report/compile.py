@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from study.core import OutputError
+from study.core import OutputError, settle
 
 PACKAGES = "texlive-latex-recommended texlive-latex-extra texlive-science texlive-fonts-recommended lmodern"
 
@@ -39,6 +39,7 @@ def compile_paper(folder: Path) -> list[Path]:
             "paper: no pdflatex or bibtex is installed; on Debian or Ubuntu install them with: "
             f"apt-get install {PACKAGES}."
         )
+    settle(folder)
     for name, what in NEEDED.items():
         if not (folder / name).is_file():
             raise OutputError(f"paper: {folder / name} is missing; {what}.")

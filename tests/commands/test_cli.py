@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from itertools import combinations
@@ -219,9 +220,12 @@ def test_an_interrupted_command_says_that_nothing_is_half_written(monkeypatch, c
 
     monkeypatch.setattr(sys, "argv", ["study", "audit"])
     monkeypatch.setattr("study.paper.audits.results", interrupted)
+    handled = []
+    monkeypatch.setattr("signal.signal", lambda *given: handled.append(given))
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 130
+    assert handled == [(signal.SIGINT, signal.SIG_IGN)]  # one who presses Ctrl-C twice sees one line, too
     assert capsys.readouterr().err.startswith("study: interrupted; nothing was half-written")
 
 
@@ -688,3 +692,19 @@ def test_a_message_names_options_that_the_command_has_and_leaves_the_rest(names,
 def test_a_column_that_is_called_as_an_option_stays_a_column():
     message = "Question about p: lag is an outcome, and a population is fixed before treatment"
     assert options.as_options(message, ["lag"]) == message
+
+
+def test_an_interrupt_while_the_command_is_imported_is_one_line(monkeypatch, capsys):
+    from study.__main__ import main as begin
+
+    class Interrupted:
+        def find_spec(self, name, *_given):
+            if name == "study.commands.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "study.commands.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as stopped:
+        begin()
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "study: interrupted; nothing was half-written, and nothing begun.\n"

@@ -112,6 +112,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         data = content()
         (made / name).write_bytes(data if isinstance(data, bytes) else data.to_csv(index=False).encode())
     (made / "a folder").mkdir()
+    (made / "folder.tex").mkdir()
     return made
 
 
@@ -333,6 +334,7 @@ ASKED: list[tuple[str, dict[str, Any], str]] = [
     ("estimate", {"output": "out.xyz"}, 'there is no format for the ending ".xyz". Known: .csv'),
     ("compare", {"output": "out"}, 'there is no format for the ending ""'),
     ("estimate", {"output": "own.csv/out.tex"}, "own.csv: cannot write here"),
+    ("estimate", {"output": "folder.tex"}, "folder.tex: this is a folder, and is not replaced by a file"),
     ("estimate", {"plots": "x"}, "No such option: --plots"),
 ]
 

@@ -384,3 +384,55 @@ def test_the_command_says_in_one_line_that_an_address_does_not_answer(tmp_path):
     done = command("run", "--plan", "study.toml", "--backend", "dask", "--address", "nonsense", cwd=tmp_path)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert issubclass(WorkerError, StudyError)
+
+
+KILLED = """
+import os, sys, time
+from study.core import in_parallel
+
+def waiting(_):
+    os.write(1, f"{os.getpid()}\\n".encode())
+    time.sleep(600)
+
+if __name__ == "__main__":
+    os.write(1, f"{os.getpid()}\\n".encode())
+    list(in_parallel(waiting, range(2), jobs=2))
+"""
+
+
+def session(started: subprocess.Popen[str]) -> set[int]:
+    """Return the processes of a session, but for those that have ended and are not yet asked for how."""
+    there = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, of = path.read_text().rpartition(")")[2].split()[:4]
+        except OSError:  # it has ended
+            continue
+        if int(of) == started.pid and state != "Z":
+            there.add(int(path.parent.name))
+    return there
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
+def test_a_process_that_is_killed_leaves_no_other_ones(tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED)
+    started = subprocess.Popen(
+        [sys.executable, tmp_path / "killed.py"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+    try:
+        pids = {int(started.stdout.readline()) for _ in range(3)}
+        assert started.pid in pids
+        assert pids <= session(started)
+        started.kill()
+        started.wait()
+        until = time.monotonic() + 60
+        while session(started) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not session(started)
+    finally:
+        for pid in session(started):
+            os.kill(pid, 9)

@@ -385,7 +385,7 @@ def test_where_nothing_can_be_written_nothing_is_left(tmp_path: Path) -> None:
     given = ["outcomes", "--raw", str(tmp_path / "raw"), "--output", str(tmp_path / "counts.csv")]
     done = CliRunner().invoke(app, given)
     assert isinstance(done.exception, OutputError)
-    assert re.search(r"cannot write here .*counts.csv is a folder", str(done.exception))
+    assert re.search("counts.csv: this is a folder, and is not replaced", str(done.exception))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.csv", "raw"]
 
 

@@ -404,7 +404,7 @@ def test_a_plan_of_ones_own_is_in_its_own_words(ran, plan_path):
     made = files_of(own, panel, results)
     assert "Treated labs" in made["tables/sim1.tex"].decode()
     assert "Treated labs" not in files["tables/sim1.tex"].decode()
-    page = running.exhibit(own, panel, results, jobs=1).page(plan_path).decode()
+    page = running.exhibit(own, panel, results, jobs=1).page(plan_path.read_text(), plan_path.parent).decode()
     texts = [page, *(text.decode() for name, text in made.items() if name.endswith((".tex", ".csv")))]
     assert not [
         word for text in texts for word in re.findall(r"(?i)\bpapers\b|institution|universit\w+", text)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.core import DataError, write_all
+from study.core import DataError, settle, write_all
 from study.data import topics
 from study.data.assemble import (
     ccstar,
@@ -89,6 +89,7 @@ def assemble(raw: Path, out: Path, *, progress: Progress = silent) -> list[Path]
     DataError
         If an original is missing, truncated or malformed; nothing is written then.
     """
+    settle(out)
     for folder in SOURCES:
         if not (raw / folder).is_dir():
             raise DataError(f"assemble: folder {folder} is missing in {raw}; put the originals there.")

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.core import DataError
+from study.core import DataError, csv_within, refuse_large_members, short, whole_content
 
 Progress = Callable[[str], None]
 # What the texts of a column must match, and how an error says it.
@@ -101,10 +101,11 @@ def csv_rows(
     rows = []
     seen: dict[tuple[str, ...], int] = {}
     try:
-        heading = [label.strip() for label in next(reader, [])]
+        read = csv_within(name, reader)
+        heading = [label.strip() for label in next(read, [])]
         refuse_missing(f"{name}, line 1", required, heading, remedy)
         line = reader.line_num + 1
-        for values in reader:
+        for values in read:
             where = f"{name}, line {line}"
             if values and len(values) != len(heading):
                 fault = f"{where}: {len(values)} fields, the heading has {len(heading)}"
@@ -118,7 +119,7 @@ def csv_rows(
                 for column, (pattern, words) in (rules or {}).items():
                     if not pattern.fullmatch(row[column]):
                         raise DataError(
-                            f'{where}: {column} is "{row[column]}"; it must be {words}: {remedy}.'
+                            f'{where}: {column} is "{short(row[column])}"; it must be {words}: {remedy}.'
                         )
             line = reader.line_num + 1
     except csv.Error as error:
@@ -149,7 +150,7 @@ def iso_day(text: str, where: str) -> str:
         # Other forms of ISO 8601 are none of the publishers'.
         return date.fromisoformat(day if len(day) == 10 else "").isoformat() if text else ""
     except ValueError:
-        raise DataError(f'{where} "{text}" is no date; {AGAIN}.') from None
+        raise DataError(f'{where} "{short(text)}" is no date; {AGAIN}.') from None
 
 
 def number(text: str, where: str) -> float:
@@ -163,7 +164,7 @@ def number(text: str, where: str) -> float:
     try:
         return float(text) if text else math.nan
     except ValueError:
-        raise DataError(f'{where} "{text}" is no number; {AGAIN}.') from None
+        raise DataError(f'{where} "{short(text)}" is no number; {AGAIN}.') from None
 
 
 def json_value(content: bytes, where: str) -> Any:
@@ -237,6 +238,7 @@ def unzipped(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
         raise damaged(name, "the file is empty")
     try:
         with zipfile.ZipFile(path) as archive:
+            refuse_large_members(archive, name)
             yield archive
     # A broken container shows itself in several ways, none of which a user could tell apart.
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
@@ -251,13 +253,11 @@ def content_of(path: Path, remedy: str = AGAIN) -> bytes:
     DataError
         If it is empty or its compressed content is cut off or damaged.
     """
-    content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
-            fault = f"truncated or damaged gzip within its {len(content)} bytes ({error})"
-            raise DataError(f"{path.name}: {fault}; {remedy}.") from None
+    try:
+        content = whole_content(path, path.name)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        fault = f"truncated or damaged gzip within its {path.stat().st_size} bytes ({error})"
+        raise DataError(f"{path.name}: {fault}; {remedy}.") from None
     if not content.strip():
         raise DataError(f"{path.name}: the file is empty; {remedy}.")
     return content

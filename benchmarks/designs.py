@@ -5,18 +5,15 @@
 From a long table in memory to standard errors of the event study and of its average. The data are simulated: no record
 is real; the seed is fixed. Every run is a process of its own, which imports everything, warms up on a panel of 1,000
 units (imports and compilation do not count), loads the table, and starts the clock. First every peer runs once; then
-the package and the fastest peer take turns. ``--scaling`` shows 10,000, 100,000 and 1,000,000 units, ``--small`` the
-study's own size. Needs Linux, whose ``/proc`` gives the highest resident memory.
+the package and the fastest peer take turns. ``--scaling`` adds 1,000 to 1,000,000 units, ``--small`` shows the study's
+own size. Needs Linux, whose ``/proc`` gives the highest resident memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,12 +25,12 @@ import measuring
 import numpy as np
 import pandas as pd
 import peers
-from measuring import Effects, Run, differences, heading, outcome, ratio, row
+from measuring import Effects, Run, differences, heading, outcome, ratio, record, row
 from peers import Peer
 
 SEED = 20261124
 WARM_UNITS = 1_000
-SCALES = (10_000, 100_000, 1_000_000)
+SCALES = (1_000, 10_000, 100_000, 1_000_000)
 SMALL_UNITS, SMALL_PERIODS, SMALL_REPEATS = 300, 12, 200
 
 
@@ -188,8 +185,10 @@ class Bench(NamedTuple):
         python = sys.executable if peer is None else self.options.peer_python
         who = "study" if peer is None else str(peer)
         command = [python, __file__, "--worker", who, name, str(self.file), str(self.options.periods)]
-        memory = None if peer is None else self.options.memory
-        return measuring.run(command, self.options.limit, memory, self.options.threads)
+        memory, needs = (
+            (None, ()) if peer is None else (self.options.memory, (peers.PEERS[name][peer].package,))
+        )
+        return measuring.run(command, self.options.limit, memory, self.options.threads, needs)
 
 
 def save(file: Path, columns: dict[str, np.ndarray], shuffled: bool) -> None:
@@ -222,16 +221,20 @@ def take_turns(bench: Bench, first: dict[str, list[Run]]) -> None:
         *("peer: s", "CPU s", "peak, GiB", "above the data", "fastest peer"),
     )
     for name, (package, *others) in first.items():
-        if not package.finished:
-            continue
+        rows = bench.options.units * bench.options.periods
+        why = "; ".join(dict.fromkeys(run.outcome for run in others))
         number = fastest(others)
+        if not package.finished:
+            record("designs", name, rows, [package], [], title(name, number), why)
+            continue
         ours, theirs = [], []
         for _ in range(bench.options.runs):
             ours.append(bench.run(name))
             if number is not None:
                 theirs.append(bench.run(name, number))
-        stopped = bench.options.limit if any("not finished" in run.outcome for run in others) else np.nan
+        stopped = bench.options.limit if "not finished" in why else np.nan
         row(name, ratio(ours, theirs, stopped), *outcome(ours), *outcome(theirs), title(name, number))
+        record("designs", name, rows, ours, theirs, title(name, number), why, stopped)
 
 
 def fastest(runs: list[Run]) -> int | None:
@@ -260,22 +263,29 @@ def compare_effects(first: dict[str, list[Run]]) -> None:
             row(name, peer.package, peer.settings, small[2], *shown)
 
 
-def scaling(options: argparse.Namespace, file: Path) -> None:
-    """Print seconds of the package at several numbers of units, and b of seconds = a * units ** b."""
-    runs: dict[str, list[list[Run]]] = {name: [] for name in options.designs}
+def scaling(options: argparse.Namespace, file: Path, against: dict[str, int | None]) -> None:
+    """Print seconds at several numbers of units, one run each, and b of seconds = a * units ** b above the smallest.
+
+    The peer with the number that is given for a workload runs below the size of the comparison.
+    """
+    runs: dict[str, list[Run]] = {name: [] for name in options.designs}
     for units in SCALES:
         save(file, simulate(units, options.periods), options.shuffle)
+        bench = Bench(file, options)
         for name in options.designs:
-            runs[name].append([Bench(file, options).run(name) for _ in range(options.runs)])
+            number = against[name] if units < options.units else None
+            theirs = [] if number is None else [bench.run(name, number)]
+            runs[name].append(bench.run(name))
+            record("scaling", name, units * options.periods, runs[name][-1:], theirs, title(name, number))
     sizes = [f"{units:,} units" for units in SCALES]
     heading(
-        f"Seconds, median of {options.runs} runs, and highest resident memory in GiB, by number of units",
+        "Seconds and highest resident memory in GiB of the package, one run each, by number of units",
         *("workload", *(f"{size}, s" for size in sizes), "exponent", *(f"{size}, GiB" for size in sizes)),
     )
-    for name, by_size in runs.items():
-        cells = [outcome(made) for made in by_size]
-        seconds = [statistics.median(run.seconds for run in made) for made in by_size]
-        exponent = np.polyfit(np.log(SCALES), np.log(seconds), 1)[0]
+    for name, made in runs.items():
+        cells = [outcome([run]) for run in made]
+        known = [(units, run.seconds) for units, run in zip(SCALES, made, strict=True) if run.finished][1:]
+        exponent = np.polyfit(*np.log(np.transpose(known)), 1)[0] if len(known) > 1 else np.nan
         row(name, *(cell[0] for cell in cells), f"{exponent:.2f}", *(cell[2] for cell in cells))
 
 
@@ -301,29 +311,24 @@ def small(names: list[str]) -> None:
         row(name, *(f"{1000 * statistics.median(made[1:]):.2f}" for made in times))
 
 
-def versions(python: str, packages: tuple[str, ...]) -> str:
-    """Return the versions of an interpreter and of the packages that it has."""
-    code = (
-        "import importlib.metadata as m, platform, sys\n"
-        "found = {d.name: d.version for d in m.distributions()}\n"
-        "names = [n for n in sys.argv[1:] if n in found]\n"
-        "print('Python', platform.python_version() + ',', ', '.join(f'{n} {found[n]}' for n in names))"
-    )
-    command = [python, "-c", code, *packages, "pandas", "numpy", "scipy"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def describe(options: argparse.Namespace) -> None:
     order = "random order" if options.shuffle else "the order of units and periods"
     print(f"Simulated panels, seed {SEED}, rows in {order};")
     print(f"{options.units:,} units x {options.periods} periods where not said otherwise.")
     threads = "as many threads as each takes" if options.threads is None else f"threads: {options.threads}"
-    print(f"Machine: {os.cpu_count()} processors, {platform.platform()}; {threads}.")
-    print(f"study: {versions(sys.executable, ('compute-access-study',))}.")
-    if options.peers and not (options.small or options.scaling):
-        print(f"Peers: {versions(options.peer_python, peers.PACKAGES)};")
+    print(f"Machine: {measuring.machine()}; {threads}.")
+    print(f"study: {measuring.named_versions(sys.executable, ['compute-access-study'])}.")
+    if options.peers and not options.small:
+        print(f"Peers: {measuring.named_versions(options.peer_python, peers.PACKAGES)};")
         settings = ", ".join(f"{name}={value}" for name, value in peers.ENVIRONMENT.items())
         print(f"{settings}; stopped after {options.limit:g} s; at most {options.memory:g} GiB of addresses.")
+        for package in measuring.missing(options.peer_python, peers.PACKAGES):
+            rows = [
+                name for name, asked in peers.PEERS.items() if package in (peer.package for peer in asked)
+            ]
+            print(
+                f"{package} is not installed there: not measured in {', '.join(rows) or 'other benchmarks'}."
+            )
 
 
 def arguments() -> argparse.Namespace:
@@ -341,7 +346,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=120.0, help="seconds after which a run is stopped")
     parser.add_argument("--memory", type=float, default=20.0, help="GiB of addresses that a peer may take")
     parser.add_argument(
-        "--scaling", action="store_true", help="the package alone at several numbers of units"
+        "--scaling", action="store_true", help="also at several numbers of units, the peer up to --units"
     )
     parser.add_argument("--small", action="store_true", help="the package alone at the study's own size")
     return parser.parse_args()
@@ -361,14 +366,13 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="designs-simulated-") as name:
         file = Path(name) / "panel.npz"
-        if options.scaling:
-            scaling(options, file)
-            return
         save(file, simulate(options.units, options.periods), options.shuffle)
         first = first_round(Bench(file, options), options.designs)
         take_turns(Bench(file, options), first)
         if options.peers:
             compare_effects(first)
+        if options.scaling:
+            scaling(options, file, {name: fastest(others) for name, (_, *others) in first.items()})
 
 
 if __name__ == "__main__":

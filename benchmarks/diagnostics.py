@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import peers
 from designs import WARM_UNITS, fastest, save, simulate, table
-from measuring import Effects, Run, differences, heading, outcome, ratio, row
+from measuring import Effects, Run, differences, heading, outcome, ratio, record, row
 from peers import Peer
 
 NEVER = 0.0
@@ -137,8 +137,10 @@ class Bench(NamedTuple):
         ours = isinstance(who, str)
         python = sys.executable if ours else self.options.peer_python
         command = [python, __file__, "--worker", str(who), name, str(self.file), str(self.options.periods)]
-        memory = None if ours else self.options.memory
-        return measuring.run(command, self.options.limit, memory, self.options.threads)
+        memory, needs = (
+            (None, ()) if ours else (self.options.memory, (WORKLOADS[name].peers[int(who)].package,))
+        )
+        return measuring.run(command, self.options.limit, memory, self.options.threads, needs)
 
 
 def measure(bench: Bench, name: str) -> None:
@@ -157,7 +159,9 @@ def measure(bench: Bench, name: str) -> None:
         for who, made in runs.items():
             made.append(bench.run(name, who))
     theirs = [] if number is None else runs.pop(number)
-    stopped = bench.options.limit if any("not finished" in run.outcome for run in first) else np.nan
+    why = "; ".join(dict.fromkeys(run.outcome for run in first))
+    stopped = bench.options.limit if "not finished" in why else np.nan
+    rows = bench.options.units * bench.options.periods
     heading(
         f"{name}, paired runs, {bench.options.runs} each: medians (smallest to largest), highest peaks",
         *("start", "times as fast", "study: s", "CPU s", "peak, GiB", "above the data"),
@@ -167,6 +171,7 @@ def measure(bench: Bench, name: str) -> None:
         title = "-" if number is None else f"{WORKLOADS[name].peers[number].package}, "
         title += "" if number is None else WORKLOADS[name].peers[number].settings
         row(start, ratio(made, theirs, stopped), *outcome(made), *outcome(theirs), title)
+        record("diagnostics", f"{name} {start}", rows, made, theirs, title, why, stopped)
     heading(
         f"{name}, largest relative differences; of comparisons the estimates and the weights, of the coefficient the "
         "coefficient and the least spread of effects",

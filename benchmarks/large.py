@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -32,7 +31,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import peers
-from measuring import Effects, differences, forget_peak, heading, memory, row
+from measuring import (
+    Effects,
+    Run,
+    differences,
+    forget_peak,
+    heading,
+    machine,
+    memory,
+    missing,
+    record,
+    row,
+)
 from peers import collect
 
 SIZES = (10_000_000, 100_000_000, 1_000_000_000)
@@ -41,6 +51,7 @@ BYTES_A_ROW = 40
 IN_MEMORY = 20_000_000  # rows that are also read into memory, 0.2 GiB a million
 STEPS = ("table of units", "sums", "estimate", "degrees of freedom")
 PEER = "callaway_santanna"
+NEEDS = ("diff-diff", "pyarrow")
 SEED = 20261129
 FIRST_PERIOD, PERIODS = 2000, 20
 COHORTS = np.arange(2005, 2017)
@@ -339,6 +350,13 @@ def scaling(options: argparse.Namespace) -> dict[str, Any] | None:
     return points[0] if points and points[0]["rows"] == min(options.rows) <= IN_MEMORY else None
 
 
+def as_run(line: dict[str, Any]) -> Run:
+    """Return what a worker said in the form of the other benchmarks."""
+    return Run(
+        line.get("failed", "finished"), *(line.get(cost, np.nan) for cost in ("seconds", "cpu", "peak"))
+    )
+
+
 def compare(options: argparse.Namespace, ours: dict[str, Any]) -> None:
     """Print what holding the smallest table in memory takes, by the package and by diff-diff."""
     total = min(options.rows)
@@ -360,7 +378,14 @@ def compare(options: argparse.Namespace, ours: dict[str, Any]) -> None:
     if options.peer_python and not options.cluster:
         others["peer"] = ("diff-diff, " + peers.PEERS[PEER][0].settings, options.peer_python)
     for worker, (name, python) in others.items():
-        run = measure(options, worker, source, python)
+        lacking = missing(python, NEEDS) if worker == "peer" else []
+        run = (
+            {"failed": f"not installed: {', '.join(lacking)}"}
+            if lacking
+            else measure(options, worker, source, python)
+        )
+        if worker == "peer":
+            record("large", f"{PEER} from Parquet files", total, [as_run(ours)], [as_run(run)], name)
         if "failed" in run:
             row(name, run["failed"], *["-"] * 5)
             continue
@@ -408,7 +433,9 @@ def main() -> None:
             f"Simulated tables of {PERIODS} periods, seed {SEED}, rows in {order};",
             f"memory_limit {options.memory}, {threads}.",
         )
-        print(f"Machine: {os.cpu_count()} processors, {platform.platform()}.")
+        print(f"Machine: {machine()}.")
+        if options.peer_python and (lacking := missing(options.peer_python, NEEDS)):
+            print(f"Not installed there, so that diff-diff is not measured: {', '.join(lacking)}.")
         print("Clusters: states." if options.cluster else "Clusters: units.")
         smallest = scaling(options)
         if smallest is not None:

@@ -1,11 +1,11 @@
 """Seconds of designs with learners on the study's panel: by learner, processes and cache; and beside doubleml itself.
 
-    python benchmarks/learners.py [--jobs 2]
+    python benchmarks/learners.py [--jobs 2] [--beside-doubleml]
 
 The panel, event and covariates are those of ``paper/study.toml``, the outcome on the log scale; options are the
 designs' defaults. Each line is one run in this process after imports. "Again" finds what was learned in the cache.
-The last line is dml_did beside doubleml's own model with the same learners, from the same long table: a **simulated**
-panel of 2,000 units x 8 periods with three cohorts, in turns, in one process.
+The last line, alone with ``--beside-doubleml``, is dml_did beside doubleml's own model with the same learners, from the
+same long table: a **simulated** panel of 2,000 units x 8 periods with three cohorts, in turns, in one process.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
+from measuring import Run, record
 
 import study
 from study import Panel, Question, settings
@@ -83,7 +84,7 @@ def simulated(n: int = 2_000, periods: int = 8) -> pd.DataFrame:
     return pd.DataFrame(columns | {"x2": np.repeat(x[:, 1], periods)})
 
 
-def beside_doubleml(times: int = 3) -> None:
+def beside_doubleml(times: int) -> None:
     """Print the seconds of dml_did and of doubleml's own multi-period model, boosted trees, five folds."""
     from doubleml.data import DoubleMLPanelData
     from doubleml.did import DoubleMLDIDMulti
@@ -111,6 +112,8 @@ def beside_doubleml(times: int = 3) -> None:
         return model.fit()
 
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(times)]
+    made, other = ([Run("finished", each) for each in column] for column in zip(*pairs, strict=True))
+    record("learners", "dml_did, boosted trees", len(table), made, other, "doubleml, DoubleMLDIDMulti()")
     ratios = [b / a for a, b in pairs]
     ours_s, theirs_s = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(
@@ -123,10 +126,13 @@ def main() -> None:
     """Print both tables."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--jobs", type=int, default=2)
+    arguments.add_argument("--beside-doubleml", action="store_true", help="the comparison alone")
+    arguments.add_argument("--runs", type=int, default=3, help="of the comparison")
     given = arguments.parse_args()
     warnings.simplefilter("ignore")
-    of_the_study(given.jobs)
-    beside_doubleml()
+    if not given.beside_doubleml:
+        of_the_study(given.jobs)
+    beside_doubleml(given.runs)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
-"""Runs measured in processes of their own: warm-up, clock, peak memory, how they end, tables of them."""
+"""Runs measured in processes of their own: warm-up, clock, peak memory, how they end, tables and records of them."""
 
 from __future__ import annotations
 
 import gc
 import json
 import os
+import platform
 import resource
 import signal
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,8 +85,19 @@ def work(
     print(json.dumps(line), file=report, flush=True)
 
 
-def run(command: list[str], limit: float, memory_limit: float | None, threads: int | None) -> Run:
-    """Run a worker, stop it when its measured part takes longer than the limit in seconds."""
+def run(
+    command: list[str],
+    limit: float,
+    memory_limit: float | None,
+    threads: int | None,
+    needs: tuple[str, ...] = (),
+) -> Run:
+    """Run a worker, stop it when its measured part takes longer than the limit in seconds.
+
+    No process is started where the command's interpreter lacks one of the packages that it needs.
+    """
+    if lacking := missing(command[0], needs):
+        return Run(f"not installed: {', '.join(lacking)}")
     environment = dict(os.environ)
     if threads is not None:
         environment.update(dict.fromkeys(THREADS, str(threads)))
@@ -157,10 +170,94 @@ def outcome(runs: list[Run]) -> tuple[str, str, str, str]:
 
 def ratio(ours: list[Run], theirs: list[Run], stopped: float) -> str:
     """Return the median of how many times as long the second took, pair by pair, or a bound where it was stopped."""
-    if not theirs and np.isfinite(stopped):
-        return f"more than {stopped / statistics.median(run.seconds for run in ours):.0f}"
-    pairs = [(a, b) for a, b in zip(ours, theirs, strict=False) if a.finished and b.finished]
-    return spread([b.seconds / a.seconds for a, b in pairs], 1) if pairs else "-"
+    values = times_as_fast(ours, theirs, stopped)
+    if not theirs and values:
+        return f"more than {values[0]:.0f}"
+    return spread(values, 1) if values else "-"
+
+
+def times_as_fast(ours: list[Run], theirs: list[Run], stopped: float = np.nan) -> list[float]:
+    """Return how many times as long the second took, pair by pair, or the bound alone where it was stopped."""
+    if not theirs and np.isfinite(stopped) and all(run.finished for run in ours):
+        return [stopped / statistics.median(run.seconds for run in ours)]
+    pairs = zip(ours, theirs, strict=False)
+    return [b.seconds / a.seconds for a, b in pairs if a.finished and b.finished]
+
+
+def record(
+    benchmark: str,
+    workload: str,
+    rows: int,
+    ours: list[Run],
+    theirs: list[Run],
+    peer: str = "",
+    why: str = "",
+    stopped: float = np.nan,
+) -> None:
+    """Add a comparison as a line of JSON to the file that BENCHMARK_RECORD names, where it names one.
+
+    ``why`` says why there is no peer, where there is none.
+    """
+    if "BENCHMARK_RECORD" not in os.environ:
+        return
+    line = {
+        **{"benchmark": benchmark, "workload": workload, "rows": rows},
+        **({"peer": peer} if theirs else {"why": why}),
+        **{"study": _cost(ours), "other": _cost(theirs)},
+        "ratios": [_short(value) for value in times_as_fast(ours, theirs, stopped)],
+    }
+    with Path(os.environ["BENCHMARK_RECORD"]).open("a", encoding="utf-8") as file:
+        print(json.dumps(line), file=file)
+
+
+def _cost(runs: list[Run]) -> dict[str, Any]:
+    """Return the median seconds and the highest peak in GiB, or why a run did not finish."""
+    failed = [run.outcome for run in runs if not run.finished]
+    if failed or not runs:
+        return {"outcome": failed[0] if failed else "not run", "seconds": None, "peak": None}
+    seconds, peak = statistics.median(run.seconds for run in runs), max(run.peak for run in runs)
+    return {"outcome": "finished", "seconds": _short(seconds), "peak": _short(peak)}
+
+
+def _short(value: float) -> float | None:
+    return float(f"{value:.4g}") if np.isfinite(value) else None
+
+
+def machine() -> str:
+    """Return the processors, the memory, the system and how busy it is."""
+    known = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    models = [line.split(":", 1)[1].strip() for line in known if line.startswith("model name")]
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIBIBYTE
+    return (
+        f"{os.cpu_count()} processors ({models[0] if models else platform.machine()}), {total:.0f} GiB of memory, "
+        f"{platform.platform()}, load {os.getloadavg()[0]:.1f} at the start"
+    )
+
+
+@cache
+def versions(python: str) -> dict[str, str]:
+    """Return the versions of an interpreter and of all packages that it has."""
+    code = (
+        "import importlib.metadata as m, json, platform\n"
+        "found = {d.name.lower().replace('_', '-'): d.version for d in m.distributions()}\n"
+        "print(json.dumps({'Python': platform.python_version()} | found))"
+    )
+    found: dict[str, str] = json.loads(
+        subprocess.run([python, "-c", code], check=True, capture_output=True).stdout
+    )
+    return found
+
+
+def named_versions(python: str, packages: Iterable[str]) -> str:
+    """Return the versions of an interpreter and of those of the packages that it has, as text."""
+    found = versions(python)
+    names = ("Python", *packages, "pandas", "numpy", "scipy")
+    return ", ".join(f"{name} {found[name]}" for name in names if name in found)
+
+
+def missing(python: str, packages: Iterable[str]) -> list[str]:
+    """Return those of the packages that an interpreter lacks."""
+    return [name for name in packages if name not in versions(python)]
 
 
 def spread(values: list[float], digits: int = 2) -> str:

@@ -15,7 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-PACKAGES = ("diff-diff", "moderndid", "csdid", "pyfixest", "linearmodels", "py-did-multiplegt-dyn")
+PACKAGES = (
+    "diff-diff",
+    "moderndid",
+    "csdid",
+    "pyfixest",
+    "linearmodels",
+    "py-did-multiplegt-dyn",
+    "wildboottest",
+)
 ENVIRONMENT = {"DIFF_DIFF_BACKEND": "auto", "DIFF_DIFF_SOLVE_OLS_FASTPATH": "1"}
 DRAWS = 999
 BEFORE, AFTER = 3, 6

@@ -20,6 +20,7 @@ import pandas as pd
 from measuring import Effects
 
 SEED, TREATED, REPLICATIONS = 20261128, 10, 200
+PEER = "diff-diff"
 OURS: dict[str, tuple[str, dict[str, Any]]] = {
     "synthetic_did, 200 placebos": ("synthetic_did", {"inference": "placebo", "replications": REPLICATIONS}),
     "synthetic_did, jackknife": ("synthetic_did", {}),
@@ -87,12 +88,13 @@ def main() -> None:
     if given.worker:
         data = simulate(given.units, given.periods)
         name = given.worker[0]
-        measuring.work(theirs if name == "diff-diff" else lambda table: ours(name, table), data, lambda: data)
+        measuring.work(theirs if name == PEER else lambda table: ours(name, table), data, lambda: data)
         return
 
     def run(python: str, name: str) -> measuring.Run:
         size = ["--units", str(given.units), "--periods", str(given.periods)]
-        return measuring.run([python, __file__, *size, "--worker", name], 600, None, 1)
+        needs = () if name in OURS else (name,)
+        return measuring.run([python, __file__, *size, "--worker", name], 600, None, 1, needs)
 
     def line(name: str, runs: list[measuring.Run]) -> None:
         if not all(each.finished for each in runs):
@@ -105,15 +107,20 @@ def main() -> None:
             flush=True,
         )
 
+    if given.peer_python and measuring.missing(given.peer_python, [PEER]):
+        print(f"{PEER} is not installed there, and is not measured.")
     first, *others = OURS
     pairs = []
     for _ in range(given.runs):
         own = run(sys.executable, first)
-        pairs.append((own, run(given.peer_python, "diff-diff") if given.peer_python else own))
+        pairs.append((own, run(given.peer_python, PEER) if given.peer_python else own))
     mine, peers = (list(each) for each in zip(*pairs, strict=True))
     line(first, mine)
     if given.peer_python:
         line("diff-diff SyntheticDiD, 200 placebos", peers)
+        measuring.record(
+            "synthetic", first, given.units * given.periods, mine, peers, f"{PEER}, SyntheticDiD()"
+        )
         for what in ("seconds", "cpu"):
             ratio = statistics.median(getattr(p, what) / getattr(m, what) for m, p in pairs)
             print(f"times as fast, median of pairs, {what}: {ratio:.1f}")

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import measuring
 import numpy as np
 import pandas as pd
-from measuring import Effects, Run, heading, outcome, ratio, row
+from measuring import Effects, Run, heading, missing, outcome, ratio, record, row
 
 SEED = 20261125
 UNITS, PERIODS, CLUSTERS = 500, 20, 50
@@ -104,6 +104,7 @@ def theirs(stage: str, draws: int, seed: int) -> Stage:
 
 
 PACKAGES = {"study": ours, "pyfixest": theirs}
+NEEDS = ("pyfixest", "wildboottest")
 
 
 def work(package: str, stage: str, chosen: argparse.Namespace) -> None:
@@ -123,7 +124,8 @@ def run(package: str, stage: str, chosen: argparse.Namespace) -> Run:
     python = sys.executable if package == "study" else chosen.peer_python
     sizes = [f"--{name}={getattr(chosen, name)}" for name in ("units", "periods", "clusters", "draws")]
     command = [python, __file__, "--worker", package, stage, *sizes]
-    return measuring.run(command, chosen.limit, None, chosen.threads)
+    needs = () if package == "study" else NEEDS
+    return measuring.run(command, chosen.limit, None, chosen.threads, needs)
 
 
 def main() -> None:
@@ -149,6 +151,8 @@ def main() -> None:
         f"{chosen.units} units x {chosen.periods} periods, {chosen.clusters} clusters, {chosen.draws} draws, "
         f"{chosen.threads} thread(s), {chosen.runs} paired runs: medians (smallest to largest)"
     )
+    if lacking := missing(chosen.peer_python, NEEDS):
+        print(f"Not installed there, so that pyfixest is not measured: {', '.join(lacking)}.")
     heading(
         "Wild cluster bootstrap",
         "stage",
@@ -163,6 +167,7 @@ def main() -> None:
         made, peer = ([pair[k] for pair in pairs] for k in (0, 1))
         answers = " | ".join(_told(runs[0]) for runs in (made, peer))
         row(stage, start, ratio(made, peer, np.nan), outcome(made)[0], outcome(peer)[0], answers)
+        record("wild", stage, chosen.units * chosen.periods, made, peer, "pyfixest, wildboottest")
 
 
 def _told(one: Run) -> str:

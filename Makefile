@@ -10,8 +10,13 @@ DOCS_READY := $(DOCS)/env/.ready
 # The environment of the tests on Spark: what $(VENV) has, and pyspark.
 ENGINES := build/engines
 ENGINES_READY := $(ENGINES)/.ready
+# The environment of the packages that benchmarks compare with, some of which need Python 3.12 or newer: apart from
+# $(VENV), with its own interpreter.
+PEER_PYTHON ?= $(firstword $(shell for p in python3.13 python3.12; do command -v $$p; done) $(PYTHON))
+PEERS := build/peers
+PEERS_READY := $(PEERS)/.ready
 
-.PHONY: run test test-slow test-engines test-faults matrix lint size check kernels docs assemble lock sbom audit clean
+.PHONY: run test test-slow test-engines test-faults bench bench-check matrix lint size check kernels docs assemble lock sbom audit clean
 
 run: $(READY)
 	$(VENV)/bin/study run
@@ -37,6 +42,15 @@ test-engines: $(ENGINES_READY)
 # Kills, full and read-only disks, wrong clocks, other writers and bad caches, in every command that writes; counted.
 test-faults: $(READY)
 	$(VENV)/bin/python -m pytest -s -m faults
+
+# Every benchmark that has peers, about 35 minutes on two cores that are otherwise idle; writes benchmarks/RESULTS.md,
+# results.json and cost.svg.
+bench: $(READY) $(PEERS_READY)
+	$(VENV)/bin/python benchmarks/bench.py --peer-python $(PEERS)/bin/python
+
+# Measures anew and reports ratios that are less than two thirds of those in benchmarks/results.json.
+bench-check: $(READY) $(PEERS_READY)
+	$(VENV)/bin/python benchmarks/bench.py --peer-python $(PEERS)/bin/python --check
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
@@ -72,6 +86,13 @@ $(ENGINES_READY): $(READY)
 		> $$($(ENGINES)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth
 	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[spark]'
 	@touch $(ENGINES_READY)
+
+$(PEERS_READY): pyproject.toml
+	$(PEER_PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["peers"], sep="\n")' \
+		> $(PEERS)/requirements.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(PEERS)/requirements.txt
+	@touch $(PEERS_READY)
 
 # RAW is a folder with the originals as their publishers have them; data/README.md says how to obtain them.
 assemble: $(READY)

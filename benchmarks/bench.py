@@ -1,4 +1,4 @@
-"""Every comparison with other packages: RESULTS.md, results.json and cost.png beside this file.
+"""Every comparison with other packages: RESULTS.md, results.json and cost.svg beside this file.
 
     python benchmarks/bench.py --peer-python PATH            # make bench
     python benchmarks/bench.py --peer-python PATH --check    # make bench-check
@@ -32,7 +32,7 @@ from study.figures.drawing import COLOUR, FULL, SECOND, canvas, drawn, labelled
 
 HERE = Path(__file__).resolve().parent
 SCRATCH = HERE.parent / "build" / "bench"
-RECORD, RESULTS, PLOT = "results.json", "RESULTS.md", "cost.png"
+RECORD, RESULTS, PLOT = "results.json", "RESULTS.md", "cost.svg"
 KEPT = 2 / 3  # of a recorded ratio, below which it has fallen
 # Each command, its options, and those of a rehearsal. A million rows, so that all takes less than 40 minutes.
 SUITE = (
@@ -119,10 +119,10 @@ def peer(line: Line) -> str:
 
 
 def cell(value: float | None, outcome: str = "finished") -> str:
-    """Return a number of a table with two decimals, or three significant digits where it is small."""
+    """Return a number of a table with two decimals, or two significant digits where it is small."""
     if value is None:
         return "–" if outcome in ("finished", "not run") else outcome
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+    return f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -141,11 +141,13 @@ def report(made: dict[str, Any]) -> str:
             continue
         study, other = line["study"], line["other"]
         times = spread(line["ratios"], 1) if line["ratios"] else "–"
+        if line["ratios"] and "peer" not in line:
+            times = f"more than {ratio(line):.0f}"
         rows.append(
             (
                 *(line["benchmark"], f"`{line['workload']}`", f"{line['rows']:,}", peer(line)),
                 *(cell(side["seconds"], side["outcome"]) for side in (other, study)),
-                times if "peer" in line or times == "–" else f"more than {times}",
+                times,
                 *(cell(side["peak"]) for side in (other, study)),
             )
         )
@@ -180,7 +182,7 @@ def report(made: dict[str, Any]) -> str:
 
 
 def plot(lines: list[Line]) -> bytes:
-    """Return a PNG of seconds by rows, a panel a workload, of the package and of the fastest peer."""
+    """Return an SVG of seconds by rows, a panel a workload, of the package and of the fastest peer."""
     from matplotlib.ticker import LogLocator
 
     of_designs = [line for line in lines if line["benchmark"] in ("designs", "scaling")]
@@ -212,7 +214,7 @@ def plot(lines: list[Line]) -> bytes:
         figure.supylabel("seconds", fontsize=8)
         handles = labelled(*grid.flat)
         figure.legend([*handles.values()], [*handles], loc="outside upper center", ncols=2, frameon=False)
-        return drawn(figure, "png")
+        return drawn(figure, "svg")
 
 
 def read(path: Path) -> list[Line]:

@@ -327,7 +327,7 @@ def describe(options: argparse.Namespace) -> None:
                 name for name, asked in peers.PEERS.items() if package in (peer.package for peer in asked)
             ]
             print(
-                f"{package} is not installed there: not measured in {', '.join(rows) or 'other benchmarks'}."
+                f"{package} is not installed there, so not measured: {'; '.join(rows) or 'other benchmarks'}."
             )
 
 

@@ -113,7 +113,7 @@ def several_files(path: Path) -> bool:
     """Return whether a path names Parquet files together: a folder of them, or a pattern."""
     ending = "*.parquet"
     if path.is_dir():
-        return any(any(path.glob(inside)) for inside in (ending, f"*/{ending}"))
+        return any(any(path.glob(inside)) for inside in (ending, f"*=*/{ending}"))
     return glob.has_magic(str(path)) and path.match(ending)
 
 

@@ -167,7 +167,10 @@ def test_an_engine_that_is_not_installed_is_one_line(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "ibis", None)
     done = command("estimate", "--panel", "data", *DUCKDB, *ASKED, cwd=folder)
     assert done.returncode == 2
-    assert 'ibis-framework is not installed; install "compute-access-study[large]"' in done.stderr.splitlines()[-1]
+    assert (
+        'ibis-framework is not installed; install "compute-access-study[large]"'
+        in done.stderr.splitlines()[-1]
+    )
     assert not left(folder)
 
 

@@ -121,8 +121,8 @@ for read in (read_table, content_of)[:int(sys.argv[2])]:
         read(Path(sys.argv[1]))
     except DataError as error:
         print(error)
-import resource
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# What getrusage says counts the process that started this one.
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
@@ -144,7 +144,7 @@ def test_bombs_are_refused_while_they_are_read(tmp_path):
     assert len(said) == 2
     assert all("zeros.csv.gz: it expands to 1,0" in line for line in said)
     assert all("bytes or more, and max_bytes is 1,000,000,000; " in line for line in said)
-    assert peak < 900_000
+    assert peak < 600_000
     workbook(tmp_path / "far.xlsx", [(1, "A"), (1_048_576, "XFD")])
     (said,), peak = in_little_memory(tmp_path / "far.xlsx", 1)
     assert "a sheet reaches to row 1,048,576 and column 16,384, 549,755,813,888 bytes of cells" in said

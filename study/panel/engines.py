@@ -248,7 +248,8 @@ def open_duckdb(
     config |= {"preserve_insertion_order": False} | ({} if threads is None else {"threads": threads})
     try:
         connection = ibis.duckdb.connect(scratch / "units.duckdb", **config)
-        connection.raw_sql("SET enable_progress_bar = false")
+        with suppress(Exception):  # in Jupyter without ipywidgets it has no bar, nor this setting
+            connection.raw_sql("SET enable_progress_bar = false")
     except BaseException as error:
         shutil.rmtree(scratch, ignore_errors=True)
         if not isinstance(error, Exception):

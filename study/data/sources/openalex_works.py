@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,8 @@ def _database(
         connection = duckdb.connect(config=settings)
     except duckdb.Error as error:
         raise OutputError(f"OpenAlex: {_first_line(error)}; write memory_limit as in 2GB.") from None
-    connection.execute("SET enable_progress_bar = false")
+    with suppress(duckdb.Error):  # in Jupyter without ipywidgets it has no bar, nor this setting
+        connection.execute("SET enable_progress_bar = false")
     connection.execute("CREATE TABLE merged_ids (work_id BIGINT)")
     columns = "{'merge_date': 'DATE', 'id': 'VARCHAR', 'merge_into_id': 'VARCHAR'}"
     ids = f"SELECT CAST(substr(id, 2) AS BIGINT) FROM read_csv(?, header = true, delim = ',', columns = {columns})"

@@ -94,7 +94,7 @@ class LargePanel(AnyLargePanel, Described):
         Parameters
         ----------
         path : str or Path
-            A file, a folder with all Parquet files below it, or a pattern such as "data/*.parquet".
+            A file, a folder with all Parquet files below it, or a pattern such as ``data/*.parquet``.
         unit, time, first_treated, treatment, outcomes, covariates, attributes, populations, ambiguous, never
             As for :meth:`study.Panel.from_long`.
         name : str, optional

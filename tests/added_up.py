@@ -10,6 +10,18 @@ from study import Panel, Question
 from study.panel import Products, Strata, Summed, first_observed, rows_of
 from study.panel.populations import terms_in
 
+# What answers from sums.
+DESIGNS = (
+    "twfe",
+    "event_study",
+    "callaway_santanna",
+    "sun_abraham",
+    "imputation",
+    "stacked",
+    "etwfe",
+    "lp_did",
+)
+
 
 def added_up(panel: Panel, question: Question, products: bool = False) -> Panel:
     """Return rows that stand for the units of a panel, strata being of one date, pattern of gaps, weight and so on.

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from added_up import DESIGNS
 from simulated import panel as simulated
 
 import study
@@ -22,16 +23,6 @@ from study.diagnostics import goodman_bacon
 
 pytestmark = pytest.mark.engines
 
-DESIGNS = (
-    "twfe",
-    "event_study",
-    "callaway_santanna",
-    "sun_abraham",
-    "imputation",
-    "stacked",
-    "etwfe",
-    "lp_did",
-)
 QUESTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "log1p": {"scale": "log1p"},

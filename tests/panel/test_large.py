@@ -14,6 +14,7 @@ import drawn_panels
 import numpy as np
 import pandas as pd
 import pytest
+from added_up import DESIGNS
 from hypothesis import given, settings
 
 import study
@@ -143,18 +144,6 @@ def test_samples_have_the_same_units_means_and_products(both: Any, asked: str) -
         moments = moments[:2] if question.cluster else moments
         for mine, expected in zip(a[key], moments, strict=False):
             np.testing.assert_allclose(mine, expected, rtol=1e-10, atol=1e-10)
-
-
-DESIGNS = (
-    "twfe",
-    "event_study",
-    "callaway_santanna",
-    "sun_abraham",
-    "imputation",
-    "stacked",
-    "etwfe",
-    "lp_did",
-)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ NOTHING = 1e-6
 ROUNDING = 1e-12
 RANK_TOLERANCE = 1e-10
 ALL = slice(None)
-BITS = 30  # of a pattern of seen periods, beside the number of what was told apart before
+BITS = 30  # periods that one whole number says whether they are seen
 
 
 class Sides(NamedTuple):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError
+from study.core import FloatArray, QuestionError, WorkerError
 from study.panel.engines import Engine, ibis_here
 from study.panel.summed import Rows, Strata
 
@@ -83,9 +83,14 @@ class Stratified:
         deviations = {f"d{j}": joined[f"f{j}"] - joined[f"mean{j}"] for j in range(p)}
         table = joined.select("s", **deviations)
         pairs = [(j, k) for j in range(p) for k in range(j, p)]
-        sums: dict[str, Any] = {f"sum{j}": table[f"d{j}"].sum() for j in range(p)}
+        sums: dict[str, Any] = {"n": table.count()} | {f"sum{j}": table[f"d{j}"].sum() for j in range(p)}
         sums |= {f"of{j}_{k}": (table[f"d{j}"] * table[f"d{k}"]).sum() for j, k in pairs}
         found = self._by_stratum(table, sums, n, "adding up products")
+        if not np.array_equal(found["n"], size):
+            raise WorkerError(
+                f"{self.engine.label}: the engine finds other units in a stratum than it counted; was the table changed "
+                "meanwhile? Open the panel again."
+            )
         lost = np.column_stack([found[f"sum{j}"] for j in range(p)]) / size[:, None]
         block = np.empty((n, p, p))
         for j, k in pairs:

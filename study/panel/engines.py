@@ -64,7 +64,6 @@ class Engine:
     connection: Any
     scratch: Path | None = None
     progress: Progress | None = None
-    _names: list[str] = field(default_factory=list)
     _kept: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -90,17 +89,8 @@ class Engine:
         """Return the rows of a small table."""
         return self.run(lambda: self.connection.to_pyarrow(table).to_pandas())
 
-    def keep(self, table: ibis.Table, step: str) -> ibis.Table:
-        """Return a table whose rows are computed once."""
-        return self.keep_in_parts(table, lambda part: part, 1, step)
-
-    def keep_in_parts(
-        self,
-        table: ibis.Table,
-        query: Callable[[ibis.Table], ibis.Table],
-        parts: int,
-        step: str,
-        key: str = "",
+    def keep(
+        self, table: ibis.Table, query: Callable[[ibis.Table], ibis.Table], parts: int, step: str, key: str
     ) -> ibis.Table:
         """Return what a query makes of the rows of a table, computed once.
 
@@ -118,8 +108,7 @@ class Engine:
         key : str
             The column by which rows belong together.
         """
-        name = f"study_panel_{id(self)}_{len(self._names)}"
-        self._names.append(name)
+        name = f"study_panel_{id(self)}"
         if self.scratch is None:
             self.tell(step)
             return self.run(lambda: self._kept_by_connection(query(table), name))

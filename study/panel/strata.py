@@ -88,8 +88,8 @@ class Stratified:
         found = self._by_stratum(table, sums, n, "adding up products")
         if not np.array_equal(found["n"], size):
             raise WorkerError(
-                f"{self.engine.label}: the engine finds other units in a stratum than it counted; was the table changed "
-                "meanwhile? Open the panel again."
+                f"{self.engine.label}: the engine finds other units in a stratum than it counted; was the table "
+                "changed meanwhile? Open the panel again."
             )
         lost = np.column_stack([found[f"sum{j}"] for j in range(p)]) / size[:, None]
         block = np.empty((n, p, p))

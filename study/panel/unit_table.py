@@ -174,7 +174,7 @@ def unit_table(reading: Reading) -> UnitTable:
     assert reading.whole is not None
     periods = reading.whole.periods()
     cells = _cells(reading, never)
-    table = engine.keep_in_parts(
+    table = engine.keep(
         cells,
         lambda part: _by_unit(reading, part, len(periods), int(periods[0])),
         _parts(reading, cells, len(periods)),

@@ -21,6 +21,8 @@ import study
 from study import DataError, LargePanel, OutputError, Panel, Question, QuestionError, WorkerError
 from study.designs import all_designs
 from study.panel import engines, unit_table
+from study.panel.engines import Engine
+from study.panel.strata import Stratified
 
 ibis = pytest.importorskip("ibis")
 
@@ -689,3 +691,15 @@ def test_progress_may_interrupt_too(tmp_path: Path) -> None:
             written(table(9), tmp_path / "labs"), temp=tmp_path / "temp", progress=stop, **ROLES
         )
     assert not list((tmp_path / "temp").iterdir())
+
+
+def test_units_that_come_or_go_between_two_queries_are_noticed():
+    connection = ibis.duckdb.connect()
+    connection.raw_sql(
+        "CREATE TABLE units AS FROM (VALUES (1.0, 1.0), (1.0, 3.0), (2.0, 5.0)) AS t(date, f0)"
+    )
+    strata = Stratified(Engine("panel", connection), connection.table("units"), {"date": "event dates"}, 1)
+    of, size, mean = strata.sizes_and_means()
+    np.testing.assert_array_equal(strata.strata(of, size, mean, products=True).products.ravel(), [2.0, 0.0])
+    with pytest.raises(WorkerError, match="other units in a stratum than it counted"):
+        strata.strata(of, size + 1, mean, products=True)

@@ -101,8 +101,14 @@ def _kinds(hint: Any = None) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
-def _is_sequence(hint: Any) -> bool:
+def _kind(hint: Any) -> Any:
+    """Return what a hint is of: NDArray of numpy 2.5, with Python 3.12, is a name for a hint."""
     kind = get_origin(hint) or hint
+    return _kind(kind.__value__) if hasattr(kind, "__value__") else kind
+
+
+def _is_sequence(hint: Any) -> bool:
+    kind = _kind(hint)
     return isinstance(kind, type) and issubclass(kind, Sequence) and kind is not str
 
 
@@ -205,7 +211,7 @@ def _is(value: Any, hint: Any) -> bool:
         return isinstance(value, int | np.integer) and not isinstance(value, bool)
     if hint is float:
         return _is_number(value) and abs(value) <= sys.float_info.max
-    kind = origin or hint
+    kind = _kind(hint)
     if kind is Callable:
         return callable(value)
     if origin is tuple and isinstance(value, tuple) and len(inner) > 1 and inner[-1] is not Ellipsis:
@@ -253,7 +259,7 @@ def _texts(hint: Any) -> tuple[str, ...]:
 
 def _words(hint: Any, several: bool = False) -> list[str]:
     """Return in words what a hint allows, one of it or several."""
-    kind, inner = get_origin(hint) or hint, get_args(hint)
+    kind, inner = _kind(hint), get_args(hint)
     if kind in PLAIN:
         return [PLAIN[kind][several]]
     if len(_kinds(hint)) > 1:

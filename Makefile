@@ -15,8 +15,20 @@ ENGINES_READY := $(ENGINES)/.ready
 PEER_PYTHON ?= $(firstword $(shell for p in python3.13 python3.12; do command -v $$p; done) $(PYTHON))
 PEERS := build/peers
 PEERS_READY := $(PEERS)/.ready
+# The environment of `make mutants`: what $(VENV) has, mutmut and pytest-cov.
+MUTANTS := build/mutants/env
+MUTANTS_READY := $(MUTANTS)/.ready
 
-.PHONY: run test test-slow test-engines test-faults bench bench-check matrix lint size check kernels docs assemble lock sbom audit clean
+# An environment with what $(VENV) has and what an extra of pyproject.toml adds.
+define beside
+$(VENV)/bin/python -m venv --clear $(1)
+$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	> $$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth
+$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[$(2)]'
+@touch $@
+endef
+
+.PHONY: run test test-slow test-engines test-faults mutants bench bench-check matrix lint size check kernels docs assemble lock sbom audit clean
 
 run: $(READY)
 	$(VENV)/bin/study run
@@ -42,6 +54,11 @@ test-engines: $(ENGINES_READY)
 # Kills, full and read-only disks, wrong clocks, other writers and bad caches, in every command that writes; counted.
 test-faults: $(READY)
 	$(VENV)/bin/python -m pytest -s -m faults
+
+# Changes one thing in core, estimates, inference and designs, 1,000 times, and sees whether a test notices; an hour on
+# two cores, and a quarter to see which tests run which line. Written into tests/MUTANTS.md.
+mutants: $(MUTANTS_READY)
+	$(MUTANTS)/bin/python tests/mutants.py
 
 # Every benchmark that has peers, about 35 minutes on two cores that are otherwise idle; writes benchmarks/RESULTS.md,
 # results.json and cost.svg.
@@ -74,18 +91,13 @@ docs: $(DOCS_READY)
 		-d $(DOCS)/doctrees docs $(DOCS)/html
 
 $(DOCS_READY): $(READY)
-	$(VENV)/bin/python -m venv --clear $(DOCS)/env
-	$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-		> $$($(DOCS)/env/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth
-	$(DOCS)/env/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[docs]'
-	@touch $(DOCS_READY)
+	$(call beside,$(DOCS)/env,docs)
 
 $(ENGINES_READY): $(READY)
-	$(VENV)/bin/python -m venv --clear $(ENGINES)
-	$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-		> $$($(ENGINES)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth
-	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[spark]'
-	@touch $(ENGINES_READY)
+	$(call beside,$(ENGINES),spark)
+
+$(MUTANTS_READY): $(READY)
+	$(call beside,$(MUTANTS),mutants)
 
 $(PEERS_READY): pyproject.toml
 	$(PEER_PYTHON) -m venv --clear $(PEERS)

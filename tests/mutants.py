@@ -1,16 +1,16 @@
 """Change one thing in the code and see whether a test notices: ``make mutants``.
 
 The things are those of mutmut (an operator, a number, an argument, a keyword, a key), in core, estimates, inference and
-the designs, but for the wording of sentences; a sample of them is drawn by ``--seed``. A mutant is tried on the tests that ran
-its line, those named after its file first and short ones before long ones, for as many seconds as ``--seconds``. Results go
-into ``tests/MUTANTS.md`` with the reasons of survivors, which are written by hand in ``tests/survivors.toml``.
+the designs, but for the wording of sentences; a sample of them is drawn by ``--seed``. A mutant is tried on tests that
+ran its line, those named after its file first and short ones before long ones, for as many seconds as ``--seconds``.
+Results go into ``tests/MUTANTS.md`` with the reasons of survivors, which ``tests/survivors.toml`` has, by hand.
 
     python tests/mutants.py --sample 1000 --seed 1
     python tests/mutants.py --survivors                   # tries again those of the last run, after new tests
     python tests/mutants.py --files study/designs/etwfe.py
 
-The last two write no record. The map from lines to tests, half an hour of one core, is kept in ``build/mutants`` until a
-test or a source file is newer; ``--keep-map`` uses an older one, with every test of newer test files.
+The last two write no record. The map from lines to tests, half an hour of one core, is kept in ``build/mutants`` until
+a test or a source file is newer; ``--keep-map`` uses an older one, with every test of newer test files.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import json
 import math
 import os
 import random
+import resource
 import shutil
 import signal
 import sqlite3
@@ -32,6 +33,7 @@ import time
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import groupby
@@ -46,6 +48,7 @@ MAP, TIMES, RESULTS = SCRATCH / "covered.sqlite", SCRATCH / "seconds.json", SCRA
 ROOMS = ("core", "estimates", "inference", "designs")
 ASKED = 0.9  # of the mutants
 MOST_TESTS = 400
+MOST_MEMORY = 12 << 30  # of a process and its libraries' mappings
 # Loaded once, before the copies of a process that each try one mutant.
 LIBRARIES = ("pandas", "scipy.stats", "sklearn.linear_model", "lightgbm", "doubleml", "statsmodels.api", "linearmodels",
              "matplotlib.figure", "pyarrow", "duckdb", "ibis", "joblib", "pydantic", "rich.progress", "typer", "pytest",
@@ -164,7 +167,7 @@ class Tests:
         files = [*sources(), *(ROOT / "tests").rglob("test_*.py")]
         drawn = MAP.stat().st_mtime if MAP.is_file() else 0.0
         newer = [path for path in files if path.stat().st_mtime > drawn]
-        if not drawn or newer and not keep:
+        if not drawn or (newer and not keep):
             draw_map()
             newer = []
         ran: dict[str, dict[int, set[str]]] = {}
@@ -218,6 +221,7 @@ def answer(tests: list[str], limit: float) -> int | None:
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
         sys.dont_write_bytecode = True
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
         import pytest
 
         code = 3
@@ -250,6 +254,11 @@ def begin(folders: Any, seconds: float, keep: bool) -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     TESTS, BUDGET = Tests.read(keep), seconds
+    shortest = sorted(TESTS.seconds, key=TESTS.seconds.__getitem__)[:20]
+    if code := answer([*TESTS.newer, *shortest], 600):
+        raise RuntimeError(
+            f"mutants: tests fail without any change (pytest ends with {code}); run make test first."
+        )
 
 
 def tried(pair: tuple[Mutant, str]) -> Mutant:
@@ -292,8 +301,9 @@ def try_all(mutants: list[tuple[Mutant, str]], seconds: float, keep: bool, jobs:
             )
             folders.put(str(folder))
         done: list[Mutant] = []
-        with context.Pool(jobs, begin, (folders, seconds, keep)) as pool:
-            for result in pool.imap_unordered(tried, mutants):
+        with ProcessPoolExecutor(jobs, context, begin, (folders, seconds, keep)) as pool:
+            for future in as_completed([pool.submit(tried, pair) for pair in mutants]):
+                result = future.result()
                 done.append(result)
                 if result.state not in ("killed", "hangs"):
                     print(
@@ -360,12 +370,14 @@ def record(done: list[Mutant], read: list[Source], seed: int, seconds: float) ->
         )
         for file, mutants in groupby(lived, key=lambda mutant: mutant.file)
     )
+    hang = sum(mutant.state == "hangs" for mutant in done)
     return f"""\
 # Mutants
 
-Written by `make mutants` (tests/mutants.py) on {date.today()}: {len(done):,} of {sum(of_room.values()):,} mutants, drawn at random
-(seed {seed}), each tried on up to {seconds:g} seconds of the tests that run its line. **{100 * killed / len(done):.1f}% were killed**
-(95% interval {100 * low:.1f} to {100 * high:.1f}; {100 * ASKED:g}% is asked), {sum(each.state == "hangs" for each in done)} of them since a test did not end.
+Written by `make mutants` (tests/mutants.py) on {date.today()}: {len(done):,} of {sum(of_room.values()):,}
+mutants, drawn at random (seed {seed}), each tried on up to {seconds:g} seconds of the tests that run its line.
+**{100 * killed / len(done):.1f}% were killed** (95% interval {100 * low:.1f} to {100 * high:.1f}; at least
+{100 * ASKED:g}% is asked), {hang} of them since a test did not end.
 
 | room | mutants | tried | killed | % |
 |---|---|---|---|---|
@@ -389,19 +401,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=30, help="of tests for a mutant (default: 30)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--files", nargs="+", help="all mutants of these files, without a record")
+    parser.add_argument("--files", nargs="+", help="a sample of these files alone, without a record")
     parser.add_argument(
         "--survivors", action="store_true", help="those of the last sample alone, without a record"
     )
     parser.add_argument("--keep-map", action="store_true", help="though a file is newer")
     options = parser.parse_args()
-    read = [Source(path) for path in sources()]
-    places = [(source, place) for source in read for place in range(len(source.found))]
-    if options.files:
-        places = [pair for pair in places if pair[0].name in options.files]
-    elif options.survivors:
+    read = [
+        Source(path)
+        for path in sources()
+        if not options.files or str(path.relative_to(ROOT)) in options.files
+    ]
+    if options.survivors:
         places = list(of_before(read))
     else:
+        places = [(source, place) for source in read for place in range(len(source.found))]
         places = random.Random(options.seed).sample(places, min(options.sample, len(places)))
     Tests.read(options.keep_map)
     done = try_all(

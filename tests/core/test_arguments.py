@@ -21,5 +21,5 @@ Named: Any = TypeAliasType("Named", np.ndarray[Any, np.dtype[Number]], type_para
 def test_a_hint_that_is_a_name_for_an_array_takes_arrays_alone(hint):
     check("f", {"x": hint}, {"x": np.ones(2)})
     for other in (object(), np.array(["a"]), 3):
-        with pytest.raises(QuestionError, match="f: x is .*; it must be an? ndarray"):
+        with pytest.raises(QuestionError, match=r"f: x is .*; it must be an? ndarray"):
             check("f", {"x": hint}, {"x": other})

@@ -19,8 +19,8 @@ from study.data.sources.limits import refuse_elsewhere
 # The catalogue behind nsf.gov/awardsearch/download-awards, which took the place of download.jsp: a zip of
 # JSON a fiscal year, each with an address that is valid for a while.
 CATALOGUE = "https://api.nsf.gov/services/v2/s3/list-files"
-# Where it says that the files are.
-HOSTS = (".nsf.gov", ".amazonaws.com")
+# Where it says that the files are: in 2025 in one bucket of the agency.
+HOSTS = (".nsf.gov", "dis-prod-awardsearch.s3.amazonaws.com")
 FIRST_YEAR = 2007
 
 # Where each column is in a JSON record, and in an XML one (None where it is not in these).

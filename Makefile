@@ -60,7 +60,7 @@ test-faults: $(READY)
 mutants: $(MUTANTS_READY)
 	$(MUTANTS)/bin/python tests/mutants.py
 
-# Every benchmark that has peers, about 35 minutes on two cores that are otherwise idle; writes benchmarks/RESULTS.md,
+# Every benchmark that has peers, about 20 minutes on two cores that are otherwise idle; writes benchmarks/RESULTS.md,
 # results.json and cost.svg.
 bench: $(READY) $(PEERS_READY)
 	$(VENV)/bin/python benchmarks/bench.py --peer-python $(PEERS)/bin/python

@@ -34,7 +34,7 @@ HERE = Path(__file__).resolve().parent
 SCRATCH = HERE.parent / "build" / "bench"
 RECORD, RESULTS, PLOT = "results.json", "RESULTS.md", "cost.svg"
 KEPT = 2 / 3  # of a recorded ratio, below which it has fallen
-# Each command, its options, and those of a rehearsal. A million rows, so that all takes less than 40 minutes.
+# Each command, its options, and those of a rehearsal. A million rows, so that all takes some 20 minutes.
 SUITE = (
     ("designs.py", "--units 50000 --runs 3 --limit 60", "--units 1500 --runs 1 --limit 20"),
     ("diagnostics.py", "--units 50000 --runs 3 --limit 60", "--units 1500 --runs 1 --limit 20"),

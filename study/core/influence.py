@@ -188,8 +188,14 @@ class Influence:
             total += values.totals.sum(axis=0) if c is None else np.einsum("gp,gpk->k", values.totals, c)
         return total / self.shape[0]
 
-    def cluster_sums(self, cluster: IntArray) -> FloatArray:
-        """Add up the units of each cluster, shape (G, K)."""
+    def cluster_sums(self, cluster: IntArray, copies: FloatArray | None = None) -> FloatArray:
+        """Add up the units of each cluster, shape (G, K).
+
+        One that stands for several clusters, ``copies``, shape (G,), has their sum over the root of how many they are,
+        so that products over clusters are those of all clusters.
+        """
+        if copies is not None:
+            return self.cluster_sums(cluster) / np.sqrt(copies)[:, None]
         n_clusters = int(cluster.max()) + 1
         if n_clusters == self.shape[0]:
             return self.dense()
@@ -203,10 +209,10 @@ class Influence:
                     out[present] += part.of(g, np.add.reduceat(array[order], start, axis=0))
         return out
 
-    def products(self, cluster: IntArray) -> FloatArray:
-        """Return the sum over clusters of s s', with s a cluster's sum, shape (K, K)."""
-        if self.is_small or not self._by_unit(cluster):
-            sums = self.cluster_sums(cluster)
+    def products(self, cluster: IntArray, copies: FloatArray | None = None) -> FloatArray:
+        """Return the sum over clusters of s s', with s of :meth:`cluster_sums`, shape (K, K)."""
+        if self.is_small or copies is not None or not self._by_unit(cluster):
+            sums = self.cluster_sums(cluster, copies)
             return sums.T @ sums
         total = np.zeros((self.shape[1], self.shape[1]))
         for values, c in self.parts:
@@ -220,12 +226,13 @@ class Influence:
                     total += both + both.T
         return total
 
-    def squares(self, cluster: IntArray) -> FloatArray:
-        """Return the diagonal of :meth:`products`, shape (K,), with little memory."""
-        if self.is_small or not self._by_unit(cluster):
-            sums = [self.columns(part).cluster_sums(cluster) for part in blocks(self.shape[1])]
+    def squares(self, cluster: IntArray, copies: FloatArray | None = None) -> FloatArray:
+        """Return the diagonal of :meth:`products`, shape (K,), with little memory and never below zero."""
+        if self.is_small or copies is not None or not self._by_unit(cluster):
+            sums = [self.columns(part).cluster_sums(cluster, copies) for part in blocks(self.shape[1])]
             return np.concatenate([np.einsum("ck,ck->k", s, s) for s in sums])
-        return sum((squares for _, squares in self.squares_by_array()), np.zeros(self.shape[1]))
+        squares = sum((squares for _, squares in self.squares_by_array()), np.zeros(self.shape[1]))
+        return np.maximum(squares, 0.0)
 
     def squares_by_array(self) -> Iterator[tuple[Units | None, FloatArray]]:
         """Yield each array of units with their sum of squares, shape (K,); arrays must have no unit in common."""

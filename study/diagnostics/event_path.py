@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from study.core import FloatArray, Influence, QuestionError
-from study.estimates import Estimate, products
+from study.estimates import Estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,9 @@ def event_path(
     chosen = path.select(varies & np.isin(path.event_time, [*pre, *post]))
     order = np.argsort(chosen.event_time)
     effect, influence = _on_one_mean(fit, chosen, who)
-    cov = products(influence, fit.sample)[np.ix_(order, order)]
+    cov = (
+        influence.products(fit.sample.cluster, fit.sample.copies)[np.ix_(order, order)] / fit.sample.n_rows**2
+    )
     scale = np.sqrt(np.diag(cov))
     rank = int(np.sum(np.linalg.eigvalsh(cov / np.outer(scale, scale)) > 1e-10 * len(cov)))
     if rank < len(cov):

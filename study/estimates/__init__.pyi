@@ -48,7 +48,6 @@ from .sandwich import Convention as Convention
 from .sandwich import Given as Given
 from .sandwich import Wald as Wald
 from .sandwich import covariance as covariance
-from .sandwich import products as products
 from .sandwich import small_sample_factor as small_sample_factor
 from .saved import load_estimate as load_estimate
 from .weak_instrument import anderson_rubin as anderson_rubin

@@ -41,17 +41,7 @@ from study.estimates.jackknife import (
     sums_by_cluster,
 )
 from study.estimates.multipliers import Errors, Weights, largest_draws, sup_t
-from study.estimates.sandwich import (
-    GIVEN,
-    NAMED,
-    Convention,
-    Wald,
-    cluster_sums,
-    products,
-    small_sample_factor,
-    spread,
-    wald,
-)
+from study.estimates.sandwich import GIVEN, NAMED, Convention, Wald, small_sample_factor, wald
 from study.panel import Sample
 
 if TYPE_CHECKING:
@@ -454,7 +444,7 @@ class Estimate(Described):
             return self._level_error
         if self.replicates is not None:  # the treated units' own outcomes are given
             return self._level_error * np.abs(1 + self.effect) / self._positive_mean
-        error = spread(self.errors, self.sample)
+        error = self._spread(self.errors)
         least = CANCELLED_SHARE * self._level_error / self._positive_mean
         return np.where((self._level_error > 0) & (error > least), error, np.nan)
 
@@ -466,12 +456,16 @@ class Estimate(Described):
         sample = self.sample
         if self.replicates is not None:
             return np.where(self.reference, np.nan, self.replicates.std(axis=1))
-        error = spread(self.level_errors, sample)
+        error = self._spread(self.level_errors)
         least = np.full(len(self.terms), ROUNDING * self._largest)
         if self.n_clusters < sample.n_units:
-            by_unit = np.sqrt(np.maximum(self.level_errors.squares(np.arange(sample.n_rows)), 0.0))
+            by_unit = np.sqrt(self.level_errors.squares(np.arange(sample.n_rows)))
             least = np.maximum(least, CANCELLED * by_unit / sample.n_rows)
         return np.where(self.estimable & (error > least), error, np.nan)
+
+    def _spread(self, errors: Influence) -> FloatArray:
+        """Standard errors, "CR0", of what has these errors, shape (K,)."""
+        return np.sqrt(errors.squares(self.sample.cluster, self.sample.copies)) / self.sample.n_rows
 
     @property
     def _given(self) -> FloatArray:
@@ -504,7 +498,7 @@ class Estimate(Described):
         fit = self if convention is None else self.under(convention)
         if fit.convention in fit.given:
             return fit._given
-        cov = products(fit.errors, self.sample)
+        cov = fit.errors.products(self.sample.cluster, self.sample.copies) / self.sample.n_rows**2
         none = ~(fit.estimable | self.reference)
         cov[none] = cov[:, none] = np.nan
         return cov
@@ -660,7 +654,7 @@ class Estimate(Described):
             raise QuestionError(f"{self.design}: no term has a sampling variance, so there is no band.")
         if weights != "gaussian" or errors == "drawn":
             self.sample.needs_units(f'Estimate.band with weights="{weights}"')
-        sums = cluster_sums(self.errors.select(used), self.sample)
+        sums = self.errors.select(used).cluster_sums(self.sample.cluster, self.sample.copies)
         critical = sup_t(largest_draws(sums, draws, seed, weights, errors), level)
         widened = same_tail(critical, self.degrees_of_freedom) if errors == "sample" else critical
         half = np.where(used, widened * self.std_error, np.nan)
@@ -688,7 +682,7 @@ class Estimate(Described):
         if fit.convention in fit.given:
             return wald(self.effect_level[used], fit._given[np.ix_(used, used)])
         errors, columns = fit.level_errors.select(used), np.flatnonzero(used)
-        cov = products(errors, self.sample)
+        cov = errors.products(self.sample.cluster, self.sample.copies) / self.sample.n_rows**2
         degrees = math.inf
         if fit.convention == "jackknife":
             sums, treated = sums_by_cluster(errors, self.sides.select(columns))
@@ -900,7 +894,7 @@ def effective_clusters(fit: Estimate) -> FloatArray:
     used = fit.varies
     effective = np.full(len(fit.terms), np.nan)
     if used.any() and fit.joint:
-        sums = cluster_sums(fit.influence_map.select(used), fit.sample)
+        sums = fit.influence_map.select(used).cluster_sums(fit.sample.cluster, fit.sample.copies)
         effective[used] = np.minimum(effective_number(sums, fit.sample.replicas), fit.n_clusters)
     return effective
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from study.estimates.estimate import Estimate
 from study.estimates.multipliers import exceeded, largest_draws
-from study.estimates.sandwich import cluster_sums
 from study.panel import Sample
 
 POWER = 0.8
@@ -140,7 +139,7 @@ def pre_test(path: Estimate, *, since: float = -np.inf, draws: int = 9999, seed:
     if not leads.any():
         return NONE
     wald = path.test(leads)
-    sums = cluster_sums(path.level_errors.select(leads), path.sample)
+    sums = path.level_errors.select(leads).cluster_sums(path.sample.cluster, path.sample.copies)
     largest = largest_draws(sums, draws, seed)
     p_largest = exceeded(largest, path.level_scores[leads].max())
     return PreTest(wald.p_value, wald.rank, float(p_largest))

@@ -12,12 +12,10 @@ from study.core import (
     Influence,
     IntArray,
     QuestionError,
-    blocks,
     chi_squared_tail,
     f_tail,
     refuse_unknown,
 )
-from study.panel import Sample
 
 Clustered = Literal["CR0", "CR1", "CR1_fixest", "CR1_areg"]
 # Covariances that a design hands over as matrices, since some are no sums over clusters of units.
@@ -74,33 +72,6 @@ def covariance(
     influence = influence if isinstance(influence, Influence) else Influence.of(influence)
     meat: FloatArray = influence.products(cluster) / influence.shape[0] ** 2
     return meat * small_sample_factor(int(cluster.max()) + 1, convention, **sizes)
-
-
-def cluster_sums(influence: Influence, sample: Sample) -> FloatArray:
-    """Return sums of influence by cluster, shape (C, K), whose products over clusters are those of all clusters.
-
-    A number that stands for several clusters has their sum over the root of how many they are.
-    """
-    sums = influence.cluster_sums(sample.cluster)
-    return sums if sample.copies is None else sums / np.sqrt(sample.copies)[:, None]
-
-
-def products(influence: Influence, sample: Sample) -> FloatArray:
-    """Return the covariance of the estimates, "CR0", shape (K, K)."""
-    if sample.copies is None:
-        return influence.products(sample.cluster) / sample.n_rows**2
-    sums = cluster_sums(influence, sample)
-    return sums.T @ sums / sample.n_rows**2
-
-
-def spread(influence: Influence, sample: Sample) -> FloatArray:
-    """Return the roots of the diagonal of :func:`products`, shape (K,), with little memory."""
-    if sample.copies is None:
-        squares = influence.squares(sample.cluster)
-    else:
-        parts = [cluster_sums(influence.columns(part), sample) for part in blocks(influence.shape[1])]
-        squares = np.concatenate([np.einsum("ck,ck->k", part, part) for part in parts])
-    return np.sqrt(np.maximum(squares, 0.0)) / sample.n_rows
 
 
 def small_sample_factor(

@@ -10,13 +10,15 @@ Results go into ``tests/MUTANTS.md`` with the reasons of survivors, which ``test
     python tests/mutants.py --files study/designs/etwfe.py
 
 The last two write no record. The map from lines to tests, half an hour of one core, is kept in ``build/mutants`` until
-a test or a source file is newer; ``--keep-map`` uses an older one, with every test of newer test files.
+a test or a source file is newer; ``--keep-map`` uses an older one, with every test of newer test files. A run that was
+interrupted goes on where it was, as long as no file has changed.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import importlib
 import json
 import math
@@ -44,7 +46,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RECORD, REASONS = ROOT / "tests" / "MUTANTS.md", ROOT / "tests" / "survivors.toml"
 SCRATCH = ROOT / "build" / "mutants"
-MAP, TIMES, RESULTS = SCRATCH / "covered.sqlite", SCRATCH / "seconds.json", SCRATCH / "results.json"
+MAP, TIMES, RESULTS = SCRATCH / "covered.sqlite", SCRATCH / "seconds.json", SCRATCH / "results.jsonl"
 ROOMS = ("core", "estimates", "inference", "designs")
 ASKED = 0.9  # of the mutants
 MOST_TESTS = 400
@@ -65,6 +67,11 @@ class Mutant:
     before: str
     after: str
     state: str = ""
+
+    @property
+    def lives(self) -> bool:
+        """Whether no test noticed it."""
+        return self.state not in ("killed", "hangs")
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -281,12 +288,15 @@ def tried(pair: tuple[Mutant, str]) -> Mutant:
     return Mutant(**asdict(mutant) | {"state": "survived" if code == 0 else "killed" if code else "hangs"})
 
 
-def try_all(mutants: list[tuple[Mutant, str]], seconds: float, keep: bool, jobs: int) -> list[Mutant]:
-    """Try each mutant, in as many processes as ``jobs``, and print survivors as they are found."""
+def try_all(mutants: list[tuple[Mutant, str]], options: argparse.Namespace, log: Path) -> list[Mutant]:
+    """Try each mutant but those in the log, note each there, and print survivors as they are found."""
+    done = [Mutant(**json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()[1:]]
+    known = {(mutant.file, mutant.place) for mutant in done}
+    mutants = [pair for pair in mutants if (pair[0].file, pair[0].place) not in known]
     context = get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         folders = context.Queue()
-        for k in range(jobs):
+        for k in range(options.jobs):
             folder = Path(scratch) / f"{k}" / "main"
             subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", ROOT, folder], check=True)
             changed = subprocess.run(["git", "ls-files", "--modified", "--others", "--exclude-standard"], cwd=ROOT,
@@ -300,18 +310,33 @@ def try_all(mutants: list[tuple[Mutant, str]], seconds: float, keep: bool, jobs:
                 [sys.executable, "-m", "compileall", "-q", "study", "tests"], cwd=folder, check=True
             )
             folders.put(str(folder))
-        done: list[Mutant] = []
-        with ProcessPoolExecutor(jobs, context, begin, (folders, seconds, keep)) as pool:
+        start = (folders, options.seconds, options.keep_map)
+        with (
+            ProcessPoolExecutor(options.jobs, context, begin, start) as pool,
+            log.open("a", encoding="utf-8") as noted,
+        ):
             for future in as_completed([pool.submit(tried, pair) for pair in mutants]):
                 result = future.result()
                 done.append(result)
-                if result.state not in ("killed", "hangs"):
+                print(json.dumps(asdict(result)), file=noted, flush=True)
+                if result.lives:
                     print(
                         f"{result.state} {result.file}:{result.line}\n  - {result.before}\n  + {result.after}"
                     )
-                lived = sum(each.state not in ("killed", "hangs") for each in done)
-                print(f"mutants: {len(done)} of {len(mutants)} tried, {lived} live", flush=True)
+                lived = sum(each.lives for each in done)
+                print(f"mutants: {len(done)} of {len(mutants) + len(known)} tried, {lived} live", flush=True)
     return sorted(done, key=lambda mutant: (mutant.file, mutant.line, mutant.place))
+
+
+def log_of(places: list[tuple[Source, int]], options: argparse.Namespace) -> Path:
+    """The log of a run, begun anew unless files and options are those that it was begun with."""
+    digest = hashlib.sha256(repr((options.seed, options.seconds, [place for _, place in places])).encode())
+    for path in [*sources(), *sorted((ROOT / "tests").rglob("*.py"))]:
+        digest.update(path.read_bytes())
+    log = SCRATCH / "again.jsonl" if options.survivors or options.files else RESULTS
+    if not log.is_file() or not log.read_text(encoding="utf-8").startswith(digest.hexdigest()):
+        log.write_text(f"{digest.hexdigest()}\n", encoding="utf-8")
+    return log
 
 
 def interval(killed: int, tried: int) -> tuple[float, float]:
@@ -331,7 +356,8 @@ def room(file: str) -> str:
 
 def of_before(read: list[Source]) -> Iterator[tuple[Source, int]]:
     """The survivors of the last sample, wherever their lines are now."""
-    lived = [Mutant(**each) for each in json.loads(RESULTS.read_text(encoding="utf-8"))]
+    lines = RESULTS.read_text(encoding="utf-8").splitlines()[1:]
+    lived = [mutant for mutant in (Mutant(**json.loads(line)) for line in lines) if mutant.lives]
     keys = {mutant.key for mutant in lived}
     for source in read:
         lines = source.text.splitlines()
@@ -352,7 +378,7 @@ def record(done: list[Mutant], read: list[Source], seed: int, seconds: float) ->
     for source in read:
         of_room[room(source.name)] += len(source.found)
     for mutant in done:
-        tried_of[room(mutant.file)].append(mutant.state in ("killed", "hangs"))
+        tried_of[room(mutant.file)].append(not mutant.lives)
     killed = sum(map(sum, tried_of.values()))
     low, high = interval(killed, len(done))
     rows = "".join(
@@ -361,7 +387,7 @@ def record(done: list[Mutant], read: list[Source], seed: int, seconds: float) ->
         for name in ROOMS
     )
     given = reasons()
-    lived = [mutant for mutant in done if mutant.state not in ("killed", "hangs")]
+    lived = [mutant for mutant in done if mutant.lives]
     listed = "".join(
         f"\n### `{file}`\n\n"
         + "".join(
@@ -418,14 +444,12 @@ def main() -> int:
         places = [(source, place) for source in read for place in range(len(source.found))]
         places = random.Random(options.seed).sample(places, min(options.sample, len(places)))
     Tests.read(options.keep_map)
-    done = try_all(
-        [source.mutant(place) for source, place in places], options.seconds, options.keep_map, options.jobs
-    )
-    lived = [mutant for mutant in done if mutant.state not in ("killed", "hangs")]
+    mutants = [source.mutant(place) for source, place in places]
+    done = try_all(mutants, options, log_of(places, options))
+    lived = [mutant for mutant in done if mutant.lives]
     unexplained = [mutant for mutant in lived if mutant.key not in reasons()]
     print(f"mutants: {len(done) - len(lived)} of {len(done)} killed, {len(unexplained)} without a reason")
     if not options.files and not options.survivors:
-        RESULTS.write_text(json.dumps([asdict(mutant) for mutant in lived], indent=1), encoding="utf-8")
         RECORD.write_text(record(done, read, options.seed, options.seconds), encoding="utf-8")
     return int(bool(unexplained) or len(lived) > (1 - ASKED) * len(done))
 

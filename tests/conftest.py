@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import searching
@@ -11,6 +12,10 @@ from hypothesis import settings
 # Before numpy is loaded: two processes that share cores, each with threads of its own, wait for one another, and small
 # matrices are no faster on two threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell that starts the tests in the background has them ignore interruptions, which some tests wait for.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Random inputs are the same in every run; `make test-slow` draws many.
 settings.register_profile("study", derandomize=True)

@@ -197,7 +197,7 @@ class Tests:
         contexts = lines.get(mutant.line) or set().union(*lines.values())
         # A fixture of a module is run by its first test alone, and every test there may look at what it made.
         files = {context.split("::")[0] for context in contexts if context.endswith("|setup")}
-        tests = {context.split("|")[0] for context in contexts}
+        tests = {context.rsplit("|", 1)[0] for context in contexts}
         tests |= {test for test in self.seconds if test.split("::")[0] in files}
         stem = Path(mutant.file).stem
 

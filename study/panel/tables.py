@@ -267,9 +267,12 @@ def _refuse_other(path: Path, content: bytes) -> None:
             raise _unreadable(path, f"it is {what}")
     try:
         content.decode()
+        place, why = content.find(b"\0"), "is zero, which no text has"  # pandas may end the cell there
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise _unreadable(path, f"byte {error.start} on line {line} is not UTF-8") from None
+        place, why = error.start, "is not UTF-8"
+    if place >= 0:
+        line = content.count(b"\n", 0, place) + 1
+        raise _unreadable(path, f"byte {place} on line {line} {why}")
 
 
 def _lines(path: Path, content: bytes) -> IntArray:

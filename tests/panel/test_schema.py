@@ -511,6 +511,7 @@ BYTES: dict[str, tuple[bytes, str]] = {
     "JSON": (b'[{"unit": "A"}]', "it is JSON"),
     "UTF-16": ("unit,year\n".encode("utf-16"), "it is text in UTF-16"),
     "Latin-1": (b"unit,year\nZ\xfcrich,2014\n", "byte 11 on line 2 is not UTF-8"),
+    "a zero byte": (b"unit,year\nA,2014\nB,20\x0014\n", "byte 21 on line 3 is zero, which no text has"),
     "nothing": (b"", "it is empty"),
     "blank lines": (b"\n \n\n", "it is empty"),
     "semicolons": (b"unit;year\nA;2014\n", "its fields are parted by semicolons, not by commas"),

@@ -216,7 +216,7 @@ def test_the_command_takes_the_limits_before_its_name(tmp_path):
         raise AssertionError
 
 
-HOSTILE = "\x1b[2J\u202e\x00\x07" + "z" * 500
+HOSTILE = "\x1b[2J\u202e\x01\x07" + "z" * 500
 
 
 def test_texts_of_cells_are_short_in_messages_and_their_control_characters_shown(tmp_path):
@@ -226,11 +226,11 @@ def test_texts_of_cells_are_short_in_messages_and_their_control_characters_shown
     with pytest.raises(DataError) as error:
         Panel.from_long(path, **AS)
     said = one_line(error)
-    assert r"\x1b[2J\u202e\x00\x07zzz" in said
+    assert r"\x1b[2J\u202e\x01\x07zzz" in said
     assert "z" * 61 not in said
     done = command("validate", "own.csv", "--outcome", "y", cwd=tmp_path)
     assert done.returncode == 1
-    assert r"\x1b[2J\u202e\x00\x07zzz" in done.stdout
+    assert r"\x1b[2J\u202e\x01\x07zzz" in done.stdout
     assert done.stdout.replace("\n", "").isprintable()
     assert "z" * 61 not in done.stdout
     path.write_text(ROWS.replace("unit,time", f"{HOSTILE},time").replace("y\n", f"{HOSTILE}\n"))

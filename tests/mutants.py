@@ -1,8 +1,9 @@
 """Change one thing in the code and see whether a test notices: ``make mutants``.
 
 The things are those of mutmut (an operator, a number, an argument, a keyword, a key), in core, estimates, inference and
-the designs, but for the wording of sentences; a sample of them is drawn by ``--seed``. A mutant is tried on tests that
-ran its line, those named after its file first and short ones before long ones, for as many seconds as ``--seconds``.
+the designs, but for the wording of sentences and strict= of zip; a sample of them is drawn by ``--seed``. A mutant is
+tried on tests that ran its line, those named after its file first and short ones before long ones, for as many seconds
+as ``--seconds``.
 Results go into ``tests/MUTANTS.md`` with the reasons of survivors, which ``tests/survivors.toml`` has, by hand.
 
     python tests/mutants.py --sample 1000 --seed 1
@@ -95,15 +96,36 @@ class Source:
         from mutmut.mutation.pragma_handling import IgnoredCode
 
         found: list[tuple[int, Mutation]] = []
+        code = libcst.Module([]).code_for_node
+
+        def is_strict(node: libcst.CSTNode) -> bool:
+            """Whether a node is strict= of zip, which no input needs as long as the code is right."""
+            return (
+                isinstance(node, libcst.Arg) and node.keyword is not None and node.keyword.value == "strict"
+            )
 
         class Visitor(MutationVisitor):
             """Goes into decorated functions too, which mutmut cannot run in its own way, and tells lines."""
 
             def _skip_node_and_children(self, node: libcst.CSTNode) -> bool:
-                return not isinstance(node, libcst.FunctionDef) and super()._skip_node_and_children(node)
+                if isinstance(node, libcst.FunctionDef) or is_strict(node):
+                    return is_strict(node)
+                return super()._skip_node_and_children(node)
+
+            def _removes_ignored_code(self, node: libcst.CSTNode, mutated: libcst.CSTNode) -> bool:
+                return (
+                    isinstance(node, libcst.Call)
+                    and len(
+                        {
+                            code(call.with_changes(args=[each for each in call.args if not is_strict(each)]))
+                            for call in (node, mutated)
+                        }
+                    )
+                    == 1
+                )
 
             def _create_mutations(self, node: libcst.CSTNode) -> None:
-                if isinstance(node, libcst.BaseString) and " " in libcst.Module([]).code_for_node(node):
+                if isinstance(node, libcst.BaseString) and " " in code(node):
                     return
                 super()._create_mutations(node)
                 line = self.get_metadata(PositionProvider, node).start.line if self.mutations else 0

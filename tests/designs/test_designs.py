@@ -405,10 +405,87 @@ def test_a_question_that_a_design_cannot_answer_is_refused_in_one_line_that_name
     assert all(name in refusal for name in able)
 
 
+# By the convention of the designs' references; and whose effects are against all periods before treatment, not one.
+PUBLISHED = {
+    "CR0": "callaway_santanna changes_in_changes dcdh dml_did dml_irm dml_panel dml_stacked imputation lee_wooldridge "
+    "lp_did stacked",
+    "CR1": "generalized_synthetic_control matrix_completion synthetic_did",
+    "CR1_fixest": "etwfe event_study panel_ols poisson_twfe sun_abraham twfe",
+}
+AGAINST_ALL_BEFORE = {
+    "generalized_synthetic_control",
+    "imputation",
+    "lee_wooldridge",
+    "matrix_completion",
+    "synthetic_did",
+}
+
+
 @pytest.mark.parametrize("design", ANSWERING)
-def test_a_design_is_listed_with_the_estimand_of_its_answers(design: str) -> None:
+def test_a_design_is_listed_with_the_estimand_of_its_answers_which_name_their_convention_and_base(
+    design: str,
+) -> None:
     fit = estimate(simulated.panel(n=60, level=9.0), ASKED, design, **CHEAPLY.get(design, {}))
     assert find_design(design).estimand is fit.estimand
+    assert design in PUBLISHED[fit.published].split()
+    assert (fit.against == "all_before") == (design in AGAINST_ALL_BEFORE)
+    assert (fit.design, fit.convention) == (design, "jackknife")
+
+
+VARIANCE = {"variance": "sampling"}
+LEARNERS = {"learner": "lasso", "propensity": "lasso"}
+FOLDS = {"folds": 5, "repetitions": 10, "seed": 0}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "callaway_santanna": {"method": "dr"} | VARIANCE,
+    "changes_in_changes": {"quantiles": (0.25, 0.5, 0.75)},
+    "dcdh": {
+        "placebos": None,
+        "normalized": False,
+        "switchers": "both",
+        "same_switchers": False,
+        "trends_nonparam": None,
+    }
+    | VARIANCE,
+    "dml_did": LEARNERS | FOLDS | {"repetitions": 5, "trim": 0.01} | VARIANCE,
+    "dml_irm": LEARNERS | FOLDS | {"effect": "att", "before": 1, "after": 1, "trim": 0.01},
+    "dml_iv": LEARNERS | FOLDS | {"model": "iivm", "before": 1, "after": 1, "trim": 0.01},
+    "dml_panel": {"approach": "first_differences", "learner": "lasso"} | FOLDS,
+    "dml_stacked": LEARNERS | FOLDS | {"repetitions": 5, "trim": 0.01, "before": None, "after": None},
+    "dose_response": {"curve": "levels", "form": "spline", "degree": 3, "knots": 0, "doses": None} | VARIANCE,
+    "etwfe": {"family": "gaussian", "effects": "cohort"} | VARIANCE,
+    "event_study": {"bin_at": None},
+    "generalized_synthetic_control": {
+        "factors": None,
+        "inference": "jackknife",
+        "replications": 500,
+        "seed": None,
+    },
+    "heterogeneous_adoption": {"kernel": "epanechnikov", "dose": "current", "trends": "common"} | VARIANCE,
+    "imputation": {"leads": None} | VARIANCE,
+    "iv": {"method": "2sls", "stage": "structural"},
+    "lee_wooldridge": {"transform": "demean"} | VARIANCE,
+    "lp_did": {"weighting": "variance", "before": None, "after": None},
+    "matrix_completion": {"penalty": None, "factors": None, "leads": 0},
+    "panel_ols": {},
+    "poisson_twfe": {"terms": "treatment"},
+    "stacked": {"before": 3, "after": None},
+    "sun_abraham": VARIANCE,
+    "synthetic_did": {
+        "method": "synthetic_did",
+        "solver": "exact",
+        "leads": 0,
+        "inference": "jackknife",
+        "replications": 200,
+        "seed": None,
+    },
+    "three_way": {},
+    "triple_difference": {"method": "dr"},
+    "twfe": {},
+}
+
+
+def test_what_a_design_does_where_nobody_says_otherwise() -> None:
+    assert {name: find_design(name).options for name in ALL_DESIGNS} == DEFAULTS
 
 
 @pytest.mark.parametrize("name", UNSUITABLE)
@@ -416,6 +493,68 @@ def test_every_question_has_a_design_that_answers_it(name: str) -> None:
     change, question, _ = UNSUITABLE[name]
     sample = question.sample(change(simulated.panel(n=60)))
     assert any(find_design(design).refusal(sample) is None for design in ALL_DESIGNS)
+
+
+def of_one_unit(panel: Panel) -> Panel:
+    """Return the panel with one unit left in cohort 6."""
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(first == 6)[1:]] = np.nan
+    return replace(panel, first_treated={"event": first})
+
+
+def with_one_untreated(panel: Panel) -> Panel:
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(np.isnan(first))[1:]] = 4
+    return replace(panel, first_treated={"event": first})
+
+
+def unseen_once_treated(panel: Panel) -> Panel:
+    since = panel.periods >= panel.first_treated["event"][:, None]
+    return replace(panel, outcomes={"y": np.where(since, np.nan, panel.outcomes["y"])})
+
+
+def with_a_constant(panel: Panel) -> Panel:
+    return replace(panel, covariates={"one": np.ones(panel.outcomes["y"].shape)})
+
+
+# What is found out after the sample is made, and which designs then refuse by their own name; of a regressor that says
+# nothing some do by that of the regression.
+TROUBLES: dict[str, tuple[Callable[[Panel], Panel], Question, str]] = {
+    "a cohort of one unit": (
+        of_one_unit,
+        ASKED,
+        "callaway_santanna changes_in_changes dml_did etwfe generalized_synthetic_control imputation lee_wooldridge "
+        "matrix_completion stacked sun_abraham synthetic_did",
+    ),
+    "one untreated unit": (with_one_untreated, ASKED, "dml_irm generalized_synthetic_control synthetic_did"),
+    "no treated cell": (
+        unseen_once_treated,
+        ASKED,
+        "dcdh dml_irm dml_panel etwfe generalized_synthetic_control imputation lee_wooldridge matrix_completion "
+        "stacked synthetic_did",
+    ),
+    "a constant covariate": (
+        with_a_constant,
+        ASKED.replace(covariates=("one",)),
+        "callaway_santanna changes_in_changes dcdh etwfe generalized_synthetic_control lee_wooldridge lp_did "
+        "matrix_completion stacked synthetic_did",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+@pytest.mark.parametrize("design", ANSWERING)
+def test_what_a_design_cannot_estimate_it_refuses_by_its_own_name(design: str, name: str) -> None:
+    change, question, refusing = TROUBLES[name]
+    panel = change(simulated.panel(n=40, level=9.0))
+    said = ""
+    try:
+        estimate(panel, question, design, **CHEAPLY.get(design, {}))
+    except QuestionError as error:
+        said = str(error)
+    assert said.startswith(f"{design}: ") == (design in refusing.split())
+    assert said.startswith((f"{design}: ", "Regression: ")) or not said
+    assert "\n" not in said
 
 
 @every_poisson_case

@@ -221,6 +221,20 @@ def test_order_labels_time_and_constants_of_units_and_periods_change_nothing(
         assert fit.std_error == pytest.approx(made.std_error, rel=1e-6)
 
 
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+@pytest.mark.parametrize("options", RANKS, ids=str)
+def test_effects_and_errors_have_the_units_of_the_outcome_however_small_or_large(
+    options: dict[str, Any], factor: float
+) -> None:
+    panel = noisy(seed=1, gaps=0.03)
+    made = estimate(panel, QUESTION, NAME, leads=1, **options)
+    scaled = {name: value * factor if name == "penalty" else value for name, value in options.items()}
+    measured = replace(panel, outcomes={"y": panel.outcomes["y"] * factor})
+    other = estimate(measured, QUESTION, NAME, leads=1, **scaled)
+    assert other.effect == pytest.approx(factor * made.effect, rel=1e-6, abs=1e-8 * factor)
+    assert other.std_error == pytest.approx(factor * made.std_error, rel=1e-6)
+
+
 def test_a_unit_without_enough_untreated_cells_is_left_out_with_a_note() -> None:
     panel = noisy()
     y = panel.outcomes["y"].copy()

@@ -277,7 +277,10 @@ def test_one_treated_unit_is_refused_or_has_an_effect_without_an_error_and_an_ex
     made = estimate(panel, asked, "synthetic_did")
     assert np.isnan(made.std_error).all()
     assert np.isnan(made.headline.std_error).all()
-    assert "no standard error: cohort 5 of one unit; study.randomization" in made.notes[0]
+    assert made.notes[0] == (
+        'no standard error: cohort 5 of one unit; study.randomization(sample, "synthetic_did", statistic="estimate") '
+        "tests the sharp null exactly"
+    )
     assert not made.influence.any()
     test = study.randomization(asked.sample(panel), "synthetic_did", statistic="estimate", permutations=99)
     effects = []
@@ -458,7 +461,8 @@ def test_errors_of_each_number_alone_have_no_band_no_test_and_no_part_in_a_compa
     assert "errors: placebo" in made.summary()
     few_others = simulated.subset(panel, np.isin(np.arange(60), [0, 1, 10, 11, 12]))
     with pytest.raises(
-        QuestionError, match="takes 2 of the 3 comparison units as treated and needs two more"
+        QuestionError,
+        match=r"^synthetic_did: inference is placebo, which takes 2 of the 3 comparison units as treated and needs two",
     ):
         estimate(few_others, QUESTION, "synthetic_did", inference="placebo")
 

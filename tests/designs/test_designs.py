@@ -421,6 +421,10 @@ AGAINST_ALL_BEFORE = {
 }
 
 
+# Rows that do not stand for the 8 periods of 60 units: units, their changes, and units of each stack in its window.
+COUNTED = {"dml_irm": 60, "dml_panel": 60 * 7, "stacked": 524}
+
+
 @pytest.mark.parametrize("design", ANSWERING)
 def test_a_design_is_listed_with_the_estimand_of_its_answers_which_name_their_convention_and_base(
     design: str,
@@ -430,6 +434,7 @@ def test_a_design_is_listed_with_the_estimand_of_its_answers_which_name_their_co
     assert design in PUBLISHED[fit.published].split()
     assert (fit.against == "all_before") == (design in AGAINST_ALL_BEFORE)
     assert (fit.design, fit.convention) == (design, "jackknife")
+    assert fit.n_obs == COUNTED.get(design, 60 * 8)
 
 
 VARIANCE = {"variance": "sampling"}

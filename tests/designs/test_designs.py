@@ -562,6 +562,71 @@ def test_what_a_design_cannot_estimate_it_refuses_by_its_own_name(design: str, n
     assert "\n" not in said
 
 
+SEARCHING = ["changes_in_changes", "generalized_synthetic_control", "matrix_completion", "synthetic_did"]
+PREDICTING = "generalized_synthetic_control, imputation, matrix_completion, synthetic_did"
+
+
+def test_the_catalogue_knows_which_designs_learn_search_and_predict() -> None:
+    own = {name: find_design(name) for name in ALL_DESIGNS}
+    assert [name for name, each in own.items() if each.draws] == [*OF_LEARNERS]
+    assert {name for name, each in own.items() if not each.closed_form} == {*OF_LEARNERS, *SEARCHING}
+    assert {name: each.learners for name, each in own.items() if each.learners} == {
+        name: ("learner",) if name == "dml_panel" else ("learner", "propensity") for name in OF_LEARNERS
+    }
+    assert ", ".join(name for name, each in own.items() if each.predictor) == PREDICTING
+    assert [name for name, each in own.items() if each.assigned] == ["callaway_santanna"]
+
+
+def test_a_seed_is_added_where_a_design_draws_and_none_is_given() -> None:
+    assert find_design("dml_did").seeded({"folds": 2}, 7) == {"seed": 7, "folds": 2}
+    assert find_design("dml_did").seeded({"seed": 3}, 7) == {"seed": 3}
+    assert find_design("twfe").seeded({}, 7) == find_design("synthetic_did").seeded({}, 7) == {}
+
+
+def test_a_design_that_predicts_no_single_unit_names_those_that_do() -> None:
+    sample = ASKED.sample(simulated.panel(n=30))
+    with pytest.raises(QuestionError) as refused:
+        find_design("twfe").predicts("conformal", sample, {})
+    said = f"conformal: twfe does not predict untreated outcomes of single units; {PREDICTING} do."
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
+    ("design", "option", "least"),
+    [
+        ("stacked", "before", 1),
+        ("stacked", "after", 0),
+        ("lp_did", "before", 1),
+        ("lp_did", "after", 0),
+        ("event_study", "bin_at", 1),
+        ("dcdh", "placebos", 0),
+    ],
+)
+def test_a_number_of_periods_may_be_as_low_as_it_can_mean_something_and_no_lower(
+    design: str, option: str, least: int
+) -> None:
+    panel = simulated.panel(n=60)
+    assert np.isfinite(estimate(panel, ASKED, design, **{option: least}).effect).all()
+    with pytest.raises(
+        QuestionError,
+        match=f"^{design}: {option} is {least - 1}; it must be a whole number, at least {least}\\.$",
+    ):
+        estimate(panel, ASKED, design, **{option: least - 1})
+
+
+def test_an_empty_list_is_no_option_and_what_is_asked_is_none_either() -> None:
+    panel = simulated.panel(n=60)
+    with pytest.raises(
+        QuestionError, match=r"^changes_in_changes: quantiles is empty; name some, or leave it"
+    ):
+        estimate(panel, ASKED, "changes_in_changes", quantiles=())
+    with pytest.raises(
+        QuestionError,
+        match=r"^twfe: anticipation is part of what is asked and no option; say it with Question\(",
+    ):
+        estimate(panel, ASKED, "twfe", anticipation=1)
+
+
 @every_poisson_case
 def test_a_poisson_regression_refuses_a_logarithmic_scale_and_an_outcome_below_zero(case: Case) -> None:
     panel = simulated.counts(simulated.panel(n=60))

@@ -244,6 +244,7 @@ def test_a_unit_without_enough_untreated_cells_is_left_out_with_a_note() -> None
     made = estimate(panel, QUESTION, NAME, factors=1)
     without = estimate(simulated.subset(panel, np.arange(50) != own), QUESTION, NAME, factors=1)
     assert made.effect == pytest.approx(without.effect, rel=1e-9)
+    assert made.n_obs == without.n_obs == 49 * 8
     assert made.notes[0] == (
         "3 treated unit-periods of 1 units left out: the unit is not observed in 2 untreated periods, or its "
         "covariates are not"
@@ -259,6 +260,7 @@ def test_a_cell_of_one_treated_unit_has_an_effect_without_an_error() -> None:
         estimate(panel, QUESTION, NAME, factors=1)
     made = estimate(panel, QUESTION.replace(min_cohort_size=1), NAME, factors=1)
     assert np.isnan(made.std_error[made.cohort == 6]).all()
+    assert "cohort 6 in 6, 7, 8 rests on one treated unit" in made.notes[0]
     assert np.isfinite(made.std_error[made.cohort == 7]).all()
 
 

@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 import study
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.core.synthetic_weights import frank_wolfe, noise_level, simplex_weights
+from study.designs import find_design
 from study.designs.synthetic_blocks import Block, blocks
 from study.designs.synthetic_did import block_weights
 
@@ -315,8 +316,23 @@ def test_a_cohort_with_one_period_before_treatment_is_left_out_with_a_note() -> 
     made = estimate(panel, QUESTION, "synthetic_did")
     assert set(made.cohort) == {6}
     assert made.notes == ("cohort 2 left out: 1 of the 2 periods needed before treatment",)
+    assert made.n_obs == np.sum(panel.first_treated["event"] != 2) * 8
     with pytest.raises(QuestionError, match="no effect can be estimated: cohort 2 left out"):
         estimate(few(40, (2,)), QUESTION, "synthetic_did")
+
+
+def test_weights_of_periods_predict_no_other_periods() -> None:
+    sample, design = QUESTION.sample(few()), find_design("synthetic_did")
+    with pytest.raises(
+        QuestionError, match=r'^synthetic_did: its weights of periods .*method="synthetic_control"'
+    ):
+        design.predicts("conformal", sample, {})
+    error = design.predicts("conformal", sample, {"method": "synthetic_control"})(
+        sample, sample.treatment == 0
+    )
+    assert np.isnan(error[np.isnan(sample.first_treated)]).all()
+    made = estimate(few(), QUESTION, "synthetic_did", method="synthetic_control", leads=None)
+    assert error[sample.first_treated == 5].mean(axis=0) == pytest.approx(made.effect, abs=1e-9)
 
 
 def test_gaps_and_covariates_are_refused_in_one_line() -> None:
@@ -436,6 +452,12 @@ def test_placebo_choices_of_several_cohorts_are_drawn_by_their_seed_for_all_coho
     ]
     assert fits[0].std_error.tolist() == fits[1].std_error.tolist()
     assert fits[0].std_error.tolist() != fits[2].std_error.tolist()
+    plain, zero = (
+        estimate(panel, QUESTION, "synthetic_did", inference="placebo", replications=5, **seed)
+        for seed in ({}, {"seed": 0})
+    )
+    assert plain.std_error.tolist() == zero.std_error.tolist()
+    assert "from 30 random choices of 8 comparison units" in fits[0].notes[0]
     first = panel.first_treated["event"]
     free, sizes = np.flatnonzero(np.isnan(first)), [np.sum(first == 5), np.sum(first == 7)]
     chosen = free[np.random.default_rng(1).permutation(len(free))[: sum(sizes)]]

@@ -196,6 +196,34 @@ def test_the_penalty_that_predicts_held_out_cells_best_is_taken_whatever_the_ord
     assert scaled.std_error == pytest.approx(100 * made.std_error, rel=1e-7)
 
 
+def test_a_penalty_is_tried_on_every_fifth_period_before_treatment_until_three_in_a_row_predict_worse() -> (
+    None
+):
+    panel = noisy(seed=3)
+    sample, since = QUESTION.sample(panel), panel.periods - panel.first_treated["event"][:, None]
+    known, none = ~(since >= 0), sample.x_varying
+    largest = complete(sample.y, none, known, Rank()).largest_penalty
+    errors: list[float] = []
+    for step in range(9):  # down to a thousandth
+        squares = []
+        for fold in ([-1, -6], [-2, -7], [-3], [-4], [-5]):
+            held = np.isin(since, fold)
+            fit = complete(sample.y, none, known & ~held, Rank(largest * 1000 ** (-step / 8)))
+            squares.extend(fit.beyond[held][~np.isnan(fit.beyond[held])] ** 2)
+        errors.append(float(np.mean(squares)))
+        if step - int(np.argmin(errors)) == 3:
+            break
+    assert len(errors) < 9
+    best = largest * 1000 ** (-int(np.argmin(errors)) / 8)
+    made = estimate(panel, QUESTION, NAME)
+    listed = ", ".join(f"{error:.4g} with {1000 ** (-k / 8):.2g}" for k, error in enumerate(errors))
+    assert made.notes[0] == (
+        f"penalty {best:.4g} by cross-validation, {best / largest:.2g} of the least one with which there are no "
+        f"factors; mean squared prediction errors are {listed}"
+    )
+    assert made.effect == pytest.approx(estimate(panel, QUESTION, NAME, penalty=best).effect, rel=1e-9)
+
+
 @pytest.mark.parametrize("options", RANKS, ids=str)
 @pytest.mark.parametrize("gaps", [0.0, 0.03])
 def test_order_labels_time_and_constants_of_units_and_periods_change_nothing(

@@ -305,6 +305,23 @@ def test_a_cell_that_sees_one_unit_of_the_only_cohort_to_compare_with_is_left_ou
     assert "cohort 4 in 5 left out: no cohort to compare with has enough units of both groups" in fit.notes
 
 
+def test_a_cell_without_one_of_its_four_groups_is_left_out_and_the_group_is_named() -> None:
+    made = panel({4.0: (6, 6), np.nan: (6, 6)})
+    first, eligible = made.first_treated["event"], made.attributes["eligible"] == "1"
+    assert estimate(made, GROUPED, "triple_difference").n_obs == 24 * 8
+    for lost, why in (
+        ((first == 4) & eligible, "no treated unit is observed"),
+        ((first == 4) & ~eligible, "no unit of the cohort is observed that is not eligible"),
+        (np.isnan(first) & eligible, "no cohort to compare with has enough units of both groups"),
+        (np.isnan(first) & ~eligible, "no cohort to compare with has enough units of both groups"),
+    ):
+        y = made.outcomes["y"].copy()
+        y[lost, 4] = np.nan
+        fit = estimate(replace(made, outcomes={"y": y}), GROUPED, "triple_difference")
+        assert list(fit.period) == [1, 2, 3, 4, 6, 7, 8]
+        assert f"cohort 4 in 5 left out: {why}" in fit.notes
+
+
 def test_no_effect_has_an_error_where_each_comparison_cohort_has_one_unit_of_a_group() -> None:
     fit = estimate(panel({4.0: (6, 6), 7.0: (6, 1), np.nan: (1, 6)}), GROUPED, "triple_difference")
     assert np.isfinite(fit.effect).all()

@@ -500,13 +500,6 @@ def test_every_question_has_a_design_that_answers_it(name: str) -> None:
     assert any(find_design(design).refusal(sample) is None for design in ALL_DESIGNS)
 
 
-def of_one_unit(panel: Panel) -> Panel:
-    """Return the panel with one unit left in cohort 6."""
-    first = panel.first_treated["event"].copy()
-    first[np.flatnonzero(first == 6)[1:]] = np.nan
-    return replace(panel, first_treated={"event": first})
-
-
 def with_one_untreated(panel: Panel) -> Panel:
     first = panel.first_treated["event"].copy()
     first[np.flatnonzero(np.isnan(first))[1:]] = 4
@@ -525,12 +518,6 @@ def with_a_constant(panel: Panel) -> Panel:
 # What is found out after the sample is made, and which designs then refuse by their own name; of a regressor that says
 # nothing some do by that of the regression.
 TROUBLES: dict[str, tuple[Callable[[Panel], Panel], Question, str]] = {
-    "a cohort of one unit": (
-        of_one_unit,
-        ASKED,
-        "callaway_santanna changes_in_changes dml_did etwfe generalized_synthetic_control imputation lee_wooldridge "
-        "matrix_completion stacked sun_abraham synthetic_did",
-    ),
     "one untreated unit": (with_one_untreated, ASKED, "dml_irm generalized_synthetic_control synthetic_did"),
     "no treated cell": (
         unseen_once_treated,

@@ -81,6 +81,15 @@ def test_several_comparison_cohorts_have_no_more_variance_than_one() -> None:
     assert np.nanmin(several / one) < 0.95
 
 
+@pytest.mark.parametrize("factor", [1e-9, -1e9])
+def test_weights_of_comparison_cohorts_do_not_depend_on_the_units_of_the_outcome(factor: float) -> None:
+    whole = panel(UNEVEN, seed=3)
+    scaled = replace(whole, outcomes={"y": factor * whole.outcomes["y"]})
+    ours, theirs = (estimate(each, GROUPED, "triple_difference") for each in (whole, scaled))
+    np.testing.assert_allclose(theirs.effect, factor * ours.effect, rtol=1e-8, atol=1e-9 * abs(factor))
+    np.testing.assert_allclose(theirs.std_error, abs(factor) * ours.std_error, rtol=1e-8)
+
+
 @pytest.mark.parametrize("cluster", [None, "half"])
 def test_the_error_of_a_cell_is_the_jackknife_that_leaves_each_cluster_out(cluster: str | None) -> None:
     whole = panel({4.0: (7, 3), 6.0: (4, 9), np.nan: (8, 5)})

@@ -377,6 +377,20 @@ def test_order_labels_calendar_and_measurement_do_not_matter(design: str, option
     assert other.std_error == pytest.approx(30 * plain.std_error, rel=1e-7)
 
 
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+@pytest.mark.parametrize(
+    ("design", "options"), [*BLOCK_DESIGNS, ("synthetic_did", {"solver": "frank_wolfe", "leads": 2})]
+)
+def test_effects_and_errors_have_the_units_of_the_outcome_however_small_or_large(
+    design: str, options: dict[str, Any], factor: float
+) -> None:
+    panel = few(40, (4, 6))
+    scaled = replace(panel, outcomes={"y": factor * panel.outcomes["y"]})
+    ours, theirs = (estimate(each, QUESTION, design, **options) for each in (panel, scaled))
+    assert theirs.effect == pytest.approx(factor * ours.effect, rel=1e-6, abs=1e-7 * factor)
+    assert theirs.std_error == pytest.approx(factor * ours.std_error, rel=1e-6)
+
+
 @pytest.mark.parametrize(("design", "options"), BLOCK_DESIGNS)
 def test_a_jackknife_covers_the_effect_about_as_often_as_it_says(
     design: str, options: dict[str, str]

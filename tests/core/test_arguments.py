@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import pytest
@@ -148,6 +148,32 @@ def test_of_a_design_or_an_outcome_several_can_be_compared_and_of_a_text_the_nea
         QuestionError, match=r"^f: jobs is 0; give a number of processes, or -1 for all cores\.$"
     ):
         check("f", {"jobs": int}, {"jobs": 0})
+
+
+class Reads(Protocol):
+    def read(self) -> str: ...
+
+    def _hidden(self) -> str: ...
+
+
+class Book:
+    def read(self) -> str:
+        return "text"
+
+
+class Paper:
+    def read(self) -> str:
+        return "text"
+
+
+def test_a_protocol_takes_objects_with_what_it_names_and_a_class_takes_its_own_alone():
+    check("f", {"x": Reads}, {"x": Book()})
+    for other, said in ((Book, "the class Book"), (object(), "an object")):
+        with pytest.raises(QuestionError, match=rf"^f: x is {said}; it must be an object with read\.$"):
+            check("f", {"x": Reads}, {"x": other})
+    check("f", {"x": Book}, {"x": Book()})
+    with pytest.raises(QuestionError, match=r"^f: x is a Paper; it must be a Book\.$"):
+        check("f", {"x": Book}, {"x": Paper()})
 
 
 @checked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -406,9 +407,11 @@ def test_a_question_that_a_design_cannot_answer_is_refused_in_one_line_that_name
 
 
 @pytest.mark.parametrize("design", ANSWERING)
-def test_a_design_is_listed_with_the_estimand_of_its_answers(design: str) -> None:
+def test_a_design_is_listed_with_the_estimand_and_the_errors_of_its_answers(design: str) -> None:
     fit = estimate(simulated.panel(n=60, level=9.0), ASKED, design, **CHEAPLY.get(design, {}))
     assert find_design(design).estimand is fit.estimand
+    assert set(re.findall(r'"(CR\w+)"', find_design(design).function.__doc__)) <= {fit.published}
+    assert np.isfinite(fit.under(fit.published).std_error[~fit.reference]).all()
 
 
 @pytest.mark.parametrize("name", UNSUITABLE)

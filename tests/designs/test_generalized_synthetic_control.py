@@ -68,6 +68,30 @@ def test_cross_validation_finds_the_number_of_factors_and_says_so() -> None:
     assert given.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("cohort", "n_free", "most"),
+    [(6, 30, 3), (8, 30, 5), (10, 30, 5), (8, 6, 3), (6, 4, 1), (6, 3, 0), (3, 30, 0)],
+)
+def test_cross_validation_tries_what_periods_before_treatment_and_comparison_units_allow_five_at_most(
+    cohort: int, n_free: int, most: int
+) -> None:
+    panel, y = simulated.panel(n=60), np.random.default_rng(0).normal(size=(60, 10))
+    treated = ~np.isnan(panel.first_treated["event"])
+    panel = replace(
+        panel,
+        periods=np.arange(1, 11),
+        outcomes={"y": y},
+        covariates={},
+        first_treated={"event": np.where(treated, cohort, np.nan)},
+    )
+    keep = treated | (np.cumsum(~treated) <= n_free)
+    made = estimate(simulated.subset(panel, keep), QUESTION, NAME)
+    tried = made.notes[0].split(" are ")[1].split(", ")
+    assert [int(each.split(" with ")[1]) for each in tried] == list(range(most + 1))
+    errors = [float(each.split()[0]) for each in tried]
+    assert made.notes[0].startswith(f"{int(np.argmin(errors))} factors by cross-validation")
+
+
 @pytest.mark.parametrize("covariates", [(), ("moving",)])
 def test_errors_are_the_jackknife_of_refits(covariates: tuple[str, ...]) -> None:
     panel = with_factors(n=24, noise=1.0)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import simulated
 
-from study import Estimate, Question
+from study import Estimate, Question, QuestionError
 from study.designs import find_design
+from study.designs.imputation import NO_CARRY_OVER
 from study.panel.question import Sample
 
 imputation = find_design("imputation")
@@ -196,3 +197,56 @@ def test_leads_rest_on_cells_that_are_seen_with_their_covariates() -> None:
     level = imputation(replace(sample, question=question.replace(scale="level")), leads=2)
     mean = panel.outcomes["y"][treated, 1][3:].mean()
     assert fit.effect[-1] == pytest.approx(level.effect[-1] / (mean - level.effect[-1]), rel=1e-9)
+
+
+def test_spells_average_what_has_an_onset_and_a_prediction_and_the_rest_is_counted() -> None:
+    panel = simulated.switching()
+    path = panel.treatment["event"].copy()
+    path[1, :2] = 1.0  # treated from the start to 3, and again in 6
+    path[3] = 1.0
+    path[:, 7] = 1.0
+    sample = Question("y", "event").sample(replace(panel, treatment={"event": path}))
+    fit = imputation(sample)
+    unit, period = np.nonzero(path == 0)
+    x, of_period = np.zeros((len(unit), 108)), 100 + period
+    x[np.arange(len(unit)), unit] = x[np.arange(len(unit)), of_period] = 1.0
+    theta = np.linalg.lstsq(x, sample.y[unit, period], rcond=None)[0]
+    tau = sample.y - theta[:100, None] - theta[100:]
+    known = (path == 1) & (np.arange(8) < 7) & (np.arange(100) != 3)[:, None]
+    known[1, :3] = False
+    assert list(fit.event_time) == [0.0]  # treated in periods 3 and 6, one period each
+    assert fit.effect[0] == pytest.approx(tau[known].mean(), rel=1e-9)
+    lost = int((path == 1).sum() - known.sum())
+    assert lost == 3 + 8 + 99
+    assert fit.notes[:2] == (
+        NO_CARRY_OVER,
+        "110 treated unit-periods left out: the onset of the spell, or the unit or the period untreated, is not "
+        "observed",
+    )
+
+
+def test_spells_without_any_onset_have_no_effect() -> None:
+    panel = simulated.switching()
+    path = np.zeros((100, 8))
+    path[::2, :6] = 1.0
+    sample = Question("y", "event").sample(replace(panel, treatment={"event": path}))
+    with pytest.raises(QuestionError) as error:
+        imputation(sample)
+    assert str(error.value) == (
+        "imputation: no effect can be estimated: no treated unit is observed untreated before its spell, in periods in "
+        "which an untreated unit is."
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [({"leads": 2}, "leads=2"), ({"variance": "conservative"}, 'variance="conservative"')],
+)
+def test_spells_have_no_leads_and_no_conservative_error(options: dict[str, Any], asked: str) -> None:
+    sample = Question("y", "event").sample(simulated.switching())
+    with pytest.raises(QuestionError) as error:
+        imputation(sample, **options)
+    assert str(error.value) == (
+        f"imputation: {asked} needs cohorts, and event is not absorbing; leave it out. "
+        "study.diagnostics.placebo_periods looks at periods before treatment."
+    )

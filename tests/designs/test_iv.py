@@ -365,6 +365,17 @@ def test_notes_say_how_much_the_instruments_move_treatment() -> None:
     assert "with 1 degree of freedom" in agree
 
 
+@pytest.mark.parametrize("cluster", [None, "state"])
+def test_the_effective_f_of_one_instrument_is_the_squared_t_statistic_of_the_first_stage(
+    cluster: str | None,
+) -> None:
+    made, asked = panel(gaps=0.05), ask("push", cluster=cluster)
+    first = estimate(made, asked, "iv", stage="first", convention="CR1_fixest")
+    f = (first.effect[0] / first.std_error[0]) ** 2
+    (note,) = (note for note in estimate(made, asked, "iv").notes if note.startswith("First stage"))
+    assert note == f"First stage: the effective F of push is {f:.3g} (Montiel Olea and Pflueger 2013)."
+
+
 def test_where_the_instrument_is_the_treatment_it_is_least_squares() -> None:
     made = panel()
     same = replace(made, covariates=dict(made.covariates) | {"same": made.doses["dose"]})

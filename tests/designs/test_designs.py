@@ -406,6 +406,31 @@ def test_a_question_that_a_design_cannot_answer_is_refused_in_one_line_that_name
     assert all(name in refusal for name in able)
 
 
+OF_ONE_REGRESSION = ("event_study", "panel_ols", "poisson_twfe", "twfe")
+
+
+@pytest.mark.parametrize("design", ANSWERING)
+def test_where_no_treated_unit_is_seen_before_treatment_the_design_refuses_by_its_name(design: str) -> None:
+    panel = simulated.panel(n=60, level=9.0)
+    before = panel.periods < np.nan_to_num(panel.first_treated["event"])[:, None]
+    unseen = replace(panel, outcomes={"y": np.where(before, np.nan, panel.outcomes["y"])})
+    who = "Regression" if design in OF_ONE_REGRESSION else design
+    with pytest.raises(QuestionError, match=f"^{who}: ") as error:
+        estimate(unseen, ASKED, design, **CHEAPLY.get(design, {}))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "design", sorted({*ANSWERING} - {*OF_ONE_REGRESSION, *OF_LEARNERS, "dcdh", "lp_did"})
+)
+def test_a_cohort_of_one_unit_is_refused_by_the_name_of_the_design(design: str) -> None:
+    panel = simulated.panel(n=60, level=9.0)
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(first == 4)[1:]] = np.nan
+    with pytest.raises(QuestionError, match=rf"^{design}: cohort 4 has one unit; .* Set min_cohort_size=1"):
+        estimate(replace(panel, first_treated={"event": first}), ASKED, design)
+
+
 @pytest.mark.parametrize("design", ANSWERING)
 def test_a_design_is_listed_with_the_estimand_and_the_errors_of_its_answers(design: str) -> None:
     fit = estimate(simulated.panel(n=60, level=9.0), ASKED, design, **CHEAPLY.get(design, {}))

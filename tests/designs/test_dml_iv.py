@@ -477,6 +477,7 @@ def test_bad_input_is_refused_in_one_line_before_fitting(change, fields, options
     with pytest.raises(QuestionError, match=message) as error:
         estimate(source, ask(**fields), "dml_iv", **options)
     assert "\n" not in str(error.value)
+    assert str(error.value).startswith("dml_iv: ")
 
 
 def test_an_instrument_that_the_panel_does_not_have_or_that_is_a_covariate_is_refused():

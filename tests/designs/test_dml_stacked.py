@@ -535,6 +535,7 @@ def test_bad_input_is_refused_before_fitting(change, fields, options, message, m
     with pytest.raises(QuestionError, match=message) as error:
         estimate(source, Question("y", "event", **fields), "dml_stacked", **options)
     assert "\n" not in str(error.value)
+    assert str(error.value).startswith("dml_stacked: ")
 
 
 def test_a_comparison_with_one_unit_only_needs_a_single_fold():

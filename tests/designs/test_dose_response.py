@@ -286,6 +286,7 @@ def test_bad_questions_are_refused_in_one_line(
     with pytest.raises(QuestionError, match=message) as refused:
         estimate(panel, ASKED.replace(**asks), "dose_response", **options)
     assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith(("dose_response: ", "Question: all units of simulated"))
 
 
 DRAWS = searching.samples(120, 600)

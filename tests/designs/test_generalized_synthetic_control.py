@@ -161,6 +161,7 @@ def test_what_cannot_be_answered_is_refused_in_one_line(
     with pytest.raises(QuestionError, match=said) as refused:
         estimate(panel, QUESTION.replace(**asked), NAME, **options)
     assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith("generalized_synthetic_control: ")
 
 
 def test_a_covariate_with_gaps_is_refused() -> None:

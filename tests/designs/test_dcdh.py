@@ -202,6 +202,14 @@ def constant(whole: Panel) -> Panel:
     return replace(whole, doses={"D": np.ones(whole.doses["D"].shape)})
 
 
+def rising(whole: Panel) -> Panel:
+    return replace(whole, doses={"D": np.maximum.accumulate(whole.doses["D"], axis=1)})
+
+
+def falling(whole: Panel) -> Panel:
+    return replace(whole, doses={"D": np.minimum.accumulate(whole.doses["D"], axis=1)})
+
+
 def all_different(whole: Panel) -> Panel:
     return replace(whole, doses={"D": whole.doses["D"] + 2.0 * np.arange(60)[:, None]})
 
@@ -210,6 +218,18 @@ def all_different(whole: Panel) -> Panel:
     ("change", "asked", "options", "said"),
     [
         (constant, {}, {}, "D switches for no unit in a period that is known"),
+        (
+            rising,
+            {},
+            {"switchers": "out"},
+            r"D switches to less for no unit in a period that is known, so no effect",
+        ),
+        (
+            falling,
+            {},
+            {"switchers": "in"},
+            r"D switches to more for no unit in a period that is known, so no effect",
+        ),
         (lambda p: p, {}, {"switchers": "out"}, None),
         (all_different, {}, {}, "nobody of the same first treatment to compare with"),
         (lambda p: p, {}, {"same_switchers": True}, r"name it with Question\(horizon=\.\.\.\)"),

@@ -282,6 +282,8 @@ def test_a_panel_put_beside_its_copy_has_the_same_effects_and_errors_of_more_clu
         np.testing.assert_allclose(other.effect, one.effect, rtol=1e-9, atol=1e-9 * size)
         ours, theirs = one.covariance("CR0"), other.covariance("CR0")
         np.testing.assert_allclose(theirs * smaller, ours, rtol=1e-7, atol=1e-9 * size**2)
+        np.testing.assert_array_equal(other.leave_out.clusters, smaller * one.leave_out.clusters)
+        assert (other.n_obs, other.n_clusters) == (2 * one.n_obs, smaller * one.n_clusters)
 
 
 @pytest.mark.parametrize("scale", ["level", "log1p", "proportional"])

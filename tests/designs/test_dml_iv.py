@@ -431,6 +431,12 @@ def few_always_takers(source: Panel) -> Panel:
     return replace(source, first_treated={"event": first})
 
 
+def few_treated(source: Panel) -> Panel:
+    first = source.first_treated["event"].copy()
+    first[np.flatnonzero(~np.isnan(first))[2:]] = np.nan
+    return replace(source, first_treated={"event": first})
+
+
 def few_winners(source: Panel) -> Panel:
     z = np.zeros((200, 4))
     z[[3, 5]] = 1.0
@@ -459,8 +465,9 @@ def off_again(source: Panel) -> Panel:
             {},
             "y changes alike for all 200 units that are seen at both ends",
         ),
-        (few_winners, {}, {}, r"^dml_iv: .*fewer than two units are of lottery 1 \(2 of 200 are in all\)"),
-        (few_always_takers, {}, {}, "^dml_iv: .*fewer than two units are treated among those of lottery 0"),
+        (few_treated, {}, {}, r"fewer than two units are treated \(2 of 200 are in all\)"),
+        (few_winners, {}, {}, r"fewer than two units are of lottery 1 \(2 of 200 are in all\)"),
+        (few_always_takers, {}, {}, "fewer than two units are treated among those of lottery 0"),
         (None, {}, {"model": "late"}, 'there is no model "late".*iivm, pliv'),
         (None, {}, {"folds": 1}, "folds is 1; it must be a whole number, at least 2"),
         (None, {}, {"folds": 101}, "101 folds of at least two units need 202, but 200"),

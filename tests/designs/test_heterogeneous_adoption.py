@@ -12,7 +12,7 @@ from interval_coverage import covers
 from twins import boundary
 
 from study import Estimate, Panel, Question, QuestionError, estimate
-from study.core import Unidentified, local_polynomial
+from study.core import Unidentified, local_polynomial, p_is
 from study.designs.heterogeneous_adoption import (
     DoseChange,
     changes_by_dose,
@@ -132,6 +132,7 @@ def test_default_errors_leave_out_each_cluster_at_the_same_bandwidth(cluster: st
         kept = [i for i in range(80) if sample.cluster[i] != c]
         moved.append(full - boundary.slope([d[i] for i in kept], [dy[i] for i in kept], h, "uniform")[1])
     fit = asked(panel, question, kernel="uniform")
+    assert (fit.n_obs, fit.leave_out.clusters.tolist()) == (480, [[len(moved)] * 6, [0] * 6])
     assert fit.std_error[fit.event_time == 1][0] == pytest.approx(np.sqrt(np.sum(np.square(moved))), rel=1e-9)
 
 
@@ -164,6 +165,29 @@ def test_notes_hold_the_bandwidths_and_the_tests_of_the_assumptions() -> None:
     with pytest.raises(QuestionError, match="no unit is close to untreated: the smallest dose is 3"):
         asked(far[1])
     assert quasi_untreated_test(np.array([2.0, 3.0, np.nan, 1.0])) == (1.0, 0.5)
+
+
+def test_notes_have_the_numbers_of_each_event_time() -> None:
+    panel = draw(np.random.default_rng(6), gaps=0.05)
+    fit, changes = asked(panel), changes_by_dose(ASKED.sample(panel))
+    slopes = [weighted_average_slope(fit.sample, each, "epanechnikov", "sampling") for each in changes]
+    held = [
+        f"event {each.event_time:g} {slope.bandwidth:.3g} ({slope.within}, {slope.conventional:.4g})"
+        for each, slope in zip(changes, slopes, strict=True)
+    ]
+
+    def tests(order: int, before: bool) -> str:
+        of = [each for each in changes if (each.event_time < 0) == before]
+        p_values = [(each.event_time, yatchew_test(each, order).p_value) for each in of]
+        return ", ".join(f"event {e:g} {p_is(p)}" for e, p in p_values)
+
+    since = "Yatchew tests that changes from the base period to those"
+    assert fit.remarks[-4:] == (
+        "effects are per unit of dose",
+        f"bandwidths (units within, effect without bias correction): {'; '.join(held)}",
+        f"{since} before it do not depend on the dose: {tests(0, before=True)}",
+        f"{since} since then are linear in the dose: {tests(1, before=False)}",
+    )
 
 
 def test_effects_do_not_change_with_constants_order_or_the_start_of_time() -> None:

@@ -408,6 +408,14 @@ def test_a_question_that_a_design_cannot_answer_is_refused_in_one_line_that_name
     assert all(name in refusal for name in able)
 
 
+@pytest.mark.parametrize("design", ["callaway_santanna", "etwfe", "lee_wooldridge"])
+def test_a_covariate_that_others_explain_is_refused_by_the_name_of_the_design(design: str) -> None:
+    panel = simulated.panel(n=60)
+    panel = replace(panel, covariates=dict(panel.covariates) | {"twice": 2 * panel.covariates["x1"] + 1})
+    with pytest.raises(QuestionError, match=f"^{design}: covariate twice is explained by the constant and"):
+        estimate(panel, ASKED.replace(covariates=("x1", "twice")), design)
+
+
 OF_ONE_REGRESSION = ("event_study", "panel_ols", "poisson_twfe", "twfe")
 
 

@@ -220,6 +220,8 @@ def test_effects_do_not_change_with_constants_order_or_the_start_of_time() -> No
         np.testing.assert_allclose(other.std_error, abs(factor) * fit.std_error, rtol=1e-7)
 
 
+OTHERS = r"dcdh, .*\biv\b(?!.*heterogeneous_adoption)"
+
 REFUSED = {
     "negative": (
         lambda path: np.where(np.arange(80)[:, None] == 3, -path, path),
@@ -227,11 +229,11 @@ REFUSED = {
     ),
     "untreated": (
         lambda path: np.where(np.arange(80)[:, None] < 2, 0.0, path),
-        "2 units never have a dose, first u0000; compare with them: ",
+        f"2 units never have a dose, first u0000; compare with them: {OTHERS}",
     ),
     "dates": (
         lambda path: np.where((np.arange(80)[:, None] == 4) & (PERIODS < 6), 0.0, path),
-        "dose begins in 4, but for u0004 in 6",
+        f"dose begins in 4, but for u0004 in 6; designs for several dates: {OTHERS}",
     ),
     "before": (
         lambda path: np.where((np.arange(80)[:, None] == 5) & (PERIODS == 2), 0.5, path),
@@ -239,7 +241,7 @@ REFUSED = {
     ),
     "back": (
         lambda path: np.where((np.arange(80)[:, None] == 7) & (PERIODS == 5), 0.0, path),
-        "dose goes back to 0 for u0007",
+        f"dose goes back to 0 for u0007; designs for that: {OTHERS}",
     ),
     "first": (lambda path: path + 0.1, "dose begins in 1, the first period"),
     "equal": (lambda path: 2.0 * (path > 0), "dose is the same for all units in 4"),

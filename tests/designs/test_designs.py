@@ -297,6 +297,26 @@ def test_every_scale_has_finite_effects_and_errors(case: Case, scale: str) -> No
         assert np.isfinite(fit.std_error[~fit.reference]).all()
 
 
+@pytest.mark.parametrize("weights", [None, "size"])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if find_design(case.design).estimand.in_cells], ids=str
+)
+def test_averages_weigh_cohorts_by_their_treated_units(case: Case, weights: str | None) -> None:
+    panel = drawn(case, 0, 0.0)
+    first, size = panel.first_treated["event"], panel.covariates["size"][:, 0]
+    weight = (size if weights else np.ones(50)) * ((size > 1.25) | ("group" not in case.asks))
+    fit = estimate(panel, Question("y", "event", weights=weights, **case.asks), case.design, **case.options)
+    events, cohorts = fit.aggregate("event"), fit.aggregate("cohort")
+    for e, effect in zip(events.event_time, events.effect, strict=True):
+        if e >= 0:
+            here = fit.event_time == e
+            share = [weight[first == g].sum() for g in fit.cohort[here]]
+            assert effect == pytest.approx(np.average(fit.effect[here], weights=share), rel=1e-9)
+    share = [weight[first == g].sum() for g in cohorts.cohort]
+    average = fit.aggregate("cohort_average").effect[0]
+    assert average == pytest.approx(np.average(cohorts.effect, weights=share), rel=1e-9)
+
+
 def test_proportional_effects_are_the_effect_over_the_untreated_mean() -> None:
     panel = simulated.panel(n=150, level=9.0)
     level = estimate(panel, Question("y", "event"))

@@ -189,6 +189,15 @@ def test_proportional_effects_of_a_poisson_regression_have_no_units_and_level_ef
     same(case.answers(panel, scale="proportional"), case.answers(scaled, scale="proportional"))
 
 
+@pytest.mark.parametrize("factor", [1e-9, -1e6])
+@pytest.mark.parametrize("case", [case for case in CASES if "covariates" in case.asks], ids=str)
+def test_the_units_of_a_covariate_do_not_matter(case: Case, factor: float) -> None:
+    panel = drawn(case, 0, 0.05)
+    (name,) = case.asks["covariates"]
+    scaled = dict(panel.covariates) | {name: factor * panel.covariates[name]}
+    same(case.answers(panel), case.answers(replace(panel, covariates=scaled)))
+
+
 def of_cohorts_only(case: Case) -> bool:
     """Say whether a design has an effect for each cohort where others have one for each unit."""
     return case.options.get("effects") == "cohort"

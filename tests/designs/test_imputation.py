@@ -201,8 +201,10 @@ def test_leads_rest_on_cells_that_are_seen_with_their_covariates() -> None:
 
 def test_spells_average_what_has_an_onset_and_a_prediction_and_the_rest_is_counted() -> None:
     panel = simulated.switching()
-    path = panel.treatment["event"].copy()
-    path[1, :2] = 1.0  # treated from the start to 3, and again in 6
+    path = panel.treatment["event"].copy()  # of every other unit, in periods 3 and 6
+    path[1::2, 3] = 1.0
+    path[5, 4] = 1.0
+    path[1, :2] = 1.0
     path[3] = 1.0
     path[:, 7] = 1.0
     sample = Question("y", "event").sample(replace(panel, treatment={"event": path}))
@@ -212,17 +214,26 @@ def test_spells_average_what_has_an_onset_and_a_prediction_and_the_rest_is_count
     x[np.arange(len(unit)), unit] = x[np.arange(len(unit)), of_period] = 1.0
     theta = np.linalg.lstsq(x, sample.y[unit, period], rcond=None)[0]
     tau = sample.y - theta[:100, None] - theta[100:]
-    known = (path == 1) & (np.arange(8) < 7) & (np.arange(100) != 3)[:, None]
-    known[1, :3] = False
-    assert list(fit.event_time) == [0.0]  # treated in periods 3 and 6, one period each
-    assert fit.effect[0] == pytest.approx(tau[known].mean(), rel=1e-9)
+    since = np.full(path.shape, np.nan)
+    since[1::2, [2, 3, 5]] = [0, 1, 0]
+    since[5, 2:6] = range(4)
+    since[1, :4] = since[3] = np.nan
+    known = ~np.isnan(since)
+    assert list(fit.event_time) == [0.0, 1.0, 2.0, 3.0]
+    np.testing.assert_allclose(fit.effect, [tau[since == e].mean() for e in range(4)], rtol=1e-9)
+    assert fit.aggregate("treated_average").effect[0] == pytest.approx(tau[known].mean(), rel=1e-9)
+    assert list(np.isnan(fit.std_error)) == [False, False, True, True]
+    assert np.isfinite(fit.under("pooled").std_error[:2]).all()
     lost = int((path == 1).sum() - known.sum())
-    assert lost == 3 + 8 + 99
-    assert fit.notes[:2] == (
+    assert lost == 4 + 8 + 99
+    alone = "rests on one treated unit, so it has no standard error by leaving units out; that of other conventions"
+    assert fit.remarks == (
         NO_CARRY_OVER,
-        "110 treated unit-periods left out: the onset of the spell, or the unit or the period untreated, is not "
+        *(f"event {e} {alone} covers the comparison units only" for e in (2, 3)),
+        "111 treated unit-periods left out: the onset of the spell, or the unit or the period untreated, is not "
         "observed",
     )
+    assert fit.n_obs == 800
 
 
 def test_spells_without_any_onset_have_no_effect() -> None:

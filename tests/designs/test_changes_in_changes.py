@@ -15,6 +15,7 @@ from twins import changes
 from twins.changes import Groups
 
 from study import Estimate, Panel, Question, QuestionError, estimate
+from study.designs.changes_in_changes import Group
 
 ASKED, DESIGN = Question("y", "event"), "changes_in_changes"
 LEVELS = [Fraction(1, 4), Fraction(1, 2), Fraction(3, 4)]
@@ -76,6 +77,18 @@ def test_effects_and_their_influence_are_those_of_plain_loops(weights: str | Non
     np.testing.assert_allclose(fit.influence[:, 1:], expected, rtol=1e-9, atol=1e-11)
     assert [*fit.at[1:]] == pytest.approx([np.nan, 0.25, 0.5, 0.75], nan_ok=True)
     assert fit.terms[1:3] == ("ATT(2,2)", "quantile 0.25 (2,2)")
+
+
+@pytest.mark.parametrize(
+    ("tied", "others", "weight", "discrete"),
+    [(1, 9, 1.0, False), (1, 99, 20.0, False), (2, 18, 1.0, True), (2, 98, 1.0, False), (2, 98, 4.0, True)],
+)
+def test_an_outcome_is_discrete_where_several_units_have_a_twentieth_of_the_weight_at_one_value(
+    tied: int, others: int, weight: float, discrete: bool
+) -> None:
+    y = np.concatenate([np.zeros(tied), 1.0 + np.arange(others)])
+    weights = np.where(y == 0, weight, 1.0)
+    assert Group.of(np.arange(len(y)), y, weights).discrete == discrete
 
 
 def test_effects_on_discrete_outcomes_are_bounds_and_quantiles_have_no_errors() -> None:

@@ -199,6 +199,38 @@ def test_leads_rest_on_cells_that_are_seen_with_their_covariates() -> None:
     assert fit.effect[-1] == pytest.approx(level.effect[-1] / (mean - level.effect[-1]), rel=1e-9)
 
 
+def test_cells_without_an_estimate_and_units_without_a_prediction_are_named() -> None:
+    panel = simulated.panel(n=60, cohorts=(4, 6))
+    y, first = panel.outcomes["y"].copy(), panel.first_treated["event"]
+    four, six = (np.flatnonzero(first == g) for g in (4, 6))
+    y[four[:2], :3] = np.nan
+    y[four[:-1], 4] = np.nan
+    y[six, 7] = np.nan
+    y[np.isnan(first), 6] = np.nan
+    fit = imputation(Question("y", "event").sample(replace(panel, outcomes={"y": y})), leads=0)
+    assert fit.terms == ("ATT(4,4)", "ATT(4,5)", "ATT(4,6)", "ATT(4,8)", "ATT(6,6)")
+    assert fit.remarks[:4] == (
+        "cohort 4 in 7 left out: no untreated unit is observed",
+        "cohort 6 in 7 left out: no untreated unit is observed",
+        "cohort 6 in 8 left out: no treated unit is observed both then and before treatment",
+        "8 treated unit-periods of 2 units left out: the unit or its covariates are not observed before treatment",
+    )
+    (alone,) = fit.remarks[4:]
+    assert alone.startswith("cohort 4 in 5 rests on one treated unit")
+
+
+def test_leads_that_the_fixed_effects_explain_are_named() -> None:
+    panel = simulated.panel(n=60, cohorts=(4, 7))
+    keep = ~np.isnan(panel.first_treated["event"])
+    fit = imputation(Question("y", "event").sample(simulated.subset(panel, keep)))
+    made = set(fit.event_time[np.isnan(fit.cohort)])
+    named = [note.split(" left out: the fixed effects and the other leads explain it")[0] for note in fit.notes]
+    left = {e for e in range(-6, 0) if f"event {e}" in named}
+    assert left
+    assert made | left == set(range(-6, 0))
+    assert not made & left
+
+
 def test_spells_average_what_has_an_onset_and_a_prediction_and_the_rest_is_counted() -> None:
     panel = simulated.switching()
     path = panel.treatment["event"].copy()  # of every other unit, in periods 3 and 6

@@ -336,6 +336,30 @@ def test_proportional_effects_are_the_effect_over_the_untreated_mean() -> None:
         assert ratio == pytest.approx(effect / (treated - effect), abs=1e-12)
 
 
+@pytest.mark.parametrize("design", ["dml_did", "dml_irm", "dml_panel", "dml_stacked"])
+def test_learners_say_how_much_the_draws_of_the_folds_move_effects(design: str) -> None:
+    options = {"learner": "linear", "folds": 2, "repetitions": 3}
+    if "propensity" in find_design(design).learners:
+        options["propensity"] = "linear"
+    fit = estimate(simulated.panel(n=60), ASKED.replace(covariates=("x1",)), design, **options)
+    (said,) = (note for note in fit.notes if "draws of the folds" in note)
+    used = ~fit.reference
+    spread = fit.of_draw[used].std(axis=1, ddof=1) / fit.under("CR0").std_error[used]
+    most, deviation = f"{spread.max():.2f}", "has a standard deviation of"
+    if design == "dml_did":
+        share = f"{np.median(spread):.2f} standard errors in the median cell, of {most} in the one that moves most."
+        expected = f"Over 3 draws of the folds an effect of one {deviation} {share}"
+    elif design == "dml_stacked":
+        where = f"(event {fit.event_time[used][spread.argmax()]:g})"
+        expected = f"over 3 draws of the folds the effect of one {deviation} up to {most} standard errors {where}"
+    else:
+        median = f"doubleml's median of them is {np.median(fit.of_draw):.4g}."
+        expected = (
+            f"Over 3 draws of the folds the coefficient of one {deviation} {most} standard errors; {median}"
+        )
+    assert said == expected
+
+
 def test_what_solving_leaves_of_a_mean_of_zero_divides_nothing() -> None:
     nan = np.nan
     y = [[nan, -1.0, 2, 2, 2], [nan, 2, -1, 2, 0], [nan, -1, 0, nan, 0], [nan, 0, 1, 2, 0]]

@@ -224,7 +224,9 @@ def test_leads_that_the_fixed_effects_explain_are_named() -> None:
     keep = ~np.isnan(panel.first_treated["event"])
     fit = imputation(Question("y", "event").sample(simulated.subset(panel, keep)))
     made = set(fit.event_time[np.isnan(fit.cohort)])
-    named = [note.split(" left out: the fixed effects and the other leads explain it")[0] for note in fit.notes]
+    named = [
+        note.split(" left out: the fixed effects and the other leads explain it")[0] for note in fit.notes
+    ]
     left = {e for e in range(-6, 0) if f"event {e}" in named}
     assert left
     assert made | left == set(range(-6, 0))

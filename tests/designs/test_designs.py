@@ -351,7 +351,9 @@ def test_learners_say_how_much_the_draws_of_the_folds_move_effects(design: str) 
         expected = f"Over 3 draws of the folds an effect of one {deviation} {share}"
     elif design == "dml_stacked":
         where = f"(event {fit.event_time[used][spread.argmax()]:g})"
-        expected = f"over 3 draws of the folds the effect of one {deviation} up to {most} standard errors {where}"
+        expected = (
+            f"over 3 draws of the folds the effect of one {deviation} up to {most} standard errors {where}"
+        )
     else:
         median = f"doubleml's median of them is {np.median(fit.of_draw):.4g}."
         expected = (

@@ -16,6 +16,7 @@ from twins.changes import Groups
 
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.designs.changes_in_changes import Group
+from study.designs.changes_in_changes import changes as changes_of
 
 ASKED, DESIGN = Question("y", "event"), "changes_in_changes"
 LEVELS = [Fraction(1, 4), Fraction(1, 2), Fraction(3, 4)]
@@ -202,3 +203,27 @@ def test_intervals_cover_the_effects_on_the_mean_and_on_the_median(compared: int
         fit = asked(draw(rng, compared, treated), quantiles=(0.5,))
         found[i] = covers(fit.headline, TRUTH), covers(fit.aggregate("quantile"), MEDIAN)
     assert np.all(np.abs(found.mean(axis=0) - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / DRAWS))
+
+
+def test_quantiles_are_of_periods_from_anticipation_on_and_all_that_is_seen_is_counted() -> None:
+    panel = simulated.panel(n=60, cohorts=(4,))
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(first == 4)[1:]] = np.nan
+    one = replace(panel, first_treated={"event": first})
+    question = Question("y", "event", anticipation=1)
+    fit = estimate(panel, question, "changes_in_changes", quantiles=(0.5, 0.25))
+    later = [f"quantile {u:g} (4,{t})" for t in range(3, 9) for u in (0.25, 0.5)]
+    assert fit.terms[8:] == tuple(later)
+    assert fit.n_obs == 480
+    alone = estimate(one, question.replace(min_cohort_size=1), "changes_in_changes", quantiles=None)
+    assert alone.remarks[0].startswith("cohort 4 in 1, 3, 4, 5, 6, 7, 8 rests on one treated unit")
+    assert not any("one treated unit" in note for note in fit.notes)
+
+
+def test_treated_units_with_the_smallest_or_largest_comparison_outcome_are_not_outside() -> None:
+    def group(start: int, *y: float) -> Group:
+        return Group.of(start + np.arange(len(y)), np.array(y), np.ones(len(y)))
+
+    base = now = group(0, 1.0, 2.0, 3.0), group(3, 0.0, 1.0, 3.0, 4.0)
+    made = changes_of(base, now, np.array([]), 7)
+    assert (made.outside, made.treated) == (2, 4)

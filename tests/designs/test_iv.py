@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -360,9 +361,22 @@ def test_notes_say_how_much_the_instruments_move_treatment() -> None:
     assert "the effective F of push and pull is" in strong
     assert WEAK not in strong
     assert WEAK in weak
-    agree = " ".join(estimate(panel(), ask(*TWO), "iv", method="gmm").notes)
-    assert "Hansen's test that the instruments agree on the effect: J =" in agree
-    assert "with 1 degree of freedom" in agree
+    three = with_columns(panel(), third=panel().covariates["push"] ** 2)
+    for names, degrees in ((TWO, "1 degree"), ((*TWO, "third"), "2 degrees")):
+        agree = estimate(three, ask(*names), "iv", method="gmm").notes[-1]
+        said = rf"the instruments agree on the effect: J = (\S+) with {degrees} of freedom \((.*)\)\."
+        j, p = re.fullmatch(f"Hansen's test that {said}", agree).groups()
+        assert float(p.removeprefix("p = ")) == pytest.approx(
+            stats.chi2.sf(float(j), int(degrees[0])), abs=2e-3
+        )
+
+
+def test_gmm_takes_as_many_clusters_as_moments_and_has_no_share_explained() -> None:
+    three = replace(panel(), attributes={"state": np.arange(60) % 3})
+    fit = estimate(three, ask(*TWO, cluster="state"), "iv", method="gmm")
+    assert np.isfinite(fit.effect).all()
+    assert np.isnan(fit.r_squared)
+    assert "Hansen's test" not in " ".join(estimate(panel(), ask("push"), "iv", method="gmm").notes)
 
 
 @pytest.mark.parametrize("cluster", [None, "state"])

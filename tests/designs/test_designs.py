@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from study import Estimate, Panel, Question, QuestionError, all_designs, estimate
 from study.designs import Supports, find_design
+from study.learners import Learning
 
 ALL_DESIGNS = tuple(
     name for name, each in all_designs().items() if each.function.__module__.startswith("study.")
@@ -334,6 +335,28 @@ def test_proportional_effects_are_the_effect_over_the_untreated_mean() -> None:
     for g, t, effect, ratio in zip(level.cohort, level.period, level.effect, share.effect, strict=True):
         treated = y[first == g, int(t) - 1].mean()
         assert ratio == pytest.approx(effect / (treated - effect), abs=1e-12)
+
+
+WINDOW: dict[str, Any] = {"before": None, "after": None}
+
+
+@pytest.mark.parametrize(
+    ("design", "options", "words", "without", "limits"),
+    [
+        ("dml_did", {}, {"adoption", "the change of y among comparison units"}, "the mean", (0, 0.98)),
+        ("dml_panel", {"approach": "within"}, {"treatment", "y"}, "unit and period effects", (0, 1)),
+        ("dml_panel", {}, {"adoption", "the change of y"}, "its period's mean", (0, 1)),
+        ("dml_stacked", WINDOW, {"adoption", "the change of y"}, "its stack's mean", (0, 0.98)),
+    ],
+)
+def test_what_is_learned_is_told_in_words(
+    design: str, options: dict[str, Any], words: set[str], without: str, limits: tuple[float, float]
+) -> None:
+    sample = ASKED.replace(covariates=("x1",)).sample(simulated.panel(n=60))
+    learning = Learning("linear", folds=2, repetitions=1, seed=0, propensity="linear", trim=0.02)
+    asked = find_design(design).nuisances(sample, learning, **options)
+    assert {function.words for part in asked.parts for function in part.functions.values()} == words
+    assert (asked.without, asked.limits) == (without, limits)
 
 
 @pytest.mark.parametrize("design", ["dml_did", "dml_irm", "dml_panel", "dml_stacked"])

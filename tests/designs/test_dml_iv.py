@@ -18,6 +18,7 @@ import study
 from study import Panel, Question, QuestionError, estimate
 from study.designs import Assumes, Supports, all_designs, find_design
 from study.estimates.weak_instrument import anderson_rubin, first_stage, in_words
+from study.learners import Learning
 from study.learners.cross_fitting import deal
 from study.paper.diagnose import ASSUMED
 from study.paper.plan import read_plan
@@ -270,6 +271,31 @@ def test_where_all_comply_the_first_stage_is_one_for_every_unit():
     assert "there are no always-takers" in told
     assert "there are no never-takers" in told
     assert "moves the probability of treatment by 1, for every unit." in told
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("pliv", {"l": "the change of y", "m": "the instrument lottery", "r": "treatment"}),
+        (
+            "iivm",
+            {
+                "m": "the instrument lottery",
+                "g0": "the change of y where lottery is 0",
+                "g1": "the change of y where lottery is 1",
+                "r0": "treatment where lottery is 0",
+                "r1": "treatment where lottery is 1",
+            },
+        ),
+    ],
+)
+def test_what_is_learned_is_told_in_words(model, words):
+    learning = Learning("linear", 2, 1, 0, "linear", 0.02)
+    asked = find_design("dml_iv").nuisances(
+        ask("x1").sample(panel()), learning, model=model, before=1, after=1
+    )
+    assert {key: function.words for key, function in asked.parts[0].functions.items()} == words
+    assert asked.limits == ((0.0, 1.0) if model == "pliv" else (0.02, 0.98))
 
 
 def test_takers_that_there_are_are_not_said_to_be_missing():

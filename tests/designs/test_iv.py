@@ -263,6 +263,15 @@ def test_a_fixed_instrument_is_taken_by_period_as_with_dummies(stage: str) -> No
     assert fit.headline.terms == ("event_average",)
 
 
+def test_the_reduced_form_by_period_says_what_it_is_of() -> None:
+    squared = dated()
+    squared = replace(squared, outcomes={"y": squared.outcomes["y"] ** 2})
+    fit = estimate(squared, ask("lottery", scale="log1p"), "iv", stage="reduced")
+    assert fit.notes[0].startswith(
+        "What one more of lottery does to log(1 + y), against the last period before"
+    )
+
+
 def test_with_anticipation_the_path_starts_earlier() -> None:
     made = dated()
     fit = estimate(made, ask("lottery", anticipation=1), "iv", stage="first")

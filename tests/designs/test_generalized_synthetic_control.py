@@ -70,7 +70,7 @@ def test_cross_validation_finds_the_number_of_factors_and_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("cohort", "n_free", "most"),
-    [(6, 30, 3), (8, 30, 5), (10, 30, 5), (8, 6, 3), (6, 4, 1), (6, 3, 0), (3, 30, 0)],
+    [(6, 30, 3), (8, 30, 5), (10, 30, 5), (8, 6, 3), (6, 4, 1), (6, 2, 0), (3, 30, 0)],
 )
 def test_cross_validation_tries_what_periods_before_treatment_and_comparison_units_allow_five_at_most(
     cohort: int, n_free: int, most: int
@@ -108,6 +108,24 @@ def estimate_of(sample, panel: Panel) -> float:
     from study.designs import find_design
 
     return find_design(NAME)(sample, factors=1).aggregate("treated_average").effect[0]
+
+
+@pytest.mark.parametrize("factors", [1, 2])
+def test_an_effect_takes_two_comparison_units_beyond_the_factors_and_an_error_three(factors: int) -> None:
+    panel = with_factors(noise=1.0)
+    treated = ~np.isnan(panel.first_treated["event"])
+
+    def few(n_free: int) -> Panel:
+        return simulated.subset(panel, treated | (np.cumsum(~treated) <= n_free))
+
+    enough, least = (estimate(few(factors + more), QUESTION, NAME, factors=factors) for more in (3, 2))
+    assert np.isfinite(enough.effect).all()
+    assert np.isfinite(enough.std_error).all()
+    assert np.isfinite(least.effect).all()
+    assert np.isnan(least.std_error).all()
+    said = f"{factors + 1} units are never treated in the window, too few for {factors} factors"
+    with pytest.raises(QuestionError, match=said):
+        estimate(few(factors + 1), QUESTION, NAME, factors=factors)
 
 
 def test_covariates_are_taken_out_with_the_slope_of_untreated_units() -> None:
@@ -209,6 +227,15 @@ def test_bootstrap_errors_are_those_of_samples_of_the_model_also_for_one_treated
     )
     with pytest.raises(QuestionError, match=r"joint inference .* is not available"):
         fit.band()
+
+
+def test_without_a_seed_it_is_zero() -> None:
+    options = {"factors": 1, "inference": "parametric_bootstrap", "replications": 20}
+    none, zero, one = (
+        estimate(with_factors(noise=1.0), QUESTION, NAME, **options, seed=seed).std_error.tolist()
+        for seed in (None, 0, 1)
+    )
+    assert none == zero != one
 
 
 def test_without_noise_the_bootstrap_has_none() -> None:

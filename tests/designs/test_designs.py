@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from study import Estimate, Panel, Question, QuestionError, all_designs, estimate
 from study.designs import Supports, find_design
+from study.learners import Learning
 
 ALL_DESIGNS = tuple(
     name for name, each in all_designs().items() if each.function.__module__.startswith("study.")
@@ -188,6 +190,15 @@ def test_proportional_effects_of_a_poisson_regression_have_no_units_and_level_ef
     same(case.answers(panel, scale="proportional"), case.answers(scaled, scale="proportional"))
 
 
+@pytest.mark.parametrize("factor", [1e-9, -1e6])
+@pytest.mark.parametrize("case", [case for case in CASES if "covariates" in case.asks], ids=str)
+def test_the_units_of_a_covariate_do_not_matter(case: Case, factor: float) -> None:
+    panel = drawn(case, 0, 0.05)
+    (name,) = case.asks["covariates"]
+    scaled = dict(panel.covariates) | {name: factor * panel.covariates[name]}
+    same(case.answers(panel), case.answers(replace(panel, covariates=scaled)))
+
+
 def of_cohorts_only(case: Case) -> bool:
     """Say whether a design has an effect for each cohort where others have one for each unit."""
     return case.options.get("effects") == "cohort"
@@ -281,6 +292,8 @@ def test_a_panel_put_beside_its_copy_has_the_same_effects_and_errors_of_more_clu
         np.testing.assert_allclose(other.effect, one.effect, rtol=1e-9, atol=1e-9 * size)
         ours, theirs = one.covariance("CR0"), other.covariance("CR0")
         np.testing.assert_allclose(theirs * smaller, ours, rtol=1e-7, atol=1e-9 * size**2)
+        np.testing.assert_array_equal(other.leave_out.clusters, smaller * one.leave_out.clusters)
+        assert (other.n_obs, other.n_clusters) == (2 * one.n_obs, smaller * one.n_clusters)
 
 
 @pytest.mark.parametrize("scale", ["level", "log1p", "proportional"])
@@ -294,6 +307,26 @@ def test_every_scale_has_finite_effects_and_errors(case: Case, scale: str) -> No
         assert np.isfinite(fit.std_error[~fit.reference]).all()
 
 
+@pytest.mark.parametrize("weights", [None, "size"])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if find_design(case.design).estimand.in_cells], ids=str
+)
+def test_averages_weigh_cohorts_by_their_treated_units(case: Case, weights: str | None) -> None:
+    panel = drawn(case, 0, 0.0)
+    first, size = panel.first_treated["event"], panel.covariates["size"][:, 0]
+    weight = (size if weights else np.ones(50)) * ((size > 1.25) | ("group" not in case.asks))
+    fit = estimate(panel, Question("y", "event", weights=weights, **case.asks), case.design, **case.options)
+    events, cohorts = fit.aggregate("event"), fit.aggregate("cohort")
+    for e, effect in zip(events.event_time, events.effect, strict=True):
+        if e >= 0:
+            here = fit.event_time == e
+            share = [weight[first == g].sum() for g in fit.cohort[here]]
+            assert effect == pytest.approx(np.average(fit.effect[here], weights=share), rel=1e-9)
+    share = [weight[first == g].sum() for g in cohorts.cohort]
+    average = fit.aggregate("cohort_average").effect[0]
+    assert average == pytest.approx(np.average(cohorts.effect, weights=share), rel=1e-9)
+
+
 def test_proportional_effects_are_the_effect_over_the_untreated_mean() -> None:
     panel = simulated.panel(n=150, level=9.0)
     level = estimate(panel, Question("y", "event"))
@@ -302,6 +335,54 @@ def test_proportional_effects_are_the_effect_over_the_untreated_mean() -> None:
     for g, t, effect, ratio in zip(level.cohort, level.period, level.effect, share.effect, strict=True):
         treated = y[first == g, int(t) - 1].mean()
         assert ratio == pytest.approx(effect / (treated - effect), abs=1e-12)
+
+
+WINDOW: dict[str, Any] = {"before": None, "after": None}
+
+
+@pytest.mark.parametrize(
+    ("design", "options", "words", "without", "limits"),
+    [
+        ("dml_did", {}, {"adoption", "the change of y among comparison units"}, "the mean", (0, 0.98)),
+        ("dml_panel", {"approach": "within"}, {"treatment", "y"}, "unit and period effects", (0, 1)),
+        ("dml_panel", {}, {"adoption", "the change of y"}, "its period's mean", (0, 1)),
+        ("dml_stacked", WINDOW, {"adoption", "the change of y"}, "its stack's mean", (0, 0.98)),
+    ],
+)
+def test_what_is_learned_is_told_in_words(
+    design: str, options: dict[str, Any], words: set[str], without: str, limits: tuple[float, float]
+) -> None:
+    sample = ASKED.replace(covariates=("x1",)).sample(simulated.panel(n=60))
+    learning = Learning("linear", folds=2, repetitions=1, seed=0, propensity="linear", trim=0.02)
+    asked = find_design(design).nuisances(sample, learning, **options)
+    assert {function.words for part in asked.parts for function in part.functions.values()} == words
+    assert (asked.without, asked.limits) == (without, limits)
+
+
+@pytest.mark.parametrize("design", ["dml_did", "dml_irm", "dml_panel", "dml_stacked"])
+def test_learners_say_how_much_the_draws_of_the_folds_move_effects(design: str) -> None:
+    options = {"learner": "linear", "folds": 2, "repetitions": 3}
+    if "propensity" in find_design(design).learners:
+        options["propensity"] = "linear"
+    fit = estimate(simulated.panel(n=60), ASKED.replace(covariates=("x1",)), design, **options)
+    (said,) = (note for note in fit.notes if "draws of the folds" in note)
+    used = ~fit.reference
+    spread = fit.of_draw[used].std(axis=1, ddof=1) / fit.under("CR0").std_error[used]
+    most, deviation = f"{spread.max():.2f}", "has a standard deviation of"
+    if design == "dml_did":
+        share = f"{np.median(spread):.2f} standard errors in the median cell, of {most} in the one that moves most."
+        expected = f"Over 3 draws of the folds an effect of one {deviation} {share}"
+    elif design == "dml_stacked":
+        where = f"(event {fit.event_time[used][spread.argmax()]:g})"
+        expected = (
+            f"over 3 draws of the folds the effect of one {deviation} up to {most} standard errors {where}"
+        )
+    else:
+        median = f"doubleml's median of them is {np.median(fit.of_draw):.4g}."
+        expected = (
+            f"Over 3 draws of the folds the coefficient of one {deviation} {most} standard errors; {median}"
+        )
+    assert said == expected
 
 
 def test_what_solving_leaves_of_a_mean_of_zero_divides_nothing() -> None:
@@ -408,6 +489,39 @@ def test_a_question_that_a_design_cannot_answer_is_refused_in_one_line_that_name
     assert all(name in refusal for name in able)
 
 
+@pytest.mark.parametrize("design", ["callaway_santanna", "etwfe", "lee_wooldridge"])
+def test_a_covariate_that_others_explain_is_refused_by_the_name_of_the_design(design: str) -> None:
+    panel = simulated.panel(n=60)
+    panel = replace(panel, covariates=dict(panel.covariates) | {"twice": 2 * panel.covariates["x1"] + 1})
+    with pytest.raises(QuestionError, match=f"^{design}: covariate twice is explained by the constant and"):
+        estimate(panel, ASKED.replace(covariates=("x1", "twice")), design)
+
+
+OF_ONE_REGRESSION = ("event_study", "panel_ols", "poisson_twfe", "twfe")
+
+
+@pytest.mark.parametrize("design", ANSWERING)
+def test_where_no_treated_unit_is_seen_before_treatment_the_design_refuses_by_its_name(design: str) -> None:
+    panel = simulated.panel(n=60, level=9.0)
+    before = panel.periods < np.nan_to_num(panel.first_treated["event"])[:, None]
+    unseen = replace(panel, outcomes={"y": np.where(before, np.nan, panel.outcomes["y"])})
+    who = "Regression" if design in OF_ONE_REGRESSION else design
+    with pytest.raises(QuestionError, match=f"^{who}: ") as error:
+        estimate(unseen, ASKED, design, **CHEAPLY.get(design, {}))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "design", sorted({*ANSWERING} - {*OF_ONE_REGRESSION, *OF_LEARNERS, "dcdh", "lp_did"})
+)
+def test_a_cohort_of_one_unit_is_refused_by_the_name_of_the_design(design: str) -> None:
+    panel = simulated.panel(n=60, level=9.0)
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(first == 4)[1:]] = np.nan
+    with pytest.raises(QuestionError, match=rf"^{design}: cohort 4 has one unit; .* Set min_cohort_size=1"):
+        estimate(replace(panel, first_treated={"event": first}), ASKED, design)
+
+
 # By the convention of the designs' references; and whose effects are against all periods before treatment, not one.
 PUBLISHED = {
     "CR0": "callaway_santanna changes_in_changes dcdh dml_did dml_irm dml_panel dml_stacked imputation lee_wooldridge "
@@ -435,6 +549,8 @@ def test_a_design_is_listed_with_the_estimand_of_its_answers_which_name_their_co
     fit = estimate(simulated.panel(n=60, level=9.0), ASKED, design, **CHEAPLY.get(design, {}))
     assert find_design(design).estimand is fit.estimand
     assert design in PUBLISHED[fit.published].split()
+    assert set(re.findall(r'"(CR\w+)"', find_design(design).function.__doc__)) <= {fit.published}
+    assert np.isfinite(fit.under(fit.published).std_error[~fit.reference]).all()
     assert (fit.against == "all_before") == (design in AGAINST_ALL_BEFORE)
     assert (fit.design, fit.convention) == (design, "jackknife")
     assert fit.n_obs == COUNTED.get(design, 60 * 8)

@@ -154,6 +154,7 @@ def _one_or_several(name: str, value: Any, hint: Any) -> str:
 
 
 def _check_range(where: str, name: str, value: Any) -> None:
+    value = _plain(value)
     given = f"{where}: {name} is {shown(value)}"
     if name == "jobs" and value == 0:
         raise QuestionError(f"{given}; give a number of processes, or -1 for all cores.")
@@ -162,7 +163,7 @@ def _check_range(where: str, name: str, value: Any) -> None:
     if name in SHARES and not 0 < value < 1:
         raise QuestionError(f"{given}; it must lie between 0 and 1, for example 0.95.")
     least, most = RANGES.get(name, (-LARGEST, LARGEST))
-    if isinstance(value, (int, np.integer)) and not least <= value <= most:
+    if isinstance(value, int) and not least <= value <= most:
         bounds = f"at least {least}" if value < least else f"at most {most}"
         raise QuestionError(f"{given}; it must be a whole number, {bounds}.")
 
@@ -171,8 +172,7 @@ def shown(value: Any) -> str:
     """Return a value as one short line says it: texts and numbers as they are, other things by their class."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = _plain(value)
     if value is None or isinstance(value, str | bytes | int | float | complex | list | tuple | dict | set):
         return " ".join(reprlib.repr(value).split())
     name = type(value).__name__
@@ -210,7 +210,7 @@ def _is(value: Any, hint: Any) -> bool:
     if hint is int:
         return isinstance(value, int | np.integer) and not isinstance(value, bool)
     if hint is float:
-        return _is_number(value) and abs(value) <= sys.float_info.max
+        return _is_number(value) and abs(_plain(value)) <= sys.float_info.max
     kind = _kind(hint)
     if kind is Callable:
         return callable(value)
@@ -249,6 +249,11 @@ def _is_number(value: Any) -> bool:
 
 def _is_float(value: Any) -> bool:
     return isinstance(value, float | np.floating)
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's numbers as Python's, which are compared with large ones in double precision."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _texts(hint: Any) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ def progress_bar() -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     left = TextColumn("left:"), TimeRemainingColumn()
     # The time left is that of the pace so far: blocks of work take seconds each.
-    with Progress(*columns, *left, console=console, transient=False, speed_estimate_period=600) as progress:
+    with Progress(*columns, *left, console=console, speed_estimate_period=600) as progress:
         yield progress
 
 

@@ -169,8 +169,7 @@ def dml_iv(
         size = np.ones_like(predicted["m"])
         known = {"r0": np.zeros_like(size), "r1": size}
         given = known | predicted | of_change | {"m": functions.clipped(predicted["m"])}
-        subgroups = {"always_takers": "r0" in predicted, "never_takers": "r1" in predicted}
-        fitted = of_predictions(DoubleMLIIVM, long.data(z), part.folds, given, "mr", subgroups=subgroups)
+        fitted = of_predictions(DoubleMLIIVM, long.data(z), part.folds, given, "mr")
     psi_a, psi_b = (fitted.psi_elements[element][:, :, 0] for element in ("psi_a", "psi_b"))
     cluster = sample.cluster[long.unit]
     notes += [

@@ -192,7 +192,7 @@ def _first_dose(sample: Sample) -> int:
     able = [
         each.name for each in all_designs().values() if {Supports.DOSE, Supports.LEVELS} & {*each.supports}
     ]
-    others = ", ".join(design for design in able if design != "heterogeneous_adoption") or "callaway_santanna"
+    others = ", ".join(design for design in able if design != "heterogeneous_adoption")
 
     def refuse(text: str) -> None:
         raise QuestionError(f"heterogeneous_adoption: {text}.")

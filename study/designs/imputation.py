@@ -351,6 +351,6 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
         group=np.arange(n),
         n_obs=int(sample.counted(sample.observed).sum()),
         published="CR0",
-        notes=notes,
+        notes=tuple(notes),
         against="all_before",
     )

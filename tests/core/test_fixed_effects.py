@@ -94,6 +94,12 @@ def test_equals_a_regression_on_dummies(family: str, f: int, q: int, gaps: float
     np.testing.assert_allclose(covariance, theirs.covariance, rtol=1e-7, atol=1e-10)
     assert ours.n_obs == theirs.n_obs
     assert ours.df_k == theirs.rank - unit_effects * (len(np.unique(at.unit)) - 1)
+    assert ours.n_fixed_effects == unit_effects * len(np.unique(at.unit))
+    assert (ours.equations is None) == (family == "poisson")
+    y, weights = made.y[at], made.weights[at.unit]
+    total = weights @ (y - np.average(y, weights=weights)) ** 2
+    explained = 1 - weights @ (y - theirs.fitted) ** 2 / total
+    assert ours.r_squared == pytest.approx(np.nan if family == "poisson" else explained, nan_ok=True)
     residual = np.zeros((N, T))
     for members, error in zip(made.rows, ours.residual, strict=True):
         residual[members] = error

@@ -12,7 +12,7 @@ from plans import PANEL, PLAN, files_of
 import study.learners.cross_fitting as fits
 from study import QuestionError, settings
 from study.commands.options import read_options
-from study.core.settings import current_settings
+from study.core.settings import current_settings, expecting, telling
 from study.paper import run as running
 from study.paper.plan import read_plan
 
@@ -35,6 +35,42 @@ def test_settings_hold_inside_and_are_what_they_were_afterwards(tmp_path):
             raise ZeroDivisionError
         assert current_settings().jobs == 2
     assert current_settings().jobs == 1
+
+
+def test_a_cluster_needs_its_name_and_its_address_and_a_setting_that_is_none_is_refused():
+    for given, said in (
+        ({"backend": "dask"}, "settings: backend is dask, address None; a cluster needs both, as in "),
+        (
+            {"address": "tcp://a:1"},
+            "settings: backend is loky, address tcp://a:1; a cluster needs both, as in ",
+        ),
+        ({"job": 2}, 'settings: there is no setting "job". Did you mean "jobs"?'),
+        ({"jobs": 0}, "settings: jobs is 0; give a number of processes, or -1 for all cores."),
+        ({"max_rows": 0}, "settings: max_rows is 0; it must be a whole number, at least 1."),
+    ):
+        with pytest.raises(QuestionError) as refused, settings(**given):
+            pass
+        assert str(refused.value).startswith(said)
+
+
+def test_steps_are_told_with_what_they_are_part_of_and_how_many_there_will_be():
+    class Bar(list):
+        def expect(self, steps):
+            self.append(steps)
+
+        def __call__(self, step):
+            self.append(step)
+
+    told = Bar()
+    with settings(progress=told):
+        expecting(4)
+        with telling("DML"):
+            current_settings().progress("fold 1")
+        current_settings().progress("done")
+    with telling("nobody"):
+        assert current_settings().progress is None
+        expecting(3)
+    assert told == [4, "DML, fold 1", "done"]
 
 
 def learns(tmp_path):

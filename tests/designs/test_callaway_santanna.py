@@ -233,6 +233,18 @@ def told_apart(n: int = 120) -> Panel:
     return replace(panel, covariates=dict(panel.covariates) | {"side": np.outer(side, across)})
 
 
+def test_one_comparison_unit_told_from_all_treated_is_named_as_one() -> None:
+    panel = simulated.panel(n=60, cohorts=(4,))
+    never = np.flatnonzero(np.isnan(panel.first_treated["event"]))
+    side = np.ones(panel.outcomes["y"].shape)
+    side[never[0]] = 0.0
+    fit = estimate(replace(panel, covariates={"side": side}), Question("y", "event", covariates=("side",)))
+    assert fit.remarks == (
+        "cohort 4 in 1, 2, 4, 5, 6, 7, 8: 1 comparison unit has propensity odds of zero, since the covariates tell "
+        "them from all treated units",
+    )
+
+
 @pytest.mark.parametrize("method", ["dr", "ipw"])
 @pytest.mark.parametrize("more", [{}, {"weights": "size", "comparison": "never_treated"}], ids=str)
 def test_comparison_units_told_from_all_treated_have_odds_zero_and_the_logit_is_that_of_the_others(

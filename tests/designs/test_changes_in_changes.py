@@ -15,6 +15,8 @@ from twins import changes
 from twins.changes import Groups
 
 from study import Estimate, Panel, Question, QuestionError, estimate
+from study.designs.changes_in_changes import Group
+from study.designs.changes_in_changes import changes as changes_of
 
 ASKED, DESIGN = Question("y", "event"), "changes_in_changes"
 LEVELS = [Fraction(1, 4), Fraction(1, 2), Fraction(3, 4)]
@@ -76,6 +78,18 @@ def test_effects_and_their_influence_are_those_of_plain_loops(weights: str | Non
     np.testing.assert_allclose(fit.influence[:, 1:], expected, rtol=1e-9, atol=1e-11)
     assert [*fit.at[1:]] == pytest.approx([np.nan, 0.25, 0.5, 0.75], nan_ok=True)
     assert fit.terms[1:3] == ("ATT(2,2)", "quantile 0.25 (2,2)")
+
+
+@pytest.mark.parametrize(
+    ("tied", "others", "weight", "discrete"),
+    [(1, 9, 1.0, False), (1, 99, 20.0, False), (2, 18, 1.0, True), (2, 98, 1.0, False), (2, 98, 4.0, True)],
+)
+def test_an_outcome_is_discrete_where_several_units_have_a_twentieth_of_the_weight_at_one_value(
+    tied: int, others: int, weight: float, discrete: bool
+) -> None:
+    y = np.concatenate([np.zeros(tied), 1.0 + np.arange(others)])
+    weights = np.where(y == 0, weight, 1.0)
+    assert Group.of(np.arange(len(y)), y, weights).discrete == discrete
 
 
 def test_effects_on_discrete_outcomes_are_bounds_and_quantiles_have_no_errors() -> None:
@@ -189,3 +203,27 @@ def test_intervals_cover_the_effects_on_the_mean_and_on_the_median(compared: int
         fit = asked(draw(rng, compared, treated), quantiles=(0.5,))
         found[i] = covers(fit.headline, TRUTH), covers(fit.aggregate("quantile"), MEDIAN)
     assert np.all(np.abs(found.mean(axis=0) - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / DRAWS))
+
+
+def test_quantiles_are_of_periods_from_anticipation_on_and_all_that_is_seen_is_counted() -> None:
+    panel = simulated.panel(n=60, cohorts=(4,))
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(first == 4)[1:]] = np.nan
+    one = replace(panel, first_treated={"event": first})
+    question = Question("y", "event", anticipation=1)
+    fit = estimate(panel, question, "changes_in_changes", quantiles=(0.5, 0.25))
+    later = [f"quantile {u:g} (4,{t})" for t in range(3, 9) for u in (0.25, 0.5)]
+    assert fit.terms[8:] == tuple(later)
+    assert fit.n_obs == 480
+    alone = estimate(one, question.replace(min_cohort_size=1), "changes_in_changes", quantiles=None)
+    assert alone.remarks[0].startswith("cohort 4 in 1, 3, 4, 5, 6, 7, 8 rests on one treated unit")
+    assert not any("one treated unit" in note for note in fit.notes)
+
+
+def test_treated_units_with_the_smallest_or_largest_comparison_outcome_are_not_outside() -> None:
+    def group(start: int, *y: float) -> Group:
+        return Group.of(start + np.arange(len(y)), np.array(y), np.ones(len(y)))
+
+    base = now = group(0, 1.0, 2.0, 3.0), group(3, 0.0, 1.0, 3.0, 4.0)
+    made = changes_of(base, now, np.array([]), 7)
+    assert (made.outside, made.treated) == (2, 4)

@@ -132,6 +132,9 @@ def test_dates_are_the_path_that_they_mean() -> None:
     by_date, by_path = (estimate(whole, Question("y", event), "dcdh") for event in ("event", "D"))
     np.testing.assert_array_equal(by_date.effect, by_path.effect)
     np.testing.assert_array_equal(by_date.std_error, by_path.std_error)
+    pooled = [fit.under("pooled").std_error for fit in (by_date, by_path)]
+    np.testing.assert_array_equal(*pooled)
+    assert np.isfinite(pooled[0][~by_path.reference]).all()
 
 
 def test_a_switch_to_less_is_a_switch_to_more_of_its_opposite() -> None:
@@ -163,6 +166,11 @@ def test_same_switchers_are_in_every_effect_up_to_the_horizon(same: bool) -> Non
     switchers = fit.leave_out.clusters[0][fit.event_time >= 0]
     assert (len(np.unique(switchers)) == 1) == same
     assert fit.event_time[-2] == 2
+    path = fit.sample.treatment
+    moved = int((path != path[:, :1]).any(axis=1).sum())
+    skipped = moved - switchers[-1]
+    assert (skipped > 3) == same
+    assert (f"{skipped} of {moved} units that switch are in no effect" in fit.notes) == (skipped > 0)
 
 
 def test_units_leave_when_treatment_has_been_above_and_below_the_first_and_before_an_unknown_switch() -> None:
@@ -184,6 +192,11 @@ def test_units_leave_when_treatment_has_been_above_and_below_the_first_and_befor
     y = whole.outcomes["y"]
     own = y[:, 1] - y[:, 0]
     assert fit.effect[fit.event_time == 0][0] == pytest.approx(own[[0, 2]].mean() - own[3:6].mean())
+    assert np.isfinite(fit.std_error[fit.event_time == 0]).all()  # of two switchers
+    pooled = (2 * own[[0, 2]].var() + 3 * own[3:6].var()) / (2 + 3 - 2) * (1 / 2 + 1 / 3)
+    assert fit.under("pooled").std_error[fit.event_time == 0][0] == pytest.approx(np.sqrt(pooled))
+    assert np.isnan(fit.std_error[fit.event_time == 1]).all()
+    assert not any("in no effect" in note for note in fit.notes)
     own = y[:, 2] - y[:, 0]
     assert fit.effect[fit.event_time == 1][0] == pytest.approx(own[2] - own[3:6].mean())
     assert fit.notes[:2] == (
@@ -202,6 +215,14 @@ def constant(whole: Panel) -> Panel:
     return replace(whole, doses={"D": np.ones(whole.doses["D"].shape)})
 
 
+def rising(whole: Panel) -> Panel:
+    return replace(whole, doses={"D": np.maximum.accumulate(whole.doses["D"], axis=1)})
+
+
+def falling(whole: Panel) -> Panel:
+    return replace(whole, doses={"D": np.minimum.accumulate(whole.doses["D"], axis=1)})
+
+
 def all_different(whole: Panel) -> Panel:
     return replace(whole, doses={"D": whole.doses["D"] + 2.0 * np.arange(60)[:, None]})
 
@@ -210,6 +231,18 @@ def all_different(whole: Panel) -> Panel:
     ("change", "asked", "options", "said"),
     [
         (constant, {}, {}, "D switches for no unit in a period that is known"),
+        (
+            rising,
+            {},
+            {"switchers": "out"},
+            r"D switches to less for no unit in a period that is known, so no effect",
+        ),
+        (
+            falling,
+            {},
+            {"switchers": "in"},
+            r"D switches to more for no unit in a period that is known, so no effect",
+        ),
         (lambda p: p, {}, {"switchers": "out"}, None),
         (all_different, {}, {}, "nobody of the same first treatment to compare with"),
         (lambda p: p, {}, {"same_switchers": True}, r"name it with Question\(horizon=\.\.\.\)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from study import Estimate, Panel, Question, QuestionError, all_designs, estimate
 from study.designs import Supports, find_design
+from study.learners import Learning
 
 ALL_DESIGNS = tuple(
     name for name, each in all_designs().items() if each.function.__module__.startswith("study.")
@@ -188,6 +190,15 @@ def test_proportional_effects_of_a_poisson_regression_have_no_units_and_level_ef
     same(case.answers(panel, scale="proportional"), case.answers(scaled, scale="proportional"))
 
 
+@pytest.mark.parametrize("factor", [1e-9, -1e6])
+@pytest.mark.parametrize("case", [case for case in CASES if "covariates" in case.asks], ids=str)
+def test_the_units_of_a_covariate_do_not_matter(case: Case, factor: float) -> None:
+    panel = drawn(case, 0, 0.05)
+    (name,) = case.asks["covariates"]
+    scaled = dict(panel.covariates) | {name: factor * panel.covariates[name]}
+    same(case.answers(panel), case.answers(replace(panel, covariates=scaled)))
+
+
 def of_cohorts_only(case: Case) -> bool:
     """Say whether a design has an effect for each cohort where others have one for each unit."""
     return case.options.get("effects") == "cohort"
@@ -281,6 +292,8 @@ def test_a_panel_put_beside_its_copy_has_the_same_effects_and_errors_of_more_clu
         np.testing.assert_allclose(other.effect, one.effect, rtol=1e-9, atol=1e-9 * size)
         ours, theirs = one.covariance("CR0"), other.covariance("CR0")
         np.testing.assert_allclose(theirs * smaller, ours, rtol=1e-7, atol=1e-9 * size**2)
+        np.testing.assert_array_equal(other.leave_out.clusters, smaller * one.leave_out.clusters)
+        assert (other.n_obs, other.n_clusters) == (2 * one.n_obs, smaller * one.n_clusters)
 
 
 @pytest.mark.parametrize("scale", ["level", "log1p", "proportional"])
@@ -294,6 +307,26 @@ def test_every_scale_has_finite_effects_and_errors(case: Case, scale: str) -> No
         assert np.isfinite(fit.std_error[~fit.reference]).all()
 
 
+@pytest.mark.parametrize("weights", [None, "size"])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if find_design(case.design).estimand.in_cells], ids=str
+)
+def test_averages_weigh_cohorts_by_their_treated_units(case: Case, weights: str | None) -> None:
+    panel = drawn(case, 0, 0.0)
+    first, size = panel.first_treated["event"], panel.covariates["size"][:, 0]
+    weight = (size if weights else np.ones(50)) * ((size > 1.25) | ("group" not in case.asks))
+    fit = estimate(panel, Question("y", "event", weights=weights, **case.asks), case.design, **case.options)
+    events, cohorts = fit.aggregate("event"), fit.aggregate("cohort")
+    for e, effect in zip(events.event_time, events.effect, strict=True):
+        if e >= 0:
+            here = fit.event_time == e
+            share = [weight[first == g].sum() for g in fit.cohort[here]]
+            assert effect == pytest.approx(np.average(fit.effect[here], weights=share), rel=1e-9)
+    share = [weight[first == g].sum() for g in cohorts.cohort]
+    average = fit.aggregate("cohort_average").effect[0]
+    assert average == pytest.approx(np.average(cohorts.effect, weights=share), rel=1e-9)
+
+
 def test_proportional_effects_are_the_effect_over_the_untreated_mean() -> None:
     panel = simulated.panel(n=150, level=9.0)
     level = estimate(panel, Question("y", "event"))
@@ -302,6 +335,54 @@ def test_proportional_effects_are_the_effect_over_the_untreated_mean() -> None:
     for g, t, effect, ratio in zip(level.cohort, level.period, level.effect, share.effect, strict=True):
         treated = y[first == g, int(t) - 1].mean()
         assert ratio == pytest.approx(effect / (treated - effect), abs=1e-12)
+
+
+WINDOW: dict[str, Any] = {"before": None, "after": None}
+
+
+@pytest.mark.parametrize(
+    ("design", "options", "words", "without", "limits"),
+    [
+        ("dml_did", {}, {"adoption", "the change of y among comparison units"}, "the mean", (0, 0.98)),
+        ("dml_panel", {"approach": "within"}, {"treatment", "y"}, "unit and period effects", (0, 1)),
+        ("dml_panel", {}, {"adoption", "the change of y"}, "its period's mean", (0, 1)),
+        ("dml_stacked", WINDOW, {"adoption", "the change of y"}, "its stack's mean", (0, 0.98)),
+    ],
+)
+def test_what_is_learned_is_told_in_words(
+    design: str, options: dict[str, Any], words: set[str], without: str, limits: tuple[float, float]
+) -> None:
+    sample = ASKED.replace(covariates=("x1",)).sample(simulated.panel(n=60))
+    learning = Learning("linear", folds=2, repetitions=1, seed=0, propensity="linear", trim=0.02)
+    asked = find_design(design).nuisances(sample, learning, **options)
+    assert {function.words for part in asked.parts for function in part.functions.values()} == words
+    assert (asked.without, asked.limits) == (without, limits)
+
+
+@pytest.mark.parametrize("design", ["dml_did", "dml_irm", "dml_panel", "dml_stacked"])
+def test_learners_say_how_much_the_draws_of_the_folds_move_effects(design: str) -> None:
+    options = {"learner": "linear", "folds": 2, "repetitions": 3}
+    if "propensity" in find_design(design).learners:
+        options["propensity"] = "linear"
+    fit = estimate(simulated.panel(n=60), ASKED.replace(covariates=("x1",)), design, **options)
+    (said,) = (note for note in fit.notes if "draws of the folds" in note)
+    used = ~fit.reference
+    spread = fit.of_draw[used].std(axis=1, ddof=1) / fit.under("CR0").std_error[used]
+    most, deviation = f"{spread.max():.2f}", "has a standard deviation of"
+    if design == "dml_did":
+        share = f"{np.median(spread):.2f} standard errors in the median cell, of {most} in the one that moves most."
+        expected = f"Over 3 draws of the folds an effect of one {deviation} {share}"
+    elif design == "dml_stacked":
+        where = f"(event {fit.event_time[used][spread.argmax()]:g})"
+        expected = (
+            f"over 3 draws of the folds the effect of one {deviation} up to {most} standard errors {where}"
+        )
+    else:
+        median = f"doubleml's median of them is {np.median(fit.of_draw):.4g}."
+        expected = (
+            f"Over 3 draws of the folds the coefficient of one {deviation} {most} standard errors; {median}"
+        )
+    assert said == expected
 
 
 def test_what_solving_leaves_of_a_mean_of_zero_divides_nothing() -> None:
@@ -362,12 +443,15 @@ UNSUITABLE: dict[str, tuple[Callable[[Panel], Panel], Question, str]] = {
     "never treated": (lambda p: p, ASKED.replace(comparison="never_treated"), 'comparison="never_treated"'),
     "varying base": (lambda p: p, ASKED.replace(base="varying"), 'base="varying"'),
     "cells": (lambda p: p, ASKED.replace(missing="cells"), 'missing="cells"'),
-    "gaps": (with_gaps, ASKED, "gaps in the outcome"),
+    "gaps": (with_gaps, ASKED, 'gaps in the outcome (missing="balanced" drops them)'),
     "covariates": (lambda p: p, ASKED.replace(covariates=("moving",)), "covariates"),
     "weights": (lambda p: p, ASKED.replace(weights="size"), "weights"),
     "clusters": (lambda p: p, ASKED.replace(cluster="state"), "a cluster above the unit"),
-    "anticipation": (lambda p: p, ASKED.replace(anticipation=1), "anticipation"),
+    "anticipation": (lambda p: p, ASKED.replace(anticipation=1), "anticipation above 0"),
     "proportional": (lambda p: p, ASKED.replace(scale="proportional"), 'scale="proportional"'),
+    "group": (lambda p: p, ASKED.replace(group="size>1.25"), "a third difference (group)"),
+    "instrument": (lambda p: p, ASKED.replace(instrument="moving"), "an instrument"),
+    "balance": (lambda p: p, ASKED.replace(balance=1), "a balance of cohorts"),
 }
 CHEAPLY: dict[str, dict[str, Any]] = {
     "dml_did": {"folds": 2, "repetitions": 1},
@@ -399,16 +483,133 @@ def test_a_question_that_a_design_cannot_answer_is_refused_in_one_line_that_name
     with pytest.raises(QuestionError) as error:
         estimate(panel, question, design, **options)
     assert str(error.value) == refusal
-    assert said in refusal
+    assert refusal.startswith(f"{design}: it cannot answer a question with {said}; ")
     assert "\n" not in refusal
     assert able
     assert all(name in refusal for name in able)
 
 
+@pytest.mark.parametrize("design", ["callaway_santanna", "etwfe", "lee_wooldridge"])
+def test_a_covariate_that_others_explain_is_refused_by_the_name_of_the_design(design: str) -> None:
+    panel = simulated.panel(n=60)
+    panel = replace(panel, covariates=dict(panel.covariates) | {"twice": 2 * panel.covariates["x1"] + 1})
+    with pytest.raises(QuestionError, match=f"^{design}: covariate twice is explained by the constant and"):
+        estimate(panel, ASKED.replace(covariates=("x1", "twice")), design)
+
+
+OF_ONE_REGRESSION = ("event_study", "panel_ols", "poisson_twfe", "twfe")
+
+
 @pytest.mark.parametrize("design", ANSWERING)
-def test_a_design_is_listed_with_the_estimand_of_its_answers(design: str) -> None:
+def test_where_no_treated_unit_is_seen_before_treatment_the_design_refuses_by_its_name(design: str) -> None:
+    panel = simulated.panel(n=60, level=9.0)
+    before = panel.periods < np.nan_to_num(panel.first_treated["event"])[:, None]
+    unseen = replace(panel, outcomes={"y": np.where(before, np.nan, panel.outcomes["y"])})
+    who = "Regression" if design in OF_ONE_REGRESSION else design
+    with pytest.raises(QuestionError, match=f"^{who}: ") as error:
+        estimate(unseen, ASKED, design, **CHEAPLY.get(design, {}))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "design", sorted({*ANSWERING} - {*OF_ONE_REGRESSION, *OF_LEARNERS, "dcdh", "lp_did"})
+)
+def test_a_cohort_of_one_unit_is_refused_by_the_name_of_the_design(design: str) -> None:
+    panel = simulated.panel(n=60, level=9.0)
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(first == 4)[1:]] = np.nan
+    with pytest.raises(QuestionError, match=rf"^{design}: cohort 4 has one unit; .* Set min_cohort_size=1"):
+        estimate(replace(panel, first_treated={"event": first}), ASKED, design)
+
+
+# By the convention of the designs' references; and whose effects are against all periods before treatment, not one.
+PUBLISHED = {
+    "CR0": "callaway_santanna changes_in_changes dcdh dml_did dml_irm dml_panel dml_stacked imputation lee_wooldridge "
+    "lp_did stacked",
+    "CR1": "generalized_synthetic_control matrix_completion synthetic_did",
+    "CR1_fixest": "etwfe event_study panel_ols poisson_twfe sun_abraham twfe",
+}
+AGAINST_ALL_BEFORE = {
+    "generalized_synthetic_control",
+    "imputation",
+    "lee_wooldridge",
+    "matrix_completion",
+    "synthetic_did",
+}
+
+
+# Rows that do not stand for the 8 periods of 60 units: units, their changes, and units of each stack in its window.
+COUNTED = {"dml_irm": 60, "dml_panel": 60 * 7, "stacked": 524}
+
+
+@pytest.mark.parametrize("design", ANSWERING)
+def test_a_design_is_listed_with_the_estimand_of_its_answers_which_name_their_convention_and_base(
+    design: str,
+) -> None:
     fit = estimate(simulated.panel(n=60, level=9.0), ASKED, design, **CHEAPLY.get(design, {}))
     assert find_design(design).estimand is fit.estimand
+    assert design in PUBLISHED[fit.published].split()
+    assert set(re.findall(r'"(CR\w+)"', find_design(design).function.__doc__)) <= {fit.published}
+    assert np.isfinite(fit.under(fit.published).std_error[~fit.reference]).all()
+    assert (fit.against == "all_before") == (design in AGAINST_ALL_BEFORE)
+    assert (fit.design, fit.convention) == (design, "jackknife")
+    assert fit.n_obs == COUNTED.get(design, 60 * 8)
+
+
+VARIANCE = {"variance": "sampling"}
+LEARNERS = {"learner": "lasso", "propensity": "lasso"}
+FOLDS = {"folds": 5, "repetitions": 10, "seed": 0}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "callaway_santanna": {"method": "dr"} | VARIANCE,
+    "changes_in_changes": {"quantiles": (0.25, 0.5, 0.75)},
+    "dcdh": {
+        "placebos": None,
+        "normalized": False,
+        "switchers": "both",
+        "same_switchers": False,
+        "trends_nonparam": None,
+    }
+    | VARIANCE,
+    "dml_did": LEARNERS | FOLDS | {"repetitions": 5, "trim": 0.01} | VARIANCE,
+    "dml_irm": LEARNERS | FOLDS | {"effect": "att", "before": 1, "after": 1, "trim": 0.01},
+    "dml_iv": LEARNERS | FOLDS | {"model": "iivm", "before": 1, "after": 1, "trim": 0.01},
+    "dml_panel": {"approach": "first_differences", "learner": "lasso"} | FOLDS,
+    "dml_stacked": LEARNERS | FOLDS | {"repetitions": 5, "trim": 0.01, "before": None, "after": None},
+    "dose_response": {"curve": "levels", "form": "spline", "degree": 3, "knots": 0, "doses": None} | VARIANCE,
+    "etwfe": {"family": "gaussian", "effects": "cohort"} | VARIANCE,
+    "event_study": {"bin_at": None},
+    "generalized_synthetic_control": {
+        "factors": None,
+        "inference": "jackknife",
+        "replications": 500,
+        "seed": None,
+    },
+    "heterogeneous_adoption": {"kernel": "epanechnikov", "dose": "current", "trends": "common"} | VARIANCE,
+    "imputation": {"leads": None} | VARIANCE,
+    "iv": {"method": "2sls", "stage": "structural"},
+    "lee_wooldridge": {"transform": "demean"} | VARIANCE,
+    "lp_did": {"weighting": "variance", "before": None, "after": None},
+    "matrix_completion": {"penalty": None, "factors": None, "leads": 0},
+    "panel_ols": {},
+    "poisson_twfe": {"terms": "treatment"},
+    "stacked": {"before": 3, "after": None},
+    "sun_abraham": VARIANCE,
+    "synthetic_did": {
+        "method": "synthetic_did",
+        "solver": "exact",
+        "leads": 0,
+        "inference": "jackknife",
+        "replications": 200,
+        "seed": None,
+    },
+    "three_way": {},
+    "triple_difference": {"method": "dr"},
+    "twfe": {},
+}
+
+
+def test_what_a_design_does_where_nobody_says_otherwise() -> None:
+    assert {name: find_design(name).options for name in ALL_DESIGNS} == DEFAULTS
 
 
 @pytest.mark.parametrize("name", UNSUITABLE)
@@ -416,6 +617,120 @@ def test_every_question_has_a_design_that_answers_it(name: str) -> None:
     change, question, _ = UNSUITABLE[name]
     sample = question.sample(change(simulated.panel(n=60)))
     assert any(find_design(design).refusal(sample) is None for design in ALL_DESIGNS)
+
+
+def with_one_untreated(panel: Panel) -> Panel:
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(np.isnan(first))[1:]] = 4
+    return replace(panel, first_treated={"event": first})
+
+
+def unseen_once_treated(panel: Panel) -> Panel:
+    since = panel.periods >= panel.first_treated["event"][:, None]
+    return replace(panel, outcomes={"y": np.where(since, np.nan, panel.outcomes["y"])})
+
+
+def with_a_constant(panel: Panel) -> Panel:
+    return replace(panel, covariates={"one": np.ones(panel.outcomes["y"].shape)})
+
+
+# What is found out after the sample is made, and which designs then refuse by their own name; of a regressor that says
+# nothing some do by that of the regression.
+TROUBLES: dict[str, tuple[Callable[[Panel], Panel], Question, str]] = {
+    "one untreated unit": (with_one_untreated, ASKED, "dml_irm generalized_synthetic_control synthetic_did"),
+    "no treated cell": (
+        unseen_once_treated,
+        ASKED,
+        "dcdh dml_irm dml_panel etwfe generalized_synthetic_control imputation lee_wooldridge matrix_completion "
+        "stacked synthetic_did",
+    ),
+    "a constant covariate": (
+        with_a_constant,
+        ASKED.replace(covariates=("one",)),
+        "callaway_santanna changes_in_changes dcdh etwfe generalized_synthetic_control lee_wooldridge lp_did "
+        "matrix_completion stacked synthetic_did",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+@pytest.mark.parametrize("design", ANSWERING)
+def test_what_a_design_cannot_estimate_it_refuses_by_its_own_name(design: str, name: str) -> None:
+    change, question, refusing = TROUBLES[name]
+    panel = change(simulated.panel(n=40, level=9.0))
+    said = ""
+    try:
+        estimate(panel, question, design, **CHEAPLY.get(design, {}))
+    except QuestionError as error:
+        said = str(error)
+    assert said.startswith(f"{design}: ") == (design in refusing.split())
+    assert said.startswith((f"{design}: ", "Regression: ")) or not said
+    assert "\n" not in said
+
+
+SEARCHING = ["changes_in_changes", "generalized_synthetic_control", "matrix_completion", "synthetic_did"]
+PREDICTING = "generalized_synthetic_control, imputation, matrix_completion, synthetic_did"
+
+
+def test_the_catalogue_knows_which_designs_learn_search_and_predict() -> None:
+    own = {name: find_design(name) for name in ALL_DESIGNS}
+    assert [name for name, each in own.items() if each.draws] == [*OF_LEARNERS]
+    assert {name for name, each in own.items() if not each.closed_form} == {*OF_LEARNERS, *SEARCHING}
+    assert {name: each.learners for name, each in own.items() if each.learners} == {
+        name: ("learner",) if name == "dml_panel" else ("learner", "propensity") for name in OF_LEARNERS
+    }
+    assert ", ".join(name for name, each in own.items() if each.predictor) == PREDICTING
+    assert [name for name, each in own.items() if each.assigned] == ["callaway_santanna"]
+
+
+def test_a_seed_is_added_where_a_design_draws_and_none_is_given() -> None:
+    assert find_design("dml_did").seeded({"folds": 2}, 7) == {"seed": 7, "folds": 2}
+    assert find_design("dml_did").seeded({"seed": 3}, 7) == {"seed": 3}
+    assert find_design("twfe").seeded({}, 7) == find_design("synthetic_did").seeded({}, 7) == {}
+
+
+def test_a_design_that_predicts_no_single_unit_names_those_that_do() -> None:
+    sample = ASKED.sample(simulated.panel(n=30))
+    with pytest.raises(QuestionError) as refused:
+        find_design("twfe").predicts("conformal", sample, {})
+    said = f"conformal: twfe does not predict untreated outcomes of single units; {PREDICTING} do."
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
+    ("design", "option", "least"),
+    [
+        ("stacked", "before", 1),
+        ("stacked", "after", 0),
+        ("lp_did", "before", 1),
+        ("lp_did", "after", 0),
+        ("event_study", "bin_at", 1),
+        ("dcdh", "placebos", 0),
+    ],
+)
+def test_a_number_of_periods_may_be_as_low_as_it_can_mean_something_and_no_lower(
+    design: str, option: str, least: int
+) -> None:
+    panel = simulated.panel(n=60)
+    assert np.isfinite(estimate(panel, ASKED, design, **{option: least}).effect).all()
+    with pytest.raises(
+        QuestionError,
+        match=f"^{design}: {option} is {least - 1}; it must be a whole number, at least {least}\\.$",
+    ):
+        estimate(panel, ASKED, design, **{option: least - 1})
+
+
+def test_an_empty_list_is_no_option_and_what_is_asked_is_none_either() -> None:
+    panel = simulated.panel(n=60)
+    with pytest.raises(
+        QuestionError, match=r"^changes_in_changes: quantiles is empty; name some, or leave it"
+    ):
+        estimate(panel, ASKED, "changes_in_changes", quantiles=())
+    with pytest.raises(
+        QuestionError,
+        match=r"^twfe: anticipation is part of what is asked and no option; say it with Question\(",
+    ):
+        estimate(panel, ASKED, "twfe", anticipation=1)
 
 
 @every_poisson_case

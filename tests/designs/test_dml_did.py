@@ -515,6 +515,7 @@ def test_bad_input_is_refused_before_fitting(change, fields, options, message, m
             panel if change is None else change(panel), ask("x1", **fields), "dml_did", **QUICK | options
         )
     assert "\n" not in str(error.value)
+    assert str(error.value).startswith("dml_did: ")
 
 
 def test_heavy_libraries_wait_until_the_design_runs():

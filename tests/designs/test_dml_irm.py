@@ -441,6 +441,7 @@ def test_bad_input_is_refused_in_one_line_before_fitting(change, fields, options
     with pytest.raises(QuestionError, match=message) as error:
         estimate(source, ask(**fields), "dml_irm", **options)
     assert "\n" not in str(error.value)
+    assert str(error.value).startswith("dml_irm: ")
 
 
 def test_the_end_of_a_window_with_gaps_is_the_mean_of_what_is_seen_there():

@@ -18,6 +18,7 @@ import study
 from study import Panel, Question, QuestionError, estimate
 from study.designs import Assumes, Supports, all_designs, find_design
 from study.estimates.weak_instrument import anderson_rubin, first_stage, in_words
+from study.learners import Learning
 from study.learners.cross_fitting import deal
 from study.paper.diagnose import ASSUMED
 from study.paper.plan import read_plan
@@ -272,6 +273,31 @@ def test_where_all_comply_the_first_stage_is_one_for_every_unit():
     assert "moves the probability of treatment by 1, for every unit." in told
 
 
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("pliv", {"l": "the change of y", "m": "the instrument lottery", "r": "treatment"}),
+        (
+            "iivm",
+            {
+                "m": "the instrument lottery",
+                "g0": "the change of y where lottery is 0",
+                "g1": "the change of y where lottery is 1",
+                "r0": "treatment where lottery is 0",
+                "r1": "treatment where lottery is 1",
+            },
+        ),
+    ],
+)
+def test_what_is_learned_is_told_in_words(model, words):
+    learning = Learning("linear", 2, 1, 0, "linear", 0.02)
+    asked = find_design("dml_iv").nuisances(
+        ask("x1").sample(panel()), learning, model=model, before=1, after=1
+    )
+    assert {key: function.words for key, function in asked.parts[0].functions.items()} == words
+    assert asked.limits == ((0.0, 1.0) if model == "pliv" else (0.02, 0.98))
+
+
 def test_takers_that_there_are_are_not_said_to_be_missing():
     told = " ".join(estimate(panel(), ask("x1", "x2"), "dml_iv", **LINEAR).notes)
     assert "takers" not in told
@@ -431,6 +457,12 @@ def few_always_takers(source: Panel) -> Panel:
     return replace(source, first_treated={"event": first})
 
 
+def few_treated(source: Panel) -> Panel:
+    first = source.first_treated["event"].copy()
+    first[np.flatnonzero(~np.isnan(first))[2:]] = np.nan
+    return replace(source, first_treated={"event": first})
+
+
 def few_winners(source: Panel) -> Panel:
     z = np.zeros((200, 4))
     z[[3, 5]] = 1.0
@@ -459,6 +491,7 @@ def off_again(source: Panel) -> Panel:
             {},
             "y changes alike for all 200 units that are seen at both ends",
         ),
+        (few_treated, {}, {}, r"fewer than two units are treated \(2 of 200 are in all\)"),
         (few_winners, {}, {}, r"fewer than two units are of lottery 1 \(2 of 200 are in all\)"),
         (few_always_takers, {}, {}, "fewer than two units are treated among those of lottery 0"),
         (None, {}, {"model": "late"}, 'there is no model "late".*iivm, pliv'),
@@ -477,6 +510,7 @@ def test_bad_input_is_refused_in_one_line_before_fitting(change, fields, options
     with pytest.raises(QuestionError, match=message) as error:
         estimate(source, ask(**fields), "dml_iv", **options)
     assert "\n" not in str(error.value)
+    assert str(error.value).startswith("dml_iv: ")
 
 
 def test_an_instrument_that_the_panel_does_not_have_or_that_is_a_covariate_is_refused():

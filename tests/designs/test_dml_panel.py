@@ -456,6 +456,7 @@ def test_bad_input_is_refused_before_fitting(change, fields, options, message, m
     with pytest.raises(QuestionError, match=message) as error:
         estimate(panel(table, **event), question, "dml_panel", **options)
     assert "\n" not in str(error.value)
+    assert str(error.value).startswith("dml_panel: ")
 
 
 def test_heavy_libraries_wait_until_the_design_runs():

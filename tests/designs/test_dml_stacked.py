@@ -459,6 +459,20 @@ def test_equal_weights_are_worth_all_units_that_carry_them():
     )
 
 
+def test_a_unit_that_several_cohorts_are_compared_with_counts_once_and_weighs_their_shares_of_it() -> None:
+    first = np.repeat([4.0, 5.0, 7.0, np.nan], [20, 10, 5, 25])
+    source = dated(simulated.panel(60), lambda _: first)
+    y = np.where((first[:, None] == 7) & (source.periods < 7), np.nan, source.outcomes["y"])
+    fit = estimate(replace(source, outcomes={"y": y}), Question("y", "event"), "dml_stacked", **WHOLE)
+    of_later, of_never = 2 / 3 / 35, 2 / 3 / 35 + 1 / 3 / 25
+    worth = 1 / (10 * of_later**2 + 25 * of_never**2)
+    assert fit.notes[:2] == (
+        "30 treated units of 2 cohorts are pooled",
+        f"at event 0 the 35 comparison units are worth {worth:.0f} of equal weight; the heaviest, u0035, has up to "
+        f"{of_never:.0%} of it",
+    )
+
+
 def test_units_that_are_never_seen_with_a_base_have_no_influence_beyond_their_cohorts_share():
     source = simulated.panel(60)
     y, first = source.outcomes["y"].copy(), source.first_treated["event"]
@@ -535,6 +549,7 @@ def test_bad_input_is_refused_before_fitting(change, fields, options, message, m
     with pytest.raises(QuestionError, match=message) as error:
         estimate(source, Question("y", "event", **fields), "dml_stacked", **options)
     assert "\n" not in str(error.value)
+    assert str(error.value).startswith("dml_stacked: ")
 
 
 def test_a_comparison_with_one_unit_only_needs_a_single_fold():

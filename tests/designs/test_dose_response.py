@@ -118,13 +118,14 @@ def test_errors_are_those_of_leaving_out_each_cluster(
     assert list(np.isnan(errors)) == [*whole.reference, False]
 
 
-def test_a_dose_that_one_unit_has_has_no_error_and_the_others_have_one() -> None:
+@pytest.mark.parametrize("alone", [(2.5,), (0.5, 2.5)], ids=str)
+def test_doses_that_one_unit_has_have_no_error_and_the_others_have_one(alone: tuple[float, ...]) -> None:
     panel = dosed(60, cohorts=(5,), steps=(1.0, 2.0))
     first, dose = panel.first_treated["event"], panel.doses["amount"].copy()
-    dose[np.flatnonzero(first == 5)[0]] = 2.5
+    dose[np.flatnonzero(first == 5)[: len(alone)]] = np.array(alone)[:, None]
     fit = ask(replace(panel, doses={"amount": dose}), form="saturated").aggregate("dose")
-    assert list(fit.at) == [1.0, 2.0, 2.5]
-    assert list(np.isnan(fit.std_error)) == [False, False, True]
+    assert list(fit.at) == sorted([1.0, 2.0, *alone])
+    assert list(np.isnan(fit.std_error)) == [at in alone for at in fit.at]
 
 
 def test_the_average_over_doses_is_that_of_callaway_santanna() -> None:
@@ -285,6 +286,7 @@ def test_bad_questions_are_refused_in_one_line(
     with pytest.raises(QuestionError, match=message) as refused:
         estimate(panel, ASKED.replace(**asks), "dose_response", **options)
     assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith(("dose_response: ", "Question: all units of simulated"))
 
 
 DRAWS = searching.samples(120, 600)

@@ -10,7 +10,8 @@ import pytest
 from plans import PANEL
 
 import study
-from study import Estimate, Panel, Question
+from study import Estimate, Panel, Question, QuestionError
+from study.designs.formula import read_formula
 
 
 def by_hand(design: str, path: bool = False, **fields: Any) -> Estimate:
@@ -80,3 +81,23 @@ def test_a_file_is_read_as_a_table_is() -> None:
     assert (
         study.did(asked[0], PANEL, **asked[1]).effect[0] == study.did(asked[0], table(), **asked[1]).effect[0]
     )
+
+
+@pytest.mark.parametrize(
+    ("formula", "why"),
+    [
+        ("y", "it has no ~"),
+        ("y ~ 1 | unit + time ~ z", "it has more than one ~"),
+        ("y ~ 1", "it does not say | unit + time"),
+        ("y ~ 1 | unit + time | x1", "instruments are named by instrument="),
+        ("y + z ~ 1 | unit + time", "it has several outcomes; give them to study.compare"),
+        ("y ~ 1 | unit", "after | stand the unit and the period, and nothing else"),
+        ("y ~ | unit + time", "a name is missing; write 1 where there is no covariate"),
+        ("y ~ 2x | unit + time", '"2x" is no column name; make a column of it, or set scale= for logs'),
+    ],
+)
+def test_a_refused_formula_is_named_with_what_is_wrong_in_it(formula: str, why: str) -> None:
+    with pytest.raises(QuestionError) as error:
+        read_formula(formula)
+    form = "outcome ~ covariates | unit + time"
+    assert str(error.value) == f'did: the formula "{formula}" is not of the form {form}: {why}.'

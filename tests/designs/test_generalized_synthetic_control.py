@@ -68,6 +68,30 @@ def test_cross_validation_finds_the_number_of_factors_and_says_so() -> None:
     assert given.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("cohort", "n_free", "most"),
+    [(6, 30, 3), (8, 30, 5), (10, 30, 5), (8, 6, 3), (6, 4, 1), (6, 2, 0), (3, 30, 0)],
+)
+def test_cross_validation_tries_what_periods_before_treatment_and_comparison_units_allow_five_at_most(
+    cohort: int, n_free: int, most: int
+) -> None:
+    panel, y = simulated.panel(n=60), np.random.default_rng(0).normal(size=(60, 10))
+    treated = ~np.isnan(panel.first_treated["event"])
+    panel = replace(
+        panel,
+        periods=np.arange(1, 11),
+        outcomes={"y": y},
+        covariates={},
+        first_treated={"event": np.where(treated, cohort, np.nan)},
+    )
+    keep = treated | (np.cumsum(~treated) <= n_free)
+    made = estimate(simulated.subset(panel, keep), QUESTION, NAME)
+    tried = made.notes[0].split(" are ")[1].split(", ")
+    assert [int(each.split(" with ")[1]) for each in tried] == list(range(most + 1))
+    errors = [float(each.split()[0]) for each in tried]
+    assert made.notes[0].startswith(f"{int(np.argmin(errors))} factors by cross-validation")
+
+
 @pytest.mark.parametrize("covariates", [(), ("moving",)])
 def test_errors_are_the_jackknife_of_refits(covariates: tuple[str, ...]) -> None:
     panel = with_factors(n=24, noise=1.0)
@@ -84,6 +108,24 @@ def estimate_of(sample, panel: Panel) -> float:
     from study.designs import find_design
 
     return find_design(NAME)(sample, factors=1).aggregate("treated_average").effect[0]
+
+
+@pytest.mark.parametrize("factors", [1, 2])
+def test_an_effect_takes_two_comparison_units_beyond_the_factors_and_an_error_three(factors: int) -> None:
+    panel = with_factors(noise=1.0)
+    treated = ~np.isnan(panel.first_treated["event"])
+
+    def few(n_free: int) -> Panel:
+        return simulated.subset(panel, treated | (np.cumsum(~treated) <= n_free))
+
+    enough, least = (estimate(few(factors + more), QUESTION, NAME, factors=factors) for more in (3, 2))
+    assert np.isfinite(enough.effect).all()
+    assert np.isfinite(enough.std_error).all()
+    assert np.isfinite(least.effect).all()
+    assert np.isnan(least.std_error).all()
+    said = f"{factors + 1} units are never treated in the window, too few for {factors} factors"
+    with pytest.raises(QuestionError, match=said):
+        estimate(few(factors + 1), QUESTION, NAME, factors=factors)
 
 
 def test_covariates_are_taken_out_with_the_slope_of_untreated_units() -> None:
@@ -137,6 +179,7 @@ def test_what_cannot_be_answered_is_refused_in_one_line(
     with pytest.raises(QuestionError, match=said) as refused:
         estimate(panel, QUESTION.replace(**asked), NAME, **options)
     assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith("generalized_synthetic_control: ")
 
 
 def test_a_covariate_with_gaps_is_refused() -> None:
@@ -184,6 +227,15 @@ def test_bootstrap_errors_are_those_of_samples_of_the_model_also_for_one_treated
     )
     with pytest.raises(QuestionError, match=r"joint inference .* is not available"):
         fit.band()
+
+
+def test_without_a_seed_it_is_zero() -> None:
+    options = {"factors": 1, "inference": "parametric_bootstrap", "replications": 20}
+    none, zero, one = (
+        estimate(with_factors(noise=1.0), QUESTION, NAME, **options, seed=seed).std_error.tolist()
+        for seed in (None, 0, 1)
+    )
+    assert none == zero != one
 
 
 def test_without_noise_the_bootstrap_has_none() -> None:

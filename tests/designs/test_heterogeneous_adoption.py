@@ -12,7 +12,7 @@ from interval_coverage import covers
 from twins import boundary
 
 from study import Estimate, Panel, Question, QuestionError, estimate
-from study.core import Unidentified, local_polynomial
+from study.core import Unidentified, local_polynomial, p_is
 from study.designs.heterogeneous_adoption import (
     DoseChange,
     changes_by_dose,
@@ -132,6 +132,7 @@ def test_default_errors_leave_out_each_cluster_at_the_same_bandwidth(cluster: st
         kept = [i for i in range(80) if sample.cluster[i] != c]
         moved.append(full - boundary.slope([d[i] for i in kept], [dy[i] for i in kept], h, "uniform")[1])
     fit = asked(panel, question, kernel="uniform")
+    assert (fit.n_obs, fit.leave_out.clusters.tolist()) == (480, [[len(moved)] * 6, [0] * 6])
     assert fit.std_error[fit.event_time == 1][0] == pytest.approx(np.sqrt(np.sum(np.square(moved))), rel=1e-9)
 
 
@@ -166,6 +167,29 @@ def test_notes_hold_the_bandwidths_and_the_tests_of_the_assumptions() -> None:
     assert quasi_untreated_test(np.array([2.0, 3.0, np.nan, 1.0])) == (1.0, 0.5)
 
 
+def test_notes_have_the_numbers_of_each_event_time() -> None:
+    panel = draw(np.random.default_rng(6), gaps=0.05)
+    fit, changes = asked(panel), changes_by_dose(ASKED.sample(panel))
+    slopes = [weighted_average_slope(fit.sample, each, "epanechnikov", "sampling") for each in changes]
+    held = [
+        f"event {each.event_time:g} {slope.bandwidth:.3g} ({slope.within}, {slope.conventional:.4g})"
+        for each, slope in zip(changes, slopes, strict=True)
+    ]
+
+    def tests(order: int, before: bool) -> str:
+        of = [each for each in changes if (each.event_time < 0) == before]
+        p_values = [(each.event_time, yatchew_test(each, order).p_value) for each in of]
+        return ", ".join(f"event {e:g} {p_is(p)}" for e, p in p_values)
+
+    since = "Yatchew tests that changes from the base period to those"
+    assert fit.remarks[-4:] == (
+        "effects are per unit of dose",
+        f"bandwidths (units within, effect without bias correction): {'; '.join(held)}",
+        f"{since} before it do not depend on the dose: {tests(0, before=True)}",
+        f"{since} since then are linear in the dose: {tests(1, before=False)}",
+    )
+
+
 def test_effects_do_not_change_with_constants_order_or_the_start_of_time() -> None:
     panel, rng = draw(np.random.default_rng(7), gaps=0.05), np.random.default_rng(8)
     fit, order = asked(panel), rng.permutation(80)
@@ -196,6 +220,8 @@ def test_effects_do_not_change_with_constants_order_or_the_start_of_time() -> No
         np.testing.assert_allclose(other.std_error, abs(factor) * fit.std_error, rtol=1e-7)
 
 
+OTHERS = r"dcdh, .*\biv\b(?!.*heterogeneous_adoption)"
+
 REFUSED = {
     "negative": (
         lambda path: np.where(np.arange(80)[:, None] == 3, -path, path),
@@ -203,11 +229,11 @@ REFUSED = {
     ),
     "untreated": (
         lambda path: np.where(np.arange(80)[:, None] < 2, 0.0, path),
-        "2 units never have a dose, first u0000; compare with them: ",
+        f"2 units never have a dose, first u0000; compare with them: {OTHERS}",
     ),
     "dates": (
         lambda path: np.where((np.arange(80)[:, None] == 4) & (PERIODS < 6), 0.0, path),
-        "dose begins in 4, but for u0004 in 6",
+        f"dose begins in 4, but for u0004 in 6; designs for several dates: {OTHERS}",
     ),
     "before": (
         lambda path: np.where((np.arange(80)[:, None] == 5) & (PERIODS == 2), 0.5, path),
@@ -215,7 +241,7 @@ REFUSED = {
     ),
     "back": (
         lambda path: np.where((np.arange(80)[:, None] == 7) & (PERIODS == 5), 0.0, path),
-        "dose goes back to 0 for u0007",
+        f"dose goes back to 0 for u0007; designs for that: {OTHERS}",
     ),
     "first": (lambda path: path + 0.1, "dose begins in 1, the first period"),
     "equal": (lambda path: 2.0 * (path > 0), "dose is the same for all units in 4"),

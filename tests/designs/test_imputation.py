@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import simulated
 
-from study import Estimate, Question
+from study import Estimate, Question, QuestionError
 from study.designs import find_design
+from study.designs.imputation import NO_CARRY_OVER
 from study.panel.question import Sample
 
 imputation = find_design("imputation")
@@ -196,3 +197,101 @@ def test_leads_rest_on_cells_that_are_seen_with_their_covariates() -> None:
     level = imputation(replace(sample, question=question.replace(scale="level")), leads=2)
     mean = panel.outcomes["y"][treated, 1][3:].mean()
     assert fit.effect[-1] == pytest.approx(level.effect[-1] / (mean - level.effect[-1]), rel=1e-9)
+
+
+def test_cells_without_an_estimate_and_units_without_a_prediction_are_named() -> None:
+    panel = simulated.panel(n=60, cohorts=(4, 6))
+    y, first = panel.outcomes["y"].copy(), panel.first_treated["event"]
+    four, six = (np.flatnonzero(first == g) for g in (4, 6))
+    y[four[:2], :3] = np.nan
+    y[four[:-1], 4] = np.nan
+    y[six, 7] = np.nan
+    y[np.isnan(first), 6] = np.nan
+    fit = imputation(Question("y", "event").sample(replace(panel, outcomes={"y": y})), leads=0)
+    assert fit.terms == ("ATT(4,4)", "ATT(4,5)", "ATT(4,6)", "ATT(4,8)", "ATT(6,6)")
+    assert fit.remarks[:4] == (
+        "cohort 4 in 7 left out: no untreated unit is observed",
+        "cohort 6 in 7 left out: no untreated unit is observed",
+        "cohort 6 in 8 left out: no treated unit is observed both then and before treatment",
+        "8 treated unit-periods of 2 units left out: the unit or its covariates are not observed before treatment",
+    )
+    (alone,) = fit.remarks[4:]
+    assert alone.startswith("cohort 4 in 5 rests on one treated unit")
+
+
+def test_leads_that_the_fixed_effects_explain_are_named() -> None:
+    panel = simulated.panel(n=60, cohorts=(4, 7))
+    keep = ~np.isnan(panel.first_treated["event"])
+    fit = imputation(Question("y", "event").sample(simulated.subset(panel, keep)))
+    made = set(fit.event_time[np.isnan(fit.cohort)])
+    named = [
+        note.split(" left out: the fixed effects and the other leads explain it")[0] for note in fit.notes
+    ]
+    left = {e for e in range(-6, 0) if f"event {e}" in named}
+    assert left
+    assert made | left == set(range(-6, 0))
+    assert not made & left
+
+
+def test_spells_average_what_has_an_onset_and_a_prediction_and_the_rest_is_counted() -> None:
+    panel = simulated.switching()
+    path = panel.treatment["event"].copy()  # of every other unit, in periods 3 and 6
+    path[1::2, 3] = 1.0
+    path[5, 4] = 1.0
+    path[1, :2] = 1.0
+    path[3] = 1.0
+    path[:, 7] = 1.0
+    sample = Question("y", "event").sample(replace(panel, treatment={"event": path}))
+    fit = imputation(sample)
+    unit, period = np.nonzero(path == 0)
+    x, of_period = np.zeros((len(unit), 108)), 100 + period
+    x[np.arange(len(unit)), unit] = x[np.arange(len(unit)), of_period] = 1.0
+    theta = np.linalg.lstsq(x, sample.y[unit, period], rcond=None)[0]
+    tau = sample.y - theta[:100, None] - theta[100:]
+    since = np.full(path.shape, np.nan)
+    since[1::2, [2, 3, 5]] = [0, 1, 0]
+    since[5, 2:6] = range(4)
+    since[1, :4] = since[3] = np.nan
+    known = ~np.isnan(since)
+    assert list(fit.event_time) == [0.0, 1.0, 2.0, 3.0]
+    np.testing.assert_allclose(fit.effect, [tau[since == e].mean() for e in range(4)], rtol=1e-9)
+    assert fit.aggregate("treated_average").effect[0] == pytest.approx(tau[known].mean(), rel=1e-9)
+    assert list(np.isnan(fit.std_error)) == [False, False, True, True]
+    assert np.isfinite(fit.under("pooled").std_error[:2]).all()
+    lost = int((path == 1).sum() - known.sum())
+    assert lost == 4 + 8 + 99
+    alone = "rests on one treated unit, so it has no standard error by leaving units out; that of other conventions"
+    assert fit.remarks == (
+        NO_CARRY_OVER,
+        *(f"event {e} {alone} covers the comparison units only" for e in (2, 3)),
+        "111 treated unit-periods left out: the onset of the spell, or the unit or the period untreated, is not "
+        "observed",
+    )
+    assert fit.n_obs == 800
+
+
+def test_spells_without_any_onset_have_no_effect() -> None:
+    panel = simulated.switching()
+    path = np.zeros((100, 8))
+    path[::2, :6] = 1.0
+    sample = Question("y", "event").sample(replace(panel, treatment={"event": path}))
+    with pytest.raises(QuestionError) as error:
+        imputation(sample)
+    assert str(error.value) == (
+        "imputation: no effect can be estimated: no treated unit is observed untreated before its spell, in periods in "
+        "which an untreated unit is."
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [({"leads": 2}, "leads=2"), ({"variance": "conservative"}, 'variance="conservative"')],
+)
+def test_spells_have_no_leads_and_no_conservative_error(options: dict[str, Any], asked: str) -> None:
+    sample = Question("y", "event").sample(simulated.switching())
+    with pytest.raises(QuestionError) as error:
+        imputation(sample, **options)
+    assert str(error.value) == (
+        f"imputation: {asked} needs cohorts, and event is not absorbing; leave it out. "
+        "study.diagnostics.placebo_periods looks at periods before treatment."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -262,6 +263,15 @@ def test_a_fixed_instrument_is_taken_by_period_as_with_dummies(stage: str) -> No
     assert fit.headline.terms == ("event_average",)
 
 
+def test_the_reduced_form_by_period_says_what_it_is_of() -> None:
+    squared = dated()
+    squared = replace(squared, outcomes={"y": squared.outcomes["y"] ** 2})
+    fit = estimate(squared, ask("lottery", scale="log1p"), "iv", stage="reduced")
+    assert fit.notes[0].startswith(
+        "What one more of lottery does to log(1 + y), against the last period before"
+    )
+
+
 def test_with_anticipation_the_path_starts_earlier() -> None:
     made = dated()
     fit = estimate(made, ask("lottery", anticipation=1), "iv", stage="first")
@@ -360,9 +370,33 @@ def test_notes_say_how_much_the_instruments_move_treatment() -> None:
     assert "the effective F of push and pull is" in strong
     assert WEAK not in strong
     assert WEAK in weak
-    agree = " ".join(estimate(panel(), ask(*TWO), "iv", method="gmm").notes)
-    assert "Hansen's test that the instruments agree on the effect: J =" in agree
-    assert "with 1 degree of freedom" in agree
+    three = with_columns(panel(), third=panel().covariates["push"] ** 2)
+    for names, degrees in ((TWO, "1 degree"), ((*TWO, "third"), "2 degrees")):
+        agree = estimate(three, ask(*names), "iv", method="gmm").notes[-1]
+        said = rf"the instruments agree on the effect: J = (\S+) with {degrees} of freedom \((.*)\)\."
+        j, p = re.fullmatch(f"Hansen's test that {said}", agree).groups()
+        assert float(p.removeprefix("p = ")) == pytest.approx(
+            stats.chi2.sf(float(j), int(degrees[0])), abs=2e-3
+        )
+
+
+def test_gmm_takes_as_many_clusters_as_moments_and_has_no_share_explained() -> None:
+    three = replace(panel(), attributes={"state": np.arange(60) % 3})
+    fit = estimate(three, ask(*TWO, cluster="state"), "iv", method="gmm")
+    assert np.isfinite(fit.effect).all()
+    assert np.isnan(fit.r_squared)
+    assert "Hansen's test" not in " ".join(estimate(panel(), ask("push"), "iv", method="gmm").notes)
+
+
+@pytest.mark.parametrize("cluster", [None, "state"])
+def test_the_effective_f_of_one_instrument_is_the_squared_t_statistic_of_the_first_stage(
+    cluster: str | None,
+) -> None:
+    made, asked = panel(gaps=0.05), ask("push", cluster=cluster)
+    first = estimate(made, asked, "iv", stage="first", convention="CR1_fixest")
+    f = (first.effect[0] / first.std_error[0]) ** 2
+    (note,) = (note for note in estimate(made, asked, "iv").notes if note.startswith("First stage"))
+    assert note == f"First stage: the effective F of push is {f:.3g} (Montiel Olea and Pflueger 2013)."
 
 
 def test_where_the_instrument_is_the_treatment_it_is_least_squares() -> None:

@@ -173,6 +173,52 @@ def test_what_it_cannot_answer_it_refuses_in_one_line(
     assert all(name in str(refused.value) for name in names)
 
 
+@pytest.mark.parametrize("variance", ["OLS", *HC])
+def test_errors_that_divide_by_what_leverage_leaves_need_two_treated_units_and_the_others_do_not(
+    variance: str,
+) -> None:
+    if variance in ("HC2", "HC3", "HC4"):
+        with pytest.raises(
+            QuestionError, match=rf"^lee_wooldridge: {variance} is not defined with a unit that"
+        ):
+            estimate(one_date(1), ASKED, "lee_wooldridge", variance=variance)
+        return
+    fit = estimate(one_date(1), ASKED, "lee_wooldridge", variance=variance)
+    assert np.isfinite(fit.influence).all()
+    assert np.any(fit.influence != 0, axis=0).all()
+
+
+@pytest.mark.parametrize("variance", ["OLS", *HC])
+def test_what_a_cross_section_cannot_estimate_is_said_of_each_cell(variance: str) -> None:
+    two = simulated.subset(one_date(1, n=30), np.arange(30) < 2)
+    if variance in ("OLS", "HC1"):
+        with pytest.raises(
+            QuestionError, match="2 units leave the regression of 2 coefficients no degree of freedom"
+        ):
+            estimate(two, ASKED, "lee_wooldridge", variance=variance)
+    elif variance == "HC0":
+        assert np.isfinite(estimate(two, ASKED, "lee_wooldridge", variance=variance).effect).all()
+    # Of two treated or comparison units a constant and two covariates are too many.
+    for treated, who in ((2, "treated"), (28, "comparison")):
+        panel = one_date(treated)
+        other = panel.covariates["x"] ** 2
+        panel = replace(panel, covariates=dict(panel.covariates) | {"squared": other})
+        with pytest.raises(
+            QuestionError, match=f"the covariates do not identify the {who} units' regression"
+        ):
+            estimate(panel, ASKED.replace(covariates=("x", "squared")), "lee_wooldridge", variance=variance)
+
+
+def test_a_cohort_without_a_line_is_left_out_with_a_note_and_the_others_stay() -> None:
+    panel = simulated.panel(60, cohorts=(2, 5))
+    fit = estimate(panel, Question("y", "event"), "lee_wooldridge", transform="detrend")
+    assert set(fit.cohort) == {5}
+    assert fit.notes == (
+        "cohort 2 in 2, 3, 4, 5, 6, 7, 8 left out: one period before treatment has no trend",
+    )
+    assert fit.n_obs == np.sum(panel.first_treated["event"] != 2) * 8
+
+
 def test_a_line_needs_two_periods_before_treatment() -> None:
     panel = one_date(3)
     early = replace(panel, first_treated={"event": np.where(np.arange(30) < 3, 2.0, np.nan)})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import simulated
 
-from study import Question, estimate
+from study import Question, QuestionError, estimate
 from study.designs import find_design
 from study.panel.question import Sample
 
@@ -102,3 +102,43 @@ def test_the_mean_that_a_proportional_effect_divides_by_is_of_the_units_whose_ch
     effect = level.effect[~level.reference][0]
     mean = y[treated[1:], 3].mean()
     assert share.effect[~share.reference][0] == pytest.approx(effect / (mean - effect), rel=1e-12)
+
+
+def test_what_is_left_out_is_said_by_event_time_and_by_cohort() -> None:
+    panel = simulated.panel(n=60, cohorts=(4, 6))
+    first, y = panel.first_treated["event"], panel.outcomes["y"].copy()
+    fit = estimate(panel, Question("y", "event"), "lp_did", before=2, after=1)
+    assert (fit.event_time.tolist(), fit.notes, fit.n_obs) == ([-2, -1, 0, 1], (), 480)
+    y[first == 4, 4] = np.nan  # event time 1 of cohort 4
+    fit = estimate(replace(panel, outcomes={"y": y}), Question("y", "event"), "lp_did", before=2, after=2)
+    assert fit.notes == ("cohort 4 at event 1 left out: it or clean comparison units are not seen then",)
+    assert fit.n_obs == np.isfinite(y).sum()
+    y[first == 6, 6:] = np.nan  # and of cohort 6, with its event time 2
+    fit = estimate(replace(panel, outcomes={"y": y}), Question("y", "event"), "lp_did", before=2, after=2)
+    assert fit.event_time.tolist() == [-2, -1, 0, 2]
+    assert fit.notes == (
+        "event 1 left out: no unit first treated then has a clean comparison unit",
+        "cohort 6 at event 2 left out: it or clean comparison units are not seen then",
+    )
+    later = np.isfinite(first)[:, None] & (panel.periods >= first[:, None])
+    with pytest.raises(
+        QuestionError, match=r"^lp_did: no effect can be estimated: event 0 left out: .*; event 1 left out: "
+    ):
+        estimate(
+            replace(panel, outcomes={"y": np.where(later, np.nan, y)}),
+            Question("y", "event"),
+            "lp_did",
+            before=1,
+            after=1,
+        )
+
+
+def test_an_event_time_that_rests_on_one_treated_unit_is_named() -> None:
+    panel = simulated.panel(n=40, cohorts=(4, 7))
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(first == 7)[1:]] = np.nan
+    fit = estimate(
+        replace(panel, first_treated={"event": first}), Question("y", "event", min_cohort_size=1), "lp_did"
+    )
+    named = [note.split(" rests on one treated unit")[0] for note in fit.notes]
+    assert named == ["event -6", "event -5", "event -4"]

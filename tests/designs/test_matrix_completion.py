@@ -196,6 +196,34 @@ def test_the_penalty_that_predicts_held_out_cells_best_is_taken_whatever_the_ord
     assert scaled.std_error == pytest.approx(100 * made.std_error, rel=1e-7)
 
 
+def test_a_penalty_is_tried_on_every_fifth_period_before_treatment_until_three_in_a_row_predict_worse() -> (
+    None
+):
+    panel = noisy(seed=3)
+    sample, since = QUESTION.sample(panel), panel.periods - panel.first_treated["event"][:, None]
+    known, none = ~(since >= 0), sample.x_varying
+    largest = complete(sample.y, none, known, Rank()).largest_penalty
+    errors: list[float] = []
+    for step in range(9):  # down to a thousandth
+        squares = []
+        for fold in ([-1, -6], [-2, -7], [-3], [-4], [-5]):
+            held = np.isin(since, fold)
+            fit = complete(sample.y, none, known & ~held, Rank(largest * 1000 ** (-step / 8)))
+            squares.extend(fit.beyond[held][~np.isnan(fit.beyond[held])] ** 2)
+        errors.append(float(np.mean(squares)))
+        if step - int(np.argmin(errors)) == 3:
+            break
+    assert len(errors) < 9
+    best = largest * 1000 ** (-int(np.argmin(errors)) / 8)
+    made = estimate(panel, QUESTION, NAME)
+    listed = ", ".join(f"{error:.4g} with {1000 ** (-k / 8):.2g}" for k, error in enumerate(errors))
+    assert made.notes[0] == (
+        f"penalty {best:.4g} by cross-validation, {best / largest:.2g} of the least one with which there are no "
+        f"factors; mean squared prediction errors are {listed}"
+    )
+    assert made.effect == pytest.approx(estimate(panel, QUESTION, NAME, penalty=best).effect, rel=1e-9)
+
+
 @pytest.mark.parametrize("options", RANKS, ids=str)
 @pytest.mark.parametrize("gaps", [0.0, 0.03])
 def test_order_labels_time_and_constants_of_units_and_periods_change_nothing(
@@ -221,6 +249,20 @@ def test_order_labels_time_and_constants_of_units_and_periods_change_nothing(
         assert fit.std_error == pytest.approx(made.std_error, rel=1e-6)
 
 
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+@pytest.mark.parametrize("options", RANKS, ids=str)
+def test_effects_and_errors_have_the_units_of_the_outcome_however_small_or_large(
+    options: dict[str, Any], factor: float
+) -> None:
+    panel = noisy(seed=1, gaps=0.03)
+    made = estimate(panel, QUESTION, NAME, leads=1, **options)
+    scaled = {name: value * factor if name == "penalty" else value for name, value in options.items()}
+    measured = replace(panel, outcomes={"y": panel.outcomes["y"] * factor})
+    other = estimate(measured, QUESTION, NAME, leads=1, **scaled)
+    assert other.effect == pytest.approx(factor * made.effect, rel=1e-6, abs=1e-8 * factor)
+    assert other.std_error == pytest.approx(factor * made.std_error, rel=1e-6)
+
+
 def test_a_unit_without_enough_untreated_cells_is_left_out_with_a_note() -> None:
     panel = noisy()
     y = panel.outcomes["y"].copy()
@@ -230,6 +272,7 @@ def test_a_unit_without_enough_untreated_cells_is_left_out_with_a_note() -> None
     made = estimate(panel, QUESTION, NAME, factors=1)
     without = estimate(simulated.subset(panel, np.arange(50) != own), QUESTION, NAME, factors=1)
     assert made.effect == pytest.approx(without.effect, rel=1e-9)
+    assert made.n_obs == without.n_obs == 49 * 8
     assert made.notes[0] == (
         "3 treated unit-periods of 1 units left out: the unit is not observed in 2 untreated periods, or its "
         "covariates are not"
@@ -245,6 +288,7 @@ def test_a_cell_of_one_treated_unit_has_an_effect_without_an_error() -> None:
         estimate(panel, QUESTION, NAME, factors=1)
     made = estimate(panel, QUESTION.replace(min_cohort_size=1), NAME, factors=1)
     assert np.isnan(made.std_error[made.cohort == 6]).all()
+    assert "cohort 6 in 6, 7, 8 rests on one treated unit" in made.notes[0]
     assert np.isfinite(made.std_error[made.cohort == 7]).all()
 
 

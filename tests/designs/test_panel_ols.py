@@ -146,6 +146,30 @@ def test_a_variance_below_zero_is_no_error() -> None:
     assert np.isnan(negative.covariance()[0]).all()
 
 
+def test_errors_that_count_fixed_effects_need_an_observation_more_than_there_are_coefficients() -> None:
+    made = simulated.panel(n=3, cohorts=(2,))
+    path = np.array([[0.0, 1, 0], [0, 0, 1], [0, 0, 0]])
+    y = made.outcomes["y"][:, :3].copy()
+    short = replace(
+        made,
+        periods=made.periods[:3],
+        outcomes={"y": y},
+        covariates={},
+        first_treated={},
+        treatment={"event": path},
+    )
+    asked = Question("y", "event")
+    assert np.isfinite(estimate(short, asked, "panel_ols", convention="robust").std_error).all()
+    y[2, 1] = y[0, 2] = np.nan  # of 7 observations 3 + 2 fixed effects and a coefficient leave 1 degree
+    assert estimate(short, asked, "panel_ols", convention="robust").degrees_of_freedom == [1]
+    y[1, 2] = np.nan
+    with pytest.raises(
+        QuestionError,
+        match=r"^panel_ols: 6 observations leave no degree of freedom beside 1 regressors and the fixed effects; use",
+    ):
+        estimate(short, asked, "panel_ols")
+
+
 def test_collinear_regressors_are_named() -> None:
     with pytest.raises(QuestionError, match="Regression: x1 is explained by the fixed effects"):
         estimate(simulated.panel(), ASKED.replace(covariates=("x1",)), "panel_ols")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import dense
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import simulated
 
-from study import Estimate, Question
+from study import Estimate, Question, QuestionError, estimate
 from study.designs import find_design
 from study.panel.question import Sample
 
@@ -74,3 +75,49 @@ def test_equals_a_poisson_regression_on_dummies(asked: dict[str, Any], terms: st
 def test_influence_is_the_derivative_by_unit_weights(terms: str, gaps: float, scale: str) -> None:
     sample = asked_of({"covariates": ("moving",), "weights": "size"}, gaps, scale, n=80)
     simulated.check_influence(sample, lambda s: poisson_twfe(s, terms=terms), units=2)
+
+
+def test_units_and_event_times_without_any_outcome_are_left_out_and_named() -> None:
+    panel = simulated.counts(simulated.panel(n=60, cohorts=(4, 6)))
+    first, y = panel.first_treated["event"], panel.outcomes["y"].copy()
+    since = panel.periods - first[:, None]
+    y[[3, 5]] = 0.0
+    y[since == 1] = 0.0
+    y[since == -2] = 0.0
+    made = replace(panel, outcomes={"y": y})
+    fit = estimate(made, Question("y", "event"), "poisson_twfe", terms="event_time")
+    assert fit.notes[:2] == (
+        "2 units left out: y is zero in all their periods",
+        "event -2, event 1 left out: y is zero for all of the treated",
+    )
+    assert not {-2, 1} & set(fit.event_time)
+    assert fit.n_obs == 58 * 8 - np.sum((since == 1) | (since == -2)) + 2 * np.isfinite(first[[3, 5]]).sum()
+    without = replace(simulated.subset(made, ~np.isin(np.arange(60), [3, 5])))
+    alone = estimate(without, Question("y", "event"), "poisson_twfe", terms="event_time")
+    np.testing.assert_allclose(alone.effect, fit.effect, rtol=1e-9)
+    np.testing.assert_allclose(alone.std_error, fit.std_error, rtol=1e-9)
+
+
+def test_no_effect_is_estimated_of_an_outcome_that_is_zero_for_everybody_or_for_all_treated_cells() -> None:
+    panel = simulated.counts(simulated.panel(n=40))
+    with pytest.raises(
+        QuestionError, match=r"^poisson_twfe: y is zero for everybody, so its mean has no log"
+    ):
+        estimate(replace(panel, outcomes={"y": np.zeros((40, 8))}), Question("y", "event"), "poisson_twfe")
+    since = panel.periods >= panel.first_treated["event"][:, None]
+    none = replace(panel, outcomes={"y": np.where(since, 0.0, panel.outcomes["y"] + 1)})
+    with pytest.raises(
+        QuestionError,
+        match=r"^poisson_twfe: no effect can be estimated: treatment left out: y is zero for all of the treated\.$",
+    ):
+        estimate(none, Question("y", "event"), "poisson_twfe")
+
+
+def test_an_event_time_that_rests_on_one_treated_unit_is_named() -> None:
+    panel = simulated.counts(simulated.panel(n=40, cohorts=(4, 7)))
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(first == 7)[1:]] = np.nan
+    one = replace(panel, first_treated={"event": first})
+    fit = estimate(one, Question("y", "event"), "poisson_twfe", terms="event_time")
+    named = [note.split(" rests on one treated unit")[0] for note in fit.notes]
+    assert named == ["event -6", "event -5", "event -4"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import dense
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import simulated
 
-from study import Question
+from study import Question, QuestionError, estimate
 from study.designs import find_design
 from study.panel.question import Sample
 
@@ -110,3 +111,48 @@ def test_influence_is_the_derivative_by_unit_weights(gaps: float, scale: str) ->
     question = Question("y", "event", weights="size", scale=scale)
     sample = question.sample(simulated.panel(n=90, gaps=gaps, level=9.0))
     simulated.check_influence(sample, lambda s: stacked(s, before=BEFORE, after=AFTER), units=3)
+
+
+def test_a_window_is_three_periods_before_and_the_horizon_after_unless_it_is_given() -> None:
+    panel = simulated.panel(n=60, cohorts=(3, 5, 6, 7))
+
+    def window(question: Question, **options: Any) -> tuple[list[float], list[float]]:
+        fit = estimate(panel, question, "stacked", **options)
+        return sorted(set(fit.cohort)), sorted(set(fit.event_time))
+
+    asked = Question("y", "event")
+    assert window(asked) == ([5], [-3, -2, -1, 0, 1, 2, 3])
+    assert window(asked.replace(horizon=1)) == ([5, 6, 7], [-3, -2, -1, 0, 1])
+    assert window(asked.replace(horizon=1), after=2, before=2) == ([3, 5, 6], [-2, -1, 0, 1, 2])
+    assert window(asked.replace(anticipation=1), before=1, after=0) == ([3, 5, 6, 7], [-2, -1, 0])
+
+
+def test_cohorts_that_do_not_enter_are_named_with_what_they_lack() -> None:
+    panel = simulated.panel(n=60, cohorts=(3, 5, 6))
+    first, y = panel.first_treated["event"], panel.outcomes["y"].copy()
+    asked = Question("y", "event")
+    y[first == 6, 5] = np.nan
+    fit = estimate(replace(panel, outcomes={"y": y}), asked, "stacked", before=3, after=1)
+    assert fit.notes == (
+        "cohort 3 left out: its window of 0 to 4 does not lie in 1-8",
+        "cohort 6 left out: no treated unit is observed in all of its window",
+    )
+    assert set(fit.cohort) == {5}
+    y = panel.outcomes["y"].copy()
+    y[np.isnan(first) | (first == 6), 2] = np.nan
+    with pytest.raises(
+        QuestionError,
+        match=r"^stacked: no effect can be estimated: cohort 3 left out: .*; cohort 5 left out: no comparison unit is",
+    ):
+        estimate(replace(panel, outcomes={"y": y}), asked, "stacked", before=3, after=1)
+
+
+def test_the_cells_of_one_treated_unit_are_named() -> None:
+    panel = simulated.panel(n=40, cohorts=(4, 6))
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(first == 6)[1:]] = np.nan
+    one = replace(panel, first_treated={"event": first})
+    with pytest.raises(QuestionError, match=r"^stacked: cohort 6 has one unit"):
+        estimate(one, Question("y", "event"), "stacked", before=2, after=1)
+    fit = estimate(one, Question("y", "event", min_cohort_size=1), "stacked", before=2, after=1)
+    assert fit.notes[0].startswith("cohort 6 in 4, 6, 7 rest")

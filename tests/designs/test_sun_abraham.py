@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import dense
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import simulated
 
-from study import Estimate, Question
+from study import Estimate, Question, estimate
 from study.designs import find_design
 from study.panel.question import Sample
 
@@ -85,3 +86,27 @@ def test_influence_is_the_derivative_by_unit_weights(
     question = Question("y", "event", weights="size", scale=scale, covariates=covariates)
     sample = question.sample(simulated.panel(n=90, gaps=gaps, level=9.0))
     simulated.check_influence(sample, sun_abraham, units=2)
+
+
+def test_cells_of_nobody_and_a_base_that_nobody_is_seen_in_are_named() -> None:
+    panel = simulated.panel(n=60, cohorts=(4, 6, 7))
+    first, y = panel.first_treated["event"], panel.outcomes["y"].copy()
+    y[first == 4, 5] = np.nan
+    y[first == 6, 4] = np.nan  # the base of cohort 6
+    fit = estimate(replace(panel, outcomes={"y": y}), Question("y", "event"), "sun_abraham")
+    assert fit.notes == (
+        "cohort 4 in 6 left out: no treated unit is observed",
+        "cohort 6 in 1, 2, 3, 4, 6, 7, 8 left out: no comparison unit or no base period is observed",
+        "cohort 6 in 5 left out: no treated unit is observed",
+    )
+    assert set(fit.cohort) == {4, 7}
+    assert 6 not in fit.period[fit.cohort == 4]
+
+
+def test_the_cells_of_one_treated_unit_are_named() -> None:
+    panel = simulated.panel(n=40, cohorts=(4, 6))
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(first == 6)[1:]] = np.nan
+    asked = Question("y", "event", min_cohort_size=1)
+    fit = estimate(replace(panel, first_treated={"event": first}), asked, "sun_abraham")
+    assert fit.notes[0].startswith("cohort 6 in 1, 2, 3, 4, 6, 7, 8 rest")

@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 import study
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.core.synthetic_weights import frank_wolfe, noise_level, simplex_weights
+from study.designs import find_design
 from study.designs.synthetic_blocks import Block, blocks
 from study.designs.synthetic_did import block_weights
 
@@ -277,7 +278,10 @@ def test_one_treated_unit_is_refused_or_has_an_effect_without_an_error_and_an_ex
     made = estimate(panel, asked, "synthetic_did")
     assert np.isnan(made.std_error).all()
     assert np.isnan(made.headline.std_error).all()
-    assert "no standard error: cohort 5 of one unit; study.randomization" in made.notes[0]
+    assert made.notes[0] == (
+        'no standard error: cohort 5 of one unit; study.randomization(sample, "synthetic_did", statistic="estimate") '
+        "tests the sharp null exactly"
+    )
     assert not made.influence.any()
     test = study.randomization(asked.sample(panel), "synthetic_did", statistic="estimate", permutations=99)
     effects = []
@@ -312,8 +316,23 @@ def test_a_cohort_with_one_period_before_treatment_is_left_out_with_a_note() -> 
     made = estimate(panel, QUESTION, "synthetic_did")
     assert set(made.cohort) == {6}
     assert made.notes == ("cohort 2 left out: 1 of the 2 periods needed before treatment",)
+    assert made.n_obs == np.sum(panel.first_treated["event"] != 2) * 8
     with pytest.raises(QuestionError, match="no effect can be estimated: cohort 2 left out"):
         estimate(few(40, (2,)), QUESTION, "synthetic_did")
+
+
+def test_weights_of_periods_predict_no_other_periods() -> None:
+    sample, design = QUESTION.sample(few()), find_design("synthetic_did")
+    with pytest.raises(
+        QuestionError, match=r'^synthetic_did: its weights of periods .*method="synthetic_control"'
+    ):
+        design.predicts("conformal", sample, {})
+    error = design.predicts("conformal", sample, {"method": "synthetic_control"})(
+        sample, sample.treatment == 0
+    )
+    assert np.isnan(error[np.isnan(sample.first_treated)]).all()
+    made = estimate(few(), QUESTION, "synthetic_did", method="synthetic_control", leads=None)
+    assert error[sample.first_treated == 5].mean(axis=0) == pytest.approx(made.effect, abs=1e-9)
 
 
 def test_gaps_and_covariates_are_refused_in_one_line() -> None:
@@ -356,6 +375,20 @@ def test_order_labels_calendar_and_measurement_do_not_matter(design: str, option
     other = estimate(moved, QUESTION.replace(cluster="state"), design, **options).by_event_time
     assert other.effect == pytest.approx(-30 * plain.effect, rel=1e-7)
     assert other.std_error == pytest.approx(30 * plain.std_error, rel=1e-7)
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+@pytest.mark.parametrize(
+    ("design", "options"), [*BLOCK_DESIGNS, ("synthetic_did", {"solver": "frank_wolfe", "leads": 2})]
+)
+def test_effects_and_errors_have_the_units_of_the_outcome_however_small_or_large(
+    design: str, options: dict[str, Any], factor: float
+) -> None:
+    panel = few(40, (4, 6))
+    scaled = replace(panel, outcomes={"y": factor * panel.outcomes["y"]})
+    ours, theirs = (estimate(each, QUESTION, design, **options) for each in (panel, scaled))
+    assert theirs.effect == pytest.approx(factor * ours.effect, rel=1e-6, abs=1e-7 * factor)
+    assert theirs.std_error == pytest.approx(factor * ours.std_error, rel=1e-6)
 
 
 @pytest.mark.parametrize(("design", "options"), BLOCK_DESIGNS)
@@ -433,6 +466,12 @@ def test_placebo_choices_of_several_cohorts_are_drawn_by_their_seed_for_all_coho
     ]
     assert fits[0].std_error.tolist() == fits[1].std_error.tolist()
     assert fits[0].std_error.tolist() != fits[2].std_error.tolist()
+    plain, zero = (
+        estimate(panel, QUESTION, "synthetic_did", inference="placebo", replications=5, **seed)
+        for seed in ({}, {"seed": 0})
+    )
+    assert plain.std_error.tolist() == zero.std_error.tolist()
+    assert "from 30 random choices of 8 comparison units" in fits[0].notes[0]
     first = panel.first_treated["event"]
     free, sizes = np.flatnonzero(np.isnan(first)), [np.sum(first == 5), np.sum(first == 7)]
     chosen = free[np.random.default_rng(1).permutation(len(free))[: sum(sizes)]]
@@ -458,7 +497,8 @@ def test_errors_of_each_number_alone_have_no_band_no_test_and_no_part_in_a_compa
     assert "errors: placebo" in made.summary()
     few_others = simulated.subset(panel, np.isin(np.arange(60), [0, 1, 10, 11, 12]))
     with pytest.raises(
-        QuestionError, match="takes 2 of the 3 comparison units as treated and needs two more"
+        QuestionError,
+        match=r"^synthetic_did: inference is placebo, which takes 2 of the 3 comparison units as treated and needs two",
     ):
         estimate(few_others, QUESTION, "synthetic_did", inference="placebo")
 

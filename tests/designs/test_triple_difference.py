@@ -81,6 +81,15 @@ def test_several_comparison_cohorts_have_no_more_variance_than_one() -> None:
     assert np.nanmin(several / one) < 0.95
 
 
+@pytest.mark.parametrize("factor", [1e-9, -1e9])
+def test_weights_of_comparison_cohorts_do_not_depend_on_the_units_of_the_outcome(factor: float) -> None:
+    whole = panel(UNEVEN, seed=3)
+    scaled = replace(whole, outcomes={"y": factor * whole.outcomes["y"]})
+    ours, theirs = (estimate(each, GROUPED, "triple_difference") for each in (whole, scaled))
+    np.testing.assert_allclose(theirs.effect, factor * ours.effect, rtol=1e-8, atol=1e-9 * abs(factor))
+    np.testing.assert_allclose(theirs.std_error, abs(factor) * ours.std_error, rtol=1e-8)
+
+
 @pytest.mark.parametrize("cluster", [None, "half"])
 def test_the_error_of_a_cell_is_the_jackknife_that_leaves_each_cluster_out(cluster: str | None) -> None:
     whole = panel({4.0: (7, 3), 6.0: (4, 9), np.nan: (8, 5)})
@@ -303,6 +312,23 @@ def test_a_cell_that_sees_one_unit_of_the_only_cohort_to_compare_with_is_left_ou
     fit = estimate(replace(made, outcomes={"y": y}), GROUPED, "triple_difference")
     assert list(fit.period) == [1, 2, 3, 4, 6, 7, 8]
     assert "cohort 4 in 5 left out: no cohort to compare with has enough units of both groups" in fit.notes
+
+
+def test_a_cell_without_one_of_its_four_groups_is_left_out_and_the_group_is_named() -> None:
+    made = panel({4.0: (6, 6), np.nan: (6, 6)})
+    first, eligible = made.first_treated["event"], made.attributes["eligible"] == "1"
+    assert estimate(made, GROUPED, "triple_difference").n_obs == 24 * 8
+    for lost, why in (
+        ((first == 4) & eligible, "no treated unit is observed"),
+        ((first == 4) & ~eligible, "no unit of the cohort is observed that is not eligible"),
+        (np.isnan(first) & eligible, "no cohort to compare with has enough units of both groups"),
+        (np.isnan(first) & ~eligible, "no cohort to compare with has enough units of both groups"),
+    ):
+        y = made.outcomes["y"].copy()
+        y[lost, 4] = np.nan
+        fit = estimate(replace(made, outcomes={"y": y}), GROUPED, "triple_difference")
+        assert list(fit.period) == [1, 2, 3, 4, 6, 7, 8]
+        assert f"cohort 4 in 5 left out: {why}" in fit.notes
 
 
 def test_no_effect_has_an_error_where_each_comparison_cohort_has_one_unit_of_a_group() -> None:

@@ -178,6 +178,9 @@ def test_influence_is_the_derivative_by_unit_weights(method: str) -> None:
 def test_influence_of_the_stages_is_the_derivative_by_unit_weights(stage: str, instrument: str) -> None:
     sample = ask(instrument, weights="size").sample(dated())
     simulated.check_influence(sample, lambda s: find_design("iv")(s, stage=stage))
+    fit = find_design("iv")(sample, stage=stage)
+    combined = fit.form.regression()[0].coefficient @ fit.form.combination
+    np.testing.assert_allclose(combined, fit.effect_level, rtol=1e-9, atol=1e-9)
 
 
 def covariances(sample: Sample, method: str) -> dict[str, float]:

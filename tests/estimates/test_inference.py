@@ -187,6 +187,45 @@ def test_the_minimum_detectable_effect_is_found_with_the_power_it_states() -> No
     assert stats.norm.sf(1.959963985 - effect / error) == pytest.approx(0.8, abs=1e-8)
 
 
+def test_tables_bands_and_tests_are_at_the_usual_levels_where_none_is_given() -> None:
+    fit = estimate(simulated.panel(n=60), Question("y", "event", horizon=1)).aggregate("event")
+    np.testing.assert_array_equal(fit.critical_value(), fit.critical_value(0.95))
+    assert fit.tidy().equals(fit.tidy(0.95))
+    assert fit.band(draws=99).equals(fit.band(0.95, draws=99, seed=0, weights="gaussian", errors="sample"))
+    detectable = fit.minimum_detectable_effect()
+    np.testing.assert_array_equal(detectable, fit.minimum_detectable_effect(power=0.8, size=0.05))
+    table, used = fit.tidy(0.9), fit.varies
+    degrees = fit.degrees_of_freedom[used]
+    t = fit.effect[used] / fit.std_error[used]
+    np.testing.assert_allclose(table["statistic"][used], t, rtol=1e-12)
+    np.testing.assert_allclose(table["p_value"][used], 2 * stats.t.sf(np.abs(t), degrees), rtol=1e-9)
+    half = stats.t.ppf(0.95, degrees) * fit.std_error[used]
+    np.testing.assert_allclose(table["conf_low"][used], fit.effect[used] - half, rtol=1e-9)
+    np.testing.assert_allclose(table["conf_high"][used], fit.effect[used] + half, rtol=1e-9)
+
+
+@pytest.mark.parametrize("effect", [-30.0, 30.0])
+def test_replicates_of_a_proportional_effect_vary_by_its_derivative_at_given_treated_outcomes(
+    effect: float,
+) -> None:
+    panel, first = simulated.panel(n=24, level=60.0), np.where(np.arange(24) < 5, 5.0, np.nan)
+    y = panel.outcomes["y"] + effect * (first[:, None] <= simulated.PERIODS)
+    panel = replace(panel, outcomes={"y": y}, first_treated={"event": first})
+    options = {"inference": "placebo", "replications": 20}
+    fit = estimate(panel, Question("y", "event", scale="proportional"), "synthetic_did", **options)
+    assert fit.replicates is not None
+    assert fit.untreated_mean is not None
+    total, step = fit.untreated_mean + fit.effect_level, 1e-5
+
+    def share(level: np.ndarray) -> np.ndarray:
+        return level / (total - level)
+
+    slope = (share(fit.effect_level + step) - share(fit.effect_level - step)) / (2 * step)
+    expected = np.abs(slope) * fit.replicates.std(axis=1)
+    np.testing.assert_allclose(fit.std_error[~fit.reference], expected[~fit.reference], rtol=1e-6)
+    assert np.isnan(fit.std_error[fit.reference]).all()
+
+
 def test_randomization_is_uniform_without_effects_and_small_with_them() -> None:
     rng = np.random.default_rng(4)
     treated = np.arange(40) < 12

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import searching
 import simulated
+from scipy import stats
 
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.designs import Supports, all_designs
@@ -130,6 +131,58 @@ def test_clusters_alike_have_as_many_degrees_of_freedom_as_they_are_for_several_
     rng = np.random.default_rng(1)
     sums, treated = rng.normal(size=(4000, 3)), np.arange(4000) < 2000
     assert covariance_degrees(sums, treated) == pytest.approx(4000, rel=0.1)
+
+
+def of_a_third_difference(eligible_alone: bool) -> tuple[Panel, Question]:
+    """Return a panel of states in each of which all units have one date; some have no eligible units, or no others."""
+    rng = np.random.default_rng(0)
+    first, states = np.repeat([4.0, 6.0, np.nan], [32, 24, 40]), np.repeat([4, 3, 5], [32, 24, 40])
+    number = np.arange(96) % states
+    eligible = np.where(np.isnan(first), number < 4, number > 0) & (rng.random(96) < 0.6) | (number == 2)
+    eligible[(first == 6) & (number == 2) & eligible_alone] = False
+    return replace(
+        few(units=96),
+        outcomes={"y": rng.normal(size=(96, 8)) + rng.normal(size=(96, 1))},
+        first_treated={"event": first},
+        covariates={"eligible": np.outer(eligible, np.ones(8))},
+        attributes={"state": np.array([f"{date:g}{k}" for date, k in zip(first, number, strict=True)])},
+    ), NEVER.replace(group="eligible>0", cluster="state")
+
+
+@pytest.mark.parametrize("eligible_alone", [False, True])
+def test_of_a_third_difference_clusters_count_that_have_units_with_a_part_in_the_term(
+    eligible_alone: bool,
+) -> None:
+    panel, question = of_a_third_difference(eligible_alone)
+    fit = estimate(panel, question, "triple_difference")
+    first, eligible = panel.first_treated["event"], panel.covariates["eligible"][:, 0] > 0
+
+    def states(*dates: float) -> list[int]:
+        """Return how many states have eligible units with one of the dates, and how many have others."""
+        dated = np.isin(np.nan_to_num(first), np.nan_to_num(dates))
+        return [len(np.unique(panel.attributes["state"][dated & kind])) for kind in (eligible, ~eligible)]
+
+    estimable = ~fit.reference
+    for k in np.flatnonzero(estimable):
+        treated = states(fit.cohort[k])
+        assert fit.leave_out.clusters[:, k].tolist() == [min(treated), min(states(np.nan))]
+        assert fit.leave_out.estimable[k] == (min(treated) > 1)
+        assert np.isfinite(fit.std_error[k]) == (min(treated) > 1)
+    assert (fit.leave_out.clusters[:, fit.reference] == 0).all()
+    assert states(6.0)[0] == (1 if eligible_alone else 2)
+    headline = fit.headline.leave_out
+    assert headline.clusters[:, 0].tolist() == [min(states(4.0, 6.0)), min(states(np.nan))]
+
+
+def test_pooled_tests_have_as_many_degrees_of_freedom_as_clusters_of_the_term_less_two() -> None:
+    first = np.repeat([4.0, 5.0, 6.0, np.nan], [6, 4, 2, 28])
+    fit = estimate(replace(few(units=40), first_treated={"event": first}), NEVER).under("pooled")
+    clusters = np.array([np.sum(first == cohort) + 28 for cohort in fit.cohort])
+    np.testing.assert_array_equal(fit.degrees_of_freedom, np.where(fit.reference, np.nan, clusters - 2.0))
+    test, degrees = fit.test(), 2 + 28 - 2  # of the smallest cohort
+    left = degrees - test.rank + 1
+    f = test.statistic * left / (degrees * test.rank)
+    assert test.p_value == pytest.approx(stats.f.sf(f, test.rank, left), rel=1e-9)
 
 
 def of_two_clusters(name: str) -> Estimate:

@@ -73,6 +73,22 @@ def test_sums_are_by_cluster_and_the_critical_value_is_that_of_as_many_instrumen
             expected = not_rejected(b.sum(axis=0), a.sum(axis=0), of_b, of_a, critical)
             said = {} if level == 0.95 else {"level": level}
             np.testing.assert_allclose(anderson_rubin(b, a, cluster, **said), expected, rtol=1e-9)
+            units = np.array([1e9, 1e-9])[:width]  # of the instruments
+            scaled = anderson_rubin(b * units, a * units, cluster, **said)
+            np.testing.assert_allclose(scaled, expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize(("seed", "pieces"), [(9, 2), (81, 2), (4, 2), (23, 3), (123, 3)])
+def test_sets_of_two_instruments_in_any_number_of_pieces_are_where_the_statistic_is_small(
+    seed: int, pieces: int
+) -> None:
+    of_b, of_a = np.random.default_rng(seed).integers(-4, 5, size=(2, 6, 2)).astype(float)
+    found = not_rejected(of_b.sum(axis=0), of_a.sum(axis=0), of_b, of_a, 2.0)
+    assert len(found) == pieces
+    for theta in np.linspace(-20, 20, 801) + 1e-4:
+        s = of_b + theta * of_a
+        m = s.sum(axis=0)
+        assert any(low <= theta <= high for low, high in found) == (m @ np.linalg.solve(s.T @ s, m) <= 2.0)
 
 
 def test_only_two_pieces_that_reach_both_ways_are_everything_but_what_is_between() -> None:

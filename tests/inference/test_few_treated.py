@@ -16,6 +16,7 @@ from scipy.optimize import nnls
 import study
 from study import Panel, Question, QuestionError, few_treated
 from study.inference import FewTreated
+from study.inference.leave_out import ROW
 
 ASKED = Question("y", "event", min_cohort_size=1, horizon=2)
 LINEAR: dict[str, dict[str, Any]] = {
@@ -212,11 +213,14 @@ def test_what_cannot_be_inferred_is_refused_in_one_line() -> None:
     assert "ferman_pinto" in refused(sample, size="size")
     assert "randomization" in refused(ASKED.replace(cluster="state").sample(panel(1)))
     assert "third difference" in refused(ASKED.replace(group="x>0").sample(panel(1)), "twfe")
-    assert 'inference="placebo"' in refused(sample, "synthetic_did")
-    assert 'inference="placebo"' in refused(ASKED.sample(simulated.counts(panel(1))), "poisson_twfe")
-    assert 'inference="placebo"' in refused(
-        ASKED.replace(covariates=("x",)).sample(panel(1, n=40)), "dml_panel"
-    )
+    for name, asked in (
+        ("synthetic_did", sample),
+        ("poisson_twfe", ASKED.sample(simulated.counts(panel(1)))),
+        ("dml_panel", ASKED.replace(covariates=("x",)).sample(panel(1, n=40))),
+    ):
+        said = refused(asked, name)
+        assert f"few_treated: {name}'s headline is not a linear function" in said
+        assert 'inference="placebo"' in said
     negative = panel(1)
     below = replace(negative, outcomes={"y": negative.outcomes["y"] - 99})
     assert "has no value" in refused(ASKED.replace(scale="proportional").sample(below), "imputation")
@@ -236,10 +240,30 @@ def test_it_says_and_shows_what_it_found() -> None:
     made = few_treated(ASKED.sample(panel(2, n=20)), "callaway_santanna")
     assert isinstance(made, FewTreated)
     assert "2 treated and 18 comparison units (153 assignments, all)" in made.sentences[1]
-    row = made.tidy().iloc[0]
-    assert (row["conf_low"], row["conf_high"]) == made.interval
-    assert "estimate less null" in made.plot().legends[0].get_texts()[0].get_text()
+    row = made.tidy().iloc[0].to_dict()
+    spread = math.sqrt(np.mean(np.square(made.drawn)))
+    expected = (made.effect, spread, made.effect / spread, made.p_value, *made.interval)
+    assert row == {"term": made.term} | dict(zip(ROW[1:], map(pytest.approx, expected), strict=True))
+    moved = few_treated(ASKED.sample(panel(2, n=20)), "callaway_santanna", null=0.5)
+    assert moved.tidy()["statistic"][0] == pytest.approx((made.effect - 0.5) / spread)
+    assert f"for an effect of 0.5, and a 95% interval of {made.interval[0]:.4g} to" in moved.sentences[0]
+    assert moved.interval == made.interval
+    figure = made.plot()
+    assert "estimate less null" in figure.legends[0].get_texts()[0].get_text()
+    assert figure.axes[0].get_xlabel() == "error of the estimate\n(units of the outcome)"
+    assert figure.axes[0].get_ylabel() == "assignments"
     assert study.few_treated is few_treated
+
+
+def test_assignments_that_the_design_refuses_count_as_extreme_and_are_left_out_of_the_spread() -> None:
+    made = few_treated(ASKED.sample(panel(2, n=20)), "callaway_santanna", level=0.9)
+    drawn = made.drawn.copy()
+    drawn[np.argsort(np.abs(drawn))[:3]] = np.nan
+    some = replace(made, drawn=drawn)
+    assert some.p_value_at(made.null) == pytest.approx(made.p_value + 3 / 154)
+    assert some.tidy()["std_error"][0] == pytest.approx(math.sqrt(np.nanmean(drawn**2)))
+    assert "In 3 of 153 assignments the design has no estimate" in some.sentences[-1]
+    assert not any("no estimate" in sentence for sentence in made.sentences)
 
 
 PANELS = searching.samples(60, 1000)

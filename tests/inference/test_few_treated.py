@@ -71,21 +71,24 @@ def test_with_one_date_draws_are_all_placebo_estimates(name: str, treated: int) 
     assert fast.interval == pytest.approx(slow.interval, abs=1e-9)
 
 
+@pytest.mark.parametrize("weights", [None, "size"])
 @pytest.mark.parametrize("covariates", [(), ("x",)])
 def test_one_treated_unit_with_a_covariate_is_compared_with_predictions_of_each_other(
-    covariates: tuple[str, ...],
+    covariates: tuple[str, ...], weights: str | None
 ) -> None:
     whole = panel(1)
-    sample = ASKED.replace(covariates=covariates, comparison="never_treated").sample(whole)
+    question = ASKED.replace(covariates=covariates, comparison="never_treated", weights=weights)
+    sample = question.sample(whole)
     made = few_treated(sample, "callaway_santanna", level=0.9, method="reg")
     y, x = whole.outcomes["y"][1:], whole.covariates["x"][1:, 0]
     change = y[:, 4:7].mean(axis=1) - y[:, 3]
     z = np.column_stack([np.ones(29), x])[:, : 1 + len(covariates)]
+    weight = np.ones(29) if weights is None else whole.covariates[weights][1:, 0]
     errors = []
     for j in range(29):
-        others = np.arange(29) != j
-        b = np.linalg.lstsq(z[others], change[others], rcond=None)[0]
-        errors.append(change[j] - z[j] @ b)
+        others, root = np.arange(29) != j, np.sqrt(weight)[:, None]
+        b = np.linalg.lstsq((root * z)[others], (root[:, 0] * change)[others], rcond=None)[0]
+        errors.append((change[j] - z[j] @ b) * (1 - weight[j] / weight.sum()) / (1 - 1 / 29))
     np.testing.assert_allclose(np.sort(made.drawn), np.sort(errors), atol=1e-9)
     assert made.p_value == (1 + np.sum(np.abs(errors) >= abs(made.effect))) / 30
     assert (made.interval[1] - made.interval[0]) / 2 == pytest.approx(np.sort(np.abs(errors))[-3], abs=1e-9)
@@ -252,6 +255,7 @@ def test_it_says_and_shows_what_it_found() -> None:
     assert "estimate less null" in figure.legends[0].get_texts()[0].get_text()
     assert figure.axes[0].get_xlabel() == "error of the estimate\n(units of the outcome)"
     assert figure.axes[0].get_ylabel() == "assignments"
+    assert "drawn=" not in repr(made)
     assert study.few_treated is few_treated
 
 

@@ -14,7 +14,7 @@ from test_wild import TWINS, asked, few_clusters, sampled
 from study import Estimate, Panel, Question, QuestionError
 from study.core.distributions import two_sided_p
 from study.designs import find_design
-from study.inference.leave_out import REGRESSIONS, cr3, leave_one_cluster_out
+from study.inference.leave_out import REGRESSIONS, ROW, cr3, leave_one_cluster_out
 from study.panel.question import Sample
 
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str | None]] = {
@@ -259,6 +259,13 @@ def test_the_finding_is_told_with_its_numbers() -> None:
         assert number in said
     assert found.clusters[np.argmin(found.without)] in said
     assert f"{found.partial_leverage.max():.0%}" in said
+    row = found.tidy().iloc[0].to_dict()
+    numbers = (found.effect, found.std_error, found.effect / found.std_error, found.p_value, low, high)
+    assert row == dict(zip(ROW, (found.term, *numbers), strict=True))
+    assert found.interval() == found.interval(0.95)
+    assert repr(found) == (
+        f"LeaveOut(design='twfe', term='treatment', effect={found.effect!r}, centre='estimate', shares_given=False)"
+    )
     table = found.by_cluster()
     assert table["partial_leverage"].sum() == pytest.approx(1)
     assert np.array_equal(table["without"], found.without)

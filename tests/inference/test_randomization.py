@@ -510,6 +510,18 @@ def test_the_figure_the_table_and_the_sentences_have_the_numbers() -> None:
     found = randomization(ASKED.sample(panel(DATES)), "twfe", permutations=99, statistic="estimate")
     assert found.tidy().p_value[0] == found.p_value
     assert found.of == "twfe's treatment"
+    row = found.tidy().iloc[0].to_dict()
+    assert row.pop("statistic") == found.statistic
+    assert row == {
+        "term": "twfe's treatment",
+        "kind": "estimate",
+        "null": 0.0,
+        "p_value": found.p_value,
+        "permutations": 99,
+        "exact": False,
+        "undefined": 0,
+    }
+    assert "drawn=" not in repr(found)
     assert f"{found.statistic:.3g}" in found.sentences[0]
     assert f"{found.p_value:.3g}" in found.sentences[0]
     axes = found.plot().axes[0]

@@ -18,6 +18,7 @@ from study import Panel, Question, QuestionError, estimate
 from study.core import p_is
 from study.designs import find_design
 from study.inference import wild as wild_draws
+from study.inference.leave_out import ROW
 from study.inference.wild import WildBootstrap, wild_bootstrap
 from study.panel.question import Sample
 
@@ -374,5 +375,13 @@ def test_the_answer_is_told_with_its_numbers() -> None:
     row = made.tidy().iloc[0]
     assert row["estimate"] == made.effect
     assert row["statistic"] == pytest.approx((made.effect - 0.5) / made.std_error)
+    assert row.to_dict() == dict(
+        zip(
+            ROW,
+            (made.term, made.effect, made.std_error, made.statistic, made.p_value, *made.interval),
+            strict=True,
+        )
+    )
+    assert "drawn=" not in repr(made)
     fit = estimate(few_clusters(clusters=10), Question("y", "event", cluster="state"), "sun_abraham")
     assert made.effect == pytest.approx(fit.aggregate("treated_average").effect[0], rel=1e-10)

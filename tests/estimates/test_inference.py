@@ -204,6 +204,57 @@ def test_tables_bands_and_tests_are_at_the_usual_levels_where_none_is_given() ->
     np.testing.assert_allclose(table["conf_high"][used], fit.effect[used] + half, rtol=1e-9)
 
 
+def test_a_band_has_the_tail_of_the_largest_draw_by_the_degrees_of_freedom_of_each_term() -> None:
+    fit = estimate(simulated.panel(n=60), Question("y", "event", horizon=2)).aggregate("event")
+    used = fit.varies
+    of_cluster = sums(fit.errors.dense()[:, used], fit.sample.cluster)
+    critical = critical_value(of_cluster, 0.9, draws=199, seed=3)
+    t = stats.t.isf(stats.norm.sf(critical), fit.degrees_of_freedom[used])
+    band = fit.band(0.9, draws=199, seed=3)
+    assert list(band) == ["term", "event_time", "estimate", "std_error", "band_low", "band_high"]
+    half = t * fit.std_error[used]
+    np.testing.assert_allclose(band["band_low"][used], fit.effect[used] - half, rtol=1e-9)
+    np.testing.assert_allclose(band["band_high"][used], fit.effect[used] + half, rtol=1e-9)
+    np.testing.assert_array_equal(band["std_error"], fit.std_error)
+    assert band[["band_low", "band_high"]][~used].isna().all(axis=None)
+    own = critical_value(of_cluster, 0.9, draws=199, seed=3, weights="webb", errors="drawn")
+    drawn = fit.band(0.9, draws=199, seed=3, weights="webb", errors="drawn")
+    half = own * fit.std_error[used]
+    np.testing.assert_allclose(drawn["band_high"][used] - drawn["estimate"][used], half, rtol=1e-9)
+
+
+def test_terms_without_variance_are_missing_in_the_covariance_and_references_have_none() -> None:
+    first = np.repeat([4.0, 6.0, np.nan], [1, 9, 20])
+    panel = replace(simulated.panel(n=30), first_treated={"event": first})
+    fit = estimate(panel, Question("y", "event", min_cohort_size=1))
+    cov = fit.covariance()
+    alone = (fit.cohort == 4) & ~fit.reference
+    np.testing.assert_array_equal(np.isnan(cov), alone | alone[:, None])
+    known = ~alone
+    expected = np.where(fit.reference, 0.0, fit.std_error)[known] ** 2
+    np.testing.assert_allclose(np.diag(cov)[known], expected, rtol=1e-12)
+    assert np.isfinite(fit.covariance("CR0")).all()
+    np.testing.assert_allclose(fit.covariance("CR1"), fit.covariance("CR0") * 30 / 29, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", ["level", "proportional"])
+def test_draws_of_the_folds_vary_by_their_standard_deviation_over_the_root_of_their_number(scale) -> None:
+    fit = estimate(
+        simulated.panel(n=60, level=9.0), Question("y", "event", scale=scale), "imputation"
+    ).headline
+    assert np.isnan(fit.draw_error).all()
+    assert fit.untreated_mean is not None
+    moved = np.array([[-0.5, 0.1, 0.7, 0.2]])
+    drawn = replace(fit, of_draw=fit.effect_level[:, None] + moved)
+    treated = fit.untreated_mean[0] + fit.effect_level[0]
+    effects = fit.effect_level[0] + moved[0]
+    shares = effects if scale == "level" else effects / (treated - effects)
+    assert drawn.draw_error[0] == pytest.approx(np.std(shares, ddof=1) / 2, rel=1e-12)
+    assert np.isnan(replace(fit, of_draw=fit.effect_level[:, None]).draw_error).all()
+    beyond = replace(fit, of_draw=np.array([[1.0, treated]])).draw_error
+    assert np.isnan(beyond[0]) == (scale == "proportional")
+
+
 @pytest.mark.parametrize("effect", [-30.0, 30.0])
 def test_replicates_of_a_proportional_effect_vary_by_its_derivative_at_given_treated_outcomes(
     effect: float,

@@ -133,10 +133,13 @@ def test_few_treated_are_a_warning_even_where_the_residuals_hide_it() -> None:
     assert "no sampling variance" in str(few_clusters_warning(exact.under("CR0")))
 
 
-def test_an_average_without_a_standard_error_names_the_event_time_that_rests_on_one_cluster() -> None:
-    panel = simulated.few_treated(np.random.default_rng(1), treated=6)
+@pytest.mark.parametrize("dates", [(4, 6, 6, 6, 7, 7), (4, 6)])
+def test_an_average_without_a_standard_error_names_the_event_time_that_rests_on_one_cluster(
+    dates: tuple[int, ...],
+) -> None:
+    panel = simulated.few_treated(np.random.default_rng(1), treated=len(dates))
     first = panel.first_treated["event"].copy()
-    first[:6] = [4, 6, 6, 6, 7, 7]
+    first[: len(dates)] = dates
     alone = estimate(replace(panel, first_treated={"event": first}), QUESTION.replace(horizon=3))
     assert "effects at event time 3 in event_average rest on one treated cluster" in alone.notes[-1]
     flat = estimate(replace(panel, outcomes={"y": np.zeros(panel.outcomes["y"].shape)}), QUESTION)

@@ -113,8 +113,9 @@ def test_the_effective_f_is_the_mean_square_over_the_variance_in_the_instruments
 @pytest.mark.parametrize(("f", "weak"), [(9.99, True), (10.0, False), (104.5, False)])
 def test_instruments_are_weak_below_an_effective_f_of_ten(f: float, weak: bool) -> None:
     told = strength(f, "push and pull")
-    assert f"the effective F of push and pull is {f:.3g} (Montiel Olea" in told
+    assert told.startswith(f"First stage: the effective F of push and pull is {f:.3g} (Montiel Olea")
     assert ("It is weak (the effective F is below 10)" in told) == weak
+    assert told.endswith("relied on." if weak else "2013).")
     assert "push say exactly who is treated and when" in strength(math.inf, "push").replace(
         "and the covariates ", ""
     )
@@ -122,14 +123,14 @@ def test_instruments_are_weak_below_an_effective_f_of_ten(f: float, weak: bool) 
 
 def test_the_first_stage_is_a_ratio_in_each_draw_of_the_folds_with_its_error_by_cluster() -> None:
     rng = np.random.default_rng(5)
-    moved, size = rng.normal(0.4, 1.0, size=(60, 3)), rng.uniform(0.5, 1.5, size=(60, 3))
+    moved, size = rng.normal(0.6, 1.0, size=(60, 3)), rng.uniform(0.5, 1.5, size=(60, 3))
     cluster = 5 * (np.arange(60) % 20)
-    effect, influence = [], np.zeros(60)
+    effect, influence = np.zeros(3), np.zeros(60)
     for r in range(3):
-        effect.append(moved[:, r].sum() / size[:, r].sum())
+        effect[r] = moved[:, r].sum() / size[:, r].sum()
         influence += (moved[:, r] - effect[r] * size[:, r]) / size[:, r].sum() / 3
     error = math.sqrt(sum(influence[cluster == c].sum() ** 2 for c in np.unique(cluster)))
-    mean = sum(effect) / 3
+    mean = float(effect.mean())
     told = first_stage(moved, size, cluster, "a letter")
     weak = " It is weak (t squared is below 10)" if (mean / error) ** 2 < 10 else ""
     start = (

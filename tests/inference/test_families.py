@@ -205,6 +205,9 @@ def test_specifications_are_equal_up_to_the_tolerance_in_effect_and_in_every_clu
     close = abs(apart) <= 0.25 * np.sqrt(1 + apart**2)
     assert first_equal(np.full(3, 5.0), moved, unit, 0.25).tolist() == [0, 0 if close else 1, 0]
     assert first_equal(np.full(3, 5.0), sums, np.array([0, 1, 1]), 0.25).tolist() == [0, 1, 1]
+    quarter = np.array([[5.0, 4.0], [0.0, 0.0]])
+    assert first_equal(np.full(2, 5.0), quarter, unit[:2], 0.25).tolist() == [0, 0]
+    assert first_equal(np.full(2, 5.0), quarter, unit[:2], 0.24).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("cluster", [None, "state"])

@@ -156,6 +156,7 @@ def test_weights_of_treated_units_are_found_with_gaps_covariates_and_weights() -
     assert made.n_comparison == 35  # the unit with a gap where outcomes are weighted is no comparison
     assert made.draws == 99
     assert not made.exact
+    assert "4 treated and 35 comparison units (99 assignments, drawn)" in made.sentences[1]
 
 
 def test_the_order_of_units_does_not_matter_where_every_assignment_is_taken() -> None:

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from study.estimates.weak_instrument import (
+    UNRELIABLE,
     anderson_rubin,
     effective_f,
     first_stage,
@@ -138,7 +139,7 @@ def test_the_first_stage_is_a_ratio_in_each_draw_of_the_folds_with_its_error_by_
     down = first_stage(-moved, size, cluster, "a letter")
     assert down == f"{start} {-mean:.3g} (t = {-mean / error:.1f})."
     little = first_stage(moved - (effect - 2 * error) * size, size, cluster, "a letter")
-    weak = "It is weak (t squared is below 10): the standard error and interval of the estimate are not to be relied on."
+    weak = UNRELIABLE.format("t squared")
     assert little == f"{start} {2 * error:.3g} (t = 2.0). {weak}"
 
 

@@ -81,9 +81,9 @@ class FewTreated:
     exact: bool
     n_treated: int
     n_comparison: int
-    variance_ratio: float = 1.0
-    units: str = ""
-    proportional: bool = False
+    variance_ratio: float
+    units: str
+    proportional: bool
 
     @property
     def draws(self) -> int:

@@ -13,6 +13,7 @@ import simulated
 from scipy import stats
 
 from study import Estimate, Panel, Question, QuestionError, estimate
+from study.core import influence as influences
 from study.designs import Supports, all_designs
 from study.estimates.jackknife import covariance_degrees
 
@@ -105,12 +106,16 @@ def test_a_regression_on_many_units_has_nearly_the_error_of_leaving_each_out() -
         assert whole.std_error[0] == pytest.approx(exact, rel=0.06)
 
 
-def test_two_groups_have_the_variance_of_the_jackknife_and_welchs_degrees_of_freedom() -> None:
+@pytest.mark.parametrize("size", [1, 3])
+def test_two_groups_have_the_variance_of_the_jackknife_and_welchs_degrees_of_freedom(size: int) -> None:
     panel = few(units=60)
     first = np.where(np.isnan(panel.first_treated["event"]), np.nan, 5.0)
-    panel = replace(panel, first_treated={"event": first})
-    fit = estimate(panel, NEVER.replace(horizon=0), "callaway_santanna").headline
+    states = np.array([f"s{k // size:02d}" for k in range(60)])
+    panel = replace(panel, first_treated={"event": first}, attributes={"state": states})
+    question = NEVER.replace(horizon=0, cluster=None if size == 1 else "state")
+    fit = estimate(panel, question, "callaway_santanna").headline
     change = panel.outcomes["y"][:, 4] - panel.outcomes["y"][:, 3]
+    change, first = change.reshape(-1, size).mean(axis=1), first[::size]
     parts = [change[~np.isnan(first)], change[np.isnan(first)]]
     variance = [np.sum(((x - x.mean()) / (len(x) - 1)) ** 2) for x in parts]
     fourth = [np.sum((x - x.mean()) ** 4) / np.sum((x - x.mean()) ** 2) ** 2 for x in parts]
@@ -274,6 +279,34 @@ def test_the_order_of_units_and_the_scale_of_outcomes_do_not_matter() -> None:
     other = estimate(scaled, NEVER, "callaway_santanna").headline
     assert other.std_error == pytest.approx(1000 * fit.std_error, rel=1e-9)
     assert other.degrees_of_freedom == pytest.approx(fit.degrees_of_freedom, rel=1e-9)
+
+
+@pytest.mark.parametrize("convention", ["jackknife", "pooled", "CR0"])
+@pytest.mark.parametrize("design", [*CLOSENESS, "lp_did", "event_study"])
+def test_influence_of_many_units_is_added_up_by_group_to_what_it_is_one_by_one(
+    design: str, convention: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = np.repeat([3.0, 4.0, 6.0, np.nan], [1, 9, 7, 13])  # one cohort of one unit
+    panel = replace(few(units=30), first_treated={"event": first})
+    one_by_one = estimate(panel, PLAIN, design, convention=convention)
+    expected = [each for fit in (one_by_one, one_by_one.headline) for each in errors_of(fit)]
+    monkeypatch.setattr(influences, "KEPT", 0)
+    by_group = estimate(panel, PLAIN, design, convention=convention)
+    found = [each for fit in (by_group, by_group.headline) for each in errors_of(fit)]
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-12)
+
+
+def errors_of(fit: Estimate) -> list[np.ndarray]:
+    """Return what the errors of an estimate are, and what they rest on."""
+    covariance = np.nan_to_num(fit.covariance(), nan=-1.0)
+    return [
+        fit.std_error,
+        fit.degrees_of_freedom,
+        fit.leave_out.clusters,
+        fit.leave_out.estimable,
+        covariance,
+    ]
 
 
 def test_named_conventions_stay_what_they_are() -> None:

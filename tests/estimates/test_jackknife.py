@@ -221,11 +221,22 @@ def test_rounding_error_is_no_standard_error_under_a_named_convention_either(nam
     assert np.isnan(of_two_clusters(name).under(convention).headline.std_error[0])
 
 
-@pytest.mark.parametrize("design", ["callaway_santanna", "twfe", "imputation", "event_study", "sun_abraham"])
+@pytest.mark.parametrize(
+    "design", ["callaway_santanna", "twfe", "imputation", "event_study", "sun_abraham", "dcdh"]
+)
 def test_one_comparison_unit_gives_no_standard_error(design: str) -> None:
     fit = estimate(few(treated=29, units=30), Question("y", "event"), design)
     assert np.isnan(fit.headline.std_error[0])
     assert "no standard error" in fit.notes[-1]
+
+
+def test_one_unit_with_a_treatment_that_ends_gives_no_standard_error_and_two_give_one() -> None:
+    for treated in (1, 2):
+        path = np.zeros((30, 8))
+        path[:treated, 3:6] = 1.0
+        panel = replace(few(units=30), first_treated={}, treatment={"event": path})
+        fit = estimate(panel, Question("y", "event"), "imputation").headline
+        assert np.isfinite(fit.std_error[0]) == (treated == 2)
 
 
 @pytest.mark.search

@@ -47,6 +47,15 @@ def test_covariances_follow_their_formulas() -> None:
     np.testing.assert_allclose(cr1, cr0 * groups / (groups - 1), rtol=1e-12)
     fixest = covariance(INFLUENCE, CLUSTER, "CR1_fixest", n_obs=400, df_k=13)
     np.testing.assert_allclose(fixest, cr1 * 399 / 387, rtol=1e-12)
+    sizes = {"n_obs": 400, "df_k": 13, "n_fixed_effects": 40}
+    areg = covariance(INFLUENCE, CLUSTER, "CR1_areg", **sizes)
+    np.testing.assert_allclose(areg, cr1 * 399 / (400 - 13 - 39), rtol=1e-12)
+    np.testing.assert_array_equal(covariance(INFLUENCE, CLUSTER, "CR1_fixest", **sizes), fixest)
+    for none in (0, 1):  # unit effects besides the constant
+        sizes["n_fixed_effects"] = none
+        np.testing.assert_array_equal(covariance(INFLUENCE, CLUSTER, "CR1_areg", **sizes), fixest)
+    last = covariance(INFLUENCE, CLUSTER, "CR1_fixest", n_obs=40, df_k=39)
+    np.testing.assert_allclose(last, cr1 * 39, rtol=1e-12)
 
 
 @pytest.mark.parametrize("convention", ["CR1_fixest", "CR1_areg"])
@@ -83,6 +92,19 @@ def test_wald_equals_the_quadratic_form_and_counts_the_rank() -> None:
     repeated = wald(spread @ effect, spread @ cov @ spread.T)
     assert repeated.rank == 3
     assert repeated.statistic == pytest.approx(found.statistic, rel=1e-8)
+
+
+def test_wald_with_few_degrees_of_freedom_is_an_f_test_of_what_the_rank_leaves_of_them() -> None:
+    effect, cov = np.array([0.3, -0.1, 0.2]), loop_covariance(INFLUENCE, np.arange(40))
+    for degrees in (2.5, 7.0, 1e9):
+        found, left = wald(effect, cov, degrees), degrees - 2
+        assert found.statistic == wald(effect, cov).statistic
+        assert (found.rank, found.degrees) == (3, degrees)
+        f = found.statistic * left / (3 * degrees)
+        assert found.p_value == pytest.approx(stats.f.sf(f, 3, left), rel=1e-9)
+    assert wald(effect, cov, 1e9).p_value == pytest.approx(wald(effect, cov).p_value, rel=1e-6)
+    assert np.isnan(wald(effect, cov, 2.0).p_value)
+    assert np.isnan(wald(effect, cov, 1.5).p_value)
 
 
 def test_wald_refuses_nothing_to_test_and_terms_without_variance() -> None:

@@ -15,7 +15,7 @@ from scipy import stats
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.core import influence as influences
 from study.designs import Supports, all_designs
-from study.estimates.jackknife import covariance_degrees
+from study.estimates.jackknife import covariance_degrees, largest, strata
 
 AVERAGES = ("event_average", "treated_average", "cohort_average", "calendar_average")
 NEVER = Question("y", "event", comparison="never_treated", min_cohort_size=1)
@@ -136,6 +136,24 @@ def test_clusters_alike_have_as_many_degrees_of_freedom_as_they_are_for_several_
     rng = np.random.default_rng(1)
     sums, treated = rng.normal(size=(4000, 3)), np.arange(4000) < 2000
     assert covariance_degrees(sums, treated) == pytest.approx(4000, rel=0.1)
+
+
+def test_strata_are_the_sets_of_units_alike_in_group_periods_seen_and_covariates() -> None:
+    rng = np.random.default_rng(0)
+    patterns = rng.random((3, 65)) < 0.5  # in several words of bits
+    patterns[1] = patterns[0]
+    patterns[1, 64] = ~patterns[0, 64]
+    group, pattern = rng.integers(0, 7, size=400), rng.integers(0, 3, size=400)
+    covariates = rng.integers(0, 4, size=(400, 2)) / 3
+    found = strata(group, patterns[pattern], covariates)
+    rows = np.column_stack([group, pattern, covariates])
+    expected = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+    pairs = np.unique(np.column_stack([found, expected]), axis=0)
+    assert len(pairs) == len(np.unique(found)) == len(np.unique(expected)) > 200
+    assert found.max() == len(pairs) - 1
+    values = rng.normal(size=(400, 2))
+    brute = np.array([np.abs(values[expected == each]).max(axis=0) for each in expected])
+    np.testing.assert_array_equal(largest(values, found), brute)
 
 
 def of_a_third_difference(eligible_alone: bool) -> tuple[Panel, Question]:

@@ -16,6 +16,7 @@ from scipy.optimize import nnls
 import study
 from study import Panel, Question, QuestionError, few_treated
 from study.inference import FewTreated
+from study.inference import few_treated as module
 from study.inference.leave_out import ROW
 
 ASKED = Question("y", "event", min_cohort_size=1, horizon=2)
@@ -178,6 +179,34 @@ def test_designs_that_are_not_linear_have_placebos() -> None:
     assert made.p_value_at(high * 1.001) <= 0.1 < made.p_value_at(high * 0.999)
     synthetic = few_treated(ASKED.sample(panel(1, n=24)), "synthetic_did", inference="placebo", level=0.9)
     assert 0 < synthetic.p_value <= 1
+
+
+def test_designs_that_learn_or_draw_have_placebos() -> None:
+    sample, done = ASKED.replace(covariates=("x",)).sample(panel(3, n=30)), []
+    options = {"learner": "linear", "repetitions": 1, "folds": 2}
+    how = {"inference": "placebo", "level": 0.8, "draws": 4, "progress": lambda: done.append(1)}
+    made = few_treated(sample, "dml_panel", **how, **options)
+    assert (made.draws, made.exact, len(done)) == (4, False, 4)
+
+
+def test_nulls_are_in_the_interval_by_p_values_that_count_undefined_placebos(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refitted = module._refitted
+    monkeypatch.setattr(
+        module,
+        "_refitted",
+        lambda *given: (np.nan if k in (2, 7) else value for k, value in enumerate(refitted(*given))),
+    )
+    made = few_treated(ASKED.sample(panel(1, n=30)), "twfe", inference="placebo", level=0.8)
+    assert np.flatnonzero(np.isnan(made.drawn)).tolist() == [2, 7]
+    known = np.sort(np.abs(made.drawn[~np.isnan(made.drawn)]))
+    half = known[-4]  # of 29 draws: a p-value of 6 / 30 or less, with two that are not known, is 3 of them
+    assert made.interval == pytest.approx((made.effect - half, made.effect + half))
+    assert made.p_value_at(made.effect + half * (1 + 1e-6)) == 6 / 30
+    assert made.p_value_at(made.effect + half * (1 - 1e-6)) == 7 / 30
+    few = few_treated(ASKED.sample(panel(1, n=30)), "twfe", inference="placebo", level=0.95)
+    assert few.interval == (-math.inf, math.inf)
 
 
 def test_treatment_that_ends_is_given_to_others_as_a_path() -> None:

@@ -156,7 +156,10 @@ def test_estimates_of_different_units_are_compared_on_the_union_of_them() -> Non
 def test_both_tests_are_those_of_their_textbook_formulas(cluster: str | None) -> None:
     panel = simulated.panel(n=120)
     question, designs = QUESTION.replace(cluster=cluster), ["twfe", *PAIR]
-    found = compare(panel, question, designs, draws=9999, force=True).agreement["y"]
+    compared = compare(panel, question, designs, force=True)
+    found = compared.agreement["y"]
+    assert found.sup_t is not None
+    assert compared.draws == found.sup_t.draws == 9999
     fits = [estimate(panel, question, design).headline for design in designs]
     groups = panel.units if cluster is None else panel.attributes["state"]
     influence = pd.DataFrame(np.hstack([fit.errors.dense() for fit in fits])).groupby(groups).sum().to_numpy()

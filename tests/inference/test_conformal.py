@@ -282,6 +282,8 @@ def test_it_says_how_many_units_and_which_orders_of_time() -> None:
     assert "from 27 random orders of the periods of the residuals" in drawn.sentences[0]
     assert drawn.sentences[1].endswith("exchangeable.")
     assert drawn.p_value == (1 + np.sum(drawn.drawn >= drawn.statistic * (1 - 1e-9))) / 28
+    many = conformal(sample(0, before=16, after=6), "imputation", permuted="iid")
+    assert (many.permutations, many.exact, many.level) == (4999, False, 0.95)
     shifts = conformal(of, "imputation")
     assert "from all 8 cyclic shifts of time of the residuals" in shifts.sentences[0]
     assert "stationary and weakly dependent; the smallest possible p-value is 0.12." in shifts.sentences[1]

@@ -209,6 +209,21 @@ def test_nulls_are_in_the_interval_by_p_values_that_count_undefined_placebos(
     assert few.interval == (-math.inf, math.inf)
 
 
+def test_where_there_are_more_assignments_as_many_are_drawn_as_are_usual(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sample = ASKED.sample(panel(3, n=60))
+    made = few_treated(sample, "twfe")
+    assert (made.draws, made.exact, made.level, made.null) == (9_999, False, 0.95, 0.0)
+    assert made.drawn.tobytes() == few_treated(sample, "twfe", seed=0).drawn.tobytes()
+    assert made.inference == "conley_taber"
+    monkeypatch.setattr(module, "_refitted", lambda *given: (0.0 for _ in given[4]))
+    placebo = few_treated(sample, "twfe", inference="placebo")
+    assert (placebo.draws, placebo.exact) == (999, False)
+    every = few_treated(ASKED.sample(panel(1, n=1_000)), "twfe", inference="placebo")
+    assert (every.draws, every.exact) == (999, True)
+
+
 def test_treatment_that_ends_is_given_to_others_as_a_path() -> None:
     path = np.zeros((24, 8))
     path[0, 3:6] = path[1, 4:6] = 1.0

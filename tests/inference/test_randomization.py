@@ -333,6 +333,15 @@ def test_strata_make_the_test_valid_where_units_that_adopt_more_often_grow_more(
     assert np.mean(across < 0.101) > 0.3
 
 
+def test_the_usual_test_is_of_no_effect_by_the_t_statistic_in_999_draws() -> None:
+    sample = ASKED.sample(panel(DATES))
+    found = randomization(sample, "callaway_santanna", method="reg")
+    usual: dict[str, Any] = {"strata": None, "permutations": 999, "statistic": "t", "null": 0.0, "seed": 0}
+    said = randomization(sample, "callaway_santanna", method="reg", **usual)
+    assert (found.permutations, found.exact, found.kind, found.null) == (999, False, "t", 0.0)
+    assert found.drawn.tobytes() == said.drawn.tobytes()
+
+
 def test_an_effect_is_found() -> None:
     found = randomization(ASKED.sample(panel(DATES, effect=5.0)), "callaway_santanna", permutations=199)
     assert found.p_value == pytest.approx(1 / 200)

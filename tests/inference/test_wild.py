@@ -154,6 +154,19 @@ def test_the_interval_ends_where_the_test_of_its_end_turns(kind: Any, impose_nul
         assert outside <= 0.1 < inside
 
 
+def test_the_usual_test_is_of_no_effect_with_restricted_residuals_signs_and_9999_draws() -> None:
+    sample = Question("y", "event").sample(simulated.panel(30, seed=1))
+    made = wild_bootstrap(sample, "twfe")
+    usual: dict[str, Any] = {"null": 0.0, "impose_null": True, "weights": "rademacher", "kind": "C"}
+    usual |= {"draws": 9999, "level": 0.95, "seed": 0, "term": None}
+    said = wild_bootstrap(sample, "twfe", **usual)
+    assert (made.p_value, made.interval) == (said.p_value, said.interval)
+    assert (made.draws, made.level, made.null, made.kind) == (9999, 0.95, 0.0, "C")
+    assert "a 95% interval of" in made.sentences[0]
+    for draws, all_of_them in ((2**6 - 1, False), (2**6, True)):
+        assert wild_bootstrap(asked(few_clusters()), "twfe", draws=draws).enumerated == all_of_them
+
+
 def test_an_interval_of_too_few_patterns_of_signs_has_no_ends() -> None:
     made = wild_bootstrap(asked(few_clusters(clusters=4)), "twfe")
     assert made.interval == (-np.inf, np.inf)

@@ -138,6 +138,33 @@ def test_clusters_alike_have_as_many_degrees_of_freedom_as_they_are_for_several_
     assert covariance_degrees(sums, treated) == pytest.approx(4000, rel=0.1)
 
 
+@pytest.mark.parametrize("some", [6, 15])
+def test_degrees_of_freedom_of_several_terms_are_those_of_any_combinations_of_them(some: int) -> None:
+    rng = np.random.default_rng(some)
+    sums = rng.standard_t(6, size=(30, 3)) @ np.array([[1.0, 0.8, 0.0], [0.0, 0.5, -2.0], [0.0, 0.0, 40.0]])
+    sums[29] = 0.0  # no part of the terms
+    treated = np.arange(30) < some
+    white = np.linalg.solve(np.linalg.cholesky(sums.T @ sums), sums.T).T
+    over = 0.0
+    for side in (treated, ~treated):
+        part = sum(np.outer(x, x) for x in white[side])
+        spread = np.trace(part @ part) + np.trace(part) ** 2
+        fourth = sum((x @ x) ** 2 for x in white[side])
+        number = np.clip(spread * 5 / 4 / fourth - 2, 1, np.sum(side[:29]))
+        over += spread / max(number - 1, 1)
+    assert covariance_degrees(sums, treated) == pytest.approx((3 + 9) / over, rel=1e-9)
+    mixed = sums @ rng.normal(size=(3, 5))  # of rank three
+    assert covariance_degrees(mixed, treated) == pytest.approx((3 + 9) / over, rel=1e-6)
+
+
+def test_a_side_has_at_most_as_many_degrees_of_freedom_as_clusters_with_a_part_less_one() -> None:
+    sums = np.repeat([1.0, 0.0, -1.0, 1e-7], [10, 5, 6, 4])[:, None]
+    degrees = 16**2 / (10**2 / 9 + 6**2 / 5)
+    assert covariance_degrees(sums, np.arange(25) < 15) == pytest.approx(degrees, rel=1e-9)
+    assert covariance_degrees(sums[:15], np.ones(15, dtype=bool)) == pytest.approx(9, rel=1e-9)
+    assert covariance_degrees(sums[:1], np.ones(1, dtype=bool)) == pytest.approx(1, rel=1e-9)
+
+
 def test_strata_are_the_sets_of_units_alike_in_group_periods_seen_and_covariates() -> None:
     rng = np.random.default_rng(0)
     patterns = rng.random((3, 65)) < 0.5  # in several words of bits

@@ -302,7 +302,7 @@ def test_estimates_that_cluster_differently_have_no_joint_distribution() -> None
         "unit": estimate(panel, QUESTION),
         "state": estimate(panel, QUESTION.replace(cluster="state"), "event_study"),
     }
-    with pytest.raises(QuestionError, match="cluster by state and unit"):
+    with pytest.raises(QuestionError, match="^compare: the estimates cluster by state and unit"):
         agreement_of(fits)
 
 

@@ -209,6 +209,15 @@ def test_nulls_are_in_the_interval_by_p_values_that_count_undefined_placebos(
     assert few.interval == (-math.inf, math.inf)
 
 
+@pytest.mark.parametrize("inference", ["conley_taber", "placebo"])
+def test_an_outcome_of_zeros_has_no_effect_and_a_p_value_of_one(inference: Any) -> None:
+    whole = panel(2, n=10)
+    sample = ASKED.sample(replace(whole, outcomes={"y": np.zeros((10, 8))}))
+    made = few_treated(sample, "callaway_santanna", inference=inference, level=0.9)
+    assert (made.effect, made.p_value, made.interval) == (0.0, 1.0, (0.0, 0.0))
+    assert made.p_value_at(0.1) == 1 / 29
+
+
 def test_where_there_are_more_assignments_as_many_are_drawn_as_are_usual(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

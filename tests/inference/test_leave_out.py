@@ -218,17 +218,26 @@ def test_a_term_that_one_cluster_identifies_is_refused_by_the_name_of_the_cluste
     assert np.all(np.isfinite(cr3(sample, "sun_abraham", term="ATT(6,7)").without))
 
 
+def of_one_treated(panel: Panel) -> np.ndarray:
+    """Return states of which the one of the treated units is neither first nor last."""
+    never = np.isnan(panel.first_treated["event"])
+    return np.where(never, np.resize(["a", "z"], panel.n_units), "m")
+
+
 def test_a_question_without_an_answer_is_one_error() -> None:
     panel = few_clusters()
     one = asked(replace(panel, attributes={"state": np.full(60, "s")}))
+    treated = asked(replace(panel, attributes={"state": of_one_treated(panel)}))
     for refits in (cr3, leave_one_cluster_out):
-        with pytest.raises(QuestionError, match="there is one cluster"):
+        with pytest.raises(QuestionError, match=f"^{refits.__name__}: there is one cluster"):
             refits(one, "twfe")
+        with pytest.raises(QuestionError, match=f"^{refits.__name__}: only cluster m is treated"):
+            refits(treated, "twfe")
         with pytest.raises(QuestionError, match='no centre "median"'):
             refits(asked(panel), "twfe", centre="median")
-        with pytest.raises(QuestionError, match='no term "event 9"'):
+        with pytest.raises(QuestionError, match=f'^{refits.__name__}: there is no term "event 9"'):
             refits(asked(panel), "event_study", term="event 9")
-        with pytest.raises(QuestionError, match="event -1 is the reference"):
+        with pytest.raises(QuestionError, match=f"^{refits.__name__}: event -1 is the reference"):
             refits(asked(panel), "event_study", term="event -1")
         with pytest.raises(QuestionError, match='no design "tfwe"'):
             refits(asked(panel), "tfwe")
@@ -252,13 +261,17 @@ def test_a_cluster_without_observations_is_not_counted() -> None:
 
 
 def test_the_finding_is_told_with_its_numbers() -> None:
-    found = cr3(asked(few_clusters()), "twfe")
+    found = cr3(asked(few_clusters(clusters=7)), "twfe")
     said = " ".join(found.sentences)
     low, high = found.interval()
-    for number in (f"{found.effect:.4g}", f"{found.std_error:.4g}", f"{low:.4g} to {high:.4g}", "6 clusters"):
+    for number in (f"{found.effect:.4g}", f"{found.std_error:.4g}", f"{low:.4g} to {high:.4g}", "7 clusters"):
         assert number in said
     assert found.clusters[np.argmin(found.without)] in said
     assert f"{found.partial_leverage.max():.0%}" in said
+    assert f"; {found.clusters[np.argmax(found.partial_leverage)]} has the largest share of it" in said
+    assert f"worth {found.effective_clusters:.1f} clusters" in said
+    assert f"{found.without.max():.4g} (without {found.clusters[np.argmax(found.without)]})" in said
+    assert f"{found.without.min():.4g} (without {found.clusters[np.argmin(found.without)]})" in said
     row = found.tidy().iloc[0].to_dict()
     numbers = (found.effect, found.std_error, found.effect / found.std_error, found.p_value, low, high)
     assert row == dict(zip(ROW, (found.term, *numbers), strict=True))

@@ -78,6 +78,8 @@ def test_tables_have_the_numbers_of_each_outcomes_estimates_differences_and_test
             assert sizes == ("jackknife", 120, fit.n_obs, design != "twfe", "")
             assert row["p_holm"] == found.adjusted[outcome, design].holm
             assert row["p_romano_wolf"] == found.adjusted[outcome, design].romano_wolf
+    assert set(found.refusals) == {("y", "dml_iv"), ("z", "dml_iv")}
+    assert not any(refusal.startswith("dml_iv") for refusal in found.refusals.values())
     assert list(table["refusal"] != "") == 2 * [False, False, False, False, True]
 
 
@@ -90,6 +92,11 @@ def test_what_is_said_of_one_outcome_is_what_is_said_of_it_alone() -> None:
     assert part.refusals == alone.refusals
     assert (part.notes, part.refused) == (alone.notes, alone.refused)
     assert part.tests().equals(alone.tests())
+    facts, of_both = repr(alone), repr(compare(panel, QUESTION, designs, ["y", "z"], draws=99))
+    for outcome in ("y", "z"):
+        assert f"{PAIR[0]}, {outcome}" in of_both
+        assert f"{PAIR[0]}, {outcome}" not in facts
+    assert PAIR[0] in facts
     assert part.has(("z", "dml_iv"))
     assert not part.has(("y", "dml_iv"))
     with pytest.raises(QuestionError, match=r'ax is one axis for 2 outcomes.*about\(\["y"\]\)'):
@@ -302,7 +309,7 @@ def test_estimates_that_cluster_differently_have_no_joint_distribution() -> None
         "unit": estimate(panel, QUESTION),
         "state": estimate(panel, QUESTION.replace(cluster="state"), "event_study"),
     }
-    with pytest.raises(QuestionError, match="^compare: the estimates cluster by state and unit"):
+    with pytest.raises(QuestionError, match=r"^compare: the estimates cluster by state and unit"):
         agreement_of(fits)
 
 

@@ -319,5 +319,7 @@ def test_bad_input_is_one_clear_error() -> None:
         (lambda: cross_fitted_t(of, "imputation", folds=6), "below 6"),
         (lambda: cross_fitted_t(ASKED.replace(scale="proportional").sample(made), "imputation"), "in levels"),
     ):
-        with pytest.raises(QuestionError, match=said):
+        with pytest.raises(QuestionError, match=said) as error:
             bad()
+        asked = str(error.value).split(":")[0]
+        assert asked in ("conformal", "cross_fitted_t", "imputation", "synthetic_did")

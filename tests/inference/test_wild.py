@@ -323,37 +323,38 @@ def test_a_design_that_is_no_regression_is_refused_before_it_is_fitted(design: s
     chosen = find_design(design)
     monkeypatch.setattr(type(chosen), "__call__", lambda *_, **__: pytest.fail("it was fitted"))
     with pytest.raises(
-        QuestionError, match=rf"{design} is not.*linear.*twfe, event_study.*leave_one_cluster_out"
+        QuestionError,
+        match=rf"^wild_bootstrap: {design} is not.*linear.*twfe, event_study.*leave_one_cluster_out",
     ):
         wild_bootstrap(asked(few_clusters()), design)
 
 
 def test_poisson_and_proportional_effects_are_refused() -> None:
-    with pytest.raises(QuestionError, match="etwfe is not"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: etwfe is not"):
         wild_bootstrap(asked(few_clusters()), "etwfe", family="poisson")
-    with pytest.raises(QuestionError, match="proportional effect is a ratio"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: a proportional effect is a ratio"):
         wild_bootstrap(asked(few_clusters(), scale="proportional"), "twfe")
 
 
 def test_clusters_that_cannot_tell_are_refused() -> None:
     panel = few_clusters()
     one = replace(panel, attributes={"state": np.full(60, "s")})
-    with pytest.raises(QuestionError, match="there is one cluster"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: there is one cluster"):
         wild_bootstrap(asked(one), "twfe")
     treated = ~np.isnan(panel.first_treated["event"])
-    with pytest.raises(QuestionError, match="only cluster t is treated"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: only cluster t is treated"):
         wild_bootstrap(
             asked(replace(panel, attributes={"state": np.where(treated, "t", panel.attributes["state"])})),
             "twfe",
         )
     never = np.where(treated, panel.attributes["state"], "n")
     apart = asked(replace(panel, attributes={"state": never}))
-    with pytest.raises(QuestionError, match=r"ATT\(4,8\) has no estimate without cluster n"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: ATT\(4,8\) has no estimate without cluster n"):
         wild_bootstrap(apart, "sun_abraham", term="ATT(4,8)", kind="V")
 
 
 def test_the_reference_term_is_refused() -> None:
-    with pytest.raises(QuestionError, match="event -1 is the reference"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: event -1 is the reference"):
         wild_bootstrap(asked(few_clusters()), "event_study", term="event -1")
 
 
@@ -368,7 +369,7 @@ def test_few_treated_clusters_are_told() -> None:
 def test_an_outcome_without_errors_is_refused() -> None:
     panel = few_clusters()
     exact = simulated.effects(panel.first_treated["event"], 1.0) > 0
-    with pytest.raises(QuestionError, match="no variance between clusters"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: treatment has no variance between clusters"):
         wild_bootstrap(asked(replace(panel, outcomes={"y": exact.astype(float)})), "twfe")
 
 

@@ -224,6 +224,15 @@ def test_of_a_third_difference_clusters_count_that_have_units_with_a_part_in_the
     assert headline.clusters[:, 0].tolist() == [min(states(4.0, 6.0)), min(states(np.nan))]
 
 
+@pytest.mark.parametrize("to", [*AVERAGES, "cohort", "event"])
+def test_of_a_third_difference_the_error_is_that_of_leaving_out_each_unit(to: str) -> None:
+    panel, question = of_a_third_difference(eligible_alone=False)
+    panel = simulated.ordered(panel, np.r_[0:14, 32:44, 56:76])
+    error, whole = left_out(panel, question.replace(cluster=None), "triple_difference", {}, panel.units, to)
+    found = ~whole.reference
+    np.testing.assert_allclose(whole.std_error[found], error[found], rtol=1e-9)
+
+
 def test_pooled_tests_have_as_many_degrees_of_freedom_as_clusters_of_the_term_less_two() -> None:
     first = np.repeat([4.0, 5.0, 6.0, np.nan], [6, 4, 2, 28])
     fit = estimate(replace(few(units=40), first_treated={"event": first}), NEVER).under("pooled")

@@ -125,6 +125,26 @@ def test_two_groups_have_the_variance_of_the_jackknife_and_welchs_degrees_of_fre
     assert fit.degrees_of_freedom[0] == pytest.approx(degrees, rel=1e-9)
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_clusters_alike_leave_a_side_as_many_degrees_of_freedom_as_take_part_less_one(size: int) -> None:
+    clusters = [4, 6, 8]  # in two cohorts and among the never-treated
+    first = np.repeat(np.repeat([4.0, 6.0, np.nan], clusters), size)
+    sign = np.repeat(np.resize([1.0, -1.0], 18), size)
+    y = np.where(simulated.PERIODS >= 4, sign[:, None], 0.0) * simulated.PERIODS
+    states = np.array([f"s{k // size:02d}" for k in range(18 * size)])
+    panel = replace(few(units=18 * size), outcomes={"y": y}, first_treated={"event": first})
+    question = NEVER.replace(cluster=None if size == 1 else "state")
+    fit = estimate(replace(panel, attributes={"state": states}), question, "callaway_santanna")
+    of_cohort = dict(zip((4.0, 6.0), clusters, strict=False))
+    for k in np.flatnonzero(fit.varies):
+        sides = np.array([of_cohort[fit.cohort[k]], 8])
+        variance = sides / (sides - 1) ** 2
+        degrees = variance.sum() ** 2 / np.sum(variance**2 / (sides - 1))
+        assert fit.degrees_of_freedom[k] == pytest.approx(degrees, rel=1e-9)
+        assert fit.leave_out.clusters[:, k].tolist() == sides.tolist()
+    assert fit.varies.sum() > 8
+
+
 def test_the_joint_test_of_one_term_is_its_t_test() -> None:
     fit = estimate(few(), PLAIN, "event_study")
     for k in np.flatnonzero(fit.varies):
@@ -231,6 +251,25 @@ def test_of_a_third_difference_the_error_is_that_of_leaving_out_each_unit(to: st
     error, whole = left_out(panel, question.replace(cluster=None), "triple_difference", {}, panel.units, to)
     found = ~whole.reference
     np.testing.assert_allclose(whole.std_error[found], error[found], rtol=1e-9)
+
+
+@pytest.mark.parametrize("treated", [1, 3, 9])
+def test_the_pooled_test_of_one_date_is_students_t_test_of_two_groups(treated: int) -> None:
+    panel, first = few(units=24), np.where(np.arange(24) < treated, 5.0, np.nan)
+    panel = replace(panel, first_treated={"event": first})
+    fit = estimate(panel, NEVER.replace(horizon=0), "callaway_santanna").headline.under("pooled")
+    change = panel.outcomes["y"][:, 4] - panel.outcomes["y"][:, 3]
+    ours, others = change[:treated], change[treated:]
+    squares = np.sum((ours - ours.mean()) ** 2) + np.sum((others - others.mean()) ** 2)
+    error = np.sqrt(squares / 22 * (1 / treated + 1 / (24 - treated)))
+    assert fit.std_error[0] == pytest.approx(error, rel=1e-9)
+    assert fit.degrees_of_freedom[0] == 22
+    p_value = 2 * stats.t.sf(abs(ours.mean() - others.mean()) / error, 22)
+    assert fit.tidy()["p_value"][0] == pytest.approx(p_value, rel=1e-9)
+    two = simulated.ordered(panel, np.array([0, 23]))
+    alone = estimate(two, NEVER.replace(horizon=0), "callaway_santanna").headline.under("pooled")
+    assert not alone.estimable[0]
+    assert np.isnan(alone.std_error[0])
 
 
 def test_pooled_tests_have_as_many_degrees_of_freedom_as_clusters_of_the_term_less_two() -> None:

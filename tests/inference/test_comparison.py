@@ -92,6 +92,7 @@ def test_what_is_said_of_one_outcome_is_what_is_said_of_it_alone() -> None:
     assert part.refusals == alone.refusals
     assert (part.notes, part.refused) == (alone.notes, alone.refused)
     assert part.tests().equals(alone.tests())
+    assert not {"p_holm", "p_romano_wolf"} & {*part.tidy(), *alone.tidy()}
     facts, of_both = repr(alone), repr(compare(panel, QUESTION, designs, ["y", "z"], draws=99))
     for outcome in ("y", "z"):
         assert f"{PAIR[0]}, {outcome}" in of_both

@@ -15,7 +15,7 @@ from scipy import stats
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.core import influence as influences
 from study.designs import Supports, all_designs
-from study.estimates.jackknife import covariance_degrees, largest, strata
+from study.estimates.jackknife import Sides, covariance_degrees, largest, strata, sums_by_cluster
 
 AVERAGES = ("event_average", "treated_average", "cohort_average", "calendar_average")
 NEVER = Question("y", "event", comparison="never_treated", min_cohort_size=1)
@@ -183,6 +183,15 @@ def test_a_side_has_at_most_as_many_degrees_of_freedom_as_clusters_with_a_part_l
     assert covariance_degrees(sums, np.arange(25) < 15) == pytest.approx(degrees, rel=1e-9)
     assert covariance_degrees(sums[:15], np.ones(15, dtype=bool)) == pytest.approx(9, rel=1e-9)
     assert covariance_degrees(sums[:1], np.ones(1, dtype=bool)) == pytest.approx(1, rel=1e-9)
+
+
+def test_a_cluster_is_on_the_treated_side_if_a_treated_unit_of_it_has_a_part() -> None:
+    group, cluster = np.array([1, 1, 0, 0, 0, 1]), np.array([0, 1, 0, 1, 2, 2])
+    sides = Sides(group, np.array([[0.0], [1.0]]), np.ones(6), cluster, alike=False, both=True)
+    influence = influences.Influence.of(np.array([[2.0], [0.0], [-1.0], [1.0], [-1.0], [-1.0]]))
+    sums, treated = sums_by_cluster(influence, sides)
+    assert sums[:, 0].tolist() == [1.0, 1.0, -2.0]
+    assert treated[:, 0].tolist() == [True, False, True]
 
 
 def test_strata_are_the_sets_of_units_alike_in_group_periods_seen_and_covariates() -> None:

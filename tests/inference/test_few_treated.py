@@ -121,6 +121,7 @@ def test_errors_are_rescaled_by_the_variance_that_sizes_predict(aggregate: str) 
     predicted = [np.mean((a + b / s) * s**power) for s in (size[:2], own)]
     assert made.variance_ratio == pytest.approx(predicted[0] / predicted[1], rel=1e-9)
     assert "times the variance" in " ".join(made.sentences)
+    assert made.sentences[1].endswith("as those of comparison units are, conditional on size.")
 
 
 @pytest.mark.parametrize("scale", ["level", "log1p", "proportional"])
@@ -281,7 +282,9 @@ def test_what_cannot_be_inferred_is_refused_in_one_line() -> None:
     negative = panel(1)
     below = replace(negative, outcomes={"y": negative.outcomes["y"] - 99})
     assert "has no value" in refused(ASKED.replace(scale="proportional").sample(below), "imputation")
-    assert "level is 1.0" in refused(sample, level=1.0)
+    for level in (0.0, 1.0):
+        assert f"level is {level}" in refused(sample, level=level)
+    assert "draws is 0" in refused(sample, draws=0)
     assert "above -1" in refused(
         ASKED.replace(scale="proportional").sample(panel(1)), "imputation", null=-1.0
     )
@@ -309,6 +312,7 @@ def test_it_says_and_shows_what_it_found() -> None:
     assert "estimate less null" in figure.legends[0].get_texts()[0].get_text()
     assert figure.axes[0].get_xlabel() == "error of the estimate\n(units of the outcome)"
     assert figure.axes[0].get_ylabel() == "assignments"
+    assert made.sentences[1].endswith("as those of comparison units are.")
     assert "drawn=" not in repr(made)
     assert study.few_treated is few_treated
 

@@ -258,7 +258,7 @@ def test_what_cannot_be_inferred_is_refused_in_one_line() -> None:
     assert few_treated(tiny, "twfe", level=0.9).draws == 11
     assert "18 draws" in refused(sample, draws=18)
     assert "10 comparison units" in refused(ASKED.sample(panel(20)))
-    assert "15 comparison units" in refused(ASKED.sample(panel(15)))
+    assert "cannot stand in for 15 treated ones" in refused(ASKED.sample(panel(15)))
     ends = np.repeat([[0.0, 1.0] * 4], 30, axis=0)
     everyone = replace(
         panel(0), first_treated={}, treatment={"event": ends * (np.arange(30) % 3 > 0)[:, None]}

@@ -311,7 +311,7 @@ def _pooled(influence: FloatArray, sides: Sides) -> Leverage:
 def _factor(own: FloatArray, total: FloatArray) -> FloatArray:
     """Return total / (total - own), 1 where nothing else is in the mean."""
     rest = total - own
-    return np.where(rest > 0, total / np.where(rest > 0, rest, 1.0), 1.0)
+    return np.divide(total, rest, out=np.ones_like(rest), where=rest > 0)
 
 
 def degrees_of_freedom(influence: Influence, sides: Sides) -> FloatArray:

@@ -13,7 +13,7 @@ from study.estimates.sandwich import covariance
 
 Interval = tuple[float, float]
 
-WEAK = math.sqrt(10)
+WEAK = 10.0
 UNRELIABLE = (
     "It is weak ({} is below 10): the standard error and interval of the estimate are not to be relied on."
 )
@@ -144,7 +144,7 @@ def strength(f: float, names: str) -> str:
     """Say what the effective F of instruments is, and whether it is too little for the usual interval."""
     if math.isinf(f):
         return f"First stage: {names} and the covariates say exactly who is treated and when."
-    weak = f" {UNRELIABLE.format('the effective F')}" if f < WEAK**2 else ""
+    weak = f" {UNRELIABLE.format('the effective F')}" if f < WEAK else ""
     return f"First stage: the effective F of {names} is {f:.3g} (Montiel Olea and Pflueger 2013).{weak}"
 
 
@@ -167,5 +167,5 @@ def first_stage(moved: FloatArray, size: FloatArray, cluster: IntArray, cause: s
     moves = f"First stage: {cause} moves the probability of treatment by {mean:.3g}"
     if not error > 1e-10 * abs(mean):
         return f"{moves}, for every unit."
-    weak = f" {UNRELIABLE.format('t squared')}" if abs(mean / error) < WEAK else ""
+    weak = f" {UNRELIABLE.format('t squared')}" if (mean / error) ** 2 < WEAK else ""
     return f"{moves} (t = {mean / error:.1f}).{weak}"

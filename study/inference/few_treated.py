@@ -81,9 +81,9 @@ class FewTreated:
     exact: bool
     n_treated: int
     n_comparison: int
-    variance_ratio: float = 1.0
-    units: str = ""
-    proportional: bool = False
+    variance_ratio: float
+    units: str
+    proportional: bool
 
     @property
     def draws(self) -> int:
@@ -222,7 +222,7 @@ def few_treated(
     sample.needs_units("few_treated")
     question, chosen = sample.question, find_design(design)
     chosen.check_options(options)
-    _refuse(sample, chosen, inference, size, null, level, draws)
+    _refuse(sample, chosen, inference, size, null)
     options, proportional = chosen.seeded(options, seed), question.scale == "proportional"
     most = draws or (999 if inference == "placebo" else 9_999)
     treated, compared = np.flatnonzero(sample.ever_treated), np.flatnonzero(~sample.ever_treated)
@@ -277,15 +277,9 @@ def _refuse(
     inference: Inference,
     size: str | None,
     null: float,
-    level: float,
-    draws: int | None,
 ) -> None:
     """Refuse arguments out of range, and questions whose units cannot take one another's places."""
     question = sample.question
-    if not 0 < level < 1:
-        raise QuestionError(f"few_treated: level is {level!r}; it must be between 0 and 1.")
-    if draws is not None and draws < 1:
-        raise QuestionError(f"few_treated: draws is {draws}; it must be a whole number from 1 on.")
     if question.scale == "proportional" and null <= -1:
         raise QuestionError(f"few_treated: null is {null!r}; it must be a finite number above -1.")
     if question.cluster is not None:

@@ -209,6 +209,7 @@ def test_named_covariances_are_those_of_linearmodels_with_dummies(method: str, w
     assert list(fit.given) == list(theirs)
     for name, variance in theirs.items():
         assert fit.under(name).std_error[0] == pytest.approx(np.sqrt(variance), rel=EXACT)
+        assert np.isinf(fit.under(name).degrees_of_freedom).all()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -7,14 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import simulated
+from scipy import stats
 
-from study import Question, estimate
+from study import Estimate, Question, estimate
+from study.estimates import estimate as estimates
 from study.estimates.estimate import (
     effective_clusters,
     effective_number,
     few_clusters_warning,
     treated_clusters,
 )
+from study.estimates.jackknife import effective_of_moments, present
 
 QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)
 
@@ -130,11 +133,86 @@ def test_few_treated_are_a_warning_even_where_the_residuals_hide_it() -> None:
     assert "no sampling variance" in str(few_clusters_warning(exact.under("CR0")))
 
 
-def test_an_average_without_a_standard_error_names_the_event_time_that_rests_on_one_cluster() -> None:
-    panel = simulated.few_treated(np.random.default_rng(1), treated=6)
+@pytest.mark.parametrize("dates", [(4, 6, 6, 6, 7, 7), (4, 6)])
+def test_an_average_without_a_standard_error_names_the_event_time_that_rests_on_one_cluster(
+    dates: tuple[int, ...],
+) -> None:
+    panel = simulated.few_treated(np.random.default_rng(1), treated=len(dates))
     first = panel.first_treated["event"].copy()
-    first[:6] = [4, 6, 6, 6, 7, 7]
+    first[: len(dates)] = dates
     alone = estimate(replace(panel, first_treated={"event": first}), QUESTION.replace(horizon=3))
     assert "effects at event time 3 in event_average rest on one treated cluster" in alone.notes[-1]
     flat = estimate(replace(panel, outcomes={"y": np.zeros(panel.outcomes["y"].shape)}), QUESTION)
     assert "the outcome does not vary, so event_average" in flat.notes[-1]
+
+
+def test_what_is_a_millionth_of_the_largest_or_less_is_rounding_and_no_cluster() -> None:
+    for small, number in ((0.9e-6, 6), (1e-6, 6), (1.1e-6, 8)):
+        sums = np.array([[1.0], [-1.0], [1.0], [1.0], [1.0], [1.0], [small], [-small]])
+        assert effective_number(sums)[0] == number
+        np.testing.assert_array_equal(present(sums)[:, 0], [1.0] * 6 + [float(number == 8)] * 2)
+
+
+def test_the_number_is_at_most_that_of_the_clusters_given_and_at_least_one() -> None:
+    sums = np.ones((6, 2))
+    np.testing.assert_array_equal(effective_number(sums, number=np.array([4, 9])), [4, 9])
+    three = np.array([[3.0, 1.0], [2.0, 1.0], [1.0, 0.0]])
+    plain = 3 * np.sum(three**2, axis=0) ** 2 / np.sum(three**4, axis=0) - 2
+    np.testing.assert_allclose(effective_number(three), [min(plain[0], 3), 2])
+    np.testing.assert_array_equal(
+        effective_of_moments(np.array([1.0, 2.0]), np.array([1.0, 1.5]), 100), [1.0, 6.0]
+    )
+    assert np.isnan(effective_number(np.zeros((4, 1)))[0])
+
+
+def few(treated: int, compared: int, cohorts: tuple[int, ...] = (5,)) -> Estimate:
+    rng = np.random.default_rng(treated)
+    return estimate(simulated.few_treated(rng, treated + compared, treated, cohorts), QUESTION)
+
+
+@pytest.mark.parametrize("switched", [False, True])
+@pytest.mark.parametrize("many", [6, 30])
+def test_a_side_is_few_below_five_clusters(many: int, switched: bool) -> None:
+    for number in (2, 4, 5):
+        sides = (many, number) if switched else (number, many)
+        warning = few_clusters_warning(few(*sides))
+        assert (warning is None) == (number == 5)
+        if warning is not None:
+            assert f"{sides[0]} treated and {sides[1]} comparison clusters carry event_average" in warning
+            assert "with fewer than 5 on a side" in warning
+
+
+def test_a_pooled_variance_is_warned_of_below_five_treated_or_with_several_dates() -> None:
+    assert few_clusters_warning(few(5, 8).under("pooled")) is None
+    for treated in (1, 4):
+        assert f"the errors of {treated} treated clusters" in str(
+            few_clusters_warning(few(treated, 8).under("pooled"))
+        )
+    assert "several dates" in str(few_clusters_warning(few(8, 8, (4, 5)).under("pooled")))
+
+
+@pytest.mark.parametrize(
+    ("treated", "effective", "degrees"),
+    [
+        (20, 20.0, None),
+        (20, 19.9, 17),
+        (19, 40.0, 16),
+        (30, 4.0, 4),
+        (9, 30.0, 6),
+        (3, 30.0, 1),
+        (12, 1.0, 1),
+    ],
+)
+def test_a_normal_test_is_warned_of_below_twenty_with_the_size_that_it_has(
+    treated: int, effective: float, degrees: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = few(treated, 40, (4, 5, 6)).under("CR0")
+    monkeypatch.setattr(estimates, "effective_clusters", lambda headline: np.array([effective]))
+    warning = few_clusters_warning(fit)
+    if degrees is None:
+        assert warning is None
+        return
+    size = 2 * stats.t.sf(stats.norm.ppf(0.975), degrees)
+    assert f"of {treated + 40} clusters {treated} have treated units" in str(warning)
+    assert f"rests on about {effective:.0f};" in str(warning)
+    assert f"at least about {size:.0%} of samples" in str(warning)

@@ -47,6 +47,15 @@ def test_covariances_follow_their_formulas() -> None:
     np.testing.assert_allclose(cr1, cr0 * groups / (groups - 1), rtol=1e-12)
     fixest = covariance(INFLUENCE, CLUSTER, "CR1_fixest", n_obs=400, df_k=13)
     np.testing.assert_allclose(fixest, cr1 * 399 / 387, rtol=1e-12)
+    sizes = {"n_obs": 400, "df_k": 13, "n_fixed_effects": 40}
+    areg = covariance(INFLUENCE, CLUSTER, "CR1_areg", **sizes)
+    np.testing.assert_allclose(areg, cr1 * 399 / (400 - 13 - 39), rtol=1e-12)
+    np.testing.assert_array_equal(covariance(INFLUENCE, CLUSTER, "CR1_fixest", **sizes), fixest)
+    for none in (0, 1):  # unit effects besides the constant
+        sizes["n_fixed_effects"] = none
+        np.testing.assert_array_equal(covariance(INFLUENCE, CLUSTER, "CR1_areg", **sizes), fixest)
+    last = covariance(INFLUENCE, CLUSTER, "CR1_fixest", n_obs=40, df_k=39)
+    np.testing.assert_allclose(last, cr1 * 39, rtol=1e-12)
 
 
 @pytest.mark.parametrize("convention", ["CR1_fixest", "CR1_areg"])
@@ -83,6 +92,19 @@ def test_wald_equals_the_quadratic_form_and_counts_the_rank() -> None:
     repeated = wald(spread @ effect, spread @ cov @ spread.T)
     assert repeated.rank == 3
     assert repeated.statistic == pytest.approx(found.statistic, rel=1e-8)
+
+
+def test_wald_with_few_degrees_of_freedom_is_an_f_test_of_what_the_rank_leaves_of_them() -> None:
+    effect, cov = np.array([0.3, -0.1, 0.2]), loop_covariance(INFLUENCE, np.arange(40))
+    for degrees in (2.5, 7.0, 1e9):
+        found, left = wald(effect, cov, degrees), degrees - 2
+        assert found.statistic == wald(effect, cov).statistic
+        assert (found.rank, found.degrees) == (3, degrees)
+        f = found.statistic * left / (3 * degrees)
+        assert found.p_value == pytest.approx(stats.f.sf(f, 3, left), rel=1e-9)
+    assert wald(effect, cov, 1e9).p_value == pytest.approx(wald(effect, cov).p_value, rel=1e-6)
+    assert np.isnan(wald(effect, cov, 2.0).p_value)
+    assert np.isnan(wald(effect, cov, 1.5).p_value)
 
 
 def test_wald_refuses_nothing_to_test_and_terms_without_variance() -> None:
@@ -185,6 +207,96 @@ def test_the_minimum_detectable_effect_is_found_with_the_power_it_states() -> No
     named = fit.under("CR0")
     effect, error = named.minimum_detectable_effect(power=0.8)[0], named.std_error[0]
     assert stats.norm.sf(1.959963985 - effect / error) == pytest.approx(0.8, abs=1e-8)
+
+
+def test_tables_bands_and_tests_are_at_the_usual_levels_where_none_is_given() -> None:
+    fit = estimate(simulated.panel(n=60), Question("y", "event", horizon=1)).aggregate("event")
+    np.testing.assert_array_equal(fit.critical_value(), fit.critical_value(0.95))
+    assert fit.tidy().equals(fit.tidy(0.95))
+    assert fit.band(draws=99).equals(fit.band(0.95, draws=99, seed=0, weights="gaussian", errors="sample"))
+    detectable = fit.minimum_detectable_effect()
+    np.testing.assert_array_equal(detectable, fit.minimum_detectable_effect(power=0.8, size=0.05))
+    table, used = fit.tidy(0.9), fit.varies
+    degrees = fit.degrees_of_freedom[used]
+    t = fit.effect[used] / fit.std_error[used]
+    np.testing.assert_allclose(table["statistic"][used], t, rtol=1e-12)
+    np.testing.assert_allclose(table["p_value"][used], 2 * stats.t.sf(np.abs(t), degrees), rtol=1e-9)
+    half = stats.t.ppf(0.95, degrees) * fit.std_error[used]
+    np.testing.assert_allclose(table["conf_low"][used], fit.effect[used] - half, rtol=1e-9)
+    np.testing.assert_allclose(table["conf_high"][used], fit.effect[used] + half, rtol=1e-9)
+
+
+def test_a_band_has_the_tail_of_the_largest_draw_by_the_degrees_of_freedom_of_each_term() -> None:
+    fit = estimate(simulated.panel(n=60), Question("y", "event", horizon=2)).aggregate("event")
+    used = fit.varies
+    of_cluster = sums(fit.errors.dense()[:, used], fit.sample.cluster)
+    critical = critical_value(of_cluster, 0.9, draws=199, seed=3)
+    t = stats.t.isf(stats.norm.sf(critical), fit.degrees_of_freedom[used])
+    band = fit.band(0.9, draws=199, seed=3)
+    assert list(band) == ["term", "event_time", "estimate", "std_error", "band_low", "band_high"]
+    half = t * fit.std_error[used]
+    np.testing.assert_allclose(band["band_low"][used], fit.effect[used] - half, rtol=1e-9)
+    np.testing.assert_allclose(band["band_high"][used], fit.effect[used] + half, rtol=1e-9)
+    np.testing.assert_array_equal(band["std_error"], fit.std_error)
+    assert band[["band_low", "band_high"]][~used].isna().all(axis=None)
+    own = critical_value(of_cluster, 0.9, draws=199, seed=3, weights="webb", errors="drawn")
+    drawn = fit.band(0.9, draws=199, seed=3, weights="webb", errors="drawn")
+    half = own * fit.std_error[used]
+    np.testing.assert_allclose(drawn["band_high"][used] - drawn["estimate"][used], half, rtol=1e-9)
+
+
+def test_terms_without_variance_are_missing_in_the_covariance_and_references_have_none() -> None:
+    first = np.repeat([4.0, 6.0, np.nan], [1, 9, 20])
+    panel = replace(simulated.panel(n=30), first_treated={"event": first})
+    fit = estimate(panel, Question("y", "event", min_cohort_size=1))
+    cov = fit.covariance()
+    alone = (fit.cohort == 4) & ~fit.reference
+    np.testing.assert_array_equal(np.isnan(cov), alone | alone[:, None])
+    known = ~alone
+    expected = np.where(fit.reference, 0.0, fit.std_error)[known] ** 2
+    np.testing.assert_allclose(np.diag(cov)[known], expected, rtol=1e-12)
+    assert np.isfinite(fit.covariance("CR0")).all()
+    np.testing.assert_allclose(fit.covariance("CR1"), fit.covariance("CR0") * 30 / 29, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", ["level", "proportional"])
+def test_draws_of_the_folds_vary_by_their_standard_deviation_over_the_root_of_their_number(scale) -> None:
+    fit = estimate(
+        simulated.panel(n=60, level=9.0), Question("y", "event", scale=scale), "imputation"
+    ).headline
+    assert np.isnan(fit.draw_error).all()
+    assert fit.untreated_mean is not None
+    moved = np.array([[-0.5, 0.1, 0.7, 0.2]])
+    drawn = replace(fit, of_draw=fit.effect_level[:, None] + moved)
+    treated = fit.untreated_mean[0] + fit.effect_level[0]
+    effects = fit.effect_level[0] + moved[0]
+    shares = effects if scale == "level" else effects / (treated - effects)
+    assert drawn.draw_error[0] == pytest.approx(np.std(shares, ddof=1) / 2, rel=1e-12)
+    assert np.isnan(replace(fit, of_draw=fit.effect_level[:, None]).draw_error).all()
+    beyond = replace(fit, of_draw=np.array([[1.0, treated]])).draw_error
+    assert np.isnan(beyond[0]) == (scale == "proportional")
+
+
+@pytest.mark.parametrize("effect", [-30.0, 30.0])
+def test_replicates_of_a_proportional_effect_vary_by_its_derivative_at_given_treated_outcomes(
+    effect: float,
+) -> None:
+    panel, first = simulated.panel(n=24, level=60.0), np.where(np.arange(24) < 5, 5.0, np.nan)
+    y = panel.outcomes["y"] + effect * (first[:, None] <= simulated.PERIODS)
+    panel = replace(panel, outcomes={"y": y}, first_treated={"event": first})
+    options = {"inference": "placebo", "replications": 20}
+    fit = estimate(panel, Question("y", "event", scale="proportional"), "synthetic_did", **options)
+    assert fit.replicates is not None
+    assert fit.untreated_mean is not None
+    total, step = fit.untreated_mean + fit.effect_level, 1e-5
+
+    def share(level: np.ndarray) -> np.ndarray:
+        return level / (total - level)
+
+    slope = (share(fit.effect_level + step) - share(fit.effect_level - step)) / (2 * step)
+    expected = np.abs(slope) * fit.replicates.std(axis=1)
+    np.testing.assert_allclose(fit.std_error[~fit.reference], expected[~fit.reference], rtol=1e-6)
+    assert np.isnan(fit.std_error[fit.reference]).all()
 
 
 def test_randomization_is_uniform_without_effects_and_small_with_them() -> None:

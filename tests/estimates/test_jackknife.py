@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import searching
 import simulated
+from scipy import stats
 
 from study import Estimate, Panel, Question, QuestionError, estimate
+from study.core import influence as influences
 from study.designs import Supports, all_designs
-from study.estimates.jackknife import covariance_degrees
+from study.estimates.jackknife import Sides, covariance_degrees, largest, strata, sums_by_cluster
 
 AVERAGES = ("event_average", "treated_average", "cohort_average", "calendar_average")
 NEVER = Question("y", "event", comparison="never_treated", min_cohort_size=1)
@@ -104,12 +106,16 @@ def test_a_regression_on_many_units_has_nearly_the_error_of_leaving_each_out() -
         assert whole.std_error[0] == pytest.approx(exact, rel=0.06)
 
 
-def test_two_groups_have_the_variance_of_the_jackknife_and_welchs_degrees_of_freedom() -> None:
+@pytest.mark.parametrize("size", [1, 3])
+def test_two_groups_have_the_variance_of_the_jackknife_and_welchs_degrees_of_freedom(size: int) -> None:
     panel = few(units=60)
     first = np.where(np.isnan(panel.first_treated["event"]), np.nan, 5.0)
-    panel = replace(panel, first_treated={"event": first})
-    fit = estimate(panel, NEVER.replace(horizon=0), "callaway_santanna").headline
+    states = np.array([f"s{k // size:02d}" for k in range(60)])
+    panel = replace(panel, first_treated={"event": first}, attributes={"state": states})
+    question = NEVER.replace(horizon=0, cluster=None if size == 1 else "state")
+    fit = estimate(panel, question, "callaway_santanna").headline
     change = panel.outcomes["y"][:, 4] - panel.outcomes["y"][:, 3]
+    change, first = change.reshape(-1, size).mean(axis=1), first[::size]
     parts = [change[~np.isnan(first)], change[np.isnan(first)]]
     variance = [np.sum(((x - x.mean()) / (len(x) - 1)) ** 2) for x in parts]
     fourth = [np.sum((x - x.mean()) ** 4) / np.sum((x - x.mean()) ** 2) ** 2 for x in parts]
@@ -117,6 +123,26 @@ def test_two_groups_have_the_variance_of_the_jackknife_and_welchs_degrees_of_fre
     degrees = sum(variance) ** 2 / sum(v**2 / (m - 1) for v, m in zip(variance, clusters, strict=True))
     assert fit.std_error[0] == pytest.approx(np.sqrt(sum(variance)), rel=1e-12)
     assert fit.degrees_of_freedom[0] == pytest.approx(degrees, rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_clusters_alike_leave_a_side_as_many_degrees_of_freedom_as_take_part_less_one(size: int) -> None:
+    clusters = [4, 6, 8]  # in two cohorts and among the never-treated
+    first = np.repeat(np.repeat([4.0, 6.0, np.nan], clusters), size)
+    sign = np.repeat(np.resize([1.0, -1.0], 18), size)
+    y = np.where(simulated.PERIODS >= 4, sign[:, None], 0.0) * simulated.PERIODS
+    states = np.array([f"s{k // size:02d}" for k in range(18 * size)])
+    panel = replace(few(units=18 * size), outcomes={"y": y}, first_treated={"event": first})
+    question = NEVER.replace(cluster=None if size == 1 else "state")
+    fit = estimate(replace(panel, attributes={"state": states}), question, "callaway_santanna")
+    of_cohort = dict(zip((4.0, 6.0), clusters, strict=False))
+    for k in np.flatnonzero(fit.varies):
+        sides = np.array([of_cohort[fit.cohort[k]], 8])
+        variance = sides / (sides - 1) ** 2
+        degrees = variance.sum() ** 2 / np.sum(variance**2 / (sides - 1))
+        assert fit.degrees_of_freedom[k] == pytest.approx(degrees, rel=1e-9)
+        assert fit.leave_out.clusters[:, k].tolist() == sides.tolist()
+    assert fit.varies.sum() > 8
 
 
 def test_the_joint_test_of_one_term_is_its_t_test() -> None:
@@ -130,6 +156,140 @@ def test_clusters_alike_have_as_many_degrees_of_freedom_as_they_are_for_several_
     rng = np.random.default_rng(1)
     sums, treated = rng.normal(size=(4000, 3)), np.arange(4000) < 2000
     assert covariance_degrees(sums, treated) == pytest.approx(4000, rel=0.1)
+
+
+@pytest.mark.parametrize("some", [6, 15])
+def test_degrees_of_freedom_of_several_terms_are_those_of_any_combinations_of_them(some: int) -> None:
+    rng = np.random.default_rng(some)
+    sums = rng.standard_t(6, size=(30, 3)) @ np.array([[1.0, 0.8, 0.0], [0.0, 0.5, -2.0], [0.0, 0.0, 40.0]])
+    sums[29] = 0.0  # no part of the terms
+    treated = np.arange(30) < some
+    white = np.linalg.solve(np.linalg.cholesky(sums.T @ sums), sums.T).T
+    over = 0.0
+    for side in (treated, ~treated):
+        part = sum(np.outer(x, x) for x in white[side])
+        spread = np.trace(part @ part) + np.trace(part) ** 2
+        fourth = sum((x @ x) ** 2 for x in white[side])
+        number = np.clip(spread * 5 / 4 / fourth - 2, 1, np.sum(side[:29]))
+        over += spread / max(number - 1, 1)
+    assert covariance_degrees(sums, treated) == pytest.approx((3 + 9) / over, rel=1e-9)
+    mixed = sums @ rng.normal(size=(3, 5))  # of rank three
+    assert covariance_degrees(mixed, treated) == pytest.approx((3 + 9) / over, rel=1e-6)
+
+
+def test_a_side_has_at_most_as_many_degrees_of_freedom_as_clusters_with_a_part_less_one() -> None:
+    sums = np.repeat([1.0, 0.0, -1.0, 1e-7], [10, 5, 6, 4])[:, None]
+    degrees = 16**2 / (10**2 / 9 + 6**2 / 5)
+    assert covariance_degrees(sums, np.arange(25) < 15) == pytest.approx(degrees, rel=1e-9)
+    assert covariance_degrees(sums[:15], np.ones(15, dtype=bool)) == pytest.approx(9, rel=1e-9)
+    assert covariance_degrees(sums[:1], np.ones(1, dtype=bool)) == pytest.approx(1, rel=1e-9)
+
+
+def test_a_cluster_is_on_the_treated_side_if_a_treated_unit_of_it_has_a_part() -> None:
+    group, cluster = np.array([1, 1, 0, 0, 0, 1]), np.array([0, 1, 0, 1, 2, 2])
+    sides = Sides(group, np.array([[0.0], [1.0]]), np.ones(6), cluster, alike=False, both=True)
+    influence = influences.Influence.of(np.array([[2.0], [0.0], [-1.0], [1.0], [-1.0], [-1.0]]))
+    sums, treated = sums_by_cluster(influence, sides)
+    assert sums[:, 0].tolist() == [1.0, 1.0, -2.0]
+    assert treated[:, 0].tolist() == [True, False, True]
+
+
+def test_strata_are_the_sets_of_units_alike_in_group_periods_seen_and_covariates() -> None:
+    rng = np.random.default_rng(0)
+    patterns = rng.random((3, 65)) < 0.5  # in several words of bits
+    patterns[1] = patterns[0]
+    patterns[1, 64] = ~patterns[0, 64]
+    group, pattern = rng.integers(0, 7, size=400), rng.integers(0, 3, size=400)
+    covariates = rng.integers(0, 4, size=(400, 2)) / 3
+    found = strata(group, patterns[pattern], covariates)
+    rows = np.column_stack([group, pattern, covariates])
+    expected = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+    pairs = np.unique(np.column_stack([found, expected]), axis=0)
+    assert len(pairs) == len(np.unique(found)) == len(np.unique(expected)) > 200
+    assert found.max() == len(pairs) - 1
+    values = rng.normal(size=(400, 2))
+    brute = np.array([np.abs(values[expected == each]).max(axis=0) for each in expected])
+    np.testing.assert_array_equal(largest(values, found), brute)
+
+
+def of_a_third_difference(eligible_alone: bool) -> tuple[Panel, Question]:
+    """Return a panel of states in each of which all units have one date; some have no eligible units, or no others."""
+    rng = np.random.default_rng(0)
+    first, states = np.repeat([4.0, 6.0, np.nan], [32, 24, 40]), np.repeat([4, 3, 5], [32, 24, 40])
+    number = np.arange(96) % states
+    eligible = np.where(np.isnan(first), number < 4, number > 0) & (rng.random(96) < 0.6) | (number == 2)
+    eligible[(first == 6) & (number == 2) & eligible_alone] = False
+    return replace(
+        few(units=96),
+        outcomes={"y": rng.normal(size=(96, 8)) + rng.normal(size=(96, 1))},
+        first_treated={"event": first},
+        covariates={"eligible": np.outer(eligible, np.ones(8))},
+        attributes={"state": np.array([f"{date:g}{k}" for date, k in zip(first, number, strict=True)])},
+    ), NEVER.replace(group="eligible>0", cluster="state")
+
+
+@pytest.mark.parametrize("eligible_alone", [False, True])
+def test_of_a_third_difference_clusters_count_that_have_units_with_a_part_in_the_term(
+    eligible_alone: bool,
+) -> None:
+    panel, question = of_a_third_difference(eligible_alone)
+    fit = estimate(panel, question, "triple_difference")
+    first, eligible = panel.first_treated["event"], panel.covariates["eligible"][:, 0] > 0
+
+    def states(*dates: float) -> list[int]:
+        """Return how many states have eligible units with one of the dates, and how many have others."""
+        dated = np.isin(np.nan_to_num(first), np.nan_to_num(dates))
+        return [len(np.unique(panel.attributes["state"][dated & kind])) for kind in (eligible, ~eligible)]
+
+    estimable = ~fit.reference
+    for k in np.flatnonzero(estimable):
+        treated = states(fit.cohort[k])
+        assert fit.leave_out.clusters[:, k].tolist() == [min(treated), min(states(np.nan))]
+        assert fit.leave_out.estimable[k] == (min(treated) > 1)
+        assert np.isfinite(fit.std_error[k]) == (min(treated) > 1)
+    assert (fit.leave_out.clusters[:, fit.reference] == 0).all()
+    assert states(6.0)[0] == (1 if eligible_alone else 2)
+    headline = fit.headline.leave_out
+    assert headline.clusters[:, 0].tolist() == [min(states(4.0, 6.0)), min(states(np.nan))]
+
+
+@pytest.mark.parametrize("to", [*AVERAGES, "cohort", "event"])
+def test_of_a_third_difference_the_error_is_that_of_leaving_out_each_unit(to: str) -> None:
+    panel, question = of_a_third_difference(eligible_alone=False)
+    panel = simulated.ordered(panel, np.r_[0:14, 32:44, 56:76])
+    error, whole = left_out(panel, question.replace(cluster=None), "triple_difference", {}, panel.units, to)
+    found = ~whole.reference
+    np.testing.assert_allclose(whole.std_error[found], error[found], rtol=1e-9)
+
+
+@pytest.mark.parametrize("treated", [1, 3, 9])
+def test_the_pooled_test_of_one_date_is_students_t_test_of_two_groups(treated: int) -> None:
+    panel, first = few(units=24), np.where(np.arange(24) < treated, 5.0, np.nan)
+    panel = replace(panel, first_treated={"event": first})
+    fit = estimate(panel, NEVER.replace(horizon=0), "callaway_santanna").headline.under("pooled")
+    change = panel.outcomes["y"][:, 4] - panel.outcomes["y"][:, 3]
+    ours, others = change[:treated], change[treated:]
+    squares = np.sum((ours - ours.mean()) ** 2) + np.sum((others - others.mean()) ** 2)
+    error = np.sqrt(squares / 22 * (1 / treated + 1 / (24 - treated)))
+    assert fit.std_error[0] == pytest.approx(error, rel=1e-9)
+    assert fit.degrees_of_freedom[0] == 22
+    p_value = 2 * stats.t.sf(abs(ours.mean() - others.mean()) / error, 22)
+    assert fit.tidy()["p_value"][0] == pytest.approx(p_value, rel=1e-9)
+    two = simulated.ordered(panel, np.array([0, 23]))
+    alone = estimate(two, NEVER.replace(horizon=0), "callaway_santanna").headline.under("pooled")
+    assert not alone.estimable[0]
+    assert np.isnan(alone.std_error[0])
+
+
+def test_pooled_tests_have_as_many_degrees_of_freedom_as_clusters_of_the_term_less_two() -> None:
+    first = np.repeat([4.0, 5.0, 6.0, np.nan], [6, 4, 2, 28])
+    fit = estimate(replace(few(units=40), first_treated={"event": first}), NEVER).under("pooled")
+    clusters = np.array([np.sum(first == cohort) + 28 for cohort in fit.cohort])
+    np.testing.assert_array_equal(fit.degrees_of_freedom, np.where(fit.reference, np.nan, clusters - 2.0))
+    test, degrees = fit.test(), 2 + 28 - 2  # of the smallest cohort
+    left = degrees - test.rank + 1
+    f = test.statistic * left / (degrees * test.rank)
+    assert test.p_value == pytest.approx(stats.f.sf(f, test.rank, left), rel=1e-9)
 
 
 def of_two_clusters(name: str) -> Estimate:
@@ -163,11 +323,22 @@ def test_rounding_error_is_no_standard_error_under_a_named_convention_either(nam
     assert np.isnan(of_two_clusters(name).under(convention).headline.std_error[0])
 
 
-@pytest.mark.parametrize("design", ["callaway_santanna", "twfe", "imputation", "event_study", "sun_abraham"])
+@pytest.mark.parametrize(
+    "design", ["callaway_santanna", "twfe", "imputation", "event_study", "sun_abraham", "dcdh"]
+)
 def test_one_comparison_unit_gives_no_standard_error(design: str) -> None:
     fit = estimate(few(treated=29, units=30), Question("y", "event"), design)
     assert np.isnan(fit.headline.std_error[0])
     assert "no standard error" in fit.notes[-1]
+
+
+def test_one_unit_with_a_treatment_that_ends_gives_no_standard_error_and_two_give_one() -> None:
+    for treated in (1, 2):
+        path = np.zeros((30, 8))
+        path[:treated, 3:6] = 1.0
+        panel = replace(few(units=30), first_treated={}, treatment={"event": path})
+        fit = estimate(panel, Question("y", "event"), "imputation").headline
+        assert np.isfinite(fit.std_error[0]) == (treated == 2)
 
 
 @pytest.mark.search
@@ -221,6 +392,34 @@ def test_the_order_of_units_and_the_scale_of_outcomes_do_not_matter() -> None:
     other = estimate(scaled, NEVER, "callaway_santanna").headline
     assert other.std_error == pytest.approx(1000 * fit.std_error, rel=1e-9)
     assert other.degrees_of_freedom == pytest.approx(fit.degrees_of_freedom, rel=1e-9)
+
+
+@pytest.mark.parametrize("convention", ["jackknife", "pooled", "CR0"])
+@pytest.mark.parametrize("design", [*CLOSENESS, "lp_did", "event_study"])
+def test_influence_of_many_units_is_added_up_by_group_to_what_it_is_one_by_one(
+    design: str, convention: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = np.repeat([3.0, 4.0, 6.0, np.nan], [1, 9, 7, 13])  # one cohort of one unit
+    panel = replace(few(units=30), first_treated={"event": first})
+    one_by_one = estimate(panel, PLAIN, design, convention=convention)
+    expected = [each for fit in (one_by_one, one_by_one.headline) for each in errors_of(fit)]
+    monkeypatch.setattr(influences, "KEPT", 0)
+    by_group = estimate(panel, PLAIN, design, convention=convention)
+    found = [each for fit in (by_group, by_group.headline) for each in errors_of(fit)]
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-12)
+
+
+def errors_of(fit: Estimate) -> list[np.ndarray]:
+    """Return what the errors of an estimate are, and what they rest on."""
+    covariance = np.nan_to_num(fit.covariance(), nan=-1.0)
+    return [
+        fit.std_error,
+        fit.degrees_of_freedom,
+        fit.leave_out.clusters,
+        fit.leave_out.estimable,
+        covariance,
+    ]
 
 
 def test_named_conventions_stay_what_they_are() -> None:

@@ -52,19 +52,32 @@ def test_a_glance_is_one_row_of_what_an_estimate_rests_on(fit, panel):
         "estimand": "group-time ATT",
         "outcome": "y",
         "event": "event",
+        "scale": "level",
         "nobs": 120 * 8,
         "n_units": 120,
         "n_treated": int(np.isfinite(panel.first_treated["event"]).sum()),
         "n_cohorts": 3,
+        "n_periods": 8,
         "n_clusters": 17,
         "cluster": "state",
         "convention": "CR1",
         "n_terms": len(fit.terms),
+        "n_fixed_effects": 0,
+        "seed": None,
         "panel": "simulated",
         "panel_checksum": panel.checksum,
     }
-    assert row.iloc[0][list(expected)].to_dict() == expected
+    assert row.iloc[0].to_dict() == expected
+    assert list(row) == list(expected)
+    assert estimate(panel, ASKED, "twfe").glance()["n_fixed_effects"].item() == 120
     assert estimate(panel, ASKED.replace(cluster=None), "twfe").glance()["cluster"].item() == "unit"
+
+
+@pytest.mark.parametrize(("horizon", "shown"), [(None, range(-6, 5)), (1, range(-2, 2)), (0, (-1, 0))])
+def test_a_path_shows_as_many_event_times_before_the_event_as_after_it(panel, horizon, shown):
+    path = estimate(panel, ASKED.replace(horizon=horizon), "callaway_santanna").aggregate("event")
+    assert list(path.event_time[path.in_window]) == list(shown)
+    assert list(path.event_time[path.pre]) == [-6, -5, -4, -3, -2, -1]
 
 
 SAVED = {

@@ -145,6 +145,13 @@ def test_a_tie_is_relative_to_the_statistic_or_to_the_scale_of_the_draws_and_not
     np.testing.assert_array_equal(exceeded(np.array([1.0, 3.0]), np.array([np.nan, 2.0])), [np.nan, 2 / 3])
 
 
+def test_a_band_is_the_quantile_of_the_draws_and_nowhere_inside_pointwise_intervals() -> None:
+    drawn = np.linspace(0.0, 20.0, 1001)
+    for level in (0.8, 0.9, 0.95):
+        assert sup_t(drawn, level) == pytest.approx(20 * level, rel=1e-12)
+        assert sup_t(drawn / 20, level) == pytest.approx(stats.norm.ppf((1 + level) / 2), rel=1e-12)
+
+
 def test_with_many_clusters_all_weights_and_errors_give_one_band() -> None:
     sums = np.random.default_rng(1).normal(size=(1500, 6))
     expected = stats.norm.ppf((1 + 0.95 ** (1 / 6)) / 2)

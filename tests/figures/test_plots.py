@@ -373,6 +373,9 @@ def test_a_comparison_draws_each_design_of_each_outcome_in_its_row() -> None:
         "Effect on y\n(90% intervals)",
         "Effect on citations\n(90% intervals)",
     ]
+    left, right = (axis.get_subplotspec() for axis in figure.axes)
+    assert (left.rowspan, left.colspan.stop) == (right.rowspan, right.colspan.start)  # side by side
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
     for outcome, axis in zip(found.outcomes, figure.axes, strict=True):
         rows = table[table["outcome"] == outcome].reset_index()
         together, apart = intervals(axis)

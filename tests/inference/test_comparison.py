@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import simulated
 from command_line import command
+from matplotlib.figure import Figure
 from plans import PANEL
 from scipy import stats
 from tex import assert_compiles_alone, needs_tex
@@ -47,6 +48,60 @@ def test_the_table_has_what_each_design_says_alone() -> None:
         assert row.estimate == alone.estimate[0]
         assert row.std_error == alone.std_error[0]
         assert row.conf_low == alone.conf_low[0]
+
+
+def test_tables_have_the_numbers_of_each_outcomes_estimates_differences_and_tests() -> None:
+    designs, panel = [*PAIR, "imputation", "twfe", "dml_iv"], two_outcomes(120)
+    found = compare(panel, QUESTION, designs, ["y", "z"], draws=99)
+    table, differences, tests = found.tidy(), found.differences(), found.tests()
+    assert table.equals(found.tidy(0.95))
+    assert tests["outcome"].tolist() == ["y", "z"]
+    for k, outcome in enumerate(("y", "z")):
+        agreement, rows = found.agreement[outcome], differences[differences["outcome"] == outcome]
+        assert agreement.labels == (*PAIR, "imputation")
+        assert list(zip(rows["first"], rows["second"], strict=True)) == list(agreement.pairs)
+        for name in ("difference", "std_error", "p_adjusted"):
+            np.testing.assert_array_equal(rows[name], getattr(agreement, name))
+        np.testing.assert_allclose(rows["statistic"], rows["difference"] / rows["std_error"])
+        assert not rows["equal"].any()
+        of_wald, of_sup_t = agreement.wald._asdict(), agreement.sup_t._asdict()
+        expected = {f"sup_t_{name}": value for name, value in of_sup_t.items()}
+        expected |= {f"wald_{name}": value for name, value in of_wald.items()}
+        assert tests.iloc[k].to_dict() == {"outcome": outcome, "designs": 3} | expected
+        for design in designs[:-1]:
+            (row,) = table[(table["outcome"] == outcome) & (table["design"] == design)].to_dict("records")
+            fit = found.estimates[outcome, design]
+            alone = fit.tidy().iloc[0]
+            for name in ("term", "statistic", "p_value", "conf_high"):
+                assert row[name] == alone[name]
+            sizes = (row["convention"], row["n_units"], row["n_obs"], row["compared"], row["refusal"])
+            assert sizes == ("jackknife", 120, fit.n_obs, design != "twfe", "")
+            assert row["p_holm"] == found.adjusted[outcome, design].holm
+            assert row["p_romano_wolf"] == found.adjusted[outcome, design].romano_wolf
+    assert set(found.refusals) == {("y", "dml_iv"), ("z", "dml_iv")}
+    assert not any(refusal.startswith("dml_iv") for refusal in found.refusals.values())
+    assert list(table["refusal"] != "") == 2 * [False, False, False, False, True]
+
+
+def test_what_is_said_of_one_outcome_is_what_is_said_of_it_alone() -> None:
+    designs, panel = [*PAIR, "dml_iv"], two_outcomes(90)
+    part = compare(panel, QUESTION, designs, ["y", "z"], draws=99).about(["z"])
+    alone = compare(panel, QUESTION.replace(outcome="z"), designs, draws=99)
+    assert part.outcomes == alone.outcomes == ("z",)
+    assert part.estimates.keys() == part.fits.keys() == alone.estimates.keys()
+    assert part.refusals == alone.refusals
+    assert (part.notes, part.refused) == (alone.notes, alone.refused)
+    assert part.tests().equals(alone.tests())
+    assert not {"p_holm", "p_romano_wolf"} & {*part.tidy(), *alone.tidy()}
+    facts, of_both = repr(alone), repr(compare(panel, QUESTION, designs, ["y", "z"], draws=99))
+    for outcome in ("y", "z"):
+        assert f"{PAIR[0]}, {outcome}" in of_both
+        assert f"{PAIR[0]}, {outcome}" not in facts
+    assert PAIR[0] in facts
+    assert part.has(("z", "dml_iv"))
+    assert not part.has(("y", "dml_iv"))
+    with pytest.raises(QuestionError, match=r'ax is one axis for 2 outcomes.*about\(\["y"\]\)'):
+        compare(panel, QUESTION, PAIR, ["y", "z"], draws=99).plot(Figure().subplots())
 
 
 def test_variants_of_one_design_have_rows_by_their_labels() -> None:
@@ -109,7 +164,10 @@ def test_estimates_of_different_units_are_compared_on_the_union_of_them() -> Non
 def test_both_tests_are_those_of_their_textbook_formulas(cluster: str | None) -> None:
     panel = simulated.panel(n=120)
     question, designs = QUESTION.replace(cluster=cluster), ["twfe", *PAIR]
-    found = compare(panel, question, designs, draws=9999, force=True).agreement["y"]
+    compared = compare(panel, question, designs, force=True)
+    found = compared.agreement["y"]
+    assert found.sup_t is not None
+    assert compared.draws == found.sup_t.draws == 9999
     fits = [estimate(panel, question, design).headline for design in designs]
     groups = panel.units if cluster is None else panel.attributes["state"]
     influence = pd.DataFrame(np.hstack([fit.errors.dense() for fit in fits])).groupby(groups).sum().to_numpy()
@@ -252,7 +310,7 @@ def test_estimates_that_cluster_differently_have_no_joint_distribution() -> None
         "unit": estimate(panel, QUESTION),
         "state": estimate(panel, QUESTION.replace(cluster="state"), "event_study"),
     }
-    with pytest.raises(QuestionError, match="cluster by state and unit"):
+    with pytest.raises(QuestionError, match=r"^compare: the estimates cluster by state and unit"):
         agreement_of(fits)
 
 

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import searching
+from scipy import stats
 from scipy.optimize import minimize
 
 import study
 from study import Panel, Question, QuestionError
 from study.inference.conformal import Conformal, conformal
 from study.inference.cross_fitted_t import cross_fitted_t
+from study.inference.leave_out import ROW
 from study.panel import Sample
 
 ASKED = Question("y", "event", min_cohort_size=1)
@@ -205,6 +207,13 @@ def test_the_t_test_is_that_of_means_by_hand() -> None:
         table[["conf_low", "conf_high"]].iloc[0], found.effect + error * 2.9199856 * np.array([-1, 1])
     )
     assert "3 folds of 2 periods" in found.sentences[0]
+    t, degrees = found.effect / error, 2
+    expected = (found.effect, error, t, 2 * stats.t.sf(abs(t), degrees), *found.interval())
+    row = found.tidy().iloc[0].to_dict()
+    assert row == {"term": "treated_average"} | dict(zip(ROW[1:], map(pytest.approx, expected), strict=True))
+    assert found.interval() == found.interval(0.95)
+    for folds, length in ((2, 3), (7, 1)):  # of 8 periods before treatment and 3 from then on
+        assert (cross_fitted_t(of, "imputation", folds=folds).length) == length
 
 
 def test_units_may_stand_in_any_order_and_levels_and_units_of_measurement_do_not_matter() -> None:
@@ -245,14 +254,43 @@ def test_what_it_says_and_shows() -> None:
     assert len(ends.sentences) == 2
     assert "the path of effects" in ends.sentences[0]
     table = ends.tidy()
+    numbers = {"estimate": ends.effect, "null": [0.0, 1.0], "p_value": ends.p_values}
+    numbers |= {"conf_low": ends.conf_low, "conf_high": ends.conf_high}
+    assert list(table) == ["term", "event_time", "period", *numbers]
     assert list(table["term"]) == ["path", "2007", "2008"]
-    assert table["p_value"][0] == ends.p_value
+    path = {"term": "path", "estimate": ends.effect.mean(), "null": 0.5, "p_value": ends.p_value}
+    assert table.iloc[0].dropna().to_dict() == path
+    for name, values in (numbers | {"event_time": [0, 1], "period": [2007, 2008]}).items():
+        np.testing.assert_array_equal(table[name][1:], values)
     assert len(ends.plot().axes[0].get_yticks()) == 2
     assert len(found.plot().axes[0].get_yticks()) == 2
     for shown in (found, cross_fitted_t(sample(0, before=9), "imputation")):
         assert len(repr(shown)) < 300
         assert "array(" not in repr(shown)
     assert all(s.endswith(".") and "nan" not in s for s in (*found.sentences, *ends.sentences))
+
+
+def test_it_says_how_many_units_and_which_orders_of_time() -> None:
+    of = sample(0, treated=2)
+    every, drawn = (conformal(of, "imputation", permuted="iid", permutations=n) for n in (28, 27))
+    assert every.sentences[0].startswith("imputation, the mean of 2 treated units:")
+    assert "from all 28 orders of the periods of the residuals" in every.sentences[0]
+    assert (
+        "errors over time that are exchangeable; the smallest possible p-value is 0.036."
+        in every.sentences[1]
+    )
+    assert "from 27 random orders of the periods of the residuals" in drawn.sentences[0]
+    assert drawn.sentences[1].endswith("exchangeable.")
+    assert drawn.p_value == (1 + np.sum(drawn.drawn >= drawn.statistic * (1 - 1e-9))) / 28
+    many = conformal(sample(0, before=16, after=6), "imputation", permuted="iid")
+    assert (many.permutations, many.exact, many.level) == (4999, False, 0.95)
+    shifts = conformal(of, "imputation")
+    assert "from all 8 cyclic shifts of time of the residuals" in shifts.sentences[0]
+    assert "stationary and weakly dependent; the smallest possible p-value is 0.12." in shifts.sentences[1]
+    for level, bounded in ((6 / 7, True), (0.858, False)):  # one of seven residuals is a p-value of 1 / 7
+        found = conformal(of, "imputation", level=level)
+        assert np.isfinite([*found.conf_low, *found.conf_high]).all() == bounded
+        assert ("have no ends" in found.sentences[-1]) != bounded
 
 
 def test_bad_input_is_one_clear_error() -> None:
@@ -281,5 +319,7 @@ def test_bad_input_is_one_clear_error() -> None:
         (lambda: cross_fitted_t(of, "imputation", folds=6), "below 6"),
         (lambda: cross_fitted_t(ASKED.replace(scale="proportional").sample(made), "imputation"), "in levels"),
     ):
-        with pytest.raises(QuestionError, match=said):
+        with pytest.raises(QuestionError, match=said) as error:
             bad()
+        asked = str(error.value).split(":")[0]
+        assert asked in ("conformal", "cross_fitted_t", "imputation", "synthetic_did")

@@ -15,7 +15,15 @@ from study.core.distributions import normal_score
 from study.core.influence import Influence
 from study.estimates.jackknife import covariance_degrees
 from study.estimates.multipliers import largest_draws, statistic_draws
-from study.inference.families import adjusted_p_values, holm, romano_wolf
+from study.inference.families import (
+    adjusted_p_values,
+    first_equal,
+    holm,
+    largest_test,
+    median_test,
+    romano_wolf,
+    share_test,
+)
 from study.report import comparison_in
 
 QUESTION = Question("y", "event", horizon=2)
@@ -168,6 +176,38 @@ def four_outcomes(n: int = 150, seed: int = 0) -> Panel:
 
 def fits_of(panel: Panel, design: str = "callaway_santanna", **changes: object) -> dict[str, Estimate]:
     return {name: estimate(panel, QUESTION.replace(outcome=name, **changes), design) for name in OUTCOMES}
+
+
+def test_draws_that_tie_with_what_is_observed_count_in_the_tests_of_a_curve() -> None:
+    null = np.array([[1.0, -3.0], [-2.5, 2.0], [0.0, 0.0], [2.0, 2.0]])
+    statistics, critical = np.array([2.0, -3.0]), np.array([2.0, 2.0])
+    found = largest_test(statistics, null, 0.5)
+    assert found == (3.0, 2.25, (1 + 1) / 5)  # largest: 3, 2.5, 0, 2
+    share = share_test(statistics, critical, null)
+    assert share == (1, 2, (1 + 1) / 4 / 2, (1 + 2) / 5)  # above the critical value: 1, 1, 0, 0
+    assert (
+        median_test(np.array([1.0, -3.0]), np.array([1.0, 1.0]), null) == (1 + 2) / 5
+    )  # 1, 0.25, 0, 2; of 1
+    assert median_test(np.array([4.0, 4.0]), np.array([1.0, 2.0]), null) == 1 / 5  # 2.5, 0.75, 0, 3
+    drawn = romano_wolf(np.array([9.0, -9.5]), np.eye(3)[:, :2] + 1, draws=99, seed=0)
+    np.testing.assert_array_equal(drawn, [0.01, 0.01])
+
+
+@pytest.mark.parametrize(("apart", "same"), [(0.0, True), (0.25, True), (0.26, False), (-0.25, True)])
+def test_specifications_are_equal_up_to_the_tolerance_in_effect_and_in_every_cluster(
+    apart: float, same: bool
+) -> None:
+    sums, unit = np.repeat([[1.0], [0.0]], 3, axis=1), np.zeros(3, dtype=np.int64)
+    effect = np.array([5.0, 5.0 + apart, 9.0])
+    assert first_equal(effect, sums, unit, 0.25).tolist() == [0, 0 if same else 1, 2]
+    moved = sums.copy()
+    moved[1, 1] = apart  # the size of the second is the root of 1 + apart^2
+    close = abs(apart) <= 0.25 * np.sqrt(1 + apart**2)
+    assert first_equal(np.full(3, 5.0), moved, unit, 0.25).tolist() == [0, 0 if close else 1, 0]
+    assert first_equal(np.full(3, 5.0), sums, np.array([0, 1, 1]), 0.25).tolist() == [0, 1, 1]
+    quarter = np.array([[5.0, 4.0], [0.0, 0.0]])
+    assert first_equal(np.full(2, 5.0), quarter, unit[:2], 0.25).tolist() == [0, 0]
+    assert first_equal(np.full(2, 5.0), quarter, unit[:2], 0.24).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("cluster", [None, "state"])

@@ -16,6 +16,8 @@ from scipy.optimize import nnls
 import study
 from study import Panel, Question, QuestionError, few_treated
 from study.inference import FewTreated
+from study.inference import few_treated as module
+from study.inference.leave_out import ROW
 
 ASKED = Question("y", "event", min_cohort_size=1, horizon=2)
 LINEAR: dict[str, dict[str, Any]] = {
@@ -70,21 +72,24 @@ def test_with_one_date_draws_are_all_placebo_estimates(name: str, treated: int) 
     assert fast.interval == pytest.approx(slow.interval, abs=1e-9)
 
 
+@pytest.mark.parametrize("weights", [None, "size"])
 @pytest.mark.parametrize("covariates", [(), ("x",)])
 def test_one_treated_unit_with_a_covariate_is_compared_with_predictions_of_each_other(
-    covariates: tuple[str, ...],
+    covariates: tuple[str, ...], weights: str | None
 ) -> None:
     whole = panel(1)
-    sample = ASKED.replace(covariates=covariates, comparison="never_treated").sample(whole)
+    question = ASKED.replace(covariates=covariates, comparison="never_treated", weights=weights)
+    sample = question.sample(whole)
     made = few_treated(sample, "callaway_santanna", level=0.9, method="reg")
     y, x = whole.outcomes["y"][1:], whole.covariates["x"][1:, 0]
     change = y[:, 4:7].mean(axis=1) - y[:, 3]
     z = np.column_stack([np.ones(29), x])[:, : 1 + len(covariates)]
+    weight = np.ones(29) if weights is None else whole.covariates[weights][1:, 0]
     errors = []
     for j in range(29):
-        others = np.arange(29) != j
-        b = np.linalg.lstsq(z[others], change[others], rcond=None)[0]
-        errors.append(change[j] - z[j] @ b)
+        others, root = np.arange(29) != j, np.sqrt(weight)[:, None]
+        b = np.linalg.lstsq((root * z)[others], (root[:, 0] * change)[others], rcond=None)[0]
+        errors.append((change[j] - z[j] @ b) * (1 - weight[j] / weight.sum()) / (1 - 1 / 29))
     np.testing.assert_allclose(np.sort(made.drawn), np.sort(errors), atol=1e-9)
     assert made.p_value == (1 + np.sum(np.abs(errors) >= abs(made.effect))) / 30
     assert (made.interval[1] - made.interval[0]) / 2 == pytest.approx(np.sort(np.abs(errors))[-3], abs=1e-9)
@@ -116,6 +121,7 @@ def test_errors_are_rescaled_by_the_variance_that_sizes_predict(aggregate: str) 
     predicted = [np.mean((a + b / s) * s**power) for s in (size[:2], own)]
     assert made.variance_ratio == pytest.approx(predicted[0] / predicted[1], rel=1e-9)
     assert "times the variance" in " ".join(made.sentences)
+    assert made.sentences[1].endswith("as those of comparison units are, conditional on size.")
 
 
 @pytest.mark.parametrize("scale", ["level", "log1p", "proportional"])
@@ -152,6 +158,7 @@ def test_weights_of_treated_units_are_found_with_gaps_covariates_and_weights() -
     assert made.n_comparison == 35  # the unit with a gap where outcomes are weighted is no comparison
     assert made.draws == 99
     assert not made.exact
+    assert "4 treated and 35 comparison units (99 assignments, drawn)" in made.sentences[1]
 
 
 def test_the_order_of_units_does_not_matter_where_every_assignment_is_taken() -> None:
@@ -173,6 +180,58 @@ def test_designs_that_are_not_linear_have_placebos() -> None:
     assert made.p_value_at(high * 1.001) <= 0.1 < made.p_value_at(high * 0.999)
     synthetic = few_treated(ASKED.sample(panel(1, n=24)), "synthetic_did", inference="placebo", level=0.9)
     assert 0 < synthetic.p_value <= 1
+
+
+def test_designs_that_learn_or_draw_have_placebos() -> None:
+    sample, done = ASKED.replace(covariates=("x",)).sample(panel(3, n=30)), []
+    options = {"learner": "linear", "repetitions": 1, "folds": 2}
+    how = {"inference": "placebo", "level": 0.8, "draws": 4, "progress": lambda: done.append(1)}
+    made = few_treated(sample, "dml_panel", **how, **options)
+    assert (made.draws, made.exact, len(done)) == (4, False, 4)
+
+
+def test_nulls_are_in_the_interval_by_p_values_that_count_undefined_placebos(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refitted = module._refitted
+    monkeypatch.setattr(
+        module,
+        "_refitted",
+        lambda *given: (np.nan if k in (2, 7) else value for k, value in enumerate(refitted(*given))),
+    )
+    made = few_treated(ASKED.sample(panel(1, n=30)), "twfe", inference="placebo", level=0.8)
+    assert np.flatnonzero(np.isnan(made.drawn)).tolist() == [2, 7]
+    known = np.sort(np.abs(made.drawn[~np.isnan(made.drawn)]))
+    half = known[-4]  # of 29 draws: a p-value of 6 / 30 or less, with two that are not known, is 3 of them
+    assert made.interval == pytest.approx((made.effect - half, made.effect + half))
+    assert made.p_value_at(made.effect + half * (1 + 1e-6)) == 6 / 30
+    assert made.p_value_at(made.effect + half * (1 - 1e-6)) == 7 / 30
+    few = few_treated(ASKED.sample(panel(1, n=30)), "twfe", inference="placebo", level=0.95)
+    assert few.interval == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize("inference", ["conley_taber", "placebo"])
+def test_an_outcome_of_zeros_has_no_effect_and_a_p_value_of_one(inference: Any) -> None:
+    whole = panel(2, n=10)
+    sample = ASKED.sample(replace(whole, outcomes={"y": np.zeros((10, 8))}))
+    made = few_treated(sample, "callaway_santanna", inference=inference, level=0.9)
+    assert (made.effect, made.p_value, made.interval) == (0.0, 1.0, (0.0, 0.0))
+    assert made.p_value_at(0.1) == 1 / 29
+
+
+def test_where_there_are_more_assignments_as_many_are_drawn_as_are_usual(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sample = ASKED.sample(panel(3, n=60))
+    made = few_treated(sample, "twfe")
+    assert (made.draws, made.exact, made.level, made.null) == (9_999, False, 0.95, 0.0)
+    assert made.drawn.tobytes() == few_treated(sample, "twfe", seed=0).drawn.tobytes()
+    assert made.inference == "conley_taber"
+    monkeypatch.setattr(module, "_refitted", lambda *given: (0.0 for _ in given[4]))
+    placebo = few_treated(sample, "twfe", inference="placebo")
+    assert (placebo.draws, placebo.exact) == (999, False)
+    every = few_treated(ASKED.sample(panel(1, n=1_000)), "twfe", inference="placebo")
+    assert (every.draws, every.exact) == (999, True)
 
 
 def test_treatment_that_ends_is_given_to_others_as_a_path() -> None:
@@ -199,6 +258,7 @@ def test_what_cannot_be_inferred_is_refused_in_one_line() -> None:
     assert few_treated(tiny, "twfe", level=0.9).draws == 11
     assert "18 draws" in refused(sample, draws=18)
     assert "10 comparison units" in refused(ASKED.sample(panel(20)))
+    assert "cannot stand in for 15 treated ones" in refused(ASKED.sample(panel(15)))
     ends = np.repeat([[0.0, 1.0] * 4], 30, axis=0)
     everyone = replace(
         panel(0), first_treated={}, treatment={"event": ends * (np.arange(30) % 3 > 0)[:, None]}
@@ -212,15 +272,20 @@ def test_what_cannot_be_inferred_is_refused_in_one_line() -> None:
     assert "ferman_pinto" in refused(sample, size="size")
     assert "randomization" in refused(ASKED.replace(cluster="state").sample(panel(1)))
     assert "third difference" in refused(ASKED.replace(group="x>0").sample(panel(1)), "twfe")
-    assert 'inference="placebo"' in refused(sample, "synthetic_did")
-    assert 'inference="placebo"' in refused(ASKED.sample(simulated.counts(panel(1))), "poisson_twfe")
-    assert 'inference="placebo"' in refused(
-        ASKED.replace(covariates=("x",)).sample(panel(1, n=40)), "dml_panel"
-    )
+    for name, asked in (
+        ("synthetic_did", sample),
+        ("poisson_twfe", ASKED.sample(simulated.counts(panel(1)))),
+        ("dml_panel", ASKED.replace(covariates=("x",)).sample(panel(1, n=40))),
+    ):
+        said = refused(asked, name)
+        assert f"few_treated: {name}'s headline is not a linear function" in said
+        assert 'inference="placebo"' in said
     negative = panel(1)
     below = replace(negative, outcomes={"y": negative.outcomes["y"] - 99})
     assert "has no value" in refused(ASKED.replace(scale="proportional").sample(below), "imputation")
-    assert "level is 1.0" in refused(sample, level=1.0)
+    for level in (0.0, 1.0):
+        assert f"level is {level}" in refused(sample, level=level)
+    assert "draws is 0" in refused(sample, draws=0)
     assert "above -1" in refused(
         ASKED.replace(scale="proportional").sample(panel(1)), "imputation", null=-1.0
     )
@@ -236,10 +301,32 @@ def test_it_says_and_shows_what_it_found() -> None:
     made = few_treated(ASKED.sample(panel(2, n=20)), "callaway_santanna")
     assert isinstance(made, FewTreated)
     assert "2 treated and 18 comparison units (153 assignments, all)" in made.sentences[1]
-    row = made.tidy().iloc[0]
-    assert (row["conf_low"], row["conf_high"]) == made.interval
-    assert "estimate less null" in made.plot().legends[0].get_texts()[0].get_text()
+    row = made.tidy().iloc[0].to_dict()
+    spread = math.sqrt(np.mean(np.square(made.drawn)))
+    expected = (made.effect, spread, made.effect / spread, made.p_value, *made.interval)
+    assert row == {"term": made.term} | dict(zip(ROW[1:], map(pytest.approx, expected), strict=True))
+    moved = few_treated(ASKED.sample(panel(2, n=20)), "callaway_santanna", null=0.5)
+    assert moved.tidy()["statistic"][0] == pytest.approx((made.effect - 0.5) / spread)
+    assert f"for an effect of 0.5, and a 95% interval of {made.interval[0]:.4g} to" in moved.sentences[0]
+    assert moved.interval == made.interval
+    figure = made.plot()
+    assert "estimate less null" in figure.legends[0].get_texts()[0].get_text()
+    assert figure.axes[0].get_xlabel() == "error of the estimate\n(units of the outcome)"
+    assert figure.axes[0].get_ylabel() == "assignments"
+    assert made.sentences[1].endswith("as those of comparison units are.")
+    assert "drawn=" not in repr(made)
     assert study.few_treated is few_treated
+
+
+def test_assignments_that_the_design_refuses_count_as_extreme_and_are_left_out_of_the_spread() -> None:
+    made = few_treated(ASKED.sample(panel(2, n=20)), "callaway_santanna", level=0.9)
+    drawn = made.drawn.copy()
+    drawn[np.argsort(np.abs(drawn))[:3]] = np.nan
+    some = replace(made, drawn=drawn)
+    assert some.p_value_at(made.null) == pytest.approx(made.p_value + 3 / 154)
+    assert some.tidy()["std_error"][0] == pytest.approx(math.sqrt(np.nanmean(drawn**2)))
+    assert "In 3 of 153 assignments the design has no estimate" in some.sentences[-1]
+    assert not any("no estimate" in sentence for sentence in made.sentences)
 
 
 PANELS = searching.samples(60, 1000)

@@ -14,7 +14,7 @@ from test_wild import TWINS, asked, few_clusters, sampled
 from study import Estimate, Panel, Question, QuestionError
 from study.core.distributions import two_sided_p
 from study.designs import find_design
-from study.inference.leave_out import REGRESSIONS, cr3, leave_one_cluster_out
+from study.inference.leave_out import REGRESSIONS, ROW, cr3, leave_one_cluster_out
 from study.panel.question import Sample
 
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str | None]] = {
@@ -205,7 +205,9 @@ def test_event_times_beyond_the_horizon_may_be_gone_without_a_cluster() -> None:
 def test_a_term_that_one_cluster_identifies_is_refused_by_the_name_of_the_cluster() -> None:
     sample = with_a_cohort_in_one_state()
     for design in ("sun_abraham", "etwfe"):
-        with pytest.raises(QuestionError, match="has no estimate without cluster alone"):
+        with pytest.raises(
+            QuestionError, match=r"^cr3: event_average has no estimate without cluster alone;"
+        ):
             cr3(sample, design)
     with pytest.raises(QuestionError, match=r"without cluster alone .* the same question: ATT\(4,4\)"):
         leave_one_cluster_out(sample, "sun_abraham")
@@ -216,17 +218,26 @@ def test_a_term_that_one_cluster_identifies_is_refused_by_the_name_of_the_cluste
     assert np.all(np.isfinite(cr3(sample, "sun_abraham", term="ATT(6,7)").without))
 
 
+def of_one_treated(panel: Panel) -> np.ndarray:
+    """Return states of which the one of the treated units is neither first nor last."""
+    never = np.isnan(panel.first_treated["event"])
+    return np.where(never, np.resize(["a", "z"], panel.n_units), "m")
+
+
 def test_a_question_without_an_answer_is_one_error() -> None:
     panel = few_clusters()
     one = asked(replace(panel, attributes={"state": np.full(60, "s")}))
+    treated = asked(replace(panel, attributes={"state": of_one_treated(panel)}))
     for refits in (cr3, leave_one_cluster_out):
-        with pytest.raises(QuestionError, match="there is one cluster"):
+        with pytest.raises(QuestionError, match=f"^{refits.__name__}: there is one cluster"):
             refits(one, "twfe")
+        with pytest.raises(QuestionError, match=f"^{refits.__name__}: only cluster m is treated"):
+            refits(treated, "twfe")
         with pytest.raises(QuestionError, match='no centre "median"'):
             refits(asked(panel), "twfe", centre="median")
-        with pytest.raises(QuestionError, match='no term "event 9"'):
+        with pytest.raises(QuestionError, match=f'^{refits.__name__}: there is no term "event 9"'):
             refits(asked(panel), "event_study", term="event 9")
-        with pytest.raises(QuestionError, match="event -1 is the reference"):
+        with pytest.raises(QuestionError, match=f"^{refits.__name__}: event -1 is the reference"):
             refits(asked(panel), "event_study", term="event -1")
         with pytest.raises(QuestionError, match='no design "tfwe"'):
             refits(asked(panel), "tfwe")
@@ -250,13 +261,24 @@ def test_a_cluster_without_observations_is_not_counted() -> None:
 
 
 def test_the_finding_is_told_with_its_numbers() -> None:
-    found = cr3(asked(few_clusters()), "twfe")
+    found = cr3(asked(few_clusters(clusters=7)), "twfe")
     said = " ".join(found.sentences)
     low, high = found.interval()
-    for number in (f"{found.effect:.4g}", f"{found.std_error:.4g}", f"{low:.4g} to {high:.4g}", "6 clusters"):
+    for number in (f"{found.effect:.4g}", f"{found.std_error:.4g}", f"{low:.4g} to {high:.4g}", "7 clusters"):
         assert number in said
     assert found.clusters[np.argmin(found.without)] in said
     assert f"{found.partial_leverage.max():.0%}" in said
+    assert f"; {found.clusters[np.argmax(found.partial_leverage)]} has the largest share of it" in said
+    assert f"worth {found.effective_clusters:.1f} clusters" in said
+    assert f"{found.without.max():.4g} (without {found.clusters[np.argmax(found.without)]})" in said
+    assert f"{found.without.min():.4g} (without {found.clusters[np.argmin(found.without)]})" in said
+    row = found.tidy().iloc[0].to_dict()
+    numbers = (found.effect, found.std_error, found.effect / found.std_error, found.p_value, low, high)
+    assert row == dict(zip(ROW, (found.term, *numbers), strict=True))
+    assert found.interval() == found.interval(0.95)
+    assert repr(found) == (
+        f"LeaveOut(design='twfe', term='treatment', effect={found.effect!r}, centre='estimate', shares_given=False)"
+    )
     table = found.by_cluster()
     assert table["partial_leverage"].sum() == pytest.approx(1)
     assert np.array_equal(table["without"], found.without)
@@ -281,5 +303,5 @@ def test_an_outcome_without_errors_is_refused() -> None:
     exact = simulated.effects(panel.first_treated["event"], 1.0) > 0
     sample = asked(replace(panel, outcomes={"y": exact.astype(float)}))
     for refits in (cr3, leave_one_cluster_out):
-        with pytest.raises(QuestionError, match="the same without every cluster"):
+        with pytest.raises(QuestionError, match=r"^twfe: treatment is the same without every cluster"):
             refits(sample, "twfe")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import searching
 import simulated
+from matplotlib.figure import Figure
 from scipy import stats
 
 import study.designs
@@ -21,6 +23,7 @@ from study.designs import Assumes, Estimand, all_designs, design, find_design
 from study.inference.randomization import (
     Randomization,
     every_order,
+    histogram,
     number_of_assignments,
     randomization,
     randomization_test,
@@ -330,6 +333,15 @@ def test_strata_make_the_test_valid_where_units_that_adopt_more_often_grow_more(
     assert np.mean(across < 0.101) > 0.3
 
 
+def test_the_usual_test_is_of_no_effect_by_the_t_statistic_in_999_draws() -> None:
+    sample = ASKED.sample(panel(DATES))
+    found = randomization(sample, "callaway_santanna", method="reg")
+    usual: dict[str, Any] = {"strata": None, "permutations": 999, "statistic": "t", "null": 0.0, "seed": 0}
+    said = randomization(sample, "callaway_santanna", method="reg", **usual)
+    assert (found.permutations, found.exact, found.kind, found.null) == (999, False, "t", 0.0)
+    assert found.drawn.tobytes() == said.drawn.tobytes()
+
+
 def test_an_effect_is_found() -> None:
     found = randomization(ASKED.sample(panel(DATES, effect=5.0)), "callaway_santanna", permutations=199)
     assert found.p_value == pytest.approx(1 / 200)
@@ -507,12 +519,90 @@ def test_the_figure_the_table_and_the_sentences_have_the_numbers() -> None:
     found = randomization(ASKED.sample(panel(DATES)), "twfe", permutations=99, statistic="estimate")
     assert found.tidy().p_value[0] == found.p_value
     assert found.of == "twfe's treatment"
+    row = found.tidy().iloc[0].to_dict()
+    assert row.pop("statistic") == found.statistic
+    assert row == {
+        "term": "twfe's treatment",
+        "kind": "estimate",
+        "null": 0.0,
+        "p_value": found.p_value,
+        "permutations": 99,
+        "exact": False,
+        "undefined": 0,
+    }
+    assert "drawn=" not in repr(found)
     assert f"{found.statistic:.3g}" in found.sentences[0]
     assert f"{found.p_value:.3g}" in found.sentences[0]
     axes = found.plot().axes[0]
     assert sum(bar.get_height() for bar in axes.patches) == 99
     assert axes.lines[0].get_xdata()[0] == found.statistic
     assert axes.get_xlabel() == "estimate with event dates permuted\n(units of the outcome)"
+
+
+def ends(figure: Figure) -> tuple[float, float]:
+    bars = figure.axes[0].patches
+    return bars[0].get_x(), bars[-1].get_x() + bars[-1].get_width()
+
+
+@pytest.mark.parametrize("far", [0, 3])
+@pytest.mark.parametrize("actual", [-0.4, 0.0, 1.7])
+def test_the_figure_has_every_draw_the_statistic_and_its_opposite_and_says_where_outermost_bars_hold_more(
+    actual: float, far: int
+) -> None:
+    drawn = np.concatenate([np.linspace(-1.0, 1.2, 400 - 2 * far), far * [-80.0], far * [90.0], [np.nan] * 7])
+    figure = histogram(drawn, actual, "statistic", "actual dates", exact=False, title="A title")
+    (axes,) = figure.axes
+    bars = np.array([bar.get_height() for bar in axes.patches])
+    assert (len(bars), bars.sum()) == (40, 400)
+    values = np.sort(np.append(drawn[:400], [-abs(actual), abs(actual)]))
+    low, high = values[math.floor(0.005 * 401)], values[math.ceil(0.995 * 401)]
+    low, high = min(low, -abs(actual)), max(high, abs(actual))
+    assert ends(figure) == pytest.approx((low, high))
+    beyond = int(np.any((drawn[:400] < low) | (drawn[:400] > high)))
+    assert axes.get_xlabel() == "statistic" + beyond * "\n(the outermost bars hold all beyond them)"
+    assert [line.get_xdata()[0] for line in axes.lines] == [actual, -actual]
+    assert axes.get_ylabel() == "draws"
+    assert axes.get_title(loc="left") == "A title"
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == [f"actual dates: {actual:.3g}", "the same, other sign"]
+
+
+def test_the_outermost_bars_hold_no_more_where_no_draw_is_beyond_them() -> None:
+    for drawn, expected in ((np.linspace(-1, 2, 50), (-1, 2)), (np.zeros(3), (0, 1))):
+        figure = histogram(drawn, 0.0, "statistic", "actual dates", exact=True, title="")
+        assert figure.axes[0].get_xlabel() == "statistic"
+        assert figure.axes[0].get_ylabel() == "assignments"
+        assert ends(figure) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "units", "label"),
+    [
+        ("t", "units of the outcome", "t statistic with event dates permuted"),
+        ("estimate", "log(1 + outcome)", "estimate with event dates permuted\n(log(1 + outcome))"),
+        ("estimate", "", "estimate with event dates permuted"),
+    ],
+)
+def test_only_an_estimate_has_units_on_its_figure(kind: Any, units: str, label: str) -> None:
+    test = Randomization(1.0, 0.25, 4, True, np.array([1.0, 0.2, -0.5, 0.1]), kind=kind, units=units)
+    axes = test.plot().axes[0]
+    assert axes.get_xlabel() == label
+    assert axes.get_ylabel() == "assignments"
+    assert axes.get_title(loc="left") == "Randomization test of the estimate\np = 0.250"
+
+
+@pytest.mark.parametrize(("exact", "count"), [(True, 1), (True, 4), (False, 40)])
+def test_the_sentences_say_how_fine_the_p_value_is(exact: bool, count: int) -> None:
+    test = Randomization(1.0, 0.25, count, exact, np.zeros(count))
+    said = test.sentences[1]
+    if exact:
+        assert f"there are {count} assignments" in said
+        assert f"the smallest possible p-value is {1 / count:.2g}." in said
+    else:
+        assert f"move the p-value by about {math.sqrt(0.25 * 0.75 / count):.2g}." in said
+        sure = replace(test, p_value=1.0)
+        assert f"move the p-value by about {1 / (count + 1):.2g}." in sure.sentences[1]
+    assert len(test.sentences) == 2
 
 
 @pytest.mark.parametrize(

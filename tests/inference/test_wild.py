@@ -18,6 +18,7 @@ from study import Panel, Question, QuestionError, estimate
 from study.core import p_is
 from study.designs import find_design
 from study.inference import wild as wild_draws
+from study.inference.leave_out import ROW
 from study.inference.wild import WildBootstrap, wild_bootstrap
 from study.panel.question import Sample
 
@@ -151,6 +152,19 @@ def test_the_interval_ends_where_the_test_of_its_end_turns(kind: Any, impose_nul
             for sign in (-outward, outward)
         )
         assert outside <= 0.1 < inside
+
+
+def test_the_usual_test_is_of_no_effect_with_restricted_residuals_signs_and_9999_draws() -> None:
+    sample = Question("y", "event").sample(simulated.panel(30, seed=1))
+    made = wild_bootstrap(sample, "twfe")
+    usual: dict[str, Any] = {"null": 0.0, "impose_null": True, "weights": "rademacher", "kind": "C"}
+    usual |= {"draws": 9999, "level": 0.95, "seed": 0, "term": None}
+    said = wild_bootstrap(sample, "twfe", **usual)
+    assert (made.p_value, made.interval) == (said.p_value, said.interval)
+    assert (made.draws, made.level, made.null, made.kind) == (9999, 0.95, 0.0, "C")
+    assert "a 95% interval of" in made.sentences[0]
+    for draws, all_of_them in ((2**6 - 1, False), (2**6, True)):
+        assert wild_bootstrap(asked(few_clusters()), "twfe", draws=draws).enumerated == all_of_them
 
 
 def test_an_interval_of_too_few_patterns_of_signs_has_no_ends() -> None:
@@ -309,37 +323,38 @@ def test_a_design_that_is_no_regression_is_refused_before_it_is_fitted(design: s
     chosen = find_design(design)
     monkeypatch.setattr(type(chosen), "__call__", lambda *_, **__: pytest.fail("it was fitted"))
     with pytest.raises(
-        QuestionError, match=rf"{design} is not.*linear.*twfe, event_study.*leave_one_cluster_out"
+        QuestionError,
+        match=rf"^wild_bootstrap: {design} is not.*linear.*twfe, event_study.*leave_one_cluster_out",
     ):
         wild_bootstrap(asked(few_clusters()), design)
 
 
 def test_poisson_and_proportional_effects_are_refused() -> None:
-    with pytest.raises(QuestionError, match="etwfe is not"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: etwfe is not"):
         wild_bootstrap(asked(few_clusters()), "etwfe", family="poisson")
-    with pytest.raises(QuestionError, match="proportional effect is a ratio"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: a proportional effect is a ratio"):
         wild_bootstrap(asked(few_clusters(), scale="proportional"), "twfe")
 
 
 def test_clusters_that_cannot_tell_are_refused() -> None:
     panel = few_clusters()
     one = replace(panel, attributes={"state": np.full(60, "s")})
-    with pytest.raises(QuestionError, match="there is one cluster"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: there is one cluster"):
         wild_bootstrap(asked(one), "twfe")
     treated = ~np.isnan(panel.first_treated["event"])
-    with pytest.raises(QuestionError, match="only cluster t is treated"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: only cluster t is treated"):
         wild_bootstrap(
             asked(replace(panel, attributes={"state": np.where(treated, "t", panel.attributes["state"])})),
             "twfe",
         )
     never = np.where(treated, panel.attributes["state"], "n")
     apart = asked(replace(panel, attributes={"state": never}))
-    with pytest.raises(QuestionError, match=r"ATT\(4,8\) has no estimate without cluster n"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: ATT\(4,8\) has no estimate without cluster n"):
         wild_bootstrap(apart, "sun_abraham", term="ATT(4,8)", kind="V")
 
 
 def test_the_reference_term_is_refused() -> None:
-    with pytest.raises(QuestionError, match="event -1 is the reference"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: event -1 is the reference"):
         wild_bootstrap(asked(few_clusters()), "event_study", term="event -1")
 
 
@@ -354,7 +369,7 @@ def test_few_treated_clusters_are_told() -> None:
 def test_an_outcome_without_errors_is_refused() -> None:
     panel = few_clusters()
     exact = simulated.effects(panel.first_treated["event"], 1.0) > 0
-    with pytest.raises(QuestionError, match="no variance between clusters"):
+    with pytest.raises(QuestionError, match=r"^wild_bootstrap: treatment has no variance between clusters"):
         wild_bootstrap(asked(replace(panel, outcomes={"y": exact.astype(float)})), "twfe")
 
 
@@ -374,5 +389,13 @@ def test_the_answer_is_told_with_its_numbers() -> None:
     row = made.tidy().iloc[0]
     assert row["estimate"] == made.effect
     assert row["statistic"] == pytest.approx((made.effect - 0.5) / made.std_error)
+    assert row.to_dict() == dict(
+        zip(
+            ROW,
+            (made.term, made.effect, made.std_error, made.statistic, made.p_value, *made.interval),
+            strict=True,
+        )
+    )
+    assert "drawn=" not in repr(made)
     fit = estimate(few_clusters(clusters=10), Question("y", "event", cluster="state"), "sun_abraham")
     assert made.effect == pytest.approx(fit.aggregate("treated_average").effect[0], rel=1e-10)

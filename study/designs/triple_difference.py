@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, Influence, IntArray, QuestionError
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.callaway_santanna import Effects, compared_effects
 from study.designs.did_cells import (
@@ -84,7 +84,8 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     pairs, coded = _pairs(sample, cells, notes), by_eligibility(sample)
     terms, others, of_cell = pairs.two_by_twos(sample, cells)
     means = cohort_means(coded, levels_apart=True)
-    effects = compared_effects(coded, means, terms, means.dates[:, None] == others, x, method)
+    compared = means.dates[:, None] == others
+    effects = compared_effects(coded, means, terms, compared, x, method)
     weights, reasons = _weights(cells, pairs, effects)
     n_cells = len(cells.cohort)
     unlike = {int(of_cell[term]): what for term, what in effects.unlike.items()}
@@ -94,6 +95,10 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
         cohort_weights = means.cohort_weights(means.cells(terms.cohort[:n_cells][known], cells.now[known]))
     else:
         cohort_weights = weights_in_cohorts(sample, cells.cohort[known])
+    rests: BoolArray = np.any(weights[:, known], axis=1)
+    n_obs = effects.n_obs
+    if not rests.all():  # on cells of which there is no triple difference
+        n_obs = compared_effects(coded, means, terms.select(rests), compared[:, rests], x, method).n_obs
     used = effects.reasons == ""
     estimate = effects.estimate[used] @ weights[used]
     influence = effects.influence.select(used) @ weights[used]
@@ -105,7 +110,7 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
         (estimate, influence),
         (mean - estimate, of_mean - influence),
         cohort_weights=cohort_weights,
-        n_obs=effects.n_obs,
+        n_obs=n_obs,
         published="CR0",
         notes=tuple(notes),
     )

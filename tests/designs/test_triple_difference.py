@@ -328,6 +328,7 @@ def test_a_cell_without_one_of_its_four_groups_is_left_out_and_the_group_is_name
         y[lost, 4] = np.nan
         fit = estimate(replace(made, outcomes={"y": y}), GROUPED, "triple_difference")
         assert list(fit.period) == [1, 2, 3, 4, 6, 7, 8]
+        assert fit.n_obs == 24 * 7
         assert f"cohort 4 in 5 left out: {why}" in fit.notes
 
 

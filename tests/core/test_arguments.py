@@ -58,7 +58,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("hint", "value", "said"), REFUSED, ids=lambda x: str(x)[:40])
+@pytest.mark.parametrize(("hint", "value", "said"), REFUSED)
 def test_what_is_no_value_of_a_hint_is_refused_in_words_that_say_what_is(hint, value, said):
     with pytest.raises(QuestionError) as refused:
         check("f", {"x": hint}, {"x": value})
@@ -84,7 +84,6 @@ def test_what_is_no_value_of_a_hint_is_refused_in_words_that_say_what_is(hint, v
         (Any, object()),
         (TypeVar("T"), object()),
     ],
-    ids=str,
 )
 def test_what_is_a_value_of_a_hint_is_taken(hint, value):
     check("f", {"x": hint}, {"x": value, "self": 3, "without_a_hint": object()})

@@ -55,8 +55,8 @@ test-engines: $(ENGINES_READY)
 test-faults: $(READY)
 	$(VENV)/bin/python -m pytest -s -m faults
 
-# Changes one thing in core, estimates, inference and designs, 1,000 times, and sees whether a test notices; an hour on
-# two cores, and a quarter to see which tests run which line. Written into tests/MUTANTS.md.
+# Changes one thing in core, estimates, inference and designs, 1,000 times, and sees whether a test notices; an hour or two on
+# two cores. Written into tests/MUTANTS.md.
 mutants: $(MUTANTS_READY)
 	$(MUTANTS)/bin/python tests/mutants.py
 

@@ -271,13 +271,7 @@ def few_treated(
     )
 
 
-def _refuse(
-    sample: Sample,
-    chosen: Design,
-    inference: Inference,
-    size: str | None,
-    null: float,
-) -> None:
+def _refuse(sample: Sample, chosen: Design, inference: Inference, size: str | None, null: float) -> None:
     """Refuse arguments out of range, and questions whose units cannot take one another's places."""
     question = sample.question
     if question.scale == "proportional" and null <= -1:

@@ -190,13 +190,16 @@ def _refuse(sample: Sample, penalty: float | None, factors: int | None, leads: i
         )
     known = sample.treatment == 0
     known &= ~np.isnan(sample.outcome_with_covariates)
-    least = (factors or 0) + 1
-    if not np.any(known.sum(axis=1)[sample.ever_treated] >= least):
-        what = "" if factors is None else f"factors is {factors}, but "
-        periods = "an untreated period" if least == 1 else f"{least} untreated periods or more"
-        instead = "use" if least == 1 else "ask for fewer, or use"
+    untreated = known.sum(axis=1)[sample.ever_treated]
+    if not np.any(untreated):
         raise QuestionError(
-            f"{NAME}: {what}no treated unit is observed in {periods}; {instead} callaway_santanna."
+            f"{NAME}: no treated unit is observed in an untreated period, so no effect is identified; use a window "
+            "that begins earlier."
+        )
+    if factors is not None and not np.any(untreated > factors):
+        raise QuestionError(
+            f"{NAME}: factors is {factors}, but no treated unit is observed in {factors + 1} untreated periods or "
+            "more; ask for fewer, or use callaway_santanna."
         )
     if leads and sample.first_treated is None:
         raise QuestionError(

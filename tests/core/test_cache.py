@@ -345,6 +345,13 @@ def test_what_is_not_in_a_panels_checksum_is_in_the_key(asked, change):
     assert answer_key("q", panel_state(panel)) != answer_key("q", panel_state(turned))
 
 
+def test_versions_are_found_whatever_the_spelling_of_a_name():
+    found = dict(code_state.versions(("Scikit_Learn", "lightgbm")))
+    assert set(found) >= {"python", "scikit-learn", "lightgbm", "numpy", "joblib"}
+    assert all(found.values())
+    assert not any("_" in name or "." in name for name in found)
+
+
 @pytest.mark.parametrize("package", ["statsmodels", "econml", "pandas", "linearmodels", "numba", "Python"])
 def test_another_version_of_what_numbers_are_made_with_is_a_miss(package, monkeypatch):
     before, fit = answer_key("q"), fits.code_of_learners()

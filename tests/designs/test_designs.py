@@ -359,6 +359,11 @@ def test_what_is_learned_is_told_in_words(
     assert (asked.without, asked.limits) == (without, limits)
 
 
+def test_designs_that_learn_and_no_others_say_what_they_learn() -> None:
+    learn = {name for name in ALL_DESIGNS if find_design(name).nuisances is not None}
+    assert learn == {name for name in ALL_DESIGNS if "learner" in find_design(name).options}
+
+
 @pytest.mark.parametrize("design", ["dml_did", "dml_irm", "dml_panel", "dml_stacked"])
 def test_learners_say_how_much_the_draws_of_the_folds_move_effects(design: str) -> None:
     options = {"learner": "linear", "folds": 2, "repetitions": 3}

@@ -267,7 +267,7 @@ def test_spells_average_what_has_an_onset_and_a_prediction_and_the_rest_is_count
         "111 treated unit-periods left out: the onset of the spell, or the unit or the period untreated, is not "
         "observed",
     )
-    assert fit.n_obs == 800
+    assert (fit.n_obs, fit.published) == (800, "CR0")
 
 
 def test_spells_without_any_onset_have_no_effect() -> None:

@@ -319,6 +319,19 @@ def test_what_cannot_be_answered_is_refused_in_one_line(options: dict[str, Any],
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("factors", [None, 0, 2])
+def test_treated_units_that_are_never_seen_untreated_are_refused(factors: int | None) -> None:
+    panel = noisy()
+    y = panel.outcomes["y"].copy()
+    treated = panel.first_treated["event"] > 0
+    before = np.arange(8) < panel.first_treated["event"][:, None]
+    y[treated[:, None] & before] = np.nan
+    with pytest.raises(
+        QuestionError, match="no treated unit is observed in an untreated period, so no effect is identified"
+    ):
+        estimate(replace(panel, outcomes={"y": y}), QUESTION, NAME, factors=factors)
+
+
 def test_a_penalty_cannot_be_chosen_where_nothing_can_be_held_out_and_is_none_where_nothing_varies() -> None:
     panel = noisy()
     early = replace(panel, first_treated={"event": np.where(panel.first_treated["event"] > 0, 2.0, np.nan)})
@@ -337,6 +350,10 @@ def test_what_is_not_identified_is_refused() -> None:
     y[np.isnan(panel.first_treated["event"]), 7] = np.nan
     with pytest.raises(QuestionError, match="do not connect all periods"):
         estimate(replace(panel, outcomes={"y": y}), QUESTION, NAME, factors=1)
+    group, part = np.arange(50) % 3, np.array([0, 0, 0, 1, 1, 1, 2, 2])  # three parts
+    y = np.where(group[:, None] == part, panel.outcomes["y"], np.nan)
+    with pytest.raises(QuestionError, match="do not connect all periods"):
+        estimate(replace(panel, outcomes={"y": y}), QUESTION, NAME, factors=0)
     with pytest.raises(QuestionError, match="a covariate is explained by unit and period effects"):
         estimate(panel, QUESTION.replace(covariates=("x1",)), NAME, factors=1)
     with pytest.raises(QuestionError, match="the factors do not settle"):

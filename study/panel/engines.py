@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -174,17 +174,26 @@ class Engine:
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(work)
             try:
+                # A signal that another thread receives does not wake this one.
+                while not running.done():
+                    wait([running], timeout=0.5)
                 return running.result()
             except StudyError:
                 raise
             except Exception as error:
                 raise _fault(self.label, self.name, error) from None
             except BaseException:
-                self._interrupt()
                 with suppress(BaseException):
-                    running.result(timeout=60)
+                    self._stop(running)
                 self.close()
                 raise
+
+    def _stop(self, running: Future[Any]) -> None:
+        """Interrupt what runs until it has ended, for a minute at most: a query may begin after an interruption."""
+        for _ in range(120):
+            self._interrupt()
+            if wait([running], timeout=0.5).done:
+                return
 
     def _interrupt(self) -> None:
         with suppress(Exception):

@@ -116,7 +116,7 @@ def repeated_att(
     weights: FloatArray,
     method: Method,
     *,
-    as_drdid: bool = False,
+    as_drdid: bool,
 ) -> Effect:
     """Return the ATT from cells of two periods, which need not be of the same units, with covariates.
 

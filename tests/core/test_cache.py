@@ -350,6 +350,7 @@ def test_versions_are_found_whatever_the_spelling_of_a_name():
     assert set(found) >= {"python", "scikit-learn", "lightgbm", "numpy", "joblib"}
     assert all(found.values())
     assert not any("_" in name or "." in name for name in found)
+    assert dict(code_state.versions(("of-no-such-package",)))["of-no-such-package"] == ""
 
 
 @pytest.mark.parametrize("package", ["statsmodels", "econml", "pandas", "linearmodels", "numba", "Python"])

@@ -279,6 +279,33 @@ def test_a_unit_without_enough_untreated_cells_is_left_out_with_a_note() -> None
     )
 
 
+def test_the_onset_of_a_spell_without_a_prediction_is_counted_among_those_left_out() -> None:
+    panel = simulated.switching()
+    y, path = panel.outcomes["y"].copy(), panel.treatment["event"]
+    y[1, path[1] == 0] = np.nan
+    made = estimate(replace(panel, outcomes={"y": y}), QUESTION, NAME, factors=0)
+    assert f"{int(path[1].sum())} treated unit-periods of 1 units left out" in " ".join(made.notes)
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+def test_the_unit_of_a_covariate_does_not_matter(factor: float) -> None:
+    panel, question = simulated.panel(n=70, level=9.0), QUESTION.replace(covariates=("moving",))
+    made = estimate(panel, question, NAME, factors=0)
+    measured = replace(panel, covariates=panel.covariates | {"moving": factor * panel.covariates["moving"]})
+    other = estimate(measured, question, NAME, factors=0)
+    np.testing.assert_allclose(other.effect, made.effect, rtol=1e-8)
+    np.testing.assert_allclose(other.std_error, made.std_error, rtol=1e-7)
+
+
+def test_labels_of_which_nothing_is_predicted_have_no_mean() -> None:
+    sample = QUESTION.sample(noisy())
+    fit = complete(sample.y, sample.x_varying, sample.treatment == 0, Rank())
+    labels = np.where(sample.treatment == 1, 0, -1)
+    mean = fit.effects(labels, 3)
+    assert mean[0] == pytest.approx(fit.beyond[sample.treatment == 1].mean(), rel=1e-12)
+    assert np.isnan(mean[1:]).all()
+
+
 def test_a_cell_of_one_treated_unit_has_an_effect_without_an_error() -> None:
     panel = noisy()
     first = panel.first_treated["event"].copy()

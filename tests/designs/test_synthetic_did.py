@@ -200,6 +200,23 @@ def test_errors_of_averages_over_cohorts_are_those_of_leaving_out_each_unit(name
     assert whole.leave_out.clusters[0] == np.isfinite(first).sum()
 
 
+def test_an_effect_rests_on_the_clusters_of_both_sides() -> None:
+    fit = estimate(few(40), QUESTION, "synthetic_did")
+    n_treated = int(np.isfinite(few(40).first_treated["event"]).sum())
+    assert n_treated != 20
+    np.testing.assert_array_equal(
+        fit.leave_out.clusters, np.tile([[n_treated], [40 - n_treated]], len(fit.terms))
+    )
+
+
+def test_comparison_units_can_stand_for_treated_ones() -> None:
+    part = one_block(few(40), QUESTION)
+    moved = part.among(np.array([3, 1]), np.array([0, 2, 4]))
+    np.testing.assert_array_equal(moved.treated, part.comparison[[3, 1]])
+    np.testing.assert_array_equal(moved.comparison, part.comparison[[0, 2, 4]])
+    np.testing.assert_array_equal(moved.rows, part.rows[[0, 2, 4, 3, 1]])
+
+
 def test_cohorts_are_averaged_by_their_treated_unit_periods() -> None:
     panel = few(90, (4, 6))
     first = panel.first_treated["event"]

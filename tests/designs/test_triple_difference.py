@@ -57,6 +57,14 @@ def test_without_covariates_it_is_the_difference_of_two_differences_in_differenc
     np.testing.assert_allclose(fit.effect, inside.effect - outside.effect, rtol=0, atol=1e-12)
 
 
+def test_an_outcome_that_does_not_vary_has_no_effect_with_every_comparison_cohort() -> None:
+    whole = panel(UNEVEN)
+    fit = estimate(
+        replace(whole, outcomes={"y": np.ones(whole.outcomes["y"].shape)}), GROUPED, "triple_difference"
+    )
+    np.testing.assert_allclose(fit.effect, 0.0, atol=1e-12)
+
+
 def test_trends_by_cohort_and_by_eligibility_drop_out_whatever_the_comparison_cohorts() -> None:
     fit = estimate(panel(UNEVEN, noise=0.0), GROUPED, "triple_difference")
     truth = np.where(fit.event_time >= 0, 1 + fit.event_time / 2, 0.0)

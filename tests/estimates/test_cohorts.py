@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import simulated
+from added_up import added_up
 
 from study import Question, QuestionError
 from study.estimates.cohorts import (
@@ -51,6 +52,13 @@ def test_means_weights_and_numbers_are_those_of_loops(kind: str) -> None:
             assert means.weight[g, t] == pytest.approx(sample.weights[seen].sum(), abs=1e-12)
             expected = np.average(sample.y[seen, t], weights=sample.weights[seen]) if seen.any() else 0.0
             assert means.mean[g, t] == pytest.approx(expected, abs=1e-12)
+
+
+def test_rows_that_stand_for_several_units_are_counted_as_these() -> None:
+    panel, question = simulated.with_late_units(n=60), Question("y", "event")
+    rows = question.sample(added_up(panel, question))
+    assert rows.n_rows < rows.n_units
+    np.testing.assert_array_equal(cohort_means(rows).seen, cohort_means(question.sample(panel)).seen)
 
 
 @pytest.mark.parametrize("levels_apart", [False, True])

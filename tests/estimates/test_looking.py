@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -153,6 +154,16 @@ def test_saving_twice_writes_the_same_bytes_and_no_pickle(fit, tmp_path):
         assert all(file[name].dtype.kind in "fiubU" for name in file.files)
 
 
+class Planted:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
 def test_files_that_cannot_be_written_or_read_are_refused_in_one_line(fit, tmp_path):
     with pytest.raises(OutputError, match=r"fit\.csv does not end in \.npz"):
         fit.save(tmp_path / "fit.csv")
@@ -170,6 +181,12 @@ def test_files_that_cannot_be_written_or_read_are_refused_in_one_line(fit, tmp_p
     for name in ("other.npz", "pickled.npy", "cut.npz", "flipped.npz", "."):
         with pytest.raises(DataError, match="is damaged, or no file that"):
             load_estimate(tmp_path / name)
+    np.savez(
+        tmp_path / "planted.npz", np.array([Planted(tmp_path / "mark")]), text=np.zeros(1, dtype=np.uint8)
+    )
+    with pytest.raises(DataError, match="is damaged, or no file that"):
+        load_estimate(tmp_path / "planted.npz")
+    assert not (tmp_path / "mark").exists()
     labels = np.array([object()] * fit.sample.n_units)
     odd = replace(fit, sample=replace(fit.sample, attributes={"state": labels}))
     with pytest.raises(OutputError, match="cannot be written, since no file holds"):

@@ -104,6 +104,12 @@ def test_what_is_said_of_one_outcome_is_what_is_said_of_it_alone() -> None:
         compare(panel, QUESTION, PAIR, ["y", "z"], draws=99).plot(Figure().subplots())
 
 
+def test_outcomes_side_by_side_have_the_designs_on_one_axis() -> None:
+    left, right = compare(two_outcomes(), QUESTION, PAIR, ["y", "z"], draws=99).plot().axes
+    assert left.get_shared_y_axes().joined(left, right)
+    assert not left.get_shared_x_axes().joined(left, right)
+
+
 def test_variants_of_one_design_have_rows_by_their_labels() -> None:
     found = compare(two_outcomes(), QUESTION, METHODS, draws=99)
     assert len(set(found.labels)) == len(METHODS)
@@ -334,6 +340,7 @@ def test_designs_that_differ_by_far_have_the_smallest_p_value_that_the_draws_all
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_draws() -> None:
     panel = two_outcomes(90)
     runs = [compare(panel, QUESTION, ["twfe", *PAIR], ["y", "z"], draws=199, seed=s) for s in (3, 3, 4)]
+    assert all(str(found) == "\n".join(map(str, as_tables(found))) for found in runs)
     texts = [str(found) + comparison_in("latex", found) for found in runs]
     assert texts[0] == texts[1]
     assert runs[0].tests().sup_t_p_value.tolist() != runs[2].tests().sup_t_p_value.tolist()

@@ -293,8 +293,15 @@ def test_it_says_how_many_units_and_which_orders_of_time() -> None:
         assert ("have no ends" in found.sentences[-1]) != bounded
 
 
+def test_one_period_after_the_event_has_one_hypothesis() -> None:
+    found = conformal(sample(0, after=1), "imputation", null=0.5)
+    assert "one treated unit: an effect of 0.5 in every period has p = " in found.sentences[0]
+    assert found.conf_low.shape == (1,)
+
+
 def test_bad_input_is_one_clear_error() -> None:
     made = panel(np.random.default_rng(0))
+    flat = replace(made, outcomes={"y": np.zeros(made.outcomes["y"].shape)})
     of = ASKED.sample(made)
     several = replace(made, first_treated={"event": np.array([2005.0, 2006.0, *[np.nan] * 6])})
     y = made.outcomes["y"].copy()
@@ -317,6 +324,7 @@ def test_bad_input_is_one_clear_error() -> None:
         ),
         (lambda: cross_fitted_t(of, "imputation", folds=1), "from 2 on"),
         (lambda: cross_fitted_t(of, "imputation", folds=6), "below 6"),
+        (lambda: cross_fitted_t(ASKED.sample(flat), "imputation"), "the folds give one effect"),
         (lambda: cross_fitted_t(ASKED.replace(scale="proportional").sample(made), "imputation"), "in levels"),
     ):
         with pytest.raises(QuestionError, match=said) as error:

@@ -95,9 +95,9 @@ def test_one_treated_unit_with_a_covariate_is_compared_with_predictions_of_each_
     assert (made.interval[1] - made.interval[0]) / 2 == pytest.approx(np.sort(np.abs(errors))[-3], abs=1e-9)
 
 
-@pytest.mark.parametrize("aggregate", ["mean", "total"])
-def test_errors_are_rescaled_by_the_variance_that_sizes_predict(aggregate: str) -> None:
-    whole = panel(2, n=14, power=1.0)
+@pytest.mark.parametrize(("aggregate", "seed"), [("mean", 0), ("mean", 5), ("total", 6)])
+def test_errors_are_rescaled_by_the_variance_that_sizes_predict(aggregate: str, seed: int) -> None:
+    whole = panel(2, n=14, power=1.0, seed=seed)  # one coefficient or both are positive
     made = few_treated(
         ASKED.sample(whole),
         "imputation",
@@ -112,6 +112,7 @@ def test_errors_are_rescaled_by_the_variance_that_sizes_predict(aggregate: str) 
     own, power = size[2:], {"mean": 0, "total": 2}[aggregate]
     basis = np.column_stack([np.ones(12), 1 / own])
     a, b = nnls(basis, errors**2 / own**power)[0]
+    assert (a > 0) == (seed > 0)
     normal = errors / np.sqrt((a + b / own) * own**power)
     drawn = []
     for i, j in [pair for two in combinations(range(12), 2) for pair in (two, two[::-1])]:
@@ -313,6 +314,9 @@ def test_it_says_and_shows_what_it_found() -> None:
     assert "estimate less null" in figure.legends[0].get_texts()[0].get_text()
     assert figure.axes[0].get_xlabel() == "error of the estimate\n(units of the outcome)"
     assert figure.axes[0].get_ylabel() == "assignments"
+    first, second = figure.axes[0].get_title(loc="left").split("\n")
+    assert first == f"Few treated units: {made.term}"
+    assert second.startswith("p = ")
     assert made.sentences[1].endswith("as those of comparison units are.")
     assert "drawn=" not in repr(made)
     assert study.few_treated is few_treated

@@ -182,6 +182,15 @@ def test_an_end_is_found_however_small_the_step() -> None:
     assert np.allclose(with_step, made.interval, rtol=1e-7)
 
 
+def test_ends_are_in_the_unit_of_the_outcome() -> None:
+    panel = few_clusters(clusters=10)
+    made = wild_bootstrap(asked(panel), "twfe", level=0.9)
+    large = changed(panel, outcomes={"y": 1e9 * panel.outcomes["y"]})
+    np.testing.assert_allclose(
+        wild_bootstrap(asked(large), "twfe", level=0.9).interval, 1e9 * np.array(made.interval), rtol=1e-7
+    )
+
+
 @pytest.mark.parametrize("kind", ["C", "S", "V", "B"])
 def test_the_p_value_far_away_is_that_of_distant_nulls(kind: Any) -> None:
     few = wild_bootstrap(asked(few_clusters(clusters=4)), "twfe", kind=kind)

@@ -1,6 +1,6 @@
 """Tasks in parallel: the same bytes in this process, in several, and on a cluster whose workers are lost on the way."""
 
-from __future__ import annotations
+from __future__ import logging
 
 import os
 import shutil
@@ -350,6 +350,8 @@ def test_an_address_that_does_not_answer_is_one_line_within_seconds(address, mon
         raise AssertionError
     lines_of(error)
     assert time.monotonic() - start < cluster.ANSWERS + 4
+    levels = [logging.getLogger(name).level for name in ("distributed", "distributed.client", None)]
+    assert levels == [logging.CRITICAL, logging.CRITICAL, logging.WARNING]  # others are as they were
 
 
 @needs_dask

@@ -1,7 +1,8 @@
 """Tasks in parallel: the same bytes in this process, in several, and on a cluster whose workers are lost on the way."""
 
-from __future__ import logging
+from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess

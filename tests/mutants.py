@@ -223,11 +223,11 @@ class Tests:
         tests |= {test for test in self.seconds if test.split("::")[0] in files}
         stem = Path(mutant.file).stem
 
-        def rank(test: str) -> tuple[bool, bool, float]:
-            """Tests of the file's name, of its room, then the shortest."""
+        def rank(test: str) -> tuple[bool, bool, bool, float]:
+            """Tests of the file's name, of a case of that name, of its room, then the shortest."""
             file = test.split("::")[0]
             room = Path(file).parts[1] == Path(mutant.file).parts[1]
-            return stem not in Path(file).stem, not room, self.seconds.get(test, 0.0)
+            return stem not in Path(file).stem, stem not in test, not room, self.seconds.get(test, 0.0)
 
         chosen, total = list(self.newer), 0.0
         for test in sorted(tests, key=rank):

@@ -126,6 +126,22 @@ def test_what_a_killed_process_had_written_is_completed_and_its_rest_taken_away(
         assert names(tmp_path / "half") == ["deep", "x"]
 
 
+def test_what_a_killed_process_had_written_whole_is_put_in_place(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    elsewhere = tmp_path / "elsewhere" / "c"
+    files = {"a": b"1", "below/b": b"2", str(elsewhere): b"3"}
+    monkeypatch.setattr(outputs, "_complete", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_all(tmp_path / "here", files)
+    monkeypatch.undo()
+    assert not elsewhere.exists()
+    settle(tmp_path / "here")
+    assert {name: (tmp_path / "here" / name).read_bytes() for name in files} == files
+    assert names(tmp_path) == ["elsewhere", "elsewhere/c", "here", "here/a", "here/below", "here/below/b"]
+
+
 def test_a_journal_from_elsewhere_moves_nothing_into_other_folders(tmp_path):
     """One that came with a folder from a stranger names places there; only what lies beside a place can go there."""
     (tmp_path / "victim").write_bytes(b"mine")

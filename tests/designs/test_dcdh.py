@@ -160,6 +160,14 @@ def test_the_average_is_per_unit_of_treatment_and_normalized_effects_have_no_uni
     assert total.effect[0] == pytest.approx(1.0, abs=4 * total.std_error[0])
 
 
+def test_an_average_rests_on_all_units_that_some_effect_is_compared_with() -> None:
+    fit = estimate(panel(gaps=0.05), ASKED.replace(horizon=None), "dcdh")
+    effects = fit.event_time >= 0
+    compared, average = fit.leave_out.clusters[1][effects], fit.leave_out.clusters[1][-1]
+    assert compared.min() < compared.max() <= average
+    assert fit.n_obs > 0.5 * fit.sample.observed.sum()
+
+
 @pytest.mark.parametrize("same", [False, True])
 def test_same_switchers_are_in_every_effect_up_to_the_horizon(same: bool) -> None:
     fit = estimate(panel(gaps=0.05), ASKED.replace(horizon=2), "dcdh", same_switchers=same)

@@ -226,7 +226,7 @@ def test_units_may_stand_in_any_order_and_levels_and_units_of_measurement_do_not
         outcomes={"y": made.outcomes["y"][rows]},
         first_treated={"event": first[rows]},
     )
-    y = 1e3 * (made.outcomes["y"] + 5 * np.arange(8))
+    y = 1e9 * (made.outcomes["y"] + 5 * np.arange(8))
     moved = replace(made, outcomes={"y": y}, periods=made.periods - 500, first_treated={"event": first - 500})
 
     def numbers(of: Panel) -> np.ndarray:
@@ -237,7 +237,7 @@ def test_units_may_stand_in_any_order_and_levels_and_units_of_measurement_do_not
 
     expected = numbers(made)
     np.testing.assert_allclose(numbers(shuffled), expected, rtol=1e-6)
-    np.testing.assert_allclose(numbers(moved)[3:], 1e3 * expected[3:], rtol=1e-6)
+    np.testing.assert_allclose(numbers(moved)[3:], 1e9 * expected[3:], rtol=1e-6)
     np.testing.assert_allclose(numbers(moved)[:3], expected[:3])
 
 

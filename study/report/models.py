@@ -116,9 +116,8 @@ def _as_comparison(model: Estimate | Comparison, label: str, terms: Terms) -> Co
 
 def _relabelled(comparison: Comparison, labels: Mapping[str, str]) -> Comparison:
     """Return a comparison whose designs have given labels, or their titles in the place of their names."""
-    designs = all_designs()
-    titles = {label: designs[label].title if label in designs else label for label in comparison.labels}
-    return _renamed(comparison, {label: labels.get(label, title) for label, title in titles.items()})
+    titles = {name: design.title for name, design in all_designs().items()} | dict(labels)
+    return _renamed(comparison, {label: titles.get(label, label) for label in comparison.labels})
 
 
 def _renamed(comparison: Comparison, names: Mapping[str, str]) -> Comparison:
@@ -133,8 +132,7 @@ def _renamed(comparison: Comparison, names: Mapping[str, str]) -> Comparison:
 
 def _told_apart(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Return comparisons whose labels say what estimates of one label, outcome and scale differ by."""
-    cells = Counter((c.question.scale, key) for c in comparisons for key in c.estimates)
-    twice = {label for (_, (_, label)), count in cells.items() if count > 1}
+    twice = {label for (_, label) in _repeated(comparisons)}
     specified: dict[str, list[dict[str, Any]]] = {label: [] for label in twice}
     for comparison in comparisons:
         for (_, label), fit in comparison.estimates.items():
@@ -148,15 +146,18 @@ def _told_apart(comparisons: Sequence[Comparison]) -> list[Comparison]:
             differing = [k for k in own if any(other.get(k) != own[k] for other in specified[label])]
             names[label] = label + f" ({', '.join(_told(k, own[k]) for k in differing)})" * bool(differing)
         apart.append(_renamed(comparison, {label: names.get(label, label) for label in comparison.labels}))
-    for (_, (outcome, label)), count in Counter(
-        (c.question.scale, key) for c in apart for key in c.estimates
-    ).items():
-        if count > 1:
-            raise QuestionError(
-                f'{WHO}: {count} models of {outcome} are "{label}"; give each a label: '
-                'study.table({"first": fit, "second": other}).'
-            )
+    for (outcome, label), count in _repeated(apart).items():
+        raise QuestionError(
+            f'{WHO}: {count} models of {outcome} are "{label}"; give each a label: '
+            'study.table({"first": fit, "second": other}).'
+        )
     return apart
+
+
+def _repeated(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], int]:
+    """Return the outcomes and labels of which there are several estimates on one scale, with their number."""
+    cells = Counter((key, c.question.scale) for c in comparisons for key in c.estimates)
+    return {key: count for (key, _), count in cells.items() if count > 1}
 
 
 def _told(name: str, value: Any) -> str:

@@ -255,8 +255,11 @@ def draw_path(
     at = times + shift
     if style == "ribbon":
         limits = np.where(reference, estimate, [*ends, low, high])
+        shade: Any = {"color": colour, "linewidth": 0}
         for part in (times < 0, times >= 0) if apart else (times < np.inf,):
-            _draw_ribbon(axis, at[part], estimate[part], limits[:, part], colour, dashes, names[2])
+            axis.fill_between(at[part], *limits[2:, part], alpha=0.18, label=names[2], **shade)
+            axis.fill_between(at[part], *limits[:2, part], alpha=0.25, **shade)
+            axis.plot(at[part], estimate[part], color=colour, linestyle=dashes, linewidth=1.1)
     else:
         band = BAND if series is None else LIGHT
         axis.bar(at, high - low, bottom=low, width=width, color=band, label=names[2])
@@ -276,23 +279,6 @@ def draw_path(
     if lacking.any():
         axis.plot(at[lacking], estimate[lacking], "x", color=colour, markersize=5, label=names[3])
     axis.xaxis.set_major_locator(MaxNLocator(integer=along != "at"))
-
-
-def _draw_ribbon(
-    axis: Axes,
-    times: FloatArray,
-    estimate: FloatArray,
-    limits: FloatArray,
-    colour: str,
-    dashes: Any,
-    name: str,
-) -> None:
-    """Draw a line on the shades of its pointwise limits and of its band's, shape (4, K), by ascending times."""
-    low, high, band_low, band_high = limits
-    shade: Any = {"color": colour, "linewidth": 0}
-    axis.fill_between(times, band_low, band_high, alpha=0.18, label=name, **shade)
-    axis.fill_between(times, low, high, alpha=0.25, **shade)
-    axis.plot(times, estimate, color=colour, linestyle=dashes, linewidth=1.1)
 
 
 def cut_bands(

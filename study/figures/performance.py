@@ -54,11 +54,11 @@ def performance_figure(
     )
     if ax is not None or not has_curves(frame):
         with on_axes(ax, FULL, HEIGHT) as (figure, axis):
-            _draw_errors(axis, table, scale, level, looks)
+            _draw_errors(axis, table, scale, looks)
         return figure
     with canvas(FULL, HEIGHT) as figure:
         left, right = figure.subplots(1, 2)
-        _draw_errors(left, table, scale, level, looks)
+        _draw_errors(left, table, scale, looks)
         _draw_power(right, frame, table, scale, level, looks)
         label_ends(figure, right, edge=1.0, place=1.07, step=1.3 * SIZE, linewidth=0.6)
     return figure
@@ -69,7 +69,7 @@ def has_curves(frame: pd.DataFrame) -> bool:
     return frame["effect"].nunique() > 1 and not frame.duplicated(["design", "effect"]).any()
 
 
-def _draw_errors(axis: Axes, table: pd.DataFrame, scale: Scale, level: float, looks: dict[str, Any]) -> None:
+def _draw_errors(axis: Axes, table: pd.DataFrame, scale: Scale, looks: dict[str, Any]) -> None:
     """Draw a row a design: a marker at its RMSE, a tick at its bias without sign, its lowest coverage in figures."""
     rmse, errors, bias = (scale.factor * table[name].to_numpy() for name in ("rmse", "rmse_mc", "bias"))
     end = 1.15 * rmse[rmse <= FAR * np.nanmedian(rmse)].max(initial=0)

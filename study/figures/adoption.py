@@ -68,14 +68,11 @@ def adoption_windows(
     """
     if not len(years) or sizes.sum() < fewest:
         return []
-    span = int(last - years[0]) + 1
-    for width in range(1, span + 1):
-        place = (years - years[0]) // width
-        totals = [sizes[place == k].sum() for k in np.unique(place)]
-        if min(totals) >= fewest and len(totals) <= MOST_WINDOWS:
-            starts = years[0] + np.unique(place) * width
-            return [(float(a), float(min(a + width - 1, last))) for a in starts]
-    return [(float(years[0]), float(last))]
+    for width in range(1, int(last - years[0]) + 2):  # the widest is one window with all
+        totals = pd.Series(sizes).groupby(years - (years - years[0]) % width).sum()
+        if totals.min() >= fewest and len(totals) <= MOST_WINDOWS:
+            break
+    return [(float(a), float(min(a + width - 1, last))) for a in totals.index]
 
 
 def adoption_groups(panel: Panel, dates: FloatArray, periods: IntArray, fewest: int) -> list[Group]:

@@ -248,9 +248,11 @@ def label_ends(
     """
     figure.draw_without_rendering()
     for axis in axes:
-        ends = {}
-        for line in axis.get_lines():
-            known = line.get_xydata()[~np.isnan(line.get_xydata()[:, 1])]
+        every: Any = axis.get_lines()
+        ends: dict[Any, FloatArray] = {}
+        for line in every:
+            points = line.get_xydata()
+            known = points[~np.isnan(points[:, 1])]
             if len(known) and not str(line.get_label()).startswith("_"):
                 drawn_at = line.get_transform().transform(known[-1])
                 ends[line] = axis.transAxes.inverted().transform(drawn_at)

@@ -3,7 +3,6 @@ from .adoption import adoption_groups as adoption_groups
 from .adoption import adoption_plot as adoption_plot
 from .adoption import adoption_windows as adoption_windows
 from .adoption import draw_means as draw_means
-from .adoption import label_ends as label_ends
 from .adoption import series_look as series_look
 from .contours import contour_figure as contour_figure
 from .dots import ROW_HEIGHT as ROW_HEIGHT
@@ -26,6 +25,7 @@ from .drawing import Series as Series
 from .drawing import canvas as canvas
 from .drawing import drawn as drawn
 from .drawing import figure_files as figure_files
+from .drawing import label_ends as label_ends
 from .drawing import legend_above as legend_above
 from .drawing import luminance as luminance
 from .drawing import name_periods as name_periods

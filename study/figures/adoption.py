@@ -11,11 +11,9 @@ import pandas as pd
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError, capital, checked, refuse_unknown
 from study.figures.drawing import COLOUR, FULL, GREY, SERIES, Axes, Figure, Series, canvas, name_periods
-from study.figures.performance import apart
 from study.panel import Panel
 
 MOST_WINDOWS = 4
-LETTERS_SIZE = 7
 MOST_ROWS = 60
 LOOK: dict[str, Any] = {"markersize": 3.6, "linewidth": 1.2}
 LATER, NEVER = ({"color": colour, "marker": marker} for colour, marker in (("0.55", "x"), ("0.75", "+")))
@@ -70,14 +68,11 @@ def adoption_windows(
     """
     if not len(years) or sizes.sum() < fewest:
         return []
-    span = int(last - years[0]) + 1
-    for width in range(1, span + 1):
-        place = (years - years[0]) // width
-        totals = [sizes[place == k].sum() for k in np.unique(place)]
-        if min(totals) >= fewest and len(totals) <= MOST_WINDOWS:
-            starts = years[0] + np.unique(place) * width
-            return [(float(a), float(min(a + width - 1, last))) for a in starts]
-    return [(float(years[0]), float(last))]
+    for width in range(1, int(last - years[0]) + 2):  # the widest is one window with all
+        totals = pd.Series(sizes).groupby(years - (years - years[0]) % width).sum()
+        if totals.min() >= fewest and len(totals) <= MOST_WINDOWS:
+            break
+    return [(float(a), float(min(a + width - 1, last))) for a in totals.index]
 
 
 def adoption_groups(panel: Panel, dates: FloatArray, periods: IntArray, fewest: int) -> list[Group]:
@@ -121,31 +116,6 @@ def draw_means(axis: Axes, periods: IntArray, outcome: FloatArray, group: Group)
     if before.any():
         hollow = group.look | {"linestyle": "none", "markerfacecolor": "white"}
         axis.plot(periods[before], values[before], **hollow)
-
-
-def label_ends(figure: Figure, *axes: Axes) -> None:
-    """Write the label of each line at its right end, apart from one another, with a line that leads to it."""
-    figure.draw_without_rendering()
-    for axis in axes:
-        lines = [line for line in axis.get_lines() if not str(line.get_label()).startswith("_")]
-        drawn = [line.get_transform().transform(_end(line)) for line in lines]
-        ends = axis.transAxes.inverted().transform(drawn)
-        order = np.argsort(ends[:, 1], kind="stable")
-        height = axis.get_window_extent().height * 72 / figure.dpi
-        places = apart(height * ends[order, 1], 1.25 * LETTERS_SIZE, height) / height
-        for k, place in zip(order, places, strict=True):
-            leader = {"arrowstyle": "-", "color": lines[k].get_color(), "linewidth": 0.7, "relpos": (0, 0.5)}
-            axis.annotate(
-                lines[k].get_label(), tuple(ends[k]), (1.06, place), "axes fraction", "axes fraction",
-                fontsize=LETTERS_SIZE, va="center", annotation_clip=False,
-                arrowprops=leader | {"shrinkA": 0, "shrinkB": 3},
-            )  # fmt: skip
-
-
-def _end(line: Any) -> FloatArray:
-    """Return the last point of a line that is known."""
-    points: FloatArray = line.get_xydata()
-    return points[~np.isnan(points[:, 1])][-1]
 
 
 @checked

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from study.core import QuestionError, shown
+from study.core import FloatArray, QuestionError, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
@@ -48,6 +48,7 @@ STYLE: Any = {
 WIDTH, HEIGHT = 4.6, 2.9
 FULL = 6.45
 TICK_LETTERS = 36  # of all labels below a horizontal axis together
+ABOVE = "outside upper center"  # of a legend
 # Decimals of a coordinate, in points of a PDF or dots of a PNG: more cannot be seen, and would show how a processor
 # rounds.
 DECIMALS = 2
@@ -213,7 +214,73 @@ def labelled(*axes: Axes) -> dict[str, Any]:
 
 def legend_above(figure: Figure | SubFigure, axis: Axes, columns: int = 2, size: float | None = 7.5) -> None:
     """Draw the legend of an axis above its figure, if it has any."""
-    handles = labelled(axis)
-    if handles:
-        how: Any = {"ncols": columns, "frameon": False, "fontsize": size}
-        figure.legend([*handles.values()], [*handles], loc="outside upper center", **how)
+    draw_legend(figure, axis, loc=ABOVE, ncols=columns, fontsize=size)
+
+
+def draw_legend(on: Figure | SubFigure | Axes, *axes: Axes, order: Sequence[str] = (), **how: Any) -> None:
+    """Draw one legend of axes, if they have any, each label once, in an order if one is given."""
+    handles = labelled(*axes)
+    labels = [label for label in order or handles if label in handles]
+    if labels:
+        on.legend([handles[label] for label in labels], labels, frameon=False, **how)
+
+
+def label_ends(
+    figure: Figure,
+    *axes: Axes,
+    edge: float | None = None,
+    place: float = 1.06,
+    step: float = 8.75,
+    linewidth: float = 0.7,
+) -> None:
+    """Write the label of each line at its right end, apart from one another, with a line that leads to it.
+
+    Parameters
+    ----------
+    figure : Figure
+    *axes : Axes
+        Lines without a label, and those of which no point is known, are left out.
+    edge, place : float
+        Where leading lines begin, at the ends of the lines if it is not given, and where labels stand: as shares of
+        the axis.
+    step, linewidth : float
+        Points between labels, and of leading lines.
+    """
+    figure.draw_without_rendering()
+    for axis in axes:
+        every: Any = axis.get_lines()
+        ends: dict[Any, FloatArray] = {}
+        for line in every:
+            points = line.get_xydata()
+            known = points[~np.isnan(points[:, 1])]
+            if len(known) and not str(line.get_label()).startswith("_"):
+                drawn_at = line.get_transform().transform(known[-1])
+                ends[line] = axis.transAxes.inverted().transform(drawn_at)
+        lines = sorted(ends, key=lambda line: ends[line][1])
+        height = axis.get_window_extent().height * 72 / figure.dpi
+        places = apart(height * np.array([ends[line][1] for line in lines]), step, height) / height
+        for line, at in zip(lines, places, strict=True):
+            x, y = ends[line]
+            leader = {
+                "arrowstyle": "-",
+                "color": line.get_color(),
+                "linewidth": linewidth,
+                "relpos": (0, 0.5),
+            }
+            axis.annotate(
+                line.get_label(), (x if edge is None else edge, y), (place, at), "axes fraction", "axes fraction",
+                fontsize=7, va="center", annotation_clip=False,
+                arrowprops=leader | {"shrinkA": 0, "shrinkB": 3},
+            )  # fmt: skip
+
+
+def apart(places: FloatArray, step: float, height: float) -> FloatArray:
+    """Return ascending places, at least a step apart and between 0 and a height, as near to given ones as can be.
+
+    By least squares.
+    """
+    from scipy.optimize import isotonic_regression
+
+    shift = step * np.arange(len(places))
+    fitted = isotonic_regression(places - shift).x
+    return np.clip(fitted, 0, max(height - step * (len(places) - 1), 0)) + shift

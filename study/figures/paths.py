@@ -12,6 +12,7 @@ from study.core import FloatArray, QuestionError, capital, check, checked, liste
 from study.estimates import Estimand, Estimate
 from study.figures.dots import dot_figure, draw_intervals
 from study.figures.drawing import (
+    ABOVE,
     BAND,
     COLOUR,
     FULL,
@@ -24,6 +25,7 @@ from study.figures.drawing import (
     Figure,
     Series,
     canvas,
+    draw_legend,
     labelled,
     legend_above,
     name_periods,
@@ -36,8 +38,7 @@ COLUMNS = 5
 WIDEST, LETTER, LEGEND_MARK = 9.0, 0.056, 0.45
 COUNTED = 3.1  # inches of height, of a figure with numbers of units below its axes
 # The letter that looks like a marker.
-MARKS = {"o": "\N{BLACK CIRCLE}", "s": "\N{BLACK SQUARE}", "^": "\N{BLACK UP-POINTING TRIANGLE}"}
-MARKS |= {"D": "\N{BLACK DIAMOND}", "v": "\N{BLACK DOWN-POINTING TRIANGLE}"}
+MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼"}
 NAMES = (
     "estimate, pointwise interval",
     "the same, on another base than those after",
@@ -136,8 +137,9 @@ def event_study_grids(
             part.suptitle(grid.heading, fontsize=9, x=0.01, ha="left", fontweight="bold")
             part.supylabel(grid.ylabel, fontsize=7.5)
         parts[-1].supxlabel(since(unit), fontsize=9)
-        handles = labelled(*(axis for part in parts for axis in part.axes))
-        figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=2, frameon=False)
+        draw_legend(
+            figure, *(axis for part in parts for axis in part.axes), loc="outside lower center", ncols=2
+        )
     return figure
 
 
@@ -197,10 +199,9 @@ def event_study_with_counts(
             axis.set_xlabel(
                 f"{since(unit)}\n(numbers: {counted})", labelpad=4 + 11 * len(treated), fontsize=8.5
             )
-        handles = labelled(*axes)
-        shown_labels = [label for label in (NAMES[0], NAMES[2], REFERENCE, CUT) if label in handles]
-        legend = [handles[label] for label in shown_labels], shown_labels
-        figure.legend(*legend, loc="outside upper center", ncols=4, frameon=False, fontsize=7.5)
+        draw_legend(
+            figure, *axes, order=(NAMES[0], NAMES[2], REFERENCE, CUT), loc=ABOVE, ncols=4, fontsize=7.5
+        )
     return figure
 
 
@@ -254,8 +255,11 @@ def draw_path(
     at = times + shift
     if style == "ribbon":
         limits = np.where(reference, estimate, [*ends, low, high])
+        shade: Any = {"color": colour, "linewidth": 0}
         for part in (times < 0, times >= 0) if apart else (times < np.inf,):
-            _draw_ribbon(axis, at[part], estimate[part], limits[:, part], colour, dashes, names[2])
+            axis.fill_between(at[part], *limits[2:, part], alpha=0.18, label=names[2], **shade)
+            axis.fill_between(at[part], *limits[:2, part], alpha=0.25, **shade)
+            axis.plot(at[part], estimate[part], color=colour, linestyle=dashes, linewidth=1.1)
     else:
         band = BAND if series is None else LIGHT
         axis.bar(at, high - low, bottom=low, width=width, color=band, label=names[2])
@@ -275,23 +279,6 @@ def draw_path(
     if lacking.any():
         axis.plot(at[lacking], estimate[lacking], "x", color=colour, markersize=5, label=names[3])
     axis.xaxis.set_major_locator(MaxNLocator(integer=along != "at"))
-
-
-def _draw_ribbon(
-    axis: Axes,
-    times: FloatArray,
-    estimate: FloatArray,
-    limits: FloatArray,
-    colour: str,
-    dashes: Any,
-    name: str,
-) -> None:
-    """Draw a line on the shades of its pointwise limits and of its band's, shape (4, K), by ascending times."""
-    low, high, band_low, band_high = limits
-    shade: Any = {"color": colour, "linewidth": 0}
-    axis.fill_between(times, band_low, band_high, alpha=0.18, label=name, **shade)
-    axis.fill_between(times, low, high, alpha=0.25, **shade)
-    axis.plot(times, estimate, color=colour, linestyle=dashes, linewidth=1.1)
 
 
 def cut_bands(
@@ -316,12 +303,9 @@ def cut_bands(
     drawn = list(paths)
     every = (100 if percent else 1) * pd.concat([path for _, path in drawn])
     columns = ["band_low", "band_high"]
-    low, high = every[columns].fillna(every[["conf_low", "conf_high"]].set_axis(columns, axis=1)).to_numpy().T
-    wide = (
-        high - low > WIDE * np.nanmedian(high - low)
-        if np.isfinite(high - low).any()
-        else np.zeros(len(low), bool)
-    )
+    limits = every[columns].fillna(every[["conf_low", "conf_high"]].set_axis(columns, axis=1))
+    low, high = limits.to_numpy().T
+    wide = high - low > WIDE * pd.Series(high - low).median()
     if within is None and not wide.any():
         return
     ends = [low[~wide], high[~wide]]
@@ -523,17 +507,13 @@ def _draw(
         else:
             axis.set_xlabel(f"{capital(unit)} of {event}" if along == "cohort" else capital(unit))
             name_periods(axis, samples[0].panel)
-        handles = labelled(axis)
-        shown_labels = [
-            label for label in (*estimates, OTHER_BASE, band, REFERENCE, NO_ERROR, CUT) if label in handles
-        ]
-        legend = [handles[label] for label in shown_labels], shown_labels
+        order = (*estimates, OTHER_BASE, band, REFERENCE, NO_ERROR, CUT)
         if ax is None:
-            longest = LEGEND_MARK + LETTER * max(map(len, shown_labels))
+            longest = LEGEND_MARK + LETTER * max(map(len, labelled(axis)))
             columns = max(1, int(figure.get_figwidth() // longest))
-            figure.legend(*legend, loc="outside upper center", ncols=columns, frameon=False, fontsize=7.5)
+            draw_legend(figure, axis, order=order, loc=ABOVE, ncols=columns, fontsize=7.5)
         elif not alone:
-            axis.legend(*legend, frameon=False, fontsize=7)
+            draw_legend(axis, axis, order=order, fontsize=7)
     return figure
 
 

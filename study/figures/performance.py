@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray
 from study.figures.dots import shortened
-from study.figures.drawing import FULL, GREY, SERIES, Axes, Figure, canvas, on_axes
+from study.figures.drawing import FULL, GREY, SERIES, Axes, Figure, canvas, label_ends, on_axes
 from study.panel import Scale
 
 SIZE, LETTERS = 7, 42  # of a label: points, and letters at most
@@ -55,13 +54,13 @@ def performance_figure(
     )
     if ax is not None or not has_curves(frame):
         with on_axes(ax, FULL, HEIGHT) as (figure, axis):
-            _draw_errors(axis, table, scale, level, looks)
+            _draw_errors(axis, table, scale, looks)
         return figure
     with canvas(FULL, HEIGHT) as figure:
         left, right = figure.subplots(1, 2)
-        _draw_errors(left, table, scale, level, looks)
+        _draw_errors(left, table, scale, looks)
         _draw_power(right, frame, table, scale, level, looks)
-        _number_ends(figure, right)
+        label_ends(figure, right, edge=1.0, place=1.07, step=1.3 * SIZE, linewidth=0.6)
     return figure
 
 
@@ -70,7 +69,7 @@ def has_curves(frame: pd.DataFrame) -> bool:
     return frame["effect"].nunique() > 1 and not frame.duplicated(["design", "effect"]).any()
 
 
-def _draw_errors(axis: Axes, table: pd.DataFrame, scale: Scale, level: float, looks: dict[str, Any]) -> None:
+def _draw_errors(axis: Axes, table: pd.DataFrame, scale: Scale, looks: dict[str, Any]) -> None:
     """Draw a row a design: a marker at its RMSE, a tick at its bias without sign, its lowest coverage in figures."""
     rmse, errors, bias = (scale.factor * table[name].to_numpy() for name in ("rmse", "rmse_mc", "bias"))
     end = 1.15 * rmse[rmse <= FAR * np.nanmedian(rmse)].max(initial=0)
@@ -117,52 +116,12 @@ def _draw_power(
             series = looks[design]
             look = {"color": series.colour, "marker": series.marker, "linestyle": series.dashes}
             look |= {"markersize": 3.5, "linewidth": 1.2, "yerr": ERRORS * 100 * rows["rejects_mc"]}
-            look["label"] = str(k)
-        axis.errorbar(scale.factor * rows["truth"], 100 * rows["rejects"], elinewidth=0.7, **look)
+        curve = axis.errorbar(scale.factor * rows["truth"], 100 * rows["rejects"], elinewidth=0.7, **look)
+        if design in looks:
+            curve.lines[0].set_label(str(k))
     low, high = (scale.factor * frame["truth"].agg(end) for end in ("min", "max"))
     axis.set_xlim(low - 0.05 * (high - low), high + 0.01 * (high - low))
     axis.set_ylim(0, 102)
     axis.tick_params(labelsize=SIZE)
     axis.set_ylabel(f"Panels in which the {size:.3g}% test rejects, %", fontsize=SIZE + 1)
     axis.set_xlabel(f"True effect,\n{scale.column}", fontsize=SIZE + 1)
-
-
-def _number_ends(figure: Figure, axis: Axes) -> None:
-    """Write the number of each curve that has one at its right end, apart from others, with a line that leads to it."""
-    curves: Any = axis.containers
-    ends, names, colours = [], [], []
-    for curve in curves:
-        seen = curve.lines[0].get_xydata()
-        seen = seen[~np.isnan(seen[:, 1])]
-        if len(seen) and not curve.get_label().startswith("_"):
-            ends.append(seen[-1, 1])
-            names.append(curve.get_label())
-            colours.append(curve.lines[0].get_color())
-    order = np.argsort(ends, kind="stable")
-    figure.draw_without_rendering()
-    height = axis.get_window_extent().height * 72 / figure.dpi
-    low, high = axis.get_ylim()
-    at = height * (np.array(ends)[order] - low) / (high - low)
-    for k, place in zip(order, apart(at, 1.3 * SIZE, height), strict=True):
-        end = (ends[k] - low) / (high - low)
-        axis.annotate(
-            names[k], (1, end), (1.07, place / height), "axes fraction", "axes fraction",
-            fontsize=SIZE, va="center", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colours[k], "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 0,
-                        "shrinkB": 3},
-        )  # fmt: skip
-
-
-def apart(places: FloatArray, step: float, height: float) -> FloatArray:
-    """Return ascending places, at least a step apart and between 0 and a height, as near to given ones as can be.
-
-    By the least squares of an isotonic regression, which are largest over first and smallest over last of means.
-    """
-    n = len(places)
-    shift = step * np.arange(n)
-    total = np.append(0.0, np.cumsum(places - shift))
-    first, last = np.triu_indices(n)
-    means = np.full((n, n), np.inf)
-    means[first, last] = (total[last + 1] - total[first]) / (last + 1 - first)
-    fitted = [means[: i + 1, i:].min(axis=1).max() for i in range(n)]
-    return np.clip(fitted, 0, max(height - step * (n - 1), 0)) + shift

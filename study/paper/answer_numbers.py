@@ -93,9 +93,8 @@ def _of_plan(plan: Plan, panel: Panel) -> Iterator[Traced]:
         "checksum": ("checksum of the panel", panel.checksum),
     }
     source = Source("plan", "", panel.name, panel.checksum, RUN, seed=str(plan.seed))
-    columns = {name: Column(words, "text") for name, (words, _) in values.items()}
-    of_plan = {name: value for name, (_, value) in values.items()}
-    yield from addressed("plan", of_plan, source, columns=columns)
+    for name, (words, value) in values.items():
+        yield from addressed("plan", {name: value}, source, columns={name: Column(words, "text")})
 
 
 def _rows(plan: Plan, results: Results) -> Iterator[Values]:

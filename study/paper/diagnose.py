@@ -162,7 +162,10 @@ def answered(
         # What a specification curve runs over.
         "designs": labelled_designs(rows),
         "scales": [scale for scale in plan.scales if scale in get_args(ScaleName)],
-        "populations": {_in_words(panel.populations.get(rule, rule)): rule for rule in plan.populations},
+        "populations": {
+            worded(panel.populations.get(rule, rule), {}).replace(">=", " >= "): rule
+            for rule in plan.populations
+        },
         "comparisons": get_args(Comparison),
         "covariate_sets": labelled_covariates(rows),
     }
@@ -178,11 +181,6 @@ def answered(
     }
     about = {each.name: each for each in fitting(design.name, [need for need in has if has[need]])}
     return Verdict(plan, task, fit, known, about)
-
-
-def _in_words(rule: str) -> str:
-    """Return the rule of a population without names of columns."""
-    return worded(rule, {}).replace(">=", " >= ")
 
 
 def labelled_designs(rows: Sequence[Row]) -> list[tuple[str, Mapping[str, Any], str]]:

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
-from io import StringIO
 from pathlib import Path
 
-from study.core import DataError, settle, unknown
+import pandas as pd
+
+from study.core import DataError, unknown
 from study.paper.exhibits.exhibit import Source, Traced
+from study.paper.record import csv_file, read_texts
 from study.report import escape, render
 
 FILE = "numbers.csv"
 NEAREST = 3
-COLUMNS = ("address", "value", *(field.name for field in fields(Source)))
+COLUMNS = ["address", "value", *(field.name for field in fields(Source))]
 WRAP = textwrap.TextWrapper(100, "  ", "    ", break_long_words=False, break_on_hyphens=False)
 # How a text cites a result: in LaTeX by a command, in Markdown by a comment before the number.
 CITED = {".tex": r"\\result\{([^{}]+)\}", ".md": r"<!--([\w./-]+)-->"}
-LABELS = {
-    "quantity": "What it is",
-    "exhibit": "Made by the exhibit",
-    "question": "Question",
-    "design": "Design",
-    "options": "Options",
-    "data": "Data",
-    "checksum": "Checksum",
-    "seed": "Seed",
-    "command": "Command",
+# What the parts of a source are called, in the order in which they are shown.
+LABELS = {"quantity": "What it is", "exhibit": "Made by the exhibit"}
+LABELS |= {
+    name: name.capitalize()
+    for name in ("question", "design", "options", "data", "checksum", "seed", "command")
 }
 
 
@@ -97,11 +93,8 @@ def numbers_file(numbers: Iterable[Traced]) -> bytes:
 
 def sources_file(numbers: Iterable[Traced]) -> bytes:
     """Return a CSV file of numbers with their sources."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([traced.address, traced.value, *asdict(traced.source).values()] for traced in numbers)
-    return text.getvalue().encode()
+    rows = [[traced.address, traced.value, *asdict(traced.source).values()] for traced in numbers]
+    return csv_file(pd.DataFrame(rows, columns=COLUMNS))
 
 
 def read_sources(folder: Path) -> dict[str, Traced]:
@@ -110,19 +103,10 @@ def read_sources(folder: Path) -> dict[str, Traced]:
     Raises
     ------
     DataError
-        If the file is missing or lacks a column.
+        If the file is missing, cannot be read or lacks a column.
     """
-    settle(folder)
-    path = folder / FILE
-    if not path.is_file():
-        raise DataError(f"{path}: there are no numbers to trace; write them with `study run`.")
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for column in COLUMNS:
-        if not rows or column not in rows[0]:
-            raise DataError(f"{path}: column {column} is missing; write the numbers anew with `study run`.")
-    values = ([row[column] for column in COLUMNS] for row in rows)
-    return {at: Traced(at, value, Source(*source)) for at, value, *source in values}
+    table = read_texts(folder / FILE, COLUMNS, "there are no numbers to trace; write them", "numbers")
+    return {at: Traced(at, value, Source(*source)) for at, value, *source in table.itertuples(index=False)}
 
 
 def find(numbers: Mapping[str, Traced], at: str) -> Traced:

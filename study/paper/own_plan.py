@@ -14,6 +14,7 @@ from study.core import DataError, QuestionError
 from study.designs import find_design
 from study.panel import Panel, Question
 from study.panel.files import Reading, describe
+from study.report import render
 
 # In this order; the first that answers is the headline.
 CANDIDATES = ("callaway_santanna", "sun_abraham", "imputation", "event_study", "lp_did", "twfe")
@@ -52,69 +53,26 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
         events, designs = events[:1], answers[events[0]]
     if all(event in panel.first_treated for event in events):
         shared["horizon"] = horizon
-    entry = {
-        "file": file,
-        **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(reading.roles).items() if v},
-    }
-    others = [name for name in reading.headings if name not in reading.roles.columns]
-    lines = [
-        f"# What is estimated on {panel.name}, as `study init` wrote it from the panel alone. Read it and change",
-        "# what is not as you mean it; then study run, study diagnose and study heterogeneity take it by --plan.",
-        "",
-        f"title = {_text(f'Effects of {events[0]} in {panel.name}')}",
-        f"headline = {_text(designs[0])}   # the design of the text; `study designs` says what each assumes",
-        "seed = 1",
-        'exhibits = ["sample", "designs"]   # study/paper/exhibits/ has more',
-        "",
-        "[panel]   # how the file is read: the arguments of study.Panel.from_long",
-        *(f"{key} = {_value(value)}" for key, value in (entry | dict(extra)).items()),
-        *(["# Columns without a role, for covariates (numbers) or attributes (labels):"] if others else []),
-        *(f"# {line}" for line in textwrap.wrap(", ".join(map(_text, others)), 100)),
-        "",
-        "[text]   # words of captions and notes",
-        'unit = "unit"',
-        'units = "units"',
-        f"outcome = {_text(reading.roles.outcomes[0])}",
-        f"outcomes_with_units = {_text(reading.roles.outcomes[0])}",
-        "sample_notes = []",
-        "",
-        "[question]   # fields of study.Question that all estimates share",
-        *(f"{key} = {_value(value)}" for key, value in shared.items()),
-        'comparison = "not_yet_treated"   # or "never_treated"',
-        "# cluster = an attribute above the unit at which treatment was assigned; covariates = [...]; lag = 0 ...",
-        "",
-        "[outcomes]   # columns of the tables, with their headings",
-        *(f"{_key(name)} = {_text(name)}" for name in reading.roles.outcomes),
-        "",
-        "[scales]   # panels of the tables; the first is the main one",
-        'level = "Effect in units of the outcome"',
-        '# log1p = "Effect on log(1 + outcome)"',
-        '# proportional = "Effect as a share of the counterfactual mean"',
-    ]
+    roles = {role: columns for role, columns in asdict(reading.roles).items() if columns}
+    others = [_toml(name) for name in reading.headings if name not in reading.roles.columns]
     labels: list[str] = []
-    for number, event in enumerate(events):
+    for number, event in enumerate(events, start=1):
         label = re.sub(r"[^\w-]+", "-", event).strip("-_") or "event"
-        labels.append(label if label not in labels else f"{label}-{number + 1}")
-        names = {"name": event, "title": event, "short": event, "label": labels[-1]}
-        lines += [
-            "",
-            "[[events]]   # label is what commands call it",
-            *(f"{k} = {_text(v)}" for k, v in names.items()),
-        ]
-    for name in designs:
-        lines += ["", "[[designs]]", f"name = {_text(name)}", f"label = {_text(find_design(name).title)}"]
-    lines += [
-        "",
-        "[inference]",
-        "level = 0.95",
-        "band_draws = 9999",
-        "permutations = 999   # of event dates, for the headline's randomization p-value",
-        "# strata = an attribute, within whose labels dates are permuted; among all units without it",
-        "",
-        "[figure]",
-        f"window = [{-max(horizon, 1)}, {horizon}]   # first and last event time shown",
-    ]
-    return "\n".join(lines) + "\n"
+        labels.append(label if label not in labels else f"{label}-{number}")
+    return render(
+        "plan.toml",
+        panel=panel,
+        title=f"Effects of {events[0]} in {panel.name}",
+        entry={"file": file} | roles | dict(extra),
+        others=textwrap.fill(", ".join(others), 102, initial_indent="# ", subsequent_indent="# "),
+        question=shared,
+        outcomes=reading.roles.outcomes,
+        events=[*zip(labels, events, strict=True)],
+        designs=[find_design(name) for name in designs],
+        window=[-max(horizon, 1), horizon],
+        toml=_toml,
+        key=lambda name: name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name),
+    ).decode()
 
 
 def _able(panel: Panel, event: str, shared: Mapping[str, Any]) -> list[str]:
@@ -130,15 +88,6 @@ def _able(panel: Panel, event: str, shared: Mapping[str, Any]) -> list[str]:
     return able
 
 
-def _text(value: str) -> str:
+def _toml(value: Any) -> str:
+    """Return a text, a list of texts or a number as TOML has it."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_text, value))}]"
-    return _text(value) if isinstance(value, str) else repr(value)

@@ -21,7 +21,7 @@ from study.panel import Panel
 from study.paper import Drawn, Exhibit, Exhibited, Plan, Traced
 from study.paper.numbers import LABELS
 from study.paper.words import worded
-from study.report import MINUS, Block, Cell, Line, Table, render
+from study.report import MINUS, Table, render
 
 ORIGIN = {name: label for name, label in LABELS.items() if name not in ("quantity", "exhibit")}
 # CSS pixels for each of the 200 dots of an inch: text of 9 points in print is about as large as the page's notes.
@@ -192,31 +192,12 @@ def numbered(kind: str, names: Sequence[str], paper: str) -> dict[str, str]:
 
 
 def _reworded(shown: Exhibited, said: Callable[[str], str]) -> Exhibited:
-    def cell(each: Cell) -> Cell:
-        return said(each) if isinstance(each, str) else each
-
-    def block(each: Block) -> Block:
-        return Block(
-            said(each.title), [Line(said(line.label), [*map(cell, line.cells)]) for line in each.lines]
-        )
-
-    tables = [
-        replace(
-            table,
-            caption=said(table.caption),
-            headings=[*map(said, table.headings)],
-            blocks=[*map(block, table.blocks)],
-            notes=[*map(said, table.notes)],
-        )
-        for table in shown.tables
-    ]
-    figures = [
+    tables = tuple(table.worded(said) for table in shown.tables)
+    figures = tuple(
         figure._replace(caption=said(figure.caption), alternative=said(figure.alternative))
         for figure in shown.figures
-    ]
-    return replace(
-        shown, tables=tuple(tables), figures=tuple(figures), sentences=tuple(map(said, shown.sentences))
     )
+    return replace(shown, tables=tables, figures=figures, sentences=tuple(map(said, shown.sentences)))
 
 
 def data(kind: str, content: bytes) -> str:

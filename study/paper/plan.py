@@ -502,11 +502,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
         refuse_unknown("event", self.definitions, [e.label for e in self.events], "study.toml, definitions")
         every = [event.label for event in self.every_event]
         refuse_unknown("event", self.treatments, every, "study.toml, treatments")
-        asked = [
-            *every,
-            *self.placebos,
-            *(e.label for e in self.further),
-        ]
+        asked = [*every, *self.placebos, *(entry.label for entry in self.further)]
         for shown in self.contrasts.values():
             refuse_unknown("event, placebo or further question", shown, asked, "study.toml, contrasts")
         for event in self.families:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,8 @@ def record(results: Results) -> pd.DataFrame:
     return pd.DataFrame([row for result in results.values() for row in _rows(result)], columns=COLUMNS)
 
 
-def record_file(table: pd.DataFrame) -> bytes:
-    """Return the record as CSV, whose numbers read back to the same."""
+def csv_file(table: pd.DataFrame) -> bytes:
+    """Return the record, or another table, as CSV, whose numbers read back to the same."""
     return table.to_csv(index=False, lineterminator="\n").encode()
 
 
@@ -45,18 +45,7 @@ def read_record(path: Path) -> pd.DataFrame:
     DataError
         If the file is missing or lacks a column.
     """
-    settle(path.parent)
-    if not path.is_file():
-        raise DataError(f"{path}: there is no record to check against; write one with `study run`.")
-    try:
-        table = pd.read_csv(path, keep_default_na=False, dtype=str)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: not a readable record ({error}); write it anew with `study run`."
-        ) from error
-    for column in COLUMNS:
-        if column not in table:
-            raise DataError(f"{path}: column {column} is missing; write the record anew with `study run`.")
+    table = read_texts(path, COLUMNS, "there is no record to check against; write one", "record")
     for column in NUMBERS:
         numbers = pd.to_numeric(table[column], errors="coerce")
         bad = table.index[numbers.isna() & (table[column] != "")]
@@ -65,7 +54,24 @@ def read_record(path: Path) -> pd.DataFrame:
                 f'{path}: column {column} holds "{table[column][bad[0]]}" on line {bad[0] + 2}; it must be a number.'
             )
         table[column] = numbers
-    return table[COLUMNS]
+    return table
+
+
+def read_texts(path: Path, columns: Sequence[str], absent: str, what: str) -> pd.DataFrame:
+    """Read columns of a CSV file that a run wrote, as texts; errors say what is absent, and what is to be written."""
+    settle(path.parent)
+    if not path.is_file():
+        raise DataError(f"{path}: {absent} with `study run`.")
+    try:
+        table = pd.read_csv(path, keep_default_na=False, dtype=str)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: not a readable record ({error}); write it anew with `study run`."
+        ) from error
+    for column in columns:
+        if column not in table:
+            raise DataError(f"{path}: column {column} is missing; write the {what} anew with `study run`.")
+    return table[columns].copy()
 
 
 def differences(recorded: pd.DataFrame, fresh: pd.DataFrame) -> list[str]:

@@ -227,7 +227,7 @@ class Paper(NamedTuple):
 
     def files(self, folder: Path) -> dict[str, bytes]:
         """Return every file that is generated, by its path below ``paper/``; the plan's texts are in a folder."""
-        written = {"estimates.csv": record.record_file(record.record(self.setting.results))}
+        written = {"estimates.csv": record.csv_file(record.record(self.setting.results))}
         for shown in self.exhibited.values():
             for table in shown.tables:
                 kinds = {"tex": table.latex(), "html": table.html(), "md": table.markdown()}

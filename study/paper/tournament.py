@@ -99,11 +99,8 @@ def _as_recorded(plan: Plan, calibrated: Process, recorded: Recorded) -> Process
     own = numbers_of(calibrated)
     for name, now in own.items():
         was = recorded.calibrated[name]
-        if name in CALIBRATED:
-            same = np.shape(was) == np.shape(now) and np.allclose(was, now, rtol=ALIKE, atol=ALIKE**2)
-        else:
-            same = was == now
-        if not same:
+        is_number = name in CALIBRATED and np.shape(was) == np.shape(now)
+        if was != now and not (is_number and np.allclose(was, now, rtol=ALIKE, atol=ALIKE**2)):
             raise DataError(
                 f"{beside(Path(asked_of(plan).record))}: the panel is calibrated to another {name} now; {AGAIN}."
             )

@@ -147,8 +147,6 @@ def effect_values(effect: Effect) -> dict[str, float]:
 def effects_between(
     label: str,
     effects: Sequence[Effect | None],
-    before: Sequence[Cell] = (),
-    after: Sequence[Cell] = (),
     digits: int = 3,
     stars: Sequence[float] = (),
     letters: int = 0,
@@ -156,9 +154,8 @@ def effects_between(
 ) -> list[Line]:
     """Return the line of effects, a dash where there is none, above that of their standard errors.
 
-    Both are in the unit of their scale, if it is given. Other cells of the first line stand before and after the
-    effects. An effect has a star for each level that its p-value is below. A label of more than so many ``letters``
-    goes on beside the errors.
+    Both are in the unit of their scale, if it is given. An effect has a star for each level that its p-value is below.
+    A label of more than so many ``letters`` goes on beside the errors.
     """
     known = [effect if effect is not None and effect.exists else None for effect in effects]
     starred = ["*" * sum(effect.p_value < level for level in stars) if effect else "" for effect in known]
@@ -169,8 +166,7 @@ def effects_between(
     ]
     errors = [error(factor * effect.std_error, digits) if effect else "" for effect in known]
     first, *more = textwrap.wrap(label, letters, break_on_hyphens=False) if letters else [label]
-    below = Line(" ".join(more), [*[""] * len(before), *errors, *[""] * len(after)])
-    return [Line(first, [*before, *estimates, *after]), below]
+    return [Line(first, estimates), Line(" ".join(more), errors)]
 
 
 def effects_beside(
@@ -188,11 +184,3 @@ def effects_beside(
             continue
         cells += (COLUMNS[name].cell(getattr(effect, name), scale) for name in ("estimate", "std_error"))
     return Line(label, [*before, *cells, *after])
-
-
-def effect_lines(
-    label: str, effects: Sequence[Effect | None], digits: int = 3, stars: Sequence[float] = ()
-) -> list[Line]:
-    """Return the lines of effects and of their standard errors, without the latter where all are refused."""
-    estimates, errors = effects_between(label, effects, digits=digits, stars=stars)
-    return [estimates, errors] if any(errors.cells) else [estimates]

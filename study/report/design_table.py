@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from itertools import product
 from typing import Literal, get_type_hints
 
 import numpy as np
@@ -16,14 +17,7 @@ from study.designs import Assumes, find_design
 from study.estimates import UNKNOWN, Effect, Estimand, Estimate, few_clusters_warning, smallest_effect
 from study.inference import LEVEL, Comparison
 from study.panel import Question, Sample
-from study.report.columns import (
-    CONVENTIONS,
-    UNCLUSTERED,
-    effect_lines,
-    lettered,
-    p_cell,
-    refused_notes,
-)
+from study.report.columns import CONVENTIONS, UNCLUSTERED, effects_between, lettered, p_cell, refused_notes
 from study.report.latex import MINUS
 from study.report.table import Block, Cell, Line, Number, Table, error
 
@@ -163,23 +157,21 @@ def design_tables(
         Many columns are in several tables.
     """
     comparisons = [by_terms(comparison, style.terms) for comparison in comparisons]
-    if style.columns == "designs":
-        labels = comparisons[0].labels
-        return tuple(
-            _pages(words, labels, "design", lambda of, some: models_table(of, comparisons, some, style))
-        )
-    outcomes = comparisons[0].outcomes
-
-    def about(of: Words, some: Sequence[str]) -> Table:
-        return models_table(
-            replace(of, outcomes={outcome: of.outcomes[outcome] for outcome in some}),
-            [comparison.about(some) for comparison in comparisons],
-            some,
-            style,
-            family=outcomes,
-        )
-
-    return tuple(_pages(words, outcomes, "outcome", about))
+    family, by_outcome = comparisons[0].outcomes, style.columns == "outcomes"
+    columns = family if by_outcome else comparisons[0].labels
+    kind, most, tables = style.columns.removesuffix("s"), COLUMNS[style.columns], []
+    for first in range(0, len(columns), most):
+        some = columns[first : first + most]
+        last = first + len(some)
+        which = f"{kind} {last}" if len(some) == 1 else f"{kind}s {first + 1} to {last}"
+        part = f" ({which} of {len(columns)})" if len(some) < len(columns) else ""
+        of, about = replace(words, caption=words.caption + part), comparisons
+        if by_outcome:
+            of = replace(of, outcomes={outcome: words.outcomes[outcome] for outcome in some})
+            about = [comparison.about(some) for comparison in comparisons]
+        table = models_table(of, about, some, style, family)
+        tables.append(replace(table, name=f"{table.name}-{first // most + 1}") if part else table)
+    return tuple(tables)
 
 
 def by_terms(comparison: Comparison, terms: Terms) -> Comparison:
@@ -207,22 +199,6 @@ def as_tables(comparison: Comparison) -> tuple[Table, ...]:
         *design_tables(words, [comparison], Style(mde=True, tests="full")),
         *(_differences(comparison, outcome) for outcome in tested),
     )
-
-
-def _pages(
-    words: Words, columns: Sequence[str], kind: str, table: Callable[[Words, Sequence[str]], Table]
-) -> list[Table]:
-    """Return the table of some columns, or several with at most so many of them each."""
-    most, tables = COLUMNS[f"{kind}s"], []
-    for first in range(0, len(columns), most):
-        some = columns[first : first + most]
-        last = first + len(some)
-        which = f"{kind} {last}" if len(some) == 1 else f"{kind}s {first + 1} to {last}"
-        part = f" ({which} of {len(columns)})" if len(some) < len(columns) else ""
-        tables.append(table(replace(words, caption=words.caption + part), some))
-    if len(tables) == 1:
-        return tables
-    return [replace(page, name=f"{page.name}-{number}") for number, page in enumerate(tables, start=1)]
 
 
 def models_table(
@@ -309,10 +285,10 @@ def _effect_lines(
 ) -> list[Line]:
     """Return the lines of estimates of one term; a dash where a column ``has`` none that answers."""
     effects = [Effect.of(title, fit) if fit else None for fit in fits]
-    effect, *below = effect_lines(title, effects, style.digits, style.stars)
+    effect, errors = effects_between(title, effects, style.digits, style.stars)
     cells = [cell if known else "" for cell, known in zip(effect.cells, has, strict=True)]
-    errors = [line for line in below if any(map(_shown, line.cells))]
-    return [Line(title, cells), *errors, *(_detectable(fits, style.digits) if style.mde else [])]
+    below = [errors] if any(map(_shown, errors.cells)) else []
+    return [Line(title, cells), *below, *(_detectable(fits, style.digits) if style.mde else [])]
 
 
 def _detectable(fits: Sequence[Estimate | None], digits: int) -> list[Line]:
@@ -462,10 +438,6 @@ def _number(comparison: Comparison, label: str) -> str:
     return f"({comparison.labels.index(label) + 1})"
 
 
-def _row(comparison: Comparison, label: str) -> list[Estimate | None]:
-    return [comparison.estimates.get((outcome, label)) for outcome in comparison.outcomes]
-
-
 def _fits(comparisons: Sequence[Comparison]) -> list[Estimate]:
     """Return the estimates of all comparisons."""
     return [fit for comparison in comparisons for fit in comparison.estimates.values()]
@@ -549,8 +521,8 @@ def _numbered(
     """Return the words for estimates, with the numbers of the designs that they hold for."""
     numbers: dict[str, dict[str, None]] = {}
     for comparison in comparisons:
-        for label in comparison.labels:
-            for fit in filter(None, _row(comparison, label)):
+        for label, outcome in product(comparison.labels, comparison.outcomes):
+            if fit := comparison.estimates.get((outcome, label)):
                 numbers.setdefault(words_of(fit), {})[_number(comparison, label)] = None
     return numbers
 

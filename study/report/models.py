@@ -75,7 +75,8 @@ def table(
     for comparison in every:
         panel = next((fit.sample.panel for fit in comparison.estimates.values()), None)
         check_labels(labels, panel, comparison.labels, WHO)
-    comparisons = _by_scale(_told_apart([_relabelled(comparison, labels) for comparison in every]))
+    titles = {name: design.title for name, design in all_designs().items()} | dict(labels)
+    comparisons = _by_scale(_told_apart([_renamed(comparison, titles) for comparison in every]))
     first = comparisons[0]
     words = Words(name, caption, {outcome: outcome for outcome in first.outcomes}, SCALES).under(labels)
     events = dict.fromkeys(labels.get(c.question.event, c.question.event) for c in every)
@@ -114,32 +115,23 @@ def _as_comparison(model: Estimate | Comparison, label: str, terms: Terms) -> Co
     return Comparison(question, (label,), (question.outcome,), estimates, {}, {}, {}, 0, {key: model})
 
 
-def _relabelled(comparison: Comparison, labels: Mapping[str, str]) -> Comparison:
-    """Return a comparison whose designs have given labels, or their titles in the place of their names."""
-    designs = all_designs()
-    titles = {label: designs[label].title if label in designs else label for label in comparison.labels}
-    return _renamed(comparison, {label: labels.get(label, title) for label, title in titles.items()})
-
-
 def _renamed(comparison: Comparison, names: Mapping[str, str]) -> Comparison:
+    """Return a comparison whose labels are names where these have one."""
+    titles = {label: names.get(label, label) for label in comparison.labels}
     by_label: dict[str, Any] = {
         field: {
-            (outcome, names[label]): value for (outcome, label), value in getattr(comparison, field).items()
+            (outcome, titles[label]): cell for (outcome, label), cell in getattr(comparison, field).items()
         }
         for field in ("estimates", "refusals", "adjusted", "fits")
     }
-    return replace(comparison, labels=tuple(names[label] for label in comparison.labels), **by_label)
+    return replace(comparison, labels=tuple(titles.values()), **by_label)
 
 
 def _told_apart(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Return comparisons whose labels say what estimates of one label, outcome and scale differ by."""
-    cells = Counter((c.question.scale, key) for c in comparisons for key in c.estimates)
-    twice = {label for (_, (_, label)), count in cells.items() if count > 1}
-    specified: dict[str, list[dict[str, Any]]] = {label: [] for label in twice}
-    for comparison in comparisons:
-        for (_, label), fit in comparison.estimates.items():
-            if label in twice:
-                specified[label].append(_specification(fit))
+    twice = {label for (_, label) in _repeated(comparisons)}
+    fits = [(label, fit) for c in comparisons for (_, label), fit in c.estimates.items()]
+    specified = {label: [_specification(fit) for name, fit in fits if name == label] for label in twice}
     apart = []
     for comparison in comparisons:
         names = {}
@@ -147,16 +139,19 @@ def _told_apart(comparisons: Sequence[Comparison]) -> list[Comparison]:
             own = _specification(fit) if label in twice else {}
             differing = [k for k in own if any(other.get(k) != own[k] for other in specified[label])]
             names[label] = label + f" ({', '.join(_told(k, own[k]) for k in differing)})" * bool(differing)
-        apart.append(_renamed(comparison, {label: names.get(label, label) for label in comparison.labels}))
-    for (_, (outcome, label)), count in Counter(
-        (c.question.scale, key) for c in apart for key in c.estimates
-    ).items():
-        if count > 1:
-            raise QuestionError(
-                f'{WHO}: {count} models of {outcome} are "{label}"; give each a label: '
-                'study.table({"first": fit, "second": other}).'
-            )
+        apart.append(_renamed(comparison, names))
+    for (outcome, label), count in _repeated(apart).items():
+        raise QuestionError(
+            f'{WHO}: {count} models of {outcome} are "{label}"; give each a label: '
+            'study.table({"first": fit, "second": other}).'
+        )
     return apart
+
+
+def _repeated(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], int]:
+    """Return the outcomes and labels of which there are several estimates on one scale, with their number."""
+    cells = Counter((key, c.question.scale) for c in comparisons for key in c.estimates)
+    return {key: count for (key, _), count in cells.items() if count > 1}
 
 
 def _told(name: str, value: Any) -> str:

@@ -16,22 +16,15 @@ from typing import Literal, NamedTuple, get_args
 
 from rich.cells import cell_len
 
-from study.core import OutputError, QuestionError, listed, significant, unknown, write_all
+from study.core import OutputError, QuestionError, listed, refuse_unknown, significant, write_all
 from study.report.latex import MINUS, escape, needs_other_fonts, one_line, render, with_signs
 from study.report.word import Written, word_file
 
 Format = Literal["latex", "html", "md", "docx", "csv", "txt"]
 PRINTED_FORMATS = ("latex", "html", "md", "csv", "txt")
 # Formats by the suffix of a file.
-SUFFIXES: dict[str, Format] = {
-    ".tex": "latex",
-    ".html": "html",
-    ".htm": "html",
-    ".md": "md",
-    ".docx": "docx",
-    ".csv": "csv",
-    ".txt": "txt",
-}
+SUFFIXES: dict[str, Format] = {".tex": "latex", ".htm": "html"}
+SUFFIXES |= {f".{kind}": kind for kind in get_args(Format) if kind != "latex"}
 # Letters of a line of a heading and of a label, and of what may break: names, and the longest words.
 HEADING, LABEL, NAME, WORD = 14, 44, 12, 24
 # Lines of a page beside a table's rules and the space around its caption, letters of a line of notes, and letters of
@@ -43,13 +36,8 @@ _NAME_BREAK = re.compile(r"(?<=[_/])(?=\w)|(?<=[^\W\d_]{2}[.])(?=[^\W\d_]{2})")
 _PIECE = re.compile(".{1,8}-*")  # of a part of a name; no line begins with a hyphen
 # TeX hyphenates the first word of a column only after a space.
 PROSE = r">{\raggedright\arraybackslash\hspace{0pt}}X"
-# The environment of a table by whether it is long and whether it has prose.
-KINDS = {
-    (False, False): "tabular",
-    (False, True): "tabularx",
-    (True, False): "longtable",
-    (True, True): "xltabular",
-}
+# The environment of a table by whether it is long, and then by whether it has prose.
+KINDS = (("tabular", "tabularx"), ("longtable", "xltabular"))
 OTHER_FONTS = b"""\
 % Labels of this table have letters that pdfLaTeX's usual fonts lack: it needs XeLaTeX or LuaLaTeX, and by
 % the package fontspec a font that has them.
@@ -150,27 +138,28 @@ class Table:
         """The lines of all panels."""
         return [line for block in self.blocks for line in block.lines]
 
+    def worded(self, say: Callable[[str], str]) -> Table:
+        """Return the table with each of its texts as a function says it."""
+        blocks = []
+        for title, lines in self.blocks:
+            own = [
+                Line(say(label), [say(cell) if isinstance(cell, str) else cell for cell in cells])
+                for label, cells in lines
+            ]
+            blocks.append(Block(say(title), own))
+        return replace(
+            self,
+            caption=say(self.caption),
+            headings=[*map(say, self.headings)],
+            blocks=blocks,
+            notes=[*map(say, self.notes)],
+            spans=[(say(title), columns) for title, columns in self.spans],
+        )
+
     @property
     def _printed(self) -> Table:
         """The table with the signs of print for minus and for ranges of numbers."""
-        blocks = [
-            Block(
-                with_signs(block.title),
-                [
-                    Line(with_signs(label), [with_signs(c) if isinstance(c, str) else c for c in cells])
-                    for label, cells in block.lines
-                ],
-            )
-            for block in self.blocks
-        ]
-        return replace(
-            self,
-            caption=with_signs(self.caption),
-            headings=[with_signs(heading) for heading in self.headings],
-            blocks=blocks,
-            notes=[with_signs(note) for note in self.notes],
-            spans=[(with_signs(title), columns) for title, columns in self.spans],
-        )
+        return self.worded(with_signs)
 
     def latex(self) -> bytes:
         """Return the table as a LaTeX float, or where it is longer than a page as one that goes over several.
@@ -180,7 +169,7 @@ class Table:
         text = render(
             "table.tex",
             table=self._printed,
-            kind=KINDS[self.is_long, bool(self._prose)],
+            kind=KINDS[self.is_long][bool(self._prose)],
             column_spec="".join(self._columns()),
             heading=lambda text: f"{{{_folded(text, HEADING)}}}",
             spans=self._printed._rules(),
@@ -314,8 +303,7 @@ class Table:
 
     def formatted(self, kind: str) -> bytes:
         """Return the table in a format, HTML and LaTeX without what stands around them in a document."""
-        if kind not in get_args(Format):
-            raise unknown("format", kind, get_args(Format), "study table")
+        refuse_unknown("format", kind, get_args(Format), "study table")
         make: dict[str, Callable[[], bytes]] = {
             "latex": self.latex,
             "html": self.html,

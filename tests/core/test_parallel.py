@@ -237,7 +237,7 @@ def alone(tmp_path_factory):
 
 
 def estimates_of(results) -> bytes:
-    return record.record_file(record.record(results))
+    return record.csv_file(record.record(results))
 
 
 def test_a_worker_without_the_folder_of_fits_writes_nothing(tmp_path):

@@ -243,7 +243,7 @@ def test_the_check_allows_a_p_value_two_draws_and_no_more(ran):
 def as_read(table):
     """Return a record as it is when it has been written and read."""
     with NamedTemporaryFile(suffix=".csv") as file:
-        file.write(record.record_file(table))
+        file.write(record.csv_file(table))
         file.flush()
         return record.read_record(Path(file.name))
 

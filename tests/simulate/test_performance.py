@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from study.figures import has_curves, performance_figure
-from study.figures.performance import apart
+from study.figures.drawing import apart
 from study.panel import Scale
 from study.simulate.performance import performance
 from study.simulate.recommendation import findings_of, recommendation, standing

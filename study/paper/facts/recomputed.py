@@ -20,7 +20,8 @@ UNITS = {
     "difference": Column("difference in percentage points", "percent"),
     "months": Column("months", "number", 2),
 }
-PRINTED = {"share": "%", "difference": " points", "months": " months"}
+# What a sentence multiplies values by, their decimals, and what stands behind them.
+PRINTED = {"share": (100, 1, "%"), "difference": (100, 1, " points"), "months": (1, 2, " months")}
 NOT_KNOWN = "–"
 
 SEED_PAPER = "Besiroglu et al. (2024, arXiv 2401.02452)"
@@ -179,20 +180,15 @@ class Fact:
     def sentence(self) -> str:
         """The fact with its interval, count and denominator, and the published value beside it."""
         low, high = (self._text(end) for end in self.interval)
-        unit, (count, denominator) = PRINTED[self.unit], self.counts
+        (*_, unit), (count, denominator) = PRINTED[self.unit], self.counts
         value = "cannot be given" if math.isnan(self.value) else f"{self._text(self.value)}{unit}"
         ends = "" if math.isnan(self.interval[0]) else f" (95% {low} to {high})"
         published = f"{self._text(self.published)}{unit}" if self.source else "none is known to us"
         return f"{self.claim}: {value}{ends}. Counted: {count} of {denominator}. Published: {published}."
 
-    @property
-    def factor(self) -> float:
-        """What a printed number is multiplied by: shares are printed in percent, months as they are."""
-        return 1.0 if self.unit == "months" else 100.0
-
     def _text(self, value: float) -> str:
-        digits = 2 if self.unit == "months" else 1
-        return "unbounded" if math.isinf(value) else Number(self.factor * value, digits).text
+        factor, digits, _ = PRINTED[self.unit]
+        return "unbounded" if math.isinf(value) else Number(factor * value, digits).text
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,11 +261,8 @@ def _peak(models: pd.DataFrame, used: pd.DataFrame, other: pd.DataFrame, words: 
     year, share = epoch.peak(used, "industry", EARLY.first, int(models["year"].max()) - 1)
     beside = counts_text(epoch.shares(other, year)["industry"])
     values = values_of(share) | {"year": year.last}
-    claim, note = (
-        f"{SECTORS['industry']}, largest share of a full year ({year})",
-        "The last year is not full.",
-    )
-    return Fact("industry_only_peak", claim, values, words, vintage, note, beside)
+    claim = f"{SECTORS['industry']}, largest share of a full year ({year})"
+    return Fact("industry_only_peak", claim, values, words, vintage, "The last year is not full.", beside)
 
 
 def _counted(chosen: Definition) -> str:

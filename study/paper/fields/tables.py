@@ -143,10 +143,8 @@ def _line(result: Answer, panels: Mapping[str, Panel], label: str, rows: BoolArr
     years = cells.years[used.any(axis=0)]
     sums = [(float(papers[when].sum()), float(written[when].sum())) for when in (~after, after)]
     early = papers[:, cells.years <= cells.event_year].sum()
-    totals, shares = (
-        [Number(n, 0) for n in (early or np.nan, sums[0][0], sums[1][0])],
-        [Number(share / n, 1) for n, share in sums],
-    )
+    totals = [Number(n, 0) for n in (early or np.nan, sums[0][0], sums[1][0])]
+    shares = [Number(share / n, 1) for n, share in sums]
     seen, covered = f"{years[0]}-{years[-1]} ({len(years)})", f"{coverage.min():.2f}-{coverage.max():.2f}"
     carried = Number(100 * weight if abs(weight) > 1e-9 else float("nan"), 0)
     return Line(label, [seen, *totals, *shares, covered, carried])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from string import ascii_uppercase
 from typing import Any, Literal, NamedTuple
 
 from study.core import SMALLEST_P, p_text
@@ -37,7 +38,7 @@ POWER_OF: dict[str, str] = {
     "proportional": "the counterfactual mean",
     "log1p": "one plus the mean before treatment",
 }
-LETTERS = "ABCDEFGHIJ"
+LETTERS = ascii_uppercase
 REFUSED = "–"
 A_DASH = f"{REFUSED} : refused."
 

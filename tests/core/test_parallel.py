@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -335,7 +336,7 @@ def test_a_worker_that_comes_later_is_held_to_the_same(dask, tmp_path, given):
 
 def test_the_state_of_a_process_names_what_differs():
     own = cluster.state()
-    assert own["numpy"] == np.__version__
+    assert (own["numpy"], own["python"]) == (np.__version__, platform.python_version())
     assert cluster._difference(own, own | {"numpy": "1.0"}) == f"numpy 1.0, here {np.__version__}"
 
 

@@ -259,7 +259,7 @@ def by_loops(sample: Sample, asked: Nuisances, event: int, trim: float) -> tuple
         (0, {}, simulated.panel(90), 0.01),
         (1, {"comparison": "never_treated", "anticipation": 1}, simulated.panel(90), 0.01),
         (-3, {"cluster": "state"}, simulated.panel(90, gaps=0.05), 0.01),
-        (2, {}, alike(90, cohorts=(5, 6), slope=3.0), 0.4),
+        (2, {}, alike(90, cohorts=(5, 6), slope=3.0), 0.49),
     ],
     ids=["plain", "never treated, anticipation", "clusters, gaps", "trimmed"],
 )

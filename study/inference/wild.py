@@ -186,7 +186,7 @@ def wild_bootstrap(
             raise QuestionError(
                 f"wild_bootstrap: {question.term} has no variance between clusters to compare with."
             )
-        enumerated = weights == "rademacher" and n_clusters < 63 and 2**n_clusters <= draws
+        enumerated = weights == "rademacher" and 2**n_clusters <= draws
         blocks = sign_patterns(n_clusters) if enumerated else weight_blocks(weights, n_clusters, draws, seed)
         drawn = _drawn(of, kind, impose_null, left, blocks, square)
         if enumerated:

@@ -359,6 +359,16 @@ def test_what_is_learned_is_told_in_words(
     assert (asked.without, asked.limits) == (without, limits)
 
 
+def test_a_design_that_takes_units_for_clusters_refuses_others() -> None:
+    design = find_design("twfe")
+    alone = replace(design, supports=tuple(set(design.supports) - {Supports.CLUSTERS}))
+    panel = simulated.panel(n=60)
+    assert alone.refusal(ASKED.sample(panel)) is None
+    refusal = alone.refusal(ASKED.replace(cluster="state").sample(panel))
+    assert refusal is not None
+    assert refusal.startswith("twfe: it cannot answer a question with a cluster above the unit; ")
+
+
 def test_designs_that_learn_and_no_others_say_what_they_learn() -> None:
     learn = {name for name in ALL_DESIGNS if find_design(name).nuisances is not None}
     assert learn == {name for name in ALL_DESIGNS if "learner" in find_design(name).options}

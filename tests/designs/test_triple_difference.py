@@ -195,6 +195,12 @@ def test_a_question_without_a_third_difference_is_refused_in_one_line(name: str)
     assert "\n" not in str(error.value)
 
 
+def test_three_way_names_itself_where_it_refuses() -> None:
+    sizes, asked, said = REFUSED[next(iter(REFUSED))]
+    with pytest.raises(QuestionError, match="^three_way: .*" + said):
+        estimate(panel(sizes), GROUPED.replace(**asked), "three_way")
+
+
 def test_three_way_effects_are_two_way_effects_of_differences_between_eligible_and_others() -> None:
     whole = panel(UNEVEN)
     fit = estimate(whole, GROUPED, "three_way")

@@ -8,6 +8,7 @@ import goldens
 import numpy as np
 import pytest
 import simulated
+from added_up import added_up
 from references.did import BOOTSTRAP, bootstrapped_fit, bootstrapped_influence
 from scipy import stats
 from threadpoolctl import threadpool_limits
@@ -22,6 +23,15 @@ from study.inference.randomization import randomization_test
 RNG = np.random.default_rng(0)
 INFLUENCE = RNG.normal(size=(40, 3))
 CLUSTER = np.unique(RNG.integers(0, 9, size=40), return_inverse=True)[1]
+
+
+def test_rows_that_stand_for_several_units_have_the_covariance_of_these() -> None:
+    panel, question = simulated.panel(n=240, seed=3), Question("y", "event")
+    ours, theirs = (estimate(each, question, "event_study") for each in (added_up(panel, question), panel))
+    assert ours.sample.n_rows < panel.n_units
+    for convention in ("CR0", "jackknife"):
+        expected = theirs.covariance(convention)
+        np.testing.assert_allclose(ours.covariance(convention), expected, atol=1e-9 * np.nanmax(expected))
 
 
 def sums(influence: np.ndarray, cluster: np.ndarray) -> np.ndarray:

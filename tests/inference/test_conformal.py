@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
@@ -14,6 +15,7 @@ from scipy.optimize import minimize
 
 import study
 from study import Panel, Question, QuestionError
+from study.inference import conformal as conformal_module
 from study.inference.conformal import Conformal, conformal
 from study.inference.cross_fitted_t import cross_fitted_t
 from study.inference.leave_out import ROW
@@ -297,6 +299,14 @@ def test_one_period_after_the_event_has_one_hypothesis() -> None:
     found = conformal(sample(0, after=1), "imputation", null=0.5)
     assert "one treated unit: an effect of 0.5 in every period has p = " in found.sentences[0]
     assert found.conf_low.shape == (1,)
+
+
+@pytest.mark.parametrize("step", [-0.1, 0.1])
+def test_an_interval_of_which_no_end_is_found_has_none(step: float) -> None:
+    assert conformal_module._end(lambda _: True, 1.0, step) == math.copysign(math.inf, step)
+    assert conformal_module._end(lambda c: abs(c - 1) <= 3.7, 1.0, step) == pytest.approx(
+        1 + math.copysign(3.7, step)
+    )
 
 
 def test_bad_input_is_one_clear_error() -> None:

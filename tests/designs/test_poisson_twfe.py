@@ -37,6 +37,19 @@ def asked_of(asked: dict[str, Any], gaps: float, scale: str, n: int = 60) -> Sam
     return Question("y", "event", scale=scale, **asked).sample(panel)
 
 
+def test_a_period_in_which_every_outcome_is_zero_is_left_out() -> None:
+    panel, question = simulated.counts(simulated.panel(n=60)), Question("y", "event", scale="proportional")
+    fits = []
+    for value in (0.0, np.nan):
+        y = panel.outcomes["y"].copy()
+        y[:, 2] = value
+        fits.append(estimate(replace(panel, outcomes={"y": y}), question, "poisson_twfe"))
+    zero, unobserved = fits
+    np.testing.assert_allclose(zero.effect, unobserved.effect, rtol=1e-9)
+    np.testing.assert_allclose(zero.std_error, unobserved.std_error, rtol=1e-7)
+    assert zero.n_obs == unobserved.n_obs == 60 * 7
+
+
 @pytest.mark.parametrize("gaps", [0.0, 0.15])
 @pytest.mark.parametrize("terms", TERMS)
 @pytest.mark.parametrize("asked", ASKED, ids=str)

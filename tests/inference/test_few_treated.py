@@ -95,6 +95,16 @@ def test_one_treated_unit_with_a_covariate_is_compared_with_predictions_of_each_
     assert (made.interval[1] - made.interval[0]) / 2 == pytest.approx(np.sort(np.abs(errors))[-3], abs=1e-9)
 
 
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+def test_the_unit_of_a_covariate_does_not_matter(factor: float) -> None:
+    whole, question = panel(1), ASKED.replace(covariates=("x",))
+    measured = replace(whole, covariates=whole.covariates | {"x": factor * whole.covariates["x"]})
+    one, other = (
+        few_treated(question.sample(each), "callaway_santanna", method="reg") for each in (whole, measured)
+    )
+    np.testing.assert_allclose(np.sort(other.drawn), np.sort(one.drawn), rtol=1e-7)
+
+
 @pytest.mark.parametrize(("aggregate", "seed"), [("mean", 0), ("mean", 5), ("total", 6)])
 def test_errors_are_rescaled_by_the_variance_that_sizes_predict(aggregate: str, seed: int) -> None:
     whole = panel(2, n=14, power=1.0, seed=seed)  # one coefficient or both are positive

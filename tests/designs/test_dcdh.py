@@ -160,6 +160,14 @@ def test_the_average_is_per_unit_of_treatment_and_normalized_effects_have_no_uni
     assert total.effect[0] == pytest.approx(1.0, abs=4 * total.std_error[0])
 
 
+def test_effects_of_one_switcher_are_named() -> None:
+    fit = estimate(panel(switch=3), ASKED, "dcdh")
+    switchers = fit.leave_out.clusters[0]
+    one = [e for e, n in zip(fit.event_time, switchers, strict=True) if n == 1 and e >= 0]
+    assert one
+    assert f"event {one[-1]:g} rests on one treated unit" in " ".join(fit.notes)
+
+
 def test_an_average_rests_on_all_units_that_some_effect_is_compared_with() -> None:
     fit = estimate(panel(gaps=0.05), ASKED.replace(horizon=None), "dcdh")
     effects = fit.event_time >= 0

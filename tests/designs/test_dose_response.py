@@ -253,6 +253,14 @@ def test_slopes_need_no_warning_about_comparison_units_that_they_do_not_use() ->
     assert "y per unit of amount (95% CI" in str(fit)
 
 
+def test_a_curve_needs_no_knot() -> None:
+    usual, without, one = (ask(dosed(), **options) for options in ({}, {"knots": 0}, {"knots": 1}))
+    np.testing.assert_array_equal(without.effect, usual.effect)
+    assert not np.allclose(one.effect, usual.effect)
+    with pytest.raises(QuestionError, match="knots is -1; it must be a whole number, at least 0"):
+        ask(dosed(), knots=-1)
+
+
 EQUAL = {"amount": np.full((100, 8), 2.0)}
 REFUSED: tuple[tuple[Panel, dict[str, Any], dict[str, Any], str], ...] = (
     (replace(dosed(), doses=EQUAL), {}, {}, "same amount, 2, so there is no curve; use callaway_santanna"),

@@ -147,6 +147,12 @@ def test_draws_are_the_same_numbers_for_any_number_of_threads() -> None:
     np.testing.assert_array_equal(*drawn)
 
 
+def test_a_band_has_9999_draws_where_nobody_says_otherwise() -> None:
+    fit = estimate(simulated.panel(n=60), Question("y", "event"), "event_study")
+    assert fit.band().equals(fit.band(draws=9999))
+    assert not fit.band().equals(fit.band(draws=10_000))
+
+
 def test_sup_t_of_one_term_is_the_normal_quantile_and_repeats_with_its_seed() -> None:
     influence = np.random.default_rng(1).normal(size=(4000, 1))
     first, second = (

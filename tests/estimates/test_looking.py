@@ -12,6 +12,7 @@ import simulated
 
 from study import DataError, OutputError, Question, QuestionError, compare, estimate, load_estimate
 from study.designs import find_design
+from study.report import plugin
 
 ASKED = Question("y", "event", cluster="state")
 
@@ -152,6 +153,13 @@ def test_saving_twice_writes_the_same_bytes_and_no_pickle(fit, tmp_path):
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
     with np.load(tmp_path / "one.npz", allow_pickle=False) as file:
         assert all(file[name].dtype.kind in "fiubU" for name in file.files)
+
+
+def test_what_maketables_asks_of_an_estimate_is_there(fit):
+    assert fit.__maketables_var_labels__ == plugin.AVERAGES
+    assert fit.__maketables_stat_labels__ == plugin.LABELS
+    assert fit.__maketables_default_stat_keys__ == plugin.DEFAULTS
+    assert fit.__maketables_depvar__ == fit.sample.question.outcome
 
 
 class Planted:

@@ -10,9 +10,9 @@ Results go into ``tests/MUTANTS.md`` with the reasons of survivors, which ``test
     python tests/mutants.py --survivors                   # tries again those of the last run, after new tests
     python tests/mutants.py --files study/designs/etwfe.py
 
-The last two write no record. The map from lines to tests, half an hour of one core, is kept in ``build/mutants`` until
-a test or a source file is newer; ``--keep-map`` uses an older one, with every test of newer test files. A run that was
-interrupted goes on where it was, as long as no file has changed.
+The second tells in the record which are killed now; the last writes none. The map from lines to tests, half an hour of
+one core, is kept in ``build/mutants`` until a test or a source file is newer; ``--keep-map`` uses an older one, with
+every test of newer test files. A run that was interrupted goes on where it was, as long as no file has changed.
 """
 
 from __future__ import annotations
@@ -310,7 +310,7 @@ def tried(pair: tuple[Mutant, str]) -> Mutant:
 
 def try_all(mutants: list[tuple[Mutant, str]], options: argparse.Namespace, log: Path) -> list[Mutant]:
     """Try each mutant but those in the log, note each there, and print survivors as they are found."""
-    done = [Mutant(**json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()[1:]]
+    done = logged(log)
     known = {(mutant.file, mutant.place) for mutant in done}
     mutants = [pair for pair in mutants if (pair[0].file, pair[0].place) not in known]
     context = get_context("spawn")
@@ -353,9 +353,15 @@ def log_of(places: list[tuple[Source, int]], options: argparse.Namespace) -> Pat
     for path in [*sources(), *sorted((ROOT / "tests").rglob("*.py"))]:
         digest.update(path.read_bytes())
     log = SCRATCH / "again.jsonl" if options.survivors or options.files else RESULTS
-    if not log.is_file() or not log.read_text(encoding="utf-8").startswith(digest.hexdigest()):
-        log.write_text(f"{digest.hexdigest()}\n", encoding="utf-8")
+    begun = f"{digest.hexdigest()} {options.seed} {options.seconds:g}\n"
+    if not log.is_file() or not log.read_text(encoding="utf-8").startswith(begun):
+        log.write_text(begun, encoding="utf-8")
     return log
+
+
+def logged(log: Path) -> list[Mutant]:
+    """The mutants in a log."""
+    return [Mutant(**json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()[1:]]
 
 
 def room(file: str) -> str:
@@ -365,8 +371,7 @@ def room(file: str) -> str:
 
 def of_before(read: list[Source]) -> Iterator[tuple[Source, int]]:
     """The survivors of the last sample, wherever their lines are now."""
-    lines = RESULTS.read_text(encoding="utf-8").splitlines()[1:]
-    lived = [mutant for mutant in (Mutant(**json.loads(line)) for line in lines) if mutant.lives]
+    lived = [mutant for mutant in logged(RESULTS) if mutant.lives]
     keys = {mutant.key for mutant in lived}
     for source in read:
         lines = source.text.splitlines()
@@ -380,10 +385,11 @@ def of_before(read: list[Source]) -> Iterator[tuple[Source, int]]:
                 yield source, place
 
 
-def record(done: list[Mutant], read: list[Source], seed: int, seconds: float) -> str:
-    """What is written of a sample."""
+def record(done: list[Mutant], lived: list[Mutant], read: list[Source]) -> str:
+    """What is written of a sample, and of those in it that live, also with the tests that were written since."""
     from statsmodels.stats.proportion import proportion_confint
 
+    _, seed, seconds = RESULTS.read_text(encoding="utf-8").splitlines()[0].split()
     of_room: dict[str, int] = defaultdict(int)
     tried_of: dict[str, list[bool]] = defaultdict(list)
     for source in read:
@@ -398,7 +404,7 @@ def record(done: list[Mutant], read: list[Source], seed: int, seconds: float) ->
         for name in ROOMS
     )
     given = reasons()
-    lived = [mutant for mutant in done if mutant.lives]
+    first = sum(mutant.lives for mutant in done)
     listed = "".join(
         f"\n### `{file}`\n\n"
         + "".join(
@@ -412,9 +418,10 @@ def record(done: list[Mutant], read: list[Source], seed: int, seconds: float) ->
 # Mutants
 
 Written by `make mutants` (tests/mutants.py) on {date.today()}: {len(done):,} of {sum(of_room.values()):,}
-mutants, drawn at random (seed {seed}), each tried on up to {seconds:g} seconds of the tests that run its line.
+mutants, drawn at random (seed {seed}), each tried on up to {seconds} seconds of the tests that run its line.
 **{100 * killed / len(done):.1f}% were killed** (95% interval {100 * low:.1f} to {100 * high:.1f}; at least
-{100 * ASKED:g}% is asked), {hang} of them since a test did not end.
+{100 * ASKED:g}% is asked), {hang} of them since a test did not end. Of the {first} that lived,
+{first - len(lived)} are killed by tests written since, or their line is gone; the others are below, with reasons.
 
 | room | mutants | tried | killed | % |
 |---|---|---|---|---|
@@ -440,7 +447,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--files", nargs="+", help="a sample of these files alone, without a record")
     parser.add_argument(
-        "--survivors", action="store_true", help="those of the last sample alone, without a record"
+        "--survivors", action="store_true", help="those of the last sample alone, after new tests"
     )
     parser.add_argument("--keep-map", action="store_true", help="though a file is newer")
     options = parser.parse_args()
@@ -460,9 +467,11 @@ def main() -> int:
     lived = [mutant for mutant in done if mutant.lives]
     unexplained = [mutant for mutant in lived if mutant.key not in reasons()]
     print(f"mutants: {len(done) - len(lived)} of {len(done)} killed, {len(unexplained)} without a reason")
-    if not options.files and not options.survivors:
-        RECORD.write_text(record(done, read, options.seed, options.seconds), encoding="utf-8")
-    return int(bool(unexplained) or len(lived) > (1 - ASKED) * len(done))
+    if options.files:
+        return int(bool(unexplained))
+    sample = logged(RESULTS)
+    RECORD.write_text(record(sample, lived, read), encoding="utf-8")
+    return int(bool(unexplained) or sum(mutant.lives for mutant in sample) > (1 - ASKED) * len(sample))
 
 
 if __name__ == "__main__":

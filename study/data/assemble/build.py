@@ -30,7 +30,6 @@ from study.data.codebook import codebook
 from study.data.grants import bought, winners
 from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
 from study.data.sources import (
-    Progress,
     affiliations,
     epoch,
     gpus_per_student,
@@ -39,7 +38,7 @@ from study.data.sources import (
     nsf,
     osg,
     paperlists,
-    silent,
+    tell,
     top500,
     universities,
 )
@@ -66,7 +65,7 @@ PACKED = ("venues", "cs_2007")
 ByHand = Callable[[str], Path]
 
 
-def assemble(raw: Path, out: Path, *, progress: Progress = silent) -> list[Path]:
+def assemble(raw: Path, out: Path) -> list[Path]:
     """Build all derived files of ``data/`` from the originals; all of them are written, or none.
 
     Parameters
@@ -76,8 +75,6 @@ def assemble(raw: Path, out: Path, *, progress: Progress = silent) -> list[Path]
     out : Path
         The data folder. Its tables that are written by hand are read (those that ship, where it has none);
         files that are not derived are left alone.
-    progress : callable, optional
-        Called with a short text before each step.
 
     Returns
     -------
@@ -97,12 +94,12 @@ def assemble(raw: Path, out: Path, *, progress: Progress = silent) -> list[Path]
     def by_hand(name: str) -> Path:
         return out / name if (out / name).is_file() else shipped("data", name)
 
-    progress("gazetteer")
+    tell("gazetteer")
     world = universities.read(raw / "universities")
     matcher = Matcher(load(by_hand("institutions.csv"), by_hand("organisations.csv"), world))
-    events = _events(raw, by_hand, matcher, progress)
-    tables = events | _panels(raw, by_hand, matcher, events, progress)
-    progress("writing")
+    events = _events(raw, by_hand, matcher)
+    tables = events | _panels(raw, by_hand, matcher, events)
+    tell("writing")
     files = {name: _file(name, _csv(table)) for name, table in tables.items()}
     headings = {name: list(table.columns) for name, table in tables.items()}
     files["codebook.md"] = codebook(by_hand("panels.toml"), by_hand("columns.toml"), headings).encode()
@@ -110,10 +107,10 @@ def assemble(raw: Path, out: Path, *, progress: Progress = silent) -> list[Path]
     return write_all(out, files)
 
 
-def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) -> Tables:
+def _events(raw: Path, by_hand: ByHand, matcher: Matcher) -> Tables:
     """Return what is known of each university's machines, awards and programmes, by path below ``data/``."""
-    systems = top500.read(raw / "top500", progress)
-    progress("sites, awards, programmes")
+    systems = top500.read(raw / "top500")
+    tell("sites, awards, programmes")
     country = matcher.gazetteer.country
     named = zip(systems["country"], systems["list"], strict=True)
     systems["country"] = [country(name, f"TOP500 {month}") for name, month in named]
@@ -151,9 +148,9 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) ->
     }
 
 
-def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progress: Progress) -> Tables:
+def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tables:
     """Return the panels, and what else is known of papers, spending and models, by path below ``data/``."""
-    progress("spending, models")
+    tell("spending, models")
     spending = herd.read(raw / "herd")
     known = read_overrides(by_hand("herd_institutions.csv"), matcher, "inst_id")
     survey = panels.match_survey(spending, matcher, known)
@@ -186,14 +183,14 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         spending=by_year,
         roles=reduce(partial(pd.merge, on=UNIT, how="outer"), roles),
     )
-    submitted = paperlists.read(raw / "paperlists", paperlists.known_files(), progress)
+    submitted = paperlists.read(raw / "paperlists", paperlists.known_files())
     published = paperlists.published(submitted)
-    progress("topics of papers")
+    tell("topics of papers")
     classified, signed = _classified(published, matcher)
-    progress("affiliations of papers")
+    tell("affiliations of papers")
     years = papers.venue_years(classified)
     signatures = papers.signatures(classified, signed.signatures)
-    progress("panels")
+    tell("panels")
     tables = {}
 
     def add(
@@ -215,7 +212,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         of_venue = years_of_both[years_of_both["venue"].isin(spec.venues)].set_index("year")
         filled = tables[_panel_file(spec.name)]
         filled["source"] = filled["year"].map(of_venue["source"])
-    progress("csmetrics")
+    tell("csmetrics")
     institutions, venues = counted.read(raw / "csmetrics")
     entering, years_there = csmetrics.covered(venues), csmetrics.venue_years(venues)
     there = csmetrics.signatures(institutions, matcher)

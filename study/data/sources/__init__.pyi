@@ -7,7 +7,6 @@ from .published import source as source
 from .reading import AMOUNT as AMOUNT
 from .reading import FILLED as FILLED
 from .reading import RESTORE as RESTORE
-from .reading import Progress as Progress
 from .reading import Rule as Rule
 from .reading import content_of as content_of
 from .reading import csv_rows as csv_rows
@@ -22,5 +21,5 @@ from .reading import one_line as one_line
 from .reading import one_of as one_of
 from .reading import only_one as only_one
 from .reading import refuse_missing as refuse_missing
-from .reading import silent as silent
+from .reading import tell as tell
 from .reading import unzipped as unzipped

@@ -13,18 +13,7 @@ from zipfile import ZipFile
 import pandas as pd
 
 from study.core import DataError, write_all
-from study.data.sources import (
-    FILLED,
-    Fetcher,
-    Progress,
-    Rule,
-    csv_table,
-    damaged,
-    json_value,
-    only_one,
-    silent,
-    unzipped,
-)
+from study.data.sources import FILLED, Fetcher, Rule, csv_table, damaged, json_value, only_one, tell, unzipped
 
 VERSION = "2a872972"
 ADDRESS = "https://github.com/csmetrics/csmetrics.org/archive"
@@ -42,7 +31,7 @@ _RULES = {"venue": FILLED, "year": (re.compile("20[01][0-9]"), "a year"), "insti
 _PAPERS = re.compile(r".*/data/filtered_papers/([^/]+)_(\d{4})\.json")
 
 
-def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: str = VERSION) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, version: str = VERSION) -> list[Path]:
     """Download the repository's zip and write its two tables of counts into ``raw/csmetrics``.
 
     Parameters
@@ -50,8 +39,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
     raw : Path
         Folder of originals.
     fetcher : Fetcher
-    progress : callable, optional
-        Called with a short text before each step.
     version : str
         Branch or commit.
 
@@ -61,10 +48,10 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
         If the zip cannot be downloaded, is damaged or holds no files of papers.
     """
     folder = raw / "csmetrics"
-    progress("csmetrics: the repository")
+    tell("csmetrics: the repository")
     path = folder / f"csmetrics-{version}.zip"
     archive = fetcher.download(f"{ADDRESS}/{version}.zip", path, hosts=HOSTS)
-    progress("csmetrics: counts")
+    tell("csmetrics: counts")
     with unzipped(archive, archive.name) as opened:
         counts, coverage = _counted(opened, archive.name)
     packed = gzip.compress(_csv([*_LABELS, *_COUNTS], counts), mtime=0)

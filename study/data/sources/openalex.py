@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from study.core import DataError, write_all
-from study.data.sources import Fetcher, Progress, json_value, silent
+from study.data.sources import Fetcher, json_value, tell
 from study.data.sources.openalex_works import SHAPE, aggregate, changed, mismatch, trimmed
 
 __all__ = ["aggregate", "fetch", "fetch_snapshot", "read", "works_files"]
@@ -39,9 +39,7 @@ Format = Literal["jsonl", "parquet"]
 State = dict[str, Any]
 
 
-def fetch(
-    raw: Path, fetcher: Fetcher, *, filter: str = FILTER, progress: Progress = silent, key: str | None = None
-) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, filter: str = FILTER, key: str | None = None) -> list[Path]:
     """Fetch the works of a query page by page into ``raw/openalex/api``; a later call goes on where one stopped.
 
     A page holds 100 works, of which what is counted is kept and nothing on persons. A free key allows 10,000 pages a
@@ -54,8 +52,6 @@ def fetch(
     fetcher : Fetcher
     filter : str
         Query in OpenAlex's filter language.
-    progress : callable, optional
-        Called with a short text before each page.
     key : str, optional
         The user's key; the environment variable OPENALEX_API_KEY where not given.
 
@@ -76,7 +72,7 @@ def fetch(
         raise DataError(f"OpenAlex: {folder} holds the works of another query; move it away and fetch again.")
     params = {"filter": filter, "select": ",".join(SHAPE), "per_page": WORKS_A_PAGE, "api_key": _key(key)}
     while state["next_cursor"] is not None:
-        progress(f"OpenAlex: {state['works']} of {state['count'] or '?'} works")
+        tell(f"OpenAlex: {state['works']} of {state['count'] or '?'} works")
         where = f"OpenAlex works, page {state['pages'] + 1}"
         records, meta = _page(fetcher, params, state["next_cursor"], "results", where)
         for place, record in enumerate(records, start=1):
@@ -99,9 +95,7 @@ def fetch(
     return [*_page_paths(folder, state), folder / "state.json"]
 
 
-def fetch_snapshot(
-    raw: Path, fetcher: Fetcher, *, format: Format = "parquet", progress: Progress = silent
-) -> list[Path]:
+def fetch_snapshot(raw: Path, fetcher: Fetcher, *, format: Format = "parquet") -> list[Path]:
     """Fetch the works of the public snapshot into ``raw/openalex/<format>/works``; what is there already is kept.
 
     The works are some 700 GB in either format (June 2026). No key is needed.
@@ -113,8 +107,6 @@ def fetch_snapshot(
     fetcher : Fetcher
     format : {"parquet", "jsonl"}
         Which of the two copies.
-    progress : callable, optional
-        Called with a short text before each file.
 
     Returns
     -------
@@ -132,7 +124,7 @@ def fetch_snapshot(
     manifest = fetcher.json(f"{address}/manifest.json")
     sizes = _sizes(manifest, f"{address}/manifest.json")
     for number, (name, size) in enumerate(sizes.items(), start=1):
-        progress(f"OpenAlex snapshot: file {number} of {len(sizes)}")
+        tell(f"OpenAlex snapshot: file {number} of {len(sizes)}")
         path = folder / name
         if path.is_file() and path.stat().st_size != size:
             path.unlink()
@@ -182,14 +174,14 @@ def works_files(folder: Path) -> tuple[list[Path], list[Path]]:
     return _page_paths(works, state), []
 
 
-def read(folder: Path, progress: Progress = silent, **options: Any) -> pd.DataFrame:
+def read(folder: Path, **options: Any) -> pd.DataFrame:
     """Read the works of a folder into papers by academic institution, year and topic.
 
     Parameters
     ----------
     folder : Path
         As :func:`works_files` takes it.
-    progress, **options
+    **options
         As in :func:`~study.data.sources.openalex_works.aggregate`, which also says what the table holds.
 
     Raises
@@ -198,7 +190,7 @@ def read(folder: Path, progress: Progress = silent, **options: Any) -> pd.DataFr
         If a file is missing or damaged.
     """
     paths, merged = works_files(folder)
-    return aggregate(paths, merged=merged, progress=progress, **options)
+    return aggregate(paths, merged=merged, **options)
 
 
 def _key(given: str | None) -> str:

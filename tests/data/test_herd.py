@@ -246,7 +246,7 @@ def test_what_is_fetched_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with settings(progress=steps.append):
             paths = herd.fetch(tmp_path, Fetcher(pause=0), years=[2019])
     assert [path.name for path in paths] == ["higher_education_r_and_d_2019.zip"]
-    assert steps == ["HERD 2019"]
+    assert steps == ["higher_education_r_and_d_2019.zip"]
     assert len(herd.read(tmp_path / "herd")) == 1
 
 

@@ -233,7 +233,7 @@ def test_fetched_xml_lists_can_be_read(
         monkeypatch.setattr(top500, "ADDRESS", server.url)
         top500.fetch(tmp_path, Fetcher(pause=0), last="1993-11", kind="xml")
     assert len(top500.read(tmp_path / "top500")) == 1000
-    assert said == ["TOP500 list 1993-06", "TOP500 list 1993-11"]
+    assert said == ["TOP500_199306_all.xml", "TOP500_199311_all.xml"]
 
 
 def test_where_the_publisher_wants_a_login_the_lists_can_be_put_there_by_hand(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.data.sources import FILLED, Fetcher, content_of, csv_rows, damaged, json_file, only_one, tell
+from study.data.sources import FILLED, Fetcher, content_of, csv_rows, damaged, json_file, only_one
 from study.data.sources.paperlists import COLUMNS
 
 ADDRESS = "https://raw.githubusercontent.com"
@@ -53,7 +53,6 @@ def fetch(raw: Path, fetcher: Fetcher) -> list[Path]:
     """
     paths = []
     for name, place in dict.fromkeys(FILES.values()):
-        tell(name)
         path = raw / "affiliations" / name
         if not path.with_name(f"{name}.gz").is_file():
             fetcher.download(f"{ADDRESS}/{place}", path, sha256=SHA256[name])

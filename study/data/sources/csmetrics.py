@@ -48,7 +48,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, version: str = VERSION) -> list[Path]:
         If the zip cannot be downloaded, is damaged or holds no files of papers.
     """
     folder = raw / "csmetrics"
-    tell("csmetrics: the repository")
     path = folder / f"csmetrics-{version}.zip"
     archive = fetcher.download(f"{ADDRESS}/{version}.zip", path, hosts=HOSTS)
     tell("csmetrics: counts")

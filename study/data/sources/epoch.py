@@ -11,7 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources import FILLED, Fetcher, csv_rows, damaged, number, tell
+from study.data.sources import FILLED, Fetcher, csv_rows, damaged, number
 
 ADDRESS = "https://epoch.ai/data"
 # Epoch does not keep old tables on its site; this one is a commit of its own study of training costs.
@@ -67,12 +67,11 @@ def fetch(raw: Path, fetcher: Fetcher) -> list[Path]:
     DataError
         If a table cannot be downloaded, or that of December 2023 has another checksum.
     """
-    current = raw / "epoch" / f"notable_ai_models_{date.today()}.csv"
-    december = raw / "epoch" / DECEMBER_FILE
-    tell(f"Epoch {current.name}")
-    fetcher.download(f"{ADDRESS}/notable_ai_models.csv", current)
-    tell(f"Epoch {december.name}")
-    return [current, fetcher.download(DECEMBER_ADDRESS, december, sha256=DECEMBER_SHA256)]
+    current = f"notable_ai_models_{date.today()}.csv"
+    return [
+        fetcher.download(f"{ADDRESS}/notable_ai_models.csv", raw / "epoch" / current),
+        fetcher.download(DECEMBER_ADDRESS, raw / "epoch" / DECEMBER_FILE, sha256=DECEMBER_SHA256),
+    ]
 
 
 def read(folder: Path, vintage: Vintage = "current") -> pd.DataFrame:

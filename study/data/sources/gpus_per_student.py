@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.data.sources import AMOUNT, FILLED, Fetcher, csv_table, tell
+from study.data.sources import AMOUNT, FILLED, Fetcher, csv_table
 
 ADDRESS = "https://raw.githubusercontent.com/Fchaubard/GPUsPerStudent.org"
 VERSION = "dbd5d58"
@@ -57,6 +57,5 @@ def fetch(raw: Path, fetcher: Fetcher, *, version: str = VERSION) -> list[Path]:
     DataError
         If it cannot be downloaded.
     """
-    tell("GPUs per student")
     path, address = raw / "gpus_per_student" / FILE, f"{ADDRESS}/{version}/data/{FILE}"
     return [fetcher.download(address, path, sha256=SHA256.get(version))]

@@ -55,12 +55,8 @@ def fetch(raw: Path, fetcher: Fetcher, *, years: Iterable[int] = YEARS) -> list[
     years : iterable of int
         Fiscal years.
     """
-    paths = []
-    for year in years:
-        name = ARCHIVE.format(year=year)
-        tell(f"HERD {year}")
-        paths.append(fetcher.download(f"{ADDRESS}/{name}", raw / "herd" / name, hosts=HOSTS))
-    return paths
+    names = [ARCHIVE.format(year=year) for year in years]
+    return [fetcher.download(f"{ADDRESS}/{name}", raw / "herd" / name, hosts=HOSTS) for name in names]
 
 
 def read(folder: Path) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from study.data.sources import AMOUNT, FILLED, Fetcher, csv_table, damaged, one_line, tell
+from study.data.sources import AMOUNT, FILLED, Fetcher, csv_table, damaged, one_line
 
 VERSION = "ee65ca92"
 ADDRESS = "https://raw.githubusercontent.com/saberusama-hub/herd-survey-dashboard"
@@ -41,7 +41,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, version: str = VERSION) -> list[Path]:
     DataError
         If the table cannot be downloaded, or has another layout.
     """
-    tell("HERD by field")
     path = raw / "herd_fields" / FILE
     sheet = fetcher.download(f"{ADDRESS}/{version}/{SHEET}", path.with_name(Path(SHEET).name))
     query = f"SELECT {', '.join(COLUMNS)} FROM read_parquet(?) WHERE field_label = ? ORDER BY ALL"

@@ -87,7 +87,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, years: Iterable[int] | None = None) ->
         if path is None:
             if year not in listed:
                 raise DataError(f"{CATALOGUE}: no file {year}.zip in it; take another year.")
-            tell(f"NSF awards {year}")
             refuse_elsewhere(CATALOGUE, CATALOGUE, listed[year], HOSTS)
             path = fetcher.download(listed[year], places[0], hosts=HOSTS)
             if not zipfile.is_zipfile(path):

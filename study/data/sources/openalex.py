@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from study.core import DataError, write_all
+from study.core import DataError, expecting, write_all
 from study.data.sources import Fetcher, json_value, tell
 from study.data.sources.openalex_works import SHAPE, aggregate, changed, mismatch, trimmed
 
@@ -123,8 +123,8 @@ def fetch_snapshot(raw: Path, fetcher: Fetcher, *, format: Format = "parquet") -
     folder = raw / "openalex" / format / "works"
     manifest = fetcher.json(f"{address}/manifest.json")
     sizes = _sizes(manifest, f"{address}/manifest.json")
-    for number, (name, size) in enumerate(sizes.items(), start=1):
-        tell(f"OpenAlex snapshot: file {number} of {len(sizes)}")
+    expecting(sum(not (folder / name).is_file() for name in sizes))
+    for name, size in sizes.items():
         path = folder / name
         if path.is_file() and path.stat().st_size != size:
             path.unlink()

@@ -69,7 +69,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, version: str = BRANCH) -> list[Path]:
     paths = []
     for venue, year in known_files():
         name = f"{venue}/{venue}{year}.json"
-        tell(f"paperlists {venue} {year}")
         if not (folder / f"{name}.gz").is_file():
             fetcher.download(f"{ADDRESS}/{version}/{name}", folder / name)
         paths.append(locate(folder, venue, year))

@@ -149,7 +149,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, last: str | None = None, kind: Kind = 
     there = _present(folder)
     months = list(_sequence(last or _newest(date.today())))
     for month in [month for month in months if month not in there]:
-        tell(f"TOP500 list {month}")
         name = _file_name(month, kind)
         url = f"{ADDRESS}/lists/top500/{month.replace('-', '/')}/download/{name}"
         try:

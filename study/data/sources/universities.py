@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources import Fetcher, damaged, json_value, tell
+from study.data.sources import Fetcher, damaged, json_value
 
 ADDRESS = "https://raw.githubusercontent.com/Hipo/university-domains-list"
 BRANCH = "master"
@@ -63,7 +63,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, version: str = BRANCH) -> list[Path]:
     DataError
         If it cannot be downloaded.
     """
-    tell("universities")
     return [fetcher.download(f"{ADDRESS}/{version}/{FILE}", raw / "universities" / FILE)]
 
 

@@ -100,7 +100,7 @@ def assemble(raw: Path, out: Path) -> list[Path]:
     events = _events(raw, by_hand, matcher)
     tables = events | _panels(raw, by_hand, matcher, events)
     tell("writing")
-    files = {name: _file(name, _csv(table)) for name, table in tables.items()}
+    files = {name: _file(name, table) for name, table in tables.items()}
     headings = {name: list(table.columns) for name, table in tables.items()}
     files["codebook.md"] = codebook(by_hand("panels.toml"), by_hand("columns.toml"), headings).encode()
     files["sources.toml"] = sources_toml(raw, paperlists.known_files()).encode()
@@ -247,23 +247,22 @@ def _classified(published: pd.DataFrame, matcher: Matcher) -> tuple[pd.DataFrame
     return pd.concat([table.reset_index(drop=True), signed.papers], axis=1), signed
 
 
-def _csv(table: pd.DataFrame) -> str:
-    """Return a table as CSV; whole numbers without a decimal point, others with six significant digits."""
-    whole = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
-    table = table.astype(dict.fromkeys(whole, "Int64"))
-    return table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-
-
 def _panel_file(name: str) -> str:
     return f"panels/{name}.csv{'.gz' if name in PACKED else ''}"
 
 
-def _file(name: str, text: str) -> bytes:
-    """Return what the file of that name holds: the text, compressed if so named, always as the same bytes."""
+def _file(name: str, table: pd.DataFrame) -> bytes:
+    """Return a table as CSV, compressed if its file is so named, and always as the same bytes.
+
+    Whole numbers are written without a decimal point, others with six significant digits.
+    """
+    whole = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
+    table = table.astype(dict.fromkeys(whole, "Int64"))
+    text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode()
     if not name.endswith(".gz"):
-        return text.encode()
+        return text
     # gzip.compress writes into the heading on which system it ran.
     content = io.BytesIO()
     with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as stream:
-        stream.write(text.encode())
+        stream.write(text)
     return content.getvalue()

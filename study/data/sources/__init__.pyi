@@ -1,3 +1,15 @@
+from . import affiliations as affiliations
+from . import csmetrics as csmetrics
+from . import entity_list as entity_list
+from . import epoch as epoch
+from . import gpus_per_student as gpus_per_student
+from . import herd as herd
+from . import herd_fields as herd_fields
+from . import nsf as nsf
+from . import osg as osg
+from . import paperlists as paperlists
+from . import top500 as top500
+from . import universities as universities
 from .fetching import Fetcher as Fetcher
 from .fetching import record_checksums as record_checksums
 from .fetching import sha256_of as sha256_of

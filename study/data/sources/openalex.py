@@ -74,14 +74,11 @@ def fetch(raw: Path, fetcher: Fetcher, *, filter: str = FILTER, key: str | None 
     while state["next_cursor"] is not None:
         tell(f"OpenAlex: {state['works']} of {state['count'] or '?'} works")
         where = f"OpenAlex works, page {state['pages'] + 1}"
-        records, meta = _page(fetcher, params, state["next_cursor"], "results", where)
+        records, count, following = _page(fetcher, params, state["next_cursor"], where)
         for place, record in enumerate(records, start=1):
             if fault := mismatch(record):
                 raise changed(f"{where}, record {place}", fault)
-        count, following = meta.get("count"), meta["next_cursor"]
         pages, works = state["pages"] + bool(records), state["works"] + len(records)
-        if not isinstance(count, int):
-            raise changed(where, "no count or next_cursor in the answer")
         if following is None and works < count * (1 - SHORTFALL):
             raise DataError(f"{where}: the list ends after {works} of {count} works; fetch again later.")
         state |= {"pages": pages, "works": works, "count": count, "next_cursor": following}
@@ -203,20 +200,21 @@ def _key(given: str | None) -> str:
 
 
 def _page(
-    fetcher: Fetcher, params: Mapping[str, str], cursor: str, name: str, where: str
-) -> tuple[list[Any], dict[str, Any]]:
-    """Return the list of an answer and its ``meta``, in which the next cursor is None after the last page."""
+    fetcher: Fetcher, params: Mapping[str, str], cursor: str, where: str
+) -> tuple[list[Any], int, str | None]:
+    """Return the works of an answer, how many there are in all, and the next cursor, None after the last page."""
     answer = fetcher.json(f"{API}/works", {**params, "cursor": cursor})
     if not isinstance(answer, dict) or not isinstance(answer.get("meta"), dict):
         raise changed(where, "no answer of a list")
-    entries, following = answer.get(name), answer["meta"].get("next_cursor")
+    entries, meta = answer.get("results"), answer["meta"]
+    count, following = meta.get("count"), meta.get("next_cursor")
     if not isinstance(entries, list):
-        raise changed(where, f"no {name} in the answer")
-    if not isinstance(following, str | None):
+        raise changed(where, "no results in the answer")
+    if not isinstance(count, int) or not isinstance(following, str | None):
         raise changed(where, "no count or next_cursor in the answer")
     if entries and following == cursor:
         raise DataError(f"{where}: the cursor does not move on; fetch again later.")
-    return entries, answer["meta"] | {"next_cursor": following if entries else None}
+    return entries, count, following if entries else None
 
 
 def _page_paths(folder: Path, state: State) -> list[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -28,12 +27,10 @@ PRICES = ("year", "device", "tflops", "dollars", "share_of_amount", "source")
 # How many years a granted cluster is taken to serve.
 YEARS = 5
 
-# What is decided, and the two readings of it, of which there may be none.
-_LABELS, _READINGS = {"device": DEVICES, "owner": OWNERS}, {"": (), "_1": ("",), "_2": ("",)}
-_RULES = {"source": one_of(SOURCES)} | {
-    name + reading: one_of((*labels, *unread))
-    for (name, labels), (reading, unread) in product(_LABELS.items(), _READINGS.items())
-}
+_RULES = {"source": one_of(SOURCES), "device": one_of(DEVICES), "owner": one_of(OWNERS)}
+# The two readings of each, of which there may be none.
+_RULES |= dict.fromkeys(("device_1", "device_2"), one_of((*DEVICES, "")))
+_RULES |= dict.fromkeys(("owner_1", "owner_2"), one_of((*OWNERS, "")))
 # A partner, with the date from which on it is one where that is later than the machine.
 JOINED = re.compile(r" \((\d{4}(?:-\d\d)?)\)$")
 

@@ -70,7 +70,11 @@ def fetch(raw: Path, fetcher: Fetcher, *, filter: str = FILTER, key: str | None 
     state = _read_state(folder) or {"filter": filter, "pages": 0, "works": 0, "count": 0, "next_cursor": "*"}
     if state["filter"] != filter:
         raise DataError(f"OpenAlex: {folder} holds the works of another query; move it away and fetch again.")
-    params = {"filter": filter, "select": ",".join(SHAPE), "per_page": WORKS_A_PAGE, "api_key": _key(key)}
+    if not (key := key or os.environ.get(KEY)):
+        raise DataError(
+            f"OpenAlex: its API needs a key; get one (free) at openalex.org/settings/api, set {KEY} to it."
+        )
+    params = {"filter": filter, "select": ",".join(SHAPE), "per_page": WORKS_A_PAGE, "api_key": key}
     while state["next_cursor"] is not None:
         tell(f"OpenAlex: {state['works']} of {state['count'] or '?'} works")
         where = f"OpenAlex works, page {state['pages'] + 1}"
@@ -188,15 +192,6 @@ def read(folder: Path, **options: Any) -> pd.DataFrame:
     """
     paths, merged = works_files(folder)
     return aggregate(paths, merged=merged, **options)
-
-
-def _key(given: str | None) -> str:
-    key = given or os.environ.get(KEY, "")
-    if not key:
-        raise DataError(
-            f"OpenAlex: its API needs a key; get one (free) at openalex.org/settings/api, set {KEY} to it."
-        )
-    return key
 
 
 def _page(

@@ -76,17 +76,16 @@ def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     DataError
         If a file is missing, truncated, of another layout, has a record twice or an impossible count.
     """
-    institutions = _table(only_one(folder, FILE), _LABELS, _COUNTS, ("venue", "year", "institution"))
+    institutions = _table(only_one(folder, FILE), _LABELS, _COUNTS)
     institutions["name"] = institutions["name"].mask(institutions["name"] == "", institutions["institution"])
-    venues = _table(folder / COVERAGE, ("venue", "year"), _OF_VENUE, ("venue", "year"))
+    venues = _table(folder / COVERAGE, ("venue", "year"), _OF_VENUE)
     return institutions, venues[venues["papers"] > 0].reset_index(drop=True)
 
 
-def _table(
-    path: Path, labels: tuple[str, ...], counts: tuple[str, ...], unique: tuple[str, ...]
-) -> pd.DataFrame:
+def _table(path: Path, labels: tuple[str, ...], counts: tuple[str, ...]) -> pd.DataFrame:
+    """Return the counts by venue, year and, if the table has it, institution."""
     rules = {name: rule for name, rule in _RULES.items() if name in labels} | dict.fromkeys(counts, _COUNT)
-    table = csv_table(path, (*labels, *counts), unique=unique, rules=rules)
+    table = csv_table(path, (*labels, *counts), unique=labels[:3], rules=rules)
     table = table.astype(dict.fromkeys(("year", *counts), int))
     # No part of the papers is larger than all of them.
     for line in table.index[(table[list(counts[1:])].gt(table["papers"], axis=0)).any(axis=1)][:1]:

@@ -93,6 +93,7 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
         If the file is no Excel or XML file, lacks a column or element, or has not exactly the
         ranks 1 to 500.
     """
+    tell(f"TOP500 list {month}")
     if path.stat().st_size == 0:
         raise damaged(path.name, "the file is empty")
     systems = _xml_systems(path) if path.suffix == ".xml" else _excel_systems(path, month)
@@ -110,10 +111,7 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
 
 def read(folder: Path) -> pd.DataFrame:
     """Read all lists of a folder into one table, in the order of time and rank."""
-    tables = []
-    for month, path in lists(folder).items():
-        tell(f"TOP500 list {month}")
-        tables.append(read_list(path, month))
+    tables = [read_list(path, month) for month, path in lists(folder).items()]
     return pd.concat(tables, ignore_index=True)
 
 

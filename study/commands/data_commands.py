@@ -20,12 +20,12 @@ def assemble(*, raw: Path, output: Path = Path("data")) -> None:
     output : Path
         Folder to write the panels into.
     """
-    from study.core import refuse_unwritable
+    from study.core import refuse_unwritable, settings
     from study.data.assemble.build import assemble as make
 
     refuse_unwritable(output)
-    with progress_bar() as progress:
-        written = make(raw, output, progress=steps(progress, None))
+    with progress_bar() as progress, settings(progress=steps(progress, None)):
+        written = make(raw, output)
     list_written(written)
 
 
@@ -102,7 +102,7 @@ def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
     raw : Path, optional
         Folder of originals; a folder of the user's cache if not given.
     """
-    from study.core import cache_folder
+    from study.core import cache_folder, settings
     from study.data import sources as published
     from study.data.sources.fetching import Fetcher
     from study.data.sources.provenance import SOURCES
@@ -112,7 +112,8 @@ def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
         fetcher = Fetcher(progress=arrived(progress))
         # What is cut from another source's files, or compiled by hand, has no publisher to fetch it from.
         names = sources or [name for name in SOURCES if name in published.SOURCES]
-        results = published.fetch(names, folder, fetcher, steps(progress, None))
+        with settings(progress=steps(progress, None)):
+            results = published.fetch(names, folder, fetcher)
     for result in results:
         typer.echo(f"{result.source}: {result.error or f'{len(result.files)} files'}")
     typed = as_typed(folder)
@@ -145,14 +146,14 @@ def outcomes(
     memory : str
         What may be held in memory before it spills to disk.
     """
-    from study.core import cache_folder, refuse_unwritable, write_all
+    from study.core import cache_folder, refuse_unwritable, settings, write_all
     from study.data.sources import openalex
 
     refuse_unwritable(output.parent, output.name)
     options = {"topics": topic} if topic else {}
-    with progress_bar() as progress:
+    with progress_bar() as progress, settings(progress=steps(progress, None)):
         folder = (raw or cache_folder() / "raw") / "openalex"
-        counts = openalex.read(folder, steps(progress, None), memory_limit=memory, **options)
+        counts = openalex.read(folder, memory_limit=memory, **options)
     list_written(write_all(output.parent, {output.name: counts.to_csv(index=False).encode()}))
 
 

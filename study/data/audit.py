@@ -72,12 +72,6 @@ def bounded(of: Callable[[float, float], float], up: Share | Estimate, down: Sha
     return Estimate(of(up.value, down.value), of(low, most), of(high, fewest))
 
 
-def agreement(first: pd.Series, second: pd.Series) -> Share:
-    """Return how often two readers gave the same answer, of what both read."""
-    both = (first != "") & (second != "")
-    return Share.of((first == second)[both])
-
-
 def _wilson(successes: float, total: float) -> tuple[float, float]:
     if not total:
         return 0.0, 1.0

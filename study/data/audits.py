@@ -36,7 +36,7 @@ import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
 from study.core import DataError
-from study.data.audit import Estimate, Share, agreement, bounded, weighted
+from study.data.audit import Estimate, Share, bounded, weighted
 from study.data.grants.bought import CLUSTER
 from study.data.sources import RESTORE, Rule, csv_table, one_of
 from study.data.topics import AREAS
@@ -115,7 +115,7 @@ def matching_audit(verdicts: pd.DataFrame, population: pd.DataFrame) -> Matching
         of_credited, of_none = sizes[CREDITED], sizes[NONE]
         return bounded(lambda a, b: float(of_credited * a / (of_credited + of_none * b)), complete, missed)
 
-    twice = verdicts[verdicts["second_verdict"] != ""]
+    agree, kappa = agreement(verdicts["verdict"], verdicts["second_verdict"])
     return MatchingAudit(
         precision=Share.of(right),
         complete=Share.of(complete),
@@ -123,8 +123,8 @@ def matching_audit(verdicts: pd.DataFrame, population: pd.DataFrame) -> Matching
         recall=recall(Share.of(complete), Share.of(missed), size["strings"]),
         precision_of_papers=weighted(right, credited["papers"]),
         recall_of_papers=recall(*of_papers, size["papers"]),
-        agreement=agreement(verdicts["verdict"], verdicts["second_verdict"]),
-        kappa=cohens_kappa(list(twice["verdict"]), list(twice["second_verdict"])),
+        agreement=agree,
+        kappa=kappa,
     )
 
 
@@ -136,10 +136,13 @@ def cohens_kappa(first: list[str], second: list[str]) -> float:
 
 def readings_agree(table: pd.DataFrame, column: str) -> tuple[Share, float]:
     """Return the agreement of the columns ``column_1`` and ``column_2``, of the rows read twice, and Cohen's kappa."""
-    readings = f"{column}_1", f"{column}_2"
-    twice = table[(table[list(readings)] != "").all(axis=1)]
-    first, second = (twice[name] for name in readings)
-    return agreement(first, second), cohens_kappa(list(first), list(second))
+    return agreement(table[f"{column}_1"], table[f"{column}_2"])
+
+
+def agreement(first: pd.Series, second: pd.Series) -> tuple[Share, float]:
+    """Return how often two readers gave the same answer, of what both read, and Cohen's kappa."""
+    both = (first != "") & (second != "")
+    return Share.of((first == second)[both]), cohens_kappa(list(first[both]), list(second[both]))
 
 
 YES, NO = "cluster", "not_cluster"
@@ -271,8 +274,8 @@ def topics_audit(sample: pd.DataFrame, counts: pd.DataFrame, question: str = "ve
         total = heavy * right + rest * wrong
         return heavy * right / total if total else float("nan")
 
-    both = agreement(sample[question], sample[f"second_{question}"])
-    return TopicsAudit(precision, missed, bounded(recall, precision, missed), both)
+    agree, _ = agreement(sample[question], sample[f"second_{question}"])
+    return TopicsAudit(precision, missed, bounded(recall, precision, missed), agree)
 
 
 def area_agreement(sample: pd.DataFrame, counts: pd.DataFrame) -> tuple[Share, Share, float]:

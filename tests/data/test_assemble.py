@@ -17,6 +17,7 @@ import test_osg
 from originals import NAMED, RAW, write_all, write_universities
 
 from study.core.errors import DataError
+from study.core.settings import settings
 from study.data.assemble.build import assemble
 from study.data.codebook import heading
 from study.data.institutions import Hit, Matcher, load
@@ -142,7 +143,8 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def test_assemble_writes_the_same_bytes_twice(tmp_path: Path, originals: Path, derived: Path) -> None:
     steps: list[str] = []
-    written = assemble(originals, tmp_path, progress=steps.append)
+    with settings(progress=steps.append):
+        written = assemble(originals, tmp_path)
     assert _files(tmp_path) == _files(derived)
     assert sorted(_files(tmp_path)) == sorted(path.relative_to(tmp_path).as_posix() for path in written)
     assert "affiliations of papers" in steps

@@ -12,6 +12,7 @@ from originals import RAW
 from servers import Answer, Server
 
 from study.core.errors import DataError
+from study.core.settings import settings
 from study.data.sources import epoch
 from study.data.sources.fetching import Fetcher
 
@@ -195,11 +196,11 @@ def test_what_is_fetched_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     answers = {path: [Answer(body=file.read_bytes())] for path, file in tables.items()}
     checksum = hashlib.sha256(tables["/old.csv"].read_bytes()).hexdigest()
     steps: list[str] = []
-    with Server(answers) as server:
+    with Server(answers) as server, settings(progress=steps.append):
         monkeypatch.setattr(epoch, "ADDRESS", f"{server.url}/data")
         monkeypatch.setattr(epoch, "DECEMBER_ADDRESS", f"{server.url}/old.csv")
         monkeypatch.setattr(epoch, "DECEMBER_SHA256", checksum)
-        paths = epoch.fetch(tmp_path, Fetcher(pause=0), progress=steps.append)
+        paths = epoch.fetch(tmp_path, Fetcher(pause=0))
     vintage = paths[0].stem[-10:]
     assert [path.name for path in paths] == [f"notable_ai_models_{vintage}.csv", epoch.DECEMBER_FILE]
     assert abs(date.fromisoformat(vintage) - date.today()).days <= 1

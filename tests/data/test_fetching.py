@@ -16,6 +16,7 @@ from servers import Answer, Request, Server, as_json
 from study.commands import data_commands
 from study.core.cache import cache_folder
 from study.core.errors import DataError, OutputError, QuestionError
+from study.core.settings import settings
 from study.data import sources
 from study.data.sources import fetching, provenance, published
 from study.data.sources.fetching import CHUNK, Fetcher, record_checksums
@@ -473,12 +474,12 @@ def test_all_that_assemble_reads_and_has_a_publisher_is_fetched_where_nothing_is
 def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put two sources in place of the real ones: one that works and one that needs a login."""
 
-    def works(raw: Path, fetcher: Fetcher, *, progress=None) -> list[Path]:
+    def works(raw: Path, fetcher: Fetcher) -> list[Path]:
         (raw / "herd").mkdir(exist_ok=True)
         (raw / "herd" / "a.json").write_bytes(b"[]")
         return [raw / "herd" / "a.json"]
 
-    def fails(raw: Path, fetcher: Fetcher, *, progress=None) -> list[Path]:
+    def fails(raw: Path, fetcher: Fetcher) -> list[Path]:
         raise DataError("top500.org: login needed")
 
     modules = {"herd": SimpleNamespace(fetch=works), "top500": SimpleNamespace(fetch=fails)}
@@ -490,7 +491,8 @@ def test_a_source_that_fails_does_not_stop_the_others(
 ) -> None:
     _made_up(monkeypatch)
     said: list[str] = []
-    failed, worked = sources.fetch(["top500", "herd"], tmp_path, Fetcher(), said.append)
+    with settings(progress=said.append):
+        failed, worked = sources.fetch(["top500", "herd"], tmp_path, Fetcher())
     assert (failed.files, failed.error) == ((), "top500.org: login needed")
     assert (worked.files, worked.error) == ((tmp_path / "herd" / "a.json",), "")
     assert said == ["top500", "herd"]

@@ -13,6 +13,7 @@ from originals import RAW
 from servers import Answer, Server
 
 from study.core.errors import DataError
+from study.core.settings import settings
 from study.data.assemble.panels import match_survey, spending_by_university
 from study.data.institutions import Matcher, load, read_overrides
 from study.data.sources import herd, universities
@@ -242,9 +243,10 @@ def test_what_is_fetched_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     steps: list[str] = []
     with Server({f"/files/{herd.ARCHIVE.format(year=2019)}": [Answer(body=body)]}) as server:
         monkeypatch.setattr(herd, "ADDRESS", f"{server.url}/files")
-        paths = herd.fetch(tmp_path, Fetcher(pause=0), progress=steps.append, years=[2019])
+        with settings(progress=steps.append):
+            paths = herd.fetch(tmp_path, Fetcher(pause=0), years=[2019])
     assert [path.name for path in paths] == ["higher_education_r_and_d_2019.zip"]
-    assert steps == ["HERD 2019"]
+    assert steps == ["higher_education_r_and_d_2019.zip"]
     assert len(herd.read(tmp_path / "herd")) == 1
 
 

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from study import Panel
 from study.commands.cli import app
 from study.core.errors import DataError, OutputError, QuestionError
+from study.core.settings import settings
 from study.data.sources import openalex, openalex_works
 from study.data.sources.fetching import Fetcher
 from study.data.sources.openalex_works import COLUMNS, aggregate
@@ -328,7 +329,8 @@ def test_dealing_works_out_to_parts_and_batches_changes_nothing(
     monkeypatch.setattr(openalex_works, "PART_BYTES", 1000)
     monkeypatch.setattr(openalex_works, "BATCH_BYTES", 1)
     said: list[str] = []
-    same(whole, aggregate(snapshot, progress=said.append))
+    with settings(progress=said.append):
+        same(whole, aggregate(snapshot))
     assert [text for text in said if "file" in text] == [
         f"OpenAlex works: to file {number} of 3" for number in (1, 2, 3)
     ]

@@ -11,6 +11,7 @@ import pytest
 from originals import RAW
 
 from study.core.errors import DataError
+from study.core.settings import settings
 from study.data.assemble import ccstar
 from study.data.institutions import Matcher, load, read_overrides
 from study.data.sources import osg, universities
@@ -192,7 +193,8 @@ def test_what_is_fetched_can_be_read_and_is_dated_by_the_first_tag(
 ) -> None:
     steps: list[str] = []
     monkeypatch.setattr(osg, "REPOSITORY", str(repository))
-    paths = osg.fetch(tmp_path, Fetcher(pause=0), progress=steps.append)
+    with settings(progress=steps.append):
+        paths = osg.fetch(tmp_path, Fetcher(pause=0))
     assert [path.name for path in paths] == [osg.FILE]
     (group,) = osg.read(tmp_path / "osg").to_dict("records")
     assert (group["facility"], group["site"], group["group"]) == ("Université X", "Site", "Cluster")

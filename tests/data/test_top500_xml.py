@@ -11,6 +11,7 @@ from originals import RAW
 from servers import Answer, Server
 
 from study.core.errors import DataError
+from study.core.settings import settings
 from study.data.sources import top500, universities
 from study.data.sources.fetching import Fetcher
 
@@ -228,11 +229,11 @@ def test_fetched_xml_lists_can_be_read(
         _address(month, f"TOP500_{month}_all.xml"): [Answer(body=listing().encode())]
         for month in ("199306", "199311")
     }
-    with Server(answers) as server:
+    with Server(answers) as server, settings(progress=said.append):
         monkeypatch.setattr(top500, "ADDRESS", server.url)
-        top500.fetch(tmp_path, Fetcher(pause=0), progress=said.append, last="1993-11", kind="xml")
+        top500.fetch(tmp_path, Fetcher(pause=0), last="1993-11", kind="xml")
     assert len(top500.read(tmp_path / "top500")) == 1000
-    assert said == ["TOP500 list 1993-06", "TOP500 list 1993-11"]
+    assert said == ["TOP500_199306_all.xml", "TOP500_199311_all.xml"]
 
 
 def test_where_the_publisher_wants_a_login_the_lists_can_be_put_there_by_hand(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.core import DataError, settle, write_all
-from study.data import topics
+from study.data import sources, topics
 from study.data.assemble import (
     ccstar,
     contests,
@@ -24,27 +24,11 @@ from study.data.assemble import (
     panels,
     papers,
     programmes,
+    top500,
 )
-from study.data.assemble import top500 as hosts
 from study.data.codebook import codebook
 from study.data.grants import bought, winners
 from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
-from study.data.sources import (
-    Progress,
-    affiliations,
-    epoch,
-    gpus_per_student,
-    herd,
-    herd_fields,
-    nsf,
-    osg,
-    paperlists,
-    silent,
-    top500,
-    universities,
-)
-from study.data.sources import csmetrics as counted
-from study.data.sources import entity_list as listings
 from study.data.sources.provenance import SOURCES, sources_toml
 from study.panel.shipped import shipped
 
@@ -66,7 +50,7 @@ PACKED = ("venues", "cs_2007")
 ByHand = Callable[[str], Path]
 
 
-def assemble(raw: Path, out: Path, *, progress: Progress = silent) -> list[Path]:
+def assemble(raw: Path, out: Path) -> list[Path]:
     """Build all derived files of ``data/`` from the originals; all of them are written, or none.
 
     Parameters
@@ -76,8 +60,6 @@ def assemble(raw: Path, out: Path, *, progress: Progress = silent) -> list[Path]
     out : Path
         The data folder. Its tables that are written by hand are read (those that ship, where it has none);
         files that are not derived are left alone.
-    progress : callable, optional
-        Called with a short text before each step.
 
     Returns
     -------
@@ -97,38 +79,38 @@ def assemble(raw: Path, out: Path, *, progress: Progress = silent) -> list[Path]
     def by_hand(name: str) -> Path:
         return out / name if (out / name).is_file() else shipped("data", name)
 
-    progress("gazetteer")
-    world = universities.read(raw / "universities")
+    sources.tell("gazetteer")
+    world = sources.universities.read(raw / "universities")
     matcher = Matcher(load(by_hand("institutions.csv"), by_hand("organisations.csv"), world))
-    events = _events(raw, by_hand, matcher, progress)
-    tables = events | _panels(raw, by_hand, matcher, events, progress)
-    progress("writing")
-    files = {name: _file(name, _csv(table)) for name, table in tables.items()}
+    events = _events(raw, by_hand, matcher)
+    tables = events | _panels(raw, by_hand, matcher, events)
+    sources.tell("writing")
+    files = {name: _file(name, table) for name, table in tables.items()}
     headings = {name: list(table.columns) for name, table in tables.items()}
     files["codebook.md"] = codebook(by_hand("panels.toml"), by_hand("columns.toml"), headings).encode()
-    files["sources.toml"] = sources_toml(raw, paperlists.known_files()).encode()
+    files["sources.toml"] = sources_toml(raw, sources.paperlists.known_files()).encode()
     return write_all(out, files)
 
 
-def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) -> Tables:
+def _events(raw: Path, by_hand: ByHand, matcher: Matcher) -> Tables:
     """Return what is known of each university's machines, awards and programmes, by path below ``data/``."""
-    systems = top500.read(raw / "top500", progress)
-    progress("sites, awards, programmes")
+    systems = sources.top500.read(raw / "top500")
+    sources.tell("sites, awards, programmes")
     country = matcher.gazetteer.country
     named = zip(systems["country"], systems["list"], strict=True)
     systems["country"] = [country(name, f"TOP500 {month}") for name, month in named]
     decided = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
     sites = credit.match_sites(systems, matcher, decided)
-    hosted = hosts.credited(systems, sites)
+    hosted = top500.credited(systems, sites)
     # Yearly files of all awards hold those of CRI as well.
-    records = [nsf.read(raw / folder, keep=bought.concerned) for folder in ("nsf", "nsf_cri")]
+    records = [sources.nsf.read(raw / folder, keep=bought.concerned) for folder in ("nsf", "nsf_cri")]
     classified = bought.classify(pd.concat(records).drop_duplicates("award_id"))
     awardees = read_overrides(by_hand("awardees.csv"), matcher, "awardee", "state")
     awards = winners.awards_table(classified, matcher, awardees)
     facilities = read_overrides(by_hand("osg_facilities.csv"), matcher, "facility")
     access = programmes.checked(by_hand("programmes.csv"))
     families = programmes.families(by_hand("programmes.toml"))
-    resources = osg.read(raw / "osg")
+    resources = sources.osg.read(raw / "osg")
     on_lists = machines.listed(systems)
     began = machines.dated(on_lists, awards, resources, access, families)
     holders = machines.held(machines.read(by_hand("machines.csv")), began, matcher)
@@ -136,14 +118,14 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) ->
     grants, of_programmes = winners.events(awards), programmes.events(access, families, matcher)
     roles = programmes.roles(access, families, matcher)
     return {
-        "events/top500.csv": hosts.events(hosted),
+        "events/top500.csv": top500.events(hosted),
         "events/nsf.csv": grants,
         "events/ccstar.csv": ccstar.events(resources, matcher, facilities),
         "events/programmes.csv": of_programmes,
         "events/programme_roles.csv": roles,
         "events/contests.csv": contests.events(pd.concat([grants, of_programmes]), roles, families),
-        "events/entity_list.csv": entity_list.events(listings.read(raw / "entity_list"), matcher),
-        "events/top500_lists.csv": hosts.lists(hosted),
+        "events/entity_list.csv": entity_list.events(sources.entity_list.read(raw / "entity_list"), matcher),
+        "events/top500_lists.csv": top500.lists(hosted),
         "events/nsf_awards.csv": awards,
         "events/machines.csv": machines.events(holders),
         "events/capacity.csv": machines.capacity(holders, on_lists, prices, sorted(systems["list"].unique())),
@@ -151,20 +133,20 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher, progress: Progress) ->
     }
 
 
-def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progress: Progress) -> Tables:
+def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tables:
     """Return the panels, and what else is known of papers, spending and models, by path below ``data/``."""
-    progress("spending, models")
-    spending = herd.read(raw / "herd")
+    sources.tell("spending, models")
+    spending = sources.herd.read(raw / "herd")
     known = read_overrides(by_hand("herd_institutions.csv"), matcher, "inst_id")
     survey = panels.match_survey(spending, matcher, known)
-    in_field = herd_fields.read(raw / "herd_fields")
+    in_field = sources.herd_fields.read(raw / "herd_fields")
     known = read_overrides(by_hand("herd_field_institutions.csv"), matcher, "name")
     survey_of_field = panels.match_survey(in_field, matcher, known)
     by_year = panels.spending_by_university(spending, survey).merge(
         panels.spending_by_university(in_field, survey_of_field, ["total"]).rename(columns={"total": panels.CS}),
         on=[*UNIT, "fiscal_year"], how="outer",
     ).rename(columns={"fiscal_year": "year"})  # fmt: skip
-    notable, earlier = epoch.read(raw / "epoch"), epoch.read(raw / "epoch", "december_2023")
+    notable, earlier = sources.epoch.read(raw / "epoch"), sources.epoch.read(raw / "epoch", "december_2023")
     known = read_overrides(by_hand("epoch_organisations.csv"), matcher, "organisation")
     organisations = models.organisations(notable, matcher, known)
     every_event = pd.concat([table for table in events.values() if "event" in table], ignore_index=True)
@@ -182,18 +164,18 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         events=every_event,
         names=[*EVENTS, *programmes.event_names(families, set(every_event["event"]))],
         lists=events["events/top500_lists.csv"].assign(listed=1).merge(owned, how="outer"),
-        months=top500.lists(raw / "top500"),
+        months=sources.top500.lists(raw / "top500"),
         spending=by_year,
         roles=reduce(partial(pd.merge, on=UNIT, how="outer"), roles),
     )
-    submitted = paperlists.read(raw / "paperlists", paperlists.known_files(), progress)
-    published = paperlists.published(submitted)
-    progress("topics of papers")
+    submitted = sources.paperlists.read(raw / "paperlists", sources.paperlists.known_files())
+    published = sources.paperlists.published(submitted)
+    sources.tell("topics of papers")
     classified, signed = _classified(published, matcher)
-    progress("affiliations of papers")
+    sources.tell("affiliations of papers")
     years = papers.venue_years(classified)
     signatures = papers.signatures(classified, signed.signatures)
-    progress("panels")
+    sources.tell("panels")
     tables = {}
 
     def add(
@@ -206,7 +188,8 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
 
     for spec in (*panels.PANELS, panels.ENTRANTS):
         add(spec, signatures, years, papers.baseline(signatures, spec))
-    more, signed_more = _classified(paperlists.published(affiliations.read(raw / "affiliations")), matcher)
+    copied = sources.paperlists.published(sources.affiliations.read(raw / "affiliations"))
+    more, signed_more = _classified(copied, matcher)
     both = pd.concat([signatures, papers.signatures(more, signed_more.signatures)], ignore_index=True)
     by_source = {"paperlists": years, "affiliations": papers.venue_years(more)}
     years_of_both = pd.concat([table.assign(source=name) for name, table in by_source.items()])
@@ -215,8 +198,8 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
         of_venue = years_of_both[years_of_both["venue"].isin(spec.venues)].set_index("year")
         filled = tables[_panel_file(spec.name)]
         filled["source"] = filled["year"].map(of_venue["source"])
-    progress("csmetrics")
-    institutions, venues = counted.read(raw / "csmetrics")
+    sources.tell("csmetrics")
+    institutions, venues = sources.csmetrics.read(raw / "csmetrics")
     entering, years_there = csmetrics.covered(venues), csmetrics.venue_years(venues)
     there = csmetrics.signatures(institutions, matcher)
     for spec in csmetrics.specs(entering):
@@ -224,7 +207,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables, progre
     units = papers.baseline(signatures, panels.MODELS).drop(columns="baseline_venue_papers")
     outcomes = models.panel(models.models_by_university(notable, organisations), units, panels.MODELS.years)
     tables["panels/models.csv"] = attach(outcomes, units, panels.MODELS)
-    stock = gpus_per_student.read(raw / "gpus_per_student")
+    stock = sources.gpus_per_student.read(raw / "gpus_per_student")
     tables["gpu_stock.csv"] = gpu_stock.totals(stock, matcher, tables["panels/cvpr.csv"], every_event)
     teams, growth = fields.teams(classified), models.compute_growth(notable)
     return {
@@ -250,23 +233,22 @@ def _classified(published: pd.DataFrame, matcher: Matcher) -> tuple[pd.DataFrame
     return pd.concat([table.reset_index(drop=True), signed.papers], axis=1), signed
 
 
-def _csv(table: pd.DataFrame) -> str:
-    """Return a table as CSV; whole numbers without a decimal point, others with six significant digits."""
-    whole = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
-    table = table.astype(dict.fromkeys(whole, "Int64"))
-    return table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-
-
 def _panel_file(name: str) -> str:
     return f"panels/{name}.csv{'.gz' if name in PACKED else ''}"
 
 
-def _file(name: str, text: str) -> bytes:
-    """Return what the file of that name holds: the text, compressed if so named, always as the same bytes."""
+def _file(name: str, table: pd.DataFrame) -> bytes:
+    """Return a table as CSV, compressed if its file is so named, and always as the same bytes.
+
+    Whole numbers are written without a decimal point, others with six significant digits.
+    """
+    whole = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
+    table = table.astype(dict.fromkeys(whole, "Int64"))
+    text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode()
     if not name.endswith(".gz"):
-        return text.encode()
+        return text
     # gzip.compress writes into the heading on which system it ran.
     content = io.BytesIO()
     with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as stream:
-        stream.write(text.encode())
+        stream.write(text)
     return content.getvalue()

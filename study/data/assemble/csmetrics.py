@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pandas as pd
 
 from study.core import DataError
@@ -43,14 +41,11 @@ def covered(venues: pd.DataFrame) -> list[str]:
     venues : DataFrame
         venue, year, papers, papers_with_affiliation, of ``sources.csmetrics.read``.
     """
+    calendars = (YEARS, YEARS[::2], YEARS[1::2])
     entering = []
     for venue, editions in venues.groupby("venue"):
         shares = editions["papers_with_affiliation"] / editions["papers"]
-        years = sorted(editions["year"])
-        steps = {later - earlier for earlier, later in pairwise(years)}
-        step = steps.pop() if len(steps) == 1 else 0
-        whole = step in (1, 2) and years[0] - YEARS[0] < step and YEARS[-1] - years[-1] < step
-        if whole and (shares >= COVERED).all():
+        if tuple(sorted(editions["year"])) in calendars and (shares >= COVERED).all():
             entering.append(str(venue))
     return entering
 

@@ -54,8 +54,8 @@ def totals(stock: pd.DataFrame, matcher: Matcher, units: pd.DataFrame, events: p
             row |= {f"n_{name}": len(group), **_summary(name, group)}
         above = amounts[~having] > np.median(amounts[having]) if having.any() else np.array([])
         row["above_without"] = float(above.mean()) if len(above) else float("nan")
-        area, *interval = auc(amounts[having], amounts[~having])
-        rows.append(row | dict(zip(("auc", "auc_low", "auc_high"), (area, *interval), strict=True)))
+        area = auc(amounts[having], amounts[~having])
+        rows.append(row | dict(zip(("auc", "auc_low", "auc_high"), area, strict=True)))
     return pd.DataFrame(rows)
 
 

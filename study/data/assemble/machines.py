@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -28,12 +27,10 @@ PRICES = ("year", "device", "tflops", "dollars", "share_of_amount", "source")
 # How many years a granted cluster is taken to serve.
 YEARS = 5
 
-# What is decided, and the two readings of it, of which there may be none.
-_LABELS, _READINGS = {"device": DEVICES, "owner": OWNERS}, {"": (), "_1": ("",), "_2": ("",)}
-_RULES = {"source": one_of(SOURCES)} | {
-    name + reading: one_of((*labels, *unread))
-    for (name, labels), (reading, unread) in product(_LABELS.items(), _READINGS.items())
-}
+_RULES = {"source": one_of(SOURCES), "device": one_of(DEVICES), "owner": one_of(OWNERS)}
+# The two readings of each, of which there may be none.
+_RULES |= dict.fromkeys(("device_1", "device_2"), one_of((*DEVICES, "")))
+_RULES |= dict.fromkeys(("owner_1", "owner_2"), one_of((*OWNERS, "")))
 # A partner, with the date from which on it is one where that is later than the machine.
 JOINED = re.compile(r" \((\d{4}(?:-\d\d)?)\)$")
 
@@ -112,34 +109,26 @@ def dated(
         registration has no date, which may then be the earliest of all.
     """
     systems = on_lists.drop_duplicates("machine")
-    systems = systems.assign(left_censored=systems["date"] <= top500.FIRST_ACCELERATOR_LIST)
+    before = systems["date"] <= top500.FIRST_ACCELERATOR_LIST
     won = winners.held(awards)
-    grants = won.assign(
-        machine="nsf:" + won["award_id"],
-        date=won["effective"].str[:7],
-        left_censored=won["award_id"].str[:2] <= awards["award_id"].str[:2].min(),
-        detail=won["title"],
-    )
+    first_year = won["award_id"].str[:2] <= awards["award_id"].str[:2].min()
     tagged = resources[resources["ccstar_resources"] > 0]
     day, undated = tagged["first_registered"], tagged["first_registered"] == ""
-    campus = tagged.assign(
-        machine="osg:" + tagged["group"],
-        date=day.mask(undated, day[~undated].min()).str[:7],
-        left_censored=undated,
-        detail=tagged["group"],
-    )
+    registered = day.mask(undated, day[~undated].min()).str[:7]
     got = access[access["role"] != "loser"]
     of_announced = (group.programmes for group in families.values() if group.date == "announced")
     announced, named = set().union(*of_announced), got["programme"] + ": " + got["institution"]
-    gifts = got.assign(
-        machine="programme:" + named,
-        date=got["operational"].mask(got["programme"].isin(announced), got["announced"]),
-        left_censored=False,
-        detail=named,
+    began = got["operational"].mask(got["programme"].isin(announced), got["announced"])
+    parts = (
+        ("", systems["machine"], systems["date"], before, systems["detail"], 0.0),
+        ("nsf:", won["award_id"], won["effective"].str[:7], first_year, won["title"], won["amount"]),
+        ("osg:", tagged["group"], registered, undated, tagged["group"], 0.0),
+        ("programme:", named, began, False, named, 0.0),
     )
-    table = pd.concat([systems, grants, campus, gifts], ignore_index=True).fillna({"amount": 0.0})
-    table = table[table["date"].fillna("") != ""].astype({"left_censored": int})
-    return table[["machine", "date", "left_censored", "detail", "amount"]]
+    columns = ["machine", "date", "left_censored", "detail", "amount"]
+    rows = [dict(zip(columns, (of + machine, *rest), strict=True)) for of, machine, *rest in parts]
+    table = pd.concat(map(pd.DataFrame, rows), ignore_index=True)
+    return table[table["date"].fillna("") != ""].astype({"left_censored": int})
 
 
 def held(table: pd.DataFrame, began: pd.DataFrame, matcher: Matcher) -> pd.DataFrame:

@@ -322,12 +322,10 @@ PANELS = (
 )
 # Venues with years that paperlists lacks and others copied; nobody here has ICLR 2020.
 GAPS = {venue: [year for of, year in affiliations.FILES if of == venue] for venue in ("nips", "iclr")}
-FILLED = tuple(
-    PanelSpec(name, {"learning": (venue,)}, years, years[0], {venue: [*KNOWN[venue], *GAPS[venue]]})
-    for name, venue, years in (
-        ("neurips_2013", "nips", tuple(range(2013, 2022))),
-        ("iclr_2018", "iclr", tuple(range(2018, 2023))),
-    )
+_BY_BOTH = {venue: [*KNOWN[venue], *years] for venue, years in GAPS.items()}
+FILLED = (
+    PanelSpec("neurips_2013", {"learning": ("nips",)}, tuple(range(2013, 2022)), 2013, _BY_BOTH),
+    PanelSpec("iclr_2018", {"learning": ("iclr",)}, tuple(range(2018, 2023)), 2018, _BY_BOTH),
 )
 # Universities that first published after the baseline of the others.
 ENTRANTS = PanelSpec("entrants", {"vision": ("cvpr",)}, tuple(range(2016, 2025)), 2016, first_after=2013)

@@ -58,19 +58,12 @@ def venue_years(papers: pd.DataFrame) -> pd.DataFrame:
         affiliation).
     """
     matched = papers["university"] | papers["company"] | papers["institute"]
-    known = papers.assign(matched=matched)[papers["affiliated"]]
     keys = ["venue", "year"]
     everything = papers.groupby(keys).agg(papers=("row", "size"), repeats=("repeats", "sum"))
-    shares = known.groupby(keys).agg(
-        with_affiliation=("row", "size"),
-        author_order_coverage=("ordered", "mean"),
-        share_university=("university", "mean"),
-        share_company=("company", "mean"),
-        share_matched=("matched", "mean"),
-        share_compute_heavy=("compute_heavy", "mean"),
-        compute_heavy=("compute_heavy", "sum"),
-    )
-    result = everything.join(shares)
+    known = papers.assign(matched=matched)[papers["affiliated"]].groupby(keys)
+    means = known[["ordered", "university", "company", "matched", "compute_heavy"]].mean()
+    shares = means.add_prefix("share_").rename(columns={"share_ordered": "author_order_coverage"})
+    result = everything.join([known.size().rename("with_affiliation"), shares, known["compute_heavy"].sum()])
     result.insert(2, "partial", result.index.isin(PARTIAL).astype(int))
     result.insert(4, "coverage", result["with_affiliation"] / result["papers"])
     return result.reset_index()

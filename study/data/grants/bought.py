@@ -124,7 +124,7 @@ def accelerators(title: str, abstract: str) -> str:
 
 def _track(title: str) -> str:
     """Return what a title of CC* says between the programme's name and the next colon."""
-    match = CC_TITLE.search(title)
+    match = TITLES[CC].search(title)
     rest = title[match.end() :] if match else ""
     return next((part for part in rest.split(":") if re.sub(r"\W|NIE|IIE|DNI", "", part)), "")
 
@@ -160,12 +160,13 @@ MRI, CC, CRI = "MRI", "CC*", "CRI"
 # Since April 2024 NSF writes its four-digit codes of program elements with two zeros more.
 ELEMENTS = {MRI: {"1189", "118900"}, CC: {"8080", "808000"}}
 
-CC_TITLE = re.compile(r"\bCC\s?\*|\bCC-?(?:NIE|IIE|DNI)\b|\bCC(?= (?:Campus|Integration))")
-MRI_TITLE = re.compile(r"\bMRI\b|\bMRI(?=Consort)|\bMajor Research Instr")
-# The institutional tracks of CRI, or none; those for a community (CI, CRD) equip no department.
-CRI_TITLE = re.compile(
-    r"\bII\W{0,3}(?:NEW|EN)\b|\bCRI\b(?:\W*IAD\b|(?!.*\b(?:CI|CRD|Collaborative)\b))", re.IGNORECASE
-)
+# How titles name their programme; the first one that they name is it.
+TITLES = {
+    CC: re.compile(r"\bCC\s?\*|\bCC-?(?:NIE|IIE|DNI)\b|\bCC(?= (?:Campus|Integration))"),
+    MRI: re.compile(r"\bMRI\b|\bMRI(?=Consort)|\bMajor Research Instr"),
+    # The institutional tracks of CRI, or none; those for a community (CI, CRD) equip no department.
+    CRI: re.compile(r"(?i)\bII\W{0,3}(?:NEW|EN)\b|\bCRI\b(?:\W*IAD\b|(?!.*\b(?:CI|CRD|Collaborative)\b))"),
+}
 
 # Years with two contests of a programme: from which proposal number on it is the second, and its name.
 SECOND_CONTESTS = {
@@ -194,11 +195,8 @@ def programme(title: str, elements: str, references: str) -> str:
     """
     codes = {element.split(" ")[0] for element in elements.split("|")}
     of_mri = codes | {reference.split(" ")[0] for reference in references.split("|")}
-    if CC_TITLE.search(title) or MRI_TITLE.search(title):
-        return CC if CC_TITLE.search(title) else MRI
-    if CRI_TITLE.search(title):
-        return CRI
-    return CC if codes & ELEMENTS[CC] else MRI if of_mri & ELEMENTS[MRI] else ""
+    paid_by = CC if codes & ELEMENTS[CC] else MRI if of_mri & ELEMENTS[MRI] else ""
+    return next((name for name, pattern in TITLES.items() if pattern.search(title)), paid_by)
 
 
 def contest(programme: str, award_id: str, title: str) -> str:

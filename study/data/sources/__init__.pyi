@@ -1,3 +1,15 @@
+from . import affiliations as affiliations
+from . import csmetrics as csmetrics
+from . import entity_list as entity_list
+from . import epoch as epoch
+from . import gpus_per_student as gpus_per_student
+from . import herd as herd
+from . import herd_fields as herd_fields
+from . import nsf as nsf
+from . import osg as osg
+from . import paperlists as paperlists
+from . import top500 as top500
+from . import universities as universities
 from .fetching import Fetcher as Fetcher
 from .fetching import record_checksums as record_checksums
 from .fetching import sha256_of as sha256_of
@@ -7,7 +19,6 @@ from .published import source as source
 from .reading import AMOUNT as AMOUNT
 from .reading import FILLED as FILLED
 from .reading import RESTORE as RESTORE
-from .reading import Progress as Progress
 from .reading import Rule as Rule
 from .reading import content_of as content_of
 from .reading import csv_rows as csv_rows
@@ -22,5 +33,5 @@ from .reading import one_line as one_line
 from .reading import one_of as one_of
 from .reading import only_one as only_one
 from .reading import refuse_missing as refuse_missing
-from .reading import silent as silent
+from .reading import tell as tell
 from .reading import unzipped as unzipped

@@ -11,17 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.data.sources import (
-    FILLED,
-    Fetcher,
-    Progress,
-    content_of,
-    csv_rows,
-    damaged,
-    json_file,
-    only_one,
-    silent,
-)
+from study.data.sources import FILLED, Fetcher, content_of, csv_rows, damaged, json_file, only_one
 from study.data.sources.paperlists import COLUMNS
 
 ADDRESS = "https://raw.githubusercontent.com"
@@ -52,7 +42,7 @@ _PAPER = re.compile(r"<p><b>(.+)</b><br><i>(.+)</i></p>")
 _AUTHOR = re.compile(r"(.*?) \((.*)\)")
 
 
-def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher) -> list[Path]:
     """Download all files into ``raw/affiliations``, but for those that are there.
 
     Parameters
@@ -60,12 +50,9 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[P
     raw : Path
         Folder of originals.
     fetcher : Fetcher
-    progress : callable, optional
-        Called with a short text before each file.
     """
     paths = []
     for name, place in dict.fromkeys(FILES.values()):
-        progress(name)
         path = raw / "affiliations" / name
         if not path.with_name(f"{name}.gz").is_file():
             fetcher.download(f"{ADDRESS}/{place}", path, sha256=SHA256[name])

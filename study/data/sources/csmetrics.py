@@ -13,18 +13,7 @@ from zipfile import ZipFile
 import pandas as pd
 
 from study.core import DataError, write_all
-from study.data.sources import (
-    FILLED,
-    Fetcher,
-    Progress,
-    Rule,
-    csv_table,
-    damaged,
-    json_value,
-    only_one,
-    silent,
-    unzipped,
-)
+from study.data.sources import FILLED, Fetcher, Rule, csv_table, damaged, json_value, only_one, tell, unzipped
 
 VERSION = "2a872972"
 ADDRESS = "https://github.com/csmetrics/csmetrics.org/archive"
@@ -42,7 +31,7 @@ _RULES = {"venue": FILLED, "year": (re.compile("20[01][0-9]"), "a year"), "insti
 _PAPERS = re.compile(r".*/data/filtered_papers/([^/]+)_(\d{4})\.json")
 
 
-def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: str = VERSION) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, version: str = VERSION) -> list[Path]:
     """Download the repository's zip and write its two tables of counts into ``raw/csmetrics``.
 
     Parameters
@@ -50,8 +39,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
     raw : Path
         Folder of originals.
     fetcher : Fetcher
-    progress : callable, optional
-        Called with a short text before each step.
     version : str
         Branch or commit.
 
@@ -61,10 +48,9 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
         If the zip cannot be downloaded, is damaged or holds no files of papers.
     """
     folder = raw / "csmetrics"
-    progress("csmetrics: the repository")
     path = folder / f"csmetrics-{version}.zip"
     archive = fetcher.download(f"{ADDRESS}/{version}.zip", path, hosts=HOSTS)
-    progress("csmetrics: counts")
+    tell("csmetrics: counts")
     with unzipped(archive, archive.name) as opened:
         counts, coverage = _counted(opened, archive.name)
     packed = gzip.compress(_csv([*_LABELS, *_COUNTS], counts), mtime=0)
@@ -90,17 +76,16 @@ def read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     DataError
         If a file is missing, truncated, of another layout, has a record twice or an impossible count.
     """
-    institutions = _table(only_one(folder, FILE), _LABELS, _COUNTS, ("venue", "year", "institution"))
+    institutions = _table(only_one(folder, FILE), _LABELS, _COUNTS)
     institutions["name"] = institutions["name"].mask(institutions["name"] == "", institutions["institution"])
-    venues = _table(folder / COVERAGE, ("venue", "year"), _OF_VENUE, ("venue", "year"))
+    venues = _table(folder / COVERAGE, ("venue", "year"), _OF_VENUE)
     return institutions, venues[venues["papers"] > 0].reset_index(drop=True)
 
 
-def _table(
-    path: Path, labels: tuple[str, ...], counts: tuple[str, ...], unique: tuple[str, ...]
-) -> pd.DataFrame:
+def _table(path: Path, labels: tuple[str, ...], counts: tuple[str, ...]) -> pd.DataFrame:
+    """Return the counts by venue, year and, if the table has it, institution."""
     rules = {name: rule for name, rule in _RULES.items() if name in labels} | dict.fromkeys(counts, _COUNT)
-    table = csv_table(path, (*labels, *counts), unique=unique, rules=rules)
+    table = csv_table(path, (*labels, *counts), unique=labels[:3], rules=rules)
     table = table.astype(dict.fromkeys(("year", *counts), int))
     # No part of the papers is larger than all of them.
     for line in table.index[(table[list(counts[1:])].gt(table["papers"], axis=0)).any(axis=1)][:1]:

@@ -11,7 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources import FILLED, Fetcher, Progress, csv_rows, damaged, number, silent
+from study.data.sources import FILLED, Fetcher, csv_rows, damaged, number
 
 ADDRESS = "https://epoch.ai/data"
 # Epoch does not keep old tables on its site; this one is a commit of its own study of training costs.
@@ -53,7 +53,7 @@ _CURRENT = "notable_ai_models_[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].csv"
 _BRACKETS = re.compile(r"\s*\(.*\)")
 
 
-def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher) -> list[Path]:
     """Download the current table (named by today's date) and that of December 2023 into ``raw/epoch``.
 
     Parameters
@@ -61,20 +61,17 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[P
     raw : Path
         Folder of originals.
     fetcher : Fetcher
-    progress : callable, optional
-        Called with a short text before each file.
 
     Raises
     ------
     DataError
         If a table cannot be downloaded, or that of December 2023 has another checksum.
     """
-    current = raw / "epoch" / f"notable_ai_models_{date.today()}.csv"
-    december = raw / "epoch" / DECEMBER_FILE
-    progress(f"Epoch {current.name}")
-    fetcher.download(f"{ADDRESS}/notable_ai_models.csv", current)
-    progress(f"Epoch {december.name}")
-    return [current, fetcher.download(DECEMBER_ADDRESS, december, sha256=DECEMBER_SHA256)]
+    current = f"notable_ai_models_{date.today()}.csv"
+    return [
+        fetcher.download(f"{ADDRESS}/notable_ai_models.csv", raw / "epoch" / current),
+        fetcher.download(DECEMBER_ADDRESS, raw / "epoch" / DECEMBER_FILE, sha256=DECEMBER_SHA256),
+    ]
 
 
 def read(folder: Path, vintage: Vintage = "current") -> pd.DataFrame:

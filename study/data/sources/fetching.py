@@ -20,7 +20,7 @@ from urllib3.util.retry import Retry
 from study.core import PACKAGE, DataError, OutputError, __version__, write_all
 from study.data.sources import limits
 from study.data.sources.limits import Adapter, Limits, TooLarge, refuse_elsewhere
-from study.data.sources.reading import parsed
+from study.data.sources.reading import parsed, tell
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -115,6 +115,7 @@ class Fetcher:
         try:
             if path.is_file() and (sha256 is None or sha256_of(path) == sha256):
                 return path
+            tell(path.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             part = _Part(path)
             failures, furthest = 0, part.size

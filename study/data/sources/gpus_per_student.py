@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.data.sources import AMOUNT, FILLED, Fetcher, Progress, csv_table, silent
+from study.data.sources import AMOUNT, FILLED, Fetcher, csv_table
 
 ADDRESS = "https://raw.githubusercontent.com/Fchaubard/GPUsPerStudent.org"
 VERSION = "dbd5d58"
@@ -35,7 +35,7 @@ def read(folder: Path) -> pd.DataFrame:
     return table.astype({"h100_equivalent": float})
 
 
-def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: str = VERSION) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, version: str = VERSION) -> list[Path]:
     """Download the table into ``raw/gpus_per_student/``, unless it is there.
 
     Parameters
@@ -44,8 +44,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
         Folder of originals.
     fetcher : Fetcher
         The client that downloads.
-    progress : callable, optional
-        Called with a short text before the download.
     version : str
         Branch or commit.
 
@@ -59,6 +57,5 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
     DataError
         If it cannot be downloaded.
     """
-    progress("GPUs per student")
     path, address = raw / "gpus_per_student" / FILE, f"{ADDRESS}/{version}/data/{FILE}"
     return [fetcher.download(address, path, sha256=SHA256.get(version))]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources import Fetcher, Progress, damaged, one_line, refuse_missing, silent, unzipped
+from study.data.sources import Fetcher, damaged, one_line, refuse_missing, tell, unzipped
 
 ADDRESS = "https://ncses.nsf.gov/821/assets/0/files"
 HOSTS = (".nsf.gov",)
@@ -44,9 +44,7 @@ COLUMNS = ("inst_id", "name", "city", "state", "fiscal_year", *AMOUNTS)
 ROUNDING = len(SOURCES)
 
 
-def fetch(
-    raw: Path, fetcher: Fetcher, *, progress: Progress = silent, years: Iterable[int] = YEARS
-) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, years: Iterable[int] = YEARS) -> list[Path]:
     """Download the public-use zips of the given fiscal years into ``raw/herd``.
 
     Parameters
@@ -54,20 +52,14 @@ def fetch(
     raw : Path
         Folder of originals.
     fetcher : Fetcher
-    progress : callable, optional
-        Called with a short text before each file.
     years : iterable of int
         Fiscal years.
     """
-    paths = []
-    for year in years:
-        name = ARCHIVE.format(year=year)
-        progress(f"HERD {year}")
-        paths.append(fetcher.download(f"{ADDRESS}/{name}", raw / "herd" / name, hosts=HOSTS))
-    return paths
+    names = [ARCHIVE.format(year=year) for year in years]
+    return [fetcher.download(f"{ADDRESS}/{name}", raw / "herd" / name, hosts=HOSTS) for name in names]
 
 
-def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
+def read(folder: Path) -> pd.DataFrame:
     """Read the agency's zips of all years in ``folder``, or where there are none the SQLite copy ``herd.db``.
 
     The agency publishes thousand dollars, the copy has dollars; the table has thousand current dollars from
@@ -78,8 +70,6 @@ def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
     ----------
     folder : Path
         Holds ``higher_education_r_and_d_YYYY.zip`` of consecutive years, or ``herd.db``.
-    progress : callable, optional
-        Called with a short text before each file.
 
     Returns
     -------
@@ -100,9 +90,9 @@ def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
             if year not in archives:
                 fault = f"{ARCHIVE.format(year=year)} is missing in {folder}, but years before and after are there"
                 raise DataError(f"HERD: {fault}; download it into it.")
-        table = pd.concat([_read_zip(archives[year], year, progress) for year in sorted(archives)])
+        table = pd.concat([_read_zip(archives[year], year) for year in sorted(archives)])
     elif (folder / COPY).is_file():
-        table = _read_copy(folder / COPY, progress)
+        table = _read_copy(folder / COPY)
     else:
         fault = f"HERD: neither {ARCHIVE.format(year='YYYY')} nor {COPY} in {folder}"
         raise DataError(f"{fault}; download the public-use files of the survey into it.")
@@ -121,8 +111,8 @@ def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
     return table.sort_values(["inst_id", "fiscal_year"], ignore_index=True)[list(COLUMNS)]
 
 
-def _read_zip(path: Path, year: int, progress: Progress) -> pd.DataFrame:
-    progress(f"HERD {year}")
+def _read_zip(path: Path, year: int) -> pd.DataFrame:
+    tell(f"HERD {year}")
     with unzipped(path, path.name) as archive:
         members = [name for name in archive.namelist() if name.lower().endswith(".csv")]
         if len(members) != 1:
@@ -172,8 +162,8 @@ def _cells(content: bytes, where: str) -> pd.DataFrame:
     return cells
 
 
-def _read_copy(path: Path, progress: Progress) -> pd.DataFrame:
-    progress(f"HERD {path.name}")
+def _read_copy(path: Path) -> pd.DataFrame:
+    tell(f"HERD {path.name}")
     columns = ", ".join(COPY_COLUMNS.get(column, column) for column in COLUMNS)
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from study.data.sources import AMOUNT, FILLED, Fetcher, Progress, csv_table, damaged, one_line, silent
+from study.data.sources import AMOUNT, FILLED, Fetcher, csv_table, damaged, one_line
 
 VERSION = "ee65ca92"
 ADDRESS = "https://raw.githubusercontent.com/saberusama-hub/herd-survey-dashboard"
@@ -25,7 +25,7 @@ _RULES = {
 }
 
 
-def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: str = VERSION) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, version: str = VERSION) -> list[Path]:
     """Download the spending by field and write that of the field into ``raw/herd_fields``.
 
     Parameters
@@ -33,8 +33,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
     raw : Path
         Folder of originals.
     fetcher : Fetcher
-    progress : callable, optional
-        Called with a short text before the download.
     version : str
         Branch or commit.
 
@@ -43,7 +41,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
     DataError
         If the table cannot be downloaded, or has another layout.
     """
-    progress("HERD by field")
     path = raw / "herd_fields" / FILE
     sheet = fetcher.download(f"{ADDRESS}/{version}/{SHEET}", path.with_name(Path(SHEET).name))
     query = f"SELECT {', '.join(COLUMNS)} FROM read_parquet(?) WHERE field_label = ? ORDER BY ALL"

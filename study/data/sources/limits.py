@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import requests
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from study.core import DataError
 
@@ -68,21 +67,16 @@ class Adapter(requests.adapters.HTTPAdapter):
     """Sends requests over connections whose answers keep within limits."""
 
     def __init__(self, limits: Limits, **options: Any) -> None:
-        class Plain(HTTPConnection):
-            def response_class(self, sock: Any, **how: Any) -> HTTPResponse:  # type: ignore[override]
-                return _limited(HTTPResponse(sock, **how), limits)
+        def limited(sock: Any, **how: Any) -> HTTPResponse:
+            response = HTTPResponse(sock, **how)
+            # SocketIO is what a reader of a socket has inside.
+            response.fp = io.BufferedReader(_Limited(response.fp.detach(), limits), 1 << 16)
+            return response
 
-        class Secure(HTTPSConnection):
-            def response_class(self, sock: Any, **how: Any) -> HTTPResponse:  # type: ignore[override]
-                return _limited(HTTPResponse(sock, **how), limits)
-
-        class PlainPool(HTTPConnectionPool):
-            ConnectionCls = Plain
-
-        class SecurePool(HTTPSConnectionPool):
-            ConnectionCls = Secure
-
-        self._pools = {"http": PlainPool, "https": SecurePool}
+        self._pools = {}
+        for scheme, pool in (("http", HTTPConnectionPool), ("https", HTTPSConnectionPool)):
+            connection = type("Limited", (pool.ConnectionCls,), {"response_class": staticmethod(limited)})
+            self._pools[scheme] = type("LimitedPool", (pool,), {"ConnectionCls": connection})
         super().__init__(**options)
 
     def init_poolmanager(self, *place: Any, **options: Any) -> None:
@@ -129,12 +123,6 @@ def _host(address: str) -> str:
     except ValueError:
         port = ":?"
     return (parts.hostname or "").removeprefix("www.") + port
-
-
-def _limited(response: HTTPResponse, limits: Limits) -> HTTPResponse:
-    # SocketIO is what a reader of a socket has inside.
-    response.fp = io.BufferedReader(_Limited(response.fp.detach(), limits), 1 << 16)
-    return response
 
 
 class _Limited(io.RawIOBase):

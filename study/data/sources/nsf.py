@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources import Fetcher, Progress, damaged, iso_day, json_value, number, silent, unzipped
+from study.data.sources import Fetcher, damaged, iso_day, json_value, number, tell, unzipped
 from study.data.sources.limits import refuse_elsewhere
 
 # The catalogue behind nsf.gov/awardsearch/download-awards, which took the place of download.jsp: a zip of
@@ -54,9 +54,7 @@ _TAG = re.compile(r"</?(?:br|p|b|i|em|strong|sub|sup|ul|ol|li|div|span)\s*/?>", 
 Row = dict[str, Any]
 
 
-def fetch(
-    raw: Path, fetcher: Fetcher, *, progress: Progress = silent, years: Iterable[int] | None = None
-) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, years: Iterable[int] | None = None) -> list[Path]:
     """Download the yearly dumps of all awards into ``raw/nsf/json``; a year that is there, as JSON or XML, is kept.
 
     A year has about twelve thousand awards in some 100 MB.
@@ -67,8 +65,6 @@ def fetch(
         Folder of originals.
     fetcher : Fetcher
         The client that downloads.
-    progress : callable, optional
-        Called with a short text before each file.
     years : iterable of int, optional
         Fiscal years (October to September, by the award letter); by default all from 2007 on that the
         catalogue lists.
@@ -91,7 +87,6 @@ def fetch(
         if path is None:
             if year not in listed:
                 raise DataError(f"{CATALOGUE}: no file {year}.zip in it; take another year.")
-            progress(f"NSF awards {year}")
             refuse_elsewhere(CATALOGUE, CATALOGUE, listed[year], HOSTS)
             path = fetcher.download(listed[year], places[0], hosts=HOSTS)
             if not zipfile.is_zipfile(path):
@@ -101,9 +96,7 @@ def fetch(
     return paths
 
 
-def read(
-    folder: Path, progress: Progress = silent, *, keep: Callable[[Row], bool] | None = None
-) -> pd.DataFrame:
+def read(folder: Path, *, keep: Callable[[Row], bool] | None = None) -> pd.DataFrame:
     """Read all yearly zips of ``folder/json`` and ``folder/xml``.
 
     Parameters
@@ -111,8 +104,6 @@ def read(
     folder : Path
         Holds ``json/YYYY.zip`` (the dumps since January 2025) and ``xml/YYYY.zip`` (the dumps before), one file an
         award.
-    progress : callable, optional
-        Called with a short text before each zip.
     keep : callable, optional
         Takes a row (a dict with the keys of the table) and tells whether it is wanted: a full dump has some
         twelve thousand awards a year.
@@ -139,7 +130,7 @@ def read(
     rows: list[Row] = []
     places: dict[str, str] = {}
     for path in zips:
-        progress(f"NSF awards {path.parent.name}/{path.name}")
+        tell(f"NSF awards {path.parent.name}/{path.name}")
         for where, row in _awards(path):
             award = row["award_id"]
             if award in places:

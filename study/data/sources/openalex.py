@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from study.core import DataError, write_all
-from study.data.sources import Fetcher, Progress, json_value, silent
+from study.core import DataError, expecting, write_all
+from study.data.sources import Fetcher, json_value, tell
 from study.data.sources.openalex_works import SHAPE, aggregate, changed, mismatch, trimmed
 
 __all__ = ["aggregate", "fetch", "fetch_snapshot", "read", "works_files"]
@@ -39,9 +39,7 @@ Format = Literal["jsonl", "parquet"]
 State = dict[str, Any]
 
 
-def fetch(
-    raw: Path, fetcher: Fetcher, *, filter: str = FILTER, progress: Progress = silent, key: str | None = None
-) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, filter: str = FILTER, key: str | None = None) -> list[Path]:
     """Fetch the works of a query page by page into ``raw/openalex/api``; a later call goes on where one stopped.
 
     A page holds 100 works, of which what is counted is kept and nothing on persons. A free key allows 10,000 pages a
@@ -54,8 +52,6 @@ def fetch(
     fetcher : Fetcher
     filter : str
         Query in OpenAlex's filter language.
-    progress : callable, optional
-        Called with a short text before each page.
     key : str, optional
         The user's key; the environment variable OPENALEX_API_KEY where not given.
 
@@ -74,18 +70,19 @@ def fetch(
     state = _read_state(folder) or {"filter": filter, "pages": 0, "works": 0, "count": 0, "next_cursor": "*"}
     if state["filter"] != filter:
         raise DataError(f"OpenAlex: {folder} holds the works of another query; move it away and fetch again.")
-    params = {"filter": filter, "select": ",".join(SHAPE), "per_page": WORKS_A_PAGE, "api_key": _key(key)}
+    if not (key := key or os.environ.get(KEY)):
+        raise DataError(
+            f"OpenAlex: its API needs a key; get one (free) at openalex.org/settings/api, set {KEY} to it."
+        )
+    params = {"filter": filter, "select": ",".join(SHAPE), "per_page": WORKS_A_PAGE, "api_key": key}
     while state["next_cursor"] is not None:
-        progress(f"OpenAlex: {state['works']} of {state['count'] or '?'} works")
+        tell(f"OpenAlex: {state['works']} of {state['count'] or '?'} works")
         where = f"OpenAlex works, page {state['pages'] + 1}"
-        records, meta = _page(fetcher, params, state["next_cursor"], "results", where)
+        records, count, following = _page(fetcher, params, state["next_cursor"], where)
         for place, record in enumerate(records, start=1):
             if fault := mismatch(record):
                 raise changed(f"{where}, record {place}", fault)
-        count, following = meta.get("count"), meta["next_cursor"]
         pages, works = state["pages"] + bool(records), state["works"] + len(records)
-        if not isinstance(count, int):
-            raise changed(where, "no count or next_cursor in the answer")
         if following is None and works < count * (1 - SHORTFALL):
             raise DataError(f"{where}: the list ends after {works} of {count} works; fetch again later.")
         state |= {"pages": pages, "works": works, "count": count, "next_cursor": following}
@@ -99,9 +96,7 @@ def fetch(
     return [*_page_paths(folder, state), folder / "state.json"]
 
 
-def fetch_snapshot(
-    raw: Path, fetcher: Fetcher, *, format: Format = "parquet", progress: Progress = silent
-) -> list[Path]:
+def fetch_snapshot(raw: Path, fetcher: Fetcher, *, format: Format = "parquet") -> list[Path]:
     """Fetch the works of the public snapshot into ``raw/openalex/<format>/works``; what is there already is kept.
 
     The works are some 700 GB in either format (June 2026). No key is needed.
@@ -113,8 +108,6 @@ def fetch_snapshot(
     fetcher : Fetcher
     format : {"parquet", "jsonl"}
         Which of the two copies.
-    progress : callable, optional
-        Called with a short text before each file.
 
     Returns
     -------
@@ -131,8 +124,8 @@ def fetch_snapshot(
     folder = raw / "openalex" / format / "works"
     manifest = fetcher.json(f"{address}/manifest.json")
     sizes = _sizes(manifest, f"{address}/manifest.json")
-    for number, (name, size) in enumerate(sizes.items(), start=1):
-        progress(f"OpenAlex snapshot: file {number} of {len(sizes)}")
+    expecting(sum(not (folder / name).is_file() for name in sizes))
+    for name, size in sizes.items():
         path = folder / name
         if path.is_file() and path.stat().st_size != size:
             path.unlink()
@@ -182,14 +175,14 @@ def works_files(folder: Path) -> tuple[list[Path], list[Path]]:
     return _page_paths(works, state), []
 
 
-def read(folder: Path, progress: Progress = silent, **options: Any) -> pd.DataFrame:
+def read(folder: Path, **options: Any) -> pd.DataFrame:
     """Read the works of a folder into papers by academic institution, year and topic.
 
     Parameters
     ----------
     folder : Path
         As :func:`works_files` takes it.
-    progress, **options
+    **options
         As in :func:`~study.data.sources.openalex_works.aggregate`, which also says what the table holds.
 
     Raises
@@ -198,33 +191,25 @@ def read(folder: Path, progress: Progress = silent, **options: Any) -> pd.DataFr
         If a file is missing or damaged.
     """
     paths, merged = works_files(folder)
-    return aggregate(paths, merged=merged, progress=progress, **options)
-
-
-def _key(given: str | None) -> str:
-    key = given or os.environ.get(KEY, "")
-    if not key:
-        raise DataError(
-            f"OpenAlex: its API needs a key; get one (free) at openalex.org/settings/api, set {KEY} to it."
-        )
-    return key
+    return aggregate(paths, merged=merged, **options)
 
 
 def _page(
-    fetcher: Fetcher, params: Mapping[str, str], cursor: str, name: str, where: str
-) -> tuple[list[Any], dict[str, Any]]:
-    """Return the list of an answer and its ``meta``, in which the next cursor is None after the last page."""
+    fetcher: Fetcher, params: Mapping[str, str], cursor: str, where: str
+) -> tuple[list[Any], int, str | None]:
+    """Return the works of an answer, how many there are in all, and the next cursor, None after the last page."""
     answer = fetcher.json(f"{API}/works", {**params, "cursor": cursor})
     if not isinstance(answer, dict) or not isinstance(answer.get("meta"), dict):
         raise changed(where, "no answer of a list")
-    entries, following = answer.get(name), answer["meta"].get("next_cursor")
+    entries, meta = answer.get("results"), answer["meta"]
+    count, following = meta.get("count"), meta.get("next_cursor")
     if not isinstance(entries, list):
-        raise changed(where, f"no {name} in the answer")
-    if not isinstance(following, str | None):
+        raise changed(where, "no results in the answer")
+    if not isinstance(count, int) or not isinstance(following, str | None):
         raise changed(where, "no count or next_cursor in the answer")
     if entries and following == cursor:
         raise DataError(f"{where}: the cursor does not move on; fetch again later.")
-    return entries, answer["meta"] | {"next_cursor": following if entries else None}
+    return entries, count, following if entries else None
 
 
 def _page_paths(folder: Path, state: State) -> list[Path]:

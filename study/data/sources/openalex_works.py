@@ -18,7 +18,7 @@ import duckdb
 import pandas as pd
 
 from study.core import DataError, OutputError
-from study.data.sources import Progress, damaged, is_page, json_value, silent
+from study.data.sources import damaged, is_page, json_value, tell
 from study.data.sources.openalex_counts import COLUMNS, COUNTS, institution_years
 from study.panel.engines import ibis_here
 
@@ -43,7 +43,6 @@ def aggregate(
     memory_limit: str = "2GB",
     temp: Path | None = None,
     threads: int | None = None,
-    progress: Progress = silent,
 ) -> pd.DataFrame:
     """Count the papers of each academic institution, year and topic; what counts as what is in ``openalex_counts``.
 
@@ -63,8 +62,6 @@ def aggregate(
         Folder for what is spilled, which needs about as much space as the files themselves.
     threads : int, optional
         All cores where not given.
-    progress : callable, optional
-        Called with a short text before each step.
 
     Returns
     -------
@@ -99,8 +96,8 @@ def aggregate(
             tempfile.TemporaryDirectory(dir=temp, prefix="openalex-") as scratch,
             _database(memory_limit, Path(scratch) / "spilled", threads, merged) as connection,
         ):
-            parts = _assign(connection, paths, Path(scratch) / "parts", progress)
-            _count(connection, parts, topics, progress)
+            parts = _assign(connection, paths, Path(scratch) / "parts")
+            _count(connection, parts, topics)
             return _summed(connection)
     except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
         fault = f"OpenAlex: memory or disk do not suffice ({_first_line(error)})"
@@ -132,9 +129,7 @@ def _database(
     return connection
 
 
-def _assign(
-    connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], folder: Path, progress: Progress
-) -> list[Path]:
+def _assign(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], folder: Path) -> list[Path]:
     """Write what is needed of all records below ``folder``, one subfolder a part of the works, and return these."""
     ends = list(accumulate(path.stat().st_size for path in paths))
     parts = min(MOST_PARTS, 1 + ends[-1] // PART_BYTES)
@@ -143,7 +138,7 @@ def _assign(
     for number, ((suffix, _), files) in enumerate(batches):
         batch = [path for path, _ in files]
         done += len(batch)
-        progress(f"OpenAlex works: to file {done} of {len(paths)}")
+        tell(f"OpenAlex works: to file {done} of {len(paths)}")
         options = f"PARTITION_BY (part), OVERWRITE_OR_IGNORE, FILENAME_PATTERN 'batch{number}_{{i}}'"
         copy = f"COPY ({_records(suffix, parts)}) TO {_quoted(folder)} (FORMAT parquet, {options})"
         try:
@@ -188,16 +183,14 @@ def _records(suffix: str, parts: int) -> str:
     """
 
 
-def _count(
-    connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], topics: Sequence[str], progress: Progress
-) -> None:
+def _count(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], topics: Sequence[str]) -> None:
     """Count one part after the other into the table ``counts``; a part is deleted when it is counted."""
     import ibis
 
     database = ibis.duckdb.from_connection(connection)
     merged = database.table("merged_ids")
     for number, part in enumerate(parts, start=1):
-        progress(f"OpenAlex works: part {number} of {len(parts)}")
+        tell(f"OpenAlex works: part {number} of {len(parts)}")
         works = database.read_parquet(part / "*.parquet", hive_partitioning=False)
         query = ibis.to_sql(institution_years(works, topics, merged))
         connection.execute(f"{'CREATE TABLE counts AS' if number == 1 else 'INSERT INTO counts'} {query}")

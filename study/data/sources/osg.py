@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from study.core import DataError, write_all
-from study.data.sources import FILLED, Fetcher, Progress, csv_table, iso_day, limits, one_line, silent
+from study.data.sources import FILLED, Fetcher, csv_table, iso_day, limits, one_line, tell
 
 REPOSITORY = "https://github.com/opensciencegrid/topology.git"
 FILE = "osg_topology_ccstar_resource_groups.csv"
@@ -26,7 +26,7 @@ _RULES = {"file": FILLED, "facility": FILLED, "n_cc_resources": (re.compile(r"\d
 _SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher) -> list[Path]:
     """Clone the registry's repository and write its table of tagged groups into ``raw/osg``.
 
     Dates of registration are known only from the history of the repository, so that git does the download
@@ -38,8 +38,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[P
         Folder of originals.
     fetcher : Fetcher
         Not used.
-    progress : callable, optional
-        Called with a short text before each step.
 
     Raises
     ------
@@ -48,9 +46,9 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent) -> list[P
     """
     with tempfile.TemporaryDirectory(prefix="study-osg-") as folder:
         clone = Path(folder) / "topology"
-        progress("OSG registry: clone of the repository")
+        tell("OSG registry: clone of the repository")
         _git(Path(folder), "clone", "--quiet", "--no-tags", "--", REPOSITORY, clone.name)
-        progress("OSG registry: resource groups")
+        tell("OSG registry: resource groups")
         table = pd.DataFrame(_groups(clone), columns=HEADING)
     return write_all(raw / "osg", {FILE: table.to_csv(index=False, lineterminator="\n").encode()})
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources import Fetcher, Progress, damaged, json_file, only_one, silent
+from study.data.sources import Fetcher, damaged, json_file, only_one, tell
 
 ADDRESS = "https://raw.githubusercontent.com/papercopilot/paperlists"
 BRANCH = "main"
@@ -54,7 +54,7 @@ COLUMNS = ("venue", "year", "row", *FIELDS)
 _NOT_PUBLISHED = re.compile(r"reject|withdr|^$", re.IGNORECASE)
 
 
-def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: str = BRANCH) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, version: str = BRANCH) -> list[Path]:
     """Download all of :data:`FILES` into ``raw/paperlists/<venue>/``, but for those that are there.
 
     Parameters
@@ -62,8 +62,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
     raw : Path
         Folder of originals.
     fetcher : Fetcher
-    progress : callable, optional
-        Called with a short text before each file.
     version : str
         Branch or commit.
     """
@@ -71,7 +69,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
     paths = []
     for venue, year in known_files():
         name = f"{venue}/{venue}{year}.json"
-        progress(f"paperlists {venue} {year}")
         if not (folder / f"{name}.gz").is_file():
             fetcher.download(f"{ADDRESS}/{version}/{name}", folder / name)
         paths.append(locate(folder, venue, year))
@@ -94,7 +91,7 @@ def locate(folder: Path, venue: str, year: int) -> Path:
     return only_one(folder / venue, f"{venue}{year}.json")
 
 
-def read(folder: Path, files: Iterable[tuple[str, int]], progress: Progress = silent) -> pd.DataFrame:
+def read(folder: Path, files: Iterable[tuple[str, int]]) -> pd.DataFrame:
     """Read the files of the given (venue, year) pairs into one table; all must be there before one is read.
 
     Returns
@@ -110,7 +107,7 @@ def read(folder: Path, files: Iterable[tuple[str, int]], progress: Progress = si
         If a file is missing, empty, truncated, no JSON, no list of records, or a field is of another type.
     """
     places = [(locate(folder, venue, year), venue, year) for venue, year in files]
-    progress(f"{len(places)} files of papers")
+    tell(f"{len(places)} files of papers")
     rows = [
         (venue, year, row, *texts)
         for path, venue, year in places

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from study.core import DataError, refuse_unknown
-from study.data.sources import Fetcher, Progress, record_checksums, silent
+from study.data.sources import Fetcher, record_checksums, tell
 
 SOURCES = (
     "top500",
@@ -48,7 +48,7 @@ def source(name: str) -> ModuleType:
     return import_module(f"study.data.sources.{name}")
 
 
-def fetch(names: Iterable[str], raw: Path, fetcher: Fetcher, progress: Progress = silent) -> list[Fetched]:
+def fetch(names: Iterable[str], raw: Path, fetcher: Fetcher) -> list[Fetched]:
     """Fetch sources from their publishers into ``raw/<name>/``; one that fails does not stop the others.
 
     The checksums of the files are recorded in ``raw/SHA256SUMS``.
@@ -61,8 +61,6 @@ def fetch(names: Iterable[str], raw: Path, fetcher: Fetcher, progress: Progress 
         Folder of originals; what is there already is kept.
     fetcher : Fetcher
         The client that downloads.
-    progress : callable, optional
-        Called with a short text before each step.
 
     Returns
     -------
@@ -79,9 +77,9 @@ def fetch(names: Iterable[str], raw: Path, fetcher: Fetcher, progress: Progress 
     modules = {name: source(name) for name in names}
     results = []
     for name, module in modules.items():
-        progress(name)
+        tell(name)
         try:
-            results.append(Fetched(name, tuple(module.fetch(raw, fetcher, progress=progress))))
+            results.append(Fetched(name, tuple(module.fetch(raw, fetcher))))
         except DataError as error:
             results.append(Fetched(name, error=str(error)))
     files = [path for result in results for path in result.files]

@@ -10,7 +10,7 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -18,9 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-from study.core import DataError, csv_within, refuse_large_members, short, whole_content
+from study.core import DataError, csv_within, current_settings, refuse_large_members, short, whole_content
 
-Progress = Callable[[str], None]
 # What the texts of a column must match, and how an error says it.
 Rule = tuple[re.Pattern[str], str]
 
@@ -35,8 +34,11 @@ FILLED: Rule = (re.compile(".+"), "not empty")
 AMOUNT: Rule = (re.compile(r"\d+(\.\d+)?"), "a number, 0 or more")
 
 
-def silent(_: str) -> None:
-    """Say nothing: the progress of those who did not ask for it."""
+def tell(step: str) -> None:
+    """Tell the progress of the settings, if one was asked for, which step begins."""
+    progress = current_settings().progress
+    if progress is not None:
+        progress(step)
 
 
 def damaged(where: str, what: str) -> DataError:

@@ -14,7 +14,7 @@ import pandas as pd
 from python_calamine import CalamineError, CalamineWorkbook
 
 from study.core import DataError
-from study.data.sources import Fetcher, Progress, damaged, is_page, number, one_line, refuse_missing, silent
+from study.data.sources import Fetcher, damaged, is_page, number, one_line, refuse_missing, tell
 
 ADDRESS = "https://www.top500.org"
 # Public code that downloads the lists reports that quick sequences of requests are blocked.
@@ -93,6 +93,7 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
         If the file is no Excel or XML file, lacks a column or element, or has not exactly the
         ranks 1 to 500.
     """
+    tell(f"TOP500 list {month}")
     if path.stat().st_size == 0:
         raise damaged(path.name, "the file is empty")
     systems = _xml_systems(path) if path.suffix == ".xml" else _excel_systems(path, month)
@@ -108,18 +109,13 @@ def read_list(path: Path, month: str) -> pd.DataFrame:
     return table.astype({"year_installed": "Int64"})
 
 
-def read(folder: Path, progress: Progress = silent) -> pd.DataFrame:
+def read(folder: Path) -> pd.DataFrame:
     """Read all lists of a folder into one table, in the order of time and rank."""
-    tables = []
-    for month, path in lists(folder).items():
-        progress(f"TOP500 list {month}")
-        tables.append(read_list(path, month))
+    tables = [read_list(path, month) for month, path in lists(folder).items()]
     return pd.concat(tables, ignore_index=True)
 
 
-def fetch(
-    raw: Path, fetcher: Fetcher, *, progress: Progress = silent, last: str | None = None, kind: Kind = "excel"
-) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, last: str | None = None, kind: Kind = "excel") -> list[Path]:
     """Download the lists that are not in ``raw/top500/`` yet, in whatever format.
 
     The publisher has asked for a free login at times. Where it does, download the lists with a
@@ -131,8 +127,6 @@ def fetch(
         Folder of originals.
     fetcher : Fetcher
         The client that downloads.
-    progress : callable, optional
-        Called with a short text before each list.
     last : str, optional
         Month ("YYYY-MM") of the last list; where none is given, the newest that is out for sure
         (lists come out in June and November).
@@ -153,7 +147,6 @@ def fetch(
     there = _present(folder)
     months = list(_sequence(last or _newest(date.today())))
     for month in [month for month in months if month not in there]:
-        progress(f"TOP500 list {month}")
         name = _file_name(month, kind)
         url = f"{ADDRESS}/lists/top500/{month.replace('-', '/')}/download/{name}"
         try:

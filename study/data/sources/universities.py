@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources import Fetcher, Progress, damaged, json_value, silent
+from study.data.sources import Fetcher, damaged, json_value
 
 ADDRESS = "https://raw.githubusercontent.com/Hipo/university-domains-list"
 BRANCH = "master"
@@ -41,7 +41,7 @@ def read(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "country", "iso2", "domains"])
 
 
-def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: str = BRANCH) -> list[Path]:
+def fetch(raw: Path, fetcher: Fetcher, *, version: str = BRANCH) -> list[Path]:
     """Download the list into ``raw/universities/``, unless it is there.
 
     Parameters
@@ -50,8 +50,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
         Folder of originals.
     fetcher : Fetcher
         The client that downloads.
-    progress : callable, optional
-        Called with a short text before the download.
     version : str
         Branch or commit; the branch's list grows, and with it the universities that can be matched.
 
@@ -65,7 +63,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, progress: Progress = silent, version: 
     DataError
         If it cannot be downloaded.
     """
-    progress("universities")
     return [fetcher.download(f"{ADDRESS}/{version}/{FILE}", raw / "universities" / FILE)]
 
 

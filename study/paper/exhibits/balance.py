@@ -50,8 +50,7 @@ OF_SUMMARY = {
 @exhibit("Treated and comparison units before treatment", Part.QUESTION)
 def balance(setting: Setting) -> Iterator[Piece]:
     """Yield the table of covariates and earlier outcomes of treated and comparison units."""
-    plan = setting.plan
-    task = plan.task(setting.event, setting.outcome, setting.scale, plan.headline)
+    task = setting.task()
     sample = task.question.sample(setting.panel)
     names = compared(setting, sample)
     try:
@@ -64,9 +63,9 @@ def balance(setting: Setting) -> Iterator[Piece]:
     pooled = pooled.assign(adjusted_difference=pooled["covariate"].map(adjusted))
     yield table(setting, sample, finding, pooled)
     for row in pooled.to_dict("records"):
-        values, name = {column: row[column] for column in OF_BALANCE}, row["covariate"]
-        about = in_words(name)
-        yield from setting.numbers((EXHIBIT, name), values, _columns(row), task, quantity=about, seed="")
+        values, at = {column: row[column] for column in OF_BALANCE}, (EXHIBIT, row["covariate"])
+        how = {"quantity": in_words(row["covariate"]), "seed": ""}
+        yield from setting.numbers(at, values, _columns(row), task, **how)
     yield from setting.numbers((EXHIBIT, "summary"), summary(pooled), OF_SUMMARY, task, seed="")
     both = pooled.dropna(subset=["difference", "adjusted_difference"])
     if len(both):

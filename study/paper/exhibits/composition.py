@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from study.core import QuestionError, capital, one_thread
 from study.designs import find_design
@@ -16,21 +15,9 @@ from study.diagnostics.eras import eras, treated_units
 from study.estimates import Effect, Estimand, Estimate
 from study.panel import Scale
 from study.paper.exhibits.designs import heads, side_by_side, under
-from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
+from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit, signed
 from study.paper.plan import Event, Task
-from study.report import (
-    A_DASH,
-    MINUS,
-    REFUSED,
-    Block,
-    Line,
-    Number,
-    Table,
-    effect_values,
-    effects_between,
-    lettered,
-    p_cell,
-)
+from study.report import A_DASH, Line, Number, Table, effect_values, effects_between, lettered, p_cell
 
 EXHIBIT = "composition"
 FULL, FIXED = "full", "balanced"
@@ -57,7 +44,7 @@ def composition(setting: Setting) -> Iterator[Piece]:
         for event in events:
             try:
                 for scale, outcome in product(plan.scales, plan.outcomes):
-                    task = plan.task(event, outcome, scale, plan.headline)
+                    task = setting.task(scale, outcome, event)
                     answer = by_key[task.key] = composed(setting, task)
                     refused |= dict.fromkeys(f"{label}: {why}" for label, why in answer.refused)
             except QuestionError as refusal:
@@ -66,7 +53,7 @@ def composition(setting: Setting) -> Iterator[Piece]:
             shown.append(event)
         if shown:
             yield _table(setting, shown, by_key)
-    firsts = {e.label: a for e in plan.events if (a := by_key.get(first_task(setting, e).key))}
+    firsts = {e.label: a for e in plan.events if (a := by_key.get(setting.task(event=e).key))}
     if firsts:
         yield _treated_table(setting, firsts)
     for answer in [*by_key.values()]:
@@ -81,11 +68,6 @@ def composition(setting: Setting) -> Iterator[Piece]:
     yield from refused
 
 
-def first_task(setting: Setting, event: Event) -> Task:
-    """Return what the headline is asked about an event, the first outcome and the first scale."""
-    return setting.plan.task(event, setting.outcome, setting.scale, setting.plan.headline)
-
-
 @one_thread()
 def composed(setting: Setting, task: Task) -> Composed:
     """Return averages of some cohorts by the design of a task, from one estimate.
@@ -95,14 +77,13 @@ def composed(setting: Setting, task: Task) -> Composed:
     QuestionError
         If the design refuses, or has no effects by cohort.
     """
-    fit = find_design(task.row.name)(task.question.sample(setting.panel), **task.options)
+    fit = setting.fit(task)
     by_era = eras(fit, setting.plan.eras, level=task.level, draws=task.band_draws, seed=task.seed)
     parts = {FULL: fit}
     if task.question.horizon is not None:
         parts[FIXED] = fit.balanced(task.question.horizon)
-    averages = Refits.of(
-        {label: partial(getattr, part, "headline") for label, part in parts.items()}, task.level
-    )
+    headlines = {label: partial(getattr, part, "headline") for label, part in parts.items()}
+    averages = Refits.of(headlines, task.level)
     parts |= by_era["parts"]
     effects = {
         effect.label: replace(effect, n_treated=int(treated_units(parts[effect.label].headline)[0]))
@@ -127,12 +108,12 @@ def _numbers(setting: Setting, answer: Composed, *row: str) -> Iterator[Traced]:
 
 
 def _title(setting: Setting, label: str) -> str:
-    horizon = first_task(setting, setting.event).question.horizon
+    horizon = setting.task().question.horizon
     return {FULL: "All cohorts", FIXED: f"Seen up to event time {horizon}"}.get(label, capital(label))
 
 
-def _panels(setting: Setting, by_scale: Mapping[str, Sequence[Composed]]) -> tuple[list[Block], list[str]]:
-    """Return a panel a scale, a line an average and a column an answer, and the notes of the table.
+def _panels(setting: Setting, by_scale: Mapping[str, Sequence[Composed]]) -> dict[str, Any]:
+    """Return the blocks of a table, a panel a scale, a line an average and a column an answer, and its notes.
 
     Of averages that are the same in all columns one is kept.
     """
@@ -141,19 +122,20 @@ def _panels(setting: Setting, by_scale: Mapping[str, Sequence[Composed]]) -> tup
     same: dict[str, str] = {}
     for label in dict.fromkeys(label for answer in every for label in answer.averages):
         effects = [answer.averages.get(label) for answer in every]
-        values = [(effect.estimate, effect.std_error) if effect else (math.nan,) for effect in effects]
-        kept = first.setdefault(tuple(f"{value:.9g}" for own in values for value in own), label)
+        values = (f"{effect.estimate:.9g} ({effect.std_error:.9g})" if effect else "" for effect in effects)
+        kept = first.setdefault(tuple(values), label)
         if kept != label:
             same[label] = kept
-    blocks: dict[str, list[Line]] = {}
+    blocks, dash = dict[str, list[Line]](), False
     for scale, answers in by_scale.items():
         lines = blocks[setting.plan.scales[scale]] = []
         for label in first.values():
             effects = [answer.averages.get(label) for answer in answers]
             if any(effects):
+                dash |= not all(effect and effect.exists for effect in effects)
                 lines += effects_between(_title(setting, label), effects, scale=Scale(scale))
         lines.append(Line("Eras equal, p-value", [p_cell(answer.by_era["p_equal"]) for answer in answers]))
-    dash = any(cell == REFUSED for lines in blocks.values() for line in lines for cell in line.cells)
+
     notes = [
         f"Average over {setting.averaged(setting.event)}; standard errors in parentheses, clustered by "
         f"{setting.clusters}.",
@@ -162,24 +144,19 @@ def _panels(setting: Setting, by_scale: Mapping[str, Sequence[Composed]]) -> tup
         *(f"{_title(setting, label)}: as {_title(setting, kept).lower()}." for label, kept in same.items()),
         *[A_DASH] * dash,
     ]
-    return lettered(blocks), notes
+    return {"blocks": lettered(blocks), "notes": notes}
 
 
 def _table(setting: Setting, events: Sequence[Event], by_key: Mapping[tuple[str, ...], Composed]) -> Table:
     """Return the headline's averages about some events, columns outcomes by events, a panel a scale."""
     plan = setting.plan
     columns = [*product(plan.outcomes, events)]
-    by_scale = {
-        scale: [by_key[plan.task(event, outcome, scale, plan.headline).key] for outcome, event in columns]
-        for scale in plan.scales
-    }
-    blocks, notes = _panels(setting, by_scale)
+    by_scale = {s: [by_key[setting.task(s, o, e).key] for o, e in columns] for s in plan.scales}
     return Table(
         name=EXHIBIT if setting.event in events else f"{EXHIBIT}-{events[0].label}",
         caption=f"Who is in the average effect, {plan.headline.label}{under(events)}",
-        blocks=blocks,
-        notes=notes,
         **heads(plan, events),
+        **_panels(setting, by_scale),
     )
 
 
@@ -196,7 +173,7 @@ def _treated_table(setting: Setting, firsts: Mapping[str, Composed]) -> Table:
     return Table(
         name=f"{EXHIBIT}-treated",
         caption=f"Treated {plan.text.units} that the effect at each event time is of, {plan.headline.label}",
-        headings=[f"{time}".replace("-", MINUS) for time in range(first, last + 1)],
+        headings=[signed(time) for time in range(first, last + 1)],
         spans=[(f"{capital(setting.panel.period_unit)}s since the event", last - first + 1)],
         blocks=lettered(blocks),
         notes=[
@@ -210,36 +187,31 @@ def _by_row(
     setting: Setting, by_key: Mapping[tuple[str, ...], Composed], refused: dict[str, None]
 ) -> Iterator[Table | Traced]:
     """Yield the table of the plan's rows about the first event and outcome, and their numbers."""
-    plan, event = setting.plan, setting.event
+    plan = setting.plan
     estimands = {row.label: find_design(row.name).estimand for row in plan.rows}
     absent = {label: str(each) for label, each in estimands.items() if each is not Estimand.GROUP_TIME_ATT}
     absent |= {row.label: "of fixed composition itself" for row in plan.rows if "balance" in row.question}
-    rows = [row for row in plan.rows if row.label not in absent]
-    tasks = {
-        row.label: [plan.task(event, setting.outcome, scale, row) for scale in plan.scales] for row in rows
-    }
-    shown: dict[str, list[Composed]] = {}
-    for label, of_row in tasks.items():
+    others: dict[str, list[Composed]] = {}
+    for row in (row for row in plan.rows if row.label not in absent):
+        tasks = [setting.task(scale, row=row) for scale in plan.scales]
         try:
-            answers = [by_key.get(task.key) or composed(setting, task) for task in of_row]
+            answers = [by_key.get(task.key) or composed(setting, task) for task in tasks]
         except QuestionError as refusal:
-            refused[f"{label}: {refusal}"] = None
+            refused[f"{row.label}: {refusal}"] = None
             continue
-        shown[label] = answers
+        if row != plan.headline:  # which is a column of the event's own table
+            others[row.label] = answers
         for answer in answers:
-            refused |= dict.fromkeys(f"{label}, {part}: {why}" for part, why in answer.refused)
-            yield from _numbers(setting, answer, label)
-    # The headline is a column of the event's own table.
-    others = {label: answers for label, answers in shown.items() if label != plan.headline.label}
+            refused |= dict.fromkeys(f"{row.label}, {part}: {why}" for part, why in answer.refused)
+            yield from _numbers(setting, answer, row.label)
     if others:
         by_scale = dict(zip(plan.scales, zip(*others.values(), strict=True), strict=True))
-        blocks, notes = _panels(setting, by_scale)
         yield Table(
             name=f"{EXHIBIT}-designs",
-            caption=f"Who is in the average effect, by design: {event.title}, {plan.outcomes[setting.outcome].lower()}",
+            caption=f"Who is in the average effect, by design: {setting.event.title}, "
+            f"{plan.outcomes[setting.outcome].lower()}",
             headings=list(others),
-            blocks=blocks,
-            notes=notes,
+            **_panels(setting, by_scale),
         )
     for label, why in absent.items():
         refused[f"{label}: no effects of all cohorts one by one ({why})."] = None

@@ -43,40 +43,39 @@ class Answer(NamedTuple):
 )
 def contrasts(setting: Setting) -> Iterator[Piece]:
     """Yield the table of the answers that the plan sets side by side, the first scale in full."""
-    plan = setting.plan
-    first, *others = plan.scales
-    columns = [(scale, FULL if scale == first else SHORT) for scale in (first, *others[:1])]
+    plan, first = setting.plan, setting.scale
+    columns = dict(zip(plan.scales, (FULL, SHORT), strict=False))
     lines: dict[str, list[Line]] = {}
     effects: dict[str, dict[str, Effect]] = {}
     refused: list[str] = []
     for title, labels in plan.contrasts.items():
         for label in labels:
-            by_scale = {scale: answer_of(setting, scale, label) for scale, _ in columns}
+            by_scale = {scale: answer_of(setting, scale, label) for scale in columns}
+            shown = by_scale[first]
+            cells: list[Cell] = [Number(shown.n_treated, 0)]
             for scale, answer in by_scale.items():
                 effects.setdefault(scale_title(scale), {})[answer.label] = answer.effect
-            shown, treated = by_scale[first], {"treated": by_scale[first].n_treated}
+                cells += _cells(answer, columns[scale], Scale(scale))
             if shown.effect.note:
                 why = re.split(r"[,;]", shown.effect.note.partition(": ")[2])[0]
                 refused.append(f"{REFUSED} : {worded(why, words_of(plan))}.")
-            cells = (
-                cell for scale, names in columns for cell in _cells(by_scale[scale], names, Scale(scale))
-            )
             marked = shown.label + BY_T * (shown.effect.exists and math.isnan(shown.p_permuted))
             own = "" if label == setting.event.label else title  # what all others are set beside
-            lines.setdefault(own, []).append(Line(marked, [Number(shown.n_treated, 0), *cells]))
+            lines.setdefault(own, []).append(Line(marked, cells))
+            treated = {"treated": shown.n_treated}
             yield from setting.numbers((EXHIBIT, label), treated, OF_CONTRASTS, quantity=shown.label)
     named = {label for labels in plan.contrasts.values() for label in labels}
     dated = [event for event in plan.every_event if event.label in named and "horizon" in event.question]
     panels = {**setting.placebos, **setting.further}
     elsewhere = [f"{label} ({panel.window()})" for label, panel in panels.items() if label in named]
-    main = lines.pop("", [])
+    main = [Block("", lines.pop(""))] if "" in lines else []
     heads = {"estimate": "Effect", "std_error": "(SE)", "conf_low": "Low", "conf_high": "High", "mde": "MDE"}
     yield Table(
         name=EXHIBIT,
         caption=f"Effects {listed([title[0].lower() + title[1:] for title in plan.contrasts])}",
-        headings=["N", *(heads.get(name, "p") for _, names in columns for name in names)],
-        spans=[("", 1), *((plan.scales[scale], len(names)) for scale, names in columns)],
-        blocks=[*([Block("", main)] if main else []), *lettered(lines)],
+        headings=["N", *(heads.get(name, "p") for names in columns.values() for name in names)],
+        spans=[("", 1), *((plan.scales[scale], len(names)) for scale, names in columns.items())],
+        blocks=[*main, *lettered(lines)],
         notes=[
             f"{plan.headline.label}, where it can answer; average over {setting.averaged(setting.event)}.",
             *(f"{e.short}: {setting.averaged(e)}." for e in dated),

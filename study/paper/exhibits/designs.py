@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import product, repeat
+from itertools import chain, product, repeat
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ from study.figures import paths as figures
 from study.inference import Agreement
 from study.panel import Scale
 from study.paper import Event, Plan, Result, Results, Row, comparison
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
 from study.report import (
     A_DASH,
     COLUMNS,
@@ -108,13 +109,13 @@ def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[
         for outcome, agreement in agreements[event.label, scale].items():
             p_value = agreement.sup_t.p_value if agreement.sup_t else math.nan
             values = {"agree_p": p_value, "agree_designs": len(agreement.labels)}
-            at, task = (event.label, outcome, scale), plan.task(event, outcome, scale, plan.headline)
+            at, task = (event.label, outcome, scale), setting.task(scale, outcome, event)
             quantity = f"that the averages of {'; '.join(agreement.labels)} agree"
             how = {"exhibit": "designs", "quantity": quantity, "command": f"study table {'/'.join(at)}"}
             yield from setting.numbers((*at, "designs"), values, OF_AGREEMENT, task, **how)
     yield _sentence(setting, event, agreements[event.label, setting.scale][setting.outcome])
     yield from _drawn_folds(setting, event)
-    yield from sorted({note for r in _every(setting, [event]) if r.headline is None for note in r.notes})
+    yield from refusals(_every(setting, [event]))
 
 
 def _every(setting: Setting, events: Sequence[Event]) -> list[Result]:
@@ -133,9 +134,7 @@ def _table(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
         return [setting.results[event.label, scale, outcome, label] for outcome, event in columns]
 
     def spread(label: str, cells: Sequence[Cell], beside: Iterable[Cell] = repeat("")) -> Line:
-        if not alone:
-            return Line(label, cells)
-        return Line(label, [each for pair in zip(cells, beside, strict=False) for each in pair])
+        return Line(label, [*chain(*zip(cells, beside, strict=False))] if alone else cells)
 
     blocks: dict[str, list[Line]] = {}
     for name, title in plan.scales.items():
@@ -147,29 +146,23 @@ def _table(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
             mdes = [COLUMNS["mde"].cell(result.power.effect, scale) for result in own]
             lines.append(spread(first.label, first.cells, mdes))
             lines.append(spread(SET_IN * bool(below.label) + below.label, below.cells))
-        headline = answers(name, plan.headline.label)
         tests: dict[str, list[Any]] = {
-            "Randomization p-value": [result.randomization for result in headline],
+            "Randomization p-value": [r.randomization for r in answers(name, plan.headline.label)],
             "Averages agree, p-value": [agreements[e.label, name][o].sup_t for o, e in columns],
         }
         for label, tested in tests.items():
             if any(tested):
                 lines.append(spread(label, [p_cell(test.p_value) if test else "" for test in tested]))
         blocks[title] = lines
-    headline = answers(setting.scale, plan.headline.label)
-    counts = [f"{result.n_treated} of {result.n_units}" for result in headline]
-    of_table = heads(plan, events)
-    if alone:
-        of_table = {
-            "headings": ["Effect", "MDE"] * len(columns),
-            "spans": [(t, 2) for t in plan.outcomes.values()],
-        }
+    counts = [f"{r.n_treated} of {r.n_units}" for r in answers(setting.scale, plan.headline.label)]
+    over = [(title, 2) for title in plan.outcomes.values()]
+    beside = {"headings": ["Effect", "MDE"] * len(columns), "spans": over}
     return Table(
         name=in_letters(events[0].label),
         caption=f"Effects on {plan.text.outcome}{under(events)}",
         blocks=[*lettered(blocks), Block("", [spread(f"Treated {plan.text.units}", counts)])],
         notes=list(_notes(setting, events, agreements)),
-        **of_table,
+        **(beside if alone else heads(plan, events)),
     )
 
 
@@ -195,20 +188,15 @@ def _power_table(setting: Setting, events: Sequence[Event]) -> Table:
     """Return what each design could have found, in the outcome's units and in percent, a panel an event and scale."""
     plan, panels, every = setting.plan, [], _every(setting, events)
     for event, (scale, title) in product(events, plan.scales.items()):
-        rows = {row.label: setting.answers(event, scale, row.label) for row in plan.rows}
-        powers = {label: [result.power for result in row] for label, row in rows.items()}
-        lines = [
-            Line(label, [cell for p in row for cell in (Number(p.units, 2), Number(p.percent, 1))])
-            for label, row in powers.items()
-        ]
-        means = [result.untreated_mean for result in rows[plan.headline.label]]
+        lines = []
+        for row in plan.rows:
+            powers = [result.power for result in setting.answers(event, scale, row.label)]
+            cells = [cell for p in powers for cell in (Number(p.units, 2), Number(p.percent, 1))]
+            lines.append(Line(row.label, cells))
+        means = [result.untreated_mean for result in setting.answers(event, scale)]
         if scale == setting.scale and not any(map(math.isnan, means)):
-            lines.append(
-                Line(
-                    f"Counterfactual mean, {plan.text.counted}",
-                    [c for mean in means for c in (Number(mean, 2), "")],
-                )
-            )
+            of_means: list[Cell] = [cell for mean in means for cell in (Number(mean, 2), "")]
+            lines.append(Line(f"Counterfactual mean, {plan.text.counted}", of_means))
         panels.append((f"{event.short}: {title[0].lower()}{title[1:]}", lines))
     letters = {scale: LETTERS[k : len(panels) : len(plan.scales)] for k, scale in enumerate(plan.scales)}
     shares = (f"of {POWER_OF[scale]} (Panels {' and '.join(own)})" for scale, own in letters.items())
@@ -248,17 +236,17 @@ def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
 
 def _drawn_folds(setting: Setting, event: Event) -> Iterator[str]:
     """Say how much of the averages over draws of the folds is left to chance, at most, with the design."""
-    shares = {
-        row.label: [r.draw_error / r.headline.std_error for r in answers if r.headline]
-        for row in setting.plan.rows
-        if (answers := [r for s in setting.plan.scales for r in setting.answers(event, s, row.label)])
-    }
-    most = {label: max(own) for label, own in shares.items() if own and not any(map(math.isnan, own))}
+    shares: dict[str, list[float]] = {}
+    for result in _every(setting, [event]):
+        if result.headline:
+            share = result.draw_error / result.headline.std_error
+            shares.setdefault(result.task.row.label, []).append(share)
+    most = [(max(own), label) for label, own in shares.items() if not any(map(math.isnan, own))]
     if most:
-        label = max(most, key=lambda name: most[name])
+        share, label = max(most, key=itemgetter(0))
         yield (
             f"{event.short}: what the draws of the folds leave to chance, which no standard error counts, is at most "
-            f"{most[label]:.2f} standard errors ({label})."
+            f"{share:.2f} standard errors ({label})."
         )
 
 

@@ -17,8 +17,8 @@ from study.figures import paths as figures
 from study.panel import Scale
 from study.paper import Plan, Result, Row, answer
 from study.paper.exhibits.composition import counts
-from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, estimate_command, exhibit
-from study.report import A_DASH, COLUMNS, LETTERS, MINUS, REFUSED, Cell, Column, Line, Table, lettered
+from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, estimate_command, exhibit, signed
+from study.report import A_DASH, COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, lettered
 
 EXHIBIT = "event_studies"
 LINE = 22
@@ -64,9 +64,8 @@ Answers = Mapping[tuple[str, str], Result]
 def event_studies(setting: Setting) -> Iterator[Piece]:
     """Yield the figures of paths by design and scale, the headline's of fixed composition, and the table of leads."""
     plan = setting.plan
-    answers = {
-        (scale, row.label): _answer(setting, scale, row) for scale in plan.scales for row in shown_rows(plan)
-    }
+    rows = product(plan.scales, shown_rows(plan))
+    answers = {(scale, row.label): _answer(setting, scale, row) for scale, row in rows}
     drawn = {key: result for key, result in answers.items() if result.path}
     refused = sorted({note for key, result in answers.items() if key not in drawn for note in result.notes})
     if not drawn:
@@ -100,7 +99,7 @@ def shown_rows(plan: Plan) -> list[Row]:
 
 def _answer(setting: Setting, scale: str, row: Row) -> Result:
     """Return the plan's answer where it has one, or find it."""
-    task = setting.plan.task(setting.event, setting.outcome, scale, row)
+    task = setting.task(scale, row=row)
     known = setting.results.get(task.key) if row in setting.plan.rows else None
     return answer(replace(task, permutations=0), setting.panel) if known is None else known
 
@@ -114,9 +113,9 @@ def leads_of(setting: Setting, result: Result) -> dict[str, float]:
     before = [t for t in result.path if t.event_time < 0 and not math.isnan(t.std_error)]
     near = [t for t in before if t.event_time >= first]
     largest = max(near, key=lambda t: abs(t.estimate), default=Effect(""))
-    design, window = find_design(task.row.name), every if len(near) == len(before) else NONE
-    if len(near) < len(before) and not design.draws:
-        path = design(task.question.sample(setting.panel), **task.options).aggregate("event")
+    window = every if len(near) == len(before) else NONE
+    if len(near) < len(before) and not find_design(task.row.name).draws:
+        path = setting.fit(task).aggregate("event")
         window = pre_test(path, since=first, draws=task.band_draws, seed=task.seed)
     average = result.headline or Effect("")
     return {
@@ -131,10 +130,6 @@ def leads_of(setting: Setting, result: Result) -> dict[str, float]:
         "leads_rank": every.rank,
         "window_rank": window.rank,
     }
-
-
-def _since(plan: Plan) -> str:
-    return f"{plan.window[0]}".replace("-", MINUS)
 
 
 def _apart(answers: Answers) -> list[str]:
@@ -192,9 +187,7 @@ def fixed_figure(setting: Setting, fixed: Row) -> Figure | None:
         unit = Scale(scale, plan.text.counted)
         grids.append(figures.Grid(title, paths, unit.short_axis(), unit.percent))
     for label, result in answers.items():
-        fit = find_design(result.task.row.name)
-        path = fit(result.task.question.sample(setting.panel), **result.task.options).by_event_time
-        treated[label] = counts(path, plan.window)
+        treated[label] = counts(setting.fit(result.task).by_event_time, plan.window)
     return figures.event_study_with_counts(
         grids,
         treated,
@@ -211,8 +204,8 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
     for scale, label in answers:
         cells: list[Cell] = [REFUSED, *[""] * (len(HEADINGS) - 1)]
         if (scale, label) in shown.index:
-            row = shown.loc[scale, label]
-            cells = [OF_LEADS[name].cell(value, Scale(scale)) for name, value in row.items()]
+            row = shown.loc[scale, label].items()
+            cells = [OF_LEADS[name].cell(value, Scale(scale)) for name, value in row]
         lines[plan.scales[scale]].append(Line(label, cells))
     return Table(
         name=EXHIBIT.replace("_", "-"),
@@ -222,9 +215,9 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
         blocks=lettered(lines),
         notes=[
             "Largest t, Wald: p-values that all effects before the event are zero, over all event times and over those "
-            f"from {_since(plan)} on (window); proportional effects are tested in levels. {1 - plan.level:.0%}: single "
-            "event times that differ from zero at that level. Largest: of the window. Standard errors in parentheses, "
-            f"clustered by {setting.clusters}.",
+            f"from {signed(plan.window[0])} on (window); proportional effects are tested in levels. "
+            f"{1 - plan.level:.0%}: single event times that differ from zero at that level. Largest: of the window. "
+            f"Standard errors in parentheses, clustered by {setting.clusters}.",
             *([f"{', '.join(apart)}: {TWO_BASES}"] if apart else []),
             *[A_DASH] * bool(refused),
         ],
@@ -267,6 +260,6 @@ def _sentences(setting: Setting, leads: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{title}: the largest t rejects at {size:.0%} that all effects before the event are zero in "
             f"{len(rejecting)} of {len(tested)} designs{named}. Wald's test rejects in {by_wald}. Of the effects from "
-            f"{_since(setting.plan)} on the largest t rejects in {len(inside)} of {tests}{named_inside}."
+            f"{signed(setting.plan.window[0])} on the largest t rejects in {len(inside)} of {tests}{named_inside}."
         )
     yield "A test that does not reject does not show that trends were parallel: its power is in the verdicts."

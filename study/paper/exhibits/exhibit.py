@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,10 +11,11 @@ from functools import wraps
 from typing import Any, NamedTuple
 
 from study.designs import find_design
+from study.estimates import Estimate
 from study.figures import Figure, drawn
 from study.panel import Panel, Question, Scale, panel_entries
-from study.paper import Event, Plan, Result, Results, Task
-from study.report import COLUMNS, Column, Table, address_part, refused_notes
+from study.paper import Event, Plan, Result, Results, Row, Task
+from study.report import COLUMNS, MINUS, REFUSED, Cell, Column, Table, address_part
 
 # Makes everything, and so any number that no shorter command shows.
 RUN = "study run"
@@ -71,10 +73,8 @@ class Source:
 
 def question_text(question: Question) -> str:
     """Return a question as text: each field that differs from its default."""
-    return ", ".join(
-        f"{name}={'+'.join(value) if isinstance(value, tuple) else value}"
-        for name, value in question.given.items()
-    )
+    given = {n: "+".join(value) if isinstance(value, tuple) else value for n, value in question.given.items()}
+    return ", ".join(f"{name}={value}" for name, value in given.items())
 
 
 def source_of(exhibit: str, quantity: str, task: Task, panel: Panel, command: str) -> Source:
@@ -226,6 +226,18 @@ class Setting:
         """What the standard errors of the plan's questions are clustered by."""
         return str(self.plan.question.get("cluster") or self.plan.text.unit)
 
+    def task(
+        self, scale: str = "", outcome: str = "", event: Event | None = None, row: Row | None = None
+    ) -> Task:
+        """Return a cell of the tables: of the first scale, outcome and event, and the headline, where none is named."""
+        plan = self.plan
+        what = event or self.event, outcome or self.outcome, scale or self.scale
+        return plan.task(*what, row or plan.headline)
+
+    def fit(self, task: Task) -> Estimate:
+        """Return what a task's design estimates on the panel."""
+        return find_design(task.row.name)(task.question.sample(self.panel), **task.options)
+
     def answers(self, event: Event, scale: str, label: str | None = None) -> list[Result]:
         """Return what a row of the plan, the headline where none is named, answers about an event: one an outcome."""
         row = self.plan.headline.label if label is None else label
@@ -238,7 +250,7 @@ class Setting:
 
     def averaged(self, event: Event) -> str:
         """Say over which event times the average of an event's effects goes."""
-        horizon = self.plan.task(event, self.outcome, self.scale, self.plan.headline).question.horizon
+        horizon = self.task(event=event).question.horizon
         upto = f"event times 0 to {horizon}" if horizon else "event time 0 alone"
         return "all event times from 0" if horizon is None else upto
 
@@ -317,5 +329,15 @@ def exhibit(
 
 
 def refusals(results: Iterable[Result]) -> list[str]:
-    """Say what a dash stands for, with the reason of each refusal once."""
-    return refused_notes(sorted(note for r in results if r.headline is None for note in r.notes))
+    """Return the reason of each refusal once."""
+    return sorted({note for r in results if r.headline is None for note in r.notes})
+
+
+def cell_of(column: Column, value: float, scale: Scale | None = None) -> Cell:
+    """Return a value as a cell, a dash where there is none."""
+    return REFUSED if math.isnan(value) else column.cell(value, scale)
+
+
+def signed(time: int) -> str:
+    """Return an event time as text, with the minus of print."""
+    return f"{time}".replace("-", MINUS)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.figures import FULL, SERIES, Axes, Figure, canvas, label_ends
+from study.figures import FULL, SERIES, Axes, Figure, canvas, label_ends, series_look
 from study.panel import checksum
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
 from study.paper.facts import fields, recomputed, tables
@@ -55,13 +55,14 @@ def numbers(data: Data) -> Iterator[Piece]:
                 yield from _of_fact(fact, vintage, threshold, vintage, threshold, fact.name)
     for venue, periods in fields.by_period(data.fields, recomputed.PERIODS).items():
         for topics in periods:
-            claim = f"academic-only teams at {topics.venue}, {topics.seen}"
-            kinds = {"heavy": "compute-heavy papers", "other": "other papers"}
-            for topic, words in kinds.items():
-                values, source = values_of(getattr(topics, topic)), _source(fields.FILE, f"{claim}, {words}")
-                yield from _of_values(values, source, venue, topics.period, topic)
-            source = _source(fields.FILE, f"{claim}, compute-heavy less other papers")
-            yield from _of_values(values_of(topics.difference), source, venue, topics.period)
+            claim, at = f"academic-only teams at {topics.venue}, {topics.seen}", (venue, topics.period)
+            kinds: dict[str, tuple[Any, ...]] = {
+                f"{claim}, compute-heavy papers": (topics.heavy, *at, "heavy"),
+                f"{claim}, other papers": (topics.other, *at, "other"),
+                f"{claim}, compute-heavy less other papers": (topics.difference, *at),
+            }
+            for words, (share, *parts) in kinds.items():
+                yield from _of_values(values_of(share), _source(fields.FILE, words), *parts)
     newest = of_vintage(data.models, vintages(data.models)[-1])
     for years in (tables.BEFORE_RELEASED, epoch.RELEASED):
         for sector, each in epoch.releases(newest, years).items():
@@ -120,15 +121,8 @@ def _by_year(axis: Axes, used: pd.DataFrame) -> None:
     for sector, (look, _) in STYLES.items():
         # The share of a year without models is NaN, which breaks the line.
         values = [100 * shares[sector].value for shares in by_year.values()]
-        how = {"color": look.colour, "marker": look.marker, "linestyle": look.dashes}
-        axis.plot(
-            years,
-            values,
-            markersize=3.5,
-            linewidth=1.2,
-            label=SECTORS[sector].replace(" with", "\nwith"),
-            **how,
-        )
+        how = {"markersize": 3.5, "linewidth": 1.2, "label": SECTORS[sector].replace(" with", "\nwith")}
+        axis.plot(years, values, **series_look(look, **how))
     for year, shares in by_year.items():
         axis.text(year, 106, str(shares["academia"].total), ha="center", va="bottom", fontsize=7)
     axis.text(years[0] - 0.9, 106, "n", ha="right", va="bottom", fontsize=7, style="italic")
@@ -142,8 +136,8 @@ def _by_class(axis: Axes, used: pd.DataFrame) -> None:
     rows = {}
     for block, window in enumerate((EARLY, LATE)):
         axis.text(0, GAP * block - 0.5, str(window), fontsize=8, va="bottom", weight="bold")
-        for place, (name, by_sector) in enumerate(epoch.by_class(used, window).items()):
-            rows[GAP * block + place] = name, by_sector
+        for place, row in enumerate(epoch.by_class(used, window).items()):
+            rows[GAP * block + place] = row
     starts = np.zeros(len(rows))
     for sector, (look, hatch) in STYLES.items():
         shares = [by_sector[sector] for _, by_sector in rows.values()]
@@ -162,7 +156,6 @@ def _by_class(axis: Axes, used: pd.DataFrame) -> None:
     )  # fmt: skip
     legend.set_in_layout(False)
     axis.set_yticks(list(rows), [name for name, _ in rows.values()])
-    axis.set(xlim=(0, 100), xlabel="Share of models, %")
-    axis.set_ylim(GAP + len(epoch.CLASSES) - 0.4, -1.2)
+    axis.set(xlim=(0, 100), ylim=(GAP + len(epoch.CLASSES) - 0.4, -1.2), xlabel="Share of models, %")
     axis.tick_params(axis="y", length=0)
     axis.set_title("By training compute in its year", pad=14, fontsize=8, loc="left")

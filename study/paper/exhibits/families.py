@@ -14,14 +14,13 @@ import numpy as np
 import pandas as pd
 
 from study.core import capital, p_text
-from study.designs import find_design
 from study.estimates import Effect, Estimate, effects_frame
 from study.figures import GREY, Figure, dot_figure
 from study.figures.paths import WIDE
 from study.inference import agreement_of
 from study.panel import Scale
 from study.paper import Event, Result, headline_effect
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
 from study.report import A_DASH, COLUMNS, REFUSED, Block, Cell, Column, Line, Table, effects_beside, lettered
 
 EXHIBIT = "families"
@@ -65,10 +64,8 @@ def families(setting: Setting) -> Iterator[Piece]:
         "One estimate with its interval a family of events, around a line at zero.",
     )
     yield from _numbers(setting, differences, moved)
-    yield _verdict(setting)
     yield from (f"{event.short}: {event.threat}" for event in plan.families if event.threat)
-    every = [result for event in plan.families for s in plan.scales for result in setting.answers(event, s)]
-    yield from sorted({note for result in every if result.headline is None for note in result.notes})
+    yield from refusals(r for event in plan.families for s in plan.scales for r in setting.answers(event, s))
 
 
 def figure(frame: pd.DataFrame, scale: Scale, level: float) -> Figure:
@@ -122,15 +119,15 @@ def _tests_table(setting: Setting) -> Table:
     plan, lines = setting.plan, dict[str, list[Line]]()
     for event in plan.families:
         cells: list[Cell] = []
-        results = {name: setting.answers(event, name)[0] for name in plan.scales}
-        for name, result in results.items():
+        results = [setting.answers(event, name)[0] for name in plan.scales]
+        for result in results:
             p_value = result.randomization.p_value if result.randomization else math.nan
             leads = (result.pre_test.p_value, result.pre_test.p_largest)
             cells += [COLUMNS["p_value"].cell(p) for p in (p_value, *leads)]
-            cells.append(COLUMNS["mde"].cell(result.power.effect, Scale(name)))
-        if any(result.headline for result in results.values()):
+            cells.append(COLUMNS["mde"].cell(result.power.effect, result.task.question.effect_scale))
+        if any(result.headline for result in results):
             lines.setdefault(event.group, []).append(Line(event.short, cells))
-    smallest = {plan.scales[name]: found for name in plan.scales if (found := _smallest(setting, name))}
+    smallest = {title: _smallest(setting, name) for name, title in plan.scales.items()}
     return Table(
         name=f"{EXHIBIT}-tests",
         caption=f"Tests of the families of events, {plan.headline.label}, for {plan.outcomes[setting.outcome].lower()}",
@@ -145,6 +142,7 @@ def _tests_table(setting: Setting) -> Table:
                 f"{title}: the smallest p, {p_text(found['p_value'])} ({found['family']}), is "
                 f"{p_text(found['p_holm'])} by Holm over {found['tested']} families."
                 for title, found in smallest.items()
+                if found
             ),
         ],
         prose=(0,),
@@ -161,7 +159,7 @@ def _notes(setting: Setting, scale: str) -> Iterator[str]:
     )
     if any(event.contrast for event in plan.families):
         yield "Less: the difference from the contrast, by joint influence."
-    if any(result.n_treated < FEW for _, result in _first(setting)):
+    if any(result.n_treated < FEW for result in _first(setting, setting.scale)):
         yield f"With fewer than {FEW} treated read the randomization p-value and not the standard error."
     if any(result.headline is None for result in every):
         yield A_DASH
@@ -169,13 +167,13 @@ def _notes(setting: Setting, scale: str) -> Iterator[str]:
 
 def _smallest(setting: Setting, scale: str) -> dict[str, Any]:
     """Return the family with the smallest randomization p-value of the first outcome; empty where none is tested."""
-    tests = [(result.randomization, event, result.task) for event, result in _first(setting, scale)]
-    tested = [(test.p_value, event.short, task) for test, event, task in tests if test]
+    first = _first(setting, scale)
+    tested = [(result.randomization.p_value, result.task) for result in first if result.randomization]
     if not tested:
         return {}
-    p_value, family, task = min(tested, key=itemgetter(0))
-    p_holm = min(1.0, len(tested) * p_value)
-    return {"family": family, "p_value": p_value, "p_holm": p_holm, "tested": len(tested), "task": task}
+    p_value, task = min(tested, key=itemgetter(0))
+    values = {"family": task.event.short, "p_value": p_value, "p_holm": min(1.0, len(tested) * p_value)}
+    return values | {"tested": len(tested), "task": task}
 
 
 def _differences(setting: Setting) -> Iterator[tuple[tuple[str, str, str], Effect]]:
@@ -185,14 +183,12 @@ def _differences(setting: Setting) -> Iterator[tuple[tuple[str, str, str], Effec
     @cache
     def fit(label: str, scale: str, outcome: str) -> Estimate | None:
         result = setting.results[label, scale, outcome, plan.headline.label]
-        sample = result.task.question.sample(setting.panel)
-        design = find_design(plan.headline.name)
-        return design(sample, **result.task.options).headline if result.headline else None
+        return setting.fit(result.task).headline if result.headline else None
 
     compared = [event for event in plan.families if event.contrast]
     for scale, outcome, event in product(plan.scales, plan.outcomes, compared):
-        pair = {label: fit(label, scale, outcome) for label in (event.label, event.contrast)}
-        fits = {label: estimate for label, estimate in pair.items() if estimate is not None}
+        pair = ((label, fit(label, scale, outcome)) for label in (event.label, event.contrast))
+        fits = {label: estimate for label, estimate in pair if estimate is not None}
         agreement = agreement_of(fits, draws=plan.band_draws, seed=plan.seed)
         if agreement.pairs:
             estimate, error = float(agreement.difference[0]), float(agreement.std_error[0])
@@ -212,20 +208,14 @@ def _moved(setting: Setting, event: Event) -> list[Effect]:
 
 def _dates_table(setting: Setting, moved: Moved) -> Table:
     """Return the first outcome's estimates with every event a period earlier, as dated, and a period later."""
-    plan = setting.plan
-    events = (setting.event, *plan.families)
-    scale = Scale(setting.scale)
+    plan, scale, events = setting.plan, Scale(setting.scale), (setting.event, *setting.plan.families)
+    lines = [effects_beside(event.short, moved[event.label], scale=scale) for event in events]
     return Table(
         name=f"{EXHIBIT}-dates",
         caption=f"Events a year earlier and later: {plan.headline.label}, {plan.outcomes[setting.outcome].lower()}",
         headings=["Effect", "(SE)"] * 3,
         spans=[("One earlier", 2), ("As dated", 2), ("One later", 2)],
-        blocks=[
-            Block(
-                plan.scales[setting.scale],
-                [effects_beside(e.short, moved[e.label], scale=scale) for e in events],
-            ),
-        ],
+        blocks=[Block(plan.scales[setting.scale], lines)],
         notes=[
             "Dates are known by month at best, and a machine serves some time after it is announced: all events of a "
             "line are moved by one period. Standard errors in parentheses.",
@@ -235,7 +225,7 @@ def _dates_table(setting: Setting, moved: Moved) -> Table:
 
 
 def _numbers(setting: Setting, differences: Differences, moved: Moved) -> Iterator[Piece]:
-    """Yield what is no answer of the plan: differences from the contrasts, the smallest p-values, and counts."""
+    """Yield what is no answer of the plan: differences from contrasts, smallest p-values, counts and the verdict."""
     plan, row = setting.plan, setting.plan.headline.label
     for (label, scale, outcome), effect in differences.items():
         values = {"estimate": effect.estimate, "std_error": effect.std_error, "p_value": effect.p_value}
@@ -243,38 +233,35 @@ def _numbers(setting: Setting, differences: Differences, moved: Moved) -> Iterat
         at = (label, outcome, scale, "difference")
         yield from setting.numbers(at, values, task=task, exhibit=EXHIBIT, quantity=effect.label)
     for scale in plan.scales:
-        smallest = _smallest(setting, scale)
-        if smallest:
-            values = {name: smallest[name] for name in ("family", "p_value", "p_holm")}
-            about = f"smallest randomization p-value of {smallest['tested']} families"
-            where = (EXHIBIT, scale, "smallest")
-            yield from setting.numbers(where, values, OF_FAMILIES, smallest["task"], quantity=about)
-    first = _first(setting)
+        if smallest := _smallest(setting, scale):
+            about = f"smallest randomization p-value of {smallest.pop('tested')} families"
+            task, where = smallest.pop("task"), (EXHIBIT, scale, "smallest")
+            yield from setting.numbers(where, smallest, OF_FAMILIES, task, quantity=about)
+    first = _first(setting, setting.scale)
+    answered = sum(result.headline is not None for result in first)
+    excluding = [result for result in first if result.headline and result.headline.excludes_zero]
+    few = [result for result in excluding if result.n_treated < FEW]
     others = [effect for event in plan.families for effect in moved[event.label][::2] if effect.exists]
     counts = {
-        "answered": sum(result.headline is not None for _, result in first),
-        "excluding_zero": sum(result.headline.excludes_zero for _, result in first if result.headline),
-        "excluding_zero_few": sum(
-            r.headline.excludes_zero and r.n_treated < FEW for _, r in first if r.headline
-        ),
+        "answered": answered,
+        "excluding_zero": len(excluding),
+        "excluding_zero_few": len(few),
         "moved": len(others),
         "moved_excluding_zero": sum(effect.excludes_zero for effect in others),
     }
-    yield from setting.numbers((EXHIBIT, "summary"), counts, OF_FAMILIES, first[0][1].task)
-
-
-def _first(setting: Setting, scale: str | None = None) -> list[tuple[Event, Result]]:
-    """Return each family with its answer for the first outcome, on the first scale where none is named."""
-    return [(event, setting.answers(event, scale or setting.scale)[0]) for event in setting.plan.families]
-
-
-def _verdict(setting: Setting) -> str:
-    effects = {event.short: result.headline for event, result in _first(setting) if result.headline}
-    excluding = [name for name, effect in effects.items() if effect.excludes_zero]
-    named = f" ({'; '.join(excluding)})" if excluding else ""
-    few = [event.short for event, r in _first(setting) if event.short in excluding and r.n_treated < FEW]
-    unread = f" Not to be read, with fewer than {FEW} treated: {'; '.join(few)}." if few else ""
-    return (
-        f"Of the {len(effects)} families that the headline design answers for, {len(excluding)} have an interval "
+    yield from setting.numbers((EXHIBIT, "summary"), counts, OF_FAMILIES, first[0].task)
+    named = f" ({_names(excluding)})" if excluding else ""
+    unread = f" Not to be read, with fewer than {FEW} treated: {_names(few)}." if few else ""
+    yield (
+        f"Of the {answered} families that the headline design answers for, {len(excluding)} have an interval "
         f"without zero{named}.{unread}"
     )
+
+
+def _first(setting: Setting, scale: str) -> list[Result]:
+    """Return the answer about each family for the first outcome on a scale."""
+    return [setting.answers(event, scale)[0] for event in setting.plan.families]
+
+
+def _names(results: Sequence[Result]) -> str:
+    return "; ".join(result.task.event.short for result in results)

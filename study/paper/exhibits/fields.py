@@ -93,13 +93,12 @@ def fields(setting: Setting) -> Iterator[Piece]:
 
 def _recall() -> Iterator[Piece]:
     """Yield how many compute-heavy papers the words of titles find, by the readings that ship."""
-    path = shipped("data", "audits", "topics_sample.csv")
+    file = ("data", "audits", "topics_sample.csv")
+    path = shipped(*file)
     sample, counts = read_titles(path), pd.read_csv(path.with_name("topics_strata.csv"))
     questions = {"title": "verdict", "deep": "deep"}
     values = {name: topics_audit(sample, counts, q).recall.value for name, q in questions.items()}
-    source = Source(
-        EXHIBIT, "", f"data/audits/{path.name}", checksum("data", "audits", path.name), "study audit"
-    )
+    source = Source(EXHIBIT, "", "/".join(file), checksum(*file), "study audit")
     return addressed(address(EXHIBIT, "recall"), values, source, columns=RECALL)
 
 

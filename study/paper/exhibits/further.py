@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 
 from study.estimates import Effect
 from study.panel import Scale
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.paper.exhibits.venues import excluding_zero, headline_numbers, outcome_heads, outcome_line
-from study.paper.results import Result, answer
+from study.paper.results import answer
 from study.report import A_DASH, Line, Number, Table, lettered
 
 EXHIBIT = "further"
@@ -29,23 +28,21 @@ def further(setting: Setting) -> Iterator[Piece]:
     conventions: dict[str, dict[str, None]] = {}  # by name, the labels of the answers that have it
     for scale, entry in product(plan.scales, plan.further):
         panel = setting.further.get(entry.label, setting.panel)
-        tasks = plan.further_tasks(entry, scale)
-        answers = [answer(replace(task, permutations=0), panel) for task in tasks]
-        effects = [_effect(result, entry.label) for result in answers]
+        answers = [answer(task, panel) for task in plan.further_tasks(entry, scale)]
+        effects = [result.headline or Effect("", note=" ".join(result.notes)) for result in answers]
         (_, cells), first = outcome_line(entry.label, effects, Scale(scale)), effects[0]
         degrees = Number(first.degrees, 1) if math.isfinite(first.degrees) else "normal"
         lines[scale].append(Line(entry.label, [*cells, degrees if first.exists else ""]))
-        for result in answers:
+        for result, effect in zip(answers, effects, strict=True):
+            at = (EXHIBIT, entry.label, result.task.outcome, scale)
+            yield from headline_numbers(setting, panel, at, result.task, effect, entry.label)
             if result.headline:
                 convention = str(result.options.get("inference", result.convention)).replace("_", " ")
                 conventions.setdefault(convention, {})[entry.label] = None
-        firsts[plan.scales[scale]][entry.label] = effects[0]
+        firsts[plan.scales[scale]][entry.label] = first
         # The designs that can answer are for who types, and not for who reads.
         reasons = (re.sub(r"; [a-z_, ]+ can\.", ".", effect.note) for effect in effects)
         refused |= dict.fromkeys(f"{entry.label}: {reason}" for reason in reasons if reason)
-        for task, effect in zip(tasks, effects, strict=True):
-            at = (EXHIBIT, entry.label, task.outcome, scale)
-            yield from headline_numbers(setting, panel, at, task, effect, entry.label)
     usual = max(conventions, key=lambda name: len(conventions[name]), default="")
     others = (f"{', '.join(own)}: {name}" for name, own in conventions.items() if name != usual)
     errors = "; ".join([usual, *others])
@@ -69,8 +66,3 @@ def further(setting: Setting) -> Iterator[Piece]:
     yield from excluding_zero(firsts, "further question")
     yield from (f"{entry.label}: {entry.asks}" for entry in plan.further)
     yield from refused
-
-
-def _effect(result: Result, label: str) -> Effect:
-    """Return an answer's average under a label; the note says why there is none."""
-    return replace(result.headline or Effect("", note=" ".join(result.notes)), label=label)

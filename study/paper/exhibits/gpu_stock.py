@@ -13,7 +13,7 @@ import pandas as pd
 from study.core import capital
 from study.panel import checksum
 from study.panel.shipped import shipped
-from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
+from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, exhibit
 from study.paper.exhibits.verdicts import findings_of
 from study.report import REFUSED, Block, Column, Line, Number, Table
 
@@ -30,9 +30,8 @@ COLUMNS = {
     f"{name}_{side}{end}": column._replace(words=f"{column.words}{words} ({side} the event)")
     for (name, column), side, (end, words) in product(MEASURES.items(), ("with", "without"), ENDS.items())
 } | {f"auc{end}": Column(f"AUC{words}", digits=2) for end, words in ENDS.items()}
-COLUMNS["above_without"] = Column(
-    "share without the event whose stock exceeds the median of those with it", "percent"
-)
+ABOVE = "share without the event whose stock exceeds the median of those with it"
+COLUMNS["above_without"] = Column(ABOVE, "percent")
 
 
 @exhibit("Does the treatment measure compute?", Part.QUESTION)
@@ -42,7 +41,21 @@ def gpu_stock(setting: Setting) -> Iterator[Piece]:
     table = pd.read_csv(shipped(*FILE))
     words = table["event"].str.removeprefix("first_").str.replace("_", " ").map(capital)
     table = table.assign(label=table["event"].map(titles).fillna(words))
-    yield _table(table)
+    lines = [line for row in table.to_dict("records") for line in _lines(row)]
+    yield Table(
+        name="gpu-stock",
+        caption="Later stock of GPUs of universities with and without each event",
+        headings=["N", "Some, %", "Median", "N", "Some, %", "Median", "Above, %", "AUC"],
+        spans=[("With the event", 3), ("Without the event", 4), ("", 1)],
+        blocks=[Block("", lines)],
+        notes=[
+            "Universities of the United States that a third party's list of GPUs names. Some: share that holds GPUs. "
+            "Median: in H100-equivalents, its interval by order statistics. Above: share without the event above the "
+            "median of those with it. AUC: probability that one with the event holds more than one without (DeLong et "
+            "al. 1988). Below: 95% intervals. The list is of one date after treatment, compiled with a language model.",
+            f"Data: {'/'.join(FILE)}.",
+        ],
+    )
     about = partial(setting.numbers, columns=COLUMNS, data="/".join(FILE), checksum=checksum(*FILE))
     for row in table.to_dict("records"):
         values = {name: row[name] for name in COLUMNS if name in row}
@@ -64,37 +77,11 @@ def verdict(table: pd.DataFrame) -> str:
     )
 
 
-def _table(table: pd.DataFrame) -> Table:
-    """Return a line of numbers and one of intervals for each definition."""
-    lines = [line for row in table.to_dict("records") for line in _lines(row)]
-    return Table(
-        name="gpu-stock",
-        caption="Later stock of GPUs of universities with and without each event",
-        headings=["N", "Some, %", "Median", "N", "Some, %", "Median", "Above, %", "AUC"],
-        spans=[("With the event", 3), ("Without the event", 4), ("", 1)],
-        blocks=[Block("", lines)],
-        notes=[
-            "Universities of the United States that a third party's list of GPUs names. Some: share that holds GPUs. "
-            "Median: in H100-equivalents, its interval by order statistics. Above: share without the event above the "
-            "median of those with it. AUC: probability that one with the event holds more than one without (DeLong et "
-            "al. 1988). Below: 95% intervals. The list is of one date after treatment, compiled with a language model.",
-            f"Data: {'/'.join(FILE)}.",
-        ],
-    )
-
-
 def _lines(row: Mapping[str, Any]) -> Iterator[Line]:
     """Yield the values of a definition and below them the intervals, dashes where there are none."""
     shown = [f"{name}_{side}" for side in ("with", "without") for name in MEASURES]
     shown += ["above_without", "auc"]
-    missing = [math.isnan(row[name]) for name in shown]
-    yield Line(
-        row["label"],
-        [
-            REFUSED if none else COLUMNS[name].cell(row[name])
-            for name, none in zip(shown, missing, strict=True)
-        ],
-    )
+    yield Line(row["label"], [cell_of(COLUMNS[name], row[name]) for name in shown])
     yield Line("", [interval(row, name) if f"{name}_low" in row else "" for name in shown])
 
 

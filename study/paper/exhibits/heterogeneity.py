@@ -54,10 +54,10 @@ def heterogeneity(setting: Setting) -> Iterator[Piece]:
     # In the outcome's own units, which grants are counted in.
     task = plan.with_level().ask(f"{setting.event.label}/{setting.outcome}")
     how: Any = {"level": plan.level, "draws": plan.band_draws, "seed": plan.seed, "event": task.event.title}
+    how |= {"learner": LEARNER, "repetitions": REPETITIONS, "analyses": ("groups", "policy")}
     try:
         sample = task.question.sample(setting.panel)
-        how |= {"by": usual_groupings(sample, task.strata), "analyses": ("groups", "policy")}
-        analyses = report(sample, learner=LEARNER, repetitions=REPETITIONS, **how)
+        analyses = report(sample, by=usual_groupings(sample, task.strata), **how)
     except QuestionError as refusal:
         yield f"Not made: {refusal}"
         return
@@ -74,9 +74,7 @@ def heterogeneity(setting: Setting) -> Iterator[Piece]:
 
 
 def _table(setting: Setting, task: Task, analyses: Report) -> Table:
-    plan, question = setting.plan, task.question
-    rules = analyses.findings.get("policy")
-    blocks = []
+    plan, blocks = setting.plan, []
     for finding in analyses.groups:
         wald = finding["p_equal"]
         equal = "" if math.isnan(wald) else f" (all equal, Wald: {p_is(wald)})"
@@ -87,18 +85,17 @@ def _table(setting: Setting, task: Task, analyses: Report) -> Table:
     notes = [
         f"Average effects on the treated: the change of {plan.text.outcome} from the first to the last period. Doubly "
         f"robust scores by {LEARNER}s, {REPETITIONS} draws of the folds; standard errors in parentheses, clustered by "
-        f"{question.cluster or plan.text.unit}. Low, High: simultaneous {plan.level:.0%} band over groups; {REFUSED} : "
-        f"fewer than {LEAST_DEGREES} degrees of freedom. p: adjusted for all pairs. MDE: minimum detectable effect, "
-        "pointwise."
+        f"{task.question.cluster or plan.text.unit}. Low, High: simultaneous {plan.level:.0%} band over groups; "
+        f"{REFUSED} : fewer than {LEAST_DEGREES} degrees of freedom. p: adjusted for all pairs. MDE: minimum "
+        "detectable effect, pointwise."
     ]
-    if rules is not None:
+    if rules := analyses.findings.get("policy"):
         lines = [_line(capital(row["rule"]), row, OF_RULE) for row in rules.frame.to_dict("records")]
         lines.append(_line("Any rule against random", {"p_pairs": against_random(rules)}, OF_PAIRS))
         lines.append(_line("All pairs of rules", {"p_pairs": rules["pairs"].p_value}, OF_PAIRS))
         blocks.append(Block(f"What a grant adds, by rule for {rules['budget']} grants", lines))
-        notes.append(
-            f"Rules give grants to {rules['candidates']} {plan.text.units}; their intervals are pointwise."
-        )
+        units = plan.text.units
+        notes.append(f"Rules give grants to {rules['candidates']} {units}; their intervals are pointwise.")
     return Table(
         name=EXHIBIT,
         caption=f"{task.event.short}: effects by group, and what a grant adds by rule",
@@ -152,7 +149,7 @@ def _left_out(analyses: Report) -> list[str]:
 def _numbers(setting: Setting, task: Task, analyses: Report) -> Iterator[Traced]:
     command = f"study heterogeneity {task.event.label}/{task.outcome} --repetitions {REPETITIONS}"
 
-    def numbers(quantity: str, values: Mapping[str, Any], *parts: str) -> Iterator[Traced]:
+    def numbers(quantity: str, values: Mapping[str, Any], *parts: Any) -> Iterator[Traced]:
         at = (EXHIBIT, *parts)
         return setting.numbers(at, values, COLUMNS_HERE, task, quantity=quantity, command=command)
 
@@ -166,15 +163,13 @@ def _numbers(setting: Setting, task: Task, analyses: Report) -> Iterator[Traced]
             yield from numbers(f"groups by {by}", values, by)
     differ = sum(finding["differ"] for finding in analyses.groups)
     yield from numbers("groupings whose effects differ", {"differ": differ}, "summary")
-    rules = analyses.findings.get("policy")
-    if rules is not None:
-        for row in rules.frame.to_dict("records"):
-            values, rule = {name: row[name] for name in OF_RULE}, row["rule"]
-            yield from numbers(f"grants {rule}", values, "policy", rule)
+    if rules := analyses.findings.get("policy"):
+        for rule, row in rules.frame.set_index("rule")[[*OF_RULE]].iterrows():
+            yield from numbers(f"grants {rule}", row, "policy", rule)
         values = {
             "p_pairs": rules["pairs"].p_value,
             "p_random": against_random(rules),
             "budget": rules["budget"],
+            "differ": len(rules["differ_from_random"]),
         }
-        values["differ"] = len(rules["differ_from_random"])
         yield from numbers("rules for giving grants, against giving them at random", values, "policy")

@@ -49,14 +49,9 @@ def inference(setting: Setting) -> Iterator[Piece]:
     every = findings_of(setting, ["uncertainty"], labels)
     every.sort(key=lambda findings: labels.index(findings.label))
     shown = [findings for findings in every if findings.by_name]
-    refusals = [f"{row.label}, {row.scale}: {why}" for row in every for why in row.refused]
     if not shown:
         return
-    frames: dict[tuple[str, str], pd.DataFrame] = {}
-    reasons: list[str] = []
-    for findings in shown:
-        frames[findings.label, findings.scale], refused = inferred(findings)
-        reasons += map(_reason, refused)
+    frames = {(findings.label, findings.scale): inferred(findings) for findings in shown}
     yield _table(shown, frames)
     # The run of the plan, since the diagnostics of a task do not show it clustered by neighbours.
     how: dict[str, Any] = {"columns": OF_INFERENCE, "command": RUN}
@@ -64,11 +59,10 @@ def inference(setting: Setting) -> Iterator[Piece]:
         for name, row in frame.iterrows():
             values, quantity = row.dropna().to_dict(), methods[name]
             yield from findings.numbers(EXHIBIT, values, findings.label, name, quantity=quantity, **how)
-    yield from (
-        findings.says(f"{findings.label}: {findings.by_name['uncertainty'].verdict}") for findings in shown
-    )
-    yield from (f"Not offered, {reason}" for reason in dict.fromkeys(reasons))
-    yield from (f"Not made, {refusal}" for refusal in refusals)
+    yield from (row.says(f"{row.label}: {row.by_name['uncertainty'].verdict}") for row in shown)
+    refused = (pair for findings in shown for pair in findings.by_name["uncertainty"]["refused"])
+    yield from dict.fromkeys(f"Not offered, {_reason(f'{method}: {why}')}" for method, why in refused)
+    yield from (f"Not made, {row.label}, {row.scale}: {why}" for row in every for why in row.refused)
 
 
 def shown_labels(setting: Setting) -> list[str]:
@@ -80,8 +74,8 @@ def shown_labels(setting: Setting) -> list[str]:
     return list(labels.values())
 
 
-def inferred(findings: Findings) -> tuple[pd.DataFrame, list[str]]:
-    """Return a row's answer on a scale by method of inference, the design's own first, and the methods refused.
+def inferred(findings: Findings) -> pd.DataFrame:
+    """Return a row's answer on a scale by method of inference, the design's own first.
 
     The frame has estimate, std_error, conf_low, conf_high and p_value, and where clusters are counted n_clusters,
     treated_clusters and effective_clusters.
@@ -89,7 +83,7 @@ def inferred(findings: Findings) -> tuple[pd.DataFrame, list[str]]:
     finding = findings.by_name["uncertainty"]
     frame = finding.frame.set_index("inference")[["estimate", *CELLS]]
     clusters = pd.DataFrame.from_dict(finding["clusters"], orient="index", columns=CLUSTERS)
-    return frame.join(clusters), [f"{method}: {reason}" for method, reason in finding["refused"]]
+    return frame.join(clusters)
 
 
 def methods_of(setting: Setting) -> dict[str, str]:
@@ -103,9 +97,8 @@ def _table(shown: Sequence[Findings], frames: Frames) -> Table:
     columns, setting = COLUMNS | OF_INFERENCE, shown[0].setting
 
     def title(label: str) -> str:
-        of_scales = ((Scale(scale), frames.get((label, scale))) for scale in scales)
-        estimates = (scale.text(f["estimate"].iloc[0]) for scale, f in of_scales if f is not None)
-        return f"{label}: estimates {', '.join(estimates)}"
+        own = (Scale(scale).text(f["estimate"].iloc[0]) for (at, scale), f in frames.items() if at == label)
+        return f"{label}: estimates {', '.join(own)}"
 
     def cells(scale: str, label: str, method: str) -> list[Cell]:
         frame = frames.get((label, scale))
@@ -114,13 +107,11 @@ def _table(shown: Sequence[Findings], frames: Frames) -> Table:
         return [columns[name].cell(frame.loc[method, name], Scale(scale)) for name in CELLS]
 
     def lines(label: str) -> Iterator[Line]:
-        of_scales = [frames.get((label, scale)) for scale in scales]
+        firsts = {frame.index[0] for (at, _), frame in frames.items() if at == label}
         for name, words in methods_of(setting).items():
             if name == RANDOMIZATION or any(name in frame.index for frame in frames.values()):
-                own = any(frame is not None and frame.index[0] == name for frame in of_scales)
-                yield Line(
-                    words + ", own" * own, [cell for scale in scales for cell in cells(scale, label, name)]
-                )
+                of_scales = [cell for scale in scales for cell in cells(scale, label, name)]
+                yield Line(words + ", own" * (name in firsts), of_scales)
 
     return Table(
         name=EXHIBIT,

@@ -15,7 +15,7 @@ from study.learners import Learner
 from study.panel import Scale
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
 from study.paper.exhibits.verdicts import Findings, task_of
-from study.report import COLUMNS, LETTERS, REFUSED, Block, Cell, Column, Line, Table
+from study.report import COLUMNS, REFUSED, Cell, Column, Line, Table, lettered
 
 EXHIBIT = "learners"
 COMPARED: tuple[Learner, ...] = ("linear", "lasso", "lightgbm", "forest")
@@ -54,14 +54,11 @@ def learners(setting: Setting) -> Iterator[Piece]:
                 yield from findings.numbers(EXHIBIT, values, *parts, quantity=quantity, **how)
             values = {"estimate_range": finding["estimate_range"]}
             yield from findings.numbers(EXHIBIT, values, label, quantity=folds, **how)
-            yield from (
-                findings.says(f"{design.title}: {sentence}") for sentence in _range(findings, finding)
-            )
-            yield from (
-                findings.says(f"not made, {words_of(name)}: {why}") for name, why in finding["refused"]
-            )
+            sentences = [f"{design.title}: {sentence}" for sentence in _range(findings, finding)]
+            sentences += (f"not made, {words_of(name)}: {why}" for name, why in finding["refused"])
             # How well each learner predicts stands in the table.
-            yield findings.says(f"{finding.verdict.split(':')[0].rstrip('.')}.")
+            sentences.append(f"{finding.verdict.split(':')[0].rstrip('.')}.")
+            yield from map(findings.says, sentences)
 
 
 def shown_labels(setting: Setting) -> list[str]:
@@ -101,21 +98,19 @@ def by_learner(finding: Finding) -> pd.DataFrame:
 
 def _table(every: Sequence[Findings]) -> Table:
     plan, first = every[0].setting.plan, every[0].task
-    blocks: list[Block] = []
-    for letter, row in zip(LETTERS, every, strict=False):
+    panels: list[tuple[str, list[Line]]] = []
+    for row in every:
         lines = [Line("", [REFUSED, *[""] * 6])] if row.refused else []
         for finding in row.by_name.values():
-            table = by_learner(finding).iterrows()
-            scale = row.task.question.effect_scale
+            table, scale = by_learner(finding).iterrows(), row.task.question.effect_scale
             lines += [Line(words_of(str(name)), _cells(values, scale)) for name, values in table]
-        title = find_design(row.task.row.name).title
-        blocks.append(Block(f"Panel {letter}. {plan.scales[row.scale]}: {title}", lines))
+        panels.append((f"{plan.scales[row.scale]}: {find_design(row.task.row.name).title}", lines))
     return Table(
         name=EXHIBIT,
         caption=f"{first.event.short}: double machine learning, by learner",
         headings=["Estimate", "(SE)", "Noise", "Outcome", "Adoption", "Propensity", "Share"],
         spans=[("", 3), ("Out-of-fold R2", 2), ("Log loss", 2)],
-        blocks=blocks,
+        blocks=lettered(panels),
         notes=[
             f"{REPETITIONS} draws of the folds here, by {first.question.cluster or plan.text.unit}, so that the row of "
             "the plan's learner, named first, differs from other tables. Standard errors in parentheses. Noise: the "

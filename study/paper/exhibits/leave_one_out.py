@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from study.diagnostics import Finding
@@ -28,10 +28,31 @@ OF_REFITS = {
 def leave_one_out(setting: Setting) -> Iterator[Piece]:
     """Yield the table of the estimate without each cohort and without each treated unit."""
     every = findings_of(setting, KINDS)
-    shown = [findings for findings in every if findings.by_name]
-    if not shown:
+    if not every:
         return
-    yield _table(shown)
+    plan, task = setting.plan, every[0].task
+    labels = dict(zip(KINDS, ("One cohort", f"One {plan.text.unit}"), strict=True))
+
+    def lines(findings: Findings) -> Iterator[Line]:
+        for name, finding in findings.by_name.items():
+            values, scale = refit_values(finding).items(), findings.task.question.effect_scale
+            yield Line(labels[name], [OF_REFITS[column].cell(value, scale) for column, value in values])
+
+    yield Table(
+        name=EXHIBIT.replace("_", "-"),
+        caption=f"{task.event.short}: the effect without each cohort and without each treated {plan.text.unit}",
+        headings=["Refits", "Estimate", "Smallest", "Without", "Largest", "Without", "Sign", "Significance"],
+        blocks=panels(every, lines),
+        notes=[
+            f"{setting.about}; {task.row.label}, fitted anew without each cohort, and without each treated "
+            f"{plan.text.unit}. Estimate: with all of them. Smallest, "
+            "Largest: of the refits, and what is left out. Changes of sign: refits with the other sign. Changes "
+            f"of significance: refits whose interval at {task.level:.0%} has zero in it where that of all has not, or "
+            "the other way round. Intervals of refits are looked at all together, and are no tests."
+        ],
+        spans=[("", 6), ("Changes of", 2)],
+        prose=(4, 6),
+    )
     for findings in every:
         for name, finding in findings.by_name.items():
             values, quantity = refit_values(finding), f"estimates without one {KINDS[name]}"
@@ -53,29 +74,3 @@ def refit_values(finding: Finding) -> dict[str, Any]:
 def short(label: str) -> str:
     """Return a cohort's or unit's name without how many units it has."""
     return label.removeprefix("cohort ").split(" (")[0]
-
-
-def _table(shown: Sequence[Findings]) -> Table:
-    plan, task = shown[0].setting.plan, shown[0].task
-    labels = dict(zip(KINDS, ("One cohort", f"One {plan.text.unit}"), strict=True))
-
-    def lines(findings: Findings) -> Iterator[Line]:
-        for name, finding in findings.by_name.items():
-            values, scale = refit_values(finding).items(), findings.task.question.effect_scale
-            yield Line(labels[name], [OF_REFITS[column].cell(value, scale) for column, value in values])
-
-    return Table(
-        name=EXHIBIT.replace("_", "-"),
-        caption=f"{task.event.short}: the effect without each cohort and without each treated {plan.text.unit}",
-        headings=["Refits", "Estimate", "Smallest", "Without", "Largest", "Without", "Sign", "Significance"],
-        blocks=panels(shown, lines),
-        notes=[
-            f"{shown[0].setting.about}; {task.row.label}, fitted anew without each cohort, and without each treated "
-            f"{plan.text.unit}. Estimate: with all of them. Smallest, "
-            "Largest: of the refits, and what is left out. Changes of sign: refits with the other sign. Changes "
-            f"of significance: refits whose interval at {task.level:.0%} has zero in it where that of all has not, or "
-            "the other way round. Intervals of refits are looked at all together, and are no tests."
-        ],
-        spans=[("", 6), ("Changes of", 2)],
-        prose=(4, 6),
-    )

@@ -46,7 +46,7 @@ COLUMNS = {
 @exhibit("Machines behind events", Part.QUESTION)
 def machines(setting: Setting) -> Iterator[Piece]:
     """Yield the table of machines by device and owner, and what it says of who is treated by which event."""
-    every = pd.read_csv(shipped(*FILE), dtype=str, keep_default_na=False)
+    every = read(*FILE)
     about = partial(setting.numbers, columns=COLUMNS, data="/".join(FILE), checksum=checksum(*FILE))
     yield _table(every)
     yield from about((EXHIBIT, "all"), counts(every))
@@ -73,6 +73,11 @@ def machines(setting: Setting) -> Iterator[Piece]:
                 )
 
 
+def read(*file: str) -> pd.DataFrame:
+    """Return a table that ships as text, with nothing missing."""
+    return pd.read_csv(shipped(*file), dtype=str, keep_default_na=False)
+
+
 def treated_by(setting: Setting) -> dict[str, Timed]:
     """Return who is treated when, by each event of the plan that its panel dates, by the event's name."""
     plan, panel = setting.plan, setting.panel
@@ -93,10 +98,8 @@ def machines_behind(every: pd.DataFrame) -> pd.DataFrame:
     Grants and events that are made from the table name their machine; the event as first specified names a list, and
     its machines are those first on it.
     """
-    systems, named, grants = (
-        pd.read_csv(shipped("data", "events", f"{name}.csv"), dtype=str, keep_default_na=False)
-        for name in ("top500", "machines", "nsf")
-    )
+    names = ("top500", "machines", "nsf")
+    systems, named, grants = (read("data", "events", f"{name}.csv") for name in names)
     listed = every.assign(date=every["machine"].str.split(":").str[1])[every["source"] == "top500"]
     systems = systems[systems["event"] == FIRST].merge(listed, on=["university", "date"])
     grants = grants.assign(machine="nsf:" + grants["award_id"])

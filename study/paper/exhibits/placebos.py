@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from study.core import capital
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit, panel_title
@@ -33,42 +33,10 @@ CELLS = (
 def placebos(setting: Setting) -> Iterator[Piece]:
     """Yield the table of placebo outcomes and placebo dates, on each scale."""
     every = findings_of(setting, [*["placebo_outcomes"] * bool(setting.placebos), "placebo_dates"])
-    shown = [findings for findings in every if findings.by_name]
-    if not shown:
+    if not every:
         return
-    yield _table(shown)
-    for findings in shown:
-        for label, values in rows_of(findings).items():
-            yield from findings.numbers(EXHIBIT, values, label, columns=OF_PLACEBOS, quantity=label)
-        if "placebo_outcomes" in findings.by_name:
-            outcomes = findings.by_name["placebo_outcomes"]
-            counts = {"rejecting": len(outcomes["moved"]), "placebo_outcomes": len(outcomes["rows"])}
-            yield from findings.numbers(EXHIBIT, counts, "summary", columns=OF_PLACEBOS)
-    for findings in every:
-        yield from findings.verdicts()
-        evidence = (sentence for finding in findings.by_name.values() for sentence in finding.evidence)
-        yield from (findings.says(sentence) for sentence in evidence if " less that on " in sentence)
-        yield from findings.refusals()
-
-
-def rows_of(findings: Findings) -> dict[str, dict[str, float]]:
-    """Return what there is on one scale by row: the outcome, placebo outcomes, placebo dates and their joint test."""
-    outcomes, dates = (findings.by_name.get(name) for name in ("placebo_outcomes", "placebo_dates"))
-    full_sample = next(iter(findings.by_name.values()))["full_sample"]
-    rows = {f"{panel_title(findings.setting.panel)} (the outcome)": effect_values(full_sample)}
-    if outcomes is not None:
-        adjusted = outcomes.frame[["p_holm", *(name for name in CELLS if name.startswith("difference"))]]
-        for effect, more in zip(outcomes["rows"], adjusted[1:].to_dict("records"), strict=True):
-            rows[capital(effect.label)] = effect_values(effect) | more
-    if dates is not None:
-        rows |= {f"{EARLIER}{effect.label}": effect_values(effect) for effect in dates["rows"]}
-        rows[ALL_DATES] = {"p_joint": dates["p_joint"]}
-    return rows
-
-
-def _table(shown: Sequence[Findings]) -> Table:
-    plan, task = shown[0].setting.plan, shown[0].task
-    names = {name for findings in shown for name in findings.by_name}
+    plan, task = setting.plan, every[0].task
+    names = {name for findings in every for name in findings.by_name}
     notes = [
         f"{task.row.label}; standard errors in parentheses, clustered by "
         f"{task.question.cluster or plan.text.unit}; treated of all {plan.text.units}. MDE: minimum detectable effect."
@@ -83,14 +51,42 @@ def _table(shown: Sequence[Findings]) -> Table:
             "Placebo dates: events k periods earlier, with outcomes before the true event only, over event times 0 to "
             "k-1; all of them are tested by the largest t."
         )
-    return Table(
+    yield Table(
         name=EXHIBIT,
         caption=f"{task.event.short}: effects where or when there should be none",
         headings=["Effect", "(SE)", "p", "Difference", "(SE)", "p", "MDE", "Treated", "All"],
         spans=[("Effect on it", 3), ("Outcome less placebo", 3), ("", 3)],
-        blocks=panels(shown, _lines),
+        blocks=panels(every, _lines),
         notes=notes,
     )
+    for findings in every:
+        for label, values in rows_of(findings).items():
+            yield from findings.numbers(EXHIBIT, values, label, columns=OF_PLACEBOS, quantity=label)
+        if "placebo_outcomes" in findings.by_name:
+            outcomes = findings.by_name["placebo_outcomes"]
+            counts = {"rejecting": len(outcomes["moved"]), "placebo_outcomes": len(outcomes["rows"])}
+            yield from findings.numbers(EXHIBIT, counts, "summary", columns=OF_PLACEBOS)
+        yield from findings.verdicts()
+        evidence = (sentence for finding in findings.by_name.values() for sentence in finding.evidence)
+        yield from (findings.says(sentence) for sentence in evidence if " less that on " in sentence)
+        yield from findings.refusals()
+
+
+def rows_of(findings: Findings) -> dict[str, dict[str, float]]:
+    """Return what there is on one scale by row: the outcome, placebo outcomes, placebo dates and their joint test."""
+    if not findings.by_name:
+        return {}
+    outcomes, dates = (findings.by_name.get(name) for name in ("placebo_outcomes", "placebo_dates"))
+    full_sample = next(iter(findings.by_name.values()))["full_sample"]
+    rows = {f"{panel_title(findings.setting.panel)} (the outcome)": effect_values(full_sample)}
+    if outcomes is not None:
+        adjusted = outcomes.frame[["p_holm", *(name for name in CELLS if name.startswith("difference"))]]
+        for effect, more in zip(outcomes["rows"], adjusted[1:].to_dict("records"), strict=True):
+            rows[capital(effect.label)] = effect_values(effect) | more
+    if dates is not None:
+        rows |= {f"{EARLIER}{effect.label}": effect_values(effect) for effect in dates["rows"]}
+        rows[ALL_DATES] = {"p_joint": dates["p_joint"]}
+    return rows
 
 
 def _lines(findings: Findings) -> Iterator[Line]:

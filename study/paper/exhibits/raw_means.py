@@ -47,8 +47,8 @@ def raw_means(setting: Setting) -> Iterator[Piece]:
         yield "The event is not absorbing, so that there are no cohorts whose means could be shown."
         return
     cohorts, sizes = by_adoption(first), by_label(first, str(plan.strata))
-    for (outcome, title), sample in zip(plan.outcomes.items(), samples.values(), strict=False):
-        yield from _growth(setting, sample, outcome, title)
+    for outcome, sample in samples.items():
+        yield from _growth(setting, sample, outcome)
     unit, absent = setting.panel.period_unit, not_drawn(first, str(plan.strata), sizes)
     yield draw(
         EXHIBIT,
@@ -61,36 +61,31 @@ def raw_means(setting: Setting) -> Iterator[Piece]:
     yield "Groups that adopt differ from others before they do, so that their later distance is no effect."
 
 
-def _growth(setting: Setting, sample: Sample, outcome: str, title: str) -> Iterator[Piece]:
+def _growth(setting: Setting, sample: Sample, outcome: str) -> Iterator[Piece]:
     """Yield the first and last means of those treated inside the window and of those never treated."""
     units, question = setting.plan.text.units, question_text(sample.question)
     groups = {
         "first treated inside the window": Group("treated", adopters(sample)),
         "never treated": Group("never", np.isnan(_dates(sample))),
     }
-    starts = []
     for who, group in groups.items():
         start, *_, end = group.means(sample.y).tolist()
-        starts.append(start)
         growth = end / start if start > 0 else np.nan
         values, at = {"first": start, "last": end, "growth": growth}, (EXHIBIT, outcome, group.label)
         about = f"of {units} {who}, {outcome}"
         yield from setting.numbers(at, values, COLUMNS, quantity=about, question=question)
         times = "" if np.isnan(growth) else f", and grew {growth:.1f}-fold"
-        yield f"{title}: the mean of {group.size:,} {units} {who} was {start:.2f} in the first period{times}."
-    treated, never = starts
+        title, n = setting.plan.outcomes[outcome], f"{group.size:,}"
+        yield f"{title}: the mean of {n} {units} {who} was {start:.2f} in the first period{times}."
+    treated, never = (group.means(sample.y)[0] for group in groups.values())
     ratio = {"ratio": treated / never if never > 0 else np.nan}
     yield from setting.numbers((EXHIBIT, outcome), ratio, COLUMNS, quantity=outcome, question=question)
 
 
 def _samples(setting: Setting) -> dict[str, Sample]:
-    """Return the headline question's sample of each outcome in levels, by the outcome's title."""
-    plan = setting.plan
-    samples = {}
-    for outcome, title in list(plan.outcomes.items())[:2]:
-        question = plan.task(setting.event, outcome, setting.scale, plan.headline).question
-        samples[title] = question.replace(scale="level").sample(setting.panel)
-    return samples
+    """Return the headline question's sample of each of the first two outcomes in levels, by outcome."""
+    questions = {outcome: setting.task(outcome=outcome).question for outcome in [*setting.plan.outcomes][:2]}
+    return {name: q.replace(scale="level").sample(setting.panel) for name, q in questions.items()}
 
 
 def _dates(sample: Sample) -> FloatArray:
@@ -148,17 +143,13 @@ def figure(setting: Setting, sample: Sample, cohorts: Sequence[Group], sizes: Se
     """
     from matplotlib.ticker import MaxNLocator
 
-    pooled = Group("all adopters", adopters(sample), POOLED)
-    sides: dict[str, Sequence[Group]] = {
-        f"By {setting.panel.period_unit}s of adoption (filled: adopted)": [pooled, *cohorts]
-        if pooled.size >= FEWEST
-        else cohorts
-    }
+    pooled, strata = Group("all adopters", adopters(sample), POOLED), str(setting.plan.strata)
+    windows = [*[pooled] * (pooled.size >= FEWEST), *cohorts]
+    sides = {f"By {setting.panel.period_unit}s of adoption (filled: adopted)": windows}
     if sizes:
-        strata = str(setting.plan.strata)
         absent = not_drawn(sample, strata, sizes)
-        title = f"By {in_words(strata).lower()} (dashed: never treated"
-        sides[f"{title};\nnot drawn: {absent})" if absent else f"{title})"] = sizes
+        missing = f";\nnot drawn: {absent}" if absent else ""
+        sides[f"By {in_words(strata).lower()} (dashed: never treated{missing})"] = [*sizes]
     with canvas(FULL, 2.6) as drawing:
         axes = drawing.subplots(1, len(sides), sharey=True, squeeze=False)[0]
         for axis, (title, groups) in zip(axes, sides.items(), strict=True):
@@ -180,9 +171,8 @@ def _positive(sample: Sample, groups: Sequence[Group]) -> bool:
 
 
 def _logarithmic(axis: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import NullFormatter
 
     axis.set_yscale("log", nonpositive="mask")
-    axis.yaxis.set_major_locator(LogLocator(subs=(1.0,)))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.yaxis.set_minor_formatter(NullFormatter())

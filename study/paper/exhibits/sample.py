@@ -48,10 +48,9 @@ def sample(setting: Setting) -> Iterator[Piece]:
                 at, about = (EXHIBIT, name.removeprefix("venue_")), f"{quantity}, {year}"
                 yield from setting.numbers(at, {which: seen[year]}, COLUMNS, quantity=about)
     yield _table(setting, covered)
-    quantity = f"{setting.plan.text.units}, {setting.plan.outcomes[setting.outcome].lower()}"
-    yield from setting.numbers(
-        (EXHIBIT, "outcome"), of_outcome(setting, setting.event), OF_OUTCOME, quantity=quantity
-    )
+    values, text = of_outcome(setting, setting.event), setting.plan.text
+    quantity = f"{text.units}, {setting.plan.outcomes[setting.outcome].lower()}"
+    yield from setting.numbers((EXHIBIT, "outcome"), values, OF_OUTCOME, quantity=quantity)
 
 
 def of_outcome(setting: Setting, event: Event) -> dict[str, float]:
@@ -59,8 +58,7 @@ def of_outcome(setting: Setting, event: Event) -> dict[str, float]:
 
     The share is NaN where nobody is treated inside the window, or the treated have none of the outcome.
     """
-    question = setting.plan.task(event, setting.outcome, setting.scale, setting.plan.headline).question
-    sample = question.replace(scale="level").sample(setting.panel)
+    sample = setting.task(event=event).question.replace(scale="level").sample(setting.panel)
     if sample.first_treated is None:
         return {}
     total, never = np.nansum(sample.y, axis=1), np.isnan(sample.first_treated)
@@ -74,38 +72,33 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
     plan, panel = setting.plan, setting.panel
     units, blank = plan.text.units.capitalize(), [""] * len(covered)
     flows = [setting.answers(event, setting.scale)[0].flow for event in plan.events]
-    sampled = [[step for step in flow if step.kept] for flow in flows]
-    dropped = [[step for step in flow if not step.kept] for flow in flows]
-    treated = [[step for step in flow if step.reason.startswith(TREATED_IN)] for flow in sampled]
-    others = [reason for reason in _reasons(sampled) if not reason.startswith(TREATED_IN)]
-    step = panel.period_unit
+    kept = dict.fromkeys(step.reason for flow in flows for step in flow if step.kept)
+    dropped = dict.fromkeys(step.reason for flow in flows for step in flow if not step.kept)
+    treated = [reason for reason in kept if reason.startswith(TREATED_IN)]
+    step, counted = panel.period_unit, plan.text.counted
     by_rule: dict[str, list[Cell]] = {
         f"{units} in the panel": [Number(panel.n_units, 0)] * len(flows),
-        **{f"Dropped: {reason}": _counts(flows, reason) for reason in _reasons(dropped)},
-        "In the sample": _counts(sampled),
-        f"of which first treated in {panel.window(panel.periods[1:])}": _counts(treated),
-        **{f"of which {reason}": _counts(flows, reason) for reason in others},
+        **{f"Dropped: {reason}": _counts(flows, reason) for reason in dropped},
+        "In the sample": _counts(flows, *kept),
+        f"of which first treated in {panel.window(panel.periods[1:])}": _counts(flows, *treated),
+        **{f"of which {reason}": _counts(flows, reason) for reason in kept if reason not in treated},
     }
-    outcomes, counted, shares = [of_outcome(setting, event) for event in plan.events], plan.text.counted, {}
-    if all(outcomes):
-        without, largest = (
-            [OF_OUTCOME[name].cell(values[name]) for values in outcomes]
-            for name in ("without_papers", "ten_largest")
-        )
-        by_rule[f"of these, without {counted} in any {step}"] = without
-        shares[f"That the {LARGEST} largest of them have"] = largest
-    by_year = [
-        Line(name, [*_counts(flows, f"{TREATED_IN}{name}"), *(cells[t] for cells in covered.values())])
-        for t, name in enumerate(map(panel.period_name, panel.periods))
-    ]
-    also = "; the venue's papers and the share with an affiliation" if covered else ""
     panels = {f"{units}, by rule": by_rule}
-    panels |= {f"Share of all {counted} of the treated, %": shares} if shares else {}
+    outcomes = [of_outcome(setting, event) for event in plan.events]
+    if all(outcomes):
+        cells = {name: [column.cell(o[name]) for o in outcomes] for name, column in OF_OUTCOME.items()}
+        by_rule[f"of these, without {counted} in any {step}"] = cells["without_papers"]
+        largest = {f"That the {LARGEST} largest of them have": cells["ten_largest"]}
+        panels[f"Share of all {counted} of the treated, %"] = largest
     lines = {
         title: [Line(label, [*cells, *blank]) for label, cells in own.items()]
         for title, own in panels.items()
     }
-    lines[f"{units} first treated{also}, by {step}"] = by_year
+    also = "; the venue's papers and the share with an affiliation" if covered else ""
+    lines[f"{units} first treated{also}, by {step}"] = [
+        Line(name, [*_counts(flows, f"{TREATED_IN}{name}"), *(cells[t] for cells in covered.values())])
+        for t, name in enumerate(map(panel.period_name, panel.periods))
+    ]
     return Table(
         name=EXHIBIT,
         caption=f"The sample: {plan.text.units} by treatment, and coverage by {step}",
@@ -115,10 +108,6 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
     )
 
 
-def _reasons(flows: Sequence[Sequence[FlowStep]]) -> list[str]:
-    return list(dict.fromkeys(step.reason for flow in flows for step in flow))
-
-
-def _counts(flows: Sequence[Sequence[FlowStep]], reason: str = "") -> list[Cell]:
-    """Return the units of each flow, of one reason where it is given."""
-    return [Number(sum(step.units for step in flow if reason in ("", step.reason)), 0) for flow in flows]
+def _counts(flows: Sequence[Sequence[FlowStep]], *reasons: str) -> list[Cell]:
+    """Return the units of each flow that have one of some reasons."""
+    return [Number(sum(step.units for step in flow if step.reason in reasons), 0) for flow in flows]

@@ -56,21 +56,18 @@ def scales(setting: Setting) -> Iterator[Piece]:
 
 def questions(setting: Setting, outcome: str) -> dict[str, Asked]:
     """Return what is asked about an outcome: in several units, in proportion, by Poisson, and whether there is any."""
-    plan, panel = setting.plan, setting.panel
-    log = plan.task(setting.event, outcome, "log1p", plan.headline)
-    proportional = plan.task(setting.event, outcome, "proportional", plan.headline)
-    poisson = plan.task(setting.event, outcome, "proportional", POISSON)
+    panel, log = setting.panel, setting.task("log1p", outcome)
     has_any = replace(log, question=log.question.replace(scale="level"))
     y = panel.outcomes[outcome]
-    any_y = np.where(np.isnan(y), np.nan, (y > 0).astype(float))
+    any_y = replace(panel, outcomes={**panel.outcomes, outcome: np.where(np.isnan(y), np.nan, y > 0)})
     logs = {
         f"log_{name}": Asked(log, in_units(panel, outcome, unit), f"y in units of {unit:g}")
         for name, unit in UNITS.items()
     }
     return logs | {
-        "proportional": Asked(proportional, panel),
-        "poisson": Asked(poisson, panel, "Poisson"),
-        "any": Asked(has_any, replace(panel, outcomes={**panel.outcomes, outcome: any_y}), "share with any"),
+        "proportional": Asked(setting.task("proportional", outcome), panel),
+        "poisson": Asked(setting.task("proportional", outcome, row=POISSON), panel, "Poisson"),
+        "any": Asked(has_any, any_y, "share with any"),
     }
 
 
@@ -84,8 +81,7 @@ def in_units(panel: Panel, outcome: str, unit: float) -> Panel:
 def _zeros(task: Task, panel: Panel) -> float:
     """Return the share of zeros among the treated units' cells before treatment."""
     sample = task.question.sample(panel)
-    ever = (sample.treatment == 1).any(axis=1)[:, None]
-    before = sample.observed & ever & (sample.treatment == 0)
+    before = sample.observed & sample.ever_treated[:, None] & (sample.treatment == 0)
     return float((sample.y[before] == 0).mean()) if before.any() else math.nan
 
 
@@ -93,26 +89,20 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
     """Return effects on log(1 + y) by unit, and in proportion, with outcomes as columns."""
     plan = setting.plan
 
-    def lines(name: str, label: str, scale: Scale | None = None) -> list[Line]:
-        return effects_between(label, [of_outcome[name] for of_outcome in effects.values()], scale=scale)
+    def lines(labels: Mapping[str, str], scale: Scale | None = None) -> list[Line]:
+        by_name = {name: [of_outcome[name] for of_outcome in effects.values()] for name in labels}
+        return [
+            e for name, label in labels.items() for e in effects_between(label, by_name[name], scale=scale)
+        ]
 
-    zeros_line = Line(
-        "Zeros among the treated before, %", [Number(100 * share, 0) for share in zeros.values()]
-    )
-    by_unit = [
-        line
-        for name, unit in UNITS.items()
-        for line in lines(f"log_{name}", f"Counted in {name}s (u = {unit:g})")
-    ]
-    percent = Scale("proportional")
-    proportional = lines("proportional", plan.headline.label, percent)
+    by_unit = {f"log_{name}": f"Counted in {name}s (u = {unit:g})" for name, unit in UNITS.items()}
+    in_percent = {"proportional": plan.headline.label, "poisson": POISSON.label}
+    of_any, percent = lines({"any": "Effect on the share with any"}), Scale("proportional")
+    shares = Line("Zeros among the treated before, %", [Number(100 * share, 0) for share in zeros.values()])
     blocks = {
-        "Effect on log(1 + y/u)": by_unit,
-        f"Effect, {percent.column}, in any unit of y": [
-            *proportional,
-            *lines("poisson", POISSON.label, percent),
-        ],
-        "Why the unit matters": [*lines("any", "Effect on the share with any"), zeros_line],
+        "Effect on log(1 + y/u)": lines(by_unit),
+        f"Effect, {percent.column}, in any unit of y": lines(in_percent, percent),
+        "Why the unit matters": [*of_any, shares],
     }
     dash = not all(effect.exists for of_outcome in effects.values() for effect in of_outcome.values())
     return Table(
@@ -134,10 +124,9 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
 def _sentences(setting: Setting, effects: Effects) -> Iterator[str]:
     percent = Scale("proportional")
     for outcome, of_outcome in effects.items():
-        poisson = "Poisson refuses."
-        if of_outcome["poisson"].exists:
-            estimate = percent.number(of_outcome["poisson"].estimate)
-            poisson = f"A Poisson regression gives {estimate} percent."
+        estimate = percent.number(of_outcome["poisson"].estimate)
+        gives = f"A Poisson regression gives {estimate} percent."
+        poisson = gives if of_outcome["poisson"].exists else "Poisson refuses."
         coarse, fine = of_outcome["log_hundred"].estimate, of_outcome["log_tenth"].estimate
         yield (
             f"{setting.plan.outcomes[outcome]}: the effect on log(1 + y) goes from {coarse:.3f} with y in hundreds to "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from study.core import capital, listed, p_is
 from study.designs import find_design
@@ -56,17 +57,17 @@ def specifications(setting: Setting) -> Iterator[Piece]:
         "Estimates of all specifications in order of size, a column for each scale, above marks that show which "
         "design, population, comparison group and covariates each one has.",
     )
+    largest, refused = curve["largest"], int((curve.frame["refusal"] != "").sum())
+    every = {"largest_t": largest.statistic, "p_largest_t": largest.p_value, "refused": refused}
+    rows = {"all_scales": (setting.scale, every)}
     for scale, row in curve["by_scale"].iterrows():
         values = {name: 100 * row[name] if name in SHARES else row[name] for name in OF_SCALE}
         values |= {"n_positive": row["positive"] * row["count"]} | _left_out(setting, scale)
+        rows[scale] = scale, values
+    for part, (scale, values) in rows.items():
         task = task_of(setting, scale)
-        command = command_of(setting, task)
-        yield from setting.numbers((EXHIBIT, scale), values, OF_SCALE | BESIDE, task, command=command)
-    largest, refused = curve["largest"], int((curve.frame["refusal"] != "").sum())
-    values = {"largest_t": largest.statistic, "p_largest_t": largest.p_value, "refused": refused}
-    task = task_of(setting, setting.scale)
-    command = command_of(setting, task)
-    yield from setting.numbers((EXHIBIT, "all_scales"), values, OF_ALL, task, command=command)
+        how: Any = {"columns": OF_SCALE | BESIDE | OF_ALL, "command": command_of(setting, task)}
+        yield from setting.numbers((EXHIBIT, part), values, task=task, **how)
     yield _table(setting, curve, refused)
     # Three of each scale and three of all; the rest is what `study diagnose` prints.
     yield from curve.sentences[: 3 * len(curve["by_scale"]) + 3]
@@ -78,18 +79,12 @@ def specifications(setting: Setting) -> Iterator[Piece]:
 
 
 def _table(setting: Setting, curve: Finding, refused: int) -> Table:
-    largest, rows = curve["largest"], curve["by_scale"].iterrows()
-    lines = [
-        Line(
-            capital(Scale(s).column), [column.cell(row[name], Scale(s)) for name, column in OF_SCALE.items()]
-        )
-        for s, row in rows
-    ]
-    varied = [
-        choice.singular
-        for name, choice in CHOICES.items()
-        if choice.heading and len(curve["choices"][name]) > 1
-    ]
+    largest, lines = curve["largest"], []
+    for scale, row in curve["by_scale"].iterrows():
+        cells = [column.cell(row[name], Scale(scale)) for name, column in OF_SCALE.items()]
+        lines.append(Line(capital(Scale(scale).column), cells))
+    headed = {name: choice.singular for name, choice in CHOICES.items() if choice.heading}
+    varied = [word for name, word in headed.items() if len(curve["choices"][name]) > 1]
     return Table(
         name=EXHIBIT,
         caption=f"{setting.event.short}: all specifications of designs that fit no learners together",

@@ -39,24 +39,15 @@ COLUMNS = {
 
 # Programmes that came too early for the panel of the paper: shown beside the plan's events, not estimated.
 EARLY = "Shared and donated clusters"
-EARLIER = (
-    Event(
-        "first_donated_cluster",
-        "share in the cluster of IBM and Google for universities",
-        "Cluster of IBM and Google",
-        "donated",
-        EARLY,
-        question={"population": "donated_cluster"},
-    ),
-    Event(
-        "first_clue",
-        "NSF grant for work on the cluster of IBM and Google (CluE)",
-        "CluE grants on that cluster",
-        "clue",
-        EARLY,
-        question={"population": "clue"},
-    ),
-)
+CLUSTER = "cluster of IBM and Google"
+# By population: title, short name and label.
+TOO_EARLY = {
+    "donated_cluster": (f"share in the {CLUSTER} for universities", "Cluster of IBM and Google", "donated"),
+    "clue": (f"NSF grant for work on the {CLUSTER} (CluE)", "CluE grants on that cluster", "clue"),
+}
+EARLIER = [
+    Event(f"first_{at}", *words, EARLY, question={"population": at}) for at, words in TOO_EARLY.items()
+]
 # Populations in the words of a table; any other rule is shown as it is written.
 AMONG = {
     "all": "all",
@@ -133,9 +124,8 @@ def timing(setting: Setting) -> Iterator[Piece]:
     )
     for row in events:
         question = f"event={row.event.name}, population={row.rule}, lag={row.lag}"
-        at = (EXHIBIT, row.event.label)
-        about = f"{units}, {row.event.title}"
-        yield from setting.numbers(at, row.counts, COLUMNS, quantity=about, question=question)
+        how: Any = {"quantity": f"{units}, {row.event.title}", "question": question}
+        yield from setting.numbers((EXHIBIT, row.event.label), row.counts, COLUMNS, **how)
     yield from _sentences(units, events, absent)
 
 
@@ -204,8 +194,7 @@ def figure(setting: Setting, events: Sequence[Timed]) -> Figure:
             for name, place in outside.items():
                 axis.text(place, y, f"{row.counts[name]:,}", color=GREY, **middle)
             axis.vlines((0.7, n + 1.1), y - 0.5, y + 0.5, color=GREY, linewidth=0.8)
-        axis.set_xlim(-0.7, n + 4.1)
-        axis.set_ylim(len(rows) - 0.4, -0.6)
+        axis.set(xlim=(-0.7, n + 4.1), ylim=(len(rows) - 0.4, -0.6))
         axis.set_yticks(list(titles), list(titles.values()))
         first, *names = map(setting.panel.period_name, periods)
         names = [f"\u2019{name[2:]}" if re.fullmatch(r"\d{4}", name) else name for name in names]

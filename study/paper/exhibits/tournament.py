@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -11,12 +11,11 @@ from study.core import capital
 from study.diagnostics import Finding
 from study.estimates import Effect
 from study.figures import performance_figure
-from study.panel import Scale
 from study.paper import headline_effect
-from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, draw, estimate_command, exhibit
+from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, draw, estimate_command, exhibit
 from study.paper.plan import NO_EFFECT, Row, Task, effect_title
-from study.paper.tournament import Recorded, asked_of, check_first, contest, read_record
-from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Number, Table, lettered
+from study.paper.tournament import KEY, Recorded, asked_of, check_first, contest, read_record
+from study.report import COLUMNS, REFUSED, Block, Column, Line, Number, Table, lettered
 from study.simulate.calibrate import DEVIATIONS, calibration
 from study.simulate.dials import DIALS
 from study.simulate.recommendation import ERRORS, TOLERANCE, runner_up_sentence, standing
@@ -100,6 +99,7 @@ OF_MOMENT = {
     "simulated": Column("mean of simulated panels"),
     "spread": Column("standard deviation between simulated panels"),
 }
+FITTED = {True: "Moments that the process is fitted to", False: "Moments that it is not fitted to"}
 
 
 @exhibit("Which design would have found the effect", Part.OBJECTIONS, shows=("designs",))
@@ -110,10 +110,8 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     made = contest(plan, setting.panel, recorded)
     check_first(plan, made, recorded.rows)
     calibrated = calibration(made.calibrated, seed=plan.seed)
-    by_process = {
-        str(name): rows.set_index("design") for name, rows in recorded.rows.groupby("process", sort=False)
-    }
-    at, none = by_process[effect_title(asked.effect)], by_process[NO_EFFECT]
+    rows = recorded.rows.set_index(KEY)
+    at, none = rows.loc[effect_title(asked.effect)], rows.loc[NO_EFFECT]
     task = plan.ask(asked.question)
     effects = recorded.rows[recorded.rows["process"].isin(plan.calibrated_processes())]
     stand = standing(effects, plan.level)
@@ -130,7 +128,7 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     headline = headline_label(setting)
     named = [headline, *(label for label in stand.index if label != headline)][:NAMED]
     yield from _tables(setting, designs, task)
-    yield _of_violations(setting, by_process, named, task)
+    yield _of_violations(setting, rows, named, task)
     yield _of_calibration(setting, calibrated)
     yield draw(
         EXHIBIT,
@@ -151,7 +149,7 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     broken = broken_by(recorded, plan.level, plan.calibrated_processes())
     yield broken
     yield from calibrated.sentences[:2]
-    yield from _numbers(setting, recorded, by_process, designs, actual, broken, calibrated)
+    yield from _numbers(setting, recorded, designs, actual, broken, calibrated)
 
 
 def headline_label(setting: Setting) -> str:
@@ -177,18 +175,14 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
         "Designs whose intervals are missing or cover too seldom at some effect": ~designs["trusted"],
     }
 
-    far = designs["mde"] > FAR * max(asked.effects)
-    designs = designs.assign(mde=designs["mde"].mask(far))
+    designs = designs.assign(mde=designs["mde"].mask(designs["mde"] > FAR * max(asked.effects)))
 
-    def blocks(names: Iterable[str]) -> list[Block]:
-        return lettered(
-            (
-                title,
-                [Line(str(label), [_cell(name, row[name], scale) for name in names]) for label, row in own],
-            )
-            for title, which in titles.items()
-            if (own := [*designs[which].iterrows()])
-        )
+    def line(label: Any, names: Iterable[str]) -> Line:
+        return Line(label, [cell_of(OF_DESIGN[name], designs.at[label, name], scale) for name in names])
+
+    def blocks(names: Collection[str]) -> list[Block]:
+        of_titles = {title: designs.index[which] for title, which in titles.items() if which.any()}
+        return lettered({title: [line(label, names) for label in own] for title, own in of_titles.items()})
 
     errors = 100 * max(designs[f"{name}_mc"].max() for name in ("coverage", "rejects"))
     yield Table(
@@ -222,68 +216,43 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
     )
 
 
-def _cell(name: str, value: float, scale: Scale) -> Cell:
-    """Return a value as a cell, effects in the unit in which texts say them."""
-    column = OF_DESIGN[name]
-    if math.isnan(value):
-        return REFUSED
-    if column.kind in ("effect", "error"):
-        return Number(scale.factor * value, 1 if scale.percent else 3, bracketed=column.kind == "error")
-    return column.cell(value)
-
-
-def _of_violations(
-    setting: Setting, by_process: Mapping[str, pd.DataFrame], named: Sequence[str], task: Task
-) -> Table:
+def _of_violations(setting: Setting, rows: pd.DataFrame, named: Sequence[str], task: Task) -> Table:
     plan, asked, scale = setting.plan, asked_of(setting.plan), task.question.effect_scale
-    shown = {"as calibrated": by_process[effect_title(asked.effect)]} | {
-        title: rows for title, rows in by_process.items() if title not in plan.calibrated_processes()
-    }
-    turned = set().union(*plan.processes().values())
+    others = [
+        process for process in rows.index.unique("process") if process not in plan.calibrated_processes()
+    ]
+    shown = {effect_title(asked.effect): "as calibrated"} | {process: process for process in others}
     panels = {f"Bias, {scale.column}": "bias", f"Coverage of {plan.level:.0%} intervals, %": "coverage"}
+
+    def line(process: str, name: str) -> Line:
+        values = (rows.at[(process, label), name] for label in named)
+        return Line(capital(shown[process]), [cell_of(OF_DESIGN[name], value, scale) for value in values])
+
+    turned = set().union(*plan.processes().values())
+    dials = {name: DIALS[name] for name in EXPLAINED if name in turned}
     return Table(
         name=f"{EXHIBIT}-violations",
         caption=f"Designs where assumptions fail, on simulated panels with an effect of {asked.effect:.0%}",
         headings=named,
-        blocks=lettered(
-            (
-                title,
-                [
-                    Line(capital(process), [_cell(name, rows.loc[label, name], scale) for label in named])
-                    for process, rows in shown.items()
-                ],
-            )
-            for title, name in panels.items()
-        ),
+        blocks=lettered({title: [line(p, name) for p in shown] for title, name in panels.items()}),
         notes=[
             "The headline, and the other designs that stand first by the rule of recommendation. Each process differs "
             "from the calibrated one in what its line says.",
-            *(
-                f"{capital(name)}: {DIALS[name].does} ({DIALS[name].unit})."
-                for name in EXPLAINED
-                if name in turned
-            ),
+            *(f"{capital(name)}: {dial.does} ({dial.unit})." for name, dial in dials.items()),
         ],
     )
 
 
 def _of_calibration(setting: Setting, calibrated: Finding) -> Table:
-    moments = varying(calibrated)
-    titles = {True: "Moments that the process is fitted to", False: "Moments that it is not fitted to"}
+    lines: dict[str, list[Line]] = {title: [] for title in FITTED.values()}
+    for row in varying(calibrated).to_dict("records"):
+        own = Line(capital(row["moment"]), [Number(row[name]) for name in OF_MOMENT])
+        lines[FITTED[row["targeted"]]].append(own)
     return Table(
         name=f"{EXHIBIT}-calibration",
         caption="The panel beside panels that are simulated like it",
         headings=["Panel", "Simulated", "Spread"],
-        blocks=lettered(
-            (
-                title,
-                [
-                    Line(capital(row["moment"]), [Number(row[name]) for name in OF_MOMENT])
-                    for row in moments[moments["targeted"] == which].to_dict("records")
-                ],
-            )
-            for which, title in titles.items()
-        ),
+        blocks=lettered(lines),
         notes=[
             "Simulated: mean of simulated panels without an effect of their own; spread: standard deviation between "
             f"them. Means are of {setting.plan.text.outcomes_with_units}. Numbers of adopters a year are the panel's "
@@ -302,43 +271,38 @@ def broken_by(recorded: Recorded, level: float, calibrated: Sequence[str]) -> st
     label = recorded.recommendation.design or recorded.recommendation.nearest
     rows = recorded.rows[(recorded.rows["design"] == label) & ~recorded.rows["process"].isin([*calibrated])]
     enough = rows["coverage"] + ERRORS * rows["coverage_mc"] + TOLERANCE >= level
-    failing = rows[~enough].sort_values("coverage", kind="stable")
-    said = f"The intervals of {label} cover too seldom under"
+    failing = rows[~enough]
+    worst = (rows if failing.empty else failing).sort_values("coverage", kind="stable").iloc[0]
+    least = f"least with {worst['process']} ({worst['coverage']:.0%})"
     if failing.empty:
-        least = rows.loc[rows["coverage"].idxmin()]
         return (
             f"Under none of the {len(rows)} other processes the intervals of {label} cover in less than "
-            f"{level - TOLERANCE:.0%} of panels by more than two Monte-Carlo errors; they cover least with "
-            f"{least['process']} ({least['coverage']:.0%})."
+            f"{level - TOLERANCE:.0%} of panels by more than two Monte-Carlo errors; they cover {least}."
         )
-    least = f"least with {failing['process'].iloc[0]} ({failing['coverage'].iloc[0]:.0%})"
-    return f"{said} {len(failing)} of the {len(rows)} other processes, {least}."
+    few = f"{len(failing)} of the {len(rows)} other processes"
+    return f"The intervals of {label} cover too seldom under {few}, {least}."
 
 
 def _numbers(
     setting: Setting,
     recorded: Recorded,
-    by_process: Mapping[str, pd.DataFrame],
     designs: pd.DataFrame,
     actual: Mapping[str, Effect],
     broken: str,
     calibrated: Finding,
-) -> Iterator[Traced]:
+) -> Iterator[Piece]:
     plan, asked = setting.plan, asked_of(setting.plan)
     task = plan.ask(asked.question)
     tasks = {row.label: plan.task(task.event, task.outcome, task.scale, row) for row in plan.entrants}
-    for process, rows in by_process.items():
-        for label, row in rows[[*MEASURES]].to_dict("index").items():
-            about = f"{process}, simulated panels"
-            yield from setting.numbers((EXHIBIT, process, label), row, MEASURES, tasks[label], quantity=about)
+    for (process, label), row in recorded.rows.set_index(KEY)[[*MEASURES]].iterrows():
+        about = f"{process}, simulated panels"
+        yield from setting.numbers((EXHIBIT, process, label), row, MEASURES, tasks[label], quantity=about)
     for label, effect in actual.items():
         values = {name: getattr(effect, name) for name in ("estimate", "std_error", "mde")}
         result = setting.results.get(tasks[label].key)
         own = result.task if result else tasks[label]  # with the options of the tables, if it is theirs
-        command = estimate_command(own, setting.panel)
-        yield from setting.numbers(
-            (EXHIBIT, "actual", label), values, task=own, quantity=label, command=command
-        )
+        how: Any = {"quantity": label, "command": estimate_command(own, setting.panel)}
+        yield from setting.numbers((EXHIBIT, "actual", label), values, task=own, **how)
     chosen = recorded.recommendation
     named = {"headline": headline_label(setting), "recommended": chosen.design or chosen.nearest}
     for name, label in named.items():
@@ -350,8 +314,8 @@ def _numbers(
     means = designs[["centred_coverage", "published_centred_coverage"]].dropna().mean()
     values = {
         "designs": len(designs),
-        "processes": len(by_process),
-        "violations": len(by_process) - len(asked.effects),
+        "processes": len(plan.processes()),
+        "violations": len(plan.processes()) - len(asked.effects),
         "largest_error": recorded.rows["coverage_mc"].max(),
         "covering": len(chosen.trusted),
         "effect": asked.effect,
@@ -362,17 +326,15 @@ def _numbers(
         **dict(zip(("default", "published"), means, strict=True)),
     }
     yield from setting.numbers((EXHIBIT, "summary"), values, OF_ALL, task, quantity="the design tournament")
-    sentences = {"verdict": recorded.sentences[0], "violations": broken, "calibration": calibrated.verdict}
-    for name, sentence in sentences.items():
-        yield from setting.numbers((EXHIBIT, name), {"sentence": sentence}, OF_ALL, task, quantity=name)
-    clause = {"clause": recorded.sentences[0].removesuffix(".")}
-    yield from setting.numbers((EXHIBIT, "verdict"), clause, OF_ALL, task, quantity="verdict")
-    if second := runner_up_sentence(chosen, task.question.effect_scale):
-        yield from setting.numbers(
-            (EXHIBIT, "verdict"), {"runner_up": second}, OF_ALL, task, quantity="verdict"
-        )
-    for row in calibrated.frame.to_dict("records"):
-        values = {name: row[name] for name in OF_MOMENT}
-        yield from setting.numbers(
-            (EXHIBIT, "moments", row["moment"]), values, OF_MOMENT, task, quantity=row["moment"]
-        )
+    verdict, second = recorded.sentences[0], runner_up_sentence(chosen, task.question.effect_scale)
+    sentences = {
+        "verdict": {"sentence": verdict, "clause": verdict.removesuffix(".")},
+        "violations": {"sentence": broken},
+        "calibration": {"sentence": calibrated.verdict},
+    }
+    if second:
+        sentences["verdict"]["runner_up"] = second
+    for name, said in sentences.items():
+        yield from setting.numbers((EXHIBIT, name), said, OF_ALL, task, quantity=name)
+    for name, row in calibrated.frame.set_index("moment")[[*OF_MOMENT]].iterrows():
+        yield from setting.numbers((EXHIBIT, "moments", name), row, OF_MOMENT, task, quantity=name)

@@ -10,8 +10,8 @@ import pandas as pd
 from study.core import capital
 from study.panel.shipped import shipped
 from study.paper.exhibits import gpu_stock, machines, timing
-from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
-from study.report import REFUSED, Block, Cell, Line, Number, Table
+from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, exhibit
+from study.report import COLUMNS, REFUSED, Block, Cell, Line, Number, Table
 
 EXHIBIT = "treatments"
 COUNTS = ("already_treated", "n_treated", "n_cohorts", "never_treated")
@@ -27,55 +27,27 @@ def treatments(setting: Setting) -> Iterator[Piece]:
     names = [by_label[label] for label in labels if label in by_label]
     if not names:
         return
-    every = pd.read_csv(shipped(*machines.FILE), dtype=str, keep_default_na=False)
-    behind = machines.machines_behind(every)
+    behind = machines.machines_behind(machines.read(*machines.FILE))
     stock = pd.read_csv(shipped(*gpu_stock.FILE), index_col="event")
     lines: dict[str, list[Line]] = {}
     for name in names:
         of_event = by_name[name]
         had = machines.bought(behind, name, of_event.treated)
-        cells = [_count(of_event.counts[column]) for column in COUNTS]
-        cells += [_count(had.get(column, math.nan)) for column in BOUGHT]
+        counts = [of_event.counts[column] for column in COUNTS]
+        counts += [had.get(column, math.nan) for column in BOUGHT]
         among = capital(timing.AMONG.get(of_event.rule, of_event.rule))
-        title = (
-            f"{among} {setting.plan.text.units} of the panel" if of_event.rule == "all" else f"{among} alone"
-        )
-        line = Line(of_event.event.short, [*cells, *_separation(stock, name)])
-        lines.setdefault(f"{title} ({of_event.counts['population']})", []).append(line)
-    yield _table(setting, stock, lines)
-    first = by_name[names[0]]
-    yield (
-        f"{first.event.short} treats {len(first.treated)} {setting.plan.text.units} inside the window, in "
-        f"{len(first.by_period)} {setting.panel.period_unit}s."
-    )
-
-
-def _count(value: float) -> Cell:
-    return REFUSED if math.isnan(value) else Number(value, 0)
-
-
-def _separation(stock: pd.DataFrame, name: str) -> list[Cell]:
-    """Return how many have an event, and its AUC with the interval, dashes where the table of stocks has none."""
-    if name not in stock.index or math.isnan(stock.at[name, "auc"]):
-        return [REFUSED] * 2
-    row = stock.loc[name]
-    auc = Number(row["auc"], gpu_stock.COLUMNS["auc"].digits)
-    return [Number(row["n_with"], 0), f"{auc.text} {gpu_stock.interval(row, 'auc')}"]
-
-
-def _table(setting: Setting, stock: pd.DataFrame, lines: dict[str, list[Line]]) -> Table:
-    """Return the table, a panel for each population."""
+        whom = f"{setting.plan.text.units} of the panel" if of_event.rule == "all" else "alone"
+        cells = [*(cell_of(COLUMNS["count"], count) for count in counts), *_separation(stock, name)]
+        title = f"{among} {whom} ({of_event.counts['population']})"
+        lines.setdefault(title, []).append(Line(of_event.event.short, cells))
     units, heads = setting.plan.text.units, timing.headings(setting.panel)
     counted = sorted({f"{total:.0f}" for total in stock["n_with"] + stock["n_without"]})
-    return Table(
+    over = {f"{capital(units)}, by first treatment": COUNTS, "Machines of the treated": BOUGHT}
+    yield Table(
         name=EXHIBIT,
         caption=f"Definitions of treatment: {units} by date, their machines, and later stock of GPUs",
         headings=[*(heads[name] for name in COUNTS), *BOUGHT.values(), "N", "AUC, 95% interval"],
-        spans=[
-            (f"{capital(units)}, by first treatment", len(COUNTS)),
-            ("Machines of the treated", len(BOUGHT)),
-            ("Later GPU stock", 2),
-        ],
+        spans=[*((title, len(columns)) for title, columns in over.items()), ("Later GPU stock", 2)],
         blocks=[Block(title, own) for title, own in lines.items()],
         notes=[
             f"{timing.window_note(setting.panel)} {heads['later']}: not shown. Usable: own or shared GPUs that train. "
@@ -86,3 +58,17 @@ def _table(setting: Setting, stock: pd.DataFrame, lines: dict[str, list[Line]]) 
             f"{REFUSED} : not known.",
         ],
     )
+    first = by_name[names[0]]
+    yield (
+        f"{first.event.short} treats {len(first.treated)} {setting.plan.text.units} inside the window, in "
+        f"{len(first.by_period)} {setting.panel.period_unit}s."
+    )
+
+
+def _separation(stock: pd.DataFrame, name: str) -> list[Cell]:
+    """Return how many have an event, and its AUC with the interval, dashes where the table of stocks has none."""
+    if name not in stock.index or math.isnan(stock.at[name, "auc"]):
+        return [REFUSED] * 2
+    row = stock.loc[name]
+    auc = Number(row["auc"], gpu_stock.COLUMNS["auc"].digits)
+    return [Number(row["n_with"], 0), f"{auc.text} {gpu_stock.interval(row, 'auc')}"]

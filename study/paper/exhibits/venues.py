@@ -20,7 +20,7 @@ EXHIBIT = "venues"
 @exhibit("Other venues", Part.EFFECTS)
 def venues(setting: Setting) -> Iterator[Piece]:
     """Yield the table of venues with its numbers; nothing where the plan names no other venue."""
-    plan, event = setting.plan, setting.event
+    plan = setting.plan
     if not setting.venues:
         return
     lines: dict[str, list[Line]] = {scale: [] for scale in plan.scales}
@@ -28,22 +28,19 @@ def venues(setting: Setting) -> Iterator[Piece]:
     refused: dict[str, None] = {}
     panels = {panel_title(setting.panel): setting.panel, **setting.venues}
     for (scale, of_scale), (label, panel) in product(lines.items(), panels.items()):
-        tasks = [plan.task(event, outcome, scale, plan.headline) for outcome in plan.outcomes]
+        tasks = [setting.task(scale, outcome) for outcome in plan.outcomes]
         # The plan's answers for its own panel, and the average alone for the others.
-        known = [setting.results[task.key].headline if panel is setting.panel else None for task in tasks]
-        effects = [
-            replace(effect, label=label) if effect else headline_effect(task, panel, label)
-            for task, effect in zip(tasks, known, strict=True)
-        ]
+        known = (setting.results[task.key].headline if panel is setting.panel else None for task in tasks)
+        effects = [own or headline_effect(task, panel) for task, own in zip(tasks, known, strict=True)]
         of_scale.append(outcome_line(f"{label}, {len(panel.periods)} periods", effects, Scale(scale)))
         firsts[plan.scales[scale]][label] = effects[0]
-        refused |= dict.fromkeys(f"{effect.label}: {effect.note}" for effect in effects if effect.note)
+        refused |= dict.fromkeys(f"{label}: {effect.note}" for effect in effects if effect.note)
         for task, effect in zip(tasks, effects, strict=True):
             at = (EXHIBIT, label, task.outcome, scale, "headline")
             yield from headline_numbers(setting, panel, at, task, effect, f"{plan.text.counted} at {label}")
     yield Table(
         name=EXHIBIT,
-        caption=f"The {event.title} and {plan.text.counted} at other venues, {plan.headline.label}",
+        caption=f"The {setting.event.title} and {plan.text.counted} at other venues, {plan.headline.label}",
         **outcome_heads(setting),
         blocks=lettered({plan.scales[scale]: of_scale for scale, of_scale in lines.items()}),
         notes=[

@@ -77,21 +77,25 @@ class Findings:
 def findings_of(
     setting: Setting, names: Collection[str], labels: Sequence[str] | None = None
 ) -> list[Findings]:
-    """Return what diagnostics find on each scale under each row of the plan, the main one where none are given."""
+    """Return what diagnostics find on each scale under each row of the plan, the main one where none are given.
+
+    Nothing where none of them finds anything.
+    """
     rows, main = [], [main_row(setting.plan).label]
     for scale, label in product(setting.plan.scales, main if labels is None else labels):
         answers = {name: finding_of(setting, scale, name, label) for name in names}
         findings = {name: answer for name, answer in answers.items() if isinstance(answer, Finding)}
         refused = tuple(answer for answer in answers.values() if isinstance(answer, str))
         rows.append(Findings(setting, scale, label, findings, refused))
-    return rows
+    return rows if any(row.by_name for row in rows) else []
 
 
 def panels(rows: Iterable[Findings], lines: Callable[[Findings], Iterable[Line]]) -> list[Block]:
-    """Return a panel of a table for each scale, with the lines of its rows."""
+    """Return a panel of a table for each scale, with the lines of its rows that have findings."""
     by_scale: dict[str, list[Line]] = {}
     for row in rows:
-        by_scale.setdefault(row.setting.plan.scales[row.scale], []).extend(lines(row))
+        if row.by_name:
+            by_scale.setdefault(row.setting.plan.scales[row.scale], []).extend(lines(row))
     return lettered(by_scale)
 
 
@@ -106,9 +110,9 @@ def main_row(plan: Plan) -> Row:
 
 def task_of(setting: Setting, scale: str, label: str | None = None) -> Task:
     """Return the main question on a scale, under a row of the plan by its label; the main one where none is given."""
-    plan, main = setting.plan, main_row(setting.plan)
+    plan = setting.plan
     rows = {row.label: row for row in (plan.headline, *plan.rows)}
-    return plan.task(setting.event, setting.outcome, scale, rows[label] if label else main)
+    return setting.task(scale, row=rows[label] if label else main_row(plan))
 
 
 def finding_of(setting: Setting, scale: str, name: str, label: str | None = None) -> Finding | str:
@@ -197,9 +201,9 @@ def verdicts(setting: Setting) -> Iterator[Piece]:
         yield from (f"{scale_title(scale)}: {sentence}" for sentence in conclusion(verdict))
         numbers = partial(setting.numbers, task=verdict.task, command=command_of(setting, verdict.task))
         against = [check.finding.against for check in verdict.checks if check.finding is not None]
-        yes, no = (against.count(answer) for answer in (True, False))
-        counts = (yes, no, len(against), yes + no)
-        yield from numbers((EXHIBIT, scale), dict(zip(OF_VERDICTS, counts, strict=True)), OF_VERDICTS)
+        yes, no = against.count(True), against.count(False)
+        counts = dict(zip(OF_VERDICTS, (yes, no, len(against), yes + no), strict=True))
+        yield from numbers((EXHIBIT, scale), counts, OF_VERDICTS)
         spillovers = verdict.finding("spillovers")
         if spillovers is not None and spillovers["neighbours"]:
             row = spillovers["neighbours"][0]
@@ -223,9 +227,7 @@ def _table(setting: Setting, name: str, verdict: Verdict) -> Table:
     task, sample, plan = verdict.task, verdict.fit.sample, setting.plan
     words, which = words_of(plan), "headline" if task.row == plan.headline else task.row.label
     blocks = [
-        Block(
-            section, [Line(line.label, [worded(str(line.cells[0]), words), line.cells[1]]) for line in lines]
-        )
+        Block(section, [Line(label, [worded(str(says), words), against]) for label, (says, against) in lines])
         for section, lines in lines_of(verdict).items()
     ]
     return Table(

@@ -15,7 +15,7 @@ from study.designs import find_design
 from study.diagnostics import Finding
 from study.figures import COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, Traced, draw, exhibit
+from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, draw, exhibit
 from study.paper.exhibits.verdicts import Findings, findings_of, main_row, panels, scale_title
 from study.report import LETTERS, REFUSED, Cell, Column, Line, Table
 
@@ -50,16 +50,23 @@ OF_TRENDS = {
 def violations(setting: Setting) -> Iterator[Piece]:
     """Yield the table of breakdown values and detectable trends, and the figure of intervals by violation."""
     every = findings_of(setting, (*RESTRICTIONS, "pretrends"), shown_labels(setting))
-    shown = [row for row in every if row.by_name]
-    if not shown:
+    if not every:
         return
-    yield _table(shown)
-    bounded = [row for row in shown if row.by_name.keys() & RESTRICTIONS]
+    yield _table(every)
+    bounded = [row for row in every if row.by_name.keys() & RESTRICTIONS]
     if bounded:
-        yield _drawn(bounded)
-    for row in shown:
+        task = bounded[0].task
+        yield draw(
+            "honest",
+            f"{task.event.short}: {task.level:.0%} intervals of the average effect if parallel trends fail by M; blue "
+            "ones exclude zero, diamonds are breakdown values.",
+            figure(bounded),
+            "Vertical intervals that widen with M, a column for each of the first designs and a row for each "
+            "restriction and scale; those without zero are in another colour.",
+        )
+    for row in every:
         yield from _numbers(row)
-    yield from _sentences(shown, main_row(setting.plan).label)
+    yield from _sentences(every, main_row(setting.plan).label)
     yield from dict.fromkeys(f"Not made, {row.label}: {why}" for row in every for why in row.refused)
 
 
@@ -94,12 +101,11 @@ def _table(shown: Sequence[Findings]) -> Table:
 def _cells(findings: dict[str, Finding], scale: Scale) -> list[Cell]:
     cells: list[Cell] = []
     for name, columns in OF_RESTRICTIONS.items():
-        finding = findings.get(name)
-        if finding is None:
+        if name not in findings:
             cells += [REFUSED, ""]
-        else:
-            found = ((column, finding[detail]) for detail, column in columns.items())
-            cells += [NONE if value is None else column.cell(value, scale) for column, value in found]
+            continue
+        found = ((column, findings[name][detail]) for detail, column in columns.items())
+        cells += [NONE if value is None else column.cell(value, scale) for column, value in found]
     if "pretrends" not in findings:
         return [*cells, REFUSED, "", "", "", ""]
     trends = findings["pretrends"]
@@ -125,30 +131,13 @@ def bias_if_passed(trends: Finding) -> float:
     return mean if (trends["slope"] or 0.0) >= 0 else -mean
 
 
-def _turned(shown: Sequence[Findings]) -> list[str]:
-    """Say which intervals lie on the other side of zero than the estimate once trends go on in a line."""
-    turned = []
-    for row in shown:
-        if finding := row.by_name.get("honest_smoothness"):
-            estimate, line = finding["estimate"], finding.frame.iloc[1]
-            if line["M"] == 0 and (line["conf_high"] < 0 < estimate or line["conf_low"] > 0 > estimate):
-                turned.append(f"{row.label} ({row.scale})")
-    other_side = (
-        "If the trend before the event goes on in a line, the interval excludes zero on the other side than"
-    )
-    return [f"{other_side} the estimate: {'; '.join(turned)}."] if turned else []
-
-
-def _drawn(bounded: Sequence[Findings]) -> Drawn:
-    task = bounded[0].task
-    return draw(
-        "honest",
-        f"{task.event.short}: {task.level:.0%} intervals of the average effect if parallel trends fail by M; blue "
-        "ones exclude zero, diamonds are breakdown values.",
-        figure(bounded),
-        "Vertical intervals that widen with M, a column for each of the first designs and a row for each restriction "
-        "and scale; those without zero are in another colour.",
-    )
+def _is_turned(row: Findings) -> bool:
+    """Say whether the interval lies on the other side of zero than the estimate once trends go on in a line."""
+    finding = row.by_name.get("honest_smoothness")
+    if finding is None:
+        return False
+    estimate, line = finding["estimate"], finding.frame.iloc[1]
+    return bool(line["M"] == 0 and (line["conf_high"] < 0 < estimate or line["conf_low"] > 0 > estimate))
 
 
 def figure(bounded: Sequence[Findings]) -> Figure:
@@ -159,20 +148,16 @@ def figure(bounded: Sequence[Findings]) -> Figure:
     with canvas(FULL, 0.6 + 1.15 * len(panes)) as drawing:
         axes = drawing.subplots(len(panes), len(labels), sharey="row", squeeze=False)
         for letter, of_row, (name, scale) in zip(LETTERS, axes, panes, strict=False):
-            found = {label: rows.get((scale, label), {}).get(name) for label in labels}
-            shown = [finding for finding in found.values() if finding is not None]
-            if shown:
-                of_row[0].set_ylim(_limits(shown, Scale(scale).factor))
-            for axis, finding in zip(of_row, found.values(), strict=True):
+            unit, title = Scale(scale), f"{letter}. {RESTRICTIONS[name]}, {scale_title(scale).lower()}"
+            found = [rows.get((scale, label), {}).get(name) for label in labels]
+            if any(found):
+                of_row[0].set_ylim(_limits([*filter(None, found)], unit.factor))
+            for axis, finding in zip(of_row, found, strict=True):
                 axis.axhline(0, color=GREY, linewidth=0.8)
                 if finding is not None:
-                    _draw_intervals(axis, finding, Scale(scale).factor)
-            of_row[0].set_ylabel(
-                "Percent" if Scale(scale).percent else capital(Scale(scale).column), fontsize=7.5
-            )
-            of_row[0].set_title(
-                f"{letter}. {RESTRICTIONS[name]}, {scale_title(scale).lower()}", loc="left", fontsize=8
-            )
+                    _draw_intervals(axis, finding, unit.factor)
+            of_row[0].set_ylabel("Percent" if unit.percent else capital(unit.column), fontsize=7.5)
+            of_row[0].set_title(title, loc="left", fontsize=8)
         for axis, label in zip(axes[0], labels, strict=True):
             how: Any = {"xycoords": "axes fraction", "ha": "center", "fontsize": 7.5, "weight": "bold"}
             axis.annotate("\n".join(wrap(label, 24)), (0.5, 1.45), **how)
@@ -245,4 +230,8 @@ def _sentences(shown: Sequence[Findings], headline: str) -> Iterator[str]:
                 breakdowns.setdefault(row.label, []).append(f"{row.scale} {value}")
     for label, values in breakdowns.items():
         yield f"Breakdown values under relative magnitudes of {label}: {', '.join(values)}."
-    yield from _turned(shown)
+    if turned := [f"{row.label} ({row.scale})" for row in shown if _is_turned(row)]:
+        yield (
+            "If the trend before the event goes on in a line, the interval excludes zero on the other side than the "
+            f"estimate: {'; '.join(turned)}."
+        )

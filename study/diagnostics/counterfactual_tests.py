@@ -94,8 +94,11 @@ class HiddenErrors:
     def effects(self, labels: Sequence[str], level: float) -> list[Effect]:
         """Return the errors as effects."""
         like = partial(Effect, n_units=self.n_units, n_treated=self.n_treated)
-        numbers = np.column_stack([self.effect, self.std_error, self.degrees]).tolist()
-        return [with_error(like(label), *of, level) for label, of in zip(labels, numbers, strict=True)]
+        numbers = self.effect.tolist(), self.std_error.tolist(), self.degrees.tolist()
+        return [
+            with_error(like(label), estimate, error, degrees, level)
+            for label, estimate, error, degrees in zip(labels, *numbers, strict=True)
+        ]
 
     def frame(self, rows: Sequence[Effect]) -> pd.DataFrame:
         """Return the errors as a table."""

@@ -44,8 +44,8 @@ def excluded(p_value: float, what: str, bound: float, scale: Scale) -> str:
 
 def at_each(rows: Sequence[Effect], bound: float, scale: Scale, what: str) -> tuple[FloatArray, str]:
     """Return the p-values of the equivalence tests of effects, shape (K,), and say what all of them exclude."""
-    numbers = np.array([(row.estimate, row.std_error, row.degrees) for row in rows]).T
-    p_values = equivalence_p(*numbers[:2], bound, numbers[2])
+    estimate, error, degrees = np.array([(row.estimate, row.std_error, row.degrees) for row in rows]).T
+    p_values = equivalence_p(estimate, error, bound, degrees)
     every = "every" if p_values.max() < SIZE else "some"
     return p_values, f"At {every} {what} {excluded(float(p_values.max()), 'an effect', bound, scale)}."
 

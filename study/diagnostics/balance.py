@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, IntArray, QuestionError, capital, refuse_unknown
-from study.designs.did_cells import baseline_matrix
+from study.designs.did_cells import baseline_matrix, cells_of, comparisons
 from study.diagnostics import Finding, Section, diagnostic, event_dates
 from study.diagnostics.overlap import Overlap, overlap
 from study.estimates import cohorts_with_base
@@ -199,17 +199,15 @@ def cohort_groups(sample: Sample) -> tuple[list[Group], list[str]]:
     QuestionError
         If the event is not absorbing, or no cohort has a comparison unit.
     """
-    first, d, question = event_dates(sample, WHO), sample.question.anticipation, sample.question
+    event_dates(sample, WHO)
     cohorts, notes = cohorts_with_base(sample)
-    groups = []
-    for g in cohorts:
-        now = int(g - d - sample.periods[0])
-        seen = sample.observed[:, [now - 1, now]]
-        usable = seen.any(axis=1) if question.missing == "cells" else seen.all(axis=1)
-        untreated = ~(first <= g) if question.comparison == "not_yet_treated" else np.isnan(first)
-        treated, compared = (np.flatnonzero(usable & units) for units in (first == g, untreated))
+    cells, groups = cells_of(sample, cohorts), []
+    first = cells.select(cells.period == cells.cohort - sample.question.anticipation)
+    for g, cell in zip(cohorts, comparisons(sample, first), strict=True):
+        treated = cell.members[(cell.treated_now | cell.treated_base)[0]]
+        compared = np.flatnonzero((cell.compared_now | cell.compared_base)[0])
         if len(treated) and len(compared):
-            groups.append(Group(sample.period_name(g), treated, compared, now - 1))
+            groups.append(Group(sample.period_name(g), treated, compared, int(cell.base[0])))
         else:
             which = "comparison" if len(treated) else "treated"
             notes.append(

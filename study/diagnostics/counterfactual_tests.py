@@ -1,26 +1,203 @@
-"""Tests of predicted untreated outcomes: placebo periods, periods before treatment, and carry-over after it ends.
+"""Tests of predicted untreated outcomes that are hidden from the fit: placebo periods, leads, and carry-over.
 
-Liu, Wang and Xu (2024).
+Liu, Wang and Xu (2024), with the jackknife over clusters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+from scipy import special
 
-from study.core import QuestionError, p_is
-from study.diagnostics import Finding, Needs, Progress, Section, diagnostic, dots
-from study.diagnostics.equivalence import excluded, refuse_bound
-from study.diagnostics.hidden import Fit, HiddenErrors, hidden_errors
-from study.estimates import SIZE, Effect, effects_frame
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, one_thread, p_is
+from study.designs import PredictionErrors, find_design
+from study.diagnostics import Finding, Needs, Progress, Section, diagnostic, dots, with_error
+from study.diagnostics.equivalence import equivalence_p, excluded, refuse_bound, small_bound
+from study.estimates import SIZE, Effect, Wald, effects_frame
+from study.estimates.jackknife import covariance_degrees
+from study.estimates.sandwich import wald
 from study.panel import Sample, since_end, since_onset
 
 DESIGNS = ("imputation", "generalized_synthetic_control", "matrix_completion")
 LEAST = 0.3  # of the treated cells of the fullest event time, for one before treatment to be tested
+NCP = 0.5  # of the F test of equivalence, for each treated unit: the bound that fect (Liu, Wang and Xu 2024) takes
 about_predictions = partial(diagnostic, section=Section.AGAINST, designs=DESIGNS, reference="liu2024")
+
+
+class Fit(NamedTuple):
+    """One fit: the cells hidden from it, shape (n, T), and the sets of cells that are averaged, (n, T, K)."""
+
+    hidden: BoolArray
+    cells: BoolArray
+
+
+@dataclass(frozen=True, eq=False)
+class HiddenErrors:
+    """Mean prediction errors of sets of cells, and without each of G clusters.
+
+    Attributes
+    ----------
+    effect : ndarray, shape (K,)
+    without : ndarray, shape (G, K)
+        NaN where a set has no cell without a cluster.
+    n_cells : ndarray of int, shape (K,)
+    treated : ndarray of bool, shape (G,)
+        Which clusters have a treated unit.
+    n_units, n_treated : int
+    bound : float
+        Below which an effect is small.
+    """
+
+    effect: FloatArray
+    without: FloatArray
+    n_cells: IntArray
+    treated: BoolArray
+    n_units: int
+    n_treated: int
+    bound: float
+
+    @cached_property
+    def sums(self) -> FloatArray:
+        """What each cluster adds to the errors, shape (G, K): their squares add up to the jackknife's variance."""
+        g = len(self.without)
+        return np.sqrt((g - 1) / g) * (self.without.mean(axis=0) - self.without)
+
+    @property
+    def covariance(self) -> FloatArray:
+        """(G-1)/G times the sum of products of deviations without each cluster, shape (K, K)."""
+        return self.sums.T @ self.sums
+
+    @cached_property
+    def std_error(self) -> FloatArray:
+        """Jackknife standard errors, shape (K,); NaN where there are none."""
+        error = np.sqrt(np.diag(self.covariance))
+        return np.where(error > 0, error, np.nan)
+
+    @cached_property
+    def degrees(self) -> FloatArray:
+        """Degrees of freedom of the t statistics, which the clusters on both sides leave, shape (K,)."""
+        degrees = np.full(len(self.effect), np.nan)
+        for k in np.flatnonzero(~np.isnan(self.std_error)):
+            degrees[k] = covariance_degrees(self.sums[:, [k]], self.treated)
+        return degrees
+
+    @property
+    def p_equivalence(self) -> FloatArray:
+        """P-values of errors as large as the bound, shape (K,)."""
+        return equivalence_p(self.effect, self.std_error, self.bound, self.degrees)
+
+    def effects(self, labels: Sequence[str], level: float) -> list[Effect]:
+        """Return the errors as effects."""
+        like = partial(Effect, n_units=self.n_units, n_treated=self.n_treated)
+        numbers = self.effect.tolist(), self.std_error.tolist(), self.degrees.tolist()
+        return [
+            with_error(like(label), estimate, error, degrees, level)
+            for label, estimate, error, degrees in zip(labels, *numbers, strict=True)
+        ]
+
+    def frame(self, rows: Sequence[Effect]) -> pd.DataFrame:
+        """Return the errors as a table."""
+        return effects_frame(rows).assign(p_equivalence=self.p_equivalence, n_cells=self.n_cells)
+
+    def select(self, which: BoolArray) -> HiddenErrors:
+        """Return some of the sets, shape (K,)."""
+        kept = (self.effect[which], self.without[:, which], self.n_cells[which])
+        return HiddenErrors(*kept, self.treated, self.n_units, self.n_treated, self.bound)
+
+    def test(self) -> tuple[Wald, float]:
+        """Test that all errors are zero, and that they are not small: the F test and its equivalence version.
+
+        The second is of the F statistic against a noncentral F distribution, with half the degrees of freedom plus one
+        for its noncentrality; a small p-value says that the errors are jointly smaller than that.
+        """
+        degrees = covariance_degrees(self.sums, self.treated)
+        zero = wald(self.effect, self.covariance, degrees)
+        return zero, equivalence_f(zero)
+
+
+def equivalence_f(zero: Wald) -> float:
+    """Return the p-value of the equivalence version of an F test; NaN where it has no degrees of freedom."""
+    left = zero.degrees - zero.rank + 1
+    if not left > 0:
+        return np.nan
+    statistic = zero.statistic * left / (zero.degrees * zero.rank)
+    return float(special.ncfdtr(zero.rank, left, NCP * (zero.degrees + 1), statistic))
+
+
+def hidden_errors(
+    who: str,
+    sample: Sample,
+    design: str,
+    options: Mapping[str, Any],
+    fits: Sequence[Fit],
+    bound: float | None,
+    progress: Progress = None,
+) -> HiddenErrors:
+    """Return the mean prediction errors of the sets of cells of all fits, in their order.
+
+    Units without a cell that some fit uses are left out, and are no clusters of the jackknife.
+
+    Raises
+    ------
+    QuestionError
+        If the question is asked in proportion, the design does not predict untreated outcomes, no hidden cell can be
+        predicted, there is one treated cluster, or without some cluster there is no answer.
+    """
+    if sample.question.scale == "proportional":
+        raise QuestionError(f'{who}: predictions are in levels, and so is the bound; ask with scale="level".')
+    chosen = find_design(design)
+    predict = chosen.predicts(who, sample, dict(options))
+    fitted = (sample.treatment == 0) & ~np.isnan(sample.outcome_with_covariates)
+    used = np.any([(fitted & ~fit.hidden).any(axis=1) for fit in fits], axis=0)
+    if not used.all():
+        sample, fitted = sample.only(used, "no cell is left to fit"), fitted[used]
+        fits = [Fit(fit.hidden[used], fit.cells[used]) for fit in fits]
+    if bound is None:
+        bound = small_bound(sample, np.any([fitted & ~fit.hidden for fit in fits], axis=0))
+    clusters = np.unique(sample.cluster)
+    treated = np.isin(clusters, sample.cluster[sample.ever_treated])
+    if treated.sum() < 2:
+        raise QuestionError(
+            f"{who}: one cluster is treated, so errors have no variance between clusters; use study.conformal."
+        )
+    with one_thread():
+        effect, n_cells = _means(sample, predict, fitted, fits)
+        if np.isnan(effect).all():
+            raise QuestionError(f"{who}: no hidden cell can be predicted by {design}; hide fewer periods.")
+        without = np.empty((len(clusters), len(effect)))
+        for c in clusters:
+            keep = sample.cluster != c
+            try:
+                rest = sample.only(keep, "a cluster is left out")
+                parts = [Fit(fit.hidden[keep], fit.cells[keep]) for fit in fits]
+                without[c] = _means(rest, predict, fitted[keep], parts)[0]
+            except QuestionError as error:
+                label = sample.cluster_labels[np.flatnonzero(~keep)[0]]
+                raise QuestionError(f"{who}: no answer without cluster {label}: {error}") from error
+            if progress is not None:
+                progress()
+    return HiddenErrors(effect, without, n_cells, treated, sample.n_units, sample.n_treated, bound)
+
+
+def _means(
+    sample: Sample, predict: PredictionErrors, fitted: BoolArray, fits: Sequence[Fit]
+) -> tuple[FloatArray, IntArray]:
+    """Return the weighted mean errors of all sets of cells, and of how many cells they are, shapes (K,)."""
+    means, counts = [], []
+    for fit in fits:
+        error = predict(sample, fitted & ~fit.hidden)
+        known = fit.cells & ~np.isnan(error)[:, :, None]
+        cells = known.reshape(error.size, -1).astype(float)
+        weight = np.repeat(sample.weights, error.shape[1])
+        with np.errstate(invalid="ignore"):
+            means.append((weight * np.nan_to_num(error).ravel()) @ cells / (weight @ cells))
+        counts.append(known.sum(axis=(0, 1)))
+    return np.concatenate(means), np.concatenate(counts)
 
 
 @about_predictions(
@@ -163,11 +340,8 @@ def fit_before_treatment(
         raise QuestionError(f"{who}: no event time before treatment has an error that varies.")
     zero, p_f = errors.select(varies).test()
     p_largest = float(np.max(errors.p_equivalence[varies]))
-    scale = sample.question.effect_scale
-    against, how = (
-        zero.p_value < SIZE,
-        "in the fit itself" if in_sample else "each hidden from the fit in turn",
-    )
+    scale, against = sample.question.effect_scale, zero.p_value < SIZE
+    how = "in the fit itself" if in_sample else "each hidden from the fit in turn"
     sentences = [
         f"The joint test that predictions miss none of {zero.rank} event times before treatment ({how}) "
         f"{'rejects' if against else 'does not reject'} at {SIZE:.0%} ({p_is(zero.p_value)}); "
@@ -176,16 +350,15 @@ def fit_before_treatment(
     ]
     if in_sample:
         sentences.append("Errors in the fit itself are made small by it; those of hidden periods are not.")
-    labels = [f"event {e - anticipation:g}" for e in times]
-    return _finding(
+    frame = errors.frame(errors.effects([f"event {e - anticipation:g}" for e in times], level))
+    tests = {"wald": zero, "p_f_equivalence": p_f, "p_equivalence": p_largest}
+    return Finding.of(
         sentences,
-        errors,
-        errors.effects(labels, level),
-        sample,
-        level,
+        frame,
+        dots(scale, level, frame["label"]),
         against=against,
         objection=f"predictions before treatment (F test, {p_is(zero.p_value)})",
-        details={"wald": zero, "p_f_equivalence": p_f, "p_equivalence": p_largest},
+        details={"errors": errors, "bound": errors.bound} | tests,
     )
 
 
@@ -263,34 +436,12 @@ def _averaged(
             if row.exists
         ),
     ]
-    return _finding(
-        sentences,
-        errors,
-        rows,
-        sample,
-        level,
-        against=average.p_value < SIZE,
-        objection=f"an effect in {what} ({p_is(average.p_value)})",
-        details={"p_value": average.p_value, "p_equivalence": p_equivalence},
-    )
-
-
-def _finding(
-    sentences: Sequence[str],
-    errors: HiddenErrors,
-    rows: Sequence[Effect],
-    sample: Sample,
-    level: float,
-    *,
-    details: dict[str, Any],
-    **more: Any,
-) -> Finding:
-    frame = effects_frame(rows).assign(p_equivalence=errors.p_equivalence, n_cells=errors.n_cells)
-    scale = sample.question.effect_scale
+    frame, tests = errors.frame(rows), {"p_value": average.p_value, "p_equivalence": p_equivalence}
     return Finding.of(
         sentences,
         frame,
         dots(scale, level, frame["label"]),
-        details={"errors": errors, "bound": errors.bound} | details,
-        **more,
+        against=average.p_value < SIZE,
+        objection=f"an effect in {what} ({p_is(average.p_value)})",
+        details={"errors": errors, "bound": errors.bound} | tests,
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
 from study.core import BoolArray, FloatArray, QuestionError, p_is
 from study.designs.imputation import untreated_regression
-from study.estimates import SIZE
+from study.estimates import SIZE, Effect
 from study.panel import Sample, Scale
 
 SMALL = (
@@ -38,6 +40,14 @@ def excluded(p_value: float, what: str, bound: float, scale: Scale) -> str:
     """Say whether an effect at or beyond a bound is excluded at 5%, with the p-value of the equivalence test."""
     excludes = "is excluded" if p_value < SIZE else "is not excluded"
     return f"{what} of {scale.text(bound)} or more either way {excludes} (equivalence test, {p_is(p_value)})"
+
+
+def at_each(rows: Sequence[Effect], bound: float, scale: Scale, what: str) -> tuple[FloatArray, str]:
+    """Return the p-values of the equivalence tests of effects, shape (K,), and say what all of them exclude."""
+    estimate, error, degrees = np.array([(row.estimate, row.std_error, row.degrees) for row in rows]).T
+    p_values = equivalence_p(estimate, error, bound, degrees)
+    every = "every" if p_values.max() < SIZE else "some"
+    return p_values, f"At {every} {what} {excluded(float(p_values.max()), 'an effect', bound, scale)}."
 
 
 def refuse_bound(who: str, bound: float | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, capital, quantile, refuse_unknown
+from study.core import FloatArray, QuestionError, capital, quantile
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.honest.conditional import slope_bounds
@@ -284,7 +284,6 @@ def _weights(target: Target, path: EventPath) -> tuple[FloatArray, str]:
     """Return weights on the event times after the reference, and what they weight."""
     times = path.event_time[path.n_pre :]
     if isinstance(target, str):
-        refuse_unknown("target", target, ("event_average",), f"{WHO} (or an event time, or weights)")
         used = times >= 0
         if not used.any():
             raise QuestionError(f"{WHO}: no event time from treatment on is estimated; give one as target.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from study.core import QuestionError, p_is
 from study.diagnostics import Finding, Needs, Section, diagnostic, dots
-from study.diagnostics.equivalence import equivalence_p, excluded, refuse_bound
+from study.diagnostics.equivalence import at_each, refuse_bound
 from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
 
 
@@ -60,11 +60,8 @@ def leads(
     )
     scale, sentences = fit.sample.question.effect_scale, [verdict]
     if bound is not None:
-        degrees = [row.degrees for row in before]
-        table["p_equivalence"] = equivalence_p(table["estimate"], table["std_error"], bound, degrees)
-        p_most = float(table["p_equivalence"].max())
-        every = "every" if p_most < SIZE else "some"
-        sentences.append(f"At {every} event time before it {excluded(p_most, 'an effect', bound, scale)}.")
+        table["p_equivalence"], sentence = at_each(before, bound, scale, "event time before it")
+        sentences.append(sentence)
     return Finding.of(
         sentences,
         table,

@@ -14,7 +14,6 @@ from study.diagnostics import Finding, Progress, Section, diagnostic, dots, even
 from study.estimates import Effect, Estimate, effects_frame
 from study.panel import Sample, Scale
 
-Units = Literal["treated", "all"]
 Outs = Mapping[str, IntArray]  # numbers of the units of each set that is left out, by its name
 
 NAMED = 3
@@ -68,7 +67,7 @@ def leave_one_unit_out(
     sample: Sample,
     design: str,
     *,
-    units: Units = "treated",
+    units: Literal["treated", "all"] = "treated",
     most: int = 20,
     level: float = 0.95,
     progress: Progress = None,

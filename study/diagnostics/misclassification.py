@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,14 +14,13 @@ import pandas as pd
 from scipy import special
 
 from study.core import FloatArray, IntArray, QuestionError, listed, quantile
-from study.diagnostics import Finding, Section, diagnostic
+from study.diagnostics.finding import Finding, Section, diagnostic, panels
 from study.diagnostics.refits import Progress, Refits, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimate, covariance, effects_frame
-from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, canvas, draw_dots, legend_above, on_axes
+from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, draw_dots, legend_above
 from study.panel import Sample, Scale
 
 Row = tuple[str, int, float, int, float, float, float, float]
-Refusal = tuple[str, str]
 
 WHO = "misclassification"
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
@@ -69,7 +68,6 @@ class Trimming:
     fit: Estimate
     suspects: IntArray
     progress: Progress = None
-    _known: dict[int, End] = field(default_factory=dict)
 
     @classmethod
     def of(cls, sample: Sample, fit: Estimate, lower: bool, progress: Progress = None) -> Trimming:
@@ -89,28 +87,21 @@ class Trimming:
         """Return how many units are trimmed so that their weight is at least a share of all suspects'."""
         return 0 if share == 0 else int(np.argmax(self.shares >= share * (1 - 1e-12))) + 1
 
-    def end(self, trimmed: int) -> End:
-        """Return the end with a number of trimmed units.
-
-        Raises
-        ------
-        QuestionError
-            If the design refuses the sample without them.
-        """
-        if trimmed not in self._known:
-            try:
-                self._known[trimmed] = self._refit(trimmed)
-            finally:
-                if self.progress is not None:
-                    self.progress()
-        return self._known[trimmed]
+    @cached_property
+    def end(self) -> Callable[[int], End]:
+        """The end by the number of trimmed units, made once for each; it refuses where the design does without them."""
+        return cache(self._refit)
 
     def _refit(self, trimmed: int) -> End:
         n = self.sample.n_units
         keep = np.ones(n, dtype=bool)
         keep[self.suspects[:trimmed]] = False
-        sample = self.sample.only(keep, "trimmed") if trimmed else self.sample
-        fit = headline(sample, self.fit.design, self.fit.options)
+        try:
+            sample = self.sample.only(keep, "trimmed") if trimmed else self.sample
+            fit = headline(sample, self.fit.design, self.fit.options)
+        finally:
+            if self.progress is not None:
+                self.progress()
         influence = np.zeros(n)
         influence[keep] = fit.errors.dense()[:, 0] * (n / sample.n_units)
         if trimmed:
@@ -173,7 +164,7 @@ def first_true(holds: Callable[[int], bool], points: Sequence[int]) -> int | Non
 
 def worst_cases(
     down: Trimming, up: Trimming, grid: Sequence[float], level: float
-) -> tuple[list[Row], list[Refusal]]:
+) -> tuple[list[Row], list[tuple[str, str]]]:
     """Return the rows of the frame at the shares of a grid, and which shares have none and why.
 
     A larger share, which allows every smaller one, never narrows.
@@ -421,27 +412,20 @@ def _chart(
 
     On given axes there are the bounds alone.
     """
-    if ax is not None:
-        with on_axes(ax) as (figure, axis):
-            _draw_bounds(axis, frame, scale, level)
-        return figure
-    with canvas(height=3.65 + 0.2 * len(dates)) as figure:
-        above, below = figure.subplots(2, 1, height_ratios=(2.3, 0.35 + 0.2 * len(dates)))
-        _draw_bounds(above, frame, scale, level)
-        draw_dots(below, effects_frame(dates), percent=scale.percent)
-        below.set_xlabel(f"{scale.axis()} ({100 * level:g}% intervals)")
-        legend_above(figure, above, 3)
-    return figure
-
-
-def _draw_bounds(axis: Axes, frame: pd.DataFrame, scale: Scale, level: float) -> None:
     shown = scale.factor * frame.assign(share=100 * frame["share"]).set_index(["kind", "share"])
     worst, same = shown.loc["worst case"], shown.loc["same effect"]
     same = same[same.index <= 50]  # from where it would leave no room for the bounds; the table has it
-    axis.axhline(0, color=GREY, linewidth=0.8)
-    interval: Any = {"label": f"{100 * level:g}% interval", "color": BAND, "alpha": 0.5, "linewidth": 0}
-    axis.fill_between(worst.index, worst["conf_low"], worst["conf_high"], **interval)
-    for end, label in (("low", "worst-case bounds"), ("high", None)):
-        axis.plot(worst[end], "o-", color=COLOUR, markersize=3, label=label)
-    axis.plot(same["low"], "s--", color=SECOND, markersize=3, label="same effect")
-    axis.set(xlabel="Hidden treatment, % of the never-treated", ylabel=scale.axis())
+    size: Any = {"height": 3.65 + 0.2 * len(dates), "height_ratios": (2.3, 0.35 + 0.2 * len(dates))}
+    with panels(ax, 2, 1, **size) as (figure, (axis, *others)):
+        axis.axhline(0, color=GREY, linewidth=0.8)
+        interval: Any = {"label": f"{100 * level:g}% interval", "color": BAND, "alpha": 0.5, "linewidth": 0}
+        axis.fill_between(worst.index, worst["conf_low"], worst["conf_high"], **interval)
+        for end, label in (("low", "worst-case bounds"), ("high", None)):
+            axis.plot(worst[end], "o-", color=COLOUR, markersize=3, label=label)
+        axis.plot(same["low"], "s--", color=SECOND, markersize=3, label="same effect")
+        axis.set(xlabel="Hidden treatment, % of the never-treated", ylabel=scale.axis())
+        for below in others:
+            draw_dots(below, effects_frame(dates), percent=scale.percent)
+            below.set_xlabel(f"{scale.axis()} ({100 * level:g}% intervals)")
+            legend_above(figure, axis, 3)
+    return figure

@@ -92,9 +92,7 @@ def _between(start: FloatArray, end: FloatArray) -> FloatArray:
     return np.asarray(special.ndtr(np.where(upper, -start, end)) - special.ndtr(np.where(upper, -end, start)))
 
 
-def box_pull(
-    low: FloatArray, high: FloatArray, mean: FloatArray, covariance: FloatArray, seed: int = 0
-) -> FloatArray:
+def box_pull(low: FloatArray, high: FloatArray, mean: FloatArray, covariance: FloatArray) -> FloatArray:
     """Return v with E[X | low <= X <= high] = mean + covariance @ v, shape (K,).
 
     v_k = (f_k(low_k) - f_k(high_k)) / P, where f_k is the density of X_k times the probability that the others
@@ -111,7 +109,7 @@ def box_pull(
     Tallis, G. M. (1961). The moment generating function of the truncated multi-normal distribution. Journal of
     the Royal Statistical Society B 23(1).
     """
-    total = box_probability(low, high, mean, covariance, seed)
+    total = box_probability(low, high, mean, covariance)
     if total < 1e-100:
         raise ValueError("box_pull: the box has no probability, so no mean inside it can be computed")
     pull = np.empty(len(low))
@@ -122,7 +120,8 @@ def box_pull(
         parts = []
         for off in (low[k] - mean[k], high[k] - mean[k]):
             density = np.exp(-(off**2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
-            inside = box_probability(low[others], high[others], mean[others] + slope * off, given, seed)
-            parts.append(density * inside)
+            parts.append(
+                density * box_probability(low[others], high[others], mean[others] + slope * off, given)
+            )
         pull[k] = (parts[0] - parts[1]) / total
     return pull

@@ -16,9 +16,10 @@ from scipy.stats import rankdata
 
 from study.core import FloatArray, IntArray, QuestionError, capital, listed, one_thread, settings, telling
 from study.designs import Design, all_designs, find_design
-from study.diagnostics import Finding, Needs, Refits, Section, diagnostic, headline
+from study.diagnostics.finding import Finding, Needs, Section, diagnostic, panels
 from study.diagnostics.overlap import Propensities
-from study.figures import BAND, GREY, SECOND, WIDTH, Axes, Figure, canvas, draw_intervals, label_rows, on_axes
+from study.diagnostics.refits import Refits, headline
+from study.figures import BAND, GREY, SECOND, Axes, Figure, draw_intervals, label_rows
 from study.learners import Learner, Nuisances
 from study.panel import Sample, Scale
 
@@ -353,30 +354,21 @@ def _overlap_text(predictions: Propensities) -> str:
 def _chart(frame: pd.DataFrame, ax: Axes | None, without: str, predictions: Propensities) -> Figure:
     """Draw how well each function is predicted and, below, predicted treatment by group; on given axes the first."""
     functions = [rows for _, rows in frame.groupby("nuisance", sort=False)]
-    if ax is not None:
-        with on_axes(ax) as (figure, axis):
-            _draw_quality(axis, functions[0], without)
-        return figure
     heights = [0.8 + 0.16 * frame["learner"].nunique()] * len(functions) + [2.4]
-    with canvas(WIDTH, sum(heights)) as figure:
-        *axes, last = figure.subplots(len(heights), 1, gridspec_kw={"height_ratios": heights})
-        for axis, rows in zip(axes, functions, strict=True):
-            _draw_quality(axis, rows, without)
-        _draw_groups(last, predictions)
+    with panels(ax, len(heights), 1, height=sum(heights), height_ratios=heights) as (figure, axes):
+        for axis, rows in zip(axes, functions, strict=False):
+            saved, error = (100 * column.to_numpy() for column in judged(rows))
+            half = STANDARD_ERRORS * error
+            axis.axvline(0, color=GREY, linewidth=0.8)
+            draw_intervals(axis, saved, range(len(rows)), np.stack([saved - half, saved + half]))
+            label_rows(axis, rows["learner"].tolist(), size=8)
+            axis.set_title(capital(rows["nuisance"].iloc[0]), loc="left")
+            mean = rows["kind"].iloc[0] == "mean"
+            measure = f"R² against {without}" if mean else "Log loss saved against its share"
+            axis.set_xlabel(f"{measure}, % (bars: {STANDARD_ERRORS:g} standard errors)", fontsize=8)
+        if ax is None:
+            _draw_groups(axes[-1], predictions)
     return figure
-
-
-def _draw_quality(axis: Axes, rows: pd.DataFrame, without: str) -> None:
-    """Draw the share of the loss that each learner saves."""
-    saved, error = (100 * column.to_numpy() for column in judged(rows))
-    half = STANDARD_ERRORS * error
-    axis.axvline(0, color=GREY, linewidth=0.8)
-    draw_intervals(axis, saved, range(len(rows)), np.stack([saved - half, saved + half]))
-    label_rows(axis, rows["learner"].tolist(), size=8)
-    axis.set_title(capital(rows["nuisance"].iloc[0]), loc="left")
-    mean = rows["kind"].iloc[0] == "mean"
-    measure = f"R² against {without}" if mean else "Log loss saved against its share"
-    axis.set_xlabel(f"{measure}, % (bars: {STANDARD_ERRORS:g} standard errors)", fontsize=8)
 
 
 def _draw_groups(axis: Axes, predictions: Propensities) -> None:

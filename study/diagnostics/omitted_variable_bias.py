@@ -180,12 +180,10 @@ def as_strong_as(
             too_strong.append(shown)
         else:
             rows.append(("bound", f"{times}as strong as {benchmark}", *limits, benchmark, shown))
-    if not too_strong:
-        return rows, []
-    return rows, [
-        f"No confounder can be {listed(too_strong, 'or')} times as strong as {benchmark}: it would explain more of "
-        f"{explained} than is left to explain."
-    ]
+    sentence = (
+        f"times as strong as {benchmark}: it would explain more of {explained} than is left to explain."
+    )
+    return rows, [f"No confounder can be {listed(too_strong, 'or')} {sentence}"] if too_strong else []
 
 
 def pair(multiple: float | tuple[float, float]) -> tuple[float, float]:

@@ -11,9 +11,9 @@ import numpy as np
 from study.core import FloatArray, QuestionError, p_is
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.equivalence import equivalence_p, excluded, refuse_bound
+from study.diagnostics.equivalence import at_each, refuse_bound
 from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit
-from study.estimates import SIZE, Effect, effects_frame, exceeded
+from study.estimates import Effect, effects_frame, exceeded
 from study.inference import joint
 from study.panel import Sample
 
@@ -99,12 +99,8 @@ def placebo_dates(
     frame["lost"] = labels.map({full.label: ""} | lost)
     small = []
     if bound is not None:
-        degrees = [row.degrees for row in (full, *refits.rows)]
-        p_equivalence = equivalence_p(frame["estimate"], frame["std_error"], bound, degrees)
-        frame["p_equivalence"] = np.where(frame["shift"] > 0, p_equivalence, np.nan)
-        p_largest = float(frame["p_equivalence"].max())
-        every = "every" if p_largest < SIZE else "some"
-        small = [f"At {every} placebo date {excluded(p_largest, 'an effect', bound, scale)}."]
+        p_values, sentence = at_each(refits.rows, bound, scale, "placebo date")
+        frame["p_equivalence"], small = [np.nan, *p_values], [sentence]
     left_out = "; ".join(f"{label}, {names}" for label, names in lost.items() if names)
     sentences = [
         f"The largest placebo effect is {scale.text(largest.estimate)} ({largest.label}); the joint test that all of "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,20 +15,12 @@ from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.normal_box import box_probability, box_pull
 from study.estimates import Estimate
-from study.figures import (
-    COLOUR,
-    GREY,
-    SECOND,
-    THIRD,
-    Axes,
-    Figure,
-    draw_intervals,
-    legend_above,
-    on_axes,
-    since,
-)
+from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, draw_intervals, legend_above, on_axes
+from study.figures.paths import since
+from study.panel import Question
 
 WHO = "pretrends"
+RARE = 1e-6  # share of samples that pass, below which no mean over them is computed
 
 
 @diagnostic(
@@ -113,17 +105,13 @@ def pretrends(
     frame = pd.DataFrame(
         {"event_time": times, "estimate": path.effect, "std_error": std_error, "violation": hypothesised}
     )
-    after_passing = mean_after_passing(path, hypothesised, critical)
-    if after_passing is not None:
-        frame["after_passing"] = after_passing
+    test = pretest(path, hypothesised, critical)
+    if 1 - test.power >= RARE:
+        frame["after_passing"] = mean_after_passing(path, hypothesised, critical)
     rejected = np.abs(path.effect / std_error)[:n_pre] > critical
-    scale = fit.sample.question.effect_scale
-    factor, unit = scale.factor, "" if scale.name == "level" else scale.column
-
-    def amount(value: float) -> str:
-        """Write an effect with its unit."""
-        return f"{factor * value:.3g}{'' if scale.percent else ' '}{unit}".strip()
-
+    question, label = fit.sample.question, "violation"
+    if slope is not None:
+        label = f"violation, {question.effect_scale.factor * slope:.3g} a period"
     which = f"at event time {times[0]:g}"
     if n_pre > 1:
         which = f"at any of the event times {times[0]:g} to {times[n_pre - 1]:g}"
@@ -133,7 +121,7 @@ def pretrends(
         "rejected": rejected,
         "slopes": slopes,
         "slope": slope,
-        "pretest": pretest(path, hypothesised, critical),
+        "pretest": test,
     }
     verdict = (
         f"The estimate {answer}: {rejected.sum()} of {n_pre} effects before the event "
@@ -142,16 +130,10 @@ def pretrends(
     rule = f"The test rejects parallel trends before treatment if the effect {which} is significant"
     rule += "; what is expected after passing does not describe this estimate." if rejected.any() else "."
     return Finding.of(
-        [verdict, rule, *_evidence(path, frame, amount, details)],
+        [verdict, rule, *_evidence(path, frame, question, details)],
         frame,
         partial(
-            _chart,
-            reference=path.reference,
-            factor=factor,
-            level=level,
-            label="violation" if slope is None else f"violation, {factor * slope:.3g} a period",
-            xlabel=since(fit.sample.panel.period_unit),
-            ylabel=f"Effect on {fit.sample.question.outcome}{',' if unit else ''}\n{unit}".strip(),
+            _chart, question=question, level=level, label=label, xlabel=since(fit.sample.panel.period_unit)
         ),
         against=bool(rejected.any()),
         objection=f"{rejected.sum()} of {n_pre} effects before treatment significant on their own at "
@@ -160,10 +142,21 @@ def pretrends(
     )
 
 
+def _unit(question: Question) -> str:
+    """Return the unit of effects, none for an outcome in levels."""
+    return "" if question.scale == "level" else question.effect_scale.column
+
+
 def _evidence(
-    path: EventPath, frame: pd.DataFrame, amount: Callable[[float], str], details: Mapping[str, Any]
+    path: EventPath, frame: pd.DataFrame, question: Question, details: Mapping[str, Any]
 ) -> Iterator[str]:
     times, last, slope, test = path.event_time, path.effect[-1], details["slope"], details["pretest"]
+    scale = question.effect_scale
+
+    def amount(value: float) -> str:
+        """Write an effect with its unit."""
+        return f"{scale.factor * value:.3g}{'' if scale.percent else ' '}{_unit(question)}".strip()
+
     for power, detected in details["slopes"].items():
         by_last = detected * (times[-1] - path.reference)
         share = f", {abs(by_last / last):.0%} of the effect estimated there" if last else ""
@@ -187,19 +180,13 @@ def _evidence(
 
 
 def _chart(
-    frame: pd.DataFrame,
-    ax: Axes | None,
-    reference: int,
-    factor: int,
-    level: float,
-    label: str,
-    xlabel: str,
-    ylabel: str,
+    frame: pd.DataFrame, ax: Axes | None, question: Question, level: float, label: str, xlabel: str
 ) -> Figure:
     """Draw the estimates, the violation, and what it would make of estimates that pass the test."""
     from matplotlib.ticker import MaxNLocator
 
-    shown = factor * frame.set_index("event_time")
+    shown, unit = question.effect_scale.factor * frame.set_index("event_time"), _unit(question)
+    reference = -1 - question.anticipation
     with on_axes(ax, height=3.3) as (figure, axis):
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.axvline(reference + 0.5, color=GREY, linewidth=0.8, linestyle=":")
@@ -216,7 +203,7 @@ def _chart(
                 axis.plot(path.index, path, look, color=colour, linewidth=width, markersize=4, label=words)
         axis.plot(reference, 0, "o", markersize=4, mfc="white", mec=COLOUR)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set(xlabel=xlabel, ylabel=ylabel)
+        axis.set(xlabel=xlabel, ylabel=f"Effect on {question.outcome}{',' if unit else ''}\n{unit}".strip())
         if ax is None:
             legend_above(figure, axis, 2, 8)
     return figure
@@ -331,15 +318,12 @@ def pretest(path: EventPath, violation: FloatArray, critical: float) -> Pretest:
     return Pretest(power, size, wald_power, (1 - power) / (1 - size), likelihood_ratio)
 
 
-def mean_after_passing(path: EventPath, violation: FloatArray, critical: float) -> FloatArray | None:
+def mean_after_passing(path: EventPath, violation: FloatArray, critical: float) -> FloatArray:
     """Return the expected coefficients under a violation over estimates that pass the test, shape (K,).
 
-    Roth (2022), Proposition 1, with the mean of the truncated normal in closed form; None where fewer than one
-    estimate in a million passes.
+    Roth (2022), Proposition 1, with the mean of the truncated normal in closed form.
     """
     n = path.n_pre
     covariance, mean = path.covariance[:n, :n], violation[:n]
-    if 1 - rejection_probability(mean, covariance, critical) < 1e-6:
-        return None
     edge = critical * np.sqrt(np.diag(covariance))
     return np.asarray(violation + path.covariance[:, :n] @ box_pull(-edge, edge, mean, covariance))

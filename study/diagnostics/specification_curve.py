@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
-from itertools import product
+from itertools import chain, product
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -159,14 +159,15 @@ def specification_curve(
     of_choices = (on_scales, [variant.label for variant in variants], rules, groups, sets)
     choices = {name: tuple(labels) for name, labels in zip(CHOICES, of_choices, strict=True)}
     counts = [f"{len(labels)} {CHOICES[name][len(labels) > 1]}" for name, labels in choices.items()]
-    verdict_by_scale = {scale: _scale_sentence(scale, row, question) for scale, row in by_scale.iterrows()}
+    on_scale = {scale: _on_scale(scale, row, question) for scale, row in by_scale.iterrows()}
+    verdict_by_scale = {scale: next(sentences) for scale, sentences in on_scale.items()}
     tests = {"by_scale": by_scale, "largest": largest, "share": share, "joint": joint}
     return Finding.of(
         [
             *verdict_by_scale.values(),
             f"Of {len(frame)} specifications of the effect of {question.event} on {question.outcome}, {len(fits)} "
             f"have an estimate and {len(refused)} are refused.",
-            *(sentence for scale, row in by_scale.iterrows() for sentence in _evidence(scale, row, question)),
+            *chain.from_iterable(on_scale.values()),
             f"Over all scales the largest absolute t is {largest.statistic:.2f}, with a critical value of "
             f"{largest.critical_value:.2f} for all at once ({p_is(largest.p_value)} if none had an effect).",
             f"Over all scales {share.significant} of {share.distinct} distinct specifications are significant alone "
@@ -278,17 +279,13 @@ def _tested(
     return frame, pd.DataFrame.from_dict(rows, orient="index"), largest, share
 
 
-def _scale_sentence(scale: str, row: pd.Series, question: Question) -> str:
+def _on_scale(scale: str, row: pd.Series, question: Question) -> Iterator[str]:
+    """Yield the verdict on the estimates of a scale, and what it rests on."""
     measured, n = Scale(scale, question.outcome), int(row["count"])
-    return (
-        f"Of {n} estimates in {measured.column} {row['positive'] * n:.0f} are positive; their median is "
-        f"{measured.factor * row['median']:.3g}."
+    low, median, high = (f"{measured.factor * row[name]:.3g}" for name in ("smallest", "median", "largest"))
+    yield (
+        f"Of {n} estimates in {measured.column} {row['positive'] * n:.0f} are positive; their median is {median}."
     )
-
-
-def _evidence(scale: str, row: pd.Series, question: Question) -> Iterator[str]:
-    measured = Scale(scale, question.outcome)
-    low, high = (f"{measured.factor * row[name]:.3g}" for name in ("smallest", "largest"))
     yield (
         f"In {measured.column} estimates run from {low} to {high}; their median has {p_is(row['p_median'])} if no "
         "specification had an effect."

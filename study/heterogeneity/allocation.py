@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked, p_is
-from study.diagnostics import Finding
+from study.diagnostics.finding import Finding, panels
 from study.estimates import NUMBERS
-from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, canvas, draw_dots, on_axes
+from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots
 from study.heterogeneity.grouping import all_pairs, prior
 from study.heterogeneity.scored import Scores, seed_of, weighted_means
 
@@ -242,17 +242,12 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, outcome: str, level: float) -> 
     """Draw what a grant adds under each rule, and on a figure of its own the difference from a random allocation."""
     values = frame.rename(columns={"rule": "label", "value": "estimate"})
     added = f"{outcome} added by a grant\n({100 * level:g}% pointwise intervals)"
-    if ax is not None:
-        with on_axes(ax) as (figure, axis):
-            draw_dots(axis, values)
-            axis.set_xlabel(added)
-        return figure
     estimate, half = frame["less_random"], frame["half_width_less_random"]
     less_random = values.assign(estimate=estimate, conf_low=estimate - half, conf_high=estimate + half)
-    with canvas(WIDTH + 1.4, 1.15 + ROW_HEIGHT * len(frame)) as figure:
-        left, right = figure.subplots(1, 2, sharey=True)
-        draw_dots(left, values)
-        draw_dots(right, less_random)
-        left.set_xlabel(added)
-        right.set_xlabel(f"{outcome}, less those of a random grant\n({100 * level:g}%, all pairs together)")
+    less = f"{outcome}, less those of a random grant\n({100 * level:g}%, all pairs together)"
+    size = WIDTH + 1.4, 1.15 + ROW_HEIGHT * len(frame)
+    with panels(ax, 1, 2, *size, sharey=True) as (figure, axes):
+        for axis, rows, label in zip(axes, (values, less_random), (added, less), strict=False):
+            draw_dots(axis, rows)
+            axis.set_xlabel(label)
     return figure

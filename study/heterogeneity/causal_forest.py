@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked, quantile
-from study.diagnostics import Finding
-from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, canvas, legend_above, on_axes
+from study.diagnostics.finding import Finding, panels
+from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, legend_above
 from study.heterogeneity.grouping import NOBODY, Grouping, prior
 from study.heterogeneity.scored import Predicted, Scores
 from study.panel import Question, Sample, Scale
@@ -178,29 +178,23 @@ def _by_group(table: pd.DataFrame, groups: Grouping, scale: Scale) -> str:
 def _chart(frame: pd.DataFrame, ax: Axes | None, prior_name: str, scale: Scale, level: float) -> Figure:
     """Draw the effect on each unit against its prior output: by both learners, or by the forest on given axes."""
     xlabel = f"{prior_name} of the unit, before treatment"
-    if ax is not None:
-        with on_axes(ax) as (figure, axis):
-            _draw_learner(axis, frame, "forest", prior_name, level)
-            axis.set(xlabel=xlabel, ylabel=scale.axis())
-        return figure
-    with canvas(WIDTH + 1.8, 3.0) as figure:
-        axes = figure.subplots(1, 2)
-        for axis, learner in zip(axes, LEARNERS, strict=True):
-            _draw_learner(axis, frame, learner, prior_name, level)
-        figure.supxlabel(xlabel, fontsize=9)
-        figure.supylabel(scale.axis(), fontsize=9)
-        legend_above(figure, axes[0], 3)
-    return figure
-
-
-def _draw_learner(axis: Axes, frame: pd.DataFrame, learner: str, prior_name: str, level: float) -> None:
-    x, effect, treated = (frame[name].to_numpy() for name in (prior_name, learner, "treated"))
-    axis.axhline(0, color=GREY, linewidth=0.8)
-    axis.vlines(x, frame[f"{learner}_low"], frame[f"{learner}_high"], color=BAND, linewidth=0.6, alpha=0.5)
-    axis.plot([], [], color=BAND, linewidth=3, label=f"{level:.0%} interval, pointwise")
+    x, treated = frame[prior_name].to_numpy(), frame["treated"].to_numpy() == 1
     square: Any = {"color": SECOND, "mec": "black", "mew": 0.4, "ms": 3.6, "label": "treated unit"}
-    axis.plot(x[treated == 0], effect[treated == 0], "o", color=COLOUR, ms=2, label="untreated unit")
-    axis.plot(x[treated == 1], effect[treated == 1], "s", **square)
-    if np.nanmin(x) > 0:
-        axis.set_xscale("log")
-    axis.set_title(LEARNERS[learner])
+    with panels(ax, 1, 2, WIDTH + 1.8, 3.0) as (figure, axes):
+        for axis, (learner, title) in zip(axes, LEARNERS.items(), strict=False):
+            effect, low, high = (frame[f"{learner}{end}"].to_numpy() for end in ("", "_low", "_high"))
+            axis.axhline(0, color=GREY, linewidth=0.8)
+            axis.vlines(x, low, high, color=BAND, linewidth=0.6, alpha=0.5)
+            axis.plot([], [], color=BAND, linewidth=3, label=f"{level:.0%} interval, pointwise")
+            axis.plot(x[~treated], effect[~treated], "o", color=COLOUR, ms=2, label="untreated unit")
+            axis.plot(x[treated], effect[treated], "s", **square)
+            if np.nanmin(x) > 0:
+                axis.set_xscale("log")
+            axis.set_title(title)
+        if ax is None:
+            figure.supxlabel(xlabel, fontsize=9)
+            figure.supylabel(scale.axis(), fontsize=9)
+            legend_above(figure, axes[0], 3)
+        else:
+            ax.set(xlabel=xlabel, ylabel=scale.axis())
+    return figure

@@ -171,7 +171,6 @@ def test_power_and_means_after_passing_are_those_of_simulated_estimates() -> Non
         mean_after_passing(path, violation, Z),
         5 * draws[passes].std(axis=0) / np.sqrt(passes.sum()),
     )
-    assert after is not None
     assert np.all(np.abs(after - draws[passes].mean(axis=0)) < error)
     assert np.all(np.abs(after - violation) > 2 * error)
 
@@ -195,11 +194,9 @@ def test_passing_changes_no_coefficient_that_is_uncorrelated_with_those_tested()
     path = a_path(correlation=0.0)
     violation = 0.3 * (path.event_time - path.reference)
     after = mean_after_passing(path, violation, Z)
-    assert after is not None
     np.testing.assert_allclose(after[3:], violation[3:], rtol=0, atol=1e-14)
     assert np.all(np.abs(after[:3]) < np.abs(violation[:3]))
     correlated = mean_after_passing(a_path(correlation=0.5), violation, Z)
-    assert correlated is not None
     assert np.all(correlated[3:] > violation[3:] + 0.01)
 
 
@@ -212,7 +209,6 @@ def test_one_coefficient_has_the_closed_form_slope_and_mean() -> None:
     after = mean_after_passing(path, slope * (path.event_time + 1), Z)
     density = np.exp(-((np.array([-Z, Z]) + t) ** 2) / 2) / np.sqrt(2 * np.pi)
     pull = (density[0] - density[1]) / 0.5 / sd
-    assert after is not None
     np.testing.assert_allclose(after, slope * (path.event_time + 1) + path.covariance[:, 0] * pull, rtol=1e-8)
 
 

@@ -13,8 +13,8 @@ from references import completion
 from references.comparison import Comparison, Row, matched
 from study import Panel, Question
 from study.core import f_tail
+from study.diagnostics.counterfactual_tests import Fit, HiddenErrors, equivalence_f, hidden_errors
 from study.diagnostics.equivalence import equivalence_p
-from study.diagnostics.hidden import Fit, HiddenErrors, equivalence_f, hidden_errors
 from study.estimates.sandwich import wald
 from study.inference.conformal import conformal
 from study.inference.cross_fitted_t import cross_fitted_t

@@ -32,7 +32,6 @@ def pretrends(panel: str, run: dict[str, Any]) -> Comparison:
         return Comparison((_row("slope", slope, run["slope"]),), digits=_our_path(panel, name, path))
     violation = run["slope"] * (path.event_time - path.reference)
     found, after = pretest(path, violation, CRITICAL), mean_after_passing(path, violation, CRITICAL)
-    assert after is not None
     theirs, by_time = run["df_power"][0], {point["t"]: point for point in run["df_eventplot"]}
     rows = [
         _row("Power", found.power, theirs["Power"]),

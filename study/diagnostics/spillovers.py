@@ -15,7 +15,7 @@ from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit, with_error
 from study.estimates import Effect, Estimate, effects_frame
 from study.inference import joined_headlines
-from study.panel import Sample, Scale, pool_cohorts
+from study.panel import Sample, Scale, dates_with_lag, pool_cohorts
 
 WHO = "spillovers"
 UNEXPOSED = "unexposed units only"
@@ -37,7 +37,7 @@ def source_dates(sample: Sample) -> FloatArray:
     A unit outside the sample, for example one treated before the first period, has neighbours too.
     """
     panel, q = sample.panel, sample.question
-    dates = pool_cohorts(panel.first_treated[q.event] + q.lag, panel.periods, q.cohort_width)
+    dates = pool_cohorts(dates_with_lag(panel, q.event, q.lag), panel.periods, q.cohort_width)
     return np.where(dates - q.anticipation <= sample.periods[-1], dates, np.nan)
 
 

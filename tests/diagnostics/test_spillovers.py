@@ -44,6 +44,18 @@ def unexposed(exposure: dict[str, np.ndarray]) -> np.ndarray:
     return np.all([np.isnan(dates) for dates in exposure.values()], axis=0)
 
 
+def test_no_lag_moves_a_neighbour_that_was_treated_before_the_panel_into_it() -> None:
+    panel = regions()
+    first = panel.first_treated["event"].copy()
+    first[first == 4] = 0.0  # one period before the panel
+    early = replace(panel, first_treated={"event": first})
+    plain, moved = (
+        by_label(QUESTION.replace(lag=lag).sample(early), "region")["in the same region"] for lag in (0, 2)
+    )
+    assert set(plain[~np.isnan(plain)]) == {0.0, 6.0}
+    np.testing.assert_array_equal(moved, np.where(plain == 6, 8.0, plain))
+
+
 def test_the_spillover_and_the_effect_are_recovered() -> None:
     found = spillovers(QUESTION.sample(regions(2000, spill=0.6, dates=(5, 5))), DESIGN, by="region")
     far, near = found["comparisons"]

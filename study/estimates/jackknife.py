@@ -98,9 +98,8 @@ class Sides(NamedTuple):
         That is two or more, on each side where there have to be some. Of a third difference the fewer of eligible and
         other clusters count, and where cohorts are apart no mean may be of one cluster.
         """
-        clusters = np.rint(np.stack(halves).reshape(2, -1, self.treated.shape[1]).min(axis=1)).astype(
-            np.int64
-        )
+        sides = np.stack(halves).reshape(2, len(halves) // 2, self.treated.shape[1])
+        clusters = np.rint(sides.min(axis=1)).astype(np.int64)
         enough = (clusters.min(axis=0) if self.both else clusters.sum(axis=0)) >= 2
         alone = np.any([np.rint(number) == 1 for number in means], axis=0)
         return clusters, np.asarray(enough & ~(alone & self.apart))

@@ -162,6 +162,17 @@ def test_what_maketables_asks_of_an_estimate_is_there(fit):
     assert fit.__maketables_depvar__ == fit.sample.question.outcome
 
 
+@pytest.mark.parametrize("cluster", [None, "state"])
+def test_an_estimate_without_terms_is_an_empty_table(cluster):
+    question = Question("y", "event", cluster=cluster)
+    whole = estimate(simulated.panel(n=60), question, "callaway_santanna")
+    none = whole.select(np.zeros(len(whole.terms), dtype=bool))
+    assert none.tidy().empty
+    assert list(none.tidy()) == list(whole.tidy())
+    with pytest.raises(QuestionError, match="no term has a sampling variance, so there is no band"):
+        none.band()
+
+
 class Planted:
     """Makes a folder when it is unpickled."""
 

@@ -129,7 +129,8 @@ def recommendation(replications: Mapping[str, Replications], frame: pd.DataFrame
 def _equal(replications: Mapping[str, Replications], first: str, second: str) -> bool:
     """Return whether two designs have the same estimates, but for rounding."""
     pairs = (one.answers[_places(one, first, second), :, 0] for one in replications.values())
-    return all(np.allclose(*pair, rtol=ROUNDING, atol=ROUNDING, equal_nan=True) for pair in pairs)
+    alike = partial(np.allclose, rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
+    return all(alike(own, others) for own, others in pairs)
 
 
 def _places(one: Replications, *designs: str) -> list[int]:

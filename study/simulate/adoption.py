@@ -80,16 +80,8 @@ def places_of(sample: Sample) -> Places:
     if sample.path is not None:
         path = np.vstack([sample.path[units], np.zeros(periods)])
         amount = np.nan_to_num(path)
-    return Places(
-        period[units].astype(np.int64),
-        assigned,
-        recorded,
-        path,
-        dose,
-        since,
-        amount,
-        (since >= 0) & (since[:, :1] < 0),
-    )
+    period, averaged = period[units].astype(np.int64), (since >= 0) & (since[:, :1] < 0)
+    return Places(period, assigned, recorded, path, dose, since, amount, averaged)
 
 
 def _assigned(sample: Sample) -> IntArray:

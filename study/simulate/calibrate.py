@@ -61,8 +61,7 @@ def calibrate(panel: Panel, question: Question, *, neighbours: str | None = None
     """
     sample = _identified(panel, question)
     group = None if neighbours is None else _neighbours(sample, neighbours)
-    adoption = Adoption.of(sample)
-    cells = _cells(sample, adoption)
+    cells = _cells(sample)
     fitted = fit(cells)
     size = fitted.sizes
     count = cells.family == "count"
@@ -77,9 +76,15 @@ def calibrate(panel: Panel, question: Question, *, neighbours: str | None = None
         dials=fitted.dials | {"selection": 1.0},
         neighbours=group,
     )
-    process = replace(process, hazard=_hazard(process, cells, adoption).ratios)
+    process = replace(process, hazard=_hazard(process).ratios)
     process, simulated = _adopters_met(process, moments_of(process), seed)
-    _refuse_unmet(process, _frame(moments_of(process), simulated))
+    unmet = _unmet(_frame(moments_of(process), simulated))
+    if len(unmet):
+        row = unmet.iloc[0]
+        raise QuestionError(
+            f"{WHO}: {row['moment']}: {row['panel']:.3g} in {panel.name}, but {row['simulated']:.3g} in simulated "
+            f"panels (standard deviation {row['spread']:.2g}); no process of this kind is like this panel."
+        )
     return process
 
 
@@ -131,12 +136,12 @@ def level_outcome(sample: Sample) -> FloatArray:
     return np.where(np.abs(y - whole) <= 1e-9 * (1 + np.abs(y)), whole, y)
 
 
-def _cells(sample: Sample, adoption: Adoption) -> Cells:
+def _cells(sample: Sample) -> Cells:
     """Return what is fitted: counts where all values are whole and none is negative."""
     y = level_outcome(sample)
     seen = y[sample.observed]
     family: Family = "count" if (seen >= 0).all() and (seen == np.rint(seen)).all() else "continuous"
-    return Cells(y, sample.observed & adoption.untreated, sample.weights, family)
+    return Cells(y, sample.observed & Adoption.of(sample).untreated, sample.weights, family)
 
 
 def _neighbours(sample: Sample, name: str) -> IntArray:
@@ -147,17 +152,17 @@ def _neighbours(sample: Sample, name: str) -> IntArray:
     return np.unique(np.where(labels == "", alone, labels), return_inverse=True)[1].astype(np.int64)
 
 
-def _hazard(process: Process, cells: Cells, adoption: Adoption) -> Hazard:
+def _hazard(process: Process) -> Hazard:
     """Fit the hazard of adoption by what is known of sizes, and by recent growth before treatment.
 
     Where treatment is assigned by cluster, those who adopt are clusters, by the means of their units.
     """
     size = _expected_log_size(process)
     size = (size - size.mean()) / (size.std() or 1.0)
-    of = process.places.assigned
-    start, risk_sets = adoption.start[np.unique(of, return_index=True)[1]], []
+    of, y = process.places.assigned, level_outcome(process.sample)
+    start, risk_sets = Adoption.of(process.sample).start[np.unique(of, return_index=True)[1]], []
     for period in np.unique(start[start >= 0]):
-        growth = recent_growth(cells.y, int(period), process.family, process.spread)
+        growth = recent_growth(y, int(period), process.family, process.spread)
         x = np.column_stack([_mean_by(of, size), _mean_by(of, growth)])
         at_risk = (start < 0) | (start >= period)
         risk_sets.append(RiskSet(x[at_risk], (start == period)[at_risk]))
@@ -257,16 +262,6 @@ def _unmet(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[order]
 
 
-def _refuse_unmet(process: Process, frame: pd.DataFrame) -> None:
-    unmet = _unmet(frame)
-    if len(unmet):
-        row, panel = unmet.iloc[0], process.sample.panel.name
-        raise QuestionError(
-            f"{WHO}: {row['moment']}: {row['panel']:.3g} in {panel}, but {row['simulated']:.3g} in simulated panels "
-            f"(standard deviation {row['spread']:.2g}); no process of this kind is like this panel."
-        )
-
-
 @checked
 def calibration(process: Process, *, draws: int = 100, seed: int = 0) -> Finding:
     """Show moments of the panel that a process is calibrated to beside those of panels that it draws.
@@ -288,11 +283,8 @@ def calibration(process: Process, *, draws: int = 100, seed: int = 0) -> Finding
         ``hazard`` and ``hazard_std_error``, the log hazard ratios as fitted by partial likelihood, before they are
         moved; ``moved``, the process's; ``unmet``, the targeted moments that simulated panels do not have.
     """
-    sample = process.sample
-    adoption = Adoption.of(sample)
-    cells = Cells(level_outcome(sample), sample.observed & adoption.untreated, sample.weights, process.family)
     frame = _frame(moments_of(process), _simulated(process, draws, seed))
-    hazard, unmet = _hazard(process, cells, adoption), list(_unmet(frame)["moment"])
+    hazard, unmet = _hazard(process), list(_unmet(frame)["moment"])
     return Finding.of(
         _sentences(process, frame, hazard, unmet, draws),
         frame,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,8 @@ def truth(draw: Draw, sample: Sample) -> tuple[float, float]:
     if draw.path is not None:
         amount = member @ np.where(used, np.nan_to_num(draw.path[units]), 0.0)
         per_unit = question.average != "event_average" or bool(sample.ever_treated.all())
-        return _of_path(question, since, weight, effect, mean, amount if per_unit else weight)
+        average = partial(_of_path, question, since, weight)
+        return average(effect, amount if per_unit else weight), average(mean, weight)
     share = _shares(question, since, member.sum(axis=1)[:, None] * (weight > 0))
     if not share.any():
         return float("nan"), float("nan")
@@ -125,18 +127,12 @@ def _shares(question: Question, since: IntArray, size: FloatArray) -> FloatArray
 
 
 def _of_path(
-    question: Question,
-    since: IntArray,
-    weight: FloatArray,
-    effect: FloatArray,
-    mean: FloatArray,
-    divisor: FloatArray,
-) -> tuple[float, float]:
-    """Return the truth of a path from sums over the units that are seen, shape (G, T), up to the horizon."""
+    question: Question, since: IntArray, weight: FloatArray, values: FloatArray, divisor: FloatArray
+) -> float:
+    """Return the average of a path from sums over the units that are seen, shape (G, T), up to the horizon."""
     seen = (weight > 0) & (since <= (np.inf if question.horizon is None else question.horizon))
     if not seen.any():
-        return float("nan"), float("nan")
+        return float("nan")
     label = since[seen] * (question.average == "event_average")
-    effects, means, weights, divisors = (np.bincount(label, v[seen]) for v in (effect, mean, weight, divisor))
-    there = weights > 0
-    return float(np.mean(effects[there] / divisors[there])), float(np.mean(means[there] / weights[there]))
+    value, by, number = (np.bincount(label, each[seen]) for each in (values, divisor, weight))
+    return float(np.mean(value[number > 0] / by[number > 0]))

@@ -45,17 +45,16 @@ class Adoption:
         periods, shape = sample.periods, sample.y.shape
         if sample.first_treated is not None:
             since = sample.first_treated - periods[0] - sample.question.anticipation
-            start = np.where(np.isnan(since), -1, np.nan_to_num(since)).astype(np.int64)
+            start = np.where(np.isnan(since), -1, np.nan_to_num(since))
+            ends = np.where(start < 0, shape[1], start)
         else:
             assert sample.path is not None
             on = np.nan_to_num(sample.path, nan=1.0) != 0
             known = np.nan_to_num(sample.path) != 0
             # A cell is not known to be untreated from the first gap of the path on.
-            first = np.where(on.any(axis=1), on.argmax(axis=1), shape[1])
+            ends = np.where(on.any(axis=1), on.argmax(axis=1), shape[1])
             start = np.where(known.any(axis=1), known.argmax(axis=1), -1)
-            return cls(start.astype(np.int64), np.arange(shape[1]) < first[:, None])
-        ends = np.where(start < 0, shape[1], start)
-        return cls(start, np.arange(shape[1]) < ends[:, None])
+        return cls(start.astype(np.int64), np.arange(shape[1]) < ends[:, None])
 
     @property
     def in_window(self) -> IntArray:
@@ -83,8 +82,7 @@ def moments(
     found["standard deviation"] = Moment(cells.spread, False)
     found |= _products(cells)
     if cells.family == "count":
-        zeros = ((cells.values == 0) & cells.untreated).sum() / cells.untreated.sum()
-        found["share of zeros"] = Moment(float(zeros), True)
+        found["share of zeros"] = Moment(cells.zeros, True)
     found |= _within(cells) | _changes(cells) | _adopters(cells, adoption, spread, logs)
     for start, name in enumerate(names):
         if (number := int((adoption.start == start).sum())) > 0:
@@ -97,17 +95,8 @@ def _products(cells: Cells) -> dict[str, Moment]:
 
     Of a continuous outcome they are covariances, over the squared standard deviation.
     """
-    y, n = cells.values, cells.pairs(np.ones(len(cells.y)))
-    products = (cells.shares * y).T @ y
-    means = (cells.shares * y).T @ cells.seen
-    if cells.family == "count":
-        products -= np.diag((cells.shares * y).sum(axis=0))
-        name, scale = "products over means", means * means.T / np.maximum(n, 1e-300)
-    else:
-        products -= means * means.T / np.maximum(n, 1e-300)
-        name, scale = "covariance over variance", n * cells.spread**2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.where(n > 0, products / scale, np.nan)
+    name = "products over means" if cells.family == "count" else "covariance over variance"
+    ratio = cells.ratios
     far, periods = cells.distance >= cells.distance.max() * 2 / 3, len(ratio)
     late = np.add.outer(np.arange(periods), np.arange(periods)) >= periods
     near = cells.distance <= 1
@@ -140,9 +129,8 @@ def _within(cells: Cells) -> dict[str, Moment]:
         dispersion = (cells.weights @ residual**2).sum() / whole if whole > 0 else np.nan
         found = {"variance within units over mean": Moment(float(dispersion), False)}
     else:
-        away = cells.seen * (y - np.nan_to_num(cells.means))
-        level = away.sum(axis=1) / np.maximum(cells.seen.sum(axis=1), 1)
-        scaled = cells.seen * (away - level[:, None])
+        level = cells.away.sum(axis=1) / np.maximum(cells.seen.sum(axis=1), 1)
+        scaled = cells.seen * (cells.away - level[:, None])
         variance = (cells.weights @ scaled**2).sum() / cells.shares.sum()
         found = {"standard deviation within units": Moment(float(np.sqrt(variance)), False)}
     for lag in dict.fromkeys((1, 2, y.shape[1] // 2)):

@@ -139,11 +139,8 @@ def measures(one: Replications) -> dict[str, Measure]:
 
 def truth_of(one: Replications) -> tuple[float, FloatArray]:
     """Return the effect of the process, and what each panel adds to its Monte-Carlo error, shape (R,)."""
-    effects, untreated = one.truths.T
-    if one.scale != "proportional":
-        known = mean_of(effects[None])
-        return float(known.value[0]), known.parts[0]
-    known = ratio(mean_of(effects[None]), mean_of(untreated[None]))
+    effect, untreated = (mean_of(values[None]) for values in one.truths.T)
+    known = ratio(effect, untreated) if one.scale == "proportional" else effect
     return float(known.value[0]), known.parts[0]
 
 

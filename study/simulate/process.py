@@ -240,25 +240,23 @@ class Process(Described):
 
     def _index(self, streams: Mapping[str, np.random.Generator], tau: FloatArray) -> FloatArray:
         """Return factor and shocks, shape (n, T), whose exponential has mean one where it is of counts."""
-        index = np.zeros(self.sample.y.shape)
-        for name, shape in (("factor", tau), ("shocks", np.ones_like(tau))):
-            share = self.dials[name]
-            sd = shape * (np.sqrt(np.log1p(share**2)) if self.family == "count" else share)
-            if share:
-                index += sd * self._normal(name, streams[name]) - (
-                    sd**2 / 2 if self.family == "count" else 0.0
-                )
-        return index
-
-    def _normal(self, name: str, rng: np.random.Generator) -> FloatArray:
-        """Return standard normal loadings, shape (n, 1), or stationary autoregressions, shape (n, T)."""
         n, periods = self.sample.y.shape
-        if name == "factor":
-            return rng.standard_normal((n, 1))
-        lag = np.abs(np.subtract.outer(np.arange(periods), np.arange(periods)))
-        return np.asarray(
-            rng.standard_normal((n, periods)) @ np.linalg.cholesky(self.dials["persistence"] ** lag).T
-        )
+        index = np.zeros((n, periods))
+        for name, shape in (("factor", tau), ("shocks", np.ones(periods))):
+            if not (share := self.dials[name]):
+                continue
+            if name == "factor":
+                normal = streams[name].standard_normal((n, 1))
+            else:
+                lag = np.abs(np.subtract.outer(np.arange(periods), np.arange(periods)))
+                root = np.linalg.cholesky(self.dials["persistence"] ** lag)
+                normal = streams[name].standard_normal((n, periods)) @ root.T
+            if self.family == "count":
+                sd = shape * np.sqrt(np.log1p(share**2))
+                index += sd * normal - sd**2 / 2
+            else:
+                index += shape * share * normal
+        return index
 
     def _not_zero(self, rng: np.random.Generator) -> FloatArray:
         """Return zero for a share of cells, and for the others what leaves the mean as it was, shape (n, T)."""

@@ -128,11 +128,9 @@ def recommendation(replications: Mapping[str, Replications], frame: pd.DataFrame
 
 def _equal(replications: Mapping[str, Replications], first: str, second: str) -> bool:
     """Return whether two designs have the same estimates, but for rounding."""
-    for one in replications.values():
-        own, others = one.answers[_places(one, first, second), :, 0]
-        if not np.allclose(own, others, rtol=ROUNDING, atol=ROUNDING, equal_nan=True):
-            return False
-    return True
+    pairs = (one.answers[_places(one, first, second), :, 0] for one in replications.values())
+    alike = partial(np.allclose, rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
+    return all(alike(own, others) for own, others in pairs)
 
 
 def _places(one: Replications, *designs: str) -> list[int]:
@@ -175,10 +173,7 @@ def findings_of(replications: Mapping[str, Replications], scale: Scale) -> Findi
         "refused": pd.DataFrame(refused, columns=["process", "design", "reason", "panels"]),
     }
     return Finding.of(
-        [
-            _verdict(chosen, table, scale),
-            *_evidence(replications, chosen, table, frame, scale, level, details["refused"]),
-        ],
+        _sentences(replications, chosen, table, frame, scale, level, details["refused"]),
         frame,
         partial(performance_figure, table=table, scale=scale, level=level),
         name="tournament",
@@ -220,7 +215,7 @@ def runner_up_sentence(chosen: Recommendation, scale: Scale) -> str:
     )
 
 
-def _evidence(
+def _sentences(
     replications: Mapping[str, Replications],
     chosen: Recommendation,
     table: pd.DataFrame,
@@ -229,6 +224,7 @@ def _evidence(
     level: float,
     refused: pd.DataFrame,
 ) -> Iterator[str]:
+    yield _verdict(chosen, table, scale)
     if second := runner_up_sentence(chosen, scale):
         yield second
     few, low = table[table["answered"] < ANSWERED], table[~table["covers"] & table["coverage"].notna()]
@@ -255,10 +251,10 @@ def _evidence(
         )
     fewer = table[table["repetitions"] < table["repetitions"].max()]
     if len(fewer):
+        takes, were, their = ("takes", "was", "its") if len(fewer) == 1 else ("take", "were", "their")
         yield (
-            f"{listed(map(str, fewer.index))}, which take{'s' * (len(fewer) == 1)} long, {_was(fewer)} asked of "
-            f"{fewer['repetitions'].min():,} panels and not of {table['repetitions'].max():,}, so that "
-            f"{'its' if len(fewer) == 1 else 'their'} Monte-Carlo errors are larger."
+            f"{listed(map(str, fewer.index))}, which {takes} long, {were} asked of {fewer['repetitions'].min():,} "
+            f"panels and not of {table['repetitions'].max():,}, so that {their} Monte-Carlo errors are larger."
         )
     for design, rows in refused.groupby("design", sort=False):
         yield f"{design} has no answer on {rows['panels'].sum():,} panels: {rows['reason'].iloc[0].rstrip('.')}."
@@ -301,13 +297,8 @@ def _conventions(
     nearer = int((off[pair[0]] < off[pair[1]]).sum())
     default, published = both[pair].mean()
     # A design and process without either has no part in it.
-    parts: FloatArray = np.sum(
-        [
-            (found[pair[0]].parts - found[pair[1]].parts).sum(axis=0)
-            for found in map(measures, replications.values())
-        ],
-        axis=0,
-    )
+    measured = map(measures, replications.values())
+    parts: FloatArray = sum((each[pair[0]].parts - each[pair[1]].parts).sum(axis=0) for each in measured)
     error = np.sqrt(np.sum(parts**2)) / len(both)
     if (off[pair[0]] != off[pair[1]]).any():
         yield (
@@ -329,7 +320,3 @@ def _points(value: float, scale: Scale) -> str:
 
 def _designs(count: int) -> str:
     return f"{count} design{'s' * (count != 1)}"
-
-
-def _was(rows: pd.DataFrame) -> str:
-    return "was" if len(rows) == 1 else "were"

@@ -91,7 +91,6 @@ class Replications:
 
     Attributes
     ----------
-    process : str
     dials : mapping of str to float
     scale : str
         Of the question.
@@ -109,7 +108,6 @@ class Replications:
         Of the intervals.
     """
 
-    process: str
     dials: Mapping[str, float]
     scale: str
     labels: tuple[str, ...]
@@ -127,13 +125,13 @@ class Block(NamedTuple):
     ----------
     answers : ndarray, shape (D, B, 8)
     truths : ndarray, shape (B, 2)
-    reasons : tuple of (int, int, str)
-        Place among the block's entrants, replication and reason, of those without an answer.
+    reasons : tuple of (int, str)
+        Place among the block's entrants and reason, of those without an answer.
     """
 
     answers: FloatArray
     truths: FloatArray
-    reasons: tuple[tuple[int, int, str], ...]
+    reasons: tuple[tuple[int, str], ...]
 
 
 class Work(NamedTuple):
@@ -250,18 +248,14 @@ def replicate(
     samples = {name: sampled(process.sample) for name, process in processes.items()}
     works = works_of(processes, entrants, repetitions, slow_repetitions)
     states = {name: state_of(process) for name, process in processes.items()}
-    keys = {work: _key(states[work.process], entrants, work, seed, level) for work in works}
-    make = partial(_alone, processes, entrants, samples, seed, level)
+    keys: dict[Work, str | None] = {}
+    for work in works:
+        state, own = states[work.process], [entrants[k] for k in work.entrants]
+        # Other entrants and names of processes have no part in it.
+        keys[work] = state and answer_key("replications", state, own, work.first, work.end, seed, level)
+    make = partial(block, processes, entrants, samples, seed, level)
     blocks = dict(_made(make, keys))
     return {name: _joined(name, processes[name], entrants, blocks, level) for name in processes}
-
-
-def _key(state: str | None, entrants: Sequence[Entrant], work: Work, seed: int, level: float) -> str | None:
-    """Return the key of a block, in which other entrants and names of processes have no part."""
-    own = [entrants[k] for k in work.entrants]
-    return (
-        None if state is None else answer_key("replications", state, own, work.first, work.end, seed, level)
-    )
 
 
 def state_of(process: Process) -> str | None:
@@ -295,19 +289,6 @@ def _made(
         yield work, made
 
 
-def _alone(
-    processes: Mapping[str, Process],
-    entrants: Sequence[Entrant],
-    samples: Mapping[str, Sequence[Sample]],
-    seed: int,
-    level: float,
-    work: Work,
-) -> tuple[Work, Block]:
-    """Return a block, in whose work what learners find on a drawn panel is not kept: it serves nothing else."""
-    with settings(jobs=1, progress=None, cache=None):
-        return work, block(processes[work.process], entrants, samples[work.process], seed, level, work)
-
-
 def _joined(
     name: str, process: Process, entrants: Sequence[Entrant], blocks: Mapping[Work, Block], level: float
 ) -> Replications:
@@ -321,27 +302,32 @@ def _joined(
         answers[list(work.entrants), work.first : work.end] = made.answers
         truths[work.first : work.end] = made.truths
         ran[list(work.entrants)] = np.maximum(ran[list(work.entrants)], work.end)
-        for place, _, reason in made.reasons:
+        for place, reason in made.reasons:
             reasons.setdefault(work.entrants[place], []).append(reason)
     refused = tuple((entrants[k].label, given[0], len(given)) for k, given in sorted(reasons.items()))
     labels = tuple(entrant.label for entrant in entrants)
     scale = process.sample.question.scale
-    return Replications(name, dict(process.dials), scale, labels, answers, ran, truths, refused, level)
+    return Replications(dict(process.dials), scale, labels, answers, ran, truths, refused, level)
 
 
+@settings(jobs=1, progress=None, cache=None)
 def block(
-    process: Process,
+    processes: Mapping[str, Process],
     entrants: Sequence[Entrant],
-    samples: Sequence[Sample],
+    samples: Mapping[str, Sequence[Sample]],
     seed: int,
     level: float,
     work: Work,
-) -> Block:
-    """Draw the replications of a block and ask its entrants."""
+) -> tuple[Work, Block]:
+    """Draw the replications of a block and ask its entrants.
+
+    What learners find on a drawn panel is not kept: it serves nothing else.
+    """
+    process, templates = processes[work.process], samples[work.process]
     answers = np.full((len(work.entrants), work.end - work.first, len(Answer._fields)), np.nan)
     truths, reasons = np.empty((work.end - work.first, 2)), []
     # Entrants with the same question have the same sample, which works out once what all of them need of it.
-    distinct = {id(template): template for template in (process.sample, *samples)}
+    distinct = {id(template): template for template in (process.sample, *templates)}
     for row, replication in enumerate(range(work.first, work.end)):
         sequence = np.random.SeedSequence(seed, spawn_key=(replication,))
         draw = process.draw(np.random.default_rng(sequence))
@@ -350,12 +336,12 @@ def block(
         truths[row] = truth(draw, drawn[id(process.sample)])
         for place, k in enumerate(work.entrants):
             try:
-                answers[place, row], why = answer(entrants[k], drawn[id(samples[k])], level, own)
+                answers[place, row], why = answer(entrants[k], drawn[id(templates[k])], level, own)
             except (StudyError, np.linalg.LinAlgError) as refusal:
                 why = str(refusal)
             if why:
-                reasons.append((place, replication, why))
-    return Block(answers, truths, tuple(reasons))
+                reasons.append((place, why))
+    return work, Block(answers, truths, tuple(reasons))
 
 
 def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> tuple[Answer, str]:

@@ -136,9 +136,7 @@ def tournament(
         "panels": dict(zip(first.labels, first.ran.tolist(), strict=True)),
         "left_out": left_out,
     }
-    remarks = []
-    if left_out:
-        remarks.append(f"Not asked, since they cannot answer the question: {listed(left_out)}.")
+    remarks = [f"Not asked, since they cannot answer the question: {listed(left_out)}."] if left_out else []
     evidence = (*found.evidence, *remarks, of_calibration.verdict)
     return replace(found, evidence=evidence, details={**found.details, **details})
 
@@ -194,9 +192,9 @@ def able(process: Process, seed: int) -> tuple[list[Entrant], dict[str, str]]:
         except QuestionError as refusal:
             left_out[entrant.label] = str(refusal)
             continue
-        tried = block(process, [entrant], samples, seed, 0.95, Work("", (0,), 0, TRIED))
+        _, tried = block({"": process}, [entrant], {"": samples}, seed, 0.95, Work("", (0,), 0, TRIED))
         if np.isnan(tried.answers[:, :, 0]).all():
-            left_out[entrant.label] = tried.reasons[0][2]
+            left_out[entrant.label] = tried.reasons[0][1]
         else:
             able.append(entrant)
     if not able:

@@ -93,10 +93,40 @@ class Cells:
             return np.asarray((self.shares * self.values).sum(axis=0) / self.shares.sum(axis=0))
 
     @cached_property
+    def away(self) -> FloatArray:
+        """How far untreated cells are from the means of their periods, else 0, shape (n, T)."""
+        return self.seen * (self.values - np.nan_to_num(self.means))
+
+    @cached_property
     def spread(self) -> float:
         """Standard deviation of untreated cells around the means of their periods."""
-        away = np.where(self.untreated, self.values - np.nan_to_num(self.means), 0.0)
-        return float(np.sqrt((self.shares * away**2).sum() / self.shares.sum()))
+        return float(np.sqrt((self.shares * self.away**2).sum() / self.shares.sum()))
+
+    @cached_property
+    def number(self) -> FloatArray:
+        """Sum of the weights of the units that are untreated in both of two periods, shape (T, T)."""
+        return self.pairs(np.ones(len(self.y)))
+
+    @cached_property
+    def products(self) -> FloatArray:
+        """Weighted sums of y_it y_is, and of y_it (y_it - 1) where counts meet themselves, shape (T, T)."""
+        weighted = self.shares * self.values
+        own = weighted.sum(axis=0) if self.family == "count" else np.zeros(len(self.tau))
+        return np.asarray(weighted.T @ self.values - np.diag(own))
+
+    @cached_property
+    def ratios(self) -> FloatArray:
+        """R of two periods, or their covariance in squares of the spread, shape (T, T), NaN where it is not known."""
+        n, sums = self.number, (self.shares * self.values).T @ self.seen
+        with np.errstate(invalid="ignore", divide="ignore"):
+            if self.family == "count":
+                return np.asarray(self.products * n / (sums * sums.T))
+            return np.asarray((self.products / n - sums * sums.T / n**2) / self.spread**2)
+
+    @cached_property
+    def zeros(self) -> float:
+        """Share of zeros among untreated cells."""
+        return float(((self.values == 0) & self.untreated).sum() / self.untreated.sum())
 
     @cached_property
     def least(self) -> float:
@@ -155,59 +185,93 @@ def fit(cells: Cells) -> Fit:
     """Fit growth, dials and sizes to untreated cells."""
     count = cells.family == "count"
     dials = Dials(1.0, 0.0, 0.0, 0.5, 1.0) if count else Dials(0.0, 0.0, 0.0, 0.5, 0.5)
+    dials_of, sizes_of = (_count_dials, _count_sizes) if count else (_continuous_dials, _continuous_sizes)
     seen = ~np.isnan(cells.means)
     path = np.maximum(np.interp(cells.tau, cells.tau[seen], cells.means[seen]), cells.least)
     for turn in range(ROUNDS):
-        level = count_level(cells, dials, path) if count else continuous_level(cells, dials, path)
+        level = level_of(cells, dials, path)
         path = level.mean_size + level.growth
-        found = (
-            _count_dials(cells, level, dials, turn) if count else _continuous_dials(cells, level, dials, turn)
-        )
-        change = np.abs(np.subtract(found, dials)).max()
-        dials = found
-        if change < CONVERGED:
+        before, dials = dials, dials_of(cells, level, dials, turn)
+        if np.abs(np.subtract(dials, before)).max() < CONVERGED:
             break
-    sizes = _count_sizes(cells, level, dials) if count else _continuous_sizes(cells, level, dials)
     factor, shocks = (np.sqrt(np.expm1(x) if count else x) for x in (dials.factor, dials.shocks))
     named = {"size_growth": dials.size_growth, "factor": factor, "shocks": shocks}
     named |= {"persistence": dials.persistence if shocks > NOTHING else 0.0, "zeros": dials.zeros}
-    named = {name: _inside(name, float(value)) for name, value in named.items()}
-    return Fit(level.growth, level.mean_size, sizes, named)
+    # Further digits mean nothing.
+    inside = {k: round(float(np.clip(x, DIALS[k].low, DIALS[k].high)), 4) for k, x in named.items()}
+    return Fit(level.growth, level.mean_size, sizes_of(cells, level, dials), inside)
 
 
-def _inside(name: str, value: float) -> float:
-    """Return the value of a dial in its range, without digits that mean nothing."""
-    return round(min(max(value, DIALS[name].low), DIALS[name].high), 4)
+def level_of(cells: Cells, dials: Dials, start: FloatArray) -> Level:
+    """Return growth and sizes given the dials and means to start from, shape (T,)."""
+    path = _path(cells, dials, start)
+    growth, mean_size = path - path.min(), float(path.min())
+    size, exposure = _measured(cells, dials, growth, mean_size)
+    noise = _noise(cells, dials, growth, mean_size)
+    if cells.family == "continuous":
+        return Level(growth, mean_size, size, size**2 - noise)
+    square = (size**2 - cells.values.sum(axis=1) / exposure**2) / (1 + noise)
+    return Level(growth, mean_size, size, square)
 
 
-def _path(
-    cells: Cells,
-    start: FloatArray,
-    size_given: Callable[[FloatArray, float], FloatArray],
-    relative: Callable[[FloatArray, float], FloatArray],
-) -> FloatArray:
+def _unit(cells: Cells, dials: Dials, mean_size: float) -> float:
+    """Return in what a size is that grows in proportion: the mean size of counts, else their standard deviation."""
+    return mean_size if cells.family == "count" else float(cells.spread * np.sqrt(dials.dispersion))
+
+
+def _parts(cells: Cells, dials: Dials, growth: FloatArray, mean_size: float) -> tuple[FloatArray, FloatArray]:
+    """Return by what a size is multiplied in each period, and what is added, shape (T,) each."""
+    unit = _unit(cells, dials, mean_size)
+    return 1 + dials.size_growth * growth / unit, (1 - dials.size_growth * (mean_size / unit)) * growth
+
+
+def _measured(
+    cells: Cells, dials: Dials, growth: FloatArray, mean_size: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return sizes by the totals of counts, or by least squares, and what they are divided by, shape (n,) each."""
+    slope, added = _parts(cells, dials, growth, mean_size)
+    by = cells.seen if cells.family == "count" else cells.seen * slope
+    exposure = np.maximum(by @ slope, TINY)
+    return (np.einsum("it,it->i", by, cells.values) - by @ added) / exposure, exposure
+
+
+def _moved(cells: Cells, dials: Dials) -> FloatArray:
+    """Return covariances between periods of what moves means besides growth, shape (T, T): of counts, of their logs."""
+    common = dials.factor * np.outer(cells.tau, cells.tau) + dials.shocks * dials.persistence**cells.distance
+    return np.asarray(common - np.log1p(-dials.zeros) * np.eye(len(common)))
+
+
+def _noise(cells: Cells, dials: Dials, growth: FloatArray, mean_size: float) -> FloatArray:
+    """Return what hides the sizes that are measured, shape (n,).
+
+    Of counts the squared coefficient of variation of what moves a unit's total beyond Poisson noise, else the variance
+    of a size.
+    """
+    slope, added = _parts(cells, dials, growth, mean_size)
+    if cells.family == "count":
+        moved, by = np.expm1(_moved(cells, dials)), cells.seen * (slope * mean_size + added)
+        total = by.sum(axis=1)
+    else:
+        moved, by = cells.spread**2 * _moved(cells, dials), cells.seen * slope
+        total = by @ slope
+    return np.asarray(np.einsum("it,it->i", by @ moved, by) / np.maximum(total, TINY) ** 2)
+
+
+def _path(cells: Cells, dials: Dials, start: FloatArray) -> FloatArray:
     """Return the mean size with growth, shape (T,), that makes the means those of the panel, period by period.
 
     It and sizes give each other in turns, which are extrapolated (Varadhan and Roland 2008): where many are treated
     early, turns alone take long.
-
-    Parameters
-    ----------
-    cells : Cells
-    start : ndarray, shape (T,)
-    size_given : callable
-        Sizes given growth and the mean size.
-    relative : callable
-        How much of growth each unit has, given sizes and their mean.
     """
     seen, totals = cells.shares.sum(axis=0) > 0, (cells.shares * cells.values).sum(axis=0)
     weights = cells.weights * cells.untreated.any(axis=1)
     lowest = int(np.argmin(start))
 
     def turned(path: FloatArray) -> FloatArray:
-        size = size_given(path - path[lowest], float(path[lowest]))
+        size = _measured(cells, dials, path - path[lowest], float(path[lowest]))[0]
         mean = float(np.average(size, weights=weights))
-        missing, grows = (totals - cells.shares.T @ size)[seen], (cells.shares.T @ relative(size, mean))[seen]
+        relative = 1 + dials.size_growth * (size - mean) / _unit(cells, dials, mean)
+        missing, grows = (totals - cells.shares.T @ size)[seen], (cells.shares.T @ relative)[seen]
         growth = np.divide(missing, grows, out=np.zeros_like(grows), where=grows > 0)
         # A period in which nobody is observed lies between its neighbours.
         return np.maximum(mean + np.interp(cells.tau, cells.tau[seen], growth), cells.least)
@@ -229,66 +293,18 @@ def _path(
 # Counts
 
 
-def _parts(dials: Dials, growth: FloatArray, mean_size: float) -> tuple[FloatArray, FloatArray]:
-    """Return by what a count's size is multiplied in each period, and what is added, shape (T,) each."""
-    return 1 + dials.size_growth * growth / mean_size, (1 - dials.size_growth) * growth
-
-
-def count_level(cells: Cells, dials: Dials, start: FloatArray) -> Level:
-    """Return growth and sizes of counts given the dials and means to start from, shape (T,)."""
-    totals, a = cells.values.sum(axis=1), dials.size_growth
-
-    def size_given(growth: FloatArray, mean_size: float) -> FloatArray:
-        slope, level = _parts(dials, growth, mean_size)
-        return (totals - cells.seen @ level) / np.maximum(cells.seen @ slope, TINY)
-
-    path = _path(cells, start, size_given, lambda size, mean: (1 - a) + a * size / mean)
-    growth, mean_size = path - path.min(), float(path.min())
-    slope, level = _parts(dials, growth, mean_size)
-    own, exposure = totals - cells.seen @ level, np.maximum(cells.seen @ slope, TINY)
-    noise = _noise(cells, dials, slope * mean_size + level)
-    return Level(growth, mean_size, own / exposure, (own**2 - totals) / exposure**2 / (1 + noise))
-
-
-def _noise(cells: Cells, dials: Dials, means: FloatArray) -> FloatArray:
-    """Return the squared coefficient of variation of what moves a unit's total beyond Poisson noise, shape (n,)."""
-    common = np.outer(cells.tau, cells.tau)
-    moved = np.expm1(dials.factor * common + dials.shocks * dials.persistence**cells.distance)
-    np.fill_diagonal(moved, np.exp(dials.factor * cells.tau**2 + dials.shocks) / (1 - dials.zeros) - 1)
-    expected = cells.seen * means
-    return np.asarray(
-        np.einsum("it,it->i", expected @ moved, expected) / np.maximum(expected.sum(axis=1), TINY) ** 2
-    )
-
-
 def _count_sizes(cells: Cells, level: Level, dials: Dials) -> Sizes:
-    slope, added = _parts(dials, level.growth, level.mean_size)
-    noise = _noise(cells, dials, slope * level.mean_size + added)
-    totals = cells.values.sum(axis=1)
-    mean, variance = _gamma_posterior(
-        totals, cells.seen @ slope, cells.seen @ added, noise, level.mean_size, cells.weights
-    )
-    # The posteriors' average is the prior's mean but for what the prior is not.
-    scale = level.mean_size / float(np.average(mean, weights=cells.weights))
-    return Sizes(scale * mean, scale**2 * variance)
+    """Return means and variances of sizes given totals.
 
-
-def _gamma_posterior(
-    totals: FloatArray,
-    exposure: FloatArray,
-    level: FloatArray,
-    noise: FloatArray,
-    mean_size: float,
-    weights: FloatArray,
-) -> tuple[FloatArray, FloatArray]:
-    """Return means and variances of sizes given totals, shape (n,) each.
-
-    Given its size s a unit's total is Poisson, about a mean that is lognormal with expectation exposure s + level and
-    the squared coefficient of variation ``noise``. The prior of s is Gamma with the given mean and the shape that
-    maximizes the likelihood.
+    Given its size s a unit's total is Poisson, about a mean that is lognormal with expectation exposure s + added and
+    the squared coefficient of variation of :func:`_noise`. The prior of s is Gamma with the mean size and the shape
+    that maximizes the likelihood.
     """
-    level_of = np.round(np.log1p(noise) / NOISE_STEP)
-    rows = np.column_stack([totals, exposure, level, level_of]).round(9)
+    slope, added = _parts(cells, dials, level.growth, level.mean_size)
+    noise = _noise(cells, dials, level.growth, level.mean_size)
+    totals, exposure, mean_size = cells.values.sum(axis=1), cells.seen @ slope, level.mean_size
+    variance = np.round(np.log1p(noise) / NOISE_STEP)
+    rows = np.column_stack([totals, exposure, cells.seen @ added, variance]).round(9)
     kinds, kind = np.unique(rows, axis=0, return_inverse=True)
     kind = kind.ravel()
     seen = exposure > 0
@@ -296,7 +312,7 @@ def _gamma_posterior(
     x = np.arange(np.log(1e-5 * mean_size), np.log(30 * largest), GRID_STEP)
     size = np.exp(x)
     likelihood = _total_likelihoods(kinds, size)
-    of_kind = np.bincount(kind, weights)
+    of_kind = np.bincount(kind, cells.weights)
 
     def prior(shape: float) -> FloatArray:
         density = np.exp(shape * (x - np.log(mean_size)) - shape * size / mean_size) * (x[1] - x[0])
@@ -310,7 +326,9 @@ def _gamma_posterior(
     posterior = likelihood * prior(float(np.exp(best.x)))
     posterior /= posterior.sum(axis=1, keepdims=True)
     first, second = posterior @ size, posterior @ size**2
-    return first[kind], (second - first**2)[kind]
+    # The posteriors' average is the prior's mean but for what the prior is not.
+    scale = mean_size / float(np.average(first[kind], weights=cells.weights))
+    return Sizes(scale * first[kind], scale**2 * (second - first**2)[kind])
 
 
 def _total_likelihoods(kinds: FloatArray, size: FloatArray) -> FloatArray:
@@ -344,39 +362,30 @@ def _total_likelihoods(kinds: FloatArray, size: FloatArray) -> FloatArray:
 
 def _count_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Dials:
     """Return the dials whose R is nearest to the panel's, given sizes and growth."""
-    y, n, tau = cells.values, cells.pairs(np.ones(len(cells.y))), cells.tau
-    products = (cells.shares * y).T @ y - np.diag((cells.shares * y).sum(axis=0))
-    means = (cells.shares * y).T @ cells.seen
     # Pairs without a product say nothing in logs; they are those of which little is known.
-    known = np.triu((products > 0) & (n > 0))
+    known = np.triu(cells.ratios > 0)
     if not known.any():
         return dials
-    ratio = np.log(products[known] * n[known] / (means * means.T)[known])
-    precision = products[known] / np.sqrt(((cells.shares * y) ** 2).T @ y**2)[known]
-    weight = np.minimum(precision, 50.0)
+    ratio = np.log(cells.ratios[known])
+    squares = ((cells.shares * cells.values) ** 2).T @ cells.values**2
+    weight = np.minimum(cells.products[known] / np.sqrt(squares[known]), 50.0)
     weight = weight / weight.mean()
-    first, second = cells.pairs(level.size), cells.pairs(level.square)
+    n, first, second = (
+        each[known] for each in (cells.number, cells.pairs(level.size), cells.pairs(level.square))
+    )
     relative = np.divide(second * n, first**2, out=np.ones_like(n), where=first > 0) - 1
-    common, same = np.outer(tau, tau)[known], np.eye(len(tau))[known]
-    distance, relative, n, first = cells.distance[known], relative[known], n[known], first[known]
-    zeros = ((cells.values == 0) & cells.untreated).sum() / cells.untreated.sum()
+    mean = first / n
     expected_zeros = _expected_zeros(cells, level, dials)
-    rows, columns = np.nonzero(known)
+    periods = np.nonzero(known)
 
     def misfit(values: FloatArray) -> FloatArray:
         found = Dials(*values)
-        slope, added = _parts(found, level.growth, level.mean_size)
-        base = slope[:, None] * (first / n) + added[:, None]
-        spread = np.maximum(found.dispersion * relative, 0.0) * (first / n) ** 2
-        of_sizes = np.log1p(
-            slope[rows]
-            * slope[columns]
-            * spread
-            / np.maximum(base[rows, np.arange(len(rows))] * base[columns, np.arange(len(rows))], TINY)
-        )
-        model = of_sizes + found.factor * common + found.shocks * found.persistence**distance
-        model -= np.log1p(-found.zeros) * same
-        more_zeros = (expected_zeros + found.zeros * (1 - expected_zeros) - zeros) / ZEROS
+        slope, added = _parts(cells, found, level.growth, level.mean_size)
+        (slope_here, here), (slope_there, there) = ((slope[t], slope[t] * mean + added[t]) for t in periods)
+        spread = np.maximum(found.dispersion * relative, 0.0) * mean**2
+        of_sizes = np.log1p(slope_here * slope_there * spread / np.maximum(here * there, TINY))
+        model = of_sizes + _moved(cells, found)[known]
+        more_zeros = (expected_zeros + found.zeros * (1 - expected_zeros) - cells.zeros) / ZEROS
         away = [found.size_growth - 1, 4 * found.factor, 4 * found.shocks, found.persistence - 0.5]
         return np.concatenate(
             [weight * (ratio - model), [more_zeros], RIDGE * np.array([*away, np.log(found.dispersion)])]
@@ -408,7 +417,7 @@ def _expected_zeros(cells: Cells, level: Level, dials: Dials) -> float:
     """Return the expected share of zeros among untreated cells, but for those that are beyond the counts'."""
     shape, rate = (x[:, None] for x in gamma_of(_count_sizes(cells, level, dials)))
     total, nodes = 0.0, NODE_WEIGHTS / NODE_WEIGHTS.sum()
-    slope, added = _parts(dials, level.growth, level.mean_size)
+    slope, added = _parts(cells, dials, level.growth, level.mean_size)
     for t, time in enumerate(cells.tau):
         among, variance = cells.untreated[:, t], dials.shocks + dials.factor * time**2
         index = np.exp(np.sqrt(variance) * NODES - variance / 2) / (1 - dials.zeros)
@@ -429,34 +438,9 @@ def gamma_of(sizes: Sizes) -> tuple[FloatArray, FloatArray]:
 # Continuous outcomes
 
 
-def continuous_level(cells: Cells, dials: Dials, start: FloatArray) -> Level:
-    """Return growth and sizes of a continuous outcome given the dials and means to start from, shape (T,)."""
-    a, sd = dials.size_growth, cells.spread * np.sqrt(dials.dispersion)
-
-    def size_given(growth: FloatArray, mean_size: float) -> FloatArray:
-        return _least_squares(cells, dials, growth, mean_size)[0]
-
-    path = _path(cells, start, size_given, lambda size, mean: 1 + a * (size - mean) / sd)
-    growth, mean_size = path - path.min(), float(path.min())
-    size, noise = _least_squares(cells, dials, growth, mean_size)
-    return Level(growth, mean_size, size, size**2 - noise)
-
-
-def _least_squares(
-    cells: Cells, dials: Dials, growth: FloatArray, mean_size: float
-) -> tuple[FloatArray, FloatArray]:
-    """Return each unit's size by least squares, and the variance of its error, shape (n,) each."""
-    sd = cells.spread * np.sqrt(dials.dispersion)
-    slope = cells.seen * (1 + dials.size_growth * growth / sd)
-    level = cells.seen * growth * (1 - dials.size_growth * mean_size / sd)
-    squares = np.maximum((slope**2).sum(axis=1), TINY)
-    moved = cells.spread**2 * _moved(cells, dials)
-    size = (slope * (cells.values - level)).sum(axis=1) / squares
-    return size, np.einsum("it,it->i", slope @ moved, slope) / squares**2
-
-
 def _continuous_sizes(cells: Cells, level: Level, dials: Dials) -> Sizes:
-    size, noise = _least_squares(cells, dials, level.growth, level.mean_size)
+    size, _ = _measured(cells, dials, level.growth, level.mean_size)
+    noise = _noise(cells, dials, level.growth, level.mean_size)
     variance = dials.dispersion * cells.spread**2
     known = np.where(cells.untreated.any(axis=1), variance / np.maximum(variance + noise, TINY), 0.0)
     mean = known * (size - level.mean_size)
@@ -465,38 +449,26 @@ def _continuous_sizes(cells: Cells, level: Level, dials: Dials) -> Sizes:
     )
 
 
-def _moved(cells: Cells, dials: Dials) -> FloatArray:
-    """Return covariances of slopes and shocks between periods, in squares of the spread, shape (T, T)."""
-    common = np.outer(cells.tau, cells.tau)
-    return np.asarray(dials.factor * common + dials.shocks * dials.persistence**cells.distance)
-
-
 def _continuous_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Dials:
     """Return the dials whose covariances are nearest to the panel's, given sizes and growth."""
-    y, n, spread = cells.values, cells.pairs(np.ones(len(cells.y))), cells.spread
-    known = np.triu(n > 0)
-    means = (cells.shares * y).T @ cells.seen
-    covariance = ((cells.shares * y).T @ y)[known] / n[known] - (means * means.T)[known] / n[known] ** 2
-    covariance /= spread**2
-    weight = np.sqrt(n[known] / n[known].mean())
-    first, second = (
-        cells.pairs(level.size) / np.maximum(n, TINY),
-        cells.pairs(level.square),
-    )
+    known = np.triu(cells.number > 0)
+    n, spread = cells.number[known], cells.spread
+    weight = np.sqrt(n / n.mean())
+    first, second = (cells.pairs(each)[known] / n for each in (level.size, level.square))
     # Units that are left untreated in two periods may vary less in size than all.
     w = cells.weights * cells.untreated.any(axis=1)
     whole = np.average(level.square, weights=w) - np.average(level.size, weights=w) ** 2
     share = np.ones(known.sum())
     if whole > LEAST_VARIANCE * spread**2:
-        share = np.clip((second / np.maximum(n, TINY) - first**2)[known] / whole, 0.0, 1 / LEAST_VARIANCE)
+        share = np.clip((second - first**2) / whole, 0.0, 1 / LEAST_VARIANCE)
     rows, columns = np.nonzero(known)
 
     def misfit(values: FloatArray) -> FloatArray:
         found = Dials(*values)
-        slope = 1 + found.size_growth * level.growth / (spread * np.sqrt(found.dispersion))
+        slope, _ = _parts(cells, found, level.growth, level.mean_size)
         model = found.dispersion * share * slope[rows] * slope[columns] + _moved(cells, found)[known]
         away = RIDGE * np.array([found.size_growth, found.factor, found.shocks, found.persistence - 0.5])
-        return np.concatenate([weight * (covariance - model), away])
+        return np.concatenate([weight * (cells.ratios[known] - model), away])
 
     low, high = [0, 0, 0, 0, 1e-4], [2, 9, 9, 0.99, 10]
     return _nearest(misfit, dials, low, high, turn)

@@ -14,7 +14,7 @@ from study import Panel, Question, QuestionError, calibrate, calibration
 from study.simulate.calibrate import moments_of
 from study.simulate.moments import Adoption
 from study.simulate.process import Family, Process
-from study.simulate.untreated_cells import Cells, Dials, continuous_level, count_level, fit
+from study.simulate.untreated_cells import Cells, Dials, fit, level_of
 
 PERIODS = np.arange(2001, 2011)
 GROWTH = 3 * np.linspace(0, 1, len(PERIODS)) ** 1.5
@@ -131,10 +131,10 @@ def test_squares_of_sizes_are_unbiased_however_little_is_known_of_each(family: F
     cells = Cells(sample.y, Adoption.of(sample).untreated, sample.weights, family)
     start = process.mean_size + process.growth
     if family == "count":
-        level, variance = count_level(cells, Dials(1.0, 0.0, 0.0, 0.5, 1.0), start), 0.01
+        level, variance = level_of(cells, Dials(1.0, 0.0, 0.0, 0.5, 1.0), start), 0.01
     else:
         dials = Dials(0.0, 0.0, 4 / cells.spread**2, 0.0, 1 / cells.spread**2)
-        level, variance = continuous_level(cells, dials, start), 1.0
+        level, variance = level_of(cells, dials, start), 1.0
     assert level.square.mean() - level.size.mean() ** 2 == pytest.approx(variance, rel=0.2)
 
 

@@ -37,7 +37,7 @@ def replications(
     truths = np.tile([effect, 1.0], (panels, 1)) if truths is None else truths
     labels = tuple(labels) or tuple(f"design {k}" for k in range(count))
     asked = np.full(count, panels) if ran is None else np.array(ran)
-    return Replications("p", {"effect": effect}, scale, labels, answers, asked, truths, refused)
+    return Replications({"effect": effect}, scale, labels, answers, asked, truths, refused)
 
 
 def normal(
@@ -98,7 +98,7 @@ def by_hand(one: Replications, design: int) -> dict[str, float]:
 
 @pytest.mark.parametrize("scale", ["level", "proportional"])
 def test_measures_are_those_counted_panel_by_panel(small, scale):
-    one = Replications("p", {"effect": 0.2}, scale, small.labels, small.answers, small.ran, small.truths)
+    one = Replications({"effect": 0.2}, scale, small.labels, small.answers, small.ran, small.truths)
     frame = performance({"p": one})
     for design, row in frame.iterrows():
         expected = by_hand(one, int(str(design)))
@@ -361,7 +361,7 @@ def test_fewer_panels_and_refusals_are_said():
     one.answers[1, 40:] = np.nan
     why = (("b", "b: it cannot.", 3),)
     entrants["no effect"] = Replications(
-        "p", one.dials, one.scale, one.labels, one.answers, np.array([400, 40]), one.truths, why
+        one.dials, one.scale, one.labels, one.answers, np.array([400, 40]), one.truths, why
     )
     found = findings_of(entrants, PERCENT)
     assert any(

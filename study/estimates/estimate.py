@@ -578,23 +578,27 @@ class Estimate(Described):
         import pandas as pd
 
         sample, question = self.sample, self.sample.question
-        of_question = {name: getattr(question, name) for name in ("outcome", "event", "scale")}
-        sizes = {"nobs": self.n_obs, "n_units": sample.n_units, "n_treated": sample.n_treated}
-        sizes |= {
+        facts = {
+            "design": self.design,
+            "estimand": self.estimand.value,
+            "outcome": question.outcome,
+            "event": question.event,
+            "scale": question.scale,
+            "nobs": self.n_obs,
+            "n_units": sample.n_units,
+            "n_treated": sample.n_treated,
             "n_cohorts": len(sample.cohorts),
             "n_periods": len(sample.periods),
             "n_clusters": self.n_clusters,
-        }
-        how = {
             "cluster": question.cluster or "unit",
             "convention": self.errors_by,
             "n_terms": len(self.terms),
+            "n_fixed_effects": self.n_fixed_effects,
+            "seed": self.seed,
+            "panel": sample.panel.name,
+            "panel_checksum": sample.panel_checksum,
         }
-        how |= {"n_fixed_effects": self.n_fixed_effects, "seed": self.seed}
-        of = {"panel": sample.panel.name, "panel_checksum": sample.panel_checksum}
-        return pd.DataFrame(
-            [{"design": self.design, "estimand": self.estimand.value} | of_question | sizes | how | of]
-        )
+        return pd.DataFrame([facts])
 
     @property
     def varies(self) -> BoolArray:

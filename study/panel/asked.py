@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from operator import and_
+from typing import Any
 
+import ibis
 import numpy as np
+import pandas as pd
 
 from study.core import BoolArray, FloatArray, QuestionError
 from study.panel.drawing import AMBIGUOUS
@@ -25,10 +29,6 @@ from study.panel.question import Question
 from study.panel.strata import Stratified
 from study.panel.summed import Products, Summed, checksum, rows_of
 from study.panel.unit_table import ENDLESS, MOST_VALUES, UnitTable, first_unit, first_values, words_of
-
-if TYPE_CHECKING:
-    import ibis
-    import pandas as pd
 
 # Stands for what is missing in a column by which units are in strata, since not every engine joins empty cells.
 MISSING = -1.5e300
@@ -59,8 +59,7 @@ class Asked:
         asked, where = self.question, f"Question about {self.empty.name}"
         needs = "which needs the rows of single units; draw a sample of units and read it with study.Panel.from_long"
         if asked.event not in self.empty.first_treated:
-            k = self.names["treatment"][asked.event]
-            unit = first_unit(self.engine, self.units.table, self.units.table[f"off{k}"])
+            unit = self._first_unit(f"off{self.names['treatment'][asked.event]}")
             raise QuestionError(f"{where}: {asked.event} goes back to 0, first for {unit}, {needs}.")
         for name in asked.instruments:
             raise QuestionError(f"{where}: {name} is an instrument, {needs}.")
@@ -70,11 +69,13 @@ class Asked:
                 ("holes", self.units.patchy, "is missing in some rows"),
             ):
                 if name in columns:
-                    which = self.units.table[f"{flag}{self.names['covariates'][name]}"]
-                    unit = first_unit(self.engine, self.units.table, which)
+                    unit = self._first_unit(f"{flag}_x{self.names['covariates'][name]}")
                     raise QuestionError(
                         f"{where}: covariate {name} {how} within units, first in {unit}, {needs}."
                     )
+
+    def _first_unit(self, flag: str) -> Any:
+        return first_unit(self.engine, self.units.table, self.units.table[flag])
 
     def answer(self, limit: int) -> Panel:
         """Return the rows, of as many strata at most.
@@ -114,7 +115,7 @@ class Asked:
         Covariates that are added up are centred and scaled; features are they, their products with each other and with
         changes.
         """
-        ibis, n_periods = _ibis(), len(self.empty.periods)
+        n_periods = len(self.empty.periods)
         keys: dict[str, tuple[Any, str]] = {"date": (self._date(table).fill_null(MISSING), "event dates")}
         keys |= {f"key{place}": value for place, value in enumerate(self._by_unit(table, added).values())}
         columns = {f"y{place}": y for place, y in enumerate(outcome)} | {
@@ -132,7 +133,7 @@ class Asked:
         if self.question.missing == "balanced":
             # Units with gaps are left out all the same, so that one pattern can stand for all of theirs.
             full = [table[f"seen{word}"] == 2 ** len(places) - 1 for word, places in words_of(n_periods)]
-            some = table.level.notnull() & ~_all(full)
+            some = table.level.notnull() & ~reduce(and_, full)
             features = [ibis.ifelse(some, 0.0, value) for value in features]
             patterns = {
                 name: ibis.ifelse(some, int(name == "seen0"), value) for name, value in patterns.items()
@@ -195,15 +196,13 @@ class Asked:
 
     def _selected(self) -> tuple[ibis.Table, tuple[tuple[str, int], ...]]:
         """Return the units of the population whose event date is known, and why others are not among them."""
-        asked, table, ibis = self.question, self.units.table, _ibis()
+        asked, table = self.question, self.units.table
         dropped: list[tuple[str, int]] = []
         if asked.population != EVERYONE:
             inside = [self._holds(term) for term in terms_of(asked.population, self.empty)]
             if inside:
-                belongs = _all(inside).fill_null(False)
-                outside = int(
-                    self.engine.frame(table.aggregate(n=(~belongs).cast("int64").sum()))["n"].iloc[0] or 0
-                )
+                belongs = reduce(and_, inside).fill_null(False)
+                outside = int(self.engine.number(table.count(where=~belongs)))
                 if outside:
                     dropped.append((f"outside the population {asked.population}", outside))
                 table = table.filter(belongs)
@@ -221,9 +220,8 @@ class Asked:
         if asked.weights in self.units.varying:
             first = first_values(self.reading, table, self.names["covariates"][asked.weights])
             k = self.names["covariates"][asked.weights]
-            table = table.left_join(first, "u").mutate(
-                **{f"x{k}": ibis.coalesce(first["first"], table[f"x{k}"])}
-            )
+            values = {f"x{k}": ibis.coalesce(first["first"], table[f"x{k}"])}
+            table = table.left_join(first, "u").mutate(**values)
         return table, tuple(dropped)
 
     def _holds(self, term: Term) -> Any:
@@ -235,17 +233,15 @@ class Asked:
             return labels.isin(named) if term.sign == "=" else labels.notin(named)
         bound, k = bound_of(term, self.empty), self.names["covariates"][term.name]
         if term.name in self.units.varying:
-            raise changing(term, self.empty, str(first_unit(self.engine, table, table[f"varies{k}"])))
+            raise changing(term, self.empty, str(self._first_unit(f"varies_x{k}")))
         return compared(term, table[f"x{k}"], bound)
 
     def _known(self, labels: Any, term: Term) -> list[str]:
         """Return the labels that units have: those that a term names if they all are among them, else all labels."""
-        named = {label.strip() for label in term.value.split("|")}
         distinct = self.units.table.select(label=labels).distinct()
-        there = self.engine.frame(distinct.filter(distinct.label.isin([*named, term.value])))[
-            "label"
-        ].tolist()
-        if term.value in there or named <= {*there}:
+        named = distinct.filter(distinct.label.isin([*term.labels, term.value]))
+        there = self.engine.frame(named)["label"].tolist()
+        if term.value in there or {*term.labels} <= {*there}:
             return there
         return [*there, *self.engine.frame(distinct.limit(MOST_VALUES))["label"].tolist()]
 
@@ -262,13 +258,10 @@ class Asked:
         Of a column that only rules are about, what the rules tell apart is enough; of a covariate that is added up,
         whether it is there.
         """
-        asked, ibis = self.question, _ibis()
+        asked = self.question
         plain = [name for name in asked.covariates if not terms_in(name) and name not in added]
         whole = [name for name in (*plain, asked.weights, asked.cluster) if name is not None]
-        rules = [
-            *(name for name in asked.covariates if terms_in(name)),
-            *([asked.group] if asked.group else []),
-        ]
+        rules = [*filter(terms_in, asked.covariates), *filter(None, [asked.group])]
         terms = [term for rule in rules for term in terms_of(rule, self.empty)]
         needed: dict[str, tuple[Any, str]] = {}
         for name in added:
@@ -276,43 +269,29 @@ class Asked:
             needed[f"whether {name} is there"] = there, f"whether {name} is there"
         for name in dict.fromkeys([*whole, *(term.name for term in terms)]):
             own = [term for term in terms if term.name == name]
-            what = (
-                "weights"
-                if name == asked.weights
-                else "clusters"
-                if name == asked.cluster
-                else f"values of {name}"
-            )
+            what = {asked.cluster: "clusters", asked.weights: "weights"}.get(name, f"values of {name}")
             if name in self.names["attributes"]:
                 labels = table[f"a{self.names['attributes'][name]}"]
                 if name not in whole:
-                    named = {
-                        label
-                        for term in own
-                        for label in (term.value, *map(str.strip, term.value.split("|")))
-                    }
+                    named = {label for term in own for label in (term.value, *term.labels)}
                     labels = ibis.ifelse(labels.isin(sorted(named)), labels, OTHERS)
                 needed[name] = labels, what
             else:
                 values = table[f"x{self.names['covariates'][name]}"]
                 if name not in whole:
-                    bounds = sorted({bound_of(term, self.empty) for term in own})
-                    values = _between(values, bounds)
+                    values = _between(values, sorted({bound_of(term, self.empty) for term in own}))
                 needed[name] = values.fill_null(MISSING), what
         for term in terms:
             self._holds(term)
         return needed
 
     def _pattern(self, outcome: list[Any], places: range) -> Any:
-        ibis = _ibis()
-        return sum(
-            (ibis.ifelse(outcome[t].notnull(), 2 ** (t - places[0]), 0).cast("int64") for t in places[1:]),
-            ibis.ifelse(outcome[places[0]].notnull(), 1, 0).cast("int64"),
-        )
+        bits = [ibis.ifelse(outcome[t].notnull(), 2**bit, 0).cast("int64") for bit, t in enumerate(places)]
+        return sum(bits[1:], bits[0])
 
     def _refuse_logarithm(self, table: ibis.Table) -> None:
         """Refuse outcomes that have no log(1 + y), of units that are not treated already."""
-        asked, ibis = self.question, _ibis()
+        asked = self.question
         k = self.names["outcomes"][asked.outcome]
         date, first = self._date(table), self.empty.periods[0]
         known_from = float(first + (asked.event in self.empty.treatment))
@@ -343,25 +322,12 @@ def _products(points: FloatArray, p: int, n_periods: int) -> Products:
     return Products(pairs, np.concatenate([points[:, None, 1:first], cross], axis=1))
 
 
-def _ibis() -> Any:
-    import ibis
-
-    return ibis
-
-
-def _all(conditions: list[Any]) -> Any:
-    every = conditions[0]
-    for condition in conditions[1:]:
-        every &= condition
-    return every
-
-
 def _between(values: Any, bounds: list[float]) -> Any:
     """Return numbers that stand to some bounds as the values do, and are few."""
     below = [bounds[0] - 1.0, *((low + high) / 2 for low, high in pairwise(bounds))]
     pairs = zip(bounds, below, strict=True)
     cases = [case for bound, less in pairs for case in ((values < bound, less), (values == bound, bound))]
-    return _ibis().cases(*cases, (values > bounds[-1], bounds[-1] + 1.0), else_=None)
+    return ibis.cases(*cases, (values > bounds[-1], bounds[-1] + 1.0), else_=None)
 
 
 def _certain(means: FloatArray) -> FloatArray:
@@ -381,9 +347,5 @@ def _numbers(values: pd.Series) -> FloatArray:
 
 def _labels(names: list[str]) -> Any:
     """Return labels of rows: a name and the number of the row among those of the name."""
-    count: dict[str, int] = {}
-    labels = []
-    for name in names:
-        count[name] = count.get(name, 0) + 1
-        labels.append(f"{name}/{count[name]}")
-    return np.array(labels, dtype=str)
+    number = pd.Series(names).groupby(names).cumcount() + 1
+    return np.array([f"{name}/{place}" for name, place in zip(names, number, strict=True)], dtype=str)

@@ -379,11 +379,9 @@ class NotSaved(Mapping[str, Any]):
     __getitem__ = __iter__ = __len__ = __contains__ = _refuse
 
 
-# What a panel holds besides its units and periods.
-BLOCKS = (
-    *("outcomes", "covariates", "first_treated", "treatment", "attributes", "doses"),
-    *("provenance", "populations", "ambiguous"),
-)
+# What a panel holds besides its units and periods: data, and what is known of them.
+DATA = ("outcomes", "covariates", "first_treated", "treatment", "attributes", "doses")
+BLOCKS = (*DATA, "provenance", "populations", "ambiguous")
 
 
 @checked
@@ -477,13 +475,5 @@ def adoption_intervals(path: FloatArray, periods: IntArray, outcomes: Iterable[F
 
 def panel_state(panel: Panel) -> tuple[Any, ...]:
     """Return what of a panel an answer can depend on: its data, their roles and order, its name and populations."""
-    blocks = (
-        panel.outcomes,
-        panel.covariates,
-        panel.first_treated,
-        panel.treatment,
-        panel.attributes,
-        panel.doses,
-    )
-    held = tuple(tuple(block) for block in blocks)
+    held = tuple(tuple(getattr(panel, block)) for block in DATA)
     return panel.name, panel.checksum, held, dict(panel.populations), panel.within

@@ -127,10 +127,8 @@ class Ranks:
         A date before the first label has its rank. One after the last is as many steps later as the last two labels
         that are numbers are apart, and otherwise out of reach of any lag.
         """
-        found, own = (
-            _key(text, self.categories),
-            _key(self.labels[0], self.categories) if self.labels else None,
-        )
+        found = _key(text, self.categories)
+        own = _key(self.labels[0], self.categories) if self.labels else None
         if found is None or own is None or found[0] != own[0]:
             return np.nan
         place = bisect_left(self.keys, found[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -14,7 +13,7 @@ import typer
 from study import core, figures, inference, paper, report
 from study.commands import data_commands, options, paper_commands, simulate_command, table_command
 from study.commands.engines import OfEngine
-from study.core import QuestionError, StudyError, __version__, as_typed, learning, progress_bar, steps
+from study.core import QuestionError, StudyError, __version__, as_typed, progress_bar, steps
 
 INTERRUPTED = 130
 # What an option or argument that cannot be read raises; typer exports a subclass of it only.
@@ -158,10 +157,7 @@ def estimate(
     names = [chosen.name for chosen in designs]
     with engine.opened("study estimate", source, question, outcome, names, figure.label) as panel:
         words = figure.words(panel, "study estimate")
-        with (
-            work.settings(),
-            learning(work.jobs) if any(chosen.draws for chosen in designs) else nullcontext(),
-        ):
+        with work.settings(), work.learning(names):
             # Which conventions there are is checked there.
             fits = [
                 run_design(panel, each, name, convention=convention, **given)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections import ChainMap
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -197,11 +197,10 @@ class OfColumns(OfFile):
 
     def plan_text(self, panel: Path, beside: Path | None = None) -> str:
         """Return the plan of a file, which names it as seen from a folder, or by its whole path."""
-        from study.panel.files import read_as_panel
-
         whole = panel.resolve()
         named = whole if beside is None else Path(os.path.relpath(whole, beside.resolve()))
-        return paper.plan_text(read_as_panel(panel, self.roles, **self.how), named.as_posix(), self.how)
+        reading = panels.read_as_panel(panel, self.roles, **self.how)
+        return paper.plan_text(reading, named.as_posix(), self.how)
 
 
 @dataclass(frozen=True)
@@ -229,6 +228,13 @@ class OfWork:
     def settings(self, **more: Any) -> AbstractContextManager[Any]:
         """Return the settings of the work, and others."""
         return core.settings(**vars(self), **more)
+
+    def learning(self, designs: Sequence[str] | None) -> AbstractContextManager[None]:
+        """Return what shows how far learners are, or nothing where no design that is named has any."""
+        from study.designs import find_design
+
+        learns = designs is None or any(find_design(name).draws for name in designs)
+        return core.learning(self.jobs) if learns else nullcontext()
 
 
 OwnPanel = Annotated[
@@ -280,12 +286,10 @@ class OfPanel(OfFile):
 
     def read(self, outcomes: Sequence[str], question: panels.Question) -> panels.Panel:
         """Return a shipped panel, or the columns of a file that the question needs."""
-        from study.panel.tables import several_files
-
         path = Path(self.panel)
         # A slip of a shipped panel's name is not that of a file.
         is_file = os.path.isfile(path) or bool(path.suffix) or path.name != self.panel
-        is_file = is_file or (bool(path.name) and several_files(path))
+        is_file = is_file or (bool(path.name) and panels.several_files(path))
         if self.panel not in panels.panel_entries() and is_file:
             columns: dict[str, Any] = {name.removesuffix("_column"): getattr(self, name) for name in OF_FILE}
             event: dict[str, bool] = {"path": self.treatment, "levels": self.levels}

@@ -11,18 +11,7 @@ import typer
 
 from study import core, report
 from study import paper as papers
-from study.commands.options import (
-    DEFAULT_PLAN,
-    Cache,
-    Design,
-    OfColumns,
-    OfWork,
-    OwnPanel,
-    Plan,
-    folder_of_paper,
-    list_written,
-    plan_of,
-)
+from study.commands import options
 from study.core import as_typed, progress_bar, refuse_unwritable, settle, steps, write_all
 
 DEFAULT_REPORT = Path("build") / "report.html"
@@ -34,13 +23,13 @@ OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose"
 
 def run(
     *,
-    plan: Plan = DEFAULT_PLAN,
-    panel: OwnPanel = None,
-    columns: OfColumns,
-    design: Design = None,
-    work: OfWork,
+    plan: options.Plan = options.DEFAULT_PLAN,
+    panel: options.OwnPanel = None,
+    columns: options.OfColumns,
+    design: options.Design = None,
+    work: options.OfWork,
     output: Path | None = None,
-    cache: Cache = None,
+    cache: options.Cache = None,
 ) -> None:
     """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html.
 
@@ -63,7 +52,7 @@ def run(
         plan = output / "study.toml"
         files[plan.name] = columns.plan_text(panel, output).encode()
     beside = plan.resolve().parent
-    folder, target = cache or core.folder_of(plan), output or folder_of_paper(plan)
+    folder, target = cache or core.folder_of(plan), output or options.folder_of_paper(plan)
     page = (output / DEFAULT_REPORT.name if output else DEFAULT_REPORT).absolute()
     for place in (target, page.parent):
         refuse_unwritable(place)
@@ -85,12 +74,14 @@ def run(
         files |= {str(path): content for path, content in outputs.texts(beside).items()}
     written = write_all(target, files)
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {loaded.name}, checksum {loaded.checksum}.")
-    list_written(written)
+    options.list_written(written)
     for lacking in outputs.unresolved(beside):
         typer.echo(f"study: {lacking}", err=True)
 
 
-def check(plan: Plan = DEFAULT_PLAN, design: Design = None, *, work: OfWork) -> None:
+def check(
+    plan: options.Plan = options.DEFAULT_PLAN, design: options.Design = None, *, work: options.OfWork
+) -> None:
     """Compare a fresh run with the recorded estimates, cell by cell; exit with 1 where they differ.
 
     Allowed are two draws where a p-value counts draws, a twentieth of a standard error for learners, and elsewhere one
@@ -114,13 +105,13 @@ def check(plan: Plan = DEFAULT_PLAN, design: Design = None, *, work: OfWork) -> 
     typer.echo(f"All {len(recorded)} recorded estimates agree with the fresh run.")
 
 
-def paper(plan: Plan = DEFAULT_PLAN) -> None:
+def paper(plan: options.Plan = options.DEFAULT_PLAN) -> None:
     """Compile the PDFs of the paper, main.tex, and of its appendix, appendix.tex, from what `study run` wrote."""
     papers.check_exists(plan)
-    list_written(report.compile_paper(folder_of_paper(plan)))
+    options.list_written(report.compile_paper(options.folder_of_paper(plan)))
 
 
-def trace(address: str | None = None, *, plan: Plan = DEFAULT_PLAN) -> None:
+def trace(address: str | None = None, *, plan: options.Plan = options.DEFAULT_PLAN) -> None:
     """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command.
 
     Parameters
@@ -133,7 +124,7 @@ def trace(address: str | None = None, *, plan: Plan = DEFAULT_PLAN) -> None:
 
     papers.check_exists(plan)
     # Those of a run here, or those that are recorded with the plan.
-    folders = [folder_of_paper(plan), plan.resolve().parent]
+    folders = [options.folder_of_paper(plan), plan.resolve().parent]
     folder = next((each for each in folders if (each / numbers.FILE).is_file()), folders[0])
     known = numbers.read_sources(folder)
     if address is None:
@@ -158,7 +149,7 @@ def _list_sentences(plan: Path, known: Mapping[str, papers.Traced]) -> None:
 
 def with_plan(command: str, plan: Path) -> str:
     """Return a command with the plan that it is about, where it takes one and would not read this one anyway."""
-    if not command.startswith(OF_PLAN) or plan.resolve() == plan_of().resolve():
+    if not command.startswith(OF_PLAN) or plan.resolve() == options.plan_of().resolve():
         return command
     return f"{command} --plan {shlex.quote(as_typed(plan))}"
 

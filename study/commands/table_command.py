@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -14,7 +13,7 @@ from study import core, inference, paper, report
 from study import panel as panels
 from study.commands import options
 from study.commands.engines import OfEngine
-from study.core import QuestionError, learning, refuse_unwritable
+from study.core import QuestionError, refuse_unwritable
 
 WHO = "study table"
 EITHER = (
@@ -104,7 +103,7 @@ def table(
     if question:
         options.refuse_beside(context, EITHER, WHO, options.OF_PANEL_ALONE)
         path = options.plan_of(plan or options.DEFAULT_PLAN)
-        with work.settings(cache=core.fits_of(path, cache)), _learning(names, work.jobs):
+        with work.settings(cache=core.fits_of(path, cache)), work.learning(names):
             tables = of_plan(path, question, names, labels=labels, style=style, **of_draws)
         text = report.document(tables, kind, standalone=standalone)
     else:
@@ -120,7 +119,7 @@ def table(
         with (
             engine.opened(WHO, source, questions[0], outcome, names, label) as panel,
             work.settings(cache=core.fits_of(None, cache)),
-            _learning(names or (), work.jobs),
+            work.learning(names or ()),
         ):
             tables = of_panel(panel, questions, outcome, names, labels=labels, style=style, **of_draws)
             text = report.document(tables, kind, standalone=standalone)
@@ -140,14 +139,6 @@ def _format(format: str | None, output: Path | None) -> report.Format:
     if format not in (None, kind):
         raise QuestionError(f"{WHO}: --format is {format}, but {output.name} is {kind}; leave --format out.")
     return kind
-
-
-def _learning(names: Sequence[str] | None, jobs: int) -> AbstractContextManager[None]:
-    """Return what shows how far learners are, or nothing where no design has any."""
-    from study.designs import find_design
-
-    learns = names is None or any(find_design(name).draws for name in names)
-    return learning(jobs) if learns else nullcontext()
 
 
 def of_panel(

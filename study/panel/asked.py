@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
 from operator import and_
@@ -12,19 +13,9 @@ import numpy as np
 import pandas as pd
 
 from study.core import BoolArray, FloatArray, QuestionError
+from study.panel import populations
 from study.panel.drawing import AMBIGUOUS
 from study.panel.panel import Panel, interval_text
-from study.panel.populations import (
-    EVERYONE,
-    Term,
-    bound_of,
-    changing,
-    compared,
-    is_attribute,
-    labels_of,
-    terms_in,
-    terms_of,
-)
 from study.panel.question import Question
 from study.panel.strata import Stratified
 from study.panel.summed import Products, Summed, checksum, rows_of
@@ -118,9 +109,8 @@ class Asked:
         n_periods = len(self.empty.periods)
         keys: dict[str, tuple[Any, str]] = {"date": (self._date(table).fill_null(MISSING), "event dates")}
         keys |= {f"key{place}": value for place, value in enumerate(self._by_unit(table, added).values())}
-        columns = {f"y{place}": y for place, y in enumerate(outcome)} | {
-            key: value for key, (value, _) in keys.items()
-        }
+        columns = {f"y{place}": y for place, y in enumerate(outcome)}
+        columns |= {key: value for key, (value, _) in keys.items()}
         columns |= {f"seen{word}": self._pattern(outcome, places) for word, places in words_of(n_periods)}
         columns |= {f"x{j}": value for j, value in enumerate(self._standardised(table, added))}
         table = table.select(**columns, level=ibis.coalesce(*outcome))
@@ -135,12 +125,9 @@ class Asked:
             full = [table[f"seen{word}"] == 2 ** len(places) - 1 for word, places in words_of(n_periods)]
             some = table.level.notnull() & ~reduce(and_, full)
             features = [ibis.ifelse(some, 0.0, value) for value in features]
-            patterns = {
-                name: ibis.ifelse(some, int(name == "seen0"), value) for name, value in patterns.items()
-            }
-        named = {key: what for key, (_, what) in keys.items()} | dict.fromkeys(
-            patterns, "patterns of missing cells"
-        )
+            patterns = {word: ibis.ifelse(some, int(word == "seen0"), of) for word, of in patterns.items()}
+        named = {key: what for key, (_, what) in keys.items()}
+        named |= dict.fromkeys(patterns, "patterns of missing cells")
         chosen = table.select(*keys, **patterns, **{f"f{j}": value for j, value in enumerate(features)})
         return Stratified(self.engine, chosen, named, len(features))
 
@@ -165,32 +152,23 @@ class Asked:
         seen: BoolArray = np.concatenate(bits, axis=1)[stratum] == 1
         y = np.where(seen, points[:, :1] + points[:, 1 : 1 + n_periods], np.nan)
         names = ["never" if np.isnan(date) else self.empty.period_name(date) for date in dates]
-        by_unit = {
-            column: of[f"key{place}"] for place, column in enumerate(self._by_unit(self.units.table, added))
-        }
-        numbers = {
-            name: _numbers(values)[stratum]
-            for name, values in by_unit.items()
-            if name in self.names["covariates"]
-        }
+        needed = self._by_unit(self.units.table, added)
+        by_unit = {column: of[f"key{place}"] for place, column in enumerate(needed)}
+        known = {name: values for name, values in by_unit.items() if name in self.names["covariates"]}
+        numbers = {name: _numbers(values)[stratum] for name, values in known.items()}
         for j, name in enumerate(added):
             there = by_unit[f"whether {name} is there"].to_numpy(dtype=bool)[stratum]
             numbers[name] = np.where(there, points[:, 1 + n_periods + j], np.nan)
         labels = {name: values for name, values in by_unit.items() if name in self.names["attributes"]}
         path = (periods >= dates[stratum][:, None]).astype(float)
-        return Panel(
-            name=self.empty.name,
+        return replace(
+            self.empty,
             units=_labels([names[s] for s in stratum]),
-            periods=periods,
             outcomes={asked.outcome: y},
             covariates={name: np.outer(values, np.ones(n_periods)) for name, values in numbers.items()},
             first_treated={asked.event: dates[stratum]},
             treatment={asked.event: path} if asked.event in self.names["treatment"] else {},
             attributes={name: values.to_numpy(dtype=str)[stratum] for name, values in labels.items()},
-            populations=self.empty.populations,
-            ambiguous_rule=self.empty.ambiguous_rule,
-            period=self.empty.period,
-            period_names=self.empty.period_names,
             summed=summed,
         )
 
@@ -198,8 +176,8 @@ class Asked:
         """Return the units of the population whose event date is known, and why others are not among them."""
         asked, table = self.question, self.units.table
         dropped: list[tuple[str, int]] = []
-        if asked.population != EVERYONE:
-            inside = [self._holds(term) for term in terms_of(asked.population, self.empty)]
+        if asked.population != populations.EVERYONE:
+            inside = [self._holds(term) for term in populations.terms_of(asked.population, self.empty)]
             if inside:
                 belongs = reduce(and_, inside).fill_null(False)
                 outside = int(self.engine.number(table.count(where=~belongs)))
@@ -224,19 +202,19 @@ class Asked:
             table = table.left_join(first, "u").mutate(**values)
         return table, tuple(dropped)
 
-    def _holds(self, term: Term) -> Any:
+    def _holds(self, term: populations.Term) -> Any:
         """Return the condition that a unit is as a term of a rule says."""
         table = self.units.table
-        if is_attribute(term, self.empty):
+        if populations.is_attribute(term, self.empty):
             labels = table[f"a{self.names['attributes'][term.name]}"]
-            named = labels_of(term, self._known(labels, term), self.empty)
+            named = populations.labels_of(term, self._known(labels, term), self.empty)
             return labels.isin(named) if term.sign == "=" else labels.notin(named)
-        bound, k = bound_of(term, self.empty), self.names["covariates"][term.name]
+        bound, k = populations.bound_of(term, self.empty), self.names["covariates"][term.name]
         if term.name in self.units.varying:
-            raise changing(term, self.empty, str(self._first_unit(f"varies_x{k}")))
-        return compared(term, table[f"x{k}"], bound)
+            raise populations.changing(term, self.empty, str(self._first_unit(f"varies_x{k}")))
+        return populations.compared(term, table[f"x{k}"], bound)
 
-    def _known(self, labels: Any, term: Term) -> list[str]:
+    def _known(self, labels: Any, term: populations.Term) -> list[str]:
         """Return the labels that units have: those that a term names if they all are among them, else all labels."""
         distinct = self.units.table.select(label=labels).distinct()
         named = distinct.filter(distinct.label.isin([*term.labels, term.value]))
@@ -259,10 +237,10 @@ class Asked:
         whether it is there.
         """
         asked = self.question
-        plain = [name for name in asked.covariates if not terms_in(name) and name not in added]
+        plain = [name for name in asked.covariates if not populations.terms_in(name) and name not in added]
         whole = [name for name in (*plain, asked.weights, asked.cluster) if name is not None]
-        rules = [*filter(terms_in, asked.covariates), *filter(None, [asked.group])]
-        terms = [term for rule in rules for term in terms_of(rule, self.empty)]
+        rules = [*filter(populations.terms_in, asked.covariates), *filter(None, [asked.group])]
+        terms = [term for rule in rules for term in populations.terms_of(rule, self.empty)]
         needed: dict[str, tuple[Any, str]] = {}
         for name in added:
             there = table[f"x{self.names['covariates'][name]}"].notnull().cast("int8")
@@ -279,7 +257,9 @@ class Asked:
             else:
                 values = table[f"x{self.names['covariates'][name]}"]
                 if name not in whole:
-                    values = _between(values, sorted({bound_of(term, self.empty) for term in own}))
+                    values = _between(
+                        values, sorted({populations.bound_of(term, self.empty) for term in own})
+                    )
                 needed[name] = values.fill_null(MISSING), what
         for term in terms:
             self._holds(term)

@@ -287,15 +287,11 @@ def open_parquet(engine: Engine, files: Sequence[str], columns: Sequence[str]) -
     of_file: dict[str, dict[str, str]] = {file: {} for file in files}
     for file, name, kind in schemas:
         of_file[file].setdefault(name, kind)
-    first = files[0]
     for file in files[1:]:
         for column in columns:
-            here, there = of_file[first].get(column), of_file[file].get(column)
-            if _kind(here) != _kind(there):
-                what = [
-                    f"{column} is {_in_words(kind)} in {Path(name).name}"
-                    for kind, name in ((here, first), (there, file))
-                ]
+            kinds = {each: of_file[each].get(column) for each in (files[0], file)}
+            if len({*map(_kind, kinds.values())}) > 1:
+                what = [f"{column} is {_in_words(kind)} in {Path(name).name}" for name, kind in kinds.items()]
                 raise DataError(
                     f"{engine.label}: the files have two schemas: {' and '.join(what)}; write them alike."
                 )

@@ -120,7 +120,7 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
 
         events = {"first_treated": first_treated, "treatment": treatment}
         others = {"outcomes": outcomes, "covariates": covariates, "attributes": attributes}
-        roles = Roles.of(unit, time, **events, **others)
+        roles = Roles.of(unit, time, None, **events, **others)
         label = name or (str(path) if has_magic(str(path)) else Path(path).resolve().name)
         files = parquet_files(path)
         engine = open_duckdb(
@@ -174,7 +174,7 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
 
         events = {"first_treated": first_treated, "treatment": treatment}
         others = {"outcomes": outcomes, "covariates": covariates, "attributes": attributes}
-        roles = Roles.of(unit, time, **events, **others)
+        roles = Roles.of(unit, time, None, **events, **others)
         connection = connection_of(table, "LargePanel.from_table")
         engine = Engine(name or "panel", connection, progress=progress or current_settings().progress)
         try:

@@ -80,10 +80,10 @@ def _whole(value: Any) -> int | None:
 
 def name_of(number: float, unit: str | None) -> str:
     """Return a period of the calendar in words, for example "2010-03" for the number of a month."""
-    import pandas as pd
-
     if unit not in FREQUENCIES or unit == "year" or not np.isfinite(number):
         return f"{number:.0f}"
+    import pandas as pd
+
     period = pd.Period(ordinal=int(number) - START[unit], freq=FREQUENCIES[unit])
     return str(period.start_time.date()) if unit == "week" else str(period)
 

@@ -230,10 +230,9 @@ class Question(Described):
         check("Question.sample", {"panel": Panel | LargePanel}, {"panel": panel})
         if isinstance(panel, LargePanel):
             panel = panel.rows(self)
-        clustered = (
-            self if self.cluster is not None or panel.within is None else replace(self, cluster=panel.within)
-        )
-        return draw_sample(clustered, panel)
+        if self.cluster is None and panel.within is not None:
+            return draw_sample(replace(self, cluster=panel.within), panel)
+        return draw_sample(self, panel)
 
 
 @dataclass(frozen=True)
@@ -421,11 +420,9 @@ class Sample(Described):
         units = np.flatnonzero(off.any(axis=1))
         if not len(units):
             return f"{self.question.event} never goes back to 0 in this sample"
-        more = (
-            f", and for {len(units) - 1} more unit{'s' if len(units) > 2 else ''}" if len(units) > 1 else ""
-        )
-        year = self.periods[off[units[0]].argmax()]
-        return f"{self.question.event} goes back to 0 for {self.unit_ids[units[0]]} in {year}{more}"
+        year, more = self.periods[off[units[0]].argmax()], len(units) - 1
+        others = f", and for {more} more unit{'' if more == 1 else 's'}" if more else ""
+        return f"{self.question.event} goes back to 0 for {self.unit_ids[units[0]]} in {year}{others}"
 
     @property
     def treated_cells(self) -> NDArray[np.bool_]:

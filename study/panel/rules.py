@@ -65,6 +65,11 @@ class Roles:
         """Build roles from an entry of ``panels.toml``, which has other keys beside them."""
         return cls.of(**{role: entry[role] for role in WORDS if role in entry})
 
+    def with_labels(self, words: Sequence[str]) -> Roles:
+        """Return the roles in which covariates that are words are attributes."""
+        numbers = tuple(column for column in self.covariates if column not in words)
+        return replace(self, covariates=numbers, attributes=tuple(dict.fromkeys([*self.attributes, *words])))
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that has a role, once."""

@@ -13,28 +13,11 @@ import numpy as np
 import pandas as pd
 
 from study.core import DataError, IntArray
+from study.panel import rules
 from study.panel.engines import Engine
 from study.panel.panel import Ambiguous
 from study.panel.periods import PeriodUnit
 from study.panel.rows import NO_NUMBER, TRUTH, Rows
-from study.panel.rules import (
-    Roles,
-    Rule,
-    consecutive,
-    date,
-    dated,
-    event_dates,
-    label_numbers,
-    not_empty,
-    number,
-    one_value,
-    plausible,
-    problems_of_headings,
-    problems_of_roles,
-    same,
-    whole_period,
-    zero_or_one,
-)
 
 # Periods in one whole number, of which each is a bit; more bits are no plain integers to every engine.
 WORD = 30
@@ -107,13 +90,13 @@ class Reading:
 
     engine: Engine
     table: ibis.Table
-    roles: Roles
+    roles: rules.Roles
     period: PeriodUnit | None = None
     never: float | str | None = None
     ambiguous: Ambiguous = "drop"
     whole: Rows = NO_ROWS
 
-    def refuse(self, rule: Rule, rows: Rows, row: int = 0) -> None:
+    def refuse(self, rule: rules.Rule, rows: Rows, row: int = 0) -> None:
         """Raise the error of a row that breaks a rule."""
         raise DataError(f"{self.engine.label}: {rule.sentence(rows, row)}")
 
@@ -125,9 +108,9 @@ class Reading:
         frame = self.engine.frame((found if most is None else found.limit(most)).select(*columns))
         return self.rows_of(frame)
 
-    def refuse_values(self, rows: Rows, column: str, rules: Iterable[Rule], most: str) -> None:
+    def refuse_values(self, rows: Rows, column: str, kept: Iterable[rules.Rule], most: str) -> None:
         """Refuse different values of a column, each in a row, that break a rule, or that are too many."""
-        for rule in rules:
+        for rule in kept:
             broken = rule.broken(rows)
             if broken.any():
                 value = rows.table[column].iloc[int(broken.argmax())]
@@ -175,7 +158,7 @@ def unit_table(reading: Reading) -> UnitTable:
     """
     engine, roles = reading.engine, reading.roles
     heading = pd.DataFrame(columns=list(reading.table.columns))
-    for problem in (*problems_of_headings(heading, roles), *problems_of_roles(roles)):
+    for problem in (*rules.problems_of_headings(heading, roles), *rules.problems_of_roles(roles)):
         raise DataError(f"{engine.label}: {problem}")
     engine.tell("reading periods")
     reading = replace(reading, whole=_whole(reading))
@@ -217,10 +200,10 @@ def _whole(reading: Reading) -> Rows:
     if not len(values):
         raise DataError(f"{reading.engine.label}: the table has no rows.")
     if reading.table[time].type().is_nested():
-        reading.refuse(one_value(time), reading.witnesses(True))
+        reading.refuse(rules.one_value(time), reading.witnesses(True))
     rows = Rows(pd.DataFrame({time: values}), None, "", time, reading.period, reading.never)
-    reading.refuse_values(rows, time, [whole_period(time)], "is it the period?")
-    gap = consecutive(time)
+    reading.refuse_values(rows, time, [rules.whole_period(time)], "is it the period?")
+    gap = rules.consecutive(time)
     if gap.broken(rows).any():
         reading.refuse(gap, rows)
     return rows
@@ -231,25 +214,26 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
     table, roles = reading.table, reading.roles
     for column in (roles.unit, *roles.attributes):
         if table[column].type().is_nested():
-            reading.refuse(one_value(column), reading.witnesses(table[column].notnull()))
-    broken: list[tuple[Rule, Any]] = [(not_empty(roles.unit), empty(table[roles.unit]))]
+            reading.refuse(rules.one_value(column), reading.witnesses(table[column].notnull()))
+    broken: list[tuple[rules.Rule, Any]] = [(rules.not_empty(roles.unit), empty(table[roles.unit]))]
     for column in roles.treatment:
         value, bad = _number(table[column])
-        broken += [(number(column), bad), (zero_or_one(column, roles), value.notnull() & ~value.isin((0, 1)))]
+        broken += [
+            (rules.number(column), bad),
+            (rules.zero_or_one(column, roles), value.notnull() & ~value.isin((0, 1))),
+        ]
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
-        broken.append((number(column), _number(table[column])[1]))
+        broken.append((rules.number(column), _number(table[column])[1]))
     texts = [column for column in roles.covariates if not _is_number(table[column].type())]
+    texts = [column for column in texts if column not in roles.outcomes]
     counts = {f"broken{i}": table.count(where=condition) for i, (_, condition) in enumerate(broken)}
     counts |= {f"numbers{i}": _number(table[column])[0].count() for i, column in enumerate(texts)}
     found = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]
     words = [column for i, column in enumerate(texts) if not found[f"numbers{i}"]]
     for i, (rule, condition) in enumerate(broken):
-        if found[f"broken{i}"] and not (rule.column in words and rule.column not in roles.outcomes):
+        if found[f"broken{i}"] and rule.column not in words:
             reading.refuse(rule, reading.witnesses(condition))
-    words = [column for column in words if column not in roles.outcomes]
-    numbers = tuple(column for column in roles.covariates if column not in words)
-    labelled = tuple(dict.fromkeys([*roles.attributes, *words]))
-    return replace(reading, roles=replace(roles, covariates=numbers, attributes=labelled)), int(found["rows"])
+    return replace(reading, roles=roles.with_labels(words)), int(found["rows"])
 
 
 def _checked_dates(reading: Reading, column: str) -> list[Any]:
@@ -257,8 +241,8 @@ def _checked_dates(reading: Reading, column: str) -> list[Any]:
     roles, values = reading.roles, reading.values(column)
     units, first = map(str, range(len(values))), reading.whole.table[roles.time].iloc[0]
     rows = reading.rows_of(pd.DataFrame({roles.unit: [*units], roles.time: first, column: values}))
-    rules = dated(column, roles), date(column), plausible(column, roles)
-    reading.refuse_values(rows, column, rules, "a first treated period is one of few.")
+    kept = rules.dated(column, roles), rules.date(column), rules.plausible(column, roles)
+    reading.refuse_values(rows, column, kept, "a first treated period is one of few.")
     never = values[np.isnan(rows.dates(column)[0])].dropna()
     return [value.item() if isinstance(value, np.generic) else value for value in never]
 
@@ -392,7 +376,7 @@ def _by_unit(reading: Reading, cells: ibis.Table, n_periods: int, first: int) ->
     return by_unit.select(**_columns(reading, by_unit, n_periods, first))
 
 
-def _fixed(roles: Roles) -> Iterator[tuple[str, str]]:
+def _fixed(roles: rules.Roles) -> Iterator[tuple[str, str]]:
     """Yield the columns that are one value a unit, or may be: dates, labels and covariates, after their short names."""
     for letter, columns in (("d", roles.first_treated), ("a", roles.attributes), ("x", roles.covariates)):
         yield from ((f"{letter}{k}", column) for k, column in enumerate(columns))
@@ -449,8 +433,10 @@ def _checked_units(reading: Reading, table: ibis.Table, periods: IntArray, rows:
         if not name.startswith("x") and (found[f"varies_{name}"] or found[f"holes_{name}"]):
             here = _rows_of_first(reading, table, table[f"varies_{name}"] | table[f"holes_{name}"])
             by_date = name.startswith("d")
-            one = same(column, roles.unit, "unit", event_dates if by_date else label_numbers)
-            for rule in (dated(column, roles), one) if by_date else (one,):
+            one = rules.same(
+                column, roles.unit, "unit", rules.event_dates if by_date else rules.label_numbers
+            )
+            for rule in (rules.dated(column, roles), one) if by_date else (one,):
                 broken = rule.broken(here)
                 if broken.any():
                     reading.refuse(rule, here, int(broken.argmax()))

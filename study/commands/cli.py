@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
+from study import core, figures, inference, paper, report
 from study.commands import data_commands, options, paper_commands, simulate_command, table_command
 from study.commands.engines import OfEngine
-from study.core import QuestionError, StudyError, __version__, as_typed, learning, progress_bar, steps
+from study.core import QuestionError, StudyError, __version__, as_typed, progress_bar, steps
 
 INTERRUPTED = 130
 # What an option or argument that cannot be read raises; typer exports a subclass of it only.
@@ -48,10 +48,8 @@ def study(
     max_cell: Annotated[int | None, _most("characters of a cell")] = None,
 ) -> None:
     """Begin a command."""
-    from study.core import settings
-
     limits = {"max_rows": max_rows, "max_columns": max_columns, "max_bytes": max_bytes, "max_cell": max_cell}
-    context.with_resource(settings(**{name: most for name, most in limits.items() if most is not None}))
+    context.with_resource(core.settings(**{name: most for name, most in limits.items() if most is not None}))
 
 
 def designs(
@@ -73,12 +71,11 @@ def designs(
 
     if panel is not None:
         from study.commands.designs_for import designs_for
-        from study.report import as_json
 
         if name is not None:
             raise QuestionError("study designs: give the name of a design or --for a panel, not both.")
         found = designs_for(panel, columns, plan)
-        typer.echo(found.text() if format == "text" else as_json(found.record()))
+        typer.echo(found.text() if format == "text" else report.as_json(found.record()))
         return
     if columns != options.OfColumns():
         raise QuestionError("study designs: options about columns go with --for, and a file.")
@@ -124,8 +121,8 @@ def estimate(
     of_question: options.OfQuestion,
     option: list[str] | None = None,
     convention: str = "jackknife",
-    level: options.Level = 0.95,
-    terms: options.TermsShown = "average",
+    level: float = 0.95,
+    terms: str = "average",
     engine: OfEngine,
     work: options.OfWork,
     to: options.OfOutput,
@@ -140,47 +137,42 @@ def estimate(
     convention : str
         Of standard errors: jackknife, pooled, CR0, CR1, CR1_fixest or CR1_areg; of iv and panel_ols also those of
         linearmodels, such as twoway.
+    level : float
+        Of confidence intervals.
+    terms : str
+        What is shown of an estimate: average (the question's), or a line an event_time, cohort or period.
     """
-    from typing import get_args
-
-    from study.core import check, refuse_unknown
     from study.designs import estimate as run_design
     from study.designs import find_design
-    from study.figures import effects_plot
-    from study.report import TERMS, Terms, estimates_in
 
     form = to.chosen("study estimate")
-    refuse_unknown("terms", terms, get_args(Terms), "study estimate")
+    core.refuse_unknown("terms", terms, get_args(report.Terms), "study estimate")
     figure.check()
-    _refuse_unwritable(to.output, figure.plot)
-    check("Question", {"level": float}, {"level": level})
-    designs, given = (
-        list(map(find_design, design or ["callaway_santanna"])),
-        options.read_options(option or []),
-    )
+    core.check("Question", {"level": float}, {"level": level})
+    designs = [find_design(name) for name in design or ["callaway_santanna"]]
+    given = options.read_options(option or [])
     for chosen in designs:
         chosen.check_options(given)
     question = of_question.read("study estimate", outcome[0], event, scale, source)
     names = [chosen.name for chosen in designs]
     with engine.opened("study estimate", source, question, outcome, names, figure.label) as panel:
         words = figure.words(panel, "study estimate")
-        with (
-            work.settings(),
-            learning(work.jobs) if any(chosen.draws for chosen in designs) else nullcontext(),
-        ):
+        with work.settings(), work.learning(names):
             # Which conventions there are is checked there.
             fits = [
                 run_design(panel, each, name, convention=convention, **given)  # type: ignore[arg-type]
                 for each in (question.replace(outcome=name) for name in outcome)
                 for name in names
             ]
-        shown = [fit.headline if terms == "average" else fit.aggregate(TERMS[terms][0]) for fit in fits]
+        shown = [
+            fit.headline if terms == "average" else fit.aggregate(report.TERMS[terms][0]) for fit in fits
+        ]
         keys = [
             f"{fit.design}, {fit.sample.question.outcome}" if len(outcome) > 1 else fit.design for fit in fits
         ]
         effects = dict(zip(keys, fits if terms == "average" else shown, strict=True))
-        drawn = figure.drawn(effects_plot, effects, labels=words, level=level, window=figure.window)
-        text = estimates_in(form, shown, level)
+        drawn = figure.drawn(figures.effects_plot, effects, labels=words, level=level, window=figure.window)
+        text = report.estimates_in(form, shown, level)
     to.give(text)
     figure.write(drawn)
 
@@ -194,9 +186,9 @@ def compare(
     scale: options.Scale = "level",
     of_question: options.OfQuestion,
     force: bool = False,
-    draws: options.Draws = 9999,
-    seed: options.Seed = 0,
-    level: options.Level = 0.95,
+    draws: int = 9999,
+    seed: int = 0,
+    level: float = 0.95,
     engine: OfEngine,
     to: options.OfOutput,
     figure: options.OfPlot,
@@ -209,24 +201,25 @@ def compare(
     ----------
     force : bool
         Compare also estimates of unlike estimand, scale or window.
+    draws : int
+        Draws of the test that the designs agree.
+    seed : int
+        Seed of whatever is drawn at random.
+    level : float
+        Of confidence intervals.
     """
-    from study.core import check
     from study.designs import find_design
-    from study.figures import event_plot
-    from study.inference import compare as run_designs
-    from study.report import comparison_in
 
     form = to.chosen("study compare")
     figure.check()
-    _refuse_unwritable(to.output, figure.plot)
-    check("Question", {"level": float}, {"level": level})
+    core.check("Question", {"level": float}, {"level": level})
     named = engine.designs(design)
     designs: Any = named and [(name, find_design(name).seeded({}, seed), name) for name in named]
     question = of_question.read("study compare", outcome[0], event, scale, source)
     engine.refuse_several("study compare", outcome)
     with engine.opened("study compare", source, question, outcome, named, figure.label) as panel:
         words = figure.words(panel, "study compare")
-        comparison = run_designs(panel, question, designs, outcome, force=force, draws=draws, seed=seed)
+        comparison = inference.compare(panel, question, designs, outcome, force=force, draws=draws, seed=seed)
         if figure.window is None:
             drawn = figure.drawn(comparison.plot, labels=words, level=level)
         else:
@@ -234,8 +227,8 @@ def compare(
                 f"{words.get(label, label)}, {words.get(name, name)}" if len(outcome) > 1 else label: fit
                 for (name, label), fit in comparison.fits.items()
             }
-            drawn = figure.drawn(event_plot, paths, labels=words, level=level, window=figure.window)
-        text = comparison_in(form, comparison, level)
+            drawn = figure.drawn(figures.event_plot, paths, labels=words, level=level, window=figure.window)
+        text = report.comparison_in(form, comparison, level)
     to.give(text)
     figure.write(drawn)
 
@@ -260,19 +253,18 @@ def diagnose(
     output : Path, optional
         Folder of figures and tables, instead of build/diagnose.
     """
-    from study.core import fits_of, refuse_unwritable
-    from study.paper import details, run, verdict_text
     from study.paper import diagnose as diagnosing
+    from study.paper import run
 
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label
     task = chosen.ask(question, design)
-    refuse_unwritable(output or Path("build"))
+    core.refuse_unwritable(output or Path("build"))
     loaded, placebos = run.load(chosen), run.other_panels(chosen.placebos)
-    with progress_bar() as progress, work.settings(cache=fits_of(None if panel else plan, cache)):
+    with progress_bar() as progress, work.settings(cache=core.fits_of(None if panel else plan, cache)):
         verdict = diagnosing.diagnose(chosen, task, loaded, placebos, steps(progress, None, "Diagnosing"))
-    page = verdict_text(verdict)
-    texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{details(verdict)}\n".encode()}
+    page = paper.verdict_text(verdict)
+    texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{paper.details(verdict)}\n".encode()}
     folder = output or Path("build", "diagnose", *question.split("/"), verdict.design.name)
     _write(folder, texts | verdict.files(), page, "figures, tables, and all that was found")
 
@@ -316,7 +308,6 @@ def heterogeneity(
     output : Path, optional
         Folder of figures and tables, instead of build/heterogeneity.
     """
-    from study.core import fits_of, refuse_unwritable
     from study.heterogeneity import report as report_on
     from study.heterogeneity.page import usual_groupings
     from study.paper import run
@@ -324,7 +315,7 @@ def heterogeneity(
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label
     task = chosen.with_level().ask(question)
-    refuse_unwritable(output or Path("build"))
+    core.refuse_unwritable(output or Path("build"))
     loaded, task_question = run.load(chosen), task.question
     if not task_question.covariates:
         # Something has to say how units differ before treatment: at least what they had in the first period.
@@ -333,8 +324,8 @@ def heterogeneity(
         loaded = replace(loaded, covariates={**loaded.covariates, size: before})
         task_question = task_question.replace(covariates=(size,))
     sample = task_question.sample(loaded)
-    with progress_bar() as progress, work.settings(cache=fits_of(None if panel else plan, cache)):
-        report = report_on(
+    with progress_bar() as progress, work.settings(cache=core.fits_of(None if panel else plan, cache)):
+        found = report_on(
             sample,
             by=tuple(by or usual_groupings(sample, task.strata)),
             prior_name=prior,
@@ -348,28 +339,16 @@ def heterogeneity(
             progress=steps(progress, None, "Learning"),
         )
     folder = output or Path("build", "heterogeneity", *question.split("/"))
-    _write(folder, report.files(), report.text(), "figures and tables")
-
-
-def _refuse_unwritable(*files: Path | None) -> None:
-    from study.core import refuse_unwritable
-
-    for file in files:
-        if file is not None:
-            refuse_unwritable(file.parent, file.name)
+    _write(folder, found.files(), found.text(), "figures and tables")
 
 
 def _list(entries: Iterable[Any], *keys: str) -> None:
     """Print what a catalogue has of each of its entries, as JSON."""
-    from study.report import as_json
-
-    typer.echo(as_json([{key: getattr(entry, key) for key in keys} for entry in entries]))
+    typer.echo(report.as_json([{key: getattr(entry, key) for key in keys} for entry in entries]))
 
 
 def _write(folder: Path, files: dict[str, bytes], page: str, what: str) -> None:
-    from study.core import write_all
-
-    written = write_all(folder, files)
+    written = core.write_all(folder, files)
     typer.echo(page)
     typer.echo(f"\n{len(written)} files written to {as_typed(folder)}: {what}.")
 

@@ -6,8 +6,18 @@ from pathlib import Path
 
 import typer
 
+from study import core, panel
 from study.commands.options import OfColumns, list_written
-from study.core import arrived, as_typed, progress_bar, steps
+from study.core import (
+    OutputError,
+    arrived,
+    as_typed,
+    progress_bar,
+    refuse_unwritable,
+    settings,
+    steps,
+    write_all,
+)
 
 
 def assemble(*, raw: Path, output: Path = Path("data")) -> None:
@@ -20,7 +30,6 @@ def assemble(*, raw: Path, output: Path = Path("data")) -> None:
     output : Path
         Folder to write the panels into.
     """
-    from study.core import refuse_unwritable, settings
     from study.data.assemble.build import assemble as make
 
     refuse_unwritable(output)
@@ -64,9 +73,7 @@ def validate(file: Path, *, columns: OfColumns) -> None:
     file : Path
         A file of a long table, one row a unit and period: CSV, Parquet, Feather, Stata or Excel.
     """
-    from study.panel import verdict
-
-    text, fit = verdict(file, columns.roles, **columns.how)
+    text, fit = panel.verdict(file, columns.roles, **columns.how)
     typer.echo(text)
     if not fit:
         raise typer.Exit(1)
@@ -82,8 +89,6 @@ def init(file: Path, *, columns: OfColumns, output: Path | None = None) -> None:
     output : Path, optional
         File to write; study.toml beside the panel if not given. One that is there is not overwritten.
     """
-    from study.core import OutputError, write_all
-
     path = output or file.parent / "study.toml"
     if path.exists():
         raise OutputError(f"{path}: it is there already; name another file with --output.")
@@ -102,12 +107,11 @@ def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
     raw : Path, optional
         Folder of originals; a folder of the user's cache if not given.
     """
-    from study.core import cache_folder, settings
     from study.data import sources as published
     from study.data.sources.fetching import Fetcher
     from study.data.sources.provenance import SOURCES
 
-    folder = raw or cache_folder() / "raw"
+    folder = raw or core.cache_folder() / "raw"
     with progress_bar() as progress:
         fetcher = Fetcher(progress=arrived(progress))
         # What is cut from another source's files, or compiled by hand, has no publisher to fetch it from.
@@ -146,13 +150,12 @@ def outcomes(
     memory : str
         What may be held in memory before it spills to disk.
     """
-    from study.core import cache_folder, refuse_unwritable, settings, write_all
     from study.data.sources import openalex
 
     refuse_unwritable(output.parent, output.name)
     options = {"topics": topic} if topic else {}
     with progress_bar() as progress, settings(progress=steps(progress, None)):
-        folder = (raw or cache_folder() / "raw") / "openalex"
+        folder = (raw or core.cache_folder() / "raw") / "openalex"
         counts = openalex.read(folder, memory_limit=memory, **options)
     list_written(write_all(output.parent, {output.name: counts.to_csv(index=False).encode()}))
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from study.commands.options import OfColumns
 from study.core import StudyError, section
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from study.commands.options import OfColumns
-    from study.panel import Panel, Question, Scale
-    from study.paper import Plan
+from study.designs import all_designs
+from study.panel import Panel, Question, Scale, load_panel, panel_entries
+from study.paper import Plan, read_plan, run, tournament
+from study.simulate.recommendation import standing
 
 
 class Fitting(NamedTuple):
@@ -92,10 +90,6 @@ def designs_for(named: str, columns: OfColumns, path: Path) -> DesignsFor:
     DataError, QuestionError
         If the panel or the plan cannot be read.
     """
-    from study.designs import all_designs
-    from study.panel import Question, load_panel, panel_entries
-    from study.paper import read_plan, run
-
     given, questions = read_plan(path), dict[str, list[Question]]()
     plan: Plan | None = given
     if not _is_about(given, named):
@@ -134,9 +128,6 @@ def _recorded(
     plan: Plan | None, panel: Panel, question: Question
 ) -> tuple[dict[str, dict[str, dict[str, Any]]], str]:
     """Return where the rows of each design stand in the plan's recorded tournament, with its verdict."""
-    from study.paper import tournament
-    from study.simulate.recommendation import standing
-
     if plan is None or plan.tournament is None:
         how = f"--outcome {question.outcome} --event {question.event}"
         if plan is not None and not isinstance(plan.panel, str):
@@ -146,7 +137,7 @@ def _recorded(
         recorded = tournament.read_record(plan, panel)
     except StudyError as error:
         return {}, str(error)
-    rows: pd.DataFrame = recorded.rows
+    rows = recorded.rows
     table = standing(rows[rows["process"].isin(plan.calibrated_processes())], plan.level)
     entered: dict[str, dict[str, dict[str, Any]]] = {}
     for label, row in table.iterrows():

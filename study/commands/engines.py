@@ -7,15 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
+from study import core, report
+from study import panel as panels
 from study.commands.options import OfPanel, flag, labels
-from study.core import OutputError, QuestionError
-
-if TYPE_CHECKING:
-    from study.panel import LargePanel, Panel, Question
+from study.core import OutputError, QuestionError, progress_bar, steps
 
 ENGINES = ("duckdb",)
 # Options of a panel that need more of it than an engine adds up.
@@ -63,11 +62,11 @@ class OfEngine:
         self,
         who: str,
         source: OfPanel,
-        question: Question,
+        question: panels.Question,
         outcomes: Sequence[str],
         designs: Sequence[str] | None,
         label: Sequence[str] | None,
-    ) -> Iterator[Panel | LargePanel]:
+    ) -> Iterator[panels.Panel | panels.LargePanel]:
         """Give the panel, which an engine lets go of in the end.
 
         What no engine answers is refused before it reads: ``designs`` by name, and a ``label`` of what is no column.
@@ -78,12 +77,9 @@ class OfEngine:
                     raise QuestionError(f"{flag(name)} is about an engine; add --engine {ENGINES[0]}.")
             yield source.read(outcomes, question)
             return
-        from study.core import progress_bar, refuse_unknown, steps
         from study.designs import Supports, find_design
-        from study.panel import LargePanel, columns_for
-        from study.report import check_labels
 
-        refuse_unknown("engine", self.engine, ENGINES, "--engine")
+        core.refuse_unknown("engine", self.engine, ENGINES, "--engine")
         why = "which needs the rows of single units; leave out --engine, for a sample of them perhaps"
         for name in OF_ROWS:
             if getattr(source, name):
@@ -92,17 +88,17 @@ class OfEngine:
             if Supports.SUMS not in find_design(name).supports:
                 able = ", ".join(_able())
                 raise QuestionError(f"{who}: --engine does not go with {name}, {why}. It goes with {able}.")
-        columns: Any = columns_for(question, outcomes, path=source.treatment)
+        columns: Any = panels.columns_for(question, outcomes, path=source.treatment)
         del columns["doses"]
         known = {name for names in columns.values() for name in names}
-        check_labels(labels(label), None, {*known, source.period or "period", "year"}, who)
+        report.check_labels(labels(label), None, {*known, source.period or "period", "year"}, who)
         reading: Any = {
             name: getattr(source, name) for name in ("unit", "time", "period", "never", "ambiguous")
         }
         with (
             _scratch_folder(self.temp) as folder,
             progress_bar() as progress,
-            LargePanel.from_parquet(
+            panels.LargePanel.from_parquet(
                 source.panel,
                 **columns,
                 **reading,

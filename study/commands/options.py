@@ -7,23 +7,20 @@ import inspect
 import os
 import re
 import tomllib
+from collections import ChainMap
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, is_dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from study import core, figures, paper, report
+from study import panel as panels
 from study.core import QuestionError, StudyError, as_typed, write_all
 from study.panel.shipped import shipped
-
-if TYPE_CHECKING:
-    from study.core.settings import Settings
-    from study.figures import Figure
-    from study.panel import LargePanel, Panel, Question
-    from study.paper import plan as plans
 
 DEFAULT_PLAN = Path("paper") / "study.toml"
 # What functions call what an option of another name gives them.
@@ -56,13 +53,6 @@ def folder_of_paper(plan: Path) -> Path:
     return DEFAULT_PLAN.parent if resolved == shipped(*DEFAULT_PLAN.parts).resolve() else resolved.parent
 
 
-def _processes(jobs: int) -> int:
-    """Refuse a number of processes that nothing could be done in."""
-    if jobs == 0:
-        raise QuestionError("--jobs is 0; give a number of processes, or -1 for all cores.")
-    return jobs
-
-
 def _names(param: typer.CallbackParam, given: list[str] | None) -> list[str] | None:
     """Return the names of an option that is repeated or has commas; quotes keep the comma of a name."""
     if not given:
@@ -81,9 +71,7 @@ def _names(param: typer.CallbackParam, given: list[str] | None) -> list[str] | N
 
 def _text_or_json(format: str) -> str:
     """Refuse another format than these two."""
-    from study.core import refuse_unknown
-
-    refuse_unknown("format", format, ("text", "json"), "--format")
+    core.refuse_unknown("format", format, ("text", "json"), "--format")
     return format
 
 
@@ -101,15 +89,6 @@ def _several(text: str, *flags: str, **more: Any) -> Any:
     )
 
 
-def _drawable(plot: Path | None) -> Path | None:
-    """Refuse a figure's file whose ending no figure is written with."""
-    from study.figures.drawing import DATED
-
-    if plot is not None and plot.suffix.lower().removeprefix(".") not in DATED:
-        raise QuestionError(f"--plot {plot}: a figure is a .pdf, .png or .svg file; name one.")
-    return plot
-
-
 EVENT = typer.Option(help="Event: a column of first treated periods, or of 0/1 treatment.")
 Scale = Annotated[str, typer.Option(help="level, log1p or proportional.")]
 Outcome = Annotated[list[str], _several("Outcome column", "--outcome", "--outcomes")]
@@ -124,10 +103,6 @@ Designs = Annotated[
 NameOfDesign = Annotated[str | None, typer.Argument(help="One design.", autocompletion=_design_names)]
 TextOrJson = Annotated[str, typer.Option("--format", callback=_text_or_json, help="text or json.")]
 Scales = Annotated[list[str] | None, _several("level, log1p or proportional", "--scale", "--scales")]
-Level = Annotated[float, typer.Option(help="Of confidence intervals.")]
-Plot = Annotated[
-    Path | None, typer.Option(callback=_drawable, help="File of the figure: .pdf, .png or .svg.")
-]
 _PLAN = (
     "What to estimate; its folder takes the files that are written. If there is none here, the paper's as it ships, "
     "whose files go to ./paper."
@@ -135,32 +110,6 @@ _PLAN = (
 Plan = Annotated[Path, typer.Option(callback=plan_of, help=_PLAN)]
 EitherPlan = Annotated[Path | None, typer.Option(help=_PLAN)]
 Design = Annotated[str | None, typer.Option(help="Another design in the headline's place.")]
-TermsShown = Annotated[
-    str,
-    typer.Option(
-        help="What is shown of an estimate: average (the question's), or a line an event_time, cohort or period."
-    ),
-]
-Labels = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--label",
-        help="What an outcome, event, design, cluster, covariate or scale is called, as NAME=WORDS, for example "
-        'papers="Papers a year"; also unit and units. May be repeated.',
-    ),
-]
-Draws = Annotated[int, typer.Option(help="Draws of the test that the designs agree.")]
-Seed = Annotated[int, typer.Option(help="Seed of whatever is drawn at random.")]
-Jobs = Annotated[
-    int, typer.Option(callback=_processes, help="Processes; -1 is all cores. Results do not depend on it.")
-]
-Backend = Annotated[
-    str,
-    typer.Option(help="loky, processes of this machine, or dask, the workers of the cluster at --address."),
-]
-Address = Annotated[
-    str | None, typer.Option(help="Of the scheduler of a dask cluster, for example tcp://10.0.0.1:8786.")
-]
 Cache = Annotated[
     Path | None,
     typer.Option(
@@ -170,29 +119,9 @@ Cache = Annotated[
 ]
 
 
-PeriodUnit = Annotated[
-    str | None,
-    typer.Option(
-        help="What periods are counted in where they are no consecutive whole numbers: year, quarter, month, week "
-        "or day of dates, or rank of whatever has an order."
-    ),
-]
-Never = Annotated[
-    str | None,
-    typer.Option(help="What stands for never treated among event dates, besides an empty cell, 0 and Inf."),
-]
-Ambiguous = Annotated[
-    str,
-    typer.Option(
-        help="Of 0/1 treatment, units whose treatment is not observed when it may have started: drop, or date them by "
-        "the earliest or latest possible period."
-    ),
-]
-
-
 @dataclass(frozen=True)
-class OfColumns:
-    """What the columns of a file of one's own are for; those that are not named are taken from their own names.
+class OfFile:
+    """How a file of a panel is read.
 
     Attributes
     ----------
@@ -200,30 +129,48 @@ class OfColumns:
         Unit column of a file.
     time : str
         Period column of a file.
+    group_column : str, optional
+        Column of groups within units, where a row is of a unit, group and period.
+    period : str, optional
+        What periods are counted in where they are no consecutive whole numbers: year, quarter, month, week or day of
+        dates, or rank of whatever has an order.
+    never : str, optional
+        What stands for never treated among event dates, besides an empty cell, 0 and Inf.
+    ambiguous : str
+        Of 0/1 treatment, units whose treatment is not observed when it may have started: drop, or date them by the
+        earliest or latest possible period.
+    """
+
+    unit: str = ""
+    time: str = ""
+    group_column: str | None = None
+    period: str | None = None
+    never: str | None = None
+    ambiguous: str = "drop"
+
+
+@dataclass(frozen=True)
+class OfColumns(OfFile):
+    """What the columns of a file of one's own are for; those that are not named are taken from their own names.
+
+    Attributes
+    ----------
     first_treated : list of str, optional
         Column of first treated periods; several with commas, or repeat the option.
     treatment : list of str, optional
         Column of 0/1 treatment; several with commas, or repeat the option.
     doses : list of str, optional
         Column with the amount of treatment by period; several with commas, or repeat the option.
-    group_column : str, optional
-        Column of groups within units, where a row is of a unit, group and period.
     attribute : list of str, optional
         Label column; several with commas, or repeat the option.
     """
 
-    unit: str = ""
-    time: str = ""
     outcome: Outcomes = None
     first_treated: list[str] | None = None
     treatment: list[str] | None = None
     doses: list[str] | None = None
-    group_column: str | None = None
     covariate: Covariates = None
     attribute: list[str] | None = None
-    period: PeriodUnit = None
-    never: Never = None
-    ambiguous: Ambiguous = "drop"
 
     @property
     def roles(self) -> dict[str, Any]:
@@ -240,39 +187,54 @@ class OfColumns:
         how = {name: getattr(self, name) for name in ("period", "never", "ambiguous")}
         return {name: value for name, value in how.items() if value != getattr(type(self), name)}
 
-    def plan(self, panel: Path | None, plan: Path) -> plans.Plan:
+    def plan(self, panel: Path | None, plan: Path) -> paper.Plan:
         """Return the plan, or one for a panel of one's own where a file of it is named."""
-        from study.paper import plan_from, read_plan
-
         if panel is None:
             if self != OfColumns():
                 raise QuestionError("options about columns go with --panel; a plan names its own.")
-            return read_plan(plan)
-        return plan_from(tomllib.loads(self.plan_text(panel)), panel.name, panel.parent)
+            return paper.read_plan(plan)
+        return paper.plan_from(tomllib.loads(self.plan_text(panel)), panel.name, panel.parent)
 
     def plan_text(self, panel: Path, beside: Path | None = None) -> str:
         """Return the plan of a file, which names it as seen from a folder, or by its whole path."""
-        from study.panel.files import read_as_panel
-        from study.paper import plan_text
-
         whole = panel.resolve()
         named = whole if beside is None else Path(os.path.relpath(whole, beside.resolve()))
-        return plan_text(read_as_panel(panel, self.roles, **self.how), named.as_posix(), self.how)
+        reading = panels.read_as_panel(panel, self.roles, **self.how)
+        return paper.plan_text(reading, named.as_posix(), self.how)
 
 
 @dataclass(frozen=True)
 class OfWork:
-    """Where work is done: in processes of this machine, or by a cluster."""
+    """Where work is done: in processes of this machine, or by a cluster.
 
-    jobs: Jobs = -1
-    backend: Backend = "loky"
-    address: Address = None
+    Attributes
+    ----------
+    jobs : int
+        Processes; -1 is all cores. Results do not depend on it.
+    backend : str
+        loky, processes of this machine, or dask, the workers of the cluster at --address.
+    address : str, optional
+        Of the scheduler of a dask cluster, for example tcp://10.0.0.1:8786.
+    """
 
-    def settings(self, **more: Any) -> AbstractContextManager[Settings]:
+    jobs: int = -1
+    backend: str = "loky"
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a number of processes that nothing could be done in."""
+        core.check("settings", {"jobs": int}, {"jobs": self.jobs})
+
+    def settings(self, **more: Any) -> AbstractContextManager[Any]:
         """Return the settings of the work, and others."""
-        from study.core import settings
+        return core.settings(**vars(self), **more)
 
-        return settings(**vars(self), **more)
+    def learning(self, designs: Sequence[str] | None) -> AbstractContextManager[None]:
+        """Return what shows how far learners are, or nothing where no design that is named has any."""
+        from study.designs import find_design
+
+        learns = designs is None or any(find_design(name).draws for name in designs)
+        return core.learning(self.jobs) if learns else nullcontext()
 
 
 OwnPanel = Annotated[
@@ -286,27 +248,21 @@ OwnPanel = Annotated[
 # Why an option is refused beside a question of the plan.
 OF_PANEL_ALONE = "goes with --outcome and --event, not with a question of the plan"
 # Options about how a file is read, which a panel that ships has no use for.
-OF_FILE = ("unit", "time", "ambiguous", "period", "never", "group_column")
+OF_FILE = tuple(field.name for field in fields(OfFile))
 
 
 @dataclass(frozen=True)
-class OfPanel:
+class OfPanel(OfFile):
     """Which panel a command reads, and which of its columns.
 
     Attributes
     ----------
     panel : str
         A shipped panel's name, or a file of a long table: CSV, Parquet, Feather, Stata or Excel.
-    unit : str
-        Unit column of a file.
-    time : str
-        Period column of a file.
     treatment : bool
         The event column is 0/1 by period.
     levels : bool
         The event column is an amount of treatment by period.
-    group_column : str, optional
-        Column of groups within units, where a row is of a unit, group and period.
     cluster : str, optional
         Column to cluster by; the unit where none is given.
     instrument : list of str, optional
@@ -317,35 +273,28 @@ class OfPanel:
         A rule, such as field=ml, for the units that treatment is for; the others are the third difference.
     """
 
-    panel: str = "cvpr"
     unit: str = "unit"
     time: str = "time"
+    panel: str = "cvpr"
     treatment: bool = False
     levels: bool = False
-    group_column: str | None = None
     covariate: Covariates = None
-    period: PeriodUnit = None
-    never: Never = None
-    ambiguous: Ambiguous = "drop"
     cluster: str | None = None
     instrument: list[str] | None = None
     dose: str | None = None
     group: str | None = None
 
-    def read(self, outcomes: Sequence[str], question: Question) -> Panel:
+    def read(self, outcomes: Sequence[str], question: panels.Question) -> panels.Panel:
         """Return a shipped panel, or the columns of a file that the question needs."""
-        from study.panel import load_panel, panel_entries, panel_for
-        from study.panel.tables import several_files
-
         path = Path(self.panel)
         # A slip of a shipped panel's name is not that of a file.
         is_file = os.path.isfile(path) or bool(path.suffix) or path.name != self.panel
-        is_file = is_file or (bool(path.name) and several_files(path))
-        if self.panel not in panel_entries() and is_file:
+        is_file = is_file or (bool(path.name) and panels.several_files(path))
+        if self.panel not in panels.panel_entries() and is_file:
             columns: dict[str, Any] = {name.removesuffix("_column"): getattr(self, name) for name in OF_FILE}
             event: dict[str, bool] = {"path": self.treatment, "levels": self.levels}
-            return panel_for(question, self.panel, outcomes, **event, **columns)
-        panel = load_panel(self.panel)
+            return panels.panel_for(question, self.panel, outcomes, **event, **columns)
+        panel = panels.load_panel(self.panel)
         for name in ("treatment", "levels", *OF_FILE):
             if getattr(self, name) != getattr(type(self), name):
                 raise QuestionError(
@@ -399,14 +348,12 @@ class OfQuestion:
     weights: str | None = None
     average: str = "event_average"
 
-    def read(self, command: str, outcome: str, event: str, scale: str, source: OfPanel) -> Question:
+    def read(self, command: str, outcome: str, event: str, scale: str, source: OfPanel) -> panels.Question:
         """Return the question that the options of a command ask."""
-        from study.panel import Question
-
         named = {"outcome": outcome, "event": event, "scale": scale, "cluster": source.cluster}
         moved = {"covariates": tuple(source.covariate or ()), "dose": source.dose, "group": source.group}
         moved["instrument"] = tuple(source.instrument) if source.instrument else None
-        return Question.from_dict(named | moved | vars(self), command)
+        return panels.Question.from_dict(named | moved | vars(self), command)
 
 
 @dataclass(frozen=True)
@@ -415,44 +362,49 @@ class OfPlot:
 
     Attributes
     ----------
+    plot : Path, optional
+        File of the figure: .pdf, .png or .svg.
     title : str, optional
         Heading of the figure.
+    label : list of str, optional
+        What an outcome, event, design, cluster, covariate or scale is called, as NAME=WORDS, for example papers="Papers
+        a year"; also unit and units. May be repeated.
     window : tuple of int, optional
         First and last event time on the figure, for example -4 6; without it study compare draws averages.
     """
 
-    plot: Plot = None
+    plot: Path | None = None
     title: str | None = None
-    label: Labels = None
+    label: list[str] | None = None
     window: tuple[int, int] | None = None
 
-    def words(self, panel: Panel | LargePanel, who: str) -> dict[str, str]:
+    def words(self, panel: panels.Panel | panels.LargePanel, who: str) -> dict[str, str]:
         """Return the labels; refuse one of what is not in the panel."""
-        from study.panel import Panel
-        from study.report import check_labels
-
         given = labels(self.label)
-        if isinstance(panel, Panel):  # an engine has refused before it read
-            check_labels(given, panel, (panel.period_unit,), who)
+        if isinstance(panel, panels.Panel):  # an engine has refused before it read
+            report.check_labels(given, panel, (panel.period_unit,), who)
         return given
 
-    def drawn(self, drawing: Callable[..., Figure], *what: Any, **how: Any) -> Figure | None:
+    def drawn(self, drawing: Callable[..., figures.Figure], *what: Any, **how: Any) -> figures.Figure | None:
         """Return the figure of an answer, where one is asked for."""
         return drawing(*what, title=self.title, **how) if self.plot else None
 
-    def write(self, figure: Figure | None) -> None:
+    def write(self, figure: figures.Figure | None) -> None:
         """Write a figure to the file as its ending says, and print where it is."""
-        from study.figures import drawn
-
         if figure and self.plot:
-            content = drawn(figure, self.plot.suffix.lower().removeprefix("."))
-            (written,) = write_all(self.plot.parent, {self.plot.name: content})
-            typer.echo(f"Written: {as_typed(written)}")
+            write_file(self.plot, figures.drawn(figure, self.plot.suffix.lower().removeprefix(".")))
 
     def check(self) -> None:
-        """Refuse what is said of a figure where none is asked for."""
+        """Refuse a file that no figure is written to, and what is said of a figure where none is asked for."""
+        from study.figures.drawing import DATED
+
+        if self.plot is not None:
+            if self.plot.suffix.lower().removeprefix(".") not in DATED:
+                raise QuestionError(f"--plot {self.plot}: a figure is a .pdf, .png or .svg file; name one.")
+            core.refuse_unwritable(self.plot.parent, self.plot.name)
+            return
         for name, value in vars(self).items():
-            if value is not None and self.plot is None:
+            if value is not None:
                 raise QuestionError(f"--{name} is about a figure; add --plot FILE.")
 
 
@@ -475,24 +427,29 @@ class OfOutput:
     latex: bool = False
 
     def chosen(self, who: str) -> str:
-        """Return the format; refuse one that there is not."""
-        from study.core import refuse_unknown
-
+        """Return the format; refuse one that there is not, and a file that cannot be written."""
+        if self.output is not None:
+            core.refuse_unwritable(self.output.parent, self.output.name)
         ending = self.output.suffix.lower() if self.output else ".txt"
         format = "latex" if self.latex and self.format is None else self.format
         if format is None:
-            refuse_unknown("format for the ending", ending, ENDINGS, who)
+            core.refuse_unknown("format for the ending", ending, ENDINGS, who)
             return ENDINGS[ending]
-        refuse_unknown("format", format, ENDINGS.values(), who)
+        core.refuse_unknown("format", format, ENDINGS.values(), who)
         return format
 
     def give(self, text: str) -> None:
         """Print an answer, or write it to the file."""
         if self.output is None:
             typer.echo(text.rstrip("\n"))
-            return
-        (written,) = write_all(self.output.parent, {self.output.name: f"{text.rstrip()}\n".encode()})
-        typer.echo(f"Written: {as_typed(written)}")
+        else:
+            write_file(self.output, f"{text.rstrip()}\n".encode())
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write one file, and print where it is."""
+    (written,) = write_all(path.parent, {path.name: content})
+    typer.echo(f"Written: {as_typed(written)}")
 
 
 def as_options(message: str, names: Collection[str]) -> str:
@@ -557,9 +514,9 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     parameters: list[inspect.Parameter] = []
     for name, parameter in own.parameters.items():
         if name in groups:
-            texts = described(groups[name])[1]
-            fields = [field.replace(kind=inspect.Parameter.KEYWORD_ONLY) for field in inside[name].values()]
-            parameters += [_with_help(field, texts) for field in fields]
+            texts = ChainMap(*(described(each)[1] for each in groups[name].__mro__))
+            options = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in inside[name].values()]
+            parameters += [_with_help(each, texts) for each in options]
         else:
             parameters.append(_with_help(parameter, help_of))
 
@@ -567,9 +524,9 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def called(**given: Any) -> None:
-        for name, group in groups.items():
-            given[name] = group(**{option: given.pop(option) for option in inside[name]})
         try:
+            for name, group in groups.items():
+                given[name] = group(**{option: given.pop(option) for option in inside[name]})
             command(**given)
         except StudyError as error:
             raise type(error)(as_options(str(error), [parameter.name for parameter in parameters])) from error
@@ -595,8 +552,9 @@ def _with_help(parameter: inspect.Parameter, texts: Mapping[str, str]) -> inspec
         return parameter
     make: Any = typer.Option if parameter.kind is inspect.Parameter.KEYWORD_ONLY else typer.Argument
     flags = [flag(name)] if kind is bool else []
-    # An option of a design may have a list for its value.
-    several = {"callback": _names} if kind == list[str] | None and name != "option" else {}
+    # An option of a design may have a list for its value, and words may have commas.
+    with_commas = kind == list[str] | None and name not in ("option", "label")
+    several = {"callback": _names} if with_commas else {}
     return parameter.replace(annotation=Annotated[kind, make(*flags, **several, help=texts[name])])
 
 

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from study.commands.options import (
-    DEFAULT_PLAN,
-    Cache,
-    Design,
-    OfColumns,
-    OfWork,
-    OwnPanel,
-    Plan,
-    folder_of_paper,
-    list_written,
-    plan_of,
-)
-from study.core import as_typed, progress_bar, steps
-
-if TYPE_CHECKING:
-    from study.paper import Traced
+from study import core, report
+from study import paper as papers
+from study.commands import options
+from study.core import as_typed, progress_bar, refuse_unwritable, settle, steps, write_all
 
 DEFAULT_REPORT = Path("build") / "report.html"
 TEXT = ("main.tex", "appendix.tex", "preamble.tex", "references.bib")
@@ -35,13 +23,13 @@ OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose"
 
 def run(
     *,
-    plan: Plan = DEFAULT_PLAN,
-    panel: OwnPanel = None,
-    columns: OfColumns,
-    design: Design = None,
-    work: OfWork,
+    plan: options.Plan = options.DEFAULT_PLAN,
+    panel: options.OwnPanel = None,
+    columns: options.OfColumns,
+    design: options.Design = None,
+    work: options.OfWork,
     output: Path | None = None,
-    cache: Cache = None,
+    cache: options.Cache = None,
 ) -> None:
     """Produce every table, figure and number of the paper, the record of all estimates, and build/report.html.
 
@@ -53,7 +41,6 @@ def run(
         Folder to write everything into, with the paper's texts, instead of the plan's own and build; for --panel,
         instead of build/run/ and the panel's name.
     """
-    from study.core import folder_of, refuse_unwritable, settle, write_all
     from study.paper import run as running
     from study.paper.tournament import read_record
 
@@ -65,9 +52,9 @@ def run(
         plan = output / "study.toml"
         files[plan.name] = columns.plan_text(panel, output).encode()
     beside = plan.resolve().parent
-    folder, target = cache or folder_of(plan), output or folder_of_paper(plan)
-    report = (output / DEFAULT_REPORT.name if output else DEFAULT_REPORT).absolute()
-    for place in (target, report.parent):
+    folder, target = cache or core.folder_of(plan), output or options.folder_of_paper(plan)
+    page = (output / DEFAULT_REPORT.name if output else DEFAULT_REPORT).absolute()
+    for place in (target, page.parent):
         refuse_unwritable(place)
     settle(target)
     running.cited(chosen, beside)
@@ -82,26 +69,28 @@ def run(
         results = running.run(chosen, loaded, jobs=work.jobs, progress=step, cache=folder)
         outputs = running.exhibit(chosen, loaded, results, jobs=work.jobs, progress=step, cache=folder)
     text = files[plan.name].decode() if panel is not None else plan.read_text(encoding="utf-8")
-    files |= outputs.files(beside) | {str(report): outputs.page(text, beside)}
+    files |= outputs.files(beside) | {str(page): outputs.page(text, beside)}
     if target.resolve() == beside:
         files |= {str(path): content for path, content in outputs.texts(beside).items()}
     written = write_all(target, files)
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {loaded.name}, checksum {loaded.checksum}.")
-    list_written(written)
+    options.list_written(written)
     for lacking in outputs.unresolved(beside):
         typer.echo(f"study: {lacking}", err=True)
 
 
-def check(plan: Plan = DEFAULT_PLAN, design: Design = None, *, work: OfWork) -> None:
+def check(
+    plan: options.Plan = options.DEFAULT_PLAN, design: options.Design = None, *, work: options.OfWork
+) -> None:
     """Compare a fresh run with the recorded estimates, cell by cell; exit with 1 where they differ.
 
     Allowed are two draws where a p-value counts draws, a twentieth of a standard error for learners, and elsewhere one
     in a million of the larger of an estimate and its standard error.
     """
-    from study.paper import read_plan, record
+    from study.paper import record
     from study.paper import run as running
 
-    chosen = read_plan(plan).under(design)
+    chosen = papers.read_plan(plan).under(design)
     recorded = record.read_record(plan.resolve().parent / "estimates.csv")
     panel = running.load(chosen)
     with work.settings(), progress_bar() as progress:
@@ -116,16 +105,13 @@ def check(plan: Plan = DEFAULT_PLAN, design: Design = None, *, work: OfWork) -> 
     typer.echo(f"All {len(recorded)} recorded estimates agree with the fresh run.")
 
 
-def paper(plan: Plan = DEFAULT_PLAN) -> None:
+def paper(plan: options.Plan = options.DEFAULT_PLAN) -> None:
     """Compile the PDFs of the paper, main.tex, and of its appendix, appendix.tex, from what `study run` wrote."""
-    from study.paper import check_exists
-    from study.report import compile_paper
-
-    check_exists(plan)
-    list_written(compile_paper(folder_of_paper(plan)))
+    papers.check_exists(plan)
+    options.list_written(report.compile_paper(options.folder_of_paper(plan)))
 
 
-def trace(address: str | None = None, *, plan: Plan = DEFAULT_PLAN) -> None:
+def trace(address: str | None = None, *, plan: options.Plan = options.DEFAULT_PLAN) -> None:
     """Say where a number of the paper comes from: question, design, options, panel checksum, seed, command.
 
     Parameters
@@ -134,13 +120,11 @@ def trace(address: str | None = None, *, plan: Plan = DEFAULT_PLAN) -> None:
         As the text cites it: main/papers/proportional/headline/estimate. Without one, every sentence of the texts in
         LaTeX that cites numbers is printed with their values, their addresses and the exhibits that make them.
     """
-    from dataclasses import replace
+    from study.paper import numbers
 
-    from study.paper import check_exists, numbers
-
-    check_exists(plan)
+    papers.check_exists(plan)
     # Those of a run here, or those that are recorded with the plan.
-    folders = [folder_of_paper(plan), plan.resolve().parent]
+    folders = [options.folder_of_paper(plan), plan.resolve().parent]
     folder = next((each for each in folders if (each / numbers.FILE).is_file()), folders[0])
     known = numbers.read_sources(folder)
     if address is None:
@@ -151,12 +135,11 @@ def trace(address: str | None = None, *, plan: Plan = DEFAULT_PLAN) -> None:
     typer.echo(numbers.traced_text(traced._replace(source=replace(traced.source, command=command))))
 
 
-def _list_sentences(plan: Path, known: Mapping[str, Traced]) -> None:
-    from study.paper import read_plan
+def _list_sentences(plan: Path, known: Mapping[str, papers.Traced]) -> None:
     from study.paper import run as running
     from study.paper.sentences import filled, sentences
 
-    chosen, folder = read_plan(plan), plan.resolve().parent
+    chosen, folder = papers.read_plan(plan), plan.resolve().parent
     running.cited(chosen, folder)  # which refuses a text that is missing
     for text in (path for path in running.texts_of(chosen, folder) if path.suffix == ".tex"):
         for sentence in sentences(text.read_text(encoding="utf-8"), known):
@@ -166,7 +149,7 @@ def _list_sentences(plan: Path, known: Mapping[str, Traced]) -> None:
 
 def with_plan(command: str, plan: Path) -> str:
     """Return a command with the plan that it is about, where it takes one and would not read this one anyway."""
-    if not command.startswith(OF_PLAN) or plan.resolve() == plan_of().resolve():
+    if not command.startswith(OF_PLAN) or plan.resolve() == options.plan_of().resolve():
         return command
     return f"{command} --plan {shlex.quote(as_typed(plan))}"
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from study import core, figures, paper, report
+from study import panel as panels
 from study.commands import options
 from study.core import QuestionError, as_typed, capital, paragraph, progress_bar, section, steps
 
@@ -18,11 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.progress import Progress
 
-    from study.core.settings import Settings
     from study.diagnostics import Finding
-    from study.panel import Panel, Question
-    from study.panel import Scale as Units
-    from study.report import Table
     from study.simulate.replications import Entrant
 
 WHO = "study simulate"
@@ -100,14 +98,15 @@ def simulate(
     output : Path, optional
         Folder to write figures and tables to, besides printing.
     """
-    from study.core import folder_of, refuse_unwritable
 
-    def settings_of(progress: Progress, path: Path | None) -> AbstractContextManager[Settings]:
-        return work.settings(cache=cache or folder_of(path), progress=steps(progress, None, "Simulating"))
+    def settings_of(progress: Progress, path: Path | None) -> AbstractContextManager[Any]:
+        return work.settings(
+            cache=cache or core.folder_of(path), progress=steps(progress, None, "Simulating")
+        )
 
     dials = read_dials(dial or ())
     if output is not None:
-        refuse_unwritable(output)
+        core.refuse_unwritable(output)
     path: Path | None = None
     if record:
         options.refuse_beside(context, RECORDING, WHO, "is not for --record, which runs what the plan says")
@@ -131,8 +130,8 @@ def simulate(
 class Asked(NamedTuple):
     """What a tournament is about: panel, question, who takes part, and what the plan says besides."""
 
-    panel: Panel
-    question: Question
+    panel: panels.Panel
+    question: panels.Question
     designs: Sequence[str | Entrant] | None
     seed: int
     level: float = 0.95
@@ -175,11 +174,11 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
         If no row, or none of a design that is named, takes part.
     """
     from study.designs import find_design
-    from study.paper import read_plan, run
+    from study.paper import run
     from study.paper.tournament import entrant_of
     from study.simulate.replications import CHANGES
 
-    plan = read_plan(path)
+    plan = paper.read_plan(path)
     task = plan.ask(question or plan.events[0].label)
     every = plan.entrants or plan.rows
     rows = [
@@ -238,10 +237,6 @@ def found_by(
 
 def give(asked: Asked, found: Finding, output: Path | None, format: str) -> None:
     """Print what was found, and write figures and tables where a folder is named."""
-    from study.core import write_all
-    from study.figures import figure_files
-    from study.report import document
-
     tables = tables_of(found, asked)
     heading = (
         f"Question: the effect of {asked.question.event} on {asked.question.outcome} ({asked.question.scale}); panel "
@@ -258,21 +253,19 @@ def give(asked: Asked, found: Finding, output: Path | None, format: str) -> None
         calibration = found["calibration"]
         files = {
             f"{found.name}.txt": f"{page}\n".encode(),
-            f"{found.name}.tex": document(tables, "latex"),
+            f"{found.name}.tex": report.document(tables, "latex"),
             f"{found.name}.csv": found.tidy().to_csv(index=False).encode(),
             "calibration.csv": calibration.tidy().to_csv(index=False).encode(),
-            **figure_files(found.name, found.plot()),
-            **figure_files("calibration", calibration.plot()),
+            **figures.figure_files(found.name, found.plot()),
+            **figures.figure_files("calibration", calibration.plot()),
         }
-        written = write_all(output, files)
+        written = core.write_all(output, files)
         typer.echo(f"\n{len(written)} files written to {as_typed(output)}.", err=format == "json")
 
 
 def as_record(asked: Asked, found: Finding) -> str:
     """Return what was found as JSON."""
-    from study.report import as_json, rows_of
-
-    return as_json(
+    return report.as_json(
         {
             "question": asdict(asked.question),
             "panel": {"name": asked.panel.name, "checksum": asked.panel.checksum},
@@ -284,15 +277,15 @@ def as_record(asked: Asked, found: Finding) -> str:
                 k: None if v != v else v for k, v in found["recommendation"]._asdict().items()
             },
             "processes": found["processes"],
-            "performance": rows_of(found.frame),
-            "standing": rows_of(found["standing"].reset_index()),
-            "refused": rows_of(found["refused"]),
-            "calibration": rows_of(found["calibration"].frame),
+            "performance": report.rows_of(found.frame),
+            "standing": report.rows_of(found["standing"].reset_index()),
+            "refused": report.rows_of(found["refused"]),
+            "calibration": report.rows_of(found["calibration"].frame),
         }
     )
 
 
-def tables_of(found: Finding, asked: Asked) -> list[Table]:
+def tables_of(found: Finding, asked: Asked) -> list[report.Table]:
     """Return how designs perform, a panel a process, and what they do after a pre-test where some have one."""
     frame, units = found.frame, asked.question.effect_scale
     tested = frame[frame["pretest_rejects"].notna()]
@@ -317,26 +310,24 @@ def tables_of(found: Finding, asked: Asked) -> list[Table]:
 
 
 def _table(
-    name: str, caption: str, columns: Columns, frame: pd.DataFrame, units: Units, notes: Sequence[str]
-) -> Table:
-    from study.report import Block, Line, Number, Table
-
+    name: str, caption: str, columns: Columns, frame: pd.DataFrame, units: panels.Scale, notes: Sequence[str]
+) -> report.Table:
     count = "passing" if columns is AFTER_TEST else "repetitions"
     blocks = []
     for process, rows in frame.groupby("process", sort=False):
         lines = [
-            Line(
+            report.Line(
                 row["design"],
-                [Number(row[count], 0), *(_cell(row, *column[1:], units) for column in columns)],
+                [report.Number(row[count], 0), *(_cell(row, *column[1:], units) for column in columns)],
             )
             for _, row in rows.iterrows()
         ]
-        blocks.append(Block(capital(str(process)), lines))
+        blocks.append(report.Block(capital(str(process)), lines))
     headings = ["Panels", *(heading for heading, _, _ in columns)]
-    return Table(name, caption, headings, blocks, notes)
+    return report.Table(name, caption, headings, blocks, notes)
 
 
-def _cell(row: pd.Series, measure: str, is_effect: bool, units: Units) -> str:
+def _cell(row: pd.Series, measure: str, is_effect: bool, units: panels.Scale) -> str:
     """Return a measure with its Monte-Carlo error: percent with a decimal, others with three digits."""
     value, error = row[measure], row[f"{measure}_mc"]
     if math.isnan(value):
@@ -348,12 +339,11 @@ def _cell(row: pd.Series, measure: str, is_effect: bool, units: Units) -> str:
 
 def record_of(path: Path) -> str:
     """Run the plan's own tournament, write its record, and return what was found."""
-    from study.core import write_all
-    from study.paper import read_plan, run, tournament
+    from study.paper import run, tournament
 
-    plan = read_plan(path)
+    plan = paper.read_plan(path)
     file = Path(tournament.asked_of(plan).record)
     recorded = tournament.simulated(plan, run.load(plan))
-    written = write_all(file.parent, tournament.files(recorded, file))
+    written = core.write_all(file.parent, tournament.files(recorded, file))
     found = section("Recommendation", recorded.sentences)
     return f"{found}\n\nWritten: {', '.join(map(as_typed, written))}"

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 
+from study import core, inference, paper, report
+from study import panel as panels
 from study.commands import options
 from study.commands.engines import OfEngine
-from study.core import QuestionError, learning
-
-if TYPE_CHECKING:
-    from study.panel import LargePanel, Panel, Question
-    from study.report import Format, Style, Table
+from study.core import QuestionError, refuse_unwritable
 
 WHO = "study table"
 EITHER = (
@@ -39,11 +36,11 @@ def table(
     draws: int | None = None,
     seed: int | None = None,
     columns: str = "outcomes",
-    terms: options.TermsShown = "average",
+    terms: str = "average",
     stars: bool = False,
     star_levels: list[str] | None = None,
     digits: int = 3,
-    label: options.Labels = None,
+    label: list[str] | None = None,
     notes: str = "full",
     mde: bool = False,
     format: str | None = None,
@@ -71,12 +68,17 @@ def table(
         Seed of whatever is drawn at random.
     columns : str
         What stands in columns, outcomes or designs; the other stands in rows.
+    terms : str
+        What is shown of an estimate: average (the question's), or a line an event_time, cohort or period.
     stars : bool
         Mark p-values below 0.1, 0.05 and 0.01 by stars.
     star_levels : list of str, optional
         Mark p-values below these levels instead, for example 0.05,0.01,0.001
     digits : int
         Decimals of effects and standard errors.
+    label : list of str, optional
+        What an outcome, event, design, cluster, covariate or scale is called, as NAME=WORDS, for example papers="Papers
+        a year"; also unit and units. May be repeated.
     notes : str
         short, full or none.
     mde : bool
@@ -88,24 +90,22 @@ def table(
     output : Path, optional
         File to write, instead of printing: .tex, .html, .md, .docx, .csv or .txt.
     """
-    from study.core import as_typed, fits_of, refuse_unwritable, write_all
     from study.designs import find_design
-    from study.report import STARS, Style, document
 
     kind = _format(format, output)
     if output is not None:
         refuse_unwritable(output.parent, output.name)
-    levels = options.numbers("--star-levels", star_levels) if star_levels else STARS if stars else ()
-    style = Style(columns, levels, digits, notes, mde, terms)  # type: ignore[arg-type]  # checked there
+    levels = options.numbers("--star-levels", star_levels) if star_levels else report.STARS if stars else ()
+    style = report.Style(columns, levels, digits, notes, mde, terms)  # type: ignore[arg-type]  # checked there
     labels = options.labels(label)
     names = designs and [find_design(name).name for name in designs]
     of_draws = {name: value for name, value in {"draws": draws, "seed": seed}.items() if value is not None}
     if question:
         options.refuse_beside(context, EITHER, WHO, options.OF_PANEL_ALONE)
         path = options.plan_of(plan or options.DEFAULT_PLAN)
-        with work.settings(cache=fits_of(path, cache)), _learning(names, work.jobs):
+        with work.settings(cache=core.fits_of(path, cache)), work.learning(names):
             tables = of_plan(path, question, names, labels=labels, style=style, **of_draws)
-        text = document(tables, kind, standalone=standalone)
+        text = report.document(tables, kind, standalone=standalone)
     else:
         if plan is not None or not outcome or event is None:
             raise QuestionError(
@@ -118,51 +118,39 @@ def table(
         labels = {"unit": source.unit} | labels
         with (
             engine.opened(WHO, source, questions[0], outcome, names, label) as panel,
-            work.settings(cache=fits_of(None, cache)),
-            _learning(names or (), work.jobs),
+            work.settings(cache=core.fits_of(None, cache)),
+            work.learning(names or ()),
         ):
             tables = of_panel(panel, questions, outcome, names, labels=labels, style=style, **of_draws)
-            text = document(tables, kind, standalone=standalone)
+            text = report.document(tables, kind, standalone=standalone)
     if output is None:
         typer.echo(text.decode(), nl=False)
     else:
-        (written,) = write_all(output.parent, {output.name: text})
-        typer.echo(f"Written: {as_typed(written)}")
+        options.write_file(output, text)
 
 
-def _format(format: str | None, output: Path | None) -> Format:
+def _format(format: str | None, output: Path | None) -> report.Format:
     """Return the format of what is printed, or of a file by its suffix; refuse what is none."""
-    from study.core import refuse_unknown
-    from study.report import PRINTED_FORMATS, format_of
-
     if format is not None:
-        refuse_unknown("format", format, PRINTED_FORMATS, WHO)
+        core.refuse_unknown("format", format, report.PRINTED_FORMATS, WHO)
     if output is None:
-        return cast("Format", format or "latex")
-    kind = format_of(output, f"{WHO}: --output")
+        return cast("report.Format", format or "latex")
+    kind = report.format_of(output, f"{WHO}: --output")
     if format not in (None, kind):
         raise QuestionError(f"{WHO}: --format is {format}, but {output.name} is {kind}; leave --format out.")
     return kind
 
 
-def _learning(names: Sequence[str] | None, jobs: int) -> AbstractContextManager[None]:
-    """Return what shows how far learners are, or nothing where no design has any."""
-    from study.designs import find_design
-
-    learns = names is None or any(find_design(name).draws for name in names)
-    return learning(jobs) if learns else nullcontext()
-
-
 def of_panel(
-    panel: Panel | LargePanel,
-    questions: Sequence[Question],
+    panel: panels.Panel | panels.LargePanel,
+    questions: Sequence[panels.Question],
     outcomes: Sequence[str],
     designs: Sequence[str] | None = None,
     draws: int = 9999,
     seed: int = 0,
     labels: Mapping[str, str] | None = None,
-    style: Style | None = None,
-) -> list[Table]:
+    style: report.Style | None = None,
+) -> list[report.Table]:
     """Return the tables of designs by outcomes for a panel.
 
     Parameters
@@ -186,25 +174,24 @@ def of_panel(
         If an outcome, event or design is unknown, or a question cannot be asked of the panel.
     """
     from study.designs import find_design
-    from study.inference import compare, variants_of
-    from study.panel import Panel
-    from study.report import SCALES, Style, Words, check_labels, design_tables
 
-    labels, style = labels or {}, style or Style()
-    if isinstance(panel, Panel):
-        check_labels(labels, panel, (), WHO)
+    labels, style = labels or {}, style or report.Style()
+    if isinstance(panel, panels.Panel):
+        report.check_labels(labels, panel, (), WHO)
     for question in questions:
         for outcome in outcomes:
             question.replace(outcome=outcome).sample(panel)
     rows = [
         (name, find_design(name).seeded({}, seed), labels.get(name, find_design(name).title))
-        for name, _, _ in variants_of(designs, WHO)
+        for name, _, _ in inference.variants_of(designs, WHO)
     ]
-    compared = [compare(panel, question, rows, outcomes, draws=draws, seed=seed) for question in questions]
+    compared = [
+        inference.compare(panel, question, rows, outcomes, draws=draws, seed=seed) for question in questions
+    ]
     event, titles = questions[0].event, [labels.get(outcome, outcome) for outcome in outcomes]
     caption = f"Effect of {labels.get(event, event)} on {', '.join(titles)}, by design"
-    words = Words("designs", caption, {outcome: outcome for outcome in outcomes}, SCALES).under(labels)
-    return list(design_tables(words, compared, style))
+    words = report.Words("designs", caption, dict(zip(outcomes, outcomes, strict=True)), report.SCALES)
+    return list(report.design_tables(words.under(labels), compared, style))
 
 
 def of_plan(
@@ -214,8 +201,8 @@ def of_plan(
     draws: int | None = None,
     seed: int | None = None,
     labels: Mapping[str, str] | None = None,
-    style: Style | None = None,
-) -> list[Table]:
+    style: report.Style | None = None,
+) -> list[report.Table]:
     """Return the tables of designs by outcomes for questions of a plan, by event as in :func:`of_panel`.
 
     Parameters
@@ -238,27 +225,27 @@ def of_plan(
     DataError, QuestionError
         If the plan cannot be read or does not have a question.
     """
-    from study.core import check
-    from study.paper import Task, comparison, read_plan, run
-    from study.report import Style, Words, check_labels, design_tables
+    from study.paper import run
 
-    labels, style = labels or {}, style or Style()
-    check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
+    labels, style = labels or {}, style or report.Style()
+    core.check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
     given: dict[str, Any] = {"band_draws": draws, "seed": seed}
-    plan = replace(read_plan(path), **{name: value for name, value in given.items() if value is not None})
-    asked: dict[str, list[Task]] = {}
+    plan = replace(
+        paper.read_plan(path), **{name: value for name, value in given.items() if value is not None}
+    )
+    asked: dict[str, list[paper.Task]] = {}
     for task in map(plan.ask, questions):
         asked.setdefault(task.event.label, []).append(task)
     rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
     panel = run.load(plan)
-    check_labels(labels, panel, [name for row in rows for name in (row.name, row.label)], WHO)
+    report.check_labels(labels, panel, [name for row in rows for name in (row.name, row.label)], WHO)
     rows = [replace(row, label=labels.get(row.label, labels.get(row.name, row.label))) for row in rows]
-    tables: list[Table] = []
+    tables: list[report.Table] = []
     for label, tasks in asked.items():
         event = tasks[0].event
         outcomes = [name for name in plan.outcomes if any(name == task.outcome for task in tasks)]
         scales = [name for name in plan.scales if any(name == task.scale for task in tasks)]
-        words = Words(
+        words = report.Words(
             name=f"{label}-designs",
             caption=f"Effect of the {labels.get(event.name, event.title)} on {plan.text.outcome}, by design",
             outcomes=plan.outcomes,
@@ -266,6 +253,6 @@ def of_plan(
             unit=plan.text.unit,
             units=plan.text.units,
         ).under(labels)
-        compared = [comparison(plan, panel, event, scale, outcomes, rows) for scale in scales]
-        tables += design_tables(words, compared, style)
+        compared = [paper.comparison(plan, panel, event, scale, outcomes, rows) for scale in scales]
+        tables += report.design_tables(words, compared, style)
     return tables

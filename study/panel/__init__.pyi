@@ -5,6 +5,7 @@ from .catalogue import region as region
 from .drawing import dates_with_lag as dates_with_lag
 from .drawing import first_observed as first_observed
 from .drawing import pool_cohorts as pool_cohorts
+from .files import read_as_panel as read_as_panel
 from .files import verdict as verdict
 from .large import LargePanel as LargePanel
 from .panel import BLOCKS as BLOCKS
@@ -31,3 +32,4 @@ from .summed import Products as Products
 from .summed import Strata as Strata
 from .summed import Summed as Summed
 from .summed import rows_of as rows_of
+from .tables import several_files as several_files

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import reduce
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from operator import and_
+from typing import Any
 
+import ibis
 import numpy as np
+import pandas as pd
 
 from study.core import BoolArray, FloatArray, QuestionError
+from study.panel import populations
 from study.panel.drawing import AMBIGUOUS
 from study.panel.panel import Panel, interval_text
-from study.panel.populations import (
-    EVERYONE,
-    Term,
-    bound_of,
-    changing,
-    compared,
-    is_attribute,
-    labels_of,
-    terms_in,
-    terms_of,
-)
 from study.panel.question import Question
 from study.panel.strata import Stratified
 from study.panel.summed import Products, Summed, checksum, rows_of
 from study.panel.unit_table import ENDLESS, MOST_VALUES, UnitTable, first_unit, first_values, words_of
-
-if TYPE_CHECKING:
-    import ibis
-    import pandas as pd
 
 # Stands for what is missing in a column by which units are in strata, since not every engine joins empty cells.
 MISSING = -1.5e300
@@ -59,8 +50,7 @@ class Asked:
         asked, where = self.question, f"Question about {self.empty.name}"
         needs = "which needs the rows of single units; draw a sample of units and read it with study.Panel.from_long"
         if asked.event not in self.empty.first_treated:
-            k = self.names["treatment"][asked.event]
-            unit = first_unit(self.engine, self.units.table, self.units.table[f"off{k}"])
+            unit = self._first_unit(f"off{self.names['treatment'][asked.event]}")
             raise QuestionError(f"{where}: {asked.event} goes back to 0, first for {unit}, {needs}.")
         for name in asked.instruments:
             raise QuestionError(f"{where}: {name} is an instrument, {needs}.")
@@ -70,11 +60,13 @@ class Asked:
                 ("holes", self.units.patchy, "is missing in some rows"),
             ):
                 if name in columns:
-                    which = self.units.table[f"{flag}{self.names['covariates'][name]}"]
-                    unit = first_unit(self.engine, self.units.table, which)
+                    unit = self._first_unit(f"{flag}_x{self.names['covariates'][name]}")
                     raise QuestionError(
                         f"{where}: covariate {name} {how} within units, first in {unit}, {needs}."
                     )
+
+    def _first_unit(self, flag: str) -> Any:
+        return first_unit(self.engine, self.units.table, self.units.table[flag])
 
     def answer(self, limit: int) -> Panel:
         """Return the rows, of as many strata at most.
@@ -114,12 +106,11 @@ class Asked:
         Covariates that are added up are centred and scaled; features are they, their products with each other and with
         changes.
         """
-        ibis, n_periods = _ibis(), len(self.empty.periods)
+        n_periods = len(self.empty.periods)
         keys: dict[str, tuple[Any, str]] = {"date": (self._date(table).fill_null(MISSING), "event dates")}
         keys |= {f"key{place}": value for place, value in enumerate(self._by_unit(table, added).values())}
-        columns = {f"y{place}": y for place, y in enumerate(outcome)} | {
-            key: value for key, (value, _) in keys.items()
-        }
+        columns = {f"y{place}": y for place, y in enumerate(outcome)}
+        columns |= {key: value for key, (value, _) in keys.items()}
         columns |= {f"seen{word}": self._pattern(outcome, places) for word, places in words_of(n_periods)}
         columns |= {f"x{j}": value for j, value in enumerate(self._standardised(table, added))}
         table = table.select(**columns, level=ibis.coalesce(*outcome))
@@ -132,14 +123,11 @@ class Asked:
         if self.question.missing == "balanced":
             # Units with gaps are left out all the same, so that one pattern can stand for all of theirs.
             full = [table[f"seen{word}"] == 2 ** len(places) - 1 for word, places in words_of(n_periods)]
-            some = table.level.notnull() & ~_all(full)
+            some = table.level.notnull() & ~reduce(and_, full)
             features = [ibis.ifelse(some, 0.0, value) for value in features]
-            patterns = {
-                name: ibis.ifelse(some, int(name == "seen0"), value) for name, value in patterns.items()
-            }
-        named = {key: what for key, (_, what) in keys.items()} | dict.fromkeys(
-            patterns, "patterns of missing cells"
-        )
+            patterns = {word: ibis.ifelse(some, int(word == "seen0"), of) for word, of in patterns.items()}
+        named = {key: what for key, (_, what) in keys.items()}
+        named |= dict.fromkeys(patterns, "patterns of missing cells")
         chosen = table.select(*keys, **patterns, **{f"f{j}": value for j, value in enumerate(features)})
         return Stratified(self.engine, chosen, named, len(features))
 
@@ -164,46 +152,35 @@ class Asked:
         seen: BoolArray = np.concatenate(bits, axis=1)[stratum] == 1
         y = np.where(seen, points[:, :1] + points[:, 1 : 1 + n_periods], np.nan)
         names = ["never" if np.isnan(date) else self.empty.period_name(date) for date in dates]
-        by_unit = {
-            column: of[f"key{place}"] for place, column in enumerate(self._by_unit(self.units.table, added))
-        }
-        numbers = {
-            name: _numbers(values)[stratum]
-            for name, values in by_unit.items()
-            if name in self.names["covariates"]
-        }
+        needed = self._by_unit(self.units.table, added)
+        by_unit = {column: of[f"key{place}"] for place, column in enumerate(needed)}
+        known = {name: values for name, values in by_unit.items() if name in self.names["covariates"]}
+        numbers = {name: _numbers(values)[stratum] for name, values in known.items()}
         for j, name in enumerate(added):
             there = by_unit[f"whether {name} is there"].to_numpy(dtype=bool)[stratum]
             numbers[name] = np.where(there, points[:, 1 + n_periods + j], np.nan)
         labels = {name: values for name, values in by_unit.items() if name in self.names["attributes"]}
         path = (periods >= dates[stratum][:, None]).astype(float)
-        return Panel(
-            name=self.empty.name,
+        return replace(
+            self.empty,
             units=_labels([names[s] for s in stratum]),
-            periods=periods,
             outcomes={asked.outcome: y},
             covariates={name: np.outer(values, np.ones(n_periods)) for name, values in numbers.items()},
             first_treated={asked.event: dates[stratum]},
             treatment={asked.event: path} if asked.event in self.names["treatment"] else {},
             attributes={name: values.to_numpy(dtype=str)[stratum] for name, values in labels.items()},
-            populations=self.empty.populations,
-            ambiguous_rule=self.empty.ambiguous_rule,
-            period=self.empty.period,
-            period_names=self.empty.period_names,
             summed=summed,
         )
 
     def _selected(self) -> tuple[ibis.Table, tuple[tuple[str, int], ...]]:
         """Return the units of the population whose event date is known, and why others are not among them."""
-        asked, table, ibis = self.question, self.units.table, _ibis()
+        asked, table = self.question, self.units.table
         dropped: list[tuple[str, int]] = []
-        if asked.population != EVERYONE:
-            inside = [self._holds(term) for term in terms_of(asked.population, self.empty)]
+        if asked.population != populations.EVERYONE:
+            inside = [self._holds(term) for term in populations.terms_of(asked.population, self.empty)]
             if inside:
-                belongs = _all(inside).fill_null(False)
-                outside = int(
-                    self.engine.frame(table.aggregate(n=(~belongs).cast("int64").sum()))["n"].iloc[0] or 0
-                )
+                belongs = reduce(and_, inside).fill_null(False)
+                outside = int(self.engine.number(table.count(where=~belongs)))
                 if outside:
                     dropped.append((f"outside the population {asked.population}", outside))
                 table = table.filter(belongs)
@@ -221,31 +198,28 @@ class Asked:
         if asked.weights in self.units.varying:
             first = first_values(self.reading, table, self.names["covariates"][asked.weights])
             k = self.names["covariates"][asked.weights]
-            table = table.left_join(first, "u").mutate(
-                **{f"x{k}": ibis.coalesce(first["first"], table[f"x{k}"])}
-            )
+            values = {f"x{k}": ibis.coalesce(first["first"], table[f"x{k}"])}
+            table = table.left_join(first, "u").mutate(**values)
         return table, tuple(dropped)
 
-    def _holds(self, term: Term) -> Any:
+    def _holds(self, term: populations.Term) -> Any:
         """Return the condition that a unit is as a term of a rule says."""
         table = self.units.table
-        if is_attribute(term, self.empty):
+        if populations.is_attribute(term, self.empty):
             labels = table[f"a{self.names['attributes'][term.name]}"]
-            named = labels_of(term, self._known(labels, term), self.empty)
+            named = populations.labels_of(term, self._known(labels, term), self.empty)
             return labels.isin(named) if term.sign == "=" else labels.notin(named)
-        bound, k = bound_of(term, self.empty), self.names["covariates"][term.name]
+        bound, k = populations.bound_of(term, self.empty), self.names["covariates"][term.name]
         if term.name in self.units.varying:
-            raise changing(term, self.empty, str(first_unit(self.engine, table, table[f"varies{k}"])))
-        return compared(term, table[f"x{k}"], bound)
+            raise populations.changing(term, self.empty, str(self._first_unit(f"varies_x{k}")))
+        return populations.compared(term, table[f"x{k}"], bound)
 
-    def _known(self, labels: Any, term: Term) -> list[str]:
+    def _known(self, labels: Any, term: populations.Term) -> list[str]:
         """Return the labels that units have: those that a term names if they all are among them, else all labels."""
-        named = {label.strip() for label in term.value.split("|")}
         distinct = self.units.table.select(label=labels).distinct()
-        there = self.engine.frame(distinct.filter(distinct.label.isin([*named, term.value])))[
-            "label"
-        ].tolist()
-        if term.value in there or named <= {*there}:
+        named = distinct.filter(distinct.label.isin([*term.labels, term.value]))
+        there = self.engine.frame(named)["label"].tolist()
+        if term.value in there or {*term.labels} <= {*there}:
             return there
         return [*there, *self.engine.frame(distinct.limit(MOST_VALUES))["label"].tolist()]
 
@@ -262,57 +236,42 @@ class Asked:
         Of a column that only rules are about, what the rules tell apart is enough; of a covariate that is added up,
         whether it is there.
         """
-        asked, ibis = self.question, _ibis()
-        plain = [name for name in asked.covariates if not terms_in(name) and name not in added]
+        asked = self.question
+        plain = [name for name in asked.covariates if not populations.terms_in(name) and name not in added]
         whole = [name for name in (*plain, asked.weights, asked.cluster) if name is not None]
-        rules = [
-            *(name for name in asked.covariates if terms_in(name)),
-            *([asked.group] if asked.group else []),
-        ]
-        terms = [term for rule in rules for term in terms_of(rule, self.empty)]
+        rules = [*filter(populations.terms_in, asked.covariates), *filter(None, [asked.group])]
+        terms = [term for rule in rules for term in populations.terms_of(rule, self.empty)]
         needed: dict[str, tuple[Any, str]] = {}
         for name in added:
             there = table[f"x{self.names['covariates'][name]}"].notnull().cast("int8")
             needed[f"whether {name} is there"] = there, f"whether {name} is there"
         for name in dict.fromkeys([*whole, *(term.name for term in terms)]):
             own = [term for term in terms if term.name == name]
-            what = (
-                "weights"
-                if name == asked.weights
-                else "clusters"
-                if name == asked.cluster
-                else f"values of {name}"
-            )
+            what = {asked.cluster: "clusters", asked.weights: "weights"}.get(name, f"values of {name}")
             if name in self.names["attributes"]:
                 labels = table[f"a{self.names['attributes'][name]}"]
                 if name not in whole:
-                    named = {
-                        label
-                        for term in own
-                        for label in (term.value, *map(str.strip, term.value.split("|")))
-                    }
+                    named = {label for term in own for label in (term.value, *term.labels)}
                     labels = ibis.ifelse(labels.isin(sorted(named)), labels, OTHERS)
                 needed[name] = labels, what
             else:
                 values = table[f"x{self.names['covariates'][name]}"]
                 if name not in whole:
-                    bounds = sorted({bound_of(term, self.empty) for term in own})
-                    values = _between(values, bounds)
+                    values = _between(
+                        values, sorted({populations.bound_of(term, self.empty) for term in own})
+                    )
                 needed[name] = values.fill_null(MISSING), what
         for term in terms:
             self._holds(term)
         return needed
 
     def _pattern(self, outcome: list[Any], places: range) -> Any:
-        ibis = _ibis()
-        return sum(
-            (ibis.ifelse(outcome[t].notnull(), 2 ** (t - places[0]), 0).cast("int64") for t in places[1:]),
-            ibis.ifelse(outcome[places[0]].notnull(), 1, 0).cast("int64"),
-        )
+        bits = [ibis.ifelse(outcome[t].notnull(), 2**bit, 0).cast("int64") for bit, t in enumerate(places)]
+        return sum(bits[1:], bits[0])
 
     def _refuse_logarithm(self, table: ibis.Table) -> None:
         """Refuse outcomes that have no log(1 + y), of units that are not treated already."""
-        asked, ibis = self.question, _ibis()
+        asked = self.question
         k = self.names["outcomes"][asked.outcome]
         date, first = self._date(table), self.empty.periods[0]
         known_from = float(first + (asked.event in self.empty.treatment))
@@ -343,25 +302,12 @@ def _products(points: FloatArray, p: int, n_periods: int) -> Products:
     return Products(pairs, np.concatenate([points[:, None, 1:first], cross], axis=1))
 
 
-def _ibis() -> Any:
-    import ibis
-
-    return ibis
-
-
-def _all(conditions: list[Any]) -> Any:
-    every = conditions[0]
-    for condition in conditions[1:]:
-        every &= condition
-    return every
-
-
 def _between(values: Any, bounds: list[float]) -> Any:
     """Return numbers that stand to some bounds as the values do, and are few."""
     below = [bounds[0] - 1.0, *((low + high) / 2 for low, high in pairwise(bounds))]
     pairs = zip(bounds, below, strict=True)
     cases = [case for bound, less in pairs for case in ((values < bound, less), (values == bound, bound))]
-    return _ibis().cases(*cases, (values > bounds[-1], bounds[-1] + 1.0), else_=None)
+    return ibis.cases(*cases, (values > bounds[-1], bounds[-1] + 1.0), else_=None)
 
 
 def _certain(means: FloatArray) -> FloatArray:
@@ -381,9 +327,5 @@ def _numbers(values: pd.Series) -> FloatArray:
 
 def _labels(names: list[str]) -> Any:
     """Return labels of rows: a name and the number of the row among those of the name."""
-    count: dict[str, int] = {}
-    labels = []
-    for name in names:
-        count[name] = count.get(name, 0) + 1
-        labels.append(f"{name}/{count[name]}")
-    return np.array(labels, dtype=str)
+    number = pd.Series(names).groupby(names).cumcount() + 1
+    return np.array([f"{name}/{place}" for name, place in zip(names, number, strict=True)], dtype=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 import shutil
 import tempfile
 import weakref
@@ -30,19 +31,8 @@ _FULL = (
     *("no space left", "file too large", "could not write", "not enough space"),
 )
 _SILENT = ("connection", "refused", "stopped", "py4j", "closed", "timed out", "unreachable", "setcallsite")
-# Kinds of columns, by what the names of DuckDB's types begin with; types of one kind can stand for each other.
-_NUMBERS = (
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "BIGINT",
-    "HUGEINT",
-    "UTINYINT",
-    "USMALLINT",
-    "UINTEGER",
-    "UBIGINT",
-)
-_KINDS = {name: "numbers" for name in (*_NUMBERS, "FLOAT", "DOUBLE", "DECIMAL")}
+# Types of DuckDB that can stand for each other.
+_NUMBERS = re.compile(r"U?(TINY|SMALL|BIG)INT|U?INTEGER|HUGEINT|FLOAT|DOUBLE|DECIMAL")
 
 
 @dataclass(eq=False)
@@ -88,6 +78,10 @@ class Engine:
     def frame(self, table: ibis.Table) -> pd.DataFrame:
         """Return the rows of a small table."""
         return self.run(lambda: self.connection.to_pyarrow(table).to_pandas())
+
+    def number(self, value: ibis.Value) -> float:
+        """Return what adding up or counting gives."""
+        return float(self.frame(value.name("n").as_table())["n"].iloc[0])
 
     def keep(
         self, table: ibis.Table, query: Callable[[ibis.Table], ibis.Table], parts: int, step: str, key: str
@@ -302,15 +296,11 @@ def open_parquet(engine: Engine, files: Sequence[str], columns: Sequence[str]) -
     of_file: dict[str, dict[str, str]] = {file: {} for file in files}
     for file, name, kind in schemas:
         of_file[file].setdefault(name, kind)
-    first = files[0]
     for file in files[1:]:
         for column in columns:
-            here, there = of_file[first].get(column), of_file[file].get(column)
-            if _kind(here) != _kind(there):
-                what = [
-                    f"{column} is {_in_words(kind)} in {Path(name).name}"
-                    for kind, name in ((here, first), (there, file))
-                ]
+            kinds = {each: of_file[each].get(column) for each in (files[0], file)}
+            if len({*map(_kind, kinds.values())}) > 1:
+                what = [f"{column} is {_in_words(kind)} in {Path(name).name}" for name, kind in kinds.items()]
                 raise DataError(
                     f"{engine.label}: the files have two schemas: {' and '.join(what)}; write them alike."
                 )
@@ -319,7 +309,7 @@ def open_parquet(engine: Engine, files: Sequence[str], columns: Sequence[str]) -
 
 def _kind(of_column: str | None) -> str | None:
     """Return what a type of DuckDB holds; whole numbers and others are numbers alike."""
-    return None if of_column is None else _KINDS.get(of_column.split("(")[0], of_column)
+    return "numbers" if of_column and _NUMBERS.fullmatch(of_column.split("(")[0]) else of_column
 
 
 def _in_words(of_column: str | None) -> str:

@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from glob import has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from study.core import (
-    Described,
-    IntArray,
-    Progress,
-    QuestionError,
-    checked,
-    current_settings,
-    first_of,
-)
-from study.panel.asked import Asked
+from study.core import Described, Progress, checked, current_settings, first_of
 from study.panel.drawing import refuse_names
 from study.panel.engines import Engine, connection_of, open_duckdb, open_parquet, parquet_files
 from study.panel.panel import Ambiguous, Panel
 from study.panel.question import LargePanel as AnyLargePanel
 from study.panel.question import Question
 from study.panel.rules import Names, Roles
-from study.panel.unit_table import (
-    MOST_VALUES,
-    Reading,
-    UnitTable,
-    unit_table,
-)
 
 if TYPE_CHECKING:
-    pass
+    from study.panel.unit_table import Reading, UnitTable
 
 LargePeriod = Literal["year", "quarter", "month"]
 
 
-class LargePanel(AnyLargePanel, Described):
+class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"]):
     """A panel in an engine: DuckDB over Parquet files, or whatever holds a table of ibis.
 
     Designs whose estimates are linear in outcomes answer a question of it exactly as they do one of a
@@ -48,9 +34,14 @@ class LargePanel(AnyLargePanel, Described):
     Attributes
     ----------
     name : str
+        What the panel is called in messages and outputs.
     periods : ndarray of int, shape (T,)
+        Consecutive periods.
+    n_units, n_observations : int
+        Number of units, and of rows of the long table.
+    events, outcomes : tuple of str
     scratch : Path, optional
-        Where what DuckDB keeps and spills lies, if the panel was made from files.
+        The folder of what DuckDB keeps and spills for this panel, if it was made from files.
 
     Examples
     --------
@@ -63,6 +54,9 @@ class LargePanel(AnyLargePanel, Described):
         """Hold what the class methods made."""
         self._units, self._empty, self._limit = units, empty, limit
         self._engine = units.reading.engine
+        self.name, self.periods, self.scratch = empty.name, empty.periods, self._engine.scratch
+        self.n_units, self.n_observations = units.units, units.rows
+        self.events, self.outcomes = empty.events, tuple(empty.outcomes)
         self._answers: dict[Any, Panel] = {}
 
     @classmethod
@@ -87,7 +81,7 @@ class LargePanel(AnyLargePanel, Described):
         threads: int | None = None,
         temp: str | Path | None = None,
         progress: Progress | None = None,
-        limit: int = MOST_VALUES,
+        limit: int = 10_000,
     ) -> LargePanel:
         """Read a long table in Parquet files by DuckDB, out of core.
 
@@ -122,8 +116,11 @@ class LargePanel(AnyLargePanel, Described):
         OutputError
             If memory or disk do not suffice.
         """
-        _refuse_period(period)
-        roles = _roles(unit, time, first_treated, treatment, outcomes, covariates, attributes)
+        from study.panel.unit_table import Reading
+
+        events = {"first_treated": first_treated, "treatment": treatment}
+        others = {"outcomes": outcomes, "covariates": covariates, "attributes": attributes}
+        roles = Roles.of(unit, time, None, **events, **others)
         label = name or (str(path) if has_magic(str(path)) else Path(path).resolve().name)
         files = parquet_files(path)
         engine = open_duckdb(
@@ -159,7 +156,7 @@ class LargePanel(AnyLargePanel, Described):
         period: LargePeriod | None = None,
         never: float | str | None = None,
         progress: Progress | None = None,
-        limit: int = MOST_VALUES,
+        limit: int = 10_000,
     ) -> LargePanel:
         """Read a long table of ibis by the engine that holds it: DuckDB and Spark are tested.
 
@@ -173,8 +170,11 @@ class LargePanel(AnyLargePanel, Described):
         WorkerError
             If the engine fails or does not answer.
         """
-        _refuse_period(period)
-        roles = _roles(unit, time, first_treated, treatment, outcomes, covariates, attributes)
+        from study.panel.unit_table import Reading
+
+        events = {"first_treated": first_treated, "treatment": treatment}
+        others = {"outcomes": outcomes, "covariates": covariates, "attributes": attributes}
+        roles = Roles.of(unit, time, None, **events, **others)
         connection = connection_of(table, "LargePanel.from_table")
         engine = Engine(name or "panel", connection, progress=progress or current_settings().progress)
         try:
@@ -185,6 +185,8 @@ class LargePanel(AnyLargePanel, Described):
 
     @classmethod
     def _of(cls, reading: Reading, populations: Mapping[str, str] | None, limit: int) -> LargePanel:
+        from study.panel.unit_table import unit_table
+
         units = unit_table(reading)
         roles, nothing = units.reading.roles, np.empty((0, len(units.periods)))
         absorbing = [column for column in roles.treatment if column not in units.switching]
@@ -204,10 +206,6 @@ class LargePanel(AnyLargePanel, Described):
         )
         return cls(units, empty, limit)
 
-    def __enter__(self) -> LargePanel:
-        """Return itself."""
-        return self
-
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
@@ -218,41 +216,6 @@ class LargePanel(AnyLargePanel, Described):
         Estimates stay, but degrees of freedom that nobody has looked at are refused.
         """
         self._engine.close()
-
-    @property
-    def name(self) -> str:
-        """What the panel is called in messages and outputs."""
-        return self._empty.name
-
-    @property
-    def scratch(self) -> Path | None:
-        """The folder of what DuckDB keeps and spills for this panel, where it was made from files."""
-        return self._engine.scratch
-
-    @property
-    def periods(self) -> IntArray:
-        """Consecutive periods."""
-        return self._empty.periods
-
-    @property
-    def n_units(self) -> int:
-        """Number of units."""
-        return self._units.units
-
-    @property
-    def n_observations(self) -> int:
-        """Number of rows of the long table."""
-        return self._units.rows
-
-    @property
-    def events(self) -> tuple[str, ...]:
-        """Names of the events."""
-        return self._empty.events
-
-    @property
-    def outcomes(self) -> tuple[str, ...]:
-        """Names of the outcomes."""
-        return tuple(self._empty.outcomes)
 
     def period_name(self, period: float) -> str:
         """Return a period as its user writes it, for example "2014" or "2014Q1"."""
@@ -280,6 +243,8 @@ class LargePanel(AnyLargePanel, Described):
             As :meth:`study.Question.sample`; if the question needs the rows of single units, or there are more strata
             than the limit.
         """
+        from study.panel.asked import Asked
+
         refuse_names(question, self._empty)
         asked = Asked(question, self._units, self._empty)
         asked.refuse_single_units()
@@ -287,31 +252,3 @@ class LargePanel(AnyLargePanel, Described):
         if key not in self._answers:
             self._answers[key] = asked.answer(self._limit)
         return self._answers[key]
-
-
-def _refuse_period(period: Any) -> None:
-    known = get_args(LargePeriod)
-    if isinstance(period, str) and period not in known:
-        raise QuestionError(
-            f"LargePanel: period is {period}; an engine reads {', '.join(known)}, and whole numbers if it is not said."
-        )
-
-
-def _roles(
-    unit: str,
-    time: str,
-    first_treated: Names,
-    treatment: Names,
-    outcomes: Names,
-    covariates: Names,
-    attributes: Names,
-) -> Roles:
-    return Roles.of(
-        unit,
-        time,
-        first_treated=first_treated,
-        treatment=treatment,
-        outcomes=outcomes,
-        covariates=covariates,
-        attributes=attributes,
-    )

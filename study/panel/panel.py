@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -129,8 +129,6 @@ class Panel(Described):
 
     def period_name(self, period: float) -> str:
         """Return a period as its user writes it, for example "2014", "2014Q1" or "wave 3"."""
-        if self.period is None:
-            return f"{period:.0f}"
         return period_name(period, self.periods, self.period_names, self.period)
 
     @property
@@ -309,10 +307,7 @@ class Panel(Described):
             table, roles = groups_as_units(table, roles, label)
             unit = roles.unit
         rows = Rows(table, lines, unit, time, period, never)
-        words = [column for column in roles.covariates if rows.in_words(column)]
-        numbers = tuple(column for column in roles.covariates if column not in words)
-        labelled = tuple(dict.fromkeys([*roles.attributes, *words]))
-        roles = replace(roles, covariates=numbers, attributes=labelled)
+        roles = roles.with_labels([column for column in roles.covariates if rows.in_words(column)])
         refuse_first(rows, roles, label)
         units, codes, each = rows.distinct(roles.unit)
         periods, shape = rows.periods(), (len(units), len(rows.periods()))
@@ -379,11 +374,9 @@ class NotSaved(Mapping[str, Any]):
     __getitem__ = __iter__ = __len__ = __contains__ = _refuse
 
 
-# What a panel holds besides its units and periods.
-BLOCKS = (
-    *("outcomes", "covariates", "first_treated", "treatment", "attributes", "doses"),
-    *("provenance", "populations", "ambiguous"),
-)
+# What a panel holds besides its units and periods: data, and what is known of them.
+DATA = ("outcomes", "covariates", "first_treated", "treatment", "attributes", "doses")
+BLOCKS = (*DATA, "provenance", "populations", "ambiguous")
 
 
 @checked
@@ -447,11 +440,9 @@ def interval_text(earliest: float, latest: float, name: Callable[[float], str] =
         return "treatment is never observed"
     if np.isinf(latest):
         return f"in {name(earliest)} or later, or never"
-    return (
-        f"in {name(latest)} or before"
-        if np.isinf(earliest)
-        else f"between {name(earliest)} and {name(latest)}"
-    )
+    if np.isinf(earliest):
+        return f"in {name(latest)} or before"
+    return f"between {name(earliest)} and {name(latest)}"
 
 
 def adoption_intervals(path: FloatArray, periods: IntArray, outcomes: Iterable[FloatArray]) -> FloatArray:
@@ -477,13 +468,5 @@ def adoption_intervals(path: FloatArray, periods: IntArray, outcomes: Iterable[F
 
 def panel_state(panel: Panel) -> tuple[Any, ...]:
     """Return what of a panel an answer can depend on: its data, their roles and order, its name and populations."""
-    blocks = (
-        panel.outcomes,
-        panel.covariates,
-        panel.first_treated,
-        panel.treatment,
-        panel.attributes,
-        panel.doses,
-    )
-    held = tuple(tuple(block) for block in blocks)
+    held = tuple(tuple(getattr(panel, block)) for block in DATA)
     return panel.name, panel.checksum, held, dict(panel.populations), panel.within

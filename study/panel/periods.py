@@ -80,10 +80,10 @@ def _whole(value: Any) -> int | None:
 
 def name_of(number: float, unit: str | None) -> str:
     """Return a period of the calendar in words, for example "2010-03" for the number of a month."""
-    import pandas as pd
-
     if unit not in FREQUENCIES or unit == "year" or not np.isfinite(number):
         return f"{number:.0f}"
+    import pandas as pd
+
     period = pd.Period(ordinal=int(number) - START[unit], freq=FREQUENCIES[unit])
     return str(period.start_time.date()) if unit == "week" else str(period)
 
@@ -127,10 +127,8 @@ class Ranks:
         A date before the first label has its rank. One after the last is as many steps later as the last two labels
         that are numbers are apart, and otherwise out of reach of any lag.
         """
-        found, own = (
-            _key(text, self.categories),
-            _key(self.labels[0], self.categories) if self.labels else None,
-        )
+        found = _key(text, self.categories)
+        own = _key(self.labels[0], self.categories) if self.labels else None
         if found is None or own is None or found[0] != own[0]:
             return np.nan
         place = bisect_left(self.keys, found[1])

@@ -31,6 +31,11 @@ class Term:
     sign: str
     value: str
 
+    @property
+    def labels(self) -> list[str]:
+        """The labels right of the sign, where it is no one label."""
+        return [label.strip() for label in self.value.split("|")]
+
     def __str__(self) -> str:
         """Return the term as its author may have written it."""
         return f"{self.name}{self.sign}{self.value}"
@@ -142,7 +147,7 @@ def _labelled(term: Term, panel: Panel) -> BoolArray:
 
 def labels_of(term: Term, known: Collection[str], panel: Panel) -> list[str]:
     """Return the labels that a term names; refuse those that nobody has and that look like a slip."""
-    named = [term.value] if term.value in known else [label.strip() for label in term.value.split("|")]
+    named = [term.value] if term.value in known else term.labels
     absent, others = [label for label in named if label not in known], {*known} - {*named}
     nobody = term.sign == "=" and absent == named
     for label in absent:

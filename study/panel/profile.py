@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from study.core import QuestionError, first_of, section
 from study.panel.panel import Panel, interval_text
 from study.panel.question import Question
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Designs are tried on the panel itself where it has no more cells than take a moment each.
 TRIED_UP_TO = 20_000
@@ -36,8 +33,6 @@ class Profile:
     @cached_property
     def cohorts(self) -> pd.DataFrame:
         """Units by event and first treated period: columns event, first_treated, units; never is empty."""
-        import pandas as pd
-
         rows: list[tuple[str, str, int]] = []
         for event, dates in self.panel.first_treated.items():
             distinct, units = np.unique(dates, return_counts=True)
@@ -48,8 +43,6 @@ class Profile:
     @cached_property
     def treated(self) -> pd.DataFrame:
         """Share of units treated, of those whose treatment is known: columns event, period, share."""
-        import pandas as pd
-
         rows: list[tuple[str, str, float]] = []
         for event in self.panel.events:
             if event in self.panel.treatment or event in self.panel.doses:
@@ -65,8 +58,6 @@ class Profile:
     @cached_property
     def gaps(self) -> pd.DataFrame:
         """Cells without a value: columns outcome, cells, units (with a gap), never_observed (units)."""
-        import pandas as pd
-
         rows = []
         for outcome, values in self.panel.outcomes.items():
             missing = np.isnan(values)
@@ -77,8 +68,6 @@ class Profile:
     @cached_property
     def switch_offs(self) -> pd.DataFrame:
         """Where a 0/1 treatment goes back to 0: columns event, unit, period."""
-        import pandas as pd
-
         rows = []
         for event, path in self.panel.treatment.items():
             last = np.zeros(len(path))
@@ -91,8 +80,6 @@ class Profile:
     @cached_property
     def ambiguous(self) -> pd.DataFrame:
         """Units whose adoption date the treatment does not tell: columns event, unit, first_treated (in words)."""
-        import pandas as pd
-
         rows = [
             (event, unit, interval_text(*interval, self.panel.period_name))
             for event, intervals in self.panel.ambiguous.items()
@@ -107,8 +94,6 @@ class Profile:
         A design that draws is asked by what the question needs alone; any other one estimates, unless the panel is
         large.
         """
-        import pandas as pd
-
         from study.designs import all_designs
 
         rows = []

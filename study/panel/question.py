@@ -230,10 +230,9 @@ class Question(Described):
         check("Question.sample", {"panel": Panel | LargePanel}, {"panel": panel})
         if isinstance(panel, LargePanel):
             panel = panel.rows(self)
-        clustered = (
-            self if self.cluster is not None or panel.within is None else replace(self, cluster=panel.within)
-        )
-        return draw_sample(clustered, panel)
+        if self.cluster is None and panel.within is not None:
+            return draw_sample(replace(self, cluster=panel.within), panel)
+        return draw_sample(self, panel)
 
 
 @dataclass(frozen=True)
@@ -421,11 +420,9 @@ class Sample(Described):
         units = np.flatnonzero(off.any(axis=1))
         if not len(units):
             return f"{self.question.event} never goes back to 0 in this sample"
-        more = (
-            f", and for {len(units) - 1} more unit{'s' if len(units) > 2 else ''}" if len(units) > 1 else ""
-        )
-        year = self.periods[off[units[0]].argmax()]
-        return f"{self.question.event} goes back to 0 for {self.unit_ids[units[0]]} in {year}{more}"
+        year, more = self.periods[off[units[0]].argmax()], len(units) - 1
+        others = f", and for {more} more unit{'' if more == 1 else 's'}" if more else ""
+        return f"{self.question.event} goes back to 0 for {self.unit_ids[units[0]]} in {year}{others}"
 
     @property
     def treated_cells(self) -> NDArray[np.bool_]:
@@ -474,11 +471,9 @@ class Sample(Described):
                 if not some:
                     raise QuestionError(f"Sample: no {which} unit is left without those dropped: {reason}.")
         by_unit = ("y", "first_treated", "path", "x_baseline", "unit_ids", "instrument", "dose", "group")
-        values = {name: getattr(self, name) for name in by_unit}
-        chosen: dict[str, Any] = {name: v if v is None else v[rows] for name, v in values.items()}
         return replace(
             self,
-            **chosen,
+            **self._at(rows, *by_unit),
             x_by_period=tuple(block[rows] for block in self.x_by_period),
             instruments_by_period=tuple(block[rows] for block in self.instruments_by_period),
             weights=self.weights[rows] / self.weights[rows].mean(),
@@ -493,10 +488,11 @@ class Sample(Described):
         order, n = np.asarray(order), self.n_units
         if order.dtype.kind not in "iu" or order.shape != (n,) or not 0 <= order.min() <= order.max() < n:
             raise QuestionError(f"Sample.permuted: order must be {self.n_units} numbers of units, from 0 on.")
-        path = None if self.path is None else self.path[order]
-        first_treated = None if self.first_treated is None else self.first_treated[order]
-        dose = None if self.dose is None else self.dose[order]
-        return replace(self, path=path, first_treated=first_treated, dose=dose)
+        return replace(self, **self._at(order, "path", "first_treated", "dose"))
+
+    def _at(self, rows: IntArray, *names: str) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in names}
+        return {name: None if value is None else value[rows] for name, value in values.items()}
 
 
 def panel_for(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import BoolArray, DataError, FloatArray, short, unknown
+from study.core import BoolArray, DataError, FloatArray, IntArray, short, unknown
 from study.panel.periods import A_YEAR
 from study.panel.rows import Rows, spread
 
@@ -64,6 +64,11 @@ class Roles:
     def of_entry(cls, entry: Mapping[str, Any]) -> Roles:
         """Build roles from an entry of ``panels.toml``, which has other keys beside them."""
         return cls.of(**{role: entry[role] for role in WORDS if role in entry})
+
+    def with_labels(self, words: Sequence[str]) -> Roles:
+        """Return the roles in which covariates that are words are attributes."""
+        numbers = tuple(column for column in self.covariates if column not in words)
+        return replace(self, covariates=numbers, attributes=tuple(dict.fromkeys([*self.attributes, *words])))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -166,7 +171,7 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates, *roles.doses)):
         yield number(column)
     for column in roles.attributes:
-        yield same(column, roles.unit, "unit", lambda rows, column: rows.labels(column)[1])
+        yield same(column, roles.unit, "unit", label_numbers)
     for column in (roles.unit, *roles.attributes):
         yield spelt_alike(column)
 
@@ -343,6 +348,11 @@ def zero_or_one(column: str, roles: Roles) -> Rule:
 def event_dates(rows: Rows, column: str) -> FloatArray:
     """Return the first treated period of each row's unit, NaN for never."""
     return rows.dates(column)[0]
+
+
+def label_numbers(rows: Rows, column: str) -> IntArray:
+    """Return the number of each row's label."""
+    return rows.labels(column)[1]
 
 
 def dated(column: str, roles: Roles) -> Rule:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import ibis
 import numpy as np
+import pandas as pd
 
 from study.core import FloatArray, QuestionError, WorkerError
-from study.panel.engines import Engine, ibis_here
+from study.panel.engines import Engine
 from study.panel.summed import Rows, Strata
-
-if TYPE_CHECKING:
-    import ibis
-    import pandas as pd
 
 # Sums in one query.
 MOST_SUMS = 400
@@ -61,13 +59,12 @@ class Stratified:
         )
 
     def _distinct(self, keys: list[str]) -> int:
-        different = self.table.select(*keys).distinct()
-        return int(self.engine.frame(different.aggregate(n=different.count()))["n"].iloc[0])
+        return int(self.engine.number(self.table.select(*keys).distinct().count()))
 
     def sizes_and_means(self) -> tuple[pd.DataFrame, FloatArray, FloatArray]:
         """Return the keys of the strata in their order, how many units each has, and the means of their features."""
         table = self.table
-        sums = {name: table[name].sum() for name in self._features()}
+        sums = {f"f{j}": table[f"f{j}"].sum() for j in range(self.n_features)}
         found = self.engine.frame(table.group_by(list(self.keys)).aggregate(n=table.count(), **sums))
         found = found.sort_values(list(self.keys), ignore_index=True)
         size = found["n"].to_numpy(dtype=float)
@@ -136,17 +133,16 @@ class Stratified:
         self, of: pd.DataFrame, columns: Mapping[str, FloatArray], live: Any = slice(None)
     ) -> ibis.Table:
         """Return the units of some strata with columns by stratum, whose number is s."""
-        import pandas as pd
-
         by_stratum = pd.concat([of, pd.DataFrame({"s": np.arange(len(of)), **columns})], axis=1)[live]
-        return self.table.inner_join(ibis_here("LargePanel").memtable(by_stratum), list(self.keys))
+        return self.table.inner_join(ibis.memtable(by_stratum), list(self.keys))
 
     def _by_stratum(
         self, table: ibis.Table, sums: Mapping[str, Any], n: int, step: str
     ) -> dict[str, FloatArray]:
         """Return sums by stratum, zero where it has no units there."""
         found: dict[str, FloatArray] = {}
-        batches = list(_batches(list(sums)))
+        every = list(sums)
+        batches = [every[start : start + MOST_SUMS] for start in range(0, len(every), MOST_SUMS)]
         for number, names in enumerate(batches):
             self.engine.tell(step + (f", part {number + 1} of {len(batches)}" if len(batches) > 1 else ""))
             frame = self.engine.frame(table.group_by("s").aggregate(**{name: sums[name] for name in names}))
@@ -154,9 +150,6 @@ class Stratified:
                 found[name] = np.zeros(n)
                 found[name][frame["s"].to_numpy(dtype=np.int64)] = frame[name].to_numpy(dtype=float)
         return found
-
-    def _features(self) -> list[str]:
-        return [f"f{j}" for j in range(self.n_features)]
 
 
 def _without_rounding(maps: FloatArray, rows: Rows) -> FloatArray:
@@ -171,8 +164,3 @@ def _without_rounding(maps: FloatArray, rows: Rows) -> FloatArray:
     left = np.where(moved < ROUNDING * moved.max(axis=1, keepdims=True, initial=0.0), maps[:, 1:], 0.0)
     constant = maps[:, :1] + np.einsum("sp,spfr->sfr", centre, left)[:, None]
     return np.concatenate([constant, maps[:, 1:] - left], axis=1)
-
-
-def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(names), MOST_SUMS):
-        yield names[start : start + MOST_SUMS]

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from operator import or_
+from typing import Any
 
+import ibis
 import numpy as np
+import pandas as pd
 
 from study.core import DataError, IntArray
-from study.panel.engines import Engine, ibis_here
+from study.panel import rules
+from study.panel.engines import Engine
 from study.panel.panel import Ambiguous
 from study.panel.periods import PeriodUnit
 from study.panel.rows import NO_NUMBER, TRUTH, Rows
-from study.panel.rules import (
-    Roles,
-    Rule,
-    consecutive,
-    date,
-    dated,
-    event_dates,
-    not_empty,
-    number,
-    one_value,
-    plausible,
-    problems_of_headings,
-    problems_of_roles,
-    same,
-    whole_period,
-    zero_or_one,
-)
-
-if TYPE_CHECKING:
-    import ibis
-    import pandas as pd
 
 # Periods in one whole number, of which each is a bit; more bits are no plain integers to every engine.
 WORD = 30
@@ -45,6 +29,7 @@ FEW = 50
 # Bytes that DuckDB holds of a unit while it adds up its rows, for each number and each label, with what hashing needs.
 OF_A_SUM = 64
 OF_A_LABEL = 128
+NO_ROWS = Rows(pd.DataFrame())
 
 
 @dataclass(frozen=True)
@@ -57,7 +42,7 @@ class UnitTable:
         By number of the column in its role: ``y{k}_{t}``, outcomes by place of the period, empty where not observed;
         ``d{k}``, dates of events, empty for never; ``p{k}``, the same of 0/1 paths by the rule for ambiguous ones, with
         ``early{k}`` and ``late{k}``, between which it may be; ``a{k}``, labels; ``x{k}``, covariates, and whether they
-        change (``varies{k}``) or are missing in some rows (``holes{k}``). The unit is ``u``.
+        change (``varies_x{k}``) or are missing in some rows (``holes_x{k}``). The unit is ``u``.
     reading : Reading
         Of the long table, as it turned out.
     periods : ndarray of int, shape (T,)
@@ -84,31 +69,34 @@ class UnitTable:
 class _Witnesses(Rows):
     """A few rows of a large table, named by their unit and period, with the periods of the whole table."""
 
-    whole: Rows | None = field(default=None, repr=False)
+    whole: Rows = field(default=NO_ROWS, repr=False)
 
     def place(self, row: int) -> str:
         return f"the row of ({self.cell(self.unit, row)}, {self.cell(self.time, row)})"
 
     def periods(self) -> IntArray:
-        return super().periods() if self.whole is None else self.whole.periods()
+        return self.whole.periods()
 
     def period_names(self) -> tuple[str, ...]:
-        return super().period_names() if self.whole is None else self.whole.period_names()
+        return self.whole.period_names()
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A long table in an engine, and how it is read; the names are those of :meth:`study.Panel.from_long`."""
+    """A long table in an engine, and how it is read; the names are those of :meth:`study.Panel.from_long`.
+
+    ``whole`` has its periods alone, once they are read.
+    """
 
     engine: Engine
     table: ibis.Table
-    roles: Roles
+    roles: rules.Roles
     period: PeriodUnit | None = None
     never: float | str | None = None
     ambiguous: Ambiguous = "drop"
-    whole: Rows | None = None
+    whole: Rows = NO_ROWS
 
-    def refuse(self, rule: Rule, rows: Rows, row: int = 0) -> None:
+    def refuse(self, rule: rules.Rule, rows: Rows, row: int = 0) -> None:
         """Raise the error of a row that breaks a rule."""
         raise DataError(f"{self.engine.label}: {rule.sentence(rows, row)}")
 
@@ -120,6 +108,18 @@ class Reading:
         frame = self.engine.frame((found if most is None else found.limit(most)).select(*columns))
         return self.rows_of(frame)
 
+    def refuse_values(self, rows: Rows, column: str, kept: Iterable[rules.Rule], most: str) -> None:
+        """Refuse different values of a column, each in a row, that break a rule, or that are too many."""
+        for rule in kept:
+            broken = rule.broken(rows)
+            if broken.any():
+                value = rows.table[column].iloc[int(broken.argmax())]
+                self.refuse(rule, self.witnesses(self.equals(column, value)))
+        if len(rows) > MOST_VALUES:
+            raise DataError(
+                f"{self.engine.label}: column {column} has more than {MOST_VALUES:,} different values; {most}"
+            )
+
     def rows_of(self, frame: pd.DataFrame) -> _Witnesses:
         """Return a few rows as a long table."""
         return _Witnesses(
@@ -128,8 +128,6 @@ class Reading:
 
     def values(self, column: str) -> pd.Series:
         """Return the different values of a column, of times their days."""
-        import pandas as pd
-
         distinct = self.table.select(value=_key(self.table[column])).distinct().limit(MOST_VALUES + 1)
         found = self.engine.frame(distinct)["value"]
         return pd.Series(
@@ -138,8 +136,6 @@ class Reading:
 
     def equals(self, column: str, value: Any) -> Any:
         """Return the condition that a column has a value, or none."""
-        import pandas as pd
-
         key = _key(self.table[column])
         if pd.isna(value):
             return key.isnull() | key.isnan() if key.type().is_floating() else key.isnull()
@@ -160,18 +156,15 @@ def unit_table(reading: Reading) -> UnitTable:
     DataError
         As :meth:`study.Panel.from_long`, with unit and period in place of the row.
     """
-    import pandas as pd
-
     engine, roles = reading.engine, reading.roles
     heading = pd.DataFrame(columns=list(reading.table.columns))
-    for problem in (*problems_of_headings(heading, roles), *problems_of_roles(roles)):
+    for problem in (*rules.problems_of_headings(heading, roles), *rules.problems_of_roles(roles)):
         raise DataError(f"{engine.label}: {problem}")
     engine.tell("reading periods")
     reading = replace(reading, whole=_whole(reading))
     engine.tell("checking columns")
     reading, rows = _checked(reading)
     never = {column: _checked_dates(reading, column) for column in reading.roles.first_treated}
-    assert reading.whole is not None
     periods = reading.whole.periods()
     cells = _cells(reading, never)
     table = engine.keep(
@@ -189,10 +182,9 @@ def _parts(reading: Reading, cells: ibis.Table, n_periods: int) -> int:
     memory, roles = reading.engine.memory, reading.roles
     if np.isinf(memory):
         return 1
-    units = float(reading.engine.frame(cells.aggregate(n=cells.u.approx_nunique()))["n"].iloc[0])
-    several = len(roles.outcomes) * n_periods + 3 * len(
-        (*roles.first_treated, *roles.treatment, *roles.covariates)
-    )
+    units = reading.engine.number(cells.u.approx_nunique())
+    of_others = len(roles.first_treated) + len(roles.treatment) + len(roles.covariates)
+    several = len(roles.outcomes) * n_periods + 3 * of_others
     each = OF_A_SUM * several + OF_A_LABEL * (1 + 2 * len(roles.attributes))
     return int(2 ** np.ceil(np.log2(max(1.0, units * each / memory))))
 
@@ -203,25 +195,15 @@ def _key(column: Any) -> Any:
 
 def _whole(reading: Reading) -> Rows:
     """Return the periods of a table as a table of their own; refuse what is no period, and periods with a gap."""
-    import pandas as pd
-
     time = reading.roles.time
     values = reading.values(time)
     if not len(values):
         raise DataError(f"{reading.engine.label}: the table has no rows.")
-    compound = reading.table[time].type()
-    if compound.is_nested():
-        reading.refuse(one_value(time), reading.witnesses(True))
+    if reading.table[time].type().is_nested():
+        reading.refuse(rules.one_value(time), reading.witnesses(True))
     rows = Rows(pd.DataFrame({time: values}), None, "", time, reading.period, reading.never)
-    broken = whole_period(time).broken(rows)
-    if broken.any():
-        value = values.iloc[int(broken.argmax())]
-        reading.refuse(whole_period(time), reading.witnesses(reading.equals(time, value)))
-    if len(values) > MOST_VALUES:
-        raise DataError(
-            f"{reading.engine.label}: column {time} has more than {MOST_VALUES:,} different values; is it the period?"
-        )
-    gap = consecutive(time)
+    reading.refuse_values(rows, time, [rules.whole_period(time)], "is it the period?")
+    gap = rules.consecutive(time)
     if gap.broken(rows).any():
         reading.refuse(gap, rows)
     return rows
@@ -232,55 +214,41 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
     table, roles = reading.table, reading.roles
     for column in (roles.unit, *roles.attributes):
         if table[column].type().is_nested():
-            reading.refuse(one_value(column), reading.witnesses(table[column].notnull()))
-    broken: list[tuple[Rule, Any]] = [(not_empty(roles.unit), empty(table[roles.unit]))]
+            reading.refuse(rules.one_value(column), reading.witnesses(table[column].notnull()))
+    broken: list[tuple[rules.Rule, Any]] = [(rules.not_empty(roles.unit), empty(table[roles.unit]))]
     for column in roles.treatment:
         value, bad = _number(table[column])
-        broken += [(number(column), bad), (zero_or_one(column, roles), value.notnull() & ~value.isin((0, 1)))]
+        broken += [
+            (rules.number(column), bad),
+            (rules.zero_or_one(column, roles), value.notnull() & ~value.isin((0, 1))),
+        ]
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
-        broken.append((number(column), _number(table[column])[1]))
+        broken.append((rules.number(column), _number(table[column])[1]))
     texts = [column for column in roles.covariates if not _is_number(table[column].type())]
+    texts = [column for column in texts if column not in roles.outcomes]
     counts = {f"broken{i}": table.count(where=condition) for i, (_, condition) in enumerate(broken)}
     counts |= {f"numbers{i}": _number(table[column])[0].count() for i, column in enumerate(texts)}
     found = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]
     words = [column for i, column in enumerate(texts) if not found[f"numbers{i}"]]
     for i, (rule, condition) in enumerate(broken):
-        if found[f"broken{i}"] and not (rule.column in words and rule.column not in roles.outcomes):
+        if found[f"broken{i}"] and rule.column not in words:
             reading.refuse(rule, reading.witnesses(condition))
-    words = [column for column in words if column not in roles.outcomes]
-    numbers = tuple(column for column in roles.covariates if column not in words)
-    labelled = tuple(dict.fromkeys([*roles.attributes, *words]))
-    return replace(reading, roles=replace(roles, covariates=numbers, attributes=labelled)), int(found["rows"])
+    return replace(reading, roles=roles.with_labels(words)), int(found["rows"])
 
 
 def _checked_dates(reading: Reading, column: str) -> list[Any]:
     """Return the values of a column of first treated periods that stand for never; refuse what is no date."""
-    import pandas as pd
-
     roles, values = reading.roles, reading.values(column)
-    assert reading.whole is not None
-    each = {
-        roles.unit: [str(i) for i in range(len(values))],
-        roles.time: reading.whole.table[roles.time].iloc[0],
-    }
-    rows = reading.rows_of(pd.DataFrame(each | {column: values}))
-    for rule in (dated(column, roles), date(column), plausible(column, roles)):
-        broken = rule.broken(rows)
-        if broken.any():
-            value = values.iloc[int(broken.argmax())]
-            reading.refuse(rule, reading.witnesses(reading.equals(column, value)))
-    if len(values) > MOST_VALUES:
-        raise DataError(
-            f"{reading.engine.label}: column {column} has more than {MOST_VALUES:,} different values; a first treated "
-            "period is one of few."
-        )
+    units, first = map(str, range(len(values))), reading.whole.table[roles.time].iloc[0]
+    rows = reading.rows_of(pd.DataFrame({roles.unit: [*units], roles.time: first, column: values}))
+    kept = rules.dated(column, roles), rules.date(column), rules.plausible(column, roles)
+    reading.refuse_values(rows, column, kept, "a first treated period is one of few.")
     never = values[np.isnan(rows.dates(column)[0])].dropna()
     return [value.item() if isinstance(value, np.generic) else value for value in never]
 
 
 def _number(column: Any) -> tuple[Any, Any]:
     """Return a column as numbers, empty where it has none, and where it holds something else."""
-    ibis = ibis_here("LargePanel")
     kind, empty = column.type(), ibis.null("float64")
     if _is_number(kind) and not kind.is_floating():
         return column.cast("float64"), ibis.literal(False)
@@ -310,14 +278,10 @@ def empty(column: Any) -> Any:
 
 def _trimmed(column: Any) -> Any:
     """Return labels such that two are the same if their texts are, nothing where a cell is empty."""
-    ibis = ibis_here("LargePanel")
-    if column.type().is_string():
+    kind = column.type()
+    if kind.is_string():
         return column.strip().nullif("")
-    return (
-        ibis.ifelse(column.isnan(), ibis.null(column.type()), column)
-        if column.type().is_floating()
-        else column
-    )
+    return ibis.ifelse(column.isnan(), ibis.null(kind), column) if kind.is_floating() else column
 
 
 def _infinite(value: Any) -> Any:
@@ -340,7 +304,6 @@ def label_of(column: Any) -> Any:
 def _cells(reading: Reading, never: dict[str, list[Any]]) -> ibis.Table:
     """Return the rows with what is needed of them, under short names: unit, place of the period, and by role."""
     table, roles = reading.table, reading.roles
-    assert reading.whole is not None
     unit = table[roles.unit]
     columns: dict[str, Any] = {
         "u": unit.strip() if unit.type().is_string() else unit,
@@ -361,7 +324,6 @@ def _cells(reading: Reading, never: dict[str, list[Any]]) -> ibis.Table:
 
 def _numbered(reading: Reading, cells: ibis.Table, name: str, column: str, never: list[Any]) -> ibis.Table:
     """Put the numbers of periods in place of a column that names them, nothing in place of what stands for never."""
-    ibis = ibis_here("LargePanel")
     raw, kind, period = cells[name], cells[name].type(), reading.period
     if period is None or (period == "year" and not (kind.is_temporal() or kind.is_string())):
         numbers = _number(raw)[0]
@@ -374,8 +336,6 @@ def _numbered(reading: Reading, cells: ibis.Table, name: str, column: str, never
             "month": day.year() * 12 + day.month() - 1,
         }[period].cast("float64")
     else:
-        import pandas as pd
-
         values = reading.values(column).dropna()
         rows = Rows(pd.DataFrame({column: values}), None, "", column, period)
         there = ~np.isnan(rows.when())
@@ -396,7 +356,6 @@ def words_of(n_periods: int) -> Iterator[tuple[int, range]]:
 
 def _by_unit(reading: Reading, cells: ibis.Table, n_periods: int, first: int) -> ibis.Table:
     """Return the query of the table of units, with what tells whether their rows keep the rules."""
-    ibis = ibis_here("LargePanel")
     roles, t = reading.roles, cells.t
     sums: dict[str, Any] = {"n": cells.count()}
     for k in range(len(roles.outcomes)):
@@ -405,34 +364,28 @@ def _by_unit(reading: Reading, cells: ibis.Table, n_periods: int, first: int) ->
     for word, places in words_of(n_periods):
         inside = (t >= places[0]) & (t <= places[-1]) if n_periods > WORD else None
         sums[f"bits{word}"] = bit.sum(where=inside)
-    for k in range(len(roles.first_treated)):
-        dates = cells[f"d{k}"]
-        sums |= {f"d{k}": dates.min(), f"dmax{k}": dates.max(), f"dn{k}": dates.count()}
+    for name, _ in _fixed(roles):
+        sums |= {name: cells[name].min(), f"max_{name}": cells[name].max(), f"n_{name}": cells[name].count()}
     for k in range(len(roles.treatment)):
         path = cells[f"p{k}"]
         sums |= {f"one{k}": t.min(where=path == 1), f"zero{k}": t.max(where=path == 0)}
     if roles.treatment:
-        seen = cells.y0.notnull()
-        for k in range(1, len(roles.outcomes)):
-            seen |= cells[f"y{k}"].notnull()
-        sums["last"] = t.max(where=seen)
-    for k in range(len(roles.attributes)):
-        label = cells[f"a{k}"]
-        sums |= {f"a{k}": label.min(), f"amax{k}": label.max(), f"an{k}": label.count()}
-    for k in range(len(roles.covariates)):
-        x = cells[f"x{k}"]
-        sums |= {f"x{k}": x.min(), f"xmax{k}": x.max(), f"xn{k}": x.count()}
+        seen = [cells[f"y{k}"].notnull() for k in range(len(roles.outcomes))]
+        sums["last"] = t.max(where=reduce(or_, seen))
     by_unit = cells.group_by("u").aggregate(**sums)
     return by_unit.select(**_columns(reading, by_unit, n_periods, first))
 
 
+def _fixed(roles: rules.Roles) -> Iterator[tuple[str, str]]:
+    """Yield the columns that are one value a unit, or may be: dates, labels and covariates, after their short names."""
+    for letter, columns in (("d", roles.first_treated), ("a", roles.attributes), ("x", roles.covariates)):
+        yield from ((f"{letter}{k}", column) for k, column in enumerate(columns))
+
+
 def _columns(reading: Reading, by_unit: ibis.Table, n_periods: int, first: int) -> dict[str, Any]:
     """Return what is kept of each unit."""
-    ibis = ibis_here("LargePanel")
-    roles = reading.roles
     kept: dict[str, Any] = {"u": by_unit.u}
-    for k in range(len(roles.outcomes)):
-        kept |= {name: by_unit[name] for name in (f"y{k}_{place}" for place in range(n_periods))}
+    kept |= {name: by_unit[name] for name in by_unit.columns if name.startswith("y")}
     # Bits of a sum of powers of two are as many as its terms, unless two of them are the same.
     different = ibis.literal(0.0)
     for word, _ in words_of(n_periods):
@@ -441,24 +394,18 @@ def _columns(reading: Reading, by_unit: ibis.Table, n_periods: int, first: int) 
         for place in range(WORD):
             different += (bits / 2.0**place).floor() % 2
     kept["twice"] = different < by_unit.n
-    for k in range(len(roles.first_treated)):
-        low, high, known = by_unit[f"d{k}"], by_unit[f"dmax{k}"], by_unit[f"dn{k}"]
-        kept |= {f"d{k}": low, f"dchange{k}": (known > 0) & ((known < by_unit.n) | (low != high))}
-    for k in range(len(roles.treatment)):
+    for k in range(len(reading.roles.treatment)):
         kept |= _adoption(k, by_unit, first, reading.ambiguous)
-    for k in range(len(roles.attributes)):
-        low, high, known = by_unit[f"a{k}"], by_unit[f"amax{k}"], by_unit[f"an{k}"]
-        kept |= {f"a{k}": label_of(low), f"achange{k}": (known > 0) & ((known < by_unit.n) | (low != high))}
-    for k in range(len(roles.covariates)):
-        low, high, known = by_unit[f"x{k}"], by_unit[f"xmax{k}"], by_unit[f"xn{k}"]
-        kept |= {f"x{k}": low, f"varies{k}": (low != high).fill_null(False)}
-        kept[f"holes{k}"] = (known > 0) & (known < by_unit.n)
+    for name, _ in _fixed(reading.roles):
+        low, high, known = by_unit[name], by_unit[f"max_{name}"], by_unit[f"n_{name}"]
+        kept[name] = label_of(low) if name.startswith("a") else low
+        kept[f"varies_{name}"] = (low != high).fill_null(False)
+        kept[f"holes_{name}"] = (known > 0) & (known < by_unit.n)
     return kept
 
 
 def _adoption(k: int, by_unit: ibis.Table, first: int, rule: Ambiguous) -> dict[str, Any]:
     """Return when a unit is treated first by its 0/1 path, as :func:`study.panel.panel.adoption_intervals` says it."""
-    ibis = ibis_here("LargePanel")
     one, zero, last = by_unit[f"one{k}"], by_unit[f"zero{k}"], by_unit["last"]
     start = (one + first).cast("float64")
     open_ended = one.isnull() & (last.isnull() | (last <= zero).fill_null(False))
@@ -474,41 +421,36 @@ def _adoption(k: int, by_unit: ibis.Table, first: int, rule: Ambiguous) -> dict[
 
 def _checked_units(reading: Reading, table: ibis.Table, periods: IntArray, rows: int) -> UnitTable:
     """Return the table of units, unless a rule is broken within a unit."""
-    roles, whole = reading.roles, reading.whole
-    assert whole is not None
-    rules: dict[str, Rule | None] = {"twice": None}
-    rules |= {
-        f"dchange{k}": same(column, roles.unit, "unit", event_dates)
-        for k, column in enumerate(roles.first_treated)
-    }
-    labels = lambda rows, column: rows.labels(column)[1]  # noqa: E731
-    rules |= {
-        f"achange{k}": same(column, roles.unit, "unit", labels) for k, column in enumerate(roles.attributes)
-    }
-    flags = [*rules, *(f"off{k}" for k in range(len(roles.treatment)))]
-    flags += [f"{what}{k}" for what in ("varies", "holes") for k in range(len(roles.covariates))]
+    roles = reading.roles
+    flags = ["twice", *(f"off{k}" for k in range(len(roles.treatment)))]
+    flags += [f"{what}_{name}" for what in ("varies", "holes") for name, _ in _fixed(roles)]
     reading.engine.tell("checking units")
     counts = {flag: table[flag].cast("int64").sum() for flag in flags}
     found = reading.engine.frame(table.aggregate(units=table.count(), **counts)).iloc[0]
     if found["twice"]:
         raise DataError(f"{reading.engine.label}: {_twice(reading, table)}")
-    for flag, rule in rules.items():
-        if rule is not None and found[flag]:
-            here = _rows_of_first(reading, table, flag)
-            for each in (dated(rule.column, roles), rule) if flag.startswith("d") else (rule,):
-                broken = each.broken(here)
+    for name, column in _fixed(roles):
+        if not name.startswith("x") and (found[f"varies_{name}"] or found[f"holes_{name}"]):
+            here = _rows_of_first(reading, table, table[f"varies_{name}"] | table[f"holes_{name}"])
+            by_date = name.startswith("d")
+            one = rules.same(
+                column, roles.unit, "unit", rules.event_dates if by_date else rules.label_numbers
+            )
+            for rule in (rules.dated(column, roles), one) if by_date else (one,):
+                broken = rule.broken(here)
                 if broken.any():
-                    reading.refuse(each, here, int(broken.argmax()))
+                    reading.refuse(rule, here, int(broken.argmax()))
+    covariates = [(name, column) for name, column in _fixed(roles) if name.startswith("x")]
     return UnitTable(
         table=table,
         reading=reading,
         periods=periods,
-        period_names=whole.period_names(),
+        period_names=reading.whole.period_names(),
         units=int(found["units"]),
         rows=rows,
         switching=tuple(column for k, column in enumerate(roles.treatment) if found[f"off{k}"]),
-        varying=tuple(column for k, column in enumerate(roles.covariates) if found[f"varies{k}"]),
-        patchy=tuple(column for k, column in enumerate(roles.covariates) if found[f"holes{k}"]),
+        varying=tuple(column for name, column in covariates if found[f"varies_{name}"]),
+        patchy=tuple(column for name, column in covariates if found[f"holes_{name}"]),
     )
 
 
@@ -519,33 +461,21 @@ def first_unit(engine: Engine, table: ibis.Table, condition: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _rows_of_first(reading: Reading, table: ibis.Table, flag: str) -> _Witnesses:
-    """Return all rows of the first unit with a flag."""
-    unit = first_unit(reading.engine, table, table[flag])
+def _rows_of_first(reading: Reading, table: ibis.Table, condition: Any) -> _Witnesses:
+    """Return all rows of the first unit for which a condition holds."""
+    unit = first_unit(reading.engine, table, condition)
     column = reading.table[reading.roles.unit]
     return reading.witnesses(_trimmed(column) == unit, most=None)
 
 
 def _twice(reading: Reading, table: ibis.Table) -> str:
     """Return the sentence on unit-periods that stand twice."""
-    roles, here = reading.roles, _rows_of_first(reading, table, "twice")
-    cells = here.cells(roles.unit)
-    first = next(row for row in range(len(here)) if (cells == cells[row]).sum() > 1)
-    column = reading.table[roles.unit]
-    unit = _trimmed(column)
-    long = _numbered(
-        reading, reading.table.select(u=unit, time=reading.table[roles.time]), "time", roles.time, []
-    )
-    several = (
-        long.semi_join(table.filter(table.twice), "u")
-        .group_by("u", "time")
-        .aggregate(n=lambda rows: rows.count())
-    )
-    pairs = int(
-        reading.engine.frame(several.filter(several.n > 1).aggregate(n=lambda rows: rows.count()))["n"].iloc[
-            0
-        ]
-    )
+    roles, here = reading.roles, _rows_of_first(reading, table, table.twice)
+    first = int(pd.Series(here.cells(roles.unit)).duplicated(keep=False).argmax())
+    cells = reading.table.select(u=_trimmed(reading.table[roles.unit]), time=reading.table[roles.time])
+    long = _numbered(reading, cells, "time", roles.time, []).semi_join(table.filter(table.twice), "u")
+    several = long.group_by("u", "time").aggregate(n=lambda rows: rows.count())
+    pairs = int(reading.engine.number(several.count(where=several.n > 1)))
     return (
         f"{pairs} {'unit-period appears' if pairs == 1 else 'unit-periods appear'} twice, first "
         f"({here.cell(roles.unit, first)}, {here.period_name(here.when()[first])}); keep one row each."
@@ -557,6 +487,6 @@ def first_values(reading: Reading, table: ibis.Table, k: int) -> ibis.Table:
     cells = _cells(reading, {column: [] for column in reading.roles.first_treated}).select(
         "u", "t", x=lambda rows: rows[f"x{k}"]
     )
-    changing = cells.semi_join(table.filter(table[f"varies{k}"]), "u").filter(lambda rows: rows.x.notnull())
+    changing = cells.semi_join(table.filter(table[f"varies_x{k}"]), "u").filter(lambda rows: rows.x.notnull())
     start = changing.group_by("u").aggregate(t=changing.t.min())
     return changing.inner_join(start, ["u", "t"]).select("u", first="x")

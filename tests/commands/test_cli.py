@@ -309,7 +309,7 @@ def test_a_file_of_any_ending_is_read_as_csv(tmp_path, monkeypatch, name):
     path.write_bytes(PANEL.read_bytes())
     question = Question("y", "first_treated")
     for given in (name, str(path)):
-        read = options.OfPanel(given).read(["y"], question)
+        read = options.OfPanel(panel=given).read(["y"], question)
         assert read.name == path.name
 
 
@@ -325,12 +325,12 @@ def test_a_file_of_any_ending_is_read_as_csv(tmp_path, monkeypatch, name):
 def test_a_panel_that_is_not_there_is_said_to_be_so(tmp_path, monkeypatch, name, error, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
-        options.OfPanel(name).read(["y"], Question("y", "first_treated"))
+        options.OfPanel(panel=name).read(["y"], Question("y", "first_treated"))
 
 
 def read_population(path, rule, **fields):
     question = Question("y", "first_treated", population=rule, **fields)
-    return question.sample(options.OfPanel(str(path)).read(["y"], question))
+    return question.sample(options.OfPanel(panel=str(path)).read(["y"], question))
 
 
 def test_a_population_of_an_own_csv_may_name_any_of_its_columns(tmp_path):

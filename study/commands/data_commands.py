@@ -8,16 +8,7 @@ import typer
 
 from study import core, panel
 from study.commands.options import OfColumns, list_written
-from study.core import (
-    OutputError,
-    arrived,
-    as_typed,
-    progress_bar,
-    refuse_unwritable,
-    settings,
-    steps,
-    write_all,
-)
+from study.core import OutputError, arrived, as_typed, progress_bar, refuse_unwritable, steps, write_all
 
 
 def assemble(*, raw: Path, output: Path = Path("data")) -> None:
@@ -33,7 +24,7 @@ def assemble(*, raw: Path, output: Path = Path("data")) -> None:
     from study.data.assemble.build import assemble as make
 
     refuse_unwritable(output)
-    with progress_bar() as progress, settings(progress=steps(progress, None)):
+    with progress_bar() as progress, core.settings(progress=steps(progress, None)):
         written = make(raw, output)
     list_written(written)
 
@@ -116,7 +107,7 @@ def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
         fetcher = Fetcher(progress=arrived(progress))
         # What is cut from another source's files, or compiled by hand, has no publisher to fetch it from.
         names = sources or [name for name in SOURCES if name in published.SOURCES]
-        with settings(progress=steps(progress, None)):
+        with core.settings(progress=steps(progress, None)):
             results = published.fetch(names, folder, fetcher)
     for result in results:
         typer.echo(f"{result.source}: {result.error or f'{len(result.files)} files'}")
@@ -154,7 +145,7 @@ def outcomes(
 
     refuse_unwritable(output.parent, output.name)
     options = {"topics": topic} if topic else {}
-    with progress_bar() as progress, settings(progress=steps(progress, None)):
+    with progress_bar() as progress, core.settings(progress=steps(progress, None)):
         folder = (raw or core.cache_folder() / "raw") / "openalex"
         counts = openalex.read(folder, memory_limit=memory, **options)
     list_written(write_all(output.parent, {output.name: counts.to_csv(index=False).encode()}))

@@ -129,6 +129,8 @@ class Panel(Described):
 
     def period_name(self, period: float) -> str:
         """Return a period as its user writes it, for example "2014", "2014Q1" or "wave 3"."""
+        if self.period is None:
+            return f"{period:.0f}"
         return period_name(period, self.periods, self.period_names, self.period)
 
     @property

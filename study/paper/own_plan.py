@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,10 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
     roles = {role: columns for role, columns in asdict(reading.roles).items() if columns}
     others = [_toml(name) for name in reading.headings if name not in reading.roles.columns]
     labels: list[str] = []
-    for number, event in enumerate(events, start=1):
+    for event in events:
         label = re.sub(r"[^\w-]+", "-", event).strip("-_") or "event"
-        labels.append(label if label not in labels else f"{label}-{number}")
+        free = chain([label], (f"{label}-{number}" for number in count(2)))
+        labels.append(next(each for each in free if each not in labels))
     return render(
         "plan.toml",
         panel=panel,

@@ -96,11 +96,14 @@ def test_a_plan_without_attributes_permutes_among_all_units_and_refuses_exhibits
 
 def test_events_of_like_names_have_labels_of_their_own_and_any_column_may_be_named(own):
     data = pd.read_stata(own / "my.dta").rename(columns={"entry": "an entry", "field": "a\x7ffield"})
-    data.assign(**{"an-entry": data["an entry"]}).to_csv(own / "two.csv", index=False)
-    done = command("init", "two.csv", *ROLES, "--first-treated", "an entry,an-entry", cwd=own)
+    named = ["an entry", "an-entry-2", "an-entry"]
+    data.assign(**dict.fromkeys(named[1:], data["an entry"])).to_csv(own / "several.csv", index=False)
+    done = command("init", "several.csv", *ROLES, "--first-treated", ",".join(named), cwd=own)
     assert done.returncode == 0, done.stderr
     text = (own / "study.toml").read_text()
-    assert [event["label"] for event in tomllib.loads(text)["events"]] == ["an-entry", "an-entry-2"]
+    labels = [event["label"] for event in tomllib.loads(text)["events"]]
+    assert labels == ["an-entry", "an-entry-2", "an-entry-3"]
+    read_plan(own / "study.toml")
     assert '# "a\\u007ffield"' in text
 
 

@@ -193,6 +193,16 @@ def test_a_cell_without_treated_or_comparison_units_is_left_out_and_named() -> N
     assert np.isfinite(fit.headline.std_error).all()
 
 
+@pytest.mark.parametrize("covariates", [(), ("x1",)])
+def test_cells_whose_base_no_comparison_unit_is_seen_in_say_so(covariates: tuple[str, ...]) -> None:
+    panel = simulated.with_late_units(n=60)
+    y = panel.outcomes["y"].copy()
+    y[panel.first_treated["event"] != 4, 2] = y[7, 6] = np.nan
+    question = Question("y", "event", missing="cells", base="varying", covariates=covariates)
+    fit = estimate(replace(panel, outcomes={"y": y}), question, "callaway_santanna")
+    assert "cohort 4 in 3, 4, 5, 6, 7, 8 left out: no comparison unit is observed" in fit.notes
+
+
 def test_a_pooled_cohort_whose_base_lies_before_the_window_is_left_out_and_named() -> None:
     panel = simulated.panel(n=200, seed=1, cohorts=(3, 5, 6))
     fit = estimate(panel, Question("y", "event", cohort_width=2, anticipation=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -199,7 +200,9 @@ def test_cells_whose_base_no_comparison_unit_is_seen_in_say_so(covariates: tuple
     y = panel.outcomes["y"].copy()
     y[panel.first_treated["event"] != 4, 2] = y[7, 6] = np.nan
     question = Question("y", "event", missing="cells", base="varying", covariates=covariates)
-    fit = estimate(replace(panel, outcomes={"y": y}), question, "callaway_santanna")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = estimate(replace(panel, outcomes={"y": y}), question, "callaway_santanna")
     assert "cohort 4 in 3, 4, 5, 6, 7, 8 left out: no comparison unit is observed" in fit.notes
 
 

@@ -445,6 +445,7 @@ def test_notes_say_what_the_estimate_rests_on():
     place = [int(np.flatnonzero(part.unit == i)[0]) for i in compared]
     assert (score[place] > 0.51).sum() > 0
     assert f" {(score[place] > 0.51).sum()} above 0.51 are set to that bound" in said
+    assert "predictions of adoption among comparison units" in said
     assert "of equal weight; the heaviest, u" in said
     assert "over 2 draws of the folds the effect of one has a standard deviation of up to" in said
 

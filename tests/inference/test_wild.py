@@ -372,6 +372,9 @@ def test_few_treated_clusters_are_told() -> None:
     few = wild_bootstrap(sampled(rng, treated=2), "twfe")
     assert few.treated_clusters == 2
     assert few.sentences[1].startswith("Only 2 of 12 clusters are treated")
+    assert "this bootstrap rarely rejects, whatever the effect (" in few.sentences[1]
+    free = wild_bootstrap(sampled(rng, treated=2), "twfe", impose_null=False)
+    assert "this bootstrap rejects too often (" in free.sentences[1]
     assert len(wild_bootstrap(sampled(rng, treated=4), "twfe").sentences) == 1
 
 

@@ -340,10 +340,14 @@ def test_proportional_effects_are_the_effect_over_the_untreated_mean() -> None:
 WINDOW: dict[str, Any] = {"before": None, "after": None}
 
 
+IRM = {"treatment", "the change of y among treated units", "the change of y among untreated units"}
+
+
 @pytest.mark.parametrize(
     ("design", "options", "words", "without", "limits"),
     [
         ("dml_did", {}, {"adoption", "the change of y among comparison units"}, "the mean", (0, 0.98)),
+        ("dml_irm", {"effect": "ate", "before": 1, "after": 1}, IRM, "the mean", (0.02, 0.98)),
         ("dml_panel", {"approach": "within"}, {"treatment", "y"}, "unit and period effects", (0, 1)),
         ("dml_panel", {}, {"adoption", "the change of y"}, "its period's mean", (0, 1)),
         ("dml_stacked", WINDOW, {"adoption", "the change of y"}, "its stack's mean", (0, 0.98)),

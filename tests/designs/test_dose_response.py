@@ -159,6 +159,8 @@ def test_curves_integrate_to_the_average_and_slopes_are_their_derivatives() -> N
     options: dict[str, Any] = {"degree": 2, "knots": 1, "doses": tuple(dose)}
     levels, slopes = (ask(panel, curve=curve, **options) for curve in ("levels", "slopes"))
     assert slopes.untreated_mean is slopes.untreated_influence is None
+    of_cells = [term for term in levels.terms if term.startswith("ATT(")]
+    assert [term for term in slopes.terms if term.startswith("ACRT(")] == [f"ACRT{t[3:]}" for t in of_cells]
     for fit in (levels, slopes):
         assert fit.aggregate("dose").effect.mean() == pytest.approx(fit.headline.effect[0], rel=1e-12)
     step = 1e-6

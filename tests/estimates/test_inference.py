@@ -147,6 +147,14 @@ def test_draws_are_the_same_numbers_for_any_number_of_threads() -> None:
     np.testing.assert_array_equal(*drawn)
 
 
+@pytest.mark.parametrize(
+    ("convention", "degrees"), [("CR0", np.inf), ("CR1", np.inf), ("CR1_fixest", 59.0), ("CR1_areg", 59.0)]
+)
+def test_conventions_have_the_degrees_of_freedom_of_their_packages(convention: str, degrees: float) -> None:
+    fit = estimate(simulated.panel(n=60), Question("y", "event"), "twfe").under(convention)
+    np.testing.assert_array_equal(fit.degrees_of_freedom, [degrees])
+
+
 def test_a_band_has_9999_draws_where_nobody_says_otherwise() -> None:
     fit = estimate(simulated.panel(n=60), Question("y", "event"), "event_study")
     assert fit.band().equals(fit.band(draws=9999))

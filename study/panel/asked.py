@@ -15,11 +15,12 @@ import pandas as pd
 from study.core import BoolArray, FloatArray, QuestionError
 from study.panel import populations
 from study.panel.drawing import AMBIGUOUS
+from study.panel.engines import MOST_VALUES
 from study.panel.panel import Panel, interval_text
 from study.panel.question import Question
 from study.panel.strata import Stratified
 from study.panel.summed import Products, Summed, checksum, rows_of
-from study.panel.unit_table import ENDLESS, MOST_VALUES, UnitTable, first_unit, first_values, words_of
+from study.panel.unit_table import ENDLESS, UnitTable, first_unit, first_values, words_of
 
 # Stands for what is missing in a column by which units are in strata, since not every engine joins empty cells.
 MISSING = -1.5e300

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Different values of a column that is taken in, and strata of a question where nobody says otherwise.
+MOST_VALUES = 10_000
 LONGEST_FAULT = 200
 # What engines call a disk or a memory that is full, in lower case.
 _FULL = (

@@ -12,14 +12,14 @@ import numpy as np
 
 from study.core import Described, Progress, checked, current_settings, first_of
 from study.panel.drawing import refuse_names
-from study.panel.engines import Engine, connection_of, open_duckdb, open_parquet, parquet_files
+from study.panel.engines import MOST_VALUES, Engine, connection_of, open_duckdb, open_parquet, parquet_files
 from study.panel.panel import Ambiguous, Panel
 from study.panel.question import LargePanel as AnyLargePanel
 from study.panel.question import Question
 from study.panel.rules import Names, Roles
 
 if TYPE_CHECKING:
-    from study.panel.unit_table import Reading, UnitTable
+    from study.panel.unit_table import UnitTable
 
 LargePeriod = Literal["year", "quarter", "month"]
 
@@ -81,7 +81,7 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
         threads: int | None = None,
         temp: str | Path | None = None,
         progress: Progress | None = None,
-        limit: int = 10_000,
+        limit: int = MOST_VALUES,
     ) -> LargePanel:
         """Read a long table in Parquet files by DuckDB, out of core.
 
@@ -116,8 +116,6 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
         OutputError
             If memory or disk do not suffice.
         """
-        from study.panel.unit_table import Reading
-
         events = {"first_treated": first_treated, "treatment": treatment}
         others = {"outcomes": outcomes, "covariates": covariates, "attributes": attributes}
         roles = Roles.of(unit, time, None, **events, **others)
@@ -132,7 +130,7 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
         )
         try:
             table = open_parquet(engine, files, roles.columns)
-            return cls._of(Reading(engine, table, roles, period, never, ambiguous), populations, limit)
+            return cls._of(populations, limit, engine, table, roles, period, never, ambiguous)
         except BaseException:
             engine.close()
             raise
@@ -156,7 +154,7 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
         period: LargePeriod | None = None,
         never: float | str | None = None,
         progress: Progress | None = None,
-        limit: int = 10_000,
+        limit: int = MOST_VALUES,
     ) -> LargePanel:
         """Read a long table of ibis by the engine that holds it: DuckDB and Spark are tested.
 
@@ -170,23 +168,23 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
         WorkerError
             If the engine fails or does not answer.
         """
-        from study.panel.unit_table import Reading
-
         events = {"first_treated": first_treated, "treatment": treatment}
         others = {"outcomes": outcomes, "covariates": covariates, "attributes": attributes}
         roles = Roles.of(unit, time, None, **events, **others)
         connection = connection_of(table, "LargePanel.from_table")
         engine = Engine(name or "panel", connection, progress=progress or current_settings().progress)
         try:
-            return cls._of(Reading(engine, table, roles, period, never, ambiguous), populations, limit)
+            return cls._of(populations, limit, engine, table, roles, period, never, ambiguous)
         except BaseException:
             engine.close()
             raise
 
     @classmethod
-    def _of(cls, reading: Reading, populations: Mapping[str, str] | None, limit: int) -> LargePanel:
-        from study.panel.unit_table import unit_table
+    def _of(cls, populations: Mapping[str, str] | None, limit: int, *read: Any) -> LargePanel:
+        # Only where an engine is open, since it needs ibis.
+        from study.panel.unit_table import Reading, unit_table
 
+        reading = Reading(*read)
         units = unit_table(reading)
         roles, nothing = units.reading.roles, np.empty((0, len(units.periods)))
         absorbing = [column for column in roles.treatment if column not in units.switching]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from study.core import DataError, IntArray
 from study.panel import rules
-from study.panel.engines import Engine
+from study.panel.engines import MOST_VALUES, Engine
 from study.panel.panel import Ambiguous
 from study.panel.periods import PeriodUnit
 from study.panel.rows import NO_NUMBER, TRUTH, Rows
@@ -23,7 +23,6 @@ from study.panel.rows import NO_NUMBER, TRUTH, Rows
 WORD = 30
 # Stands for infinity, which not every engine writes alike.
 ENDLESS = 1e300
-MOST_VALUES = 10_000
 # Rows of which the first is named, and the others are looked at for what is wrong with it.
 FEW = 50
 # Bytes that DuckDB holds of a unit while it adds up its rows, for each number and each label, with what hashing needs.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -660,6 +662,27 @@ def test_an_engine_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: A
         QuestionError, match=r"through ibis, and ibis-framework is not installed; install .*\[large\]"
     ):
         LargePanel.from_parquet(written(table(9), tmp_path), **ROLES)
+
+
+WITHOUT_IBIS = """
+import sys
+sys.modules["ibis"] = None
+import study
+roles = {"unit": "lab", "time": "year", "first_treated": "entry", "outcomes": "papers"}
+for read, what in ((study.LargePanel.from_parquet, sys.argv[1]), (study.LargePanel.from_table, object())):
+    try:
+        read(what, **roles)
+    except study.QuestionError as error:
+        print(error)
+"""
+
+
+def test_a_process_that_never_had_ibis_says_so(tmp_path: Path) -> None:
+    folder = written(table(9), tmp_path)  # other tests of this process have imported what needs it
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_IBIS, folder], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.count("through ibis, and ibis-framework is not installed; install") == 2
 
 
 def test_an_engine_that_does_not_answer_is_named() -> None:

@@ -46,8 +46,9 @@ def at_each(rows: Sequence[Effect], bound: float, scale: Scale, what: str) -> tu
     """Return the p-values of the equivalence tests of effects, shape (K,), and say what all of them exclude."""
     estimate, error, degrees = np.array([(row.estimate, row.std_error, row.degrees) for row in rows]).T
     p_values = equivalence_p(estimate, error, bound, degrees)
-    every = "every" if p_values.max() < SIZE else "some"
-    return p_values, f"At {every} {what} {excluded(float(p_values.max()), 'an effect', bound, scale)}."
+    largest = float(np.nanmax(p_values))  # some may have no standard error
+    every = "every" if largest < SIZE else "some"
+    return p_values, f"At {every} {what} {excluded(largest, 'an effect', bound, scale)}."
 
 
 def refuse_bound(who: str, bound: float | None) -> None:

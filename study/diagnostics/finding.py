@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import wraps
@@ -13,7 +12,7 @@ from typing import Any, TypeVar, cast
 import pandas as pd
 
 from study.core import checked, html_page
-from study.figures import HEIGHT, WIDTH, Axes, Figure, canvas, on_axes
+from study.figures import Axes, Figure
 from study.panel import Sample
 
 Chart = Callable[[pd.DataFrame, Axes | None], Figure]
@@ -91,19 +90,6 @@ class Finding:
 
     def _repr_html_(self) -> str:
         return html_page(self.title, self.sentences, self.frame)
-
-
-@contextmanager
-def panels(
-    ax: Axes | None, rows: int, columns: int, width: float = WIDTH, height: float = HEIGHT, **how: Any
-) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Give the panels of a chart with their figure: given axes for the first of them alone, or a figure of its own."""
-    if ax is not None:
-        with on_axes(ax) as (figure, axis):
-            yield figure, [axis]
-        return
-    with canvas(width, height) as figure:
-        yield figure, figure.subplots(rows, columns, squeeze=False, **how).ravel().tolist()
 
 
 Function = TypeVar("Function", bound=Callable[..., Finding])

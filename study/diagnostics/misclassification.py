@@ -14,10 +14,10 @@ import pandas as pd
 from scipy import special
 
 from study.core import FloatArray, IntArray, QuestionError, listed, quantile
-from study.diagnostics.finding import Finding, Section, diagnostic, panels
+from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, Refits, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimate, covariance, effects_frame
-from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, draw_dots, legend_above
+from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, draw_dots, legend_above, panels
 from study.panel import Sample, Scale
 
 Row = tuple[str, int, float, int, float, float, float, float]

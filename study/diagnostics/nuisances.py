@@ -16,10 +16,9 @@ from scipy.stats import rankdata
 
 from study.core import FloatArray, IntArray, QuestionError, capital, listed, one_thread, settings, telling
 from study.designs import Design, all_designs, find_design
-from study.diagnostics.finding import Finding, Needs, Section, diagnostic, panels
+from study.diagnostics import Finding, Needs, Refits, Section, diagnostic, headline
 from study.diagnostics.overlap import Propensities
-from study.diagnostics.refits import Refits, headline
-from study.figures import BAND, GREY, SECOND, Axes, Figure, draw_intervals, label_rows
+from study.figures import BAND, GREY, SECOND, Axes, Figure, draw_intervals, label_rows, panels
 from study.learners import Learner, Nuisances
 from study.panel import Sample, Scale
 

@@ -15,8 +15,18 @@ from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path
 from study.diagnostics.normal_box import box_probability, box_pull
 from study.estimates import Estimate
-from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, draw_intervals, legend_above, on_axes
-from study.figures.paths import since
+from study.figures import (
+    COLOUR,
+    GREY,
+    SECOND,
+    THIRD,
+    Axes,
+    Figure,
+    draw_intervals,
+    legend_above,
+    on_axes,
+    since,
+)
 from study.panel import Question
 
 WHO = "pretrends"

@@ -30,6 +30,7 @@ from .drawing import legend_above as legend_above
 from .drawing import luminance as luminance
 from .drawing import name_periods as name_periods
 from .drawing import on_axes as on_axes
+from .drawing import panels as panels
 from .heatmaps import draw_heatmap as draw_heatmap
 from .paths import effects_plot as effects_plot
 from .paths import event_plot as event_plot

@@ -124,6 +124,19 @@ def on_axes(ax: Axes | None, width: float = WIDTH, height: float = HEIGHT) -> It
         yield figure, figure.subplots()
 
 
+@contextmanager
+def panels(
+    ax: Axes | None, rows: int, columns: int, width: float = WIDTH, height: float = HEIGHT, **how: Any
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Give the panels of a chart with their figure: given axes for the first of them alone, or a figure of its own."""
+    if ax is not None:
+        with on_axes(ax) as (figure, axis):
+            yield figure, [axis]
+        return
+    with canvas(width, height) as figure:
+        yield figure, figure.subplots(rows, columns, squeeze=False, **how).ravel().tolist()
+
+
 class _Rounding:
     """A renderer that hands coordinates on to another one, rounded to :data:`DECIMALS`."""
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked, p_is
-from study.diagnostics.finding import Finding, panels
+from study.diagnostics import Finding
 from study.estimates import NUMBERS
-from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots
+from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, panels
 from study.heterogeneity.grouping import all_pairs, prior
 from study.heterogeneity.scored import Scores, seed_of, weighted_means
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, QuestionError, checked, quantile
-from study.diagnostics.finding import Finding, panels
-from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, legend_above
+from study.diagnostics import Finding
+from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, legend_above, panels
 from study.heterogeneity.grouping import NOBODY, Grouping, prior
 from study.heterogeneity.scored import Predicted, Scores
 from study.panel import Question, Sample, Scale

@@ -13,8 +13,9 @@ from scipy import stats
 
 from study import Panel, Question, QuestionError, diagnostics, estimate
 from study.diagnostics import carry_over, fit_before_treatment, placebo_periods
-from study.diagnostics.equivalence import equivalence_p, small_bound
-from study.panel import Sample, since_end, since_onset
+from study.diagnostics.equivalence import at_each, equivalence_p, small_bound
+from study.estimates import Effect
+from study.panel import Sample, Scale, since_end, since_onset
 
 ASKED = Question("y", "event", min_cohort_size=1)
 GSC = "generalized_synthetic_control"
@@ -314,3 +315,12 @@ def test_bad_input_is_one_clear_error() -> None:
     ):
         with pytest.raises(QuestionError, match=said):
             bad()
+
+
+def test_an_effect_without_a_standard_error_does_not_hide_what_the_others_exclude() -> None:
+    rows = [Effect("event -3", 0.1, 0.05, degrees=40.0), Effect("event -2", 0.1)]
+    p_values, sentence = at_each(rows, 0.5, Scale("level", "y"), "event time before it")
+    assert p_values[0] < 0.05
+    assert np.isnan(p_values[1])
+    assert sentence.startswith("At every event time before it an effect of 0.5")
+    assert "nan" not in sentence

@@ -697,12 +697,14 @@ def test_an_interruption_stops_the_query_and_leaves_nothing(tmp_path: Path, wake
     for name in "abcdef":
         endless = endless.cross_join(large._units.table.select(**{name: "y0_0"}))
     signal.siginterrupt(signal.SIGINT, wakes)  # libraries that handle signals leave it at False
-    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    unheard = threading.Timer(60, large._engine._interrupt)  # or the test would never end
+    unheard.start()
     try:
         with pytest.raises(KeyboardInterrupt):
             large._engine.frame(endless.aggregate(n=(endless.a * endless.f).sin().sum()))
     finally:
+        unheard.cancel()
         signal.siginterrupt(signal.SIGINT, True)
     assert not list((tmp_path / "temp").iterdir())
     with pytest.raises(QuestionError, match="the panel was closed; open it again"):

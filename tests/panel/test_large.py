@@ -703,6 +703,7 @@ def test_an_interruption_stops_the_query_and_leaves_nothing(tmp_path: Path, wake
     try:
         with pytest.raises(KeyboardInterrupt):
             large._engine.frame(endless.aggregate(n=(endless.a * endless.f).sin().sum()))
+        assert unheard.is_alive()
     finally:
         unheard.cancel()
         signal.siginterrupt(signal.SIGINT, True)

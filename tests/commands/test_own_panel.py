@@ -107,6 +107,15 @@ def test_events_of_like_names_have_labels_of_their_own_and_any_column_may_be_nam
     assert '# "a\\u007ffield"' in text
 
 
+def test_a_name_with_a_line_break_writes_no_line_of_the_plan(own):
+    name = "labs\nseed = 7 #.csv"
+    pd.read_stata(own / "my.dta").to_csv(own / name, index=False)
+    done = command("init", name, *DATED, cwd=own)
+    assert done.returncode == 0, done.stderr
+    plan = read_plan(own / "study.toml")
+    assert (plan.seed, plan.panel["file"]) == (1, str(own / name))
+
+
 def test_diagnose_and_heterogeneity_take_a_panel_alone(own, monkeypatch):
     written = OfColumns.plan_text
     monkeypatch.setattr(OfColumns, "plan_text", lambda *asked: quick(written(*asked)))

@@ -71,10 +71,10 @@ class Problem(NamedTuple):
 
 def period_means(blocks: FloatArray, period: IntArray, train: Rows) -> FloatArray:
     """Return for each row the means of its period over the training rows, shape (N, k)."""
-    totals = np.zeros((int(period.max()) + 1, blocks.shape[1]))
-    np.add.at(totals, period[train], blocks[train])
-    counts = np.bincount(period[train], minlength=len(totals))
-    return (totals / np.maximum(counts, 1)[:, None])[period]
+    learned, n_periods = period[train], int(period.max()) + 1
+    totals = [np.bincount(learned, column, n_periods) for column in blocks[train].T]
+    counts = np.maximum(np.bincount(learned, minlength=n_periods), 1)
+    return np.column_stack([(total / counts)[period] for total in totals])
 
 
 def spread(x: FloatArray) -> FloatArray:

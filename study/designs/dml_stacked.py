@@ -158,7 +158,7 @@ def dml_stacked(
         Influence.of(np.column_stack([of_unit for _, of_unit in terms])) for terms in (effects, levels)
     )
     times = np.array([at.event for at in layout.events])
-    reference = times == -1 - sample.question.anticipation
+    reference = times == sample.question.reference
     size = np.array([at.treated.sum() for at in layout.events])
     compared = np.unique(layout.at_base.unit[~layout.at_base.treated])
     used = np.zeros(sample.y.shape, dtype=bool)
@@ -325,7 +325,7 @@ def stacks(sample: Sample, before: int | None, after: int | None, least: int) ->
         If no cohort can be compared.
     """
     assert sample.first_treated is not None
-    first, last = sample.first_treated, -1 - sample.question.anticipation
+    first, last = sample.first_treated, sample.question.reference
     cohorts, notes = cohorts_with_base(sample)
     times = event_times(sample, cohorts, before, after) if len(cohorts) else range(0)
     place = np.searchsorted(cohorts, first)

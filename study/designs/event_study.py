@@ -43,7 +43,7 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         If the indicators are collinear with the fixed effects, as they are where everyone is treated in
         the end and nothing is binned.
     """
-    base = -1 - sample.question.anticipation
+    base = sample.question.reference
     means = cohort_means(sample, sample.outcome_with_covariates)
     times, cells = event_time_cells(sample, means, bin_at)
     used = times != base
@@ -71,7 +71,7 @@ def event_time_cells(
     sample: Sample, means: CohortMeans, bin_at: int | None = None
 ) -> tuple[FloatArray, BoolArray]:
     """Return the event times at which some group is seen, and the reference, (K,), and their cells, (G, T, K)."""
-    base = -1 - sample.question.anticipation
+    base = sample.question.reference
     event_time = sample.periods - means.dates[:, None]
     if bin_at is not None:
         event_time = np.clip(event_time, base + 1 - bin_at, bin_at)

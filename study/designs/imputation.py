@@ -275,7 +275,7 @@ def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Block:
     """Estimate effects of event times before treatment on untreated cells."""
     means = cohort_means(sample, untreated)
     event_time = sample.periods - means.dates[:, None]
-    last = -1.0 - sample.question.anticipation
+    last = sample.question.reference
     seen = event_time[(means.weight > 0) & (event_time <= last)]
     times = np.unique(seen if leads is None else seen[seen > last - leads])
     cells = event_time[:, :, None] == times

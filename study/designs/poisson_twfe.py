@@ -71,7 +71,7 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
         zero = f"{sample.question.outcome} is zero for all of the treated"
         notes.append(f"{', '.join(names[empty])} left out: {zero}")
     times, names, cells = times[~empty], names[~empty], cells[:, :, ~empty]
-    regressed = times != -1 - sample.question.anticipation
+    regressed = times != sample.question.reference
     if not regressed.any():
         raise QuestionError(f"poisson_twfe: no effect can be estimated: {'; '.join(notes)}.")
     regressors = cells[:, :, regressed].astype(float)

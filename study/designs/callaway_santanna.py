@@ -16,6 +16,7 @@ from study.core import (
     panel_att,
     raw_gap,
     repeated_att,
+    sums_by,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_assignments import averages_by_assignment
@@ -274,6 +275,5 @@ def _adjusted(
     is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
     rows = np.concatenate([rows, early])
     fit = repeated_att(outcome, post, is_treated, x[rows], weights[rows], method, as_drdid=as_drdid)
-    influence = np.zeros((n, 1))
-    np.add.at(influence[:, 0], rows, fit.influence * (n / len(rows)))
-    return fit.estimate, Influence.of(influence), fit.unlike
+    influence = sums_by(rows, fit.influence * (n / len(rows)), n)
+    return fit.estimate, Influence.of(influence[:, None]), fit.unlike

@@ -594,7 +594,7 @@ def _estimate(
     times = np.insert([*(float(term.event_time) for term in terms), np.nan], before, -1.0)
     known = np.asarray(sums.switchers.any(axis=1))
     nobody = "who switches has nobody of the same first treatment to compare with"
-    refuse_no_effect("dcdh", known[-1:], [*notes, nobody])
+    refuse_no_effect("dcdh", known[-1], [*notes, nobody])
     if np.isnan(sums.parts[DIVISOR]).any():
         raise QuestionError(
             f"dcdh: {sample.question.event} is not known in some period after a switch, so effects cannot be "

@@ -320,14 +320,14 @@ def known_cells(
     notes += remarks
     known = np.asarray(reasons == "", dtype=bool)
     estimated = known & ~cells.reference
-    refuse_no_effect(design, estimated, notes)
+    refuse_no_effect(design, estimated.any(), notes)
     notes += rests_on_one(sample, cells.cohort, cells.period, estimated & (size == 1))
     return known
 
 
-def refuse_no_effect(design: str, estimated: BoolArray, notes: Sequence[str]) -> None:
-    """Refuse a question of which no effect is estimated, with the notes that say why."""
-    if not estimated.any():
+def refuse_no_effect(design: str, some: object, notes: Sequence[str]) -> None:
+    """Refuse a question unless some effect is estimated, with the notes that say why."""
+    if not some:
         raise QuestionError(f"{design}: no effect can be estimated: {'; '.join(notes)}.")
 
 

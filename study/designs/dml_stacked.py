@@ -8,7 +8,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
-from study.designs.did_cells import Cells, compared_with, event_times
+from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect
 from study.estimates import Estimate, cohorts_with_base, event_time_effects, events_on_one, left_out
 from study.learners import Folds, Learner, Learning, Nuisance, Nuisances, Part, spread_of_draws
 from study.panel import Sample
@@ -364,8 +364,7 @@ def stacks(sample: Sample, before: int | None, after: int | None, least: int) ->
             events.append(at)
     cohort, period = np.array(list(missing), dtype=float).reshape(-1, 2).T
     notes += left_out(sample, cohort, period, dict(enumerate(missing.values())))
-    if all(at.is_reference for at in events):
-        raise QuestionError(f"dml_stacked: no effect can be estimated: {'; '.join(notes)}.")
+    refuse_no_effect("dml_stacked", not all(at.is_reference for at in events), notes)
     compared_at_all = np.any([at.present & (not at.is_reference) for at in events], axis=0)
     at_base = rows(last, base, comparison(base), sample.observed[:, base] & compared_at_all)
     return Stacks(cohorts, own, at_base, tuple(events), tuple(notes))

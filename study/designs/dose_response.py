@@ -17,6 +17,7 @@ from study.core import (
     Values,
     listed,
     side_by_side,
+    sums_by,
 )
 from study.designs import Assumes, Estimand, Supports, design
 from study.designs.callaway_santanna import callaway_santanna
@@ -329,9 +330,8 @@ def _regression(
     turn, root = vectors / np.sqrt(values) / size[:, None], np.sqrt(weight)[:, None]
     q = root * (x @ turn)
     coefficient = turn @ (q.T @ (root * change))
-    labels, cluster = np.unique(cluster, return_inverse=True)
-    own = np.zeros((len(labels), *gram.shape))
-    np.add.at(own, cluster, q[:, :, None] * q[:, None, :])
+    cluster = np.unique(cluster, return_inverse=True)[1]
+    own = sums_by(cluster, q[:, :, None] * q[:, None, :])
     estimable = np.ones(len(gram), dtype=bool)
     for c in np.flatnonzero(np.trace(own, axis1=1, axis2=2) > 1 - UNIDENTIFIED):
         shares, directions = np.linalg.eigh(own[c])
@@ -440,9 +440,8 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
         mean, at_dose = share[:, 0] @ of_unit, of_unit @ coefficients[cells].T
         slope[cells] = share[:, 0] @ at_dose
         deviation = share * (at_dose - slope[cells])
-        moved = np.zeros((int(fit.cluster.max()) + 1, len(mean)))
-        np.add.at(moved, fit.cluster, share * (of_unit - mean))
-        without = mean - fit.factor_left[:, None] * moved[fit.cluster]
+        moved = sums_by(fit.cluster, share * (of_unit - mean))[fit.cluster]
+        without = mean - fit.factor_left[:, None] * moved
         by_residual = np.sum(fit.pull_left * without, axis=1, keepdims=True) * fit.residual
         column = cells - np.argmax(effects.cohort == dates[group])
         own[group][:, column] = n * ((fit.pull @ mean)[:, None] * fit.residual + deviation)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, QuestionError, linear_form
+from study.core import BoolArray, FloatArray, linear_form
 from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.did_cells import refuse_no_effect
 from study.designs.twfe import counted, placed, two_way
 from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, events_on_one
 from study.panel import Sample
@@ -47,10 +48,8 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
     means = cohort_means(sample, sample.outcome_with_covariates)
     times, cells = event_time_cells(sample, means, bin_at)
     used = times != base
-    if not used.any():
-        raise QuestionError(
-            f"event_study: no effect can be estimated: treated units are seen at event time {base} only, the reference."
-        )
+    nobody = f"treated units are seen at event time {base} only, the reference"
+    refuse_no_effect("event_study", used.any(), [nobody])
     names = [f"event {e:g}" for e in times[used]] + list(sample.covariates)
     fit = two_way(sample, cells[:, :, used].astype(float), sample.x_varying, names)
     place = placed(fit, used)

@@ -21,6 +21,7 @@ from study.core import (
     period_effects,
     refuse_unidentified,
     regress,
+    sums_by,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.twfe import counted, on_columns, placed
@@ -129,9 +130,9 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
         made = linearmodels_fits(rows, method)
     except ValueError as error:
         raise QuestionError(f"iv: linearmodels finds no answer, since {error}") from error
-    b, influence = made["robust"].params.to_numpy(), np.zeros((sample.n_units, len(names)))
+    b = made["robust"].params.to_numpy()
     changes = gmm_changes(rows, b) if method == "gmm" else k_class_changes(rows, b, method)
-    np.add.at(influence, rows.unit, sample.n_units * changes)
+    influence = sums_by(rows.unit, sample.n_units * changes, sample.n_units)
     return coefficients(
         sample,
         names,
@@ -308,8 +309,7 @@ def gmm_changes(rows: Rows, b: FloatArray) -> FloatArray:
     px = z @ np.linalg.lstsq(z, x, rcond=None)[0]
     b1 = np.asarray(np.linalg.solve(px.T @ x, px.T @ y))
     e, e_of_b = (y - x @ b1)[:, None], (y - x @ b)[:, None]
-    sums = np.zeros((int(rows.cluster.max()) + 1, z.shape[1]))
-    np.add.at(sums, rows.cluster, z * e)
+    sums = sums_by(rows.cluster, z * e)
     a, h = (np.linalg.solve(sums.T @ sums, z.T @ each) for each in (x, e_of_b))  # W Z'X, W Z'(y - X b)
     (s_a, s_h), z_a, z_h = ((sums @ each)[rows.cluster] for each in (a, h)), z @ a, z @ h
     of_s = z_a * s_h + s_a * z_h

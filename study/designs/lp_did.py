@@ -89,7 +89,7 @@ def lp_did(
     ]
     times = np.array([fit.event_time for fit in fits], dtype=float)
     reference = times == sample.question.reference
-    refuse_no_effect("lp_did", ~reference, notes)
+    refuse_no_effect("lp_did", not reference.all(), notes)
     mean, mean_influence, size = _of_treated(sample, means, fits)
     # Terms are coefficients, or with equal weighting averages of them, of one regression.
     used = [fit for fit, is_base in zip(fits, reference, strict=True) if not is_base]

@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, LinearForm, QuestionError, Rows, Terms, regress, side_by_side
+from study.core import BoolArray, FloatArray, LinearForm, Rows, Terms, regress, side_by_side
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.did_cells import Cells, cells_of, differences_of_means, effects_in_cells
+from study.designs.did_cells import Cells, cells_of, differences_of_means, effects_in_cells, refuse_no_effect
 from study.estimates import CohortMeans, Estimate, cohort_means, refuse_single_units, rests_on_one
 from study.panel import Sample
 
@@ -90,8 +90,7 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         weights.append(means.cohort_weights(of_cells))
         sizes.append(size)
         n_obs += (int(size[0]) + n_compared) * len(size)
-    if not stacks:
-        raise QuestionError(f"stacked: no effect can be estimated: {'; '.join(notes)}.")
+    refuse_no_effect("stacked", stacks, notes)
     cells = Cells(*map(np.concatenate, zip(*stacks, strict=True)))
     linear, mean = (np.concatenate([values for values, _ in pairs]) for pairs in (effects, levels))
     influence, mean_influence = (side_by_side([of for _, of in pairs]) for pairs in (effects, levels))

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, IntArray
+from study.core import BoolArray, FloatArray, IntArray, sums_by
 
 Kind = Literal["mean", "probability"]
 Rows = BoolArray
@@ -71,8 +71,7 @@ class Problem(NamedTuple):
 
 def period_means(blocks: FloatArray, period: IntArray, train: Rows) -> FloatArray:
     """Return for each row the means of its period over the training rows, shape (N, k)."""
-    totals = np.zeros((int(period.max()) + 1, blocks.shape[1]))
-    np.add.at(totals, period[train], blocks[train])
+    totals = sums_by(period[train], blocks[train], int(period.max()) + 1)
     counts = np.bincount(period[train], minlength=len(totals))
     return (totals / np.maximum(counts, 1)[:, None])[period]
 

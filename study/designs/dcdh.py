@@ -117,7 +117,7 @@ def dcdh(
             effects = [_pairs(rows, term).switchers for term in terms if term.event_time >= 0]
             rows = rows._replace(allowed=np.logical_and.reduce(effects))
         strata.append((rows, _add(sums, rows, terms, sample.y, paths.change, so_far)))
-    if variance == "didmultiplegt":
+    if variance == "didmultiplegt" and strata:
         _add_published(sums, strata, terms, paths.change)
     return _estimate(sample, paths, terms, sums, notes, variance)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,10 +25,10 @@ from study.core import (
     sums_by,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.panel_ols import fits_by_name
 from study.designs.twfe import counted, on_columns, placed
 from study.estimates import (
     Estimate,
-    Given,
     anderson_rubin,
     coefficients,
     effective_f,
@@ -260,23 +261,17 @@ def rows_of(sample: Sample, columns: FloatArray, seen: BoolArray) -> Rows:
     return Rows(y, d, x, z, unit, period, sample.cluster[unit], root)
 
 
-def linearmodels_fits(rows: Rows, method: Method) -> dict[Given, Any]:
+def linearmodels_fits(rows: Rows, method: Method) -> dict[str, Any]:
     """Return the results of linearmodels by the name of the covariance; covariates come before treatment."""
     from linearmodels.iv import IV2SLS, IVGMM, IVLIML
 
     data = rows.y, rows.x if rows.x.shape[1] else None, rows.d, rows.z
-    by_cluster = {"cov_type": "clustered", "clusters": rows.cluster}
-    how: dict[Given, dict[str, Any]] = {
-        "unadjusted": {"cov_type": "unadjusted"},
-        "robust": {"cov_type": "robust"},
-        "clustered": by_cluster,
-    }
     if method == "gmm":
         weighed = IVGMM(*data, weight_type="clustered", clusters=rows.cluster)
-        return {name: weighed.fit(iter_limit=2, **covariance) for name, covariance in how.items()}
-    how["twoway"] = by_cluster | {"clusters": np.column_stack([rows.cluster, rows.period])}
+        return fits_by_name(partial(weighed.fit, iter_limit=2), rows.cluster)
     model = (IV2SLS if method == "2sls" else IVLIML)(*data)
-    return {name: model.fit(**covariance) for name, covariance in how.items()}
+    twoway = {"cov_type": "clustered", "clusters": np.column_stack([rows.cluster, rows.period])}
+    return fits_by_name(model.fit, rows.cluster, twoway=twoway)
 
 
 def k_class_changes(rows: Rows, b: FloatArray, method: Method) -> FloatArray:

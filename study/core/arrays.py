@@ -1,6 +1,8 @@
-"""Types of arrays."""
+"""Arrays: their types, and sums of rows by group."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,3 +10,13 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+
+
+def sums_by(group: IntArray, values: FloatArray, n_groups: int | None = None) -> FloatArray:
+    """Add up the rows of each group, in their order, shape (G, ...); without a number of groups up to the last one."""
+    n_groups = int(group.max(initial=-1)) + 1 if n_groups is None else n_groups
+    columns = values.reshape(len(values), math.prod(values.shape[1:])).T
+    sums = np.empty((n_groups, len(columns)))
+    for k, column in enumerate(columns):
+        sums[:, k] = np.bincount(group, column, n_groups)
+    return sums.reshape(n_groups, *values.shape[1:])

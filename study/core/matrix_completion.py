@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.arrays import BoolArray, FloatArray, IntArray
+from study.core.arrays import BoolArray, FloatArray, IntArray, sums_by
 from study.core.errors import QuestionError
 
 # Where iterations end: by what share of itself a step still moves FF', and how many there may be.
@@ -335,8 +335,7 @@ class Completed:
         rows = np.flatnonzero(self.pattern >= 0)
         alike, of_unit = np.unique(np.column_stack([self.pattern, labels])[rows], axis=0, return_inverse=True)
         of_unit, pattern = of_unit.reshape(-1), alike[:, 0]
-        total, count = np.zeros((len(alike), *self.values.shape[1:])), np.bincount(of_unit).astype(float)
-        np.add.at(total, of_unit, self.values[rows])
+        total, count = sums_by(of_unit, self.values[rows]), np.bincount(of_unit).astype(float)
         cells = np.eye(n_labels + 1)[alike[:, 1:]][..., :n_labels]
         seen = self._problem.seen[pattern]
         for block in np.array_split(np.arange(len(rows)), self._n_blocks(len(rows))):

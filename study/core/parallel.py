@@ -14,8 +14,8 @@ from functools import partial
 from typing import TypeVar
 
 from study.core.cluster import KEPT, on_cluster
+from study.core.context import current_settings
 from study.core.errors import WorkerError
-from study.core.settings import current_settings
 from study.core.threads import one_thread
 
 T = TypeVar("T")

@@ -34,7 +34,7 @@ def progress_bar() -> Iterator[Progress]:
 @contextmanager
 def learning(jobs: int) -> Iterator[None]:
     """Fit learners in some processes and show how far they are."""
-    from study.core.settings import settings
+    from study.core.context import settings
 
     with progress_bar() as progress, settings(jobs=jobs, progress=steps(progress, None, "Learning")):
         yield

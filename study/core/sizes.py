@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from study.core.context import current_settings
 from study.core.errors import DataError
-from study.core.settings import current_settings
 from study.core.words import short
 
 GZIP = b"\x1f\x8b"

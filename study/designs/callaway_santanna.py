@@ -16,6 +16,7 @@ from study.core import (
     panel_att,
     raw_gap,
     repeated_att,
+    sums_by,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_assignments import averages_by_assignment
@@ -32,8 +33,9 @@ from study.designs.did_cells import (
     known_cells,
     regression_adjusted,
     unseen,
+    weights_in_cells,
 )
-from study.estimates import CohortMeans, Estimate, cell_notes, cohort_means, weights_in_cohorts
+from study.estimates import CohortMeans, Estimate, cell_notes, cohort_means
 from study.panel import Sample
 
 COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' regression"
@@ -111,22 +113,15 @@ def callaway_santanna(
     effects = compared_effects(sample, means, cells, compared, x, method, variance == "drdid")
     set_aside = cell_notes(sample, cells.cohort, cells.period, effects.unlike)
     known = known_cells("callaway_santanna", sample, cells, effects.reasons, effects.size, notes, set_aside)
-    if means.whole:
-        cohort_weights = means.cohort_weights(means.cells(cells.cohort[known], cells.now[known]))
-    else:
-        cohort_weights = weights_in_cohorts(sample, cells.cohort[known])
-    with np.errstate(invalid="ignore"):  # of cells that nobody is seen in, which are left out
-        untreated = effects.mean - effects.estimate, effects.mean_influence - effects.influence
     return effects_in_cells(
         sample,
         cells,
         known,
         (effects.estimate, effects.influence),
-        untreated,
-        cohort_weights=cohort_weights,
+        (effects.mean, effects.mean_influence),
+        notes,
+        cohort_weights=weights_in_cells(sample, means, cells.select(known)),
         n_obs=effects.n_obs,
-        published="CR0",
-        notes=tuple(notes),
     )
 
 
@@ -274,6 +269,5 @@ def _adjusted(
     is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
     rows = np.concatenate([rows, early])
     fit = repeated_att(outcome, post, is_treated, x[rows], weights[rows], method, as_drdid=as_drdid)
-    influence = np.zeros((n, 1))
-    np.add.at(influence[:, 0], rows, fit.influence * (n / len(rows)))
-    return fit.estimate, Influence.of(influence), fit.unlike
+    influence = sums_by(rows, fit.influence * (n / len(rows)), n)
+    return fit.estimate, Influence.of(influence[:, None]), fit.unlike

@@ -100,7 +100,7 @@ def dcdh(
     allowed = _allowed(sample, paths, switchers)
     if question.comparison == "never_treated":
         paths.until[paths.moves] = -1
-    terms, notes = _terms(n_periods, question.horizon, placebos), _notes(sample, paths)
+    terms, notes = _terms(n_periods, question.last, placebos), _notes(sample, paths)
     shape = (len(terms) + 2, sample.n_units)
     parts, marks = np.zeros((2, 4, *shape)), np.zeros((2, *shape), dtype=bool)
     sums, strata = _Sums(parts[0], parts[1], marks[0], marks[1], np.zeros(shape)), []
@@ -117,7 +117,7 @@ def dcdh(
             effects = [_pairs(rows, term).switchers for term in terms if term.event_time >= 0]
             rows = rows._replace(allowed=np.logical_and.reduce(effects))
         strata.append((rows, _add(sums, rows, terms, sample.y, paths.change, so_far)))
-    if variance == "didmultiplegt":
+    if variance == "didmultiplegt" and strata:
         _add_published(sums, strata, terms, paths.change)
     return _estimate(sample, paths, terms, sums, notes, variance)
 
@@ -203,8 +203,8 @@ class _Term(NamedTuple):
         return slice(0, end - back) if back else now, base, now
 
 
-def _terms(n_periods: int, horizon: int | None, placebos: int | None) -> list[_Term]:
-    last = n_periods - 1 if horizon is None else min(horizon + 1, n_periods - 1)
+def _terms(n_periods: int, horizon: float, placebos: int | None) -> list[_Term]:
+    last = int(min(horizon + 1, n_periods - 1))
     before = min(last, (n_periods - 1) // 2, last if placebos is None else placebos)
     return [_Term(-k - 1, k) for k in range(before, 0, -1)] + [_Term(k - 1, k) for k in range(1, last + 1)]
 
@@ -594,7 +594,7 @@ def _estimate(
     times = np.insert([*(float(term.event_time) for term in terms), np.nan], before, -1.0)
     known = np.asarray(sums.switchers.any(axis=1))
     nobody = "who switches has nobody of the same first treatment to compare with"
-    refuse_no_effect("dcdh", known[-1:], [*notes, nobody])
+    refuse_no_effect("dcdh", known[-1], [*notes, nobody])
     if np.isnan(sums.parts[DIVISOR]).any():
         raise QuestionError(
             f"dcdh: {sample.question.event} is not known in some period after a switch, so effects cannot be "

@@ -140,8 +140,7 @@ def _averaged(sample: Sample, method: str) -> Averaged | None:
     dates, rows = sample.groups
     cells, _ = cells_with_base(sample, DESIGN)
     compared, event_time = compared_with(sample, cells, dates), cells.period - cells.cohort
-    last = np.inf if question.horizon is None else question.horizon
-    used = (event_time >= 0) & (event_time <= last) & seen[0, cells.now] & seen[0, cells.base]
+    used = (event_time >= 0) & (event_time <= question.last) & seen[0, cells.now] & seen[0, cells.base]
     used &= compared.any(axis=0)
     if question.balance is not None:
         dates_of, seen_at = np.unique(

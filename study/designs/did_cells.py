@@ -17,6 +17,7 @@ from study.estimates import (
     left_out,
     refuse_single_units,
     rests_on_one,
+    weights_in_cohorts,
 )
 from study.panel import Products, Sample
 
@@ -320,15 +321,22 @@ def known_cells(
     notes += remarks
     known = np.asarray(reasons == "", dtype=bool)
     estimated = known & ~cells.reference
-    refuse_no_effect(design, estimated, notes)
+    refuse_no_effect(design, estimated.any(), notes)
     notes += rests_on_one(sample, cells.cohort, cells.period, estimated & (size == 1))
     return known
 
 
-def refuse_no_effect(design: str, estimated: BoolArray, notes: Sequence[str]) -> None:
-    """Refuse a question of which no effect is estimated, with the notes that say why."""
-    if not estimated.any():
+def refuse_no_effect(design: str, some: object, notes: Sequence[str]) -> None:
+    """Refuse a question unless some effect is estimated, with the notes that say why."""
+    if not some:
         raise QuestionError(f"{design}: no effect can be estimated: {'; '.join(notes)}.")
+
+
+def weights_in_cells(sample: Sample, means: CohortMeans, cells: Cells) -> Influence:
+    """Return each unit's weight in the cohort of each cell, of units that are seen if who is does not change."""
+    if means.whole:
+        return means.cohort_weights(means.cells(cells.cohort, cells.now))
+    return weights_in_cohorts(sample, cells.cohort)
 
 
 def effects_in_cells(
@@ -336,21 +344,25 @@ def effects_in_cells(
     cells: Cells,
     known: BoolArray,
     effects: tuple[FloatArray, Influence],
-    untreated: tuple[FloatArray, Influence],
+    means: tuple[FloatArray, Influence],
+    notes: Sequence[str],
     **fields: Any,
 ) -> Estimate:
-    """Return the effects in those cells that are known, from these and the counterfactual means.
+    """Return the effects in those cells that are known, from these and the treated units' mean outcomes.
 
     Both have shape (K,) and (n, K); fields are those of :class:`Estimate`.
     """
+    effect, mean = effects[0][known], means[0][known]
+    influence, of_mean = effects[1].select(known), means[1].select(known)
     return group_time_effects(
         sample,
         cells.cohort[known],
         cells.period[known],
-        effects[0][known],
-        effects[1].select(known),
+        effect,
+        influence,
         reference=cells.reference[known],
-        untreated_mean=untreated[0][known],
-        untreated_influence=untreated[1].select(known),
-        **fields,
+        untreated_mean=mean - effect,
+        untreated_influence=of_mean - influence,
+        notes=tuple(notes),
+        **{"published": "CR0"} | fields,
     )

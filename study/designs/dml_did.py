@@ -240,13 +240,12 @@ def dml_did(
         cells,
         known,
         (linear, Influence.of(influence)),
-        (layout.mean - linear, Influence.of(layout.mean_influence - influence)),
+        (layout.mean, Influence.of(layout.mean_influence)),
+        notes,
         cohort_weights=weights_in_cohorts(sample, cells.cohort[known]),
         shares="estimated" if variance == "sampling" else "fixed",
         n_obs=layout.n_obs,
         of_draw=of_draw[known],
-        published="CR0",
-        notes=tuple(notes),
     )
 
 

@@ -10,7 +10,7 @@ from study.core import FloatArray, Influence, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimate
-from study.learners import Learner, Learning, Nuisance, Nuisances, averaged, of_predictions
+from study.learners import Learner, Learning, Nuisance, Nuisances, averaged
 from study.panel import Sample
 
 Effect = Literal["att", "ate"]
@@ -123,10 +123,9 @@ def dml_irm(
     functions = nuisances(sample, learning, effect=effect, before=before, after=after)
     (part,), (predicted,), long = functions.parts, functions.predicted(), functions.layout
     m_hat = functions.clipped(predicted["m"])
-    # doubleml refuses or warns of predictions of an outcome of 0 and 1; less its mean it is none.
-    g0, g1 = (predicted.get(name, predicted["g0"]) - long.change.mean() for name in ("g0", "g1"))
-    given, score = {"g0": g0, "g1": g1, "m": m_hat}, "ATTE" if effect == "att" else "ATE"
-    model = of_predictions(DoubleMLIRM, long.data(), part.folds, given, "m", score=score)
+    given = {"g1": predicted["g0"]} | predicted | {"m": m_hat}
+    score = "ATTE" if effect == "att" else "ATE"
+    model = long.fitted(DoubleMLIRM, part.folds, given, probabilities="m", score=score)
     average = averaged(model, long.unit, sample.n_units)
     clipping = functions.clipping_note(predicted["m"], "predictions of treatment")
     if effect == "ate":

@@ -10,7 +10,7 @@ from study.core import QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.long_change import long_change
 from study.estimates import Estimate, anderson_rubin, first_stage, in_words
-from study.learners import Learner, Learning, Nuisance, Nuisances, averaged, of_predictions
+from study.learners import Learner, Learning, Nuisance, Nuisances, averaged
 from study.panel import Sample
 
 Model = Literal["iivm", "pliv"]
@@ -155,10 +155,8 @@ def dml_iv(
     functions = nuisances(sample, learning, model=model, before=before, after=after)
     (part,), (predicted,), long = functions.parts, functions.predicted(), functions.layout
     z, name, notes = part.functions["m"].target, sample.question.instrument, []
-    # doubleml refuses or warns of predictions of an outcome of 0 and 1; less its mean it is none.
-    of_change = {key: predicted[key] - long.change.mean() for key in ("l", "g0", "g1") if key in predicted}
     if model == "pliv":
-        fitted = of_predictions(DoubleMLPLIV, long.data(z), part.folds, predicted | of_change)
+        fitted = long.fitted(DoubleMLPLIV, part.folds, predicted, z)
         size = (z[:, None] - predicted["m"]) ** 2
     else:
         notes.append(functions.clipping_note(predicted["m"], f"predictions of the instrument {name}"))
@@ -168,8 +166,8 @@ def dml_iv(
             notes.append(f"Everybody is treated where {name} is 1, so there are no never-takers.")
         size = np.ones_like(predicted["m"])
         known = {"r0": np.zeros_like(size), "r1": size}
-        given = known | predicted | of_change | {"m": functions.clipped(predicted["m"])}
-        fitted = of_predictions(DoubleMLIIVM, long.data(z), part.folds, given, "mr")
+        given = known | predicted | {"m": functions.clipped(predicted["m"])}
+        fitted = long.fitted(DoubleMLIIVM, part.folds, given, z, probabilities="mr")
     psi_a, psi_b = (fitted.psi_elements[element][:, :, 0] for element in ("psi_a", "psi_b"))
     cluster = sample.cluster[long.unit]
     notes += [

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, sums_by
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.estimates import Estimate, coefficients, mean_over
 from study.learners import Learner, Learning, Nuisance, Nuisances, Part, averaged, by_period, of_predictions
@@ -295,7 +295,6 @@ def unit_and_period_effects(
 
 def unit_means(values: FloatArray, unit: IntArray) -> FloatArray:
     """Return for each row the mean of its unit's rows; values have shape (N,) or (N, R)."""
-    totals = np.zeros((int(unit.max(initial=-1)) + 1, *values.shape[1:]))
-    np.add.at(totals, unit, values)
+    totals = sums_by(unit, values)
     count = np.bincount(unit, minlength=len(totals))
     return (totals.T / np.maximum(count, 1)).T[unit]

@@ -8,7 +8,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
-from study.designs.did_cells import Cells, compared_with, event_times
+from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect
 from study.estimates import Estimate, cohorts_with_base, event_time_effects, events_on_one, left_out
 from study.learners import Folds, Learner, Learning, Nuisance, Nuisances, Part, spread_of_draws
 from study.panel import Sample
@@ -158,7 +158,7 @@ def dml_stacked(
         Influence.of(np.column_stack([of_unit for _, of_unit in terms])) for terms in (effects, levels)
     )
     times = np.array([at.event for at in layout.events])
-    reference = times == -1 - sample.question.anticipation
+    reference = times == sample.question.reference
     size = np.array([at.treated.sum() for at in layout.events])
     compared = np.unique(layout.at_base.unit[~layout.at_base.treated])
     used = np.zeros(sample.y.shape, dtype=bool)
@@ -325,7 +325,7 @@ def stacks(sample: Sample, before: int | None, after: int | None, least: int) ->
         If no cohort can be compared.
     """
     assert sample.first_treated is not None
-    first, last = sample.first_treated, -1 - sample.question.anticipation
+    first, last = sample.first_treated, sample.question.reference
     cohorts, notes = cohorts_with_base(sample)
     times = event_times(sample, cohorts, before, after) if len(cohorts) else range(0)
     place = np.searchsorted(cohorts, first)
@@ -364,8 +364,7 @@ def stacks(sample: Sample, before: int | None, after: int | None, least: int) ->
             events.append(at)
     cohort, period = np.array(list(missing), dtype=float).reshape(-1, 2).T
     notes += left_out(sample, cohort, period, dict(enumerate(missing.values())))
-    if all(at.is_reference for at in events):
-        raise QuestionError(f"dml_stacked: no effect can be estimated: {'; '.join(notes)}.")
+    refuse_no_effect("dml_stacked", not all(at.is_reference for at in events), notes)
     compared_at_all = np.any([at.present & (not at.is_reference) for at in events], axis=0)
     at_base = rows(last, base, comparison(base), sample.observed[:, base] & compared_at_all)
     return Stacks(cohorts, own, at_base, tuple(events), tuple(notes))

@@ -17,6 +17,7 @@ from study.core import (
     Values,
     listed,
     side_by_side,
+    sums_by,
 )
 from study.designs import Assumes, Estimand, Supports, design
 from study.designs.callaway_santanna import callaway_santanna
@@ -154,27 +155,15 @@ class _Basis(NamedTuple):
     def at(self, dose: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the functions and their slopes at m doses, shape (m, p) each."""
         if self.degree:
-            return b_splines(dose, self.knots, self.degree)
+            from scipy.interpolate import BSpline
+
+            # Where the ends are does not matter to a regression on them: the splines of one degree with the same knots
+            # between are the same functions wherever all doses lie between the ends.
+            splines = BSpline(np.pad(self.knots, self.degree, mode="edge"), np.eye(self.size), self.degree)
+            return splines(dose), splines(dose, 1)
         place, own = np.searchsorted(self.knots, dose), np.eye(self.size)
         steps = np.diff(self.knots, prepend=0.0)[:, None]
         return own[place], ((own - np.eye(self.size, k=-1)) / steps)[place]
-
-
-def b_splines(x: FloatArray, knots: FloatArray, degree: int) -> tuple[FloatArray, FloatArray]:
-    """Return B-splines between knots, the ends among them, and their derivatives, shape (m, p); p = K - 1 + degree.
-
-    By the recursion of Cox and de Boor. Where the ends are does not matter to a regression on them: the splines of one
-    degree with the same knots between are the same functions wherever all doses lie between the ends.
-    """
-    piece = np.clip(np.searchsorted(knots, x, side="right") - 1, 0, len(knots) - 2)
-    basis = slope = np.eye(len(knots) - 1)[piece]
-    for k in range(1, degree + 1):
-        padded = np.concatenate([np.repeat(knots[0], k - 1), knots, np.repeat(knots[-1], k - 1)])
-        start, width = padded[:-k], padded[k:] - padded[:-k]
-        rising = (x[:, None] - start) / width * basis
-        slope = np.pad(k / width * basis, ((0, 0), (1, 0))) - np.pad(k / width * basis, ((0, 0), (0, 1)))
-        basis = np.pad(rising, ((0, 0), (1, 0))) + np.pad(basis - rising, ((0, 0), (0, 1)))
-    return basis, slope
 
 
 def _doses_of_cohorts(sample: Sample) -> dict[str, FloatArray]:
@@ -329,9 +318,8 @@ def _regression(
     turn, root = vectors / np.sqrt(values) / size[:, None], np.sqrt(weight)[:, None]
     q = root * (x @ turn)
     coefficient = turn @ (q.T @ (root * change))
-    labels, cluster = np.unique(cluster, return_inverse=True)
-    own = np.zeros((len(labels), *gram.shape))
-    np.add.at(own, cluster, q[:, :, None] * q[:, None, :])
+    cluster = np.unique(cluster, return_inverse=True)[1]
+    own = sums_by(cluster, q[:, :, None] * q[:, None, :])
     estimable = np.ones(len(gram), dtype=bool)
     for c in np.flatnonzero(np.trace(own, axis1=1, axis2=2) > 1 - UNIDENTIFIED):
         shares, directions = np.linalg.eigh(own[c])
@@ -440,9 +428,8 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
         mean, at_dose = share[:, 0] @ of_unit, of_unit @ coefficients[cells].T
         slope[cells] = share[:, 0] @ at_dose
         deviation = share * (at_dose - slope[cells])
-        moved = np.zeros((int(fit.cluster.max()) + 1, len(mean)))
-        np.add.at(moved, fit.cluster, share * (of_unit - mean))
-        without = mean - fit.factor_left[:, None] * moved[fit.cluster]
+        moved = sums_by(fit.cluster, share * (of_unit - mean))[fit.cluster]
+        without = mean - fit.factor_left[:, None] * moved
         by_residual = np.sum(fit.pull_left * without, axis=1, keepdims=True) * fit.residual
         column = cells - np.argmax(effects.cohort == dates[group])
         own[group][:, column] = n * ((fit.pull @ mean)[:, None] * fit.residual + deviation)

@@ -108,7 +108,7 @@ def etwfe(
         regressed, empty, baseless = _without_empty(used, means, cells, groups)
     has_term = ~(cells.reference | empty)
     model = _Model(used, regressed, means, cells, has_term, groups, family, effects == "unit")
-    att, untreated, estimable, form = (model.linear if family == "gaussian" else model.exponential)(variance)
+    att, treated, estimable, form = (model.linear if family == "gaussian" else model.exponential)(variance)
 
     size, outcome = means.sizes(cells.cohort, cells.now), sample.question.outcome
     missing = [
@@ -135,12 +135,12 @@ def etwfe(
         cells,
         known,
         att,
-        untreated,
+        treated,
+        notes,
         cohort_weights=means.cohort_weights(means.cells(cells.cohort[known], cells.now[known])),
         shares="estimated" if variance == "sampling" else "fixed",
         sizes=np.nansum(sample.y, axis=1) if (family, effects) == ("poisson", "unit") else None,
         form=None if form is None else form.select(known),
-        notes=tuple(notes),
         **counted(sample, model.fit),
     )
 
@@ -249,9 +249,8 @@ class _Model:
         linear, influence = fit.coefficient @ place, fit.influence @ place
         for of_features in spread:
             influence = influence + of_features
-        mean, mean_influence = self.means.pooled(self.means.cells(self.cells.cohort, self.cells.now))
-        untreated = mean - linear, mean_influence - influence
-        return (linear, influence), untreated, estimable, linear_form(fit.equations, place)
+        mean = self.means.pooled(self.means.cells(self.cells.cohort, self.cells.now))
+        return (linear, influence), mean, estimable, linear_form(fit.equations, place)
 
     def exponential(self, variance: str) -> _Effects:
         """Return the cells' mean outcomes less their fitted means without the effect of treatment.
@@ -297,8 +296,8 @@ class _Model:
         given = fit.influence @ slope.T
         if variance == "sampling":
             own_mean, given = sampled, given + implied
-        return (mean - untreated, own_mean - given), (untreated, given), estimable, None
+        return (mean - untreated, own_mean - given), (mean, own_mean), estimable, None
 
 
-# ATT(g,t) and the counterfactual mean with their influence, which have an estimate, and the effects' linear form.
+# ATT(g,t) and the treated units' mean with their influence, which have an estimate, and the effects' linear form.
 _Effects = tuple[tuple[FloatArray, Influence], tuple[FloatArray, Influence], BoolArray, LinearForm | None]

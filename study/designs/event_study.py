@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, QuestionError, linear_form
+from study.core import BoolArray, FloatArray, linear_form
 from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.did_cells import refuse_no_effect
 from study.designs.twfe import counted, placed, two_way
 from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, events_on_one
 from study.panel import Sample
@@ -43,14 +44,12 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         If the indicators are collinear with the fixed effects, as they are where everyone is treated in
         the end and nothing is binned.
     """
-    base = -1 - sample.question.anticipation
+    base = sample.question.reference
     means = cohort_means(sample, sample.outcome_with_covariates)
     times, cells = event_time_cells(sample, means, bin_at)
     used = times != base
-    if not used.any():
-        raise QuestionError(
-            f"event_study: no effect can be estimated: treated units are seen at event time {base} only, the reference."
-        )
+    nobody = f"treated units are seen at event time {base} only, the reference"
+    refuse_no_effect("event_study", used.any(), [nobody])
     names = [f"event {e:g}" for e in times[used]] + list(sample.covariates)
     fit = two_way(sample, cells[:, :, used].astype(float), sample.x_varying, names)
     place = placed(fit, used)
@@ -71,7 +70,7 @@ def event_time_cells(
     sample: Sample, means: CohortMeans, bin_at: int | None = None
 ) -> tuple[FloatArray, BoolArray]:
     """Return the event times at which some group is seen, and the reference, (K,), and their cells, (G, T, K)."""
-    base = -1 - sample.question.anticipation
+    base = sample.question.reference
     event_time = sample.periods - means.dates[:, None]
     if bin_at is not None:
         event_time = np.clip(event_time, base + 1 - bin_at, bin_at)

@@ -13,10 +13,10 @@ from study.core import (
     IntArray,
     Interactive,
     QuestionError,
+    interactive_effects,
     predicted,
     prediction_error,
 )
-from study.core.interactive_effects import interactive_effects
 from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
 from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
 from study.estimates import Estimate

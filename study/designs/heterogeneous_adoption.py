@@ -20,6 +20,7 @@ from study.core import (
     mse_bandwidth,
     nearest_residuals,
     p_is,
+    sums_by,
 )
 from study.designs import Assumes, Estimand, Supports, all_designs, design
 from study.designs.did_cells import refuse_no_effect
@@ -105,7 +106,7 @@ def heterogeneous_adoption(
             fits[change.event_time] = weighted_average_slope(sample, change, kernel, variance)
         except Unidentified as why:
             notes.append(f"event {change.event_time:g} left out: {why}")
-    refuse_no_effect("heterogeneous_adoption", np.ones(len(fits), dtype=bool), notes)
+    refuse_no_effect("heterogeneous_adoption", fits, notes)
     times = np.sort([*fits, -1.0, *[-2.0] * (trends == "linear")])
     reference, n = ~np.isin(times, [*fits]), sample.n_units
     none = Slope(0.0, 0.0, 0.0, 0, np.zeros(n), np.zeros(n), estimable=True)
@@ -288,9 +289,7 @@ def _without_clusters(
     """Return the slope without each cluster, shape (G,), from all sums less its own; NaN where there is none."""
 
     def others(values: FloatArray, of: IntArray) -> FloatArray:
-        sums = np.zeros((n_clusters, *values.shape[1:]))
-        np.add.at(sums, of, values)
-        return np.asarray(values.sum(axis=0) - sums)
+        return np.asarray(values.sum(axis=0) - sums_by(of, values, n_clusters))
 
     weighted, local = fit.weight[:, None] * fit.powers, cluster[fit.rows]
     gram = others(weighted[:, :, None] * fit.powers[:, None, :], local)

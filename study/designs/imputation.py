@@ -22,7 +22,7 @@ from study.core import (
     side_by_side,
 )
 from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
-from study.designs.did_cells import Cells, known_cells
+from study.designs.did_cells import Cells, known_cells, refuse_no_effect
 from study.designs.twfe import placed
 from study.estimates import (
     CohortMeans,
@@ -275,7 +275,7 @@ def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Block:
     """Estimate effects of event times before treatment on untreated cells."""
     means = cohort_means(sample, untreated)
     event_time = sample.periods - means.dates[:, None]
-    last = -1.0 - sample.question.anticipation
+    last = sample.question.reference
     seen = event_time[(means.weight > 0) & (event_time <= last)]
     times = np.unique(seen if leads is None else seen[seen > last - leads])
     cells = event_time[:, :, None] == times
@@ -309,11 +309,10 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
     tau = np.where(sample.treatment == 1, _known_errors(sample, first, fitted), np.nan)
     used = ~np.isnan(tau) & (since >= 0)
     lost = int(((sample.treatment == 1) & sample.observed & ~used).sum())
-    if not used.any():
-        raise QuestionError(
-            "imputation: no effect can be estimated: no treated unit is observed untreated before its spell, in "
-            "periods in which an untreated unit is."
-        )
+    nobody = (
+        "no treated unit is observed untreated before its spell, in periods in which an untreated unit is"
+    )
+    refuse_no_effect("imputation", used.any(), [nobody])
     times = np.unique(since[used])
     # Share of each cell in the average of each event time, and how it depends on beta and gamma.
     cells = used[:, :, None] & (since[:, :, None] == times)

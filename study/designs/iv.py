@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,12 +22,13 @@ from study.core import (
     period_effects,
     refuse_unidentified,
     regress,
+    sums_by,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.panel_ols import fits_by_name
 from study.designs.twfe import counted, on_columns, placed
 from study.estimates import (
     Estimate,
-    Given,
     anderson_rubin,
     coefficients,
     effective_f,
@@ -129,9 +131,9 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
         made = linearmodels_fits(rows, method)
     except ValueError as error:
         raise QuestionError(f"iv: linearmodels finds no answer, since {error}") from error
-    b, influence = made["robust"].params.to_numpy(), np.zeros((sample.n_units, len(names)))
+    b = made["robust"].params.to_numpy()
     changes = gmm_changes(rows, b) if method == "gmm" else k_class_changes(rows, b, method)
-    np.add.at(influence, rows.unit, sample.n_units * changes)
+    influence = sums_by(rows.unit, sample.n_units * changes, sample.n_units)
     return coefficients(
         sample,
         names,
@@ -259,23 +261,17 @@ def rows_of(sample: Sample, columns: FloatArray, seen: BoolArray) -> Rows:
     return Rows(y, d, x, z, unit, period, sample.cluster[unit], root)
 
 
-def linearmodels_fits(rows: Rows, method: Method) -> dict[Given, Any]:
+def linearmodels_fits(rows: Rows, method: Method) -> dict[str, Any]:
     """Return the results of linearmodels by the name of the covariance; covariates come before treatment."""
     from linearmodels.iv import IV2SLS, IVGMM, IVLIML
 
     data = rows.y, rows.x if rows.x.shape[1] else None, rows.d, rows.z
-    by_cluster = {"cov_type": "clustered", "clusters": rows.cluster}
-    how: dict[Given, dict[str, Any]] = {
-        "unadjusted": {"cov_type": "unadjusted"},
-        "robust": {"cov_type": "robust"},
-        "clustered": by_cluster,
-    }
     if method == "gmm":
         weighed = IVGMM(*data, weight_type="clustered", clusters=rows.cluster)
-        return {name: weighed.fit(iter_limit=2, **covariance) for name, covariance in how.items()}
-    how["twoway"] = by_cluster | {"clusters": np.column_stack([rows.cluster, rows.period])}
+        return fits_by_name(partial(weighed.fit, iter_limit=2), rows.cluster)
     model = (IV2SLS if method == "2sls" else IVLIML)(*data)
-    return {name: model.fit(**covariance) for name, covariance in how.items()}
+    twoway = {"cov_type": "clustered", "clusters": np.column_stack([rows.cluster, rows.period])}
+    return fits_by_name(model.fit, rows.cluster, twoway=twoway)
 
 
 def k_class_changes(rows: Rows, b: FloatArray, method: Method) -> FloatArray:
@@ -308,8 +304,7 @@ def gmm_changes(rows: Rows, b: FloatArray) -> FloatArray:
     px = z @ np.linalg.lstsq(z, x, rcond=None)[0]
     b1 = np.asarray(np.linalg.solve(px.T @ x, px.T @ y))
     e, e_of_b = (y - x @ b1)[:, None], (y - x @ b)[:, None]
-    sums = np.zeros((int(rows.cluster.max()) + 1, z.shape[1]))
-    np.add.at(sums, rows.cluster, z * e)
+    sums = sums_by(rows.cluster, z * e)
     a, h = (np.linalg.solve(sums.T @ sums, z.T @ each) for each in (x, e_of_b))  # W Z'X, W Z'(y - X b)
     (s_a, s_h), z_a, z_h = ((sums @ each)[rows.cluster] for each in (a, h)), z @ a, z @ h
     of_s = z_a * s_h + s_a * z_h

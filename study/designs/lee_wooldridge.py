@@ -123,18 +123,16 @@ def lee_wooldridge(
         used[:, now] |= rows.T
         used[:, :start] |= np.any(rows, axis=0)[:, None]
     estimated = known_cells(DESIGN, sample, cells, reasons, size, notes)
-    of_effect, of_mean = Influence.of(influence.T), Influence.of(mean_influence.T)
     return effects_in_cells(
         sample,
         cells,
         estimated,
-        (estimate, of_effect),
-        (mean - estimate, of_mean - of_effect),
+        (estimate, Influence.of(influence.T)),
+        (mean, Influence.of(mean_influence.T)),
+        notes,
         cohort_weights=weights_in_cohorts(sample, cells.cohort[estimated]),
         n_obs=int(used.sum()),
-        published="CR0",
         against="all_before",
-        notes=tuple(notes),
     )
 
 

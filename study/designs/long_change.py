@@ -10,7 +10,7 @@ import numpy as np
 
 from study.core import FloatArray, IntArray, QuestionError
 from study.estimates import Estimand, Estimate, coefficients
-from study.learners import Averaged, Folds, Nuisance, Nuisances, Part
+from study.learners import Averaged, Folds, Nuisance, Nuisances, Part, of_predictions
 from study.panel import Sample, first_observed
 
 
@@ -51,15 +51,20 @@ class LongChange:
         part = Part(self.unit, self.x, np.zeros(len(self.unit), dtype=np.int64), functions, folds, seed)
         return Nuisances((part,), "m", layout=self, without="the mean", limits=limits)
 
-    def data(self, instrument: FloatArray | None = None) -> Any:
-        """Return doubleml's data: no covariates, since all is predicted, and the change less its mean.
+    def fitted(
+        self, model: Any, folds: Folds, predictions: Mapping[str, FloatArray], z: Any = None, **options: Any
+    ) -> Any:
+        """Return a doubleml model of the change from predictions, as :func:`study.learners.of_predictions` does.
 
-        Of an outcome of 0 and 1 doubleml refuses or warns of predictions; less its mean it is none.
+        The change, and g and l that predict it, are less its mean: doubleml refuses or warns of predictions of an
+        outcome of 0 and 1, which it then is not. There are no covariates, since all is predicted.
         """
         from doubleml import DoubleMLData
 
-        change = self.change - self.change.mean()
-        return DoubleMLData.from_arrays(np.zeros((len(change), 1)), change, self.treated, instrument)
+        mean, nothing = self.change.mean(), np.zeros((len(self.change), 1))
+        data = DoubleMLData.from_arrays(nothing, self.change - mean, self.treated, z)
+        given = {name: p - mean if name[0] in "gl" else p for name, p in predictions.items()}
+        return of_predictions(model, data, folds, given, **options)
 
     def effect(
         self, sample: Sample, name: str, average: Averaged, notes: tuple[str, ...], **fields: Any

@@ -88,8 +88,8 @@ def lp_did(
         for g, events in sorted(dropped.items())
     ]
     times = np.array([fit.event_time for fit in fits], dtype=float)
-    reference = times == -1 - sample.question.anticipation
-    refuse_no_effect("lp_did", ~reference, notes)
+    reference = times == sample.question.reference
+    refuse_no_effect("lp_did", not reference.all(), notes)
     mean, mean_influence, size = _of_treated(sample, means, fits)
     # Terms are coefficients, or with equal weighting averages of them, of one regression.
     used = [fit for fit, is_base in zip(fits, reference, strict=True) if not is_base]
@@ -144,7 +144,7 @@ def _projection(sample: Sample, means: CohortMeans, h: int, weighting: Weighting
         first = means.dates
     assert first is not None
     start_at = np.arange(len(sample.periods))
-    base = start_at - 1 - sample.question.anticipation
+    base = start_at + sample.question.reference
     inside = (base >= 0) & (start_at + h >= 0) & (start_at + h < len(sample.periods))
     base, now, start = base[inside], start_at[inside] + h, sample.periods[inside]
     treated, clean = _enters(sample, first[:, None], start, h)
@@ -195,7 +195,7 @@ def _regression(sample: Sample, used: list[tuple[int, IntArray]], weighting: Wei
     for k, (h, start) in enumerate(used):
         at = start - sample.periods[0]
         enters = np.any(_enters(sample, sample.first_treated[:, None], start, h), axis=0)
-        change = sample.y[:, at + h] - sample.y[:, at - 1 - sample.question.anticipation]
+        change = sample.y[:, at + h] - sample.y[:, at + sample.question.reference]
         changes[k][:, at] = np.where(enters, change, np.nan)
     rows = [units + k * n for k in range(len(used)) for units in members]
     of_event = np.repeat(np.eye(len(used)), n_groups, axis=0)[:, None, :]

@@ -109,7 +109,7 @@ def matrix_completion(
     code = np.where(sample.treatment == 1, _cells(sample, since), -1)
     notes += _lost(sample, whole, code, (factors or 0) + 1)
     parts = [_effects(sample, whole, code)]
-    refuse_no_effect(NAME, np.array([len(parts[0].code) > 0]), notes)
+    refuse_no_effect(NAME, len(parts[0].code), notes)
     for lead in range(1, leads + 1):
         held = since == -lead
         if held.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, QuestionError, linear_form
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.twfe import counted, on_columns
-from study.estimates import Estimate, Given, coefficients
+from study.estimates import Estimate, coefficients
 from study.panel import Sample
 
 
@@ -74,7 +75,7 @@ def panel_ols(sample: Sample) -> Estimate:
     )
 
 
-def linearmodels_fits(sample: Sample, regressors: FloatArray, seen: BoolArray) -> dict[Given, Any]:
+def linearmodels_fits(sample: Sample, regressors: FloatArray, seen: BoolArray) -> dict[str, Any]:
     """Return the results of PanelOLS on regressors, shape (n, T, K), in seen cells, by the name of the covariance."""
     import pandas as pd
     from linearmodels.panel import PanelOLS
@@ -84,12 +85,12 @@ def linearmodels_fits(sample: Sample, regressors: FloatArray, seen: BoolArray) -
     weights, cluster = (pd.DataFrame(values[unit], index) for values in (sample.weights, sample.cluster))
     y, x = pd.DataFrame(sample.y[seen], index), pd.DataFrame(regressors[seen], index)
     model = PanelOLS(y, x, weights=weights, entity_effects=True, time_effects=True)
-    by_cluster = {"cov_type": "clustered", "clusters": cluster}
-    how: dict[Given, dict[str, Any]] = {
-        "unadjusted": {"cov_type": "unadjusted"},
-        "robust": {"cov_type": "robust"},
-        "clustered": by_cluster,
-        "twoway": by_cluster | {"cluster_time": True},
-        "driscoll_kraay": {"cov_type": "kernel"},
-    }
-    return {name: model.fit(**covariance) for name, covariance in how.items()}
+    twoway = {"cov_type": "clustered", "clusters": cluster, "cluster_time": True}
+    return fits_by_name(model.fit, cluster, twoway=twoway, driscoll_kraay={"cov_type": "kernel"})
+
+
+def fits_by_name(fit: Callable[..., Any], cluster: Any, **others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what linearmodels' fit returns by the name of the covariance: those of all its models, and others."""
+    how = {name: {"cov_type": name} for name in ("unadjusted", "robust", "clustered")}
+    how["clustered"]["clusters"] = cluster
+    return {name: fit(**covariance) for name, covariance in (how | others).items()}

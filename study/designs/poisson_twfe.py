@@ -9,6 +9,7 @@ import numpy as np
 
 from study.core import BoolArray, QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.did_cells import refuse_no_effect
 from study.designs.event_study import event_time_cells
 from study.designs.twfe import counted, placed, two_way
 from study.estimates import Estimate, coefficients, cohort_means, event_time_effects, events_on_one
@@ -71,9 +72,8 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
         zero = f"{sample.question.outcome} is zero for all of the treated"
         notes.append(f"{', '.join(names[empty])} left out: {zero}")
     times, names, cells = times[~empty], names[~empty], cells[:, :, ~empty]
-    regressed = times != -1 - sample.question.anticipation
-    if not regressed.any():
-        raise QuestionError(f"poisson_twfe: no effect can be estimated: {'; '.join(notes)}.")
+    regressed = times != sample.question.reference
+    refuse_no_effect("poisson_twfe", regressed.any(), notes)
     regressors = cells[:, :, regressed].astype(float)
     columns = (*names[regressed], *used.covariates)
     fit = two_way(used, regressors, used.x_varying, columns, "poisson")

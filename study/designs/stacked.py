@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, LinearForm, QuestionError, Rows, Terms, regress, side_by_side
+from study.core import BoolArray, FloatArray, LinearForm, Rows, Terms, regress, side_by_side
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.did_cells import Cells, cells_of, differences_of_means, effects_in_cells
+from study.designs.did_cells import Cells, cells_of, differences_of_means, effects_in_cells, refuse_no_effect
 from study.estimates import CohortMeans, Estimate, cohort_means, refuse_single_units, rests_on_one
 from study.panel import Sample
 
@@ -90,23 +90,23 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         weights.append(means.cohort_weights(of_cells))
         sizes.append(size)
         n_obs += (int(size[0]) + n_compared) * len(size)
-    if not stacks:
-        raise QuestionError(f"stacked: no effect can be estimated: {'; '.join(notes)}.")
+    refuse_no_effect("stacked", stacks, notes)
     cells = Cells(*map(np.concatenate, zip(*stacks, strict=True)))
-    linear, mean = (np.concatenate([values for values, _ in pairs]) for pairs in (effects, levels))
-    influence, mean_influence = (side_by_side([of for _, of in pairs]) for pairs in (effects, levels))
+    linear, mean = (
+        (np.concatenate([values for values, _ in pairs]), side_by_side([of for _, of in pairs]))
+        for pairs in (effects, levels)
+    )
     single = ~cells.reference & (np.concatenate(sizes) == 1)
     return effects_in_cells(
         sample,
         cells,
-        np.ones(len(linear), dtype=bool),
-        (linear, influence),
-        (mean - linear, mean_influence - influence),
+        np.ones(len(cells.cohort), dtype=bool),
+        linear,
+        mean,
+        [*notes, *rests_on_one(sample, cells.cohort, cells.period, single)],
         cohort_weights=side_by_side(weights),
         n_obs=n_obs,
-        published="CR0",
-        form=LinearForm(partial(_regression, sample, cells), np.eye(len(linear))[~cells.reference]),
-        notes=(*notes, *rests_on_one(sample, cells.cohort, cells.period, single)),
+        form=LinearForm(partial(_regression, sample, cells), np.eye(len(cells.cohort))[~cells.reference]),
     )
 
 

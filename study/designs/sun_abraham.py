@@ -75,17 +75,15 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     known &= np.isin(cells.cohort, cells.cohort[known & ~cells.reference])
 
     place = placed(fit, treated)
-    linear, influence = fit.coefficient @ place, fit.influence @ place
-    mean, mean_influence = means.pooled(means.cells(cells.cohort, cells.now))
     return effects_in_cells(
         sample,
         cells,
         known,
-        (linear, influence),
-        (mean - linear, mean_influence - influence),
+        (fit.coefficient @ place, fit.influence @ place),
+        means.pooled(means.cells(cells.cohort, cells.now)),
+        notes,
         cohort_weights=means.cohort_weights(means.cells(cells.cohort[known], cells.now[known])),
         shares="estimated" if variance == "sampling" else "fixed",
         form=linear_form(fit.equations, place[:, known]),
-        notes=tuple(notes),
         **counted(sample, fit),
     )

@@ -186,11 +186,7 @@ def estimate_blocks(
 
 
 def placebo_effects(
-    parts: Sequence[Block],
-    effect: Callable[[Block], FloatArray],
-    design: str,
-    replications: int,
-    seed: int,
+    parts: Sequence[Block], fit: Callable[[Block], Fitted], design: str, replications: int, seed: int
 ) -> tuple[FloatArray, str]:
     """Return effects on comparison units that are taken as the treated ones, shape (K, R), and a note on them.
 
@@ -215,7 +211,7 @@ def placebo_effects(
         others = np.delete(np.arange(n_free), chosen)
         own = np.split(chosen, np.cumsum(sizes)[:-1])
         found.append(
-            np.concatenate([effect(part.among(o, others)) for part, o in zip(parts, own, strict=True)])
+            np.concatenate([fit(part.among(o, others)).effect for part, o in zip(parts, own, strict=True)])
         )
     how = "all" if choices <= replications else f"{replications} random"
     note = (

@@ -124,22 +124,13 @@ def synthetic_did(
     parts, notes = blocks(sample, "synthetic_did", least=2)
     replicates = None
 
-    def used(block: Block) -> Block:
-        return block if method == "synthetic_control" else block.changes
+    def fit(block: Block) -> Fitted:
+        own = block if method == "synthetic_control" else block.changes
+        return _without_each(own, block_weights(own, method, solver), leads)
 
     if inference == "placebo":
-        replicates, note = placebo_effects(
-            [used(block) for block in parts],
-            lambda block: _effect(block, block_weights(block, method, solver), leads),
-            "synthetic_did",
-            replications,
-            seed or 0,
-        )
+        replicates, note = placebo_effects(parts, fit, "synthetic_did", replications, seed or 0)
         notes = [*notes, note]
-
-    def fit(block: Block) -> Fitted:
-        own = used(block)
-        return _without_each(own, block_weights(own, method, solver), leads)
 
     return estimate_blocks(sample, parts, fit, "synthetic_did", notes, leads=leads, replicates=replicates)
 
@@ -150,12 +141,6 @@ def block_weights(block: Block, method: str, solver: Solver = "exact") -> Weight
     if method == "synthetic_control":
         return synthetic_control_weights(block.before, treated, solver)
     return synthetic_did_weights(block.before, block.after, treated, block.n_cells, solver)
-
-
-def _effect(block: Block, weights: Weights, leads: int | None) -> FloatArray:
-    """Return the effects by period under given weights, shape (K,)."""
-    contrast = block.treated.mean(axis=0) - weights.unit @ block.comparison
-    return contrast[block.start(leads) :] - contrast[: block.n_before] @ weights.time
 
 
 def _without_each(block: Block, weights: Weights, leads: int | None) -> Fitted:

@@ -18,8 +18,9 @@ from study.designs.did_cells import (
     compared_with,
     effects_in_cells,
     known_cells,
+    weights_in_cells,
 )
-from study.estimates import Estimate, cell_notes, cohort_means, left_out, weights_in_cohorts
+from study.estimates import Estimate, cell_notes, cohort_means, left_out
 from study.panel import Sample
 
 NAME = "triple_difference"
@@ -91,10 +92,6 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     unlike = {int(of_cell[term]): what for term, what in effects.unlike.items()}
     remarks = cell_notes(sample, cells.cohort, cells.period, unlike)
     known = known_cells(NAME, sample, cells, reasons, effects.size[:n_cells], notes, remarks)
-    if means.whole:
-        cohort_weights = means.cohort_weights(means.cells(terms.cohort[:n_cells][known], cells.now[known]))
-    else:
-        cohort_weights = weights_in_cohorts(sample, cells.cohort[known])
     rests: BoolArray = np.any(weights[:, known], axis=1)
     n_obs = effects.n_obs
     if not rests.all():  # on cells of which there is no triple difference
@@ -102,17 +99,15 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     used = effects.reasons == ""
     estimate = effects.estimate[used] @ weights[used]
     influence = effects.influence.select(used) @ weights[used]
-    mean, of_mean = effects.mean[:n_cells], effects.mean_influence.columns(np.arange(n_cells))
     fit = effects_in_cells(
         sample,
         cells,
         known,
         (estimate, influence),
-        (mean - estimate, of_mean - influence),
-        cohort_weights=cohort_weights,
+        (effects.mean[:n_cells], effects.mean_influence.columns(np.arange(n_cells))),
+        notes,
+        cohort_weights=weights_in_cells(coded, means, terms.select(np.flatnonzero(known))),
         n_obs=n_obs,
-        published="CR0",
-        notes=tuple(notes),
     )
     if pairs.vary:
         return fit

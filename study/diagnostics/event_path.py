@@ -82,12 +82,12 @@ def event_path(
     if fit.n_clusters < 2:
         raise QuestionError(f"{who}: there is one cluster, so no sampling variance can be estimated.")
     path, question = fit.by_event_time, fit.sample.question
-    reference, last = -1 - question.anticipation, question.horizon if after is None else after
+    reference, last = question.reference, question.last if after is None else after
     varies = np.isfinite(path.level_scores)
     usable = np.sort(path.event_time[varies])
     post, pre = usable[usable > reference], usable[usable < reference][::-1]
     post = post[post == reference + 1 + np.arange(len(post))]
-    post = post if last is None else post[: max(last - reference, 0)]
+    post = post[post <= last]
     if not len(post):
         raise QuestionError(f"{who}: {fit.design} has no effect at event time {reference + 1} that varies.")
     pre = pre[pre == reference - 1 - np.arange(len(pre))][: len(post) if before is None else max(before, 0)]

@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from study.core import FloatArray, QuestionError, one_thread, quantile
+from study.core import FloatArray, QuestionError, one_thread, quantile, sums_by
 from study.designs import find_design
 from study.designs.dml_panel import Approach, cross_fitted
 from study.diagnostics import Finding
 from study.diagnostics import omitted_variable_bias as ovb
 from study.figures import contour_figure
-from study.learners import Learner
-from study.learners.nuisances import Learning
+from study.learners import Learner, Learning
 from study.panel import Sample
 
 if TYPE_CHECKING:
@@ -240,8 +239,7 @@ def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elemen
     framework = model.framework
     both = framework.scaled_psi[:, 0], framework.sensitivity_elements["psi_max_bias"][:, 0]
     scores = np.column_stack([of_rows.mean(axis=1) for of_rows in both])
-    sums = np.zeros((sample.cluster.max() + 1, 2))
-    np.add.at(sums, sample.cluster[rows.unit], scores / len(scores))
+    sums = sums_by(sample.cluster[rows.unit], scores / len(scores), int(sample.cluster.max()) + 1)
     bias = framework.sensitivity_elements["max_bias"][0, 0]
     return model, Elements(float(model.all_coef[0].mean()), float(bias.mean()), sums.T @ sums)
 

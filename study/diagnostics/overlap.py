@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, IntArray, Unidentified, comparison_odds
+from study.core import FloatArray, IntArray, Unidentified, comparison_odds, sums_by
 from study.learners import Rows
 
 QUANTILES = {"minimum": 0, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "maximum": 1}
@@ -165,6 +165,5 @@ class Propensities(NamedTuple):
         """
         inside = np.clip(self.of(False), low, min(high, 1 - np.finfo(np.float64).eps))
         odds = inside / (1 - inside)
-        weight = np.zeros((int(self.unit.max()) + 1, odds.shape[1]))
-        np.add.at(weight, self.unit[~self.treated], odds)
+        weight = sums_by(self.unit[~self.treated], odds, int(self.unit.max()) + 1)
         return float(np.mean(effective_size(weight)))

@@ -273,7 +273,7 @@ def long_difference(sample: Sample, who: str) -> Partialled:
 
 def _change(sample: Sample, cohort: float) -> FloatArray:
     """Return all units' change of the mean outcome around the event of a cohort, NaN if not seen, shape (n,)."""
-    horizon = len(sample.periods) if sample.question.horizon is None else sample.question.horizon
+    horizon = sample.question.last
     since, start = sample.periods - cohort, -sample.question.anticipation
     y = np.ma.masked_invalid(sample.y)
     after = y[:, (since >= 0) & (since <= horizon)].mean(axis=1)

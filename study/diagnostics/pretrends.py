@@ -196,7 +196,7 @@ def _chart(
     from matplotlib.ticker import MaxNLocator
 
     shown, unit = question.effect_scale.factor * frame.set_index("event_time"), _unit(question)
-    reference = -1 - question.anticipation
+    reference = question.reference
     with on_axes(ax, height=3.3) as (figure, axis):
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.axvline(reference + 0.5, color=GREY, linewidth=0.8, linestyle=":")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, Influence, IntArray, QuestionError
+from study.core import FloatArray, Influence, IntArray, QuestionError, sums_by
 from study.learners.cross_fitting import Folds, Nuisance, cross_fit, draw_folds
 from study.learners.named import Learner, refuse_unfit
 from study.learners.problem import Kind
@@ -284,9 +284,7 @@ def averaged(model: Any, unit: IntArray, n_units: int) -> Averaged:
     n_units : int
     """
     theta, psi, psi_a = model.all_coef[0], model.psi[:, :, 0], model.psi_deriv[:, :, 0]
-    scores = np.zeros((n_units, len(theta)))
-    np.add.at(scores, unit, psi)
-    influence = n_units * (scores / -psi_a.sum(axis=0)).mean(axis=1, keepdims=True)
+    influence = n_units * (sums_by(unit, psi, n_units) / -psi_a.sum(axis=0)).mean(axis=1, keepdims=True)
     return Averaged(theta.mean(keepdims=True), influence, theta, float(model.coef[0]))
 
 

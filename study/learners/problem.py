@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, IntArray
+from study.core import BoolArray, FloatArray, IntArray, sums_by
 
 Kind = Literal["mean", "probability"]
 Rows = BoolArray
@@ -71,10 +71,9 @@ class Problem(NamedTuple):
 
 def period_means(blocks: FloatArray, period: IntArray, train: Rows) -> FloatArray:
     """Return for each row the means of its period over the training rows, shape (N, k)."""
-    learned, n_periods = period[train], int(period.max()) + 1
-    totals = [np.bincount(learned, column, n_periods) for column in blocks[train].T]
-    counts = np.maximum(np.bincount(learned, minlength=n_periods), 1)
-    return np.column_stack([(total / counts)[period] for total in totals])
+    totals = sums_by(period[train], blocks[train], int(period.max()) + 1)
+    counts = np.bincount(period[train], minlength=len(totals))
+    return (totals / np.maximum(counts, 1)[:, None])[period]
 
 
 def spread(x: FloatArray) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -200,6 +201,16 @@ class Question(Described):
         if self.instrument is None:
             return ()
         return (self.instrument,) if isinstance(self.instrument, str) else self.instrument
+
+    @property
+    def reference(self) -> int:
+        """The event time before treatment less the anticipation, which effects are compared with."""
+        return -1 - self.anticipation
+
+    @property
+    def last(self) -> float:
+        """Last event time in ``event_average``: the horizon, or infinity where there is none."""
+        return math.inf if self.horizon is None else self.horizon
 
     @property
     def effect_scale(self) -> Scale:

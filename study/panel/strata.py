@@ -11,7 +11,7 @@ import ibis
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, WorkerError
+from study.core import FloatArray, QuestionError, WorkerError, sums_by
 from study.panel.engines import Engine
 from study.panel.summed import Rows, Strata
 
@@ -156,8 +156,7 @@ def _without_rounding(maps: FloatArray, rows: Rows) -> FloatArray:
     """Return maps without the slopes that solving has left of zero, so that queries are about few features."""
     n, p = len(maps), rows.points.shape[1]
     size = np.bincount(rows.stratum, minlength=n)
-    centre = np.zeros((n, p))
-    np.add.at(centre, rows.stratum, rows.points / size[rows.stratum, None])
+    centre = sums_by(rows.stratum, rows.points / size[rows.stratum, None], n)
     spread = np.zeros((n, p))
     np.maximum.at(spread, rows.stratum, np.abs(rows.points - centre[rows.stratum]))
     moved = np.abs(maps[:, 1:]) * spread[:, :, None, None]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, IntArray
+from study.core import BoolArray, FloatArray, IntArray, sums_by
 from study.panel import Sample
 
 
@@ -111,9 +111,7 @@ def taken(places: Places, log_hazard: FloatArray, rng: np.random.Generator) -> I
     of, n = places.assigned, len(log_hazard)
     takers = int(of.max()) + 1
     if takers < n:
-        total = np.zeros((takers, log_hazard.shape[1]))
-        np.add.at(total, of, log_hazard)
-        log_hazard = total / np.bincount(of)[:, None]
+        log_hazard = sums_by(of, log_hazard) / np.bincount(of)[:, None]
     wait = rng.standard_exponential((len(first), takers)) * np.exp(-log_hazard.T)
     place = np.full(takers, -1)
     for row, start, size in zip(wait, first, number, strict=True):

@@ -88,7 +88,7 @@ def truth(draw: Draw, sample: Sample) -> tuple[float, float]:
     start = cells.argmax(axis=1)
     used = cells & ~np.isnan(y)
     if question.missing != "cells":
-        base = np.maximum(start - 1 - question.anticipation, 0)
+        base = np.maximum(start + question.reference, 0)
         used &= ~np.isnan(y[np.arange(len(y)), base])[:, None]
     if question.scale == "log1p":
         y, untreated = np.log1p(y), np.log1p(untreated)
@@ -120,7 +120,7 @@ def _shares(question: Question, since: IntArray, size: FloatArray) -> FloatArray
         return size / np.maximum((size > 0).sum(axis=1, keepdims=True), 1)
     label = np.indices(size.shape)[1]
     if question.average == "event_average":
-        size = size * (since <= (np.inf if question.horizon is None else question.horizon))
+        size = size * (since <= question.last)
         label = np.maximum(since, 0)
     total = np.bincount(label.ravel(), size.ravel())[label]
     return np.divide(size, total, out=np.zeros_like(size), where=total > 0)
@@ -130,7 +130,7 @@ def _of_path(
     question: Question, since: IntArray, weight: FloatArray, values: FloatArray, divisor: FloatArray
 ) -> float:
     """Return the average of a path from sums over the units that are seen, shape (G, T), up to the horizon."""
-    seen = (weight > 0) & (since <= (np.inf if question.horizon is None else question.horizon))
+    seen = (weight > 0) & (since <= question.last)
     if not seen.any():
         return float("nan")
     label = since[seen] * (question.average == "event_average")

@@ -176,8 +176,7 @@ class Process(Described):
         """Effect on who has each place, or none, in each period as a multiple of the average one, shape (k + 1, T)."""
         dials, since, period = self.dials, self.places.since, self.places.period
         relative, inside = self.places.relative(dials["dose"]), self.places.inside
-        longest, horizon = max(since.max(), 0.0), self.sample.question.horizon
-        times = np.arange(1.0 + (longest if horizon is None else min(longest, horizon)))
+        times = np.arange(1.0 + min(max(since.max(), 0.0), self.sample.question.last))
         path, later = (np.maximum(1 + dials["dynamics"] * e, 0) for e in (times, np.maximum(since, 0)))
         by_date, entry = np.ones(len(since)), np.ones(len(since))
         by_date[:-1] = np.maximum(1 + dials["early"] * (period[inside].mean() - period), 0)

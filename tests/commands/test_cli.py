@@ -18,8 +18,8 @@ from typer.main import get_command
 from study.commands import options, paper_commands, table_command
 from study.commands.cli import app, main
 from study.commands.design_page import OF_A_FILE
+from study.core import current_settings
 from study.core.errors import DataError, OutputError, QuestionError
-from study.core.settings import current_settings
 from study.designs import all_designs
 from study.panel.question import Question
 from study.paper import numbers

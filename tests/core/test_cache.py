@@ -27,10 +27,9 @@ import study.designs
 from study import Question, estimate, settings
 from study.commands import table_command
 from study.commands.cli import app
-from study.core import cache, outputs
+from study.core import cache, current_settings, outputs
 from study.core import cache as code_state
 from study.core.cache import decoded, encoded, folder_of, keep, key_of, prepare, stored
-from study.core.settings import current_settings
 from study.designs import answer_key, design, find_design
 from study.learners import Problem
 from study.learners import cross_fitting as fits

@@ -16,8 +16,8 @@ import test_nsf
 import test_osg
 from originals import NAMED, RAW, write_all, write_universities
 
+from study.core import settings
 from study.core.errors import DataError
-from study.core.settings import settings
 from study.data.assemble.build import assemble
 from study.data.codebook import heading
 from study.data.institutions import Hit, Matcher, load

@@ -14,9 +14,9 @@ import pytest
 from servers import Answer, Request, Server, as_json
 
 from study.commands import data_commands
+from study.core import settings
 from study.core.cache import cache_folder
 from study.core.errors import DataError, OutputError, QuestionError
-from study.core.settings import settings
 from study.data import sources
 from study.data.sources import fetching, provenance, published
 from study.data.sources.fetching import CHUNK, Fetcher, record_checksums

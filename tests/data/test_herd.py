@@ -12,8 +12,8 @@ import pytest
 from originals import RAW
 from servers import Answer, Server
 
+from study.core import settings
 from study.core.errors import DataError
-from study.core.settings import settings
 from study.data.assemble.panels import match_survey, spending_by_university
 from study.data.institutions import Matcher, load, read_overrides
 from study.data.sources import herd, universities

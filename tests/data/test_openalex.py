@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 
 from study import Panel
 from study.commands.cli import app
+from study.core import settings
 from study.core.errors import DataError, OutputError, QuestionError
-from study.core.settings import settings
 from study.data.sources import openalex, openalex_works
 from study.data.sources.fetching import Fetcher
 from study.data.sources.openalex_works import COLUMNS, aggregate

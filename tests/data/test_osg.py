@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from originals import RAW
 
+from study.core import settings
 from study.core.errors import DataError
-from study.core.settings import settings
 from study.data.assemble import ccstar
 from study.data.institutions import Matcher, load, read_overrides
 from study.data.sources import osg, universities

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from originals import NAMED, new_rows, old_rows, paper, write_papers, write_universities, write_xlsx
 
+from study.core import settings
 from study.core.errors import DataError
-from study.core.settings import settings
 from study.data.sources import paperlists, provenance, top500, universities
 
 

@@ -10,8 +10,8 @@ import pytest
 from originals import RAW
 from servers import Answer, Server
 
+from study.core import settings
 from study.core.errors import DataError
-from study.core.settings import settings
 from study.data.sources import top500, universities
 from study.data.sources.fetching import Fetcher
 

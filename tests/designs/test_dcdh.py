@@ -261,6 +261,7 @@ def all_different(whole: Panel) -> Panel:
         ),
         (lambda p: p, {}, {"switchers": "out"}, None),
         (all_different, {}, {}, "nobody of the same first treatment to compare with"),
+        (all_different, {}, {"variance": "didmultiplegt"}, "nobody of the same first treatment"),
         (lambda p: p, {}, {"same_switchers": True}, r"name it with Question\(horizon=\.\.\.\)"),
         (unknown, {}, {"normalized": True}, "cannot be normalized"),
         (lambda p: p, {"scale": "proportional"}, {}, 'take switchers="in" or "out"'),

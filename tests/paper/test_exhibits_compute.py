@@ -21,9 +21,8 @@ from study.paper import find_exhibit
 from study.paper import run as running
 from study.paper.diagnose import answered
 from study.paper.exhibits import gpu_stock, machines, sample, timing, treatments
-from study.paper.exhibits.exhibit import Exhibited, Setting, address
+from study.paper.exhibits.exhibit import Exhibited, Setting, address, findings_of
 from study.paper.exhibits.timing import timed_event
-from study.paper.exhibits.verdicts import findings_of
 from study.paper.plan import Plan, read_plan
 
 MACHINES = """\

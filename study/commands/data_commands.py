@@ -49,7 +49,7 @@ def facts(*, vintage: str = "2023-12", threshold: str = "seed", format: str = "t
     format : str
         text, latex, html or md.
     """
-    from study.paper.facts.tables import printed
+    from study.paper.exhibits.facts import printed
 
     typer.echo(printed(vintage, threshold, format), nl=False)
 

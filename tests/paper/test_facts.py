@@ -20,23 +20,32 @@ from study.data.sources import epoch
 from study.panel.catalogue import TYPES
 from study.panel.shipped import shipped
 from study.paper.exhibits import facts as exhibited
+from study.paper.exhibits import facts as made
 from study.paper.exhibits.exhibit import Exhibited, Setting
-from study.paper.facts import tables as made
-from study.paper.facts.fields import VENUES, Difference, by_period, topics
-from study.paper.facts.models import (
+from study.paper.facts import (
+    NOT_RECOMPUTED,
+    PERIODS,
+    PUBLISHED,
+    UNITS,
+    VENUES,
+    Data,
+    Difference,
     Years,
     by_class,
+    by_period,
     definition,
     doubling_time,
     large_scale,
+    load,
     load_models,
     of_vintage,
     peak,
+    recomputed,
     releases,
     shares,
+    topics,
     vintages,
 )
-from study.paper.facts.recomputed import NOT_RECOMPUTED, PERIODS, PUBLISHED, UNITS, Data, load, recomputed
 
 needs_originals = pytest.mark.skipif(
     not (RAW / "epoch").is_dir(), reason="the originals of Epoch are not on this machine"

@@ -13,8 +13,8 @@ from study.diagnostics import Finding
 from study.panel import Panel, Question
 from study.simulate.calibrate import calibrate, calibration
 from study.simulate.dials import checked_dials
+from study.simulate.performance import findings_of
 from study.simulate.process import Process
-from study.simulate.recommendation import findings_of
 from study.simulate.replications import Entrant, Work, block, is_slow, replicate, samples_of
 
 NO_EFFECT = "no effect"
@@ -93,7 +93,7 @@ def tournament(
         The verdict recommends a design; the frame has a row a process and design, as
         :func:`study.simulate.performance.performance` explains them. Details: ``calibration`` (a Finding),
         ``processes`` (dials by name), ``panels`` (by design, how many of each process it was asked of), ``left_out``
-        (by design, why it does not take part), and those of :func:`study.simulate.recommendation.findings_of`.
+        (by design, why it does not take part), and those of :func:`study.simulate.performance.findings_of`.
 
     Raises
     ------

@@ -18,7 +18,7 @@ from study.paper.tournament import KEY, Recorded, asked_of, check_first, contest
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Number, Table, lettered
 from study.simulate.calibrate import DEVIATIONS, calibration
 from study.simulate.dials import DIALS
-from study.simulate.recommendation import ERRORS, TOLERANCE, runner_up_sentence, standing
+from study.simulate.performance import ERRORS, TOLERANCE, runner_up_sentence, standing
 
 EXHIBIT = "tournament"
 # Of a process and design, as the record has them.

@@ -20,7 +20,7 @@ import typer
 from study import core, figures, paper, report
 from study import panel as panels
 from study.core import QuestionError, StudyError, as_typed, write_all
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 DEFAULT_PLAN = Path("paper") / "study.toml"
 # What functions call what an option of another name gives them.

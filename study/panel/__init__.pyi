@@ -8,6 +8,9 @@ from .drawing import pool_cohorts as pool_cohorts
 from .files import read_as_panel as read_as_panel
 from .files import verdict as verdict
 from .large import LargePanel as LargePanel
+from .packaged import checksum as checksum
+from .packaged import panel_entries as panel_entries
+from .packaged import shipped as shipped
 from .panel import BLOCKS as BLOCKS
 from .panel import NotSaved as NotSaved
 from .panel import Panel as Panel
@@ -26,8 +29,6 @@ from .question import panel_for as panel_for
 from .rules import Roles as Roles
 from .scale import Scale as Scale
 from .scale import ScaleName as ScaleName
-from .shipped import checksum as checksum
-from .shipped import panel_entries as panel_entries
 from .summed import Products as Products
 from .summed import Strata as Strata
 from .summed import Summed as Summed

@@ -15,7 +15,7 @@ import pandas as pd
 
 from study.core import DataError, QuestionError, refuse_unknown
 from study.data.audit import Share
-from study.panel.shipped import shipped
+from study.panel import shipped
 from study.report import Column, Number
 
 WHO = "study facts"

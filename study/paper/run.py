@@ -15,8 +15,7 @@ from study.core import cache as disk
 from study.designs import answer_key
 from study.estimates import Effect, Power, PreTest
 from study.inference import Randomization
-from study.panel import FlowStep, Panel, Question, load_panel, panel_state
-from study.panel.shipped import shipped
+from study.panel import FlowStep, Panel, Question, load_panel, panel_state, shipped
 from study.paper import PanelEntry, Result, Results, answer, find_exhibit, numbers, record
 from study.paper.exhibits.exhibit import Drawn, Exhibit, Exhibited, Setting, Source, Traced
 from study.paper.numbers import answer_numbers

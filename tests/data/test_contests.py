@@ -14,7 +14,7 @@ from study.data.assemble.programmes import families
 from study.data.institutions import Matcher, load
 from study.data.sources import entity_list as listings
 from study.data.sources import universities
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 FAMILIES = families(shipped("data", "programmes.toml"))
 

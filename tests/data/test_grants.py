@@ -28,7 +28,7 @@ from study.data.grants.bought import (
 from study.data.grants.winners import awards_table, events, programmes_won, roles
 from study.data.institutions import Entity, Matcher, load, read_overrides
 from study.data.sources import nsf, universities
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 ROOT = Path(__file__).parents[2]
 HAS_RAW = pytest.mark.skipif(not (RAW / "nsf").is_dir(), reason=f"the originals are not in {RAW}")

@@ -15,8 +15,7 @@ import study
 from study import DataError, QuestionError
 from study.diagnostics.misclassification import misclassification
 from study.figures import dot_figure
-from study.panel import Question
-from study.panel.shipped import shipped
+from study.panel import Question, shipped
 from study.paper import find_exhibit
 from study.paper import run as running
 from study.paper.diagnose import answered

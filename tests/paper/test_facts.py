@@ -17,8 +17,8 @@ from study.core.errors import DataError, QuestionError
 from study.data.assemble import models as assembled
 from study.data.audit import Share
 from study.data.sources import epoch
+from study.panel import shipped
 from study.panel.catalogue import TYPES
-from study.panel.shipped import shipped
 from study.paper.exhibits import facts as exhibited
 from study.paper.exhibits import facts as made
 from study.paper.exhibits.exhibit import Exhibited, Setting

@@ -285,7 +285,7 @@ def test_the_verdict_is_no_change_where_the_main_line_does_not_reject() -> None:
 def content() -> dict[str, object]:
     import tomllib
 
-    from study.panel.shipped import shipped
+    from study.panel import shipped
 
     return tomllib.loads(shipped("paper", "study.toml").read_text(encoding="utf-8"))
 

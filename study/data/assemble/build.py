@@ -30,7 +30,7 @@ from study.data.codebook import codebook
 from study.data.grants import bought, winners
 from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
 from study.data.sources.provenance import SOURCES, sources_toml
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 EVENTS = (
     "first_top500",

@@ -13,8 +13,7 @@ import pandas as pd
 from study.core import BoolArray, FloatArray, listed, p_is, p_text
 from study.data.audits import read_titles, topics_audit
 from study.figures import COLOUR, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes
-from study.panel import Panel, checksum, load_panel
-from study.panel.shipped import shipped
+from study.panel import Panel, checksum, load_panel, shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
 from study.paper.fields import Answer, Answers, FieldsPlan, Interval, answers, of_outcome, outcomes_of
 from study.report import REFUSED, Block, Cell, Column, Line, Number, Table, lettered

@@ -396,10 +396,8 @@ class OfPlot:
 
     def check(self) -> None:
         """Refuse a file that no figure is written to, and what is said of a figure where none is asked for."""
-        from study.figures.drawing import DATED
-
         if self.plot is not None:
-            if self.plot.suffix.lower().removeprefix(".") not in DATED:
+            if self.plot.suffix.lower().removeprefix(".") not in figures.DATED:
                 raise QuestionError(f"--plot {self.plot}: a figure is a .pdf, .png or .svg file; name one.")
             core.refuse_unwritable(self.plot.parent, self.plot.name)
             return

@@ -16,8 +16,7 @@ from study.designs.dml_panel import Approach, cross_fitted
 from study.diagnostics import Finding
 from study.diagnostics import omitted_variable_bias as ovb
 from study.figures import contour_figure
-from study.learners import Learner
-from study.learners.nuisances import Learning
+from study.learners import Learner, Learning
 from study.panel import Sample
 
 if TYPE_CHECKING:

@@ -5,6 +5,8 @@ from .catalogue import region as region
 from .drawing import dates_with_lag as dates_with_lag
 from .drawing import first_observed as first_observed
 from .drawing import pool_cohorts as pool_cohorts
+from .files import Reading as Reading
+from .files import describe as describe
 from .files import read_as_panel as read_as_panel
 from .files import verdict as verdict
 from .large import LargePanel as LargePanel
@@ -19,6 +21,7 @@ from .panel import panel_state as panel_state
 from .panel import since_end as since_end
 from .panel import since_onset as since_onset
 from .populations import population as population
+from .populations import terms_in as terms_in
 from .question import AVERAGES as AVERAGES
 from .question import Comparison as Comparison
 from .question import FlowStep as FlowStep

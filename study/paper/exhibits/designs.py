@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from study import figures
 from study.core import capital, p_is
 from study.designs import find_design
 from study.figures import Figure
-from study.figures import paths as figures
 from study.inference import Agreement
 from study.panel import Scale
 from study.paper import Event, Plan, Result, Results, Row, comparison

@@ -8,18 +8,32 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache, wraps
-from itertools import product
+from itertools import chain, product
 from typing import Any, NamedTuple
 
-from study.core import QuestionError, one_thread
+from study.core import QuestionError, capital, one_thread
 from study.designs import find_design
 from study.diagnostics import Finding
-from study.estimates import Estimate
+from study.estimates import Effect, Estimate
 from study.figures import Figure, drawn
 from study.panel import Panel, Question, Scale, panel_entries
 from study.paper import Event, Plan, Result, Results, Row, Task
 from study.paper.diagnose import Check, Verdict, answered
-from study.report import COLUMNS, MINUS, REFUSED, Block, Cell, Column, Line, Table, address_part, lettered
+from study.report import (
+    COLUMNS,
+    MINUS,
+    REFUSED,
+    Block,
+    Cell,
+    Column,
+    Line,
+    Number,
+    Table,
+    address_part,
+    effect_values,
+    effects_beside,
+    lettered,
+)
 
 # Makes everything, and so any number that no shorter command shows.
 RUN = "study run"
@@ -354,6 +368,42 @@ def panels(rows: Iterable[Findings], lines: Callable[[Findings], Iterable[Line]]
         if row.by_name:
             by_scale.setdefault(row.setting.plan.scales[row.scale], []).extend(lines(row))
     return lettered(by_scale)
+
+
+def excluding_zero(effects: Mapping[str, Mapping[str, Effect]], by: str) -> Iterator[str]:
+    """Say, by the title of a scale, how many of the effects by label have an interval without zero, and which."""
+    for title, of_scale in effects.items():
+        answered = {label: effect for label, effect in of_scale.items() if effect.exists}
+        labels = [label for label, effect in answered.items() if effect.excludes_zero]
+        named = f" ({'; '.join(labels)})" if labels else ""
+        yield f"{title}: {len(labels)} of {len(answered)} intervals by {by} exclude zero{named}."
+
+
+def headline_numbers(
+    setting: Setting, panel: Panel, at: Sequence[str], task: Task, effect: Effect, quantity: str
+) -> Iterator[Piece]:
+    """Yield the numbers of an answer about a panel that need not be the plan's, each with what shows it alone."""
+    about = replace(setting, panel=panel)
+    for column, value in effect_values(effect).items() if effect.exists else ():
+        command = RUN if column == "mde" else estimate_command(task, panel)
+        yield from about.numbers(at, {column: value}, task=task, quantity=quantity, command=command)
+
+
+def outcome_heads(setting: Setting) -> dict[str, Any]:
+    """Return the headings over the cells of :func:`outcome_line`, and what stands over them."""
+    plan, effects = setting.plan, [("Effect", "(SE)")] * len(setting.plan.outcomes)
+    return {
+        "headings": ["Treated", "All", *chain(*effects), "MDE"],
+        "spans": [(capital(plan.text.units), 2), *((title, 2) for title in plan.outcomes.values()), ("", 1)],
+    }
+
+
+def outcome_line(label: str, effects: Sequence[Effect], scale: Scale) -> Line:
+    """Return the line of a panel: the size of its sample, the effects, and what the first could have found."""
+    answered = next((effect for effect in effects if effect.exists), None)
+    counts = [Number(n, 0) for n in (answered.n_treated, answered.n_units)] if answered else ["", ""]
+    mde = COLUMNS["mde"].cell(effects[0].mde, scale) if effects[0].exists else ""
+    return effects_beside(label, effects, counts, [mde], scale=scale)
 
 
 def main_row(plan: Plan) -> Row:

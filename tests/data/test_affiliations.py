@@ -9,7 +9,7 @@ import pytest
 from originals import RAW
 
 from study.core.errors import DataError
-from study.data.assemble.papers import signatures
+from study.data.assemble.panels import signatures
 from study.data.institutions import Matcher, load
 from study.data.institutions.credit import match_papers
 from study.data.sources import affiliations, universities

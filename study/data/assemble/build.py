@@ -22,7 +22,6 @@ from study.data.assemble import (
     machines,
     models,
     panels,
-    papers,
     programmes,
     top500,
 )
@@ -173,28 +172,28 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tab
     sources.tell("topics of papers")
     classified, signed = _classified(published, matcher)
     sources.tell("affiliations of papers")
-    years = papers.venue_years(classified)
-    signatures = papers.signatures(classified, signed.signatures)
+    years = panels.venue_years(classified)
+    signatures = panels.signatures(classified, signed.signatures)
     sources.tell("panels")
     tables = {}
 
     def add(
         spec: panels.PanelSpec, signatures: pd.DataFrame, years: pd.DataFrame, units: pd.DataFrame
     ) -> None:
-        table = attach(papers.counts(signatures, years, units, spec), units, spec)
+        table = attach(panels.counts(signatures, years, units, spec), units, spec)
         if len(spec.groups) == 1:
             table = table.drop(columns="group")
         tables[_panel_file(spec.name)] = table
 
     for spec in (*panels.PANELS, panels.ENTRANTS):
-        add(spec, signatures, years, papers.baseline(signatures, spec))
+        add(spec, signatures, years, panels.baseline(signatures, spec))
     copied = sources.paperlists.published(sources.affiliations.read(raw / "affiliations"))
     more, signed_more = _classified(copied, matcher)
-    both = pd.concat([signatures, papers.signatures(more, signed_more.signatures)], ignore_index=True)
-    by_source = {"paperlists": years, "affiliations": papers.venue_years(more)}
+    both = pd.concat([signatures, panels.signatures(more, signed_more.signatures)], ignore_index=True)
+    by_source = {"paperlists": years, "affiliations": panels.venue_years(more)}
     years_of_both = pd.concat([table.assign(source=name) for name, table in by_source.items()])
     for spec in panels.FILLED:
-        add(spec, both, years_of_both, papers.baseline(both, spec))
+        add(spec, both, years_of_both, panels.baseline(both, spec))
         of_venue = years_of_both[years_of_both["venue"].isin(spec.venues)].set_index("year")
         filled = tables[_panel_file(spec.name)]
         filled["source"] = filled["year"].map(of_venue["source"])
@@ -204,7 +203,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tab
     there = csmetrics.signatures(institutions, matcher)
     for spec in csmetrics.specs(entering):
         add(spec, there, years_there, csmetrics.units(there[there["venue"].isin(entering)], spec))
-    units = papers.baseline(signatures, panels.MODELS).drop(columns="baseline_venue_papers")
+    units = panels.baseline(signatures, panels.MODELS).drop(columns="baseline_venue_papers")
     outcomes = models.panel(models.models_by_university(notable, organisations), units, panels.MODELS.years)
     tables["panels/models.csv"] = attach(outcomes, units, panels.MODELS)
     stock = sources.gpus_per_student.read(raw / "gpus_per_student")

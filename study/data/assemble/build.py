@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.core import DataError, settle, write_all
-from study.data import sources, topics
+from study.data import grants, sources, topics
 from study.data.assemble import (
     ccstar,
     contests,
@@ -26,7 +26,6 @@ from study.data.assemble import (
     top500,
 )
 from study.data.codebook import codebook
-from study.data.grants import bought, winners
 from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
 from study.data.sources.provenance import SOURCES, sources_toml
 from study.panel import shipped
@@ -35,7 +34,7 @@ EVENTS = (
     "first_top500",
     "first_accelerator",
     "first_top_fifth",
-    *winners.EVENTS,
+    *grants.EVENTS,
     "first_ccstar",
     contests.EVENT,
     entity_list.EVENT,
@@ -102,10 +101,10 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher) -> Tables:
     sites = credit.match_sites(systems, matcher, decided)
     hosted = top500.credited(systems, sites)
     # Yearly files of all awards hold those of CRI as well.
-    records = [sources.nsf.read(raw / folder, keep=bought.concerned) for folder in ("nsf", "nsf_cri")]
-    classified = bought.classify(pd.concat(records).drop_duplicates("award_id"))
+    records = [sources.nsf.read(raw / folder, keep=grants.concerned) for folder in ("nsf", "nsf_cri")]
+    classified = grants.classify(pd.concat(records).drop_duplicates("award_id"))
     awardees = read_overrides(by_hand("awardees.csv"), matcher, "awardee", "state")
-    awards = winners.awards_table(classified, matcher, awardees)
+    awards = grants.awards_table(classified, matcher, awardees)
     facilities = read_overrides(by_hand("osg_facilities.csv"), matcher, "facility")
     access = programmes.checked(by_hand("programmes.csv"))
     families = programmes.families(by_hand("programmes.toml"))
@@ -114,15 +113,15 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher) -> Tables:
     began = machines.dated(on_lists, awards, resources, access, families)
     holders = machines.held(machines.read(by_hand("machines.csv")), began, matcher)
     prices = machines.read_prices(by_hand("gpu_prices.csv"))
-    grants, of_programmes = winners.events(awards), programmes.events(access, families, matcher)
+    of_awards, of_programmes = grants.events(awards), programmes.events(access, families, matcher)
     roles = programmes.roles(access, families, matcher)
     return {
         "events/top500.csv": top500.events(hosted),
-        "events/nsf.csv": grants,
+        "events/nsf.csv": of_awards,
         "events/ccstar.csv": ccstar.events(resources, matcher, facilities),
         "events/programmes.csv": of_programmes,
         "events/programme_roles.csv": roles,
-        "events/contests.csv": contests.events(pd.concat([grants, of_programmes]), roles, families),
+        "events/contests.csv": contests.events(pd.concat([of_awards, of_programmes]), roles, families),
         "events/entity_list.csv": entity_list.events(sources.entity_list.read(raw / "entity_list"), matcher),
         "events/top500_lists.csv": top500.lists(hosted),
         "events/nsf_awards.csv": awards,
@@ -154,7 +153,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tab
     in_programmes = events["events/programme_roles.csv"]
     roles = [
         programmes.role_attributes(in_programmes, families),
-        winners.roles(every_event),
+        grants.roles(every_event),
         contests.participants(events["events/nsf_awards.csv"], in_programmes),
         entity_list.roles(every_event),
     ]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from study.data import grants
 from study.data.assemble.programmes import Family
-from study.data.grants import winners
 from study.data.institutions import UNIT, first_events
 
 EVENT = "first_contest_win"
@@ -32,8 +32,8 @@ def events(every: pd.DataFrame, roles: pd.DataFrame, families: Mapping[str, Fami
         university, country, event, date, left_censored (1 where one of its wins is), detail (the win).
     """
     lost = set(roles.loc[roles["role"] == "loser", "family"])
-    won = every[every["event"].isin([*winners.CLUSTERS, *(families[name].event for name in lost)])]
-    later = won["event"].isin(winners.CLUSTERS).astype(int)
+    won = every[every["event"].isin([*grants.CLUSTERS, *(families[name].event for name in lost)])]
+    later = won["event"].isin(grants.CLUSTERS).astype(int)
     year = (won["date"].str[:4].astype(int) + later).astype(str)
     table = won.assign(detail=won["event"], date=year + won["date"].str[4:])
     table["left_censored"] = table.groupby(UNIT)["left_censored"].transform("max")
@@ -46,7 +46,7 @@ def participants(awards: pd.DataFrame, roles: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     awards : DataFrame
-        Of ``winners.awards_table``.
+        Of ``grants.awards_table``.
     roles : DataFrame
         Of ``programmes.roles``. The unclear took part in nothing.
 
@@ -58,4 +58,4 @@ def participants(awards: pd.DataFrame, roles: pd.DataFrame) -> pd.DataFrame:
     lost = set(roles.loc[roles["role"] == "loser", "family"])
     clear = roles[roles["family"].isin(lost) & roles["role"].isin(["winner", "later_winner", "loser"])]
     of_families = clear.rename(columns={"family": "contests"})[[*UNIT, "contests"]]
-    return pd.concat([winners.programmes_won(awards), of_families], ignore_index=True)
+    return pd.concat([grants.programmes_won(awards), of_families], ignore_index=True)

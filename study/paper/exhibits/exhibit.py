@@ -9,16 +9,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache, wraps
 from itertools import chain, product
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from study.core import QuestionError, capital, one_thread
 from study.designs import find_design
-from study.diagnostics import Finding
 from study.estimates import Effect, Estimate
 from study.figures import Figure, drawn
 from study.panel import Panel, Question, Scale, panel_entries
 from study.paper import Event, Plan, Result, Results, Row, Task
-from study.paper.diagnose import Check, Verdict, answered
 from study.report import (
     COLUMNS,
     MINUS,
@@ -34,6 +32,11 @@ from study.report import (
     effects_beside,
     lettered,
 )
+
+if TYPE_CHECKING:
+    # Whoever reads what exhibits gave, such as `study trace`, need not load the diagnostics.
+    from study.diagnostics import Finding
+    from study.paper.diagnose import Check, Verdict
 
 # Makes everything, and so any number that no shorter command shows.
 RUN = "study run"
@@ -355,7 +358,7 @@ def findings_of(
     rows, main = [], [main_row(setting.plan).label]
     for scale, label in product(setting.plan.scales, main if labels is None else labels):
         answers = {name: finding_of(setting, scale, name, label) for name in names}
-        findings = {name: answer for name, answer in answers.items() if isinstance(answer, Finding)}
+        findings = {name: answer for name, answer in answers.items() if not isinstance(answer, str)}
         refused = tuple(answer for answer in answers.values() if isinstance(answer, str))
         rows.append(Findings(setting, scale, label, findings, refused))
     return rows if any(row.by_name for row in rows) else []
@@ -443,6 +446,8 @@ def finding_of(setting: Setting, scale: str, name: str, label: str | None = None
 @lru_cache(maxsize=16)
 def _answered(setting: Setting, scale: str, label: str) -> Verdict | str:
     """Return the answer, none of its diagnostics made, or the refusal; settings are distinguished by identity."""
+    from study.paper.diagnose import answered
+
     task = task_of(setting, scale, label)
     # Where the plan's answer has the randomization test, it is not made again.
     result = setting.results.get(task.key)
@@ -475,7 +480,7 @@ def verdict_of(setting: Setting, scale: str) -> Verdict | str:
     if isinstance(known, str):
         return known
     checks = (_check(setting, scale, label, name) for name in known.diagnostics)
-    return replace(known, checks=tuple(check for check in checks if isinstance(check, Check)))
+    return replace(known, checks=tuple(check for check in checks if not isinstance(check, str)))
 
 
 def command_of(setting: Setting, task: Task) -> str:

@@ -14,7 +14,6 @@ from study.core import DataError, settle, write_all
 from study.data import grants, sources, topics
 from study.data.assemble import (
     ccstar,
-    contests,
     csmetrics,
     entity_list,
     fields,
@@ -36,7 +35,7 @@ EVENTS = (
     "first_top_fifth",
     *grants.EVENTS,
     "first_ccstar",
-    contests.EVENT,
+    programmes.CONTEST_WIN,
     entity_list.EVENT,
     *machines.EVENTS,
 )
@@ -121,7 +120,9 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher) -> Tables:
         "events/ccstar.csv": ccstar.events(resources, matcher, facilities),
         "events/programmes.csv": of_programmes,
         "events/programme_roles.csv": roles,
-        "events/contests.csv": contests.events(pd.concat([of_awards, of_programmes]), roles, families),
+        "events/contests.csv": programmes.contest_wins(
+            pd.concat([of_awards, of_programmes]), roles, families
+        ),
         "events/entity_list.csv": entity_list.events(sources.entity_list.read(raw / "entity_list"), matcher),
         "events/top500_lists.csv": top500.lists(hosted),
         "events/nsf_awards.csv": awards,
@@ -154,7 +155,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tab
     roles = [
         programmes.role_attributes(in_programmes, families),
         grants.roles(every_event),
-        contests.participants(events["events/nsf_awards.csv"], in_programmes),
+        programmes.participants(events["events/nsf_awards.csv"], in_programmes),
         entity_list.roles(every_event),
     ]
     attach = partial(

@@ -19,9 +19,9 @@ SPENDING = ("total", *herd.SOURCES)
 CS = "cs"
 # Below this share of papers whose affiliations can be told to their authors, a year has no counts by position.
 ORDER_NEEDED = 0.9
-
 # By team, by topic, by the author's position.
 COUNTS = ["papers", "papers_academic_only", "papers_with_industry"]
+COUNTS += ["papers_compute_heavy", "papers_other_topics", "papers_first_author", "papers_last_author"]
 
 
 def tier(papers: int) -> str:
@@ -345,9 +345,6 @@ def edition(year: int) -> int:
     """
     # It was held in 1999 for the seventh time and every second year since.
     return 7 + (year - 1999) // 2
-
-
-COUNTS += ["papers_compute_heavy", "papers_other_topics", "papers_first_author", "papers_last_author"]
 
 
 def signatures(papers: pd.DataFrame, signed: pd.DataFrame) -> pd.DataFrame:

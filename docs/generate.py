@@ -31,7 +31,7 @@ from study.paper.diagnose import ASSUMED
 from study.paper.numbers import Sentence, filled, passages
 from study.paper.page import taken_in
 from study.report import DOCUMENTS
-from study.simulate.dials import DIALS
+from study.simulate.process import DIALS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

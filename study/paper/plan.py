@@ -17,7 +17,7 @@ from study.panel import Panel, Question, panel_entries, population
 from study.paper import plan_keys as keys
 from study.paper.fields import FieldsPlan
 from study.report import address_part
-from study.simulate.dials import checked_dials
+from study.simulate.process import checked_dials
 from study.simulate.replications import CHANGES
 
 # Exhibits that are made of one entry of the plan: what it is called here, and in the file.

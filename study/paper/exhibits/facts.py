@@ -13,7 +13,7 @@ from study.core import refuse_unknown
 from study.data.audit import Share
 from study.figures import FULL, SERIES, Axes, Figure, canvas, label_ends, series_look
 from study.panel import checksum
-from study.paper import facts as seed
+from study.paper import facts as seed_paper
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
 from study.paper.facts import (
     DEFAULT_THRESHOLD,
@@ -58,9 +58,9 @@ SECTOR_RULE = "Models of which neither an academic organisation nor a company is
 @exhibit("Facts of the seed paper, recomputed", Part.FACTS)
 def facts(setting: Setting) -> Iterator[Piece]:
     """Yield the recomputed facts; they are the same for every plan, since the tables that they read are."""
-    data, chosen = seed.load(), definition(DEFAULT_THRESHOLD)
-    every_fact = seed.recomputed(data, DEFAULT_VINTAGE, chosen)
-    used = seed.large_scale(of_vintage(data.models, DEFAULT_VINTAGE), chosen)
+    data, chosen = seed_paper.load(), definition(DEFAULT_THRESHOLD)
+    every_fact = seed_paper.recomputed(data, DEFAULT_VINTAGE, chosen)
+    used = seed_paper.large_scale(of_vintage(data.models, DEFAULT_VINTAGE), chosen)
     percents = {fact.name: f"{100 * fact.value:.1f}%" for fact in every_fact}
     yield draw(
         "facts_shares",
@@ -79,14 +79,14 @@ def facts(setting: Setting) -> Iterator[Piece]:
 
 def numbers(data: Data) -> Iterator[Piece]:
     """Yield every number of the facts that a text would cite; shares are in percent with one decimal."""
-    for fact in seed.recomputed(data):
+    for fact in seed_paper.recomputed(data):
         yield from _of_fact(fact, DEFAULT_VINTAGE, DEFAULT_THRESHOLD, fact.name)
     for vintage in vintages(data.models):
         models = of_vintage(data.models, vintage)
         for threshold in THRESHOLDS:
-            for fact in seed.of_models(models, definition(threshold), month(vintage)):
+            for fact in seed_paper.of_models(models, definition(threshold), month(vintage)):
                 yield from _of_fact(fact, vintage, threshold, vintage, threshold, fact.name)
-    for venue, periods in seed.by_period(data.fields, seed.PERIODS).items():
+    for venue, periods in seed_paper.by_period(data.fields, seed_paper.PERIODS).items():
         for topics in periods:
             claim, at = f"academic-only teams at {topics.venue}, {topics.seen}", (venue, topics.period)
             kinds: dict[str, tuple[Any, ...]] = {
@@ -95,17 +95,17 @@ def numbers(data: Data) -> Iterator[Piece]:
                 f"{claim}, compute-heavy less other papers": (topics.difference, *at),
             }
             for words, (share, *parts) in kinds.items():
-                yield from _of_values(values_of(share), _source(seed.FIELDS_FILE, words), *parts)
+                yield from _of_values(values_of(share), _source(seed_paper.FIELDS_FILE, words), *parts)
     newest = of_vintage(data.models, vintages(data.models)[-1])
-    for years in (BEFORE_RELEASED, seed.RELEASED):
-        for sector, each in seed.releases(newest, years).items():
+    for years in (BEFORE_RELEASED, seed_paper.RELEASED):
+        for sector, each in seed_paper.releases(newest, years).items():
             claim = f"{SECTORS[sector]}, open weights among notable models of {years} of which it is known"
-            source = _source(seed.MODELS_FILE, claim)
+            source = _source(seed_paper.MODELS_FILE, claim)
             yield from _of_values(values_of(each.open), source, "weights", years, sector)
 
 
 def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[Piece]:
-    file = seed.FIELDS_FILE if fact.unit == "difference" else seed.MODELS_FILE
+    file = seed_paper.FIELDS_FILE if fact.unit == "difference" else seed_paper.MODELS_FILE
     words = f"{fact.claim}; {fact.definition.rstrip('.')}; table: {fact.vintage}"
     yield from _of_values(fact.values, _source(file, words, vintage, threshold), *parts)
     if fact.source:
@@ -114,12 +114,14 @@ def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[
 
 
 def _of_values(values: Mapping[str, float], source: Source, *parts: Any, unit: str = "") -> Iterator[Piece]:
-    columns = seed.columns_of(unit or next(iter(values)))
+    columns = seed_paper.columns_of(unit or next(iter(values)))
     return addressed(address(EXHIBIT, *parts), values, source, columns=columns)
 
 
 def _source(file: tuple[str, ...], quantity: str, vintage: str = "", threshold: str = "") -> Source:
-    options = f" --vintage {vintage} --threshold {threshold}" if vintage and file == seed.MODELS_FILE else ""
+    options = (
+        f" --vintage {vintage} --threshold {threshold}" if vintage and file == seed_paper.MODELS_FILE else ""
+    )
     return Source(EXHIBIT, quantity, "/".join(file), checksum(*file), f"{COMMAND}{options}")
 
 
@@ -149,7 +151,9 @@ def shares_figure(used: pd.DataFrame, peak: Fact) -> Figure:
 
 def _by_year(axis: Axes, used: pd.DataFrame) -> None:
     """Draw the shares by year with the number of models above them."""
-    by_year = {year: seed.shares(used, Years(year, year)) for year in seed.spanned(used, EARLY.first)}
+    by_year = {
+        year: seed_paper.shares(used, Years(year, year)) for year in seed_paper.spanned(used, EARLY.first)
+    }
     years = list(by_year)
     for sector, (look, _) in STYLES.items():
         # The share of a year without models is NaN, which breaks the line.
@@ -169,7 +173,7 @@ def _by_class(axis: Axes, used: pd.DataFrame) -> None:
     rows = {}
     for block, window in enumerate((EARLY, LATE)):
         axis.text(0, GAP * block - 0.5, str(window), fontsize=8, va="bottom", weight="bold")
-        for place, row in enumerate(seed.by_class(used, window).items()):
+        for place, row in enumerate(seed_paper.by_class(used, window).items()):
             rows[GAP * block + place] = row
     starts = np.zeros(len(rows))
     for sector, (look, hatch) in STYLES.items():
@@ -189,7 +193,7 @@ def _by_class(axis: Axes, used: pd.DataFrame) -> None:
     )  # fmt: skip
     legend.set_in_layout(False)
     axis.set_yticks(list(rows), [name for name, _ in rows.values()])
-    axis.set(xlim=(0, 100), ylim=(GAP + len(seed.CLASSES) - 0.4, -1.2), xlabel="Share of models, %")
+    axis.set(xlim=(0, 100), ylim=(GAP + len(seed_paper.CLASSES) - 0.4, -1.2), xlabel="Share of models, %")
     axis.tick_params(axis="y", length=0)
     axis.set_title("By training compute in its year", pad=14, fontsize=8, loc="left")
 
@@ -211,17 +215,17 @@ def printed(vintage: str, threshold: str, kind: str = TEXT) -> str:
     QuestionError
         If one of them is unknown.
     """
-    refuse_unknown("format", kind, (TEXT, *get_args(Format)), seed.WHO)
-    chosen, data = definition(threshold), seed.load()
+    refuse_unknown("format", kind, (TEXT, *get_args(Format)), seed_paper.WHO)
+    chosen, data = definition(threshold), seed_paper.load()
     if kind != TEXT:
         return b"\n".join(table.formatted(kind) for table in all_tables(data, vintage, chosen)).decode()
     lines = []
-    for fact in seed.recomputed(data, vintage, chosen):
+    for fact in seed_paper.recomputed(data, vintage, chosen):
         lines += [fact.sentence, f"  {fact.definition} Table: {fact.vintage}."]
         lines += [f"  {fact.note}"] * bool(fact.note)
         lines += [f"  Published in: {fact.source}."] * bool(fact.source)
     lines += ["", "What cannot be recomputed from public data:"]
-    for claim, published, reason, source in seed.NOT_RECOMPUTED:
+    for claim, published, reason, source in seed_paper.NOT_RECOMPUTED:
         lines += [f"{claim} (published: {published}).", f"  {reason} Source: {source}."]
     return "\n".join(lines) + "\n"
 
@@ -240,14 +244,14 @@ def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...
 
 def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
     """Return the facts beside the published values."""
-    used = large_scale(seed.of_vintage(data.models, vintage), chosen)
-    lost = ", ".join(f"{seed.left_out(used, years)} of {years}" for years in (EARLY, LATE, YEAR))
+    used = large_scale(seed_paper.of_vintage(data.models, vintage), chosen)
+    lost = ", ".join(f"{seed_paper.left_out(used, years)} of {years}" for years in (EARLY, LATE, YEAR))
     titles = ("Published by the seed paper and recomputed", "Recomputed; no published value is known to us")
     lines: dict[str, list[Line]] = {title: [] for title in titles}
-    for fact in seed.recomputed(data, vintage, chosen):
-        numbers = map(seed.UNITS[fact.unit].cell, (fact.published, fact.value, *fact.interval))
+    for fact in seed_paper.recomputed(data, vintage, chosen):
+        numbers = map(seed_paper.UNITS[fact.unit].cell, (fact.published, fact.value, *fact.interval))
         cells = [*numbers, "/".join(map(str, fact.counts)), fact.beside]
-        lines[titles[fact.name not in seed.PUBLISHED]].append(Line(fact.claim, cells))
+        lines[titles[fact.name not in seed_paper.PUBLISHED]].append(Line(fact.claim, cells))
     return Table(
         name="facts",
         caption="Facts of the seed paper, published and recomputed",
@@ -266,7 +270,7 @@ def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
 
 def missing_table() -> Table:
     """Return what the seed paper found that public data do not allow to be recomputed, and why."""
-    lines = [Line(claim, [published, reason]) for claim, published, reason, _ in seed.NOT_RECOMPUTED]
+    lines = [Line(claim, [published, reason]) for claim, published, reason, _ in seed_paper.NOT_RECOMPUTED]
     return Table(
         name="facts_missing",
         caption="Findings of the seed paper that public data do not allow to be recomputed",
@@ -282,10 +286,10 @@ def vintage_table(data: Data) -> Table:
     rows = [(definition(text).label, definition(text), (EARLY, LATE, YEAR, GROWTH)) for text in THRESHOLDS]
     rows.append(("Seed paper's, other years", definition("seed"), OTHER_WINDOWS))
     lines: dict[str, list[Line]] = {}
-    for vintage in seed.vintages(data.models):
-        models = seed.of_vintage(data.models, vintage)
+    for vintage in seed_paper.vintages(data.models):
+        models = seed_paper.of_vintage(data.models, vintage)
         lines[f"Table of {month(vintage)}"] = [line for row in rows for line in _moved(models, *row)]
-    *shares, doubling = seed.PUBLISHED.values()
+    *shares, doubling = seed_paper.PUBLISHED.values()
     published = [cell for share in shares for cell in (_percent(share), "")]
     over = [f"Academia, {EARLY}", f"Academia, {LATE}", f"Industry, {YEAR}"]
     return Table(
@@ -308,10 +312,10 @@ def vintage_table(data: Data) -> Table:
 def _moved(models: pd.DataFrame, label: str, chosen: Definition, windows: Sequence[Years]) -> Iterator[Line]:
     early, late, year, growth = windows
     used = large_scale(models, chosen)
-    shares = [seed.shares(used, years)["academia"] for years in (early, late)]
-    shares.append(seed.shares(used, year)["industry"])
-    doubling = seed.NO_DOUBLING if chosen.selects_on_compute else seed.doubling_time(used, growth)
-    months = seed.NOT_KNOWN if math.isnan(doubling.months) else Number(doubling.months, 2)
+    shares = [seed_paper.shares(used, years)["academia"] for years in (early, late)]
+    shares.append(seed_paper.shares(used, year)["industry"])
+    doubling = seed_paper.NO_DOUBLING if chosen.selects_on_compute else seed_paper.doubling_time(used, growth)
+    months = seed_paper.NOT_KNOWN if math.isnan(doubling.months) else Number(doubling.months, 2)
     yield Line(label, [*(cell for share in shares for cell in _share_cells(share)), months])
     ends = (cell for share in shares for cell in (_ends(share), ""))
     yield Line("", [*ends, error(doubling.std_error, 2)])
@@ -319,8 +323,8 @@ def _moved(models: pd.DataFrame, label: str, chosen: Definition, windows: Sequen
 
 def topics_table(data: Data) -> Table:
     """Return the academic-only share in compute-heavy and other papers by venue, of its periods and of each year."""
-    years = range(seed.PERIODS[0].first, seed.PERIODS[-1].last + 1)
-    periods = [*seed.PERIODS, *(Years(year, year) for year in years)]
+    years = range(seed_paper.PERIODS[0].first, seed_paper.PERIODS[-1].last + 1)
+    periods = [*seed_paper.PERIODS, *(Years(year, year) for year in years)]
     joint, blocks = by_period(data.fields, periods, "collaborative"), []
     for venue, topics in by_period(data.fields, periods).items():
         lines = {}
@@ -350,17 +354,17 @@ def topics_table(data: Data) -> Table:
 
 def weights_table(data: Data) -> Table:
     """Return how often each sector releases weights, by vintage and years."""
-    *earlier, newest = seed.vintages(data.models)
-    windows = [(newest, BEFORE_RELEASED), (newest, seed.RELEASED)]
+    *earlier, newest = seed_paper.vintages(data.models)
+    windows = [(newest, BEFORE_RELEASED), (newest, seed_paper.RELEASED)]
     windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in earlier]
     blocks = []
     for vintage, years in windows:
         lines = []
-        for sector, each in seed.releases(seed.of_vintage(data.models, vintage), years).items():
+        for sector, each in seed_paper.releases(seed_paper.of_vintage(data.models, vintage), years).items():
             known = _counts(each.models, each.open.total, each.open.successes)
             closed = _counts(each.unrestricted, each.hosted, each.unreleased)
             cells = [*known, _percent(each.open.value), _ends(each.open, 1), *closed]
-            lines.append(Line(seed.SECTORS[sector], cells))
+            lines.append(Line(seed_paper.SECTORS[sector], cells))
         blocks.append(Block(f"Models of {years}, table of {month(vintage)}", lines))
     return Table(
         name="facts_weights",
@@ -379,18 +383,27 @@ def weights_table(data: Data) -> Table:
 
 def shares_table(data: Data, chosen: Definition) -> Table:
     """Return the counts of each sector by year and by compute class, in every vintage."""
-    used = {v: large_scale(seed.of_vintage(data.models, v), chosen) for v in seed.vintages(data.models)}
+    used = {
+        v: large_scale(seed_paper.of_vintage(data.models, v), chosen)
+        for v in seed_paper.vintages(data.models)
+    }
 
     def cells(year: int, vintage: str) -> list[Cell]:
         known = year <= int(vintage[:4])
-        return _sectors(seed.shares(used[vintage], Years(year, year))) if known else [seed.NOT_KNOWN] * 5
+        return (
+            _sectors(seed_paper.shares(used[vintage], Years(year, year)))
+            if known
+            else [seed_paper.NOT_KNOWN] * 5
+        )
 
-    years = seed.spanned(data.models, EARLY.first)
+    years = seed_paper.spanned(data.models, EARLY.first)
     lines = [Line(str(year), [cell for vintage in used for cell in cells(year, vintage)]) for year in years]
     blocks = [Block("By year", lines)]
     for window in (EARLY, LATE):
-        thirds = [seed.by_class(models, window) for models in used.values()]
-        lines = [Line(name, [c for each in thirds for c in _sectors(each[name])]) for name in seed.CLASSES]
+        thirds = [seed_paper.by_class(models, window) for models in used.values()]
+        lines = [
+            Line(name, [c for each in thirds for c in _sectors(each[name])]) for name in seed_paper.CLASSES
+        ]
         blocks.append(Block(f"By training compute among the models of the same year, {window}", lines))
     return Table(
         name="facts_shares",
@@ -417,7 +430,7 @@ def _share_cells(share: Share) -> list[Cell]:
 
 
 def _percent(value: float) -> Cell:
-    return seed.NOT_KNOWN if math.isnan(value) else Number(100 * value, 1)
+    return seed_paper.NOT_KNOWN if math.isnan(value) else Number(100 * value, 1)
 
 
 def _counts(*values: int) -> list[Number]:

@@ -13,9 +13,7 @@ import pandas as pd
 from study.core import FloatArray, QuestionError, capital, quantile
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path
-from study.diagnostics.honest.conditional import slope_bounds
-from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
-from study.diagnostics.honest.restrictions import RESTRICTIONS
+from study.diagnostics.honest import METHODS, RESTRICTIONS, Problem, breakdown, slope_bounds
 from study.estimates import Estimate
 from study.figures import COLOUR, GREY, SECOND, Axes, Figure, legend_above, on_axes
 

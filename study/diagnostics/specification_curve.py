@@ -14,11 +14,21 @@ from study.core import QuestionError, p_is, refuse_unknown
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.estimates import FEW, Estimate, Joint, Weights, distribution, effective_clusters, treated_clusters
-from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes
-from study.figures.dots import shortened
+from study.figures import (
+    BAND,
+    COLOUR,
+    FULL,
+    GREY,
+    SECOND,
+    Axes,
+    Figure,
+    canvas,
+    legend_above,
+    on_axes,
+    shortened,
+)
 from study.inference import EQUAL, LEVEL, answered, families, joined_headlines, kind, variants_of
-from study.panel import Comparison, Panel, Question, Scale, ScaleName, population
-from study.panel.populations import terms_in
+from study.panel import Comparison, Panel, Question, Scale, ScaleName, population, terms_in
 
 WHO = "specification_curve"
 SMALL, ROW = 7.5, 0.18  # points; inches of a line of choices

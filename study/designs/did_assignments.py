@@ -198,7 +198,7 @@ def _maps(averaged: Averaged, sums: Sums, n: int) -> tuple[BoolArray, FloatArray
 def _leverage(
     sample: Sample, group: IntArray, averaged: Averaged, identified: BoolArray, squares: FloatArray
 ) -> tuple[FloatArray, BoolArray]:
-    """Return what the influence of each group counts in the average, shape (G, B, E), and which have an error, (B, E)."""
+    """Return what the influence of each group counts in an effect, (G, B, E), and which have an error, (B, E)."""
     sizes = averaged.sizes[:, None, None]
     flat = np.sqrt(squares / sizes).reshape(len(sizes), -1)
     treated = (averaged.is_own[:, None] * identified.astype(float) @ averaged.at).reshape(flat.shape)

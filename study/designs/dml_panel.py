@@ -191,9 +191,8 @@ def cross_fitted(
     x = np.column_stack([rows.covariates, rows.period])
     data = DoubleMLData.from_arrays(x, rows.outcome, rows.treatment)
     m_hat = predicted["treatment"]
-    if (
-        approach == "correlated_random_effects"
-    ):  # so that what is left of treatment has mean zero in each unit
+    # So that what is left of treatment has mean zero in each unit.
+    if approach == "correlated_random_effects":
         m_hat = m_hat + unit_means(rows.treatment[:, None] - m_hat, rows.unit)
     return rows, of_predictions(DoubleMLPLR, data, part.folds, {"l": predicted["outcome"], "m": m_hat})
 

@@ -14,10 +14,10 @@ from study.designs.long_change import long_change
 from study.diagnostics import Finding
 from study.estimates import NUMBERS
 from study.figures import GREY, Axes, Figure, draw_intervals, legend_above, on_axes
-from study.heterogeneity.causal_forest import causal_forest, refuse_proportional, standardised
+from study.heterogeneity.causal_forest import causal_forest, refuse_proportional
 from study.heterogeneity.grouping import EQUAL
 from study.heterogeneity.scored import Scores, averaged, score, seed_of, weighted_means
-from study.learners import Learner
+from study.learners import Learner, standardised
 from study.panel import Sample, Scale
 
 # The rule that was set before any result: a half with fewer treated units says nothing of heterogeneity.

@@ -14,6 +14,7 @@ from study.diagnostics import Finding
 from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, legend_above, panels
 from study.heterogeneity.grouping import NOBODY, Grouping, prior
 from study.heterogeneity.scored import Predicted, Scores
+from study.learners import standardised
 from study.panel import Question, Sample, Scale
 
 LEARNERS = {"forest": "Causal forest", "linear": "Linear doubly robust learner"}
@@ -131,13 +132,6 @@ def refuse_proportional(who: str, sample: Sample) -> None:
             f"{who}: scale is proportional, a ratio of two means, which a single unit does not have; ask on the "
             "scale level or log1p."
         )
-
-
-def standardised(x: FloatArray) -> FloatArray:
-    """Return columns with mean 0 and standard deviation 1, or 0 where they are constant."""
-    from study.learners.problem import spread
-
-    return (x - x.mean(axis=0)) / spread(x)
 
 
 def _excluding(table: pd.DataFrame, value: float) -> int:

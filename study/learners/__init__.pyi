@@ -18,3 +18,4 @@ from .nuisances import of_predictions as of_predictions
 from .nuisances import spread_of_draws as spread_of_draws
 from .problem import Problem as Problem
 from .problem import Rows as Rows
+from .problem import standardised as standardised

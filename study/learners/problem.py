@@ -82,6 +82,11 @@ def spread(x: FloatArray) -> FloatArray:
     return np.where(deviation > 1e-10 * np.abs(x).max(axis=0, initial=0.0), deviation, 1.0)
 
 
+def standardised(x: FloatArray) -> FloatArray:
+    """Return columns with mean 0 and standard deviation 1, or 0 where they are constant."""
+    return (x - x.mean(axis=0)) / spread(x)
+
+
 def tuning_splits(order: IntArray, train: Rows, parts: int) -> list[tuple[IntArray, IntArray]]:
     """Split the training rows into whole clusters: pairs of rows that are learned from and rows that judge."""
     place = np.unique(order[train], return_inverse=True)[1]

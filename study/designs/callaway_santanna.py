@@ -264,5 +264,5 @@ def _adjusted(
     is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
     rows = np.concatenate([rows, early])
     fit = repeated_att(outcome, post, is_treated, x[rows], weights[rows], method, as_drdid=as_drdid)
-    influence = sums_by(rows, fit.influence * (n / len(rows)), n)
+    influence = sums_by(fit.influence * (n / len(rows)), rows, n)
     return fit.estimate, Influence.of(influence[:, None]), fit.unlike

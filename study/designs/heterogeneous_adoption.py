@@ -286,7 +286,7 @@ def _without_clusters(
     """Return the slope without each cluster, shape (G,), from all sums less its own; NaN where there is none."""
 
     def others(values: FloatArray, of: IntArray) -> FloatArray:
-        return np.asarray(values.sum(axis=0) - sums_by(of, values, n_clusters))
+        return np.asarray(values.sum(axis=0) - sums_by(values, of, n_clusters))
 
     weighted, local = fit.weight[:, None] * fit.powers, cluster[fit.rows]
     gram = others(weighted[:, :, None] * fit.powers[:, None, :], local)

@@ -12,7 +12,7 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 
-def sums_by(group: IntArray, values: FloatArray, n_groups: int | None = None) -> FloatArray:
+def sums_by(values: FloatArray, group: IntArray, n_groups: int | None = None) -> FloatArray:
     """Add up the rows of each group, in their order, shape (G, ...); without a number of groups up to the last one."""
     n_groups = int(group.max(initial=-1)) + 1 if n_groups is None else n_groups
     columns = values.reshape(len(values), math.prod(values.shape[1:])).T

@@ -120,11 +120,8 @@ def connected(address: str) -> Iterator[Client]:
             apart.submit(asyncio.run, reach()).result()
         client = Client(address, timeout=ANSWERS, set_as_default=False)
     except Exception as error:  # what stands at the address can be anything
-        why = (
-            str(error).split("\n")[0]
-            if isinstance(error, OSError | ValueError)
-            else "something else is there"
-        )
+        told = isinstance(error, OSError | ValueError)
+        why = str(error).split("\n")[0] if told else "something else is there"
         raise WorkerError(
             f"{_at(address)} does not answer as a scheduler ({why}); start one there with: dask scheduler."
         ) from error

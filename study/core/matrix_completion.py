@@ -335,7 +335,7 @@ class Completed:
         rows = np.flatnonzero(self.pattern >= 0)
         alike, of_unit = np.unique(np.column_stack([self.pattern, labels])[rows], axis=0, return_inverse=True)
         of_unit, pattern = of_unit.reshape(-1), alike[:, 0]
-        total, count = sums_by(of_unit, self.values[rows]), np.bincount(of_unit).astype(float)
+        total, count = sums_by(self.values[rows], of_unit), np.bincount(of_unit).astype(float)
         cells = np.eye(n_labels + 1)[alike[:, 1:]][..., :n_labels]
         seen = self._problem.seen[pattern]
         for block in np.array_split(np.arange(len(rows)), self._n_blocks(len(rows))):

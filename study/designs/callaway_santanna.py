@@ -206,20 +206,15 @@ def _from_units(
         place, why = np.eye(n_terms)[c.own], c.unseen
         known = (why == "") & (c.now != c.base)
         if x is None:
-            change, rows = y[c.now] - y[c.base], np.flatnonzero(c.compared_now.any(axis=0))
-            if (
-                2 * (len(rows) + len(c.members)) > n
-            ):  # sums over units are quicker where all terms have the same
-                gap = raw_gap(change, c.members, c.treated_now, c.compared_now, sample.weights)
-                of_units = Influence.of(np.where(known[:, None], gap.influence, 0.0).T)
-            else:
-                rows = np.concatenate([c.members, rows])
-                own, compared_now = np.arange(len(c.members)), c.compared_now[:, rows]
-                gap = raw_gap(change[:, rows], own, c.treated_now, compared_now, sample.weights[rows])
-                scaled = np.where(known[:, None], gap.influence, 0.0).T * (n / len(rows))
-                of_units = Influence.of(scaled, rows, n)
+            both = np.concatenate([c.members, np.flatnonzero(c.compared_now.any(axis=0))])
+            # Sums over units are quicker where all terms have the same.
+            rows = None if 2 * len(both) > n else both
+            at, own = (slice(None), c.members) if rows is None else (rows, np.arange(len(c.members)))
+            change, weights = y[c.now] - y[c.base], sample.weights[at]
+            gap = raw_gap(change[:, at], own, c.treated_now, c.compared_now[:, at], weights)
             estimate[c.own] = np.where(known, gap.estimate, 0.0)
-            influence += of_units @ place
+            scaled = np.where(known[:, None], gap.influence, 0.0).T * (n / len(weights))
+            influence += Influence.of(scaled, rows, n) @ place
         else:
             for alike in c.alike(np.flatnonzero(known), sample):
                 try:
@@ -269,5 +264,5 @@ def _adjusted(
     is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
     rows = np.concatenate([rows, early])
     fit = repeated_att(outcome, post, is_treated, x[rows], weights[rows], method, as_drdid=as_drdid)
-    influence = sums_by(rows, fit.influence * (n / len(rows)), n)
+    influence = sums_by(fit.influence * (n / len(rows)), rows, n)
     return fit.estimate, Influence.of(influence[:, None]), fit.unlike

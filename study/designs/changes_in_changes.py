@@ -74,12 +74,10 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
         for k in np.flatnonzero(c.unseen == ""):
             base = _groups(sample, c, c.base[k], c.compared_base[k], c.treated_base[k])
             now = _groups(sample, c, c.now[k], c.compared_now[k], c.treated_now[k])
-            same = c.now[k] == c.base[k]
-            found[int(c.own[k])] = (
-                no_change(now[1], levels, sample.n_units)
-                if same
-                else changes(base, now, levels, sample.n_units)
-            )
+            if c.now[k] == c.base[k]:
+                found[int(c.own[k])] = no_change(now[1], levels, sample.n_units)
+            else:
+                found[int(c.own[k])] = changes(base, now, levels, sample.n_units)
         used |= c.used(np.flatnonzero((c.unseen == "") & (c.now != c.base)), len(used))
     known = known_cells("changes_in_changes", sample, cells, reasons, size, notes)
 
@@ -103,7 +101,6 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
         untreated_influence=Influence.of(each("of_untreated")),
         cohort_weights=weights_in_cohorts(sample, cells.cohort[cell]),
         n_obs=int(used.sum()),
-        published="CR0",
     )
     notes += _range_and_bounds({fit.terms[i]: found[k] for i, (k, j) in enumerate(pairs) if j == 0})
     at = np.array([np.nan, *levels])[column]

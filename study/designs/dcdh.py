@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, refuse_unknown
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import refuse_no_effect
-from study.estimates import Estimate, LeftOut, events_on_one
+from study.estimates import Estimate, LeftOut, coefficients, events_on_one
 from study.panel import Sample
 
 AVERAGE = "treated_average"
@@ -602,50 +602,44 @@ def _estimate(
         )
     switched = np.flatnonzero(sums.switchers[-1])
     at_base = sample.weights[switched] * sample.y[switched, paths.start[switched] - 1]
-    sums.parts[NUMBER, before, switched], sums.parts[OUTCOME, before, switched] = (
-        sample.weights[switched],
-        at_base,
-    )
+    sums.parts[NUMBER, before, switched] = sample.weights[switched]
+    sums.parts[OUTCOME, before, switched] = at_base
     known[before] = True
     if not known.all():
         sums, times = sums.select(known), times[known]
     lost = [s + more if more.any() else s for s, more in zip(sums.parts, sums.besides, strict=True)]
     effects = _ratio(sample, sums.parts[GAP], lost[GAP], sums.parts[DIVISOR], lost[DIVISOR])
-    influence, mean, of_mean, left_out = effects.influence, None, None, None
-    signs = np.unique(paths.sign[switched])
+    influence, of_mean, signs = effects.influence, None, np.unique(paths.sign[switched])
+    fields: dict[str, Any] = {}
     if len(signs) == 1:  # the mean outcome that switchers would have had under the first treatment
         part, without = (of[OUTCOME] - signs * of[GAP] for of in (sums.parts, lost))
         mean = _ratio(sample, part, without, sums.parts[NUMBER], lost[NUMBER])
         of_mean = Influence.of(mean.errors.T)
+        fields = {"untreated_mean": mean.value, "untreated_influence": Influence.of(mean.influence.T)}
     if variance == "didmultiplegt":
         influence = sums.published * (sample.n_units / effects.total[:, None])
     else:
         clusters = np.stack([_clusters(sample, marks) for marks in (sums.switchers, sums.compared)])
         estimable = effects.determined & (clusters.min(axis=0) >= 2)
-        left_out = LeftOut(Influence.of(effects.errors.T), of_mean, clusters, estimable)
-    dates, none = np.arange(len(sample.periods) + 1), np.full(len(times), np.nan)
+        fields["left_out"] = LeftOut(Influence.of(effects.errors.T), of_mean, clusters, estimable)
+    dates = np.arange(len(sample.periods) + 1)
     treated = [np.isin(dates, paths.start[marks]) for marks in sums.switchers]
     skipped = int(np.sum((paths.sign != 0) & ~sums.switchers[-1]))
     if skipped:
         notes.append(f"{skipped} of {int(np.sum(paths.sign != 0))} units that switch are in no effect")
-    return Estimate(
+    return coefficients(
         sample,
-        Estimand.EVENT_TIME_ATT,
         (*(f"event {e:g}" for e in times[:-1]), AVERAGE),
         effects.value,
-        Influence.of(influence.T),
-        none,
-        none,
-        times,
-        times == -1,
-        int(paths.usable[(sums.switchers | sums.compared).any(axis=0)].sum()),
-        None if mean is None else mean.value,
-        None if mean is None else Influence.of(mean.influence.T),
-        published="CR0",
-        remarks=(*notes, *events_on_one(times[:-1], sums.switchers[:-1].sum(axis=1))),
+        influence.T,
+        n_obs=int(paths.usable[(sums.switchers | sums.compared).any(axis=0)].sum()),
+        estimand=Estimand.EVENT_TIME_ATT,
+        event_time=times,
+        reference=times == -1,
+        notes=(*notes, *events_on_one(times[:-1], sums.switchers[:-1].sum(axis=1))),
         treated=np.stack(treated, axis=1).astype(float),
-        left_out=left_out,
         group=paths.start,
+        **fields,
     )
 
 

@@ -17,9 +17,8 @@ from study.estimates.jackknife import Sides, leverage_by_group, present
 from study.panel import Sample
 
 DESIGN = "callaway_santanna"
-LEAST = (
-    1e-9  # of the largest outcome: nearer to zero the design itself says whether an error is rounding alone
-)
+# Of the largest outcome: nearer to zero the design itself says whether an error is rounding alone.
+LEAST = 1e-9
 
 
 class Averaged(NamedTuple):

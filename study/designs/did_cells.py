@@ -364,5 +364,5 @@ def effects_in_cells(
         untreated_mean=mean - effect,
         untreated_influence=of_mean - influence,
         notes=tuple(notes),
-        **{"published": "CR0"} | fields,
+        **fields,
     )

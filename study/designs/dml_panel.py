@@ -7,10 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, sums_by
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.estimates import Estimate, coefficients, mean_over
-from study.learners import Learner, Learning, Nuisance, Nuisances, Part, averaged, by_period, of_predictions
+from study.learners import Learner, Learning, Nuisance, Nuisances, Part, averaged, group_means, of_predictions
 from study.panel import Sample
 
 Approach = Literal["first_differences", "within", "correlated_random_effects"]
@@ -32,7 +32,7 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
             "fill it in or leave it out."
         )
     # What is taken out of both variables before a learner sees them, and what has to leave something of treatment.
-    centre = within = by_period
+    centre = within = group_means
     if approach != "first_differences":
         within = partial(unit_and_period_effects, unit=rows.unit)
         centre = within if approach == "within" else partial(period_effects, unit=rows.unit)
@@ -191,10 +191,9 @@ def cross_fitted(
     x = np.column_stack([rows.covariates, rows.period])
     data = DoubleMLData.from_arrays(x, rows.outcome, rows.treatment)
     m_hat = predicted["treatment"]
-    if (
-        approach == "correlated_random_effects"
-    ):  # so that what is left of treatment has mean zero in each unit
-        m_hat = m_hat + unit_means(rows.treatment[:, None] - m_hat, rows.unit)
+    # So that what is left of treatment has mean zero in each unit.
+    if approach == "correlated_random_effects":
+        m_hat = m_hat + group_means(rows.treatment[:, None] - m_hat, rows.unit)
     return rows, of_predictions(DoubleMLPLR, data, part.folds, {"l": predicted["outcome"], "m": m_hat})
 
 
@@ -260,7 +259,7 @@ def levels(sample: Sample) -> PanelRows:
     mean = np.where(fixed, first, mean)
     x = distinct_columns(np.hstack([varying[unit, period], mean[unit]]))
     treatment = sample.treatment[used]
-    moves = np.abs(treatment - unit_means(treatment, unit)) > 1e-10
+    moves = np.abs(treatment - group_means(treatment, unit)) > 1e-10
     return PanelRows(unit, period, sample.y[used], treatment, x, moves, used)
 
 
@@ -290,11 +289,4 @@ def unit_and_period_effects(
 ) -> FloatArray:
     """Return period effects over the training rows, and the unit's own mean of what they leave."""
     effects = period_effects(target, period, train, unit)
-    return effects + unit_means(target - effects, unit)
-
-
-def unit_means(values: FloatArray, unit: IntArray) -> FloatArray:
-    """Return for each row the mean of its unit's rows; values have shape (N,) or (N, R)."""
-    totals = sums_by(unit, values)
-    count = np.bincount(unit, minlength=len(totals))
-    return (totals.T / np.maximum(count, 1)).T[unit]
+    return effects + group_means(target - effects, unit)

@@ -185,7 +185,6 @@ def dml_stacked(
         mean_influence,
         reference=reference,
         n_obs=int(used.sum()),
-        published="CR0",
         of_draw=of_draw,
         notes=tuple(notes),
     )

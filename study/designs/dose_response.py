@@ -319,7 +319,7 @@ def _regression(
     q = root * (x @ turn)
     coefficient = turn @ (q.T @ (root * change))
     cluster = np.unique(cluster, return_inverse=True)[1]
-    own = sums_by(cluster, q[:, :, None] * q[:, None, :])
+    own = sums_by(q[:, :, None] * q[:, None, :], cluster)
     estimable = np.ones(len(gram), dtype=bool)
     for c in np.flatnonzero(np.trace(own, axis1=1, axis2=2) > 1 - UNIDENTIFIED):
         shares, directions = np.linalg.eigh(own[c])
@@ -428,7 +428,7 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
         mean, at_dose = share[:, 0] @ of_unit, of_unit @ coefficients[cells].T
         slope[cells] = share[:, 0] @ at_dose
         deviation = share * (at_dose - slope[cells])
-        moved = sums_by(fit.cluster, share * (of_unit - mean))[fit.cluster]
+        moved = sums_by(share * (of_unit - mean), fit.cluster)[fit.cluster]
         without = mean - fit.factor_left[:, None] * moved
         by_residual = np.sum(fit.pull_left * without, axis=1, keepdims=True) * fit.residual
         column = cells - np.argmax(effects.cohort == dates[group])

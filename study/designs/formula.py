@@ -9,8 +9,7 @@ from typing import Any
 from study.core import QuestionError, checked, refuse_unknown
 from study.designs import estimate, find_design
 from study.estimates import Convention, Estimate
-from study.panel import Question, panel_for
-from study.panel.periods import PeriodUnit
+from study.panel import PeriodUnit, Question, panel_for
 
 FORM = "outcome ~ covariates | unit + time"
 _NAME = re.compile(r"[^\W\d][\w.]*|`[^`]+`")

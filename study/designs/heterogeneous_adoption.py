@@ -25,7 +25,7 @@ from study.core import (
 )
 from study.designs import Assumes, Estimand, Supports, all_designs, design
 from study.designs.did_cells import refuse_no_effect
-from study.estimates import Estimate, LeftOut
+from study.estimates import Estimate, LeftOut, coefficients
 from study.panel import Sample
 
 Dose = Literal["current", "cumulative"]
@@ -125,20 +125,17 @@ def heterogeneous_adoption(
     notes.append(f"effects are per unit of {sample.question.event}")
     notes.append(f"bandwidths (units within, effect without bias correction): {'; '.join(shown)}")
     notes += _yatchew_tests(changes)
-    label = np.full(len(times), np.nan)
-    return Estimate(
+    return coefficients(
         sample,
-        Estimand.EVENT_TIME_ATT,
         tuple(f"event {time:g}" for time in times),
         np.array([term.slope for term in terms]),
-        Influence.of(np.column_stack([term.influence for term in terms])),
-        cohort=label,
-        period=label,
+        np.column_stack([term.influence for term in terms]),
+        n_obs=int(sample.observed.sum()),
+        estimand=Estimand.EVENT_TIME_ATT,
         event_time=times,
         reference=reference,
-        n_obs=int(sample.observed.sum()),
         left_out=left_out if variance == "sampling" else None,
-        remarks=tuple(notes),
+        notes=tuple(notes),
     )
 
 
@@ -290,7 +287,7 @@ def _without_clusters(
     """Return the slope without each cluster, shape (G,), from all sums less its own; NaN where there is none."""
 
     def others(values: FloatArray, of: IntArray) -> FloatArray:
-        return np.asarray(values.sum(axis=0) - sums_by(of, values, n_clusters))
+        return np.asarray(values.sum(axis=0) - sums_by(values, of, n_clusters))
 
     weighted, local = fit.weight[:, None] * fit.powers, cluster[fit.rows]
     gram = others(weighted[:, :, None] * fit.powers[:, None, :], local)

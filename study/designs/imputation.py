@@ -140,7 +140,6 @@ def imputation(
         cohort_weights=weights,
         shares="estimated" if variance == "sampling" else "fixed",
         n_obs=int(sample.counted(sample.observed).sum()),
-        published="CR0",
         notes=tuple(note for block in blocks for note in block.notes),
         against="all_before",
     )
@@ -349,7 +348,6 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
         treated=counts,
         group=np.arange(n),
         n_obs=int(sample.counted(sample.observed).sum()),
-        published="CR0",
         notes=tuple(notes),
         against="all_before",
     )

@@ -133,7 +133,7 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
         raise QuestionError(f"iv: linearmodels finds no answer, since {error}") from error
     b = made["robust"].params.to_numpy()
     changes = gmm_changes(rows, b) if method == "gmm" else k_class_changes(rows, b, method)
-    influence = sums_by(rows.unit, sample.n_units * changes, sample.n_units)
+    influence = sums_by(sample.n_units * changes, rows.unit, sample.n_units)
     return coefficients(
         sample,
         names,
@@ -304,7 +304,7 @@ def gmm_changes(rows: Rows, b: FloatArray) -> FloatArray:
     px = z @ np.linalg.lstsq(z, x, rcond=None)[0]
     b1 = np.asarray(np.linalg.solve(px.T @ x, px.T @ y))
     e, e_of_b = (y - x @ b1)[:, None], (y - x @ b)[:, None]
-    sums = sums_by(rows.cluster, z * e)
+    sums = sums_by(z * e, rows.cluster)
     a, h = (np.linalg.solve(sums.T @ sums, z.T @ each) for each in (x, e_of_b))  # W Z'X, W Z'(y - X b)
     (s_a, s_h), z_a, z_h = ((sums @ each)[rows.cluster] for each in (a, h)), z @ a, z @ h
     of_s = z_a * s_h + s_a * z_h

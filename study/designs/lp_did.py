@@ -107,7 +107,6 @@ def lp_did(
         mean_influence,
         reference=reference,
         n_obs=int(sample.counted(sample.observed).sum()),
-        published="CR0",
         form=LinearForm(regression, place),
         notes=(*notes, *events_on_one(times[~reference], size[~reference])),
     )

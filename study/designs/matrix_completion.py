@@ -115,12 +115,11 @@ def matrix_completion(
         if held.any():
             fit = complete(sample.y, sample.x_varying, untreated & ~held, rank, start=whole.q)
             parts.append(_effects(sample, fit, np.where(held, _cells(sample, since), -1)))
-    codes, effect, mean, size, clusters, influence, of_mean, weights = (
-        np.concatenate(each, axis=-1) for each in zip(*(part[:-1] for part in parts), strict=True)
+    codes, effect, mean, size, clusters, influence, of_mean, weights, undefined = (
+        np.concatenate(each, axis=-1) for each in zip(*parts, strict=True)
     )
     level, of_untreated = Influence.of(influence), Influence.of(of_mean - influence)
     factor = np.full(len(effect), sample.n_units / (sample.n_units - 1))
-    undefined = np.concatenate([part.undefined for part in parts], axis=1)
     estimable = (clusters.min(axis=0) >= 2) & (size > 1) & ~undefined.any(axis=0)
     if undefined.any():
         unit = sample.unit_ids[undefined.any(axis=1)][0]

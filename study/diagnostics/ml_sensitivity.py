@@ -239,7 +239,7 @@ def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elemen
     framework = model.framework
     both = framework.scaled_psi[:, 0], framework.sensitivity_elements["psi_max_bias"][:, 0]
     scores = np.column_stack([of_rows.mean(axis=1) for of_rows in both])
-    sums = sums_by(sample.cluster[rows.unit], scores / len(scores), int(sample.cluster.max()) + 1)
+    sums = sums_by(scores / len(scores), sample.cluster[rows.unit], int(sample.cluster.max()) + 1)
     bias = framework.sensitivity_elements["max_bias"][0, 0]
     return model, Elements(float(model.all_coef[0].mean()), float(bias.mean()), sums.T @ sums)
 

@@ -165,5 +165,5 @@ class Propensities(NamedTuple):
         """
         inside = np.clip(self.of(False), low, min(high, 1 - np.finfo(np.float64).eps))
         odds = inside / (1 - inside)
-        weight = sums_by(self.unit[~self.treated], odds, int(self.unit.max()) + 1)
+        weight = sums_by(odds, self.unit[~self.treated], int(self.unit.max()) + 1)
         return float(np.mean(effective_size(weight)))

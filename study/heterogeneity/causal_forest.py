@@ -39,7 +39,7 @@ from study.heterogeneity.scored import (
     seed_of,
     weighted_means,
 )
-from study.learners import Learner
+from study.learners import Learner, standardised
 from study.panel import Question, Sample, Scale
 
 LEARNERS = {"forest": "Causal forest", "linear": "Linear doubly robust learner"}
@@ -160,13 +160,6 @@ def refuse_proportional(who: str, sample: Sample) -> None:
             f"{who}: scale is proportional, a ratio of two means, which a single unit does not have; ask on the "
             "scale level or log1p."
         )
-
-
-def standardised(x: FloatArray) -> FloatArray:
-    """Return columns with mean 0 and standard deviation 1, or 0 where they are constant."""
-    from study.learners.problem import spread
-
-    return (x - x.mean(axis=0)) / spread(x)
 
 
 def _excluding(table: pd.DataFrame, value: float) -> int:

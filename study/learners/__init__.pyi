@@ -1,6 +1,5 @@
 from .cross_fitting import Folds as Folds
 from .cross_fitting import Nuisance as Nuisance
-from .cross_fitting import by_period as by_period
 from .cross_fitting import cross_fit as cross_fit
 from .cross_fitting import draw_folds as draw_folds
 from .named import ENSEMBLE as ENSEMBLE
@@ -18,3 +17,5 @@ from .nuisances import of_predictions as of_predictions
 from .nuisances import spread_of_draws as spread_of_draws
 from .problem import Problem as Problem
 from .problem import Rows as Rows
+from .problem import group_means as group_means
+from .problem import standardised as standardised

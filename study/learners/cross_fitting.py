@@ -32,15 +32,10 @@ from study.core import (
     versions,
 )
 from study.learners.named import ENSEMBLE, Learner, learned
-from study.learners.problem import Kind, Problem, Rows, period_means
+from study.learners.problem import Kind, Problem, Rows, group_means
 from study.panel import Sample
 
 Centre = Callable[[FloatArray, IntArray, Rows], FloatArray]
-
-
-def by_period(target: FloatArray, period: IntArray, train: Rows) -> FloatArray:
-    """Return for each row its period's mean over the training rows, shape (N,)."""
-    return period_means(target[:, None], period, train)[:, 0]
 
 
 class Nuisance(NamedTuple):
@@ -66,7 +61,7 @@ class Nuisance(NamedTuple):
     learner: Learner
     kind: Kind = "mean"
     among: Rows | None = None
-    centre: Centre = by_period
+    centre: Centre = group_means
     words: str = ""
 
 

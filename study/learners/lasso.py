@@ -7,7 +7,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import expit
 
 from study.core import FloatArray, IntArray
-from study.learners.problem import Problem, Rows, period_means, spread, tuning_splits
+from study.learners.problem import Problem, Rows, group_means, standardised, tuning_splits
 
 # Penalties that the lasso chooses between, from the least one that leaves nothing down to a thousandth of it,
 # by the prediction error in this many sets of clusters.
@@ -27,7 +27,7 @@ def lasso(problem: Problem) -> FloatArray:
     """Predict a mean, with unpenalised period effects: the dictionary, too, is less its period means."""
     train, target = problem.train, problem.target
     terms = dictionary(problem.inside, problem.period)
-    terms = orthogonal(terms - period_means(terms, problem.period, train), train)
+    terms = orthogonal(terms - group_means(terms, problem.period, train), train)
     x, y = terms[train], target[train]
     largest = np.abs(x.T @ y).max(initial=0.0) / len(x)
     if not largest > 0:
@@ -124,7 +124,7 @@ def dictionary(x: FloatArray, period: IntArray) -> FloatArray:
 
     The first period has no term of its own: all periods' together repeat the covariates themselves.
     """
-    z = (x - x.mean(axis=0)) / spread(x)
+    z = standardised(x)
     left, right = np.triu_indices(z.shape[1])
     indicators = period[:, None] == np.unique(period)[1:]
     by_period = (z[:, :, None] * indicators[:, None, :]).reshape(len(z), -1)

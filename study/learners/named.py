@@ -10,7 +10,7 @@ import numpy as np
 
 from study.core import FloatArray, QuestionError, refuse_unknown
 from study.learners.lasso import lasso, lasso_logit
-from study.learners.problem import Kind, Problem, spread
+from study.learners.problem import Kind, Problem, standardised
 
 LearnerName = Literal["lasso", "forest", "lightgbm", "ensemble", "linear"]
 ENSEMBLE = ("lasso", "forest", "lightgbm")
@@ -69,7 +69,7 @@ def learned(problem: Problem, learner: Learner, kind: Kind) -> FloatArray:
 
 def linear(problem: Problem) -> FloatArray:
     """Predict a mean by least squares on the covariates, in each period by itself."""
-    x = np.column_stack([np.ones(len(problem.x)), (problem.x - problem.x.mean(axis=0)) / spread(problem.x)])
+    x = np.column_stack([np.ones(len(problem.x)), standardised(problem.x)])
     fitted = np.zeros(len(x))
     for period in np.unique(problem.period[problem.test]):
         here = problem.period == period
@@ -82,9 +82,8 @@ def logit(problem: Problem) -> FloatArray:
     """Predict a probability by maximum-likelihood logit on the covariates, the same in all periods."""
     from sklearn.linear_model import LogisticRegression
 
-    x = (problem.x - problem.x.mean(axis=0)) / spread(problem.x)
     model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1_000, solver="newton-cholesky")
-    return _predicted(problem, x, problem.target[problem.train], model, "probability")
+    return _predicted(problem, standardised(problem.x), problem.target[problem.train], model, "probability")
 
 
 def boosted_trees(problem: Problem, kind: Kind) -> FloatArray:

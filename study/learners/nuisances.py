@@ -284,7 +284,7 @@ def averaged(model: Any, unit: IntArray, n_units: int) -> Averaged:
     n_units : int
     """
     theta, psi, psi_a = model.all_coef[0], model.psi[:, :, 0], model.psi_deriv[:, :, 0]
-    influence = n_units * (sums_by(unit, psi, n_units) / -psi_a.sum(axis=0)).mean(axis=1, keepdims=True)
+    influence = n_units * (sums_by(psi, unit, n_units) / -psi_a.sum(axis=0)).mean(axis=1, keepdims=True)
     return Averaged(theta.mean(keepdims=True), influence, theta, float(model.coef[0]))
 
 

@@ -10,6 +10,7 @@ from study.core import BoolArray, FloatArray, IntArray, sums_by
 
 Kind = Literal["mean", "probability"]
 Rows = BoolArray
+ALL = slice(None)
 
 SINGLE_PRECISION = 6  # decimals of a standardised target
 
@@ -69,17 +70,22 @@ class Problem(NamedTuple):
         return np.round(target / size, SINGLE_PRECISION), size
 
 
-def period_means(blocks: FloatArray, period: IntArray, train: Rows) -> FloatArray:
-    """Return for each row the means of its period over the training rows, shape (N, k)."""
-    totals = sums_by(period[train], blocks[train], int(period.max()) + 1)
-    counts = np.bincount(period[train], minlength=len(totals))
-    return (totals / np.maximum(counts, 1)[:, None])[period]
+def group_means(values: FloatArray, group: IntArray, among: Rows | slice = ALL) -> FloatArray:
+    """Return for each row the mean of its group over some rows, shaped like the values; zero where none is of it."""
+    total = sums_by(values[among], group[among], int(group.max(initial=-1)) + 1)
+    count = np.bincount(group[among], minlength=len(total))
+    return (total.T / np.maximum(count, 1)).T[group]
 
 
 def spread(x: FloatArray) -> FloatArray:
     """Return each column's standard deviation, one where it is constant up to rounding."""
     deviation = x.std(axis=0)
     return np.where(deviation > 1e-10 * np.abs(x).max(axis=0, initial=0.0), deviation, 1.0)
+
+
+def standardised(x: FloatArray) -> FloatArray:
+    """Return columns with mean 0 and standard deviation 1, or 0 where they are constant."""
+    return (x - x.mean(axis=0)) / spread(x)
 
 
 def tuning_splits(order: IntArray, train: Rows, parts: int) -> list[tuple[IntArray, IntArray]]:

@@ -20,6 +20,7 @@ from .panel import load_panel as load_panel
 from .panel import panel_state as panel_state
 from .panel import since_end as since_end
 from .panel import since_onset as since_onset
+from .periods import PeriodUnit as PeriodUnit
 from .populations import population as population
 from .populations import terms_in as terms_in
 from .question import AVERAGES as AVERAGES

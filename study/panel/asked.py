@@ -166,7 +166,7 @@ def _without_rounding(maps: FloatArray, rows: Rows) -> FloatArray:
     """Return maps without the slopes that solving has left of zero, so that queries are about few features."""
     n, p = len(maps), rows.points.shape[1]
     size = np.bincount(rows.stratum, minlength=n)
-    centre = sums_by(rows.stratum, rows.points / size[rows.stratum, None], n)
+    centre = sums_by(rows.points / size[rows.stratum, None], rows.stratum, n)
     spread = np.zeros((n, p))
     np.maximum.at(spread, rows.stratum, np.abs(rows.points - centre[rows.stratum]))
     moved = np.abs(maps[:, 1:]) * spread[:, :, None, None]

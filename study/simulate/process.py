@@ -209,7 +209,7 @@ def taken(places: Places, log_hazard: FloatArray, rng: np.random.Generator) -> I
     of, n = places.assigned, len(log_hazard)
     takers = int(of.max()) + 1
     if takers < n:
-        log_hazard = sums_by(of, log_hazard) / np.bincount(of)[:, None]
+        log_hazard = sums_by(log_hazard, of) / np.bincount(of)[:, None]
     wait = rng.standard_exponential((len(first), takers)) * np.exp(-log_hazard.T)
     place = np.full(takers, -1)
     for row, start, size in zip(wait, first, number, strict=True):

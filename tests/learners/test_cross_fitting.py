@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 import study.learners.cross_fitting as module
 from study import QuestionError, settings
-from study.designs.dml_panel import period_effects, unit_and_period_effects, unit_means
-from study.learners import refuse_unfit
+from study.designs.dml_panel import period_effects, unit_and_period_effects
+from study.learners import group_means, refuse_unfit
 from study.learners.cross_fitting import Folds, Nuisance, cross_fit, deal, draw_folds, ensemble_weights
 
 EXACT = 1e-9
@@ -234,7 +234,7 @@ def test_period_effects_are_those_of_a_regression_on_dummies():
     ours = np.array([effects[period == t][0] for t in range(4)])
     np.testing.assert_allclose(ours[1:] - ours[0], dense, atol=EXACT)
     left = target - unit_and_period_effects(target, period, train, unit)
-    np.testing.assert_allclose(unit_means(left, unit), 0, atol=EXACT)
+    np.testing.assert_allclose(group_means(left, unit), 0, atol=EXACT)
     fitted = 1.0 * dummies @ np.linalg.lstsq(1.0 * dummies, target[train], rcond=None)[0]
     np.testing.assert_allclose(left[train], target[train] - fitted, atol=EXACT)
 

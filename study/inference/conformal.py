@@ -15,7 +15,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError, checked, one_thread, p_is
 from study.designs import PredictionErrors, find_design
-from study.estimates import least_as_large
+from study.estimates import p_of_draws
 from study.panel import Sample
 
 if TYPE_CHECKING:
@@ -188,7 +188,6 @@ def conformal(
         size = np.abs(path.residuals(np.arange(len(sample.periods)), tested))
         observed = float(size[path.after].sum())
         drawn, exact = _statistics(size, len(tested), permuted, permutations, seed)
-        extreme = int(np.sum(drawn >= least_as_large(observed, float(np.median(drawn)))))
         effect, after = path.effects(), path.after.tolist()
         p_values = [path.p_value(t, c) for t, c in zip(after, tested.tolist(), strict=True)]
         ends = [path.interval(t, c, 1 - level) for t, c in zip(after, effect.tolist(), strict=True)]
@@ -198,7 +197,7 @@ def conformal(
         design=design,
         null=tested,
         statistic=observed,
-        p_value=extreme / len(drawn) if exact else (1 + extreme) / (1 + len(drawn)),
+        p_value=p_of_draws(drawn, observed, exact=exact),
         permuted=permuted,
         permutations=len(drawn),
         exact=exact,
@@ -268,7 +267,7 @@ class OnePath(NamedTuple):
     def p_value(self, period: int, effect: float) -> float:
         """Return the share of these residuals that are at least as large as the last one."""
         size = self.sizes(period, effect)
-        return float(np.mean(size >= least_as_large(size[-1], float(np.median(size)))))
+        return p_of_draws(size, size[-1], exact=True)
 
     def interval(self, period: int, estimate: float, size: float) -> tuple[float, float]:
         """Return how far on either side of the estimate effects are not rejected at a size."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from study.core import FloatArray, QuestionError, checked, one_thread, p_is, quantile, two_sided_p
 from study.inference.conformal import one_path
-from study.inference.leave_out import ROW
+from study.inference.leave_out import row_of
 from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
@@ -64,10 +64,8 @@ class CrossFittedT:
 
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
         """Return one row: estimate, standard error, statistic, p-value, interval."""
-        import pandas as pd
-
         numbers = (self.effect, self.std_error, self.effect / self.std_error, self.p_value)
-        return pd.DataFrame([("treated_average", *numbers, *self.interval(level))], columns=ROW)
+        return row_of("treated_average", *numbers, *self.interval(level))
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from study.core import (
     two_sided_p,
 )
 from study.designs import find_design
-from study.estimates import Estimate, balanced, treated_clusters
+from study.estimates import NUMBERS, Estimate, balanced, treated_clusters
 from study.panel import AVERAGES, Sample
 
 if TYPE_CHECKING:
@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 Centre = Literal["estimate", "mean"]
 
 NOTHING = 1e-12
-ROW = ["term", "estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
+ROW = ["term", *NUMBERS]
+
+
+def row_of(term: str, *numbers: float) -> pd.DataFrame:
+    """Return a term's row: estimate, standard error, statistic, p-value, interval."""
+    import pandas as pd
+
+    return pd.DataFrame([(term, *numbers)], columns=ROW)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +118,8 @@ class LeaveOut:
 
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
         """Return one row: estimate, standard error, statistic, p-value, interval."""
-        import pandas as pd
-
-        numbers = (self.effect, self.std_error, self.statistic, self.p_value, *self.interval(level))
-        return pd.DataFrame([(self.term, *numbers)], columns=ROW)
+        numbers = (self.effect, self.std_error, self.statistic, self.p_value)
+        return row_of(self.term, *numbers, *self.interval(level))
 
     def by_cluster(self) -> pd.DataFrame:
         """Return one row a cluster: the effect without it, and where they are known its leverages."""

@@ -797,8 +797,9 @@ class Estimate(Described):
         """Return the estimate with some of its terms, which has shape (K,)."""
         which = self._chosen(which)
         chosen = {name: value.select(which) for name in _MAPS if (value := getattr(self, name)) is not None}
-        arrays = {name: values for name in _ARRAYS if (values := getattr(self, name)) is not None}
-        chosen |= {name: values[..., which] for name, values in arrays.items()}
+        chosen |= {
+            name: values[..., which] for name in _ARRAYS if (values := getattr(self, name)) is not None
+        }
         if self.left_out is not None and self.left_out.own is not None and not self.left_out.own[which].any():
             chosen["left_out"] = None
         for name in ("of_draw", "replicates"):

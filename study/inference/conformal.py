@@ -80,8 +80,8 @@ class Conformal:
         """What was tested, what came out, and what it rests on."""
         scale, same = self.sample.question.effect_scale, len(np.unique(self.null)) == 1
         null = f"an effect of {scale.text(self.null[0])} in every period" if same else "the path of effects"
-        n, of = self.sample.n_treated, "unit"
-        treated = f"one treated {of}" if n == 1 else f"the mean of {n} treated {of}s"
+        n = self.sample.n_treated
+        treated = "one treated unit" if n == 1 else f"the mean of {n} treated units"
         orders = {"moving_block": "cyclic shifts of time", "iid": "orders of the periods"}[self.permuted]
         assumes = {"moving_block": "stationary and weakly dependent", "iid": "exchangeable"}[self.permuted]
         basis = f"all {self.permutations:,}" if self.exact else f"{self.permutations:,} random"
@@ -103,19 +103,12 @@ class Conformal:
         """Return a row for the path, then one a period: estimate, null, p_value, conf_low, conf_high."""
         import pandas as pd
 
-        assert self.sample.first_treated is not None
-        name, rows = self.sample.period_name, {"estimate": self.effect, "null": self.null}
-        rows |= {"p_value": self.p_values, "conf_low": self.conf_low, "conf_high": self.conf_high}
-        table = pd.DataFrame(rows)
-        table.insert(0, "period", self.periods)
-        table.insert(0, "event_time", self.periods - self.sample.cohorts[0])
-        table.insert(0, "term", [name(period) for period in self.periods])
-        path = {
-            "term": "path",
-            "estimate": self.effect.mean(),
-            "null": self.null.mean(),
-            "p_value": self.p_value,
-        }
+        periods, effect, null = self.periods, self.effect, self.null
+        columns: dict[str, Any] = {"term": [*map(self.sample.period_name, periods)]}
+        columns |= {"event_time": periods - self.sample.cohorts[0], "period": periods}
+        columns |= {"estimate": effect, "null": null, "p_value": self.p_values}
+        table = pd.DataFrame(columns | {"conf_low": self.conf_low, "conf_high": self.conf_high})
+        path = {"term": "path", "estimate": effect.mean(), "null": null.mean(), "p_value": self.p_value}
         return pd.concat([pd.DataFrame([path]), table], ignore_index=True)[table.columns]
 
     def plot(self, ax: Axes | None = None) -> Figure:

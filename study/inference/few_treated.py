@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Inference = Literal["conley_taber", "ferman_pinto", "placebo"]
 Aggregate = Literal["mean", "total"]
+Answer = Callable[[Sample], Estimate]
 
 AT_ONCE = 1_000
 LINEAR = 1e-7  # of the outcomes that are weighted: what rounding may leave of a sum that has to be the effect
@@ -218,11 +220,12 @@ def few_treated(
     question, chosen = sample.question, find_design(design)
     chosen.check_options(options)
     _refuse(sample, chosen, inference, size, null)
-    options, proportional = chosen.seeded(options, seed), question.scale == "proportional"
+    answer: Answer = partial(chosen, **chosen.seeded(options, seed))
+    proportional = question.scale == "proportional"
     most = draws or (999 if inference == "placebo" else 9_999)
     treated, compared = np.flatnonzero(sample.ever_treated), np.flatnonzero(~sample.ever_treated)
     _refuse_fewer(len(treated), len(compared))
-    headline, ratio = chosen(sample, **options).headline, 1.0
+    headline, ratio = answer(sample).headline, 1.0
     if not np.isfinite(headline.effect[0]):
         raise QuestionError(
             f"few_treated: {design}'s {headline.terms[0]} has no value, so that there is none to test."
@@ -230,10 +233,10 @@ def few_treated(
     if inference == "placebo":
         place = _same(numbers_of_dates(sample)[treated])
         blocks, exact = _assignments(place, len(compared), level, most, seed)
-        refits = (_refitted(sample, chosen, options, treated, compared[a], progress) for a in blocks)
+        refits = (_refitted(sample, answer, treated, compared[a], progress) for a in blocks)
         drawn = np.array([value for block in refits for value in block])
     else:
-        by_unit, compared, place = _errors(sample, chosen, options, headline, treated, compared)
+        by_unit, compared, place = _errors(sample, answer, headline, treated, compared)
         if inference == "ferman_pinto":
             sizes = _sizes(sample, size, treated, compared)
             scale, ratio = _rescaling(by_unit, place, sizes, aggregate)
@@ -346,12 +349,7 @@ def _drawn(n_treated: int, n_compared: int, draws: int, seed: int) -> Iterator[I
 
 
 def _refitted(
-    sample: Sample,
-    chosen: Design,
-    options: dict[str, Any],
-    treated: IntArray,
-    assigned: IntArray,
-    progress: Callable[[], None] | None,
+    sample: Sample, answer: Answer, treated: IntArray, assigned: IntArray, progress: Callable[[], None] | None
 ) -> Iterator[float]:
     """Yield the headline without the treated units, whose dates the assigned units, shape (B, N1), have in turn."""
     for row in assigned:
@@ -359,7 +357,7 @@ def _refitted(
         order[row] = treated
         try:
             placebo = sample.permuted(order).only(~sample.ever_treated, "treated, and left out of a placebo")
-            yield float(chosen(placebo, **options).headline.effect[0])
+            yield float(answer(placebo).headline.effect[0])
         except QuestionError:
             yield np.nan
         if progress is not None:
@@ -367,12 +365,7 @@ def _refitted(
 
 
 def _errors(
-    sample: Sample,
-    chosen: Design,
-    options: dict[str, Any],
-    headline: Estimate,
-    treated: IntArray,
-    compared: IntArray,
+    sample: Sample, answer: Answer, headline: Estimate, treated: IntArray, compared: IntArray
 ) -> tuple[FloatArray, IntArray, IntArray]:
     """Return the errors of comparison units, weighted as the outcomes of each treated unit are, in levels, (N1, N0).
 
@@ -383,7 +376,7 @@ def _errors(
     unit i, comparison unit j gives w_i e_j, and takes e_j out of what is compared with: the other N0 - N1 have -W / (N0
     - N1) each, and as errors of all N0 add up to zero, that is W / (N0 - N1) times the errors of those that are drawn.
     """
-    of_class, own = _weights(sample, chosen, options, headline, treated)
+    of_class, own = _weights(sample, answer, headline, treated)
     usable = compared[~np.any(~sample.observed[compared] & (own != 0).any(axis=0), axis=1)]
     _refuse_fewer(len(treated), len(usable))
     weights = np.vstack([own, own[of_class].sum(axis=0)])
@@ -418,7 +411,7 @@ def _residual(y: FloatArray, x: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def _weights(
-    sample: Sample, chosen: Design, options: dict[str, Any], headline: Estimate, treated: IntArray
+    sample: Sample, answer: Answer, headline: Estimate, treated: IntArray
 ) -> tuple[IntArray, FloatArray]:
     """Return the class of each treated unit, (N1,), and the weights of its outcomes in the headline in levels, (C, T).
 
@@ -435,9 +428,9 @@ def _weights(
 
     def effect(y: FloatArray) -> float:
         try:
-            return float(chosen(replace(levels, y=y), **options).headline.effect_level[0])
+            return float(answer(replace(levels, y=y)).headline.effect_level[0])
         except QuestionError as error:
-            raise QuestionError(NOT_LINEAR.format(chosen.name)) from error
+            raise QuestionError(NOT_LINEAR.format(headline.design)) from error
 
     of_unit = (sample.treatment, sample.observed, sample.weights, sample.x_baseline, *sample.x_by_period)
     dose = () if sample.dose is None else (sample.dose,)
@@ -456,7 +449,7 @@ def _weights(
         rest = effect(without)
     tolerance = LINEAR * (np.abs(parts_of_effect).sum() + abs(rest))
     if not abs(parts_of_effect.sum() + rest - headline.effect_level[0]) <= tolerance:
-        raise QuestionError(NOT_LINEAR.format(chosen.name))
+        raise QuestionError(NOT_LINEAR.format(headline.design))
     # What rounding leaves is no weight.
     weights[np.abs(weights) < NO_VARIATION * np.abs(weights).max()] = 0.0
     return of_class, weights

@@ -114,7 +114,7 @@ def uncertainty(
     try:
         without = cr3(sample, design, **options)
         like = replace(rows[0], label="CR3, t(G-1)")
-        rows.append(with_error(like, like.estimate, without.std_error, without.n_clusters - 1, level))
+        rows.append(with_error(like, like.estimate, without.std_error, without.degrees, level))
         wild = wild_bootstrap(sample, design, draws=draws, level=level, seed=seed, **options)
         like = replace(like, label="wild cluster bootstrap", std_error=wild.std_error, p_value=wild.p_value)
         rows.append(replace(like, conf_low=wild.interval[0], conf_high=wild.interval[1]))

@@ -27,7 +27,7 @@ from study.figures import (
     on_axes,
     shortened,
 )
-from study.inference import EQUAL, LEVEL, answered, families, joined_headlines, kind, variants_of
+from study.inference import EQUAL, LEVEL, SupT, answered, families, joined_headlines, kind, variants_of
 from study.panel import Comparison, Panel, Question, Scale, ScaleName, population, terms_in
 
 WHO = "specification_curve"
@@ -230,7 +230,7 @@ def _varying(headline: Estimate) -> Estimate:
 
 def _tested(
     fits: Mapping[Specification, Estimate], refused: Mapping[Specification, str], joint: Joint, **drawn: Any
-) -> tuple[pd.DataFrame, pd.DataFrame, families.Largest, families.Share]:
+) -> tuple[pd.DataFrame, pd.DataFrame, SupT, families.Share]:
     """Test all specifications at once by draws of their joint influence, over all scales and by scale.
 
     Returns
@@ -241,7 +241,7 @@ def _tested(
         Counts, the range of all estimates, and the tests of those that are distinct. ``positive`` and
         ``excluding_zero`` are shares of all estimates; ``significant`` counts distinct ones, of which a share
         ``expected`` would be if no specification had an effect.
-    largest : Largest
+    largest : SupT
     share : Share
     """
     numbers = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]

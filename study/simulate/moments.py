@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, IntArray
+from study.core import BoolArray, FloatArray, IntArray, counted
 from study.panel import Sample
 from study.simulate.process import recent_growth
 from study.simulate.untreated_cells import Cells
@@ -152,7 +152,7 @@ def _changes(cells: Cells) -> dict[str, Moment]:
         mean = (both * change).sum(axis=0) / np.maximum(weight, 1e-300)
         variance = (both * (change - mean) ** 2).sum() / weight.sum() if weight.sum() > 0 else np.nan
         what = "log change" if count else "change"
-        found[f"variance of {what}, {lag} period{'s' * (lag > 1)}"] = Moment(float(variance), False)
+        found[f"variance of {what}, {counted(lag, 'period')}"] = Moment(float(variance), False)
     return found
 
 

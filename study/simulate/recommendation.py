@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, first_of, listed, significant
+from study.core import FloatArray, counted, first_of, listed, significant
 from study.diagnostics import Finding
 from study.figures import performance_figure
 from study.panel import Scale
@@ -195,12 +195,12 @@ def _verdict(chosen: Recommendation, table: pd.DataFrame, scale: Scale) -> str:
     same = f" (and {listed(chosen.same)}, with the same estimates)" if chosen.same else ""
     if chosen.runner_up is None:
         return (
-            f"On panels like this one {chosen.design}{same} is the only one of {_designs(len(table))} whose intervals "
-            f"cover; its RMSE is {size}."
+            f"On panels like this one {chosen.design}{same} is the only one of {counted(len(table), 'design')} whose "
+            f"intervals cover; its RMSE is {size}."
         )
     return (
-        f"On panels like this one {chosen.design}{same} has the smallest RMSE ({size}) of the {_designs(others)} whose "
-        "intervals cover."
+        f"On panels like this one {chosen.design}{same} has the smallest RMSE ({size}) of the "
+        f"{counted(others, 'design')} whose intervals cover."
     )
 
 
@@ -305,7 +305,7 @@ def _conventions(
             f"Leaving bias aside, intervals cover {default:.1%} under the default convention and {published:.1%} under "
             f"those of the designs' references (Monte-Carlo error of the difference {100 * error:.2g} points)."
         )
-        yield f"The default convention is nearer to {100 * level:g}% for {nearer} of {_designs(len(off))}."
+        yield f"The default convention is nearer to {100 * level:g}% for {nearer} of {counted(len(off), 'design')}."
 
 
 def _range(ends: Sequence[float], scale: Scale) -> str:
@@ -316,7 +316,3 @@ def _range(ends: Sequence[float], scale: Scale) -> str:
 def _points(value: float, scale: Scale) -> str:
     """Write a difference of effects: in percentage points where they are shares."""
     return f"{scale.factor * value:.2g} points" if scale.percent else scale.text(value)
-
-
-def _designs(count: int) -> str:
-    return f"{count} design{'s' * (count != 1)}"

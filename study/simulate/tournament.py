@@ -192,7 +192,7 @@ def able(process: Process, seed: int) -> tuple[list[Entrant], dict[str, str]]:
         except QuestionError as refusal:
             left_out[entrant.label] = str(refusal)
             continue
-        _, tried = block({"": process}, [entrant], {"": samples}, seed, 0.95, Work("", (0,), 0, TRIED))
+        tried = block({"": process}, [entrant], {"": samples}, seed, 0.95, Work("", (0,), 0, TRIED))
         if np.isnan(tried.answers[:, :, 0]).all():
             left_out[entrant.label] = tried.reasons[0][1]
         else:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from study.core import BoolArray, listed
+from study.core import BoolArray, counted, listed
 from study.panel import Panel
 from study.paper.fields.answers import Answer, Answers, of_outcome, outcomes_of
 from study.paper.fields.plan import FieldsPlan
@@ -103,7 +103,7 @@ def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel])
             rows = by_area.cells.kinds == kind
             treated = " (treated)" if by_area.cells.treated[rows].any() else ""
             n = len(np.unique(by_area.cells.venues[rows]))
-            lines.append(_line(by_area, panels, f"{kind}{treated}, {n} venue{'s' if n > 1 else ''}", rows))
+            lines.append(_line(by_area, panels, f"{kind}{treated}, {counted(n, 'venue')}", rows))
         blocks["Task areas, all venues together"] = lines
     in_blocks = {
         "topics" if line.panel == "fields" else line.panel: line.label for line in plan.lines if line.in_block

@@ -6,7 +6,6 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from study.designs import find_design
 from study.estimates import POWER, SIZE, Effect
 from study.panel import Panel
 from study.paper import Event, Plan, Result, Results, Task
@@ -125,7 +124,7 @@ def _by_covariates(answers: Iterable[Result]) -> dict[str, float]:
     """Return the ends of the averages over event times of designs with covariates and of those without."""
     estimates: dict[str, list[float]] = {}
     for result in answers:
-        if result.headline and find_design(result.task.row.name).estimand.has_path:
+        if result.headline and result.task.row.design.estimand.has_path:
             how = "with" if result.task.question.covariates else "without"
             estimates.setdefault(how, []).append(result.headline.estimate)
     return {

@@ -12,12 +12,11 @@ from study.designs import all_designs, find_design
 from study.diagnostics import Finding
 from study.panel import Panel, Question
 from study.simulate.calibrate import calibrate, calibration
-from study.simulate.dials import checked_dials
+from study.simulate.dials import NO_EFFECT, checked_dials, effect_title
 from study.simulate.process import Process
 from study.simulate.recommendation import findings_of
 from study.simulate.replications import Entrant, Work, block, is_slow, replicate, samples_of
 
-NO_EFFECT = "no effect"
 EFFECTS = (0.0, 0.1, 0.2, 0.4)
 # By how much fewer panels slow designs are asked of, where nobody says.
 SLOW_SHARE = 10
@@ -149,9 +148,7 @@ def _dials(
     if processes is None:
         if "effect" in shared:
             raise QuestionError("tournament: dial effect is set; name it in effects= instead.")
-        processes = {
-            f"effect of {100 * each:g}%" if each else NO_EFFECT: {"effect": each} for each in effects
-        }
+        processes = {effect_title(each): {"effect": each} for each in effects}
     if not processes:
         raise QuestionError("tournament: there is no process; name effects, or processes with their dials.")
     return {

@@ -10,7 +10,6 @@ from enum import StrEnum
 from functools import wraps
 from typing import Any, NamedTuple
 
-from study.designs import find_design
 from study.estimates import Estimate
 from study.figures import Figure, drawn
 from study.panel import Panel, Question, Scale, panel_entries
@@ -79,7 +78,7 @@ def question_text(question: Question) -> str:
 
 def source_of(exhibit: str, quantity: str, task: Task, panel: Panel, command: str) -> Source:
     """Return the source of a number that answers a task of the plan, or is made from its answer."""
-    options = find_design(task.row.name).options | task.options
+    options = task.row.design.options | task.options
     return Source(
         exhibit=exhibit,
         quantity=quantity,
@@ -236,7 +235,7 @@ class Setting:
 
     def fit(self, task: Task) -> Estimate:
         """Return what a task's design estimates on the panel."""
-        return find_design(task.row.name)(task.question.sample(self.panel), **task.options)
+        return task.row.design(task.question.sample(self.panel), **task.options)
 
     def answers(self, event: Event, scale: str, label: str | None = None) -> list[Result]:
         """Return what a row of the plan, the headline where none is named, answers about an event: one an outcome."""

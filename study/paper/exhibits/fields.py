@@ -11,7 +11,7 @@ import pandas as pd
 
 from study.core import FloatArray
 from study.data.audits import read_titles, topics_audit
-from study.figures import COLOUR, GREY, SECOND, Axes, Figure, canvas
+from study.figures import COLOUR, GREY, SECOND, Axes, Figure, canvas, draw_legend
 from study.panel import Panel, checksum, load_panel
 from study.panel.shipped import shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
@@ -137,8 +137,7 @@ def shares_figure(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel
         lowest = min(axis.dataLim.y0 for axis in axes)
         axes[0].set_ylim(max(10 * (lowest // 10) - 10, 0), 102)
         axes[0].set_ylabel(f"{plan.outcomes[plan.outcome]}, % of papers")
-        handles, labels = axes[-1].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL)
+        draw_legend(figure, axes[-1], loc="outside lower center", ncols=3, fontsize=SMALL)
     return figure
 
 

@@ -13,11 +13,11 @@ from study.estimates import Effect
 from study.figures import performance_figure
 from study.paper import headline_effect
 from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, draw, estimate_command, exhibit
-from study.paper.plan import NO_EFFECT, Row, Task, effect_title
+from study.paper.plan import Row, Task
 from study.paper.tournament import KEY, Recorded, asked_of, check_first, contest, read_record
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Number, Table, lettered
 from study.simulate.calibrate import DEVIATIONS, calibration
-from study.simulate.dials import DIALS
+from study.simulate.dials import DIALS, NO_EFFECT, effect_title
 from study.simulate.recommendation import ERRORS, TOLERANCE, runner_up_sentence, standing
 
 EXHIBIT = "tournament"

@@ -9,7 +9,6 @@ from itertools import product
 from typing import Any
 
 from study.core import QuestionError, one_thread
-from study.designs import find_design
 from study.diagnostics import Finding, Section
 from study.estimates import SIZE
 from study.paper.diagnose import Check, Verdict, answered, conclusion
@@ -104,7 +103,7 @@ def main_row(plan: Plan) -> Row:
 
     Diagnostics answer the question anew more than a hundred times, which takes learners an hour.
     """
-    rows = (row for row in (plan.headline, *plan.rows) if not find_design(row.name).draws)
+    rows = (row for row in (plan.headline, *plan.rows) if not row.design.draws)
     return next(rows, plan.headline)
 
 

@@ -11,9 +11,11 @@ from study.core import SMALLEST_P, QuestionError, Text, lines, p_is
 from study.designs import all_designs
 from study.estimates import NUMBERS, Effect, Estimand, Estimate, smallest_effect
 from study.panel import Question, Sample
-from study.report.columns import CONVENTIONS, POWER_OF
+from study.report.columns import COLUMNS, CONVENTIONS, POWER_OF
 from study.report.design_table import left_out
-from study.report.table import Block, Line, Number, Table, error
+from study.report.table import Block, Line, Table
+
+SHOWN = ("estimate", "std_error", "conf_low", "conf_high")
 
 
 def as_table(fit: Estimate, level: float = 0.95) -> Table:
@@ -25,11 +27,8 @@ def as_table(fit: Estimate, level: float = 0.95) -> Table:
         Its K terms are the lines.
     """
     lines = [
-        Line(
-            row.term,
-            [Number(row.estimate), error(row.std_error), Number(row.conf_low), Number(row.conf_high)],
-        )
-        for row in fit.tidy(level).itertuples()
+        Line(row["term"], [COLUMNS[name].cell(row[name]) for name in SHOWN])
+        for row in fit.tidy(level).to_dict("records")
     ]
     question = fit.sample.question
     return Table(

@@ -244,11 +244,9 @@ class Table:
 
     def csv(self) -> bytes:
         """Return the cells as CSV: the panel, the label and a column each, without caption and notes."""
-        lines = [
-            [block.title, line.label, *map(str, line.cells)] for block in self.blocks for line in block.lines
-        ]
+        rows = [["panel", "", *self._titles]]
+        rows += [[b.title, line.label, *map(str, line.cells)] for b in self.blocks for line in b.lines]
         out = io.StringIO()
-        rows = [["panel", "", *self._titles], *lines]
         csv.writer(out, lineterminator="\n").writerows([_no_formula(cell) for cell in row] for row in rows)
         return out.getvalue().encode()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -162,18 +162,16 @@ def findings_of(replications: Mapping[str, Replications], scale: Scale) -> Findi
         Its frame is that of :func:`performance`. Details: ``recommendation``, a :class:`Recommendation`; ``standing``,
         the frame of :func:`standing`; ``refused``, a frame of process, design, reason and panels.
     """
-    frame = performance(replications)
-    chosen = recommendation(replications, frame)
-    level = next(iter(replications.values())).level
+    frame, level = performance(replications), next(iter(replications.values())).level
     table = standing(frame, level)
     refused = [(name, *each) for name, one in replications.items() for each in one.refused]
     details = {
-        "recommendation": chosen,
+        "recommendation": recommendation(replications, frame),
         "standing": table,
         "refused": pd.DataFrame(refused, columns=["process", "design", "reason", "panels"]),
     }
     return Finding.of(
-        _sentences(replications, chosen, table, frame, scale, level, details["refused"]),
+        _sentences(replications, frame, scale, details),
         frame,
         partial(performance_figure, table=table, scale=scale, level=level),
         name="tournament",
@@ -216,14 +214,10 @@ def runner_up_sentence(chosen: Recommendation, scale: Scale) -> str:
 
 
 def _sentences(
-    replications: Mapping[str, Replications],
-    chosen: Recommendation,
-    table: pd.DataFrame,
-    frame: pd.DataFrame,
-    scale: Scale,
-    level: float,
-    refused: pd.DataFrame,
+    replications: Mapping[str, Replications], frame: pd.DataFrame, scale: Scale, details: Mapping[str, Any]
 ) -> Iterator[str]:
+    chosen, table, refused = (details[name] for name in ("recommendation", "standing", "refused"))
+    level = next(iter(replications.values())).level
     yield _verdict(chosen, table, scale)
     if second := runner_up_sentence(chosen, scale):
         yield second

@@ -118,7 +118,7 @@ def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[
 
 
 def _every(setting: Setting, events: Sequence[Event]) -> list[Result]:
-    return [setting.results[task.key] for task in setting.plan.tasks() if task.event in events]
+    return [result for result in setting.results.values() if result.task.event in events]
 
 
 def _table(setting: Setting, events: Sequence[Event], agreements: Agreements) -> Table:

@@ -75,6 +75,8 @@ def each_kept(
 ) -> Iterator[tuple[K, R]]:
     """Yield the answer to each task by its name: first those that a folder has, then the others as they are made.
 
+    The progress of ``study.settings`` is told how many these are.
+
     Parameters
     ----------
     make : callable

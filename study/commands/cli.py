@@ -265,7 +265,7 @@ def diagnose(
         verdict = diagnosing.diagnose(chosen, task, loaded, placebos, steps(progress, None, "Diagnosing"))
     page = paper.verdict_text(verdict)
     texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{paper.details(verdict)}\n".encode()}
-    folder = output or Path("build", "diagnose", *question.split("/"), verdict.design.name)
+    folder = output or Path("build", "diagnose", *question.split("/"), verdict.task.row.name)
     _write(folder, texts | verdict.files(), page, "figures, tables, and all that was found")
 
 

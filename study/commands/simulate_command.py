@@ -173,7 +173,6 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
     QuestionError
         If no row, or none of a design that is named, takes part.
     """
-    from study.designs import find_design
     from study.paper import run
     from study.paper.tournament import entrant_of
     from study.simulate.replications import CHANGES
@@ -193,7 +192,7 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
         own = plan.task(task.event, task.outcome, task.scale, row).question
         entrant = entrant_of(row, own, task.question)
         other = next((name for name in entrant.changes if name not in CHANGES), None)
-        why = find_design(row.name).refusal(own.sample(panel))
+        why = row.design.refusal(own.sample(panel))
         if other is not None:
             why = f"it asks another question than the headline, by its {other}"
         if why is None:

@@ -84,6 +84,7 @@ from .outputs import place_of as place_of
 from .outputs import refuse_unwritable as refuse_unwritable
 from .outputs import settle as settle
 from .outputs import write_all as write_all
+from .parallel import each_kept as each_kept
 from .parallel import in_parallel as in_parallel
 from .progress import arrived as arrived
 from .progress import learning as learning
@@ -116,6 +117,7 @@ from .words import SMALLEST_P as SMALLEST_P
 from .words import Described as Described
 from .words import Text as Text
 from .words import capital as capital
+from .words import counted as counted
 from .words import first_of as first_of
 from .words import html_page as html_page
 from .words import lines as lines

@@ -7,17 +7,20 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
+from study.core.cache import keep, prepare, stored
 from study.core.cluster import KEPT, on_cluster
-from study.core.context import current_settings
+from study.core.context import current_settings, expecting
 from study.core.errors import WorkerError
 from study.core.threads import one_thread
 
+K = TypeVar("K")
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -60,6 +63,51 @@ def in_parallel(
     if jobs == 1 or _in_task.get():
         return (_done(function, task) for task in tasks)
     return _in_processes(function, tasks, jobs, ordered)
+
+
+def each_kept(
+    make: Callable[[T], R],
+    tasks: Mapping[K, T],
+    keys: Mapping[K, str | None],
+    folder: Path | None,
+    kinds: Sequence[type[Any]],
+    jobs: int | None = None,
+) -> Iterator[tuple[K, R]]:
+    """Yield the answer to each task by its name: first those that a folder has, then the others as they are made.
+
+    The progress of ``study.settings`` is told how many these are.
+
+    Parameters
+    ----------
+    make : callable
+        Answers a task; fit for :func:`in_parallel`.
+    tasks, keys : mapping
+        By name: tasks, and the keys of their answers in the folder; an answer without a key is not kept.
+    folder : Path or None
+        Takes each answer as soon as it is made; without one none is looked up or kept.
+    kinds : sequence of type
+        What an answer is, and the types that may be in it.
+    jobs : int, optional
+        As for :func:`in_parallel`.
+    """
+    waiting = dict(tasks)
+    if folder is not None:
+        prepare(folder)
+        for name, key in keys.items():
+            known = None if key is None else stored(folder, key, kinds)
+            if known is not None:
+                del waiting[name]
+                yield name, known
+    expecting(len(waiting))
+    for name, answer in in_parallel(partial(_named, make), waiting.items(), jobs=jobs, ordered=False):
+        if folder is not None and (key := keys[name]) is not None:
+            keep(folder, key, answer)
+        yield name, answer
+
+
+def _named(make: Callable[[T], R], task: tuple[K, T]) -> tuple[K, R]:
+    name, asked = task
+    return name, make(asked)
 
 
 def _in_processes(function: Callable[[T], R], tasks: Iterable[T], jobs: int, ordered: bool) -> Iterator[R]:

@@ -31,6 +31,11 @@ def listed(items: Iterable[str], word: str = "and") -> str:
     return f"{', '.join(most)} {word} {last}" if most else last
 
 
+def counted(number: float, what: str, form: str = "") -> str:
+    """Return how many there are of what: ``1 unit``, ``2 units``; the number in a form of its own if one is given."""
+    return f"{number:{form}} {what}{'' if number == 1 else 's'}"
+
+
 def p_text(value: float) -> str:
     """Return a p-value for a sentence: three decimals, or that it is below them."""
     if math.isnan(value):

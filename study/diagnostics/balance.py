@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, IntArray, QuestionError, capital, refuse_unknown
+from study.core import FloatArray, IntArray, QuestionError, capital, counted, refuse_unknown
 from study.designs.did_cells import baseline_matrix, cells_of, comparisons
 from study.diagnostics import Finding, Section, diagnostic, event_dates
 from study.diagnostics.overlap import Overlap, overlap
@@ -327,8 +327,8 @@ def _sentences(
     treated, others = zip(*sizes.values(), strict=True)
     between = f"{min(others):,} to {max(others):,}" if min(others) < max(others) else f"{others[0]:,}"
     yield (
-        f"{sum(treated):,} treated units in {_counted(len(sizes), 'cohort')} are compared with {between} units that "
-        f"are {comparison}, up to the cohort's base period, in: {', '.join(pooled['covariate'])}."
+        f"{sum(treated):,} treated units in {counted(len(sizes), 'cohort', ',')} are compared with {between} units "
+        f"that are {comparison}, up to the cohort's base period, in: {', '.join(pooled['covariate'])}."
     )
     for row in pooled[pooled["covariate"].str.startswith(GROWTH)].itertuples():
         text = (
@@ -358,23 +358,19 @@ def _propensity(overlaps: Overlaps, sizes: Mapping[str, tuple[int, int]]) -> Ite
             f"{share.max():.0%} of the weight (cohort {share.idxmax()})."
         )
         yield (
-            f"{outside} of {_counted(treated, 'treated unit')} ({outside / treated:.0%}) "
+            f"{outside} of {counted(treated, 'treated unit', ',')} ({outside / treated:.0%}) "
             f"{'has' if outside == 1 else 'have'} a propensity score outside the range of their comparison units."
         )
     for cohort, why in overlaps.items():
         if isinstance(why, str):
-            units = _counted(sizes[cohort][0], "unit")
+            units = counted(sizes[cohort][0], "unit", ",")
             yield f"The propensity score of cohort {cohort} ({units}) cannot be estimated: {why}."
     for cohort, o in scores.items():
         if o.unlike:
             yield (
-                f"The covariates tell {_counted(o.unlike, 'comparison unit')} from all units of cohort {cohort}: their "
-                "odds are zero."
+                f"The covariates tell {counted(o.unlike, 'comparison unit', ',')} from all units of cohort {cohort}: "
+                "their odds are zero."
             )
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _chart(frame: pd.DataFrame, ax: Axes | None, scores: Mapping[str, Overlap]) -> Figure:

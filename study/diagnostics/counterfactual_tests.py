@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from study.core import BoolArray, FloatArray, IntArray, QuestionError, one_thread, p_is
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, counted, one_thread, p_is
 from study.designs import PredictionErrors, find_design
 from study.diagnostics import Finding, Needs, Progress, Section, diagnostic, dots, with_error
 from study.diagnostics.equivalence import equivalence_p, excluded, refuse_bound, small_bound
@@ -404,7 +404,7 @@ def carry_over(
         raise QuestionError(
             f"{who}: {sample.question.event} ends for no unit that is observed afterwards, so nothing can carry over."
         )
-    labels = {k: f"{k:g} period{'s' if k > 1 else ''} after" for k in np.unique(since[hidden])}
+    labels = {k: f"{counted(k, 'period', 'g')} after" for k in np.unique(since[hidden])}
     sets = np.dstack([since == k for k in labels] + [hidden])
     errors = hidden_errors(who, sample, design, options, [Fit(hidden, sets)], bound, progress)
     what = f"the first {f'{periods} periods' if periods > 1 else 'period'} after treatment"

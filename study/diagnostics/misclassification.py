@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from study.core import FloatArray, IntArray, QuestionError, listed, quantile
+from study.core import FloatArray, IntArray, QuestionError, counted, listed, quantile
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, Refits, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimate, covariance, effects_frame
@@ -303,7 +303,7 @@ def misclassification(
             reason = "no effect that the comparison group shares is seen as one so large."
             refused.append((f"the same effect with {100 * share:.3g}% hidden", reason))
     worst, not_bounded = worst_cases(down, up, grid, level)
-    shifts = {f"{k} period{'s' if k > 1 else ''} earlier": k for k in range(1, periods_late + 1)}
+    shifts = {f"{counted(k, 'period')} earlier": k for k in range(1, periods_late + 1)}
     moved = {label: partial(redated, sample, first - k) for label, k in shifts.items()}
     dates = refit(moved, design, options, level, progress)
     refits = Refits(dates.rows, (*refused, *not_bounded, *dates.refused))

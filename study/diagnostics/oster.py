@@ -14,7 +14,7 @@ from study.designs import find_design
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.omitted_variable_bias import percent, units_of
 from study.diagnostics.partialled import Form, Partialled, partialled, residual
-from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, on_axes
+from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, draw_legend, on_axes
 from study.panel import Sample
 
 WHO = "oster"
@@ -192,8 +192,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, m: Moments, xlabel: str, ylabel
         axis.set(xlabel=xlabel, ylabel=ylabel)
         axis.set_title(f"Bias-adjusted coefficient; without covariates {m.beta_short:.3g}", loc="left")
         if ax is None:
-            shown = axis.get_legend_handles_labels()
-            figure.legend(*shown, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+            draw_legend(figure, axis, loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError, p_is
+from study.core import FloatArray, QuestionError, counted, p_is
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.equivalence import at_each, refuse_bound
@@ -82,7 +82,7 @@ def placebo_dates(
             f"{WHO}: {design} takes no gaps, and outcomes after treatment are dropped; {', '.join(able)} do. "
             "placebo_periods hides periods from designs that predict untreated outcomes."
         )
-    shift_of = {f"{k} period{'s' if k > 1 else ''} earlier": k for k in _shifts(sample, first, shifts)}
+    shift_of = {f"{counted(k, 'period')} earlier": k for k in _shifts(sample, first, shifts)}
     options = chosen.seeded(options, seed)
     full = Effect.of("at the true dates", headline(sample, design, options), level)
     moved = {label: partial(placebo_sample, sample, shift) for label, shift in shift_of.items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import QuestionError, telling
+from study.core import QuestionError, counted, telling
 from study.designs import all_designs, find_design
 from study.diagnostics import Finding, Needs, Refits, Section, diagnostic, dots, headline, with_error
 from study.estimates import Effect, Estimate, effects_frame
@@ -104,7 +104,7 @@ def finding_of(
     if repetitions is not None and spread > SMALL:
         needed = int(np.ceil(repetitions * (spread / SMALL) ** 2))
         sentences.append(
-            f"Each seed averages {repetitions} {'draw' if repetitions == 1 else 'draws'} of the folds; about "
+            f"Each seed averages {counted(repetitions, 'draw')} of the folds; about "
             f"{needed:,} would bring the standard deviation to {SMALL:g} of the standard error."
         )
     return Finding.of(

@@ -25,6 +25,7 @@ from .drawing import Axes as Axes
 from .drawing import Figure as Figure
 from .drawing import Series as Series
 from .drawing import canvas as canvas
+from .drawing import draw_legend as draw_legend
 from .drawing import drawn as drawn
 from .drawing import figure_files as figure_files
 from .drawing import label_ends as label_ends

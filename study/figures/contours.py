@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray
-from study.figures.drawing import BAND, COLOUR, GREY, SECOND, THIRD, Axes, Figure, on_axes
+from study.figures.drawing import BAND, COLOUR, GREY, SECOND, THIRD, Axes, Figure, draw_legend, on_axes
 
 Surfaces = Callable[[FloatArray, FloatArray], Mapping[str, FloatArray]]
 
@@ -70,8 +70,7 @@ def contour_figure(
         axis.set(xlabel=labels[0], ylabel=labels[1])
         axis.set_title(labels[2], loc="left")
         if ax is None:
-            shown = axis.get_legend_handles_labels()
-            figure.legend(*shown, loc="outside lower center", frameon=False, fontsize=7)
+            draw_legend(figure, axis, loc="outside lower center", fontsize=7)
     return figure
 
 

@@ -18,12 +18,7 @@ ROW_HEIGHT = 0.22  # inches, of figures with several axes
 
 
 def dot_figure(
-    frame: pd.DataFrame,
-    ax: Axes | None = None,
-    *,
-    xlabel: str,
-    level: float = 0.95,
-    **drawing: Any,
+    frame: pd.DataFrame, ax: Axes | None = None, *, xlabel: str, level: float = 0.95, **drawing: Any
 ) -> Figure:
     """Draw one line a row, the first on top, in a figure as high as its rows need.
 

@@ -53,11 +53,7 @@ ABOVE = "outside upper center"  # of a legend
 # rounds.
 DECIMALS = 2
 # By the ending of a figure's file: what would put a date or a version into it.
-DATED = {
-    "pdf": ("CreationDate", "Producer", "Creator"),
-    "png": ("Software",),
-    "svg": ("Date", "Creator"),
-}
+DATED = {"pdf": ("CreationDate", "Producer", "Creator"), "png": ("Software",), "svg": ("Date", "Creator")}
 
 
 class Series(NamedTuple):

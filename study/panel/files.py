@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import DataError, IntArray, short, unknown
+from study.core import DataError, IntArray, counted, short, unknown
 from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.packaged import panel_entries
 from study.panel.panel import Ambiguous, Panel
@@ -73,13 +73,13 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None, **how: Any) ->
     if panel is None:
         rules = len(broken.drop_duplicates(["column", "rule"]))
         lines.append(
-            f"The file is not fit to use: {_counted(len(broken), 'violation')} of {_counted(rules, 'rule')}. "
+            f"The file is not fit to use: {counted(len(broken), 'violation')} of {counted(rules, 'rule')}. "
             "Mend the rows above and validate it again."
         )
     else:
         advice = "" if broken.empty else ", if what is said above is as you mean it"
         lines.append(
-            f"The file is fit to use{advice}: {_counted(panel.n_units, 'unit')}, periods "
+            f"The file is fit to use{advice}: {counted(panel.n_units, 'unit')}, periods "
             f"{panel.period_name(panel.periods[0])} to {panel.period_name(panel.periods[-1])}."
         )
         if not reading.ships:
@@ -178,10 +178,6 @@ def _completed(roles: Mapping[str, Names], headings: Sequence[str], label: str) 
     return Roles.of(**known), [f"{role} = {column}" for role, column in guessed.items()]  # type: ignore[arg-type]  # roles known by name only here
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 COLUMNS = ["column", "rule", "unit", "time", "line", "value"]
 PRESENT = "must be a column of the table"
 
@@ -258,7 +254,7 @@ def describe(problems: pd.DataFrame) -> str:
         if placed.empty:
             blocks.append(f"{column} {rule}.")
             continue
-        breaks = f"{_counted(len(placed), 'line')} {'breaks' if len(placed) == 1 else 'break'}"
+        breaks = f"{counted(len(placed), 'line')} {'breaks' if len(placed) == 1 else 'break'}"
         blocks.append(f"{column} {rule}; {breaks} this rule:")
         for line, unit, time, value in placed[["line", "unit", "time", "value"]].itertuples(index=False):
             names = ", ".join(short(str(part)) for part in (unit, time) if not pd.isna(part) and str(part))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
 from study.core import Progress, QuestionError, one_thread, paragraph, section
-from study.designs import Assumes, Design, find_design
+from study.designs import Assumes
 from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, fitting
 from study.estimates import Effect, Estimand, Estimate, smallest_effect
 from study.inference import Randomization
@@ -89,16 +89,12 @@ class Verdict:
     diagnostics: dict[str, Diagnostic]
     checks: tuple[Check, ...] = ()
 
-    @property
-    def design(self) -> Design:
-        """The design that answers."""
-        return find_design(self.task.row.name)
-
     def check(self, name: str) -> Check:
         """Make one diagnostic, or say why it cannot be made."""
         diagnostic, known, options = self.diagnostics[name], dict(self.known), self.task.options
         if Needs.LEARNERS in diagnostic.needs:
-            options = {key: self.design.options[key] for key in self.design.learners} | options
+            design = self.task.row.design
+            options = {key: design.options[key] for key in design.learners} | options
         if Needs.LEVELS in diagnostic.needs and self.task.scale == "proportional":
             known["sample"] = self.task.question.replace(scale="level").sample(self.fit.sample.panel)
         try:
@@ -142,9 +138,9 @@ def answered(
     QuestionError
         If the design cannot answer the question.
     """
-    design, sample = find_design(task.row.name), task.question.sample(panel)
+    design, sample = task.row.design, task.question.sample(panel)
     fit = design(sample, **task.options)
-    rows = [row for row in plan.rows if not find_design(row.name).draws]
+    rows = [row for row in plan.rows if not row.design.draws]
     known = {name: getattr(plan, name) for name in ("level", "seed", "strata", "permutations")}
     known |= {
         "fit": fit,
@@ -187,7 +183,7 @@ def labelled_designs(rows: Sequence[Row]) -> list[tuple[str, Mapping[str, Any], 
     labelled: dict[tuple[str, str], tuple[str, Mapping[str, Any], str]] = {}
     for row in rows:
         # Options that any row of the design gives distinguish them all.
-        given = find_design(row.name).options | row.options
+        given = row.design.options | row.options
         named = dict.fromkeys(name for each in rows if each.name == row.name for name in each.options)
         options = ", ".join(METHODS.get(f"{name} {given[name]}", f"{name} {given[name]}") for name in named)
         options = f" ({options})" if options else ""
@@ -244,7 +240,7 @@ def verdict_text(verdict: Verdict) -> str:
     parts = [
         paragraph(
             f"Question: the effect of the {task.event.title} on {task.outcome} ({task.question.scale}); "
-            f"{task.row.label} ({verdict.design.name}), panel {verdict.fit.sample.panel.name}, checksum "
+            f"{task.row.label} ({verdict.task.row.name}), panel {verdict.fit.sample.panel.name}, checksum "
             f"{verdict.fit.sample.panel_checksum}, seed {task.seed}."
         ),
         section("Verdict", conclusion(verdict)),

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from study.core import DataError, unknown
-from study.designs import find_design
 from study.estimates import POWER, SIZE, Effect
 from study.panel import Panel
 from study.paper import Event, Plan, Result, Results, Task
@@ -255,7 +254,7 @@ def _by_covariates(answers: Iterable[Result]) -> dict[str, float]:
     """Return the ends of the averages over event times of designs with covariates and of those without."""
     estimates: dict[str, list[float]] = {}
     for result in answers:
-        if result.headline and find_design(result.task.row.name).estimand.has_path:
+        if result.headline and result.task.row.design.estimand.has_path:
             how = "with" if result.task.question.covariates else "without"
             estimates.setdefault(how, []).append(result.headline.estimate)
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +13,12 @@ from pydantic import ConfigDict, Field
 
 from study.core import DataError, QuestionError, from_toml, read_toml, refuse_unknown, unknown
 from study.data.sources import Rule, csv_rows
-from study.designs import all_designs, find_design
+from study.designs import Design, all_designs, find_design
 from study.panel import Panel, Question, panel_entries, population
 from study.paper import plan_keys as keys
 from study.paper.fields import FieldsPlan
 from study.report import address_part
-from study.simulate.process import checked_dials
+from study.simulate.process import checked_dials, effect_title
 from study.simulate.replications import CHANGES
 
 # Exhibits that are made of one entry of the plan: what it is called here, and in the file.
@@ -31,8 +32,6 @@ NEEDED = {
     "known": ("known", "the table [[known]]"),
     "tournament": ("tournament", "the table [tournament]"),
 }
-# The calibrated process of the tournament in which tests are of their size.
-NO_EFFECT = "no effect"
 # Exhibits that are made within strata.
 STRATIFIED = ("families", "inference", "raw_means")
 # Exhibits whose numbers have addresses with the labels of designs in them.
@@ -77,6 +76,11 @@ class Row:
     label: keys.Name
     options: dict[str, Any] = field(default_factory=dict)
     question: keys.SomeOfQuestion = field(default_factory=dict)
+
+    @property
+    def design(self) -> Design:
+        """The design of that name."""
+        return find_design(self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +215,7 @@ class Task:
     @property
     def options(self) -> dict[str, Any]:
         """Options of the design, with the plan's seed where the design draws and the row gives none."""
-        return find_design(self.row.name).seeded(self.row.options, self.seed)
+        return self.row.design.seeded(self.row.options, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -383,18 +387,16 @@ class Plan(Shared, Inference, Figure, Diagnose):
 
     def tasks(self) -> Iterator[Task]:
         """Yield every cell of the tables of events; the headline's cells carry the randomization test."""
-        for event in self.every_event:
-            for scale in self.scales:
-                for outcome in self.outcomes:
-                    for row in self.rows if event in self.events else (self.headline,):
-                        yield self.task(event, outcome, scale, row)
+        for event, scale, outcome in product(self.every_event, self.scales, self.outcomes):
+            for row in self.rows if event in self.events else (self.headline,):
+                yield self.task(event, outcome, scale, row)
 
     def task(self, event: Event, outcome: str, scale: str, row: Row) -> Task:
         """Return one cell."""
         named = {"outcome": outcome, "event": event.name, "scale": scale}
         values = self.question | row.question | named | event.question
         question = Question.from_dict(values, f"study.toml, {row.label}")
-        tested = row == self.headline and not find_design(row.name).draws
+        tested = row == self.headline and not row.design.draws
         shared = {name: getattr(self, name) for name in ("seed", "level", "band_draws", "strata")}
         permutations = self.permutations if tested else 0
         return Task(event, outcome, scale, row, question, permutations=permutations, **shared)
@@ -483,7 +485,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
     def figure_row(self) -> Row:
         """The headline, or the first row with effects by event time where the headline has none."""
         for row in (self.headline, *self.rows):
-            if find_design(row.name).estimand.has_path:
+            if row.design.estimand.has_path:
                 return row
         raise QuestionError("study.toml: no design has effects by event time, so there is no figure to draw.")
 
@@ -533,7 +535,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
                 checked_dials(dials, f'study.toml, tournament, "{title}"')
         self._check_addresses()
         for row in (*self.rows, *self.further, *self.entrants):
-            find_design(row.name).check_options(row.options)
+            row.design.check_options(row.options)
         for task in self.tasks():
             task.question.sample(panel)
 
@@ -565,11 +567,6 @@ class Plan(Shared, Inference, Figure, Diagnose):
                         f"address, {part}; rename one."
                     )
                 first[part] = name
-
-
-def effect_title(effect: float) -> str:
-    """Return what the calibrated process with an effect is called."""
-    return f"effect of {100 * effect:g}%" if effect else NO_EFFECT
 
 
 def check_exists(path: Path) -> None:
@@ -623,8 +620,7 @@ def _entrants(plan: Plan, asked: Tournament) -> tuple[Row, ...]:
     others = [row for row in (*plan.rows, *asked.designs) if row != plan.headline]
     able = [plan.headline, *(row for row in others if row.question.keys() <= {*CHANGES})]
     return tuple(
-        replace(row, options=row.options | asked.learned) if find_design(row.name).draws else row
-        for row in able
+        replace(row, options=row.options | asked.learned) if row.design.draws else row for row in able
     )
 
 

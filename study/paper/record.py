@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from study.core import DataError, settle, significant
-from study.designs import find_design
 from study.paper.results import Result, Results
 
 ASKED = ["event", "outcome", "scale", "design", "label", "options", "question"]
@@ -103,7 +102,7 @@ def _rows(result: Result) -> Iterator[tuple[object, ...]]:
     if result.headline is None:
         return
     task, pre_test, test = result.task, result.pre_test, result.randomization
-    learns = find_design(task.row.name).draws
+    learns = task.row.design.draws
     question = {k: v for k, v in vars(task.question).items() if k not in ("outcome", "event", "scale")}
     if task.question.instrument is None:  # records are older than instruments
         del question["instrument"]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from study.core import QuestionError
-from study.designs import find_design
 from study.estimates import (
     NONE,
     UNKNOWN,
@@ -88,7 +87,7 @@ Results = dict[tuple[str, str, str, str], Result]
 
 def answer(task: Task, panel: Panel) -> Result:
     """Answer one task; the result has the refusal in its notes where the design cannot answer the question."""
-    design, sample = find_design(task.row.name), task.question.sample(panel)
+    design, sample = task.row.design, task.question.sample(panel)
     refused = Result(
         task=task,
         estimand=design.estimand.value,
@@ -149,7 +148,7 @@ def comparison(
         for row in rows:
             task = plan.task(event, outcome, scale, row)
             try:
-                fit = find_design(row.name)(task.question.sample(panel), **task.options)
+                fit = row.design(task.question.sample(panel), **task.options)
                 estimates[outcome, row.label] = answered(fit.headline)
                 fits[row.label] = whole[outcome, row.label] = fit
             except QuestionError as refusal:
@@ -163,7 +162,7 @@ def comparison(
 
 def _fitted(task: Task, sample: Sample) -> Estimate:
     """Return the estimate of a task's design, or refuse one whose average is no answer."""
-    design = find_design(task.row.name)
+    design = task.row.design
     fit = design(sample, **task.options)
     if fit.headline.varies[0]:
         return fit

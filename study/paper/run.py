@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from study.core import Progress, WorkerError, checksum, in_parallel, settings
+from study.core import Progress, WorkerError, checksum, each_kept, settings
 from study.core import cache as disk
 from study.designs import answer_key
 from study.estimates import Effect, Power, PreTest
@@ -152,37 +152,28 @@ def _made(
     cache: Path | None,
 ) -> dict[Any, Any]:
     """Make from a source what is not kept on disk, and keep it; tell the words of each step as it is done."""
-    progress = progress or (lambda _: None)
     answers: dict[Any, Any] = {}
-    keys: dict[Any, str] = {}
+    keys: dict[Any, str | None] = {}
     fits = None
     if cache is not None:
         fits = (cache / disk.FITS).absolute()
         disk.prepare(cache)
         disk.prepare(fits)
-        keys = {at: key for at, step in steps.items() if (key := answer_key(*step.depends_on)) is not None}
-        for at, key in keys.items():
-            known = disk.stored(cache, key, kinds)
-            if known is not None:
-                answers[at] = known
-                progress(steps[at].words)
-    make = partial(_made_from, source, fits)
-    missing = [(at, step.make) for at, step in steps.items() if at not in answers]
+        keys = {at: answer_key(*step.depends_on) for at, step in steps.items()}
+    tasks = {at: step.make for at, step in steps.items()}
     with warnings.catch_warnings():
         # joblib starts a process anew when it has grown: nothing that a reader of the paper could act on.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
-        for at, value in in_parallel(make, missing, jobs=jobs, ordered=False):
-            answers[at] = value
-            if cache is not None and at in keys:
-                disk.keep(cache, keys[at], value)
-            progress(steps[at].words)
+        for at, made in each_kept(partial(_made_from, source, fits), tasks, keys, cache, kinds, jobs):
+            answers[at] = made
+            if progress is not None:
+                progress(steps[at].words)
     return answers
 
 
-def _made_from(source: Any, fits: Path | None, step: tuple[Any, Callable[[Any], Any]]) -> tuple[Any, Any]:
-    at, make = step
+def _made_from(source: Any, fits: Path | None, make: Callable[[Any], Any]) -> Any:
     with settings(cache=disk.if_here(fits)):  # what learners found serves other outcomes and scales
-        return at, make(source)
+        return make(source)
 
 
 def _exhibited(make: Callable[[Setting], Exhibited], data: str, setting: Setting) -> Exhibited:

@@ -287,7 +287,7 @@ def _effect_lines(
     effects = [Effect.of(title, fit) if fit else None for fit in fits]
     effect, errors = effects_between(title, effects, style.digits, style.stars)
     cells = [cell if known else "" for cell, known in zip(effect.cells, has, strict=True)]
-    below = [errors] if any(map(_shown, errors.cells)) else []
+    below = [errors] if any(map(str, errors.cells)) else []
     return [Line(title, cells), *below, *(_detectable(fits, style.digits) if style.mde else [])]
 
 
@@ -348,22 +348,18 @@ def _rows_of(name: str, models: Models, cell: Callable[[Estimate], Cell]) -> lis
     columns = [
         [c for c in column if c is not None] for column in zip(*(cells for _, cells in rows), strict=True)
     ]
-    if not any(_shown(c) for column in columns for c in column):
+    if not any(str(c) for column in columns for c in column):
         return []
     if all(isinstance(c, Number) and isinstance(c.value, int) for column in columns for c in column):
         return [Line(name, [_range([int(c.value) for c in column]) for column in columns])]
-    if all(len(set(map(_shown, column))) < 2 for column in columns):
+    if all(len(set(map(str, column))) < 2 for column in columns):
         return [Line(name, [column[0] if column else "" for column in columns])]
     alike: dict[tuple[str, ...], tuple[list[Cell], dict[str, None]]] = {}
     for tag, cells in rows:
-        shown = tuple(map(_shown, cells))
-        if any(shown):
-            alike.setdefault(shown, ([c or "" for c in cells], {}))[1][tag] = None
+        shown = [c or "" for c in cells]
+        if any(map(str, shown)):
+            alike.setdefault(tuple(map(str, shown)), (shown, {}))[1][tag] = None
     return [Line(f"{name}, {', '.join(tags)}", cells) for cells, tags in alike.values()]
-
-
-def _shown(cell: Cell | None) -> str:
-    return cell or "" if not isinstance(cell, Number) else cell.text
 
 
 def _differences(comparison: Comparison, outcome: str) -> Table:
@@ -446,7 +442,7 @@ def _fits(comparisons: Sequence[Comparison]) -> list[Estimate]:
 def _range(counts: Sequence[int]) -> Cell:
     if len(set(counts)) == 1:
         return Number(counts[0], 0)
-    return span_of(counts) if counts else ""
+    return f"{min(counts)} to {max(counts)}" if counts else ""
 
 
 def _said(words: Words, comparisons: Sequence[Comparison], style: Style, family: Sequence[str]) -> list[str]:
@@ -590,8 +586,3 @@ def left_out(sample: Sample) -> list[str]:
     """Say what each rule took out of the sample; one that took out periods counts them in its reason."""
     steps = [step for step in sample.flow if not step.kept]
     return [f"{step.units} {step.reason}" if step.units else step.reason for step in steps]
-
-
-def span_of(values: Sequence[int]) -> str:
-    """Write the smallest and the largest of some counts, or the only one."""
-    return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"

@@ -17,7 +17,7 @@ from study.designs import all_designs
 from study.estimates import NUMBERS, Effect, Estimand, Estimate, smallest_effect
 from study.inference import Comparison, agreement_of, answered
 from study.panel import Panel, Question, Sample
-from study.report.columns import CONVENTIONS, POWER_OF
+from study.report.columns import COLUMNS, CONVENTIONS, POWER_OF
 from study.report.design_table import (
     SCALES,
     STARS,
@@ -30,10 +30,12 @@ from study.report.design_table import (
     left_out,
     models_table,
 )
-from study.report.table import Block, Format, Line, Number, Table, document, error
+from study.report.table import Block, Format, Line, Table, document
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SHOWN = ("estimate", "std_error", "conf_low", "conf_high")
 
 
 @checked
@@ -215,11 +217,8 @@ def as_table(fit: Estimate, level: float = 0.95) -> Table:
         Its K terms are the lines.
     """
     lines = [
-        Line(
-            row.term,
-            [Number(row.estimate), error(row.std_error), Number(row.conf_low), Number(row.conf_high)],
-        )
-        for row in fit.tidy(level).itertuples()
+        Line(row["term"], [COLUMNS[name].cell(row[name]) for name in SHOWN])
+        for row in fit.tidy(level).to_dict("records")
     ]
     question = fit.sample.question
     return Table(

@@ -63,6 +63,10 @@ class Number(NamedTuple):
         shown = f"{round(value, self.digits) + 0.0:.{self.digits}f}"
         return f"({shown})" if self.bracketed else shown
 
+    def __str__(self) -> str:
+        """Return the number with its stars."""
+        return self.text + self.stars
+
 
 Cell = Number | str
 
@@ -240,13 +244,9 @@ class Table:
 
     def csv(self) -> bytes:
         """Return the cells as CSV: the panel, the label and a column each, without caption and notes."""
-        lines = [
-            [block.title, line.label, *map(_plain, line.cells)]
-            for block in self.blocks
-            for line in block.lines
-        ]
+        rows = [["panel", "", *self._titles]]
+        rows += [[b.title, line.label, *map(str, line.cells)] for b in self.blocks for line in b.lines]
         out = io.StringIO()
-        rows = [["panel", "", *self._titles], *lines]
         csv.writer(out, lineterminator="\n").writerows([_no_formula(cell) for cell in row] for row in rows)
         return out.getvalue().encode()
 
@@ -449,12 +449,7 @@ def _typeset(cell: Cell) -> str:
 
 def _starred(cell: Cell) -> str:
     """Return a cell as a reader of Markdown or Word sees it, with its stars."""
-    return _typeset(cell) if isinstance(cell, str) else _typeset(cell) + cell.stars
-
-
-def _plain(cell: Cell) -> str:
-    """Return a cell with a hyphen for minus, with its stars."""
-    return cell if isinstance(cell, str) else cell.text + cell.stars
+    return cell if isinstance(cell, str) else str(cell).replace("-", MINUS)
 
 
 def _no_formula(text: str) -> str:
@@ -472,12 +467,12 @@ def _aligned(column: Sequence[Cell]) -> list[str]:
     cells = []
     for cell in column:
         if isinstance(cell, str) or not cell.text:
-            cells.append(one_line(_plain(cell)))
+            cells.append(one_line(str(cell)))
             continue
         missing = after - len(cell.text.strip("()").partition(".")[2])
         point = 1 if missing == after and after else 0
         blank = behind - (len(cell.stars) or cell.bracketed)
-        cells.append(_plain(cell) + " " * (missing + point + blank))
+        cells.append(str(cell) + " " * (missing + point + blank))
     return cells
 
 

@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaincinv
 
-from study.core import BoolArray, FloatArray, IntArray, QuestionError, checked, listed, refuse_unknown
+from study.core import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    QuestionError,
+    checked,
+    counted,
+    listed,
+    refuse_unknown,
+)
 from study.diagnostics import Finding
 from study.figures import Axes, Figure, dot_figure
 from study.panel import Panel, Question, Sample
@@ -165,7 +174,7 @@ def _changes(cells: Cells) -> dict[str, Moment]:
         mean = (both * change).sum(axis=0) / np.maximum(weight, 1e-300)
         variance = (both * (change - mean) ** 2).sum() / weight.sum() if weight.sum() > 0 else np.nan
         what = "log change" if count else "change"
-        found[f"variance of {what}, {lag} period{'s' * (lag > 1)}"] = Moment(float(variance), False)
+        found[f"variance of {what}, {counted(lag, 'period')}"] = Moment(float(variance), False)
     return found
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from study.core import BoolArray, FloatArray, first_of, listed, quantile, significant
+from study.core import BoolArray, FloatArray, counted, first_of, listed, quantile, significant
 from study.diagnostics import Finding
 from study.estimates import POWER, SIZE
 from study.figures import performance_figure
@@ -345,18 +345,16 @@ def findings_of(replications: Mapping[str, Replications], scale: Scale) -> Findi
         Its frame is that of :func:`performance`. Details: ``recommendation``, a :class:`Recommendation`; ``standing``,
         the frame of :func:`standing`; ``refused``, a frame of process, design, reason and panels.
     """
-    frame = performance(replications)
-    chosen = recommendation(replications, frame)
-    level = next(iter(replications.values())).level
+    frame, level = performance(replications), next(iter(replications.values())).level
     table = standing(frame, level)
     refused = [(name, *each) for name, one in replications.items() for each in one.refused]
     details = {
-        "recommendation": chosen,
+        "recommendation": recommendation(replications, frame),
         "standing": table,
         "refused": pd.DataFrame(refused, columns=["process", "design", "reason", "panels"]),
     }
     return Finding.of(
-        _sentences(replications, chosen, table, frame, scale, level, details["refused"]),
+        _sentences(replications, frame, scale, details),
         frame,
         partial(performance_figure, table=table, scale=scale, level=level),
         name="tournament",
@@ -378,12 +376,12 @@ def _verdict(chosen: Recommendation, table: pd.DataFrame, scale: Scale) -> str:
     same = f" (and {listed(chosen.same)}, with the same estimates)" if chosen.same else ""
     if chosen.runner_up is None:
         return (
-            f"On panels like this one {chosen.design}{same} is the only one of {_designs(len(table))} whose intervals "
-            f"cover; its RMSE is {size}."
+            f"On panels like this one {chosen.design}{same} is the only one of {counted(len(table), 'design')} whose "
+            f"intervals cover; its RMSE is {size}."
         )
     return (
-        f"On panels like this one {chosen.design}{same} has the smallest RMSE ({size}) of the {_designs(others)} whose "
-        "intervals cover."
+        f"On panels like this one {chosen.design}{same} has the smallest RMSE ({size}) of the "
+        f"{counted(others, 'design')} whose intervals cover."
     )
 
 
@@ -399,14 +397,10 @@ def runner_up_sentence(chosen: Recommendation, scale: Scale) -> str:
 
 
 def _sentences(
-    replications: Mapping[str, Replications],
-    chosen: Recommendation,
-    table: pd.DataFrame,
-    frame: pd.DataFrame,
-    scale: Scale,
-    level: float,
-    refused: pd.DataFrame,
+    replications: Mapping[str, Replications], frame: pd.DataFrame, scale: Scale, details: Mapping[str, Any]
 ) -> Iterator[str]:
+    chosen, table, refused = (details[name] for name in ("recommendation", "standing", "refused"))
+    level = next(iter(replications.values())).level
     yield _verdict(chosen, table, scale)
     if second := runner_up_sentence(chosen, scale):
         yield second
@@ -488,7 +482,7 @@ def _conventions(
             f"Leaving bias aside, intervals cover {default:.1%} under the default convention and {published:.1%} under "
             f"those of the designs' references (Monte-Carlo error of the difference {100 * error:.2g} points)."
         )
-        yield f"The default convention is nearer to {100 * level:g}% for {nearer} of {_designs(len(off))}."
+        yield f"The default convention is nearer to {100 * level:g}% for {nearer} of {counted(len(off), 'design')}."
 
 
 def _range(ends: Sequence[float], scale: Scale) -> str:
@@ -499,7 +493,3 @@ def _range(ends: Sequence[float], scale: Scale) -> str:
 def _points(value: float, scale: Scale) -> str:
     """Write a difference of effects: in percentage points where they are shares."""
     return f"{scale.factor * value:.2g} points" if scale.percent else scale.text(value)
-
-
-def _designs(count: int) -> str:
-    return f"{count} design{'s' * (count != 1)}"

@@ -66,6 +66,7 @@ class Dial(NamedTuple):
     does: str
 
 
+NO_EFFECT = "no effect"  # the title of a process in which tests are of their size
 MEAN = "share of the counterfactual mean"
 DIALS: dict[str, Dial] = {
     "effect": Dial(MEAN, -0.9, 10.0, 0.0, "average effect of treatment"),
@@ -93,6 +94,11 @@ DIALS: dict[str, Dial] = {
     "reversal": Dial("share of the treated, a period", 0.0, 0.9, 0.0, "treatment that is lost and recorded as kept"),
     "missing": Dial("share of unit-periods", 0.0, 0.9, 0.0, "cells that are not observed besides those of the panel"),
 }  # fmt: skip
+
+
+def effect_title(effect: float) -> str:
+    """Return what the calibrated process with an effect is called."""
+    return f"effect of {100 * effect:g}%" if effect else NO_EFFECT
 
 
 def checked_dials(dials: Mapping[str, float], who: str) -> dict[str, float]:

@@ -7,7 +7,7 @@ order, or on which entrants take part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache as once
 from functools import partial
@@ -21,14 +21,10 @@ from study.core import (
     QuestionError,
     StudyError,
     current_settings,
-    expecting,
-    in_parallel,
-    keep,
+    each_kept,
     key_of,
-    prepare,
     refuse_unknown,
     settings,
-    stored,
 )
 from study.designs import answer_key, find_design
 from study.estimates import NONE, Estimate, few_clusters_warning, pre_test
@@ -253,8 +249,12 @@ def replicate(
         state, own = states[work.process], [entrants[k] for k in work.entrants]
         # Other entrants and names of processes have no part in it.
         keys[work] = state and answer_key("replications", state, own, work.first, work.end, seed, level)
-    make = partial(block, processes, entrants, samples, seed, level)
-    blocks = dict(_made(make, keys))
+    make, here = partial(block, processes, entrants, samples, seed, level), current_settings()
+    blocks: dict[Work, Block] = {}
+    for work, made in each_kept(make, dict(zip(works, works, strict=True)), keys, here.cache, (Block,)):
+        blocks[work] = made
+        if here.progress is not None:
+            here.progress(work.words)
     return {name: _joined(name, processes[name], entrants, blocks, level) for name in processes}
 
 
@@ -262,31 +262,6 @@ def state_of(process: Process) -> str | None:
     """Return the key of all that draws of a process depend on, or None where no key can hold it."""
     held = replace(process.sample, **dict[str, Any](panel=None))
     return key_of((replace(process, sample=held), panel_state(process.sample.panel)))
-
-
-def _made(
-    make: Callable[[Work], tuple[Work, Block]], keys: Mapping[Work, str | None]
-) -> Iterator[tuple[Work, Block]]:
-    """Yield every block, from the disk or anew, and keep each as soon as it is made."""
-    here = current_settings()
-    folder, progress = here.cache, here.progress or (lambda _: None)
-    waiting = []
-    if folder is not None:
-        prepare(folder)
-    for work, key in keys.items():
-        known = None if folder is None or key is None else stored(folder, key, (Block,))
-        if known is None:
-            waiting.append(work)
-            continue
-        progress(work.words)
-        yield work, known
-    expecting(len(waiting))
-    for work, made in in_parallel(make, waiting, ordered=False):
-        key = keys[work]
-        if folder is not None and key is not None:
-            keep(folder, key, made)
-        progress(work.words)
-        yield work, made
 
 
 def _joined(
@@ -318,7 +293,7 @@ def block(
     seed: int,
     level: float,
     work: Work,
-) -> tuple[Work, Block]:
+) -> Block:
     """Draw the replications of a block and ask its entrants.
 
     What learners find on a drawn panel is not kept: it serves nothing else.
@@ -341,7 +316,7 @@ def block(
                 why = str(refusal)
             if why:
                 reasons.append((place, why))
-    return work, Block(answers, truths, tuple(reasons))
+    return Block(answers, truths, tuple(reasons))
 
 
 def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> tuple[Answer, str]:

@@ -13,10 +13,9 @@ from study.diagnostics import Finding
 from study.panel import Panel, Question
 from study.simulate.calibrate import calibrate, calibration
 from study.simulate.performance import findings_of
-from study.simulate.process import Process, checked_dials
+from study.simulate.process import NO_EFFECT, Process, checked_dials, effect_title
 from study.simulate.replications import Entrant, Work, block, is_slow, replicate, samples_of
 
-NO_EFFECT = "no effect"
 EFFECTS = (0.0, 0.1, 0.2, 0.4)
 # By how much fewer panels slow designs are asked of, where nobody says.
 SLOW_SHARE = 10
@@ -148,9 +147,7 @@ def _dials(
     if processes is None:
         if "effect" in shared:
             raise QuestionError("tournament: dial effect is set; name it in effects= instead.")
-        processes = {
-            f"effect of {100 * each:g}%" if each else NO_EFFECT: {"effect": each} for each in effects
-        }
+        processes = {effect_title(each): {"effect": each} for each in effects}
     if not processes:
         raise QuestionError("tournament: there is no process; name effects, or processes with their dials.")
     return {
@@ -191,7 +188,7 @@ def able(process: Process, seed: int) -> tuple[list[Entrant], dict[str, str]]:
         except QuestionError as refusal:
             left_out[entrant.label] = str(refusal)
             continue
-        _, tried = block({"": process}, [entrant], {"": samples}, seed, 0.95, Work("", (0,), 0, TRIED))
+        tried = block({"": process}, [entrant], {"": samples}, seed, 0.95, Work("", (0,), 0, TRIED))
         if np.isnan(tried.answers[:, :, 0]).all():
             left_out[entrant.label] = tried.reasons[0][1]
         else:

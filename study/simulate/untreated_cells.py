@@ -21,7 +21,7 @@ prior is normal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -395,11 +395,7 @@ def _count_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Dials:
 
 
 def _nearest(
-    misfit: Callable[[FloatArray], FloatArray],
-    dials: Dials,
-    low: Sequence[float],
-    high: Sequence[float],
-    turn: int,
+    misfit: Callable[[FloatArray], FloatArray], dials: Dials, low: list[float], high: list[float], turn: int
 ) -> Dials:
     """Return the least-squares dials, at first from several starts."""
     starts = [dials._replace(factor=max(dials.factor, 0.01), shocks=max(dials.shocks, 0.01))]

@@ -24,7 +24,7 @@ from test_settings import LEARNS
 
 import study
 from study import QuestionError, StudyError, WorkerError, settings
-from study.core import cluster, current_settings, encoded, in_parallel
+from study.core import cluster, current_settings, each_kept, encoded, in_parallel
 from study.paper import record
 from study.paper import run as running
 from study.paper.plan import read_plan
@@ -241,12 +241,32 @@ def estimates_of(results) -> bytes:
     return record.csv_file(record.record(results))
 
 
+def test_answers_that_a_folder_has_come_first_and_others_are_kept_if_they_have_a_key(tmp_path):
+    made = []
+
+    def double(n: int) -> float:
+        made.append(n)
+        return 2.0 * n
+
+    keys = {"one": "a" * 64, "two": None, "three": "b" * 64}
+
+    def answers(*names: str) -> list[tuple[str, float]]:
+        tasks = {name: place for place, name in enumerate(keys, start=1) if name in names}
+        return list(each_kept(double, tasks, {name: keys[name] for name in names}, tmp_path, (float,)))
+
+    assert answers("two", "three") == [("two", 4.0), ("three", 6.0)]
+    assert answers("one", "two", "three") == [("three", 6.0), ("one", 2.0), ("two", 4.0)]
+    assert made == [2, 3, 1, 2]
+    assert dict(each_kept(double, {"one": 1}, {}, None, (float,))) == {"one": 2.0}
+    assert made[-1] == 1
+
+
 def test_a_worker_without_the_folder_of_fits_writes_nothing(tmp_path):
     def folder_in_use(_: object) -> Path | None:
         return current_settings().cache
 
     for folder, used in ((tmp_path, tmp_path), (tmp_path / "elsewhere", None)):
-        assert running._made_from(None, folder, ("at", folder_in_use)) == ("at", used)
+        assert running._made_from(None, folder, folder_in_use) == used
     assert not (tmp_path / "elsewhere").exists()
 
 

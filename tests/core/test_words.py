@@ -13,6 +13,7 @@ from study.core.words import (
     Described,
     Text,
     capital,
+    counted,
     first_of,
     html_page,
     lines,
@@ -109,3 +110,9 @@ def test_an_object_describes_itself_in_lines_and_as_a_table_and_a_text_reads_as_
         "<tr><th>of</th><td>&lt;1&gt;</td></tr></table>"
     )
     assert repr(Text("a\nb")) == "a\nb"
+
+
+def test_of_one_the_word_is_singular_and_of_none_or_several_it_is_not():
+    assert [counted(n, "unit") for n in (0, 1, 2)] == ["0 units", "1 unit", "2 units"]
+    assert counted(1200, "unit", ",") == "1,200 units"
+    assert counted(1.0, "period", "g") == "1 period"

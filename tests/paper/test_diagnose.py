@@ -97,7 +97,7 @@ def test_no_sentence_is_cut_short(verdict: Verdict) -> None:
             assert (
                 sentence[0].isupper()
                 or sentence[0].isdigit()
-                or sentence.split(":")[0] == verdict.design.name
+                or sentence.split(":")[0] == verdict.task.row.name
             )
             assert sentence.endswith(".")
 

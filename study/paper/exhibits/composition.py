@@ -9,7 +9,6 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from study.core import QuestionError, capital, one_thread
-from study.designs import find_design
 from study.diagnostics import Finding, Refits
 from study.diagnostics.eras import eras, treated_units
 from study.estimates import Effect, Estimand, Estimate
@@ -188,7 +187,7 @@ def _by_row(
 ) -> Iterator[Table | Traced]:
     """Yield the table of the plan's rows about the first event and outcome, and their numbers."""
     plan = setting.plan
-    estimands = {row.label: find_design(row.name).estimand for row in plan.rows}
+    estimands = {row.label: row.design.estimand for row in plan.rows}
     absent = {label: str(each) for label, each in estimands.items() if each is not Estimand.GROUP_TIME_ATT}
     absent |= {row.label: "of fixed composition itself" for row in plan.rows if "balance" in row.question}
     others: dict[str, list[Composed]] = {}

@@ -12,7 +12,6 @@ import pandas as pd
 
 from study import figures
 from study.core import capital, p_is
-from study.designs import find_design
 from study.figures import Figure
 from study.inference import Agreement
 from study.panel import Scale
@@ -56,7 +55,7 @@ def designs(setting: Setting) -> Iterator[Piece]:
     (coefficients, the change in one year) are left out of them.
     """
     plan, panel, outcomes = setting.plan, setting.panel, list(setting.plan.outcomes)
-    alike = [row for row in plan.rows if find_design(row.name).estimand.has_path]
+    alike = [row for row in plan.rows if row.design.estimand.has_path]
     for events in side_by_side(plan):
         agreements = {
             (event.label, scale): comparison(plan, panel, event, scale, outcomes, alike).agreement
@@ -119,7 +118,7 @@ def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[
 
 
 def _every(setting: Setting, events: Sequence[Event]) -> list[Result]:
-    return [setting.results[task.key] for task in setting.plan.tasks() if task.event in events]
+    return [result for result in setting.results.values() if result.task.event in events]
 
 
 def _table(setting: Setting, events: Sequence[Event], agreements: Agreements) -> Table:
@@ -177,7 +176,7 @@ def _marked(setting: Setting, events: Sequence[Event], agreements: Agreements) -
     answered = {result.task.row.label for result in _every(setting, events) if result.headline}
 
     def mark(row: Row) -> str:
-        if not find_design(row.name).estimand.has_path:
+        if not row.design.estimand.has_path:
             return COEFFICIENT
         return OWN_AVERAGE * (bool(tested) and row.label in answered - tested)
 

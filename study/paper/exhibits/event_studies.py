@@ -11,7 +11,6 @@ from itertools import product
 import pandas as pd
 
 from study import figures
-from study.designs import find_design
 from study.estimates import NONE, Effect, pre_test
 from study.figures import Figure
 from study.panel import Scale
@@ -93,7 +92,7 @@ def event_studies(setting: Setting) -> Iterator[Piece]:
 
 def shown_rows(plan: Plan) -> list[Row]:
     """Return the plan's designs that have effects by event time, and the others that it does not list."""
-    ours = [row for row in plan.rows if find_design(row.name).estimand.has_path]
+    ours = [row for row in plan.rows if row.design.estimand.has_path]
     return ours + [row for row in OTHERS if row.name not in {own.name for own in ours}]
 
 
@@ -114,7 +113,7 @@ def leads_of(setting: Setting, result: Result) -> dict[str, float]:
     near = [t for t in before if t.event_time >= first]
     largest = max(near, key=lambda t: abs(t.estimate), default=Effect(""))
     window = every if len(near) == len(before) else NONE
-    if len(near) < len(before) and not find_design(task.row.name).draws:
+    if len(near) < len(before) and not task.row.design.draws:
         path = setting.fit(task).aggregate("event")
         window = pre_test(path, since=first, draws=task.band_draws, seed=task.seed)
     average = result.headline or Effect("")

@@ -12,7 +12,6 @@ from itertools import chain, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from study.core import QuestionError, capital, one_thread
-from study.designs import find_design
 from study.estimates import Effect, Estimate
 from study.figures import Figure, drawn
 from study.panel import Panel, Question, Scale, panel_entries
@@ -100,7 +99,7 @@ def question_text(question: Question) -> str:
 
 def source_of(exhibit: str, quantity: str, task: Task, panel: Panel, command: str) -> Source:
     """Return the source of a number that answers a task of the plan, or is made from its answer."""
-    options = find_design(task.row.name).options | task.options
+    options = task.row.design.options | task.options
     return Source(
         exhibit=exhibit,
         quantity=quantity,
@@ -257,7 +256,7 @@ class Setting:
 
     def fit(self, task: Task) -> Estimate:
         """Return what a task's design estimates on the panel."""
-        return find_design(task.row.name)(task.question.sample(self.panel), **task.options)
+        return task.row.design(task.question.sample(self.panel), **task.options)
 
     def answers(self, event: Event, scale: str, label: str | None = None) -> list[Result]:
         """Return what a row of the plan, the headline where none is named, answers about an event: one an outcome."""
@@ -414,7 +413,7 @@ def main_row(plan: Plan) -> Row:
 
     Diagnostics answer the question anew more than a hundred times, which takes learners an hour.
     """
-    rows = (row for row in (plan.headline, *plan.rows) if not find_design(row.name).draws)
+    rows = (row for row in (plan.headline, *plan.rows) if not row.design.draws)
     return next(rows, plan.headline)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import BoolArray, FloatArray, listed, p_is, p_text
+from study.core import BoolArray, FloatArray, counted, listed, p_is, p_text
 from study.data.audits import read_titles, topics_audit
-from study.figures import COLOUR, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes
+from study.figures import COLOUR, GREY, SECOND, Axes, Figure, canvas, draw_legend, legend_above, on_axes
 from study.panel import Panel, checksum, load_panel, shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
 from study.paper.fields import Answer, Answers, FieldsPlan, Interval, answers, of_outcome, outcomes_of
@@ -159,8 +159,7 @@ def shares_figure(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel
         lowest = min(axis.dataLim.y0 for axis in axes)
         axes[0].set_ylim(max(10 * (lowest // 10) - 10, 0), 102)
         axes[0].set_ylabel(f"{plan.outcomes[plan.outcome]}, % of papers")
-        handles, labels = axes[-1].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL)
+        draw_legend(figure, axes[-1], loc="outside lower center", ncols=3, fontsize=SMALL)
     return figure
 
 
@@ -255,9 +254,7 @@ def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel])
             rows = by_area.cells.kinds == kind
             treated = " (treated)" if by_area.cells.treated[rows].any() else ""
             n = len(np.unique(by_area.cells.venues[rows]))
-            lines.append(
-                _units_line(by_area, panels, f"{kind}{treated}, {n} venue{'s' if n > 1 else ''}", rows)
-            )
+            lines.append(_units_line(by_area, panels, f"{kind}{treated}, {counted(n, 'venue')}", rows))
         blocks["Task areas, all venues together"] = lines
     in_blocks = {
         "topics" if line.panel == "fields" else line.panel: line.label for line in plan.lines if line.in_block

@@ -25,8 +25,6 @@ REPETITIONS = 5
 COLUMNS_HERE = {
     name: column._replace(digits=2) for name, column in COLUMNS.items() if column.kind in ("effect", "error")
 } | {
-    "band_low": Column("lower end of the simultaneous band", "effect", 2),
-    "band_high": Column("upper end of the simultaneous band", "effect", 2),
     "value": Column("what a grant adds", "effect", 2),
     "p_pairs": Column("p-value of all pairs", "p"),
     "p_random": Column(

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from study.designs import find_design
 from study.diagnostics.uncertainty import CLUSTERED, FEW_TREATED, RANDOMIZATION
 from study.panel import Scale
 from study.paper.exhibits.exhibit import RUN, Findings, Part, Piece, Setting, exhibit, findings_of, main_row
@@ -68,7 +67,7 @@ def shown_labels(setting: Setting) -> list[str]:
     """Return the main row, and the first of each other design of the plan that fits no learners."""
     plan = setting.plan
     labels: dict[str, str] = {}
-    for row in (main_row(plan), *(row for row in plan.rows if not find_design(row.name).draws)):
+    for row in (main_row(plan), *(row for row in plan.rows if not row.design.draws)):
         labels.setdefault(row.name, row.label)
     return list(labels.values())
 

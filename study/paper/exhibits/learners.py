@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from study.core import QuestionError, one_thread
-from study.designs import find_design
 from study.diagnostics import Finding
 from study.diagnostics.nuisances import learned_once, nuisances
 from study.learners import Learner
@@ -44,7 +43,7 @@ def learners(setting: Setting) -> Iterator[Piece]:
     folds = f"{REPETITIONS} draws of the folds"
     how: dict[str, Any] = {"columns": OF_LEARNERS, "command": RUN}
     for findings in every:
-        label, design = findings.label, find_design(findings.task.row.name)
+        label, design = findings.label, findings.task.row.design
         yield from (findings.says(f"not made, {design.name}: {refusal}") for refusal in findings.refused)
         for finding in findings.by_name.values():
             for name, row in by_learner(finding).iterrows():
@@ -64,7 +63,7 @@ def shown_labels(setting: Setting) -> list[str]:
     """Return the plan's rows that differ in more than their learners, of designs that say what they learn."""
     labels: dict[tuple[str, ...], str] = {}
     for row in setting.plan.rows:
-        design = find_design(row.name)
+        design = row.design
         if design.nuisances is not None:
             options = {name: value for name, value in row.options.items() if name not in design.learners}
             labels.setdefault((row.name, repr(row.question), repr(options)), row.label)
@@ -74,7 +73,7 @@ def shown_labels(setting: Setting) -> list[str]:
 def learned(setting: Setting, scale: str, label: str) -> Findings:
     """Return what learners make of a row's question, its own first, or why there is nothing."""
     task = task_of(setting, scale, label)
-    design = find_design(task.row.name)
+    design = task.row.design
     options: Any = {name: design.options[name] for name in design.learners} | task.options
     options |= {"repetitions": REPETITIONS, "learners": COMPARED, "level": task.level}
     try:
@@ -103,7 +102,7 @@ def _table(every: Sequence[Findings]) -> Table:
         for finding in row.by_name.values():
             table, scale = by_learner(finding).iterrows(), row.task.question.effect_scale
             lines += [Line(words_of(str(name)), _cells(values, scale)) for name, values in table]
-        panels.append((f"{plan.scales[row.scale]}: {find_design(row.task.row.name).title}", lines))
+        panels.append((f"{plan.scales[row.scale]}: {row.task.row.design.title}", lines))
     return Table(
         name=EXHIBIT,
         caption=f"{first.event.short}: double machine learning, by learner",

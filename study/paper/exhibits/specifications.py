@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from study.core import capital, listed, p_is
-from study.designs import find_design
 from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
 from study.panel import Scale
@@ -103,7 +102,7 @@ def _table(setting: Setting, curve: Finding, refused: int) -> Table:
 
 def _left_out(setting: Setting, scale: str) -> dict[str, int]:
     """Count the plan's rows that the curve leaves out, since they fit learners, and those of them that are positive."""
-    rows = [row.label for row in setting.plan.rows if find_design(row.name).draws]
+    rows = [row.label for row in setting.plan.rows if row.design.draws]
     results = (setting.results.get((setting.event.label, scale, setting.outcome, label)) for label in rows)
     effects = [result.headline for result in results if result and result.headline]
     return {"left_out": len(effects), "left_out_positive": sum(effect.estimate > 0 for effect in effects)}

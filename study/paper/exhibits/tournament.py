@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,12 +13,12 @@ from study.estimates import Effect
 from study.figures import performance_figure
 from study.paper import headline_effect
 from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, draw, estimate_command, exhibit
-from study.paper.plan import NO_EFFECT, Row, Task, effect_title
+from study.paper.plan import Row, Task
 from study.paper.tournament import KEY, Recorded, asked_of, check_first, contest, read_record
-from study.report import COLUMNS, REFUSED, Block, Column, Line, Number, Table, lettered
+from study.report import COLUMNS, REFUSED, Block, Column, Line, Number, Table, effect_values, lettered
 from study.simulate.calibrate import DEVIATIONS, calibration
 from study.simulate.performance import ERRORS, TOLERANCE, runner_up_sentence, standing
-from study.simulate.process import DIALS
+from study.simulate.process import DIALS, NO_EFFECT, effect_title
 
 EXHIBIT = "tournament"
 # Of a process and design, as the record has them.
@@ -35,17 +35,16 @@ MEASURES = {
     "coverage_after": Column("coverage where that test does not reject", "percent"),
     "repetitions": Column("simulated panels", "count"),
 }
+ACTUAL = {"estimate": "Effect", "std_error": "(SE)", "mde": "MDE"}
 # Of a design: on simulated panels without an effect and with that of the plan, and about the actual panel.
-OF_DESIGN = MEASURES | {
+OF_DESIGN = MEASURES | {f"actual_{name}": COLUMNS[name] for name in ACTUAL}
+OF_DESIGN |= {
     "bias_without": Column("mean of estimates without an effect", "effect"),
     "size": Column("how often the interval excludes zero without an effect", "percent"),
     "power": Column("how often the interval excludes zero with the effect", "percent"),
     "centred_coverage": Column("coverage of the mean estimate under the default convention", "percent"),
     "published_centred_coverage": Column("the same under the published convention", "percent"),
     "label": Column("name", "text"),
-    "actual": COLUMNS["estimate"],
-    "actual_error": COLUMNS["std_error"],
-    "actual_mde": COLUMNS["mde"],
 }
 SIMULATED = {
     "bias_without": "Bias",
@@ -55,7 +54,6 @@ SIMULATED = {
     "coverage": "Coverage",
     "power": "Power",
 }
-ACTUAL = {"actual": "Effect", "actual_error": "(SE)", "actual_mde": "MDE"}
 DETAILS = {
     "published_coverage": "Published",
     "centred_coverage": "Default",
@@ -115,16 +113,12 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     task = plan.ask(asked.question)
     effects = recorded.rows[recorded.rows["process"].isin(plan.calibrated_processes())]
     stand = standing(effects, plan.level)
-    actual = {row.label: _actual(setting, task, row) for row in plan.entrants}
-    designs = at.assign(
-        size=none["rejects"],
-        bias_without=none["bias"],
-        power=at["rejects"],
-        trusted=stand["trusted"],
-        actual=[actual[label].estimate for label in at.index],
-        actual_error=[actual[label].std_error for label in at.index],
-        actual_mde=[actual[label].mde for label in at.index],
-    ).loc[stand.index]
+    actual = {row.label: effect_values(_actual(setting, task, row)) for row in plan.entrants}
+    of_actual = pd.DataFrame.from_dict(actual, orient="index")[[*ACTUAL]].add_prefix("actual_")
+    simulated = at.assign(
+        size=none["rejects"], bias_without=none["bias"], power=at["rejects"], trusted=stand["trusted"]
+    )
+    designs = simulated.join(of_actual).loc[stand.index]
     headline = headline_label(setting)
     named = [headline, *(label for label in stand.index if label != headline)][:NAMED]
     yield from _tables(setting, designs, task)
@@ -149,7 +143,7 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     broken = broken_by(recorded, plan.level, plan.calibrated_processes())
     yield broken
     yield from calibrated.sentences[:2]
-    yield from _numbers(setting, recorded, designs, actual, broken, calibrated)
+    yield from _numbers(setting, recorded, designs, broken, calibrated)
 
 
 def headline_label(setting: Setting) -> str:
@@ -190,7 +184,7 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
         caption="What designs find on panels simulated like the study's, and what they say of the actual one",
         headings=[*SIMULATED.values(), *ACTUAL.values()],
         spans=[("No effect", 2), (f"Effect of {effect}", 4), ("Actual panel", 3)],
-        blocks=blocks([*SIMULATED, *ACTUAL]),
+        blocks=blocks([*SIMULATED, *(f"actual_{name}" for name in ACTUAL)]),
         notes=[
             f"{plan.outcomes[task.outcome]}. Bias, RMSE (root mean squared error), estimates, standard errors and MDE "
             f"(minimum detectable effect): {scale.column}{' (points)' * scale.percent}. Size, coverage of "
@@ -284,12 +278,7 @@ def broken_by(recorded: Recorded, level: float, calibrated: Sequence[str]) -> st
 
 
 def _numbers(
-    setting: Setting,
-    recorded: Recorded,
-    designs: pd.DataFrame,
-    actual: Mapping[str, Effect],
-    broken: str,
-    calibrated: Finding,
+    setting: Setting, recorded: Recorded, designs: pd.DataFrame, broken: str, calibrated: Finding
 ) -> Iterator[Piece]:
     plan, asked = setting.plan, asked_of(setting.plan)
     task = plan.ask(asked.question)
@@ -297,10 +286,10 @@ def _numbers(
     for (process, label), row in recorded.rows.set_index(KEY)[[*MEASURES]].iterrows():
         about = f"{process}, simulated panels"
         yield from setting.numbers((EXHIBIT, process, label), row, MEASURES, tasks[label], quantity=about)
-    for label, effect in actual.items():
-        values = {name: getattr(effect, name) for name in ("estimate", "std_error", "mde")}
-        result = setting.results.get(tasks[label].key)
-        own = result.task if result else tasks[label]  # with the options of the tables, if it is theirs
+    for label, entry in tasks.items():
+        values = {name: designs.at[label, f"actual_{name}"] for name in ACTUAL}
+        result = setting.results.get(entry.key)
+        own = result.task if result else entry  # with the options of the tables, if it is theirs
         how: Any = {"quantity": label, "command": estimate_command(own, setting.panel)}
         yield from setting.numbers((EXHIBIT, "actual", label), values, task=own, **how)
     chosen = recorded.recommendation

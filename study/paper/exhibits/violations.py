@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from study.core import capital
-from study.designs import find_design
 from study.diagnostics import Finding
 from study.figures import COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas
 from study.panel import Scale
@@ -83,7 +82,7 @@ def violations(setting: Setting) -> Iterator[Piece]:
 
 def shown_labels(setting: Setting) -> list[str]:
     """Return the plan's rows that have effects by event time and fit no learners, the headline first."""
-    rows = {row.label: find_design(row.name) for row in (setting.plan.headline, *setting.plan.rows)}
+    rows = {row.label: row.design for row in (setting.plan.headline, *setting.plan.rows)}
     return [label for label, design in rows.items() if design.estimand.has_path and not design.draws]
 
 

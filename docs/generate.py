@@ -28,10 +28,10 @@ from study.diagnostics import Diagnostic, Needs, all_diagnostics
 from study.figures import drawn
 from study.paper import numbers
 from study.paper.diagnose import ASSUMED
+from study.paper.numbers import Sentence, filled, passages
 from study.paper.page import taken_in
-from study.paper.sentences import Sentence, filled, passages
 from study.report import DOCUMENTS
-from study.simulate.dials import DIALS
+from study.simulate.process import DIALS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

@@ -32,7 +32,7 @@ from .panel import Panel as Panel
 from .panel import Question as Question
 from .panel import Sample as Sample
 from .panel import load_panel as load_panel
-from .report.models import table as table
+from .report.estimates import table as table
 from .simulate.calibrate import calibrate as calibrate
 from .simulate.calibrate import calibration as calibration
 from .simulate.tournament import tournament as tournament

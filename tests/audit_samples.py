@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from study.data import grants
 from study.data.audits import COLUMNS, CREDITED, HEAVY, KEYS, NONE, REST
-from study.data.grants import words
-from study.data.grants.bought import CC, CLUSTER
+from study.data.grants import CC, CLUSTER
 from study.data.institutions import Hit, Matcher
 from study.data.institutions.names import clean
 
@@ -28,7 +28,7 @@ AWARDS_SEED = 20261127
 CRI_SIZES = {"cluster": 60, "near": 60, "mention": 20, "none": 10}
 CRI_SEED = 20261128
 
-_MENTION = words.words(
+_MENTION = grants.words(
     r"\w*comput\w*, cluster\w*, servers?\b, \w*GPU\w*, processors?\b, HPC\w*, cyber\w*, cores\b"
 )
 
@@ -100,7 +100,7 @@ def award_stratum(record: Mapping[str, str]) -> str:
     if record["programme"] == CC:
         return "campus"
     title, abstract = record["title"], record["abstract"]
-    if words.HINT.search(title) or words.COMPUTING.search(title) or words.BOUGHT.search(abstract):
+    if grants.HINT.search(title) or grants.COMPUTING.search(title) or grants.BOUGHT.search(abstract):
         return "near"
     return "mention" if _MENTION.search(f"{title} {abstract}") else "none"
 

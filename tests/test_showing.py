@@ -12,7 +12,7 @@ import simulated
 import study
 from study import Question, compare, estimate
 from study.diagnostics import pretrends
-from study.report.estimate import as_table
+from study.report.estimates import as_table
 
 ASKED = Question("y", "event", scale="log1p", cluster="state", horizon=2)
 

@@ -12,7 +12,7 @@ import typer
 
 from study import core, figures, inference, paper, report
 from study.commands import data_commands, options, paper_commands, simulate_command, table_command
-from study.commands.engines import OfEngine
+from study.commands.options import OfEngine
 from study.core import QuestionError, StudyError, __version__, as_typed, progress_bar, steps
 
 INTERRUPTED = 130

@@ -49,7 +49,7 @@ def facts(*, vintage: str = "2023-12", threshold: str = "seed", format: str = "t
     format : str
         text, latex, html or md.
     """
-    from study.paper.facts.tables import printed
+    from study.paper.exhibits.facts import printed
 
     typer.echo(printed(vintage, threshold, format), nl=False)
 
@@ -99,12 +99,11 @@ def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
         Folder of originals; a folder of the user's cache if not given.
     """
     from study.data import sources as published
-    from study.data.sources.fetching import Fetcher
     from study.data.sources.provenance import SOURCES
 
     folder = raw or core.cache_folder() / "raw"
     with progress_bar() as progress:
-        fetcher = Fetcher(progress=arrived(progress))
+        fetcher = published.Fetcher(progress=arrived(progress))
         # What is cut from another source's files, or compiled by hand, has no publisher to fetch it from.
         names = sources or [name for name in SOURCES if name in published.SOURCES]
         with core.settings(progress=steps(progress, None)):

@@ -10,7 +10,7 @@ from study.core import StudyError, section
 from study.designs import all_designs
 from study.panel import Panel, Question, Scale, load_panel, panel_entries
 from study.paper import Plan, read_plan, run, tournament
-from study.simulate.recommendation import standing
+from study.simulate.performance import standing
 
 
 class Fitting(NamedTuple):

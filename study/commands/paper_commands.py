@@ -137,7 +137,7 @@ def trace(address: str | None = None, *, plan: options.Plan = options.DEFAULT_PL
 
 def _list_sentences(plan: Path, known: Mapping[str, papers.Traced]) -> None:
     from study.paper import run as running
-    from study.paper.sentences import filled, sentences
+    from study.paper.numbers import filled, sentences
 
     chosen, folder = papers.read_plan(plan), plan.resolve().parent
     running.cited(chosen, folder)  # which refuses a text that is missing

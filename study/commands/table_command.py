@@ -12,7 +12,7 @@ import typer
 from study import core, inference, paper, report
 from study import panel as panels
 from study.commands import options
-from study.commands.engines import OfEngine
+from study.commands.options import OfEngine
 from study.core import QuestionError, refuse_unwritable
 
 WHO = "study table"

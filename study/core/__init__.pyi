@@ -77,6 +77,7 @@ from .normal_equations import group_data as group_data
 from .normal_equations import jackknife as jackknife
 from .normal_equations import least_squares as least_squares
 from .normal_equations import linear_form as linear_form
+from .normal_equations import solvable as solvable
 from .normal_equations import target as target
 from .outputs import as_typed as as_typed
 from .outputs import place_of as place_of

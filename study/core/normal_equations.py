@@ -13,6 +13,7 @@ from study.core.arrays import BoolArray, FloatArray, IntArray
 from study.core.influence import Influence, Units, Values
 
 COLLINEAR = 1e-9
+SINGULAR = 1e-12
 ESTIMABLE = 1e-6
 
 
@@ -319,6 +320,17 @@ def scaled_directions(gram: FloatArray, sizes: FloatArray) -> tuple[FloatArray, 
     scale = np.sqrt(np.where(sizes > 0, sizes, 1.0))
     values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
     return scale, values, vectors
+
+
+def solvable(gram: FloatArray) -> BoolArray:
+    """Return which cross-products of regressors, shape (..., p, p), can be solved with, whatever units these are in.
+
+    The products of collinear regressors have a reciprocal condition number of rounding, not of zero: between 1e-17 and
+    1e-14, the larger the more rows are added up. Regressors count as collinear below :data:`SINGULAR`.
+    """
+    size = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
+    size = np.where(size > 0, size, 1.0)
+    return np.asarray(np.linalg.cond(gram / size[..., None] / size[..., None, :], 1) < 1 / SINGULAR)
 
 
 def _signature(g: int, group: Group) -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import expit
 
 from study.core.arrays import BoolArray, FloatArray, IntArray
+from study.core.normal_equations import solvable
 
 Method = Literal["dr", "ipw", "reg"]
 Rows = BoolArray
@@ -251,7 +252,7 @@ def solved(gram: FloatArray, rows: FloatArray, what: str) -> FloatArray:
 def _refuse_singular(gram: FloatArray, what: str) -> None:
     if gram.shape == (1, 1) and 0 < gram[0, 0] < np.inf:  # the constant alone
         return
-    if not np.linalg.cond(gram, 1) < 1 / np.finfo(float).eps:
+    if not solvable(gram):
         raise Unidentified(f"the covariates do not identify {what}")
 
 

@@ -37,7 +37,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from study.core import DataError
 from study.data.audit import Estimate, Share, bounded, weighted
-from study.data.grants.bought import CLUSTER
+from study.data.grants import CLUSTER
 from study.data.sources import RESTORE, Rule, csv_table, one_of
 from study.data.topics import AREAS
 

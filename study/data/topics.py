@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 
 from study.core import DataError
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 AREAS = ("vision", "language", "speech", "reinforcement learning", "robotics", "theory", "graphics", "other")
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, IntArray
+from study.core import BoolArray, FloatArray, IntArray, solvable
 from study.designs.did_cells import Cells, baseline_matrix, cells_with_base, compared_with
 from study.estimates.estimate import NO_MEAN
 from study.estimates.jackknife import Sides, leverage_by_group, present
@@ -41,10 +41,11 @@ class Averaged(NamedTuple):
         """Which group is the treated one of each cell, shape (G, K)."""
         return np.asarray(self.own == np.arange(len(self.sizes))[:, None])
 
-    @property
-    def share(self) -> FloatArray:
-        """What each cell weighs at its event time: its share of the treated, shape (K,)."""
-        return np.asarray(self.sizes[self.own] / (self.sizes[self.own] @ self.at @ self.at.T))
+    def share(self, identified: BoolArray) -> FloatArray:
+        """Return what each cell weighs at its event time, (B, K): its share of the treated in cells with an effect."""
+        size = self.sizes[self.own] * identified
+        total = size @ self.at @ self.at.T
+        return np.divide(size, total, out=np.zeros(total.shape), where=total > 0)
 
 
 class Sums(NamedTuple):
@@ -72,7 +73,7 @@ def averages_by_assignment(
     Returns
     -------
     effect, std_error : ndarray, shape (B,)
-        NaN where something is not identified, or close to rounding error, so that the design itself has to say.
+        NaN where nothing is identified, or something is close to rounding error, so that the design itself has to say.
         None for questions of another kind: another average, propensities, weights, clusters of several units, units
         that are seen in different periods.
     """
@@ -96,20 +97,23 @@ def averages_by_assignment(
     with_y, square = sums[..., : p * n_periods], sums[..., p * n_periods : -1]
     shape = sums.shape[:2]
     added = Sums(square.reshape(*shape, p, p), with_y.reshape(*shape, p, n_periods), sums[..., -1])
-    known, effects, of_effect, of_mean = _maps(averaged, added, n)
-    means = (added.with_y[:, averaged.own, 0, averaged.cells.now] + added.first[:, averaged.own]) @ (
-        (averaged.share / averaged.sizes[averaged.own])[:, None] * averaged.at
-    )
+    identified, effects, of_effect, of_mean = _maps(averaged, added, n)
+    used = identified @ averaged.at
+    # An average of fixed composition has other cells where some are not identified.
+    known = used.any(axis=1) if sample.question.balance is None else identified.all(axis=1)
+    own_means = added.with_y[:, averaged.own, 0, averaged.cells.now] + added.first[:, averaged.own]
+    means = averaged.share(identified) / averaged.sizes[averaged.own] * own_means @ averaged.at
     influence = [each @ maps for each, maps in zip(by_group, np.moveaxis(of_effect, 1, 0), strict=True)]
     squares = np.stack([np.einsum("bie,bie->be", each, each) for each in influence])
-    factor, estimable = _leverage(sample, group, averaged, squares)
-    known &= estimable
+    factor, estimable = _leverage(sample, group, averaged, identified, squares)
+    known &= np.all(estimable | ~used, axis=1)
 
     largest, proportional = np.abs(y).max(), sample.question.scale == "proportional"
-    estimate = effects.mean(axis=1)
+    n_used = np.maximum(used.sum(axis=1), 1)
+    estimate = effects.sum(axis=1) / n_used
     untreated = np.ones(len(orders))
     if proportional:
-        untreated = means.mean(axis=1) - estimate
+        untreated = means.sum(axis=1) / n_used - estimate
         known &= untreated > NO_MEAN * largest
         untreated = np.where(known, untreated, 1.0)
     estimate = estimate / untreated
@@ -117,11 +121,11 @@ def averages_by_assignment(
     for g, own in enumerate(influence):
         error = np.einsum("bie,be->bi", own, factor[g])
         if proportional:
-            of_level = by_group[g] @ of_mean[g] - of_mean[g, -1] * means[:, None]
+            of_level = by_group[g] @ of_mean[:, g] - of_mean[:, g, -1:] * means[:, None]
             of_untreated = np.einsum("bie,be->bi", of_level - own, factor[g])
             error -= estimate[:, None] * of_untreated
         total += np.einsum("bi,bi->b", error, error)
-    error = np.sqrt(total) / n
+    error = np.sqrt(total) / (n * n_used)
     std_error = np.where(known & (error > LEAST * largest), error / untreated, np.nan)
     return np.where(known, estimate, np.nan), std_error
 
@@ -157,46 +161,47 @@ def _averaged(sample: Sample, method: str) -> Averaged | None:
 
 
 def _maps(averaged: Averaged, sums: Sums, n: int) -> tuple[BoolArray, FloatArray, FloatArray, FloatArray]:
-    """Return which assignments are identified, effects by event time, and the maps from a unit's values to influence.
+    """Return which cells are identified, effects by event time, and the maps from a unit's values to influence.
 
-    Shapes (B,), (B, E), (B, G, q, E) for effects, and (G, q, E) for the treated units' mean outcomes.
+    Shapes (B, K), (B, E), and (B, G, q, E) for effects and for the treated units' mean outcomes.
     """
     cells, own, sizes, compared, at, change = averaged
-    share, is_own, p = averaged.share, averaged.is_own, sums.square.shape[-1]
+    is_own, p = averaged.is_own, sums.square.shape[-1]
     gram = np.einsum("gk,bgij->bkij", compared, sums.square)
-    known = np.all(np.linalg.cond(gram, 1) < 1 / np.finfo(float).eps, axis=1)
-    gram[~known] = np.eye(p)
+    identified = solvable(gram)
+    gram[~identified] = np.eye(p)
+    share = averaged.share(identified)
     of_change = np.einsum("gk,bgit,kt->bki", compared, sums.with_y, change, optimize=True)
     slope = np.linalg.solve(gram, of_change[..., None])[..., 0]
     x_own = sums.square[:, own, 0] / sizes[own, None]
     pull = np.linalg.solve(gram, x_own[..., None])[..., 0]
     cell_effects = np.einsum("bkt,kt->bk", sums.with_y[:, own, 0], change) / sizes[own]
     cell_effects -= np.einsum("bki,bki->bk", x_own, slope)
-    effects = cell_effects @ (share[:, None] * at)
+    effects = (share * cell_effects) @ at
 
-    per_unit = n * (is_own * share / sizes[own]) @ at
-    load = -n * share[:, None] * compared[..., None] * pull[:, None]
-    load[..., 0] += n * share / sizes[own] * is_own
+    per_unit = n * (is_own * (share / sizes[own])[:, None]) @ at
+    load = -n * share[:, None, :, None] * compared[..., None] * pull[:, None]
+    load[..., 0] += n * (share / sizes[own])[:, None] * is_own
     of_effect = np.zeros((*sums.square.shape[:2], p * change.shape[1] + p * p + 1, at.shape[1]))
-    of_mean = np.zeros(of_effect.shape[1:])
+    of_mean = np.zeros(of_effect.shape)
     for e, here in enumerate(at.T):
         by_x = np.swapaxes(load[:, :, here], 2, 3)
         of_y, of_x = by_x @ change[here], -by_x @ slope[:, None, here]
-        of_x[..., 0, 0] -= per_unit[:, e] * effects[:, [e]]
+        of_x[..., 0, 0] -= per_unit[..., e] * effects[:, [e]]
         flat = [each.reshape(*sums.square.shape[:2], -1) for each in (of_y, of_x)]
         of_effect[..., :-1, e] = np.concatenate(flat, axis=2)
-        of_mean[own[here], cells.now[here], e] = of_mean[own[here], -1, e] = per_unit[own[here], e]
-    return known, effects, of_effect, of_mean
+        of_mean[:, own[here], cells.now[here], e] = of_mean[:, own[here], -1, e] = per_unit[:, own[here], e]
+    return identified, effects, of_effect, of_mean
 
 
 def _leverage(
-    sample: Sample, group: IntArray, averaged: Averaged, squares: FloatArray
+    sample: Sample, group: IntArray, averaged: Averaged, identified: BoolArray, squares: FloatArray
 ) -> tuple[FloatArray, BoolArray]:
-    """Return what the influence of each group counts in the average, shape (G, B, E), and which have an error, (B,)."""
-    sizes, on_treated = averaged.sizes[:, None, None], averaged.is_own.astype(float) @ averaged.at
+    """Return what the influence of each group counts in an effect, (G, B, E), and which have an error, (B, E)."""
+    sizes = averaged.sizes[:, None, None]
     flat = np.sqrt(squares / sizes).reshape(len(sizes), -1)
-    treated = np.broadcast_to(on_treated[:, None], squares.shape).reshape(flat.shape)
+    treated = (averaged.is_own[:, None] * identified.astype(float) @ averaged.at).reshape(flat.shape)
     sides = Sides(group, treated, sample.weights, sample.cluster, alike=True, both=True)
     leverage = leverage_by_group(averaged.sizes[:, None] * present(flat), sides)
     estimable = leverage.estimable.reshape(squares.shape[1:])
-    return leverage.factor.reshape(squares.shape) / squares.shape[2], np.all(estimable, axis=1)
+    return leverage.factor.reshape(squares.shape), estimable

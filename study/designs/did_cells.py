@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, Values, group_mean
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, Values, group_mean, solvable
 from study.estimates import (
     CohortMeans,
     Estimate,
@@ -276,7 +276,7 @@ def regression_adjusted(
     group, each = np.searchsorted(means.dates, cells.cohort), np.arange(len(cells.cohort))
     of_compared = compared.astype(float)
     gram = np.einsum("gk,gab->kab", of_compared, square)
-    identified = np.linalg.cond(gram, 1) < 1 / np.finfo(float).eps
+    identified = solvable(gram)
     gram[~identified] = np.eye(p)
     changes = cross[:, :, cells.now] - cross[:, :, cells.base]
     slope = np.linalg.solve(gram, np.einsum("gk,gpk->kp", of_compared, changes)[:, :, None])[:, :, 0]

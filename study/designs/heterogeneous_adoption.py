@@ -20,6 +20,7 @@ from study.core import (
     mse_bandwidth,
     nearest_residuals,
     p_is,
+    solvable,
     sums_by,
 )
 from study.designs import Assumes, Estimand, Supports, all_designs, design
@@ -291,7 +292,7 @@ def _without_clusters(
     weighted, local = fit.weight[:, None] * fit.powers, cluster[fit.rows]
     gram = others(weighted[:, :, None] * fit.powers[:, None, :], local)
     cross = others(weighted * y[fit.rows, None], local)
-    known = np.linalg.cond(gram, 1) < 1 / np.finfo(float).eps
+    known = solvable(gram)
     gram[~known] = np.eye(gram.shape[1])
     at_zero = np.where(known, np.linalg.solve(gram, cross[:, :, None])[:, 0, 0], np.nan)
     size, total, dose = others(np.column_stack([np.ones(len(y)), y, d]), cluster).T

@@ -81,7 +81,8 @@ def event_path(
         )
     if fit.n_clusters < 2:
         raise QuestionError(f"{who}: there is one cluster, so no sampling variance can be estimated.")
-    path, question = fit.by_event_time, fit.sample.question
+    path, sample = fit.by_event_time, fit.sample
+    question = sample.question
     reference, last = question.reference, question.last if after is None else after
     varies = np.isfinite(path.level_scores)
     usable = np.sort(path.event_time[varies])
@@ -99,9 +100,7 @@ def event_path(
     chosen = path.select(varies & np.isin(path.event_time, [*pre, *post]))
     order = np.argsort(chosen.event_time)
     effect, influence = _on_one_mean(fit, chosen, who)
-    cov = (
-        influence.products(fit.sample.cluster, fit.sample.copies)[np.ix_(order, order)] / fit.sample.n_rows**2
-    )
+    cov = influence.products(sample.cluster, sample.copies)[np.ix_(order, order)] / sample.n_rows**2
     scale = np.sqrt(np.diag(cov))
     rank = int(np.sum(np.linalg.eigvalsh(cov / np.outer(scale, scale)) > 1e-10 * len(cov)))
     if rank < len(cov):

@@ -13,9 +13,7 @@ import pandas as pd
 from study.core import FloatArray, QuestionError, capital, quantile
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path
-from study.diagnostics.honest.conditional import slope_bounds
-from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
-from study.diagnostics.honest.restrictions import RESTRICTIONS
+from study.diagnostics.honest import METHODS, RESTRICTIONS, Problem, breakdown, slope_bounds
 from study.estimates import Estimate
 from study.figures import COLOUR, GREY, SECOND, Axes, Figure, legend_above, on_axes
 
@@ -172,16 +170,9 @@ def honest_did(
     value, scale = breakdown(problem, chosen), fit.sample.question.effect_scale
     share = "share " if scale.percent else ""
     outcome = scale.outcome if scale.name == "level" else f"{scale.outcome}, {share}{scale.unit}"
-    details = {
-        "estimate": estimate,
-        "std_error": problem.std_error,
-        "breakdown": value,
-        "sign_change": problem.overturning,
-        "restriction": restriction,
-        "n_pre": n_pre,
-        "n_post": path.n_post,
-        "bounds_before": bounds,
-    }
+    details: dict[str, Any] = {"estimate": estimate, "std_error": problem.std_error, "breakdown": value}
+    details |= {"sign_change": problem.overturning, "restriction": restriction}
+    details |= {"n_pre": n_pre, "n_post": path.n_post, "bounds_before": bounds}
     ylabel = f"Effect on {outcome}, {100 * level:g}% interval"
     return Finding.of(
         _sentences(fit.design, problem, frame, f"{label} on {outcome}", details),

@@ -193,12 +193,8 @@ def ml_sensitivity(
                 f"{'Lower' if elements.estimate >= 0 else 'Upper'} bound of the coefficient ({unit})",
             ),
         ),
-        details={
-            "robustness_value": value,
-            "robustness_value_significance": limit,
-            "benchmarks": tuple(gained),
-            "elements": elements,
-        },
+        details={"robustness_value": value, "robustness_value_significance": limit}
+        | {"benchmarks": tuple(gained), "elements": elements},
     )
 
 

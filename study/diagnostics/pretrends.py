@@ -126,13 +126,8 @@ def pretrends(
     if n_pre > 1:
         which = f"at any of the event times {times[0]:g} to {times[n_pre - 1]:g}"
     answer = "does not pass the pre-trend test" if rejected.any() else "passes the pre-trend test"
-    details = {
-        "reference": path.reference,
-        "rejected": rejected,
-        "slopes": slopes,
-        "slope": slope,
-        "pretest": test,
-    }
+    details = {"reference": path.reference, "rejected": rejected}
+    details |= {"slopes": slopes, "slope": slope, "pretest": test}
     verdict = (
         f"The estimate {answer}: {rejected.sum()} of {n_pre} effects before the event "
         f"{'is' if rejected.sum() == 1 else 'are'} significant at {1 - level:.2g} alone."

@@ -14,11 +14,21 @@ from study.core import QuestionError, p_is, refuse_unknown
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.estimates import FEW, Estimate, Joint, Weights, distribution, effective_clusters, treated_clusters
-from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes
-from study.figures.dots import shortened
-from study.inference import EQUAL, LEVEL, answered, families, joined_headlines, kind, variants_of
-from study.panel import Comparison, Panel, Question, Scale, ScaleName, population
-from study.panel.populations import terms_in
+from study.figures import (
+    BAND,
+    COLOUR,
+    FULL,
+    GREY,
+    SECOND,
+    Axes,
+    Figure,
+    canvas,
+    legend_above,
+    on_axes,
+    shortened,
+)
+from study.inference import EQUAL, LEVEL, SupT, answered, families, joined_headlines, kind, variants_of
+from study.panel import Comparison, Panel, Question, Scale, ScaleName, population, terms_in
 
 WHO = "specification_curve"
 SMALL, ROW = 7.5, 0.18  # points; inches of a line of choices
@@ -220,7 +230,7 @@ def _varying(headline: Estimate) -> Estimate:
 
 def _tested(
     fits: Mapping[Specification, Estimate], refused: Mapping[Specification, str], joint: Joint, **drawn: Any
-) -> tuple[pd.DataFrame, pd.DataFrame, families.Largest, families.Share]:
+) -> tuple[pd.DataFrame, pd.DataFrame, SupT, families.Share]:
     """Test all specifications at once by draws of their joint influence, over all scales and by scale.
 
     Returns
@@ -231,7 +241,7 @@ def _tested(
         Counts, the range of all estimates, and the tests of those that are distinct. ``positive`` and
         ``excluding_zero`` are shares of all estimates; ``significant`` counts distinct ones, of which a share
         ``expected`` would be if no specification had an effect.
-    largest : Largest
+    largest : SupT
     share : Share
     """
     numbers = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]

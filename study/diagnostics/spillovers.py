@@ -233,14 +233,10 @@ def spillovers(
     times = (1 + len(comparisons.rows), len(differences), len(neighbours.rows))
     frame.insert(0, "kind", np.repeat(kinds, times))
     early = since - sample.question.anticipation <= sample.periods[0]
-    details = {
-        "full_sample": full,
-        "comparisons": comparisons.rows,
-        "differences": differences,
-        "neighbours": neighbours.rows,
-        "counts": {name: int(units.sum()) for name, units in (members | {"unexposed": unexposed}).items()},
-        "exposed_from_start": int(np.sum(untreated & early)),
-    }
+    counts = {name: int(units.sum()) for name, units in (members | {"unexposed": unexposed}).items()}
+    details = {"full_sample": full, "comparisons": comparisons.rows, "differences": differences}
+    details |= {"neighbours": neighbours.rows, "counts": counts}
+    details |= {"exposed_from_start": int(np.sum(untreated & early))}
     different = ", ".join(row.label for row in tests if row.excludes_zero)
     cluster = sample.question.cluster or attribute or "unit"
     marked = list(frame["kind"] == kinds[2])

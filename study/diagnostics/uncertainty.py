@@ -114,7 +114,7 @@ def uncertainty(
     try:
         without = cr3(sample, design, **options)
         like = replace(rows[0], label="CR3, t(G-1)")
-        rows.append(with_error(like, like.estimate, without.std_error, without.n_clusters - 1, level))
+        rows.append(with_error(like, like.estimate, without.std_error, without.degrees, level))
         wild = wild_bootstrap(sample, design, draws=draws, level=level, seed=seed, **options)
         like = replace(like, label="wild cluster bootstrap", std_error=wild.std_error, p_value=wild.p_value)
         rows.append(replace(like, conf_low=wild.interval[0], conf_high=wild.interval[1]))
@@ -159,12 +159,8 @@ def uncertainty(
         partial(_chart, scale=scale, level=level, p_value=p_value),
         against=None if p_value is None else own.excludes_zero and p_value >= SIZE,
         objection=objection,
-        details={
-            "rows": tuple(rows),
-            "randomization": randomization,
-            "refused": tuple(refused),
-            "clusters": clusters,
-        },
+        details={"rows": tuple(rows), "randomization": randomization}
+        | {"refused": tuple(refused), "clusters": clusters},
     )
 
 

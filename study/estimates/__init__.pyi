@@ -33,6 +33,7 @@ from .multipliers import distribution as distribution
 from .multipliers import exceeded as exceeded
 from .multipliers import largest_draws as largest_draws
 from .multipliers import least_as_large as least_as_large
+from .multipliers import p_of_draws as p_of_draws
 from .multipliers import statistic_draws as statistic_draws
 from .multipliers import sup_t as sup_t
 from .multipliers import weight_codes as weight_codes

@@ -32,13 +32,9 @@ def aggregate(
     label = {"event": "event_time", "cohort": "cohort", "calendar": "period"}.get(to)
     if to in estimate.terms:  # an average that the design itself made
         return estimate.select(np.array(estimate.terms) == to)
-    if (
-        label
-        and balance is None
-        and {name: np.isnan(getattr(estimate, name)).all() for name in LABELS}
-        == {name: name != label for name in LABELS}
-    ):
-        return _labelled(estimate, label)
+    labelled = [name for name in LABELS if not np.isnan(getattr(estimate, name)).all()]
+    if balance is None and labelled == [label]:
+        return _labelled(estimate, labelled[0])
     if not estimate.estimand.has_path:
         raise QuestionError(
             f"{estimate.design}: its term is {estimate.estimand.with_article}, which is not an average over cohorts or "

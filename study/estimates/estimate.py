@@ -92,9 +92,8 @@ class LeftOut(NamedTuple):
         """Return some of the terms, shape (K,)."""
         untreated = None if self.untreated is None else self.untreated.select(which)
         own = None if self.own is None else self.own[which]
-        return LeftOut(
-            self.level.select(which), untreated, self.clusters[:, which], self.estimable[which], own
-        )
+        level, clusters = self.level.select(which), self.clusters[:, which]
+        return LeftOut(level, untreated, clusters, self.estimable[which], own)
 
     def averaged(self, weight: FloatArray) -> LeftOut:
         """Return averages of the terms with given weights, shape (K, M)."""
@@ -352,19 +351,8 @@ class Estimate(Described):
             stratum = group if alike and not covariates.shape[1] else strata(group, seen, covariates)
         elif sample.summed is not None:
             stratum = sample.summed.stratum
-        return Sides(
-            group,
-            treated,
-            weights,
-            sample.cluster,
-            alike,
-            both,
-            eligible,
-            apart,
-            stratum,
-            sample.summed,
-            sample.replicas,
-        )
+        of_rows = (stratum, sample.summed, sample.replicas)
+        return Sides(group, treated, weights, sample.cluster, alike, both, eligible, apart, *of_rows)
 
     @cached_property
     def leave_out(self) -> LeftOut:
@@ -401,10 +389,9 @@ class Estimate(Described):
     @cached_property
     def untreated_errors(self) -> Influence | None:
         """Influence of ``untreated_mean`` whose covariance is that of the estimate's convention."""
-        sides = self._on_two_sides
-        if sides is not None or self.untreated_influence is None:
-            return (sides or self.leave_out).untreated
-        return self._by_name(self.untreated_influence)
+        if self._on_two_sides is not None:
+            return self._on_two_sides.untreated
+        return None if self.untreated_influence is None else self._by_name(self.untreated_influence)
 
     @cached_property
     def errors(self) -> Influence:
@@ -810,8 +797,9 @@ class Estimate(Described):
         """Return the estimate with some of its terms, which has shape (K,)."""
         which = self._chosen(which)
         chosen = {name: value.select(which) for name in _MAPS if (value := getattr(self, name)) is not None}
-        arrays = {name: values for name in _ARRAYS if (values := getattr(self, name)) is not None}
-        chosen |= {name: values[..., which] for name, values in arrays.items()}
+        chosen |= {
+            name: values[..., which] for name in _ARRAYS if (values := getattr(self, name)) is not None
+        }
         if self.left_out is not None and self.left_out.own is not None and not self.left_out.own[which].any():
             chosen["left_out"] = None
         for name in ("of_draw", "replicates"):

@@ -13,7 +13,7 @@ has m - 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -185,12 +185,12 @@ def leverage(influence: Influence, sides: Sides) -> Leverage:
     """Return 1 / (1 - h) for each unit's cluster, h being its share of the weight of its side of each term."""
     if sides.by_unit:
         return leverage_by_group(_present(influence, sides), sides)
-    parts = [_by_cluster(influence.columns(k).dense(), sides.select(k)) for k in blocks(influence.shape[1])]
-    return _joined(parts)
+    return _in_blocks(_by_cluster, influence, sides)
 
 
-def _joined(parts: Sequence[Leverage]) -> Leverage:
+def _in_blocks(of: Callable[[FloatArray, Sides], Leverage], influence: Influence, sides: Sides) -> Leverage:
     """Return the leverage of all terms from that of some at a time."""
+    parts = [of(influence.columns(k).dense(), sides.select(k)) for k in blocks(influence.shape[1])]
     factor, clusters, estimable = (
         np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in Leverage._fields[:3]
     )
@@ -249,9 +249,8 @@ def leverage_by_group(counts: FloatArray, sides: Sides) -> Leverage:
         *([np.sum(counts * some, axis=0) for some in parts] for parts in (sides.halves, sides.means))
     )
     total = np.sum([mean * np.sum(counts * weight * mean, axis=0) for mean in sides.means], axis=0)
-    return Leverage(
-        np.where(estimable, _factor(weight * (counts > 0), total), 1.0), clusters, estimable, True
-    )
+    factor = np.where(estimable, _factor(weight * (counts > 0), total), 1.0)
+    return Leverage(factor, clusters, estimable, by_group=True)
 
 
 def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
@@ -283,8 +282,7 @@ def pooled(influence: Influence, sides: Sides) -> Leverage:
     normal outcomes the t test is exact (Lee and Wooldridge 2025). They do if all treated clusters have one date. With
     several, a comparison cluster's mean is of changes that are averaged over dates, which vary less.
     """
-    parts = [_pooled(influence.columns(k).dense(), sides.select(k)) for k in blocks(influence.shape[1])]
-    return _joined(parts)
+    return _in_blocks(_pooled, influence, sides)
 
 
 def _pooled(influence: FloatArray, sides: Sides) -> Leverage:
@@ -368,9 +366,8 @@ def sums_by_cluster(influence: Influence, sides: Sides) -> tuple[FloatArray, Boo
     """Return sums by cluster, and which clusters have a treated unit with influence, both of shape (C, K)."""
     dense = influence.dense()
     on_treated = (sides.present(dense) > 0) & (sides.treated[sides.group] > 0)
-    return sides.by_cluster(np.add, dense) / np.sqrt(sides.copies), sides.by_cluster(
-        np.logical_or, on_treated
-    )
+    sums = sides.by_cluster(np.add, dense) / np.sqrt(sides.copies)
+    return sums, sides.by_cluster(np.logical_or, on_treated)
 
 
 def _degrees(effective: FloatArray) -> FloatArray:

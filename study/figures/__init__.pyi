@@ -10,8 +10,10 @@ from .dots import dot_figure as dot_figure
 from .dots import draw_dots as draw_dots
 from .dots import draw_intervals as draw_intervals
 from .dots import label_rows as label_rows
+from .dots import shortened as shortened
 from .drawing import BAND as BAND
 from .drawing import COLOUR as COLOUR
+from .drawing import DATED as DATED
 from .drawing import FULL as FULL
 from .drawing import GREY as GREY
 from .drawing import HEIGHT as HEIGHT
@@ -32,8 +34,14 @@ from .drawing import name_periods as name_periods
 from .drawing import on_axes as on_axes
 from .drawing import panels as panels
 from .heatmaps import draw_heatmap as draw_heatmap
+from .paths import WIDE as WIDE
+from .paths import Grid as Grid
 from .paths import effects_plot as effects_plot
 from .paths import event_plot as event_plot
+from .paths import event_study as event_study
+from .paths import event_study_grids as event_study_grids
+from .paths import event_study_with_counts as event_study_with_counts
+from .paths import shown as shown
 from .paths import since as since
 from .performance import has_curves as has_curves
 from .performance import performance_figure as performance_figure

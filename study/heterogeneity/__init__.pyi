@@ -1,5 +1,5 @@
 from .allocation import policy as policy
-from .calibrated import calibration as calibration
+from .causal_forest import calibration as calibration
 from .causal_forest import forest as forest
 from .group_effects import effects_by_group as effects_by_group
 from .page import Report as Report

@@ -13,8 +13,7 @@ from study.core import FloatArray, QuestionError, checked, p_is
 from study.diagnostics import Finding
 from study.estimates import NUMBERS
 from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, panels
-from study.heterogeneity.grouping import all_pairs, prior
-from study.heterogeneity.scored import Scores, seed_of, weighted_means
+from study.heterogeneity.scored import Scores, all_pairs, prior, seed_of, weighted_means
 
 DEPTH = 2
 # Of the half of the units that fill a tree's leaves (the other half chooses its splits): below a twentieth there is

@@ -13,8 +13,7 @@ from study.core import BoolArray, Influence, IntArray, QuestionError, checked, p
 from study.diagnostics import Finding
 from study.estimates import Estimate, Wald
 from study.figures import BAND, ROW_HEIGHT, Axes, Figure, canvas, draw_dots, legend_above, on_axes
-from study.heterogeneity.grouping import Grouping, Pairs, all_pairs, plain
-from study.heterogeneity.scored import LEAST_IN_GROUP, Scores, averaged
+from study.heterogeneity.scored import LEAST_IN_GROUP, Grouping, Pairs, Scores, all_pairs, averaged, plain
 from study.inference import joint
 from study.panel import Scale
 
@@ -37,7 +36,7 @@ def effects_by_group(
     scores : Scores
         Of :func:`study.heterogeneity.score`, best with this attribute or rule among its ``groups``.
     by : str
-        An attribute, a rule or a covariate; see :func:`study.heterogeneity.grouping.grouping`.
+        An attribute, a rule or a covariate; see :func:`study.heterogeneity.scored.grouping`.
     of : {"treated", "all"}
     level : float
         Of the simultaneous band over groups and of all pairs.

@@ -15,11 +15,9 @@ from study.core import QuestionError, capital, checked, one_thread, paragraph, r
 from study.diagnostics import Finding
 from study.figures import Figure
 from study.heterogeneity.allocation import policy
-from study.heterogeneity.calibrated import calibration
-from study.heterogeneity.causal_forest import forest
+from study.heterogeneity.causal_forest import calibration, forest
 from study.heterogeneity.group_effects import effects_by_group, excludes_zero, group_figure
-from study.heterogeneity.grouping import grouping, prior
-from study.heterogeneity.scored import score
+from study.heterogeneity.scored import grouping, prior, score
 from study.learners import Learner
 from study.panel import Sample
 

@@ -1,6 +1,7 @@
 from .agreement import EQUAL as EQUAL
 from .agreement import LEVEL as LEVEL
 from .agreement import Agreement as Agreement
+from .agreement import SupT as SupT
 from .agreement import agreement_of as agreement_of
 from .agreement import joined_headlines as joined_headlines
 from .agreement import joint as joint

@@ -20,7 +20,7 @@ LEVEL = 0.95
 
 
 class SupT(NamedTuple):
-    """The largest absolute t of the tested differences, its 95% critical value, its p-value from ``draws`` draws."""
+    """The largest absolute t of what is tested at once, its critical value, its p-value from ``draws`` draws."""
 
     statistic: float
     critical_value: float

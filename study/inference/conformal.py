@@ -15,7 +15,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError, checked, one_thread, p_is
 from study.designs import PredictionErrors, find_design
-from study.estimates import least_as_large
+from study.estimates import p_of_draws
 from study.panel import Sample
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class Conformal:
         """What was tested, what came out, and what it rests on."""
         scale, same = self.sample.question.effect_scale, len(np.unique(self.null)) == 1
         null = f"an effect of {scale.text(self.null[0])} in every period" if same else "the path of effects"
-        n, of = self.sample.n_treated, "unit"
-        treated = f"one treated {of}" if n == 1 else f"the mean of {n} treated {of}s"
+        n = self.sample.n_treated
+        treated = "one treated unit" if n == 1 else f"the mean of {n} treated units"
         orders = {"moving_block": "cyclic shifts of time", "iid": "orders of the periods"}[self.permuted]
         assumes = {"moving_block": "stationary and weakly dependent", "iid": "exchangeable"}[self.permuted]
         basis = f"all {self.permutations:,}" if self.exact else f"{self.permutations:,} random"
@@ -103,19 +103,12 @@ class Conformal:
         """Return a row for the path, then one a period: estimate, null, p_value, conf_low, conf_high."""
         import pandas as pd
 
-        assert self.sample.first_treated is not None
-        name, rows = self.sample.period_name, {"estimate": self.effect, "null": self.null}
-        rows |= {"p_value": self.p_values, "conf_low": self.conf_low, "conf_high": self.conf_high}
-        table = pd.DataFrame(rows)
-        table.insert(0, "period", self.periods)
-        table.insert(0, "event_time", self.periods - self.sample.cohorts[0])
-        table.insert(0, "term", [name(period) for period in self.periods])
-        path = {
-            "term": "path",
-            "estimate": self.effect.mean(),
-            "null": self.null.mean(),
-            "p_value": self.p_value,
-        }
+        periods, effect, null = self.periods, self.effect, self.null
+        columns: dict[str, Any] = {"term": [*map(self.sample.period_name, periods)]}
+        columns |= {"event_time": periods - self.sample.cohorts[0], "period": periods}
+        columns |= {"estimate": effect, "null": null, "p_value": self.p_values}
+        table = pd.DataFrame(columns | {"conf_low": self.conf_low, "conf_high": self.conf_high})
+        path = {"term": "path", "estimate": effect.mean(), "null": null.mean(), "p_value": self.p_value}
         return pd.concat([pd.DataFrame([path]), table], ignore_index=True)[table.columns]
 
     def plot(self, ax: Axes | None = None) -> Figure:
@@ -188,7 +181,6 @@ def conformal(
         size = np.abs(path.residuals(np.arange(len(sample.periods)), tested))
         observed = float(size[path.after].sum())
         drawn, exact = _statistics(size, len(tested), permuted, permutations, seed)
-        extreme = int(np.sum(drawn >= least_as_large(observed, float(np.median(drawn)))))
         effect, after = path.effects(), path.after.tolist()
         p_values = [path.p_value(t, c) for t, c in zip(after, tested.tolist(), strict=True)]
         ends = [path.interval(t, c, 1 - level) for t, c in zip(after, effect.tolist(), strict=True)]
@@ -198,7 +190,7 @@ def conformal(
         design=design,
         null=tested,
         statistic=observed,
-        p_value=extreme / len(drawn) if exact else (1 + extreme) / (1 + len(drawn)),
+        p_value=p_of_draws(drawn, observed, whole=exact),
         permuted=permuted,
         permutations=len(drawn),
         exact=exact,
@@ -268,7 +260,7 @@ class OnePath(NamedTuple):
     def p_value(self, period: int, effect: float) -> float:
         """Return the share of these residuals that are at least as large as the last one."""
         size = self.sizes(period, effect)
-        return float(np.mean(size >= least_as_large(size[-1], float(np.median(size)))))
+        return p_of_draws(size, size[-1], whole=True)
 
     def interval(self, period: int, estimate: float, size: float) -> tuple[float, float]:
         """Return how far on either side of the estimate effects are not rejected at a size."""

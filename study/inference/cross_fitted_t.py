@@ -6,26 +6,29 @@ Chernozhukov, Wüthrich and Zhu (2026).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError, checked, one_thread, p_is, quantile, two_sided_p
+from study.core import FloatArray, QuestionError, checked, one_thread, p_is
 from study.inference.conformal import one_path
-from study.inference.leave_out import ROW
+from study.inference.leave_out import TTest
 from study.panel import Sample, Scale
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
-class CrossFittedT:
+class CrossFittedT(TTest):
     """The mean effect of one treated path from K folds of the periods before treatment.
 
     Attributes
     ----------
-    design : str
+    design, term : str
+    effect : float
+        Mean over folds.
+    std_error : float
+        Square root of (1 + K r / T1) / K times the variance between folds of r periods.
+    degrees : int
+        K - 1.
     effects : ndarray, shape (K,)
         Mean effect of each fold: mean error from treatment on less that in the fold, of a fit without the fold.
     n_after : int
@@ -35,48 +38,18 @@ class CrossFittedT:
     scale : Scale
     """
 
-    design: str
     effects: FloatArray = field(repr=False)
     n_after: int
     length: int
     scale: Scale
 
     @property
-    def effect(self) -> float:
-        """Mean over folds."""
-        return float(self.effects.mean())
-
-    @property
-    def std_error(self) -> float:
-        """Square root of (1 + K r / T1) / K times the variance between folds of r periods."""
-        k = len(self.effects)
-        return float(np.sqrt((1 + k * self.length / self.n_after) / k) * self.effects.std(ddof=1))
-
-    @property
-    def p_value(self) -> float:
-        """Of no effect on average, by t(K-1)."""
-        return float(two_sided_p(np.array(self.effect / self.std_error), len(self.effects) - 1))
-
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Return the confidence interval by t(K-1)."""
-        half = quantile((1 + level) / 2, len(self.effects) - 1) * self.std_error
-        return self.effect - half, self.effect + half
-
-    def tidy(self, level: float = 0.95) -> pd.DataFrame:
-        """Return one row: estimate, standard error, statistic, p-value, interval."""
-        import pandas as pd
-
-        numbers = (self.effect, self.std_error, self.effect / self.std_error, self.p_value)
-        return pd.DataFrame([("treated_average", *numbers, *self.interval(level))], columns=ROW)
-
-    @property
     def sentences(self) -> tuple[str, ...]:
         """What was found, and what it rests on."""
-        k = len(self.effects)
         return (
             f"{self.design}: the mean effect is {self.scale.text(self.effect)} (95% interval "
-            f"{self.scale.interval(*self.interval())}, {p_is(self.p_value)}), from {k} folds of {self.length} periods "
-            f"before treatment and t({k - 1}).",
+            f"{self.scale.interval(*self.interval())}, {p_is(self.p_value)}), from {len(self.effects)} folds of "
+            f"{self.length} periods before treatment and t({self.degrees}).",
             "It needs errors over time that are stationary and weakly dependent, and long spans before and after "
             "treatment.",
         )
@@ -130,4 +103,7 @@ def cross_fitted_t(sample: Sample, design: str, *, folds: int = 3, **options: An
             effects[k] = error[path.after].mean() - error[fold].mean()
     if not effects.std() > 1e-12 * np.abs(effects).max():
         raise QuestionError(f"{who}: the folds give one effect, so there is no variance.")
-    return CrossFittedT(design, effects, len(path.after), length, sample.question.effect_scale)
+    n_after = len(path.after)
+    std_error = float(np.sqrt((1 + folds * length / n_after) / folds) * effects.std(ddof=1))
+    test = (design, "treated_average", float(effects.mean()), std_error, folds - 1)
+    return CrossFittedT(*test, effects, n_after, length, sample.question.effect_scale)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, checked, normal_score, two_sided_p
 from study.estimates import Errors, Estimate, Weights, exceeded, least_as_large, statistic_draws
-from study.inference.agreement import joined_headlines
+from study.inference.agreement import SupT, joined_headlines
 
 Method = Literal["romano_wolf", "holm"]
 
@@ -136,14 +136,6 @@ def adjusted_p_values(
     return dict(zip(headlines, np.maximum(stepped, alone).tolist(), strict=True))
 
 
-class Largest(NamedTuple):
-    """The largest absolute t of all specifications, its critical value and p-value if none has an effect."""
-
-    statistic: float
-    critical_value: float
-    p_value: float
-
-
 class Share(NamedTuple):
     """How many specifications are significant alone, and the share and p-value of it if none has an effect."""
 
@@ -163,11 +155,10 @@ def null_statistics(sums: FloatArray, *, draws: int, seed: int, weights: Weights
     return np.concatenate(list(statistic_draws(sums, draws, seed, weights, "drawn")))
 
 
-def largest_test(statistics: FloatArray, null: FloatArray, level: float) -> Largest:
+def largest_test(statistics: FloatArray, null: FloatArray, level: float) -> SupT:
     """Test that no specification has an effect, by the largest absolute t; null has shape (draws, K)."""
-    largest = np.abs(null).max(axis=1)
-    observed = float(np.abs(statistics).max())
-    return Largest(observed, float(np.quantile(largest, level)), float(exceeded(largest, observed)))
+    largest, observed = np.abs(null).max(axis=1), float(np.abs(statistics).max())
+    return SupT(observed, float(np.quantile(largest, level)), float(exceeded(largest, observed)), len(null))
 
 
 def share_test(statistics: FloatArray, critical: FloatArray, null: FloatArray) -> Share:

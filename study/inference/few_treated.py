@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from study.core import FloatArray, IntArray, QuestionError, checked, one_thread, p_is, refuse_unknown
 from study.designs import Design, find_design
-from study.estimates import Estimate, least_as_large
-from study.inference.leave_out import ROW
+from study.estimates import Estimate, p_of_draws
+from study.inference.leave_out import row_of
 from study.inference.randomization import UNITS, histogram, numbers_of_dates
 from study.panel import Sample, first_observed
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Inference = Literal["conley_taber", "ferman_pinto", "placebo"]
 Aggregate = Literal["mean", "total"]
+Answer = Callable[[Sample], Estimate]
 
 AT_ONCE = 1_000
 LINEAR = 1e-7  # of the outcomes that are weighted: what rounding may leave of a sum that has to be the effect
@@ -97,7 +99,7 @@ class FewTreated:
 
     def p_value_at(self, null: float) -> float:
         """Return the p-value of another null, with the same draws."""
-        return _p_value(self.drawn, _distance(self.effect, null, self.proportional))
+        return p_of_draws(self.drawn, _distance(self.effect, null, self.proportional))
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -126,19 +128,14 @@ class FewTreated:
 
     def tidy(self) -> pd.DataFrame:
         """Return one row: term, estimate, standard deviation of the draws, its ratio, p-value, interval."""
-        import pandas as pd
-
         error = float(np.sqrt(np.nanmean(self.drawn**2)))
-        numbers = (self.effect, error, self.statistic / error, self.p_value, *self.interval)
-        return pd.DataFrame([(self.term, *numbers)], columns=ROW)
+        return row_of(self.term, self.effect, error, self.statistic / error, self.p_value, *self.interval)
 
     def plot(self) -> Figure:
         """Draw the distribution of the estimate's error, with the estimate less the null."""
         label = f"error of the estimate\n({self.units})"
-        heads = f"Few treated units: {self.term}", p_is(self.p_value)
-        return histogram(
-            self.drawn, self.statistic, label, "estimate less null", self.exact, "\n".join(heads)
-        )
+        title = f"Few treated units: {self.term}\n{p_is(self.p_value)}"
+        return histogram(self.drawn, self.statistic, label, "estimate less null", self.exact, title)
 
 
 @checked
@@ -223,31 +220,30 @@ def few_treated(
     question, chosen = sample.question, find_design(design)
     chosen.check_options(options)
     _refuse(sample, chosen, inference, size, null)
-    options, proportional = chosen.seeded(options, seed), question.scale == "proportional"
+    answer: Answer = partial(chosen, **chosen.seeded(options, seed))
+    proportional = question.scale == "proportional"
     most = draws or (999 if inference == "placebo" else 9_999)
     treated, compared = np.flatnonzero(sample.ever_treated), np.flatnonzero(~sample.ever_treated)
     _refuse_fewer(len(treated), len(compared))
-    headline, ratio = chosen(sample, **options).headline, 1.0
+    headline, ratio = answer(sample).headline, 1.0
     if not np.isfinite(headline.effect[0]):
         raise QuestionError(
             f"few_treated: {design}'s {headline.terms[0]} has no value, so that there is none to test."
         )
     if inference == "placebo":
-        assignments = _assignments(_same(numbers_of_dates(sample)[treated]), len(compared), level, most, seed)
-        refits = (
-            _refitted(sample, chosen, options, treated, compared[a], progress) for a in assignments.blocks
-        )
+        place = _same(numbers_of_dates(sample)[treated])
+        blocks, exact = _assignments(place, len(compared), level, most, seed)
+        refits = (_refitted(sample, answer, treated, compared[a], progress) for a in blocks)
         drawn = np.array([value for block in refits for value in block])
     else:
-        errors = _errors(sample, chosen, options, headline, treated, compared)
-        compared, by_unit, place = errors.compared, errors.by_unit, errors.of_class
+        by_unit, compared, place = _errors(sample, answer, headline, treated, compared)
         if inference == "ferman_pinto":
             sizes = _sizes(sample, size, treated, compared)
-            scale, ratio = _rescaling(errors, sizes, aggregate)
+            scale, ratio = _rescaling(by_unit, place, sizes, aggregate)
             by_unit, place = by_unit * scale, _same(np.column_stack([place, sizes[0]]))
-        assignments = _assignments(place, len(compared), level, most, seed)
+        blocks, exact = _assignments(place, len(compared), level, most, seed)
         rows = np.arange(len(treated))
-        drawn = np.concatenate([by_unit[rows, a].sum(axis=1) for a in assignments.blocks])
+        drawn = np.concatenate([by_unit[rows, a].sum(axis=1) for a in blocks])
         if proportional:
             assert headline.untreated_mean is not None
             drawn = drawn / headline.untreated_mean[0]
@@ -258,11 +254,11 @@ def few_treated(
         inference=inference,
         effect=effect,
         null=float(null),
-        p_value=_p_value(drawn, _distance(effect, null, proportional)),
+        p_value=p_of_draws(drawn, _distance(effect, null, proportional)),
         interval=_interval(drawn, effect, level, proportional),
         level=level,
         drawn=drawn,
-        exact=assignments.exact,
+        exact=exact,
         n_treated=len(treated),
         n_comparison=len(compared),
         variance_ratio=ratio,
@@ -306,17 +302,13 @@ def _refuse_fewer(n_treated: int, n_compared: int) -> None:
         )
 
 
-class _Assignments(NamedTuple):
-    """Blocks of numbers of comparison units, one for each treated unit, shape (B, N1), and whether they are all."""
-
-    blocks: Iterator[IntArray]
-    exact: bool
-
-
-def _assignments(place: IntArray, n_compared: int, level: float, draws: int, seed: int) -> _Assignments:
+def _assignments(
+    place: IntArray, n_compared: int, level: float, draws: int, seed: int
+) -> tuple[Iterator[IntArray], bool]:
     """Return the assignments of distinct comparison units to the treated ones' places, shape (N1,), all or drawn.
 
-    Places of the same number are the same, so that who has which of them makes no assignment of its own.
+    They come in blocks of numbers of comparison units, one for each treated unit, shape (B, N1), and with whether they
+    are all. Places of the same number are the same, so that who has which of them makes no assignment of its own.
 
     Raises
     ------
@@ -333,10 +325,10 @@ def _assignments(place: IntArray, n_compared: int, level: float, draws: int, see
             f"{level:.0%} interval; it takes {math.ceil(1 / (1 - level) - 1e-9) - 1} assignments."
         )
     if possible > draws:
-        return _Assignments(_drawn(n_treated, n_compared, draws, seed), False)
+        return _drawn(n_treated, n_compared, draws, seed), False
     every = np.empty((possible, n_treated), dtype=np.int64)
     every[:, np.argsort(place, kind="stable")] = list(_every(sizes, tuple(range(n_compared))))
-    return _Assignments(iter([every]), True)
+    return iter([every]), True
 
 
 def _every(sizes: list[int], free: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
@@ -357,12 +349,7 @@ def _drawn(n_treated: int, n_compared: int, draws: int, seed: int) -> Iterator[I
 
 
 def _refitted(
-    sample: Sample,
-    chosen: Design,
-    options: dict[str, Any],
-    treated: IntArray,
-    assigned: IntArray,
-    progress: Callable[[], None] | None,
+    sample: Sample, answer: Answer, treated: IntArray, assigned: IntArray, progress: Callable[[], None] | None
 ) -> Iterator[float]:
     """Yield the headline without the treated units, whose dates the assigned units, shape (B, N1), have in turn."""
     for row in assigned:
@@ -370,39 +357,26 @@ def _refitted(
         order[row] = treated
         try:
             placebo = sample.permuted(order).only(~sample.ever_treated, "treated, and left out of a placebo")
-            yield float(chosen(placebo, **options).headline.effect[0])
+            yield float(answer(placebo).headline.effect[0])
         except QuestionError:
             yield np.nan
         if progress is not None:
             progress()
 
 
-class _Errors(NamedTuple):
-    """Errors of comparison units as the outcomes of each treated unit are weighted, shape (N1, N0), in levels.
-
-    ``compared`` are the numbers of the units, shape (N0,), and ``of_class`` groups treated units of the same weights.
-    """
-
-    by_unit: FloatArray
-    compared: IntArray
-    of_class: IntArray
-
-
 def _errors(
-    sample: Sample,
-    chosen: Design,
-    options: dict[str, Any],
-    headline: Estimate,
-    treated: IntArray,
-    compared: IntArray,
-) -> _Errors:
-    """Weigh the errors of comparison units as the outcomes of each treated unit are.
+    sample: Sample, answer: Answer, headline: Estimate, treated: IntArray, compared: IntArray
+) -> tuple[FloatArray, IntArray, IntArray]:
+    """Return the errors of comparison units, weighted as the outcomes of each treated unit are, in levels, (N1, N0).
+
+    With them the numbers of these comparison units, shape (N0,), and the class of each treated unit, (N1,), those of
+    one having the same weights.
 
     With W the sum of the treated units' weights, -W / N0 are those of each comparison unit. In the place of treated
     unit i, comparison unit j gives w_i e_j, and takes e_j out of what is compared with: the other N0 - N1 have -W / (N0
     - N1) each, and as errors of all N0 add up to zero, that is W / (N0 - N1) times the errors of those that are drawn.
     """
-    of_class, own = _weights(sample, chosen, options, headline, treated)
+    of_class, own = _weights(sample, answer, headline, treated)
     usable = compared[~np.any(~sample.observed[compared] & (own != 0).any(axis=0), axis=1)]
     _refuse_fewer(len(treated), len(usable))
     weights = np.vstack([own, own[of_class].sum(axis=0)])
@@ -412,7 +386,7 @@ def _errors(
         x = np.column_stack([np.ones(len(usable)), sample.x_baseline[usable], *moving])
         errors[c] = _residual(y @ each, x, sample.weights[usable])
     by_class = errors[:-1] + errors[-1] / (len(usable) - len(treated))
-    return _Errors(by_class[of_class], usable, of_class)
+    return by_class[of_class], usable, of_class
 
 
 def _weighted(x: FloatArray, weights: FloatArray) -> FloatArray:
@@ -437,7 +411,7 @@ def _residual(y: FloatArray, x: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def _weights(
-    sample: Sample, chosen: Design, options: dict[str, Any], headline: Estimate, treated: IntArray
+    sample: Sample, answer: Answer, headline: Estimate, treated: IntArray
 ) -> tuple[IntArray, FloatArray]:
     """Return the class of each treated unit, (N1,), and the weights of its outcomes in the headline in levels, (C, T).
 
@@ -454,20 +428,13 @@ def _weights(
 
     def effect(y: FloatArray) -> float:
         try:
-            return float(chosen(replace(levels, y=y), **options).headline.effect_level[0])
+            return float(answer(replace(levels, y=y)).headline.effect_level[0])
         except QuestionError as error:
-            raise QuestionError(NOT_LINEAR.format(chosen.name)) from error
+            raise QuestionError(NOT_LINEAR.format(headline.design)) from error
 
-    parts = [
-        sample.treatment,
-        sample.observed,
-        sample.weights[:, None],
-        sample.x_baseline,
-        *sample.x_by_period,
-    ]
-    parts += [] if sample.dose is None else [sample.dose[:, None]]
-    alike = np.hstack([np.asarray(part[treated], dtype=float) for part in parts])
-    of_class = _same(alike)
+    of_unit = (sample.treatment, sample.observed, sample.weights, sample.x_baseline, *sample.x_by_period)
+    dose = () if sample.dose is None else (sample.dose,)
+    of_class = _same(np.column_stack([part[treated] for part in (*of_unit, *dose)]))
     weights = np.zeros((of_class.max() + 1, len(sample.periods)))
     with one_thread():
         for c in range(len(weights)):
@@ -482,7 +449,7 @@ def _weights(
         rest = effect(without)
     tolerance = LINEAR * (np.abs(parts_of_effect).sum() + abs(rest))
     if not abs(parts_of_effect.sum() + rest - headline.effect_level[0]) <= tolerance:
-        raise QuestionError(NOT_LINEAR.format(chosen.name))
+        raise QuestionError(NOT_LINEAR.format(headline.design))
     # What rounding leaves is no weight.
     weights[np.abs(weights) < NO_VARIATION * np.abs(weights).max()] = 0.0
     return of_class, weights
@@ -508,7 +475,7 @@ def _sizes(
 
 
 def _rescaling(
-    errors: _Errors, sizes: tuple[FloatArray, FloatArray], aggregate: Aggregate
+    errors: FloatArray, of_class: IntArray, sizes: tuple[FloatArray, FloatArray], aggregate: Aggregate
 ) -> tuple[FloatArray, float]:
     """Return by what errors are multiplied, shape (N1, N0), and the treated units' mean variance over the others'.
 
@@ -518,11 +485,11 @@ def _rescaling(
 
     ours, theirs = sizes
     power = 0 if aggregate == "mean" else 1
-    scale, ratios = np.empty(errors.by_unit.shape), np.empty(len(ours))
-    for c in np.unique(errors.of_class):
-        own = np.flatnonzero(errors.of_class == c)
+    scale, ratios = np.empty(errors.shape), np.empty(len(ours))
+    for c in np.unique(of_class):
+        own = np.flatnonzero(of_class == c)
         basis = np.column_stack([np.ones(len(theirs)), theirs.min() / theirs])
-        squares = (errors.by_unit[own[0]] / theirs**power) ** 2
+        squares = (errors[own[0]] / theirs**power) ** 2
         coefficient, _ = nnls(basis, squares / max(float(squares.mean()), np.finfo(float).tiny))
         fitted = (basis @ coefficient) * theirs ** (2 * power)
         predicted = (coefficient[0] + coefficient[1] * theirs.min() / ours[own]) * ours[own] ** (2 * power)
@@ -537,14 +504,6 @@ def _same(rows: NDArray[Any]) -> IntArray:
 
 def _distance(effect: float, null: float, proportional: bool) -> float:
     return (1 + effect) / (1 + null) - 1 if proportional else effect - null
-
-
-def _p_value(drawn: FloatArray, distance: float) -> float:
-    """Return (1 + draws at least as far from zero) / (1 + draws); those that are not defined count."""
-    size = np.abs(drawn)
-    known = size[~np.isnan(size)]
-    typical = float(np.median(known)) if len(known) else 0.0
-    return float((1 + np.sum(~(size < least_as_large(abs(distance), typical)))) / (1 + len(drawn)))
 
 
 def _interval(drawn: FloatArray, effect: float, level: float, proportional: bool) -> tuple[float, float]:

@@ -24,7 +24,7 @@ from study.core import (
     two_sided_p,
 )
 from study.designs import find_design
-from study.estimates import Estimate, balanced, treated_clusters
+from study.estimates import NUMBERS, Estimate, balanced, treated_clusters
 from study.panel import AVERAGES, Sample
 
 if TYPE_CHECKING:
@@ -34,11 +34,57 @@ if TYPE_CHECKING:
 Centre = Literal["estimate", "mean"]
 
 NOTHING = 1e-12
-ROW = ["term", "estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
+ROW = ["term", *NUMBERS]
+
+
+def row_of(term: str, *numbers: float) -> pd.DataFrame:
+    """Return a term's row: estimate, standard error, statistic, p-value, interval."""
+    import pandas as pd
+
+    return pd.DataFrame([(term, *numbers)], columns=ROW)
 
 
 @dataclass(frozen=True, eq=False)
-class LeaveOut:
+class TTest:
+    """An effect with its t test.
+
+    Attributes
+    ----------
+    design, term : str
+    effect, std_error : float
+    degrees : int
+        Of freedom.
+    """
+
+    design: str
+    term: str
+    effect: float
+    std_error: float = field(repr=False)
+    degrees: int = field(repr=False)
+
+    @property
+    def statistic(self) -> float:
+        """Effect over standard error."""
+        return self.effect / self.std_error
+
+    @property
+    def p_value(self) -> float:
+        """Of no effect, two-sided."""
+        return float(two_sided_p(np.array(self.statistic), self.degrees))
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Return the confidence interval."""
+        half = quantile((1 + level) / 2, self.degrees) * self.std_error
+        return self.effect - half, self.effect + half
+
+    def tidy(self, level: float = 0.95) -> pd.DataFrame:
+        """Return one row: estimate, standard error, statistic, p-value, interval."""
+        numbers = (self.effect, self.std_error, self.statistic, self.p_value)
+        return row_of(self.term, *numbers, *self.interval(level))
+
+
+@dataclass(frozen=True, eq=False)
+class LeaveOut(TTest):
     """An effect, and what it is without each of G clusters.
 
     Attributes
@@ -46,12 +92,16 @@ class LeaveOut:
     design, term : str
     effect : float
         With all clusters.
+    std_error : float
+        Square root of (G-1)/G sum_c (without_c - centre)^2.
+    degrees : int
+        G - 1.
     without : ndarray, shape (G,)
         Without each.
-    clusters : ndarray, shape (G,)
-        Their labels.
     centre : {"estimate", "mean"}
         Deviations from the effect ("CR3") or from the mean of ``without`` ("CR3J" in summclust).
+    clusters : ndarray, shape (G,)
+        Labels of the clusters.
     shares_given : bool
         Whether it is an average over cohorts that has the same weights without a cluster as with it.
     leverage : ndarray, shape (G,), optional
@@ -61,12 +111,9 @@ class LeaveOut:
         The cluster's share of the variation of the regressors that the effect rests on; the shares add up to one.
     """
 
-    design: str
-    term: str
-    effect: float
     without: FloatArray = field(repr=False)
-    clusters: NDArray[Any] = field(repr=False)
     centre: Centre
+    clusters: NDArray[Any] = field(repr=False)
     shares_given: bool
     leverage: FloatArray | None = field(default=None, repr=False)
     partial_leverage: FloatArray | None = field(default=None, repr=False)
@@ -75,28 +122,6 @@ class LeaveOut:
     def n_clusters(self) -> int:
         """G."""
         return len(self.without)
-
-    @property
-    def std_error(self) -> float:
-        """Square root of (G-1)/G sum_c (without_c - centre)^2."""
-        around = self.effect if self.centre == "estimate" else self.without.mean()
-        share = (self.n_clusters - 1) / self.n_clusters
-        return float(np.sqrt(share * np.sum((self.without - around) ** 2)))
-
-    @property
-    def statistic(self) -> float:
-        """Effect over standard error."""
-        return self.effect / self.std_error
-
-    @property
-    def p_value(self) -> float:
-        """Of no effect, two-sided, by t(G-1)."""
-        return float(two_sided_p(np.array(self.statistic), self.n_clusters - 1))
-
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Return the confidence interval by t(G-1)."""
-        half = quantile((1 + level) / 2, self.n_clusters - 1) * self.std_error
-        return self.effect - half, self.effect + half
 
     @property
     def effective_clusters(self) -> float | None:
@@ -108,13 +133,6 @@ class LeaveOut:
         if self.partial_leverage is None:
             return None
         return float(np.sum(self.partial_leverage) ** 2 / np.sum(self.partial_leverage**2))
-
-    def tidy(self, level: float = 0.95) -> pd.DataFrame:
-        """Return one row: estimate, standard error, statistic, p-value, interval."""
-        import pandas as pd
-
-        numbers = (self.effect, self.std_error, self.statistic, self.p_value, *self.interval(level))
-        return pd.DataFrame([(self.term, *numbers)], columns=ROW)
 
     def by_cluster(self) -> pd.DataFrame:
         """Return one row a cluster: the effect without it, and where they are known its leverages."""
@@ -135,7 +153,7 @@ class LeaveOut:
             f"out it lies between {self.without[least]:.4g} (without {self.clusters[least]}) and "
             f"{self.without[most]:.4g} (without {self.clusters[most]}).",
             f"Its jackknife standard error (CR3) is {self.std_error:.4g}, which gives a 95% interval of {low:.4g} to "
-            f"{high:.4g} and {p_is(self.p_value)} with {self.n_clusters - 1} degrees of freedom.",
+            f"{high:.4g} and {p_is(self.p_value)} with {self.degrees} degrees of freedom.",
         ]
         if self.partial_leverage is not None:
             top = int(np.argmax(self.partial_leverage))
@@ -190,8 +208,8 @@ def cr3(
     with one_thread():
         left = question.jackknife("cr3")
         without = of.value - np.einsum("gr,gr->g", left.away, of.score)
-    effect = (design, question.term, of.value, without, question.clusters, centre, question.shares_given)
-    return _refuse_undefined(LeaveOut(*effect, left.leverage, of.partial_leverage))
+    of_clusters = (question.clusters, question.shares_given, left.leverage, of.partial_leverage)
+    return _left_out(design, question.term, of.value, without, centre, *of_clusters)
 
 
 @checked
@@ -247,8 +265,7 @@ def leave_one_cluster_out(
             ) from error
         if progress is not None:
             progress()
-    effect = (design, whole.terms[0], float(whole.effect[0]), without, labels, centre)
-    return _refuse_undefined(LeaveOut(*effect, shares_given=False))
+    return _left_out(design, whole.terms[0], float(whole.effect[0]), without, centre, labels, False)
 
 
 def _needed(fit: Estimate, term: str | None) -> set[str]:
@@ -267,14 +284,18 @@ def _needed(fit: Estimate, term: str | None) -> set[str]:
     return {name for name, n in zip(fit.terms, needed, strict=True) if n}
 
 
-def _refuse_undefined(jackknife: LeaveOut) -> LeaveOut:
-    """Refuse a jackknife that says nothing."""
-    what = f"{jackknife.design}: {jackknife.term}"
-    if not np.all(np.isfinite(jackknife.without)) or not np.isfinite(jackknife.effect):
+def _left_out(
+    design: str, term: str, effect: float, without: FloatArray, centre: Centre, *of_clusters: Any
+) -> LeaveOut:
+    """Return the jackknife of an effect that is known without each cluster; refuse one that says nothing."""
+    what, n = f"{design}: {term}", len(without)
+    if not np.all(np.isfinite(without)) or not np.isfinite(effect):
         raise QuestionError(f"{what} is not defined without some cluster; use another scale or term.")
-    if not jackknife.std_error > NOTHING * np.abs(jackknife.without).max():
+    around = effect if centre == "estimate" else without.mean()
+    error = float(np.sqrt((n - 1) / n * np.sum((without - around) ** 2)))
+    if not error > NOTHING * np.abs(without).max():
         raise QuestionError(f"{what} is the same without every cluster, so it has no variance.")
-    return jackknife
+    return LeaveOut(design, term, effect, error, n - 1, without, centre, *of_clusters)
 
 
 REGRESSIONS = ("twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did", "panel_ols")

@@ -23,7 +23,7 @@ from study.core import (
     refuse_unknown,
 )
 from study.designs import find_design
-from study.estimates import Estimate, least_as_large
+from study.estimates import Estimate, p_of_draws
 from study.panel import Sample
 
 if TYPE_CHECKING:
@@ -219,11 +219,7 @@ def randomization_test(
     exact = assignments <= permutations
     orders = every_order(groups, dated) if exact else drawn_orders(groups, permutations, seed)
     drawn = np.fromiter(_statistics(statistic, orders, jobs, progress), float)
-    size = np.abs(drawn)
-    typical = float(np.median(size[~np.isnan(size)])) if not np.isnan(size).all() else 0.0
-    extreme = int(np.sum(~(size < least_as_large(abs(observed), typical))))
-    p_value = extreme / len(drawn) if exact else (1 + extreme) / (1 + len(drawn))
-    return Randomization(observed, p_value, len(drawn), exact, drawn)
+    return Randomization(observed, p_of_draws(drawn, observed, whole=exact), len(drawn), exact, drawn)
 
 
 def number_of_assignments(dates: list[NDArray[Any]]) -> float:
@@ -432,9 +428,7 @@ class _Refit:
     def at_once(self, orders: Order) -> FloatArray:
         """Return the statistics of orders, shape (B, m), NaN where they have to be computed one by one."""
         assigned = find_design(self.design).assigned
-        if assigned is None:
-            return np.full(len(orders), np.nan)
-        both = assigned(self.sample, self.source[orders][:, self.place], **self.options)
+        both = assigned and assigned(self.sample, self.source[orders][:, self.place], **self.options)
         if both is None:
             return np.full(len(orders), np.nan)
         effect, std_error = both

@@ -11,7 +11,7 @@ import numpy as np
 
 from study.core import FloatArray, Jackknife, QuestionError, Target, checked, one_thread, p_is
 from study.estimates import TIE, Weights, distribution, least_as_large, small_sample_factor, weight_codes
-from study.inference.leave_out import ROW, regression_term
+from study.inference.leave_out import regression_term, row_of
 from study.panel import Sample
 
 if TYPE_CHECKING:
@@ -79,10 +79,7 @@ class WildBootstrap:
 
     def tidy(self) -> pd.DataFrame:
         """Return one row: estimate, standard error, statistic, p-value, interval."""
-        import pandas as pd
-
-        numbers = (self.effect, self.std_error, self.statistic, self.p_value, *self.interval)
-        return pd.DataFrame([(self.term, *numbers)], columns=ROW)
+        return row_of(self.term, self.effect, self.std_error, self.statistic, self.p_value, *self.interval)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -281,10 +278,8 @@ class Drawn:
                 return math.inf
         while outside - inside > ROOT * outside:
             middle = (inside + outside) / 2
-            if self.p_value(sign * middle) > size:
-                inside = middle
-            else:
-                outside = middle
+            kept = self.p_value(sign * middle) > size
+            inside, outside = (middle, outside) if kept else (inside, middle)
         return (inside + outside) / 2
 
     def interval(self, estimate: float, level: float, step: float) -> tuple[float, float]:

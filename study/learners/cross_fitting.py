@@ -81,7 +81,7 @@ class Folds(NamedTuple):
 
     def masks(self, repetition: int, fold: int) -> tuple[Rows, Rows]:
         """Return which rows train and which are predicted."""
-        left_out = self.fold[:, repetition] == fold
+        left_out = self.place[:, repetition] % self.number == fold
         return (~left_out if self.number > 1 else np.ones_like(left_out)), left_out
 
     def training(self) -> Iterator[Rows]:

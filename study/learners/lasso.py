@@ -14,8 +14,8 @@ from study.learners.problem import Problem, Rows, group_means, standardised, tun
 PENALTIES = np.geomspace(1, 1e-3, 30)
 TUNING_FOLDS = 5
 COLLINEAR = 1e-6
-# scikit-learn's lasso draws nothing, yet takes a number from numpy's global generator unless it has a seed.
-SEED = 0
+# scikit-learn's lasso draws nothing, yet takes a number from numpy's global generator unless it has one of its own.
+DRAWS = np.random.RandomState(0)
 # Below a hundredth a logit of a rare treatment is nearly separated.
 LOGIT_PENALTIES = np.geomspace(1, 1e-2, 10)
 STEPS = 100
@@ -32,29 +32,39 @@ def lasso(problem: Problem) -> FloatArray:
     largest = np.abs(x.T @ y).max(initial=0.0) / len(x)
     if not largest > 0:
         return np.zeros(int(problem.test.sum()))
-    penalties, error = largest * PENALTIES, np.zeros(len(PENALTIES))
+    penalties, error, gram = largest * PENALTIES, np.zeros(len(PENALTIES)), x.T @ x
     splits = tuning_splits(problem.order, train, TUNING_FOLDS)
     for learn, judge in splits:
-        residual = x[judge] @ slopes(x[learn], y[learn], penalties) - y[judge][:, None]
+        judges = x[judge]
+        of_penalties = slopes(x[learn], y[learn], penalties, gram - judges.T @ judges)
+        residual = judges @ of_penalties - y[judge][:, None]
         error += np.mean(residual**2, axis=0) / len(splits)
-    chosen = slopes(x, y, penalties[[error.argmin()]])
+    chosen = slopes(x, y, penalties[[error.argmin()]], gram)
     return np.asarray((terms[problem.test] @ chosen)[:, 0])
 
 
 def slopes(
-    x: FloatArray, y: FloatArray, penalties: FloatArray, *, tol: float = 1e-4, max_iter: int = 10_000
+    x: FloatArray,
+    y: FloatArray,
+    penalties: FloatArray,
+    gram: FloatArray,
+    *,
+    tol: float = 1e-4,
+    max_iter: int = 10_000,
 ) -> FloatArray:
     """Return the slopes of a lasso without a constant, shape (p, L), for penalties in descending order.
 
-    By scikit-learn's path, without its checks of the input at each penalty, which take as long as the path itself.
+    ``gram`` is x'x. By scikit-learn's path, without its checks of input and options, which take as long as the
+    path itself.
     """
+    from sklearn import config_context
     from sklearn.linear_model import lasso_path
 
-    x = np.asfortranarray(x)
-    path: FloatArray = lasso_path(
-        x, y, alphas=penalties, precompute=x.T @ x, Xy=x.T @ y, tol=tol, max_iter=max_iter, check_input=False,
-        random_state=SEED,
-    )[1]  # fmt: skip
+    with config_context(skip_parameter_validation=True):
+        path: FloatArray = lasso_path(
+            x, y, alphas=penalties, precompute=gram, Xy=x.T @ y, tol=tol, max_iter=max_iter, check_input=False,
+            random_state=DRAWS,
+        )[1]  # fmt: skip
     return path
 
 
@@ -94,7 +104,9 @@ def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArra
             centre, mean = weight @ x / weight.sum(), weight @ towards / weight.sum()
             root = np.sqrt(weight)
             terms, target = root[:, None] * (x - centre), root * (towards - mean)
-            slope = slopes(terms, target, np.array([penalty / len(x)]), tol=1e-10, max_iter=100_000)[:, 0]
+            slope = slopes(
+                terms, target, np.array([penalty / len(x)]), terms.T @ terms, tol=1e-10, max_iter=100_000
+            )[:, 0]
             coefficients = np.append(mean - centre @ slope, slope)
             if np.abs(coefficients - before).max() < CONVERGED:
                 break

@@ -5,9 +5,14 @@ from .catalogue import region as region
 from .drawing import dates_with_lag as dates_with_lag
 from .drawing import first_observed as first_observed
 from .drawing import pool_cohorts as pool_cohorts
+from .files import Reading as Reading
+from .files import describe as describe
 from .files import read_as_panel as read_as_panel
 from .files import verdict as verdict
 from .large import LargePanel as LargePanel
+from .packaged import checksum as checksum
+from .packaged import panel_entries as panel_entries
+from .packaged import shipped as shipped
 from .panel import BLOCKS as BLOCKS
 from .panel import NotSaved as NotSaved
 from .panel import Panel as Panel
@@ -17,6 +22,7 @@ from .panel import since_end as since_end
 from .panel import since_onset as since_onset
 from .periods import PeriodUnit as PeriodUnit
 from .populations import population as population
+from .populations import terms_in as terms_in
 from .question import AVERAGES as AVERAGES
 from .question import Comparison as Comparison
 from .question import FlowStep as FlowStep
@@ -27,8 +33,6 @@ from .question import panel_for as panel_for
 from .rules import Roles as Roles
 from .scale import Scale as Scale
 from .scale import ScaleName as ScaleName
-from .shipped import checksum as checksum
-from .shipped import panel_entries as panel_entries
 from .summed import Products as Products
 from .summed import Strata as Strata
 from .summed import Summed as Summed

@@ -15,9 +15,9 @@ import numpy as np
 from pydantic import AfterValidator, ConfigDict
 
 from study.core import BoolArray, DataError, QuestionError, from_toml, not_known, read_toml, refuse_unknown
+from study.panel.packaged import shipped
 from study.panel.rows import Rows
 from study.panel.rules import Rule, not_empty, number, same
-from study.panel.shipped import shipped
 
 COUNTRIES_FILE = "countries.csv"
 

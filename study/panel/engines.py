@@ -15,8 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from study.core import DataError, OutputError, Progress, QuestionError, WorkerError, shown
-from study.core.errors import StudyError
+from study.core import DataError, OutputError, Progress, QuestionError, StudyError, WorkerError, shown
 
 if TYPE_CHECKING:
     import ibis

@@ -12,10 +12,10 @@ import pandas as pd
 
 from study.core import DataError, IntArray, short, unknown
 from study.panel.catalogue import Catalogue, read_catalogue
+from study.panel.packaged import panel_entries
 from study.panel.panel import Ambiguous, Panel
 from study.panel.rows import Rows
 from study.panel.rules import WORDS, Names, Roles, Rule, groups_as_units, panel_rules, wide_hint
-from study.panel.shipped import panel_entries
 from study.panel.tables import read_table
 
 # Names that say what a column is for; any others are for the user to tell.

@@ -18,7 +18,7 @@ from study.data.audits import (
     readings_agree,
     topics_audit,
 )
-from study.panel.shipped import shipped
+from study.panel import shipped
 from study.report import render
 
 # Audits by the beginning of their files' names: the question of each, and what it is about.

@@ -12,8 +12,7 @@ from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, fitti
 from study.estimates import Effect, Estimand, Estimate, smallest_effect
 from study.inference import Randomization
 from study.panel import Comparison, Panel, ScaleName
-from study.paper.plan import Plan, Row, Task
-from study.paper.words import worded
+from study.paper.plan import Plan, Row, Task, worded
 from study.report import POWER_OF, assumed
 
 ASSUMED: dict[Assumes, str] = {

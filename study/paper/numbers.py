@@ -1,19 +1,25 @@
-"""The numbers that texts cite by address, ``\\result{...}``, with a table of where each comes from."""
+"""The numbers that texts cite by address, ``\\result{...}``: their values, where each is from, who cites them."""
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from study.core import DataError, unknown
-from study.paper.exhibits.exhibit import Source, Traced
+from study.designs import find_design
+from study.estimates import POWER, SIZE, Effect
+from study.panel import Panel
+from study.paper import Event, Plan, Result, Results, Task
+from study.paper.exhibits.exhibit import RUN, Source, Traced, address, addressed, estimate_command, source_of
 from study.paper.record import csv_file, read_texts
-from study.report import escape, render
+from study.report import Column, effect_values, escape, render
 
 FILE = "numbers.csv"
 NEAREST = 3
@@ -27,6 +33,41 @@ LABELS |= {
     name: name.capitalize()
     for name in ("question", "design", "options", "data", "checksum", "seed", "command")
 }
+# What `study estimate` prints of an answer, by column.
+ESTIMATED = (
+    "estimate", "std_error", "conf_low", "conf_high", "p_value", "n_units", "n_treated", "n_cohorts", "n_clusters",
+    "already_treated",
+)  # fmt: skip
+OF_ANSWERS = {
+    "smallest": Column("smallest estimate of all designs", "effect"),
+    "largest": Column("largest estimate of all designs", "effect"),
+    **{
+        f"{how}_covariates_{end}": Column(
+            f"{end} average over event times of designs {how} covariates", "effect"
+        )
+        for how in ("with", "without")
+        for end in ("smallest", "largest")
+    },
+    "excluding_zero": Column("designs whose interval excludes zero", "count"),
+    "answered": Column("designs that answer", "count"),
+    "never_treated": Column("units never treated", "count"),
+    "already_treated": Column("units already treated at the window's start, dropped", "count"),
+    "smallest_cohort": Column("units in the smallest cohort", "count"),
+    "largest_cohort": Column("units in the largest cohort", "count"),
+}
+# The values of one row of the answers by column: its address, them, what the row is about, the task it answers.
+Values = tuple[str, Mapping[str, Any], str, Task]
+RESULT = re.compile(CITED[".tex"])
+_ARGUMENT = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
+# What stands by itself: a caption, a heading; and what parts passages: an empty line, an item, a row of a table.
+_ALONE = (
+    rf"\\exhibit\{{[^}}]*\}}\{{[^}}]*\}}{_ARGUMENT}|\\(?:caption|(?:sub)*section\*?|paragraph){_ARGUMENT}"
+)
+_BETWEEN = r"\n[ \t]*\n|\\item\b|\\\\|\\(?:begin|end|input|bibliography\w*)\{[^}]*\}|\\(?:top|mid|bottom)rule"
+_CUT = re.compile(rf"({_ALONE})|{_BETWEEN}")
+# Ends of sentences: not after an abbreviation or an initial, and after a value that is a sentence, which has the mark.
+_MARK = "\0"
+_END = re.compile(rf"(?<=[.?!{_MARK}])(?<!\bal\.)(?<!\b[a-zA-Z]\.)(?<!vs\.)(?<!cf\.)[)}}']*\s+(?=[^a-z\s])")
 
 
 def cited_in(texts: Iterable[Path]) -> dict[str, str]:
@@ -128,3 +169,201 @@ def traced_text(traced: Traced) -> str:
     parts = {label: getattr(traced.source, name) for name, label in LABELS.items()}
     lines = [WRAP.fill(f"{label}: {text}") for label, text in parts.items() if text]
     return "\n".join([f"{traced.address} is printed as {traced.value}", *lines])
+
+
+def answer_numbers(
+    plan: Plan, panel: Panel, results: Results, cited: Collection[str] | None = None
+) -> Iterator[Traced]:
+    """Yield the numbers that a plan and its answers give, those that a text cites or all.
+
+    Parameters
+    ----------
+    plan : Plan
+    panel : Panel
+    results : dict
+        As :func:`study.paper.run.run` returns them.
+    cited : collection of str, optional
+        Addresses. An answer's is ``EVENT/OUTCOME/SCALE/ROW`` and the column, where the row is the design's label or
+        ``headline``; an effect of its path is at ``event_time/-3``, ``window_first`` or ``window_last`` below it;
+        ``EVENT/OUTCOME/SCALE/designs`` has the spread over designs, ``EVENT/sample`` the sample, ``plan`` the plan.
+
+    Yields
+    ------
+    Traced
+        Proportional effects are in percent with one decimal, others have three decimals.
+    """
+    of_plan = _of_plan(plan, panel)
+    yield from (number for number in of_plan if cited is None or number.address in cited)
+    for at, values, quantity, task in _rows(plan, results):
+        for column, value in values.items():
+            if cited is None or f"{at}/{column}" in cited:
+                exhibit = "designs" if task.event in plan.events else "families"
+                source = source_of(exhibit, quantity, task, panel, _command(at, column, task, panel))
+                yield from addressed(at, {column: value}, source, task.scale, OF_ANSWERS)
+
+
+def _of_plan(plan: Plan, panel: Panel) -> Iterator[Traced]:
+    values: dict[str, tuple[str, Any]] = {
+        "headline": ("the headline design", plan.headline.label),
+        "figure_row": ("the design of the event-study figures", plan.figure_row.label),
+        "window_first": ("years before the event that figures show", abs(plan.window[0])),
+        "window_last": ("years after the event that figures show", plan.window[1]),
+        "n_units": (f"{plan.text.units} in the panel", panel.n_units),
+        "first_period": ("first period of the panel", panel.periods[0]),
+        "last_period": ("last period of the panel", panel.periods[-1]),
+        "permutations": ("permutations of the randomization test", plan.permutations),
+        "power": ("power at which minimum detectable effects are given, percent", f"{100 * POWER:g}"),
+        "size": ("size of tests, percent", f"{100 * SIZE:g}"),
+        "band_draws": ("draws of bands and tests", plan.band_draws),
+        "level": ("level of intervals, percent", f"{100 * plan.level:g}"),
+        "horizon": ("last event time in the average", plan.question.get("horizon", "")),
+        "designs": ("designs in the main tables", len(plan.rows)),
+        "families": ("families of events beside the main ones", len(plan.families)),
+        "seed": ("seed", plan.seed),
+        "checksum": ("checksum of the panel", panel.checksum),
+    }
+    source = Source("plan", "", panel.name, panel.checksum, RUN, seed=str(plan.seed))
+    for name, (words, value) in values.items():
+        yield from addressed("plan", {name: value}, source, columns={name: Column(words, "text")})
+
+
+def _rows(plan: Plan, results: Results) -> Iterator[Values]:
+    first_scale, first_outcome = next(iter(plan.scales)), next(iter(plan.outcomes))
+    for event in plan.every_event:
+        labels = [row.label for row in (plan.rows if event in plan.events else (plan.headline,))]
+        yield _sample(event, results[event.label, first_scale, first_outcome, plan.headline.label])
+        for scale in plan.scales:
+            for outcome in plan.outcomes:
+                at = address(event.label, outcome, scale)
+                answers = {label: results[event.label, scale, outcome, label] for label in labels}
+                headline = answers[plan.headline.label]
+                yield from _answer(f"{at}/headline", headline, plan.window)
+                for label, result in answers.items():
+                    yield from _answer(f"{at}/{address(label)}", result, plan.window)
+                effects = [result.headline for result in answers.values() if result.headline is not None]
+                estimates = [effect.estimate for effect in effects]
+                spread = {
+                    "smallest": min(estimates, default=math.nan),
+                    "largest": max(estimates, default=math.nan),
+                    "excluding_zero": sum(effect.excludes_zero for effect in effects),
+                    "answered": len(effects),
+                }
+                yield f"{at}/designs", spread | _by_covariates(answers.values()), "", headline.task
+
+
+def _by_covariates(answers: Iterable[Result]) -> dict[str, float]:
+    """Return the ends of the averages over event times of designs with covariates and of those without."""
+    estimates: dict[str, list[float]] = {}
+    for result in answers:
+        if result.headline and find_design(result.task.row.name).estimand.has_path:
+            how = "with" if result.task.question.covariates else "without"
+            estimates.setdefault(how, []).append(result.headline.estimate)
+    return {
+        f"{how}_covariates_{name}": end(own)
+        for how, own in estimates.items()
+        for name, end in (("smallest", min), ("largest", max))
+    }
+
+
+def _sample(event: Event, result: Result) -> Values:
+    flow = result.flow
+    cohorts = [step.units for step in flow if step.kept and step.reason.startswith("first treated in ")]
+    values = _counts(result) | {
+        "never_treated": sum(step.units for step in flow if step.reason == "never treated"),
+        "already_treated": sum(step.units for step in flow if step.reason.startswith("already treated")),
+        "smallest_cohort": min(cohorts, default=0),
+        "largest_cohort": max(cohorts, default=0),
+    }
+    return address(event.label, "sample"), values, "", result.task
+
+
+def _answer(at: str, result: Result, window: tuple[int, int]) -> Iterator[Values]:
+    """Yield the values of an answer: its headline, and its effects by event time; NaN where the design gives none."""
+    test = result.randomization
+    values = effect_values(result.headline or Effect("")) | {"mde": result.power.effect} | _counts(result)
+    values |= {
+        "n_obs": result.n_obs,
+        "randomization_p": math.nan if test is None else test.p_value,
+        "leads_p_wald": result.pre_test.p_value,
+        "leads_rank": result.pre_test.rank,
+        "leads_p_largest": result.pre_test.p_largest,
+    }
+    yield at, values, "", result.task
+    by_time = {effect.event_time: effect for effect in result.path}
+    times = {address("event_time", f"{time:g}"): time for time in by_time}
+    for name, time in (times | dict(zip(("window_first", "window_last"), window, strict=True))).items():
+        effect = by_time.get(time, Effect(""))
+        values = effect_values(effect) | {"band_low": effect.band_low, "band_high": effect.band_high}
+        # That of the sample: who is in an effect by event time is counted by the exhibit "composition".
+        del values["n_treated"]
+        yield f"{at}/{name}", values, f"at event time {time:g}", result.task
+
+
+def _counts(result: Result) -> dict[str, float]:
+    return {name: getattr(result, name) for name in ("n_units", "n_treated", "n_cohorts", "n_clusters")}
+
+
+def _command(at: str, column: str, task: Task, panel: Panel) -> str:
+    """Return the command that prints a number of an answer."""
+    if any(part in at.split("/") for part in ("event_time", "window_first", "window_last")):
+        return RUN if column.startswith("band") else estimate_command(task, panel, path=True)
+    if column in ESTIMATED:
+        return estimate_command(task, panel)
+    if column == "mde":
+        return f"study table {task.event.label}/{task.outcome}/{task.scale} --designs {task.row.name} --mde"
+    return RUN
+
+
+class Sentence(NamedTuple):
+    """A sentence of a text in LaTeX: the line that it begins on, and what is written."""
+
+    line: int
+    text: str
+
+    @property
+    def cited(self) -> list[str]:
+        """The addresses that it cites."""
+        return RESULT.findall(self.text)
+
+
+def passages(text: str) -> Iterator[Sentence]:
+    """Yield the paragraphs, items, captions, headings and rows of a text in LaTeX, each with its first line."""
+    text = re.sub(r"(?<!\\)%.*", "", text)
+    at = max(text.find(r"\begin{document}"), 0)
+    for cut in [*_CUT.finditer(text, at), None]:
+        for start, end in ((at, cut.start() if cut else len(text)), cut.span(1) if cut else (0, 0)):
+            written = text[start:end]
+            if written.strip():
+                begin = start + len(written) - len(written.lstrip())
+                yield Sentence(text.count("\n", 0, begin) + 1, written.strip())
+        at = cut.end() if cut else at
+
+
+def sentences(text: str, numbers: Mapping[str, Traced]) -> Iterator[Sentence]:
+    """Yield the sentences of a text in LaTeX; a number whose value is a sentence is one by itself."""
+    for line, passage in passages(text):
+        at = 0
+        marked = RESULT.sub(lambda cited: cited[0] + _MARK * _is_sentence(numbers, cited[1]), passage)
+        for end in [*(match.end() for match in _END.finditer(marked)), len(marked)]:
+            yield Sentence(line + marked.count("\n", 0, at), marked[at:end].replace(_MARK, "").strip())
+            at = end
+
+
+def _is_sentence(numbers: Mapping[str, Traced], at: str) -> bool:
+    return at in numbers and numbers[at].value.endswith((".", "?"))
+
+
+def filled(sentence: Sentence, numbers: Mapping[str, Traced]) -> str:
+    """Return a sentence as it is read, with the values that it cites and the names of what it refers to.
+
+    On lines below it is each value with its address and the exhibit that makes it.
+    """
+    from pylatexenc.latex2text import LatexNodes2Text
+
+    values = {at: numbers[at].value if at in numbers else f"[no result {at}]" for at in sentence.cited}
+    bare = re.sub(r"\\label\{[^}]*\}|\\exhibit\{[^}]*\}\{[^}]*\}", "", sentence.text)
+    named = re.sub(r"\\(?:ref|cite\w*|texttt)\{([^}]*)\}", r"\1", bare)
+    typed = RESULT.sub(lambda cited: values[cited[1]].replace("%", r"\%"), named)
+    read = " ".join(LatexNodes2Text().latex_to_text(typed).split())
+    made = [f"    {values[at]}  {at}  ({numbers[at].source.exhibit})" for at in values if at in numbers]
+    return "\n".join([read, *made])

@@ -13,8 +13,7 @@ from typing import Any
 
 from study.core import DataError, QuestionError
 from study.designs import find_design
-from study.panel import Panel, Question
-from study.panel.files import Reading, describe
+from study.panel import Panel, Question, Reading, describe
 from study.report import render
 
 # In this order; the first that answers is the headline.

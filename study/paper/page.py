@@ -20,7 +20,7 @@ from study.core import NUMERICS, __version__
 from study.panel import Panel
 from study.paper import Drawn, Exhibit, Exhibited, Plan, Traced
 from study.paper.numbers import LABELS
-from study.paper.words import worded
+from study.paper.plan import worded
 from study.report import MINUS, Table, render
 
 ORIGIN = {name: label for name, label in LABELS.items() if name not in ("quantity", "exhibit")}
@@ -84,7 +84,7 @@ def page(
         The paper in LaTeX, its appendix after it, whose numbers of tables and figures the page has; without one nothing
         is folded.
     words : mapping of str to str, optional
-        What names of columns and designs are called, as :func:`study.paper.words.words_of` returns it.
+        What names of columns and designs are called, as :func:`study.paper.plan.words_of` returns it.
 
     Returns
     -------

@@ -12,12 +12,12 @@ from pydantic import ConfigDict, Field
 
 from study.core import DataError, QuestionError, from_toml, read_toml, refuse_unknown, unknown
 from study.data.sources import Rule, csv_rows
-from study.designs import find_design
+from study.designs import all_designs, find_design
 from study.panel import Panel, Question, panel_entries, population
 from study.paper import plan_keys as keys
-from study.paper.fields.plan import FieldsPlan
+from study.paper.fields import FieldsPlan
 from study.report import address_part
-from study.simulate.dials import checked_dials
+from study.simulate.process import checked_dials
 from study.simulate.replications import CHANGES
 
 # Exhibits that are made of one entry of the plan: what it is called here, and in the file.
@@ -41,6 +41,9 @@ NAMED_BY_DESIGN = ("composition", "event_studies", "violations")
 HIDDEN: dict[str, Rule] = dict.fromkeys(
     ("some_without", "above_without"), (re.compile(r"(0(\.\d+)?|1(\.0+)?)?"), "a share from 0 to 1")
 )
+# Names that have a word of their own, and those with an underscore, but for files and parts of addresses.
+NAMED = re.compile(r"(?<![\w/.])(?:log1p|twfe|etwfe|[A-Za-z][A-Za-z0-9]*(?:_[a-z0-9]+)+)(?![\w/]|\.\w)")
+VALUED = re.compile(r'\b([a-z]\w+)="?([\w.+-]+)"?(?![\w/]|:\S)')
 
 
 @dataclass(frozen=True)
@@ -623,3 +626,21 @@ def _entrants(plan: Plan, asked: Tournament) -> tuple[Row, ...]:
         replace(row, options=row.options | asked.learned) if find_design(row.name).draws else row
         for row in able
     )
+
+
+def words_of(plan: Plan) -> dict[str, str]:
+    """Return what names of a plan's events, scales and of all designs are called in a sentence."""
+    events = {event.name: event.title for event in plan.every_event}
+    designs = {name: design.title for name, design in all_designs().items()}
+    return designs | events | {"log1p": "log(1 + outcome)"}
+
+
+def worded(text: str, words: Mapping[str, str]) -> str:
+    """Return a text with words in the place of names of columns, options and designs.
+
+    Examples
+    --------
+    >>> worded("given log_baseline_papers, where country=US", {})
+    'given log baseline papers, where country US'
+    """
+    return NAMED.sub(lambda name: words.get(name[0], name[0].replace("_", " ")), VALUED.sub(r"\1 \2", text))

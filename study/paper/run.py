@@ -15,11 +15,10 @@ from study.core import cache as disk
 from study.designs import answer_key
 from study.estimates import Effect, Power, PreTest
 from study.inference import Randomization
-from study.panel import FlowStep, Panel, Question, load_panel, panel_state
-from study.panel.shipped import shipped
+from study.panel import FlowStep, Panel, Question, load_panel, panel_state, shipped
 from study.paper import PanelEntry, Result, Results, answer, find_exhibit, numbers, record
-from study.paper.answer_numbers import answer_numbers
 from study.paper.exhibits.exhibit import Drawn, Exhibit, Exhibited, Setting, Source, Traced
+from study.paper.numbers import answer_numbers
 from study.paper.plan import Event, Plan, Row, Task
 from study.paper.tournament import kept
 from study.report import DOCUMENTS, Block, Line, Number, Table
@@ -289,7 +288,7 @@ class Paper(NamedTuple):
     def page(self, text: str, folder: Path) -> bytes:
         """Return the report page, with the plan's text as its file in a folder has it and the exhibits' numbers."""
         from study.paper.page import page, provenance_of
-        from study.paper.words import words_of
+        from study.paper.plan import words_of
 
         plan = self.setting.plan
         provenance = provenance_of(plan, text, self.setting.panels)

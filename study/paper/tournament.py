@@ -16,9 +16,8 @@ from study.core import DataError, QuestionError, settle, significant
 from study.panel import Panel, Question
 from study.paper.plan import Plan, Row, Tournament
 from study.simulate.calibrate import calibrate
-from study.simulate.performance import performance
+from study.simulate.performance import Recommendation, findings_of, performance, standing
 from study.simulate.process import Process
-from study.simulate.recommendation import Recommendation, findings_of, standing
 from study.simulate.replications import Entrant, Replications, is_slow, replicate
 
 KEY = ["process", "design"]

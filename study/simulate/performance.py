@@ -1,4 +1,4 @@
-"""How designs perform on simulated panels: measures of their answers, each with its Monte-Carlo standard error.
+"""How designs perform on simulated panels, each measure with its Monte-Carlo error, so that one is recommended.
 
 The measures are those of Morris, White and Crowther (2019), and so are their standard errors, except that the error of
 the truth, which is an average over the same panels, is part of those of bias and RMSE.
@@ -6,18 +6,29 @@ the truth, which is an average over the same panels, is part of those of bias an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from study.core import BoolArray, FloatArray, quantile
+from study.core import BoolArray, FloatArray, first_of, listed, quantile, significant
+from study.diagnostics import Finding
 from study.estimates import POWER, SIZE
+from study.figures import performance_figure
+from study.panel import Scale
 from study.simulate.replications import Answer, Replications
 
 # Ends the name of the column with a measure's Monte-Carlo standard error.
 ERROR = "_mc"
+# The rule's constants, fixed before any tournament was run: how much coverage may be below nominal beside so many
+# Monte-Carlo errors, and how often an interval has to be there.
+TOLERANCE, ERRORS, ANSWERED = 0.02, 2.0, 0.95
+# Estimates that are no further apart are equal.
+ROUNDING = 1e-8
+# Fewer panels than these say little of coverage.
+FEW = 100
 
 
 class Measure(NamedTuple):
@@ -195,3 +206,300 @@ def _rejects(p_values: FloatArray) -> FloatArray:
 def _root(measure: Measure) -> Measure:
     root = np.sqrt(measure.value)
     return Measure(root, np.nan_to_num(measure.parts / np.where(root > 0, 2 * root, np.nan)[:, None]))
+
+
+class Recommendation(NamedTuple):
+    """The design that is recommended, and how close the next one is.
+
+    Attributes
+    ----------
+    design, runner_up : str or None
+        None where no design is to be trusted, or only one.
+    trusted : tuple of str
+        Designs whose intervals cover, the smallest RMSE first.
+    rmse, difference, error : float
+        Its RMSE averaged over processes, how much larger that of the runner-up is, and the Monte-Carlo standard error
+        of this difference.
+    nearest : str
+        The design whose lowest coverage over processes is highest.
+    same : tuple of str
+        Others that have its estimates on all panels, and are no runner-up.
+    """
+
+    design: str | None
+    runner_up: str | None
+    trusted: tuple[str, ...]
+    rmse: float
+    difference: float
+    error: float
+    nearest: str
+    same: tuple[str, ...] = ()
+
+
+def standing(frame: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Return where each design stands by the rule, those to be trusted first and then by RMSE.
+
+    The rule. A design is to be trusted if in every process it gives an interval on 95% of its panels or more, and its
+    coverage is not below nominal by more than two Monte-Carlo errors plus two points. Of these designs the one with the
+    smallest RMSE, averaged over processes, is recommended; of none, the nearest is the one whose lowest coverage is
+    highest.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As :func:`performance` returns it.
+    level : float
+        Nominal coverage.
+
+    Returns
+    -------
+    DataFrame
+        A row a design: trusted; covers, whether coverage is as the rule asks; answered, the lowest share of panels with
+        an interval; rmse, and bias without its sign, averaged over processes, and rmse_mc, the average error, which
+        that of the average cannot exceed; repetitions, the fewest; coverage, the lowest, with its error, and the
+        process that has it as lowest_in.
+    """
+    without = frame["without_answer"] + frame["without_interval"]
+    rows = frame.assign(
+        covers=frame["coverage"] + ERRORS * frame["coverage_mc"] + TOLERANCE >= level,
+        answered=1 - without / frame["repetitions"],
+        bias=frame["bias"].abs(),
+    )
+    by_design = rows.groupby("design", sort=False)
+    # No interval in any panel of a process is no coverage.
+    lowest = rows.loc[rows["coverage"].fillna(-1.0).groupby(rows["design"], sort=False).idxmin()]
+    columns = by_design[["covers", "answered", "repetitions"]].min()
+    columns[["rmse", "rmse_mc", "bias"]] = by_design[["rmse", "rmse_mc", "bias"]].mean()
+    columns.insert(0, "trusted", columns["covers"] & (columns["answered"] >= ANSWERED))
+    of_lowest = lowest.set_index("design")[["coverage", "coverage_mc", "process"]]
+    table = columns.join(of_lowest.rename(columns={"process": "lowest_in"}))
+    # Designs that are algebraically equal stand as they were given, and not as their rounding has it.
+    order = table["rmse"].map(significant)
+    return table.iloc[np.lexsort([order, ~table["trusted"]])]
+
+
+def recommendation(replications: Mapping[str, Replications], frame: pd.DataFrame) -> Recommendation:
+    """Recommend a design by the rule of :func:`standing`.
+
+    Parameters
+    ----------
+    replications : mapping of str to Replications
+        By process.
+    frame : DataFrame
+        What :func:`performance` says of them.
+
+    Returns
+    -------
+    Recommendation
+        The error of the difference takes account of designs and processes having the same panels.
+    """
+    some = next(iter(replications.values()))
+    table = standing(frame, some.level)
+    trusted = tuple(table.index[table["trusted"]])
+    nearest = str(table["coverage"].fillna(-1.0).idxmax())
+    if not trusted:
+        return Recommendation(None, None, trusted, np.nan, np.nan, np.nan, nearest)
+    best, *others = trusted
+    smallest = float(table.loc[best, "rmse"])
+    same = tuple(name for name in others if _equal(replications, best, name))
+    different = [name for name in others if name not in same]
+    if not different:
+        return Recommendation(best, None, trusted, smallest, np.nan, np.nan, nearest, same)
+    difference, error = _difference(replications, different[0], best)
+    return Recommendation(best, different[0], trusted, smallest, difference, error, nearest, same)
+
+
+def _equal(replications: Mapping[str, Replications], first: str, second: str) -> bool:
+    """Return whether two designs have the same estimates, but for rounding."""
+    pairs = (one.answers[_places(one, first, second), :, 0] for one in replications.values())
+    alike = partial(np.allclose, rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
+    return all(alike(own, others) for own, others in pairs)
+
+
+def _places(one: Replications, *designs: str) -> list[int]:
+    return [one.labels.index(design) for design in designs]
+
+
+def _difference(replications: Mapping[str, Replications], first: str, second: str) -> tuple[float, float]:
+    """Return the difference of two designs' RMSE averaged over processes, with its Monte-Carlo error."""
+    pairs = [(measures(one)["rmse"], _places(one, first, second)) for one in replications.values()]
+    value = np.mean([each.value[a] - each.value[b] for each, (a, b) in pairs])
+    # The same panels, by their seeds, are in all processes.
+    parts: FloatArray = np.mean([each.parts[a] - each.parts[b] for each, (a, b) in pairs], axis=0)
+    return float(value), float(np.sqrt(np.sum(parts**2)))
+
+
+def findings_of(replications: Mapping[str, Replications], scale: Scale) -> Finding:
+    """Return what a tournament finds: which design to use, how each performs, and a chart of both.
+
+    Parameters
+    ----------
+    replications : mapping of str to Replications
+        By process.
+    scale : Scale
+        Of the question.
+
+    Returns
+    -------
+    Finding
+        Its frame is that of :func:`performance`. Details: ``recommendation``, a :class:`Recommendation`; ``standing``,
+        the frame of :func:`standing`; ``refused``, a frame of process, design, reason and panels.
+    """
+    frame = performance(replications)
+    chosen = recommendation(replications, frame)
+    level = next(iter(replications.values())).level
+    table = standing(frame, level)
+    refused = [(name, *each) for name, one in replications.items() for each in one.refused]
+    details = {
+        "recommendation": chosen,
+        "standing": table,
+        "refused": pd.DataFrame(refused, columns=["process", "design", "reason", "panels"]),
+    }
+    return Finding.of(
+        _sentences(replications, chosen, table, frame, scale, level, details["refused"]),
+        frame,
+        partial(performance_figure, table=table, scale=scale, level=level),
+        name="tournament",
+        title="Design tournament",
+        details=details,
+    )
+
+
+def _verdict(chosen: Recommendation, table: pd.DataFrame, scale: Scale) -> str:
+    if chosen.design is None:
+        lowest = table.loc[chosen.nearest]
+        coverage = "never" if np.isnan(lowest["coverage"]) else f"{lowest['coverage']:.1%} of the time"
+        return (
+            "No design is to be trusted on panels like this one: intervals of each cover too seldom in some process. "
+            f"The nearest is {chosen.nearest}, whose intervals cover {coverage} ({lowest['lowest_in']})."
+        )
+    size = f"{scale.text(chosen.rmse)} {scale.unit}"
+    others = len(chosen.trusted) - len(chosen.same)
+    same = f" (and {listed(chosen.same)}, with the same estimates)" if chosen.same else ""
+    if chosen.runner_up is None:
+        return (
+            f"On panels like this one {chosen.design}{same} is the only one of {_designs(len(table))} whose intervals "
+            f"cover; its RMSE is {size}."
+        )
+    return (
+        f"On panels like this one {chosen.design}{same} has the smallest RMSE ({size}) of the {_designs(others)} whose "
+        "intervals cover."
+    )
+
+
+def runner_up_sentence(chosen: Recommendation, scale: Scale) -> str:
+    """Say how much larger the RMSE of the runner-up is; nothing where there is none."""
+    if chosen.runner_up is None:
+        return ""
+    close = "" if chosen.difference > ERRORS * chosen.error else ", which is no clear difference"
+    return (
+        f"The RMSE of the runner-up, {chosen.runner_up}, is {_points(chosen.difference, scale)} larger "
+        f"(Monte-Carlo error {_points(chosen.error, scale)}){close}."
+    )
+
+
+def _sentences(
+    replications: Mapping[str, Replications],
+    chosen: Recommendation,
+    table: pd.DataFrame,
+    frame: pd.DataFrame,
+    scale: Scale,
+    level: float,
+    refused: pd.DataFrame,
+) -> Iterator[str]:
+    yield _verdict(chosen, table, scale)
+    if second := runner_up_sentence(chosen, scale):
+        yield second
+    few, low = table[table["answered"] < ANSWERED], table[~table["covers"] & table["coverage"].notna()]
+    if len(low) and chosen.design is not None:
+        lowest = low.loc[low["coverage"].idxmin()]
+        which = "" if len(low) == 1 else f" for {lowest.name}"
+        yield (
+            f"Intervals of {first_of(map(str, low.index))} cover too seldom: {lowest['coverage']:.1%} of the time"
+            f"{which} ({lowest['lowest_in']})."
+        )
+    if len(few):
+        named = first_of(map(str, few.index))
+        yield f"Without an interval on more than {1 - ANSWERED:.0%} of the panels of some process: {named}."
+    best = frame[frame["design"] == (chosen.design or chosen.nearest)]
+    yield from _power(best, scale, level)
+    yield from _after_pretest(best, scale)
+    yield from _conventions(replications, frame, level)
+    panels = table.loc[list(chosen.trusted), "repetitions"].min()
+    if panels < FEW:
+        error = np.sqrt(level * (1 - level) / panels)
+        yield (
+            f"On {panels} panels a coverage of {100 * level:g}% has a Monte-Carlo error of {100 * error:.1f} points, "
+            "so that intervals may cover too seldom without being noticed: simulate more panels."
+        )
+    fewer = table[table["repetitions"] < table["repetitions"].max()]
+    if len(fewer):
+        takes, were, their = ("takes", "was", "its") if len(fewer) == 1 else ("take", "were", "their")
+        yield (
+            f"{listed(map(str, fewer.index))}, which {takes} long, {were} asked of {fewer['repetitions'].min():,} "
+            f"panels and not of {table['repetitions'].max():,}, so that {their} Monte-Carlo errors are larger."
+        )
+    for design, rows in refused.groupby("design", sort=False):
+        yield f"{design} has no answer on {rows['panels'].sum():,} panels: {rows['reason'].iloc[0].rstrip('.')}."
+
+
+def _power(best: pd.DataFrame, scale: Scale, level: float) -> Iterator[str]:
+    """Say how often a design's test rejects without an effect, and what it finds."""
+    name, none, some = best["design"].iloc[0], best[best["truth"] == 0], best[best["truth"] != 0]
+    if len(none):
+        worst = none.loc[none["rejects"].idxmax()] if none["rejects"].notna().any() else none.iloc[0]
+        size = 100 * (1 - level)
+        yield f"The {size:.3g}% test of {name} rejects in {worst['rejects']:.1%} of panels without an effect."
+    if len(some):
+        smallest = some["mde"].min(), some["mde"].max()
+        yield (
+            f"The effect that it finds with 80% power is {_range(smallest, scale)} {scale.unit}, by the spread of its "
+            "estimates."
+        )
+
+
+def _after_pretest(best: pd.DataFrame, scale: Scale) -> Iterator[str]:
+    tested = best[best["pretest_rejects"].notna() & (best["passing"] > 0)]
+    if len(tested):
+        row = tested.loc[tested["pretest_rejects"].idxmax()]
+        yield (
+            f"Its pre-test rejects in {row['pretest_rejects']:.1%} of panels ({row['process']}); on those that pass, "
+            f"the bias is {scale.text(row['bias_after'])}, and on all {scale.text(row['bias'])}."
+        )
+
+
+def _conventions(
+    replications: Mapping[str, Replications], frame: pd.DataFrame, level: float
+) -> Iterator[str]:
+    """Say which convention's intervals have the mean estimate in them nearer to nominal, over designs."""
+    pair = ["centred_coverage", "published_centred_coverage"]
+    both = frame.dropna(subset=pair)
+    if both.empty:
+        return
+    off = (both[pair] - level).abs().groupby(both["design"], sort=False).mean()
+    nearer = int((off[pair[0]] < off[pair[1]]).sum())
+    default, published = both[pair].mean()
+    # A design and process without either has no part in it.
+    measured = map(measures, replications.values())
+    parts: FloatArray = sum((each[pair[0]].parts - each[pair[1]].parts).sum(axis=0) for each in measured)
+    error = np.sqrt(np.sum(parts**2)) / len(both)
+    if (off[pair[0]] != off[pair[1]]).any():
+        yield (
+            f"Leaving bias aside, intervals cover {default:.1%} under the default convention and {published:.1%} under "
+            f"those of the designs' references (Monte-Carlo error of the difference {100 * error:.2g} points)."
+        )
+        yield f"The default convention is nearer to {100 * level:g}% for {nearer} of {_designs(len(off))}."
+
+
+def _range(ends: Sequence[float], scale: Scale) -> str:
+    low, high = map(scale.text, ends)
+    return low if low == high else f"{low} to {high}"
+
+
+def _points(value: float, scale: Scale) -> str:
+    """Write a difference of effects: in percentage points where they are shares."""
+    return f"{scale.factor * value:.2g} points" if scale.percent else scale.text(value)
+
+
+def _designs(count: int) -> str:
+    return f"{count} design{'s' * (count != 1)}"

@@ -17,7 +17,7 @@ sums,
 
 with dials that are shares of the mean for counts in standard deviations sd of the outcome.
 
-Adoption fills the places that the sample has (:mod:`study.simulate.adoption`): in each period as many of those not yet
+Adoption fills the places that the sample has (:class:`Places`): in each period as many of those not yet
 treated as in the sample, drawn with probabilities proportional to exp(h'z), z the unit's log size and its growth over
 the two periods before. The effect multiplies a unit's own mean by 1 + effect; it is added in further Poisson counts, or
 taken away by thinning, so that panels with and without it are the same where nobody is treated.
@@ -27,19 +27,18 @@ Each component has a random stream of its own: a dial moves nothing but what it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Literal
+from functools import cached_property, partial
+from numbers import Real
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from study.core import BoolArray, Described, FloatArray, IntArray, QuestionError
-from study.panel import Sample
-from study.simulate.adoption import Places, places_of, taken
-from study.simulate.dials import DIALS, checked_dials
-from study.simulate.draw import Draw as Draw
-from study.simulate.draw import truth as truth
+from study.core import BoolArray, Described, FloatArray, IntArray, QuestionError, refuse_unknown, sums_by
+from study.panel import Question, Sample
 
 Family = Literal["count", "continuous"]
 
@@ -55,6 +54,293 @@ STREAMS = (
     "size", "factor", "shocks", "zeros", "counts", "adoption", "trends", "unfounded", "hidden", "heterogeneity",
     "reversal", "effect", "missing",
 )  # fmt: skip
+
+
+class Dial(NamedTuple):
+    """What can be turned: its unit, its range, where it stands without calibration, and what it does."""
+
+    unit: str
+    low: float
+    high: float
+    neutral: float
+    does: str
+
+
+MEAN = "share of the counterfactual mean"
+DIALS: dict[str, Dial] = {
+    "effect": Dial(MEAN, -0.9, 10.0, 0.0, "average effect of treatment"),
+    "heterogeneity": Dial("standard deviation between units, share of the effect", 0.0, 2.0, 0.0,
+                          "effects that differ between units"),
+    "dynamics": Dial("share of the first effect, a period since treatment", -0.5, 2.0, 0.0, "growth of effects"),
+    "early": Dial("share of the effect, a period of adoption", -0.5, 0.5, 0.0, "larger effects of earlier cohorts"),
+    "dose": Dial("elasticity of the effect, where there is a dose", 0.0, 2.0, 1.0, "effects that grow with the dose"),
+    "size_growth": Dial("share of growth", 0.0, 2.0, 0.0, "growth in proportion to a unit's size"),
+    "factor": Dial("standard deviation between units, share of the mean, first to last period", 0.0, 3.0, 0.0,
+                   "an unobserved factor that units load on differently"),
+    "shocks": Dial("standard deviation, share of the mean", 0.0, 3.0, 0.0, "shocks beyond Poisson noise"),
+    "persistence": Dial("autocorrelation", 0.0, 0.99, 0.0, "how long shocks last"),
+    "zeros": Dial("share of unit-periods", 0.0, 0.9, 0.0, "zeros beyond those of the counts, at the same mean"),
+    "selection": Dial("multiple of the fitted hazard", -5.0, 5.0, 0.0, "adoption by recent growth"),
+    "trends": Dial("share of the mean, first to last period", -0.9, 10.0, 0.0, "adopters that grow more anyway"),
+    "linear": Dial("share of the mean, first to last period, a standard deviation of the covariate", -0.9, 3.0, 0.0,
+                   "growth and adoption that depend on a covariate linearly"),
+    "nonlinear": Dial("share of the mean, first to last period, a standard deviation of the square", -0.9, 3.0, 0.0,
+                      "growth and adoption that depend on a covariate's square, beyond what is linear"),
+    "anticipation": Dial("share of the effect", 0.0, 1.0, 0.0, "an effect in the period before treatment"),
+    "spillovers": Dial("share of the effect", -1.0, 1.0, 0.0, "what untreated neighbours of the treated have of it"),
+    "hidden": Dial("share of the never-treated", 0.0, 0.9, 0.0, "treatment that is not recorded"),
+    "unfounded": Dial("share of the recorded events", 0.0, 0.9, 0.0, "events without treatment"),
+    "reversal": Dial("share of the treated, a period", 0.0, 0.9, 0.0, "treatment that is lost and recorded as kept"),
+    "missing": Dial("share of unit-periods", 0.0, 0.9, 0.0, "cells that are not observed besides those of the panel"),
+}  # fmt: skip
+
+
+def checked_dials(dials: Mapping[str, float], who: str) -> dict[str, float]:
+    """Return dials as numbers, or refuse an unknown name or a value outside its range in one line."""
+    refuse_unknown("dial", dials, DIALS, who)
+    for name, value in dials.items():
+        dial = DIALS[name]
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not (is_number and math.isfinite(value) and dial.low <= value <= dial.high):
+            raise QuestionError(
+                f"{who}: dial {name} is {value}; it is from {dial.low:g} to {dial.high:g} ({dial.unit})."
+            )
+    return {name: float(value) for name, value in dials.items()}
+
+
+class Places(NamedTuple):
+    """The k places of a sample's treated units in order of their dates.
+
+    Arrays of k + 1 rows end with what a unit without a place has, so that -1 is the number of that.
+
+    Attributes
+    ----------
+    period : ndarray of int, shape (k,)
+        When treatment begins, counted from 0; T or later after the window.
+    assigned : ndarray of int, shape (n,)
+        Who takes a place: the number of each unit, or of its cluster where treatment is assigned by cluster.
+    recorded : ndarray, shape (k + 1,), or None
+        First treated period, NaN = never.
+    path : ndarray, shape (k + 1, T), or None
+    dose : ndarray, shape (k + 1,), or None
+    since : ndarray, shape (k + 1, T)
+        Periods since treatment first began, -inf without treatment.
+    amount : ndarray, shape (k + 1, T)
+        Treatment in each period: 0 or 1, or the dose.
+    averaged : ndarray of bool, shape (k + 1, T)
+        From when treatment begins, unless it is in the first period: the cells that an average effect is of.
+    """
+
+    period: IntArray
+    assigned: IntArray
+    recorded: FloatArray | None
+    path: FloatArray | None
+    dose: FloatArray | None
+    since: FloatArray
+    amount: FloatArray
+    averaged: BoolArray
+
+    @property
+    def inside(self) -> IntArray:
+        """Numbers of the places whose treatment begins in the window."""
+        return np.flatnonzero(self.period < self.since.shape[1])
+
+    def relative(self, elasticity: float) -> FloatArray:
+        """Return amounts to the power of an elasticity, with mean one where there is treatment, shape (k + 1, T)."""
+        treated = self.amount != 0
+        power = np.where(
+            treated, np.sign(self.amount) * np.abs(np.where(treated, self.amount, 1.0)) ** elasticity, 0
+        )
+        return np.asarray(power / np.abs(power[treated]).mean())
+
+
+def places_of(sample: Sample) -> Places:
+    """Return the places of a sample."""
+    periods = len(sample.periods)
+    treatment = np.nan_to_num(sample.treatment)
+    if sample.first_treated is not None:
+        period = sample.first_treated - sample.periods[0]
+    else:
+        period = np.where(sample.ever_treated, (treatment != 0).argmax(axis=1), np.nan)
+    assigned = _assigned(sample)
+    takers = np.unique(assigned, return_index=True)[1]
+    takers = takers[~np.isnan(period[takers])]
+    units = takers[np.argsort(period[takers], kind="stable")]
+    since = np.full((len(units) + 1, periods), -np.inf)
+    since[:-1] = np.arange(periods) - period[units][:, None]
+    amount = (since >= 0).astype(float)
+    recorded = path = dose = None
+    if sample.first_treated is not None:
+        recorded = np.append(sample.first_treated[units], np.nan)
+    if sample.dose is not None:
+        dose = np.append(sample.dose[units], 0.0)
+        amount *= dose[:, None]
+    if sample.path is not None:
+        path = np.vstack([sample.path[units], np.zeros(periods)])
+        amount = np.nan_to_num(path)
+    period, averaged = period[units].astype(np.int64), (since >= 0) & (since[:, :1] < 0)
+    return Places(period, assigned, recorded, path, dose, since, amount, averaged)
+
+
+def _assigned(sample: Sample) -> IntArray:
+    """Return the number of each unit, or of its cluster where the units of each are treated alike, shape (n,)."""
+    own = sample.treatment if sample.first_treated is None else sample.first_treated[:, None]
+    of_cluster = np.empty((int(sample.cluster.max()) + 1, own.shape[1]))
+    of_cluster[sample.cluster] = own
+    if len(of_cluster) < len(own) and np.array_equal(of_cluster[sample.cluster], own, equal_nan=True):
+        return sample.cluster
+    return np.arange(len(own))
+
+
+def taken(places: Places, log_hazard: FloatArray, rng: np.random.Generator) -> IntArray:
+    """Return the number of the place that each unit takes, shape (n,), -1 for none.
+
+    In each period as many of those not yet treated as have it in the sample, drawn without replacement with
+    probabilities in proportion to their hazards: those of the shortest exponential waiting times.
+
+    Parameters
+    ----------
+    places : Places
+    log_hazard : ndarray, shape (n, P)
+        In each of the P distinct periods of the places; the mean over its units is that of a cluster.
+    rng : Generator
+    """
+    _, first, number = np.unique(places.period, return_index=True, return_counts=True)
+    of, n = places.assigned, len(log_hazard)
+    takers = int(of.max()) + 1
+    if takers < n:
+        log_hazard = sums_by(log_hazard, of) / np.bincount(of)[:, None]
+    wait = rng.standard_exponential((len(first), takers)) * np.exp(-log_hazard.T)
+    place = np.full(takers, -1)
+    for row, start, size in zip(wait, first, number, strict=True):
+        row[place >= 0] = np.inf
+        place[np.argpartition(row, size - 1)[:size]] = start + rng.permutation(size)
+    return place[of]
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """One simulated panel of n units and T periods.
+
+    Attributes
+    ----------
+    y : ndarray, shape (n, T)
+        The outcome in its own units, NaN where not observed.
+    untreated : ndarray, shape (n, T)
+        What it would have been had nobody been treated.
+    first_treated : ndarray, shape (n,), or None
+        Recorded first treated period, NaN = never.
+    path : ndarray, shape (n, T), or None
+        Recorded path of a treatment that is not absorbing.
+    dose : ndarray, shape (n,), or None
+    treated : ndarray of bool, shape (n, T)
+        Cells that the effect is an average of: those of units whose event is recorded and true, from it on. Units
+        that are treated from the first period on have no period before and are in no average.
+    unit_ids : ndarray, shape (n,)
+    """
+
+    y: FloatArray
+    untreated: FloatArray
+    first_treated: FloatArray | None
+    path: FloatArray | None
+    dose: FloatArray | None
+    treated: BoolArray
+    unit_ids: NDArray[Any]
+
+    def rows(self, sample: Sample) -> IntArray:
+        """Return where the units of a sample are, shape (m,).
+
+        Raises
+        ------
+        QuestionError
+            If one of them was not drawn, or its periods are others.
+        """
+        if np.array_equal(sample.unit_ids, self.unit_ids) and len(sample.periods) == self.y.shape[1]:
+            return np.arange(len(self.unit_ids))
+        order = np.argsort(self.unit_ids)
+        at = np.minimum(np.searchsorted(self.unit_ids, sample.unit_ids, sorter=order), len(order) - 1)
+        rows = order[at]
+        others = self.unit_ids[rows] != sample.unit_ids
+        if others.any() or len(sample.periods) != self.y.shape[1]:
+            what = f"{others.sum()} units" if others.any() else "periods"
+            raise QuestionError(
+                f"simulate: the sample has {what} that its process does not draw; ask about fewer."
+            )
+        return rows
+
+
+def truth(draw: Draw, sample: Sample) -> tuple[float, float]:
+    """Return the average effect of one draw by the question's average, and the untreated mean of the same cells.
+
+    Averages over draws of both are the process's; an effect in proportion is their ratio. The effect on a cohort in a
+    period is the mean over its units that are seen in it, and unless the question takes cells as repeated
+    cross-sections, in the cohort's base period; cohorts are averaged by their weight, seen or not, as
+    :meth:`study.Estimate.aggregate` does. Of a path, "event_average" is of periods since treatment first began; where
+    every unit is treated it is per unit of treatment, and so is every other average. Both are NaN where no cell is
+    seen.
+
+    Parameters
+    ----------
+    draw : Draw
+    sample : Sample
+        What :meth:`Process.sample_of` makes of the draw: units, weights and question.
+    """
+    question, rows = sample.question, draw.rows(sample)
+    cells = draw.treated[rows]
+    some = cells.any(axis=1)
+    units, cells, weights = rows[some], cells[some], sample.weights[some]
+    y, untreated = draw.y[units], draw.untreated[units]
+    start = cells.argmax(axis=1)
+    used = cells & ~np.isnan(y)
+    if question.missing != "cells":
+        base = np.maximum(start + question.reference, 0)
+        used &= ~np.isnan(y[np.arange(len(y)), base])[:, None]
+    if question.scale == "log1p":
+        y, untreated = np.log1p(y), np.log1p(untreated)
+    dates, cohort = np.unique(start, return_inverse=True)
+    member = (cohort == np.arange(len(dates))[:, None]) * weights
+    weight = member @ used
+    effect, mean = (member @ np.where(used, values, 0.0) for values in (y - untreated, untreated))
+    since = np.arange(y.shape[1]) - dates[:, None]
+    if draw.path is not None:
+        amount = member @ np.where(used, np.nan_to_num(draw.path[units]), 0.0)
+        per_unit = question.average != "event_average" or bool(sample.ever_treated.all())
+        average = partial(_of_path, question, since, weight)
+        return average(effect, amount if per_unit else weight), average(mean, weight)
+    share = _shares(question, since, member.sum(axis=1)[:, None] * (weight > 0))
+    if not share.any():
+        return float("nan"), float("nan")
+    share /= np.where(weight > 0, weight, 1.0) * share.sum()
+    return float(np.sum(share * effect)), float(np.sum(share * mean))
+
+
+def _shares(question: Question, since: IntArray, size: FloatArray) -> FloatArray:
+    """Return the part of each cell in the question's average, shape (G, T), where ``size`` is its cohort's or zero."""
+    if question.balance is not None:
+        times = (since >= 0) & (since <= question.balance) & (size > 0)
+        size = size * (times.sum(axis=1, keepdims=True) == question.balance + 1) * (since <= question.balance)
+    if question.average == "treated_average":
+        return size
+    if question.average == "cohort_average":
+        return size / np.maximum((size > 0).sum(axis=1, keepdims=True), 1)
+    label = np.indices(size.shape)[1]
+    if question.average == "event_average":
+        size = size * (since <= question.last)
+        label = np.maximum(since, 0)
+    total = np.bincount(label.ravel(), size.ravel())[label]
+    return np.divide(size, total, out=np.zeros_like(size), where=total > 0)
+
+
+def _of_path(
+    question: Question, since: IntArray, weight: FloatArray, values: FloatArray, divisor: FloatArray
+) -> float:
+    """Return the average of a path from sums over the units that are seen, shape (G, T), up to the horizon."""
+    seen = (weight > 0) & (since <= question.last)
+    if not seen.any():
+        return float("nan")
+    label = since[seen] * (question.average == "event_average")
+    value, by, number = (np.bincount(label, each[seen]) for each in (values, divisor, weight))
+    return float(np.mean(value[number > 0] / by[number > 0]))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

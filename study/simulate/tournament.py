@@ -12,9 +12,8 @@ from study.designs import all_designs, find_design
 from study.diagnostics import Finding
 from study.panel import Panel, Question
 from study.simulate.calibrate import calibrate, calibration
-from study.simulate.dials import checked_dials
-from study.simulate.process import Process
-from study.simulate.recommendation import findings_of
+from study.simulate.performance import findings_of
+from study.simulate.process import Process, checked_dials
 from study.simulate.replications import Entrant, Work, block, is_slow, replicate, samples_of
 
 NO_EFFECT = "no effect"
@@ -71,7 +70,7 @@ def tournament(
         Those that take part; an :class:`~study.simulate.replications.Entrant` has options, and changes of the question
         such as covariates. By default all that can answer the question, whose answers are closed forms.
     dials : mapping of str to float, optional
-        What is other than calibrated, in all processes; see :data:`study.simulate.dials.DIALS`.
+        What is other than calibrated, in all processes; see :data:`study.simulate.process.DIALS`.
     effects : sequence of float
         Of the processes, in shares of the counterfactual mean, or of the outcome's standard deviation where it is
         negative or no count.
@@ -93,7 +92,7 @@ def tournament(
         The verdict recommends a design; the frame has a row a process and design, as
         :func:`study.simulate.performance.performance` explains them. Details: ``calibration`` (a Finding),
         ``processes`` (dials by name), ``panels`` (by design, how many of each process it was asked of), ``left_out``
-        (by design, why it does not take part), and those of :func:`study.simulate.recommendation.findings_of`.
+        (by design, why it does not take part), and those of :func:`study.simulate.performance.findings_of`.
 
     Raises
     ------

@@ -30,8 +30,7 @@ import numpy as np
 from scipy.optimize import least_squares, minimize_scalar
 
 from study.core import BoolArray, FloatArray
-from study.simulate.dials import DIALS
-from study.simulate.process import Family
+from study.simulate.process import DIALS, Family
 
 ROUNDS, TURNS, CONVERGED = 30, 60, 1e-3
 # Of extrapolated turns.

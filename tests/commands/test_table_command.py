@@ -28,7 +28,7 @@ from study.paper import run as running
 from study.paper.plan import read_plan
 from study.report import comparison_in, estimates_in
 from study.report.design_table import Style, as_tables, assumed, left_out
-from study.report.estimate import as_table, described
+from study.report.estimates import as_table, described
 from study.report.table import Number, Table
 
 NASTY = r"a_b & 50% #1 {x} <y> ~ ^ \ $ | *"

@@ -9,11 +9,11 @@ import pytest
 from originals import RAW
 
 from study.core.errors import DataError
-from study.data.assemble.papers import signatures
+from study.data.assemble.panels import signatures
 from study.data.institutions import Matcher, load
 from study.data.institutions.credit import match_papers
 from study.data.sources import affiliations, universities
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 LINE = "      <p><b>Of {}; 1</b><br><i>A. Ito (MIT) &middot; B. Roy (ETH Zurich / Google) &middot; C. Lee</i></p>"
 HEADING = "Conference,Year,Title,Author,Affiliation"

@@ -24,9 +24,9 @@ from study.data.institutions import Hit, Matcher, load
 from study.data.institutions.credit import decisions, match_sites
 from study.data.sources import content_of, entity_list, gpus_per_student, paperlists, universities
 from study.data.sources.provenance import SOURCES
+from study.panel import panel_entries, shipped
 from study.panel.catalogue import countries
 from study.panel.panel import load_panel
-from study.panel.shipped import panel_entries, shipped
 
 ROOT = Path(__file__).parents[2]
 LARGEST = 4 * 1024**2

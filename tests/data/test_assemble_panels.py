@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from study.core.errors import DataError
-from study.data.assemble import fields, panels, papers, top500
+from study.data.assemble import fields, panels, top500
 from study.data.assemble.panels import DEADLINES, PANELS, PanelSpec, edition, first_year
 from study.data.institutions import Entity
 from study.data.institutions.credit import count_authors
@@ -113,9 +113,9 @@ def _counts(
     *rows: tuple[str, int, tuple[Entity, ...], bool, bool, bool], spec: PanelSpec = CVPR
 ) -> pd.DataFrame:
     table, signed = _written(*rows)
-    each = papers.signatures(table, signed)
-    units = papers.baseline(each, spec)
-    counted = papers.counts(each, papers.venue_years(table), units, spec)
+    each = panels.signatures(table, signed)
+    units = panels.baseline(each, spec)
+    counted = panels.counts(each, panels.venue_years(table), units, spec)
     return counted.set_index(["university", "year"])
 
 
@@ -123,7 +123,7 @@ def test_the_population_is_who_published_up_to_the_baseline_year_and_zeros_stay(
     table, signed = _written(
         ("nips", 1990, (OLD,), False, False, True), ("cvpr", 2020, (NEW,), False, False, True)
     )
-    units = papers.baseline(papers.signatures(table, signed), CVPR)
+    units = panels.baseline(panels.signatures(table, signed), CVPR)
     assert units.to_dict("records") == [
         {"university": "Old University", "country": "US", "baseline_papers": 1, "baseline_venue_papers": 0,
          "first_paper_year": 1990}
@@ -141,12 +141,12 @@ def test_entrants_first_published_after_the_baseline_of_the_others() -> None:
         ("cvpr", 2017, (third,)),
     ]
     table, signed = _written(*((*row, False, False, True) for row in rows))
-    each = papers.signatures(table, signed)
-    units = papers.baseline(each, panels.ENTRANTS)
+    each = panels.signatures(table, signed)
+    units = panels.baseline(each, panels.ENTRANTS)
     assert units[
         ["university", "baseline_papers", "baseline_venue_papers", "first_paper_year"]
     ].values.tolist() == [["New University", 2, 1, 2014]]
-    assert papers.baseline(each, CVPR)["university"].tolist() == ["Old University"]
+    assert panels.baseline(each, CVPR)["university"].tolist() == ["Old University"]
 
 
 def test_the_years_that_paperlists_lacks_are_known_in_one_panel_only() -> None:
@@ -351,7 +351,7 @@ def test_teams_of_a_field_add_up_and_an_edition_without_its_papers_is_zero() -> 
         ("nips", 2013, (OLD,), False, False, True),
         ("nips", 2013, (), False, False, True),
     )
-    years = papers.venue_years(table)
+    years = panels.venue_years(table)
     growth = pd.DataFrame({"field": ["all"], "year": [2012], "growth": [0.5]})
     found = fields.panel(fields.teams(table), years, growth, "topic").set_index(["field", "year"])
     row = found.loc[("NeurIPS, compute-heavy", 2012)]

@@ -9,12 +9,12 @@ import pytest
 from originals import RAW, write_universities
 
 from study.core.errors import DataError
-from study.data.assemble import contests, entity_list
+from study.data.assemble import entity_list, programmes
 from study.data.assemble.programmes import families
 from study.data.institutions import Matcher, load
 from study.data.sources import entity_list as listings
 from study.data.sources import universities
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 FAMILIES = families(shipped("data", "programmes.toml"))
 
@@ -41,7 +41,7 @@ def test_the_first_win_of_any_contest_counts_and_a_grant_serves_a_year_later() -
         ("E", "first_korea_ai_school", "2019-03", 0),
         ("F", "first_uk_gpu", "2017-05", 0),
     )
-    found = contests.events(every, LOST, FAMILIES).set_index("university")
+    found = programmes.contest_wins(every, LOST, FAMILIES).set_index("university")
     assert found["date"].to_dict() == {"A": "2013-09", "B": "2008-09", "E": "2019-03"}
     assert found["left_censored"].to_dict() == {"A": 0, "B": 1, "E": 0}
     assert found.loc["A", "detail"] == "first_cri_cluster"
@@ -57,7 +57,7 @@ def test_who_lost_took_part_and_a_family_without_losers_is_no_contest() -> None:
         ]
     )  # fmt: skip
     unclear = pd.concat([LOST, roles(("G", "korea_ai_school", "unclear"))])
-    found = contests.participants(awards, unclear).set_index("university")["contests"]
+    found = programmes.participants(awards, unclear).set_index("university")["contests"]
     assert found.to_dict() == {"A": "MRI", "D": "korea_ai_school", "E": "korea_ai_school"}
 
 

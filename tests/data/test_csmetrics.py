@@ -16,7 +16,7 @@ from study.data.institutions import Matcher, load
 from study.data.sources import csmetrics as source
 from study.data.sources import universities
 from study.data.sources.fetching import Fetcher
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 HEADING = "venue,year,institution,name,type,country,papers,first_author,last_author,papers_with_company\n"
 LINES = (

@@ -17,7 +17,7 @@ from study.data.assemble import gpu_stock
 from study.data.institutions import Matcher, load
 from study.data.sources import gpus_per_student, universities
 from study.data.sources.fetching import Fetcher
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 HOLDINGS = {
     "Stanford University": 90.0,

@@ -10,7 +10,7 @@ from originals import RAW, write_universities
 
 from study.core.errors import DataError
 from study.data.audits import GrantsAudit, grants_audit
-from study.data.grants.bought import (
+from study.data.grants import (
     CLUSTER,
     KINDS,
     NETWORK,
@@ -18,17 +18,20 @@ from study.data.grants.bought import (
     OTHER_INSTRUMENT,
     STORAGE,
     accelerators,
+    awards_table,
     bought,
     classify,
     concerned,
     contest,
+    events,
     first_issues,
     programme,
+    programmes_won,
+    roles,
 )
-from study.data.grants.winners import awards_table, events, programmes_won, roles
 from study.data.institutions import Entity, Matcher, load, read_overrides
 from study.data.sources import nsf, universities
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 ROOT = Path(__file__).parents[2]
 HAS_RAW = pytest.mark.skipif(not (RAW / "nsf").is_dir(), reason=f"the originals are not in {RAW}")

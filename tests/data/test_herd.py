@@ -18,7 +18,7 @@ from study.data.assemble.panels import match_survey, spending_by_university
 from study.data.institutions import Matcher, load, read_overrides
 from study.data.sources import herd, universities
 from study.data.sources.fetching import Fetcher
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 needs_originals = pytest.mark.skipif(
     not ((RAW / "herd").is_dir() and (RAW / "universities").is_dir()),

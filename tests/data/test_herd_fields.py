@@ -12,7 +12,7 @@ from study.data.assemble import panels
 from study.data.institutions import Matcher, load, read_overrides
 from study.data.sources import herd_fields, universities
 from study.data.sources.fetching import Fetcher
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 HEADING = ",".join(herd_fields.COLUMNS) + "\n"
 ROW = "Stanford University,CA,243744,2012,Computer and information sciences,42000.0\n"

@@ -8,7 +8,7 @@ import pytest
 from study.core.errors import DataError
 from study.data.institutions import Matcher, key, load, pieces
 from study.data.institutions.names import clean, put_right
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 LISTED = [
     ("Brigham Young University", "United States", "US", ("byu.edu",)),

@@ -10,7 +10,7 @@ from study.data.assemble import machines, programmes
 from study.data.audits import readings_agree
 from study.data.institutions import Matcher, load
 from study.data.institutions.names import key
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 SHIPPED = machines.read(shipped("data", "machines.csv"))
 PRICES = machines.read_prices(shipped("data", "gpu_prices.csv"))

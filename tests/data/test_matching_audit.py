@@ -15,7 +15,7 @@ from study.data.institutions import Entity, Matcher, load
 from study.data.institutions import universities as named_universities
 from study.data.institutions.names import clean
 from study.data.sources import paperlists, universities
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 LISTED = [
     ("Massachusetts Institute of Technology", "United States", "US", ("mit.edu",)),

@@ -16,7 +16,7 @@ from study.data.assemble import ccstar
 from study.data.institutions import Matcher, load, read_overrides
 from study.data.sources import osg, universities
 from study.data.sources.fetching import Fetcher
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 needs_originals = pytest.mark.skipif(
     not ((RAW / "osg").is_dir() and (RAW / "universities").is_dir()),

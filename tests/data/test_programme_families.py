@@ -15,7 +15,7 @@ from study.data.assemble.programmes import COLUMNS, Family, checked, events, fam
 from study.data.institutions import Matcher, load
 from study.data.sources import universities
 from study.data.sources.reading import csv_rows
-from study.panel.shipped import panel_entries, shipped
+from study.panel import panel_entries, shipped
 
 ROOT = Path(__file__).parents[2]
 with_originals = pytest.mark.skipif(

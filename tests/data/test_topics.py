@@ -14,7 +14,7 @@ from study.core.errors import DataError
 from study.data import audits
 from study.data.sources import paperlists
 from study.data.topics import AREAS, topics
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 ROOT = Path(__file__).parents[2]
 PAPERLISTS = RAW / "paperlists"

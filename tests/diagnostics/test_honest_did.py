@@ -18,12 +18,20 @@ from scipy.stats import norm, truncnorm
 from study import Panel, Question, estimate
 from study.core.arrays import FloatArray
 from study.core.errors import QuestionError
+from study.diagnostics import honest
 from study.diagnostics.event_path import event_path
-from study.diagnostics.honest import conditional
-from study.diagnostics.honest.conditional import FirstStage, accepted, least_favourable, moments
-from study.diagnostics.honest.flci import folded_normal_quantile, lasso_path
-from study.diagnostics.honest.intervals import METHODS, Problem, breakdown
-from study.diagnostics.honest.restrictions import RESTRICTIONS
+from study.diagnostics.honest import (
+    METHODS,
+    RESTRICTIONS,
+    FirstStage,
+    Problem,
+    accepted,
+    breakdown,
+    folded_normal_quantile,
+    lasso_path,
+    least_favourable,
+    moments,
+)
 from study.diagnostics.honest_did import OFFERED, honest_did
 from study.estimates.estimate import Estimate
 
@@ -127,9 +135,7 @@ def test_the_truncation_is_that_of_the_dual_program(kind: str) -> None:
         shared = made.covariance[piece, best]
         if shared[best] < 1e-8:
             continue
-        low, high = conditional._range_of_vertex(
-            values.max(axis=1)[None], values[None], shared / shared[best]
-        )
+        low, high = honest._range_of_vertex(values.max(axis=1)[None], values[None], shared / shared[best])
         program = moment_program(asked, piece, m, 2.0 * seed - 8)
         for end, sign in ((low, -1), (high, 1)):
             assert end[0, 0] == pytest.approx(truncation(*program, sign), abs=1e-5)
@@ -139,9 +145,9 @@ def test_the_truncation_is_that_of_the_dual_program(kind: str) -> None:
 
 def test_truncated_normal_tails_hold_far_out() -> None:
     low, z, high = np.array([-1.0, -np.inf, 0.5]), np.array([0.3, 1.5, 0.7]), np.array([2.0, 2.0, np.inf])
-    np.testing.assert_allclose(conditional.tail(z, low, high), truncnorm.sf(z, low, high), rtol=1e-12)
+    np.testing.assert_allclose(honest.tail(z, low, high), truncnorm.sf(z, low, high), rtol=1e-12)
     exact = np.exp((50.0**2 - 50.02**2) / 2) * erfcx(50.02 / np.sqrt(2)) / erfcx(50 / np.sqrt(2))
-    assert conditional.tail(*np.array([[50.02], [50.0], [np.inf]]))[0] == pytest.approx(exact, rel=1e-10)
+    assert honest.tail(*np.array([[50.02], [50.0], [np.inf]]))[0] == pytest.approx(exact, rel=1e-10)
 
 
 @pytest.mark.parametrize("kind", RESTRICTIONS)
@@ -404,7 +410,7 @@ def test_no_set_is_empty_where_the_data_contradict_the_restriction() -> None:
 
 def test_the_lower_bound_on_changes_of_slope_is_where_the_test_stops_rejecting() -> None:
     betahat, sigma = np.array([1.0, -0.5, 0.8]), 0.02 * np.eye(3) + 0.01
-    bound, upper = conditional.slope_bounds(betahat, sigma, 0.95)
+    bound, upper = honest.slope_bounds(betahat, sigma, 0.95)
     changes = np.array([[1, -2, 1], [0, 1, -2.0]])
     rows = np.vstack([changes, -changes])
     deviation = np.sqrt(np.diag(rows @ sigma @ rows.T))

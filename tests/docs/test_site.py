@@ -18,7 +18,7 @@ from study.commands.cli import app
 from study.designs import Assumes
 from study.diagnostics import all_diagnostics
 from study.paper import read_plan
-from study.simulate.dials import DIALS
+from study.simulate.process import DIALS
 
 DOCS = ROOT / "docs"
 LISTED = re.compile(r"```\{toctree\}\n(.*?)```", flags=re.DOTALL)

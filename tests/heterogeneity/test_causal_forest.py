@@ -13,8 +13,14 @@ from typer.testing import CliRunner
 
 from study import QuestionError, heterogeneity
 from study.commands.cli import app
-from study.heterogeneity.calibrated import best_linear_predictor, calibration_score, predictions
-from study.heterogeneity.causal_forest import IN_A_BAG, leaf, standardised
+from study.heterogeneity.causal_forest import (
+    IN_A_BAG,
+    best_linear_predictor,
+    calibration_score,
+    leaf,
+    predictions,
+    standardised,
+)
 from study.heterogeneity.scored import NEAREST
 
 EXACT = 1e-9

@@ -14,8 +14,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from study import Question, QuestionError, heterogeneity, settings
 from study.estimates import Estimand, coefficients
-from study.heterogeneity.grouping import all_pairs, grouping
-from study.heterogeneity.scored import NEAREST
+from study.heterogeneity.scored import NEAREST, all_pairs, grouping
 from study.learners.nuisances import splits
 
 EXACT = 1e-9

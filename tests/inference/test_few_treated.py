@@ -238,7 +238,7 @@ def test_where_there_are_more_assignments_as_many_are_drawn_as_are_usual(
     assert (made.draws, made.exact, made.level, made.null) == (9_999, False, 0.95, 0.0)
     assert made.drawn.tobytes() == few_treated(sample, "twfe", seed=0).drawn.tobytes()
     assert made.inference == "conley_taber"
-    monkeypatch.setattr(module, "_refitted", lambda *given: (0.0 for _ in given[4]))
+    monkeypatch.setattr(module, "_refitted", lambda *given: (0.0 for _ in given[3]))
     placebo = few_treated(sample, "twfe", inference="placebo")
     assert (placebo.draws, placebo.exact) == (999, False)
     every = few_treated(ASKED.sample(panel(1, n=1_000)), "twfe", inference="placebo")

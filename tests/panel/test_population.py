@@ -10,8 +10,8 @@ import pytest
 import simulated
 
 from study import Panel, Question, QuestionError, load_panel
+from study.panel import panel_entries
 from study.panel.populations import population
-from study.panel.shipped import panel_entries
 
 PANELS = panel_entries()
 GAP = np.nan

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from study import DataError, Panel
 from study.data.codebook import codebook, heading
+from study.panel import panel_entries
 from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.files import broken_rows, column_rules, describe, read_as_panel, verdict, violations
 from study.panel.rows import Rows
 from study.panel.rules import Roles, panel_rules
-from study.panel.shipped import panel_entries
 from study.panel.tables import read_table
 
 DATA = Path(__file__).parents[2] / "data"

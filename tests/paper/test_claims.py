@@ -10,7 +10,7 @@ from plans import ROOT
 
 from study.paper import find_exhibit, numbers
 from study.paper.exhibits.exhibit import Source, Traced
-from study.paper.sentences import filled, passages, sentences
+from study.paper.numbers import filled, passages, sentences
 
 TEXTS = {name: (ROOT / "paper" / name).read_text() for name in ("main.tex", "appendix.tex")}
 # Which program makes what, in the list that a run writes.

@@ -13,7 +13,6 @@ from plans import PANEL, PLAN
 import study
 from study.diagnostics.eras import eras
 from study.panel import Scale
-from study.paper.answer_numbers import answer_numbers
 from study.paper.diagnose import answered
 from study.paper.exhibits.composition import Composed, composition
 from study.paper.exhibits.designs import designs
@@ -21,6 +20,7 @@ from study.paper.exhibits.exhibit import Exhibited, Setting
 from study.paper.exhibits.families import families
 from study.paper.exhibits.further import further
 from study.paper.exhibits.known import known
+from study.paper.numbers import answer_numbers
 from study.paper.plan import Task, read_plan
 from study.paper.results import answer
 from study.paper.run import load, other_panels

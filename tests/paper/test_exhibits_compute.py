@@ -15,15 +15,13 @@ import study
 from study import DataError, QuestionError
 from study.diagnostics.misclassification import misclassification
 from study.figures import dot_figure
-from study.panel import Question
-from study.panel.shipped import shipped
+from study.panel import Question, shipped
 from study.paper import find_exhibit
 from study.paper import run as running
 from study.paper.diagnose import answered
 from study.paper.exhibits import gpu_stock, machines, sample, timing, treatments
-from study.paper.exhibits.exhibit import Exhibited, Setting, address
+from study.paper.exhibits.exhibit import Exhibited, Setting, address, findings_of
 from study.paper.exhibits.timing import timed_event
-from study.paper.exhibits.verdicts import findings_of
 from study.paper.plan import Plan, read_plan
 
 MACHINES = """\

@@ -15,9 +15,9 @@ import study
 from study.designs import find_design
 from study.diagnostics import Finding, all_diagnostics
 from study.paper import diagnose
+from study.paper.exhibits import exhibit as shared
 from study.paper.exhibits import heterogeneity as who_gains
 from study.paper.exhibits import learners as by_learner
-from study.paper.exhibits import verdicts as shared
 from study.paper.exhibits.contrasts import BY_T, contrasts
 from study.paper.exhibits.exhibit import Exhibited, Setting
 from study.paper.exhibits.heterogeneity import heterogeneity

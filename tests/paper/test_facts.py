@@ -17,26 +17,34 @@ from study.core.errors import DataError, QuestionError
 from study.data.assemble import models as assembled
 from study.data.audit import Share
 from study.data.sources import epoch
+from study.panel import shipped
 from study.panel.catalogue import TYPES
-from study.panel.shipped import shipped
 from study.paper.exhibits import facts as exhibited
 from study.paper.exhibits.exhibit import Exhibited, Setting
-from study.paper.facts import tables as made
-from study.paper.facts.fields import VENUES, Difference, by_period, topics
-from study.paper.facts.models import (
+from study.paper.facts import (
+    NOT_RECOMPUTED,
+    PERIODS,
+    PUBLISHED,
+    UNITS,
+    VENUES,
+    Data,
+    Difference,
     Years,
     by_class,
+    by_period,
     definition,
     doubling_time,
     large_scale,
+    load,
     load_models,
     of_vintage,
     peak,
+    recomputed,
     releases,
     shares,
+    topics,
     vintages,
 )
-from study.paper.facts.recomputed import NOT_RECOMPUTED, PERIODS, PUBLISHED, UNITS, Data, load, recomputed
 
 needs_originals = pytest.mark.skipif(
     not (RAW / "epoch").is_dir(), reason="the originals of Epoch are not on this machine"
@@ -433,14 +441,14 @@ def test_tables_and_figure_have_the_names_that_the_paper_uses(shown: Exhibited) 
 
 
 def test_every_definition_and_vintage_is_a_line_of_the_table_that_shows_how_facts_move(data: Data) -> None:
-    table = made.vintage_table(data)
+    table = exhibited.vintage_table(data)
     labels = [line.label for line in table.lines]
-    for text in made.THRESHOLDS:
+    for text in exhibited.THRESHOLDS:
         assert labels.count(definition(text).label) == len(vintages(data.models))
 
 
 def test_topics_have_each_period_and_each_known_year_once(data: Data) -> None:
-    table = made.topics_table(data)
+    table = exhibited.topics_table(data)
     for block, venue in zip(table.blocks, VENUES, strict=True):
         known = data.fields[data.fields["venue"].eq(venue) & data.fields["papers"].notna()]
         labels = [line.label for line in block.lines]
@@ -479,5 +487,5 @@ def test_makers_of_the_bars_are_named_in_the_order_of_their_counts(data: Data) -
 
 def test_the_tables_are_the_same_bytes_twice(data: Data) -> None:
     chosen = definition("seed")
-    first, second = (made.all_tables(data, "2023-12", chosen) for _ in range(2))
+    first, second = (exhibited.all_tables(data, "2023-12", chosen) for _ in range(2))
     assert [table.latex() for table in first] == [table.latex() for table in second]

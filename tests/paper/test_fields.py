@@ -13,12 +13,22 @@ from plans import ROOT
 from study import Panel, Question, QuestionError, estimate, load_panel
 from study.core import from_toml
 from study.paper.exhibits.exhibit import Exhibited, Setting
-from study.paper.exhibits.fields import fields
-from study.paper.fields.answers import answer, outcomes_of
-from study.paper.fields.cells import cells_of, regression_contrasts, synthetic_contrasts
-from study.paper.fields.exact import assignments, detectable, linear_set, p_value, power, searched_set
-from study.paper.fields.finding import interval_text
-from study.paper.fields.plan import FieldsPlan, Line
+from study.paper.exhibits.fields import fields, interval_text
+from study.paper.fields import (
+    FieldsPlan,
+    Line,
+    answer,
+    assignments,
+    cells_of,
+    detectable,
+    linear_set,
+    outcomes_of,
+    p_value,
+    power,
+    regression_contrasts,
+    searched_set,
+    synthetic_contrasts,
+)
 from study.paper.plan import PlanFile, read_plan
 
 STUDY = read_plan(ROOT / "paper/study.toml")
@@ -275,7 +285,7 @@ def test_the_verdict_is_no_change_where_the_main_line_does_not_reject() -> None:
 def content() -> dict[str, object]:
     import tomllib
 
-    from study.panel.shipped import shipped
+    from study.panel import shipped
 
     return tomllib.loads(shipped("paper", "study.toml").read_text(encoding="utf-8"))
 

@@ -12,7 +12,7 @@ from study.core.errors import DataError
 from study.data.assemble.models import FIELDS, compute_growth, models_by_university, organisations, panel
 from study.data.institutions import Entity, Matcher, load, read_overrides
 from study.data.sources import epoch, universities
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 needs_originals = pytest.mark.skipif(
     not ((RAW / "epoch").is_dir() and (RAW / "universities").is_dir()),

@@ -21,8 +21,7 @@ from study.figures import FULL, HEIGHT, WIDTH, canvas
 from study.panel.panel import load_panel
 from study.paper.exhibits.exhibit import Exhibit, Exhibited, Source, Traced, draw
 from study.paper.page import anchor, numbered, origins, page, picture, provenance_of
-from study.paper.plan import read_plan
-from study.paper.words import worded, words_of
+from study.paper.plan import read_plan, worded, words_of
 from study.report.latex import MINUS
 from study.report.table import Block, Line, Number, Table, error
 

@@ -22,8 +22,7 @@ from study.paper.numbers import select
 from study.paper.plan import Plan, read_plan
 from study.paper.results import answer
 from study.report import MINUS, REFUSED, Number
-from study.simulate.performance import performance
-from study.simulate.recommendation import standing
+from study.simulate.performance import performance, standing
 from study.simulate.replications import replicate
 
 TABLE = """

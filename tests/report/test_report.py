@@ -27,8 +27,8 @@ from study.core.outputs import write_all
 from study.figures import drawing
 from study.paper import record
 from study.paper import run as running
-from study.paper.answer_numbers import answer_numbers
 from study.paper.exhibits.designs import path_figure
+from study.paper.numbers import answer_numbers
 from study.paper.plan import read_plan
 from study.report.compile import compile_paper
 

@@ -11,8 +11,7 @@ import pytest
 from statsmodels.duration.hazard_regression import PHReg
 
 from study import Panel, Question, QuestionError, calibrate, calibration
-from study.simulate.calibrate import moments_of
-from study.simulate.moments import Adoption
+from study.simulate.calibrate import Adoption, moments_of
 from study.simulate.process import Family, Process
 from study.simulate.untreated_cells import Cells, Dials, fit, level_of
 

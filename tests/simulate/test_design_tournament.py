@@ -8,7 +8,7 @@ import simulated
 
 import study
 from study import Question, QuestionError, settings
-from study.simulate.dials import checked_dials
+from study.simulate.process import checked_dials
 from study.simulate.replications import Entrant, is_slow
 from study.simulate.tournament import VIOLATIONS
 

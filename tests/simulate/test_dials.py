@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from simulated_processes import PERIODS, panel, process
 
 from study import QuestionError
-from study.simulate.dials import DIALS, checked_dials
-from study.simulate.draw import Draw
-from study.simulate.process import Process, recent_growth
+from study.simulate.process import DIALS, Draw, Process, checked_dials, recent_growth
 
 Array = NDArray[Any]
 

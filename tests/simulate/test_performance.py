@@ -11,8 +11,7 @@ import pytest
 from study.figures import has_curves, performance_figure
 from study.figures.drawing import apart
 from study.panel import Scale
-from study.simulate.performance import performance
-from study.simulate.recommendation import findings_of, recommendation, standing
+from study.simulate.performance import findings_of, performance, recommendation, standing
 from study.simulate.replications import Answer, Replications
 
 PERCENT = Scale("proportional", "papers")

@@ -11,10 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from study.core import DataError, settle, write_all
-from study.data import sources, topics
+from study.data import grants, sources, topics
 from study.data.assemble import (
     ccstar,
-    contests,
     csmetrics,
     entity_list,
     fields,
@@ -22,23 +21,21 @@ from study.data.assemble import (
     machines,
     models,
     panels,
-    papers,
     programmes,
     top500,
 )
 from study.data.codebook import codebook
-from study.data.grants import bought, winners
 from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
 from study.data.sources.provenance import SOURCES, sources_toml
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 EVENTS = (
     "first_top500",
     "first_accelerator",
     "first_top_fifth",
-    *winners.EVENTS,
+    *grants.EVENTS,
     "first_ccstar",
-    contests.EVENT,
+    programmes.CONTEST_WIN,
     entity_list.EVENT,
     *machines.EVENTS,
 )
@@ -103,10 +100,10 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher) -> Tables:
     sites = credit.match_sites(systems, matcher, decided)
     hosted = top500.credited(systems, sites)
     # Yearly files of all awards hold those of CRI as well.
-    records = [sources.nsf.read(raw / folder, keep=bought.concerned) for folder in ("nsf", "nsf_cri")]
-    classified = bought.classify(pd.concat(records).drop_duplicates("award_id"))
+    records = [sources.nsf.read(raw / folder, keep=grants.concerned) for folder in ("nsf", "nsf_cri")]
+    classified = grants.classify(pd.concat(records).drop_duplicates("award_id"))
     awardees = read_overrides(by_hand("awardees.csv"), matcher, "awardee", "state")
-    awards = winners.awards_table(classified, matcher, awardees)
+    awards = grants.awards_table(classified, matcher, awardees)
     facilities = read_overrides(by_hand("osg_facilities.csv"), matcher, "facility")
     access = programmes.checked(by_hand("programmes.csv"))
     families = programmes.families(by_hand("programmes.toml"))
@@ -115,15 +112,17 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher) -> Tables:
     began = machines.dated(on_lists, awards, resources, access, families)
     holders = machines.held(machines.read(by_hand("machines.csv")), began, matcher)
     prices = machines.read_prices(by_hand("gpu_prices.csv"))
-    grants, of_programmes = winners.events(awards), programmes.events(access, families, matcher)
+    of_awards, of_programmes = grants.events(awards), programmes.events(access, families, matcher)
     roles = programmes.roles(access, families, matcher)
     return {
         "events/top500.csv": top500.events(hosted),
-        "events/nsf.csv": grants,
+        "events/nsf.csv": of_awards,
         "events/ccstar.csv": ccstar.events(resources, matcher, facilities),
         "events/programmes.csv": of_programmes,
         "events/programme_roles.csv": roles,
-        "events/contests.csv": contests.events(pd.concat([grants, of_programmes]), roles, families),
+        "events/contests.csv": programmes.contest_wins(
+            pd.concat([of_awards, of_programmes]), roles, families
+        ),
         "events/entity_list.csv": entity_list.events(sources.entity_list.read(raw / "entity_list"), matcher),
         "events/top500_lists.csv": top500.lists(hosted),
         "events/nsf_awards.csv": awards,
@@ -155,8 +154,8 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tab
     in_programmes = events["events/programme_roles.csv"]
     roles = [
         programmes.role_attributes(in_programmes, families),
-        winners.roles(every_event),
-        contests.participants(events["events/nsf_awards.csv"], in_programmes),
+        grants.roles(every_event),
+        programmes.participants(events["events/nsf_awards.csv"], in_programmes),
         entity_list.roles(every_event),
     ]
     attach = partial(
@@ -173,28 +172,28 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tab
     sources.tell("topics of papers")
     classified, signed = _classified(published, matcher)
     sources.tell("affiliations of papers")
-    years = papers.venue_years(classified)
-    signatures = papers.signatures(classified, signed.signatures)
+    years = panels.venue_years(classified)
+    signatures = panels.signatures(classified, signed.signatures)
     sources.tell("panels")
     tables = {}
 
     def add(
         spec: panels.PanelSpec, signatures: pd.DataFrame, years: pd.DataFrame, units: pd.DataFrame
     ) -> None:
-        table = attach(papers.counts(signatures, years, units, spec), units, spec)
+        table = attach(panels.counts(signatures, years, units, spec), units, spec)
         if len(spec.groups) == 1:
             table = table.drop(columns="group")
         tables[_panel_file(spec.name)] = table
 
     for spec in (*panels.PANELS, panels.ENTRANTS):
-        add(spec, signatures, years, papers.baseline(signatures, spec))
+        add(spec, signatures, years, panels.baseline(signatures, spec))
     copied = sources.paperlists.published(sources.affiliations.read(raw / "affiliations"))
     more, signed_more = _classified(copied, matcher)
-    both = pd.concat([signatures, papers.signatures(more, signed_more.signatures)], ignore_index=True)
-    by_source = {"paperlists": years, "affiliations": papers.venue_years(more)}
+    both = pd.concat([signatures, panels.signatures(more, signed_more.signatures)], ignore_index=True)
+    by_source = {"paperlists": years, "affiliations": panels.venue_years(more)}
     years_of_both = pd.concat([table.assign(source=name) for name, table in by_source.items()])
     for spec in panels.FILLED:
-        add(spec, both, years_of_both, papers.baseline(both, spec))
+        add(spec, both, years_of_both, panels.baseline(both, spec))
         of_venue = years_of_both[years_of_both["venue"].isin(spec.venues)].set_index("year")
         filled = tables[_panel_file(spec.name)]
         filled["source"] = filled["year"].map(of_venue["source"])
@@ -204,7 +203,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tab
     there = csmetrics.signatures(institutions, matcher)
     for spec in csmetrics.specs(entering):
         add(spec, there, years_there, csmetrics.units(there[there["venue"].isin(entering)], spec))
-    units = papers.baseline(signatures, panels.MODELS).drop(columns="baseline_venue_papers")
+    units = panels.baseline(signatures, panels.MODELS).drop(columns="baseline_venue_papers")
     outcomes = models.panel(models.models_by_university(notable, organisations), units, panels.MODELS.years)
     tables["panels/models.csv"] = attach(outcomes, units, panels.MODELS)
     stock = sources.gpus_per_student.read(raw / "gpus_per_student")

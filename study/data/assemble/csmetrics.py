@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from study.core import DataError
-from study.data.assemble.panels import PanelSpec
-from study.data.assemble.papers import COUNTS, baseline
+from study.data.assemble.panels import COUNTS, PanelSpec, baseline
 from study.data.institutions import UNIT, Entity, Matcher, by_university
 from study.data.sources.csmetrics import YEARS
 
@@ -95,7 +94,7 @@ def signatures(institutions: pd.DataFrame, matcher: Matcher) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        venue, year, university, country, and those of ``papers.COUNTS`` that do not need titles.
+        venue, year, university, country, and those of ``panels.COUNTS`` that do not need titles.
     """
     table = institutions.assign(
         papers_academic_only=institutions["papers"] - institutions["papers_with_company"],
@@ -109,7 +108,7 @@ def signatures(institutions: pd.DataFrame, matcher: Matcher) -> pd.DataFrame:
 
 
 def venue_years(venues: pd.DataFrame) -> pd.DataFrame:
-    """Return what ``papers.counts`` needs to know of each venue and year."""
+    """Return what ``panels.counts`` needs to know of each venue and year."""
     known = venues.rename(columns={"papers_with_affiliation": "with_affiliation"})
     return known[["venue", "year", "papers", "with_affiliation"]].assign(author_order_coverage=1.0)
 

@@ -54,7 +54,7 @@ def panel(
     table : DataFrame
         Of :func:`teams`.
     years : DataFrame
-        Of ``assemble.papers.venue_years``.
+        Of ``assemble.panels.venue_years``.
     growth : DataFrame
         field, year, growth (orders of magnitude a year), of ``assemble.models.compute_growth``.
     by : {"topic", "area"}

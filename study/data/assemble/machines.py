@@ -11,7 +11,7 @@ import pandas as pd
 from study.core import DataError
 from study.data.assemble.programmes import Family
 from study.data.assemble.top500 import SEGMENTS_OF_FIRMS
-from study.data.grants import winners
+from study.data.grants import held as awards_held
 from study.data.institutions import UNIT, Matcher, first_events
 from study.data.sources import AMOUNT, RESTORE, csv_table, one_of, top500
 
@@ -97,7 +97,7 @@ def dated(
     on_lists : DataFrame
         Of :func:`listed`.
     awards, resources, access : DataFrame
-        Of ``winners.awards_table``, ``sources.osg.read`` and ``programmes.checked``.
+        Of ``grants.awards_table``, ``sources.osg.read`` and ``programmes.checked``.
     families : mapping of str to Family
         Which say whether programmes are dated by service or, where they say so, by announcement.
 
@@ -110,7 +110,7 @@ def dated(
     """
     systems = on_lists.drop_duplicates("machine")
     before = systems["date"] <= top500.FIRST_ACCELERATOR_LIST
-    won = winners.held(awards)
+    won = awards_held(awards)
     first_year = won["award_id"].str[:2] <= awards["award_id"].str[:2].min()
     tagged = resources[resources["ccstar_resources"] > 0]
     day, undated = tagged["first_registered"], tagged["first_registered"] == ""

@@ -1,4 +1,4 @@
-"""From the re-checked table of compute-access programmes to dated events and roles of universities by family."""
+"""Compute-access programmes as dated events of universities, by family, with the contests that some of them are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 
 from study.core import DataError, QuestionError, from_toml, must_be, read_toml
-from study.data.institutions import DATED, UNIT, Entity, Matcher, by_university
+from study.data import grants
+from study.data.institutions import DATED, UNIT, Entity, Matcher, by_university, first_events
 from study.data.sources import RESTORE, Rule, csv_table, one_of
 
 # The heading of the table.
@@ -33,6 +34,7 @@ RULES = {
 }
 EVENT_COLUMNS = [*DATED, "family", "role", "status", "date_precision", "date_basis", "programme"]
 EVENT_COLUMNS += ["source_url"]
+CONTEST_WIN = "first_contest_win"
 
 _Texts = Annotated[tuple[str, ...], must_be("a list of texts")]
 
@@ -225,3 +227,51 @@ def _role(rows: pd.DataFrame) -> str:
     if not every.isdisjoint({"winner", "later_winner"}):
         return "unclear" if "winner" in every else "later_winner"
     return "loser" if (own["status"] == "comparison").any() else "unclear"
+
+
+def contest_wins(every: pd.DataFrame, roles: pd.DataFrame, groups: Mapping[str, Family]) -> pd.DataFrame:
+    """Return the first win of each university in any of the contests.
+
+    A grant counts a year after its start, when the machine serves; a programme at its own date.
+
+    Parameters
+    ----------
+    every : DataFrame
+        Events: university, country, event, date ("YYYY-MM"), left_censored.
+    roles : DataFrame
+        Of :func:`roles`; a family with a loser is a contest.
+    groups : mapping of str to Family
+
+    Returns
+    -------
+    DataFrame
+        university, country, event, date, left_censored (1 where one of its wins is), detail (the win).
+    """
+    lost = set(roles.loc[roles["role"] == "loser", "family"])
+    won = every[every["event"].isin([*grants.CLUSTERS, *(groups[name].event for name in lost)])]
+    later = won["event"].isin(grants.CLUSTERS).astype(int)
+    year = (won["date"].str[:4].astype(int) + later).astype(str)
+    table = won.assign(detail=won["event"], date=year + won["date"].str[4:])
+    table["left_censored"] = table.groupby(UNIT)["left_censored"].transform("max")
+    return first_events({CONTEST_WIN: table.sort_values("date", kind="stable")})
+
+
+def participants(awards: pd.DataFrame, roles: pd.DataFrame) -> pd.DataFrame:
+    """Return the contests in which each university won a prize of any kind, or lost.
+
+    Parameters
+    ----------
+    awards : DataFrame
+        Of ``grants.awards_table``.
+    roles : DataFrame
+        Of :func:`roles`. The unclear took part in nothing.
+
+    Returns
+    -------
+    DataFrame
+        university, country, contests: "CRI+MRI", or the family of the programmes.
+    """
+    lost = set(roles.loc[roles["role"] == "loser", "family"])
+    clear = roles[roles["family"].isin(lost) & roles["role"].isin(["winner", "later_winner", "loser"])]
+    of_families = clear.rename(columns={"family": "contests"})[[*UNIT, "contests"]]
+    return pd.concat([grants.programmes_won(awards), of_families], ignore_index=True)

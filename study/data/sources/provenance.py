@@ -9,7 +9,7 @@ from pathlib import Path
 
 from study.core import read_toml
 from study.data.sources import csv_rows, paperlists, sha256_of, top500
-from study.panel.shipped import shipped
+from study.panel import shipped
 
 # Title, terms and how to obtain it of each source, with version and checksum of the files behind the tables that ship.
 SOURCES = read_toml(shipped("data", "sources.toml"))

@@ -13,11 +13,17 @@ from study.core import capital, listed
 from study.diagnostics import Finding
 from study.estimates import Effect
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
-from study.paper.exhibits.venues import excluding_zero
-from study.paper.exhibits.verdicts import finding_of, scale_title
+from study.paper.exhibits.exhibit import (
+    Part,
+    Piece,
+    Setting,
+    excluding_zero,
+    exhibit,
+    finding_of,
+    scale_title,
+)
+from study.paper.plan import worded, words_of
 from study.paper.results import headline_effect
-from study.paper.words import worded, words_of
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Number, Table, effect_values, lettered
 
 EXHIBIT = "contrasts"

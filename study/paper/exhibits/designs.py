@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from study import figures
 from study.core import capital, p_is
 from study.designs import find_design
 from study.figures import Figure
-from study.figures import paths as figures
 from study.inference import Agreement
 from study.panel import Scale
 from study.paper import Event, Plan, Result, Results, Row, comparison
@@ -52,7 +52,7 @@ LEFT_OUT = {COEFFICIENT: "one coefficient", OWN_AVERAGE: "an average of its own"
 def designs(setting: Setting) -> Iterator[Piece]:
     """Yield tables and event-study figures of all events, the plan's definitions side by side, and tests of agreement.
 
-    Tests that designs agree are at addresses like those of :mod:`study.paper.answer_numbers`; unlike averages
+    Tests that designs agree are at addresses like those of :mod:`study.paper.numbers`; unlike averages
     (coefficients, the change in one year) are left out of them.
     """
     plan, panel, outcomes = setting.plan, setting.panel, list(setting.plan.outcomes)

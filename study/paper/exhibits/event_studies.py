@@ -10,10 +10,10 @@ from itertools import product
 
 import pandas as pd
 
+from study import figures
 from study.designs import find_design
 from study.estimates import NONE, Effect, pre_test
 from study.figures import Figure
-from study.figures import paths as figures
 from study.panel import Scale
 from study.paper import Plan, Result, Row, answer
 from study.paper.exhibits.composition import counts

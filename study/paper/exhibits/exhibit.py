@@ -1,21 +1,42 @@
-"""What an exhibit of the paper is made of: tables, figures, and numbers that say where they come from."""
+"""What an exhibit of the paper is made of: tables, figures, findings, and numbers that say where they come from."""
 
 from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import wraps
-from typing import Any, NamedTuple
+from functools import lru_cache, wraps
+from itertools import chain, product
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from study.core import QuestionError, capital, one_thread
 from study.designs import find_design
-from study.estimates import Estimate
+from study.estimates import Effect, Estimate
 from study.figures import Figure, drawn
 from study.panel import Panel, Question, Scale, panel_entries
 from study.paper import Event, Plan, Result, Results, Row, Task
-from study.report import COLUMNS, MINUS, REFUSED, Cell, Column, Table, address_part
+from study.report import (
+    COLUMNS,
+    MINUS,
+    REFUSED,
+    Block,
+    Cell,
+    Column,
+    Line,
+    Number,
+    Table,
+    address_part,
+    effect_values,
+    effects_beside,
+    lettered,
+)
+
+if TYPE_CHECKING:
+    # Whoever reads what exhibits gave, such as `study trace`, need not load the diagnostics.
+    from study.diagnostics import Finding
+    from study.paper.diagnose import Check, Verdict
 
 # Makes everything, and so any number that no shorter command shows.
 RUN = "study run"
@@ -279,6 +300,199 @@ class Setting:
         base = source_of("", "", task, panel, RUN) if task else Source("", "", panel.name, panel.checksum)
         origin = replace(base, **{"exhibit": str(at[0])} | source)
         return addressed(address(*at), values, origin, task.question.scale if task else "level", columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What some diagnostics find about the main question on a scale, under a row of the plan.
+
+    Attributes
+    ----------
+    setting : Setting
+    scale, label : str
+        The label is that of the row.
+    by_name : dict of str to Finding
+        By the diagnostic's name.
+    refused : tuple of str
+        Why there are no others.
+    """
+
+    setting: Setting
+    scale: str
+    label: str
+    by_name: dict[str, Finding]
+    refused: tuple[str, ...]
+
+    @property
+    def task(self) -> Task:
+        """The main question on the scale, under the row."""
+        return task_of(self.setting, self.scale, self.label)
+
+    def says(self, sentence: str) -> str:
+        """Return a sentence that says which scale it is about."""
+        return f"{scale_title(self.scale)}: {sentence}"
+
+    def verdicts(self) -> Iterator[str]:
+        """Yield the verdict of each finding."""
+        yield from (self.says(finding.verdict) for finding in self.by_name.values())
+
+    def refusals(self) -> Iterator[str]:
+        """Yield why other findings were not made."""
+        yield from (self.says(f"Not made: {why}") for why in self.refused)
+
+    def numbers(
+        self, exhibit: str, values: Mapping[str, Any], *parts: str | float, **how: Any
+    ) -> Iterator[Traced]:
+        """Yield values by column as numbers at the exhibit, the scale and further parts; see :class:`Setting`."""
+        how = {"command": command_of(self.setting, self.task)} | how
+        return self.setting.numbers((exhibit, self.scale, *parts), values, task=self.task, **how)
+
+
+def findings_of(
+    setting: Setting, names: Collection[str], labels: Sequence[str] | None = None
+) -> list[Findings]:
+    """Return what diagnostics find on each scale under each row of the plan, the main one where none are given.
+
+    Nothing where none of them finds anything.
+    """
+    rows, main = [], [main_row(setting.plan).label]
+    for scale, label in product(setting.plan.scales, main if labels is None else labels):
+        answers = {name: finding_of(setting, scale, name, label) for name in names}
+        findings = {name: answer for name, answer in answers.items() if not isinstance(answer, str)}
+        refused = tuple(answer for answer in answers.values() if isinstance(answer, str))
+        rows.append(Findings(setting, scale, label, findings, refused))
+    return rows if any(row.by_name for row in rows) else []
+
+
+def panels(rows: Iterable[Findings], lines: Callable[[Findings], Iterable[Line]]) -> list[Block]:
+    """Return a panel of a table for each scale, with the lines of its rows that have findings."""
+    by_scale: dict[str, list[Line]] = {}
+    for row in rows:
+        if row.by_name:
+            by_scale.setdefault(row.setting.plan.scales[row.scale], []).extend(lines(row))
+    return lettered(by_scale)
+
+
+def excluding_zero(effects: Mapping[str, Mapping[str, Effect]], by: str) -> Iterator[str]:
+    """Say, by the title of a scale, how many of the effects by label have an interval without zero, and which."""
+    for title, of_scale in effects.items():
+        answered = {label: effect for label, effect in of_scale.items() if effect.exists}
+        labels = [label for label, effect in answered.items() if effect.excludes_zero]
+        named = f" ({'; '.join(labels)})" if labels else ""
+        yield f"{title}: {len(labels)} of {len(answered)} intervals by {by} exclude zero{named}."
+
+
+def headline_numbers(
+    setting: Setting, panel: Panel, at: Sequence[str], task: Task, effect: Effect, quantity: str
+) -> Iterator[Piece]:
+    """Yield the numbers of an answer about a panel that need not be the plan's, each with what shows it alone."""
+    about = replace(setting, panel=panel)
+    for column, value in effect_values(effect).items() if effect.exists else ():
+        command = RUN if column == "mde" else estimate_command(task, panel)
+        yield from about.numbers(at, {column: value}, task=task, quantity=quantity, command=command)
+
+
+def outcome_heads(setting: Setting) -> dict[str, Any]:
+    """Return the headings over the cells of :func:`outcome_line`, and what stands over them."""
+    plan, effects = setting.plan, [("Effect", "(SE)")] * len(setting.plan.outcomes)
+    return {
+        "headings": ["Treated", "All", *chain(*effects), "MDE"],
+        "spans": [(capital(plan.text.units), 2), *((title, 2) for title in plan.outcomes.values()), ("", 1)],
+    }
+
+
+def outcome_line(label: str, effects: Sequence[Effect], scale: Scale) -> Line:
+    """Return the line of a panel: the size of its sample, the effects, and what the first could have found."""
+    answered = next((effect for effect in effects if effect.exists), None)
+    counts = [Number(n, 0) for n in (answered.n_treated, answered.n_units)] if answered else ["", ""]
+    mde = COLUMNS["mde"].cell(effects[0].mde, scale) if effects[0].exists else ""
+    return effects_beside(label, effects, counts, [mde], scale=scale)
+
+
+def main_row(plan: Plan) -> Row:
+    """Return the row that diagnostics are about: the headline, or the first that fits no learners where it does.
+
+    Diagnostics answer the question anew more than a hundred times, which takes learners an hour.
+    """
+    rows = (row for row in (plan.headline, *plan.rows) if not find_design(row.name).draws)
+    return next(rows, plan.headline)
+
+
+def task_of(setting: Setting, scale: str, label: str | None = None) -> Task:
+    """Return the main question on a scale, under a row of the plan by its label; the main one where none is given."""
+    plan = setting.plan
+    rows = {row.label: row for row in (plan.headline, *plan.rows)}
+    return setting.task(scale, row=rows[label] if label else main_row(plan))
+
+
+def finding_of(setting: Setting, scale: str, name: str, label: str | None = None) -> Finding | str:
+    """Return what a diagnostic finds about the main question, or why it finds nothing.
+
+    Exhibits and the verdicts share what is found, so that nothing is made twice in one process.
+
+    Parameters
+    ----------
+    setting : Setting
+    scale : str
+    name : str
+        Of the diagnostic.
+    label : str, optional
+        A row of the plan; the main one where none is given.
+    """
+    check = _check(setting, scale, label or main_row(setting.plan).label, name)
+    return check if isinstance(check, str) else check.finding or check.refusal
+
+
+@lru_cache(maxsize=16)
+def _answered(setting: Setting, scale: str, label: str) -> Verdict | str:
+    """Return the answer, none of its diagnostics made, or the refusal; settings are distinguished by identity."""
+    from study.paper.diagnose import answered
+
+    task = task_of(setting, scale, label)
+    # Where the plan's answer has the randomization test, it is not made again.
+    result = setting.results.get(task.key)
+    test = None if result is None else result.randomization
+    try:
+        with one_thread():
+            return answered(setting.plan, task, setting.panel, setting.placebos, test)
+    except QuestionError as refusal:
+        return str(refusal)
+
+
+@lru_cache(maxsize=256)
+def _check(setting: Setting, scale: str, label: str, name: str) -> Check | str:
+    first = next(iter(setting.plan.scales))
+    if name == "specification_curve" and scale != first:  # one curve has all scales
+        return _check(setting, first, label, name)
+    known = _answered(setting, scale, label)
+    if isinstance(known, str):
+        return known
+    if name not in known.diagnostics:
+        return f"{known.fit.design}: {name} is about other designs."
+    with one_thread():
+        return known.check(name)
+
+
+def verdict_of(setting: Setting, scale: str) -> Verdict | str:
+    """Return the main row's answer on a scale with all its diagnostics, or the refusal."""
+    label = main_row(setting.plan).label
+    known = _answered(setting, scale, label)
+    if isinstance(known, str):
+        return known
+    checks = (_check(setting, scale, label, name) for name in known.diagnostics)
+    return replace(known, checks=tuple(check for check in checks if not isinstance(check, str)))
+
+
+def command_of(setting: Setting, task: Task) -> str:
+    """Return the command that shows the diagnostics of a task."""
+    if setting.plan.under(task.row.name).headline != task.row:
+        return RUN
+    return f"study diagnose {task.event.label}/{task.outcome}/{task.scale} --design {task.row.name}"
+
+
+def scale_title(scale: str) -> str:
+    """Return what a scale is called over a panel of a figure."""
+    return {"proportional": "Proportional", "log1p": "Log(1 + outcome)"}.get(scale, "In the outcome's units")
 
 
 Makes = Callable[[Setting], Exhibited]

@@ -15,8 +15,7 @@ import pandas as pd
 
 from study.core import capital, p_text
 from study.estimates import Effect, Estimate, effects_frame
-from study.figures import GREY, Figure, dot_figure
-from study.figures.paths import WIDE
+from study.figures import GREY, WIDE, Figure, dot_figure
 from study.inference import agreement_of
 from study.panel import Scale
 from study.paper import Event, Result, headline_effect

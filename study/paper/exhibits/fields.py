@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray
+from study.core import BoolArray, FloatArray, listed, p_is, p_text
 from study.data.audits import read_titles, topics_audit
-from study.figures import COLOUR, GREY, SECOND, Axes, Figure, canvas
-from study.panel import Panel, checksum, load_panel
-from study.panel.shipped import shipped
+from study.figures import COLOUR, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes
+from study.panel import Panel, checksum, load_panel, shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
-from study.paper.fields.answers import Answer, Answers, answers, of_outcome, outcomes_of
-from study.paper.fields.finding import SMALL, WIDE, assignments_figure, fields_sentences
-from study.paper.fields.plan import FieldsPlan
-from study.paper.fields.tables import COLUMNS_HERE, results_tables, units_table
-from study.report import Column
+from study.paper.fields import Answer, Answers, FieldsPlan, Interval, answers, of_outcome, outcomes_of
+from study.report import REFUSED, Block, Cell, Column, Line, Number, Table, lettered
 
 EXHIBIT = "fields"
 FEW = 20
@@ -38,6 +35,31 @@ RECALL = {
     "title": Column("share of titles that name a compute-heavy topic which the words find"),
     "deep": Column("share of papers that train or run deep networks whose titles the words find"),
 }
+NO_END = "unbounded"
+COLUMNS_HERE = {
+    "estimate": Column("estimate", digits=1),
+    "size": Column("absolute value of the estimate", digits=1),
+    "p_value": Column("exact randomization p-value", "p"),
+    "conf_low": Column("lower end of the confidence set", digits=1),
+    "conf_high": Column("upper end of the confidence set", digits=1),
+    "mde": Column("minimum detectable effect", digits=1),
+    "assignments": Column("assignments of the treated fields", "count"),
+    "smallest_p": Column("smallest p-value that is possible", "p"),
+    "n_venues": Column("venues", "count"),
+    "n_treated": Column("treated fields, or those with a dose", "count"),
+    "n_comparison": Column("other fields", "count"),
+    "papers": Column("papers", "count"),
+    "papers_before": Column("papers of treated fields in base years", "count"),
+    "papers_before_event": Column("papers of treated fields to the year of the event", "count"),
+    "n_late": Column("treated fields whose papers are known only after the year of the event", "count"),
+    "event_year": Column("last year that no venue could yet write in after the event", "count"),
+    "base_end": Column("last base year", "count"),
+    "first_year": Column("first year", "count"),
+    "last_year": Column("last year", "count"),
+}
+SHOWN = ("estimate", "p_value", "conf_low", "conf_high", "mde", "assignments", "n_treated", "n_comparison")
+# Inches and points of figures.
+WIDE, SMALL = 6.3, 8
 
 
 @exhibit("Fields whose compute grows", Part.FIELDS)
@@ -166,3 +188,256 @@ def _draw_block(axis: Axes, result: Answer, y: FloatArray) -> None:
         axis.plot(cells.years, values, **look)
     kind = "Topics" if result.line.panel == "fields" else "Areas"
     axis.set_title(f"{kind}, block of {len(np.unique(cells.venues))} venues", fontsize=SMALL)
+
+
+def results_tables(plan: FieldsPlan, results: Answers) -> Iterator[Table]:
+    """Yield the table of all lines for the first outcome, and that for the others where there are any."""
+    lines: dict[str, list[Line]] = {title: [] for title in plan.outcomes.values()}
+    for (_, outcome), result in results.items():
+        values = result.values | result.counts
+        if np.isinf(result.interval.low) and np.isinf(result.interval.high):
+            values["conf_high"] = np.nan  # one word says it of both
+        cells = [_cell(name, values[name]) for name in SHOWN]
+        lines[plan.outcomes[outcome]].append(Line(result.line.title, cells))
+    first, own = plan.outcomes[plan.outcome], lines.pop(plan.outcomes[plan.outcome])
+    main = next(line for line in plan.lines if line.label == plan.main)
+    years = sorted({year for line in plan.lines for year in line.years})
+    absent = ", ".join(str(year) for year in range(years[0], years[-1]) if year not in years) if years else ""
+    block = f" ({years[0]}-{years[-1]}{f' without {absent}' if absent else ''})" if years else ""
+    table = Table(
+        name="fields",
+        caption=f"{first} in fields treated by the GPU result of 2012, against other fields",
+        headings=["Points", "p", "low", "high", "MDE", "Assignments", "treated", "other"],
+        spans=[("", 2), (f"{100 * plan.level:g}% set", 2), ("", 2), ("Fields", 2)],
+        blocks=[Block("", own)],
+        notes=[
+            "Points: change of the share after the base years, which end in "
+            f"{main.last_before or 'the year before the event'} unless the line says otherwise, less that of the "
+            "comparison, in percentage points (dose: for an order of magnitude a year). p: exact, over all "
+            "assignments, each taken as equally likely. Set: effects that are not rejected. MDE: found at 5% in 80% of "
+            f"assignments; {REFUSED} : of no size. The first line gives the verdict; p-values are not adjusted for "
+            f"{len(results)} tests."
+        ],
+    )  # fmt: skip
+    yield table
+    if lines:
+        yield replace(
+            table,
+            name="fields-kinds",
+            caption="Other kinds of teams in fields treated by the GPU result of 2012, against other fields",
+            blocks=lettered(lines),
+            notes=[
+                f"As for {first.lower()}. Within venues: regression weighted by papers, with effects of each field "
+                f"and of each venue and year. Synthetic comparisons: blocks of fields without gaps{block}. Topics are "
+                "swapped within venues; areas are assigned at all venues together; in blocks any fields are; doses are "
+                "permuted among areas."
+            ],
+        )
+
+
+def _cell(name: str, value: float) -> Cell:
+    if not np.isfinite(value):
+        return NO_END if np.isinf(value) else REFUSED * (name == "mde")
+    # All fields have a dose where there are doses, so that there are no others.
+    return COLUMNS_HERE[name].cell(value) if value or name != "n_comparison" else ""
+
+
+def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel]) -> Table:
+    """Return the table of the fields of the main line, and of the line in which an area is one draw."""
+    by_line, outcome = of_outcome(plan, results), plan.outcomes[plan.outcome]
+    main = by_line[plan.main]
+    topics = [_units_line(main, panels, str(name), main.cells.fields == name) for name in main.cells.fields]
+    blocks = {"Topics of venues, main line": topics}
+    by_area = next((result for result in by_line.values() if result.line.permuted == "areas"), None)
+    if by_area is not None:
+        lines = []
+        for kind in np.unique(by_area.cells.kinds):
+            rows = by_area.cells.kinds == kind
+            treated = " (treated)" if by_area.cells.treated[rows].any() else ""
+            n = len(np.unique(by_area.cells.venues[rows]))
+            lines.append(
+                _units_line(by_area, panels, f"{kind}{treated}, {n} venue{'s' if n > 1 else ''}", rows)
+            )
+        blocks["Task areas, all venues together"] = lines
+    in_blocks = {
+        "topics" if line.panel == "fields" else line.panel: line.label for line in plan.lines if line.in_block
+    }
+    base = f"to {main.line.last_before}" if main.line.last_before else "base"
+    return Table(
+        name="fields_units",
+        caption=f"Which fields are compared, and their share of {outcome.lower()}",
+        headings=["Years", f"to {main.cells.event_year}", base, "after", base, "after", "Coverage", "Weight, %"],
+        spans=[("", 1), ("Papers", 3), ("Share, %", 2), ("", 2)],
+        blocks=lettered(blocks),
+        notes=[
+            f"Years with papers of the field where {100 * plan.coverage:g}% of the venue's or more have an affiliation."
+            " Coverage: lowest and highest such share. Weight: the field's part of the estimate of a constant effect. "
+            "Blank: none known.",
+            *(f"Blocks of {name}: {_by_venue(by_line[label])}." for name, label in in_blocks.items()),
+        ],
+    )  # fmt: skip
+
+
+def _by_venue(result: Answer) -> str:
+    """Say which fields are compared at which venues."""
+    venues: dict[str, list[str]] = {}
+    for name in result.cells.fields:
+        venue, _, kind = str(name).partition(", ")
+        venues.setdefault(kind, []).append(venue)
+    return "; ".join(f"{kind} at {listed(own)}" for kind, own in venues.items())
+
+
+def _units_line(result: Answer, panels: Mapping[str, Panel], label: str, rows: BoolArray) -> Line:
+    """Return the line of some of the fields that are compared."""
+    cells, panel, weight = result.cells, panels[result.line.panel], float(result.weight[rows].sum())
+    papers, after, used = cells.papers[rows], cells.after[rows], cells.used[rows]
+    written = papers * outcomes_of(panel, cells, result.outcome)[rows]
+    place = np.searchsorted(panel.units, cells.fields[rows]), np.searchsorted(panel.periods, cells.years)
+    coverage = panel.covariates["coverage"][np.ix_(*place)][used]
+    years = cells.years[used.any(axis=0)]
+    sums = [(float(papers[when].sum()), float(written[when].sum())) for when in (~after, after)]
+    early = papers[:, cells.years <= cells.event_year].sum()
+    totals = [Number(n, 0) for n in (early or np.nan, sums[0][0], sums[1][0])]
+    shares = [Number(share / n, 1) for n, share in sums]
+    seen, covered = f"{years[0]}-{years[-1]} ({len(years)})", f"{coverage.min():.2f}-{coverage.max():.2f}"
+    carried = Number(100 * weight if abs(weight) > 1e-9 else float("nan"), 0)
+    return Line(label, [seen, *totals, *shares, covered, carried])
+
+
+def fields_sentences(plan: FieldsPlan, results: Answers) -> Iterator[str]:
+    """Yield what all lines find together: the verdict, and then what it rests on.
+
+    Parameters
+    ----------
+    plan : FieldsPlan
+    results : mapping
+        The answers by label and outcome, as :func:`study.paper.fields.answers` returns them.
+    """
+    by_line = of_outcome(plan, results)
+    main, others = by_line[plan.main], [result for label, result in by_line.items() if label != plan.main]
+    yield from _verdict(plan, main, others)
+    yield from _evidence(plan, results, main, others)
+
+
+def interval_text(interval: Interval) -> str:
+    """Return a confidence set in words with one decimal."""
+    below, above = np.isinf(interval.low), np.isinf(interval.high)
+    if below and above:
+        return "all values" if interval.whole else "unbounded on both sides"
+    low, high = (f"{end:.1f}" for end in (interval.low, interval.high))
+    text = f"below {high}" if below else f"above {low}" if above else f"{low} to {high}"
+    return text if interval.whole else f"{text}, with gaps"
+
+
+def _verdict(plan: FieldsPlan, main: Answer, others: Sequence[Answer]) -> Iterator[str]:
+    """Say what the main line finds, and whether the others agree."""
+    title = plan.outcomes[main.outcome].lower()
+    against = "against other topics of the same venues"
+    rejecting = [result for result in others if result.rejects(plan)]
+    if not main.rejects(plan):
+        yield (
+            f"No change is significant: the share of {title} in compute-heavy topics moved by {_estimate(main)} "
+            f"{against}."
+        )
+        yield f"Its {_least(main)}."
+        yield f"{len(rejecting) or 'None'} of the {len(others)} other comparisons reject no change."
+        return
+    when = f"After {main.line.last_before}" if main.line.last_before else "After the event"
+    yield (
+        f"{when} compute-heavy topics {'lost' if main.estimate < 0 else 'gained'} {abs(main.estimate):.1f} percentage "
+        f"points of {title} {against} (randomization p-value {p_text(main.p_value)}), which does not show that compute "
+        "did it."
+    )
+    agree = sum(result.estimate * main.estimate > 0 for result in rejecting)
+    blind = sum(np.isnan(result.detectable) for result in others)
+    unable = f"; {blind} of them could have found no effect of any size" if blind else ""
+    yield f"{agree or 'None'} of the {len(others)} other comparisons reject no change in the same direction{unable}."
+    # An area is one draw for all venues in this line, as the event is one for all.
+    for area in others:
+        if area.line.permuted == "areas":
+            yield (
+                f"Where an area is one draw for all venues, as the event is, the estimate is {area.estimate:.1f} "
+                f"points (p-value {p_text(area.p_value)}); the {_least(area)}."
+            )
+
+
+def _least(result: Answer) -> str:
+    """Say a minimum detectable effect."""
+    least = "infinite" if np.isnan(result.detectable) else f"{result.detectable:.1f} points"
+    return f"minimum detectable effect is {least}"
+
+
+def _estimate(result: Answer) -> str:
+    """Say an estimate with its set."""
+    unit = " for an order of magnitude a year" if result.line.permuted == "doses" else ""
+    return f"{result.estimate:.1f} percentage points{unit} (confidence set {interval_text(result.interval)})"
+
+
+def _evidence(plan: FieldsPlan, results: Answers, main: Answer, others: Sequence[Answer]) -> Iterator[str]:
+    """Yield every other line, the other outcomes of the main line, and what is assumed."""
+    for result in others:
+        yield f"{result.line.title}: {_estimate(result)}."
+    for outcome, title in plan.outcomes.items():
+        if outcome != plan.outcome:
+            yield f"{title}, {main.line.title.lower()}: {_estimate(results[plan.main, outcome])}."
+    yield (
+        f"These are {len(results)} tests, and p-values are not adjusted for them; the verdict rests on one line that "
+        "was chosen before results."
+    )
+    yield (
+        "The sharp null is tested under the assumption that each assignment of the treated fields was as likely as the "
+        "actual one."
+    )
+    counts = main.counts
+    yield (
+        "The event is one for all venues, so that anything else that came to deep learning after "
+        f"{counts['event_year']} is in the estimate."
+    )
+    yield (
+        "Titles name fashionable methods, so that who writes on such a topic changes with its fashion; coverage of "
+        "affiliations changes too."
+    )
+    yield (
+        f"Up to the year of the event the treated fields have {counts['papers_before_event']:,} papers; "
+        f"{counts['n_late'] or 'none'} of the {counts['n_treated']} are known only after it."
+    )
+    for result in (main, *others):
+        if result.line.method == "synthetic_did":
+            cells = result.cells
+            weight = np.where(cells.after[0], 0.0, -result.contrast[cells.treated].sum(axis=0))
+            papers = cells.papers[cells.treated][:, weight > 0.005].sum()
+            yield (
+                f"{result.line.title}: the largest time weight lies on {cells.years[weight.argmax()]} "
+                f"({100 * weight.max():.0f}%), and base years with a weight have {papers:,.0f} papers of treated "
+                "fields."
+            )
+    for result in (main, *others):
+        if result.line.permuted == "doses":
+            kinds, doses = result.cells.kinds, result.cells.assigned
+            low, high = doses.argmin(), doses.argmax()
+            yield (
+                f"Doses go from {doses[low]:.2f} ({kinds[low]}) to {doses[high]:.2f} ({kinds[high]}) orders of "
+                f"magnitude a year; with {len(np.unique(kinds))} areas the line on the dose rests on these."
+            )
+
+
+def assignments_figure(plan: FieldsPlan, results: Answers) -> Figure:
+    """Draw the first outcome's estimates under every assignment, a row a line, the actual one marked."""
+    rows = list(of_outcome(plan, results).values())
+    places, ticks = range(len(rows)), [row.estimates for row in rows]
+    every = "All assignments of the treated fields"
+    diamond: Any = {"color": SECOND, "markeredgecolor": "black", "markeredgewidth": 0.6, "markersize": 6}
+    with on_axes(None, WIDE, 0.9 + 0.3 * len(rows)) as (figure, axis):
+        at = np.repeat(places, [len(of_line) for of_line in ticks])
+        axis.plot(np.concatenate(ticks), at, "|", color=GREY, markersize=9, alpha=0.35, label=every)
+        axis.plot([row.estimate for row in rows], places, "D", label="The actual one", **diamond)
+        for place, row in zip(places, rows, strict=True):
+            p = f"{p_is(row.p_value)} ({len(row.estimates)})"
+            axis.annotate(p, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL)
+        axis.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
+        axis.set_yticks(places, [row.line.title for row in rows], fontsize=SMALL)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        points = "percentage points\n(dose: points for each order of magnitude a year)"
+        axis.set_xlabel(f"{plan.outcomes[plan.outcome]}: estimate, {points}")
+        legend_above(figure, axis, size=SMALL)
+    return figure

@@ -9,8 +9,16 @@ from itertools import product
 
 from study.estimates import Effect
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
-from study.paper.exhibits.venues import excluding_zero, headline_numbers, outcome_heads, outcome_line
+from study.paper.exhibits.exhibit import (
+    Part,
+    Piece,
+    Setting,
+    excluding_zero,
+    exhibit,
+    headline_numbers,
+    outcome_heads,
+    outcome_line,
+)
 from study.paper.results import answer
 from study.report import A_DASH, Line, Number, Table, lettered
 

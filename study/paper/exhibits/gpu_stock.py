@@ -11,10 +11,8 @@ from typing import Any
 import pandas as pd
 
 from study.core import capital
-from study.panel import checksum
-from study.panel.shipped import shipped
-from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, exhibit
-from study.paper.exhibits.verdicts import findings_of
+from study.panel import checksum, shipped
+from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, exhibit, findings_of
 from study.report import REFUSED, Block, Column, Line, Number, Table
 
 EXHIBIT = "gpu_stock"

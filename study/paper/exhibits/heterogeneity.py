@@ -11,8 +11,8 @@ from study.core import QuestionError, capital, p_is
 from study.diagnostics import Finding
 from study.heterogeneity import Report, report
 from study.heterogeneity.group_effects import short_label
-from study.heterogeneity.grouping import plain
 from study.heterogeneity.page import caveats, usual_groupings
+from study.heterogeneity.scored import plain
 from study.learners import Learner
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Task

@@ -10,8 +10,7 @@ import pandas as pd
 from study.designs import find_design
 from study.diagnostics.uncertainty import CLUSTERED, FEW_TREATED, RANDOMIZATION
 from study.panel import Scale
-from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
-from study.paper.exhibits.verdicts import Findings, findings_of, main_row
+from study.paper.exhibits.exhibit import RUN, Findings, Part, Piece, Setting, exhibit, findings_of, main_row
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table
 
 EXHIBIT = "inference"

@@ -13,8 +13,7 @@ from study.diagnostics import Finding
 from study.diagnostics.nuisances import learned_once, nuisances
 from study.learners import Learner
 from study.panel import Scale
-from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, exhibit
-from study.paper.exhibits.verdicts import Findings, task_of
+from study.paper.exhibits.exhibit import RUN, Findings, Part, Piece, Setting, exhibit, task_of
 from study.report import COLUMNS, REFUSED, Cell, Column, Line, Table, lettered
 
 EXHIBIT = "learners"

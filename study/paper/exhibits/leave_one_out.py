@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from study.diagnostics import Finding
-from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
-from study.paper.exhibits.verdicts import Findings, findings_of, panels
+from study.paper.exhibits.exhibit import Findings, Part, Piece, Setting, exhibit, findings_of, panels
 from study.report import Column, Line, Table
 
 EXHIBIT = "leave_one_out"

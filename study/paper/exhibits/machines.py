@@ -10,8 +10,7 @@ import pandas as pd
 
 from study.data.assemble.machines import JOINED
 from study.data.audits import readings_agree
-from study.panel import checksum
-from study.panel.shipped import shipped
+from study.panel import checksum, shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.paper.exhibits.timing import Timed, timed_event
 from study.report import Block, Column, Line, Number, Table

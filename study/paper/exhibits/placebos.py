@@ -6,8 +6,16 @@ import math
 from collections.abc import Iterator
 
 from study.core import capital
-from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit, panel_title
-from study.paper.exhibits.verdicts import Findings, findings_of, panels
+from study.paper.exhibits.exhibit import (
+    Findings,
+    Part,
+    Piece,
+    Setting,
+    exhibit,
+    findings_of,
+    panel_title,
+    panels,
+)
 from study.report import COLUMNS, Column, Line, Table, effect_values
 
 EXHIBIT = "placebos"

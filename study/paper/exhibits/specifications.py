@@ -10,8 +10,7 @@ from study.designs import find_design
 from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
-from study.paper.exhibits.verdicts import command_of, finding_of, task_of
+from study.paper.exhibits.exhibit import Part, Piece, Setting, command_of, draw, exhibit, finding_of, task_of
 from study.report import Block, Column, Line, Table
 
 EXHIBIT = "specifications"

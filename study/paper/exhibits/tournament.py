@@ -17,8 +17,8 @@ from study.paper.plan import NO_EFFECT, Row, Task, effect_title
 from study.paper.tournament import KEY, Recorded, asked_of, check_first, contest, read_record
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Number, Table, lettered
 from study.simulate.calibrate import DEVIATIONS, calibration
-from study.simulate.dials import DIALS
-from study.simulate.recommendation import ERRORS, TOLERANCE, runner_up_sentence, standing
+from study.simulate.performance import ERRORS, TOLERANCE, runner_up_sentence, standing
+from study.simulate.process import DIALS
 
 EXHIBIT = "tournament"
 # Of a process and design, as the record has them.

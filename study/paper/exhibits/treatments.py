@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from study.core import capital
-from study.panel.shipped import shipped
+from study.panel import shipped
 from study.paper.exhibits import gpu_stock, machines, timing
 from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, exhibit
 from study.report import COLUMNS, REFUSED, Block, Cell, Line, Number, Table

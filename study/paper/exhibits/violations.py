@@ -15,8 +15,19 @@ from study.designs import find_design
 from study.diagnostics import Finding
 from study.figures import COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, draw, exhibit
-from study.paper.exhibits.verdicts import Findings, findings_of, main_row, panels, scale_title
+from study.paper.exhibits.exhibit import (
+    Findings,
+    Part,
+    Piece,
+    Setting,
+    Traced,
+    draw,
+    exhibit,
+    findings_of,
+    main_row,
+    panels,
+    scale_title,
+)
 from study.report import LETTERS, REFUSED, Cell, Column, Line, Table
 
 EXHIBIT = "violations"

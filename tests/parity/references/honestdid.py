@@ -16,17 +16,18 @@ from numpy.typing import NDArray
 
 from references import r_draws
 from references.comparison import Comparison, Row
-from study.diagnostics.honest import intervals
-from study.diagnostics.honest.conditional import (
+from study.diagnostics import honest
+from study.diagnostics.honest import (
+    RESTRICTIONS,
     FirstStage,
+    Problem,
+    Restriction,
+    folded_normal_quantile,
     hulls,
     least_favourable,
     moments,
     slope_bounds,
 )
-from study.diagnostics.honest.flci import folded_normal_quantile
-from study.diagnostics.honest.intervals import Problem
-from study.diagnostics.honest.restrictions import RESTRICTIONS, Restriction
 
 Array = NDArray[np.float64]
 
@@ -103,7 +104,7 @@ def _set(panel: str, run: dict[str, Any], made: dict[str, Any]) -> dict[str, flo
     step = run.get("grid_step") or _step(asked, m, method)
     digits = {}
     if method == "Conditional":
-        ours = intervals.conditional(asked, m)
+        ours = honest.conditional(asked, m)
     elif method == "C-LF":
         ours, digits = _simulated_least_favourable(asked, m)
     else:
@@ -125,7 +126,7 @@ def _step(asked: Problem, m: Array, method: str) -> float:
     return float(40 * error + 2 * m[0] * np.abs(asked.exposure).sum()) / (GRID - 1)
 
 
-def _simulated_least_favourable(asked: Problem, m: Array) -> tuple[intervals.Ends, dict[str, float]]:
+def _simulated_least_favourable(asked: Problem, m: Array) -> tuple[honest.Ends, dict[str, float]]:
     """Return the hull with HonestDiD's critical values, and how its draws agree with ours: a binomial share."""
     made = moments(asked.betahat, asked.sigma, asked.weights, asked.restriction, m)
     ours = least_favourable(made, FIRST)
@@ -149,7 +150,7 @@ def _statistics(asked: Problem, piece: int, m: float, forms: Array) -> Array:
     return (np.stack([centre, bound], axis=1) @ forms.T).max(axis=1)
 
 
-def _simulated_fixed_length(asked: Problem, m: Array) -> intervals.Ends:
+def _simulated_fixed_length(asked: Problem, m: Array) -> honest.Ends:
     """Return the hull of the hybrid whose first stage has HonestDiD's quantile of the folded normal."""
     (one,) = asked.shortest(m, 1 - FIRST)
     deviation = np.sqrt(one.weights @ asked.sigma @ one.weights)

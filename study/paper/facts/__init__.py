@@ -1,1 +1,0 @@
-"""The seed paper's descriptive facts, recomputed beside the published values."""

@@ -1,0 +1,388 @@
+"""How estimates are reported: as a table of designs by outcomes, or each in the format that is asked for."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+
+from study.core import SMALLEST_P, QuestionError, Text, checked, lines, p_is, refuse_unknown, shown
+from study.designs import all_designs
+from study.estimates import NUMBERS, Effect, Estimand, Estimate, smallest_effect
+from study.inference import Comparison, agreement_of, answered
+from study.panel import Panel, Question, Sample
+from study.report.columns import CONVENTIONS, POWER_OF
+from study.report.design_table import (
+    SCALES,
+    STARS,
+    WHO,
+    Style,
+    Terms,
+    Words,
+    as_tables,
+    by_terms,
+    left_out,
+    models_table,
+)
+from study.report.table import Block, Format, Line, Number, Table, document, error
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@checked
+def table(
+    models: Estimate | Comparison | Sequence[Estimate | Comparison] | Mapping[str, Estimate],
+    *,
+    columns: Literal["designs", "outcomes"] = "designs",
+    stars: bool | Sequence[float] = False,
+    digits: int = 3,
+    labels: Mapping[str, str] | None = None,
+    notes: Literal["short", "full", "none"] = "short",
+    mde: bool = False,
+    terms: Terms = "average",
+    caption: str = "",
+    name: str = "models",
+) -> Table:
+    """Return estimates and comparisons as one table of designs and outcomes, a panel a scale.
+
+    Parameters
+    ----------
+    models : Estimate, Comparison, sequence of these, or mapping of label to Estimate
+        Each estimate is shown as its headline, or by ``terms``.
+    columns : {"designs", "outcomes"}
+        What stands in columns; the other stands in rows.
+    stars : bool or sequence of float
+        Levels of stars; 0.1, 0.05 and 0.01 for True.
+    digits : int
+        Decimals of effects and standard errors.
+    labels : mapping of str to str, optional
+        What outcomes, events, clusters, covariates, designs and scales are called, and "unit" and "units".
+    notes : {"short", "full", "none"}
+        With none, only what stars and dashes mean is said.
+    mde : bool
+        Whether each effect stands over its minimum detectable effect, on its scale and in percent.
+    terms : {"average", "event_time", "cohort", "period"}
+        What is shown of an estimate: its headline, or a line an event time (up to the question's horizon, and as many
+        before), cohort or calendar period.
+    caption, name : str
+        Above the table, and in its label in LaTeX.
+
+    Returns
+    -------
+    Table
+        ``print`` shows it as text, ``save`` writes it as LaTeX, HTML, Markdown, Word, CSV or text.
+
+    Raises
+    ------
+    QuestionError
+        If there is no model, two have one name, or a label is of nothing in the table.
+
+    Examples
+    --------
+    >>> table = study.table([fit, other], stars=True, labels={"papers": "Papers a year"})  # doctest: +SKIP
+    >>> table.save("effects.tex")  # doctest: +SKIP
+    """
+    levels = (STARS if stars else ()) if isinstance(stars, bool) else tuple(stars)
+    style, labels = Style(columns, levels, digits, notes, mde, terms), labels or {}
+    every = [by_terms(_as_comparison(model, label, terms), terms) for label, model in _given(models)]
+    for comparison in every:
+        panel = next((fit.sample.panel for fit in comparison.estimates.values()), None)
+        check_labels(labels, panel, comparison.labels, WHO)
+    titles = {name: design.title for name, design in all_designs().items()} | dict(labels)
+    comparisons = _by_scale(_told_apart([_renamed(comparison, titles) for comparison in every]))
+    first = comparisons[0]
+    words = Words(name, caption, {outcome: outcome for outcome in first.outcomes}, SCALES).under(labels)
+    events = dict.fromkeys(labels.get(c.question.event, c.question.event) for c in every)
+    if not caption:
+        words = replace(
+            words, caption=f"Effect of {' and of '.join(events)} on {', '.join(words.outcomes.values())}"
+        )
+    return models_table(words, comparisons, first.labels if columns == "designs" else first.outcomes, style)
+
+
+def check_labels(labels: Mapping[str, str], panel: Panel | None, more: Iterable[str], where: str) -> None:
+    """Refuse a label of what is no column of the panel, design or scale, nor one of some more names."""
+    known = {"unit", "units", *SCALES, *all_designs(), *more}
+    if panel is not None:
+        known |= {*panel.outcomes, *panel.events, *panel.covariates, *panel.attributes}
+    refuse_unknown("name to label", labels, known, where)
+
+
+def _given(models: Any) -> list[tuple[str, Estimate | Comparison]]:
+    """Return models with their labels, which are empty where they are given without."""
+    if isinstance(models, Mapping):
+        return list(models.items())
+    every = [models] if isinstance(models, Estimate | Comparison) else list(models)
+    if not every or any(isinstance(model, str) for model in every):
+        raise QuestionError(f"{WHO}: models is {shown(models)}; give estimates or comparisons, one at least.")
+    return [("", model) for model in every]
+
+
+def _as_comparison(model: Estimate | Comparison, label: str, terms: Terms) -> Comparison:
+    """Return an estimate as the comparison of one design, whose label is its name where none is given."""
+    if isinstance(model, Comparison):
+        return model
+    question, label = model.sample.question, label or model.design
+    key = (question.outcome, label)
+    estimates = {key: answered(model.headline)} if terms == "average" else {}
+    return Comparison(question, (label,), (question.outcome,), estimates, {}, {}, {}, 0, {key: model})
+
+
+def _renamed(comparison: Comparison, names: Mapping[str, str]) -> Comparison:
+    """Return a comparison whose labels are names where these have one."""
+    titles = {label: names.get(label, label) for label in comparison.labels}
+    by_label: dict[str, Any] = {
+        field: {
+            (outcome, titles[label]): cell for (outcome, label), cell in getattr(comparison, field).items()
+        }
+        for field in ("estimates", "refusals", "adjusted", "fits")
+    }
+    return replace(comparison, labels=tuple(titles.values()), **by_label)
+
+
+def _told_apart(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Return comparisons whose labels say what estimates of one label, outcome and scale differ by."""
+    twice = {label for (_, label) in _repeated(comparisons)}
+    fits = [(label, fit) for c in comparisons for (_, label), fit in c.estimates.items()]
+    specified = {label: [_specification(fit) for name, fit in fits if name == label] for label in twice}
+    apart = []
+    for comparison in comparisons:
+        names = {}
+        for (_, label), fit in comparison.estimates.items():
+            own = _specification(fit) if label in twice else {}
+            differing = [k for k in own if any(other.get(k) != own[k] for other in specified[label])]
+            names[label] = label + f" ({', '.join(_told(k, own[k]) for k in differing)})" * bool(differing)
+        apart.append(_renamed(comparison, names))
+    for (outcome, label), count in _repeated(apart).items():
+        raise QuestionError(
+            f'{WHO}: {count} models of {outcome} are "{label}"; give each a label: '
+            'study.table({"first": fit, "second": other}).'
+        )
+    return apart
+
+
+def _repeated(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], int]:
+    """Return the outcomes and labels of which there are several estimates on one scale, with their number."""
+    cells = Counter((key, c.question.scale) for c in comparisons for key in c.estimates)
+    return {key: count for (key, _), count in cells.items() if count > 1}
+
+
+def _told(name: str, value: Any) -> str:
+    """Return what an estimate has of a name for its label."""
+    told, words = ", ".join(value) if isinstance(value, tuple) else value, name.replace("_", " ")
+    return f"no {words}" if told in (None, "") else f"{words} {told}"
+
+
+def _specification(fit: Estimate) -> dict[str, Any]:
+    """Return what may tell an estimate apart from another by the same design for the same outcome."""
+    fields_of = {k: v for k, v in vars(fit.sample.question).items() if k not in ("outcome", "scale")}
+    return fields_of | {"convention": fit.errors_by, "panel": fit.sample.panel.name} | dict(fit.options)
+
+
+def _by_scale(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Return comparisons as one a scale, all of the same designs for the same outcomes."""
+    labels = tuple(dict.fromkeys(label for c in comparisons for label in c.labels))
+    outcomes = tuple(dict.fromkeys(outcome for c in comparisons for outcome in c.outcomes))
+    untested = dict.fromkeys(outcomes, replace(agreement_of({}), notes=()))
+    joined: dict[str, Comparison] = {}
+    for comparison in comparisons:
+        scale = comparison.question.scale
+        both = joined.get(scale)
+        joined[scale] = replace(
+            comparison,
+            labels=labels,
+            outcomes=outcomes,
+            estimates=(both.estimates if both else {}) | comparison.estimates,
+            refusals=(both.refusals if both else {}) | comparison.refusals,
+            agreement=untested if both else untested | comparison.agreement,
+        )
+    return list(joined.values())
+
+
+def as_table(fit: Estimate, level: float = 0.95) -> Table:
+    """Return one estimate's terms as a table: estimate, standard error, pointwise interval at a level.
+
+    Parameters
+    ----------
+    fit : Estimate
+        Its K terms are the lines.
+    """
+    lines = [
+        Line(
+            row.term,
+            [Number(row.estimate), error(row.std_error), Number(row.conf_low), Number(row.conf_high)],
+        )
+        for row in fit.tidy(level).itertuples()
+    ]
+    question = fit.sample.question
+    return Table(
+        name="estimate",
+        caption=f"Effect of {question.event} on {question.outcome}",
+        headings=["Estimate", "Std. error", f"{100 * level:g}% low", f"{100 * level:g}% high"],
+        blocks=[Block(design_title(fit), lines)],
+        notes=[f"{sentence}." for sentence in described(fit)],
+    )
+
+
+def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, str]]:
+    """Return what an estimate is of, as a title, and its headline and what it rests on, by what they are."""
+    sample, question = fit.sample, fit.sample.question
+    estimand = f"{fit.estimand}, scale {question.scale}, {question.comparison.replace('_', '-')} comparison"
+    facts = {"estimand": estimand + _balanced(question)}
+    with suppress(QuestionError):  # whoever asks for an average that there is not is told why
+        facts[fit.headline.terms[0].replace("_", " ")] = _in_words(fit.headline, level)
+    units = f"{sample.n_units} units of {sample.panel.name}, {sample.n_treated} treated{_in_cohorts(sample)}"
+    facts["sample"] = f"{units}; {fit.n_obs} observations"
+    facts["errors"] = f"{fit.errors_by}; {fit.n_clusters} clusters, by {question.cluster or 'unit'}"
+    facts["terms"] = f"{len(fit.terms)}, {fit.terms[0]} to {fit.terms[-1]}" if len(fit.terms) > 1 else ""
+    title = f"{design_title(fit)}: effect of {question.event} on {question.outcome}"
+    return title, {name: fact for name, fact in facts.items() if fact}
+
+
+def _balanced(question: Question) -> str:
+    """Say of which cohorts averages are, where that is not all of them."""
+    balance = question.balance
+    return "" if balance is None else f", averaged over cohorts seen up to event time {balance}"
+
+
+def _in_cohorts(sample: Sample) -> str:
+    """Say in how many cohorts units are treated, where they are."""
+    return f" in {len(sample.cohorts)} cohorts" if sample.first_treated is not None else ""
+
+
+def design_title(fit: Estimate) -> str:
+    """Return the title of an estimate's design, or its name where it is in no catalogue."""
+    known = all_designs().get(fit.design)
+    return known.title if known else fit.design
+
+
+def _in_words(average: Estimate, level: float) -> str:
+    """Write an estimate of one term with its interval and p-value."""
+    effect, scale = Effect.of("", average, level), average.sample.question.effect_scale
+    if not effect.exists:
+        return "no estimate"
+    slope = average.estimand is Estimand.GROUP_TIME_ACRT
+    per_dose = f" per unit of {average.sample.question.dose}" if slope else ""
+    size = f"{scale.text(effect.estimate)} {scale.unit}{per_dose}"
+    if math.isnan(effect.std_error):
+        return f"{size}, no standard error"
+    interval = f"{level:.0%} CI {scale.text(effect.conf_low)} to {scale.text(effect.conf_high)}"
+    return f"{size} ({interval}), {p_is(effect.p_value)}"
+
+
+def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:
+    """Return what an estimate is, its headline, its path by event time or else its terms, and its notes."""
+    import pandas as pd
+
+    title, facts = estimate_facts(fit, level)
+    shown = [by_event_time(fit), *([] if fit.at is None else [fit.aggregate(fit.at_name)])]
+    path = pd.concat([part.tidy(level)[["term", *NUMBERS]] for part in shown])
+    p_values = {"p_value": lambda p: f"<{SMALLEST_P:g}" if p < SMALLEST_P else f"{p:.4f}"}
+    table = path.to_string(
+        index=False, float_format=lambda value: f"{round(value, 4) + 0.0:.4f}", formatters=p_values, na_rep=""
+    )
+    return Text("\n".join([lines(title, facts), table, *(f"{note}." for note in described(fit)[2:])]))
+
+
+def by_event_time(fit: Estimate) -> Estimate:
+    """Return group-time effects averaged over cohorts by event time, and other estimates as they are."""
+    in_cells = fit.estimand.in_cells and np.isfinite(fit.cohort + fit.period).any()
+    return fit.by_event_time if in_cells else fit
+
+
+def described(fit: Estimate) -> list[str]:
+    """Say what an estimate is, on whom, with what uncertainty, and what it could have found.
+
+    Returns
+    -------
+    list of str
+        Sentences without their full stops.
+    """
+    sample, dropped, power = fit.sample, left_out(fit.sample), []
+    with suppress(QuestionError):  # averages by cohort or period have no average of their own
+        average = fit if len(fit.terms) == 1 else fit.headline
+        power = [
+            f"Minimum detectable effect of {average.terms[0]} at 80% power and 5% size: {smallest_effect(average)} in "
+            f"units of {sample.question.outcome} and in percent of {POWER_OF[sample.question.scale]}"
+        ]
+    return [
+        f"Estimand: {fit.estimand}, scale {sample.question.scale}{_balanced(sample.question)}",
+        f"{sample.n_units} units, {sample.n_treated} of them treated{_in_cohorts(sample)}; "
+        f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.errors_by]}",
+        *power,
+        *([f"Left out: {'; '.join(dropped)}"] if dropped else []),
+        *(note.rstrip(".") for note in fit.notes),
+    ]
+
+
+def estimates_in(form: str, fits: Sequence[Estimate], level: float = 0.95) -> str:
+    """Return estimates one after another, as "text", "latex", "html", "md", "csv" or "json".
+
+    Intervals are at ``level``. The last two have what :meth:`study.Estimate.tidy` has, and JSON besides what
+    was asked and what each estimate rests on.
+    """
+    if form == "json":
+        return as_json([_record(fit, level) for fit in fits])
+    if form == "csv":
+        import pandas as pd
+
+        return pd.concat([fit.tidy(level) for fit in fits], ignore_index=True).to_csv(index=False)
+    if form == "text":
+        return "\n\n".join(estimate_summary(fit, level) for fit in fits)
+    return document([as_table(fit, level) for fit in fits], cast("Format", form)).decode()
+
+
+def comparison_in(form: str, comparison: Comparison, level: float = 0.95) -> str:
+    """Return a comparison as "text", "latex", "html", "md", "csv" (averages) or "json" (tests as well)."""
+    if form == "json":
+        record = {
+            "question": asdict(comparison.question),
+            "outcomes": comparison.outcomes,
+            "averages": rows_of(comparison.tidy(level)),
+            "differences": rows_of(comparison.differences()),
+            "tests": rows_of(comparison.tests()),
+            "notes": comparison.notes,
+            "refused": comparison.refused,
+        }
+        return as_json(record)
+    if form == "csv":
+        return comparison.tidy(level).to_csv(index=False)
+    if form == "text":
+        return str(comparison)
+    return document(as_tables(comparison), cast("Format", form)).decode()
+
+
+def _record(fit: Estimate, level: float) -> dict[str, Any]:
+    return {
+        "design": fit.design,
+        "options": dict(fit.options),
+        "question": asdict(fit.sample.question),
+        "panel": {"name": fit.sample.panel.name, "checksum": fit.sample.panel_checksum},
+        "estimand": fit.estimand,
+        "convention": fit.errors_by,
+        "level": level,
+        "n_units": fit.sample.n_units,
+        "n_treated": fit.sample.n_treated,
+        "n_obs": fit.n_obs,
+        "n_clusters": fit.n_clusters,
+        "notes": fit.notes,
+        "terms": rows_of(fit.tidy(level)),
+    }
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame, None where a cell is empty."""
+    cells = frame.astype(object)
+    return cells.where(frame.notna(), None).to_dict(orient="records")
+
+
+def as_json(record: Any) -> str:
+    """Return a record as indented JSON, what JSON does not know as text."""
+    return json.dumps(record, indent=2, ensure_ascii=False, default=str)

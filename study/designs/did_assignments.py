@@ -12,8 +12,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, IntArray, solvable
 from study.designs.did_cells import Cells, baseline_matrix, cells_with_base, compared_with
-from study.estimates.estimate import NO_MEAN
-from study.estimates.jackknife import Sides, leverage_by_group, present
+from study.estimates import NO_MEAN, Sides, leverage_by_group, present
 from study.panel import Sample
 
 DESIGN = "callaway_santanna"

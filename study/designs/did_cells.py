@@ -333,7 +333,7 @@ def refuse_no_effect(design: str, some: object, notes: Sequence[str]) -> None:
 
 
 def weights_in_cells(sample: Sample, means: CohortMeans, cells: Cells) -> Influence:
-    """Return each unit's weight in the cohort of each cell, of units that are seen if who is does not change."""
+    """Return each unit's weight in the cohort of each cell; zero if it is never seen, where groups are whole."""
     if means.whole:
         return means.cohort_weights(means.cells(cells.cohort, cells.now))
     return weights_in_cohorts(sample, cells.cohort)

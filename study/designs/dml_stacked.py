@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, sums_by
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
 from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect
 from study.estimates import Estimate, cohorts_with_base, event_time_effects, events_on_one, left_out
@@ -221,7 +221,7 @@ def _units_pooled(sample: Sample, layout: Stacks, odds: FloatArray) -> list[str]
     notes = [f"{rows.treated.sum()} treated units of {rows.present.sum()} cohorts are pooled"]
     for at in (at for at in layout.compared if at.event == 0):
         weight = cohort_shares(layout, at)[at.stack, None] * at.normalised(_comparison_odds(at, odds))
-        of_unit = of_units(at, weight, sample.n_units)
+        of_unit = sums_by(weight, at.unit, sample.n_units)
         worth = 1 / (of_unit**2).sum(axis=0)
         lowest, highest = f"{worth.min():.0f}", f"{worth.max():.0f}"
         notes.append(
@@ -277,7 +277,7 @@ class StackRows(NamedTuple):
 
     def sums(self, values: FloatArray) -> FloatArray:
         """Add up the rows of each stack, shape (G, R), for values of shape (N, R)."""
-        return np.column_stack([np.bincount(self.stack, column, self.number) for column in values.T])
+        return sums_by(values, self.stack, self.number)
 
     def normalised(self, weight: FloatArray) -> FloatArray:
         """Divide weights by their sum in the stack, shape (N, R), unless that is zero."""
@@ -392,15 +392,10 @@ def pooled(
     n = len(layout.own)
     share = cohort_shares(layout, rows)
     of_draw = share @ of_stack
-    influence = n * of_units(rows, share[rows.stack, None] * of_row, n).mean(axis=1)
+    influence = n * sums_by(share[rows.stack, None] * of_row, rows.unit, n).mean(axis=1)
     member = np.flatnonzero(np.append(rows.present, False)[layout.own])
     influence[member] += n / len(member) * (of_stack.mean(axis=1)[layout.own[member]] - float(of_draw.mean()))
     return of_draw, influence
-
-
-def of_units(rows: StackRows, values: FloatArray, n_units: int) -> FloatArray:
-    """Add up the rows of each unit, shape (n, R), for values of shape (N, R)."""
-    return np.column_stack([np.bincount(rows.unit, column, n_units) for column in values.T])
 
 
 def cohort_shares(layout: Stacks, rows: StackRows) -> FloatArray:

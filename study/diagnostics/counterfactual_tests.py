@@ -18,8 +18,7 @@ from study.core import BoolArray, FloatArray, IntArray, QuestionError, counted, 
 from study.designs import PredictionErrors, find_design
 from study.diagnostics import Finding, Needs, Progress, Section, diagnostic, dots, with_error
 from study.diagnostics.equivalence import equivalence_p, excluded, refuse_bound, small_bound
-from study.estimates import SIZE, Effect, Wald, effects_frame
-from study.estimates.jackknife import covariance_degrees
+from study.estimates import SIZE, Effect, Wald, covariance_degrees, effects_frame
 from study.estimates.sandwich import wald
 from study.panel import Sample, since_end, since_onset
 

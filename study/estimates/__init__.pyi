@@ -17,6 +17,7 @@ from .effect import effects as effects
 from .effect import effects_frame as effects_frame
 from .estimate import FEW as FEW
 from .estimate import FEW_ON_A_SIDE as FEW_ON_A_SIDE
+from .estimate import NO_MEAN as NO_MEAN
 from .estimate import NUMBERS as NUMBERS
 from .estimate import Estimand as Estimand
 from .estimate import Estimate as Estimate
@@ -24,6 +25,10 @@ from .estimate import LeftOut as LeftOut
 from .estimate import effective_clusters as effective_clusters
 from .estimate import few_clusters_warning as few_clusters_warning
 from .estimate import treated_clusters as treated_clusters
+from .jackknife import Sides as Sides
+from .jackknife import covariance_degrees as covariance_degrees
+from .jackknife import leverage_by_group as leverage_by_group
+from .jackknife import present as present
 from .joint import Joint as Joint
 from .joint import stack as stack
 from .multipliers import TIE as TIE

@@ -326,7 +326,7 @@ def test_dealing_works_out_to_parts_and_batches_changes_nothing(
     snapshot: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = aggregate(snapshot)
-    monkeypatch.setattr(openalex_works, "PART_BYTES", 1000)
+    monkeypatch.setattr(openalex_works, "PART_BYTES", 4000)
     monkeypatch.setattr(openalex_works, "BATCH_BYTES", 1)
     said: list[str] = []
     with settings(progress=said.append):

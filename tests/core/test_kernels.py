@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
 import subprocess
 import sys
 import zlib
-from contextlib import redirect_stdout
 
-import kernel_parts
 import kernels
 import pytest
 
@@ -18,10 +15,7 @@ PARTS = kernels.ROOT / "tests/kernel_parts.py"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Folders and reports of what draws or iterates, made under each choice of kernels at the same time.
-
-    Its own kernels are those of this process.
-    """
+    """Folders and reports of what draws or iterates, made under each choice of kernels at the same time."""
     folder, found = tmp_path_factory.mktemp("kernels"), kernels.environments()
     started = {
         name: subprocess.Popen(
@@ -32,14 +26,10 @@ def made(tmp_path_factory):
             text=True,
         )
         for name, environment in found.items()
-        if name != "own"
     }
-    with redirect_stdout(io.StringIO()) as said:
-        kernel_parts.main(folder / "own")
     ended = {name: process.communicate() for name, process in started.items()}
     assert {name: err for name, (_, err) in ended.items() if started[name].returncode} == {}
-    reports = {"own": said.getvalue()} | {name: report for name, (report, _) in ended.items()}
-    return {name: (folder / name, report) for name, report in reports.items()}
+    return {name: (folder / name, report) for name, (report, _) in ended.items()}
 
 
 def test_kernels_that_are_shown_to_differ_record_the_same_bytes(made):

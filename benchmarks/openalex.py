@@ -209,6 +209,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of the count (all cores where not given)")
     parser.add_argument("--processes", type=int, default=2, help="that write the snapshot")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each of the three smallest sizes")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=POINTS, help=f"counted, in parts of {GROUPS} of the largest"
+    )
     parser.add_argument("--folder", type=Path, help="where the snapshot is written, and deleted afterwards")
     parser.add_argument("--groups", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -229,7 +232,7 @@ def main() -> None:
         print("| works | GB | seconds | CPU seconds | peak memory, GiB | rows | papers |")
         print("|---:|---:|---:|---:|---:|---:|---:|", flush=True)
         points = []
-        for groups in POINTS:
+        for groups in options.sizes:
             points.append(point := measure(options, Path(name), groups))
             print(
                 f"| {point['works']:,} | {point['gigabytes']:.2f} | {point['seconds']:.1f} | {point['cpu']:.1f} | "

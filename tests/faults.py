@@ -584,6 +584,16 @@ def of_commands(faults: Faults, home: Path, sample: bool) -> None:
         of_command(faults, name, typed, home, [out], sample)
 
 
+def warm(home: Path) -> None:
+    """Run a plan of no fault in this process, so that none of those that are forked loads a library of its own."""
+    home.mkdir()
+    (home / "study.toml").write_text(PLAN)
+    typed = ("run", "--plan", "study.toml", "--jobs", 1, "--cache", home / "cache", "--output", home / "out")
+    done = command(*typed, cwd=home)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+
+
 def main() -> int:
     """Put all faults in, or a few."""
     parser = argparse.ArgumentParser()
@@ -603,6 +613,7 @@ def main() -> int:
     memory = Path("/dev/shm")  # where nothing waits for a disk
     where = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="study-faults-", dir=where) as folder:
+        warm(Path(folder) / "first")
         for name, part in parts.items():
             if given.parts and name not in given.parts:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,15 @@ def panel_entries(path: Path | None = None) -> dict[str, dict[str, Any]]:
     """Return how the columns of each shipped panel are read, by name, from ``data/panels.toml`` or another such file.
 
     A table may be ``like`` another one, whose keys it takes over and may replace; a table without a file is
-    only there for that.
+    only there for that. What is returned is shared, and not to be changed.
     """
-    tables = tomllib.loads((path or shipped("data", PANELS)).read_text(encoding="utf-8"))
+    return _entries((path or shipped("data", PANELS)).read_text(encoding="utf-8"))
+
+
+@cache
+def _entries(text: str) -> dict[str, dict[str, Any]]:
+    """Return how the columns of each panel are read; every cited number asks which panels ship."""
+    tables = tomllib.loads(text)
 
     def entry(table: dict[str, Any]) -> dict[str, Any]:
         model = entry(tables[table["like"]]) if "like" in table else {}

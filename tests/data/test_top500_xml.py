@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from functools import cache
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -61,8 +62,14 @@ def system(rank: int, **fields: object) -> str:
     return SYSTEM.format(**{name: escape(str(value)) for name, value in {**values, **fields}.items()})
 
 
+@cache
+def others(systems: int) -> tuple[str, ...]:
+    """Return systems of firms by rank."""
+    return tuple(system(rank) for rank in range(1, systems + 1))
+
+
 def listing(*first: str, systems: int = 500) -> str:
-    body = [*first, *(system(rank) for rank in range(len(first) + 1, systems + 1))]
+    body = [*first, *others(systems)[len(first) :]]
     return (
         f'<top500:list xmlns:top500="{top500.NAMESPACE}" authors="A. Name" date="2014/06/23">\n'
         f"{''.join(body)}</top500:list>\n"

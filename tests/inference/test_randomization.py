@@ -158,9 +158,11 @@ def test_what_dealt_samples_share_is_what_fresh_samples_compute(name: str) -> No
 
 
 def p_values(draw: Callable[[int], Panel], times: int, **options: str) -> np.ndarray:
+    """Return p-values of panels by the design whose assignments are computed at once, and so many of them."""
+    options |= {"design": "callaway_santanna", "method": "reg"}
     return np.array(
         [
-            randomization(ASKED.sample(draw(s)), "twfe", permutations=19, seed=s, **options).p_value
+            randomization(ASKED.sample(draw(s)), permutations=19, seed=s, **options).p_value
             for s in range(times)
         ]
     )
@@ -327,7 +329,7 @@ def test_the_p_value_is_the_same_at_once_and_one_by_one(monkeypatch: pytest.Monk
 
 @pytest.mark.search
 def test_without_effects_the_p_value_is_uniform_though_few_units_are_treated() -> None:
-    panels = searching.samples(200, 300)
+    panels = searching.samples(300, 1000)
 
     def draw(seed: int) -> Panel:
         first = np.random.default_rng((seed, 1)).permutation(np.r_[4.0, 6.0, 7.0, [np.nan] * 27])
@@ -352,7 +354,7 @@ def stratified(seed: int) -> Panel:
 
 @pytest.mark.search
 def test_strata_make_the_test_valid_where_units_that_adopt_more_often_grow_more() -> None:
-    panels = searching.samples(80, 120)
+    panels = searching.samples(200, 500)
     within = p_values(stratified, panels, strata="size")
     across = p_values(stratified, 40)
     assert stats.binomtest(int(np.sum(within < 0.101)), panels, 0.1).pvalue > 0.001

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable
 from functools import partial, reduce
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -47,6 +48,26 @@ PACKED = ("venues", "cs_2007")
 ByHand = Callable[[str], Path]
 
 
+class Originals(NamedTuple):
+    """What the publishers say, a table a source."""
+
+    universities: pd.DataFrame
+    gpus_per_student: pd.DataFrame
+    entity_list: pd.DataFrame
+    osg: pd.DataFrame
+    # Institutions, then venues.
+    csmetrics: tuple[pd.DataFrame, pd.DataFrame]
+    herd: pd.DataFrame
+    herd_fields: pd.DataFrame
+    # The current models, then those of December 2023.
+    epoch: tuple[pd.DataFrame, pd.DataFrame]
+    awards: pd.DataFrame
+    affiliations: pd.DataFrame
+    top500: pd.DataFrame
+    months: dict[str, Path]
+    paperlists: pd.DataFrame
+
+
 def assemble(raw: Path, out: Path) -> list[Path]:
     """Build all derived files of ``data/`` from the originals; all of them are written, or none.
 
@@ -76,11 +97,11 @@ def assemble(raw: Path, out: Path) -> list[Path]:
     def by_hand(name: str) -> Path:
         return out / name if (out / name).is_file() else shipped("data", name)
 
+    originals = _read(raw)
     sources.tell("gazetteer")
-    world = sources.universities.read(raw / "universities")
-    matcher = Matcher(load(by_hand("institutions.csv"), by_hand("organisations.csv"), world))
-    events = _events(raw, by_hand, matcher)
-    tables = events | _panels(raw, by_hand, matcher, events)
+    matcher = Matcher(load(by_hand("institutions.csv"), by_hand("organisations.csv"), originals.universities))
+    events = _events(originals, by_hand, matcher)
+    tables = events | _panels(originals, by_hand, matcher, events)
     sources.tell("writing")
     files = {name: _file(name, table) for name, table in tables.items()}
     headings = {name: list(table.columns) for name, table in tables.items()}
@@ -89,27 +110,45 @@ def assemble(raw: Path, out: Path) -> list[Path]:
     return write_all(out, files)
 
 
-def _events(raw: Path, by_hand: ByHand, matcher: Matcher) -> Tables:
+def _read(raw: Path) -> Originals:
+    """Return all originals, so that a bad one is named before any work is done; those that read fast come first."""
+    sources.tell("originals")
+    # Yearly files of all awards hold those of CRI as well.
+    awards = [sources.nsf.read(raw / folder, keep=grants.concerned) for folder in ("nsf", "nsf_cri")]
+    return Originals(
+        universities=sources.universities.read(raw / "universities"),
+        gpus_per_student=sources.gpus_per_student.read(raw / "gpus_per_student"),
+        entity_list=sources.entity_list.read(raw / "entity_list"),
+        osg=sources.osg.read(raw / "osg"),
+        csmetrics=sources.csmetrics.read(raw / "csmetrics"),
+        herd=sources.herd.read(raw / "herd"),
+        herd_fields=sources.herd_fields.read(raw / "herd_fields"),
+        epoch=(sources.epoch.read(raw / "epoch"), sources.epoch.read(raw / "epoch", "december_2023")),
+        awards=pd.concat(awards).drop_duplicates("award_id"),
+        affiliations=sources.affiliations.read(raw / "affiliations"),
+        top500=sources.top500.read(raw / "top500"),
+        months=sources.top500.lists(raw / "top500"),
+        paperlists=sources.paperlists.read(raw / "paperlists", sources.paperlists.known_files()),
+    )
+
+
+def _events(originals: Originals, by_hand: ByHand, matcher: Matcher) -> Tables:
     """Return what is known of each university's machines, awards and programmes, by path below ``data/``."""
-    systems = sources.top500.read(raw / "top500")
     sources.tell("sites, awards, programmes")
     country = matcher.gazetteer.country
-    named = zip(systems["country"], systems["list"], strict=True)
-    systems["country"] = [country(name, f"TOP500 {month}") for name, month in named]
+    named = zip(originals.top500["country"], originals.top500["list"], strict=True)
+    systems = originals.top500.assign(country=[country(name, f"TOP500 {month}") for name, month in named])
     decided = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
     sites = credit.match_sites(systems, matcher, decided)
     hosted = top500.credited(systems, sites)
-    # Yearly files of all awards hold those of CRI as well.
-    records = [sources.nsf.read(raw / folder, keep=grants.concerned) for folder in ("nsf", "nsf_cri")]
-    classified = grants.classify(pd.concat(records).drop_duplicates("award_id"))
+    classified = grants.classify(originals.awards)
     awardees = read_overrides(by_hand("awardees.csv"), matcher, "awardee", "state")
     awards = grants.awards_table(classified, matcher, awardees)
     facilities = read_overrides(by_hand("osg_facilities.csv"), matcher, "facility")
     access = programmes.checked(by_hand("programmes.csv"))
     families = programmes.families(by_hand("programmes.toml"))
-    resources = sources.osg.read(raw / "osg")
     on_lists = machines.listed(systems)
-    began = machines.dated(on_lists, awards, resources, access, families)
+    began = machines.dated(on_lists, awards, originals.osg, access, families)
     holders = machines.held(machines.read(by_hand("machines.csv")), began, matcher)
     prices = machines.read_prices(by_hand("gpu_prices.csv"))
     of_awards, of_programmes = grants.events(awards), programmes.events(access, families, matcher)
@@ -117,13 +156,13 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher) -> Tables:
     return {
         "events/top500.csv": top500.events(hosted),
         "events/nsf.csv": of_awards,
-        "events/ccstar.csv": ccstar.events(resources, matcher, facilities),
+        "events/ccstar.csv": ccstar.events(originals.osg, matcher, facilities),
         "events/programmes.csv": of_programmes,
         "events/programme_roles.csv": roles,
         "events/contests.csv": programmes.contest_wins(
             pd.concat([of_awards, of_programmes]), roles, families
         ),
-        "events/entity_list.csv": entity_list.events(sources.entity_list.read(raw / "entity_list"), matcher),
+        "events/entity_list.csv": entity_list.events(originals.entity_list, matcher),
         "events/top500_lists.csv": top500.lists(hosted),
         "events/nsf_awards.csv": awards,
         "events/machines.csv": machines.events(holders),
@@ -132,20 +171,19 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher) -> Tables:
     }
 
 
-def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tables:
+def _panels(originals: Originals, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tables:
     """Return the panels, and what else is known of papers, spending and models, by path below ``data/``."""
     sources.tell("spending, models")
-    spending = sources.herd.read(raw / "herd")
+    spending, in_field = originals.herd, originals.herd_fields
     known = read_overrides(by_hand("herd_institutions.csv"), matcher, "inst_id")
     survey = panels.match_survey(spending, matcher, known)
-    in_field = sources.herd_fields.read(raw / "herd_fields")
     known = read_overrides(by_hand("herd_field_institutions.csv"), matcher, "name")
     survey_of_field = panels.match_survey(in_field, matcher, known)
     by_year = panels.spending_by_university(spending, survey).merge(
         panels.spending_by_university(in_field, survey_of_field, ["total"]).rename(columns={"total": panels.CS}),
         on=[*UNIT, "fiscal_year"], how="outer",
     ).rename(columns={"fiscal_year": "year"})  # fmt: skip
-    notable, earlier = sources.epoch.read(raw / "epoch"), sources.epoch.read(raw / "epoch", "december_2023")
+    notable, earlier = originals.epoch
     known = read_overrides(by_hand("epoch_organisations.csv"), matcher, "organisation")
     organisations = models.organisations(notable, matcher, known)
     every_event = pd.concat([table for table in events.values() if "event" in table], ignore_index=True)
@@ -163,12 +201,11 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tab
         events=every_event,
         names=[*EVENTS, *programmes.event_names(families, set(every_event["event"]))],
         lists=events["events/top500_lists.csv"].assign(listed=1).merge(owned, how="outer"),
-        months=sources.top500.lists(raw / "top500"),
+        months=originals.months,
         spending=by_year,
         roles=reduce(partial(pd.merge, on=UNIT, how="outer"), roles),
     )
-    submitted = sources.paperlists.read(raw / "paperlists", sources.paperlists.known_files())
-    published = sources.paperlists.published(submitted)
+    published = sources.paperlists.published(originals.paperlists)
     sources.tell("topics of papers")
     classified, signed = _classified(published, matcher)
     sources.tell("affiliations of papers")
@@ -187,7 +224,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tab
 
     for spec in (*panels.PANELS, panels.ENTRANTS):
         add(spec, signatures, years, panels.baseline(signatures, spec))
-    copied = sources.paperlists.published(sources.affiliations.read(raw / "affiliations"))
+    copied = sources.paperlists.published(originals.affiliations)
     more, signed_more = _classified(copied, matcher)
     both = pd.concat([signatures, panels.signatures(more, signed_more.signatures)], ignore_index=True)
     by_source = {"paperlists": years, "affiliations": panels.venue_years(more)}
@@ -198,7 +235,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tab
         filled = tables[_panel_file(spec.name)]
         filled["source"] = filled["year"].map(of_venue["source"])
     sources.tell("csmetrics")
-    institutions, venues = sources.csmetrics.read(raw / "csmetrics")
+    institutions, venues = originals.csmetrics
     entering, years_there = csmetrics.covered(venues), csmetrics.venue_years(venues)
     there = csmetrics.signatures(institutions, matcher)
     for spec in csmetrics.specs(entering):
@@ -206,7 +243,7 @@ def _panels(raw: Path, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tab
     units = panels.baseline(signatures, panels.MODELS).drop(columns="baseline_venue_papers")
     outcomes = models.panel(models.models_by_university(notable, organisations), units, panels.MODELS.years)
     tables["panels/models.csv"] = attach(outcomes, units, panels.MODELS)
-    stock = sources.gpus_per_student.read(raw / "gpus_per_student")
+    stock = originals.gpus_per_student
     tables["gpu_stock.csv"] = gpu_stock.totals(stock, matcher, tables["panels/cvpr.csv"], every_event)
     teams, growth = fields.teams(classified), models.compute_growth(notable)
     return {

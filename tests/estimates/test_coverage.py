@@ -14,7 +14,7 @@ from interval_coverage import CASES, Case, Setting, ask, covers, draw
 from study import Panel, Question
 from study.designs import find_design
 
-DRAWS, UNITS = searching.samples(200, 500), 200
+DRAWS, UNITS = searching.samples(300, 500), 200
 DIFFERENT = Question("y", "event", horizon=2, min_cohort_size=1)
 FLAT, GROWING = DIFFERENT.replace(outcome="flat"), DIFFERENT.replace(outcome="growing")
 COUNT = DIFFERENT.replace(outcome="count", scale="proportional")

@@ -279,8 +279,12 @@ long_run(Path(sys.argv[1]))
 """
 
 
+# Of each of two processes, four of fifty answers by the fast designs and one of five by the slow one.
+BLOCKS = 10
+
+
 def long_run(folder: Path):
-    return run(entrants=(TWFE, SUN, SYNTHETIC), repetitions=400, slow=5, cache=folder)
+    return run(entrants=(TWFE, SUN, SYNTHETIC), repetitions=200, slow=5, cache=folder)
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was_with_the_same_bytes(tmp_path):
@@ -293,13 +297,13 @@ def test_a_run_that_is_killed_goes_on_where_it_was_with_the_same_bytes(tmp_path)
     started = subprocess.Popen([sys.executable, "-c", KILLED, str(killed), *folders], start_new_session=True)
     try:
         until = time.monotonic() + 120
-        while len(blocks(killed)) < 5 and time.monotonic() < until and started.poll() is None:
+        while len(blocks(killed)) < 3 and time.monotonic() < until and started.poll() is None:
             time.sleep(0.005)
     finally:
         os.killpg(started.pid, signal.SIGKILL)
         started.wait()
     kept = blocks(killed)
-    assert 5 <= len(kept) < 18
+    assert 3 <= len(kept) < BLOCKS
     assert same(long_run(killed), long_run(tmp_path / "whole"))
     assert kept.items() <= blocks(killed).items()
-    assert len(blocks(killed)) == 18
+    assert len(blocks(killed)) == BLOCKS

@@ -19,6 +19,9 @@ PEERS_READY := $(PEERS)/.ready
 MUTANTS := build/mutants/env
 MUTANTS_READY := $(MUTANTS)/.ready
 
+# Programs that load the same modules would compile each anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # An environment with what $(VENV) has and what an extra of pyproject.toml adds.
 define beside
 $(VENV)/bin/python -m venv --clear $(1)

@@ -23,7 +23,7 @@ import study
 from study import DataError, LargePanel, OutputError, Panel, Question, QuestionError, WorkerError
 from study.designs import all_designs
 from study.panel import engines, unit_table
-from study.panel.asked import Stratified
+from study.panel.strata import Stratified
 from study.panel.engines import Engine
 
 ibis = pytest.importorskip("ibis")

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.core import DataError, csv_within, current_settings, refuse_large_members, short, whole_content
+from study.core import DataError, csv_within, current_settings, file_content, refuse_large_members, short
 
 # What the texts of a column must match, and how an error says it.
 Rule = tuple[re.Pattern[str], str]
@@ -256,7 +256,7 @@ def content_of(path: Path, remedy: str = AGAIN) -> bytes:
         If it is empty or its compressed content is cut off or damaged.
     """
     try:
-        content = whole_content(path, path.name)
+        content = file_content(path, path.name)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         fault = f"truncated or damaged gzip within its {path.stat().st_size} bytes ({error})"
         raise DataError(f"{path.name}: {fault}; {remedy}.") from None

@@ -227,12 +227,12 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
     texts = [column for column in texts if column not in roles.outcomes]
     counts = {f"broken{i}": table.count(where=condition) for i, (_, condition) in enumerate(broken)}
     counts |= {f"numbers{i}": _number(table[column])[0].count() for i, column in enumerate(texts)}
-    counted = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]
-    words = [column for i, column in enumerate(texts) if not counted[f"numbers{i}"]]
+    totals = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]
+    words = [column for i, column in enumerate(texts) if not totals[f"numbers{i}"]]
     for i, (rule, condition) in enumerate(broken):
-        if counted[f"broken{i}"] and rule.column not in words:
+        if totals[f"broken{i}"] and rule.column not in words:
             reading.refuse(rule, reading.witnesses(condition))
-    return replace(reading, roles=roles.with_labels(words)), int(counted["rows"])
+    return replace(reading, roles=roles.with_labels(words)), int(totals["rows"])
 
 
 def _checked_dates(reading: Reading, column: str) -> list[Any]:
@@ -405,16 +405,16 @@ def _columns(reading: Reading, by_unit: ibis.Table, n_periods: int, first: int) 
 
 def _adoption(k: int, by_unit: ibis.Table, first: int, rule: Ambiguous) -> dict[str, Any]:
     """Return when a unit is treated first by its 0/1 path, as :func:`study.panel.panel.adoption_intervals` says it."""
-    one, zero, last = by_unit[f"one{k}"], by_unit[f"zero{k}"], by_unit["last"]
-    start = (one + first).cast("float64")
-    open_ended = one.isnull() & (last.isnull() | (last <= zero).fill_null(False))
+    onset, zero, last = by_unit[f"one{k}"], by_unit[f"zero{k}"], by_unit["last"]
+    start = (onset + first).cast("float64")
+    open_ended = onset.isnull() & (last.isnull() | (last <= zero).fill_null(False))
     after_zero = (zero + first + 1).cast("float64").fill_null(-ENDLESS)
-    early = ibis.cases((open_ended, ENDLESS), ((one == 0).fill_null(False), start), else_=after_zero)
+    early = ibis.cases((open_ended, ENDLESS), ((onset == 0).fill_null(False), start), else_=after_zero)
     late = start.fill_null(ENDLESS)
     date = start
     if rule == "earliest":
         date = ibis.ifelse(early < late, ibis.ifelse(early < first, float(first), early), start)
-    off = (zero > one).fill_null(False)
+    off = (zero > onset).fill_null(False)
     return {f"p{k}": date, f"early{k}": early, f"late{k}": late, f"off{k}": off}
 
 
@@ -425,11 +425,11 @@ def _checked_units(reading: Reading, table: ibis.Table, periods: IntArray, rows:
     flags += [f"{what}_{name}" for what in ("varies", "holes") for name, _ in _fixed(roles)]
     reading.engine.tell("checking units")
     counts = {flag: table[flag].cast("int64").sum() for flag in flags}
-    counted = reading.engine.frame(table.aggregate(units=table.count(), **counts)).iloc[0]
-    if counted["twice"]:
+    totals = reading.engine.frame(table.aggregate(units=table.count(), **counts)).iloc[0]
+    if totals["twice"]:
         raise DataError(f"{reading.engine.label}: {_twice(reading, table)}")
     for name, column in _fixed(roles):
-        if not name.startswith("x") and (counted[f"varies_{name}"] or counted[f"holes_{name}"]):
+        if not name.startswith("x") and (totals[f"varies_{name}"] or totals[f"holes_{name}"]):
             here = _rows_of_first(reading, table, table[f"varies_{name}"] | table[f"holes_{name}"])
             by_date = name.startswith("d")
             constant = rules.same(
@@ -445,11 +445,11 @@ def _checked_units(reading: Reading, table: ibis.Table, periods: IntArray, rows:
         reading=reading,
         periods=periods,
         period_names=reading.calendar.period_names(),
-        units=int(counted["units"]),
+        units=int(totals["units"]),
         rows=rows,
-        switching=tuple(column for k, column in enumerate(roles.treatment) if counted[f"off{k}"]),
-        varying=tuple(column for name, column in covariates if counted[f"varies_{name}"]),
-        patchy=tuple(column for name, column in covariates if counted[f"holes_{name}"]),
+        switching=tuple(column for k, column in enumerate(roles.treatment) if totals[f"off{k}"]),
+        varying=tuple(column for name, column in covariates if totals[f"varies_{name}"]),
+        patchy=tuple(column for name, column in covariates if totals[f"holes_{name}"]),
     )
 
 

@@ -96,11 +96,11 @@ def _events(raw: Path, by_hand: ByHand, matcher: Matcher) -> Tables:
     country = matcher.gazetteer.country
     named = zip(systems["country"], systems["list"], strict=True)
     systems["country"] = [country(name, f"TOP500 {month}") for name, month in named]
-    decided = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
-    sites = credit.match_sites(systems, matcher, decided)
+    overrides = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
+    sites = credit.match_sites(systems, matcher, overrides)
     hosted = top500.credited(systems, sites)
     # Yearly files of all awards hold those of CRI as well.
-    records = [sources.nsf.read(raw / folder, keep=grants.concerned) for folder in ("nsf", "nsf_cri")]
+    records = [sources.nsf.read(raw / folder, keep=grants.of_programmes) for folder in ("nsf", "nsf_cri")]
     classified = grants.classify(pd.concat(records).drop_duplicates("award_id"))
     awardees = read_overrides(by_hand("awardees.csv"), matcher, "awardee", "state")
     awards = grants.awards_table(classified, matcher, awardees)
@@ -241,8 +241,8 @@ def _file(name: str, table: pd.DataFrame) -> bytes:
 
     Whole numbers are written without a decimal point, others with six significant digits.
     """
-    whole = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
-    table = table.astype(dict.fromkeys(whole, "Int64"))
+    integers = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
+    table = table.astype(dict.fromkeys(integers, "Int64"))
     text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode()
     if not name.endswith(".gz"):
         return text

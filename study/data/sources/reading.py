@@ -242,7 +242,7 @@ def unzipped(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             refuse_large_members(archive, name)
             yield archive
-    # A broken container shows itself in several ways, none of which a user could tell apart.
+    # A broken container shows itself in several ways, none of which a user could distinguish.
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise damaged(name, f"not a whole zip file ({error})") from None
 

@@ -91,10 +91,10 @@ from .progress import learning as learning
 from .progress import progress_bar as progress_bar
 from .progress import steps as steps
 from .sizes import csv_within as csv_within
+from .sizes import file_content as file_content
 from .sizes import refuse_large_members as refuse_large_members
 from .sizes import refuse_large_workbook as refuse_large_workbook
 from .sizes import refuse_larger as refuse_larger
-from .sizes import whole_content as whole_content
 from .synthetic_weights import UNIQUE as UNIQUE
 from .synthetic_weights import Solver as Solver
 from .synthetic_weights import Weights as Weights

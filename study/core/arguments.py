@@ -129,7 +129,7 @@ def check(where: str, hints: Mapping[str, Any], given: Mapping[str, Any]) -> Non
             if isinstance(value, str) and texts:
                 raise unknown("average" if name == "of" else name, value, texts, where)
             words = f"{where}: {name} is {shown(value)}; it must be {' or '.join(_words(hint))}"
-            raise QuestionError(f"{words}{_one_or_several(name, value, hint)}.")
+            raise QuestionError(f"{words}{_brackets(name, value, hint)}.")
         for each in value if is_listed(value) else [value]:
             if _is_number(each):
                 _check_range(where, name, each)
@@ -142,7 +142,7 @@ def refuse_unknown(kind: str, names: str | Iterable[str], known: Collection[str]
             raise unknown(kind, name, known, where)
 
 
-def _one_or_several(name: str, value: Any, hint: Any) -> str:
+def _brackets(name: str, value: Any, hint: Any) -> str:
     """Say how to write several texts where one is given without brackets, and one where several are."""
     if isinstance(value, str):
         return f', as in {name}=["{value}"]' if any(map(_is_sequence, _kinds(hint))) else ""

@@ -110,18 +110,18 @@ def connected(address: str) -> Iterator[Client]:
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
-    async def reach() -> None:
+    async def handshake() -> None:
         comm = await connect(address, timeout=ANSWERS, **Security().get_connection_args("client"))
         await comm.close()
 
     try:
         # A Client that cannot connect is not rid of for seconds, so it is made where it can.
         with ThreadPoolExecutor(1) as apart:
-            apart.submit(asyncio.run, reach()).result()
+            apart.submit(asyncio.run, handshake()).result()
         client = Client(address, timeout=ANSWERS, set_as_default=False)
     except Exception as error:  # what stands at the address can be anything
-        told = isinstance(error, OSError | ValueError)
-        why = str(error).split("\n")[0] if told else "something else is there"
+        expected = isinstance(error, OSError | ValueError)
+        why = str(error).split("\n")[0] if expected else "something else is there"
         raise WorkerError(
             f"{_at(address)} does not answer as a scheduler ({why}); start one there with: dask scheduler."
         ) from error

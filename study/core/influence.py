@@ -315,8 +315,8 @@ def blocks(n_columns: int) -> list[IntArray]:
 def side_by_side(parts: Sequence[Influence]) -> Influence:
     """Return the influence on the terms of all parts, one after the other."""
     total, start = sum(part.shape[1] for part in parts), 0
-    whole = Influence.none(parts[0].shape[0], total)
+    joint = Influence.none(parts[0].shape[0], total)
     for part in parts:
-        whole += part @ np.eye(part.shape[1], total, start)
+        joint += part @ np.eye(part.shape[1], total, start)
         start += part.shape[1]
-    return whole
+    return joint

@@ -184,10 +184,10 @@ class _Problem(NamedTuple):
             null = np.concatenate([null, factors], axis=2)
         return *_normal_equations(self.sums, maps, null, n), maps
 
-    def identified(self, whole: _Problem) -> BoolArray:
-        """Return for which samples, parts of a whole one, period effects and slopes without factors are, shape (B,)."""
+    def identified(self, full: _Problem) -> BoolArray:
+        """Return for which samples, parts of a full one, period effects and slopes without factors are, shape (B,)."""
         none = np.zeros((1, self.seen.shape[1], 0))
-        size = np.sqrt(np.einsum("bkk->bk", whole.equations(none)[0]))
+        size = np.sqrt(np.einsum("bkk->bk", full.equations(none)[0]))
         left = self.equations(np.repeat(none, len(self.n_units), axis=0))[0]
         return np.linalg.eigvalsh(left / (size[:, :, None] * size[:, None]))[:, 0] > _LEFT
 
@@ -397,7 +397,7 @@ def complete(
     Raises
     ------
     QuestionError
-        If period effects or slopes cannot be told from one another, or the factors do not settle.
+        If period effects or slopes cannot be distinguished, or the factors do not settle.
     """
     known = ~np.isnan(y) & ~np.isnan(x).any(axis=2)
     informs = informs & known

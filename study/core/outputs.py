@@ -217,14 +217,14 @@ def _left(folder: Path) -> list[Path]:
 def _settle(folder: Path, alone: bool) -> None:
     """Complete or take away what is left in a folder; what is half-written is nobody's only if we are alone."""
     for journal in _left(folder):
-        found = _LEFT.fullmatch(journal.name)
-        if found is None or not journal.is_file() or journal.is_symlink():
+        match = _LEFT.fullmatch(journal.name)
+        if match is None or not journal.is_file() or journal.is_symlink():
             continue
         places = _places(journal)
-        if found[1] == COMMITTED:
+        if match[1] == COMMITTED:
             _complete(journal, places)
         elif alone:
-            for path in (*_staged(places, found[2]), journal):
+            for path in (*_staged(places, match[2]), journal):
                 with suppress(OSError):
                     path.unlink()
 

@@ -106,19 +106,19 @@ def each_kept(
 
 
 def _named(make: Callable[[T], R], task: tuple[K, T]) -> tuple[K, R]:
-    name, asked = task
-    return name, make(asked)
+    name, argument = task
+    return name, make(argument)
 
 
 def _in_processes(function: Callable[[T], R], tasks: Iterable[T], jobs: int, ordered: bool) -> Iterator[R]:
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    work = (delayed(_done_apart)(function, task) for task in tasks)
+    calls = (delayed(_done_apart)(function, task) for task in tasks)
     order = "generator" if ordered else "generator_unordered"
     try:
         with _uninterrupted():  # which processes keep that are started here
-            results = Parallel(n_jobs=jobs, return_as=order, initializer=_end_with_parent)(work)
+            results = Parallel(n_jobs=jobs, return_as=order, initializer=_end_with_parent)(calls)
         yield from results
     except TerminatedWorkerError as error:
         raise WorkerError(

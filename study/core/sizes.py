@@ -74,7 +74,7 @@ def csv_within(where: str, reader: Any) -> Iterator[list[str]]:
         csv.field_size_limit(before)
 
 
-def whole_content(path: Path, where: str) -> bytes:
+def file_content(path: Path, where: str) -> bytes:
     """Return what is in a file, without the compression of gzip, whatever its name says.
 
     Raises

@@ -14,15 +14,15 @@ _STATE = local()
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let linear algebra use one thread; inside another such context, which is cheap, nothing changes."""
-    if getattr(_STATE, "one", False):
+    if getattr(_STATE, "single", False):
         yield
         return
-    _STATE.one = True
+    _STATE.single = True
     try:
         with _controller().limit(limits=1, user_api="blas"):
             yield
     finally:
-        _STATE.one = False
+        _STATE.single = False
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Two groups, two periods: the gap between treated and comparison units, with covariates adjusted for.
+"""Two groups, two periods: the difference between treated and comparison units, with covariates adjusted for.
 
 Sant'Anna and Zhao (2020). Each function returns an estimate and its influence by row, scaled so that the
 estimate's error is the mean of the influence over the rows.

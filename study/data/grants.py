@@ -165,7 +165,7 @@ _ISSUE = ("award_id", "title", "abstract", "expires")
 _JUDGED = ("programme", "contest", "kind", "reason", "accelerators", "reissue_of")
 
 
-def concerned(record: Mapping[str, str]) -> bool:
+def of_programmes(record: Mapping[str, str]) -> bool:
     """Tell whether an award is of one of the two programmes: what ``study.data.sources.nsf.read`` may ``keep``."""
     return bool(programme(record["title"], record["programme_elements"], record["programme_references"]))
 
@@ -187,7 +187,7 @@ def classify(awards: pd.DataFrame) -> pd.DataFrame:
         award of which this one is the re-issue, or empty).
     """
 
-    records = [record for record in awards.to_dict("records") if concerned(record)]
+    records = [record for record in awards.to_dict("records") if of_programmes(record)]
     again = first_issues(tuple(record[name] for name in _ISSUE) for record in records)
     for record in records:
         number, title, abstract = record["award_id"], record["title"], record["abstract"]

@@ -115,8 +115,8 @@ OF_LEARNERS = (
 )
 # What is assumed by designs that search for weights, factors or ranks.
 SEARCHED = {Assumes.WEIGHTED_TRENDS, Assumes.FACTORS, Assumes.STABLE_RANKS}
-# How to see that a sample asks for something, and how to say it where the value of ``Supports`` does not.
-_ASKED: dict[Supports, Callable[[Sample], bool]] = {
+# How to see that a sample needs something, and how to say it where the value of ``Supports`` does not.
+_NEEDS: dict[Supports, Callable[[Sample], bool]] = {
     Supports.SUMS: lambda s: s.summed is not None,
     Supports.COVARIATES: lambda s: bool(s.question.covariates),
     Supports.MISSING_CELLS: lambda s: not s.observed.all(),
@@ -229,8 +229,8 @@ class Design:
 
     def refusal(self, sample: Sample) -> str | None:
         """Say in one line why the design cannot answer the sample's question, or return None."""
-        for trait, is_asked in _ASKED.items():
-            if is_asked(sample) and trait not in self.supports:
+        for trait, needs in _NEEDS.items():
+            if needs(sample) and trait not in self.supports:
                 others = [d for d in all_designs().values() if trait in d.supports]
                 able = ", ".join(d.name for d in others if sample.has_levels or not d.needs_dose_path)
                 words = _IN_WORDS.get(trait, trait)

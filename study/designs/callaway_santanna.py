@@ -105,7 +105,7 @@ def callaway_santanna(
     means = cohort_means(sample, levels_apart=True)
     added = None if sample.summed is None else sample.summed.products
     x: FloatArray | None = None
-    if added is not None and method == "reg" and means.whole and sample.question.missing != "cells":
+    if added is not None and method == "reg" and means.same_periods and sample.question.missing != "cells":
         x = added.pairs[:, 0]
     elif sample.question.covariates:
         x = baseline_matrix(sample, "callaway_santanna")
@@ -156,7 +156,7 @@ def compared_effects(
     Groups are those of the sample and of its means. Terms have as ``cohort`` the label of their group.
     """
     pairs = sample.question.missing != "cells"
-    if means.whole or not pairs if x is None else means.whole and pairs and method == "reg":
+    if means.same_periods or not pairs if x is None else means.same_periods and pairs and method == "reg":
         return _from_means(sample, means, cells, compared, x)
     return _from_units(sample, cells, compared, x, method, as_drdid)
 
@@ -164,7 +164,7 @@ def compared_effects(
 def _from_means(
     sample: Sample, means: CohortMeans, cells: Cells, compared: BoolArray, x: FloatArray | None
 ) -> Effects:
-    """Estimate all terms from sums by cohort and period, where who is seen does not hang on the period."""
+    """Estimate all terms from sums by cohort and period, where who is seen does not depend on the period."""
     group, each = np.searchsorted(means.dates, cells.cohort), np.arange(len(cells.cohort))
     seen = means.weight > 0
     seen_now, seen_base = seen[:, cells.now], seen[:, cells.base]

@@ -68,16 +68,16 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
     cells, notes = cells_with_base(sample, "changes_in_changes")
     n_cells, used = len(cells.cohort), np.zeros(sample.y.T.shape, dtype=bool)
     reasons, size = np.full(n_cells, "", dtype=object), np.zeros(n_cells, dtype=np.int64)
-    found: dict[int, Changes] = {}
+    by_cell: dict[int, Changes] = {}
     for c in comparisons(sample, cells):
         reasons[c.own], size[c.own] = c.unseen, c.treated_now.sum(axis=1)
         for k in np.flatnonzero(c.unseen == ""):
             base = _groups(sample, c, c.base[k], c.compared_base[k], c.treated_base[k])
             now = _groups(sample, c, c.now[k], c.compared_now[k], c.treated_now[k])
             if c.now[k] == c.base[k]:
-                found[int(c.own[k])] = no_change(now[1], levels, sample.n_units)
+                by_cell[int(c.own[k])] = no_change(now[1], levels, sample.n_units)
             else:
-                found[int(c.own[k])] = changes(base, now, levels, sample.n_units)
+                by_cell[int(c.own[k])] = changes(base, now, levels, sample.n_units)
         used |= c.used(np.flatnonzero((c.unseen == "") & (c.now != c.base)), len(used))
     known = known_cells("changes_in_changes", sample, cells, reasons, size, notes)
 
@@ -88,7 +88,7 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
     cell, column = np.array(pairs).T
 
     def each(name: str) -> FloatArray:
-        return np.stack([getattr(found[k], name)[..., j] for k, j in pairs], axis=-1)
+        return np.stack([getattr(by_cell[k], name)[..., j] for k, j in pairs], axis=-1)
 
     fit = group_time_effects(
         sample,
@@ -102,7 +102,7 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
         cohort_weights=weights_in_cohorts(sample, cells.cohort[cell]),
         n_obs=int(used.sum()),
     )
-    notes += _range_and_bounds({fit.terms[i]: found[k] for i, (k, j) in enumerate(pairs) if j == 0})
+    notes += _range_and_bounds({fit.terms[i]: by_cell[k] for i, (k, j) in enumerate(pairs) if j == 0})
     at = np.array([np.nan, *levels])[column]
     of_quantile = [
         f"quantile {u:g} {term.removeprefix('ATT')}" for term, u in zip(fit.terms, at, strict=True)
@@ -119,15 +119,15 @@ def _groups(
     return [Group.of(units, sample.y[units, period], sample.weights[units]) for units in rows]
 
 
-def _range_and_bounds(found: Mapping[str, Changes]) -> Iterator[str]:
+def _range_and_bounds(by_term: Mapping[str, Changes]) -> Iterator[str]:
     """Say how many treated units have no comparison unit at their outcome, and the bounds of discrete outcomes."""
-    outside = [f"{name} {each.outside} of {each.treated}" for name, each in found.items() if each.outside]
+    outside = [f"{name} {each.outside} of {each.treated}" for name, each in by_term.items() if each.outside]
     if outside:
         yield (
             "treated units whose base outcome is below or above those of all comparison units, so that the smallest or "
             f"largest later outcome of these stands for them: {first_of(outside)}"
         )
-    upper = [f"{name} {each.upper:.4g}" for name, each in found.items() if not np.isnan(each.upper)]
+    upper = [f"{name} {each.upper:.4g}" for name, each in by_term.items() if not np.isnan(each.upper)]
     if upper:
         yield (
             "the outcome is discrete: effects are the lower ends of bounds, whose upper ends are "

@@ -16,7 +16,7 @@ from study.estimates import (
     group_time_effects,
     left_out,
     refuse_single_units,
-    rests_on_one,
+    single_cells,
     weights_in_cohorts,
 )
 from study.panel import Products, Sample
@@ -161,8 +161,8 @@ def comparisons(sample: Sample, cells: Cells, compared: BoolArray | None = None)
     dates, of_unit = np.unique(sample.first_treated, return_inverse=True)
     if compared is None:
         compared = compared_with(sample, cells, dates)
-    with_one = np.all(compared.sum(axis=0) <= 1)
-    other = compared.argmax(axis=0) if with_one else np.zeros(len(cells.cohort))
+    in_pairs = np.all(compared.sum(axis=0) <= 1)
+    other = compared.argmax(axis=0) if in_pairs else np.zeros(len(cells.cohort))
     for g, h in np.unique(np.column_stack([cells.cohort, other]), axis=0):
         own = np.flatnonzero((cells.cohort == g) & (other == h))
         now, base = cells.now[own], cells.base[own]
@@ -322,7 +322,7 @@ def known_cells(
     known = np.asarray(reasons == "", dtype=bool)
     estimated = known & ~cells.reference
     refuse_no_effect(design, estimated.any(), notes)
-    notes += rests_on_one(sample, cells.cohort, cells.period, estimated & (size == 1))
+    notes += single_cells(sample, cells.cohort, cells.period, estimated & (size == 1))
     return known
 
 
@@ -333,8 +333,8 @@ def refuse_no_effect(design: str, some: object, notes: Sequence[str]) -> None:
 
 
 def weights_in_cells(sample: Sample, means: CohortMeans, cells: Cells) -> Influence:
-    """Return each unit's weight in the cohort of each cell; zero if it is never seen, where groups are whole."""
-    if means.whole:
+    """Return each unit's weight in the cohort of each cell; with ``same_periods``, zero if it is never seen."""
+    if means.same_periods:
         return means.cohort_weights(means.cells(cells.cohort, cells.now))
     return weights_in_cohorts(sample, cells.cohort)
 

@@ -9,7 +9,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, sums_by
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
 from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect
-from study.estimates import Estimate, cohorts_with_base, event_time_effects, events_on_one, left_out
+from study.estimates import Estimate, cohorts_with_base, event_time_effects, left_out, single_events
 from study.learners import Folds, Learner, Learning, Nuisance, Nuisances, Part, spread_of_draws
 from study.panel import Sample
 
@@ -167,7 +167,7 @@ def dml_stacked(
     notes = [
         *_units_pooled(sample, layout, odds),
         *layout.notes,
-        *events_on_one(times[~reference], size[~reference]),
+        *single_events(times[~reference], size[~reference]),
         functions.clipping_note(score[compared], "predictions of adoption among comparison units"),
     ]
     if repetitions > 1:

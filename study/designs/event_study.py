@@ -8,7 +8,7 @@ from study.core import BoolArray, FloatArray, linear_form
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import refuse_no_effect
 from study.designs.twfe import counted, placed, two_way
-from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, events_on_one
+from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, single_events
 from study.panel import Sample
 
 
@@ -61,7 +61,7 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         *means.pooled(cells),
         reference=~used,
         form=linear_form(fit.equations, place),
-        notes=tuple(events_on_one(times[used], np.einsum("gt,gtk->k", means.seen, cells[:, :, used]))),
+        notes=tuple(single_events(times[used], np.einsum("gt,gtk->k", means.seen, cells[:, :, used]))),
         **counted(sample, fit),
     )
 

@@ -130,16 +130,16 @@ def generalized_synthetic_control(
     if number is None:
         number, chosen = _cross_validated(sample, changes, y, x)
         notes = [*notes, chosen]
-    whole = interactive_effects(y, x, number)
+    full = interactive_effects(y, x, number)
     without = [
-        interactive_effects(np.delete(y, j, axis=0), np.delete(x, j, axis=0), number, whole.slope)
+        interactive_effects(np.delete(y, j, axis=0), np.delete(x, j, axis=0), number, full.slope)
         for j in range(n_free)
         if n_free > number + 2
     ]
 
     replicates = None
     if inference == "parametric_bootstrap":
-        replicates = _bootstrapped(sample, changes, (y, x), whole, replications, seed or 0)
+        replicates = _bootstrapped(sample, changes, (y, x), full, replications, seed or 0)
         notes = [
             *notes,
             f"standard errors by parametric bootstrap, from {replications} samples: they hold if treated units are "
@@ -155,7 +155,7 @@ def generalized_synthetic_control(
             untreated = predicted(factors, block.treated, treated, block.n_before)
             return (block.treated - untreated)[:, after]
 
-        own = effects(whole)
+        own = effects(full)
         others = np.full((n_free, own.shape[1]), np.nan)
         for j, factors_without in enumerate(without):
             others[j] = effects(factors_without).mean(axis=0)
@@ -168,7 +168,7 @@ def _bootstrapped(
     sample: Sample,
     cohorts: Sequence[Block],
     comparison: tuple[FloatArray, FloatArray],
-    whole: Interactive,
+    full: Interactive,
     replications: int,
     seed: int,
 ) -> FloatArray:
@@ -176,11 +176,11 @@ def _bootstrapped(
 
     ``comparison`` are outcomes and covariates of the J comparison units, shapes (J, T), (J, T, q).
     """
-    (y, x), rng, number = comparison, np.random.default_rng(seed), whole.factors.shape[1]
+    (y, x), rng, number = comparison, np.random.default_rng(seed), full.factors.shape[1]
     n_free, n_periods = y.shape
 
     def refitted(y: FloatArray, x: FloatArray) -> Interactive:
-        return interactive_effects(y, x, number, whole.slope)
+        return interactive_effects(y, x, number, full.slope)
 
     # Step 1: errors of predicting comparison units from others, as if they were treated with each cohort.
     errors = np.empty((len(cohorts), replications, n_periods))
@@ -190,14 +190,14 @@ def _bootstrapped(
         for g, block in enumerate(cohorts):
             errors[g, m] = (y[left] - predicted(fitted, y[left], x[left], block.n_before))[0]
     # Step 2: the model.
-    model = predicted(whole, y, x, n_periods)
+    model = predicted(full, y, x, n_periods)
     covariates = [_treated_covariates(sample, block) for block in cohorts]
     untreated = [
-        predicted(whole, block.treated, own, block.n_before)
+        predicted(full, block.treated, own, block.n_before)
         for block, own in zip(cohorts, covariates, strict=True)
     ]
     # Step 3: samples of it.
-    found = []
+    replicates = []
     for _ in range(replications):
         fitted = refitted(model + (y - model)[rng.integers(n_free, size=n_free)], x)
         effects = []
@@ -205,8 +205,8 @@ def _bootstrapped(
             drawn = untreated[g] + errors[g, rng.integers(replications, size=len(block.treated))]
             effect = drawn - predicted(fitted, drawn, covariates[g], block.n_before)
             effects.append(effect[:, block.n_before :].mean(axis=0))
-        found.append(np.concatenate(effects))
-    return np.column_stack(found)
+        replicates.append(np.concatenate(effects))
+    return np.column_stack(replicates)
 
 
 def _left_and_resampled(rng: np.random.Generator, n: int, least: int) -> tuple[IntArray, IntArray]:

@@ -78,7 +78,7 @@ def heterogeneous_adoption(
     Estimate
         One term for each event time, ascending, the reference among them, each bias-corrected, so that intervals are
         centred on it. A placebo l periods before F-1 is per unit of the dose of event time l-1. The default errors
-        leave each unit (or cluster) out at the bandwidth of the whole sample; "CR0" with variance="robust" is the
+        leave each unit (or cluster) out at the bandwidth of the full sample; "CR0" with variance="robust" is the
         package's. Notes say what the bandwidths hold, and the estimates without bias correction.
 
     Raises
@@ -145,13 +145,13 @@ def _yatchew_tests(changes: list[DoseChange]) -> Iterator[str]:
         (True, 0, "before it do not depend on"),
         (False, 1, "since then are linear in"),
     ):
-        found = [
+        tests = [
             f"event {change.event_time:g} {p_is(yatchew_test(change, order).p_value)}"
             for change in changes
             if (change.event_time < 0) is before
         ]
-        if found:
-            yield f"Yatchew tests that changes from the base period to those {null} the dose: {', '.join(found)}"
+        if tests:
+            yield f"Yatchew tests that changes from the base period to those {null} the dose: {', '.join(tests)}"
 
 
 class DoseChange(NamedTuple):

@@ -29,9 +29,9 @@ from study.estimates import (
     Estimate,
     cohort_means,
     event_time_effects,
-    events_on_one,
     group_time_effects,
     refuse_single_units,
+    single_events,
 )
 from study.panel import Sample, first_observed, since_onset
 
@@ -87,7 +87,7 @@ def imputation(
         Number of event times before treatment less the anticipation whose effects are estimated, in a separate
         regression on untreated cells (Section 4.4); earlier cells are their reference. With None all event
         times before treatment, and the last of them is the reference, as in the other designs. They are not
-        on the same base as the effects after treatment, and those that cannot be told from the fixed effects
+        on the same base as the effects after treatment, and those that cannot be separated from the fixed effects
         are left out. Where treatment is not absorbing there are none.
     variance : {"sampling", "conservative"}
         Whether averages over cohorts carry the variation of effects between cohorts, as the two-stage errors of
@@ -297,9 +297,9 @@ def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Block:
 def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
     """Average tau by periods since the onset of a unit's spell of treatment."""
     if leads or variance == "conservative":
-        asked = f"leads={leads}" if leads else 'variance="conservative"'
+        option = f"leads={leads}" if leads else 'variance="conservative"'
         raise QuestionError(
-            f"imputation: {asked} needs cohorts, and {sample.question.event} is not absorbing; leave it out. "
+            f"imputation: {option} needs cohorts, and {sample.question.event} is not absorbing; leave it out. "
             "study.diagnostics.placebo_periods looks at periods before treatment."
         )
     outcome = np.where(sample.treatment == 0, sample.outcome_with_covariates, np.nan)
@@ -331,7 +331,7 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
         return total.sum(axis=0), Influence.of(n * (total - own * total.sum(axis=0)))
 
     effect, influence = mean(tau)
-    notes = [NO_CARRY_OVER, *events_on_one(times, (counts > 0).sum(axis=0))]
+    notes = [NO_CARRY_OVER, *single_events(times, (counts > 0).sum(axis=0))]
     if lost:
         notes.append(
             f"{lost} treated unit-periods left out: the onset of the spell, or the unit or the period untreated, is "

@@ -128,10 +128,10 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
         )
     rows = rows_of(sample, columns, seen)
     try:
-        made = linearmodels_fits(rows, method)
+        fits = linearmodels_fits(rows, method)
     except ValueError as error:
         raise QuestionError(f"iv: linearmodels finds no answer, since {error}") from error
-    b = made["robust"].params.to_numpy()
+    b = fits["robust"].params.to_numpy()
     changes = gmm_changes(rows, b) if method == "gmm" else k_class_changes(rows, b, method)
     influence = sums_by(sample.n_units * changes, rows.unit, sample.n_units)
     return coefficients(
@@ -139,8 +139,8 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
         names,
         np.roll(b, 1),
         np.roll(influence, 1, axis=1),
-        given={name: np.roll(fit.cov.to_numpy(), 1, axis=(0, 1)) for name, fit in made.items()},
-        notes=(*weakness(first, rows), *overidentification(made["robust"], method)),
+        given={name: np.roll(fit.cov.to_numpy(), 1, axis=(0, 1)) for name, fit in fits.items()},
+        notes=(*weakness(first, rows), *overidentification(fits["robust"], method)),
         **counted(sample, least_squares) | {"r_squared": np.nan},
     )
 

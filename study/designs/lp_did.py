@@ -20,7 +20,7 @@ from study.core import (
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import event_times, refuse_no_effect
-from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, events_on_one, mean_over
+from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, mean_over, single_events
 from study.panel import Sample
 
 Weighting = Literal["variance", "equal"]
@@ -108,7 +108,7 @@ def lp_did(
         reference=reference,
         n_obs=int(sample.counted(sample.observed).sum()),
         form=LinearForm(regression, place),
-        notes=(*notes, *events_on_one(times[~reference], size[~reference])),
+        notes=(*notes, *single_events(times[~reference], size[~reference])),
     )
 
 
@@ -134,11 +134,11 @@ class _Projection(NamedTuple):
 def _projection(sample: Sample, means: CohortMeans, h: int, weighting: Weighting) -> _Projection | None:
     """Regress the changes of one event time on the start of treatment; None where nobody can be compared.
 
-    Rows are units, or groups where these are whole: regressors do not differ within them, so that their means give
+    Rows are units, or groups with ``same_periods``: regressors do not differ within them, so that their means give
     the coefficients.
     """
     y, weights, first = sample.y, sample.weights, sample.first_treated
-    if means.whole:
+    if means.same_periods:
         y, weights = np.where(means.seen > 0, means.mean, np.nan), means.weight.max(axis=1)
         first = means.dates
     assert first is not None
@@ -213,7 +213,7 @@ def _regression(sample: Sample, used: list[tuple[int, IntArray]], weighting: Wei
 
 def _influence(sample: Sample, means: CohortMeans, fits: list[_Projection]) -> Influence:
     """Return the influence by unit: where rows are groups, of its group's change and of what it deviates from it."""
-    if not means.whole:
+    if not means.same_periods:
         columns = []
         for fit in fits:
             scale = sample.n_rows / fit.sizes.sum() * sample.weights
@@ -232,16 +232,16 @@ def _of_treated(
     sample: Sample, means: CohortMeans, fits: list[_Projection]
 ) -> tuple[FloatArray, Influence, IntArray]:
     """Return the mean outcomes of the treated units that coefficients rest on, and their numbers, shape (K,)."""
-    first = means.dates if means.whole else sample.first_treated
+    first = means.dates if means.same_periods else sample.first_treated
     assert first is not None
     sets = []
     for fit in fits:
         cells = np.zeros((len(first), len(sample.periods)), dtype=bool)
         cells[:, fit.now] = first[:, None] == fit.start
-        if not means.whole:
+        if not means.same_periods:
             cells[:, fit.now] &= sample.observed[:, fit.base]
         sets.append(cells)
-    if means.whole:
+    if means.same_periods:
         cells = np.stack(sets, axis=2)
         return *means.pooled(cells), np.einsum("gt,gtk->k", means.seen, cells)
     mean, influence = zip(*(mean_over(sample, cells) for cells in sets), strict=True)

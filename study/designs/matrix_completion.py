@@ -14,10 +14,10 @@ from study.estimates import (
     Estimate,
     LeftOut,
     event_time_effects,
-    events_on_one,
     group_time_effects,
     refuse_single_units,
-    rests_on_one,
+    single_cells,
+    single_events,
 )
 from study.panel import Sample, since_onset
 
@@ -105,15 +105,15 @@ def matrix_completion(
     _refuse(sample, penalty, factors, leads)
     untreated, since = sample.treatment == 0, since_onset(sample.treatment)
     rank, notes = _rank(sample, penalty, factors)
-    whole = complete(sample.y, sample.x_varying, untreated, rank)
+    full = complete(sample.y, sample.x_varying, untreated, rank)
     code = np.where(sample.treatment == 1, _cells(sample, since), -1)
-    notes += _lost(sample, whole, code, (factors or 0) + 1)
-    parts = [_effects(sample, whole, code)]
+    notes += _lost(sample, full, code, (factors or 0) + 1)
+    parts = [_effects(sample, full, code)]
     refuse_no_effect(NAME, len(parts[0].code), notes)
     for lead in range(1, leads + 1):
         held = since == -lead
         if held.any():
-            fit = complete(sample.y, sample.x_varying, untreated & ~held, rank, start=whole.q)
+            fit = complete(sample.y, sample.x_varying, untreated & ~held, rank, start=full.q)
             parts.append(_effects(sample, fit, np.where(held, _cells(sample, since), -1)))
     codes, effect, mean, size, clusters, influence, of_mean, weights, undefined = (
         np.concatenate(each, axis=-1) for each in zip(*parts, strict=True)
@@ -126,7 +126,7 @@ def matrix_completion(
         notes.append(f"no standard error where effects are not identified without some unit, such as {unit}")
     fields: dict[str, Any] = {
         "reference": np.zeros(len(effect), dtype=bool),
-        "n_obs": int((~np.isnan(whole.beyond)).sum()),
+        "n_obs": int((~np.isnan(full.beyond)).sum()),
         "published": "CR1",
         "cohort_weights": Influence.of(weights),
         "left_out": LeftOut(level.scaled(factor), of_untreated.scaled(factor), clusters, estimable),
@@ -134,10 +134,10 @@ def matrix_completion(
     }
     if not absorbing:
         times = codes.astype(float)
-        fields |= {"treated": weights, "notes": (NO_CARRY_OVER, *notes, *events_on_one(times, size))}
+        fields |= {"treated": weights, "notes": (NO_CARRY_OVER, *notes, *single_events(times, size))}
         return event_time_effects(sample, times, effect, level, mean, Influence.of(of_mean), **fields)
     cohort, period = sample.cohorts[codes // len(sample.periods)], sample.periods[codes % len(sample.periods)]
-    notes += rests_on_one(sample, cohort, period.astype(float), size == 1)
+    notes += single_cells(sample, cohort, period.astype(float), size == 1)
     return group_time_effects(
         sample,
         cohort,

@@ -62,15 +62,15 @@ def panel_ols(sample: Sample) -> Estimate:
             f"panel_ols: {fit.n_obs} observations leave no degree of freedom beside {len(names)} regressors and the "
             "fixed effects; use twfe, whose errors by cluster need none."
         )
-    made = linearmodels_fits(sample, regressors, seen)
+    fits = linearmodels_fits(sample, regressors, seen)
     return coefficients(
         sample,
         names,
-        made["robust"].params.to_numpy(),
+        fits["robust"].params.to_numpy(),
         fit.influence,
         form=linear_form(fit.equations, np.eye(len(names))),
-        given={name: each.cov.to_numpy() for name, each in made.items()},
-        given_degrees=float(made["robust"].df_resid),
+        given={name: each.cov.to_numpy() for name, each in fits.items()},
+        given_degrees=float(fits["robust"].df_resid),
         **counted(sample, fit),
     )
 

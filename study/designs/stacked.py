@@ -9,7 +9,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, LinearForm, Rows, Terms, regress, side_by_side
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import Cells, cells_of, differences_of_means, effects_in_cells, refuse_no_effect
-from study.estimates import CohortMeans, Estimate, cohort_means, refuse_single_units, rests_on_one
+from study.estimates import CohortMeans, Estimate, cohort_means, refuse_single_units, single_cells
 from study.panel import Sample
 
 
@@ -71,11 +71,11 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
     cells = cells_of(sample, sample.cohorts[fits])
     since = cells.period - cells.cohort
     cells = cells.select((since >= -question.anticipation - before) & (since <= last))
-    whole = cohort_means(sample, levels_apart=True) if sample.observed.all() else None
+    full = cohort_means(sample, levels_apart=True) if sample.observed.all() else None
     stacks, effects, levels, weights, sizes, n_obs = [], [], [], [], [], 0
     for g in sample.cohorts[fits]:
         own = cells.select(cells.cohort == g)
-        means = whole or cohort_means(sample, _complete(sample, own), levels_apart=True)
+        means = full or cohort_means(sample, _complete(sample, own), levels_apart=True)
         clean = _clean(sample, means, own)
         size, n_compared = means.sizes(own.cohort, own.now), int(means.seen[clean, own.base[0]].sum())
         if not size.all() or not n_compared:
@@ -103,7 +103,7 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         np.ones(len(cells.cohort), dtype=bool),
         linear,
         mean,
-        [*notes, *rests_on_one(sample, cells.cohort, cells.period, single)],
+        [*notes, *single_cells(sample, cells.cohort, cells.period, single)],
         cohort_weights=side_by_side(weights),
         n_obs=n_obs,
         form=LinearForm(partial(_regression, sample, cells), np.eye(len(cells.cohort))[~cells.reference]),

@@ -137,18 +137,18 @@ def estimate_blocks(
     after = [sample.periods[first:] for first in start]
     length = [len(periods) for periods in after]
     cohort = np.repeat([block.cohort for block in parts], length)
-    linear = np.concatenate([one.effect for one in fitted])
+    effect = np.concatenate([result.effect for result in fitted])
     outcomes = [block.treated[:, first:] for block, first in zip(parts, start, strict=True)]
     mean = np.concatenate([own.mean(axis=0) for own in outcomes])
     sides = [np.split(sample.cluster[block.rows], [len(block.comparison)])[::-1] for block in parts]
     sizes = np.array([[len(np.unique(side)) for side in of_block] for of_block in sides])
     clusters = np.repeat(sizes.T, length, axis=1)
-    influence = untreated = Influence.none(sample.n_units, len(linear))
+    influence = untreated = Influence.none(sample.n_units, len(effect))
     single = [sample.period_name(block.cohort) for block in parts if len(block.treated) == 1]
     lost = [
         sample.period_name(b.cohort)
-        for b, one in zip(parts, fitted, strict=True)
-        if np.isnan(one.without).any()
+        for b, result in zip(parts, fitted, strict=True)
+        if np.isnan(result.without).any()
     ]
     why = f"cohort {', '.join(single)} of one unit" if single else ""
     if lost and not single:
@@ -157,11 +157,11 @@ def estimate_blocks(
         test = f'study.randomization(sample, "{design}", statistic="estimate") tests the sharp null exactly'
         notes = [*notes, *[f"no standard error: {why}; {test}"] * (replicates is None)]
     else:
-        influence = _pseudo_values(sample, parts, [one.without for one in fitted])
+        influence = _pseudo_values(sample, parts, [result.without for result in fitted])
         of_untreated = []
-        for block, own, one in zip(parts, outcomes, fitted, strict=True):
+        for block, own, result in zip(parts, outcomes, fitted, strict=True):
             same = np.broadcast_to(own.mean(axis=0), (len(block.comparison), own.shape[1]))
-            of_untreated.append(np.vstack([same, means_without_each(own)]) - one.without)
+            of_untreated.append(np.vstack([same, means_without_each(own)]) - result.without)
         untreated = _pseudo_values(sample, parts, of_untreated)
     n_units = np.repeat([len(block.rows) for block in parts], length)
     factor, estimable = n_units / (n_units - 1), (clusters.min(axis=0) >= 2) & (not why)
@@ -169,10 +169,10 @@ def estimate_blocks(
         sample,
         cohort,
         np.concatenate(after).astype(float),
-        linear,
+        effect,
         influence,
-        reference=np.zeros(len(linear), dtype=bool),
-        untreated_mean=mean - linear,
+        reference=np.zeros(len(effect), dtype=bool),
+        untreated_mean=mean - effect,
         untreated_influence=untreated,
         cohort_weights=weights_in_cohorts(sample, cohort),
         shares="fixed" if why or replicates is not None else "estimated",
@@ -206,11 +206,11 @@ def placebo_effects(
             'needs two more; use inference="jackknife", or study.randomization.'
         )
     choices = comb(n_free, sizes[0]) if len(parts) == 1 else replications + 1
-    found = []
+    effects = []
     for chosen in _chosen(n_free, sum(sizes), choices <= replications, replications, seed):
         others = np.delete(np.arange(n_free), chosen)
         own = np.split(chosen, np.cumsum(sizes)[:-1])
-        found.append(
+        effects.append(
             np.concatenate([fit(part.among(o, others)).effect for part, o in zip(parts, own, strict=True)])
         )
     how = "all" if choices <= replications else f"{replications} random"
@@ -218,7 +218,7 @@ def placebo_effects(
         f"standard errors by placebo, from {how} choices of {sum(sizes)} comparison units taken as treated: they hold "
         "if outcomes of treated units vary as those of comparison units do"
     )
-    return np.column_stack(found), note
+    return np.column_stack(effects), note
 
 
 def _chosen(n: int, size: int, every: bool, replications: int, seed: int) -> Iterator[IntArray]:

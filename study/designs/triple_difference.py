@@ -232,8 +232,8 @@ def _weights(cells: Cells, pairs: _Pairs, effects: Effects) -> tuple[FloatArray,
         share = np.ones(len(own))
         if len(own) > 1:
             parts = effects.influence.columns(np.concatenate([[k], first[own], second[own]]))
-            one = np.eye(len(own))
-            share = _shares(parts @ np.vstack([np.ones((1, len(own))), one, -one]))
+            identity = np.eye(len(own))
+            share = _shares(parts @ np.vstack([np.ones((1, len(own))), identity, -identity]))
         weights[first[own], k], weights[second[own], k] = share, -share
         if not len(own):
             why = effects.reasons[np.concatenate([first[others], second[others]])]

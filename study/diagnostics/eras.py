@@ -87,7 +87,7 @@ def eras(
     test = agreement_of(alone, force=True, draws=draws, seed=seed)
     p_equal, p_wald = (t.p_value if t else np.nan for t in (test.sup_t, test.wald))
 
-    def said(row: Effect, where: str) -> str:
+    def phrase(row: Effect, where: str) -> str:
         return f"{scale.text(row.estimate)} {scale.unit} (interval {row.interval(scale)}) {where}"
 
     equal = "There is no test that eras of adoption have the same effect."
@@ -96,14 +96,14 @@ def eras(
             f"The test that eras of adoption have the same effect {'rejects' if p_equal < SIZE else 'does not reject'} "
             f"at {SIZE:.0%} by the largest t ({p_is(p_equal)}); the Wald test has {p_is(p_wald)}."
         )
-    by_era = "; ".join(said(r, f"in {r.label} ({r.n_treated} treated)") for r in rows if r.label in own)
-    left_out = "".join(f"; {said(row, row.label)}" for row in rows if row.label not in own)
+    by_era = "; ".join(phrase(r, f"in {r.label} ({r.n_treated} treated)") for r in rows if r.label in own)
+    left_out = "".join(f"; {phrase(row, row.label)}" for row in rows if row.label not in own)
     marked, names = frame["without"].tolist(), ("the era alone", "all others")
     return Finding.of(
         [
             equal,
             f"By era of adoption the effect is {by_era}.",
-            f"It is {said(full, 'with all eras')}{left_out}.",
+            f"It is {phrase(full, 'with all eras')}{left_out}.",
             "All are averages of one estimate by cohort, and nothing is fitted anew: the comparison group is that "
             "of the full estimate, in which adopters of an era that is left out stand until their own event.",
             *averages.refusals,

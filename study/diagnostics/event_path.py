@@ -99,7 +99,7 @@ def event_path(
         )
     chosen = path.select(varies & np.isin(path.event_time, [*pre, *post]))
     order = np.argsort(chosen.event_time)
-    effect, influence = _on_one_mean(fit, chosen, who)
+    effect, influence = _over_headline_mean(fit, chosen, who)
     cov = influence.products(sample.cluster, sample.copies)[np.ix_(order, order)] / sample.n_rows**2
     scale = np.sqrt(np.diag(cov))
     rank = int(np.sum(np.linalg.eigvalsh(cov / np.outer(scale, scale)) > 1e-10 * len(cov)))
@@ -111,7 +111,7 @@ def event_path(
     return EventPath(chosen.event_time[order], reference, effect[order], cov, len(pre))
 
 
-def _on_one_mean(fit: Estimate, path: Estimate, who: str) -> tuple[FloatArray, Influence]:
+def _over_headline_mean(fit: Estimate, path: Estimate, who: str) -> tuple[FloatArray, Influence]:
     """Return effects with their influence, in levels over the headline's untreated mean if they are shares."""
     if fit.sample.question.scale != "proportional":
         return path.effect_level, path.level_errors

@@ -257,7 +257,7 @@ def least_favourable(moments: Moments, size: float) -> FloatArray:
     ----------
     Andrews, Roth and Pakes (2023), who simulate it.
     """
-    psi = _reach(moments)
+    psi = _psi(moments)
     with np.errstate(divide="ignore"):
         inverse = np.where(psi > 0, 1 / np.maximum(psi, np.finfo(float).tiny) ** 2, np.inf)
     deviation = np.sqrt(np.einsum("qkk->qk", moments.covariance).max(axis=1))
@@ -272,7 +272,7 @@ def least_favourable(moments: Moments, size: float) -> FloatArray:
     return c
 
 
-def _reach(moments: Moments) -> FloatArray:
+def _psi(moments: Moments) -> FloatArray:
     """Return psi at equally spaced angles, shape (Q, ANGLES)."""
     angle = 2 * np.pi * np.arange(ANGLES) / ANGLES
     d, v = np.sqrt(moments.spread[:, 0, 0]), np.sqrt(moments.spread[:, 1, 1])

@@ -233,7 +233,7 @@ def misclassification(
     influence on the headline, and the headline is refitted without them. The order is exact with
     comparison="never_treated" and neither covariates nor gaps; elsewhere it is right to first order, and the worst
     case can be a little wider (Broderick, Giordano and Meager 2020). Standard errors carry the estimation of the
-    trimming quantile (Lee 2009, Proposition 3), and intervals cover the effect and not the whole set (Imbens and
+    trimming quantile (Lee 2009, Proposition 3), and intervals cover the effect and not the identified set (Imbens and
     Manski 2004).
 
     Parameters

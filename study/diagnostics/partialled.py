@@ -289,7 +289,7 @@ def _regression(
     columns: Sequence[FloatArray],
     left: Sequence[FloatArray],
     unit: IntArray,
-    absorbed: str,
+    reason: str,
     **counts: Any,
 ) -> Partialled:
     """Return the regression of what is left of outcome, treatment and covariates, columns of shape (N,).
@@ -301,7 +301,7 @@ def _regression(
     variables = zip(names, left[2:], columns[2:], strict=True)
     gone = [name for name, rest, column in variables if rest @ rest <= 1e-20 * (column @ column)]
     if gone:
-        raise QuestionError(f"{who}: {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} {absorbed}.")
+        raise QuestionError(f"{who}: {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} {reason}.")
     y, d, *covariates = np.sqrt(sample.weights[unit]) * np.array(left)
     x = np.column_stack([np.empty((len(y), 0)), *covariates])
     regression = Partialled(form, described, y, d, x, names, sample.cluster[unit], **counts)

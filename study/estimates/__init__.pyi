@@ -6,11 +6,11 @@ from .cohorts import CohortMeans as CohortMeans
 from .cohorts import cell_notes as cell_notes
 from .cohorts import cohort_means as cohort_means
 from .cohorts import cohorts_with_base as cohorts_with_base
-from .cohorts import events_on_one as events_on_one
 from .cohorts import left_out as left_out
 from .cohorts import mean_over as mean_over
 from .cohorts import refuse_single_units as refuse_single_units
-from .cohorts import rests_on_one as rests_on_one
+from .cohorts import single_cells as single_cells
+from .cohorts import single_events as single_events
 from .cohorts import weights_in_cohorts as weights_in_cohorts
 from .effect import Effect as Effect
 from .effect import effects as effects

@@ -32,7 +32,7 @@ class CohortMeans:
         By unit: the weighted deviations from the mean of the group by period, zero where not seen, then the
         unit's weight, zero if it is never seen, or where units of a group differ in when they are seen, its weight
         in each period.
-    whole : bool
+    same_periods : bool
         Whether in each period all units of a group that are ever seen are seen, or none of them.
     level : CohortMeans, optional
         Where they are taken from what is above: the units' first observed outcomes, as the means of one period.
@@ -45,7 +45,7 @@ class CohortMeans:
     weight: FloatArray
     seen: IntArray
     values: Values
-    whole: bool
+    same_periods: bool
     level: CohortMeans | None = None
 
     def influence(self, of_deviation: FloatArray, of_weight: FloatArray) -> Influence:
@@ -53,7 +53,7 @@ class CohortMeans:
 
         Levels that are apart have no part in it.
         """
-        if self.whole:
+        if self.same_periods:
             of_weight = np.einsum("gtk,gt->gk", of_weight, self.seen > 0)[:, None]
         maps = np.concatenate([of_deviation, of_weight], axis=1)
         return Influence.by_group(self.n_rows, self.values, maps)
@@ -117,16 +117,16 @@ def _cohort_means(sample: Sample, outcome: FloatArray, levels_apart: bool) -> Co
     blocks = [outcome[members] for members in sample.groups[1]]
     unseen = [np.isnan(block) for block in blocks]
     gaps = [_gaps_of_all(u) for u in unseen]
-    whole = all(gap is not None for gap in gaps)
+    same = all(gap is not None for gap in gaps)
     in_levels = sample.question.missing == "cells" and any(u.any() for u in unseen)
     level = None
-    if levels_apart and whole and not in_levels:
+    if levels_apart and same and not in_levels:
         start = [0 if gap is None else int(gap.argmin()) for gap in gaps]
         first = [block[:, at : at + 1].copy() for block, at in zip(blocks, start, strict=True)]
         for block, own in zip(blocks, first, strict=True):
             block -= own
-        level = _means(sample, first, [np.isnan(own) for own in first], whole)
-    return replace(_means(sample, blocks, unseen, whole), level=level)
+        level = _means(sample, first, [np.isnan(own) for own in first], same)
+    return replace(_means(sample, blocks, unseen, same), level=level)
 
 
 def _gaps_of_all(unseen: Cells) -> Cells | None:
@@ -137,7 +137,7 @@ def _gaps_of_all(unseen: Cells) -> Cells | None:
     return rows[0] if np.all(rows == rows[0]) else None
 
 
-def _means(sample: Sample, blocks: list[FloatArray], unseen: list[Cells], whole: bool) -> CohortMeans:
+def _means(sample: Sample, blocks: list[FloatArray], unseen: list[Cells], same: bool) -> CohortMeans:
     """Return the means of outcomes by group, shapes (m_g, T), in which it sets what is not seen to zero."""
     dates, rows = sample.groups
     n_periods = blocks[0].shape[1]
@@ -149,11 +149,11 @@ def _means(sample: Sample, blocks: list[FloatArray], unseen: list[Cells], whole:
         marks = w[:, None]
         if u.any():
             block[u] = 0.0
-            marks = marks * ~u.all(axis=1, keepdims=True) if whole else marks * ~u
+            marks = marks * ~u.all(axis=1, keepdims=True) if same else marks * ~u
             weight[g] = marks.sum(axis=0) * ~u.all(axis=0)
         else:
             weight[g] = w.sum()
-            marks = marks if whole else np.broadcast_to(marks, block.shape)
+            marks = marks if same else np.broadcast_to(marks, block.shape)
         count[g] = sample.counted(~u, rows[g])
         mean[g] = np.divide(w @ block, weight[g], out=np.zeros(n_periods), where=weight[g] > 0)
         value = np.empty((len(w), n_periods + marks.shape[1]))
@@ -162,7 +162,7 @@ def _means(sample: Sample, blocks: list[FloatArray], unseen: list[Cells], whole:
             value[:, :n_periods] *= marks
         value[:, n_periods:] = marks
         values.append(value)
-    return CohortMeans(sample.n_rows, dates, rows, mean, weight, count, Values(rows, tuple(values)), whole)
+    return CohortMeans(sample.n_rows, dates, rows, mean, weight, count, Values(rows, tuple(values)), same)
 
 
 def mean_over(sample: Sample, cells: Cells) -> tuple[FloatArray, Influence]:
@@ -218,7 +218,7 @@ def left_out(
     reasons: Mapping[int, str],
     what: str = " left out",
 ) -> list[str]:
-    """Return one note for each cohort and reason, with the periods concerned; reasons are by number of cell."""
+    """Return one note for each cohort and reason, with its periods; reasons are by number of cell."""
     periods: dict[tuple[float, str], list[str]] = {}
     for cell, why in sorted(reasons.items()):
         periods.setdefault((cohort[cell], why), []).append(sample.period_name(period[cell]))
@@ -229,11 +229,11 @@ def left_out(
 
 
 def cell_notes(sample: Sample, cohort: FloatArray, period: FloatArray, what: Mapping[int, str]) -> list[str]:
-    """Return one note for each cohort and thing said, on cells that are kept."""
+    """Return one note for each cohort and text, on cells that are kept."""
     return left_out(sample, cohort, period, what, "")
 
 
-def events_on_one(times: FloatArray, size: IntArray) -> list[str]:
+def single_events(times: FloatArray, size: IntArray) -> list[str]:
     """Return a note on the event times, if any, at which one treated unit is seen; sizes have shape (K,)."""
     return [
         f"event {e:g} rests on one treated unit, so it has no standard error by leaving units out; that of other "
@@ -242,7 +242,7 @@ def events_on_one(times: FloatArray, size: IntArray) -> list[str]:
     ]
 
 
-def rests_on_one(sample: Sample, cohort: FloatArray, period: FloatArray, single: Cells) -> list[str]:
+def single_cells(sample: Sample, cohort: FloatArray, period: FloatArray, single: Cells) -> list[str]:
     """Return a note on the cells, one for each cohort, that rest on one treated unit."""
     return [
         f"cohort {sample.period_name(g)} in "

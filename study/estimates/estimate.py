@@ -940,8 +940,8 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
         if treated == compared == 0:
             return f"{fit.design}: the outcome does not vary, so {headline.terms[0]} has no standard error."
         if min(treated, compared) >= 2:
-            one = "one treated cluster" if fit.sample.group is None else "one cluster of a group"
-            what = f"{fit.design}: {_without_error(fit)} in {headline.terms[0]} rest on {one}"
+            side = "one treated cluster" if fit.sample.group is None else "one cluster of a group"
+            what = f"{fit.design}: {_without_error(fit)} in {headline.terms[0]} rest on {side}"
         return (
             f"{what}, so it has no standard error; use study.randomization over event dates, or average over fewer "
             "event times with horizon=."

@@ -106,17 +106,17 @@ def exceeded(largest: FloatArray, statistic: FloatArray | float) -> FloatArray:
     return np.where(np.isnan(observed), np.nan, (1 + as_large) / (1 + len(largest)))
 
 
-def p_of_draws(drawn: FloatArray, observed: float, *, whole: bool = False) -> float:
+def p_of_draws(drawn: FloatArray, observed: float, *, exact: bool = False) -> float:
     """Return (1 + draws at least as far from zero as the observed statistic) / (1 + draws).
 
-    Of ``whole`` draws, all there are with the observed one among them, it is their share. Ties count, and so do draws
+    Of ``exact`` draws, all there are with the observed one among them, it is their share. Ties count, and so do draws
     that are not defined, NaN.
     """
     size = np.abs(drawn)
     known = size[~np.isnan(size)]
     typical = float(np.median(known)) if len(known) else 0.0
     extreme = int(np.sum(~(size < least_as_large(abs(observed), typical))))
-    return extreme / len(drawn) if whole else (1 + extreme) / (1 + len(drawn))
+    return extreme / len(drawn) if exact else (1 + extreme) / (1 + len(drawn))
 
 
 def statistic_draws(

@@ -76,8 +76,8 @@ def not_rejected(
         for left, right, m, n in ((of_b, of_b, b, b), (of_b, of_a, b, a), (of_a, of_a, a, a))
     )
     half = both + both.T
-    one, none = np.eye(len(b)), np.zeros((len(b), len(b)))
-    companion = np.block([[none, one], [-constant, -half]]), np.block([[one, none], [none, square]])
+    eye, zero = np.eye(len(b)), np.zeros((len(b), len(b)))
+    companion = np.block([[zero, eye], [-constant, -half]]), np.block([[eye, zero], [zero, square]])
     alpha, beta = eigvals(*companion, homogeneous_eigvals=True)
     finite = np.abs(beta) > ROUNDING * np.abs(alpha)
     roots = alpha[finite] / beta[finite]
@@ -85,13 +85,13 @@ def not_rejected(
     between = (ends[1:] + ends[:-1]) / 2
     inner = [ends[0] - 1 - abs(ends[0]), *between, ends[-1] + 1 + abs(ends[-1])] if len(ends) else [0.0]
     least = [np.linalg.eigvalsh(constant + theta * half + theta**2 * square)[0] for theta in inner]
-    found: list[Interval] = []
+    intervals: list[Interval] = []
     for low, high, value in zip([-math.inf, *ends], [*ends, math.inf], least, strict=True):
-        if value >= 0 and found and found[-1][1] == unit * low:
-            found[-1] = found[-1][0], unit * high
+        if value >= 0 and intervals and intervals[-1][1] == unit * low:
+            intervals[-1] = intervals[-1][0], unit * high
         elif value >= 0:
-            found.append((unit * low, unit * high))
-    return tuple(found)
+            intervals.append((unit * low, unit * high))
+    return tuple(intervals)
 
 
 def in_words(intervals: tuple[Interval, ...]) -> str:

@@ -321,7 +321,7 @@ def compare(
         )
     estimates: dict[tuple[str, str], Estimate] = {}
     refusals: dict[tuple[str, str], str] = {}
-    agreements, whole = {}, {}
+    agreements, full = {}, {}
     for outcome in names:
         sample = question.replace(outcome=outcome).sample(panel)
         whatever_dose = replace(sample, question=sample.question.replace(dose=None), dose=None)
@@ -331,7 +331,7 @@ def compare(
             try:
                 fit = design(sample if Supports.DOSE in design.supports else whatever_dose, **variant.options)
                 estimates[outcome, variant.label] = answered(fit.headline)
-                fits[variant.label] = whole[outcome, variant.label] = fit
+                fits[variant.label] = full[outcome, variant.label] = fit
             except QuestionError as refusal:
                 refusals[outcome, variant.label] = str(refusal).removeprefix(f"{variant.name}: ")
         agreements[outcome] = agreement_of(fits, force=force, draws=draws, seed=seed)
@@ -347,7 +347,7 @@ def compare(
             stepped = adjusted_p_values(family, draws=draws, seed=seed)
             by_holm = adjusted_p_values(family, method="holm")
             adjusted |= {(outcome, label): Adjusted(stepped[outcome], by_holm[outcome]) for outcome in family}
-    return Comparison(question, labels, names, estimates, refusals, agreements, adjusted, draws, whole)
+    return Comparison(question, labels, names, estimates, refusals, agreements, adjusted, draws, full)
 
 
 def answered(headline: Estimate) -> Estimate:

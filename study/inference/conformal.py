@@ -190,7 +190,7 @@ def conformal(
         design=design,
         null=tested,
         statistic=observed,
-        p_value=p_of_draws(drawn, observed, whole=exact),
+        p_value=p_of_draws(drawn, observed, exact=exact),
         permuted=permuted,
         permutations=len(drawn),
         exact=exact,
@@ -260,7 +260,7 @@ class OnePath(NamedTuple):
     def p_value(self, period: int, effect: float) -> float:
         """Return the share of these residuals that are at least as large as the last one."""
         size = self.sizes(period, effect)
-        return p_of_draws(size, size[-1], whole=True)
+        return p_of_draws(size, size[-1], exact=True)
 
     def interval(self, period: int, estimate: float, size: float) -> tuple[float, float]:
         """Return how far on either side of the estimate effects are not rejected at a size."""

@@ -34,7 +34,7 @@ NOT_LINEAR = (
     "few_treated: {}'s headline is not a linear function of outcomes, so that treated units' outcomes have no weights "
     'to give to others; use inference="placebo", or study.randomization.'
 )
-WAYS: dict[str, str] = {
+IN_WORDS: dict[str, str] = {
     "conley_taber": "errors of comparison units, weighted as the treated units' outcomes are (Conley and Taber 2011)",
     "ferman_pinto": "errors of comparison units, weighted as the treated units' outcomes are and rescaled by their "
     "sizes (Ferman and Pinto 2019)",
@@ -107,7 +107,7 @@ class FewTreated:
         low, high = self.interval
         alike = ", conditional on size" if self.inference == "ferman_pinto" else ""
         sentences = [
-            f"{self.design}, {self.term}: the effect is {self.effect:.4g}; {WAYS[self.inference]} give "
+            f"{self.design}, {self.term}: the effect is {self.effect:.4g}; {IN_WORDS[self.inference]} give "
             f"{p_is(self.p_value)} for an effect of {self.null:g}, and a {self.level:.0%} interval of {low:.4g} to "
             f"{high:.4g}.",
             f"It rests on {self.n_treated} treated and {self.n_comparison} comparison units ({self.draws:,} "
@@ -440,9 +440,9 @@ def _weights(
         for c in range(len(weights)):
             members = treated[of_class == c]
             for t in np.flatnonzero(sample.observed[members[0]]):
-                one = zero.copy()
-                one[members, t] = 1.0
-                weights[c, t] = effect(one) / len(members)
+                impulse = zero.copy()
+                impulse[members, t] = 1.0
+                weights[c, t] = effect(impulse) / len(members)
         without = sample.y.copy()
         without[treated] = zero[treated]
         parts_of_effect = weights[of_class] * np.nan_to_num(sample.y[treated])

@@ -249,7 +249,7 @@ def leave_one_cluster_out(
     chosen = find_design(design)
     refuse_few_clusters(who, sample)
     fit = chosen(sample, **options)
-    whole = chosen_term(who, fit, term)
+    full = chosen_term(who, fit, term)
     numbers, first = np.unique(sample.cluster, return_index=True)
     labels, without = sample.cluster_labels[first], np.empty(len(numbers))
     for c, label in zip(numbers, labels, strict=True):
@@ -265,7 +265,7 @@ def leave_one_cluster_out(
             ) from error
         if progress is not None:
             progress()
-    return _left_out(design, whole.terms[0], float(whole.effect[0]), without, centre, labels, False)
+    return _left_out(design, full.terms[0], float(full.effect[0]), without, centre, labels, False)
 
 
 def _needed(fit: Estimate, term: str | None) -> set[str]:
@@ -325,8 +325,8 @@ class RegressionTerm(NamedTuple):
     @property
     def shares_given(self) -> bool:
         """Whether it is an average over cohorts, whose shares are estimated but taken as given here."""
-        of_one_cell = np.isfinite(self.fit.cohort[0]) and np.isfinite(self.fit.period[0])
-        return self.fit.estimand.in_cells and not of_one_cell
+        single_cell = np.isfinite(self.fit.cohort[0]) and np.isfinite(self.fit.period[0])
+        return self.fit.estimand.in_cells and not single_cell
 
     def jackknife(self, who: str) -> Jackknife:
         """Return what leaving out each cluster does, or refuse a term that is not identified without some of them."""

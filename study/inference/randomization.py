@@ -219,7 +219,7 @@ def randomization_test(
     exact = assignments <= permutations
     orders = every_order(groups, dated) if exact else drawn_orders(groups, permutations, seed)
     drawn = np.fromiter(_statistics(statistic, orders, jobs, progress), float)
-    return Randomization(observed, p_of_draws(drawn, observed, whole=exact), len(drawn), exact, drawn)
+    return Randomization(observed, p_of_draws(drawn, observed, exact=exact), len(drawn), exact, drawn)
 
 
 def number_of_assignments(dates: list[NDArray[Any]]) -> float:

@@ -187,7 +187,7 @@ def wild_bootstrap(
         blocks = sign_patterns(n_clusters) if enumerated else weight_blocks(weights, n_clusters, draws, seed)
         drawn = _drawn(of, kind, impose_null, left, blocks, square)
         if enumerated:
-            drawn = replace(drawn, copies=2, whole=impose_null and kind in ("C", "V"))
+            drawn = replace(drawn, copies=2, exact=impose_null and kind in ("C", "V"))
         error = math.sqrt(factor * square)
         return WildBootstrap(
             design=design,
@@ -232,7 +232,7 @@ class Drawn:
         The order of d2, below which it is rounding.
     copies : int
         Draws that each stands for: 2 where the opposite signs, which have the opposite statistic, are left out.
-    whole : bool
+    exact : bool
         Whether the draws are all there are, the observed statistic among them.
     """
 
@@ -244,7 +244,7 @@ class Drawn:
     square: float
     size: float
     copies: int = 1
-    whole: bool = False
+    exact: bool = False
 
     def p_value(self, delta: float, *, strict: bool = False) -> float:
         """Return the share of draws at least as extreme as the observed statistic, or strictly more extreme.
@@ -263,10 +263,10 @@ class Drawn:
         return self._share(still & (self.n1**2 * self.square >= least_as_large(self.d0)))
 
     def _share(self, extreme: Any) -> float:
-        more = 0 if self.whole else 1
+        more = 0 if self.exact else 1
         return (more + self.copies * int(np.count_nonzero(extreme))) / (more + self.copies * len(self.n0))
 
-    def reach(self, sign: int, level: float, step: float) -> float:
+    def half_width(self, sign: int, level: float, step: float) -> float:
         """Return how far on one side of the estimate nulls are not rejected, infinitely far if none is."""
         size = 1 - level + 1e-12
         if self.p_value_far_away() > size:
@@ -284,7 +284,7 @@ class Drawn:
 
     def interval(self, estimate: float, level: float, step: float) -> tuple[float, float]:
         """Return the nulls that are not rejected, around the estimate; ``step`` is about its standard error."""
-        return estimate - self.reach(1, level, step), estimate + self.reach(-1, level, step)
+        return estimate - self.half_width(1, level, step), estimate + self.half_width(-1, level, step)
 
 
 def _drawn(

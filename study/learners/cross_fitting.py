@@ -118,7 +118,7 @@ class Folds(NamedTuple):
                     )
 
 
-def deal(cluster: IntArray, stratum: IntArray, rng: np.random.Generator) -> IntArray:
+def places(cluster: IntArray, stratum: IntArray, rng: np.random.Generator) -> IntArray:
     """Return each row's place in a random order of the clusters, stratum after stratum.
 
     Places modulo the number of folds are the folds: equal in size, and in each stratum, up to one. The stratum
@@ -134,9 +134,9 @@ def deal(cluster: IntArray, stratum: IntArray, rng: np.random.Generator) -> IntA
 
 
 def draw_folds(cluster: IntArray, stratum: IntArray, folds: int, repetitions: int, seed: int) -> Folds:
-    """Deal clusters into folds, once for each repetition; arguments as in :func:`deal`, shapes (N,)."""
+    """Assign clusters to folds, once for each repetition; arguments as in :func:`places`, shapes (N,)."""
     rngs = np.random.default_rng(seed).spawn(repetitions)
-    return Folds(np.column_stack([deal(cluster, stratum, rng) for rng in rngs]), folds)
+    return Folds(np.column_stack([places(cluster, stratum, rng) for rng in rngs]), folds)
 
 
 def cross_fit(

@@ -36,7 +36,7 @@ FOREST: dict[str, Any] = {
 
 
 class Estimator(Protocol):
-    """A regressor, or for a propensity a classifier with ``predict_proba``, in scikit-learn's ways."""
+    """A regressor, or for a propensity a classifier with ``predict_proba``, with scikit-learn's interface."""
 
     def fit(self, X: Any, y: Any) -> Any:
         """Learn from rows."""

@@ -179,7 +179,7 @@ class Learning:
     def draw(
         self, who: str, sample: Sample, unit: IntArray, stratum: IntArray, where: str = BOTH_ENDS
     ) -> Folds:
-        """Deal the clusters of rows into folds, spreading each stratum over them.
+        """Assign the clusters of rows to folds, spreading each stratum over them.
 
         Parameters
         ----------

@@ -88,7 +88,7 @@ class Type:
         return Rule(column, f"must be {self.text}", broken)
 
 
-def _whole(values: np.ndarray) -> BoolArray:
+def _integer(values: np.ndarray) -> BoolArray:
     return values == np.round(values)
 
 
@@ -102,8 +102,8 @@ TYPES = {
     "day": Type("YYYY-MM-DD, or as much of it as is known", label=lambda text: bool(_DAY.fullmatch(text))),
     "address": Type("a web address", label=lambda text: bool(_ADDRESS.fullmatch(text))),
     "number": Type("a number", number=np.isfinite),
-    "year": Type("a whole number", number=_whole),
-    "count": Type("a whole number, 0 or more", number=lambda values: _whole(values) & (values >= 0)),
+    "year": Type("a whole number", number=_integer),
+    "count": Type("a whole number, 0 or more", number=lambda values: _integer(values) & (values >= 0)),
     "amount": Type("a number, 0 or more", number=lambda values: values >= 0),
     "share": Type("a number from 0 to 1", number=lambda values: (values >= 0) & (values <= 1)),
     "flag": Type("0 or 1", number=lambda values: (values == 0) | (values == 1)),
@@ -273,6 +273,6 @@ def _is_sum(column: str, parts: tuple[str, ...]) -> Rule:
     return Rule(column, f"must be the sum of {' and '.join(parts)}", broken, needs=parts)
 
 
-def _at_most(column: str, whole: str) -> Rule:
-    text = f"must be no more than {whole}"
-    return Rule(column, text, lambda rows: rows.numbers(column)[0] > rows.numbers(whole)[0], needs=(whole,))
+def _at_most(column: str, bound: str) -> Rule:
+    text = f"must be no more than {bound}"
+    return Rule(column, text, lambda rows: rows.numbers(column)[0] > rows.numbers(bound)[0], needs=(bound,))

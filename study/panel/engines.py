@@ -155,7 +155,7 @@ class Engine:
         number, unit = text.split()
         return float(number) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit)
 
-    def run(self, work: Callable[[], T]) -> T:
+    def run(self, query: Callable[[], T]) -> T:
         """Return what a function returns that has the engine work; an interruption stops it and closes the panel.
 
         Raises
@@ -167,7 +167,7 @@ class Engine:
             raise QuestionError(f"{self.label}: the panel was closed; open it again.")
         # In a thread of its own a query does not keep this one from being interrupted.
         with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(work)
+            running = pool.submit(query)
             try:
                 # A signal that another thread receives does not wake this one.
                 while not running.done():
@@ -262,16 +262,16 @@ def parquet_files(path: str | Path) -> list[str]:
     """
     place = Path(path)
     if place.is_dir():
-        found = sorted(str(file) for file in place.rglob("*") if file.suffix in (".parquet", ".pq"))
+        files = sorted(str(file) for file in place.rglob("*") if file.suffix in (".parquet", ".pq"))
         hint = "the folder has no file *.parquet"
     else:
-        found = [str(place)] if place.is_file() else sorted(glob.glob(str(path), recursive=True))
+        files = [str(place)] if place.is_file() else sorted(glob.glob(str(path), recursive=True))
         hint = (
             "no file matches the pattern" if glob.has_magic(str(path)) else "there is no such file or folder"
         )
-    if not found:
+    if not files:
         raise DataError(f"{path}: {hint}.")
-    return found
+    return files
 
 
 def open_parquet(engine: Engine, files: Sequence[str], columns: Sequence[str]) -> ibis.Table:

@@ -127,8 +127,8 @@ def read_as_panel(
     else:
         chosen, guessed = _completed(roles or {}, headings, path.name)
         known_from = f"the names of the columns tell {', '.join(guessed)}." if guessed else "read as told."
-    told, checked = (table, chosen) if chosen.group is None else groups_as_units(table, chosen, path.name)
-    broken = violations(told, checked, more, lines, **how)
+    rows, checked = (table, chosen) if chosen.group is None else groups_as_units(table, chosen, path.name)
+    broken = violations(rows, checked, more, lines, **how)
     advice = {(rule.column, rule.text) for rule in (*panel_rules(checked), *more) if not rule.required}
     fit = advice.issuperset(zip(broken["column"], broken["rule"], strict=True))
     read: dict[str, Any] = {"name": path.name, "ambiguous": ambiguous, **how}
@@ -223,11 +223,11 @@ def _broken(rows: Rows, columns: Iterable[str], rules: Iterable[Rule]) -> Iterat
     headings = [str(heading) for heading in rows.table.columns]
     doubled = [heading for heading in dict.fromkeys(headings) if headings.count(heading) > 1]
     if doubled:
-        yield from (_whole(column, "must be one column only") for column in doubled)
+        yield from (_of_table(column, "must be one column only") for column in doubled)
         return
-    yield from (_whole(column, PRESENT) for column in columns if column not in headings)
+    yield from (_of_table(column, PRESENT) for column in columns if column not in headings)
     if not len(rows):
-        yield _whole("the table", "must have rows")
+        yield _of_table("the table", "must have rows")
         return
     for rule in rules:
         # A column that is not there has its own violation.
@@ -262,5 +262,5 @@ def describe(problems: pd.DataFrame) -> str:
     return "\n".join(blocks) or "No rule is broken."
 
 
-def _whole(column: str, rule: str) -> pd.DataFrame:
+def _of_table(column: str, rule: str) -> pd.DataFrame:
     return pd.DataFrame([{"column": column, "rule": rule}], columns=COLUMNS)

@@ -241,12 +241,12 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
             As :meth:`study.Question.sample`; if the question needs the rows of single units, or there are more strata
             than the limit.
         """
-        from study.panel.asked import Asked
+        from study.panel.strata import Query
 
         refuse_names(question, self._empty)
-        asked = Asked(question, self._units, self._empty)
-        asked.refuse_single_units()
-        key = asked.key
+        query = Query(question, self._units, self._empty)
+        query.refuse_single_units()
+        key = query.key
         if key not in self._answers:
-            self._answers[key] = asked.answer(self._limit)
+            self._answers[key] = query.answer(self._limit)
         return self._answers[key]

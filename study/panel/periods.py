@@ -38,9 +38,9 @@ def number_of(value: Any, unit: str) -> float:
     """
     import pandas as pd
 
-    whole = _whole(value)
-    if unit == "year" and whole is not None:
-        return float(whole)
+    integer = _integer(value)
+    if unit == "year" and integer is not None:
+        return float(integer)
     frequency = FREQUENCIES[unit]
     try:
         if isinstance(value, datetime.date | np.datetime64):
@@ -48,7 +48,7 @@ def number_of(value: Any, unit: str) -> float:
         elif isinstance(value, pd.Period):
             period = value
         else:
-            period = _of_text(str(value).strip() if whole is None else str(whole))
+            period = _of_text(str(value).strip() if integer is None else str(integer))
         coarse = list(FREQUENCIES.values())
         if period is None or (period.freqstr[0] in coarse[: coarse.index(frequency)]):
             return np.nan
@@ -70,7 +70,7 @@ def _of_text(text: str) -> pd.Period | None:
     return None
 
 
-def _whole(value: Any) -> int | None:
+def _integer(value: Any) -> int | None:
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -125,17 +125,17 @@ class Ranks:
         """Return the rank of a label, or of the first one after it; NaN where its place is not certain.
 
         A date before the first label has its rank. One after the last is as many steps later as the last two labels
-        that are numbers are apart, and otherwise out of reach of any lag.
+        that are numbers are apart, and otherwise beyond any lag.
         """
-        found = _key(text, self.categories)
+        key = _key(text, self.categories)
         own = _key(self.labels[0], self.categories) if self.labels else None
-        if found is None or own is None or found[0] != own[0]:
+        if key is None or own is None or key[0] != own[0]:
             return np.nan
-        place = bisect_left(self.keys, found[1])
+        place = bisect_left(self.keys, key[1])
         if place < len(self.keys):
             return place + 1.0
         if own[0] == () and place > 1:
-            (before,), (last,), (date,) = *self.keys[-2:], found[1]
+            (before,), (last,), (date,) = *self.keys[-2:], key[1]
             return float(place + np.ceil((date - last) / (last - before)))
         return 2.0 * place
 

@@ -22,7 +22,7 @@ TRUTH = {"true": 1.0, "false": 0.0}
 # What other packages write for never, beside an empty cell and 0.
 ENDLESS = ("inf", "+inf", "infinity")
 # Beyond it float64 does not tell neighbouring whole numbers apart.
-LARGEST_WHOLE = 2.0**53
+LARGEST_INTEGER = 2.0**53
 LARGEST_NUMBER = int(np.finfo(float).max)
 # Among the ``attrs`` of a table: by column, the labels of numbers that stand for them, as Stata keeps them.
 VALUE_LABELS = "value_labels"
@@ -104,7 +104,7 @@ class Rows:
             years = re.fullmatch(r"period\[[YA](-[A-Z]+)?\]", str(raw.dtype))
             return raw.dt.year.astype("Int64") if years else raw.astype("string")
         if raw.dtype.kind == "c" or (raw.dtype == object and kind not in PLAIN):
-            return raw.astype(object).map(_one_value)
+            return raw.astype(object).map(_scalar)
         return raw
 
     def compound(self, column: str) -> BoolArray:
@@ -229,8 +229,8 @@ class Rows:
         if self.period is not None:
             return rows._numbered(self.time, 1)
         values = rows.numbers(self.time)[0]
-        whole = (values == np.round(values)) & (np.abs(values) < LARGEST_WHOLE)
-        return np.where(whole, values, np.nan)
+        integer = (values == np.round(values)) & (np.abs(values) < LARGEST_INTEGER)
+        return np.where(integer, values, np.nan)
 
     @_once
     def periods(self) -> IntArray:
@@ -376,7 +376,7 @@ def _number(text: str) -> float:
         return np.nan
 
 
-def _one_value(cell: Any) -> Any:
+def _scalar(cell: Any) -> Any:
     """Return what is one number or label, or the text of what is not; a number that is too large is infinite."""
     import pandas as pd
 

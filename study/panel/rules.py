@@ -154,9 +154,9 @@ class Rule:
 
 def panel_rules(roles: Roles) -> Iterator[Rule]:
     """Yield the rules that any panel keeps, in the order in which their breaches are reported."""
-    yield whole_period(roles.time)
+    yield integer_period(roles.time)
     for column in (roles.unit, *roles.attributes):
-        yield one_value(column)
+        yield single_value(column)
     yield not_empty(roles.unit)
     yield once(roles.unit, roles.time)
     yield consecutive(roles.time)
@@ -239,12 +239,12 @@ def date(column: str) -> Rule:
     )
 
 
-def one_value(column: str) -> Rule:
+def single_value(column: str) -> Rule:
     """Return the rule that a cell is one label, and no list or mapping."""
     return Rule(column, "must be one label", lambda rows: rows.compound(column))
 
 
-def whole_period(column: str) -> Rule:
+def integer_period(column: str) -> Rule:
     """Return the rule that every row has a period: a whole number, or what the user says periods are counted in."""
 
     def says(rows: Rows, row: int) -> str:

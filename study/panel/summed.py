@@ -49,7 +49,7 @@ class Summed:
         From the values at rows, shape (m, F, r), of functions that are affine in the units' features within each
         stratum, to the sum over each stratum's units of (sum_r value^2)^2, shape (S, F).
     checksum : str
-        Of what an estimate can depend on, to so few digits that it does not hang on the order of adding.
+        Of what an estimate can depend on, to so few digits that it does not depend on the order of adding.
     dropped : tuple of (str, int)
         Why units are in no row, and how many.
     products : Products, optional

@@ -19,11 +19,11 @@ from study.core import (
     DataError,
     IntArray,
     csv_within,
+    file_content,
     refuse_large_workbook,
     refuse_larger,
     short,
     shown,
-    whole_content,
 )
 from study.panel.rows import VALUE_LABELS
 
@@ -241,7 +241,7 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, IntArray]:
     import pandas as pd
 
     try:
-        content = whole_content(path, str(path))
+        content = file_content(path, str(path))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise _unreadable(path, f"the gzip archive is damaged: {error}") from None
     _refuse_other(path, content)

@@ -66,25 +66,25 @@ class UnitTable:
 
 @dataclass(frozen=True, eq=False)
 class _Witnesses(Rows):
-    """A few rows of a large table, named by their unit and period, with the periods of the whole table."""
+    """A few rows of a large table, named by their unit and period, with the periods of the full table."""
 
-    whole: Rows = field(default=NO_ROWS, repr=False)
+    calendar: Rows = field(default=NO_ROWS, repr=False)
 
     def place(self, row: int) -> str:
         return f"the row of ({self.cell(self.unit, row)}, {self.cell(self.time, row)})"
 
     def periods(self) -> IntArray:
-        return self.whole.periods()
+        return self.calendar.periods()
 
     def period_names(self) -> tuple[str, ...]:
-        return self.whole.period_names()
+        return self.calendar.period_names()
 
 
 @dataclass(frozen=True)
 class Reading:
     """A long table in an engine, and how it is read; the names are those of :meth:`study.Panel.from_long`.
 
-    ``whole`` has its periods alone, once they are read.
+    ``calendar`` has its periods alone, once they are read.
     """
 
     engine: Engine
@@ -93,7 +93,7 @@ class Reading:
     period: PeriodUnit | None = None
     never: float | str | None = None
     ambiguous: Ambiguous = "drop"
-    whole: Rows = NO_ROWS
+    calendar: Rows = NO_ROWS
 
     def refuse(self, rule: rules.Rule, rows: Rows, row: int = 0) -> None:
         """Raise the error of a row that breaks a rule."""
@@ -102,9 +102,9 @@ class Reading:
     def witnesses(self, condition: Any, most: int | None = FEW) -> _Witnesses:
         """Return the rows for which a condition holds, first by unit and period, at most so many."""
         unit, time = self.table[self.roles.unit], self.table[self.roles.time]
-        found = self.table.filter(condition).order_by(unit.cast("string"), time)
+        rows = self.table.filter(condition).order_by(unit.cast("string"), time)
         columns = [*dict.fromkeys(self.roles.columns)]
-        frame = self.engine.frame((found if most is None else found.limit(most)).select(*columns))
+        frame = self.engine.frame((rows if most is None else rows.limit(most)).select(*columns))
         return self.rows_of(frame)
 
     def refuse_values(self, rows: Rows, column: str, kept: Iterable[rules.Rule], most: str) -> None:
@@ -122,15 +122,15 @@ class Reading:
     def rows_of(self, frame: pd.DataFrame) -> _Witnesses:
         """Return a few rows as a long table."""
         return _Witnesses(
-            frame, None, self.roles.unit, self.roles.time, self.period, self.never, whole=self.whole
+            frame, None, self.roles.unit, self.roles.time, self.period, self.never, calendar=self.calendar
         )
 
     def values(self, column: str) -> pd.Series:
         """Return the different values of a column, of times their days."""
         distinct = self.table.select(value=_key(self.table[column])).distinct().limit(MOST_VALUES + 1)
-        found = self.engine.frame(distinct)["value"]
+        values = self.engine.frame(distinct)["value"]
         return pd.Series(
-            found.iloc[np.argsort(found.astype("string").fillna("").to_numpy())].to_numpy(), name=column
+            values.iloc[np.argsort(values.astype("string").fillna("").to_numpy())].to_numpy(), name=column
         )
 
     def equals(self, column: str, value: Any) -> Any:
@@ -160,11 +160,11 @@ def unit_table(reading: Reading) -> UnitTable:
     for problem in (*rules.problems_of_headings(heading, roles), *rules.problems_of_roles(roles)):
         raise DataError(f"{engine.label}: {problem}")
     engine.tell("reading periods")
-    reading = replace(reading, whole=_whole(reading))
+    reading = replace(reading, calendar=_calendar(reading))
     engine.tell("checking columns")
     reading, rows = _checked(reading)
     never = {column: _checked_dates(reading, column) for column in reading.roles.first_treated}
-    periods = reading.whole.periods()
+    periods = reading.calendar.periods()
     cells = _cells(reading, never)
     table = engine.keep(
         cells,
@@ -192,16 +192,16 @@ def _key(column: Any) -> Any:
     return column.date() if column.type().is_timestamp() else column
 
 
-def _whole(reading: Reading) -> Rows:
+def _calendar(reading: Reading) -> Rows:
     """Return the periods of a table as a table of their own; refuse what is no period, and periods with a gap."""
     time = reading.roles.time
     values = reading.values(time)
     if not len(values):
         raise DataError(f"{reading.engine.label}: the table has no rows.")
     if reading.table[time].type().is_nested():
-        reading.refuse(rules.one_value(time), reading.witnesses(True))
+        reading.refuse(rules.single_value(time), reading.witnesses(True))
     rows = Rows(pd.DataFrame({time: values}), None, "", time, reading.period, reading.never)
-    reading.refuse_values(rows, time, [rules.whole_period(time)], "is it the period?")
+    reading.refuse_values(rows, time, [rules.integer_period(time)], "is it the period?")
     gap = rules.consecutive(time)
     if gap.broken(rows).any():
         reading.refuse(gap, rows)
@@ -213,7 +213,7 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
     table, roles = reading.table, reading.roles
     for column in (roles.unit, *roles.attributes):
         if table[column].type().is_nested():
-            reading.refuse(rules.one_value(column), reading.witnesses(table[column].notnull()))
+            reading.refuse(rules.single_value(column), reading.witnesses(table[column].notnull()))
     broken: list[tuple[rules.Rule, Any]] = [(rules.not_empty(roles.unit), empty(table[roles.unit]))]
     for column in roles.treatment:
         value, bad = _number(table[column])
@@ -227,18 +227,18 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
     texts = [column for column in texts if column not in roles.outcomes]
     counts = {f"broken{i}": table.count(where=condition) for i, (_, condition) in enumerate(broken)}
     counts |= {f"numbers{i}": _number(table[column])[0].count() for i, column in enumerate(texts)}
-    found = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]
-    words = [column for i, column in enumerate(texts) if not found[f"numbers{i}"]]
+    totals = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]
+    words = [column for i, column in enumerate(texts) if not totals[f"numbers{i}"]]
     for i, (rule, condition) in enumerate(broken):
-        if found[f"broken{i}"] and rule.column not in words:
+        if totals[f"broken{i}"] and rule.column not in words:
             reading.refuse(rule, reading.witnesses(condition))
-    return replace(reading, roles=roles.with_labels(words)), int(found["rows"])
+    return replace(reading, roles=roles.with_labels(words)), int(totals["rows"])
 
 
 def _checked_dates(reading: Reading, column: str) -> list[Any]:
     """Return the values of a column of first treated periods that stand for never; refuse what is no date."""
     roles, values = reading.roles, reading.values(column)
-    units, first = map(str, range(len(values))), reading.whole.table[roles.time].iloc[0]
+    units, first = map(str, range(len(values))), reading.calendar.table[roles.time].iloc[0]
     rows = reading.rows_of(pd.DataFrame({roles.unit: [*units], roles.time: first, column: values}))
     kept = rules.dated(column, roles), rules.date(column), rules.plausible(column, roles)
     reading.refuse_values(rows, column, kept, "a first treated period is one of few.")
@@ -317,7 +317,7 @@ def _cells(reading: Reading, never: dict[str, list[Any]]) -> ibis.Table:
     cells = _numbered(reading, cells, "time", roles.time, [])
     for k, column in enumerate(roles.first_treated):
         cells = _numbered(reading, cells, f"d{k}", column, never[column])
-    first = int(reading.whole.periods()[0])
+    first = int(reading.calendar.periods()[0])
     return cells.mutate(t=(cells.time - first).cast("int32")).drop("time")
 
 
@@ -405,16 +405,16 @@ def _columns(reading: Reading, by_unit: ibis.Table, n_periods: int, first: int) 
 
 def _adoption(k: int, by_unit: ibis.Table, first: int, rule: Ambiguous) -> dict[str, Any]:
     """Return when a unit is treated first by its 0/1 path, as :func:`study.panel.panel.adoption_intervals` says it."""
-    one, zero, last = by_unit[f"one{k}"], by_unit[f"zero{k}"], by_unit["last"]
-    start = (one + first).cast("float64")
-    open_ended = one.isnull() & (last.isnull() | (last <= zero).fill_null(False))
+    onset, zero, last = by_unit[f"one{k}"], by_unit[f"zero{k}"], by_unit["last"]
+    start = (onset + first).cast("float64")
+    open_ended = onset.isnull() & (last.isnull() | (last <= zero).fill_null(False))
     after_zero = (zero + first + 1).cast("float64").fill_null(-ENDLESS)
-    early = ibis.cases((open_ended, ENDLESS), ((one == 0).fill_null(False), start), else_=after_zero)
+    early = ibis.cases((open_ended, ENDLESS), ((onset == 0).fill_null(False), start), else_=after_zero)
     late = start.fill_null(ENDLESS)
     date = start
     if rule == "earliest":
         date = ibis.ifelse(early < late, ibis.ifelse(early < first, float(first), early), start)
-    off = (zero > one).fill_null(False)
+    off = (zero > onset).fill_null(False)
     return {f"p{k}": date, f"early{k}": early, f"late{k}": late, f"off{k}": off}
 
 
@@ -425,17 +425,17 @@ def _checked_units(reading: Reading, table: ibis.Table, periods: IntArray, rows:
     flags += [f"{what}_{name}" for what in ("varies", "holes") for name, _ in _fixed(roles)]
     reading.engine.tell("checking units")
     counts = {flag: table[flag].cast("int64").sum() for flag in flags}
-    found = reading.engine.frame(table.aggregate(units=table.count(), **counts)).iloc[0]
-    if found["twice"]:
+    totals = reading.engine.frame(table.aggregate(units=table.count(), **counts)).iloc[0]
+    if totals["twice"]:
         raise DataError(f"{reading.engine.label}: {_twice(reading, table)}")
     for name, column in _fixed(roles):
-        if not name.startswith("x") and (found[f"varies_{name}"] or found[f"holes_{name}"]):
+        if not name.startswith("x") and (totals[f"varies_{name}"] or totals[f"holes_{name}"]):
             here = _rows_of_first(reading, table, table[f"varies_{name}"] | table[f"holes_{name}"])
             by_date = name.startswith("d")
-            one = rules.same(
+            constant = rules.same(
                 column, roles.unit, "unit", rules.event_dates if by_date else rules.label_numbers
             )
-            for rule in (rules.dated(column, roles), one) if by_date else (one,):
+            for rule in (rules.dated(column, roles), constant) if by_date else (constant,):
                 broken = rule.broken(here)
                 if broken.any():
                     reading.refuse(rule, here, int(broken.argmax()))
@@ -444,19 +444,19 @@ def _checked_units(reading: Reading, table: ibis.Table, periods: IntArray, rows:
         table=table,
         reading=reading,
         periods=periods,
-        period_names=reading.whole.period_names(),
-        units=int(found["units"]),
+        period_names=reading.calendar.period_names(),
+        units=int(totals["units"]),
         rows=rows,
-        switching=tuple(column for k, column in enumerate(roles.treatment) if found[f"off{k}"]),
-        varying=tuple(column for name, column in covariates if found[f"varies_{name}"]),
-        patchy=tuple(column for name, column in covariates if found[f"holes_{name}"]),
+        switching=tuple(column for k, column in enumerate(roles.treatment) if totals[f"off{k}"]),
+        varying=tuple(column for name, column in covariates if totals[f"varies_{name}"]),
+        patchy=tuple(column for name, column in covariates if totals[f"holes_{name}"]),
     )
 
 
 def first_unit(engine: Engine, table: ibis.Table, condition: Any) -> Any:
     """Return the first unit, by its text, for which a condition holds."""
-    found = table.filter(condition).order_by(table.u.cast("string")).limit(1).select("u")
-    value = engine.frame(found)["u"].iloc[0]
+    first = table.filter(condition).order_by(table.u.cast("string")).limit(1).select("u")
+    value = engine.frame(first)["u"].iloc[0]
     return value.item() if isinstance(value, np.generic) else value
 
 

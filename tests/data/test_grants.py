@@ -21,10 +21,10 @@ from study.data.grants import (
     awards_table,
     bought,
     classify,
-    concerned,
     contest,
     events,
     first_issues,
+    of_programmes,
     programme,
     programmes_won,
     roles,
@@ -288,7 +288,7 @@ def test_only_awards_of_the_programmes_are_classified_and_none_of_them_is_lost()
     found = classify(awards)
     assert found["award_id"].tolist() == ["1900001", "1900002"]
     assert found["kind"].tolist() == [CLUSTER, CLUSTER]
-    assert [concerned(record) for record in awards.to_dict("records")] == [True, True, False]
+    assert [of_programmes(record) for record in awards.to_dict("records")] == [True, True, False]
 
 
 UNIVERSITIES = [
@@ -595,7 +595,7 @@ def test_what_a_judge_is_given_tells_nothing_but_the_awards(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def originals() -> pd.DataFrame:
-    records = [nsf.read(RAW / folder, keep=concerned) for folder in ("nsf", "nsf_cri")]
+    records = [nsf.read(RAW / folder, keep=of_programmes) for folder in ("nsf", "nsf_cri")]
     return classify(pd.concat(records).drop_duplicates("award_id"))
 
 

@@ -15,7 +15,7 @@ import study
 from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
 from study.designs.long_change import long_change
-from study.learners.cross_fitting import cross_fit, deal
+from study.learners.cross_fitting import cross_fit, places
 from study.learners.named import ONE_THREAD, TREES
 from study.learners.problem import SINGLE_PRECISION
 
@@ -66,7 +66,7 @@ def cross_section(sample):
     """Return the change from the first to the last period, treatment, and the folds of the first draw."""
     change = sample.y[:, -1] - sample.y[:, 0]
     treated = 1.0 * (sample.first_treated <= sample.periods[-1])
-    place = deal(sample.cluster, np.where(treated == 1, 0, 1), np.random.default_rng(0).spawn(1)[0])
+    place = places(sample.cluster, np.where(treated == 1, 0, 1), np.random.default_rng(0).spawn(1)[0])
     return change, treated, place % FOLDS
 
 

@@ -19,7 +19,7 @@ from study import Panel, Question, QuestionError, estimate
 from study.designs import Assumes, Supports, all_designs, find_design
 from study.estimates.weak_instrument import anderson_rubin, first_stage, in_words
 from study.learners import Learning
-from study.learners.cross_fitting import deal
+from study.learners.cross_fitting import places
 from study.paper.diagnose import ASSUMED
 from study.paper.plan import read_plan
 from study.paper.record import record
@@ -82,7 +82,7 @@ def cross_section(sample, model: str = "iivm"):
     change, z = sample.y[:, -1] - sample.y[:, 0], sample.instrument
     treated = 1 * (sample.first_treated <= sample.periods[-1])
     stratum = 2 * (1 - treated) + (1 - z.astype(int) if model == "iivm" else 0)
-    place = deal(sample.cluster, stratum, np.random.default_rng(0).spawn(1)[0])
+    place = places(sample.cluster, stratum, np.random.default_rng(0).spawn(1)[0])
     return change, treated.astype(float), z, place % FOLDS
 
 

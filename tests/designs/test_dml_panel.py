@@ -15,7 +15,7 @@ from scipy import stats
 from study.core.errors import QuestionError
 from study.designs import estimate
 from study.designs.dml_panel import changes
-from study.learners.cross_fitting import deal
+from study.learners.cross_fitting import places
 from study.learners.lasso import PENALTIES, TUNING_FOLDS, dictionary
 from study.learners.named import ONE_THREAD, TREES
 from study.learners.problem import SINGLE_PRECISION
@@ -93,7 +93,7 @@ def rows_and_folds(sample, seed: int = 0):
     """Return the sample's differences and, by row, cluster and place of the first repetition."""
     rows = changes(sample)
     cluster = sample.cluster[rows.unit]
-    return rows, cluster, deal(cluster, np.where(rows.moves, 0, 1), np.random.default_rng(seed).spawn(1)[0])
+    return rows, cluster, places(cluster, np.where(rows.moves, 0, 1), np.random.default_rng(seed).spawn(1)[0])
 
 
 def without_period_means(values, period, train):
@@ -307,11 +307,11 @@ def test_repetitions_are_averaged_with_their_influence(learner, monkeypatch):
     source, question = panel(long_table()), ask("first", "x1")
     both = estimate(source, question, "dml_panel", learner=learner, repetitions=2)
     drawn, single = [], []
-    original = deal
-    monkeypatch.setattr(module, "deal", lambda *a: drawn.append(original(*a)) or drawn[-1])
+    original = places
+    monkeypatch.setattr(module, "places", lambda *a: drawn.append(original(*a)) or drawn[-1])
     estimate(source, question, "dml_panel", learner=learner, repetitions=2)
     for order in list(drawn):
-        monkeypatch.setattr(module, "deal", lambda *a, order=order: order)
+        monkeypatch.setattr(module, "places", lambda *a, order=order: order)
         single.append(estimate(source, question, "dml_panel", learner=learner, repetitions=1))
     assert both.effect[0] == pytest.approx(np.mean([fit.effect[0] for fit in single]), rel=EXACT)
     average = np.mean([fit.influence for fit in single], axis=0)
@@ -326,8 +326,8 @@ def test_the_folds_hold_whole_clusters_and_equally_many_switchers():
     sample = ask().sample(panel(long_table(n=61)))
     rows, cluster, order = rows_and_folds(sample)
     switches = np.unique(order[rows.treatment != 0])
-    for places in (np.unique(order), switches):
-        sizes = np.bincount(places % FOLDS, minlength=FOLDS)
+    for orders in (np.unique(order), switches):
+        sizes = np.bincount(orders % FOLDS, minlength=FOLDS)
         assert sizes.max() - sizes.min() <= 1
 
 

@@ -15,7 +15,7 @@ from test_dml_panel import EXACT, FOLDS, ask, long_table, panel
 
 from study import QuestionError, estimate
 from study.designs.dml_panel import levels, panel_rows
-from study.learners.cross_fitting import deal, draw_folds
+from study.learners.cross_fitting import draw_folds, places
 
 APPROACHES = ("first_differences", "within", "correlated_random_effects")
 THEIRS = {
@@ -229,11 +229,11 @@ def of_single_draws(source, question, design, **options):
     import study.learners.cross_fitting as module
 
     drawn = []
-    with mock.patch.object(module, "deal", lambda *a: drawn.append(deal(*a)) or drawn[-1]):
+    with mock.patch.object(module, "places", lambda *a: drawn.append(places(*a)) or drawn[-1]):
         estimate(source, question, design, repetitions=3, **options)
     found = []
     for order in drawn[:3]:  # some designs deal the same folds twice
-        with mock.patch.object(module, "deal", lambda *a, order=order: order):
+        with mock.patch.object(module, "places", lambda *a, order=order: order):
             found.append(estimate(source, question, design, repetitions=1, **options).headline.effect[0])
     return found
 

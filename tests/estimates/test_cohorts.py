@@ -16,7 +16,7 @@ from study.estimates.cohorts import (
     left_out,
     mean_over,
     refuse_single_units,
-    rests_on_one,
+    single_cells,
     weights_in_cohorts,
 )
 from study.panel.question import Sample
@@ -44,7 +44,7 @@ def test_means_weights_and_numbers_are_those_of_loops(kind: str) -> None:
     means = cohort_means(sample)
     assert list(means.dates[:-1]) == [4, 6, 7, 11]
     assert np.isnan(means.dates[-1])
-    assert means.whole == (kind != "gaps")
+    assert means.same_periods == (kind != "gaps")
     for g, date in enumerate(means.dates):
         for t in range(len(sample.periods)):
             seen = members_of(sample, date) & sample.observed[:, t]
@@ -139,7 +139,7 @@ def test_means_of_another_array_have_its_own_gaps() -> None:
     sample = sample_of("balanced")
     other = np.where(sample.treatment == 1, np.nan, sample.y)
     means = cohort_means(sample, other)
-    assert means.whole
+    assert means.same_periods
     assert np.array_equal(means.seen > 0, ~sample.treated_cells)
 
 
@@ -170,6 +170,6 @@ def test_notes_are_one_for_each_cohort_and_reason() -> None:
         "cohort 4 in 2 left out: gone",
         "cohort 6 in 1 left out: lost",
     ]
-    notes = rests_on_one(sample, cohort, period, np.array([True, False, True, False]))
+    notes = single_cells(sample, cohort, period, np.array([True, False, True, False]))
     assert len(notes) == 1
     assert notes[0].startswith("cohort 4 in 1, 3 rests on one treated unit")

@@ -18,7 +18,7 @@ import study.learners.cross_fitting as module
 from study import QuestionError, settings
 from study.designs.dml_panel import period_effects, unit_and_period_effects
 from study.learners import group_means, refuse_unfit
-from study.learners.cross_fitting import Folds, Nuisance, cross_fit, deal, draw_folds, ensemble_weights
+from study.learners.cross_fitting import Folds, Nuisance, cross_fit, draw_folds, ensemble_weights, places
 
 EXACT = 1e-9
 NEAREST = KNeighborsRegressor(1)
@@ -97,7 +97,7 @@ def test_folds_hold_whole_clusters_and_every_stratum_evenly():
 
 
 def test_a_cluster_belongs_to_the_least_of_its_rows_strata():
-    place = deal(np.array([0, 0, 1, 2]), np.array([3, 0, 1, 2]), np.random.default_rng(0))
+    place = places(np.array([0, 0, 1, 2]), np.array([3, 0, 1, 2]), np.random.default_rng(0))
     assert list(place) == [0, 0, 1, 2]
 
 

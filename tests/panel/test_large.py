@@ -24,8 +24,8 @@ import study
 from study import DataError, LargePanel, OutputError, Panel, Question, QuestionError, WorkerError
 from study.designs import all_designs
 from study.panel import engines, unit_table
-from study.panel.asked import Stratified
 from study.panel.engines import Engine
+from study.panel.strata import Stratified
 
 ibis = pytest.importorskip("ibis")
 

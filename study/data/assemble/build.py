@@ -114,7 +114,7 @@ def _read(raw: Path) -> Originals:
     """Return all originals, so that a bad one is named before any work is done; those that read fast come first."""
     sources.tell("originals")
     # Yearly files of all awards hold those of CRI as well.
-    awards = [sources.nsf.read(raw / folder, keep=grants.concerned) for folder in ("nsf", "nsf_cri")]
+    awards = [sources.nsf.read(raw / folder, keep=grants.of_programmes) for folder in ("nsf", "nsf_cri")]
     return Originals(
         universities=sources.universities.read(raw / "universities"),
         gpus_per_student=sources.gpus_per_student.read(raw / "gpus_per_student"),
@@ -138,8 +138,8 @@ def _events(originals: Originals, by_hand: ByHand, matcher: Matcher) -> Tables:
     country = matcher.gazetteer.country
     named = zip(originals.top500["country"], originals.top500["list"], strict=True)
     systems = originals.top500.assign(country=[country(name, f"TOP500 {month}") for name, month in named])
-    decided = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
-    sites = credit.match_sites(systems, matcher, decided)
+    overrides = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
+    sites = credit.match_sites(systems, matcher, overrides)
     hosted = top500.credited(systems, sites)
     classified = grants.classify(originals.awards)
     awardees = read_overrides(by_hand("awardees.csv"), matcher, "awardee", "state")
@@ -278,8 +278,8 @@ def _file(name: str, table: pd.DataFrame) -> bytes:
 
     Whole numbers are written without a decimal point, others with six significant digits.
     """
-    whole = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
-    table = table.astype(dict.fromkeys(whole, "Int64"))
+    integers = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
+    table = table.astype(dict.fromkeys(integers, "Int64"))
     text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode()
     if not name.endswith(".gz"):
         return text

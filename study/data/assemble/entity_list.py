@@ -32,8 +32,8 @@ def events(table: pd.DataFrame, matcher: Matcher) -> pd.DataFrame:
         If a name is not exactly one university.
     """
     named = table["university"].items()
-    found = [[matcher.only_university(name, "CN", f"{FILE}, line {line}:")] for line, name in named]
-    listed = by_university(table, found)
+    matched = [[matcher.only_university(name, "CN", f"{FILE}, line {line}:")] for line, name in named]
+    listed = by_university(table, matched)
     listed = listed.assign(date=listed["date"].str[:7], left_censored=0, detail=listed["how_dated"])
     sure = listed[listed["confidence"] == "high"]
     every = pd.concat([sure.assign(event=EVENT), listed.assign(event=ANY)])

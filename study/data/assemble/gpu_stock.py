@@ -70,8 +70,8 @@ def auc(larger: FloatArray, smaller: FloatArray) -> tuple[float, float, float]:
     wins = (larger[:, None] > smaller) + 0.5 * (larger[:, None] == smaller)
     area, parts = float(wins.mean()), (wins.mean(axis=1), wins.mean(axis=0))
     error = float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)))
-    reach = float(stats.norm.ppf(0.5 + LEVEL / 2)) * error
-    return area, max(0.0, area - reach), min(1.0, area + reach)
+    margin = float(stats.norm.ppf(0.5 + LEVEL / 2)) * error
+    return area, max(0.0, area - margin), min(1.0, area + margin)
 
 
 def median(values: FloatArray) -> tuple[float, float, float]:

@@ -149,9 +149,9 @@ def held(table: pd.DataFrame, began: pd.DataFrame, matcher: Matcher) -> pd.DataF
         The columns of both with university, country, date (of a partner the later one that the table gives it),
         members (how many hold the machine), and last_month (that of a date of which only the year is known).
     """
-    found = table[table["device"] != "none"].merge(began, on="machine")
+    merged = table[table["device"] != "none"].merge(began, on="machine")
     records = []
-    for row in found.to_dict("records"):
+    for row in merged.to_dict("records"):
         names = [name.strip() for name in f"{row['university']};{row['partners']}".split(";") if name.strip()]
         for text in names:
             name, joined = [*JOINED.split(text), ""][:2]
@@ -160,7 +160,7 @@ def held(table: pd.DataFrame, began: pd.DataFrame, matcher: Matcher) -> pd.DataF
             last_month = date if len(date) == 7 else f"{date}-12"
             own = {"university": unit.name, "country": unit.country, "date": date, "last_month": last_month}
             records.append(row | own | {"members": len(names)})
-    return pd.DataFrame(records, columns=[*found.columns, "members", "last_month"])
+    return pd.DataFrame(records, columns=[*merged.columns, "members", "last_month"])
 
 
 def events(holders: pd.DataFrame) -> pd.DataFrame:

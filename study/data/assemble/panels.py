@@ -171,8 +171,8 @@ def match_survey(table: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.
         country = state if state in TERRITORIES else "US"
         hits = (hit for each in rows["name"].unique() for hit in matcher.match(each, country))
         # A name inside a longer one is mostly that of a branch or a medical school with a number of its own.
-        whole = (hit for hit in hits if hit.method in ("exact", "campus"))
-        at_home = (hit for hit in whole if (hit.university or NOBODY).country == country)
+        full = (hit for hit in hits if hit.method in ("exact", "campus"))
+        at_home = (hit for hit in full if (hit.university or NOBODY).country == country)
         hit = next(at_home, Hit(name, None, "unmatched"))
         if inst_id in known:
             hit = Hit(name, known[inst_id], "decision")

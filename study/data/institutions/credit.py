@@ -100,11 +100,11 @@ def _hits_by_author(matcher: Matcher, venue: str, aff: str, mail: str) -> list[t
     return by_author
 
 
-def match_sites(systems: pd.DataFrame, matcher: Matcher, decided: Sites) -> dict[Site, tuple[Hit, ...]]:
+def match_sites(systems: pd.DataFrame, matcher: Matcher, overrides: Sites) -> dict[Site, tuple[Hit, ...]]:
     """Match the sites of systems; keys are (site, ISO2 country), values what is credited."""
     sites = dict.fromkeys(zip(systems["site"], systems["country"], strict=True))
     credited = {site: _credited(matcher.match(*site), site[1]) for site in sites}
-    return credited | {site: decided[site] for site in sites if site in decided}
+    return credited | {site: overrides[site] for site in sites if site in overrides}
 
 
 def _credited(hits: Iterable[Hit], country: str) -> tuple[Hit, ...]:
@@ -144,7 +144,7 @@ def first_events(rows: Mapping[str, pd.DataFrame], *more: str) -> pd.DataFrame:
 
 def decisions(path: Path, gazetteer: Gazetteer) -> dict[Site, tuple[Hit, ...]]:
     """Read the decisions about single sites that no general rule could take."""
-    decided: dict[Site, tuple[Hit, ...]] = {}
+    overrides: dict[Site, tuple[Hit, ...]] = {}
     for line, row in csv_rows(path, ("site", "country", "university", "note"), remedy=RESTORE):
         site, country, name = row["site"], row["country"], row["university"]
         named = [entity for entity in gazetteer.exact.get(key(name), ()) if entity.name == name]
@@ -152,8 +152,8 @@ def decisions(path: Path, gazetteer: Gazetteer) -> dict[Site, tuple[Hit, ...]]:
         if name and not chosen:
             raise DataError(f'{path.name}: university "{name}" is unknown; correct line {line}.')
         hits = (Hit(site, entity, "decision") for entity in chosen)
-        decided[site, country] = (*decided.get((site, country), ()), *hits)
-    return decided
+        overrides[site, country] = (*overrides.get((site, country), ()), *hits)
+    return overrides
 
 
 def sites_crosswalk(matched: Sites) -> pd.DataFrame:

@@ -146,7 +146,7 @@ class Gazetteer:
         Lookup form -> the institutions of that name, curated ones first.
     curated : frozenset of Entity
         The institutions of the curated tables.
-    whole : frozenset of str
+    standalone : frozenset of str
         Forms that count only where they are a whole piece of an affiliation.
     units : frozenset of str
         Forms that count only where no university is named beside them.
@@ -160,7 +160,7 @@ class Gazetteer:
 
     exact: dict[str, tuple[Entity, ...]]
     curated: frozenset[Entity]
-    whole: frozenset[str]
+    standalone: frozenset[str]
     units: frozenset[str]
     domains: dict[str, Entity]
     words: frozenset[str]

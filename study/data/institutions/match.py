@@ -77,7 +77,7 @@ class Matcher:
         for form, entities in sorted(self._exact.items()):
             words = form.split()
             self._longest[words[0]] = max(self._longest[words[0]], len(words))
-            if form not in gazetteer.whole:
+            if form not in gazetteer.standalone:
                 for letters in {squeeze(form), form.replace(" ", "")}:
                     if len(letters) >= 9:
                         self._squeezed[letters].update(dict.fromkeys(entities))
@@ -170,7 +170,7 @@ class Matcher:
             if system and (campus := self._campus(system, [*parts[place + 1 :], *parts[:place]], countries)):
                 return 1, [*self._within(form.removesuffix(system).strip(), countries), campus]
             if form in self._exact:
-                return length, [self._whole(form, form, countries)]
+                return length, [self._known_name(form, form, countries)]
             joined = length > 1 and parts[place + length - 1] not in self.gazetteer.countries
             if joined and (entity := self._respelt(form, countries)):
                 return length, [Hit(form, entity, "letters")]
@@ -179,7 +179,7 @@ class Matcher:
             return 2, [across]
         return 1, self._what_is(parts[place], following in ALONE, countries)
 
-    def _whole(self, piece: str, name: str, countries: Sequence[str]) -> Hit:
+    def _known_name(self, piece: str, name: str, countries: Sequence[str]) -> Hit:
         """Return what a piece is that is a known name as a whole."""
         entity = self._named(name, countries)
         return Hit(piece, entity, "exact" if entity else "ambiguous")
@@ -192,7 +192,7 @@ class Matcher:
         before = first.split()
         for length in range(min(LONGEST_JOIN, len(before) - 1), 0, -1):
             form = " ".join([*before[-length:], second])
-            hit = self._whole(form, form, countries)
+            hit = self._known_name(form, form, countries)
             if before[-length - 1] not in CONTINUES and hit.university is not None:
                 return hit
         return None
@@ -205,7 +205,7 @@ class Matcher:
         words = form.split()
         # The number of a footnote that a space parts from the name.
         if len(words) > 2 and words[0].isdigit() and " ".join(words[1:]) in self._exact:
-            return [self._whole(form, " ".join(words[1:]), countries)]
+            return [self._known_name(form, " ".join(words[1:]), countries)]
         if entity := self._respelt(form, countries):
             return [Hit(form, entity, "letters")]
         if within := self._within(form, countries):
@@ -271,7 +271,7 @@ class Matcher:
         """Return the institution of a name; one that begins with "university" may be in another language."""
         name = " ".join(words)
         if name in self._exact:
-            return None if name in self.gazetteer.whole else self._named(name, countries)
+            return None if name in self.gazetteer.standalone else self._named(name, countries)
         if words[0] not in UNIVERSITY_WORDS or words[-1] in CONTINUES or JOINS & set(words):
             return None
         # Where another name goes on ("Université Paris Descartes Biomédicale") its beginning names nobody.

@@ -109,8 +109,8 @@ def _counted(archive: ZipFile, where: str) -> tuple[list[tuple[object, ...]], li
         records = json_value(archive.read(name), name)
         try:
             for record in records:
-                found = record["MAG papers"]
-                authors = (found[0].get("Affiliations") if found else None) or [None]
+                matches = record["MAG papers"]
+                authors = (matches[0].get("Affiliations") if matches else None) or [None]
                 signed = {each for each in authors if each}
                 company = any(known.get(each, ("", "", ""))[1] == "Company" for each in signed)
                 affiliated, companies = affiliated + bool(signed), companies + company

@@ -91,28 +91,28 @@ class Adapter(requests.adapters.HTTPAdapter):
         return manager
 
 
-def refuse_elsewhere(asked: str, source: str, target: str, hosts: Sequence[str] = ()) -> None:
+def refuse_elsewhere(address: str, source: str, target: str, hosts: Sequence[str] = ()) -> None:
     """Raise where a server sends to an address that its source does not list, or from https to http.
 
     Parameters
     ----------
-    asked : str
+    address : str
         The address that was asked for, for the message.
     source, target : str
         The address that sends, and the one that it sends to.
     hosts : sequence of str
-        Hosts beside that of ``asked`` (with or without "www.") to which it may; ".nsf.gov" is all below nsf.gov.
+        Hosts beside that of ``address`` (with or without "www.") to which it may; ".nsf.gov" is all below nsf.gov.
     """
     here, there = urlsplit(source), urlsplit(target)
     if there.scheme not in _PORTS or (here.scheme == "https" and there.scheme != "https"):
-        fault = f"{asked}: the server sends to {target[:200]}, which is not https"
+        fault = f"{address}: the server sends to {target[:200]}, which is not https"
         raise DataError(f"{fault}; download it by hand if you trust that.")
     # Another port is another server, but for that of https in place of http's.
     host = _host(target)
-    if host != _host(asked) and not any(
+    if host != _host(address) and not any(
         host == name or (name[0] == "." and host.endswith(name)) for name in hosts
     ):
-        fault = f"{asked}: the server sends to another host, {host}, which is none of this source's"
+        fault = f"{address}: the server sends to another host, {host}, which is none of this source's"
         raise DataError(f"{fault}; download it by hand if you trust that.")
 
 

@@ -55,7 +55,7 @@ def institution_years(works: Table, topics: Sequence[str], merged: Table | None 
     )
     about, venue = _.primary_topic, _.primary_location.source
     names = ibis.array(["all", about.id, about.subfield.id, about.field.id, venue.id])
-    asked = ["all", *(f"https://openalex.org/{topic}" for topic in topics)]
+    topic_ids = ["all", *(f"https://openalex.org/{topic}" for topic in topics)]
     papers = (
         works.join(newest, ["work_id", "updated_date"])
         .filter(
@@ -71,7 +71,7 @@ def institution_years(works: Table, topics: Sequence[str], merged: Table | None 
             "work_id",
             "copies",
             year=_.publication_year,
-            topics=names.filter(lambda name: name.isin(asked)),
+            topics=names.filter(lambda name: name.isin(topic_ids)),
             company=_.places.map(lambda place: place["type"]).contains("company"),
             collaborative=_.institutions.mins() < _.institutions.maxs(),
             authors=_.authorships.length(),

@@ -168,7 +168,7 @@ def _records(suffix: str, parts: int) -> str:
     reader, options = ("read_json", json_lines) if suffix == ".gz" else parquet
     fields = {name: f"CAST({name} AS {kind})" for name, kind in columns.items()}
     fields["id"] = (
-        f"CASE WHEN regexp_full_match(id, '{WORK}') THEN id ELSE error('no work in ' || filename) END"
+        f"CASE WHEN regexp_full_match(id, '{WORK_ID}') THEN id ELSE error('no work in ' || filename) END"
     )
     fields["updated_date"] = f"""
         regexp_extract(filename, 'updated_date=([-0-9]+)', 1) || ' ' || coalesce({fields["updated_date"]}, '')"""
@@ -254,7 +254,7 @@ SHAPE: dict[str, Any] = {
     "primary_location": {"source": {"id": str}},
     "authorships": [{"author_position": str, "institutions": [_INSTITUTION]}],
 }
-WORK = r"https://openalex\.org/W\d+"
+WORK_ID = r"https://openalex\.org/W\d+"
 YEAR = r"\d{1,4}"
 
 _NAMES = {str: "text", int: "a whole number", bool: "true or false", dict: "an object", list: "a list"}
@@ -282,9 +282,9 @@ def mismatch(record: Any) -> str:
     """Return what is not as documented in a record: empty, or the first fault in a few words."""
     if fault := next(_mismatches(record, SHAPE, ""), ""):
         return fault
-    work, year = record.get("id"), record.get("publication_year")
-    if not re.fullmatch(WORK, work or ""):
-        return f"id is {json.dumps(work)[:60]} and none of a work"
+    work_id, year = record.get("id"), record.get("publication_year")
+    if not re.fullmatch(WORK_ID, work_id or ""):
+        return f"id is {json.dumps(work_id)[:60]} and none of a work"
     return "" if year is None or re.fullmatch(YEAR, str(year)) else f"publication_year is {year}"
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.core import DataError, csv_within, current_settings, refuse_large_members, short, whole_content
+from study.core import DataError, csv_within, current_settings, file_content, refuse_large_members, short
 
 # What the texts of a column must match, and how an error says it.
 Rule = tuple[re.Pattern[str], str]
@@ -242,7 +242,7 @@ def unzipped(path: Path, name: str) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             refuse_large_members(archive, name)
             yield archive
-    # A broken container shows itself in several ways, none of which a user could tell apart.
+    # A broken container shows itself in several ways, none of which a user could distinguish.
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise damaged(name, f"not a whole zip file ({error})") from None
 
@@ -256,7 +256,7 @@ def content_of(path: Path, remedy: str = AGAIN) -> bytes:
         If it is empty or its compressed content is cut off or damaged.
     """
     try:
-        content = whole_content(path, path.name)
+        content = file_content(path, path.name)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         fault = f"truncated or damaged gzip within its {path.stat().st_size} bytes ({error})"
         raise DataError(f"{path.name}: {fault}; {remedy}.") from None

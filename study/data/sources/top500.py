@@ -190,7 +190,7 @@ def _excel_systems(path: Path, month: str) -> list[_System]:
         raise DataError(f"{path.name}: this is a web page and no Excel file; log in and download it again.")
     try:
         rows = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python()
-    # The Excel library signals broken containers in several ways, none of which a user could tell apart.
+    # The Excel library signals broken containers in several ways, none of which a user could distinguish.
     except (CalamineError, OSError, ValueError, IndexError) as error:
         raise damaged(path.name, f"not readable as Excel ({error})") from error
     labels = [[_label(cell) for cell in row] for row in rows]

@@ -1,4 +1,4 @@
-"""What a question asks of a table of units: who is in it, what makes strata of them, and their sums by stratum."""
+"""Queries of a table of units for a question: who is in it, what makes strata of them, and sums by stratum."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ class Stratified:
         """Return the keys of the strata in their order, how many units each has, and the means of their features."""
         table = self.table
         sums = {f"f{j}": table[f"f{j}"].sum() for j in range(self.n_features)}
-        found = self.engine.frame(table.group_by(list(self.keys)).aggregate(n=table.count(), **sums))
-        found = found.sort_values(list(self.keys), ignore_index=True)
-        size = found["n"].to_numpy(dtype=float)
-        mean = found[list(sums)].to_numpy(dtype=float) / size[:, None]
-        return found[list(self.keys)], size, mean
+        frame = self.engine.frame(table.group_by(list(self.keys)).aggregate(n=table.count(), **sums))
+        frame = frame.sort_values(list(self.keys), ignore_index=True)
+        size = frame["n"].to_numpy(dtype=float)
+        mean = frame[list(sums)].to_numpy(dtype=float) / size[:, None]
+        return frame[list(self.keys)], size, mean
 
     def strata(self, of: pd.DataFrame, size: FloatArray, mean: FloatArray, products: bool) -> Strata:
         """Return the strata; sums of deviations from the means correct these for what adding large numbers has lost."""
@@ -92,16 +92,16 @@ class Stratified:
         pairs = [(j, k) for j in range(p) for k in range(j, p)]
         sums: dict[str, Any] = {"n": table.count()} | {f"sum{j}": table[f"d{j}"].sum() for j in range(p)}
         sums |= {f"of{j}_{k}": (table[f"d{j}"] * table[f"d{k}"]).sum() for j, k in pairs}
-        found = self._by_stratum(table, sums, n, "adding up products")
-        if not np.array_equal(found["n"], size):
+        totals = self._by_stratum(table, sums, n, "adding up products")
+        if not np.array_equal(totals["n"], size):
             raise WorkerError(
                 f"{self.engine.label}: the engine finds other units in a stratum than it counted; was the table "
                 "changed meanwhile? Open the panel again."
             )
-        lost = np.column_stack([found[f"sum{j}"] for j in range(p)]) / size[:, None]
+        lost = np.column_stack([totals[f"sum{j}"] for j in range(p)]) / size[:, None]
         block = np.empty((n, p, p))
         for j, k in pairs:
-            block[:, j, k] = block[:, k, j] = found[f"of{j}_{k}"]
+            block[:, j, k] = block[:, k, j] = totals[f"of{j}_{k}"]
         block -= size[:, None, None] * lost[:, :, None] * lost[:, None]
         return Strata(size, mean + lost, block)
 
@@ -136,8 +136,8 @@ class Stratified:
             squares[f] = squares[f] + value * value if f in squares else value * value
         table = joined.select("s", **{f"q{f}": square for f, square in squares.items()})
         sums = {f"sum{f}": (table[f"q{f}"] * table[f"q{f}"]).sum() for f in squares}
-        found = self._by_stratum(table, sums, n, "adding up fourth powers")
-        return np.column_stack([found.get(f"sum{f}", np.zeros(n)) for f in range(n_functions)])
+        totals = self._by_stratum(table, sums, n, "adding up fourth powers")
+        return np.column_stack([totals.get(f"sum{f}", np.zeros(n)) for f in range(n_functions)])
 
     def _with(
         self, of: pd.DataFrame, columns: Mapping[str, FloatArray], live: Any = slice(None)
@@ -150,16 +150,16 @@ class Stratified:
         self, table: ibis.Table, sums: Mapping[str, Any], n: int, step: str
     ) -> dict[str, FloatArray]:
         """Return sums by stratum, zero where it has no units there."""
-        found: dict[str, FloatArray] = {}
+        totals: dict[str, FloatArray] = {}
         every = list(sums)
         batches = [every[start : start + MOST_SUMS] for start in range(0, len(every), MOST_SUMS)]
         for number, names in enumerate(batches):
             self.engine.tell(step + (f", part {number + 1} of {len(batches)}" if len(batches) > 1 else ""))
             frame = self.engine.frame(table.group_by("s").aggregate(**{name: sums[name] for name in names}))
             for name in names:
-                found[name] = np.zeros(n)
-                found[name][frame["s"].to_numpy(dtype=np.int64)] = frame[name].to_numpy(dtype=float)
-        return found
+                totals[name] = np.zeros(n)
+                totals[name][frame["s"].to_numpy(dtype=np.int64)] = frame[name].to_numpy(dtype=float)
+        return totals
 
 
 def _without_rounding(maps: FloatArray, rows: Rows) -> FloatArray:
@@ -175,8 +175,8 @@ def _without_rounding(maps: FloatArray, rows: Rows) -> FloatArray:
     return np.concatenate([constant, maps[:, 1:] - left], axis=1)
 
 
-class Asked:
-    """A question of a table of units."""
+class Query:
+    """What a question needs of a table of units, from its engine."""
 
     def __init__(self, question: Question, units: UnitTable, empty: Panel) -> None:
         self.question, self.units, self.empty = question, units, empty
@@ -189,21 +189,21 @@ class Asked:
     @property
     def key(self) -> tuple[Any, ...]:
         """What an answer depends on."""
-        asked = self.question
-        on_log = (asked.anticipation, asked.lag) if asked.scale == "log1p" else None
-        rules = (asked.population, asked.covariates, asked.cluster, asked.weights, asked.group)
-        return asked.outcome, asked.event, asked.scale == "log1p", on_log, asked.missing == "balanced", rules
+        q = self.question
+        on_log = (q.anticipation, q.lag) if q.scale == "log1p" else None
+        rules = (q.population, q.covariates, q.cluster, q.weights, q.group)
+        return q.outcome, q.event, q.scale == "log1p", on_log, q.missing == "balanced", rules
 
     def refuse_single_units(self) -> None:
         """Refuse what depends on more of each unit than its stratum's sums."""
-        asked, where = self.question, f"Question about {self.empty.name}"
+        question, where = self.question, f"Question about {self.empty.name}"
         needs = "which needs the rows of single units; draw a sample of units and read it with study.Panel.from_long"
-        if asked.event not in self.empty.first_treated:
-            unit = self._first_unit(f"off{self.names['treatment'][asked.event]}")
-            raise QuestionError(f"{where}: {asked.event} goes back to 0, first for {unit}, {needs}.")
-        for name in asked.instruments:
+        if question.event not in self.empty.first_treated:
+            unit = self._first_unit(f"off{self.names['treatment'][question.event]}")
+            raise QuestionError(f"{where}: {question.event} goes back to 0, first for {unit}, {needs}.")
+        for name in question.instruments:
             raise QuestionError(f"{where}: {name} is an instrument, {needs}.")
-        for name in asked.covariates:
+        for name in question.covariates:
             for flag, columns, how in (
                 ("varies", self.units.varying, "changes over time"),
                 ("holes", self.units.patchy, "is missing in some rows"),
@@ -286,13 +286,13 @@ class Asked:
         if not columns:
             return []
         sums = {f"{what}{j}": getattr(x, what)() for j, x in enumerate(columns) for what in ("mean", "std")}
-        found = self.engine.frame(table.aggregate(**sums)).astype(float).iloc[0]
-        scale = [found[f"std{j}"] if found[f"std{j}"] > 0 else 1.0 for j in range(len(columns))]
-        return [((x - float(found[f"mean{j}"])) / scale[j]).fill_null(0.0) for j, x in enumerate(columns)]
+        moments = self.engine.frame(table.aggregate(**sums)).astype(float).iloc[0]
+        scale = [moments[f"std{j}"] if moments[f"std{j}"] > 0 else 1.0 for j in range(len(columns))]
+        return [((x - float(moments[f"mean{j}"])) / scale[j]).fill_null(0.0) for j, x in enumerate(columns)]
 
     def _panel(self, of: pd.DataFrame, points: FloatArray, summed: Summed, added: tuple[str, ...]) -> Panel:
         """Return the rows as a panel."""
-        asked, periods = self.question, self.empty.periods
+        question, periods = self.question, self.empty.periods
         stratum, dates, n_periods = summed.stratum, _numbers(of["date"]), len(periods)
         bits = [
             of[f"seen{word}"].to_numpy(dtype=np.int64)[:, None] >> np.arange(len(places)) & 1
@@ -313,40 +313,40 @@ class Asked:
         return replace(
             self.empty,
             units=_labels([names[s] for s in stratum]),
-            outcomes={asked.outcome: y},
+            outcomes={question.outcome: y},
             covariates={name: np.outer(values, np.ones(n_periods)) for name, values in numbers.items()},
-            first_treated={asked.event: dates[stratum]},
-            treatment={asked.event: path} if asked.event in self.names["treatment"] else {},
+            first_treated={question.event: dates[stratum]},
+            treatment={question.event: path} if question.event in self.names["treatment"] else {},
             attributes={name: values.to_numpy(dtype=str)[stratum] for name, values in labels.items()},
             summed=summed,
         )
 
     def _selected(self) -> tuple[ibis.Table, tuple[tuple[str, int], ...]]:
         """Return the units of the population whose event date is known, and why others are not among them."""
-        asked, table = self.question, self.units.table
+        question, table = self.question, self.units.table
         dropped: list[tuple[str, int]] = []
-        if asked.population != populations.EVERYONE:
-            inside = [self._holds(term) for term in populations.terms_of(asked.population, self.empty)]
+        if question.population != populations.EVERYONE:
+            inside = [self._holds(term) for term in populations.terms_of(question.population, self.empty)]
             if inside:
                 belongs = reduce(and_, inside).fill_null(False)
                 outside = int(self.engine.number(table.count(where=~belongs)))
                 if outside:
-                    dropped.append((f"outside the population {asked.population}", outside))
+                    dropped.append((f"outside the population {question.population}", outside))
                 table = table.filter(belongs)
-        if asked.event in self.names["treatment"] and asked.event not in self.names["first_treated"]:
-            k = self.names["treatment"][asked.event]
+        if question.event in self.names["treatment"] and question.event not in self.names["first_treated"]:
+            k = self.names["treatment"][question.event]
             unknown = table[f"early{k}"] < table[f"late{k}"]
             if self.empty.ambiguous_rule == "drop":
                 between = table.filter(unknown).group_by(early=table[f"early{k}"], late=table[f"late{k}"])
-                found = self.engine.frame(between.aggregate(n=lambda units: units.count()))
-                found = found.replace({-ENDLESS: -np.inf, ENDLESS: np.inf}).sort_values(["early", "late"])
-                for early, late, units in found[["early", "late", "n"]].to_numpy():
+                dates = self.engine.frame(between.aggregate(n=lambda units: units.count()))
+                dates = dates.replace({-ENDLESS: -np.inf, ENDLESS: np.inf}).sort_values(["early", "late"])
+                for early, late, units in dates[["early", "late", "n"]].to_numpy():
                     text = interval_text(early, late, self.empty.period_name)
                     dropped.append((f"{AMBIGUOUS}, {text}", int(units)))
                 table = table.filter(~unknown)
-        if asked.weights in self.units.varying:
-            first = first_values(self.reading, table, self.names["covariates"][asked.weights])
-            k = self.names["covariates"][asked.weights]
+        if question.weights in self.units.varying:
+            first = first_values(self.reading, table, self.names["covariates"][question.weights])
+            k = self.names["covariates"][question.weights]
             values = {f"x{k}": ibis.coalesce(first["first"], table[f"x{k}"])}
             table = table.left_join(first, "u").mutate(**values)
         return table, tuple(dropped)
@@ -382,30 +382,30 @@ class Asked:
     def _by_unit(self, table: ibis.Table, added: tuple[str, ...]) -> dict[str, tuple[Any, str]]:
         """Return what a question needs of units beside dates and outcomes, by column, and what it makes in words.
 
-        Of a column that only rules are about, what the rules tell apart is enough; of a covariate that is added up,
+        Of a column that only rules are about, what the rules distinguish is enough; of a covariate that is added up,
         whether it is there.
         """
-        asked = self.question
-        plain = [name for name in asked.covariates if not populations.terms_in(name) and name not in added]
-        whole = [name for name in (*plain, asked.weights, asked.cluster) if name is not None]
-        rules = [*filter(populations.terms_in, asked.covariates), *filter(None, [asked.group])]
+        question = self.question
+        plain = [name for name in question.covariates if not populations.terms_in(name) and name not in added]
+        full = [name for name in (*plain, question.weights, question.cluster) if name is not None]
+        rules = [*filter(populations.terms_in, question.covariates), *filter(None, [question.group])]
         terms = [term for rule in rules for term in populations.terms_of(rule, self.empty)]
         needed: dict[str, tuple[Any, str]] = {}
         for name in added:
             there = table[f"x{self.names['covariates'][name]}"].notnull().cast("int8")
             needed[f"whether {name} is there"] = there, f"whether {name} is there"
-        for name in dict.fromkeys([*whole, *(term.name for term in terms)]):
+        for name in dict.fromkeys([*full, *(term.name for term in terms)]):
             own = [term for term in terms if term.name == name]
-            what = {asked.cluster: "clusters", asked.weights: "weights"}.get(name, f"values of {name}")
+            what = {question.cluster: "clusters", question.weights: "weights"}.get(name, f"values of {name}")
             if name in self.names["attributes"]:
                 labels = table[f"a{self.names['attributes'][name]}"]
-                if name not in whole:
+                if name not in full:
                     named = {label for term in own for label in (term.value, *term.labels)}
                     labels = ibis.ifelse(labels.isin(sorted(named)), labels, OTHERS)
                 needed[name] = labels, what
             else:
                 values = table[f"x{self.names['covariates'][name]}"]
-                if name not in whole:
+                if name not in full:
                     values = _between(
                         values, sorted({populations.bound_of(term, self.empty) for term in own})
                     )
@@ -420,23 +420,23 @@ class Asked:
 
     def _refuse_logarithm(self, table: ibis.Table) -> None:
         """Refuse outcomes that have no log(1 + y), of units that are not treated already."""
-        asked = self.question
-        k = self.names["outcomes"][asked.outcome]
+        question = self.question
+        k = self.names["outcomes"][question.outcome]
         date, first = self._date(table), self.empty.periods[0]
-        known_from = float(first + (asked.event in self.empty.treatment))
-        moved = ibis.ifelse(date < known_from, date, date + asked.lag)
-        already = (moved - asked.anticipation <= float(first)).fill_null(False)
+        known_from = float(first + (question.event in self.empty.treatment))
+        moved = ibis.ifelse(date < known_from, date, date + question.lag)
+        already = (moved - question.anticipation <= float(first)).fill_null(False)
         outcome = [table[f"y{k}_{place}"] for place in range(len(self.empty.periods))]
         least = ibis.least(*(y.fill_null(0.0) for y in outcome))
         bad = table.filter((least <= -1.0) & ~already).order_by(table.u.cast("string")).limit(1)
-        found = self.engine.frame(bad.select("u", *(f"y{k}_{place}" for place in range(len(outcome)))))
-        if len(found):
-            values = found.iloc[0, 1:].to_numpy(dtype=float)
+        witness = self.engine.frame(bad.select("u", *(f"y{k}_{place}" for place in range(len(outcome)))))
+        if len(witness):
+            values = witness.iloc[0, 1:].to_numpy(dtype=float)
             place = int(np.argmax(values <= -1))
-            where = f"({found.iloc[0, 0]}, {self.empty.period_name(self.empty.periods[place])})"
+            where = f"({witness.iloc[0, 0]}, {self.empty.period_name(self.empty.periods[place])})"
             raise QuestionError(
-                f"Question: scale log1p needs outcomes above -1, but {asked.outcome} is {values[place]:g} for {where}; "
-                'use scale="level".'
+                f"Question: scale log1p needs outcomes above -1, but {question.outcome} is {values[place]:g} for "
+                f'{where}; use scale="level".'
             )
 
 

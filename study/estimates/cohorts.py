@@ -204,7 +204,7 @@ def refuse_single_units(sample: Sample, design: str) -> None:
 
 def cohorts_with_base(sample: Sample) -> tuple[FloatArray, list[str]]:
     """Return the cohorts in the window that have a period before treatment, and a note on each other one."""
-    has_base = sample.cohorts - 1 - sample.question.anticipation >= sample.periods[0]
+    has_base = sample.cohorts + sample.question.reference >= sample.periods[0]
     why = f"left out: its base period lies before {sample.period_name(sample.periods[0])}"
     return sample.cohorts[has_base], [
         f"cohort {sample.period_name(g)} {why}" for g in sample.cohorts[~has_base]

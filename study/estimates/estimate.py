@@ -706,8 +706,7 @@ class Estimate(Described):
 
         Those up to the question's horizon H, and as many before the event, from -H-1 on; all where it has none.
         """
-        horizon = self.sample.question.horizon
-        last = math.inf if horizon is None else horizon
+        last = self.sample.question.last
         return (self.event_time >= -last - 1) & (self.event_time <= last)
 
     @checked
@@ -979,7 +978,6 @@ def _without_error(fit: Estimate) -> str:
         path, question = fit.by_event_time, fit.sample.question
     except QuestionError:  # an average that was made already, or a coefficient
         return "some effects"
-    last = math.inf if question.horizon is None else question.horizon
-    averaged = ~path.pre & (path.event_time <= last)
+    averaged = ~path.pre & (path.event_time <= question.last)
     alone = path.event_time[averaged & ~(path.leave_out.estimable | path.reference)]
     return f"effects at event time {', '.join(f'{e:g}' for e in alone)}" if len(alone) else "some effects"

@@ -86,7 +86,7 @@ def mean_before(sample: Sample) -> float:
     if sample.first_treated is None:
         before = (sample.treatment == 0) & sample.ever_treated[:, None]
     else:
-        base = sample.first_treated[:, None] - 1 - sample.question.anticipation
+        base = sample.first_treated[:, None] + sample.question.reference
         before = np.isin(sample.first_treated, sample.cohorts)[:, None] & (sample.periods == base)
     weight = sample.weights[:, None] * (before & sample.observed)
     total = weight.sum()

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import eigvals
 from scipy.special import chdtri
 
-from study.core import FloatArray, IntArray, listed
+from study.core import FloatArray, IntArray, listed, sums_by
 from study.estimates.sandwich import covariance
 
 Interval = tuple[float, float]
@@ -45,10 +45,8 @@ def anderson_rubin(
     Anderson, T. W. and H. Rubin (1949). Estimation of the parameters of a single equation in a complete system of
     stochastic equations. Annals of Mathematical Statistics 20(1).
     """
-    sums = np.zeros((2, int(cluster.max()) + 1, psi_b.size // len(psi_b)))
-    for total, psi in zip(sums, (psi_b, psi_a), strict=True):
-        np.add.at(total, cluster, psi.reshape(len(psi), -1))
-    (of_b, of_a), critical = sums, float(chdtri(sums.shape[2], 1 - level))
+    of_b, of_a = (sums_by(psi.reshape(len(psi), -1), cluster) for psi in (psi_b, psi_a))
+    critical = float(chdtri(of_b.shape[1], 1 - level))
     return not_rejected(of_b.sum(axis=0), of_a.sum(axis=0), of_b, of_a, critical)
 
 

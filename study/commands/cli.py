@@ -74,8 +74,8 @@ def designs(
 
         if name is not None:
             raise QuestionError("study designs: give the name of a design or --for a panel, not both.")
-        found = designs_for(panel, columns, plan)
-        typer.echo(found.text() if format == "text" else report.as_json(found.record()))
+        fitting = designs_for(panel, columns, plan)
+        typer.echo(fitting.text() if format == "text" else report.as_json(fitting.record()))
         return
     if columns != options.OfColumns():
         raise QuestionError("study designs: options about columns go with --for, and a file.")
@@ -124,7 +124,7 @@ def estimate(
     level: float = 0.95,
     terms: str = "average",
     engine: OfEngine,
-    work: options.OfWork,
+    workers: options.OfWorkers,
     to: options.OfOutput,
     figure: options.OfPlot,
 ) -> None:
@@ -157,7 +157,7 @@ def estimate(
     names = [chosen.name for chosen in designs]
     with engine.opened("study estimate", source, question, outcome, names, figure.label) as panel:
         words = figure.words(panel, "study estimate")
-        with work.settings(), work.learning(names):
+        with workers.settings(), workers.learning(names):
             # Which conventions there are is checked there.
             fits = [
                 run_design(panel, each, name, convention=convention, **given)  # type: ignore[arg-type]
@@ -241,7 +241,7 @@ def diagnose(
     columns: options.OfColumns,
     design: options.Design = None,
     output: Path | None = None,
-    work: options.OfWork,
+    workers: options.OfWorkers,
     cache: options.Cache = None,
 ) -> None:
     """Say what a design assumes, what the data say against it, and what would overturn the sign; draw the figures.
@@ -261,7 +261,7 @@ def diagnose(
     task = chosen.ask(question, design)
     core.refuse_unwritable(output or Path("build"))
     loaded, placebos = run.load(chosen), run.other_panels(chosen.placebos)
-    with progress_bar() as progress, work.settings(cache=core.fits_of(None if panel else plan, cache)):
+    with progress_bar() as progress, workers.settings(cache=core.fits_of(None if panel else plan, cache)):
         verdict = diagnosing.diagnose(chosen, task, loaded, placebos, steps(progress, None, "Diagnosing"))
     page = paper.verdict_text(verdict)
     texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{paper.details(verdict)}\n".encode()}
@@ -280,7 +280,7 @@ def heterogeneity(
     grants: int | None = None,
     learner: str = "forest",
     repetitions: int = 10,
-    work: options.OfWork,
+    workers: options.OfWorkers,
     cache: options.Cache = None,
     output: Path | None = None,
 ) -> None:
@@ -324,8 +324,8 @@ def heterogeneity(
         loaded = replace(loaded, covariates={**loaded.covariates, size: before})
         task_question = task_question.replace(covariates=(size,))
     sample = task_question.sample(loaded)
-    with progress_bar() as progress, work.settings(cache=core.fits_of(None if panel else plan, cache)):
-        found = report_on(
+    with progress_bar() as progress, workers.settings(cache=core.fits_of(None if panel else plan, cache)):
+        page = report_on(
             sample,
             by=tuple(by or usual_groupings(sample, task.strata)),
             prior_name=prior,
@@ -339,7 +339,7 @@ def heterogeneity(
             progress=steps(progress, None, "Learning"),
         )
     folder = output or Path("build", "heterogeneity", *question.split("/"))
-    _write(folder, found.files(), found.text(), "figures and tables")
+    _write(folder, page.files(), page.text(), "figures and tables")
 
 
 def _list(entries: Iterable[Any], *keys: str) -> None:

@@ -20,7 +20,7 @@ NEEDS = {
     "triple_difference": GROUPED,
 }
 
-# What is asked where no shipped panel has what a design needs.
+# Options of the example where no shipped panel has what a design needs.
 LABS = "--panel labs.csv --unit lab --time year --outcome papers"
 OF_A_FILE = {
     "dose_response": f"{LABS} --event cluster --dose gpu_hours",
@@ -39,7 +39,7 @@ def design_page(design: Design) -> str:
         for name, default in design.options.items()
     ]
     references = re.split(r"References\n-+\n", inspect.getdoc(design.function) or "")[1:]
-    asked = OF_A_FILE.get(design.name, "--outcome papers --event first_accelerator --min-cohort-size 2")
+    example = OF_A_FILE.get(design.name, "--outcome papers --event first_accelerator --min-cohort-size 2")
     parts = [
         f"{design.name}: {design.title}",
         re.sub(r":\w+:`~?([^`]+)`", r"\1", beginning),
@@ -49,7 +49,7 @@ def design_page(design: Design) -> str:
         *([section("Refuses", refused)] if refused else []),
         section("Options, with their defaults", taken or ["none"]),
         section("References", [" ".join(each.split()) for each in "".join(references).split("\n\n")]),
-        f"Example\n  study estimate {asked} --design {design.name} {NEEDS.get(design.name, '')}".rstrip(),
+        f"Example\n  study estimate {example} --design {design.name} {NEEDS.get(design.name, '')}".rstrip(),
     ]
     return "\n\n".join(parts)
 

@@ -45,10 +45,10 @@ class DesignsFor(NamedTuple):
         question, why = self.question, dict[str, list[str]]()
         able = [each for each in self.fitting if each.refusal is None]
         # In the order in which they stand; what is in no tournament needs no line of its own.
-        said = [_sentence(each, question.effect_scale) for each in able if each.standing]
+        sentences = [_sentence(each, question.effect_scale) for each in able if each.standing]
         others = [each.design for each in able if not each.standing]
         if others:
-            said.append(f"{'Without a recorded tournament: ' if said else ''}{', '.join(others)}")
+            sentences.append(f"{'Without a recorded tournament: ' if sentences else ''}{', '.join(others)}")
         for each in self.fitting:
             if each.refusal is not None:
                 reason = each.refusal.removeprefix(f"{each.design}: ").partition(";")[0].rstrip(".")
@@ -56,7 +56,7 @@ class DesignsFor(NamedTuple):
         parts = [
             f"Panel {self.panel.name}: the effect of {question.event} on {question.outcome} ({question.scale})",
             section("Design tournament", [self.verdict]),
-            section("Designs that can answer", said or ["none"]),
+            section("Designs that can answer", sentences or ["none"]),
         ]
         if why:
             refused = [f"{', '.join(names)}: {reason}" for reason, names in why.items()]
@@ -83,7 +83,7 @@ def designs_for(named: str, columns: OfColumns, path: Path) -> DesignsFor:
     columns : OfColumns
         Of a file.
     path : Path
-        A plan, whose question and record are told of where it is about this panel.
+        A plan, whose question and record are shown where it is about this panel.
 
     Raises
     ------
@@ -100,17 +100,17 @@ def designs_for(named: str, columns: OfColumns, path: Path) -> DesignsFor:
         question = Question(next(iter(panel.outcomes)), panel.events[0])
     else:
         panel = run.load(plan)
-        asked = plan.ask(plan.tournament.question if plan.tournament else plan.events[0].label)
-        question = asked.question
+        task = plan.ask(plan.tournament.question if plan.tournament else plan.events[0].label)
+        question = task.question
         # A row of the plan may ask without what its design cannot take account of.
         for row in plan.entrants or plan.rows:
-            own = plan.task(asked.event, asked.outcome, asked.scale, row).question
+            own = plan.task(task.event, task.outcome, task.scale, row).question
             questions.setdefault(row.name, []).append(own)
     entered, verdict = _recorded(plan, panel, question)
     refusals = {}
     for name, design in all_designs().items():
-        said = [design.refusal(each.sample(panel)) for each in questions.get(name, [question])]
-        refusals[name] = None if None in said else said[0]
+        reasons = [design.refusal(each.sample(panel)) for each in questions.get(name, [question])]
+        refusals[name] = None if None in reasons else reasons[0]
     names = [*entered, *(name for name in refusals if name not in entered)]
     order = sorted(names, key=lambda name: refusals[name] is not None)
     fitting = [Fitting(name, refusals[name], entered.get(name, {})) for name in order]
@@ -141,15 +141,15 @@ def _recorded(
     table = standing(rows[rows["process"].isin(plan.calibrated_processes())], plan.level)
     entered: dict[str, dict[str, dict[str, Any]]] = {}
     for label, row in table.iterrows():
-        design = recorded.asked["designs"][label][0]
+        design = recorded.specification["designs"][label][0]
         entered.setdefault(design, {})[str(label)] = row.to_dict()
     return entered, recorded.sentences[0]
 
 
 def _sentence(each: Fitting, scale: Scale) -> str:
-    said = [
+    parts = [
         f"{label}: {'' if row['trusted'] else 'not to be trusted; '}intervals cover {row['coverage']:.1%} at the "
         f"lowest ({row['lowest_in']}), RMSE {scale.text(row['rmse'])} {scale.unit}"
         for label, row in each.standing.items()
     ]
-    return f"{each.design}: {'; '.join(said)}"
+    return f"{each.design}: {'; '.join(parts)}"

@@ -200,15 +200,15 @@ class OfColumns(OfFile):
         return paper.plan_from(tomllib.loads(self.plan_text(panel)), panel.name, panel.parent)
 
     def plan_text(self, panel: Path, beside: Path | None = None) -> str:
-        """Return the plan of a file, which names it as seen from a folder, or by its whole path."""
-        whole = panel.resolve()
-        named = whole if beside is None else Path(os.path.relpath(whole, beside.resolve()))
+        """Return the plan of a file, which names it as seen from a folder, or by its absolute path."""
+        absolute = panel.resolve()
+        named = absolute if beside is None else Path(os.path.relpath(absolute, beside.resolve()))
         reading = panels.read_as_panel(panel, self.roles, **self.how)
         return paper.plan_text(reading, named.as_posix(), self.how)
 
 
 @dataclass(frozen=True)
-class OfWork:
+class OfWorkers:
     """Where work is done: in processes of this machine, or by a cluster.
 
     Attributes
@@ -230,11 +230,11 @@ class OfWork:
         core.check("settings", {"jobs": int}, {"jobs": self.jobs})
 
     def settings(self, **more: Any) -> AbstractContextManager[Any]:
-        """Return the settings of the work, and others."""
+        """Return the settings of these workers, and others."""
         return core.settings(**vars(self), **more)
 
     def learning(self, designs: Sequence[str] | None) -> AbstractContextManager[None]:
-        """Return what shows how far learners are, or nothing where no design that is named has any."""
+        """Return what shows the progress of learners, or nothing where no design that is named has any."""
         from study.designs import find_design
 
         learns = designs is None or any(find_design(name).draws for name in designs)
@@ -711,11 +711,11 @@ def _scratch_folder(temp: Path | None) -> Iterator[str]:
     try:
         if temp is not None:
             temp.mkdir(parents=True, exist_ok=True)
-        made = TemporaryDirectory(dir=temp, prefix="study-", ignore_cleanup_errors=True)
+        scratch = TemporaryDirectory(dir=temp, prefix="study-", ignore_cleanup_errors=True)
     except OSError as error:
         raise OutputError(
             f"--temp {temp}: cannot write here ({error.strerror}); name another folder."
         ) from error
-    with made as folder:
+    with scratch as folder:
         typer.echo(f"Scratch folder, removed in the end: {folder}", err=True)
         yield folder

@@ -27,7 +27,7 @@ def run(
     panel: options.OwnPanel = None,
     columns: options.OfColumns,
     design: options.Design = None,
-    work: options.OfWork,
+    workers: options.OfWorkers,
     output: Path | None = None,
     cache: options.Cache = None,
 ) -> None:
@@ -64,10 +64,10 @@ def run(
     # Where the paper is written elsewhere, its text goes with it, unless one is there.
     texts = {name: beside / name for name in TEXT if not (target / name).exists()}
     files |= {name: path.read_bytes() for name, path in texts.items() if path.is_file()}
-    with work.settings(), progress_bar() as progress:
+    with workers.settings(), progress_bar() as progress:
         step = steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
-        results = running.run(chosen, loaded, jobs=work.jobs, progress=step, cache=folder)
-        outputs = running.exhibit(chosen, loaded, results, jobs=work.jobs, progress=step, cache=folder)
+        results = running.run(chosen, loaded, jobs=workers.jobs, progress=step, cache=folder)
+        outputs = running.exhibit(chosen, loaded, results, jobs=workers.jobs, progress=step, cache=folder)
     text = files[plan.name].decode() if panel is not None else plan.read_text(encoding="utf-8")
     files |= outputs.files(beside) | {str(page): outputs.page(text, beside)}
     if target.resolve() == beside:
@@ -80,7 +80,7 @@ def run(
 
 
 def check(
-    plan: options.Plan = options.DEFAULT_PLAN, design: options.Design = None, *, work: options.OfWork
+    plan: options.Plan = options.DEFAULT_PLAN, design: options.Design = None, *, workers: options.OfWorkers
 ) -> None:
     """Compare a fresh run with the recorded estimates, cell by cell; exit with 1 where they differ.
 
@@ -93,9 +93,9 @@ def check(
     chosen = papers.read_plan(plan).under(design)
     recorded = record.read_record(plan.resolve().parent / "estimates.csv")
     panel = running.load(chosen)
-    with work.settings(), progress_bar() as progress:
+    with workers.settings(), progress_bar() as progress:
         step = steps(progress, len(list(chosen.tasks())))
-        results = running.run(chosen, panel, jobs=work.jobs, progress=step)
+        results = running.run(chosen, panel, jobs=workers.jobs, progress=step)
     differences = record.differences(recorded, record.record(results))
     for difference in differences:
         typer.echo(difference)

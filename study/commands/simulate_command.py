@@ -65,7 +65,7 @@ def simulate(
     slow_reps: int | None = None,
     seed: int | None = None,
     record: bool = False,
-    work: options.OfWork,
+    workers: options.OfWorkers,
     cache: options.Cache = None,
     output: Path | None = None,
     format: options.TextOrJson = "text",
@@ -100,7 +100,7 @@ def simulate(
     """
 
     def settings_of(progress: Progress, path: Path | None) -> AbstractContextManager[Any]:
-        return work.settings(
+        return workers.settings(
             cache=cache or core.folder_of(path), progress=steps(progress, None, "Simulating")
         )
 
@@ -116,18 +116,18 @@ def simulate(
         typer.echo(text)
         return
     if outcome is not None and event is not None and not question and plan is None:
-        asked_question = of_question.read(WHO, outcome, event, scale, source)
-        asked = Asked(source.read([outcome], asked_question), asked_question, designs, seed or 0)
+        own_question = of_question.read(WHO, outcome, event, scale, source)
+        spec = Specification(source.read([outcome], own_question), own_question, designs, seed or 0)
     else:
         options.refuse_beside(context, EITHER, WHO, options.OF_PANEL_ALONE)
         path = options.plan_of(plan or options.DEFAULT_PLAN)
-        asked = asked_of_plan(path, question, designs, seed)
+        spec = spec_of_plan(path, question, designs, seed)
     with progress_bar() as progress, settings_of(progress, path):
-        found = found_by(asked, dials, violations, reps, slow_reps)
-    give(asked, found, output, format)
+        finding = finding_of(spec, dials, violations, reps, slow_reps)
+    give(spec, finding, output, format)
 
 
-class Asked(NamedTuple):
+class Specification(NamedTuple):
     """What a tournament is about: panel, question, who takes part, and what the plan says besides."""
 
     panel: panels.Panel
@@ -162,7 +162,7 @@ def read_dials(given: Sequence[str]) -> dict[str, float]:
     return dials
 
 
-def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed: int | None) -> Asked:
+def spec_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed: int | None) -> Specification:
     """Return what a question of a plan asks, with the plan's rows, or those of some designs, as entrants.
 
     Rows that ask of another average or of other units than the headline, or that cannot answer, do not take part, and
@@ -202,7 +202,7 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
     for name, remark in refused:
         if (designs is not None or not entrants) and all(entrant.design != name for entrant in entrants):
             raise QuestionError(f"{WHO}: {remark}")
-    return Asked(
+    return Specification(
         panel,
         task.question,
         entrants,
@@ -213,84 +213,84 @@ def asked_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed
     )
 
 
-def found_by(
-    asked: Asked, dials: Mapping[str, float], violations: bool, reps: int, slow_reps: int | None
+def finding_of(
+    spec: Specification, dials: Mapping[str, float], violations: bool, reps: int, slow_reps: int | None
 ) -> Finding:
     """Run the tournament."""
     from study.simulate.tournament import VIOLATIONS, tournament
 
-    found = tournament(
-        asked.panel,
-        asked.question,
-        asked.designs,
+    finding = tournament(
+        spec.panel,
+        spec.question,
+        spec.designs,
         dials=dials,
         processes=VIOLATIONS if violations else None,
-        neighbours=asked.neighbours,
+        neighbours=spec.neighbours,
         repetitions=reps,
         slow_repetitions=slow_reps,
-        level=asked.level,
-        seed=asked.seed,
+        level=spec.level,
+        seed=spec.seed,
     )
-    return replace(found, evidence=(*found.evidence, *asked.remarks))
+    return replace(finding, evidence=(*finding.evidence, *spec.remarks))
 
 
-def give(asked: Asked, found: Finding, output: Path | None, format: str) -> None:
+def give(spec: Specification, finding: Finding, output: Path | None, format: str) -> None:
     """Print what was found, and write figures and tables where a folder is named."""
-    tables = tables_of(found, asked)
+    tables = tables_of(finding, spec)
     heading = (
-        f"Question: the effect of {asked.question.event} on {asked.question.outcome} ({asked.question.scale}); panel "
-        f"{asked.panel.name}, checksum {asked.panel.checksum}, seed {asked.seed}."
+        f"Question: the effect of {spec.question.event} on {spec.question.outcome} ({spec.question.scale}); panel "
+        f"{spec.panel.name}, checksum {spec.panel.checksum}, seed {spec.seed}."
     )
-    said = [
+    parts = [
         paragraph(heading),
-        section("Recommendation", [found.verdict]),
-        section("Evidence", found.evidence),
+        section("Recommendation", [finding.verdict]),
+        section("Evidence", finding.evidence),
     ]
-    page = "\n\n".join([*said, *map(str, tables)])
-    typer.echo(page if format == "text" else as_record(asked, found))
+    page = "\n\n".join([*parts, *map(str, tables)])
+    typer.echo(page if format == "text" else as_record(spec, finding))
     if output is not None:
-        calibration = found["calibration"]
+        calibration = finding["calibration"]
         files = {
-            f"{found.name}.txt": f"{page}\n".encode(),
-            f"{found.name}.tex": report.document(tables, "latex"),
-            f"{found.name}.csv": found.tidy().to_csv(index=False).encode(),
+            f"{finding.name}.txt": f"{page}\n".encode(),
+            f"{finding.name}.tex": report.document(tables, "latex"),
+            f"{finding.name}.csv": finding.tidy().to_csv(index=False).encode(),
             "calibration.csv": calibration.tidy().to_csv(index=False).encode(),
-            **figures.figure_files(found.name, found.plot()),
+            **figures.figure_files(finding.name, finding.plot()),
             **figures.figure_files("calibration", calibration.plot()),
         }
         written = core.write_all(output, files)
         typer.echo(f"\n{len(written)} files written to {as_typed(output)}.", err=format == "json")
 
 
-def as_record(asked: Asked, found: Finding) -> str:
+def as_record(spec: Specification, finding: Finding) -> str:
     """Return what was found as JSON."""
     return report.as_json(
         {
-            "question": asdict(asked.question),
-            "panel": {"name": asked.panel.name, "checksum": asked.panel.checksum},
-            "seed": asked.seed,
-            "level": asked.level,
-            "verdict": found.verdict,
-            "evidence": found.evidence,
+            "question": asdict(spec.question),
+            "panel": {"name": spec.panel.name, "checksum": spec.panel.checksum},
+            "seed": spec.seed,
+            "level": spec.level,
+            "verdict": finding.verdict,
+            "evidence": finding.evidence,
             "recommendation": {
-                k: None if v != v else v for k, v in found["recommendation"]._asdict().items()
+                k: None if v != v else v for k, v in finding["recommendation"]._asdict().items()
             },
-            "processes": found["processes"],
-            "performance": report.rows_of(found.frame),
-            "standing": report.rows_of(found["standing"].reset_index()),
-            "refused": report.rows_of(found["refused"]),
-            "calibration": report.rows_of(found["calibration"].frame),
+            "processes": finding["processes"],
+            "performance": report.rows_of(finding.frame),
+            "standing": report.rows_of(finding["standing"].reset_index()),
+            "refused": report.rows_of(finding["refused"]),
+            "calibration": report.rows_of(finding["calibration"].frame),
         }
     )
 
 
-def tables_of(found: Finding, asked: Asked) -> list[report.Table]:
+def tables_of(finding: Finding, spec: Specification) -> list[report.Table]:
     """Return how designs perform, a panel a process, and what they do after a pre-test where some have one."""
-    frame, units = found.frame, asked.question.effect_scale
+    frame, units = finding.frame, spec.question.effect_scale
     tested = frame[frame["pretest_rejects"].notna()]
     shared = [
         "In parentheses: Monte-Carlo standard errors.",
-        f"Effects: {units.column}; intervals are at {100 * asked.level:g}%.",
+        f"Effects: {units.column}; intervals are at {100 * spec.level:g}%.",
     ]
     first = [
         *shared,
@@ -301,11 +301,11 @@ def tables_of(found: Finding, asked: Asked) -> list[report.Table]:
         *shared,
         "Pre-test: the joint test of the leads at 5%, by the largest t; after: on the panels that pass it.",
     ]
-    of_designs = _table(found.name, "What designs find on simulated panels", MEASURES, frame, units, first)
+    of_designs = _table(finding.name, "What designs find on simulated panels", MEASURES, frame, units, first)
     if tested.empty:
         return [of_designs]
     caption = "What designs find on simulated panels that pass the pre-test"
-    return [of_designs, _table(f"{found.name}-after", caption, AFTER_TEST, tested, units, second)]
+    return [of_designs, _table(f"{finding.name}-after", caption, AFTER_TEST, tested, units, second)]
 
 
 def _table(
@@ -341,8 +341,8 @@ def record_of(path: Path) -> str:
     from study.paper import run, tournament
 
     plan = paper.read_plan(path)
-    file = Path(tournament.asked_of(plan).record)
+    file = Path(tournament.tournament_of(plan).record)
     recorded = tournament.simulated(plan, run.load(plan))
     written = core.write_all(file.parent, tournament.files(recorded, file))
-    found = section("Recommendation", recorded.sentences)
-    return f"{found}\n\nWritten: {', '.join(map(as_typed, written))}"
+    recommendation = section("Recommendation", recorded.sentences)
+    return f"{recommendation}\n\nWritten: {', '.join(map(as_typed, written))}"

@@ -47,7 +47,7 @@ def table(
     standalone: bool = False,
     output: Path | None = None,
     engine: OfEngine,
-    work: options.OfWork,
+    workers: options.OfWorkers,
     cache: options.Cache = None,
 ) -> None:
     """Make a table of designs by outcomes, for questions of the plan or for your own panel.
@@ -103,7 +103,7 @@ def table(
     if question:
         options.refuse_beside(context, EITHER, WHO, options.OF_PANEL_ALONE)
         path = options.plan_of(plan or options.DEFAULT_PLAN)
-        with work.settings(cache=core.fits_of(path, cache)), work.learning(names):
+        with workers.settings(cache=core.fits_of(path, cache)), workers.learning(names):
             tables = of_plan(path, question, names, labels=labels, style=style, **of_draws)
         text = report.document(tables, kind, standalone=standalone)
     else:
@@ -118,8 +118,8 @@ def table(
         labels = {"unit": source.unit} | labels
         with (
             engine.opened(WHO, source, questions[0], outcome, names, label) as panel,
-            work.settings(cache=core.fits_of(None, cache)),
-            work.learning(names or ()),
+            workers.settings(cache=core.fits_of(None, cache)),
+            workers.learning(names or ()),
         ):
             tables = of_panel(panel, questions, outcome, names, labels=labels, style=style, **of_draws)
             text = report.document(tables, kind, standalone=standalone)
@@ -233,15 +233,15 @@ def of_plan(
     plan = replace(
         paper.read_plan(path), **{name: value for name, value in given.items() if value is not None}
     )
-    asked: dict[str, list[paper.Task]] = {}
+    by_event: dict[str, list[paper.Task]] = {}
     for task in map(plan.ask, questions):
-        asked.setdefault(task.event.label, []).append(task)
+        by_event.setdefault(task.event.label, []).append(task)
     rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
     panel = run.load(plan)
     report.check_labels(labels, panel, [name for row in rows for name in (row.name, row.label)], WHO)
     rows = [replace(row, label=labels.get(row.label, labels.get(row.name, row.label))) for row in rows]
     tables: list[report.Table] = []
-    for label, tasks in asked.items():
+    for label, tasks in by_event.items():
         event = tasks[0].event
         outcomes = [name for name in plan.outcomes if any(name == task.outcome for task in tasks)]
         scales = [name for name in plan.scales if any(name == task.scale for task in tasks)]

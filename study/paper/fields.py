@@ -328,11 +328,11 @@ LARGEST = 100.0
 
 
 class Interval(NamedTuple):
-    """The hull of the effects that are not rejected, and whether all effects within it are not; may be infinite."""
+    """The hull of the effects that are not rejected, and whether these are connected; may be infinite."""
 
     low: float
     high: float
-    whole: bool
+    connected: bool
 
 
 def p_value(statistics: FloatArray) -> FloatArray:
@@ -366,7 +366,7 @@ def linear_set(actual: FloatArray, slope: FloatArray, level: float) -> Interval:
         changes = np.concatenate([(actual - s * actual[0]) / (slope - s * slope[0]) for s in (1.0, -1.0)])
     changes = np.unique(changes[np.isfinite(changes)])
     if not len(changes):
-        return Interval(-np.inf, np.inf, whole=True)
+        return Interval(-np.inf, np.inf, connected=True)
     span = max(1.0, float(np.ptp(changes)))
     between = (changes[1:] + changes[:-1]) / 2
     # The values of tau in order: those before the first change, the first change, those up to the second, ...
@@ -374,11 +374,11 @@ def linear_set(actual: FloatArray, slope: FloatArray, level: float) -> Interval:
     inside[1::2] = not_rejected(changes)
     inside[::2] = not_rejected(np.concatenate([[changes[0] - span], between, [changes[-1] + span]]))
     if not inside.any():
-        return Interval(np.nan, np.nan, whole=True)
+        return Interval(np.nan, np.nan, connected=True)
     ends = np.concatenate([[-np.inf], changes, [np.inf]])
     first, last = np.flatnonzero(inside)[[0, -1]]
     low, high = float(ends[(first + 1) // 2]), float(ends[last // 2 + 1])
-    return Interval(low, high, whole=bool(inside[first : last + 1].all()))
+    return Interval(low, high, connected=bool(inside[first : last + 1].all()))
 
 
 def searched_set(statistics: Callable[[float], FloatArray], estimate: float, level: float) -> Interval:
@@ -408,7 +408,7 @@ def searched_set(statistics: Callable[[float], FloatArray], estimate: float, lev
             middle = (inner + outer) / 2
             inner, outer = (middle, outer) if not_rejected(middle) else (inner, middle)
         ends.append(sign * np.inf if abs(inner) > LARGEST else (inner + outer) / 2)
-    return Interval(ends[0], ends[1], whole=True)
+    return Interval(ends[0], ends[1], connected=True)
 
 
 def detectable(null: FloatArray, response: FloatArray, most: float = 4 * LARGEST) -> float:

@@ -364,5 +364,5 @@ def filled(sentence: Sentence, numbers: Mapping[str, Traced]) -> str:
     named = re.sub(r"\\(?:ref|cite\w*|texttt)\{([^}]*)\}", r"\1", bare)
     typed = RESULT.sub(lambda cited: values[cited[1]].replace("%", r"\%"), named)
     read = " ".join(LatexNodes2Text().latex_to_text(typed).split())
-    made = [f"    {values[at]}  {at}  ({numbers[at].source.exhibit})" for at in values if at in numbers]
-    return "\n".join([read, *made])
+    sources = [f"    {values[at]}  {at}  ({numbers[at].source.exhibit})" for at in values if at in numbers]
+    return "\n".join([read, *sources])

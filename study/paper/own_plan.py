@@ -1,4 +1,4 @@
-"""The plan that a panel of one's own begins with: what can be told from the panel, and a comment on each choice."""
+"""The plan that a panel of one's own begins with: what the panel shows, and a comment on each choice."""
 
 from __future__ import annotations
 

@@ -97,13 +97,13 @@ def page(
         If two exhibits, tables or figures have one name, so that links to them would be ambiguous.
     """
     called = places(exhibits, paper)
-    said = partial(worded, words=words or {})
-    reworded = [(exhibit, _reworded(shown, said)) for exhibit, shown in exhibits]
+    in_words = partial(worded, words=words or {})
+    reworded = [(exhibit, _reworded(shown, in_words)) for exhibit, shown in exhibits]
     sections: dict[str, list[tuple[Exhibit, Exhibited]]] = {}
     for exhibit, shown in reworded:
         sections.setdefault(exhibit.section, []).append((exhibit, shown))
-    made_by = {place: made for made in reworded for place in _items(made[1])}
-    leading = {at: made_by[at] for at, name in called.items() if paper and re.fullmatch(r"\w+ \d+", name)}
+    exhibit_of = {place: pair for pair in reworded for place in _items(pair[1])}
+    leading = {at: exhibit_of[at] for at, name in called.items() if paper and re.fullmatch(r"\w+ \d+", name)}
     head = {exhibit.name: (exhibit, shown) for exhibit, shown in leading.values() or reworded}
     script = render("page.js").decode()
     return render(
@@ -122,7 +122,7 @@ def page(
         picture=picture,
         origins=origins,
         minus=minus,
-        said=said,
+        in_words=in_words,
         data=data,
     )
 
@@ -152,9 +152,9 @@ def taken_in(paper: str) -> dict[str, str]:
     numbers: dict[str, str] = {}
     for preamble, body in pairwise(re.sub(r"(?<!\\)%.*", "", paper).split(r"\begin{document}")):
         prefixes = dict(re.findall(r"\\the(table|figure)\}\{(\w*)\\arabic", preamble))
-        found = ((str(each.lastgroup), each[each.lastgroup or 0]) for each in TAKEN_IN.finditer(body))
+        pairs = ((str(each.lastgroup), each[each.lastgroup or 0]) for each in TAKEN_IN.finditer(body))
         counted: Counter[str] = Counter()
-        for kind, name in dict.fromkeys(found):
+        for kind, name in dict.fromkeys(pairs):
             counted[kind] += 1
             number = f"{kind} {prefixes.get(kind.lower(), '')}{counted[kind]}"
             numbers.setdefault(f"{kind[:3].lower()}-{name}", number)
@@ -191,13 +191,13 @@ def numbered(kind: str, names: Sequence[str], paper: str) -> dict[str, str]:
     return {name: numbers.get(f"{kind[:3].lower()}-{name}") or next(own) for name in names}
 
 
-def _reworded(shown: Exhibited, said: Callable[[str], str]) -> Exhibited:
-    tables = tuple(table.worded(said) for table in shown.tables)
+def _reworded(shown: Exhibited, in_words: Callable[[str], str]) -> Exhibited:
+    tables = tuple(table.worded(in_words) for table in shown.tables)
     figures = tuple(
-        figure._replace(caption=said(figure.caption), alternative=said(figure.alternative))
+        figure._replace(caption=in_words(figure.caption), alternative=in_words(figure.alternative))
         for figure in shown.figures
     )
-    return replace(shown, tables=tables, figures=figures, sentences=tuple(map(said, shown.sentences)))
+    return replace(shown, tables=tables, figures=figures, sentences=tuple(map(in_words, shown.sentences)))
 
 
 def data(kind: str, content: bytes) -> str:

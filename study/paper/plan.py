@@ -233,7 +233,7 @@ class Inference:
 
     level: keys.Share
     band_draws: keys.Count
-    permutations: keys.Whole
+    permutations: keys.NonNegative
     strata: keys.Name | None = None
 
 
@@ -327,7 +327,7 @@ class Shared:
     scales: keys.Titles
     events: Annotated[tuple[Event, ...], Field(min_length=1)]
     question: keys.SomeOfQuestion
-    seed: keys.Whole
+    seed: keys.NonNegative
     families: tuple[Event, ...] = ()
     venues: dict[str, keys.AnyPanel] = field(default_factory=dict)
     further: tuple[Further, ...] = ()
@@ -449,11 +449,11 @@ class Plan(Shared, Inference, Figure, Diagnose):
         """
         if self.tournament is None:
             return {}
-        asked, at = self.tournament, {"effect": self.tournament.effect}
-        named = {effect_title(value): {"effect": value} for value in asked.effects}
-        shares = self.hidden_shares(self.ask(asked.question).event)
+        tournament, at = self.tournament, {"effect": self.tournament.effect}
+        named = {effect_title(value): {"effect": value} for value in tournament.effects}
+        shares = self.hidden_shares(self.ask(tournament.question).event)
         hidden = {f"hidden treatment of {100 * share:.2g}%": at | {"hidden": share} for share in shares}
-        return named | {title: at | dials for title, dials in asked.violations.items()} | hidden
+        return named | {title: at | dials for title, dials in tournament.violations.items()} | hidden
 
     def calibrated_processes(self) -> tuple[str, ...]:
         """Return the titles of the processes that are as calibrated, one an effect."""
@@ -507,9 +507,9 @@ class Plan(Shared, Inference, Figure, Diagnose):
         refuse_unknown("event", self.definitions, [e.label for e in self.events], "study.toml, definitions")
         every = [event.label for event in self.every_event]
         refuse_unknown("event", self.treatments, every, "study.toml, treatments")
-        asked = [*every, *self.placebos, *(entry.label for entry in self.further)]
+        questions = [*every, *self.placebos, *(entry.label for entry in self.further)]
         for shown in self.contrasts.values():
-            refuse_unknown("event, placebo or further question", shown, asked, "study.toml, contrasts")
+            refuse_unknown("event, placebo or further question", shown, questions, "study.toml, contrasts")
         for event in self.families:
             if event.contrast:
                 refuse_unknown("family", event.contrast, labels, f"study.toml, contrast of {event.label}")
@@ -612,15 +612,15 @@ def plan_from(content: Mapping[str, Any], where: str, folder: Path) -> Plan:
     return replace(plan, entrants=_entrants(plan, plan.tournament))
 
 
-def _entrants(plan: Plan, asked: Tournament) -> tuple[Row, ...]:
+def _entrants(plan: Plan, tournament: Tournament) -> tuple[Row, ...]:
     """Return the rows that take part in a tournament, the headline first.
 
     Rows that estimate another average are no answers to the same question.
     """
-    others = [row for row in (*plan.rows, *asked.designs) if row != plan.headline]
+    others = [row for row in (*plan.rows, *tournament.designs) if row != plan.headline]
     able = [plan.headline, *(row for row in others if row.question.keys() <= {*CHANGES})]
     return tuple(
-        replace(row, options=row.options | asked.learned) if row.design.draws else row for row in able
+        replace(row, options=row.options | tournament.learned) if row.design.draws else row for row in able
     )
 
 

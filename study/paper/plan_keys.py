@@ -21,7 +21,7 @@ SomeTexts = Annotated[tuple[Name, ...], Field(min_length=1), must_be("a list of 
 Names = Annotated[Name | tuple[Name, ...], must_be("a text or a list of texts")]
 Titles = Annotated[dict[str, Name], Field(min_length=1), must_be("a table of one or more texts")]
 Period = Annotated[int, Field(strict=True)]
-Whole = Annotated[Period, Field(ge=0), must_be("a whole number, 0 or more")]
+NonNegative = Annotated[Period, Field(ge=0), must_be("a whole number, 0 or more")]
 Count = Annotated[Period, Field(ge=1), must_be("a whole number, 1 or more")]
 Number = Annotated[float, Field(strict=True)]
 Day = Annotated[date, Field(strict=True), must_be("a date such as 2026-11-25, without quotes")]

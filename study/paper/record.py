@@ -13,10 +13,10 @@ import pandas as pd
 from study.core import DataError, settle, significant
 from study.paper.results import Result, Results
 
-ASKED = ["event", "outcome", "scale", "design", "label", "options", "question"]
+TASK = ["event", "outcome", "scale", "design", "label", "options", "question"]
 NUMBERS = ["estimate", "std_error"]
 SAMPLE = ["n_units", "n_obs", "clusters", "seed", "panel_checksum", "tolerance", "draws"]
-COLUMNS = [*ASKED, "term", *NUMBERS, *SAMPLE]
+COLUMNS = [*TASK, "term", *NUMBERS, *SAMPLE]
 KEY = ["event", "outcome", "scale", "label", "term"]
 EXACT = [column for column in COLUMNS if column not in (*KEY, *NUMBERS, "tolerance")]
 

@@ -142,7 +142,7 @@ def comparison(
     plan: Plan, panel: Panel, event: Event, scale: str, outcomes: Sequence[str], rows: Sequence[Row]
 ) -> Comparison:
     """Return what rows of a plan answer about an event on one scale, each with its own options and covariates."""
-    estimates, refusals, agreement, whole = {}, {}, {}, {}
+    estimates, refusals, agreement, every_fit = {}, {}, {}, {}
     for outcome in outcomes:
         fits = {}
         for row in rows:
@@ -150,14 +150,14 @@ def comparison(
             try:
                 fit = row.design(task.question.sample(panel), **task.options)
                 estimates[outcome, row.label] = answered(fit.headline)
-                fits[row.label] = whole[outcome, row.label] = fit
+                fits[row.label] = every_fit[outcome, row.label] = fit
             except QuestionError as refusal:
                 refusals[outcome, row.label] = str(refusal).removeprefix(f"{row.name}: ")
         agreement[outcome] = agreement_of(fits, draws=plan.band_draws, seed=plan.seed)
     question = plan.task(event, outcomes[0], scale, plan.headline).question
     labels = tuple(row.label for row in rows)
     draws = plan.band_draws
-    return Comparison(question, labels, tuple(outcomes), estimates, refusals, agreement, {}, draws, whole)
+    return Comparison(question, labels, tuple(outcomes), estimates, refusals, agreement, {}, draws, every_fit)
 
 
 def _fitted(task: Task, sample: Sample) -> Estimate:

@@ -86,7 +86,7 @@ def run(
         )
         for task in sorted(tasks, key=lambda task: -task.permutations)
     }
-    results = _made(steps, panel, ANSWER, jobs, progress, cache)
+    results = _run_steps(steps, panel, ANSWER, jobs, progress, cache)
     return {task.key: results[task.key] for task in tasks}
 
 
@@ -128,7 +128,7 @@ def exhibit(
         )
         for name in plan.exhibits[::-1]  # diagnostics, which take longest, stand last
     }
-    exhibits = _made(steps, setting, EXHIBITED, jobs, progress, cache)
+    exhibits = _run_steps(steps, setting, EXHIBITED, jobs, progress, cache)
     return Paper(setting, {name: exhibits[name] for name in plan.exhibits})
 
 
@@ -143,7 +143,7 @@ class Step(NamedTuple):
     depends_on: tuple[object, ...]
 
 
-def _made(
+def _run_steps(
     steps: Mapping[Any, Step],
     source: Any,
     kinds: Sequence[type[Any]],
@@ -151,7 +151,7 @@ def _made(
     progress: Progress | None,
     cache: Path | None,
 ) -> dict[Any, Any]:
-    """Make from a source what is not kept on disk, and keep it; tell the words of each step as it is done."""
+    """Make from a source what is not kept on disk, and keep it; show the words of each step as it is done."""
     answers: dict[Any, Any] = {}
     keys: dict[Any, str | None] = {}
     fits = None
@@ -164,14 +164,14 @@ def _made(
     with warnings.catch_warnings():
         # joblib starts a process anew when it has grown: nothing that a reader of the paper could act on.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
-        for at, made in each_kept(partial(_made_from, source, fits), tasks, keys, cache, kinds, jobs):
-            answers[at] = made
+        for at, output in each_kept(partial(_run_step, source, fits), tasks, keys, cache, kinds, jobs):
+            answers[at] = output
             if progress is not None:
                 progress(steps[at].words)
     return answers
 
 
-def _made_from(source: Any, fits: Path | None, make: Callable[[Any], Any]) -> Any:
+def _run_step(source: Any, fits: Path | None, make: Callable[[Any], Any]) -> Any:
     with settings(cache=disk.if_here(fits)):  # what learners found serves other outcomes and scales
         return make(source)
 
@@ -237,13 +237,13 @@ class Paper(NamedTuple):
         traced = self.cited_numbers(folder)
         listed = exhibits_list(self.every_exhibit, self.latex(folder))
 
-        def cite(found: re.Match[str]) -> str:
-            return f"<!--{found[1]}-->{traced[found[1]].value}" if found[1] in traced else found[0]
+        def cite(match: re.Match[str]) -> str:
+            return f"<!--{match[1]}-->{traced[match[1]].value}" if match[1] in traced else match[0]
 
         texts = {path: path.read_text(encoding="utf-8") for path in texts_of(self.setting.plan, folder)}
         cited = {path: IN_MARKDOWN.sub(cite, text) for path, text in texts.items() if path.suffix == ".md"}
         return {
-            path: LIST.sub(lambda found: found[1] + listed + found[2], text).encode()
+            path: LIST.sub(lambda match: match[1] + listed + match[2], text).encode()
             for path, text in cited.items()
         }
 

@@ -46,7 +46,7 @@ class Recorded(NamedTuple):
 
     Attributes
     ----------
-    asked : dict
+    specification : dict
         What was simulated, as :func:`specification` returns it.
     rows : DataFrame
         A row a process and design: columns of :func:`study.simulate.performance.performance`, and FIRST.
@@ -57,7 +57,7 @@ class Recorded(NamedTuple):
         The numbers of that process, as :func:`numbers_of` returns them.
     """
 
-    asked: dict[str, Any]
+    specification: dict[str, Any]
     rows: pd.DataFrame
     recommendation: Recommendation
     sentences: tuple[str, ...]
@@ -89,8 +89,8 @@ def contest(plan: Plan, panel: Panel, recorded: Recorded | None = None) -> Conte
 
 def numbers_of(calibrated: Process) -> dict[str, Any]:
     """Return what a calibration found, as JSON has it."""
-    found = {name: np.asarray(getattr(calibrated, name)).tolist() for name in CALIBRATED}
-    return {"family": calibrated.family, **found, "dials": dict(calibrated.dials)}
+    numbers = {name: np.asarray(getattr(calibrated, name)).tolist() for name in CALIBRATED}
+    return {"family": calibrated.family, **numbers, "dials": dict(calibrated.dials)}
 
 
 def _as_recorded(plan: Plan, calibrated: Process, recorded: Recorded) -> Process:
@@ -101,7 +101,7 @@ def _as_recorded(plan: Plan, calibrated: Process, recorded: Recorded) -> Process
         is_number = name in CALIBRATED and np.shape(was) == np.shape(now)
         if was != now and not (is_number and np.allclose(was, now, rtol=ALIKE, atol=ALIKE**2)):
             raise DataError(
-                f"{beside(Path(asked_of(plan).record))}: the panel is calibrated to another {name} now; {AGAIN}."
+                f"{beside(Path(tournament_of(plan).record))}: the panel is calibrated to another {name} now; {AGAIN}."
             )
     size, growth, hazard = (np.array(recorded.calibrated[name]) for name in ("size", "growth", "hazard"))
     mean_size, spread = (float(recorded.calibrated[name]) for name in ("mean_size", "spread"))
@@ -122,20 +122,20 @@ def entrants(plan: Plan) -> tuple[Entrant, ...]:
     )
 
 
-def entrant_of(row: Row, own: Question, asked: Question) -> Entrant:
+def entrant_of(row: Row, own: Question, base: Question) -> Entrant:
     """Return a row as an entrant, which changes a tournament's question to its own."""
-    changes = {name: value for name, value in vars(own).items() if value != getattr(asked, name)}
+    changes = {name: value for name, value in vars(own).items() if value != getattr(base, name)}
     return Entrant(row.label, row.name, row.options, changes)
 
 
 def simulated(plan: Plan, panel: Panel) -> Recorded:
     """Run the plan's tournament, with jobs, progress and a folder of finished blocks as in :func:`study.settings`."""
-    asked, made = asked_of(plan), contest(plan, panel)
+    options, setup = tournament_of(plan), contest(plan, panel)
     replications = replicate(
-        made.processes,
-        made.entrants,
-        repetitions=asked.repetitions,
-        slow_repetitions=asked.slow_repetitions,
+        setup.processes,
+        setup.entrants,
+        repetitions=options.repetitions,
+        slow_repetitions=options.slow_repetitions,
         seed=plan.seed,
         level=plan.level,
     )
@@ -145,20 +145,20 @@ def simulated(plan: Plan, panel: Panel) -> Recorded:
     measured = performance(replications).set_index(KEY)
     firsts = pd.DataFrame(_firsts(replications), columns=[*KEY, *FIRST]).set_index(KEY)
     rows = measured.join(firsts).reset_index()
-    numbers = numbers_of(made.calibrated)
+    numbers = numbers_of(setup.calibrated)
     return Recorded(specification(plan, panel), rows, finding["recommendation"], finding.sentences, numbers)
 
 
 def specification(plan: Plan, panel: Panel) -> dict[str, Any]:
     """Return all that the plan's tournament depends on besides the code, as JSON has it."""
-    asked = asked_of(plan)
+    options = tournament_of(plan)
     named = {
         "panel": f"{panel.name}, checksum {panel.checksum}",
         "question": vars(base_question(plan)),
         "processes": plan.processes(),
         "designs": {entrant.label: entrant[1:] for entrant in entrants(plan)},
-        "repetitions": asked.repetitions,
-        "slow_repetitions": asked.slow_repetitions,
+        "repetitions": options.repetitions,
+        "slow_repetitions": options.slow_repetitions,
         "seed": plan.seed,
         "level": plan.level,
         "neighbours": plan.neighbours,
@@ -171,20 +171,20 @@ def files(recorded: Recorded, path: Path) -> dict[str, bytes]:
     table = recorded.rows
     numbers = [name for name in table.select_dtypes("float") if name not in FIRST]
     short = {name: [significant(value, DIGITS) for value in table[name]] for name in numbers}
-    said = {
-        "asked": recorded.asked,
+    saved = {
+        "asked": recorded.specification,
         "recommendation": recorded.recommendation._asdict(),
         "sentences": recorded.sentences,
         "calibrated": recorded.calibrated,
     }
     return {
         path.name: table.assign(**short).to_csv(index=False, lineterminator="\n").encode(),
-        beside(path).name: (json.dumps(said, indent=1, ensure_ascii=False) + "\n").encode(),
+        beside(path).name: (json.dumps(saved, indent=1, ensure_ascii=False) + "\n").encode(),
     }
 
 
 def beside(path: Path) -> Path:
-    """Return the file with what was asked, and with what needs all replications: what is recommended."""
+    """Return the file with the specification, and with what needs all replications: what is recommended."""
     return path.with_suffix(".json")
 
 
@@ -197,19 +197,19 @@ def read_record(plan: Plan, panel: Panel) -> Recorded:
         If there is none, or it is of another panel, question, seed, level, or of other processes, designs or numbers
         of repetitions than the plan's.
     """
-    path = Path(asked_of(plan).record)
+    path = Path(tournament_of(plan).record)
     settle(path.parent)
     for file in (path, beside(path)):
         if not file.is_file():
             raise DataError(f"{file}: there is no such record of the tournament; {AGAIN}.")
     try:
-        said = json.loads(beside(path).read_text(encoding="utf-8"))
+        saved = json.loads(beside(path).read_text(encoding="utf-8"))
         recorded = Recorded(
-            dict(said["asked"]),
+            dict(saved["asked"]),
             pd.read_csv(path, dtype=dict.fromkeys(KEY, str)),
-            Recommendation(**said["recommendation"] | {"trusted": (*said["recommendation"]["trusted"],)}),
-            (*said["sentences"],),
-            {name: said["calibrated"][name] for name in ("family", *CALIBRATED, "dials")},
+            Recommendation(**saved["recommendation"] | {"trusted": (*saved["recommendation"]["trusted"],)}),
+            (*saved["sentences"],),
+            {name: saved["calibrated"][name] for name in ("family", *CALIBRATED, "dials")},
         )
         rows = recorded.rows.set_index(KEY)
         calibrated = recorded.rows[recorded.rows["process"].isin(plan.calibrated_processes())]
@@ -218,7 +218,7 @@ def read_record(plan: Plan, panel: Panel) -> Recorded:
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a readable record ({error}); {AGAIN}.") from error
     expected = specification(plan, panel)
-    if different := _difference(recorded.asked, expected):
+    if different := _difference(recorded.specification, expected):
         raise DataError(f"{beside(path)}: {different}; {AGAIN}.")
     pairs = [*product(expected["processes"], expected["designs"])]
     if [*firsts.index] != pairs or (*trusted.index[trusted],) != recorded.recommendation.trusted:
@@ -227,7 +227,7 @@ def read_record(plan: Plan, panel: Panel) -> Recorded:
 
 
 def _difference(recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """Say where what was asked first differs from what the plan asks."""
+    """Say where a recorded specification first differs from that of the plan."""
     for name in dict.fromkeys((*expected, *recorded)):
         was, now = (each.get(name, "absent") for each in (recorded, expected))
         if isinstance(was, dict) and isinstance(now, dict):
@@ -246,7 +246,7 @@ def kept(plan: Plan) -> tuple[bytes, ...]:
     return tuple(file.read_bytes() for file in (path, beside(path)) if file.is_file())
 
 
-def check_first(plan: Plan, made: Contest, rows: pd.DataFrame) -> None:
+def check_first(plan: Plan, setup: Contest, rows: pd.DataFrame) -> None:
     """Repeat the first replication of every process by the designs with closed forms, and compare it with the record.
 
     Raises
@@ -254,19 +254,19 @@ def check_first(plan: Plan, made: Contest, rows: pd.DataFrame) -> None:
     DataError
         If an estimate or a standard error differs: the code or the processor computes other numbers now.
     """
-    again = tuple(entrant for entrant in made.entrants if not is_slow(entrant))
+    again = tuple(entrant for entrant in setup.entrants if not is_slow(entrant))
     fresh = replicate(
-        made.processes, again, repetitions=1, slow_repetitions=1, seed=plan.seed, level=plan.level
+        setup.processes, again, repetitions=1, slow_repetitions=1, seed=plan.seed, level=plan.level
     )
     recorded = rows.set_index(KEY)[FIRST]
     for process, label, *values in _firsts(fresh):
         for name, was, now in zip(FIRST, recorded.loc[(process, label)], values, strict=True):
             if not np.isclose(was, now, rtol=0, atol=APART * max(1, abs(now)), equal_nan=True):
-                what = f"{asked_of(plan).record}: {label} under {process}: {name.replace('_', ' ')}"
+                what = f"{tournament_of(plan).record}: {label} under {process}: {name.replace('_', ' ')}"
                 raise DataError(f"{what} is recorded as {was:.12g} and is {now:.12g} now; {AGAIN}.")
 
 
-def asked_of(plan: Plan) -> Tournament:
+def tournament_of(plan: Plan) -> Tournament:
     """Return the plan's tournament, or refuse a plan without one."""
     if plan.tournament is None:
         raise QuestionError("study.toml: there is no table [tournament]; add it, or name a question.")
@@ -274,7 +274,7 @@ def asked_of(plan: Plan) -> Tournament:
 
 
 def _questions(plan: Plan) -> list[Question]:
-    task = plan.ask(asked_of(plan).question)
+    task = plan.ask(tournament_of(plan).question)
     return [plan.task(task.event, task.outcome, task.scale, row).question for row in plan.entrants]
 
 

@@ -45,18 +45,18 @@ def compile_paper(folder: Path) -> list[Path]:
             raise OutputError(f"paper: {folder / name} is missing; {what}.")
     documents = [name for name in DOCUMENTS if name == "main" or _is_document(folder / f"{name}.tex")]
     with tempfile.TemporaryDirectory() as build:
-        work = Path(build) / "paper"
+        copy = Path(build) / "paper"
         # What an editor's own run left there could be of an older text.
-        shutil.copytree(folder, work, ignore=shutil.ignore_patterns("*.aux", "*.bbl", "*.out"))
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.aux", "*.bbl", "*.out"))
         for run in range(MOST):
-            said = [_done(work, *LATEX, f"{name}.tex") for name in documents]
+            logs = [_done(copy, *LATEX, f"{name}.tex") for name in documents]
             for name in documents:
-                if run == 0 and r"\citation{" in (work / f"{name}.aux").read_text(errors="replace"):
-                    _done(work, "bibtex", name)
-            if run + 1 >= RUNS and not any("Rerun " in each for each in said):
+                if run == 0 and r"\citation{" in (copy / f"{name}.aux").read_text(errors="replace"):
+                    _done(copy, "bibtex", name)
+            if run + 1 >= RUNS and not any("Rerun " in each for each in logs):
                 break
         for name in (f"{name}.{kind}" for name in documents for kind in ("log", "pdf")):
-            shutil.copyfile(work / name, folder / name)
+            shutil.copyfile(copy / name, folder / name)
     return [folder / f"{name}.pdf" for name in documents]
 
 
@@ -64,9 +64,9 @@ def _is_document(path: Path) -> bool:
     return path.is_file() and r"\begin{document}" in path.read_text(encoding="utf-8", errors="replace")
 
 
-def _done(work: Path, *command: str) -> str:
+def _done(folder: Path, *command: str) -> str:
     """Return what a command of TeX says in a folder, the document last in it."""
-    done = subprocess.run(command, cwd=work, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         lines = done.stdout.splitlines()
         at = next((k for k, line in enumerate(lines) if line.startswith("!")), -3)

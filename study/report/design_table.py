@@ -256,7 +256,7 @@ def models_table(
     ]
     headings = [words.outcomes[column] if by_outcome else designs[column] for column in columns]
     blocks = lettered([*panels, *more, *([("Sample", rests_on)] if rests_on else [])])
-    notes = _said(words, comparisons, style, family)
+    notes = _notes(words, comparisons, style, family)
     return Table(in_letters(words.name), words.caption, headings, blocks, notes)
 
 
@@ -445,7 +445,7 @@ def _range(counts: Sequence[int]) -> Cell:
     return f"{min(counts)} to {max(counts)}" if counts else ""
 
 
-def _said(words: Words, comparisons: Sequence[Comparison], style: Style, family: Sequence[str]) -> list[str]:
+def _notes(words: Words, comparisons: Sequence[Comparison], style: Style, family: Sequence[str]) -> list[str]:
     """Return the notes below a table of models, as long as its style has them."""
     fits = _fits(comparisons)
     notes = []

@@ -98,7 +98,7 @@ def table(
         panel = next((fit.sample.panel for fit in comparison.estimates.values()), None)
         check_labels(labels, panel, comparison.labels, WHO)
     titles = {name: design.title for name, design in all_designs().items()} | dict(labels)
-    comparisons = _by_scale(_told_apart([_renamed(comparison, titles) for comparison in every]))
+    comparisons = _by_scale(_distinguished([_renamed(comparison, titles) for comparison in every]))
     first = comparisons[0]
     words = Words(name, caption, {outcome: outcome for outcome in first.outcomes}, SCALES).under(labels)
     events = dict.fromkeys(labels.get(c.question.event, c.question.event) for c in every)
@@ -149,8 +149,8 @@ def _renamed(comparison: Comparison, names: Mapping[str, str]) -> Comparison:
     return replace(comparison, labels=tuple(titles.values()), **by_label)
 
 
-def _told_apart(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Return comparisons whose labels say what estimates of one label, outcome and scale differ by."""
+def _distinguished(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Return comparisons whose labels distinguish estimates of one label, outcome and scale by what they differ in."""
     twice = {label for (_, label) in _repeated(comparisons)}
     fits = [(label, fit) for c in comparisons for (_, label), fit in c.estimates.items()]
     specified = {label: [_specification(fit) for name, fit in fits if name == label] for label in twice}
@@ -160,7 +160,7 @@ def _told_apart(comparisons: Sequence[Comparison]) -> list[Comparison]:
         for (_, label), fit in comparison.estimates.items():
             own = _specification(fit) if label in twice else {}
             differing = [k for k in own if any(other.get(k) != own[k] for other in specified[label])]
-            names[label] = label + f" ({', '.join(_told(k, own[k]) for k in differing)})" * bool(differing)
+            names[label] = label + f" ({', '.join(_part(k, own[k]) for k in differing)})" * bool(differing)
         apart.append(_renamed(comparison, names))
     for (outcome, label), count in _repeated(apart).items():
         raise QuestionError(
@@ -176,14 +176,14 @@ def _repeated(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], int]:
     return {key: count for (key, _), count in cells.items() if count > 1}
 
 
-def _told(name: str, value: Any) -> str:
-    """Return what an estimate has of a name for its label."""
-    told, words = ", ".join(value) if isinstance(value, tuple) else value, name.replace("_", " ")
-    return f"no {words}" if told in (None, "") else f"{words} {told}"
+def _part(name: str, value: Any) -> str:
+    """Return the part of a label that has the value of an option."""
+    text, words = ", ".join(value) if isinstance(value, tuple) else value, name.replace("_", " ")
+    return f"no {words}" if text in (None, "") else f"{words} {text}"
 
 
 def _specification(fit: Estimate) -> dict[str, Any]:
-    """Return what may tell an estimate apart from another by the same design for the same outcome."""
+    """Return what may distinguish an estimate from another by the same design for the same outcome."""
     fields_of = {k: v for k, v in vars(fit.sample.question).items() if k not in ("outcome", "scale")}
     return fields_of | {"convention": fit.errors_by, "panel": fit.sample.panel.name} | dict(fit.options)
 
@@ -235,7 +235,7 @@ def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, s
     sample, question = fit.sample, fit.sample.question
     estimand = f"{fit.estimand}, scale {question.scale}, {question.comparison.replace('_', '-')} comparison"
     facts = {"estimand": estimand + _balanced(question)}
-    with suppress(QuestionError):  # whoever asks for an average that there is not is told why
+    with suppress(QuestionError):  # an average that does not exist is refused where it is requested
         facts[fit.headline.terms[0].replace("_", " ")] = _in_words(fit.headline, level)
     units = f"{sample.n_units} units of {sample.panel.name}, {sample.n_treated} treated{_in_cohorts(sample)}"
     facts["sample"] = f"{units}; {fit.n_obs} observations"

@@ -280,18 +280,18 @@ class Table:
             body += [row(one_line(line.label), next(cells)) for line in block.lines]
         wide = max(map(cell_len, [*top, *filter(None, body)]), default=0)
         head, foot = (
-            textwrap.wrap(one_line(said), max(wide, NOTE_LINE)) for said in (self.caption, self._noted)
+            textwrap.wrap(one_line(text), max(wide, NOTE_LINE)) for text in (self.caption, self._noted)
         )
         lines = ["-" * wide if line is None else line for line in body]
         return "\n".join([*head, "=" * wide, *top, *lines, "=" * wide, *foot, ""]).encode()
 
     def word(self) -> Written:
         """Return the table as :func:`study.report.word.word_file` takes it."""
-        made = self._printed
+        printed = self._printed
         rows = [
-            row for b in made.blocks for row in ([b.title] * bool(b.title), *map(_in_row, b.lines)) if row
+            row for b in printed.blocks for row in ([b.title] * bool(b.title), *map(_in_row, b.lines)) if row
         ]
-        return Written(made.caption, [["", *made.headings], *rows], made.spans, made._noted)
+        return Written(printed.caption, [["", *printed.headings], *rows], printed.spans, printed._noted)
 
     @property
     def _noted(self) -> str:
@@ -334,8 +334,8 @@ class Table:
         >>> study.table([fit]).save("effects.docx")  # doctest: +SKIP
         """
         path = Path(path)
-        made = document([self], format_of(path, "Table.save"), standalone=standalone)
-        return write_all(path.parent, {path.name: made})[0]
+        content = document([self], format_of(path, "Table.save"), standalone=standalone)
+        return write_all(path.parent, {path.name: content})[0]
 
     @property
     def _titles(self) -> list[str]:

@@ -37,23 +37,23 @@ def word_file(tables: Sequence[Written]) -> bytes:
     """Return tables as a .docx file, each between caption and notes, the same bytes for the same tables."""
     from docx import Document
 
-    made = Document()
+    document = Document()
     for table in tables:
-        made.add_paragraph(one_line(table.caption), style="Caption")
-        _add(made, table)
-        _say(made.add_paragraph(), table.notes)
+        document.add_paragraph(one_line(table.caption), style="Caption")
+        _add(document, table)
+        _say(document.add_paragraph(), table.notes)
     written, dated = io.BytesIO(), io.BytesIO()
-    made.save(written)
+    document.save(written)
     with zipfile.ZipFile(written) as old, zipfile.ZipFile(dated, "w") as new:
         for name in old.namelist():
             new.writestr(zipfile.ZipInfo(name, DATE), old.read(name), zipfile.ZIP_DEFLATED)
     return dated.getvalue()
 
 
-def _add(made: Any, table: Written) -> None:
+def _add(document: Any, table: Written) -> None:
     """Add a table whose cells stand to the right, with rules above and below it and below its headings."""
     above = [table.spans] if table.spans else []
-    rows = made.add_table(len(above) + len(table.rows), len(table.rows[0])).rows
+    rows = document.add_table(len(above) + len(table.rows), len(table.rows[0])).rows
     for row, spans in zip(rows, above, strict=False):
         at, cells = 1, row.cells
         for title, columns in spans:

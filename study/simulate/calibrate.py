@@ -73,7 +73,7 @@ class Adoption:
             assert sample.path is not None
             on = np.nan_to_num(sample.path, nan=1.0) != 0
             known = np.nan_to_num(sample.path) != 0
-            # A cell is not known to be untreated from the first gap of the path on.
+            # A cell is not known to be untreated from the first missing value of the path on.
             ends = np.where(on.any(axis=1), on.argmax(axis=1), shape[1])
             start = np.where(known.any(axis=1), known.argmax(axis=1), -1)
         return cls(start.astype(np.int64), np.arange(shape[1]) < ends[:, None])
@@ -100,16 +100,16 @@ def moments(
     logs : bool
         Whether adopters are to be as large in logs, as the question is, or in levels.
     """
-    found = {f"mean, {name}": Moment(mean, True) for name, mean in zip(names, cells.means, strict=True)}
-    found["standard deviation"] = Moment(cells.spread, False)
-    found |= _products(cells)
+    by_name = {f"mean, {name}": Moment(mean, True) for name, mean in zip(names, cells.means, strict=True)}
+    by_name["standard deviation"] = Moment(cells.spread, False)
+    by_name |= _products(cells)
     if cells.family == "count":
-        found["share of zeros"] = Moment(cells.zeros, True)
-    found |= _within(cells) | _changes(cells) | _adopters(cells, adoption, spread, logs)
+        by_name["share of zeros"] = Moment(cells.zeros, True)
+    by_name |= _within(cells) | _changes(cells) | _adopters(cells, adoption, spread, logs)
     for start, name in enumerate(names):
         if (number := int((adoption.start == start).sum())) > 0:
-            found[f"treated from {name} on"] = Moment(float(number), False)
-    return found
+            by_name[f"treated from {name} on"] = Moment(float(number), False)
+    return by_name
 
 
 def _products(cells: Cells) -> dict[str, Moment]:
@@ -147,35 +147,35 @@ def _within(cells: Cells) -> dict[str, Moment]:
         expected = cells.seen * path * level[:, None]
         residual = y - expected
         scaled = np.divide(residual, np.sqrt(expected), out=np.zeros_like(y), where=expected > 0)
-        whole = (cells.weights @ expected).sum()
-        dispersion = (cells.weights @ residual**2).sum() / whole if whole > 0 else np.nan
-        found = {"variance within units over mean": Moment(float(dispersion), False)}
+        expected_sum = (cells.weights @ expected).sum()
+        dispersion = (cells.weights @ residual**2).sum() / expected_sum if expected_sum > 0 else np.nan
+        by_name = {"variance within units over mean": Moment(float(dispersion), False)}
     else:
         level = cells.away.sum(axis=1) / np.maximum(cells.seen.sum(axis=1), 1)
         scaled = cells.seen * (cells.away - level[:, None])
         variance = (cells.weights @ scaled**2).sum() / cells.shares.sum()
-        found = {"standard deviation within units": Moment(float(np.sqrt(variance)), False)}
+        by_name = {"standard deviation within units": Moment(float(np.sqrt(variance)), False)}
     for lag in dict.fromkeys((1, 2, y.shape[1] // 2)):
-        one, other = scaled[:, lag:], scaled[:, :-lag]
+        lead, lagged = scaled[:, lag:], scaled[:, :-lag]
         both = cells.seen[:, lag:] * cells.seen[:, :-lag]
-        size = np.sqrt((cells.weights @ (both * one**2)).sum() * (cells.weights @ (both * other**2)).sum())
-        value = (cells.weights @ (one * other)).sum() / size if size > 0 else np.nan
-        found[f"autocorrelation within, lag {lag}"] = Moment(float(value), False)
-    return found
+        size = np.sqrt((cells.weights @ (both * lead**2)).sum() * (cells.weights @ (both * lagged**2)).sum())
+        value = (cells.weights @ (lead * lagged)).sum() / size if size > 0 else np.nan
+        by_name[f"autocorrelation within, lag {lag}"] = Moment(float(value), False)
+    return by_name
 
 
 def _changes(cells: Cells) -> dict[str, Moment]:
     """Return variances of changes over one period, over half of them and over all; of counts on the log scale."""
     count = cells.family == "count"
-    y, periods, found = np.log1p(cells.values) if count else cells.values, cells.y.shape[1], {}
+    y, periods, by_name = np.log1p(cells.values) if count else cells.values, cells.y.shape[1], {}
     for lag in dict.fromkeys((1, periods // 2, periods - 1)):
         both = cells.shares[:, lag:] * cells.seen[:, :-lag]
         change, weight = y[:, lag:] - y[:, :-lag], both.sum(axis=0)
         mean = (both * change).sum(axis=0) / np.maximum(weight, 1e-300)
         variance = (both * (change - mean) ** 2).sum() / weight.sum() if weight.sum() > 0 else np.nan
         what = "log change" if count else "change"
-        found[f"variance of {what}, {counted(lag, 'period')}"] = Moment(float(variance), False)
-    return found
+        by_name[f"variance of {what}, {counted(lag, 'period')}"] = Moment(float(variance), False)
+    return by_name
 
 
 def _adopters(cells: Cells, adoption: Adoption, spread: float, logs: bool) -> dict[str, Moment]:
@@ -184,23 +184,23 @@ def _adopters(cells: Cells, adoption: Adoption, spread: float, logs: bool) -> di
     before = adoption.start[units] - 1
     seen = cells.untreated[units, before]
     units, before = units[seen], before[seen]
-    w, found = cells.weights[units], {}
+    w, by_name = cells.weights[units], {}
     own, of_all = cells.values[units, before], cells.means[before]
     if cells.family == "count":
         ratio = float(w @ own / (w @ of_all)) if (w @ of_all) > 0 else np.nan
-        found["adopters' mean over that of all"] = Moment(ratio, not logs)
+        by_name["adopters' mean over that of all"] = Moment(ratio, not logs)
         on_log = replace(cells, y=np.log1p(cells.y))
         away = on_log.values[units, before] - on_log.means[before]
         name = "adopters' log(1 + y) less that of all"
-        found[name] = Moment(_average(away, w), logs)
+        by_name[name] = Moment(_average(away, w), logs)
         if own.sum() > 0 and len(own) > LARGEST:
             share = float(np.sort(own)[-LARGEST:].sum() / own.sum())
-            found[f"share of the {LARGEST} largest adopters"] = Moment(share, False)
+            by_name[f"share of the {LARGEST} largest adopters"] = Moment(share, False)
     else:
         name = "adopters' mean less that of all, in sd"
-        found[name] = Moment(_average(own - of_all, w) / spread, True)
-    found["adopters' growth less that of all"] = Moment(_adopters_growth(cells, adoption, spread), True)
-    return found
+        by_name[name] = Moment(_average(own - of_all, w) / spread, True)
+    by_name["adopters' growth less that of all"] = Moment(_adopters_growth(cells, adoption, spread), True)
+    return by_name
 
 
 def _average(values: FloatArray, weights: FloatArray) -> float:
@@ -327,8 +327,8 @@ def level_outcome(sample: Sample) -> FloatArray:
     if sample.question.scale != "log1p":
         return sample.y
     y = np.expm1(sample.y)
-    whole = np.rint(y)
-    return np.where(np.abs(y - whole) <= 1e-9 * (1 + np.abs(y)), whole, y)
+    rounded = np.rint(y)
+    return np.where(np.abs(y - rounded) <= 1e-9 * (1 + np.abs(y)), rounded, y)
 
 
 def _cells(sample: Sample) -> Cells:

@@ -98,16 +98,16 @@ def performance(replications: Mapping[str, Replications]) -> pd.DataFrame:
 
         Each measure is followed by its Monte-Carlo standard error, with the ending ``_mc``.
     """
-    frames = [_frame(name, one) for name, one in replications.items()]
+    frames = [_frame(name, run) for name, run in replications.items()]
     return pd.concat(frames, ignore_index=True)
 
 
-def _frame(process: str, one: Replications) -> pd.DataFrame:
-    known, measured = answers_of(one), measures(one)
+def _frame(process: str, run: Replications) -> pd.DataFrame:
+    known, measured = answers_of(run), measures(run)
     there = ~np.isnan(known["estimate"])
-    columns = {"process": process, "design": one.labels, "effect": one.dials["effect"]}
-    columns |= {"truth": truth_of(one)[0], "repetitions": one.ran}
-    columns |= {"without_answer": one.ran - there.sum(axis=1)}
+    columns = {"process": process, "design": run.labels, "effect": run.dials["effect"]}
+    columns |= {"truth": truth_of(run)[0], "repetitions": run.ran}
+    columns |= {"without_answer": run.ran - there.sum(axis=1)}
     columns |= {"without_interval": (there & np.isnan(known["low"])).sum(axis=1)}
     for name, measure in measured.items():
         if name == "bias_after":
@@ -116,19 +116,19 @@ def _frame(process: str, one: Replications) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def answers_of(one: Replications) -> dict[str, FloatArray]:
+def answers_of(run: Replications) -> dict[str, FloatArray]:
     """Return each field of the answers, shape (D, R), by its name."""
-    return dict(zip(Answer._fields, np.moveaxis(one.answers, 2, 0), strict=True))
+    return dict(zip(Answer._fields, np.moveaxis(run.answers, 2, 0), strict=True))
 
 
-def measures(one: Replications) -> dict[str, Measure]:
+def measures(run: Replications) -> dict[str, Measure]:
     """Return the measures of one process by name, as :func:`performance` explains them."""
-    known, (truth, of_truth) = answers_of(one), truth_of(one)
+    known, (truth, of_truth) = answers_of(run), truth_of(run)
     estimate, p_largest = known["estimate"], known["p_largest"]
     default, published = (known["low"], known["high"]), (known["published_low"], known["published_high"])
     mean, spread = mean_of(estimate), deviation(estimate)
     # The quantile of the test is the intervals' own; an unbounded one says nothing.
-    said = (known["high"] - known["low"]) / 2 + quantile(POWER) * known["std_error"]
+    mde = (known["high"] - known["low"]) / 2 + quantile(POWER) * known["std_error"]
     passes = p_largest > SIZE
     return {
         "bias": bias(estimate, truth, of_truth),
@@ -139,8 +139,8 @@ def measures(one: Replications) -> dict[str, Measure]:
         "published_centred_coverage": mean_of(covers(*published, mean.value[:, None])),
         "error_ratio": ratio(mean_of(known["std_error"]), spread),
         "rejects": mean_of(1 - covers(*default, 0.0)),
-        "mde": spread.times(quantile((1 + one.level) / 2) + quantile(POWER)),
-        "mde_by_error": mean_of(np.where(np.isfinite(said), said, np.nan)),
+        "mde": spread.times(quantile((1 + run.level) / 2) + quantile(POWER)),
+        "mde_by_error": mean_of(np.where(np.isfinite(mde), mde, np.nan)),
         "pretest_rejects": mean_of(_rejects(p_largest)),
         "wald_rejects": mean_of(_rejects(known["p_wald"])),
         "bias_after": bias(np.where(passes, estimate, np.nan), truth, of_truth),
@@ -148,10 +148,10 @@ def measures(one: Replications) -> dict[str, Measure]:
     }
 
 
-def truth_of(one: Replications) -> tuple[float, FloatArray]:
+def truth_of(run: Replications) -> tuple[float, FloatArray]:
     """Return the effect of the process, and what each panel adds to its Monte-Carlo error, shape (R,)."""
-    effect, untreated = (mean_of(values[None]) for values in one.truths.T)
-    known = ratio(effect, untreated) if one.scale == "proportional" else effect
+    effect, untreated = (mean_of(values[None]) for values in run.truths.T)
+    known = ratio(effect, untreated) if run.scale == "proportional" else effect
     return float(known.value[0]), known.parts[0]
 
 
@@ -311,18 +311,18 @@ def recommendation(replications: Mapping[str, Replications], frame: pd.DataFrame
 
 def _equal(replications: Mapping[str, Replications], first: str, second: str) -> bool:
     """Return whether two designs have the same estimates, but for rounding."""
-    pairs = (one.answers[_places(one, first, second), :, 0] for one in replications.values())
+    pairs = (run.answers[_places(run, first, second), :, 0] for run in replications.values())
     alike = partial(np.allclose, rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
     return all(alike(own, others) for own, others in pairs)
 
 
-def _places(one: Replications, *designs: str) -> list[int]:
-    return [one.labels.index(design) for design in designs]
+def _places(run: Replications, *designs: str) -> list[int]:
+    return [run.labels.index(design) for design in designs]
 
 
 def _difference(replications: Mapping[str, Replications], first: str, second: str) -> tuple[float, float]:
     """Return the difference of two designs' RMSE averaged over processes, with its Monte-Carlo error."""
-    pairs = [(measures(one)["rmse"], _places(one, first, second)) for one in replications.values()]
+    pairs = [(measures(run)["rmse"], _places(run, first, second)) for run in replications.values()]
     value = np.mean([each.value[a] - each.value[b] for each, (a, b) in pairs])
     # The same panels, by their seeds, are in all processes.
     parts: FloatArray = np.mean([each.parts[a] - each.parts[b] for each, (a, b) in pairs], axis=0)
@@ -347,7 +347,7 @@ def findings_of(replications: Mapping[str, Replications], scale: Scale) -> Findi
     """
     frame, level = performance(replications), next(iter(replications.values())).level
     table = standing(frame, level)
-    refused = [(name, *each) for name, one in replications.items() for each in one.refused]
+    refused = [(name, *each) for name, run in replications.items() for each in run.refused]
     details = {
         "recommendation": recommendation(replications, frame),
         "standing": table,

@@ -82,7 +82,7 @@ DIALS: dict[str, Dial] = {
     "persistence": Dial("autocorrelation", 0.0, 0.99, 0.0, "how long shocks last"),
     "zeros": Dial("share of unit-periods", 0.0, 0.9, 0.0, "zeros beyond those of the counts, at the same mean"),
     "selection": Dial("multiple of the fitted hazard", -5.0, 5.0, 0.0, "adoption by recent growth"),
-    "trends": Dial("share of the mean, first to last period", -0.9, 10.0, 0.0, "adopters that grow more anyway"),
+    "trends": Dial("share of the mean, first to last period", -0.9, 10.0, 0.0, "pre-existing trends of adopters"),
     "linear": Dial("share of the mean, first to last period, a standard deviation of the covariate", -0.9, 3.0, 0.0,
                    "growth and adoption that depend on a covariate linearly"),
     "nonlinear": Dial("share of the mean, first to last period, a standard deviation of the square", -0.9, 3.0, 0.0,

@@ -130,7 +130,7 @@ class Block(NamedTuple):
     reasons: tuple[tuple[int, str], ...]
 
 
-class Work(NamedTuple):
+class Task(NamedTuple):
     """Which process and which entrants a block is of, its first replication and the one after its last."""
 
     process: str
@@ -140,7 +140,7 @@ class Work(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What progress is told."""
+        """What progress shows."""
         return f"{self.process}: replications {self.first + 1} to {self.end}"
 
 
@@ -153,15 +153,15 @@ def is_slow(entrant: Entrant) -> bool:
     return entrant.design in ELSEWHERE or not find_design(entrant.design).closed_form
 
 
-def works_of(
+def tasks_of(
     processes: Collection[str], entrants: Sequence[Entrant], repetitions: int, slow_repetitions: int
-) -> list[Work]:
+) -> list[Task]:
     """Return the blocks of a tournament, those that take longest first."""
     slow = tuple(k for k, entrant in enumerate(entrants) if is_slow(entrant))
     fast = tuple(k for k in range(len(entrants)) if k not in slow)
     groups = ((slow, min(slow_repetitions, repetitions), SLOW_BLOCK), (fast, repetitions, BLOCK))
     return [
-        Work(name, group, first, min(first + size, number))
+        Task(name, group, first, min(first + size, number))
         for group, number, size in groups
         for first in range(0, number if group else 0, size)
         for name in processes
@@ -177,18 +177,18 @@ def samples_of(own: Sample, entrants: Sequence[Entrant]) -> tuple[Sample, ...]:
         If an entrant changes what is estimated or asks about others than the given sample has, or its design cannot
         answer.
     """
-    made = {own.question: own}
+    samples = {own.question: own}
     for entrant in entrants:
         design = find_design(entrant.design)
         design.check_options(dict(entrant.options))
         who = f"tournament: {entrant.label}"
         refuse_unknown("change of the question", entrant.changes, CHANGES, who)
         question = own.question.replace(**entrant.changes)
-        if question not in made:
-            made[question] = question.sample(own.panel)
-            _refuse_others(who, own, made[question], entrant.changes)
-        design.refuse(made[question])
-    return tuple(made[own.question.replace(**entrant.changes)] for entrant in entrants)
+        if question not in samples:
+            samples[question] = question.sample(own.panel)
+            _refuse_others(who, own, samples[question], entrant.changes)
+        design.refuse(samples[question])
+    return tuple(samples[own.question.replace(**entrant.changes)] for entrant in entrants)
 
 
 def _refuse_others(who: str, own: Sample, sample: Sample, changes: Mapping[str, Any]) -> None:
@@ -242,19 +242,19 @@ def replicate(
     entrants = tuple(entrants)
     sampled = once(partial(samples_of, entrants=entrants))
     samples = {name: sampled(process.sample) for name, process in processes.items()}
-    works = works_of(processes, entrants, repetitions, slow_repetitions)
+    tasks = tasks_of(processes, entrants, repetitions, slow_repetitions)
     states = {name: state_of(process) for name, process in processes.items()}
-    keys: dict[Work, str | None] = {}
-    for work in works:
-        state, own = states[work.process], [entrants[k] for k in work.entrants]
+    keys: dict[Task, str | None] = {}
+    for task in tasks:
+        state, own = states[task.process], [entrants[k] for k in task.entrants]
         # Other entrants and names of processes have no part in it.
-        keys[work] = state and answer_key("replications", state, own, work.first, work.end, seed, level)
+        keys[task] = state and answer_key("replications", state, own, task.first, task.end, seed, level)
     make, here = partial(block, processes, entrants, samples, seed, level), current_settings()
-    blocks: dict[Work, Block] = {}
-    for work, made in each_kept(make, dict(zip(works, works, strict=True)), keys, here.cache, (Block,)):
-        blocks[work] = made
+    blocks: dict[Task, Block] = {}
+    for task, result in each_kept(make, dict(zip(tasks, tasks, strict=True)), keys, here.cache, (Block,)):
+        blocks[task] = result
         if here.progress is not None:
-            here.progress(work.words)
+            here.progress(task.words)
     return {name: _joined(name, processes[name], entrants, blocks, level) for name in processes}
 
 
@@ -265,20 +265,20 @@ def state_of(process: Process) -> str | None:
 
 
 def _joined(
-    name: str, process: Process, entrants: Sequence[Entrant], blocks: Mapping[Work, Block], level: float
+    name: str, process: Process, entrants: Sequence[Entrant], blocks: Mapping[Task, Block], level: float
 ) -> Replications:
     """Put the blocks of a process together."""
-    own = sorted((work, made) for work, made in blocks.items() if work.process == name)
-    number = max(work.end for work, _ in own)
+    own = sorted((task, result) for task, result in blocks.items() if task.process == name)
+    number = max(task.end for task, _ in own)
     answers = np.full((len(entrants), number, len(Answer._fields)), np.nan)
     truths, ran = np.empty((number, 2)), np.zeros(len(entrants), dtype=np.int64)
     reasons: dict[int, list[str]] = {}
-    for work, made in own:
-        answers[list(work.entrants), work.first : work.end] = made.answers
-        truths[work.first : work.end] = made.truths
-        ran[list(work.entrants)] = np.maximum(ran[list(work.entrants)], work.end)
-        for place, reason in made.reasons:
-            reasons.setdefault(work.entrants[place], []).append(reason)
+    for task, result in own:
+        answers[list(task.entrants), task.first : task.end] = result.answers
+        truths[task.first : task.end] = result.truths
+        ran[list(task.entrants)] = np.maximum(ran[list(task.entrants)], task.end)
+        for place, reason in result.reasons:
+            reasons.setdefault(task.entrants[place], []).append(reason)
     refused = tuple((entrants[k].label, given[0], len(given)) for k, given in sorted(reasons.items()))
     labels = tuple(entrant.label for entrant in entrants)
     scale = process.sample.question.scale
@@ -292,24 +292,24 @@ def block(
     samples: Mapping[str, Sequence[Sample]],
     seed: int,
     level: float,
-    work: Work,
+    task: Task,
 ) -> Block:
     """Draw the replications of a block and ask its entrants.
 
     What learners find on a drawn panel is not kept: it serves nothing else.
     """
-    process, templates = processes[work.process], samples[work.process]
-    answers = np.full((len(work.entrants), work.end - work.first, len(Answer._fields)), np.nan)
-    truths, reasons = np.empty((work.end - work.first, 2)), []
+    process, templates = processes[task.process], samples[task.process]
+    answers = np.full((len(task.entrants), task.end - task.first, len(Answer._fields)), np.nan)
+    truths, reasons = np.empty((task.end - task.first, 2)), []
     # Entrants with the same question have the same sample, which works out once what all of them need of it.
     distinct = {id(template): template for template in (process.sample, *templates)}
-    for row, replication in enumerate(range(work.first, work.end)):
+    for row, replication in enumerate(range(task.first, task.end)):
         sequence = np.random.SeedSequence(seed, spawn_key=(replication,))
         draw = process.draw(np.random.default_rng(sequence))
         own = int(sequence.spawn(1)[0].generate_state(1)[0])
         drawn = {at: process.sample_of(draw, template) for at, template in distinct.items()}
         truths[row] = truth(draw, drawn[id(process.sample)])
-        for place, k in enumerate(work.entrants):
+        for place, k in enumerate(task.entrants):
             try:
                 answers[place, row], why = answer(entrants[k], drawn[id(templates[k])], level, own)
             except (StudyError, np.linalg.LinAlgError) as refusal:
@@ -331,8 +331,8 @@ def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> tuple[A
         tests = pre_test(path.select(path.pre), draws=DRAWS, seed=seed)
     intervals = (*_interval(headline, level), *_interval(headline.under(headline.published), level))
     estimate, error = float(headline.effect[0]), float(headline.std_error[0])
-    said = Answer(estimate, error, *intervals, tests.p_value, tests.p_largest)
-    return said, "" if headline.varies[0] else _why_none(fit, headline)
+    values = Answer(estimate, error, *intervals, tests.p_value, tests.p_largest)
+    return values, "" if headline.varies[0] else _why_none(fit, headline)
 
 
 def _interval(headline: Estimate, level: float) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from study.panel import Panel, Question
 from study.simulate.calibrate import calibrate, calibration
 from study.simulate.performance import findings_of
 from study.simulate.process import NO_EFFECT, Process, checked_dials, effect_title
-from study.simulate.replications import Entrant, Work, block, is_slow, replicate, samples_of
+from study.simulate.replications import Entrant, Task, block, is_slow, replicate, samples_of
 
 EFFECTS = (0.0, 0.1, 0.2, 0.4)
 # By how much fewer panels slow designs are asked of, where nobody says.
@@ -104,8 +104,8 @@ def tournament(
     >>> import study
     >>> panel = study.load_panel("cvpr")
     >>> question = study.Question("papers", "first_accelerator", scale="proportional", min_cohort_size=1)
-    >>> found = study.tournament(panel, question, ["twfe", "sun_abraham"], effects=[0, 0.2], repetitions=2)
-    >>> list(found["panels"].items())
+    >>> finding = study.tournament(panel, question, ["twfe", "sun_abraham"], effects=[0, 0.2], repetitions=2)
+    >>> list(finding["panels"].items())
     [('twfe', 2), ('sun_abraham', 2)]
     """
     for name, number in (("repetitions", repetitions), ("slow_repetitions", slow_repetitions)):
@@ -126,7 +126,7 @@ def tournament(
     of_calibration = calibration(calibrated, seed=seed)
     numbers = {"repetitions": repetitions, "slow_repetitions": slow_repetitions}
     replications = replicate(drawn, entrants, **numbers, seed=seed, level=level)
-    found = findings_of(replications, question.effect_scale)
+    finding = findings_of(replications, question.effect_scale)
     first = next(iter(replications.values()))
     details = {
         "calibration": of_calibration,
@@ -135,8 +135,8 @@ def tournament(
         "left_out": left_out,
     }
     remarks = [f"Not asked, since they cannot answer the question: {listed(left_out)}."] if left_out else []
-    evidence = (*found.evidence, *remarks, of_calibration.verdict)
-    return replace(found, evidence=evidence, details={**found.details, **details})
+    evidence = (*finding.evidence, *remarks, of_calibration.verdict)
+    return replace(finding, evidence=evidence, details={**finding.details, **details})
 
 
 def _dials(
@@ -188,7 +188,7 @@ def able(process: Process, seed: int) -> tuple[list[Entrant], dict[str, str]]:
         except QuestionError as refusal:
             left_out[entrant.label] = str(refusal)
             continue
-        tried = block({"": process}, [entrant], {"": samples}, seed, 0.95, Work("", (0,), 0, TRIED))
+        tried = block({"": process}, [entrant], {"": samples}, seed, 0.95, Task("", (0,), 0, TRIED))
         if np.isnan(tried.answers[:, :, 0]).all():
             left_out[entrant.label] = tried.reasons[0][1]
         else:

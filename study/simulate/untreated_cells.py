@@ -43,7 +43,7 @@ NOTHING = 1e-3
 TINY = 1e-100
 # Weight of the penalty that leaves a dial where it does nothing if the panel cannot tell.
 RIDGE = 0.06
-# What the share of zeros may differ by, as far as the dial ``zeros`` is concerned: the sizes' prior is not exact.
+# What the share of zeros may differ by, in the fit of the dial ``zeros``: the sizes' prior is not exact.
 ZEROS = 0.25
 # Steps of the grid of log sizes, which resolves this squared coefficient of variation, and of variances.
 GRID_STEP, RESOLVED, NOISE_STEP = 0.06, 0.01, 0.02
@@ -378,16 +378,16 @@ def _count_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Dials:
     periods = np.nonzero(known)
 
     def misfit(values: FloatArray) -> FloatArray:
-        found = Dials(*values)
-        slope, added = _parts(cells, found, level.growth, level.mean_size)
+        trial = Dials(*values)
+        slope, added = _parts(cells, trial, level.growth, level.mean_size)
         (slope_here, here), (slope_there, there) = ((slope[t], slope[t] * mean + added[t]) for t in periods)
-        spread = np.maximum(found.dispersion * relative, 0.0) * mean**2
+        spread = np.maximum(trial.dispersion * relative, 0.0) * mean**2
         of_sizes = np.log1p(slope_here * slope_there * spread / np.maximum(here * there, TINY))
-        model = of_sizes + _moved(cells, found)[known]
-        more_zeros = (expected_zeros + found.zeros * (1 - expected_zeros) - cells.zeros) / ZEROS
-        away = [found.size_growth - 1, 4 * found.factor, 4 * found.shocks, found.persistence - 0.5]
+        model = of_sizes + _moved(cells, trial)[known]
+        more_zeros = (expected_zeros + trial.zeros * (1 - expected_zeros) - cells.zeros) / ZEROS
+        away = [trial.size_growth - 1, 4 * trial.factor, 4 * trial.shocks, trial.persistence - 0.5]
         return np.concatenate(
-            [weight * (ratio - model), [more_zeros], RIDGE * np.array([*away, np.log(found.dispersion)])]
+            [weight * (ratio - model), [more_zeros], RIDGE * np.array([*away, np.log(trial.dispersion)])]
         )
 
     low, high = [0, 0, 0, 0, 0.1, 0], [1, np.log(10), np.log(10), 0.99, 5, 0.9]
@@ -452,17 +452,17 @@ def _continuous_dials(cells: Cells, level: Level, dials: Dials, turn: int) -> Di
     first, second = (cells.pairs(each)[known] / n for each in (level.size, level.square))
     # Units that are left untreated in two periods may vary less in size than all.
     w = cells.weights * cells.untreated.any(axis=1)
-    whole = np.average(level.square, weights=w) - np.average(level.size, weights=w) ** 2
+    variance = np.average(level.square, weights=w) - np.average(level.size, weights=w) ** 2
     share = np.ones(known.sum())
-    if whole > LEAST_VARIANCE * spread**2:
-        share = np.clip((second - first**2) / whole, 0.0, 1 / LEAST_VARIANCE)
+    if variance > LEAST_VARIANCE * spread**2:
+        share = np.clip((second - first**2) / variance, 0.0, 1 / LEAST_VARIANCE)
     rows, columns = np.nonzero(known)
 
     def misfit(values: FloatArray) -> FloatArray:
-        found = Dials(*values)
-        slope, _ = _parts(cells, found, level.growth, level.mean_size)
-        model = found.dispersion * share * slope[rows] * slope[columns] + _moved(cells, found)[known]
-        away = RIDGE * np.array([found.size_growth, found.factor, found.shocks, found.persistence - 0.5])
+        trial = Dials(*values)
+        slope, _ = _parts(cells, trial, level.growth, level.mean_size)
+        model = trial.dispersion * share * slope[rows] * slope[columns] + _moved(cells, trial)[known]
+        away = RIDGE * np.array([trial.size_growth, trial.factor, trial.shocks, trial.persistence - 0.5])
         return np.concatenate([weight * (cells.ratios[known] - model), away])
 
     low, high = [0, 0, 0, 0, 1e-4], [2, 9, 9, 0.99, 10]

@@ -266,7 +266,7 @@ def test_a_worker_without_the_folder_of_fits_writes_nothing(tmp_path):
         return current_settings().cache
 
     for folder, used in ((tmp_path, tmp_path), (tmp_path / "elsewhere", None)):
-        assert running._made_from(None, folder, folder_in_use) == used
+        assert running._run_step(None, folder, folder_in_use) == used
     assert not (tmp_path / "elsewhere").exists()
 
 

@@ -167,7 +167,7 @@ def test_a_confidence_set_is_the_effects_that_a_grid_does_not_reject(seed: int) 
     kept = grid[p_value(actual[:, None] - slope[:, None] * grid) > 0.1]
     assert max(found.low, -8) == pytest.approx(kept.min(), abs=0.005)
     assert min(found.high, 8) == pytest.approx(kept.max(), abs=0.005)
-    if found.whole:
+    if found.connected:
         assert np.allclose(np.diff(kept), 0.004)
 
 
@@ -197,7 +197,7 @@ def test_a_searched_set_is_the_exact_one_where_both_can_be_had() -> None:
     actual[0], slope[0] = 3.0, 1.0
     exact = linear_set(actual, slope, 0.95)
     searched = searched_set(lambda tau: actual - tau * slope, 3.0, 0.95)
-    assert exact.whole
+    assert exact.connected
     assert searched.low == pytest.approx(exact.low, abs=0.02)
     assert searched.high == pytest.approx(exact.high, abs=0.02)
 

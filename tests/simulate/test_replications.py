@@ -22,7 +22,7 @@ from study.designs import all_designs, find_design
 from study.estimates import pre_test
 from study.simulate import replications as module
 from study.simulate.process import Process, truth
-from study.simulate.replications import DRAWS, Answer, Entrant, Work, is_slow, replicate, works_of
+from study.simulate.replications import DRAWS, Answer, Entrant, Task, is_slow, replicate, tasks_of
 
 QUESTION = Question("y", "event")
 TWFE, SUN = Entrant("twfe", "twfe"), Entrant("sun", "sun_abraham")
@@ -92,12 +92,12 @@ def test_numbers_do_not_depend_on_jobs_order_or_other_entrants(monkeypatch):
     assert alone[0, 1] != alone[1, 1]
 
     def shuffled(*args):
-        works = works_of(*args)
-        random.Random(0).shuffle(works)
-        return works
+        tasks = tasks_of(*args)
+        random.Random(0).shuffle(tasks)
+        return tasks
 
     in_order = run(repetitions=60)
-    monkeypatch.setattr(module, "works_of", shuffled)
+    monkeypatch.setattr(module, "tasks_of", shuffled)
     assert same(in_order, run(repetitions=60))
 
 
@@ -251,7 +251,7 @@ def test_progress_is_told_how_many_steps_there_will_be(tmp_path):
         run(progress=bar)
     assert len(bar.told) == 4
     assert bar.expected == [2]  # what was kept takes no time
-    assert works_of(["a"], [TWFE], 51, 2) == [Work("a", (0,), 0, 50), Work("a", (0,), 50, 51)]
+    assert tasks_of(["a"], [TWFE], 51, 2) == [Task("a", (0,), 0, 50), Task("a", (0,), 50, 51)]
 
 
 def test_the_progress_bar_estimates_the_time_left_once_it_knows_how_many_steps_there_are():

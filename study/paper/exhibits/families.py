@@ -138,10 +138,10 @@ def _tests_table(setting: Setting) -> Table:
             "Wald, Largest t: p-values of the tests that all effects before the event are zero. MDE: minimum "
             "detectable effect.",
             *(
-                f"{title}: the smallest p, {p_text(found['p_value'])} ({found['family']}), is "
-                f"{p_text(found['p_holm'])} by Holm over {found['tested']} families."
-                for title, found in smallest.items()
-                if found
+                f"{title}: the smallest p, {p_text(test['p_value'])} ({test['family']}), is "
+                f"{p_text(test['p_holm'])} by Holm over {test['tested']} families."
+                for title, test in smallest.items()
+                if test
             ),
         ],
         prose=(0,),

@@ -320,10 +320,10 @@ def interval_text(interval: Interval) -> str:
     """Return a confidence set in words with one decimal."""
     below, above = np.isinf(interval.low), np.isinf(interval.high)
     if below and above:
-        return "all values" if interval.whole else "unbounded on both sides"
+        return "all values" if interval.connected else "unbounded on both sides"
     low, high = (f"{end:.1f}" for end in (interval.low, interval.high))
     text = f"below {high}" if below else f"above {low}" if above else f"{low} to {high}"
-    return text if interval.whole else f"{text}, with gaps"
+    return text if interval.connected else f"{text}, disconnected"
 
 
 def _verdict(plan: FieldsPlan, main: Answer, others: Sequence[Answer]) -> Iterator[str]:

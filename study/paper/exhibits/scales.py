@@ -25,7 +25,7 @@ ZEROS = {"zeros": Column("share of zeros in percent", "number", 0)}
 Effects = Mapping[str, Mapping[str, Effect]]
 
 
-class Asked(NamedTuple):
+class PanelTask(NamedTuple):
     """A task with the panel that it is asked of, and what it is about."""
 
     task: Task
@@ -54,20 +54,20 @@ def scales(setting: Setting) -> Iterator[Piece]:
     yield from sorted({effect.note for of in effects.values() for effect in of.values() if effect.note})
 
 
-def questions(setting: Setting, outcome: str) -> dict[str, Asked]:
+def questions(setting: Setting, outcome: str) -> dict[str, PanelTask]:
     """Return what is asked about an outcome: in several units, in proportion, by Poisson, and whether there is any."""
     panel, log = setting.panel, setting.task("log1p", outcome)
     has_any = replace(log, question=log.question.replace(scale="level"))
     y = panel.outcomes[outcome]
     any_y = replace(panel, outcomes={**panel.outcomes, outcome: np.where(np.isnan(y), np.nan, y > 0)})
     logs = {
-        f"log_{name}": Asked(log, in_units(panel, outcome, unit), f"y in units of {unit:g}")
+        f"log_{name}": PanelTask(log, in_units(panel, outcome, unit), f"y in units of {unit:g}")
         for name, unit in UNITS.items()
     }
     return logs | {
-        "proportional": Asked(setting.task("proportional", outcome), panel),
-        "poisson": Asked(setting.task("proportional", outcome, row=POISSON), panel, "Poisson"),
-        "any": Asked(has_any, any_y, "share with any"),
+        "proportional": PanelTask(setting.task("proportional", outcome), panel),
+        "poisson": PanelTask(setting.task("proportional", outcome, row=POISSON), panel, "Poisson"),
+        "any": PanelTask(has_any, any_y, "share with any"),
     }
 
 

@@ -271,8 +271,8 @@ def _sentences(units: str, events: Sequence[Timed], absent: Sequence[Event]) -> 
     early = [row.event.short for row in events if not row.by_period]
     untreated = {row.event.short: row.counts["never_treated"] + row.counts["later"] for row in dated}
     named = {
-        "First treated in a single year, so that an effect cannot be told from other news of that year that reached "
-        f"the same {units}": [row.event.short for row in events if len(row.by_period) == 1],
+        "First treated in a single year, so that an effect cannot be distinguished from other news of that year that "
+        f"reached the same {units}": [row.event.short for row in events if len(row.by_period) == 1],
         f"Fewer than {FEW} {units} are untreated throughout the window, so that the last to be treated are the "
         "comparison": [f"{event} ({count})" for event, count in untreated.items() if count < FEW],
         "Too early for this panel, since nobody is first treated inside it": early,

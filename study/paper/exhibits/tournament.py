@@ -14,7 +14,7 @@ from study.figures import performance_figure
 from study.paper import headline_effect
 from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, draw, estimate_command, exhibit
 from study.paper.plan import Row, Task
-from study.paper.tournament import KEY, Recorded, asked_of, check_first, contest, read_record
+from study.paper.tournament import KEY, Recorded, check_first, contest, read_record, tournament_of
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Number, Table, effect_values, lettered
 from study.simulate.calibrate import DEVIATIONS, calibration
 from study.simulate.performance import ERRORS, TOLERANCE, runner_up_sentence, standing
@@ -103,14 +103,14 @@ FITTED = {True: "Moments that the process is fitted to", False: "Moments that it
 @exhibit("Which design would have found the effect", Part.OBJECTIONS, shows=("designs",))
 def tournament(setting: Setting) -> Iterator[Piece]:
     """Yield what designs do on simulated panels, from the record, whose first replication is repeated."""
-    plan, asked = setting.plan, asked_of(setting.plan)
+    plan, options = setting.plan, tournament_of(setting.plan)
     recorded = read_record(plan, setting.panel)
-    made = contest(plan, setting.panel, recorded)
-    check_first(plan, made, recorded.rows)
-    calibrated = calibration(made.calibrated, seed=plan.seed)
+    setup = contest(plan, setting.panel, recorded)
+    check_first(plan, setup, recorded.rows)
+    calibrated = calibration(setup.calibrated, seed=plan.seed)
     rows = recorded.rows.set_index(KEY)
-    at, none = rows.loc[effect_title(asked.effect)], rows.loc[NO_EFFECT]
-    task = plan.ask(asked.question)
+    at, none = rows.loc[effect_title(options.effect)], rows.loc[NO_EFFECT]
+    task = plan.ask(options.question)
     effects = recorded.rows[recorded.rows["process"].isin(plan.calibrated_processes())]
     stand = standing(effects, plan.level)
     actual = {row.label: effect_values(_actual(setting, task, row)) for row in plan.entrants}
@@ -126,7 +126,7 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     yield _of_calibration(setting, calibrated)
     yield draw(
         EXHIBIT,
-        f"Designs on panels simulated like the study's: RMSE and bias with an effect of {asked.effect:.0%}, lowest "
+        f"Designs on panels simulated like the study's: RMSE and bias with an effect of {options.effect:.0%}, lowest "
         "coverage over all effects, and power.",
         performance_figure(
             effects,
@@ -162,14 +162,14 @@ def _actual(setting: Setting, task: Task, row: Row) -> Effect:
 
 def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Table]:
     """Yield what designs find on simulated panels and say of the actual one, and more of the former."""
-    plan, asked, scale = setting.plan, asked_of(setting.plan), task.question.effect_scale
-    effect = f"{asked.effect:.0%}"
+    plan, options, scale = setting.plan, tournament_of(setting.plan), task.question.effect_scale
+    effect = f"{options.effect:.0%}"
     titles = {
         "Designs whose intervals cover at each effect": designs["trusted"],
         "Designs whose intervals are missing or cover too seldom at some effect": ~designs["trusted"],
     }
 
-    designs = designs.assign(mde=designs["mde"].mask(designs["mde"] > FAR * max(asked.effects)))
+    designs = designs.assign(mde=designs["mde"].mask(designs["mde"] > FAR * max(options.effects)))
 
     def line(label: Any, names: Iterable[str]) -> Line:
         return Line(label, [cell_of(OF_DESIGN[name], designs.at[label, name], scale) for name in names])
@@ -188,8 +188,8 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
         notes=[
             f"{plan.outcomes[task.outcome]}. Bias, RMSE (root mean squared error), estimates, standard errors and MDE "
             f"(minimum detectable effect): {scale.column}{' (points)' * scale.percent}. Size, coverage of "
-            f"{plan.level:.0%} intervals and power: % of {asked.repetitions} simulated panels, of "
-            f"{asked.slow_repetitions} for designs with learners (Monte-Carlo errors at most {errors:.1f} points). "
+            f"{plan.level:.0%} intervals and power: % of {options.repetitions} simulated panels, of "
+            f"{options.slow_repetitions} for designs with learners (Monte-Carlo errors at most {errors:.1f} points). "
             f"Intervals cover if they do in {plan.level - TOLERANCE:.0%} of panels, less {ERRORS:g} Monte-Carlo "
             "errors. Designs are in the order of their RMSE over all effects."
         ],
@@ -211,11 +211,11 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
 
 
 def _of_violations(setting: Setting, rows: pd.DataFrame, named: Sequence[str], task: Task) -> Table:
-    plan, asked, scale = setting.plan, asked_of(setting.plan), task.question.effect_scale
+    plan, options, scale = setting.plan, tournament_of(setting.plan), task.question.effect_scale
     others = [
         process for process in rows.index.unique("process") if process not in plan.calibrated_processes()
     ]
-    shown = {effect_title(asked.effect): "as calibrated"} | {process: process for process in others}
+    shown = {effect_title(options.effect): "as calibrated"} | {process: process for process in others}
     panels = {f"Bias, {scale.column}": "bias", f"Coverage of {plan.level:.0%} intervals, %": "coverage"}
 
     def line(process: str, name: str) -> Line:
@@ -226,7 +226,7 @@ def _of_violations(setting: Setting, rows: pd.DataFrame, named: Sequence[str], t
     dials = {name: DIALS[name] for name in EXPLAINED if name in turned}
     return Table(
         name=f"{EXHIBIT}-violations",
-        caption=f"Designs where assumptions fail, on simulated panels with an effect of {asked.effect:.0%}",
+        caption=f"Designs where assumptions fail, on simulated panels with an effect of {options.effect:.0%}",
         headings=named,
         blocks=lettered({title: [line(p, name) for p in shown] for title, name in panels.items()}),
         notes=[
@@ -280,8 +280,8 @@ def broken_by(recorded: Recorded, level: float, calibrated: Sequence[str]) -> st
 def _numbers(
     setting: Setting, recorded: Recorded, designs: pd.DataFrame, broken: str, calibrated: Finding
 ) -> Iterator[Piece]:
-    plan, asked = setting.plan, asked_of(setting.plan)
-    task = plan.ask(asked.question)
+    plan, options = setting.plan, tournament_of(setting.plan)
+    task = plan.ask(options.question)
     tasks = {row.label: plan.task(task.event, task.outcome, task.scale, row) for row in plan.entrants}
     for (process, label), row in recorded.rows.set_index(KEY)[[*MEASURES]].iterrows():
         about = f"{process}, simulated panels"
@@ -296,7 +296,7 @@ def _numbers(
     named = {"headline": headline_label(setting), "recommended": chosen.design or chosen.nearest}
     for name, label in named.items():
         values = designs.loc[label, [*SIMULATED, *DETAILS]].to_dict() | {"label": label}
-        about = f"effect of {asked.effect:.0%}, simulated panels"
+        about = f"effect of {options.effect:.0%}, simulated panels"
         yield from setting.numbers((EXHIBIT, name), values, OF_DESIGN, tasks[label], quantity=about)
     checks = varying(calibrated).query("not targeted")
     met = (checks["simulated"] - checks["panel"]).abs() <= DEVIATIONS * checks["spread"]
@@ -304,12 +304,12 @@ def _numbers(
     values = {
         "designs": len(designs),
         "processes": len(plan.processes()),
-        "violations": len(plan.processes()) - len(asked.effects),
+        "violations": len(plan.processes()) - len(options.effects),
         "largest_error": recorded.rows["coverage_mc"].max(),
         "covering": len(chosen.trusted),
-        "effect": asked.effect,
-        "repetitions": asked.repetitions,
-        "slow_repetitions": asked.slow_repetitions,
+        "effect": options.effect,
+        "repetitions": options.repetitions,
+        "slow_repetitions": options.slow_repetitions,
         "checks": len(checks),
         "checks_met": met.sum(),
         **dict(zip(("default", "published"), means, strict=True)),
@@ -323,7 +323,7 @@ def _numbers(
     }
     if second:
         sentences["verdict"]["runner_up"] = second
-    for name, said in sentences.items():
-        yield from setting.numbers((EXHIBIT, name), said, OF_ALL, task, quantity=name)
+    for name, parts in sentences.items():
+        yield from setting.numbers((EXHIBIT, name), parts, OF_ALL, task, quantity=name)
     for name, row in calibrated.frame.set_index("moment")[[*OF_MOMENT]].iterrows():
         yield from setting.numbers((EXHIBIT, "moments", name), row, OF_MOMENT, task, quantity=name)

@@ -114,8 +114,8 @@ def _cells(findings: dict[str, Finding], scale: Scale) -> list[Cell]:
         if name not in findings:
             cells += [REFUSED, ""]
             continue
-        found = ((column, findings[name][detail]) for detail, column in columns.items())
-        cells += [NONE if value is None else column.cell(value, scale) for column, value in found]
+        pairs = ((column, findings[name][detail]) for detail, column in columns.items())
+        cells += [NONE if value is None else column.cell(value, scale) for column, value in pairs]
     if "pretrends" not in findings:
         return [*cells, REFUSED, "", "", "", ""]
     trends = findings["pretrends"]
@@ -159,10 +159,10 @@ def figure(bounded: Sequence[Findings]) -> Figure:
         axes = drawing.subplots(len(panes), len(labels), sharey="row", squeeze=False)
         for letter, of_row, (name, scale) in zip(LETTERS, axes, panes, strict=False):
             unit, title = Scale(scale), f"{letter}. {RESTRICTIONS[name]}, {scale_title(scale).lower()}"
-            found = [rows.get((scale, label), {}).get(name) for label in labels]
-            if any(found):
-                of_row[0].set_ylim(_limits([*filter(None, found)], unit.factor))
-            for axis, finding in zip(of_row, found, strict=True):
+            findings = [rows.get((scale, label), {}).get(name) for label in labels]
+            if any(findings):
+                of_row[0].set_ylim(_limits([*filter(None, findings)], unit.factor))
+            for axis, finding in zip(of_row, findings, strict=True):
                 axis.axhline(0, color=GREY, linewidth=0.8)
                 if finding is not None:
                     _draw_intervals(axis, finding, unit.factor)

@@ -26,7 +26,7 @@ DESIGNS = (
 def added_up(panel: Panel, question: Question, products: bool = False) -> Panel:
     """Return rows that stand for the units of a panel, strata being of one date, pattern of gaps, weight and so on.
 
-    With ``products`` covariates are not told apart, but their products with each other and with outcomes added up.
+    With ``products`` covariates are not distinguished, but their products with each other and with outcomes added up.
     """
     y, dates = panel.outcomes[question.outcome], panel.first_treated[question.event]
     if question.scale == "log1p":

@@ -318,7 +318,7 @@ def test_everything_known_is_joined_and_iccv_counts_in_editions() -> None:
     assert len(table) == 2 * len(ICCV.years)
 
 
-def test_two_universities_of_one_name_are_told_apart_or_refused() -> None:
+def test_two_universities_of_one_name_are_distinguished_or_refused() -> None:
     twins = UNITS.assign(university="Los Andes")
     with pytest.raises(DataError, match="Los Andes is the name of universities of two countries"):
         panels.attach(

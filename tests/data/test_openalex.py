@@ -322,7 +322,7 @@ def test_the_counts_are_those_of_a_slow_twin(records: dict[str, list[Record]], s
     same(table, twin(records, TOPICS))
 
 
-def test_dealing_works_out_to_parts_and_batches_changes_nothing(
+def test_assigning_works_to_parts_and_batches_changes_nothing(
     snapshot: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = aggregate(snapshot)

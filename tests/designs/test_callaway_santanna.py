@@ -237,7 +237,7 @@ def test_a_covariate_that_does_not_vary_among_a_cell_s_units_is_left_out_by_coho
         estimate(replace(panel, covariates={"only": only}), question)
 
 
-def told_apart(n: int = 120) -> Panel:
+def distinguished(n: int = 120) -> Panel:
     """Return a panel whose cohort 4 has all units on one side of a binary covariate, as others have not."""
     panel = simulated.panel(n=n, seed=4)
     side = np.random.default_rng(1).random(n) < 0.6
@@ -263,7 +263,7 @@ def test_one_comparison_unit_told_from_all_treated_is_named_as_one() -> None:
 def test_comparison_units_told_from_all_treated_have_odds_zero_and_the_logit_is_that_of_the_others(
     method: str, more: dict[str, Any]
 ) -> None:
-    panel = told_apart()
+    panel = distinguished()
     sample = Question("y", "event", covariates=("x1", "side"), **more).sample(panel)
     fit = find_design("callaway_santanna")(sample, method=method)
     first, w, (x1, side) = sample.first_treated, sample.weights, sample.x_baseline.T
@@ -292,8 +292,8 @@ def test_comparison_units_told_from_all_treated_have_odds_zero_and_the_logit_is_
 
 
 @pytest.mark.parametrize("missing", ["pairs", "cells"])
-def test_errors_where_some_are_told_apart_are_near_those_of_leaving_each_unit_out(missing: str) -> None:
-    panel = told_apart(150)
+def test_errors_where_some_are_distinguished_are_near_those_of_leaving_each_unit_out(missing: str) -> None:
+    panel = distinguished(150)
     first = panel.first_treated["event"]
     panel = simulated.subset(panel, np.isnan(first) | (first == 4))
     question = Question("y", "event", covariates=("x1", "side"), comparison="never_treated", missing=missing)

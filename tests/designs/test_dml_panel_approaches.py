@@ -232,7 +232,7 @@ def of_single_draws(source, question, design, **options):
     with mock.patch.object(module, "places", lambda *a: drawn.append(places(*a)) or drawn[-1]):
         estimate(source, question, design, repetitions=3, **options)
     found = []
-    for order in drawn[:3]:  # some designs deal the same folds twice
+    for order in drawn[:3]:  # some designs draw the same folds twice
         with mock.patch.object(module, "places", lambda *a, order=order: order):
             found.append(estimate(source, question, design, repetitions=1, **options).headline.effect[0])
     return found

@@ -206,7 +206,7 @@ def test_designs_that_are_algebraically_equal_are_reported_as_equal_and_not_test
     assert "(method=dr), callaway_santanna (method=ipw)" in sentence(found, "Algebraically equal")
 
 
-def test_two_designs_that_are_one_on_a_balanced_panel_are_told_apart_only_on_one_with_gaps() -> None:
+def test_two_designs_that_are_one_on_a_balanced_panel_are_distinguished_only_on_one_with_gaps() -> None:
     designs = ["imputation", "etwfe", "event_study"]
     balanced = compare(simulated.panel(n=120), QUESTION, designs, draws=99).agreement["y"]
     assert balanced.equal == (("imputation", "etwfe"),)

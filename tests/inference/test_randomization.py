@@ -59,7 +59,7 @@ def permuted(whole: Panel, order: np.ndarray) -> Panel:
     return replace(whole, first_treated={"event": whole.first_treated["event"][order]})
 
 
-def test_every_way_of_dealing_is_found_once_and_stays_within_strata() -> None:
+def test_every_assignment_is_drawn_once_and_stays_within_strata() -> None:
     strata, dates = np.array([0, 1, 0, 1, 1, 0, 0]), np.array([2, 2, 0, 0, 1, 0, 1])
     groups = [np.flatnonzero(strata == s) for s in (0, 1)]
     found = [tuple(dates[order]) for order in every_order(groups, dates)]
@@ -123,7 +123,7 @@ def expected_draws(whole: Panel, name: str, times: int, seed: int) -> list[float
 
 
 @pytest.mark.parametrize("name", sorted(catalogue.EVERY))
-def test_every_design_answers_with_its_statistics_on_panels_whose_dates_are_dealt(name: str) -> None:
+def test_every_design_answers_with_its_statistics_on_panels_whose_dates_are_permuted(name: str) -> None:
     whole = catalogue.suited(name, simulated.panel(80, seed=2))
     whole = replace(whole, attributes={"state": np.resize(["a", "b", "c"], 80)})
     named, options = catalogue.EVERY[name]
@@ -143,7 +143,7 @@ def test_every_design_is_among_those_tried() -> None:
 
 
 @pytest.mark.parametrize("name", ["callaway_santanna", "etwfe"])
-def test_what_dealt_samples_share_is_what_fresh_samples_compute(name: str) -> None:
+def test_what_permuted_samples_share_is_what_fresh_samples_compute(name: str) -> None:
     whole = simulated.panel(60, seed=3)
     question = Question("y", "event", covariates=("x1", "x2"), horizon=2)
     sample = question.sample(whole)
@@ -496,7 +496,7 @@ def clustered(first: np.ndarray, tier: np.ndarray | None = None) -> Sample:
 BY_STATE = np.repeat([4.0, np.nan, 6.0, np.nan, np.nan, np.nan], [3, 6, 4, 5, 2, 4])
 
 
-def test_dates_of_whole_clusters_are_dealt_between_clusters(recorded: Recorded) -> None:
+def test_dates_of_whole_clusters_are_permuted_between_clusters(recorded: Recorded) -> None:
     sample = clustered(BY_STATE)
     found = randomization(sample, "recorded")
     assert found.exact
@@ -519,7 +519,9 @@ def test_strata_hold_whole_clusters_or_are_refused(recorded: Recorded) -> None:
         randomization(clustered(BY_STATE, np.arange(24) >= 5), "recorded", strata="tier")
 
 
-def test_dates_that_differ_within_clusters_are_dealt_between_units_with_a_warning(recorded: Recorded) -> None:
+def test_dates_that_differ_within_clusters_are_permuted_between_units_with_a_warning(
+    recorded: Recorded,
+) -> None:
     first = BY_STATE.copy()
     first[0] = 7.0
     found = randomization(clustered(first), "recorded", permutations=5)
@@ -529,7 +531,7 @@ def test_dates_that_differ_within_clusters_are_dealt_between_units_with_a_warnin
     assert within.permutations == 3
 
 
-def test_the_paths_of_a_treatment_that_switches_are_dealt_whole(recorded: Recorded) -> None:
+def test_the_paths_of_a_treatment_that_switches_are_permuted_as_they_are(recorded: Recorded) -> None:
     path = np.zeros((12, 8))
     path[:3, 3:] = 1.0
     path[3:6, 2:5] = 1.0

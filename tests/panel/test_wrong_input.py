@@ -350,7 +350,7 @@ def test_a_table_of_the_wrong_form_is_refused_by_column_and_row(case: str) -> No
     assert said in str(error_of(lambda: panel_of(table())))
 
 
-def test_a_name_that_is_no_text_is_told_apart_from_one_that_is_not_there() -> None:
+def test_a_name_that_is_no_text_is_distinguished_from_one_that_is_not_there() -> None:
     numbered = TABLE.rename(columns={"year": 2015})
     assert (
         error_of(lambda: panel_of(numbered, time=2015)) == "Panel.from_long: time is 2015; it must be a text."

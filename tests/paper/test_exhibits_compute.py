@@ -154,7 +154,7 @@ def test_definitions_whose_interval_has_one_half_in_it_are_named(
 
 
 @needs_tables
-def test_grants_are_told_apart_by_what_was_bought(paper: Setting) -> None:
+def test_grants_are_distinguished_by_what_was_bought(paper: Setting) -> None:
     values = values_of(machines.machines(paper))
     awards, every = (
         pd.read_csv(ROOT / f"data/{name}.csv", dtype=str).fillna("") for name in ("events/nsf", "machines")

@@ -568,7 +568,7 @@ def grey(figure) -> np.ndarray:
     return rgb @ [0.299, 0.587, 0.114]
 
 
-def test_lines_are_told_apart_in_grey(drawings):
+def test_lines_are_distinguished_in_grey(drawings):
     figure = drawings["raw_means"]
     FigureCanvasAgg(figure)
     figure.draw_without_rendering()

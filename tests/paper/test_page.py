@@ -106,7 +106,7 @@ def shown() -> list[tuple[Exhibit, Exhibited]]:
     return [
         (Exhibit("one", "Every design", ONE, unused), first),
         (Exhibit("two", hostile("exhibit"), TWO, unused), second),
-        (Exhibit("three", "Who gains", ONE, unused), Exhibited(sentences=("Nobody can be told apart.",))),
+        (Exhibit("three", "Who gains", ONE, unused), Exhibited(sentences=("Nobody can be distinguished.",))),
         (
             Exhibit("designs", "The head", ONE, unused),
             Exhibited(figures=(figure("head", FULL),), sentences=("Said.",)),

@@ -138,7 +138,7 @@ def test_placebo_fields_and_dates_are_as_the_paper_says():
     assert placebo_dates(sample, task.row.name, draws=999, **task.options)["p_joint"] > 0.05
 
 
-def test_who_gains_cannot_be_told_apart_as_the_paper_says():
+def test_who_gains_cannot_be_distinguished_as_the_paper_says():
     plan = read_plan(ROOT / "paper/study.toml")
     sample = plan.ask("main").question.replace(scale="level").sample(running.load(plan))
     by = usual_groupings(sample, plan.ask("main").strata)

@@ -282,7 +282,7 @@ def test_designs_on_the_same_panels_are_compared_with_a_smaller_error():
     assert np.mean(errors) < np.mean(unpaired) / 4
 
 
-def test_designs_that_cannot_be_told_apart_are_said_to_be_close():
+def test_designs_that_cannot_be_distinguished_are_said_to_be_close():
     found = findings_of(entered(one={"sd": 0.1}, other={"sd": 0.1}), PERCENT)
     assert found.evidence[0].endswith(", which is no clear difference.")
 

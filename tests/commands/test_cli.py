@@ -694,6 +694,15 @@ def test_a_column_that_is_called_as_an_option_stays_a_column():
     assert options.as_options(message, ["lag"]) == message
 
 
+def test_an_interrupt_after_the_command_has_ended_says_nothing():
+    program = (
+        "import atexit, os, signal, sys; atexit.register(os.kill, os.getpid(), signal.SIGINT); "
+        "sys.argv = ['study', 'designs']; from study.__main__ import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_an_interrupt_while_the_command_is_imported_is_one_line(monkeypatch, capsys):
     from study.__main__ import main as begin
 

@@ -328,8 +328,8 @@ def solvable(gram: FloatArray) -> BoolArray:
     The products of collinear regressors have a reciprocal condition number of rounding, not of zero: between 1e-17 and
     1e-14, the larger the more rows are added up. Regressors count as collinear below :data:`SINGULAR`.
     """
-    size = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
-    size = np.where(size > 0, size, 1.0)
+    squares = np.diagonal(gram, axis1=-2, axis2=-1)
+    size = np.sqrt(np.where(squares > 0, squares, 1.0))
     return np.asarray(np.linalg.cond(gram / size[..., None] / size[..., None, :], 1) < 1 / SINGULAR)
 
 

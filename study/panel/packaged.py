@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+Entries = Mapping[str, Mapping[str, Any]]
 
 PANELS = "panels.toml"
 _PACKAGE = Path(__file__).parents[1]
@@ -23,18 +27,18 @@ def checksum(*parts: str) -> str:
     return hashlib.sha256(shipped(*parts).read_bytes()).hexdigest()[:16]
 
 
-def panel_entries(path: Path | None = None) -> dict[str, dict[str, Any]]:
+def panel_entries(path: Path | None = None) -> Entries:
     """Return how the columns of each shipped panel are read, by name, from ``data/panels.toml`` or another such file.
 
     A table may be ``like`` another one, whose keys it takes over and may replace; a table without a file is
-    only there for that. What is returned is shared, and not to be changed.
+    only there for that.
     """
     return _entries((path or shipped("data", PANELS)).read_text(encoding="utf-8"))
 
 
 @cache
-def _entries(text: str) -> dict[str, dict[str, Any]]:
-    """Return how the columns of each panel are read; every cited number asks which panels ship."""
+def _entries(text: str) -> Entries:
+    """Return how the columns of each panel are read, which cannot be changed: each cited number asks what ships."""
     tables = tomllib.loads(text)
 
     def entry(table: dict[str, Any]) -> dict[str, Any]:
@@ -43,4 +47,5 @@ def _entries(text: str) -> dict[str, dict[str, Any]]:
         populations = {**model.get("populations", {}), **own.get("populations", {})}
         return {**model, **own, **({"populations": populations} if populations else {})}
 
-    return {name: entry(table) for name, table in tables.items() if "file" in table}
+    ships = {name: entry(table) for name, table in tables.items() if "file" in table}
+    return MappingProxyType({name: MappingProxyType(table) for name, table in ships.items()})

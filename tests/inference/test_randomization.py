@@ -227,17 +227,15 @@ def test_statistics_of_many_assignments_at_once_are_those_of_the_design(
 def test_comparisons_that_are_collinear_are_left_out_of_assignments_as_the_design_leaves_them_out() -> None:
     whole = simulated.panel(n=40, seed=5, level=50.0)
     first = np.r_[[5.0] * 10, [6.0] * 10, [8.0] * 12, [9.0] * 8]
-    rare = np.r_[
-        [1.0] * 5, [0.0] * 35
-    ]  # in some assignments nobody who is compared in the last period has it
+    # In some assignments nobody who is compared in the last period has it.
+    rare = np.r_[[1.0] * 5, [0.0] * 35]
     panel = replace(
         whole, first_treated={"event": first}, covariates={**whole.covariates, "rare": rare[:, None]}
     )
     chosen, rng = find_design("callaway_santanna"), np.random.default_rng(3)
     assert chosen.assigned is not None
-    for scale in ("level", "proportional"):
-        question = Question(**PLAIN | {"covariates": ("x1", "rare"), "scale": scale, "horizon": 3})
-        sample = question.sample(panel)
+    for other in ({"horizon": 3}, {"horizon": 3, "scale": "proportional"}):
+        sample = Question(**PLAIN | {"covariates": ("x1", "rare")} | other).sample(panel)
         orders = np.stack([rng.permutation(sample.n_units) for _ in range(60)])
         at_once = chosen.assigned(sample, orders, method="reg")
         assert at_once is not None
@@ -248,6 +246,28 @@ def test_comparisons_that_are_collinear_are_left_out_of_assignments_as_the_desig
             expected = fit.headline.effect[0], fit.headline.std_error[0]
             np.testing.assert_allclose((effect, error), expected, rtol=1e-9)
         assert left_out > 5
+
+
+def test_an_average_of_fixed_composition_is_left_to_the_design_where_a_comparison_is_collinear() -> None:
+    whole = simulated.panel(n=40, seed=5, level=50.0)
+    first = np.r_[[5.0] * 10, [7.0] * 22, [9.0] * 8]
+    rare = {"rare": np.r_[[1.0] * 5, [0.0] * 35][:, None]}
+    panel = replace(whole, first_treated={"event": first}, covariates=rare)
+    chosen, rng = find_design("callaway_santanna"), np.random.default_rng(3)
+    sample = Question(**PLAIN | {"covariates": ("rare",), "balance": 1}).sample(panel)
+    orders = np.stack([rng.permutation(sample.n_units) for _ in range(40)])
+    assert chosen.assigned is not None
+    at_once = chosen.assigned(sample, orders, method="reg")
+    assert at_once is not None
+    collinear = []
+    for order, effect, error in zip(orders, *at_once, strict=True):
+        fit = chosen(sample.permuted(order), method="reg")
+        collinear.append(any("cohort 7" in note and "do not identify" in note for note in fit.notes))
+        expected = fit.headline.effect[0], fit.headline.std_error[0]
+        if not collinear[-1]:
+            np.testing.assert_allclose((effect, error), expected, rtol=1e-9)
+    assert 5 < sum(collinear) < 35
+    np.testing.assert_array_equal(np.isnan(at_once[0]), collinear)
 
 
 def test_what_cannot_be_computed_at_once_is_left_to_the_design() -> None:

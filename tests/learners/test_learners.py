@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
+from sklearn.linear_model import lasso_path
 
-from study.learners import LEARNERS, Problem, learned
-from study.learners.lasso import dictionary, indices, logit_path, orthogonal
+from study.learners import LEARNERS, Problem, group_means, learned
+from study.learners.lasso import PENALTIES, TUNING_FOLDS, dictionary, indices, logit_path, orthogonal
+from study.learners.problem import tuning_splits
 
 EVERY = [(kind, name) for kind, names in LEARNERS.items() for name in names]
 
@@ -96,6 +98,30 @@ def test_terms_are_orthogonal_over_the_training_rows_and_repeated_ones_are_left_
     np.testing.assert_allclose(
         found[made.train].T @ found[made.train] / made.train.sum(), np.eye(3), atol=1e-9
     )
+
+
+def test_a_lasso_has_the_penalty_that_predicts_rows_best_that_it_has_not_seen():
+    made = problem("mean", n=200, seed=3)
+    terms = dictionary(made.inside, made.period)
+    terms = orthogonal(terms - group_means(terms, made.period, made.train), made.train)
+    x, y = terms[made.train], made.target[made.train]
+    penalties = np.abs(x.T @ y).max() / len(x) * PENALTIES
+    error = np.zeros(len(penalties))
+    for learn, judge in tuning_splits(made.order, made.train, TUNING_FOLDS):
+        paths = lasso_path(x[learn], y[learn], alphas=penalties, precompute=x[learn].T @ x[learn])[1]
+        error += np.mean((x[judge] @ paths - y[judge][:, None]) ** 2, axis=0)
+    assert 0 < error.argmin() < len(error) - 1
+    chosen = lasso_path(x, y, alphas=penalties[[error.argmin()]], precompute=x.T @ x)[1][:, 0]
+    np.testing.assert_allclose(learned(made, "lasso", "mean"), terms[made.test] @ chosen, rtol=1e-9)
+
+
+def test_means_of_groups_are_over_some_rows_and_zero_without_any():
+    values, group = np.array([1.0, 2.0, 6.0, 5.0, 9.0]), np.array([0, 1, 1, 2, 2])
+    among = np.array([True, True, True, False, False])
+    np.testing.assert_array_equal(group_means(values, group), [1, 4, 4, 7, 7])
+    np.testing.assert_array_equal(group_means(values, group, among), [1, 4, 4, 0, 0])
+    both = np.column_stack([values, -values])
+    np.testing.assert_array_equal(group_means(both, group)[:, 1], [-1, -4, -4, -7, -7])
 
 
 def test_a_propensity_that_nothing_explains_is_the_share():

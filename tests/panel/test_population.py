@@ -17,6 +17,13 @@ PANELS = panel_entries()
 GAP = np.nan
 
 
+def test_how_panels_are_read_is_the_same_for_all_who_ask():
+    with pytest.raises(TypeError):
+        panel_entries()["cvpr"]["file"] = "other.csv"
+    with pytest.raises(TypeError):
+        panel_entries()["other"] = {}
+
+
 def panel(**changes: Any) -> Panel:
     """Return four universities, their country, band of size and papers before treatment."""
     made = Panel(

@@ -60,7 +60,7 @@ def facts(setting: Setting) -> Iterator[Piece]:
     """Yield the recomputed facts; they are the same for every plan, since the tables that they read are."""
     data, chosen = seed_paper.load(), definition(DEFAULT_THRESHOLD)
     every_fact = seed_paper.recomputed(data, DEFAULT_VINTAGE, chosen)
-    used = seed_paper.large_scale(of_vintage(data.models, DEFAULT_VINTAGE), chosen)
+    used = large_scale(of_vintage(data.models, DEFAULT_VINTAGE), chosen)
     percents = {fact.name: f"{100 * fact.value:.1f}%" for fact in every_fact}
     yield draw(
         "facts_shares",
@@ -86,7 +86,7 @@ def numbers(data: Data) -> Iterator[Piece]:
         for threshold in THRESHOLDS:
             for fact in seed_paper.of_models(models, definition(threshold), month(vintage)):
                 yield from _of_fact(fact, vintage, threshold, vintage, threshold, fact.name)
-    for venue, periods in seed_paper.by_period(data.fields, seed_paper.PERIODS).items():
+    for venue, periods in by_period(data.fields, seed_paper.PERIODS).items():
         for topics in periods:
             claim, at = f"academic-only teams at {topics.venue}, {topics.seen}", (venue, topics.period)
             kinds: dict[str, tuple[Any, ...]] = {
@@ -244,7 +244,7 @@ def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...
 
 def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
     """Return the facts beside the published values."""
-    used = large_scale(seed_paper.of_vintage(data.models, vintage), chosen)
+    used = large_scale(of_vintage(data.models, vintage), chosen)
     lost = ", ".join(f"{seed_paper.left_out(used, years)} of {years}" for years in (EARLY, LATE, YEAR))
     titles = ("Published by the seed paper and recomputed", "Recomputed; no published value is known to us")
     lines: dict[str, list[Line]] = {title: [] for title in titles}
@@ -286,8 +286,8 @@ def vintage_table(data: Data) -> Table:
     rows = [(definition(text).label, definition(text), (EARLY, LATE, YEAR, GROWTH)) for text in THRESHOLDS]
     rows.append(("Seed paper's, other years", definition("seed"), OTHER_WINDOWS))
     lines: dict[str, list[Line]] = {}
-    for vintage in seed_paper.vintages(data.models):
-        models = seed_paper.of_vintage(data.models, vintage)
+    for vintage in vintages(data.models):
+        models = of_vintage(data.models, vintage)
         lines[f"Table of {month(vintage)}"] = [line for row in rows for line in _moved(models, *row)]
     *shares, doubling = seed_paper.PUBLISHED.values()
     published = [cell for share in shares for cell in (_percent(share), "")]
@@ -354,17 +354,17 @@ def topics_table(data: Data) -> Table:
 
 def weights_table(data: Data) -> Table:
     """Return how often each sector releases weights, by vintage and years."""
-    *earlier, newest = seed_paper.vintages(data.models)
+    *earlier, newest = vintages(data.models)
     windows = [(newest, BEFORE_RELEASED), (newest, seed_paper.RELEASED)]
     windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in earlier]
     blocks = []
     for vintage, years in windows:
         lines = []
-        for sector, each in seed_paper.releases(seed_paper.of_vintage(data.models, vintage), years).items():
+        for sector, each in seed_paper.releases(of_vintage(data.models, vintage), years).items():
             known = _counts(each.models, each.open.total, each.open.successes)
             closed = _counts(each.unrestricted, each.hosted, each.unreleased)
             cells = [*known, _percent(each.open.value), _ends(each.open, 1), *closed]
-            lines.append(Line(seed_paper.SECTORS[sector], cells))
+            lines.append(Line(SECTORS[sector], cells))
         blocks.append(Block(f"Models of {years}, table of {month(vintage)}", lines))
     return Table(
         name="facts_weights",
@@ -383,10 +383,7 @@ def weights_table(data: Data) -> Table:
 
 def shares_table(data: Data, chosen: Definition) -> Table:
     """Return the counts of each sector by year and by compute class, in every vintage."""
-    used = {
-        v: large_scale(seed_paper.of_vintage(data.models, v), chosen)
-        for v in seed_paper.vintages(data.models)
-    }
+    used = {v: large_scale(of_vintage(data.models, v), chosen) for v in vintages(data.models)}
 
     def cells(year: int, vintage: str) -> list[Cell]:
         known = year <= int(vintage[:4])

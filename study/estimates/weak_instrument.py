@@ -82,12 +82,15 @@ def not_rejected(
     ends = np.sort(roots.real[np.abs(roots.imag) <= REAL * (1 + np.abs(roots))])
     between = (ends[1:] + ends[:-1]) / 2
     inner = [ends[0] - 1 - abs(ends[0]), *between, ends[-1] + 1 + abs(ends[-1])] if len(ends) else [0.0]
-    least = [np.linalg.eigvalsh(constant + theta * half + theta**2 * square)[0] for theta in inner]
     intervals: list[Interval] = []
-    for low, high, value in zip([-math.inf, *ends], [*ends, math.inf], least, strict=True):
-        if value >= 0 and intervals and intervals[-1][1] == unit * low:
+    for low, high, theta in zip([-math.inf, *ends], [*ends, math.inf], inner, strict=True):
+        # Where M touches zero, what lies between the two ends that rounding makes of one root belongs to the set.
+        rounding = ROUNDING * critical * (1 + abs(theta)) ** 2
+        if np.linalg.eigvalsh(constant + theta * half + theta**2 * square)[0] < -rounding:
+            continue
+        if intervals and intervals[-1][1] == unit * low:
             intervals[-1] = intervals[-1][0], unit * high
-        elif value >= 0:
+        else:
             intervals.append((unit * low, unit * high))
     return tuple(intervals)
 

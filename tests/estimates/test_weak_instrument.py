@@ -43,6 +43,16 @@ def test_pieces_that_meet_where_the_statistic_touches_the_critical_value_are_one
     assert (below, end, start, above) == (-math.inf, pytest.approx(-1), pytest.approx(1), math.inf)
 
 
+def test_pieces_meet_wherever_rounding_puts_the_point_of_contact() -> None:
+    rng = np.random.default_rng(0)
+    for b, a, theta in rng.uniform(0.5, 2.0, size=(200, 3)):
+        of_b = b - theta * a * np.array([1.0, -1.0])  # 4 b^2 / (2 b^2 + 2 a^2 (t - theta)^2) at t
+        assert accepted(list(of_b), [a, -a], critical=2.0) == (LINE,)
+        apart = accepted(list(of_b), [a, -a], critical=2 - 1e-9)
+        assert len(apart) == 2
+        assert apart[1][0] - apart[0][1] == pytest.approx(math.sqrt(2e-9) * b / a, rel=1e-3)
+
+
 @pytest.mark.parametrize(("unit", "of_a"), [(1.0, 1.0), *product((2.0**-40, 2.0**40), repeat=2)])
 @pytest.mark.parametrize("shift", [-7.0, -1.0, 0.0, 0.4, 7.0])
 @pytest.mark.parametrize("critical", [1.0, 2.5, 5.0])

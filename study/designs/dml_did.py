@@ -281,7 +281,6 @@ def doubly_robust(part: Part, event: str, g_hat: FloatArray, m_hat: FloatArray) 
     return of_predictions(
         DoubleMLDIDBinary,
         DoubleMLPanelData(table, "outcome", "first_treated", t_col="time", id_col="unit", x_cols="covariate"),
-        part.folds,
         {"g0": g_hat - centre, "g1": unused, "m": m_hat},
         "m",
         g_value=1,

@@ -121,11 +121,11 @@ def dml_irm(
 
     learning = Learning(learner, folds, repetitions, seed, propensity, trim)
     functions = nuisances(sample, learning, effect=effect, before=before, after=after)
-    (part,), (predicted,), long = functions.parts, functions.predicted(), functions.layout
+    (predicted,), long = functions.predicted(), functions.layout
     m_hat = functions.clipped(predicted["m"])
     given = {"g1": predicted["g0"]} | predicted | {"m": m_hat}
     score = "ATTE" if effect == "att" else "ATE"
-    model = long.fitted(DoubleMLIRM, part.folds, given, probabilities="m", score=score)
+    model = long.fitted(DoubleMLIRM, given, probabilities="m", score=score)
     average = averaged(model, long.unit, sample.n_units)
     clipping = functions.clipping_note(predicted["m"], "predictions of treatment")
     if effect == "ate":

@@ -156,7 +156,7 @@ def dml_iv(
     (part,), (predicted,), long = functions.parts, functions.predicted(), functions.layout
     z, name, notes = part.functions["m"].target, sample.question.instrument, []
     if model == "pliv":
-        fitted = long.fitted(DoubleMLPLIV, part.folds, predicted, z)
+        fitted = long.fitted(DoubleMLPLIV, predicted, z)
         size = (z[:, None] - predicted["m"]) ** 2
     else:
         notes.append(functions.clipping_note(predicted["m"], f"predictions of the instrument {name}"))
@@ -167,7 +167,7 @@ def dml_iv(
         size = np.ones_like(predicted["m"])
         known = {"r0": np.zeros_like(size), "r1": size}
         given = known | predicted | {"m": functions.clipped(predicted["m"])}
-        fitted = long.fitted(DoubleMLIIVM, part.folds, given, z, probabilities="mr")
+        fitted = long.fitted(DoubleMLIIVM, given, z, probabilities="mr")
     psi_a, psi_b = (fitted.psi_elements[element][:, :, 0] for element in ("psi_a", "psi_b"))
     cluster = sample.cluster[long.unit]
     notes += [

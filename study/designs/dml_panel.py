@@ -187,14 +187,14 @@ def cross_fitted(
     from doubleml import DoubleMLData, DoubleMLPLR
 
     functions = nuisances(sample, learning, approach=approach)
-    (part,), (predicted,), rows = functions.parts, functions.predicted(), functions.layout
+    (predicted,), rows = functions.predicted(), functions.layout
     x = np.column_stack([rows.covariates, rows.period])
     data = DoubleMLData.from_arrays(x, rows.outcome, rows.treatment)
     m_hat = predicted["treatment"]
     # So that what is left of treatment has mean zero in each unit.
     if approach == "correlated_random_effects":
         m_hat = m_hat + group_means(rows.treatment[:, None] - m_hat, rows.unit)
-    return rows, of_predictions(DoubleMLPLR, data, part.folds, {"l": predicted["outcome"], "m": m_hat})
+    return rows, of_predictions(DoubleMLPLR, data, {"l": predicted["outcome"], "m": m_hat})
 
 
 def treated_at_change(sample: Sample, rows: PanelRows) -> BoolArray:

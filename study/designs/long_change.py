@@ -51,9 +51,7 @@ class LongChange:
         part = Part(self.unit, self.x, np.zeros(len(self.unit), dtype=np.int64), functions, folds, seed)
         return Nuisances((part,), "m", layout=self, without="the mean", limits=limits)
 
-    def fitted(
-        self, model: Any, folds: Folds, predictions: Mapping[str, FloatArray], z: Any = None, **options: Any
-    ) -> Any:
+    def fitted(self, model: Any, predictions: Mapping[str, FloatArray], z: Any = None, **options: Any) -> Any:
         """Return a doubleml model of the change from predictions, as :func:`study.learners.of_predictions` does.
 
         The change, and g and l that predict it, are less its mean: doubleml refuses or warns of predictions of an
@@ -64,7 +62,7 @@ class LongChange:
         mean, nothing = self.change.mean(), np.zeros((len(self.change), 1))
         data = DoubleMLData.from_arrays(nothing, self.change - mean, self.treated, z)
         given = {name: p - mean if name[0] in "gl" else p for name, p in predictions.items()}
-        return of_predictions(model, data, folds, given, **options)
+        return of_predictions(model, data, given, **options)
 
     def effect(
         self, sample: Sample, name: str, average: Averaged, notes: tuple[str, ...], **fields: Any

@@ -232,7 +232,6 @@ def spread_of_draws(sample: Sample, of_draw: FloatArray, influence: Influence) -
 def of_predictions(
     model: Any,
     data: Any,
-    folds: Folds,
     predictions: Mapping[str, FloatArray],
     probabilities: str = "",
     **options: Any,
@@ -246,7 +245,6 @@ def of_predictions(
     model : class
         One of doubleml's.
     data : DoubleMLData
-    folds : Folds
     predictions : mapping of str to ndarray, shape (N, R)
         Cross-fitted, by doubleml's names without "ml_", each of which starts with its learner's letter; propensities
         are clipped.
@@ -263,7 +261,10 @@ def of_predictions(
         dummy = DMLDummyClassifier if name[0] in probabilities else DMLDummyRegressor
         options[f"ml_{name[0]}"] = dummy()
     fitted = model(data, draw_sample_splitting=False, **options)
-    fitted.set_sample_splitting(splits(folds))
+    # It wants folds and looks through them at length, but predicts nothing: halves, which are two, for each draw.
+    n_rows, draws = next(iter(predictions.values())).shape
+    first, second = np.array_split(np.arange(n_rows), 2)
+    fitted.set_sample_splitting([[(first, second), (second, first)]] * draws)
     given = {data.d_cols[0]: {f"ml_{name}": values for name, values in predictions.items()}}
     with warnings.catch_warnings():  # of its sensitivity analysis, which is not asked for here
         warnings.filterwarnings("ignore", "The estimated nu2")
@@ -286,11 +287,3 @@ def averaged(model: Any, unit: IntArray, n_units: int) -> Averaged:
     theta, psi, psi_a = model.all_coef[0], model.psi[:, :, 0], model.psi_deriv[:, :, 0]
     influence = n_units * (sums_by(psi, unit, n_units) / -psi_a.sum(axis=0)).mean(axis=1, keepdims=True)
     return Averaged(theta.mean(keepdims=True), influence, theta, float(model.coef[0]))
-
-
-def splits(folds: Folds) -> list[list[tuple[IntArray, IntArray]]]:
-    """Return folds as doubleml takes them: for each draw and fold the rows that train and those that are left out."""
-    return [
-        [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(folds.number)]
-        for fold in folds.fold.T
-    ]

@@ -14,12 +14,13 @@ import searching
 import simulated
 import statsmodels.api as sm
 from scipy import stats
+from twins.learned import splits
 
 import study
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.core.distributions import normal_score
 from study.designs import find_design
-from study.learners.nuisances import Nuisances, splits
+from study.learners.nuisances import Nuisances
 from study.panel.question import Sample
 
 EXACT = 1e-9

@@ -11,11 +11,11 @@ import pytest
 import simulated
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from twins.learned import splits
 
 from study import Question, QuestionError, heterogeneity, settings
 from study.estimates import Estimand, coefficients
 from study.heterogeneity.scored import NEAREST, all_pairs, grouping
-from study.learners.nuisances import splits
 
 EXACT = 1e-9
 DRAWS = 999

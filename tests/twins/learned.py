@@ -11,6 +11,7 @@ import numpy as np
 
 from study.core.errors import StudyError
 from study.designs import find_design
+from study.learners.cross_fitting import Folds
 from study.learners.nuisances import Nuisances
 from study.panel.question import Sample
 from twins.comparisons import _cells, _sides
@@ -434,3 +435,11 @@ def dml_panel(sample: Sample, approach: str = "first_differences", **options: An
 
     linear = np.array([np.mean([theta for theta, _ in found])])
     return _of_score(sample, found, linear, mean, terms=[(NAN, NAN, NAN)])
+
+
+def splits(folds: Folds) -> list[list[tuple[Array, Array]]]:
+    """Return folds as doubleml and econml take them: by draw and fold the rows that train and those left out."""
+    return [
+        [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(folds.number)]
+        for fold in folds.fold.T
+    ]

@@ -426,12 +426,11 @@ def _decimals(numbers: Sequence[Number]) -> str:
     after = max(len(text.partition(".")[2]) for text in bare)
     bracketed = any(number.bracketed for number in numbers if number.text)
     behind = max((number.stars for number in numbers), key=len) or ")" * bracketed
-    pre = ",table-space-text-pre={(}" if bracketed else ""
-    post = f",table-space-text-post={{{behind}}}" if behind else ""
-    aligned = ",table-align-text-pre=false" if bracketed else ""
-    hanging = ",table-align-text-post=false" if behind else ""
+    size = f"{sign}{before}.{after}"
+    if behind:
+        size = f"{{{'{(}' * bracketed}{size}{{{behind}}}}}"
     unmarked = ",group-digits=none" if max(before, after) > UNMARKED else ""
-    return f"S[table-format={sign}{before}.{after}{pre}{post}{aligned}{hanging}{unmarked}]"
+    return f"S[table-format={size}{unmarked}]"
 
 
 def _latex(cell: Cell) -> str:

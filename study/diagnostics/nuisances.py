@@ -74,7 +74,8 @@ def in_order(target: FloatArray, predicted: FloatArray) -> float:
     ones, zeros = int(np.sum(target == 1)), int(np.sum(target == 0))
     if not ones or ones + zeros < len(target) or not zeros:
         return np.nan
-    ranks = pd.DataFrame(np.round(predicted, 12)).rank().to_numpy()[target == 1]  # equal up to rounding is a tie
+    tied = pd.DataFrame(np.round(predicted, 12))  # where they are equal up to rounding
+    ranks = tied.rank().to_numpy()[target == 1]
     return float(np.mean((ranks.sum(axis=0) - ones * (ones + 1) / 2) / (ones * zeros)))
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import doubleml  # noqa: F401
 import lightgbm  # noqa: F401
+import matplotlib.backends.backend_pdf  # noqa: F401
 from distributed.cli.dask_worker import main
 
 import study.paper.run  # noqa: F401

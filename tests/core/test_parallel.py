@@ -30,6 +30,7 @@ from study.core import cluster, current_settings, each_kept, encoded, in_paralle
 from study.paper import record
 from study.paper import run as running
 from study.paper.plan import read_plan
+from study.simulate import replications
 from study.simulate.process import Process
 from study.simulate.replications import Entrant, replicate
 
@@ -233,13 +234,14 @@ def test_randomization_and_learners_on_a_cluster_are_the_same_to_the_byte(dask):
 
 
 @needs_dask
-def test_replications_on_a_cluster_that_loses_a_worker_are_the_same(dask):
+def test_replications_on_a_cluster_that_loses_a_worker_are_the_same(dask, monkeypatch):
+    monkeypatch.setattr(replications, "BLOCK", 10)
     sample = study.Question("y", "event").sample(simulated.panel(60))
     size, hazard = np.stack([np.zeros(60), np.ones(60)]), np.array([0.3, 0.0])
     process = Process(sample, "continuous", size, 0.3 * np.arange(8.0), 0.0, 1.0, hazard, {"shocks": 1.0})
     learns = {"learner": "linear", "repetitions": 1}
     entrants = (Entrant("twfe", "twfe"), Entrant("dml", "dml_panel", learns, {"covariates": ("x1",)}))
-    repeat = partial(replicate, {"only": process}, entrants, repetitions=120, slow_repetitions=8, seed=3)
+    repeat = partial(replicate, {"only": process}, entrants, repetitions=24, slow_repetitions=8, seed=3)
     told = []
 
     def progress(step: str) -> None:

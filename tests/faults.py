@@ -38,6 +38,8 @@ from plans import PANEL, PLAN  # noqa: E402
 
 from study.core import settle  # noqa: E402
 
+# The same plan with fewer files.
+ONE_SCALE = PLAN.replace('proportional = "Share"\n', "")
 LITTER = (".writing-", ".written-")
 PATIENCE = 300
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -309,10 +311,10 @@ def small_disk(size: str) -> Iterator[Path | None]:
 class Study:
     """A plan of one's own in a folder, what a run of it writes, and a cache in which its answers are."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, plan: str) -> None:
         self.home, self.cache, self.out = home, home / "cache", home / "out"
-        (home / "study.toml").write_text(PLAN)
-        (home / "other.toml").write_text(PLAN.replace("level = 0.9", "level = 0.8"))
+        (home / "study.toml").write_text(plan)
+        (home / "other.toml").write_text(plan.replace("level = 0.9", "level = 0.8"))
         self.end: dict[str, State] = {}
         for plan in ("other.toml", "study.toml"):
             code, lines = self.run(plan=plan)
@@ -552,7 +554,7 @@ def of_commands(faults: Faults, home: Path, sample: bool) -> None:
     from test_assemble import write_originals
 
     shutil.copy(PANEL, home / "my.csv")
-    (home / "study.toml").write_text(PLAN)
+    (home / "study.toml").write_text(ONE_SCALE if sample else PLAN)
     own = [
         "--panel",
         "my.csv",
@@ -587,7 +589,7 @@ def of_commands(faults: Faults, home: Path, sample: bool) -> None:
 def warm(home: Path) -> None:
     """Run a plan of no fault in this process, so that none of those that are forked loads a library of its own."""
     home.mkdir()
-    (home / "study.toml").write_text(PLAN)
+    (home / "study.toml").write_text(ONE_SCALE)
     typed = ("run", "--plan", "study.toml", "--jobs", 1, "--cache", home / "cache", "--output", home / "out")
     done = command(*typed, cwd=home)
     if done.returncode:
@@ -619,7 +621,7 @@ def main() -> int:
                 continue
             if name != "of_commands" and not study:
                 (Path(folder) / "study").mkdir()
-                study.append(Study(Path(folder) / "study"))
+                study.append(Study(Path(folder) / "study", ONE_SCALE if sample else PLAN))
             home = Path(folder) / name
             home.mkdir()
             part(home)

@@ -101,8 +101,8 @@ def small_paper(folder: Path) -> dict[str, bytes]:
     return files_of(plan, panel, running.run(plan, panel, jobs=1))
 
 
-def main(folder: Path) -> None:
-    """Write the report of the kernels and all files."""
+def main(folder: Path) -> str:
+    """Write all files and return the report of the kernels."""
     folder.mkdir(parents=True)
     own, shipped = simulated.counts(simulated.panel(n=80)), study.load_panel("cvpr")
     parts = {
@@ -120,8 +120,8 @@ def main(folder: Path) -> None:
         for name, rows in parts.items()
     }
     write_all(folder, files | small_paper(folder))
-    print(kernels.report())
+    return kernels.report()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    print(main(Path(sys.argv[1])))

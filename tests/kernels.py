@@ -52,7 +52,7 @@ def environments() -> dict[str, dict[str, str]]:
 
     Those of which the report shows no difference are left out: a processor or a library has no choice of kernels.
     """
-    own = {name: value for name, value in os.environ.items() if name not in (BLAS, ARRAYS)}
+    own = dict(os.environ)
     older = OLDER.get(platform.machine(), ())
     tried = {"own": own}
     for name, core in zip(("other", "oldest"), (older[:1], older[-1:]), strict=True):
@@ -63,7 +63,8 @@ def environments() -> dict[str, dict[str, str]]:
     seen: dict[str, dict[str, str]] = {}
     reports: set[str] = set()
     for name, environment in tried.items():
-        if (shown := in_kernels(environment, "report")) not in reports:
+        shown = report() if name == "own" else in_kernels(environment, "report")
+        if shown not in reports:
             seen[name] = environment
         reports.add(shown)
     return seen

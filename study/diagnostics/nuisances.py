@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.special import logit
-from scipy.stats import rankdata
 
 from study.core import FloatArray, IntArray, QuestionError, capital, listed, one_thread, settings, telling
 from study.designs import Design, all_designs, find_design
@@ -75,7 +74,8 @@ def in_order(target: FloatArray, predicted: FloatArray) -> float:
     ones, zeros = int(np.sum(target == 1)), int(np.sum(target == 0))
     if not ones or ones + zeros < len(target) or not zeros:
         return np.nan
-    ranks = rankdata(np.round(predicted, 12), axis=0)[target == 1]  # equal up to rounding is a tie
+    tied = pd.DataFrame(np.round(predicted, 12))  # where they are equal up to rounding
+    ranks = tied.rank().to_numpy()[target == 1]
     return float(np.mean((ranks.sum(axis=0) - ones * (ones + 1) / 2) / (ones * zeros)))
 
 

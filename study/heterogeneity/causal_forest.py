@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from study.core import FloatArray, IntArray, QuestionError, checked, p_is, quantile, two_sided_p
 from study.designs.long_change import long_change
@@ -293,7 +292,7 @@ def calibration(
     quarter, explained = np.zeros(predicted.shape, dtype=np.int64), []
     for r, _, inside in scores.held_out():
         own = predicted[inside, r]
-        quarter[inside, r] = len(QUARTERS) * (rankdata(own, "ordinal") - 1) // len(own)
+        quarter[inside, r] = len(QUARTERS) * np.argsort(np.argsort(own, kind="stable")) // len(own)
         explained.append(calibration_score(scores.effects[inside, r], own, quarter[inside, r]))
     draws = zip(scores.effects.T, predicted.T, scores.folds.fold.T, strict=True)
     slopes, influences = zip(*(best_linear_predictor(*draw) for draw in draws), strict=True)

@@ -82,7 +82,7 @@ def test_whatever_reads_a_file_takes_its_periods_and_its_ambiguous_dates():
 
 
 def test_run_writes_all_files_and_check_agrees_until_a_cell_changes(tmp_path):
-    plan = PLAN.replace("permutations = 19", "permutations = 9")
+    plan = PLAN.replace("permutations = 19", "permutations = 9").replace('proportional = "Share"\n', "")
     (tmp_path / "study.toml").write_text(f'texts = ["text.md"]\n{plan}')
     (tmp_path / "text.md").write_text("There are <!--plan/n_units-->7 units.")
     done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from plans import PANEL, PLAN
 from study import Panel, Question, tournament
 from study.commands.simulate_command import read_dials
 from study.core import QuestionError
+from study.simulate import calibrate
 from study.simulate.tournament import VIOLATIONS
 
 QUICK = ("--reps", 6, "--jobs", 1)
@@ -44,6 +46,15 @@ effect = 0.5
 name = "imputation"
 label = "BJS"
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_draws() -> Iterator[None]:
+    """Let calibrations, whose numbers are tested elsewhere, draw few panels."""
+    simulated = calibrate._simulated
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibrate, "_simulated", lambda of, draws, seed: simulated(of, min(draws, 4), seed))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -11,30 +11,18 @@ import venv
 from contextlib import chdir
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import NamedTuple
 
 import pytest
 from plans import PLAN, ROOT
 
 ADDRESS = "main/papers/proportional/headline/estimate"
-# Calls commands one after another, in one process that loads its libraries once, and prints what became of each.
+# Everything that `study run` does with the plan that ships before it estimates; then commands one after another, each
+# in its folder, in one process that loads its libraries once. Prints what became of each.
 CALLS = """
-import io, json, sys
+import io, json, os, sys
 from contextlib import redirect_stderr, redirect_stdout
 from study.commands.cli import main
-ended = []
-for arguments in json.loads(sys.argv[1]):
-    sys.argv = ["study", *arguments]
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as errors:
-        try:
-            main()
-            code = 0
-        except SystemExit as stopped:
-            code = stopped.code or 0
-    ended.append([code, out.getvalue(), errors.getvalue()])
-print(json.dumps(ended))
-"""
-# Everything that `study run` does with the plan that ships before it estimates.
-PREPARED = """
 from study.commands.options import folder_of_paper, plan_of
 from study.paper import read_plan, run, tournament
 import study
@@ -42,8 +30,29 @@ path = plan_of()
 plan = read_plan(path)
 panel = run.load(plan)
 tournament.read_record(plan, panel)
-print(study.__file__, folder_of_paper(path), panel.checksum, len(run.cited(plan, path.parent)), sep="\\n")
+ships = [study.__file__, str(folder_of_paper(path)), panel.checksum, len(run.cited(plan, path.parent))]
+ended = []
+for folder, arguments in json.loads(sys.argv[1]):
+    os.chdir(folder)
+    sys.argv = ["study", *arguments.split()]
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as errors:
+        try:
+            main()
+            code = 0
+        except SystemExit as stopped:
+            code = stopped.code or 0
+    ended.append([code, out.getvalue(), errors.getvalue()])
+print(json.dumps([ships, ended]))
 """
+IN_EMPTY = ("table main/papers --designs callaway_santanna --format md", "diagnose main/paper")
+TOLD = "--plan study.toml --jobs 1"
+IN_OWN = (
+    f"run {TOLD}",
+    f"check {TOLD}",
+    f"run {TOLD} --output out",
+    f"diagnose sim1 {TOLD} --design twfe",
+)
+TEXTS = ("main.tex", "appendix.tex", "preamble.tex")
 
 
 @pytest.fixture(scope="module")
@@ -65,33 +74,23 @@ def installed(tmp_path_factory) -> Path:
     return programs
 
 
-@pytest.fixture
-def program(installed, tmp_path):
-    """Call a program of the environment in an empty folder of the user's."""
+@pytest.fixture(scope="module")
+def program(installed, tmp_path_factory):
+    """Call a program of the environment in a folder of the user's."""
+    cache = tmp_path_factory.mktemp("cache")
 
-    def called(name: str, *arguments: str) -> CompletedProcess[str]:
+    def called(name: str, *arguments: str, cwd: Path) -> str:
         unseen = ("PYTHONPATH", "COVERAGE_PROCESS_START")
         environment = {name: value for name, value in os.environ.items() if name not in unseen}
-        return subprocess.run(
+        done = subprocess.run(
             [installed / name, *arguments],
-            cwd=tmp_path,
-            env=environment | {"STUDY_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
+            cwd=cwd,
+            env=environment | {"STUDY_CACHE": str(cache), "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             check=False,
         )
-
-    return called
-
-
-@pytest.fixture
-def study(program):
-    """Call commands of the environment, one after another."""
-
-    def called(*commands: str) -> list[CompletedProcess[str]]:
-        typed = [command.split() for command in commands]
-        ended = json.loads(printed(program("python", "-c", CALLS, json.dumps(typed))))
-        return [CompletedProcess(one, *what) for one, what in zip(typed, ended, strict=True)]
+        return printed(done)
 
     return called
 
@@ -101,41 +100,56 @@ def printed(done: CompletedProcess[str]) -> str:
     return done.stdout
 
 
-def test_the_plan_that_ships_is_read_with_all_that_it_names(program, installed):
-    file, folder, checksum, cited = printed(program("python", "-c", PREPARED)).splitlines()
+class Calls(NamedTuple):
+    """What is said of the plan that ships, and what became of commands in an empty folder and in a plan's."""
+
+    plan: list[str | int]
+    empty: Path
+    there: list[CompletedProcess[str]]
+    own: Path
+    beside: list[CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def calls(program, tmp_path_factory) -> Calls:
+    empty, own = (tmp_path_factory.mktemp(name) for name in ("empty", "own"))
+    (own / "study.toml").write_text(PLAN)
+    for name in TEXTS:
+        (own / name).write_text("\\begin{document}A text.\\end{document}\n")
+    typed = [*((str(empty), each) for each in IN_EMPTY), *((str(own), each) for each in IN_OWN)]
+    plan, ended = json.loads(program("python", "-c", CALLS, json.dumps(typed), cwd=empty))
+    done = [CompletedProcess(one, *what) for one, what in zip(typed, ended, strict=True)]
+    return Calls(plan, empty, done[: len(IN_EMPTY)], own, done[len(IN_EMPTY) :])
+
+
+def test_the_plan_that_ships_is_read_with_all_that_it_names(calls, installed):
+    file, folder, checksum, cited = calls.plan
     assert Path(file).is_relative_to(installed.parent)
     assert (folder, checksum) == ("paper", "00895229d655ea7b")
-    assert int(cited) > 100
+    assert cited > 100
 
 
 def test_a_question_of_the_plan_that_ships_is_traced_by_the_program(program, tmp_path):
-    traced = printed(program("study", "trace", ADDRESS))
+    traced = program("study", "trace", ADDRESS, cwd=tmp_path)
     assert "printed as 16.2" in traced
     assert "--plan" not in traced, "nothing inside the environment is named"
     assert not (tmp_path / "paper").exists()
 
 
-def test_questions_of_the_plan_that_ships_are_answered(study, tmp_path):
-    table, refused = study("table main/papers --designs callaway_santanna --format md", "diagnose main/paper")
+def test_questions_of_the_plan_that_ships_are_answered(calls):
+    table, refused = calls.there
     assert "| 0.162 |" in printed(table)
     assert 'there is no outcome "paper"' in refused.stderr
-    assert not (tmp_path / "paper").exists()
+    assert not (calls.empty / "paper").exists()
 
 
-def test_a_plan_is_run_checked_and_diagnosed(study, tmp_path):
-    (tmp_path / "study.toml").write_text(PLAN)
-    texts = ("main.tex", "appendix.tex", "preamble.tex")
-    for name in texts:
-        (tmp_path / name).write_text("\\begin{document}A text.\\end{document}\n")
-    told = "--plan study.toml --jobs 1"
-    done = study(
-        f"run {told}", f"check {told}", f"run {told} --output out", f"diagnose sim1 {told} --design twfe"
-    )
-    ran, checked, _, diagnosed = map(printed, done)
+def test_a_plan_is_run_checked_and_diagnosed(calls):
+    own = calls.own
+    ran, checked, _, diagnosed = map(printed, calls.beside)
     assert "report.html" in ran
     assert "agree with the fresh run" in checked
-    assert (tmp_path / "build" / "report.html").is_file()
-    assert (tmp_path / "tables" / "sample.tex").is_file()
-    made = {"report.html", "numbers.csv", *texts, "tables", "figures"}
-    assert made <= {path.name for path in (tmp_path / "out").iterdir()}, "the text goes with the paper"
+    assert (own / "build" / "report.html").is_file()
+    assert (own / "tables" / "sample.tex").is_file()
+    made = {"report.html", "numbers.csv", *TEXTS, "tables", "figures"}
+    assert made <= {path.name for path in (own / "out").iterdir()}, "the text goes with the paper"
     assert "Verdict" in diagnosed

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 
+import kernel_parts
 import kernels
 import pytest
 
@@ -15,7 +16,10 @@ PARTS = kernels.ROOT / "tests/kernel_parts.py"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Folders and reports of what draws or iterates, made under each choice of kernels at the same time."""
+    """Folders and reports of what draws or iterates, made under each choice of kernels at the same time.
+
+    This process, which has loaded its libraries, makes its own.
+    """
     folder, found = tmp_path_factory.mktemp("kernels"), kernels.environments()
     started = {
         name: subprocess.Popen(
@@ -26,10 +30,13 @@ def made(tmp_path_factory):
             text=True,
         )
         for name, environment in found.items()
+        if name != "own"
     }
+    own = kernel_parts.main(folder / "own")
     ended = {name: process.communicate() for name, process in started.items()}
     assert {name: err for name, (_, err) in ended.items() if started[name].returncode} == {}
-    return {name: (folder / name, report) for name, (report, _) in ended.items()}
+    reports = {"own": own} | {name: report.strip() for name, (report, _) in ended.items()}
+    return {name: (folder / name, report) for name, report in reports.items()}
 
 
 def test_kernels_that_are_shown_to_differ_record_the_same_bytes(made):

@@ -6,13 +6,15 @@ import logging
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from study.core import cluster, current_settings, each_kept, encoded, in_paralle
 from study.paper import record
 from study.paper import run as running
 from study.paper.plan import read_plan
+from study.simulate import replications
 from study.simulate.process import Process
 from study.simulate.replications import Entrant, replicate
 
@@ -37,25 +40,59 @@ needs_dask = pytest.mark.skipif(
 )
 
 
+def process_of(folder: Path, *given: str, path: Path = ROOT, **how: Any) -> subprocess.Popen[str]:
+    """Start Python in a folder, with the study of a path; what it says goes to a file there."""
+    where = os.pathsep.join(map(str, (path, ROOT / "tests")))
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, *given],
+            env=os.environ | {"PYTHONPATH": where, "OMP_NUM_THREADS": "2"},
+            cwd=folder,
+            stderr=log,
+            **{"stdout": log, "text": True} | how,
+        )
+
+
+class Forked:
+    """A worker that is forked from the process of ``workers.py``, with what it has loaded."""
+
+    def __init__(self, source: subprocess.Popen[str], *given: str) -> None:
+        source.stdin.write(" ".join(given) + "\n")
+        source.stdin.flush()
+        self.pid = int(source.stdout.readline())
+
+    def poll(self) -> int | None:
+        """Return None as long as it runs."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return 0
+        return None
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> None:
+        while self.poll() is None:
+            time.sleep(0.01)
+
+
 class Cluster:
     """A scheduler and its workers, each a process of its own."""
 
-    def __init__(self, folder: Path, processes: ExitStack) -> None:
-        self.folder, self.processes = folder, processes
-        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+    def __init__(self, folder: Path, processes: ExitStack, source: subprocess.Popen[str] | None) -> None:
+        self.folder, self.processes, self.source = folder, processes, source
+        self.workers: dict[str, subprocess.Popen[str] | Forked] = {}
         self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0")
         self.address = self._said("tcp://")
 
-    def _start(self, what: str, *given: str, path: Path = ROOT) -> subprocess.Popen[bytes]:
-        where = os.pathsep.join(map(str, (path, ROOT / "tests")))
-        with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"distributed.cli.dask_{what}", "--no-dashboard", *given],
-                env=os.environ | {"PYTHONPATH": where, "OMP_NUM_THREADS": "2"},
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-            )
+    def _start(self, what: str, *given: str, **how: Path) -> subprocess.Popen[str]:
+        module = f"distributed.cli.dask_{what}"
+        return self._ended(process_of(self.folder, "-m", module, "--no-dashboard", *given, **how))
+
+    def _ended(self, process: Any) -> Any:
+        """Return a process that is killed in the end."""
         self.processes.callback(process.wait)
         self.processes.callback(process.kill)
         return process
@@ -68,15 +105,18 @@ class Cluster:
             time.sleep(0.05)
         raise TimeoutError(what)
 
-    def start(self, *given: str, **how: Path) -> subprocess.Popen[bytes]:
-        """Start a worker."""
+    def start(self, threads: str = "1", path: Path = ROOT) -> subprocess.Popen[str] | Forked:
+        """Start a worker, of another study in a process that loads it."""
         name = f"worker-{len(self.workers)}"
-        named = ("--no-nanny", "--name", name, *(given or ("--nthreads", "1")))
-        self.workers[name] = self._start("worker", self.address, *named, **how)
+        if path == ROOT:
+            self.workers[name] = self._ended(Forked(self.source, self.address, name, threads))
+        else:
+            named = ("--no-nanny", "--name", name, "--nthreads", threads)
+            self.workers[name] = self._start("worker", self.address, *named, path=path)
         return self.workers[name]
 
     @property
-    def living(self) -> dict[str, subprocess.Popen[bytes]]:
+    def living(self) -> dict[str, subprocess.Popen[str] | Forked]:
         """The workers that run, by name."""
         return {name: worker for name, worker in self.workers.items() if worker.poll() is None}
 
@@ -101,7 +141,7 @@ class Cluster:
                 time.sleep(0.05)
         raise TimeoutError(f"{known}, not {self.living.keys()}")
 
-    def end(self, worker: subprocess.Popen[bytes]) -> None:
+    def end(self, worker: subprocess.Popen[str] | Forked) -> None:
         """Kill a worker, and wait until the scheduler knows."""
         worker.kill()
         worker.wait()
@@ -109,14 +149,22 @@ class Cluster:
 
 
 @contextmanager
-def started(folder: Path):
+def started(folder: Path, source: subprocess.Popen[str] | None = None):
     with ExitStack() as processes:
-        yield Cluster(folder, processes)
+        yield Cluster(folder, processes, source)
 
 
 @pytest.fixture(scope="module")
-def dask(tmp_path_factory):
-    with started(tmp_path_factory.mktemp("dask")) as made:
+def source(tmp_path_factory):
+    """A process that workers are forked from."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with process_of(tmp_path_factory.mktemp("source"), str(ROOT / "tests/workers.py"), **pipes) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory, source):
+    with started(tmp_path_factory.mktemp("dask"), source) as made:
         made.with_workers(2)
         yield made
 
@@ -186,13 +234,14 @@ def test_randomization_and_learners_on_a_cluster_are_the_same_to_the_byte(dask):
 
 
 @needs_dask
-def test_replications_on_a_cluster_that_loses_a_worker_are_the_same(dask):
+def test_replications_on_a_cluster_that_loses_a_worker_are_the_same(dask, monkeypatch):
+    monkeypatch.setattr(replications, "BLOCK", 10)
     sample = study.Question("y", "event").sample(simulated.panel(60))
     size, hazard = np.stack([np.zeros(60), np.ones(60)]), np.array([0.3, 0.0])
     process = Process(sample, "continuous", size, 0.3 * np.arange(8.0), 0.0, 1.0, hazard, {"shocks": 1.0})
     learns = {"learner": "linear", "repetitions": 1}
     entrants = (Entrant("twfe", "twfe"), Entrant("dml", "dml_panel", learns, {"covariates": ("x1",)}))
-    repeat = partial(replicate, {"only": process}, entrants, repetitions=120, slow_repetitions=8, seed=3)
+    repeat = partial(replicate, {"only": process}, entrants, repetitions=24, slow_repetitions=8, seed=3)
     told = []
 
     def progress(step: str) -> None:
@@ -294,10 +343,10 @@ def test_a_run_that_loses_a_worker_finds_the_same(dask, tmp_path, alone):
 
 
 @needs_dask
-def test_a_run_that_loses_its_cluster_keeps_what_was_finished(tmp_path, alone):
+def test_a_run_that_loses_its_cluster_keeps_what_was_finished(tmp_path, alone, source):
     plan, panel = plan_in(tmp_path)
     cache, told = tmp_path / "cache", []
-    with started(tmp_path) as lost, at(lost.with_workers(1)):
+    with started(tmp_path, source) as lost, at(lost.with_workers(1)):
 
         def progress(step: str) -> None:
             told.append(step)
@@ -325,12 +374,12 @@ def test_workers_that_could_find_other_numbers_are_refused(dask, tmp_path):
     other_code(tmp_path)
     (tmp_path / "empty/study").mkdir(parents=True)
     (tmp_path / "empty/study/__init__.py").touch()
-    for given, how, words in (
-        (("--nthreads", "2"), {}, "has 2 threads, .* --nthreads 1 --nworkers 2"),
-        ((), {"path": tmp_path}, "has other code of study; numbers could differ"),
-        ((), {"path": tmp_path / "empty"}, "cannot run the study"),
+    for given, words in (
+        ({"threads": "2"}, "has 2 threads, .* --nthreads 1 --nworkers 2"),
+        ({"path": tmp_path}, "has other code of study; numbers could differ"),
+        ({"path": tmp_path / "empty"}, "cannot run the study"),
     ):
-        worker = dask.start(*given, **how)
+        worker = dask.start(**given)
         dask.wait()
         with pytest.raises(WorkerError, match=words) as error, at(address):
             raise AssertionError
@@ -339,15 +388,13 @@ def test_workers_that_could_find_other_numbers_are_refused(dask, tmp_path):
 
 
 @needs_dask
-@pytest.mark.parametrize(
-    "given", [["--nthreads", "1"], ["--nthreads", "2"]], ids=["other code", "two threads"]
-)
-def test_a_worker_that_comes_later_is_held_to_the_same(dask, tmp_path, given):
-    path = other_code(tmp_path) if given[-1] == "1" else ROOT
+@pytest.mark.parametrize("threads", ["1", "2"], ids=["other code", "two threads"])
+def test_a_worker_that_comes_later_is_held_to_the_same(dask, tmp_path, threads):
+    path = other_code(tmp_path) if threads == "1" else ROOT
     with at(dask.with_workers(2)):
         done = in_parallel(lambda _: time.sleep(0.05), range(2000))
         next(done)
-        late = dask.start(*given, path=path)
+        late = dask.start(threads, path)
         with pytest.raises(WorkerError, match="a worker that came later has other") as error:
             list(done)
     lines_of(error)

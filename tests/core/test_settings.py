@@ -108,7 +108,8 @@ def test_what_is_learned_of_treatment_serves_every_scale(tmp_path, monkeypatch):
     assert len(calls) == 2 * 2 + 2  # two folds: the outcome on two scales, treatment once
 
 
-def test_it_is_said_what_draws_leave_to_chance(tmp_path):
+def test_it_is_said_what_draws_leave_to_chance(tmp_path, monkeypatch):
+    monkeypatch.setattr("study.paper.exhibits.exhibit.drawn", lambda *_: b"")
     plan, panel = learns(tmp_path)
     (tmp_path / "study.toml").write_text(
         (tmp_path / "study.toml").read_text().replace("repetitions = 1", "repetitions = 2")

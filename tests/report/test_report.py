@@ -8,6 +8,7 @@ import zlib
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -25,7 +26,7 @@ from study.core.digits import significant
 from study.core.errors import OutputError, QuestionError
 from study.core.outputs import write_all
 from study.figures import drawing
-from study.paper import record
+from study.paper import numbers, record
 from study.paper import run as running
 from study.paper.exhibits.designs import path_figure
 from study.paper.numbers import answer_numbers
@@ -276,6 +277,7 @@ def test_a_figure_is_the_same_bytes_when_drawn_again(ran):
         assert again == files[f"figures/sim1_log1p.{kind}"]
 
 
+@cache
 def every_kind_of_mark(rounding: float) -> dict[str, bytes]:
     """Return a figure's files, drawn of numbers that are off by a relative error."""
     numbers = np.random.default_rng(0).normal(size=(12, 12)) * (1 + rounding)
@@ -401,10 +403,11 @@ def test_the_committed_paper_is_what_the_committed_record_says():
 def test_a_plan_of_ones_own_is_in_its_own_words(ran, plan_path):
     plan, panel, results, files = ran
     own = replace(plan, text=replace(plan.text, counted="patents", unit="lab", units="labs"))
-    made = files_of(own, panel, results)
+    paper = running.exhibit(own, panel, results, jobs=1)
+    made = paper.files(Path()) | {"every.csv": numbers.sources_file(paper.every_number())}
     assert "Treated labs" in made["tables/sim1.tex"].decode()
     assert "Treated labs" not in files["tables/sim1.tex"].decode()
-    page = running.exhibit(own, panel, results, jobs=1).page(plan_path.read_text(), plan_path.parent).decode()
+    page = paper.page(plan_path.read_text(), plan_path.parent).decode()
     texts = [page, *(text.decode() for name, text in made.items() if name.endswith((".tex", ".csv")))]
     assert not [
         word for text in texts for word in re.findall(r"(?i)\bpapers\b|institution|universit\w+", text)

@@ -6,8 +6,8 @@ import csv
 import io
 import math
 import re
-import subprocess
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 from typing import get_args
 
@@ -15,13 +15,13 @@ import pytest
 from docx import Document
 from rich.cells import cell_len
 from tex import (
-    END,
-    PREAMBLE,
-    assert_compiles_alone,
     assert_compiles_with_any_letter,
+    assert_within_margins,
     compiled,
+    logs_of_parts,
     needs_tex,
     needs_unicode_engine,
+    pages_of_parts,
 )
 
 from study.core.errors import OutputError, QuestionError
@@ -134,11 +134,6 @@ def test_decimals_are_aligned_with_room_for_sign_and_parentheses():
     assert "{(}0.500{)}" in text
 
 
-@needs_tex
-def test_it_compiles_alone_without_overfull_boxes(tmp_path):
-    assert_compiles_alone(tmp_path, TABLE.latex())
-
-
 def table_of(label="a", heading="y", spans=(), lines=(), notes=(), **more):
     cells = lines or [Line(label, [Number(0.5)] * max(1, sum(columns for _, columns in spans)))]
     headings = [heading] * len(cells[0].cells)
@@ -169,9 +164,9 @@ def test_titles_over_columns_fold_to_their_columns():
     assert len("Teams with industry") <= 2 * HEADING
 
 
-def tall(notes=()):
-    lines = [x for k in range(60) for x in (Line(f"({k})", [Number(k / 7)]), Line("", [error(k / 70)]))]
-    blocks = [Block("Panel A. First", lines[:80]), Block("Panel B. Second", lines[80:])]
+def tall(notes=(), rows=60, first=40):
+    lines = [x for k in range(rows) for x in (Line(f"({k})", [Number(k / 7)]), Line("", [error(k / 70)]))]
+    blocks = [Block("Panel A. First", lines[: 2 * first]), Block("Panel B. Second", lines[2 * first :])]
     return Table("tall", "A table", ["y"], blocks, notes)
 
 
@@ -217,20 +212,18 @@ def test_the_rest_of_a_label_stands_on_the_page_of_its_estimate_and_two_rows_sta
 
 
 @needs_tex
-@pytest.mark.parametrize("lines", range(26, 44))
-def test_no_head_of_a_long_table_stands_at_the_end_of_a_page(tmp_path, lines):
-    before = "\n\n".join(["A line."] * lines).encode()
-    body = rb"\setlength{\parindent}{0pt}" + before + b"\n\n" + tall().latex()
-    compiled("pdflatex", tmp_path, PREAMBLE + body + END)
-    pages = subprocess.run(
-        ["pdftotext", "-layout", "alone.pdf", "-"], cwd=tmp_path, capture_output=True, text=True, check=True
-    ).stdout.split("\f")
-    (first,) = (page for page in pages if "Table 1" in page)
-    assert "Panel A" in first
-    for page in pages:
-        assert len(re.findall(r"^ *y$", page, re.M)) <= 1
-        head, _, rows = page.rpartition("Panel ")
-        assert not head or rows.count("(0.") >= 2
+@pytest.mark.parametrize("least", [26, 32, 38])
+def test_no_head_of_a_long_table_below_some_lines_stands_at_the_end_of_a_page(tmp_path, least):
+    table = rb"\setlength{\parindent}{0pt}%b" + tall(rows=30, first=10).latex()
+    below = {str(lines): table.replace(b"%b", b"A line.\n\n" * lines) for lines in range(least, least + 6)}
+    for lines, pages in pages_of_parts(tmp_path, logs_of_parts(tmp_path, below)).items():
+        assert "".join(pages).count("A line.") == int(lines)
+        (first,) = (page for page in pages if "Table 1" in page)
+        assert "Panel A" in first, lines
+        for page in pages:
+            assert len(re.findall(r"^ *y$", page, re.M)) <= 1, lines
+            head, _, rows = page.rpartition("Panel ")
+            assert not head or rows.count("(0.") >= 2, lines
 
 
 @pytest.mark.parametrize(
@@ -267,24 +260,13 @@ def test_minus_and_ranges_are_printed_alike_in_every_format_that_is_printed(text
     assert text in table.csv().decode()
 
 
-@needs_tex
-def test_options_keep_their_two_hyphens_in_print(tmp_path):
-    compiled("pdflatex", tmp_path, PREAMBLE + replace(table_of(), caption="--design").latex() + END)
-    shown = subprocess.run(
-        ["pdftotext", "alone.pdf", "-"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert "--design" in shown.stdout
-
-
 def test_numbers_of_five_digits_stand_without_a_mark():
     assert "group-digits=none" in table_of(lines=[Line("a", [Number(11086, 0)])]).latex().decode()
     assert "group-digits" not in table_of(lines=[Line("a", [Number(1360, 0)])]).latex().decode()
 
 
-@needs_tex
-@pytest.mark.parametrize("notes", [0, 9, 60])
-@pytest.mark.parametrize("panels", [1, 8])
-def test_the_highest_table_that_does_not_go_over_pages_fits_on_one(tmp_path, panels, notes):
+def highest(panels, notes):
+    """Return the highest table of so many panels and notes that does not go over pages."""
     lines = [Line(f"Row {k}", [Number(k / 7)]) for k in range(60)]
 
     def of(count):
@@ -294,19 +276,7 @@ def test_the_highest_table_that_does_not_go_over_pages_fits_on_one(tmp_path, pan
 
     count = max(k for k in range(60) if not of(k).is_long)
     assert of(count + 1).is_long
-    assert_compiles_alone(tmp_path, of(count).latex())
-
-
-@needs_tex
-@pytest.mark.parametrize("prose", [(), (0,)])
-def test_a_tall_table_compiles_alone_with_its_notes(tmp_path, prose):
-    assert_compiles_alone(tmp_path, replace(tall(["A note."] * 99), prose=prose).latex())
-
-
-@needs_tex
-def test_a_wide_table_stays_within_the_margins(tmp_path):
-    lines = [Line("A label that is not short", [Number(-1234.5678)] * 12)]
-    assert_compiles_alone(tmp_path, table_of(lines=lines, heading="Representation").latex())
+    return of(count)
 
 
 @pytest.mark.parametrize(
@@ -346,15 +316,14 @@ SIGNS = (
 )
 
 
-@needs_tex
-def test_every_sign_that_is_not_told_compiles(tmp_path):
+def of_every_sign():
+    """Return a table with every sign that is not told."""
     latin = [chr(k) for k in range(0xA0, 0x180) if not latex.needs_other_fonts(latex.escape(chr(k)))]
     signs = [*latin, *SIGNS, *latex._SIGNS, "x\u0304", "\u03b2\u0302", "\u1ebf", "\u1e25", "\u1e0f"]
     lines = [Line(" ".join(signs[k : k + 8]), ["1"]) for k in range(0, len(signs), 8)]
-    table = Table(
+    return Table(
         "signs", "\u03b2 \u2265 2", ["\u03b1\n\n\u2192"], [Block("\u2260", lines)], ["\u2212 \u221e."]
     )
-    assert_compiles_alone(tmp_path, table.latex())
 
 
 @needs_unicode_engine
@@ -363,13 +332,47 @@ def test_other_letters_compile_with_a_font_that_has_them(tmp_path):
     assert_compiles_with_any_letter(tmp_path, named.latex())
 
 
-@needs_tex
-def test_long_names_break_in_labels_captions_and_notes(tmp_path):
+def of_long_names():
+    """Return a table whose names have to break in labels, captions and notes."""
     names = [f"outcome_number_{k}_{'long' * (k % 3)}" for k in range(30)]
     label = "a_design_with_a_very_long_name/and_more " + "x" * 70
     said = f"The outcomes are {', '.join(names)}."
-    table = Table("x", said, ["y"], [Block("", [Line(label, [Number(1.0)])])], [said])
-    assert_compiles_alone(tmp_path, table.latex())
+    return Table("x", said, ["y"], [Block("", [Line(label, [Number(1.0)])])], [said])
+
+
+# Made when they are asked for.
+ALONE = {
+    "awkward": lambda: TABLE,
+    **{f"highest of {n} panels and {k} notes": partial(highest, n, k) for n in (1, 8) for k in (0, 9, 60)},
+    "tall": lambda: tall(["A note."] * 99),
+    "tall with words": lambda: replace(tall(["A note."] * 99), prose=(0,)),
+    "wide": lambda: table_of(
+        lines=[Line("A label that is not short", [Number(-1234.5678)] * 12)], heading="Representation"
+    ),
+    "option": lambda: replace(table_of(), caption="--design"),
+    "every sign": of_every_sign,
+    "long names": of_long_names,
+}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Where these tables are compiled with no packages but those that tables need, and what is said of each."""
+    folder = tmp_path_factory.mktemp("alone")
+    return folder, logs_of_parts(folder, {name: made().latex() for name, made in ALONE.items()})
+
+
+@needs_tex
+@pytest.mark.parametrize("name", ALONE)
+def test_a_table_compiles_alone_within_the_margins_and_over_pages_only_where_it_is_too_high_for_one(
+    alone, name
+):
+    assert_within_margins(alone[1][name])
+
+
+@needs_tex
+def test_options_keep_their_two_hyphens_in_print(alone):
+    assert "--design" in "".join(pages_of_parts(*alone)["option"])
 
 
 def test_parts_of_addresses_are_small_letters_whatever_the_parts_are():

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -31,6 +32,12 @@ DRAWN = Entrant("drawn", "synthetic_did", {"inference": "placebo", "replications
 LEARNED = Entrant("learned", "dml_panel", {"learner": "linear", "repetitions": 1}, {"covariates": ("x1",)})
 
 
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch):
+    """Let fast designs answer four replications at a time, so that few of them are several blocks."""
+    monkeypatch.setattr(module, "BLOCK", 4)
+
+
 def process(n: int = 60, question: Question = QUESTION, gaps: float = 0.0, **dials: float) -> Process:
     sample = question.sample(simulated.panel(n, gaps=gaps))
     growth = 0.3 * np.arange(8.0)
@@ -40,7 +47,7 @@ def process(n: int = 60, question: Question = QUESTION, gaps: float = 0.0, **dia
     )
 
 
-def run(processes=None, entrants=(TWFE, SUN), repetitions=55, slow=6, seed=3, **how):
+def run(processes=None, entrants=(TWFE, SUN), repetitions=6, slow=6, seed=3, **how):
     with settings(**how):
         made = replicate(
             processes or {"none": process(), "some": process(effect=0.5)},
@@ -96,9 +103,9 @@ def test_numbers_do_not_depend_on_jobs_order_or_other_entrants(monkeypatch):
         random.Random(0).shuffle(tasks)
         return tasks
 
-    in_order = run(repetitions=60)
+    in_order = run()
     monkeypatch.setattr(module, "tasks_of", shuffled)
-    assert same(in_order, run(repetitions=60))
+    assert same(in_order, run())
 
 
 def test_more_replications_begin_with_the_same_ones_and_another_seed_has_others():
@@ -191,7 +198,7 @@ def test_finished_blocks_are_kept_and_a_damaged_one_is_worked_out_again(tmp_path
     whole = run()
     assert same(whole, run(cache=tmp_path, progress=told.append))
     kept = blocks(tmp_path)
-    assert len(kept) == len(told) == 4  # of 50 replications, the rest, by process
+    assert len(kept) == len(told) == 4  # of 4 replications, the rest, by process
     assert same(whole, run(cache=tmp_path))
     assert blocks(tmp_path) == kept
     damaged = sorted(tmp_path.glob("*.answer"))[0]
@@ -230,7 +237,7 @@ def test_an_interrupt_leaves_what_was_finished(tmp_path):
     assert len(blocks(tmp_path)) == 4
 
 
-def test_progress_is_told_how_many_steps_there_will_be(tmp_path):
+def test_progress_is_told_how_many_steps_there_will_be(tmp_path, monkeypatch):
     class Bar:
         def __init__(self) -> None:
             self.expected, self.told = [], []
@@ -244,13 +251,14 @@ def test_progress_is_told_how_many_steps_there_will_be(tmp_path):
     bar = Bar()
     run(entrants=(TWFE, SYNTHETIC), progress=bar)
     assert bar.expected == [len(bar.told)] == [8]  # of 6 slow replications 5 and 1
-    assert bar.told[:: len(bar.told) - 1] == ["none: replications 1 to 5", "some: replications 51 to 55"]
+    assert bar.told[:: len(bar.told) - 1] == ["none: replications 1 to 5", "some: replications 5 to 6"]
     with settings(cache=tmp_path):
         run({"none": process()}, progress=None)
         bar = Bar()
         run(progress=bar)
     assert len(bar.told) == 4
     assert bar.expected == [2]  # what was kept takes no time
+    monkeypatch.undo()
     assert tasks_of(["a"], [TWFE], 51, 2) == [Task("a", (0,), 0, 50), Task("a", (0,), 50, 51)]
 
 
@@ -279,12 +287,13 @@ long_run(Path(sys.argv[1]))
 """
 
 
-# Of each of two processes, four of fifty answers by the fast designs and one of five by the slow one.
+# Of each of two processes, four of twenty replications by the fast designs and one of five by the slow one.
 BLOCKS = 10
 
 
 def long_run(folder: Path):
-    return run(entrants=(TWFE, SUN, SYNTHETIC), repetitions=200, slow=5, cache=folder)
+    with mock.patch.object(module, "BLOCK", 20):
+        return run(entrants=(TWFE, SUN, SYNTHETIC), repetitions=80, slow=5, cache=folder)
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was_with_the_same_bytes(tmp_path):

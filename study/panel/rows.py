@@ -137,7 +137,20 @@ class Rows:
     @_once
     def fixed(self, column: str) -> bool:
         """Say whether a column is seen at once not to change within units, since the table lists unit after unit."""
-        return self.each() > 1 and _constant(self.plain(column).to_numpy().reshape(-1, self.each()))
+        if self.each() == 1:
+            return False
+        cells = self.plain(column)
+        # Codes are compared faster than texts.
+        cells = self._coded(column)[0] if _all_texts(cells) else cells.to_numpy()
+        return _constant(cells.reshape(-1, self.each()))
+
+    @_once
+    def _coded(self, column: str) -> tuple[IntArray, pd.Series]:
+        """Return the number of each cell's value, and the values."""
+        import pandas as pd
+
+        codes, values = pd.factorize(self.plain(column))
+        return codes, pd.Series(values)
 
     def distinct(self, column: str) -> tuple[NDArray[Any], IntArray, int]:
         """Return labels as :meth:`labels` does, with one code for as many rows on end as the last value says."""
@@ -165,30 +178,13 @@ class Rows:
     @_once
     def compact(self, column: str) -> tuple[FloatArray, BoolArray, int]:
         """Return numbers as :meth:`numbers` does, with one for as many rows on end as the last value says."""
-        import pandas as pd
 
         each = self.each() if self.fixed(column) else 1
-        raw = self.plain(column).iloc[::each]
-        if raw.dtype.kind in "mM":
-            raw = raw.astype("string")
-        if isinstance(raw.dtype, np.dtype) and raw.dtype.kind in "fiu":
-            values = raw.to_numpy(dtype=float)
-            bad = np.isinf(values)
-        else:
-            values = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=float, na_value=np.nan, copy=True)
-            bad = np.isinf(values)
-            if raw.dtype == object:  # texts of pandas 2, whose parser misses the last digit of some numbers
-                read = np.flatnonzero(np.isfinite(values))
-                values[read] = raw.iloc[read].to_numpy(dtype=object).astype(float)
-            unread = np.flatnonzero(np.isnan(values))
-            codes, there = pd.factorize(raw.iloc[unread])
-            words = [str(value).strip().lower() for value in there]
-            strange = np.array([word not in (*NO_NUMBER, *TRUTH) for word in words], dtype=bool)
-            truth = np.array([TRUTH.get(word, np.nan) for word in words])
-            filled = codes >= 0
-            bad[unread[filled]] = strange[codes[filled]]
-            values[unread[filled]] = truth[codes[filled]]
-        return (np.where(bad, np.nan, values) if bad.any() else values), bad, each
+        if _all_texts(self.plain(column)):  # each text is read once
+            codes, texts = self._coded(column)
+            values, bad = _read(texts)
+            return values[codes[::each]], bad[codes[::each]], each
+        return (*_read(self.plain(column).iloc[::each]), each)
 
     def in_words(self, column: str) -> bool:
         """Return whether a column of the table has words and not a single number."""
@@ -391,6 +387,38 @@ def _scalar(cell: Any) -> Any:
     if isinstance(cell, np.ndarray) and cell.ndim == 0:
         return cell.item()
     return " ".join(str(cell).split()) if pd.api.types.is_list_like(cell) else cell
+
+
+def _all_texts(cells: pd.Series) -> bool:
+    import pandas as pd
+
+    return isinstance(cells.dtype, pd.StringDtype) and not cells.isna().any()
+
+
+def _read(raw: pd.Series) -> tuple[FloatArray, BoolArray]:
+    """Return cells as float64 with NaN in empty ones, and which hold something else."""
+    import pandas as pd
+
+    if raw.dtype.kind in "mM":
+        raw = raw.astype("string")
+    if isinstance(raw.dtype, np.dtype) and raw.dtype.kind in "fiu":
+        values = raw.to_numpy(dtype=float)
+        bad = np.isinf(values)
+    else:
+        values = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=float, na_value=np.nan, copy=True)
+        bad = np.isinf(values)
+        if raw.dtype == object:  # texts of pandas 2, whose parser misses the last digit of some numbers
+            read = np.flatnonzero(np.isfinite(values))
+            values[read] = raw.iloc[read].to_numpy(dtype=object).astype(float)
+        unread = np.flatnonzero(np.isnan(values))
+        codes, there = pd.factorize(raw.iloc[unread])
+        words = [str(value).strip().lower() for value in there]
+        strange = np.array([word not in (*NO_NUMBER, *TRUTH) for word in words], dtype=bool)
+        truth = np.array([TRUTH.get(word, np.nan) for word in words])
+        filled = codes >= 0
+        bad[unread[filled]] = strange[codes[filled]]
+        values[unread[filled]] = truth[codes[filled]]
+    return (np.where(bad, np.nan, values) if bad.any() else values), bad
 
 
 def _constant(blocks: NDArray[Any]) -> bool:

@@ -6,14 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from originals import RAW
 
 from study.core.errors import DataError
-from study.data.assemble.panels import signatures
-from study.data.institutions import Matcher, load
-from study.data.institutions.credit import match_papers
-from study.data.sources import affiliations, universities
-from study.panel import shipped
+from study.data.sources import affiliations
 
 LINE = "      <p><b>Of {}; 1</b><br><i>A. Ito (MIT) &middot; B. Roy (ETH Zurich / Google) &middot; C. Lee</i></p>"
 HEADING = "Conference,Year,Title,Author,Affiliation"
@@ -143,44 +138,3 @@ def test_a_damaged_table_of_authors_is_named_with_the_place(
         affiliations.read(write(tmp_path, table=table))
     assert str(caught.value).startswith(ICLR)
     assert "\n" not in str(caught.value)
-
-
-needs_originals = pytest.mark.skipif(
-    not (RAW / "affiliations").is_dir(),
-    reason="the originals of NeurIPS 2019-20 and ICLR 2018-19 are not here",
-)
-
-
-@needs_originals
-def test_the_editions_are_whole_and_all_papers_have_an_affiliation_but_two() -> None:
-    table = affiliations.read(RAW / "affiliations")
-    assert table.groupby(["venue", "year"], sort=False).size().tolist() == [1429, 1899, 336, 501]
-    assert (table["aff"].str.replace(r"[;+]", "", regex=True) == "").groupby(
-        table["venue"]
-    ).sum().to_dict() == {
-        "iclr": 2,
-        "nips": 0,
-    }
-
-
-# Counted by reading the table: papers, with a company, of the first author, of the last one.
-BY_HAND = {
-    ("University of Tokyo", 2018): (4, 0, 3, 3),
-    ("Heidelberg University", 2019): (2, 0, 2, 1),
-    ("University of Rochester", 2019): (2, 2, 1, 1),
-    ("Purdue University", 2019): (2, 1, 2, 2),
-    ("Aalto University", 2018): (2, 2, 0, 1),
-}
-
-
-@needs_originals
-def test_counts_of_iclr_are_those_counted_by_hand() -> None:
-    table = affiliations.read(RAW / "affiliations").query("venue == 'iclr'").reset_index(drop=True)
-    world = universities.read(RAW / "universities")
-    by_hand = shipped("data", "institutions.csv"), shipped("data", "organisations.csv")
-    signed = match_papers(table, Matcher(load(*by_hand, world)))
-    each = signatures(table.join(signed.papers).assign(compute_heavy=False), signed.signatures)
-    columns = ["papers", "papers_with_industry", "papers_first_author", "papers_last_author"]
-    counts = each.groupby(["university", "year"])[columns].sum()
-    assert {key: tuple(counts.loc[key]) for key in BY_HAND} == BY_HAND
-    assert ("Purdue University", 2018) not in counts.index

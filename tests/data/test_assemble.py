@@ -15,7 +15,7 @@ import test_herd
 import test_herd_fields
 import test_nsf
 import test_osg
-from originals import NAMED, RAW, write_all, write_universities
+from originals import NAMED, write_all, write_universities
 
 from study.core import settings
 from study.core.errors import DataError
@@ -23,7 +23,7 @@ from study.data.assemble.build import assemble
 from study.data.codebook import heading
 from study.data.institutions import Hit, Matcher, load
 from study.data.institutions.credit import decisions, match_sites
-from study.data.sources import content_of, entity_list, gpus_per_student, paperlists, universities
+from study.data.sources import entity_list, gpus_per_student, paperlists, universities
 from study.data.sources.provenance import SOURCES
 from study.panel import panel_entries, shipped
 from study.panel.catalogue import countries
@@ -311,13 +311,3 @@ def test_a_compressed_table_says_nothing_of_when_and_where_it_was_made(derived: 
     for path in [*packed, *(path for path in tables() if path.suffix == ".gz")]:
         # No name, no time, the strongest compression, no system.
         assert path.read_bytes()[:10] == b"\x1f\x8b\x08\0\0\0\0\0\x02\xff", path
-
-
-@pytest.mark.skipif(not RAW.is_dir(), reason="the originals are absent: set STUDY_RAW to their folder")
-def test_the_committed_files_are_what_assemble_writes(tmp_path: Path) -> None:
-    out = tmp_path / "data"
-    shutil.copytree(shipped("data"), out)
-    for path in assemble(RAW, out):
-        name = path.relative_to(out).as_posix()
-        # Builds of zlib compress alike and not the same.
-        assert content_of(path) == content_of(shipped("data", *name.split("/"))), name

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from originals import RAW
 
-from study import load_panel
 from study.core.errors import DataError
 from study.data.assemble import csmetrics
 from study.data.institutions import Matcher, load
 from study.data.sources import csmetrics as source
-from study.data.sources import universities
 from study.data.sources.fetching import Fetcher
 from study.panel import shipped
 
@@ -213,78 +210,6 @@ def test_the_comparison_is_over_universities_with_a_paper_in_either_source() -> 
     assert (row["csmetrics_coverage"], row["paperlists_papers"]) == (0.8, 10)
 
 
-needs_originals = pytest.mark.skipif(
-    not ((RAW / "csmetrics").is_dir() and (RAW / "universities").is_dir()),
-    reason="the originals of csmetrics and of the universities are not on this machine",
-)
-
-
-@pytest.fixture(scope="module")
-def original() -> tuple[pd.DataFrame, pd.DataFrame, Matcher]:
-    world = universities.read(RAW / "universities")
-    known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
-    return *source.read(RAW / "csmetrics"), known
-
-
-@needs_originals
-def test_nearly_all_papers_of_institutions_of_education_are_some_universitys(
-    original: tuple[pd.DataFrame, pd.DataFrame, Matcher],
-) -> None:
-    institutions, _, known = original
-    papers_of = institutions["papers"].where(institutions["type"] == EDUCATION, 0)
-    matched = [bool(each) for each in csmetrics.credited(institutions, known)]
-    assert papers_of[matched].sum() / papers_of.sum() == pytest.approx(0.985, abs=0.001)
-
-
-@needs_originals
-def test_venues_without_affiliations_in_some_year_stay_out(
-    original: tuple[pd.DataFrame, pd.DataFrame, Matcher],
-) -> None:
-    entering = csmetrics.covered(original[1])
-    assert {"cvpr", "iccv", "eccv", "nips", "icml", "uai", "acl", "emnlp", "icra"} <= set(entering)
-    assert {"stoc", "focs", "soda", "sigmod", "icde", "chi", "infocom"} <= set(entering)
-    # No COLT of 2011-12, no IROS of 2018, half of RSS 2008, no SIGCOMM of 2014, VLDB's proceedings from 2008 on.
-    assert not {"colt", "iros", "rss", "sigcomm", "pvldb", "naacl"} & set(entering)
-
-
-@needs_originals
-@pytest.mark.parametrize(
-    ("panel", "university", "year", "lines"),
-    [
-        # "grep ^cvpr,2018,stanford" and so on in the original, read by eye.
-        (
-            "vision_2007",
-            "Stanford University",
-            2018,
-            ["cvpr,2018,stanford university,", "eccv,2018,stanford university,"],
-        ),
-        (
-            "ml_2007",
-            "ETH Zurich",
-            2012,
-            ["nips,2012,eth zurich,", "icml,2012,eth zurich,", "uai,2012,eth zurich,"],
-        ),
-        (
-            "cs_2007",
-            "University of Toronto: theory",
-            2010,
-            [f"{v},2010,university of toronto," for v in ("stoc", "focs", "soda")],
-        ),
-    ],
-)
-def test_cells_of_the_panels_are_the_sums_of_the_originals_lines(
-    panel: str, university: str, year: int, lines: list[str]
-) -> None:
-    text = gzip.decompress((RAW / "csmetrics" / f"{source.FILE}.gz").read_bytes()).decode()
-    place = text.partition("\n")[0].split(",").index("papers")
-    papers_of = [int(line.split(",")[place]) for line in text.splitlines() if line.startswith(tuple(lines))]
-    read = load_panel(panel)
-    count = read.outcomes["papers"][read.units == university, read.periods == year]
-    assert papers_of
-    assert count == sum(papers_of)
-
-
-@needs_originals
 def test_no_year_is_missing_and_coverage_is_that_of_the_venues_together() -> None:
     table = pd.read_csv(shipped("data", "panels", "cs_2007.csv.gz"))
     assert table["papers"].notna().all()
@@ -292,24 +217,3 @@ def test_no_year_is_missing_and_coverage_is_that_of_the_venues_together() -> Non
     together = shares[shares["venue"].isna()].set_index(["field", "year"])["coverage"]
     known = table.groupby(["group", "year"])["coverage"].first()
     pd.testing.assert_series_equal(known, together.loc[known.index], check_names=False, rtol=1e-5)
-
-
-@needs_originals
-def test_the_comparison_that_ships_is_what_both_sources_say(
-    original: tuple[pd.DataFrame, pd.DataFrame, Matcher],
-) -> None:
-    """CVPR's row, from the panels that ship and the original, by other means."""
-    shipped_rows = pd.read_csv(shipped("data", "outcome_comparison.csv")).set_index(["venue", "year"])
-    institutions, _, known = original
-    chosen = institutions[(institutions["venue"] == "cvpr") & (institutions["year"] == 2015)]
-    here: dict[str, int] = {}
-    for count, names in zip(chosen["papers"], csmetrics.credited(chosen, known), strict=True):
-        for university in names:
-            here[university.name] = here.get(university.name, 0) + count
-    assert shipped_rows.loc[("cvpr", 2015), "csmetrics_credited"] == sum(here.values())
-    panel = pd.read_csv(shipped("data", "panels", "cvpr.csv"))
-    there = panel[panel["year"] == 2015].set_index("university")["papers"]
-    both = pd.concat([there[there > 0], pd.Series(here)], axis=1).fillna(0)
-    both = both[both.index.isin(there.index)]
-    # The panel lacks the few universities that first published after 2013.
-    assert both.corr().iloc[0, 1] == pytest.approx(shipped_rows.loc[("cvpr", 2015), "correlation"], abs=0.02)

@@ -5,14 +5,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from audit_samples import AWARDS_SEED, CRI_SEED, CRI_SIZES, SIZES, award_stratum, draw_awards
+from audit_samples import CRI_SIZES, SIZES, award_stratum, draw_awards
 from originals import RAW, write_universities
 
 from study.core.errors import DataError
 from study.data.audits import GrantsAudit, grants_audit
 from study.data.grants import (
     CLUSTER,
-    KINDS,
     NETWORK,
     OTHER,
     OTHER_INSTRUMENT,
@@ -591,30 +590,3 @@ def test_what_a_judge_is_given_tells_nothing_but_the_awards(name: str) -> None:
     design = pd.read_csv(shipped("data", "audits", f"{name}_design.csv"), dtype={"award_id": str})
     assert sample.columns.tolist() == ["award_id"]
     assert sorted(sample["award_id"]) == design["award_id"].tolist() != sample["award_id"].tolist()
-
-
-@pytest.fixture(scope="module")
-def originals() -> pd.DataFrame:
-    records = [nsf.read(RAW / folder, keep=of_programmes) for folder in ("nsf", "nsf_cri")]
-    return classify(pd.concat(records).drop_duplicates("award_id"))
-
-
-@HAS_RAW
-def test_the_originals_hold_the_contests_of_every_year(originals: pd.DataFrame) -> None:
-    assert originals["programme"].value_counts().to_dict() == {"MRI": 3806, "CC*": 538, "CRI": 245}
-    assert {f"CRI {year}" for year in (2007, 2018)} <= set(originals["contest"])
-    assert set(originals["kind"]) == set(KINDS)
-    assert {f"MRI {year}" for year in range(2007, 2025)} | {"MRI-R2 2009"} <= set(originals["contest"])
-    assert (originals["reason"] != "").all()
-
-
-@HAS_RAW
-def test_the_sample_that_ships_is_drawn_by_the_rule_as_it_stands(originals: pd.DataFrame) -> None:
-    first = pd.read_csv(shipped("data", "audits", "nsf_first_design.csv"), dtype={"award_id": str})
-    others = originals[(originals["programme"] != "CRI") & ~originals["award_id"].isin(first["award_id"])]
-    design = pd.read_csv(shipped("data", "audits", "nsf_design.csv"), dtype={"award_id": str})
-    pd.testing.assert_frame_equal(design, draw_awards(others, SIZES, AWARDS_SEED), check_dtype=False)
-    assert design.groupby("stratum")["population"].first().sum() == len(others) == 4344 - len(first)
-    design = pd.read_csv(shipped("data", "audits", "cri_design.csv"), dtype={"award_id": str})
-    of_cri = originals[originals["programme"] == "CRI"]
-    pd.testing.assert_frame_equal(design, draw_awards(of_cri, CRI_SIZES, CRI_SEED), check_dtype=False)

@@ -3,16 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pytest
-from originals import RAW
 
 from study.core.errors import DataError
-from study.data.assemble import panels
-from study.data.institutions import Matcher, load, read_overrides
-from study.data.sources import herd_fields, universities
+from study.data.sources import herd_fields
 from study.data.sources.fetching import Fetcher
-from study.panel import shipped
 
 HEADING = ",".join(herd_fields.COLUMNS) + "\n"
 ROW = "Stanford University,CA,243744,2012,Computer and information sciences,42000.0\n"
@@ -71,36 +66,3 @@ def test_a_sheet_of_another_layout_is_refused(tmp_path: Path) -> None:
     _sheet(tmp_path, "1 AS canonical_name")
     with pytest.raises(DataError, match=r"sheet_03_rd_by_field\.parquet"):
         herd_fields.fetch(tmp_path, Fetcher(pause=0))
-
-
-@pytest.mark.skipif(
-    not ((RAW / "herd_fields").is_dir() and (RAW / "universities").is_dir()),
-    reason="the originals of HERD by field and of the universities are not on this machine",
-)
-def test_universities_are_linked_over_the_surveys_change_of_2010() -> None:
-    world = universities.read(RAW / "universities")
-    matcher = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
-    known = read_overrides(shipped("data", "herd_field_institutions.csv"), matcher, "name")
-    table = herd_fields.read(RAW / "herd_fields")
-    assert set(known) <= set(table["name"])
-    crosswalk = panels.match_survey(table, matcher, known)
-    by_year = panels.spending_by_university(table, crosswalk, ["total"])
-    wide = by_year.pivot(index="university", columns="fiscal_year", values="total")
-    before, after = wide[[2007, 2008, 2009]].mean(axis=1), wide[[2010, 2011, 2012]].mean(axis=1)
-    large = np.fmax(before, after) > 2000
-    # None is lost at the change; one that begins there is a university that reported nothing before.
-    assert after[large & before.notna()].notna().all()
-    assert wide.index[large & before.isna()].tolist() == ["Dakota State University"]
-    # Where the name changes (PURDUE UNIVERSITY, Purdue University, West Lafayette) the amounts go on as elsewhere.
-    names = by_year.merge(crosswalk[["inst_id", "name"]]).pivot(
-        index="university", columns="fiscal_year", values="name"
-    )
-    renamed = (names[2009] != names[2010]) & names[2009].notna() & names[2010].notna() & large
-    assert {"Purdue University", "University of Washington", "University of Michigan"} <= set(
-        names.index[renamed]
-    )
-    assert (after / before)[renamed].between(1 / 3, 3).all()
-    # One number of the agency for education statistics is one university.
-    numbers = table[table["ipeds"] != ""].merge(crosswalk, on="inst_id")
-    numbers = numbers[numbers["university"] != ""]
-    assert (numbers.groupby("ipeds")["university"].nunique() == 1).all()

@@ -6,7 +6,6 @@ from collections import Counter
 import pandas as pd
 import pytest
 from audit_samples import count_strings, draw_strings, string_strata
-from originals import RAW
 
 from study.core.errors import DataError
 from study.data.audit import Share
@@ -14,7 +13,6 @@ from study.data.audits import cohens_kappa, matching_audit
 from study.data.institutions import Entity, Matcher, load
 from study.data.institutions import universities as named_universities
 from study.data.institutions.names import clean
-from study.data.sources import paperlists, universities
 from study.panel import shipped
 
 LISTED = [
@@ -179,38 +177,14 @@ def check_domains(papers: pd.DataFrame, matcher: Matcher) -> tuple[Share, Counte
     return Share(same, total), differences
 
 
-def _shipped_sample() -> pd.DataFrame:
+def shipped_sample() -> pd.DataFrame:
     path = shipped("data", "audits", "matching_sample.csv")
     return pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
 
 
 def test_the_shipped_audit_meets_its_goals() -> None:
     population = pd.read_csv(shipped("data", "audits", "matching_strata.csv"))
-    result = matching_audit(_shipped_sample(), population)
+    result = matching_audit(shipped_sample(), population)
     assert (result.precision.total, result.missed.total, result.agreement.total) == (400, 200, 100)
     assert result.precision.value >= 0.98
     assert result.recall.value >= 0.95
-
-
-@pytest.fixture(scope="module")
-def rule() -> Matcher:
-    """The rule with the list of universities as it was published."""
-    if not RAW.is_dir():
-        pytest.skip("the originals are absent: set STUDY_RAW to their folder")
-    world = universities.read(RAW / "universities")
-    return Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
-
-
-def test_the_rule_still_credits_what_was_judged(rule: Matcher) -> None:
-    sample = _shipped_sample()
-    for text, judged_as in sample.loc[sample["string"] != "", ["string", "credited"]].itertuples(index=False):
-        hits = [hit.entity for hit in rule.match(text) if hit.entity is not None]
-        names = dict.fromkeys(f"{e.name} ({e.country})" for e in hits if e.kind == "university")
-        assert "|".join(names) == judged_as, text
-
-
-def test_text_and_mail_domain_agree_as_often_as_the_readme_of_the_data_says(rule: Matcher) -> None:
-    papers = paperlists.published(paperlists.read(RAW / "paperlists", paperlists.known_files()))
-    same, _ = check_domains(papers, rule)
-    said = " ".join(shipped("data", "README.md").read_text(encoding="utf-8").split())
-    assert f"name the same one in {same.value:.1%} of {same.total:,} authors" in said

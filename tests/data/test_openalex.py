@@ -5,7 +5,6 @@ import json
 import random
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import openalex as benchmark
 import pandas as pd
 import pytest
 from servers import Answer, Request, Server, as_json
@@ -27,7 +27,6 @@ from study.data.sources import openalex, openalex_works
 from study.data.sources.fetching import Fetcher
 from study.data.sources.openalex_works import COLUMNS, aggregate
 
-ROOT = Path(__file__).parents[2]
 OLD, NEW = "2024-01-01", "2024-06-01"
 KEYS = ["ror", "year", "topic"]
 KINDS = ("education", "education", "education", "company", "facility")
@@ -854,11 +853,13 @@ def test_a_folder_without_works_is_refused(tmp_path: Path) -> None:
         openalex.read(tmp_path)
 
 
-def test_the_benchmark_counts_a_simulated_snapshot_and_deletes_it(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "openalex.py")]
-    command += ["--works", "2000", "--folder", str(tmp_path), "--repeats", "1", "--processes", "1"]
-    command += ["--sizes", "1", "20"]
-    said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+def test_the_benchmark_counts_a_simulated_snapshot_and_deletes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--works", "2000", "--folder", str(tmp_path), "--repeats", "1", "--processes", "1"]
+    monkeypatch.setattr("sys.argv", ["openalex.py", *options, "--sizes", "1", "20"])
+    benchmark.main()
+    said = capsys.readouterr().out
     assert said.startswith("Simulated snapshot: 2,000 works")
     rows = [line.split("|") for line in said.splitlines() if line.startswith("| ")][1:]
     assert [row[1].strip() for row in rows] == ["100", "2,000"]

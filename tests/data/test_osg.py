@@ -13,8 +13,8 @@ from originals import RAW
 from study.core import settings
 from study.core.errors import DataError
 from study.data.assemble import ccstar
-from study.data.institutions import Matcher, load, read_overrides
-from study.data.sources import osg, universities
+from study.data.institutions import Matcher, load
+from study.data.sources import osg
 from study.data.sources.fetching import Fetcher
 from study.panel import shipped
 
@@ -241,17 +241,3 @@ def test_without_git_the_error_says_to_install_it(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DataError, match="git is not installed"):
         osg.fetch(tmp_path, Fetcher(pause=0))
-
-
-@needs_originals
-def test_most_tagged_groups_are_of_a_known_university_and_some_have_no_date() -> None:
-    world = universities.read(RAW / "universities")
-    known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), world))
-    rows = osg.read(RAW / "osg")
-    assert (len(rows), int((rows["ccstar_resources"] > 0).sum())) == (101, 83)
-    exceptions = read_overrides(shipped("data", "osg_facilities.csv"), known, "facility")
-    found = ccstar.events(rows, known, exceptions)
-    assert len(found) >= 66
-    assert not found.duplicated(["university", "country"]).any()
-    assert found.loc[found["left_censored"] == 0, "date"].between("2020-01", "2026-12").all()
-    assert set(found["country"]) == {"US"}

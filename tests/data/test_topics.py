@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from originals import RAW
 
 from study.core.errors import DataError
 from study.data import audits
-from study.data.sources import paperlists
 from study.data.topics import AREAS, topics
 from study.panel import shipped
 
@@ -299,39 +297,3 @@ def test_the_shipped_samples_are_of_two_equal_strata_and_hold_no_titles(path: Pa
 def test_no_paper_is_in_both_samples() -> None:
     both = pd.concat([audits.read_titles(SAMPLE), audits.read_titles(FIRST_SAMPLE)])
     assert not both.duplicated(audits.KEYS).any()
-
-
-@pytest.fixture(scope="module")
-def originals() -> pd.DataFrame:
-    """All accepted main-track papers of the originals with their topics, and the seconds that the words took."""
-    if not PAPERLISTS.is_dir():
-        pytest.skip("the originals are not here: set STUDY_RAW to their folder")
-    papers = paperlists.published(paperlists.read(PAPERLISTS, paperlists.known_files()))
-    start = time.process_time()
-    papers = papers.join(topics(papers["title"]))
-    papers.attrs["seconds"] = time.process_time() - start
-    return papers
-
-
-def test_the_words_still_say_of_the_audited_titles_what_they_said_when_these_were_drawn(
-    originals: pd.DataFrame,
-) -> None:
-    columns = [*audits.KEYS, "stratum", "words_area"]
-    now = draw_titles(originals, seen=audits.read_titles(FIRST_SAMPLE)).set_index("id")[columns]
-    then = audits.read_titles(SAMPLE).set_index("id")[columns]
-    pd.testing.assert_frame_equal(now, then, check_dtype=False)
-    pd.testing.assert_frame_equal(title_strata(originals), pd.read_csv(STRATA), check_dtype=False)
-
-
-def test_eighty_thousand_titles_take_a_few_seconds(originals: pd.DataFrame) -> None:
-    # Three seconds on a quiet core; the limit leaves room for a busy one.
-    assert originals.attrs["seconds"] / len(originals) * 80_000 < 6
-
-
-def test_heavy_topics_are_rare_before_2012_and_in_learning_theory_and_common_in_vision_today(
-    originals: pd.DataFrame,
-) -> None:
-    share = originals.groupby(["venue", "year"])["compute_heavy"].mean()
-    assert share[share.index.get_level_values("year") < 2012].max() < 0.06
-    assert share["colt"].max() < 0.06
-    assert share["cvpr", 2013] < 0.05 < 0.4 < share["cvpr", 2024]

@@ -704,12 +704,18 @@ def test_an_interruption_stops_the_query_and_leaves_nothing(tmp_path: Path, wake
     for name in "abcdef":
         endless = endless.cross_join(large._units.table.select(**{name: "y0_0"}))
     signal.siginterrupt(signal.SIGINT, wakes)  # libraries that handle signals leave it at False
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    interruption = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    number = endless.aggregate(n=(endless.a * endless.f).sin().sum())
+
+    def query() -> Any:
+        interruption.start()  # not before there is a query, however busy the machine
+        return large._engine.connection.to_pyarrow(number)
+
     unheard = threading.Timer(60, large._engine._interrupt)  # or the test would never end
     unheard.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            large._engine.frame(endless.aggregate(n=(endless.a * endless.f).sin().sum()))
+            large._engine.run(query)
         assert unheard.is_alive()
     finally:
         unheard.cancel()

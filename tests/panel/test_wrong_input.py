@@ -385,6 +385,7 @@ def test_a_gzip_file_with_a_changed_bit_is_read_or_refused(places: range, tmp_pa
                 assert made[0].checksum == whole
 
 
+loaded = cache(study.load_panel)
 ASKED = ["--outcome", "papers", "--event", "first_accelerator"]
 COMMANDS: list[tuple[list[str], str]] = [
     (["estimate", *ASKED, "--design", "stacked", "--option", "before=abc"], "stacked: before is 'abc'"),
@@ -415,9 +416,13 @@ COMMANDS: list[tuple[list[str], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "said"), COMMANDS)
-def test_a_command_with_an_impossible_argument_is_one_line(arguments: list[str], said: str) -> None:
+def test_a_command_with_an_impossible_argument_is_one_line(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from typer.testing import CliRunner
 
+    for module in ("study.panel", "study.paper.run"):
+        monkeypatch.setattr(f"{module}.load_panel", loaded)
     done = CliRunner().invoke(app, arguments)
     assert isinstance(done.exception, StudyError), done.output
     assert said in str(done.exception)

@@ -80,7 +80,7 @@ def credited(institutions: pd.DataFrame, matcher: Matcher) -> list[list[Entity]]
         Of ``sources.csmetrics.read``.
     matcher : Matcher
     """
-    places = list(zip(institutions["name"], institutions["country"], strict=True))
+    places = list(zip(institutions["name"].tolist(), institutions["country"].tolist(), strict=True))
     code = matcher.gazetteer.country_code
     named = {(name, country): matcher.universities(name, code(country)) for name, country in set(places)}
     return [named[place] for place in places]
@@ -175,6 +175,7 @@ def comparison(
     both = of_years[0].join(of_years[1], how="inner")
     both = both[both["paperlists_coverage"] > 0]
     units = pd.concat(of_units, axis=1).fillna(0)
+    units = units[units.index.droplevel(UNIT).isin(both.index)]
     rows = []
     for place, counts in units.groupby(keys):
         a, b = counts["csmetrics"], counts["paperlists"]

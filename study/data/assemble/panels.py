@@ -36,7 +36,8 @@ def first_periods(events: pd.DataFrame, spec: PanelSpec, names: list[str]) -> pd
     that every design drops it, with whatever lag, and none takes the date for an event.
     """
     dates = events[events["event"].isin(names)]
-    years = pd.Series([spec.first_period(date) for date in dates["date"]], index=dates.index, dtype="Int64")
+    period = {date: spec.first_period(date) for date in dates["date"].unique()}
+    years = dates["date"].map(period).astype("Int64")
     censored = dates["left_censored"].astype(bool)
     before = 2 * spec.years[0] - spec.years[1]
     years = years.mask(censored & (years > before), before)

@@ -58,10 +58,11 @@ def events(table: pd.DataFrame) -> pd.DataFrame:
 
 def lists(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row a university and list it stands on: number of systems, sum of Rmax, its share of the list."""
-    grouped = table.groupby([*UNIT, "list"], as_index=False)
+    accelerated = table["accelerator"] != ""
+    grouped = table.assign(accelerated=accelerated).groupby([*UNIT, "list"], as_index=False)
     return grouped.agg(
         systems=("rank", "size"),
-        accelerated=("accelerator", lambda values: int((values != "").sum())),
+        accelerated=("accelerated", "sum"),
         best_rank=("rank", "min"),
         rmax_tflops=("rmax_tflops", "sum"),
         rmax_share=("rmax_share", "sum"),

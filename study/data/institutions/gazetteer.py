@@ -130,6 +130,10 @@ class Entity:
     kind: str
     country: str
 
+    def __hash__(self) -> int:
+        """Return that of its name: a text keeps its hash, and several are not put together again."""
+        return hash(self.name)
+
 
 _Names = dict[str, list[Entity]]
 # What stands in a table where there is no institution.

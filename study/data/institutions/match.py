@@ -47,6 +47,10 @@ class Hit:
     method: str
     score: float = 100.0
 
+    def __hash__(self) -> int:
+        """Return that of its piece: a text keeps its hash, and several are not put together again."""
+        return hash(self.piece)
+
     @property
     def university(self) -> Entity | None:
         """The institution where it is a university, else None."""
@@ -237,7 +241,7 @@ class Matcher:
         if form in WITH_CAMPUS:
             return None
         known = self._squeezed.get(squeeze(form)) or self._squeezed.get(form.replace(" ", ""), {})
-        return self._choose(list(known), form, countries)
+        return self._choose(list(known), form, countries) if known else None
 
     def _campus(self, system: str, others: Sequence[str], countries: Sequence[str]) -> Hit | None:
         places = (" ".join(words[:length]) for words in map(str.split, others) for length in (3, 2, 1))

@@ -21,12 +21,14 @@ def by_spelling(between: str | None = None, /, **spellings: str) -> dict[str, st
 
 
 _APOSTROPHES = re.compile(r"['’‘ʼ`´]")
-_NOT_WORD = re.compile(r"[^\w]+|_+")
+_NOT_WORD = re.compile(r"[\W_]+")
 # Commas and the like, the marks of footnotes, and dashes with space around them.
 _SPLIT = re.compile(r"[,;+/|@:()\[\]{}•·†‡∗§¶♠♣♥♦♡♢♤♧♮★☆⋆◇◆△▲○●、\n\t]|\s[-–—]+\s|[–—]")
 # A footnote's number, a laboratory's or a post code without space on either side parts two names
 # ("Princeton University1POSTECH2", "UMR6596ENSMM").
 _GLUED = re.compile(r"\d(?=[^\W\d]{4})(?:(?<=[^\W\d]{3}\d)|(?<=\d{4}))")
+# A search is several times as fast for a pattern that begins with letters or a set of them, rather than with what
+# stands before them: here that is looked back at.
 # What is mended, in this order, before accents and capitals go.
 _MENDED = (
     # Two words of which the second's capital tells where it begins.
@@ -36,27 +38,30 @@ _MENDED = (
     (re.compile(r"(?i)-(?:(?<=\buni-) ?(?=v[ec]r)|(?<=\buniv-) ?(?=er)|(?<=\btech-) ?(?=nol|nic))"), ""),
     (re.compile(r"(?i)-(?:(?<=\binst-) ?(?=itu)|(?<=\bin-) ?(?=stitu))"), ""),
     (re.compile(r"(?i) (?:(?<=niversit )(?=[aeàáâäéè]t?\b)|(?<=niversit[aä] )(?=t\b))"), ""),
-    (re.compile(r"(?i)\b[dl]['’‘ʼ]{1,2}´?\s?(?=univ|[eé]cole|inst|insa)"), " "),
+    (re.compile(r"[dDlL](?<=\b[dDlL])['’‘ʼ]{1,2}´?\s?(?i:(?=univ|[eé]cole|inst|insa))"), " "),
+)
+# What only texts with other letters need, and with a grave accent.
+_OF_LETTERS = (
     # PDF text has accents beside their letters ("Z ¨urich", "T´el´ecom"): the accent goes, the letters close up.
     (re.compile(r"(?<=\w)\s?[¨´`ˆ˜˚¸ˇ]\s?(?=[a-zıøåæß])|[¨´`ˆ˜˚¸ˇ]\s?"), ""),
     # Letters of other alphabets that serve as marks of footnotes.
-    (re.compile(r"\b[α-ωℜℑ](?=[A-Z][a-z])|(?<=[a-z]{3})[α-ωℜℑ]\b"), ""),
+    (re.compile(r"[α-ωℜℑ](?:(?<=\b[α-ωℜℑ])(?=[A-Z][a-z])|(?<=[a-z]{3}[α-ωℜℑ])\b)"), ""),
 )
 # What is put right, in this order, in plain small letters; first the numbers of footnotes.
 _SPELT_OUT = (
-    (re.compile(r"\b\d(?=[^\W\d]{3,}|(?:tu|uc)\b)"), ""),
+    (re.compile(r"\d(?<=\b\d)(?=[^\W\d]{3,}|(?:tu|uc)\b)"), ""),
     (re.compile(r"\d\b(?<=[^\W\d]{4}\d)(?<!lyon\d)(?<!paris\d)(?<!lille\d)"), ""),
-    (re.compile(r"\bu\.? of \b|(?<!k )(?<!k\.)(?<!k\. )\bu\.? (?=[a-z]{4})"), "university of "),
-    (re.compile(r"\btechn?\.? (?=univ)"), "technical "),
+    (re.compile(r"u(?<=\bu)(?:\.? of \b|(?<!k u)(?<!k\.u)(?<!k\. u)\.? (?=[a-z]{4}))"), "university of "),
+    (re.compile(r"tech(?<=\btech)n?\.? (?=univ)"), "technical "),
     (re.compile(r"of cal(?:if)?\b\.?"), "of california"),
     (re.compile(r"&"), " and "),
-    (re.compile(r"\b(\w)\.(?=\w\b)"), r"\1"),
+    (re.compile(r"\.(?<=\b\w\.)(?=\w\b)"), ""),
 )
 # UTF-8 read as Latin-1: "Ã" and its like, and the continuation bytes after it.
-_MISREAD = re.compile(r"(?:[\xc2-\xc5][\x80-\xbf])+")
+_MISREAD = re.compile(r"[\xc2-\xc5][\x80-\xbf](?:[\xc2-\xc5][\x80-\xbf])*")
 # The same bytes as hexadecimal numbers, or the letter's number in escapes that were not undone.
 _HEX = re.compile(r"E2(8[0-9A-F])([89AB][0-9A-F])")
-_ESCAPE = re.compile(r"(?<=\w)\\?u00([c-f][0-9a-f])|#x00([C-F][0-9A-F]);?")
+_ESCAPE = re.compile(r"[\\u#](?:(?:(?<=\w\\)u|(?<=\wu))00([c-f][0-9a-f])|(?<=#)x00([C-F][0-9A-F]);?)")
 _TEX_ACCENT = re.compile(r"\\[\"'`^~.=]\{?([A-Za-z])\}?")
 
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i", "ð": "d"})
@@ -124,7 +129,9 @@ def fold(text: str) -> str:
     """Return ``text`` in plain small letters: accents, ligatures and apostrophes gone, "&" spelt out."""
     for pattern, replacement in _MENDED:
         text = pattern.sub(replacement, text)
-    if not text.isascii():
+    if not text.isascii() or "`" in text:
+        for pattern, replacement in _OF_LETTERS:
+            text = pattern.sub(replacement, text)
         decomposed = unicodedata.normalize("NFKD", text)
         text = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     text = _APOSTROPHES.sub("", text.casefold().translate(_LETTERS))
@@ -161,8 +168,14 @@ def squeeze(form: str) -> str:
 
 
 def _spelt(folded: str) -> str:
-    spelt = [_WORDS.get(word) or put_right(word) for word in _NOT_WORD.split(folded) if word]
-    return " ".join([word for word in spelt if word not in _STOP and not (len(word) > 3 and word.isdigit())])
+    return " ".join(filter(None, map(_word, _NOT_WORD.split(folded))))
+
+
+@cache
+def _word(word: str) -> str:
+    """Return a word spelt out and put right; nothing of an article or of a long number."""
+    spelt = _WORDS.get(word) or put_right(word)
+    return "" if spelt in _STOP or (len(spelt) > 3 and spelt.isdigit()) else spelt
 
 
 # First letter -> the words that are put right, and from which similarity on.
@@ -186,7 +199,6 @@ _OTHERS = word_set(
 )
 
 
-@cache
 def put_right(word: str) -> str:
     """Return the common word that ``word`` (in small letters) is misspelt, else the word itself.
 

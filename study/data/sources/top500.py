@@ -193,11 +193,10 @@ def _excel_systems(path: Path, month: str) -> list[_System]:
     # The Excel library signals broken containers in several ways, none of which a user could distinguish.
     except (CalamineError, OSError, ValueError, IndexError) as error:
         raise damaged(path.name, f"not readable as Excel ({error})") from error
-    labels = [[_label(cell) for cell in row] for row in rows]
-    place = next((place for place, row in enumerate(labels) if {"rank", "site"} <= set(row)), None)
-    if place is None:
+    labels = enumerate([_label(cell) for cell in row] for row in rows)
+    place, heading = next(((place, row) for place, row in labels if {"rank", "site"} <= set(row)), (0, []))
+    if not heading:
         raise DataError(f"{path.name}: no row with the headings Rank and Site; is this a TOP500 list?")
-    heading = labels[place]
     needed = (*_REQUIRED, "accelerator") if month >= FIRST_ACCELERATOR_LIST else _REQUIRED
     refuse_missing(f"{path.name}, row {place + 1}", needed, heading)
     columns = {name: heading.index(name) for name in _FIELDS if name in heading}

@@ -25,6 +25,7 @@ settings.load_profile("study")
 # Files whose tests take longest, which start first so that no process waits for one at the end.
 LONGEST = (
     "test_replication",
+    "test_originals",
     "test_assemble",
     "test_coverage",
     "test_kernels",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
@@ -33,6 +33,7 @@ Average = Literal["event_average", "treated_average", "cohort_average", "calenda
 
 AVERAGES: tuple[str, ...] = get_args(Average)
 ALL = slice(None)
+_hints = cache(get_type_hints)
 
 
 class LargePanel:
@@ -130,7 +131,7 @@ class Question(Described):
 
     def __post_init__(self) -> None:
         """Check the values that do not depend on a panel."""
-        hints = get_type_hints(type(self))
+        hints = _hints(type(self))
         if is_listed(self.covariates):
             object.__setattr__(self, "covariates", tuple(self.covariates))
         if self.instrument is not None and is_listed(self.instrument):

@@ -33,7 +33,6 @@ Average = Literal["event_average", "treated_average", "cohort_average", "calenda
 
 AVERAGES: tuple[str, ...] = get_args(Average)
 ALL = slice(None)
-_hints = cache(get_type_hints)
 
 
 class LargePanel:
@@ -131,7 +130,7 @@ class Question(Described):
 
     def __post_init__(self) -> None:
         """Check the values that do not depend on a panel."""
-        hints = _hints(type(self))
+        hints = _hints()
         if is_listed(self.covariates):
             object.__setattr__(self, "covariates", tuple(self.covariates))
         if self.instrument is not None and is_listed(self.instrument):
@@ -245,6 +244,11 @@ class Question(Described):
         if self.cluster is None and panel.within is not None:
             return draw_sample(replace(self, cluster=panel.within), panel)
         return draw_sample(self, panel)
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Question)
 
 
 @dataclass(frozen=True)

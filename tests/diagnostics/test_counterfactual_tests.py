@@ -182,10 +182,10 @@ def test_leads_and_placebo_dates_take_a_bound() -> None:
 
 
 def few(rng: np.random.Generator, treated: int, effect: float = 0.0) -> Sample:
-    """Return a sample of 40 units with independent errors, some treated at once, with an effect before that."""
-    made = simulated.panel(40)
-    first = np.where(np.arange(40) < treated, 6.0, np.nan)
-    y = rng.normal(size=(40, 1)) + 0.3 * simulated.PERIODS + rng.normal(size=(40, 8))
+    """Return a sample of 24 units with independent errors, some treated at once, with an effect before that."""
+    made = simulated.panel(24)
+    first = np.where(np.arange(24) < treated, 6.0, np.nan)
+    y = rng.normal(size=(24, 1)) + 0.3 * simulated.PERIODS + rng.normal(size=(24, 8))
     y = y + effect * ((since := simulated.PERIODS - first[:, None]) >= -2) * (since < 0)
     changed = replace(made, outcomes={"y": y}, first_treated={"event": first}, covariates={})
     return ASKED.sample(changed)
@@ -231,7 +231,7 @@ def test_carry_over_is_found_and_not_claimed_where_there_is_none() -> None:
     without, with_some = [], []
     for seed in range(SAMPLES):
         for carry, p_values in ((0.0, without), (1.5, with_some)):
-            sample = Question("y", "event").sample(switching(seed, 40, carry=carry))
+            sample = Question("y", "event").sample(switching(seed, carry=carry))
             p_values.append(carry_over(sample, "imputation")["p_value"])
     assert rejected(without) <= most()
     assert rejected(with_some) > 0.8

@@ -358,6 +358,8 @@ def _sizes(x: FloatArray, raw: FloatArray) -> FloatArray:
 
 def _inverse(gram: FloatArray, sizes: FloatArray) -> tuple[FloatArray, BoolArray, FloatArray]:
     """Return the generalised inverse, which coefficients are identified, and the null directions."""
+    if not len(gram):
+        return gram, np.empty(0, dtype=bool), gram
     scale, values, vectors = scaled_directions(gram, sizes)
     used = values > COLLINEAR
     used_vectors, null = vectors[:, used] / scale[:, None], vectors[:, ~used]

@@ -13,7 +13,16 @@ import pandas as pd
 from study.core import QuestionError, p_is, refuse_unknown
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
-from study.estimates import FEW, Estimate, Joint, Weights, distribution, effective_clusters, treated_clusters
+from study.estimates import (
+    FEW,
+    Effect,
+    Estimate,
+    Joint,
+    Weights,
+    distribution,
+    effective_clusters,
+    treated_clusters,
+)
 from study.figures import (
     BAND,
     COLOUR,
@@ -245,8 +254,9 @@ def _tested(
     share : Share
     """
     numbers = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
-    answers = pd.concat([fit.tidy(LEVEL)[numbers] for fit in fits.values()], ignore_index=True)
-    table = pd.DataFrame(list(fits), columns=Specification._fields).join(answers)
+    answers = pd.DataFrame([Effect.of("", fit, LEVEL) for fit in fits.values()])
+    answers["statistic"] = answers["estimate"] / answers["std_error"]
+    table = pd.DataFrame(list(fits), columns=Specification._fields).join(answers[numbers])
     effect, error, statistic = (table[name].to_numpy() for name in numbers[:3])
     scale = table["scale"].to_numpy()
     pointwise = np.array([fit.critical_value(LEVEL)[0] for fit in fits.values()])

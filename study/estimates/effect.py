@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from study.core import quantile
-from study.estimates.estimate import Estimate
+from study.estimates.estimate import Estimate, numbers
 from study.estimates.power import POWER
 from study.panel import Scale
 
@@ -85,14 +86,12 @@ class Effect:
 
 def effects(fit: Estimate, level: float = 0.95, labels: Sequence[str] | None = None) -> tuple[Effect, ...]:
     """Return every term of an estimate, under its own label where none are given."""
-    table = fit.tidy(level).assign(
-        label=list(fit.terms if labels is None else labels),
-        degrees=fit.degrees_of_freedom,
-        n_units=fit.sample.n_units,
-        n_treated=fit.sample.n_treated,
-    )
-    known = [name for name in Effect.__dataclass_fields__ if name in table]
-    return tuple(Effect(**row) for row in table[known].to_dict("records"))
+    columns = numbers(fit, level) | {"event_time": fit.event_time, "degrees": fit.degrees_of_freedom}
+    del columns["statistic"]
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    like = partial(Effect, n_units=fit.sample.n_units, n_treated=fit.sample.n_treated)
+    labelled = zip(fit.terms if labels is None else labels, rows, strict=True)
+    return tuple(like(label, **dict(zip(columns, row, strict=True))) for label, row in labelled)
 
 
 def effects_frame(rows: Sequence[Effect]) -> pd.DataFrame:

@@ -541,14 +541,10 @@ class Estimate(Described):
         """
         import pandas as pd
 
-        half, statistic = self.critical_value(level) * self.std_error, self.effect / self.std_error
         columns = {name: getattr(self, name) for name in LABELS}
         columns |= {} if self.at is None else {self.at_name: self.at}
         columns |= {"outcome": self.sample.question.outcome, "design": self.design}
-        p_value = two_sided_p(statistic, self.degrees_of_freedom)
-        numbers = (self.effect, self.std_error, statistic, p_value, self.effect - half, self.effect + half)
-        columns |= dict(zip(NUMBERS, numbers, strict=True))
-        table = pd.DataFrame({"term": self.terms} | columns)
+        table = pd.DataFrame({"term": self.terms} | columns | numbers(self, level))
         table.attrs["notes"] = list(self.notes)
         return table
 
@@ -893,6 +889,14 @@ def effective_clusters(fit: Estimate) -> FloatArray:
 def treated_clusters(fit: Estimate) -> int:
     """Return the number of clusters with a treated unit."""
     return fit.sample.n_clusters(fit.sample.ever_treated)
+
+
+def numbers(fit: Estimate, level: float) -> dict[str, FloatArray]:
+    """Return the numbers of :meth:`Estimate.tidy` by name, shape (K,) each."""
+    half, statistic = fit.critical_value(level) * fit.std_error, fit.effect / fit.std_error
+    p_value = two_sided_p(statistic, fit.degrees_of_freedom)
+    values = (fit.effect, fit.std_error, statistic, p_value, fit.effect - half, fit.effect + half)
+    return dict(zip(NUMBERS, values, strict=True))
 
 
 def few_clusters_warning(fit: Estimate) -> str | None:

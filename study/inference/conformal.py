@@ -264,8 +264,11 @@ class OnePath(NamedTuple):
 
     def interval(self, period: int, estimate: float, size: float) -> tuple[float, float]:
         """Return how far on either side of the estimate effects are not rejected at a size."""
-        size, step = size + 1e-12, float(self.sizes(period, estimate).mean())
-        if 1 / (self.n_before + 1) > size or not step > 0:
+        size += 1e-12
+        if 1 / (self.n_before + 1) > size:
+            return -math.inf, math.inf
+        step = float(self.sizes(period, estimate).mean())
+        if not step > 0:
             return -math.inf, math.inf
         low, high = (
             _end(lambda c: self.p_value(period, c) > size, estimate, sign * step) for sign in (-1, 1)

@@ -182,10 +182,11 @@ def test_leads_and_placebo_dates_take_a_bound() -> None:
 
 
 def few(rng: np.random.Generator, treated: int, effect: float = 0.0) -> Sample:
-    """Return a sample of 40 units with independent errors, some treated at once, with an effect before that."""
-    made = simulated.panel(40)
-    first = np.where(np.arange(40) < treated, 6.0, np.nan)
-    y = rng.normal(size=(40, 1)) + 0.3 * simulated.PERIODS + rng.normal(size=(40, 8))
+    """Return a sample with independent errors, of units treated at once, with an effect before that, and 12 others."""
+    n = treated + 12
+    made = simulated.panel(n)
+    first = np.where(np.arange(n) < treated, 6.0, np.nan)
+    y = rng.normal(size=(n, 1)) + 0.3 * simulated.PERIODS + rng.normal(size=(n, 8))
     y = y + effect * ((since := simulated.PERIODS - first[:, None]) >= -2) * (since < 0)
     changed = replace(made, outcomes={"y": y}, first_treated={"event": first}, covariates={})
     return ASKED.sample(changed)
@@ -209,8 +210,8 @@ def test_tests_keep_their_size_with_few_treated_units(treated: int) -> None:
     for _ in range(SAMPLES):
         sample = few(rng, treated)
         zero.append(placebo_periods(sample, "imputation", periods=2)["p_value"])
-        joint.append(fit_before_treatment(sample, "imputation", before=3)["wald"].p_value)
-        in_sample.append(fit_before_treatment(sample, "imputation", before=3, in_sample=True)["wald"].p_value)
+        joint.append(fit_before_treatment(sample, "imputation", before=2)["wald"].p_value)
+        in_sample.append(fit_before_treatment(sample, "imputation", before=2, in_sample=True)["wald"].p_value)
     assert max(map(rejected, (zero, joint, in_sample))) <= most()
 
 
@@ -231,7 +232,7 @@ def test_carry_over_is_found_and_not_claimed_where_there_is_none() -> None:
     without, with_some = [], []
     for seed in range(SAMPLES):
         for carry, p_values in ((0.0, without), (1.5, with_some)):
-            sample = Question("y", "event").sample(switching(seed, 40, carry=carry))
+            sample = Question("y", "event").sample(switching(seed, carry=carry))
             p_values.append(carry_over(sample, "imputation")["p_value"])
     assert rejected(without) <= most()
     assert rejected(with_some) > 0.8

@@ -37,8 +37,10 @@ def of_kind(found: Finding, kind: str) -> pd.DataFrame:
     return found.frame[found.frame["kind"] == kind]
 
 
-def trimming(sample: Sample, lower: bool) -> Trimming:
-    return Trimming.of(sample, headline(sample, DESIGN, {}), lower)
+def trimmings(sample: Sample) -> list[Trimming]:
+    """Return the trimmings for the lower and for the upper end."""
+    fit = headline(sample, DESIGN, {})
+    return [Trimming.of(sample, fit, lower) for lower in (True, False)]
 
 
 @pytest.mark.parametrize("scale", ["level", "proportional"])
@@ -145,7 +147,7 @@ def test_the_worst_case_covers_the_truth_where_the_recorded_estimate_does_not() 
     rng, covered, naive, draws = np.random.default_rng(4), 0, 0, searching.samples(120, 200)
     for _ in range(draws):
         sample = QUESTION.sample(contaminated(rng, 0.1))
-        rows, _ = worst_cases(trimming(sample, True), trimming(sample, False), [0.0, 0.1], 0.95)
+        rows, _ = worst_cases(*trimmings(sample), [0.0, 0.1], 0.95)
         recorded, worst = pd.DataFrame(rows, columns=COLUMNS).itertuples()
         naive += recorded.conf_low <= 1.0 <= recorded.conf_high
         covered += worst.conf_low <= 1.0 <= worst.conf_high
@@ -161,7 +163,7 @@ def test_standard_errors_of_the_ends_carry_the_trimming_quantile() -> None:
         made = replace(
             simulated.panel(n=300), outcomes={"y": y}, first_treated={"event": first}, covariates={}
         )
-        down, up = (trimming(QUESTION.sample(made), lower) for lower in (True, False))
+        down, up = trimmings(QUESTION.sample(made))
         low, high = down.end(24), up.end(24)
         refit = headline(up.sample.only(~np.isin(np.arange(300), up.suspects[:24]), "trimmed"), DESIGN, {})
         found.append((low[0], high[0], low[1], high[1], refit.std_error[0]))
@@ -187,7 +189,7 @@ def test_the_breakdown_is_the_least_number_of_units_that_loses_the_sign() -> Non
     )
     sample = QUESTION.sample(made)
     found = misclassification(sample, DESIGN, periods_late=0)
-    one = trimming(sample, lower=True)
+    one, _ = trimmings(sample)
     lows = [one.end(m)[0] for m in range(1, len(one.suspects) - 1)]
     with pytest.raises(QuestionError):
         one.end(len(one.suspects) - 1)  # one never-treated unit left
@@ -226,7 +228,7 @@ def test_the_search_finds_the_first_number_that_holds(least: int) -> None:
 
 def test_a_share_is_one_of_weight() -> None:
     sample = QUESTION.replace(weights="size").sample(simulated.panel(n=60, seed=8))
-    one = trimming(sample, lower=False)
+    _, one = trimmings(sample)
     weight = sample.weights[one.suspects]
     for share in (0.05, 0.3, 0.6):
         m = one.trimmed(share)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -40,6 +41,12 @@ def curve(made: Panel | None = None, **changes: object) -> Finding:
     return specification_curve(panel() if made is None else made, QUESTION, **arguments)
 
 
+@cache
+def usual(draws: int = 199) -> Finding:
+    """Return the curve of all choices, which many tests look at and none changes."""
+    return curve(draws=draws)
+
+
 def answered(found: Finding) -> pd.DataFrame:
     table = found.tidy()
     return table[table["refusal"] == ""]
@@ -50,7 +57,7 @@ def refusals(found: Finding) -> pd.DataFrame:
 
 
 def test_every_combination_is_there_once_with_the_estimate_that_it_is_alone() -> None:
-    found = curve()
+    found = usual()
     table = found.tidy()
     assert len(table) == 2 * 3 * 2 * 2 * 2
     sets = {"none": (), "x1": ("x1",)}
@@ -77,7 +84,7 @@ def test_every_combination_is_there_once_with_the_estimate_that_it_is_alone() ->
 
 
 def test_rows_are_in_order_of_scale_and_size_with_refusals_last() -> None:
-    table = curve().tidy()
+    table = usual().tidy()
     shown = table[table["refusal"] == ""]
     assert list(table.index[: len(shown)]) == list(shown.index)
     assert list(dict.fromkeys(shown["scale"])) == CHOICES["scales"]
@@ -130,8 +137,8 @@ def test_the_tests_are_those_of_their_definitions_by_brute_force() -> None:
 
 
 def test_the_band_contains_the_intervals_and_covers_with_the_critical_value() -> None:
-    table = answered(curve(draws=999))
-    found = curve(draws=999)
+    found = usual(draws=999)
+    table = answered(found)
     assert found["largest"].critical_value > 2.1
     assert (table["band_low"] < table["conf_low"]).all()
     assert (table["band_high"] > table["conf_high"]).all()
@@ -165,7 +172,7 @@ def test_only_effects_on_one_scale_with_the_same_error_are_equal() -> None:
 def test_units_in_another_order_and_other_units_of_the_outcome_change_no_test() -> None:
     made = panel()
     order = np.random.default_rng(1).permutation(120)
-    found, other = curve(made), curve(simulated.ordered(made, order))
+    found, other = usual(), curve(simulated.ordered(made, order))
     scaled = replace(made, outcomes={"y": 1000 * made.outcomes["y"]})
     level, in_thousands = (curve(p, scales=["level"]) for p in (made, scaled))
     median, in_thousand = (one["by_scale"].loc["level", "median"] for one in (level, in_thousands))
@@ -178,7 +185,10 @@ def test_units_in_another_order_and_other_units_of_the_outcome_change_no_test() 
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_or_weight_others() -> None:
-    one, same, seed, weights = (curve(**changes) for changes in ({}, {}, {"seed": 1}, {"weights": "mammen"}))
+    one, same, seed, weights = (
+        usual(),
+        *(curve(**changes) for changes in ({}, {"seed": 1}, {"weights": "mammen"})),
+    )
     assert one.tidy().to_csv() == same.tidy().to_csv()
     assert one.sentences == same.sentences
     assert one["largest"].critical_value != seed["largest"].critical_value
@@ -251,7 +261,7 @@ def test_curves_of_pure_noise_have_uniform_p_values_whatever_their_correlation()
 
 
 def test_a_strong_effect_is_found_by_all_tests_and_the_sentences_say_so() -> None:
-    found = curve(draws=999)
+    found = usual(draws=999)
     assert found["largest"].p_value == 0.001
     assert (found["by_scale"]["p_median"] < 0.01).all()
     told = " ".join(found.sentences)
@@ -311,11 +321,11 @@ def test_few_treated_clusters_are_told() -> None:
 
 def test_sets_of_covariates_take_the_place_of_the_questions_own() -> None:
     given = specification_curve(panel(), QUESTION.replace(covariates=("x1",)), **CHOICES, draws=199)
-    pd.testing.assert_frame_equal(given.frame, curve().frame)
+    pd.testing.assert_frame_equal(given.frame, usual().frame)
 
 
 def test_each_scale_has_a_verdict_of_its_own_about_its_estimates() -> None:
-    found = curve()
+    found = usual()
     assert tuple(found["verdict_by_scale"].values()) == found.sentences[:3]
     for scale, row in found["by_scale"].iterrows():
         rows = answered(found)[answered(found)["scale"] == scale]
@@ -335,7 +345,7 @@ def test_progress_is_called_once_a_specification() -> None:
 
 
 def test_the_figure_has_a_column_a_scale_and_a_mark_for_every_choice_of_every_estimate() -> None:
-    found: Finding = curve()
+    found = usual()
     figure = found.plot()
     assert len(figure.axes) == 6
     table = answered(found)
@@ -352,7 +362,7 @@ def test_the_figure_has_a_column_a_scale_and_a_mark_for_every_choice_of_every_es
     axes = Figure().subplots()
     assert found.plot(axes) is axes.figure
     assert axes.get_title() == figure.axes[0].get_title()
-    assert drawn(figure, "png") == drawn(curve().plot(), "png")
+    assert drawn(figure, "png") == drawn(found.plot(), "png")
 
 
 def test_one_specification_is_a_curve_too() -> None:

@@ -198,8 +198,14 @@ def test_calibration_with_too_few_treated_units_is_refused_and_says_how_many_the
 SMALL = {"by": ("large", "size"), "learner": "linear", "repetitions": 1, "trees": 40, "draws": 99}
 
 
-def test_the_page_opens_with_the_verdict_and_has_every_finding_with_its_files() -> None:
-    found = heterogeneity.report(gaining.sample(n=260), **SMALL)
+@pytest.fixture(scope="module")
+def found() -> heterogeneity.Report:
+    return heterogeneity.report(gaining.sample(n=260), **SMALL)
+
+
+def test_the_page_opens_with_the_verdict_and_has_every_finding_with_its_files(
+    found: heterogeneity.Report,
+) -> None:
     lines = found.text().split("\n\n")
     assert lines[1].startswith("Verdict\n  - Effects differ between groups by large")
     assert "conditional parallel trends" in found.text().replace("\n    ", " ")
@@ -215,11 +221,12 @@ def test_the_page_opens_with_the_verdict_and_has_every_finding_with_its_files() 
             assert sentence.endswith(".")
 
 
-def test_every_finding_is_drawn_on_given_axes_and_analyses_are_made_as_asked() -> None:
+def test_every_finding_is_drawn_on_given_axes_and_analyses_are_made_as_asked(
+    found: heterogeneity.Report,
+) -> None:
     from matplotlib.figure import Figure
 
     drawn = gaining.sample(n=260)
-    found = heterogeneity.report(drawn, **SMALL)
     for finding in found.findings.values():
         axes = Figure().subplots()
         assert finding.plot(axes) is axes.figure

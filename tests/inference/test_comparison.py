@@ -419,7 +419,7 @@ def test_the_sup_t_test_of_designs_that_agree_rejects_at_its_size_with_thirty_tr
     designs = [*PAIR, "imputation"]
     panels, rejected = 150, 0
     for _ in range(panels):
-        found = compare(simulated.few_treated(rng), QUESTION, designs, draws=299).agreement["y"]
+        found = compare(simulated.few_treated(rng, 120), QUESTION, designs, draws=299).agreement["y"]
         assert found.wald.rank == 2
         rejected += found.sup_t.p_value <= 0.05
     assert abs(rejected / panels - 0.05) <= 3 * np.sqrt(0.05 * 0.95 / panels)

@@ -14,6 +14,7 @@ from test_wild import TWINS, asked, few_clusters, sampled
 from study import Estimate, Panel, Question, QuestionError
 from study.core.distributions import two_sided_p
 from study.designs import find_design
+from study.estimates import Effect
 from study.inference.leave_out import REGRESSIONS, ROW, cr3, leave_one_cluster_out
 from study.panel.question import Sample
 
@@ -291,7 +292,7 @@ def test_the_jackknife_covers_with_few_treated_clusters() -> None:
         sample = sampled(rng, treated=3)
         fit = find_design("twfe")(sample)
         named = fit.under("CR1_fixest")
-        p_values = cr3(sample, "twfe").p_value, *(f.tidy()["p_value"][0] for f in (named, fit))
+        p_values = cr3(sample, "twfe").p_value, *(Effect.of("", f).p_value for f in (named, fit))
         rejected[k] = np.array(p_values) <= 0.05
     assert abs(rejected[:, 0].mean() - 0.05) < 0.025
     assert rejected[:, 1].mean() > rejected[:, 0].mean() + 0.02

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -376,6 +378,13 @@ def test_a_design_that_takes_units_for_clusters_refuses_others() -> None:
 def test_designs_that_learn_and_no_others_say_what_they_learn() -> None:
     learn = {name for name in ALL_DESIGNS if find_design(name).nuisances is not None}
     assert learn == {name for name in ALL_DESIGNS if "learner" in find_design(name).options}
+
+
+def test_heavy_libraries_wait_until_a_design_runs() -> None:
+    heavy = "('doubleml', 'sklearn', 'lightgbm', 'linearmodels', 'pandas')"
+    code = f"import sys, study; study.all_designs(); print([m for m in {heavy} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("design", ["dml_did", "dml_irm", "dml_panel", "dml_stacked"])

@@ -80,7 +80,7 @@ class Sums(NamedTuple):
         How many there are.
     total : ndarray, shape (B, P, 1 + q, T)
         Of the outcome and of the covariates.
-    products : ndarray, shape (B, P, 1 + q, T, 1 + q, T)
+    products : ndarray, shape (B, 1 + q, 1 + q, P, T, T)
         Over the periods in which they are seen.
     """
 
@@ -142,10 +142,12 @@ def _normal_equations(
 
     ``null``, (B, T, k), is what of period effects the units' own effects absorb.
     """
-    total = np.einsum("bpst,bpvt->bvs", maps.left, sums.total, optimize=True)
-    products = np.einsum("bpst,bpvswt->bvw", maps.left, sums.products, optimize=True)
-    n_periods, q = null.shape[1], total.shape[1] - 1
-    left = np.empty((len(null), n_periods + q, n_periods + q))
+    b, n_periods, q = len(null), null.shape[1], sums.total.shape[2] - 1
+    total = (sums.total @ np.swapaxes(maps.left, 2, 3)).sum(axis=1)
+    products = (sums.products.reshape(b, (1 + q) ** 2, -1) @ maps.left.reshape(b, -1, 1)).reshape(
+        b, 1 + q, 1 + q
+    )
+    left = np.empty((b, n_periods + q, n_periods + q))
     left[:, :n_periods, :n_periods] = np.einsum("bp,bpst->bst", sums.units, maps.left)
     left[:, :n_periods, :n_periods] += n_units[:, None, None] * (null @ np.swapaxes(null, 1, 2))
     left[:, :n_periods, n_periods:] = np.swapaxes(total[:, 1:], 1, 2)
@@ -201,7 +203,8 @@ class _Problem(NamedTuple):
         c = np.concatenate([np.ones((len(slope), 1)), -slope], axis=1)
         units, total, products = self.sums
         first = np.einsum("bv,bpvt->bpt", c, total)
-        second = np.einsum("bv,bpvswt,bw->bpst", c, products, c, optimize=True)
+        pairs = (c[:, :, None] * c[:, None]).reshape(len(c), 1, -1)
+        second = (pairs @ products.reshape(len(c), pairs.shape[2], -1)).reshape(len(c), *products.shape[3:])
         mean = period[:, None] * self.seen
         cross = first[..., None] * mean[:, :, None]
         second = second - cross - np.swapaxes(cross, 2, 3)
@@ -370,7 +373,7 @@ class Completed:
         own = values * self._problem.seen[pattern][:, None]
         units[b, pattern] -= 1
         total[b, pattern] -= own
-        products[b, pattern] -= own[:, :, :, None, None] * own[:, None, None]
+        products[b, :, :, pattern] -= own[:, :, None, :, None] * own[:, None, :, None]
         return self._problem._replace(sums=Sums(units, total, products))
 
 
@@ -436,12 +439,12 @@ def _unit_means(values: FloatArray, informs: BoolArray) -> FloatArray:
 
 def _sums(values: FloatArray, pattern: IntArray, seen: BoolArray) -> Sums:
     """Return sums over the units of each pattern, as one sample."""
-    shape = values.shape[1:]
-    total, products = np.zeros((len(seen), *shape)), np.zeros((len(seen), *shape, *shape))
+    (v, t), n_patterns = values.shape[1:], len(seen)
+    total, products = np.zeros((n_patterns, v, t)), np.zeros((v, v, n_patterns, t, t))
     for p, periods in enumerate(seen):
         own = np.where(periods, values[pattern == p], 0.0)
         flat = own.reshape(len(own), -1)
-        total[p], products[p] = own.sum(axis=0), (flat.T @ flat).reshape(*shape, *shape)
+        total[p], products[:, :, p] = own.sum(axis=0), (flat.T @ flat).reshape(v, t, v, t).swapaxes(1, 2)
     count = np.bincount(pattern[pattern >= 0], minlength=len(seen)).astype(float)
     return Sums(count[None], total[None], products[None])
 

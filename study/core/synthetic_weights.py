@@ -210,7 +210,8 @@ def _steps(
         moves = columns[:, nearest] - target - error
         steepness = moves @ moves + ridge * (to @ to)
         if steepness > 0:
-            weights = weights + float(np.clip(-(gradient @ to) / steepness, 0.0, 1.0)) * to
+            share = -float(gradient @ to) / float(steepness)
+            weights = weights + min(max(share, 0.0), 1.0) * to
         error = columns @ weights - target
         now = float(zeta**2 * (weights @ weights) + error @ error / len(target))
         if step > 0 and before - now <= least**2:

@@ -186,7 +186,9 @@ def unlike_treated(treated: Rows, x: FloatArray) -> Rows:
     away[np.abs(away) < DISTINCT] = 0.0
     n, k = away.shape
     below = np.zeros(n, dtype=bool)
-    if k and away.any():
+    if k == 1 and not away.min() < 0 < away.max():
+        below = away[:, 0] != 0
+    elif k > 1 and away.any():
         program = linprog(
             np.repeat([0.0, -1.0], [k, n]),
             A_ub=np.hstack([away, np.eye(n)]),

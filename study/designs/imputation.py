@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -49,7 +50,8 @@ def predictor(sample: Sample, **options: Any) -> PredictionErrors:
 def prediction_errors(sample: Sample, seen: BoolArray) -> FloatArray:
     """Return outcomes less alpha_i + beta_t + x_it'gamma as the seen cells give them, shape (n, T)."""
     outcome = np.where(seen, sample.outcome_with_covariates, np.nan)
-    return _known_errors(sample, untreated_regression(sample, outcome), ~np.isnan(outcome))
+    rows = [np.arange(sample.n_rows)]  # no effect is by group
+    return _known_errors(sample, untreated_regression(sample, outcome, rows=rows), ~np.isnan(outcome))
 
 
 def _known_errors(sample: Sample, first: Regression, fitted: BoolArray) -> FloatArray:
@@ -161,14 +163,17 @@ class _Block(NamedTuple):
 
 
 def untreated_regression(
-    sample: Sample, untreated: FloatArray, extra: FloatArray | None = None
+    sample: Sample,
+    untreated: FloatArray,
+    extra: FloatArray | None = None,
+    rows: Sequence[IntArray] | None = None,
 ) -> Regression:
     """Regress untreated outcomes on effects by group, (G, T, L), period effects, covariates and unit effects."""
-    n_periods = len(sample.periods)
-    extra = np.empty((len(sample.groups[1]), n_periods, 0)) if extra is None else extra
+    n_periods, rows = len(sample.periods), sample.groups[1] if rows is None else rows
+    extra = np.empty((len(rows), n_periods, 0)) if extra is None else extra
     effects = np.concatenate([extra, period_effects(len(extra), n_periods)], axis=2)
     terms = Terms(effects, np.empty((len(extra), n_periods, 0)))
-    fit = regress(untreated, sample.groups[1], terms, sample.weights, varying=sample.x_varying)
+    fit = regress(untreated, rows, terms, sample.weights, varying=sample.x_varying)
     refuse_unidentified(sample.covariates, fit.identified[effects.shape[2] :])
     return fit
 

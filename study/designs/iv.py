@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ from study.core import (
     sums_by,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.panel_ols import fits_by_name
+from study.designs.panel_ols import less_effects
 from study.designs.twfe import counted, on_columns, placed
 from study.estimates import (
     Estimate,
@@ -128,10 +127,10 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
         )
     rows = rows_of(sample, columns, seen)
     try:
-        fits = linearmodels_fits(rows, method)
+        fit, covariances = linearmodels_fit(rows, method)
     except ValueError as error:
         raise QuestionError(f"iv: linearmodels finds no answer, since {error}") from error
-    b = fits["robust"].params.to_numpy()
+    b = fit.params.to_numpy()
     changes = gmm_changes(rows, b) if method == "gmm" else k_class_changes(rows, b, method)
     influence = sums_by(sample.n_units * changes, rows.unit, sample.n_units)
     return coefficients(
@@ -139,8 +138,8 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
         names,
         np.roll(b, 1),
         np.roll(influence, 1, axis=1),
-        given={name: np.roll(fit.cov.to_numpy(), 1, axis=(0, 1)) for name, fit in fits.items()},
-        notes=(*weakness(first, rows), *overidentification(fits["robust"], method)),
+        given={name: np.roll(cov, 1, axis=(0, 1)) for name, cov in covariances.items()},
+        notes=(*weakness(first, rows), *overidentification(fit, method)),
         **counted(sample, least_squares) | {"r_squared": np.nan},
     )
 
@@ -247,31 +246,39 @@ def less(column: FloatArray, x: FloatArray) -> FloatArray:
 
 def rows_of(sample: Sample, columns: FloatArray, seen: BoolArray) -> Rows:
     """Return the observed cells of the outcome and of treatment, covariates and instruments, shape (n, T, K)."""
-    n, n_periods = sample.y.shape
-    terms = Terms(np.empty((1, n_periods, 0)), period_effects(1, n_periods))
-
-    def left(block: FloatArray) -> FloatArray:
-        cells = np.where(seen, block, np.nan)
-        return regress(cells, [np.arange(n)], terms, sample.weights).residual[0][seen]
-
     unit, period = np.nonzero(seen)
-    root = np.sqrt(sample.weights[unit])
-    y, d, *others = (root * left(block) for block in (sample.y, *np.moveaxis(columns, 2, 0)))
+    blocks = sample.y, *np.moveaxis(columns, 2, 0)
+    y, d, *others = (less_effects(sample, block, seen) for block in blocks)
     x, z = np.split(np.column_stack(others), [len(sample.covariates)], axis=1)
-    return Rows(y, d, x, z, unit, period, sample.cluster[unit], root)
+    return Rows(y, d, x, z, unit, period, sample.cluster[unit], np.sqrt(sample.weights[unit]))
 
 
-def linearmodels_fits(rows: Rows, method: Method) -> dict[str, Any]:
-    """Return the results of linearmodels by the name of the covariance; covariates come before treatment."""
-    from linearmodels.iv import IV2SLS, IVGMM, IVLIML
+def linearmodels_fit(rows: Rows, method: Method) -> tuple[Any, dict[str, FloatArray]]:
+    """Return the results of linearmodels and its covariances by name; covariates come before treatment."""
+    from linearmodels.iv import IV2SLS, IVGMM, IVLIML, covariance
+    from linearmodels.iv.gmm import IVGMMCovariance
 
     data = rows.y, rows.x if rows.x.shape[1] else None, rows.d, rows.z
+    by, by_two = ({"clusters": c} for c in (rows.cluster, np.column_stack([rows.cluster, rows.period])))
     if method == "gmm":
-        weighed = IVGMM(*data, weight_type="clustered", clusters=rows.cluster)
-        return fits_by_name(partial(weighed.fit, iter_limit=2), rows.cluster)
-    model = (IV2SLS if method == "2sls" else IVLIML)(*data)
-    twoway = {"cov_type": "clustered", "clusters": np.column_stack([rows.cluster, rows.period])}
-    return fits_by_name(model.fit, rows.cluster, twoway=twoway)
+        fit: Any = IVGMM(*data, weight_type="clustered", clusters=rows.cluster).fit(iter_limit=2)
+        common = {"w": fit.weight_matrix.to_numpy()}
+        asked: dict[str, tuple[Any, dict[str, Any]]] = {
+            "unadjusted": (IVGMMCovariance, {"cov_type": "unadjusted"}),
+            "robust": (IVGMMCovariance, {"cov_type": "robust"}),
+            "clustered": (IVGMMCovariance, {"cov_type": "clustered"} | by),
+        }
+    else:
+        fit = (IV2SLS if method == "2sls" else IVLIML)(*data).fit()
+        common = {"kappa": fit.kappa}
+        asked = {
+            "unadjusted": (covariance.HomoskedasticCovariance, {}),
+            "robust": (covariance.HeteroskedasticCovariance, {}),
+            "clustered": (covariance.ClusteredCovariance, by),
+            "twoway": (covariance.ClusteredCovariance, by_two),
+        }
+    columns = rows.regressors, rows.y[:, None], rows.moments, fit.params.to_numpy()[:, None]
+    return fit, {name: kind(*columns, **common, **options).cov for name, (kind, options) in asked.items()}
 
 
 def k_class_changes(rows: Rows, b: FloatArray, method: Method) -> FloatArray:

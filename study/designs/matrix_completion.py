@@ -34,9 +34,13 @@ def predictor(
 ) -> PredictionErrors:
     """Return the function that fits unit, period and interactive effects to given cells."""
     rank, _ = _rank(sample, penalty, factors)
+    first: list[FloatArray] = []  # FF' of the first fit, near which those without a unit or a cell end
 
     def prediction_errors(sample: Sample, seen: BoolArray) -> FloatArray:
-        return complete(sample.y, sample.x_varying, seen, rank).beyond
+        fit = complete(sample.y, sample.x_varying, seen, rank, start=first[0] if first else None)
+        if not first:
+            first.append(fit.q)
+        return fit.beyond
 
     return prediction_errors
 

@@ -1,13 +1,21 @@
-"""Two-way fixed effects by linearmodels' PanelOLS, with its covariances by name."""
+"""Two-way fixed effects with the covariances of linearmodels' PanelOLS by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, QuestionError, linear_form
+from study.core import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    QuestionError,
+    Terms,
+    linear_form,
+    period_effects,
+    regress,
+)
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.twfe import counted, on_columns
 from study.estimates import Estimate, coefficients
@@ -15,7 +23,7 @@ from study.panel import Sample
 
 
 @design(
-    title="Two-way fixed effects by linearmodels",
+    title="Two-way fixed effects with linearmodels' covariances",
     reference="sheppard2026",
     estimand=Estimand.COEFFICIENT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.HOMOGENEOUS_EFFECTS),
@@ -24,9 +32,9 @@ from study.panel import Sample
 def panel_ols(sample: Sample) -> Estimate:
     """Regress the outcome on treatment of any level, covariates by period, unit effects and period effects.
 
-    y_it = alpha_i + lambda_t + beta D_it + x_it'gamma + e_it, the regression of ``twfe``, estimated by PanelOLS of
-    linearmodels with entity and time effects. D is 0 or 1, or the amount of treatment where the event is a dose.
-    Influence by unit is n sum_t w_i x_it e_it H^-1, with x less its fixed effects, as ``twfe`` has it.
+    y_it = alpha_i + lambda_t + beta D_it + x_it'gamma + e_it, the regression of ``twfe``, with the covariances that
+    PanelOLS of linearmodels has with entity and time effects. D is 0 or 1, or the amount of treatment where the event
+    is a dose. Influence by unit is n sum_t w_i x_it e_it H^-1, with x less its fixed effects, as ``twfe`` has it.
 
     Parameters
     ----------
@@ -57,40 +65,52 @@ def panel_ols(sample: Sample) -> Estimate:
     regressors = np.concatenate([sample.treatment[:, :, None], sample.x_varying], axis=2)
     fit = on_columns(sample, regressors, names)
     seen = sample.observed & ~np.isnan(regressors).any(axis=2)
-    if fit.n_obs <= len(names) + int(seen.any(axis=0).sum()) - 1 + fit.n_fixed_effects:
+    n_effects = int(seen.any(axis=0).sum()) - 1 + fit.n_fixed_effects
+    if fit.n_obs <= len(names) + n_effects:
         raise QuestionError(
             f"panel_ols: {fit.n_obs} observations leave no degree of freedom beside {len(names)} regressors and the "
             "fixed effects; use twfe, whose errors by cluster need none."
         )
-    fits = linearmodels_fits(sample, regressors, seen)
     return coefficients(
         sample,
         names,
-        fits["robust"].params.to_numpy(),
+        fit.coefficient,
         fit.influence,
         form=linear_form(fit.equations, np.eye(len(names))),
-        given={name: each.cov.to_numpy() for name, each in fits.items()},
-        given_degrees=float(fits["robust"].df_resid),
+        given=linearmodels_covariances(sample, regressors, seen, fit.coefficient, n_effects),
+        given_degrees=float(fit.n_obs - len(names) - n_effects),
         **counted(sample, fit),
     )
 
 
-def linearmodels_fits(sample: Sample, regressors: FloatArray, seen: BoolArray) -> dict[str, Any]:
-    """Return the results of PanelOLS on regressors, shape (n, T, K), in seen cells, by the name of the covariance."""
-    import pandas as pd
-    from linearmodels.panel import PanelOLS
+def linearmodels_covariances(
+    sample: Sample, regressors: FloatArray, seen: BoolArray, coefficient: FloatArray, n_effects: int
+) -> dict[str, FloatArray]:
+    """Return linearmodels' covariances of coefficients of regressors, shape (n, T, K), in seen cells, by name."""
+    from linearmodels.panel import covariance as kinds
 
     unit, period = np.nonzero(seen)
-    index = pd.MultiIndex.from_arrays([unit, period])
-    weights, cluster = (pd.DataFrame(values[unit], index) for values in (sample.weights, sample.cluster))
-    y, x = pd.DataFrame(sample.y[seen], index), pd.DataFrame(regressors[seen], index)
-    model = PanelOLS(y, x, weights=weights, entity_effects=True, time_effects=True)
-    twoway = {"cov_type": "clustered", "clusters": cluster, "cluster_time": True}
-    return fits_by_name(model.fit, cluster, twoway=twoway, driscoll_kraay={"cov_type": "kernel"})
+    cluster = sample.cluster[unit]
+    y, *x = (
+        less_effects(sample, block, seen)[:, None] for block in (sample.y, *np.moveaxis(regressors, 2, 0))
+    )
+    asked: dict[str, tuple[Any, dict[str, IntArray]]] = {
+        "unadjusted": (kinds.HomoskedasticCovariance, {}),
+        "robust": (kinds.HeteroskedasticCovariance, {}),
+        "clustered": (kinds.ClusteredCovariance, {"clusters": cluster}),
+        "twoway": (kinds.ClusteredCovariance, {"clusters": np.column_stack([cluster, period])}),
+        "driscoll_kraay": (kinds.DriscollKraay, {}),
+    }
+    rows = y, np.hstack(x), coefficient[:, None], unit, period
+    return {
+        name: kind(*rows, debiased=True, extra_df=n_effects, **options).cov
+        for name, (kind, options) in asked.items()
+    }
 
 
-def fits_by_name(fit: Callable[..., Any], cluster: Any, **others: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what linearmodels' fit returns by the name of the covariance: those of all its models, and others."""
-    how = {name: {"cov_type": name} for name in ("unadjusted", "robust", "clustered")}
-    how["clustered"]["clusters"] = cluster
-    return {name: fit(**covariance) for name, covariance in (how | others).items()}
+def less_effects(sample: Sample, block: FloatArray, seen: BoolArray) -> FloatArray:
+    """Return a block, shape (n, T), less its unit and period effects, in N seen cells times the root of weights."""
+    n, n_periods = block.shape
+    terms = Terms(np.empty((1, n_periods, 0)), period_effects(1, n_periods))
+    fit = regress(np.where(seen, block, np.nan), [np.arange(n)], terms, sample.weights)
+    return fit.residual[0][seen] * np.sqrt(sample.weights[np.nonzero(seen)[0]])

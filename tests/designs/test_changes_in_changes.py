@@ -69,7 +69,7 @@ def groups(panel: Panel, weighted: bool = False) -> Groups:
 @pytest.mark.parametrize("weights", [None, "size"])
 @pytest.mark.parametrize("unit", [0.0, 0.1])
 def test_effects_and_their_influence_are_those_of_plain_loops(weights: str | None, unit: float) -> None:
-    panel = draw(np.random.default_rng(1), unit=unit)
+    panel = draw(np.random.default_rng(1), 28, 18, unit)
     fit, g = asked(panel, ASKED.replace(weights=weights)), groups(panel, weights is not None)
     np.testing.assert_allclose(fit.effect[1:], changes.effects(g, LEVELS), rtol=1e-12)
     expected = changes.influence(g, LEVELS)
@@ -105,7 +105,7 @@ def test_effects_on_discrete_outcomes_are_bounds_and_quantiles_have_no_errors() 
 
 
 def test_every_cohort_and_period_is_a_comparison_of_its_own_and_averages_are_of_means() -> None:
-    panel = simulated.panel(90, seed=3, gaps=0.05)
+    panel = simulated.panel(60, seed=3, gaps=0.05)
     fit = asked(panel)
     y, first = panel.outcomes["y"], panel.first_treated["event"]
     for g, t in ((4, 4), (4, 2), (6, 7)):
@@ -196,7 +196,7 @@ DRAWS = searching.samples(200, 500)
 
 
 @pytest.mark.search
-@pytest.mark.parametrize(("compared", "treated"), [(150, 150), (150, 12)])
+@pytest.mark.parametrize(("compared", "treated"), [(80, 80), (80, 12)])
 def test_intervals_cover_the_effects_on_the_mean_and_on_the_median(compared: int, treated: int) -> None:
     rng, found = np.random.default_rng(20261128), np.zeros((DRAWS, 2))
     for i in range(DRAWS):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from catalogue import OF_BLOCKS, OF_FACTORS, WITH_QUESTIONS_OF_THEIR_OWN, WITHOU
 from study import Estimate, Panel, Question, QuestionError, all_designs, estimate
 from study.designs import Supports, find_design
 from study.learners import Learning
+from study.panel import Sample
 
 ALL_DESIGNS = tuple(
     name for name, each in all_designs().items() if each.function.__module__.startswith("study.")
@@ -27,7 +31,7 @@ ANSWERING = tuple(name for name in ALL_DESIGNS if name not in WITH_QUESTIONS_OF_
 CLUSTERED = {"base": "universal", "cluster": "state", "weights": "size"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A design with some of its options, and what its question asks beside the defaults."""
 
@@ -97,11 +101,18 @@ def test_every_design_without_learners_has_its_invariances_tested() -> None:
     assert {case.design for case in CASES} | elsewhere | {"panel_ols"} == set(ALL_DESIGNS)  # which is twfe
 
 
+@cache
 def drawn(case: Case, seed: int, gaps: float) -> Panel:
     """Return a small panel, of counts for a Poisson regression."""
     if case in POISSON:
         return simulated.counts(simulated.panel(n=50, seed=seed, gaps=gaps, level=2.0), seed)
     return simulated.panel(n=50, seed=seed, gaps=0.0 if case.design in WITHOUT_GAPS else gaps)
+
+
+@cache
+def answered(case: Case, seed: int, gaps: float, **asked: Any) -> list[Estimate]:
+    """Return the answers about the panel as it is drawn."""
+    return case.answers(drawn(case, seed, gaps), **asked)
 
 
 def same(ours: list[Estimate], theirs: list[Estimate], factor: float = 1.0) -> None:
@@ -139,7 +150,7 @@ def from_long(table: pd.DataFrame) -> Panel:
 def test_the_order_of_rows_does_not_matter(case: Case, seed: int, gaps: float) -> None:
     table = long(drawn(case, seed, gaps))
     shuffled = table.sample(frac=1, random_state=seed)
-    same(case.answers(from_long(table)), case.answers(from_long(shuffled)))
+    same(answered(case, seed, gaps), case.answers(from_long(shuffled)))
 
 
 @every_case
@@ -148,7 +159,7 @@ def test_the_labels_of_units_do_not_matter(case: Case, seed: int, gaps: float) -
     panel = drawn(case, seed, gaps)
     names = np.random.default_rng(seed).permutation(panel.units)
     relabelled = simulated.ordered(replace(panel, units=names), np.argsort(names))
-    same(case.answers(panel), case.answers(relabelled))
+    same(answered(case, seed, gaps), case.answers(relabelled))
 
 
 @every_case
@@ -157,7 +168,7 @@ def test_the_start_of_time_does_not_matter(case: Case, seed: int, gaps: float, s
     panel = drawn(case, seed, gaps)
     dates = {"event": panel.first_treated["event"] + shift}
     moved = replace(panel, periods=panel.periods + shift, first_treated=dates)
-    same(case.answers(panel), case.answers(moved))
+    same(answered(case, seed, gaps), case.answers(moved))
 
 
 def times(panel: Panel, factor: Any) -> Panel:
@@ -172,7 +183,7 @@ def test_effects_and_errors_have_the_units_of_the_outcome(
 ) -> None:
     panel = drawn(case, seed, gaps)
     scaled = times(panel, factor)
-    same(case.answers(panel), case.answers(scaled), factor)
+    same(answered(case, seed, gaps), case.answers(scaled), factor)
 
 
 @every_poisson_case
@@ -182,8 +193,8 @@ def test_proportional_effects_of_a_poisson_regression_have_no_units_and_level_ef
 ) -> None:
     panel = drawn(case, seed, gaps)
     scaled = times(panel, factor)
-    same(case.answers(panel), case.answers(scaled), factor)
-    same(case.answers(panel, scale="proportional"), case.answers(scaled, scale="proportional"))
+    same(answered(case, seed, gaps), case.answers(scaled), factor)
+    same(answered(case, seed, gaps, scale="proportional"), case.answers(scaled, scale="proportional"))
 
 
 @pytest.mark.parametrize("factor", [1e-9, -1e6])
@@ -192,7 +203,7 @@ def test_the_units_of_a_covariate_do_not_matter(case: Case, factor: float) -> No
     panel = drawn(case, 0, 0.05)
     (name,) = case.asks["covariates"]
     scaled = dict(panel.covariates) | {name: factor * panel.covariates[name]}
-    same(case.answers(panel), case.answers(replace(panel, covariates=scaled)))
+    same(answered(case, 0, 0.05), case.answers(replace(panel, covariates=scaled)))
 
 
 def of_cohorts_only(case: Case) -> bool:
@@ -203,11 +214,11 @@ def of_cohorts_only(case: Case) -> bool:
 @every_linear_case
 @drawn_panels(size=(90.0, 0.2))
 def test_constants_of_units_and_periods_drop_out(case: Case, seed: int, gaps: float, size: float) -> None:
-    panel = drawn(case, seed, 0.0 if of_cohorts_only(case) else gaps)
-    rng = np.random.default_rng(seed)
+    gaps = 0.0 if of_cohorts_only(case) else gaps
+    panel, rng = drawn(case, seed, gaps), np.random.default_rng(seed)
     constants = size * (rng.normal(size=(50, 1)) + rng.normal(size=len(panel.periods)))
     moved = replace(panel, outcomes={"y": panel.outcomes["y"] + constants})
-    same(case.answers(panel), case.answers(moved))
+    same(answered(case, seed, gaps), case.answers(moved))
 
 
 @pytest.mark.parametrize("case", [case for case in LINEAR if of_cohorts_only(case)], ids=str)
@@ -215,14 +226,14 @@ def test_constants_of_units_and_periods_drop_out(case: Case, seed: int, gaps: fl
 def test_with_gaps_and_cohort_effects_constants_of_cohorts_drop_out_and_those_of_units_do_not(
     case: Case, seed: int, size: float
 ) -> None:
-    panel = drawn(case, seed, gaps=0.05)
+    panel = drawn(case, seed, 0.05)
     rng = np.random.default_rng(seed)
     cohort = np.unique(np.nan_to_num(panel.first_treated["event"]), return_inverse=True)[1]
     constants = size * (rng.normal(size=4)[cohort][:, None] + rng.normal(size=len(panel.periods)))
     moved = replace(panel, outcomes={"y": panel.outcomes["y"] + constants})
-    same(case.answers(panel), case.answers(moved))
+    same(answered(case, seed, 0.05), case.answers(moved))
     of_units = replace(panel, outcomes={"y": panel.outcomes["y"] + size * rng.normal(size=(50, 1))})
-    assert np.abs(case.answers(of_units)[0].effect - case.answers(panel)[0].effect).max() > 1e-4 * size
+    assert np.abs(case.answers(of_units)[0].effect - answered(case, seed, 0.05)[0].effect).max() > 1e-4 * size
 
 
 @pytest.mark.parametrize("case", [case for case in POISSON if not of_cohorts_only(case)], ids=str)
@@ -277,7 +288,7 @@ def test_a_panel_put_beside_its_copy_has_the_same_effects_and_errors_of_more_clu
     panel = drawn(case, seed, gaps)
     twice = simulated.ordered(panel, np.repeat(np.arange(50), 2))
     twice = replace(twice, units=np.array([f"{u}{i % 2}" for i, u in enumerate(twice.units)]))
-    plain, average, clustered, its_average = zip(case.answers(panel), case.answers(twice), strict=True)
+    plain, average, clustered, its_average = zip(answered(case, seed, gaps), case.answers(twice), strict=True)
     for (one, other), smaller in ((plain, 2), (average, 2), (clustered, 1), (its_average, 1)):
         size = np.nanmax(one.std_error)
         np.testing.assert_allclose(other.effect, one.effect, rtol=1e-9, atol=1e-9 * size)
@@ -367,6 +378,13 @@ def test_a_design_that_takes_units_for_clusters_refuses_others() -> None:
 def test_designs_that_learn_and_no_others_say_what_they_learn() -> None:
     learn = {name for name in ALL_DESIGNS if find_design(name).nuisances is not None}
     assert learn == {name for name in ALL_DESIGNS if "learner" in find_design(name).options}
+
+
+def test_heavy_libraries_wait_until_a_design_runs() -> None:
+    heavy = "('doubleml', 'sklearn', 'lightgbm', 'linearmodels', 'pandas')"
+    code = f"import sys, study; study.all_designs(); print([m for m in {heavy} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("design", ["dml_did", "dml_irm", "dml_panel", "dml_stacked"])
@@ -475,14 +493,22 @@ CHEAPLY: dict[str, dict[str, Any]] = {
 }
 
 
+@cache
+def asked_of(name: str) -> tuple[Panel, Sample, list[str]]:
+    """Return the panel and the sample of a question, and the designs that answer it."""
+    change, question, _ = UNSUITABLE[name]
+    panel = change(simulated.panel(n=60, level=9.0))
+    sample = question.sample(panel)
+    return panel, sample, [name for name, d in all_designs().items() if d.refusal(sample) is None]
+
+
 @pytest.mark.parametrize("name", UNSUITABLE)
 @pytest.mark.parametrize("design", ANSWERING)
 def test_a_question_that_a_design_cannot_answer_is_refused_in_one_line_that_names_those_that_can(
     design: str, name: str
 ) -> None:
-    change, question, said = UNSUITABLE[name]
-    panel = change(simulated.panel(n=60, level=9.0))
-    sample = question.sample(panel)
+    _, question, said = UNSUITABLE[name]
+    panel, sample, able = asked_of(name)
     refusal = find_design(design).refusal(sample)
     options = CHEAPLY.get(design, {})
     if refusal is None:
@@ -490,7 +516,6 @@ def test_a_question_that_a_design_cannot_answer_is_refused_in_one_line_that_name
         assert np.isfinite(fit.effect).all()
         assert np.isfinite(fit.std_error[~fit.reference]).all()
         return
-    able = [name for name, d in all_designs().items() if d.refusal(sample) is None]
     with pytest.raises(QuestionError) as error:
         estimate(panel, question, design, **options)
     assert str(error.value) == refusal
@@ -626,9 +651,7 @@ def test_what_a_design_does_where_nobody_says_otherwise(name: str) -> None:
 
 @pytest.mark.parametrize("name", UNSUITABLE)
 def test_every_question_has_a_design_that_answers_it(name: str) -> None:
-    change, question, _ = UNSUITABLE[name]
-    sample = question.sample(change(simulated.panel(n=60)))
-    assert any(find_design(design).refusal(sample) is None for design in ALL_DESIGNS)
+    assert {*asked_of(name)[2]} & {*ALL_DESIGNS}
 
 
 def with_one_untreated(panel: Panel) -> Panel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
@@ -516,10 +515,3 @@ def test_bad_input_is_refused_before_fitting(change, fields, options, message, m
         )
     assert "\n" not in str(error.value)
     assert str(error.value).startswith("dml_did: ")
-
-
-def test_heavy_libraries_wait_until_the_design_runs():
-    heavy = "('doubleml', 'sklearn', 'lightgbm', 'pandas')"
-    code = f"import sys, study.designs.dml_did; print([m for m in {heavy} if m in sys.modules])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"

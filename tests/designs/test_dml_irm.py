@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -452,13 +451,6 @@ def test_the_end_of_a_window_with_gaps_is_the_mean_of_what_is_seen_there():
     assert long.at_end[3] == y[3, -2]
     assert long.at_end[4] == pytest.approx(y[4, -2:].mean(), rel=EXACT)
     assert long.window == "the change from 2011 to 2014-2015"
-
-
-def test_heavy_libraries_wait_until_the_design_runs():
-    heavy = "('doubleml', 'sklearn', 'lightgbm')"
-    code = f"import sys, study.designs; study.designs.all_designs(); print([m for m in {heavy} if m in sys.modules])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"
 
 
 def test_the_effect_on_the_treated_is_not_compared_with_that_on_all() -> None:

@@ -253,6 +253,7 @@ def test_covers_the_effect_on_compliers_where_treatment_has_a_hidden_cause():
 
     shape = {"max_leaf_nodes": 8, "min_samples_leaf": 30}
     trees = {"learner": DecisionTreeRegressor(**shape), "propensity": DecisionTreeClassifier(**shape)}
+    trees["folds"] = 3
     draws, inside, naive, off = 15, 0, 0, []
     for seed in range(draws):
         source = panel(seed, n=600)

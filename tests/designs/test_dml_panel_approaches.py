@@ -194,7 +194,7 @@ def test_within_covers_a_known_effect_under_nonlinear_confounding_where_two_way_
     for seed in range(draws):
         source = panel(long_table(seed, n=300, periods=6, effect=1.0, confounded=1.0))
         question = ask("first", "x1", "x2")
-        options = {"approach": "within", "learner": learner, "folds": 3, "repetitions": 1}
+        options = {"approach": "within", "learner": learner, "folds": 2, "repetitions": 1}
         fit = estimate(source, question, "dml_panel", **options)
         inside += fit.tidy().eval("conf_low < 1 < conf_high").item()
         off.append(fit.effect[0] - 1)

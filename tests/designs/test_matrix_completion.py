@@ -13,7 +13,7 @@ from references.completion import fect
 from references.completion import sample as reference
 from test_generalized_synthetic_control import with_factors
 
-from study import Estimate, Panel, Question, QuestionError, estimate
+from study import Panel, Question, QuestionError, estimate
 from study.core import Rank, complete
 from study.designs import find_design
 
@@ -63,10 +63,12 @@ def test_with_all_cells_it_shrinks_the_singular_values_of_what_two_way_effects_l
     assert fit.beyond == pytest.approx(left - (u * np.maximum(s - penalty * y.size, 0)) @ v, abs=1e-10)
 
 
-def plain_steps(y: np.ndarray, seen: np.ndarray, steps: int | None, rank: dict[str, Any]) -> np.ndarray:
+def plain_steps(
+    y: np.ndarray, seen: np.ndarray, steps: int | None, rank: dict[str, Any], start: np.ndarray | None = None
+) -> np.ndarray:
     """Return the fit after filling in and fitting by turns so many times, or until nothing moves."""
-    fit, done = np.zeros(y.shape), 0
-    for phase in (0, 1):  # two-way effects alone first
+    fit, done = np.zeros(y.shape) if start is None else start, 0
+    for phase in (0, 1) if start is None else (1,):  # two-way effects alone first
         for done in range(1, 100_000):
             filled = np.where(seen, y, fit)
             two_way = filled.mean(axis=0) + filled.mean(axis=1, keepdims=True) - filled.mean()
@@ -99,11 +101,11 @@ def test_the_reference_stops_short_of_where_plain_steps_and_the_design_end(run: 
 def test_influence_is_the_jackknife_of_refits(options: dict[str, Any]) -> None:
     panel = noisy()
     made, sample = estimate(panel, QUESTION, NAME, **options), QUESTION.sample(panel)
-    without = []
+    without, whole = [], plain_steps(sample.y, sample.treatment == 0, None, options)
     for i in range(50):
         kept = np.arange(50) != i
         y, seen = sample.y[kept], sample.treatment[kept] == 0
-        beyond = y - plain_steps(y, seen, None, options)
+        beyond = y - plain_steps(y, seen, None, options, start=whole[kept])
         cells = zip(made.cohort, made.period, strict=True)
         without.append([beyond[sample.first_treated[kept] == g, int(t) - 1].mean() for g, t in cells])
     left = np.array(without)
@@ -114,16 +116,20 @@ def test_influence_is_the_jackknife_of_refits(options: dict[str, Any]) -> None:
 
 
 def test_errors_of_averages_are_those_of_leaving_out_each_unit() -> None:
-    panel, averages = noisy(), ("treated_average", "event_average")
+    sample = QUESTION.sample(noisy())
+    since = sample.periods - sample.first_treated[:, None]
 
-    def fit(which: np.ndarray) -> Estimate:
-        return estimate(simulated.subset(panel, which), QUESTION, NAME, factors=1)
+    def averages(which: np.ndarray) -> list[float]:
+        y, x, after = sample.y[which], sample.x_varying[which], since[which]
+        beyond = complete(y, x, ~(after >= 0), Rank(factors=1)).beyond
+        return [beyond[after >= 0].mean(), np.mean([beyond[after == e].mean() for e in range(3)])]
 
-    whole, left = fit(np.full(50, True)), [fit(np.arange(50) != i) for i in range(50)]
-    for to in averages:
-        average = whole.aggregate(to)
-        moved = [each.aggregate(to).effect - average.effect for each in left]
-        assert average.std_error == pytest.approx(np.sqrt(np.sum(np.square(moved), axis=0)), rel=0.03)
+    whole, fit = averages(np.full(50, True)), find_design(NAME)(sample, factors=1)
+    moved = np.array([averages(np.arange(50) != i) for i in range(50)]) - whole
+    for k, to in enumerate(("treated_average", "event_average")):
+        average = fit.aggregate(to)
+        assert average.effect == pytest.approx([whole[k]], rel=1e-9)
+        assert average.std_error == pytest.approx([np.sqrt(np.sum(moved[:, k] ** 2))], rel=0.03)
 
 
 def test_leads_are_effects_in_periods_that_are_held_out_and_have_a_band_with_the_others() -> None:

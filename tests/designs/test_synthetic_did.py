@@ -536,7 +536,7 @@ def test_intervals_of_one_and_three_treated_units_cover_at_their_level(
     design: str, options: dict[str, Any], treated: int
 ) -> None:
     draws, rng, times = searching.samples(40, 500), np.random.default_rng(treated), 0
-    options = options | ({"replications": 60} if treated > 1 else {})
+    options = options | ({"replications": 40} if treated > 1 else {})
     asked = QUESTION.replace(min_cohort_size=1)
     panel = few(25)
     first = np.where(np.arange(25) < treated, 6.0, np.nan)

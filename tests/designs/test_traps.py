@@ -82,10 +82,10 @@ def test_one_regression_has_one_standard_error_for_each_named_convention(gaps: f
 def test_doubly_robust_effects_equal_plain_loops_to_nine_digits_with_500_units() -> None:
     question = ASKED.replace(covariates=("x1", "x2"))
     fit = answer("callaway_santanna", simulated.panel(n=500, seed=2), question)
-    slow = by_loops(fit.sample, "dr")
+    slow = by_loops(fit.sample)
     used = ~fit.reference
     keys = zip(fit.cohort[used], fit.period[used], strict=True)
-    np.testing.assert_allclose(fit.effect[used], [slow[key] for key in keys], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(fit.effect[used], [slow[key]["dr"] for key in keys], rtol=0, atol=1e-9)
 
 
 def imputed(sample: Sample) -> NDArray[np.float64]:

@@ -138,9 +138,9 @@ def test_a_static_coefficient_is_not_aggregated_but_is_its_own_headline() -> Non
 @pytest.mark.parametrize("design", ["twfe", "event_study"])
 def test_intervals_of_clusters_cover_at_their_level_where_the_designs_assumptions_hold(design: str) -> None:
     rng = np.random.default_rng(20241124)
-    n, n_draws, covered = 200, searching.samples(300, 500), 0
+    n, n_draws, covered = 80, searching.samples(300, 500), 0
     source = simulated.panel(n=n)
-    group = np.arange(n) % 40
+    group, question = np.arange(n) % 40, Question("y", "event", horizon=2, cluster="group")
     for _ in range(n_draws):
         first = rng.choice([np.nan, *simulated.COHORTS], size=n)
         since = simulated.PERIODS - first[:, None]
@@ -155,7 +155,6 @@ def test_intervals_of_clusters_cover_at_their_level_where_the_designs_assumption
             attributes={"group": group.astype(str)},
             covariates={},
         )
-        question = Question("y", "event", horizon=2, cluster="group")
         fit = estimate(made, question, design).headline
         truth = 1.0 if design == "twfe" else 1.5
         covered += abs(fit.effect[0] - truth) <= fit.critical_value() * fit.std_error[0]

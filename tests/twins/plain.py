@@ -192,6 +192,8 @@ def unlike_treated(d: NDArray[np.bool_], x: Array) -> NDArray[np.bool_]:
     Along it a logit's likelihood grows for ever, and their scores go to zero.
     """
     told = np.zeros(len(d), dtype=bool)
+    if np.linalg.matrix_rank(x[d]) == x.shape[1]:  # no direction has all treated rows at zero
+        return told
     for i in np.flatnonzero(~d):
         made = linprog(
             x[i],

@@ -85,14 +85,14 @@ class Effect:
 
 def effects(fit: Estimate, level: float = 0.95, labels: Sequence[str] | None = None) -> tuple[Effect, ...]:
     """Return every term of an estimate, under its own label where none are given."""
-    table = fit.tidy(level).assign(
-        label=list(fit.terms if labels is None else labels),
-        degrees=fit.degrees_of_freedom,
-        n_units=fit.sample.n_units,
-        n_treated=fit.sample.n_treated,
+    table, n_units, n_treated = fit.tidy(level), fit.sample.n_units, int(fit.sample.n_treated)
+    columns = {name: table[name].tolist() for name in Effect.__dataclass_fields__ if name in table}
+    columns["label"] = list(fit.terms if labels is None else labels)
+    columns["degrees"] = fit.degrees_of_freedom.tolist()
+    return tuple(
+        Effect(**dict(zip(columns, row, strict=True)), n_units=n_units, n_treated=n_treated)
+        for row in zip(*columns.values(), strict=True)
     )
-    known = [name for name in Effect.__dataclass_fields__ if name in table]
-    return tuple(Effect(**row) for row in table[known].to_dict("records"))
 
 
 def effects_frame(rows: Sequence[Effect]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
@@ -130,7 +130,7 @@ class Question(Described):
 
     def __post_init__(self) -> None:
         """Check the values that do not depend on a panel."""
-        hints = get_type_hints(type(self))
+        hints = _hints()
         if is_listed(self.covariates):
             object.__setattr__(self, "covariates", tuple(self.covariates))
         if self.instrument is not None and is_listed(self.instrument):
@@ -244,6 +244,11 @@ class Question(Described):
         if self.cluster is None and panel.within is not None:
             return draw_sample(replace(self, cluster=panel.within), panel)
         return draw_sample(self, panel)
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Question)
 
 
 @dataclass(frozen=True)

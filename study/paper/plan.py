@@ -536,8 +536,8 @@ class Plan(Shared, Inference, Figure, Diagnose):
         self._check_addresses()
         for row in (*self.rows, *self.further, *self.entrants):
             row.design.check_options(row.options)
-        for task in self.tasks():
-            task.question.sample(panel)
+        for question in dict.fromkeys(task.question for task in self.tasks()):
+            question.sample(panel)
 
     def _check_addresses(self) -> None:
         """Refuse labels and names from which results would get no address, or the same one."""

@@ -14,6 +14,7 @@ import study
 from study.diagnostics.eras import eras
 from study.panel import Scale
 from study.paper.diagnose import answered
+from study.paper.exhibits import exhibit
 from study.paper.exhibits.composition import Composed, composition
 from study.paper.exhibits.designs import designs
 from study.paper.exhibits.exhibit import Exhibited, Setting
@@ -95,6 +96,11 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
 @pytest.fixture(scope="module")
 def composed(setting: Setting) -> Exhibited:
     return composition(setting)
+
+
+@pytest.fixture(scope="module")
+def by_design(setting: Setting) -> Exhibited:
+    return designs(setting)
 
 
 def cells(table: Table, panel: int) -> dict[str, list[float]]:
@@ -232,12 +238,16 @@ def test_diagnose_makes_the_eras_of_the_plan_for_designs_with_effects_by_cohort(
         assert "eras" not in answered(other, other.ask("sim1", design), setting.panel, {}).diagnostics
 
 
-def test_definitions_stand_side_by_side_with_the_answers_of_the_plan(setting: Setting) -> None:
+def test_definitions_stand_side_by_side_with_the_answers_of_the_plan(
+    setting: Setting, by_design: Exhibited, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def tables(*definitions: str) -> dict[str, Table]:
         made = designs(replace(setting, plan=replace(setting.plan, definitions=definitions)))
         return {table.name: table for table in made.tables}
 
-    beside, alone = tables("sim1", "sim2"), tables()
+    monkeypatch.setattr(exhibit, "drawn", lambda *_: b"")  # the figures are those of by_design
+    assert setting.plan.definitions == ()
+    beside, alone = tables("sim1", "sim2"), {table.name: table for table in by_design.tables}
     assert list(beside) == ["sim1", "sim1-power"]
     assert list(alone) == ["sim1", "sim2"] == list(tables("sim2"))
     assert beside["sim1"].headings == ["Event", "Later"]
@@ -304,8 +314,10 @@ def test_further_questions_have_their_own_design_event_and_panel(setting: Settin
     assert "of 2 intervals by further question exclude zero" in made.sentences[0]
 
 
-def test_tables_are_whole_in_every_format(composed: Exhibited, setting: Setting) -> None:
-    for table in (*composed.tables, *designs(setting).tables, *known(setting).tables):
+def test_tables_are_whole_in_every_format(
+    composed: Exhibited, by_design: Exhibited, setting: Setting
+) -> None:
+    for table in (*composed.tables, *by_design.tables, *known(setting).tables):
         assert table.notes
         for kind in ("latex", "html", "md"):
             assert b"nan" not in table.formatted(kind).lower()

@@ -21,7 +21,7 @@ from study.figures import Group, adoption_windows, drawing
 from study.figures import paths as figures
 from study.paper import run as running
 from study.paper.exhibits import balance as balancing
-from study.paper.exhibits import event_studies, raw_means, timing
+from study.paper.exhibits import event_studies, exhibit, raw_means, timing
 from study.paper.exhibits import scales as scaling
 from study.paper.exhibits.designs import path_figure
 from study.paper.exhibits.exhibit import Exhibited, Setting, address
@@ -63,8 +63,21 @@ def simulated(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(paper):
-    return {name: make(paper) for name, make in MADE.items()}
+def made_and_drawn(paper):
+    """Return the exhibits, and their figures before they were files."""
+    figures = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            exhibit, "drawn", lambda figure, kind: figures.append(figure) or drawing.drawn(figure, kind)
+        )
+        made = {name: make(paper) for name, make in MADE.items()}
+    names = [figure.name for shown in made.values() for figure in shown.figures]
+    return made, dict(zip(names, figures[::2], strict=True))
+
+
+@pytest.fixture(scope="module")
+def made(made_and_drawn):
+    return made_and_drawn[0]
 
 
 @pytest.fixture(scope="module")
@@ -81,24 +94,12 @@ def balanced(plan):
 
 
 @pytest.fixture(scope="module")
-def drawings(paper):
-    """Return the figures of the exhibits before they are files."""
+def drawings(paper, made_and_drawn):
+    """Return the figures of the exhibits before they are files, that of balance as its diagnostic draws it."""
     task = paper.plan.task(paper.plan.events[0], "papers", "proportional", paper.plan.headline)
     sample = task.question.sample(paper.panel)
-    first = next(iter(raw_means._samples(paper).values()))
-    answers = {
-        (scale, row.label): event_studies._answer(paper, scale, row)
-        for scale in paper.plan.scales
-        for row in event_studies.shown_rows(paper.plan)
-    }
-    return {
-        "timing": timing.figure(paper, timing.timed(paper.plan, paper.panel)[0]),
-        "raw_means": raw_means.figure(
-            paper, first, raw_means.by_adoption(first), raw_means.by_label(first, paper.plan.strata)
-        ),
+    return made_and_drawn[1] | {
         "balance": study.diagnostics.balance(sample, covariates=balancing.compared(paper, sample)).plot(),
-        "event_studies": event_studies.figure(paper, answers),
-        "fixed_composition": event_studies.fixed_figure(paper, balanced(paper.plan)),
         "path": path_figure(paper.plan, paper.plan.events[0], "log1p", paper.results, "year"),
     }
 

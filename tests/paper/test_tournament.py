@@ -6,13 +6,14 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from plans import PLAN, ROOT
 
-from study import QuestionError, estimate
+from study import Panel, Question, QuestionError, estimate
 from study.core import DataError
 from study.paper import run as running
 from study.paper import tournament as recording
@@ -22,7 +23,9 @@ from study.paper.numbers import select
 from study.paper.plan import Plan, read_plan
 from study.paper.results import answer
 from study.report import MINUS, REFUSED, Number
+from study.simulate.calibrate import calibrate
 from study.simulate.performance import performance, standing
+from study.simulate.process import Process
 from study.simulate.replications import replicate
 
 TABLE = """
@@ -80,6 +83,17 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
 @pytest.fixture(scope="module")
 def made(setting: Setting) -> recording.Contest:
     return recording.contest(setting.plan, setting.panel)
+
+
+@pytest.fixture(autouse=True)
+def calibrated_once(setting: Setting, made: recording.Contest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test calibrate to the panel once more what the record and the contest were, each anew."""
+    known = {(setting.panel, recording.base_question(setting.plan)): made.calibrated}
+
+    def calibrated(panel: Panel, question: Question, **how: Any) -> Process:
+        return known.get((panel, question)) or calibrate(panel, question, **how)
+
+    monkeypatch.setattr(recording, "calibrate", calibrated)
 
 
 @pytest.fixture(scope="module")
@@ -192,11 +206,12 @@ def test_a_record_of_another_panel_or_none_is_refused(setting: Setting, tmp_path
         recording.read_record(plan, setting.panel)
 
 
-def test_panels_are_drawn_again_with_the_numbers_of_the_record_to_the_last_digit(setting: Setting) -> None:
+def test_panels_are_drawn_again_with_the_numbers_of_the_record_to_the_last_digit(
+    setting: Setting, made: recording.Contest
+) -> None:
     """Where a search ends depends on the processor: what was calibrated is a part of the record."""
     recorded = recording.read_record(setting.plan, setting.panel)
-    fresh = recording.contest(setting.plan, setting.panel).calibrated
-    assert recorded.calibrated == recording.numbers_of(fresh)
+    assert recorded.calibrated == recording.numbers_of(made.calibrated)
     for name in recording.CALIBRATED:
         near = (np.array(recorded.calibrated[name]) * (1 + 1e-5)).tolist()
         other = recorded._replace(calibrated=recorded.calibrated | {name: near})

@@ -22,12 +22,13 @@ MUTANTS_READY := $(MUTANTS)/.ready
 # Programs that load the same modules would compile each anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# An environment with what $(VENV) has and what an extra of pyproject.toml adds.
+# An environment with what $(VENV) has and what an extra of pyproject.toml adds, some of which (pyspark) is built from
+# its sources, with tools of its own.
 define beside
 $(VENV)/bin/python -m venv --clear $(1)
 $(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	> $$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth
-$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[$(2)]'
+$(1)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(2)]'
 @touch $@
 endef
 

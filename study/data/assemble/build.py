@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 from collections.abc import Callable
@@ -10,7 +9,6 @@ from functools import partial, reduce
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from study.core import DataError, settle, write_all
@@ -280,10 +278,9 @@ def _file(name: str, table: pd.DataFrame) -> bytes:
 
     Whole numbers are written without a decimal point, others with six significant digits.
     """
-    lines = io.StringIO()
-    rows = zip(*(_texts(table[name]) for name in table), strict=True)
-    csv.writer(lines, lineterminator="\n").writerows([table.columns, *rows])
-    text = lines.getvalue().encode()
+    integers = [name for name in table.select_dtypes("float") if (table[name].dropna() % 1 == 0).all()]
+    table = table.astype(dict.fromkeys(integers, "Int64"))
+    text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode()
     if not name.endswith(".gz"):
         return text
     # gzip.compress writes into the heading on which system it ran.
@@ -291,14 +288,3 @@ def _file(name: str, table: pd.DataFrame) -> bytes:
     with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as stream:
         stream.write(text)
     return content.getvalue()
-
-
-def _texts(column: pd.Series) -> list[str]:
-    """Return what is written of each value of a column; most stand in many rows, and each is written once."""
-    codes, values = pd.factorize(column)
-    form: Callable[[object], str] = str
-    if column.dtype.kind == "f":
-        form = ("%d" if (values % 1 == 0).all() else "%.6g").__mod__
-    # The code of a missing value is -1.
-    texts: list[str] = np.array([*map(form, values), ""], object)[codes].tolist()
-    return texts

@@ -19,20 +19,14 @@ def one_thread() -> Iterator[None]:
         return
     _STATE.single = True
     try:
-        several = [(library, n) for library in _libraries() if (n := library.num_threads) not in (None, 1)]
-        for library, _ in several:
-            library.set_num_threads(1)
-        try:
+        with _controller().limit(limits=1, user_api="blas"):
             yield
-        finally:
-            for library, n in several:
-                library.set_num_threads(n)
     finally:
         _STATE.single = False
 
 
 @cache
-def _libraries() -> list[Any]:
+def _controller() -> Any:
     from threadpoolctl import ThreadpoolController
 
-    return [each for each in ThreadpoolController().lib_controllers if each.user_api == "blas"]
+    return ThreadpoolController()

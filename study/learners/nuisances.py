@@ -261,7 +261,7 @@ def of_predictions(
         dummy = DMLDummyClassifier if name[0] in probabilities else DMLDummyRegressor
         options[f"ml_{name[0]}"] = dummy()
     fitted = model(data, draw_sample_splitting=False, **options)
-    # It wants folds and looks through them at length, but predicts nothing: halves, which are two, for each draw.
+    # doubleml checks each fold at length and uses none where predictions are given: two halves stand for them.
     n_rows, draws = next(iter(predictions.values())).shape
     first, second = np.array_split(np.arange(n_rows), 2)
     fitted.set_sample_splitting([[(first, second), (second, first)]] * draws)

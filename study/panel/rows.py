@@ -178,7 +178,6 @@ class Rows:
     @_once
     def compact(self, column: str) -> tuple[FloatArray, BoolArray, int]:
         """Return numbers as :meth:`numbers` does, with one for as many rows on end as the last value says."""
-
         each = self.each() if self.fixed(column) else 1
         if _all_texts(self.plain(column)):  # each text is read once
             codes, texts = self._coded(column)

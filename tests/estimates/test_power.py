@@ -10,6 +10,7 @@ import simulated
 from plans import PLAN
 
 from study import Panel, Question, QuestionError, compare, estimate
+from study.estimates import effects
 from study.estimates.power import Power, mean_before, smallest_effect
 from study.paper import run as running
 from study.paper.exhibits.designs import designs
@@ -32,6 +33,17 @@ def test_a_level_effect_is_in_the_outcomes_units_and_in_percent_of_the_implied_m
     assert power.units == power.effect == average.minimum_detectable_effect()[0]
     assert average.untreated_mean is not None
     assert power.percent == pytest.approx(100 * power.effect / average.untreated_mean[0])
+
+
+def test_effects_have_the_numbers_of_the_table_and_the_degrees_of_freedom_of_the_power(panel: Panel) -> None:
+    path = estimate(panel, QUESTION).aggregate("event")
+    table, rows = path.tidy(0.9), effects(path, 0.9)
+    assert [row.label for row in rows] == table["term"].tolist()
+    for name in ("estimate", "std_error", "p_value", "conf_low", "conf_high", "event_time"):
+        np.testing.assert_array_equal([getattr(row, name) for row in rows], table[name])
+    assert {(row.n_units, row.n_treated) for row in rows} == {(path.sample.n_units, path.sample.n_treated)}
+    detectable = [row.mde for row in effects(path)]
+    np.testing.assert_allclose(detectable, path.minimum_detectable_effect(), rtol=1e-12)
 
 
 def test_a_proportional_effect_is_turned_into_units_by_the_mean_that_it_is_a_share_of(panel: Panel) -> None:

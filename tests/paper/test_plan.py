@@ -233,6 +233,14 @@ def test_outcomes_and_designs_whose_numbers_would_have_one_address_are_refused(t
         running.load(read_plan(tmp_path / "study.toml"))
 
 
+def test_a_plan_is_refused_as_a_whole_where_one_of_its_questions_cannot_be_asked_of_its_panel(
+    tmp_path: Path,
+) -> None:
+    asked = 'label = "ES"\nquestion = { covariates = ["x9"] }'
+    with pytest.raises(QuestionError, match='no covariate "x9"'):
+        load(tmp_path, 'label = "ES"', asked)
+
+
 def test_the_keys_of_a_panel_are_the_arguments_that_it_is_made_from() -> None:
     taken = {*inspect.signature(Panel.from_long).parameters} - {"data"} | {"file"}
     assert {*plan_keys.PanelEntry.__annotations__} == taken

@@ -11,6 +11,7 @@ import signal
 import sys
 from contextlib import suppress
 
+# Unused here: what is loaded before a worker is forked is loaded once for all.
 import doubleml  # noqa: F401
 import lightgbm  # noqa: F401
 import matplotlib.backends.backend_pdf  # noqa: F401

@@ -21,6 +21,9 @@ _PRECISION = (16 * float(np.finfo(float).eps), 1e-9)
 # From this ridge on, relative to the squared norm of the columns, most weights are positive.
 _DENSE = 1e-4
 
+# From this share of the target's square on, the difference itself has the digits.
+_APART = 0.01
+
 # How the authors' software stops, in units of sigma; see frank_wolfe.
 _SMALLEST_DECREASE = 1e-5
 _STEPS = (100, 10_000)
@@ -138,6 +141,8 @@ def _error(
     On the support columns' error + ridge weights is the same for all, which tells more than the difference.
     """
     error = columns @ weights - target
+    if error @ error > _APART * (target @ target):
+        return np.asarray(error)
     left = np.column_stack([columns[:, support].T, -np.ones(int(support.sum()))])
     level = float(np.mean(columns[:, support].T @ error + ridge * weights[support]))
     missing = -ridge * weights[support] - left @ np.append(error, level)

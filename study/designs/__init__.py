@@ -189,7 +189,7 @@ class Design:
     supports: tuple[Supports, ...]
     function: Callable[..., Estimate]
     nuisances: Callable[..., Nuisances] | None = None
-    assigned: Callable[..., tuple[FloatArray, FloatArray] | None] | None = None
+    assigned: Callable[..., tuple[FloatArray, FloatArray, BoolArray] | None] | None = None
     predictor: Callable[..., PredictionErrors] | None = None
 
     @cached_property
@@ -311,7 +311,7 @@ def design(
     assumes: tuple[Assumes, ...],
     supports: Collection[Supports] = (),
     nuisances: Callable[..., Nuisances] | None = None,
-    assigned: Callable[..., tuple[FloatArray, FloatArray] | None] | None = None,
+    assigned: Callable[..., tuple[FloatArray, FloatArray, BoolArray] | None] | None = None,
     predictor: Callable[..., PredictionErrors] | None = None,
 ) -> Callable[[Callable[..., Estimate]], Design]:
     """Make a function a design of the catalogue, by default of its own name; see :class:`Design` for the arguments."""

@@ -16,8 +16,9 @@ from study.estimates import NO_MEAN, Sides, leverage_by_group, present
 from study.panel import Sample
 
 DESIGN = "callaway_santanna"
-# Of the largest outcome: nearer to zero the design itself says whether an error is rounding alone.
-LEAST = 1e-9
+# Of the largest outcome: nearer to zero the design itself says whether an error is rounding alone. Sums of squares are
+# right to half of the digits where they are the difference of larger ones.
+LEAST = 1e-6
 
 
 class Averaged(NamedTuple):
@@ -57,7 +58,7 @@ class Sums(NamedTuple):
 
 def averages_by_assignment(
     sample: Sample, orders: IntArray, *, method: str = "dr", **options: Any
-) -> tuple[FloatArray, FloatArray] | None:
+) -> tuple[FloatArray, FloatArray, BoolArray] | None:
     """Return ``event_average`` and its jackknife error for assignments of event dates.
 
     Parameters
@@ -72,7 +73,9 @@ def averages_by_assignment(
     Returns
     -------
     effect, std_error : ndarray, shape (B,)
-        NaN where nothing is identified, or something is close to rounding error, so that the design itself has to say.
+        NaN where nothing is identified, or no mean is positive that the effect could be a share of.
+    known : ndarray of bool, shape (B,)
+        False where something is close to rounding error or has no error, so that the design itself has to say.
         None for questions of another kind: another average, propensities, weights, clusters of several units, units
         that are seen in different periods.
     """
@@ -89,44 +92,56 @@ def averages_by_assignment(
     values = np.hstack([*(each.reshape(n, -1) for each in products), first])
     group = np.empty(n, dtype=np.int64)
     group[np.concatenate(sample.groups[1])] = np.repeat(np.arange(len(averaged.sizes)), averaged.sizes)
-    in_order = values[np.argsort(group[orders], axis=1, kind="stable")]
-    by_group = np.split(in_order, np.cumsum(averaged.sizes)[:-1], axis=1)
 
+    # Of the largest group, mostly the never treated, only sums are needed: those of all units less the others'.
+    largest_group = int(averaged.sizes.argmax())
+    others = np.delete(np.arange(len(averaged.sizes)), largest_group)
+    moved = group[orders]
+    unit = np.nonzero(moved != largest_group)[1].reshape(len(orders), -1)
+    by_date = np.argsort(np.take_along_axis(moved, unit, axis=1), axis=1, kind="stable")
+    rest = values[np.take_along_axis(unit, by_date, axis=1)]
+    by_group = np.split(rest, np.cumsum(averaged.sizes[others])[:-1], axis=1)
     sums = np.stack([each.sum(axis=1) for each in by_group], axis=1)
+    sums = np.insert(sums, largest_group, values.sum(axis=0) - sums.sum(axis=1), axis=1)
+    squared = values.T @ values - np.swapaxes(rest, 1, 2) @ rest
+
     with_y, square = sums[..., : p * n_periods], sums[..., p * n_periods : -1]
     shape = sums.shape[:2]
     added = Sums(square.reshape(*shape, p, p), with_y.reshape(*shape, p, n_periods), sums[..., -1])
     identified, effects, of_effect, of_mean = _maps(averaged, added, n)
     used = identified @ averaged.at
     # An average of fixed composition has other cells where some are not identified.
-    known = used.any(axis=1) if sample.question.balance is None else identified.all(axis=1)
-    own_means = added.with_y[:, averaged.own, 0, averaged.cells.now] + added.first[:, averaged.own]
-    means = averaged.share(identified) / averaged.sizes[averaged.own] * own_means @ averaged.at
-    influence = [each @ maps for each, maps in zip(by_group, np.moveaxis(of_effect, 1, 0), strict=True)]
-    squares = np.stack([np.einsum("bie,bie->be", each, each) for each in influence])
+    known = np.full(len(orders), True) if sample.question.balance is None else identified.all(axis=1)
+    squares = np.empty((len(averaged.sizes), *effects.shape))
+    for g, own in zip(others, by_group, strict=True):
+        squares[g] = ((own @ of_effect[:, g]) ** 2).sum(axis=1)
+    squares[largest_group] = _quadratic(of_effect[:, largest_group], squared)
     factor, estimable = _leverage(sample, group, averaged, identified, squares)
     known &= np.all(estimable | ~used, axis=1)
 
-    largest, proportional = np.abs(y).max(), sample.question.scale == "proportional"
-    n_used = np.maximum(used.sum(axis=1), 1)
-    estimate = effects.sum(axis=1) / n_used
-    untreated = np.ones(len(orders))
-    if proportional:
+    largest, n_used = np.abs(y).max(), np.where(used.any(axis=1), used.sum(axis=1), np.nan)
+    estimate, untreated = effects.sum(axis=1) / n_used, np.ones(len(orders))
+    weight = np.einsum("bgqe,gbe->bgq", of_effect, factor)
+    if sample.question.scale == "proportional":
+        own_means = added.with_y[:, averaged.own, 0, averaged.cells.now] + added.first[:, averaged.own]
+        means = averaged.share(identified) / averaged.sizes[averaged.own] * own_means @ averaged.at
         untreated = means.sum(axis=1) / n_used - estimate
-        known &= untreated > NO_MEAN * largest
-        untreated = np.where(known, untreated, 1.0)
-    estimate = estimate / untreated
-    total = np.zeros(len(orders))
-    for g, own in enumerate(influence):
-        error = np.einsum("bie,be->bi", own, factor[g])
-        if proportional:
-            of_level = by_group[g] @ of_mean[:, g] - of_mean[:, g, -1:] * means[:, None]
-            of_untreated = np.einsum("bie,be->bi", of_level - own, factor[g])
-            error -= estimate[:, None] * of_untreated
-        total += np.einsum("bi,bi->b", error, error)
+        untreated = np.where(untreated > NO_MEAN * largest, untreated, np.nan)
+        estimate = estimate / untreated
+        # Products of a covariate matrix's constant with itself are one.
+        of_mean[:, :, p * n_periods] -= of_mean[:, :, -1] * means[:, None]
+        weight -= estimate[:, None, None] * np.einsum("bgqe,gbe->bgq", of_mean - of_effect, factor)
+    total = _quadratic(weight[:, largest_group, :, None], squared)[:, 0]
+    for g, own in zip(others, by_group, strict=True):
+        total += ((own @ weight[:, g, :, None]) ** 2).sum(axis=(1, 2))
     error = np.sqrt(total) / (n * n_used)
-    std_error = np.where(known & (error > LEAST * largest), error / untreated, np.nan)
-    return np.where(known, estimate, np.nan), std_error
+    known &= ~(error <= LEAST * largest)
+    return estimate, error / untreated, known
+
+
+def _quadratic(maps: FloatArray, squared: FloatArray) -> FloatArray:
+    """Return the sums of squares of maps of a group's values, (B, E), from the values' sums of products, (B, q, q)."""
+    return np.maximum((squared @ maps * maps).sum(axis=1), 0.0)
 
 
 def _averaged(sample: Sample, method: str) -> Averaged | None:

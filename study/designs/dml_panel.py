@@ -265,7 +265,8 @@ def levels(sample: Sample) -> PanelRows:
 
 def distinct_columns(x: FloatArray) -> FloatArray:
     """Leave out columns that repeat an earlier one: covariates that are fixed in time come three times."""
-    return x[:, np.sort(np.unique(x, axis=1, return_index=True)[1])] if x.size else x
+    repeats = [np.all(x[:, :k] == x[:, [k]], axis=0).any() for k in range(x.shape[1])]
+    return x[:, np.logical_not(repeats)]
 
 
 def period_effects(target: FloatArray, period: IntArray, train: BoolArray, unit: IntArray) -> FloatArray:

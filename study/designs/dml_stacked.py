@@ -193,10 +193,11 @@ def dml_stacked(
 def _check_compared(sample: Sample, layout: Stacks, at: StackRows, folds: Folds) -> None:
     """Refuse folds that hold all units that a cohort is compared with."""
     stack = at.stack[~at.treated]
+    of_stack = np.bincount(stack)
     for train in folds.of(at.unit[~at.treated]).training():
-        lost = np.setdiff1d(stack, stack[train])
+        lost = np.flatnonzero((of_stack > 0) & (np.bincount(stack[train], minlength=len(of_stack)) == 0))
         if lost.size:
-            number, cohort = np.sum(stack == lost[0]), layout.cohorts[lost[0]]
+            number, cohort = of_stack[lost[0]], layout.cohorts[lost[0]]
             raise QuestionError(
                 f"dml_stacked: the {number} units that cohort {sample.period_name(cohort)} is compared with at event "
                 f"{at.event} are all in one of the {folds.number} folds; use fewer folds, or leave the event out by "

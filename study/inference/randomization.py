@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import (
+    BoolArray,
     FloatArray,
     QuestionError,
     checked,
@@ -281,8 +282,8 @@ def _statistics(
 def _each(statistic: Statistic, orders: list[Order]) -> list[float]:
     if not isinstance(statistic, _Refit):
         return [statistic(order) for order in orders]
-    values = statistic.at_once(np.stack(orders))
-    return [statistic(order) if np.isnan(v) else v for order, v in zip(orders, values.tolist(), strict=True)]
+    values, known = statistic.at_once(np.stack(orders))
+    return [v if k else statistic(order) for order, v, k in zip(orders, values.tolist(), known, strict=True)]
 
 
 @checked
@@ -425,14 +426,14 @@ class _Refit:
         except QuestionError:
             return np.nan
 
-    def at_once(self, orders: Order) -> FloatArray:
-        """Return the statistics of orders, shape (B, m), NaN where they have to be computed one by one."""
+    def at_once(self, orders: Order) -> tuple[FloatArray, BoolArray]:
+        """Return the statistics of orders, shape (B, m), and which of them need not be computed one by one."""
         assigned = find_design(self.design).assigned
-        both = assigned and assigned(self.sample, self.source[orders][:, self.place], **self.options)
-        if both is None:
-            return np.full(len(orders), np.nan)
-        effect, std_error = both
-        return effect / std_error if self.kind == "t" else np.where(np.isnan(std_error), np.nan, effect)
+        every = assigned and assigned(self.sample, self.source[orders][:, self.place], **self.options)
+        if every is None:
+            return np.full(len(orders), np.nan), np.zeros(len(orders), dtype=bool)
+        effect, std_error, known = every
+        return effect / std_error if self.kind == "t" else effect, known
 
 
 def without(sample: Sample, effect: float) -> FloatArray:

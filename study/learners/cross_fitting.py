@@ -109,7 +109,7 @@ class Folds(NamedTuple):
         cluster = sample.cluster[unit]
         for train in self.training():
             for side, words in ((marked, what), (~marked, f"not {what}")):
-                if len(np.unique(cluster[train & side])) < 2:
+                if np.count_nonzero(np.bincount(cluster[train & side])) < 2:
                     raise QuestionError(
                         f"{who}: outside one of the {self.number} folds fewer than two "
                         f"{sample.question.clusters_in_words} are {words} ({len(np.unique(cluster[side]))} of "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from scipy.linalg import solve_triangular
+from scipy.linalg.blas import dtrsm
 from scipy.special import expit
 
 from study.core import FloatArray, IntArray
@@ -28,41 +30,64 @@ def lasso(problem: Problem) -> FloatArray:
     train, target = problem.train, problem.target
     terms = dictionary(problem.inside, problem.period)
     terms = orthogonal(terms - group_means(terms, problem.period, train), train)
-    x, y = terms[train], target[train]
-    largest = np.abs(x.T @ y).max(initial=0.0) / len(x)
+    splits = tuning_splits(problem.order, train, TUNING_FOLDS)
+    rows, y = np.flatnonzero(train), target[train]
+    judges = [Products.of(_rows(terms, rows[judge]), y[judge]) for _, judge in splits]
+    every = Products(*map(sum, zip(*judges, strict=True)))
+    largest = np.abs(every.with_y).max(initial=0.0) / len(y)
     if not largest > 0:
         return np.zeros(int(problem.test.sum()))
-    penalties, error, gram = largest * PENALTIES, np.zeros(len(PENALTIES)), x.T @ x
-    splits = tuning_splits(problem.order, train, TUNING_FOLDS)
-    for learn, judge in splits:
-        judges = x[judge]
-        of_penalties = slopes(x[learn], y[learn], penalties, gram - judges.T @ judges)
-        residual = judges @ of_penalties - y[judge][:, None]
-        error += np.mean(residual**2, axis=0) / len(splits)
-    chosen = slopes(x, y, penalties[[error.argmin()]], gram)
-    return np.asarray((terms[problem.test] @ chosen)[:, 0])
+    penalties, error = largest * PENALTIES, np.zeros(len(PENALTIES))
+    for (learn, judge), own in zip(splits, judges, strict=True):
+        of_penalties = slopes(every.gram - own.gram, every.with_y - own.with_y, y[learn], penalties)
+        error += own.squared_error(of_penalties) / len(judge)
+    chosen = slopes(every.gram, every.with_y, y, penalties[[error.argmin()]])
+    return np.asarray((_rows(terms, np.flatnonzero(problem.test)) @ chosen)[:, 0])
+
+
+class Products(NamedTuple):
+    """Sums of products over rows: x'x, shape (p, p), x'y, shape (p,), and y'y."""
+
+    gram: FloatArray
+    with_y: FloatArray
+    of_y: float
+
+    @classmethod
+    def of(cls, x: FloatArray, y: FloatArray) -> Products:
+        """Add up the products of some rows."""
+        return cls(x.T @ x, x.T @ y, float(y @ y))
+
+    def squared_error(self, slopes: FloatArray) -> FloatArray:
+        """Return the sum of squares of y - x'slopes, shape (L,), for slopes of shape (p, L)."""
+        return self.of_y + ((self.gram @ slopes - 2 * self.with_y[:, None]) * slopes).sum(axis=0)
+
+
+def _rows(terms: FloatArray, which: IntArray) -> FloatArray:
+    """Return rows of a matrix whose columns lie one after another, as those of the result do."""
+    return np.take(terms.T, which, axis=1).T
 
 
 def slopes(
-    x: FloatArray,
+    gram: FloatArray,
+    with_y: FloatArray,
     y: FloatArray,
     penalties: FloatArray,
-    gram: FloatArray,
     *,
     tol: float = 1e-4,
     max_iter: int = 10_000,
 ) -> FloatArray:
     """Return the slopes of a lasso without a constant, shape (p, L), for penalties in descending order.
 
-    ``gram`` is x'x. By scikit-learn's path, without its checks of input and options, which take as long as the
+    From x'x and x'y, by scikit-learn's path, without its checks of input and options, which take as long as the
     path itself.
     """
     from sklearn import config_context
     from sklearn.linear_model import lasso_path
 
+    x = np.broadcast_to(0.0, (len(y), len(gram)))  # of which the path uses the shape, given its products
     with config_context(skip_parameter_validation=True):
         path: FloatArray = lasso_path(
-            x, y, alphas=penalties, precompute=gram, Xy=x.T @ y, tol=tol, max_iter=max_iter, check_input=False,
+            x, y, alphas=penalties, precompute=gram, Xy=with_y, tol=tol, max_iter=max_iter, check_input=False,
             random_state=DRAWS,
         )[1]  # fmt: skip
     return path
@@ -104,9 +129,9 @@ def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArra
             centre, mean = weight @ x / weight.sum(), weight @ towards / weight.sum()
             root = np.sqrt(weight)
             terms, target = root[:, None] * (x - centre), root * (towards - mean)
-            slope = slopes(
-                terms, target, np.array([penalty / len(x)]), terms.T @ terms, tol=1e-10, max_iter=100_000
-            )[:, 0]
+            products = terms.T @ terms, terms.T @ target
+            alone = np.array([penalty / len(x)])
+            slope = slopes(*products, target, alone, tol=1e-10, max_iter=100_000)[:, 0]
             coefficients = np.append(mean - centre @ slope, slope)
             if np.abs(coefficients - before).max() < CONVERGED:
                 break
@@ -124,11 +149,10 @@ def dictionary(x: FloatArray, period: IntArray) -> FloatArray:
 
     The first period has no term of its own: all periods' together repeat the covariates themselves.
     """
-    z = standardised(x)
-    left, right = np.triu_indices(z.shape[1])
-    indicators = period[:, None] == np.unique(period)[1:]
-    by_period = (z[:, :, None] * indicators[:, None, :]).reshape(len(z), -1)
-    return np.hstack([z, z[:, left] * z[:, right], by_period])
+    z = np.ascontiguousarray(standardised(x).T)
+    left, right = np.triu_indices(len(z))
+    by_period = z[:, None] * (period == np.unique(period)[1:, None])
+    return np.vstack([z, z[left] * z[right], by_period.reshape(-1, len(x))]).T
 
 
 def orthogonal(terms: FloatArray, train: Rows) -> FloatArray:
@@ -136,10 +160,11 @@ def orthogonal(terms: FloatArray, train: Rows) -> FloatArray:
 
     Powers of a skewed covariate are so collinear that coordinate descent does not converge on them.
     """
-    triangle = np.asarray(np.linalg.qr(terms[train], mode="r"))
+    x = _rows(terms, np.flatnonzero(train))
+    triangle = np.asarray(np.linalg.qr(x, mode="r"))
     size = np.zeros(terms.shape[1])
     size[: len(triangle)] = np.abs(np.diag(triangle))
-    own = size > COLLINEAR * np.sqrt((terms[train] ** 2).sum(axis=0))
-    reduced = triangle if own.all() else np.asarray(np.linalg.qr(terms[train][:, own], mode="r"))
-    unit: FloatArray = solve_triangular(reduced, terms[:, own].T, trans="T", check_finite=False).T
-    return unit * np.sqrt(train.sum())
+    own = size > COLLINEAR * np.sqrt(np.einsum("ij,ij->j", x, x))
+    if not own.all():
+        triangle, terms = np.linalg.qr(x[:, own], mode="r"), terms[:, own]
+    return np.asarray(dtrsm(np.sqrt(len(x)), triangle, terms, side=1))

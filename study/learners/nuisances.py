@@ -261,10 +261,12 @@ def of_predictions(
         dummy = DMLDummyClassifier if name[0] in probabilities else DMLDummyRegressor
         options[f"ml_{name[0]}"] = dummy()
     fitted = model(data, draw_sample_splitting=False, **options)
-    # doubleml checks each fold at length and uses none where predictions are given: two halves stand for them.
+    # doubleml checks each fold at length and uses none where predictions are given: halves stand for the rows that
+    # are predicted, nothing for those that are learned from.
     n_rows, draws = next(iter(predictions.values())).shape
-    first, second = np.array_split(np.arange(n_rows), 2)
-    fitted.set_sample_splitting([[(first, second), (second, first)]] * draws)
+    none = np.empty(0, dtype=np.int64)
+    halves = [(none, half) for half in np.array_split(np.arange(n_rows), 2)]
+    fitted.set_sample_splitting([halves] * draws)
     given = {data.d_cols[0]: {f"ml_{name}": values for name, values in predictions.items()}}
     with warnings.catch_warnings():  # of its sensitivity analysis, which is not asked for here
         warnings.filterwarnings("ignore", "The estimated nu2")

@@ -74,7 +74,7 @@ def group_means(values: FloatArray, group: IntArray, among: Rows | slice = ALL) 
     """Return for each row the mean of its group over some rows, shaped like the values; zero where none is of it."""
     total = sums_by(values[among], group[among], int(group.max(initial=-1)) + 1)
     count = np.bincount(group[among], minlength=len(total))
-    return (total.T / np.maximum(count, 1)).T[group]
+    return np.take(total.T / np.maximum(count, 1), group, axis=-1).T
 
 
 def spread(x: FloatArray) -> FloatArray:

@@ -219,9 +219,11 @@ def test_statistics_of_many_assignments_at_once_are_those_of_the_design(
     assert chosen.assigned is not None
     at_once = chosen.assigned(sample, orders, **options)
     assert at_once is not None
-    for order, effect, error in zip(orders, *at_once, strict=True):
+    for order, effect, error, known in zip(orders, *at_once, strict=True):
         headline = chosen(sample.permuted(order), **options).headline
-        np.testing.assert_allclose((effect, error), (headline.effect[0], headline.std_error[0]), rtol=1e-9)
+        expected = headline.effect[0], headline.std_error[0]
+        assert known == np.isfinite(expected[1])
+        np.testing.assert_allclose((effect, error), expected, rtol=1e-9)
 
 
 def test_comparisons_that_are_collinear_are_left_out_of_assignments_as_the_design_leaves_them_out() -> None:
@@ -240,7 +242,7 @@ def test_comparisons_that_are_collinear_are_left_out_of_assignments_as_the_desig
         at_once = chosen.assigned(sample, orders, method="reg")
         assert at_once is not None
         left_out = 0
-        for order, effect, error in zip(orders, *at_once, strict=True):
+        for order, effect, error, _ in zip(orders, *at_once, strict=True):
             fit = chosen(sample.permuted(order), method="reg")
             left_out += any("do not identify" in note for note in fit.notes)
             expected = fit.headline.effect[0], fit.headline.std_error[0]
@@ -260,14 +262,14 @@ def test_an_average_of_fixed_composition_is_left_to_the_design_where_a_compariso
     at_once = chosen.assigned(sample, orders, method="reg")
     assert at_once is not None
     collinear = []
-    for order, effect, error in zip(orders, *at_once, strict=True):
+    for order, effect, error, _ in zip(orders, *at_once, strict=True):
         fit = chosen(sample.permuted(order), method="reg")
         collinear.append(any("cohort 7" in note and "do not identify" in note for note in fit.notes))
         expected = fit.headline.effect[0], fit.headline.std_error[0]
         if not collinear[-1]:
             np.testing.assert_allclose((effect, error), expected, rtol=1e-9)
     assert 5 < sum(collinear) < 35
-    np.testing.assert_array_equal(np.isnan(at_once[0]), collinear)
+    np.testing.assert_array_equal(~at_once[2], collinear)
 
 
 def test_what_cannot_be_computed_at_once_is_left_to_the_design() -> None:
@@ -290,7 +292,7 @@ def test_what_cannot_be_computed_at_once_is_left_to_the_design() -> None:
     flat = replace(whole, outcomes={"y": np.ones_like(y)})
     at_once = chosen.assigned(Question(**PLAIN).sample(flat), orders, method="reg")
     assert at_once is not None
-    assert np.isnan(at_once[1]).all()
+    assert not at_once[2].any()
 
 
 ALONE = np.r_[5.0, [np.nan] * 29]
@@ -313,9 +315,13 @@ def test_assignments_without_a_statistic_at_once_are_the_designs_to_say(
     assert chosen.assigned is not None
     at_once = chosen.assigned(sample, np.arange(30)[None], method="reg")
     assert at_once is not None
-    assert np.isnan(at_once[1]).all()
+    # That no mean is positive is decided by the same rule as the design's.
+    assert at_once[2].tolist() == [scale == "proportional"]
     if spread == 1.0:
         assert np.isnan(chosen(sample, method="reg").headline.std_error).all()
+    if scale == "proportional":
+        assert np.isnan(at_once[:2]).all()
+        assert np.isnan(chosen(sample, method="reg").headline.effect).all()
 
 
 def test_assignments_that_leave_a_covariate_to_the_treated_are_the_designs_to_say() -> None:
@@ -329,7 +335,8 @@ def test_assignments_that_leave_a_covariate_to_the_treated_are_the_designs_to_sa
     orders = np.stack([np.arange(30), np.roll(np.arange(30), 5)])
     at_once = chosen.assigned(sample, orders, method="reg")
     assert at_once is not None
-    assert np.isnan(at_once[1]).tolist() == [True, False]
+    assert np.isnan(at_once[:2]).tolist() == 2 * [[True, False]]
+    assert at_once[2].all()
     with pytest.raises(
         QuestionError, match="the covariates do not identify the comparison units' regression"
     ):
@@ -340,7 +347,7 @@ def test_the_p_value_is_the_same_at_once_and_one_by_one(monkeypatch: pytest.Monk
     sample = ASKED.sample(panel(DATES, seed=4, effect=0.4))
     at_once = randomization(sample, "callaway_santanna", permutations=99)
     monkeypatch.setattr(
-        "study.inference.randomization._Refit.at_once", lambda _, orders: np.full(len(orders), np.nan)
+        "study.inference.randomization._Refit.at_once", lambda _, orders: 2 * (np.zeros(len(orders), dtype=bool),)
     )
     one_by_one = randomization(sample, "callaway_santanna", permutations=99)
     np.testing.assert_allclose(at_once.drawn, one_by_one.drawn, rtol=1e-9)

@@ -33,7 +33,7 @@ def lasso(problem: Problem) -> FloatArray:
     splits = tuning_splits(problem.order, train, TUNING_FOLDS)
     rows, y = np.flatnonzero(train), target[train]
     judges = [Products.of(_rows(terms, rows[judge]), y[judge]) for _, judge in splits]
-    every = Products(*map(sum, zip(*judges, strict=True)))
+    every = Products(*(np.sum(each, axis=0) for each in zip(*judges, strict=True)))
     largest = np.abs(every.with_y).max(initial=0.0) / len(y)
     if not largest > 0:
         return np.zeros(int(problem.test.sum()))
@@ -166,5 +166,5 @@ def orthogonal(terms: FloatArray, train: Rows) -> FloatArray:
     size[: len(triangle)] = np.abs(np.diag(triangle))
     own = size > COLLINEAR * np.sqrt(np.einsum("ij,ij->j", x, x))
     if not own.all():
-        triangle, terms = np.linalg.qr(x[:, own], mode="r"), terms[:, own]
+        triangle, terms = np.asarray(np.linalg.qr(x[:, own], mode="r")), terms[:, own]
     return np.asarray(dtrsm(np.sqrt(len(x)), triangle, terms, side=1))

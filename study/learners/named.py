@@ -88,23 +88,28 @@ def logit(problem: Problem) -> FloatArray:
 
 def boosted_trees(problem: Problem, kind: Kind) -> FloatArray:
     """Predict by boosted trees on covariates and period."""
-    from lightgbm import LGBMClassifier, LGBMRegressor
+    import lightgbm
 
-    model = LGBMRegressor if kind == "mean" else LGBMClassifier
-    return _of_trees(problem, model(**TREES, **ONE_THREAD), kind)
+    target, size = _of_trees(problem, kind)
+    options = TREES | ONE_THREAD | {"objective": "regression" if kind == "mean" else "binary"}
+    rows, rounds = lightgbm.Dataset(problem.features[problem.train], target), options.pop("n_estimators")
+    # A model that is kept as it was learned is not written out and read again.
+    model = lightgbm.train(options, rows, num_boost_round=rounds, keep_training_booster=True)
+    return np.asarray(model.predict(problem.features[problem.test]), dtype=np.float64) * size
 
 
 def forest(problem: Problem, kind: Kind) -> FloatArray:
     """Predict by a random forest on covariates and period."""
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
+    target, size = _of_trees(problem, kind)
     model = RandomForestRegressor if kind == "mean" else RandomForestClassifier
-    return _of_trees(problem, model(**FOREST, random_state=problem.seed), kind)
+    return _predicted(problem, problem.features, target, model(**FOREST, random_state=problem.seed), kind) * size
 
 
-def _of_trees(problem: Problem, model: Any, kind: Kind) -> FloatArray:
-    target, size = problem.rounded if kind == "mean" else (problem.target[problem.train], 1.0)
-    return _predicted(problem, problem.features, target, model, kind) * size
+def _of_trees(problem: Problem, kind: Kind) -> tuple[FloatArray, float]:
+    """Return the target of the training rows as trees learn it, and its size."""
+    return problem.rounded if kind == "mean" else (problem.target[problem.train], 1.0)
 
 
 def _predicted(

@@ -103,8 +103,9 @@ def forest(problem: Problem, kind: Kind) -> FloatArray:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     target, size = _of_trees(problem, kind)
-    model = RandomForestRegressor if kind == "mean" else RandomForestClassifier
-    return _predicted(problem, problem.features, target, model(**FOREST, random_state=problem.seed), kind) * size
+    kind_of_forest = RandomForestRegressor if kind == "mean" else RandomForestClassifier
+    model = kind_of_forest(**FOREST, random_state=problem.seed)
+    return _predicted(problem, problem.features, target, model, kind) * size
 
 
 def _of_trees(problem: Problem, kind: Kind) -> tuple[FloatArray, float]:

@@ -75,7 +75,8 @@ def averages_by_assignment(
     effect, std_error : ndarray, shape (B,)
         NaN where nothing is identified, or no mean is positive that the effect could be a share of.
     known : ndarray of bool, shape (B,)
-        False where something is close to rounding error or has no error, so that the design itself has to say.
+        False, and the error NaN, where something is close to rounding error or has no error, so that the design itself
+        has to say.
         None for questions of another kind: another average, propensities, weights, clusters of several units, units
         that are seen in different periods.
     """
@@ -136,7 +137,7 @@ def averages_by_assignment(
         total += ((own @ weight[:, g, :, None]) ** 2).sum(axis=(1, 2))
     error = np.sqrt(total) / (n * n_used)
     known &= ~(error <= LEAST * largest)
-    return estimate, error / untreated, known
+    return estimate, np.where(known, error, np.nan) / untreated, known
 
 
 def _quadratic(maps: FloatArray, squared: FloatArray) -> FloatArray:

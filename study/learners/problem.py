@@ -55,8 +55,9 @@ class Problem(NamedTuple):
         Powers of a skewed covariate predict anything of a row that is larger than all that were learned from; trees
         predict of it what they have seen of the largest.
         """
-        seen = self.x[self.train]
-        return np.clip(self.x, seen.min(axis=0), seen.max(axis=0))
+        columns = np.ascontiguousarray(self.x.T)  # the other way numpy goes through them a row at a time
+        seen = columns[:, self.train]
+        return np.clip(columns, seen.min(axis=1, keepdims=True), seen.max(axis=1, keepdims=True)).T
 
     @property
     def rounded(self) -> tuple[FloatArray, float]:
@@ -90,6 +91,8 @@ def standardised(x: FloatArray) -> FloatArray:
 
 def tuning_splits(order: IntArray, train: Rows, parts: int) -> list[tuple[IntArray, IntArray]]:
     """Split the training rows into whole clusters: pairs of rows that are learned from and rows that judge."""
-    place = np.unique(order[train], return_inverse=True)[1]
-    masks = [place % parts == part for part in range(min(parts, int(place.max()) + 1))]
+    own = order[train]
+    present = np.bincount(own) > 0
+    place = (np.cumsum(present) - 1)[own]
+    masks = [place % parts == part for part in range(min(parts, int(present.sum())))]
     return [(np.flatnonzero(~mask), np.flatnonzero(mask)) for mask in masks]

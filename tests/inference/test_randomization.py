@@ -293,6 +293,7 @@ def test_what_cannot_be_computed_at_once_is_left_to_the_design() -> None:
     at_once = chosen.assigned(Question(**PLAIN).sample(flat), orders, method="reg")
     assert at_once is not None
     assert not at_once[2].any()
+    assert np.isnan(at_once[1]).all()
 
 
 ALONE = np.r_[5.0, [np.nan] * 29]
@@ -317,6 +318,7 @@ def test_assignments_without_a_statistic_at_once_are_the_designs_to_say(
     assert at_once is not None
     # That no mean is positive is decided by the same rule as the design's.
     assert at_once[2].tolist() == [scale == "proportional"]
+    assert np.isnan(at_once[1]).all()
     if spread == 1.0:
         assert np.isnan(chosen(sample, method="reg").headline.std_error).all()
     if scale == "proportional":

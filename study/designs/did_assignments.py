@@ -182,9 +182,12 @@ def _maps(averaged: Averaged, sums: Sums, n: int) -> tuple[BoolArray, FloatArray
     """
     cells, own, sizes, compared, at, change = averaged
     is_own, p = averaged.is_own, sums.square.shape[-1]
-    gram = np.einsum("gk,bgij->bkij", compared, sums.square)
-    identified = solvable(gram)
-    gram[~identified] = np.eye(p)
+    # Cells of different cohorts have the same comparison.
+    alike, of_cell = np.unique(compared, axis=1, return_inverse=True)
+    grams = np.einsum("gk,bgij->bkij", alike, sums.square)
+    clear = solvable(grams)
+    grams[~clear] = np.eye(p)
+    gram, identified = (each[:, of_cell.reshape(-1)] for each in (grams, clear))
     share = averaged.share(identified)
     of_change = np.einsum("gk,bgit,kt->bki", compared, sums.with_y, change, optimize=True)
     slope = np.linalg.solve(gram, of_change[..., None])[..., 0]

@@ -16,9 +16,9 @@ from study.estimates import NO_MEAN, Sides, leverage_by_group, present
 from study.panel import Sample
 
 DESIGN = "callaway_santanna"
-# Of the largest outcome: nearer to zero the design itself says whether an error is rounding alone. Sums of squares are
-# right to half of the digits where they are the difference of larger ones.
-LEAST = 1e-6
+# Of the largest outcome, and of the largest difference from its period's mean: nearer to zero the design itself says
+# whether an error is rounding alone. Sums of squares that are differences of larger ones keep half of the digits.
+LEAST = (1e-9, 1e-6)
 
 
 class Averaged(NamedTuple):
@@ -84,12 +84,15 @@ def averages_by_assignment(
     if averaged is None:
         return None
     # A unit's influence is linear in the products of its covariates with its outcomes, less that of the first period,
-    # and with one another, and in its outcome of the first period.
+    # and with one another, and in its outcome of the first period. All are less their means, which move no effect, so
+    # that squares lose no digits.
     n, seen = sample.n_units, sample.observed
     x = baseline_matrix(sample, DESIGN) if sample.question.covariates else np.ones((n, 1))
     y = np.where(seen, sample.y, 0.0)
-    first, (p, n_periods) = y[:, [seen[0].argmax()]], (x.shape[1], y.shape[1])
-    products = x[:, :, None] * np.where(seen, y - first, 0.0)[:, None, :], x[:, :, None] * x[:, None, :]
+    levels = y.mean(axis=0)
+    apart = y - levels
+    first, (p, n_periods) = apart[:, [seen[0].argmax()]], (x.shape[1], y.shape[1])
+    products = x[:, :, None] * np.where(seen, apart - first, 0.0)[:, None, :], x[:, :, None] * x[:, None, :]
     values = np.hstack([*(each.reshape(n, -1) for each in products), first])
     group = np.empty(n, dtype=np.int64)
     group[np.concatenate(sample.groups[1])] = np.repeat(np.arange(len(averaged.sizes)), averaged.sizes)
@@ -124,19 +127,23 @@ def averages_by_assignment(
     estimate, untreated = effects.sum(axis=1) / n_used, np.ones(len(orders))
     weight = np.einsum("bgqe,gbe->bgq", of_effect, factor)
     if sample.question.scale == "proportional":
+        of_cell = levels[averaged.cells.now]
         own_means = added.with_y[:, averaged.own, 0, averaged.cells.now] + added.first[:, averaged.own]
+        own_means += averaged.sizes[averaged.own] * of_cell
         means = averaged.share(identified) / averaged.sizes[averaged.own] * own_means @ averaged.at
         untreated = means.sum(axis=1) / n_used - estimate
         untreated = np.where(untreated > NO_MEAN * largest, untreated, np.nan)
         estimate = estimate / untreated
         # Products of a covariate matrix's constant with itself are one.
-        of_mean[:, :, p * n_periods] -= of_mean[:, :, -1] * means[:, None]
+        of_mean[:, :, p * n_periods] -= of_mean[:, :, -1] * (
+            means[:, None] - (averaged.is_own * of_cell) @ averaged.at
+        )
         weight -= estimate[:, None, None] * np.einsum("bgqe,gbe->bgq", of_mean - of_effect, factor)
     total = _quadratic(weight[:, largest_group, :, None], squared)[:, 0]
     for g, own in zip(others, by_group, strict=True):
         total += ((own @ weight[:, g, :, None]) ** 2).sum(axis=(1, 2))
     error = np.sqrt(total) / (n * n_used)
-    known &= ~(error <= LEAST * largest)
+    known &= ~(error <= max(LEAST[0] * largest, LEAST[1] * np.abs(apart).max()))
     return estimate, np.where(known, error, np.nan) / untreated, known
 
 

@@ -226,6 +226,23 @@ def test_statistics_of_many_assignments_at_once_are_those_of_the_design(
         np.testing.assert_allclose((effect, error), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("scale", ["level", "proportional"])
+def test_what_all_units_share_costs_the_errors_of_assignments_no_digits(scale: str) -> None:
+    whole = simulated.panel(n=200, seed=5, level=50.0)
+    first = np.r_[[5.0] * 4, [6.0] * 4, [8.0] * 4, [np.nan] * 188]
+    y = whole.outcomes["y"]
+    steep = replace(whole, outcomes={"y": y + 1e5 * np.arange(y.shape[1])}, first_treated={"event": first})
+    sample = Question(**PLAIN, covariates=("x1",), scale=scale).sample(steep)
+    rng, chosen = np.random.default_rng(1), find_design("callaway_santanna")
+    orders = np.stack([rng.permutation(sample.n_units) for _ in range(6)])
+    assert chosen.assigned is not None
+    at_once = chosen.assigned(sample, orders, method="reg")
+    assert at_once is not None
+    assert at_once[2].all()
+    expected = [chosen(sample.permuted(order), method="reg").headline.std_error[0] for order in orders]
+    np.testing.assert_allclose(at_once[1], expected, rtol=1e-9)
+
+
 def test_comparisons_that_are_collinear_are_left_out_of_assignments_as_the_design_leaves_them_out() -> None:
     whole = simulated.panel(n=40, seed=5, level=50.0)
     first = np.r_[[5.0] * 10, [6.0] * 10, [8.0] * 12, [9.0] * 8]

@@ -191,7 +191,7 @@ def cross_fit(
         return known[test] + _looked_up_or_learned(problem, nuisance.learner, nuisance.kind, if_here(folder))
 
     for (key, repetition, fold), values in zip(fits, in_parallel(predict, fits), strict=True):
-        predicted[key][folds.fold[:, repetition] == fold, repetition] = values
+        predicted[key][folds.masks(repetition, fold)[1], repetition] = values
         if now.progress is not None:
             now.progress(f"{key[0]}, draw {repetition + 1} of {shape[1]}")
     return {

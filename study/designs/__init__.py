@@ -173,8 +173,9 @@ class Design:
         Takes a Sample, a Learning and the other options, returns what the design would learn; for designs with
         learners.
     assigned : callable, optional
-        Takes a Sample, orders of units and the options, returns the headline and its standard error for each order
-        in which event dates are permuted, NaN where the design itself has to say, or None where it always has.
+        Takes a Sample, orders of units and the options, returns for each order in which event dates are permuted the
+        headline, its standard error and whether these are known, or else for the design itself to say; None where it
+        always has to.
     predictor : callable, optional
         Takes a Sample and the options, for designs that predict untreated outcomes from some cells. Returns a function
         of a sample and of which of its cells are fitted, (n, T), that returns outcomes less predicted untreated

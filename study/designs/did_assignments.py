@@ -77,8 +77,9 @@ def averages_by_assignment(
     known : ndarray of bool, shape (B,)
         False, and the error NaN, where something is close to rounding error or has no error, so that the design itself
         has to say.
-        None for questions of another kind: another average, propensities, weights, clusters of several units, units
-        that are seen in different periods.
+
+    None instead of these for questions of another kind: another average, propensities, weights, clusters of several
+    units, units that are seen in different periods.
     """
     averaged = _averaged(sample, method)
     if averaged is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.linalg.blas import dtrsm
 from scipy.special import expit
@@ -31,35 +29,18 @@ def lasso(problem: Problem) -> FloatArray:
     terms = dictionary(problem.inside, problem.period)
     terms = orthogonal(terms - group_means(terms, problem.period, train), train)
     splits = tuning_splits(problem.order, train, TUNING_FOLDS)
-    rows, y = np.flatnonzero(train), target[train]
-    judges = [Products.of(_rows(terms, rows[judge]), y[judge]) for _, judge in splits]
-    every = Products(*(np.sum(each, axis=0) for each in zip(*judges, strict=True)))
-    largest = np.abs(every.with_y).max(initial=0.0) / len(y)
+    rows, y, both = np.flatnonzero(train), target[train], np.vstack([terms.T, target]).T
+    judges = [own.T @ own for own in (_rows(both, rows[judge]) for _, judge in splits)]
+    every = np.sum(judges, axis=0)
+    largest = np.abs(every[:-1, -1]).max(initial=0.0) / len(y)
     if not largest > 0:
         return np.zeros(int(problem.test.sum()))
     penalties, error = largest * PENALTIES, np.zeros(len(PENALTIES))
     for (learn, judge), own in zip(splits, judges, strict=True):
-        of_penalties = slopes(every.gram - own.gram, every.with_y - own.with_y, y[learn], penalties)
-        error += own.squared_error(of_penalties) / len(judge)
-    chosen = slopes(every.gram, every.with_y, y, penalties[[error.argmin()]])
+        less_fitted = np.vstack([-slopes(every - own, y[learn], penalties), np.ones(len(penalties))])
+        error += (less_fitted * (own @ less_fitted)).sum(axis=0) / len(judge)
+    chosen = slopes(every, y, penalties[[error.argmin()]])
     return np.asarray((_rows(terms, np.flatnonzero(problem.test)) @ chosen)[:, 0])
-
-
-class Products(NamedTuple):
-    """Sums of products over rows: x'x, shape (p, p), x'y, shape (p,), and y'y."""
-
-    gram: FloatArray
-    with_y: FloatArray
-    of_y: float
-
-    @classmethod
-    def of(cls, x: FloatArray, y: FloatArray) -> Products:
-        """Add up the products of some rows."""
-        return cls(x.T @ x, x.T @ y, float(y @ y))
-
-    def squared_error(self, slopes: FloatArray) -> FloatArray:
-        """Return the sum of squares of y - x'slopes, shape (L,), for slopes of shape (p, L)."""
-        return self.of_y + ((self.gram @ slopes - 2 * self.with_y[:, None]) * slopes).sum(axis=0)
 
 
 def _rows(terms: FloatArray, which: IntArray) -> FloatArray:
@@ -68,22 +49,17 @@ def _rows(terms: FloatArray, which: IntArray) -> FloatArray:
 
 
 def slopes(
-    gram: FloatArray,
-    with_y: FloatArray,
-    y: FloatArray,
-    penalties: FloatArray,
-    *,
-    tol: float = 1e-4,
-    max_iter: int = 10_000,
+    products: FloatArray, y: FloatArray, penalties: FloatArray, *, tol: float = 1e-4, max_iter: int = 10_000
 ) -> FloatArray:
     """Return the slopes of a lasso without a constant, shape (p, L), for penalties in descending order.
 
-    From x'x and x'y, by scikit-learn's path, without its checks of input and options, which take as long as the
-    path itself.
+    From the sums of products of [x, y], (p + 1, p + 1), by scikit-learn's path, without its checks of input and
+    options, which take as long as the path itself.
     """
     from sklearn import config_context
     from sklearn.linear_model import lasso_path
 
+    gram, with_y = products[:-1, :-1].copy(), products[:-1, -1].copy()
     x = np.broadcast_to(0.0, (len(y), len(gram)))  # of which the path uses the shape, given its products
     with config_context(skip_parameter_validation=True):
         path: FloatArray = lasso_path(
@@ -129,9 +105,8 @@ def logit_path(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArra
             centre, mean = weight @ x / weight.sum(), weight @ towards / weight.sum()
             root = np.sqrt(weight)
             terms, target = root[:, None] * (x - centre), root * (towards - mean)
-            products = terms.T @ terms, terms.T @ target
-            alone = np.array([penalty / len(x)])
-            slope = slopes(*products, target, alone, tol=1e-10, max_iter=100_000)[:, 0]
+            both, alone = np.column_stack([terms, target]), np.array([penalty / len(x)])
+            slope = slopes(both.T @ both, target, alone, tol=1e-10, max_iter=100_000)[:, 0]
             coefficients = np.append(mean - centre @ slope, slope)
             if np.abs(coefficients - before).max() < CONVERGED:
                 break

@@ -85,6 +85,15 @@ def test_of_weights_that_fit_exactly_the_smallest_are_taken(shape: tuple[int, in
     assert weights == pytest.approx(least.x, abs=1e-5)
 
 
+def test_a_constant_in_all_outcomes_moves_no_weight_where_they_fit_exactly() -> None:
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        columns = rng.normal(size=(3, 7))
+        target = columns @ rng.dirichlet(np.full(7, 0.05))
+        apart = simplex_weights(columns + 1e4, target + 1e4, 1e-6)
+        assert apart == pytest.approx(simplex_weights(columns, target, 1e-6), abs=1e-9), seed
+
+
 def test_what_the_ridge_alone_adds_to_zero_is_no_weight_and_no_mean_to_divide_by() -> None:
     first = np.where(np.arange(7) < 4, np.nan, 3.0)
     y = np.array(

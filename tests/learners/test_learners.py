@@ -100,8 +100,10 @@ def test_terms_are_orthogonal_over_the_training_rows_and_repeated_ones_are_left_
     )
 
 
-def test_a_lasso_has_the_penalty_that_predicts_rows_best_that_it_has_not_seen():
+@pytest.mark.parametrize("last", [199, 60], ids=["folds of one size", "one large cluster"])
+def test_a_lasso_has_the_penalty_that_predicts_rows_best_that_it_has_not_seen(last: int):
     made = problem("mean", n=200, seed=3)
+    made = made._replace(order=np.minimum(made.order, last))
     terms = dictionary(made.inside, made.period)
     terms = orthogonal(terms - group_means(terms, made.period, made.train), made.train)
     x, y = terms[made.train], made.target[made.train]

@@ -16,9 +16,8 @@ from study.estimates import NO_MEAN, Sides, leverage_by_group, present
 from study.panel import Sample
 
 DESIGN = "callaway_santanna"
-# Of the largest outcome, and of the largest difference from its period's mean: nearer to zero the design itself says
-# whether an error is rounding alone. Sums of squares that are differences of larger ones keep half of the digits.
-LEAST = (1e-9, 1e-6)
+# Of the largest outcome: nearer to zero the design itself says whether an error is rounding alone.
+LEAST = 1e-9
 
 
 class Averaged(NamedTuple):
@@ -85,31 +84,28 @@ def averages_by_assignment(
     if averaged is None:
         return None
     # A unit's influence is linear in the products of its covariates with its outcomes, less that of the first period,
-    # and with one another, and in its outcome of the first period. All are less their means, which move no effect, so
-    # that squares lose no digits.
+    # and with one another, and in its outcome of the first period.
     n, seen = sample.n_units, sample.observed
     x = baseline_matrix(sample, DESIGN) if sample.question.covariates else np.ones((n, 1))
     y = np.where(seen, sample.y, 0.0)
-    levels = y.mean(axis=0)
-    apart = y - levels
-    first, (p, n_periods) = apart[:, [seen[0].argmax()]], (x.shape[1], y.shape[1])
-    products = x[:, :, None] * np.where(seen, apart - first, 0.0)[:, None, :], x[:, :, None] * x[:, None, :]
+    first, (p, n_periods) = y[:, [seen[0].argmax()]], (x.shape[1], y.shape[1])
+    products = x[:, :, None] * np.where(seen, y - first, 0.0)[:, None, :], x[:, :, None] * x[:, None, :]
     values = np.hstack([*(each.reshape(n, -1) for each in products), first])
     group = np.empty(n, dtype=np.int64)
     group[np.concatenate(sample.groups[1])] = np.repeat(np.arange(len(averaged.sizes)), averaged.sizes)
 
-    # Of the largest group, mostly the never treated, only sums are needed: those of all units less the others'.
+    # Units of the largest group, mostly the never treated, stay in their places: what is added up is all units times
+    # whether they are in it.
     largest_group = int(averaged.sizes.argmax())
     others = np.delete(np.arange(len(averaged.sizes)), largest_group)
     moved = group[orders]
+    inside = (moved == largest_group).astype(float)
     unit = np.nonzero(moved != largest_group)[1].reshape(len(orders), -1)
     by_date = np.argsort(np.take_along_axis(moved, unit, axis=1), axis=1, kind="stable")
     rest = values[np.take_along_axis(unit, by_date, axis=1)]
     by_group = np.split(rest, np.cumsum(averaged.sizes[others])[:-1], axis=1)
     sums = np.stack([each.sum(axis=1) for each in by_group], axis=1)
-    sums = np.insert(sums, largest_group, values.sum(axis=0) - sums.sum(axis=1), axis=1)
-    squared = values.T @ values - np.swapaxes(rest, 1, 2) @ rest
-
+    sums = np.insert(sums, largest_group, inside @ values, axis=1)
     with_y, square = sums[..., : p * n_periods], sums[..., p * n_periods : -1]
     shape = sums.shape[:2]
     added = Sums(square.reshape(*shape, p, p), with_y.reshape(*shape, p, n_periods), sums[..., -1])
@@ -120,7 +116,7 @@ def averages_by_assignment(
     squares = np.empty((len(averaged.sizes), *effects.shape))
     for g, own in zip(others, by_group, strict=True):
         squares[g] = ((own @ of_effect[:, g]) ** 2).sum(axis=1)
-    squares[largest_group] = _quadratic(of_effect[:, largest_group], squared)
+    squares[largest_group] = np.einsum("bi,bie->be", inside, (values @ of_effect[:, largest_group]) ** 2)
     factor, estimable = _leverage(sample, group, averaged, identified, squares)
     known &= np.all(estimable | ~used, axis=1)
 
@@ -128,29 +124,20 @@ def averages_by_assignment(
     estimate, untreated = effects.sum(axis=1) / n_used, np.ones(len(orders))
     weight = np.einsum("bgqe,gbe->bgq", of_effect, factor)
     if sample.question.scale == "proportional":
-        of_cell = levels[averaged.cells.now]
         own_means = added.with_y[:, averaged.own, 0, averaged.cells.now] + added.first[:, averaged.own]
-        own_means += averaged.sizes[averaged.own] * of_cell
         means = averaged.share(identified) / averaged.sizes[averaged.own] * own_means @ averaged.at
         untreated = means.sum(axis=1) / n_used - estimate
         untreated = np.where(untreated > NO_MEAN * largest, untreated, np.nan)
         estimate = estimate / untreated
         # Products of a covariate matrix's constant with itself are one.
-        of_mean[:, :, p * n_periods] -= of_mean[:, :, -1] * (
-            means[:, None] - (averaged.is_own * of_cell) @ averaged.at
-        )
+        of_mean[:, :, p * n_periods] -= of_mean[:, :, -1] * means[:, None]
         weight -= estimate[:, None, None] * np.einsum("bgqe,gbe->bgq", of_mean - of_effect, factor)
-    total = _quadratic(weight[:, largest_group, :, None], squared)[:, 0]
+    total = np.einsum("bi,bi->b", inside, (weight[:, largest_group] @ values.T) ** 2)
     for g, own in zip(others, by_group, strict=True):
         total += ((own @ weight[:, g, :, None]) ** 2).sum(axis=(1, 2))
     error = np.sqrt(total) / (n * n_used)
-    known &= ~(error <= max(LEAST[0] * largest, LEAST[1] * np.abs(apart).max()))
+    known &= ~(error <= LEAST * largest)
     return estimate, np.where(known, error, np.nan) / untreated, known
-
-
-def _quadratic(maps: FloatArray, squared: FloatArray) -> FloatArray:
-    """Return the sums of squares of maps of a group's values, (B, E), from the values' sums of products, (B, q, q)."""
-    return np.maximum((squared @ maps * maps).sum(axis=1), 0.0)
 
 
 def _averaged(sample: Sample, method: str) -> Averaged | None:

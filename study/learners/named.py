@@ -90,7 +90,7 @@ def boosted_trees(problem: Problem, kind: Kind) -> FloatArray:
     """Predict by boosted trees on covariates and period."""
     import lightgbm
 
-    target, size = _of_trees(problem, kind)
+    target, size = _target_of_trees(problem, kind)
     options = TREES | ONE_THREAD | {"objective": "regression" if kind == "mean" else "binary"}
     rows, rounds = lightgbm.Dataset(problem.features[problem.train], target), options.pop("n_estimators")
     # A model that is kept as it was learned is not written out and read again.
@@ -102,13 +102,13 @@ def forest(problem: Problem, kind: Kind) -> FloatArray:
     """Predict by a random forest on covariates and period."""
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-    target, size = _of_trees(problem, kind)
+    target, size = _target_of_trees(problem, kind)
     kind_of_forest = RandomForestRegressor if kind == "mean" else RandomForestClassifier
     model = kind_of_forest(**FOREST, random_state=problem.seed)
     return _predicted(problem, problem.features, target, model, kind) * size
 
 
-def _of_trees(problem: Problem, kind: Kind) -> tuple[FloatArray, float]:
+def _target_of_trees(problem: Problem, kind: Kind) -> tuple[FloatArray, float]:
     """Return the target of the training rows as trees learn it, and its size."""
     return problem.rounded if kind == "mean" else (problem.target[problem.train], 1.0)
 

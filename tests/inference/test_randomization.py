@@ -243,6 +243,27 @@ def test_what_all_units_share_costs_the_errors_of_assignments_no_digits(scale: s
     np.testing.assert_allclose(at_once[1], expected, rtol=1e-9)
 
 
+def test_a_covariate_that_is_far_off_for_the_treated_costs_the_errors_of_assignments_no_digits() -> None:
+    whole, rng = simulated.panel(n=200, seed=5, level=50.0), np.random.default_rng(0)
+    size = rng.normal(size=200)
+    size[:12] += 1e5 * rng.random(12)
+    far = replace(
+        whole,
+        covariates={"size": np.outer(size, np.ones(8))},
+        first_treated={"event": np.r_[[5.0] * 4, [6.0] * 4, [8.0] * 4, [np.nan] * 188]},
+    )
+    sample, chosen = Question(**PLAIN, covariates=("size",)).sample(far), find_design("callaway_santanna")
+    # Those that are treated stay so; others, too, change places.
+    orders = np.stack([np.r_[rng.permutation(12), 12 + rng.permutation(188)] for _ in range(4)])
+    assert chosen.assigned is not None
+    at_once = chosen.assigned(sample, orders, method="reg")
+    assert at_once is not None
+    assert at_once[2].all()
+    headlines = [chosen(sample.permuted(order), method="reg").headline for order in orders]
+    np.testing.assert_allclose(at_once[0], [each.effect[0] for each in headlines], rtol=1e-8)
+    np.testing.assert_allclose(at_once[1], [each.std_error[0] for each in headlines], rtol=1e-8)
+
+
 def test_comparisons_that_are_collinear_are_left_out_of_assignments_as_the_design_leaves_them_out() -> None:
     whole = simulated.panel(n=40, seed=5, level=50.0)
     first = np.r_[[5.0] * 10, [6.0] * 10, [8.0] * 12, [9.0] * 8]

@@ -91,8 +91,7 @@ def averages_by_assignment(
     first, (p, n_periods) = y[:, [seen[0].argmax()]], (x.shape[1], y.shape[1])
     products = x[:, :, None] * np.where(seen, y - first, 0.0)[:, None, :], x[:, :, None] * x[:, None, :]
     values = np.hstack([*(each.reshape(n, -1) for each in products), first])
-    group = np.empty(n, dtype=np.int64)
-    group[np.concatenate(sample.groups[1])] = np.repeat(np.arange(len(averaged.sizes)), averaged.sizes)
+    group = group_of_units(sample)
 
     # Units of the largest group, mostly the never treated, stay in their places: what is added up is all units times
     # whether they are in it.
@@ -117,7 +116,8 @@ def averages_by_assignment(
     for g, own in zip(others, by_group, strict=True):
         squares[g] = ((own @ of_effect[:, g]) ** 2).sum(axis=1)
     squares[largest_group] = np.einsum("bi,bie->be", inside, (values @ of_effect[:, largest_group]) ** 2)
-    factor, estimable = _leverage(sample, group, averaged, identified, squares)
+    treated = averaged.is_own[:, None] * identified.astype(float) @ averaged.at
+    factor, estimable = leverage_of_draws(sample, group, averaged.sizes, treated, squares)
     known &= np.all(estimable | ~used, axis=1)
 
     largest, n_used = np.abs(y).max(), np.where(used.any(axis=1), used.sum(axis=1), np.nan)
@@ -144,11 +144,7 @@ def _averaged(sample: Sample, method: str) -> Averaged | None:
     """Return the cells of the average, or None where the question is of another kind."""
     question, seen = sample.question, sample.observed
     apart = question.missing == "cells" or bool(question.covariates and method != "reg")
-    alike = sample.first_treated is not None and bool(np.all(seen == seen[0]))
-    alone = int(sample.cluster.max()) + 1 == sample.n_units and bool(
-        np.all(sample.weights == sample.weights[0])
-    )
-    if apart or not (alike and alone) or question.average != "event_average":
+    if apart or question.average != "event_average" or not alike_and_alone(sample):
         return None
     dates, rows = sample.groups
     cells, _ = cells_with_base(sample, DESIGN)
@@ -207,14 +203,32 @@ def _maps(averaged: Averaged, sums: Sums, n: int) -> tuple[BoolArray, FloatArray
     return identified, effects, of_effect, of_mean
 
 
-def _leverage(
-    sample: Sample, group: IntArray, averaged: Averaged, identified: BoolArray, squares: FloatArray
+def alike_and_alone(sample: Sample) -> bool:
+    """Say whether units are seen in the same periods and are clusters of the same weight, treated for good."""
+    alone = int(sample.cluster.max()) + 1 == sample.n_units
+    alike = alone and bool(np.all(sample.weights == sample.weights[0]))
+    return alike and sample.first_treated is not None and bool(np.all(sample.observed == sample.observed[0]))
+
+
+def group_of_units(sample: Sample) -> IntArray:
+    """Return the number of each unit's group, those with the same date, shape (n,)."""
+    group = np.empty(sample.n_units, dtype=np.int64)
+    for g, members in enumerate(sample.groups[1]):
+        group[members] = g
+    return group
+
+
+def leverage_of_draws(
+    sample: Sample, group: IntArray, sizes: IntArray, treated: FloatArray, squares: FloatArray
 ) -> tuple[FloatArray, BoolArray]:
-    """Return what the influence of each group counts in an effect, (G, B, E), and which have an error, (B, E)."""
-    sizes = averaged.sizes[:, None, None]
-    flat = np.sqrt(squares / sizes).reshape(len(sizes), -1)
-    treated = (averaged.is_own[:, None] * identified.astype(float) @ averaged.at).reshape(flat.shape)
-    sides = Sides(group, treated, sample.weights, sample.cluster, alike=True, both=True)
-    leverage = leverage_by_group(averaged.sizes[:, None] * present(flat), sides)
+    """Return what the influence of each group counts in an effect, (G, B, E), and which have an error, (B, E).
+
+    ``squares`` are sums over each group's units of their influence, squared, (G, B, E), and ``treated`` says how often
+    a group counts among the treated, in whatever of these shapes.
+    """
+    flat = np.sqrt(squares / sizes[:, None, None]).reshape(len(sizes), -1)
+    counts = np.broadcast_to(treated, squares.shape).reshape(flat.shape)
+    sides = Sides(group, counts, sample.weights, sample.cluster, alike=True, both=True)
+    leverage = leverage_by_group(sizes[:, None] * present(flat), sides)
     estimable = leverage.estimable.reshape(squares.shape[1:])
     return leverage.factor.reshape(squares.shape), estimable

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, linear_form
+from study.core import BoolArray, FloatArray, IntArray, linear_form
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import refuse_no_effect
 from study.designs.twfe import counted, placed, two_way
+from study.designs.two_way_assignments import coefficients_by_assignment
 from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, single_events
 from study.panel import Sample
+
+
+def _assigned(
+    sample: Sample, orders: IntArray, *, bin_at: int | None = None
+) -> tuple[FloatArray, FloatArray, BoolArray] | None:
+    """Return the average of effects and its error for assignments of event dates; see :class:`Design`."""
+    if sample.question.average != "event_average":
+        return None
+    times, cells = event_time_cells(sample, cohort_means(sample, sample.outcome_with_covariates), bin_at)
+    used = times != sample.question.reference
+    averaged = (times[used] >= 0) & (times[used] <= sample.question.last)
+    return coefficients_by_assignment(sample, orders, cells[:, :, used], averaged)
 
 
 @design(
@@ -18,6 +31,7 @@ from study.panel import Sample
     estimand=Estimand.EVENT_TIME_ATT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.HOMOGENEOUS_COHORTS),
     supports=COMMON | {Supports.SUMS, Supports.WEIGHTS},
+    assigned=_assigned,
 )
 def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
     """Regress the outcome on event-time indicators, covariates by period, unit and period effects.

@@ -13,6 +13,7 @@ from study.core import (
     Family,
     FloatArray,
     Influence,
+    IntArray,
     Regression,
     Terms,
     linear_form,
@@ -21,8 +22,16 @@ from study.core import (
     regress,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs.two_way_assignments import coefficients_by_assignment
 from study.estimates import Estimate, coefficients, cohort_means, mean_over
 from study.panel import Sample
+
+
+def _assigned(sample: Sample, orders: IntArray) -> tuple[FloatArray, FloatArray, BoolArray] | None:
+    """Return the coefficient of treatment and its error for assignments of event dates; see :class:`Design`."""
+    if sample.first_treated is None:
+        return None
+    return coefficients_by_assignment(sample, orders, sample.treated_cells[:, :, None], np.array([True]))
 
 
 @design(
@@ -31,6 +40,7 @@ from study.panel import Sample
     estimand=Estimand.COEFFICIENT,
     assumes=(Assumes.PARALLEL_TRENDS, Assumes.LIMITED_ANTICIPATION, Assumes.HOMOGENEOUS_EFFECTS),
     supports=COMMON | {Supports.SUMS, Supports.WEIGHTS, Supports.SWITCHING},
+    assigned=_assigned,
 )
 def twfe(sample: Sample) -> Estimate:
     """Regress the outcome on treatment, covariates by period, unit effects and period effects.

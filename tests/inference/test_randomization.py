@@ -213,9 +213,12 @@ def test_statistics_of_many_assignments_at_once_are_those_of_the_design(
     sample = Question(**PLAIN | asked).sample(
         replace(whole, outcomes={"y": y}, first_treated={"event": first})
     )
-    rng, options = np.random.default_rng(1), {"method": "reg"}
+    assert_as_the_design_says("callaway_santanna", sample, method="reg")
+
+
+def assert_as_the_design_says(design: str, sample: Sample, **options: Any) -> None:
+    rng, chosen = np.random.default_rng(1), find_design(design)
     orders = np.stack([rng.permutation(sample.n_units) for _ in range(12)])
-    chosen = find_design("callaway_santanna")
     assert chosen.assigned is not None
     at_once = chosen.assigned(sample, orders, **options)
     assert at_once is not None
@@ -224,6 +227,70 @@ def test_statistics_of_many_assignments_at_once_are_those_of_the_design(
         expected = headline.effect[0], headline.std_error[0]
         assert known == np.isfinite(expected[1])
         np.testing.assert_allclose((effect, error), expected, rtol=1e-9)
+
+
+OF_COEFFICIENTS = {
+    "average of all event times": {},
+    "horizon": {"horizon": 1},
+    "proportional": {"scale": "proportional", "horizon": 2},
+    "anticipation": {"scale": "proportional", "anticipation": 1},
+    "one cohort": {"scale": "proportional"},
+    "one treated unit": {"horizon": 0},
+}
+
+
+@pytest.mark.parametrize("unseen", [[], [2], [0, 5]], ids=["whole", "one period unseen", "two"])
+@pytest.mark.parametrize("asked", OF_COEFFICIENTS.values(), ids=OF_COEFFICIENTS)
+@pytest.mark.parametrize(
+    ("design", "options"), [("twfe", {}), ("event_study", {}), ("event_study", {"bin_at": 3})]
+)
+def test_coefficients_of_many_assignments_at_once_are_those_of_the_design(
+    design: str, options: dict[str, Any], asked: dict[str, Any], unseen: list[int]
+) -> None:
+    whole = simulated.panel(n=40, seed=5, level=50.0)
+    first = whole.first_treated["event"]
+    if asked == OF_COEFFICIENTS["one treated unit"]:
+        first = np.r_[5.0, 5.0, 9.0, [np.nan] * 37]
+    if asked == OF_COEFFICIENTS["one cohort"]:
+        first = np.r_[[5.0] * 4, [np.nan] * 36]
+    y = whole.outcomes["y"].copy()
+    y[:, unseen] = np.nan
+    changed = replace(whole, outcomes={"y": y}, first_treated={"event": first})
+    assert_as_the_design_says(design, Question(**PLAIN | asked).sample(changed), **options)
+
+
+@pytest.mark.parametrize("design", ["twfe", "event_study"])
+def test_assignments_do_not_depend_on_how_many_are_made_at_a_time(
+    design: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = Question(**PLAIN, scale="proportional").sample(simulated.panel(n=40, seed=5, level=50.0))
+    orders = np.stack([np.random.default_rng(seed).permutation(40) for seed in range(9)])
+    chosen = find_design(design)
+    assert chosen.assigned is not None
+    together = chosen.assigned(sample, orders)
+    monkeypatch.setattr("study.designs.two_way_assignments.AT_ONCE", 2 * sample.y.size)
+    assert together is not None
+    for apart, own in zip(chosen.assigned(sample, orders) or (), together, strict=True):
+        np.testing.assert_allclose(apart, own, rtol=1e-12)
+
+
+@pytest.mark.parametrize("design", ["twfe", "event_study"])
+def test_trends_and_levels_cost_coefficients_of_assignments_no_more_digits_than_the_design(
+    design: str,
+) -> None:
+    whole, chosen = simulated.panel(n=60, seed=5, level=50.0), find_design(design)
+    y, trend = whole.outcomes["y"], 2.0**20 * np.arange(8)
+    steep = y + trend
+    samples = [
+        Question(**PLAIN).sample(replace(whole, outcomes={"y": made})) for made in (steep, steep - trend)
+    ]
+    orders = np.stack([np.random.default_rng(seed).permutation(60) for seed in range(6)])
+    assert chosen.assigned is not None
+    at_once = chosen.assigned(samples[0], orders)
+    assert at_once is not None
+    exact = [chosen(samples[1].permuted(order)).headline for order in orders]
+    np.testing.assert_allclose(at_once[0], [fit.effect[0] for fit in exact], rtol=1e-6)
+    np.testing.assert_allclose(at_once[1], [fit.std_error[0] for fit in exact], rtol=1e-9)
 
 
 @pytest.mark.parametrize("scale", ["level", "proportional"])
@@ -327,6 +394,11 @@ def test_what_cannot_be_computed_at_once_is_left_to_the_design() -> None:
     for one, asked, method in kinds:
         sample = Question(**PLAIN | asked).sample(one)
         assert chosen.assigned(sample, orders, method=method) is None, asked
+        for name in ("twfe", "event_study"):
+            of_coefficients = find_design(name).assigned
+            assert of_coefficients is not None
+            left = asked == {"average": "treated_average"} and name == "twfe"
+            assert (of_coefficients(sample, orders) is None) is not left, (name, asked)
     flat = replace(whole, outcomes={"y": np.ones_like(y)})
     at_once = chosen.assigned(Question(**PLAIN).sample(flat), orders, method="reg")
     assert at_once is not None

@@ -14,6 +14,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from datetime import date
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
@@ -42,7 +43,7 @@ def encoded(value: object, other: Other = refused, arrays: list[NDArray[Any]] | 
     Parameters
     ----------
     value : object
-        Of None, bool, int, float, str, bytes, numpy's arrays and scalars, and of lists, tuples, dicts, named tuples
+        Of None, bool, int, float, str, bytes, dates, numpy's arrays and scalars, and of lists, tuples, dicts, named tuples
         and dataclasses of these.
     other : callable
         Gives for any other value one of these in its place.
@@ -90,6 +91,8 @@ def _packed(value: Any, other: Other, arrays: list[NDArray[Any]] | None) -> Any:
         return {"float": struct.pack("<d", value).hex()}
     if kind is bytes:
         return {"bytes": b64encode(value).decode()}
+    if kind is date:
+        return {"date": value.isoformat()}
     if kind is np.ndarray or isinstance(value, np.generic):
         if value.dtype.hasobject:
             return refused(value)
@@ -130,6 +133,7 @@ def _array(text: str) -> Any:
 _READ: dict[str, Callable[[Any], Any]] = {
     "float": lambda text: struct.unpack("<d", bytes.fromhex(text))[0],
     "bytes": lambda text: b64decode(text, validate=True),
+    "date": date.fromisoformat,
     "array": _array,
     "scalar": lambda text: _array(text)[()],
     "tuple": tuple,

@@ -10,6 +10,7 @@ import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -186,7 +187,7 @@ class Table:
         text = text.replace(MINUS, r"\ensuremath{-}")
         return (OTHER_FONTS if needs_other_fonts(text) else b"") + text.encode()
 
-    @property
+    @cached_property
     def is_long(self) -> bool:
         """Whether it is higher than a page: its caption, head, lines, panels and notes."""
         taken = sum(width for k, width in enumerate(self._widths) if k not in self.prose)
@@ -198,7 +199,7 @@ class Table:
         around = 1 + _height(self.caption, PAGE_LETTERS) + _height(self._noted, PAGE_LETTERS)
         return head + body + panels + around > PAGE_LINES
 
-    @property
+    @cached_property
     def _widths(self) -> list[int]:
         """How many letters wide its columns are, that of the labels first, with two between them."""
         heads = [
@@ -209,7 +210,7 @@ class Table:
             min(max(map(len, cells)), PAGE_LETTERS if k else LABEL) + 2 for k, cells in enumerate(columns)
         ]
 
-    @property
+    @cached_property
     def _prose(self) -> Collection[int]:
         """The columns of sentences; of a long table that may be wider than its page, labels and columns of words.
 

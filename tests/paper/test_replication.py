@@ -13,6 +13,7 @@ from browsers import NARROW, opened_page, seen_at
 from plans import ROOT
 
 from study.paper import numbers, record
+from study.paper.plan import read_plan
 
 LEARNED = ("dml_", "learner", "forest")
 
@@ -51,6 +52,12 @@ def test_a_fresh_run_writes_the_same_files(fresh):
         path.relative_to(fresh) for folder in ("tables", "figures") for path in (fresh / folder).iterdir()
     }
     assert made == committed
+
+
+def test_a_fresh_run_keeps_every_answer_and_exhibit_so_that_another_run_makes_none(fresh):
+    plan = read_plan(ROOT / "paper" / "study.toml")
+    kept = list((fresh.parent / "cache").glob("*.answer"))
+    assert len(kept) == len(list(plan.tasks())) + len(plan.exhibits)
 
 
 def test_a_fresh_run_prints_the_numbers_of_the_text_to_their_last_digit(fresh):

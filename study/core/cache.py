@@ -43,8 +43,8 @@ def encoded(value: object, other: Other = refused, arrays: list[NDArray[Any]] | 
     Parameters
     ----------
     value : object
-        Of None, bool, int, float, str, bytes, dates, numpy's arrays and scalars, and of lists, tuples, dicts, named tuples
-        and dataclasses of these.
+        Of None, bool, int, float, str, bytes, dates, numpy's arrays and scalars, and of lists, tuples, dicts, named
+        tuples and dataclasses of these.
     other : callable
         Gives for any other value one of these in its place.
     arrays : list, optional

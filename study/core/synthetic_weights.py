@@ -58,13 +58,21 @@ def synthetic_did_weights(
         Treated units times periods after treatment, which set the ridge: zeta = n_cells^(1/4) sigma.
     solver : {"exact", "frank_wolfe"}
     """
-    sigma = noise_level(before)
-    centred, levels = before - before.mean(axis=0), before.mean(axis=1, keepdims=True)
-    late = after.mean(axis=1)
-    return Weights(
-        unit=_solved((before - levels).T, treated - treated.mean(), n_cells**0.25 * sigma, sigma, solver),
-        time=_solved(centred, late - late.mean(), UNIQUE * sigma, sigma, solver),
-    )
+    return Weights(unit_weights(before, treated, n_cells, solver), time_weights(before, after, solver))
+
+
+def unit_weights(
+    before: FloatArray, treated: FloatArray, n_cells: int, solver: Solver = "exact"
+) -> FloatArray:
+    """Return the weights of units of :func:`synthetic_did_weights`, equation (4), shape (J,)."""
+    sigma, levels = noise_level(before), before.mean(axis=1, keepdims=True)
+    return _solved((before - levels).T, treated - treated.mean(), n_cells**0.25 * sigma, sigma, solver)
+
+
+def time_weights(before: FloatArray, after: FloatArray, solver: Solver = "exact") -> FloatArray:
+    """Return the weights of periods of :func:`synthetic_did_weights`, equation (6), shape (T0,)."""
+    sigma, late = noise_level(before), after.mean(axis=1)
+    return _solved(before - before.mean(axis=0), late - late.mean(), UNIQUE * sigma, sigma, solver)
 
 
 def synthetic_control_weights(before: FloatArray, treated: FloatArray, solver: Solver = "exact") -> Weights:

@@ -26,7 +26,8 @@ from study.core import (
     not_known,
     one_thread,
     synthetic_control_weights,
-    synthetic_did_weights,
+    time_weights,
+    unit_weights,
 )
 from study.estimates import POWER, SIZE, TIE, least_as_large
 from study.panel import Panel
@@ -262,26 +263,32 @@ def regression_contrasts(cells: Cells, permuted: FloatArray) -> FloatArray:
     return contrasts
 
 
-def synthetic_contrasts(cells: Cells, y: FloatArray, permuted: FloatArray, method: Method) -> FloatArray:
-    """Return the contrasts of synthetic comparisons of a block without gaps, shape (m, n, T).
+def synthetic_units(cells: Cells, y: FloatArray, permuted: FloatArray, method: Method) -> FloatArray:
+    """Return what each field weighs in the contrasts of a block without gaps under each assignment, shape (m, n).
 
-    The weights of each assignment are those for outcomes y, shape (n, T); permuted has shape (m, n) and is 0 or 1.
+    Outcomes y have shape (n, T), of which those of the base years count; permuted has shape (m, n) and is 0 or 1.
     """
-    before, after = y[:, ~cells.after[0]], y[:, cells.after[0]]
-    contrasts = np.zeros((len(permuted), *y.shape))
-    for contrast, named in zip(contrasts, permuted > 0, strict=True):
+    before, n_after = y[:, ~cells.after[0]], int(cells.after[0].sum())
+    units = np.zeros(permuted.shape)
+    for unit, named in zip(units, permuted > 0, strict=True):
         mean, n_treated = before[named].mean(axis=0), int(named.sum())
         if method == "synthetic_did":
-            cells_treated = n_treated * after.shape[1]
-            weights = synthetic_did_weights(before[~named], after[~named], mean, cells_treated)
+            compared = unit_weights(before[~named], mean, n_treated * n_after)
         else:
-            weights = synthetic_control_weights(before[~named], mean)
-        unit = np.where(named, 1 / n_treated, 0.0)
-        unit[~named] = -weights.unit
-        time = np.full(y.shape[1], 1 / after.shape[1])
-        time[~cells.after[0]] = -weights.time
-        contrast[:] = np.outer(unit, time)
-    return contrasts
+            compared = synthetic_control_weights(before[~named], mean).unit
+        unit[named], unit[~named] = 1 / n_treated, -compared
+    return units
+
+
+def synthetic_contrasts(cells: Cells, y: FloatArray, units: FloatArray, method: Method) -> FloatArray:
+    """Return the contrasts of synthetic comparisons, shape (m, n, T), with the weights of periods for outcomes y."""
+    before, after = y[:, ~cells.after[0]], y[:, cells.after[0]]
+    times = np.full((len(units), y.shape[1]), 1 / after.shape[1])
+    times[:, ~cells.after[0]] = 0.0
+    if method == "synthetic_did":
+        for time, unit in zip(times, units, strict=True):
+            time[~cells.after[0]] = -time_weights(before[unit <= 0], after[unit <= 0])
+    return units[:, :, None] * times[:, None, :]
 
 
 def assignments(cells: Cells, permuted: Permuted) -> FloatArray:
@@ -555,12 +562,14 @@ def answer(panel: Panel, line: Line, outcome: str, plan: FieldsPlan) -> Answer:
         cells = cells_of(panel, line, plan)
         y, permuted = outcomes_of(panel, cells, outcome), assignments(cells, line.permuted)
         actual = cells.treatment(permuted[0])
+        # There is no effect in the base years, so that units weigh the same whatever it is.
+        units = None if line.method == "regression" else synthetic_units(cells, y, permuted, line.method)
 
         def contrasts(tau: float) -> FloatArray:
             """Return the contrasts of each assignment, of synthetic comparisons for outcomes freed of an effect."""
-            if line.method == "regression":
+            if units is None:
                 return regression_contrasts(cells, permuted)
-            return synthetic_contrasts(cells, y - tau * actual, permuted, line.method)
+            return synthetic_contrasts(cells, y - tau * actual, units, line.method)
 
         observed = contrasts(0.0)
         estimates = _sums(observed, y)

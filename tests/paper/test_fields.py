@@ -28,6 +28,7 @@ from study.paper.fields import (
     regression_contrasts,
     searched_set,
     synthetic_contrasts,
+    synthetic_units,
 )
 from study.paper.plan import PlanFile, read_plan
 
@@ -99,7 +100,8 @@ def test_a_synthetic_line_is_the_design_on_its_block(label: str) -> None:
         attributes={},
     )
     design = estimate(block, Question("y", "event"), "synthetic_did", method=asked.method)
-    (contrast,) = synthetic_contrasts(cells, y, cells.assigned[None], asked.method)
+    units = synthetic_units(cells, y, cells.assigned[None], asked.method)
+    (contrast,) = synthetic_contrasts(cells, y, units, asked.method)
     assert np.sum(contrast * y) == pytest.approx(design.headline.effect[0], rel=1e-9)
 
 

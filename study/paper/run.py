@@ -84,7 +84,7 @@ def run(
             partial(answer, task),
             (task, state),
         )
-        for task in sorted(tasks, key=lambda task: -task.permutations)
+        for task in sorted(tasks, key=lambda task: (not task.row.design.draws, -task.permutations))
     }
     results = _run_steps(steps, panel, ANSWER, jobs, progress, cache)
     return {task.key: results[task.key] for task in tasks}

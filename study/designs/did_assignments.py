@@ -204,10 +204,10 @@ def _maps(averaged: Averaged, sums: Sums, n: int) -> tuple[BoolArray, FloatArray
 
 
 def alike_and_alone(sample: Sample) -> bool:
-    """Say whether units are seen in the same periods and are clusters of the same weight, treated for good."""
+    """Say whether units are seen in the same periods and each is a cluster, all of the same weight."""
     alone = int(sample.cluster.max()) + 1 == sample.n_units
     alike = alone and bool(np.all(sample.weights == sample.weights[0]))
-    return alike and sample.first_treated is not None and bool(np.all(sample.observed == sample.observed[0]))
+    return alike and bool(np.all(sample.observed == sample.observed[0]))
 
 
 def group_of_units(sample: Sample) -> IntArray:

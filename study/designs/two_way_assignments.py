@@ -87,8 +87,7 @@ def _answers(sample: Sample, orders: IntArray, shared: _Shared) -> tuple[FloatAr
     y, group, n = sample.y[:, sample.observed[0]], group_of_units(sample), sample.n_units
     by_date = np.argsort(group[orders], axis=1, kind="stable")
     members = np.split(by_date, np.cumsum(shared.sizes)[:-1], axis=1)
-    left = y - y[:, :1]
-    left -= left.mean(axis=1, keepdims=True)
+    left = y - y.mean(axis=1, keepdims=True)
     residual = [(left - left.mean(axis=0))[units] for units in members]
     coefficient = _means(residual, shared.maps, n)
     for own, x in zip(residual, shared.x, strict=True):

@@ -12,6 +12,7 @@ import sys
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import date
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple, get_args, get_type_hints
@@ -58,6 +59,7 @@ VALUES = [
         None,
         True,
         2**70,
+        date(2026, 11, 24),
         "é\ud800\n",
         b"\x00\xff",
         [],

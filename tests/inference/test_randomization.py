@@ -279,7 +279,7 @@ def test_trends_and_levels_cost_coefficients_of_assignments_no_more_digits_than_
     design: str,
 ) -> None:
     whole, chosen = simulated.panel(n=60, seed=5, level=50.0), find_design(design)
-    y, trend = whole.outcomes["y"], 2.0**20 * np.arange(8)
+    y, trend = whole.outcomes["y"], 2.0**20 * np.arange(8) + 2.0**19 * np.arange(60)[:, None]
     steep = y + trend
     samples = [
         Question(**PLAIN).sample(replace(whole, outcomes={"y": made})) for made in (steep, steep - trend)
@@ -416,24 +416,27 @@ FLAGGED = np.r_[1.0, 1.0, [0.0] * 28]
     [(ALONE, "level", 0.0, 1.0), (PAIR, "proportional", -99.0, 1.0), (PAIR, "level", 1.0, 1e-12)],
     ids=["one treated unit", "negative mean", "rounding"],
 )
+@pytest.mark.parametrize(
+    ("design", "options"), [("callaway_santanna", {"method": "reg"}), ("twfe", {}), ("event_study", {})]
+)
 def test_assignments_without_a_statistic_at_once_are_the_designs_to_say(
-    first: np.ndarray, scale: str, shift: float, spread: float
+    design: str, options: dict[str, Any], first: np.ndarray, scale: str, shift: float, spread: float
 ) -> None:
     whole = simulated.panel(n=30, seed=2)
     y = shift + spread * whole.outcomes["y"]
     changed = replace(whole, outcomes={"y": y}, first_treated={"event": first})
-    sample, chosen = Question(**PLAIN, scale=scale).sample(changed), find_design("callaway_santanna")
+    sample, chosen = Question(**PLAIN, scale=scale).sample(changed), find_design(design)
     assert chosen.assigned is not None
-    at_once = chosen.assigned(sample, np.arange(30)[None], method="reg")
+    at_once = chosen.assigned(sample, np.arange(30)[None], **options)
     assert at_once is not None
     # That no mean is positive is decided by the same rule as the design's.
     assert at_once[2].tolist() == [scale == "proportional"]
     assert np.isnan(at_once[1]).all()
     if spread == 1.0:
-        assert np.isnan(chosen(sample, method="reg").headline.std_error).all()
+        assert np.isnan(chosen(sample, **options).headline.std_error).all()
     if scale == "proportional":
         assert np.isnan(at_once[:2]).all()
-        assert np.isnan(chosen(sample, method="reg").headline.effect).all()
+        assert np.isnan(chosen(sample, **options).headline.effect).all()
 
 
 def test_assignments_that_leave_a_covariate_to_the_treated_are_the_designs_to_say() -> None:

@@ -27,9 +27,8 @@ def coefficients_by_assignment(
 
     Parameters
     ----------
-    sample : Sample
-    orders : ndarray of int, shape (B, n)
-        In assignment b, unit i has the event date of unit ``orders[b, i]``.
+    sample, orders
+        As for :func:`study.designs.did_assignments.averages_by_assignment`.
     cells : ndarray of bool, shape (G, T, K)
         The regressors: each is one in some cells.
     averaged : ndarray of bool, shape (K,)

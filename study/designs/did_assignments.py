@@ -91,13 +91,12 @@ def averages_by_assignment(
     first, (p, n_periods) = y[:, [seen[0].argmax()]], (x.shape[1], y.shape[1])
     products = x[:, :, None] * np.where(seen, y - first, 0.0)[:, None, :], x[:, :, None] * x[:, None, :]
     values = np.hstack([*(each.reshape(n, -1) for each in products), first])
-    group = group_of_units(sample)
 
     # Units of the largest group, mostly the never treated, stay in their places: what is added up is all units times
     # whether they are in it.
     largest_group = int(averaged.sizes.argmax())
     others = np.delete(np.arange(len(averaged.sizes)), largest_group)
-    moved = group[orders]
+    moved = sample.group_number[orders]
     inside = (moved == largest_group).astype(float)
     unit = np.nonzero(moved != largest_group)[1].reshape(len(orders), -1)
     by_date = np.argsort(np.take_along_axis(moved, unit, axis=1), axis=1, kind="stable")
@@ -117,7 +116,7 @@ def averages_by_assignment(
         squares[g] = ((own @ of_effect[:, g]) ** 2).sum(axis=1)
     squares[largest_group] = np.einsum("bi,bie->be", inside, (values @ of_effect[:, largest_group]) ** 2)
     treated = averaged.is_own[:, None] * identified.astype(float) @ averaged.at
-    factor, estimable = leverage_of_draws(sample, group, averaged.sizes, treated, squares)
+    factor, estimable = leverage_of_draws(sample, averaged.sizes, treated, squares)
     known &= np.all(estimable | ~used, axis=1)
 
     largest, n_used = np.abs(y).max(), np.where(used.any(axis=1), used.sum(axis=1), np.nan)
@@ -210,16 +209,8 @@ def alike_and_alone(sample: Sample) -> bool:
     return alike and bool(np.all(sample.observed == sample.observed[0]))
 
 
-def group_of_units(sample: Sample) -> IntArray:
-    """Return the number of each unit's group, those with the same date, shape (n,)."""
-    group = np.empty(sample.n_units, dtype=np.int64)
-    for g, members in enumerate(sample.groups[1]):
-        group[members] = g
-    return group
-
-
 def leverage_of_draws(
-    sample: Sample, group: IntArray, sizes: IntArray, treated: FloatArray, squares: FloatArray
+    sample: Sample, sizes: IntArray, treated: FloatArray, squares: FloatArray
 ) -> tuple[FloatArray, BoolArray]:
     """Return what the influence of each group counts in an effect, (G, B, E), and which have an error, (B, E).
 
@@ -228,7 +219,7 @@ def leverage_of_draws(
     """
     flat = np.sqrt(squares / sizes[:, None, None]).reshape(len(sizes), -1)
     counts = np.broadcast_to(treated, squares.shape).reshape(flat.shape)
-    sides = Sides(group, counts, sample.weights, sample.cluster, alike=True, both=True)
+    sides = Sides(sample.group_number, counts, sample.weights, sample.cluster, alike=True, both=True)
     leverage = leverage_by_group(sizes[:, None] * present(flat), sides)
     estimable = leverage.estimable.reshape(squares.shape[1:])
     return leverage.factor.reshape(squares.shape), estimable

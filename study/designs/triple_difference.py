@@ -144,10 +144,7 @@ def with_both_groups(sample: Sample, design: str) -> Sample:
 
 def by_eligibility(sample: Sample) -> Sample:
     """Return the sample with cohorts split: 2 g + 1 has the eligible units of cohort number g, 2 g the others."""
-    code = np.asarray(sample.group, dtype=np.float64)
-    for g, rows in enumerate(sample.groups[1]):
-        code[rows] += 2 * g
-    return replace(sample, first_treated=code)
+    return replace(sample, first_treated=2.0 * sample.group_number + np.asarray(sample.group))
 
 
 def _seen(sample: Sample, cells: Cells) -> tuple[IntArray, IntArray]:

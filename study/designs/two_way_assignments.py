@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.core import BoolArray, FloatArray, IntArray, solvable
-from study.designs.did_assignments import LEAST, alike_and_alone, group_of_units, leverage_of_draws
+from study.designs.did_assignments import LEAST, alike_and_alone, leverage_of_draws
 from study.estimates import NO_MEAN
 from study.panel import Sample
 
@@ -83,8 +83,8 @@ class _Shared(NamedTuple):
 
 def _answers(sample: Sample, orders: IntArray, shared: _Shared) -> tuple[FloatArray, FloatArray, BoolArray]:
     """Return effects, errors and whether they are known, shape (B,)."""
-    y, group, n = sample.y[:, sample.observed[0]], group_of_units(sample), sample.n_units
-    by_date = np.argsort(group[orders], axis=1, kind="stable")
+    y, n = sample.y[:, sample.observed[0]], sample.n_units
+    by_date = np.argsort(sample.group_number[orders], axis=1, kind="stable")
     members = np.split(by_date, np.cumsum(shared.sizes)[:-1], axis=1)
     left = y - y.mean(axis=1, keepdims=True)
     residual = [(left - left.mean(axis=0))[units] for units in members]
@@ -92,7 +92,7 @@ def _answers(sample: Sample, orders: IntArray, shared: _Shared) -> tuple[FloatAr
     for own, x in zip(residual, shared.x, strict=True):
         own -= (coefficient @ x.T)[:, None]
     squares = [((own @ of) ** 2).sum(axis=1) for own, of in zip(residual, shared.maps, strict=True)]
-    factor, estimable = leverage_of_draws(sample, group, shared.sizes, shared.treated, np.stack(squares))
+    factor, estimable = leverage_of_draws(sample, shared.sizes, shared.treated, np.stack(squares))
     known = estimable[:, shared.share > 0].all(axis=1)
 
     counted, largest = factor * shared.share, np.abs(y).max()

@@ -333,9 +333,7 @@ class Estimate(Described):
             group, treated = sample.ever_treated.astype(np.int64), np.repeat([[0.0], [1.0]], k, axis=1)
             return Sides(group, treated, weights, sample.cluster, alike=False, both=False)
         dates, rows = sample.groups
-        group = np.empty(sample.n_rows, dtype=np.int64)
-        for g, members in enumerate(rows):
-            group[members] = g
+        group = sample.group_number
         in_window = np.isin(dates, sample.cohorts)[:, None].astype(float)
         treated = np.repeat(in_window, k, axis=1) if self.treated is None else self.treated
         seen = sample.observed

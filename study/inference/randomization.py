@@ -450,7 +450,7 @@ def _value(headline: Estimate, kind: Kind) -> float:
 def numbers_of_dates(sample: Sample) -> NDArray[np.int64]:
     """Number the distinct event dates, or paths, of the units, shape (n,)."""
     if sample.first_treated is not None:
-        return np.unique(sample.first_treated, return_inverse=True)[1]
+        return sample.group_number
     assert sample.path is not None
     return np.unique(np.nan_to_num(sample.path, nan=-1.0), axis=0, return_inverse=True)[1].reshape(-1)
 

@@ -468,6 +468,14 @@ class Sample(Described):
         ends = np.cumsum(np.bincount(of_unit, minlength=len(dates)))[:-1]
         return dates, tuple(np.split(np.argsort(of_unit, kind="stable"), ends))
 
+    @cached_property
+    def group_number(self) -> IntArray:
+        """Which of the groups each row is in, shape (n,)."""
+        number = np.empty(self.n_rows, dtype=np.int64)
+        for g, rows in enumerate(self.groups[1]):
+            number[rows] = g
+        return number
+
     def only(self, keep: BoolArray, reason: str) -> Sample:
         """Return the sample of some of its units, shape (n,); the others are dropped for a reason.
 

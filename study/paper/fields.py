@@ -280,14 +280,19 @@ def synthetic_units(cells: Cells, y: FloatArray, permuted: FloatArray, method: M
     return units
 
 
-def synthetic_contrasts(cells: Cells, y: FloatArray, units: FloatArray, method: Method) -> FloatArray:
-    """Return the contrasts of synthetic comparisons, shape (m, n, T), with the weights of periods for outcomes y."""
+def synthetic_contrasts(
+    cells: Cells, y: FloatArray, permuted: FloatArray, units: FloatArray, method: Method
+) -> FloatArray:
+    """Return the contrasts of synthetic comparisons, shape (m, n, T), from what :func:`synthetic_units` returns.
+
+    The weights of periods are those for outcomes y.
+    """
     before, after = y[:, ~cells.after[0]], y[:, cells.after[0]]
     times = np.full((len(units), y.shape[1]), 1 / after.shape[1])
     times[:, ~cells.after[0]] = 0.0
     if method == "synthetic_did":
-        for time, unit in zip(times, units, strict=True):
-            time[~cells.after[0]] = -time_weights(before[unit <= 0], after[unit <= 0])
+        for time, named in zip(times, permuted > 0, strict=True):
+            time[~cells.after[0]] = -time_weights(before[~named], after[~named])
     return units[:, :, None] * times[:, None, :]
 
 
@@ -569,7 +574,7 @@ def answer(panel: Panel, line: Line, outcome: str, plan: FieldsPlan) -> Answer:
             """Return the contrasts of each assignment, of synthetic comparisons for outcomes freed of an effect."""
             if units is None:
                 return regression_contrasts(cells, permuted)
-            return synthetic_contrasts(cells, y - tau * actual, units, line.method)
+            return synthetic_contrasts(cells, y - tau * actual, permuted, units, line.method)
 
         observed = contrasts(0.0)
         estimates = _sums(observed, y)

@@ -100,8 +100,9 @@ def test_a_synthetic_line_is_the_design_on_its_block(label: str) -> None:
         attributes={},
     )
     design = estimate(block, Question("y", "event"), "synthetic_did", method=asked.method)
-    units = synthetic_units(cells, y, cells.assigned[None], asked.method)
-    (contrast,) = synthetic_contrasts(cells, y, units, asked.method)
+    permuted = cells.assigned[None]
+    units = synthetic_units(cells, y, permuted, asked.method)
+    (contrast,) = synthetic_contrasts(cells, y, permuted, units, asked.method)
     assert np.sum(contrast * y) == pytest.approx(design.headline.effect[0], rel=1e-9)
 
 
@@ -191,6 +192,19 @@ def test_effects_inside_the_set_survive_in_data_freed_of_them_and_effects_outsid
         freed[np.ix_(rows, columns)] -= tau / 100 * cells.treatment(cells.assigned)
         again = answer(replace(panel, outcomes={**panel.outcomes, OUTCOME: freed}), asked, OUTCOME, PLAN)
         assert (again.p_value > 0.05) == survives
+
+
+def test_weights_of_periods_are_those_of_outcomes_freed_of_the_effect_that_is_tried() -> None:
+    asked = line("topics_synthetic_did")
+    made = answer(PANELS[asked.panel], asked, OUTCOME, PLAN)
+    cells, permuted = made.cells, assignments(made.cells, asked.permuted)
+    y = outcomes_of(PANELS[asked.panel], cells, OUTCOME)
+    for end, inwards in ((made.interval.low, 1), (made.interval.high, -1)):
+        for tau, survives in ((end + 0.02 * inwards, True), (end - 0.02 * inwards, False)):
+            freed = y - tau * cells.treatment(cells.assigned)
+            units = synthetic_units(cells, freed, permuted, asked.method)
+            contrasts = synthetic_contrasts(cells, freed, permuted, units, asked.method)
+            assert (p_value(np.einsum("ant,nt->a", contrasts, freed)) > 0.05) == survives
 
 
 def test_a_searched_set_is_the_exact_one_where_both_can_be_had() -> None:

@@ -30,6 +30,7 @@ from .jackknife import covariance_degrees as covariance_degrees
 from .jackknife import leverage_by_group as leverage_by_group
 from .jackknife import present as present
 from .joint import Joint as Joint
+from .joint import Stacked as Stacked
 from .joint import stack as stack
 from .multipliers import TIE as TIE
 from .multipliers import Errors as Errors

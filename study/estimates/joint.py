@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations, compress
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from study.estimates.estimate import Estimate
 from study.estimates.jackknife import covariance_degrees
 from study.estimates.multipliers import largest_draws
 from study.estimates.sandwich import Wald, wald
-from study.panel import Summed
+from study.panel import Sample, Summed
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +108,36 @@ class Joint:
         return wald(self.effect, self.covariance(), degrees)
 
 
-def stack(names: Sequence[str], fits: Sequence[Estimate], terms: Sequence[BoolArray] | None = None) -> Joint:
-    """Stack terms of estimates on the union of their units; each influence is multiplied by n_union / n_sample.
+class Stacked(NamedTuple):
+    """Terms of one estimate as a stack takes them: numbers, and the sample that they are of.
 
-    ``terms`` says by estimate which of its terms, shape (K,), are stacked; all where it is not given.
+    Attributes
+    ----------
+    sample : Sample
+    effect : ndarray, shape (K,)
+    influence : ndarray, shape (n, K)
+        Under the estimate's convention.
+    by_clusters : bool
+        As :class:`Joint` has it.
     """
-    used = [np.ones(len(fit.terms), dtype=bool) for fit in fits] if terms is None else terms
-    samples = [fit.sample for fit in fits]
+
+    sample: Sample
+    effect: FloatArray
+    influence: FloatArray
+    by_clusters: bool
+
+    @classmethod
+    def of(cls, fit: Estimate, terms: BoolArray | None = None) -> Stacked:
+        """Return some of an estimate's terms, shape (K,), or all."""
+        which = np.ones(len(fit.terms), dtype=bool) if terms is None else terms
+        return cls(
+            fit.sample, fit.effect[which], fit.errors.select(which).dense(), fit.convention == "jackknife"
+        )
+
+
+def stack(names: Sequence[str], parts: Sequence[Stacked]) -> Joint:
+    """Stack terms of estimates on the union of their units; each influence is multiplied by n_union / n_sample."""
+    samples = [part.sample for part in parts]
     panel = samples[0].panel
     replicas = samples[0].replicas
     if any(sample.summed is not None and sample.panel is not panel for sample in samples):
@@ -125,15 +149,13 @@ def stack(names: Sequence[str], fits: Sequence[Estimate], terms: Sequence[BoolAr
     labels = np.concatenate([sample.cluster_labels for sample in samples])[first]
     cluster = np.unique(labels, return_inverse=True)[1]
     treated, blocks = np.zeros(int(cluster.max()) + 1, dtype=bool), []
-    for fit, which in zip(fits, used, strict=True):
-        rows = np.searchsorted(union, fit.sample.unit_ids)
-        influence = fit.errors.select(which).dense()
-        block = np.zeros((len(union), influence.shape[1]))
-        block[rows] = influence * (len(union) / len(rows))
+    for part in parts:
+        rows = np.searchsorted(union, part.sample.unit_ids)
+        block = np.zeros((len(union), part.influence.shape[1]))
+        block[rows] = part.influence * (len(union) / len(rows))
         blocks.append(block)
-        treated[cluster[rows[fit.sample.ever_treated]]] = True
-    effect = np.concatenate([fit.effect[which] for fit, which in zip(fits, used, strict=True)])
-    by_clusters = all(fit.convention == "jackknife" for fit in fits)
+        treated[cluster[rows[part.sample.ever_treated]]] = True
+    effect, by_clusters = np.concatenate([part.effect for part in parts]), all(p.by_clusters for p in parts)
     if replicas is not None and panel.summed is not None:
         order = np.argsort(panel.units)
         replicas = panel.summed.select(order[np.searchsorted(panel.units, union, sorter=order)])

@@ -24,7 +24,7 @@ from study.core import (
     unknown,
 )
 from study.designs.long_change import LongChange, long_change
-from study.estimates import POWER, Estimand, Estimate, coefficients, exceeded, stack, sup_t
+from study.estimates import POWER, Estimand, Estimate, Stacked, coefficients, exceeded, stack, sup_t
 from study.learners import Folds, Learner, Learning, Nuisance, cross_fit, draw_folds, spread_of_draws
 from study.panel import Sample, first_observed, population
 
@@ -205,7 +205,7 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
     The largest |t|, each put on the normal scale by its degrees of freedom, is held against normal draws with the
     covariance of the differences.
     """
-    names, differences = stack(fit.terms, [fit]).pairwise()
+    names, differences = stack(fit.terms, [Stacked.of(fit)]).pairwise()
     varies = differences.std_error > EQUAL * fit.std_error.max()
     none = np.full((4, len(names)), np.nan)
     error, degrees, p_adjusted, critical = none

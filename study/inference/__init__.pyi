@@ -2,10 +2,12 @@ from .agreement import EQUAL as EQUAL
 from .agreement import LEVEL as LEVEL
 from .agreement import Agreement as Agreement
 from .agreement import SupT as SupT
+from .agreement import agree as agree
 from .agreement import agreement_of as agreement_of
 from .agreement import joined_headlines as joined_headlines
 from .agreement import joint as joint
 from .agreement import kind as kind
+from .agreement import usual_kind as usual_kind
 from .comparison import Comparison as Comparison
 from .comparison import answered as answered
 from .comparison import compare as compare

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.core import FloatArray, QuestionError, checked
-from study.estimates import Estimand, Estimate, Joint, Wald, exceeded, stack
+from study.estimates import Estimand, Estimate, Joint, Stacked, Wald, exceeded, stack
 
 # A difference is no difference where its standard error and itself are below this share of the estimates' own
 # standard errors: far above rounding and what Poisson iterations leave, far below any difference that matters.
@@ -95,13 +95,20 @@ def agreement_of(
         If the estimates cluster by different attributes.
     """
     labels, notes = _alike(fits, force)
-    if len(labels) < 2:
+    headlines = {label: fits[label].headline for label in labels}
+    return agree(joined_headlines(headlines, "compare") if len(labels) > 1 else None, notes, draws, seed)
+
+
+def agree(both: Joint | None, notes: Sequence[str], draws: int, seed: int) -> Agreement:
+    """Test that averages of one kind are the same; None where there are fewer than two of them."""
+    notes = list(notes)
+    if both is None:
         notes.append(
             "Fewer than two designs have estimates that can be compared, so there is no difference to test."
         )
         none = np.empty(0)
         return Agreement((), (), (), none, none, none, None, None, tuple(notes))
-    both = joined_headlines({label: fits[label].headline for label in labels}, "compare")
+    labels = both.names
     pairs, apart = both.pairwise()
     first, second = np.triu_indices(len(labels), 1)
     error = apart.std_error
@@ -129,7 +136,7 @@ def agreement_of(
         sup_t, wald = SupT(float(statistics.max()), critical, float(p_values.min()), draws), tested.test()
     difference, error = np.where(same, 0.0, apart.effect), np.where(varies, error, np.nan)
     tests = (p_adjusted, sup_t, wald)
-    return Agreement(tuple(labels), equal, pairs, difference, error, *tests, tuple(notes))
+    return Agreement(labels, equal, pairs, difference, error, *tests, tuple(notes))
 
 
 def kind(fit: Estimate) -> str:
@@ -167,13 +174,18 @@ def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[s
         if fits[x].options.get("variance", "sampling") != "sampling"
     ]
     kinds = {x: f"{kind(fits[x])}, scale {fits[x].sample.question.scale}" for x in varies}
-    usual = Counter(kinds.values()).most_common(1)[0][0] if kinds else None
+    usual = usual_kind(kinds.values())
     for other in dict.fromkeys(kinds.values()):
         if other != usual:
             labels = ", ".join(label for label in varies if kinds[label] == other)
             compared = "Compared all the same" if force else "Not compared"
             notes.append(f"{compared}: {labels}, of another kind ({other}) than the others ({usual}).")
     return [label for label in varies if force or kinds[label] == usual], notes
+
+
+def usual_kind(kinds: Iterable[str]) -> str | None:
+    """Return the kind that most averages have, the first among equals; None where there is no average."""
+    return next((kind for kind, _ in Counter(kinds).most_common(1)), None)
 
 
 @checked
@@ -195,7 +207,7 @@ def joint(*estimates: Estimate) -> Joint:
             f"({', '.join(sorted(str(c) for c in clusters))}); compare like with like."
         )
     names = [f"{fit.design} {term}" for fit in estimates for term in compress(fit.terms, fit.varies)]
-    return stack(names, estimates, [fit.varies for fit in estimates])
+    return stack(names, [Stacked.of(fit, fit.varies) for fit in estimates])
 
 
 def joined_headlines(headlines: Mapping[str, Estimate], who: str) -> Joint:
@@ -212,4 +224,4 @@ def joined_headlines(headlines: Mapping[str, Estimate], who: str) -> Joint:
             f"{who}: the estimates cluster by {' and '.join(sorted(clusters))}, so they have no joint "
             "distribution; give all the same cluster."
         )
-    return stack(list(headlines), list(headlines.values()))
+    return stack(list(headlines), list(map(Stacked.of, headlines.values())))

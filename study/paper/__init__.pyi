@@ -16,6 +16,7 @@ from .plan import read_plan as read_plan
 from .plan_keys import PanelEntry as PanelEntry
 from .results import Result as Result
 from .results import Results as Results
+from .results import agreement as agreement
 from .results import answer as answer
 from .results import comparison as comparison
 from .results import headline_effect as headline_effect

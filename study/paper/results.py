@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from study.core import QuestionError
+from study.core import FloatArray, QuestionError
 from study.estimates import (
     NONE,
     UNKNOWN,
@@ -16,12 +16,23 @@ from study.estimates import (
     Estimate,
     Power,
     PreTest,
+    Stacked,
     effects,
     few_clusters_warning,
     pre_test,
     smallest_effect,
+    stack,
 )
-from study.inference import Comparison, Randomization, agreement_of, answered
+from study.inference import (
+    Agreement,
+    Comparison,
+    Randomization,
+    agree,
+    agreement_of,
+    answered,
+    kind,
+    usual_kind,
+)
 from study.inference.randomization import randomization
 from study.panel import FlowStep, Panel, Sample
 from study.paper.plan import Event, Plan, Row, Task
@@ -58,6 +69,11 @@ class Result:
     draw_error : float
         Standard deviation of the headline over draws of the folds, which its standard error leaves out; NaN where
         there is one draw or none.
+    kind : str
+        What the headline is an average of, in words.
+    influence : ndarray, shape (n_units,), optional
+        Of the headline under its convention, on which tests of differences between answers rest; None where its
+        variance is no sum over units.
     """
 
     task: Task
@@ -80,6 +96,8 @@ class Result:
     randomization: Randomization | None = None
     few_clusters: str | None = None
     draw_error: float = np.nan
+    kind: str = ""
+    influence: FloatArray | None = field(default=None, repr=False, compare=False)
 
 
 Results = dict[tuple[str, str, str, str], Result]
@@ -127,6 +145,8 @@ def answer(task: Task, panel: Panel) -> Result:
         notes=(*fit.remarks, why) if undefined else fit.remarks,
         few_clusters=few_clusters_warning(fit),
         draw_error=float(headline.draw_error[0]),
+        kind=kind(fit),
+        influence=headline.errors.dense()[:, 0] if fit.joint else None,
     )
 
 
@@ -158,6 +178,21 @@ def comparison(
     labels = tuple(row.label for row in rows)
     draws = plan.band_draws
     return Comparison(question, labels, tuple(outcomes), estimates, refusals, agreement, {}, draws, every_fit)
+
+
+def agreement(answers: Mapping[str, Result], panel: Panel, draws: int, seed: int) -> Agreement:
+    """Test that answers with the same clusters agree, of those on the kind of average that most of them are."""
+    joint = {label: result for label, result in answers.items() if result.influence is not None}
+    usual = usual_kind(result.kind for result in joint.values())
+    alike = {label: _stacked(result, panel) for label, result in joint.items() if result.kind == usual}
+    return agree(stack(list(alike), list(alike.values())) if len(alike) > 1 else None, (), draws, seed)
+
+
+def _stacked(result: Result, panel: Panel) -> Stacked:
+    assert result.headline is not None
+    assert result.influence is not None
+    effect, influence = np.array([result.headline.estimate]), result.influence[:, None]
+    return Stacked(result.task.question.sample(panel), effect, influence, result.convention == "jackknife")
 
 
 def _fitted(task: Task, sample: Sample) -> Estimate:

@@ -15,7 +15,7 @@ from study import Estimate, Panel, Question, QuestionError, estimate, load_estim
 from study.designs import find_design
 from study.diagnostics.honest_did import honest_did
 from study.diagnostics.leads import leads
-from study.estimates import stack
+from study.estimates import Stacked, stack
 from study.inference.randomization import randomization
 
 dcdh = find_design("dcdh")
@@ -299,7 +299,7 @@ def test_tests_of_leads_and_sensitivity_to_trends_take_its_path(tmp_path) -> Non
     assert found.tidy()["event_time"].tolist() == [-4, -3, -2]
     assert found.details["p_wald"] == pytest.approx(fit.test(fit.pre).p_value)
     assert len(honest_did(fit).tidy()) > 3
-    equal = stack(fit.terms, [fit]).select(fit.event_time >= 0).differences().test()
+    equal = stack(fit.terms, [Stacked.of(fit)]).select(fit.event_time >= 0).differences().test()
     assert equal.rank == 3
     fit.save(tmp_path / "fit.npz")
     again = load_estimate(tmp_path / "fit.npz")

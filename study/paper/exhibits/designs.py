@@ -15,7 +15,7 @@ from study.core import capital, p_is
 from study.figures import Figure
 from study.inference import Agreement
 from study.panel import Scale
-from study.paper import Event, Plan, Result, Results, Row, comparison
+from study.paper import Event, Plan, Result, Results, Row, agreement
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
 from study.report import (
     A_DASH,
@@ -54,11 +54,12 @@ def designs(setting: Setting) -> Iterator[Piece]:
     Tests that designs agree are at addresses like those of :mod:`study.paper.numbers`; unlike averages
     (coefficients, the change in one year) are left out of them.
     """
-    plan, panel, outcomes = setting.plan, setting.panel, list(setting.plan.outcomes)
-    alike = [row for row in plan.rows if row.design.estimand.has_path]
+    plan = setting.plan
     for events in side_by_side(plan):
         agreements = {
-            (event.label, scale): comparison(plan, panel, event, scale, outcomes, alike).agreement
+            (event.label, scale): {
+                outcome: _agreement(setting, event, scale, outcome) for outcome in plan.outcomes
+            }
             for event, scale in product(events, plan.scales)
         }
         yield _table(setting, events, agreements)
@@ -66,6 +67,14 @@ def designs(setting: Setting) -> Iterator[Piece]:
             yield _power_table(setting, events)
         for event in events:
             yield from _pieces(setting, event, agreements)
+
+
+def _agreement(setting: Setting, event: Event, scale: str, outcome: str) -> Agreement:
+    """Test that the plan's designs with effects by event time agree."""
+    plan = setting.plan
+    labels = [row.label for row in plan.rows if row.design.estimand.has_path]
+    answers = {label: setting.results[event.label, scale, outcome, label] for label in labels}
+    return agreement(answers, setting.panel, plan.band_draws, plan.seed)
 
 
 def side_by_side(plan: Plan) -> list[list[Event]]:
@@ -105,11 +114,11 @@ def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[
             f"simultaneous band at {plan.level:.0%}, from {plan.window[0]} to {plan.window[1]} "
             f"{panel.period_unit}s since the event.",
         )
-        for outcome, agreement in agreements[event.label, scale].items():
-            p_value = agreement.sup_t.p_value if agreement.sup_t else math.nan
-            values = {"agree_p": p_value, "agree_designs": len(agreement.labels)}
+        for outcome, test in agreements[event.label, scale].items():
+            p_value = test.sup_t.p_value if test.sup_t else math.nan
+            values = {"agree_p": p_value, "agree_designs": len(test.labels)}
             at, task = (event.label, outcome, scale), setting.task(scale, outcome, event)
-            quantity = f"that the averages of {'; '.join(agreement.labels)} agree"
+            quantity = f"that the averages of {'; '.join(test.labels)} agree"
             how = {"exhibit": "designs", "quantity": quantity, "command": f"study table {'/'.join(at)}"}
             yield from setting.numbers((*at, "designs"), values, OF_AGREEMENT, task, **how)
     yield _sentence(setting, event, agreements[event.label, setting.scale][setting.outcome])

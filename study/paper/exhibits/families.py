@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from itertools import product
 from operator import itemgetter
 from typing import Any
@@ -14,11 +13,10 @@ import numpy as np
 import pandas as pd
 
 from study.core import capital, p_text
-from study.estimates import Effect, Estimate, effects_frame
+from study.estimates import Effect, effects_frame
 from study.figures import GREY, WIDE, Figure, dot_figure
-from study.inference import agreement_of
 from study.panel import Scale
-from study.paper import Event, Result, headline_effect
+from study.paper import Event, Result, agreement, headline_effect
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
 from study.report import A_DASH, COLUMNS, REFUSED, Block, Cell, Column, Line, Table, effects_beside, lettered
 
@@ -178,20 +176,14 @@ def _smallest(setting: Setting, scale: str) -> dict[str, Any]:
 def _differences(setting: Setting) -> Iterator[tuple[tuple[str, str, str], Effect]]:
     """Yield the difference of each family from its contrast, where both have an answer."""
     plan = setting.plan
-
-    @cache
-    def fit(label: str, scale: str, outcome: str) -> Estimate | None:
-        result = setting.results[label, scale, outcome, plan.headline.label]
-        return setting.fit(result.task).headline if result.headline else None
-
     compared = [event for event in plan.families if event.contrast]
     for scale, outcome, event in product(plan.scales, plan.outcomes, compared):
-        pair = ((label, fit(label, scale, outcome)) for label in (event.label, event.contrast))
-        fits = {label: estimate for label, estimate in pair if estimate is not None}
-        agreement = agreement_of(fits, draws=plan.band_draws, seed=plan.seed)
-        if agreement.pairs:
-            estimate, error = float(agreement.difference[0]), float(agreement.std_error[0])
-            p_value = agreement.sup_t.p_value if agreement.sup_t else math.nan
+        pair = (event.label, event.contrast)
+        answers = {label: setting.results[label, scale, outcome, plan.headline.label] for label in pair}
+        test = agreement(answers, setting.panel, plan.band_draws, plan.seed)
+        if test.pairs:
+            estimate, error = float(test.difference[0]), float(test.std_error[0])
+            p_value = test.sup_t.p_value if test.sup_t else math.nan
             label = f"difference from {event.contrast}"
             yield (event.label, scale, outcome), Effect(label, estimate, error, p_value=p_value)
 

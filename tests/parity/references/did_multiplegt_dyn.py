@@ -14,7 +14,7 @@ import pytest
 
 from references.comparison import Comparison, matched, numbers
 from study import Estimate, Panel, Question, estimate
-from study.estimates import stack
+from study.estimates import Stacked, stack
 
 P_DIGITS = 1e-8  # ten digits are printed of numbers above one
 
@@ -74,7 +74,9 @@ def read(name: str, run: dict[str, Any]) -> Comparison:
     p_values = {
         "p_jointplacebo": lambda: made.test(made.pre).p_value,
         "p_jointeffects": lambda: made.test(effects).p_value,
-        "p_equality": lambda: stack(np.array(terms)[effects], [made], [effects]).differences().test().p_value,
+        "p_equality": lambda: (
+            stack(np.array(terms)[effects], [Stacked.of(made, effects)]).differences().test().p_value
+        ),
     }
     digits = {key: abs(p() - run[key]) / P_DIGITS for key, p in p_values.items() if run[key] is not None}
     return Comparison(rows, counts, digits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from plans import PANEL, PLAN
 
 import study
+from study.designs import Design
 from study.diagnostics.eras import eras
 from study.panel import Scale
 from study.paper.diagnose import answered
@@ -23,7 +25,7 @@ from study.paper.exhibits.further import further
 from study.paper.exhibits.known import known
 from study.paper.numbers import answer_numbers
 from study.paper.plan import Task, read_plan
-from study.paper.results import answer
+from study.paper.results import agreement, answer, comparison
 from study.paper.run import load, other_panels
 from study.report.table import Number, Table
 
@@ -277,6 +279,28 @@ def test_definitions_stand_side_by_side_with_the_answers_of_the_plan(
     panels = [cells(beside["sim1-power"], panel) for panel in (1, 3)]
     drawn = [value for panel in panels for own in panel.values() for value in own if np.isfinite(value)]
     assert drawn == pytest.approx(powers)
+
+
+def test_tests_that_designs_agree_rest_on_answers_and_are_those_of_the_estimates(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, panel = setting.plan, setting.panel
+    rows = [row for row in plan.rows if row.design.estimand.has_path]
+    for event, scale in product(plan.events, plan.scales):
+        estimated = comparison(plan, panel, event, scale, ["count"], rows).agreement["count"]
+        answers = {row.label: setting.results[event.label, scale, "count", row.label] for row in rows}
+        test = agreement(answers, panel, plan.band_draws, plan.seed)
+        assert len(test.labels) > 1
+        assert (test.labels, test.sup_t, test.wald) == (estimated.labels, estimated.sup_t, estimated.wald)
+        for numbers in ("difference", "std_error", "p_adjusted"):
+            np.testing.assert_array_equal(getattr(test, numbers), getattr(estimated, numbers))
+
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("an exhibit of answers asks a design")
+
+    monkeypatch.setattr(exhibit, "drawn", lambda *_: b"")
+    monkeypatch.setattr(Design, "__call__", asked)
+    assert designs(setting).tables
 
 
 def test_known_is_the_plan_s_record(setting: Setting) -> None:

@@ -231,13 +231,12 @@ def compared_variables(
         If a name is neither a covariate nor an attribute of the panel, or an attribute has too many labels.
     """
     panel, fixed = sample.panel, {}
-    rows = pd.Index(panel.units).get_indexer(sample.unit_ids)
     for name in names:
         if name in sample.covariates:
             fixed[name] = sample.x_baseline[:, sample.covariates.index(name)]
             continue
         if name in panel.covariates:
-            fixed[name] = first_observed(panel.covariates[name])[rows]
+            fixed[name] = first_observed(panel.covariates[name])[sample.panel_rows]
             continue
         refuse_unknown("covariate or attribute", name, (*panel.covariates, *panel.attributes), WHO)
         values = sample.attributes[name].astype(str)

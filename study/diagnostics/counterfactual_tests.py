@@ -121,9 +121,9 @@ class HiddenErrors:
 
 def equivalence_f(zero: Wald) -> float:
     """Return the p-value of the equivalence version of an F test; NaN where it has no degrees of freedom."""
-    left = zero.degrees - zero.rank + 1
-    if not left > 0:
+    if np.isnan(zero.p_value):
         return np.nan
+    left = zero.degrees - zero.rank + 1
     statistic = zero.statistic * left / (zero.degrees * zero.rank)
     return float(special.ncfdtr(zero.rank, left, NCP * (zero.degrees + 1), statistic))
 

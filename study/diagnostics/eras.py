@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -83,6 +84,8 @@ def eras(
     frame = effects_frame(rows)
     frame.insert(1, "without", ~frame["label"].isin(own))
     full = Effect.of("all eras", fit.headline, level)
+    if math.isnan(full.std_error):
+        raise QuestionError(f"eras: {fit.design}'s average over all eras has no sampling variance.")
     alone = {era: average for era, average in averages.fits.items() if era in own}
     test = agreement_of(alone, force=True, draws=draws, seed=seed)
     p_equal, p_wald = (t.p_value if t else np.nan for t in (test.sup_t, test.wald))

@@ -48,10 +48,10 @@ def leads(
         raise QuestionError(f"leads: {fit.design} has one {fit.estimand} and no effects by event time.")
     path = fit.by_event_time
     test = pre_test(path, draws=draws, seed=seed)
-    if not test.rank:
+    before = [row for row, pre in zip(effects(path, level), path.pre & path.varies, strict=True) if pre]
+    if not test.rank or not before:
         raise QuestionError(f"leads: {fit.design} has no effect before treatment that varies.")
     against, p_largest, p_wald = test.p_largest < SIZE, p_is(test.p_largest), p_is(test.p_value)
-    before = [row for row, pre in zip(effects(path, level), path.pre & path.varies, strict=True) if pre]
     table = effects_frame(before).drop(columns=["label", "n_units", "n_treated"])
     table.insert(0, "event_time", [row.event_time for row in before])
     verdict = (

@@ -42,10 +42,11 @@ def leave_one_cohort_out(
     -------
     Finding
         The frame has a row a cohort, those that change the headline most first: without_cohort, influence (the change
-        to first order), change (the exact one), dfbeta (the headline less that without the cohort, in standard errors
-        of the headline), estimate, std_error, p_value, conf_low, conf_high, n_units, n_treated, sign_changes,
-        significance_changes; all but the first two are empty where there is no refit. Details: ``full_sample``, the
-        headline; ``rows``, those without each cohort; ``refused``, label and reason of each that the design refuses.
+        to first order, NaN where standard errors are those of replicates), change (the exact one), dfbeta (the headline
+        less that without the cohort, in standard errors of the headline), estimate, std_error, p_value, conf_low,
+        conf_high, n_units, n_treated, sign_changes, significance_changes; all but the first two are empty where there
+        is no refit. Details: ``full_sample``, the headline; ``rows``, those without each cohort; ``refused``, label and
+        reason of each that the design refuses.
 
     Raises
     ------
@@ -111,6 +112,8 @@ def leave_one_unit_out(
     outs = {str(sample.unit_ids[i]): np.array([i]) for i in chosen}
     refitted = list(outs)
     if units == "all":
+        if not fit.joint:
+            raise QuestionError(f'leave_one_unit_out: units="all" are ordered by influence; {fit.not_joint}')
         size = np.abs(fit.influence_map.dense()[:, 0])
         refitted = [str(sample.unit_ids[i]) for i in np.argsort(-size, kind="stable")[:most]]
     return _finding("unit", sample, fit, outs, refitted, level, progress)
@@ -130,7 +133,9 @@ def _finding(
     rows.insert(2, "dfbeta", (full.estimate - rows["estimate"]) / full.std_error)
     rows["sign_changes"] = rows["estimate"] * full.estimate <= 0
     rows["significance_changes"] = [row.excludes_zero != full.excludes_zero for row in refits.rows]
-    influence = first_order_changes(fit.influence_map.dense()[:, 0], list(outs.values()))
+    influence = np.full(len(outs), np.nan)
+    if fit.joint:
+        influence = first_order_changes(fit.influence_map.dense()[:, 0], list(outs.values()))
     frame = pd.DataFrame({"label": list(outs), "influence": influence}).merge(rows, on="label", how="left")
     size = frame["change"].fillna(frame["influence"]).abs()
     order = np.lexsort([-size.to_numpy(), frame["change"].isna().to_numpy()])

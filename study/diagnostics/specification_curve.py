@@ -230,6 +230,8 @@ def _label(value: str | Sequence[str]) -> str:
 
 def _varying(headline: Estimate) -> Estimate:
     """Return an average that has a sampling variance, or refuse."""
+    if not headline.joint:
+        raise QuestionError(headline.not_joint)
     if headline.n_clusters < 2:
         raise QuestionError("there is one cluster, so there is no sampling variance")
     if not headline.varies[0]:

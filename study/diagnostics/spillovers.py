@@ -80,7 +80,7 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
         If a unit of the sample has no coordinates, or one is out of range.
     """
     units = sample.panel.units
-    sources = here_among = np.searchsorted(units, sample.unit_ids)
+    sources = here_among = sample.panel_rows
     if isinstance(coordinates, Mapping):
         absent = [str(unit) for unit in sample.unit_ids if str(unit) not in coordinates]
         if absent:

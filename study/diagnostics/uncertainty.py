@@ -99,6 +99,8 @@ def uncertainty(
     chosen, scale = find_design(design), sample.question.effect_scale
     options = chosen.seeded(options, seed)
     fit = headline(sample, design, options)
+    if not fit.joint:
+        raise QuestionError(f"uncertainty: {fit.not_joint}")
     allowed = NAMED if fit.df_k else NAMED[:2]
     rows = [Effect.of(name, fit.under(name), level) for name in dict.fromkeys((fit.convention, *allowed))]
     clusters, refused = {rows[0].label: _clusters(fit)}, list[tuple[str, str]]()

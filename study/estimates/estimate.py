@@ -754,7 +754,7 @@ class Estimate(Described):
     @cached_property
     def headline(self) -> Estimate:
         """The question's average; for a coefficient or an effect on the long change, that itself."""
-        if not self.estimand.has_path or len(self.terms) == 1:
+        if not self.estimand.has_path or (len(self.terms) == 1 and not self.event_time[0] < 0):
             return self.select(np.arange(len(self.terms)) == 0)
         return self.aggregate(self.sample.question.average)
 

@@ -110,5 +110,5 @@ def wald(effect: FloatArray, cov: FloatArray, degrees: float = math.inf) -> Wald
     if math.isinf(degrees):
         return Wald(statistic, rank, chi_squared_tail(statistic, rank))
     left = degrees - rank + 1
-    p_value = f_tail(statistic * left / (degrees * rank), rank, left) if left > 0 else math.nan
+    p_value = f_tail(statistic * left / (degrees * rank), rank, left) if left > RANK_TOLERANCE else math.nan
     return Wald(statistic, rank, p_value, degrees)

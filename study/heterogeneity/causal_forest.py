@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, IntArray, QuestionError, checked, p_is, quantile, two_sided_p
+from study.core import FloatArray, IntArray, QuestionError, checked, p_is, quantile
 from study.designs.long_change import long_change
 from study.diagnostics import Finding
 from study.estimates import NUMBERS
@@ -303,9 +303,9 @@ def calibration(
     means = [((m * predicted).sum(axis=0) / m.sum(axis=0)).mean() for m in members.values()]
     frames = [slope.tidy(level), quarters.tidy(level).assign(predicted=means)]
     table = pd.concat(frames, ignore_index=True)[["term", *NUMBERS, "predicted"]]
-    p_value = float(two_sided_p(slope.effect / slope.std_error)[0])
-    rejects = bool(p_value < 1 - level and slope.effect[0] > 0)
     r_squared, scale, on_all = float(np.mean(explained)), sample.question.effect_scale, table.iloc[0]
+    p_value = float(on_all.p_value)
+    rejects = bool(p_value < 1 - level and on_all.estimate > 0)
     estimates = {"slope": slope, "quarters": quarters}
     by_quarter = "; ".join(
         f"{row.term} {scale.text(row.estimate)} (predicted {scale.text(row.predicted)})"

@@ -93,7 +93,7 @@ def grouping(sample: Sample, by: str) -> Grouping:
     if by in panel.covariates:
         return _thirds(by, prior(sample, by))
     if by in panel.populations or any(sign in by for sign in "=<>"):
-        inside = population(by, panel)[panel_rows(sample)]
+        inside = population(by, panel)[sample.panel_rows]
         return Grouping(by, (by, "others"), np.where(inside, 0, 1))
     raise unknown("attribute or covariate", by, [*panel.attributes, *panel.covariates], "heterogeneity, by")
 
@@ -107,12 +107,7 @@ def prior(sample: Sample, name: str) -> FloatArray:
         If the panel has no such covariate.
     """
     refuse_unknown("covariate", name, sample.panel.covariates, "heterogeneity, prior")
-    return first_observed(sample.panel.covariates[name])[panel_rows(sample)]
-
-
-def panel_rows(sample: Sample) -> IntArray:
-    """Return the panel's row of each unit of the sample, shape (n,)."""
-    return np.asarray(pd.Index(sample.panel.units).get_indexer(sample.unit_ids))
+    return first_observed(sample.panel.covariates[name])[sample.panel_rows]
 
 
 def _natural(label: str) -> list[tuple[int, str]]:

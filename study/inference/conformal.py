@@ -52,7 +52,8 @@ class Conformal:
         The statistic of each.
     periods, effect, p_values, conf_low, conf_high : ndarray, shape (T1,)
         From treatment on: estimate, p-value of the null in the period alone, and the interval around the estimate of
-        effects that are not rejected; infinite on a side where none is.
+        effects that are not rejected; infinite on a side where none is. In proportion there is no estimate where the
+        predicted outcome is not positive, and no interval around one of -1, which is the same under all nulls.
     level : float
     n_before : int
         Periods before treatment.
@@ -243,7 +244,10 @@ class OnePath(NamedTuple):
     def effects(self) -> FloatArray:
         """Return the effects from treatment on, as a fit to untreated cells has them, shape (T1,)."""
         effect = self.errors(self.sample.treatment == 0)
-        return (effect / (self.mean(self.sample.y) - effect) if self.proportional else effect)[self.after]
+        if self.proportional:
+            untreated = self.mean(self.sample.y) - effect
+            effect = effect / np.where(untreated > 0, untreated, np.nan)
+        return effect[self.after]
 
     def residuals(self, periods: IntArray, effect: FloatArray) -> FloatArray:
         """Return mean residuals of a fit to all cells of some periods, the last ones freed of effects."""
@@ -264,14 +268,15 @@ class OnePath(NamedTuple):
 
     def interval(self, period: int, estimate: float, size: float) -> tuple[float, float]:
         """Return how far on either side of the estimate effects are not rejected at a size."""
-        size += 1e-12
-        if 1 / (self.n_before + 1) > size:
+        size, least = size + 1e-12, -1.0 if self.proportional else -math.inf
+        if 1 / (self.n_before + 1) > size or not estimate > least:
             return -math.inf, math.inf
         step = float(self.sizes(period, estimate).mean())
         if not step > 0:
             return -math.inf, math.inf
         low, high = (
-            _end(lambda c: self.p_value(period, c) > size, estimate, sign * step) for sign in (-1, 1)
+            _end(lambda c: c > least and self.p_value(period, c) > size, estimate, sign * step)
+            for sign in (-1, 1)
         )
         return low, high
 

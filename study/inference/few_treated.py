@@ -461,10 +461,9 @@ def _sizes(
     """Return the sizes of treated and of comparison units."""
     name = size or sample.question.weights
     assert name is not None
-    panel = sample.panel
-    refuse_unknown("covariate", name, panel.covariates, "few_treated, size")
-    place = np.searchsorted(panel.units, sample.unit_ids)
-    sizes = first_observed(panel.covariates[name])[place]
+    covariates = sample.panel.covariates
+    refuse_unknown("covariate", name, covariates, "few_treated, size")
+    sizes = first_observed(covariates[name])[sample.panel_rows]
     wrong = ~(sizes[np.append(treated, compared)] > 0)
     if wrong.any():
         raise QuestionError(

@@ -286,15 +286,15 @@ def _needed(fit: Estimate, term: str | None) -> set[str]:
     """Return the terms that an average is of, which have to be the same without a cluster."""
     if not fit.estimand.has_path or term in fit.terms:
         return set()
-    estimated = ~fit.reference & np.isfinite(fit.effect)
-    needed, last = estimated & (fit.event_time >= 0), fit.sample.question.horizon
-    if last is not None and term in (None, "event_average"):
-        needed &= fit.event_time <= last
-    if fit.sample.question.balance is not None:
-        needed &= balanced(fit, fit.sample.question.balance)
-    by_event_time = fit.by_event_time
-    if term in by_event_time.terms:
-        needed = estimated & (fit.event_time == by_event_time.event_time[by_event_time.terms.index(term)])
+    question, by_event_time = fit.sample.question, fit.by_event_time
+    average, needed = term or question.average, ~fit.reference & np.isfinite(fit.effect)
+    if average in by_event_time.terms:
+        needed &= fit.event_time == by_event_time.event_time[by_event_time.terms.index(average)]
+    else:
+        last = question.last if average == "event_average" else np.inf
+        needed &= (fit.event_time >= 0) & (fit.event_time <= last)
+    if question.balance is not None and average in ("event_average", *by_event_time.terms):
+        needed &= balanced(fit, question.balance)
     return {name for name, n in zip(fit.terms, needed, strict=True) if n}
 
 

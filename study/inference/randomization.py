@@ -448,11 +448,14 @@ def _value(headline: Estimate, kind: Kind) -> float:
 
 
 def numbers_of_dates(sample: Sample) -> NDArray[np.int64]:
-    """Number the distinct event dates, or paths, of the units, shape (n,)."""
+    """Number the distinct event dates with their doses, or paths, of the units, shape (n,)."""
+    rows = sample.path
     if sample.first_treated is not None:
-        return sample.group_number
-    assert sample.path is not None
-    return np.unique(np.nan_to_num(sample.path, nan=-1.0), axis=0, return_inverse=True)[1].reshape(-1)
+        if sample.dose is None:
+            return sample.group_number
+        rows = np.column_stack([sample.group_number, sample.dose])
+    assert rows is not None
+    return np.unique(np.nan_to_num(rows, nan=-1.0), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _permuted_between(sample: Sample) -> tuple[NDArray[Any], tuple[str, ...]]:

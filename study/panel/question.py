@@ -389,6 +389,12 @@ class Sample(Described):
         return self.panel.period_name(period)
 
     @property
+    def panel_rows(self) -> IntArray:
+        """Row of each unit in its panel, whose units need not be in order where it was made by hand, shape (n,)."""
+        order = np.argsort(self.panel.units)
+        return order[np.searchsorted(self.panel.units, self.unit_ids, sorter=order)]
+
+    @property
     def panel_checksum(self) -> str:
         """Checksum of the panel."""
         return self.panel.checksum

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import goldens
@@ -14,7 +15,7 @@ from references.synthetic import ASKED, METHODS, block
 from scipy.optimize import minimize
 
 import study
-from study import Estimate, Panel, Question, QuestionError, estimate
+from study import Estimate, Panel, Question, QuestionError, diagnostics, estimate
 from study.core.synthetic_weights import frank_wolfe, noise_level, simplex_weights
 from study.designs import find_design
 from study.designs.synthetic_blocks import Block, blocks
@@ -527,6 +528,26 @@ def test_errors_of_each_number_alone_have_no_band_no_test_and_no_part_in_a_compa
         match=r"^synthetic_did: inference is placebo, which takes 2 of the 3 comparison units as treated and needs two",
     ):
         estimate(few_others, QUESTION, "synthetic_did", inference="placebo")
+
+
+def test_diagnostics_take_no_influence_from_errors_of_each_number_alone() -> None:
+    panel, options = mostly_untreated(), dict[str, Any](inference="placebo", replications=20)
+    sample = QUESTION.sample(panel)
+    for ask in (
+        partial(diagnostics.uncertainty, permutations=0),
+        partial(diagnostics.leave_one_unit_out, units="all"),
+    ):
+        with pytest.raises(
+            QuestionError, match=r"^(uncertainty|leave_one_unit_out): .*joint inference .* is not avail"
+        ):
+            ask(sample, "synthetic_did", **options)
+    without = diagnostics.leave_one_cohort_out(sample, "synthetic_did", **options).frame
+    assert np.isnan(without["influence"]).all()
+    assert np.isfinite(without["change"]).all()
+    curve = diagnostics.specification_curve(
+        panel, QUESTION, designs=["imputation", ("synthetic_did", options)], draws=99
+    )
+    assert curve.frame["refusal"].str.startswith("joint inference").tolist() == [False, True]
 
 
 OF_ONE = [

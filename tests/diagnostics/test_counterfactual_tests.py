@@ -168,6 +168,16 @@ def test_an_equivalence_test_is_two_one_sided_tests() -> None:
         assert equivalence_p(estimate_, error, 0.5, degrees) == pytest.approx(expected, rel=1e-6)
 
 
+def test_leads_that_are_shares_of_no_positive_mean_are_refused() -> None:
+    panel = simulated.panel(80)
+    below = replace(panel, outcomes={"y": -np.abs(panel.outcomes["y"]) - 1})
+    fit = estimate(below, ASKED.replace(scale="proportional"))
+    with pytest.raises(
+        QuestionError, match=r"^leads: callaway_santanna has no effect before treatment that varies"
+    ):
+        diagnostics.leads(fit)
+
+
 def test_leads_and_placebo_dates_take_a_bound() -> None:
     panel = simulated.panel(150, 7)
     before = diagnostics.leads(estimate(panel, ASKED), bound=5.0)

@@ -95,6 +95,17 @@ def test_eras_that_cannot_be_are_refused(eras: list[tuple[int, int]], design: st
         found(simulated.panel(n=100), Question("y", "event"), eras, design)
 
 
+def test_an_average_over_all_eras_without_a_variance_is_refused() -> None:
+    panel = simulated.panel(n=100)
+    others = np.flatnonzero(np.isnan(panel.first_treated["event"]))[1:]
+    one = panel.outcomes["y"].copy()
+    one[others] = np.nan  # one comparison unit, and later cohorts for those of the first era
+    with pytest.raises(
+        QuestionError, match=r"^eras: callaway_santanna's average over all eras has no sampling"
+    ):
+        found(replace(panel, outcomes={"y": one}), Question("y", "event", horizon=0))
+
+
 def test_it_is_drawn() -> None:
     figure = found(simulated.panel(n=100)).plot()
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()][:2] == ["3-5", "6-8"]

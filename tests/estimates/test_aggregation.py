@@ -164,3 +164,15 @@ def test_averages_without_an_observed_treated_period_are_refused_in_one_line(kin
         QuestionError, match=f'^callaway_santanna: no period .* so "{kind}" cannot be formed.$'
     ):
         leads.aggregate(kind)
+
+
+def test_an_estimate_of_one_lead_has_no_headline() -> None:
+    panel = simulated.panel(n=80)
+    first, y = np.where(panel.first_treated["event"] == 4, 4.0, np.nan), panel.outcomes["y"].copy()
+    y[np.isnan(first)] = np.where(panel.periods < 4, y[np.isnan(first)], np.nan)
+    y[:, panel.periods == 1] = np.nan
+    seen = replace(panel, outcomes={"y": y}, first_treated={"event": first})
+    lead = estimate(seen, Question("y", "event", base="varying"))
+    assert list(lead.event_time) == [-1]
+    with pytest.raises(QuestionError, match="no period that it averages is observed"):
+        lead.headline  # noqa: B018

@@ -114,6 +114,7 @@ def test_wald_with_few_degrees_of_freedom_is_an_f_test_of_what_the_rank_leaves_o
         assert found.p_value == pytest.approx(stats.f.sf(f, 3, left), rel=1e-9)
     assert wald(effect, cov, 1e9).p_value == pytest.approx(wald(effect, cov).p_value, rel=1e-6)
     assert np.isnan(wald(effect, cov, 2.0).p_value)
+    assert np.isnan(wald(effect, cov, 2.0 + 5e-14).p_value)  # as degrees of freedom come out of sums
     assert np.isnan(wald(effect, cov, 1.5).p_value)
 
 

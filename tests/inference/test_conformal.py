@@ -154,6 +154,19 @@ def test_a_proportional_null_is_one_of_scaled_outcomes() -> None:
     np.testing.assert_allclose(share.effect, level / (outcome - level))
 
 
+def test_intervals_in_proportion_hold_effects_above_minus_one_and_none_where_there_is_no_estimate() -> None:
+    of = sample(4, ASKED.replace(scale="proportional"), after=4)
+    y = of.y - 9.0
+    y[0, -4:] = [0.0, 0.2, 8.0, 8.0]
+    y[1:, -1] = -20.0
+    y[0, 0] += 9.0  # residuals before treatment as large as what is predicted
+    made = conformal(replace(of, y=y), "imputation", level=0.8)
+    assert made.effect[0] == -1
+    assert np.all((made.effect[1:3] > -1) & (made.conf_low[1:3] >= -1))
+    assert np.isnan(made.effect[3])
+    assert np.all(np.isinf(made.conf_low[[0, 3]]) & np.isinf(made.conf_high[[0, 3]]))
+
+
 SAMPLES = searching.samples(100, 1500)
 
 

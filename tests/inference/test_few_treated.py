@@ -106,6 +106,14 @@ def test_the_unit_of_a_covariate_does_not_matter(factor: float) -> None:
     np.testing.assert_allclose(np.sort(other.drawn), np.sort(one.drawn), rtol=1e-7)
 
 
+def test_sizes_are_those_of_the_units_in_whatever_order_a_panel_made_by_hand_has_them() -> None:
+    whole = panel(2, n=14, power=1.0)
+    named = replace(whole, units=whole.units[::-1])
+    asked: dict[str, Any] = {"inference": "ferman_pinto", "size": "size", "level": 0.9}
+    one, other = (few_treated(ASKED.sample(each), "imputation", **asked) for each in (whole, named))
+    np.testing.assert_array_equal(one.drawn, other.drawn)
+
+
 @pytest.mark.parametrize(("aggregate", "seed"), [("mean", 0), ("mean", 5), ("total", 6)])
 def test_errors_are_rescaled_by_the_variance_that_sizes_predict(aggregate: str, seed: int) -> None:
     whole = panel(2, n=14, power=1.0, seed=seed)  # one coefficient or both are positive

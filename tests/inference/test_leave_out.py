@@ -203,6 +203,16 @@ def test_event_times_beyond_the_horizon_may_be_gone_without_a_cluster() -> None:
         leave_one_cluster_out(with_a_cohort_in_one_state(), "event_study")
 
 
+def test_horizon_and_balance_excuse_no_event_time_of_an_average_that_they_do_not_limit() -> None:
+    gone = r"without cluster alone .* the same question: ATT\(4,4\), .*ATT\(4,8\)"
+    for fields, term in (
+        ({"horizon": 1, "average": "treated_average"}, None),
+        ({"balance": 1}, "treated_average"),
+    ):
+        with pytest.raises(QuestionError, match=gone):
+            leave_one_cluster_out(with_a_cohort_in_one_state(**fields), "callaway_santanna", term=term)
+
+
 def test_a_term_that_one_cluster_identifies_is_refused_by_the_name_of_the_cluster() -> None:
     sample = with_a_cohort_in_one_state()
     for design in ("sun_abraham", "etwfe"):

@@ -98,6 +98,27 @@ def test_few_ways_give_the_share_of_all_permutations_by_brute_force(name: str, s
     np.testing.assert_allclose(np.sort(np.abs(found.drawn)), np.sort(list(known.values())), rtol=1e-9)
 
 
+def test_units_of_one_date_and_other_doses_make_assignments_of_their_own() -> None:
+    first, dose = np.array([4.0, 4.0, 4.0, np.nan, np.nan, np.nan]), np.array([1.0, 2.0, 2.0, 0.0, 0.0, 0.0])
+    by_period = dose[:, None] * (simulated.PERIODS >= 4)
+    whole = replace(panel(first, seed=3), doses={"amount": by_period})
+    slopes: dict[str, Any] = {"curve": "slopes", "degree": 1}
+
+    def slope(order: np.ndarray) -> float:
+        return float(estimate(moved(order), asked, "dose_response", **slopes).headline.effect[0])
+
+    def moved(order: np.ndarray) -> Panel:
+        return replace(permuted(whole, order), doses={"amount": by_period[order]})
+
+    asked = ASKED.replace(dose="amount")
+    every = {tuple(dose[list(order)]): np.array(order) for order in permutations(range(6))}
+    made = randomization(asked.sample(whole), "dose_response", statistic="estimate", **slopes)
+    assert made.exact
+    np.testing.assert_allclose(
+        np.sort(made.drawn), np.sort([slope(order) for order in every.values()]), atol=1e-12
+    )
+
+
 def test_all_ways_are_taken_up_to_the_number_of_permutations_and_draws_beyond_it() -> None:
     sample = ASKED.sample(panel(TINY))
     assert randomization(sample, "twfe", permutations=105).exact

@@ -83,12 +83,13 @@ def placebo_outcomes(
     frame.insert(1, "role", ["outcome", *["placebo"] * len(refits.rows)])
     frame["largest_not_excluded"] = [row.largest_not_excluded for row in (full, *refits.rows)]
     differences = [joint(placebo, fit).differences() for placebo in refits.fits.values()]
-    difference, error = np.array([(each.effect[0], each.std_error[0]) for each in differences]).T
+    each = ((d.effect[0], d.std_error[0], d.degrees_of_freedom[0]) for d in differences)
+    difference, error, degrees = np.array(list(each)).T
     if not (error > 0).all():
         raise QuestionError(f"{WHO}: a placebo outcome moves exactly as the outcome; leave it out.")
     p_holm = holm(np.array([row.p_value for row in refits.rows]))
     columns = ["p_holm", "difference", "difference_std_error", "difference_p"]
-    values = np.column_stack([p_holm, difference, error, two_sided_p(difference / error)])
+    values = np.column_stack([p_holm, difference, error, two_sided_p(difference / error, degrees)])
     frame[columns] = np.vstack([np.full(len(columns), np.nan), values])
     moved, scale = list(frame["outcome"][frame["p_holm"] < 1 - level]), question.effect_scale
     look = {"marked": list(frame["role"] == "placebo"), "names": ("outcome", "placebo outcome")}

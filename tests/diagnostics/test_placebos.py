@@ -197,6 +197,7 @@ def test_the_difference_from_a_placebo_is_the_effect_on_the_difference_of_outcom
     placebo = found.tidy().iloc[1]
     assert placebo["difference"] == pytest.approx(expected.effect[0], rel=1e-9)
     assert placebo["difference_std_error"] == pytest.approx(expected.std_error[0], rel=1e-9)
+    assert placebo["difference_p"] == pytest.approx(expected.tidy().p_value[0], rel=1e-9)
 
 
 def test_p_values_are_adjusted_within_the_placebo_outcomes_only() -> None:

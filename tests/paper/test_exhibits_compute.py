@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import simulated
+from drawings import drawn_as
 from plans import PLAN, ROOT
 
 import study
@@ -177,7 +178,8 @@ def test_definitions_of_treatment_have_the_numbers_of_the_exhibits_that_they_sho
     monkeypatch.setattr(gpu_stock, "findings_of", lambda *_: [])
     (table,) = treatments.treatments(paper).tables
     assert find_exhibit("treatments").shows == ("timing", "machines", "gpu_stock")
-    made = (timing.timing(paper), machines.machines(paper), gpu_stock.gpu_stock(paper))
+    with drawn_as():  # test_exhibits_data draws the figure
+        made = (timing.timing(paper), machines.machines(paper), gpu_stock.gpu_stock(paper))
     values = {at: value for shown in made for at, value in values_of(shown).items()}
     by_label = {event.label: event for event in paper.plan.every_event}
     events = {by_label[label].short: by_label[label] for label in paper.plan.treatments}

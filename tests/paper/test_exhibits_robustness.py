@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import simulated
+from drawings import drawn_as
 from plans import PANEL, PLAN, ROOT
 
 import study
@@ -85,6 +87,12 @@ def setting_of(plan: Plan, *, answered: bool = True) -> Setting:
     asked = Setting(plan, panel, {}, other_panels(plan.placebos))
     tasks = [shared.task_of(asked, scale) for scale in plan.scales] if answered else []
     return replace(asked, results={task.key: answer(task, panel) for task in tasks})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _png_alone() -> Iterator[None]:
+    with drawn_as("png"):
+        yield
 
 
 @pytest.fixture(scope="module")

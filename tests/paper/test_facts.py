@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pandas as pd
 import pytest
+from drawings import drawn_as
 from originals import RAW
 from typer.testing import CliRunner
 
@@ -64,7 +65,8 @@ def data() -> Data:
 
 @pytest.fixture(scope="module")
 def shown() -> Exhibited:
-    return exhibited.facts(cast(Setting, SimpleNamespace()))
+    with drawn_as("png"):
+        return exhibited.facts(cast(Setting, SimpleNamespace()))
 
 
 @cache

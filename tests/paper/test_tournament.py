@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drawings import drawn_as
 from plans import PLAN, ROOT
 
 from study import Panel, Question, QuestionError, estimate
@@ -85,19 +87,21 @@ def made(setting: Setting) -> recording.Contest:
     return recording.contest(setting.plan, setting.panel)
 
 
-@pytest.fixture(autouse=True)
-def calibrated_once(setting: Setting, made: recording.Contest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def calibrated_once(setting: Setting, made: recording.Contest) -> Iterator[None]:
     """Let no test calibrate to the panel once more what the record and the contest were, each anew."""
     known = {(setting.panel, recording.base_question(setting.plan)): made.calibrated}
 
     def calibrated(panel: Panel, question: Question, **how: Any) -> Process:
         return known.get((panel, question)) or calibrate(panel, question, **how)
 
-    monkeypatch.setattr(recording, "calibrate", calibrated)
+    with pytest.MonkeyPatch.context() as patch, drawn_as("png"):
+        patch.setattr(recording, "calibrate", calibrated)
+        yield
 
 
 @pytest.fixture(scope="module")
-def shown(setting: Setting) -> Exhibited:
+def shown(setting: Setting, calibrated_once: None) -> Exhibited:
     return exhibited(setting)
 
 

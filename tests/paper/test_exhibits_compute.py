@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import simulated
 from drawings import drawn_as
+from paper_inputs import paper_panel, paper_plan
 from plans import PLAN, ROOT
 
-import study
 from study import DataError, QuestionError
 from study.diagnostics.misclassification import misclassification
 from study.figures import dot_figure
@@ -62,7 +62,7 @@ def by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def paper() -> Setting:
     """Return the paper's plan on its panel, with no answers: these exhibits estimate nothing of their own."""
-    return Setting(read_plan(ROOT / "paper/study.toml"), study.load_panel("cvpr"), {})
+    return Setting(paper_plan(), paper_panel(), {})
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ import pytest
 from drawings import drawn_as
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
-from plans import PLAN, ROOT
+from paper_inputs import paper_panel, paper_plan
+from plans import PLAN
 
 import study
 from study.designs import Estimand, find_design
@@ -49,9 +50,9 @@ def setting_of(plan, panel) -> Setting:
 @pytest.fixture(scope="module")
 def paper():
     """Return the paper's plan on its panel, without the rows that draw folds and with fewer draws of the band."""
-    plan = read_plan(ROOT / "paper/study.toml")
+    plan = paper_plan()
     rows = tuple(row for row in plan.rows if not find_design(row.name).draws)
-    return setting_of(replace(plan, rows=rows, band_draws=199), study.load_panel("cvpr"))
+    return setting_of(replace(plan, rows=rows, band_draws=199), paper_panel())
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +102,19 @@ def balanced(plan):
 
 
 @pytest.fixture(scope="module")
-def drawings(paper, made_and_drawn):
-    """Return the figures of the exhibits before they are files, that of balance as its diagnostic draws it."""
+def compared(paper):
+    """Return the sample whose balance is shown, what is compared, and what the diagnostic finds."""
     task = paper.plan.task(paper.plan.events[0], "papers", "proportional", paper.plan.headline)
     sample = task.question.sample(paper.panel)
+    names = balancing.compared(paper, sample)
+    return sample, names, study.diagnostics.balance(sample, covariates=names)
+
+
+@pytest.fixture(scope="module")
+def drawings(paper, made_and_drawn, compared):
+    """Return the figures of the exhibits before they are files, that of balance as its diagnostic draws it."""
     return made_and_drawn[1] | {
-        "balance": study.diagnostics.balance(sample, covariates=balancing.compared(paper, sample)).plot(),
+        "balance": compared[2].plot(),
         "path": path_figure(paper.plan, paper.plan.events[0], "log1p", paper.results, "year"),
     }
 
@@ -272,11 +280,8 @@ def test_means_skip_cells_that_are_not_observed(paper):
     np.testing.assert_allclose(np.delete(found, 2), np.delete(sample.y[1:].mean(axis=0), 2))
 
 
-def test_regression_balances_its_own_covariates_and_weighs_others_as_it_implies(paper):
-    task = paper.plan.task(paper.plan.events[0], "papers", "proportional", paper.plan.headline)
-    sample = task.question.sample(paper.panel)
-    names = balancing.compared(paper, sample)
-    found = study.diagnostics.balance(sample, covariates=names)
+def test_regression_balances_its_own_covariates_and_weighs_others_as_it_implies(paper, compared):
+    sample, names, found = compared
     left = balancing.adjusted_differences(sample, found, names)
     assert abs(left["log_baseline_papers"]) < 1e-9
     assert abs(left["baseline_papers"]) < 1e-9
@@ -584,6 +589,7 @@ def test_lines_are_distinguished_in_grey(drawings):
     for axis in figure.axes[:2]:
         for other in figure.axes:
             other.set_visible(other is axis)
+        axis.set_axis_off()
         lines = [line for line in axis.get_lines() if not line.get_label().startswith("_")]
         assert len(lines) >= 5
         for line in axis.get_lines():
@@ -601,6 +607,7 @@ def test_lines_are_distinguished_in_grey(drawings):
             assert abs(shades[one] - shades[other]) > 0.07 or len(told) == 2
             assert one.get_marker() != other.get_marker() or len(told) == 2
     for axis in figure.axes:
+        axis.set_axis_on()
         axis.set_visible(True)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import simulated
 from drawings import drawn_as
-from plans import PANEL, PLAN, ROOT
+from paper_inputs import paper_panel, paper_plan
+from plans import PANEL, PLAN
 
 import study
 from study.designs import find_design
@@ -448,7 +449,7 @@ def test_groups_that_gain_are_those_of_the_scores_asked_directly(
 
 
 def test_what_a_plan_does_not_allow_is_left_out_without_an_error(setting: Setting) -> None:
-    coefficients = replace(setting.plan.under("twfe"), placebos={})
+    coefficients = replace(setting.plan.under("twfe"), placebos={}, scales={"log1p": "Log"})
     coefficients = replace(coefficients, rows=(coefficients.headline,), neighbours="")
     bare = Setting(coefficients, setting.panel, {})
     assert violations(bare) == Exhibited()
@@ -493,9 +494,9 @@ def test_nothing_is_shown_where_the_headline_refuses_the_question(setting: Setti
 
 
 def test_the_papers_placebo_fields_are_compared_with_its_outcome_university_by_university() -> None:
-    plan = replace(read_plan(ROOT / "paper/study.toml"), scales={"log1p": "Log"})
-    panels = other_panels(plan.placebos)
-    setting = Setting(plan, study.load_panel(plan.panel), {}, panels)
+    plan = replace(paper_plan(), scales={"log1p": "Log"})
+    panels = other_panels({name: plan.placebos[name] for name in ("robotics",)})
+    setting = Setting(plan, paper_panel(), {}, panels)
     numbers = {traced.address: traced for traced in placebos(setting).numbers}
     task = shared.task_of(setting, "log1p")
     ours, theirs = (

@@ -14,11 +14,11 @@ from itertools import pairwise
 
 import pytest
 from browsers import NARROW, WIDE, opened_page, seen_at
+from paper_inputs import paper_panel
 from plans import PLAN
 
 from study.designs import all_designs
 from study.figures import FULL, HEIGHT, WIDTH, canvas
-from study.panel.panel import load_panel
 from study.paper.exhibits.exhibit import Exhibit, Exhibited, Source, Traced, draw
 from study.paper.page import anchor, numbered, origins, page, picture, provenance_of
 from study.paper.plan import read_plan, worded, words_of
@@ -617,7 +617,7 @@ def test_numbers_of_another_seed_have_a_source_of_their_own() -> None:
 def test_provenance_is_that_of_the_plan_and_names_no_machine(tmp_path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(PLAN)
-    plan, panel = read_plan(path), load_panel("cvpr")
+    plan, panel = read_plan(path), paper_panel()
     made = provenance_of(plan, PLAN, [panel, panel])
     assert made["headline"] == "CS (callaway_santanna)"
     assert made["panels"] == (("cvpr", panel.checksum),)

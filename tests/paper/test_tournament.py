@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawings import drawn_as
+from paper_inputs import paper_panel, paper_plan
 from plans import PLAN, ROOT
 
 from study import Panel, Question, QuestionError, estimate
@@ -422,7 +423,7 @@ def test_the_exhibit_needs_the_table_of_the_plan(tmp_path: Path) -> None:
 
 
 def test_the_paper_simulates_mistakes_in_treatment_at_the_rates_of_its_check() -> None:
-    plan = read_plan(ROOT / "paper/study.toml")
+    plan = paper_plan()
     stock = pd.read_csv(ROOT / "data/gpu_stock.csv").set_index("event").loc["first_gpu_system"]
     dials = plan.processes().values()
     hidden = {each["hidden"] for each in dials if "hidden" in each}
@@ -433,9 +434,9 @@ def test_the_paper_simulates_mistakes_in_treatment_at_the_rates_of_its_check() -
 
 
 def test_the_record_of_the_paper_is_of_its_plan() -> None:
-    plan = read_plan(ROOT / "paper/study.toml")
+    plan = paper_plan()
     if not Path(plan.tournament.record).is_file():
         pytest.skip("the record is not written yet")
-    recorded = recording.read_record(plan, running.load(plan))
+    recorded = recording.read_record(plan, paper_panel())
     said = json.loads(recording.beside(Path(plan.tournament.record)).read_text())
     assert said["sentences"] == [*recorded.sentences]

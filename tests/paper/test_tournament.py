@@ -265,7 +265,8 @@ def test_an_exhibit_at_hand_is_made_anew_from_another_record(setting: Setting, s
     rows.loc[rows["process"] == "effect of 20%", "bias"] += 0.1
     try:
         path.write_text(rows.to_csv(index=False))
-        other = exhibited(setting)
+        with drawn_as():
+            other = exhibited(setting)
     finally:
         path.write_bytes(kept)
     at = [*SIMULATED].index("bias")
@@ -313,7 +314,8 @@ def test_what_designs_say_of_the_actual_panel_is_their_answer(setting: Setting, 
     own = setting.plan.task(task.event, task.outcome, task.scale, row)
     known = answer(own, setting.panel)
     kept = replace(known, headline=replace(known.headline, estimate=0.4321))
-    other = tournament(replace(setting, results={own.key: kept}))
+    with drawn_as():
+        other = tournament(replace(setting, results={own.key: kept}))
     numbers = {number.address: number.value for number in other.numbers}
     assert numbers["tournament/actual/cs/estimate"] == "43.2"
 

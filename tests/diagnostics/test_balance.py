@@ -12,8 +12,9 @@ import pytest
 import simulated
 import statsmodels.api as sm
 from matplotlib.figure import Figure
+from paper_inputs import paper_panel
 
-from study import Panel, Question, load_panel
+from study import Panel, Question
 from study.core.errors import QuestionError
 from study.designs import find_design
 from study.diagnostics import Finding
@@ -383,8 +384,8 @@ def test_the_study_itself_is_answered_with_its_separated_cohort_told() -> None:
         min_cohort_size=1,
         horizon=4,
     )
-    found = balance(question.sample(load_panel("cvpr")))
-    fit = find_design("callaway_santanna")(question.sample(load_panel("cvpr")))
+    sample = question.sample(paper_panel())
+    found, fit = balance(sample), find_design("callaway_santanna")(sample)
     apart = {note.split()[1] for note in fit.notes if "propensity" in note}
     assert {cohort for cohort, made in scores(found).items() if made.unlike} == apart == {"2019"}
     assert undefined_are_explained(found)

@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from drawings import drawn_as
 from plans import PANEL, PLAN
 
 import study
@@ -102,7 +103,8 @@ def composed(setting: Setting) -> Exhibited:
 
 @pytest.fixture(scope="module")
 def by_design(setting: Setting) -> Exhibited:
-    return designs(setting)
+    with drawn_as("png"):
+        return designs(setting)
 
 
 def cells(table: Table, panel: int) -> dict[str, list[float]]:

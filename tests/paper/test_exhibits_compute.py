@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import simulated
+from drawings import drawn_as
+from paper_inputs import paper_panel, paper_plan
 from plans import PLAN, ROOT
 
-import study
 from study import DataError, QuestionError
 from study.diagnostics.misclassification import misclassification
 from study.figures import dot_figure
@@ -61,7 +62,7 @@ def by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def paper() -> Setting:
     """Return the paper's plan on its panel, with no answers: these exhibits estimate nothing of their own."""
-    return Setting(read_plan(ROOT / "paper/study.toml"), study.load_panel("cvpr"), {})
+    return Setting(paper_plan(), paper_panel(), {})
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +178,8 @@ def test_definitions_of_treatment_have_the_numbers_of_the_exhibits_that_they_sho
     monkeypatch.setattr(gpu_stock, "findings_of", lambda *_: [])
     (table,) = treatments.treatments(paper).tables
     assert find_exhibit("treatments").shows == ("timing", "machines", "gpu_stock")
-    made = (timing.timing(paper), machines.machines(paper), gpu_stock.gpu_stock(paper))
+    with drawn_as():  # test_exhibits_data draws the figure
+        made = (timing.timing(paper), machines.machines(paper), gpu_stock.gpu_stock(paper))
     values = {at: value for shown in made for at, value in values_of(shown).items()}
     by_label = {event.label: event for event in paper.plan.every_event}
     events = {by_label[label].short: by_label[label] for label in paper.plan.treatments}

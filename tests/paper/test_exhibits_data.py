@@ -11,9 +11,11 @@ from itertools import combinations
 import matplotlib
 import numpy as np
 import pytest
+from drawings import drawn_as
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
-from plans import PLAN, ROOT
+from paper_inputs import paper_panel, paper_plan
+from plans import PLAN
 
 import study
 from study.designs import Estimand, find_design
@@ -48,9 +50,9 @@ def setting_of(plan, panel) -> Setting:
 @pytest.fixture(scope="module")
 def paper():
     """Return the paper's plan on its panel, without the rows that draw folds and with fewer draws of the band."""
-    plan = read_plan(ROOT / "paper/study.toml")
+    plan = paper_plan()
     rows = tuple(row for row in plan.rows if not find_design(row.name).draws)
-    return setting_of(replace(plan, rows=rows, band_draws=199), study.load_panel("cvpr"))
+    return setting_of(replace(plan, rows=rows, band_draws=199), paper_panel())
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +67,17 @@ def simulated(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made_and_drawn(paper):
     """Return the exhibits, and their figures before they were files."""
-    figures = []
+    figures, made = [], {}
+
+    def drawn(figure, kind):
+        figures.append(figure)
+        # Of one exhibit alone a test reads the PNG.
+        return drawing.drawn(figure, kind) if kind == "pdf" or name == "raw_means" else b""
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            exhibit, "drawn", lambda figure, kind: figures.append(figure) or drawing.drawn(figure, kind)
-        )
-        made = {name: make(paper) for name, make in MADE.items()}
+        patch.setattr(exhibit, "drawn", drawn)
+        for name, make in MADE.items():
+            made[name] = make(paper)
     names = [figure.name for shown in made.values() for figure in shown.figures]
     return made, dict(zip(names, figures[::2], strict=True))
 
@@ -85,7 +92,8 @@ def small(simulated):
     """Return the exhibits of the small plan with a row that is refused."""
     row = replace(event_studies.OTHERS[2], options={"before": 90})
     plan = replace(simulated.plan, rows=(*simulated.plan.rows, row))
-    return {name: make(replace(simulated, plan=plan)) for name, make in MADE.items()}
+    with drawn_as("png"):
+        return {name: make(replace(simulated, plan=plan)) for name, make in MADE.items()}
 
 
 def balanced(plan):
@@ -94,12 +102,19 @@ def balanced(plan):
 
 
 @pytest.fixture(scope="module")
-def drawings(paper, made_and_drawn):
-    """Return the figures of the exhibits before they are files, that of balance as its diagnostic draws it."""
+def compared(paper):
+    """Return the sample whose balance is shown, what is compared, and what the diagnostic finds."""
     task = paper.plan.task(paper.plan.events[0], "papers", "proportional", paper.plan.headline)
     sample = task.question.sample(paper.panel)
+    names = balancing.compared(paper, sample)
+    return sample, names, study.diagnostics.balance(sample, covariates=names)
+
+
+@pytest.fixture(scope="module")
+def drawings(paper, made_and_drawn, compared):
+    """Return the figures of the exhibits before they are files, that of balance as its diagnostic draws it."""
     return made_and_drawn[1] | {
-        "balance": study.diagnostics.balance(sample, covariates=balancing.compared(paper, sample)).plot(),
+        "balance": compared[2].plot(),
         "path": path_figure(paper.plan, paper.plan.events[0], "log1p", paper.results, "year"),
     }
 
@@ -265,11 +280,8 @@ def test_means_skip_cells_that_are_not_observed(paper):
     np.testing.assert_allclose(np.delete(found, 2), np.delete(sample.y[1:].mean(axis=0), 2))
 
 
-def test_regression_balances_its_own_covariates_and_weighs_others_as_it_implies(paper):
-    task = paper.plan.task(paper.plan.events[0], "papers", "proportional", paper.plan.headline)
-    sample = task.question.sample(paper.panel)
-    names = balancing.compared(paper, sample)
-    found = study.diagnostics.balance(sample, covariates=names)
+def test_regression_balances_its_own_covariates_and_weighs_others_as_it_implies(paper, compared):
+    sample, names, found = compared
     left = balancing.adjusted_differences(sample, found, names)
     assert abs(left["log_baseline_papers"]) < 1e-9
     assert abs(left["baseline_papers"]) < 1e-9
@@ -577,6 +589,7 @@ def test_lines_are_distinguished_in_grey(drawings):
     for axis in figure.axes[:2]:
         for other in figure.axes:
             other.set_visible(other is axis)
+        axis.set_axis_off()
         lines = [line for line in axis.get_lines() if not line.get_label().startswith("_")]
         assert len(lines) >= 5
         for line in axis.get_lines():
@@ -594,6 +607,7 @@ def test_lines_are_distinguished_in_grey(drawings):
             assert abs(shades[one] - shades[other]) > 0.07 or len(told) == 2
             assert one.get_marker() != other.get_marker() or len(told) == 2
     for axis in figure.axes:
+        axis.set_axis_on()
         axis.set_visible(True)
 
 

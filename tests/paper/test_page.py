@@ -14,11 +14,11 @@ from itertools import pairwise
 
 import pytest
 from browsers import NARROW, WIDE, opened_page, seen_at
+from paper_inputs import paper_panel
 from plans import PLAN
 
 from study.designs import all_designs
 from study.figures import FULL, HEIGHT, WIDTH, canvas
-from study.panel.panel import load_panel
 from study.paper.exhibits.exhibit import Exhibit, Exhibited, Source, Traced, draw
 from study.paper.page import anchor, numbered, origins, page, picture, provenance_of
 from study.paper.plan import read_plan, worded, words_of
@@ -437,20 +437,29 @@ def test_a_table_as_csv_has_its_panels_labels_and_numbers() -> None:
     assert rows[2][:3] == ["Panel A. Shares", "", "(0.500)"]
 
 
-def test_sections_are_folded_until_a_link_leads_into_one(content, tmp_path) -> None:
-    (tmp_path / "report.html").write_bytes(content)
-    with opened_page(tmp_path / "report.html", tmp_path / "profile") as driver:
-        opened = "return [...document.querySelectorAll('details.part')].map(d => d.open)"
-        assert driver.execute_script(opened) == [False, False]
-        assert driver.execute_script("return document.getElementById('tab-third').checkVisibility()")
-        driver.execute_script("location.hash = 'tab-small'")
-        assert driver.execute_script(opened) == [True, False]
-        unfold = driver.find_element("id", "unfold")
-        unfold.click()
-        assert driver.execute_script(opened) == [True, True]
-        assert unfold.text == "Fold all sections"
-        unfold.click()
-        assert driver.execute_script(opened) == [False, False]
+@pytest.fixture
+def new_tab(browser):
+    """Give the page as it is when it is opened, in a tab of its own."""
+    address, before = browser.current_url.partition("#")[0], browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    browser.get(address)
+    yield browser
+    browser.close()
+    browser.switch_to.window(before)
+
+
+def test_sections_are_folded_until_a_link_leads_into_one(new_tab) -> None:
+    opened = "return [...document.querySelectorAll('details.part')].map(d => d.open)"
+    assert new_tab.execute_script(opened) == [False, False]
+    assert new_tab.execute_script("return document.getElementById('tab-third').checkVisibility()")
+    new_tab.execute_script("location.hash = 'tab-small'")
+    assert new_tab.execute_script(opened) == [True, False]
+    unfold = new_tab.find_element("id", "unfold")
+    unfold.click()
+    assert new_tab.execute_script(opened) == [True, True]
+    assert unfold.text == "Fold all sections"
+    unfold.click()
+    assert new_tab.execute_script(opened) == [False, False]
 
 
 def test_the_head_has_the_first_sentences_of_the_papers_exhibits_and_the_first_of_these_follows(
@@ -601,8 +610,8 @@ def test_two_things_of_one_name_are_refused(shown, provenance, kind: str, name: 
         page([*shown, twin], provenance)
 
 
-def test_a_figure_keeps_its_proportions_and_only_a_wide_one_may_scroll() -> None:
-    narrow, wide = picture(figure("usual", WIDTH)), picture(figure("whole", FULL))
+def test_a_figure_keeps_its_proportions_and_only_a_wide_one_may_scroll(shown) -> None:
+    narrow, wide = (picture(drawn) for drawn in shown[0][1].figures)
     assert narrow["width"] / narrow["height"] == pytest.approx(WIDTH / HEIGHT, rel=0.01)
     assert wide["width"] / narrow["width"] == pytest.approx(FULL / WIDTH, rel=0.01)
     assert wide["wide"]
@@ -617,7 +626,7 @@ def test_numbers_of_another_seed_have_a_source_of_their_own() -> None:
 def test_provenance_is_that_of_the_plan_and_names_no_machine(tmp_path) -> None:
     path = tmp_path / "study.toml"
     path.write_text(PLAN)
-    plan, panel = read_plan(path), load_panel("cvpr")
+    plan, panel = read_plan(path), paper_panel()
     made = provenance_of(plan, PLAN, [panel, panel])
     assert made["headline"] == "CS (callaway_santanna)"
     assert made["panels"] == (("cvpr", panel.checksum),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drawings import drawn_as
+from paper_inputs import paper_panel, paper_plan
 from plans import PLAN, ROOT
 
 from study import Panel, Question, QuestionError, estimate
@@ -85,19 +88,21 @@ def made(setting: Setting) -> recording.Contest:
     return recording.contest(setting.plan, setting.panel)
 
 
-@pytest.fixture(autouse=True)
-def calibrated_once(setting: Setting, made: recording.Contest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def calibrated_once(setting: Setting, made: recording.Contest) -> Iterator[None]:
     """Let no test calibrate to the panel once more what the record and the contest were, each anew."""
     known = {(setting.panel, recording.base_question(setting.plan)): made.calibrated}
 
     def calibrated(panel: Panel, question: Question, **how: Any) -> Process:
         return known.get((panel, question)) or calibrate(panel, question, **how)
 
-    monkeypatch.setattr(recording, "calibrate", calibrated)
+    with pytest.MonkeyPatch.context() as patch, drawn_as("png"):
+        patch.setattr(recording, "calibrate", calibrated)
+        yield
 
 
 @pytest.fixture(scope="module")
-def shown(setting: Setting) -> Exhibited:
+def shown(setting: Setting, calibrated_once: None) -> Exhibited:
     return exhibited(setting)
 
 
@@ -260,7 +265,8 @@ def test_an_exhibit_at_hand_is_made_anew_from_another_record(setting: Setting, s
     rows.loc[rows["process"] == "effect of 20%", "bias"] += 0.1
     try:
         path.write_text(rows.to_csv(index=False))
-        other = exhibited(setting)
+        with drawn_as():
+            other = exhibited(setting)
     finally:
         path.write_bytes(kept)
     at = [*SIMULATED].index("bias")
@@ -308,7 +314,8 @@ def test_what_designs_say_of_the_actual_panel_is_their_answer(setting: Setting, 
     own = setting.plan.task(task.event, task.outcome, task.scale, row)
     known = answer(own, setting.panel)
     kept = replace(known, headline=replace(known.headline, estimate=0.4321))
-    other = tournament(replace(setting, results={own.key: kept}))
+    with drawn_as():
+        other = tournament(replace(setting, results={own.key: kept}))
     numbers = {number.address: number.value for number in other.numbers}
     assert numbers["tournament/actual/cs/estimate"] == "43.2"
 
@@ -418,7 +425,7 @@ def test_the_exhibit_needs_the_table_of_the_plan(tmp_path: Path) -> None:
 
 
 def test_the_paper_simulates_mistakes_in_treatment_at_the_rates_of_its_check() -> None:
-    plan = read_plan(ROOT / "paper/study.toml")
+    plan = paper_plan()
     stock = pd.read_csv(ROOT / "data/gpu_stock.csv").set_index("event").loc["first_gpu_system"]
     dials = plan.processes().values()
     hidden = {each["hidden"] for each in dials if "hidden" in each}
@@ -429,9 +436,9 @@ def test_the_paper_simulates_mistakes_in_treatment_at_the_rates_of_its_check() -
 
 
 def test_the_record_of_the_paper_is_of_its_plan() -> None:
-    plan = read_plan(ROOT / "paper/study.toml")
+    plan = paper_plan()
     if not Path(plan.tournament.record).is_file():
         pytest.skip("the record is not written yet")
-    recorded = recording.read_record(plan, running.load(plan))
+    recorded = recording.read_record(plan, paper_panel())
     said = json.loads(recording.beside(Path(plan.tournament.record)).read_text())
     assert said["sentences"] == [*recorded.sentences]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
+
 import numpy as np
 import pytest
 import simulated
@@ -12,8 +15,18 @@ from study.simulate.process import checked_dials
 from study.simulate.replications import Entrant, is_slow
 from study.simulate.tournament import VIOLATIONS
 
+tournament = import_module("study.simulate.tournament")
 QUESTION = Question("y", "event", horizon=2)
 PANEL = simulated.panel(120, seed=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _calibrated_once():
+    """Calibrate to the panel, and look at the calibration, once for all tournaments."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("calibrate", "calibration"):
+            patch.setattr(tournament, name, cache(getattr(tournament, name)))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +56,7 @@ def test_the_finding_has_a_row_a_process_and_design_and_says_how_it_was_made(fou
     assert (frame["repetitions"] == 3).all()
     assert {each["effect"] for each in found["processes"].values()} == {0, 0.5}
     assert found["calibration"].verdict == found.evidence[-1]
-    spread = study.calibrate(PANEL, QUESTION).spread
+    spread = tournament.calibrate(PANEL, QUESTION, neighbours=None, seed=0).spread
     np.testing.assert_allclose(frame.groupby("effect")["truth"].first(), [0, 0.5 * spread], atol=1e-12)
 
 

@@ -11,7 +11,7 @@ import pytest
 from study.figures import has_curves, performance_figure
 from study.figures.drawing import apart
 from study.panel import Scale
-from study.simulate.performance import findings_of, performance, recommendation, standing
+from study.simulate.performance import findings_of, measures, performance, recommendation, standing
 from study.simulate.replications import Answer, Replications
 
 PERCENT = Scale("proportional", "papers")
@@ -134,9 +134,9 @@ def test_errors_are_the_spread_of_measures_between_tournaments():
         answers = np.stack([normal(rng, 60, sd=0.1, mean=0.75, error=0.9) for _ in range(2)])
         answers[:, :, 0] += truths[:, 0] / truths[:, 1] - 0.2
         answers[1, 30:] = np.nan
-        found.append(performance({"p": replications(answers, truths, scale="proportional", ran=[60, 30])}))
+        found.append(measures(replications(answers, truths, scale="proportional", ran=[60, 30])))
     for name in ("bias", "rmse", "mde", "pretest_rejects", "mde_by_error", "error_ratio", "bias_after"):
-        values, errors = (np.array([frame[column] for frame in found]) for column in (name, f"{name}_mc"))
+        values, errors = (np.array([getattr(of[name], part) for of in found]) for part in ("value", "error"))
         assert np.sqrt((errors**2).mean(axis=0)) == pytest.approx(values.std(axis=0), rel=0.12, abs=1e-12), (
             name
         )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -59,6 +60,12 @@ def run(processes=None, entrants=(TWFE, SUN), repetitions=6, slow=6, seed=3, **h
     return made
 
 
+@cache
+def whole():
+    """Return the usual run, which others are to be like."""
+    return run()
+
+
 def same(one, other) -> bool:
     return bool(encoded(one) == encoded(other))
 
@@ -103,13 +110,14 @@ def test_numbers_do_not_depend_on_jobs_order_or_other_entrants(monkeypatch):
         random.Random(0).shuffle(tasks)
         return tasks
 
-    in_order = run()
+    in_order = whole()
     monkeypatch.setattr(module, "tasks_of", shuffled)
     assert same(in_order, run())
 
 
 def test_more_replications_begin_with_the_same_ones_and_another_seed_has_others():
-    few, more, other = run(repetitions=4), run(repetitions=30), run(repetitions=4, seed=4)
+    some = {"some": process(effect=0.5)}
+    few, more, other = run(some, repetitions=4), run(some, repetitions=30), run(some, repetitions=4, seed=4)
     np.testing.assert_array_equal(few["some"].answers, more["some"].answers[:, :4])
     np.testing.assert_array_equal(few["some"].truths, more["some"].truths[:4])
     assert not np.isin(other["some"].answers[:, :, 0], few["some"].answers[:, :, 0]).any()
@@ -195,16 +203,15 @@ def test_entrants_may_ask_about_some_of_the_units_with_covariates():
 
 def test_finished_blocks_are_kept_and_a_damaged_one_is_worked_out_again(tmp_path):
     told: list[str] = []
-    whole = run()
-    assert same(whole, run(cache=tmp_path, progress=told.append))
+    assert same(whole(), run(cache=tmp_path, progress=told.append))
     kept = blocks(tmp_path)
     assert len(kept) == len(told) == 4  # of 4 replications, the rest, by process
-    assert same(whole, run(cache=tmp_path))
+    assert same(whole(), run(cache=tmp_path))
     assert blocks(tmp_path) == kept
     damaged = sorted(tmp_path.glob("*.answer"))[0]
     content = damaged.read_bytes()
     damaged.write_bytes(content[:-30] + b"0" + content[-29:])
-    assert same(whole, run(cache=tmp_path))
+    assert same(whole(), run(cache=tmp_path))
     assert damaged.read_bytes() == content
     again = blocks(tmp_path)
     assert {name for name in kept if again[name] != kept[name]} == {damaged.name}
@@ -232,7 +239,7 @@ def test_an_interrupt_leaves_what_was_finished(tmp_path):
         run(cache=tmp_path, progress=stop)
     kept = blocks(tmp_path)
     assert len(kept) == 2
-    assert same(run(), run(cache=tmp_path))
+    assert same(whole(), run(cache=tmp_path))
     assert kept.items() <= blocks(tmp_path).items()
     assert len(blocks(tmp_path)) == 4
 
@@ -287,13 +294,13 @@ long_run(Path(sys.argv[1]))
 """
 
 
-# Of each of two processes, four of twenty replications by the fast designs and one of five by the slow one.
+# Of each of two processes, four of ten replications by the fast designs and one of five by the slow one.
 BLOCKS = 10
 
 
 def long_run(folder: Path):
-    with mock.patch.object(module, "BLOCK", 20):
-        return run(entrants=(TWFE, SUN, SYNTHETIC), repetitions=80, slow=5, cache=folder)
+    with mock.patch.object(module, "BLOCK", 10):
+        return run(entrants=(TWFE, SUN, SYNTHETIC), repetitions=40, slow=5, cache=folder)
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was_with_the_same_bytes(tmp_path):

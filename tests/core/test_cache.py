@@ -185,10 +185,10 @@ def test_every_type_that_an_answer_is_made_of_is_read(kinds):
 
 def test_a_flipped_bit_or_a_cut_is_found_wherever_it_is(tmp_path, asked, answers):
     results, _, folder = answers
-    path = min(folder.glob("*.answer"), key=lambda path: path.stat().st_size)
+    kept = {path: stored(folder, path.stem, running.ANSWER) for path in folder.glob("*.answer")}
+    path = min((path for path in kept if kept[path] is not None), key=lambda path: path.stat().st_size)
     key, content = path.stem, path.read_bytes()
-    found = stored(folder, key, running.ANSWER)
-    assert any(same(found, result) for result in results.values())
+    assert any(same(kept[path], result) for result in results.values())
     place = tmp_path / path.name
     for at in (*range(200), *range(200, len(content), 7), len(content) - 1):
         damaged = bytearray(content)

@@ -328,6 +328,7 @@ ORDERED: dict[str, list[str]] = {
     "waves": [f"wave {k}" for k in range(7, 13)],
     "school years": [f"{y}/{y % 100 + 1:02d}" for y in range(2010, 2016)],
     "half-years": [f"{y}h{k}" for y in (2010, 2011, 2012) for k in (1, 2)],
+    "months": ["2010_9", "2010_10", "2010_11", "2010_12", "2011_1", "2011_2"],
 }
 
 

@@ -399,6 +399,15 @@ def test_a_value_that_may_mean_never_is_refused_with_how_to_say_so(written: Any,
     assert said in str(error.value)
 
 
+def test_dates_of_events_in_a_panel_of_years_are_refused_with_how_to_read_them() -> None:
+    data = table().assign(entry=lambda d: d["entry"].map("{:.0f}-07-01".format, na_action="ignore"))
+    with pytest.raises(DataError, match=r'or empty for never\. Dates are read with period="year"'):
+        Panel.from_long(data, **ROLES)
+    assert (
+        Panel.from_long(data, **ROLES, period="year").checksum == Panel.from_long(table(), **ROLES).checksum
+    )
+
+
 # ---- profile ----
 
 

@@ -198,6 +198,8 @@ def _by_group(table: pd.DataFrame, groups: Grouping, scale: Scale) -> str:
 
 def _chart(frame: pd.DataFrame, ax: Axes | None, prior_name: str, scale: Scale, level: float) -> Figure:
     """Draw the effect on each unit against its prior output: by both learners, or by the forest on given axes."""
+    from matplotlib.ticker import LogFormatter
+
     xlabel = f"{prior_name} of the unit, before treatment"
     x, treated = frame[prior_name].to_numpy(), frame["treated"].to_numpy() == 1
     square: Any = {"color": SECOND, "mec": "black", "mew": 0.4, "ms": 3.6, "label": "treated unit"}
@@ -211,6 +213,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, prior_name: str, scale: Scale, 
             axis.plot(x[treated], effect[treated], "s", **square)
             if np.nanmin(x) > 0:
                 axis.set_xscale("log")
+                axis.xaxis.set(major_formatter=LogFormatter(), minor_formatter=LogFormatter())
             axis.set_title(title)
         if ax is None:
             figure.supxlabel(xlabel, fontsize=9)

@@ -103,6 +103,16 @@ def test_axes_say_the_unit_of_the_period_and_the_labels_of_the_question() -> Non
     assert axes_of(estimate(dated, QUESTION).plot()).get_xlabel() == "Years since first treated"
 
 
+def test_dollars_in_a_name_are_no_formula() -> None:
+    name = r"price ($) less cost ($ per \unit)"
+    panel = simulated.panel(n=60, level=9.0)
+    named = replace(panel, outcomes={name: panel.outcomes["y"]})
+    figure = estimate(named, Question(name, "event"), "callaway_santanna").plot(title=name)
+    assert axes_of(figure).get_title() == name
+    drawn(figure, "svg")
+    assert not any(text.get_parse_math() for text in (axes_of(figure).title, axes_of(figure).yaxis.label))
+
+
 def test_a_share_is_drawn_in_percent() -> None:
     share = fit(scale="proportional")
     axis = axes_of(share.plot())

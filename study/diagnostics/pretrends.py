@@ -196,7 +196,7 @@ def _chart(
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.axvline(reference + 0.5, color=GREY, linewidth=0.8, linestyle=":")
         estimate, error = shown["estimate"], quantile((1 + level) / 2) * shown["std_error"]
-        ends, words = [estimate - error, estimate + error], f"estimate, {level:.0%} interval"
+        ends, words = [estimate - error, estimate + error], f"estimate, {100 * level:g}% interval"
         draw_intervals(axis, estimate, shown.index, ends, upright=True, linewidth=1.1, label=words)
         shown.loc[reference] = 0.0
         for column, words, look, colour, width in (

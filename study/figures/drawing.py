@@ -41,6 +41,7 @@ STYLE: Any = {
     "legend.fontsize": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "text.parse_math": False,  # names of columns may have dollars
     "pdf.fonttype": 42,
     "svg.hashsalt": "study",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from textwrap import fill
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ from study.figures.drawing import (
 from study.panel import Scale
 
 COLUMNS = 5
+TITLE = 54  # letters of a line of a title across a figure of the usual width
 # In inches: the widest figure; of a legend, what a letter takes on average, and what its mark does.
 WIDEST, LETTER, LEGEND_MARK = 9.0, 0.056, 0.45
 COUNTED = 3.1  # inches of height, of a figure with numbers of units below its axes
@@ -78,7 +80,7 @@ def event_study(paths: Paths, *, ylabel: str, unit: str, percent: bool = False) 
         axes = figure.subplots(1, len(paths), sharey=True, squeeze=False)[0]
         for axis, (title, path) in zip(axes, paths.items(), strict=True):
             draw_path(axis, path, percent=percent)
-            axis.set_title(title)
+            axis.set_title(fill(title, TITLE // min(len(paths), 2)))
         cut_bands(zip(axes, paths.values(), strict=True), percent=percent)
         axes[0].set_ylabel(ylabel)
         figure.supxlabel(since(unit), fontsize=9)

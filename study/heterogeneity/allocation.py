@@ -196,7 +196,8 @@ def policy(
     return Finding.of(
         [
             _verdict(table, differs, pairs.p_value, f"{budget:,}", outcome),
-            f"What a grant adds to {outcome} by the end of the window, with pointwise {level:.0%} intervals: {added}.",
+            f"What a grant adds to {outcome} by the end of the window, with pointwise {100 * level:g}% intervals: "
+            f"{added}.",
             f"There are {budget:,} grants for {n:,} units, none of which had one at the window's start; largest and "
             f"smallest go by {name}.",
             f"A tree of depth {DEPTH} grown on all units, to look at (the rule follows trees that have not seen the "

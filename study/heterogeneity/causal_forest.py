@@ -175,8 +175,8 @@ def _sentences(table: pd.DataFrame, n_off_mean: int, question: Question, level: 
     clusters = f" {of_units} ({question.cluster})." if question.cluster is not None else ""
     yield (
         f"The causal forest's effects run from {low} to {high} {scale.unit} (5th to 95th percentile) around a mean of "
-        f"{scale.text(effect.mean())}; {n_off_mean:,} of {len(effect):,} pointwise {level:.0%} intervals exclude that "
-        f"mean, taken as known, and {_excluding(table, 0):,} exclude zero.{clusters}"
+        f"{scale.text(effect.mean())}; {n_off_mean:,} of {len(effect):,} pointwise {100 * level:g}% intervals exclude "
+        f"that mean, taken as known, and {_excluding(table, 0):,} exclude zero.{clusters}"
     )
     others, treated = (scale.text(mean) for mean in effect.groupby(table["treated"]).mean())
     yield f"The mean effect is {treated} over the treated units and {others} over the others."
@@ -198,6 +198,8 @@ def _by_group(table: pd.DataFrame, groups: Grouping, scale: Scale) -> str:
 
 def _chart(frame: pd.DataFrame, ax: Axes | None, prior_name: str, scale: Scale, level: float) -> Figure:
     """Draw the effect on each unit against its prior output: by both learners, or by the forest on given axes."""
+    from matplotlib.ticker import LogFormatter
+
     xlabel = f"{prior_name} of the unit, before treatment"
     x, treated = frame[prior_name].to_numpy(), frame["treated"].to_numpy() == 1
     square: Any = {"color": SECOND, "mec": "black", "mew": 0.4, "ms": 3.6, "label": "treated unit"}
@@ -206,11 +208,12 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, prior_name: str, scale: Scale, 
             effect, low, high = (frame[f"{learner}{end}"].to_numpy() for end in ("", "_low", "_high"))
             axis.axhline(0, color=GREY, linewidth=0.8)
             axis.vlines(x, low, high, color=BAND, linewidth=0.6, alpha=0.5)
-            axis.plot([], [], color=BAND, linewidth=3, label=f"{level:.0%} interval, pointwise")
+            axis.plot([], [], color=BAND, linewidth=3, label=f"{100 * level:g}% interval, pointwise")
             axis.plot(x[~treated], effect[~treated], "o", color=COLOUR, ms=2, label="untreated unit")
             axis.plot(x[treated], effect[treated], "s", **square)
             if np.nanmin(x) > 0:
                 axis.set_xscale("log")
+                axis.xaxis.set(major_formatter=LogFormatter(), minor_formatter=LogFormatter())
             axis.set_title(title)
         if ax is None:
             figure.supxlabel(xlabel, fontsize=9)
@@ -315,7 +318,7 @@ def calibration(
         [
             f"Differences between units in the effect, as a forest of one half of them predicts, "
             f"{'are there' if rejects else 'cannot be found'} in the other half: the scores have a slope of "
-            f"{on_all.estimate:.2g} on the predictions, {level:.0%} interval [{on_all.conf_low:.2g}, "
+            f"{on_all.estimate:.2g} on the predictions, {100 * level:g}% interval [{on_all.conf_low:.2g}, "
             f"{on_all.conf_high:.2g}], {p_is(p_value)}; it is 1 where predictions are right.",
             f"Mean scores by quarter of the prediction, {scale.unit}: {by_quarter}; calibration R squared "
             f"{r_squared:.2f}.",
@@ -380,7 +383,7 @@ def _calibration_chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level
         axis.plot(ends, ends, color=GREY, linewidth=0.8, linestyle="--", label="prediction is right")
         axis.axhline(0, color=GREY, linewidth=0.8)
         estimate, *ends = quarters[["estimate", "conf_low", "conf_high"]].to_numpy().T
-        label = f"mean score, {level:.0%} interval"
+        label = f"mean score, {100 * level:g}% interval"
         draw_intervals(axis, estimate, predicted, ends, upright=True, label=label)
         axis.set(xlabel="Mean predicted effect in a quarter of the units", ylabel=scale.axis())
         if ax is None:

@@ -160,7 +160,7 @@ def _each_group(table: pd.DataFrame, whom: str, level: float, scale: Scale) -> I
     nonzero = ", ".join(known["group"][excludes_zero(known)]) or "none of them"
     units = "the treated units" if whom == "the treated" else whom
     yield (
-        f"Average effects on {units} with a simultaneous {level:.0%} band, {scale.unit}: {'; '.join(effects)}. "
+        f"Average effects on {units} with a simultaneous {100 * level:g}% band, {scale.unit}: {'; '.join(effects)}. "
         f"The band excludes zero for {nonzero}."
     )
     if len(rest):

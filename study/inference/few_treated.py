@@ -108,8 +108,8 @@ class FewTreated:
         alike = ", conditional on size" if self.inference == "ferman_pinto" else ""
         sentences = [
             f"{self.design}, {self.term}: the effect is {self.effect:.4g}; {IN_WORDS[self.inference]} give "
-            f"{p_is(self.p_value)} for an effect of {self.null:g}, and a {self.level:.0%} interval of {low:.4g} to "
-            f"{high:.4g}.",
+            f"{p_is(self.p_value)} for an effect of {self.null:g}, and a {100 * self.level:g}% interval of {low:.4g} "
+            f"to {high:.4g}.",
             f"It rests on {self.n_treated} treated and {self.n_comparison} comparison units ({self.draws:,} "
             f"assignments, {'all' if self.exact else 'drawn'}), and on errors of treated units that are distributed as "
             f"those of comparison units are{alike}.",
@@ -322,7 +322,7 @@ def _assignments(
         what = f"{draws} draws" if possible > draws else f"{n_compared} comparison units"
         raise QuestionError(
             f"few_treated: {what} for {n_treated} treated allow no p-value below {least_p:.2g}, so that there is no "
-            f"{level:.0%} interval; it takes {math.ceil(1 / (1 - level) - 1e-9) - 1} assignments."
+            f"{100 * level:g}% interval; it takes {math.ceil(1 / (1 - level) - 1e-9) - 1} assignments."
         )
     if possible > draws:
         return _drawn(n_treated, n_compared, draws, seed), False

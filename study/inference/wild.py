@@ -90,7 +90,7 @@ class WildBootstrap:
         sentences = [
             f"{self.design}, {self.term}: the effect is {self.effect:.4g}; the wild cluster bootstrap with {residuals} "
             f"({self.draws} {how}, {self.n_clusters} clusters) gives {p_is(self.p_value)} for an effect of "
-            f"{self.null:g}, and a {self.level:.0%} interval of {low:.4g} to {high:.4g}."
+            f"{self.null:g}, and a {100 * self.level:g}% interval of {low:.4g} to {high:.4g}."
         ]
         if self.shares_given:
             sentences.append("The draws take the shares of cohorts that weight the average as given.")

@@ -200,6 +200,9 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
             selection.drop(np.isnan(panel.covariates[name]).all(axis=1), f"{kind} {name} is never observed")
         elif name in panel.attributes:
             selection.drop(panel.attributes[name].astype(str) == "", f"{kind} {name} has no label")
+    if question.cluster is not None:
+        unlabelled = panel.attributes[question.cluster].astype(str) == ""
+        selection.drop(unlabelled, f"cluster {question.cluster} has no label")
     if question.weights is not None:
         positive = first_observed(panel.covariates[question.weights]) > 0
         selection.drop(~positive, f"weight {question.weights} is not positive")

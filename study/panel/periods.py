@@ -145,7 +145,7 @@ def _key(text: str, categories: Sequence[str]) -> tuple[tuple[str, ...], tuple[f
     if categories:
         return (("category",), (float(categories.index(text)),)) if text in categories else None
     try:
-        number = float(text)
+        number = np.nan if "_" in text else float(text)  # Python reads 2010_11 as 201011
     except ValueError:
         number = np.nan
     if np.isfinite(number):

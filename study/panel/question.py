@@ -73,8 +73,8 @@ class Question(Described):
         common one; and rules as of a population ("country=US"), 1 where they hold and 0 elsewhere. Units without a
         label are left out.
     cluster, weights : str, optional
-        An attribute to cluster by (each unit is its own cluster where none is given), and a covariate
-        whose first observed value weights the units.
+        An attribute to cluster by (each unit is its own cluster where none is given; units without a label are left
+        out), and a covariate whose first observed value weights the units.
     horizon : int, optional
         Last event time in ``event_average``; all that are observed where none is given. It is no later than the
         panel's periods allow for, though a cohort may be observed for less.

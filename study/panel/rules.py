@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FARTHEST_EVENT = 200
+READ_DATES = 'Dates are read with period="year", "quarter", "month", "week" or "day".'
 BETWEEN = ": "  # of a unit and a group, in the name of the pair
 
 
@@ -229,10 +230,9 @@ def date(column: str) -> Rule:
 
     def says(rows: Rows, row: int) -> str:
         what = _period_in_words(rows.period) if rows.period else "a number"
-        return (
-            f"{_holds(rows, column, row)}; it must be {what}, or empty for never. Where never is "
-            f'written as a word or a number of your own, name it: never="{rows.cell(column, row)}".'
-        )
+        never = f'Where never is written as a word or a number of your own, name it: never="{rows.cell(column, row)}".'
+        hint = READ_DATES if _is_date(rows, column, row) else never
+        return f"{_holds(rows, column, row)}; it must be {what}, or empty for never. {hint}"
 
     return Rule(
         column, "must be a period or empty", lambda rows: spread(*rows.compact_dates(column)[1:]), says
@@ -250,13 +250,18 @@ def integer_period(column: str) -> Rule:
     def says(rows: Rows, row: int) -> str:
         if rows.period is not None:
             return f"{_holds(rows, column, row)}; it must be {_period_in_words(rows.period)}."
-        dated = re.match(r"\d{4}( ?[-/.]\d| ?-?[qQmM]\d)", rows.cell(column, row))
-        hint = ', such as the year of a date. Dates are read with period="year", "quarter", "month", "week" or "day"'
-        return f"{_holds(rows, column, row)}; a period is a whole number{hint if dated else ''}."
+        hint = f", such as the year of a date. {READ_DATES}" if _is_date(rows, column, row) else "."
+        return f"{_holds(rows, column, row)}; a period is a whole number{hint}"
 
     return Rule(
         column, "must be a whole number, or a date of the period", lambda rows: np.isnan(rows.when()), says
     )
+
+
+def _is_date(rows: Rows, column: str, row: int) -> bool:
+    """Return whether a cell looks like a date, and nothing is said of what periods are counted in."""
+    dated = re.match(r"\d{4}( ?[-/.]\d| ?-?[qQmM]\d)", rows.cell(column, row))
+    return rows.period is None and dated is not None
 
 
 def _period_in_words(period: str) -> str:

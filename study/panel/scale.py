@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Literal
 
 ScaleName = Literal["level", "log1p", "proportional"]
 
 MEAN = "the counterfactual mean"
-LINE = 30
+# Letters of a line beside an axis: what an outcome and its unit may have together, and the longest line.
+LINE, LONGEST = 30, 42
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,12 @@ class Scale:
         return f"{shown:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
     def axis(self, outcome: str | None = None) -> str:
-        """Name an axis of effects, in two lines if one is too short."""
+        """Name an axis of effects, in several lines if one is too short."""
         name = self.outcome if outcome is None else outcome
         if self.name == "level" and self.unit == name:
-            return f"Effect on {name}"
+            return fill(f"Effect on {name}", LONGEST)
         apart = " " if len(name) + len(self.column) <= LINE else "\n"
-        return f"Effect on {name},{apart}{self.column}"
+        return "\n".join(fill(line, LONGEST) for line in f"Effect on {name},{apart}{self.column}".split("\n"))
 
     def short_axis(self) -> str:
         """Name an axis beside others of the same outcome."""

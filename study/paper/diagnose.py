@@ -279,7 +279,7 @@ def conclusion(verdict: Verdict) -> list[str]:
     row = Effect.of(average.terms[0], average, verdict.task.level)
     objections = [c.finding.objection for c in verdict.checks if c.finding is not None and c.finding.against]
     sentences = [
-        f"The estimate is {scale.text(row.estimate)} {scale.unit}, {verdict.task.level:.0%} interval "
+        f"The estimate is {scale.text(row.estimate)} {scale.unit}, {100 * verdict.task.level:g}% interval "
         f"{row.interval(scale)}; the minimum detectable effect (80% power) is {smallest_effect(average)} in "
         f"{verdict.plan.text.outcomes_with_units} (percent of {POWER_OF[question.scale]})."
     ]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from study.core import DataError, unknown
+from study.core import DataError, QuestionError, unknown
 from study.estimates import POWER, SIZE, Effect
 from study.panel import Panel
 from study.paper import Event, Plan, Result, Results, Task
@@ -158,6 +158,11 @@ def find(numbers: Mapping[str, Traced], at: str) -> Traced:
         If no text cites it; the error names the nearest ones that are cited.
     """
     bare = re.sub(r"^\\result\{(.*)\}$", r"\1", at)
+    if not numbers:
+        raise QuestionError(
+            "study trace: there is no result to trace, since no text beside the plan cites one; cite it in main.tex, "
+            r"as \result{address}, and run the plan again."
+        )
     if bare not in numbers:
         raise unknown("cited result", at, _nearest(bare, list(numbers), 5), "study trace")
     return numbers[bare]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from typing import Literal, get_type_hints
 
 import numpy as np
@@ -477,7 +477,7 @@ def _notes(words: Words, comparisons: Sequence[Comparison], style: Style, family
     if style.mde and style.notes != "none":
         notes.append("The minimum detectable effect is what a two-sided 5% test finds with 80% power.")
     if fits and style.notes != "none":
-        notes += _few_clusters(words, comparisons)[:1]
+        notes += _few_clusters(words, comparisons)
     if style.stars:
         levels = sorted(style.stars, reverse=True)
         notes.append(", ".join(f"{'*' * k} p < {level:g}" for k, level in enumerate(levels, start=1)) + ".")
@@ -486,7 +486,6 @@ def _notes(words: Words, comparisons: Sequence[Comparison], style: Style, family
 
 def _more(words: Words, comparisons: Sequence[Comparison], style: Style) -> list[str]:
     """Return what full notes say more: under what an estimate is an effect, of tests, and of the panel."""
-    first = _fits(comparisons)[0].sample
     tested = [a for c in comparisons for a in c.agreement.values() if a.sup_t and style.terms == "average"]
     test = (
         f"That the designs agree is tested over all differences between them, by the largest absolute t "
@@ -501,14 +500,37 @@ def _more(words: Words, comparisons: Sequence[Comparison], style: Style) -> list
             if agreement.sup_t
         ]
         test += f" p-values by the largest t: {'; '.join(p_values)}."
-    dropped = left_out(first)
     return [
         f"An estimate is an effect of the event only if what its design assumes holds: {_assumptions(comparisons)}.",
         *([test] if tested else []),
         *dict.fromkeys(note for c in comparisons for note in c.notes),
-        f"Panel of {first.panel.n_units} {words.units}: {first.panel.name}, checksum {first.panel.checksum}."
-        + (f" Left out: {'; '.join(dropped)}." if dropped else ""),
+        *_panels(words, comparisons),
     ]
+
+
+def _panel(sample: Sample, words: Words) -> str:
+    """Say what panel a sample is drawn from, and what of it is left out."""
+    dropped = left_out(sample)
+    panel = f"Panel of {sample.panel.n_units} {words.units}: {sample.panel.name}, checksum {sample.panel.checksum}."
+    return panel + (f" Left out: {'; '.join(dropped)}." if dropped else "")
+
+
+def _panels(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
+    """Say which panel estimates are of, after the designs or outcomes that it is said of where that differs."""
+    every = [
+        (_number(c, label), words.outcomes[of], _panel(fit.sample, words))
+        for c in comparisons
+        for (of, label), fit in c.estimates.items()
+    ]
+    place, about = "", dict[str, dict[str, None]]()
+    for place in ("{0}", "{1}", "{0}, {1}"):
+        about = {}
+        for number, outcome, sentence in every:
+            about.setdefault(sentence, {})[place.format(number, outcome)] = None
+        if sum(map(len, about.values())) == len({*chain.from_iterable(about.values())}):
+            break
+    apart = "; " if ", " in place else ", "
+    return [*about] if len(about) == 1 else [f"{apart.join(those)}: {each}" for each, those in about.items()]
 
 
 def _numbered(
@@ -564,14 +586,20 @@ def assumed(fit: Estimate) -> list[Assumes]:
 
 
 def _few_clusters(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
-    """Return the warnings of designs for which few clusters carry the variance, with their outcomes."""
+    """Return the first warning that few clusters carry a variance, and which other estimates have one."""
     several = len(words.outcomes) > 1
-    return [
-        warning.replace(f"{fit.design}:", f"{_number(c, label)}{f', {words.outcomes[of]}' * several}:", 1)
-        for c in comparisons
-        for (of, label), fit in c.estimates.items()
-        if (warning := few_clusters_warning(fit)) is not None
-    ]
+    apart, about = "; " if several else ", ", dict[str, list[str]]()
+    for c in comparisons:
+        for (of, label), fit in c.estimates.items():
+            if (warning := few_clusters_warning(fit)) is not None:
+                place = f"{_number(c, label)}{f', {words.outcomes[of]}' * several}"
+                about.setdefault(warning.removeprefix(f"{fit.design}: "), []).append(place)
+    if not about:
+        return []
+    (warning, those), *others = about.items()
+    like = [place for _, places in others for place in places]
+    more = [f"A like warning holds for {apart.join(like)}."] if like else []
+    return [f"{apart.join(those)}: {warning}", *more]
 
 
 def last_event_time(sample: Sample) -> int | None:

@@ -272,7 +272,7 @@ def _in_words(average: Estimate, level: float) -> str:
     size = f"{scale.text(effect.estimate)} {scale.unit}{per_dose}"
     if math.isnan(effect.std_error):
         return f"{size}, no standard error"
-    interval = f"{level:.0%} CI {scale.text(effect.conf_low)} to {scale.text(effect.conf_high)}"
+    interval = f"{100 * level:g}% CI {scale.text(effect.conf_low)} to {scale.text(effect.conf_high)}"
     return f"{size} ({interval}), {p_is(effect.p_value)}"
 
 

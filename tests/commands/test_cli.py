@@ -630,6 +630,10 @@ def test_intervals_are_at_the_level_and_their_headings_say_so(tmp_path):
     narrow, wide = (command(*asked, level, cwd=tmp_path).stdout for level in ("0.9", "0.975"))
     assert "90% low" in narrow
     assert "97.5% high" in wide
+    text = command(
+        "estimate", *OWN, "--panel", PANEL, "--design", "twfe", "--level", "0.999", cwd=tmp_path
+    ).stdout
+    assert "(99.9% CI " in text
 
 
 def test_a_design_is_shown_with_its_assumptions_options_references_and_an_example():

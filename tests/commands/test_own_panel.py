@@ -85,6 +85,23 @@ def test_init_writes_a_plan_that_run_and_check_take(own):
     assert "study.toml: it is there already; name another file with --output." in again.stderr
 
 
+def test_the_sample_of_a_treatment_that_ends_counts_who_is_treated_and_no_dates(own):
+    data = pd.read_stata(own / "my.dta")
+    started = (data["month"] >= data["entry"]) & (data["entry"] != "none")
+    data["on"] = (started & (data["month"] < "2020-03")).astype(int)
+    data.to_csv(own / "ends.csv", index=False)
+    done = command("init", "ends.csv", *ROLES, "--first-treated", "entry", "--treatment", "on", cwd=own)
+    assert done.returncode == 0, done.stderr
+    plan = own / "study.toml"
+    plan.write_text(quick(plan.read_text()).replace('["sample", "designs"]', '["sample"]'))
+    done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=own)
+    assert done.returncode == 0, done.stderr
+    rows = (own / "tables/sample.md").read_text().splitlines()
+    assert "| of which first treated in 2019-09 to 2020-03 | 40 |  |" in rows
+    assert "| of which treated in some period |  | 40 |" in rows
+    assert "| 2019-11 | 20 |  |" in rows
+
+
 def test_a_plan_without_attributes_permutes_among_all_units_and_refuses_exhibits_within_strata(own):
     command("init", "my.dta", *DATED, cwd=own)
     content = tomllib.loads((own / "study.toml").read_text())

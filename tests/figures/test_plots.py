@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,16 @@ def test_axes_say_the_unit_of_the_period_and_the_labels_of_the_question() -> Non
         panel, periods=panel.periods + 2010, first_treated={"event": panel.first_treated["event"] + 2010}
     )
     assert axes_of(estimate(dated, QUESTION).plot()).get_xlabel() == "Years since first treated"
+
+
+def test_dollars_in_a_name_are_no_formula() -> None:
+    name = r"price ($) less cost ($ per \unit)"
+    panel = simulated.panel(n=60, level=9.0)
+    named = replace(panel, outcomes={name: panel.outcomes["y"]})
+    figure = estimate(named, Question(name, "event"), "callaway_santanna").plot(title=name)
+    assert axes_of(figure).get_title() == name
+    drawn(figure, "svg")
+    assert not any(text.get_parse_math() for text in (axes_of(figure).title, axes_of(figure).yaxis.label))
 
 
 def test_a_share_is_drawn_in_percent() -> None:
@@ -324,6 +335,12 @@ DRAWN = {
         [fit(name) for name in ("callaway_santanna", "imputation", "event_study", "stacked", "lp_did")]
     ),
     "long names": lambda: event_plot({"A design of many words and options": fit(), "B": fit("event_study")}),
+    "long outcomes": lambda: event_study(
+        dict.fromkeys(["an outcome of many words and units", "x" * 60], path()),
+        ylabel="Effect",
+        unit="year",
+    ),
+    "long outcome": lambda: long_outcome().plot(),
     "comparison": lambda: compared().plot(title="Averages"),
     "cohorts": lambda: estimate(monthly(), QUESTION).aggregate("cohort").plot(),
     "coefficient": lambda: fit("twfe").plot(),
@@ -339,6 +356,8 @@ def test_titles_labels_and_legends_lie_inside_the_figure_and_apart(name: str) ->
     renderer = figure.canvas.get_renderer()
     legends = [*figure.legends, *(legend for axis in figure.axes if (legend := axis.get_legend()))]
     texts: list[Any] = [*legends]
+    titles = [axis.title.get_window_extent(renderer) for axis in figure.axes if axis.get_title()]
+    assert not any(one.overlaps(other) for one, other in combinations(titles, 2))
     for axis in figure.axes:
         texts += [axis.title, axis._left_title, axis.xaxis.label, axis.yaxis.label]
         texts += [axis.xaxis.get_tightbbox(renderer), axis.yaxis.get_tightbbox(renderer)]
@@ -355,6 +374,17 @@ def test_titles_labels_and_legends_lie_inside_the_figure_and_apart(name: str) ->
         others = [axis.get_window_extent(renderer) for axis in figure.axes]
         others += [axis.title.get_window_extent(renderer) for axis in figure.axes if axis.get_title()]
         assert not any(frame.overlaps(other.padded(-1)) for other in others)
+
+
+def path() -> pd.DataFrame:
+    path = fit().by_event_time
+    return path.tidy().assign(**path.band()[["band_low", "band_high"]])
+
+
+def long_outcome() -> Estimate:
+    panel = simulated.panel(n=60, level=9.0)
+    name = "x" * 20 + " of many words and units " + "x" * 60
+    return estimate(replace(panel, outcomes={name: panel.outcomes["y"]}), Question(name, "event"), "twfe")
 
 
 @cache

@@ -328,6 +328,7 @@ ORDERED: dict[str, list[str]] = {
     "waves": [f"wave {k}" for k in range(7, 13)],
     "school years": [f"{y}/{y % 100 + 1:02d}" for y in range(2010, 2016)],
     "half-years": [f"{y}h{k}" for y in (2010, 2011, 2012) for k in (1, 2)],
+    "months": ["2010_9", "2010_10", "2010_11", "2010_12", "2011_1", "2011_2"],
 }
 
 
@@ -396,6 +397,15 @@ def test_a_value_that_may_mean_never_is_refused_with_how_to_say_so(written: Any,
     with pytest.raises(DataError) as error:
         Panel.from_long(data, **ROLES)
     assert said in str(error.value)
+
+
+def test_dates_of_events_in_a_panel_of_years_are_refused_with_how_to_read_them() -> None:
+    data = table().assign(entry=lambda d: d["entry"].map("{:.0f}-07-01".format, na_action="ignore"))
+    with pytest.raises(DataError, match=r'or empty for never\. Dates are read with period="year"'):
+        Panel.from_long(data, **ROLES)
+    assert (
+        Panel.from_long(data, **ROLES, period="year").checksum == Panel.from_long(table(), **ROLES).checksum
+    )
 
 
 # ---- profile ----

@@ -243,6 +243,18 @@ def test_units_without_a_label_are_left_out_and_counted() -> None:
     assert sample.covariates == ("region=b",)
 
 
+def test_units_without_a_cluster_are_left_out_and_counted_and_are_no_cluster_together() -> None:
+    labels = np.array([f"c{i % 12}" if i % 9 else "" for i in range(60)])
+    known = np.where(labels == "", "no", "yes")
+    panel = replace(simulated.panel(n=60, level=9.0), attributes={"state": labels, "known": known})
+    question = Question("y", "event", cluster="state")
+    fit = estimate(panel, question, "callaway_santanna")
+    assert steps(fit.sample)["cluster state has no label"] == 7
+    assert fit.n_clusters == 12
+    same = estimate(panel, question.replace(population="known=yes"), "callaway_santanna")
+    pd.testing.assert_frame_equal(fit.headline.tidy(), same.headline.tidy())
+
+
 def test_labels_answer_as_the_same_columns_of_numbers() -> None:
     panel = replace(simulated.panel(n=300), attributes={"place": np.resize(["a", "b", "c", "a"], 300)})
     names = ("place=b", "place=c")

@@ -152,6 +152,8 @@ def test_a_command_shows_the_numbers_that_it_is_said_to_show(prefix, monkeypatch
 def test_an_unknown_number_or_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(QuestionError, match='there is no cited result "main/papers/log1p/headline/estimat"'):
         numbers.find(numbers.read_sources(PAPER), "main/papers/log1p/headline/estimat")
+    with pytest.raises(QuestionError, match=r"no text beside the plan cites one; cite it in main\.tex"):
+        numbers.find({}, "main/papers/log1p/headline/estimate")
     with pytest.raises(DataError, match="write them with `study run`"):
         numbers.read_sources(tmp_path)
     (tmp_path / numbers.FILE).write_text("address,value\na,b\n")

@@ -187,6 +187,35 @@ def test_notes_are_short_or_full(fits) -> None:
     assert any("only if what its design assumes holds" in note for note in full)
 
 
+def test_full_notes_say_of_each_estimate_which_panel_it_is_of_and_what_is_left_out(
+    panel: Panel, fits
+) -> None:
+    gone = panel.outcomes["y"].copy()
+    gone[:7] = np.nan
+    other = replace(panel, name="other", outcomes={"y": gone, "z": panel.outcomes["z"]})
+    few = study.estimate(other, QUESTION, "imputation")
+    notes = " ".join(study.table([*fits, few], notes="full").notes)
+    assert f"(1), (2): Panel of 90 units: {panel.name}, checksum {panel.checksum}." in notes
+    assert (
+        f"(3): Panel of 90 units: other, checksum {other.checksum}. Left out: 7 y is never observed" in notes
+    )
+    both = study.compare(other, QUESTION, ["twfe", "imputation"], ["y", "z"], draws=99)
+    notes = " ".join(study.table([both], notes="full").notes)
+    assert f"y: Panel of 90 units: other, checksum {other.checksum}. Left out: 7 y is never observed" in notes
+    assert f"z: Panel of 90 units: other, checksum {other.checksum}." in notes
+
+
+def test_the_warning_of_few_clusters_is_of_every_estimate_that_has_one(panel: Panel) -> None:
+    labels = np.array([f"c{i % 4}" for i in range(panel.n_units)])
+    clustered = replace(panel, attributes={"state": labels, "again": labels})
+    asked = [QUESTION.replace(cluster=name) for name in (None, "state", "again")]
+    fits = [study.estimate(clustered, question, "twfe") for question in asked]
+    fits.append(study.estimate(clustered, asked[1], "event_study"))
+    first, like = study.table(fits).notes[1:]
+    assert first.startswith("(2), (3): 4 treated and 4 comparison clusters carry treatment; ")
+    assert like == "A like warning holds for (4)."
+
+
 def test_minimum_detectable_effects_stand_below_each_effect_on_request(fits) -> None:
     powers = [smallest_effect(fit.headline) for fit in fits]
     table = study.table(fits, mde=True)

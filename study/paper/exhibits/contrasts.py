@@ -86,7 +86,7 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
             f"{plan.headline.label}, where it can answer; average over {setting.averaged(setting.event)}.",
             *(f"{e.short}: {setting.averaged(e)}." for e in dated),
             *([f"On panels with {plan.text.units} of their own: {listed(elsewhere)}."] * bool(elsewhere)),
-            f"N: treated {plan.text.units}. SE: clustered by {setting.clusters}. Low, High: {plan.level:.0%} "
+            f"N: treated {plan.text.units}. SE: clustered by {setting.clusters}. Low, High: {100 * plan.level:g}% "
             f"interval. MDE: minimum detectable effect. p: from permuted event dates ({BY_T}: from t).",
             *dict.fromkeys(refused),
         ],

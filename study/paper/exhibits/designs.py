@@ -111,7 +111,7 @@ def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[
             f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}.",
             path_figure(plan, event, scale, setting.results, panel.period_unit),
             f"Event study of {', '.join(plan.outcomes.values())}: estimates with pointwise intervals and the "
-            f"simultaneous band at {plan.level:.0%}, from {plan.window[0]} to {plan.window[1]} "
+            f"simultaneous band at {100 * plan.level:g}%, from {plan.window[0]} to {plan.window[1]} "
             f"{panel.period_unit}s since the event.",
         )
         for outcome, test in agreements[event.label, scale].items():
@@ -279,7 +279,7 @@ def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:
     effect, number = headline.headline, scale.number
     answer = "refuses the question."
     if effect is not None:
-        interval = f"{plan.level:.0%} interval {number(effect.conf_low)} to {number(effect.conf_high)}"
+        interval = f"{100 * plan.level:g}% interval {number(effect.conf_low)} to {number(effect.conf_high)}"
         answer = (
             f"puts the effect at {number(effect.estimate)} ({interval}), {scale.printed}. Its minimum detectable "
             f"effect is {number(headline.power.effect)}."

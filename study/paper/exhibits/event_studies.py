@@ -77,8 +77,8 @@ def event_studies(setting: Setting) -> Iterator[Piece]:
     yield draw(
         EXHIBIT,
         f"Effects of the {setting.event.title} by event time under several designs. {setting.about}. Effects are "
-        f"against: {against}. Bars are simultaneous bands at {plan.level:.0%} over all event times of a design, lines "
-        "are pointwise intervals. Effects outside the window of the figure are in the bands.",
+        f"against: {against}. Bars are simultaneous bands at {100 * plan.level:g}% over all event times of a design, "
+        "lines are pointwise intervals. Effects outside the window of the figure are in the bands.",
         figure(setting, drawn),
         f"Small multiples of effects by event time from {plan.window[0]} to {plan.window[1]} "
         f"{setting.panel.period_unit}s since the event, one for each design, in a block for each scale with and "
@@ -167,8 +167,8 @@ def _fixed_composition(setting: Setting) -> Iterator[Drawn]:
         "fixed_composition",
         f"Effects of the {setting.event.title} by event time: all cohorts, and those seen at each event time from 0 to "
         f"{fixed.question['balance']}. {setting.about}. Numbers: treated {plan.text.units}. Lines are pointwise "
-        f"intervals at {plan.level:.0%}, grey bars simultaneous bands; the axes are for the intervals of event times 0 "
-        "to the last of these, and arrows mark what goes on. Open markers: the reference.",
+        f"intervals at {100 * plan.level:g}%, grey bars simultaneous bands; the axes are for the intervals of event "
+        "times 0 to the last of these, and arrows mark what goes on. Open markers: the reference.",
         drawn,
         f"Two paths by event time in one panel for each scale, above the numbers of treated {plan.text.units}.",
     )
@@ -215,8 +215,8 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
         notes=[
             "Largest t, Wald: p-values that all effects before the event are zero, over all event times and over those "
             f"from {signed(plan.window[0])} on (window); proportional effects are tested in levels. "
-            f"{1 - plan.level:.0%}: single event times that differ from zero at that level. Largest: of the window. "
-            f"Standard errors in parentheses, clustered by {setting.clusters}.",
+            f"{100 * (1 - plan.level):g}%: single event times that differ from zero at that level. Largest: of the "
+            f"window. Standard errors in parentheses, clustered by {setting.clusters}.",
             *([f"{', '.join(apart)}: {TWO_BASES}"] if apart else []),
             *[A_DASH] * bool(refused),
         ],
@@ -242,7 +242,7 @@ def _numbers(setting: Setting, answers: Answers, leads: pd.DataFrame) -> Iterato
         (EXHIBIT, "summary"),
         counts,
         OF_LEADS,
-        quantity=f"tests at {size:.0%}",
+        quantity=f"tests at {100 * size:g}%",
         question=f"event={setting.event.name}, outcome={setting.outcome}, scales {' and '.join(setting.plan.scales)}",
         design="; ".join(tested.index.unique(1)),
         seed=str(setting.plan.seed),
@@ -257,7 +257,7 @@ def _sentences(setting: Setting, leads: pd.DataFrame) -> Iterator[str]:
         named, named_inside = (f" ({', '.join(own)})" if len(own) else "" for own in (rejecting, inside))
         by_wald, tests = (tested["leads_p_wald"] < size).sum(), (tested["window_rank"] > 0).sum()
         yield (
-            f"{title}: the largest t rejects at {size:.0%} that all effects before the event are zero in "
+            f"{title}: the largest t rejects at {100 * size:g}% that all effects before the event are zero in "
             f"{len(rejecting)} of {len(tested)} designs{named}. Wald's test rejects in {by_wald}. Of the effects from "
             f"{signed(setting.plan.window[0])} on the largest t rejects in {len(inside)} of {tests}{named_inside}."
         )

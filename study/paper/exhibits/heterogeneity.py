@@ -83,7 +83,7 @@ def _table(setting: Setting, task: Task, analyses: Report) -> Table:
     notes = [
         f"Average effects on the treated: the change of {plan.text.outcome} from the first to the last period. Doubly "
         f"robust scores by {LEARNER}s, {REPETITIONS} draws of the folds; standard errors in parentheses, clustered by "
-        f"{task.question.cluster or plan.text.unit}. Low, High: simultaneous {plan.level:.0%} band over groups; "
+        f"{task.question.cluster or plan.text.unit}. Low, High: simultaneous {100 * plan.level:g}% band over groups; "
         f"{REFUSED} : fewer than {LEAST_DEGREES} degrees of freedom. p: adjusted for all pairs. MDE: minimum "
         "detectable effect, pointwise."
     ]

@@ -127,7 +127,7 @@ def _notes(shown: Sequence[Findings], frames: Frames) -> list[str]:
     name, (total, treated, _) = CLUSTERED.format(plan.neighbours), next(iter(first["clusters"].values()))
     clusters = pd.DataFrame([f.loc[name, CLUSTERS] for f in frames.values() if name in f.index])
     notes = [
-        f"SE, Low, High: standard error and {plan.level:.0%} interval. Own: as in other tables. Clusters: "
+        f"SE, Low, High: standard error and {100 * plan.level:g}% interval. Own: as in other tables. Clusters: "
         f"{total} {plan.text.units}, {treated} of them treated. CR1: factors of the clusters alone, of fixest, and of "
         f"areg, which counts {plan.text.unit} effects. CR3: refits without each cluster. Bootstraps draw "
         f"{plan.band_draws} times."

@@ -46,8 +46,8 @@ def leave_one_out(setting: Setting) -> Iterator[Piece]:
             f"{setting.about}; {task.row.label}, fitted anew without each cohort, and without each treated "
             f"{plan.text.unit}. Estimate: with all of them. Smallest, "
             "Largest: of the refits, and what is left out. Changes of sign: refits with the other sign. Changes "
-            f"of significance: refits whose interval at {task.level:.0%} has zero in it where that of all has not, or "
-            "the other way round. Intervals of refits are looked at all together, and are no tests."
+            f"of significance: refits whose interval at {100 * task.level:g}% has zero in it where that of all has "
+            "not, or the other way round. Intervals of refits are looked at all together, and are no tests."
         ],
         spans=[("", 6), ("Changes of", 2)],
         prose=(4, 6),

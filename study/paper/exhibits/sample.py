@@ -13,7 +13,7 @@ from study.paper.plan import Event
 from study.report import Cell, Column, Line, Number, Table, lettered
 
 EXHIBIT = "sample"
-TREATED_IN = "first treated in "
+TREATED_IN, TREATED = "first treated in ", "treated in some period"
 COLUMNS = {
     "first": Column("in the first year", "number", 0),
     "last": Column("in the last year", "number", 0),
@@ -75,13 +75,28 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
     kept = dict.fromkeys(step.reason for flow in flows for step in flow if step.kept)
     dropped = dict.fromkeys(step.reason for flow in flows for step in flow if not step.kept)
     treated = [reason for reason in kept if reason.startswith(TREATED_IN)]
+    # Of an event that goes back to 0 nobody has a date, which is not that nobody is treated.
+    dated = [any(step.reason in treated for step in flow) for flow in flows]
+
+    def of(has_dates: bool, *reasons: str) -> list[Cell]:
+        counts = zip(_counts(flows, *reasons), dated, strict=True)
+        return [count if has is has_dates else "" for count, has in counts]
+
     step, counted = panel.period_unit, plan.text.counted
     by_rule: dict[str, list[Cell]] = {
         f"{units} in the panel": [Number(panel.n_units, 0)] * len(flows),
         **{f"Dropped: {reason}": _counts(flows, reason) for reason in dropped},
         "In the sample": _counts(flows, *kept),
-        f"of which first treated in {panel.window(panel.periods[1:])}": _counts(flows, *treated),
-        **{f"of which {reason}": _counts(flows, reason) for reason in kept if reason not in treated},
+        **(
+            {f"of which first treated in {panel.window(panel.periods[1:])}": of(True, *treated)}
+            if treated
+            else {}
+        ),
+        **{
+            f"of which {reason}": of(False, reason) if reason == TREATED else _counts(flows, reason)
+            for reason in kept
+            if reason not in treated
+        },
     }
     panels = {f"{units}, by rule": by_rule}
     outcomes = [of_outcome(setting, event) for event in plan.events]
@@ -95,10 +110,12 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
         for title, own in panels.items()
     }
     also = "; the venue's papers and the share with an affiliation" if covered else ""
-    lines[f"{units} first treated{also}, by {step}"] = [
-        Line(name, [*_counts(flows, f"{TREATED_IN}{name}"), *(cells[t] for cells in covered.values())])
+    by_period = [
+        Line(name, [*of(True, f"{TREATED_IN}{name}"), *(cells[t] for cells in covered.values())])
         for t, name in enumerate(map(panel.period_name, panel.periods))
     ]
+    if treated or covered:
+        lines[f"{units} first treated{also}, by {step}"] = by_period
     return Table(
         name=EXHIBIT,
         caption=f"The sample: {plan.text.units} by treatment, and coverage by {step}",

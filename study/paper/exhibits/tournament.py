@@ -188,7 +188,7 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
         notes=[
             f"{plan.outcomes[task.outcome]}. Bias, RMSE (root mean squared error), estimates, standard errors and MDE "
             f"(minimum detectable effect): {scale.column}{' (points)' * scale.percent}. Size, coverage of "
-            f"{plan.level:.0%} intervals and power: % of {options.repetitions} simulated panels, of "
+            f"{100 * plan.level:g}% intervals and power: % of {options.repetitions} simulated panels, of "
             f"{options.slow_repetitions} for designs with learners (Monte-Carlo errors at most {errors:.1f} points). "
             f"Intervals cover if they do in {plan.level - TOLERANCE:.0%} of panels, less {ERRORS:g} Monte-Carlo "
             "errors. Designs are in the order of their RMSE over all effects."
@@ -201,11 +201,11 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
         spans=[("Coverage, %", 1), ("Of the mean, %", 2), ("Pre-test", 2), ("", 2)],
         blocks=blocks(DETAILS),
         notes=[
-            f"Intervals at {plan.level:.0%}; published: under the convention of the design's reference. Of the mean: "
-            "the mean estimate is in the interval, which leaves bias aside. Pre-test: % of panels in which the largest "
-            f"effect before treatment is significant at 5%, and bias ({scale.column}) in the others. MDE: minimum "
-            f"detectable effect by the spread of estimates, in the same unit; {REFUSED} : above {FAR} times the "
-            "largest simulated effect."
+            f"Intervals at {100 * plan.level:g}%; published: under the convention of the design's reference. Of the "
+            "mean: the mean estimate is in the interval, which leaves bias aside. Pre-test: % of panels in which the "
+            f"largest effect before treatment is significant at 5%, and bias ({scale.column}) in the others. MDE: "
+            f"minimum detectable effect by the spread of estimates, in the same unit; {REFUSED} : above {FAR} times "
+            "the largest simulated effect."
         ],
     )
 
@@ -216,7 +216,7 @@ def _of_violations(setting: Setting, rows: pd.DataFrame, named: Sequence[str], t
         process for process in rows.index.unique("process") if process not in plan.calibrated_processes()
     ]
     shown = {effect_title(options.effect): "as calibrated"} | {process: process for process in others}
-    panels = {f"Bias, {scale.column}": "bias", f"Coverage of {plan.level:.0%} intervals, %": "coverage"}
+    panels = {f"Bias, {scale.column}": "bias", f"Coverage of {100 * plan.level:g}% intervals, %": "coverage"}
 
     def line(process: str, name: str) -> Line:
         values = (rows.at[(process, label), name] for label in named)

@@ -68,8 +68,8 @@ def violations(setting: Setting) -> Iterator[Piece]:
         task = bounded[0].task
         yield draw(
             "honest",
-            f"{task.event.short}: {task.level:.0%} intervals of the average effect if parallel trends fail by M; blue "
-            "ones exclude zero, diamonds are breakdown values.",
+            f"{task.event.short}: {100 * task.level:g}% intervals of the average effect if parallel trends fail by M; "
+            "blue ones exclude zero, diamonds are breakdown values.",
             figure(bounded),
             "Vertical intervals that widen with M, a column for each of the first designs and a row for each "
             "restriction and scale; those without zero are in another colour.",
@@ -89,9 +89,9 @@ def shown_labels(setting: Setting) -> list[str]:
 def _table(shown: Sequence[Findings]) -> Table:
     task = shown[0].task
     notes = [
-        f"Break.: the largest M for which the {task.level:.0%} interval excludes zero; {NONE}: it includes zero at M = "
-        "0. Sign: the least M at which the bounds include zero (Rambachan and Roth 2023). M bounds changes after the "
-        "event by the largest before, or changes of slope a year."
+        f"Break.: the largest M for which the {100 * task.level:g}% interval excludes zero; {NONE}: it includes zero "
+        "at M = 0. Sign: the least M at which the bounds include zero (Rambachan and Roth 2023). M bounds changes "
+        "after the event by the largest before, or changes of slope a year."
     ]
     if any("pretrends" in row.by_name for row in shown):
         notes.append(

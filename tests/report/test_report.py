@@ -382,6 +382,7 @@ def test_a_paper_without_an_appendix_or_citations_compiles_and_an_error_names_it
     (tmp_path / "appendix.tex").write_text("What the paper takes in.")
     assert compile_paper(tmp_path) == [tmp_path / "main.pdf"]
     (tmp_path / "appendix.tex").unlink()
+    (tmp_path / "main.tex").write_text(r"\documentclass{article}\begin{document}Nobody\end{document}")
     assert compile_paper(tmp_path) == [tmp_path / "main.pdf"]
 
 

@@ -19,8 +19,11 @@ NEEDED = {
     "run` writes there (see paper/main.tex)",
     "numbers.tex": "write the generated files with `study run`",
 }
-# Runs until references are those of a text with its bibliography, and most for tables that go over pages.
-RUNS, MOST = 3, 5
+# Runs until references are those of a text with its bibliography, which leave numbers unaligned, as aligning is half
+# of the work; and most with the runs that align them, for tables that go over pages.
+UNALIGNED, MOST = 3, 6
+BEGIN = rb"\begin{document}"
+NOT_ALIGNED = rb"\ifdefined\sisetup\sisetup{parse-numbers=false}\fi"
 
 
 def compile_paper(folder: Path) -> list[Path]:
@@ -49,11 +52,16 @@ def compile_paper(folder: Path) -> list[Path]:
         # What an editor's own run left there could be of an older text.
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.aux", "*.bbl", "*.out"))
         for run in range(MOST):
+            if run in (0, UNALIGNED):
+                for name in documents:
+                    text = (folder / f"{name}.tex").read_bytes()
+                    begun = text if run else text.replace(BEGIN, NOT_ALIGNED + BEGIN, 1)
+                    (copy / f"{name}.tex").write_bytes(begun)
             logs = [_done(copy, *LATEX, f"{name}.tex") for name in documents]
             for name in documents:
                 if run == 0 and r"\citation{" in (copy / f"{name}.aux").read_text(errors="replace"):
                     _done(copy, "bibtex", name)
-            if run + 1 >= RUNS and not any("Rerun " in each for each in logs):
+            if run >= UNALIGNED and not any("Rerun " in each for each in logs):
                 break
         for name in (f"{name}.{kind}" for name in documents for kind in ("log", "pdf")):
             shutil.copyfile(copy / name, folder / name)

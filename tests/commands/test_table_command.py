@@ -15,7 +15,7 @@ import pytest
 import simulated
 import typer
 from plans import PANEL, PLAN
-from tex import assert_compiles_alone, compiled, needs_tex
+from tex import assert_within_margins, compiled, logs_of_parts, needs_tex
 
 from study import Panel, Question, QuestionError, StudyError, compare, estimate
 from study.commands import table_command
@@ -194,30 +194,40 @@ def test_many_outcomes_are_several_tables(panel: Panel) -> None:
     assert len(set(names)) == len(names)
 
 
-@needs_tex
-@pytest.mark.parametrize(
-    "names", [SNAKES[:3], SNAKES[:4], SNAKES, ["GDP_PER_CAPITA_USD", "x" * 40, "WWWW.MMMM/WWWW-MMMM"]]
-)
-def test_outcomes_of_any_name_and_number_compile_within_the_margins(panel: Panel, names, tmp_path) -> None:
-    tables = [table for made in both(many(panel, names), names) for table in made]
-    assert_compiles_alone(tmp_path, b"\\clearpage\n".join(table.latex() for table in tables))
+NAMES = {
+    "three": SNAKES[:3],
+    "four": SNAKES[:4],
+    "ten": SNAKES,
+    "long": ["GDP_PER_CAPITA_USD", "x" * 40, "WWWW.MMMM/WWWW-MMMM"],
+}
 
 
-@needs_tex
-def test_negative_estimates_in_brackets_compile_within_the_margins(panel: Panel, tmp_path) -> None:
-    tables = [table for made in both(many(panel, ["y", "z"], sign=-1), ["y", "z"]) for table in made]
-    assert_compiles_alone(tmp_path, b"\n".join(table.latex() for table in tables))
-
-
-@needs_tex
-def test_tables_of_many_designs_compile_within_the_margins(panel: Panel, tmp_path) -> None:
-    names = [name for name, design in all_designs().items() if not design.draws]
+@pytest.fixture(scope="module")
+def logs(panel: Panel, nasty: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Compile the tables of all kinds with the packages that they need; return what was said of each kind."""
+    tables = {kind: both(many(panel, names), names) for kind, names in NAMES.items()}
+    tables["negative"] = both(many(panel, ["y", "z"], sign=-1), ["y", "z"])
+    designs = [name for name, design in all_designs().items() if not design.draws]
     questions = [QUESTION.replace(scale=scale) for scale in ("level", "log1p", "proportional")]
-    tables = table_command.of_panel(panel, questions, ["y", "z"], names, draws=99)
-    compared = as_tables(compare(panel, QUESTION, names, ["y", "z"], draws=99))
-    assert len({table.name for table in (*tables, *compared)}) == len(tables) + len(compared)
-    body = b"\\clearpage\n".join(table.latex() for table in (*tables, *compared))
-    assert_compiles_alone(tmp_path, body)
+    compared = as_tables(compare(panel, QUESTION, designs, ["y", "z"], draws=99))
+    tables["designs"] = [
+        table_command.of_panel(panel, questions, ["y", "z"], designs, draws=99),
+        list(compared),
+    ]
+    assert len({t.name for made in tables["designs"] for t in made}) == sum(map(len, tables["designs"]))
+    parts = {
+        kind: b"\\clearpage\n".join(table.latex() for made in several for table in made)
+        for kind, several in tables.items()
+    }
+    return logs_of_parts(tmp_path_factory.mktemp("tex"), parts | {"nasty": nasty["latex"]})
+
+
+@needs_tex
+@pytest.mark.parametrize("kind", [*NAMES, "negative", "designs", "nasty"])
+def test_tables_of_any_names_labels_signs_and_designs_compile_within_the_margins(
+    logs: dict[str, str], kind: str
+) -> None:
+    assert_within_margins(logs[kind])
 
 
 def test_the_last_event_time_is_the_last_that_there_is(panel: Panel) -> None:
@@ -419,13 +429,6 @@ def nasty(panel: Panel, plan_path: Path) -> dict[str, bytes]:
         )
         for kind in ("latex", "html", "md")
     }
-
-
-@needs_tex
-def test_the_latex_of_any_label_compiles_alone_without_overfull_boxes(
-    nasty: dict[str, bytes], tmp_path
-) -> None:
-    assert_compiles_alone(tmp_path, nasty["latex"])
 
 
 class Parsed(HTMLParser):

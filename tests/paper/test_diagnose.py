@@ -15,6 +15,7 @@ from plans import PANEL, PLAN
 from study import QuestionError
 from study.diagnostics import Section, leads
 from study.estimates import pre_test
+from study.figures.drawing import drawn
 from study.paper import run as running
 from study.paper.diagnose import (
     Verdict,
@@ -60,19 +61,24 @@ def verdict(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
 
 
 @pytest.fixture(scope="module")
-def files(verdict: Verdict) -> dict[str, bytes]:
-    return verdict.files()
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Ask the command the same; return what it printed and the folder that it wrote."""
+    home = tmp_path_factory.mktemp("command")
+    done = command("diagnose", "sim1/count/log1p", "--plan", written(home), cwd=home)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (home / "build/diagnose").rglob("callaway_santanna")
+    return done.stdout, folder
 
 
 def test_every_section_has_findings_and_each_finding_its_figure_and_table(
-    verdict: Verdict, files: dict[str, bytes]
+    verdict: Verdict, ran: tuple[str, Path]
 ) -> None:
     assert {check.diagnostic.section for check in verdict.checks} == set(Section)
     for check in verdict.checks:
         assert check.finding is not None, check.refusal
         for kind, head in (("pdf", b"%PDF"), ("png", b"\x89PNG"), ("csv", b"")):
-            assert files[f"{check.diagnostic.name}.{kind}"].startswith(head)
-        table = files[f"{check.diagnostic.name}.csv"].decode()
+            assert (ran[1] / f"{check.diagnostic.name}.{kind}").read_bytes().startswith(head)
+        table = (ran[1] / f"{check.diagnostic.name}.csv").read_text()
         assert len(table.splitlines()) > 1
 
 
@@ -179,20 +185,25 @@ def test_what_cannot_be_made_is_said_on_the_page(tmp_path: Path) -> None:
         assert f"Not made: {re.sub(' +', ' ', reason)}" in page
 
 
-def test_the_command_prints_the_page_and_writes_the_same_files_again(
-    verdict: Verdict, files: dict[str, bytes], tmp_path: Path
+def test_the_command_prints_the_page_and_another_run_makes_the_same_files(
+    verdict: Verdict, ran: tuple[str, Path], tmp_path: Path
 ) -> None:
-    asked = ["diagnose", "sim1/count/log1p", "--plan", written(tmp_path)]
-    done = command(*asked, "--design", "ES", cwd=tmp_path)
+    done = command(
+        "diagnose", "sim1/count/log1p", "--plan", written(tmp_path), "--design", "ES", cwd=tmp_path
+    )
     assert done.returncode == 2
     assert 'there is no design "ES"' in done.stderr
     assert not (tmp_path / "build").exists()
-    done = command(*asked, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (folder,) = (tmp_path / "build/diagnose").rglob("callaway_santanna")
+    printed, folder = ran
     page = (folder / "verdict.txt").read_text()
     assert page.startswith(verdict_text(verdict))
-    assert done.stdout.startswith(page.rstrip())
+    assert printed.startswith(page.rstrip())
+    # One figure as a PNG as well, which shows what is in the PDF.
+    files = replace(verdict, checks=verdict.checks[:1]).files()
+    for diagnostic, finding, _ in verdict.checks[1:]:
+        assert finding is not None
+        files[f"{diagnostic.name}.pdf"] = drawn(finding.plot(), "pdf")
+        files[f"{diagnostic.name}.csv"] = finding.tidy().to_csv(index=False).encode()
     assert {name: (folder / name).read_bytes() for name in files} == files
 
 

@@ -355,6 +355,7 @@ def two_documents(folder: Path, *, cites: str = r"\citet{a}") -> Path:
         body = rf"{cites} and Table~\ref{{tab:{other}}}. \begin{{table}}\caption{{A.}}\label{{tab:{name}}}\end{{table}}"
         (folder / f"{name}.tex").write_text(
             r"\documentclass{article}\usepackage{natbib}\usepackage{xr-hyper}\usepackage[hidelinks]{hyperref}"
+            r"\newcommand{\sisetup}[1]{\typeout{Set: #1}}"
             rf"\externaldocument[][nocite]{{{other}}}\renewcommand{{\thetable}}{{{name[0].upper()}\arabic{{table}}}}"
             rf"\begin{{document}}{body}\bibliographystyle{{plainnat}}\bibliography{{references}}\end{{document}}"
         )
@@ -367,6 +368,7 @@ def test_a_paper_and_its_appendix_refer_to_the_tables_of_each_other(tmp_path):
     for name in ("main", "appendix"):
         log = (tmp_path / f"{name}.log").read_text().lower()
         assert not re.search("undefined|multiply|rerun to", log)
+        assert "set: " not in log, "numbers are aligned in what is kept"
     assert not list(tmp_path.glob("*.aux"))
 
 
@@ -380,6 +382,7 @@ def test_a_paper_without_an_appendix_or_citations_compiles_and_an_error_names_it
     (tmp_path / "appendix.tex").write_text("What the paper takes in.")
     assert compile_paper(tmp_path) == [tmp_path / "main.pdf"]
     (tmp_path / "appendix.tex").unlink()
+    (tmp_path / "main.tex").write_text(r"\documentclass{article}\begin{document}Nobody\end{document}")
     assert compile_paper(tmp_path) == [tmp_path / "main.pdf"]
 
 

@@ -90,11 +90,18 @@ def _refuse_swapped(where: str, hints: Mapping[str, Any], given: Mapping[str, An
 
 def _left_to_function(value: Any, hint: Any) -> bool:
     """Say whether a value is text, or a sequence of texts or of numbers of any size, where a hint has sequences."""
-    of = {each for kind in _kinds(hint) if _is_sequence(kind) for each in _kinds(*get_args(kind)[:1])}
+    of = _in_sequences(hint)
     values = [value] if isinstance(value, str) else list(value) if of and is_listed(value) else []
     if values and all(isinstance(each, str) for each in values):
         return bool(of) and not {int, float} & of
     return float in of and is_listed(value) and all(_is(each, float) or _is_float(each) for each in values)
+
+
+@cache
+def _in_sequences(hint: Any) -> frozenset[Any]:
+    """Return of what a hint has sequences."""
+    kinds = filter(_is_sequence, _kinds(hint))
+    return frozenset(each for kind in kinds for each in _kinds(*get_args(kind)[:1]))
 
 
 def _kinds(hint: Any = None) -> tuple[Any, ...]:
@@ -194,6 +201,8 @@ def hints_of(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 def _is(value: Any, hint: Any) -> bool:
     """Say whether a value is what a hint says, as far as the hint can be read here."""
+    if type(value) is hint and hint is not float:
+        return True
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any or isinstance(hint, TypeVar | str):
         return True

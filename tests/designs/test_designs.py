@@ -483,10 +483,11 @@ UNSUITABLE: dict[str, tuple[Callable[[Panel], Panel], Question, str]] = {
 }
 ONCE = {"learner": "linear", "folds": 2, "repetitions": 1}
 CHEAPLY: dict[str, dict[str, Any]] = {
-    "dml_did": ONCE,
-    "dml_irm": ONCE,
+    "dml_did": ONCE | {"propensity": "linear"},
+    "dml_irm": ONCE | {"propensity": "linear"},
     "dml_panel": ONCE,
-    "dml_stacked": ONCE,
+    "dml_stacked": ONCE | {"propensity": "linear"},
+    "matrix_completion": {"penalty": 0.1},
     "stacked": {"before": 2, "after": 1},
     # Few units have quantiles outside the range of the comparison units, which then have no error.
     "changes_in_changes": {"quantiles": None},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -324,12 +325,17 @@ def test_sets_of_any_shape_are_said_in_one_sentence() -> None:
 DRAWS = searching.samples(100, 400)
 
 
+@cache
+def of_twenty_clusters(seed: int) -> Sample:
+    return ask(*TWO, cluster="state").sample(panel(seed=seed))
+
+
 @pytest.mark.search
 @pytest.mark.parametrize("method", METHODS)
 def test_intervals_cover_with_strong_instruments_and_twenty_clusters(method: str) -> None:
     covered = 0
     for seed in range(DRAWS):
-        covered += covers(estimate(panel(seed=seed), ask(*TWO, cluster="state"), "iv", method=method), 1.0)
+        covered += covers(find_design("iv")(of_twenty_clusters(seed), method=method), 1.0)
     assert covered >= stats.binom.ppf(0.001, DRAWS, 0.94)
 
 

@@ -9,7 +9,7 @@ import pytest
 import simulated
 from scipy import stats
 
-from study import Estimate, Question, QuestionError, estimate
+from study import Estimate, Panel, Question, QuestionError, estimate
 from study.panel.question import AVERAGES
 
 
@@ -74,24 +74,26 @@ def test_balancing_keeps_cohorts_that_are_seen_long_enough(fit: Estimate) -> Non
         assert effect == pytest.approx(average(fit, long_enough & (fit.event_time == e)), abs=1e-12)
 
 
-@pytest.fixture(scope="module", params=["level", "proportional"])
-def left_out(request: pytest.FixtureRequest) -> tuple[Estimate, list[Estimate]]:
-    """Return an estimate on a scale, and those without each unit."""
+@pytest.fixture(scope="module")
+def left_out() -> tuple[Panel, list[Estimate]]:
+    """Return a panel, and proportional estimates without each of its units, which have levels too."""
     panel = simulated.panel(n=240, seed=8, level=9.0)
-    question, units = Question("y", "event", scale=request.param), np.arange(panel.n_units)
-    return estimate(panel, question), [estimate(simulated.subset(panel, units != i), question) for i in units]
+    question, units = Question("y", "event", scale="proportional"), np.arange(panel.n_units)
+    return panel, [estimate(simulated.subset(panel, units != i), question) for i in units]
 
 
 @pytest.mark.parametrize("to", ["event", "cohort", "calendar", *AVERAGES])
-def test_errors_equal_the_jackknife_that_estimates_shares_anew(
-    to: str, left_out: tuple[Estimate, list[Estimate]]
+def test_errors_equal_the_jackknife_that_estimates_shares_anew_on_both_scales(
+    to: str, left_out: tuple[Panel, list[Estimate]]
 ) -> None:
-    fit, n = left_out[0].aggregate(to), len(left_out[1])
-    without = [each.aggregate(to).effect for each in left_out[1]]
-    pseudo = n * fit.effect - (n - 1) * np.array(without)
-    jackknife = pseudo.std(axis=0, ddof=1) / np.sqrt(n)
-    used = ~fit.reference
-    np.testing.assert_allclose(fit.std_error[used], jackknife[used], rtol=0.03)
+    (panel, refits), n = left_out, len(left_out[1])
+    without = [each.aggregate(to) for each in refits]
+    for scale, effect in (("level", "effect_level"), ("proportional", "effect")):
+        fit = estimate(panel, Question("y", "event", scale=scale)).aggregate(to)
+        pseudo = n * fit.effect - (n - 1) * np.array([getattr(each, effect) for each in without])
+        jackknife = pseudo.std(axis=0, ddof=1) / np.sqrt(n)
+        used = ~fit.reference
+        np.testing.assert_allclose(fit.std_error[used], jackknife[used], rtol=0.03)
 
 
 def test_shares_that_are_estimated_add_to_the_error_of_averages_over_unlike_cohorts() -> None:

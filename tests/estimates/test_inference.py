@@ -8,6 +8,7 @@ import goldens
 import numpy as np
 import pytest
 import simulated
+import tasks
 from added_up import added_up
 from references.did import BOOTSTRAP, bootstrapped_fit, bootstrapped_influence
 from scipy import stats
@@ -15,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from study import Estimate, Question, QuestionError, estimate, joint
 from study.core.influence import Influence
+from study.core.threads import one_thread
 from study.estimates import multipliers
 from study.estimates.multipliers import largest_draws, sup_t
 from study.estimates.sandwich import covariance, wald
@@ -146,6 +148,15 @@ def test_draws_are_the_same_numbers_for_any_number_of_threads() -> None:
         with threadpool_limits(threads, user_api="blas"):
             drawn.append(largest_draws(influence, draws=64, seed=3))
     np.testing.assert_array_equal(*drawn)
+
+
+def test_linear_algebra_has_one_thread_where_it_is_asked_for_and_those_it_had_afterwards() -> None:
+    with threadpool_limits(2, user_api="blas"):
+        with one_thread():
+            with one_thread():
+                assert tasks.threads(None) == {1}
+            assert tasks.threads(None) == {1}
+        assert tasks.threads(None) == {2}
 
 
 @pytest.mark.parametrize(

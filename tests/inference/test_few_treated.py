@@ -62,7 +62,7 @@ def panel(
 @pytest.mark.parametrize("treated", [1, 2])
 @pytest.mark.parametrize("name", LINEAR)
 def test_with_one_date_draws_are_all_placebo_estimates(name: str, treated: int) -> None:
-    sample = ASKED.sample(panel(treated, n=16 if treated == 2 else 30))
+    sample = ASKED.sample(panel(treated, n=12 if treated == 2 else 20))
     fast = few_treated(sample, name, level=0.9, **LINEAR[name])
     slow = few_treated(sample, name, level=0.9, inference="placebo", **LINEAR[name])
     assert fast.exact

@@ -148,7 +148,7 @@ def test_every_design_answers_with_its_statistics_on_panels_whose_dates_are_perm
     whole = catalogue.suited(name, simulated.panel(60, seed=2))
     whole = replace(whole, attributes={"state": np.resize(["a", "b", "c"], 60)})
     named, options = catalogue.EVERY[name]
-    sample, times = catalogue.ASKED.sample(whole), 3
+    sample, times = catalogue.ASKED.sample(whole), 2
     found = randomization(sample, named, strata="state", permutations=times, **options)
     np.testing.assert_allclose(found.drawn, expected_draws(whole, name, times, 0), rtol=1e-9)
     headline = catalogue.answer(name, whole).headline

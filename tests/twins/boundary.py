@@ -18,14 +18,14 @@ WEIGHTS: dict[str, tuple[Callable[[float], float], float]] = {
 def regression(
     x: list[float], y: list[float], order: int, h: float, kernel: str, weights: list[float] | None = None
 ) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Return coefficients, the inverse of the sum of w r r', and the weights of the rows."""
-    gram, cross, used = np.zeros((order + 1, order + 1)), np.zeros(order + 1), []
+    """Return coefficients, the inverse of the sum of w r r', and the weights of the rows; y can be of arrays."""
+    gram, cross, used = np.zeros((order + 1, order + 1)), 0.0, []
     for i in range(len(x)):
         w = WEIGHTS[kernel][0](x[i] / h) / h * (1.0 if weights is None else weights[i])
         used.append(w)
         r = np.array([x[i] ** p for p in range(order + 1)])
         gram += w * np.outer(r, r)
-        cross += w * r * y[i]
+        cross = cross + np.multiply.outer(w * r, y[i])
     inverse = np.linalg.inv(gram)
     return inverse @ cross, inverse, used
 

@@ -60,10 +60,10 @@ def topics(titles: Sequence[str] | pd.Series) -> pd.DataFrame:
     for number, title in enumerate(titles, start=1):
         if not isinstance(title, str):
             raise DataError(f"topics: title {number} is {type(title).__name__} and no text; mend or drop it.")
-    not_heavy, heavy, never_heavy, areas = _rules()
+    not_heavy, any_heavy, heavy, never_heavy, areas = _rules()
 
     def is_heavy(words: str) -> bool:
-        if never_heavy(words):
+        if not any_heavy(words) or never_heavy(words):
             return False
         return all(any(names(each) for names in heavy) for each in {words, not_heavy.sub(" ", words)})
 
@@ -75,16 +75,22 @@ def topics(titles: Sequence[str] | pd.Series) -> pd.DataFrame:
 
 
 @cache
-def _rules() -> tuple[re.Pattern[str], tuple[_Test, ...], _Test, tuple[tuple[str, _Test], ...]]:
-    """Return what is not heavy, the groups of what is, those that never are, and the groups by area."""
+def _rules() -> tuple[re.Pattern[str], _Test, tuple[_Test, ...], _Test, tuple[tuple[str, _Test], ...]]:
+    """Return what is not heavy, all terms of what is, its groups, those that never are, and the groups by area."""
     table = tomllib.loads(shipped("data", "topics.toml").read_text(encoding="utf-8"))
-    alone = [group for group in table["heavy"] if "only_with" not in group]
-    merged = {key: [term for group in alone for term in group.get(key, [])] for key in ("terms", "cased")}
+    alone = _merged(group for group in table["heavy"] if "only_with" not in group)
     paired = [group for group in table["heavy"] if "only_with" in group]
+    heavy = tuple(map(_test, (alone, *paired)))
     not_heavy = re.compile(_pattern(table["not_heavy"]["terms"]).pattern, re.IGNORECASE)
     never_heavy = _test(next(group for group in table["area"] if group.get("never_heavy")))
     areas = tuple((group["area"], _test(group)) for group in table["area"])
-    return not_heavy, tuple(map(_test, (merged, *paired))), never_heavy, areas
+    return not_heavy, _test(_merged([alone, *paired])), heavy, never_heavy, areas
+
+
+def _merged(groups: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return the terms of several groups as those of one."""
+    listed = list(groups)
+    return {key: [term for group in listed for term in group.get(key, [])] for key in ("terms", "cased")}
 
 
 def _test(group: dict[str, Any]) -> _Test:

@@ -169,19 +169,19 @@ def unit_table(reading: Reading) -> UnitTable:
     table = engine.keep(
         cells,
         lambda part: _by_unit(reading, part, len(periods), int(periods[0])),
-        _parts(reading, cells, len(periods)),
+        _parts(reading, len(periods)),
         "making the table of units",
         key="u",
     )
     return _checked_units(reading, table, periods, rows)
 
 
-def _parts(reading: Reading, cells: ibis.Table, n_periods: int) -> int:
+def _parts(reading: Reading, n_periods: int) -> int:
     """Return into how many parts to split the rows by unit, so that the units of one fit into the engine's memory."""
     memory, roles = reading.engine.memory, reading.roles
     if np.isinf(memory):
         return 1
-    units = reading.engine.number(cells.u.approx_nunique())
+    units = reading.engine.number(reading.table[roles.unit].approx_nunique())
     of_others = len(roles.first_treated) + len(roles.treatment) + len(roles.covariates)
     several = len(roles.outcomes) * n_periods + 3 * of_others
     each = OF_A_SUM * several + OF_A_LABEL * (1 + 2 * len(roles.attributes))
@@ -387,10 +387,10 @@ def _columns(reading: Reading, by_unit: ibis.Table, n_periods: int, first: int) 
     kept |= {name: by_unit[name] for name in by_unit.columns if name.startswith("y")}
     # Bits of a sum of powers of two are as many as its terms, unless two of them are the same.
     different = ibis.literal(0.0)
-    for word, _ in words_of(n_periods):
+    for word, places in words_of(n_periods):
         bits = by_unit[f"bits{word}"].fill_null(0.0)
         # Carried bits of periods that stand twice may lie beyond the word, and only make the sum smaller.
-        for place in range(WORD):
+        for place in range(len(places)):
             different += (bits / 2.0**place).floor() % 2
     kept["twice"] = different < by_unit.n
     for k in range(len(reading.roles.treatment)):

@@ -1,10 +1,11 @@
-"""Panels that ship are read once for all commands that a process of the tests calls, and fonts are embedded fast."""
+"""For all commands that a process of the tests calls: panels and options are read once, and fonts are embedded fast."""
 
 from __future__ import annotations
 
 from functools import cache
 
 import pytest
+import typer.main
 
 from study import Panel, load_panel
 from study.commands import designs_for
@@ -19,6 +20,15 @@ def read_once(name: str) -> Panel:
         for block in blocks.values():
             block.setflags(write=False)
     return panel
+
+
+# The options of all commands, which are made of their functions each time that `study` is called.
+made_once = cache(typer.main.get_command)
+
+
+@pytest.fixture(autouse=True)
+def _options_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(typer.main, "get_command", made_once)
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import typer.main
 from command_line import command
 from plans import PANEL, PLAN, ROOT
-from typer.main import get_command
 
 from study.commands import options, paper_commands, table_command
 from study.commands.cli import app, main
@@ -54,13 +54,17 @@ def test_designs_says_what_each_assumes(tmp_path):
 
 def options_of(name):
     """Return the options of a command as they are shown, by name."""
-    return {p.opts[0]: p for p in get_command(app).commands[name].params if p.param_type_name == "option"}
+    return {
+        p.opts[0]: p
+        for p in typer.main.get_command(app).commands[name].params
+        if p.param_type_name == "option"
+    }
 
 
 def test_an_option_has_one_help_text_and_one_place_in_every_command():
     # What is written or read is another thing in each command; a panel may stand in a plan's place.
     others = {"--output", "--format", "--raw", "--panel"}
-    every = {name: options_of(name) for name in get_command(app).commands}
+    every = {name: options_of(name) for name in typer.main.get_command(app).commands}
     texts = {}
     for options_ in every.values():
         for name, option in options_.items():
@@ -73,7 +77,7 @@ def test_an_option_has_one_help_text_and_one_place_in_every_command():
 
 
 def test_whatever_reads_a_file_takes_its_periods_and_its_ambiguous_dates():
-    readers = [name for name in get_command(app).commands if "--unit" in options_of(name)]
+    readers = [name for name in typer.main.get_command(app).commands if "--unit" in options_of(name)]
     assert {*readers} == {
         "run", "diagnose", "heterogeneity", "validate", "init", "estimate", "compare", "table", "simulate", "designs"
     }  # fmt: skip
@@ -419,16 +423,12 @@ def test_numbers_of_a_run_here_are_traced_before_those_that_ship(tmp_path):
 
 
 def test_every_argument_and_option_says_what_it_is():
-    from typer.main import get_command
-
-    for name, listed in get_command(app).commands.items():
+    for name, listed in typer.main.get_command(app).commands.items():
         assert not [option.name for option in listed.params if not option.help], name
 
 
 def test_commands_that_are_said_to_take_the_plan_take_it():
-    from typer.main import get_command
-
-    known = get_command(app).commands
+    known = typer.main.get_command(app).commands
     for name in paper_commands.OF_PLAN:
         assert any("--plan" in option.opts for option in known[name.removeprefix("study ")].params), name
 
@@ -541,9 +541,9 @@ def test_a_name_with_a_comma_stands_in_quotes(tmp_path):
 def test_what_a_question_has_is_an_option_of_every_command_that_asks_one(name):
     from dataclasses import fields
 
-    from typer.main import get_command
-
-    known = {option for parameter in get_command(app).commands[name].params for option in parameter.opts}
+    known = {
+        option for parameter in typer.main.get_command(app).commands[name].params for option in parameter.opts
+    }
     asked = {
         "--covariate" if f.name == "covariates" else f"--{f.name.replace('_', '-')}" for f in fields(Question)
     }

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -83,8 +84,16 @@ def _credited() -> list[tuple[str, str, str, str]]:
     ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_universities() -> Iterator[None]:
+    """Have a list of a few hundred universities, as the fillers of the originals make it, be a whole one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(universities, "MINIMUM", 300)
+        yield
+
+
 @pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def originals(few_universities: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_originals(tmp_path_factory.mktemp("raw"))
 
 

@@ -13,7 +13,6 @@ from study import Panel, Question, QuestionError, load_panel
 from study.panel import panel_entries
 from study.panel.populations import population
 
-PANELS = panel_entries()
 GAP = np.nan
 
 
@@ -151,15 +150,6 @@ def test_a_population_by_name_is_that_of_its_rule() -> None:
     )
     assert list(by_name.unit_ids) == list(by_rule.unit_ids)
     assert 0 < by_name.n_units < made.n_units
-
-
-@pytest.mark.parametrize("name", PANELS)
-def test_a_shipped_panel_loads_with_its_sources_and_the_populations_of_its_entry(name: str) -> None:
-    panel = load_panel(name)
-    assert dict(panel.populations) == PANELS[name].get("populations", {})
-    assert panel.n_units > 1
-    assert panel.events
-    assert "paperlists" in panel.provenance
 
 
 def test_every_named_population_is_a_part_of_the_main_panel() -> None:

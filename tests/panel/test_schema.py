@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study import DataError, Panel
+from study import DataError, Panel, load_panel
 from study.data.codebook import codebook, heading
-from study.panel import panel_entries
+from study.panel import files, panel, panel_entries
 from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.files import broken_rows, column_rules, describe, read_as_panel, verdict, violations
 from study.panel.rows import Rows
@@ -192,12 +193,15 @@ def shipped_tables() -> list[str]:
     return sorted(str(path.relative_to(DATA).as_posix()) for path in DATA.rglob("*.csv*"))
 
 
-def test_every_table_that_ships_is_in_the_catalogue_and_the_other_way_round() -> None:
-    assert shipped_tables() == sorted(read_catalogue().tables)
+shipped_catalogue = cache(read_catalogue)
 
 
-def test_every_column_that_ships_is_in_the_catalogue_and_the_other_way_round() -> None:
-    catalogue = read_catalogue()
+def test_every_table_that_ships_is_in_shipped_catalogue_and_the_other_way_round() -> None:
+    assert shipped_tables() == sorted(shipped_catalogue().tables)
+
+
+def test_every_column_that_ships_is_in_shipped_catalogue_and_the_other_way_round() -> None:
+    catalogue = shipped_catalogue()
     used = {catalogue.entry(name, column) for name in shipped_tables() for column in heading(DATA / name)}
     own = {
         (name, key): entry for name, each in catalogue.tables.items() for key, entry in each.columns.items()
@@ -210,25 +214,33 @@ def test_every_column_that_ships_is_in_the_catalogue_and_the_other_way_round() -
 def test_a_table_that_ships_keeps_the_rules_of_its_columns(name: str) -> None:
     cells, lines = read_table(DATA / name)
     columns = list(cells.columns)
-    listed = broken_rows(Rows(cells, lines), columns, column_rules(read_catalogue(), name, columns))
+    listed = broken_rows(Rows(cells, lines), columns, column_rules(shipped_catalogue(), name, columns))
     assert describe(listed) == "No rule is broken."
 
 
 @pytest.mark.parametrize("name", PANELS)
-def test_a_panel_that_ships_is_fit_by_the_schema_and_by_the_rules_of_its_columns(name: str) -> None:
-    text, fit = verdict(DATA / PANELS[name]["file"])
+def test_a_panel_that_ships_is_fit_by_the_schema_and_by_the_rules_of_its_columns_and_loads_with_its_sources(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = cache(read_table)
+    for module in (files, panel):
+        monkeypatch.setattr(module, "read_table", once)
+    path = DATA / PANELS[name]["file"]
+    text, fit = verdict(path)
     assert fit
     assert f"read as the shipped panel {name}" in text
     assert "this rule" not in text
+    loaded = load_panel(name)
+    assert once.cache_info().misses == 1
+    assert dict(loaded.populations) == PANELS[name].get("populations", {})
+    assert loaded.n_units > 1
+    assert loaded.events
+    assert "paperlists" in loaded.provenance
+    years = once(path)[0]["year"].astype(int)
+    assert f"{years.min()} to {years.max()}" in shipped_catalogue().rows(PANELS[name]["file"])
 
 
-@pytest.mark.parametrize("name", PANELS)
-def test_the_catalogue_gives_the_first_and_the_last_year_of_a_panel(name: str) -> None:
-    years = pd.read_csv(DATA / PANELS[name]["file"], usecols=["year"])["year"]
-    assert f"{years.min()} to {years.max()}" in read_catalogue().rows(PANELS[name]["file"])
-
-
-def test_the_codebook_is_the_one_that_the_catalogue_makes() -> None:
+def test_the_codebook_is_the_one_that_shipped_catalogue_makes() -> None:
     made = codebook(DATA / "panels.toml", DATA / "columns.toml")
     assert made == (DATA / "codebook.md").read_text(encoding="utf-8")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import cache
 
 import drawn_panels
 import goldens
@@ -24,6 +25,7 @@ from study.estimates.estimate import effective_clusters
 TOLERANCE = 1e-9
 
 
+@cache
 def panels(gaps: bool):
     panel = simulated(240, seed=3, level=5.0)
     y = panel.outcomes["y"].copy()
@@ -69,12 +71,18 @@ QUESTIONS = {
 }
 
 
+@cache
+def asked_of(asked: str, gaps: bool):
+    """Return a question, the units that it is about, and the rows that stand for them."""
+    question = Question("y", "event", **QUESTIONS[asked])
+    return question, panels(gaps), added_up(panels(gaps), question)
+
+
 @pytest.mark.parametrize("gaps", [False, True])
 @pytest.mark.parametrize("asked", QUESTIONS)
 @pytest.mark.parametrize("design", DESIGNS)
 def test_designs_answer_from_sums(design, asked, gaps):
-    panel, question = panels(gaps), Question("y", "event", **QUESTIONS[asked])
-    rows = added_up(panel, question)
+    question, panel, rows = asked_of(asked, gaps)
     assert rows.n_rows < panel.n_units or question.cluster or gaps
     refusal = all_designs()[design].refusal(question.sample(panel))
     if refusal is not None:

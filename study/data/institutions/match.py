@@ -69,6 +69,8 @@ class Matcher:
         self.gazetteer = gazetteer
         self._matched = cache(self._match)
         self._what_is = cache(self._single)
+        self._known_name = cache(self._hit_of_name)
+        self._country = cache(self._country_at_end)
         self._exact = gazetteer.exact
         # Length in words of the longest name that begins with a word.
         self._longest: dict[str, int] = defaultdict(int)
@@ -150,21 +152,23 @@ class Matcher:
 
     def _countries(self, parts: Sequence[str]) -> tuple[str, ...]:
         """Return the countries that a text names: a piece, the end of a piece, or a code as the last piece."""
-        codes = []
-        for part in parts:
-            words = [] if part in self._exact else part.split()
-            while len(words) > 1 and words[-1].isdigit():
-                words.pop()
-            for length in range(min(4, len(words)), 0, -1):
-                code = self.gazetteer.countries.get(" ".join(words[-length:]))
-                # "American University of Armenia" and "New Mexico" name no country.
-                before = words[-length - 1] if length < len(words) else ""
-                if code is not None and before not in CONTINUES and before != "new":
-                    codes.append(code)
-                    break
+        codes = list(filter(None, map(self._country, parts)))
         if len(parts) > 1 and parts[-1] in CODES:
             codes.append(CODES[parts[-1]])
         return tuple(dict.fromkeys(codes))
+
+    def _country_at_end(self, part: str) -> str:
+        """Return the country that a piece or its end is, nothing where it is none."""
+        words = [] if part in self._exact else part.split()
+        while len(words) > 1 and words[-1].isdigit():
+            words.pop()
+        for length in range(min(4, len(words)), 0, -1):
+            code = self.gazetteer.countries.get(" ".join(words[-length:]))
+            # "American University of Armenia" and "New Mexico" name no country.
+            before = words[-length - 1] if length < len(words) else ""
+            if code is not None and before not in CONTINUES and before != "new":
+                return code
+        return ""
 
     def _at(self, parts: Sequence[str], place: int, countries: tuple[str, ...]) -> tuple[int, list[Hit]]:
         """Return how many pieces from ``place`` on belong together, and what they are."""
@@ -183,7 +187,7 @@ class Matcher:
             return 2, [across]
         return 1, self._what_is(parts[place], following in ALONE, countries)
 
-    def _known_name(self, piece: str, name: str, countries: Sequence[str]) -> Hit:
+    def _hit_of_name(self, piece: str, name: str, countries: tuple[str, ...]) -> Hit:
         """Return what a piece is that is a known name as a whole."""
         entity = self._named(name, countries)
         return Hit(piece, entity, "exact" if entity else "ambiguous")

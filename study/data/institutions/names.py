@@ -164,9 +164,16 @@ def squeeze(form: str) -> str:
     >>> squeeze("universita degli studi della basilicata") == squeeze("university of basili cata")
     True
     """
-    return "".join(_ENGLISH.get(word, word) for word in form.split() if word not in _SMALL)
+    return "".join(map(_in_english, form.split()))
 
 
+@cache
+def _in_english(word: str) -> str:
+    return "" if word in _SMALL else _ENGLISH.get(word, word)
+
+
+# Departments and places stand in many affiliations.
+@lru_cache(100_000)
 def _spelt(folded: str) -> str:
     return " ".join(filter(None, map(_word, _NOT_WORD.split(folded))))
 

@@ -17,22 +17,16 @@ def one_thread() -> Iterator[None]:
     if getattr(_STATE, "single", False):
         yield
         return
-    # A limit of threadpoolctl's looks up all there is to know of all libraries, every time.
-    before = [(library, library.num_threads) for library in _libraries()]
     _STATE.single = True
     try:
-        for library, _ in before:
-            library.set_num_threads(1)
-        yield
+        with _controller().limit(limits=1, user_api="blas"):
+            yield
     finally:
-        for library, threads in before:
-            library.set_num_threads(threads)
         _STATE.single = False
 
 
 @cache
-def _libraries() -> list[Any]:
-    """Return the libraries of linear algebra that are loaded."""
+def _controller() -> Any:
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController().select(user_api="blas").lib_controllers
+    return ThreadpoolController()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from itertools import chain, product
+from itertools import product
 from typing import Literal, get_type_hints
 
 import numpy as np
@@ -516,21 +516,23 @@ def _panel(sample: Sample, words: Words) -> str:
 
 
 def _panels(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
-    """Say which panel estimates are of, after the designs or outcomes that it is said of where that differs."""
-    every = [
-        (_number(c, label), words.outcomes[of], _panel(fit.sample, words))
-        for c in comparisons
-        for (of, label), fit in c.estimates.items()
-    ]
-    place, about = "", dict[str, dict[str, None]]()
-    for place in ("{0}", "{1}", "{0}, {1}"):
-        about = {}
-        for number, outcome, sentence in every:
-            about.setdefault(sentence, {})[place.format(number, outcome)] = None
-        if sum(map(len, about.values())) == len({*chain.from_iterable(about.values())}):
-            break
-    apart = "; " if ", " in place else ", "
-    return [*about] if len(about) == 1 else [f"{apart.join(those)}: {each}" for each, those in about.items()]
+    """Say which panel estimates are of, and of which it is said where that differs."""
+    about = _placed(words, comparisons, lambda fit: _panel(fit.sample, words))
+    return [*about] if len(about) == 1 else [f"{places}: {panel}" for panel, places in about.items()]
+
+
+def _placed(
+    words: Words, comparisons: Sequence[Comparison], says: Callable[[Estimate], str | None]
+) -> dict[str, str]:
+    """Return what is said of estimates, with the designs, and the outcomes of several, of which it is."""
+    about: dict[str, dict[str, None]] = {}
+    several = len(words.outcomes) > 1
+    for comparison in comparisons:
+        for (outcome, label), fit in comparison.estimates.items():
+            if sentence := says(fit):
+                place = _number(comparison, label) + f", {words.outcomes[outcome]}" * several
+                about.setdefault(sentence, {})[place] = None
+    return {sentence: ("; " if several else ", ").join(places) for sentence, places in about.items()}
 
 
 def _numbered(
@@ -587,19 +589,12 @@ def assumed(fit: Estimate) -> list[Assumes]:
 
 def _few_clusters(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
     """Return the first warning that few clusters carry a variance, and which other estimates have one."""
-    several = len(words.outcomes) > 1
-    apart, about = "; " if several else ", ", dict[str, list[str]]()
-    for c in comparisons:
-        for (of, label), fit in c.estimates.items():
-            if (warning := few_clusters_warning(fit)) is not None:
-                place = f"{_number(c, label)}{f', {words.outcomes[of]}' * several}"
-                about.setdefault(warning.removeprefix(f"{fit.design}: "), []).append(place)
-    if not about:
-        return []
-    (warning, those), *others = about.items()
-    like = [place for _, places in others for place in places]
-    more = [f"A like warning holds for {apart.join(like)}."] if like else []
-    return [f"{apart.join(those)}: {warning}", *more]
+    about = _placed(
+        words, comparisons, lambda fit: (few_clusters_warning(fit) or "").removeprefix(f"{fit.design}: ")
+    )
+    notes = [f"{places}: {warning}" for warning, places in about.items()]
+    like = ("; " if len(words.outcomes) > 1 else ", ").join([*about.values()][1:])
+    return [*notes[:1], *([f"A like warning holds for {like}."] if like else [])]
 
 
 def last_event_time(sample: Sample) -> int | None:

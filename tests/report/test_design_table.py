@@ -201,8 +201,9 @@ def test_full_notes_say_of_each_estimate_which_panel_it_is_of_and_what_is_left_o
     )
     both = study.compare(other, QUESTION, ["twfe", "imputation"], ["y", "z"], draws=99)
     notes = " ".join(study.table([both], notes="full").notes)
-    assert f"y: Panel of 90 units: other, checksum {other.checksum}. Left out: 7 y is never observed" in notes
-    assert f"z: Panel of 90 units: other, checksum {other.checksum}." in notes
+    panel_of = f"Panel of 90 units: other, checksum {other.checksum}."
+    assert f"(1), y; (2), y: {panel_of} Left out: 7 y is never observed" in notes
+    assert f"(1), z; (2), z: {panel_of}" in notes
 
 
 def test_the_warning_of_few_clusters_is_of_every_estimate_that_has_one(panel: Panel) -> None:

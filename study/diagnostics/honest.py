@@ -410,7 +410,8 @@ def accepted(moments: Moments, first: FirstStage, size: float, theta: FloatArray
     high = np.minimum(high, first.cap[:, None])
     # The first stage's interval covers as long as its error, which moves with the statistic, is small enough.
     slope = np.take_along_axis(first.shared, best, axis=1) / variance
-    steep, half, error = np.abs(slope) > PARALLEL, first.half[:, None], first.centre[:, None] - theta
+    half, error = first.half[:, None], first.centre[:, None] - theta
+    steep = np.abs(slope) > PARALLEL * half
     ends = np.stack([-half - error, half - error]) / np.where(steep, slope, 1.0)
     low = np.maximum(low, eta + np.where(steep, ends.min(axis=0), -np.inf))
     high = np.minimum(high, eta + np.where(steep, ends.max(axis=0), np.inf))

@@ -312,11 +312,11 @@ def test_folded_normal_quantiles_hold_their_level(mean: float) -> None:
     assert share == pytest.approx(0.9, abs=1e-10)
 
 
+@pytest.mark.parametrize("factor", [250.0, 1e-12])
 @pytest.mark.parametrize(("kind", "method"), PAIRS)
-def test_intervals_follow_the_unit_and_the_sign_of_the_outcome(kind: str, method: str) -> None:
+def test_intervals_follow_the_unit_and_the_sign_of_the_outcome(kind: str, method: str, factor: float) -> None:
     asked, m = typical(kind), np.array([0.0, 0.3, 1.2])
     low, high = METHODS[method](asked, m)
-    factor = 250.0
     larger = replace(asked, betahat=factor * asked.betahat, sigma=factor**2 * asked.sigma)
     unit = factor if kind == "smoothness" else 1.0
     np.testing.assert_allclose(METHODS[method](larger, unit * m), factor * np.array([low, high]), rtol=1e-7)

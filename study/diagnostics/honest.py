@@ -358,6 +358,8 @@ def moments(
 
 PARALLEL = 1e-10
 OFFSETS = np.geomspace(1e-5, 1e2, 60)
+NEAR = np.geomspace(1e-7, 0.02, 25)
+BETWEEN = np.concatenate([NEAR, np.linspace(0, 1, 40), 1 - NEAR])
 HALVINGS = 50
 
 
@@ -473,7 +475,7 @@ def _tried(moments: Moments, first: FirstStage) -> FloatArray:
     unit = 1 / np.minimum(-fall, rise)
     parts = [
         left[:, None] - unit[:, None] * OFFSETS[::-1],
-        left[:, None] + (right - left)[:, None] * np.linspace(0, 1, 40),
+        left[:, None] + (right - left)[:, None] * BETWEEN,
         right[:, None] + unit[:, None] * OFFSETS,
     ]
     if np.isfinite(first.half).all():

@@ -74,8 +74,8 @@ def interactive_effects(
         if not q:
             break
         moved = _slope(flat, squares, within_y - left @ factors @ factors.T)
-        step, slope = np.abs(moved - slope).max(), moved
-        if step <= _CONVERGED * max(1.0, np.abs(slope).max()):
+        step, slope = np.linalg.norm(within_x @ (moved - slope)), moved
+        if step <= _CONVERGED * np.linalg.norm(within_y):
             break
     else:
         raise QuestionError(

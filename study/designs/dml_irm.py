@@ -109,8 +109,8 @@ def dml_irm(
     Raises
     ------
     QuestionError
-        If an option is impossible, treatment is not absorbing or starts in the first periods, or a fold would have
-        fewer than two clusters, or leave fewer than two treated or untreated ones.
+        If the outcome changes alike for all, an option is impossible, treatment is not absorbing or starts in the first
+        periods, or a fold would have fewer than two clusters, or leave fewer than two treated or untreated ones.
 
     References
     ----------

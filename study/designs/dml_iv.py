@@ -25,11 +25,6 @@ def nuisances(sample: Sample, learning: Learning, *, model: Model, before: int, 
     z = sample.instrument[unit]
     stratum = 2 * (1 - long.treated) + (1 - z if model == "iivm" else 0)
     folds = learning.draw("dml_iv", sample, unit, stratum.astype(np.int64))
-    if not np.ptp(long.change) > 0:
-        raise QuestionError(
-            f"dml_iv: {sample.question.outcome} changes alike for all {len(unit)} units that are seen at both "
-            "ends of the window, so there is nothing to explain; name another outcome or window."
-        )
     if not np.ptp(z) > 0:
         raise QuestionError(
             f"dml_iv: the instrument {name} is {z[0]:g} for all {len(z)} units that are seen at both ends of the "

@@ -34,7 +34,7 @@ from study.estimates import (
     in_words,
     strength,
 )
-from study.panel import Sample
+from study.panel import Sample, first_observed
 
 Method = Literal["2sls", "liml", "gmm"]
 Stage = Literal["structural", "first", "reduced"]
@@ -354,9 +354,9 @@ def first_period(sample: Sample, seen: BoolArray) -> int:
 
 def by_period(sample: Sample, start: int) -> Estimate:
     """Regress the sample's outcome on a fixed instrument by period, against the period before one, and covariates."""
-    assert sample.instrument is not None
     n, n_periods = sample.y.shape
-    used, features = np.arange(n_periods) != start - 1, np.column_stack([np.ones(n), sample.instrument])
+    z = first_observed(np.where(sample.observed, sample.instruments_by_period[0], np.nan))
+    used, features = np.arange(n_periods) != start - 1, np.column_stack([np.ones(n), np.nan_to_num(z)])
     both = by_feature(period_effects(1, n_periods), 2)
     terms = Terms(both[:, :, 1::2][:, :, used], both[:, :, ::2])
     times = sample.periods - (sample.periods[start] + sample.question.anticipation)

@@ -88,7 +88,8 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
     Raises
     ------
     QuestionError
-        If treatment is not absorbing, the two ends overlap, or a unit is treated in the first periods.
+        If treatment is not absorbing, the two ends overlap, a unit is treated in the first periods, or the outcome
+        changes alike for all.
     """
     if sample.first_treated is None:
         raise QuestionError(
@@ -114,6 +115,12 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
         np.nansum(end[unit] - level[:, None], axis=1) / there[unit].sum(axis=1)
         for end, there in zip(ends, seen, strict=True)
     )
+    change = at_end - at_start
+    if len(unit) > 1 and not np.ptp(change) > 0:
+        raise QuestionError(
+            f"{who}: {sample.question.outcome} changes alike for all {len(unit)} units that are seen at both ends of "
+            "the window, so there is nothing to explain; name another outcome or window."
+        )
     left_out = sample.n_units - len(unit)
     first, last = (
         "-".join(dict.fromkeys(map(sample.period_name, end[[0, -1]])))
@@ -121,7 +128,7 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
     )
     return LongChange(
         unit,
-        at_end - at_start,
+        change,
         at_end + level,
         (start[unit] <= periods[-1]).astype(float),
         sample.x_baseline[unit],

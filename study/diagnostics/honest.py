@@ -358,6 +358,8 @@ def moments(
 
 PARALLEL = 1e-10
 OFFSETS = np.geomspace(1e-5, 1e2, 60)
+NEAR = np.geomspace(1e-7, 0.02, 25)
+BETWEEN = np.concatenate([NEAR, np.linspace(0, 1, 40), 1 - NEAR])
 HALVINGS = 50
 
 
@@ -410,7 +412,8 @@ def accepted(moments: Moments, first: FirstStage, size: float, theta: FloatArray
     high = np.minimum(high, first.cap[:, None])
     # The first stage's interval covers as long as its error, which moves with the statistic, is small enough.
     slope = np.take_along_axis(first.shared, best, axis=1) / variance
-    steep, half, error = np.abs(slope) > PARALLEL, first.half[:, None], first.centre[:, None] - theta
+    half, error = first.half[:, None], first.centre[:, None] - theta
+    steep = np.abs(slope) > PARALLEL * half
     ends = np.stack([-half - error, half - error]) / np.where(steep, slope, 1.0)
     low = np.maximum(low, eta + np.where(steep, ends.min(axis=0), -np.inf))
     high = np.minimum(high, eta + np.where(steep, ends.max(axis=0), np.inf))
@@ -472,7 +475,7 @@ def _tried(moments: Moments, first: FirstStage) -> FloatArray:
     unit = 1 / np.minimum(-fall, rise)
     parts = [
         left[:, None] - unit[:, None] * OFFSETS[::-1],
-        left[:, None] + (right - left)[:, None] * np.linspace(0, 1, 40),
+        left[:, None] + (right - left)[:, None] * BETWEEN,
         right[:, None] + unit[:, None] * OFFSETS,
     ]
     if np.isfinite(first.half).all():

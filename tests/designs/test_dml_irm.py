@@ -394,6 +394,10 @@ def off_again(source: Panel) -> Panel:
     return replace(source, first_treated={}, treatment={"event": path})
 
 
+def alike(source: Panel) -> Panel:
+    return with_outcome(source, np.ones((120, 5)))
+
+
 class NoChances:
     """A classifier that cannot tell chances."""
 
@@ -429,6 +433,8 @@ class NoChances:
         (None, {"cluster": "state"}, {"folds": 11}, r"clusters \(state\) need 22, but 20"),
         (few_treated, {}, {}, r"fewer than two units are treated \(2 of 120 are in all\), too few"),
         (None, {"scale": "proportional"}, {"effect": "ate"}, 'effect="ate" has nothing to divide by'),
+        (alike, {}, {}, "y changes alike for all 120 units that are seen at both ends"),
+        (alike, {}, {"effect": "ate"}, "y changes alike for all 120 units that are seen at both ends"),
         (off_again, {}, {}, "it cannot answer a question with an event that is not absorbing"),
         (None, {"weights": "x1"}, {}, "it cannot answer a question with weights"),
         (None, {"instrument": "x1"}, {}, "it cannot answer a question with an instrument; dml_iv, iv can"),

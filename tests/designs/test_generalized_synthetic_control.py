@@ -136,12 +136,14 @@ def test_covariates_are_taken_out_with_the_slope_of_untreated_units() -> None:
     assert made.effect == pytest.approx(np.full(3, 2.0), abs=1e-6)
 
 
-def test_units_in_another_order_and_another_unit_of_measurement_change_nothing_else() -> None:
-    panel = with_factors(noise=1.0)
-    made = estimate(panel, QUESTION, NAME, factors=1)
-    scaled = estimate(replace(panel, outcomes={"y": 100 * panel.outcomes["y"]}), QUESTION, NAME, factors=1)
-    assert scaled.effect == pytest.approx(100 * made.effect, rel=1e-9)
-    assert scaled.std_error == pytest.approx(100 * made.std_error, rel=1e-9)
+@pytest.mark.parametrize("covariates", [(), ("moving",)])
+@pytest.mark.parametrize("unit", [1e8, 1e-8])
+def test_another_unit_of_measurement_changes_nothing_else(covariates: tuple[str, ...], unit: float) -> None:
+    panel, question = with_factors(noise=1.0), QUESTION.replace(covariates=covariates)
+    scaled = replace(panel, outcomes={"y": unit * panel.outcomes["y"]})
+    made, other = (estimate(each, question, NAME, factors=2) for each in (panel, scaled))
+    assert other.effect == pytest.approx(unit * made.effect, rel=1e-9)
+    assert other.std_error == pytest.approx(unit * made.std_error, rel=1e-9)
 
 
 def test_one_treated_unit_has_an_effect_without_an_error() -> None:

@@ -269,6 +269,24 @@ def test_a_fixed_instrument_is_taken_by_period_as_with_dummies(stage: str) -> No
     assert fit.headline.terms == ("event_average",)
 
 
+def test_a_fixed_instrument_has_its_value_where_the_outcome_is_seen() -> None:
+    made = dated()
+    y, lottery = made.outcomes["y"].copy(), made.covariates["lottery"].astype(float)
+    y[:20, 0] = np.nan
+    other = lottery.copy()
+    other[:20, 0] = 1 - other[:20, 0]
+    fits = [
+        estimate(
+            replace(made, outcomes={"y": y}, covariates=dict(made.covariates) | {"lottery": values}),
+            ask("lottery"),
+            "iv",
+            stage="reduced",
+        )
+        for values in (lottery, other)
+    ]
+    np.testing.assert_array_equal(*(fit.effect for fit in fits))
+
+
 def test_the_reduced_form_by_period_says_what_it_is_of() -> None:
     squared = dated()
     squared = replace(squared, outcomes={"y": squared.outcomes["y"] ** 2})

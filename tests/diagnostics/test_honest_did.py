@@ -192,6 +192,19 @@ def test_hulls_are_those_of_a_fine_grid(kind: str, method: str) -> None:
         assert high - step <= inside[-1] <= high
 
 
+def test_hulls_hold_what_is_kept_just_inside_of_where_another_vertex_becomes_the_maximum() -> None:
+    betahat, sigma, weights = drawn(354)
+    restriction = RESTRICTIONS["smoothness_relative"](4, 3)
+    made = moments(betahat, sigma, weights, restriction, np.array([0.3, 1.0, 3.0]))
+    first = FirstStage.capped(made)
+    low, high = honest.hulls(made, first, 0.05)
+    grid = np.linspace(np.nanmin(low) - 1, np.nanmax(high) + 1, 20_001)
+    kept = accepted(made, first, 0.05, np.tile(grid, (len(low), 1)))
+    some = kept.any(axis=1)
+    assert np.all(low[some] <= grid[kept.argmax(axis=1)][some])
+    assert np.all(high[some] >= grid[::-1][kept[:, ::-1].argmax(axis=1)][some])
+
+
 @pytest.mark.parametrize("kind", RESTRICTIONS)
 def test_effects_within_the_bounds_at_the_estimates_are_kept(kind: str) -> None:
     for seed in range(40):
@@ -312,11 +325,11 @@ def test_folded_normal_quantiles_hold_their_level(mean: float) -> None:
     assert share == pytest.approx(0.9, abs=1e-10)
 
 
+@pytest.mark.parametrize("factor", [250.0, 1e-12])
 @pytest.mark.parametrize(("kind", "method"), PAIRS)
-def test_intervals_follow_the_unit_and_the_sign_of_the_outcome(kind: str, method: str) -> None:
+def test_intervals_follow_the_unit_and_the_sign_of_the_outcome(kind: str, method: str, factor: float) -> None:
     asked, m = typical(kind), np.array([0.0, 0.3, 1.2])
     low, high = METHODS[method](asked, m)
-    factor = 250.0
     larger = replace(asked, betahat=factor * asked.betahat, sigma=factor**2 * asked.sigma)
     unit = factor if kind == "smoothness" else 1.0
     np.testing.assert_allclose(METHODS[method](larger, unit * m), factor * np.array([low, high]), rtol=1e-7)

@@ -504,8 +504,9 @@ class Answer:
 
     @property
     def smallest_p(self) -> float:
-        """The smallest p-value that is possible: swapped venues have a mirror image of every assignment."""
-        return (2 if self.line.permuted == "within_venue" else 1) / len(self.estimates)
+        """The p-value of the assignment with the largest estimate, which may have a mirror image."""
+        size = np.abs(self.estimates)
+        return float(np.mean(size >= least_as_large(size.max())))
 
     @property
     def unit(self) -> str:

@@ -364,6 +364,14 @@ def test_assignments_without_an_estimate_are_refused_and_no_small_p_value() -> N
         answer(small("ac", V="ab", W="cd"), line("areas"), OUTCOME, PLAN)
 
 
+@pytest.mark.parametrize(("letters", "smallest"), [("ab", 2 / 4), ("abe", 1 / 9)])
+def test_the_smallest_p_value_counts_mirror_images_where_there_are_some(
+    letters: str, smallest: float
+) -> None:
+    panel = small("ac", V=letters, W=letters.translate(str.maketrans("abe", "cdf")))
+    assert answer(panel, MAIN, OUTCOME, PLAN).smallest_p == pytest.approx(smallest)
+
+
 def test_the_papers_plan_is_read_whole() -> None:
     assert isinstance(PLAN, FieldsPlan)
     assert len(PLAN.lines) == len(content()["fields"]["lines"])

@@ -587,8 +587,8 @@ def answer(panel: Panel, line: Line, outcome: str, plan: FieldsPlan) -> Answer:
         estimates = _sums(observed, y)
         if none := int(np.isnan(estimates).sum()):
             raise QuestionError(
-                f"[fields], {line.label}: {none} of {len(estimates)} assignments have no estimate, since they treat all "
-                "fields of a venue or none; ask for other papers or years."
+                f"[fields], {line.label}: {none} of {len(estimates)} assignments have no estimate, since they treat "
+                "all fields of a venue or none; ask for other papers or years."
             )
         estimate = float(estimates[0])
         if line.method == "synthetic_did":

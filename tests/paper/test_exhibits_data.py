@@ -17,6 +17,7 @@ from plans import PLAN, ROOT
 
 import study
 from study.designs import Estimand, find_design
+from study.estimates import Effect
 from study.figures import Group, adoption_windows, drawing
 from study.figures import paths as figures
 from study.paper import run as running
@@ -438,6 +439,13 @@ def test_log_effects_move_with_the_unit_and_proportional_ones_do_not(paper):
             paper.results["main", "proportional", outcome, label].headline.estimate
         )
         assert len({round(of[f"log_{name}"], 3) for name in scaling.UNITS}) == 4
+
+
+def test_scales_that_the_design_refuses_are_no_sentence_of_nan(simulated, monkeypatch):
+    monkeypatch.setattr(scaling, "headline_effect", lambda *_: Effect("", note="It refuses."))
+    shown = scaling.scales(simulated)
+    assert set(shown.sentences) == {"It refuses."}
+    assert "nan" not in str(shown.tables)
 
 
 def test_a_unit_is_what_the_outcome_is_divided_by(paper):

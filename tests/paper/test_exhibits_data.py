@@ -238,6 +238,19 @@ def test_adopters_are_larger_before_they_adopt_and_grow_no_faster(made):
     assert values["raw_means/papers/treated/growth"] < values["raw_means/papers/never/growth"]
 
 
+def test_where_all_are_treated_nobody_is_never_treated_and_a_mean_below_zero_has_no_growth(simulated):
+    panel, event = simulated.panel, simulated.event.name
+    dates = panel.first_treated[event]
+    late = np.where(np.isnan(dates), panel.periods[-1], dates)
+    y = panel.outcomes["count"] - np.arange(len(panel.periods))
+    changed = replace(
+        panel, first_treated=panel.first_treated | {event: late}, outcomes=panel.outcomes | {"count": y}
+    )
+    sentences = raw_means.raw_means(replace(simulated, panel=changed)).sentences
+    assert not any("never treated was" in sentence or "nan" in sentence for sentence in sentences)
+    assert not any("grew −" in sentence or "grew -" in sentence for sentence in sentences)
+
+
 def test_the_ratio_of_adopters_to_the_never_treated_can_be_read_from_the_raw_means(made, drawings):
     lines = {line.get_label(): line.get_ydata() for line in drawings["raw_means"].axes[0].get_lines()}
     start = {name.partition(" (")[0]: y[0] for name, y in lines.items()}

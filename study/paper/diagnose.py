@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
@@ -277,16 +278,21 @@ def conclusion(verdict: Verdict) -> list[str]:
     question, average = verdict.task.question, verdict.fit.headline
     scale = question.effect_scale
     row = Effect.of(average.terms[0], average, verdict.task.level)
-    objections = [c.finding.objection for c in verdict.checks if c.finding is not None and c.finding.against]
+    tests = [c.finding for c in verdict.checks if c.finding is not None and c.finding.against is not None]
+    objections = [finding.objection for finding in tests if finding.against]
+    is_known = not math.isnan(row.conf_low)
+    interval = (
+        f"{100 * verdict.task.level:g}% interval {row.interval(scale)}; the minimum detectable effect (80% power) is "
+        f"{smallest_effect(average)} in {verdict.plan.text.outcomes_with_units} (percent of {POWER_OF[question.scale]})"
+    )
+    without = "without an interval, so that its sign is not established"
     sentences = [
-        f"The estimate is {scale.text(row.estimate)} {scale.unit}, {100 * verdict.task.level:g}% interval "
-        f"{row.interval(scale)}; the minimum detectable effect (80% power) is {smallest_effect(average)} in "
-        f"{verdict.plan.text.outcomes_with_units} (percent of {POWER_OF[question.scale]})."
+        f"The estimate is {scale.text(row.estimate)} {scale.unit}, {interval if is_known else without}."
     ]
     estimand = verdict.fit.estimand
     if not estimand.has_path:
         sentences.append(f"It is {estimand.with_article} and no average of effects by event time.")
-    if not row.excludes_zero:
+    if is_known and not row.excludes_zero:
         sentences.append(
             "Its sign is not established: the interval has zero in it, even if all assumptions hold."
         )
@@ -297,7 +303,8 @@ def conclusion(verdict: Verdict) -> list[str]:
                 "So the estimate is not to be read as an effect of the event without a reason why this does not matter."
             )
     elif row.excludes_zero:
-        sentences.append(f"Nothing that was looked at speaks against the assumptions. {_bound(verdict)}")
+        nothing = "Nothing that was looked at speaks against" if tests else "No diagnostic tested"
+        sentences.append(f"{nothing} the assumptions. {_bound(verdict)}")
     return sentences
 
 

@@ -504,8 +504,9 @@ class Answer:
 
     @property
     def smallest_p(self) -> float:
-        """The smallest p-value that is possible: swapped venues have a mirror image of every assignment."""
-        return (2 if self.line.permuted == "within_venue" else 1) / len(self.estimates)
+        """The p-value of the assignment with the largest estimate, which may have a mirror image."""
+        size = np.abs(self.estimates)
+        return float(np.mean(size >= least_as_large(size.max())))
 
     @property
     def unit(self) -> str:
@@ -562,7 +563,13 @@ def outcomes_of(panel: Panel, cells: Cells, outcome: str) -> FloatArray:
 
 
 def answer(panel: Panel, line: Line, outcome: str, plan: FieldsPlan) -> Answer:
-    """Answer one line for one outcome."""
+    """Answer one line for one outcome.
+
+    Raises
+    ------
+    QuestionError
+        If the data cannot answer it.
+    """
     with one_thread():
         cells = cells_of(panel, line, plan)
         y, permuted = outcomes_of(panel, cells, outcome), assignments(cells, line.permuted)
@@ -578,6 +585,11 @@ def answer(panel: Panel, line: Line, outcome: str, plan: FieldsPlan) -> Answer:
 
         observed = contrasts(0.0)
         estimates = _sums(observed, y)
+        if none := int(np.isnan(estimates).sum()):
+            raise QuestionError(
+                f"[fields], {line.label}: {none} of {len(estimates)} assignments have no estimate, since they treat "
+                "all fields of a venue or none; ask for other papers or years."
+            )
         estimate = float(estimates[0])
         if line.method == "synthetic_did":
             freed = contrasts(estimate)  # the minimum detectable effect holds the weights at these

@@ -283,6 +283,23 @@ def test_definitions_stand_side_by_side_with_the_answers_of_the_plan(
     assert drawn == pytest.approx(powers)
 
 
+def test_where_the_headline_refuses_there_is_no_figure_of_its_path_and_the_tables_stand(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exhibit, "drawn", lambda *_: b"")
+    refused = {"path": (), "headline": None, "influence": None, "convention": ""}
+    answers = {
+        key: replace(result, **refused) if key[1] == "log1p" else result
+        for key, result in setting.results.items()
+    }
+    made = designs(replace(setting, results=answers))
+    scales = [name for name in setting.plan.scales if name != "log1p"]
+    events = [event.label for event in setting.plan.events]
+    assert [figure.name for figure in made.figures] == [f"{e}_{s}" for e in events for s in scales]
+    assert made.tables
+    assert "()" not in setting.errors(result for key, result in answers.items() if key[1] == "log1p")
+
+
 def test_tests_that_designs_agree_rest_on_answers_and_are_those_of_the_estimates(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

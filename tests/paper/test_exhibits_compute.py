@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import simulated
@@ -238,6 +239,19 @@ def test_the_never_treated_without_a_paper_and_the_ten_largest_are_those_of_a_pl
     # As a reader found for the event as first specified.
     specified = sample.of_outcome(paper, next(e for e in paper.plan.events if e.name == machines.FIRST))
     assert (specified["without_papers"], round(100 * specified["ten_largest"])) == (694, 59)
+
+
+def test_an_outcome_with_negative_totals_has_no_share_of_the_largest_and_is_not_nothing_where_it_cancels(
+    small: Setting,
+) -> None:
+    y = np.zeros_like(small.panel.outcomes["count"])
+    y[:, 0], y[:, 1] = 1.0, -1.0
+    cancelling = replace(small.panel, outcomes={"count": y.copy()})
+    assert sample.of_outcome(replace(small, panel=cancelling), small.event)["without_papers"] == 0
+    y[::2, 0] = 10.0
+    y[1::2, 0] = 0.0
+    mixed = replace(small.panel, outcomes={"count": y})
+    assert np.isnan(sample.of_outcome(replace(small, panel=mixed), small.event)["ten_largest"])
 
 
 def test_an_axis_of_dots_has_its_line_where_intervals_are_read_against() -> None:

@@ -19,6 +19,7 @@ from plans import PLAN
 
 import study
 from study.designs import Estimand, find_design
+from study.estimates import Effect
 from study.figures import Group, adoption_windows, drawing
 from study.figures import paths as figures
 from study.paper import run as running
@@ -252,6 +253,19 @@ def test_adopters_are_larger_before_they_adopt_and_grow_no_faster(made):
     assert values["raw_means/papers/treated/growth"] < values["raw_means/papers/never/growth"]
 
 
+def test_where_all_are_treated_nobody_is_never_treated_and_a_mean_below_zero_has_no_growth(simulated):
+    panel, event = simulated.panel, simulated.event.name
+    dates = panel.first_treated[event]
+    late = np.where(np.isnan(dates), panel.periods[-1], dates)
+    y = panel.outcomes["count"] - np.arange(len(panel.periods))
+    changed = replace(
+        panel, first_treated=panel.first_treated | {event: late}, outcomes=panel.outcomes | {"count": y}
+    )
+    sentences = raw_means.raw_means(replace(simulated, panel=changed)).sentences
+    assert not any("never treated was" in sentence or "nan" in sentence for sentence in sentences)
+    assert not any("grew −" in sentence or "grew -" in sentence for sentence in sentences)
+
+
 def test_the_ratio_of_adopters_to_the_never_treated_can_be_read_from_the_raw_means(made, drawings):
     lines = {line.get_label(): line.get_ydata() for line in drawings["raw_means"].axes[0].get_lines()}
     start = {name.partition(" (")[0]: y[0] for name, y in lines.items()}
@@ -450,6 +464,13 @@ def test_log_effects_move_with_the_unit_and_proportional_ones_do_not(paper):
             paper.results["main", "proportional", outcome, label].headline.estimate
         )
         assert len({round(of[f"log_{name}"], 3) for name in scaling.UNITS}) == 4
+
+
+def test_scales_that_the_design_refuses_are_no_sentence_of_nan(simulated, monkeypatch):
+    monkeypatch.setattr(scaling, "headline_effect", lambda *_: Effect("", note="It refuses."))
+    shown = scaling.scales(simulated)
+    assert set(shown.sentences) == {"It refuses."}
+    assert "nan" not in str(shown.tables)
 
 
 def test_a_unit_is_what_the_outcome_is_divided_by(paper):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from drawings import drawn_as
 from paper_inputs import paper_plan
@@ -343,6 +344,35 @@ def test_what_the_data_cannot_answer_is_refused_in_one_line() -> None:
     wide = replace(line("areas_synthetic_did"), papers=1, years=(2013, 2014))
     with pytest.raises(QuestionError, match=r"assignments .* more than 5,000"):
         assignments(cells_of(PANELS["areas"], wide, PLAN), "any_fields")
+
+
+def small(treated: str, **areas: str) -> Panel:
+    """Return a panel of areas, one a letter, at venues by name."""
+    rng = np.random.default_rng(0)
+    rows = [
+        (f"{venue}, {area}", venue, area, year, 50, rng.random(), 1.0, 2013 if area in treated else np.nan)
+        for venue, letters in areas.items()
+        for area, year in product(letters, range(2008, 2018))
+    ]
+    names = ["field", "venue", "area", "year", "papers", OUTCOME, "coverage", "gpu_shock"]
+    return Panel.from_long(
+        pd.DataFrame(rows, columns=names), unit="field", time="year", first_treated=["gpu_shock"],
+        outcomes=["papers", OUTCOME], covariates=["coverage"], attributes=["venue", "area"],
+    )  # fmt: skip
+
+
+def test_assignments_without_an_estimate_are_refused_and_no_small_p_value() -> None:
+    # To treat both areas of one venue, and none of the other, compares nothing.
+    with pytest.raises(QuestionError, match="2 of 6 assignments have no estimate"):
+        answer(small("ac", V="ab", W="cd"), line("areas"), OUTCOME, PLAN)
+
+
+@pytest.mark.parametrize(("letters", "smallest"), [("ab", 2 / 4), ("abe", 1 / 9)])
+def test_the_smallest_p_value_counts_mirror_images_where_there_are_some(
+    letters: str, smallest: float
+) -> None:
+    panel = small("ac", V=letters, W=letters.translate(str.maketrans("abe", "cdf")))
+    assert answer(panel, MAIN, OUTCOME, PLAN).smallest_p == pytest.approx(smallest)
 
 
 def test_the_papers_plan_is_read_whole() -> None:

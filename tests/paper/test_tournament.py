@@ -394,6 +394,19 @@ def test_what_breaks_the_recommended_design_is_said_of_the_other_processes(setti
     assert said.endswith(f"they cover least with {TRENDS} (86%).")
 
 
+def test_a_tournament_without_violations_has_its_other_tables(setting: Setting, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, TABLE[TABLE.index("[tournament.violations]") :])
+    recorded = recording.read_record(setting.plan, setting.panel)
+    rows = recorded.rows[recorded.rows["process"].isin(plan.calibrated_processes())]
+    asked = recording.specification(plan, setting.panel)
+    recorded = recorded._replace(specification=asked, rows=rows)
+    for name, content in recording.files(recorded, tmp_path / "tournament.csv").items():
+        (tmp_path / name).write_bytes(content)
+    shown = exhibited(Setting(plan, setting.panel, {}))
+    assert "tournament-violations" not in [table.name for table in shown.tables]
+    assert "No process is simulated in which an assumption fails." in shown.sentences
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

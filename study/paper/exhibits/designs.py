@@ -106,14 +106,16 @@ def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[
     """Yield an event's figures, the numbers of its tests that designs agree, and its sentences."""
     plan, panel = setting.plan, setting.panel
     for scale, title in plan.scales.items():
-        yield draw(
-            f"{event.label}_{scale}",
-            f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}.",
-            path_figure(plan, event, scale, setting.results, panel.period_unit),
-            f"Event study of {', '.join(plan.outcomes.values())}: estimates with pointwise intervals and the "
-            f"simultaneous band at {100 * plan.level:g}%, from {plan.window[0]} to {plan.window[1]} "
-            f"{panel.period_unit}s since the event.",
-        )
+        answers = setting.answers(event, scale, plan.figure_row.label)
+        if titles := [plan.outcomes[result.task.outcome] for result in answers if result.path]:
+            yield draw(
+                f"{event.label}_{scale}",
+                f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}.",
+                path_figure(plan, event, scale, setting.results, panel.period_unit),
+                f"Event study of {', '.join(titles)}: estimates with pointwise intervals and the "
+                f"simultaneous band at {100 * plan.level:g}%, from {plan.window[0]} to {plan.window[1]} "
+                f"{panel.period_unit}s since the event.",
+            )
         for outcome, test in agreements[event.label, scale].items():
             p_value = test.sup_t.p_value if test.sup_t else math.nan
             values = {"agree_p": p_value, "agree_designs": len(test.labels)}
@@ -259,11 +261,12 @@ def _drawn_folds(setting: Setting, event: Event) -> Iterator[str]:
 
 
 def path_figure(plan: Plan, event: Event, scale: str, results: Results, period: str) -> Figure:
-    """Draw the headline design's event study of each outcome, or that of the first design that has one."""
+    """Draw the event study of each outcome by the headline, or by the first design that has one, where it answers."""
     row = plan.figure_row
     paths = {
-        title: figures.shown(pd.DataFrame(results[event.label, scale, outcome, row.label].path), plan.window)
+        title: figures.shown(pd.DataFrame(path), plan.window)
         for outcome, title in plan.outcomes.items()
+        if (path := results[event.label, scale, outcome, row.label].path)
     }
     unit = Scale(scale, plan.text.counted)
     return figures.event_study(paths, ylabel=unit.short_axis(), unit=period, percent=unit.percent)

@@ -266,7 +266,8 @@ class Setting:
     def errors(self, results: Iterable[Result]) -> str:
         """Say what parentheses mean, what errors are clustered by, and the names of their conventions."""
         named = dict.fromkeys(r.convention.replace("_", " ") for r in results if r.convention)
-        return f"Standard errors in parentheses, clustered by {self.clusters} ({', '.join(named)})."
+        conventions = f" ({', '.join(named)})" if named else ""
+        return f"Standard errors in parentheses, clustered by {self.clusters}{conventions}."
 
     def averaged(self, event: Event) -> str:
         """Say over which event times the average of an event's effects goes."""

@@ -69,8 +69,10 @@ def _growth(setting: Setting, sample: Sample, outcome: str) -> Iterator[Piece]:
         "never treated": Group("never", np.isnan(_dates(sample))),
     }
     for who, group in groups.items():
+        if not group.size:
+            continue
         start, *_, end = group.means(sample.y).tolist()
-        growth = end / start if start > 0 else np.nan
+        growth = end / start if start > 0 and end >= 0 else np.nan
         values, at = {"first": start, "last": end, "growth": growth}, (EXHIBIT, outcome, group.label)
         about = f"of {units} {who}, {outcome}"
         yield from setting.numbers(at, values, COLUMNS, quantity=about, question=question)

@@ -56,15 +56,18 @@ def sample(setting: Setting) -> Iterator[Piece]:
 def of_outcome(setting: Setting, event: Event) -> dict[str, float]:
     """Return how many of an event's never-treated never have the first outcome, and how concentrated the treated are.
 
-    The share is NaN where nobody is treated inside the window, or the treated have none of the outcome.
+    The share is NaN where nobody is treated inside the window, the treated have none of the outcome, or one of them has
+    a negative total.
     """
     sample = setting.task(event=event).question.replace(scale="level").sample(setting.panel)
     if sample.first_treated is None:
         return {}
     total, never = np.nansum(sample.y, axis=1), np.isnan(sample.first_treated)
     treated = np.sort(total[sample.first_treated <= sample.periods[-1]])
-    share = treated[-LARGEST:].sum() / treated.sum() if treated.sum() > 0 else np.nan
-    return {"never_treated": never.sum(), "without_papers": (total[never] == 0).sum(), "ten_largest": share}
+    is_share = treated.sum() > 0 and treated[0] >= 0
+    share = treated[-LARGEST:].sum() / treated.sum() if is_share else np.nan
+    without = ~np.nan_to_num(sample.y[never]).any(axis=1)
+    return {"never_treated": never.sum(), "without_papers": without.sum(), "ten_largest": share}
 
 
 def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:

@@ -124,6 +124,8 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
 def _sentences(setting: Setting, effects: Effects) -> Iterator[str]:
     percent = Scale("proportional")
     for outcome, of_outcome in effects.items():
+        if not all(of_outcome[name].exists for name in ("log_hundred", "log_tenth", "proportional")):
+            continue  # the refusals say why
         estimate = percent.number(of_outcome["poisson"].estimate)
         gives = f"A Poisson regression gives {estimate} percent."
         poisson = gives if of_outcome["poisson"].exists else "Poisson refuses."

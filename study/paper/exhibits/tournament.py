@@ -122,7 +122,8 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     headline = headline_label(setting)
     named = [headline, *(label for label in stand.index if label != headline)][:NAMED]
     yield from _tables(setting, designs, task)
-    yield _of_violations(setting, rows, named, task)
+    if len(plan.processes()) > len(options.effects):
+        yield _of_violations(setting, rows, named, task)
     yield _of_calibration(setting, calibrated)
     yield draw(
         EXHIBIT,
@@ -264,6 +265,8 @@ def broken_by(recorded: Recorded, level: float, calibrated: Sequence[str]) -> st
     """Say under which violations the intervals of the recommended design, or of the nearest, cover too seldom."""
     label = recorded.recommendation.design or recorded.recommendation.nearest
     rows = recorded.rows[(recorded.rows["design"] == label) & ~recorded.rows["process"].isin([*calibrated])]
+    if rows.empty:
+        return "No process is simulated in which an assumption fails."
     enough = rows["coverage"] + ERRORS * rows["coverage_mc"] + TOLERANCE >= level
     failing = rows[~enough]
     worst = (rows if failing.empty else failing).sort_values("coverage", kind="stable").iloc[0]

@@ -212,6 +212,36 @@ def test_a_cluster_is_on_the_treated_side_if_a_treated_unit_of_it_has_a_part() -
     assert treated[:, 0].tolist() == [True, False, True]
 
 
+def test_units_without_influence_are_in_no_mean_of_etwfe_either() -> None:
+    """Comparison units of a covariate that no treated unit has; the regression is callaway_santanna's."""
+    panel = few()
+    binary = np.isnan(panel.first_treated["event"]) & (np.arange(40) % 2 == 0)
+    panel = replace(panel, covariates={"binary": np.outer(binary, np.ones(8))})
+    question = NEVER.replace(covariates=("binary",))
+    fits = [estimate(panel, question, name, **how) for name, how in OF_THE_SAME_MEANS.items()]
+    assert (fits[0].leave_out.clusters[1] <= 14).all()
+    np.testing.assert_allclose(fits[0].std_error, fits[1].std_error, rtol=1e-9)
+
+
+OF_THE_SAME_MEANS: dict[str, dict[str, Any]] = {"etwfe": {}, "callaway_santanna": {"method": "reg"}}
+
+
+def test_a_row_that_is_not_there_is_one_without_an_outcome() -> None:
+    panel = few()
+    y, binary = panel.outcomes["y"].round(), np.outer(np.arange(40) % 2, np.ones(8))
+    rng = np.random.default_rng(5)
+    gone = rng.random(y.shape) < 0.1
+    question = PLAIN.replace(covariates=("binary",))
+    samples = [
+        replace(panel, outcomes={"y": np.where(gone, np.nan, y)}, covariates={"binary": block})
+        for block in (binary, np.where(gone, np.nan, binary))
+    ]
+    there, absent = (question.sample(each) for each in samples)
+    assert there.fixed_covariates is not None
+    np.testing.assert_array_equal(absent.fixed_covariates, there.fixed_covariates)
+    np.testing.assert_array_equal(*(estimate(each, question).headline.degrees_of_freedom for each in samples))
+
+
 def test_strata_are_the_sets_of_units_alike_in_group_periods_seen_and_covariates() -> None:
     rng = np.random.default_rng(0)
     patterns = rng.random((3, 65)) < 0.5  # in several words of bits

@@ -119,13 +119,13 @@ class Rows(NamedTuple):
 
 def rows_of(strata: Strata) -> Rows:
     """Return rows with the numbers, sums and products of the strata."""
-    points, frequency = [], []
+    points, frequency = [np.empty((0, strata.mean.shape[1]))], [np.empty(0)]
     for s, (count, mean) in enumerate(zip(strata.size, strata.mean, strict=True)):
         half = np.empty((len(mean), 0)) if strata.products is None else _half(strata.products[s], count)
         size = half.shape[1] + 1
         points.append(mean + np.sqrt(size / count) * (_directions(size - 1) @ half.T))
         frequency.append(np.full(size, count / size))
-    stratum = np.repeat(np.arange(len(points)), [len(own) for own in points])
+    stratum = np.repeat(np.arange(len(strata.size)), [len(own) for own in frequency[1:]])
     return Rows(np.concatenate(points), np.concatenate(frequency), stratum)
 
 

@@ -203,6 +203,13 @@ class Question(Described):
         return (self.instrument,) if isinstance(self.instrument, str) else self.instrument
 
     @property
+    def of_rows(self) -> tuple[Any, ...]:
+        """What the rows depend on that an engine makes of units for it."""
+        on_log = (self.anticipation, self.lag) if self.scale == "log1p" else None
+        rules = (self.population, self.covariates, self.cluster, self.weights, self.group)
+        return self.outcome, self.event, self.scale == "log1p", on_log, self.missing == "balanced", rules
+
+    @property
     def reference(self) -> int:
         """The event time before treatment less the anticipation, which effects are compared with."""
         return -1 - self.anticipation

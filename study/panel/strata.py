@@ -190,14 +190,6 @@ class Query:
             for role in ("outcomes", "first_treated", "treatment", "covariates", "attributes")
         }
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What an answer depends on."""
-        q = self.question
-        on_log = (q.anticipation, q.lag) if q.scale == "log1p" else None
-        rules = (q.population, q.covariates, q.cluster, q.weights, q.group)
-        return q.outcome, q.event, q.scale == "log1p", on_log, q.missing == "balanced", rules
-
     def refuse_single_units(self) -> None:
         """Refuse what depends on more of each unit than its stratum's sums."""
         question, where = self.question, f"Question about {self.empty.name}"
@@ -250,6 +242,7 @@ class Query:
             checksum=checksum([*of.astype("string").to_numpy().ravel(), size, _certain(strata.mean)]),
             dropped=dropped,
             products=_products(rows.points, len(added), n_periods) if added else None,
+            of=self.question.of_rows,
         )
         return self._panel(of, rows.points, summed, added)
 

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,6 +54,8 @@ class Summed:
         Why units are in no row, and how many.
     products : Products, optional
         Where the covariates differ within strata.
+    of : tuple, optional
+        What of the question they were made for; see :attr:`study.Question.of_rows`.
     """
 
     frequency: FloatArray
@@ -62,6 +64,7 @@ class Summed:
     checksum: str
     dropped: tuple[tuple[str, int], ...] = ()
     products: Products | None = None
+    of: tuple[Any, ...] | None = None
 
     def select(self, rows: IntArray) -> Summed:
         """Return what some of the rows stand for, which have to be all of their strata."""

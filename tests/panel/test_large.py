@@ -537,6 +537,18 @@ def test_odd_cells_are_read_as_in_memory(tmp_path: Path, name: str) -> None:
             equal_answers("callaway_santanna", question, large, panel, least=0.0)
 
 
+@pytest.mark.parametrize(
+    "asked", ["log1p", "weights", "clusters", "covariates", "population", "balanced", "counts"]
+)
+def test_rows_of_one_question_answer_no_other(both: Any, asked: str) -> None:
+    question = Question("papers", "entry")
+    other = Question(**{"outcome": "papers", "event": "entry"} | QUESTIONS[asked])
+    for mine, asked_of_it in ((question, other), (other, question)):
+        with pytest.raises(QuestionError, match="the rows of labs stand for its units in another question"):
+            asked_of_it.sample(both[1].rows(mine))
+    assert question.replace(horizon=1).sample(both[1].rows(question)).n_units
+
+
 def test_times_of_a_zone_are_refused(tmp_path: Path) -> None:
     data = dates(table(30), "years")[0]
     data["year"] = data["year"].dt.tz_localize("America/New_York")

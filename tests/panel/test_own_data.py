@@ -437,7 +437,9 @@ def test_a_profile_says_what_a_panel_holds() -> None:
 def test_times_of_a_zone_in_a_parquet_file_do_not_depend_on_that_of_the_machine(tmp_path: Path) -> None:
     path = tmp_path / "own.parquet"
     pd.DataFrame({"year": pd.to_datetime(["2001-01-01"]).tz_localize("UTC")}).to_parquet(path)
-    read = "import sys, pathlib, study.panel.tables as t; print(t.read_table(pathlib.Path(sys.argv[1]))[0].year[0].year)"
+    read = (
+        "import sys; from study.panel.tables import *; print(read_table(Path(sys.argv[1]))[0].year[0].year)"
+    )
     for zone in ("America/New_York", "Asia/Tokyo"):
         command, there = [sys.executable, "-c", read, path], os.environ | {"TZ": zone}
         assert subprocess.run(command, env=there, capture_output=True, check=True).stdout == b"2001\n"

@@ -207,7 +207,8 @@ def test_a_cluster_is_on_the_treated_side_if_a_treated_unit_of_it_has_a_part() -
     group, cluster = np.array([1, 1, 0, 0, 0, 1]), np.array([0, 1, 0, 1, 2, 2])
     sides = Sides(group, np.array([[0.0], [1.0]]), np.ones(6), cluster, alike=False, both=True)
     influence = influences.Influence.of(np.array([[2.0], [0.0], [-1.0], [1.0], [-1.0], [-1.0]]))
-    sums, treated = sums_by_cluster(influence, sides)
+    sums, treated, used = sums_by_cluster(influence, sides)
+    assert used.all()
     assert sums[:, 0].tolist() == [1.0, 1.0, -2.0]
     assert treated[:, 0].tolist() == [True, False, True]
 
@@ -224,6 +225,18 @@ def test_units_without_influence_are_in_no_mean_of_etwfe_either() -> None:
 
 
 OF_THE_SAME_MEANS: dict[str, dict[str, Any]] = {"etwfe": {}, "callaway_santanna": {"method": "reg"}}
+
+
+def test_the_test_of_one_term_is_that_of_its_interval_where_a_unit_is_the_mean_of_its_group() -> None:
+    panel = few(4, 8)
+    first, y = np.where(np.arange(8) < 4, 4.0, np.nan), panel.outcomes["y"].round()
+    y[4:, 1] = y[4:, 2] + [-1, 1, 0, 0]  # the other two are their group's mean, and are in it
+    fit = estimate(replace(panel, outcomes={"y": y}, first_treated={"event": first}), NEVER)
+    second = fit.period == 2
+    found = fit.test(second)
+    assert found.degrees == pytest.approx(fit.degrees_of_freedom[second][0])
+    statistic = fit.effect[second] / fit.std_error[second]
+    assert found.p_value == pytest.approx(2 * stats.t.sf(np.abs(statistic), found.degrees)[0])
 
 
 def test_a_row_that_is_not_there_is_one_without_an_outcome() -> None:

@@ -449,9 +449,12 @@ def _products(points: FloatArray, p: int, n_periods: int) -> Products:
 
 
 def _log1p(y: Any) -> Any:
-    """Return log(1 + y) to all its digits where y is small (Kahan), since ibis has no function of the name."""
+    """Return log(1 + y) to all its digits where y is small (Kahan), since ibis has no function of the name.
+
+    It is zero where it does not exist, which is refused unless the unit is in no sample.
+    """
     sum_ = 1.0 + y
-    return ibis.ifelse(sum_ == 1.0, y, sum_.ln() * y / (sum_ - 1.0))
+    return ibis.cases((sum_ <= 0.0, 0.0), (sum_ == 1.0, y), else_=sum_.ln() * y / (sum_ - 1.0))
 
 
 def _between(values: Any, bounds: list[float]) -> Any:

@@ -520,6 +520,13 @@ READ_ALIKE: dict[str, tuple[Any, list[dict[str, Any]]]] = {
         lambda d: d.assign(age=d["age"] * 1e17),
         [{"covariates": ("age<1e17",)}, {"covariates": ("age<1e17", "age<=1e17")}],
     ),
+    "no logarithm of units already treated": (
+        lambda d: d.assign(
+            entry=d["entry"].where(d["lab"] > "Lab 2", 1999.0),
+            papers=d["papers"].where(d["lab"] > "Lab 2", -3.0),
+        ),
+        [{"scale": "log1p"}],
+    ),
     "small outcomes": (lambda d: d.assign(papers=d["papers"] * 1e-12), [{"scale": "log1p"}]),
 }
 

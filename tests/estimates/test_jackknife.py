@@ -213,20 +213,6 @@ def test_a_cluster_is_on_the_treated_side_if_a_treated_unit_of_it_has_a_part() -
     assert treated[:, 0].tolist() == [True, False, True]
 
 
-def test_units_without_influence_are_in_no_mean_of_etwfe_either() -> None:
-    """Comparison units of a covariate that no treated unit has; the regression is callaway_santanna's."""
-    panel = few()
-    binary = np.isnan(panel.first_treated["event"]) & (np.arange(40) % 2 == 0)
-    panel = replace(panel, covariates={"binary": np.outer(binary, np.ones(8))})
-    question = NEVER.replace(covariates=("binary",))
-    fits = [estimate(panel, question, name, **how) for name, how in OF_THE_SAME_MEANS.items()]
-    assert (fits[0].leave_out.clusters[1] <= 14).all()
-    np.testing.assert_allclose(fits[0].std_error, fits[1].std_error, rtol=1e-9)
-
-
-OF_THE_SAME_MEANS: dict[str, dict[str, Any]] = {"etwfe": {}, "callaway_santanna": {"method": "reg"}}
-
-
 def test_the_test_of_one_term_is_that_of_its_interval_where_a_unit_is_the_mean_of_its_group() -> None:
     panel = few(4, 8)
     first, y = np.where(np.arange(8) < 4, 4.0, np.nan), panel.outcomes["y"].round()

@@ -30,11 +30,11 @@ class Unidentified(Exception):
 
 
 class Effect(NamedTuple):
-    """An estimate, its influence by row or unit, and how many comparison rows resemble no treated one."""
+    """An estimate, its influence by row or unit, and which comparison rows resemble no treated one, if any."""
 
     estimate: FloatArray
     influence: FloatArray
-    unlike: int = 0
+    unlike: Rows | None = None
 
 
 def raw_gap(y: FloatArray, members: IntArray, treated: Rows, compared: Rows, weights: FloatArray) -> Effect:
@@ -135,13 +135,13 @@ def repeated_att(
 class Odds(NamedTuple):
     """Propensity odds of comparison rows and scores of all, shape (n,); influence of the logit's coefficients, (n, p).
 
-    ``unlike`` counts comparison rows that the covariates tell from all treated ones, whose odds and scores are zero.
+    ``unlike`` are comparison rows that the covariates tell from all treated ones, whose odds and scores are zero.
     """
 
     odds: FloatArray
     score: FloatArray
     influence: FloatArray
-    unlike: int = 0
+    unlike: Rows | None = None
 
 
 def comparison_odds(treated: Rows, x: FloatArray, weights: FloatArray) -> Odds:
@@ -170,7 +170,7 @@ def comparison_odds(treated: Rows, x: FloatArray, weights: FloatArray) -> Odds:
     odds, score, influence = np.zeros(len(x)), np.zeros(len(x)), np.zeros(x.shape)
     odds[like], score[like] = limit.odds, limit.score
     influence[like, 0], influence[like, 1:] = limit.influence[:, 0], limit.influence[:, 1:] @ varying
-    return Odds(odds, score, influence * (len(x) / len(reduced)), int(np.sum(~like)))
+    return Odds(odds, score, influence * (len(x) / len(reduced)), ~like)
 
 
 def unlike_treated(treated: Rows, x: FloatArray) -> Rows:

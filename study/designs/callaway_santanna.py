@@ -254,7 +254,8 @@ def _adjusted(
     if sample.question.missing != "cells":
         change = y[np.ix_(c.now[cells], rows)] - y[np.ix_(c.base[cells], rows)]
         fit = panel_att(change, is_treated, x[rows], weights[rows], method)
-        return fit.estimate, Influence.of(fit.influence.T * (n / len(rows)), rows, n), fit.unlike
+        influence = Influence.of(fit.influence.T * (n / len(rows)), rows, n)
+        return fit.estimate, influence, _units_of(sample, rows, fit.unlike)
     treated, compared = c.members[c.treated_base[k]], np.flatnonzero(c.compared_base[k])
     early = np.concatenate([treated, compared])
     outcome = np.concatenate([y[c.now[k], rows], y[c.base[k], early]])
@@ -264,5 +265,13 @@ def _adjusted(
     is_treated = np.concatenate([is_treated, np.arange(len(early)) < len(treated)])
     rows = np.concatenate([rows, early])
     fit = repeated_att(outcome, post, is_treated, x[rows], weights[rows], method, as_drdid=as_drdid)
-    influence = sums_by(fit.influence * (n / len(rows)), rows, n)
-    return fit.estimate, Influence.of(influence[:, None]), fit.unlike
+    of_rows = sums_by(fit.influence * (n / len(rows)), rows, n)
+    return fit.estimate, Influence.of(of_rows[:, None]), _units_of(sample, rows, fit.unlike)
+
+
+def _units_of(sample: Sample, rows: IntArray, which: BoolArray | None) -> int:
+    """Return how many units some of the cells in rows of the sample are of, shape (m,)."""
+    some = np.zeros(sample.n_rows, dtype=bool)
+    if which is not None:
+        some[rows[which]] = True
+    return int(sample.counted(some))

@@ -670,8 +670,9 @@ class Estimate(Described):
         cov = errors.products(self.sample.cluster, self.sample.copies) / self.sample.n_rows**2
         degrees = math.inf
         if fit.convention == "jackknife":
-            sums, treated = sums_by_cluster(errors, self.sides.select(columns))
-            degrees = covariance_degrees(sums, np.asarray(treated.any(axis=1)), self.sample.replicas)
+            sums, *which_clusters = sums_by_cluster(errors, self.sides.select(columns))
+            treated, present = (np.asarray(each.any(axis=1)) for each in which_clusters)
+            degrees = covariance_degrees(sums, treated, self.sample.replicas, present)
         elif fit.convention == "pooled":
             degrees = float(fit.degrees_of_freedom[used].min())
         return wald(self.effect_level[used], cov, degrees)

@@ -336,8 +336,7 @@ def degrees_of_freedom(influence: Influence, sides: Sides) -> FloatArray:
 def _by_side(influence: Influence, sides: Sides) -> Iterator[tuple[FloatArray, FloatArray]]:
     """Yield the sum of squares and the effective number of clusters of each side, shapes (K,)."""
     if sides.replicas is None and not sides.by_unit:
-        sums, treated = sums_by_cluster(influence, sides)
-        used = sides.by_cluster(np.logical_or, sides.present(influence.dense()) > 0)
+        sums, treated, used = sums_by_cluster(influence, sides)
         for side in (treated, ~treated):
             own = np.where(side, sums, 0.0)
             yield np.einsum("ck,ck->k", own, own), effective_number(own, number=np.sum(side & used, axis=0))
@@ -362,19 +361,22 @@ def _by_side(influence: Influence, sides: Sides) -> Iterator[tuple[FloatArray, F
         yield second, effective_of_moments(second, fourth, number)
 
 
-def sums_by_cluster(influence: Influence, sides: Sides) -> tuple[FloatArray, BoolArray]:
-    """Return sums by cluster, and which clusters have a treated unit with influence, both of shape (C, K)."""
+def sums_by_cluster(influence: Influence, sides: Sides) -> tuple[FloatArray, BoolArray, BoolArray]:
+    """Return sums by cluster, and which have a treated unit with influence, and any, all of shape (C, K)."""
     dense = influence.dense()
-    on_treated = (sides.present(dense) > 0) & (sides.treated[sides.group] > 0)
+    used = sides.present(dense) > 0
+    on_treated = used & (sides.treated[sides.group] > 0)
     sums = sides.by_cluster(np.add, dense) / np.sqrt(sides.copies)
-    return sums, sides.by_cluster(np.logical_or, on_treated)
+    return sums, sides.by_cluster(np.logical_or, on_treated), sides.by_cluster(np.logical_or, used)
 
 
 def _degrees(effective: FloatArray) -> FloatArray:
     return np.maximum(np.nan_to_num(effective, nan=1.0) - 1, 1.0)
 
 
-def covariance_degrees(sums: FloatArray, treated: BoolArray, replicas: Summed | None = None) -> float:
+def covariance_degrees(
+    sums: FloatArray, treated: BoolArray, replicas: Summed | None = None, used: BoolArray | None = None
+) -> float:
     """Return the degrees of freedom of the covariance of several terms: it varies as a Wishart matrix with as many.
 
     The covariance sums S_s over both sides. With the terms turned so that S is the identity of rank r, the degrees are
@@ -390,12 +392,14 @@ def covariance_degrees(sums: FloatArray, treated: BoolArray, replicas: Summed | 
         Which clusters are on the treated side.
     replicas : Summed, optional
         What clusters stand for, where their numbers stand for several; sums are over the root of how many.
+    used : ndarray of bool, shape (C,), optional
+        Which clusters have influence; those whose sums are not zero where it is not given.
     """
     scaled = sums / np.sqrt(np.einsum("ck,ck->k", sums, sums))
     values, vectors = np.linalg.eigh(scaled.T @ scaled)
-    used = values > RANK_TOLERANCE * len(values)
-    standard = scaled @ (vectors[:, used] / np.sqrt(values[used]))
-    rank, over = int(used.sum()), 0.0
+    varies = values > RANK_TOLERANCE * len(values)
+    standard = scaled @ (vectors[:, varies] / np.sqrt(values[varies]))
+    rank, over = int(varies.sum()), 0.0
     copies = np.ones(len(sums)) if replicas is None else replicas.frequency
     each = standard / np.sqrt(copies)[:, None]
     lengths = np.einsum("ck,ck->c", each, each)
@@ -410,7 +414,8 @@ def covariance_degrees(sums: FloatArray, treated: BoolArray, replicas: Summed | 
         else:
             fourth = float(np.sum(replicas.fourths((each * side[:, None])[:, None, :])))
         if fourth > 0:
-            number = np.sum(copies[side] * (lengths[side] > NOTHING**2 * lengths[side].max()))
+            present = lengths[side] > NOTHING**2 * lengths[side].max() if used is None else used[side]
+            number = np.sum(copies[side] * present)
             effective = np.clip(spread * (rank + 2) / (rank + 1) / fourth - 2, 1.0, number)
             over += spread / float(_degrees(effective))
     return (rank + rank**2) / over

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from study import core
 from study.core import (
     FloatArray,
     IntArray,
@@ -265,7 +266,7 @@ def fit_key(problem: Problem, learner: Learner, kind: Kind) -> str | None:
 @cache
 def code_of_learners() -> str:
     """Return the checksum of everything but the rows and settings that a fit depends on."""
-    code = checksum(Path(__file__).parent)
+    code = checksum(Path(__file__).parent, Path(core.__file__).parent)
     return hashlib.sha256(f"{code} {versions()}".encode()).hexdigest()
 
 

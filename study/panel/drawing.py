@@ -47,6 +47,11 @@ class _Selection:
 
 def draw_sample(question: Question, panel: Panel) -> Sample:
     """Apply a question to a panel; the rules are those of :meth:`Question.sample`."""
+    if panel.summed is not None and panel.summed.of not in (None, question.of_rows):
+        raise QuestionError(
+            f"Question: the rows of {panel.name} stand for its units in another question, of another population, scale "
+            "or the like; ask this one of the LargePanel."
+        )
     refuse_names(question, panel)
     periods, path = panel.periods, None
     if question.event in panel.first_treated:

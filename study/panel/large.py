@@ -233,7 +233,7 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
         """Return the panel of rows that stand for the units as far as a question goes; see :class:`Summed`.
 
         Its outcome is on the question's scale. Units outside the population, and those whose event date is ambiguous,
-        are in no row.
+        are in no row, so that questions of another population, scale or the like are refused.
 
         Raises
         ------
@@ -246,7 +246,7 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
         refuse_names(question, self._empty)
         query = Query(question, self._units, self._empty)
         query.refuse_single_units()
-        key = query.key
+        key = question.of_rows
         if key not in self._answers:
             self._answers[key] = query.answer(self._limit)
         return self._answers[key]

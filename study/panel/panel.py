@@ -469,6 +469,7 @@ def adoption_intervals(path: FloatArray, periods: IntArray, outcomes: Iterable[F
 
 
 def panel_state(panel: Panel) -> tuple[Any, ...]:
-    """Return what of a panel an answer can depend on: its data, their roles and order, its name and populations."""
+    """Return what of a panel an answer can depend on: its data, their roles and order, its populations, its words."""
     held = tuple(tuple(getattr(panel, block)) for block in DATA)
-    return panel.name, panel.checksum, held, dict(panel.populations), panel.within
+    words = panel.name, panel.period, panel.period_names
+    return *words, panel.checksum, held, dict(panel.populations), panel.within

@@ -203,6 +203,13 @@ class Question(Described):
         return (self.instrument,) if isinstance(self.instrument, str) else self.instrument
 
     @property
+    def of_rows(self) -> tuple[Any, ...]:
+        """What the rows depend on that an engine makes of units for it."""
+        on_log = (self.anticipation, self.lag) if self.scale == "log1p" else None
+        rules = (self.population, self.covariates, self.cluster, self.weights, self.group)
+        return self.outcome, self.event, self.scale == "log1p", on_log, self.missing == "balanced", rules
+
+    @property
     def reference(self) -> int:
         """The event time before treatment less the anticipation, which effects are compared with."""
         return -1 - self.anticipation
@@ -349,12 +356,16 @@ class Sample(Described):
 
     @property
     def fixed_covariates(self) -> FloatArray | None:
-        """Covariates of units, shape (n, p); None where they change, or units differ in a dose or an instrument."""
+        """Covariates of units, shape (n, p); None where they change, or units differ in a dose or an instrument.
+
+        A row that is not there has no outcome and no covariate, which is no change of one.
+        """
         added_up = self.summed is not None and self.summed.products is not None
         if added_up or self.dose is not None or self.question.instruments:
             return None
         pairs = zip(self.x_by_period, self.x_baseline.T, strict=True)
-        return self.x_baseline if all(np.all(block == x[:, None]) for block, x in pairs) else None
+        fixed = all(np.all((block == x[:, None]) | ~self.observed) for block, x in pairs)
+        return self.x_baseline if fixed else None
 
     @property
     def replicas(self) -> Summed | None:

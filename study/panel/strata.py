@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from itertools import pairwise
 from operator import and_
 from typing import Any
 
@@ -28,7 +27,7 @@ MOST_SUMS = 400
 ROUNDING = 1e-12
 # Stands for what is missing in a column by which units are in strata, since not every engine joins empty cells.
 MISSING = -1.5e300
-OTHERS = "(others)"
+OTHERS = " others"  # no label begins with a space
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,12 @@ class Stratified:
         block = np.empty((n, p, p))
         for j, k in pairs:
             block[:, j, k] = block[:, k, j] = totals[f"of{j}_{k}"]
-        block -= size[:, None, None] * lost[:, :, None] * lost[:, None]
+        with np.errstate(over="ignore", invalid="ignore"):
+            block -= size[:, None, None] * lost[:, :, None] * lost[:, None]
+        if not np.isfinite(block).all():
+            raise QuestionError(
+                f"{self.engine.label}: the outcome or a covariate is too large to be squared; divide it by a number."
+            )
         return Strata(size, mean + lost, block)
 
     def fourths(self, of: pd.DataFrame, rows: Rows) -> Callable[[FloatArray], FloatArray]:
@@ -186,14 +190,6 @@ class Query:
             for role in ("outcomes", "first_treated", "treatment", "covariates", "attributes")
         }
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What an answer depends on."""
-        q = self.question
-        on_log = (q.anticipation, q.lag) if q.scale == "log1p" else None
-        rules = (q.population, q.covariates, q.cluster, q.weights, q.group)
-        return q.outcome, q.event, q.scale == "log1p", on_log, q.missing == "balanced", rules
-
     def refuse_single_units(self) -> None:
         """Refuse what depends on more of each unit than its stratum's sums."""
         question, where = self.question, f"Question about {self.empty.name}"
@@ -227,7 +223,7 @@ class Query:
         outcome = [table[f"y{k}_{place}"] for place in range(n_periods)]
         if self.question.scale == "log1p":
             self._refuse_logarithm(table)
-            outcome = [(1.0 + y).ln() for y in outcome]
+            outcome = [_log1p(y) for y in outcome]
         self.engine.tell("counting strata")
         added: tuple[str, ...] = ()
         units = self._stratified(table, outcome, added)
@@ -246,6 +242,7 @@ class Query:
             checksum=checksum([*of.astype("string").to_numpy().ravel(), size, _certain(strata.mean)]),
             dropped=dropped,
             products=_products(rows.points, len(added), n_periods) if added else None,
+            of=self.question.of_rows,
         )
         return self._panel(of, rows.points, summed, added)
 
@@ -451,12 +448,22 @@ def _products(points: FloatArray, p: int, n_periods: int) -> Products:
     return Products(pairs, np.concatenate([points[:, None, 1:first], cross], axis=1))
 
 
+def _log1p(y: Any) -> Any:
+    """Return log(1 + y) to all its digits where y is small (Kahan), since ibis has no function of the name.
+
+    It is zero where it does not exist, which is refused unless the unit is in no sample.
+    """
+    sum_ = 1.0 + y
+    return ibis.cases((sum_ <= 0.0, 0.0), (sum_ == 1.0, y), else_=sum_.ln() * y / (sum_ - 1.0))
+
+
 def _between(values: Any, bounds: list[float]) -> Any:
     """Return numbers that stand to some bounds as the values do, and are few."""
-    below = [bounds[0] - 1.0, *((low + high) / 2 for low, high in pairwise(bounds))]
-    pairs = zip(bounds, below, strict=True)
+    # Where the number below a bound is another bound, nothing lies between.
+    below = [np.nextafter(bound, -np.inf) for bound in bounds]
+    pairs = zip(bounds, map(float, below), strict=True)
     cases = [case for bound, less in pairs for case in ((values < bound, less), (values == bound, bound))]
-    return ibis.cases(*cases, (values > bounds[-1], bounds[-1] + 1.0), else_=None)
+    return ibis.cases(*cases, (values > bounds[-1], float(np.nextafter(bounds[-1], np.inf))), else_=None)
 
 
 def _certain(means: FloatArray) -> FloatArray:

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,6 +54,8 @@ class Summed:
         Why units are in no row, and how many.
     products : Products, optional
         Where the covariates differ within strata.
+    of : tuple, optional
+        What of the question they were made for; see :attr:`study.Question.of_rows`.
     """
 
     frequency: FloatArray
@@ -62,6 +64,7 @@ class Summed:
     checksum: str
     dropped: tuple[tuple[str, int], ...] = ()
     products: Products | None = None
+    of: tuple[Any, ...] | None = None
 
     def select(self, rows: IntArray) -> Summed:
         """Return what some of the rows stand for, which have to be all of their strata."""
@@ -119,13 +122,13 @@ class Rows(NamedTuple):
 
 def rows_of(strata: Strata) -> Rows:
     """Return rows with the numbers, sums and products of the strata."""
-    points, frequency = [], []
+    points, frequency = [np.empty((0, strata.mean.shape[1]))], [np.empty(0)]
     for s, (count, mean) in enumerate(zip(strata.size, strata.mean, strict=True)):
         half = np.empty((len(mean), 0)) if strata.products is None else _half(strata.products[s], count)
         size = half.shape[1] + 1
         points.append(mean + np.sqrt(size / count) * (_directions(size - 1) @ half.T))
         frequency.append(np.full(size, count / size))
-    stratum = np.repeat(np.arange(len(points)), [len(own) for own in points])
+    stratum = np.repeat(np.arange(len(strata.size)), [len(own) for own in frequency[1:]])
     return Rows(np.concatenate(points), np.concatenate(frequency), stratum)
 
 

@@ -164,6 +164,7 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
     import duckdb
 
     with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")  # else times with a zone have the day of this machine's
         table = connection.read_parquet(glob.escape(str(path)))
         _refuse_large_relation(str(path), table)
         return table.df(), None

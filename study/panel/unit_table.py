@@ -29,6 +29,11 @@ FEW = 50
 OF_A_SUM = 64
 OF_A_LABEL = 128
 NO_ROWS = Rows(pd.DataFrame())
+# What Python takes for spaces around a text, and engines in part; numbers, of which some engines read more.
+SPACES = "[\\s\x0b\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$"
+# Whole numbers as floats have them, and empty ones; all labels of a column have to be.
+WHOLE = r"^(-?\d+\.0)?$"
 
 
 @dataclass(frozen=True)
@@ -226,9 +231,13 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
     texts = [column for column in roles.covariates if not _is_number(table[column].type())]
     texts = [column for column in texts if column not in roles.outcomes]
     counts = {f"broken{i}": table.count(where=condition) for i, (_, condition) in enumerate(broken)}
-    counts |= {f"numbers{i}": _number(table[column])[0].count() for i, column in enumerate(texts)}
+    counts |= {
+        f"numbers{i}": table.count(where=_number(table[column])[0].notnull())
+        for i, column in enumerate(texts)
+    }
     totals = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]
-    words = [column for i, column in enumerate(texts) if not totals[f"numbers{i}"]]
+    refused = {rule.column for i, (rule, _) in enumerate(broken) if totals[f"broken{i}"]}
+    words = [column for i, column in enumerate(texts) if column in refused and not totals[f"numbers{i}"]]
     for i, (rule, condition) in enumerate(broken):
         if totals[f"broken{i}"] and rule.column not in words:
             reading.refuse(rule, reading.witnesses(condition))
@@ -257,8 +266,9 @@ def _number(column: Any) -> tuple[Any, Any]:
         return ibis.ifelse(value.isnan() | endless, empty, value), endless
     if not kind.is_string():
         return empty, column.notnull()
-    text = column.strip().lower()
-    value = text.cases(*TRUTH.items(), else_=text.try_cast("float64"))
+    text = _stripped(column).lower()
+    number = ibis.ifelse(text.re_search(NUMBER), text, ibis.null("string")).try_cast("float64")
+    value = text.cases(*TRUTH.items(), else_=number)
     known = value.notnull() & ~(value.isnan() | _infinite(value))
     bad = column.notnull() & ~known & ~text.isin(NO_NUMBER)
     return ibis.ifelse(known, value, empty), bad.fill_null(False)
@@ -268,10 +278,14 @@ def _is_number(kind: Any) -> bool:
     return bool(kind.is_boolean() or kind.is_numeric())
 
 
+def _stripped(column: Any) -> Any:
+    return column.re_replace(f"^{SPACES}|{SPACES}$", "")
+
+
 def empty(column: Any) -> Any:
     """Return the condition that a cell is empty."""
     if column.type().is_string():
-        return column.strip().fill_null("") == ""
+        return _stripped(column).fill_null("") == ""
     return column.isnull() | column.isnan() if column.type().is_floating() else column.isnull()
 
 
@@ -279,7 +293,7 @@ def _trimmed(column: Any) -> Any:
     """Return labels such that two are the same if their texts are, nothing where a cell is empty."""
     kind = column.type()
     if kind.is_string():
-        return column.strip().nullif("")
+        return _stripped(column).nullif("")
     return ibis.ifelse(column.isnan(), ibis.null(kind), column) if kind.is_floating() else column
 
 
@@ -291,8 +305,6 @@ def _infinite(value: Any) -> Any:
 def label_of(column: Any) -> Any:
     """Return trimmed labels as text, "" where they are empty."""
     kind, text = column.type(), column.cast("string")
-    if kind.is_floating():
-        text = text.re_replace(r"\.0$", "")
     if kind.is_timestamp():
         text = text.re_replace(r" 00:00:00(\.0+)?$", "")
     if kind.is_boolean():
@@ -305,7 +317,7 @@ def _cells(reading: Reading, never: dict[str, list[Any]]) -> ibis.Table:
     table, roles = reading.table, reading.roles
     unit = table[roles.unit]
     columns: dict[str, Any] = {
-        "u": unit.strip() if unit.type().is_string() else unit,
+        "u": _stripped(unit) if unit.type().is_string() else unit,
         "time": table[roles.time],
     }
     columns |= {f"y{k}": _number(table[column])[0] for k, column in enumerate(roles.outcomes)}
@@ -326,6 +338,11 @@ def _numbered(reading: Reading, cells: ibis.Table, name: str, column: str, never
     raw, kind, period = cells[name], cells[name].type(), reading.period
     if period is None or (period == "year" and not (kind.is_temporal() or kind.is_string())):
         numbers = _number(raw)[0]
+    elif kind.is_timestamp() and kind.timezone is not None:
+        raise DataError(
+            f"{reading.engine.label}: column {column} holds times of a time zone, and the day of one depends on where "
+            "it is read; write days, or times without a zone."
+        )
     elif kind.is_temporal():
         # DuckDB 2.0.1 leaves out rows where a part of a TIMESTAMP_NS is compared; not so with a part of a day.
         day = _key(raw)
@@ -425,6 +442,8 @@ def _checked_units(reading: Reading, table: ibis.Table, periods: IntArray, rows:
     flags += [f"{what}_{name}" for what in ("varies", "holes") for name, _ in _fixed(roles)]
     reading.engine.tell("checking units")
     counts = {flag: table[flag].cast("int64").sum() for flag in flags}
+    labels = [f"a{k}" for k in range(len(roles.attributes))]
+    counts |= {f"other_{name}": table.count(where=~table[name].re_search(WHOLE)) for name in labels}
     totals = reading.engine.frame(table.aggregate(units=table.count(), **counts)).iloc[0]
     if totals["twice"]:
         raise DataError(f"{reading.engine.label}: {_twice(reading, table)}")
@@ -440,8 +459,9 @@ def _checked_units(reading: Reading, table: ibis.Table, periods: IntArray, rows:
                 if broken.any():
                     reading.refuse(rule, here, int(broken.argmax()))
     covariates = [(name, column) for name, column in _fixed(roles) if name.startswith("x")]
+    whole = [name for name in labels if not totals[f"other_{name}"]]
     return UnitTable(
-        table=table,
+        table=table.mutate(**{name: table[name].re_replace(r"\.0$", "") for name in whole}),
         reading=reading,
         periods=periods,
         period_names=reading.calendar.period_names(),

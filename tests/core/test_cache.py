@@ -7,6 +7,7 @@ import io
 import math
 import os
 import pickle
+import re
 import shutil
 import sys
 from base64 import b64encode
@@ -332,6 +333,7 @@ def test_another_rule_of_a_named_population_is_another_question(tmp_path, asked)
     "change",
     [
         {"name": "other"},
+        {"period": "rank", "period_names": tuple(f"wave {t}" for t in range(8))},
         {"populations": {"x": "all"}},
         {"covariates": {}},
     ],
@@ -378,6 +380,21 @@ def test_another_version_of_what_numbers_are_made_with_is_a_miss(package, monkey
         monkeypatch.undo()
         for function in (code_state.versions, fits.code_of_learners):
             function.cache_clear()
+
+
+def test_other_code_that_a_fit_calls_is_a_miss(monkeypatch):
+    """Learners call study.core beside their own package, and nothing else of the study."""
+    folders = []
+    monkeypatch.setattr(fits, "checksum", lambda *given: folders.extend(given) or "")
+    fits.code_of_learners.cache_clear()
+    try:
+        fits.code_of_learners()
+    finally:
+        fits.code_of_learners.cache_clear()
+    names = {"lasso", "named", "problem"}
+    texts = [Path(fits.__file__).with_name(f"{name}.py").read_text() for name in names]
+    called = {room for text in texts for room in re.findall(r"from study\.(\w+)", text)}
+    assert called <= {folder.name for folder in folders} == {"learners", "core"}
 
 
 OTHERS = """

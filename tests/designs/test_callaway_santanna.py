@@ -299,6 +299,16 @@ def test_comparison_units_told_from_all_treated_have_odds_zero_and_the_logit_is_
 
 
 @pytest.mark.parametrize("missing", ["pairs", "cells"])
+def test_comparison_units_of_two_cells_are_counted_once(missing: str) -> None:
+    question = Question("y", "event", covariates=("side",), comparison="never_treated", missing=missing)
+    sample = question.sample(distinguished())
+    unlike = int((np.isnan(sample.first_treated) & (sample.x_baseline[:, 0] == 0)).sum())
+    assert f"{unlike} comparison units have propensity odds" in " ".join(
+        estimate(sample.panel, question).notes
+    )
+
+
+@pytest.mark.parametrize("missing", ["pairs", "cells"])
 def test_errors_where_some_are_distinguished_are_near_those_of_leaving_each_unit_out(missing: str) -> None:
     panel = distinguished(150)
     first = panel.first_treated["event"]

@@ -207,9 +207,38 @@ def test_a_cluster_is_on_the_treated_side_if_a_treated_unit_of_it_has_a_part() -
     group, cluster = np.array([1, 1, 0, 0, 0, 1]), np.array([0, 1, 0, 1, 2, 2])
     sides = Sides(group, np.array([[0.0], [1.0]]), np.ones(6), cluster, alike=False, both=True)
     influence = influences.Influence.of(np.array([[2.0], [0.0], [-1.0], [1.0], [-1.0], [-1.0]]))
-    sums, treated = sums_by_cluster(influence, sides)
+    sums, treated, used = sums_by_cluster(influence, sides)
+    assert used.all()
     assert sums[:, 0].tolist() == [1.0, 1.0, -2.0]
     assert treated[:, 0].tolist() == [True, False, True]
+
+
+def test_the_test_of_one_term_is_that_of_its_interval_where_a_unit_is_the_mean_of_its_group() -> None:
+    panel = few(4, 8)
+    first, y = np.where(np.arange(8) < 4, 4.0, np.nan), panel.outcomes["y"].round()
+    y[4:, 1] = y[4:, 2] + [-1, 1, 0, 0]  # the other two are their group's mean, and are in it
+    fit = estimate(replace(panel, outcomes={"y": y}, first_treated={"event": first}), NEVER)
+    second = fit.period == 2
+    found = fit.test(second)
+    assert found.degrees == pytest.approx(fit.degrees_of_freedom[second][0])
+    statistic = fit.effect[second] / fit.std_error[second]
+    assert found.p_value == pytest.approx(2 * stats.t.sf(np.abs(statistic), found.degrees)[0])
+
+
+def test_a_row_that_is_not_there_is_one_without_an_outcome() -> None:
+    panel = few()
+    y, binary = panel.outcomes["y"].round(), np.outer(np.arange(40) % 2, np.ones(8))
+    rng = np.random.default_rng(5)
+    gone = rng.random(y.shape) < 0.1
+    question = PLAIN.replace(covariates=("binary",))
+    samples = [
+        replace(panel, outcomes={"y": np.where(gone, np.nan, y)}, covariates={"binary": block})
+        for block in (binary, np.where(gone, np.nan, binary))
+    ]
+    there, absent = (question.sample(each) for each in samples)
+    assert there.fixed_covariates is not None
+    np.testing.assert_array_equal(absent.fixed_covariates, there.fixed_covariates)
+    np.testing.assert_array_equal(*(estimate(each, question).headline.degrees_of_freedom for each in samples))
 
 
 def test_strata_are_the_sets_of_units_alike_in_group_periods_seen_and_covariates() -> None:

@@ -214,7 +214,9 @@ WITHOUT = {"COVARIATES", "SWITCHING", "LEVELS", "INSTRUMENT", "DOSE", "GROUP", "
 SEARCHED = ("callaway_santanna", "imputation")
 
 
-def equal_answers(design: str, question: Question, large: LargePanel, panel: Panel) -> None:
+def equal_answers(
+    design: str, question: Question, large: LargePanel, panel: Panel, least: float = 1.0
+) -> None:
     """Find the same answer, or the same refusal, in both panels."""
     answers: list[Any] = []
     for each in (large, panel):
@@ -228,9 +230,10 @@ def equal_answers(design: str, question: Question, large: LargePanel, panel: Pan
     ours, theirs = answers
     assert ours.terms == theirs.terms
     assert ours.sample.flow == theirs.sample.flow
-    near = {"rtol": 1e-9, "atol": 1e-9 * np.nanmax(theirs.std_error, initial=1.0)}
+    near = {"rtol": 1e-9, "atol": 1e-9 * np.nanmax(theirs.std_error, initial=least)}
     np.testing.assert_allclose(ours.effect, theirs.effect, **near)
     np.testing.assert_allclose(ours.std_error, theirs.std_error, **near)
+    assert ours.notes == theirs.notes
 
 
 @pytest.mark.search
@@ -459,6 +462,7 @@ BROKEN: dict[str, tuple[Any, dict[str, Any]]] = {
     "an empty unit": (changed(lab=" "), {}),
     "text in an outcome": (changed(papers="many"), {}),
     "text in a covariate": (changed(age="old"), {}),
+    "a number with an underscore": (changed(papers="1_000"), {}),
     "an infinite outcome": (changed(papers=np.inf), {}),
     "an outcome that is a date": (lambda d: d.assign(papers=pd.Timestamp("2001-01-01")), {}),
     "an impossible event": (lambda d: d.assign(entry=d["entry"].replace(2003, 20030)), {}),
@@ -491,6 +495,95 @@ def test_errors_are_those_of_a_panel_in_memory(tmp_path: Path, name: str) -> Non
         LargePanel.from_parquet(written(data, tmp_path / "labs"), temp=tmp_path / "temp", **roles)
     assert told(ours) == told(theirs)
     assert not list((tmp_path / "temp").iterdir())
+
+
+# What is done to the table, and questions of it.
+READ_ALIKE: dict[str, tuple[Any, list[dict[str, Any]]]] = {
+    "spaces of other alphabets": (
+        lambda d: d.assign(
+            lab=d["lab"].where(d["year"] != 2001, "\u00a0" + d["lab"] + "\u2003"),
+            state=d["state"] + "\u3000",
+        ),
+        [{"population": "state=US|CH"}, {"cluster": "state"}],
+    ),
+    "labels that are not all whole": (
+        lambda d: d.assign(tier=d["tier"].replace(2, 2.5)),
+        [{"population": "tier!=1"}, {"population": "tier=1.0"}],
+    ),
+    "whole labels as texts": (
+        lambda d: d.assign(tier=d["tier"].astype(float).astype(str)),
+        [{"population": "tier=1"}, {"population": "tier!=1.0"}],
+    ),
+    "labels of a unit's own": (
+        lambda d: d.assign(state=d["state"].replace("CH", "(others)")),
+        [{"covariates": ("state=(others)",)}],
+    ),
+    "a covariate that is a day": (
+        lambda d: d.assign(age=pd.to_datetime("2001-01-01") + pd.to_timedelta(d["age"], unit="D")),
+        [{"covariates": ("age",)}, {"population": "age=2001-01-02"}],
+    ),
+    "a covariate without a value": (
+        lambda d: d.assign(age=pd.Series([None] * len(d), dtype="string")),
+        [{"population": "age>=1"}, {"covariates": ("age",)}],
+    ),
+    "a population of nobody": (lambda d: d, [{"population": "age>7"}]),
+    "rules of large numbers": (
+        lambda d: d.assign(age=d["age"] * 1e17),
+        [{"covariates": ("age<1e17",)}, {"covariates": ("age<1e17", "age<=1e17")}],
+    ),
+    "no logarithm of units already treated": (
+        lambda d: d.assign(
+            entry=d["entry"].where(d["lab"] > "Lab 2", 1999.0),
+            papers=d["papers"].where(d["lab"] > "Lab 2", -3.0),
+        ),
+        [{"scale": "log1p"}],
+    ),
+    "small outcomes": (lambda d: d.assign(papers=d["papers"] * 1e-12), [{"scale": "log1p"}]),
+}
+
+
+@pytest.mark.parametrize("name", READ_ALIKE)
+def test_odd_cells_are_read_as_in_memory(tmp_path: Path, name: str) -> None:
+    change, asked = READ_ALIKE[name]
+    data = change(table(entries=(np.nan, np.nan, 2002.0, 2003.0), gaps=0.05))
+    roles = ROLES | {"name": "labs", "treatment": (), "populations": None}
+    with LargePanel.from_parquet(written(data, tmp_path), **roles) as large:
+        panel = Panel.from_long(data, **roles)
+        assert large.n_units == panel.n_units
+        for one in asked:
+            question = Question("papers", "entry", **one)
+            equal_answers("callaway_santanna", question, large, panel, least=0.0)
+
+
+@pytest.mark.parametrize(
+    "asked", ["log1p", "weights", "clusters", "covariates", "population", "balanced", "counts"]
+)
+def test_rows_of_one_question_answer_no_other(both: Any, asked: str) -> None:
+    question = Question("papers", "entry")
+    other = Question(**{"outcome": "papers", "event": "entry"} | QUESTIONS[asked])
+    for mine, asked_of_it in ((question, other), (other, question)):
+        with pytest.raises(QuestionError, match="the rows of labs stand for its units in another question"):
+            asked_of_it.sample(both[1].rows(mine))
+    assert question.replace(horizon=1).sample(both[1].rows(question)).n_units
+
+
+def test_times_of_a_zone_are_refused(tmp_path: Path) -> None:
+    data = dates(table(30), "years")[0]
+    data["year"] = data["year"].dt.tz_localize("America/New_York")
+    with pytest.raises(DataError, match="labs: column year holds times of a time zone"):
+        LargePanel.from_parquet(
+            written(data, tmp_path), **ROLES | {"name": "labs", "period": "year", "treatment": ()}
+        )
+
+
+def test_outcomes_too_large_to_be_squared_are_refused(tmp_path: Path) -> None:
+    data = table()
+    data["papers"] *= 1e250
+    with (
+        LargePanel.from_parquet(written(data, tmp_path), name="labs", **ROLES) as large,
+        pytest.raises(QuestionError, match="labs: the outcome or a covariate is too large to be squared"),
+    ):
+        large.rows(Question("papers", "entry"))
 
 
 def test_unit_periods_that_stand_twice_are_counted(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -439,6 +442,17 @@ def test_a_profile_says_what_a_panel_holds() -> None:
         assert part in text
     assert "Treatment goes back to 0: Lab 0 (2001), Lab 0 (2005)." in text
     assert "Treatment has no certain adoption date: Lab 0 (between 2002 and 2004)." in text
+
+
+def test_times_of_a_zone_in_a_parquet_file_do_not_depend_on_that_of_the_machine(tmp_path: Path) -> None:
+    path = tmp_path / "own.parquet"
+    pd.DataFrame({"year": pd.to_datetime(["2001-01-01"]).tz_localize("UTC")}).to_parquet(path)
+    read = (
+        "import sys; from study.panel.tables import *; print(read_table(Path(sys.argv[1]))[0].year[0].year)"
+    )
+    for zone in ("America/New_York", "Asia/Tokyo"):
+        command, there = [sys.executable, "-c", read, path], os.environ | {"TZ": zone}
+        assert subprocess.run(command, env=there, capture_output=True, check=True).stdout == b"2001\n"
 
 
 def test_a_profile_says_which_designs_can_answer_and_why_others_cannot() -> None:

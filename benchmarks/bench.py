@@ -183,7 +183,7 @@ def report(made: dict[str, Any]) -> str:
 
 def plot(lines: list[Line]) -> bytes:
     """Return an SVG of seconds by rows, a panel a workload, of the package and of the fastest peer."""
-    from matplotlib.ticker import LogLocator
+    from matplotlib.ticker import EngFormatter, LogLocator
 
     of_designs = [line for line in lines if line["benchmark"] in ("designs", "scaling")]
     names = list(dict.fromkeys(line["workload"] for line in of_designs))
@@ -208,6 +208,8 @@ def plot(lines: list[Line]) -> bytes:
             for each in (axis.xaxis, axis.yaxis):
                 each.set_major_locator(LogLocator(numticks=10))
                 each.set_minor_locator(LogLocator(numticks=1))
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axis.yaxis.set_major_formatter("{x:g}")
         for axis in grid.flat[len(names) :]:
             axis.set_axis_off()
         figure.supxlabel("rows", fontsize=8)

@@ -157,6 +157,5 @@ def stack(names: Sequence[str], parts: Sequence[Stacked]) -> Joint:
         treated[cluster[rows[part.sample.ever_treated]]] = True
     effect, by_clusters = np.concatenate([part.effect for part in parts]), all(p.by_clusters for p in parts)
     if replicas is not None and panel.summed is not None:
-        order = np.argsort(panel.units)
-        replicas = panel.summed.select(order[np.searchsorted(panel.units, union, sorter=order)])
+        replicas = panel.summed.select(panel.rows_of(union))
     return Joint(tuple(names), effect, np.hstack(blocks), cluster, treated, by_clusters, replicas)

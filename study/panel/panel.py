@@ -107,6 +107,11 @@ class Panel(Described):
         """Number of rows of its arrays."""
         return len(self.units)
 
+    def rows_of(self, units: NDArray[Any]) -> IntArray:
+        """Return the row of each of some units, whose order in a panel made by hand can be any."""
+        order = np.argsort(self.units)
+        return order[np.searchsorted(self.units, units, sorter=order)]
+
     @property
     def n_units(self) -> int:
         """Number of units."""

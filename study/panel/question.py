@@ -401,9 +401,8 @@ class Sample(Described):
 
     @property
     def panel_rows(self) -> IntArray:
-        """Row of each unit in its panel, whose units need not be in order where it was made by hand, shape (n,)."""
-        order = np.argsort(self.panel.units)
-        return order[np.searchsorted(self.panel.units, self.unit_ids, sorter=order)]
+        """Row of each unit in its panel, shape (n,)."""
+        return self.panel.rows_of(self.unit_ids)
 
     @property
     def panel_checksum(self) -> str:

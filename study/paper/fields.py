@@ -556,9 +556,8 @@ class Answer:
 
 def outcomes_of(panel: Panel, cells: Cells, outcome: str) -> FloatArray:
     """Return an outcome of the line's fields in percentage points, shape (n, T); zero in cells that are not used."""
-    rows = np.searchsorted(panel.units, cells.fields)
     columns = np.searchsorted(panel.periods, cells.years)
-    share = panel.outcomes[outcome][np.ix_(rows, columns)]
+    share = panel.outcomes[outcome][np.ix_(panel.rows_of(cells.fields), columns)]
     return np.where(cells.used, POINTS * share, 0.0)
 
 

@@ -289,7 +289,7 @@ def _units_line(result: Answer, panels: Mapping[str, Panel], label: str, rows: B
     cells, panel, weight = result.cells, panels[result.line.panel], float(result.weight[rows].sum())
     papers, after, used = cells.papers[rows], cells.after[rows], cells.used[rows]
     written = papers * outcomes_of(panel, cells, result.outcome)[rows]
-    place = np.searchsorted(panel.units, cells.fields[rows]), np.searchsorted(panel.periods, cells.years)
+    place = panel.rows_of(cells.fields[rows]), np.searchsorted(panel.periods, cells.years)
     coverage = panel.covariates["coverage"][np.ix_(*place)][used]
     years = cells.years[used.any(axis=0)]
     sums = [(float(papers[when].sum()), float(written[when].sum())) for when in (~after, after)]

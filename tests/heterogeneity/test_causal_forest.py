@@ -16,6 +16,7 @@ from study.commands.cli import app
 from study.figures import drawing
 from study.heterogeneity.causal_forest import (
     IN_A_BAG,
+    _chart,
     best_linear_predictor,
     calibration_score,
     leaf,
@@ -23,6 +24,7 @@ from study.heterogeneity.causal_forest import (
     standardised,
 )
 from study.heterogeneity.scored import NEAREST
+from study.panel import Scale
 
 EXACT = 1e-9
 LINEAR = {"learner": "linear", "repetitions": 1}
@@ -237,6 +239,14 @@ def test_every_finding_is_drawn_on_given_axes_and_analyses_are_made_as_asked(
     assert some.findings["policy"].frame.equals(found.findings["policy"].frame)
     with pytest.raises(QuestionError, match=r'there is no analysis "forrest"\. Did you mean "forest"'):
         heterogeneity.report(drawn, **SMALL, analyses=("forrest",))
+
+
+def test_labels_of_a_logarithmic_axis_are_numbers_and_no_formulas(found: heterogeneity.Report) -> None:
+    frame = found.findings["forest"].frame
+    figure = _chart(frame.assign(papers=np.exp(frame["size"])), None, "papers", Scale("level"), 0.9)
+    for axis in figure.axes:
+        assert axis.get_xscale() == "log"
+        assert axis.xaxis.get_major_formatter()(10.0, 0) == "10"
 
 
 def test_what_cannot_be_made_is_said_on_the_page() -> None:

@@ -322,6 +322,18 @@ def test_tests_that_designs_agree_rest_on_answers_and_are_those_of_the_estimates
     assert designs(setting).tables
 
 
+def test_errors_that_are_no_sum_over_units_are_in_no_test_that_answers_agree(setting: Setting) -> None:
+    task = setting.task("level")
+    of_placebos = replace(task.row, name="synthetic_did", options={"inference": "placebo", "replications": 5})
+    kept = np.arange(setting.panel.n_units) % 8 == 0
+    dates = {name: np.where(kept, first, np.nan) for name, first in setting.panel.first_treated.items()}
+    panel = replace(setting.panel, first_treated=dates)
+    result = answer(replace(task, row=of_placebos, permutations=0), panel)
+    assert result.headline is not None, result.notes
+    assert result.influence is None
+    assert agreement({"one": result, "other": result}, panel, 99, 0).labels == ()
+
+
 def test_known_is_the_plan_s_record(setting: Setting) -> None:
     (table,) = known(setting).tables
     (block,) = table.blocks

@@ -373,6 +373,17 @@ def test_a_paper_and_its_appendix_refer_to_the_tables_of_each_other(tmp_path):
 
 
 @needs_tex
+def test_numbers_are_aligned_in_a_text_that_no_run_has_to_repeat(tmp_path):
+    two_documents(tmp_path)
+    (tmp_path / "appendix.tex").unlink()
+    (tmp_path / "main.tex").write_text(
+        r"\documentclass{article}\newcommand{\sisetup}[1]{\typeout{Set: #1}}\begin{document}A.\end{document}"
+    )
+    compile_paper(tmp_path)
+    assert "Set: " not in (tmp_path / "main.log").read_text()
+
+
+@needs_tex
 def test_a_paper_without_an_appendix_or_citations_compiles_and_an_error_names_its_document(tmp_path):
     two_documents(tmp_path, cites="Nobody")
     (tmp_path / "appendix.tex").write_text(r"\documentclass{article}\begin{document}\nothing\end{document}")

@@ -199,7 +199,8 @@ def _in_blocks(of: Callable[[FloatArray, Sides], Leverage], influence: Influence
 
 def _present(influence: Influence, sides: Sides) -> FloatArray:
     """Return how many units of each group have influence on each term, shape (G, K)."""
-    if sides.summed is not None or not (sides.alike and influence.within(sides.group)):
+    finer = sides.stratum is not None and sides.stratum is not sides.group
+    if sides.summed is not None or finer or not (sides.alike and influence.within(sides.group)):
         parts = (sides.present(influence.columns(k).dense()) for k in blocks(influence.shape[1]))
         return np.concatenate([sides.by_group(sides.units(part)) for part in parts], axis=1)
     squares = np.zeros(sides.treated.shape)

@@ -412,6 +412,22 @@ def test_with_many_clusters_on_both_sides_nothing_is_said() -> None:
     assert not estimate(few(), Question("y", "event"), "callaway_santanna").notes
 
 
+@pytest.mark.parametrize(("design", "options"), [("etwfe", {}), ("callaway_santanna", {"method": "reg"})])
+def test_units_whose_covariates_no_treated_unit_has_are_not_on_the_comparison_side(
+    design: str, options: Mapping[str, Any]
+) -> None:
+    panel = few()
+    indicator = np.zeros((panel.n_units, len(panel.periods)))
+    indicator[12::2] = 1.0  # of comparison units alone, whose coefficient takes them out
+    question = NEVER.replace(covariates=("indicator",))
+    fit = estimate(replace(panel, covariates={"indicator": indicator}), question, design, **options).headline
+    without = estimate(simulated.subset(panel, indicator[:, 0] == 0), NEVER, design).headline
+    assert fit.effect == pytest.approx(without.effect, rel=1e-9)
+    assert fit.std_error == pytest.approx(without.std_error, rel=1e-9)
+    assert fit.degrees_of_freedom == pytest.approx(without.degrees_of_freedom, rel=1e-9)
+    assert fit.leave_out.clusters.tolist() == without.leave_out.clusters.tolist() == [[12], [14]]
+
+
 def test_an_average_with_an_event_time_of_one_treated_unit_has_no_error_and_says_why() -> None:
     panel = few(treated=12, units=40)
     first = panel.first_treated["event"].copy()

@@ -25,14 +25,6 @@ TREES: dict[str, Any] = {
     "reg_lambda": 1.0,
 }
 ONE_THREAD: dict[str, Any] = {"n_jobs": 1, "deterministic": True, "force_row_wise": True, "verbose": -1}
-# Half of the rows for each tree, so that trees differ; all covariates at each split, since there are few.
-FOREST: dict[str, Any] = {
-    "n_estimators": 100,
-    "min_samples_leaf": 10,
-    "max_features": 1.0,
-    "max_samples": 0.5,
-    "n_jobs": 1,
-}
 
 
 class Estimator(Protocol):
@@ -100,11 +92,10 @@ def boosted_trees(problem: Problem, kind: Kind) -> FloatArray:
 
 def forest(problem: Problem, kind: Kind) -> FloatArray:
     """Predict by a random forest on covariates and period."""
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+    from study.learners.forest import random_forest
 
     target, size = _target_of_trees(problem, kind)
-    kind_of_forest = RandomForestRegressor if kind == "mean" else RandomForestClassifier
-    model = kind_of_forest(**FOREST, random_state=problem.seed)
+    model = random_forest(kind, problem.seed)
     return _predicted(problem, problem.features, target, model, kind) * size
 
 

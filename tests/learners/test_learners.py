@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import lasso_path
 
 from study.learners import LEARNERS, Problem, group_means, learned
+from study.learners.forest import FOREST, random_forest
 from study.learners.lasso import PENALTIES, TUNING_FOLDS, dictionary, indices, logit_path, orthogonal
 from study.learners.problem import tuning_splits
 
@@ -131,6 +133,21 @@ def test_a_propensity_that_nothing_explains_is_the_share():
     flat = made._replace(x=np.ones_like(made.x))
     share = made.target[made.train].mean()
     np.testing.assert_allclose(learned(flat, "lasso", "probability"), share, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"), [("mean", RandomForestRegressor), ("probability", RandomForestClassifier)]
+)
+def test_a_forest_of_copied_trees_is_the_librarys_to_the_last_digit(kind, own):
+    made = problem(kind)
+    x, y = made.features[made.train], made.target[made.train]
+    ours, theirs = random_forest(kind, seed=7).fit(x, y), own(**FOREST, random_state=7).fit(x, y)
+    seeds = [[tree.random_state for tree in each.estimators_] for each in (ours, theirs)]
+    assert seeds[0] == seeds[1]
+    assert ours.get_params() == theirs.get_params()
+    method = "predict" if kind == "mean" else "predict_proba"
+    found, expected = (getattr(each, method)(made.features) for each in (ours, theirs))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("kind", LEARNERS)

@@ -142,7 +142,7 @@ def test_a_forest_of_copied_trees_is_the_librarys_to_the_last_digit(kind, own):
     made = problem(kind)
     x, y = made.features[made.train], made.target[made.train]
     ours, theirs = random_forest(kind, seed=7).fit(x, y), own(**FOREST, random_state=7).fit(x, y)
-    seeds = [[tree.random_state for tree in each.estimators_] for each in (ours, theirs)]
+    seeds = [[tree.get_params()["random_state"] for tree in each.estimators_] for each in (ours, theirs)]
     assert seeds[0] == seeds[1]
     assert ours.get_params() == theirs.get_params()
     method = "predict" if kind == "mean" else "predict_proba"

@@ -12,7 +12,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, IntArray, solvable
 from study.designs.did_cells import Cells, baseline_matrix, cells_with_base, compared_with
-from study.estimates import NO_MEAN, Sides, leverage_by_group, present
+from study.estimates import NO_MEAN, NOTHING, Sides, leverage_by_group, present
 from study.panel import Sample
 
 DESIGN = "callaway_santanna"
@@ -111,10 +111,18 @@ def averages_by_assignment(
     used = identified @ averaged.at
     # An average of fixed composition has other cells where some are not identified.
     known = np.full(len(orders), True) if sample.question.balance is None else identified.all(axis=1)
-    squares = np.empty((len(averaged.sizes), *effects.shape))
+    squares, least, most = np.empty((3, len(averaged.sizes), *effects.shape))
     for g, own in zip(others, by_group, strict=True):
-        squares[g] = ((own @ of_effect[:, g]) ** 2).sum(axis=1)
-    squares[largest_group] = np.einsum("bi,bie->be", inside, (values @ of_effect[:, largest_group]) ** 2)
+        influence = np.abs(own @ of_effect[:, g])
+        squares[g] = (influence**2).sum(axis=1)
+        least[g], most[g] = influence.min(axis=1), influence.max(axis=1)
+    influence, theirs = np.abs(values @ of_effect[:, largest_group]), inside[:, :, None]
+    squares[largest_group] = np.einsum("bi,bie->be", inside, influence**2)
+    least[largest_group] = np.where(theirs > 0, influence, np.inf).min(axis=1)
+    most[largest_group] = (theirs * influence).max(axis=1)
+    if p > 1:  # the design says which units of a group have covariates that leave them without influence
+        nothing = NOTHING * most.max(axis=0)
+        known &= ~np.any((least <= nothing) & (most > nothing), axis=(0, 2))
     treated = averaged.is_own[:, None] * identified.astype(float) @ averaged.at
     factor, estimable = leverage_of_draws(sample, averaged.sizes, treated, squares)
     known &= np.all(estimable | ~used, axis=1)

@@ -25,6 +25,7 @@ from .estimate import LeftOut as LeftOut
 from .estimate import effective_clusters as effective_clusters
 from .estimate import few_clusters_warning as few_clusters_warning
 from .estimate import treated_clusters as treated_clusters
+from .jackknife import NOTHING as NOTHING
 from .jackknife import Sides as Sides
 from .jackknife import covariance_degrees as covariance_degrees
 from .jackknife import leverage_by_group as leverage_by_group

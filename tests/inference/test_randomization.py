@@ -395,7 +395,7 @@ def test_an_average_of_fixed_composition_is_left_to_the_design_where_a_compariso
         if known:
             np.testing.assert_allclose((effect, error), expected, rtol=1e-9)
     assert 5 < sum(collinear) < 35
-    assert 0 < at_once[2].sum()
+    assert at_once[2].any()
     assert not np.any(at_once[2] & collinear)
 
 
@@ -469,11 +469,11 @@ def test_assignments_that_leave_a_covariate_to_the_treated_are_the_designs_to_sa
         find_design("callaway_santanna"),
     )
     assert chosen.assigned is not None
-    orders = np.stack([np.arange(30), np.roll(np.arange(30), 1)])
+    orders = np.stack([np.arange(30), np.roll(np.arange(30), 5)])
     at_once = chosen.assigned(sample, orders, method="reg")
     assert at_once is not None
-    assert np.isnan(at_once[:2]).tolist() == 2 * [[True, False]]
-    assert at_once[2].all()
+    assert np.isnan(at_once[0]).tolist() == [True, False]
+    assert at_once[2].tolist() == [True, False]  # two units that are like no treated one are in no error
     with pytest.raises(
         QuestionError, match="the covariates do not identify the comparison units' regression"
     ):

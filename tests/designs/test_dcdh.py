@@ -162,6 +162,27 @@ def test_the_average_is_per_unit_of_treatment_and_normalized_effects_have_no_uni
     assert total.effect[0] == pytest.approx(1.0, abs=4 * total.std_error[0])
 
 
+def test_units_without_a_label_are_not_compared_with_one_another() -> None:
+    whole = panel(n=60)
+    label = np.where(np.arange(60) < 12, "", np.where(np.arange(60) % 2, "a", "b"))
+    whole = replace(whole, attributes={"half": label})
+    labelled = label != ""
+    kept = replace(
+        whole,
+        units=whole.units[labelled],
+        outcomes={"y": whole.outcomes["y"][labelled]},
+        covariates={},
+        doses={"D": whole.doses["D"][labelled]},
+        attributes={"half": label[labelled]},
+    )
+    fit = estimate(whole, ASKED, "dcdh", trends_nonparam="half")
+    without = estimate(kept, ASKED, "dcdh", trends_nonparam="half")
+    np.testing.assert_allclose(fit.effect, without.effect, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(fit.std_error, without.std_error, rtol=1e-9)
+    assert fit.n_obs == without.n_obs
+    assert "12 units have no label of half and are compared with nobody" in fit.notes
+
+
 def test_effects_of_one_switcher_are_named() -> None:
     fit = estimate(panel(switch=3), ASKED, "dcdh")
     switchers = fit.leave_out.clusters[0]

@@ -197,7 +197,7 @@ class Influence:
         if copies is not None:
             return self.cluster_sums(cluster) / np.sqrt(copies)[:, None]
         n_clusters = int(cluster.max()) + 1
-        if n_clusters == self.shape[0]:
+        if np.array_equal(cluster, np.arange(self.shape[0])):  # each unit is the cluster of its own number
             return self.dense()
         out = np.zeros((n_clusters, self.shape[1]))
         for part in self.parts:

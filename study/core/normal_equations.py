@@ -279,13 +279,9 @@ class NormalEquations:
         return self._summed(fitted, cluster)
 
     def _summed(self, values: list[FloatArray], cluster: IntArray) -> FloatArray:
-        """Map what rows have and add it up by cluster, which may number single rows in another order."""
+        """Map what rows have and add it up by cluster."""
         by_row = Influence.by_group(self.n_rows, Values(tuple(self.rows), tuple(values)), self.maps)
-        if len(np.unique(cluster)) < self.n_rows:
-            return by_row.cluster_sums(cluster)
-        sums = np.empty(by_row.shape)
-        sums[cluster] = by_row.dense()
-        return sums
+        return by_row.cluster_sums(cluster)
 
     def seen(self) -> FloatArray:
         """Return how many periods each row is seen, shape (n_rows,)."""

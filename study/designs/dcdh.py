@@ -64,7 +64,7 @@ def dcdh(
     same_switchers : bool
         Only units with an effect at every event time up to the question's horizon.
     trends_nonparam : str, optional
-        An attribute: units are compared within its labels.
+        An attribute: units are compared within its labels, and those without one are left out.
     variance : {"sampling", "didmultiplegt"}
         The influence of units drawn with their paths, or that of the authors' package, which takes as given who
         switches when: changes less their mean over units of one first treatment, switch and treatment after it (or over
@@ -96,11 +96,13 @@ def dcdh(
             "dcdh: same_switchers is of units with an effect at every event time up to the horizon; name it with "
             "Question(horizon=...)."
         )
+    if trends_nonparam is not None:
+        refuse_unknown("attribute", trends_nonparam, sample.attributes, "dcdh")
     paths = _paths(sample)
     allowed = _allowed(sample, paths, switchers)
     if question.comparison == "never_treated":
         paths.until[paths.moves] = -1
-    terms, notes = _terms(n_periods, question.last, placebos), _notes(sample, paths)
+    terms, notes = _terms(n_periods, question.last, placebos), _notes(sample, paths, trends_nonparam)
     shape = (len(terms) + 2, sample.n_units)
     parts, marks = np.zeros((2, 4, *shape)), np.zeros((2, *shape), dtype=bool)
     sums, strata = _Sums(parts[0], parts[1], marks[0], marks[1], np.zeros(shape)), []
@@ -213,9 +215,9 @@ def _strata(sample: Sample, paths: _Paths, allowed: BoolArray, within: str | Non
     """Yield units with the same first treatment, and label of an attribute, if some switch when others have not."""
     number = np.unique(paths.first, return_inverse=True)[1]
     if within is not None:
-        refuse_unknown("attribute", within, sample.attributes, "dcdh")
-        label = np.unique(sample.attributes[within].astype(str), return_inverse=True)[1]
-        number = np.unique(number * (label.max() + 1) + label, return_inverse=True)[1]
+        labels, label = np.unique(sample.attributes[within].astype(str), return_inverse=True)
+        number = np.unique(number * len(labels) + label, return_inverse=True)[1]
+        allowed = allowed & (labels != "")[label]
     order = np.argsort(number, kind="stable")
     for units in np.split(order, np.cumsum(np.bincount(number))[:-1]):
         ours = allowed[units]
@@ -650,12 +652,14 @@ def _clusters(sample: Sample, marks: BoolArray) -> IntArray:
     return np.asarray(marks.sum(axis=1))
 
 
-def _notes(sample: Sample, paths: _Paths) -> list[str]:
+def _notes(sample: Sample, paths: _Paths, within: str | None) -> list[str]:
     """Say which units' paths are not taken whole."""
     undated = int(np.sum(paths.moves & (paths.start == len(sample.periods))))
     crossing = int(np.sum((paths.change < 0).any(axis=1)))
+    unlabelled = 0 if within is None else int(np.sum(sample.attributes[within].astype(str) == ""))
     event = sample.question.event
     return [
+        *[f"{unlabelled} units have no label of {within} and are compared with nobody"] * (unlabelled > 0),
         *[f"{undated} units switch when {event} is not known, and are compared with up to then"]
         * (undated > 0),
         *[f"{crossing} units are left out from when {event} has been above and below its first value"]

@@ -79,7 +79,7 @@ def dml_irm(
     Parameters
     ----------
     sample : Sample
-        Gaps are allowed: units are left out that are not seen at both ends of the window.
+        Gaps are allowed: units are left out that are not seen in all periods of both ends of the window.
     effect : {"att", "ate"}
         On the units that are treated, or on all.
     learner : {"lasso", "forest", "lightgbm", "ensemble", "linear"} or scikit-learn regressor

@@ -105,7 +105,7 @@ def dml_iv(
     Parameters
     ----------
     sample : Sample
-        Gaps are allowed: units are left out that are not seen at both ends of the window.
+        Gaps are allowed: units are left out that are not seen in all periods of both ends of the window.
     model : {"iivm", "pliv"}
     learner : {"lasso", "forest", "lightgbm", "ensemble", "linear"} or scikit-learn regressor
         Of means: of all three functions of "pliv"; see :func:`study.designs.dml_panel`.

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from study.core import (
+    BoolArray,
     FloatArray,
     Influence,
     IntArray,
@@ -110,6 +111,11 @@ def heterogeneous_adoption(
     refuse_no_effect("heterogeneous_adoption", fits, notes)
     times = np.sort([*fits, -1.0, *[-2.0] * (trends == "linear")])
     reference, n = ~np.isin(times, [*fits]), sample.n_units
+    used, start = np.zeros(sample.y.shape, dtype=bool), _first_dose(sample)
+    for change in changes:
+        if change.event_time in fits:
+            at = start + np.append(times[reference], change.event_time).astype(int)
+            used[np.ix_(change.known, at)] = True
     none = Slope(0.0, 0.0, 0.0, 0, np.zeros(n), np.zeros(n), estimable=True)
     terms = [fits.get(time, none) for time in times]
     left_out = LeftOut(
@@ -130,7 +136,7 @@ def heterogeneous_adoption(
         tuple(f"event {time:g}" for time in times),
         np.array([term.slope for term in terms]),
         np.column_stack([term.influence for term in terms]),
-        n_obs=int(sample.observed.sum()),
+        n_obs=int(used.sum()),
         estimand=Estimand.EVENT_TIME_ATT,
         event_time=times,
         reference=reference,
@@ -160,6 +166,11 @@ class DoseChange(NamedTuple):
     event_time: float
     outcome: FloatArray
     dose: FloatArray
+
+    @property
+    def known(self) -> BoolArray:
+        """Of which units both are known, shape (n,)."""
+        return ~np.isnan(self.outcome + self.dose)
 
 
 def changes_by_dose(sample: Sample, dose: Dose = "current", trends: Trends = "common") -> list[DoseChange]:
@@ -256,7 +267,7 @@ def weighted_average_slope(
     Unidentified
         If too few units, or too few different doses, are close to zero.
     """
-    n, known = sample.n_units, np.flatnonzero(~np.isnan(change.outcome + change.dose))
+    n, known = sample.n_units, np.flatnonzero(change.known)
     order = known[np.argsort(change.dose[known], kind="stable")]
     y, d = change.outcome[order], change.dose[order]
     bandwidth = mse_bandwidth(d, y, kernel)
@@ -326,8 +337,7 @@ def yatchew_test(change: DoseChange, order: int, *, robust: bool = True) -> Yatc
     of neighbours' changes, T = sqrt(n) [var(e) - s2] / sd is standard normal under the null, which large values speak
     against; sd^2 is the mean of (e_i e_(i-1))^2, or s2 squared where errors are as variable at every dose.
     """
-    known = ~np.isnan(change.outcome + change.dose)
-    y, d = change.outcome[known], change.dose[known]
+    y, d = change.outcome[change.known], change.dose[change.known]
     ranks = np.lexsort((y, d))
     y, d = y[ranks], d[ranks] / d.mean()
     basis = np.linalg.qr(d[:, None] ** np.arange(order + 1))[0]

@@ -11,7 +11,7 @@ import numpy as np
 from study.core import FloatArray, IntArray, QuestionError
 from study.estimates import Estimand, Estimate, coefficients
 from study.learners import Averaged, Folds, Nuisance, Nuisances, Part, of_predictions
-from study.panel import Sample, first_observed
+from study.panel import Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class LongChange:
     Attributes
     ----------
     unit : ndarray of int, shape (N,)
-        Rows of the sample; units that are not seen at both ends are left out.
+        Rows of the sample; units that are not seen in all periods of both ends are left out.
     change : ndarray, shape (N,)
         Mean outcome over the last periods less that over the first, on the scale of ``sample.y``.
     at_end : ndarray, shape (N,)
@@ -108,13 +108,10 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
             "are without treatment, and the two ends must not overlap; take fewer."
         )
     ends = sample.y[:, :before], sample.y[:, -after:]
-    seen = [~np.isnan(end) for end in ends]
-    unit = np.flatnonzero(seen[0].any(axis=1) & seen[1].any(axis=1))
-    level = first_observed(ends[0][unit])
-    at_start, at_end = (
-        np.nansum(end[unit] - level[:, None], axis=1) / there[unit].sum(axis=1)
-        for end, there in zip(ends, seen, strict=True)
-    )
+    # In all of their periods: means over different ones would leave effects of periods in the change.
+    unit = np.flatnonzero(~np.isnan(np.hstack(ends)).any(axis=1))
+    level = ends[0][unit, 0]
+    at_start, at_end = ((end[unit] - level[:, None]).mean(axis=1) for end in ends)
     change = at_end - at_start
     if len(unit) > 1 and not np.ptp(change) > 0:
         raise QuestionError(
@@ -132,6 +129,8 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
         at_end + level,
         (start[unit] <= periods[-1]).astype(float),
         sample.x_baseline[unit],
-        (f"{left_out} units are not seen at both ends of the window and add no row.",) if left_out else (),
+        (f"{left_out} units are not seen throughout both ends of the window and add no row.",)
+        if left_out
+        else (),
         f"the change from {first} to {last}",
     )

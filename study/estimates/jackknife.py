@@ -238,9 +238,10 @@ def strata(group: IntArray, seen: BoolArray, covariates: FloatArray) -> IntArray
 
 def largest(values: FloatArray, stratum: IntArray) -> FloatArray:
     """Return the largest absolute value of their stratum, at each row, of values of shape (n, K)."""
-    order = np.argsort(stratum, kind="stable")
-    start = np.flatnonzero(np.diff(stratum[order], prepend=-1))
-    return np.maximum.reduceat(np.abs(values[order]), start)[stratum]
+    number = np.unique(stratum, return_inverse=True)[1]  # without those that have no row
+    order = np.argsort(number, kind="stable")
+    start = np.flatnonzero(np.diff(number[order], prepend=-1))
+    return np.maximum.reduceat(np.abs(values[order]), start)[number]
 
 
 def leverage_by_group(counts: FloatArray, sides: Sides) -> Leverage:

@@ -44,7 +44,12 @@ MAPS = {
         "nothing": (),
     }.items()
 }
-CLUSTERS = {"units": np.arange(N), "clusters": np.arange(N) % 6, "one cluster": np.zeros(N, dtype=np.int64)}
+CLUSTERS = {
+    "units": np.arange(N),
+    "units in another order": np.arange(N)[::-1],
+    "clusters": np.arange(N) % 6,
+    "one cluster": np.zeros(N, dtype=np.int64),
+}
 made = pytest.mark.parametrize("made", MAPS.values(), ids=MAPS)
 
 

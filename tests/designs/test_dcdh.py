@@ -102,10 +102,12 @@ def test_with_clusters_that_switch_as_one_errors_are_those_of_leaving_out_each_c
 
 def test_with_clusters_of_one_unit_errors_are_those_of_units() -> None:
     whole = panel(gaps=0.05, levels=True)
-    whole = replace(whole, attributes={"own": whole.units})
-    fits = [estimate(whole, ASKED.replace(cluster=cluster), "dcdh") for cluster in (None, "own")]
-    np.testing.assert_allclose(fits[0].std_error, fits[1].std_error, rtol=1e-12)
-    np.testing.assert_allclose(fits[0].degrees_of_freedom, fits[1].degrees_of_freedom, rtol=1e-9)
+    whole = replace(whole, attributes={"own": whole.units, "reverse": whole.units[::-1]})
+    fit = estimate(whole, ASKED, "dcdh")
+    for cluster in ("own", "reverse"):
+        other = estimate(whole, ASKED.replace(cluster=cluster), "dcdh")
+        np.testing.assert_allclose(other.std_error, fit.std_error, rtol=1e-9)
+        np.testing.assert_allclose(other.degrees_of_freedom, fit.degrees_of_freedom, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +160,27 @@ def test_the_average_is_per_unit_of_treatment_and_normalized_effects_have_no_uni
     total = estimate(whole, ASKED.replace(average="treated_average"), "dcdh").headline
     assert total.terms == ("treated_average",)
     assert total.effect[0] == pytest.approx(1.0, abs=4 * total.std_error[0])
+
+
+def test_units_without_a_label_are_not_compared_with_one_another() -> None:
+    whole = panel(n=60)
+    label = np.where(np.arange(60) < 12, "", np.where(np.arange(60) % 2, "a", "b"))
+    whole = replace(whole, attributes={"half": label})
+    labelled = label != ""
+    kept = replace(
+        whole,
+        units=whole.units[labelled],
+        outcomes={"y": whole.outcomes["y"][labelled]},
+        covariates={},
+        doses={"D": whole.doses["D"][labelled]},
+        attributes={"half": label[labelled]},
+    )
+    fit = estimate(whole, ASKED, "dcdh", trends_nonparam="half")
+    without = estimate(kept, ASKED, "dcdh", trends_nonparam="half")
+    np.testing.assert_allclose(fit.effect, without.effect, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(fit.std_error, without.std_error, rtol=1e-9)
+    assert fit.n_obs == without.n_obs
+    assert "12 units have no label of half and are compared with nobody" in fit.notes
 
 
 def test_effects_of_one_switcher_are_named() -> None:

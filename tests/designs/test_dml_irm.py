@@ -230,7 +230,7 @@ def test_units_that_are_not_seen_at_both_ends_have_no_influence_and_are_counted(
     assert np.all(fit.influence[[7, 8], 0] == 0)
     assert fit.influence[9, 0] != 0
     assert fit.n_obs == 118
-    assert "2 units are not seen at both ends" in fit.notes[0]
+    assert "2 units are not seen throughout both ends" in fit.notes[0]
     rest = np.delete(np.arange(120), [7, 8])
     without = estimate(simulated.ordered(source, rest), ask("x1"), "dml_irm", **LINEAR)
     assert fit.std_error[0] == pytest.approx(without.std_error[0], rel=EXACT)
@@ -449,14 +449,18 @@ def test_bad_input_is_refused_in_one_line_before_fitting(change, fields, options
     assert str(error.value).startswith("dml_irm: ")
 
 
-def test_the_end_of_a_window_with_gaps_is_the_mean_of_what_is_seen_there():
+def test_a_change_is_of_units_that_are_seen_in_all_periods_of_both_ends_so_that_periods_drop_out():
     source = panel()
     y = source.outcomes["y"].copy()
-    y[3, -1] = np.nan
-    long = long_change(ask().sample(with_outcome(source, y)), 1, 2, "here")
-    assert long.at_end[3] == y[3, -2]
-    assert long.at_end[4] == pytest.approx(y[4, -2:].mean(), rel=EXACT)
+    y[:40:3, -1] = np.nan
+    shifted = y + 100 * (np.arange(y.shape[1]) == y.shape[1] - 1)
+    long, moved = (
+        long_change(ask().sample(with_outcome(source, each)), 1, 2, "here") for each in (y, shifted)
+    )
+    assert not np.isin(np.arange(0, 40, 3), long.unit).any()
     assert long.window == "the change from 2011 to 2014-2015"
+    assert long.at_end[0] == pytest.approx(y[1, -2:].mean(), rel=EXACT)
+    np.testing.assert_allclose(moved.change, long.change + 50, rtol=0, atol=1e-9)
 
 
 def test_the_effect_on_the_treated_is_not_compared_with_that_on_all() -> None:

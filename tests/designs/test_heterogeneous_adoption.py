@@ -136,6 +136,18 @@ def test_default_errors_leave_out_each_cluster_at_the_same_bandwidth(cluster: st
     assert fit.std_error[fit.event_time == 1][0] == pytest.approx(np.sqrt(np.sum(np.square(moved))), rel=1e-9)
 
 
+def test_observations_are_those_that_some_effect_or_placebo_rests_on() -> None:
+    panel = draw(np.random.default_rng(3))
+    y, path = (
+        panel.outcomes["y"].copy(),
+        panel.doses["dose"] * (PERIODS > 4),
+    )  # from the fifth of six periods on
+    y[0, 3] = np.nan  # the last period without a dose, which every change of a unit is from
+    fit = asked(replace(panel, outcomes={"y": y}, doses={"dose": path}))
+    assert fit.event_time.tolist() == [-3, -2, -1, 0, 1]
+    assert fit.n_obs == 79 * 5
+
+
 def test_one_cluster_of_all_units_close_to_untreated_leaves_no_error() -> None:
     panel = draw(np.random.default_rng(3))
     state = np.where(panel.doses["dose"][:, 3] < 0.5, "low", panel.attributes["state"])

@@ -201,6 +201,16 @@ def test_three_way_names_itself_where_it_refuses() -> None:
         estimate(panel(sizes), GROUPED.replace(**asked), "three_way")
 
 
+@pytest.mark.parametrize("design", ["triple_difference", "three_way"])
+def test_a_later_cohort_without_one_of_the_groups_changes_nothing(design: str) -> None:
+    whole = panel({4.0: (9, 8), 6.0: (7, 9), 11.0: (0, 6), np.nan: (8, 9)})
+    others = simulated.subset(whole, whole.first_treated["event"] != 11)
+    fit, without = (estimate(each, GROUPED, design) for each in (whole, others))
+    np.testing.assert_allclose(fit.effect, without.effect, atol=1e-9)
+    np.testing.assert_allclose(fit.std_error, without.std_error, rtol=1e-9)
+    np.testing.assert_allclose(fit.degrees_of_freedom, without.degrees_of_freedom, rtol=1e-9)
+
+
 def test_three_way_effects_are_two_way_effects_of_differences_between_eligible_and_others() -> None:
     whole = panel(UNEVEN)
     fit = estimate(whole, GROUPED, "three_way")

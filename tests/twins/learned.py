@@ -96,13 +96,12 @@ class _Long:
     """One row a unit: the change between the ends of the window."""
 
     def __init__(self, sample: Sample, before: int, after: int) -> None:
-        with np.errstate(invalid="ignore"):
-            seen = [~np.isnan(sample.y[:, cut]) for cut in (slice(None, before), slice(-after, None))]
-            self.unit = np.array(
-                [i for i in range(sample.n_units) if seen[0][i].any() and seen[1][i].any()], dtype=int
-            )
-            self.start = np.array([np.nanmean(sample.y[i, :before]) for i in self.unit])
-            self.end = np.array([np.nanmean(sample.y[i, -after:]) for i in self.unit])
+        seen = ~np.isnan(sample.y)
+        self.unit = np.array(
+            [i for i in range(sample.n_units) if seen[i, :before].all() and seen[i, -after:].all()], dtype=int
+        )
+        self.start = np.array([np.mean(sample.y[i, :before]) for i in self.unit])
+        self.end = np.array([np.mean(sample.y[i, -after:]) for i in self.unit])
         self.change = self.end - self.start
         self.d = (treated_from(sample)[self.unit] <= sample.periods[-1]).astype(float)
         self.x = sample.x_baseline[self.unit]

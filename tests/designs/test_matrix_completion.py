@@ -393,6 +393,26 @@ def test_what_is_not_identified_is_refused() -> None:
         estimate(simulated.panel(n=100, level=9.0), QUESTION, NAME, factors=1)
 
 
+@pytest.mark.parametrize("seed", [29, 38])
+def test_loadings_and_period_effects_that_the_factors_do_not_identify_are_refused(seed: int) -> None:
+    with pytest.raises(QuestionError, match=r"factors=1\) are collinear in the untreated periods of a unit"):
+        estimate(short(10, 3, seed, gaps=0.2), QUESTION, NAME, factors=1)
+
+
+def test_loadings_that_are_not_identified_without_some_unit_leave_no_error() -> None:
+    made = estimate(short(20, 4, seed=1), QUESTION, NAME, factors=1)
+    assert np.abs(made.effect).max() < 3
+    assert np.isnan(made.std_error).all()
+    assert "not identified without some unit, such as u0005" in made.notes[0]
+
+
+def short(n: int, start: int, seed: int, gaps: float = 0.0) -> Panel:
+    """Return the last periods of noise, of which treated units are treated in the very last."""
+    panel = simulated.panel(n=n, seed=seed, cohorts=(8,), gaps=gaps)
+    y = panel.outcomes["y"][:, start:]
+    return replace(panel, periods=panel.periods[start:], outcomes={"y": y}, covariates={})
+
+
 @pytest.mark.parametrize("panel", ["sim_gsynth", "sim_small"])
 def test_leads_without_factors_are_the_references_that_leave_out_one_period(panel: str) -> None:
     made = fect(panel, goldens.runs(panel, "fect_tests")["fe_loo"])

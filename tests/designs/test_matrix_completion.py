@@ -202,6 +202,16 @@ def test_the_penalty_that_predicts_held_out_cells_best_is_taken_whatever_the_ord
     assert scaled.std_error == pytest.approx(100 * made.std_error, rel=1e-7)
 
 
+@pytest.mark.parametrize("seed", [1, 6])
+def test_of_penalties_that_predict_alike_but_for_rounding_the_largest_is_taken(seed: int) -> None:
+    panel = simulated.panel(n=11, seed=seed)
+    panel = replace(panel, first_treated={"event": np.array([2.0] * 6 + [4.0] * 4 + [np.nan])})
+    y, question = panel.outcomes["y"], QUESTION.replace(covariates=("moving",))
+    for factor in (1e-5, 1, 7, 1000):
+        made = estimate(replace(panel, outcomes={"y": factor * y}), question, NAME)
+        assert "by cross-validation, 1 of the least one" in made.notes[0]
+
+
 def test_a_penalty_is_tried_on_every_fifth_period_before_treatment_until_three_in_a_row_predict_worse() -> (
     None
 ):

@@ -25,6 +25,8 @@ _CLOSE, _MEMORY = 1e-2, 8
 _CONNECTED = 1e-9
 # The share of a covariate's squares that other effects have to leave, and of all effects' without a unit.
 _EXPLAINED, _LEFT = 1e-12, 1e-11
+# The least square by which a constant, factors and other effects given them differ.
+_APART = 1e-8
 # Numbers that refits without each unit hold at once.
 _AT_ONCE = 2_000_000
 
@@ -124,15 +126,17 @@ def _maps(seen: BoolArray, factors: FloatArray, ridge: FloatArray) -> Maps:
     used = common * seen[:, :, None]
     inner = np.swapaxes(used, 2, 3) @ used
     inner[:, :, np.arange(1, r + 1), np.arange(1, r + 1)] += ridge[:, None, None]
-    try:
-        own = np.asarray(np.linalg.solve(inner, np.swapaxes(used, 2, 3)))
-    except np.linalg.LinAlgError as error:
-        raise QuestionError(
-            f"matrix_completion: a constant and the factors (factors={r}) are collinear in the untreated periods of a "
-            "unit, so that its loadings are not identified; ask for fewer, or for a penalty instead."
-        ) from error
+    own = _solved(inner, np.swapaxes(used, 2, 3))
     fitted = np.asarray(common @ own)
     return Maps(own, common, fitted, np.eye(n_periods) * seen[:, :, None] - fitted * seen[:, :, None])
+
+
+def _solved(left: FloatArray, right: FloatArray) -> FloatArray:
+    """Solve symmetric equations; where some are singular, those on the way to a fit that is refused, by least norm."""
+    try:
+        return np.asarray(np.linalg.solve(left, right))
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.pinv(left, hermitian=True) @ right)
 
 
 def _normal_equations(
@@ -174,7 +178,7 @@ class _Problem(NamedTuple):
     def given(self, factors: FloatArray) -> tuple[Solution, Maps]:
         """Return the effects that are best given F."""
         left, right, maps = self.equations(factors)
-        solved, n_periods = np.linalg.solve(left, right[..., None])[..., 0], self.seen.shape[1]
+        solved, n_periods = _solved(left, right[..., None])[..., 0], self.seen.shape[1]
         return Solution(np.asarray(solved[:, :n_periods]), np.asarray(solved[:, n_periods:]), factors), maps
 
     def equations(self, factors: FloatArray) -> tuple[FloatArray, FloatArray, Maps]:
@@ -186,12 +190,23 @@ class _Problem(NamedTuple):
             null = np.concatenate([null, factors], axis=2)
         return *_normal_equations(self.sums, maps, null, n), maps
 
-    def identified(self, full: _Problem) -> BoolArray:
-        """Return for which samples, parts of a full one, period effects and slopes without factors are, shape (B,)."""
-        none = np.zeros((1, self.seen.shape[1], 0))
-        size = np.sqrt(np.einsum("bkk->bk", full.equations(none)[0]))
-        left = self.equations(np.repeat(none, len(self.n_units), axis=0))[0]
-        return np.linalg.eigvalsh(left / (size[:, :, None] * size[:, None]))[:, 0] > _LEFT
+    def identified(self, full: _Problem, factors: FloatArray) -> FloatArray:
+        """Return what period effects and slopes given F are identified by, of 1, in parts of a full sample, (B,)."""
+        size = np.sqrt(np.einsum("bkk->bk", full.equations(factors[:1, :, :0])[0]))
+        left = self.equations(factors)[0]
+        return np.asarray(np.linalg.eigvalsh(left / (size[:, :, None] * size[:, None]))[:, 0])
+
+    def predicts(self, full: _Problem, factors: FloatArray, patterns: IntArray) -> BoolArray:
+        """Return for which samples a number of factors predicts what units of some patterns are not seen in, (B,).
+
+        Loadings are not identified where a constant and the factors are collinear in the periods that are seen.
+        """
+        if not self.rank.factors:
+            return np.ones(len(factors), dtype=bool)
+        common = np.insert(factors, 0, 1.0, axis=2)[:, None]
+        sizes = np.linalg.svd(common * self.seen[patterns][:, :, None], compute_uv=False)
+        loaded = np.all(sizes[..., -1] ** 2 > _APART * sizes[..., 0] ** 2, axis=1)
+        return np.asarray(loaded & (self.identified(full, factors) > _APART))
 
     def stepped(self, factors: FloatArray) -> FloatArray:
         """Return F after a step: fill in what is not seen, and take the factors of what is then there.
@@ -331,7 +346,7 @@ class Completed:
     def without_each(self, labels: IntArray, n_labels: int) -> FloatArray:
         """Return the :meth:`effects` of a fit without each unit, shape (n, K).
 
-        NaN where no cell is left, or period effects or slopes are not identified without the unit.
+        NaN where no cell is left, or period effects, slopes or loadings are not identified without the unit.
         """
         labels = np.where((labels < 0) | np.isnan(self.beyond), -1, labels)
         out = np.repeat(self.effects(labels, n_labels)[None], len(labels), axis=0)
@@ -340,16 +355,18 @@ class Completed:
         of_unit, pattern = of_unit.reshape(-1), alike[:, 0]
         total, count = sums_by(self.values[rows], of_unit), np.bincount(of_unit).astype(float)
         cells = np.eye(n_labels + 1)[alike[:, 1:]][..., :n_labels]
+        labelled = np.unique(pattern[cells.any(axis=(1, 2))])
         seen = self._problem.seen[pattern]
         for block in np.array_split(np.arange(len(rows)), self._n_blocks(len(rows))):
             problem = self._without(rows[block])
-            known = problem.identified(self._problem)
+            known = problem.identified(self._problem, np.zeros((len(block), len(self.q), 0))) > _LEFT
             out[rows[block[~known]]], block, problem = np.nan, block[known], problem.some(known)
             if not len(block):
                 continue
             b, rank = np.arange(len(block)), problem.rank
-            start = rank.nearest(np.repeat(self.q[None], len(b), axis=0))
-            (period, slope, _), maps = problem.given(rank.nearest(_settled(problem, start)))
+            factors = rank.nearest(_settled(problem, rank.nearest(np.repeat(self.q[None], len(b), axis=0))))
+            (period, slope, _), maps = problem.given(factors)
+            known = problem.predicts(self._problem, factors, labelled)
             left, size = (np.repeat(each[None], len(b), axis=0) for each in (total, count))
             left[b, of_unit[block]] -= self.values[rows[block]]
             size[b, of_unit[block]] -= 1
@@ -359,6 +376,7 @@ class Completed:
             with np.errstate(invalid="ignore"):
                 mean = np.einsum("bet,etk->bk", beyond, cells, optimize=True)
                 out[rows[block]] = mean / np.einsum("be,etk->bk", size, cells, optimize=True)
+            out[rows[block[~known]]] = np.nan
         return out
 
     def _n_blocks(self, n_units: int) -> int:
@@ -400,7 +418,7 @@ def complete(
     Raises
     ------
     QuestionError
-        If period effects or slopes cannot be distinguished, or the factors do not settle.
+        If period effects, slopes or loadings cannot be distinguished, or the factors do not settle.
     """
     known = ~np.isnan(y) & ~np.isnan(x).any(axis=2)
     informs = informs & known
@@ -422,7 +440,14 @@ def complete(
     problem = _Problem(seen, _sums(values, of_unit, seen), rank)
     none = np.zeros((1, y.shape[1], 0))
     q = _settled(problem, problem.stepped(none) if start is None else rank.nearest(start[None]))
-    (period, slope, _), maps = problem.given(rank.nearest(q))
+    factors = rank.nearest(q)
+    predicted = np.unique(of_unit[enough & np.any(known & ~informs, axis=1)])
+    if not problem.predicts(problem, factors, predicted)[0]:
+        raise QuestionError(
+            f"matrix_completion: a constant and the factors (factors={rank.factors}) are collinear in the untreated "
+            "periods of a unit, so that its loadings are not identified; ask for fewer, or for a penalty instead."
+        )
+    (period, slope, _), maps = problem.given(factors)
     beyond = values[:, 0] - period - np.einsum("k,ikt->it", slope[0], values[:, 1:])
     for p, own in enumerate(maps.fitted[0]):
         which = of_unit == p

@@ -38,14 +38,14 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
         centre = within if approach == "within" else partial(period_effects, unit=rows.unit)
     folds = learning.draw("dml_panel", sample, rows.unit, np.where(rows.moves, 0, 1), "seen in two periods")
     cluster, kind = sample.cluster[rows.unit], sample.question.clusters_in_words
-    first = len(sample.periods) - 1 - int(rows.period.max())
+    later, change = (1, "the change to ") if approach == "first_differences" else (0, "")
     for train in folds.training():
         unseen = np.setdiff1d(rows.period, rows.period[train])
         if unseen.size:
-            period = sample.period_name(sample.periods[unseen[0] + first])
+            period = sample.period_name(sample.periods[unseen[0] + later])
             raise QuestionError(
-                f"dml_panel: the change to {period} is seen in {kind} of one fold "
-                "only, so its period effect cannot be learned from the others; use a shorter window."
+                f"dml_panel: {change}{period} is seen in {kind} of one fold only, so its period effect cannot be "
+                "learned from the others; use a shorter window."
             )
         left = rows.treatment - within(rows.treatment, rows.period, train)
         if not np.any(np.abs(left[train]) > 1e-10):

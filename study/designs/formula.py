@@ -83,8 +83,8 @@ def read_formula(formula: str) -> tuple[str, tuple[str, ...], tuple[str, str]]:
     QuestionError
         If it is not of the form ``outcome ~ covariates | unit + time``.
     """
-    sides = formula.split("~")
-    parts = sides[-1].split("|")
+    sides = _split(formula, "~")
+    parts = _split(sides[-1], "|")
     if len(sides) != 2 or len(parts) != 2:
         why = "it has no ~" if len(sides) < 2 else "it has more than one ~"
         if len(sides) == 2:
@@ -93,7 +93,7 @@ def read_formula(formula: str) -> tuple[str, tuple[str, ...], tuple[str, str]]:
             )
         raise _refusal(formula, why)
     outcomes, covariates, effects = (
-        [name.strip() for name in part.split("+")] for part in (sides[0], *parts)
+        [name.strip() for name in _split(part, "+")] for part in (sides[0], *parts)
     )
     if len(outcomes) > 1:
         raise _refusal(formula, "it has several outcomes; give them to study.compare")
@@ -111,6 +111,11 @@ def read_formula(formula: str) -> tuple[str, tuple[str, ...], tuple[str, str]]:
         [name.strip("`") for name in part] for part in (outcomes, named, effects)
     )
     return outcome, tuple(named), (unit, time)
+
+
+def _split(text: str, sign: str) -> list[str]:
+    """Split a text at a sign that does not stand within backticks."""
+    return re.split(rf"\{sign}(?=(?:[^`]*`[^`]*`)*[^`]*$)", text)
 
 
 def _refusal(formula: str, why: str) -> QuestionError:

@@ -18,7 +18,14 @@ from study.core import (
     prediction_error,
 )
 from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
-from study.designs.synthetic_blocks import Block, Fitted, blocks, estimate_blocks, means_without_each
+from study.designs.synthetic_blocks import (
+    Block,
+    Fitted,
+    blocks,
+    estimate_blocks,
+    means_without_each,
+    refuse_clusters,
+)
 from study.estimates import Estimate
 from study.panel import Sample
 
@@ -106,7 +113,8 @@ def generalized_synthetic_control(
     ------
     QuestionError
         If a cohort has one unit and the question does not say what to do with it, there are too few comparison
-        units or periods before treatment, a covariate has gaps or is explained by the effects.
+        units or periods before treatment, a covariate has gaps or is explained by the effects, or the bootstrap is to
+        draw from clusters.
 
     References
     ----------
@@ -114,6 +122,7 @@ def generalized_synthetic_control(
     Political Analysis 25(1).
     Bai, J. (2009). Panel data models with interactive fixed effects. Econometrica 77(4).
     """
+    refuse_clusters(sample, NAME, inference)
     covariates = zip(sample.covariates, sample.x_by_period, strict=True)
     gaps = [name for name, values in covariates if np.isnan(values).any()]
     if gaps:

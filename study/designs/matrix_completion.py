@@ -27,6 +27,8 @@ FOLDS = 5
 # a row predict worse.
 GRID = 10.0 ** (-3 / 8 * np.arange(9))
 PATIENCE = 3
+# Mean squared errors that differ by less of themselves are the same to rounding.
+TIED = 1e-9
 
 
 def predictor(
@@ -312,9 +314,9 @@ def _rank(sample: Sample, penalty: float | None, factors: int | None) -> tuple[R
                 "penalty=, or factors=0, which is imputation."
             )
         errors.append(float(left.mean()))
-        if len(errors) - 1 - int(np.argmin(errors)) >= PATIENCE:
+        chosen = int(np.argmax(np.array(errors) <= (1 + TIED) * min(errors)))
+        if len(errors) - 1 - chosen >= PATIENCE:
             break
-    chosen = int(np.argmin(errors))
     listed = ", ".join(f"{error:.4g} with {share:.2g}" for share, error in zip(GRID, errors, strict=False))
     best = float(GRID[chosen] * largest)
     note = (

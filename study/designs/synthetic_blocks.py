@@ -185,6 +185,15 @@ def estimate_blocks(
     )
 
 
+def refuse_clusters(sample: Sample, design: str, inference: str) -> None:
+    """Refuse clusters above the unit for placebos and bootstraps, which draw unit by unit."""
+    if inference != "jackknife" and sample.n_clusters() < sample.n_units:
+        raise QuestionError(
+            f"{design}: inference is {inference}, which draws unit by unit, but units are clustered by "
+            f'{sample.question.cluster}; use inference="jackknife", or ask without cluster.'
+        )
+
+
 def placebo_effects(
     parts: Sequence[Block], fit: Callable[[Block], Fitted], design: str, replications: int, seed: int
 ) -> tuple[FloatArray, str]:

@@ -24,6 +24,7 @@ from study.designs.synthetic_blocks import (
     estimate_blocks,
     means_without_each,
     placebo_effects,
+    refuse_clusters,
 )
 from study.estimates import Estimate
 from study.panel import Sample
@@ -110,7 +111,7 @@ def synthetic_did(
     ------
     QuestionError
         If a cohort has one unit and the question does not say what to do with it, fewer than two comparison
-        units are there, or no cohort has two periods before treatment.
+        units are there, no cohort has two periods before treatment, or placebo units are to be drawn from clusters.
 
     References
     ----------
@@ -121,6 +122,7 @@ def synthetic_did(
     Clarke, D., Pailanir, D., Athey, S., and Imbens, G. (2023). Synthetic difference-in-differences estimation.
     Ciccia, D. (2024). A short note on event-study synthetic difference-in-differences estimators.
     """
+    refuse_clusters(sample, "synthetic_did", inference)
     parts, notes = blocks(sample, "synthetic_did", least=2)
     replicates = None
 

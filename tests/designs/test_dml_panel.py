@@ -446,6 +446,17 @@ def everyone_at_once(table):
             {},
             "the change to 6 is seen in units of one fold only",
         ),
+        *(
+            (
+                lambda t: t.assign(
+                    y=t["y"].where((t["time"] < 5) | ((t["unit"] == "u003") & (t["time"] == 5)))
+                ),
+                {},
+                {"approach": approach},
+                f": {period} is seen in units of one fold only",
+            )
+            for approach, period in (("first_differences", "the change to 5"), ("within", "5"))
+        ),
     ],
 )
 def test_bad_input_is_refused_before_fitting(change, fields, options, message, monkeypatch):

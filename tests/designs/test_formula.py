@@ -101,3 +101,8 @@ def test_a_refused_formula_is_named_with_what_is_wrong_in_it(formula: str, why: 
         read_formula(formula)
     form = "outcome ~ covariates | unit + time"
     assert str(error.value) == f'did: the formula "{formula}" is not of the form {form}: {why}.'
+
+
+def test_signs_within_backticks_are_of_the_name() -> None:
+    asked = "`papers | year` ~ `R&D + grants` + `a~b` + x | `lab+` + year"
+    assert read_formula(asked) == ("papers | year", ("R&D + grants", "a~b", "x"), ("lab+", "year"))

@@ -202,6 +202,16 @@ def test_the_penalty_that_predicts_held_out_cells_best_is_taken_whatever_the_ord
     assert scaled.std_error == pytest.approx(100 * made.std_error, rel=1e-7)
 
 
+@pytest.mark.parametrize("seed", [1, 6])
+def test_of_penalties_that_predict_alike_but_for_rounding_the_largest_is_taken(seed: int) -> None:
+    panel = simulated.panel(n=11, seed=seed)
+    panel = replace(panel, first_treated={"event": np.array([2.0] * 6 + [4.0] * 4 + [np.nan])})
+    y, question = panel.outcomes["y"], QUESTION.replace(covariates=("moving",))
+    for factor in (1e-5, 1, 7, 1000):
+        made = estimate(replace(panel, outcomes={"y": factor * y}), question, NAME)
+        assert "by cross-validation, 1 of the least one" in made.notes[0]
+
+
 def test_a_penalty_is_tried_on_every_fifth_period_before_treatment_until_three_in_a_row_predict_worse() -> (
     None
 ):
@@ -391,6 +401,26 @@ def test_what_is_not_identified_is_refused() -> None:
         estimate(panel, QUESTION.replace(covariates=("x1",)), NAME, factors=1)
     with pytest.raises(QuestionError, match="the factors do not settle"):
         estimate(simulated.panel(n=100, level=9.0), QUESTION, NAME, factors=1)
+
+
+@pytest.mark.parametrize("seed", [29, 38])
+def test_loadings_and_period_effects_that_the_factors_do_not_identify_are_refused(seed: int) -> None:
+    with pytest.raises(QuestionError, match=r"factors=1\) are collinear in the untreated periods of a unit"):
+        estimate(short(10, 3, seed, gaps=0.2), QUESTION, NAME, factors=1)
+
+
+def test_loadings_that_are_not_identified_without_some_unit_leave_no_error() -> None:
+    made = estimate(short(20, 4, seed=1), QUESTION, NAME, factors=1)
+    assert np.abs(made.effect).max() < 3
+    assert np.isnan(made.std_error).all()
+    assert "not identified without some unit, such as u0005" in made.notes[0]
+
+
+def short(n: int, start: int, seed: int, gaps: float = 0.0) -> Panel:
+    """Return the last periods of noise, of which treated units are treated in the very last."""
+    panel = simulated.panel(n=n, seed=seed, cohorts=(8,), gaps=gaps)
+    y = panel.outcomes["y"][:, start:]
+    return replace(panel, periods=panel.periods[start:], outcomes={"y": y}, covariates={})
 
 
 @pytest.mark.parametrize("panel", ["sim_gsynth", "sim_small"])

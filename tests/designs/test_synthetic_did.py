@@ -559,6 +559,19 @@ OF_ONE = [
 ]
 
 
+@pytest.mark.parametrize(("design", "options"), OF_ONE)
+def test_draws_unit_by_unit_are_not_given_as_errors_by_cluster(design: str, options: dict[str, Any]) -> None:
+    panel, options = mostly_untreated(), options | {"replications": 5}
+    with pytest.raises(
+        QuestionError,
+        match=rf"^{design}: inference is \w+, which .* units are clustered by state; use inference=",
+    ):
+        estimate(panel, QUESTION.replace(cluster="state"), design, **options)
+    alone = replace(panel, attributes={"own": panel.units})
+    plain, own = (estimate(alone, QUESTION.replace(cluster=c), design, **options) for c in (None, "own"))
+    np.testing.assert_array_equal(own.std_error, plain.std_error)
+
+
 @pytest.mark.search
 @pytest.mark.parametrize("treated", [1, 3])
 @pytest.mark.parametrize(("design", "options"), OF_ONE)

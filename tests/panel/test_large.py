@@ -555,6 +555,14 @@ def test_odd_cells_are_read_as_in_memory(tmp_path: Path, name: str) -> None:
             equal_answers("callaway_santanna", question, large, panel, least=0.0)
 
 
+def test_a_file_whose_name_is_a_pattern_of_another_is_read_itself(tmp_path: Path) -> None:
+    data = table(30)
+    data.to_parquet(tmp_path / "labs[1].parquet")
+    data[data["lab"] < "Lab 2"].to_parquet(tmp_path / "labs1.parquet")
+    with LargePanel.from_parquet(tmp_path / "labs[1].parquet", **ROLES) as large:
+        assert large.n_observations == len(data)
+
+
 def test_numbers_that_are_none_are_empty_where_a_file_says_that_no_cell_is(tmp_path: Path) -> None:
     import pyarrow
     import pyarrow.parquet

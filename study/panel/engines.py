@@ -288,10 +288,11 @@ def open_parquet(engine: Engine, files: Sequence[str], columns: Sequence[str]) -
                 raise DataError(
                     f"{file}: it is no Parquet file; name a folder or a pattern that has Parquet files only."
                 )
+    patterns = [glob.escape(file) for file in files]  # DuckDB takes every name for one
     schemas = engine.run(
         lambda: engine.connection.con.execute(
             "SELECT file_name, name, duckdb_type FROM parquet_schema(?) WHERE num_children IS NULL",
-            [[*files]],
+            [patterns],
         ).fetchall()
     )
     of_file: dict[str, dict[str, str]] = {file: {} for file in files}
@@ -305,7 +306,7 @@ def open_parquet(engine: Engine, files: Sequence[str], columns: Sequence[str]) -
                 raise DataError(
                     f"{engine.label}: the files have two schemas: {' and '.join(what)}; write them alike."
                 )
-    return engine.run(lambda: engine.connection.read_parquet([*files], union_by_name=True))
+    return engine.run(lambda: engine.connection.read_parquet(patterns, union_by_name=True))
 
 
 def _kind(of_column: str | None) -> str | None:

@@ -25,7 +25,8 @@ START = {"year": 1970, "quarter": 4 * 1970, "month": 12 * 1970, "week": 0, "day"
 FORMS = {
     "Y": re.compile(r"(?P<year>\d{4})"),
     "Q": re.compile(r"(?P<year>\d{4})[-/. ]?[qQ](?P<quarter>[1-4])"),
-    "M": re.compile(r"(?P<year>\d{4})(?:[-/.mM]|(?=\d\d$))(?P<month>\d{1,2})"),
+    # 2010.1 may be January, October that has lost its zero, a first quarter or a tenth of a year.
+    "M": re.compile(r"(?P<year>\d{4})(?:[-/mM]|\.?(?=\d\d$))(?P<month>\d{1,2})"),
     "D": re.compile(r"(?P<year>\d{4})([-/.])(?P<month>\d{1,2})\2(?P<day>\d{1,2})(?:[ T/].*)?"),
 }
 _DAY = re.compile(r"(\d{4})(\d\d)(\d\d)")

@@ -142,7 +142,7 @@ class Reading:
         """Return the condition that a column has a value, or none."""
         key = _key(self.table[column])
         if pd.isna(value):
-            return key.isnull() | key.isnan() if key.type().is_floating() else key.isnull()
+            return key.isnull() | _is_nan(key) if key.type().is_floating() else key.isnull()
         if isinstance(value, np.generic):
             value = value.item()
         return key == (value.date() if isinstance(value, pd.Timestamp) and key.type().is_date() else value)
@@ -263,13 +263,13 @@ def _number(column: Any) -> tuple[Any, Any]:
     if kind.is_floating():
         value = column.cast("float64")
         endless = _infinite(value).fill_null(False)
-        return ibis.ifelse(value.isnan() | endless, empty, value), endless
+        return ibis.ifelse(_is_nan(value) | endless, empty, value), endless
     if not kind.is_string():
         return empty, column.notnull()
     text = _stripped(column).lower()
     number = ibis.ifelse(text.re_search(NUMBER), text, ibis.null("string")).try_cast("float64")
     value = text.cases(*TRUTH.items(), else_=number)
-    known = value.notnull() & ~(value.isnan() | _infinite(value))
+    known = value.notnull() & ~(_is_nan(value) | _infinite(value))
     bad = column.notnull() & ~known & ~text.isin(NO_NUMBER)
     return ibis.ifelse(known, value, empty), bad.fill_null(False)
 
@@ -286,7 +286,7 @@ def empty(column: Any) -> Any:
     """Return the condition that a cell is empty."""
     if column.type().is_string():
         return _stripped(column).fill_null("") == ""
-    return column.isnull() | column.isnan() if column.type().is_floating() else column.isnull()
+    return column.isnull() | _is_nan(column) if column.type().is_floating() else column.isnull()
 
 
 def _trimmed(column: Any) -> Any:
@@ -294,7 +294,15 @@ def _trimmed(column: Any) -> Any:
     kind = column.type()
     if kind.is_string():
         return _stripped(column).nullif("")
-    return ibis.ifelse(column.isnan(), ibis.null(kind), column) if kind.is_floating() else column
+    return ibis.ifelse(_is_nan(column), ibis.null(kind), column) if kind.is_floating() else column
+
+
+def _is_nan(value: Any) -> Any:
+    """Return whether numbers are NaN.
+
+    DuckDB takes ``isnan`` for false everywhere in a Parquet file whose statistics, which leave NaN out, are finite.
+    """
+    return (value - value != 0) & ~_infinite(value)
 
 
 def _infinite(value: Any) -> Any:

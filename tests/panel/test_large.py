@@ -555,6 +555,33 @@ def test_odd_cells_are_read_as_in_memory(tmp_path: Path, name: str) -> None:
             equal_answers("callaway_santanna", question, large, panel, least=0.0)
 
 
+def test_a_file_whose_name_is_a_pattern_of_another_is_read_itself(tmp_path: Path) -> None:
+    data = table(30)
+    data.to_parquet(tmp_path / "labs[1].parquet")
+    data[data["lab"] < "Lab 2"].to_parquet(tmp_path / "labs1.parquet")
+    with LargePanel.from_parquet(tmp_path / "labs[1].parquet", **ROLES) as large:
+        assert large.n_observations == len(data)
+
+
+def test_numbers_that_are_none_are_empty_where_a_file_says_that_no_cell_is(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    data = table().assign(tier=lambda d: d["tier"].astype(float).replace(3, np.nan))
+    # pandas writes empty cells; other libraries write NaN, which statistics of the file leave out.
+    columns = {
+        name: data[name].to_numpy() for name in ("lab", "year", "entry", "on", "papers", "size", "tier")
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "labs.parquet")
+    roles = ROLES | {"name": "labs", "outcomes": "papers", "covariates": "size", "attributes": "tier"}
+    roles["populations"] = None
+    with LargePanel.from_parquet(tmp_path / "labs.parquet", **roles) as large:
+        panel = Panel.from_long(data, **roles)
+        for one in ({}, {"event": "on"}, {"covariates": ("size",)}, {"population": "tier=1"}):
+            question = Question(**{"outcome": "papers", "event": "entry"} | one)
+            equal_answers("callaway_santanna", question, large, panel, least=0.0)
+
+
 @pytest.mark.parametrize(
     "asked", ["log1p", "weights", "clusters", "covariates", "population", "balanced", "counts"]
 )

@@ -270,7 +270,7 @@ def test_weeks_and_days_are_periods_too() -> None:
         assert panel.window() == f"2024-02-26 to {(start + pd.Timedelta(days=5 * step)).date()}"
 
 
-@pytest.mark.parametrize("write", ["03/04/2010", "2010", "2010-13", "March", "10-03"])
+@pytest.mark.parametrize("write", ["03/04/2010", "2010", "2010-13", "2010.1", "March", "10-03"])
 def test_a_date_that_is_not_certain_is_refused_with_how_to_write_it(write: str) -> None:
     data = dated(str)
     data.loc[0, "year"] = write

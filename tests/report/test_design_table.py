@@ -213,7 +213,7 @@ def test_the_warning_of_few_clusters_is_of_every_estimate_that_has_one(panel: Pa
     fits = [study.estimate(clustered, question, "twfe") for question in asked]
     fits.append(study.estimate(clustered, asked[1], "event_study"))
     first, like = study.table(fits).notes[1:]
-    assert first.startswith("(2), (3): 4 treated and 4 comparison clusters carry treatment; ")
+    assert first.startswith("(2), (3): 4 treated and 4 comparison clusters carry the variance of treatment; ")
     assert like == "A like warning holds for (4)."
 
 

@@ -454,7 +454,7 @@ def averaged(
             f"One draw of the folds has a standard deviation of up to {most:.2f} standard errors, so the average of "
             f"{draws} still has {most / draws**0.5:.2f} of one that is not in the standard errors.",
         )
-    fields |= {"notes": notes, "n_obs": 2 * sample.n_units, "published": "CR1"}
+    fields |= {"notes": notes, "n_obs": len(scores.rows.unit), "published": "CR1"}
     return coefficients(sample, terms, of_draw.mean(axis=1), units, estimand=Estimand.LONG_CHANGE, **fields)
 
 

@@ -68,6 +68,15 @@ def test_group_effects_are_means_of_scores_and_their_errors_are_clustered_sums(o
         assert found["fit"].under("CR1").std_error[k] == pytest.approx(error, abs=EXACT)
 
 
+def test_observations_are_the_units_that_are_seen_at_both_ends() -> None:
+    made = gaining.sample(n=200)
+    y = made.y.copy()
+    y[:30, 0] = np.nan
+    scores = heterogeneity.score(replace(made, y=y), **LINEAR)
+    assert len(scores.rows.unit) == 170
+    assert heterogeneity.effects_by_group(scores, "large", draws=DRAWS)["fit"].n_obs == 170
+
+
 class Twin(BaseEstimator):
     """A linear model of the columns after the first two of X, W (which are groups), by treatment where it is there."""
 

@@ -368,8 +368,8 @@ def _verdict(chosen: Recommendation, table: pd.DataFrame, scale: Scale) -> str:
         lowest = table.loc[chosen.nearest]
         coverage = "never" if np.isnan(lowest["coverage"]) else f"{lowest['coverage']:.1%} of the time"
         return (
-            "No design is to be trusted on panels like this one: intervals of each cover too seldom in some process. "
-            f"The nearest is {chosen.nearest}, whose intervals cover {coverage} ({lowest['lowest_in']})."
+            "No design is to be trusted on panels like this one: intervals of each are missing or cover too seldom in "
+            f"some process. The nearest is {chosen.nearest}, whose intervals cover {coverage} ({lowest['lowest_in']})."
         )
     size = f"{scale.text(chosen.rmse)} {scale.unit}"
     others = len(chosen.trusted) - len(chosen.same)

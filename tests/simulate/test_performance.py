@@ -305,6 +305,7 @@ def test_where_no_design_covers_the_nearest_is_named():
     found = findings_of(entered(worse={"error": 0.4}, better={"error": 0.6}), PERCENT)
     assert found["recommendation"].design is None
     assert found.verdict.startswith("No design is to be trusted on panels like this one")
+    assert "intervals of each are missing or cover too seldom" in found.verdict
     assert "The nearest is better, whose intervals cover 7" in found.verdict
 
 

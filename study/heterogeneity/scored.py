@@ -76,9 +76,9 @@ def grouping(sample: Sample, by: str) -> Grouping:
     ----------
     sample : Sample
     by : str
-        An attribute of the panel (a group for each of its labels); a rule of :func:`study.panel.population`,
-        such as "country=US" (those in it, and the others); or a covariate (thirds by its first observed
-        value; equal values stay together).
+        An attribute of the panel (a group for each of its labels, and one of the units without); a rule of
+        :func:`study.panel.population`, such as "country=US" (those in it, and the others); or a covariate (thirds by
+        its first observed value; equal values stay together).
 
     Raises
     ------
@@ -87,7 +87,7 @@ def grouping(sample: Sample, by: str) -> Grouping:
     """
     panel = sample.panel
     if by in sample.attributes:
-        label = sample.attributes[by].astype(str)
+        label = np.array([name or f"no {by}" for name in sample.attributes[by].astype(str)])
         labels = sorted(set(label.tolist()), key=_natural)
         return Grouping(by, tuple(labels), np.asarray(pd.Index(labels).get_indexer(label)))
     if by in panel.covariates:

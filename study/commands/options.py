@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
@@ -476,7 +477,9 @@ def as_options(message: str, names: Collection[str]) -> str:
     message = re.sub(rf"Question\(({known})=\.\.\.\)", lambda m: by_argument[m[1]], message)
     message = re.sub(r"\bwith (\w+_\w+)", lambda m: f"with {by_argument.get(m[1], m[1])}", message)
     value = rf'\b({known})=(?:"([^"]*)"|(-?\d+)|(?=[\s.,;]|$))'
-    return re.sub(value, lambda m: " ".join(filter(None, [by_argument[m[1]], m[2], m[3]])), message)
+    return re.sub(
+        value, lambda m: " ".join(filter(None, [by_argument[m[1]], m[2] and quote(m[2]), m[3]])), message
+    )
 
 
 # Options that stand first and last in every command, in this order.

@@ -171,9 +171,9 @@ def regress(
     features = np.ones((n, 1)) if features is None else features
     varying = np.empty((n, n_periods, 0)) if varying is None else varying
     groups = [group_data(y, weights, features, varying, members) for members in rows]
+    # A constant of the group takes in its units' levels where all of them are seen in the same periods.
+    alike = [group_effects and len(group.seen) == 1 for group in groups]
     if family == "gaussian":
-        # A constant of the group takes in its units' levels where all of them are seen in the same periods.
-        alike = [group_effects and len(group.seen) == 1 for group in groups]
         groups = [less_levels(g) if unit_effects or a else g for g, a in zip(groups, alike, strict=True)]
     model = _Model(groups, terms, unit_effects, family)
     coefficient, sums, system = model.solved()
@@ -186,7 +186,11 @@ def regress(
     df_k = system.rank + int(unit_effects)
     equations, r_squared = None, math.nan
     if family == "gaussian":
-        r_squared = _r_squared(y, rows, weights, groups, residual)
+        errors = [
+            error + _level_left(y[members], group) if a and not unit_effects else error
+            for members, group, error, a in zip(rows, groups, residual, alike, strict=True)
+        ]
+        r_squared = _r_squared(y, rows, weights, groups, errors)
         left = [group._replace(y=error) for group, error in zip(groups, residual, strict=True)]
         equations = NormalEquations(
             n, rows, left, *terms, unit_effects, coefficient, df_k, int(n_periods_seen.sum())
@@ -196,6 +200,14 @@ def regress(
     influence = Influence.by_group(n, Values(tuple(rows), values), maps)
     known = coefficient, influence, system.identified, system.null, residual
     return Regression(*known, df_k, n_effects, n_periods_seen, equations, r_squared)
+
+
+def _level_left(y: FloatArray, group: Group) -> FloatArray:
+    """Return what a group's features leave of the levels that were taken from its outcomes, shape (m, 1)."""
+    start, root = group.seen[0].argmax(), np.sqrt(group.weights)
+    level = np.nan_to_num(y[:, start] - group.y[:, start])
+    slope = np.linalg.lstsq(root[:, None] * group.features, root * level, rcond=None)[0]
+    return np.asarray(level - group.features @ slope)[:, None]
 
 
 def _r_squared(

@@ -390,8 +390,8 @@ def _at_shares(scale: Scale, level: float, frame: pd.DataFrame, hidden: Sequence
     for row in worst.to_dict("records"):
         yield (
             f"Whatever their effects, if at most {100 * row['share']:.3g}% of the never-treated "
-            f"({row['units_trimmed']} units) are in truth treated, the effect lies between {scale.text(row['low'])} "
-            f"and {scale.text(row['high'])}, and the {100 * level:g}% interval for it is "
+            f"({counted(row['units_trimmed'], 'unit')}) are in truth treated, the effect lies between "
+            f"{scale.text(row['low'])} and {scale.text(row['high'])}, and the {100 * level:g}% interval for it is "
             f"{scale.interval(row['conf_low'], row['conf_high'])}."
         )
 

@@ -937,7 +937,8 @@ def few_clusters_warning(fit: Estimate) -> str | None:
 def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     """Say that few clusters are on a side of the headline, or that it therefore has no standard error."""
     treated, compared = (int(number) for number in headline.leave_out.clusters[:, 0])
-    what = f"{fit.design}: {treated} treated and {compared} comparison clusters carry {headline.terms[0]}"
+    carry = f"{treated} treated and {compared} comparison clusters carry the variance of {headline.terms[0]}"
+    what = f"{fit.design}: {carry}"
     if not headline.leave_out.estimable[0]:
         if treated == compared == 0:
             return f"{fit.design}: the outcome does not vary, so {headline.terms[0]} has no standard error."
@@ -946,7 +947,7 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
             what = f"{fit.design}: {_without_error(fit)} in {headline.terms[0]} rest on {side}"
         return (
             f"{what}, so it has no standard error; use study.randomization over event dates, or average over fewer "
-            "event times with horizon=."
+            "event times, by a smaller horizon."
         )
     sides = headline.sides
     fewest = min(treated, compared) if sides.both else max(treated, compared)

@@ -94,10 +94,10 @@ def mean_before(sample: Sample) -> float:
 
 
 def _three_digits(value: float) -> str:
-    """Return a number with three significant digits and no exponent."""
+    """Return a number with three significant digits, and an exponent where it would have more than six decimals."""
     shown = float(f"{value:.3g}")
     decimals = max(0, 2 - int(np.floor(np.log10(abs(shown))))) if shown else 0
-    return f"{shown:.{min(decimals, 6)}f}"
+    return f"{shown:.{decimals}f}" if decimals <= 6 else f"{shown:.3g}"
 
 
 class PreTest(NamedTuple):

@@ -211,9 +211,9 @@ def usual_groupings(sample: Sample, strata: str | None) -> tuple[str, ...]:
     """
     places = ["region"] if "region" in sample.attributes else []
     if "country" in sample.attributes:
-        treated = sample.attributes["country"][(sample.treatment == 1).any(axis=1)]
-        countries, counts = np.unique(treated.astype(str), return_counts=True)
-        places.append(f"country={countries[counts.argmax()]}")
+        treated = sample.attributes["country"][(sample.treatment == 1).any(axis=1)].astype(str)
+        countries, counts = np.unique(treated[treated != ""], return_counts=True)
+        places += [f"country={countries[counts.argmax()]}"] if len(counts) else []
     first = [] if strata is None else [strata]
     return tuple(dict.fromkeys((*first, *places, *sample.question.covariates[-1:])))
 

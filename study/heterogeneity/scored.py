@@ -76,9 +76,9 @@ def grouping(sample: Sample, by: str) -> Grouping:
     ----------
     sample : Sample
     by : str
-        An attribute of the panel (a group for each of its labels); a rule of :func:`study.panel.population`,
-        such as "country=US" (those in it, and the others); or a covariate (thirds by its first observed
-        value; equal values stay together).
+        An attribute of the panel (a group for each of its labels, and one of the units without); a rule of
+        :func:`study.panel.population`, such as "country=US" (those in it, and the others); or a covariate (thirds by
+        its first observed value; equal values stay together).
 
     Raises
     ------
@@ -87,7 +87,7 @@ def grouping(sample: Sample, by: str) -> Grouping:
     """
     panel = sample.panel
     if by in sample.attributes:
-        label = sample.attributes[by].astype(str)
+        label = np.array([name or f"no {by}" for name in sample.attributes[by].astype(str)])
         labels = sorted(set(label.tolist()), key=_natural)
         return Grouping(by, tuple(labels), np.asarray(pd.Index(labels).get_indexer(label)))
     if by in panel.covariates:
@@ -454,7 +454,7 @@ def averaged(
             f"One draw of the folds has a standard deviation of up to {most:.2f} standard errors, so the average of "
             f"{draws} still has {most / draws**0.5:.2f} of one that is not in the standard errors.",
         )
-    fields |= {"notes": notes, "n_obs": 2 * sample.n_units, "published": "CR1"}
+    fields |= {"notes": notes, "n_obs": len(scores.rows.unit), "published": "CR1"}
     return coefficients(sample, terms, of_draw.mean(axis=1), units, estimand=Estimand.LONG_CHANGE, **fields)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, Protocol, get_args
@@ -75,7 +76,11 @@ def logit(problem: Problem) -> FloatArray:
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1_000, solver="newton-cholesky")
-    return _predicted(problem, standardised(problem.x), problem.target[problem.train], model, "probability")
+    with warnings.catch_warnings():  # of constant or collinear covariates, with which it goes on by lbfgs
+        warnings.filterwarnings("ignore", "The inner solver of NewtonCholesky")
+        return _predicted(
+            problem, standardised(problem.x), problem.target[problem.train], model, "probability"
+        )
 
 
 def boosted_trees(problem: Problem, kind: Kind) -> FloatArray:

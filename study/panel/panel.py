@@ -157,11 +157,11 @@ class Panel(Described):
         return Profile(self)
 
     def window(self, periods: IntArray | FloatArray | None = None) -> str:
-        """Return the first and the last of some periods, or of all, in words: "2013-2024", "2013-01 to 2024-12"."""
+        """Return the first and the last of some periods, or of all, in words: "2013-2024", "-5 to 5"."""
         first, last = map(self.period_name, (self.periods if periods is None else periods)[[0, -1]])
         if first == last:
             return first
-        return f"{first} to {last}" if self.period_names else f"{first}-{last}"
+        return f"{first} to {last}" if self.period_names or "-" in first else f"{first}-{last}"
 
     @property
     def events(self) -> tuple[str, ...]:

@@ -400,7 +400,7 @@ def plausible(column: str, roles: Roles) -> Rule:
         date = rows.cell(column, row) if rows.period else f"{event_dates(rows, column)[row]:g}"
         return (
             f"column {column} is {date} for {rows.cell(roles.unit, row)} on {rows.place(row)}, an "
-            f"impossible event period for a panel of {first}-{last}; correct it, or leave it "
+            f"impossible event period for a panel of {first} to {last}; correct it, or leave it "
             f"empty if the unit is never treated (or say never={date})."
         )
 

@@ -312,8 +312,10 @@ def recommendation(replications: Mapping[str, Replications], frame: pd.DataFrame
 def _equal(replications: Mapping[str, Replications], first: str, second: str) -> bool:
     """Return whether two designs have the same estimates, but for rounding."""
     pairs = (run.answers[_places(run, first, second), :, 0] for run in replications.values())
-    alike = partial(np.allclose, rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
-    return all(alike(own, others) for own, others in pairs)
+    return all(
+        np.allclose(own, other, 0, ROUNDING * np.nanmax(np.abs([own, other]), initial=0), equal_nan=True)
+        for own, other in pairs
+    )
 
 
 def _places(run: Replications, *designs: str) -> list[int]:
@@ -368,8 +370,8 @@ def _verdict(chosen: Recommendation, table: pd.DataFrame, scale: Scale) -> str:
         lowest = table.loc[chosen.nearest]
         coverage = "never" if np.isnan(lowest["coverage"]) else f"{lowest['coverage']:.1%} of the time"
         return (
-            "No design is to be trusted on panels like this one: intervals of each cover too seldom in some process. "
-            f"The nearest is {chosen.nearest}, whose intervals cover {coverage} ({lowest['lowest_in']})."
+            "No design is to be trusted on panels like this one: intervals of each are missing or cover too seldom in "
+            f"some process. The nearest is {chosen.nearest}, whose intervals cover {coverage} ({lowest['lowest_in']})."
         )
     size = f"{scale.text(chosen.rmse)} {scale.unit}"
     others = len(chosen.trusted) - len(chosen.same)

@@ -693,6 +693,10 @@ def test_a_message_names_options_that_the_command_has_and_leaves_the_rest(names,
     assert options.as_options('give it as treatment="on"; or lag=2.', names) == said
 
 
+def test_a_value_of_several_words_is_quoted_as_the_shell_reads_it():
+    assert options.as_options('name it: never="not yet"', ["never"]) == "name it: --never 'not yet'"
+
+
 def test_a_column_that_is_called_as_an_option_stays_a_column():
     message = "Question about p: lag is an outcome, and a population is fixed before treatment"
     assert options.as_options(message, ["lag"]) == message

@@ -259,6 +259,12 @@ def test_rows_may_stand_in_any_order() -> None:
     np.testing.assert_allclose(plain.iloc[:, 1:], other.iloc[:, 1:], rtol=1e-9)
 
 
+def test_one_unit_is_one() -> None:
+    sample = QUESTION.sample(simulated.panel(n=60))
+    found = misclassification(sample, DESIGN, shares=[0.01], periods_late=0)
+    assert any("1% of the never-treated (1 unit) are in truth" in sentence for sentence in found.sentences)
+
+
 def test_the_figure_draws_bounds_above_dates_and_nothing_is_undefined() -> None:
     found = misclassification(QUESTION.sample(simulated.panel(n=80, seed=11)), DESIGN)
     above, below = found.plot().axes

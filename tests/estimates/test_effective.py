@@ -178,7 +178,10 @@ def test_a_side_is_few_below_five_clusters(many: int, switched: bool) -> None:
         warning = few_clusters_warning(few(*sides))
         assert (warning is None) == (number == 5)
         if warning is not None:
-            assert f"{sides[0]} treated and {sides[1]} comparison clusters carry event_average" in warning
+            carry = (
+                f"{sides[0]} treated and {sides[1]} comparison clusters carry the variance of event_average"
+            )
+            assert carry in warning
             assert "with fewer than 5 on a side" in warning
 
 

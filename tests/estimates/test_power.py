@@ -106,6 +106,7 @@ def test_a_mean_that_is_not_positive_gives_no_percentage_and_says_so(panel: Pane
         (12.345, "12.3 (10.0%)"),
         (1234.5, "1230 (10.0%)"),
         (0.09999, "0.100 (10.0%)"),
+        (7.1e-9, "7.1e-09 (10.0%)"),
     ],
 )
 def test_units_are_shown_with_three_digits(units: float, shown: str) -> None:

@@ -15,6 +15,7 @@ from twins.learned import splits
 
 from study import Question, QuestionError, heterogeneity, settings
 from study.estimates import Estimand, coefficients
+from study.heterogeneity.page import usual_groupings
 from study.heterogeneity.scored import NEAREST, all_pairs, grouping
 
 EXACT = 1e-9
@@ -66,6 +67,15 @@ def test_group_effects_are_means_of_scores_and_their_errors_are_clustered_sums(o
         error = np.sqrt(g / (g - 1) * np.sum(sums**2)) / counted.sum()
         assert found["fit"].effect[k] == pytest.approx(effect, abs=EXACT)
         assert found["fit"].under("CR1").std_error[k] == pytest.approx(error, abs=EXACT)
+
+
+def test_observations_are_the_units_that_are_seen_at_both_ends() -> None:
+    made = gaining.sample(n=200)
+    y = made.y.copy()
+    y[:30, 0] = np.nan
+    scores = heterogeneity.score(replace(made, y=y), **LINEAR)
+    assert len(scores.rows.unit) == 170
+    assert heterogeneity.effects_by_group(scores, "large", draws=DRAWS)["fit"].n_obs == 170
 
 
 class Twin(BaseEstimator):
@@ -178,6 +188,17 @@ def test_a_proportional_effect_is_the_effect_over_the_mean_that_the_treated_woul
     at_end = scores.rows.at_end[rows].mean()
     expected = fits[0].effect[0] / (at_end - fits[0].effect[0])
     assert fits[1].effect[0] == pytest.approx(expected, abs=EXACT)
+
+
+def test_units_without_a_label_are_a_group_that_has_a_name() -> None:
+    drawn = gaining.sample(n=90)
+    labels = np.where(np.arange(90) < 40, "", drawn.attributes["large"])
+    unlabelled = drawn.question.sample(replace(drawn.panel, attributes={"large": labels, "country": labels}))
+    assert "no large" in grouping(unlabelled, "large").labels
+    assert grouping(unlabelled, "large").sizes().sum() == 90
+    assert any(by in ("country=large", "country=small") for by in usual_groupings(unlabelled, None))
+    nowhere = replace(drawn.panel, attributes={"country": np.full(90, "")})
+    assert usual_groupings(drawn.question.sample(nowhere), None) == ("size",)
 
 
 def test_groups_by_label_rule_and_covariate_are_who_they_say() -> None:

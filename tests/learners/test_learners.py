@@ -84,6 +84,14 @@ def test_least_squares_is_by_period():
         np.testing.assert_allclose(found[made.period[made.test] == t], expected, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_logit_takes_constant_and_repeated_covariates_as_if_they_were_not_there():
+    made = problem("probability")
+    more = made._replace(x=np.column_stack([made.x, np.ones(len(made.x)), 2 * made.x[:, 0]]))
+    plain, found = (learned(each, "linear", "probability") for each in (made, more))
+    np.testing.assert_allclose(found, plain, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", LEARNERS)
 def test_a_lasso_has_more_terms_than_rows(kind):
     made = problem(kind, n=60)

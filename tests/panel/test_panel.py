@@ -170,7 +170,7 @@ BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
     "impossible event year": (
         table().replace({"event": {"2016": "20166"}}),
         {},
-        "column event is 20166 for ETH on line 2, an impossible event period for a panel of 2014-2016",
+        "column event is 20166 for ETH on line 2, an impossible event period for a panel of 2014 to 2016",
     ),
     "event between periods": (
         table().replace({"event": {"2016": "2015.5"}}),
@@ -225,6 +225,12 @@ def test_a_bad_table_is_refused_in_one_line_that_names_the_row(case: str, tmp_pa
     assert str(error.value).startswith("own.csv: ")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_window_of_negative_periods_has_a_word_between_its_ends() -> None:
+    window = Panel.from_long(table(), **COLUMNS).window
+    said = [window(np.array(ends)) for ends in ([-5, 5], [-5, -2], [0, 3], [-1, -1])]
+    assert said == ["-5 to 5", "-5 to -2", "0-3", "-1"]
 
 
 def test_dates_are_no_periods() -> None:

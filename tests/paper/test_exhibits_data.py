@@ -201,6 +201,7 @@ def test_what_a_panel_does_not_date_is_left_out_and_said(simulated, small):
     shown = small["timing"]
     assert [line.label for line in shown.tables[0].lines] == ["Event"]
     assert "Cluster of IBM and Google" in shown.sentences[-1]
+    assert shown.sentences[0].startswith("1 event is dated in this panel; inside its window it treats ")
     switching = replace(simulated.panel, first_treated={}, treatment={"first_treated": np.zeros((1, 1))})
     assert timing.timing(replace(simulated, panel=switching)) == Exhibited()
 

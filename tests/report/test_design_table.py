@@ -69,6 +69,23 @@ def test_the_r_squared_is_that_of_the_regression_with_dummies(panel: Panel, fits
     )
 
 
+@pytest.mark.parametrize("covariates", [(), ("x1",)])
+def test_the_r_squared_of_etwfe_is_that_of_the_regression_with_cohort_dummies(
+    panel: Panel, covariates: tuple[str, ...]
+) -> None:
+    fit = study.estimate(panel, QUESTION.replace(covariates=covariates), "etwfe")
+    y, first = fit.sample.y, np.nan_to_num(fit.sample.first_treated)
+    cohort, period = (index.ravel() for index in np.broadcast_arrays(first[:, None], np.arange(y.shape[1])))
+    treated = fit.sample.treatment.ravel() == 1
+    cells = [(cohort == g) & (period == t) & treated for g in fit.sample.cohorts for t in range(y.shape[1])]
+    dummies = [*(cohort == g for g in np.unique(cohort)), *(period == t for t in range(y.shape[1])), *cells]
+    plain = np.column_stack(dummies).astype(float)
+    baseline = fit.sample.x_baseline.repeat(y.shape[1], axis=0)
+    design = np.column_stack([plain, *(plain * x[:, None] for x in baseline.T)])
+    residual = y.ravel() - design @ np.linalg.lstsq(design, y.ravel(), rcond=None)[0]
+    assert fit.r_squared == pytest.approx(1 - residual @ residual / np.sum((y - y.mean()) ** 2), abs=1e-10)
+
+
 def test_outcomes_as_columns_are_the_same_cells_turned(panel: Panel) -> None:
     compared = study.compare(panel, QUESTION, ["twfe", "imputation", "dml_iv"], ["y", "z"], draws=99)
     turned, table = (study.table(compared, columns=columns) for columns in ("designs", "outcomes"))
@@ -213,7 +230,7 @@ def test_the_warning_of_few_clusters_is_of_every_estimate_that_has_one(panel: Pa
     fits = [study.estimate(clustered, question, "twfe") for question in asked]
     fits.append(study.estimate(clustered, asked[1], "event_study"))
     first, like = study.table(fits).notes[1:]
-    assert first.startswith("(2), (3): 4 treated and 4 comparison clusters carry treatment; ")
+    assert first.startswith("(2), (3): 4 treated and 4 comparison clusters carry the variance of treatment; ")
     assert like == "A like warning holds for (4)."
 
 

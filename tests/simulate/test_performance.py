@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -301,10 +302,20 @@ def test_designs_with_the_same_estimates_are_no_runners_up_of_one_another():
     assert findings_of(entrants, PERCENT).verdict == found.verdict  # whichever rounds to less
 
 
+def test_estimates_of_a_small_outcome_are_not_the_same_for_being_small():
+    runs = entered(first={"sd": 0.08}, other={"sd": 0.1})
+    small = {
+        name: replace(run, answers=1e-9 * run.answers, truths=1e-9 * run.truths, scale="level")
+        for name, run in runs.items()
+    }
+    assert recommendation(small, performance(small))[:2] == ("first", "other")
+
+
 def test_where_no_design_covers_the_nearest_is_named():
     found = findings_of(entered(worse={"error": 0.4}, better={"error": 0.6}), PERCENT)
     assert found["recommendation"].design is None
     assert found.verdict.startswith("No design is to be trusted on panels like this one")
+    assert "intervals of each are missing or cover too seldom" in found.verdict
     assert "The nearest is better, whose intervals cover 7" in found.verdict
 
 

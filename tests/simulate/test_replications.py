@@ -165,7 +165,7 @@ def test_an_estimate_without_an_error_is_kept_and_counted():
     assert np.isnan(made.answers[0, :, 1:4]).all()
     ((label, reason, number),) = made.refused
     assert (label, number) == ("twfe", 4)
-    assert "comparison clusters carry treatment, so it has no standard error" in reason
+    assert "comparison clusters carry the variance of treatment, so it has no standard error" in reason
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import capital
+from study.core import capital, counted
 from study.figures import COLOUR, FULL, GREY, SECOND, Figure, luminance, on_axes
 from study.panel import Panel, dates_with_lag, population
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
@@ -262,10 +262,11 @@ def window_note(panel: Panel) -> str:
 
 def _sentences(units: str, events: Sequence[Timed], absent: Sequence[Event]) -> Iterator[str]:
     least, most = (end(events, key=lambda row: row.counts["n_treated"]) for end in (min, max))
+    fewest = f"between {least.counts['n_treated']} ({least.event.short}) and "
+    are, treat = ("are", f"they treat {fewest}") if len(events) > 1 else ("is", "it treats ")
     yield (
-        f"{len(events)} events are dated in this panel; inside its window they treat between "
-        f"{least.counts['n_treated']} ({least.event.short}) and {most.counts['n_treated']} {units} "
-        f"({most.event.short})."
+        f"{counted(len(events), 'event')} {are} dated in this panel; inside its window {treat}"
+        f"{most.counts['n_treated']} {units} ({most.event.short})."
     )
     dated = [row for row in events if row.by_period]
     early = [row.event.short for row in events if not row.by_period]

@@ -13,6 +13,7 @@ from . import universities as universities
 from .fetching import Fetcher as Fetcher
 from .fetching import record_checksums as record_checksums
 from .fetching import sha256_of as sha256_of
+from .published import READ as READ
 from .published import SOURCES as SOURCES
 from .published import fetch as fetch
 from .published import source as source

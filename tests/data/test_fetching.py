@@ -391,11 +391,11 @@ def test_queries_are_encoded() -> None:
     [
         (
             Answer(body='{"x": "ü", y'.encode()),
-            r"broken JSON at byte 12 of 13 \(.*\), and so at a second try",
+            r"broken JSON at byte 12 of 13 \(line 1\): .*, and so at a second try",
         ),
         (Answer(body=b'{"results": [{"id": '), "broken JSON at byte 20 of 20"),
         (Answer(body=b""), "broken JSON at byte 0 of 0"),
-        (Answer(body=b'{"x": "\xfc"}'), "byte 7 of the answer is not UTF-8"),
+        (Answer(body=b'{"x": "\xfc"}'), "byte 7 is not UTF-8"),
         (Answer(body=b'{"x": 1}' * 9, cut=30), "the answer breaks off"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import time
@@ -166,13 +165,8 @@ class Fetcher:
                 return parsed(content)
             except requests.RequestException as error:
                 problem = f"the answer breaks off ({reason(error)})"
-            except UnicodeDecodeError as error:
-                problem = f"byte {error.start} of the answer is not UTF-8"
-            except json.JSONDecodeError as error:
-                place = len(error.doc[: error.pos].encode())
-                problem = f"broken JSON at byte {place} of {len(content)} ({error.msg})"
             except ValueError as error:
-                problem = f"the answer is no JSON to read ({error})"
+                problem = str(error)
         raise DataError(f"{shown(address)}: {problem}, and so at a second try; fetch again later.")
 
     def _append(

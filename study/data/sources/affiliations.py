@@ -51,13 +51,10 @@ def fetch(raw: Path, fetcher: Fetcher) -> list[Path]:
         Folder of originals.
     fetcher : Fetcher
     """
-    paths = []
-    for name, place in dict.fromkeys(FILES.values()):
-        path = raw / "affiliations" / name
-        if not path.with_name(f"{name}.gz").is_file():
-            fetcher.download(f"{ADDRESS}/{place}", path, sha256=SHA256[name])
-        paths.append(only_one(path.parent, name))
-    return paths
+    folder, files = raw / "affiliations", dict.fromkeys(FILES.values())
+    return [
+        fetcher.download(f"{ADDRESS}/{place}", folder / name, sha256=SHA256[name]) for name, place in files
+    ]
 
 
 def read(folder: Path) -> pd.DataFrame:

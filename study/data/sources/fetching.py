@@ -88,7 +88,7 @@ class Fetcher:
             Address of the file.
         path : Path
             Where it shall be; its folders are made. A file that is there is downloaded again only
-            if it has not the given checksum.
+            if it has not the given checksum; one that is there as ``.gz`` is kept as it is.
         sha256 : str, optional
             Checksum that the file must have.
         pause : float, optional
@@ -101,7 +101,7 @@ class Fetcher:
         Returns
         -------
         Path
-            ``path``.
+            ``path``, or the same with ``.gz``.
 
         Raises
         ------
@@ -114,6 +114,8 @@ class Fetcher:
         try:
             if path.is_file() and (sha256 is None or sha256_of(path) == sha256):
                 return path
+            if (packed := path.with_name(f"{path.name}.gz")).is_file():
+                return packed
             tell(path.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             part = _Part(path)

@@ -295,6 +295,17 @@ def _text(path: Path, remedy: str) -> str:
     content = content_of(path, remedy)
     if is_page(content):
         raise DataError(f"{name}: this is a web page and no CSV file (byte 0); {remedy}.")
+    return text_of(content, name, remedy)
+
+
+def text_of(content: bytes, name: str, remedy: str = AGAIN) -> str:
+    """Return a text in UTF-8, with or without a byte-order mark.
+
+    Raises
+    ------
+    DataError
+        If it is none, with the line and the byte.
+    """
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

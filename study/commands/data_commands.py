@@ -99,15 +99,12 @@ def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
         Folder of originals; a folder of the user's cache if not given.
     """
     from study.data import sources as published
-    from study.data.sources.provenance import SOURCES
 
     folder = raw or core.cache_folder() / "raw"
     with progress_bar() as progress:
         fetcher = published.Fetcher(progress=arrived(progress))
-        # What is cut from another source's files, or compiled by hand, has no publisher to fetch it from.
-        names = sources or [name for name in SOURCES if name in published.SOURCES]
         with core.settings(progress=steps(progress, None)):
-            results = published.fetch(names, folder, fetcher)
+            results = published.fetch(sources or published.READ, folder, fetcher)
     for result in results:
         typer.echo(f"{result.source}: {result.error or f'{len(result.files)} files'}")
     typed = as_typed(folder)

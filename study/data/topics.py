@@ -15,7 +15,6 @@ topics by area leaves the change of methods inside them. Both read a title of 19
 from __future__ import annotations
 
 import re
-import tomllib
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -23,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.core import DataError
+from study.core import DataError, read_toml
 from study.panel import shipped
 
 AREAS = ("vision", "language", "speech", "reinforcement learning", "robotics", "theory", "graphics", "other")
@@ -77,7 +76,7 @@ def topics(titles: Sequence[str] | pd.Series) -> pd.DataFrame:
 @cache
 def _rules() -> tuple[re.Pattern[str], _Test, tuple[_Test, ...], _Test, tuple[tuple[str, _Test], ...]]:
     """Return what is not heavy, all terms of what is, its groups, those that never are, and the groups by area."""
-    table = tomllib.loads(shipped("data", "topics.toml").read_text(encoding="utf-8"))
+    table = read_toml(shipped("data", "topics.toml"))
     alone = _merged(group for group in table["heavy"] if "only_with" not in group)
     paired = [group for group in table["heavy"] if "only_with" in group]
     heavy = tuple(map(_test, (alone, *paired)))

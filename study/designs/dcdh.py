@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, refuse_unknown
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, refuse_unknown, rows_by
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import refuse_no_effect
 from study.estimates import Estimate, LeftOut, coefficients, single_events
@@ -218,8 +218,7 @@ def _strata(sample: Sample, paths: _Paths, allowed: BoolArray, within: str | Non
         labels, label = np.unique(sample.attributes[within].astype(str), return_inverse=True)
         number = np.unique(number * len(labels) + label, return_inverse=True)[1]
         allowed = allowed & (labels != "")[label]
-    order = np.argsort(number, kind="stable")
-    for units in np.split(order, np.cumsum(np.bincount(number))[:-1]):
+    for units in rows_by(number):
         ours = allowed[units]
         if ours.any() and paths.until[units].max() >= paths.start[units][ours].min():
             yield units

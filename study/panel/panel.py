@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +20,7 @@ from study.core import (
     QuestionError,
     checked,
     first_of,
+    read_toml,
     refuse_unknown,
     settle,
 )
@@ -404,7 +404,7 @@ def load_panel(name: str) -> Panel:
     catalogue = panel_entries()
     refuse_unknown("panel", name, catalogue, "load_panel")
     entry = dict(catalogue[name])
-    sources = tomllib.loads(shipped("data", "sources.toml").read_text(encoding="utf-8"))
+    sources = read_toml(shipped("data", "sources.toml"))
     return Panel.from_long(shipped("data", entry.pop("file")), name=name, provenance=sources, **entry)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, cached_property
-from typing import Any, Literal, get_args, get_type_hints
+from functools import cached_property
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,10 @@ from study.core import (
     IntArray,
     QuestionError,
     check,
+    hints_of,
     is_listed,
     refuse_unknown,
+    rows_by,
 )
 from study.panel.panel import Panel, switched_off
 from study.panel.populations import terms_in
@@ -130,7 +132,7 @@ class Question(Described):
 
     def __post_init__(self) -> None:
         """Check the values that do not depend on a panel."""
-        hints = _hints()
+        hints = hints_of(Question)
         if is_listed(self.covariates):
             object.__setattr__(self, "covariates", tuple(self.covariates))
         if self.instrument is not None and is_listed(self.instrument):
@@ -251,11 +253,6 @@ class Question(Described):
         if self.cluster is None and panel.within is not None:
             return draw_sample(replace(self, cluster=panel.within), panel)
         return draw_sample(self, panel)
-
-
-@cache
-def _hints() -> dict[str, Any]:
-    return get_type_hints(Question)
 
 
 @dataclass(frozen=True)
@@ -478,19 +475,17 @@ class Sample(Described):
     @cached_property
     def groups(self) -> tuple[FloatArray, tuple[IntArray, ...]]:
         """Distinct first treated periods, ascending, NaN (never) last, and the units of each; one if it switches."""
-        if self.first_treated is None:
-            return np.array([np.nan]), (np.arange(self.n_rows),)
-        dates, of_unit = np.unique(self.first_treated, return_inverse=True)
-        ends = np.cumsum(np.bincount(of_unit, minlength=len(dates)))[:-1]
-        return dates, tuple(np.split(np.argsort(of_unit, kind="stable"), ends))
+        return self._dated[0], tuple(rows_by(self.group_number))
 
-    @cached_property
+    @property
     def group_number(self) -> IntArray:
         """Which of the groups each row is in, shape (n,)."""
-        number = np.empty(self.n_rows, dtype=np.int64)
-        for g, rows in enumerate(self.groups[1]):
-            number[rows] = g
-        return number
+        return self._dated[1]
+
+    @cached_property
+    def _dated(self) -> tuple[FloatArray, IntArray]:
+        dates = np.full(self.n_rows, np.nan) if self.first_treated is None else self.first_treated
+        return np.unique(dates, return_inverse=True)
 
     def only(self, keep: BoolArray, reason: str) -> Sample:
         """Return the sample of some of its units, shape (n,); the others are dropped for a reason.

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, IntArray
+from study.core import FloatArray, IntArray, rows_by
 
 # Of the products of standardised features: what adding up leaves of a direction in which nothing varies.
 NOTHING = 1e-13
@@ -107,7 +107,7 @@ class Rows(NamedTuple):
         """Return constants and slopes, shape (S, 1 + p, ...), of functions of the features with values at the rows."""
         shape = values.shape[1:]
         maps = np.zeros((int(self.stratum.max()) + 1, 1 + self.points.shape[1], int(np.prod(shape))))
-        for s, rows in enumerate(_members(self.stratum)):
+        for s, rows in enumerate(rows_by(self.stratum)):
             own, points = values[rows].reshape(len(rows), -1), self.points[rows]
             if own.any():
                 centre, middle = points.mean(axis=0), own.mean(axis=0)
@@ -156,9 +156,3 @@ def _directions(rank: int) -> FloatArray:
     """Return r + 1 rows of r orthonormal columns that add up to zero, of which no entry is zero."""
     generic = np.random.default_rng(0).standard_normal((rank + 1, rank))
     return np.linalg.qr(np.column_stack([np.ones(rank + 1), generic]))[0][:, 1:]
-
-
-def _members(stratum: IntArray) -> list[IntArray]:
-    """Return the rows of each stratum."""
-    order = np.argsort(stratum, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(stratum))[:-1])

@@ -88,6 +88,15 @@ def test_a_file_with_another_checksum_is_downloaded_again(tmp_path: Path) -> Non
     assert (tmp_path / "a").read_bytes() == CONTENT
 
 
+def test_a_file_that_is_there_compressed_is_kept(tmp_path: Path) -> None:
+    packed = tmp_path / "a.json.gz"
+    packed.write_bytes(b"packed")
+    with Server({"/a": [Answer(body=b"new")]}) as server:
+        assert Fetcher(pause=0).download(f"{server.url}/a", tmp_path / "a.json") == packed
+    assert server.requests == []
+    assert _names(tmp_path) == ["a.json.gz"]
+
+
 def test_an_interrupted_download_shows_no_file_and_goes_on_at_the_next_call(tmp_path: Path) -> None:
     path = tmp_path / "a"
     with Server({"/a": [BROKEN, WHOLE]}) as server:
@@ -391,11 +400,11 @@ def test_queries_are_encoded() -> None:
     [
         (
             Answer(body='{"x": "ü", y'.encode()),
-            r"broken JSON at byte 12 of 13 \(.*\), and so at a second try",
+            r"broken JSON at byte 12 of 13 \(line 1\): .*, and so at a second try",
         ),
         (Answer(body=b'{"results": [{"id": '), "broken JSON at byte 20 of 20"),
         (Answer(body=b""), "broken JSON at byte 0 of 0"),
-        (Answer(body=b'{"x": "\xfc"}'), "byte 7 of the answer is not UTF-8"),
+        (Answer(body=b'{"x": "\xfc"}'), "byte 7 is not UTF-8"),
         (Answer(body=b'{"x": 1}' * 9, cut=30), "the answer breaks off"),
     ],
 )

@@ -302,7 +302,7 @@ DEEP = {
 
 @pytest.mark.parametrize("body", DEEP.values(), ids=DEEP)
 def test_nested_and_endless_values_are_refused(tmp_path: Path, body: bytes) -> None:
-    refused("json", Answer(body=body), tmp_path, r"the answer is no JSON to read \(.*(nested|digits)")
+    refused("json", Answer(body=body), tmp_path, r"no JSON to read \(.*(nested|digits)")
     with pytest.raises(DataError, match=r"^a.json: no JSON to read"):
         json_value(body, "a.json")
 

@@ -147,8 +147,8 @@ def _change(old: str, new: str) -> dict[str, bytes]:
     ("place", "members", "message"),
     [
         ("json/2023.zip", {"readme.txt": b"x"}, r"json/2023.zip: no file \*\.json"),
-        ("json/2023.zip", {"1.json": b'{"awd_id": "23'}, r"2023.zip, 1.json: broken JSON at character 11"),
-        ("json/2023.zip", {"1.json": b"<html></html>"}, r"1.json: broken JSON at character 0"),
+        ("json/2023.zip", {"1.json": b'{"awd_id": "23'}, r"2023.zip, 1.json: broken JSON at byte 11 of 14"),
+        ("json/2023.zip", {"1.json": b"<html></html>"}, r"1.json: broken JSON at byte 0 of 13"),
         ("json/2023.zip", {"1.json": b'{"awd_id": "\xff"}'}, r"1.json: byte 12 is not UTF-8"),
         ("json/2023.zip", {"1.json": b""}, r"1.json: broken JSON"),
         ("json/2023.zip", {"1.json": b"[]"}, r"1.json: holds no award"),

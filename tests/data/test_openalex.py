@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from study import Panel
 from study.commands.cli import app
 from study.core import settings
-from study.core.errors import DataError, OutputError, QuestionError
+from study.core.errors import DataError, OutputError, QuestionError, StudyError
 from study.data.sources import openalex, openalex_works
 from study.data.sources.fetching import Fetcher
 from study.data.sources.openalex_works import COLUMNS, aggregate
@@ -391,10 +391,16 @@ def test_where_nothing_can_be_written_nothing_is_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "message"), [("1MB", "give a larger memory_limit"), ("much", "write memory_limit as in 2GB")]
+    ("limit", "error", "message"),
+    [
+        ("1MB", OutputError, "give a larger memory_limit"),
+        ("much", QuestionError, "write memory_limit as in 4GB"),
+    ],
 )
-def test_too_little_memory_is_said_in_one_line(snapshot: list[Path], limit: str, message: str) -> None:
-    with pytest.raises(OutputError, match=message) as caught:
+def test_too_little_memory_is_said_in_one_line(
+    snapshot: list[Path], limit: str, error: type[StudyError], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
         aggregate(snapshot, memory_limit=limit)
     assert "\n" not in str(caught.value)
 

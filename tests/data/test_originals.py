@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ NEEDS = pytest.mark.skipif(not RAW.is_dir(), reason="the originals are absent: s
 class Run(NamedTuple):
     """What `assemble` reads, makes of it and writes."""
 
-    originals: build.Originals
+    originals: SimpleNamespace
     matcher: Matcher
     # Those of the programmes, classified.
     awards: pd.DataFrame

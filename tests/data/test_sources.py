@@ -200,7 +200,7 @@ def _whole() -> bytes:
         (b"", "empty"),
         (gzip.compress(_whole(), mtime=0)[:-20], r"truncated or damaged gzip within its \d+ bytes"),
         (gzip.compress(_whole(), mtime=0)[:60], "truncated or damaged gzip"),
-        (_whole()[:-30], r"broken JSON at character \d+ \(line 1\)"),
+        (_whole()[:-30], r"broken JSON at byte \d+ of \d+ \(line 1\)"),
         (b"<html>Not found</html>", "web page and no JSON"),
         (b'{"papers": []}', "no list of papers"),
         (b"[]", "no list of papers"),

@@ -7,7 +7,8 @@ import io
 from collections.abc import Callable
 from functools import partial, reduce
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 
@@ -46,26 +47,6 @@ Tables = dict[str, pd.DataFrame]
 PACKED = ("venues", "cs_2007")
 # Where a table is that is decided or compiled by hand.
 ByHand = Callable[[str], Path]
-
-
-class Originals(NamedTuple):
-    """What the publishers say, a table a source."""
-
-    universities: pd.DataFrame
-    gpus_per_student: pd.DataFrame
-    entity_list: pd.DataFrame
-    osg: pd.DataFrame
-    # Institutions, then venues.
-    csmetrics: tuple[pd.DataFrame, pd.DataFrame]
-    herd: pd.DataFrame
-    herd_fields: pd.DataFrame
-    # The current models, then those of December 2023.
-    epoch: tuple[pd.DataFrame, pd.DataFrame]
-    awards: pd.DataFrame
-    affiliations: pd.DataFrame
-    top500: pd.DataFrame
-    months: dict[str, Path]
-    paperlists: pd.DataFrame
 
 
 def assemble(raw: Path, out: Path) -> list[Path]:
@@ -110,29 +91,22 @@ def assemble(raw: Path, out: Path) -> list[Path]:
     return write_all(out, files)
 
 
-def _read(raw: Path) -> Originals:
-    """Return all originals, so that a bad one is named before any work is done; those that read fast come first."""
+def _read(raw: Path) -> SimpleNamespace:
+    """Return what each source says by its name, before any work is done; those that take longest come last."""
     sources.tell("originals")
-    # Yearly files of all awards hold those of CRI as well.
-    awards = [sources.nsf.read(raw / folder, keep=grants.of_programmes) for folder in ("nsf", "nsf_cri")]
-    return Originals(
-        universities=sources.universities.read(raw / "universities"),
-        gpus_per_student=sources.gpus_per_student.read(raw / "gpus_per_student"),
-        entity_list=sources.entity_list.read(raw / "entity_list"),
-        osg=sources.osg.read(raw / "osg"),
-        csmetrics=sources.csmetrics.read(raw / "csmetrics"),
-        herd=sources.herd.read(raw / "herd"),
-        herd_fields=sources.herd_fields.read(raw / "herd_fields"),
-        epoch=(sources.epoch.read(raw / "epoch"), sources.epoch.read(raw / "epoch", "december_2023")),
-        awards=pd.concat(awards).drop_duplicates("award_id"),
-        affiliations=sources.affiliations.read(raw / "affiliations"),
-        top500=sources.top500.read(raw / "top500"),
-        months=sources.top500.lists(raw / "top500"),
-        paperlists=sources.paperlists.read(raw / "paperlists", sources.paperlists.known_files()),
-    )
+    awards = partial(sources.nsf.read, keep=grants.of_programmes)
+    # Of all others a folder is enough. The models of Epoch's table come before those of December 2023.
+    readers: dict[str, Callable[[Path], Any]] = {
+        "nsf": awards,
+        "nsf_cri": awards,
+        "epoch": lambda folder: (sources.epoch.read(folder), sources.epoch.read(folder, "december_2023")),
+        "paperlists": lambda folder: sources.paperlists.read(folder, sources.paperlists.known_files()),
+    }
+    read = {name: readers.get(name) or getattr(sources, name).read for name in reversed(SOURCES)}
+    return SimpleNamespace(**{name: reader(raw / name) for name, reader in read.items()})
 
 
-def _events(originals: Originals, by_hand: ByHand, matcher: Matcher) -> Tables:
+def _events(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher) -> Tables:
     """Return what is known of each university's machines, awards and programmes, by path below ``data/``."""
     sources.tell("sites, awards, programmes")
     country = matcher.gazetteer.country
@@ -141,7 +115,9 @@ def _events(originals: Originals, by_hand: ByHand, matcher: Matcher) -> Tables:
     overrides = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
     sites = credit.match_sites(systems, matcher, overrides)
     hosted = top500.credited(systems, sites)
-    classified = grants.classify(originals.awards)
+    # Yearly files of all awards hold those of CRI as well.
+    records = pd.concat([originals.nsf, originals.nsf_cri]).drop_duplicates("award_id")
+    classified = grants.classify(records)
     awardees = read_overrides(by_hand("awardees.csv"), matcher, "awardee", "state")
     awards = grants.awards_table(classified, matcher, awardees)
     facilities = read_overrides(by_hand("osg_facilities.csv"), matcher, "facility")
@@ -171,7 +147,7 @@ def _events(originals: Originals, by_hand: ByHand, matcher: Matcher) -> Tables:
     }
 
 
-def _panels(originals: Originals, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tables:
+def _panels(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tables:
     """Return the panels, and what else is known of papers, spending and models, by path below ``data/``."""
     sources.tell("spending, models")
     spending, in_field = originals.herd, originals.herd_fields
@@ -201,7 +177,7 @@ def _panels(originals: Originals, by_hand: ByHand, matcher: Matcher, events: Tab
         events=every_event,
         names=[*EVENTS, *programmes.event_names(families, set(every_event["event"]))],
         lists=events["events/top500_lists.csv"].assign(listed=1).merge(owned, how="outer"),
-        months=originals.months,
+        months=originals.top500["list"].unique(),
         spending=by_year,
         roles=reduce(partial(pd.merge, on=UNIT, how="outer"), roles),
     )

@@ -76,12 +76,10 @@ def auc(larger: FloatArray, smaller: FloatArray) -> tuple[float, float, float]:
 
 def median(values: FloatArray) -> tuple[float, float, float]:
     """Return the median with the order statistics that cover it with at least 95%; NaN where no two do."""
-    n, ordered = len(values), np.sort(values)
-    below = int(stats.binom.ppf((1 - LEVEL) / 2, n, 0.5)) - 1 if n else -1
-    middle = float(np.median(values)) if n else float("nan")
-    if below < 0:
-        return middle, float("nan"), float("nan")
-    return middle, float(ordered[below]), float(ordered[n - 1 - below])
+    if not len(values):
+        return float("nan"), float("nan"), float("nan")
+    low, high = stats.quantile_test(values).confidence_interval(LEVEL)
+    return float(np.median(values)), float(low), float(high)
 
 
 def _summary(name: str, values: FloatArray) -> dict[str, float]:

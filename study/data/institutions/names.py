@@ -97,8 +97,8 @@ _WORDS = {"uoas": "university of applied sciences", "hongkong": "hong kong"} | b
 _STOP = {"the", "at", "in"}
 
 # What languages and haste change in a name without changing whose name it is.
-_SMALL = word_set("of and for de di da do dos del della dell degli studi du des la le les y et e und zu fur")
-_ENGLISH = by_spelling(
+_SMALL = "of and for de di da do dos del della dell degli studi du des la le les y et e und zu fur"
+_ENGLISH = dict.fromkeys(_SMALL.split(), "") | by_spelling(
     university="universite universita universitat universidad universidade universiteit universitet "
     "universitetet universiti universitas universitate universitatea universitesi univerzita univerza uniwersytet "
     "universitaria daigaku",
@@ -164,12 +164,7 @@ def squeeze(form: str) -> str:
     >>> squeeze("universita degli studi della basilicata") == squeeze("university of basili cata")
     True
     """
-    return "".join(map(_in_english, form.split()))
-
-
-@cache
-def _in_english(word: str) -> str:
-    return "" if word in _SMALL else _ENGLISH.get(word, word)
+    return "".join(_ENGLISH.get(word, word) for word in form.split())
 
 
 # Departments and places stand in many affiliations.

@@ -13,6 +13,7 @@ from . import universities as universities
 from .fetching import Fetcher as Fetcher
 from .fetching import record_checksums as record_checksums
 from .fetching import sha256_of as sha256_of
+from .published import READ as READ
 from .published import SOURCES as SOURCES
 from .published import fetch as fetch
 from .published import source as source
@@ -34,4 +35,5 @@ from .reading import one_of as one_of
 from .reading import only_one as only_one
 from .reading import refuse_missing as refuse_missing
 from .reading import tell as tell
+from .reading import text_of as text_of
 from .reading import unzipped as unzipped

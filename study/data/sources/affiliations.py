@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.data.sources import FILLED, Fetcher, content_of, csv_rows, damaged, json_file, only_one
+from study.data.sources import FILLED, Fetcher, content_of, csv_rows, damaged, json_file, only_one, text_of
 from study.data.sources.paperlists import COLUMNS
 
 ADDRESS = "https://raw.githubusercontent.com"
@@ -51,13 +51,10 @@ def fetch(raw: Path, fetcher: Fetcher) -> list[Path]:
         Folder of originals.
     fetcher : Fetcher
     """
-    paths = []
-    for name, place in dict.fromkeys(FILES.values()):
-        path = raw / "affiliations" / name
-        if not path.with_name(f"{name}.gz").is_file():
-            fetcher.download(f"{ADDRESS}/{place}", path, sha256=SHA256[name])
-        paths.append(only_one(path.parent, name))
-    return paths
+    folder, files = raw / "affiliations", dict.fromkeys(FILES.values())
+    return [
+        fetcher.download(f"{ADDRESS}/{place}", folder / name, sha256=SHA256[name]) for name, place in files
+    ]
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -97,11 +94,7 @@ Paper = tuple[str, list[tuple[str, list[str]]]]
 
 def _of_2019(path: Path) -> Iterator[Paper]:
     """Yield title and authors of each line of the list."""
-    try:
-        text = content_of(path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise damaged(path.name, f"byte {error.start} is not UTF-8") from None
-    for line, paper in enumerate(text.splitlines(), start=1):
+    for line, paper in enumerate(text_of(content_of(path), path.name).splitlines(), start=1):
         match = _PAPER.fullmatch(paper.strip())
         if match is None:
             raise damaged(f"{path.name}, line {line}", "no title with its authors")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import time
@@ -89,7 +88,7 @@ class Fetcher:
             Address of the file.
         path : Path
             Where it shall be; its folders are made. A file that is there is downloaded again only
-            if it has not the given checksum.
+            if it has not the given checksum; one that is there as ``.gz`` is kept as it is.
         sha256 : str, optional
             Checksum that the file must have.
         pause : float, optional
@@ -102,7 +101,7 @@ class Fetcher:
         Returns
         -------
         Path
-            ``path``.
+            ``path``, or the same with ``.gz``.
 
         Raises
         ------
@@ -115,6 +114,8 @@ class Fetcher:
         try:
             if path.is_file() and (sha256 is None or sha256_of(path) == sha256):
                 return path
+            if (packed := path.with_name(f"{path.name}.gz")).is_file():
+                return packed
             tell(path.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             part = _Part(path)
@@ -166,13 +167,8 @@ class Fetcher:
                 return parsed(content)
             except requests.RequestException as error:
                 problem = f"the answer breaks off ({reason(error)})"
-            except UnicodeDecodeError as error:
-                problem = f"byte {error.start} of the answer is not UTF-8"
-            except json.JSONDecodeError as error:
-                place = len(error.doc[: error.pos].encode())
-                problem = f"broken JSON at byte {place} of {len(content)} ({error.msg})"
             except ValueError as error:
-                problem = f"the answer is no JSON to read ({error})"
+                problem = str(error)
         raise DataError(f"{shown(address)}: {problem}, and so at a second try; fetch again later.")
 
     def _append(

@@ -78,10 +78,6 @@ class Adapter(requests.adapters.HTTPAdapter):
             connection = type("Limited", (pool.ConnectionCls,), {"response_class": staticmethod(limited)})
             self._pools[scheme] = type("LimitedPool", (pool,), {"ConnectionCls": connection})
         super().__init__(**options)
-
-    def init_poolmanager(self, *place: Any, **options: Any) -> None:
-        """Make the pools of connections."""
-        super().init_poolmanager(*place, **options)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, *place: Any, **options: Any) -> Any:

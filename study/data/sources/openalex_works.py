@@ -6,10 +6,9 @@ import gzip
 import json
 import re
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import pandas as pd
 from study.core import DataError, OutputError
 from study.data.sources import damaged, is_page, json_value, tell
 from study.data.sources.openalex_counts import COLUMNS, COUNTS, institution_years
-from study.panel.engines import ibis_here
+from study.panel.engines import open_duckdb
 
 # The subfields in which most of machine learning stands. Any topic, subfield, field or venue (source) can be named.
 TOPICS = ("subfields/1702", "subfields/1707")
@@ -80,7 +79,7 @@ def aggregate(
     OutputError
         If memory or disk do not suffice.
     QuestionError
-        If ibis is not installed.
+        If ibis is not installed, or DuckDB does not take memory_limit or threads.
     """
     for topic in topics:
         if not _TOPIC.fullmatch(topic):
@@ -90,33 +89,22 @@ def aggregate(
         raise DataError("OpenAlex: there are no files of works; fetch them first.")
     for path in paths:
         check_start(path)
-    ibis_here("OpenAlex")
+    limits: dict[str, Any] = {"memory_limit": memory_limit, "threads": threads, "temp": temp}
     try:
-        with (
-            tempfile.TemporaryDirectory(dir=temp, prefix="openalex-") as scratch,
-            _database(memory_limit, Path(scratch) / "spilled", threads, merged) as connection,
-        ):
-            parts = _assign(connection, paths, Path(scratch) / "parts")
-            _count(connection, parts, topics)
+        with closing(open_duckdb("OpenAlex", **limits, progress=None)) as engine:
+            connection, scratch = engine.connection.con, engine.scratch
+            assert scratch is not None
+            _list_merged(connection, merged)
+            parts = _assign(connection, paths, scratch / "parts")
+            _count(engine.connection, parts, topics)
             return _summed(connection)
     except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
         fault = f"OpenAlex: memory or disk do not suffice ({_first_line(error)})"
         raise OutputError(f"{fault}; give a larger memory_limit, or a temp folder with more space.") from None
 
 
-def _database(
-    memory_limit: str, spilled: Path, threads: int | None, merged: Sequence[Path]
-) -> duckdb.DuckDBPyConnection:
-    """Return a database with the table ``merged_ids``."""
-    settings: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": str(spilled)}
-    settings |= {"preserve_insertion_order": False, "partitioned_write_max_open_files": MOST_PARTS}
-    settings |= {} if threads is None else {"threads": threads}
-    try:
-        connection = duckdb.connect(config=settings)
-    except duckdb.Error as error:
-        raise OutputError(f"OpenAlex: {_first_line(error)}; write memory_limit as in 2GB.") from None
-    with suppress(duckdb.Error):  # in Jupyter without ipywidgets it has no bar, nor this setting
-        connection.execute("SET enable_progress_bar = false")
+def _list_merged(connection: duckdb.DuckDBPyConnection, merged: Sequence[Path]) -> None:
+    """Make the table ``merged_ids``."""
     connection.execute("CREATE TABLE merged_ids (work_id BIGINT)")
     columns = "{'merge_date': 'DATE', 'id': 'VARCHAR', 'merge_into_id': 'VARCHAR'}"
     ids = f"SELECT CAST(substr(id, 2) AS BIGINT) FROM read_csv(?, header = true, delim = ',', columns = {columns})"
@@ -126,11 +114,11 @@ def _database(
         except duckdb.Error as error:
             fault = f"merged_ids/{path.name}: no list of merged works ({_first_line(error)})"
             raise DataError(f"{fault}; fetch it again.") from None
-    return connection
 
 
 def _assign(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path], folder: Path) -> list[Path]:
     """Write what is needed of all records below ``folder``, one subfolder a part of the works, and return these."""
+    connection.execute(f"SET partitioned_write_max_open_files = {MOST_PARTS}")
     ends = list(accumulate(path.stat().st_size for path in paths))
     parts = min(MOST_PARTS, 1 + ends[-1] // PART_BYTES)
     batches = groupby(zip(paths, ends, strict=True), lambda file: (file[0].suffix, file[1] // BATCH_BYTES))
@@ -183,17 +171,16 @@ def _records(suffix: str, parts: int) -> str:
     """
 
 
-def _count(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], topics: Sequence[str]) -> None:
+def _count(database: Any, parts: Sequence[Path], topics: Sequence[str]) -> None:
     """Count one part after the other into the table ``counts``; a part is deleted when it is counted."""
     import ibis
 
-    database = ibis.duckdb.from_connection(connection)
     merged = database.table("merged_ids")
     for number, part in enumerate(parts, start=1):
         tell(f"OpenAlex works: part {number} of {len(parts)}")
         works = database.read_parquet(part / "*.parquet", hive_partitioning=False)
         query = ibis.to_sql(institution_years(works, topics, merged))
-        connection.execute(f"{'CREATE TABLE counts AS' if number == 1 else 'INSERT INTO counts'} {query}")
+        database.raw_sql(f"{'CREATE TABLE counts AS' if number == 1 else 'INSERT INTO counts'} {query}")
         shutil.rmtree(part)
 
 

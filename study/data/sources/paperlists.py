@@ -65,14 +65,8 @@ def fetch(raw: Path, fetcher: Fetcher, *, version: str = BRANCH) -> list[Path]:
     version : str
         Branch or commit.
     """
-    folder = raw / "paperlists"
-    paths = []
-    for venue, year in known_files():
-        name = f"{venue}/{venue}{year}.json"
-        if not (folder / f"{name}.gz").is_file():
-            fetcher.download(f"{ADDRESS}/{version}/{name}", folder / name)
-        paths.append(locate(folder, venue, year))
-    return paths
+    names = [f"{venue}/{venue}{year}.json" for venue, year in known_files()]
+    return [fetcher.download(f"{ADDRESS}/{version}/{name}", raw / "paperlists" / name) for name in names]
 
 
 def known_files() -> list[tuple[str, int]]:

@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from study.core import read_toml
 from study.data.sources import csv_rows, paperlists, sha256_of, top500
 from study.panel import shipped
 
 # Title, terms and how to obtain it of each source, with version and checksum of the files behind the tables that ship.
-SOURCES = read_toml(shipped("data", "sources.toml"))
+SOURCES: dict[str, Any] = read_toml(shipped("data", "sources.toml"))
 
 
 def sources_toml(raw: Path, papers: Sequence[tuple[str, int]]) -> str:

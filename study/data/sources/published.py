@@ -10,21 +10,11 @@ from types import ModuleType
 
 from study.core import DataError, refuse_unknown
 from study.data.sources import Fetcher, record_checksums, tell
+from study.data.sources.provenance import SOURCES as RECORDED
 
-SOURCES = (
-    "top500",
-    "paperlists",
-    "epoch",
-    "herd",
-    "universities",
-    "osg",
-    "openalex",
-    "nsf",
-    "gpus_per_student",
-    "csmetrics",
-    "affiliations",
-    "herd_fields",
-)
+# Those that `study assemble` reads, but for what is cut from another one's files, or compiled by hand.
+READ = [name for name in RECORDED if name not in ("nsf_cri", "entity_list")]
+SOURCES = (*READ, "openalex")
 
 
 @dataclass(frozen=True)

@@ -181,13 +181,8 @@ def json_value(content: bytes, where: str) -> Any:
         raise damaged(where, f"{len(content):,} bytes of JSON, at most {LARGEST_JSON:,} are read")
     try:
         return parsed(content)
-    except UnicodeDecodeError as error:
-        raise damaged(where, f"byte {error.start} is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        fault = f"broken JSON at character {error.pos} (line {error.lineno}): {error.msg}"
-        raise damaged(where, fault) from None
     except ValueError as error:
-        raise damaged(where, f"no JSON to read ({error})") from None
+        raise damaged(where, str(error)) from None
 
 
 def parsed(content: bytes) -> Any:
@@ -196,14 +191,21 @@ def parsed(content: bytes) -> Any:
     Raises
     ------
     ValueError
-        If it is not UTF-8 (UnicodeDecodeError) or broken (JSONDecodeError), a number has thousands of digits, or it is
-        nested more than :data:`DEEPEST` deep.
+        If it is not UTF-8 or broken, a number has thousands of digits, or it is nested more than :data:`DEEPEST` deep:
+        in words that follow its name.
     """
-    too_deep = f"nested more than {DEEPEST} deep"
+    too_deep = f"no JSON to read (nested more than {DEEPEST} deep)"
     try:
         value = json.loads(content.decode("utf-8"))
     except RecursionError:
         raise ValueError(too_deep) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        place = f"byte {len(error.doc[: error.pos].encode())} of {len(content)} (line {error.lineno})"
+        raise ValueError(f"broken JSON at {place}: {error.msg}") from None
+    except ValueError as error:
+        raise ValueError(f"no JSON to read ({error})") from None
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEEPEST):
         inside = (each.values() if isinstance(each, dict) else each for each in level)
@@ -293,6 +295,17 @@ def _text(path: Path, remedy: str) -> str:
     content = content_of(path, remedy)
     if is_page(content):
         raise DataError(f"{name}: this is a web page and no CSV file (byte 0); {remedy}.")
+    return text_of(content, name, remedy)
+
+
+def text_of(content: bytes, name: str, remedy: str = AGAIN) -> str:
+    """Return a text in UTF-8, with or without a byte-order mark.
+
+    Raises
+    ------
+    DataError
+        If it is none, with the line and the byte.
+    """
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.core import DataError
-from study.data.sources import Fetcher, damaged, json_value
+from study.data.sources import Fetcher, damaged, json_file, only_one
 
 ADDRESS = "https://raw.githubusercontent.com/Hipo/university-domains-list"
 BRANCH = "master"
@@ -29,10 +28,7 @@ def read(folder: Path) -> pd.DataFrame:
     DataError
         If the file is missing, broken or too short to be the list.
     """
-    path = folder / FILE
-    if not path.is_file():
-        raise DataError(f"universities: {FILE} is missing in {folder}; download it into it.")
-    records = json_value(path.read_bytes(), FILE)
+    records = json_file(only_one(folder, FILE))
     if not isinstance(records, list):
         raise damaged(FILE, "holds no list of universities")
     if len(records) < MINIMUM:

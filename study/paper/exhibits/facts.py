@@ -37,7 +37,7 @@ from study.paper.facts import (
     values_of,
     vintages,
 )
-from study.report import Block, Cell, Format, Line, Number, Table, error, lettered
+from study.report import REFUSED, Block, Cell, Format, Line, Number, Table, error, lettered
 
 EXHIBIT, COMMAND = "facts", "study facts"
 GAP = 3.8
@@ -315,7 +315,7 @@ def _moved(models: pd.DataFrame, label: str, chosen: Definition, windows: Sequen
     shares = [seed_paper.shares(used, years)["academia"] for years in (early, late)]
     shares.append(seed_paper.shares(used, year)["industry"])
     doubling = seed_paper.NO_DOUBLING if chosen.selects_on_compute else seed_paper.doubling_time(used, growth)
-    months = seed_paper.NOT_KNOWN if math.isnan(doubling.months) else Number(doubling.months, 2)
+    months = REFUSED if math.isnan(doubling.months) else Number(doubling.months, 2)
     yield Line(label, [*(cell for share in shares for cell in _share_cells(share)), months])
     ends = (cell for share in shares for cell in (_ends(share), ""))
     yield Line("", [*ends, error(doubling.std_error, 2)])
@@ -386,12 +386,9 @@ def shares_table(data: Data, chosen: Definition) -> Table:
     used = {v: large_scale(of_vintage(data.models, v), chosen) for v in vintages(data.models)}
 
     def cells(year: int, vintage: str) -> list[Cell]:
-        known = year <= int(vintage[:4])
-        return (
-            _sectors(seed_paper.shares(used[vintage], Years(year, year)))
-            if known
-            else [seed_paper.NOT_KNOWN] * 5
-        )
+        if year > int(vintage[:4]):
+            return [REFUSED] * 5
+        return _sectors(seed_paper.shares(used[vintage], Years(year, year)))
 
     years = seed_paper.spanned(data.models, EARLY.first)
     lines = [Line(str(year), [cell for vintage in used for cell in cells(year, vintage)]) for year in years]
@@ -427,7 +424,7 @@ def _share_cells(share: Share) -> list[Cell]:
 
 
 def _percent(value: float) -> Cell:
-    return seed_paper.NOT_KNOWN if math.isnan(value) else Number(100 * value, 1)
+    return REFUSED if math.isnan(value) else Number(100 * value, 1)
 
 
 def _counts(*values: int) -> list[Number]:

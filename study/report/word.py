@@ -5,19 +5,17 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from study.report.latex import one_line
-
-if TYPE_CHECKING:
-    from study.report.table import Table
 
 # What a file's parts are dated, so that the same tables are the same bytes.
 DATE = (1980, 1, 1, 0, 0, 0)
 POINTS = 9
 
 
-def word_file(tables: Sequence[Table]) -> bytes:
+# Tables are study.report.table's, which imports this.
+def word_file(tables: Sequence[Any]) -> bytes:
     """Return tables as a .docx file, each between caption and notes; the same bytes for the same tables."""
     from docx import Document
 
@@ -34,7 +32,7 @@ def word_file(tables: Sequence[Table]) -> bytes:
     return dated.getvalue()
 
 
-def _add(document: Any, table: Table) -> None:
+def _add(document: Any, table: Any) -> None:
     """Add a table whose cells stand to the right, with rules above and below it and below its headings."""
     above = [table.spans] if table.spans else []
     written = [["", *table.headings], *table.rows]

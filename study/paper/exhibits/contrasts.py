@@ -34,11 +34,7 @@ class Answer(NamedTuple):
     p_permuted: float = math.nan
 
 
-@exhibit(
-    "Placebos, contests, other fields and lost access",
-    Part.EFFECTS,
-    shows=("designs", "families", "placebos", "further"),
-)
+@exhibit("Placebos, contests, other fields and lost access", Part.EFFECTS)
 def contrasts(setting: Setting) -> Iterator[Piece]:
     """Yield the table of the answers that the plan sets side by side, the first scale in full."""
     plan, first = setting.plan, setting.scale

@@ -496,24 +496,18 @@ class Part(StrEnum):
 
 
 class Exhibit(NamedTuple):
-    """An exhibit: its name, its title on the report page, the section it belongs to, and what makes it.
-
-    Its tables and figures may show numbers of other exhibits too, which are then named.
-    """
+    """An exhibit: its name, its title on the report page, the section it belongs to, and what makes it."""
 
     name: str
     title: str
     section: Part
     make: Makes
-    shows: tuple[str, ...] = ()
 
 
 REGISTERED: dict[str, Exhibit] = {}
 
 
-def exhibit(
-    title: str, section: Part, *, shows: tuple[str, ...] = ()
-) -> Callable[[Callable[[Setting], Iterator[Piece]]], Makes]:
+def exhibit(title: str, section: Part) -> Callable[[Callable[[Setting], Iterator[Piece]]], Makes]:
     """Register a function, which has the name of its file, as an exhibit; its pieces are gathered by kind."""
 
     def register(make: Callable[[Setting], Iterator[Piece]]) -> Makes:
@@ -523,7 +517,7 @@ def exhibit(
             kinds: tuple[Any, ...] = (Table, Drawn, Traced, str)
             return Exhibited(*(tuple(piece for piece in pieces if isinstance(piece, kind)) for kind in kinds))
 
-        REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, gathered, shows)
+        REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, gathered)
         return gathered
 
     return register

@@ -459,20 +459,12 @@ def _no_formula(text: str) -> str:
 
 
 def _aligned(column: Sequence[Cell]) -> list[str]:
-    """Return the cells of a column as text, with room behind numbers for what follows some of them."""
-    numbers = [cell for cell in column if isinstance(cell, Number)]
-    behind = max([len(number.stars) or number.bracketed for number in numbers], default=0)
-    after = max([len(number.text.strip("()").partition(".")[2]) for number in numbers], default=0)
-    cells = []
-    for cell in column:
-        if isinstance(cell, str) or not cell.text:
-            cells.append(one_line(str(cell)))
-            continue
-        missing = after - len(cell.text.strip("()").partition(".")[2])
-        point = 1 if missing == after and after else 0
-        blank = behind - (len(cell.stars) or cell.bracketed)
-        cells.append(str(cell) + " " * (missing + point + blank))
-    return cells
+    """Return the cells of a column as text, with room behind numbers for the decimals, brackets and stars of others."""
+    texts = [one_line(str(cell)) for cell in column]
+    numbers = [k for k, cell in enumerate(column) if isinstance(cell, Number) and cell.text]
+    behind = {k: len(re.sub(r"^\(?-?\d+", "", texts[k])) for k in numbers}
+    most = max(behind.values(), default=0)
+    return [text + " " * (most - behind.get(k, most)) for k, text in enumerate(texts)]
 
 
 def _in_row(line: Line) -> list[str]:

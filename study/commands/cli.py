@@ -150,7 +150,7 @@ def estimate(
     figure.check()
     core.check("Question", {"level": float}, {"level": level})
     designs = [find_design(name) for name in design or ["callaway_santanna"]]
-    given = options.read_options(option or [])
+    given = options.read_options(option)
     for chosen in designs:
         chosen.check_options(given)
     question = of_question.read("study estimate", outcome[0], event, scale, source)

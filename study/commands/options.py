@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections import ChainMap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -33,15 +33,8 @@ ARGUMENTS = {
     "budget": "grants",
     "prior_name": "prior",
 }
-ENDINGS = {
-    ".txt": "text",
-    ".tex": "latex",
-    ".html": "html",
-    ".htm": "html",
-    ".md": "md",
-    ".csv": "csv",
-    ".json": "json",
-}
+ENDINGS = {".txt": "text", ".tex": "latex", ".htm": "html"}
+ENDINGS |= {f".{kind}": kind for kind in ("html", "md", "csv", "json")}
 ENGINES = ("duckdb",)
 # Options of a panel that need more of it than an engine adds up.
 OF_ROWS = ("levels", "dose", "instrument", "group", "group_column")
@@ -250,8 +243,6 @@ OwnPanel = Annotated[
 ]
 
 
-# Why an option is refused beside a question of the plan.
-OF_PANEL_ALONE = "goes with --outcome and --event, not with a question of the plan"
 # Options about how a file is read, which a panel that ships has no use for.
 OF_FILE = tuple(field.name for field in fields(OfFile))
 
@@ -563,23 +554,33 @@ def _with_help(parameter: inspect.Parameter, texts: Mapping[str, str]) -> inspec
     return parameter.replace(annotation=Annotated[kind, make(*flags, **several, help=texts[name])])
 
 
-def refuse_beside(context: typer.Context, allowed: Collection[str], who: str, why: str) -> None:
-    """Refuse an option that the user has given and that is not among some."""
+def refuse_given(context: typer.Context, refused: Collection[str], who: str, why: str) -> None:
+    """Refuse an option of some that the user has given."""
     for name in context.params:
         came = context.get_parameter_source(name)
-        if name not in allowed and came is not None and came.name == "COMMANDLINE":
+        if name in refused and came is not None and came.name == "COMMANDLINE":
             raise QuestionError(f"{who}: {flag(name)} {why}.")
+
+
+def pairs(
+    option: str, given: Sequence[str] | None, how: str, read: Callable[[str], Any] = str
+) -> dict[str, Any]:
+    """Return what is given to an option as NAME=VALUE, with values as a function reads them."""
+    found: dict[str, Any] = {}
+    for text in given or ():
+        name, _, value = text.partition("=")
+        if name in found:
+            raise QuestionError(f"{option} {name} is set twice; set it once.")
+        with suppress(ValueError):
+            found[name] = read(value)
+        if not (name and value) or name not in found:
+            raise QuestionError(f"{option} {text}: write {how}.")
+    return found
 
 
 def labels(given: Sequence[str] | None) -> dict[str, str]:
     """Return labels that are given as NAME=WORDS."""
-    pairs = [text.partition("=") for text in given or ()]
-    for name, equals, words in pairs:
-        if not (name and equals and words):
-            raise QuestionError(
-                f'--label {name}{equals}: write NAME=WORDS, for example papers="Papers a year".'
-            )
-    return {name: words for name, _, words in pairs}
+    return pairs("--label", given, 'NAME=WORDS, for example papers="Papers a year"')
 
 
 def numbers(option: str, given: Sequence[str]) -> tuple[float, ...]:
@@ -597,18 +598,16 @@ def list_written(paths: Sequence[Path]) -> None:
         typer.echo(f"  {as_typed(path)}")
 
 
-def read_options(given: Sequence[str]) -> dict[str, Any]:
+def read_options(given: Sequence[str] | None) -> dict[str, Any]:
     """Return options that are given as NAME=VALUE, with numbers and true or false as what they are."""
-    options: dict[str, Any] = {}
-    for pair in given:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise QuestionError(f'--option: "{pair}" is no option; write NAME=VALUE, for example folds=5.')
+
+    def read(value: str) -> Any:
         try:
-            options[name] = tomllib.loads(f"value = {value}")["value"]
+            return tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            options[name] = {"True": True, "False": False}.get(value, value)
-    return options
+            return {"True": True, "False": False}.get(value, value)
+
+    return pairs("--option", given, "NAME=VALUE, for example folds=5", read)
 
 
 @dataclass(frozen=True)
@@ -699,6 +698,13 @@ class OfEngine:
             ) as panel,
         ):
             yield panel
+
+
+def refuse_of_panel(context: typer.Context, who: str) -> None:
+    """Refuse an option that asks something of a panel, beside a question of the plan."""
+    of_panel = [field.name for group in (OfPanel, OfQuestion, OfEngine) for field in fields(group)]
+    why = "goes with --outcome and --event, not with a question of the plan"
+    refuse_given(context, ("outcome", "event", "scale", *of_panel), who, why)
 
 
 def _able() -> list[str]:

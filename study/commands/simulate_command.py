@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,11 +24,7 @@ if TYPE_CHECKING:
     from study.simulate.replications import Entrant
 
 WHO = "study simulate"
-# Options that do not ask anything of a panel, and those that go with the plan's own tournament.
-EITHER = (
-    "question", "plan", "designs", "dial", "violations", "reps", "slow_reps", "seed", "record", "jobs", "backend",
-    "address", "cache", "output", "format",
-)  # fmt: skip
+# Options that go with the plan's own tournament.
 RECORDING = ("plan", "record", "jobs", "backend", "address", "cache")
 Columns = tuple[tuple[str, str, bool], ...]
 # Columns of the tables of what designs do: heading, name in the frame, and whether it is an effect.
@@ -104,12 +100,13 @@ def simulate(
             cache=cache or core.folder_of(path), progress=steps(progress, None, "Simulating")
         )
 
-    dials = read_dials(dial or ())
+    dials = options.pairs("--dial", dial, "NAME=VALUE, for example trends=0.5", float)
     if output is not None:
         core.refuse_unwritable(output)
     path: Path | None = None
     if record:
-        options.refuse_beside(context, RECORDING, WHO, "is not for --record, which runs what the plan says")
+        others, why = {*context.params} - {*RECORDING}, "is not for --record, which runs what the plan says"
+        options.refuse_given(context, others, WHO, why)
         path = options.plan_of(plan or options.DEFAULT_PLAN)
         with progress_bar() as progress, settings_of(progress, path):
             text = record_of(path)
@@ -119,12 +116,25 @@ def simulate(
         own_question = of_question.read(WHO, outcome, event, scale, source)
         spec = Specification(source.read([outcome], own_question), own_question, designs, seed or 0)
     else:
-        options.refuse_beside(context, EITHER, WHO, options.OF_PANEL_ALONE)
+        options.refuse_of_panel(context, WHO)
         path = options.plan_of(plan or options.DEFAULT_PLAN)
         spec = spec_of_plan(path, question, designs, seed)
+    from study.simulate.tournament import VIOLATIONS, tournament
+
     with progress_bar() as progress, settings_of(progress, path):
-        finding = finding_of(spec, dials, violations, reps, slow_reps)
-    give(spec, finding, output, format)
+        finding = tournament(
+            spec.panel,
+            spec.question,
+            spec.designs,
+            dials=dials,
+            processes=VIOLATIONS if violations else None,
+            neighbours=spec.neighbours,
+            repetitions=reps,
+            slow_repetitions=slow_reps,
+            level=spec.level,
+            seed=spec.seed,
+        )
+    give(spec, replace(finding, evidence=(*finding.evidence, *spec.remarks)), output, format)
 
 
 class Specification(NamedTuple):
@@ -137,29 +147,6 @@ class Specification(NamedTuple):
     level: float = 0.95
     neighbours: str | None = None
     remarks: tuple[str, ...] = ()
-
-
-def read_dials(given: Sequence[str]) -> dict[str, float]:
-    """Return dials that are given as NAME=VALUE.
-
-    Raises
-    ------
-    QuestionError
-        If one is not written so, or is named twice.
-    """
-    dials: dict[str, float] = {}
-    for pair in given:
-        name, equals, value = pair.partition("=")
-        try:
-            number = float(value)
-        except ValueError:
-            equals = ""
-        if not (name and equals):
-            raise QuestionError(f"{WHO}: --dial {pair}: write NAME=VALUE, for example trends=0.5.")
-        if name in dials:
-            raise QuestionError(f"{WHO}: --dial {name} is set twice; set it once.")
-        dials[name] = number
-    return dials
 
 
 def spec_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed: int | None) -> Specification:
@@ -211,27 +198,6 @@ def spec_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed:
         plan.neighbours or None,
         tuple(remark for _, remark in refused),
     )
-
-
-def finding_of(
-    spec: Specification, dials: Mapping[str, float], violations: bool, reps: int, slow_reps: int | None
-) -> Finding:
-    """Run the tournament."""
-    from study.simulate.tournament import VIOLATIONS, tournament
-
-    finding = tournament(
-        spec.panel,
-        spec.question,
-        spec.designs,
-        dials=dials,
-        processes=VIOLATIONS if violations else None,
-        neighbours=spec.neighbours,
-        repetitions=reps,
-        slow_repetitions=slow_reps,
-        level=spec.level,
-        seed=spec.seed,
-    )
-    return replace(finding, evidence=(*finding.evidence, *spec.remarks))
 
 
 def give(spec: Specification, finding: Finding, output: Path | None, format: str) -> None:

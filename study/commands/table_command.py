@@ -16,10 +16,6 @@ from study.commands.options import OfEngine
 from study.core import QuestionError, refuse_unwritable
 
 WHO = "study table"
-EITHER = (
-    "question", "plan", "designs", "draws", "seed", "columns", "terms", "stars", "star_levels", "digits", "label",
-    "notes", "mde", "format", "standalone", "output", "jobs", "backend", "address", "cache",
-)  # fmt: skip
 
 
 def table(
@@ -101,7 +97,7 @@ def table(
     names = designs and [find_design(name).name for name in designs]
     of_draws = {name: value for name, value in {"draws": draws, "seed": seed}.items() if value is not None}
     if question:
-        options.refuse_beside(context, EITHER, WHO, options.OF_PANEL_ALONE)
+        options.refuse_of_panel(context, WHO)
         path = options.plan_of(plan or options.DEFAULT_PLAN)
         with workers.settings(cache=core.fits_of(path, cache)), workers.learning(names):
             tables = of_plan(path, question, names, labels=labels, style=style, **of_draws)

@@ -109,29 +109,25 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
 
 
 @contextmanager
-def on_axes(ax: Axes | None, width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
-    """Give axes to draw on with their figure: those given, in the style that they have, or new ones."""
-    if ax is not None:
-        figure = ax.get_figure(root=True) if hasattr(ax, "get_figure") else None
-        if figure is None:
-            raise QuestionError(f"plot: ax is {shown(ax)}; give matplotlib axes that are on a figure.")
-        yield figure, ax
-        return
-    with canvas(width, height) as figure:
-        yield figure, figure.subplots()
-
-
-@contextmanager
 def panels(
     ax: Axes | None, rows: int, columns: int, width: float = WIDTH, height: float = HEIGHT, **how: Any
 ) -> Iterator[tuple[Figure, list[Axes]]]:
     """Give the panels of a chart with their figure: given axes for the first of them alone, or a figure of its own."""
     if ax is not None:
-        with on_axes(ax) as (figure, axis):
-            yield figure, [axis]
+        figure = ax.get_figure(root=True) if hasattr(ax, "get_figure") else None
+        if figure is None:
+            raise QuestionError(f"plot: ax is {shown(ax)}; give matplotlib axes that are on a figure.")
+        yield figure, [ax]
         return
     with canvas(width, height) as figure:
         yield figure, figure.subplots(rows, columns, squeeze=False, **how).ravel().tolist()
+
+
+@contextmanager
+def on_axes(ax: Axes | None, width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
+    """Give axes to draw on with their figure: those given, in the style that they have, or new ones."""
+    with panels(ax, 1, 1, width, height) as (figure, (axis,)):
+        yield figure, axis
 
 
 class _Rounding:

@@ -10,6 +10,7 @@ from .agreement import kind as kind
 from .agreement import usual_kind as usual_kind
 from .comparison import Comparison as Comparison
 from .comparison import answered as answered
+from .comparison import answers_of as answers_of
 from .comparison import compare as compare
 from .comparison import variants_of as variants_of
 from .families import adjusted_p_values as adjusted_p_values

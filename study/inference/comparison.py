@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -319,35 +319,57 @@ def compare(
             "compare: outcomes of a panel larger than memory are added up one at a time, so that p-values cannot be "
             "adjusted for several; compare designs for one outcome."
         )
-    estimates: dict[tuple[str, str], Estimate] = {}
-    refusals: dict[tuple[str, str], str] = {}
-    agreements, full = {}, {}
-    for outcome in names:
-        sample = question.replace(outcome=outcome).sample(panel)
-        whatever_dose = replace(sample, question=sample.question.replace(dose=None), dose=None)
-        fits: dict[str, Estimate] = {}
-        for variant in variants:
-            design = find_design(variant.name)
-            try:
-                fit = design(sample if Supports.DOSE in design.supports else whatever_dose, **variant.options)
-                estimates[outcome, variant.label] = answered(fit.headline)
-                fits[variant.label] = full[outcome, variant.label] = fit
-            except QuestionError as refusal:
-                refusals[outcome, variant.label] = str(refusal).removeprefix(f"{variant.name}: ")
-        agreements[outcome] = agreement_of(fits, force=force, draws=draws, seed=seed)
+    samples = {outcome: question.replace(outcome=outcome).sample(panel) for outcome in names}
+    no_dose = {o: replace(s, question=s.question.replace(dose=None), dose=None) for o, s in samples.items()}
+
+    def fit_of(variant: Variant, outcome: str) -> Estimate:
+        design = find_design(variant.name)
+        takes_doses = Supports.DOSE in design.supports
+        return design((samples if takes_doses else no_dose)[outcome], **variant.options)
+
+    answers = answers_of(variants, names, fit_of, force=force, draws=draws, seed=seed)
     labels = tuple(variant.label for variant in variants)
     adjusted: dict[tuple[str, str], Adjusted] = {}
     for label in labels:
         family = {
             x: fit
-            for (x, design), fit in estimates.items()
+            for (x, design), fit in answers["estimates"].items()
             if design == label and fit.joint and fit.varies[0]
         }
         if family and len(names) > 1:
             stepped = adjusted_p_values(family, draws=draws, seed=seed)
             by_holm = adjusted_p_values(family, method="holm")
             adjusted |= {(outcome, label): Adjusted(stepped[outcome], by_holm[outcome]) for outcome in family}
-    return Comparison(question, labels, names, estimates, refusals, agreements, adjusted, draws, full)
+    return Comparison(question, labels, names, **answers, adjusted=adjusted, draws=draws)
+
+
+def answers_of(
+    asked: Sequence[Any], outcomes: Sequence[str], fit_of: Callable[[Any, str], Estimate], **how: Any
+) -> dict[str, Any]:
+    """Return what a :class:`Comparison` has of its answers: estimates, refusals, agreement and fits.
+
+    Parameters
+    ----------
+    asked : sequence
+        What has the name of a design and a label.
+    outcomes : sequence of str
+    fit_of : callable
+        Takes one of them and an outcome, and returns the estimate or refuses.
+    **how
+        Of the tests that designs agree, as :func:`study.inference.agreement.agreement_of` takes it.
+    """
+    estimates, refusals, agreement, every = {}, {}, {}, {}
+    for outcome in outcomes:
+        fits = {}
+        for row in asked:
+            try:
+                fit = fit_of(row, outcome)
+                estimates[outcome, row.label] = answered(fit.headline)
+                fits[row.label] = every[outcome, row.label] = fit
+            except QuestionError as refusal:
+                refusals[outcome, row.label] = str(refusal).removeprefix(f"{row.name}: ")
+        agreement[outcome] = agreement_of(fits, **how)
+    return {"estimates": estimates, "refusals": refusals, "agreement": agreement, "fits": every}
 
 
 def answered(headline: Estimate) -> Estimate:

@@ -49,6 +49,13 @@ class Scale:
         return f"% {self.unit}" if self.percent else self.unit
 
     @property
+    def title(self) -> str:
+        """What the scale is called over a panel of a figure and before a sentence."""
+        return {"proportional": "Proportional", "log1p": "Log(1 + outcome)"}.get(
+            self.name, "In the outcome's units"
+        )
+
+    @property
     def quantity(self) -> str:
         """What the effect is on, so that outcomes on unlike scales do not share a heading."""
         return {"level": self.outcome, "log1p": f"log(1 + {self.outcome})"}.get(

@@ -16,7 +16,7 @@ import pandas as pd
 from study.core import DataError, QuestionError, refuse_unknown
 from study.data.audit import Share
 from study.panel import shipped
-from study.report import Column, Number
+from study.report import Column
 
 WHO = "study facts"
 LEVEL = 0.95
@@ -432,9 +432,8 @@ UNITS = {
     "difference": Column("difference in percentage points", "percent"),
     "months": Column("months", "number", 2),
 }
-# What a sentence multiplies values by, their decimals, and what stands behind them.
-PRINTED = {"share": (100, 1, "%"), "difference": (100, 1, " points"), "months": (1, 2, " months")}
-NOT_KNOWN = "–"
+# What stands behind values in a sentence.
+BEHIND = {"share": "%", "difference": " points", "months": " months"}
 
 SEED_PAPER = "Besiroglu et al. (2024, arXiv 2401.02452)"
 # The full text was not at hand. The values were found in a public summary of the paper (study.space), and the rules
@@ -592,15 +591,14 @@ class Fact:
     def sentence(self) -> str:
         """The fact with its interval, count and denominator, and the published value beside it."""
         low, high = (self._text(end) for end in self.interval)
-        (*_, unit), (count, denominator) = PRINTED[self.unit], self.counts
+        unit, (count, denominator) = BEHIND[self.unit], self.counts
         value = "cannot be given" if math.isnan(self.value) else f"{self._text(self.value)}{unit}"
         ends = "" if math.isnan(self.interval[0]) else f" (95% {low} to {high})"
         published = f"{self._text(self.published)}{unit}" if self.source else "none is known to us"
         return f"{self.claim}: {value}{ends}. Counted: {count} of {denominator}. Published: {published}."
 
     def _text(self, value: float) -> str:
-        factor, digits, _ = PRINTED[self.unit]
-        return "unbounded" if math.isinf(value) else Number(factor * value, digits).text
+        return "unbounded" if math.isinf(value) else str(UNITS[self.unit].cell(value))
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,16 +23,7 @@ from study.estimates import (
     smallest_effect,
     stack,
 )
-from study.inference import (
-    Agreement,
-    Comparison,
-    Randomization,
-    agree,
-    agreement_of,
-    answered,
-    kind,
-    usual_kind,
-)
+from study.inference import Agreement, Comparison, Randomization, agree, answers_of, kind, usual_kind
 from study.inference.randomization import randomization
 from study.panel import FlowStep, Panel, Sample
 from study.paper.plan import Event, Plan, Row, Task
@@ -162,22 +153,15 @@ def comparison(
     plan: Plan, panel: Panel, event: Event, scale: str, outcomes: Sequence[str], rows: Sequence[Row]
 ) -> Comparison:
     """Return what rows of a plan answer about an event on one scale, each with its own options and covariates."""
-    estimates, refusals, agreement, every_fit = {}, {}, {}, {}
-    for outcome in outcomes:
-        fits = {}
-        for row in rows:
-            task = plan.task(event, outcome, scale, row)
-            try:
-                fit = row.design(task.question.sample(panel), **task.options)
-                estimates[outcome, row.label] = answered(fit.headline)
-                fits[row.label] = every_fit[outcome, row.label] = fit
-            except QuestionError as refusal:
-                refusals[outcome, row.label] = str(refusal).removeprefix(f"{row.name}: ")
-        agreement[outcome] = agreement_of(fits, draws=plan.band_draws, seed=plan.seed)
+
+    def fit_of(row: Row, outcome: str) -> Estimate:
+        task = plan.task(event, outcome, scale, row)
+        return row.design(task.question.sample(panel), **task.options)
+
     question = plan.task(event, outcomes[0], scale, plan.headline).question
-    labels = tuple(row.label for row in rows)
-    draws = plan.band_draws
-    return Comparison(question, labels, tuple(outcomes), estimates, refusals, agreement, {}, draws, every_fit)
+    labels, draws = tuple(row.label for row in rows), plan.band_draws
+    answers = answers_of(rows, outcomes, fit_of, draws=draws, seed=plan.seed)
+    return Comparison(question, labels, tuple(outcomes), **answers, adjusted={}, draws=draws)
 
 
 def agreement(answers: Mapping[str, Result], panel: Panel, draws: int, seed: int) -> Agreement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import product
@@ -452,12 +452,12 @@ def _notes(words: Words, comparisons: Sequence[Comparison], style: Style, family
     if fits and style.notes != "none":
         clusters = (fit.sample.question.cluster for fit in fits if fit.convention not in UNCLUSTERED)
         by = dict.fromkeys(words.named(cluster) if cluster else words.unit for cluster in clusters)
-        conventions = _by_design(_numbered(comparisons, lambda fit: CONVENTIONS[fit.errors_by]))
+        conventions = _by_design(_said(comparisons, lambda fit: CONVENTIONS[fit.errors_by]))
         clustered = f", clustered by {' or '.join(by)}" if by else ""
         notes.append(f"Standard errors in parentheses{clustered}: {conventions}.")
     if fits and style.notes == "full":
         notes = [
-            f"Estimand: {_by_design(_numbered(comparisons, lambda fit: _estimand(fit, style.terms)))}.",
+            f"Estimand: {_by_design(_said(comparisons, lambda fit: _estimand(fit, style.terms)))}.",
             *notes,
             *_more(words, comparisons, style),
         ]
@@ -517,41 +517,32 @@ def _panel(sample: Sample, words: Words) -> str:
 
 def _panels(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
     """Say which panel estimates are of, and of which it is said where that differs."""
-    about = _placed(words, comparisons, lambda fit: _panel(fit.sample, words))
+    about = _said(comparisons, lambda fit: _panel(fit.sample, words), words.outcomes)
     return [*about] if len(about) == 1 else [f"{places}: {panel}" for panel, places in about.items()]
 
 
-def _placed(
-    words: Words, comparisons: Sequence[Comparison], says: Callable[[Estimate], str | None]
+def _said(
+    comparisons: Sequence[Comparison],
+    says: Callable[[Estimate], str | None],
+    outcomes: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Return what is said of estimates, with the designs, and the outcomes of several, of which it is."""
+    """Return what is said of estimates, with the designs, and the titles of several outcomes, that it holds for."""
     about: dict[str, dict[str, None]] = {}
-    several = len(words.outcomes) > 1
-    for comparison in comparisons:
-        for (outcome, label), fit in comparison.estimates.items():
-            if sentence := says(fit):
-                place = _number(comparison, label) + f", {words.outcomes[outcome]}" * several
-                about.setdefault(sentence, {})[place] = None
-    return {sentence: ("; " if several else ", ").join(places) for sentence, places in about.items()}
-
-
-def _numbered(
-    comparisons: Sequence[Comparison], words_of: Callable[[Estimate], str]
-) -> dict[str, dict[str, None]]:
-    """Return the words for estimates, with the numbers of the designs that they hold for."""
-    numbers: dict[str, dict[str, None]] = {}
+    titles = outcomes if outcomes and len(outcomes) > 1 else {}
     for comparison in comparisons:
         for label, outcome in product(comparison.labels, comparison.outcomes):
-            if fit := comparison.estimates.get((outcome, label)):
-                numbers.setdefault(words_of(fit), {})[_number(comparison, label)] = None
-    return numbers
+            fit = comparison.estimates.get((outcome, label))
+            if fit and (sentence := says(fit)):
+                place = ", ".join(filter(None, (_number(comparison, label), titles.get(outcome))))
+                about.setdefault(sentence, {})[place] = None
+    return {sentence: ("; " if titles else ", ").join(places) for sentence, places in about.items()}
 
 
-def _by_design(numbers: Mapping[str, Iterable[str]]) -> str:
+def _by_design(numbers: Mapping[str, str]) -> str:
     """Return words with the designs that they hold for, without these where it is one thing."""
     if len(numbers) == 1:
         return next(iter(numbers))
-    return "; ".join(f"{words} in {', '.join(designs)}" for words, designs in numbers.items())
+    return "; ".join(f"{words} in {designs}" for words, designs in numbers.items())
 
 
 def _estimand(fit: Estimate, terms: Terms) -> str:
@@ -574,8 +565,8 @@ def _assumptions(comparisons: Sequence[Comparison]) -> str:
     """Say under which assumptions an estimate is an effect: those that all designs share, then the others."""
     everything = [assumed(fit) for fit in _fits(comparisons)]
     shared = [a for a in everything[0] if all(a in each for each in everything)]
-    others = _numbered(comparisons, lambda fit: ", ".join(a for a in assumed(fit) if a not in shared))
-    own = [f"{words} in {', '.join(designs)}" for words, designs in others.items() if words]
+    others = _said(comparisons, lambda fit: ", ".join(a for a in assumed(fit) if a not in shared))
+    own = [f"{words} in {designs}" for words, designs in others.items()]
     return "; ".join([", ".join(shared), *own] if shared else own)
 
 
@@ -589,8 +580,10 @@ def assumed(fit: Estimate) -> list[Assumes]:
 
 def _few_clusters(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
     """Return the first warning that few clusters carry a variance, and which other estimates have one."""
-    about = _placed(
-        words, comparisons, lambda fit: (few_clusters_warning(fit) or "").removeprefix(f"{fit.design}: ")
+    about = _said(
+        comparisons,
+        lambda fit: (few_clusters_warning(fit) or "").removeprefix(f"{fit.design}: "),
+        words.outcomes,
     )
     notes = [f"{places}: {warning}" for warning, places in about.items()]
     like = ("; " if len(words.outcomes) > 1 else ", ").join([*about.values()][1:])

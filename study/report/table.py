@@ -19,7 +19,7 @@ from rich.cells import cell_len
 
 from study.core import OutputError, QuestionError, listed, refuse_unknown, significant, write_all
 from study.report.latex import MINUS, escape, needs_other_fonts, one_line, render, with_signs
-from study.report.word import Written, word_file
+from study.report.word import word_file
 
 Format = Literal["latex", "html", "md", "docx", "csv", "txt"]
 PRINTED_FORMATS = ("latex", "html", "md", "csv", "txt")
@@ -196,7 +196,7 @@ class Table:
         head = max((_height(heading, HEADING) for heading in self.headings), default=0)
         body = sum(max(map(_height, _in_row(line), rooms)) for line in self.lines)
         panels = sum(1.6 if block.title else 0.6 for block in self.blocks)
-        around = 1 + _height(self.caption, PAGE_LETTERS) + _height(self._noted, PAGE_LETTERS)
+        around = 1 + _height(self.caption, PAGE_LETTERS) + _height(self.noted, PAGE_LETTERS)
         return head + body + panels + around > PAGE_LINES
 
     @cached_property
@@ -281,21 +281,20 @@ class Table:
             body += [row(one_line(line.label), next(cells)) for line in block.lines]
         wide = max(map(cell_len, [*top, *filter(None, body)]), default=0)
         head, foot = (
-            textwrap.wrap(one_line(text), max(wide, NOTE_LINE)) for text in (self.caption, self._noted)
+            textwrap.wrap(one_line(text), max(wide, NOTE_LINE)) for text in (self.caption, self.noted)
         )
         lines = ["-" * wide if line is None else line for line in body]
         return "\n".join([*head, "=" * wide, *top, *lines, "=" * wide, *foot, ""]).encode()
 
-    def word(self) -> Written:
-        """Return the table as :func:`study.report.word.word_file` takes it."""
-        printed = self._printed
-        rows = [
-            row for b in printed.blocks for row in ([b.title] * bool(b.title), *map(_in_row, b.lines)) if row
-        ]
-        return Written(printed.caption, [["", *printed.headings], *rows], printed.spans, printed._noted)
+    @property
+    def rows(self) -> list[list[str]]:
+        """The texts of its lines, a label and its cells; the title of a panel is a row of one text."""
+        every = (([block.title] * bool(block.title), *map(_in_row, block.lines)) for block in self.blocks)
+        return [row for of_block in every for row in of_block if row]
 
     @property
-    def _noted(self) -> str:
+    def noted(self) -> str:
+        """The notes below it, as one text."""
         return f"Notes. {' '.join(self.notes)}" if self.notes else ""
 
     def __str__(self) -> str:
@@ -460,20 +459,12 @@ def _no_formula(text: str) -> str:
 
 
 def _aligned(column: Sequence[Cell]) -> list[str]:
-    """Return the cells of a column as text, with room behind numbers for what follows some of them."""
-    numbers = [cell for cell in column if isinstance(cell, Number)]
-    behind = max([len(number.stars) or number.bracketed for number in numbers], default=0)
-    after = max([len(number.text.strip("()").partition(".")[2]) for number in numbers], default=0)
-    cells = []
-    for cell in column:
-        if isinstance(cell, str) or not cell.text:
-            cells.append(one_line(str(cell)))
-            continue
-        missing = after - len(cell.text.strip("()").partition(".")[2])
-        point = 1 if missing == after and after else 0
-        blank = behind - (len(cell.stars) or cell.bracketed)
-        cells.append(str(cell) + " " * (missing + point + blank))
-    return cells
+    """Return the cells of a column as text, with room behind numbers for the decimals, brackets and stars of others."""
+    texts = [one_line(str(cell)) for cell in column]
+    numbers = [k for k, cell in enumerate(column) if isinstance(cell, Number) and cell.text]
+    behind = {k: len(re.sub(r"^\(?-?\d+", "", texts[k])) for k in numbers}
+    most = max(behind.values(), default=0)
+    return [text + " " * (most - behind.get(k, most)) for k, text in enumerate(texts)]
 
 
 def _in_row(line: Line) -> list[str]:
@@ -515,7 +506,7 @@ def document(tables: Sequence[Table], kind: Format, *, standalone: bool = False)
         Whether LaTeX is a document that compiles alone.
     """
     if kind == "docx":
-        return word_file([table.word() for table in tables])
+        return word_file([table._printed for table in tables])
     parts = b"\n".join(table.formatted(kind) for table in tables).decode()
     if kind == "html":
         return render("tables.html", title=tables[0].caption, body=parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from study.report.latex import one_line
 
@@ -14,34 +14,16 @@ DATE = (1980, 1, 1, 0, 0, 0)
 POINTS = 9
 
 
-class Written(NamedTuple):
-    """A table as texts.
-
-    Attributes
-    ----------
-    caption : str
-    rows : sequence of sequence of str
-        A label and its cells, the headings first; the title of a panel is a row of one text.
-    spans : sequence of tuple of str and int
-        Headings over the headings, each with its number of columns.
-    notes : str
-    """
-
-    caption: str
-    rows: Sequence[Sequence[str]]
-    spans: Sequence[tuple[str, int]]
-    notes: str
-
-
-def word_file(tables: Sequence[Written]) -> bytes:
-    """Return tables as a .docx file, each between caption and notes, the same bytes for the same tables."""
+# Tables are study.report.table's, which imports this.
+def word_file(tables: Sequence[Any]) -> bytes:
+    """Return tables as a .docx file, each between caption and notes; the same bytes for the same tables."""
     from docx import Document
 
     document = Document()
     for table in tables:
         document.add_paragraph(one_line(table.caption), style="Caption")
         _add(document, table)
-        _say(document.add_paragraph(), table.notes)
+        _say(document.add_paragraph(), table.noted)
     written, dated = io.BytesIO(), io.BytesIO()
     document.save(written)
     with zipfile.ZipFile(written) as old, zipfile.ZipFile(dated, "w") as new:
@@ -50,16 +32,17 @@ def word_file(tables: Sequence[Written]) -> bytes:
     return dated.getvalue()
 
 
-def _add(document: Any, table: Written) -> None:
+def _add(document: Any, table: Any) -> None:
     """Add a table whose cells stand to the right, with rules above and below it and below its headings."""
     above = [table.spans] if table.spans else []
-    rows = document.add_table(len(above) + len(table.rows), len(table.rows[0])).rows
+    written = [["", *table.headings], *table.rows]
+    rows = document.add_table(len(above) + len(written), len(written[0])).rows
     for row, spans in zip(rows, above, strict=False):
         at, cells = 1, row.cells
         for title, columns in spans:
             _say(cells[at].merge(cells[at + columns - 1]).paragraphs[0], title, "CENTER")
             at += columns
-    for row, texts in zip(rows[len(above) :], table.rows, strict=True):
+    for row, texts in zip(rows[len(above) :], written, strict=True):
         cells = row.cells
         if len(texts) == 1:
             cells[0].merge(cells[-1])

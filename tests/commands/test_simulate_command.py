@@ -14,7 +14,7 @@ from command_line import command
 from plans import PANEL, PLAN
 
 from study import Panel, Question, tournament
-from study.commands.simulate_command import read_dials
+from study.commands.options import labels, pairs, read_options
 from study.core import QuestionError
 from study.simulate import calibrate
 from study.simulate.tournament import VIOLATIONS
@@ -200,9 +200,17 @@ def test_a_question_that_the_plan_does_not_have_is_refused(folder):
 
 
 def test_dials_are_numbers_by_name():
-    assert read_dials(["trends=0.5", "hidden=1e-1"]) == {"trends": 0.5, "hidden": 0.1}
-    with pytest.raises(QuestionError, match="NAME=VALUE"):
-        read_dials(["=0.5"])
+    how = "NAME=VALUE, for example trends=0.5"
+    assert pairs("--dial", ["trends=0.5", "hidden=1e-1"], how, float) == {"trends": 0.5, "hidden": 0.1}
+    with pytest.raises(QuestionError, match="write NAME=VALUE"):
+        pairs("--dial", ["=0.5"], how, float)
+
+
+def test_an_option_or_a_label_that_is_given_twice_is_refused():
+    with pytest.raises(QuestionError, match="--option folds is set twice; set it once"):
+        read_options(["folds=5", "folds=6"])
+    with pytest.raises(QuestionError, match="--label papers is set twice"):
+        labels(["papers=Papers", "papers=Works"])
 
 
 def test_designs_for_a_panel_say_how_to_run_a_tournament_where_none_is_recorded(folder):

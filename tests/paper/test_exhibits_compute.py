@@ -18,11 +18,10 @@ from study import DataError, QuestionError
 from study.diagnostics.misclassification import misclassification
 from study.figures import dot_figure
 from study.panel import Question, shipped
-from study.paper import find_exhibit
 from study.paper import run as running
 from study.paper.diagnose import answered
 from study.paper.exhibits import gpu_stock, machines, sample, timing, treatments
-from study.paper.exhibits.exhibit import Exhibited, Setting, address, findings_of
+from study.paper.exhibits.exhibit import Exhibited, Setting, address
 from study.paper.exhibits.timing import timed_event
 from study.paper.plan import Plan, read_plan
 
@@ -131,7 +130,7 @@ def test_the_shipped_machines_are_those_of_a_plain_count(paper: Setting) -> None
 def test_definitions_whose_interval_has_one_half_in_it_are_named(
     paper: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu_stock, "findings_of", lambda *_: [])
+    monkeypatch.setattr(Setting, "findings_of", lambda *_: [])
     shown = gpu_stock.gpu_stock(paper)
     (verdict,) = shown.sentences
     short = {event.name: event.short for event in paper.plan.every_event}
@@ -176,9 +175,8 @@ def test_grants_are_distinguished_by_what_was_bought(paper: Setting) -> None:
 def test_definitions_of_treatment_have_the_numbers_of_the_exhibits_that_they_show(
     paper: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu_stock, "findings_of", lambda *_: [])
+    monkeypatch.setattr(Setting, "findings_of", lambda *_: [])
     (table,) = treatments.treatments(paper).tables
-    assert find_exhibit("treatments").shows == ("timing", "machines", "gpu_stock")
     with drawn_as():  # test_exhibits_data draws the figure
         made = (timing.timing(paper), machines.machines(paper), gpu_stock.gpu_stock(paper))
     values = {at: value for shown in made for at, value in values_of(shown).items()}
@@ -307,7 +305,7 @@ def test_a_plan_gives_diagnostics_the_shares_of_its_check(tmp_path: Path) -> Non
     assert sum("outside of the panel covers, it finds 10% and 40%" in s for s in sentences) == len(
         plan.scales
     )
-    (row, *_) = findings_of(setting, ("misclassification",))
+    (row, *_) = setting.findings_of(("misclassification",))
     assert {0.1, 0.4} <= set(row.by_name["misclassification"].frame["share"])
     assert checked_plan(tmp_path, f"{HEADING}first_treated,1,0,8\n").hidden_shares(plan.events[0]) == ()
     assert checked_plan(tmp_path, f"{HEADING}first_treated,,0.2,8\n").hidden_shares(plan.events[0]) == (0.2,)

@@ -17,8 +17,8 @@ from plans import PANEL, PLAN
 import study
 from study.designs import find_design
 from study.diagnostics import Finding, all_diagnostics
+from study.panel import Scale
 from study.paper import diagnose
-from study.paper.exhibits import exhibit as shared
 from study.paper.exhibits import heterogeneity as who_gains
 from study.paper.exhibits import learners as by_learner
 from study.paper.exhibits.contrasts import BY_T, contrasts
@@ -88,7 +88,7 @@ def planned(folder: Path, text: str) -> Plan:
 def setting_of(plan: Plan, *, answered: bool = True) -> Setting:
     panel = load(plan)
     asked = Setting(plan, panel, {}, other_panels(plan.placebos))
-    tasks = [shared.task_of(asked, scale) for scale in plan.scales] if answered else []
+    tasks = [asked.task_of(scale) for scale in plan.scales] if answered else []
     return replace(asked, results={task.key: answer(task, panel) for task in tasks})
 
 
@@ -163,7 +163,7 @@ def test_sentences_are_complete(made: dict[str, Exhibited]) -> None:
 def test_an_effect_on_a_placebo_outcome_is_that_of_the_design_on_the_other_panel(
     made: dict[str, Exhibited], setting: Setting
 ) -> None:
-    task = shared.task_of(setting, "log1p")
+    task = setting.task_of("log1p")
     ours, theirs = (
         find_design(task.row.name)(task.question.sample(panel), **task.options).headline
         for panel in (setting.panel, setting.placebos["other"])
@@ -188,7 +188,7 @@ def test_contrasts_are_the_answers_of_the_plan_its_placebos_and_further_question
     plan = planned(tmp_path, PLAN + EXTRA + CONTRASTS)
     found = lines(contrasts(replace(setting, plan=plan)).tables[0])
     first, second = plan.scales
-    answers = {s: setting.results[shared.task_of(setting, s).key] for s in (first, second)}
+    answers = {s: setting.results[setting.task_of(s).key] for s in (first, second)}
     cells = found["", "Event"].cells  # above all panels
     assert cells[0] == Number(answers[first].n_treated, 0)
     assert [cells[k].value for k in (1, 6, 7)] == [
@@ -200,7 +200,7 @@ def test_contrasts_are_the_answers_of_the_plan_its_placebos_and_further_question
     placebo = found["Panel A. Of the plan", f"Other outcome{BY_T}"].cells
     theirs = lines(made["placebos"].tables[0])["Panel A. Share", "Other"].cells
     assert (placebo[1], placebo[2], placebo[6]) == (theirs[0], theirs[1], theirs[6])
-    question = shared.task_of(setting, second).question
+    question = setting.task_of(second).question
     static = study.estimate(setting.panel, question, "twfe").headline
     assert found["Panel B. Of other kinds", f"Static{BY_T}"].cells[7].value == static.effect[0]
 
@@ -217,13 +217,13 @@ def test_contrasts_name_what_the_plan_has(tmp_path: Path) -> None:
 def test_a_trend_that_the_pre_trend_test_finds_half_the_time_adds_its_mean_to_the_average(
     made: dict[str, Exhibited], setting: Setting
 ) -> None:
-    trends = shared.finding_of(setting, "log1p", "pretrends", "CS")
+    trends = setting.finding_of("log1p", "pretrends", "CS")
     assert isinstance(trends, study.diagnostics.Finding)
     horizon = setting.plan.question["horizon"]
     slope = trends["slopes"][0.5]
     assert bias(trends, slope) == pytest.approx(slope * np.mean(np.arange(horizon + 1) + 1))
     direct = study.diagnostics.pretrends(
-        study.estimate(setting.panel, shared.task_of(setting, "log1p").question, "callaway_santanna"),
+        study.estimate(setting.panel, setting.task_of("log1p").question, "callaway_santanna"),
         level=setting.plan.level,
     )
     assert slope == pytest.approx(direct["slopes"][0.5], rel=1e-9)
@@ -238,7 +238,7 @@ def test_breakdown_values_are_those_of_honest_did_and_coefficients_have_no_line(
     found = lines(made["violations"].tables[0])
     assert {label for _, label in found} == {"CS", "ES"}
     for label, design in (("CS", "callaway_santanna"), ("ES", "event_study")):
-        fit = study.estimate(setting.panel, shared.task_of(setting, "log1p").question, design)
+        fit = study.estimate(setting.panel, setting.task_of("log1p").question, design)
         honest = study.diagnostics.honest_did(fit, level=setting.plan.level)
         first = found["Panel B. Log", label].cells[0]
         assert first == ("none" if honest["breakdown"] is None else Number(honest["breakdown"], 2))
@@ -248,8 +248,8 @@ def test_numbers_on_violations_are_at_the_address_of_their_row_and_column(
     made: dict[str, Exhibited], setting: Setting
 ) -> None:
     numbers = {number.address: number.value for number in made["violations"].numbers}
-    honest = shared.finding_of(setting, "log1p", "honest_relative_magnitudes", "ES")
-    trends = shared.finding_of(setting, "log1p", "pretrends", "ES")
+    honest = setting.finding_of("log1p", "honest_relative_magnitudes", "ES")
+    trends = setting.finding_of("log1p", "pretrends", "ES")
     assert isinstance(honest, study.diagnostics.Finding)
     assert isinstance(trends, study.diagnostics.Finding)
     at, low = "violations/log1p/es", honest.frame.set_index("M")["conf_low"]
@@ -268,10 +268,10 @@ def test_the_exhibits_take_the_randomization_test_from_the_answers_and_find_the_
 ) -> None:
     alone = setting_of(planned(tmp_path, PLAN + EXTRA), answered=False)
     for scale in setting.plan.scales:
-        ours, theirs = (shared.finding_of(s, scale, "uncertainty") for s in (setting, alone))
+        ours, theirs = (s.finding_of(scale, "uncertainty") for s in (setting, alone))
         assert isinstance(ours, Finding)
         assert isinstance(theirs, Finding)
-        known = setting.results[shared.task_of(setting, scale).key].randomization
+        known = setting.results[setting.task_of(scale).key].randomization
         assert ours["randomization"] is known
         assert theirs["randomization"] is not None
         assert ours["randomization"].p_value == theirs["randomization"].p_value
@@ -285,7 +285,7 @@ def test_a_way_of_inference_that_a_design_does_not_offer_is_a_dash_with_its_reas
     found = lines(table)
     assert found["CS", "Wild cluster bootstrap"].cells[0] == REFUSED
     assert any("callaway_santanna is not" in sentence for sentence in made["inference"].sentences)
-    question = shared.task_of(setting, "log1p").question
+    question = setting.task_of("log1p").question
     direct = study.wild_bootstrap(
         question.sample(setting.panel), "event_study", draws=199, level=0.9, seed=setting.plan.seed
     )
@@ -298,7 +298,7 @@ def test_a_way_of_inference_that_a_design_does_not_offer_is_a_dash_with_its_reas
 def test_inference_clustered_by_neighbours_is_the_question_asked_so(
     made: dict[str, Exhibited], setting: Setting
 ) -> None:
-    question = shared.task_of(setting, "log1p").question.replace(cluster="cluster")
+    question = setting.task_of("log1p").question.replace(cluster="cluster")
     fit = study.estimate(setting.panel, question, "event_study").headline
     scale = list(setting.plan.scales).index("log1p")
     line = lines(made["inference"].tables[0])["ES", "Jackknife, by cluster"]
@@ -311,7 +311,7 @@ def test_specifications_count_what_the_curve_has(made: dict[str, Exhibited], set
     for scale, line in zip(setting.plan.scales, table.lines, strict=True):
         fits = [
             study.estimate(
-                setting.panel, shared.task_of(setting, scale).question.replace(comparison=comparison), design
+                setting.panel, setting.task_of(scale).question.replace(comparison=comparison), design
             ).headline
             for comparison in ("never_treated", "not_yet_treated")
             for design in ("callaway_santanna", "event_study", "twfe")
@@ -331,7 +331,7 @@ def test_specifications_count_what_the_curve_has(made: dict[str, Exhibited], set
 def test_the_smallest_estimate_without_one_cohort_is_that_of_the_sample_without_it(
     made: dict[str, Exhibited], setting: Setting
 ) -> None:
-    task = shared.task_of(setting, "log1p")
+    task = setting.task_of("log1p")
     sample = task.question.sample(setting.panel)
     without = {
         f"{g:g}": find_design(task.row.name)(sample.only(sample.first_treated != g, "test")).headline.effect[
@@ -353,7 +353,7 @@ def test_a_verdict_has_a_line_for_each_diagnostic_and_agrees_with_the_page_of_di
     made: dict[str, Exhibited], setting: Setting
 ) -> None:
     for scale, table in list(zip(setting.plan.scales, made["verdicts"].tables, strict=True))[:1]:
-        task = shared.task_of(setting, scale)
+        task = setting.task_of(scale)
         page = diagnose.diagnose(setting.plan, task, setting.panel, setting.placebos)
         told = {line.label: line.cells for line in table.lines}
         assert len(told) == len(page.checks)
@@ -401,7 +401,7 @@ def test_learners_are_each_the_designs_own_answer_with_that_learner(
     setting = setting_of(plan, answered=False)
     shown = learners(setting)
     (table,) = shown.tables
-    task = shared.task_of(setting, "log1p", "ML")
+    task = setting.task_of("log1p", "ML")
     fit = study.estimate(
         setting.panel,
         task.question,
@@ -470,7 +470,7 @@ def test_diagnostics_of_a_headline_with_learners_are_about_the_first_design_with
     plan = replace(planned(tmp_path, PLAN + EXTRA + LEARNED).under("dml_stacked"), scales={"log1p": "Log"})
     setting = setting_of(plan, answered=False)
     assert plan.headline.label == "ML"
-    assert shared.main_row(plan).label == "CS"
+    assert setting.main_row.label == "CS"
     line = lines(placebos(setting).tables[0])["Panel A. Log", "Other"]
     assert line == lines(made["placebos"].tables[0])["Panel B. Log", "Other"]
 
@@ -491,7 +491,7 @@ def test_nothing_is_shown_where_the_headline_refuses_the_question(setting: Setti
     varying = replace(setting.plan, question=setting.plan.question | {"covariates": ["x1"]})
     varying = replace(varying, placebos={}).under("event_study")
     bare = Setting(replace(varying, rows=(varying.headline,), neighbours=""), setting.panel, {})
-    assert isinstance(shared.verdict_of(bare, "log1p"), str)
+    assert isinstance(bare.verdict_of("log1p"), str)
     for make in set(EXHIBITS) - {heterogeneity, specifications}:  # whose designs are their own
         assert make(bare) == Exhibited(), make.__name__
     assert specifications(bare).sentences[0].startswith("Not made: ")
@@ -502,7 +502,7 @@ def test_the_papers_placebo_fields_are_compared_with_its_outcome_university_by_u
     panels = other_panels({name: plan.placebos[name] for name in ("robotics",)})
     setting = Setting(plan, paper_panel(), {}, panels)
     numbers = {traced.address: traced for traced in placebos(setting).numbers}
-    task = shared.task_of(setting, "log1p")
+    task = setting.task_of("log1p")
     ours, theirs = (
         find_design(task.row.name)(task.question.sample(panel), **task.options).headline
         for panel in (setting.panel, panels["robotics"])
@@ -540,15 +540,15 @@ def test_a_cohort_is_named_by_its_year_and_a_unit_by_its_name() -> None:
 
 
 def test_an_exhibit_says_why_a_diagnostic_was_not_made_on_each_scale(setting, monkeypatch) -> None:
-    real = shared.finding_of
+    real = Setting.finding_of
 
     def refused(of: Setting, scale: str, name: str, label: str | None = None) -> Finding | str:
         return "the dates cannot be moved." if name == "placebo_dates" else real(of, scale, name, label)
 
-    monkeypatch.setattr(shared, "finding_of", refused)
+    monkeypatch.setattr(Setting, "finding_of", refused)
     sentences = placebos(setting).sentences
     for scale in setting.plan.scales:
-        title = shared.scale_title(scale)
+        title = Scale(scale).title
         assert f"{title}: Not made: the dates cannot be moved." in sentences
 
 

@@ -13,15 +13,7 @@ from study.core import capital, listed
 from study.diagnostics import Finding
 from study.estimates import Effect
 from study.panel import Scale
-from study.paper.exhibits.exhibit import (
-    Part,
-    Piece,
-    Setting,
-    excluding_zero,
-    exhibit,
-    finding_of,
-    scale_title,
-)
+from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, exhibit
 from study.paper.plan import worded, words_of
 from study.paper.results import headline_effect
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Number, Table, effect_values, lettered
@@ -42,11 +34,7 @@ class Answer(NamedTuple):
     p_permuted: float = math.nan
 
 
-@exhibit(
-    "Placebos, contests, other fields and lost access",
-    Part.EFFECTS,
-    shows=("designs", "families", "placebos", "further"),
-)
+@exhibit("Placebos, contests, other fields and lost access", Part.EFFECTS)
 def contrasts(setting: Setting) -> Iterator[Piece]:
     """Yield the table of the answers that the plan sets side by side, the first scale in full."""
     plan, first = setting.plan, setting.scale
@@ -60,7 +48,7 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
             shown = by_scale[first]
             cells: list[Cell] = [Number(shown.n_treated, 0)]
             for scale, answer in by_scale.items():
-                effects.setdefault(scale_title(scale), {})[answer.label] = answer.effect
+                effects.setdefault(Scale(scale).title, {})[answer.label] = answer.effect
                 cells += _cells(answer, columns[scale], Scale(scale))
             if shown.effect.note:
                 why = re.split(r"[,;]", shown.effect.note.partition(": ")[2])[0]
@@ -104,7 +92,7 @@ def answer_of(setting: Setting, scale: str, label: str) -> Answer:
             return Answer(event.short, result.n_treated, effect, test.p_value if test else math.nan)
     if label in setting.placebos:
         named = capital(f"{label} {plan.text.counted}")
-        finding = finding_of(setting, scale, "placebo_outcomes")
+        finding = setting.finding_of(scale, "placebo_outcomes")
         if not isinstance(finding, Finding):
             return Answer(named, 0, Effect("", note=finding))
         (effect,) = (row for row in finding["rows"] if row.label == label)

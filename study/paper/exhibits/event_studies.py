@@ -59,7 +59,7 @@ RANKS = ("leads_rank", "window_rank")
 Answers = Mapping[tuple[str, str], Result]
 
 
-@exhibit("Event studies of several designs", Part.EFFECTS, shows=("composition", "designs"))
+@exhibit("Event studies of several designs", Part.EFFECTS)
 def event_studies(setting: Setting) -> Iterator[Piece]:
     """Yield the figures of paths by design and scale, the headline's of fixed composition, and the table of leads."""
     plan = setting.plan

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache, wraps
-from itertools import chain, product
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from study.core import QuestionError, capital, one_thread
@@ -128,11 +128,6 @@ def estimate_command(task: Task, panel: Panel, *, path: bool = False) -> str:
     words += [word for option, names in several.items() for name in names for word in (option, name)]
     words += [word for name, value in task.options.items() for word in ("--option", f"{name}={value}")]
     return shlex.join([*words, *["--terms", "event_time"][: 2 * path]])
-
-
-def panel_title(panel: Panel) -> str:
-    """Return what a panel is called in a table: a shipped one in capitals, one's own by its file."""
-    return panel.name.upper() if panel.name in panel_entries() else panel.name.removesuffix(".csv")
 
 
 class Traced(NamedTuple):
@@ -301,6 +296,89 @@ class Setting:
         origin = replace(base, **{"exhibit": str(at[0])} | source)
         return addressed(address(*at), values, origin, task.question.scale if task else "level", columns)
 
+    @property
+    def panel_title(self) -> str:
+        """Return what the panel is called in a table: a shipped one in capitals, one's own by its file."""
+        name = self.panel.name
+        return name.upper() if name in panel_entries() else name.removesuffix(".csv")
+
+    @property
+    def main_row(self) -> Row:
+        """Return the row that diagnostics are about: the headline, or the first that fits no learners where it does.
+
+        Diagnostics answer the question anew more than a hundred times, which takes learners an hour.
+        """
+        rows = (row for row in (self.plan.headline, *self.plan.rows) if not row.design.draws)
+        return next(rows, self.plan.headline)
+
+    def task_of(self, scale: str, label: str | None = None) -> Task:
+        """Return the main question on a scale, under a row of the plan by its label, else the main one."""
+        plan = self.plan
+        rows = {row.label: row for row in (plan.headline, *plan.rows)}
+        return self.task(scale, row=rows[label] if label else self.main_row)
+
+    def command_of(self, task: Task) -> str:
+        """Return the command that shows the diagnostics of a task."""
+        if self.plan.under(task.row.name).headline != task.row:
+            return RUN
+        return f"study diagnose {task.event.label}/{task.outcome}/{task.scale} --design {task.row.name}"
+
+    def finding_of(self, scale: str, name: str, label: str | None = None) -> Finding | str:
+        """Return what a diagnostic finds about the main question, or why it finds nothing.
+
+        Exhibits and the verdicts share what is found, so that nothing is made twice in one process.
+
+        Parameters
+        ----------
+        scale : str
+        name : str
+            Of the diagnostic.
+        label : str, optional
+            A row of the plan; the main one where none is given.
+        """
+        check = _check(self, scale, label or self.main_row.label, name)
+        return check if isinstance(check, str) else check.finding or check.refusal
+
+    def findings_of(self, names: Collection[str], labels: Sequence[str] | None = None) -> list[Findings]:
+        """Return what diagnostics find on each scale under each row of the plan, the main one where none are given.
+
+        Nothing where none of them finds anything.
+        """
+        rows, main = [], [self.main_row.label]
+        for scale, label in product(self.plan.scales, main if labels is None else labels):
+            answers = {name: self.finding_of(scale, name, label) for name in names}
+            findings = {name: answer for name, answer in answers.items() if not isinstance(answer, str)}
+            refused = tuple(answer for answer in answers.values() if isinstance(answer, str))
+            rows.append(Findings(self, scale, label, findings, refused))
+        return rows if any(row.by_name for row in rows) else []
+
+    def verdict_of(self, scale: str) -> Verdict | str:
+        """Return the main row's answer on a scale with all its diagnostics, or the refusal."""
+        label = self.main_row.label
+        known = _answered(self, scale, label)
+        if isinstance(known, str):
+            return known
+        checks = (_check(self, scale, label, name) for name in known.diagnostics)
+        return replace(known, checks=tuple(check for check in checks if not isinstance(check, str)))
+
+    def headline_numbers(
+        self, panel: Panel, at: Sequence[str], task: Task, effect: Effect, quantity: str
+    ) -> Iterator[Piece]:
+        """Yield the numbers of an answer about a panel that need not be the plan's, each with what shows it alone."""
+        about = replace(self, panel=panel)
+        for column, value in effect_values(effect).items() if effect.exists else ():
+            command = RUN if column == "mde" else estimate_command(task, panel)
+            yield from about.numbers(at, {column: value}, task=task, quantity=quantity, command=command)
+
+    @property
+    def outcome_heads(self) -> dict[str, Any]:
+        """Return the headings over the cells of :func:`outcome_line`, and what stands over them."""
+        over = [(title, 2) for title in self.plan.outcomes.values()]
+        return {
+            "headings": ["Treated", "All", *["Effect", "(SE)"] * len(over), "MDE"],
+            "spans": [(capital(self.plan.text.units), 2), *over, ("", 1)],
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Findings:
@@ -326,11 +404,11 @@ class Findings:
     @property
     def task(self) -> Task:
         """The main question on the scale, under the row."""
-        return task_of(self.setting, self.scale, self.label)
+        return self.setting.task_of(self.scale, self.label)
 
     def says(self, sentence: str) -> str:
         """Return a sentence that says which scale it is about."""
-        return f"{scale_title(self.scale)}: {sentence}"
+        return f"{Scale(self.scale).title}: {sentence}"
 
     def verdicts(self) -> Iterator[str]:
         """Yield the verdict of each finding."""
@@ -344,24 +422,8 @@ class Findings:
         self, exhibit: str, values: Mapping[str, Any], *parts: str | float, **how: Any
     ) -> Iterator[Traced]:
         """Yield values by column as numbers at the exhibit, the scale and further parts; see :class:`Setting`."""
-        how = {"command": command_of(self.setting, self.task)} | how
+        how = {"command": self.setting.command_of(self.task)} | how
         return self.setting.numbers((exhibit, self.scale, *parts), values, task=self.task, **how)
-
-
-def findings_of(
-    setting: Setting, names: Collection[str], labels: Sequence[str] | None = None
-) -> list[Findings]:
-    """Return what diagnostics find on each scale under each row of the plan, the main one where none are given.
-
-    Nothing where none of them finds anything.
-    """
-    rows, main = [], [main_row(setting.plan).label]
-    for scale, label in product(setting.plan.scales, main if labels is None else labels):
-        answers = {name: finding_of(setting, scale, name, label) for name in names}
-        findings = {name: answer for name, answer in answers.items() if not isinstance(answer, str)}
-        refused = tuple(answer for answer in answers.values() if isinstance(answer, str))
-        rows.append(Findings(setting, scale, label, findings, refused))
-    return rows if any(row.by_name for row in rows) else []
 
 
 def panels(rows: Iterable[Findings], lines: Callable[[Findings], Iterable[Line]]) -> list[Block]:
@@ -382,25 +444,6 @@ def excluding_zero(effects: Mapping[str, Mapping[str, Effect]], by: str) -> Iter
         yield f"{title}: {len(labels)} of {len(answered)} intervals by {by} exclude zero{named}."
 
 
-def headline_numbers(
-    setting: Setting, panel: Panel, at: Sequence[str], task: Task, effect: Effect, quantity: str
-) -> Iterator[Piece]:
-    """Yield the numbers of an answer about a panel that need not be the plan's, each with what shows it alone."""
-    about = replace(setting, panel=panel)
-    for column, value in effect_values(effect).items() if effect.exists else ():
-        command = RUN if column == "mde" else estimate_command(task, panel)
-        yield from about.numbers(at, {column: value}, task=task, quantity=quantity, command=command)
-
-
-def outcome_heads(setting: Setting) -> dict[str, Any]:
-    """Return the headings over the cells of :func:`outcome_line`, and what stands over them."""
-    plan, effects = setting.plan, [("Effect", "(SE)")] * len(setting.plan.outcomes)
-    return {
-        "headings": ["Treated", "All", *chain(*effects), "MDE"],
-        "spans": [(capital(plan.text.units), 2), *((title, 2) for title in plan.outcomes.values()), ("", 1)],
-    }
-
-
 def outcome_line(label: str, effects: Sequence[Effect], scale: Scale) -> Line:
     """Return the line of a panel: the size of its sample, the effects, and what the first could have found."""
     answered = next((effect for effect in effects if effect.exists), None)
@@ -409,46 +452,12 @@ def outcome_line(label: str, effects: Sequence[Effect], scale: Scale) -> Line:
     return effects_beside(label, effects, counts, [mde], scale=scale)
 
 
-def main_row(plan: Plan) -> Row:
-    """Return the row that diagnostics are about: the headline, or the first that fits no learners where it does.
-
-    Diagnostics answer the question anew more than a hundred times, which takes learners an hour.
-    """
-    rows = (row for row in (plan.headline, *plan.rows) if not row.design.draws)
-    return next(rows, plan.headline)
-
-
-def task_of(setting: Setting, scale: str, label: str | None = None) -> Task:
-    """Return the main question on a scale, under a row of the plan by its label; the main one where none is given."""
-    plan = setting.plan
-    rows = {row.label: row for row in (plan.headline, *plan.rows)}
-    return setting.task(scale, row=rows[label] if label else main_row(plan))
-
-
-def finding_of(setting: Setting, scale: str, name: str, label: str | None = None) -> Finding | str:
-    """Return what a diagnostic finds about the main question, or why it finds nothing.
-
-    Exhibits and the verdicts share what is found, so that nothing is made twice in one process.
-
-    Parameters
-    ----------
-    setting : Setting
-    scale : str
-    name : str
-        Of the diagnostic.
-    label : str, optional
-        A row of the plan; the main one where none is given.
-    """
-    check = _check(setting, scale, label or main_row(setting.plan).label, name)
-    return check if isinstance(check, str) else check.finding or check.refusal
-
-
 @lru_cache(maxsize=16)
 def _answered(setting: Setting, scale: str, label: str) -> Verdict | str:
     """Return the answer, none of its diagnostics made, or the refusal; settings are distinguished by identity."""
     from study.paper.diagnose import answered
 
-    task = task_of(setting, scale, label)
+    task = setting.task_of(scale, label)
     # Where the plan's answer has the randomization test, it is not made again.
     result = setting.results.get(task.key)
     test = None if result is None else result.randomization
@@ -473,28 +482,6 @@ def _check(setting: Setting, scale: str, label: str, name: str) -> Check | str:
         return known.check(name)
 
 
-def verdict_of(setting: Setting, scale: str) -> Verdict | str:
-    """Return the main row's answer on a scale with all its diagnostics, or the refusal."""
-    label = main_row(setting.plan).label
-    known = _answered(setting, scale, label)
-    if isinstance(known, str):
-        return known
-    checks = (_check(setting, scale, label, name) for name in known.diagnostics)
-    return replace(known, checks=tuple(check for check in checks if not isinstance(check, str)))
-
-
-def command_of(setting: Setting, task: Task) -> str:
-    """Return the command that shows the diagnostics of a task."""
-    if setting.plan.under(task.row.name).headline != task.row:
-        return RUN
-    return f"study diagnose {task.event.label}/{task.outcome}/{task.scale} --design {task.row.name}"
-
-
-def scale_title(scale: str) -> str:
-    """Return what a scale is called over a panel of a figure."""
-    return {"proportional": "Proportional", "log1p": "Log(1 + outcome)"}.get(scale, "In the outcome's units")
-
-
 Makes = Callable[[Setting], Exhibited]
 
 
@@ -509,24 +496,18 @@ class Part(StrEnum):
 
 
 class Exhibit(NamedTuple):
-    """An exhibit: its name, its title on the report page, the section it belongs to, and what makes it.
-
-    Its tables and figures may show numbers of other exhibits too, which are then named.
-    """
+    """An exhibit: its name, its title on the report page, the section it belongs to, and what makes it."""
 
     name: str
     title: str
     section: Part
     make: Makes
-    shows: tuple[str, ...] = ()
 
 
 REGISTERED: dict[str, Exhibit] = {}
 
 
-def exhibit(
-    title: str, section: Part, *, shows: tuple[str, ...] = ()
-) -> Callable[[Callable[[Setting], Iterator[Piece]]], Makes]:
+def exhibit(title: str, section: Part) -> Callable[[Callable[[Setting], Iterator[Piece]]], Makes]:
     """Register a function, which has the name of its file, as an exhibit; its pieces are gathered by kind."""
 
     def register(make: Callable[[Setting], Iterator[Piece]]) -> Makes:
@@ -536,7 +517,7 @@ def exhibit(
             kinds: tuple[Any, ...] = (Table, Drawn, Traced, str)
             return Exhibited(*(tuple(piece for piece in pieces if isinstance(piece, kind)) for kind in kinds))
 
-        REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, gathered, shows)
+        REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, gathered)
         return gathered
 
     return register

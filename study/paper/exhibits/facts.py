@@ -15,29 +15,8 @@ from study.figures import FULL, SERIES, Axes, Figure, canvas, label_ends, series
 from study.panel import checksum
 from study.paper import facts as seed_paper
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
-from study.paper.facts import (
-    DEFAULT_THRESHOLD,
-    DEFAULT_VINTAGE,
-    EARLY,
-    GROWTH,
-    LATE,
-    SECTORS,
-    YEAR,
-    Data,
-    Definition,
-    Fact,
-    Years,
-    beside,
-    by_period,
-    counts_text,
-    definition,
-    large_scale,
-    month,
-    of_vintage,
-    values_of,
-    vintages,
-)
-from study.report import Block, Cell, Format, Line, Number, Table, error, lettered
+from study.paper.facts import EARLY, GROWTH, LATE, SECTORS, YEAR, Data, Definition, Fact, Years, month
+from study.report import REFUSED, Block, Cell, Format, Line, Number, Table, error, lettered
 
 EXHIBIT, COMMAND = "facts", "study facts"
 GAP = 3.8
@@ -58,20 +37,21 @@ SECTOR_RULE = "Models of which neither an academic organisation nor a company is
 @exhibit("Facts of the seed paper, recomputed", Part.FACTS)
 def facts(setting: Setting) -> Iterator[Piece]:
     """Yield the recomputed facts; they are the same for every plan, since the tables that they read are."""
-    data, chosen = seed_paper.load(), definition(DEFAULT_THRESHOLD)
-    every_fact = seed_paper.recomputed(data, DEFAULT_VINTAGE, chosen)
-    used = large_scale(of_vintage(data.models, DEFAULT_VINTAGE), chosen)
+    data, chosen = seed_paper.load(), seed_paper.definition(seed_paper.DEFAULT_THRESHOLD)
+    vintage = seed_paper.DEFAULT_VINTAGE
+    every_fact = seed_paper.recomputed(data, vintage, chosen)
+    used = seed_paper.large_scale(seed_paper.of_vintage(data.models, vintage), chosen)
     percents = {fact.name: f"{100 * fact.value:.1f}%" for fact in every_fact}
     yield draw(
         "facts_shares",
-        f"Who makes large-scale models, by year and by training compute, table of {month(DEFAULT_VINTAGE)}, "
+        f"Who makes large-scale models, by year and by training compute, table of {month(vintage)}, "
         f"{chosen.in_sentence}.",
         shares_figure(used, next(fact for fact in every_fact if fact.name == "industry_only_peak")),
         "Lines by year and stacked bars by training compute: the share of models by academia alone falls from "
         f"{percents['academic_only_early']} in {EARLY} to {percents['academic_only_late']} in {LATE}, while that by "
         "industry alone becomes the largest, and most so in the third of most compute.",
     )
-    yield from all_tables(data, DEFAULT_VINTAGE, chosen)
+    yield from all_tables(data, vintage, chosen)
     yield from numbers(data)
     yield _verdict(every_fact)
     yield from (fact.sentence for fact in every_fact)
@@ -80,13 +60,13 @@ def facts(setting: Setting) -> Iterator[Piece]:
 def numbers(data: Data) -> Iterator[Piece]:
     """Yield every number of the facts that a text would cite; shares are in percent with one decimal."""
     for fact in seed_paper.recomputed(data):
-        yield from _of_fact(fact, DEFAULT_VINTAGE, DEFAULT_THRESHOLD, fact.name)
-    for vintage in vintages(data.models):
-        models = of_vintage(data.models, vintage)
+        yield from _of_fact(fact, seed_paper.DEFAULT_VINTAGE, seed_paper.DEFAULT_THRESHOLD, fact.name)
+    for vintage in seed_paper.vintages(data.models):
+        models = seed_paper.of_vintage(data.models, vintage)
         for threshold in THRESHOLDS:
-            for fact in seed_paper.of_models(models, definition(threshold), month(vintage)):
+            for fact in seed_paper.of_models(models, seed_paper.definition(threshold), month(vintage)):
                 yield from _of_fact(fact, vintage, threshold, vintage, threshold, fact.name)
-    for venue, periods in by_period(data.fields, seed_paper.PERIODS).items():
+    for venue, periods in seed_paper.by_period(data.fields, seed_paper.PERIODS).items():
         for topics in periods:
             claim, at = f"academic-only teams at {topics.venue}, {topics.seen}", (venue, topics.period)
             kinds: dict[str, tuple[Any, ...]] = {
@@ -95,13 +75,14 @@ def numbers(data: Data) -> Iterator[Piece]:
                 f"{claim}, compute-heavy less other papers": (topics.difference, *at),
             }
             for words, (share, *parts) in kinds.items():
-                yield from _of_values(values_of(share), _source(seed_paper.FIELDS_FILE, words), *parts)
-    newest = of_vintage(data.models, vintages(data.models)[-1])
+                source = _source(seed_paper.FIELDS_FILE, words)
+                yield from _of_values(seed_paper.values_of(share), source, *parts)
+    newest = seed_paper.of_vintage(data.models, seed_paper.vintages(data.models)[-1])
     for years in (BEFORE_RELEASED, seed_paper.RELEASED):
         for sector, each in seed_paper.releases(newest, years).items():
             claim = f"{SECTORS[sector]}, open weights among notable models of {years} of which it is known"
             source = _source(seed_paper.MODELS_FILE, claim)
-            yield from _of_values(values_of(each.open), source, "weights", years, sector)
+            yield from _of_values(seed_paper.values_of(each.open), source, "weights", years, sector)
 
 
 def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[Piece]:
@@ -216,7 +197,7 @@ def printed(vintage: str, threshold: str, kind: str = TEXT) -> str:
         If one of them is unknown.
     """
     refuse_unknown("format", kind, (TEXT, *get_args(Format)), seed_paper.WHO)
-    chosen, data = definition(threshold), seed_paper.load()
+    chosen, data = seed_paper.definition(threshold), seed_paper.load()
     if kind != TEXT:
         return b"\n".join(table.formatted(kind) for table in all_tables(data, vintage, chosen)).decode()
     lines = []
@@ -244,7 +225,7 @@ def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...
 
 def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
     """Return the facts beside the published values."""
-    used = large_scale(of_vintage(data.models, vintage), chosen)
+    used = seed_paper.large_scale(seed_paper.of_vintage(data.models, vintage), chosen)
     lost = ", ".join(f"{seed_paper.left_out(used, years)} of {years}" for years in (EARLY, LATE, YEAR))
     titles = ("Published by the seed paper and recomputed", "Recomputed; no published value is known to us")
     lines: dict[str, list[Line]] = {title: [] for title in titles}
@@ -255,7 +236,7 @@ def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
     return Table(
         name="facts",
         caption="Facts of the seed paper, published and recomputed",
-        headings=["Published", "Recomputed", "Low", "High", "Of", beside(chosen).label],
+        headings=["Published", "Recomputed", "Low", "High", "Of", seed_paper.beside(chosen).label],
         spans=[("", 2), ("95% interval", 2), ("", 2)],
         blocks=[Block(*block) for block in lines.items()],
         notes=[
@@ -283,11 +264,12 @@ def missing_table() -> Table:
 
 def vintage_table(data: Data) -> Table:
     """Return how the published figures move with the definition of large-scale models and with the vintage."""
-    rows = [(definition(text).label, definition(text), (EARLY, LATE, YEAR, GROWTH)) for text in THRESHOLDS]
-    rows.append(("Seed paper's, other years", definition("seed"), OTHER_WINDOWS))
+    of_threshold = map(seed_paper.definition, THRESHOLDS)
+    rows = [(chosen.label, chosen, (EARLY, LATE, YEAR, GROWTH)) for chosen in of_threshold]
+    rows.append(("Seed paper's, other years", seed_paper.definition("seed"), OTHER_WINDOWS))
     lines: dict[str, list[Line]] = {}
-    for vintage in vintages(data.models):
-        models = of_vintage(data.models, vintage)
+    for vintage in seed_paper.vintages(data.models):
+        models = seed_paper.of_vintage(data.models, vintage)
         lines[f"Table of {month(vintage)}"] = [line for row in rows for line in _moved(models, *row)]
     *shares, doubling = seed_paper.PUBLISHED.values()
     published = [cell for share in shares for cell in (_percent(share), "")]
@@ -311,11 +293,11 @@ def vintage_table(data: Data) -> Table:
 
 def _moved(models: pd.DataFrame, label: str, chosen: Definition, windows: Sequence[Years]) -> Iterator[Line]:
     early, late, year, growth = windows
-    used = large_scale(models, chosen)
+    used = seed_paper.large_scale(models, chosen)
     shares = [seed_paper.shares(used, years)["academia"] for years in (early, late)]
     shares.append(seed_paper.shares(used, year)["industry"])
     doubling = seed_paper.NO_DOUBLING if chosen.selects_on_compute else seed_paper.doubling_time(used, growth)
-    months = seed_paper.NOT_KNOWN if math.isnan(doubling.months) else Number(doubling.months, 2)
+    months = REFUSED if math.isnan(doubling.months) else Number(doubling.months, 2)
     yield Line(label, [*(cell for share in shares for cell in _share_cells(share)), months])
     ends = (cell for share in shares for cell in (_ends(share), ""))
     yield Line("", [*ends, error(doubling.std_error, 2)])
@@ -325,8 +307,8 @@ def topics_table(data: Data) -> Table:
     """Return the academic-only share in compute-heavy and other papers by venue, of its periods and of each year."""
     years = range(seed_paper.PERIODS[0].first, seed_paper.PERIODS[-1].last + 1)
     periods = [*seed_paper.PERIODS, *(Years(year, year) for year in years)]
-    joint, blocks = by_period(data.fields, periods, "collaborative"), []
-    for venue, topics in by_period(data.fields, periods).items():
+    joint, blocks = seed_paper.by_period(data.fields, periods, "collaborative"), []
+    for venue, topics in seed_paper.by_period(data.fields, periods).items():
         lines = {}
         for own, team in zip(topics, joint[venue], strict=True):
             ends = (Number(100 * end, 1) for end in own.difference.interval)
@@ -354,13 +336,13 @@ def topics_table(data: Data) -> Table:
 
 def weights_table(data: Data) -> Table:
     """Return how often each sector releases weights, by vintage and years."""
-    *earlier, newest = vintages(data.models)
+    *earlier, newest = seed_paper.vintages(data.models)
     windows = [(newest, BEFORE_RELEASED), (newest, seed_paper.RELEASED)]
     windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in earlier]
     blocks = []
     for vintage, years in windows:
         lines = []
-        for sector, each in seed_paper.releases(of_vintage(data.models, vintage), years).items():
+        for sector, each in seed_paper.releases(seed_paper.of_vintage(data.models, vintage), years).items():
             known = _counts(each.models, each.open.total, each.open.successes)
             closed = _counts(each.unrestricted, each.hosted, each.unreleased)
             cells = [*known, _percent(each.open.value), _ends(each.open, 1), *closed]
@@ -383,15 +365,15 @@ def weights_table(data: Data) -> Table:
 
 def shares_table(data: Data, chosen: Definition) -> Table:
     """Return the counts of each sector by year and by compute class, in every vintage."""
-    used = {v: large_scale(of_vintage(data.models, v), chosen) for v in vintages(data.models)}
+    used = {
+        v: seed_paper.large_scale(seed_paper.of_vintage(data.models, v), chosen)
+        for v in seed_paper.vintages(data.models)
+    }
 
     def cells(year: int, vintage: str) -> list[Cell]:
-        known = year <= int(vintage[:4])
-        return (
-            _sectors(seed_paper.shares(used[vintage], Years(year, year)))
-            if known
-            else [seed_paper.NOT_KNOWN] * 5
-        )
+        if year > int(vintage[:4]):
+            return [REFUSED] * 5
+        return _sectors(seed_paper.shares(used[vintage], Years(year, year)))
 
     years = seed_paper.spanned(data.models, EARLY.first)
     lines = [Line(str(year), [cell for vintage in used for cell in cells(year, vintage)]) for year in years]
@@ -423,11 +405,11 @@ def _sectors(by_sector: dict[str, Share]) -> list[Cell]:
 
 
 def _share_cells(share: Share) -> list[Cell]:
-    return [_percent(share.value), counts_text(share)]
+    return [_percent(share.value), seed_paper.counts_text(share)]
 
 
 def _percent(value: float) -> Cell:
-    return seed_paper.NOT_KNOWN if math.isnan(value) else Number(100 * value, 1)
+    return REFUSED if math.isnan(value) else Number(100 * value, 1)
 
 
 def _counts(*values: int) -> list[Number]:

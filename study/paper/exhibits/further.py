@@ -9,16 +9,7 @@ from itertools import product
 
 from study.estimates import Effect
 from study.panel import Scale
-from study.paper.exhibits.exhibit import (
-    Part,
-    Piece,
-    Setting,
-    excluding_zero,
-    exhibit,
-    headline_numbers,
-    outcome_heads,
-    outcome_line,
-)
+from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, exhibit, outcome_line
 from study.paper.results import answer
 from study.report import A_DASH, Line, Number, Table, lettered
 
@@ -43,7 +34,7 @@ def further(setting: Setting) -> Iterator[Piece]:
         lines[scale].append(Line(entry.label, [*cells, degrees if first.exists else ""]))
         for result, effect in zip(answers, effects, strict=True):
             at = (EXHIBIT, entry.label, result.task.outcome, scale)
-            yield from headline_numbers(setting, panel, at, result.task, effect, entry.label)
+            yield from setting.headline_numbers(panel, at, result.task, effect, entry.label)
             if result.headline:
                 convention = str(result.options.get("inference", result.convention)).replace("_", " ")
                 conventions.setdefault(convention, {})[entry.label] = None
@@ -54,7 +45,7 @@ def further(setting: Setting) -> Iterator[Piece]:
     usual = max(conventions, key=lambda name: len(conventions[name]), default="")
     others = (f"{', '.join(own)}: {name}" for name, own in conventions.items() if name != usual)
     errors = "; ".join([usual, *others])
-    of_columns = outcome_heads(setting)
+    of_columns = setting.outcome_heads
     leaving = [entry.label for entry in plan.further if entry.options.get("switchers") == "out"]
     yield Table(
         name=EXHIBIT,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from study.core import capital
 from study.panel import checksum, shipped
-from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, exhibit, findings_of
+from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, exhibit
 from study.report import REFUSED, Block, Column, Line, Number, Table
 
 EXHIBIT = "gpu_stock"
@@ -59,7 +59,7 @@ def gpu_stock(setting: Setting) -> Iterator[Piece]:
         values = {name: row[name] for name in COLUMNS if name in row}
         yield from about((EXHIBIT, row["event"]), values, quantity=row["label"])
     yield verdict(table)
-    for row in findings_of(setting, ("misclassification",)):
+    for row in setting.findings_of(("misclassification",)):
         yield from (row.says(s) for finding in row.by_name.values() for s in finding["checked"])
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from study.diagnostics.uncertainty import CLUSTERED, FEW_TREATED, RANDOMIZATION
 from study.panel import Scale
-from study.paper.exhibits.exhibit import RUN, Findings, Part, Piece, Setting, exhibit, findings_of, main_row
+from study.paper.exhibits.exhibit import RUN, Findings, Part, Piece, Setting, exhibit
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table
 
 EXHIBIT = "inference"
@@ -44,7 +44,7 @@ Frames = Mapping[tuple[str, str], pd.DataFrame]
 def inference(setting: Setting) -> Iterator[Piece]:
     """Yield the table of standard errors, intervals and p-values by method of inference, a panel for each design."""
     labels, methods = shown_labels(setting), methods_of(setting)
-    every = findings_of(setting, ["uncertainty"], labels)
+    every = setting.findings_of(["uncertainty"], labels)
     every.sort(key=lambda findings: labels.index(findings.label))
     shown = [findings for findings in every if findings.by_name]
     if not shown:
@@ -67,7 +67,7 @@ def shown_labels(setting: Setting) -> list[str]:
     """Return the main row, and the first of each other design of the plan that fits no learners."""
     plan = setting.plan
     labels: dict[str, str] = {}
-    for row in (main_row(plan), *(row for row in plan.rows if not row.design.draws)):
+    for row in (setting.main_row, *(row for row in plan.rows if not row.design.draws)):
         labels.setdefault(row.name, row.label)
     return list(labels.values())
 

@@ -12,7 +12,7 @@ from study.diagnostics import Finding
 from study.diagnostics.nuisances import learned_once, nuisances
 from study.learners import Learner
 from study.panel import Scale
-from study.paper.exhibits.exhibit import RUN, Findings, Part, Piece, Setting, exhibit, task_of
+from study.paper.exhibits.exhibit import RUN, Findings, Part, Piece, Setting, exhibit
 from study.report import COLUMNS, REFUSED, Cell, Column, Line, Table, lettered
 
 EXHIBIT = "learners"
@@ -72,7 +72,7 @@ def shown_labels(setting: Setting) -> list[str]:
 
 def learned(setting: Setting, scale: str, label: str) -> Findings:
     """Return what learners make of a row's question, its own first, or why there is nothing."""
-    task = task_of(setting, scale, label)
+    task = setting.task_of(scale, label)
     design = task.row.design
     options: Any = {name: design.options[name] for name in design.learners} | task.options
     options |= {"repetitions": REPETITIONS, "learners": COMPARED, "level": task.level}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from study.diagnostics import Finding
-from study.paper.exhibits.exhibit import Findings, Part, Piece, Setting, exhibit, findings_of, panels
+from study.paper.exhibits.exhibit import Findings, Part, Piece, Setting, exhibit, panels
 from study.report import Column, Line, Table
 
 EXHIBIT = "leave_one_out"
@@ -26,7 +26,7 @@ OF_REFITS = {
 @exhibit("Leaving out one cohort or unit", Part.OBJECTIONS)
 def leave_one_out(setting: Setting) -> Iterator[Piece]:
     """Yield the table of the estimate without each cohort and without each treated unit."""
-    every = findings_of(setting, KINDS)
+    every = setting.findings_of(KINDS)
     if not every:
         return
     plan, task = setting.plan, every[0].task

@@ -6,16 +6,7 @@ import math
 from collections.abc import Iterator
 
 from study.core import capital
-from study.paper.exhibits.exhibit import (
-    Findings,
-    Part,
-    Piece,
-    Setting,
-    exhibit,
-    findings_of,
-    panel_title,
-    panels,
-)
+from study.paper.exhibits.exhibit import Findings, Part, Piece, Setting, exhibit, panels
 from study.report import COLUMNS, Column, Line, Table, effect_values
 
 EXHIBIT = "placebos"
@@ -40,7 +31,7 @@ CELLS = (
 @exhibit("Placebo fields and dates", Part.OBJECTIONS)
 def placebos(setting: Setting) -> Iterator[Piece]:
     """Yield the table of placebo outcomes and placebo dates, on each scale."""
-    every = findings_of(setting, [*["placebo_outcomes"] * bool(setting.placebos), "placebo_dates"])
+    every = setting.findings_of([*["placebo_outcomes"] * bool(setting.placebos), "placebo_dates"])
     if not every:
         return
     plan, task = setting.plan, every[0].task
@@ -86,7 +77,7 @@ def rows_of(findings: Findings) -> dict[str, dict[str, float]]:
         return {}
     outcomes, dates = (findings.by_name.get(name) for name in ("placebo_outcomes", "placebo_dates"))
     full_sample = next(iter(findings.by_name.values()))["full_sample"]
-    rows = {f"{panel_title(findings.setting.panel)} (the outcome)": effect_values(full_sample)}
+    rows = {f"{findings.setting.panel_title} (the outcome)": effect_values(full_sample)}
     if outcomes is not None:
         adjusted = outcomes.frame[["p_holm", *(name for name in CELLS if name.startswith("difference"))]]
         for effect, more in zip(outcomes["rows"], adjusted[1:].to_dict("records"), strict=True):

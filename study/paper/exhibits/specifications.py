@@ -9,7 +9,7 @@ from study.core import capital, listed, p_is
 from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Part, Piece, Setting, command_of, draw, exhibit, finding_of, task_of
+from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.report import Block, Column, Line, Table
 
 EXHIBIT = "specifications"
@@ -43,7 +43,7 @@ OF_ALL = {
 @exhibit("Specification curve", Part.OBJECTIONS)
 def specifications(setting: Setting) -> Iterator[Piece]:
     """Yield the specification curve with a table of what all specifications say together, or why there is none."""
-    curve = finding_of(setting, setting.scale, "specification_curve")
+    curve = setting.finding_of(setting.scale, "specification_curve")
     if isinstance(curve, str):
         yield f"Not made: {curve}"
         return
@@ -63,8 +63,8 @@ def specifications(setting: Setting) -> Iterator[Piece]:
         values |= {"n_positive": row["positive"] * row["count"]} | _left_out(setting, scale)
         rows[scale] = scale, values
     for part, (scale, values) in rows.items():
-        task = task_of(setting, scale)
-        how: Any = {"columns": OF_SCALE | BESIDE | OF_ALL, "command": command_of(setting, task)}
+        task = setting.task_of(scale)
+        how: Any = {"columns": OF_SCALE | BESIDE | OF_ALL, "command": setting.command_of(task)}
         yield from setting.numbers((EXHIBIT, part), values, task=task, **how)
     yield _table(setting, curve, refused)
     # Three of each scale and three of all; the rest is what `study diagnose` prints.

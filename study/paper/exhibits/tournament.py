@@ -100,7 +100,7 @@ OF_MOMENT = {
 FITTED = {True: "Moments that the process is fitted to", False: "Moments that it is not fitted to"}
 
 
-@exhibit("Which design would have found the effect", Part.OBJECTIONS, shows=("designs",))
+@exhibit("Which design would have found the effect", Part.OBJECTIONS)
 def tournament(setting: Setting) -> Iterator[Piece]:
     """Yield what designs do on simulated panels, from the record, whose first replication is repeated."""
     plan, options = setting.plan, tournament_of(setting.plan)

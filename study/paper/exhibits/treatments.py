@@ -18,7 +18,7 @@ COUNTS = ("already_treated", "n_treated", "n_cohorts", "never_treated")
 BOUGHT = {"usable": "Usable", "no_gpu": "No GPU", "not_theirs": "Hosted"}
 
 
-@exhibit("Definitions of treatment", Part.QUESTION, shows=("timing", "machines", "gpu_stock"))
+@exhibit("Definitions of treatment", Part.QUESTION)
 def treatments(setting: Setting) -> Iterator[Piece]:
     """Yield one table of the definitions of treatment; its numbers are those of timing, machines and stocks of GPUs."""
     by_name = machines.treated_by(setting)

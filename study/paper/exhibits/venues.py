@@ -8,17 +8,7 @@ from itertools import product
 from study.estimates import Effect
 from study.panel import Scale
 from study.paper import headline_effect
-from study.paper.exhibits.exhibit import (
-    Part,
-    Piece,
-    Setting,
-    excluding_zero,
-    exhibit,
-    headline_numbers,
-    outcome_heads,
-    outcome_line,
-    panel_title,
-)
+from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, exhibit, outcome_line
 from study.report import A_DASH, Line, Table, lettered
 
 EXHIBIT = "venues"
@@ -33,7 +23,7 @@ def venues(setting: Setting) -> Iterator[Piece]:
     lines: dict[str, list[Line]] = {scale: [] for scale in plan.scales}
     firsts: dict[str, dict[str, Effect]] = {title: {} for title in plan.scales.values()}
     refused: dict[str, None] = {}
-    panels = {panel_title(setting.panel): setting.panel, **setting.venues}
+    panels = {setting.panel_title: setting.panel, **setting.venues}
     for (scale, of_scale), (label, panel) in product(lines.items(), panels.items()):
         tasks = [setting.task(scale, outcome) for outcome in plan.outcomes]
         # The plan's answers for its own panel, and the average alone for the others.
@@ -44,11 +34,11 @@ def venues(setting: Setting) -> Iterator[Piece]:
         refused |= dict.fromkeys(f"{label}: {effect.note}" for effect in effects if effect.note)
         for task, effect in zip(tasks, effects, strict=True):
             at = (EXHIBIT, label, task.outcome, scale, "headline")
-            yield from headline_numbers(setting, panel, at, task, effect, f"{plan.text.counted} at {label}")
+            yield from setting.headline_numbers(panel, at, task, effect, f"{plan.text.counted} at {label}")
     yield Table(
         name=EXHIBIT,
         caption=f"The {setting.event.title} and {plan.text.counted} at other venues, {plan.headline.label}",
-        **outcome_heads(setting),
+        **setting.outcome_heads,
         blocks=lettered({plan.scales[scale]: of_scale for scale, of_scale in lines.items()}),
         notes=[
             f"Each venue's panel has its own {plan.text.units}, baseline year and window. Standard errors in "

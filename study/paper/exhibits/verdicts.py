@@ -7,17 +7,9 @@ from functools import partial
 
 from study.diagnostics import Section
 from study.estimates import SIZE
+from study.panel import Scale
 from study.paper.diagnose import Verdict, conclusion
-from study.paper.exhibits.exhibit import (
-    Part,
-    Piece,
-    Setting,
-    command_of,
-    exhibit,
-    main_row,
-    scale_title,
-    verdict_of,
-)
+from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.paper.plan import worded, words_of
 from study.report import REFUSED, Block, Column, Line, Table, effect_values
 
@@ -34,8 +26,8 @@ OF_VERDICTS = {
 @exhibit("The verdict of each diagnostic", Part.OBJECTIONS)
 def verdicts(setting: Setting) -> Iterator[Piece]:
     """Yield a table for each scale, a line a diagnostic, with the verdict on the main row in sentences."""
-    plan, main = setting.plan, main_row(setting.plan).label
-    by_scale = {scale: verdict_of(setting, scale) for scale in plan.scales}
+    plan, main = setting.plan, setting.main_row.label
+    by_scale = {scale: setting.verdict_of(scale) for scale in plan.scales}
     answered_on = [scale for scale, verdict in by_scale.items() if isinstance(verdict, Verdict)]
     if not answered_on:
         return
@@ -43,11 +35,11 @@ def verdicts(setting: Setting) -> Iterator[Piece]:
         yield f"Diagnostics are about {main}, since {plan.headline.label} would fit its learners anew for each."
     for scale, verdict in by_scale.items():
         if isinstance(verdict, str):
-            yield f"{scale_title(scale)}: {verdict}"
+            yield f"{Scale(scale).title}: {verdict}"
             continue
         yield _table(setting, EXHIBIT if scale == answered_on[0] else f"{EXHIBIT}-{scale}", verdict)
-        yield from (f"{scale_title(scale)}: {sentence}" for sentence in conclusion(verdict))
-        numbers = partial(setting.numbers, task=verdict.task, command=command_of(setting, verdict.task))
+        yield from (f"{Scale(scale).title}: {sentence}" for sentence in conclusion(verdict))
+        numbers = partial(setting.numbers, task=verdict.task, command=setting.command_of(verdict.task))
         against = [check.finding.against for check in verdict.checks if check.finding is not None]
         yes, no = against.count(True), against.count(False)
         counts = dict(zip(OF_VERDICTS, (yes, no, len(against), yes + no), strict=True))

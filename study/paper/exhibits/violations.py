@@ -14,19 +14,7 @@ from study.core import capital
 from study.diagnostics import Finding
 from study.figures import COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas
 from study.panel import Scale
-from study.paper.exhibits.exhibit import (
-    Findings,
-    Part,
-    Piece,
-    Setting,
-    Traced,
-    draw,
-    exhibit,
-    findings_of,
-    main_row,
-    panels,
-    scale_title,
-)
+from study.paper.exhibits.exhibit import Findings, Part, Piece, Setting, Traced, draw, exhibit, panels
 from study.report import LETTERS, REFUSED, Cell, Column, Line, Table
 
 EXHIBIT = "violations"
@@ -59,7 +47,7 @@ OF_TRENDS = {
 @exhibit("Violations of parallel trends", Part.OBJECTIONS)
 def violations(setting: Setting) -> Iterator[Piece]:
     """Yield the table of breakdown values and detectable trends, and the figure of intervals by violation."""
-    every = findings_of(setting, (*RESTRICTIONS, "pretrends"), shown_labels(setting))
+    every = setting.findings_of((*RESTRICTIONS, "pretrends"), shown_labels(setting))
     if not every:
         return
     yield _table(every)
@@ -76,7 +64,7 @@ def violations(setting: Setting) -> Iterator[Piece]:
         )
     for row in every:
         yield from _numbers(row)
-    yield from _sentences(every, main_row(setting.plan).label)
+    yield from _sentences(every, setting.main_row.label)
     yield from dict.fromkeys(f"Not made, {row.label}: {why}" for row in every for why in row.refused)
 
 
@@ -158,7 +146,7 @@ def figure(bounded: Sequence[Findings]) -> Figure:
     with canvas(FULL, 0.6 + 1.15 * len(panes)) as drawing:
         axes = drawing.subplots(len(panes), len(labels), sharey="row", squeeze=False)
         for letter, of_row, (name, scale) in zip(LETTERS, axes, panes, strict=False):
-            unit, title = Scale(scale), f"{letter}. {RESTRICTIONS[name]}, {scale_title(scale).lower()}"
+            unit, title = Scale(scale), f"{letter}. {RESTRICTIONS[name]}, {Scale(scale).title.lower()}"
             findings = [rows.get((scale, label), {}).get(name) for label in labels]
             if any(findings):
                 of_row[0].set_ylim(_limits([*filter(None, findings)], unit.factor))

@@ -44,12 +44,12 @@ def test_those_with_an_event_are_compared_with_the_others_and_no_row_of_the_stoc
     )
     events = pd.DataFrame(
         [
-            ("Stanford University", "US", "first_top500", "1993-06"),
-            ("Harvard University", "US", "first_top500", "2025-12"),
-            ("Rice University", "US", "first_top500", "2026-06"),
-            ("Yale University", "US", "first_3ia", "2019-04"),
+            ("Stanford University", "US", "first_top500", "1993-06", 1),
+            ("Harvard University", "US", "first_top500", "2025-12", 0),
+            ("Rice University", "US", "first_top500", "2026-06", 0),
+            ("Yale University", "US", "first_3ia", "2019-04", 0),
         ],
-        columns=["university", "country", "event", "date"],
+        columns=["university", "country", "event", "date", "left_censored"],
     )
     (row,) = gpu_stock.totals(stock, matcher, UNITS, events).to_dict("records")
     assert row["event"] == "first_top500"
@@ -57,6 +57,10 @@ def test_those_with_an_event_are_compared_with_the_others_and_no_row_of_the_stoc
     assert (row["n_without"], row["some_without"], row["median_without"]) == (2, 0.5, 20.0)
     assert row["auc"] == 0.875
     assert not set(row) & {"university", "h100_equivalent"}
+    events.loc[2, "left_censored"] = 1  # Rice had it by then, nobody knows since when
+    (row,) = gpu_stock.totals(stock, matcher, UNITS, events).to_dict("records")
+    assert (row["n_with"], row["median_with"]) == (2, 65.0)
+    assert (row["n_without"], row["median_without"]) == (1, 0.0)
 
 
 def test_the_area_and_its_interval_are_those_of_delong() -> None:

@@ -30,7 +30,7 @@ def totals(stock: pd.DataFrame, matcher: Matcher, units: pd.DataFrame, events: p
     units : DataFrame
         university, country of a panel's universities; those of the United States that the stock names are compared.
     events : DataFrame
-        university, country, event, date ("YYYY-MM" or "YYYY").
+        university, country, event, date ("YYYY-MM" or "YYYY"), left_censored.
 
     Returns
     -------
@@ -39,16 +39,20 @@ def totals(stock: pd.DataFrame, matcher: Matcher, units: pd.DataFrame, events: p
         the number of universities (n), the share that holds some and the median in whole H100, both with 95%
         intervals (Wilson 1927; order statistics); the share of those without it that hold more than the median of those
         with it (above_without); and the probability that one with it holds more than one without
-        (auc), with the interval of DeLong, DeLong and Clarke-Pearson (1988).
+        (auc), with the interval of DeLong, DeLong and Clarke-Pearson (1988). A university whose event is only known to
+        be before a later month than the stock's is in neither group.
     """
     named = [matcher.universities(name, "US") for name in stock["university"]]
     held = by_university(stock, named).groupby(UNIT, as_index=False)["h100_equivalent"].max()
     held = held.merge(units[UNIT].drop_duplicates(), on=UNIT).query("country == 'US'")
-    amounts = held["h100_equivalent"].to_numpy(float)
     rows = []
     for event in (name for name in EVENTS if name in set(events["event"])):
-        dated = events[(events["event"] == event) & (events["date"].str[:7] <= MONTH)]
-        having = held["university"].isin(dated["university"]).to_numpy()
+        of_event = events[events["event"] == event]
+        later = of_event["date"].str[:7] > MONTH
+        unknown = of_event.loc[later & of_event["left_censored"].astype(bool), "university"]
+        known = held[~held["university"].isin(unknown)]
+        amounts = known["h100_equivalent"].to_numpy(float)
+        having = known["university"].isin(of_event.loc[~later, "university"]).to_numpy()
         row: dict[str, float | str] = {"event": event}
         for name, group in (("with", amounts[having]), ("without", amounts[~having])):
             row |= {f"n_{name}": len(group), **_summary(name, group)}

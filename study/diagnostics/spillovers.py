@@ -263,7 +263,7 @@ def _sentences(
     elif details["differences"] or details["neighbours"]:
         yield (
             "No spillover is seen: neither the choice of comparison units nor the neighbours' own change is "
-            f"different from zero at the {percent} level."
+            f"different from zero at the {100 * (1 - level):g}% level."
         )
     counts = ", ".join(f"{number} {name}" for name, number in details["counts"].items())
     yield (

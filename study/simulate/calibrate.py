@@ -20,7 +20,7 @@ from study.core import (
     listed,
     refuse_unknown,
 )
-from study.diagnostics import Finding
+from study.diagnostics import Finding, titled
 from study.figures import Axes, Figure, dot_figure
 from study.panel import Panel, Question, Sample
 from study.simulate.hazard import Hazard, RiskSet, adoption_hazard
@@ -454,7 +454,7 @@ def _unmet(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[order]
 
 
-@checked
+@titled("Calibration")
 def calibration(process: Process, *, draws: int = 100, seed: int = 0) -> Finding:
     """Show moments of the panel that a process is calibrated to beside those of panels that it draws.
 
@@ -481,8 +481,6 @@ def calibration(process: Process, *, draws: int = 100, seed: int = 0) -> Finding
         _sentences(process, frame, hazard, unmet, draws),
         frame,
         _chart,
-        name="calibration",
-        title="Calibration",
         details={
             "dials": dict(process.dials),
             "hazard": hazard.ratios,

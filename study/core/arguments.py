@@ -89,9 +89,9 @@ def _refuse_swapped(where: str, hints: Mapping[str, Any], given: Mapping[str, An
 
 
 def _left_to_function(value: Any, hint: Any) -> bool:
-    """Say whether a value is text, or a sequence of texts or of numbers of any size, where a hint has sequences."""
+    """Say whether a value is a sequence of texts, or of numbers of any size, where a hint has sequences."""
     of = _in_sequences(hint)
-    values = [value] if isinstance(value, str) else list(value) if of and is_listed(value) else []
+    values = list(value) if of and is_listed(value) else []
     if values and all(isinstance(each, str) for each in values):
         return bool(of) and not {int, float} & of
     return float in of and is_listed(value) and all(_is(each, float) or _is_float(each) for each in values)

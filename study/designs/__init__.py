@@ -31,22 +31,11 @@ from study.core import (
     root_of,
     versions,
 )
-from study.estimates import Convention, Estimand, Estimate
+from study.estimates import Convention, Estimate
+from study.estimates import Estimand as Estimand
 from study.learners import Estimator, Learning, Nuisances
 from study.panel import Panel, Question, Sample
 from study.panel.question import LargePanel
-
-__all__ = [
-    "Assumes",
-    "Design",
-    "Estimand",
-    "Supports",
-    "all_designs",
-    "answer_key",
-    "design",
-    "estimate",
-    "find_design",
-]
 
 
 class Assumes(StrEnum):

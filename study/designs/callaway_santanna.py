@@ -19,7 +19,7 @@ from study.core import (
     sums_by,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.did_assignments import averages_by_assignment
+from study.designs.did_assignments import DESIGN, averages_by_assignment
 from study.designs.did_cells import (
     Cells,
     Comparison,
@@ -35,7 +35,7 @@ from study.designs.did_cells import (
     unseen,
     weights_in_cells,
 )
-from study.estimates import CohortMeans, Estimate, cell_notes, cohort_means
+from study.estimates import CohortMeans, Estimate, cohort_means
 from study.panel import Sample
 
 COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' regression"
@@ -101,18 +101,17 @@ def callaway_santanna(
     Callaway, B., and Sant'Anna, P. H. C. (2021). Difference-in-differences with multiple time periods.
     Journal of Econometrics 225(2).
     """
-    cells, notes = cells_with_base(sample, "callaway_santanna")
+    cells, notes = cells_with_base(sample, DESIGN)
     means = cohort_means(sample, levels_apart=True)
     added = None if sample.summed is None else sample.summed.products
     x: FloatArray | None = None
     if added is not None and method == "reg" and means.same_periods and sample.question.missing != "cells":
         x = added.pairs[:, 0]
     elif sample.question.covariates:
-        x = baseline_matrix(sample, "callaway_santanna")
+        x = baseline_matrix(sample, DESIGN)
     compared = compared_with(sample, cells, means.dates)
     effects = compared_effects(sample, means, cells, compared, x, method, variance == "drdid")
-    set_aside = cell_notes(sample, cells.cohort, cells.period, effects.unlike)
-    known = known_cells("callaway_santanna", sample, cells, effects.reasons, effects.size, notes, set_aside)
+    known = known_cells(DESIGN, sample, cells, effects.reasons, effects.size, notes, effects.unlike)
     return effects_in_cells(
         sample,
         cells,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -306,11 +306,11 @@ def known_cells(
     reasons: Reasons,
     size: IntArray,
     notes: list[str],
-    remarks: Iterable[str] = (),
+    remarks: Mapping[int, str] = {},
 ) -> BoolArray:
     """Return which cells have an estimate or are a reference, and add to the notes what is to be said of the others.
 
-    ``remarks`` are notes on cells that have one. The notes then name those of one treated unit; size has shape (K,).
+    ``remarks`` are on cells that have one, by number. The notes then name those of one treated unit; size is (K,).
 
     Raises
     ------
@@ -318,7 +318,7 @@ def known_cells(
         If no cell has an estimate.
     """
     notes += left_out(sample, cells.cohort, cells.period, {k: why for k, why in enumerate(reasons) if why})
-    notes += remarks
+    notes += left_out(sample, cells.cohort, cells.period, remarks, "")
     known = np.asarray(reasons == "", dtype=bool)
     estimated = known & ~cells.reference
     refuse_no_effect(design, estimated.any(), notes)

@@ -28,7 +28,7 @@ from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import Cells, baseline_matrix, cells_with_base, effects_in_cells, known_cells
 from study.designs.poisson_twfe import refuse_not_counts, without_empty_cells, without_empty_units
 from study.designs.twfe import counted
-from study.estimates import CohortMeans, Estimate, cell_notes, cohort_means
+from study.estimates import CohortMeans, Estimate, cohort_means
 from study.panel import Sample
 
 
@@ -120,15 +120,7 @@ def etwfe(
     reasons = np.select(lacks, missing, "").astype(object)
     why = f"{outcome} is zero for all of its treated units, a share of -100% without a standard error"
     minus_all = dict.fromkeys(map(int, np.flatnonzero(empty & (reasons == ""))), why)
-    known = known_cells(
-        "etwfe",
-        sample,
-        cells,
-        reasons,
-        size,
-        notes,
-        cell_notes(sample, cells.cohort, cells.period, minus_all),
-    )
+    known = known_cells("etwfe", sample, cells, reasons, size, notes, minus_all)
     known &= np.isin(cells.cohort, cells.cohort[known & ~cells.reference])
     return effects_in_cells(
         sample,

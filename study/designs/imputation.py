@@ -207,11 +207,12 @@ def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Bloc
     first = untreated_regression(sample, untreated)
     tau = np.where(sample.treatment == 1, _beyond_prediction(sample, first, sample.treatment == 0), np.nan)
     lost = (sample.treatment == 1) & sample.observed & np.isnan(tau)
-    lost_note = (
-        f"{sample.counted(lost).sum()} treated unit-periods of {sample.counted(lost.any(axis=1))} units left out: the "
-        "unit or its covariates are "
-        "not observed before treatment"
-    )
+    notes = list[str]()
+    if lost.any():
+        notes.append(
+            f"{sample.counted(lost).sum()} treated unit-periods of {sample.counted(lost.any(axis=1))} units left out: "
+            "the unit or its covariates are not observed before treatment"
+        )
     means = cohort_means(sample, tau)
     outcomes = cohort_means(sample, np.where(lost, np.nan, sample.y) if lost.any() else sample.y)
     group, now = np.nonzero(sample.treated_cells & np.isin(means.dates, sample.cohorts)[:, None])
@@ -220,8 +221,8 @@ def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Bloc
     loading = _loadings(sample, tau, means)[group, now]
     unknown = np.abs(first.null.T @ loading.T).max(axis=0, initial=0.0) > ESTIMABLE
     missing = ["no treated unit is observed both then and before treatment", "no untreated unit is observed"]
-    reasons, notes = np.select([size == 0, unknown], missing, "").astype(object), list[str]()
-    known = known_cells("imputation", sample, cells, reasons, size, notes, [lost_note] if lost.any() else [])
+    reasons = np.select([size == 0, unknown], missing, "").astype(object)
+    known = known_cells("imputation", sample, cells, reasons, size, notes)
     cells, of_cells = cells.select(known), means.cells(cells.cohort, now)[:, :, known]
     linear, influence = means.pooled(of_cells)
     influence = influence - first.influence @ loading[known].T

@@ -26,14 +26,7 @@ from study.core import (
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.panel_ols import less_effects
 from study.designs.twfe import counted, on_columns, placed
-from study.estimates import (
-    Estimate,
-    anderson_rubin,
-    coefficients,
-    effective_f,
-    in_words,
-    strength,
-)
+from study.estimates import Estimate, anderson_rubin, coefficients, effective_f, in_words, strength
 from study.panel import Sample, first_observed
 
 Method = Literal["2sls", "liml", "gmm"]

@@ -6,23 +6,14 @@ from typing import Literal
 
 import numpy as np
 
-from study.core import (
-    BoolArray,
-    FloatArray,
-    Influence,
-    QuestionError,
-    Unidentified,
-    group_mean,
-    panel_att,
-)
+from study.core import BoolArray, FloatArray, Influence, QuestionError, Unidentified, panel_att
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import (
     baseline_matrix,
     cells_with_base,
-    compared_with,
+    comparisons,
     effects_in_cells,
     known_cells,
-    unseen,
 )
 from study.estimates import Estimate, weights_in_cohorts
 from study.panel import Sample
@@ -98,29 +89,23 @@ def lee_wooldridge(
     estimate, mean = np.zeros((2, n_terms))
     influence, mean_influence = np.zeros((2, n_terms, n))
     size, reasons = np.zeros(n_terms, dtype=np.int64), np.full(n_terms, "", dtype=object)
-    used, first, weights = np.zeros(sample.y.shape, dtype=bool), sample.first_treated, sample.weights
-    assert first is not None
-    for g in np.unique(cells.cohort):
-        own, members = np.flatnonzero(cells.cohort == g), first == g
-        start, now = int(cells.base[own[0]]) + 1, cells.now[own]
+    used, outcome = np.zeros(sample.y.shape, dtype=bool), sample.y.T
+    for c in comparisons(sample, cells):
+        own, start, treated = c.own, int(c.base[0]) + 1, np.isin(np.arange(n), c.members)
         if transform == "detrend" and start == 1:
             reasons[own] = "one period before treatment has no trend"
             continue
-        y = transformed(sample.y, start, transform)[:, now].T
-        treated = np.broadcast_to(members, y.shape)
-        compared = compared_with(sample, cells.select(own), first).T
-        why = unseen(np.any(treated, axis=1), np.any(compared, axis=1), cells.reference[own])
+        y, why = transformed(sample.y, start, transform)[:, c.now].T, c.unseen
         for k in np.flatnonzero(why == ""):
-            cell = y[k], members, compared[k], x, weights, variance
+            cell = y[k], treated, c.compared_now[k], x, sample.weights, variance
             try:
                 estimate[own[k]], influence[own[k]] = _regressed(*cell)
             except Unidentified as error:
                 why[k] = str(error)
-        outcome = group_mean(sample.y[:, now].T, treated, weights, n)
-        mean[own], mean_influence[own] = outcome.estimate, outcome.influence
-        reasons[own], size[own] = why, members.sum()
-        rows = (treated | compared) & (why == "")[:, None]
-        used[:, now] |= rows.T
+        mean[own], mean_influence[np.ix_(own, c.members)] = c.treated_mean(sample, outcome)
+        reasons[own], size[own] = why, len(c.members)
+        rows = (treated | c.compared_now) & (why == "")[:, None]
+        used[:, c.now] |= rows.T
         used[:, :start] |= np.any(rows, axis=0)[:, None]
     estimated = known_cells(DESIGN, sample, cells, reasons, size, notes)
     return effects_in_cells(

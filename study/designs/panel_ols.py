@@ -6,16 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    QuestionError,
-    Terms,
-    linear_form,
-    period_effects,
-    regress,
-)
+from study.core import BoolArray, FloatArray, QuestionError, Terms, linear_form, period_effects, regress
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.twfe import counted, on_columns
 from study.estimates import Estimate, coefficients
@@ -94,7 +85,7 @@ def linearmodels_covariances(
     y, *x = (
         less_effects(sample, block, seen)[:, None] for block in (sample.y, *np.moveaxis(regressors, 2, 0))
     )
-    asked: dict[str, tuple[Any, dict[str, IntArray]]] = {
+    asked: dict[str, tuple[Any, dict[str, Any]]] = {
         "unadjusted": (kinds.HomoskedasticCovariance, {}),
         "robust": (kinds.HeteroskedasticCovariance, {}),
         "clustered": (kinds.ClusteredCovariance, {"clusters": cluster}),

@@ -20,7 +20,7 @@ from study.designs.did_cells import (
     known_cells,
     weights_in_cells,
 )
-from study.estimates import Estimate, cell_notes, cohort_means, left_out
+from study.estimates import Estimate, cohort_means, left_out
 from study.panel import Sample
 
 NAME = "triple_difference"
@@ -90,8 +90,7 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     weights, reasons = _weights(cells, pairs, effects)
     n_cells = len(cells.cohort)
     unlike = {int(of_cell[term]): what for term, what in effects.unlike.items()}
-    remarks = cell_notes(sample, cells.cohort, cells.period, unlike)
-    known = known_cells(NAME, sample, cells, reasons, effects.size[:n_cells], notes, remarks)
+    known = known_cells(NAME, sample, cells, reasons, effects.size[:n_cells], notes, unlike)
     rests: BoolArray = np.any(weights[:, known], axis=1)
     n_obs = effects.n_obs
     if not rests.all():  # on cells of which there is no triple difference

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, all_diagnostics, diagnostic
+from study.diagnostics.finding import titled as titled
 from study.diagnostics.refits import Progress as Progress
 from study.diagnostics.refits import Refits as Refits
 from study.diagnostics.refits import dots as dots

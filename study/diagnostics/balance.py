@@ -151,8 +151,6 @@ def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Findi
     Imbens, G. W., and Rubin, D. B. (2015). Causal Inference for Statistics, Social, and Biomedical Sciences,
     chapter 14.
     """
-    if isinstance(covariates, str):
-        raise QuestionError(f'{WHO}: covariates is one text, "{covariates}"; give a sequence of names.')
     groups, notes = cohort_groups(sample)
     overlaps: dict[str, Overlap | str] = {}
     if sample.question.covariates:

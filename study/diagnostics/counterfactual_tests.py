@@ -18,8 +18,7 @@ from study.core import BoolArray, FloatArray, IntArray, QuestionError, counted, 
 from study.designs import PredictionErrors, find_design
 from study.diagnostics import Finding, Needs, Progress, Section, diagnostic, dots, with_error
 from study.diagnostics.equivalence import equivalence_p, excluded, refuse_bound, small_bound
-from study.estimates import SIZE, Effect, Wald, covariance_degrees, effects_frame
-from study.estimates.sandwich import wald
+from study.estimates import SIZE, Effect, Joint, Wald, effects_frame
 from study.panel import Sample, since_end, since_onset
 
 DESIGNS = ("imputation", "generalized_synthetic_control", "matrix_completion")
@@ -61,29 +60,32 @@ class HiddenErrors:
     bound: float
 
     @cached_property
-    def sums(self) -> FloatArray:
-        """What each cluster adds to the errors, shape (G, K): their squares add up to the jackknife's variance."""
-        g = len(self.without)
-        return np.sqrt((g - 1) / g) * (self.without.mean(axis=0) - self.without)
+    def varies(self) -> BoolArray:
+        """Which errors vary between clusters, shape (K,)."""
+        return self.without.std(axis=0) > 0
 
-    @property
-    def covariance(self) -> FloatArray:
-        """(G-1)/G times the sum of products of deviations without each cluster, shape (K, K)."""
-        return self.sums.T @ self.sums
+    @cached_property
+    def joint(self) -> Joint:
+        """Those that vary: their covariance is (G-1)/G times the sum of products of deviations without each cluster."""
+        g, varies = len(self.without), self.varies
+        influence = np.sqrt((g - 1) * g) * (self.without.mean(axis=0) - self.without)[:, varies]
+        names = tuple(map(str, np.flatnonzero(varies)))
+        return Joint(names, self.effect[varies], influence, np.arange(g), self.treated, by_clusters=True)
 
     @cached_property
     def std_error(self) -> FloatArray:
         """Jackknife standard errors, shape (K,); NaN where there are none."""
-        error = np.sqrt(np.diag(self.covariance))
-        return np.where(error > 0, error, np.nan)
+        return self._of_varying(self.joint.std_error)
 
     @cached_property
     def degrees(self) -> FloatArray:
         """Degrees of freedom of the t statistics, which the clusters on both sides leave, shape (K,)."""
-        degrees = np.full(len(self.effect), np.nan)
-        for k in np.flatnonzero(~np.isnan(self.std_error)):
-            degrees[k] = covariance_degrees(self.sums[:, [k]], self.treated)
-        return degrees
+        return self._of_varying(self.joint.degrees_of_freedom)
+
+    def _of_varying(self, values: FloatArray) -> FloatArray:
+        every = np.full(len(self.effect), np.nan)
+        every[self.varies] = values
+        return every
 
     @property
     def p_equivalence(self) -> FloatArray:
@@ -103,24 +105,13 @@ class HiddenErrors:
         """Return the errors as a table."""
         return effects_frame(rows).assign(p_equivalence=self.p_equivalence, n_cells=self.n_cells)
 
-    def select(self, which: BoolArray) -> HiddenErrors:
-        """Return some of the sets, shape (K,)."""
-        kept = (self.effect[which], self.without[:, which], self.n_cells[which])
-        return HiddenErrors(*kept, self.treated, self.n_units, self.n_treated, self.bound)
-
-    def test(self) -> tuple[Wald, float]:
-        """Test that all errors are zero, and that they are not small: the F test and its equivalence version.
-
-        The second is of the F statistic against a noncentral F distribution, with half the degrees of freedom plus one
-        for its noncentrality; a small p-value says that the errors are jointly smaller than that.
-        """
-        degrees = covariance_degrees(self.sums, self.treated)
-        zero = wald(self.effect, self.covariance, degrees)
-        return zero, equivalence_f(zero)
-
 
 def equivalence_f(zero: Wald) -> float:
-    """Return the p-value of the equivalence version of an F test; NaN where it has no degrees of freedom."""
+    """Return the p-value of the equivalence version of an F test; NaN where it has no degrees of freedom.
+
+    It is of the F statistic against a noncentral F distribution, with half the degrees of freedom plus one for its
+    noncentrality; a small p-value says that the errors are jointly smaller than that.
+    """
     if np.isnan(zero.p_value):
         return np.nan
     left = zero.degrees - zero.rank + 1
@@ -334,11 +325,10 @@ def fit_before_treatment(
     if not in_sample:
         fits = [Fit(cells[:, :, 0], cells) for cells in sets]
     errors = hidden_errors(who, sample, design, options, fits, bound, progress)
-    varies = ~np.isnan(errors.std_error)
-    if not varies.any():
+    if not errors.varies.any():
         raise QuestionError(f"{who}: no event time before treatment has an error that varies.")
-    zero, p_f = errors.select(varies).test()
-    p_largest = float(np.max(errors.p_equivalence[varies]))
+    zero = errors.joint.test()
+    p_f, p_largest = equivalence_f(zero), float(np.max(errors.p_equivalence[errors.varies]))
     scale, against = sample.question.effect_scale, zero.p_value < SIZE
     how = "in the fit itself" if in_sample else "each hidden from the fit in turn"
     sentences = [

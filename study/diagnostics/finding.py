@@ -178,21 +178,34 @@ def diagnostic(
 
     def register(function: Function) -> Function:
         own = name or function.__name__
-        find = checked(function)
+        find = titled(title, own, of_sums=of_sums)(function)
+        _REGISTERED[own] = Diagnostic(own, title, question, section, find, **more)
+        return find
+
+    return register
+
+
+def titled(title: str, name: str = "", *, of_sums: bool = True) -> Callable[[Function], Function]:
+    """Make a function check its arguments, and its findings have its name and a title where they have none.
+
+    Unless it is ``of_sums``, samples have to have the rows of single units.
+    """
+
+    def decorate(function: Function) -> Function:
+        own, find = name or function.__name__, checked(function)
 
         @wraps(function)
-        def titled(*args: Any, **kwargs: Any) -> Finding:
+        def called(*args: Any, **kwargs: Any) -> Finding:
             for value in () if of_sums else (*args, *kwargs.values()):
                 sample = getattr(value, "sample", value)
                 if isinstance(sample, Sample):
                     sample.needs_units(own)
             finding = find(*args, **kwargs)
-            return finding if finding.name else replace(finding, name=own, title=title)
+            return replace(finding, name=finding.name or own, title=finding.title or title)
 
-        _REGISTERED[own] = Diagnostic(own, title, question, section, titled, **more)
-        return cast(Function, titled)
+        return cast(Function, called)
 
-    return register
+    return decorate
 
 
 def all_diagnostics() -> dict[str, Diagnostic]:

@@ -116,69 +116,6 @@ class FixedLength(NamedTuple):
     half: float
 
 
-@dataclass(frozen=True, eq=False)
-class Frontier:
-    """The estimators that have the least variance for their largest bias.
-
-    Attributes
-    ----------
-    restriction : Restriction
-        Smoothness.
-    sigma : ndarray, shape (K, K)
-    exposure : ndarray, shape (n_post,)
-    """
-
-    restriction: Restriction
-    sigma: FloatArray
-    exposure: FloatArray
-
-    @cached_property
-    def path(self) -> tuple[FloatArray, FloatArray]:
-        """Penalties, ascending, and kappa at each, shapes (B,) and (B, R)."""
-        before, centre = self.restriction.before, self.exposure @ self.restriction.change
-        return lasso_path(before @ self.sigma @ before.T, before @ self.sigma @ centre)
-
-    def kappa(self, penalty: float) -> FloatArray:
-        """Return the weights on changes of slope before treatment, shape (R,)."""
-        knots, values = self.path
-        return np.array([np.interp(penalty, knots, column) for column in values.T])
-
-    def weights(self, kappa: FloatArray) -> FloatArray:
-        """Return the weights on betahat, shape (K,)."""
-        return self.exposure @ self.restriction.change + kappa @ self.restriction.before
-
-    def bias_and_deviation(self, kappa: FloatArray) -> tuple[float, float]:
-        """Return the largest bias for M = 1 and the standard deviation."""
-        weights, exposed = self.weights(kappa), np.append(self.exposure, kappa)
-        return float(np.abs(exposed).sum()), float(np.sqrt(weights @ self.sigma @ weights))
-
-    def shortest(self, betahat: FloatArray, m: float, level: float) -> FixedLength:
-        """Return the shortest fixed-length interval.
-
-        References
-        ----------
-        Rambachan and Roth (2023), optimal fixed-length intervals; Armstrong and Kolesar (2018).
-        """
-        from scipy.optimize import brentq
-
-        highest = float(self.path[0][-1])
-
-        def excess(penalty: float) -> float:
-            bias, deviation = self.bias_and_deviation(self.kappa(penalty))
-            ratio = m * bias / deviation
-            critical = folded_normal_quantile(level, ratio)
-            slope = float(np.tanh(critical * ratio))  # the derivative of the critical value by the ratio
-            return penalty * (critical - ratio * slope) - m * deviation * slope
-
-        penalty = 0.0
-        if m > 0:
-            penalty = highest if excess(highest) <= 0 else brentq(excess, 0.0, highest, xtol=1e-15 * highest)
-        kappa = self.kappa(penalty)
-        weights, (bias, deviation) = self.weights(kappa), self.bias_and_deviation(kappa)
-        half = deviation * folded_normal_quantile(level, m * bias / deviation)
-        return FixedLength(weights, float(weights @ betahat), half)
-
-
 def folded_normal_quantile(level: float, mean: float) -> float:
     """Return c with P(|N(mean, 1)| <= c) = level, for a mean of at least zero and a level of at least a half."""
     from scipy.optimize import brentq
@@ -571,13 +508,54 @@ class Problem:
         return abs(self.centre) / self.largest_bias
 
     @cached_property
-    def frontier(self) -> Frontier:
-        """The affine estimators for fixed-length intervals."""
-        return Frontier(self.restriction, self.sigma, self.exposure)
+    def path(self) -> tuple[FloatArray, FloatArray]:
+        """Penalties on the bias, ascending, and kappa at each, shapes (B,) and (B, R); for smoothness."""
+        before, centre = self.restriction.before, self.exposure @ self.restriction.change
+        return lasso_path(before @ self.sigma @ before.T, before @ self.sigma @ centre)
+
+    def kappa(self, penalty: float) -> FloatArray:
+        """Return the weights on changes of slope before treatment, shape (R,)."""
+        knots, values = self.path
+        return np.array([np.interp(penalty, knots, column) for column in values.T])
+
+    def affine(self, kappa: FloatArray) -> FloatArray:
+        """Return the weights on betahat of an estimator of least variance for its largest bias, shape (K,)."""
+        return self.exposure @ self.restriction.change + kappa @ self.restriction.before
+
+    def bias_and_deviation(self, kappa: FloatArray) -> tuple[float, float]:
+        """Return the largest bias for M = 1 and the standard deviation."""
+        weights, exposed = self.affine(kappa), np.append(self.exposure, kappa)
+        return float(np.abs(exposed).sum()), float(np.sqrt(weights @ self.sigma @ weights))
+
+    def _shortest(self, m: float, level: float) -> FixedLength:
+        """Return the shortest fixed-length interval.
+
+        References
+        ----------
+        Rambachan and Roth (2023), optimal fixed-length intervals; Armstrong and Kolesar (2018).
+        """
+        from scipy.optimize import brentq
+
+        highest = float(self.path[0][-1])
+
+        def excess(penalty: float) -> float:
+            bias, deviation = self.bias_and_deviation(self.kappa(penalty))
+            ratio = m * bias / deviation
+            critical = folded_normal_quantile(level, ratio)
+            slope = float(np.tanh(critical * ratio))  # the derivative of the critical value by the ratio
+            return penalty * (critical - ratio * slope) - m * deviation * slope
+
+        penalty = 0.0
+        if m > 0:
+            penalty = highest if excess(highest) <= 0 else brentq(excess, 0.0, highest, xtol=1e-15 * highest)
+        kappa = self.kappa(penalty)
+        weights, (bias, deviation) = self.affine(kappa), self.bias_and_deviation(kappa)
+        half = deviation * folded_normal_quantile(level, m * bias / deviation)
+        return FixedLength(weights, float(weights @ self.betahat), half)
 
     def shortest(self, m: FloatArray, level: float) -> list[FixedLength]:
         """Return the shortest fixed-length interval for each M."""
-        return [self.frontier.shortest(self.betahat, float(each), level) for each in m]
+        return [self._shortest(float(each), level) for each in m]
 
     def moments(self, m: FloatArray) -> Moments:
         """Return the vertices of the tests for each M and set of the restriction."""

@@ -206,8 +206,6 @@ def of_learners(
             f"{WHO}: {design.name} has no nuisance functions that it says it learns; {', '.join(others)} "
             f"{'does' if len(others) == 1 else 'do'}."
         )
-    if isinstance(learners, str):
-        raise QuestionError(f'{WHO}: learners is one text, "{learners}"; give a sequence of learners.')
 
     def name_of(learner: Learner) -> str:
         """Return what a learner is called: its name, or that of the estimator's class."""

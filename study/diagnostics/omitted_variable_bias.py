@@ -204,8 +204,6 @@ def benchmark_groups(sample: Sample, benchmarks: Sequence[str | tuple[str, ...]]
         raise QuestionError(
             "sensitivity: there are no covariates to serve as benchmarks; name some in Question.covariates."
         )
-    if isinstance(benchmarks, str):
-        raise QuestionError(f'sensitivity: benchmarks is one text, "{benchmarks}"; give a tuple of names.')
     if benchmarks is None:
         return (*((name,) for name in known), *((known,) if len(known) > 1 else ()))
     groups = tuple((b,) if isinstance(b, str) else tuple(b) for b in benchmarks)

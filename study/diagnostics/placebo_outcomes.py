@@ -105,7 +105,7 @@ def placebo_outcomes(
 
 def _placebos(panel: Panel, question: Question, outcomes: Outcomes) -> dict[str, tuple[Panel, str]]:
     """Return panel and outcome by label, all of which exist."""
-    if isinstance(outcomes, str) or not outcomes:
+    if not outcomes:
         raise QuestionError(
             f"{WHO}: outcomes is {outcomes!r}; give a list of names, or a mapping from label to (panel, outcome)."
         )

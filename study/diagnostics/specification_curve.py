@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import chain, product
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,29 +13,8 @@ import pandas as pd
 from study.core import QuestionError, p_is, refuse_unknown
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
-from study.estimates import (
-    FEW,
-    Effect,
-    Estimate,
-    Joint,
-    Weights,
-    distribution,
-    effective_clusters,
-    treated_clusters,
-)
-from study.figures import (
-    BAND,
-    COLOUR,
-    FULL,
-    GREY,
-    SECOND,
-    Axes,
-    Figure,
-    canvas,
-    legend_above,
-    on_axes,
-    shortened,
-)
+from study.estimates import FEW, Effect, Estimate, Joint, effective_clusters, treated_clusters
+from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, legend_above, panels, shortened
 from study.inference import EQUAL, LEVEL, SupT, answered, families, joined_headlines, kind, variants_of
 from study.panel import Comparison, Panel, Question, Scale, ScaleName, population, terms_in
 
@@ -84,7 +63,7 @@ def specification_curve(
     covariate_sets: Sequence[tuple[str, ...]] | Mapping[str, tuple[str, ...]] | None = None,
     draws: int = 9999,
     seed: int = 0,
-    weights: Weights = "rademacher",
+    weights: Literal["rademacher", "mammen", "webb"] = "rademacher",
     progress: Callable[[], None] | None = None,
 ) -> Finding:
     """Estimate every specification of a question, and test all of them at once.
@@ -137,7 +116,6 @@ def specification_curve(
     ----------
     Simonsohn, Simmons and Nelson (2020), "Specification curve analysis", Nature Human Behaviour 4.
     """
-    distribution(weights)
     variants = variants_of(designs, WHO)
     on_scales = _labelled("scales", scales, question.scale)
     groups = _labelled("comparisons", comparisons, question.comparison)
@@ -211,7 +189,7 @@ def specification_curve(
 def _labelled(name: str, given: Any, default: Any) -> dict[str, Any]:
     """Return what was given, a list or a mapping, by label; the question's own choice where nothing was."""
     values = (default,) if given is None else given
-    if isinstance(values, str) or not len(values):
+    if not len(values):
         raise QuestionError(f"{WHO}: {name} is {given!r}; give a list or a mapping of labels.")
     for value in values.values() if isinstance(values, Mapping) else values:
         if not isinstance(value, type(default)):
@@ -360,32 +338,29 @@ def _chart(
     """
     shown = frame[frame["refusal"] == ""]
     rows = dict(iter(shown.groupby("scale", sort=False)))
-    if ax is not None:
-        first = medians.index[0]
-        with on_axes(ax) as (figure, axis):
-            _draw_estimates(axis, rows[first], first, outcome, medians[first])
-        return figure
     varied = [name for name, choice in CHOICES.items() if choice.heading and len(choices[name]) > 1]
     lines: list[tuple[str, str]] = []  # field and label of those below; headings are without a field
     for name in varied or ["design"]:
         lines += [("", CHOICES[name].heading), *((name, label) for label in choices[name])]
-    with canvas(FULL, min(9.0, max(4.2, 2.7 + ROW * len(lines)))) as figure:
-        ratios = [2.4, ROW * len(lines)]
-        axes = figure.subplots(2, len(rows), squeeze=False, sharex="col", height_ratios=ratios)
-        cut = False
-        for (scale, median), above, below in zip(medians.items(), *axes, strict=True):
-            cut |= _draw_estimates(above, rows[scale], scale, outcome, median)
-            _draw_choices(below, rows[scale], lines)
-            below.tick_params(labelleft=below is axes[1, 0])
+    height, ratios = min(9.0, max(4.2, 2.7 + ROW * len(lines))), [2.4, ROW * len(lines)]
+    with panels(ax, 2, len(rows), FULL, height, sharex="col", height_ratios=ratios) as (figure, axes):
+        estimates = zip(axes, medians.items(), strict=False)
+        cut = [_draw_estimates(axis, rows[scale], scale, outcome, at) for axis, (scale, at) in estimates]
+        below = axes[len(rows) :]
+        for axis, scale in zip(below, medians.index, strict=False):
+            _draw_choices(axis, rows[scale], lines)
+            axis.tick_params(labelleft=axis is below[0])
+        if ax is not None:
+            return figure
         labels = [shortened(label.replace("_", " "), LONGEST) for _, label in lines]
-        axes[1, 0].set_yticks(range(len(lines)), labels, fontsize=SMALL)
-        for tick, (name, _) in zip(axes[1, 0].get_yticklabels(), lines, strict=True):
+        below[0].set_yticks(range(len(lines)), labels, fontsize=SMALL)
+        for tick, (name, _) in zip(below[0].get_yticklabels(), lines, strict=True):
             tick.set_fontweight("normal" if name else "bold")
-        legend_above(figure, axes[0, 0], 4)
+        legend_above(figure, axes[0], 4)
         words = "Specifications, by size of the estimate"
         if len(frame) > len(shown):
             words += f"; {len(frame) - len(shown)} refused are not shown"
-        if cut:
+        if any(cut):
             words += "; arrows: intervals that leave the axis"
         figure.supxlabel(words, fontsize=8, color=GREY)
     return figure

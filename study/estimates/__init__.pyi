@@ -3,7 +3,6 @@ from .aggregation import coefficients as coefficients
 from .aggregation import event_time_effects as event_time_effects
 from .aggregation import group_time_effects as group_time_effects
 from .cohorts import CohortMeans as CohortMeans
-from .cohorts import cell_notes as cell_notes
 from .cohorts import cohort_means as cohort_means
 from .cohorts import cohorts_with_base as cohorts_with_base
 from .cohorts import left_out as left_out

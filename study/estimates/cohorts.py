@@ -228,11 +228,6 @@ def left_out(
     ]
 
 
-def cell_notes(sample: Sample, cohort: FloatArray, period: FloatArray, what: Mapping[int, str]) -> list[str]:
-    """Return one note for each cohort and text, on cells that are kept."""
-    return left_out(sample, cohort, period, what, "")
-
-
 def single_events(times: FloatArray, size: IntArray) -> list[str]:
     """Return a note on the event times, if any, at which one treated unit is seen; sizes have shape (K,)."""
     return [

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, checked, p_is
-from study.diagnostics import Finding
+from study.core import FloatArray, QuestionError, p_is
+from study.diagnostics import Finding, titled
 from study.estimates import NUMBERS
 from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, panels
 from study.heterogeneity.scored import Scores, all_pairs, prior, seed_of, weighted_means
@@ -98,7 +98,7 @@ def tree_text(tree: Any, x: FloatArray, names: Sequence[str], price: float) -> t
 RANDOM, LARGEST, SMALLEST, TREE = "at random", "largest first", "smallest first", "policy tree"
 
 
-@checked
+@titled("The allocation of grants")
 def policy(
     scores: Scores,
     budget: int | None = None,
@@ -206,8 +206,6 @@ def policy(
         ],
         table,
         partial(_chart, outcome=outcome, level=level),
-        name="policy",
-        title="The allocation of grants",
         details={
             "budget": budget,
             "candidates": n,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, IntArray, QuestionError, checked, p_is, quantile
+from study.core import FloatArray, IntArray, QuestionError, p_is, quantile
 from study.designs.long_change import long_change
-from study.diagnostics import Finding
+from study.diagnostics import Finding, titled
 from study.estimates import NUMBERS
 from study.figures import (
     BAND,
@@ -49,7 +49,7 @@ LEAST_PER_HALF = 50
 QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
 
 
-@checked
+@titled("Effects by unit, causal forest and doubly robust learner")
 def forest(
     scores: Scores,
     *,
@@ -119,8 +119,6 @@ def forest(
         [*_sentences(table, n_off_mean, question, level), *by_group],
         table,
         partial(_chart, prior_name=name, scale=question.effect_scale, level=level),
-        name="forest",
-        title="Effects by unit, causal forest and doubly robust learner",
         details={"n_off_mean": n_off_mean},
     )
 
@@ -224,7 +222,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, prior_name: str, scale: Scale, 
     return figure
 
 
-@checked
+@titled("Calibration of predicted effects")
 def calibration(
     sample: Sample,
     *,
@@ -326,8 +324,6 @@ def calibration(
         ],
         table,
         partial(_calibration_chart, scale=scale, level=level),
-        name="calibration",
-        title="Calibration of predicted effects",
         details=estimates | {"p_value": p_value, "rejects": rejects, "r_squared": r_squared},
     )
 

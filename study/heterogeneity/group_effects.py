@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from study.core import BoolArray, Influence, IntArray, QuestionError, checked, p_is
-from study.diagnostics import Finding
+from study.core import BoolArray, Influence, IntArray, QuestionError, p_is
+from study.diagnostics import Finding, titled
 from study.estimates import Estimate, Wald
 from study.figures import BAND, ROW_HEIGHT, Axes, Figure, canvas, draw_dots, legend_above, on_axes
 from study.heterogeneity.scored import LEAST_IN_GROUP, Grouping, Pairs, Scores, all_pairs, averaged, plain
@@ -20,7 +20,7 @@ from study.panel import Scale
 Of = Literal["treated", "all"]
 
 
-@checked
+@titled("Effects by group")
 def effects_by_group(
     scores: Scores, by: str, *, of: Of = "treated", level: float = 0.95, draws: int = 9999, seed: int = 0
 ) -> Finding:
@@ -96,7 +96,6 @@ def effects_by_group(
         [_verdict(by, fit, pairs, equal), *each_group, scores.overlap, *fit.notes],
         table,
         partial(_chart, scale=question.effect_scale, level=level),
-        name="effects_by_group",
         title=f"Effects on {whom} by {by}",
         details={
             "by": by,

@@ -312,7 +312,7 @@ def compare(
     """
     variants = variants_of(designs, "compare")
     names = (question.outcome,) if outcomes is None else tuple(outcomes)
-    if isinstance(outcomes, str) or not names or len(set(names)) < len(names):
+    if not names or len(set(names)) < len(names):
         raise QuestionError(f"compare: outcomes is {outcomes!r}; give a list of different names.")
     if len(names) > 1 and isinstance(panel, LargePanel):
         raise QuestionError(
@@ -383,8 +383,6 @@ def answered(headline: Estimate) -> Estimate:
 
 def variants_of(designs: Sequence[str | tuple[Any, ...]] | None, who: str) -> list[Variant]:
     """Return the designs asked for, each with a label of its own."""
-    if isinstance(designs, str):
-        raise QuestionError(f'{who}: designs is one text, "{designs}"; give a list of names.')
     if designs is None:
         designs = [name for name, design in all_designs().items() if not design.draws]
     variants = []

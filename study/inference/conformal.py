@@ -275,7 +275,7 @@ class OnePath(NamedTuple):
         if not step > 0:
             return -math.inf, math.inf
         low, high = (
-            _end(lambda c: c > least and self.p_value(period, c) > size, estimate, sign * step)
+            end_of(lambda c: c > least and self.p_value(period, c) > size, estimate, sign * step)
             for sign in (-1, 1)
         )
         return low, high
@@ -328,15 +328,20 @@ def _statistics(
     return size[order[:, :n_after]].sum(axis=1), False
 
 
-def _end(kept: Callable[[float], bool], start: float, step: float) -> float:
-    """Return the end of the interval of values that are kept, from a start on in the direction of a step."""
+def end_of(
+    kept: Callable[[float], bool], start: float, step: float, farthest: float = FARTHEST, root: float = ROOT
+) -> float:
+    """Return the end of the interval of values that are kept, from a start on in the direction of a step.
+
+    It is infinite where more than ``farthest`` steps are kept, else found to a share ``root`` of its distance.
+    """
     inside, outside, first = start, start + step, abs(step)
     while kept(outside):
         inside, step = outside, 2 * step
         outside = start + step
-        if abs(step) > FARTHEST * first:
+        if abs(step) > farthest * first:
             return math.copysign(math.inf, step)
-    while abs(outside - inside) > ROOT * abs(step):
+    while abs(outside - inside) > root * abs(step):
         middle = (inside + outside) / 2
         inside, outside = (middle, outside) if kept(middle) else (inside, middle)
     return (inside + outside) / 2

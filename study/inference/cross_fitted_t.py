@@ -25,6 +25,10 @@ class CrossFittedT(TTest):
     design, term : str
     effect : float
         Mean over folds.
+    std_error : float
+        Square root of (1 + K r / T1) / K times the variance between folds of r periods.
+    degrees : int
+        K - 1.
     effects : ndarray, shape (K,)
         Mean effect of each fold: mean error from treatment on less that in the fold, of a fit without the fold.
     n_after : int
@@ -38,17 +42,6 @@ class CrossFittedT(TTest):
     n_after: int
     length: int
     scale: Scale
-
-    @property
-    def std_error(self) -> float:
-        """Square root of (1 + K r / T1) / K times the variance between folds of r periods."""
-        k = len(self.effects)
-        return float(np.sqrt((1 + k * self.length / self.n_after) / k) * self.effects.std(ddof=1))
-
-    @property
-    def degrees(self) -> int:
-        """K - 1."""
-        return len(self.effects) - 1
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -110,5 +103,7 @@ def cross_fitted_t(sample: Sample, design: str, *, folds: int = 3, **options: An
             effects[k] = error[path.after].mean() - error[fold].mean()
     if not effects.std() > 1e-12 * np.abs(effects).max():
         raise QuestionError(f"{who}: the folds give one effect, so there is no variance.")
-    mean, scale = float(effects.mean()), sample.question.effect_scale
-    return CrossFittedT(design, "treated_average", mean, effects, len(path.after), length, scale)
+    n_after, scale = len(path.after), sample.question.effect_scale
+    std_error = float(np.sqrt((1 + folds * length / n_after) / folds) * effects.std(ddof=1))
+    numbers = (float(effects.mean()), std_error, folds - 1)
+    return CrossFittedT(design, "treated_average", *numbers, effects, n_after, length, scale)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from study.core import FloatArray, IntArray, QuestionError, checked, one_thread,
 from study.designs import Design, find_design
 from study.estimates import Estimate, p_of_draws
 from study.inference.leave_out import row_of
-from study.inference.randomization import UNITS, histogram, numbers_of_dates
+from study.inference.randomization import UNITS, every_choice, histogram, numbers_of_dates
 from study.panel import Sample, first_observed
 
 if TYPE_CHECKING:
@@ -327,18 +326,8 @@ def _assignments(
     if possible > draws:
         return _drawn(n_treated, n_compared, draws, seed), False
     every = np.empty((possible, n_treated), dtype=np.int64)
-    every[:, np.argsort(place, kind="stable")] = list(_every(sizes, tuple(range(n_compared))))
+    every[:, np.argsort(place, kind="stable")] = list(every_choice(sizes, range(n_compared)))
     return iter([every]), True
-
-
-def _every(sizes: list[int], free: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield free units for places, of which there are ``sizes`` of each kind, without regard to order within a kind."""
-    if not sizes:
-        yield ()
-        return
-    for chosen in combinations(free, sizes[0]):
-        rest = tuple(unit for unit in free if unit not in chosen)
-        yield from (chosen + others for others in _every(sizes[1:], rest))
 
 
 def _drawn(n_treated: int, n_compared: int, draws: int, seed: int) -> Iterator[IntArray]:

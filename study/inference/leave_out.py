@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -46,28 +45,22 @@ def row_of(term: str, *numbers: float) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, eq=False)
-class TTest(ABC):
-    """An effect whose kind says what its standard error and degrees of freedom are, with its t test.
+class TTest:
+    """An effect with its standard error and degrees of freedom, and the t test that they make.
 
     Attributes
     ----------
     design, term : str
-    effect : float
+    effect, std_error : float
+    degrees : int
+        Degrees of freedom.
     """
 
     design: str
     term: str
     effect: float
-
-    @property
-    @abstractmethod
-    def std_error(self) -> float:
-        """Standard error."""
-
-    @property
-    @abstractmethod
-    def degrees(self) -> int:
-        """Degrees of freedom."""
+    std_error: float = field(repr=False)
+    degrees: int = field(repr=False)
 
     @property
     def statistic(self) -> float:
@@ -99,6 +92,10 @@ class LeaveOut(TTest):
     design, term : str
     effect : float
         With all clusters.
+    std_error : float
+        Square root of (G-1)/G sum_c (without_c - centre)^2.
+    degrees : int
+        G - 1.
     without : ndarray, shape (G,)
         Without each.
     centre : {"estimate", "mean"}
@@ -125,17 +122,6 @@ class LeaveOut(TTest):
     def n_clusters(self) -> int:
         """G."""
         return len(self.without)
-
-    @property
-    def std_error(self) -> float:
-        """Square root of (G-1)/G sum_c (without_c - centre)^2."""
-        around = self.effect if self.centre == "estimate" else self.without.mean()
-        return float(np.sqrt(self.degrees / self.n_clusters * np.sum((self.without - around) ** 2)))
-
-    @property
-    def degrees(self) -> int:
-        """G - 1."""
-        return self.n_clusters - 1
 
     @property
     def effective_clusters(self) -> float | None:
@@ -305,10 +291,11 @@ def _left_out(
     what = f"{design}: {term}"
     if not np.all(np.isfinite(without)) or not np.isfinite(effect):
         raise QuestionError(f"{what} is not defined without some cluster; use another scale or term.")
-    test = LeaveOut(design, term, effect, without, centre, *of_clusters)
-    if not test.std_error > NOTHING * np.abs(without).max():
+    around, degrees = effect if centre == "estimate" else without.mean(), len(without) - 1
+    error = float(np.sqrt(degrees / len(without) * np.sum((without - around) ** 2)))
+    if not error > NOTHING * np.abs(without).max():
         raise QuestionError(f"{what} is the same without every cluster, so it has no variance.")
-    return test
+    return LeaveOut(design, term, effect, error, degrees, without, centre, *of_clusters)
 
 
 REGRESSIONS = ("twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did", "panel_ols")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, islice, product
+from itertools import chain, combinations, islice, product
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -238,24 +238,24 @@ def number_of_assignments(dates: list[NDArray[Any]]) -> float:
 def every_order(groups: list[Order], dates: NDArray[np.int64]) -> Iterator[Order]:
     """Yield one order for each assignment; dates are numbers from 0 on, shape (n,)."""
     holder = np.unique(dates, return_index=True)[1]
-    for permuted in product(*(_rearranged(dates[members]) for members in groups)):
+    own_dates = [np.sort(dates[members]) for members in groups]
+    choices = (every_choice(np.bincount(own).tolist(), m) for own, m in zip(own_dates, groups, strict=True))
+    for takers in product(*choices):
         order = np.empty(len(dates), dtype=np.int64)
-        for members, own in zip(groups, permuted, strict=True):
-            order[members] = holder[list(own)]
+        for own, units in zip(own_dates, takers, strict=True):
+            order[list(units)] = holder[own]
         yield order
 
 
-def _rearranged(numbers: NDArray[np.int64]) -> Iterator[tuple[int, ...]]:
-    """Yield each distinct arrangement of numbers once, in lexicographic order."""
-    row = sorted(numbers.tolist())
-    while True:
-        yield tuple(row)
-        k = next((k for k in range(len(row) - 2, -1, -1) if row[k] < row[k + 1]), None)
-        if k is None:
-            return
-        other = next(m for m in range(len(row) - 1, k, -1) if row[m] > row[k])
-        row[k], row[other] = row[other], row[k]
-        row[k + 1 :] = row[:k:-1]
+def every_choice(sizes: list[int], free: Iterable[int]) -> Iterator[tuple[int, ...]]:
+    """Yield free units for places, of which there are ``sizes`` of each kind, without regard to order within a kind."""
+    if not sizes:
+        yield ()
+        return
+    units = tuple(free)
+    for chosen in combinations(units, sizes[0]):
+        rest = (unit for unit in units if unit not in chosen)
+        yield from (chosen + others for others in every_choice(sizes[1:], rest))
 
 
 def drawn_orders(groups: list[Order], permutations: int, seed: int) -> Iterator[Order]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from study.core import FloatArray, Jackknife, QuestionError, Target, checked, one_thread, p_is
 from study.estimates import TIE, Weights, distribution, least_as_large, small_sample_factor, weight_codes
+from study.inference.conformal import end_of
 from study.inference.leave_out import regression_term, row_of
 from study.panel import Sample
 
@@ -214,7 +215,7 @@ Kind = Literal["C", "S", "V", "B"]
 
 NUMBERS_AT_ONCE = 2**16  # small arrays stay in the cache
 NOTHING = 1e-22
-ROOT = 1e-9
+FARTHEST, ROOT = 1e12, 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,16 +272,7 @@ class Drawn:
         size = 1 - level + 1e-12
         if self.p_value_far_away() > size:
             return math.inf
-        inside, outside = 0.0, step
-        while self.p_value(sign * outside) > size:
-            inside, outside = outside, 2 * outside
-            if outside > 1e12 * step:
-                return math.inf
-        while outside - inside > ROOT * outside:
-            middle = (inside + outside) / 2
-            kept = self.p_value(sign * middle) > size
-            inside, outside = (middle, outside) if kept else (inside, middle)
-        return (inside + outside) / 2
+        return end_of(lambda delta: self.p_value(sign * delta) > size, 0.0, step, FARTHEST, ROOT)
 
     def interval(self, estimate: float, level: float, step: float) -> tuple[float, float]:
         """Return the nulls that are not rejected, around the estimate; ``step`` is about its standard error."""

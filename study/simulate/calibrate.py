@@ -20,7 +20,7 @@ from study.core import (
     listed,
     refuse_unknown,
 )
-from study.diagnostics import Finding
+from study.diagnostics import Finding, titled
 from study.figures import Axes, Figure, dot_figure
 from study.panel import Panel, Question, Sample
 from study.simulate.hazard import Hazard, RiskSet, adoption_hazard
@@ -436,17 +436,14 @@ def _adopters_met(
 
 def _frame(panel: dict[str, Moment], simulated: Sequence[dict[str, Moment]]) -> pd.DataFrame:
     """Return the moments of a panel beside those simulated."""
-    rows = []
-    for name, moment in panel.items():
-        values = np.array([draw[name].value for draw in simulated if name in draw])
-        values = values[np.isfinite(values)]
-        if not np.isfinite(moment.value) or not len(values):
-            continue
-        spread = values.std(ddof=1) if len(values) > 1 else np.nan
-        rows.append(
-            (name, moment.value, values.mean(), spread / np.sqrt(len(values)), spread, moment.targeted)
-        )
-    return pd.DataFrame(rows, columns=["moment", "panel", "simulated", "mc_error", "spread", "targeted"])
+    drawn = pd.DataFrame([{name: moment.value for name, moment in draw.items()} for draw in simulated])
+    drawn = drawn.where(np.isfinite(drawn))
+    frame = pd.DataFrame([*panel.values()], index=[*panel]).rename(columns={"value": "panel"})
+    frame = frame.assign(simulated=drawn.mean(), mc_error=drawn.sem(), spread=drawn.std())
+    frame = (
+        frame[np.isfinite(frame["panel"]) & frame["simulated"].notna()].rename_axis("moment").reset_index()
+    )
+    return frame[["moment", "panel", "simulated", "mc_error", "spread", "targeted"]]
 
 
 def _unmet(frame: pd.DataFrame) -> pd.DataFrame:
@@ -457,7 +454,7 @@ def _unmet(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[order]
 
 
-@checked
+@titled("Calibration")
 def calibration(process: Process, *, draws: int = 100, seed: int = 0) -> Finding:
     """Show moments of the panel that a process is calibrated to beside those of panels that it draws.
 
@@ -484,8 +481,6 @@ def calibration(process: Process, *, draws: int = 100, seed: int = 0) -> Finding
         _sentences(process, frame, hazard, unmet, draws),
         frame,
         _chart,
-        name="calibration",
-        title="Calibration",
         details={
             "dials": dict(process.dials),
             "hazard": hazard.ratios,

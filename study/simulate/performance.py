@@ -359,8 +359,6 @@ def findings_of(replications: Mapping[str, Replications], scale: Scale) -> Findi
         _sentences(replications, frame, scale, details),
         frame,
         partial(performance_figure, table=table, scale=scale, level=level),
-        name="tournament",
-        title="Design tournament",
         details=details,
     )
 

@@ -27,7 +27,7 @@ from study.core import (
     settings,
 )
 from study.designs import answer_key, find_design
-from study.estimates import NONE, Estimate, few_clusters_warning, pre_test
+from study.estimates import NONE, Effect, Estimate, few_clusters_warning, pre_test
 from study.panel import Sample, panel_state
 from study.simulate.process import Process, truth
 
@@ -329,15 +329,10 @@ def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> tuple[A
     path = fit.aggregate("event") if fit.estimand.has_path and fit.joint else None
     if path is not None and path.pre.any():
         tests = pre_test(path.select(path.pre), draws=DRAWS, seed=seed)
-    intervals = (*_interval(headline, level), *_interval(headline.under(headline.published), level))
-    estimate, error = float(headline.effect[0]), float(headline.std_error[0])
-    values = Answer(estimate, error, *intervals, tests.p_value, tests.p_largest)
+    own, published = (Effect.of("", each, level) for each in (headline, headline.under(headline.published)))
+    intervals = (own.conf_low, own.conf_high, published.conf_low, published.conf_high)
+    values = Answer(own.estimate, own.std_error, *intervals, tests.p_value, tests.p_largest)
     return values, "" if headline.varies[0] else _why_none(fit, headline)
-
-
-def _interval(headline: Estimate, level: float) -> tuple[float, float]:
-    half = headline.critical_value(level)[0] * headline.std_error[0]
-    return float(headline.effect[0] - half), float(headline.effect[0] + half)
 
 
 def _why_none(fit: Estimate, headline: Estimate) -> str:

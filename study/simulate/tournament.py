@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from study.core import QuestionError, checked, listed
+from study.core import QuestionError, listed
 from study.designs import all_designs, find_design
-from study.diagnostics import Finding
+from study.diagnostics import Finding, titled
 from study.panel import Panel, Question
 from study.simulate.calibrate import calibrate, calibration
 from study.simulate.performance import findings_of
@@ -40,7 +40,7 @@ VIOLATIONS: Mapping[str, Mapping[str, float]] = {
 }
 
 
-@checked
+@titled("Design tournament")
 def tournament(
     panel: Panel,
     question: Question,

@@ -388,11 +388,11 @@ SAID: list[tuple[Callable[[], Any], str]] = [
     (lambda: study.estimate(panel(), question(), ["twfe"]), "give one, or several to study.compare."),
     (
         lambda: study.compare(panel(), question(), "twfe"),
-        'designs is one text, "twfe"; give a list of names.',
+        "designs is 'twfe'; it must be a sequence of texts or tuples or None, as in designs=[\"twfe\"].",
     ),
     (lambda: study.compare(panel(), question(), []), "designs is empty"),
     (lambda: study.compare(panel(), question(), ["twfe", "twfe"]), 'two designs have the label "twfe"'),
-    (lambda: study.compare(panel(), question(), ["twfe"], "papers"), "give a list of different names"),
+    (lambda: study.compare(panel(), question(), ["twfe"], "papers"), 'as in outcomes=["papers"]'),
     (lambda: study.compare(panel(), question(), ["twfe"], ["papers"] * 2), "give a list of different names"),
     (lambda: study.load_panel(["cvpr"]), "name is ['cvpr']; it must be a text; give one at a time."),
     (lambda: study.load_panel("cvprr"), 'Did you mean "cvpr"?'),

@@ -210,10 +210,10 @@ def test_cells_without_an_estimate_and_units_without_a_prediction_are_named() ->
     fit = imputation(Question("y", "event").sample(replace(panel, outcomes={"y": y})), leads=0)
     assert fit.terms == ("ATT(4,4)", "ATT(4,5)", "ATT(4,6)", "ATT(4,8)", "ATT(6,6)")
     assert fit.remarks[:4] == (
+        "8 treated unit-periods of 2 units left out: the unit or its covariates are not observed before treatment",
         "cohort 4 in 7 left out: no untreated unit is observed",
         "cohort 6 in 7 left out: no untreated unit is observed",
         "cohort 6 in 8 left out: no treated unit is observed both then and before treatment",
-        "8 treated unit-periods of 2 units left out: the unit or its covariates are not observed before treatment",
     )
     (alone,) = fit.remarks[4:]
     assert alone.startswith("cohort 4 in 5 rests on one treated unit")

@@ -399,7 +399,7 @@ def test_the_study_itself_is_answered_with_its_separated_cohort_told() -> None:
             ("x3",),
             r'balance: there is no covariate or attribute "x3"\. .*Known: moving, size, state, twice, x1',
         ),
-        ({}, "x1", 'covariates is one text, "x1"'),
+        ({}, "x1", "covariates is 'x1'; it must be a sequence of texts"),
         ({}, ("state",), "attribute state has 17 labels; give one with at most 12"),
         ({"covariates": ("x1", "twice")}, None, "balance: covariate twice is explained by"),
     ],

@@ -290,14 +290,14 @@ def test_the_lasso_path_meets_its_first_order_conditions(tied: bool) -> None:
 def test_fixed_length_intervals_are_as_short_as_brute_force_finds(m: float) -> None:
     for seed in range(3):
         asked = typical("smoothness", seed=seed)
-        ours = asked.frontier.shortest(asked.betahat, m, 0.95)
+        ours = asked.shortest(np.array([m]), 0.95)[0]
 
         def half(kappa: FloatArray, asked: Problem = asked) -> float:
-            bias, deviation = asked.frontier.bias_and_deviation(kappa)
+            bias, deviation = asked.bias_and_deviation(kappa)
             return deviation * folded_normal_quantile(0.95, m * bias / deviation)
 
         options = {"xatol": 1e-10, "fatol": 1e-13, "maxiter": 4000}
-        start = asked.frontier.kappa(0.0)
+        start = asked.kappa(0.0)
         found = [
             minimize(half, s * start, method="Nelder-Mead", options=options).fun for s in (0.0, 0.5, 1.0)
         ]
@@ -307,7 +307,7 @@ def test_fixed_length_intervals_are_as_short_as_brute_force_finds(m: float) -> N
 
 def test_the_largest_bias_of_a_fixed_length_estimator_is_that_of_the_linear_program() -> None:
     asked = typical("smoothness")
-    ours = asked.frontier.shortest(asked.betahat, 0.02, 0.95)
+    ours = asked.shortest(np.array([0.02]), 0.95)[0]
     changes = np.vstack([asked.restriction.before, asked.restriction.change])
     worst = linprog(
         -ours.weights, np.vstack([changes, -changes]), np.full(2 * len(changes), 0.02), bounds=(None, None)
@@ -406,7 +406,7 @@ def test_the_true_effect_is_kept_at_the_edge_of_relative_magnitudes(method: str)
 
 def worst_trend(asked: Problem, m: float) -> FloatArray:
     """Return the trend under which the shortest fixed-length interval has its largest bias."""
-    weights = asked.frontier.shortest(asked.betahat, m, 0.95).weights
+    weights = asked.shortest(np.array([m]), 0.95)[0].weights
     changes = np.vstack([asked.restriction.before, asked.restriction.change])
     rows = np.vstack([changes, -changes])
     return linprog(-weights, rows, np.full(len(rows), m), bounds=(None, None)).x

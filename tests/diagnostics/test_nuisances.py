@@ -495,7 +495,7 @@ def test_the_number_of_jobs_changes_nothing_and_steps_are_told_with_their_learne
     ("design", "asked", "message"),
     [
         ("callaway_santanna", {}, r"callaway_santanna has no nuisance functions .*dml_panel.* do\.$"),
-        ("dml_panel", {"learners": "lasso"}, 'learners is one text, "lasso"; give a sequence'),
+        ("dml_panel", {"learners": "lasso"}, r'must be a sequence of .*, as in learners=\["lasso"\]'),
         ("dml_panel", {"learners": ()}, "learners is empty; give at least one"),
         ("dml_panel", {"learners": ("lasso", "lasso")}, "two of the learners are called lasso"),
         ("dml_panel", {"learners": ("linear", "jungle")}, 'there is no learner "jungle"'),

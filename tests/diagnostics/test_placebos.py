@@ -267,7 +267,7 @@ def test_bad_input_is_one_clear_error() -> None:
         (lambda: placebo_dates(sample, "twfe", level=95), "between 0 and 1"),
         (lambda: placebo_dates(sample, "twfe", draws=0), "draws"),
         (lambda: placebo_dates(sample, "callaway_santanna", shifts=[7]), "no changed sample has an estimate"),
-        (lambda: placebo_outcomes(made, QUESTION, "other", "twfe"), "give a list"),
+        (lambda: placebo_outcomes(made, QUESTION, "other", "twfe"), r'as in outcomes=\["other"\]'),
         (lambda: placebo_outcomes(made, QUESTION, [], "twfe"), "give a list"),
         (lambda: placebo_outcomes(made, QUESTION, ["othr"], "twfe"), 'Did you mean "other"'),
         (lambda: placebo_outcomes(made, QUESTION, ["y"], "twfe"), "own outcome"),

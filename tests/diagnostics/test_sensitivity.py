@@ -378,7 +378,7 @@ def test_a_design_whose_unit_effects_absorb_the_benchmarks_answers_without_them(
         ((), {}, "no covariates to serve as benchmarks"),
         (("moving",), {"benchmarks": ("movign",)}, 'no benchmark "movign". Did you mean "moving"'),
         (("moving",), {"benchmarks": ("x1",)}, "add it to Question.covariates"),
-        (("moving",), {"benchmarks": "moving"}, "one text"),
+        (("moving",), {"benchmarks": "moving"}, r'as in benchmarks=\["moving"\]'),
         (("moving",), {"benchmarks": ()}, "benchmarks is empty"),
         (FIXED, {}, 'x1, x2 are absorbed .* use form="long_difference"'),
         (("moving",), {"q": 0.0}, "q is 0.0"),

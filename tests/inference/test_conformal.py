@@ -316,8 +316,8 @@ def test_one_period_after_the_event_has_one_hypothesis() -> None:
 
 @pytest.mark.parametrize("step", [-0.1, 0.1])
 def test_an_interval_of_which_no_end_is_found_has_none(step: float) -> None:
-    assert conformal_module._end(lambda _: True, 1.0, step) == math.copysign(math.inf, step)
-    assert conformal_module._end(lambda c: abs(c - 1) <= 3.7, 1.0, step) == pytest.approx(
+    assert conformal_module.end_of(lambda _: True, 1.0, step) == math.copysign(math.inf, step)
+    assert conformal_module.end_of(lambda c: abs(c - 1) <= 3.7, 1.0, step) == pytest.approx(
         1 + math.copysign(3.7, step)
     )
 

@@ -93,11 +93,10 @@ def digits(run: dict[str, Any], kind: str, made: HiddenErrors, names: list[str])
             "p": share(zero, test[f"{kind}.p"], allowed),
             "p of equivalence": share(float(small), test[f"{kind}.equiv.p"], allowed),
         }
-    last = made.select(np.isin(names, ["rel_-2", "rel_-1", "rel_0"]))
-    complete = ~np.isnan(made.without).any(axis=1)
-    zero = wald(last.effect, np.cov(last.without[complete].T), test["N_bar"] - 1)
+    last, complete = np.isin(names, ["rel_-2", "rel_-1", "rel_0"]), ~np.isnan(made.without).any(axis=1)
+    zero = wald(made.effect[last], np.cov(made.without[complete][:, last].T), test["N_bar"] - 1)
     f = zero.statistic * test["df2"] / ((test["N_bar"] - 1) * test["df1"])
-    small = float(np.max(equivalence_p(last.effect, last.std_error, last.bound, np.inf)))
+    small = float(np.max(equivalence_p(made.effect[last], made.std_error[last], made.bound, np.inf)))
     return found | {
         "F": share(f, test["f.stat"], 1e-5),
         "p of F": share(f_tail(f, test["df1"], test["df2"]), test["f.p"], 1e-4),

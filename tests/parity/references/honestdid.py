@@ -177,13 +177,13 @@ def _fixed_length(panel: str, run: dict[str, Any], made: dict[str, Any]) -> dict
     """
     asked, m = problem(panel, run, made["Delta"]), made["M"]
     centre, half = (made["lb"] + made["ub"]) / 2, (made["ub"] - made["lb"]) / 2
-    shortest = asked.frontier.shortest(asked.betahat, m, 0.95)
+    shortest = asked.shortest(np.array([m]), 0.95)[0]
     kappa = _nearest(asked, centre)
-    bias, deviation = asked.frontier.bias_and_deviation(kappa)
+    bias, deviation = asked.bias_and_deviation(kappa)
     excess = deviation * folded_normal_quantile(0.95, m * bias / deviation) / shortest.half - 1
     assert excess > -1e-12, "the interval is not the shortest"
     theirs = deviation * r_draws.folded_normal_quantile(0.95, m * bias / deviation)
-    off = float(asked.frontier.weights(kappa) @ asked.betahat) - centre
+    off = float(asked.affine(kappa) @ asked.betahat) - centre
     return {
         f"estimator {m:g}": abs(off) / deviation / SOLVER,
         f"length {m:g}": excess / NOT_SHORTEST,
@@ -193,7 +193,7 @@ def _fixed_length(panel: str, run: dict[str, Any], made: dict[str, Any]) -> dict
 
 def _nearest(asked: Problem, centre: float) -> Array:
     """Return the weights on the frontier whose estimate is nearest."""
-    knots, kappas = asked.frontier.path
+    knots, kappas = asked.path
     penalties = np.linspace(0, knots[-1], 100_001)
     every = np.stack([np.interp(penalties, knots, column) for column in kappas.T], axis=1)
     estimates = asked.centre + every @ (asked.restriction.before @ asked.betahat)

@@ -1,4 +1,4 @@
-"""Arrays: their types, and rows by group with their sums."""
+"""Arrays: their types, and sums of rows by group."""
 
 from __future__ import annotations
 
@@ -20,8 +20,3 @@ def sums_by(values: FloatArray, group: IntArray, n_groups: int | None = None) ->
     for k, column in enumerate(columns):
         sums[:, k] = np.bincount(group, column, n_groups)
     return sums.reshape(n_groups, *values.shape[1:])
-
-
-def rows_by(group: IntArray) -> list[IntArray]:
-    """Return the rows of each group 0..G-1, ascending; shape (n,)."""
-    return np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])

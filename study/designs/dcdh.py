@@ -7,11 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, refuse_unknown, rows_by
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, refuse_unknown
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import refuse_no_effect
 from study.estimates import Estimate, LeftOut, coefficients, single_events
-from study.panel import Sample
+from study.panel import Sample, rows_by
 
 AVERAGE = "treated_average"
 # Sums over the switchers of a term: of DID_gl, of what this is divided by, of one, and of outcomes.

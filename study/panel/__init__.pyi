@@ -30,6 +30,7 @@ from .question import Question as Question
 from .question import Sample as Sample
 from .question import columns_for as columns_for
 from .question import panel_for as panel_for
+from .rows import rows_by as rows_by
 from .rules import Roles as Roles
 from .scale import Scale as Scale
 from .scale import ScaleName as ScaleName

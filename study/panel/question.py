@@ -21,10 +21,10 @@ from study.core import (
     hints_of,
     is_listed,
     refuse_unknown,
-    rows_by,
 )
 from study.panel.panel import Panel, switched_off
 from study.panel.populations import terms_in
+from study.panel.rows import rows_by
 from study.panel.scale import Scale, ScaleName
 from study.panel.summed import Summed
 

@@ -430,3 +430,8 @@ def _constant(blocks: NDArray[Any]) -> bool:
     if not same.all() and blocks.dtype.kind == "f":
         same |= np.isnan(blocks) & np.isnan(blocks[:, :1])
     return bool(same.all())
+
+
+def rows_by(group: IntArray) -> list[IntArray]:
+    """Return the rows of each group 0..G-1, ascending; shape (n,)."""
+    return np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])

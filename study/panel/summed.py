@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, IntArray, rows_by
+from study.core import FloatArray, IntArray
+from study.panel.rows import rows_by
 
 # Of the products of standardised features: what adding up leaves of a direction in which nothing varies.
 NOTHING = 1e-13

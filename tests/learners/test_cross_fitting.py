@@ -56,6 +56,15 @@ def test_with_one_fold_a_row_is_learned_from_and_predicted():
     np.testing.assert_allclose(found, target, atol=EXACT)
 
 
+@pytest.mark.parametrize("learner", [LinearRegression(), "linear", "lasso", "forest", "lightgbm"])
+def test_a_fold_without_a_row_has_nothing_to_predict(learner):
+    x, period, target, _, folds = rows()
+    few = folds.of(folds.fold[:, 0] > 0)
+    there = folds.fold[:, 0] > 0
+    found = cross_fit(x[there], period[there], {"target": Nuisance(target[there], learner)}, few, 0)["target"]
+    assert np.isfinite(found).all()
+
+
 def test_predictions_are_those_of_a_loop_over_folds():
     x, period, target, _, folds = rows()
     among = x[:, 1] < 0.5

@@ -316,6 +316,15 @@ def test_an_instrument_of_many_values_is_cut_at_its_median() -> None:
     assert rows.group(True) == "with distance above its median"
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.0, 2.0), (-1.0, 0.0), (3.5, 4.0)])
+def test_an_instrument_whose_median_is_its_largest_value_is_cut_below_that(low: float, high: float) -> None:
+    target = np.repeat([low, high], [3, 6])
+    rows = Propensities("distance", np.arange(9), target, target[:, None], None)
+    assert rows.treated.tolist() == [False] * 3 + [True] * 6
+    assert rows.group(True) == f"with distance above {low:g}"
+    assert rows.summary(True)["median"] == high
+
+
 def test_an_instrumented_design_is_shown_by_its_instrument(panel: Panel) -> None:
     sample = INSTRUMENTED.sample(encouraged(panel))
     binary = diagnostics.nuisances(sample, "dml_iv", learners=("linear",), **FEW)

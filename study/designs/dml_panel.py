@@ -38,6 +38,7 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
         centre = within if approach == "within" else partial(period_effects, unit=rows.unit)
     folds = learning.draw("dml_panel", sample, rows.unit, np.where(rows.moves, 0, 1), "seen in two periods")
     cluster, kind = sample.cluster[rows.unit], sample.question.clusters_in_words
+    linked_to = first_linked(rows.unit, rows.period)
     later, change = (1, "the change to ") if approach == "first_differences" else (0, "")
     for train in folds.training():
         unseen = np.setdiff1d(rows.period, rows.period[train])
@@ -46,6 +47,13 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
             raise QuestionError(
                 f"dml_panel: {change}{period} is seen in {kind} of one fold only, so its period effect cannot be "
                 "learned from the others; use a shorter window."
+            )
+        alone = np.flatnonzero(first_linked(rows.unit[train], rows.period[train]) != linked_to)
+        if approach != "first_differences" and alone.size:
+            one, other = (sample.period_name(sample.periods[t]) for t in (linked_to[alone[0]], alone[0]))
+            raise QuestionError(
+                f"dml_panel: {kind} of one fold alone link {one} with {other}, so the difference of their period "
+                "effects cannot be learned from the others; use a shorter window."
             )
         left = rows.treatment - within(rows.treatment, rows.period, train)
         if not np.any(np.abs(left[train]) > 1e-10):
@@ -151,7 +159,8 @@ def dml_panel(
     ------
     QuestionError
         If an option is impossible, a covariate is missing in a row, a fold would have fewer than two
-        clusters, or treatment does not vary within periods in the training folds.
+        clusters, or the training folds have no variation of treatment within periods, or no units that link a period
+        with the others.
 
     References
     ----------
@@ -283,6 +292,16 @@ def period_effects(target: FloatArray, period: IntArray, train: BoolArray, unit:
     gram = np.diag(v.sum(axis=0)) - share.T @ v
     right = y.sum(axis=0) - share.T @ y.sum(axis=1)
     return np.linalg.lstsq(gram, right, rcond=None)[0][period]
+
+
+def first_linked(unit: IntArray, period: IntArray) -> IntArray:
+    """Return for each period the first that units seen in both link it with, directly or through others."""
+    from scipy.sparse.csgraph import connected_components
+
+    seen = np.zeros((int(unit.max()) + 1, int(period.max()) + 1))
+    seen[unit, period] = 1.0
+    group = connected_components(seen.T @ seen)[1]
+    return np.asarray([np.argmax(group == own) for own in group])
 
 
 def unit_and_period_effects(

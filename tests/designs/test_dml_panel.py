@@ -457,6 +457,15 @@ def everyone_at_once(table):
             )
             for approach, period in (("first_differences", "the change to 5"), ("within", "5"))
         ),
+        *(
+            (  # half of the units are seen before period 4, half from then on, and one in all
+                lambda t: t[(t["unit"].str[1:].astype(int) % 2 == (t["time"] > 3)) | (t["unit"] == "u003")],
+                {},
+                {"approach": approach},
+                "units of one fold alone link 1 with 4, so the difference",
+            )
+            for approach in ("within", "correlated_random_effects")
+        ),
     ],
 )
 def test_bad_input_is_refused_before_fitting(change, fields, options, message, monkeypatch):

@@ -11,7 +11,7 @@ import numpy as np
 
 from study.core import FloatArray, QuestionError, refuse_unknown
 from study.learners.lasso import lasso, lasso_logit
-from study.learners.problem import Kind, Problem, standardised
+from study.learners.problem import Kind, Problem, Rows, standardised
 
 LearnerName = Literal["lasso", "forest", "lightgbm", "ensemble", "linear"]
 ENSEMBLE = ("lasso", "forest", "lightgbm")
@@ -86,11 +86,11 @@ def learned(problem: Problem, learner: Learner, kind: Kind) -> FloatArray:
 
 def linear(problem: Problem) -> FloatArray:
     """Predict a mean by least squares on the covariates, in each period by itself."""
-    x = np.column_stack([np.ones(len(problem.x)), standardised(problem.x)])
-    fitted = np.zeros(len(x))
+    fitted = np.zeros(len(problem.x))
     for period in np.unique(problem.period[problem.test]):
         here = problem.period == period
         train = here & problem.train
+        x = np.column_stack([np.ones(len(fitted)), _varying(problem.x, train)])
         fitted[here] = x[here] @ np.linalg.lstsq(x[train], problem.target[train], rcond=None)[0]
     return fitted[problem.test]
 
@@ -102,9 +102,14 @@ def logit(problem: Problem) -> FloatArray:
     model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1_000, solver="newton-cholesky")
     with warnings.catch_warnings():  # of constant or collinear covariates, with which it goes on by lbfgs
         warnings.filterwarnings("ignore", "The inner solver of NewtonCholesky")
-        return _predicted(
-            problem, standardised(problem.x), problem.target[problem.train], model, "probability"
-        )
+        x = _varying(problem.x, problem.train)
+        return _predicted(problem, x, problem.target[problem.train], model, "probability")
+
+
+def _varying(x: FloatArray, train: Rows) -> FloatArray:
+    """Return standardised covariates, zero where training rows do not vary, of which they tell no slope."""
+    z = standardised(x)
+    return np.where(np.any(np.abs(z[train] - z[train][:1]) > 1e-10, axis=0), z, 0.0)
 
 
 def boosted_trees(problem: Problem, kind: Kind) -> FloatArray:

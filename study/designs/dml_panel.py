@@ -10,7 +10,17 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.estimates import Estimate, coefficients, mean_over
-from study.learners import Learner, Learning, Nuisance, Nuisances, Part, averaged, group_means, of_predictions
+from study.learners import (
+    Learner,
+    Learning,
+    Nuisance,
+    Nuisances,
+    Part,
+    averaged,
+    group_means,
+    of_predictions,
+    refuse_explained,
+)
 from study.panel import Sample
 
 Approach = Literal["first_differences", "within", "correlated_random_effects"]
@@ -160,7 +170,7 @@ def dml_panel(
     QuestionError
         If an option is impossible, a covariate is missing in a row, a fold would have fewer than two
         clusters, or the training folds have no variation of treatment within periods, or no units that link a period
-        with the others.
+        with the others, or covariates explain all of treatment.
 
     References
     ----------
@@ -203,6 +213,7 @@ def cross_fitted(
     # So that what is left of treatment has mean zero in each unit.
     if approach == "correlated_random_effects":
         m_hat = m_hat + group_means(rows.treatment[:, None] - m_hat, rows.unit)
+    refuse_explained("dml_panel", functions.words["treatment"], rows.treatment, m_hat)
     return rows, of_predictions(DoubleMLPLR, data, {"l": predicted["outcome"], "m": m_hat})
 
 

@@ -45,7 +45,7 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
     centre = within = group_means
     if approach != "first_differences":
         within = partial(unit_and_period_effects, unit=rows.unit)
-        centre = within if approach == "within" else partial(period_effects, unit=rows.unit)
+        centre = within if approach == "within" else partial(mean_and_period_effects, unit=rows.unit)
     folds = learning.draw("dml_panel", sample, rows.unit, np.where(rows.moves, 0, 1), "seen in two periods")
     cluster, kind = sample.cluster[rows.unit], sample.question.clusters_in_words
     linked_to = first_linked(rows.unit, rows.period)
@@ -303,6 +303,14 @@ def period_effects(target: FloatArray, period: IntArray, train: BoolArray, unit:
     gram = np.diag(v.sum(axis=0)) - share.T @ v
     right = y.sum(axis=0) - share.T @ y.sum(axis=1)
     return np.linalg.lstsq(gram, right, rcond=None)[0][period]
+
+
+def mean_and_period_effects(
+    target: FloatArray, period: IntArray, train: BoolArray, unit: IntArray
+) -> FloatArray:
+    """Return period effects over the training rows, and the mean of what they leave in these."""
+    effects = period_effects(target, period, train, unit)
+    return effects + (target - effects)[train].mean()
 
 
 def first_linked(unit: IntArray, period: IntArray) -> IntArray:

@@ -487,6 +487,16 @@ def test_levels_are_judged_against_the_effects_that_are_taken_out(approach: str,
     assert ("unit and period effects" in found.sentences[0]) == (approach == "within")
 
 
+@pytest.mark.parametrize("approach", ["within", "correlated_random_effects"])
+def test_a_constant_in_the_outcome_is_no_merit_of_the_learner(approach: str, panel: Panel) -> None:
+    higher = replace(panel, outcomes={"y": panel.outcomes["y"] + 50})
+    asked = {"learners": ("linear", "lasso", "lightgbm"), "approach": approach, "folds": 2, "repetitions": 1}
+    question = QUESTION.replace(covariates=("moving",))
+    plain, found = (diagnostics.nuisances(question.sample(p), "dml_panel", **asked) for p in (panel, higher))
+    for column in ("r2", "estimate", "std_error"):
+        np.testing.assert_allclose(found.frame[column], plain.frame[column], atol=1e-5)
+
+
 def test_the_number_of_jobs_changes_nothing_and_steps_are_told_with_their_learner(panel: Panel) -> None:
     steps: list[str] = []
     asked = {"learners": ("linear", "lightgbm"), "folds": 2, "repetitions": 1}

@@ -10,7 +10,7 @@ from study.core import QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.long_change import long_change
 from study.estimates import Estimate, anderson_rubin, first_stage, in_words
-from study.learners import Learner, Learning, Nuisance, Nuisances, averaged
+from study.learners import Learner, Learning, Nuisance, Nuisances, averaged, refuse_explained
 from study.panel import Sample
 
 Model = Literal["iivm", "pliv"]
@@ -135,7 +135,8 @@ def dml_iv(
     QuestionError
         If the outcome changes alike for all, the question has no instrument, it is constant or for "iivm" not 0 and
         1, an option is impossible, treatment is not absorbing or starts in the first periods, or a fold would have
-        fewer than two clusters, or leave fewer than two of a kind that is learned from.
+        fewer than two clusters, or leave fewer than two of a kind that is learned from; if covariates explain all of
+        the instrument, or it moves nobody.
 
     References
     ----------
@@ -151,6 +152,7 @@ def dml_iv(
     (part,), (predicted,), long = functions.parts, functions.predicted(), functions.layout
     z, name, notes = part.functions["m"].target, sample.question.instrument, []
     if model == "pliv":
+        refuse_explained("dml_iv", f"the instrument {name}", z, predicted["m"])
         fitted = long.fitted(DoubleMLPLIV, predicted, z)
         size = (z[:, None] - predicted["m"]) ** 2
     else:
@@ -164,6 +166,10 @@ def dml_iv(
         given = known | predicted | {"m": functions.clipped(predicted["m"])}
         fitted = long.fitted(DoubleMLIIVM, given, z, probabilities="mr")
     psi_a, psi_b = (fitted.psi_elements[element][:, :, 0] for element in ("psi_a", "psi_b"))
+    if not (np.abs(psi_a.sum(axis=0)) > 1e-10 * np.abs(psi_a).sum(axis=0)).all():
+        raise QuestionError(
+            f"dml_iv: given covariates {name} moves nobody to treatment; use another or another learner."
+        )
     cluster = sample.cluster[long.unit]
     notes += [
         first_stage(-psi_a, size, cluster, f"one more of {name}"),

@@ -10,7 +10,17 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.estimates import Estimate, coefficients, mean_over
-from study.learners import Learner, Learning, Nuisance, Nuisances, Part, averaged, group_means, of_predictions
+from study.learners import (
+    Learner,
+    Learning,
+    Nuisance,
+    Nuisances,
+    Part,
+    averaged,
+    group_means,
+    of_predictions,
+    refuse_explained,
+)
 from study.panel import Sample
 
 Approach = Literal["first_differences", "within", "correlated_random_effects"]
@@ -35,9 +45,10 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
     centre = within = group_means
     if approach != "first_differences":
         within = partial(unit_and_period_effects, unit=rows.unit)
-        centre = within if approach == "within" else partial(period_effects, unit=rows.unit)
+        centre = within if approach == "within" else partial(mean_and_period_effects, unit=rows.unit)
     folds = learning.draw("dml_panel", sample, rows.unit, np.where(rows.moves, 0, 1), "seen in two periods")
     cluster, kind = sample.cluster[rows.unit], sample.question.clusters_in_words
+    linked_to = first_linked(rows.unit, rows.period)
     later, change = (1, "the change to ") if approach == "first_differences" else (0, "")
     for train in folds.training():
         unseen = np.setdiff1d(rows.period, rows.period[train])
@@ -46,6 +57,13 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
             raise QuestionError(
                 f"dml_panel: {change}{period} is seen in {kind} of one fold only, so its period effect cannot be "
                 "learned from the others; use a shorter window."
+            )
+        alone = np.flatnonzero(first_linked(rows.unit[train], rows.period[train]) != linked_to)
+        if approach != "first_differences" and alone.size:
+            one, other = (sample.period_name(sample.periods[t]) for t in (linked_to[alone[0]], alone[0]))
+            raise QuestionError(
+                f"dml_panel: {kind} of one fold alone link {one} with {other}, so the difference of their period "
+                "effects cannot be learned from the others; use a shorter window."
             )
         left = rows.treatment - within(rows.treatment, rows.period, train)
         if not np.any(np.abs(left[train]) > 1e-10):
@@ -151,7 +169,8 @@ def dml_panel(
     ------
     QuestionError
         If an option is impossible, a covariate is missing in a row, a fold would have fewer than two
-        clusters, or treatment does not vary within periods in the training folds.
+        clusters, or the training folds have no variation of treatment within periods, or no units that link a period
+        with the others, or covariates explain all of treatment.
 
     References
     ----------
@@ -194,6 +213,7 @@ def cross_fitted(
     # So that what is left of treatment has mean zero in each unit.
     if approach == "correlated_random_effects":
         m_hat = m_hat + group_means(rows.treatment[:, None] - m_hat, rows.unit)
+    refuse_explained("dml_panel", functions.words["treatment"], rows.treatment, m_hat)
     return rows, of_predictions(DoubleMLPLR, data, {"l": predicted["outcome"], "m": m_hat})
 
 
@@ -283,6 +303,24 @@ def period_effects(target: FloatArray, period: IntArray, train: BoolArray, unit:
     gram = np.diag(v.sum(axis=0)) - share.T @ v
     right = y.sum(axis=0) - share.T @ y.sum(axis=1)
     return np.linalg.lstsq(gram, right, rcond=None)[0][period]
+
+
+def mean_and_period_effects(
+    target: FloatArray, period: IntArray, train: BoolArray, unit: IntArray
+) -> FloatArray:
+    """Return period effects over the training rows, and the mean of what they leave in these."""
+    effects = period_effects(target, period, train, unit)
+    return effects + (target - effects)[train].mean()
+
+
+def first_linked(unit: IntArray, period: IntArray) -> IntArray:
+    """Return for each period the first that units seen in both link it with, directly or through others."""
+    from scipy.sparse.csgraph import connected_components
+
+    seen = np.zeros((int(unit.max()) + 1, int(period.max()) + 1))
+    seen[unit, period] = 1.0
+    group = connected_components(seen.T @ seen)[1]
+    return np.asarray([np.argmax(group == own) for own in group])
 
 
 def unit_and_period_effects(

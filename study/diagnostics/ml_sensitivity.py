@@ -91,7 +91,8 @@ def ml_sensitivity(
     S = |rho| sqrt(cf_y cf_d / (1 - cf_d)), the bounds are theta -/+ S sigma nu (section 3 of
     Chernozhukov et al.). Elements are those of doubleml's DoubleMLPLR on the predictions and folds of the
     design. As in the design, repetitions are averaged (doubleml takes medians), and standard errors are
-    clustered with rows weighted equally (doubleml, given clusters, weights folds equally).
+    clustered with rows weighted equally (doubleml, given clusters, weights folds equally). doubleml 0.11.4 adds
+    minus the influence of theta to that of the bias, so that the error of its lower bound is that of the upper.
 
     Parameters
     ----------
@@ -172,7 +173,7 @@ def ml_sensitivity(
             f"and of the outcome each (the robustness value), with |rho| = {abs(rho):g}, would bring the estimate to "
             f"{in_words}.",
             f"The coefficient of dml_panel is {elements.estimate:.3g} ({unit}), with a standard error of "
-            f"{frame['lower_error'][0]:.2g} (CR0, as doubleml's bounds have) clustered as the design clusters.",
+            f"{frame['lower_error'][0]:.2g} (CR0, as the bounds have) clustered as the design clusters.",
             ovb.limit_includes(f"one-sided {100 * level:g} % limit", in_words, limit),
             *_sentences(frame, gained),
             *impossible,
@@ -233,7 +234,8 @@ def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elemen
     with one_thread():
         rows, model = cross_fitted(sample, learning, **others)
     framework = model.framework
-    both = framework.scaled_psi[:, 0], framework.sensitivity_elements["psi_max_bias"][:, 0]
+    # The score over its negative derivative, which doubleml calls scaled, is minus the influence on the coefficient.
+    both = -framework.scaled_psi[:, 0], framework.sensitivity_elements["psi_max_bias"][:, 0]
     scores = np.column_stack([of_rows.mean(axis=1) for of_rows in both])
     sums = sums_by(scores / len(scores), sample.cluster[rows.unit], int(sample.cluster.max()) + 1)
     bias = framework.sensitivity_elements["max_bias"][0, 0]

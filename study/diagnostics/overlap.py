@@ -121,18 +121,24 @@ class Propensities(NamedTuple):
     @property
     def binary(self) -> bool:
         """Whether the target is treatment or its change, so that predictions are shares; an instrument need not be."""
-        return bool(np.isin(self.target, (-1, 0, 1)).all())
+        return bool(np.isin(self.target, (-1, 0, 1)).all() and self.target.max() == 1)
+
+    @property
+    def cut(self) -> float:
+        """What treated rows are above: 0, or an instrument's median, or the value before the largest if that is it."""
+        return 0.0 if self.binary else float(min(np.median(self.target), np.unique(self.target)[-2]))
 
     @property
     def treated(self) -> Rows:
-        """Which rows are treated, or have an instrument above its median, shape (N,)."""
-        return np.asarray(self.target > (0 if self.binary else np.median(self.target)))
+        """Which rows are treated, or have an instrument above the cut, shape (N,)."""
+        return np.asarray(self.target > self.cut)
 
     def group(self, treated: bool) -> str:
         """Return in words which rows are treated, or are not."""
         if self.binary:
             return f"{'with' if treated else 'without'} {self.name}"
-        return f"with {self.name} {'above' if treated else 'up to'} its median"
+        cut = "its median" if self.cut == np.median(self.target) else f"{self.cut:g}"
+        return f"with {self.name} {'above' if treated else 'up to'} {cut}"
 
     def of(self, treated: bool) -> FloatArray:
         """Return the predictions of one group, shape (n_1, R) or (n_0, R)."""

@@ -14,6 +14,7 @@ from .nuisances import Nuisances as Nuisances
 from .nuisances import Part as Part
 from .nuisances import averaged as averaged
 from .nuisances import of_predictions as of_predictions
+from .nuisances import refuse_explained as refuse_explained
 from .nuisances import spread_of_draws as spread_of_draws
 from .problem import Problem as Problem
 from .problem import Rows as Rows

@@ -184,7 +184,7 @@ def cross_fit(
             known = nuisance.centre(nuisance.target, period, train)
         else:
             known = np.full(len(test), 0.0 if x.shape[1] else nuisance.target[train].mean())
-        if not x.shape[1]:
+        if not (x.shape[1] and test.any()):
             return known[test]
         place = folds.place[:, repetition]
         own_seed = _seed(seed, key[0], repetition, fold)

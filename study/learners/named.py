@@ -11,7 +11,7 @@ import numpy as np
 
 from study.core import FloatArray, QuestionError, refuse_unknown
 from study.learners.lasso import lasso, lasso_logit
-from study.learners.problem import Kind, Problem, standardised
+from study.learners.problem import Kind, Problem, Rows, standardised
 
 LearnerName = Literal["lasso", "forest", "lightgbm", "ensemble", "linear"]
 ENSEMBLE = ("lasso", "forest", "lightgbm")
@@ -24,6 +24,11 @@ TREES: dict[str, Any] = {
     "num_leaves": 8,
     "min_child_samples": 30,
     "reg_lambda": 1.0,
+}
+# What can be predicted; probabilities may be in single precision.
+RANGE: dict[Kind, tuple[float, float]] = {
+    "mean": (-np.finfo(np.float64).max, np.finfo(np.float64).max),
+    "probability": (-1e-6, 1 + 1e-6),
 }
 ONE_THREAD: dict[str, Any] = {"n_jobs": 1, "deterministic": True, "force_row_wise": True, "verbose": -1}
 
@@ -45,6 +50,11 @@ def learned(problem: Problem, learner: Learner, kind: Kind) -> FloatArray:
     """Return the predictions of the rows that are asked for, by a learner of a name or a scikit-learn estimator.
 
     An estimator is copied, with a seed wherever it has none, and learns from covariates and period.
+
+    Raises
+    ------
+    QuestionError
+        If an estimator fails, or what it predicts is no finite number a row, or no probability.
     """
     if isinstance(learner, str):
         return LEARNERS[kind][learner](problem)
@@ -57,16 +67,30 @@ def learned(problem: Problem, learner: Learner, kind: Kind) -> FloatArray:
         if name.rsplit("__", 1)[-1] == "random_state" and value is None
     ]
     model.set_params(**dict.fromkeys(unseeded, problem.seed))
-    return _predicted(problem, problem.features, problem.target[problem.train], model, kind)
+    name, rows, (low, high) = type(learner).__name__, int(problem.test.sum()), RANGE[kind]
+    try:
+        values = _predicted(problem, problem.features, problem.target[problem.train], model, kind)
+    except Exception as error:  # whatever it is, the learner is another's
+        raise QuestionError(
+            f"the learner {name} fails to learn a {kind} from {problem.train.sum()} rows and to predict {rows} "
+            f"({type(error).__name__}: {error}); mend it or use another."
+        ) from error
+    if values.shape != (rows,) or not np.all((low <= values) & (values <= high)):
+        raise QuestionError(
+            f"the learner {name} predicts a {kind} of {rows} rows by an array of shape {values.shape} from "
+            f"{values.min():g} to {values.max():g}; it has to give one finite number a row"
+            f"{', between 0 and 1' if kind == 'probability' else ''}."
+        )
+    return values
 
 
 def linear(problem: Problem) -> FloatArray:
     """Predict a mean by least squares on the covariates, in each period by itself."""
-    x = np.column_stack([np.ones(len(problem.x)), standardised(problem.x)])
-    fitted = np.zeros(len(x))
+    fitted = np.zeros(len(problem.x))
     for period in np.unique(problem.period[problem.test]):
         here = problem.period == period
         train = here & problem.train
+        x = np.column_stack([np.ones(len(fitted)), _varying(problem.x, train)])
         fitted[here] = x[here] @ np.linalg.lstsq(x[train], problem.target[train], rcond=None)[0]
     return fitted[problem.test]
 
@@ -78,9 +102,14 @@ def logit(problem: Problem) -> FloatArray:
     model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1_000, solver="newton-cholesky")
     with warnings.catch_warnings():  # of constant or collinear covariates, with which it goes on by lbfgs
         warnings.filterwarnings("ignore", "The inner solver of NewtonCholesky")
-        return _predicted(
-            problem, standardised(problem.x), problem.target[problem.train], model, "probability"
-        )
+        x = _varying(problem.x, problem.train)
+        return _predicted(problem, x, problem.target[problem.train], model, "probability")
+
+
+def _varying(x: FloatArray, train: Rows) -> FloatArray:
+    """Return standardised covariates, zero where training rows do not vary, of which they tell no slope."""
+    z = standardised(x)
+    return np.where(np.any(np.abs(z[train] - z[train][:1]) > 1e-10, axis=0), z, 0.0)
 
 
 def boosted_trees(problem: Problem, kind: Kind) -> FloatArray:

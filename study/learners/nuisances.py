@@ -204,6 +204,16 @@ class Learning:
         return draw_folds(sample.cluster[unit], stratum, self.folds, self.repetitions, self.seed)
 
 
+def refuse_explained(who: str, what: str, target: FloatArray, predicted: FloatArray) -> None:
+    """Refuse predictions, shape (N, R), that leave nothing of a target, shape (N,), but rounding."""
+    left = ((target[:, None] - predicted) ** 2).mean(axis=0)
+    if not (left > 1e-12 * target.var()).all():
+        raise QuestionError(
+            f"{who}: covariates explain all of {what}, so nothing of it is left to compare; leave out those that are "
+            "made from it."
+        )
+
+
 class Averaged(NamedTuple):
     """A coefficient, shape (1,), with its influence by unit, shape (n, 1), and by draw of the folds, shape (R,)."""
 

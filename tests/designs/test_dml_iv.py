@@ -540,3 +540,26 @@ def test_a_window_at_whose_ends_nobody_is_seen_is_refused_in_one_line(model):
     y[:, 0] = np.nan
     with pytest.raises(QuestionError, match=r"dml_iv: 5 folds .* but 0 are seen at both ends of the window"):
         estimate(replace(source, outcomes={"y": y}), ask(), "dml_iv", model=model, **LINEAR)
+
+
+def test_an_instrument_that_covariates_explain_is_refused():
+    source = with_columns(panel(), copy=1 - 2 * panel().covariates["lottery"])
+    with pytest.raises(QuestionError, match="dml_iv: covariates explain all of the instrument lottery"):
+        estimate(source, ask("x1", "copy"), "dml_iv", model="pliv", learner="linear", repetitions=1)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # doubleml divides by zero
+def test_an_instrument_that_moves_nobody_is_refused(monkeypatch):
+    predicted = {"l": 0.0, "m": 0.5, "r": 0.5}
+    half = np.arange(200) % 2  # a lottery that as many of the treated win as of the others
+    first = np.where(np.arange(200) // 2 % 2, 2013.0, np.nan)
+    source = replace(
+        with_columns(panel(), lottery=np.outer(half, np.ones(4))), first_treated={"event": first}
+    )
+
+    def known(x, period, functions, folds, seed):
+        return {name: np.full((200, 1), predicted[name]) for name in functions}
+
+    monkeypatch.setattr(sys.modules["study.learners.nuisances"], "cross_fit", known)
+    with pytest.raises(QuestionError, match="given covariates lottery moves nobody to treatment"):
+        estimate(source, ask(), "dml_iv", model="pliv", repetitions=1)

@@ -457,6 +457,15 @@ def everyone_at_once(table):
             )
             for approach, period in (("first_differences", "the change to 5"), ("within", "5"))
         ),
+        *(
+            (  # half of the units are seen before period 4, half from then on, and one in all
+                lambda t: t[(t["unit"].str[1:].astype(int) % 2 == (t["time"] > 3)) | (t["unit"] == "u003")],
+                {},
+                {"approach": approach},
+                "units of one fold alone link 1 with 4, so the difference",
+            )
+            for approach in ("within", "correlated_random_effects")
+        ),
     ],
 )
 def test_bad_input_is_refused_before_fitting(change, fields, options, message, monkeypatch):
@@ -468,3 +477,13 @@ def test_bad_input_is_refused_before_fitting(change, fields, options, message, m
         estimate(panel(table, **event), question, "dml_panel", **options)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith("dml_panel: ")
+
+
+@pytest.mark.parametrize("approach", ["first_differences", "within", "correlated_random_effects"])
+def test_treatment_that_covariates_explain_is_refused(approach):
+    table = long_table()
+    table["x1"] = 3.0 * (table["time"] >= table["first"]) - 7
+    with pytest.raises(QuestionError, match=r"dml_panel: covariates explain all of (adoption|treatment), so"):
+        estimate(
+            panel(table), ask("first", "x1"), "dml_panel", approach=approach, learner="linear", repetitions=1
+        )

@@ -316,6 +316,15 @@ def test_an_instrument_of_many_values_is_cut_at_its_median() -> None:
     assert rows.group(True) == "with distance above its median"
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.0, 2.0), (-1.0, 0.0), (3.5, 4.0)])
+def test_an_instrument_whose_median_is_its_largest_value_is_cut_below_that(low: float, high: float) -> None:
+    target = np.repeat([low, high], [3, 6])
+    rows = Propensities("distance", np.arange(9), target, target[:, None], None)
+    assert rows.treated.tolist() == [False] * 3 + [True] * 6
+    assert rows.group(True) == f"with distance above {low:g}"
+    assert rows.summary(True)["median"] == high
+
+
 def test_an_instrumented_design_is_shown_by_its_instrument(panel: Panel) -> None:
     sample = INSTRUMENTED.sample(encouraged(panel))
     binary = diagnostics.nuisances(sample, "dml_iv", learners=("linear",), **FEW)
@@ -476,6 +485,16 @@ def test_levels_are_judged_against_the_effects_that_are_taken_out(approach: str,
     found = diagnostics.nuisances(sample, "dml_panel", learners=("linear",), approach=approach, **FEW)
     assert list(found.frame["nuisance"].unique()) == ["treatment", "y"]
     assert ("unit and period effects" in found.sentences[0]) == (approach == "within")
+
+
+@pytest.mark.parametrize("approach", ["within", "correlated_random_effects"])
+def test_a_constant_in_the_outcome_is_no_merit_of_the_learner(approach: str, panel: Panel) -> None:
+    higher = replace(panel, outcomes={"y": panel.outcomes["y"] + 50})
+    asked = {"learners": ("linear", "lasso", "lightgbm"), "approach": approach, "folds": 2, "repetitions": 1}
+    question = QUESTION.replace(covariates=("moving",))
+    plain, found = (diagnostics.nuisances(question.sample(p), "dml_panel", **asked) for p in (panel, higher))
+    for column in ("r2", "estimate", "std_error"):
+        np.testing.assert_allclose(found.frame[column], plain.frame[column], atol=1e-5)
 
 
 def test_the_number_of_jobs_changes_nothing_and_steps_are_told_with_their_learner(panel: Panel) -> None:

@@ -18,11 +18,13 @@ from test_dml_panel import panel as dml_source
 from study import Question, estimate
 from study.core.distributions import quantile
 from study.core.errors import QuestionError
+from study.designs.dml_panel import cross_fitted
 from study.diagnostics import omitted_variable_bias as ovb
 from study.diagnostics.ml_sensitivity import Bounds, bounds, ml_sensitivity
 from study.diagnostics.oster import Moments, bias_adjusted, breakdown_delta, moments, oster
 from study.diagnostics.partialled import Partialled, partialled
 from study.diagnostics.sensitivity import sensitivity
+from study.learners import Learning
 
 EXACT = 1e-9
 FIXED = ("x1", "x2")
@@ -631,12 +633,43 @@ def test_bounds_are_those_of_doubleml_called_directly(cluster):
     theirs = (
         doubleml_model(made, clustered=True).sensitivity_analysis(**strength, level=0.9).sensitivity_params
     )
-    ours = answer.frame.loc[1, list(Bounds._fields)].astype(float)
-    expected = [theirs[part][side][0] for part in ("theta", "se", "ci") for side in ("lower", "upper")]
-    np.testing.assert_allclose(ours, expected, rtol=EXACT)
+    ours = answer.frame.loc[1, list(Bounds._fields[:4])].astype(float)
+    # doubleml's errors are each other's.
+    expected = [
+        theirs["theta"]["lower"],
+        theirs["theta"]["upper"],
+        theirs["se"]["upper"],
+        theirs["se"]["lower"],
+    ]
+    np.testing.assert_allclose(ours, np.ravel(expected), rtol=EXACT)
     # doubleml searches for its robustness values on a tolerance of 1e-5.
     assert answer["robustness_value"] == pytest.approx(theirs["rv"][0], abs=2e-5)
-    assert answer["robustness_value_significance"] == pytest.approx(theirs["rva"][0], abs=2e-5)
+
+
+@pytest.mark.parametrize("cluster", [None, "state"])
+def test_errors_of_bounds_are_derivatives_in_the_weights_of_clusters(cluster):
+    made = confounded(cluster=cluster)
+    made = replace(made, y=np.exp(made.y / 4))  # skewed, so that the estimate and its bias go together
+    options = {"learner": "linear", "repetitions": 1}
+    rows, model = cross_fitted(made, Learning("linear", 5, 1, 0))
+    u, v = (model.predictions[name][:, 0, 0] for name in ("ml_l", "ml_m"))
+    u, v = rows.outcome - u, rows.treatment - v
+    strength = 0.8 * np.sqrt(0.05 * 0.02 / 0.98)
+    of_row = made.cluster[rows.unit]
+
+    def both(weight):
+        w = weight[of_row] / weight[of_row].sum()
+        theta = w @ (u * v) / (w @ v**2)
+        bias = strength * np.sqrt(w @ (u - theta * v) ** 2 / (w @ v**2))
+        return np.array([theta - bias, theta + bias])
+
+    unit, step = np.eye(made.cluster.max() + 1), 1e-5
+    slopes = np.array([(both(1 + step * one) - both(1 - step * one)) / (2 * step) for one in unit])
+    expected = np.sqrt((slopes**2).sum(axis=0))
+    answer = sensitivity(made, "dml_panel", benchmarks=["x1"], cf_y=0.05, cf_d=0.02, rho=0.8, **options)
+    assert abs(expected[0] / expected[1] - 1) > 0.01
+    found = answer.frame.loc[1, ["lower_error", "upper_error"]].astype(float)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_benchmarks_are_those_of_doubleml_called_directly():

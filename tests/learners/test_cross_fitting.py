@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsRegressor
@@ -54,6 +55,15 @@ def test_with_one_fold_a_row_is_learned_from_and_predicted():
     whole = draw_folds(cluster, cluster, 1, 1, 0)
     found = cross_fit(x, period, {"target": Nuisance(target, NEAREST)}, whole, 0)["target"][:, 0]
     np.testing.assert_allclose(found, target, atol=EXACT)
+
+
+@pytest.mark.parametrize("learner", [LinearRegression(), "linear", "lasso", "forest", "lightgbm"])
+def test_a_fold_without_a_row_has_nothing_to_predict(learner):
+    x, period, target, _, folds = rows()
+    few = folds.of(folds.fold[:, 0] > 0)
+    there = folds.fold[:, 0] > 0
+    found = cross_fit(x[there], period[there], {"target": Nuisance(target[there], learner)}, few, 0)["target"]
+    assert np.isfinite(found).all()
 
 
 def test_predictions_are_those_of_a_loop_over_folds():
@@ -224,6 +234,38 @@ def test_any_classifier_learns_a_propensity():
     refuse_unfit("dml_irm", "propensity", LogisticRegression(), "probability")
     found = single(Nuisance(1.0 * (rows()[2] > 0), LogisticRegression(), "probability"))
     assert np.all((found > 0) & (found < 1))
+
+
+class Stub(BaseEstimator):
+    """An estimator that predicts what it is told, in the shape that it is told."""
+
+    def __init__(self, value=0.0, shape=()):
+        self.value, self.shape = value, shape
+
+    def fit(self, x, y):
+        return self
+
+    def predict(self, x):
+        return np.full((len(x), *self.shape), self.value)
+
+    def predict_proba(self, x):
+        return np.column_stack([1 - self.predict(x), self.predict(x)])
+
+
+@pytest.mark.parametrize(
+    ("learner", "kind", "message"),
+    [
+        (Stub(np.nan), "mean", r"from nan to nan; it has to give one finite number a row\."),
+        (Stub(0.0, (1,)), "mean", r"of shape \(\d+, 1\)"),
+        (Stub(1.3), "probability", r"from 1.3 to 1.3; .* between 0 and 1"),
+        (Stub(np.nan), "probability", "from nan to nan"),
+        (KNeighborsRegressor(500), "mean", r"fails to learn a mean from \d+ rows .*Expected n_neighbors <="),
+    ],
+)
+def test_predictions_that_are_none_are_refused(learner, kind, message):
+    target = rows()[2]
+    with pytest.raises(QuestionError, match=message):
+        single(Nuisance(target if kind == "mean" else 1.0 * (target > 0), learner, kind))
 
 
 def test_period_effects_are_those_of_a_regression_on_dummies():

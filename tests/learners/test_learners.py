@@ -93,6 +93,15 @@ def test_a_logit_takes_constant_and_repeated_covariates_as_if_they_were_not_ther
 
 
 @pytest.mark.parametrize("kind", LEARNERS)
+def test_a_covariate_that_no_training_row_has_moves_no_prediction(kind):
+    made = problem(kind)
+    rare = np.flatnonzero(made.test)[0] == np.arange(len(made.x))
+    more = made._replace(x=np.column_stack([made.x, rare]))
+    plain, found = (learned(each, "linear", kind) for each in (made, more))
+    np.testing.assert_allclose(found, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", LEARNERS)
 def test_a_lasso_has_more_terms_than_rows(kind):
     made = problem(kind, n=60)
     wide = made._replace(x=np.random.default_rng(1).normal(size=(60, 12)))

@@ -298,6 +298,7 @@ def test_signs_become_what_latex_takes(text, typed):
 
 def test_a_label_is_one_line_in_markdown():
     assert latex.pipe("two\nlines\n\n|here") == r"two lines \|here"
+    assert latex.pipe("$x$ ~~no~~") == r"\$x\$ \~\~no\~\~"  # no mathematics and not struck out
     lines = replace(TABLE, headings=["a\nb", "c\r\n\r\nd", "e"]).markdown().decode().splitlines()
     assert lines[2] == "| | Both: a b | Both: c d | e |"
 

@@ -12,7 +12,7 @@ from typing import Literal, get_type_hints
 
 import numpy as np
 
-from study.core import QuestionError, capital, check, p_text
+from study.core import QuestionError, capital, check, decimals, p_text
 from study.designs import Assumes, find_design
 from study.estimates import UNKNOWN, Effect, Estimand, Estimate, few_clusters_warning, smallest_effect
 from study.inference import LEVEL, Comparison
@@ -295,8 +295,14 @@ def _detectable(fits: Sequence[Estimate | None], digits: int) -> list[Line]:
     """Return the lines of minimum detectable effects, on the scale of the effects and in percent."""
     powers = [smallest_effect(fit) if fit else UNKNOWN for fit in fits]
     return [
-        Line("Minimum detectable effect", [Number(power.effect, digits) for power in powers]),
-        Line("Minimum detectable effect, %", [Number(power.percent, 1) for power in powers]),
+        Line(
+            "Minimum detectable effect",
+            [Number(power.effect, decimals(digits, power.effect)) for power in powers],
+        ),
+        Line(
+            "Minimum detectable effect, %",
+            [Number(power.percent, decimals(1, power.percent)) for power in powers],
+        ),
     ]
 
 
@@ -311,7 +317,7 @@ def _statistics(words: Words, models: Models, digits: int) -> dict[str, Callable
         units: lambda fit: Number(fit.sample.n_units, 0),
         f"{units} treated": lambda fit: Number(fit.sample.n_treated, 0),
         "Clusters": lambda fit: Number(fit.n_clusters, 0),
-        "Outcome mean": lambda fit: Number(_outcome_mean(fit.sample), digits),
+        "Outcome mean": lambda fit: _mean_cell(fit.sample, digits),
         "Fixed effects": lambda fit: f"{words.unit}, period" if fit.n_fixed_effects else "",
         "Covariates": lambda fit: ", ".join(map(words.named, fit.sample.question.covariates)),
     }
@@ -330,13 +336,14 @@ def _specified(words: Words, name: str, fit: Estimate) -> str:
     return "" if value is None else words.named(str(value))
 
 
-def _outcome_mean(sample: Sample) -> float:
-    """Return the mean of the observed outcome in its own units; NaN of units whose logarithms are added up."""
+def _mean_cell(sample: Sample, digits: int) -> Cell:
+    """Return the mean of the observed outcome in its own units; empty of units whose logarithms are added up."""
     if sample.summed is not None and sample.question.scale == "log1p":
-        return np.nan
+        return ""
     y = np.expm1(sample.y) if sample.question.scale == "log1p" else sample.y
     weights = np.broadcast_to(sample.weights[:, None], y.shape)[sample.observed]
-    return float(np.average(y[sample.observed], weights=weights))
+    mean = float(np.average(y[sample.observed], weights=weights))
+    return Number(mean, decimals(digits, mean))
 
 
 def _rows_of(name: str, models: Models, cell: Callable[[Estimate], Cell]) -> list[Line]:
@@ -367,8 +374,9 @@ def _differences(comparison: Comparison, outcome: str) -> Table:
     lines = []
     for row in comparison.differences().query("outcome == @outcome").itertuples():
         first, second = (_number(comparison, label) for label in (row.first, row.second))
-        difference: Cell = EQUAL if row.equal else Number(row.difference)
-        cells = [difference, error(row.std_error), Number(row.statistic), p_cell(row.p_adjusted)]
+        digits = decimals(3, row.difference, row.std_error)
+        difference: Cell = EQUAL if row.equal else Number(row.difference, digits)
+        cells = [difference, error(row.std_error, digits), Number(row.statistic), p_cell(row.p_adjusted)]
         lines.append(Line(f"{first} less {second}", cells))
     compared = ", ".join(f"{_number(comparison, label)} {label}" for label in agreement.labels)
     notes = [f"{compared}.", JOINT]

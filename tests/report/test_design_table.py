@@ -188,6 +188,23 @@ def test_no_decimals_round_means_and_leave_counts(panel: Panel) -> None:
     assert [cell.text for cell in at.cells] == [f"{panel.outcomes[o].mean():.0f}" for o in ("y", "z")]
 
 
+def test_effects_of_an_outcome_of_a_tiny_scale_have_digits_where_decimals_leave_none(panel: Panel) -> None:
+    scaled = replace(panel, outcomes=panel.outcomes | {"tiny": 1e-8 * panel.outcomes["y"]})
+    compared = study.compare(scaled, QUESTION, ["callaway_santanna", "imputation"], ["y", "tiny"], draws=99)
+    table = study.table(compared, columns="outcomes", mde=True)
+    for label in ("Minimum detectable effect", "Outcome mean"):
+        both = [float(cell.text) for cell in next(own for own in table.lines if own.label == label).cells]
+        assert both[1] == pytest.approx(1e-8 * both[0], rel=0.005)
+    fit = compared.fits["tiny", "callaway_santanna"]
+    effect = fit.headline.tidy().iloc[0]
+    for text in (fit.headline.summary(), study.table(fit), compared):
+        assert f"{effect.estimate:.10f}" in str(text)
+        assert f"{effect.std_error:.10f}" in str(text)
+    assert float(fit.sample.question.effect_scale.number(effect.estimate)) == pytest.approx(
+        effect.estimate, rel=0.005
+    )
+
+
 def test_many_designs_are_several_tables_with_their_numbers(panel: Panel) -> None:
     names = [name for name, design in study.all_designs().items() if not design.draws][:8]
     rows = [(name, {}, f"Design {k}") for k, name in enumerate(names)]

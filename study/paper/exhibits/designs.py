@@ -153,7 +153,7 @@ def _table(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
             own = answers(name, row.label)
             effects = [result.headline for result in own]
             first, below = effects_between(labels[row.label], effects, letters=LABEL, scale=scale)
-            mdes = [COLUMNS["mde"].cell(result.power.effect, scale) for result in own]
+            mdes = [COLUMNS["mde"].cell(result.power.effect, scale, 0.0) for result in own]
             lines.append(spread(first.label, first.cells, mdes))
             lines.append(spread(SET_IN * bool(below.label) + below.label, below.cells))
         tests: dict[str, list[Any]] = {

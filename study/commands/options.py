@@ -429,7 +429,7 @@ class OfOutput:
         if format is None:
             core.refuse_unknown("format for the ending", ending, ENDINGS, who)
             return ENDINGS[ending]
-        core.refuse_unknown("format", format, ENDINGS.values(), who)
+        core.refuse_unknown("format", format, dict.fromkeys(ENDINGS.values()), who)
         return format
 
     def give(self, text: str) -> None:

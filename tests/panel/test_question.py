@@ -119,7 +119,7 @@ IMPOSSIBLE: dict[str, tuple[Panel, dict[str, Any], str]] = {
     "nobody treated in the window": (
         dated(-3, 12, NEVER),
         {},
-        "nobody in simulated is first treated by event inside 1-8 (1 units already treated in 1); choose "
+        "nobody in simulated is first treated by event inside 1-8 (1 unit already treated in 1); choose "
         "another event, population or window.",
     ),
     "no never-treated": (

@@ -296,6 +296,20 @@ def test_signs_become_what_latex_takes(text, typed):
     assert not latex.needs_other_fonts(typed)
 
 
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (1570582916.5021, 3, "1570582916.502"),
+        (-193699401.5931, 3, "-193699401.593"),
+        (123456789012.4, 0, "123456789012"),
+        (0.1875 - 1e-14, 3, "0.188"),
+        (-0.0004, 3, "0.000"),
+    ],
+)
+def test_a_number_has_the_decimals_that_it_is(value, digits, text):
+    assert Number(value, digits).text == text
+
+
 def test_a_label_is_one_line_in_markdown():
     assert latex.pipe("two\nlines\n\n|here") == r"two lines \|here"
     assert latex.pipe("$x$ ~~no~~") == r"\$x\$ \~\~no\~\~"  # no mathematics and not struck out

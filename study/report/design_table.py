@@ -263,21 +263,30 @@ def models_table(
 def _by_term(fits: Sequence[Estimate | None], style: Style) -> dict[str, list[Estimate | None]]:
     """Return estimates of one term each by the label that they share: an event time, a cohort or a period.
 
+    Periods are those of each estimate's own panel, which may count them in another unit.
     Event times are those of the window of the estimates' figures.
     """
     label, name = style.terms, TERMS[style.terms][2]
     paths = [fit.select(fit.in_window) if fit and label == "event_time" else fit for fit in fits]
-    labels = [getattr(path, label) if path else np.empty(0) for path in paths]
-    by_label = {}
-    for value in np.unique(np.concatenate(labels)):
-        text = next(path for path in paths if path).sample.period_name(value)
-        if label == "event_time":
-            text = f"{value:g}".replace("-", MINUS)
-        by_label[f"{name} {text}"] = [
-            path.select(own == value) if path and (own == value).any() else None
-            for path, own in zip(paths, labels, strict=True)
+    at: dict[str, float] = {}
+    texts = []
+    for path in paths:
+        values = getattr(path, label) if path else np.empty(0)
+        in_words = path.sample.period_name if path and label != "event_time" else _signed
+        texts.append(np.array([in_words(value) for value in values]))
+        at |= {text: value for text, value in zip(texts[-1], values, strict=True) if text not in at}
+    return {
+        f"{name} {text}": [
+            path.select(own == text) if path and (own == text).any() else None
+            for path, own in zip(paths, texts, strict=True)
         ]
-    return by_label
+        for text in sorted(at, key=lambda text: at[text])
+    }
+
+
+def _signed(value: float) -> str:
+    """Return an event time as it is printed."""
+    return f"{value:g}".replace("-", MINUS)
 
 
 def _effect_lines(

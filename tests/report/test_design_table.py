@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import simulated
 
@@ -172,6 +173,31 @@ def table_title(labels: list[str], number: int) -> str:
     """Return the label of the lines of a design by its number."""
     (title,) = [label for label in labels if label.startswith(f"({number + 1}) ")]
     return title
+
+
+def test_periods_are_called_what_the_panel_of_each_estimate_calls_them() -> None:
+    def counted_from(first: int) -> study.Estimate:
+        rows = [(u, first + 2 * t, u % 5 + t * (u % 3), first + 6) for u in range(12) for t in range(6)]
+        long = pd.DataFrame(rows, columns=["unit", "time", "y", "event"])
+        long.loc[long["unit"] > 5, "event"] = np.nan
+        made = Panel.from_long(
+            long,
+            unit="unit",
+            time="time",
+            outcomes="y",
+            first_treated="event",
+            period="rank",
+            name=str(first),
+        )
+        return study.estimate(made, QUESTION, "callaway_santanna")
+
+    fits = {"early": counted_from(1980), "late": counted_from(2000)}
+    lines = {
+        line.label: [*map(str, line.cells)] for line in study.table(fits, terms="cohort").blocks[0].lines
+    }
+    assert [label for label in lines if label] == ["Cohort 1986", "Cohort 2006"]
+    assert [bool(cell) for cell in lines["Cohort 1986"]] == [True, False]
+    assert [bool(cell) for cell in lines["Cohort 2006"]] == [False, True]
 
 
 def test_an_estimate_that_is_averaged_already_is_shown_as_it_is(fits) -> None:

@@ -145,6 +145,26 @@ def test_events_have_labels_that_tables_and_addresses_of_the_run_leave_free(own)
         run.load(read_plan(plan))
 
 
+def test_definitions_side_by_side_say_over_which_event_times_each_is_averaged(own):
+    data = pd.read_stata(own / "my.dta")
+    later = data["entry"].replace({"2019-11": "2020-02", "2020-01": "none"})
+    data.assign(late=later, papers=data["papers"] * 1e-6).to_csv(own / "both.csv", index=False)
+    done = command("init", "both.csv", *ROLES, "--first-treated", "entry,late", cwd=own)
+    assert done.returncode == 0, done.stderr
+    plan = own / "study.toml"
+    exhibits = 'exhibits = ["designs"]\ndefinitions = ["entry", "late"]'
+    plan.write_text(quick(plan.read_text()).replace('exhibits = ["sample", "designs"]', exhibits))
+    done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=own)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "Average over event times 0 to 4 (late: event times 0 to 1); "
+        in (own / "tables/entry.md").read_text()
+    )
+    power = (own / "tables/entry-power.md").read_text()
+    assert "| Counterfactual mean, outcome | 0.00000" in power
+    assert "0.00 |" not in power
+
+
 def test_a_name_with_a_line_break_writes_no_line_of_the_plan(own):
     name = "labs\nseed = 7 #.csv"
     pd.read_stata(own / "my.dta").to_csv(own / name, index=False)

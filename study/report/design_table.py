@@ -134,8 +134,9 @@ class Style:
 
 
 def in_letters(name: str) -> str:
-    """Return a name that LaTeX and HTML take for a label."""
-    return re.sub(r"[^0-9A-Za-z]+", "-", name)
+    """Return a name that LaTeX and HTML take for a label; letters beyond ASCII, by which it may differ, as numbers."""
+    plain = "".join(c if c.isascii() or not c.isalnum() else f"u{ord(c):x}" for c in name)
+    return re.sub(r"[^0-9A-Za-z]+", "-", plain)
 
 
 def design_tables(

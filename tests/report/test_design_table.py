@@ -12,7 +12,7 @@ import simulated
 import study
 from study import Panel, Question, QuestionError
 from study.estimates.power import smallest_effect
-from study.report.design_table import SCALES, Style, Words, design_tables
+from study.report.design_table import SCALES, Style, Words, design_tables, in_letters
 from study.report.table import Number, Table
 
 QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)
@@ -205,6 +205,10 @@ def test_an_estimate_that_is_averaged_already_is_shown_as_it_is(fits) -> None:
     (line, *_) = study.table(path, terms="cohort").lines
     assert line.cells[0].value == path.effect[0]
     assert str(study.table(path, terms="cohort")) == str(study.table(fits[1], terms="cohort"))
+
+
+def test_names_in_other_letters_are_labels_of_their_own() -> None:
+    assert [*map(in_letters, ("α", "β", "gpu_stock 2"))] == ["u3b1", "u3b2", "gpu-stock-2"]
 
 
 def test_no_decimals_round_means_and_leave_counts(panel: Panel) -> None:

@@ -192,7 +192,11 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
             selection.drop(which, f"{AMBIGUOUS}, {interval_text(earliest, latest, panel.period_name)}")
     if first_treated is not None:
         already = first_treated - question.anticipation <= first_period
-        early = f" (with {question.anticipation} periods of anticipation)" if question.anticipation else ""
+        early = (
+            f" (with {counted(question.anticipation, 'period')} of anticipation)"
+            if question.anticipation
+            else ""
+        )
         selection.drop(already, f"already treated in {panel.period_name(first_period)}{early}")
         if question.comparison == "never_treated":
             late = first_treated - question.anticipation > panel.periods[-1]

@@ -165,6 +165,13 @@ def test_definitions_side_by_side_say_over_which_event_times_each_is_averaged(ow
     assert "0.00 |" not in power
 
 
+def test_an_event_that_is_called_unit_keeps_its_name_in_a_table(own):
+    pd.read_stata(own / "my.dta").rename(columns={"entry": "unit"}).to_csv(own / "unit.csv", index=False)
+    asked = ("--panel", "unit.csv", *ROLES, "--event", "unit", "--designs", "twfe", "--format", "txt")
+    done = command("table", *asked, cwd=own)
+    assert done.stdout.startswith("Effect of unit on papers, by design\n"), done.stderr
+
+
 def test_a_name_with_a_line_break_writes_no_line_of_the_plan(own):
     name = "labs\nseed = 7 #.csv"
     pd.read_stata(own / "my.dta").to_csv(own / name, index=False)

@@ -209,6 +209,9 @@ def test_diagnose_and_heterogeneity_take_a_panel_alone(own, monkeypatch):
 
 
 def test_columns_without_a_panel_and_a_panel_that_is_not_fit_are_one_line(own):
+    done = command("run", "--panel", "my.dta", *DATED, "--plan", "mine.toml", cwd=own)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--plan mine.toml goes without a file of your own" in done.stderr
     done = command("diagnose", "--unit", "lab", cwd=own)
     assert (done.returncode, done.stderr) == (
         2,

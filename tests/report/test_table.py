@@ -15,6 +15,7 @@ import pytest
 from docx import Document
 from rich.cells import cell_len
 from tex import (
+    assert_compiles_alone,
     assert_compiles_with_any_letter,
     assert_within_margins,
     compiled,
@@ -308,6 +309,18 @@ def test_signs_become_what_latex_takes(text, typed):
 )
 def test_a_number_has_the_decimals_that_it_is(value, digits, text):
     assert Number(value, digits).text == text
+
+
+@needs_tex
+def test_an_interval_without_an_end_compiles(tmp_path):
+    numbers = [Number(-math.inf, stars="*"), error(math.inf), Number(-1.5)]
+    table = Table("ends", "Ends", ["a"], [Block("", [Line("x", [number]) for number in numbers])], [])
+    assert_compiles_alone(tmp_path, table.latex())
+    assert [row.split(",")[2] for row in table.csv().decode().splitlines()[1:]] == [
+        "-inf*",
+        "(inf)",
+        "-1.500",
+    ]
 
 
 def test_a_label_is_one_line_in_markdown():

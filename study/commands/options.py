@@ -191,6 +191,10 @@ class OfColumns(OfFile):
             if self != OfColumns():
                 raise QuestionError("options about columns go with --panel; a plan names its own.")
             return paper.read_plan(plan)
+        if plan != plan_of():
+            raise QuestionError(
+                f"--plan {plan} goes without a file of your own, which has a plan made for it."
+            )
         return paper.plan_from(tomllib.loads(self.plan_text(panel)), panel.name, panel.parent)
 
     def plan_text(self, panel: Path, beside: Path | None = None) -> str:
@@ -429,7 +433,7 @@ class OfOutput:
         if format is None:
             core.refuse_unknown("format for the ending", ending, ENDINGS, who)
             return ENDINGS[ending]
-        core.refuse_unknown("format", format, ENDINGS.values(), who)
+        core.refuse_unknown("format", format, dict.fromkeys(ENDINGS.values()), who)
         return format
 
     def give(self, text: str) -> None:

@@ -111,7 +111,8 @@ def table(
         questions = [of_question.read(WHO, outcome[0], event, each, source) for each in scale or ["level"]]
         engine.refuse_several(WHO, outcome)
         names = engine.designs(names)
-        labels = {"unit": source.unit} | labels
+        if "unit" not in (event, *outcome):  # of which it would be a label too
+            labels = {"unit": source.unit} | labels
         with (
             engine.opened(WHO, source, questions[0], outcome, names, label) as panel,
             workers.settings(cache=core.fits_of(None, cache)),

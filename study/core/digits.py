@@ -27,3 +27,12 @@ def significant(value: float, digits: int = RECORDED, *, beside: float = 0.0) ->
     exponent = int(f"{largest:.{digits - 1}e}".partition("e")[2])
     decimals = digits - 1 - exponent
     return round(round(value, decimals + 4), decimals) + 0.0  # a half as it is meant, not as it was added up
+
+
+def decimals(digits: int, *values: float) -> int:
+    """Return decimals, or as many more as leave three significant digits where these leave nothing of any value.
+
+    Below 1e-12 there is only rounding.
+    """
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    return digits if largest < 1e-12 or round(largest, digits) else 2 - math.floor(math.log10(largest))

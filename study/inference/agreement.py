@@ -155,9 +155,9 @@ def kind(fit: Estimate) -> str:
     if not times:  # averages of several events, stacked
         return question.average.replace("_", " ")
     gaps = len(times) - 1 < float(times[-1]) - float(times[0])
-    words = ", ".join(times) if gaps else f"{times[0]} to {times[-1]}"
+    words = ", ".join(times) if gaps or not times[1:] else f"{times[0]} to {times[-1]}"
     of = "" if fit.estimand is not Estimand.GROUP_TIME_ACRT else f"{fit.estimand}, "
-    return f"{of}{question.average.replace('_', ' ')} over event times {words}{fixed}"
+    return f"{of}{question.average.replace('_', ' ')} over event time{'s' * (len(times) > 1)} {words}{fixed}"
 
 
 def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[str]]:

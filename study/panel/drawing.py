@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import BoolArray, FloatArray, IntArray, QuestionError, refuse_unknown
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, counted, refuse_unknown
 from study.panel.panel import Panel, interval_text
 from study.panel.populations import EVERYONE, population, terms_in
 from study.panel.question import FlowStep, Question, Sample
@@ -38,7 +38,9 @@ class _Selection:
     @property
     def text(self) -> str:
         """Who was taken out."""
-        text = "; ".join(f"{step.units} units {step.reason}" for step in self.steps) or "it has none"
+        text = (
+            "; ".join(f"{counted(step.units, 'unit')} {step.reason}" for step in self.steps) or "it has none"
+        )
         if any(step.reason.startswith(AMBIGUOUS) for step in self.steps):
             text += "; fill in the treatment where it is empty, or build the panel with "
             text += 'ambiguous="earliest" or "latest"'
@@ -190,7 +192,11 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
             selection.drop(which, f"{AMBIGUOUS}, {interval_text(earliest, latest, panel.period_name)}")
     if first_treated is not None:
         already = first_treated - question.anticipation <= first_period
-        early = f" (with {question.anticipation} periods of anticipation)" if question.anticipation else ""
+        early = (
+            f" (with {counted(question.anticipation, 'period')} of anticipation)"
+            if question.anticipation
+            else ""
+        )
         selection.drop(already, f"already treated in {panel.period_name(first_period)}{early}")
         if question.comparison == "never_treated":
             late = first_treated - question.anticipation > panel.periods[-1]
@@ -376,6 +382,6 @@ def _roles(
     if never:
         roles.append(FlowStep("never treated", never, kept=True))
     if not columns.all():
-        cut = f"{int((~columns).sum())} periods cut, no comparison left from {name(periods[~columns][0])}"
+        cut = f"{counted(int((~columns).sum()), 'period')} cut, no comparison left from {name(periods[~columns][0])}"
         roles.append(FlowStep(cut, 0, kept=False))
     return roles

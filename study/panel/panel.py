@@ -19,6 +19,7 @@ from study.core import (
     IntArray,
     QuestionError,
     checked,
+    counted,
     first_of,
     read_toml,
     refuse_unknown,
@@ -121,12 +122,13 @@ class Panel(Described):
 
     def _described(self) -> tuple[str, dict[str, str]]:
         first, last = map(self.period_name, self.periods[[0, -1]])
-        title = f"Panel {self.name}: {self.n_units} units, {len(self.periods)} periods from {first} to {last}"
+        size = f"{counted(self.n_units, 'unit')}, {counted(len(self.periods), 'period')}"
+        title = f"Panel {self.name}: {size} from {first} to {last}"
         if isinstance(self.outcomes, NotSaved):
             return title, {"not here": "what it holds, since it was not saved with its estimate"}
         dates = {name: ~np.isnan(first) for name, first in self.first_treated.items()}
         paths = {name: (path == 1).any(axis=1) for name, path in self.treatment.items()}
-        events = [f"{name} ({treated.sum()} units)" for name, treated in (paths | dates).items()]
+        events = [f"{name} ({counted(treated.sum(), 'unit')})" for name, treated in (paths | dates).items()]
         names = {"outcomes": self.outcomes, "events": events, "doses": self.doses}
         names |= {"covariates": self.covariates}
         names |= {"attributes": self.attributes, "populations": self.populations}

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from study.core import QuestionError, first_of, section
+from study.core import QuestionError, counted, first_of, section
 from study.panel.panel import Panel, interval_text
 from study.panel.question import Question
 
@@ -114,11 +114,14 @@ class Profile:
     def __str__(self) -> str:
         """Everything in words, an event after another; of long lists the beginning."""
         panel, parts = self.panel, []
-        size = f"{panel.name}: {panel.n_units} units, {len(panel.periods)} periods, {panel.window()}"
+        size = f"{counted(panel.n_units, 'unit')}, {counted(len(panel.periods), 'period')}, {panel.window()}"
         for outcome, cells, units, never in self.gaps.itertuples(index=False):
-            gaps = f"{cells} cells of {units} units are not observed" if cells else "no gaps"
-            parts.append(f"{outcome}: {gaps}{f', {never} units in no period' if never else ''}.")
-        text = [section(size, parts)]
+            gaps = (
+                f"{counted(cells, 'cell')} of {counted(units, 'unit')} not observed" if cells else "no gaps"
+            )
+            unseen = f", {counted(never, 'unit')} in no period" if never else ""
+            parts.append(f"{outcome}: {gaps}{unseen}.")
+        text = [section(f"{panel.name}: {size}", parts)]
         for event in panel.events:
             text.append(section(f"Event: {event}", self._of_event(event)))
         return "\n\n".join(text)

@@ -18,6 +18,7 @@ from study.core import (
     IntArray,
     QuestionError,
     check,
+    counted,
     hints_of,
     is_listed,
     refuse_unknown,
@@ -379,13 +380,16 @@ class Sample(Described):
 
     def _described(self) -> tuple[str, dict[str, str]]:
         dropped = sum(step.units for step in self.flow if not step.kept)
-        return f"Sample of {self.panel.name}: {self.n_units} units, {self.n_treated} of them treated", {
-            "question": repr(self.question),
-            "periods": f"{len(self.periods)} ({self.panel.window(self.periods)})",
-            "cohorts": f"{len(self.cohorts)}",
-            "observed": f"{self.counted(self.observed).sum()} of {self.n_units * len(self.periods)} unit-periods",
-            "left out": f"{dropped} units; flow says why",
-        }
+        return (
+            f"Sample of {self.panel.name}: {counted(self.n_units, 'unit')}, {self.n_treated} of them treated",
+            {
+                "question": repr(self.question),
+                "periods": f"{len(self.periods)} ({self.panel.window(self.periods)})",
+                "cohorts": f"{len(self.cohorts)}",
+                "observed": f"{self.counted(self.observed).sum()} of {self.n_units * len(self.periods)} unit-periods",
+                "left out": f"{counted(dropped, 'unit')}; flow says why",
+            },
+        )
 
     @property
     def n_treated(self) -> int:

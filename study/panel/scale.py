@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import Literal
 
+from study.core import decimals
+
 ScaleName = Literal["level", "log1p", "proportional"]
 
 MEAN = "the counterfactual mean"
@@ -81,7 +83,7 @@ class Scale:
         """Write an effect without its unit: percent with one decimal, else three decimals."""
         if math.isnan(value):
             return "(none)"
-        digits = 1 if self.percent else 3
+        digits = decimals(1 if self.percent else 3, self.factor * value)
         shown = round(self.factor * value, digits) + 0.0
         return f"{shown:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 

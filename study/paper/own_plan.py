@@ -14,7 +14,8 @@ from typing import Any
 from study.core import DataError, QuestionError
 from study.designs import find_design
 from study.panel import Panel, Question, Reading, describe
-from study.report import render
+from study.paper.plan import Plan
+from study.report import address_part, render
 
 # In this order; the first that answers is the headline.
 CANDIDATES = ("callaway_santanna", "sun_abraham", "imputation", "event_study", "lp_did", "twfe")
@@ -56,10 +57,12 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
     roles = {role: columns for role, columns in asdict(reading.roles).items() if columns}
     others = [_toml(name) for name in reading.headings if name not in reading.roles.columns]
     labels: list[str] = []
+    taken = {*Plan.exhibits}
     for event in events:
         label = re.sub(r"[^\w-]+", "-", event).strip("-_") or "event"
         free = chain([label], (f"{label}-{number}" for number in count(2)))
-        labels.append(next(each for each in free if each not in labels))
+        labels.append(next(each for each in free if address_part(each) not in taken))
+        taken.add(address_part(labels[-1]))
     return render(
         "plan.toml",
         panel=panel,
@@ -68,6 +71,7 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
         others=textwrap.fill(", ".join(others), 102, initial_indent="# ", subsequent_indent="# "),
         question=shared,
         outcomes=reading.roles.outcomes,
+        left_out=", ".join(_toml(event) for event in panel.events if event not in events),
         events=[*zip(labels, events, strict=True)],
         designs=[find_design(name) for name in designs],
         window=[-max(horizon, 1), horizon],

@@ -567,6 +567,12 @@ class Plan(Shared, Inference, Figure, Diagnose):
                         f"address, {part}; rename one."
                     )
                 first[part] = name
+        for label in names["event label"]:
+            if address_part(label) in self.exhibits:
+                raise QuestionError(
+                    f'study.toml: the event label "{label}" is the name of an exhibit, whose table and results would '
+                    "have the same names; rename it."
+                )
 
 
 def check_exists(path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any, Literal, NamedTuple
 
-from study.core import SMALLEST_P, p_text
+from study.core import SMALLEST_P, decimals, p_text
 from study.estimates import Effect
 from study.panel import Scale
 from study.report.latex import MINUS
@@ -91,14 +91,19 @@ class Column(NamedTuple):
         factor, digits = PRINTED.get(self.kind, (1, self.digits))
         return f"{round(factor * float(value), digits) + 0.0:.{digits}f}".replace("-", MINUS)
 
-    def cell(self, value: Any, scale: Scale | None = None) -> Cell:
-        """Return a value as a cell of a table, effects and errors in the unit of their scale; NaN is empty."""
+    def cell(self, value: Any, scale: Scale | None = None, beside: float | None = None) -> Cell:
+        """Return a value as a cell of a table, effects and errors in the unit of their scale; NaN is empty.
+
+        With what an effect stands ``beside`` it has more decimals where both would be zero.
+        """
         if self.kind == "text":
             return str(value)
         if self.kind == "p":
             return "" if math.isnan(value) else p_cell(float(value))
         effect = self.kind in ("effect", "error")
         factor, digits = _printed(scale, self.digits) if effect else PRINTED.get(self.kind, (1, self.digits))
+        if beside is not None:
+            digits = decimals(digits, factor * value, factor * beside)
         return Number(factor * float(value), digits, bracketed=self.kind == "error")
 
     def unit(self, scale: Scale) -> str:
@@ -161,11 +166,12 @@ def effects_between(
     known = [effect if effect is not None and effect.exists else None for effect in effects]
     starred = ["*" * sum(effect.p_value < level for level in stars) if effect else "" for effect in known]
     factor, digits = _printed(scale, digits)
+    numbers = [(factor * e.estimate, factor * e.std_error) if e else None for e in known]
     estimates = [
-        Number(factor * effect.estimate, digits, stars=star) if effect else REFUSED
-        for effect, star in zip(known, starred, strict=True)
+        Number(pair[0], decimals(digits, *pair), stars=star) if pair else REFUSED
+        for pair, star in zip(numbers, starred, strict=True)
     ]
-    errors = [error(factor * effect.std_error, digits) if effect else "" for effect in known]
+    errors = [error(pair[1], decimals(digits, *pair)) if pair else "" for pair in numbers]
     first, *more = textwrap.wrap(label, letters, break_on_hyphens=False) if letters else [label]
     return [Line(first, estimates), Line(" ".join(more), errors)]
 
@@ -183,5 +189,6 @@ def effects_beside(
         if effect is None or not effect.exists:
             cells += [REFUSED, ""]
             continue
-        cells += (COLUMNS[name].cell(getattr(effect, name), scale) for name in ("estimate", "std_error"))
+        cells.append(COLUMNS["estimate"].cell(effect.estimate, scale, effect.std_error))
+        cells.append(COLUMNS["std_error"].cell(effect.std_error, scale, effect.estimate))
     return Line(label, [*before, *cells, *after])

@@ -12,7 +12,7 @@ from typing import Literal, get_type_hints
 
 import numpy as np
 
-from study.core import QuestionError, capital, check, p_text
+from study.core import QuestionError, capital, check, decimals, p_text
 from study.designs import Assumes, find_design
 from study.estimates import UNKNOWN, Effect, Estimand, Estimate, few_clusters_warning, smallest_effect
 from study.inference import LEVEL, Comparison
@@ -134,8 +134,9 @@ class Style:
 
 
 def in_letters(name: str) -> str:
-    """Return a name that LaTeX and HTML take for a label."""
-    return re.sub(r"[^0-9A-Za-z]+", "-", name)
+    """Return a name that LaTeX and HTML take for a label; letters beyond ASCII, by which it may differ, as numbers."""
+    plain = "".join(c if c.isascii() or not c.isalnum() else f"u{ord(c):x}" for c in name)
+    return re.sub(r"[^0-9A-Za-z]+", "-", plain)
 
 
 def design_tables(
@@ -263,21 +264,30 @@ def models_table(
 def _by_term(fits: Sequence[Estimate | None], style: Style) -> dict[str, list[Estimate | None]]:
     """Return estimates of one term each by the label that they share: an event time, a cohort or a period.
 
+    Periods are those of each estimate's own panel, which may count them in another unit.
     Event times are those of the window of the estimates' figures.
     """
     label, name = style.terms, TERMS[style.terms][2]
     paths = [fit.select(fit.in_window) if fit and label == "event_time" else fit for fit in fits]
-    labels = [getattr(path, label) if path else np.empty(0) for path in paths]
-    by_label = {}
-    for value in np.unique(np.concatenate(labels)):
-        text = next(path for path in paths if path).sample.period_name(value)
-        if label == "event_time":
-            text = f"{value:g}".replace("-", MINUS)
-        by_label[f"{name} {text}"] = [
-            path.select(own == value) if path and (own == value).any() else None
-            for path, own in zip(paths, labels, strict=True)
+    at: dict[str, float] = {}
+    texts = []
+    for path in paths:
+        values = getattr(path, label) if path else np.empty(0)
+        in_words = path.sample.period_name if path and label != "event_time" else _signed
+        texts.append(np.array([in_words(value) for value in values]))
+        at |= {text: value for text, value in zip(texts[-1], values, strict=True) if text not in at}
+    return {
+        f"{name} {text}": [
+            path.select(own == text) if path and (own == text).any() else None
+            for path, own in zip(paths, texts, strict=True)
         ]
-    return by_label
+        for text in sorted(at, key=lambda text: at[text])
+    }
+
+
+def _signed(value: float) -> str:
+    """Return an event time as it is printed."""
+    return f"{value:g}".replace("-", MINUS)
 
 
 def _effect_lines(
@@ -295,8 +305,14 @@ def _detectable(fits: Sequence[Estimate | None], digits: int) -> list[Line]:
     """Return the lines of minimum detectable effects, on the scale of the effects and in percent."""
     powers = [smallest_effect(fit) if fit else UNKNOWN for fit in fits]
     return [
-        Line("Minimum detectable effect", [Number(power.effect, digits) for power in powers]),
-        Line("Minimum detectable effect, %", [Number(power.percent, 1) for power in powers]),
+        Line(
+            "Minimum detectable effect",
+            [Number(power.effect, decimals(digits, power.effect)) for power in powers],
+        ),
+        Line(
+            "Minimum detectable effect, %",
+            [Number(power.percent, decimals(1, power.percent)) for power in powers],
+        ),
     ]
 
 
@@ -311,7 +327,7 @@ def _statistics(words: Words, models: Models, digits: int) -> dict[str, Callable
         units: lambda fit: Number(fit.sample.n_units, 0),
         f"{units} treated": lambda fit: Number(fit.sample.n_treated, 0),
         "Clusters": lambda fit: Number(fit.n_clusters, 0),
-        "Outcome mean": lambda fit: Number(_outcome_mean(fit.sample), digits),
+        "Outcome mean": lambda fit: _mean_cell(fit.sample, digits),
         "Fixed effects": lambda fit: f"{words.unit}, period" if fit.n_fixed_effects else "",
         "Covariates": lambda fit: ", ".join(map(words.named, fit.sample.question.covariates)),
     }
@@ -330,13 +346,14 @@ def _specified(words: Words, name: str, fit: Estimate) -> str:
     return "" if value is None else words.named(str(value))
 
 
-def _outcome_mean(sample: Sample) -> float:
-    """Return the mean of the observed outcome in its own units; NaN of units whose logarithms are added up."""
+def _mean_cell(sample: Sample, digits: int) -> Cell:
+    """Return the mean of the observed outcome in its own units; empty of units whose logarithms are added up."""
     if sample.summed is not None and sample.question.scale == "log1p":
-        return np.nan
+        return ""
     y = np.expm1(sample.y) if sample.question.scale == "log1p" else sample.y
     weights = np.broadcast_to(sample.weights[:, None], y.shape)[sample.observed]
-    return float(np.average(y[sample.observed], weights=weights))
+    mean = float(np.average(y[sample.observed], weights=weights))
+    return Number(mean, decimals(digits, mean))
 
 
 def _rows_of(name: str, models: Models, cell: Callable[[Estimate], Cell]) -> list[Line]:
@@ -367,8 +384,9 @@ def _differences(comparison: Comparison, outcome: str) -> Table:
     lines = []
     for row in comparison.differences().query("outcome == @outcome").itertuples():
         first, second = (_number(comparison, label) for label in (row.first, row.second))
-        difference: Cell = EQUAL if row.equal else Number(row.difference)
-        cells = [difference, error(row.std_error), Number(row.statistic), p_cell(row.p_adjusted)]
+        digits = decimals(3, row.difference, row.std_error)
+        difference: Cell = EQUAL if row.equal else Number(row.difference, digits)
+        cells = [difference, error(row.std_error, digits), Number(row.statistic), p_cell(row.p_adjusted)]
         lines.append(Line(f"{first} less {second}", cells))
     compared = ", ".join(f"{_number(comparison, label)} {label}" for label in agreement.labels)
     notes = [f"{compared}.", JOINT]

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from study.core import SMALLEST_P, QuestionError, Text, checked, lines, p_is, refuse_unknown, shown
+from study.core import (
+    SMALLEST_P,
+    QuestionError,
+    Text,
+    checked,
+    counted,
+    decimals,
+    lines,
+    p_is,
+    refuse_unknown,
+    shown,
+)
 from study.designs import all_designs
 from study.estimates import NUMBERS, Effect, Estimand, Estimate, smallest_effect
 from study.inference import Comparison, agreement_of, answered
@@ -217,7 +228,7 @@ def as_table(fit: Estimate, level: float = 0.95) -> Table:
         Its K terms are the lines.
     """
     lines = [
-        Line(row["term"], [COLUMNS[name].cell(row[name]) for name in SHOWN])
+        Line(row["term"], [COLUMNS[name].cell(row[name], beside=row["std_error"]) for name in SHOWN])
         for row in fit.tidy(level).to_dict("records")
     ]
     question = fit.sample.question
@@ -237,9 +248,11 @@ def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, s
     facts = {"estimand": estimand + _balanced(question)}
     with suppress(QuestionError):  # an average that does not exist is refused where it is requested
         facts[fit.headline.terms[0].replace("_", " ")] = _in_words(fit.headline, level)
-    units = f"{sample.n_units} units of {sample.panel.name}, {sample.n_treated} treated{_in_cohorts(sample)}"
-    facts["sample"] = f"{units}; {fit.n_obs} observations"
-    facts["errors"] = f"{fit.errors_by}; {fit.n_clusters} clusters, by {question.cluster or 'unit'}"
+    units = f"{counted(sample.n_units, 'unit')} of {sample.panel.name}, {sample.n_treated} treated"
+    facts["sample"] = f"{units}{_in_cohorts(sample)}; {counted(fit.n_obs, 'observation')}"
+    facts["errors"] = (
+        f"{fit.errors_by}; {counted(fit.n_clusters, 'cluster')}, by {question.cluster or 'unit'}"
+    )
     facts["terms"] = f"{len(fit.terms)}, {fit.terms[0]} to {fit.terms[-1]}" if len(fit.terms) > 1 else ""
     title = f"{design_title(fit)}: effect of {question.event} on {question.outcome}"
     return title, {name: fact for name, fact in facts.items() if fact}
@@ -253,7 +266,7 @@ def _balanced(question: Question) -> str:
 
 def _in_cohorts(sample: Sample) -> str:
     """Say in how many cohorts units are treated, where they are."""
-    return f" in {len(sample.cohorts)} cohorts" if sample.first_treated is not None else ""
+    return f" in {counted(len(sample.cohorts), 'cohort')}" if sample.first_treated is not None else ""
 
 
 def design_title(fit: Estimate) -> str:
@@ -284,8 +297,14 @@ def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:
     shown = [by_event_time(fit), *([] if fit.at is None else [fit.aggregate(fit.at_name)])]
     path = pd.concat([part.tidy(level)[["term", *NUMBERS]] for part in shown])
     p_values = {"p_value": lambda p: f"<{SMALLEST_P:g}" if p < SMALLEST_P else f"{p:.4f}"}
+    in_units = ["estimate", "std_error", "conf_low", "conf_high"]
+    digits = decimals(4, *path[in_units].to_numpy().ravel())
+    in_full = dict.fromkeys(in_units, lambda value: f"{round(value, digits) + 0.0:.{digits}f}")
     table = path.to_string(
-        index=False, float_format=lambda value: f"{round(value, 4) + 0.0:.4f}", formatters=p_values, na_rep=""
+        index=False,
+        float_format=lambda value: f"{round(value, 4) + 0.0:.4f}",
+        formatters=p_values | in_full,
+        na_rep="",
     )
     return Text("\n".join([lines(title, facts), table, *(f"{note}." for note in described(fit)[2:])]))
 
@@ -313,8 +332,8 @@ def described(fit: Estimate) -> list[str]:
         ]
     return [
         f"Estimand: {fit.estimand}, scale {sample.question.scale}{_balanced(sample.question)}",
-        f"{sample.n_units} units, {sample.n_treated} of them treated{_in_cohorts(sample)}; "
-        f"{fit.n_obs} observations; {fit.n_clusters} clusters; {CONVENTIONS[fit.errors_by]}",
+        f"{counted(sample.n_units, 'unit')}, {sample.n_treated} of them treated{_in_cohorts(sample)}; "
+        f"{counted(fit.n_obs, 'observation')}; {counted(fit.n_clusters, 'cluster')}; {CONVENTIONS[fit.errors_by]}",
         *power,
         *([f"Left out: {'; '.join(dropped)}"] if dropped else []),
         *(note.rstrip(".") for note in fit.notes),

@@ -50,7 +50,7 @@ MINUS, EN_DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 # A hyphen that is the minus of a number, and one that is the dash between two, which are no part of a name or date.
 _MINUS = re.compile(r"(?<![\w)\]/.\-\N{EN DASH}])-(?=\.?\d)")
 _RANGE = re.compile(r"(?<![\w/.\-])(?!0\d)(\d+(?:\.\d+)?)-(?!0\d)(\d+(?:\.\d+)?)(?![\w/\-]|\.\w)")
-_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"})
+_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#$~"})
 
 
 def escape(text: object) -> str:

@@ -60,7 +60,9 @@ class Number(NamedTuple):
         """The number as it is printed, without its stars, with a hyphen for minus; never minus zero."""
         if math.isnan(self.value):
             return ""
-        value = significant(self.value, MEANT)  # a half as it is meant, not as it was added up
+        # A half as it is meant, not as it was added up; of large numbers these digits would not be all that are shown.
+        is_large = abs(self.value) >= 10.0 ** (MEANT - 1 - self.digits)
+        value = self.value if is_large else significant(self.value, MEANT)
         shown = f"{round(value, self.digits) + 0.0:.{self.digits}f}"
         return f"({shown})" if self.bracketed else shown
 
@@ -420,7 +422,7 @@ def _is_below(cells: Sequence[Cell]) -> bool:
 
 def _decimals(numbers: Sequence[Number]) -> str:
     """Return a siunitx column that is wide enough for its numbers."""
-    bare = [number.text.strip("()") for number in numbers if number.text] or ["0"]
+    bare = [number.text.strip("()") for number in numbers if math.isfinite(number.value)] or ["0"]
     sign = "-" if any(text.startswith("-") for text in bare) else ""
     before = max(len(text.split(".")[0].lstrip("-")) for text in bare)
     after = max(len(text.partition(".")[2]) for text in bare)
@@ -436,6 +438,8 @@ def _decimals(numbers: Sequence[Number]) -> str:
 def _latex(cell: Cell) -> str:
     if isinstance(cell, str):
         return f"{{{escape(cell)}}}" if cell else ""
+    if math.isinf(cell.value):  # which siunitx takes for no number
+        return rf"{{\ensuremath{{{cell.text.replace('inf', chr(92) + 'infty')}}}{cell.stars}}}"
     if cell.bracketed and cell.text:
         return f"{{(}}{cell.text.strip('()')}{{)}}"
     return f"{cell.text}{{{cell.stars}}}" if cell.stars else cell.text
@@ -454,7 +458,7 @@ def _starred(cell: Cell) -> str:
 def _no_formula(text: str) -> str:
     """Return a cell that a spreadsheet does not take for a formula, which is no number either."""
     spaced = one_line(text)
-    is_number = re.fullmatch(r"-?[\d.]+\**", spaced)
+    is_number = re.fullmatch(r"-?([\d.]+|inf)\**", spaced)
     return f"'{spaced}" if spaced[:1] in ("=", "+", "-", "@") and not is_number else spaced
 
 

@@ -52,7 +52,7 @@ def test_validate_prints_the_profile_of_any_file(own):
     assert done.returncode == 0, done.stderr
     assert "The file is fit to use: 60 units, periods 2019-08 to 2020-03." in done.stdout
     assert "Cohorts (first treated, units): 2019-11 20, 2020-01 20, never 20." in done.stdout
-    assert "Not dml_iv, iv: the question has no instrument" in done.stdout
+    assert "Not dml_iv, iv: the question has no instrument; name one with --instrument." in done.stdout
 
 
 def test_columns_are_named_with_commas(own):
@@ -74,11 +74,13 @@ def test_init_writes_a_plan_that_run_and_check_take(own):
     done = command("init", "my.dta", *DATED, "--attribute", "field", cwd=own)
     assert done.returncode == 0, done.stderr
     plan = own / "study.toml"
-    plan.write_text(quick(plan.read_text()))
+    plan.write_text(quick(plan.read_text()).replace("horizon = 4", "horizon = 6"))
     assert read_plan(plan).strata is None  # the first label that a file has does not make events exchangeable
     done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=own)
     assert done.returncode == 0, done.stderr
     assert "| 2019-11 | 20 |" in (own / "tables/sample.md").read_text()
+    # The first are treated in the fourth of eight months.
+    assert "Average over event times 0 to 4; " in (own / "tables/entry.md").read_text()
     assert command("check", "--plan", "study.toml", "--jobs", "1", cwd=own).returncode == 0
     again = command("init", "my.dta", *DATED, cwd=own)
     assert again.returncode == 2
@@ -124,6 +126,52 @@ def test_events_of_like_names_have_labels_of_their_own_and_any_column_may_be_nam
     assert '# "a\\u007ffield"' in text
 
 
+def test_events_have_labels_that_tables_and_addresses_of_the_run_leave_free(own):
+    data = pd.read_stata(own / "my.dta")
+    named = ["sample", "Entry", "early"]
+    data = data.assign(sample=data["entry"], Entry=data["entry"], early="2018-01", late=data["papers"])
+    data.to_csv(own / "several.csv", index=False)
+    roles = (*ROLES[:4], "--outcome", "papers,late", *ROLES[6:])
+    done = command("init", "several.csv", *roles, "--first-treated", ",".join(["entry", *named]), cwd=own)
+    assert done.returncode == 0, done.stderr
+    plan = own / "study.toml"
+    text = plan.read_text()
+    assert [event["label"] for event in tomllib.loads(text)["events"]] == ["entry", "sample-2", "Entry-2"]
+    assert 'study validate says why:\n# "early"\n' in text
+    assert tomllib.loads(text)["text"]["outcome"] == "outcome"  # captions are of both
+    run.load(read_plan(plan))
+    plan.write_text(text.replace('label = "sample-2"', 'label = "sample"'))
+    with pytest.raises(QuestionError, match='event label "sample" is the name of an exhibit'):
+        run.load(read_plan(plan))
+
+
+def test_definitions_side_by_side_say_over_which_event_times_each_is_averaged(own):
+    data = pd.read_stata(own / "my.dta")
+    later = data["entry"].replace({"2019-11": "2020-02", "2020-01": "none"})
+    data.assign(late=later, papers=data["papers"] * 1e-6).to_csv(own / "both.csv", index=False)
+    done = command("init", "both.csv", *ROLES, "--first-treated", "entry,late", cwd=own)
+    assert done.returncode == 0, done.stderr
+    plan = own / "study.toml"
+    exhibits = 'exhibits = ["designs"]\ndefinitions = ["entry", "late"]'
+    plan.write_text(quick(plan.read_text()).replace('exhibits = ["sample", "designs"]', exhibits))
+    done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=own)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "Average over event times 0 to 4 (late: event times 0 to 1); "
+        in (own / "tables/entry.md").read_text()
+    )
+    power = (own / "tables/entry-power.md").read_text()
+    assert "| Counterfactual mean, outcome | 0.00000" in power
+    assert "0.00 |" not in power
+
+
+def test_an_event_that_is_called_unit_keeps_its_name_in_a_table(own):
+    pd.read_stata(own / "my.dta").rename(columns={"entry": "unit"}).to_csv(own / "unit.csv", index=False)
+    asked = ("--panel", "unit.csv", *ROLES, "--event", "unit", "--designs", "twfe", "--format", "txt")
+    done = command("table", *asked, cwd=own)
+    assert done.stdout.startswith("Effect of unit on papers, by design\n"), done.stderr
+
+
 def test_a_name_with_a_line_break_writes_no_line_of_the_plan(own):
     name = "labs\nseed = 7 #.csv"
     pd.read_stata(own / "my.dta").to_csv(own / name, index=False)
@@ -161,6 +209,9 @@ def test_diagnose_and_heterogeneity_take_a_panel_alone(own, monkeypatch):
 
 
 def test_columns_without_a_panel_and_a_panel_that_is_not_fit_are_one_line(own):
+    done = command("run", "--panel", "my.dta", *DATED, "--plan", "mine.toml", cwd=own)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--plan mine.toml goes without a file of your own" in done.stderr
     done = command("diagnose", "--unit", "lab", cwd=own)
     assert (done.returncode, done.stderr) == (
         2,

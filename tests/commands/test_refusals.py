@@ -142,7 +142,7 @@ ASKED: list[tuple[str, dict[str, Any], str]] = [
     (
         "estimate",
         {"outcome": "entry", "event": "papers"},
-        "an impossible event period for a panel of 2010-2019",
+        "an impossible event period for a panel of 2010 to 2019",
     ),
     ("estimate", {"outcome": ""}, "--outcome is empty or has an empty name"),
     ("compare", {"outcome": "papers,"}, "--outcome is empty or has an empty name"),

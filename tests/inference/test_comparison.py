@@ -17,7 +17,7 @@ from tex import assert_compiles_alone, needs_tex
 
 from study import Comparison, Panel, Question, QuestionError, all_designs, compare, estimate, joint
 from study.core.influence import Influence
-from study.inference.agreement import agreement_of
+from study.inference.agreement import agreement_of, kind
 from study.report import as_tables, comparison_in
 
 QUESTION = Question("y", "event", horizon=2)
@@ -423,3 +423,9 @@ def test_the_sup_t_test_of_designs_that_agree_rejects_at_its_size_with_thirty_tr
         assert found.wald.rank == 2
         rejected += found.sup_t.p_value <= 0.05
     assert abs(rejected / panels - 0.05) <= 3 * np.sqrt(0.05 * 0.95 / panels)
+
+
+def test_one_event_time_is_said_to_be_one() -> None:
+    made = simulated.panel(40)
+    fit = estimate(made, Question("y", "event", horizon=0, min_cohort_size=1), "callaway_santanna")
+    assert kind(fit) == "event average over event time 0"

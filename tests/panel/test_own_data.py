@@ -438,7 +438,7 @@ def test_a_profile_says_what_a_panel_holds() -> None:
     assert shares["on", "2004"] == pytest.approx(4 / 12)
     assert shares["on", "2003"] == pytest.approx(3 / 11)
     text = str(profile)
-    for part in ("papers: 1 cells of 1 units are not observed", "2003 3, 2004 1, 2005 4, never 4"):
+    for part in ("papers: 1 cell of 1 unit not observed", "2003 3, 2004 1, 2005 4, never 4"):
         assert part in text
     assert "Treatment goes back to 0: Lab 0 (2001), Lab 0 (2005)." in text
     assert "Treatment has no certain adoption date: Lab 0 (between 2002 and 2004)." in text

@@ -59,7 +59,7 @@ def test_a_date_in_the_first_period_is_known_and_a_lag_moves_it_into_the_window(
     assert steps(Question("y", "event").sample(panel))["already treated in 1"] == 1
     np.testing.assert_array_equal(Question("y", "event", lag=1).sample(panel).first_treated, [2, 4, NEVER])
     with_anticipation = Question("y", "event", lag=1, anticipation=1).sample(panel)
-    assert steps(with_anticipation)["already treated in 1 (with 1 periods of anticipation)"] == 1
+    assert steps(with_anticipation)["already treated in 1 (with 1 period of anticipation)"] == 1
 
 
 @pytest.mark.parametrize("lag", [1, 2, 6])
@@ -119,7 +119,7 @@ IMPOSSIBLE: dict[str, tuple[Panel, dict[str, Any], str]] = {
     "nobody treated in the window": (
         dated(-3, 12, NEVER),
         {},
-        "nobody in simulated is first treated by event inside 1-8 (1 units already treated in 1); choose "
+        "nobody in simulated is first treated by event inside 1-8 (1 unit already treated in 1); choose "
         "another event, population or window.",
     ),
     "no never-treated": (

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import simulated
 
 import study
 from study import Panel, Question, QuestionError
 from study.estimates.power import smallest_effect
-from study.report.design_table import SCALES, Style, Words, design_tables
+from study.report.design_table import SCALES, Style, Words, design_tables, in_letters
 from study.report.table import Number, Table
 
 QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)
@@ -174,6 +175,31 @@ def table_title(labels: list[str], number: int) -> str:
     return title
 
 
+def test_periods_are_called_what_the_panel_of_each_estimate_calls_them() -> None:
+    def counted_from(first: int) -> study.Estimate:
+        rows = [(u, first + 2 * t, u % 5 + t * (u % 3), first + 6) for u in range(12) for t in range(6)]
+        long = pd.DataFrame(rows, columns=["unit", "time", "y", "event"])
+        long.loc[long["unit"] > 5, "event"] = np.nan
+        made = Panel.from_long(
+            long,
+            unit="unit",
+            time="time",
+            outcomes="y",
+            first_treated="event",
+            period="rank",
+            name=str(first),
+        )
+        return study.estimate(made, QUESTION, "callaway_santanna")
+
+    fits = {"early": counted_from(1980), "late": counted_from(2000)}
+    lines = {
+        line.label: [*map(str, line.cells)] for line in study.table(fits, terms="cohort").blocks[0].lines
+    }
+    assert [label for label in lines if label] == ["Cohort 1986", "Cohort 2006"]
+    assert [bool(cell) for cell in lines["Cohort 1986"]] == [True, False]
+    assert [bool(cell) for cell in lines["Cohort 2006"]] == [False, True]
+
+
 def test_an_estimate_that_is_averaged_already_is_shown_as_it_is(fits) -> None:
     path = fits[1].aggregate("cohort")
     (line, *_) = study.table(path, terms="cohort").lines
@@ -181,11 +207,32 @@ def test_an_estimate_that_is_averaged_already_is_shown_as_it_is(fits) -> None:
     assert str(study.table(path, terms="cohort")) == str(study.table(fits[1], terms="cohort"))
 
 
+def test_names_in_other_letters_are_labels_of_their_own() -> None:
+    assert [*map(in_letters, ("α", "β", "gpu_stock 2"))] == ["u3b1", "u3b2", "gpu-stock-2"]
+
+
 def test_no_decimals_round_means_and_leave_counts(panel: Panel) -> None:
     compared = study.compare(panel, QUESTION, ["twfe", "imputation"], ["y", "z"], draws=99)
     table = study.table(compared, columns="outcomes", digits=0)
     at = next(line for line in table.lines if line.label == "Outcome mean")
     assert [cell.text for cell in at.cells] == [f"{panel.outcomes[o].mean():.0f}" for o in ("y", "z")]
+
+
+def test_effects_of_an_outcome_of_a_tiny_scale_have_digits_where_decimals_leave_none(panel: Panel) -> None:
+    scaled = replace(panel, outcomes=panel.outcomes | {"tiny": 1e-8 * panel.outcomes["y"]})
+    compared = study.compare(scaled, QUESTION, ["callaway_santanna", "imputation"], ["y", "tiny"], draws=99)
+    table = study.table(compared, columns="outcomes", mde=True)
+    for label in ("Minimum detectable effect", "Outcome mean"):
+        both = [float(cell.text) for cell in next(own for own in table.lines if own.label == label).cells]
+        assert both[1] == pytest.approx(1e-8 * both[0], rel=0.005)
+    fit = compared.fits["tiny", "callaway_santanna"]
+    effect = fit.headline.tidy().iloc[0]
+    for text in (fit.headline.summary(), study.table(fit), compared):
+        assert f"{effect.estimate:.10f}" in str(text)
+        assert f"{effect.std_error:.10f}" in str(text)
+    assert float(fit.sample.question.effect_scale.number(effect.estimate)) == pytest.approx(
+        effect.estimate, rel=0.005
+    )
 
 
 def test_many_designs_are_several_tables_with_their_numbers(panel: Panel) -> None:

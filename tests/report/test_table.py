@@ -15,6 +15,7 @@ import pytest
 from docx import Document
 from rich.cells import cell_len
 from tex import (
+    assert_compiles_alone,
     assert_compiles_with_any_letter,
     assert_within_margins,
     compiled,
@@ -296,8 +297,35 @@ def test_signs_become_what_latex_takes(text, typed):
     assert not latex.needs_other_fonts(typed)
 
 
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (1570582916.5021, 3, "1570582916.502"),
+        (-193699401.5931, 3, "-193699401.593"),
+        (123456789012.4, 0, "123456789012"),
+        (0.1875 - 1e-14, 3, "0.188"),
+        (-0.0004, 3, "0.000"),
+    ],
+)
+def test_a_number_has_the_decimals_that_it_is(value, digits, text):
+    assert Number(value, digits).text == text
+
+
+@needs_tex
+def test_an_interval_without_an_end_compiles(tmp_path):
+    numbers = [Number(-math.inf, stars="*"), error(math.inf), Number(-1.5)]
+    table = Table("ends", "Ends", ["a"], [Block("", [Line("x", [number]) for number in numbers])], [])
+    assert_compiles_alone(tmp_path, table.latex())
+    assert [row.split(",")[2] for row in table.csv().decode().splitlines()[1:]] == [
+        "-inf*",
+        "(inf)",
+        "-1.500",
+    ]
+
+
 def test_a_label_is_one_line_in_markdown():
     assert latex.pipe("two\nlines\n\n|here") == r"two lines \|here"
+    assert latex.pipe("$x$ ~~no~~") == r"\$x\$ \~\~no\~\~"  # no mathematics and not struck out
     lines = replace(TABLE, headings=["a\nb", "c\r\n\r\nd", "e"]).markdown().decode().splitlines()
     assert lines[2] == "| | Both: a b | Both: c d | e |"
 

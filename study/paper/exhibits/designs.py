@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from study import figures
-from study.core import capital, p_is
+from study.core import capital, decimals, p_is
 from study.figures import Figure
 from study.inference import Agreement
 from study.panel import Scale
@@ -153,7 +153,7 @@ def _table(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
             own = answers(name, row.label)
             effects = [result.headline for result in own]
             first, below = effects_between(labels[row.label], effects, letters=LABEL, scale=scale)
-            mdes = [COLUMNS["mde"].cell(result.power.effect, scale) for result in own]
+            mdes = [COLUMNS["mde"].cell(result.power.effect, scale, 0.0) for result in own]
             lines.append(spread(first.label, first.cells, mdes))
             lines.append(spread(SET_IN * bool(below.label) + below.label, below.cells))
         tests: dict[str, list[Any]] = {
@@ -197,15 +197,19 @@ def _marked(setting: Setting, events: Sequence[Event], agreements: Agreements) -
 def _power_table(setting: Setting, events: Sequence[Event]) -> Table:
     """Return what each design could have found, in the outcome's units and in percent, a panel an event and scale."""
     plan, panels, every = setting.plan, [], _every(setting, events)
+
+    def shown(value: float, digits: int) -> Number:
+        return Number(value, decimals(digits, value))
+
     for event, (scale, title) in product(events, plan.scales.items()):
         lines = []
         for row in plan.rows:
             powers = [result.power for result in setting.answers(event, scale, row.label)]
-            cells = [cell for p in powers for cell in (Number(p.units, 2), Number(p.percent, 1))]
+            cells = [cell for p in powers for cell in (shown(p.units, 2), shown(p.percent, 1))]
             lines.append(Line(row.label, cells))
         means = [result.untreated_mean for result in setting.answers(event, scale)]
         if scale == setting.scale and not any(map(math.isnan, means)):
-            of_means: list[Cell] = [cell for mean in means for cell in (Number(mean, 2), "")]
+            of_means: list[Cell] = [cell for mean in means for cell in (shown(mean, 2), "")]
             lines.append(Line(f"Counterfactual mean, {plan.text.counted}", of_means))
         panels.append((f"{event.short}: {title[0].lower()}{title[1:]}", lines))
     letters = {scale: LETTERS[k : len(panels) : len(plan.scales)] for k, scale in enumerate(plan.scales)}
@@ -230,7 +234,9 @@ def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
     first = setting.answers(events[0], setting.scale)[0]
     labels = "".join(_marked(setting, events, agreements).values())
     marked = "".join(f"; {mark}: {what}" for mark, what in LEFT_OUT.items() if mark in labels)
-    yield f"Average over {setting.averaged(events[0])}{marked}."
+    times = [setting.averaged(event) for event in events]
+    own = "".join(f" ({e.short}: {of})" for e, of in zip(events, times, strict=True) if of != times[0])
+    yield f"Average over {times[0]}{own}{marked}."
     yield setting.errors(every)
     if first.randomization:
         yield f"Randomization p-value: {plan.headline.label}."

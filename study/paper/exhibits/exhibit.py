@@ -29,6 +29,7 @@ from study.report import (
     address_part,
     effect_values,
     effects_beside,
+    last_event_time,
     lettered,
 )
 
@@ -266,9 +267,9 @@ class Setting:
 
     def averaged(self, event: Event) -> str:
         """Say over which event times the average of an event's effects goes."""
-        horizon = self.task(event=event).question.horizon
-        upto = f"event times 0 to {horizon}" if horizon else "event time 0 alone"
-        return "all event times from 0" if horizon is None else upto
+        last = last_event_time(self.task(event=event).question.sample(self.panel))
+        upto = f"event times 0 to {last}" if last else "event time 0 alone"
+        return "all event times from 0" if last is None else upto
 
     def numbers(
         self,
@@ -448,7 +449,7 @@ def outcome_line(label: str, effects: Sequence[Effect], scale: Scale) -> Line:
     """Return the line of a panel: the size of its sample, the effects, and what the first could have found."""
     answered = next((effect for effect in effects if effect.exists), None)
     counts = [Number(n, 0) for n in (answered.n_treated, answered.n_units)] if answered else ["", ""]
-    mde = COLUMNS["mde"].cell(effects[0].mde, scale) if effects[0].exists else ""
+    mde = COLUMNS["mde"].cell(effects[0].mde, scale, 0.0) if effects[0].exists else ""
     return effects_beside(label, effects, counts, [mde], scale=scale)
 
 

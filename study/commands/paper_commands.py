@@ -39,7 +39,7 @@ def run(
     ----------
     output : Path, optional
         Folder to write everything into, with the paper's texts, instead of the plan's own and build; for --panel,
-        instead of build/run/ and the panel's name.
+        instead of build/run/ and the panel's name. Another plan that is there is not written over.
     """
     from study.paper import run as running
     from study.paper.tournament import read_record
@@ -51,6 +51,11 @@ def run(
         # A plan is kept beside what was made from it.
         plan = output / "study.toml"
         files[plan.name] = columns.plan_text(panel, output).encode()
+        if plan.is_file() and plan.read_bytes() != files[plan.name]:
+            raise core.OutputError(
+                f"{as_typed(plan)}: it is there already and is not the plan of this panel and its options; run it with "
+                "--plan, or name another folder with --output."
+            )
     beside = plan.resolve().parent
     folder, target = cache or core.folder_of(plan), output or options.folder_of_paper(plan)
     page = (output / DEFAULT_REPORT.name if output else DEFAULT_REPORT).absolute()

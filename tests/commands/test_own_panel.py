@@ -223,6 +223,17 @@ def test_columns_without_a_panel_and_a_panel_that_is_not_fit_are_one_line(own):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_run_of_a_panel_leaves_a_plan_that_somebody_has_edited(own):
+    edited = own / "out/study.toml"
+    edited.parent.mkdir()
+    edited.write_text("# mine\n")
+    done = command("run", "--panel", "my.dta", *DATED, "--output", "out", cwd=own)
+    assert done.returncode == 2
+    assert "study.toml: it is there already and is not the plan of this panel and its options" in done.stderr
+    assert edited.read_text() == "# mine\n"
+    assert [*edited.parent.iterdir()] == [edited]
+
+
 def test_all_missing_keys_of_a_plan_are_told_at_once(tmp_path):
     (tmp_path / "study.toml").write_text('headline = "twfe"\n[text]\nunit = "lab"\n[[events]]\nname = "e"\n')
     done = command("run", "--plan", "study.toml", cwd=tmp_path)

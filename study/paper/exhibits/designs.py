@@ -234,9 +234,7 @@ def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
     first = setting.answers(events[0], setting.scale)[0]
     labels = "".join(_marked(setting, events, agreements).values())
     marked = "".join(f"; {mark}: {what}" for mark, what in LEFT_OUT.items() if mark in labels)
-    times = [setting.averaged(event) for event in events]
-    own = "".join(f" ({e.short}: {of})" for e, of in zip(events, times, strict=True) if of != times[0])
-    yield f"Average over {times[0]}{own}{marked}."
+    yield f"Average over {setting.averaged_of(events)}{marked}."
     yield setting.errors(every)
     if first.randomization:
         yield f"Randomization p-value: {plan.headline.label}."

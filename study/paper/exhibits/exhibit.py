@@ -271,6 +271,11 @@ class Setting:
         upto = f"event times 0 to {last}" if last else "event time 0 alone"
         return "all event times from 0" if last is None else upto
 
+    def averaged_of(self, events: Sequence[Event]) -> str:
+        """Say it of several events: of the first, and of those that differ from it."""
+        first, *others = ((event, self.averaged(event)) for event in events)
+        return first[1] + "".join(f" ({event.short}: {of})" for event, of in others if of != first[1])
+
     def numbers(
         self,
         at: Sequence[str | float],

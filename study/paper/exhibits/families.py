@@ -149,9 +149,8 @@ def _tests_table(setting: Setting) -> Table:
 def _notes(setting: Setting, scale: str) -> Iterator[str]:
     plan = setting.plan
     every = [result for event in plan.families for result in setting.answers(event, scale)]
-    own = "".join(f" ({e.short}: {setting.averaged(e)})" for e in plan.families if "horizon" in e.question)
     yield (
-        f"Average over {setting.averaged(plan.families[0])}{own}, among those that could have had the event. "
+        f"Average over {setting.averaged_of(plan.families)}, among those that could have had the event. "
         f"{setting.errors(every)}"
     )
     if any(event.contrast for event in plan.families):

@@ -129,6 +129,16 @@ class Influence:
                     out[slice(None) if rows is None else rows] += part.of(g, array)
         return out
 
+    def at(self, units: Units) -> FloatArray:
+        """Return the influence of some units, each named once, shape (m, K)."""
+        place, out = np.full(self.shape[0], -1), np.zeros((len(units), self.shape[1]))
+        place[units] = np.arange(len(units))
+        for part in self.parts:
+            for g, (rows, array) in enumerate(zip(part.values.rows, part.values.arrays, strict=True)):
+                there = place if rows is None else place[rows]
+                out[there[there >= 0]] += part.of(g, array[there >= 0])
+        return out
+
     def __matmul__(self, weights: FloatArray) -> Influence:
         """Return the influence on linear combinations of the estimates; weights has shape (K, M)."""
         parts = (

@@ -111,18 +111,11 @@ def averages_by_assignment(
     used = identified @ averaged.at
     # An average of fixed composition has other cells where some are not identified.
     known = np.full(len(orders), True) if sample.question.balance is None else identified.all(axis=1)
-    squares, least, most = np.empty((3, len(averaged.sizes), *effects.shape))
+    known &= ~_left_out(sample, x, of_effect[:, :, : p * n_periods])
+    squares = np.empty((len(averaged.sizes), *effects.shape))
     for g, own in zip(others, by_group, strict=True):
-        influence = np.abs(own @ of_effect[:, g])
-        squares[g] = (influence**2).sum(axis=1)
-        least[g], most[g] = influence.min(axis=1), influence.max(axis=1)
-    influence, theirs = np.abs(values @ of_effect[:, largest_group]), inside[:, :, None]
-    squares[largest_group] = np.einsum("bi,bie->be", inside, influence**2)
-    least[largest_group] = np.where(theirs > 0, influence, np.inf).min(axis=1)
-    most[largest_group] = (theirs * influence).max(axis=1)
-    if p > 1:  # the design says which units of a group have covariates that leave them without influence
-        nothing = NOTHING * most.max(axis=0)
-        known &= ~np.any((least <= nothing) & (most > nothing), axis=(0, 2))
+        squares[g] = ((own @ of_effect[:, g]) ** 2).sum(axis=1)
+    squares[largest_group] = np.einsum("bi,bie->be", inside, (values @ of_effect[:, largest_group]) ** 2)
     treated = averaged.is_own[:, None] * identified.astype(float) @ averaged.at
     factor, estimable = leverage_of_draws(sample, averaged.sizes, treated, squares)
     known &= np.all(estimable | ~used, axis=1)
@@ -208,6 +201,24 @@ def _maps(averaged: Averaged, sums: Sums, n: int) -> tuple[BoolArray, FloatArray
         of_effect[..., :-1, e] = np.concatenate(flat, axis=2)
         of_mean[:, own[here], cells.now[here], e] = of_mean[:, own[here], -1, e] = per_unit[:, own[here], e]
     return identified, effects, of_effect, of_mean
+
+
+def _left_out(sample: Sample, x: FloatArray, of_y: FloatArray) -> BoolArray:
+    """Say of each assignment whether units of the same covariates have no influence whatever their outcomes, (B,).
+
+    The design does not count them in their group. ``x`` has shape (n, p), and ``of_y``, (B, G, p T, E), takes the
+    products of a unit's covariates with its outcomes to its influence.
+    """
+    if not sample.question.covariates:
+        return np.zeros(len(of_y), dtype=bool)
+    _, first, count = np.unique(sample.x_baseline, axis=0, return_index=True, return_counts=True)
+    shared = x[first[count > 1]]
+    maps = of_y.reshape(*of_y.shape[:2], x.shape[1], -1, of_y.shape[-1])
+    squares = np.einsum("bgpte,bgqte->bgepq", maps, maps, optimize=True)
+    size = np.einsum("sp,bgepq,sq->bges", shared, squares, shared, optimize=True)
+    most = np.trace(squares, axis1=3, axis2=4)[..., None] * np.square(x).sum(axis=1).max()
+    nothing = NOTHING**2 * most
+    return np.any((size <= nothing) & (most > NOTHING**2 * most.max(axis=1, keepdims=True)), axis=(1, 2, 3))
 
 
 def alike_and_alone(sample: Sample) -> bool:

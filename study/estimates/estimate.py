@@ -37,7 +37,6 @@ from study.estimates.jackknife import (
     effective_number,
     leverage,
     pooled,
-    strata,
     sums_by_cluster,
 )
 from study.estimates.multipliers import Errors, Weights, largest_draws, sup_t
@@ -346,7 +345,7 @@ class Estimate(Described):
         apart, stratum = eligible is not None and self.estimand.has_path, None
         covariates = None if self.sizes is not None else sample.fixed_covariates
         if covariates is not None:
-            stratum = group if alike and not covariates.shape[1] else strata(group, seen, covariates)
+            stratum = group if alike and not covariates.shape[1] else sample.stratum
         elif sample.summed is not None:
             stratum = sample.summed.stratum
         of_rows = (stratum, sample.summed, sample.replicas)

@@ -26,7 +26,6 @@ NOTHING = 1e-6
 ROUNDING = 1e-12
 RANK_TOLERANCE = 1e-10
 ALL = slice(None)
-BITS = 30  # periods that one whole number says whether they are seen
 
 
 class Sides(NamedTuple):
@@ -52,7 +51,8 @@ class Sides(NamedTuple):
     apart : bool
         Whether cohorts are weighted and not pooled, so that on the comparison side each group is a mean of its own.
     stratum : ndarray of int, shape (n,), optional
-        Number of the set of units that a term treats alike, so that their influence differs by their outcomes alone.
+        Number of the set of units that a term treats alike, so that their influence differs by their outcomes alone; -1
+        of units without others whose outcomes differ.
     summed : Summed, optional
         What rows stand for, where they are not units.
     replicas : Summed, optional
@@ -199,10 +199,8 @@ def _in_blocks(of: Callable[[FloatArray, Sides], Leverage], influence: Influence
 
 def _present(influence: Influence, sides: Sides) -> FloatArray:
     """Return how many units of each group have influence on each term, shape (G, K)."""
-    finer = sides.stratum is not None and sides.stratum is not sides.group
-    if sides.summed is not None or finer or not (sides.alike and influence.within(sides.group)):
-        parts = (sides.present(influence.columns(k).dense()) for k in blocks(influence.shape[1]))
-        return np.concatenate([sides.by_group(sides.units(part)) for part in parts], axis=1)
+    if sides.summed is not None or not (sides.alike and influence.within(sides.group)):
+        return _counted(influence, sides, lambda part: sides.units(sides.present(part)))
     squares = np.zeros(sides.treated.shape)
     if influence.is_small:
         squares += sides.by_group(influence.dense() ** 2)
@@ -211,7 +209,23 @@ def _present(influence: Influence, sides: Sides) -> FloatArray:
             if rows is not None and len(rows):
                 squares[sides.group[rows[0]]] += np.maximum(total, 0.0)
     units = np.bincount(sides.group, minlength=len(squares))[:, None]
-    return units * present(np.sqrt(squares / np.maximum(units, 1)))
+    counts = units * present(np.sqrt(squares / np.maximum(units, 1)))
+    if sides.stratum is None or sides.stratum is sides.group or np.all(sides.stratum < 0):
+        return counts
+    first = np.unique(sides.stratum, return_index=True)[1]
+    first = first[sides.stratum[first] >= 0]
+    found = np.abs(influence.at(first)) > NOTHING * np.sqrt(squares.sum(axis=0))  # of the largest at least
+    if np.all(found | (counts[sides.group[first]] == 0)):
+        return counts
+    together = (sides.stratum >= 0)[:, None]
+    without = _counted(influence, sides, lambda part: together * (1 - sides.present(part)))
+    return np.where(counts > 0, counts - without, 0.0)
+
+
+def _counted(influence: Influence, sides: Sides, which: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """Add up by group what is said of the units' influence on some terms at a time, shape (G, K)."""
+    parts = (which(influence.columns(k).dense()) for k in blocks(influence.shape[1]))
+    return np.concatenate([sides.by_group(part) for part in parts], axis=1)
 
 
 def present(influence: FloatArray) -> FloatArray:
@@ -220,25 +234,10 @@ def present(influence: FloatArray) -> FloatArray:
     return ((influence > NOTHING * most) | (influence < -NOTHING * most)).astype(float)
 
 
-def strata(group: IntArray, seen: BoolArray, covariates: FloatArray) -> IntArray:
-    """Number the sets of units of one group, seen in the same periods, with the same covariates, shape (n,).
-
-    seen has shape (n, T), covariates (n, p).
-    """
-    words = [
-        word @ 2 ** np.arange(word.shape[1])
-        for word in np.split(seen, range(BITS, seen.shape[1], BITS), axis=1)
-    ]
-    number = group
-    for column in [*words, *covariates.T]:
-        distinct, code = np.unique(column, return_inverse=True)
-        number = np.unique(number * len(distinct) + code, return_inverse=True)[1]
-    return number
-
-
 def largest(values: FloatArray, stratum: IntArray) -> FloatArray:
-    """Return the largest absolute value of their stratum, at each row, of values of shape (n, K)."""
-    number = np.unique(stratum, return_inverse=True)[1]  # without those that have no row
+    """Return the largest absolute value of their stratum, at each row, of values of shape (n, K); their own at -1."""
+    apart = stratum.max() + 1 + np.arange(len(stratum))
+    number = np.unique(np.where(stratum < 0, apart, stratum), return_inverse=True)[1]  # each has some row
     order = np.argsort(number, kind="stable")
     start = np.flatnonzero(np.diff(number[order], prepend=-1))
     return np.maximum.reduceat(np.abs(values[order]), start)[number]

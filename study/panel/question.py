@@ -25,7 +25,7 @@ from study.core import (
 )
 from study.panel.panel import Panel, switched_off
 from study.panel.populations import terms_in
-from study.panel.rows import rows_by
+from study.panel.rows import rows_by, strata
 from study.panel.scale import Scale, ScaleName
 from study.panel.summed import Summed
 
@@ -364,6 +364,17 @@ class Sample(Described):
         pairs = zip(self.x_by_period, self.x_baseline.T, strict=True)
         fixed = all(np.all((block == x[:, None]) | ~self.observed) for block, x in pairs)
         return self.x_baseline if fixed else None
+
+    @cached_property
+    def stratum(self) -> IntArray | None:
+        """Number of the set of units that differ by their outcomes alone, as :func:`study.panel.rows.strata` has it.
+
+        Shape (n,); None where there are no :attr:`fixed_covariates`.
+        """
+        if self.fixed_covariates is None:
+            return None
+        group = self.group_number if self.group is None else 2 * self.group_number + self.group
+        return strata(group, self.observed, self.fixed_covariates, self.y)
 
     @property
     def replicas(self) -> Summed | None:

@@ -17,6 +17,7 @@ from study.panel.periods import Ranks, name_of, number_of
 if TYPE_CHECKING:
     import pandas as pd
 
+BITS = 30  # periods that one whole number says whether they are seen
 NO_NUMBER = ("", "na", "nan", "<na>", "none", "nat")
 TRUTH = {"true": 1.0, "false": 0.0}
 # What other packages write for never, beside an empty cell and 0.
@@ -435,3 +436,22 @@ def _constant(blocks: NDArray[Any]) -> bool:
 def rows_by(group: IntArray) -> list[IntArray]:
     """Return the rows of each group 0..G-1, ascending; shape (n,)."""
     return np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+
+
+def strata(group: IntArray, seen: BoolArray, covariates: FloatArray, outcome: FloatArray) -> IntArray:
+    """Number the sets of units of one group, seen in the same periods, with the same covariates, shape (n,).
+
+    Units alone in their set, or with the same outcomes as all others in it, have -1: of one path of outcomes nobody can
+    say whether it is by chance that it has no influence. seen and outcome have shape (n, T), covariates (n, p).
+    """
+    words = [
+        word @ 2 ** np.arange(word.shape[1])
+        for word in np.split(seen, range(BITS, seen.shape[1], BITS), axis=1)
+    ]
+    number = group
+    for column in [*words, *covariates.T]:
+        distinct, code = np.unique(column, return_inverse=True)
+        number = np.unique(number * len(distinct) + code, return_inverse=True)[1]
+    first = np.unique(number, return_index=True)[1]
+    differs = np.any((outcome != outcome[first[number]]) & seen, axis=1)
+    return np.where(np.bincount(number, differs)[number] > 0, number, -1)

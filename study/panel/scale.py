@@ -83,7 +83,7 @@ class Scale:
         """Write an effect without its unit: percent with one decimal, else three decimals."""
         if math.isnan(value):
             return "(none)"
-        digits = decimals(1 if self.percent else 3, self.factor * value)
+        digits = 1 if self.percent else decimals(3, value)
         shown = round(self.factor * value, digits) + 0.0
         return f"{shown:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 

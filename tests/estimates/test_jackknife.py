@@ -17,7 +17,8 @@ from study import Estimate, Panel, Question, QuestionError, estimate
 from study.core import influence as influences
 from study.designs import Supports, all_designs
 from study.estimates import Effect
-from study.estimates.jackknife import Sides, covariance_degrees, largest, strata, sums_by_cluster
+from study.estimates.jackknife import Sides, covariance_degrees, largest, sums_by_cluster
+from study.panel.rows import strata
 
 AVERAGES = ("event_average", "treated_average", "cohort_average", "calendar_average")
 NEVER = Question("y", "event", comparison="never_treated", min_cohort_size=1)
@@ -248,15 +249,24 @@ def test_strata_are_the_sets_of_units_alike_in_group_periods_seen_and_covariates
     patterns[1, 64] = ~patterns[0, 64]
     group, pattern = rng.integers(0, 7, size=400), rng.integers(0, 3, size=400)
     covariates = rng.integers(0, 4, size=(400, 2)) / 3
-    found = strata(group, patterns[pattern], covariates)
+    seen, outcome = patterns[pattern], rng.normal(size=(400, 65))
     rows = np.column_stack([group, pattern, covariates])
-    expected = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
-    pairs = np.unique(np.column_stack([found, expected]), axis=0)
-    assert len(pairs) == len(np.unique(found)) == len(np.unique(expected)) > 200
-    assert found.max() == len(pairs) - 1
+    found = strata(group, seen, covariates, np.where(seen, outcome, np.nan))
+    _, expected, size = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    alone = size[expected] == 1
+    np.testing.assert_array_equal(found == -1, alone)
+    pairs = np.unique(np.column_stack([found, expected])[~alone], axis=0)
+    assert 0 < alone.sum() < 200 < len(size)
+    assert len(pairs) == len(np.unique(found[~alone])) == len(np.unique(expected[~alone]))
     values = rng.normal(size=(400, 2))
     brute = np.array([np.abs(values[expected == each]).max(axis=0) for each in expected])
     np.testing.assert_array_equal(largest(values, found), brute)
+    # Units whose outcomes are those of another one are no set, whatever these would be where they are not seen.
+    same = np.where(seen, 0.0, outcome)
+    assert np.all(strata(group, seen, covariates, same) == -1)
+    same[0, seen[0].argmax()] = 1.0
+    together = expected == expected[0]
+    np.testing.assert_array_equal(strata(group, seen, covariates, same) >= 0, together & ~alone)
 
 
 def of_a_third_difference(eligible_alone: bool) -> tuple[Panel, Question]:

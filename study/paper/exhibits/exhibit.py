@@ -274,7 +274,8 @@ class Setting:
     def averaged_of(self, events: Sequence[Event]) -> str:
         """Say it of several events: of the first, and of those that differ from it."""
         first, *others = ((event, self.averaged(event)) for event in events)
-        return first[1] + "".join(f" ({event.short}: {of})" for event, of in others if of != first[1])
+        own = "; ".join(f"{event.short}: {of}" for event, of in others if of != first[1])
+        return f"{first[1]} ({own})" if own else first[1]
 
     def numbers(
         self,

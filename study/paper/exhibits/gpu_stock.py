@@ -47,11 +47,11 @@ def gpu_stock(setting: Setting) -> Iterator[Piece]:
         spans=[("With the event", 3), ("Without the event", 4), ("", 1)],
         blocks=[Block("", lines)],
         notes=[
-            "Universities of the United States that a third party's list of GPUs names, without those that have the "
-            "event since an unknown month. Some: share that holds GPUs. "
-            "Median: in H100-equivalents, its interval by order statistics. Above: share without the event above the "
-            "median of those with it. AUC: probability that one with the event holds more than one without (DeLong et "
-            "al. 1988). Below: 95% intervals. The list is of one date after treatment, compiled with a language model.",
+            "US universities that a third party's list of GPUs names, without those with the event since an unknown "
+            "month. Some: share that holds GPUs. Median: in H100-equivalents, its interval by "
+            "order statistics. Above: share without the event above the median of those with it. AUC: probability that "
+            "one with the event holds more than one without (DeLong et al. 1988). Below: 95% intervals. The list is of "
+            "one date after treatment, compiled with a language model.",
             f"Data: {'/'.join(FILE)}.",
         ],
     )

@@ -47,11 +47,11 @@ class _Tree:
         return copy(self)
 
 
-class _Regression(_Tree, DecisionTreeRegressor):  # type: ignore[misc]
+class _Regression(_Tree, DecisionTreeRegressor):  # type: ignore[misc]  # scikit-learn has no types
     names = tuple(DecisionTreeRegressor().get_params())
 
 
-class _Classification(_Tree, DecisionTreeClassifier):  # type: ignore[misc]
+class _Classification(_Tree, DecisionTreeClassifier):  # type: ignore[misc]  # scikit-learn has no types
     names = tuple(DecisionTreeClassifier().get_params())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tomllib
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -223,7 +224,7 @@ def test_columns_without_a_panel_and_a_panel_that_is_not_fit_are_one_line(own):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_run_of_a_panel_leaves_a_plan_that_somebody_has_edited(own):
+def test_a_run_of_a_panel_leaves_a_plan_that_somebody_has_edited(own, monkeypatch):
     edited = own / "out/study.toml"
     edited.parent.mkdir()
     edited.write_text("# mine\n")
@@ -232,6 +233,16 @@ def test_a_run_of_a_panel_leaves_a_plan_that_somebody_has_edited(own):
     assert "study.toml: it is there already and is not the plan of this panel and its options" in done.stderr
     assert edited.read_text() == "# mine\n"
     assert [*edited.parent.iterdir()] == [edited]
+    # Its own plan of last time is no such plan: the run goes on to read the panel.
+    text_of = OfColumns.plan_text
+
+    def kept(*given: object) -> str:
+        edited.write_text(text_of(*given))
+        return edited.read_text()
+
+    monkeypatch.setattr(OfColumns, "plan_text", kept)
+    monkeypatch.setattr(run, "load", mock.Mock(side_effect=QuestionError("it is read")))
+    assert "it is read" in command("run", "--panel", "my.dta", *DATED, "--output", "out", cwd=own).stderr
 
 
 def test_all_missing_keys_of_a_plan_are_told_at_once(tmp_path):

@@ -72,6 +72,8 @@ def same(ours: np.ndarray, theirs: np.ndarray) -> None:
 def test_its_array_is_the_sum_of_its_parts_and_its_means_are_their_means(made: Influence) -> None:
     same(made.dense(), by_loops(made))
     same(made.means(), by_loops(made).mean(axis=0))
+    units = np.random.default_rng(0).permutation(N)[:5]
+    same(made.at(units), by_loops(made)[units])
 
 
 @made

@@ -264,8 +264,10 @@ class Drawn:
         return self._share(still & (self.n1**2 * self.square >= least_as_large(self.d0)))
 
     def _share(self, extreme: Any) -> float:
-        more = 0 if self.exact else 1
-        return (more + self.copies * int(np.count_nonzero(extreme))) / (more + self.copies * len(self.n0))
+        more, number = 0 if self.exact else 1, int(np.count_nonzero(extreme))
+        # The observed statistic is one of all draws, whatever rounding makes of nulls that are far away.
+        number = max(number, 1 - more)
+        return (more + self.copies * number) / (more + self.copies * len(self.n0))
 
     def half_width(self, sign: int, level: float, step: float) -> float:
         """Return how far on one side of the estimate nulls are not rejected, infinitely far if none is."""

@@ -122,6 +122,12 @@ def test_enumerated_draws_are_all_patterns_of_signs_and_the_data_are_one_of_them
     assert made.p_value * 2**5 == pytest.approx(round(made.p_value * 2**5), abs=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["C", "V"])
+def test_no_null_is_so_far_away_that_the_data_are_no_longer_one_of_all_patterns(kind: Any) -> None:
+    made = wild_bootstrap(asked(few_clusters()), "event_study", kind=kind)
+    assert {made.p_value_at(sign * 10.0**power) for power in range(3, 13) for sign in (-1, 1)} == {2 / 2**6}
+
+
 def test_random_signs_approach_the_enumerated_p_value() -> None:
     sample = asked(few_clusters(clusters=10))
     exact = wild_bootstrap(sample, "twfe", null=0.95)

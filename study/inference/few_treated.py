@@ -229,6 +229,11 @@ def few_treated(
         raise QuestionError(
             f"few_treated: {design}'s {headline.terms[0]} has no value, so that there is none to test."
         )
+    if proportional and headline.effect[0] < -1 - LINEAR:
+        raise QuestionError(
+            f"few_treated: {design}'s {headline.terms[0]} is {headline.effect[0]:.4g}, and no share of a "
+            'counterfactual mean is below -1: the outcome is negative for the treated; ask with scale="level".'
+        )
     if inference == "placebo":
         place = _same(numbers_of_dates(sample)[treated])
         blocks, exact = _assignments(place, len(compared), level, most, seed)

@@ -303,6 +303,8 @@ def test_what_cannot_be_inferred_is_refused_in_one_line() -> None:
     negative = panel(1)
     below = replace(negative, outcomes={"y": negative.outcomes["y"] - 99})
     assert "has no value" in refused(ASKED.replace(scale="proportional").sample(below), "imputation")
+    fallen = ASKED.replace(scale="proportional").sample(panel(1, effect=-99.0))
+    assert "is -2.817, and no share of a counterfactual mean is below -1" in refused(fallen, "imputation")
     for level in (0.0, 1.0):
         assert f"level is {level}" in refused(sample, level=level)
     assert "draws is 0" in refused(sample, draws=0)

@@ -170,6 +170,8 @@ def randomization_test(
     permutations: int,
     seed: int,
     dates: NDArray[Any] | None = None,
+    among: str = "units",
+    event: str = "the event",
     jobs: int = 1,
     progress: Callable[[], None] | None = None,
 ) -> Randomization:
@@ -190,6 +192,8 @@ def randomization_test(
         Where there are no more assignments than ``permutations``, each is taken once and nothing is drawn.
     dates : ndarray, shape (n,)
         Equal where units have the same date; without them, no two units have.
+    among, event : str
+        Between whom dates are permuted, and of what, in words.
     jobs : int
         Processes; the result does not depend on it.
     progress : callable, optional
@@ -210,8 +214,8 @@ def randomization_test(
     assignments = number_of_assignments([dated[members] for members in groups])
     if assignments <= 1:
         raise QuestionError(
-            "randomization: all units of a stratum have the same event date, so that there is nothing to permute; "
-            "take coarser strata."
+            f"randomization: {among} have the same date of {event} as all others of their stratum, so that there is "
+            "nothing to permute; take coarser strata."
         )
     with one_thread():
         observed = statistic(np.arange(len(strata)))
@@ -220,7 +224,8 @@ def randomization_test(
     exact = assignments <= permutations
     orders = every_order(groups, dated) if exact else drawn_orders(groups, permutations, seed)
     drawn = np.fromiter(_statistics(statistic, orders, jobs, progress), float)
-    return Randomization(observed, p_of_draws(drawn, observed, exact=exact), len(drawn), exact, drawn)
+    p_value = p_of_draws(drawn, observed, exact=exact)
+    return Randomization(observed, p_value, len(drawn), exact, drawn, among=among)
 
 
 def number_of_assignments(dates: list[NDArray[Any]]) -> float:
@@ -380,6 +385,9 @@ def randomization(
     labels, caveats = _permuted_between(sample)
     _, source, place = np.unique(labels, return_index=True, return_inverse=True)
     stratum = _strata(sample, strata, source, place)
+    among = f"{len(source):,} {'units' if labels is sample.unit_ids else 'clusters'}"
+    if strata is not None:
+        among += f" within {len(np.unique(stratum))} strata of {strata}"
     refit = _Refit(freed, design, options, statistic, source, place)
     test = randomization_test(
         refit,
@@ -387,18 +395,16 @@ def randomization(
         permutations=permutations,
         seed=seed,
         dates=numbers_of_dates(sample)[source],
+        among=among,
+        event=sample.question.event,
         jobs=jobs,
         progress=progress,
     )
-    among = f"{len(source):,} {'units' if labels is sample.unit_ids else 'clusters'}"
-    if strata is not None:
-        among += f" within {len(np.unique(stratum))} strata of {strata}"
     return replace(
         test,
         kind=statistic,
         of=of,
         null=float(null),
-        among=among,
         units=UNITS[sample.question.scale],
         caveats=caveats,
     )

@@ -836,8 +836,12 @@ def test_what_the_design_cannot_answer_is_refused_as_the_design_does() -> None:
 
 def test_strata_in_which_all_units_have_one_date_leave_nothing_to_deal() -> None:
     whole = panel(DATES, strata=np.nan_to_num(DATES))
-    with pytest.raises(QuestionError, match="there is nothing to permute; take coarser strata"):
+    with pytest.raises(QuestionError) as refusal:
         randomization(ASKED.sample(whole), "twfe", strata="size")
+    assert str(refusal.value) == (
+        "randomization: 30 units within 4 strata of size have the same date of event as all others of their stratum, "
+        "so that there is nothing to permute; take coarser strata."
+    )
 
 
 def test_a_statistic_that_is_not_defined_for_the_actual_dates_is_refused(recorded: Recorded) -> None:

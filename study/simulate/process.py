@@ -652,8 +652,8 @@ def _kept(sample: Sample) -> BoolArray:
     keep &= ~(entry <= sample.periods[0]) & ~(late & (question.comparison == "never_treated"))
     smallest = question.min_cohort_size or 1
     if smallest > 1:
-        _, cohort, size = np.unique(sample.first_treated, return_inverse=True, return_counts=True)
-        keep &= np.isnan(entry) | late | (size[cohort] >= smallest)
+        cohort = np.unique(sample.first_treated, return_inverse=True)[1]
+        keep &= np.isnan(entry) | late | (np.bincount(cohort, keep)[cohort] >= smallest)
     return keep
 
 

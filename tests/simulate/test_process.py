@@ -299,6 +299,14 @@ def test_a_template_drops_what_its_question_would_have_dropped() -> None:
     assert (sizes[cohorts <= PERIODS[-1]] >= 20).all()
 
 
+def test_cohorts_of_a_draw_are_as_large_as_the_units_that_are_left_in_them() -> None:
+    whole = panel()
+    made = process(whole, dials={"missing": 0.05}, missing="balanced", min_cohort_size=25)
+    draw, question = drawn(made), made.sample.question
+    moved = replace(whole, outcomes={"y": draw.y}, first_treated={"event": draw.first_treated})
+    assert np.array_equal(made.sample_of(draw).unit_ids, question.sample(moved).unit_ids)
+
+
 def test_a_template_of_other_units_is_refused() -> None:
     made = process(population="x>=0")
     with pytest.raises(

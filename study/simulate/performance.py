@@ -473,9 +473,9 @@ def _conventions(
     off = (both[pair] - level).abs().groupby(both["design"], sort=False).mean()
     nearer = int((off[pair[0]] < off[pair[1]]).sum())
     default, published = both[pair].mean()
-    # A design and process without either has no part in it.
-    measured = map(measures, replications.values())
-    parts: FloatArray = sum((each[pair[0]].parts - each[pair[1]].parts).sum(axis=0) for each in measured)
+    # A design and process without one of them has no part in it.
+    measured = [[each[name] for name in pair] for each in map(measures, replications.values())]
+    parts = np.sum([~np.isnan(a.value + b.value) @ (a.parts - b.parts) for a, b in measured], axis=0)
     error = np.sqrt(np.sum(parts**2)) / len(both)
     if (off[pair[0]] != off[pair[1]]).any():
         yield (

@@ -347,8 +347,11 @@ def test_the_error_of_the_difference_of_conventions_is_that_of_panels_in_pairs()
     mean = answers[0, :, 0].mean()
     inside = (answers[0, :, [2, 4]] <= mean) & (mean <= answers[0, :, [3, 5]])
     error = 100 * (inside[0].astype(float) - inside[1]).std() / 20
-    found = findings_of({"p": replications(answers), "q": replications(answers)}, PERCENT)
-    assert any(f"(Monte-Carlo error of the difference {error:.2g} points)" in each for each in found.evidence)
+    alone = normal(np.random.default_rng(2), 400)[None]
+    alone[..., 2:4] = np.nan  # without an interval under the default convention it is not compared
+    for every in (answers, np.concatenate([answers, alone])):
+        found = findings_of({"p": replications(every), "q": replications(every)}, PERCENT)
+        assert f"(Monte-Carlo error of the difference {error:.2g} points)" in " ".join(found.evidence)
 
 
 def test_conventions_that_are_the_same_are_not_judged():

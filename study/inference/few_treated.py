@@ -128,7 +128,8 @@ class FewTreated:
     def tidy(self) -> pd.DataFrame:
         """Return one row: term, estimate, standard deviation of the draws, its ratio, p-value, interval."""
         error = float(np.sqrt(np.nanmean(self.drawn**2)))
-        return row_of(self.term, self.effect, error, self.statistic / error, self.p_value, *self.interval)
+        ratio = self.statistic / error if error else math.nan
+        return row_of(self.term, self.effect, error, ratio, self.p_value, *self.interval)
 
     def plot(self) -> Figure:
         """Draw the distribution of the estimate's error, with the estimate less the null."""

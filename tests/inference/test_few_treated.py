@@ -237,6 +237,7 @@ def test_an_outcome_of_zeros_has_no_effect_and_a_p_value_of_one(inference: Any) 
     made = few_treated(sample, "callaway_santanna", inference=inference, level=0.9)
     assert (made.effect, made.p_value, made.interval) == (0.0, 1.0, (0.0, 0.0))
     assert made.p_value_at(0.1) == 1 / 29
+    assert made.tidy().iloc[0, 1:].tolist() == pytest.approx([0.0, 0.0, np.nan, 1.0, 0.0, 0.0], nan_ok=True)
 
 
 def test_where_there_are_more_assignments_as_many_are_drawn_as_are_usual(

@@ -223,7 +223,10 @@ def group_time_effects(
     influence: Influence,
     **fields: Any,
 ) -> Estimate:
-    """Return an estimate whose terms are ATT(g,t); arguments as in :class:`Estimate`, ``notes`` are its remarks."""
+    """Return an estimate whose terms are ATT(g,t); arguments as in :class:`Estimate`, ``notes`` are its remarks.
+
+    Where ``cohort_weights`` are not given, units weigh in their cohorts what they do in the sample.
+    """
     name = sample.period_name
     terms = tuple(f"ATT({name(g)},{name(t)})" for g, t in zip(cohort, period, strict=True))
     # A term counts the group that it is of as treated; one that is of none, all cohorts of the window.
@@ -231,6 +234,8 @@ def group_time_effects(
     treated = (np.isin(dates, sample.cohorts) & np.isnan(cohort)) | (dates == cohort)
     fields |= {"cohort": cohort, "period": period, "event_time": period - cohort}
     fields["treated"] = treated.astype(float)
+    if "cohort_weights" not in fields:
+        fields["cohort_weights"] = weights_in_cohorts(sample, cohort)
     return Estimate(sample, Estimand.GROUP_TIME_ATT, terms, effect_level, influence, **_filled(fields, terms))
 
 

@@ -132,7 +132,6 @@ def matrix_completion(
     if not absorbing:
         times = codes.astype(float)
         fields |= {"treated": weights, "notes": (NO_CARRY_OVER, *notes, *single_events(times, size))}
-        fields["reference"] = np.zeros(len(effect), dtype=bool)
         return event_time_effects(sample, times, effect, level, mean, of_outcome, **fields)
     group, now = np.divmod(codes, len(sample.periods))
     cells = Cells(sample.cohorts[group], sample.periods[now].astype(float), now, np.full(len(now), -1))

@@ -171,7 +171,6 @@ def estimate_blocks(
         np.concatenate(after).astype(float),
         effect,
         influence,
-        reference=np.zeros(len(effect), dtype=bool),
         untreated_mean=mean - effect,
         untreated_influence=untreated,
         shares="fixed" if why or replicates is not None else "estimated",

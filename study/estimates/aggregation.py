@@ -211,8 +211,7 @@ def coefficients(
     influence : Influence or ndarray, shape (n, K)
     """
     linear = influence if isinstance(influence, Influence) else Influence.of(influence)
-    fields = {"n_obs": n_obs, "reference": np.zeros(len(terms), dtype=bool)} | fields
-    return Estimate(sample, estimand, terms, effect_level, linear, **_filled(fields, terms))
+    return Estimate(sample, estimand, terms, effect_level, linear, n_obs=n_obs, **_filled(fields, terms))
 
 
 def group_time_effects(
@@ -264,6 +263,10 @@ def event_time_effects(
 
 
 def _filled(fields: dict[str, Any], terms: tuple[str, ...]) -> dict[str, Any]:
-    """Return fields of an estimate; its terms are of no one cohort, period and event time where none are given."""
-    remarks = fields.pop("notes", ())
-    return dict.fromkeys(LABELS, np.full(len(terms), np.nan)) | fields | {"remarks": remarks}
+    """Return fields of an estimate; its terms are of no one cohort, period and event time where none are given.
+
+    Nor is one of them the reference.
+    """
+    remarks, none = fields.pop("notes", ()), np.zeros(len(terms), dtype=bool)
+    known = dict.fromkeys(LABELS, np.full(len(terms), np.nan)) | {"reference": none} | fields
+    return known | {"remarks": remarks}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
@@ -23,14 +23,13 @@ from study.designs.did_assignments import DESIGN, averages_by_assignment
 from study.designs.did_cells import (
     Cells,
     Comparison,
-    Reasons,
+    Effects,
     baseline_matrix,
     cells_with_base,
     compared_with,
     comparisons,
     differences_of_means,
     effects_in_cells,
-    known_cells,
     regression_adjusted,
     unseen,
     weights_in_cells,
@@ -111,34 +110,8 @@ def callaway_santanna(
         x = baseline_matrix(sample, DESIGN)
     compared = compared_with(sample, cells, means.dates)
     effects = compared_effects(sample, means, cells, compared, x, method, variance == "drdid")
-    known = known_cells(DESIGN, sample, cells, effects.reasons, effects.size, notes, effects.unlike)
-    return effects_in_cells(
-        sample,
-        cells,
-        known,
-        (effects.estimate, effects.influence),
-        (effects.mean, effects.mean_influence),
-        notes,
-        cohort_weights=weights_in_cells(sample, means, cells.select(known)),
-        n_obs=effects.n_obs,
-    )
-
-
-class Effects(NamedTuple):
-    """Estimates and mean outcomes of the treated, shape (K,); ``reasons`` says why some have no estimate.
-
-    ``size`` counts the treated units that an estimate rests on, ``n_obs`` the unit-periods that all do, ``unlike``
-    says how many comparison units resemble none of the treated ones, where there are any.
-    """
-
-    estimate: FloatArray
-    influence: Influence
-    mean: FloatArray
-    mean_influence: Influence
-    size: IntArray
-    reasons: Reasons
-    n_obs: int
-    unlike: dict[int, str]
+    weights = weights_in_cells(sample, means, cells)
+    return effects_in_cells(DESIGN, sample, cells, effects, notes, cohort_weights=weights)
 
 
 def compared_effects(
@@ -188,7 +161,7 @@ def _from_means(
         used[others, at[estimated][which]] = True
     mean, mean_influence = means.pooled(means.cells(cells.cohort, cells.now))
     size, n_obs = means.sizes(cells.cohort, cells.now), int(means.seen[used].sum())
-    return Effects(estimate, influence, mean, mean_influence, size, reasons, n_obs, {})
+    return Effects(estimate, influence, mean, mean_influence, size, reasons, n_obs)
 
 
 def _from_units(

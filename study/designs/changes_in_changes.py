@@ -11,7 +11,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, first_of
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import Comparison, cells_with_base, comparisons, known_cells
-from study.estimates import Estimate, group_time_effects, weights_in_cohorts
+from study.estimates import Estimate, group_time_effects
 from study.panel import Sample
 
 # Shares are sums of weights, which round: a share that another equals but for rounding is reached.
@@ -99,7 +99,6 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
         reference=cells.reference[cell],
         untreated_mean=each("untreated"),
         untreated_influence=Influence.of(each("of_untreated")),
-        cohort_weights=weights_in_cohorts(sample, cells.cohort[cell]),
         n_obs=int(used.sum()),
     )
     notes += _range_and_bounds({fit.terms[i]: by_cell[k] for i, (k, j) in enumerate(pairs) if j == 0})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,24 @@ from study.panel import Products, Sample
 # Why each cell has no estimate, shape (K,); an empty text where it has one.
 Reasons = NDArray[np.object_]
 COLLINEAR = 1e-7
+
+
+class Effects(NamedTuple):
+    """Estimates and mean outcomes of the treated, shape (K,); ``reasons`` says why some have no estimate.
+
+    ``size`` counts the treated units that an estimate rests on, ``n_obs`` the unit-periods that all do, ``unlike``
+    says by number what is to be said of terms that have an estimate, such as how many comparison units resemble none of
+    the treated ones.
+    """
+
+    estimate: FloatArray
+    influence: Influence
+    mean: FloatArray
+    mean_influence: Influence
+    size: IntArray
+    reasons: Reasons
+    n_obs: int = 0
+    unlike: Mapping[int, str] = {}
 
 
 class Cells(NamedTuple):
@@ -340,29 +359,27 @@ def weights_in_cells(sample: Sample, means: CohortMeans, cells: Cells) -> Influe
 
 
 def effects_in_cells(
-    sample: Sample,
-    cells: Cells,
-    known: BoolArray,
-    effects: tuple[FloatArray, Influence],
-    means: tuple[FloatArray, Influence],
-    notes: Sequence[str],
-    **fields: Any,
+    design: str, sample: Sample, cells: Cells, effects: Effects, notes: list[str], **fields: Any
 ) -> Estimate:
-    """Return the effects in those cells that are known, from these and the treated units' mean outcomes.
+    """Return the effects in those cells that have one, or are a reference; arguments as in :func:`known_cells`.
 
-    Both have shape (K,) and (n, K); fields are those of :class:`Estimate`.
+    Fields are those of :class:`Estimate`, of all K cells.
     """
-    effect, mean = effects[0][known], means[0][known]
-    influence, of_mean = effects[1].select(known), means[1].select(known)
-    return group_time_effects(
+    known = known_cells(design, sample, cells, effects.reasons, effects.size, notes, effects.unlike)
+    fit = group_time_effects(
         sample,
-        cells.cohort[known],
-        cells.period[known],
-        effect,
-        influence,
-        reference=cells.reference[known],
-        untreated_mean=mean - effect,
-        untreated_influence=of_mean - influence,
+        cells.cohort,
+        cells.period,
+        effects.estimate,
+        effects.influence,
+        reference=cells.reference,
         notes=tuple(notes),
-        **fields,
-    )
+        **{"n_obs": effects.n_obs} | fields,
+    ).select(known)
+    mean, of_mean = effects.mean[known] - fit.effect_level, effects.mean_influence.select(known)
+    return replace(fit, untreated_mean=mean, untreated_influence=of_mean - fit.level_influence)
+
+
+def of_estimated_cohorts(fit: Estimate) -> Estimate:
+    """Return the effects of those cohorts that have one besides the reference."""
+    return fit.select(np.isin(fit.cohort, fit.cohort[~fit.reference]))

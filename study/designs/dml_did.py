@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
-from study.designs.did_cells import Cells, cells_of, comparisons, effects_in_cells, known_cells
-from study.estimates import Estimate, cohorts_with_base, weights_in_cohorts
+from study.designs.did_cells import Cells, Effects, cells_of, comparisons, effects_in_cells, known_cells
+from study.estimates import Estimate, cohorts_with_base
 from study.learners import (
     Learner,
     Learning,
@@ -34,23 +35,15 @@ class Layout(NamedTuple):
     of_part : list of ndarray of int
         The cells of each part that is learned: those of one cohort whose treated units are the same, and whose
         comparison units are.
-    known : ndarray of bool, shape (K,)
-        Which are in a part, or are a base period.
-    mean : ndarray, shape (K,)
-        Mean outcome of the cell's treated units in its period.
-    mean_influence : ndarray, shape (n, K)
-    n_obs : int
-        Unit-periods that the parts rest on.
+    effects : Effects
+        All that is known of the cells but the estimates themselves, which are zero here.
     notes : list of str
-        Why the other cells have no estimate.
+        Which cohorts have no base period.
     """
 
     cells: Cells
     of_part: list[IntArray]
-    known: BoolArray
-    mean: FloatArray
-    mean_influence: FloatArray
-    n_obs: int
+    effects: Effects
     notes: list[str]
 
 
@@ -118,8 +111,10 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
             of_part.append(c.own[alike])
             parts.append(part(rows, treated[rows]))
         reasons[c.own], size[c.own] = why, c.treated_now.sum(axis=1)
-    known = known_cells("dml_did", sample, cells, reasons, size, notes)
-    layout = Layout(cells, of_part, known, mean, mean_influence, int(used.sum()), notes)
+    known_cells("dml_did", sample, cells, reasons, size, [*notes])  # refused before anything is learned
+    none, of_means = Influence.none(n, len(mean)), Influence.of(mean_influence)
+    effects = Effects(np.zeros(len(mean)), none, mean, of_means, size, reasons, int(used.sum()))
+    layout = Layout(cells, of_part, effects, notes)
     limits = (0.0, 1 - learning.trim)
     return Nuisances(tuple(parts), layout=layout, without="the mean", limits=limits)
 
@@ -213,9 +208,8 @@ def dml_did(
     """
     functions = nuisances(sample, Learning(learner, folds, repetitions, seed, propensity, trim))
     layout, predicted = functions.layout, functions.predicted()
-    cells, known, n = layout.cells, layout.known, sample.n_units
-    linear, influence = np.zeros(len(known)), np.zeros((n, len(known)))
-    of_draw = np.zeros((len(known), repetitions))
+    linear, n = layout.effects.estimate.copy(), sample.n_units
+    influence, of_draw = np.zeros((n, len(linear))), np.zeros((len(linear), repetitions))
     for numbers, part, predictions in zip(layout.of_part, functions.parts, predicted, strict=True):
         m_hat = functions.clipped(predictions["treatment"])
         changes = [name for name in part.functions if name != "treatment"]
@@ -226,27 +220,25 @@ def dml_did(
     compared = [part.functions["treatment"].target == 0 for part in functions.parts]
     scores = np.concatenate([of["treatment"][rows] for of, rows in zip(predicted, compared, strict=True)])
     rows = f"in {len(functions.parts)} comparisons of a cohort"
-    notes = [*layout.notes, functions.clipping_note(scores, "propensities of comparison units", rows)]
+    notes = [functions.clipping_note(scores, "propensities of comparison units", rows)]
     if repetitions > 1:
-        learned = known & ~cells.reference
+        learned = np.sort(np.concatenate(layout.of_part))
         spread = spread_of_draws(sample, of_draw[learned], Influence.of(influence[:, learned]))
         notes.append(
             f"Over {repetitions} draws of the folds an effect of one has a standard deviation of "
             f"{np.median(spread):.2f} standard errors in the median cell, of {spread.max():.2f} in the one that moves "
             "most."
         )
-    return effects_in_cells(
+    fit = effects_in_cells(
+        "dml_did",
         sample,
-        cells,
-        known,
-        (linear, Influence.of(influence)),
-        (layout.mean, Influence.of(layout.mean_influence)),
-        notes,
-        cohort_weights=weights_in_cohorts(sample, cells.cohort[known]),
+        layout.cells,
+        layout.effects._replace(estimate=linear, influence=Influence.of(influence)),
+        [*layout.notes],
         shares="estimated" if variance == "sampling" else "fixed",
-        n_obs=layout.n_obs,
-        of_draw=of_draw[known],
+        of_draw=of_draw,
     )
+    return replace(fit, remarks=(*fit.remarks, *notes))
 
 
 def doubly_robust(part: Part, event: str, g_hat: FloatArray, m_hat: FloatArray) -> Any:

@@ -25,7 +25,14 @@ from study.core import (
     regress,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.did_cells import Cells, baseline_matrix, cells_with_base, effects_in_cells, known_cells
+from study.designs.did_cells import (
+    Cells,
+    Effects,
+    baseline_matrix,
+    cells_with_base,
+    effects_in_cells,
+    of_estimated_cohorts,
+)
 from study.designs.poisson_twfe import refuse_not_counts, without_empty_cells, without_empty_units
 from study.designs.twfe import counted
 from study.estimates import CohortMeans, Estimate, cohort_means
@@ -120,21 +127,19 @@ def etwfe(
     reasons = np.select(lacks, missing, "").astype(object)
     why = f"{outcome} is zero for all of its treated units, a share of -100% without a standard error"
     minus_all = dict.fromkeys(map(int, np.flatnonzero(empty & (reasons == ""))), why)
-    known = known_cells("etwfe", sample, cells, reasons, size, notes, minus_all)
-    known &= np.isin(cells.cohort, cells.cohort[known & ~cells.reference])
-    return effects_in_cells(
+    fit = effects_in_cells(
+        "etwfe",
         sample,
         cells,
-        known,
-        att,
-        treated,
+        Effects(*att, *treated, size, reasons, unlike=minus_all),
         notes,
-        cohort_weights=means.cohort_weights(means.cells(cells.cohort[known], cells.now[known])),
+        cohort_weights=means.cohort_weights(means.cells(cells.cohort, cells.now)),
         shares="estimated" if variance == "sampling" else "fixed",
         sizes=np.nansum(sample.y, axis=1) if (family, effects) == ("poisson", "unit") else None,
-        form=None if form is None else form.select(known),
+        form=form,
         **counted(sample, model.fit),
     )
+    return of_estimated_cohorts(fit)
 
 
 def _without_empty(

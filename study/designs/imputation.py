@@ -349,7 +349,6 @@ def _of_spells(sample: Sample, leads: int | None, variance: str) -> Estimate:
         effect,
         influence - first.influence @ loading.T,
         *mean(sample.y),
-        reference=np.zeros(len(times), dtype=bool),
         cohort_weights=Influence.of(sizes),
         treated=counts,
         group=np.arange(n),

@@ -9,13 +9,13 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, QuestionError, Unidentified, panel_att
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import (
+    Effects,
     baseline_matrix,
     cells_with_base,
     comparisons,
     effects_in_cells,
-    known_cells,
 )
-from study.estimates import Estimate, weights_in_cohorts
+from study.estimates import Estimate, cohort_means
 from study.panel import Sample
 
 Transform = Literal["demean", "detrend"]
@@ -86,10 +86,9 @@ def lee_wooldridge(
     cells = cells.select(cells.now > cells.base)
     x = baseline_matrix(sample, DESIGN) if question.covariates else np.ones((sample.n_units, 1))
     n, n_terms = sample.n_units, len(cells.cohort)
-    estimate, mean = np.zeros((2, n_terms))
-    influence, mean_influence = np.zeros((2, n_terms, n))
-    size, reasons = np.zeros(n_terms, dtype=np.int64), np.full(n_terms, "", dtype=object)
-    used, outcome = np.zeros(sample.y.shape, dtype=bool), sample.y.T
+    means, reasons = cohort_means(sample), np.full(n_terms, "", dtype=object)
+    estimate, influence = np.zeros(n_terms), np.zeros((n_terms, n))
+    used = np.zeros(sample.y.shape, dtype=bool)
     for c in comparisons(sample, cells):
         own, start, treated = c.own, int(c.base[0]) + 1, np.isin(np.arange(n), c.members)
         if transform == "detrend" and start == 1:
@@ -102,23 +101,14 @@ def lee_wooldridge(
                 estimate[own[k]], influence[own[k]] = _regressed(*cell)
             except Unidentified as error:
                 why[k] = str(error)
-        mean[own], mean_influence[np.ix_(own, c.members)] = c.treated_mean(sample, outcome)
-        reasons[own], size[own] = why, len(c.members)
+        reasons[own] = why
         rows = (treated | c.compared_now) & (why == "")[:, None]
         used[:, c.now] |= rows.T
         used[:, :start] |= np.any(rows, axis=0)[:, None]
-    estimated = known_cells(DESIGN, sample, cells, reasons, size, notes)
-    return effects_in_cells(
-        sample,
-        cells,
-        estimated,
-        (estimate, Influence.of(influence.T)),
-        (mean, Influence.of(mean_influence.T)),
-        notes,
-        cohort_weights=weights_in_cohorts(sample, cells.cohort[estimated]),
-        n_obs=int(used.sum()),
-        against="all_before",
-    )
+    of_treated = means.pooled(means.cells(cells.cohort, cells.now))
+    size, errors = means.sizes(cells.cohort, cells.now), Influence.of(influence.T)
+    effects = Effects(estimate, errors, *of_treated, size, reasons, int(used.sum()))
+    return effects_in_cells(DESIGN, sample, cells, effects, notes, against="all_before")
 
 
 def transformed(y: FloatArray, start: int, transform: Transform) -> FloatArray:

@@ -8,17 +8,9 @@ import numpy as np
 
 from study.core import BoolArray, Completed, FloatArray, Influence, IntArray, QuestionError, Rank, complete
 from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
-from study.designs.did_cells import refuse_no_effect
+from study.designs.did_cells import Cells, Effects, effects_in_cells, refuse_no_effect
 from study.designs.imputation import NO_CARRY_OVER
-from study.estimates import (
-    Estimate,
-    LeftOut,
-    event_time_effects,
-    group_time_effects,
-    refuse_single_units,
-    single_cells,
-    single_events,
-)
+from study.estimates import Estimate, LeftOut, event_time_effects, refuse_single_units, single_events
 from study.panel import Sample, since_onset
 
 NAME = "matrix_completion"
@@ -124,37 +116,27 @@ def matrix_completion(
     codes, effect, mean, size, clusters, influence, of_mean, weights, undefined = (
         np.concatenate(each, axis=-1) for each in zip(*parts, strict=True)
     )
-    level, of_untreated = Influence.of(influence), Influence.of(of_mean - influence)
+    level, of_outcome = Influence.of(influence), Influence.of(of_mean)
     factor = np.full(len(effect), sample.n_units / (sample.n_units - 1))
     estimable = (clusters.min(axis=0) >= 2) & (size > 1) & ~undefined.any(axis=0)
     if undefined.any():
         unit = sample.unit_ids[undefined.any(axis=1)][0]
         notes.append(f"no standard error where effects are not identified without some unit, such as {unit}")
     fields: dict[str, Any] = {
-        "reference": np.zeros(len(effect), dtype=bool),
         "n_obs": int((~np.isnan(full.beyond)).sum()),
         "published": "CR1",
         "cohort_weights": Influence.of(weights),
-        "left_out": LeftOut(level.scaled(factor), of_untreated.scaled(factor), clusters, estimable),
+        "left_out": LeftOut(level.scaled(factor), (of_outcome - level).scaled(factor), clusters, estimable),
         "against": "all_before",
     }
     if not absorbing:
         times = codes.astype(float)
         fields |= {"treated": weights, "notes": (NO_CARRY_OVER, *notes, *single_events(times, size))}
-        return event_time_effects(sample, times, effect, level, mean, Influence.of(of_mean), **fields)
-    cohort, period = sample.cohorts[codes // len(sample.periods)], sample.periods[codes % len(sample.periods)]
-    notes += single_cells(sample, cohort, period.astype(float), size == 1)
-    return group_time_effects(
-        sample,
-        cohort,
-        period.astype(float),
-        effect,
-        level,
-        untreated_mean=mean - effect,
-        untreated_influence=of_untreated,
-        notes=tuple(notes),
-        **fields,
-    )
+        return event_time_effects(sample, times, effect, level, mean, of_outcome, **fields)
+    group, now = np.divmod(codes, len(sample.periods))
+    cells = Cells(sample.cohorts[group], sample.periods[now].astype(float), now, np.full(len(now), -1))
+    found = Effects(effect, level, mean, of_outcome, size, np.full(len(now), "", dtype=object))
+    return effects_in_cells(NAME, sample, cells, found, notes, **fields)
 
 
 class _Part(NamedTuple):

@@ -8,8 +8,15 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, LinearForm, Rows, Terms, regress, side_by_side
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.did_cells import Cells, cells_of, differences_of_means, effects_in_cells, refuse_no_effect
-from study.estimates import CohortMeans, Estimate, cohort_means, refuse_single_units, single_cells
+from study.designs.did_cells import (
+    Cells,
+    Effects,
+    cells_of,
+    differences_of_means,
+    effects_in_cells,
+    refuse_no_effect,
+)
+from study.estimates import CohortMeans, Estimate, cohort_means, refuse_single_units
 from study.panel import Sample
 
 
@@ -96,16 +103,14 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
         (np.concatenate([values for values, _ in pairs]), side_by_side([of for _, of in pairs]))
         for pairs in (effects, levels)
     )
-    single = ~cells.reference & (np.concatenate(sizes) == 1)
+    known = np.full(len(cells.cohort), "", dtype=object)
     return effects_in_cells(
+        "stacked",
         sample,
         cells,
-        np.ones(len(cells.cohort), dtype=bool),
-        linear,
-        mean,
-        [*notes, *single_cells(sample, cells.cohort, cells.period, single)],
+        Effects(*linear, *mean, np.concatenate(sizes), known, n_obs),
+        notes,
         cohort_weights=side_by_side(weights),
-        n_obs=n_obs,
         form=LinearForm(partial(_regression, sample, cells), np.eye(len(cells.cohort))[~cells.reference]),
     )
 

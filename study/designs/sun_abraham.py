@@ -8,7 +8,7 @@ import numpy as np
 
 from study.core import Terms, linear_form, period_effects, refuse_unidentified, regress
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.did_cells import cells_with_base, effects_in_cells, known_cells
+from study.designs.did_cells import Effects, cells_with_base, effects_in_cells, of_estimated_cohorts
 from study.designs.twfe import counted, placed
 from study.estimates import Estimate, cohort_means
 from study.panel import Sample
@@ -71,19 +71,18 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     identified[treated] = fit.identified[:n_treated]
     missing = ["no treated unit is observed", "no comparison unit or no base period is observed"]
     reasons = np.select([size == 0, ~identified], missing, "").astype(object)
-    known = known_cells("sun_abraham", sample, cells, reasons, size, notes)
-    known &= np.isin(cells.cohort, cells.cohort[known & ~cells.reference])
 
-    place = placed(fit, treated)
-    return effects_in_cells(
+    place, of_cells = placed(fit, treated), means.cells(cells.cohort, cells.now)
+    linear, influence = fit.coefficient @ place, fit.influence @ place
+    estimate = effects_in_cells(
+        "sun_abraham",
         sample,
         cells,
-        known,
-        (fit.coefficient @ place, fit.influence @ place),
-        means.pooled(means.cells(cells.cohort, cells.now)),
+        Effects(linear, influence, *means.pooled(of_cells), size, reasons),
         notes,
-        cohort_weights=means.cohort_weights(means.cells(cells.cohort[known], cells.now[known])),
+        cohort_weights=means.cohort_weights(of_cells),
         shares="estimated" if variance == "sampling" else "fixed",
-        form=linear_form(fit.equations, place[:, known]),
+        form=linear_form(fit.equations, place),
         **counted(sample, fit),
     )
+    return of_estimated_cohorts(estimate)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.core import FloatArray, Influence, IntArray, QuestionError
-from study.estimates import Estimate, LeftOut, group_time_effects, refuse_single_units, weights_in_cohorts
+from study.estimates import Estimate, LeftOut, group_time_effects, refuse_single_units
 from study.panel import Sample
 
 
@@ -171,10 +171,8 @@ def estimate_blocks(
         np.concatenate(after).astype(float),
         effect,
         influence,
-        reference=np.zeros(len(effect), dtype=bool),
         untreated_mean=mean - effect,
         untreated_influence=untreated,
-        cohort_weights=weights_in_cohorts(sample, cohort),
         shares="fixed" if why or replicates is not None else "estimated",
         n_obs=int(sum(block.treated.size for block in parts) + parts[0].comparison.size),
         published="CR1",

@@ -9,15 +9,15 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.callaway_santanna import Effects, compared_effects
+from study.designs.callaway_santanna import compared_effects
 from study.designs.did_cells import (
     Cells,
+    Effects,
     Reasons,
     baseline_matrix,
     cells_with_base,
     compared_with,
     effects_in_cells,
-    known_cells,
     weights_in_cells,
 )
 from study.estimates import Estimate, cohort_means, left_out
@@ -90,24 +90,17 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     weights, reasons = _weights(cells, pairs, effects)
     n_cells = len(cells.cohort)
     unlike = {int(of_cell[term]): what for term, what in effects.unlike.items()}
-    known = known_cells(NAME, sample, cells, reasons, effects.size[:n_cells], notes, unlike)
-    rests: BoolArray = np.any(weights[:, known], axis=1)
-    n_obs = effects.n_obs
-    if not rests.all():  # on cells of which there is no triple difference
-        n_obs = compared_effects(coded, means, terms.select(rests), compared[:, rests], x, method).n_obs
-    used = effects.reasons == ""
+    used, own = effects.reasons == "", np.arange(n_cells)
     estimate = effects.estimate[used] @ weights[used]
     influence = effects.influence.select(used) @ weights[used]
-    fit = effects_in_cells(
-        sample,
-        cells,
-        known,
-        (estimate, influence),
-        (effects.mean[:n_cells], effects.mean_influence.columns(np.arange(n_cells))),
-        notes,
-        cohort_weights=weights_in_cells(coded, means, terms.select(np.flatnonzero(known))),
-        n_obs=n_obs,
-    )
+    of_means = effects.mean[own], effects.mean_influence.columns(own)
+    differences = Effects(estimate, influence, *of_means, effects.size[own], reasons, effects.n_obs, unlike)
+    in_cohorts = weights_in_cells(coded, means, terms.select(own))
+    fit = effects_in_cells(NAME, sample, cells, differences, notes, cohort_weights=in_cohorts)
+    rests: BoolArray = np.any(weights[:, reasons == ""], axis=1)
+    if not rests.all():  # on cells of which there is no triple difference
+        of_used = compared_effects(coded, means, terms.select(rests), compared[:, rests], x, method)
+        fit = replace(fit, n_obs=of_used.n_obs)
     if pairs.vary:
         return fit
     return replace(fit, left_out=fit.leave_out._replace(estimable=np.zeros(len(fit.terms), dtype=bool)))

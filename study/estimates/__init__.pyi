@@ -26,7 +26,6 @@ from .estimate import few_clusters_warning as few_clusters_warning
 from .estimate import treated_clusters as treated_clusters
 from .jackknife import NOTHING as NOTHING
 from .jackknife import Sides as Sides
-from .jackknife import covariance_degrees as covariance_degrees
 from .jackknife import leverage_by_group as leverage_by_group
 from .jackknife import present as present
 from .joint import Joint as Joint
@@ -52,7 +51,6 @@ from .power import PreTest as PreTest
 from .power import pre_test as pre_test
 from .power import smallest_effect as smallest_effect
 from .sandwich import Convention as Convention
-from .sandwich import Given as Given
 from .sandwich import Wald as Wald
 from .sandwich import covariance as covariance
 from .sandwich import small_sample_factor as small_sample_factor

@@ -211,8 +211,7 @@ def coefficients(
     influence : Influence or ndarray, shape (n, K)
     """
     linear = influence if isinstance(influence, Influence) else Influence.of(influence)
-    fields = {"n_obs": n_obs, "reference": np.zeros(len(terms), dtype=bool)} | fields
-    return Estimate(sample, estimand, terms, effect_level, linear, **_filled(fields, terms))
+    return Estimate(sample, estimand, terms, effect_level, linear, n_obs=n_obs, **_filled(fields, terms))
 
 
 def group_time_effects(
@@ -223,7 +222,10 @@ def group_time_effects(
     influence: Influence,
     **fields: Any,
 ) -> Estimate:
-    """Return an estimate whose terms are ATT(g,t); arguments as in :class:`Estimate`, ``notes`` are its remarks."""
+    """Return an estimate whose terms are ATT(g,t); arguments as in :class:`Estimate`, ``notes`` are its remarks.
+
+    Where ``cohort_weights`` are not given, units weigh in their cohorts what they do in the sample.
+    """
     name = sample.period_name
     terms = tuple(f"ATT({name(g)},{name(t)})" for g, t in zip(cohort, period, strict=True))
     # A term counts the group that it is of as treated; one that is of none, all cohorts of the window.
@@ -231,6 +233,8 @@ def group_time_effects(
     treated = (np.isin(dates, sample.cohorts) & np.isnan(cohort)) | (dates == cohort)
     fields |= {"cohort": cohort, "period": period, "event_time": period - cohort}
     fields["treated"] = treated.astype(float)
+    if "cohort_weights" not in fields:
+        fields["cohort_weights"] = weights_in_cohorts(sample, cohort)
     return Estimate(sample, Estimand.GROUP_TIME_ATT, terms, effect_level, influence, **_filled(fields, terms))
 
 
@@ -259,6 +263,10 @@ def event_time_effects(
 
 
 def _filled(fields: dict[str, Any], terms: tuple[str, ...]) -> dict[str, Any]:
-    """Return fields of an estimate; its terms are of no one cohort, period and event time where none are given."""
-    remarks = fields.pop("notes", ())
-    return dict.fromkeys(LABELS, np.full(len(terms), np.nan)) | fields | {"remarks": remarks}
+    """Return fields of an estimate; its terms are of no one cohort, period and event time where none are given.
+
+    Nor is one of them the reference.
+    """
+    remarks, none = fields.pop("notes", ()), np.zeros(len(terms), dtype=bool)
+    known = dict.fromkeys(LABELS, np.full(len(terms), np.nan)) | {"reference": none} | fields
+    return known | {"remarks": remarks}

@@ -15,8 +15,6 @@ from .comparison import compare as compare
 from .comparison import variants_of as variants_of
 from .families import adjusted_p_values as adjusted_p_values
 from .families import holm as holm
-from .few_treated import FewTreated as FewTreated
 from .leave_out import cr3 as cr3
-from .leave_out import leave_one_cluster_out as leave_one_cluster_out
 from .randomization import Randomization as Randomization
 from .wild import wild_bootstrap as wild_bootstrap

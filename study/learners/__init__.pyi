@@ -2,12 +2,8 @@ from .cross_fitting import Folds as Folds
 from .cross_fitting import Nuisance as Nuisance
 from .cross_fitting import cross_fit as cross_fit
 from .cross_fitting import draw_folds as draw_folds
-from .named import ENSEMBLE as ENSEMBLE
-from .named import LEARNERS as LEARNERS
 from .named import Estimator as Estimator
 from .named import Learner as Learner
-from .named import learned as learned
-from .named import refuse_unfit as refuse_unfit
 from .nuisances import Averaged as Averaged
 from .nuisances import Learning as Learning
 from .nuisances import Nuisances as Nuisances
@@ -16,7 +12,6 @@ from .nuisances import averaged as averaged
 from .nuisances import of_predictions as of_predictions
 from .nuisances import refuse_explained as refuse_explained
 from .nuisances import spread_of_draws as spread_of_draws
-from .problem import Problem as Problem
 from .problem import Rows as Rows
 from .problem import group_means as group_means
 from .problem import standardised as standardised

@@ -157,7 +157,7 @@ def cross_fit(
     Returns
     -------
     dict of str to ndarray, shape (N, R)
-        The learner "ensemble" is a weighted mean of those in ``study.learners.ENSEMBLE``, with the weights that
+        The learner "ensemble" is a weighted mean of those in ``study.learners.named.ENSEMBLE``, with the weights that
         predict best: non-negative least squares of the target on their cross-fitted predictions, scaled to add
         up to one.
     """

@@ -35,7 +35,5 @@ from .rules import Roles as Roles
 from .scale import Scale as Scale
 from .scale import ScaleName as ScaleName
 from .summed import Products as Products
-from .summed import Strata as Strata
 from .summed import Summed as Summed
-from .summed import rows_of as rows_of
 from .tables import several_files as several_files

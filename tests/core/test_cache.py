@@ -33,9 +33,9 @@ from study.core import cache, current_settings, outputs
 from study.core import cache as code_state
 from study.core.cache import decoded, encoded, folder_of, keep, key_of, prepare, stored
 from study.designs import answer_key, design, find_design
-from study.learners import Problem
 from study.learners import cross_fitting as fits
 from study.learners.cross_fitting import fit_key
+from study.learners.problem import Problem
 from study.panel import panel_state
 from study.paper import run as running
 from study.paper.plan import read_plan

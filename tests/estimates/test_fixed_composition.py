@@ -11,7 +11,8 @@ import simulated
 
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.designs import Supports, find_design
-from study.inference import agreement_of, leave_one_cluster_out
+from study.inference import agreement_of
+from study.inference.leave_out import leave_one_cluster_out
 
 BALANCED = Question("y", "event", balance=2, min_cohort_size=1)
 

@@ -15,8 +15,8 @@ from scipy.optimize import nnls
 
 import study
 from study import Panel, Question, QuestionError, few_treated
-from study.inference import FewTreated
 from study.inference import few_treated as module
+from study.inference.few_treated import FewTreated
 from study.inference.leave_out import ROW
 from study.panel import Sample
 

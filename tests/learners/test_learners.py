@@ -9,10 +9,11 @@ from scipy.special import expit
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import lasso_path
 
-from study.learners import LEARNERS, Problem, group_means, learned
+from study.learners import group_means
 from study.learners.forest import FOREST, random_forest
 from study.learners.lasso import PENALTIES, TUNING_FOLDS, dictionary, indices, logit_path, orthogonal
-from study.learners.problem import tuning_splits
+from study.learners.named import LEARNERS, learned
+from study.learners.problem import Problem, tuning_splits
 
 EVERY = [(kind, name) for kind, names in LEARNERS.items() for name in names]
 

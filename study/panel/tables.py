@@ -142,7 +142,7 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
     elif type(data).__name__ == "DuckDBPyRelation":
         return data.df()
     elif hasattr(data, "__arrow_c_stream__"):
-        return _pyarrow(where).table(data).to_pandas()
+        return _of_arrow(_pyarrow(where).table(data))
     raise DataError(
         f"{where}: data is {shown(data)}; give a DataFrame of pandas or polars, an Arrow table, a DuckDB relation or a "
         "path."
@@ -158,6 +158,14 @@ def _pyarrow(where: str) -> Any:
             f"{where}: it is in the Arrow format, which pyarrow reads; install pyarrow."
         ) from None
     return pyarrow
+
+
+def _of_arrow(table: Any) -> pd.DataFrame:
+    """Return an Arrow table as a DataFrame, whose whole numbers of 64 bits stay apart where cells are empty."""
+    import pandas as pd
+
+    kinds = {"int64": pd.Int64Dtype(), "uint64": pd.UInt64Dtype()}
+    return table.to_pandas(types_mapper=lambda kind: kinds.get(str(kind)))
 
 
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
@@ -189,7 +197,7 @@ def _refuse_large_relation(where: str, table: DuckDBPyRelation) -> None:
 def _read_feather(path: Path) -> tuple[pd.DataFrame, None]:
     table = _pyarrow(str(path)).feather.read_table(path)
     refuse_larger(str(path), "max_bytes", table.nbytes, f"it expands to {table.nbytes:,} bytes")
-    return table.to_pandas(), None
+    return _of_arrow(table), None
 
 
 def _read_stata(path: Path) -> tuple[pd.DataFrame, None]:

@@ -112,6 +112,19 @@ def test_tables_in_the_arrow_format_are_the_same_panel(tmp_path: Path) -> None:
     assert checked(Panel.from_long(tmp_path / "own.feather", **ROLES)) == same
 
 
+def test_labels_of_many_digits_stay_apart_where_some_are_missing_in_the_arrow_format(tmp_path: Path) -> None:
+    arrow, feather = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.feather")
+    grant = 2**62 + table()["lab"].astype("category").cat.codes.astype("Int64")
+    data = table().assign(grant=grant.mask(table()["lab"] == table()["lab"].iloc[0]))
+    roles = ROLES | {"attributes": "grant"}
+    same = Panel.from_long(data, **roles).attributes["grant"].tolist()
+    assert len(set(same)) == table()["lab"].nunique()
+    in_arrow = arrow.Table.from_pandas(data).replace_schema_metadata(None)
+    feather.write_feather(in_arrow, tmp_path / "own.feather")
+    for read in (in_arrow, tmp_path / "own.feather"):
+        assert Panel.from_long(read, **roles).attributes["grant"].tolist() == same
+
+
 class ArrowStream:
     """What gives its columns in the Arrow format."""
 

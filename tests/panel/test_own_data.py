@@ -357,6 +357,20 @@ def test_labels_that_differ_in_numbers_have_the_order_of_the_numbers(case: str) 
     assert sorted(set(panel.first_treated["entry"][:2])) == [4, 6]
 
 
+def test_months_that_may_be_decimals_have_no_certain_order() -> None:
+    months = ["2010.8", "2010.9", "2010.10", "2010.11", "2010.12", "2011.1"]
+    named = {2000 + k: label for k, label in enumerate(months)}
+    data = table().assign(year=lambda d: d["year"].map(named), entry=lambda d: d["entry"].map(named))
+    with pytest.raises(DataError, match=r'"2010\.10" on row 3; it must be a label whose place is certain'):
+        Panel.from_long(data, **ROLES, period="rank")
+    quarters = {2000 + k: 2010 + k / 4 for k in range(6)}
+    data = table().assign(year=lambda d: d["year"].map(quarters), entry="2011.50")
+    with pytest.raises(DataError, match=r'entry holds "2011\.50"'):
+        Panel.from_long(data, **ROLES, period="rank")
+    data["entry"] = "2011.0"
+    assert set(Panel.from_long(data, **ROLES, period="rank").first_treated["entry"]) == {5}
+
+
 def test_an_ordered_category_has_its_own_order_and_other_texts_have_none() -> None:
     labels = ["before", "call", "award", "delivery", "use", "after"]
     named = {2000 + k: label for k, label in enumerate(labels)}

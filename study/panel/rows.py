@@ -27,6 +27,8 @@ LARGEST_INTEGER = 2.0**53
 LARGEST_NUMBER = int(np.finfo(float).max)
 # Among the ``attrs`` of a table: by column, the labels of numbers that stand for them, as Stata keeps them.
 VALUE_LABELS = "value_labels"
+# Among them too: columns of times whose zone a Parquet file has not kept, so that only midnight has a certain day.
+ZONE_LOST = "zone_lost"
 _FLOAT_OR_EMPTY = re.compile(r"-?\d+\.0|")
 # Objects of these kinds, as pandas infers them, are read as they are.
 PLAIN = ("string", "floating", "boolean", "decimal", "empty")
@@ -258,7 +260,10 @@ class Rows:
             names, codes = self._names(column, each)
             return np.array([self.ranks().rank(name) if name else np.nan for name in names])[codes]
         codes, values = pd.factorize(self.plain(column).iloc[::each])
-        return np.array([*(number_of(value, str(self.period)) for value in values), np.nan])[codes]
+        number = np.array([*(number_of(value, str(self.period)) for value in values), np.nan])
+        if column in self.table.attrs.get(ZONE_LOST, ()):
+            number[:-1][values != values.normalize()] = np.nan
+        return number[codes]
 
     @_once
     def period_names(self) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from study.core import (
     short,
     shown,
 )
-from study.panel.rows import VALUE_LABELS
+from study.panel.rows import VALUE_LABELS, ZONE_LOST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +175,10 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
         connection.execute("SET TimeZone = 'UTC'")  # else times with a zone have the day of this machine's
         table = connection.read_parquet(glob.escape(str(path)))
         _refuse_large_relation(str(path), table)
-        return table.df(), None
+        frame = table.df()
+        kinds = zip(table.columns, table.types, strict=True)
+        frame.attrs[ZONE_LOST] = [column for column, kind in kinds if str(kind) == "TIMESTAMP WITH TIME ZONE"]
+        return frame, None
 
 
 def _refuse_large_relation(where: str, table: DuckDBPyRelation) -> None:

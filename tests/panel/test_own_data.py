@@ -482,6 +482,17 @@ def test_times_of_a_zone_in_a_parquet_file_do_not_depend_on_that_of_the_machine(
         assert subprocess.run(command, env=there, capture_output=True, check=True).stdout == b"2001\n"
 
 
+def test_a_time_whose_zone_a_parquet_file_has_not_kept_is_no_certain_day(tmp_path: Path) -> None:
+    roles, own = ROLES | {"first_treated": (), "treatment": "on"}, tmp_path / "own.parquet"
+    data = table().assign(on=lambda d: (d["year"] >= d["entry"]).astype(int))
+    data["year"] = pd.to_datetime(data["year"].astype(str) + "-01-01").dt.tz_localize("UTC")
+    data.to_parquet(own)
+    assert Panel.from_long(own, **roles, period="year").periods[0] == 2000
+    data.assign(year=data["year"].dt.tz_localize(None).dt.tz_localize("Asia/Tokyo")).to_parquet(own)
+    with pytest.raises(DataError, match=r"1999-12-31 15:00:00\+00:00.* must be a date in a certain year"):
+        Panel.from_long(own, **roles, period="year")
+
+
 def test_a_profile_says_which_designs_can_answer_and_why_others_cannot() -> None:
     data = table().assign(visits=lambda d: (d["year"] + d.index // 18) % 2)
     panel = Panel.from_long(data, **(ROLES | {"first_treated": "entry", "treatment": "visits"}))

@@ -131,7 +131,7 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If it is none of these, or pyarrow is not installed, which reads the Arrow format.
+        If it is none of these, or pyarrow, which reads the Arrow format, is not installed or has no type for a column.
     """
     if isinstance(data, type):
         pass
@@ -142,7 +142,14 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
     elif type(data).__name__ == "DuckDBPyRelation":
         return data.df()
     elif hasattr(data, "__arrow_c_stream__"):
-        return _of_arrow(_pyarrow(where).table(data))
+        pyarrow = _pyarrow(where)
+        try:
+            return _of_arrow(pyarrow.table(data))
+        except pyarrow.ArrowException as error:
+            why = short(" ".join(str(error).split()), 200)
+            raise DataError(
+                f"{where}: pyarrow cannot read data ({why}); cast what it has no type for."
+            ) from None
     raise DataError(
         f"{where}: data is {shown(data)}; give a DataFrame of pandas or polars, an Arrow table, a DuckDB relation or a "
         "path."

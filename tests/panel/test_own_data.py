@@ -125,6 +125,13 @@ def test_labels_of_many_digits_stay_apart_where_some_are_missing_in_the_arrow_fo
         assert Panel.from_long(read, **roles).attributes["grant"].tolist() == same
 
 
+def test_a_type_that_pyarrow_does_not_have_is_refused_in_one_line() -> None:
+    polars = pytest.importorskip("polars")
+    data = polars.from_pandas(table()).with_columns(papers=polars.lit(1, dtype=polars.Int128))
+    with pytest.raises(DataError, match=r"Panel.from_long: pyarrow cannot read data \(.*\); cast what"):
+        Panel.from_long(data, **ROLES)
+
+
 class ArrowStream:
     """What gives its columns in the Arrow format."""
 

@@ -280,7 +280,7 @@ def open_parquet(engine: Engine, files: Sequence[str], columns: Sequence[str]) -
     Raises
     ------
     DataError
-        If a file is no Parquet, or one of the columns is not the same in two of them.
+        If a file is no Parquet, or one of the columns is not the same in two of them, or of two meanings.
     """
     for file in files:
         with open(file, "rb") as content:
@@ -306,7 +306,17 @@ def open_parquet(engine: Engine, files: Sequence[str], columns: Sequence[str]) -
                 raise DataError(
                     f"{engine.label}: the files have two schemas: {' and '.join(what)}; write them alike."
                 )
-    return engine.run(lambda: engine.connection.read_parquet(patterns, union_by_name=True))
+    # DuckDB takes what a folder's name says, as in year=2010, for more than what its files hold.
+    inside = {*of_file[files[0]]} & {*columns}
+    absent = {*columns} - inside
+    for column in inside if absent else ():
+        if any(part.startswith(f"{column}=") for part in Path(files[0]).parts):
+            raise DataError(
+                f"{engine.label}: column {column} is in the files and in the name of a folder above them; rename the "
+                "folder."
+            )
+    how = {} if absent else {"hive_partitioning": False}
+    return engine.run(lambda: engine.connection.read_parquet(patterns, union_by_name=True, **how))
 
 
 def _kind(of_column: str | None) -> str | None:

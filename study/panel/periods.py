@@ -113,7 +113,8 @@ class Ranks:
         It is certain where they are numbers, or differ in numbers alone: "wave 2" and "wave 10", "2010/11" and
         "2011/12". Of several numbers in a label the first has to be a year.
         """
-        keys = {text: key for text in texts if (key := _key(text, categories)) is not None}
+        certain = [text for text in texts if not _lost_zero(text, texts)]
+        keys = {text: key for text in certain if (key := _key(text, categories)) is not None}
         usual = Counter(key[0] for key in keys.values()).most_common(1)
         first: dict[Any, str] = {}
         for text, (kind, numbers) in keys.items():
@@ -130,7 +131,7 @@ class Ranks:
         """
         key = _key(text, self.categories)
         own = _key(self.labels[0], self.categories) if self.labels else None
-        if key is None or own is None or key[0] != own[0]:
+        if key is None or own is None or key[0] != own[0] or _lost_zero(text, self.labels):
             return np.nan
         place = bisect_left(self.keys, key[1])
         if place < len(self.keys):
@@ -139,6 +140,13 @@ class Ranks:
             (before,), (last,), (date,) = *self.keys[-2:], key[1]
             return float(place + np.ceil((date - last) / (last - before)))
         return 2.0 * place
+
+
+def _lost_zero(text: str, beside: Sequence[str]) -> bool:
+    """Return whether a label such as 2010.10 is no decimal, or may be none, since 2010.9 stands beside it."""
+    if not re.fullmatch(r"\d{4}\.\d+0", text):
+        return False
+    return any(len(other) < len(text) and re.fullmatch(r"\d{4}\.[1-9]\d*", other) for other in beside)
 
 
 def _key(text: str, categories: Sequence[str]) -> tuple[tuple[str, ...], tuple[float, ...]] | None:

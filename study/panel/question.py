@@ -161,6 +161,10 @@ class Question(Described):
                 f"Question: horizon is {self.horizon}, but with balance={self.balance} effects end at event time "
                 f"{self.balance}; raise balance or lower horizon."
             )
+        for names in (self.covariates, self.instruments):
+            for name in names:
+                if names.count(name) > 1:
+                    raise QuestionError(f'Question: "{name}" is named twice; name it once.')
         for name in {*self.instruments} & {*self.covariates}:
             raise QuestionError(
                 f"Question: {name} is both the instrument and a covariate, which leaves nothing of it to "

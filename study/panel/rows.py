@@ -27,6 +27,8 @@ LARGEST_INTEGER = 2.0**53
 LARGEST_NUMBER = int(np.finfo(float).max)
 # Among the ``attrs`` of a table: by column, the labels of numbers that stand for them, as Stata keeps them.
 VALUE_LABELS = "value_labels"
+# Among them too: columns of times whose zone a Parquet file has not kept, so that only midnight has a certain day.
+ZONE_LOST = "zone_lost"
 _FLOAT_OR_EMPTY = re.compile(r"-?\d+\.0|")
 # Objects of these kinds, as pandas infers them, are read as they are.
 PLAIN = ("string", "floating", "boolean", "decimal", "empty")
@@ -115,7 +117,8 @@ class Rows:
         raw = self.table[column]
         if raw.dtype != object or pd.api.types.infer_dtype(raw, skipna=True) in PLAIN:
             return np.zeros(len(raw), dtype=bool)
-        return np.array([pd.api.types.is_list_like(cell) for cell in raw], dtype=bool)
+        several = [pd.api.types.is_list_like(cell) and not isinstance(cell, bytearray) for cell in raw]
+        return np.array(several, dtype=bool)
 
     @_once
     def each(self) -> int:
@@ -257,7 +260,10 @@ class Rows:
             names, codes = self._names(column, each)
             return np.array([self.ranks().rank(name) if name else np.nan for name in names])[codes]
         codes, values = pd.factorize(self.plain(column).iloc[::each])
-        return np.array([*(number_of(value, str(self.period)) for value in values), np.nan])[codes]
+        number = np.array([*(number_of(value, str(self.period)) for value in values), np.nan])
+        if column in self.table.attrs.get(ZONE_LOST, ()):
+            number[:-1][values != values.normalize()] = np.nan
+        return number[codes]
 
     @_once
     def period_names(self) -> tuple[str, ...]:
@@ -382,7 +388,7 @@ def _scalar(cell: Any) -> Any:
         return cell.real if cell.imag == 0 else str(cell)
     if isinstance(cell, int) and abs(cell) > LARGEST_NUMBER:
         return np.inf if cell > 0 else -np.inf
-    if isinstance(cell, bytes):
+    if isinstance(cell, bytes | bytearray):
         return cell.decode(errors="backslashreplace")
     if isinstance(cell, np.ndarray) and cell.ndim == 0:
         return cell.item()
@@ -413,11 +419,13 @@ def _read(raw: pd.Series) -> tuple[FloatArray, BoolArray]:
         unread = np.flatnonzero(np.isnan(values))
         codes, there = pd.factorize(raw.iloc[unread])
         words = [str(value).strip().lower() for value in there]
-        strange = np.array([word not in (*NO_NUMBER, *TRUTH) for word in words], dtype=bool)
-        truth = np.array([TRUTH.get(word, np.nan) for word in words])
+        # The parser of pandas takes a no-break space for a letter.
+        parsed = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce").to_numpy(dtype=float)
+        parsed = np.array([TRUTH.get(word, number) for word, number in zip(words, parsed, strict=True)])
+        strange = np.array([word not in NO_NUMBER for word in words], dtype=bool) & ~np.isfinite(parsed)
         filled = codes >= 0
         bad[unread[filled]] = strange[codes[filled]]
-        values[unread[filled]] = truth[codes[filled]]
+        values[unread[filled]] = parsed[codes[filled]]
     return (np.where(bad, np.nan, values) if bad.any() else values), bad
 
 

@@ -25,7 +25,7 @@ from study.core import (
     short,
     shown,
 )
-from study.panel.rows import VALUE_LABELS
+from study.panel.rows import VALUE_LABELS, ZONE_LOST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +131,7 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If it is none of these, or pyarrow is not installed, which reads the Arrow format.
+        If it is none of these, or pyarrow, which reads the Arrow format, is not installed or has no type for a column.
     """
     if isinstance(data, type):
         pass
@@ -142,7 +142,14 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
     elif type(data).__name__ == "DuckDBPyRelation":
         return data.df()
     elif hasattr(data, "__arrow_c_stream__"):
-        return _pyarrow(where).table(data).to_pandas()
+        pyarrow = _pyarrow(where)
+        try:
+            return _of_arrow(pyarrow.table(data))
+        except pyarrow.ArrowException as error:
+            why = short(" ".join(str(error).split()), 200)
+            raise DataError(
+                f"{where}: pyarrow cannot read data ({why}); cast what it has no type for."
+            ) from None
     raise DataError(
         f"{where}: data is {shown(data)}; give a DataFrame of pandas or polars, an Arrow table, a DuckDB relation or a "
         "path."
@@ -160,6 +167,14 @@ def _pyarrow(where: str) -> Any:
     return pyarrow
 
 
+def _of_arrow(table: Any) -> pd.DataFrame:
+    """Return an Arrow table as a DataFrame, whose whole numbers of 64 bits stay apart where cells are empty."""
+    import pandas as pd
+
+    kinds = {"int64": pd.Int64Dtype(), "uint64": pd.UInt64Dtype()}
+    return table.to_pandas(types_mapper=lambda kind: kinds.get(str(kind)))
+
+
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
     import duckdb
 
@@ -167,7 +182,10 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
         connection.execute("SET TimeZone = 'UTC'")  # else times with a zone have the day of this machine's
         table = connection.read_parquet(glob.escape(str(path)))
         _refuse_large_relation(str(path), table)
-        return table.df(), None
+        frame = table.df()
+        kinds = zip(table.columns, table.types, strict=True)
+        frame.attrs[ZONE_LOST] = [column for column, kind in kinds if str(kind) == "TIMESTAMP WITH TIME ZONE"]
+        return frame, None
 
 
 def _refuse_large_relation(where: str, table: DuckDBPyRelation) -> None:
@@ -189,7 +207,7 @@ def _refuse_large_relation(where: str, table: DuckDBPyRelation) -> None:
 def _read_feather(path: Path) -> tuple[pd.DataFrame, None]:
     table = _pyarrow(str(path)).feather.read_table(path)
     refuse_larger(str(path), "max_bytes", table.nbytes, f"it expands to {table.nbytes:,} bytes")
-    return table.to_pandas(), None
+    return _of_arrow(table), None
 
 
 def _read_stata(path: Path) -> tuple[pd.DataFrame, None]:

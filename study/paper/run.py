@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from study.core import Progress, WorkerError, checksum, each_kept, settings
+from study.core import DataError, Progress, WorkerError, checksum, each_kept, settings
 from study.core import cache as disk
 from study.designs import answer_key
 from study.estimates import Effect, Power, PreTest
@@ -52,7 +52,11 @@ def _read(entry: str | PanelEntry) -> Panel:
     if isinstance(entry, str):
         return load_panel(entry)
     arguments: dict[str, Any] = {**entry}
-    return Panel.from_long(arguments.pop("file"), **arguments)
+    try:
+        return Panel.from_long(arguments.pop("file"), **arguments)
+    except DataError as error:  # what it says of arguments is of the plan's keys, not of a command's options
+        message = re.sub(r"\b(unit|time)=\.", r"\1 in the plan's table of the panel.", str(error))
+        raise DataError(re.sub(r'\b(\w+)=(?=["\d-])', r"\1 = ", message)) from None
 
 
 def run(

@@ -328,7 +328,7 @@ def level_outcome(sample: Sample) -> FloatArray:
         return sample.y
     y = np.expm1(sample.y)
     rounded = np.rint(y)
-    return np.where(np.abs(y - rounded) <= 1e-9 * (1 + np.abs(y)), rounded, y)
+    return np.where(np.abs(y - rounded) <= 1e-12 * np.abs(y), rounded, y)
 
 
 def _cells(sample: Sample) -> Cells:

@@ -88,6 +88,21 @@ def test_init_writes_a_plan_that_run_and_check_take(own):
     assert "study.toml: it is there already; name another file with --output." in again.stderr
 
 
+def test_a_plan_s_wrong_column_is_told_of_in_its_own_words(own):
+    command("init", "my.dta", *DATED, cwd=own)
+    plan, text = own / "study.toml", (own / "study.toml").read_text()
+    for key, wrong, said in (
+        ('unit = "lab"', 'unit = "labo"', "Name the unit column with unit in the plan's table of the panel."),
+        ('period = "month"', 'period = "week"', "must be a date in a certain week"),
+    ):
+        assert key in text
+        plan.write_text(text.replace(key, wrong))
+        done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=own)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert "--" not in done.stderr
+
+
 def test_the_sample_of_a_treatment_that_ends_counts_who_is_treated_and_no_dates(own):
     data = pd.read_stata(own / "my.dta")
     started = (data["month"] >= data["entry"]) & (data["entry"] != "none")

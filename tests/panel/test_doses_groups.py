@@ -124,3 +124,9 @@ def test_several_instruments_have_one_name_each() -> None:
     np.testing.assert_array_equal(sample.instruments_by_period[1], panel.covariates["w"])
     with pytest.raises(QuestionError, match="w is both the instrument and a covariate"):
         Question("papers", "event", instrument=["z", "w"], covariates=["w"])
+
+
+@pytest.mark.parametrize("role", ["covariates", "instrument"])
+def test_a_column_that_is_named_twice_is_refused(role: str) -> None:
+    with pytest.raises(QuestionError, match='Question: "z" is named twice; name it once'):
+        Question("papers", "event", **{role: ["z", "w", "z"]})

@@ -274,6 +274,19 @@ def test_folders_whose_names_say_the_period(tmp_path: Path, both: Any) -> None:
         assert question.sample(large).flow == question.sample(both[0]).flow
 
 
+@pytest.mark.parametrize("named", ["papers=7", "state=US", "year=1999"])
+def test_a_folder_s_name_says_nothing_of_a_column_that_files_have(
+    tmp_path: Path, both: Any, named: str
+) -> None:
+    question, column = Question("papers", "entry", cluster="state"), named.split("=")[0]
+    (tmp_path / named).mkdir()
+    with LargePanel.from_parquet(written(table(), tmp_path / named), **ROLES) as large:
+        assert large.rows(question).checksum == both[1].rows(question).checksum
+    table().to_parquet(tmp_path / "both" / named, partition_cols=["lab"])
+    with pytest.raises(DataError, match=f"labs: column {column} is in the files and in the name of a folder"):
+        LargePanel.from_parquet(tmp_path / "both", **ROLES | {"name": "labs"})
+
+
 def test_the_checksum_is_of_the_data_and_not_of_their_order(tmp_path: Path, both: Any) -> None:
     question, data = Question("papers", "entry"), table()
     with LargePanel.from_parquet(written(data[::-1], tmp_path), **ROLES) as large:

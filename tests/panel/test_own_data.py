@@ -112,6 +112,26 @@ def test_tables_in_the_arrow_format_are_the_same_panel(tmp_path: Path) -> None:
     assert checked(Panel.from_long(tmp_path / "own.feather", **ROLES)) == same
 
 
+def test_labels_of_many_digits_stay_apart_where_some_are_missing_in_the_arrow_format(tmp_path: Path) -> None:
+    arrow, feather = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.feather")
+    grant = 2**62 + table()["lab"].astype("category").cat.codes.astype("Int64")
+    data = table().assign(grant=grant.mask(table()["lab"] == table()["lab"].iloc[0]))
+    roles = ROLES | {"attributes": "grant"}
+    same = Panel.from_long(data, **roles).attributes["grant"].tolist()
+    assert len(set(same)) == table()["lab"].nunique()
+    in_arrow = arrow.Table.from_pandas(data).replace_schema_metadata(None)
+    feather.write_feather(in_arrow, tmp_path / "own.feather")
+    for read in (in_arrow, tmp_path / "own.feather"):
+        assert Panel.from_long(read, **roles).attributes["grant"].tolist() == same
+
+
+def test_a_type_that_pyarrow_does_not_have_is_refused_in_one_line() -> None:
+    polars = pytest.importorskip("polars")
+    data = polars.from_pandas(table()).with_columns(papers=polars.lit(1, dtype=polars.Int128))
+    with pytest.raises(DataError, match=r"Panel.from_long: pyarrow cannot read data \(.*\); cast what"):
+        Panel.from_long(data, **ROLES)
+
+
 class ArrowStream:
     """What gives its columns in the Arrow format."""
 
@@ -344,6 +364,20 @@ def test_labels_that_differ_in_numbers_have_the_order_of_the_numbers(case: str) 
     assert sorted(set(panel.first_treated["entry"][:2])) == [4, 6]
 
 
+def test_months_that_may_be_decimals_have_no_certain_order() -> None:
+    months = ["2010.8", "2010.9", "2010.10", "2010.11", "2010.12", "2011.1"]
+    named = {2000 + k: label for k, label in enumerate(months)}
+    data = table().assign(year=lambda d: d["year"].map(named), entry=lambda d: d["entry"].map(named))
+    with pytest.raises(DataError, match=r'"2010\.10" on row 3; it must be a label whose place is certain'):
+        Panel.from_long(data, **ROLES, period="rank")
+    quarters = {2000 + k: 2010 + k / 4 for k in range(6)}
+    data = table().assign(year=lambda d: d["year"].map(quarters), entry="2011.50")
+    with pytest.raises(DataError, match=r'entry holds "2011\.50"'):
+        Panel.from_long(data, **ROLES, period="rank")
+    data["entry"] = "2011.0"
+    assert set(Panel.from_long(data, **ROLES, period="rank").first_treated["entry"]) == {5}
+
+
 def test_an_ordered_category_has_its_own_order_and_other_texts_have_none() -> None:
     labels = ["before", "call", "award", "delivery", "use", "after"]
     named = {2000 + k: label for k, label in enumerate(labels)}
@@ -453,6 +487,17 @@ def test_times_of_a_zone_in_a_parquet_file_do_not_depend_on_that_of_the_machine(
     for zone in ("America/New_York", "Asia/Tokyo"):
         command, there = [sys.executable, "-c", read, path], os.environ | {"TZ": zone}
         assert subprocess.run(command, env=there, capture_output=True, check=True).stdout == b"2001\n"
+
+
+def test_a_time_whose_zone_a_parquet_file_has_not_kept_is_no_certain_day(tmp_path: Path) -> None:
+    roles, own = ROLES | {"first_treated": (), "treatment": "on"}, tmp_path / "own.parquet"
+    data = table().assign(on=lambda d: (d["year"] >= d["entry"]).astype(int))
+    data["year"] = pd.to_datetime(data["year"].astype(str) + "-01-01").dt.tz_localize("UTC")
+    data.to_parquet(own)
+    assert Panel.from_long(own, **roles, period="year").periods[0] == 2000
+    data.assign(year=data["year"].dt.tz_localize(None).dt.tz_localize("Asia/Tokyo")).to_parquet(own)
+    with pytest.raises(DataError, match=r"1999-12-31 15:00:00\+00:00.* must be a date in a certain year"):
+        Panel.from_long(own, **roles, period="year")
 
 
 def test_a_profile_says_which_designs_can_answer_and_why_others_cannot() -> None:

@@ -248,6 +248,12 @@ def test_columns_of_any_type_make_the_same_panel() -> None:
     assert Panel.from_long(numbers, **COLUMNS).checksum == panel.checksum
     spaced = table().assign(unit=" " + table()["unit"] + " ", papers=table()["papers"].replace({"": " NA "}))
     assert Panel.from_long(spaced, **COLUMNS).checksum == panel.checksum
+    spaced = table().assign(
+        staff=table()["staff"].astype(str) + "\u00a0", year="\u00a0" + table()["year"].astype(str)
+    )
+    assert Panel.from_long(spaced, **COLUMNS).checksum == panel.checksum
+    parquet = table().assign(unit=[bytearray(unit.encode()) for unit in table()["unit"]])
+    assert Panel.from_long(parquet, **COLUMNS).checksum == panel.checksum
 
 
 def test_integers_beyond_numpys_beside_its_truth_values_are_read_as_they_are() -> None:

@@ -11,7 +11,7 @@ import pytest
 from statsmodels.duration.hazard_regression import PHReg
 
 from study import Panel, Question, QuestionError, calibrate, calibration
-from study.simulate.calibrate import Adoption, moments_of
+from study.simulate.calibrate import Adoption, level_outcome, moments_of
 from study.simulate.process import Family, Process
 from study.simulate.untreated_cells import Cells, Dials, fit, level_of
 
@@ -186,6 +186,15 @@ def test_the_hazard_is_that_of_a_cox_regression_among_those_not_yet_treated() ->
     ).fit()
     np.testing.assert_allclose(finding["hazard"], peer.params, atol=0.01)
     np.testing.assert_allclose(finding["hazard_std_error"], peer.bse, rtol=0.01)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0])
+def test_outcomes_are_themselves_after_their_logarithm(scale: float) -> None:
+    panel = example()[0]
+    y = scale * panel.outcomes["y"]
+    sample = QUESTION.replace(scale="log1p").sample(replace(panel, outcomes={"y": y}))
+    there = y[panel.rows_of(sample.unit_ids)]
+    np.testing.assert_allclose(level_outcome(sample), there[:, : len(sample.periods)], rtol=1e-12)
 
 
 def test_adopters_are_as_large_in_logs_where_the_question_is() -> None:

@@ -706,6 +706,13 @@ def test_without_a_confounder_the_bounds_are_the_designs_answer():
     assert (none.lower_error, none.upper_error) == pytest.approx((fit.std_error[0],) * 2, rel=EXACT)
 
 
+@pytest.mark.parametrize(("approach", "what"), [("first_differences", "the changes of "), ("within", "")])
+def test_a_confounder_explains_what_the_approach_has_on_both_sides(approach, what):
+    options = {"approach": approach, "learner": "linear", "repetitions": 1, "folds": 2}
+    answer = sensitivity(confounded(60), "dml_panel", benchmarks=["x1"], **options)
+    assert f"remaining variation of {what}treatment and of the outcome" in answer.sentences[0]
+
+
 def test_progress_is_called_for_each_benchmark_and_answers_are_the_same_again():
     calls = []
     made = confounded(60)

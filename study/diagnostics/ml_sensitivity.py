@@ -125,7 +125,7 @@ def ml_sensitivity(
     Raises
     ------
     QuestionError
-        If a number is out of range or the design refuses.
+        If a number is out of range, the design refuses, or nothing of the outcome is left unexplained.
 
     References
     ----------
@@ -234,6 +234,11 @@ def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elemen
     with one_thread():
         rows, model = cross_fitted(sample, learning, **others)
     framework = model.framework
+    if not (framework.sensitivity_elements["sigma2"] > 1e-12 * rows.outcome.var()).all():
+        raise QuestionError(
+            f"sensitivity: treatment, periods and covariates explain all of {sample.question.outcome}, so nothing of "
+            "it is left that a confounder could explain; name another outcome."
+        )
     # The score over its negative derivative, which doubleml calls scaled, is minus the influence on the coefficient.
     both = -framework.scaled_psi[:, 0], framework.sensitivity_elements["psi_max_bias"][:, 0]
     scores = np.column_stack([of_rows.mean(axis=1) for of_rows in both])

@@ -81,7 +81,7 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
     ------
     QuestionError
         If an instrument is fixed within units, a column is explained by fixed effects and the others, GMM has fewer
-        clusters than moments, or ``method`` is of the first or the reduced stage.
+        clusters than moments, the outcome leaves LIML or GMM nothing, or ``method`` is of the first or reduced stage.
 
     Examples
     --------
@@ -119,6 +119,11 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
             'effects; use method="2sls".'
         )
     rows = rows_of(sample, columns, seen)
+    if method != "2sls" and not np.abs(rows.y).max() > 1e-10 * np.nanmax(np.abs(sample.y)):
+        raise QuestionError(
+            f"iv: unit and period effects explain all of {sample.question.outcome}, so {method.upper()} has nothing to "
+            "weigh moments by; name another outcome."
+        )
     try:
         fit, covariances = linearmodels_fit(rows, method)
     except ValueError as error:

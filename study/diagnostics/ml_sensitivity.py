@@ -106,7 +106,7 @@ def ml_sensitivity(
         Share of the outcome's residual variation that the confounder explains, in [0, 1).
     cf_d : float
         Share of the long Riesz representer's variation that it generates, in [0, 1). In this partially linear
-        model it is its nonparametric partial R2 with the change of treatment.
+        model it is its nonparametric partial R2 with treatment, in first differences with its change.
     rho : float
         Correlation of what it adds to both, in [-1, 1] and not 0; 1 is the worst case.
     approach, learner, folds, repetitions, seed
@@ -125,7 +125,7 @@ def ml_sensitivity(
     Raises
     ------
     QuestionError
-        If a number is out of range or the design refuses.
+        If a number is out of range, the design refuses, or nothing of the outcome is left unexplained.
 
     References
     ----------
@@ -167,11 +167,11 @@ def ml_sensitivity(
     value = ovb.robustness_value(abs(q * elements.estimate) / (abs(rho) * elements.bias))
     limit = limit_reached(elements, rho, level, goal)
     unit, in_words = ovb.units_of(sample), "zero" if q == 1 else f"{1 - q:g} times the estimate"
+    treatment = "the changes of treatment" if approach == "first_differences" else "treatment"
     return Finding.of(
         [
-            f"A confounder that explains {ovb.percent(value)} of the remaining variation of the changes of treatment "
-            f"and of the outcome each (the robustness value), with |rho| = {abs(rho):g}, would bring the estimate to "
-            f"{in_words}.",
+            f"A confounder that explains {ovb.percent(value)} of the remaining variation of {treatment} and of the "
+            f"outcome each (the robustness value), with |rho| = {abs(rho):g}, would bring the estimate to {in_words}.",
             f"The coefficient of dml_panel is {elements.estimate:.3g} ({unit}), with a standard error of "
             f"{frame['lower_error'][0]:.2g} (CR0, as the bounds have) clustered as the design clusters.",
             ovb.limit_includes(f"one-sided {100 * level:g} % limit", in_words, limit),
@@ -234,6 +234,11 @@ def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elemen
     with one_thread():
         rows, model = cross_fitted(sample, learning, **others)
     framework = model.framework
+    if not (framework.sensitivity_elements["sigma2"] > 1e-12 * rows.outcome.var()).all():
+        raise QuestionError(
+            f"sensitivity: treatment, periods and covariates explain all of {sample.question.outcome}, so nothing of "
+            "it is left that a confounder could explain; name another outcome."
+        )
     # The score over its negative derivative, which doubleml calls scaled, is minus the influence on the coefficient.
     both = -framework.scaled_psi[:, 0], framework.sensitivity_elements["psi_max_bias"][:, 0]
     scores = np.column_stack([of_rows.mean(axis=1) for of_rows in both])

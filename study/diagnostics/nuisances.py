@@ -166,7 +166,8 @@ def nuisances(
                 score = _score(first, words, predicted, known, sample.cluster)
                 scores.append({"learner": learner} | score)
             rows = first.judged(treatment, predicted)
-            propensities.append(Propensities(treatment, *rows, limits, learner))
+            instrument = bool(sample.question.instruments)
+            propensities.append(Propensities(treatment, *rows, limits, learner, instrument))
         with settings(progress=None):  # what the design learns has been learned
             fits = {name: partial(headline, sample, design, given) for name, given in used.items()}
             refits = Refits.of(fits, level, keep=True)

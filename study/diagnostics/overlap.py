@@ -109,6 +109,8 @@ class Propensities(NamedTuple):
         What propensities are clipped to; None for a mean.
     learner : str
         Who predicts.
+    instrument : bool
+        Whether an instrument takes the place of treatment.
     """
 
     name: str
@@ -117,11 +119,14 @@ class Propensities(NamedTuple):
     predicted: FloatArray
     limits: tuple[float, float] | None
     learner: str = ""
+    instrument: bool = False
 
     @property
     def binary(self) -> bool:
-        """Whether the target is treatment or its change, so that predictions are shares; an instrument need not be."""
-        return bool(np.isin(self.target, (-1, 0, 1)).all() and self.target.max() == 1)
+        """Whether the target is treatment, its change or an instrument of 0 and 1, so that predictions are shares."""
+        return bool(
+            np.isin(self.target, (0, 1) if self.instrument else (-1, 0, 1)).all() and self.target.max() == 1
+        )
 
     @property
     def cut(self) -> float:

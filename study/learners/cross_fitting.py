@@ -158,8 +158,8 @@ def cross_fit(
     -------
     dict of str to ndarray, shape (N, R)
         The learner "ensemble" is a weighted mean of those in ``study.learners.named.ENSEMBLE``, with the weights that
-        predict best: non-negative least squares of the target on their cross-fitted predictions, scaled to add
-        up to one.
+        predict best: non-negative least squares of the target on their cross-fitted predictions, both less what
+        is known exactly, scaled to add up to one.
     """
     singles = {
         (name, single): nuisance._replace(learner=single)
@@ -167,14 +167,14 @@ def cross_fit(
         for single in parts_of(nuisance.learner)
     }
     now, shape = current_settings(), folds.place.shape
-    predicted = {key: np.empty(shape) for key in singles}
+    predicted = {key: np.empty((2, *shape)) for key in singles}
     fits = list(product(singles, range(shape[1]), range(folds.number)))
     folder = now.cache and now.cache.absolute()  # the settings themselves do not go to other processes
     if folder is not None:
         prepare(folder)
 
     def predict(fit: tuple[tuple[str, Learner], int, int]) -> FloatArray:
-        """Return the predictions of one nuisance by one learner, in one fold of one repetition."""
+        """Return what is known and what one learner adds to it, shape (2, m), in one fold of one repetition."""
         key, repetition, fold = fit
         nuisance = singles[key]
         train, test = folds.masks(repetition, fold)
@@ -185,14 +185,15 @@ def cross_fit(
         else:
             known = np.full(len(test), 0.0 if x.shape[1] else nuisance.target[train].mean())
         if not (x.shape[1] and test.any()):
-            return known[test]
+            return np.stack([known[test], np.zeros(test.sum())])
         place = folds.place[:, repetition]
         own_seed = _seed(seed, key[0], repetition, fold)
         problem = Problem(x, period, nuisance.target - known, place, train, test, own_seed)
-        return known[test] + _looked_up_or_learned(problem, nuisance.learner, nuisance.kind, if_here(folder))
+        added = _looked_up_or_learned(problem, nuisance.learner, nuisance.kind, if_here(folder))
+        return np.stack([known[test], added])
 
     for (key, repetition, fold), values in zip(fits, in_parallel(predict, fits), strict=True):
-        predicted[key][folds.masks(repetition, fold)[1], repetition] = values
+        predicted[key][:, folds.masks(repetition, fold)[1], repetition] = values
         if now.progress is not None:
             now.progress(f"{key[0]}, draw {repetition + 1} of {shape[1]}")
     return {
@@ -214,14 +215,16 @@ def _seed(seed: int, name: str, repetition: int, fold: int) -> int:
 
 
 def _combined(nuisance: Nuisance, parts: list[FloatArray]) -> FloatArray:
-    """Return the predictions of one learner, or the weighted mean of several, shape (N, R)."""
+    """Return the predictions of one learner, or the weighted mean of several, shape (N, R); parts are (2, N, R)."""
+    known, added = parts[0][0], np.stack([part[1] for part in parts], axis=2)
     if len(parts) == 1:
-        return parts[0]
+        return known + added[:, :, 0]
     used = slice(None) if nuisance.among is None else nuisance.among
-    of_draws = np.stack([part.T for part in parts], axis=2)
-    return np.column_stack(
-        [columns @ ensemble_weights(nuisance.target[used], columns[used]) for columns in of_draws]
-    )
+    of_draws = [
+        columns @ ensemble_weights((nuisance.target - of_draw)[used], columns[used])
+        for of_draw, columns in zip(known.T, added.swapaxes(0, 1), strict=True)
+    ]
+    return known + np.column_stack(of_draws)
 
 
 def ensemble_weights(target: FloatArray, predictions: FloatArray) -> FloatArray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from study.core import FloatArray, QuestionError, refuse_unknown
 from study.learners.lasso import lasso, lasso_logit
-from study.learners.problem import Kind, Problem, Rows, standardised
+from study.learners.problem import Kind, Problem, Rows, spread, standardised
 
 LearnerName = Literal["lasso", "forest", "lightgbm", "ensemble", "linear"]
 ENSEMBLE = ("lasso", "forest", "lightgbm")
@@ -130,7 +130,11 @@ def forest(problem: Problem, kind: Kind) -> FloatArray:
 
     target, size = _target_of_trees(problem, kind)
     model = random_forest(kind, problem.seed)
-    return _predicted(problem, problem.features, target, model, kind) * size
+    # Its trees see single precision, and take values within 1e-7 for one.
+    features = problem.features
+    blurred = spread(features) < np.maximum(1e-4 * np.abs(features).max(axis=0), 1e-3)
+    features = np.where(blurred, standardised(features), features)
+    return _predicted(problem, features, target, model, kind) * size
 
 
 def _target_of_trees(problem: Problem, kind: Kind) -> tuple[FloatArray, float]:

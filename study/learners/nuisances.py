@@ -279,7 +279,7 @@ def of_predictions(
     fitted.set_sample_splitting([halves] * draws)
     given = {data.d_cols[0]: {f"ml_{name}": values for name, values in predictions.items()}}
     with warnings.catch_warnings():  # of its sensitivity analysis, which is not asked for here
-        warnings.filterwarnings("ignore", "The estimated nu2")
+        warnings.filterwarnings("ignore", "The estimated nu2|invalid value encountered in divide")
         return fitted.fit(external_predictions=given)
 
 

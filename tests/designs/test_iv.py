@@ -506,6 +506,18 @@ REFUSED: dict[str, tuple[Any, Question, dict[str, Any], str]] = {
         lambda: replace(panel(), outcomes={"y": np.zeros((60, 8))}),
         ask(*TWO),
         {"method": "gmm"},
+        "iv: unit and period effects explain all of y, so GMM has nothing to weigh moments by",
+    ),
+    "nothing but periods": (
+        lambda: replace(panel(), outcomes={"y": np.tile(np.sin(np.arange(8.0)), (60, 1))}),
+        ask(*TWO),
+        {"method": "liml"},
+        "iv: unit and period effects explain all of y, so LIML has",
+    ),
+    "nothing but treatment": (
+        lambda: replace(panel(), outcomes={"y": 2 * ask(*TWO).sample(panel()).treatment}),
+        ask(*TWO),
+        {"method": "liml"},
         "iv: linearmodels finds no answer, since",
     ),
     "nothing left": (

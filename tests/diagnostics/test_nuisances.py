@@ -325,6 +325,18 @@ def test_an_instrument_whose_median_is_its_largest_value_is_cut_below_that(low: 
     assert rows.summary(True)["median"] == high
 
 
+@pytest.mark.parametrize(
+    ("values", "above"), [((-1.0, 1.0), "above -1"), ((-1.0, 0.0, 1.0), "above its median")]
+)
+def test_an_instrument_is_a_share_only_if_it_is_0_and_1(values: tuple[float, ...], above: str) -> None:
+    target = np.repeat(values, 3)
+    rows = Propensities("draft", np.arange(len(target)), target, target[:, None], None, instrument=True)
+    assert not rows.binary
+    assert rows.group(True) == f"with draft {above}"
+    assert rows._replace(instrument=False).binary
+    assert Propensities("draft", np.arange(2), np.arange(2.0), np.eye(2), None, instrument=True).binary
+
+
 def test_an_instrumented_design_is_shown_by_its_instrument(panel: Panel) -> None:
     sample = INSTRUMENTED.sample(encouraged(panel))
     binary = diagnostics.nuisances(sample, "dml_iv", learners=("linear",), **FEW)
@@ -336,6 +348,12 @@ def test_an_instrumented_design_is_shown_by_its_instrument(panel: Panel) -> None
     assert "in rows with the instrument size above its median" in " ".join(many.sentences)
     assert "auc" in many.tidy()
     assert of(many, "the instrument size")["auc"].isna().all()
+    signs = encouraged(panel)
+    signs = replace(signs, covariates=signs.covariates | {"z": 2 * signs.covariates["z"] - 1})
+    two = diagnostics.nuisances(
+        INSTRUMENTED.sample(signs), "dml_iv", learners=("linear",), model="pliv", **FEW
+    )
+    assert "in rows with the instrument z above -1" in " ".join(two.sentences)
 
 
 def test_designs_with_a_propensity_have_their_overlap_and_others_their_predicted_adoption(

@@ -706,6 +706,23 @@ def test_without_a_confounder_the_bounds_are_the_designs_answer():
     assert (none.lower_error, none.upper_error) == pytest.approx((fit.std_error[0],) * 2, rel=EXACT)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "y", [lambda d: 0 * d, lambda d: 3 * d, lambda d: 0 * d + np.sin(np.arange(d.shape[1]))]
+)
+def test_an_outcome_of_which_nothing_is_left_has_nothing_that_a_confounder_could_explain(y):
+    made = confounded(60)
+    with pytest.raises(QuestionError, match="explain all of y, so nothing of it is left"):
+        sensitivity(replace(made, y=y(made.treatment)), "dml_panel", learner="linear", repetitions=1, folds=2)
+
+
+@pytest.mark.parametrize(("approach", "what"), [("first_differences", "the changes of "), ("within", "")])
+def test_a_confounder_explains_what_the_approach_has_on_both_sides(approach, what):
+    options = {"approach": approach, "learner": "linear", "repetitions": 1, "folds": 2}
+    answer = sensitivity(confounded(60), "dml_panel", benchmarks=["x1"], **options)
+    assert f"remaining variation of {what}treatment and of the outcome" in answer.sentences[0]
+
+
 def test_progress_is_called_for_each_benchmark_and_answers_are_the_same_again():
     calls = []
     made = confounded(60)

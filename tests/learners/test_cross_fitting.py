@@ -197,10 +197,18 @@ def test_the_ensemble_is_a_weighted_mean_that_predicts_no_worse_than_its_learner
     loss = {name: np.mean((target - made[:, 0]) ** 2) for name, made in found.items()}
     assert loss["ensemble"] <= min(loss[name] for name in ("lasso", "forest", "lightgbm")) * 1.001
     parts = np.column_stack([found[name][:, 0] for name in ("lasso", "forest", "lightgbm")])
-    weights = ensemble_weights(target, parts)
+    known = cross_fit(x[:, :0], period, {"t": Nuisance(target, "linear")}, folds, 0)["t"]
+    weights = ensemble_weights(target - known[:, 0], parts - known)
     assert weights.min() >= 0
     assert weights.sum() == pytest.approx(1)
     np.testing.assert_allclose(found["ensemble"][:, 0], parts @ weights, atol=EXACT)
+
+
+def test_constants_of_periods_move_no_weight_of_the_ensemble():
+    _, period, target, *_ = rows()
+    constants = 1e3 * np.cos(period)
+    low, high = (single(Nuisance(y, "ensemble")) for y in (target, target + constants))
+    np.testing.assert_allclose(high - constants[:, None], low, atol=1e-6)
 
 
 def test_weights_of_the_ensemble_are_least_squares_with_no_negative_one():

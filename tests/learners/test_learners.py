@@ -75,6 +75,16 @@ def test_predictions_have_the_units_of_the_target(name):
     np.testing.assert_allclose(scaled, 1e4 * learned(made, name, "mean"), rtol=1e-5, atol=1e-2)
 
 
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+@pytest.mark.parametrize(("factor", "constant"), [(1e-9, 0.0), (1.0, 1e8)])
+def test_covariates_may_be_tiny_or_far_from_zero(kind, name, factor, constant):
+    made = problem(kind)
+    if name == "lightgbm":  # its bins are cut at zero
+        constant = 0.0
+    moved = learned(made._replace(x=constant + factor * made.x), name, kind)
+    np.testing.assert_allclose(moved, learned(made, name, kind), atol=1e-3)
+
+
 def test_least_squares_is_by_period():
     made = problem("mean")
     found = learned(made, "linear", "mean")

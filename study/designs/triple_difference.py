@@ -66,7 +66,7 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
         ATT(g,t): the differences are parallel in levels. ``notes`` say what was left out: cells, and comparison
         cohorts whose variance in a cell cannot be estimated, where one cluster of a group is seen or no more units
         than a regression has coefficients. Where that is so of all cohorts in all cells, they are compared with
-        nevertheless, and no effect has a standard error.
+        nevertheless, with equal weights, and no effect has a standard error.
 
     Raises
     ------
@@ -208,7 +208,8 @@ def _weights(cells: Cells, pairs: _Pairs, effects: Effects) -> tuple[FloatArray,
     """Return the weights that make the K effects of the two-by-two differences, shape (K + 2 P, K).
 
     The comparison cohorts of a cell have the weights 1'V^-1 / 1'V^-1 1, with V the covariance by unit of its triple
-    differences, equation (4.11). With them the reasons why cells have no estimate, shape (K,).
+    differences, equation (4.11), or equal ones where none has a variance. With them the reasons why cells have no
+    estimate, shape (K,).
     """
     n_cells, n_pairs = len(cells.cohort), len(pairs.cell)
     first, second = n_cells + np.arange(n_pairs), n_cells + n_pairs + np.arange(n_pairs)
@@ -218,8 +219,8 @@ def _weights(cells: Cells, pairs: _Pairs, effects: Effects) -> tuple[FloatArray,
     reasons[reasons == NO_COMPARISON] = "no unit of the cohort is observed that is not eligible"
     for k in np.flatnonzero(~missing[:n_cells] & ~cells.reference):
         own, others = (np.flatnonzero((pairs.cell == k) & some) for some in (known, ~known))
-        share = np.ones(len(own))
-        if len(own) > 1:
+        share = np.full(len(own), 1 / max(len(own), 1))
+        if len(own) > 1 and pairs.vary:
             parts = effects.influence.columns(np.concatenate([[k], first[own], second[own]]))
             identity = np.eye(len(own))
             share = _shares(parts @ np.vstack([np.ones((1, len(own))), identity, -identity]))

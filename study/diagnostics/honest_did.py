@@ -85,6 +85,8 @@ def honest_did(
     """Return intervals for an effect that hold if parallel trends fail by a bounded amount.
 
     Nothing is simulated: critical values are integrated, and the ends of the sets are found by bisection.
+    An interval for M holds for every smaller one too, but need not contain the intervals of those: the estimator that
+    a fixed-length one is around changes with M, and so do the critical values of hybrid tests.
 
     Parameters
     ----------

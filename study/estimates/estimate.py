@@ -938,9 +938,11 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     treated, compared = (int(number) for number in headline.leave_out.clusters[:, 0])
     carry = f"{treated} treated and {compared} comparison clusters carry the variance of {headline.terms[0]}"
     what = f"{fit.design}: {carry}"
-    if not headline.leave_out.estimable[0]:
-        if treated == compared == 0:
-            return f"{fit.design}: the outcome does not vary, so {headline.terms[0]} has no standard error."
+    estimable = headline.leave_out.estimable[0]
+    if treated == compared == 0 or (estimable and np.isnan(headline._level_error[0])):
+        exact = "outcomes do not vary between clusters beyond what the design fits"
+        return f"{fit.design}: {exact}, so {headline.terms[0]} has no standard error."
+    if not estimable:
         if min(treated, compared) >= 2:
             side = "one treated cluster" if fit.sample.group is None else "one cluster of a group"
             what = f"{fit.design}: {_without_error(fit)} in {headline.terms[0]} rest on {side}"

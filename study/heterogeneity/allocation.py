@@ -13,7 +13,7 @@ from study.core import FloatArray, QuestionError, p_is
 from study.diagnostics import Finding, titled
 from study.estimates import NUMBERS
 from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, panels
-from study.heterogeneity.scored import Scores, all_pairs, prior, seed_of, weighted_means
+from study.heterogeneity.scored import Scores, all_pairs, prior, seed_of, weighted_means, without_error
 
 DEPTH = 2
 # Of the half of the units that fill a tree's leaves (the other half chooses its splits): below a twentieth there is
@@ -202,6 +202,7 @@ def policy(
             f"smallest go by {name}.",
             f"A tree of depth {DEPTH} grown on all units, to look at (the rule follows trees that have not seen the "
             f"unit, and its value is none of these): {'; '.join(tree)}.",
+            *without_error(fit),
             *fit.notes,
         ],
         table,
@@ -228,6 +229,8 @@ def _verdict(table: pd.DataFrame, differs: pd.Series, p_value: float, budget: st
             f"Significantly different from {budget} grants given at random, in {outcome} a grant, by the test of all "
             f"pairs of rules: {rules}."
         )
+    if np.isnan(p_value):
+        return f"Rules for {budget} grants are not compared: no difference between two has a standard error."
     differences = table.set_index("rule")["detectable_difference"].dropna()
     detectable = ", ".join(f"{difference:.3g} for {rule}" for rule, difference in differences.items())
     return (

@@ -13,7 +13,16 @@ from study.core import BoolArray, Influence, IntArray, QuestionError, p_is
 from study.diagnostics import Finding, titled
 from study.estimates import Estimate, Wald
 from study.figures import BAND, ROW_HEIGHT, Axes, Figure, canvas, draw_dots, legend_above, on_axes
-from study.heterogeneity.scored import LEAST_IN_GROUP, Grouping, Pairs, Scores, all_pairs, averaged, plain
+from study.heterogeneity.scored import (
+    LEAST_IN_GROUP,
+    Grouping,
+    Pairs,
+    Scores,
+    all_pairs,
+    averaged,
+    plain,
+    without_error,
+)
 from study.inference import joint
 from study.panel import Scale
 
@@ -49,8 +58,8 @@ def effects_by_group(
         The frame has a row a group, those that are not estimated with NaN: by, group, estimate, std_error, conf_low,
         conf_high, band_low, band_high (simultaneous over the groups), n_units, n_treated. Details: ``by``; ``fit``,
         the estimate with a term for each group that has one; ``pairs``, all differences of two groups, or None with one
-        group; ``p_equal``, of the Wald test that all effects are equal; ``differ``, whether the test of all pairs
-        rejects.
+        that has a standard error; ``p_equal``, of the Wald test that all effects with one are equal; ``differ``,
+        whether the test of all pairs rejects.
 
     Raises
     ------
@@ -79,7 +88,7 @@ def effects_by_group(
         )
     fit = _estimate(scores, groups, np.flatnonzero(estimated), of)
     pairs, equal = None, None
-    if estimated.sum() > 1:
+    if fit.varies.sum() > 1:
         pairs, differences = all_pairs(fit, level=level, draws=draws, seed=seed), joint(fit).differences()
         # Effects that are the same number are not tested.
         equal = differences.test() if np.all(differences.std_error > 0) else None
@@ -93,7 +102,7 @@ def effects_by_group(
     whom = "the treated" if of == "treated" else "all units"
     each_group = _each_group(table, whom, level, question.effect_scale)
     return Finding.of(
-        [_verdict(by, fit, pairs, equal), *each_group, scores.overlap, *fit.notes],
+        [_verdict(by, fit, pairs, equal), *each_group, *without_error(fit), scores.overlap, *fit.notes],
         table,
         partial(_chart, scale=question.effect_scale, level=level),
         title=f"Effects on {whom} by {by}",
@@ -134,7 +143,7 @@ def excludes_zero(table: pd.DataFrame) -> BoolArray:
 
 def _verdict(by: str, fit: Estimate, pairs: Pairs | None, equal: Wald | None) -> str:
     if pairs is None:
-        return f"Groups by {by} are not compared: {len(fit.terms)} of them has an effect."
+        return f"Groups by {by} are not compared: 1 of them has an effect with a standard error."
     if np.isnan(pairs.p_value):
         return f"Groups by {by} are not compared: their effects are the same number."
     scale, k = fit.sample.question.effect_scale, pairs.largest

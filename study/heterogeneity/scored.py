@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,7 +146,7 @@ class Pairs:
     pairs : tuple of (str, str), length P
     difference, std_error : ndarray, shape (P,)
         The first of a pair less the second, and its standard error under the estimate's convention; NaN where the
-        two are the same.
+        two are the same, or one has none.
     degrees_of_freedom : ndarray, shape (P,)
         Of the pair's t statistic.
     p_adjusted : ndarray, shape (P,)
@@ -201,7 +202,10 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
     covariance of the differences.
     """
     names, differences = stack(fit.terms, [Stacked.of(fit)]).pairwise()
-    varies = differences.std_error > EQUAL * fit.std_error.max()
+    first, second = np.triu_indices(len(fit.terms), 1)
+    known = fit.varies[first] & fit.varies[second]
+    equal = known & (differences.std_error <= EQUAL * np.max(fit.std_error, where=fit.varies, initial=0.0))
+    varies = known & ~equal
     none = np.full((4, len(names)), np.nan)
     error, degrees, p_adjusted, critical = none
     if varies.any():
@@ -211,7 +215,7 @@ def all_pairs(fit: Estimate, *, level: float, draws: int, seed: int) -> Pairs:
         p_adjusted[varies] = exceeded(largest, statistics)
         critical[varies] = same_tail(sup_t(largest, level), tested.degrees_of_freedom)
     p_value = float(np.nanmin(p_adjusted)) if varies.any() else np.nan
-    effect = np.where(varies, differences.effect, 0.0)
+    effect = np.where(equal, 0.0, differences.effect)
     return Pairs(names, effect, error, degrees, p_adjusted, critical, p_value, level)
 
 
@@ -446,16 +450,24 @@ def averaged(
     **fields
         The design, and other fields of the estimate.
     """
-    sample, notes, draws = scores.sample, scores.rows.notes, of_draw.shape[1]
-    units = scores.to_units(influence)
-    if draws > 1:
-        most = spread_of_draws(sample, of_draw, Influence.of(units)).max()
-        notes += (
-            f"One draw of the folds has a standard deviation of up to {most:.2f} standard errors, so the average of "
-            f"{draws} still has {most / draws**0.5:.2f} of one that is not in the standard errors.",
-        )
-    fields |= {"notes": notes, "n_obs": len(scores.rows.unit), "published": "CR1"}
-    return coefficients(sample, terms, of_draw.mean(axis=1), units, estimand=Estimand.LONG_CHANGE, **fields)
+    sample, draws = scores.sample, of_draw.shape[1]
+    units, effect = scores.to_units(influence), of_draw.mean(axis=1)
+    fields |= {"notes": scores.rows.notes, "n_obs": len(scores.rows.unit), "published": "CR1"}
+    fit = coefficients(sample, terms, effect, units, estimand=Estimand.LONG_CHANGE, **fields)
+    if draws == 1 or not fit.varies.any():
+        return fit
+    most = spread_of_draws(sample, of_draw, Influence.of(units))[fit.varies].max()
+    note = (
+        f"One draw of the folds has a standard deviation of up to {most:.2f} standard errors, so the average of "
+        f"{draws} still has {most / draws**0.5:.2f} of one that is not in the standard errors."
+    )
+    return replace(fit, remarks=(*fit.remarks, note))
+
+
+def without_error(fit: Estimate) -> tuple[str, ...]:
+    """Say of which terms there is no standard error."""
+    none = ", ".join(compress(fit.terms, ~fit.varies))
+    return (f"No standard error and no test, with too few clusters on a side: {none}.",) if none else ()
 
 
 def seed_of(seed: int, draw: int, fold: int) -> int:

@@ -256,7 +256,7 @@ def test_the_warning_of_few_clusters_names_its_outcome(panel: Panel) -> None:
     flat = replace(panel, outcomes=held)
     table, *_ = table_command.of_panel(flat, [QUESTION], ["y", "flat"], ["twfe"], draws=99)
     notes = " ".join(table.notes)
-    why = "the outcome does not vary, so treatment has no standard error"
+    why = "outcomes do not vary between clusters beyond what the design fits, so treatment has no standard error"
     assert f"(1), flat: {why}" in notes
     compared = as_tables(compare(flat, QUESTION, ["twfe"], ["y", "flat"], draws=99))
     assert f"(1), flat: {why}" in " ".join(compared[0].notes)

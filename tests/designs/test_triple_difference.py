@@ -65,6 +65,26 @@ def test_an_outcome_that_does_not_vary_has_no_effect_with_every_comparison_cohor
     np.testing.assert_allclose(fit.effect, 0.0, atol=1e-12)
 
 
+def test_comparison_cohorts_of_which_none_has_a_variance_count_alike() -> None:
+    question = GROUPED.replace(min_cohort_size=1, cluster="cohort")
+    sizes = {4.0: (3, 2), 6.0: (1, 1), np.nan: (5, 4)}
+    whole = panel(sizes)
+    labels = np.nan_to_num(whole.first_treated["event"]).astype(str)
+    whole = replace(whole, attributes={**whole.attributes, "cohort": labels})
+    fit = estimate(whole, question, "triple_difference")
+    now = (fit.cohort == 4) & (fit.period == 4)
+    y, dates = whole.outcomes["y"], whole.first_treated["event"]
+    change = y[:, whole.periods == 4] - y[:, whole.periods == 3]
+
+    def difference(cohort: np.ndarray) -> float:
+        inside = whole.attributes["eligible"] == "1"
+        return float(change[cohort & inside].mean() - change[cohort & ~inside].mean())
+
+    others = [difference(dates == 6), difference(np.isnan(dates))]
+    np.testing.assert_allclose(fit.effect[now], difference(dates == 4) - np.mean(others), rtol=1e-12)
+    assert np.isnan(fit.std_error).all()
+
+
 def test_trends_by_cohort_and_by_eligibility_drop_out_whatever_the_comparison_cohorts() -> None:
     fit = estimate(panel(UNEVEN, noise=0.0), GROUPED, "triple_difference")
     truth = np.where(fit.event_time >= 0, 1 + fit.event_time / 2, 0.0)

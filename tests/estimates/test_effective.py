@@ -143,7 +143,30 @@ def test_an_average_without_a_standard_error_names_the_event_time_that_rests_on_
     alone = estimate(replace(panel, first_treated={"event": first}), QUESTION.replace(horizon=3))
     assert "effects at event time 3 in event_average rest on one treated cluster" in alone.notes[-1]
     flat = estimate(replace(panel, outcomes={"y": np.zeros(panel.outcomes["y"].shape)}), QUESTION)
-    assert "the outcome does not vary, so event_average" in flat.notes[-1]
+    assert "beyond what the design fits, so event_average" in flat.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("design", "options"),
+    [
+        ("callaway_santanna", {}),
+        ("dcdh", {}),
+        ("etwfe", {"family": "poisson"}),
+        ("generalized_synthetic_control", {}),
+        ("matrix_completion", {}),
+        ("twfe", {}),
+    ],
+)
+@pytest.mark.parametrize("effect", [0.0, 1.0])
+def test_where_all_is_fitted_exactly_the_note_says_why_there_is_no_standard_error(
+    design: str, options: dict[str, str], effect: float
+) -> None:
+    panel = simulated.few_treated(np.random.default_rng(1), treated=6)
+    treated = panel.periods >= panel.first_treated["event"][:, None]
+    exact = replace(panel, outcomes={"y": 3 + effect * treated})
+    fit = estimate(exact, QUESTION, design, **options)
+    assert np.isnan(fit.headline.std_error[0])
+    assert "do not vary between clusters beyond what the design fits, so " in fit.notes[-1]
 
 
 def test_what_is_a_millionth_of_the_largest_or_less_is_rounding_and_no_cluster() -> None:

@@ -56,6 +56,19 @@ def test_values_are_means_of_scores_of_those_chosen_and_errors_are_clustered_sum
     assert set(np.flatnonzero(found["chances"][:, 2])) == set(np.argsort(size)[:30])
 
 
+def test_a_rule_without_an_error_takes_none_from_the_others() -> None:
+    found = heterogeneity.policy(scored(n=200), 1, draws=DRAWS)
+    rules = found.frame.set_index("rule")
+    others = rules.drop("at random")
+    np.testing.assert_allclose(others["less_random"], others["value"] - rules.loc["at random", "value"])
+    alone = ["largest first", "smallest first"]
+    assert rules.loc[alone, "std_error"].isna().all()
+    assert rules.loc[alone, "std_error_less_random"].isna().all()
+    assert rules.loc["policy tree", "std_error_less_random"] > 0
+    said = f"No standard error and no test, with too few clusters on a side: {', '.join(alone)}."
+    assert said in found.sentences
+
+
 def test_where_only_large_units_gain_the_tree_finds_them_and_beats_a_random_allocation() -> None:
     found = heterogeneity.policy(scored(seed=2), 60, draws=DRAWS)
     assert set(found["differ_from_random"]) >= {"policy tree", "largest first", "smallest first"}

@@ -253,6 +253,34 @@ def test_all_pairs_are_differences_with_their_own_errors_and_equal_terms_are_not
     )
 
 
+def test_a_group_in_one_cluster_has_no_error_and_takes_none_from_the_others() -> None:
+    drawn = gaining.panel(n=300)
+    place = np.where(np.arange(300) % 5 == 0, "far", np.where(np.arange(300) % 2 == 0, "even", "odd"))
+    state = np.where(place == "far", "alone", drawn.attributes["state"])
+    drawn = replace(drawn, attributes={**drawn.attributes, "place": place, "state": state})
+    question = Question("y", "event", covariates=("other", "size"), cluster="state")
+    scores = heterogeneity.score(question.sample(drawn), learner="linear", repetitions=2)
+    found = heterogeneity.effects_by_group(scores, "place", draws=DRAWS)
+    effect = found.frame.set_index("group")["estimate"]
+    pairs = found["pairs"].tidy().set_index(["first", "second"])
+    for first, second in pairs.index:
+        assert pairs.loc[(first, second), "difference"] == pytest.approx(effect[first] - effect[second])
+    assert pairs.index[np.isfinite(pairs["std_error"])].tolist() == [("even", "odd")]
+    assert found["pairs"].p_value <= 1
+    assert "No standard error and no test, with too few clusters on a side: far." in found.sentences
+    (draws,) = (sentence for sentence in found.sentences if "One draw" in sentence)
+    assert float(draws.split("up to ")[1].split()[0]) < 10
+
+
+def test_groups_that_are_the_clusters_are_refused_for_want_of_a_variance() -> None:
+    drawn = gaining.panel(n=300)
+    drawn = replace(drawn, attributes={"sixth": (np.arange(300) % 6).astype(str)})
+    question = Question("y", "event", covariates=("other", "size"), cluster="sixth")
+    scores = heterogeneity.score(question.sample(drawn), learner="linear", folds=2, repetitions=1)
+    with pytest.raises(QuestionError, match="no term has a sampling variance"):
+        heterogeneity.effects_by_group(scores, "sixth", draws=DRAWS)
+
+
 def test_numbers_do_not_depend_on_jobs_nor_move_numpys_own_generator() -> None:
     before = np.random.get_state()[1].copy()  # noqa: NPY002 (the global generator is what is tested)
     tables = []

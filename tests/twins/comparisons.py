@@ -263,8 +263,12 @@ def triple_difference(sample: Sample, method: str = "dr") -> Answer:
 
     shares = []
     for *_, triples in found:
+        m = len(triples)
+        if not choice:
+            shares.append(np.full(m, 1 / m))
+            continue
         moves = derivative(sample, lambda w, triples=triples: each(triples, w))
-        omega, m = moves.T @ moves, len(triples)
+        omega = moves.T @ moves
         bordered = np.block([[omega / max(np.trace(omega), 1e-300), np.ones((m, 1))], [np.ones((1, m)), 0.0]])
         values = np.abs(np.linalg.eigvalsh(bordered))
         if np.any((values > 1e-14) & (values < 1e-7)):

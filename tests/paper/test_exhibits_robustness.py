@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import simulated
 from drawings import drawn_as
@@ -562,3 +563,22 @@ def test_a_verdict_of_the_table_has_three_numbers_at_most_and_can_be_read_at_onc
                 assert len(re.findall(r"(?<![\w.])-?\d[\d.,]*", said)) <= 3, said
                 assert len(said.split()) <= 40, said
                 assert not re.search(r"[a-z]_[a-z]", said), said
+
+
+def test_effects_of_a_tiny_outcome_are_more_than_zeros_and_a_slope_is_a_period_of_the_panel(
+    tmp_path: Path,
+) -> None:
+    data = pd.read_csv(PANEL)
+    data.assign(count=1e-8 * data["count"]).to_csv(tmp_path / "tiny.csv", index=False)
+    text = PLAN.replace(str(PANEL), "tiny.csv").replace(
+        'proportional = "Share"\nlog1p = "Log"', 'level = "L"'
+    )
+    tiny = setting_of(planned(tmp_path, text))
+    for make in (leave_one_out, inference, specifications, violations):
+        (table,) = make(tiny).tables
+        shown = [
+            c for line in table.lines for c in line.cells if isinstance(c, Number) and 0 < abs(c.value) < 1e-5
+        ]
+        assert shown
+        assert all(float(number.text.strip("()")) for number in shown), table.name
+    assert "the slope a period that" in " ".join(table.notes)

@@ -553,26 +553,30 @@ class Plan(Shared, Inference, Figure, Diagnose):
             "process": [*self.processes()],
         }
         for kind, entries in names.items():
-            first: dict[str, str] = {}
-            for name in entries:
-                part = address_part(name)
-                if not any(letter.isalnum() for letter in part):
-                    raise QuestionError(
-                        f'study.toml: the {kind} "{name}" has no letter and no digit for the addresses of results; '
-                        "rename it."
-                    )
-                if part in first:
-                    raise QuestionError(
-                        f'study.toml: results of the {kind}s "{first[part]}" and "{name}" would have the same '
-                        f"address, {part}; rename one."
-                    )
-                first[part] = name
+            check_addresses(kind, entries, "study.toml")
         for label in names["event label"]:
             if address_part(label) in self.exhibits:
                 raise QuestionError(
                     f'study.toml: the event label "{label}" is the name of an exhibit, whose table and results would '
                     "have the same names; rename it."
                 )
+
+
+def check_addresses(kind: str, names: Iterable[str], where: str) -> None:
+    """Refuse names from which results would get no address, or two the same one."""
+    first: dict[str, str] = {}
+    for name in names:
+        part = address_part(name)
+        if not any(letter.isalnum() for letter in part):
+            raise QuestionError(
+                f'{where}: the {kind} "{name}" has no letter and no digit for the addresses of results; rename it.'
+            )
+        if part in first:
+            raise QuestionError(
+                f'{where}: results of the {kind}s "{first[part]}" and "{name}" would have the same address, {part}; '
+                "rename one."
+            )
+        first[part] = name
 
 
 def check_exists(path: Path) -> None:

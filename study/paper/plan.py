@@ -114,7 +114,7 @@ class Event:
     threat : str
         Why it may not be as good as random, in a sentence.
     contrast : str
-        Label of the event without compute that it is set against.
+        Of a family: the label of the one without compute that it is set against.
     question : dict
         What it changes in the question, for example the population among which it was won.
     """
@@ -513,6 +513,11 @@ class Plan(Shared, Inference, Figure, Diagnose):
         for event in self.families:
             if event.contrast:
                 refuse_unknown("family", event.contrast, labels, f"study.toml, contrast of {event.label}")
+        if contrasted := [event.label for event in self.events if event.contrast]:
+            raise QuestionError(
+                f'study.toml: contrast of "{contrasted[0]}" is read of [[families]] alone; name the pair in '
+                "[contrasts], or take the key out."
+            )
         for rule in self.populations:
             population(rule, panel)
         for exhibit, (name, where) in NEEDED.items():

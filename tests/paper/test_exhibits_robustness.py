@@ -206,6 +206,20 @@ def test_contrasts_are_the_answers_of_the_plan_its_placebos_and_further_question
     assert found["Panel B. Of other kinds", f"Static{BY_T}"].cells[7].value == static.effect[0]
 
 
+def test_contrasts_say_over_which_event_times_an_average_goes_that_the_panel_makes_shorter(
+    setting: Setting, tmp_path: Path
+) -> None:
+    late = '[[families]]\nname = "late"\ntitle = "L"\nshort = "Late"\nlabel = "late"\n'
+    plan = planned(tmp_path, PLAN + EXTRA + late + '[contrasts]\n"Of the plan" = ["sim1", "late"]\n')
+    first = setting.panel.first_treated["first_treated"]
+    dates = {"first_treated": first, "late": np.where(np.isnan(first), first, setting.panel.periods[-1])}
+    panel = replace(setting.panel, first_treated=dates)
+    tasks = [plan.task(plan.families[0], "count", scale, plan.headline) for scale in plan.scales]
+    results = {**setting.results} | {task.key: answer(task, panel) for task in tasks}
+    (table,) = contrasts(replace(setting, plan=plan, panel=panel, results=results)).tables
+    assert "Late: event time 0 alone." in table.notes
+
+
 def test_contrasts_name_what_the_plan_has(tmp_path: Path) -> None:
     wrong = planned(tmp_path, PLAN + EXTRA + CONTRASTS.replace('"sim1", ', '"sim2", '))
     with pytest.raises(study.QuestionError, match="sim2"):

@@ -195,6 +195,11 @@ def test_a_plan_that_is_no_text_is_refused(tmp_path: Path) -> None:
         read_plan(tmp_path / "study.toml")
 
 
+def test_a_contrast_that_no_exhibit_reads_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(QuestionError, match=re.escape('contrast of "sim1" is read of [[families]] alone')):
+        load(tmp_path, *more('label = "sim1"', 'contrast = "sim1"'))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

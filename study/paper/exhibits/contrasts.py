@@ -71,7 +71,12 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
             treated = {"treated": shown.n_treated}
             yield from setting.numbers((EXHIBIT, label), treated, OF_CONTRASTS, quantity=shown.label)
     named = {label for labels in plan.contrasts.values() for label in labels}
-    dated = [event for event in plan.every_event if event.label in named and "horizon" in event.question]
+    average = setting.averaged(setting.event)
+    dated = [
+        event
+        for event in plan.every_event
+        if event.label in named and ("horizon" in event.question or setting.averaged(event) != average)
+    ]
     panels = {**setting.placebos, **setting.further}
     elsewhere = [f"{label} ({panel.window()})" for label, panel in panels.items() if label in named]
     main = [Block("", lines.pop(""))] if "" in lines else []
@@ -83,9 +88,9 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
         spans=[("", 1), *((plan.scales[scale], len(names)) for scale, names in columns.items())],
         blocks=[*main, *lettered(lines)],
         notes=[
-            f"{plan.headline.label}, where it can answer; average over {setting.averaged(setting.event)}.",
+            f"{plan.headline.label}, where it can answer; average over {average}.",
             *(f"{e.short}: {setting.averaged(e)}." for e in dated),
-            *([f"On panels with {plan.text.units} of their own: {listed(elsewhere)}."] * bool(elsewhere)),
+            *([f"On panels with {plan.text.units} of their own: {listed(elsewhere)}."] if elsewhere else []),
             f"N: treated {plan.text.units}. SE: clustered by {setting.clusters}. Low, High: {100 * plan.level:g}% "
             f"interval. MDE: minimum detectable effect. p: from permuted event dates ({BY_T}: from t).",
             *dict.fromkeys(refused),

@@ -395,7 +395,11 @@ class Plan(Shared, Inference, Figure, Diagnose):
         """Return one cell."""
         named = {"outcome": outcome, "event": event.name, "scale": scale}
         values = self.question | row.question | named | event.question
-        question = Question.from_dict(values, f"study.toml, {row.label}")
+        where = f"study.toml, {row.label}"
+        try:
+            question = Question.from_dict(values, where)
+        except QuestionError as error:
+            raise QuestionError(str(error).replace("Question:", f"{where}:", 1)) from None
         tested = row == self.headline and not row.design.draws
         shared = {name: getattr(self, name) for name in ("seed", "level", "band_draws", "strata")}
         permutations = self.permutations if tested else 0
@@ -617,7 +621,7 @@ def plan_from(content: Mapping[str, Any], where: str, folder: Path) -> Plan:
         values |= vars(values.pop(table))
     name, rows = values.pop("headline"), values.pop("designs")
     for design in (name, *(row.name for row in (*rows, *values["further"]))):
-        find_design(design)
+        find_design(design, f"{where}, designs")
     headline = next((row for row in rows if row.name == name), None)
     if headline is None:
         raise QuestionError(f'{where}: the headline "{name}" is not among the designs; list it there.')

@@ -29,6 +29,7 @@ from study.paper.exhibits.inference import inference
 from study.paper.exhibits.learners import learners
 from study.paper.exhibits.leave_one_out import leave_one_out, short
 from study.paper.exhibits.placebos import placebos
+from study.paper.exhibits.raw_means import raw_means
 from study.paper.exhibits.specifications import specifications
 from study.paper.exhibits.verdicts import verdicts
 from study.paper.exhibits.violations import bias, violations
@@ -596,3 +597,4 @@ def test_effects_of_a_tiny_outcome_are_more_than_zeros_and_a_slope_is_a_period_o
         assert shown
         assert all(float(number.text.strip("()")) for number in shown), table.name
     assert "the slope a period that" in " ".join(table.notes)
+    assert not re.search(r"was 0\.00 in", " ".join(raw_means(tiny).sentences))

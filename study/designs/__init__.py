@@ -353,10 +353,10 @@ def answer_key(*question: object) -> str | None:
 
 
 @checked
-def find_design(name: str) -> Design:
-    """Return a design by name, or raise a QuestionError that suggests the nearest one."""
+def find_design(name: str, where: str = "designs") -> Design:
+    """Return a design by name, or raise a QuestionError that says where, and suggests the nearest one."""
     designs = all_designs()
-    refuse_unknown("design", name, designs, "designs")
+    refuse_unknown("design", name, designs, where)
     return designs[name]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from study.core import DataError, QuestionError
 from study.designs import find_design
 from study.panel import Panel, Question, Reading, describe
-from study.paper.plan import Plan
+from study.paper.plan import Plan, check_addresses
 from study.report import address_part, render
 
 # In this order; the first that answers is the headline.
@@ -38,7 +38,7 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
     DataError
         If the file is not fit to be a panel; it names the first rule that is broken.
     QuestionError
-        If no design can answer for any of the events.
+        If no design can answer for any of the events, or outcomes have names that a plan cannot tell apart.
     """
     if reading.panel is None:
         first = describe(reading.violations.head(1)).replace("\n", " ")
@@ -46,6 +46,7 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
     panel, horizon = reading.panel, max(min(LONGEST_HORIZON, len(reading.panel.periods) - 2), 0)
     shared: dict[str, Any] = {"min_cohort_size": 1, "missing": "pairs"}
     answers = {event: _able(panel, event, shared) for event in panel.events}
+    check_addresses("outcome", panel.outcomes, panel.name)
     events = [event for event, able in answers.items() if able]
     if not events:
         raise QuestionError(f"{panel.name}: no design can answer; {panel.profile().designs['why'].iloc[0]}")

@@ -114,7 +114,7 @@ class Event:
     threat : str
         Why it may not be as good as random, in a sentence.
     contrast : str
-        Label of the event without compute that it is set against.
+        Of a family: the label of the one without compute that it is set against.
     question : dict
         What it changes in the question, for example the population among which it was won.
     """
@@ -395,7 +395,11 @@ class Plan(Shared, Inference, Figure, Diagnose):
         """Return one cell."""
         named = {"outcome": outcome, "event": event.name, "scale": scale}
         values = self.question | row.question | named | event.question
-        question = Question.from_dict(values, f"study.toml, {row.label}")
+        where = f"study.toml, {row.label}"
+        try:
+            question = Question.from_dict(values, where)
+        except QuestionError as error:
+            raise QuestionError(str(error).replace("Question:", f"{where}:", 1)) from None
         tested = row == self.headline and not row.design.draws
         shared = {name: getattr(self, name) for name in ("seed", "level", "band_draws", "strata")}
         permutations = self.permutations if tested else 0
@@ -513,6 +517,11 @@ class Plan(Shared, Inference, Figure, Diagnose):
         for event in self.families:
             if event.contrast:
                 refuse_unknown("family", event.contrast, labels, f"study.toml, contrast of {event.label}")
+        if contrasted := [event.label for event in self.events if event.contrast]:
+            raise QuestionError(
+                f'study.toml: contrast of "{contrasted[0]}" is read of [[families]] alone; name the pair in '
+                "[contrasts], or take the key out."
+            )
         for rule in self.populations:
             population(rule, panel)
         for exhibit, (name, where) in NEEDED.items():
@@ -553,26 +562,30 @@ class Plan(Shared, Inference, Figure, Diagnose):
             "process": [*self.processes()],
         }
         for kind, entries in names.items():
-            first: dict[str, str] = {}
-            for name in entries:
-                part = address_part(name)
-                if not any(letter.isalnum() for letter in part):
-                    raise QuestionError(
-                        f'study.toml: the {kind} "{name}" has no letter and no digit for the addresses of results; '
-                        "rename it."
-                    )
-                if part in first:
-                    raise QuestionError(
-                        f'study.toml: results of the {kind}s "{first[part]}" and "{name}" would have the same '
-                        f"address, {part}; rename one."
-                    )
-                first[part] = name
+            check_addresses(kind, entries, "study.toml")
         for label in names["event label"]:
             if address_part(label) in self.exhibits:
                 raise QuestionError(
                     f'study.toml: the event label "{label}" is the name of an exhibit, whose table and results would '
                     "have the same names; rename it."
                 )
+
+
+def check_addresses(kind: str, names: Iterable[str], where: str) -> None:
+    """Refuse names from which results would get no address, or two the same one."""
+    first: dict[str, str] = {}
+    for name in names:
+        part = address_part(name)
+        if not any(letter.isalnum() for letter in part):
+            raise QuestionError(
+                f'{where}: the {kind} "{name}" has no letter and no digit for the addresses of results; rename it.'
+            )
+        if part in first:
+            raise QuestionError(
+                f'{where}: results of the {kind}s "{first[part]}" and "{name}" would have the same address, {part}; '
+                "rename one."
+            )
+        first[part] = name
 
 
 def check_exists(path: Path) -> None:
@@ -608,7 +621,7 @@ def plan_from(content: Mapping[str, Any], where: str, folder: Path) -> Plan:
         values |= vars(values.pop(table))
     name, rows = values.pop("headline"), values.pop("designs")
     for design in (name, *(row.name for row in (*rows, *values["further"]))):
-        find_design(design)
+        find_design(design, f"{where}, designs")
     headline = next((row for row in rows if row.name == name), None)
     if headline is None:
         raise QuestionError(f'{where}: the headline "{name}" is not among the designs; list it there.')

@@ -5,6 +5,7 @@ from .columns import LETTERS as LETTERS
 from .columns import POWER_OF as POWER_OF
 from .columns import REFUSED as REFUSED
 from .columns import Column as Column
+from .columns import cells as cells
 from .columns import effect_values as effect_values
 from .columns import effects_beside as effects_beside
 from .columns import effects_between as effects_between

@@ -63,6 +63,7 @@ def p_cell(value: float) -> Cell:
 
 
 Kind = Literal["effect", "error", "p", "count", "number", "percent", "text"]
+EFFECTS = ("effect", "error")
 ABSENT = "(none)"
 # What values are multiplied by, and their decimals, where a column does not say these.
 PRINTED: dict[str, tuple[int, int]] = {"percent": (100, 1), "count": (1, 0)}
@@ -80,7 +81,7 @@ class Column(NamedTuple):
 
     def text(self, value: Any, scale: Scale) -> str:
         """Return a value as a text prints it, without its unit."""
-        if self.kind in ("effect", "error"):
+        if self.kind in EFFECTS:
             return scale.number(float(value))
         if self.kind == "text":
             return str(value)
@@ -91,24 +92,24 @@ class Column(NamedTuple):
         factor, digits = PRINTED.get(self.kind, (1, self.digits))
         return f"{round(factor * float(value), digits) + 0.0:.{digits}f}".replace("-", MINUS)
 
-    def cell(self, value: Any, scale: Scale | None = None, beside: float | None = None) -> Cell:
+    def cell(self, value: Any, scale: Scale | None = None, *beside: float) -> Cell:
         """Return a value as a cell of a table, effects and errors in the unit of their scale; NaN is empty.
 
-        With what an effect stands ``beside`` it has more decimals where both would be zero.
+        With what an effect stands ``beside`` it has more decimals where all of these would be zero.
         """
         if self.kind == "text":
             return str(value)
         if self.kind == "p":
             return "" if math.isnan(value) else p_cell(float(value))
-        effect = self.kind in ("effect", "error")
+        effect = self.kind in EFFECTS
         factor, digits = _printed(scale, self.digits) if effect else PRINTED.get(self.kind, (1, self.digits))
-        if beside is not None:
-            digits = decimals(digits, factor * value, factor * beside)
+        if effect and beside:
+            digits = decimals(digits, *(factor * each for each in (value, *beside)))
         return Number(factor * float(value), digits, bracketed=self.kind == "error")
 
     def unit(self, scale: Scale) -> str:
         """Return the unit in which a text prints a value, if it has one."""
-        if self.kind in ("effect", "error"):
+        if self.kind in EFFECTS:
             return scale.printed
         return "percent" if self.kind == "percent" else ""
 
@@ -116,6 +117,12 @@ class Column(NamedTuple):
 def _printed(scale: Scale | None, digits: int = 3) -> tuple[int, int]:
     """Return what effects of a scale are multiplied by in a table, and their decimals: percent has one."""
     return (scale.factor, 1 if scale.percent else digits) if scale else (1, digits)
+
+
+def cells(columns: Mapping[str, Column], values: Mapping[str, Any], scale: Scale | None = None) -> list[Cell]:
+    """Return the values of one line, by column, as cells; effects have decimals in which not all are zero."""
+    beside = [float(value) for name, value in values.items() if columns[name].kind in EFFECTS]
+    return [columns[name].cell(value, scale, *beside) for name, value in values.items()]
 
 
 # The columns that more than one table, finding or answer has; an exhibit says its own beside them.

@@ -359,9 +359,16 @@ def _mean_cell(sample: Sample, digits: int) -> Cell:
 def _rows_of(name: str, models: Models, cell: Callable[[Estimate], Cell]) -> list[Line]:
     """Return what models rest on as one line, or one for the rows that are alike where they differ.
 
-    Counts that differ are a range; what no model has is no line.
+    Counts that differ are a range; what no model has is no line. A row may have models on several scales.
     """
-    rows = [(tag, [cell(fit) if fit else None for fit in fits]) for tag, fits in models]
+    rows: list[tuple[str, list[Cell | None]]] = []
+    for tag, fits in models:
+        cells = [cell(fit) if fit else None for fit in fits]
+        of_row = (own for name, own in rows if name == tag and _is_same(own, cells))
+        if same := next(of_row, None):
+            same[:] = [old if new is None else new for old, new in zip(same, cells, strict=True)]
+        else:
+            rows.append((tag, cells))
     columns = [
         [c for c in column if c is not None] for column in zip(*(cells for _, cells in rows), strict=True)
     ]
@@ -377,6 +384,11 @@ def _rows_of(name: str, models: Models, cell: Callable[[Estimate], Cell]) -> lis
         if any(map(str, shown)):
             alike.setdefault(tuple(map(str, shown)), (shown, {}))[1][tag] = None
     return [Line(f"{name}, {', '.join(tags)}", cells) for cells, tags in alike.values()]
+
+
+def _is_same(first: Sequence[Cell | None], second: Sequence[Cell | None]) -> bool:
+    """Say whether the cells that two rows both have are the same."""
+    return all(None in pair or str(pair[0]) == str(pair[1]) for pair in zip(first, second, strict=True))
 
 
 def _differences(comparison: Comparison, outcome: str) -> Table:

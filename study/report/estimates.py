@@ -228,7 +228,7 @@ def as_table(fit: Estimate, level: float = 0.95) -> Table:
         Its K terms are the lines.
     """
     lines = [
-        Line(row["term"], [COLUMNS[name].cell(row[name], beside=row["std_error"]) for name in SHOWN])
+        Line(row["term"], [COLUMNS[name].cell(row[name], None, row["std_error"]) for name in SHOWN])
         for row in fit.tidy(level).to_dict("records")
     ]
     question = fit.sample.question

@@ -1,7 +1,8 @@
 """What the package maketables asks of an estimate, so that one table can hold estimates of several packages.
 
 maketables writes texts into LaTeX as they are: names of this package have no underscores here, and for outcomes or
-covariates that have some, give ``ETable`` its ``labels``.
+covariates that have some, give ``ETable`` its ``labels``. It prints three decimals, which of effects such as 1e-8 leave
+zeros: there, give it ``coef_fmt="b:.3g \\n (se:.3g)"``.
 """
 
 from __future__ import annotations
@@ -11,15 +12,21 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from study.core import decimals
 from study.designs import find_design
 from study.estimates import Estimate
 from study.report.columns import UNCLUSTERED
 
 
-def _detectable(fit: Estimate) -> float | None:
-    """Return the minimum detectable effect of the only average or coefficient; a path has one for each term."""
-    several = fit.estimand.has_path and len(fit.terms) > 1
-    return None if several else float(fit.headline.minimum_detectable_effect()[0])
+def _detectable(fit: Estimate) -> float | str | None:
+    """Return the minimum detectable effect of the only average or coefficient; a path has one for each term.
+
+    One that maketables would print as zero is a text.
+    """
+    if fit.estimand.has_path and len(fit.terms) > 1:
+        return None
+    smallest = float(fit.headline.minimum_detectable_effect()[0])
+    return smallest if decimals(3, smallest) == 3 else f"{smallest:.3g}"
 
 
 # What an estimate rests on, by key: its label and how it is read.

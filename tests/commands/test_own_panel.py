@@ -239,6 +239,16 @@ def test_columns_without_a_panel_and_a_panel_that_is_not_fit_are_one_line(own):
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_init_writes_no_plan_of_outcomes_that_a_run_would_refuse(own):
+    data = pd.read_stata(own / "my.dta")
+    data.assign(Papers=2 * data["papers"]).to_csv(own / "case.csv", index=False)
+    done = command("init", "case.csv", *DATED, "--outcome", "Papers", cwd=own)
+    assert done.returncode == 2
+    told = 'case.csv: results of the outcomes "papers" and "Papers" would have the same address, papers; rename one.'
+    assert told in done.stderr
+    assert not (own / "study.toml").exists()
+
+
 def test_a_run_of_a_panel_leaves_a_plan_that_somebody_has_edited(own, monkeypatch):
     edited = own / "out/study.toml"
     edited.parent.mkdir()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import simulated
 from drawings import drawn_as
@@ -28,6 +29,7 @@ from study.paper.exhibits.inference import inference
 from study.paper.exhibits.learners import learners
 from study.paper.exhibits.leave_one_out import leave_one_out, short
 from study.paper.exhibits.placebos import placebos
+from study.paper.exhibits.raw_means import raw_means
 from study.paper.exhibits.specifications import specifications
 from study.paper.exhibits.verdicts import verdicts
 from study.paper.exhibits.violations import bias, violations
@@ -203,6 +205,20 @@ def test_contrasts_are_the_answers_of_the_plan_its_placebos_and_further_question
     question = setting.task_of(second).question
     static = study.estimate(setting.panel, question, "twfe").headline
     assert found["Panel B. Of other kinds", f"Static{BY_T}"].cells[7].value == static.effect[0]
+
+
+def test_contrasts_say_over_which_event_times_an_average_goes_that_the_panel_makes_shorter(
+    setting: Setting, tmp_path: Path
+) -> None:
+    late = '[[families]]\nname = "late"\ntitle = "L"\nshort = "Late"\nlabel = "late"\n'
+    plan = planned(tmp_path, PLAN + EXTRA + late + '[contrasts]\n"Of the plan" = ["sim1", "late"]\n')
+    first = setting.panel.first_treated["first_treated"]
+    dates = {"first_treated": first, "late": np.where(np.isnan(first), first, setting.panel.periods[-1])}
+    panel = replace(setting.panel, first_treated=dates)
+    tasks = [plan.task(plan.families[0], "count", scale, plan.headline) for scale in plan.scales]
+    results = {**setting.results} | {task.key: answer(task, panel) for task in tasks}
+    (table,) = contrasts(replace(setting, plan=plan, panel=panel, results=results)).tables
+    assert "Late: event time 0 alone." in table.notes
 
 
 def test_contrasts_name_what_the_plan_has(tmp_path: Path) -> None:
@@ -562,3 +578,23 @@ def test_a_verdict_of_the_table_has_three_numbers_at_most_and_can_be_read_at_onc
                 assert len(re.findall(r"(?<![\w.])-?\d[\d.,]*", said)) <= 3, said
                 assert len(said.split()) <= 40, said
                 assert not re.search(r"[a-z]_[a-z]", said), said
+
+
+def test_effects_of_a_tiny_outcome_are_more_than_zeros_and_a_slope_is_a_period_of_the_panel(
+    tmp_path: Path,
+) -> None:
+    data = pd.read_csv(PANEL)
+    data.assign(count=1e-8 * data["count"]).to_csv(tmp_path / "tiny.csv", index=False)
+    text = PLAN.replace(str(PANEL), "tiny.csv").replace(
+        'proportional = "Share"\nlog1p = "Log"', 'level = "L"'
+    )
+    tiny = setting_of(planned(tmp_path, text))
+    for make in (leave_one_out, inference, specifications, violations):
+        (table,) = make(tiny).tables
+        shown = [
+            c for line in table.lines for c in line.cells if isinstance(c, Number) and 0 < abs(c.value) < 1e-5
+        ]
+        assert shown
+        assert all(float(number.text.strip("()")) for number in shown), table.name
+    assert "the slope a period that" in " ".join(table.notes)
+    assert not re.search(r"was 0\.00 in", " ".join(raw_means(tiny).sentences))

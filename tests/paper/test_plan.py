@@ -198,6 +198,25 @@ def test_a_plan_that_is_no_text_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (more("horizon = 3", 'missing = "pair"'), 'study.toml, CS: there is no missing "pair"'),
+        (('name = "twfe"', 'name = "twfee"'), 'study.toml, designs: there is no design "twfee"'),
+    ],
+)
+def test_a_word_that_a_field_or_the_catalogue_does_not_have_is_placed_in_the_plan(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    with pytest.raises(QuestionError, match=re.escape(message)):
+        load(tmp_path, *change)
+
+
+def test_a_contrast_that_no_exhibit_reads_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(QuestionError, match=re.escape('contrast of "sim1" is read of [[families]] alone')):
+        load(tmp_path, *more('label = "sim1"', 'contrast = "sim1"'))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
         (
             more(END, f'[[families]]\n{FAMILY}\nlabel = "SIM1"'),
             'results of the event labels "sim1" and "SIM1" would have the same address',

@@ -321,3 +321,19 @@ def test_the_same_model_twice_is_refused_with_what_to_do(fits) -> None:
     ):
         study.table([fits[0], fits[0]])
     assert len(study.table({"a": fits[0], "b": fits[0]}).headings) == 2
+
+
+def test_what_models_on_several_scales_rest_on_is_one_line_a_row(panel: Panel) -> None:
+    fits = [
+        study.estimate(panel, QUESTION.replace(outcome=outcome, scale=scale), design)
+        for outcome, scale in (("y", "level"), ("z", "level"), ("z", "log1p"))
+        for design in ("twfe", "callaway_santanna")
+    ]
+    table = study.table(fits, columns="outcomes")
+    labels = [line.label for line in table.lines if line.label.startswith(("Fixed effects", "Outcome mean"))]
+    assert labels == ["Outcome mean", "Fixed effects, (1)"]
+    assert cells(table, "Fixed effects, (1)") == ["unit, period"] * 2
+    by_design = study.table([fits[0], fits[3], fits[4]])
+    means = [panel.outcomes[outcome].mean() for outcome in ("y", "z", "z")]
+    assert cells(by_design, "Outcome mean, y")[0] == pytest.approx(means[0])
+    assert cells(by_design, "Outcome mean, z") == pytest.approx(means[1:])

@@ -16,7 +16,19 @@ from study.panel import Scale
 from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, exhibit
 from study.paper.plan import worded, words_of
 from study.paper.results import headline_effect
-from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Number, Table, effect_values, lettered
+from study.report import (
+    COLUMNS,
+    REFUSED,
+    Block,
+    Cell,
+    Column,
+    Line,
+    Number,
+    Table,
+    cells,
+    effect_values,
+    lettered,
+)
 
 EXHIBIT = "contrasts"
 BY_T = "\N{DAGGER}"
@@ -46,20 +58,25 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
         for label in labels:
             by_scale = {scale: answer_of(setting, scale, label) for scale in columns}
             shown = by_scale[first]
-            cells: list[Cell] = [Number(shown.n_treated, 0)]
+            line: list[Cell] = [Number(shown.n_treated, 0)]
             for scale, answer in by_scale.items():
                 effects.setdefault(Scale(scale).title, {})[answer.label] = answer.effect
-                cells += _cells(answer, columns[scale], Scale(scale))
+                line += _cells(answer, columns[scale], Scale(scale))
             if shown.effect.note:
                 why = re.split(r"[,;]", shown.effect.note.partition(": ")[2])[0]
                 refused.append(f"{REFUSED} : {worded(why, words_of(plan))}.")
             marked = shown.label + BY_T * (shown.effect.exists and math.isnan(shown.p_permuted))
             own = "" if label == setting.event.label else title  # what all others are set beside
-            lines.setdefault(own, []).append(Line(marked, cells))
+            lines.setdefault(own, []).append(Line(marked, line))
             treated = {"treated": shown.n_treated}
             yield from setting.numbers((EXHIBIT, label), treated, OF_CONTRASTS, quantity=shown.label)
     named = {label for labels in plan.contrasts.values() for label in labels}
-    dated = [event for event in plan.every_event if event.label in named and "horizon" in event.question]
+    average = setting.averaged(setting.event)
+    dated = [
+        event
+        for event in plan.every_event
+        if event.label in named and ("horizon" in event.question or setting.averaged(event) != average)
+    ]
     panels = {**setting.placebos, **setting.further}
     elsewhere = [f"{label} ({panel.window()})" for label, panel in panels.items() if label in named]
     main = [Block("", lines.pop(""))] if "" in lines else []
@@ -71,9 +88,9 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
         spans=[("", 1), *((plan.scales[scale], len(names)) for scale, names in columns.items())],
         blocks=[*main, *lettered(lines)],
         notes=[
-            f"{plan.headline.label}, where it can answer; average over {setting.averaged(setting.event)}.",
+            f"{plan.headline.label}, where it can answer; average over {average}.",
             *(f"{e.short}: {setting.averaged(e)}." for e in dated),
-            *([f"On panels with {plan.text.units} of their own: {listed(elsewhere)}."] * bool(elsewhere)),
+            *([f"On panels with {plan.text.units} of their own: {listed(elsewhere)}."] if elsewhere else []),
             f"N: treated {plan.text.units}. SE: clustered by {setting.clusters}. Low, High: {100 * plan.level:g}% "
             f"interval. MDE: minimum detectable effect. p: from permuted event dates ({BY_T}: from t).",
             *dict.fromkeys(refused),
@@ -112,4 +129,4 @@ def _cells(answer: Answer, names: tuple[str, ...], scale: Scale) -> Iterator[Cel
         return
     tested = {} if math.isnan(answer.p_permuted) else {"p_value": answer.p_permuted}
     values = effect_values(answer.effect) | tested
-    yield from (COLUMNS[name].cell(values[name], scale) for name in names)
+    yield from cells(COLUMNS, {name: values[name] for name in names}, scale)

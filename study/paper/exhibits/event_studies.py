@@ -17,7 +17,7 @@ from study.panel import Scale
 from study.paper import Plan, Result, Row, answer
 from study.paper.exhibits.composition import counts
 from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, estimate_command, exhibit, signed
-from study.report import A_DASH, COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, lettered
+from study.report import A_DASH, COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, cells, lettered
 
 EXHIBIT = "event_studies"
 LINE = 22
@@ -201,11 +201,10 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
     plan, apart, shown = setting.plan, _apart(answers), leads.drop(columns=[*LARGEST[2:], *RANKS])
     lines: dict[str, list[Line]] = {title: [] for title in plan.scales.values()}
     for scale, label in answers:
-        cells: list[Cell] = [REFUSED, *[""] * (len(HEADINGS) - 1)]
+        line: list[Cell] = [REFUSED, *[""] * (len(HEADINGS) - 1)]
         if (scale, label) in shown.index:
-            row = shown.loc[scale, label].items()
-            cells = [OF_LEADS[name].cell(value, Scale(scale)) for name, value in row]
-        lines[plan.scales[scale]].append(Line(label, cells))
+            line = cells(OF_LEADS, shown.loc[scale, label].to_dict(), Scale(scale))
+        lines[plan.scales[scale]].append(Line(label, line))
     return Table(
         name=EXHIBIT.replace("_", "-"),
         caption=f"Effects before the {setting.event.title}, by design: {plan.outcomes[setting.outcome].lower()}",

@@ -121,7 +121,7 @@ def _tests_table(setting: Setting) -> Table:
             p_value = result.randomization.p_value if result.randomization else math.nan
             leads = (result.pre_test.p_value, result.pre_test.p_largest)
             cells += [COLUMNS["p_value"].cell(p) for p in (p_value, *leads)]
-            cells.append(COLUMNS["mde"].cell(result.power.effect, result.task.question.effect_scale))
+            cells.append(COLUMNS["mde"].cell(result.power.effect, result.task.question.effect_scale, 0.0))
         if any(result.headline for result in results):
             lines.setdefault(event.group, []).append(Line(event.short, cells))
     smallest = {title: _smallest(setting, name) for name, title in plan.scales.items()}
@@ -200,9 +200,10 @@ def _dates_table(setting: Setting, moved: Moved) -> Table:
     """Return the first outcome's estimates with every event a period earlier, as dated, and a period later."""
     plan, scale, events = setting.plan, Scale(setting.scale), (setting.event, *setting.plan.families)
     lines = [effects_beside(event.short, moved[event.label], scale=scale) for event in events]
+    moves = f"Events a {setting.panel.period_unit} earlier and later"
     return Table(
         name=f"{EXHIBIT}-dates",
-        caption=f"Events a year earlier and later: {plan.headline.label}, {plan.outcomes[setting.outcome].lower()}",
+        caption=f"{moves}: {plan.headline.label}, {plan.outcomes[setting.outcome].lower()}",
         headings=["Effect", "(SE)"] * 3,
         spans=[("One earlier", 2), ("As dated", 2), ("One later", 2)],
         blocks=[Block(plan.scales[setting.scale], lines)],

@@ -16,7 +16,7 @@ from study.heterogeneity.scored import plain
 from study.learners import Learner
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Task
-from study.report import COLUMNS, REFUSED, Block, Column, Line, Table
+from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, cells
 
 EXHIBIT = "heterogeneity"
 LEARNER: Learner = "forest"
@@ -104,10 +104,11 @@ def _table(setting: Setting, task: Task, analyses: Report) -> Table:
 
 
 def _line(label: str, values: Mapping[str, Any], columns: tuple[str, ...]) -> Line:
-    cells = [COLUMNS_HERE[name].cell(values[name]) if name else "" for name in columns]
+    shown = iter(cells(COLUMNS_HERE, {name: values[name] for name in columns if name}))
+    line = [next(shown) if name else "" for name in columns]
     if math.isnan(values.get("band_low", 0.0)):
-        cells[2] = REFUSED
-    return Line(label, cells + [""] * (len(OF_GROUP) - len(cells)))
+        line[2] = REFUSED
+    return Line(label, line + [""] * (len(OF_GROUP) - len(line)))
 
 
 def _groups(finding: Finding) -> Iterator[tuple[str, dict[str, float]]]:

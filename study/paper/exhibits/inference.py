@@ -10,7 +10,7 @@ import pandas as pd
 from study.diagnostics.uncertainty import CLUSTERED, FEW_TREATED, RANDOMIZATION
 from study.panel import Scale
 from study.paper.exhibits.exhibit import RUN, Findings, Part, Piece, Setting, exhibit
-from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table
+from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table, cells
 
 EXHIBIT = "inference"
 # Methods of study.diagnostics.uncertainty in the order of the table, in words.
@@ -98,17 +98,17 @@ def _table(shown: Sequence[Findings], frames: Frames) -> Table:
         own = (Scale(scale).text(f["estimate"].iloc[0]) for (at, scale), f in frames.items() if at == label)
         return f"{label}: estimates {', '.join(own)}"
 
-    def cells(scale: str, label: str, method: str) -> list[Cell]:
+    def shown_cells(scale: str, label: str, method: str) -> list[Cell]:
         frame = frames.get((label, scale))
         if frame is None or method not in frame.index:
             return ["", "", "", REFUSED] if method == RANDOMIZATION else [REFUSED, "", "", ""]
-        return [columns[name].cell(frame.loc[method, name], Scale(scale)) for name in CELLS]
+        return cells(columns, frame.loc[method, [*CELLS]].to_dict(), Scale(scale))
 
     def lines(label: str) -> Iterator[Line]:
         firsts = {frame.index[0] for (at, _), frame in frames.items() if at == label}
         for name, words in methods_of(setting).items():
             if name == RANDOMIZATION or any(name in frame.index for frame in frames.values()):
-                of_scales = [cell for scale in scales for cell in cells(scale, label, name)]
+                of_scales = [cell for scale in scales for cell in shown_cells(scale, label, name)]
                 yield Line(words + ", own" * (name in firsts), of_scales)
 
     return Table(

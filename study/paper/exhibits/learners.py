@@ -13,7 +13,7 @@ from study.diagnostics.nuisances import learned_once, nuisances
 from study.learners import Learner
 from study.panel import Scale
 from study.paper.exhibits.exhibit import RUN, Findings, Part, Piece, Setting, exhibit
-from study.report import COLUMNS, REFUSED, Cell, Column, Line, Table, lettered
+from study.report import COLUMNS, REFUSED, Cell, Column, Line, Table, cells, lettered
 
 EXHIBIT = "learners"
 COMPARED: tuple[Learner, ...] = ("linear", "lasso", "lightgbm", "forest")
@@ -121,8 +121,8 @@ def _table(every: Sequence[Findings]) -> Table:
 
 def _cells(row: pd.Series, scale: Scale) -> list[Cell]:
     columns = COLUMNS | OF_LEARNERS
-    cells = [columns[name].cell(row[name], scale) for name in CELLS]
-    return [REFUSED, "", "", *cells[3:]] if row.isna()["estimate"] else cells
+    line = cells(columns, row[[*CELLS]].to_dict(), scale)
+    return [REFUSED, "", "", *line[3:]] if row.isna()["estimate"] else line
 
 
 def words_of(name: str) -> str:

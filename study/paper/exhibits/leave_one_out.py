@@ -7,7 +7,7 @@ from typing import Any
 
 from study.diagnostics import Finding
 from study.paper.exhibits.exhibit import Findings, Part, Piece, Setting, exhibit, panels
-from study.report import Column, Line, Table
+from study.report import Column, Line, Table, cells
 
 EXHIBIT = "leave_one_out"
 KINDS = {"leave_one_cohort_out": "cohort", "leave_one_unit_out": "unit"}
@@ -34,8 +34,8 @@ def leave_one_out(setting: Setting) -> Iterator[Piece]:
 
     def lines(findings: Findings) -> Iterator[Line]:
         for name, finding in findings.by_name.items():
-            values, scale = refit_values(finding).items(), findings.task.question.effect_scale
-            yield Line(labels[name], [OF_REFITS[column].cell(value, scale) for column, value in values])
+            scale = findings.task.question.effect_scale
+            yield Line(labels[name], cells(OF_REFITS, refit_values(finding), scale))
 
     yield Table(
         name=EXHIBIT.replace("_", "-"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from study.core import capital
 from study.paper.exhibits.exhibit import Findings, Part, Piece, Setting, exhibit, panels
-from study.report import COLUMNS, Column, Line, Table, effect_values
+from study.report import COLUMNS, Column, Line, Table, cells, effect_values
 
 EXHIBIT = "placebos"
 EARLIER = "Events "
@@ -92,4 +92,4 @@ def _lines(findings: Findings) -> Iterator[Line]:
     columns, scale = COLUMNS | OF_PLACEBOS, findings.task.question.effect_scale
     for label, values in rows_of(findings).items():
         shown = values | {"p_value": next(values[name] for name in P_VALUES if name in values)}
-        yield Line(label, [columns[name].cell(shown.get(name, math.nan), scale) for name in CELLS])
+        yield Line(label, cells(columns, {name: shown.get(name, math.nan) for name in CELLS}, scale))

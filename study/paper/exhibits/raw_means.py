@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray
+from study.core import BoolArray, FloatArray, decimals
 from study.figures import (
     BAND,
     FULL,
@@ -78,7 +78,7 @@ def _growth(setting: Setting, sample: Sample, outcome: str) -> Iterator[Piece]:
         yield from setting.numbers(at, values, COLUMNS, quantity=about, question=question)
         times = "" if np.isnan(growth) else f", and grew {growth:.1f}-fold"
         title, n = setting.plan.outcomes[outcome], f"{group.size:,}"
-        yield f"{title}: the mean of {n} {units} {who} was {start:.2f} in the first period{times}."
+        yield f"{title}: the mean of {n} {units} {who} was {start:.{decimals(2, start)}f} in the first period{times}."
     treated, never = (group.means(sample.y)[0] for group in groups.values())
     ratio = {"ratio": treated / never if never > 0 else np.nan}
     yield from setting.numbers((EXHIBIT, outcome), ratio, COLUMNS, quantity=outcome, question=question)

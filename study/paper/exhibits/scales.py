@@ -129,9 +129,11 @@ def _sentences(setting: Setting, effects: Effects) -> Iterator[str]:
         estimate = percent.number(of_outcome["poisson"].estimate)
         gives = f"A Poisson regression gives {estimate} percent."
         poisson = gives if of_outcome["poisson"].exists else "Poisson refuses."
-        coarse, fine = of_outcome["log_hundred"].estimate, of_outcome["log_tenth"].estimate
+        coarse, fine = (
+            Scale("log1p").number(of_outcome[name].estimate) for name in ("log_hundred", "log_tenth")
+        )
         yield (
-            f"{setting.plan.outcomes[outcome]}: the effect on log(1 + y) goes from {coarse:.3f} with y in hundreds to "
-            f"{fine:.3f} with y in tenths. The proportional effect stays at "
+            f"{setting.plan.outcomes[outcome]}: the effect on log(1 + y) goes from {coarse} with y in hundreds to "
+            f"{fine} with y in tenths. The proportional effect stays at "
             f"{percent.number(of_outcome['proportional'].estimate)} percent. {poisson}"
         )

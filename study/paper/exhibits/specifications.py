@@ -10,7 +10,7 @@ from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
 from study.panel import Scale
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
-from study.report import Block, Column, Line, Table
+from study.report import Block, Column, Line, Table, cells
 
 EXHIBIT = "specifications"
 # Of a scale, in the order of the table.
@@ -79,8 +79,8 @@ def specifications(setting: Setting) -> Iterator[Piece]:
 def _table(setting: Setting, curve: Finding, refused: int) -> Table:
     largest, lines = curve["largest"], []
     for scale, row in curve["by_scale"].iterrows():
-        cells = [column.cell(row[name], Scale(scale)) for name, column in OF_SCALE.items()]
-        lines.append(Line(capital(Scale(scale).column), cells))
+        shown = {name: row[name] for name in OF_SCALE}
+        lines.append(Line(capital(Scale(scale).column), cells(OF_SCALE, shown, Scale(scale))))
     headed = {name: choice.singular for name, choice in CHOICES.items() if choice.heading}
     varied = [word for name, word in headed.items() if len(curve["choices"][name]) > 1]
     return Table(

@@ -75,16 +75,16 @@ def shown_labels(setting: Setting) -> list[str]:
 
 
 def _table(shown: Sequence[Findings]) -> Table:
-    task = shown[0].task
+    task, period = shown[0].task, shown[0].setting.panel.period_unit
     notes = [
         f"Break.: the largest M for which the {100 * task.level:g}% interval excludes zero; {NONE}: it includes zero "
         "at M = 0. Sign: the least M at which the bounds include zero (Rambachan and Roth 2023). M bounds changes "
-        "after the event by the largest before, or changes of slope a year."
+        f"after the event by the largest before, or changes of slope a {period}."
     ]
     if any("pretrends" in row.by_name for row in shown):
         notes.append(
-            "Trend: the slope a year that tests of single effects before the event find (Roth 2022). Bias: what it "
-            "adds to the average; passed: in samples that pass these tests."
+            f"Trend: the slope a {period} that tests of single effects before the event find (Roth 2022). Bias: "
+            "what it adds to the average; passed: in samples that pass these tests."
         )
     return Table(
         name=EXHIBIT,
@@ -97,19 +97,19 @@ def _table(shown: Sequence[Findings]) -> Table:
 
 
 def _cells(findings: dict[str, Finding], scale: Scale) -> list[Cell]:
-    cells: list[Cell] = []
+    line: list[Cell] = []
     for name, columns in OF_RESTRICTIONS.items():
         if name not in findings:
-            cells += [REFUSED, ""]
+            line += [REFUSED, ""]
             continue
         pairs = ((column, findings[name][detail]) for detail, column in columns.items())
-        cells += [NONE if value is None else column.cell(value, scale) for column, value in pairs]
+        line += [NONE if value is None else column.cell(value, scale, 0.0) for column, value in pairs]
     if "pretrends" not in findings:
-        return [*cells, REFUSED, "", "", "", ""]
+        return [*line, REFUSED, "", "", "", ""]
     trends = findings["pretrends"]
     low, high = trends["slopes"][0.5], trends["slopes"][0.8]
     values = (low, bias(trends, low), bias_if_passed(trends), high, bias(trends, high))
-    return [*cells, *(OF_TRENDS["bias"].cell(value, scale) for value in values)]
+    return [*line, *(OF_TRENDS["bias"].cell(value, scale, *values) for value in values)]
 
 
 def bias(trends: Finding, slope: float) -> float:

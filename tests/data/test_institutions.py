@@ -68,6 +68,12 @@ def test_spellings_of_one_name_have_one_key(one: str, other: str) -> None:
     assert key(one) == key(other)
 
 
+def test_a_name_decided_by_hand_is_not_the_known_one_within_it(matcher: Matcher) -> None:
+    for name in ("Texas A&M University-San Antonio", "Texas A&M University, San Antonio"):
+        assert matcher.university(name, "US").name == name
+    assert matcher.university("Texas A and M University", "US").name == "Texas A&M University"
+
+
 def test_departments_places_and_second_affiliations_are_pieces() -> None:
     assert pieces("Dept. of CS, MIT + Google (Zurich) / ETH - D-ITET") == [
         "department of cs", "mit", "google", "zurich", "eth", "d itet",

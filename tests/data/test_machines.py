@@ -108,6 +108,14 @@ def test_a_year_alone_counts_as_its_last_month(tmp_path: Path) -> None:
     assert found["machine"].tolist() == ["nsf:1900001"]
 
 
+def test_who_joins_in_a_year_is_not_treated_before_its_end(tmp_path: Path) -> None:
+    partners = {"partners": "B University (2019);C University (2019-03)", "owner": "shared"}
+    table = machines.read(write(tmp_path / "machines.csv", line(machine="programme:P", **partners)))
+    for began_in, joined in (("2019-06", ["2019-06", "2019", "2019-06"]), ("2019", ["2019", "2019", "2019"])):
+        found = machines.held(table, began(**{"programme:P": began_in}), matcher(table))
+        assert found["date"].tolist() == joined
+
+
 def test_a_shared_machine_counts_once_in_equal_parts_and_an_award_only_if_it_is_not_listed(
     holders: pd.DataFrame,
 ) -> None:

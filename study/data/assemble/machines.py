@@ -156,9 +156,9 @@ def held(table: pd.DataFrame, began: pd.DataFrame, matcher: Matcher) -> pd.DataF
         for text in names:
             name, joined = [*JOINED.split(text), ""][:2]
             unit = matcher.university(name, row["country"])
-            date = max(row["date"], joined)
-            last_month = date if len(date) == 7 else f"{date}-12"
-            own = {"university": unit.name, "country": unit.country, "date": date, "last_month": last_month}
+            date = max(row["date"], joined, key=_last_month)
+            month = _last_month(date)
+            own = {"university": unit.name, "country": unit.country, "date": date, "last_month": month}
             records.append(row | own | {"members": len(names)})
     return pd.DataFrame(records, columns=[*merged.columns, "members", "last_month"])
 
@@ -227,6 +227,11 @@ def capacity(
     table = both.pivot_table("tflops", [*UNIT, "list"], "kind", aggfunc="sum", fill_value=0.0)
     table = table.reindex(columns=["listed_gpu_tflops", "granted_gpu_tflops"], fill_value=0.0)
     return table.assign(gpu_tflops=table.sum(axis=1)).reset_index().rename_axis(columns=None)
+
+
+def _last_month(date: str) -> str:
+    """Return the month of a date, December where only the year is known."""
+    return date if len(date) == 7 else f"{date}-12"
 
 
 def _usable(holders: pd.DataFrame) -> pd.Series[bool]:

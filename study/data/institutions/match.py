@@ -124,8 +124,13 @@ class Matcher:
         return named[0]
 
     def university(self, name: str, country: str) -> Entity:
-        """Return the first university that a name is of, else a new one of that name, which nobody else knows."""
-        return (self.universities(name, country) or [Entity(name, UNIVERSITY, country)])[0]
+        """Return the university of that name, else a new one, which nobody else knows.
+
+        A known name within a longer one is not that of the longer one ("Texas A&M University-San Antonio").
+        """
+        hits = self.match(name, country)
+        named = universities(hits) if [hit.method for hit in hits] == ["exact"] else []
+        return (named or [Entity(name, UNIVERSITY, country)])[0]
 
     def domain(self, domain: str) -> Entity | None:
         """Return the university of a mail domain, or of the longest known domain that it ends in."""

@@ -31,6 +31,7 @@ from study.core.normal_equations import (
     linear_index,
     marks,
     poisson_sums,
+    regressors_less_levels,
     scaled_directions,
     scores,
 )
@@ -175,6 +176,8 @@ def regress(
     alike = [group_effects and len(group.seen) == 1 for group in groups]
     if family == "gaussian":
         groups = [less_levels(g) if unit_effects or a else g for g, a in zip(groups, alike, strict=True)]
+    if unit_effects:
+        groups = list(map(regressors_less_levels, groups))
     model = _Model(groups, terms, unit_effects, family)
     coefficient, sums, system = model.solved()
     coefficient = coefficient[: len(system.inverse)]

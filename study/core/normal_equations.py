@@ -14,6 +14,8 @@ from study.core.influence import Influence, Units, Values
 
 COLLINEAR = 1e-9
 SINGULAR = 1e-12
+# Changes this small beside the level are what rounding makes of none.
+ROUNDING = 1e-14
 ESTIMABLE = 1e-6
 
 
@@ -66,10 +68,25 @@ def less_levels(group: Group) -> Group:
 
     Where what is constant in time explains nothing, levels change nothing but the digits that are left for the rest.
     """
-    first = group.y[np.arange(len(group.y)), group.seen.argmax(axis=1)][:, None]
+    first = group.y[_first(group)][:, None]
     y = group.y
     y -= first if np.all(group.seen == 1) else first * group.seen
     return group
+
+
+def regressors_less_levels(group: Group) -> Group:
+    """Take each unit's first observed regressors from its regressors, as :func:`less_levels`."""
+    if not group.varying.shape[2]:
+        return group
+    level = group.varying[_first(group)][:, None, :]
+    change = (group.varying - level) * group.seen[:, :, None]
+    change[np.abs(change) <= ROUNDING * np.abs(level)] = 0.0
+    return group._replace(varying=change)
+
+
+def _first(group: Group) -> tuple[IntArray, IntArray]:
+    """Return the cell of each unit that is observed first."""
+    return np.arange(len(group.y)), group.seen.argmax(axis=1)
 
 
 def some_units(group: Group, which: IntArray) -> Group:

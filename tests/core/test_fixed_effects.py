@@ -153,6 +153,21 @@ def test_the_scale_of_a_regressor_does_not_decide_whether_it_is_identified(scale
     np.testing.assert_allclose(after.coefficient[-1] * scale, before.coefficient[-1], rtol=1e-9)
 
 
+@pytest.mark.parametrize("family", ["gaussian", "poisson"])
+def test_the_level_of_a_regressor_does_not_decide_whether_it_is_identified(family: str) -> None:
+    made = case(gaps=0.1, q=1, family=family)
+    before = made.fit(family=family)
+    made.varying = made.varying + 1e6 * np.arange(N)[:, None, None]
+    after = made.fit(family=family)
+    assert after.identified.all()
+    np.testing.assert_allclose(after.coefficient, before.coefficient, rtol=1e-6)
+    assert before.equations is None or after.equations.root.shape == before.equations.root.shape
+    made.varying[:] = np.exp(
+        np.log(1e6) + made.varying[:, :1] * (1 + 1e-16 * np.arange(T)[:, None])
+    )  # rounding
+    assert list(made.fit(family=family).identified) == [True] * K + [False]
+
+
 def test_a_poisson_regression_whose_likelihood_has_no_maximum_is_refused() -> None:
     made = case(family="poisson")
     made.y[made.rows[0], 3] = 0.0

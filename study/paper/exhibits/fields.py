@@ -99,11 +99,8 @@ def fields(setting: Setting) -> Iterator[Piece]:
     source_of = partial(_source, plan, panels)
     for (label, outcome), result in results.items():
         words = f"{plan.outcomes[outcome].lower()}, {result.line.title.lower()}, {result.unit}"
-        infinite = [name for name, value in result.values.items() if np.isinf(value)]
-        values = result.values | dict.fromkeys(infinite, "(unbounded)")
-        columns = COLUMNS_HERE | {name: COLUMNS_HERE[name]._replace(kind="text") for name in infinite}
         at, source = address(EXHIBIT, label, outcome.removeprefix("share_")), source_of(result, words)
-        yield from addressed(at, values, source, columns=columns)
+        yield from addressed(at, result.values, source, columns=COLUMNS_HERE)
     for label, result in by_line.items():
         source = source_of(result, result.line.title)
         yield from addressed(address(EXHIBIT, label), result.counts, source, columns=COLUMNS_HERE)

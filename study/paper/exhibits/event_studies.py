@@ -16,7 +16,7 @@ from study.figures import Figure
 from study.panel import Scale
 from study.paper import Plan, Result, Row, answer
 from study.paper.exhibits.composition import counts
-from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, estimate_command, exhibit, signed
+from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, estimate_command, exhibit
 from study.report import A_DASH, COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, lettered
 
 EXHIBIT = "event_studies"
@@ -219,7 +219,7 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
         blocks=lettered(lines),
         notes=[
             "Largest t, Wald: p-values that all effects before the event are zero, over all event times and over those "
-            f"from {signed(plan.window[0])} on (window); proportional effects are tested in levels. "
+            f"from {plan.window[0]} on (window); proportional effects are tested in levels. "
             f"{100 * (1 - plan.level):g}%: single event times that differ from zero at that level. Largest: of the "
             f"window. Standard errors in parentheses, clustered by {setting.clusters}.",
             *([f"{', '.join(apart)}: {TWO_BASES}"] if apart else []),
@@ -264,6 +264,6 @@ def _sentences(setting: Setting, leads: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{title}: the largest t rejects at {100 * size:g}% that all effects before the event are zero in "
             f"{len(rejecting)} of {len(tested)} designs{named}. Wald's test rejects in {by_wald}. Of the effects from "
-            f"{signed(setting.plan.window[0])} on the largest t rejects in {len(inside)} of {tests}{named_inside}."
+            f"{setting.plan.window[0]} on the largest t rejects in {len(inside)} of {tests}{named_inside}."
         )
     yield "A test that does not reject does not show that trends were parallel: its power is in the verdicts."

@@ -312,8 +312,8 @@ def fields_sentences(plan: FieldsPlan, results: Answers) -> Iterator[str]:
     others, titles, counts = by_line.values(), plan.outcomes, main.counts
     title, rejects = titles[main.outcome].lower(), main.rejects(plan)
     yield (
-        f"{'A change' if rejects else 'No change'} is significant: the share of {title} in compute-heavy topics moved "
-        f"by {_estimate(main)} against other topics of the same venues"
+        f"{'A change' if rejects else 'No change'} is significant: after the base years the share of {title} in "
+        f"compute-heavy topics moved by {_estimate(main)} against other topics of the same venues"
         f"{', which does not show that compute did it' * rejects}."
     )
     yield f"Its {_tests(main)}."

@@ -31,7 +31,7 @@ def assemble(*, raw: Path, output: Path = Path("data")) -> None:
 
 def audit() -> None:
     """Print what the audits of matching, cluster grants, topics and machines found, from the verdicts that ship."""
-    from study.paper.audits import results
+    from study.data.audits import results
 
     typer.echo(results())
 

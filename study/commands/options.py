@@ -29,6 +29,7 @@ DEFAULT_PLAN = Path("paper") / "study.toml"
 ARGUMENTS = {
     "outcomes": "outcome",
     "covariates": "covariate",
+    "attributes": "attribute",
     "designs": "design",
     "budget": "grants",
     "prior_name": "prior",
@@ -173,10 +174,8 @@ class OfColumns(OfFile):
     @property
     def roles(self) -> dict[str, Any]:
         """The columns that are named, by role."""
-        roles = {"unit": self.unit, "time": self.time, "outcomes": self.outcome}
-        roles |= {"first_treated": self.first_treated, "treatment": self.treatment}
-        roles |= {"covariates": self.covariate, "attributes": self.attribute, "doses": self.doses}
-        roles |= {"group": self.group_column}
+        named = ARGUMENTS | {"group": "group_column"}
+        roles = {role.name: getattr(self, named.get(role.name, role.name)) for role in fields(panels.Roles)}
         return {role: columns for role, columns in roles.items() if columns}
 
     @property

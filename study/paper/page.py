@@ -21,7 +21,7 @@ from study.panel import Panel
 from study.paper import Drawn, Exhibit, Exhibited, Plan, Traced
 from study.paper.numbers import LABELS
 from study.paper.plan import worded
-from study.report import MINUS, Table, render
+from study.report import Table, render, with_signs
 
 ORIGIN = {name: label for name, label in LABELS.items() if name not in ("quantity", "exhibit")}
 # CSS pixels for each of the 200 dots of an inch: text of 9 points in print is about as large as the page's notes.
@@ -121,7 +121,7 @@ def page(
         items=_items,
         picture=picture,
         origins=origins,
-        minus=minus,
+        with_signs=with_signs,
         in_words=in_words,
         data=data,
     )
@@ -208,11 +208,6 @@ def data(kind: str, content: bytes) -> str:
 def anchor(section: str) -> str:
     """Return a section's title as what a link to it ends in."""
     return "section-" + re.sub(r"[^a-z0-9]+", "-", section.lower()).strip("-")
-
-
-def minus(sentence: str) -> str:
-    """Return a sentence with the sign of minus for each hyphen that stands for it."""
-    return re.sub(r"(?<![\w.-])-(?=\d)", MINUS, sentence)
 
 
 def picture(figure: Drawn) -> dict[str, Any]:

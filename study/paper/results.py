@@ -62,6 +62,8 @@ class Result:
         there is one draw or none.
     kind : str
         What the headline is an average of, in words.
+    against : {"base", "all_before"}
+        As :class:`study.Estimate` has it.
     influence : ndarray, shape (n_units,), optional
         Of the headline under its convention, on which tests of differences between answers rest; None where its
         variance is no sum over units.
@@ -88,6 +90,7 @@ class Result:
     few_clusters: str | None = None
     draw_error: float = np.nan
     kind: str = ""
+    against: str = "base"
     influence: FloatArray | None = field(default=None, repr=False, compare=False)
 
 
@@ -137,6 +140,7 @@ def answer(task: Task, panel: Panel) -> Result:
         few_clusters=few_clusters_warning(fit),
         draw_error=float(headline.draw_error[0]),
         kind=kind(fit),
+        against=fit.against,
         influence=headline.errors.dense()[:, 0] if fit.joint else None,
     )
 

@@ -38,6 +38,7 @@ from .latex import MINUS as MINUS
 from .latex import address_part as address_part
 from .latex import escape as escape
 from .latex import render as render
+from .latex import with_signs as with_signs
 from .table import PRINTED_FORMATS as PRINTED_FORMATS
 from .table import Block as Block
 from .table import Cell as Cell

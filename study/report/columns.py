@@ -64,7 +64,7 @@ def p_cell(value: float) -> Cell:
 
 Kind = Literal["effect", "error", "p", "count", "number", "percent", "text"]
 EFFECTS = ("effect", "error")
-ABSENT = "(none)"
+ABSENT, UNBOUNDED = "(none)", "(unbounded)"
 # What values are multiplied by, and their decimals, where a column does not say these.
 PRINTED: dict[str, tuple[int, int]] = {"percent": (100, 1), "count": (1, 0)}
 
@@ -88,7 +88,7 @@ class Column(NamedTuple):
         if self.kind == "p":
             return p_text(float(value))
         if not math.isfinite(value):
-            return ABSENT
+            return ABSENT if math.isnan(value) else UNBOUNDED
         factor, digits = PRINTED.get(self.kind, (1, self.digits))
         return f"{round(factor * float(value), digits) + 0.0:.{digits}f}".replace("-", MINUS)
 

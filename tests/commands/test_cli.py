@@ -223,7 +223,7 @@ def test_an_interrupted_command_says_that_nothing_is_half_written(monkeypatch, c
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys, "argv", ["study", "audit"])
-    monkeypatch.setattr("study.paper.audits.results", interrupted)
+    monkeypatch.setattr("study.data.audits.results", interrupted)
     handled = []
     monkeypatch.setattr("signal.signal", lambda *given: handled.append(given))
     with pytest.raises(SystemExit) as stopped:

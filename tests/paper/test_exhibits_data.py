@@ -29,7 +29,7 @@ from study.paper.exhibits import scales as scaling
 from study.paper.exhibits.designs import path_figure
 from study.paper.exhibits.exhibit import Exhibited, Setting, address
 from study.paper.numbers import select
-from study.paper.plan import Event, read_plan
+from study.paper.plan import Event, Row, read_plan
 from study.paper.results import answer, headline_effect
 
 NAMES = ("timing", "raw_means", "balance", "event_studies", "scales")
@@ -341,17 +341,27 @@ def test_without_covariates_balance_shows_no_adjustment(small):
 
 
 def test_bases_are_what_the_designs_say_of_themselves(simulated):
-    question = simulated.plan.task(
-        simulated.plan.events[0], "count", "log1p", simulated.plan.headline
-    ).question
-    for name in ("callaway_santanna", "sun_abraham", "stacked", "lp_did", "event_study", "imputation"):
-        fit = find_design(name)(question.sample(simulated.panel))
-        assert (event_studies.BASES[name] == event_studies.ONE_PERIOD) == (fit.against == "base")
+    task = simulated.plan.task(simulated.plan.events[0], "count", "log1p", simulated.plan.headline)
+    names = (
+        "callaway_santanna",
+        "sun_abraham",
+        "stacked",
+        "lp_did",
+        "event_study",
+        "imputation",
+        "lee_wooldridge",
+    )
+    answers = {}
+    for name in names:
+        fit = find_design(name)(task.question.sample(simulated.panel))
         path = fit.aggregate("event")
-        assert -1 in path.event_time[path.reference]
+        assert (-1 in path.event_time[path.reference]) == (name != "lee_wooldridge")
+        result = answer(replace(task, row=Row(name, name), permutations=0), simulated.panel)
+        answers["log1p", name] = result
+        assert (event_studies._base(result) == event_studies.ONE_PERIOD) == (fit.against == "base")
+    assert event_studies._apart(answers) == ["imputation", "lee_wooldridge"]
     others = [row.name for row in event_studies.OTHERS]
     assert {d.name for d in map(find_design, others) if d.estimand is Estimand.COEFFICIENT} == set()
-    assert set(others) <= set(event_studies.BASES)
 
 
 def test_answers_of_the_plan_are_shown_and_not_found_anew(paper, monkeypatch):

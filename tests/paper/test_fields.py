@@ -300,6 +300,7 @@ def test_the_verdict_is_no_change_where_the_main_line_does_not_reject() -> None:
         sentence, least, *_ = fields_exhibit(other).sentences
     assert sentence.startswith("No change is significant")
     assert "minimum detectable effect is" in least
+    assert "compute did it" not in sentence
 
 
 def content() -> dict[str, object]:

@@ -14,7 +14,7 @@ from study.diagnostics.eras import eras, treated_units
 from study.estimates import Effect, Estimand, Estimate
 from study.panel import Scale
 from study.paper.exhibits.designs import heads, side_by_side, under
-from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit, signed
+from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Event, Task
 from study.report import A_DASH, Line, Number, Table, effect_values, effects_between, lettered, p_cell
 
@@ -172,7 +172,7 @@ def _treated_table(setting: Setting, firsts: Mapping[str, Composed]) -> Table:
     return Table(
         name=f"{EXHIBIT}-treated",
         caption=f"Treated {plan.text.units} that the effect at each event time is of, {plan.headline.label}",
-        headings=[signed(time) for time in range(first, last + 1)],
+        headings=[f"{time}" for time in range(first, last + 1)],
         spans=[(f"{capital(setting.panel.period_unit)}s since the event", last - first + 1)],
         blocks=lettered(blocks),
         notes=[

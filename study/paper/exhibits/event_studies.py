@@ -16,7 +16,7 @@ from study.figures import Figure
 from study.panel import Scale
 from study.paper import Plan, Result, Row, answer
 from study.paper.exhibits.composition import counts
-from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, estimate_command, exhibit, signed
+from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, estimate_command, exhibit
 from study.report import A_DASH, COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, cells, lettered
 
 EXHIBIT = "event_studies"
@@ -28,10 +28,10 @@ LINE = 22
 # sun_abraham: they would be drawn twice.
 OTHERS = (Row("imputation", "Imputation"), Row("sun_abraham", "Sun-Abraham"), Row("stacked", "Stacked"))
 ONE_PERIOD = "the last period before the event, for effects before and after it"
-# What effects are compared with, by design; a test holds it to what the designs say of themselves.
+# What effects are compared with, by what the estimate says of it, and by design where there is more to say.
 BASES = {
-    **dict.fromkeys(("callaway_santanna", "sun_abraham", "stacked", "lp_did", "event_study"), ONE_PERIOD),
-    **dict.fromkeys(("dcdh", "dml_stacked", "dml_did"), ONE_PERIOD),
+    "base": ONE_PERIOD,
+    "all_before": "all periods before the event for effects after it, and other ones for those before it",
     "imputation": "all periods before the event for effects after it, the last of them for those before it",
     "etwfe": "all periods before the event for effects after it; none before it unless compared with the never-treated",
 }
@@ -70,7 +70,7 @@ def event_studies(setting: Setting) -> Iterator[Piece]:
     if not drawn:
         return
     leads = pd.DataFrame.from_dict({key: leads_of(setting, r) for key, r in drawn.items()}, orient="index")
-    bases = {label: BASES.get(r.task.row.name, "as the design says") for (_, label), r in drawn.items()}
+    bases = {label: _base(result) for (_, label), result in drawn.items()}
     labels = {base: [label for label, own in bases.items() if own == base] for base in bases.values()}
     against = "; ".join(f"{base} ({', '.join(own)})" for base, own in labels.items())
     yield _table(setting, answers, leads, refused)
@@ -133,8 +133,13 @@ def leads_of(setting: Setting, result: Result) -> dict[str, float]:
 
 def _apart(answers: Answers) -> list[str]:
     """Return the labels of paths whose effects before and after the event are against different bases."""
-    bases = {label: BASES.get(r.task.row.name, ONE_PERIOD) for (_, label), r in answers.items() if r.path}
+    bases = {label: _base(result) for (_, label), result in answers.items() if result.path}
     return [label for label, base in bases.items() if base != ONE_PERIOD]
+
+
+def _base(result: Result) -> str:
+    """Return what a path's effects are against."""
+    return BASES.get(result.task.row.name, BASES[result.against])
 
 
 def figure(setting: Setting, answers: Answers) -> Figure:
@@ -213,7 +218,7 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
         blocks=lettered(lines),
         notes=[
             "Largest t, Wald: p-values that all effects before the event are zero, over all event times and over those "
-            f"from {signed(plan.window[0])} on (window); proportional effects are tested in levels. "
+            f"from {plan.window[0]} on (window); proportional effects are tested in levels. "
             f"{100 * (1 - plan.level):g}%: single event times that differ from zero at that level. Largest: of the "
             f"window. Standard errors in parentheses, clustered by {setting.clusters}.",
             *([f"{', '.join(apart)}: {TWO_BASES}"] if apart else []),
@@ -258,6 +263,6 @@ def _sentences(setting: Setting, leads: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{title}: the largest t rejects at {100 * size:g}% that all effects before the event are zero in "
             f"{len(rejecting)} of {len(tested)} designs{named}. Wald's test rejects in {by_wald}. Of the effects from "
-            f"{signed(setting.plan.window[0])} on the largest t rejects in {len(inside)} of {tests}{named_inside}."
+            f"{setting.plan.window[0]} on the largest t rejects in {len(inside)} of {tests}{named_inside}."
         )
     yield "A test that does not reject does not show that trends were parallel: its power is in the verdicts."

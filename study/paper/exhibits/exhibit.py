@@ -18,7 +18,6 @@ from study.panel import Panel, Question, Scale, panel_entries
 from study.paper import Event, Plan, Result, Results, Row, Task
 from study.report import (
     COLUMNS,
-    MINUS,
     REFUSED,
     Block,
     Cell,
@@ -538,8 +537,3 @@ def refusals(results: Iterable[Result]) -> list[str]:
 def cell_of(column: Column, value: float, scale: Scale | None = None) -> Cell:
     """Return a value as a cell, a dash where there is none."""
     return REFUSED if math.isnan(value) else column.cell(value, scale)
-
-
-def signed(time: int) -> str:
-    """Return an event time as text, with the minus of print."""
-    return f"{time}".replace("-", MINUS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -99,11 +99,8 @@ def fields(setting: Setting) -> Iterator[Piece]:
     source_of = partial(_source, plan, panels)
     for (label, outcome), result in results.items():
         words = f"{plan.outcomes[outcome].lower()}, {result.line.title.lower()}, {result.unit}"
-        infinite = [name for name, value in result.values.items() if np.isinf(value)]
-        values = result.values | dict.fromkeys(infinite, "(unbounded)")
-        columns = COLUMNS_HERE | {name: COLUMNS_HERE[name]._replace(kind="text") for name in infinite}
         at, source = address(EXHIBIT, label, outcome.removeprefix("share_")), source_of(result, words)
-        yield from addressed(at, values, source, columns=columns)
+        yield from addressed(at, result.values, source, columns=COLUMNS_HERE)
     for label, result in by_line.items():
         source = source_of(result, result.line.title)
         yield from addressed(address(EXHIBIT, label), result.counts, source, columns=COLUMNS_HERE)
@@ -311,72 +308,28 @@ def fields_sentences(plan: FieldsPlan, results: Answers) -> Iterator[str]:
         The answers by label and outcome, as :func:`study.paper.fields.answers` returns them.
     """
     by_line = of_outcome(plan, results)
-    main, others = by_line[plan.main], [result for label, result in by_line.items() if label != plan.main]
-    yield from _verdict(plan, main, others)
-    yield from _evidence(plan, results, main, others)
-
-
-def interval_text(interval: Interval) -> str:
-    """Return a confidence set in words with one decimal."""
-    below, above = np.isinf(interval.low), np.isinf(interval.high)
-    if below and above:
-        return "all values" if interval.connected else "unbounded on both sides"
-    low, high = (f"{end:.1f}" for end in (interval.low, interval.high))
-    text = f"below {high}" if below else f"above {low}" if above else f"{low} to {high}"
-    return text if interval.connected else f"{text}, disconnected"
-
-
-def _verdict(plan: FieldsPlan, main: Answer, others: Sequence[Answer]) -> Iterator[str]:
-    """Say what the main line finds, and whether the others agree."""
-    title = plan.outcomes[main.outcome].lower()
-    against = "against other topics of the same venues"
-    rejecting = [result for result in others if result.rejects(plan)]
-    if not main.rejects(plan):
-        yield (
-            f"No change is significant: the share of {title} in compute-heavy topics moved by {_estimate(main)} "
-            f"{against}."
-        )
-        yield f"Its {_least(main)}."
-        yield f"{len(rejecting) or 'None'} of the {len(others)} other comparisons reject no change."
-        return
-    when = f"After {main.line.last_before}" if main.line.last_before else "After the event"
+    main = by_line.pop(plan.main)
+    others, titles, counts = by_line.values(), plan.outcomes, main.counts
+    title, rejects = titles[main.outcome].lower(), main.rejects(plan)
     yield (
-        f"{when} compute-heavy topics {'lost' if main.estimate < 0 else 'gained'} {abs(main.estimate):.1f} percentage "
-        f"points of {title} {against} (randomization p-value {p_text(main.p_value)}), which does not show that compute "
-        "did it."
+        f"{'A change' if rejects else 'No change'} is significant: after the base years the share of {title} in "
+        f"compute-heavy topics moved by {_estimate(main)} against other topics of the same venues"
+        f"{', which does not show that compute did it' * rejects}."
     )
-    agree = sum(result.estimate * main.estimate > 0 for result in rejecting)
+    yield f"Its {_tests(main)}."
+    agree = sum(result.rejects(plan) and result.estimate * main.estimate > 0 for result in others)
     blind = sum(np.isnan(result.detectable) for result in others)
-    unable = f"; {blind} of them could have found no effect of any size" if blind else ""
-    yield f"{agree or 'None'} of the {len(others)} other comparisons reject no change in the same direction{unable}."
-    # An area is one draw for all venues in this line, as the event is one for all.
-    for area in others:
-        if area.line.permuted == "areas":
-            yield (
-                f"Where an area is one draw for all venues, as the event is, the estimate is {area.estimate:.1f} "
-                f"points (p-value {p_text(area.p_value)}); the {_least(area)}."
-            )
-
-
-def _least(result: Answer) -> str:
-    """Say a minimum detectable effect."""
-    least = "infinite" if np.isnan(result.detectable) else f"{result.detectable:.1f} points"
-    return f"minimum detectable effect is {least}"
-
-
-def _estimate(result: Answer) -> str:
-    """Say an estimate with its set."""
-    unit = " for an order of magnitude a year" if result.line.permuted == "doses" else ""
-    return f"{result.estimate:.1f} percentage points{unit} (confidence set {interval_text(result.interval)})"
-
-
-def _evidence(plan: FieldsPlan, results: Answers, main: Answer, others: Sequence[Answer]) -> Iterator[str]:
-    """Yield every other line, the other outcomes of the main line, and what is assumed."""
+    yield (
+        f"{agree or 'None'} of the {len(others)} other comparisons reject no change in the same direction; "
+        f"{blind or 'none'} of them could have found no effect of any size."
+    )
     for result in others:
-        yield f"{result.line.title}: {_estimate(result)}."
-    for outcome, title in plan.outcomes.items():
+        # An area is one draw for all venues, as the event is one for all.
+        tests = f"; the {_tests(result)}" * (result.line.permuted == "areas")
+        yield f"{result.line.title}: {_estimate(result)}{tests}."
+    for outcome, other in titles.items():
         if outcome != plan.outcome:
-            yield f"{title}, {main.line.title.lower()}: {_estimate(results[plan.main, outcome])}."
+            yield f"{other}, {main.line.title.lower()}: {_estimate(results[plan.main, outcome])}."
     yield (
         f"These are {len(results)} tests, and p-values are not adjusted for them; the verdict rests on one line that "
         "was chosen before results."
@@ -385,7 +338,6 @@ def _evidence(plan: FieldsPlan, results: Answers, main: Answer, others: Sequence
         "The sharp null is tested under the assumption that each assignment of the treated fields was as likely as the "
         "actual one."
     )
-    counts = main.counts
     yield (
         "The event is one for all venues, so that anything else that came to deep learning after "
         f"{counts['event_year']} is in the estimate."
@@ -398,24 +350,47 @@ def _evidence(plan: FieldsPlan, results: Answers, main: Answer, others: Sequence
         f"Up to the year of the event the treated fields have {counts['papers_before_event']:,} papers; "
         f"{counts['n_late'] or 'none'} of the {counts['n_treated']} are known only after it."
     )
-    for result in (main, *others):
-        if result.line.method == "synthetic_did":
-            cells = result.cells
-            weight = np.where(cells.after[0], 0.0, -result.contrast[cells.treated].sum(axis=0))
-            papers = cells.papers[cells.treated][:, weight > 0.005].sum()
-            yield (
-                f"{result.line.title}: the largest time weight lies on {cells.years[weight.argmax()]} "
-                f"({100 * weight.max():.0f}%), and base years with a weight have {papers:,.0f} papers of treated "
-                "fields."
-            )
-    for result in (main, *others):
-        if result.line.permuted == "doses":
-            kinds, doses = result.cells.kinds, result.cells.assigned
-            low, high = doses.argmin(), doses.argmax()
-            yield (
-                f"Doses go from {doses[low]:.2f} ({kinds[low]}) to {doses[high]:.2f} ({kinds[high]}) orders of "
-                f"magnitude a year; with {len(np.unique(kinds))} areas the line on the dose rests on these."
-            )
+    yield from filter(None, map(_rests_on, (main, *others)))
+
+
+def _estimate(result: Answer) -> str:
+    """Say an estimate with its set."""
+    return f"{result.estimate:.1f} {result.unit} (confidence set {interval_text(result.interval)})"
+
+
+def _tests(result: Answer) -> str:
+    """Say a p-value and a minimum detectable effect."""
+    least = "infinite" if np.isnan(result.detectable) else f"{result.detectable:.1f} points"
+    return f"randomization p-value is {p_text(result.p_value)}, and the minimum detectable effect is {least}"
+
+
+def _rests_on(result: Answer) -> str:
+    """Say on which years a synthetic comparison, or on which areas a line on doses rests; nothing of other lines."""
+    cells, title = result.cells, result.line.title
+    if result.line.method == "synthetic_did":
+        weight = np.where(cells.after[0], 0.0, -result.contrast[cells.treated].sum(axis=0))
+        papers = cells.papers[cells.treated][:, weight > 0.005].sum()
+        return (
+            f"{title}: the largest time weight lies on {cells.years[weight.argmax()]} ({100 * weight.max():.0f}%), and "
+            f"base years with a weight have {papers:,.0f} papers of treated fields."
+        )
+    if result.line.permuted != "doses":
+        return ""
+    ends = [f"{cells.assigned[k]:.2f} ({cells.kinds[k]})" for k in np.argsort(cells.assigned)[[0, -1]]]
+    return (
+        f"{title}: doses go from {' to '.join(ends)} orders of magnitude a year, and the line rests on "
+        f"{len(np.unique(cells.kinds))} areas."
+    )
+
+
+def interval_text(interval: Interval) -> str:
+    """Return a confidence set in words with one decimal."""
+    below, above = np.isinf(interval.low), np.isinf(interval.high)
+    if below and above:
+        return "all values" if interval.connected else "unbounded on both sides"
+    low, high = (f"{end:.1f}" for end in (interval.low, interval.high))
+    text = f"below {high}" if below else f"above {low}" if above else f"{low} to {high}"
+    return text if interval.connected else f"{text}, disconnected"
 
 
 def assignments_figure(plan: FieldsPlan, results: Answers) -> Figure:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from study.panel import FlowStep
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.paper.plan import Event
 from study.report import Cell, Column, Line, Number, Table, lettered
@@ -81,26 +80,24 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
     # Of an event that goes back to 0 nobody has a date, which is not that nobody is treated.
     dated = [any(step.reason in treated for step in flow) for flow in flows]
 
-    def of(has_dates: bool, *reasons: str) -> list[Cell]:
-        counts = zip(_counts(flows, *reasons), dated, strict=True)
-        return [count if has is has_dates else "" for count, has in counts]
+    def of(*reasons: str, has_dates: bool | None = None) -> list[Cell]:
+        """Return the units of each event, or of those with dates or without, that have one of some reasons."""
+        counts = (sum(step.units for step in flow if step.reason in reasons) for flow in flows)
+        shown = zip(counts, dated, strict=True)
+        return [Number(count, 0) if has_dates in (None, has) else "" for count, has in shown]
 
     step, counted = panel.period_unit, plan.text.counted
     by_rule: dict[str, list[Cell]] = {
         f"{units} in the panel": [Number(panel.n_units, 0)] * len(flows),
-        **{f"Dropped: {reason}": _counts(flows, reason) for reason in dropped},
-        "In the sample": _counts(flows, *kept),
-        **(
-            {f"of which first treated in {panel.window(panel.periods[1:])}": of(True, *treated)}
-            if treated
-            else {}
-        ),
-        **{
-            f"of which {reason}": of(False, reason) if reason == TREATED else _counts(flows, reason)
-            for reason in kept
-            if reason not in treated
-        },
+        **{f"Dropped: {reason}": of(reason) for reason in dropped},
+        "In the sample": of(*kept),
     }
+    if treated:
+        first = f"of which first treated in {panel.window(panel.periods[1:])}"
+        by_rule[first] = of(*treated, has_dates=True)
+    for reason in kept:
+        if reason not in treated:
+            by_rule[f"of which {reason}"] = of(reason, has_dates=False if reason == TREATED else None)
     panels = {f"{units}, by rule": by_rule}
     outcomes = [of_outcome(setting, event) for event in plan.events]
     if all(outcomes):
@@ -114,7 +111,7 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
     }
     also = "; the venue's papers and the share with an affiliation" if covered else ""
     by_period = [
-        Line(name, [*of(True, f"{TREATED_IN}{name}"), *(cells[t] for cells in covered.values())])
+        Line(name, [*of(f"{TREATED_IN}{name}", has_dates=True), *(cells[t] for cells in covered.values())])
         for t, name in enumerate(map(panel.period_name, panel.periods))
     ]
     if treated or covered:
@@ -126,8 +123,3 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
         blocks=lettered(lines),
         notes=list(plan.text.sample_notes),
     )
-
-
-def _counts(flows: Sequence[Sequence[FlowStep]], *reasons: str) -> list[Cell]:
-    """Return the units of each flow that have one of some reasons."""
-    return [Number(sum(step.units for step in flow if step.reason in reasons), 0) for flow in flows]

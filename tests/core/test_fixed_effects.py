@@ -162,9 +162,11 @@ def test_the_level_of_a_regressor_does_not_decide_whether_it_is_identified(famil
     assert after.identified.all()
     np.testing.assert_allclose(after.coefficient, before.coefficient, rtol=1e-6)
     assert before.equations is None or after.equations.root.shape == before.equations.root.shape
-    made.varying[:] = np.exp(
-        np.log(1e6) + made.varying[:, :1] * (1 + 1e-16 * np.arange(T)[:, None])
-    )  # rounding
+    of_unit = np.random.default_rng(1).normal(size=(N, 1))
+    made.varying = np.exp(of_unit + 0.1 * np.arange(T) - 0.1 * np.arange(T))[
+        :, :, None
+    ]  # constant but for rounding
+    assert np.ptp(made.varying, axis=1).max() > 0
     assert list(made.fit(family=family).identified) == [True] * K + [False]
 
 

@@ -159,7 +159,7 @@ def uncertainty(
         ],
         effects_frame(shown).rename(columns={"label": "inference"}),
         partial(_chart, scale=scale, level=level, p_value=p_value),
-        against=None if p_value is None else own.excludes_zero and p_value >= SIZE,
+        against=None if p_value is None else own.excludes_zero and p_value > SIZE,
         objection=objection,
         details={"rows": tuple(rows), "randomization": randomization}
         | {"refused": tuple(refused), "clusters": clusters},

@@ -90,7 +90,8 @@ def cross_fitted_t(sample: Sample, design: str, *, folds: int = 3, **options: An
         raise QuestionError(f'{who}: it tests a mean effect in levels; ask with scale="level".')
     if not 2 <= folds < path.n_before:
         raise QuestionError(
-            f"{who}: folds is {folds}; it must be from 2 on and below {path.n_before}, the periods before treatment."
+            f"{who}: folds is {folds}; it must be from 2 on and below {path.n_before}, the number of periods before "
+            "treatment, of which 3 are needed."
         )
     length = min(path.n_before // folds, len(path.after))
     first, effects = path.n_before - length * folds, np.empty(folds)

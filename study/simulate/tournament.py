@@ -148,6 +148,8 @@ def _dials(
         if "effect" in shared:
             raise QuestionError("tournament: dial effect is set; name it in effects= instead.")
         processes = {effect_title(each): {"effect": each} for each in effects}
+        if len(processes) < len(effects):
+            raise QuestionError("tournament: effects has one effect twice; name each once.")
     if not processes:
         raise QuestionError("tournament: there is no process; name effects, or processes with their dials.")
     return {

@@ -116,6 +116,7 @@ def test_every_violation_turns_known_dials_within_their_ranges():
         ({"dials": {"trends": 50}}, "dial trends is 50"),
         ({"dials": {"effect": 0.1}}, "name it in effects= instead"),
         ({"effects": []}, "tournament: there is no process"),
+        ({"effects": [0.1, 0.0, 0.1]}, "tournament: effects has one effect twice; name each once."),
         ({"effects": [np.nan]}, "effect"),
         ({"processes": {}}, "tournament: there is no process"),
         ({"processes": {"a": {"reversed": 1}}}, 'tournament, process "a": there is no dial "reversed"'),

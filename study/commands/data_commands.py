@@ -65,7 +65,7 @@ def validate(file: Path, *, columns: OfColumns) -> None:
         A file of a long table, one row a unit and period: CSV, Parquet, Feather, Stata or Excel.
     """
     text, fit = panel.verdict(file, columns.roles, **columns.how)
-    typer.echo(as_options(text, OF_ROWS))
+    typer.echo(as_options(text, [*OF_ROWS, "period"]))
     if not fit:
         raise typer.Exit(1)
 

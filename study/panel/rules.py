@@ -253,9 +253,8 @@ def integer_period(column: str) -> Rule:
         hint = f", such as the year of a date. {READ_DATES}" if _is_date(rows, column, row) else "."
         return f"{_holds(rows, column, row)}; a period is a whole number{hint}"
 
-    return Rule(
-        column, "must be a whole number, or a date of the period", lambda rows: np.isnan(rows.when()), says
-    )
+    text = 'must be a whole number, or a date of the unit of time that is named, as with period="quarter"'
+    return Rule(column, text, lambda rows: np.isnan(rows.when()), says)
 
 
 def _is_date(rows: Rows, column: str, row: int) -> bool:

@@ -260,6 +260,16 @@ def test_validate_prints_every_row_that_breaks_a_rule(tmp_path):
         assert told in done.stdout, done.stdout
 
 
+def test_validate_says_how_dates_are_read(tmp_path):
+    (tmp_path / "my.csv").write_text(LONG.replace("2001", "2001Q1").replace("2002", "2001Q2"))
+    done = command("validate", "my.csv", *ROLES, cwd=tmp_path)
+    assert (
+        "year must be a whole number, or a date of the unit of time that is named, as with --period quarter; 4 lines"
+        in done.stdout
+    )
+    assert command("validate", "my.csv", *ROLES, "--period", "quarter", cwd=tmp_path).returncode == 0
+
+
 def test_validate_asks_for_what_the_names_of_columns_do_not_tell(tmp_path):
     (tmp_path / "my.csv").write_text(LONG)
     done = command("validate", "my.csv", cwd=tmp_path)

@@ -31,6 +31,7 @@ NEEDED = {
     "composition": ("eras", "diagnose.eras"),
     "known": ("known", "the table [[known]]"),
     "tournament": ("tournament", "the table [tournament]"),
+    "treatments": ("treatments", "the list treatments"),
 }
 # Exhibits that are made within strata.
 STRATIFIED = ("families", "inference", "raw_means")
@@ -300,7 +301,7 @@ class Shared:
         What one table sets side by side: by the title of a panel, labels of events, families, placebos and further
         questions.
     treatments : tuple of str
-        Labels of the events that one table compares as definitions of treatment; the main events where there are none.
+        Labels of the events that one table compares as definitions of treatment, with the machines behind them.
     question : dict
         Fields that all questions share.
     seed : int

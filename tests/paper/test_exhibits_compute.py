@@ -214,12 +214,13 @@ def test_definitions_of_treatment_are_apart_by_whom_they_are_compared_with(paper
     assert table.headings[0] == "Before 2014"
 
 
-def test_a_plan_with_none_of_these_definitions_shows_its_own_events(small: Setting) -> None:
-    (table,) = treatments.treatments(small).tables
-    assert [line.label for line in table.lines] == [event.short for event in small.plan.events]
+def test_definitions_whose_machines_nobody_has_read_have_dashes(small: Setting) -> None:
+    named = replace(small, plan=replace(small.plan, treatments=(small.event.label,)))
+    (table,) = treatments.treatments(named).tables
+    assert [line.label for line in table.lines] == [small.event.short]
     assert table.lines[0].cells[len(treatments.COUNTS) :] == ["–"] * 5
     assert table.latex()
-    undated = replace(small, panel=replace(small.panel, first_treated={}, treatment={}))
+    undated = replace(named, panel=replace(named.panel, first_treated={}, treatment={}))
     assert treatments.treatments(undated) == Exhibited()
 
 

@@ -140,6 +140,7 @@ def test_a_key_that_a_plan_does_not_have_is_refused(
             '"composition" is made of diagnose.eras, which is not there',
         ),
         (more(TOP, 'exhibits = ["known"]'), "is made of the table [[known]], which is not there"),
+        (more(TOP, 'exhibits = ["treatments"]'), "is made of the list treatments, which is not there"),
         (
             diagnose("eras = [[5, 3]]"),
             "[diagnose.eras]: number 1 is [5, 3]; it must be two periods of adoption",

@@ -234,7 +234,8 @@ class Setting:
     @property
     def about(self) -> str:
         """What the first outcome is, as a note says it."""
-        return f"Outcome: {self.plan.text.outcome}, {self.plan.outcomes[self.outcome].lower()}"
+        words = dict.fromkeys([self.plan.text.outcome, self.plan.outcomes[self.outcome].lower()])
+        return f"Outcome: {', '.join(words)}"
 
     @property
     def clusters(self) -> str:

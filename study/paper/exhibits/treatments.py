@@ -22,9 +22,8 @@ BOUGHT = {"usable": "Usable", "no_gpu": "No GPU", "not_theirs": "Hosted"}
 def treatments(setting: Setting) -> Iterator[Piece]:
     """Yield one table of the definitions of treatment; its numbers are those of timing, machines and stocks of GPUs."""
     by_name = machines.treated_by(setting)
-    labels = setting.plan.treatments or [event.label for event in setting.plan.events]
     by_label = {timed.event.label: name for name, timed in by_name.items()}
-    names = [by_label[label] for label in labels if label in by_label]
+    names = [by_label[label] for label in setting.plan.treatments if label in by_label]
     if not names:
         return
     behind = machines.machines_behind(machines.read(*machines.FILE))

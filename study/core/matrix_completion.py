@@ -428,8 +428,10 @@ def complete(
     of_unit = np.full(len(y), -1)
     of_unit[enough] = pattern.reshape(-1)
     values = np.where(known[:, None], np.concatenate([y[:, None], np.moveaxis(x, 2, 1)], axis=1), 0.0)
-    size = np.sqrt(np.sum(values[:, 1:] ** 2, axis=(0, 2), where=informs[:, None]))
+    raw = _norms(values, informs)
     values -= _unit_means(values, informs)
+    size = _norms(values, informs)
+    size[size <= _ROUNDING * raw] = np.inf  # of a covariate that unit effects explain nothing is left
     total_slope = np.zeros(x.shape[2])
     for _ in range(2):  # so that sums keep the digits of what two-way effects leave
         period, slope = _two_way(_Problem(seen, _sums(values, of_unit, seen), Rank()), size)
@@ -454,6 +456,11 @@ def complete(
         beyond[which] -= (beyond[which] * seen[p]) @ own.T
     beyond = np.where(known & enough[:, None], beyond, np.nan)
     return Completed(beyond, q[0], total_slope + slope[0], values, of_unit, problem)
+
+
+def _norms(values: FloatArray, informs: BoolArray) -> FloatArray:
+    """Return the norms of the covariates over the cells that inform, shape (q,)."""
+    return np.asarray(np.sqrt(np.sum(values[:, 1:] ** 2, axis=(0, 2), where=informs[:, None])))
 
 
 def _unit_means(values: FloatArray, informs: BoolArray) -> FloatArray:

@@ -200,6 +200,15 @@ def test_designs_with_unit_effects_refuse_a_covariate_that_they_and_the_others_e
         answer(name, panel, ASKED.replace(covariates=covariates))
 
 
+@pytest.mark.parametrize("name", [*WITH_UNIT_EFFECTS, "panel_ols", "matrix_completion"])
+def test_the_level_of_a_covariate_changes_nothing_where_unit_effects_take_it_in(name: str) -> None:
+    panel, asked = suited(name, simulated.panel(n=80, level=2.0)), ASKED.replace(covariates=("moving",))
+    moved = replace(panel, covariates=panel.covariates | {"moving": panel.covariates["moving"] + 1e6})
+    fit, again = answer(name, panel, asked), answer(name, moved, asked)
+    np.testing.assert_allclose(again.effect, fit.effect, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(again.std_error, fit.std_error, rtol=1e-6)
+
+
 @pytest.mark.parametrize("copy", ["same", "flat"])
 @pytest.mark.parametrize("name", ["callaway_santanna", "etwfe", "etwfe unit", "etwfe poisson"])
 def test_a_collinear_baseline_covariate_is_refused_by_name(name: str, copy: str) -> None:

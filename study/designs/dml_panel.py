@@ -182,7 +182,8 @@ def dml_panel(
     rows, model = cross_fitted(sample, Learning(learner, folds, repetitions, seed), approach)
     average = averaged(model, rows.unit, sample.n_units)
     coefficient, influence = average.coefficient, Influence.of(average.influence)
-    treated = treated_at_change(sample, rows) if approach == "first_differences" else sample.treatment == 1
+    in_changes = approach == "first_differences"
+    treated = treated_at_change(sample, rows) if in_changes else rows.used & (sample.treatment == 1)
     mean, mean_influence = mean_over(sample, treated)
     unused = sample.n_units - len(np.unique(rows.unit))
     unseen = (f"{unused} units are not seen in two periods and add no row.",) if unused else ()

@@ -212,6 +212,14 @@ def test_proportional_within_divides_by_the_treated_cells_mean_less_the_coeffici
     share = estimate(source, question.replace(scale="proportional"), "dml_panel", **options)
     treated = table[table["time"] >= table["first"].fillna(np.inf)]["y"].mean()
     assert share.effect[0] == pytest.approx(level.effect[0] / (treated - level.effect[0]), rel=EXACT)
+    last = table[table["time"] == table["time"].max()].dropna(subset="first")[:3]
+    once = last.assign(unit=[f"once{k}" for k in range(3)], y=1e4)  # who add no row are in no mean
+    lone = estimate(
+        panel(pd.concat([table, once])), question.replace(scale="proportional"), "dml_panel", **options
+    )
+    assert (lone.effect / lone.effect_level)[0] == pytest.approx(
+        1 / (treated - lone.effect_level[0]), rel=EXACT
+    )
 
 
 @pytest.mark.parametrize("approach", APPROACHES)

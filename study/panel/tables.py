@@ -53,6 +53,8 @@ _OTHER_FORMATS = (
     (b"{", "JSON"),
     (b"[", "JSON"),
 )
+# How DuckDB calls times with a zone, those of nanoseconds last.
+ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -184,7 +186,7 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
         _refuse_large_relation(str(path), table)
         frame = table.df()
         kinds = zip(table.columns, table.types, strict=True)
-        frame.attrs[ZONE_LOST] = [column for column, kind in kinds if str(kind) == "TIMESTAMP WITH TIME ZONE"]
+        frame.attrs[ZONE_LOST] = [column for column, kind in kinds if str(kind) in ZONED]
         return frame, None
 
 

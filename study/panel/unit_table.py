@@ -344,13 +344,14 @@ def _cells(reading: Reading, never: dict[str, list[Any]]) -> ibis.Table:
 def _numbered(reading: Reading, cells: ibis.Table, name: str, column: str, never: list[Any]) -> ibis.Table:
     """Put the numbers of periods in place of a column that names them, nothing in place of what stands for never."""
     raw, kind, period = cells[name], cells[name].type(), reading.period
-    if period is None or (period == "year" and not (kind.is_temporal() or kind.is_string())):
-        numbers = _number(raw)[0]
-    elif kind.is_timestamp() and kind.timezone is not None:
+    zoned = (kind.is_timestamp() and kind.timezone is not None) or "TIMESTAMPTZ" in str(kind)  # of nanoseconds
+    if zoned and period is not None:
         raise DataError(
             f"{reading.engine.label}: column {column} holds times of a time zone, and the day of one depends on where "
             "it is read; write days, or times without a zone."
         )
+    if period is None or (period == "year" and not (kind.is_temporal() or kind.is_string())):
+        numbers = _number(raw)[0]
     elif kind.is_temporal():
         # DuckDB 2.0.1 leaves out rows where a part of a TIMESTAMP_NS is compared; not so with a part of a day.
         day = _key(raw)

@@ -607,9 +607,10 @@ def test_rows_of_one_question_answer_no_other(both: Any, asked: str) -> None:
     assert question.replace(horizon=1).sample(both[1].rows(question)).n_units
 
 
-def test_times_of_a_zone_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_times_of_a_zone_are_refused(tmp_path: Path, unit: str) -> None:
     data = dates(table(30), "years")[0]
-    data["year"] = data["year"].dt.tz_localize("America/New_York")
+    data["year"] = data["year"].dt.tz_localize("America/New_York").dt.as_unit(unit)
     with pytest.raises(DataError, match="labs: column year holds times of a time zone"):
         LargePanel.from_parquet(
             written(data, tmp_path), **ROLES | {"name": "labs", "period": "year", "treatment": ()}

@@ -21,12 +21,14 @@ from study.figures.drawing import (
     LIGHT,
     SECOND,
     SERIES,
+    TITLE,
     WIDTH,
     Axes,
     Figure,
     Series,
     canvas,
     draw_legend,
+    in_lines,
     labelled,
     legend_above,
     name_periods,
@@ -35,7 +37,6 @@ from study.figures.drawing import (
 from study.panel import Scale
 
 COLUMNS = 5
-TITLE = 54  # letters of a line of a title across a figure of the usual width
 # In inches: the widest figure; of a legend, what a letter takes on average, and what its mark does.
 WIDEST, LETTER, LEGEND_MARK = 9.0, 0.056, 0.45
 COUNTED = 3.1  # inches of height, of a figure with numbers of units below its axes
@@ -280,7 +281,7 @@ def draw_path(
         axis.plot(at[reference], estimate[reference], mark, mfc="white", mec=colour, ms=4, label=REFERENCE)
     if lacking.any():
         axis.plot(at[lacking], estimate[lacking], "x", color=colour, markersize=5, label=names[3])
-    axis.xaxis.set_major_locator(MaxNLocator(integer=along != "at"))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=along != "at", min_n_ticks=1))
 
 
 def cut_bands(
@@ -428,7 +429,8 @@ def effects_plot(
     rows["label"] = terms if len(named) == 1 else rows["name"]
     figure = dot_figure(rows, ax, xlabel=scale.axis(), level=level, percent=scale.percent)
     axis = figure.axes[0] if ax is None else ax
-    axis.set_title(next(iter(named)) if title is None and len(named) == 1 else title or "", fontsize=9)
+    heading = next(iter(named)) if title is None and len(named) == 1 else title or ""
+    axis.set_title(in_lines(figure, heading), fontsize=9)
     return figure
 
 
@@ -500,14 +502,15 @@ def _draw(
                 along=along,
             )
         cut_bands([(axis, path) for path in paths.values()], percent=scale.percent, places=places)
-        axis.set_title(next(iter(paths)) if title is None and alone else title or "")
+        axis.set_title(in_lines(figure, next(iter(paths)) if title is None and alone else title or ""))
         axis.set_ylabel(scale.axis())
         if along == "at":
             _name_doses(axis, named, words)
         elif along == "event_time":
-            axis.set_xlabel(since(unit, event))
+            axis.set_xlabel(in_lines(figure, since(unit, event)))
         else:
-            axis.set_xlabel(f"{capital(unit)} of {event}" if along == "cohort" else capital(unit))
+            periods = f"{capital(unit)} of {event}" if along == "cohort" else capital(unit)
+            axis.set_xlabel(in_lines(figure, periods))
             name_periods(axis, samples[0].panel)
         order = (*estimates, OTHER_BASE, band, REFERENCE, NO_ERROR, CUT)
         if ax is None:

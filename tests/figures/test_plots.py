@@ -209,6 +209,19 @@ def test_averages_by_cohort_and_by_period_stand_at_the_panels_own_periods(to, la
     assert all(text.startswith(("2019-", "2020-")) for text in shown)
 
 
+def test_one_cohort_is_named_once_on_its_axis() -> None:
+    panel = monthly()
+    dates = panel.first_treated["event"]
+    first = np.nanmin(dates)
+    alone = replace(panel, first_treated={"event": np.where(dates == first, first, np.nan)})
+    figure = estimate(alone, QUESTION).aggregate("cohort").plot()
+    axis = axes_of(figure)
+    FigureCanvasAgg(figure).draw()
+    left, right = axis.get_xlim()
+    shown = [text.get_text() for text in axis.get_xticklabels() if left < text.get_position()[0] < right]
+    assert shown == [panel.period_name(first)]
+
+
 def test_diagnostics_name_the_periods_of_the_panel() -> None:
     panel = monthly()
     figure = diagnostics.negative_weights(QUESTION.sample(panel)).plot()
@@ -328,6 +341,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(call: Any, message: str) ->
     assert "\n" not in str(refusal.value)
 
 
+LONG = "the first accelerator system in the TOP500 of the university or of a centre that it shares"
 DRAWN = {
     "one design": lambda: fit().plot(),
     "another base": lambda: fit("imputation", scale="proportional").plot(title="Imputation"),
@@ -346,6 +360,10 @@ DRAWN = {
     "coefficient": lambda: fit("twfe").plot(),
     "one outcome": lambda: compared().about(["y"]).plot(title="Averages"),
     "panel": lambda: simulated.panel(n=120).plot("event"),
+    "long words": lambda: fit().plot(title=LONG, labels={"event": LONG}),
+    "long words of cohorts": lambda: fit().aggregate("cohort").plot(labels={"event": LONG}),
+    "long words of a coefficient": lambda: fit("twfe").plot(title=LONG),
+    "long words of a panel": lambda: simulated.panel(n=120).plot("event", labels={"event": LONG, "y": LONG}),
 }
 
 

@@ -437,9 +437,9 @@ def effects_plot(
 def _runs_along(fit: Estimate, along: str) -> bool:
     """Say whether an estimate can be drawn by dose or event time, or is one by cohort or calendar period alone."""
     if along == "at":
-        return fit.at is not None
+        return fit.at is not None and pd.Series(fit.at).dropna().is_unique
     if along == "event_time":
-        return bool(np.isfinite(fit.event_time).any())
+        return bool(np.isfinite(fit.of_no_dose.event_time).any())
     others = {"event_time", *BY_CALENDAR} - {along}
     return not np.isnan(getattr(fit, along)).any() and all(
         np.isnan(getattr(fit, name)).all() for name in others

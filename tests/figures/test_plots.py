@@ -222,6 +222,15 @@ def test_one_cohort_is_named_once_on_its_axis() -> None:
     assert shown == [panel.period_name(first)]
 
 
+def test_quantiles_of_several_cells_are_not_joined_by_a_line() -> None:
+    quantiles = fit("changes_in_changes")
+    assert quantiles.at is not None
+    assert axes_of(quantiles.plot()).get_xlabel() == "Periods since first treated"
+    alone = quantiles.aggregate("quantile")
+    rows = [text.get_text() for text in axes_of(alone.plot()).get_yticklabels()]
+    assert len(rows) == len(alone.terms)
+
+
 def test_diagnostics_name_the_periods_of_the_panel() -> None:
     panel = monthly()
     figure = diagnostics.negative_weights(QUESTION.sample(panel)).plot()

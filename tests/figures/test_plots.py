@@ -242,6 +242,8 @@ def test_diagnostics_name_the_periods_of_the_panel() -> None:
     assert all(text.get_text().startswith("2020-") for text in axis.get_xticklabels() if text.get_text())
     leads = diagnostics.pretrends(estimate(panel, QUESTION)).plot()
     assert leads.axes[0].get_xlabel() == "Months since first treated"
+    tested = axes_of(diagnostics.leads(estimate(panel, QUESTION)).plot())
+    assert all(text.get_text().startswith("event time -") for text in tested.get_yticklabels())
 
 
 def test_coefficients_and_averages_are_dots_on_lines() -> None:

@@ -169,6 +169,14 @@ def test_effects_by_event_time_cohort_and_period_are_lines(panel: Panel, terms, 
     assert "Designs agree, p-value" not in labels
 
 
+def test_a_table_by_event_time_says_where_effects_before_the_event_have_another_base(panel: Panel) -> None:
+    fits = [study.estimate(panel, QUESTION, name) for name in ("callaway_santanna", "imputation")]
+    said = "those before it against other ones, in (2)."
+    assert said in study.table(fits, terms="event_time").noted
+    assert "against other ones" not in study.table(fits[:1], terms="event_time").noted
+    assert "against other ones" not in study.table(fits, terms="cohort").noted
+
+
 def table_title(labels: list[str], number: int) -> str:
     """Return the label of the lines of a design by its number."""
     (title,) = [label for label in labels if label.startswith(f"({number + 1}) ")]

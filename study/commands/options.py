@@ -33,6 +33,8 @@ ARGUMENTS = {
     "designs": "design",
     "budget": "grants",
     "prior_name": "prior",
+    "repetitions": "reps",
+    "slow_repetitions": "slow_reps",
 }
 ENDINGS = {".txt": "text", ".tex": "latex", ".htm": "html"}
 ENDINGS |= {f".{kind}": kind for kind in ("html", "md", "csv", "json")}

@@ -171,7 +171,7 @@ def test_violations_take_the_place_of_effects(folder):
         (["--dial", "trends=much"], "--dial trends=much: write NAME=VALUE"),
         (["--dial", "hidden=2"], "dial hidden is 2"),
         (["--dial", "trends=1", "--dial", "trends=2"], "--dial trends is set twice"),
-        (["--reps", "1"], "repetitions is 1"),
+        (["--reps", "1"], "--reps is 1; it must be"),
         (["--designs", "twff"], 'no design "twff"'),
         (["--designs", "iv"], "does not take part: iv: it cannot answer"),
         (["--unit", "lab"], "--unit goes with --outcome and --event"),

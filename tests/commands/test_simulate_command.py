@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,17 @@ def test_designs_for_a_panel_say_how_to_run_a_tournament_where_none_is_recorded(
     assert "callaway_santanna" in able
     assert "dml_iv, iv: the question has no instrument" in text
     again = command(*how.split()[1:], "--designs", "twfe", "--reps", 2, "--jobs", 1, cwd=folder)
+    assert again.returncode == 0, again.stderr
+    table = pd.read_csv(folder / "my.csv")
+    table["the access"] = (table["time"] >= table["first_treated"]).astype(int)
+    table["time"] = (table["time"] + 2000).astype(str) + "-03-31"
+    (folder / "own").mkdir()
+    table.drop(columns="first_treated").to_csv(folder / "own" / "path.csv", index=False)
+    roles = ("--treatment", "the access", "--period", "year")
+    done = command("designs", "--for", "own/path.csv", "--outcome", "count", *roles, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    how = " ".join(done.stdout.split()).split("run `")[1].split("`")[0]
+    again = command(*shlex.split(how)[1:], "--designs", "twfe", "--reps", 2, "--jobs", 1, cwd=folder)
     assert again.returncode == 0, again.stderr
     ships = command("designs", "--for", "cs_2007", cwd=folder)
     assert "run `study simulate --panel cs_2007 --outcome papers --event" in " ".join(ships.stdout.split())

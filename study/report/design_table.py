@@ -405,7 +405,8 @@ def _differences(comparison: Comparison, outcome: str) -> Table:
     if agreement.sup_t is not None:
         notes.append(
             f"p-values are adjusted for all differences; the {LEVEL:.0%} critical value of the absolute t for all of "
-            f"them at once is {agreement.sup_t.critical_value:.3f} ({agreement.sup_t.draws} draws)."
+            f"them at once, each put on the normal scale by its degrees of freedom, is "
+            f"{agreement.sup_t.critical_value:.3f} ({agreement.sup_t.draws} draws)."
         )
     return Table(
         name=f"differences:{comparison.outcomes.index(outcome) + 1}",

@@ -567,7 +567,7 @@ def _path(fit: Estimate, along: str, level: float, seed: int, window: tuple[int,
     path = fit.aggregate({**BY_CALENDAR, "at": fit.at_name}.get(along, "event"))
     rows = path.tidy(level)[["estimate", "conf_low", "conf_high"]]
     rows[along] = getattr(path, along)
-    if path.joint:
+    if path.joint and path.varies.any():
         rows = rows.join(path.band(level, seed=seed)[["band_low", "band_high"]])
     else:
         rows[["band_low", "band_high"]] = np.nan

@@ -300,6 +300,19 @@ def test_effects_without_a_standard_error_are_crosses_and_no_reference(style: An
     assert legend_of(figure)[-1] == "no standard error"
 
 
+@pytest.mark.parametrize("design", ["callaway_santanna", "imputation", "synthetic_did"])
+def test_the_path_of_one_treated_unit_is_drawn_without_a_band(design: str) -> None:
+    panel = simulated.panel(n=60)
+    dates = panel.first_treated["event"].copy()
+    dates[np.flatnonzero(~np.isnan(dates))[1:]] = np.nan
+    question = QUESTION.replace(min_cohort_size=1)
+    alone = estimate(replace(panel, first_treated={"event": dates}), question, design)
+    assert not alone.varies.any()
+    lines = {line.get_label(): line for line in axes_of(alone.plot()).lines}
+    path = alone.aggregate("event")
+    np.testing.assert_allclose(lines["no standard error"].get_ydata(), path.effect[~path.reference])
+
+
 def test_a_ribbon_has_the_limits_of_the_intervals_and_of_the_band() -> None:
     path = fit().aggregate("event")
     axis = axes_of(fit().plot(style="ribbon"))

@@ -207,12 +207,12 @@ def in_lines(figure: Figure, text: str) -> str:
     return fill(text, int(TITLE * figure.get_figwidth() / WIDTH))
 
 
-def name_periods(axis: Axes, panel: Panel) -> None:
+def name_periods(axis: Axes, panel: Panel, letters: int = TICK_LETTERS) -> None:
     """Write the panel's own names of periods below the horizontal axis, as many as there is room for."""
     from matplotlib.ticker import MaxNLocator
 
     longest = max(len(panel.period_name(period)) for period in panel.periods[[0, -1]])
-    count = max(2, TICK_LETTERS // longest)
+    count = max(2, letters // longest)
     axis.xaxis.set_major_locator(MaxNLocator(nbins=count, integer=True, min_n_ticks=1))
     axis.xaxis.set_major_formatter(lambda period, _: panel.period_name(period))
 

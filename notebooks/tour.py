@@ -116,7 +116,7 @@ path.plot()
 # which trend would this test have missed, and how far may trends differ before the answer is lost?
 
 # %%
-print(study.diagnostics.pretrends(fit_logs).sentences[1])
+print(study.diagnostics.pretrends(fit_logs).sentences[2])
 honest = study.diagnostics.honest_did(fit_logs)
 print(*honest.sentences[:2], sep="\n")
 honest.plot()

@@ -18,6 +18,11 @@ from study.core import QuestionError, StudyError, __version__, as_typed, progres
 INTERRUPTED = 130
 # What an option or argument that cannot be read raises; typer exports a subclass of it only.
 USAGE_ERROR: Any = typer.BadParameter.__base__
+# What is said of options that other commands have.
+ELSEWHERE = {
+    "--engine": "--engine is an option of study estimate, study compare and study table; others need the rows",
+    "--first-treated": "--first-treated is an option of commands that take a plan; others name that column by --event",
+}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -371,10 +376,7 @@ def main() -> None:
     except USAGE_ERROR as error:
         # Without arguments the help was printed, and the message is empty.
         message = " ".join(error.format_message().split())
-        if getattr(error, "option_name", "") == "--engine":
-            message = (
-                "--engine is an option of study estimate, study compare and study table; others need the rows"
-            )
+        message = ELSEWHERE.get(getattr(error, "option_name", ""), message)
         if message:
             message += f"{'' if message.endswith(('.', '?')) else '.'} See {error.ctx.command_path} --help."
     except (KeyboardInterrupt, typer.Abort):

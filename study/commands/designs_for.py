@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
-from study.commands.options import OfColumns
-from study.core import StudyError, section
+from study.commands.options import OF_FILE, OfColumns, flag
+from study.core import StudyError, as_typed, section
 from study.designs import all_designs
 from study.panel import Panel, Question, Scale, load_panel, panel_entries
 from study.paper import Plan, read_plan, run, tournament
@@ -129,10 +130,18 @@ def _recorded(
 ) -> tuple[dict[str, dict[str, dict[str, Any]]], str]:
     """Return where the rows of each design stand in the plan's recorded tournament, with its verdict."""
     if plan is None or plan.tournament is None:
-        how = f"--outcome {question.outcome} --event {question.event}"
+        how, kind = {"panel": panel.name}, ""
         if plan is not None and not isinstance(plan.panel, str):
-            how = f"--unit {plan.panel['unit']} --time {plan.panel['time']} {how}"
-        return {}, f"None is recorded of this panel; run `study simulate --panel {panel.name} {how}`."
+            own: dict[str, Any] = {**plan.panel, "group_column": plan.panel.get("group")}
+            how = {
+                "panel": as_typed(Path(own["file"])),
+                **{name: own[name] for name in OF_FILE if own.get(name)},
+            }
+            roles = {"treatment": " --treatment", "doses": " --levels"}
+            kind = "".join(typed for role, typed in roles.items() if question.event in own.get(role, ()))
+        how |= {"outcome": question.outcome, "event": question.event}
+        options = " ".join(f"{flag(name)} {quote(str(value))}" for name, value in how.items())
+        return {}, f"None is recorded of this panel; run `study simulate {options}{kind}`."
     try:
         recorded = tournament.read_record(plan, panel)
     except StudyError as error:

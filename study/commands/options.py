@@ -33,6 +33,8 @@ ARGUMENTS = {
     "designs": "design",
     "budget": "grants",
     "prior_name": "prior",
+    "repetitions": "reps",
+    "slow_repetitions": "slow_reps",
 }
 ENDINGS = {".txt": "text", ".tex": "latex", ".htm": "html"}
 ENDINGS |= {f".{kind}": kind for kind in ("html", "md", "csv", "json")}
@@ -241,7 +243,8 @@ class OfWorkers:
 OwnPanel = Annotated[
     Path | None,
     typer.Option(
-        help="Instead of a plan, a file of your own panel, asked as the plan of study init would ask it."
+        help="Instead of a plan, a file of your own panel, asked as the plan of study init would ask it: columns of "
+        "--covariate are read and not controlled for, which the question of a plan can say."
     ),
 ]
 

@@ -208,9 +208,11 @@ def _sentences(
         yield (
             f"The {sure} interval excludes zero as long as {within(f'{value:.3g}')} (the breakdown value)."
         )
-    around = f", which then lies around {problem.centre:.3g} instead of {estimate:.3g},"
+    rounding = 1e-8 * np.abs(problem.betahat).max()
+    moved = not np.isclose(problem.centre, estimate, atol=rounding)
+    around = f", which then lies around {problem.centre:.3g} instead of {estimate:.3g}," * moved
     yield (
-        f"Sampling error set aside, the sign of the effect{'' if np.isclose(problem.centre, estimate) else around} is "
+        f"Sampling error set aside, the sign of the effect{around} is "
         f"known as long as {within(f'{problem.overturning:.3g}')}."
     )
     parallel, *others = (f"[{row.conf_low:.4g}, {row.conf_high:.4g}]" for row in frame.itertuples())

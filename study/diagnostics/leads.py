@@ -65,7 +65,7 @@ def leads(
     return Finding.of(
         sentences,
         table,
-        dots(scale, level, table["event_time"].map("{:g}".format)),
+        dots(scale, level, table["event_time"].map("event time {:g}".format)),
         against=against,
         objection=f"the joint test of all effects before treatment (largest t: {p_largest}; Wald: "
         f"{p_wald}, rank {test.rank})",

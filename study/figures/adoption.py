@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import groupby
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError, capital, checked, refuse_unknown
-from study.figures.drawing import COLOUR, FULL, GREY, SERIES, Axes, Figure, Series, canvas, name_periods
+from study.figures.dots import LONGEST
+from study.figures.drawing import (
+    COLOUR,
+    FULL,
+    GREY,
+    SERIES,
+    Axes,
+    Figure,
+    Series,
+    canvas,
+    in_lines,
+    name_periods,
+)
 from study.panel import Panel
 
 MOST_WINDOWS = 4
@@ -171,8 +184,9 @@ def adoption_plot(
         _draw_cells(above, periods, cells, [f"{group.label} ({group.size:,})" for group, _ in rows])
         for group in mean_groups(panel, event):
             draw_means(below, periods, values, group)
-        above.set_title(title or f"{words.get(event, event)}: treatment history (number of units)")
-        below.set_ylabel(f"Mean {words.get(outcome, outcome)}")
+        heading = title or f"{words.get(event, event)}: treatment history (number of units)"
+        above.set_title(in_lines(figure, heading))
+        below.set_ylabel(fill(f"Mean {words.get(outcome, outcome)}", LONGEST))
         below.set_xlabel(capital(words.get(panel.period_unit, panel.period_unit)))
         name_periods(below, panel)
         how: Any = {"frameon": False, "fontsize": 7, "loc": "upper left", "bbox_to_anchor": (1, 1)}

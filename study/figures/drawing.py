@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ STYLE: Any = {
 # In inches, as printed: a figure of the usual width takes seven tenths of the paper's text, a full one all of it.
 WIDTH, HEIGHT = 4.6, 2.9
 FULL = 6.45
+TITLE = 54  # letters of a line of a title across a figure of the usual width
 TICK_LETTERS = 36  # of all labels below a horizontal axis together
 ABOVE = "outside upper center"  # of a legend
 # Decimals of a coordinate, in points of a PDF or dots of a PNG: more cannot be seen, and would show how a processor
@@ -200,12 +202,18 @@ def figure_files(name: str, figure: Figure) -> dict[str, bytes]:
     return {f"{name}.{kind}": drawn(figure, kind) for kind in ("pdf", "png")}
 
 
-def name_periods(axis: Axes, panel: Panel) -> None:
+def in_lines(figure: Figure, text: str) -> str:
+    """Break a title or the name of a horizontal axis into lines that fit a figure."""
+    return fill(text, int(TITLE * figure.get_figwidth() / WIDTH))
+
+
+def name_periods(axis: Axes, panel: Panel, letters: int = TICK_LETTERS) -> None:
     """Write the panel's own names of periods below the horizontal axis, as many as there is room for."""
     from matplotlib.ticker import MaxNLocator
 
     longest = max(len(panel.period_name(period)) for period in panel.periods[[0, -1]])
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=max(2, TICK_LETTERS // longest), integer=True))
+    count = max(2, letters // longest)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=count, integer=True, min_n_ticks=1))
     axis.xaxis.set_major_formatter(lambda period, _: panel.period_name(period))
 
 

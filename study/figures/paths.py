@@ -21,12 +21,14 @@ from study.figures.drawing import (
     LIGHT,
     SECOND,
     SERIES,
+    TITLE,
     WIDTH,
     Axes,
     Figure,
     Series,
     canvas,
     draw_legend,
+    in_lines,
     labelled,
     legend_above,
     name_periods,
@@ -35,7 +37,6 @@ from study.figures.drawing import (
 from study.panel import Scale
 
 COLUMNS = 5
-TITLE = 54  # letters of a line of a title across a figure of the usual width
 # In inches: the widest figure; of a legend, what a letter takes on average, and what its mark does.
 WIDEST, LETTER, LEGEND_MARK = 9.0, 0.056, 0.45
 COUNTED = 3.1  # inches of height, of a figure with numbers of units below its axes
@@ -280,7 +281,7 @@ def draw_path(
         axis.plot(at[reference], estimate[reference], mark, mfc="white", mec=colour, ms=4, label=REFERENCE)
     if lacking.any():
         axis.plot(at[lacking], estimate[lacking], "x", color=colour, markersize=5, label=names[3])
-    axis.xaxis.set_major_locator(MaxNLocator(integer=along != "at"))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=along != "at", min_n_ticks=1))
 
 
 def cut_bands(
@@ -428,16 +429,17 @@ def effects_plot(
     rows["label"] = terms if len(named) == 1 else rows["name"]
     figure = dot_figure(rows, ax, xlabel=scale.axis(), level=level, percent=scale.percent)
     axis = figure.axes[0] if ax is None else ax
-    axis.set_title(next(iter(named)) if title is None and len(named) == 1 else title or "", fontsize=9)
+    heading = next(iter(named)) if title is None and len(named) == 1 else title or ""
+    axis.set_title(in_lines(figure, heading), fontsize=9)
     return figure
 
 
 def _runs_along(fit: Estimate, along: str) -> bool:
     """Say whether an estimate can be drawn by dose or event time, or is one by cohort or calendar period alone."""
     if along == "at":
-        return fit.at is not None
+        return fit.at is not None and pd.Series(fit.at).dropna().is_unique
     if along == "event_time":
-        return bool(np.isfinite(fit.event_time).any())
+        return bool(np.isfinite(fit.of_no_dose.event_time).any())
     others = {"event_time", *BY_CALENDAR} - {along}
     return not np.isnan(getattr(fit, along)).any() and all(
         np.isnan(getattr(fit, name)).all() for name in others
@@ -500,14 +502,15 @@ def _draw(
                 along=along,
             )
         cut_bands([(axis, path) for path in paths.values()], percent=scale.percent, places=places)
-        axis.set_title(next(iter(paths)) if title is None and alone else title or "")
+        axis.set_title(in_lines(figure, next(iter(paths)) if title is None and alone else title or ""))
         axis.set_ylabel(scale.axis())
         if along == "at":
             _name_doses(axis, named, words)
         elif along == "event_time":
-            axis.set_xlabel(since(unit, event))
+            axis.set_xlabel(in_lines(figure, since(unit, event)))
         else:
-            axis.set_xlabel(f"{capital(unit)} of {event}" if along == "cohort" else capital(unit))
+            periods = f"{capital(unit)} of {event}" if along == "cohort" else capital(unit)
+            axis.set_xlabel(in_lines(figure, periods))
             name_periods(axis, samples[0].panel)
         order = (*estimates, OTHER_BASE, band, REFERENCE, NO_ERROR, CUT)
         if ax is None:
@@ -564,7 +567,7 @@ def _path(fit: Estimate, along: str, level: float, seed: int, window: tuple[int,
     path = fit.aggregate({**BY_CALENDAR, "at": fit.at_name}.get(along, "event"))
     rows = path.tidy(level)[["estimate", "conf_low", "conf_high"]]
     rows[along] = getattr(path, along)
-    if path.joint:
+    if path.joint and path.varies.any():
         rows = rows.join(path.band(level, seed=seed)[["band_low", "band_high"]])
     else:
         rows[["band_low", "band_high"]] = np.nan

@@ -226,8 +226,8 @@ def caveats(sample: Sample, event: str) -> tuple[str, ...]:
         f"Without the {event} treated units would have changed in {outcome} from the first to the last period as "
         f"others with the same {', '.join(question.covariates)} and in the same groups did (conditional parallel "
         "trends of long changes).",
-        "Departments that grow buy machines: where growth came first, it is counted here as an effect, and more of it "
-        "where departments that grow are more common.",
+        "Units may be treated because they grow: where growth came first, it is counted here as an effect, and more "
+        "of it where units that grow are more common.",
         "Treated units of a kind may differ from others of that kind in what is not seen, large ones most of all, and "
         "then a difference between groups is one of who was treated and not one of effects.",
         "A grant here is the event itself, in the window and at the prices of its time; a rule is judged by the units' "

@@ -375,11 +375,14 @@ class Plan(Shared, Inference, Figure, Diagnose):
         The designs of the tables.
     entrants : tuple of Row
         The designs of the tournament, the file's own headline first, whichever is the headline now.
+    source : str
+        The name of the file, for errors.
     """
 
     headline: Row
     rows: tuple[Row, ...]
     entrants: tuple[Row, ...] = ()
+    source: str = "study.toml"
 
     @property
     def every_event(self) -> tuple[Event, ...]:
@@ -396,7 +399,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
         """Return one cell."""
         named = {"outcome": outcome, "event": event.name, "scale": scale}
         values = self.question | row.question | named | event.question
-        where = f"study.toml, {row.label}"
+        where = f"{self.source}, {row.label}"
         try:
             question = Question.from_dict(values, where)
         except QuestionError as error:
@@ -442,7 +445,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
         lines = csv_rows(file, ("event", *HIDDEN), unique=("event",), rules=HIDDEN)
         rows = {row["event"]: row for _, row in lines}
         if first not in rows:
-            where = f"study.toml, diagnose.hidden: {file.name}"
+            where = f"{self.source}, diagnose.hidden: {file.name}"
             raise DataError(f'{where} has no row for "{first}"; add it, or take the key out.')
         shares = {float(rows.get(event.name, {}).get(name) or 0) for name in HIDDEN}
         return tuple(sorted(share for share in shares if 0 < share < 1))
@@ -479,11 +482,11 @@ class Plan(Shared, Inference, Figure, Diagnose):
         named, *rest = question.split("/")
         events = {event.label: event for event in self.every_event}
         if named not in events or len(rest) > 2:
-            raise unknown("question", question, events, "study.toml")
+            raise unknown("question", question, events, self.source)
         outcome, scale = [*rest, *[""] * (2 - len(rest))]
         outcome, scale = outcome or next(iter(self.outcomes)), scale or next(iter(self.scales))
-        refuse_unknown("outcome", outcome, self.outcomes, "study.toml")
-        refuse_unknown("scale", scale, self.scales, "study.toml")
+        refuse_unknown("outcome", outcome, self.outcomes, self.source)
+        refuse_unknown("scale", scale, self.scales, self.source)
         return self.task(events[named], outcome, scale, self.under(design).headline)
 
     @property
@@ -492,35 +495,43 @@ class Plan(Shared, Inference, Figure, Diagnose):
         for row in (self.headline, *self.rows):
             if row.design.estimand.has_path:
                 return row
-        raise QuestionError("study.toml: no design has effects by event time, so there is no figure to draw.")
+        raise QuestionError(
+            f"{self.source}: no design has effects by event time, so there is no figure to draw."
+        )
 
     def check(self, panel: Panel) -> None:
         """Refuse a plan that names what the panel or the catalogue does not have, before any work."""
-        about, labels = f"study.toml about {panel.name}", [event.label for event in self.families]
+        about, labels = f"{self.source} about {panel.name}", [event.label for event in self.families]
         refuse_unknown("outcome", self.outcomes, panel.outcomes, about)
         refuse_unknown("event", [event.name for event in self.every_event], panel.events, about)
         if self.strata is not None:
-            refuse_unknown("attribute", self.strata, panel.attributes, "study.toml, inference.strata")
+            refuse_unknown("attribute", self.strata, panel.attributes, f"{self.source}, inference.strata")
         elif lacking := [name for name in STRATIFIED if name in self.exhibits]:
             raise QuestionError(
-                f'study.toml: the exhibit "{lacking[0]}" is made within strata of units; name an attribute as '
+                f'{self.source}: the exhibit "{lacking[0]}" is made within strata of units; name an attribute as '
                 "inference.strata, or take the exhibit out."
             )
         self.hidden_shares(self.events[0])
         if self.neighbours:
-            refuse_unknown("attribute", self.neighbours, panel.attributes, "study.toml, diagnose.neighbours")
-        refuse_unknown("event", self.definitions, [e.label for e in self.events], "study.toml, definitions")
+            refuse_unknown(
+                "attribute", self.neighbours, panel.attributes, f"{self.source}, diagnose.neighbours"
+            )
+        refuse_unknown(
+            "event", self.definitions, [e.label for e in self.events], f"{self.source}, definitions"
+        )
         every = [event.label for event in self.every_event]
-        refuse_unknown("event", self.treatments, every, "study.toml, treatments")
+        refuse_unknown("event", self.treatments, every, f"{self.source}, treatments")
         questions = [*every, *self.placebos, *(entry.label for entry in self.further)]
         for shown in self.contrasts.values():
-            refuse_unknown("event, placebo or further question", shown, questions, "study.toml, contrasts")
+            refuse_unknown(
+                "event, placebo or further question", shown, questions, f"{self.source}, contrasts"
+            )
         for event in self.families:
             if event.contrast:
-                refuse_unknown("family", event.contrast, labels, f"study.toml, contrast of {event.label}")
+                refuse_unknown("family", event.contrast, labels, f"{self.source}, contrast of {event.label}")
         if contrasted := [event.label for event in self.events if event.contrast]:
             raise QuestionError(
-                f'study.toml: contrast of "{contrasted[0]}" is read of [[families]] alone; name the pair in '
+                f'{self.source}: contrast of "{contrasted[0]}" is read of [[families]] alone; name the pair in '
                 "[contrasts], or take the key out."
             )
         for rule in self.populations:
@@ -528,21 +539,23 @@ class Plan(Shared, Inference, Figure, Diagnose):
         for exhibit, (name, where) in NEEDED.items():
             if exhibit in self.exhibits and not getattr(self, name):
                 raise QuestionError(
-                    f'study.toml: the exhibit "{exhibit}" is made of {where}, which is not there; add it, or '
+                    f'{self.source}: the exhibit "{exhibit}" is made of {where}, which is not there; add it, or '
                     "take the exhibit out."
                 )
         others = [entry.panel for entry in self.further if entry.panel is not None]
         for entry in (*self.placebos.values(), *self.venues.values(), *others):
             if isinstance(entry, str):
-                refuse_unknown("panel", entry, panel_entries(), "study.toml, placebos, venues and further")
+                refuse_unknown(
+                    "panel", entry, panel_entries(), f"{self.source}, placebos, venues and further"
+                )
             elif not Path(entry["file"]).is_file():
                 raise DataError(
-                    f"study.toml, placebos, venues and further: {entry['file']}: there is no such file."
+                    f"{self.source}, placebos, venues and further: {entry['file']}: there is no such file."
                 )
         if self.tournament is not None:
             self.ask(self.tournament.question)
             for title, dials in self.processes().items():
-                checked_dials(dials, f'study.toml, tournament, "{title}"')
+                checked_dials(dials, f'{self.source}, tournament, "{title}"')
         self._check_addresses()
         for row in (*self.rows, *self.further, *self.entrants):
             row.design.check_options(row.options)
@@ -563,12 +576,12 @@ class Plan(Shared, Inference, Figure, Diagnose):
             "process": [*self.processes()],
         }
         for kind, entries in names.items():
-            check_addresses(kind, entries, "study.toml")
+            check_addresses(kind, entries, self.source)
         for label in names["event label"]:
             if address_part(label) in self.exhibits:
                 raise QuestionError(
-                    f'study.toml: the event label "{label}" is the name of an exhibit, whose table and results would '
-                    "have the same names; rename it."
+                    f'{self.source}: the event label "{label}" is the name of an exhibit, whose table and results '
+                    "would have the same names; rename it."
                 )
 
 
@@ -626,7 +639,7 @@ def plan_from(content: Mapping[str, Any], where: str, folder: Path) -> Plan:
     headline = next((row for row in rows if row.name == name), None)
     if headline is None:
         raise QuestionError(f'{where}: the headline "{name}" is not among the designs; list it there.')
-    plan = Plan(headline=headline, rows=rows, **values)
+    plan = Plan(headline=headline, rows=rows, source=Path(where).name, **values)
     if plan.tournament is None:
         return plan
     return replace(plan, entrants=_entrants(plan, plan.tournament))

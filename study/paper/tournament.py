@@ -269,7 +269,7 @@ def check_first(plan: Plan, setup: Contest, rows: pd.DataFrame) -> None:
 def tournament_of(plan: Plan) -> Tournament:
     """Return the plan's tournament, or refuse a plan without one."""
     if plan.tournament is None:
-        raise QuestionError("study.toml: there is no table [tournament]; add it, or name a question.")
+        raise QuestionError(f"{plan.source}: there is no table [tournament]; add it, or name a question.")
     return plan.tournament
 
 

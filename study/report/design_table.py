@@ -405,7 +405,8 @@ def _differences(comparison: Comparison, outcome: str) -> Table:
     if agreement.sup_t is not None:
         notes.append(
             f"p-values are adjusted for all differences; the {LEVEL:.0%} critical value of the absolute t for all of "
-            f"them at once is {agreement.sup_t.critical_value:.3f} ({agreement.sup_t.draws} draws)."
+            f"them at once, each put on the normal scale by its degrees of freedom, is "
+            f"{agreement.sup_t.critical_value:.3f} ({agreement.sup_t.draws} draws)."
         )
     return Table(
         name=f"differences:{comparison.outcomes.index(outcome) + 1}",
@@ -496,6 +497,8 @@ def _notes(words: Words, comparisons: Sequence[Comparison], style: Style, family
             "An effect without a standard error is zero by normalisation or has no sampling variance; an empty "
             "cell is an effect that the design does not have, or a share of a mean that is not positive."
         )
+        for sentence, designs in _said(comparisons, partial(_bases, terms=style.terms)).items():
+            notes.append(f"{sentence} in {designs}.")
     if style.tests == "full" and comparisons[0].adjusted:
         notes.append(
             f"The family of each design is its averages for {len(family)} outcomes ({', '.join(family)}), less those "
@@ -589,6 +592,15 @@ def _estimand(fit: Estimate, terms: Terms) -> str:
     if (balance := fit.sample.question.balance) is not None:
         times += f" of the cohorts seen up to event time {balance}"
     return AVERAGES[average].format(times=times)
+
+
+def _bases(fit: Estimate, terms: Terms) -> str | None:
+    """Say which effects of an estimate by event time are against what, where they are not against one base."""
+    if terms != "event_time" or fit.against == "base" or not (fit.event_time < 0).any():
+        return None
+    return (
+        "Effects after the event are against all periods before it, and those before it against other ones,"
+    )
 
 
 def _assumptions(comparisons: Sequence[Comparison]) -> str:

@@ -199,6 +199,10 @@ def test_a_command_that_cannot_work_says_so_and_writes_nothing(tmp_path, argumen
         (["compare", *["--outcome", "y", "--event", "e", "--draws", "1e3"]], "Invalid value for '--draws'"),
         (["estimate", "--outcome", "y"], "Missing option '--event'. See "),
         (["run", "--plans", "study.toml"], "No such option: --plans"),
+        (
+            ["estimate", "--first-treated", "entry"],
+            "--first-treated is an option of commands that take a plan; others name that column by --event. See ",
+        ),
         (["estimat"], "No such command 'estimat'. Did you mean 'estimate', 'simulate'? See "),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,7 @@ def test_violations_take_the_place_of_effects(folder):
         (["--dial", "trends=much"], "--dial trends=much: write NAME=VALUE"),
         (["--dial", "hidden=2"], "dial hidden is 2"),
         (["--dial", "trends=1", "--dial", "trends=2"], "--dial trends is set twice"),
-        (["--reps", "1"], "repetitions is 1"),
+        (["--reps", "1"], "--reps is 1; it must be"),
         (["--designs", "twff"], 'no design "twff"'),
         (["--designs", "iv"], "does not take part: iv: it cannot answer"),
         (["--unit", "lab"], "--unit goes with --outcome and --event"),
@@ -223,6 +224,17 @@ def test_designs_for_a_panel_say_how_to_run_a_tournament_where_none_is_recorded(
     assert "callaway_santanna" in able
     assert "dml_iv, iv: the question has no instrument" in text
     again = command(*how.split()[1:], "--designs", "twfe", "--reps", 2, "--jobs", 1, cwd=folder)
+    assert again.returncode == 0, again.stderr
+    table = pd.read_csv(folder / "my.csv")
+    table["the access"] = (table["time"] >= table["first_treated"]).astype(int)
+    table["time"] = (table["time"] + 2000).astype(str) + "-03-31"
+    (folder / "own").mkdir()
+    table.drop(columns="first_treated").to_csv(folder / "own" / "path.csv", index=False)
+    roles = ("--treatment", "the access", "--period", "year")
+    done = command("designs", "--for", "own/path.csv", "--outcome", "count", *roles, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    how = " ".join(done.stdout.split()).split("run `")[1].split("`")[0]
+    again = command(*shlex.split(how)[1:], "--designs", "twfe", "--reps", 2, "--jobs", 1, cwd=folder)
     assert again.returncode == 0, again.stderr
     ships = command("designs", "--for", "cs_2007", cwd=folder)
     assert "run `study simulate --panel cs_2007 --outcome papers --event" in " ".join(ships.stdout.split())

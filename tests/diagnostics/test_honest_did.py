@@ -337,6 +337,14 @@ def test_intervals_follow_the_unit_and_the_sign_of_the_outcome(kind: str, method
     np.testing.assert_allclose(mirrored, np.array([-high, -low]), rtol=1e-7)
 
 
+@pytest.mark.parametrize("factor", [1.0, 1e-9, 1e9])
+def test_the_centre_of_the_effects_under_smoothness_is_said_in_any_unit_of_the_outcome(factor: float) -> None:
+    made = simulated.panel(n=60)
+    panel = replace(made, outcomes={"y": factor * made.outcomes["y"]})
+    fit = estimate(panel, Question("y", "event", horizon=1), "callaway_santanna")
+    assert "which then lies around" in honest_did(fit, restriction="smoothness").sentences[1]
+
+
 @pytest.mark.parametrize(("kind", "method"), [pair for pair in PAIRS if pair[1] != "C-F"])
 def test_intervals_widen_with_stronger_violations(kind: str, method: str) -> None:
     low, high = METHODS[method](typical(kind), np.linspace(0, 2, 15))

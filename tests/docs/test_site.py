@@ -14,10 +14,11 @@ import generate
 import pytest
 from command_line import command
 from plans import ROOT
+from typer.main import get_command
 
 import study
 from study.commands.cli import app
-from study.designs import Assumes
+from study.designs import Assumes, Supports
 from study.diagnostics import all_diagnostics
 from study.paper import read_plan
 from study.simulate.process import DIALS
@@ -53,6 +54,28 @@ def test_every_public_name_and_command_is_documented(pages: dict[str, str]) -> N
     for each in app.registered_commands:
         name = each.name or each.callback.__name__.replace("_", "-")
         assert f"## study {name}\n" in pages["commands.md"]
+
+
+def test_each_row_of_the_guide_to_designs_is_there_once_and_names_designs_that_can() -> None:
+    text = (DOCS / "which_design.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| ")]
+    assert len({case for _, case, *_ in rows}) == len(rows)
+    named = re.findall(r"designs/(\w+)\.md", "".join(line for _, case, line, _ in rows if "can end" in case))
+    assert all(Supports.SWITCHING in study.all_designs()[name].supports for name in named)
+
+
+def test_options_of_commands_that_a_text_shows_exist() -> None:
+    commands = get_command(app).commands
+    for path in (
+        *DOCS.glob("*.md"),
+        *(ROOT / "notebooks").glob("*.py"),
+        ROOT / "README.md",
+        ROOT / "REPLICATION.md",
+    ):
+        text = re.sub(r"\\\n#?", " ", path.read_text(encoding="utf-8"))
+        for name, rest in re.findall(r"(?:^|[`!]| {4})study ([a-z]+)((?: [^\n`#]*)?)", text, re.MULTILINE):
+            known = {flag for each in commands[name].params for flag in (*each.opts, *each.secondary_opts)}
+            assert set(re.findall(r" (--[a-z-]+)", rest)) <= known, f"{path.name}: study {name}{rest}"
 
 
 def test_every_page_is_in_a_contents_list(pages: dict[str, str]) -> None:

@@ -209,6 +209,28 @@ def test_averages_by_cohort_and_by_period_stand_at_the_panels_own_periods(to, la
     assert all(text.startswith(("2019-", "2020-")) for text in shown)
 
 
+def test_one_cohort_is_named_once_on_its_axis() -> None:
+    panel = monthly()
+    dates = panel.first_treated["event"]
+    first = np.nanmin(dates)
+    alone = replace(panel, first_treated={"event": np.where(dates == first, first, np.nan)})
+    figure = estimate(alone, QUESTION).aggregate("cohort").plot()
+    axis = axes_of(figure)
+    FigureCanvasAgg(figure).draw()
+    left, right = axis.get_xlim()
+    shown = [text.get_text() for text in axis.get_xticklabels() if left < text.get_position()[0] < right]
+    assert shown == [panel.period_name(first)]
+
+
+def test_quantiles_of_several_cells_are_not_joined_by_a_line() -> None:
+    quantiles = fit("changes_in_changes")
+    assert quantiles.at is not None
+    assert axes_of(quantiles.plot()).get_xlabel() == "Periods since first treated"
+    alone = quantiles.aggregate("quantile")
+    rows = [text.get_text() for text in axes_of(alone.plot()).get_yticklabels()]
+    assert len(rows) == len(alone.terms)
+
+
 def test_diagnostics_name_the_periods_of_the_panel() -> None:
     panel = monthly()
     figure = diagnostics.negative_weights(QUESTION.sample(panel)).plot()
@@ -220,6 +242,8 @@ def test_diagnostics_name_the_periods_of_the_panel() -> None:
     assert all(text.get_text().startswith("2020-") for text in axis.get_xticklabels() if text.get_text())
     leads = diagnostics.pretrends(estimate(panel, QUESTION)).plot()
     assert leads.axes[0].get_xlabel() == "Months since first treated"
+    tested = axes_of(diagnostics.leads(estimate(panel, QUESTION)).plot())
+    assert all(text.get_text().startswith("event time -") for text in tested.get_yticklabels())
 
 
 def test_coefficients_and_averages_are_dots_on_lines() -> None:
@@ -276,6 +300,19 @@ def test_effects_without_a_standard_error_are_crosses_and_no_reference(style: An
     assert legend_of(figure)[-1] == "no standard error"
 
 
+@pytest.mark.parametrize("design", ["callaway_santanna", "imputation", "synthetic_did"])
+def test_the_path_of_one_treated_unit_is_drawn_without_a_band(design: str) -> None:
+    panel = simulated.panel(n=60)
+    dates = panel.first_treated["event"].copy()
+    dates[np.flatnonzero(~np.isnan(dates))[1:]] = np.nan
+    question = QUESTION.replace(min_cohort_size=1)
+    alone = estimate(replace(panel, first_treated={"event": dates}), question, design)
+    assert not alone.varies.any()
+    lines = {line.get_label(): line for line in axes_of(alone.plot()).lines}
+    path = alone.aggregate("event")
+    np.testing.assert_allclose(lines["no standard error"].get_ydata(), path.effect[~path.reference])
+
+
 def test_a_ribbon_has_the_limits_of_the_intervals_and_of_the_band() -> None:
     path = fit().aggregate("event")
     axis = axes_of(fit().plot(style="ribbon"))
@@ -328,6 +365,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(call: Any, message: str) ->
     assert "\n" not in str(refusal.value)
 
 
+LONG = "the first accelerator system in the TOP500 of the university or of a centre that it shares"
 DRAWN = {
     "one design": lambda: fit().plot(),
     "another base": lambda: fit("imputation", scale="proportional").plot(title="Imputation"),
@@ -346,6 +384,10 @@ DRAWN = {
     "coefficient": lambda: fit("twfe").plot(),
     "one outcome": lambda: compared().about(["y"]).plot(title="Averages"),
     "panel": lambda: simulated.panel(n=120).plot("event"),
+    "long words": lambda: fit().plot(title=LONG, labels={"event": LONG}),
+    "long words of cohorts": lambda: fit().aggregate("cohort").plot(labels={"event": LONG}),
+    "long words of a coefficient": lambda: fit("twfe").plot(title=LONG),
+    "long words of a panel": lambda: simulated.panel(n=120).plot("event", labels={"event": LONG, "y": LONG}),
 }
 
 

@@ -197,10 +197,29 @@ def test_programmes_before_the_window_are_shown_and_said_to_be_too_early(made):
     assert values["timing/clue/already_treated"] == "12"
 
 
+def test_axes_of_raw_means_have_numbers_within_a_decade_and_names_of_quarters_apart(simulated):
+    panel = simulated.panel
+    names = tuple(f"{2014 + k // 4}Q{k % 4 + 1}" for k in range(len(panel.periods)))
+    quarters = replace(simulated, panel=replace(panel, period="quarter", period_names=names))
+    sample = next(iter(raw_means._samples(quarters).values()))
+    sample = replace(sample, y=20 + sample.y / np.nanstd(sample.y))
+    figure = raw_means.figure(quarters, sample, raw_means.by_adoption(sample), [])
+    FigureCanvasAgg(figure).draw()
+    axis = figure.axes[0]
+    low, high = axis.get_ylim()
+    assert high < 10 * low
+    assert sum(low <= tick <= high for tick in axis.get_yticks()) >= 2
+    boxes = [text.get_window_extent() for text in axis.get_xticklabels() if text.get_text()]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
 def test_what_a_panel_does_not_date_is_left_out_and_said(simulated, small):
     shown = small["timing"]
     assert [line.label for line in shown.tables[0].lines] == ["Event"]
-    assert "Cluster of IBM and Google" in shown.sentences[-1]
+    assert not any("IBM" in sentence for sentence in shown.sentences)  # a programme of the paper's panels
+    another = replace(simulated.plan.events[0], name="another", label="another")
+    plan = replace(simulated.plan, events=(*simulated.plan.events, another))
+    assert timing.timed(plan, simulated.panel)[1] == [another]
     assert shown.sentences[0].startswith("1 event is dated in this panel; inside its window it treats ")
     switching = replace(simulated.panel, first_treated={}, treatment={"first_treated": np.zeros((1, 1))})
     assert timing.timing(replace(simulated, panel=switching)) == Exhibited()

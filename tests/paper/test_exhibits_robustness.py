@@ -324,6 +324,7 @@ def test_inference_clustered_by_neighbours_is_the_question_asked_so(
 
 def test_specifications_count_what_the_curve_has(made: dict[str, Exhibited], setting: Setting) -> None:
     table = made["specifications"].tables[0]
+    assert not any("rows that fit learners" in sentence for sentence in made["specifications"].sentences)
     for scale, line in zip(setting.plan.scales, table.lines, strict=True):
         fits = [
             study.estimate(

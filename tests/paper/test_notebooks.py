@@ -21,6 +21,7 @@ SHOWN = {
     "tour": [
         "universities kept: first treated in",
         "Are all years before the event zero? p =",
+        "would pass this test in 50% of samples",
         "Not compared: twfe",
     ],
     "swapping_designs": [

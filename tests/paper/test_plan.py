@@ -210,6 +210,16 @@ def test_a_word_that_a_field_or_the_catalogue_does_not_have_is_placed_in_the_pla
         load(tmp_path, *change)
 
 
+def test_a_mistake_is_placed_in_the_file_that_the_plan_is_in(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(PLAN)
+    plan = read_plan(path)
+    with pytest.raises(QuestionError, match=r'^mine\.toml: there is no question "other"'):
+        plan.ask("other")
+    with pytest.raises(QuestionError, match=r"^mine\.toml, inference\.strata: there is no attribute"):
+        replace(plan, strata="other").check(running.load(plan))
+
+
 def test_a_contrast_that_no_exhibit_reads_is_refused(tmp_path: Path) -> None:
     with pytest.raises(QuestionError, match=re.escape('contrast of "sim1" is read of [[families]] alone')):
         load(tmp_path, *more('label = "sim1"', 'contrast = "sim1"'))

@@ -12,6 +12,7 @@ import simulated
 import study
 from study import Panel, Question, QuestionError
 from study.estimates.power import smallest_effect
+from study.report import as_tables
 from study.report.design_table import SCALES, Style, Words, design_tables, in_letters
 from study.report.table import Number, Table
 
@@ -167,6 +168,20 @@ def test_effects_by_event_time_cohort_and_period_are_lines(panel: Panel, terms, 
     assert "twfe" not in labels
     assert "its term is a coefficient" in table.notes[-1]
     assert "Designs agree, p-value" not in labels
+
+
+def test_a_table_by_event_time_says_where_effects_before_the_event_have_another_base(panel: Panel) -> None:
+    fits = [study.estimate(panel, QUESTION, name) for name in ("callaway_santanna", "imputation")]
+    said = "those before it against other ones, in (2)."
+    assert said in study.table(fits, terms="event_time").noted
+    assert "against other ones" not in study.table(fits[:1], terms="event_time").noted
+    assert "against other ones" not in study.table(fits, terms="cohort").noted
+
+
+def test_differences_say_that_their_critical_value_is_on_the_normal_scale(panel: Panel) -> None:
+    compared = study.compare(panel, QUESTION, ["callaway_santanna", "imputation"], draws=99)
+    *_, differences = as_tables(compared)
+    assert "each put on the normal scale by its degrees of freedom, is" in differences.noted
 
 
 def table_title(labels: list[str], number: int) -> str:

@@ -29,6 +29,7 @@ from study.report import Column
 EXHIBIT = "raw_means"
 FEWEST = 5
 MOST_LABELS = 4
+TICK_LETTERS = 32  # of all names of periods below the axes, beside which lines are named
 POOLED = {"color": BAND, "linewidth": 4.0, "solid_capstyle": "butt"}
 COLUMNS = {
     "first": Column("mean in the first period", "number", 2),
@@ -157,11 +158,13 @@ def figure(setting: Setting, sample: Sample, cohorts: Sequence[Group], sizes: Se
         for axis, (title, groups) in zip(axes, sides.items(), strict=True):
             for group in groups:
                 draw_means(axis, sample.periods, sample.y, group)
-            name_periods(axis, sample.panel)
-            axis.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+            name_periods(axis, sample.panel, TICK_LETTERS // len(sides))
             axis.set_title(title, fontsize=8, loc="left")
             if _positive(sample, [*cohorts, *sizes]):
                 _logarithmic(axis)
+        low, high = axes[0].get_ylim()
+        if 0 < high < 10 * low:  # decades alone would leave one number on the axis, or none
+            axes[0].yaxis.set_major_locator(MaxNLocator(4))
         axes[0].set_ylabel(f"Mean {setting.plan.text.outcomes_with_units}")
         label_ends(drawing, *axes)
     return drawing

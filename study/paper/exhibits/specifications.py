@@ -70,10 +70,11 @@ def specifications(setting: Setting) -> Iterator[Piece]:
     # Three of each scale and three of all; the rest is what `study diagnose` prints.
     yield from curve.sentences[: 3 * len(curve["by_scale"]) + 3]
     left_out = _left_out(setting, setting.scale)
-    yield (
-        f"Of {left_out['left_out']} rows that fit learners, and so are not among them, {left_out['left_out_positive']} "
-        "have a positive estimate on the first scale."
-    )
+    if left_out["left_out"]:
+        yield (
+            f"Of {left_out['left_out']} rows that fit learners, and so are not among them, "
+            f"{left_out['left_out_positive']} have a positive estimate on the first scale."
+        )
 
 
 def _table(setting: Setting, curve: Finding, refused: int) -> Table:

@@ -132,10 +132,9 @@ def timing(setting: Setting) -> Iterator[Piece]:
 def timed(plan: Plan, panel: Panel) -> tuple[list[Timed], list[Event]]:
     """Return when units are first treated by each event, grouped by family, and the events the panel does not date."""
     names = [event.name for event in plan.every_event]
-    early = [event for event in EARLIER if event.name not in names]
+    early = [e for e in EARLIER if e.name not in names and e.question["population"] in panel.populations]
     every = [*plan.every_event, *early]
-    known = [e for e in every if e not in early or e.question["population"] in panel.populations]
-    dated = [event for event in known if event.name in panel.first_treated]
+    dated = [event for event in every if event.name in panel.first_treated]
     rows = [timed_event(plan, panel, event) for event in dated]
     groups = list(dict.fromkeys(row.group for row in rows))
     return sorted(rows, key=lambda row: groups.index(row.group)), [e for e in every if e not in dated]

@@ -243,8 +243,7 @@ class OfWorkers:
 OwnPanel = Annotated[
     Path | None,
     typer.Option(
-        help="Instead of a plan, a file of your own panel, asked as the plan of study init would ask it: columns of "
-        "--covariate are read and not controlled for, which the question of a plan can say."
+        help="Instead of a plan, a file of your own panel, asked as the plan of study init would ask it."
     ),
 ]
 

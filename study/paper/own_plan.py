@@ -45,11 +45,16 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
         raise DataError(f"{Path(file).name}: {first} `study validate` lists all that has to be mended.")
     panel, horizon = reading.panel, max(min(LONGEST_HORIZON, len(reading.panel.periods) - 2), 0)
     shared: dict[str, Any] = {"min_cohort_size": 1, "missing": "pairs"}
-    answers = {event: _able(panel, event, shared) for event in panel.events}
+    if (
+        reading.roles.covariates
+    ):  # a column that is named as a covariate is controlled for, as by study estimate
+        shared["covariates"] = list(reading.roles.covariates)
+    refusals = {event: _refusals(panel, event, shared) for event in panel.events}
+    answers = {event: [name for name, why in of.items() if not why] for event, of in refusals.items()}
     check_addresses("outcome", panel.outcomes, panel.name)
     events = [event for event, able in answers.items() if able]
     if not events:
-        raise QuestionError(f"{panel.name}: no design can answer; {panel.profile().designs['why'].iloc[0]}")
+        raise QuestionError(f"{panel.name}: no design can answer; {refusals[panel.events[0]][CANDIDATES[0]]}")
     designs = [name for name in CANDIDATES if all(name in answers[event] for event in events)]
     if not designs:
         events, designs = events[:1], answers[events[0]]
@@ -81,17 +86,16 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
     ).decode()
 
 
-def _able(panel: Panel, event: str, shared: Mapping[str, Any]) -> list[str]:
-    """Return the candidates that answer for an event and every outcome."""
-    able = []
+def _refusals(panel: Panel, event: str, shared: Mapping[str, Any]) -> dict[str, str]:
+    """Return why each candidate cannot answer for an event and every outcome, nothing for those that can."""
+    refusals = dict.fromkeys(CANDIDATES, "")
     for name in CANDIDATES:
         try:
             for outcome in panel.outcomes:
                 find_design(name)(Question(outcome, event, **shared).sample(panel))
-        except QuestionError:
-            continue
-        able.append(name)
-    return able
+        except QuestionError as error:
+            refusals[name] = str(error)
+    return refusals
 
 
 def _toml(value: Any) -> str:

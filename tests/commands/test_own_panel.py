@@ -224,6 +224,23 @@ def test_diagnose_and_heterogeneity_take_a_panel_alone(own, monkeypatch):
     assert "papers in 2019-08" in done.stdout
 
 
+def test_a_column_that_is_named_as_a_covariate_is_controlled_for_as_by_estimate(own):
+    data = pd.read_stata(own / "my.dta")
+    size = data["lab"].str[4:].astype(int) % 7 + data["papers"] / 5
+    data.assign(size=size.groupby(data["lab"]).transform("first")).to_csv(own / "my.csv", index=False)
+    made = command("init", "my.csv", *DATED, "--covariate", "size", cwd=own)
+    assert made.returncode == 0, made.stderr
+    plan = read_plan(own / "study.toml")
+    assert plan.question["covariates"] == ("size",)
+    panel, asked = run.load(plan), plan.ask("entry").question
+    assert plan.headline.name == "callaway_santanna"
+    of = [
+        study.estimate(panel, asked.replace(covariates=names), "callaway_santanna").headline.effect[0]
+        for names in (asked.covariates, ("size",), ())
+    ]
+    assert of[0] == of[1] != of[2]
+
+
 def test_columns_without_a_panel_and_a_panel_that_is_not_fit_are_one_line(own):
     done = command("run", "--panel", "my.dta", *DATED, "--plan", "mine.toml", cwd=own)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -789,6 +789,8 @@ class Estimate(Described):
     def select(self, which: BoolArray) -> Estimate:
         """Return the estimate with some of its terms, which has shape (K,)."""
         which = self._chosen(which)
+        if which.all() and self.left_out is None:
+            return self
         chosen = {name: value.select(which) for name in _MAPS if (value := getattr(self, name)) is not None}
         chosen |= {
             name: values[..., which] for name in _ARRAYS if (values := getattr(self, name)) is not None

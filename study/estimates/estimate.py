@@ -789,7 +789,7 @@ class Estimate(Described):
     def select(self, which: BoolArray) -> Estimate:
         """Return the estimate with some of its terms, which has shape (K,)."""
         which = self._chosen(which)
-        if which.all() and self.left_out is None:
+        if which.all():
             return self
         chosen = {name: value.select(which) for name in _MAPS if (value := getattr(self, name)) is not None}
         chosen |= {

@@ -113,8 +113,7 @@ class Ranks:
         It is certain where they are numbers, or differ in numbers alone: "wave 2" and "wave 10", "2010/11" and
         "2011/12". Of several numbers in a label the first has to be a year.
         """
-        certain = [text for text in texts if not _lost_zero(text, texts)]
-        keys = {text: key for text in certain if (key := _key(text, categories)) is not None}
+        keys = {text: key for text in texts if (key := _key(text, categories)) is not None}
         usual = Counter(key[0] for key in keys.values()).most_common(1)
         first: dict[Any, str] = {}
         for text, (kind, numbers) in keys.items():

@@ -370,6 +370,10 @@ def test_months_that_may_be_decimals_have_no_certain_order() -> None:
     data = table().assign(year=lambda d: d["year"].map(named), entry=lambda d: d["entry"].map(named))
     with pytest.raises(DataError, match=r'"2010\.10" on row 3; it must be a label whose place is certain'):
         Panel.from_long(data, **ROLES, period="rank")
+    # Two labels that are the same number.
+    named = {2000: "2010.10", 2001: "2010.1"} | {year: f"{year + 10}.25" for year in range(2002, 2006)}
+    with pytest.raises(DataError, match=r'"2010\.10" on row 1; it must be a label whose place is certain'):
+        Panel.from_long(table().assign(year=lambda d: d["year"].map(named)), **ROLES, period="rank")
     quarters = {2000 + k: 2010 + k / 4 for k in range(6)}
     data = table().assign(year=lambda d: d["year"].map(quarters), entry="2011.50")
     with pytest.raises(DataError, match=r'entry holds "2011\.50"'):

@@ -464,7 +464,7 @@ def as_options(message: str, names: Collection[str]) -> str:
         message = re.sub(r'give it as first_treated="[^"]*"', "leave out --treatment", message)
     message = re.sub(rf"^[\w. ]+: ({known}) is(?= ['\d-])", lambda m: f"{by_argument[m[1]]} is", message)
     message = re.sub(
-        rf"^(?:Question|LargePanel.from_parquet): (there is no ({known}) )",
+        rf"^(?:Question|study \w+|LargePanel.from_parquet): (there is no ({known}) )",
         lambda m: f"{by_argument[m[2]]}: {m[1]}",
         message,
     )

@@ -189,13 +189,16 @@ class Question(Described):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str) -> Question:
-        """Build a question from a table of a TOML file, naming a key that is not a field."""
+        """Build a question from a table of a TOML file; errors say where."""
         check(where, {"question": Mapping[str, Any]}, {"question": values})
         refuse_unknown("field", values, [f.name for f in fields(cls)], where)
         for key in ("outcome", "event"):
             if key not in values:
                 raise QuestionError(f"{where}: {key} is missing; say which.")
-        return cls(**values)
+        try:
+            return cls(**values)
+        except QuestionError as error:
+            raise QuestionError(f"{where}:{str(error).removeprefix('Question:')}") from None
 
     def replace(self, **changes: Any) -> Question:
         """Return the same question with some fields changed."""

@@ -399,11 +399,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
         """Return one cell."""
         named = {"outcome": outcome, "event": event.name, "scale": scale}
         values = self.question | row.question | named | event.question
-        where = f"{self.source}, {row.label}"
-        try:
-            question = Question.from_dict(values, where)
-        except QuestionError as error:
-            raise QuestionError(str(error).replace("Question:", f"{where}:", 1)) from None
+        question = Question.from_dict(values, f"{self.source}, {row.label}")
         tested = row == self.headline and not row.design.draws
         shared = {name: getattr(self, name) for name in ("seed", "level", "band_draws", "strata")}
         permutations = self.permutations if tested else 0

@@ -158,7 +158,7 @@ def estimate(
     given = options.read_options(option)
     for chosen in designs:
         chosen.check_options(given)
-    question = of_question.read("study estimate", outcome[0], event, scale, source)
+    question = of_question.read(outcome[0], event, scale, source)
     names = [chosen.name for chosen in designs]
     with engine.opened("study estimate", source, question, outcome, names, figure.label) as panel:
         words = figure.words(panel, "study estimate")
@@ -220,7 +220,7 @@ def compare(
     core.check("Question", {"level": float}, {"level": level})
     named = engine.designs(design)
     designs: Any = named and [(name, find_design(name).seeded({}, seed), name) for name in named]
-    question = of_question.read("study compare", outcome[0], event, scale, source)
+    question = of_question.read(outcome[0], event, scale, source)
     engine.refuse_several("study compare", outcome)
     with engine.opened("study compare", source, question, outcome, named, figure.label) as panel:
         words = figure.words(panel, "study compare")

@@ -349,12 +349,12 @@ class OfQuestion:
     weights: str | None = None
     average: str = "event_average"
 
-    def read(self, command: str, outcome: str, event: str, scale: str, source: OfPanel) -> panels.Question:
+    def read(self, outcome: str, event: str, scale: str, source: OfPanel) -> panels.Question:
         """Return the question that the options of a command ask."""
         named = {"outcome": outcome, "event": event, "scale": scale, "cluster": source.cluster}
         moved = {"covariates": tuple(source.covariate or ()), "dose": source.dose, "group": source.group}
         moved["instrument"] = tuple(source.instrument) if source.instrument else None
-        return panels.Question.from_dict(named | moved | vars(self), command)
+        return panels.Question(**named | moved | vars(self))
 
 
 @dataclass(frozen=True)
@@ -464,7 +464,7 @@ def as_options(message: str, names: Collection[str]) -> str:
         message = re.sub(r'give it as first_treated="[^"]*"', "leave out --treatment", message)
     message = re.sub(rf"^[\w. ]+: ({known}) is(?= ['\d-])", lambda m: f"{by_argument[m[1]]} is", message)
     message = re.sub(
-        rf"^(?:Question|study \w+|LargePanel.from_parquet): (there is no ({known}) )",
+        rf"^(?:Question|LargePanel.from_parquet): (there is no ({known}) )",
         lambda m: f"{by_argument[m[2]]}: {m[1]}",
         message,
     )

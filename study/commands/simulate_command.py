@@ -113,7 +113,7 @@ def simulate(
         typer.echo(text)
         return
     if outcome is not None and event is not None and not question and plan is None:
-        own_question = of_question.read(WHO, outcome, event, scale, source)
+        own_question = of_question.read(outcome, event, scale, source)
         spec = Specification(source.read([outcome], own_question), own_question, designs, seed or 0)
     else:
         options.refuse_of_panel(context, WHO)

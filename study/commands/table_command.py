@@ -108,7 +108,7 @@ def table(
                 f"{WHO}: say what to show: questions of the plan (EVENT/OUTCOME/SCALE), or --outcome and --event of "
                 "a panel."
             )
-        questions = [of_question.read(WHO, outcome[0], event, each, source) for each in scale or ["level"]]
+        questions = [of_question.read(outcome[0], event, each, source) for each in scale or ["level"]]
         engine.refuse_several(WHO, outcome)
         names = engine.designs(names)
         if "unit" not in (event, *outcome):  # of which it would be a label too

@@ -344,9 +344,8 @@ def _cells(reading: Reading, never: dict[str, list[Any]]) -> ibis.Table:
 def _numbered(reading: Reading, cells: ibis.Table, name: str, column: str, never: list[Any]) -> ibis.Table:
     """Put the numbers of periods in place of a column that names them, nothing in place of what stands for never."""
     raw, kind, period = cells[name], cells[name].type(), reading.period
-    zoned = (kind.is_timestamp() and kind.timezone is not None) or "TIMESTAMPTZ" in str(
-        kind
-    )  # of nanoseconds
+    # ibis knows times of nanoseconds with a zone by their name alone.
+    zoned = (kind.is_timestamp() and kind.timezone is not None) or "TIMESTAMPTZ" in str(kind)
     if zoned and period is not None:
         raise DataError(
             f"{reading.engine.label}: column {column} holds times of a time zone, and the day of one depends on where "

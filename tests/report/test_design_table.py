@@ -13,7 +13,7 @@ import study
 from study import Panel, Question, QuestionError
 from study.estimates.power import smallest_effect
 from study.report import as_tables
-from study.report.design_table import SCALES, Style, Words, design_tables, in_letters
+from study.report.design_table import SCALES, Style, Words, _rows_of, design_tables, in_letters
 from study.report.table import Number, Table
 
 QUESTION = Question("y", "event", horizon=2, min_cohort_size=1)
@@ -348,6 +348,9 @@ def test_what_models_on_several_scales_rest_on_is_one_line_a_row(panel: Panel) -
     labels = [line.label for line in table.lines if line.label.startswith(("Fixed effects", "Outcome mean"))]
     assert labels == ["Outcome mean", "Fixed effects, (1)"]
     assert cells(table, "Fixed effects, (1)") == ["unit, period"] * 2
+    twice = [("(1)", (fits[2], None)), ("(1)", (fits[4], None))]  # what they do not rest on alike stays apart
+    scales = _rows_of("Scale", twice, lambda fit: fit.sample.question.scale)
+    assert [line.cells for line in scales] == [["level", ""], ["log1p", ""]]
     by_design = study.table([fits[0], fits[3], fits[4]])
     means = [panel.outcomes[outcome].mean() for outcome in ("y", "z", "z")]
     assert cells(by_design, "Outcome mean, y")[0] == pytest.approx(means[0])

@@ -89,8 +89,8 @@ def performance(replications: Mapping[str, Replications]) -> pd.DataFrame:
         rejects
             How often the interval excludes zero: size where there is no effect, power elsewhere.
         mde, mde_by_error
-            Effect that is found with 80% power, by the standard deviation of the estimates, or by what the designs'
-            intervals and standard errors say on average.
+            Effect that is found with 80% power, by the standard deviation of the estimates, or by the mean of what
+            each estimate says could have been found (:attr:`study.estimates.Effect.mde`).
         pretest_rejects, wald_rejects
             How often the joint test of the leads rejects at 5%, by the largest t and by Wald's.
         passing, bias_after, coverage_after
@@ -127,8 +127,6 @@ def measures(run: Replications) -> dict[str, Measure]:
     estimate, p_largest = known["estimate"], known["p_largest"]
     default, published = (known["low"], known["high"]), (known["published_low"], known["published_high"])
     mean, spread = mean_of(estimate), deviation(estimate)
-    # The quantile of the test is the intervals' own; an unbounded one says nothing.
-    mde = (known["high"] - known["low"]) / 2 + quantile(POWER) * known["std_error"]
     passes = p_largest > SIZE
     return {
         "bias": bias(estimate, truth, of_truth),
@@ -140,7 +138,7 @@ def measures(run: Replications) -> dict[str, Measure]:
         "error_ratio": ratio(mean_of(known["std_error"]), spread),
         "rejects": mean_of(1 - covers(*default, 0.0)),
         "mde": spread.times(quantile((1 + run.level) / 2) + quantile(POWER)),
-        "mde_by_error": mean_of(np.where(np.isfinite(mde), mde, np.nan)),
+        "mde_by_error": mean_of(np.where(np.isfinite(known["mde"]), known["mde"], np.nan)),
         "pretest_rejects": mean_of(_rejects(p_largest)),
         "wald_rejects": mean_of(_rejects(known["p_wald"])),
         "bias_after": bias(np.where(passes, estimate, np.nan), truth, of_truth),

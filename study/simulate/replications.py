@@ -69,6 +69,8 @@ class Answer(NamedTuple):
     p_wald, p_largest : float
         Of the joint tests that effects before treatment are zero; NaN where the design has none. The second is by
         :data:`DRAWS` draws B and a multiple of 1 / (B + 1), so that a test of size a rejects where it is at most a.
+    mde : float
+        Of the headline; see :attr:`study.estimates.Effect.mde`.
     """
 
     estimate: float
@@ -79,6 +81,7 @@ class Answer(NamedTuple):
     published_high: float
     p_wald: float
     p_largest: float
+    mde: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,7 @@ class Replications:
     scale : str
         Of the question.
     labels : tuple of str, length D
-    answers : ndarray, shape (D, R, 8)
+    answers : ndarray, shape (D, R, 9)
         The fields of :class:`Answer`, NaN where an entrant has no answer or was not run.
     ran : ndarray of int, shape (D,)
         Of how many panels each entrant was asked, the first ones.
@@ -119,7 +122,7 @@ class Block(NamedTuple):
 
     Attributes
     ----------
-    answers : ndarray, shape (D, B, 8)
+    answers : ndarray, shape (D, B, 9)
     truths : ndarray, shape (B, 2)
     reasons : tuple of (int, str)
         Place among the block's entrants and reason, of those without an answer.
@@ -331,7 +334,7 @@ def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> tuple[A
         tests = pre_test(path.select(path.pre), draws=DRAWS, seed=seed)
     own, published = (Effect.of("", each, level) for each in (headline, headline.under(headline.published)))
     intervals = (own.conf_low, own.conf_high, published.conf_low, published.conf_high)
-    values = Answer(own.estimate, own.std_error, *intervals, tests.p_value, tests.p_largest)
+    values = Answer(own.estimate, own.std_error, *intervals, tests.p_value, tests.p_largest, own.mde)
     return values, "" if headline.varies[0] else _why_none(fit, headline)
 
 

@@ -32,7 +32,7 @@ def replications(
     labels: Sequence[str] = (),
     refused: tuple[tuple[str, str, int], ...] = (),
 ) -> Replications:
-    """Return the answers of D designs on R panels, shape (D, R, 8), with a constant truth where none is given."""
+    """Return the answers of D designs on R panels, shape (D, R, 9), with a constant truth where none is given."""
     count, panels = answers.shape[:2]
     truths = np.tile([effect, 1.0], (panels, 1)) if truths is None else truths
     labels = tuple(labels) or tuple(f"design {k}" for k in range(count))
@@ -43,11 +43,12 @@ def replications(
 def normal(
     rng: np.random.Generator, panels: int, *, sd: float = 1.0, mean: float = 0.0, error: float = 1.0
 ) -> np.ndarray:
-    """Return answers of one design, shape (R, 8), with normal estimates and constant errors, and uniform p-values."""
+    """Return answers of one design, shape (R, 9), with normal estimates and constant errors, and uniform p-values."""
     estimate, std_error = mean + sd * rng.normal(size=panels), np.full(panels, sd * error)
     low, high = estimate - 1.959964 * std_error, estimate + 1.959964 * std_error
     p_values = rng.random((2, panels))
-    return np.column_stack([estimate, std_error, low, high, low + 0.5 * sd, high - 0.5 * sd, *p_values])
+    mde = (1.959964 + 0.8416212) * std_error
+    return np.column_stack([estimate, std_error, low, high, low + 0.5 * sd, high - 0.5 * sd, *p_values, mde])
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def by_hand(one: Replications, design: int) -> dict[str, float]:
         return sum(which) / len(which) if which else np.nan
 
     passing = [row for row in rows if row.p_largest > 0.05]
-    said = [(row.high - row.low) / 2 + 0.8416212 * row.std_error for row in with_interval]
+    said = [row.mde for row in with_interval]
     errors = [row.std_error for row in with_interval]
     return {
         "bias": mean - truth,
@@ -180,7 +181,7 @@ def test_estimates_that_pass_a_pretest_of_the_same_noise_are_selected():
 
 
 def test_nothing_is_made_up_where_there_is_nothing():
-    answers = np.full((2, 5, 8), np.nan)
+    answers = np.full((2, 5, 9), np.nan)
     answers[1, :1] = normal(np.random.default_rng(0), 1)
     frame = performance({"p": replications(answers)})
     assert frame.loc[0, list(MEASURES)].isna().all()

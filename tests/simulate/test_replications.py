@@ -88,6 +88,7 @@ def test_an_answer_is_what_the_design_says_of_the_panel_that_the_seed_draws(entr
         np.testing.assert_allclose(made.answers[0, r, :6], expected, rtol=1e-12)
         assert tuple(made.truths[r]) == truth(draw, sample)
         tests = Answer(*made.answers[0, r])
+        assert tests.mde == pytest.approx(fit.headline.minimum_detectable_effect()[0], rel=1e-12)
         if entrant is TWFE:
             assert np.isnan([tests.p_wald, tests.p_largest]).all()
             continue

@@ -105,7 +105,8 @@ def dcdh(
     terms, notes = _terms(n_periods, question.last, placebos), _notes(sample, paths, trends_nonparam)
     shape = (len(terms) + 2, sample.n_units)
     parts, marks = np.zeros((2, 4, *shape)), np.zeros((2, *shape), dtype=bool)
-    sums, strata = _Sums(parts[0], parts[1], marks[0], marks[1], np.zeros(shape)), []
+    used = np.zeros(sample.y.shape, dtype=bool)
+    sums, strata = _Sums(parts[0], parts[1], marks[0], marks[1], np.zeros(shape), used), []
     so_far = np.cumsum(paths.change, axis=1) if normalized else None
     for units in _strata(sample, paths, allowed, trends_nonparam):
         rows = _rows(sample, paths, units, allowed)
@@ -276,13 +277,15 @@ def _rows(sample: Sample, paths: _Paths, units: IntArray, allowed: BoolArray) ->
 class _Slopes(NamedTuple):
     """Slopes of changes on those of covariates, shape (p,), and parts of units in their error, (m, p).
 
-    ``published`` are these parts as the authors' package has them, ``total`` the weight of all changes.
+    ``published`` are these parts as the authors' package has them, ``total`` the weight of all changes, of which those
+    ``used``, (m, T - 1), are the regression's.
     """
 
     value: FloatArray
     parts: FloatArray
     published: FloatArray
     total: float
+    used: BoolArray
 
 
 def _slopes(y: FloatArray, x: FloatArray, used: BoolArray, weights: FloatArray) -> _Slopes | None:
@@ -292,7 +295,7 @@ def _slopes(y: FloatArray, x: FloatArray, used: BoolArray, weights: FloatArray) 
     """
     m, _, p = x.shape
     if not p:
-        return _Slopes(np.empty(0), np.empty((m, 0)), np.empty((m, 0)), 0.0)
+        return _Slopes(np.empty(0), np.empty((m, 0)), np.empty((m, 0)), 0.0, used)
     weight, n = used * weights[:, None], used.sum(axis=0)
     fit, plain = (_regressed(np.diff(y, axis=1), np.diff(x, axis=1), w) for w in (weight, used.astype(float)))
     if fit is None or plain is None:
@@ -302,7 +305,7 @@ def _slopes(y: FloatArray, x: FloatArray, used: BoolArray, weights: FloatArray) 
     parts, published = (
         np.linalg.solve(gram, np.einsum("it,itp,it->pi", weight, dx, e)).T for e in (error, of_package)
     )
-    return _Slopes(slope, parts, published, float(weight.sum()))
+    return _Slopes(slope, parts, published, float(weight.sum()), used)
 
 
 def _regressed(
@@ -433,6 +436,8 @@ class _Sums(NamedTuple):
         Whether the unit's switch is in the term, and whether the unit is compared with.
     published : ndarray, shape (K, n)
         The part in the sum of DID_gl as the authors' package has it for errors.
+    used : ndarray of bool, shape (n, T)
+        Which outcomes are in some change, of switchers, of who is compared with them or of covariates' slopes.
     """
 
     parts: FloatArray
@@ -440,11 +445,13 @@ class _Sums(NamedTuple):
     switchers: BoolArray
     compared: BoolArray
     published: FloatArray
+    used: BoolArray
 
     def select(self, which: BoolArray) -> _Sums:
         """Return some of the terms."""
         parts, besides = self.parts[:, which], self.besides[:, which]
-        return _Sums(parts, besides, self.switchers[which], self.compared[which], self.published[which])
+        marks = self.switchers[which], self.compared[which]
+        return _Sums(parts, besides, *marks, self.published[which], self.used)
 
 
 def _add(
@@ -466,7 +473,11 @@ def _add(
         if not pairs.switchers.any():
             continue
         c, switchers, after = _contrast(rows, term, pairs), pairs.switchers, term.event_time >= 0
-        compared = pairs.compared[:, np.unique(pairs.column[switchers])].any(axis=1)
+        cells = pairs.compared & np.isin(np.arange(len(pairs.weight)), pairs.column[switchers])
+        compared = cells.any(axis=1)
+        cells[switchers, pairs.column[switchers]] = True
+        for periods in term.columns(outcome.shape[1])[:2]:
+            sums.used[units, periods] |= cells
         last = np.where(switchers, rows.start - 1 + term.length, 0)
         at = last if after else np.where(switchers, rows.start - 1 - term.length, 0)
         number = switchers * rows.weights
@@ -484,11 +495,13 @@ def _add(
                 if which != GAP and c.lost is not None:
                     of_base = np.bincount(pairs.column, part, c.lost.shape[1])
                     sums.besides[which, slot, units] += c.lost @ of_base
-    if len(of_slopes):
+    if of_slopes.any():
         n_clusters = len(units) if rows.cluster is None else int(rows.cluster.max()) + 1
         parts = of_slopes.T @ rows.slopes.parts.T
         sums.parts[GAP][:, units] -= parts
         sums.besides[GAP][:, units] -= parts / max(n_clusters - 1, 1)
+        for periods in (slice(1, None), slice(-1)):
+            sums.used[units, periods] |= rows.slopes.used
     return of_slopes
 
 
@@ -633,7 +646,7 @@ def _estimate(
         (*(f"event {e:g}" for e in times[:-1]), AVERAGE),
         effects.value,
         influence.T,
-        n_obs=int(paths.usable[(sums.switchers | sums.compared).any(axis=0)].sum()),
+        n_obs=int(sums.used.sum()),
         estimand=Estimand.EVENT_TIME_ATT,
         event_time=times,
         reference=times == -1,

@@ -171,7 +171,7 @@ class Estimate(Described):
     reference : ndarray of bool, shape (K,)
         Terms that are zero by normalisation: no standard error, no part in bands or tests.
     n_obs : int
-        Unit-periods used.
+        Unit-periods whose outcome some term rests on.
     df_k : int
         Parameters that the "CR1_fixest" convention counts.
     n_fixed_effects : int

@@ -46,8 +46,9 @@ class Answer(NamedTuple):
     """What a design has to answer.
 
     ``terms`` are those with an estimate, ``references`` those that are zero; ``open`` are terms that the design may
-    have or not. ``at`` gives effects of the terms at weights of units, which may be complex; Of regressions
-    ``n_obs``, ``rank``, the unit effects ``nested`` in the clusters and the clusters that have a row are compared too.
+    have or not. ``at`` gives effects of the terms at weights of units, which may be complex. Where they are given,
+    ``n_obs``, and of regressions ``rank``, the unit effects ``nested`` in the clusters and the clusters that have a
+    row are compared too.
     """
 
     terms: list[Key]

@@ -130,17 +130,24 @@ def dcdh(
         untreated.append(whole[2] / whole[3])
         return Values(np.array(linear), np.array(untreated), np.ones(len(linear)))
 
+    cells = set()
+    for found in terms.values():
+        for i, (base, period, others) in found.items():
+            cells |= {(j, t) for j in (i, *others) for t in (base, period)}
+            if q.covariates:
+                unit, *_, periods = slopes[i]
+                cells |= {(j, t - back) for j, t in zip(unit, periods, strict=True) for back in (0, 1)}
     keys = [*((NAN, NAN, float(event)) for event in terms), (NAN, NAN, NAN)]
-    return Answer(keys, [(NAN, NAN, -1.0)], at)
+    return Answer(keys, [(NAN, NAN, -1.0)], at, n_obs=len(cells))
 
 
-Rows = tuple[Array, Array, Array, int]
+Rows = tuple[Array, Array, Array, int, Array]
 
 
 def slope_rows(
     sample: Sample, y: Array, paths: list[Path], label: list[str], i: int, comparison: str
 ) -> Rows | None:
-    """Return unit, change, and regressors of the regression that has the slopes for unit i; None where it has none."""
+    """Return unit, change, regressors and periods of the regression that has the slopes for unit i, if it has some."""
     unit, dy, dx, period = [], [], [], []
     for j, path in enumerate(paths):
         if (path.first, label[j]) != (paths[i].first, label[i]) or (
@@ -163,10 +170,12 @@ def slope_rows(
     least = min(sizes.min(), spread[-1] if len(spread) == left.shape[1] else 0.0)
     if 1e-13 < least < 1e-3:
         raise Unsettled("nearly collinear")
-    return None if least < COLLINEAR else (np.array(unit), np.array(dy), regressors, left.shape[1])
+    if least < COLLINEAR:
+        return None
+    return np.array(unit), np.array(dy), regressors, left.shape[1], np.array(period)
 
 
 def slope_at(rows: Rows, weights: Array) -> Array:
-    unit, dy, regressors, p = rows
+    unit, dy, regressors, p, _ = rows
     weighted = regressors * weights[unit][:, None]
     return np.linalg.solve(weighted.T @ regressors, weighted.T @ dy)[:p]

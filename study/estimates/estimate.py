@@ -36,6 +36,7 @@ from study.estimates.jackknife import (
     degrees_of_freedom,
     effective_number,
     leverage,
+    on_sides,
     pooled,
     sums_by_cluster,
 )
@@ -76,7 +77,8 @@ class LeftOut(NamedTuple):
     clusters : ndarray of int, shape (2, K)
         Clusters that a term rests on, on the treated and on the comparison side.
     estimable : ndarray of bool, shape (K,)
-        Whether a term has a sampling variance: two clusters or more on each side.
+        Whether a term has a sampling variance: two clusters or more on each side. Of an estimate, a side on which no
+        unit has influence, as where all of its outcomes move alike, has no cluster.
     own : ndarray of bool, shape (K,), optional
         Of which terms this is the design's own; that of the others follows from their influence. All where not given.
     """
@@ -354,7 +356,12 @@ class Estimate(Described):
     @cached_property
     def leave_out(self) -> LeftOut:
         """Influence that leaves each cluster out in turn; see :mod:`study.estimates.jackknife`."""
-        return self.left_out or self._applied(leverage(self.level_influence, self.sides))
+        left = self.left_out
+        if left is None or not self.sides.both:
+            return left or self._applied(leverage(self.level_influence, self.sides))
+        some = on_sides(self.level_influence, self.sides)
+        some |= (left.clusters == 1) | ~some.any(axis=0)  # of these the design itself says why
+        return left._replace(clusters=left.clusters * some, estimable=left.estimable & some.all(axis=0))
 
     def _applied(self, own: Leverage) -> LeftOut:
         untreated = self.untreated_influence if self.sample.question.scale == "proportional" else None

@@ -188,6 +188,12 @@ def leverage(influence: Influence, sides: Sides) -> Leverage:
     return _in_blocks(_by_cluster, influence, sides)
 
 
+def on_sides(influence: Influence, sides: Sides) -> BoolArray:
+    """Return whether units of the treated and of the comparison side have influence on each term, shape (2, K)."""
+    some = _present(influence, sides) > 0
+    return np.stack([np.any(some & half, axis=0) for half in (sides.treated > 0, sides.treated == 0)])
+
+
 def _in_blocks(of: Callable[[FloatArray, Sides], Leverage], influence: Influence, sides: Sides) -> Leverage:
     """Return the leverage of all terms from that of some at a time."""
     parts = [of(influence.columns(k).dense(), sides.select(k)) for k in blocks(influence.shape[1])]

@@ -169,6 +169,17 @@ def test_where_all_is_fitted_exactly_the_note_says_why_there_is_no_standard_erro
     assert "do not vary between clusters beyond what the design fits, so " in fit.notes[-1]
 
 
+def test_no_standard_error_is_reported_where_comparison_units_do_not_vary() -> None:
+    panel = simulated.few_treated(np.random.default_rng(1), treated=6)
+    y, never = panel.outcomes["y"].copy(), np.isnan(panel.first_treated["event"])
+    y[never] = 3.0
+    alike = replace(panel, outcomes={"y": y}, first_treated={"event": np.where(never, np.nan, 5.0)})
+    for design in ("callaway_santanna", "dcdh", "generalized_synthetic_control", "matrix_completion", "twfe"):
+        fit = estimate(alike, QUESTION, design)
+        assert np.isnan(fit.headline.std_error[0]), design
+        assert f"{design}: 6 treated and 0 comparison clusters carry the variance" in fit.notes[-1]
+
+
 def test_what_is_a_millionth_of_the_largest_or_less_is_rounding_and_no_cluster() -> None:
     for small, number in ((0.9e-6, 6), (1e-6, 6), (1.1e-6, 8)):
         sums = np.array([[1.0], [-1.0], [1.0], [1.0], [1.0], [1.0], [small], [-small]])

@@ -12,7 +12,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, normal_score
 from study.estimates.estimate import Estimate
-from study.estimates.jackknife import covariance_degrees
+from study.estimates.jackknife import covariance_degrees, present
 from study.estimates.multipliers import largest_draws
 from study.estimates.sandwich import Wald, wald
 from study.panel import Sample, Summed
@@ -64,12 +64,20 @@ class Joint:
     @cached_property
     def degrees_of_freedom(self) -> FloatArray:
         """Degrees of freedom of the t statistics, shape (K,)."""
+        return np.array([self._degrees([column]) for column in range(len(self.effect))])
+
+    def _degrees(self, terms: list[int] | slice) -> float:
+        """Return those of the covariance of some terms, of clusters with a unit that has influence, as for an estimate.
+
+        The influence of its units may add up to zero.
+        """
         if not self.by_clusters:
-            return np.full(len(self.effect), np.inf)
-        columns = ([column] for column in range(len(self.effect)))
-        return np.array(
-            [covariance_degrees(self.sums[:, column], self.treated, self.replicas) for column in columns]
-        )
+            return np.inf
+        used = None
+        if self.replicas is None:
+            used = np.zeros(len(self.treated), dtype=bool)
+            used[self.cluster[present(self.influence[:, terms]).any(axis=1)]] = True
+        return covariance_degrees(self.sums[:, terms], self.treated, self.replicas, used)
 
     def combined(self, names: Sequence[str], weight: FloatArray) -> Joint:
         """Return linear combinations of the terms; weight has shape (K, M)."""
@@ -104,8 +112,7 @@ class Joint:
 
     def test(self) -> Wald:
         """Test that all effects are zero."""
-        degrees = covariance_degrees(self.sums, self.treated, self.replicas) if self.by_clusters else np.inf
-        return wald(self.effect, self.covariance(), degrees)
+        return wald(self.effect, self.covariance(), self._degrees(slice(None)))
 
 
 class Stacked(NamedTuple):

@@ -429,3 +429,28 @@ def test_one_event_time_is_said_to_be_one() -> None:
     made = simulated.panel(40)
     fit = estimate(made, Question("y", "event", horizon=0, min_cohort_size=1), "callaway_santanna")
     assert kind(fit) == "event average over event time 0"
+
+
+def test_a_cluster_whose_units_cancel_out_counts_in_a_joint_test_as_in_the_estimates_own() -> None:
+    cluster, second = np.repeat(np.arange(12), 2), np.tile([0, 1], 12)
+    change = np.where(cluster % 6 > 3, 2 * second, 2 * (cluster % 2)) - 1.0
+    panel = Panel.from_long(
+        pd.DataFrame(
+            {
+                "unit": np.repeat(np.arange(24), 2),
+                "year": np.tile([1, 2], 24),
+                "y": np.column_stack([np.zeros(24), change]).ravel(),
+                "event": np.repeat(np.where(cluster < 6, 2.0, np.nan), 2),
+                "pair": np.repeat(cluster, 2).astype(str),
+            }
+        ),
+        unit="unit",
+        time="year",
+        outcomes="y",
+        first_treated="event",
+        attributes="pair",
+    )
+    fit = estimate(panel, Question("y", "event", cluster="pair")).headline
+    together = joint(fit)
+    np.testing.assert_allclose(together.degrees_of_freedom, fit.degrees_of_freedom, rtol=1e-12)
+    assert together.test().degrees == pytest.approx(fit.degrees_of_freedom[0], rel=1e-12)

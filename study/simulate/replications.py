@@ -328,6 +328,7 @@ def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> tuple[A
     if design.draws or options.get("seed") is not None:
         options["seed"] = seed
     fit = design(sample, **options)
+    _refuse_shorter(fit)
     headline, tests = fit.headline, NONE
     path = fit.aggregate("event") if fit.estimand.has_path and fit.joint else None
     if path is not None and path.pre.any():
@@ -336,6 +337,19 @@ def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> tuple[A
     intervals = (own.conf_low, own.conf_high, published.conf_low, published.conf_high)
     values = Answer(own.estimate, own.std_error, *intervals, tests.p_value, tests.p_largest, own.mde)
     return values, "" if headline.varies[0] else _why_none(fit, headline)
+
+
+def _refuse_shorter(fit: Estimate) -> None:
+    """Refuse an estimate that ends at the horizon where the true average, of other event times too, does not."""
+    sample, average, horizon = fit.sample, fit.sample.question.average, fit.sample.question.horizon
+    if horizon is None or average == "event_average" or sample.first_treated is None:
+        return
+    beyond = horizon < sample.periods[-1] - min(sample.cohorts)
+    if fit.estimand.has_path and beyond and not np.any(fit.event_time > horizon):
+        raise QuestionError(
+            f"{fit.design}: its {average} ends at the horizon, event time {horizon}, and the effect that it would be "
+            "held to does not; ask for event_average, or without a horizon."
+        )
 
 
 def _why_none(fit: Estimate, headline: Estimate) -> str:

@@ -156,6 +156,21 @@ def test_what_refuses_a_panel_is_counted_with_its_reason_and_what_refuses_the_qu
         run({"gaps": process(gaps=0.1)}, (TWFE, SYNTHETIC))
 
 
+@pytest.mark.parametrize(
+    ("average", "horizon"), [("treated_average", 2), ("treated_average", None), ("event_average", 2)]
+)
+def test_a_design_that_ends_at_the_horizon_is_not_held_to_an_average_that_does_not(average, horizon):
+    asked = process(question=QUESTION.replace(average=average, horizon=horizon))
+    made = run({"some": asked}, (Entrant("cs", "callaway_santanna"), Entrant("dcdh", "dcdh")), repetitions=2)[
+        "some"
+    ]
+    assert np.isfinite(made.answers[0, :, 0]).all()
+    shorter = average == "treated_average" and horizon is not None
+    assert [label for label, *_ in made.refused] == ["dcdh"] * shorter
+    if shorter:
+        assert "dcdh: its treated_average ends at the horizon, event time 2" in made.refused[0][1]
+
+
 def test_an_estimate_without_an_error_is_kept_and_counted():
     sample = process().sample
     only = np.flatnonzero(sample.first_treated == 6)[:1]

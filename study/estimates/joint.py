@@ -36,6 +36,8 @@ class Joint:
         What clusters stand for, where their numbers stand for several.
     by_clusters : bool
         Whether the degrees of freedom of the covariance are those that the clusters leave, or infinite.
+    sampling : ndarray, shape (n, K), optional
+        Influence under no convention, where estimates have it: estimators that are equal have the same.
     """
 
     names: tuple[str, ...]
@@ -45,6 +47,7 @@ class Joint:
     treated: BoolArray = field(repr=False)
     by_clusters: bool
     replicas: Summed | None = field(default=None, repr=False)
+    sampling: FloatArray | None = field(default=None, repr=False)
 
     @cached_property
     def sums(self) -> FloatArray:
@@ -81,13 +84,16 @@ class Joint:
 
     def combined(self, names: Sequence[str], weight: FloatArray) -> Joint:
         """Return linear combinations of the terms; weight has shape (K, M)."""
-        influence = self.influence @ weight
-        return replace(self, names=tuple(names), effect=self.effect @ weight, influence=influence)
+        influence, sampling = self.influence @ weight, self.sampling
+        sampling = None if sampling is None else sampling @ weight
+        of_terms = {"effect": self.effect @ weight, "influence": influence, "sampling": sampling}
+        return replace(self, names=tuple(names), **of_terms)
 
     def select(self, which: BoolArray) -> Joint:
         """Return some of the terms, shape (K,)."""
-        names = tuple(compress(self.names, which))
-        return replace(self, names=names, effect=self.effect[which], influence=self.influence[:, which])
+        sampling = None if self.sampling is None else self.sampling[:, which]
+        of_terms = {"effect": self.effect[which], "influence": self.influence[:, which], "sampling": sampling}
+        return replace(self, names=tuple(compress(self.names, which)), **of_terms)
 
     def differences(self) -> Joint:
         """Return every effect less the first one."""
@@ -126,20 +132,21 @@ class Stacked(NamedTuple):
         Under the estimate's convention.
     by_clusters : bool
         As :class:`Joint` has it.
+    sampling : ndarray, shape (n, K), optional
     """
 
     sample: Sample
     effect: FloatArray
     influence: FloatArray
     by_clusters: bool
+    sampling: FloatArray | None = None
 
     @classmethod
     def of(cls, fit: Estimate, terms: BoolArray | None = None) -> Stacked:
         """Return some of an estimate's terms, shape (K,), or all."""
         which = np.ones(len(fit.terms), dtype=bool) if terms is None else terms
-        return cls(
-            fit.sample, fit.effect[which], fit.errors.select(which).dense(), fit.convention == "jackknife"
-        )
+        influence, sampling = (each.select(which).dense() for each in (fit.errors, fit.influence_map))
+        return cls(fit.sample, fit.effect[which], influence, fit.convention == "jackknife", sampling)
 
 
 def stack(names: Sequence[str], parts: Sequence[Stacked]) -> Joint:
@@ -158,11 +165,13 @@ def stack(names: Sequence[str], parts: Sequence[Stacked]) -> Joint:
     treated, blocks = np.zeros(int(cluster.max()) + 1, dtype=bool), []
     for part in parts:
         rows = np.searchsorted(union, part.sample.unit_ids)
-        block = np.zeros((len(union), part.influence.shape[1]))
-        block[rows] = part.influence * (len(union) / len(rows))
+        both = np.stack([part.influence, part.influence if part.sampling is None else part.sampling])
+        block = np.zeros((2, len(union), both.shape[2]))
+        block[:, rows] = both * (len(union) / len(rows))
         blocks.append(block)
         treated[cluster[rows[part.sample.ever_treated]]] = True
     effect, by_clusters = np.concatenate([part.effect for part in parts]), all(p.by_clusters for p in parts)
     if replicas is not None and panel.summed is not None:
         replicas = panel.summed.select(panel.rows_of(union))
-    return Joint(tuple(names), effect, np.hstack(blocks), cluster, treated, by_clusters, replicas)
+    influence, sampling = np.concatenate(blocks, axis=2)
+    return Joint(tuple(names), effect, influence, cluster, treated, by_clusters, replicas, sampling)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import NamedTuple
 
@@ -113,8 +113,10 @@ def agree(both: Joint | None, notes: Sequence[str], draws: int, seed: int) -> Ag
     first, second = np.triu_indices(len(labels), 1)
     error = apart.std_error
     negligible = EQUAL * np.maximum(both.std_error[first], both.std_error[second])
-    varies = error > negligible
-    same = ~varies & (np.abs(apart.effect) <= negligible)
+    # Conventions may weigh the influence of estimators that are equal each in another way.
+    under_none = error if apart.sampling is None else replace(apart, influence=apart.sampling).std_error
+    same = (np.minimum(error, under_none) <= negligible) & (np.abs(apart.effect) <= negligible)
+    varies = ~same & (error > negligible)
     group = np.arange(len(labels))  # each estimate is of the group of the first that it equals
     for i, j in zip(first[same], second[same], strict=True):
         group[j] = min(group[j], group[i])

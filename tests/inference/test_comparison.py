@@ -431,6 +431,16 @@ def test_one_event_time_is_said_to_be_one() -> None:
     assert kind(fit) == "event average over event time 0"
 
 
+@pytest.mark.parametrize("comparison", ["never_treated", "not_yet_treated"])
+def test_equal_estimators_are_equal_also_where_they_leave_units_out_in_other_ways(comparison: str) -> None:
+    question = QUESTION.replace(comparison=comparison)
+    found = compare(simulated.panel(n=60), question, ["callaway_santanna", "dcdh", "imputation"], draws=99)
+    assert "callaway_santanna, dcdh." in sentence(found, "Algebraically equal")
+    errors = [fit.std_error[0] for fit in found.estimates.values()]
+    assert len(np.unique(np.round(errors[:2], 9))) == (2 if comparison == "not_yet_treated" else 1)
+    assert found.differences()["equal"].tolist() == [True, False, False]
+
+
 def test_a_cluster_whose_units_cancel_out_counts_in_a_joint_test_as_in_the_estimates_own() -> None:
     cluster, second = np.repeat(np.arange(12), 2), np.tile([0, 1], 12)
     change = np.where(cluster % 6 > 3, 2 * second, 2 * (cluster % 2)) - 1.0

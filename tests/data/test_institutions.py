@@ -10,6 +10,7 @@ from study.data.institutions import Matcher, key, load, pieces
 from study.data.institutions.names import clean, put_right
 from study.panel import shipped
 
+COLUMNS = ["name", "country", "iso2", "domains"]
 LISTED = [
     ("Brigham Young University", "United States", "US", ("byu.edu",)),
     ("Northeastern University", "United States", "US", ("northeastern.edu",)),
@@ -30,7 +31,7 @@ LISTED = [
 
 @pytest.fixture(scope="module")
 def matcher() -> Matcher:
-    table = pd.DataFrame(LISTED, columns=["name", "country", "iso2", "domains"])
+    table = pd.DataFrame(LISTED, columns=COLUMNS)
     return Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), table))
 
 
@@ -69,7 +70,7 @@ def test_spellings_of_one_name_have_one_key(one: str, other: str) -> None:
 
 
 def test_a_name_decided_by_hand_is_not_the_known_one_within_it(matcher: Matcher) -> None:
-    for name in ("Texas A&M University-San Antonio", "Texas A&M University, San Antonio"):
+    for name in ("Texas A&M University-Victoria", "Texas A&M University, Victoria"):
         assert matcher.university(name, "US").name == name
     assert matcher.university("Texas A and M University", "US").name == "Texas A&M University"
 
@@ -236,6 +237,14 @@ def test_affiliations_go_where_they_belong(matcher: Matcher, text: str, names: s
         ("IIIT-Hyderabad", {"IIIT Hyderabad"}),
         ("National Institute of Technology, Trichy", {"National Institute of Technology Tiruchirappalli"}),
         ("IISc Bangalore", {"Indian Institute of Science"}),
+        ("Charles III University of Madrid", {"Universidad Carlos III de Madrid"}),
+        ("Federal Fluminense University", {"Universidade Federal Fluminense"}),
+        ("University of Western Sydney", {"Western Sydney University"}),
+        ("Instituto Politécnico do Porto", {"Polytechnic Institute of Porto"}),
+        ("Dublin Institute of Technology", {"Technological University Dublin"}),
+        ("Faculté Polytechnique de Mons", {"University of Mons"}),
+        ("Pontifícia Universidade Católica de Minas Gerais", {"PUC Minas"}),
+        ("State University of New York System", set()),
         # Several affiliations of one author.
         ("MIT + Harvard", {"Massachusetts Institute of Technology", "Harvard University"}),
         ("Nanjing University, China University of Oslo, Norway", {"Nanjing University", "University of Oslo"}),
@@ -264,6 +273,34 @@ def test_affiliations_go_where_they_belong(matcher: Matcher, text: str, names: s
         ("Tokyo University of Agriculture and Technolozv", {"Tokyo University of Agriculture and Technology"}),
         ("University of Toronto, 6 Kings College Road", {"University of Toronto"}),
         ("Univ. of Texas, Medical School", set()),
+        # Names that begin or end as that of another university.
+        ("University of Córdoba (Colombia)", {"Universidad de Córdoba (Colombia)"}),
+        ("University of Cordoba", {"Universidad de Córdoba"}),
+        ("University of Córdoba, Córdoba, Spain", {"Universidad de Córdoba"}),
+        ("UT Health San Antonio", {"University of Texas Health Science Center at San Antonio"}),
+        (
+            "University of Texas Health Science Center at San Antonio",
+            {"University of Texas Health Science Center at San Antonio"},
+        ),
+        (
+            "École nationale supérieure d'informatique et de mathématiques appliquées de Grenoble",
+            {"Grenoble INP"},
+        ),
+        ("École nationale supérieure d'informatique, Algiers", {"École nationale supérieure d'informatique"}),
+        ("MODUL University Vienna", {"Modul University Vienna"}),
+        ("University of the South, Toulon-Var", {"Université de Toulon"}),
+        ("University of Houston–Clear Lake", {"University of Houston-Clear Lake"}),
+        ("University of Houston, Houston, TX", {"University of Houston"}),
+        ("Montana Tech of the University of Montana", {"Montana Tech"}),
+        ("Southem Illinois University, Carbondale, IL", {"Southern Illinois University-Carbondale"}),
+        ("Tianjin University of Technology and Education", {"Tianjin University of Technology and Education"}),
+        ("University of Paris III: Sorbonne Nouvelle", {"Université Sorbonne-Nouvelle (Paris III)"}),
+        ("University of Hyogo, Kobe, Japan", {"University of Hyogo"}),
+        ("Health Sciences University of Hokkaido", {"Hokkaido University of Health Sciences"}),
+        ("Ecole Polytechnique Federalrale de Lausanne, Switzerland", {"EPFL"}),
+        ("McMaster-Carr", {"McMaster-Carr"}),
+        ("American University, Washington, DC", {"American University"}),
+        ("Queens College", {"CUNY Queens College"}),
         ("Université Paris-SaclayCREST", set()),
     ],
 )  # fmt: skip
@@ -305,6 +342,25 @@ def test_a_misspelt_name_is_only_looked_for_in_the_country_that_the_text_names(m
     assert found(matcher, "University of Southampten, Japan") == set()
 
 
+def test_a_listed_university_of_the_us_is_that_of_its_territory_of_the_same_name() -> None:
+    rows = [
+        (f"{kind} of Puerto Rico", "United States", "US", ())
+        for kind in ("University", "Polytechnic University")
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    known = load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), table)
+    for name, *_ in rows:
+        assert Matcher(known).universities(name, "US") == Matcher(known).universities(name, "PR")
+
+
+def test_state_and_federal_universities_of_brazil_have_an_english_name() -> None:
+    rows = [("Universidade Federal da Paraíba", "BR"), ("Universidade Estadual do Ceará", "BR")]
+    table = pd.DataFrame([(name, "Brazil", code, ()) for name, code in rows], columns=COLUMNS)
+    known = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), table))
+    assert found(known, "Federal University of Paraíba") == {"Universidade Federal da Paraíba"}
+    assert found(known, "State University of Ceará, Brazil") == {"Universidade Estadual do Ceará"}
+
+
 def test_a_state_of_the_us_is_no_country_of_the_same_name(matcher: Matcher) -> None:
     assert found(matcher, "Georgia Institute of Technology, Atlanta, Georgia") == {
         "Georgia Institute of Technology"
@@ -334,7 +390,7 @@ def test_a_name_that_goes_on_as_a_longer_one_misspelt_is_not_the_shorter_one(
 ) -> None:
     longer = ("Tokyo University of Agriculture and Forest Engineering", "Japan", "JP", ("forest.jp",))
     shorter = ("Tokyo University of Agriculture", "Japan", "JP", ("nodai.jp",))
-    table = pd.DataFrame([*LISTED, longer, shorter], columns=["name", "country", "iso2", "domains"])
+    table = pd.DataFrame([*LISTED, longer, shorter], columns=COLUMNS)
     two = Matcher(load(shipped("data", "institutions.csv"), shipped("data", "organisations.csv"), table))
     assert found(two, f"Department of X {text} Fuchu") == names
 
@@ -422,7 +478,7 @@ def test_a_domain_belongs_to_the_longest_known_ending(matcher: Matcher) -> None:
     assert matcher.domain("edu") is None
 
 
-LIST = pd.DataFrame(LISTED, columns=["name", "country", "iso2", "domains"])
+LIST = pd.DataFrame(LISTED, columns=COLUMNS)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ _EMPTY = word_set(
 
 # Names of systems of universities: without its campus such a name is nobody's.
 SYSTEMS = word_set(
-    "university of california, university of texas, state university of new york, city university of new york, "
+    "university of california, university of texas, state university of new york, "
+    "state university of new york system, city university of new york, "
     "california state university, university of quebec, university of london, university of wales, "
     "vietnam national university, indian institute of information technology, "
     "indian institute of science education and research, university of nevada, indian institute of technology, "
@@ -63,7 +64,8 @@ SYSTEMS = word_set(
 _TRANSLATED = (
     (re.compile("(?:universitat|universite de|universita(?: degli studi)? di) (.*)"), r"university of \1"),
     (re.compile("(?:universidad de|universidade d[eo]|universiteit van) (.*)"), r"university of \1"),
-    (re.compile("universidade federal d[eo] (.*)"), r"federal university of \1"),
+    (re.compile("universidade federal d[aeo] (.*)"), r"federal university of \1"),
+    (re.compile("universidade estadual d[aeo] (.*)"), r"state university of \1"),
     (re.compile("universidad nacional de (.*)"), r"national university of \1"),
     (re.compile("technische universitat (.*)"), r"technical university of \1"),
 )
@@ -278,5 +280,7 @@ def _add_forms(exact: _Names, forms: Sequence[tuple[re.Pattern[str], str]]) -> N
 
 
 def _holder(exact: _Names, forms: list[str], iso2: str) -> Entity | None:
-    entities = (entity for form in forms for entity in exact.get(form, ()))
-    return next((each for each in entities if each.kind == UNIVERSITY and each.country == iso2), None)
+    # The list of universities has some of Puerto Rico under the US too.
+    codes = (iso2, *TERRITORIES) if iso2 == "US" else (iso2,)
+    entities = [each for form in forms for each in exact.get(form, ()) if each.kind == UNIVERSITY]
+    return next((each for code in codes for each in entities if each.country == code), None)

@@ -126,7 +126,7 @@ class Matcher:
     def university(self, name: str, country: str) -> Entity:
         """Return the university of that name, else a new one, which nobody else knows.
 
-        A known name within a longer one is not that of the longer one ("Texas A&M University-San Antonio").
+        A known name within a longer one is not that of the longer one ("Texas A&M University-Victoria").
         """
         hits = self.match(name, country)
         named = universities(hits) if [hit.method for hit in hits] == ["exact"] else []
@@ -440,7 +440,7 @@ DEFAULTS = by_spelling(
     SG="ntu, smu",
     GB="open university, ucl",
     US="uab, uah, uga, unl, northeastern university",
-    ES="upm",
+    ES="upm, universidad de cordoba, university of cordoba",
     CA="york university, queens university",
     CO="universidad de los andes, university of los andes, los andes university",
     TW="national defense university",

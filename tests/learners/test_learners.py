@@ -147,6 +147,14 @@ def test_a_lasso_has_the_penalty_that_predicts_rows_best_that_it_has_not_seen(la
     np.testing.assert_allclose(learned(made, "lasso", "mean"), terms[made.test] @ chosen, rtol=1e-9)
 
 
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_of_one_cluster_a_lasso_predicts_what_is_known_without_covariates(kind):
+    made = problem(kind)
+    alone = made._replace(order=np.where(made.train, 0, 1))
+    known = 0.0 if kind == "mean" else made.target[made.train].mean()
+    np.testing.assert_array_equal(learned(alone, "lasso", kind), known)
+
+
 def test_means_of_groups_are_over_some_rows_and_zero_without_any():
     values, group = np.array([1.0, 2.0, 6.0, 5.0, 9.0]), np.array([0, 1, 1, 2, 2])
     among = np.array([True, True, True, False, False])

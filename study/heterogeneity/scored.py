@@ -385,17 +385,19 @@ def score(
     ------
     QuestionError
         If an option is impossible, the event is not absorbing, fewer than 20 units are treated or not, the question
-        has weights or no covariates, or a covariate is missing.
+        has weights, an instrument, a dose, a group or no covariates, or a covariate is missing.
     """
     sample.needs_units("score")
     learning = Learning(learner, folds, repetitions, seed, learner if propensity is None else propensity)
     learning.check("heterogeneity")
     rows = long_change(sample, before, after, "heterogeneity")
     question = sample.question
-    if question.weights is not None:
-        raise QuestionError(
-            f"heterogeneity: weights is {question.weights}, but each unit counts once here; leave weights out."
-        )
+    for name in ("weights", "instrument", "dose", "group"):
+        value = getattr(question, name)
+        if value is not None:
+            raise QuestionError(
+                f"heterogeneity: {name} is {value}, but a unit counts once here, as treated or not; leave {name} out."
+            )
     if not question.covariates:
         raise QuestionError(
             "heterogeneity: the question has no covariates, so nothing says how treated units differ from others; name "

@@ -313,6 +313,7 @@ class Scores:
             rows, seed = ~inside, seed_of(self.learning.seed, r, k)
             treated = self.rows.treated[rows]
             folds = draw_folds(self.cluster[rows], 1 - treated.astype(int), self.folds.number, 1, seed)
+            folds.check_both("heterogeneity", self.sample, self.rows.unit[rows], treated == 1, "treated")
             raw = _fitted(self.x[rows], self.rows.change[rows], treated, folds, self.learning, seed)
             predicted[r, k] = raw.limited().mean()
         return predicted

@@ -114,7 +114,7 @@ def prior(sample: Sample, name: str) -> FloatArray:
 def _natural(label: str) -> list[tuple[int, str]]:
     """Return what puts labels in the order of the numbers that stand in them."""
     parts = re.split(r"(\d+)", label)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts if part]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts if part]
 
 
 def _thirds(by: str, value: FloatArray) -> Grouping:

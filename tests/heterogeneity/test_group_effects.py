@@ -212,6 +212,7 @@ def test_groups_by_label_rule_and_covariate_are_who_they_say() -> None:
     assert rule.labels == ("large=small", "others")
     labels = "1 paper", "2-9 papers", "10-49 papers"
     assert grouping(simulated_sample(labels[::-1]), "tier").labels == labels
+    assert grouping(simulated_sample("②²"), "tier").labels == ("²", "②")
 
 
 def simulated_sample(labels):

@@ -19,6 +19,7 @@ from study.core import (
     IntArray,
     QuestionError,
     checked,
+    distinct_texts,
     refuse_unknown,
     same_tail,
     t_quantile,
@@ -123,9 +124,12 @@ def _thirds(by: str, value: FloatArray) -> Grouping:
     member = np.full(len(value), NOBODY, dtype=np.int64)
     member[seen] = np.unique(third, return_inverse=True)[1]
     ends = pd.Series(value[seen]).groupby(member[seen]).agg(["min", "max"])
-    to = (f" to {high:.4g}" if low < high else "" for _, low, high in ends.itertuples())
-    labels = tuple(f"{by} {low:.4g}{end}" for low, end in zip(ends["min"], to, strict=True))
-    return Grouping(by, labels, member)
+
+    def labels(digits: int) -> list[str]:
+        to = (f" to {high:.{digits}g}" if low < high else "" for _, low, high in ends.itertuples())
+        return [f"{by} {low:.{digits}g}{end}" for low, end in zip(ends["min"], to, strict=True)]
+
+    return Grouping(by, tuple(distinct_texts(labels, 4)), member)
 
 
 def plain(by: str) -> str:

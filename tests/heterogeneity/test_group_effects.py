@@ -207,6 +207,12 @@ def test_groups_by_label_rule_and_covariate_are_who_they_say() -> None:
     thirds = grouping(drawn, "size")
     assert [np.sum(thirds.member == g) for g in range(3)] == [30, 30, 30]
     assert max(size[thirds.member == 0]) < min(size[thirds.member == 1])
+    far = grouping(
+        replace(drawn, panel=replace(drawn.panel, covariates={"size": size[:, None] + 1e6})), "size"
+    )
+    np.testing.assert_array_equal(far.member, thirds.member)
+    assert far.labels[0].startswith("size 999997")
+    assert len({*far.labels}) == 3
     rule = grouping(drawn, "large=small")
     np.testing.assert_array_equal(rule.member == 0, size <= 0)
     assert rule.labels == ("large=small", "others")

@@ -112,6 +112,12 @@ def prior(sample: Sample, name: str) -> FloatArray:
     return first_observed(sample.panel.covariates[name])[sample.panel_rows]
 
 
+def prior_of(sample: Sample, name: str | None) -> str:
+    """Return the covariate that is named, or the question's last that is no attribute or rule."""
+    numbers = [each for each in sample.question.covariates if each in sample.panel.covariates]
+    return name or (*sample.question.covariates, *numbers)[-1]
+
+
 def _natural(label: str) -> list[tuple[int, str]]:
     """Return what puts labels in the order of the numbers that stand in them."""
     parts = re.split(r"(\d+)", label)

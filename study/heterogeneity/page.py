@@ -195,6 +195,8 @@ def report(
         parts |= {name: make for name, make in rest.items() if name in analyses}
         for part, make in parts.items():
             name = re.sub(r"\W", "_", part.replace("groups by ", "groups_", 1))
+            while name in findings or name in refused:  # "size<1" and "size>1" have one name
+                name += "_"
             try:
                 findings[name] = make()
             except QuestionError as reason:

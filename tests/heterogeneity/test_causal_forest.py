@@ -249,6 +249,12 @@ def test_labels_of_a_logarithmic_axis_are_numbers_and_no_formulas(found: heterog
         assert axis.xaxis.get_major_formatter()(10.0, 0) == "10"
 
 
+def test_groupings_that_differ_by_a_sign_are_both_on_the_page() -> None:
+    rules = ("size>0.5", "size<0.5")
+    found = heterogeneity.report(gaining.sample(n=260), **SMALL | {"by": rules}, analyses=("groups",))
+    assert [finding["by"] for finding in found.groups] == [*rules]
+
+
 @pytest.mark.parametrize("last", ["side", "side=left"])
 def test_units_go_by_the_last_covariate_that_is_a_number(last: str) -> None:
     question = Question("y", "event", covariates=("other", "size", last))

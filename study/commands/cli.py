@@ -303,7 +303,7 @@ def heterogeneity(
         repeat the option. The plan's strata, the region, the country with most treated units and the
         question's last covariate where none is named.
     prior : str, optional
-        Covariate that says how large a unit was; the question's last if none is named.
+        Covariate that says how large a unit was; the question's last number if none is named.
     grants : int, optional
         Grants to allocate; as many as units were treated if none is given.
     learner : str

@@ -31,6 +31,7 @@ from .context import expecting as expecting
 from .context import settings as settings
 from .context import telling as telling
 from .digits import decimals as decimals
+from .digits import distinct_texts as distinct_texts
 from .digits import significant as significant
 from .distributions import chi_squared_tail as chi_squared_tail
 from .distributions import f_tail as f_tail

@@ -1,8 +1,9 @@
-"""The digits that a number is recorded with."""
+"""The digits that a number is recorded and written with."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 # What is recorded of an estimate: ten times finer than references are met, a million times coarser than rounding.
 RECORDED = 8
@@ -36,3 +37,9 @@ def decimals(digits: int, *values: float) -> int:
     """
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     return digits if largest < 1e-12 or round(largest, digits) else 2 - math.floor(math.log10(largest))
+
+
+def distinct_texts(texts: Callable[[int], Sequence[str]], digits: int) -> Sequence[str]:
+    """Return texts of numbers with some significant digits, or with as many more as make no two texts the same."""
+    with_digits = map(texts, range(digits, 18))
+    return next((each for each in with_digits if len({*each}) == len(each)), texts(17))

@@ -15,6 +15,7 @@ from study.core import (
     IntArray,
     QuestionError,
     Values,
+    distinct_texts,
     listed,
     side_by_side,
     sums_by,
@@ -461,13 +462,16 @@ def _with_curve(effects: Estimate, at: FloatArray, curve: _Curve) -> Estimate:
     def joined(values: FloatArray, more: FloatArray) -> FloatArray:
         return np.concatenate([values, np.broadcast_to(more, (*values.shape[:-1], len(at)))], axis=-1)
 
+    def names(digits: int) -> list[str]:
+        return [f"{'ACRT' if slopes else 'ATT'}(d={d:.{digits}g})" for d in at]
+
     assert effects.cohort_weights is not None
     assert effects.treated is not None
     none_of = np.array(np.nan)
     mean, of_mean = effects.untreated_mean, effects.untreated_influence
     return replace(
         effects,
-        terms=(*effects.terms, *(f"{'ACRT' if slopes else 'ATT'}(d={d:g})" for d in at)),
+        terms=(*effects.terms, *distinct_texts(names, 6)),
         effect_level=joined(effects.effect_level, curve.effect),
         level_influence=side_by_side([effects.level_influence, curve.influence]),
         cohort=joined(effects.cohort, none_of),

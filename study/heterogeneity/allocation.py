@@ -13,7 +13,15 @@ from study.core import FloatArray, QuestionError, p_is
 from study.diagnostics import Finding, titled
 from study.estimates import NUMBERS
 from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, panels
-from study.heterogeneity.scored import Scores, all_pairs, prior, seed_of, weighted_means, without_error
+from study.heterogeneity.scored import (
+    Scores,
+    all_pairs,
+    prior,
+    prior_of,
+    seed_of,
+    weighted_means,
+    without_error,
+)
 
 DEPTH = 2
 # Of the half of the units that fill a tree's leaves (the other half chooses its splits): below a twentieth there is
@@ -123,7 +131,7 @@ def policy(
     budget : int, optional
         Grants; as many as units were treated in the window where none is given.
     prior_name : str, optional
-        The covariate that says how large a unit was; the question's last where none is given.
+        The covariate that says how large a unit was; the question's last number where none is given.
     level : float
     draws, seed : int
         Of normal errors, for the test of all pairs, and of the trees.
@@ -160,7 +168,7 @@ def policy(
             f"policy: budget is {budget!r}; it must be a whole number of grants, at least 1 and fewer than the {n:,} "
             "candidates."
         )
-    name = prior_name or question.covariates[-1]
+    name = prior_of(scores.sample, prior_name)
     size = prior(scores.sample, name)[rows.unit]
     missing = int(np.isnan(size).sum())
     if missing:

@@ -34,6 +34,7 @@ from study.heterogeneity.scored import (
     Scores,
     averaged,
     prior,
+    prior_of,
     score,
     seed_of,
     weighted_means,
@@ -73,7 +74,7 @@ def forest(
     by : tuple of str
         Groupings by which effects are summarised; see :func:`study.heterogeneity.scored.grouping`.
     prior_name : str, optional
-        The covariate on the figure's horizontal axis; the question's last where none is given.
+        The covariate on the figure's horizontal axis; the question's last number where none is given.
     trees : int
         A multiple of 4.
     level : float
@@ -99,7 +100,7 @@ def forest(
     if trees % IN_A_BAG:
         raise QuestionError(f"forest: trees is {trees!r}; it must be a whole multiple of {IN_A_BAG}.")
     rows, question = scores.rows, scores.sample.question
-    name = prior_name or question.covariates[-1]
+    name = prior_of(scores.sample, prior_name)
     size, groupings = prior(scores.sample, name)[rows.unit], [scores.groups(each) for each in by]
     x, predicted = standardised(scores.x), scores.predicted.mean()
     units = scores.sample.unit_ids[rows.unit]

@@ -151,7 +151,7 @@ def report(
     by : tuple of str
         Groupings, fixed before treatment; those by attributes and rules are covariates of the nuisance functions.
     prior_name : str, optional
-        The covariate that says how large a unit was; the question's last where none is given.
+        The covariate that says how large a unit was; the question's last number where none is given.
     budget : int, optional
         Grants; as many as units were treated where none is given.
     learner, propensity, before, after, folds, repetitions, seed
@@ -195,6 +195,8 @@ def report(
         parts |= {name: make for name, make in rest.items() if name in analyses}
         for part, make in parts.items():
             name = re.sub(r"\W", "_", part.replace("groups by ", "groups_", 1))
+            while name in findings or name in refused:  # "size<1" and "size>1" have one name
+                name += "_"
             try:
                 findings[name] = make()
             except QuestionError as reason:

@@ -19,6 +19,7 @@ from study.core import (
     IntArray,
     QuestionError,
     checked,
+    distinct_texts,
     refuse_unknown,
     same_tail,
     t_quantile,
@@ -111,10 +112,16 @@ def prior(sample: Sample, name: str) -> FloatArray:
     return first_observed(sample.panel.covariates[name])[sample.panel_rows]
 
 
+def prior_of(sample: Sample, name: str | None) -> str:
+    """Return the covariate that is named, or the question's last that is no attribute or rule."""
+    numbers = [each for each in sample.question.covariates if each in sample.panel.covariates]
+    return name or (*sample.question.covariates, *numbers)[-1]
+
+
 def _natural(label: str) -> list[tuple[int, str]]:
     """Return what puts labels in the order of the numbers that stand in them."""
     parts = re.split(r"(\d+)", label)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts if part]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts if part]
 
 
 def _thirds(by: str, value: FloatArray) -> Grouping:
@@ -123,9 +130,12 @@ def _thirds(by: str, value: FloatArray) -> Grouping:
     member = np.full(len(value), NOBODY, dtype=np.int64)
     member[seen] = np.unique(third, return_inverse=True)[1]
     ends = pd.Series(value[seen]).groupby(member[seen]).agg(["min", "max"])
-    to = (f" to {high:.4g}" if low < high else "" for _, low, high in ends.itertuples())
-    labels = tuple(f"{by} {low:.4g}{end}" for low, end in zip(ends["min"], to, strict=True))
-    return Grouping(by, labels, member)
+
+    def labels(digits: int) -> list[str]:
+        to = (f" to {high:.{digits}g}" if low < high else "" for _, low, high in ends.itertuples())
+        return [f"{by} {low:.{digits}g}{end}" for low, end in zip(ends["min"], to, strict=True)]
+
+    return Grouping(by, tuple(distinct_texts(labels, 4)), member)
 
 
 def plain(by: str) -> str:
@@ -313,6 +323,7 @@ class Scores:
             rows, seed = ~inside, seed_of(self.learning.seed, r, k)
             treated = self.rows.treated[rows]
             folds = draw_folds(self.cluster[rows], 1 - treated.astype(int), self.folds.number, 1, seed)
+            folds.check_both("heterogeneity", self.sample, self.rows.unit[rows], treated == 1, "treated")
             raw = _fitted(self.x[rows], self.rows.change[rows], treated, folds, self.learning, seed)
             predicted[r, k] = raw.limited().mean()
         return predicted
@@ -385,17 +396,19 @@ def score(
     ------
     QuestionError
         If an option is impossible, the event is not absorbing, fewer than 20 units are treated or not, the question
-        has weights or no covariates, or a covariate is missing.
+        has weights, an instrument, a dose, a group or no covariates, or a covariate is missing.
     """
     sample.needs_units("score")
     learning = Learning(learner, folds, repetitions, seed, learner if propensity is None else propensity)
     learning.check("heterogeneity")
     rows = long_change(sample, before, after, "heterogeneity")
     question = sample.question
-    if question.weights is not None:
-        raise QuestionError(
-            f"heterogeneity: weights is {question.weights}, but each unit counts once here; leave weights out."
-        )
+    for name in ("weights", "instrument", "dose", "group"):
+        value = getattr(question, name)
+        if value is not None:
+            raise QuestionError(
+                f"heterogeneity: {name} is {value}, but a unit counts once here, as treated or not; leave {name} out."
+            )
     if not question.covariates:
         raise QuestionError(
             "heterogeneity: the question has no covariates, so nothing says how treated units differ from others; name "

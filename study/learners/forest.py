@@ -16,7 +16,6 @@ FOREST: dict[str, Any] = {
     "n_estimators": 100,
     "min_samples_leaf": 10,
     "max_features": 1.0,
-    "max_samples": 0.5,
     "n_jobs": 1,
 }
 
@@ -55,13 +54,14 @@ class _Classification(_Tree, DecisionTreeClassifier):  # type: ignore[misc]  # s
     names = tuple(DecisionTreeClassifier().get_params())
 
 
-def random_forest(kind: Kind, seed: int) -> RandomForestRegressor | RandomForestClassifier:
-    """Return a forest that is not fitted; its predictions are those of scikit-learn's own trees."""
+def random_forest(kind: Kind, rows: int, seed: int) -> RandomForestRegressor | RandomForestClassifier:
+    """Return a forest for a number of rows, not fitted; its predictions are those of scikit-learn's own trees."""
     forest, tree = {
         "mean": (RandomForestRegressor, _Regression),
         "probability": (RandomForestClassifier, _Classification),
     }[kind]
-    model = forest(**FOREST, random_state=seed)
+    # As a share scikit-learn warns of few rows, and its versions round it differently.
+    model = forest(**FOREST, max_samples=max(1, rows // 2), random_state=seed)
     model.estimator = tree()
     model.estimator.generator = np.random.RandomState(seed)
     return model

@@ -29,6 +29,8 @@ def lasso(problem: Problem) -> FloatArray:
     terms = dictionary(problem.inside, problem.period)
     terms = orthogonal(terms - group_means(terms, problem.period, train), train)
     splits = tuning_splits(problem.order, train, TUNING_FOLDS)
+    if len(splits) < 2:  # of one cluster no penalty can be judged
+        return np.zeros(int(problem.test.sum()))
     rows, y, both = np.flatnonzero(train), target[train], np.vstack([terms.T, target]).T
     judges = [own.T @ own for own in (_rows(both, rows[judge]) for _, judge in splits)]
     every = np.sum(judges, axis=0)

@@ -129,7 +129,7 @@ def forest(problem: Problem, kind: Kind) -> FloatArray:
     from study.learners.forest import random_forest
 
     target, size = _target_of_trees(problem, kind)
-    model = random_forest(kind, problem.seed)
+    model = random_forest(kind, len(target), problem.seed)
     # Its trees see single precision, and take values within 1e-7 for one.
     features = problem.features
     blurred = spread(features) < np.maximum(1e-4 * np.abs(features).max(axis=0), 1e-3)

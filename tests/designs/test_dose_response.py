@@ -336,3 +336,8 @@ def test_intervals_of_the_average_and_of_the_curve_cover(treated: int, cohorts: 
         covered.append([covers(part, truth) for part, truth in zip(parts, truths, strict=True)])
     least = 0.95 - 3 * np.sqrt(0.95 * 0.05 / DRAWS)
     assert (np.mean(covered, axis=0) >= least).all()
+
+
+def test_doses_that_are_alike_to_six_digits_have_names_of_their_own() -> None:
+    fit = ask(dosed(steps=(1e6 + 1, 1e6 + 2, 1e6 + 3)), form="saturated")
+    assert fit.terms[-3:] == ("ATT(d=1000001)", "ATT(d=1000002)", "ATT(d=1000003)")

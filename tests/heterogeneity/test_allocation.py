@@ -176,6 +176,17 @@ def test_impossible_budgets_and_names_are_refused_in_one_line(options: dict, sai
         heterogeneity.policy(scored(n=100), **options)
 
 
+def test_too_few_clusters_outside_a_fold_are_refused_before_its_rule_is_learned() -> None:
+    made = gaining.panel(n=200)
+    state = np.arange(200) % 10  # three have units that are not treated
+    first = np.where(state < 7, 2.0, made.first_treated["event"])
+    made = replace(made, first_treated={"event": first}, attributes={"state": state.astype(str)})
+    sample = Question("y", "event", covariates=("other", "size"), cluster="state").sample(made)
+    scores = heterogeneity.score(sample, learner="lightgbm", repetitions=1)
+    with pytest.raises(QuestionError, match=r"fewer than two clusters \(state\) are not treated \(. of 8 "):
+        heterogeneity.policy(scores)
+
+
 @pytest.mark.parametrize("scale", ["log1p", "proportional"])
 def test_effects_are_added_up_on_the_scale_of_the_outcome_alone(scale: str) -> None:
     with pytest.raises(QuestionError, match=f"policy: scale is {scale}"):

@@ -11,7 +11,7 @@ import pytest
 from plans import PLAN
 from typer.testing import CliRunner
 
-from study import QuestionError, heterogeneity
+from study import Question, QuestionError, heterogeneity
 from study.commands.cli import app
 from study.figures import drawing
 from study.heterogeneity.causal_forest import (
@@ -247,6 +247,20 @@ def test_labels_of_a_logarithmic_axis_are_numbers_and_no_formulas(found: heterog
     for axis in figure.axes:
         assert axis.get_xscale() == "log"
         assert axis.xaxis.get_major_formatter()(10.0, 0) == "10"
+
+
+def test_groupings_that_differ_by_a_sign_are_both_on_the_page() -> None:
+    rules = ("size>0.5", "size<0.5")
+    found = heterogeneity.report(gaining.sample(n=260), **SMALL | {"by": rules}, analyses=("groups",))
+    assert [finding["by"] for finding in found.groups] == [*rules]
+
+
+@pytest.mark.parametrize("last", ["side", "side=left"])
+def test_units_go_by_the_last_covariate_that_is_a_number(last: str) -> None:
+    question = Question("y", "event", covariates=("other", "size", last))
+    scores = heterogeneity.score(question.sample(gaining.panel(n=260)), **LINEAR)
+    assert "size" in heterogeneity.forest(scores, trees=8).frame
+    assert any("smallest go by size" in each for each in heterogeneity.policy(scores, 30, draws=99).sentences)
 
 
 def test_what_cannot_be_made_is_said_on_the_page() -> None:

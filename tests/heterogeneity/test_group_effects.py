@@ -207,15 +207,23 @@ def test_groups_by_label_rule_and_covariate_are_who_they_say() -> None:
     thirds = grouping(drawn, "size")
     assert [np.sum(thirds.member == g) for g in range(3)] == [30, 30, 30]
     assert max(size[thirds.member == 0]) < min(size[thirds.member == 1])
+    far = grouping(
+        replace(drawn, panel=replace(drawn.panel, covariates={"size": size[:, None] + 1e6})), "size"
+    )
+    np.testing.assert_array_equal(far.member, thirds.member)
+    assert far.labels[0].startswith("size 999997")
+    assert len({*far.labels}) == 3
     rule = grouping(drawn, "large=small")
     np.testing.assert_array_equal(rule.member == 0, size <= 0)
     assert rule.labels == ("large=small", "others")
-    assert grouping(simulated_sample(), "tier").labels == ("1 paper", "2-9 papers", "10-49 papers")
+    labels = "1 paper", "2-9 papers", "10-49 papers"
+    assert grouping(simulated_sample(labels[::-1]), "tier").labels == labels
+    assert grouping(simulated_sample("②²"), "tier").labels == ("²", "②")
 
 
-def simulated_sample():
+def simulated_sample(labels):
     made = gaining.panel(n=30)
-    labels = np.array(["10-49 papers", "1 paper", "2-9 papers"])[np.arange(30) % 3]
+    labels = np.resize(np.array([*labels]), 30)
     return Question("y", "event").sample(replace(made, attributes={"tier": labels}))
 
 
@@ -322,6 +330,8 @@ def test_impossible_options_are_refused_in_one_line(options: dict, said: str) ->
             "units are treated by the end of the window, and at least 20",
         ),
         (lambda: gaining.sample(weights="weight"), "weights is weight"),
+        (lambda: gaining.sample(instrument="weight"), "instrument is weight"),
+        (lambda: gaining.sample(group="large=large"), "group is large=large"),
         (
             lambda: Question("y", "event").sample(gaining.panel()),
             "heterogeneity: the question has no covariates",

@@ -147,6 +147,21 @@ def test_a_lasso_has_the_penalty_that_predicts_rows_best_that_it_has_not_seen(la
     np.testing.assert_allclose(learned(made, "lasso", "mean"), terms[made.test] @ chosen, rtol=1e-9)
 
 
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_of_one_cluster_a_lasso_predicts_what_is_known_without_covariates(kind):
+    made = problem(kind)
+    alone = made._replace(order=np.where(made.train, 0, 1))
+    known = 0.0 if kind == "mean" else made.target[made.train].mean()
+    np.testing.assert_array_equal(learned(alone, "lasso", kind), known)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_a_forest_of_few_rows_warns_of_nothing(kind):
+    made = problem(kind, n=20)
+    assert np.isfinite(learned(made, "forest", kind)).all()
+
+
 def test_means_of_groups_are_over_some_rows_and_zero_without_any():
     values, group = np.array([1.0, 2.0, 6.0, 5.0, 9.0]), np.array([0, 1, 1, 2, 2])
     among = np.array([True, True, True, False, False])
@@ -169,7 +184,8 @@ def test_a_propensity_that_nothing_explains_is_the_share():
 def test_a_forest_of_copied_trees_is_the_librarys_to_the_last_digit(kind, own):
     made = problem(kind)
     x, y = made.features[made.train], made.target[made.train]
-    ours, theirs = random_forest(kind, seed=7).fit(x, y), own(**FOREST, random_state=7).fit(x, y)
+    ours = random_forest(kind, len(y), seed=7).fit(x, y)
+    theirs = own(**FOREST, max_samples=len(y) // 2, random_state=7).fit(x, y)
     seeds = [[tree.get_params()["random_state"] for tree in each.estimators_] for each in (ours, theirs)]
     assert seeds[0] == seeds[1]
     assert ours.get_params() == theirs.get_params()

@@ -43,6 +43,7 @@ from study.learners import Learner, standardised
 from study.panel import Question, Sample, Scale
 
 LEARNERS = {"forest": "Causal forest", "linear": "Linear doubly robust learner"}
+COLUMNS = "unit", "treated", *(f"{learner}{end}" for learner in LEARNERS for end in ("", "_low", "_high"))
 LEAST_LEAF = 5
 IN_A_BAG = 4  # trees of one half sample, whose spread tells the error of the trees from that of sampling
 # The rule that was set before any result: a half with fewer treated units says nothing of heterogeneity.
@@ -90,7 +91,7 @@ def forest(
     Raises
     ------
     QuestionError
-        If a name or number is impossible, or the scale is proportional.
+        If a name or number is impossible or a name that of a column of the frame, or the scale is proportional.
 
     References
     ----------
@@ -101,6 +102,8 @@ def forest(
         raise QuestionError(f"forest: trees is {trees!r}; it must be a whole multiple of {IN_A_BAG}.")
     rows, question = scores.rows, scores.sample.question
     name = prior_of(scores.sample, prior_name)
+    for taken in {name, *by} & {*COLUMNS}:
+        raise QuestionError(f'forest: "{taken}" is a column of the effects by unit; give yours another name.')
     size, groupings = prior(scores.sample, name)[rows.unit], [scores.groups(each) for each in by]
     x, predicted = standardised(scores.x), scores.predicted.mean()
     units = scores.sample.unit_ids[rows.unit]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import gaining
@@ -123,6 +124,15 @@ def test_an_impossible_forest_is_refused_in_one_line(
 ) -> None:
     with pytest.raises(QuestionError, match=said):
         heterogeneity.forest(scores, **options)
+
+
+def test_a_covariate_or_grouping_does_not_take_the_place_of_another_column() -> None:
+    made = gaining.panel(n=200)
+    made = replace(made, covariates=dict(made.covariates) | {"treated": made.covariates["size"]})
+    scores = heterogeneity.score(Question("y", "event", covariates=("size",)).sample(made), **LINEAR)
+    for options in ({"prior_name": "treated"}, {"by": ("treated",)}):
+        with pytest.raises(QuestionError, match='forest: "treated" is a column of the effects by unit'):
+            heterogeneity.forest(scores, **options)
 
 
 QUICK = {"learner": "linear", "trees": 40, "repetitions": 2}

@@ -22,6 +22,7 @@ from study.heterogeneity.scored import (
     weighted_means,
     without_error,
 )
+from study.learners import rounded
 
 DEPTH = 2
 # Of the half of the units that fill a tree's leaves (the other half chooses its splits): below a twentieth there is
@@ -54,7 +55,7 @@ def tree_chances(scores: Scores, budget: float, seed: int) -> FloatArray:
 
 
 def policy_tree(x: FloatArray, effects: FloatArray, seed: int) -> Any:
-    """Return econml's honest policy tree for a grant whose price is the mean effect.
+    """Return econml's honest policy tree for a grant whose price is the mean effect, in standard deviations.
 
     A tree for grants without a price has nothing to divide where all gain, and one for the few who get a grant
     has to find out where they gain more than a unit drawn at random.
@@ -71,7 +72,8 @@ def policy_tree(x: FloatArray, effects: FloatArray, seed: int) -> Any:
     least = least_leaf(len(x))
     sizes = {"max_depth": DEPTH, "min_samples_leaf": least, "min_samples_split": 2 * least}
     tree = PolicyTree(honest=True, random_state=seed, **sizes)
-    return tree.fit(x, np.column_stack([np.zeros(len(x)), effects - effects.mean()]))
+    gain, _ = rounded(effects - effects.mean())
+    return tree.fit(x, np.column_stack([np.zeros(len(x)), gain]))
 
 
 def least_leaf(rows: int) -> int:
@@ -85,14 +87,14 @@ def distinct(x: FloatArray) -> list[int]:
     return sorted(orders.values())
 
 
-def tree_text(tree: Any, x: FloatArray, names: Sequence[str], price: float) -> tuple[str, ...]:
-    """Return one line a leaf: the conditions on columns of x with these names, and the mean effect in it."""
-    grown = tree.tree_
+def tree_text(tree: Any, x: FloatArray, names: Sequence[str], effects: FloatArray) -> tuple[str, ...]:
+    """Return one line a leaf: the conditions on columns of x with these names, and the mean of the effects in it."""
+    grown, price, size = tree.tree_, effects.mean(), rounded(effects - effects.mean())[1]
     is_group = np.all((x == 0) | (x == 1), axis=0)
 
     def below(node: int, conditions: tuple[str, ...]) -> list[str]:
         if grown.children_left[node] < 0:
-            value = float(grown.value[node, 1, 0]) + price
+            value = float(grown.value[node, 1, 0]) * size + price
             return [f"{' and '.join(conditions) or 'all units'}: {value:.3g} a grant"]
         column, cut = grown.feature[node], f"{grown.threshold[node]:.4g}"
         name = names[column]
@@ -200,7 +202,7 @@ def policy(
     )
     columns, effects = distinct(scores.x), scores.effects.mean(axis=1)
     x, names = scores.x[:, columns], [scores.names[k] for k in columns]
-    tree = tree_text(policy_tree(x, effects, seed), x, names, float(effects.mean()))
+    tree = tree_text(policy_tree(x, effects, seed), x, names, effects)
     return Finding.of(
         [
             _verdict(table, differs, pairs.p_value, f"{budget:,}", outcome),

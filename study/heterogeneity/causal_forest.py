@@ -39,7 +39,7 @@ from study.heterogeneity.scored import (
     seed_of,
     weighted_means,
 )
-from study.learners import Learner, standardised
+from study.learners import Learner, rounded, standardised
 from study.panel import Question, Sample, Scale
 
 LEARNERS = {"forest": "Causal forest", "linear": "Linear doubly robust learner"}
@@ -108,9 +108,9 @@ def forest(
     x, predicted = standardised(scores.x), scores.predicted.mean()
     units = scores.sample.unit_ids[rows.unit]
     table = pd.DataFrame({"unit": units, "treated": rows.treated.astype(int), name: size})
-    model = causal_forest(x, rows.change, rows.treated, predicted, trees, seed)
-    low, high = model.predict_interval(x, alpha=1 - level)
-    table["forest"], table["forest_low"], table["forest_high"] = model.predict(x)[:, 0], low[:, 0], high[:, 0]
+    model, unit = causal_forest(x, rows.change, rows.treated, predicted, trees, seed)
+    intervals = model.predict(x), *model.predict_interval(x, alpha=1 - level)
+    table["forest"], table["forest_low"], table["forest_high"] = unit * np.hstack(intervals).T
     effect, error = linear_effects(x, predicted.effects(rows.change, rows.treated))
     half = quantile((1 + level) / 2) * error
     table["linear"], table["linear_low"], table["linear_high"] = effect, effect - half, effect + half
@@ -129,14 +129,15 @@ def forest(
 
 def causal_forest(
     x: FloatArray, change: FloatArray, treated: FloatArray, predicted: Predicted, trees: int, seed: int
-) -> Any:
-    """Return econml's fitted causal forest on N rows less given predictions, each of shape (N,)."""
+) -> tuple[Any, float]:
+    """Return econml's causal forest on N rows less given predictions, each of shape (N,), and its effects' unit."""
     from econml.grf import CausalForest
 
     mean = predicted.untreated + predicted.propensity * (predicted.treated - predicted.untreated)
     options = {"min_samples_leaf": leaf(treated), "subforest_size": IN_A_BAG, "honest": True, "n_jobs": 1}
     model = CausalForest(n_estimators=trees, random_state=seed, **options)
-    return model.fit(x, treated - predicted.propensity, change - mean)
+    (given, of_given), (target, of_target) = rounded(treated - predicted.propensity), rounded(change - mean)
+    return model.fit(x, given, target), of_target / of_given
 
 
 def leaf(treated: FloatArray) -> int:
@@ -339,8 +340,8 @@ def predictions(scores: Scores, trees: int) -> FloatArray:
     for r, k, inside in scores.held_out():
         change, treated = scores.rows.change[~inside], scores.rows.treated[~inside]
         seed = seed_of(scores.learning.seed, r, k)
-        model = causal_forest(x[~inside], change, treated, scores.outside[r, k], trees, seed)
-        predicted[inside, r] = model.predict(x[inside])[:, 0]
+        model, unit = causal_forest(x[~inside], change, treated, scores.outside[r, k], trees, seed)
+        predicted[inside, r] = unit * model.predict(x[inside])[:, 0]
     return predicted
 
 

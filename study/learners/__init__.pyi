@@ -14,4 +14,5 @@ from .nuisances import refuse_explained as refuse_explained
 from .nuisances import spread_of_draws as spread_of_draws
 from .problem import Rows as Rows
 from .problem import group_means as group_means
+from .problem import rounded as rounded
 from .problem import standardised as standardised

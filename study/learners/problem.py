@@ -61,14 +61,8 @@ class Problem(NamedTuple):
 
     @property
     def rounded(self) -> tuple[FloatArray, float]:
-        """The training rows' target, standardised and rounded to single precision, and its spread.
-
-        Trees break ties by the last bit of their target. Rounded, rescaling, constants and the order of
-        additions do not move the predictions.
-        """
-        target = self.target[self.train]
-        size = float(spread(target))
-        return np.round(target / size, SINGLE_PRECISION), size
+        """The training rows' target as trees learn it, and its spread; see :func:`rounded`."""
+        return rounded(self.target[self.train])
 
 
 def group_means(values: FloatArray, group: IntArray, among: Rows | slice = ALL) -> FloatArray:
@@ -82,6 +76,16 @@ def spread(x: FloatArray) -> FloatArray:
     """Return each column's standard deviation, one where it is constant up to rounding."""
     deviation = x.std(axis=0)
     return np.where(deviation > 1e-10 * np.abs(x).max(axis=0, initial=0.0), deviation, 1.0)
+
+
+def rounded(target: FloatArray) -> tuple[FloatArray, float]:
+    """Return a target over its spread, rounded to single precision, and its spread.
+
+    Trees break ties by the last bit of their target. Rounded, rescaling, constants and the order of additions do not
+    move the predictions.
+    """
+    size = float(spread(target))
+    return np.round(target / size, SINGLE_PRECISION), size
 
 
 def standardised(x: FloatArray) -> FloatArray:

@@ -105,7 +105,8 @@ class Rows:
             raw = raw.astype(f"period[{steps.pop()}]")
         if isinstance(raw.dtype, pd.PeriodDtype):
             years = re.fullmatch(r"period\[[YA](-[A-Z]+)?\]", str(raw.dtype))
-            return raw.dt.year.astype("Int64") if years else raw.astype("string")
+            # pandas has -1 for the year of a period that is missing.
+            return raw.dt.year.astype("Int64").where(raw.notna()) if years else raw.astype("string")
         if raw.dtype.kind == "c" or (raw.dtype == object and kind not in PLAIN):
             return raw.astype(object).map(_scalar)
         return raw

@@ -125,8 +125,8 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
     Parameters
     ----------
     data : object
-        A DataFrame of pandas, a relation of DuckDB, or whatever gives its columns in the Arrow format: a DataFrame of
-        polars, a table of pyarrow.
+        A DataFrame of pandas or Dask, a relation of DuckDB, or whatever gives its columns in the Arrow format: a
+        DataFrame of polars, a table of pyarrow.
     where : str
         What the error begins with.
 
@@ -139,6 +139,8 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
         pass
     elif type(data).__name__ == "LazyFrame" and hasattr(data, "collect"):
         return frame_of(data.collect(), where)
+    elif hasattr(data, "dask") and hasattr(data, "compute"):
+        return frame_of(data.compute(), where)
     elif hasattr(data, "columns") and hasattr(data, "iloc"):
         return data
     elif type(data).__name__ == "DuckDBPyRelation":

@@ -112,6 +112,12 @@ def test_tables_in_the_arrow_format_are_the_same_panel(tmp_path: Path) -> None:
     assert checked(Panel.from_long(tmp_path / "own.feather", **ROLES)) == same
 
 
+def test_a_frame_of_dask_is_the_same_panel() -> None:
+    dask = pytest.importorskip("dask.dataframe")
+    frame = dask.from_pandas(table(), npartitions=2)
+    assert checked(Panel.from_long(frame, **ROLES)) == checked(Panel.from_long(table(), **ROLES))
+
+
 def test_labels_of_many_digits_stay_apart_where_some_are_missing_in_the_arrow_format(tmp_path: Path) -> None:
     arrow, feather = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.feather")
     grant = 2**62 + table()["lab"].astype("category").cat.codes.astype("Int64")
@@ -370,6 +376,9 @@ def test_months_that_may_be_decimals_have_no_certain_order() -> None:
     data = table().assign(year=lambda d: d["year"].map(named), entry=lambda d: d["entry"].map(named))
     with pytest.raises(DataError, match=r'"2010\.10" on row 3; it must be a label whose place is certain'):
         Panel.from_long(data, **ROLES, period="rank")
+    named = {2000: "2010.12"} | {2000 + k: f"201{k}.9" for k in range(1, 6)}
+    with pytest.raises(DataError, match=r'"2010\.12" on row 1; it must be a label whose place is certain'):
+        Panel.from_long(table().assign(year=lambda d: d["year"].map(named)), **ROLES, period="rank")
     # Two labels that are the same number.
     named = {2000: "2010.10", 2001: "2010.1"} | {year: f"{year + 10}.25" for year in range(2002, 2006)}
     with pytest.raises(DataError, match=r'"2010\.10" on row 1; it must be a label whose place is certain'):

@@ -29,6 +29,9 @@ LARGEST_NUMBER = int(np.finfo(float).max)
 VALUE_LABELS = "value_labels"
 # Among them too: columns of times whose zone a Parquet file has not kept, so that only midnight has a certain day.
 ZONE_LOST = "zone_lost"
+# And by column, what pandas wrote of which a Parquet file has kept numbers or texts alone.
+TYPES_LOST = "types_lost"
+ORDERED = "ordered category"
 _FLOAT_OR_EMPTY = re.compile(r"-?\d+\.0|")
 # Objects of these kinds, as pandas infers them, are read as they are.
 PLAIN = ("string", "floating", "boolean", "decimal", "empty")

@@ -6,6 +6,7 @@ import csv
 import glob
 import gzip
 import io
+import json
 import zipfile
 import zlib
 from collections import Counter
@@ -25,7 +26,7 @@ from study.core import (
     short,
     shown,
 )
-from study.panel.rows import VALUE_LABELS, ZONE_LOST
+from study.panel.rows import ORDERED, TYPES_LOST, VALUE_LABELS, ZONE_LOST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,7 +190,22 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
         frame = table.df()
         kinds = zip(table.columns, table.types, strict=True)
         frame.attrs[ZONE_LOST] = [column for column, kind in kinds if str(kind) in ZONED]
+        frame.attrs[TYPES_LOST] = types_lost(connection, [glob.escape(str(path))])
         return frame, None
+
+
+def types_lost(connection: Any, files: Sequence[str]) -> dict[str, str]:
+    """Return by column what pandas wrote and Parquet has no type for: periods, spans of time, orders of categories."""
+    lost: dict[str, str] = {}
+    query = "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE key = 'pandas'::BLOB"
+    for (text,) in connection.execute(query, [files]).fetchall():
+        for column in json.loads(text)["columns"]:
+            kind = str(column["numpy_type"])
+            if kind.startswith(("period", "timedelta")):
+                lost[column["name"]] = kind
+            elif (column["metadata"] or {}).get("ordered"):
+                lost[column["name"]] = ORDERED
+    return lost
 
 
 def _refuse_large_relation(where: str, table: DuckDBPyRelation) -> None:

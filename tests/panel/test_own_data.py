@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 from originals import write_xlsx
 
-from study import DataError, Panel, Question, estimate
+from study import DataError, LargePanel, Panel, Question, estimate
 from study.figures import adoption_groups
 from study.panel.rows import Rows
 from study.panel.tables import read_table
@@ -512,6 +513,52 @@ def test_a_time_whose_zone_a_parquet_file_has_not_kept_is_no_certain_day(tmp_pat
     data.assign(year=data["year"].dt.tz_localize(None).dt.tz_localize("Asia/Tokyo")).to_parquet(own)
     with pytest.raises(DataError, match=r"1999-12-31 15:00:00.* must be a date in a certain year"):
         Panel.from_long(own, **roles, period="year")
+
+
+LOST: dict[str, tuple[str, Callable[[pd.Series], Any]]] = {
+    "period[Y-DEC]": ("year", lambda years: pd.PeriodIndex(years.astype(str), freq="Y")),
+    "timedelta64[ns]": ("papers", lambda papers: pd.to_timedelta(papers, unit="D").astype("timedelta64[ns]")),
+}
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_a_type_of_pandas_that_parquet_does_not_keep_is_no_number(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    column, write = LOST[kind]
+    data = table()
+    data.assign(**{column: write(data[column])}).to_parquet(tmp_path / "own.parquet")
+    said = re.escape(f"column {column} was written as pandas' {kind}, which Parquet does not keep")
+    with pytest.raises(DataError, match=said):
+        Panel.from_long(tmp_path / "own.parquet", **ROLES)
+    pytest.importorskip("ibis")
+    with pytest.raises(DataError, match=said):
+        LargePanel.from_parquet(tmp_path / "own.parquet", **ROLES)
+
+
+def test_categories_whose_order_a_parquet_file_has_lost_are_not_ranked_by_their_numbers(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("pyarrow")
+    labels = ["wave 10", "wave 2", "wave 3", "wave 4", "wave 5", "wave 6"]
+    named = {2000 + k: label for k, label in enumerate(labels)}
+    data = table().assign(year=lambda d: d["year"].map(named), entry=lambda d: d["entry"].map(named))
+    data["country"] = data["country"].astype(pd.CategoricalDtype(ordered=True))  # of no period
+    data["year"] = pd.Categorical(data["year"], labels, ordered=True)
+    data.to_parquet(tmp_path / "own.parquet")
+    with pytest.raises(DataError, match="column year was written as pandas' ordered category"):
+        Panel.from_long(tmp_path / "own.parquet", **ROLES, period="rank")
+    data.astype({"year": str}).to_parquet(tmp_path / "own.parquet")
+    assert Panel.from_long(tmp_path / "own.parquet", **ROLES, period="rank").n_units == 12
+
+
+def test_columns_of_a_parquet_file_that_differ_in_case_only_are_named(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    table().assign(Papers=1.0).to_parquet(tmp_path / "own.parquet")
+    assert checked(Panel.from_long(tmp_path / "own.parquet", **ROLES)) == checked(
+        Panel.from_long(table(), **ROLES)
+    )
+    with pytest.raises(DataError, match="columns called Papers in letters of another case too"):
+        Panel.from_long(tmp_path / "own.parquet", **ROLES | {"outcomes": "Papers"})
 
 
 def test_a_profile_says_which_designs_can_answer_and_why_others_cannot() -> None:

@@ -140,6 +140,8 @@ class Engine:
 
     def _kept_by_connection(self, table: ibis.Table, name: str) -> ibis.Table:
         if self.name != "duckdb":
+            # Spark's cache does not know the small tables that a query joins until another query has brought them.
+            self.connection.to_pyarrow(table.limit(0))
             kept = table.cache()
             self._kept.append(kept.release)
             return kept

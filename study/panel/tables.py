@@ -7,6 +7,7 @@ import glob
 import gzip
 import io
 import json
+import re
 import zipfile
 import zlib
 from collections import Counter
@@ -56,6 +57,10 @@ _OTHER_FORMATS = (
 )
 # How DuckDB calls times with a zone, those of nanoseconds last.
 ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
+# A cell of a sheet's XML with a formula and no value; a text may be empty.
+_UNCALCULATED = re.compile(
+    rb'<c\b(?![^>]*\bt="str")[^>]*>(?:<f\b[^>]*/>|<f\b[^>]*>[^<]*</f>)(?:<v\s*/>|<v></v>)?</c>'
+)
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -66,8 +71,8 @@ def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
     ----------
     path : Path
         By its suffix a file of Parquet (.parquet, .pq), Feather (.feather, .arrow), Stata (.dta) or Excel (.xlsx, .xls,
-        .xlsm, .xlsb, .ods; the first sheet), and else of CSV: UTF-8 with commas and one heading, plain or gzip. Lines
-        with nothing on them are passed over.
+        .xlsm, .xlsb, .ods; the first sheet that shows), and else of CSV: UTF-8 with commas and one heading, plain or
+        gzip. Lines with nothing on them are passed over.
 
     Returns
     -------
@@ -244,19 +249,22 @@ def _read_stata(path: Path) -> tuple[pd.DataFrame, None]:
 
 
 def _read_excel(path: Path) -> tuple[pd.DataFrame, IntArray]:
-    """Return the first sheet as it stands there: "NA" is a text, and rows without a cell are passed over."""
+    """Return the first sheet that shows, as it stands there: "NA" is a text, rows without a cell are passed over."""
     import pandas as pd
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum
 
     if zipfile.is_zipfile(path):
         refuse_large_workbook(path, str(path))
-    sheet = pd.read_excel(
-        path,
-        engine="calamine",
-        header=None,
-        dtype=object,
-        keep_default_na=False,
-        na_values=[""],
-    )
+        _refuse_uncalculated(path)
+    with pd.ExcelFile(path, engine="calamine") as workbook:
+        plain = SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible
+        sheets = [
+            sheet.name for sheet in workbook.book.sheets_metadata if (sheet.typ, sheet.visible) == plain
+        ]
+        if not sheets:
+            raise DataError(f"{path}: it has no sheet that shows.")
+        how: dict[str, Any] = {"header": None, "dtype": object, "keep_default_na": False, "na_values": [""]}
+        sheet = pd.read_excel(workbook, sheets[0], **how)
     there = np.flatnonzero(sheet.notna().any(axis=1))
     if not len(there):
         raise DataError(f"{path}: the first sheet is empty.")
@@ -265,6 +273,18 @@ def _read_excel(path: Path) -> tuple[pd.DataFrame, IntArray]:
     table = sheet.iloc[rows].loc[:, used].reset_index(drop=True)
     table.columns = pd.Index(["" if pd.isna(name) else str(name).strip() for name in heading[used]])
     return table, rows + 1
+
+
+def _refuse_uncalculated(path: Path) -> None:
+    """Refuse a workbook with a formula whose value was never saved, which would be read as an empty cell."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/") and (cell := _UNCALCULATED.search(archive.read(name))):
+                place = (re.search(rb'\br="(\w+)"', cell[0]) or [b"", b"without a name"])[1].decode()
+                raise DataError(
+                    f"{path}: cell {place} is a formula whose value was never calculated; open the workbook in a "
+                    "spreadsheet program and save it."
+                )
 
 
 _Reader = Callable[[Path], tuple["pd.DataFrame", IntArray | None]]

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,50 @@ def test_rows_of_a_sheet_are_counted_as_excel_does(tmp_path: Path) -> None:
     workbook(pd.concat([doubled, doubled["papers"]], axis=1), tmp_path / "own.xlsx")
     with pytest.raises(DataError, match='the heading has "papers" more than once'):
         read_table(tmp_path / "own.xlsx")
+
+
+def rewritten(path: Path, changes: dict[str, Callable[[str], str]], **more: str) -> None:
+    """Change texts of the files in a workbook by name, and add others."""
+    with zipfile.ZipFile(path) as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    texts |= {name: change(texts[name]) for name, change in changes.items()} | more
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in texts.items():
+            archive.writestr(name, text)
+
+
+def test_the_first_sheet_that_shows_is_read(tmp_path: Path) -> None:
+    path, first = tmp_path / "own.xlsx", "xl/worksheets/sheet1.xml"
+    workbook(table().assign(papers=1.5), path)
+    old = zipfile.ZipFile(path).read(first).decode()
+    workbook(table(), path)
+    hidden = '<sheets><sheet name="old" sheetId="2" r:id="rId2" state="hidden"/>'
+    link, part = '<Relationship Id="rId1"', 'PartName="/xl/worksheets/sheet1.xml"'
+    changes: dict[str, Callable[[str], str]] = {
+        "xl/workbook.xml": lambda text: text.replace("<sheets>", hidden),
+        "xl/_rels/workbook.xml.rels": lambda text: doubled(text, link, ("rId1", "rId2")),
+        "[Content_Types].xml": lambda text: doubled(text, f"<Override {part}", ("sheet1", "sheet2")),
+    }
+
+    def doubled(text: str, start: str, names: tuple[str, str]) -> str:
+        entry = text[text.index(start) : text.index("/>", text.index(start)) + 2]
+        return text.replace(entry, entry + entry.replace(*names).replace("sheet1.xml", "sheet2.xml"))
+
+    rewritten(path, changes, **{"xl/worksheets/sheet2.xml": old})
+    assert checked(Panel.from_long(path, **ROLES)) == checked(Panel.from_long(table(), **ROLES))
+
+
+def test_a_formula_that_nobody_has_calculated_is_no_empty_cell(tmp_path: Path) -> None:
+    path, first = tmp_path / "own.xlsx", "xl/worksheets/sheet1.xml"
+    workbook(table(), path)
+    cell, calculated = "<c><v>2000</v></c>", '<c r="B2"><f>1999+1</f><v>2000</v></c>'
+    rewritten(path, {first: lambda text: text.replace(cell, calculated, 1)})
+    assert checked(Panel.from_long(path, **ROLES)) == checked(Panel.from_long(table(), **ROLES))
+    for empty in ("", "<v></v>", "<v/>"):
+        now = calculated.replace("<v>2000</v>", empty)
+        rewritten(path, {first: lambda text, now=now: re.sub(r'<c r="B2">.*?</c>', now, text)})
+        with pytest.raises(DataError, match="cell B2 is a formula whose value was never calculated"):
+            Panel.from_long(path, **ROLES)
 
 
 # ---- periods ----

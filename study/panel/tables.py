@@ -11,7 +11,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,10 @@ ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
 # A cell of a sheet's XML with a formula and no value; a text may be empty.
 _UNCALCULATED = re.compile(
     rb'<c\b(?![^>]*\bt="str")[^>]*>(?:<f\b[^>]*/>|<f\b[^>]*>[^<]*</f>)(?:<v\s*/>|<v></v>)?</c>'
+)
+# A cell of it that is an error, such as #DIV/0!.
+_ERROR = re.compile(
+    rb'<c\b(?=[^>]*\br="([A-Z]+)(\d+)")(?=[^>]*\bt="e")[^>]*>(?:<f\b[^>]*/>|<f\b[^>]*>[^<]*</f>)?<v>([^<]*)</v>'
 )
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
@@ -257,14 +261,14 @@ def _read_excel(path: Path) -> tuple[pd.DataFrame, IntArray]:
         refuse_large_workbook(path, str(path))
         _refuse_uncalculated(path)
     with pd.ExcelFile(path, engine="calamine") as workbook:
-        plain = SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible
-        sheets = [
-            sheet.name for sheet in workbook.book.sheets_metadata if (sheet.typ, sheet.visible) == plain
-        ]
-        if not sheets:
+        plain, sheets = (SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible), workbook.book.sheets_metadata
+        number = next((k for k, each in enumerate(sheets) if (each.typ, each.visible) == plain), None)
+        if number is None:
             raise DataError(f"{path}: it has no sheet that shows.")
         how: dict[str, Any] = {"header": None, "dtype": object, "keep_default_na": False, "na_values": [""]}
-        sheet = pd.read_excel(workbook, sheets[0], **how)
+        sheet = pd.read_excel(workbook, sheets[number].name, **how)
+    for row, column, error in _errors(path, number):
+        sheet.iat[row, column] = error
     there = np.flatnonzero(sheet.notna().any(axis=1))
     if not len(there):
         raise DataError(f"{path}: the first sheet is empty.")
@@ -273,6 +277,24 @@ def _read_excel(path: Path) -> tuple[pd.DataFrame, IntArray]:
     table = sheet.iloc[rows].loc[:, used].reset_index(drop=True)
     table.columns = pd.Index(["" if pd.isna(name) else str(name).strip() for name in heading[used]])
     return table, rows + 1
+
+
+def _errors(path: Path, number: int) -> Iterator[tuple[int, int, str]]:
+    """Yield row, column and text of the errors on a sheet of a workbook in XML, which are read as empty cells."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if "xl/workbook.xml" not in archive.namelist():
+            return
+        keys = re.findall(rb'<(?:\w+:)?sheet\b[^>]*?:id="([^"]+)"', archive.read("xl/workbook.xml"))
+        links = re.findall(rb"<(?:\w+:)?Relationship\b[^>]*>", archive.read("xl/_rels/workbook.xml.rels"))
+        key = b' Id="%s"' % b"".join(keys[number : number + 1])
+        target = re.search(rb'Target="(?:/?xl/)?([^"]+)"', b"".join(link for link in links if key in link))
+        name = f"xl/{target[1].decode()}" if target else ""
+        content = archive.read(name) if name in archive.namelist() else b""
+    for letters, row, error in _ERROR.findall(content):
+        column = sum((letter - 64) * 26**place for place, letter in enumerate(reversed(letters)))
+        yield int(row) - 1, column - 1, error.decode()
 
 
 def _refuse_uncalculated(path: Path) -> None:

@@ -235,6 +235,23 @@ def test_a_formula_that_nobody_has_calculated_is_no_empty_cell(tmp_path: Path) -
             Panel.from_long(path, **ROLES)
 
 
+def test_an_error_on_a_sheet_is_no_empty_cell_where_its_column_is_read(tmp_path: Path) -> None:
+    path, first = tmp_path / "own.xlsx", "xl/worksheets/sheet1.xml"
+    workbook(table().assign(growth=7.25), path)
+    cell = "<c><v>7.25</v></c>"
+    for error in (
+        't="e"><v>#N/A</v>',
+        't="e"><f>1/0</f><v>#DIV/0!</v>',
+        's="1" t="e"><f t="shared" si="0"/><v>#REF!</v>',
+    ):
+        rewritten(path, {first: lambda text, error=error: text.replace(cell, f'<c r="I2" {error}</c>', 1)})
+        assert checked(Panel.from_long(path, **ROLES)) == checked(Panel.from_long(table(), **ROLES))
+        said = f'column growth holds "{error.split("<v>")[1][:-4]}" on line 2; it must be a number or empty'
+        with pytest.raises(DataError, match=said):
+            Panel.from_long(path, **ROLES | {"covariates": "growth"})
+        rewritten(path, {first: lambda text: re.sub(r'<c r="I2".*?</c>', cell, text)})
+
+
 # ---- periods ----
 
 MONTHS = pd.period_range("2009-11", periods=6, freq="M")

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from study.core import DataError, OutputError, Progress, QuestionError, StudyError, WorkerError, shown
+from study.panel.rules import Roles, problems_of_types
+from study.panel.tables import types_lost
 
 if TYPE_CHECKING:
     import ibis
@@ -138,6 +140,8 @@ class Engine:
 
     def _kept_by_connection(self, table: ibis.Table, name: str) -> ibis.Table:
         if self.name != "duckdb":
+            # Spark's cache does not know the small tables that a query joins until another query has brought them.
+            self.connection.to_pyarrow(table.limit(0))
             kept = table.cache()
             self._kept.append(kept.release)
             return kept
@@ -274,14 +278,16 @@ def parquet_files(path: str | Path) -> list[str]:
     return files
 
 
-def open_parquet(engine: Engine, files: Sequence[str], columns: Sequence[str]) -> ibis.Table:
+def open_parquet(engine: Engine, files: Sequence[str], roles: Roles) -> ibis.Table:
     """Return the table of Parquet files of one schema.
 
     Raises
     ------
     DataError
-        If a file is no Parquet, or one of the columns is not the same in two of them, or of two meanings.
+        If a file is no Parquet, or a column with a role is not the same in two of them, of two meanings, or of a type
+        that Parquet does not keep.
     """
+    columns = roles.columns
     for file in files:
         with open(file, "rb") as content:
             if content.read(4) != b"PAR1":
@@ -306,6 +312,9 @@ def open_parquet(engine: Engine, files: Sequence[str], columns: Sequence[str]) -
                 raise DataError(
                     f"{engine.label}: the files have two schemas: {' and '.join(what)}; write them alike."
                 )
+    lost = engine.run(lambda: types_lost(engine.connection.con, patterns))
+    for problem in problems_of_types(lost, roles):
+        raise DataError(f"{engine.label}: {problem}")
     # DuckDB takes what a folder's name says, as in year=2010, for more than what its files hold.
     inside = {*of_file[files[0]]} & {*columns}
     absent = {*columns} - inside

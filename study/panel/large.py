@@ -129,7 +129,7 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
             progress=progress or current_settings().progress,
         )
         try:
-            table = open_parquet(engine, files, roles.columns)
+            table = open_parquet(engine, files, roles)
             return cls._of(populations, limit, engine, table, roles, period, never, ambiguous)
         except BaseException:
             engine.close()

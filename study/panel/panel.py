@@ -240,10 +240,10 @@ class Panel(Described):
         Parameters
         ----------
         data : DataFrame, Arrow table, DuckDB relation or path
-            A long table in memory (a DataFrame of pandas or polars, an Arrow table, a DuckDB relation), or the path of
+            A long table (a DataFrame of pandas, polars or Dask, an Arrow table, a DuckDB relation), or the path of
             a file of one: CSV (UTF-8, comma-separated, with a header, plain or gzip), Parquet, Feather, Stata or Excel
-            (its first sheet). The same table has the same checksum by any of them. In a Stata file labels of values
-            name units and attributes.
+            (its first sheet that shows). The same table has the same checksum by any of them. In a Stata file labels
+            of values name units and attributes.
         unit, time : str
             Columns that identify a row. Periods are whole numbers, unless ``period`` says what they are.
         first_treated : str or sequence of str

@@ -130,7 +130,7 @@ class Ranks:
         """
         key = _key(text, self.categories)
         own = _key(self.labels[0], self.categories) if self.labels else None
-        if key is None or own is None or key[0] != own[0] or _lost_zero(text, self.labels):
+        if key is None or own is None or key[0] != own[0] or _may_be_month(text, self.labels):
             return np.nan
         place = bisect_left(self.keys, key[1])
         if place < len(self.keys):
@@ -141,9 +141,9 @@ class Ranks:
         return 2.0 * place
 
 
-def _lost_zero(text: str, beside: Sequence[str]) -> bool:
-    """Return whether a label such as 2010.10 is no decimal, or may be none, since 2010.9 stands beside it."""
-    if not re.fullmatch(r"\d{4}\.\d+0", text):
+def _may_be_month(text: str, beside: Sequence[str]) -> bool:
+    """Return whether a label such as 2010.10 or 2010.11 is no decimal, or may be none: 2010.9 stands beside it."""
+    if not re.fullmatch(r"\d{4}\.(\d+0|1[0-2])", text):
         return False
     return any(len(other) < len(text) and re.fullmatch(r"\d{4}\.[1-9]\d*", other) for other in beside)
 

@@ -29,6 +29,9 @@ LARGEST_NUMBER = int(np.finfo(float).max)
 VALUE_LABELS = "value_labels"
 # Among them too: columns of times whose zone a Parquet file has not kept, so that only midnight has a certain day.
 ZONE_LOST = "zone_lost"
+# And by column, what pandas wrote of which a Parquet file has kept numbers or texts alone.
+TYPES_LOST = "types_lost"
+ORDERED = "ordered category"
 _FLOAT_OR_EMPTY = re.compile(r"-?\d+\.0|")
 # Objects of these kinds, as pandas infers them, are read as they are.
 PLAIN = ("string", "floating", "boolean", "decimal", "empty")
@@ -105,7 +108,8 @@ class Rows:
             raw = raw.astype(f"period[{steps.pop()}]")
         if isinstance(raw.dtype, pd.PeriodDtype):
             years = re.fullmatch(r"period\[[YA](-[A-Z]+)?\]", str(raw.dtype))
-            return raw.dt.year.astype("Int64") if years else raw.astype("string")
+            # pandas has -1 for the year of a period that is missing.
+            return raw.dt.year.astype("Int64").where(raw.notna()) if years else raw.astype("string")
         if raw.dtype.kind == "c" or (raw.dtype == object and kind not in PLAIN):
             return raw.astype(object).map(_scalar)
         return raw

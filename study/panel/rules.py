@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from study.core import BoolArray, DataError, FloatArray, IntArray, short, unknown
 from study.panel.periods import A_YEAR
-from study.panel.rows import Rows, spread
+from study.panel.rows import ORDERED, TYPES_LOST, Rows, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,6 +188,9 @@ def _problems(rows: Rows, roles: Roles) -> Iterator[str]:
     if not len(rows):
         yield "the table has no rows."
     yield from problems_of_roles(roles)
+    lost = rows.table.attrs.get(TYPES_LOST, {})
+    needed = {roles.time} if rows.period == "rank" else set()
+    yield from problems_of_types(lost, roles, needed)
     for rule in panel_rules(roles):
         if rule.required and (broken := rule.broken(rows)).any():
             yield rule.sentence(rows, int(broken.argmax()))
@@ -201,6 +204,8 @@ def problems_of_headings(table: pd.DataFrame, roles: Roles) -> Iterator[str]:
     for column in roles.missing(headings):
         if column in map(str, headings):
             yield f"the name of column {column} is no text; rename it, for example by data.rename(columns=str)."
+        if f"{column}_1" in headings and column.lower() in [str(heading).lower() for heading in headings]:
+            yield f"the file has columns called {column} in letters of another case too; name them apart."
         if column in table.index.names:
             yield f"{column} is in the index of the table; make it a column, by reset_index()."
         absent = unknown("column", column, map(str, headings), "")
@@ -218,6 +223,16 @@ def problems_of_roles(roles: Roles) -> Iterator[str]:
         yield "no outcome is named; say which columns are outcomes."
     if not roles.first_treated and not roles.treatment and not roles.doses:
         yield "no event is named; give first_treated=, treatment= or doses=."
+
+
+def problems_of_types(lost: Mapping[str, str], roles: Roles, ordered: Collection[str] = ()) -> Iterator[str]:
+    """Yield which columns were of types that a file has lost; the order of categories is needed of ``ordered``."""
+    for column in roles.columns:
+        if column in lost and (lost[column] != ORDERED or column in ordered):
+            yield (
+                f"column {column} was written as pandas' {lost[column]}, which Parquet does not keep; write numbers, "
+                "dates or texts, or a Feather file."
+            )
 
 
 def number(column: str) -> Rule:

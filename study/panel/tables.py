@@ -6,10 +6,12 @@ import csv
 import glob
 import gzip
 import io
+import json
+import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ from study.core import (
     short,
     shown,
 )
-from study.panel.rows import VALUE_LABELS, ZONE_LOST
+from study.panel.rows import ORDERED, TYPES_LOST, VALUE_LABELS, ZONE_LOST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +57,14 @@ _OTHER_FORMATS = (
 )
 # How DuckDB calls times with a zone, those of nanoseconds last.
 ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
+# A cell of a sheet's XML with a formula and no value; a text may be empty.
+_UNCALCULATED = re.compile(
+    rb'<c\b(?![^>]*\bt="str")[^>]*>(?:<f\b[^>]*/>|<f\b[^>]*>[^<]*</f>)(?:<v\s*/>|<v></v>)?</c>'
+)
+# A cell of it that is an error, such as #DIV/0!.
+_ERROR = re.compile(
+    rb'<c\b(?=[^>]*\br="([A-Z]+)(\d+)")(?=[^>]*\bt="e")[^>]*>(?:<f\b[^>]*/>|<f\b[^>]*>[^<]*</f>)?<v>([^<]*)</v>'
+)
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -65,8 +75,8 @@ def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
     ----------
     path : Path
         By its suffix a file of Parquet (.parquet, .pq), Feather (.feather, .arrow), Stata (.dta) or Excel (.xlsx, .xls,
-        .xlsm, .xlsb, .ods; the first sheet), and else of CSV: UTF-8 with commas and one heading, plain or gzip. Lines
-        with nothing on them are passed over.
+        .xlsm, .xlsb, .ods; the first sheet that shows), and else of CSV: UTF-8 with commas and one heading, plain or
+        gzip. Lines with nothing on them are passed over.
 
     Returns
     -------
@@ -125,8 +135,8 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
     Parameters
     ----------
     data : object
-        A DataFrame of pandas, a relation of DuckDB, or whatever gives its columns in the Arrow format: a DataFrame of
-        polars, a table of pyarrow.
+        A DataFrame of pandas or Dask, a relation of DuckDB, or whatever gives its columns in the Arrow format: a
+        DataFrame of polars, a table of pyarrow.
     where : str
         What the error begins with.
 
@@ -139,6 +149,8 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
         pass
     elif type(data).__name__ == "LazyFrame" and hasattr(data, "collect"):
         return frame_of(data.collect(), where)
+    elif hasattr(data, "dask") and hasattr(data, "compute"):
+        return frame_of(data.compute(), where)
     elif hasattr(data, "columns") and hasattr(data, "iloc"):
         return data
     elif type(data).__name__ == "DuckDBPyRelation":
@@ -187,7 +199,22 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
         frame = table.df()
         kinds = zip(table.columns, table.types, strict=True)
         frame.attrs[ZONE_LOST] = [column for column, kind in kinds if str(kind) in ZONED]
+        frame.attrs[TYPES_LOST] = types_lost(connection, [glob.escape(str(path))])
         return frame, None
+
+
+def types_lost(connection: Any, files: Sequence[str]) -> dict[str, str]:
+    """Return by column what pandas wrote and Parquet has no type for: periods, spans of time, orders of categories."""
+    lost: dict[str, str] = {}
+    query = "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE key = 'pandas'::BLOB"
+    for (text,) in connection.execute(query, [files]).fetchall():
+        for column in json.loads(text)["columns"]:
+            kind = str(column["numpy_type"])
+            if kind.startswith(("period", "timedelta")):
+                lost[column["name"]] = kind
+            elif (column["metadata"] or {}).get("ordered"):
+                lost[column["name"]] = ORDERED
+    return lost
 
 
 def _refuse_large_relation(where: str, table: DuckDBPyRelation) -> None:
@@ -226,19 +253,22 @@ def _read_stata(path: Path) -> tuple[pd.DataFrame, None]:
 
 
 def _read_excel(path: Path) -> tuple[pd.DataFrame, IntArray]:
-    """Return the first sheet as it stands there: "NA" is a text, and rows without a cell are passed over."""
+    """Return the first sheet that shows, as it stands there: "NA" is a text, rows without a cell are passed over."""
     import pandas as pd
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum
 
     if zipfile.is_zipfile(path):
         refuse_large_workbook(path, str(path))
-    sheet = pd.read_excel(
-        path,
-        engine="calamine",
-        header=None,
-        dtype=object,
-        keep_default_na=False,
-        na_values=[""],
-    )
+        _refuse_uncalculated(path)
+    with pd.ExcelFile(path, engine="calamine") as workbook:
+        plain, sheets = (SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible), workbook.book.sheets_metadata
+        number = next((k for k, each in enumerate(sheets) if (each.typ, each.visible) == plain), None)
+        if number is None:
+            raise DataError(f"{path}: it has no sheet that shows.")
+        how: dict[str, Any] = {"header": None, "dtype": object, "keep_default_na": False, "na_values": [""]}
+        sheet = pd.read_excel(workbook, sheets[number].name, **how)
+    for row, column, error in _errors(path, number):
+        sheet.iat[row, column] = error
     there = np.flatnonzero(sheet.notna().any(axis=1))
     if not len(there):
         raise DataError(f"{path}: the first sheet is empty.")
@@ -247,6 +277,36 @@ def _read_excel(path: Path) -> tuple[pd.DataFrame, IntArray]:
     table = sheet.iloc[rows].loc[:, used].reset_index(drop=True)
     table.columns = pd.Index(["" if pd.isna(name) else str(name).strip() for name in heading[used]])
     return table, rows + 1
+
+
+def _errors(path: Path, number: int) -> Iterator[tuple[int, int, str]]:
+    """Yield row, column and text of the errors on a sheet of a workbook in XML, which are read as empty cells."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if "xl/workbook.xml" not in archive.namelist():
+            return
+        keys = re.findall(rb'<(?:\w+:)?sheet\b[^>]*?:id="([^"]+)"', archive.read("xl/workbook.xml"))
+        links = re.findall(rb"<(?:\w+:)?Relationship\b[^>]*>", archive.read("xl/_rels/workbook.xml.rels"))
+        key = b' Id="%s"' % b"".join(keys[number : number + 1])
+        target = re.search(rb'Target="(?:/?xl/)?([^"]+)"', b"".join(link for link in links if key in link))
+        name = f"xl/{target[1].decode()}" if target else ""
+        content = archive.read(name) if name in archive.namelist() else b""
+    for letters, row, error in _ERROR.findall(content):
+        column = sum((letter - 64) * 26**place for place, letter in enumerate(reversed(letters)))
+        yield int(row) - 1, column - 1, error.decode()
+
+
+def _refuse_uncalculated(path: Path) -> None:
+    """Refuse a workbook with a formula whose value was never saved, which would be read as an empty cell."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/") and (cell := _UNCALCULATED.search(archive.read(name))):
+                place = (re.search(rb'\br="(\w+)"', cell[0]) or [b"", b"without a name"])[1].decode()
+                raise DataError(
+                    f"{path}: cell {place} is a formula whose value was never calculated; open the workbook in a "
+                    "spreadsheet program and save it."
+                )
 
 
 _Reader = Callable[[Path], tuple["pd.DataFrame", IntArray | None]]

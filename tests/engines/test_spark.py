@@ -129,6 +129,19 @@ def test_designs_give_the_same_on_spark_on_duckdb_and_in_memory(
                     assert engine[name] == value, design
 
 
+def test_periods_that_are_read_from_what_they_are_called_are_those_in_memory(
+    spark: Any, tmp_path: Path
+) -> None:
+    months = {k: 200001 + 100 * (k // 12) + k % 12 for k in range(40)}
+    frame = long().assign(time=long()["time"].map(months), event=long()["event"].map(months))
+    roles, question = ROLES | {"period": "month", "treatment": ()}, Question("y", "event")
+    same = Panel.from_long(frame, **roles)
+    for table in tables(frame, spark, tmp_path):
+        with LargePanel.from_table(table, **roles) as panel:
+            assert panel.period_name(panel.periods[0]) == same.period_name(same.periods[0])
+            assert question.sample(panel).flow == question.sample(same).flow
+
+
 def spoiled(frame: pd.DataFrame, column: str, value: Any, row: int = 9) -> pd.DataFrame:
     """Return the table with another value in one cell."""
     return frame.assign(**{column: [value if k == row else old for k, old in enumerate(frame[column])]})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pandas as pd
 import pytest
 from originals import write_xlsx
 
-from study import DataError, Panel, Question, estimate
+from study import DataError, LargePanel, Panel, Question, estimate
 from study.figures import adoption_groups
 from study.panel.rows import Rows
 from study.panel.tables import read_table
@@ -112,6 +114,12 @@ def test_tables_in_the_arrow_format_are_the_same_panel(tmp_path: Path) -> None:
     assert checked(Panel.from_long(tmp_path / "own.feather", **ROLES)) == same
 
 
+def test_a_frame_of_dask_is_the_same_panel() -> None:
+    dask = pytest.importorskip("dask.dataframe")
+    frame = dask.from_pandas(table(), npartitions=2)
+    assert checked(Panel.from_long(frame, **ROLES)) == checked(Panel.from_long(table(), **ROLES))
+
+
 def test_labels_of_many_digits_stay_apart_where_some_are_missing_in_the_arrow_format(tmp_path: Path) -> None:
     arrow, feather = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.feather")
     grant = 2**62 + table()["lab"].astype("category").cat.codes.astype("Int64")
@@ -181,6 +189,67 @@ def test_rows_of_a_sheet_are_counted_as_excel_does(tmp_path: Path) -> None:
     workbook(pd.concat([doubled, doubled["papers"]], axis=1), tmp_path / "own.xlsx")
     with pytest.raises(DataError, match='the heading has "papers" more than once'):
         read_table(tmp_path / "own.xlsx")
+
+
+def rewritten(path: Path, changes: dict[str, Callable[[str], str]], **more: str) -> None:
+    """Change texts of the files in a workbook by name, and add others."""
+    with zipfile.ZipFile(path) as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    texts |= {name: change(texts[name]) for name, change in changes.items()} | more
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in texts.items():
+            archive.writestr(name, text)
+
+
+def test_the_first_sheet_that_shows_is_read(tmp_path: Path) -> None:
+    path, first = tmp_path / "own.xlsx", "xl/worksheets/sheet1.xml"
+    workbook(table().assign(papers=1.5), path)
+    old = zipfile.ZipFile(path).read(first).decode()
+    workbook(table(), path)
+    hidden = '<sheets><sheet name="old" sheetId="2" r:id="rId2" state="hidden"/>'
+    link, part = '<Relationship Id="rId1"', 'PartName="/xl/worksheets/sheet1.xml"'
+    changes: dict[str, Callable[[str], str]] = {
+        "xl/workbook.xml": lambda text: text.replace("<sheets>", hidden),
+        "xl/_rels/workbook.xml.rels": lambda text: doubled(text, link, ("rId1", "rId2")),
+        "[Content_Types].xml": lambda text: doubled(text, f"<Override {part}", ("sheet1", "sheet2")),
+    }
+
+    def doubled(text: str, start: str, names: tuple[str, str]) -> str:
+        entry = text[text.index(start) : text.index("/>", text.index(start)) + 2]
+        return text.replace(entry, entry + entry.replace(*names).replace("sheet1.xml", "sheet2.xml"))
+
+    rewritten(path, changes, **{"xl/worksheets/sheet2.xml": old})
+    assert checked(Panel.from_long(path, **ROLES)) == checked(Panel.from_long(table(), **ROLES))
+
+
+def test_a_formula_that_nobody_has_calculated_is_no_empty_cell(tmp_path: Path) -> None:
+    path, first = tmp_path / "own.xlsx", "xl/worksheets/sheet1.xml"
+    workbook(table(), path)
+    cell, calculated = "<c><v>2000</v></c>", '<c r="B2"><f>1999+1</f><v>2000</v></c>'
+    rewritten(path, {first: lambda text: text.replace(cell, calculated, 1)})
+    assert checked(Panel.from_long(path, **ROLES)) == checked(Panel.from_long(table(), **ROLES))
+    for empty in ("", "<v></v>", "<v/>"):
+        now = calculated.replace("<v>2000</v>", empty)
+        rewritten(path, {first: lambda text, now=now: re.sub(r'<c r="B2">.*?</c>', now, text)})
+        with pytest.raises(DataError, match="cell B2 is a formula whose value was never calculated"):
+            Panel.from_long(path, **ROLES)
+
+
+def test_an_error_on_a_sheet_is_no_empty_cell_where_its_column_is_read(tmp_path: Path) -> None:
+    path, first = tmp_path / "own.xlsx", "xl/worksheets/sheet1.xml"
+    workbook(table().assign(growth=7.25), path)
+    cell = "<c><v>7.25</v></c>"
+    for error in (
+        't="e"><v>#N/A</v>',
+        't="e"><f>1/0</f><v>#DIV/0!</v>',
+        's="1" t="e"><f t="shared" si="0"/><v>#REF!</v>',
+    ):
+        rewritten(path, {first: lambda text, error=error: text.replace(cell, f'<c r="I2" {error}</c>', 1)})
+        assert checked(Panel.from_long(path, **ROLES)) == checked(Panel.from_long(table(), **ROLES))
+        said = f'column growth holds "{error.split("<v>")[1][:-4]}" on line 2; it must be a number or empty'
+        with pytest.raises(DataError, match=said):
+            Panel.from_long(path, **ROLES | {"covariates": "growth"})
+        rewritten(path, {first: lambda text: re.sub(r'<c r="I2".*?</c>', cell, text)})
 
 
 # ---- periods ----
@@ -370,6 +439,9 @@ def test_months_that_may_be_decimals_have_no_certain_order() -> None:
     data = table().assign(year=lambda d: d["year"].map(named), entry=lambda d: d["entry"].map(named))
     with pytest.raises(DataError, match=r'"2010\.10" on row 3; it must be a label whose place is certain'):
         Panel.from_long(data, **ROLES, period="rank")
+    named = {2000: "2010.12"} | {2000 + k: f"201{k}.9" for k in range(1, 6)}
+    with pytest.raises(DataError, match=r'"2010\.12" on row 1; it must be a label whose place is certain'):
+        Panel.from_long(table().assign(year=lambda d: d["year"].map(named)), **ROLES, period="rank")
     # Two labels that are the same number.
     named = {2000: "2010.10", 2001: "2010.1"} | {year: f"{year + 10}.25" for year in range(2002, 2006)}
     with pytest.raises(DataError, match=r'"2010\.10" on row 1; it must be a label whose place is certain'):
@@ -503,6 +575,52 @@ def test_a_time_whose_zone_a_parquet_file_has_not_kept_is_no_certain_day(tmp_pat
     data.assign(year=data["year"].dt.tz_localize(None).dt.tz_localize("Asia/Tokyo")).to_parquet(own)
     with pytest.raises(DataError, match=r"1999-12-31 15:00:00.* must be a date in a certain year"):
         Panel.from_long(own, **roles, period="year")
+
+
+LOST: dict[str, tuple[str, Callable[[pd.Series], Any]]] = {
+    "period[Y-DEC]": ("year", lambda years: pd.PeriodIndex(years.astype(str), freq="Y")),
+    "timedelta64[ns]": ("papers", lambda papers: pd.to_timedelta(papers, unit="D").astype("timedelta64[ns]")),
+}
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_a_type_of_pandas_that_parquet_does_not_keep_is_no_number(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    column, write = LOST[kind]
+    data = table()
+    data.assign(**{column: write(data[column])}).to_parquet(tmp_path / "own.parquet")
+    said = re.escape(f"column {column} was written as pandas' {kind}, which Parquet does not keep")
+    with pytest.raises(DataError, match=said):
+        Panel.from_long(tmp_path / "own.parquet", **ROLES)
+    pytest.importorskip("ibis")
+    with pytest.raises(DataError, match=said):
+        LargePanel.from_parquet(tmp_path / "own.parquet", **ROLES)
+
+
+def test_categories_whose_order_a_parquet_file_has_lost_are_not_ranked_by_their_numbers(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("pyarrow")
+    labels = ["wave 10", "wave 2", "wave 3", "wave 4", "wave 5", "wave 6"]
+    named = {2000 + k: label for k, label in enumerate(labels)}
+    data = table().assign(year=lambda d: d["year"].map(named), entry=lambda d: d["entry"].map(named))
+    data["country"] = data["country"].astype(pd.CategoricalDtype(ordered=True))  # of no period
+    data["year"] = pd.Categorical(data["year"], labels, ordered=True)
+    data.to_parquet(tmp_path / "own.parquet")
+    with pytest.raises(DataError, match="column year was written as pandas' ordered category"):
+        Panel.from_long(tmp_path / "own.parquet", **ROLES, period="rank")
+    data.astype({"year": str}).to_parquet(tmp_path / "own.parquet")
+    assert Panel.from_long(tmp_path / "own.parquet", **ROLES, period="rank").n_units == 12
+
+
+def test_columns_of_a_parquet_file_that_differ_in_case_only_are_named(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    table().assign(Papers=1.0).to_parquet(tmp_path / "own.parquet")
+    assert checked(Panel.from_long(tmp_path / "own.parquet", **ROLES)) == checked(
+        Panel.from_long(table(), **ROLES)
+    )
+    with pytest.raises(DataError, match="columns called Papers in letters of another case too"):
+        Panel.from_long(tmp_path / "own.parquet", **ROLES | {"outcomes": "Papers"})
 
 
 def test_a_profile_says_which_designs_can_answer_and_why_others_cannot() -> None:

@@ -319,6 +319,14 @@ def test_years_of_any_type_are_the_same_years(kind: str) -> None:
     assert panel_of(TABLE.assign(year=TYPES[kind](TABLE["year"]).copy())).checksum == panel_of(TABLE).checksum
 
 
+def test_an_annual_period_that_is_missing_is_an_empty_cell() -> None:
+    event = TABLE["event"].where(TABLE["unit"] != TABLE["unit"].iloc[0])
+    years = event.map(lambda year: pd.NaT if np.isnan(year) else pd.Period(str(int(year)), "Y")).astype(
+        "period[Y]"
+    )
+    assert panel_of(TABLE.assign(event=years)).checksum == panel_of(TABLE.assign(event=event)).checksum
+
+
 REFUSED: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
     "list": (
         lambda: TABLE.assign(y=[[1]] * 9),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, IntArray, QuestionError, first_of
+from study.core import FloatArray, IntArray, QuestionError, counted, first_of
 from study.diagnostics import Finding, Progress, Section, diagnostic, dots, event_dates, headline, refit
 from study.estimates import Effect, Estimate, effects_frame
 from study.panel import Sample, Scale
@@ -59,7 +59,10 @@ def leave_one_cohort_out(
         raise QuestionError("leave_one_cohort_out: there is one cohort; without it nobody is treated.")
     fit = headline(sample, design, options)
     members = {g: np.flatnonzero(first == g) for g in sample.cohorts}
-    outs = {f"cohort {sample.period_name(g)} ({len(units)} units)": units for g, units in members.items()}
+    outs = {
+        f"cohort {sample.period_name(g)} ({counted(len(units), 'unit')})": units
+        for g, units in members.items()
+    }
     return _finding("cohort", sample, fit, outs, list(outs), level, progress)
 
 

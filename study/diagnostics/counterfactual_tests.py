@@ -23,6 +23,7 @@ from study.panel import Sample, since_end, since_onset
 
 DESIGNS = ("imputation", "generalized_synthetic_control", "matrix_completion")
 LEAST = 0.3  # of the treated cells of the fullest event time, for one before treatment to be tested
+ROUNDING = 1e-14  # of the largest outcome, below which errors do not vary
 NCP = 0.5  # of the F test of equivalence, for each treated unit: the bound that fect (Liu, Wang and Xu 2024) takes
 about_predictions = partial(diagnostic, section=Section.AGAINST, designs=DESIGNS, reference="liu2024")
 
@@ -49,6 +50,8 @@ class HiddenErrors:
     n_units, n_treated : int
     bound : float
         Below which an effect is small.
+    largest : float
+        The largest outcome in absolute value, of which the rounding error of predictions is a share.
     """
 
     effect: FloatArray
@@ -58,11 +61,12 @@ class HiddenErrors:
     n_units: int
     n_treated: int
     bound: float
+    largest: float
 
     @cached_property
     def varies(self) -> BoolArray:
         """Which errors vary between clusters, shape (K,)."""
-        return self.without.std(axis=0) > 0
+        return self.without.std(axis=0) > ROUNDING * self.largest
 
     @cached_property
     def joint(self) -> Joint:
@@ -171,7 +175,8 @@ def hidden_errors(
                 raise QuestionError(f"{who}: no answer without cluster {label}: {error}") from error
             if progress is not None:
                 progress()
-    return HiddenErrors(effect, without, n_cells, treated, sample.n_units, sample.n_treated, bound)
+    largest = float(np.nanmax(np.abs(sample.y)))
+    return HiddenErrors(effect, without, n_cells, treated, sample.n_units, sample.n_treated, bound, largest)
 
 
 def _means(

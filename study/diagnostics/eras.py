@@ -105,7 +105,9 @@ def eras(
     return Finding.of(
         [
             equal,
-            f"By era of adoption the effect is {by_era}.",
+            f"By era of adoption the effect is {by_era}."
+            if by_era
+            else "No era of adoption alone has an average.",
             f"It is {phrase(full, 'with all eras')}{left_out}.",
             "All are averages of one estimate by cohort, and nothing is fitted anew: the comparison group is that "
             "of the full estimate, in which adopters of an era that is left out stand until their own event.",

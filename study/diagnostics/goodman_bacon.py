@@ -98,7 +98,7 @@ def goodman_bacon(sample: Sample) -> Finding:
     kind = np.select(conditions, kinds[:-1], kinds[-1])
     columns = {
         "treated": dates[pairs["treated"]].astype(np.int64),
-        "compared": [f"{d:g}" if np.isfinite(d) else str(k) for d, k in zip(compared, kind, strict=True)],
+        "compared": [f"{d:.0f}" if np.isfinite(d) else str(k) for d, k in zip(compared, kind, strict=True)],
         "kind": kind,
         "forbidden": kind == Kind.ALREADY.value,
     }

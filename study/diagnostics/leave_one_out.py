@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, IntArray, QuestionError, first_of
+from study.core import FloatArray, IntArray, QuestionError, counted, first_of
 from study.diagnostics import Finding, Progress, Section, diagnostic, dots, event_dates, headline, refit
 from study.estimates import Effect, Estimate, effects_frame
 from study.panel import Sample, Scale
@@ -59,7 +59,10 @@ def leave_one_cohort_out(
         raise QuestionError("leave_one_cohort_out: there is one cohort; without it nobody is treated.")
     fit = headline(sample, design, options)
     members = {g: np.flatnonzero(first == g) for g in sample.cohorts}
-    outs = {f"cohort {sample.period_name(g)} ({len(units)} units)": units for g, units in members.items()}
+    outs = {
+        f"cohort {sample.period_name(g)} ({counted(len(units), 'unit')})": units
+        for g, units in members.items()
+    }
     return _finding("cohort", sample, fit, outs, list(outs), level, progress)
 
 
@@ -162,8 +165,12 @@ def _sentences(
         f"{scale.text(high['estimate'])}; with all of them it is {scale.text(full.estimate)} {scale.unit}."
     )
     yield f"It is smallest without {low['label']} and largest without {high['label']}."
-    n, others = len(frame), "; the others have the first-order change only"
-    which = f"{n} {kind}s" if tried == n else f"the {len(rows)} most influential of {n} {kind}s{others}"
+    n, these, some, others = len(frame), f"these {kind}s", "", "; the others have the first-order change only"
+    if len(rows) < tried:
+        these, some = "those with an estimate", f" ({len(rows)} of them with an estimate)"
+    which = (
+        f"{n} {kind}s{some}" if tried == n else f"the {tried} most influential of {n} {kind}s{some}{others}"
+    )
     yield f"The estimate was refitted without each of {which}."
     named = frame.dropna(subset="change").head(NAMED)
     most = (f"{row.label} ({row.dfbeta:+.2f})" for row in named.itertuples())
@@ -172,14 +179,14 @@ def _sentences(
     if len(signs):
         yield f"Leaving out one {kind} changes the sign: {first_of(signs, SHOWN)}."
     else:
-        yield f"Leaving out any one of these {kind}s keeps the sign."
+        yield f"Leaving out any one of {these} keeps the sign."
     where = "outside" if full.excludes_zero else "inside"
     zero = f"Zero is {where} the {100 * level:g}% interval of all, {full.interval(scale)}"
     changed = rows["label"][rows["significance_changes"]]
     if len(changed):
         yield f"{zero}; leaving out one {kind} changes that for {len(changed)} of them: {first_of(changed, SHOWN)}."
     else:
-        yield f"{zero}, whichever one of these {kind}s is left out."
+        yield f"{zero}, whichever one of {these} is left out."
 
 
 def first_order_changes(influence: FloatArray, outs: Sequence[IntArray]) -> FloatArray:

@@ -320,13 +320,14 @@ def misclassification(
     details = {
         "full_sample": full,
         "n_never_treated": len(down.suspects),
+        "weighted": bool(sample.question.weights),
         "breakdown_sign": breakdown(towards_zero, keeps_sign),
         "breakdown_significance": breakdown(towards_zero, excludes_zero) if full.excludes_zero else None,
         "rows": refits.rows,
         "refused": refits.refused,
     }
     frame = pd.DataFrame([*same, *worst, *earlier], columns=COLUMNS)
-    details["checked"] = [*_at_shares(scale, level, frame, hidden)] if hidden else []
+    details["checked"] = [*_at_shares(scale, level, frame, details, hidden)] if hidden else []
     return Finding.of(
         [*_sentences(scale, level, frame, details), *refits.refusals],
         frame,
@@ -351,17 +352,17 @@ def unattenuated(effect: FloatArray, share: float, proportional: bool) -> FloatA
 
 def _sentences(scale: Scale, level: float, frame: pd.DataFrame, details: Mapping[str, Any]) -> Iterator[str]:
     full, n, percent = details["full_sample"], details["n_never_treated"], f"{100 * level:g}%"
-    yield _breakdown_sentence("the sign of the estimate", details["breakdown_sign"], n)
+    yield _breakdown_sentence("the sign of the estimate", details["breakdown_sign"], details)
     yield (
         f"The effect on {scale.outcome} is {scale.text(full.estimate)} {scale.unit}, interval {full.interval(scale)}, "
         f"taking the {n} never-treated units as recorded."
     )
-    yield from details["checked"] or _at_shares(scale, level, frame, ())
+    yield from details["checked"] or _at_shares(scale, level, frame, details)
     significance = details["breakdown_significance"]
     if significance is None:
         yield f"The {percent} interval includes zero without any hidden treatment."
     else:
-        yield _breakdown_sentence("the exclusion of zero from the interval", significance, n)
+        yield _breakdown_sentence("the exclusion of zero from the interval", significance, details)
     for row in details["rows"]:
         yield (
             f"If all events were {row.label} than recorded, the effect is {scale.text(row.estimate)}, interval "
@@ -369,7 +370,15 @@ def _sentences(scale: Scale, level: float, frame: pd.DataFrame, details: Mapping
         )
 
 
-def _at_shares(scale: Scale, level: float, frame: pd.DataFrame, hidden: Sequence[float]) -> Iterator[str]:
+def _of_never(percent: str, units: int, details: Mapping[str, Any], more: str = "") -> str:
+    """Say how much of the never-treated a share is, which is of their weight, and how many units have it."""
+    weight = "weight of the " * details["weighted"]
+    return f"{percent}% of the {weight}never-treated ({units} of {details['n_never_treated']} units{more})"
+
+
+def _at_shares(
+    scale: Scale, level: float, frame: pd.DataFrame, details: Mapping[str, Any], hidden: Sequence[float] = ()
+) -> Iterator[str]:
     """Say what the effect is at the shares that a check finds, else at the largest one, and in its bounds' middle."""
     same, worst = (frame[frame["kind"] == kind] for kind in ("same effect", "worst case"))
     if hidden:
@@ -388,18 +397,21 @@ def _at_shares(scale: Scale, level: float, frame: pd.DataFrame, hidden: Sequence
             f"effect, the estimate is too near to zero and its sign is right: {listed(shared)}."
         )
     for row in worst.to_dict("records"):
+        share, units = row["share"], row["units_trimmed"]
+        up = ", rounded up" * (
+            details["weighted"] or units > share * details["n_never_treated"] * (1 + 1e-12)
+        )
         yield (
-            f"Whatever their effects, if at most {100 * row['share']:.3g}% of the never-treated "
-            f"({counted(row['units_trimmed'], 'unit')}) are in truth treated, the effect lies between "
-            f"{scale.text(row['low'])} and {scale.text(row['high'])}, and the {100 * level:g}% interval for it is "
-            f"{scale.interval(row['conf_low'], row['conf_high'])}."
+            f"Whatever their effects, if at most {_of_never(f'{100 * share:.3g}', units, details, up)} are in truth "
+            f"treated, the effect lies between {scale.text(row['low'])} and {scale.text(row['high'])}, and the "
+            f"{100 * level:g}% interval for it is {scale.interval(row['conf_low'], row['conf_high'])}."
         )
 
 
-def _breakdown_sentence(conclusion: str, at: Breakdown, n: int) -> str:
+def _breakdown_sentence(conclusion: str, at: Breakdown, details: Mapping[str, Any]) -> str:
     if at.share is None:
         return f"No share of hidden treatment loses {conclusion}."
-    share = f"{100 * at.share:.2g}% of the never-treated ({at.units} of {n} units)"
+    share = _of_never(f"{100 * at.share:.{2 if at.share < 0.99 else 3}g}", at.units, details)
     if not at.refused:
         return f"In the worst case {share} suffice to lose {conclusion}."
     return f"The worst case keeps {conclusion} up to {share}, from where there is no estimate: {at.refused}"

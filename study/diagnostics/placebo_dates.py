@@ -158,4 +158,4 @@ def _lost(sample: Sample, first: FloatArray, shift: int) -> str:
     """Name the cohorts, with their units, that have no period before their moved date."""
     cohorts = sample.cohorts[sample.cohorts - sample.question.anticipation - shift <= sample.periods[0]]
     names, units = ", ".join(sample.period_name(g) for g in cohorts), np.isin(first, cohorts).sum()
-    return f"cohort{'s' if len(cohorts) > 1 else ''} {names} ({units} units)" if units else ""
+    return f"cohort{'s' if len(cohorts) > 1 else ''} {names} ({counted(int(units), 'unit')})" if units else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError, shown
+from study.core import FloatArray, QuestionError, first_of, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
@@ -46,6 +48,26 @@ STYLE: Any = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "study",
 }
+# The usual font, and those with letters that it lacks, of which a figure takes what this machine has.
+FONTS = (
+    *(
+        "DejaVu Sans",
+        "Noto Sans CJK SC",
+        "Noto Sans SC",
+        "Source Han Sans SC",
+        "Microsoft YaHei",
+        "PingFang SC",
+    ),
+    *(
+        "Hiragino Sans GB",
+        "SimHei",
+        "WenQuanYi Micro Hei",
+        "WenQuanYi Zen Hei",
+        "Noto Sans CJK JP",
+        "Yu Gothic",
+    ),
+    *("Noto Sans CJK KR", "Malgun Gothic", "Arial Unicode MS"),
+)
 # In inches, as printed: a figure of the usual width takes seven tenths of the paper's text, a full one all of it.
 WIDTH, HEIGHT = 4.6, 2.9
 FULL = 6.45
@@ -89,9 +111,32 @@ def luminance(colour: Any) -> float:
 def styled() -> Iterator[None]:
     """Put the common style in the place of whatever settings the reader's machine has for figures."""
     from matplotlib import style
+    from matplotlib.font_manager import get_font_names
 
-    with style.context(["default", STYLE]):
+    known = {*get_font_names()}
+    fonts = [name for name in FONTS if name in known]
+    with style.context(["default", STYLE | {"font.family": fonts}]):
         yield
+
+
+@contextmanager
+def _lacking_told_once() -> Iterator[None]:
+    """Put one note in the place of a warning for each letter that no font has."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    lacking = set()
+    for each in caught:
+        if glyph := re.match(r"Glyph (\d+) .* missing from", str(each.message)):
+            lacking.add(chr(int(glyph[1])))
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    if lacking:
+        message = (
+            f"figure: no font of this machine that figures take has {first_of(sorted(lacking))}; boxes stand in "
+            f"their place. Install one that has them, such as {FONTS[1]}."
+        )
+        warnings.warn(message, stacklevel=1)
 
 
 @contextmanager
@@ -105,7 +150,8 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
 
             def draw(self, renderer: Any) -> None:
                 rounding: Any = _Rounding(renderer)
-                super().draw(rounding)
+                with _lacking_told_once():
+                    super().draw(rounding)
 
         yield Rounded(figsize=(width, height), layout="constrained")
 

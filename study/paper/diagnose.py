@@ -278,8 +278,9 @@ def conclusion(verdict: Verdict) -> list[str]:
     question, average = verdict.task.question, verdict.fit.headline
     scale = question.effect_scale
     row = Effect.of(average.terms[0], average, verdict.task.level)
-    tests = [c.finding for c in verdict.checks if c.finding is not None and c.finding.against is not None]
-    objections = [finding.objection for finding in tests if finding.against]
+    tests = [c for c in verdict.checks if c.finding is not None and c.finding.against is not None]
+    objections = [c.finding.objection for c in tests if c.finding is not None and c.finding.against]
+    tested = any(c.diagnostic.section is Section.AGAINST for c in tests)
     is_known = not math.isnan(row.conf_low)
     interval = (
         f"{100 * verdict.task.level:g}% interval {row.interval(scale)}; the minimum detectable effect (80% power) is "
@@ -303,7 +304,7 @@ def conclusion(verdict: Verdict) -> list[str]:
                 "So the estimate is not to be read as an effect of the event without a reason why this does not matter."
             )
     elif row.excludes_zero:
-        nothing = "Nothing that was looked at speaks against" if tests else "No diagnostic tested"
+        nothing = "Nothing that was looked at speaks against" if tested else "No diagnostic tested"
         sentences.append(f"{nothing} the assumptions. {_bound(verdict)}")
     return sentences
 

@@ -335,3 +335,13 @@ def test_an_effect_without_a_standard_error_does_not_hide_what_the_others_exclud
     assert np.isnan(p_values[1])
     assert sentence.startswith("At every event time before it an effect of 0.5")
     assert "nan" not in sentence
+
+
+@pytest.mark.parametrize("level", [1.0, 1e6])
+@pytest.mark.parametrize("diagnose", [placebo_periods, fit_before_treatment])
+def test_rounding_of_predictions_that_are_exact_is_not_tested(diagnose: Any, level: float) -> None:
+    made = simulated.panel(30, 2)
+    exact = level * np.arange(30)[:, None] ** 1.5 + np.sin(simulated.PERIODS)
+    sample = ASKED.sample(replace(made, outcomes={"y": exact}))
+    with pytest.raises(QuestionError, match=r"varies|no variance"):
+        diagnose(sample, "imputation")

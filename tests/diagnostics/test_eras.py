@@ -109,3 +109,13 @@ def test_an_average_over_all_eras_without_a_variance_is_refused() -> None:
 def test_it_is_drawn() -> None:
     figure = found(simulated.panel(n=100)).plot()
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()][:2] == ["3-5", "6-8"]
+
+
+def test_an_era_that_has_no_average_alone_leaves_no_empty_sentence() -> None:
+    panel = simulated.panel(n=60, seed=3)
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(first == 7)[1:]] = np.nan
+    alone = replace(panel, first_treated={"event": first})
+    words = found(alone, ASKED.replace(min_cohort_size=1, horizon=1), [(7, 8)]).sentences
+    assert "No era of adoption alone has an average." in words
+    assert not any(sentence.endswith(" is .") for sentence in words)

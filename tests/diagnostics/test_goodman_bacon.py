@@ -253,3 +253,13 @@ def test_what_it_cannot_decompose_is_refused_in_one_line(
     with pytest.raises(QuestionError, match=r"^goodman_bacon: [^\n]*$") as caught:
         decomposed(panel, ASKED.replace(**fields))
     assert words in str(caught.value)
+
+
+def test_long_numbers_of_periods_are_written_out() -> None:
+    made = simulated.panel(40)
+    days = replace(
+        made,
+        periods=made.periods + 2024000,
+        first_treated={"event": made.first_treated["event"] + 2024000},
+    )
+    assert {"2024004", "2024006", "2024007"} <= set(decomposed(days).frame["compared"])

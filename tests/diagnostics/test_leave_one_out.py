@@ -132,7 +132,20 @@ def test_a_refit_that_the_design_refuses_is_listed_with_its_reason() -> None:
     found = leave_one_unit_out(sample, "callaway_santanna")
     assert {label for label, _ in found["refused"]} == set(made.units[pair])
     assert any("because callaway_santanna: cohort 7 has one unit" in s for s in found.sentences)
-    assert len(found["rows"]) == len(found.frame) - 2
+    n = len(found.frame)
+    assert len(found["rows"]) == n - 2
+    words = " ".join(found.sentences)
+    assert f"refitted without each of {n} units ({n - 2} of them with an estimate)." in words
+    assert "these units" not in words
+
+
+def test_a_cohort_of_one_unit_is_counted_as_one() -> None:
+    made = simulated.panel(n=50, seed=9)
+    first = made.first_treated["event"].copy()
+    first[np.flatnonzero(first == 7)[1:]] = np.nan
+    sample = QUESTION.replace(min_cohort_size=1).sample(replace(made, first_treated={"event": first}))
+    found = leave_one_cohort_out(sample, "callaway_santanna")
+    assert "cohort 7 (1 unit)" in set(found.frame["without_cohort"])
 
 
 def test_a_treatment_that_switches_off_has_treated_units_too() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,9 @@ from study import Panel, Question, QuestionError, estimate
 from study.diagnostics.finding import Finding
 from study.diagnostics.misclassification import (
     COLUMNS,
+    Breakdown,
     Trimming,
+    _breakdown_sentence,
     first_true,
     imbens_manski,
     misclassification,
@@ -259,10 +262,20 @@ def test_rows_may_stand_in_any_order() -> None:
     np.testing.assert_allclose(plain.iloc[:, 1:], other.iloc[:, 1:], rtol=1e-9)
 
 
-def test_one_unit_is_one() -> None:
-    sample = QUESTION.sample(simulated.panel(n=60))
+@pytest.mark.parametrize(
+    ("weights", "whole"), [(None, "never-treated"), ("size", "weight of the never-treated")]
+)
+def test_sentences_say_what_a_share_is_of_and_that_units_are_rounded_up(weights: Any, whole: str) -> None:
+    sample = QUESTION.replace(weights=weights).sample(simulated.panel(n=60))
     found = misclassification(sample, DESIGN, shares=[0.01], periods_late=0)
-    assert any("1% of the never-treated (1 unit) are in truth" in sentence for sentence in found.sentences)
+    said = f"1% of the {whole} (1 of {found['n_never_treated']} units, rounded up) are in truth"
+    assert any(said in sentence for sentence in found.sentences)
+
+
+def test_nearly_all_is_no_power_of_ten() -> None:
+    details = {"weighted": False, "n_never_treated": 300}
+    said = _breakdown_sentence("the sign", Breakdown(299 / 300, 299), details)
+    assert said == "In the worst case 99.7% of the never-treated (299 of 300 units) suffice to lose the sign."
 
 
 def test_the_figure_draws_bounds_above_dates_and_nothing_is_undefined() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from functools import cache
 from itertools import combinations
@@ -32,7 +33,7 @@ from study import (
     estimate,
     event_plot,
 )
-from study.figures import COLOUR, SERIES, drawn, effects_plot
+from study.figures import COLOUR, SERIES, drawing, drawn, effects_plot
 from study.figures.paths import event_study
 
 QUESTION = Question("y", "event")
@@ -653,3 +654,19 @@ def test_what_a_panel_cannot_draw_is_refused_in_one_line(call: Any, message: str
     with pytest.raises(QuestionError) as refusal:
         call(panel)
     assert message in str(refusal.value)
+
+
+def test_letters_that_no_font_has_are_one_note_and_another_font_that_has_them_stands_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(drawing, "FONTS", ("cmss10", "no such font", "DejaVu Sans"))
+    with drawing.canvas() as figure:
+        figure.suptitle("Ж")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawing.drawn(figure, "png")
+    figure.suptitle("\U000f1234 and \U000f1235")
+    with pytest.warns(UserWarning, match="no font") as told:
+        drawing.drawn(figure, "png")
+    (said,) = {str(each.message) for each in told}
+    assert "has \U000f1234, \U000f1235; boxes stand in their place" in said

@@ -320,7 +320,10 @@ def test_tests_that_designs_agree_rest_on_answers_and_are_those_of_the_estimates
 
     monkeypatch.setattr(exhibit, "drawn", lambda *_: b"")
     monkeypatch.setattr(Design, "__call__", asked)
-    assert designs(setting).tables
+    shown = designs(setting)
+    assert shown.tables
+    assert shown.figures
+    assert all(f"pointwise intervals at {100 * plan.level:g}%" in figure.caption for figure in shown.figures)
 
 
 def test_errors_that_are_no_sum_over_units_are_in_no_test_that_answers_agree(setting: Setting) -> None:

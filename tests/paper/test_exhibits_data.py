@@ -354,6 +354,11 @@ def test_numbers_of_balance_are_those_of_its_table(made):
     assert number.source.quantity == "standardised difference after regression, Growth of papers before"
 
 
+def test_means_of_small_covariates_are_not_zero():
+    row = {"mean_treated": 4.77e-9, "mean_comparison": 2e-10}
+    assert [balancing._cell(row, name).text for name in row] == ["0.00000000477", "0.00000000020"]
+
+
 def test_without_covariates_balance_shows_no_adjustment(small):
     shown = small["balance"]
     assert shown.tables[0].headings == ["Treated", "Comparison", "Difference", "Variance ratio"]
@@ -454,6 +459,7 @@ def test_effects_on_another_base_are_drawn_hollow_and_apart(drawings):
 
 def test_the_paths_of_fixed_composition_stand_over_who_is_in_them(paper, made, drawings):
     assert [figure.name for figure in made["event_studies"].figures] == ["event_studies", "fixed_composition"]
+    assert all("intervals at 95%" in figure.caption for figure in made["event_studies"].figures)
     plan, figure = paper.plan, drawings["fixed_composition"]
     for axis, scale in zip(figure.axes, plan.scales, strict=True):
         factor = 100 if scale == "proportional" else 1

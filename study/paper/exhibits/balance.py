@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, capital
+from study.core import FloatArray, QuestionError, capital, decimals
 from study.diagnostics import Finding
 from study.diagnostics.balance import LARGE, MOST_LABELS, POOLED, cohort_groups, compared_variables, estimated
 from study.diagnostics.balance import balance as balance_of
@@ -158,8 +158,8 @@ def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFra
 
 def _columns(row: dict[str, Any]) -> dict[str, Column]:
     """Return how a covariate's values are written: means of a thousand and more, such as years, without decimals."""
-    digits = 0 if abs(row["mean_treated"]) >= 1000 else 2
     means = ("mean_treated", "mean_comparison")
+    digits = 0 if abs(row["mean_treated"]) >= 1000 else decimals(2, *(row[name] for name in means))
     return OF_BALANCE | {name: OF_BALANCE[name]._replace(digits=digits) for name in means}
 
 

@@ -110,7 +110,8 @@ def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[
         if titles := [plan.outcomes[result.task.outcome] for result in answers if result.path]:
             yield draw(
                 f"{event.label}_{scale}",
-                f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}.",
+                f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}. Lines are "
+                f"pointwise intervals at {100 * plan.level:g}%, bars simultaneous bands.",
                 path_figure(plan, event, scale, setting.results, panel.period_unit),
                 f"Event study of {', '.join(titles)}: estimates with pointwise intervals and the "
                 f"simultaneous band at {100 * plan.level:g}%, from {plan.window[0]} to {plan.window[1]} "

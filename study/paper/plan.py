@@ -654,10 +654,10 @@ def _entrants(plan: Plan, tournament: Tournament) -> tuple[Row, ...]:
 
 
 def words_of(plan: Plan) -> dict[str, str]:
-    """Return what names of a plan's events, scales and of all designs are called in a sentence."""
+    """Return what names of a plan's events, outcomes, scales and of all designs are called in a sentence."""
     events = {event.name: event.title for event in plan.every_event}
     designs = {name: design.title for name, design in all_designs().items()}
-    return designs | events | {"log1p": "log(1 + outcome)"}
+    return designs | plan.outcomes | events | {"log1p": "log(1 + outcome)"}
 
 
 def worded(text: str, words: Mapping[str, str]) -> str:

@@ -340,7 +340,7 @@ def heterogeneity(
             level=task.level,
             draws=task.band_draws,
             seed=task.seed,
-            event=task.event.title,
+            event=task.event.called,
             progress=steps(progress, None, "Learning"),
         )
     folder = output or Path("build", "heterogeneity", *question.split("/"))

@@ -129,6 +129,11 @@ class Event:
     contrast: str = ""
     question: keys.SomeOfQuestion = field(default_factory=dict)
 
+    @property
+    def called(self) -> str:
+        """What a sentence calls it: its title with an article, or the column where it has no other title."""
+        return self.title if self.title == self.name else f"the {self.title}"
+
 
 @dataclass(frozen=True)
 class Known:

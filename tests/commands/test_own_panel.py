@@ -216,7 +216,7 @@ def test_diagnose_and_heterogeneity_take_a_panel_alone(own, monkeypatch):
         cwd=own,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Question: the effect of the entry on papers (level)")
+    assert done.stdout.startswith("Question: the effect of entry on papers (level)")
     assert (own / "said/verdict.txt").is_file()
     learnt = ("--learner", "linear", "--repetitions", "1", "--jobs", "1", "--output", "who")
     done = command("heterogeneity", "--panel", "my.dta", *DATED, "--attribute", "field", *learnt, cwd=own)
@@ -333,3 +333,19 @@ def test_a_table_of_fields_within_units_is_read_by_its_group_column(tmp_path):
     told = pd.read_csv(io.StringIO(done.stdout)).iloc[0]
     assert told["estimate"] == pytest.approx(fit.headline.effect[0], rel=1e-6)
     assert told["std_error"] == pytest.approx(fit.headline.std_error[0], rel=1e-6)
+
+
+def test_the_page_of_one_design_calls_the_event_by_its_column_and_says_at_what_level_intervals_are(own):
+    assert command("init", "my.dta", *DATED, cwd=own).returncode == 0
+    plan = own / "study.toml"
+    head, *designs = quick(plan.read_text()).partition("[[designs]]")
+    first, rest = designs[1].split("[[designs]]")[0], designs[1].partition("[inference]")
+    plan.write_text(f"{head}[[designs]]{first.partition('[inference]')[0]}{''.join(rest[1:])}")
+    done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=own)
+    assert done.returncode == 0, done.stderr
+    page = (own / "build/report.html").read_text()
+    assert "Effects of entry by event time, Group-time ATT (Callaway and Sant&#39;Anna). " in page
+    assert "Lines are pointwise intervals at 95%, bars simultaneous bands.</figcaption>" in page
+    assert "The sample: units by treatment, and first treatment by month" in page
+    assert "Its minimum detectable effect is" in page
+    assert "Over 1 designs" not in page

@@ -376,9 +376,12 @@ def main() -> None:
     except USAGE_ERROR as error:
         # Without arguments the help was printed, and the message is empty.
         message = " ".join(error.format_message().split())
-        message = ELSEWHERE.get(getattr(error, "option_name", ""), message)
+        command = "the command's"
+        if error.ctx is not None:  # none is known where an option lacks its value
+            command = error.ctx.command_path
+            message = ELSEWHERE.get(getattr(error, "option_name", ""), message)
         if message:
-            message += f"{'' if message.endswith(('.', '?')) else '.'} See {error.ctx.command_path} --help."
+            message += f"{'' if message.endswith(('.', '?')) else '.'} See {command} --help."
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:

@@ -203,6 +203,7 @@ def test_a_command_that_cannot_work_says_so_and_writes_nothing(tmp_path, argumen
             ["estimate", "--first-treated", "entry"],
             "--first-treated is an option of commands that take a plan; others name that column by --event. See ",
         ),
+        (["init", "my.csv", "--first-treated"], "Option '--first-treated' requires an argument. See "),
         (["estimat"], "No such command 'estimat'. Did you mean 'estimate', 'simulate'? See "),
     ],
 )

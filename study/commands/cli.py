@@ -21,6 +21,8 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 # What is said of options that other commands have.
 ELSEWHERE = {
     "--engine": "--engine is an option of study estimate, study compare and study table; others need the rows",
+    "--treatment": "--treatment names a column in commands that take a plan; that the column of --event is 0/1 is "
+    "--binary",
     "--first-treated": "--first-treated is an option of commands that take a plan; others name that column by --event",
 }
 

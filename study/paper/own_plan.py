@@ -41,8 +41,12 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
         If no design can answer for any of the events, or outcomes have names that a plan cannot tell apart.
     """
     if reading.panel is None:
-        first = describe(reading.violations.head(1)).replace("\n", " ")
-        raise DataError(f"{Path(file).name}: {first} `study validate` lists all that has to be mended.")
+        (_, broken), *_ = reading.violations.groupby(["column", "rule"], sort=False)
+        rule, line, rows = describe(broken).partition("\n  line ")
+        first = " ".join("".join([rule, line, *rows.splitlines()[:1]]).split())
+        raise DataError(
+            f"{Path(file).name}: {first.removesuffix('.')}. `study validate` lists all that has to be mended."
+        )
     panel, horizon = reading.panel, max(min(LONGEST_HORIZON, len(reading.panel.periods) - 2), 0)
     shared: dict[str, Any] = {"min_cohort_size": 1, "missing": "pairs"}
     if (

@@ -252,7 +252,10 @@ def test_columns_without_a_panel_and_a_panel_that_is_not_fit_are_one_line(own):
     )
     done = command("init", "my.dta", *ROLES[:6], "--first-treated", "entry", "--period", "quarter", cwd=own)
     assert done.returncode == 2
-    assert "my.dta: lab must not have a period twice; 1 line breaks this rule" in done.stderr
+    assert (
+        'lab must not have a period twice; 480 lines break this rule: line 1 (lab 0, 2019-08): "lab 0". '
+        in done.stderr
+    )
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -349,3 +352,11 @@ def test_the_page_of_one_design_calls_the_event_by_its_column_and_says_at_what_l
     assert "The sample: units by treatment, and first treatment by month" in page
     assert "Its minimum detectable effect is" in page
     assert "Over 1 designs" not in page
+
+
+def test_dates_that_are_named_as_a_treatment_of_0_and_1_lead_to_the_option_for_dates(own):
+    data = pd.read_stata(own / "my.dta")
+    data.assign(entry=np.where(data["entry"] == "none", 0, 2019)).to_csv(own / "years.csv", index=False)
+    done = command("validate", "years.csv", *ROLES[:8], "--treatment", "entry", cwd=own)
+    assert done.returncode == 1
+    assert "\nA column of first treated periods is named by --first-treated.\n" in done.stdout

@@ -84,6 +84,12 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
         left_out=", ".join(_toml(event) for event in panel.events if event not in events),
         events=[*zip(labels, events, strict=True)],
         designs=[find_design(name) for name in designs],
+        refused={
+            name: re.sub(r"[\x00-\x20\x7f]+", " ", why.removeprefix(f"{name}: ").partition("; ")[0])
+            for event in events
+            for name, why in refusals[event].items()
+            if why
+        },
         window=[-max(horizon, 1), horizon],
         toml=_toml,
         key=lambda name: name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name),

@@ -103,7 +103,11 @@ def page(
     for exhibit, shown in reworded:
         sections.setdefault(exhibit.section, []).append((exhibit, shown))
     exhibit_of = {place: pair for pair in reworded for place in _items(pair[1])}
-    leading = {at: exhibit_of[at] for at, name in called.items() if paper and re.fullmatch(r"\w+ \d+", name)}
+    leading = {
+        at: exhibit_of[at]
+        for at, name in taken_in(paper).items()
+        if at in called and re.fullmatch(r"\w+ \d+", name)
+    }
     head = {exhibit.name: (exhibit, shown) for exhibit, shown in leading.values() or reworded}
     script = render("page.js").decode()
     return render(

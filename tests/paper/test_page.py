@@ -647,5 +647,7 @@ def test_without_a_paper_numbers_go_up_as_one_reads_though_the_plan_goes_back_to
     tables = [Exhibited(tables=(table(name, 2, name),)) for name in "abc"]
     sections = [ONE, TWO, ONE]
     exhibits = [Exhibit(str(k), "X", section, None) for k, section in enumerate(sections)]
-    made = page([*zip(exhibits, tables, strict=True)], provenance).decode()
+    shown = [*zip(exhibits, tables, strict=True)]
+    made = page(shown, provenance).decode()
+    assert page(shown, provenance, "A text that takes none of them in.").decode() == made
     assert re.findall(r"Table (\d) as", made) == ["1", "2", "3"]

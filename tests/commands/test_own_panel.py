@@ -177,7 +177,7 @@ def test_definitions_side_by_side_say_over_which_event_times_each_is_averaged(ow
         in (own / "tables/entry.md").read_text()
     )
     power = (own / "tables/entry-power.md").read_text()
-    assert "| Counterfactual mean, outcome | 0.00000" in power
+    assert "| Counterfactual mean, papers | 0.00000" in power
     assert "0.00 |" not in power
 
 

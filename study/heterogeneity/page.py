@@ -161,7 +161,7 @@ def report(
     level, draws
         Of bands and of tests of all pairs.
     event : str, optional
-        What the event is called in sentences; its name in the panel where none is given.
+        What the event is called in sentences, with its article; its name in the panel where none is given.
     progress : callable, optional
         Called with the name of each part once it is done.
     analyses : tuple of str

@@ -21,6 +21,8 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 # What is said of options that other commands have.
 ELSEWHERE = {
     "--engine": "--engine is an option of study estimate, study compare and study table; others need the rows",
+    "--treatment": "--treatment names a column in commands that take a plan; that the column of --event is 0/1 is "
+    "--binary",
     "--first-treated": "--first-treated is an option of commands that take a plan; others name that column by --event",
 }
 
@@ -340,7 +342,7 @@ def heterogeneity(
             level=task.level,
             draws=task.band_draws,
             seed=task.seed,
-            event=task.event.title,
+            event=task.event.called,
             progress=steps(progress, None, "Learning"),
         )
     folder = output or Path("build", "heterogeneity", *question.split("/"))
@@ -376,9 +378,12 @@ def main() -> None:
     except USAGE_ERROR as error:
         # Without arguments the help was printed, and the message is empty.
         message = " ".join(error.format_message().split())
-        message = ELSEWHERE.get(getattr(error, "option_name", ""), message)
+        command = "the command's"
+        if error.ctx is not None:  # none is known where an option lacks its value
+            command = error.ctx.command_path
+            message = ELSEWHERE.get(getattr(error, "option_name", ""), message)
         if message:
-            message += f"{'' if message.endswith(('.', '?')) else '.'} See {error.ctx.command_path} --help."
+            message += f"{'' if message.endswith(('.', '?')) else '.'} See {command} --help."
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:

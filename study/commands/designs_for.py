@@ -137,7 +137,7 @@ def _recorded(
                 "panel": as_typed(Path(own["file"])),
                 **{name: own[name] for name in OF_FILE if own.get(name)},
             }
-            roles = {"treatment": " --treatment", "doses": " --levels"}
+            roles = {"treatment": " --binary", "doses": " --levels"}
             kind = "".join(typed for role, typed in roles.items() if question.event in own.get(role, ()))
         how |= {"outcome": question.outcome, "event": question.event}
         options = " ".join(f"{flag(name)} {quote(str(value))}" for name, value in how.items())

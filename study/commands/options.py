@@ -260,7 +260,7 @@ class OfPanel(OfFile):
     ----------
     panel : str
         A shipped panel's name, or a file of a long table: CSV, Parquet, Feather, Stata or Excel.
-    treatment : bool
+    binary : bool
         The event column is 0/1 by period.
     levels : bool
         The event column is an amount of treatment by period.
@@ -277,7 +277,7 @@ class OfPanel(OfFile):
     unit: str = "unit"
     time: str = "time"
     panel: str = "cvpr"
-    treatment: bool = False
+    binary: bool = False
     levels: bool = False
     covariate: Covariates = None
     cluster: str | None = None
@@ -293,10 +293,10 @@ class OfPanel(OfFile):
         is_file = is_file or (bool(path.name) and panels.several_files(path))
         if self.panel not in panels.panel_entries() and is_file:
             columns: dict[str, Any] = {name.removesuffix("_column"): getattr(self, name) for name in OF_FILE}
-            event: dict[str, bool] = {"path": self.treatment, "levels": self.levels}
+            event: dict[str, bool] = {"path": self.binary, "levels": self.levels}
             return panels.panel_for(question, self.panel, outcomes, **event, **columns)
         panel = panels.load_panel(self.panel)
-        for name in ("treatment", "levels", *OF_FILE):
+        for name in ("binary", "levels", *OF_FILE):
             if getattr(self, name) != getattr(type(self), name):
                 raise QuestionError(
                     f"{flag(name)} is about a file; {self.panel} ships, so leave it out or name --panel."
@@ -460,8 +460,8 @@ def as_options(message: str, names: Collection[str]) -> str:
     by_argument |= {argument: by_argument[name] for argument, name in ARGUMENTS.items() if name in names}
     known = "|".join(by_argument)
     if "event" in names:
-        message = re.sub(r'give it as treatment="[^"]*"', "add --treatment", message)
-        message = re.sub(r'give it as first_treated="[^"]*"', "leave out --treatment", message)
+        message = re.sub(r'give it as treatment="[^"]*"', "add --binary", message)
+        message = re.sub(r'give it as first_treated="[^"]*"', "leave out --binary", message)
     message = re.sub(rf"^[\w. ]+: ({known}) is(?= ['\d-])", lambda m: f"{by_argument[m[1]]} is", message)
     message = re.sub(
         rf"^(?:Question|LargePanel.from_parquet): (there is no ({known}) )",
@@ -682,7 +682,7 @@ class OfEngine:
             if Supports.SUMS not in find_design(name).supports:
                 able = ", ".join(_able())
                 raise QuestionError(f"{who}: --engine does not go with {name}, {why}. It goes with {able}.")
-        columns: Any = panels.columns_for(question, outcomes, path=source.treatment)
+        columns: Any = panels.columns_for(question, outcomes, path=source.binary)
         del columns["doses"]
         known = {name for names in columns.values() for name in names}
         report.check_labels(labels(label), None, {*known, source.period or "period", "year"}, who)

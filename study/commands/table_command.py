@@ -244,7 +244,7 @@ def of_plan(
         scales = [name for name in plan.scales if any(name == task.scale for task in tasks)]
         words = report.Words(
             name=f"{label}-designs",
-            caption=f"Effect of the {labels.get(event.name, event.title)} on {plan.text.outcome}, by design",
+            caption=f"Effect of {labels.get(event.name, event.called)} on {plan.text.outcome}, by design",
             outcomes=plan.outcomes,
             scales=plan.scales,
             unit=plan.text.unit,

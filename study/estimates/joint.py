@@ -86,14 +86,14 @@ class Joint:
         """Return linear combinations of the terms; weight has shape (K, M)."""
         influence, sampling = self.influence @ weight, self.sampling
         sampling = None if sampling is None else sampling @ weight
-        of_terms = {"effect": self.effect @ weight, "influence": influence, "sampling": sampling}
-        return replace(self, names=tuple(names), **of_terms)
+        effect = self.effect @ weight
+        return replace(self, names=tuple(names), effect=effect, influence=influence, sampling=sampling)
 
     def select(self, which: BoolArray) -> Joint:
         """Return some of the terms, shape (K,)."""
         sampling = None if self.sampling is None else self.sampling[:, which]
-        of_terms = {"effect": self.effect[which], "influence": self.influence[:, which], "sampling": sampling}
-        return replace(self, names=tuple(compress(self.names, which)), **of_terms)
+        names, effect, influence = tuple(compress(self.names, which)), self.effect[which], self.influence[:, which]
+        return replace(self, names=names, effect=effect, influence=influence, sampling=sampling)
 
     def differences(self) -> Joint:
         """Return every effect less the first one."""

@@ -95,7 +95,7 @@ class Report:
         verdict, *conditions = self.sentences
         page = [
             paragraph(
-                f"Question: heterogeneity of the effect of the {self.event} on {question.outcome} ({question.scale}), "
+                f"Question: heterogeneity of the effect of {self.event} on {question.outcome} ({question.scale}), "
                 f"panel {self.sample.panel.name}, checksum {self.sample.panel_checksum}."
             ),
             section("Verdict", [verdict]),
@@ -161,7 +161,7 @@ def report(
     level, draws
         Of bands and of tests of all pairs.
     event : str, optional
-        What the event is called in sentences; its name in the panel where none is given.
+        What the event is called in sentences, with its article; its name in the panel where none is given.
     progress : callable, optional
         Called with the name of each part once it is done.
     analyses : tuple of str
@@ -225,7 +225,7 @@ def caveats(sample: Sample, event: str) -> tuple[str, ...]:
     question = sample.question
     outcome = question.outcome_in_words
     return (
-        f"Without the {event} treated units would have changed in {outcome} from the first to the last period as "
+        f"Without {event} treated units would have changed in {outcome} from the first to the last period as "
         f"others with the same {', '.join(question.covariates)} and in the same groups did (conditional parallel "
         "trends of long changes).",
         "Units may be treated because they grow: where growth came first, it is counted here as an effect, and more "

@@ -15,7 +15,7 @@ from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.packaged import panel_entries
 from study.panel.panel import Ambiguous, Panel
 from study.panel.rows import Rows
-from study.panel.rules import WORDS, Names, Roles, Rule, groups_as_units, panel_rules, wide_hint
+from study.panel.rules import WORDS, ZERO_OR_ONE, Names, Roles, Rule, groups_as_units, panel_rules, wide_hint
 from study.panel.tables import read_table
 
 # Names that say what a column is for; any others are for the user to tell.
@@ -66,6 +66,8 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None, **how: Any) ->
     lines += [f"  {column}: {reading.roles.role(column)}" for column in reading.roles.columns]
     if not broken.empty:
         lines += ["", describe(broken), ""]
+    if (broken["rule"] == ZERO_OR_ONE).any():
+        lines.append("A column of first treated periods is named by --first-treated.")
     if (broken["rule"] == PRESENT).any():
         lines.append(
             f"The columns of the file are {', '.join(reading.headings)}.{wide_hint(reading.headings)}"

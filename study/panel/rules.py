@@ -25,6 +25,7 @@ BETWEEN = ": "  # of a unit and a group, in the name of the pair
 Names = str | Sequence[str] | None
 
 FEWEST_PERIODS_IN_A_HEADING = 3
+ZERO_OR_ONE = "must be 0, 1 or empty"
 
 # Roles of columns, in words.
 WORDS = {
@@ -361,7 +362,7 @@ def zero_or_one(column: str, roles: Roles) -> Rule:
             hint = f' It looks like first treated periods: give it as first_treated="{column}".'
         return f"column {column} is {dates[row]:g} for {where}; a treatment is 0 or 1.{hint}"
 
-    return Rule(column, "must be 0, 1 or empty", broken, says)
+    return Rule(column, ZERO_OR_ONE, broken, says)
 
 
 def event_dates(rows: Rows, column: str) -> FloatArray:

@@ -240,7 +240,7 @@ def verdict_text(verdict: Verdict) -> str:
     task = verdict.task
     parts = [
         paragraph(
-            f"Question: the effect of the {task.event.title} on {task.outcome} ({task.question.scale}); "
+            f"Question: the effect of {task.event.called} on {task.outcome} ({task.question.scale}); "
             f"{task.row.label} ({verdict.task.row.name}), panel {verdict.fit.sample.panel.name}, checksum "
             f"{verdict.fit.sample.panel_checksum}, seed {task.seed}."
         ),

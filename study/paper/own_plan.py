@@ -41,8 +41,12 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
         If no design can answer for any of the events, or outcomes have names that a plan cannot tell apart.
     """
     if reading.panel is None:
-        first = describe(reading.violations.head(1)).replace("\n", " ")
-        raise DataError(f"{Path(file).name}: {first} `study validate` lists all that has to be mended.")
+        (_, broken), *_ = reading.violations.groupby(["column", "rule"], sort=False)
+        rule, line, rows = describe(broken).partition("\n  line ")
+        first = " ".join("".join([rule, line, *rows.splitlines()[:1]]).split())
+        raise DataError(
+            f"{Path(file).name}: {first.removesuffix('.')}. `study validate` lists all that has to be mended."
+        )
     panel, horizon = reading.panel, max(min(LONGEST_HORIZON, len(reading.panel.periods) - 2), 0)
     shared: dict[str, Any] = {"min_cohort_size": 1, "missing": "pairs"}
     if (
@@ -80,6 +84,12 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
         left_out=", ".join(_toml(event) for event in panel.events if event not in events),
         events=[*zip(labels, events, strict=True)],
         designs=[find_design(name) for name in designs],
+        refused={
+            name: re.sub(r"[\x00-\x20\x7f]+", " ", why.removeprefix(f"{name}: ").partition("; ")[0])
+            for event in events
+            for name, why in refusals[event].items()
+            if why
+        },
         window=[-max(horizon, 1), horizon],
         toml=_toml,
         key=lambda name: name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name),

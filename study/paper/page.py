@@ -55,7 +55,7 @@ def provenance_of(plan: Plan, text: str, panels: Iterable[Panel]) -> dict[str, A
     return {
         "title": plan.title or f"Effects on {plan.text.outcome}",
         "plan": text,
-        "headline": f"{plan.headline.label} ({plan.headline.name})",
+        "headline": f"{plan.headline.label}, design {plan.headline.name}",
         "panels": tuple(dict.fromkeys((panel.name, panel.checksum) for panel in panels)),
         "seed": plan.seed,
         "package": __version__,
@@ -103,7 +103,11 @@ def page(
     for exhibit, shown in reworded:
         sections.setdefault(exhibit.section, []).append((exhibit, shown))
     exhibit_of = {place: pair for pair in reworded for place in _items(pair[1])}
-    leading = {at: exhibit_of[at] for at, name in called.items() if paper and re.fullmatch(r"\w+ \d+", name)}
+    leading = {
+        at: exhibit_of[at]
+        for at, name in taken_in(paper).items()
+        if at in called and re.fullmatch(r"\w+ \d+", name)
+    }
     head = {exhibit.name: (exhibit, shown) for exhibit, shown in leading.values() or reworded}
     script = render("page.js").decode()
     return render(
@@ -135,6 +139,8 @@ def _items(shown: Exhibited) -> dict[str, Table | Drawn]:
 
 def places(exhibits: Sequence[tuple[Exhibit, Exhibited]], paper: str) -> dict[str, str]:
     """Return what tables and figures are called, by their places on the page, those of the paper first in its order."""
+    sections = list(dict.fromkeys(exhibit.section for exhibit, _ in exhibits))
+    exhibits = sorted(exhibits, key=lambda pair: sections.index(pair[0].section))
     tables = [table.name for _, shown in exhibits for table in shown.tables]
     figures = [figure.name for _, shown in exhibits for figure in shown.figures]
     names = {"exhibits": [exhibit.name for exhibit, _ in exhibits], "tables": tables, "figures": figures}

@@ -129,6 +129,11 @@ class Event:
     contrast: str = ""
     question: keys.SomeOfQuestion = field(default_factory=dict)
 
+    @property
+    def called(self) -> str:
+        """What a sentence calls it: its title with an article, or the column where it has no other title."""
+        return self.title if self.title == self.name else f"the {self.title}"
+
 
 @dataclass(frozen=True)
 class Known:
@@ -654,10 +659,10 @@ def _entrants(plan: Plan, tournament: Tournament) -> tuple[Row, ...]:
 
 
 def words_of(plan: Plan) -> dict[str, str]:
-    """Return what names of a plan's events, scales and of all designs are called in a sentence."""
+    """Return what names of a plan's events, outcomes, scales and of all designs are called in a sentence."""
     events = {event.name: event.title for event in plan.every_event}
     designs = {name: design.title for name, design in all_designs().items()}
-    return designs | events | {"log1p": "log(1 + outcome)"}
+    return designs | plan.outcomes | events | {"log1p": "log(1 + outcome)"}
 
 
 def worded(text: str, words: Mapping[str, str]) -> str:

@@ -228,7 +228,7 @@ def models_table(
         for row, fits in fits_of.items():
             known = [*map(comparison.has, rows[row])]
             terms = {} if style.terms == "average" else _by_term(fits, style)
-            if terms and len(fits_of) > 1:
+            if terms:
                 lines.append(Line(titles[row], [""] * len(fits)))
             for title, own in (terms or {titles[row]: fits}).items():
                 # A dash is a design that refuses; an empty cell a term that it does not have.

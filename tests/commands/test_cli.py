@@ -115,7 +115,7 @@ def test_an_own_csv_is_estimated_as_a_first_period_or_as_a_path(tmp_path):
     table.to_csv(tmp_path / "mine.csv", index=False)
     shared = ["estimate", "--panel", "mine.csv", "--outcome", "y"]
     dated = command(*shared, "--event", "first_treated", cwd=tmp_path)
-    path = command(*shared, "--event", "cluster_on", "--treatment", cwd=tmp_path)
+    path = command(*shared, "--event", "cluster_on", "--binary", cwd=tmp_path)
     assert dated.returncode == path.returncode == 0, dated.stderr + path.stderr
     assert dated.stdout == path.stdout.replace("cluster_on", "first_treated")
     assert "event_average" in dated.stdout
@@ -151,7 +151,7 @@ def switch_off(table):
         (put(0, "first_treated", "5"), [], "changes within 1"),
         (lambda t: t[t.first_treated == "8"], [], "no comparison group"),
         (lambda t: t[t.first_treated == "0"], [], "nobody"),
-        (switch_off, ["--treatment"], "an event that is not absorbing; dcdh, dml_panel, "),
+        (switch_off, ["--binary"], "an event that is not absorbing; dcdh, dml_panel, "),
         (lambda t: t, ["--outcome", "yy"], 'Did you mean "y"'),
         (lambda t: t, ["--design", "calaway_santana"], 'Did you mean "callaway_santanna"'),
         (lambda t: t, ["--scale", "logs"], 'no scale "logs"'),
@@ -202,6 +202,12 @@ def test_a_command_that_cannot_work_says_so_and_writes_nothing(tmp_path, argumen
         (
             ["estimate", "--first-treated", "entry"],
             "--first-treated is an option of commands that take a plan; others name that column by --event. See ",
+        ),
+        (["init", "my.csv", "--first-treated"], "Option '--first-treated' requires an argument. See "),
+        (
+            ["estimate", "--event", "cluster", "--treatment"],
+            "--treatment names a column in commands that take a plan; that the column of --event is 0/1 is "
+            "--binary. See ",
         ),
         (["estimat"], "No such command 'estimat'. Did you mean 'estimate', 'simulate'? See "),
     ],
@@ -478,7 +484,7 @@ def test_units_without_a_certain_adoption_date_are_counted_or_dated_as_the_optio
         "y",
         "--event",
         "d",
-        "--treatment",
+        "--binary",
     ]
     said = {}
     for rule in ("drop", "earliest", "often"):
@@ -699,7 +705,7 @@ def test_designs_and_diagnostics_are_listed_as_json():
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["event", "treatment", "lag"], "add --treatment; or --lag 2."),
+        (["event", "binary", "lag"], "add --binary; or --lag 2."),
         (["plan"], 'give it as treatment="on"; or lag=2.'),
     ],
 )

@@ -91,7 +91,7 @@ def test_treatment_may_be_a_path_and_the_answer_a_file(folder, tmp_path):
         "papers",
         "--event",
         "on",
-        "--treatment",
+        "--binary",
         "--label",
         "papers=Papers a month",
     ]

@@ -177,7 +177,7 @@ def test_definitions_side_by_side_say_over_which_event_times_each_is_averaged(ow
         in (own / "tables/entry.md").read_text()
     )
     power = (own / "tables/entry-power.md").read_text()
-    assert "| Counterfactual mean, outcome | 0.00000" in power
+    assert "| Counterfactual mean, papers | 0.00000" in power
     assert "0.00 |" not in power
 
 
@@ -216,7 +216,7 @@ def test_diagnose_and_heterogeneity_take_a_panel_alone(own, monkeypatch):
         cwd=own,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Question: the effect of the entry on papers (level)")
+    assert done.stdout.startswith("Question: the effect of entry on papers (level)")
     assert (own / "said/verdict.txt").is_file()
     learnt = ("--learner", "linear", "--repetitions", "1", "--jobs", "1", "--output", "who")
     done = command("heterogeneity", "--panel", "my.dta", *DATED, "--attribute", "field", *learnt, cwd=own)
@@ -232,6 +232,8 @@ def test_a_column_that_is_named_as_a_covariate_is_controlled_for_as_by_estimate(
     assert made.returncode == 0, made.stderr
     plan = read_plan(own / "study.toml")
     assert plan.question["covariates"] == ("size",)
+    lacking = "# Not lp_did: it cannot answer a question with covariates\n# Not twfe: Regression: size is explained by "
+    assert lacking in (own / "study.toml").read_text()
     panel, asked = run.load(plan), plan.ask("entry").question
     assert plan.headline.name == "callaway_santanna"
     of = [
@@ -252,7 +254,10 @@ def test_columns_without_a_panel_and_a_panel_that_is_not_fit_are_one_line(own):
     )
     done = command("init", "my.dta", *ROLES[:6], "--first-treated", "entry", "--period", "quarter", cwd=own)
     assert done.returncode == 2
-    assert "my.dta: lab must not have a period twice; 1 line breaks this rule" in done.stderr
+    assert (
+        'lab must not have a period twice; 480 lines break this rule: line 1 (lab 0, 2019-08): "lab 0". '
+        in done.stderr
+    )
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -333,3 +338,27 @@ def test_a_table_of_fields_within_units_is_read_by_its_group_column(tmp_path):
     told = pd.read_csv(io.StringIO(done.stdout)).iloc[0]
     assert told["estimate"] == pytest.approx(fit.headline.effect[0], rel=1e-6)
     assert told["std_error"] == pytest.approx(fit.headline.std_error[0], rel=1e-6)
+
+
+def test_the_page_of_one_design_calls_the_event_by_its_column_and_says_at_what_level_intervals_are(own):
+    assert command("init", "my.dta", *DATED, cwd=own).returncode == 0
+    plan = own / "study.toml"
+    head, *designs = quick(plan.read_text()).partition("[[designs]]")
+    first, rest = designs[1].split("[[designs]]")[0], designs[1].partition("[inference]")
+    plan.write_text(f"{head}[[designs]]{first.partition('[inference]')[0]}{''.join(rest[1:])}")
+    done = command("run", "--plan", "study.toml", "--jobs", "1", cwd=own)
+    assert done.returncode == 0, done.stderr
+    page = (own / "build/report.html").read_text()
+    assert "Effects of entry by event time, Group-time ATT (Callaway and Sant&#39;Anna). " in page
+    assert "Lines are pointwise intervals at 95%, bars simultaneous bands.</figcaption>" in page
+    assert "The sample: units by treatment, and first treatment by month" in page
+    assert "Its minimum detectable effect is" in page
+    assert "Over 1 designs" not in page
+
+
+def test_dates_that_are_named_as_a_treatment_of_0_and_1_lead_to_the_option_for_dates(own):
+    data = pd.read_stata(own / "my.dta")
+    data.assign(entry=np.where(data["entry"] == "none", 0, 2019)).to_csv(own / "years.csv", index=False)
+    done = command("validate", "years.csv", *ROLES[:8], "--treatment", "entry", cwd=own)
+    assert done.returncode == 1
+    assert "\nA column of first treated periods is named by --first-treated.\n" in done.stdout

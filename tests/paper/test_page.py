@@ -520,6 +520,7 @@ def test_the_words_of_a_plan_are_its_events_and_the_titles_of_designs(tmp_path) 
     (tmp_path / "study.toml").write_text(PLAN)
     words = words_of(read_plan(tmp_path / "study.toml"))
     assert words["first_treated"] == "the 1st event"
+    assert words["count"] == "A_count"
     assert words["twfe"] == all_designs()["twfe"].title
 
 
@@ -628,7 +629,7 @@ def test_provenance_is_that_of_the_plan_and_names_no_machine(tmp_path) -> None:
     path.write_text(PLAN)
     plan, panel = read_plan(path), paper_panel()
     made = provenance_of(plan, PLAN, [panel, panel])
-    assert made["headline"] == "CS (callaway_santanna)"
+    assert made["headline"] == "CS, design callaway_santanna"
     assert made["panels"] == (("cvpr", panel.checksum),)
     assert made["seed"] == 3
     versions = dict(made["versions"])
@@ -640,3 +641,13 @@ def test_an_exhibit_of_which_nothing_could_be_made_says_so(shown, provenance):
     (exhibit, _), *_ = shown
     assert b"Not made: the plan has nothing" in page([(exhibit, Exhibited())], provenance)
     assert b"Not made" not in page(shown, provenance)
+
+
+def test_without_a_paper_numbers_go_up_as_one_reads_though_the_plan_goes_back_to_a_section(provenance):
+    tables = [Exhibited(tables=(table(name, 2, name),)) for name in "abc"]
+    sections = [ONE, TWO, ONE]
+    exhibits = [Exhibit(str(k), "X", section, None) for k, section in enumerate(sections)]
+    shown = [*zip(exhibits, tables, strict=True)]
+    made = page(shown, provenance).decode()
+    assert page(shown, provenance, "A text that takes none of them in.").decode() == made
+    assert re.findall(r"Table (\d) as", made) == ["1", "2", "3"]

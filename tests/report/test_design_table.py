@@ -210,14 +210,15 @@ def test_periods_are_called_what_the_panel_of_each_estimate_calls_them() -> None
     lines = {
         line.label: [*map(str, line.cells)] for line in study.table(fits, terms="cohort").blocks[0].lines
     }
-    assert [label for label in lines if label] == ["Cohort 1986", "Cohort 2006"]
+    assert [label for label in lines if label] == ["y", "Cohort 1986", "Cohort 2006"]
     assert [bool(cell) for cell in lines["Cohort 1986"]] == [True, False]
     assert [bool(cell) for cell in lines["Cohort 2006"]] == [False, True]
 
 
 def test_an_estimate_that_is_averaged_already_is_shown_as_it_is(fits) -> None:
     path = fits[1].aggregate("cohort")
-    (line, *_) = study.table(path, terms="cohort").lines
+    (of, line, *_) = study.table(path, terms="cohort", caption="A caption that names nothing").lines
+    assert of.label == path.sample.question.outcome
     assert line.cells[0].value == path.effect[0]
     assert str(study.table(path, terms="cohort")) == str(study.table(fits[1], terms="cohort"))
 

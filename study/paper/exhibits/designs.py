@@ -110,8 +110,8 @@ def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[
         if titles := [plan.outcomes[result.task.outcome] for result in answers if result.path]:
             yield draw(
                 f"{event.label}_{scale}",
-                f"Effects of the {event.title} by event time, {plan.figure_row.label}. {title}. Lines are "
-                f"pointwise intervals at {100 * plan.level:g}%, bars simultaneous bands.",
+                f"Effects of {event.called} by event time, {plan.figure_row.label}. {title}. Lines are pointwise "
+                f"intervals at {100 * plan.level:g}%, bars simultaneous bands.",
                 path_figure(plan, event, scale, setting.results, panel.period_unit),
                 f"Event study of {', '.join(titles)}: estimates with pointwise intervals and the "
                 f"simultaneous band at {100 * plan.level:g}%, from {plan.window[0]} to {plan.window[1]} "
@@ -295,8 +295,9 @@ def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:
     smallest, largest = (number(end(effect.estimate for effect in effects)) for end in (min, max))
     excluding = sum(effect.excludes_zero for effect in effects)
     agree = f" The test that averages of one kind agree has {p_is(test.p_value)}." if test else ""
-    return (
-        f"{event.short}, {plan.outcomes[setting.outcome].lower()}: {plan.headline.label} {answer} Over "
-        f"{len(effects)} designs estimates run from {smallest} to {largest}. Zero is outside of {excluding} of their "
-        f"intervals.{agree}"
+    others = (
+        f" Over {len(effects)} designs estimates run from {smallest} to {largest}. Zero is outside of {excluding} of "
+        f"their intervals.{agree}"
     )
+    said = f"{event.short}, {plan.outcomes[setting.outcome].lower()}: {plan.headline.label} {answer}"
+    return said if effects == [effect] else said + others

@@ -76,9 +76,9 @@ def event_studies(setting: Setting) -> Iterator[Piece]:
     yield _table(setting, answers, leads, refused)
     yield draw(
         EXHIBIT,
-        f"Effects of the {setting.event.title} by event time under several designs. {setting.about}. Effects are "
-        f"against: {against}. Lines are pointwise intervals at {100 * plan.level:g}%, bars simultaneous bands over all "
-        "event times of a design. Effects outside the window of the figure are in the bands.",
+        f"Effects of {setting.event.called} by event time under several designs. {setting.about}. Effects are "
+        f"against: {against}. Bars are simultaneous bands over all event times of a design, lines pointwise "
+        f"intervals, both at {100 * plan.level:g}%. Effects outside the window of the figure are in the bands.",
         figure(setting, drawn),
         f"Small multiples of effects by event time from {plan.window[0]} to {plan.window[1]} "
         f"{setting.panel.period_unit}s since the event, one for each design, in a block for each scale with and "
@@ -170,7 +170,7 @@ def _fixed_composition(setting: Setting) -> Iterator[Drawn]:
         return
     yield draw(
         "fixed_composition",
-        f"Effects of the {setting.event.title} by event time: all cohorts, and those seen at each event time from 0 to "
+        f"Effects of {setting.event.called} by event time: all cohorts, and those seen at each event time from 0 to "
         f"{fixed.question['balance']}. {setting.about}. Numbers: treated {plan.text.units}. Lines are pointwise "
         f"intervals at {100 * plan.level:g}%, grey bars simultaneous bands; the axes are for the intervals of event "
         "times 0 to the last of these, and arrows mark what goes on. Open markers: the reference.",
@@ -212,7 +212,7 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
         lines[plan.scales[scale]].append(Line(label, line))
     return Table(
         name=EXHIBIT.replace("_", "-"),
-        caption=f"Effects before the {setting.event.title}, by design: {plan.outcomes[setting.outcome].lower()}",
+        caption=f"Effects before {setting.event.called}, by design: {plan.outcomes[setting.outcome].lower()}",
         headings=HEADINGS,
         spans=[("All before", 3), ("Window", 2), ("Largest", 2), ("After it", 2)],
         blocks=lettered(lines),

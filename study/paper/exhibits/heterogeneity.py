@@ -51,7 +51,7 @@ def heterogeneity(setting: Setting) -> Iterator[Piece]:
     plan = setting.plan
     # In the outcome's own units, which grants are counted in.
     task = plan.with_level().ask(f"{setting.event.label}/{setting.outcome}")
-    how: Any = {"level": plan.level, "draws": plan.band_draws, "seed": plan.seed, "event": task.event.title}
+    how: Any = {"level": plan.level, "draws": plan.band_draws, "seed": plan.seed, "event": task.event.called}
     how |= {"learner": LEARNER, "repetitions": REPETITIONS, "analyses": ("groups", "policy")}
     try:
         sample = task.question.sample(setting.panel)

@@ -109,6 +109,7 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
         title: [Line(label, [*cells, *blank]) for label, cells in own.items()]
         for title, own in panels.items()
     }
+    by_step = "coverage" if covered else "first treatment"
     also = "; the venue's papers and the share with an affiliation" if covered else ""
     by_period = [
         Line(name, [*of(f"{TREATED_IN}{name}", has_dates=True), *(cells[t] for cells in covered.values())])
@@ -118,7 +119,7 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
         lines[f"{units} first treated{also}, by {step}"] = by_period
     return Table(
         name=EXHIBIT,
-        caption=f"The sample: {plan.text.units} by treatment, and coverage by {step}",
+        caption=f"The sample: {plan.text.units} by treatment, and {by_step} by {step}",
         headings=[*(event.short for event in plan.events), *covered],
         blocks=lettered(lines),
         notes=list(plan.text.sample_notes),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
+from study.core import capital
 from study.estimates import Effect
 from study.panel import Scale
 from study.paper import headline_effect
@@ -37,7 +38,7 @@ def venues(setting: Setting) -> Iterator[Piece]:
             yield from setting.headline_numbers(panel, at, task, effect, f"{plan.text.counted} at {label}")
     yield Table(
         name=EXHIBIT,
-        caption=f"The {setting.event.title} and {plan.text.counted} at other venues, {plan.headline.label}",
+        caption=f"{capital(setting.event.called)} and {plan.text.counted} at other venues, {plan.headline.label}",
         **setting.outcome_heads,
         blocks=lettered({plan.scales[scale]: of_scale for scale, of_scale in lines.items()}),
         notes=[

@@ -92,7 +92,11 @@ class Joint:
     def select(self, which: BoolArray) -> Joint:
         """Return some of the terms, shape (K,)."""
         sampling = None if self.sampling is None else self.sampling[:, which]
-        names, effect, influence = tuple(compress(self.names, which)), self.effect[which], self.influence[:, which]
+        names, effect, influence = (
+            tuple(compress(self.names, which)),
+            self.effect[which],
+            self.influence[:, which],
+        )
         return replace(self, names=names, effect=effect, influence=influence, sampling=sampling)
 
     def differences(self) -> Joint:

@@ -20,7 +20,7 @@ from study.designs import Design, find_design
 from study.designs.dml_panel import Approach, cross_fitted
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics import omitted_variable_bias as ovb
-from study.diagnostics.partialled import Coefficient, Form, partialled
+from study.diagnostics.omitted_variable_bias import Coefficient, Form, partialled
 from study.figures import contour_figure
 from study.learners import Learner, Learning
 from study.panel import Sample
@@ -304,7 +304,7 @@ def sensitivity(
     (``form="within"``). Covariates that are fixed in time are absorbed there and cannot be benchmarks. For them,
     and for the other designs with covariates, it is that of treatment in a cross-section of units,
     ``form="long_difference"``: the change of a unit's mean outcome around the event on treatment and baseline
-    covariates (see :func:`study.diagnostics.partialled.long_difference`). For dml_panel see
+    covariates (see :func:`study.diagnostics.omitted_variable_bias.long_difference`). For dml_panel see
     :func:`study.diagnostics.sensitivity.ml_sensitivity`, whose options are taken too.
 
     Partial R2 and robustness values are algebra of least squares with the classical standard error. Errors of a

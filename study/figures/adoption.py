@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError, capital, checked, refuse_unknown
-from study.figures.dots import LONGEST
 from study.figures.drawing import (
     COLOUR,
     FULL,
@@ -24,6 +23,7 @@ from study.figures.drawing import (
     in_lines,
     name_periods,
 )
+from study.figures.paths import LONGEST
 from study.panel import Panel
 
 MOST_WINDOWS = 4

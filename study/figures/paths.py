@@ -613,7 +613,7 @@ def _draw(
         else:
             periods = f"{capital(unit)} of {event}" if along == "cohort" else capital(unit)
             axis.set_xlabel(in_lines(figure, periods))
-            name_periods(axis, samples[0].panel)
+            name_periods(axis, samples[0].panel.periods, samples[0].panel.period_name)
         order = (*estimates, OTHER_BASE, band, REFERENCE, NO_ERROR, CUT)
         if ax is None:
             longest = LEGEND_MARK + LETTER * max(map(len, labelled(axis)))

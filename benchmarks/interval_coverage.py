@@ -21,7 +21,7 @@ import numpy as np
 
 from study import Estimate, Panel, Question, QuestionError
 from study.designs import find_design
-from study.estimates.power import pre_test
+from study.estimates.effect import pre_test
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import simulated

@@ -21,7 +21,7 @@ from typer.main import get_command
 
 import study
 from study.commands.cli import app
-from study.commands.design_page import LABS, OF_A_FILE
+from study.commands.design_pages import LABS, OF_A_FILE
 from study.core import refuse_unknown
 from study.designs import Assumes, Design
 from study.diagnostics import Diagnostic, Needs, all_diagnostics

@@ -17,7 +17,7 @@ import study
 from study import Estimate, Panel, Question
 from study.core.digits import significant
 from study.core.outputs import write_all
-from study.inference.families import adjusted_p_values
+from study.inference.agreement import adjusted_p_values
 from study.inference.randomization import randomization
 from study.inference.wild import wild_bootstrap
 from study.paper import run as running

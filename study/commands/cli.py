@@ -77,7 +77,7 @@ def designs(
     from study.designs import all_designs, find_design
 
     if panel is not None:
-        from study.commands.designs_for import designs_for
+        from study.commands.design_pages import designs_for
 
         if name is not None:
             raise QuestionError("study designs: give the name of a design or --for a panel, not both.")
@@ -91,7 +91,7 @@ def designs(
         _list(chosen, "name", "title", "reference", "estimand", "assumes", "supports", "options")
         return
     if name is not None:
-        from study.commands.design_page import design_page
+        from study.commands.design_pages import design_page
 
         typer.echo(design_page(chosen[0]))
         return
@@ -316,7 +316,7 @@ def heterogeneity(
         Folder of figures and tables, instead of build/heterogeneity.
     """
     from study.heterogeneity import report as report_on
-    from study.heterogeneity.page import usual_groupings
+    from study.heterogeneity import usual_groupings
     from study.paper import run
 
     chosen = columns.plan(panel, plan)

@@ -144,7 +144,7 @@ def dml_panel(
         Lasso on the covariates, their squares and products, and each covariate in each period, with the
         penalty chosen by cross-validation over clusters; random forest or boosted trees on covariates and
         period; the ensemble of these three with the weights that predict best (see
-        :func:`study.learners.cross_fitting.cross_fit`); least squares in each period; or any other regressor.
+        :func:`study.learners.nuisances.cross_fit`); least squares in each period; or any other regressor.
     folds : int
         Folds by unit, or by cluster where the question names clusters. Clusters in which treatment changes
         are assigned first, so that they are spread over the folds evenly.

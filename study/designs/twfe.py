@@ -22,7 +22,7 @@ from study.core import (
     regress,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.two_way_assignments import coefficients_by_assignment
+from study.designs.did_assignments import coefficients_by_assignment
 from study.estimates import Estimate, coefficients, cohort_means, mean_over
 from study.panel import Sample
 

@@ -16,8 +16,9 @@ from scipy import special
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError, counted, one_thread, p_is
 from study.designs import PredictionErrors, find_design
-from study.diagnostics import Finding, Needs, Progress, Section, diagnostic, dots, with_error
-from study.diagnostics.equivalence import equivalence_p, excluded, refuse_bound, small_bound
+from study.designs.imputation import untreated_regression
+from study.diagnostics import Finding, Needs, Section, diagnostic
+from study.diagnostics.refits import Progress, dots, equivalence_p, excluded, refuse_bound, with_error
 from study.estimates import SIZE, Effect, Joint, Wald, effects_frame
 from study.panel import Sample, since_end, since_onset
 
@@ -25,6 +26,7 @@ DESIGNS = ("imputation", "generalized_synthetic_control", "matrix_completion")
 LEAST = 0.3  # of the treated cells of the fullest event time, for one before treatment to be tested
 ROUNDING = 1e-14  # of the largest outcome, below which errors do not vary
 NCP = 0.5  # of the F test of equivalence, for each treated unit: the bound that fect (Liu, Wang and Xu 2024) takes
+SMALL = 0.36  # standard deviations of what two-way effects leave, as they take after others
 about_predictions = partial(diagnostic, section=Section.AGAINST, designs=DESIGNS, reference="liu2024")
 
 
@@ -177,6 +179,15 @@ def hidden_errors(
                 progress()
     largest = float(np.nanmax(np.abs(sample.y)))
     return HiddenErrors(effect, without, n_cells, treated, sample.n_units, sample.n_treated, bound, largest)
+
+
+def small_bound(sample: Sample, seen: BoolArray) -> float:
+    """Return 0.36 standard deviations of the residuals of unit and period effects, and covariates, in cells (n, T)."""
+    fit = untreated_regression(sample, np.where(seen, sample.outcome_with_covariates, np.nan))
+    left = fit.n_obs - (fit.df_k - 1) - fit.n_fixed_effects
+    if left < 1:
+        raise QuestionError("equivalence test: unit and period effects leave no residuals; give a bound.")
+    return SMALL * float(np.sqrt(sum(np.sum(part**2) for part in fit.residual) / left))
 
 
 def _means(

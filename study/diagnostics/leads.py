@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from study.core import QuestionError, p_is
 from study.diagnostics import Finding, Needs, Section, diagnostic, dots
-from study.diagnostics.equivalence import at_each, refuse_bound
+from study.diagnostics.refits import at_each, refuse_bound
 from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
 
 

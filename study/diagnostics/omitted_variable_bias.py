@@ -1,21 +1,338 @@
-"""Omitted variables: the bias in terms of partial R2 (Cinelli and Hazlett 2020), and observed ones as benchmarks.
+"""The bias that omitted variables put on a linear regression's coefficient of treatment, as partial R2 bound it.
 
-Z is the omitted variable, D treatment, Y the outcome, X the covariates and fixed effects of the regression.
-R2_D is the partial R2 of Z with D given X, and R2_Y that of Z with Y given X and D.
+Z is the omitted variable, D treatment, Y the outcome, X the covariates and fixed effects of the regression, which are
+partialled out. R2_D is the partial R2 of Z with D given X, and R2_Y that of Z with Y given X and D (Cinelli and
+Hazlett 2020); observed covariates are benchmarks.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from study.core import FloatArray, QuestionError, listed, quantile, refuse_unknown
+from study.core import (
+    FloatArray,
+    IntArray,
+    QuestionError,
+    Terms,
+    listed,
+    period_effects,
+    quantile,
+    refuse_unknown,
+    regress,
+)
+from study.designs import Supports, all_designs
+from study.estimates import small_sample_factor
 from study.panel import Sample, Scale
+
+Form = Literal["within", "long_difference"]
+WITHIN = ("twfe", "panel_ols")
+
+# A variable is explained by others if this share, or less, of the root of its sum of squares is left.
+COLLINEAR = 1e-7
+
+
+class Coefficient(NamedTuple):
+    """The coefficient of treatment with its classical and its clustered standard error."""
+
+    estimate: float
+    std_error: float
+    dof: int
+    clustered_error: float
+    clusters: int
+
+    @property
+    def statistic(self) -> float:
+        """The classical t, on which partial R2 rest."""
+        return self.estimate / self.std_error
+
+    @property
+    def ratio(self) -> float:
+        """The clustered standard error over the classical one."""
+        return self.clustered_error / self.std_error
+
+
+@dataclass(frozen=True, eq=False)
+class Partialled:
+    """A regression by least squares, after fixed effects were taken out of every variable.
+
+    Attributes
+    ----------
+    form : {"within", "long_difference"}
+    described : str
+        What is regressed on what, after "the regression of".
+    y, d : ndarray, shape (N,)
+        Outcome and treatment less fixed effects, times the square root of the weights.
+    x : ndarray, shape (N, p)
+    names : tuple of str, length p
+    cluster : ndarray of int, shape (N,)
+    n_fixed_effects : int
+        Parameters that are taken out.
+    nested : int
+        Those of them that are nested in clusters, which clustered errors do not count.
+    notes : tuple of str
+        Who was left out, in sentences.
+    """
+
+    form: Form
+    described: str
+    y: FloatArray
+    d: FloatArray
+    x: FloatArray
+    names: tuple[str, ...]
+    cluster: IntArray
+    n_fixed_effects: int
+    nested: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> int:
+        """Number of fixed effects, covariates and treatment."""
+        return self.n_fixed_effects + len(self.names) + 1
+
+    @cached_property
+    def coefficient(self) -> Coefficient:
+        """The coefficient of treatment; errors are classical, and clustered as "CR1_fixest" counts."""
+        d, y = residual(self.d, self.x), residual(self.y, self.x)
+        size = float(d @ d)
+        estimate = float(d @ y) / size
+        error = y - estimate * d
+        n_obs, dof = len(y), len(y) - self.parameters
+        present, index = np.unique(self.cluster, return_inverse=True)
+        sums = np.bincount(index, weights=d * error)
+        factor = small_sample_factor(len(present), "CR1_fixest", n_obs, self.parameters - self.nested)
+        classical = float(np.sqrt(error @ error / dof / size))
+        clustered = float(np.sqrt(factor * sums @ sums)) / size
+        return Coefficient(estimate, classical, dof, clustered, len(present))
+
+    def strength(self, benchmark: Sequence[str]) -> tuple[float, float]:
+        """Return the partial R2 of covariates with treatment given the others, and with the outcome given both."""
+        chosen = np.isin(self.names, benchmark)
+        others = self.x[:, ~chosen]
+
+        def share_explained(target: FloatArray, given: FloatArray) -> float:
+            left = residual(target, given)
+            explained = _basis(residual(self.x[:, chosen], given)).T @ left
+            return float(explained @ explained / (left @ left))
+
+        return share_explained(self.d, others), share_explained(self.y, np.column_stack([others, self.d]))
+
+
+def residual(target: FloatArray, x: FloatArray) -> FloatArray:
+    """Return what least squares on columns, shape (N, p), leave of one target or several."""
+    basis = _basis(x)
+    return np.asarray(target - basis @ (basis.T @ target))
+
+
+def _basis(x: FloatArray) -> FloatArray:
+    return np.linalg.qr(x / np.sqrt((x**2).sum(axis=0)))[0] if x.shape[1] else x
+
+
+def partialled(
+    sample: Sample,
+    design: str,
+    form: Form | None,
+    who: str,
+    family: str = "gaussian",
+    others: Sequence[str] = (),
+) -> Partialled:
+    """Return the linear regression that stands for a design's answer.
+
+    Parameters
+    ----------
+    sample : Sample
+    design : str
+    form : {"within", "long_difference"}, optional
+        By default "within" for twfe and panel_ols, which are that regression, and "long_difference" for the others.
+    who : str
+        Name of the diagnostic, for its errors.
+    family : str
+        Of the design's outcome.
+    others : sequence of str
+        Designs that the diagnostic answers in another way, for its errors.
+
+    Raises
+    ------
+    QuestionError
+        If the design, with its family, has no linear regression with covariates that stands for it, the form is
+        unknown, the scale is "proportional", or treatment or a covariate is collinear with what the regression
+        contains.
+    """
+    form = form or ("within" if design in WITHIN else "long_difference")
+    if design not in applicable():
+        raise QuestionError(
+            f"{who}: {design} is no linear regression with covariates, nor is one near it; ask for one of "
+            f"{', '.join([*applicable(), *others])}."
+        )
+    if family != "gaussian":
+        raise QuestionError(
+            f"{who}: {design} with family={family!r} is not linear; leave family out, or ask for "
+            f'{", ".join(applicable())} with scale="log1p" or "level".'
+        )
+    if form == "within" and design not in WITHIN:
+        raise QuestionError(f'{who}: form="within" is the regression of twfe; leave it out for {design}.')
+    if sample.question.scale == "proportional":
+        raise QuestionError(
+            f'{who}: scale="proportional" divides a linear coefficient by the untreated mean, which changes none '
+            'of its partial R2; ask the question with scale="level" for the coefficient that is divided.'
+        )
+    regression = within(sample, who) if form == "within" else long_difference(sample, who)
+    if regression.coefficient.clusters < 2:
+        raise QuestionError(f"{who}: there is one cluster, so no sampling variance can be estimated.")
+    return regression
+
+
+def applicable() -> list[str]:
+    """Return the names of the designs for which a linear regression with covariates can stand."""
+    return [
+        d.name
+        for d in all_designs().values()
+        if Supports.COVARIATES in d.supports
+        and not (d.draws or d.name == "poisson_twfe" or {Supports.INSTRUMENT, Supports.GROUP} & {*d.supports})
+    ]
+
+
+def within(sample: Sample, who: str) -> Partialled:
+    """Return the regression of twfe: unit-periods, less unit and period effects.
+
+    Unit effects count among the parameters: the degrees of freedom are N - (units + periods - 1) - p - 1.
+    """
+    y, groups = sample.outcome_with_covariates, sample.groups[1]
+    seen, by_unit = ~np.isnan(y), np.argsort(np.concatenate(groups))
+    shape = len(groups), y.shape[1]
+    terms = Terms(np.empty((*shape, 0)), period_effects(*shape))
+    blocks = [y, sample.treatment, *sample.x_by_period]
+    fits = [regress(np.where(seen, block, np.nan), groups, terms, sample.weights) for block in blocks]
+    units, quantity = fits[0].n_fixed_effects, sample.question.effect_scale.quantity
+    given = ", ".join(["unit effects", "period effects", *sample.covariates])
+    return _regression(
+        sample,
+        who,
+        "within",
+        f"{quantity} on treatment, {given}, by unit and period",
+        [block[seen] for block in blocks],
+        [np.concatenate(fit.residual)[by_unit][seen] for fit in fits],
+        np.nonzero(seen)[0],
+        'absorbed by the unit and period effects of form="within"; use form="long_difference", where covariates count '
+        "that are fixed in time (one that is the same for all units counts nowhere)",
+        n_fixed_effects=fits[0].df_k - 1 + units,
+        nested=units - 1,
+    )
+
+
+def long_difference(sample: Sample, who: str) -> Partialled:
+    """Return a cross-section of units: the change of the mean outcome around the event, on treatment.
+
+    A treated unit's change is its mean outcome at event times 0 to H less that of the H + 1 periods, or as many
+    as there are, before the event and its anticipation; H is the question's horizon, and without one all
+    periods count. A unit that is not treated in the window has such a change for each cohort's periods, and
+    enters with their average, weighted by the cohorts' treated units. Without covariates the coefficient is
+    therefore the average over cohorts, by their size, of differences in differences against those units. There
+    is one row a unit, so that covariates count which are fixed in time.
+    """
+    question, first, periods = sample.question, sample.first_treated, sample.periods
+    if first is None:
+        raise QuestionError(
+            f'{who}: form="long_difference" needs one date of treatment for a unit, and this event is not absorbing; '
+            'use design="twfe" with form="within".'
+        )
+    usable = sample.cohorts[sample.cohorts - question.anticipation > periods[0]]
+    skipped = ", ".join(sample.period_name(g) for g in sample.cohorts if g not in usable)
+    is_treated, is_comparison = np.isin(first, usable), ~(first - question.anticipation <= periods[-1])
+    needed = {"a unit with a period before its event": is_treated, "a unit without treatment": is_comparison}
+    for name, units in needed.items():
+        if not units.any():
+            raise QuestionError(f'{who}: form="long_difference" needs {name} in the window.')
+    changes = np.column_stack([_change(sample, g) for g in usable])
+    cohort = np.where(is_treated, np.searchsorted(usable, first), 0)
+    change = changes[np.arange(sample.n_units), cohort]
+    weights = sample.weights * (is_treated & ~np.isnan(change))
+    shares = np.bincount(cohort, weights=weights, minlength=len(usable))
+    some, total = shares > 0, max(shares.sum(), np.finfo(float).tiny)
+    change[~is_treated] = changes[~is_treated][:, some] @ shares[some] / total
+
+    used = is_treated | is_comparison
+    complete = used & ~np.isnan(change) & ~np.isnan(sample.x_baseline).any(axis=1)
+    n_treated = int(is_treated[complete].sum())
+    n_others = int(complete.sum()) - n_treated
+    if not n_treated or not n_others:
+        which = "comparison" if n_treated else "treated"
+        raise QuestionError(f"{who}: no {which} unit is seen before and after with all covariates.")
+    columns = [block[complete] for block in (change, is_treated.astype(float), *sample.x_baseline.T)]
+    span, before = "all periods from it on", "all before it"
+    if question.horizon is not None:
+        span, before = f"event times 0 to {question.horizon}", f"up to {question.horizon + 1} before it"
+    given = "".join(f", {name}" for name in question.covariates)
+    notes = [f"Cohorts without a period before their event are left out: {skipped}."] if skipped else []
+    if n_lost := int(used.sum() - complete.sum()):
+        lack = "as they are not seen before and after or lack a covariate"
+        notes.append(f"{n_lost} units are left out, {lack}.")
+    return _regression(
+        sample,
+        who,
+        "long_difference",
+        f"the change of mean {question.effect_scale.quantity} around the event ({span}, less {before}) on "
+        f"treatment{given}, one row for each of {n_treated} treated and {n_others} comparison units",
+        columns,
+        [column - np.average(column, weights=sample.weights[complete]) for column in columns],
+        np.flatnonzero(complete),
+        "the same for all units; leave it out",
+        n_fixed_effects=1,
+        notes=tuple(notes),
+    )
+
+
+def _change(sample: Sample, cohort: float) -> FloatArray:
+    """Return all units' change of the mean outcome around the event of a cohort, NaN if not seen, shape (n,)."""
+    horizon = sample.question.last
+    since, start = sample.periods - cohort, -sample.question.anticipation
+    y = np.ma.masked_invalid(sample.y)
+    after = y[:, (since >= 0) & (since <= horizon)].mean(axis=1)
+    before = y[:, (since < start) & (since >= start - horizon - 1)].mean(axis=1)
+    return np.asarray((after - before).filled(np.nan))
+
+
+def _regression(
+    sample: Sample,
+    who: str,
+    form: Form,
+    described: str,
+    columns: Sequence[FloatArray],
+    left: Sequence[FloatArray],
+    unit: IntArray,
+    reason: str,
+    **counts: Any,
+) -> Partialled:
+    """Return the regression of what is left of outcome, treatment and covariates, columns of shape (N,).
+
+    Refused are covariates that are absorbed or that those before them explain, treatment that all explain, and a
+    perfect fit.
+    """
+    names = sample.covariates
+    variables = zip(names, left[2:], columns[2:], strict=True)
+    gone = [name for name, rest, column in variables if rest @ rest <= 1e-20 * (column @ column)]
+    if gone:
+        raise QuestionError(f"{who}: {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} {reason}.")
+    y, d, *covariates = np.sqrt(sample.weights[unit]) * np.array(left)
+    x = np.column_stack([np.empty((len(y), 0)), *covariates])
+    regression = Partialled(form, described, y, d, x, names, sample.cluster[unit], **counts)
+    for k, name in enumerate(names):
+        if np.linalg.norm(residual(x[:, k], x[:, :k])) <= COLLINEAR * np.linalg.norm(x[:, k]):
+            raise QuestionError(f"{who}: covariate {name} is explained by those before it; leave it out.")
+    if np.linalg.norm(residual(d, x)) <= COLLINEAR * np.linalg.norm(columns[1]):
+        raise QuestionError(f"{who}: treatment is explained by the fixed effects and the covariates.")
+    dof = len(y) - regression.parameters
+    if dof < 2:
+        raise QuestionError(f"{who}: {dof} degrees of freedom are left; at least 2 are needed.")
+    if not np.linalg.norm(residual(y, np.column_stack([x, d]))) > 1e-12 * np.linalg.norm(columns[0]):
+        raise QuestionError(f"{who}: the regression fits the outcome exactly, so nothing is left to explain.")
+    return regression
 
 
 class Adjusted(NamedTuple):

@@ -12,8 +12,7 @@ import pandas as pd
 from study.core import FloatArray, QuestionError
 from study.designs import find_design
 from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.omitted_variable_bias import percent, units_of
-from study.diagnostics.partialled import Form, Partialled, partialled, residual
+from study.diagnostics.omitted_variable_bias import Form, Partialled, partialled, percent, residual, units_of
 from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, draw_legend, on_axes
 from study.panel import Sample
 

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, IntArray, Unidentified, comparison_odds, sums_by
-from study.learners import Rows
+from study.core import BoolArray, FloatArray, IntArray, Unidentified, comparison_odds, sums_by
 
 QUANTILES = {"minimum": 0, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "maximum": 1}
 
@@ -134,7 +133,7 @@ class Propensities(NamedTuple):
         return 0.0 if self.binary else float(min(np.median(self.target), np.unique(self.target)[-2]))
 
     @property
-    def treated(self) -> Rows:
+    def treated(self) -> BoolArray:
         """Which rows are treated, or have an instrument above the cut, shape (N,)."""
         return np.asarray(self.target > self.cut)
 

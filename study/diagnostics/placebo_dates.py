@@ -11,8 +11,16 @@ import numpy as np
 from study.core import FloatArray, QuestionError, counted, p_is
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.equivalence import at_each, refuse_bound
-from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit
+from study.diagnostics.refits import (
+    Progress,
+    at_each,
+    dots,
+    event_dates,
+    headline,
+    redated,
+    refit,
+    refuse_bound,
+)
 from study.estimates import Effect, effects_frame, exceeded
 from study.inference import joint
 from study.panel import Sample

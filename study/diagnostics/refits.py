@@ -1,18 +1,20 @@
-"""The headline of one design on changed samples: what the diagnostics that refit have in common."""
+"""What diagnostics have in common: headlines on changed samples, and whether effects beyond a bound are excluded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import special
 
-from study.core import BoolArray, FloatArray, QuestionError, quantile, two_sided_p
+from study.core import BoolArray, FloatArray, QuestionError, p_is, quantile, two_sided_p
 from study.designs import find_design
-from study.estimates import Effect, Estimate
+from study.estimates import SIZE, Effect, Estimate
 from study.figures import Axes, Figure, dot_figure
 from study.panel import Sample, Scale
 
@@ -177,3 +179,33 @@ def redated(sample: Sample, first: FloatArray, **changes: Any) -> Sample:
 
 def _without(sample: Sample, out: BoolArray, reason: str) -> Sample:
     return sample.only(~out, reason) if out.any() else sample
+
+
+def equivalence_p(estimate: ArrayLike, std_error: ArrayLike, bound: float, degrees: ArrayLike) -> FloatArray:
+    """Return p-values of the hypothesis that an effect is at or beyond a bound, on either side, shape (K,).
+
+    The larger of two one-sided t tests (Schuirmann 1987; Hartman and Hidalgo 2018).
+    """
+    nearest = (bound - np.abs(np.asarray(estimate))) / np.asarray(std_error)
+    return np.asarray(special.stdtr(np.minimum(degrees, 1e300), -nearest))
+
+
+def excluded(p_value: float, what: str, bound: float, scale: Scale) -> str:
+    """Say whether an effect at or beyond a bound is excluded at 5%, with the p-value of the equivalence test."""
+    excludes = "is excluded" if p_value < SIZE else "is not excluded"
+    return f"{what} of {scale.text(bound)} or more either way {excludes} (equivalence test, {p_is(p_value)})"
+
+
+def at_each(rows: Sequence[Effect], bound: float, scale: Scale, what: str) -> tuple[FloatArray, str]:
+    """Return the p-values of the equivalence tests of effects, shape (K,), and say what all of them exclude."""
+    estimate, error, degrees = np.array([(row.estimate, row.std_error, row.degrees) for row in rows]).T
+    p_values = equivalence_p(estimate, error, bound, degrees)
+    largest = float(np.nanmax(p_values))  # some may have no standard error
+    every = "every" if largest < SIZE else "some"
+    return p_values, f"At {every} {what} {excluded(largest, 'an effect', bound, scale)}."
+
+
+def refuse_bound(who: str, bound: float | None) -> None:
+    """Refuse a bound that is not above zero."""
+    if bound is not None and not 0 < bound < np.inf:
+        raise QuestionError(f"{who}: bound is {bound:g}; it must be a finite number above 0.")

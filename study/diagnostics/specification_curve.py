@@ -15,7 +15,7 @@ from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.estimates import FEW, Effect, Estimate, Joint, effective_clusters, treated_clusters
 from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, legend_above, panels, shortened
-from study.inference import EQUAL, LEVEL, SupT, answered, families, joined_headlines, kind, variants_of
+from study.inference import EQUAL, LEVEL, SupT, agreement, answered, joined_headlines, kind, variants_of
 from study.panel import Comparison, Panel, Question, Scale, ScaleName, population, terms_in
 
 WHO = "specification_curve"
@@ -219,7 +219,7 @@ def _varying(headline: Estimate) -> Estimate:
 
 def _tested(
     fits: Mapping[Specification, Estimate], refused: Mapping[Specification, str], joint: Joint, **drawn: Any
-) -> tuple[pd.DataFrame, pd.DataFrame, SupT, families.Share]:
+) -> tuple[pd.DataFrame, pd.DataFrame, SupT, agreement.Share]:
     """Test all specifications at once by draws of their joint influence, over all scales and by scale.
 
     Returns
@@ -240,12 +240,12 @@ def _tested(
     effect, error, statistic = (table[name].to_numpy() for name in numbers[:3])
     scale = table["scale"].to_numpy()
     pointwise = np.array([fit.critical_value(LEVEL)[0] for fit in fits.values()])
-    first = families.first_equal(effect, joint.sums / len(joint.influence), pd.factorize(scale)[0], EQUAL)
+    first = agreement.first_equal(effect, joint.sums / len(joint.influence), pd.factorize(scale)[0], EQUAL)
     distinct = np.flatnonzero(first == np.arange(len(table)))
     # Draws are of the clusters' sums, and each t is put to its estimate's own small-sample convention.
-    null = families.null_statistics(joint.sums[:, distinct], **drawn)
+    null = agreement.null_statistics(joint.sums[:, distinct], **drawn)
     null *= (joint.std_error / error)[distinct]
-    largest = families.largest_test(statistic[distinct], null, LEVEL)
+    largest = agreement.largest_test(statistic[distinct], null, LEVEL)
     half = np.maximum(largest.critical_value, pointwise) * error
     table = table.assign(
         band_low=effect - half,
@@ -260,7 +260,7 @@ def _tested(
     for name, shown in table.groupby("scale", sort=False):
         on_scale = scale[distinct] == name
         which, drawn_here = distinct[on_scale], null[:, on_scale]
-        alone = families.share_test(statistic[which], pointwise[which], drawn_here)._asdict()
+        alone = agreement.share_test(statistic[which], pointwise[which], drawn_here)._asdict()
         rows[name] = {
             "count": len(shown),
             "smallest": shown["estimate"].min(),
@@ -268,14 +268,14 @@ def _tested(
             "largest": shown["estimate"].max(),
             "positive": float(np.mean(shown["estimate"] > 0)),
             "excluding_zero": float(np.mean((shown["conf_low"] > 0) | (shown["conf_high"] < 0))),
-            "p_median": families.median_test(effect[which], error[which], drawn_here),
+            "p_median": agreement.median_test(effect[which], error[which], drawn_here),
             "p_share": alone.pop("p_value"),
             **alone,
         }
     others = (specification._asdict() | {"refusal": reason} for specification, reason in refused.items())
     frame = pd.DataFrame([*table.to_dict("records"), *others], columns=table.columns)
     frame = frame.astype(dict.fromkeys(["n_units", "treated_clusters", "equal_to"], "Int64"))
-    share = families.share_test(statistic[distinct], pointwise[distinct], null)
+    share = agreement.share_test(statistic[distinct], pointwise[distinct], null)
     return frame, pd.DataFrame.from_dict(rows, orient="index"), largest, share
 
 

@@ -14,6 +14,7 @@ from study.designs import find_design
 from study.diagnostics import Finding, Progress, Section, diagnostic, dots, headline, with_error
 from study.estimates import (
     FEW_ON_A_SIDE,
+    NAMED,
     SIZE,
     Effect,
     Estimate,
@@ -24,7 +25,6 @@ from study.estimates import (
     largest_draws,
     treated_clusters,
 )
-from study.estimates.sandwich import NAMED
 from study.figures import Axes, Figure
 from study.inference import Randomization, cr3, wild_bootstrap
 from study.inference.few_treated import few_treated

@@ -1,4 +1,4 @@
-"""One effect with its interval: what sentences, tables and figures read of an estimate."""
+"""One effect: its interval, and what its estimate could have found in the outcome's units and in percent."""
 
 from __future__ import annotations
 
@@ -6,17 +6,150 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from study.core import quantile
 from study.estimates.estimate import Estimate, numbers
-from study.estimates.power import POWER
-from study.panel import Scale
+from study.estimates.sandwich import exceeded, largest_draws
+from study.panel import Sample, Scale
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NONE = math.nan
+POWER = 0.8
+SIZE = 0.05
+
+
+@dataclass(frozen=True)
+class Power:
+    """The smallest effect that a two-sided 5% test finds with 80% power.
+
+    Attributes
+    ----------
+    effect : float
+        On the question's scale.
+    units : float
+        In the outcome's own units.
+    percent : float
+        Of ``mean``; for "log1p", of 1 + ``mean``. NaN where the mean is not positive.
+    mean : float
+        What the treated units would have had without treatment, as the design implies it; for "log1p", and for a
+        design that implies none, their mean in the last period before treatment.
+    """
+
+    effect: float
+    units: float
+    percent: float
+    mean: float
+
+    def __str__(self) -> str:
+        """Say it in the outcome's units with the percentage in parentheses."""
+        if np.isnan(self.effect):
+            return "none that can be computed"
+        share = "no percentage" if np.isnan(self.percent) else f"{self.percent:.1f}%"
+        units = "an unknown number" if np.isnan(self.units) else _three_digits(self.units)
+        return f"{units} ({share})"
+
+
+UNKNOWN = Power(np.nan, np.nan, np.nan, np.nan)
+
+
+def smallest_effect(average: Estimate) -> Power:
+    """Return what an estimate with one term could have found.
+
+    Parameters
+    ----------
+    average : Estimate
+        Its first term is used, for example a headline.
+
+    Returns
+    -------
+    Power
+        On the logarithmic scale an effect b is exp(b) - 1 of one plus the mean.
+    """
+    effect = float(average.minimum_detectable_effect(POWER, SIZE)[0])
+    scale, before = average.sample.question.scale, mean_before(average.sample)
+    if scale == "log1p":
+        growth = float(np.expm1(effect))
+        return Power(effect, growth * (1 + before), 100 * growth, before)
+    implied = np.nan if average.untreated_mean is None else float(average.untreated_mean[0])
+    mean = implied if np.isfinite(implied) else before
+    if scale == "proportional":
+        return Power(effect, effect * mean, 100 * effect, mean)
+    return Power(effect, effect, 100 * effect / mean if mean > 0 else np.nan, mean)
+
+
+def mean_before(sample: Sample) -> float:
+    """Return the treated units' mean outcome, in its own units, in the last period before treatment.
+
+    For a treatment that is not absorbing, over all periods without treatment of units that are treated at some time.
+    NaN of units whose logarithms are added up.
+    """
+    if sample.summed is not None and sample.question.scale == "log1p":
+        return np.nan
+    y = np.expm1(sample.y) if sample.question.scale == "log1p" else sample.y
+    if sample.first_treated is None:
+        before = (sample.treatment == 0) & sample.ever_treated[:, None]
+    else:
+        base = sample.first_treated[:, None] + sample.question.reference
+        before = np.isin(sample.first_treated, sample.cohorts)[:, None] & (sample.periods == base)
+    weight = sample.weights[:, None] * (before & sample.observed)
+    total = weight.sum()
+    return float(np.sum(weight * np.nan_to_num(y)) / total) if total > 0 else np.nan
+
+
+def _three_digits(value: float) -> str:
+    """Return a number with three significant digits, and an exponent where it would have more than six decimals."""
+    shown = float(f"{value:.3g}")
+    decimals = max(0, 2 - int(np.floor(np.log10(abs(shown))))) if shown else 0
+    return f"{shown:.{decimals}f}" if decimals <= 6 else f"{shown:.3g}"
+
+
+class PreTest(NamedTuple):
+    """Two joint tests that effects before treatment are zero.
+
+    Attributes
+    ----------
+    p_value, rank : float and int
+        Of the Wald test; NaN and 0 where there is nothing to test.
+    p_largest : float
+        Of the largest absolute t, by normal draws of the terms.
+    """
+
+    p_value: float
+    rank: int
+    p_largest: float
+
+
+NONE = PreTest(np.nan, 0, np.nan)
+
+
+def pre_test(path: Estimate, *, since: float = -np.inf, draws: int = 9999, seed: int = 0) -> PreTest:
+    """Test the effects before treatment of an estimate by event time.
+
+    Both tests are on the scale of ``sample.y``, where a proportional effect is zero if the effect in levels is, and
+    have the degrees of freedom that the clusters leave. ``benchmarks/interval_coverage.py`` measures how
+    often they reject where there are no effects.
+
+    Parameters
+    ----------
+    path : Estimate
+        With one term an event time.
+    since : float
+        First event time that is tested.
+    draws, seed : int
+        Of the normal draws.
+    """
+    leads = path.pre & (path.event_time >= since) & np.isfinite(path.level_scores)
+    if not leads.any():
+        return NONE
+    wald = path.test(leads)
+    sums = path.level_errors.select(leads).cluster_sums(path.sample.cluster, path.sample.copies)
+    largest = largest_draws(sums, draws, seed)
+    p_largest = exceeded(largest, path.level_scores[leads].max())
+    return PreTest(wald.p_value, wald.rank, float(p_largest))
 
 
 @dataclass(frozen=True)
@@ -41,14 +174,14 @@ class Effect:
     """
 
     label: str
-    estimate: float = NONE
-    std_error: float = NONE
-    p_value: float = NONE
-    conf_low: float = NONE
-    conf_high: float = NONE
-    event_time: float = NONE
-    band_low: float = NONE
-    band_high: float = NONE
+    estimate: float = math.nan
+    std_error: float = math.nan
+    p_value: float = math.nan
+    conf_low: float = math.nan
+    conf_high: float = math.nan
+    event_time: float = math.nan
+    band_low: float = math.nan
+    band_high: float = math.nan
     n_units: int = 0
     n_treated: int = 0
     degrees: float = math.inf

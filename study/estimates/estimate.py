@@ -40,8 +40,18 @@ from study.estimates.jackknife import (
     pooled,
     sums_by_cluster,
 )
-from study.estimates.multipliers import Errors, Weights, largest_draws, sup_t
-from study.estimates.sandwich import GIVEN, NAMED, Convention, Wald, small_sample_factor, wald
+from study.estimates.sandwich import (
+    GIVEN,
+    NAMED,
+    Convention,
+    Errors,
+    Wald,
+    Weights,
+    largest_draws,
+    small_sample_factor,
+    sup_t,
+    wald,
+)
 from study.panel import Sample
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, normal_score
 from study.estimates.estimate import Estimate
 from study.estimates.jackknife import covariance_degrees, present
-from study.estimates.multipliers import largest_draws
-from study.estimates.sandwich import Wald, wald
+from study.estimates.sandwich import Wald, largest_draws, wald
 from study.panel import Sample, Summed
 
 

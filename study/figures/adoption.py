@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError, capital, checked, refuse_unknown
-from study.figures.dots import LONGEST
 from study.figures.drawing import (
     COLOUR,
     FULL,
@@ -24,6 +23,7 @@ from study.figures.drawing import (
     in_lines,
     name_periods,
 )
+from study.figures.paths import LONGEST
 from study.panel import Panel
 
 MOST_WINDOWS = 4
@@ -188,7 +188,7 @@ def adoption_plot(
         above.set_title(in_lines(figure, heading))
         below.set_ylabel(fill(f"Mean {words.get(outcome, outcome)}", LONGEST))
         below.set_xlabel(capital(words.get(panel.period_unit, panel.period_unit)))
-        name_periods(below, panel)
+        name_periods(below, panel.periods, panel.period_name)
         how: Any = {"frameon": False, "fontsize": 7, "loc": "upper left", "bbox_to_anchor": (1, 1)}
         for axis in (above, below):
             axis.legend(**how)

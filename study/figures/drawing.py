@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from textwrap import fill
@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError, first_of, shown
+from study.core import FloatArray, IntArray, QuestionError, first_of, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
     from matplotlib.figure import Figure as Figure
     from matplotlib.figure import SubFigure
     from matplotlib.path import Path
-
-    from study.panel import Panel
 else:
     # For annotations: what draws need not load matplotlib before it does.
     Axes = Figure = Any
@@ -253,14 +251,16 @@ def in_lines(figure: Figure, text: str) -> str:
     return fill(text, int(TITLE * figure.get_figwidth() / WIDTH))
 
 
-def name_periods(axis: Axes, panel: Panel, letters: int = TICK_LETTERS) -> None:
-    """Write the panel's own names of periods below the horizontal axis, as many as there is room for."""
+def name_periods(
+    axis: Axes, periods: IntArray, name_of: Callable[[float], str], letters: int = TICK_LETTERS
+) -> None:
+    """Write a panel's own names of periods below the horizontal axis, as many as there is room for."""
     from matplotlib.ticker import MaxNLocator
 
-    longest = max(len(panel.period_name(period)) for period in panel.periods[[0, -1]])
+    longest = max(len(name_of(period)) for period in periods[[0, -1]])
     count = max(2, letters // longest)
     axis.xaxis.set_major_locator(MaxNLocator(nbins=count, integer=True, min_n_ticks=1))
-    axis.xaxis.set_major_formatter(lambda period, _: panel.period_name(period))
+    axis.xaxis.set_major_formatter(lambda period, _: name_of(period))
 
 
 def labelled(*axes: Axes) -> dict[str, Any]:

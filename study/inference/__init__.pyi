@@ -2,8 +2,10 @@ from .agreement import EQUAL as EQUAL
 from .agreement import LEVEL as LEVEL
 from .agreement import Agreement as Agreement
 from .agreement import SupT as SupT
+from .agreement import adjusted_p_values as adjusted_p_values
 from .agreement import agree as agree
 from .agreement import agreement_of as agreement_of
+from .agreement import holm as holm
 from .agreement import joined_headlines as joined_headlines
 from .agreement import joint as joint
 from .agreement import kind as kind
@@ -13,8 +15,7 @@ from .comparison import answered as answered
 from .comparison import answers_of as answers_of
 from .comparison import compare as compare
 from .comparison import variants_of as variants_of
-from .families import adjusted_p_values as adjusted_p_values
-from .families import holm as holm
 from .leave_out import cr3 as cr3
+from .leave_out import leave_one_cluster_out as leave_one_cluster_out
 from .randomization import Randomization as Randomization
 from .wild import wild_bootstrap as wild_bootstrap

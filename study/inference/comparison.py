@@ -13,8 +13,7 @@ import numpy as np
 from study.core import Described, QuestionError, checked, html_page, p_is
 from study.designs import Supports, all_designs, find_design
 from study.estimates import NUMBERS, Estimate, Wald
-from study.inference.agreement import LEVEL, Agreement, SupT, agreement_of
-from study.inference.families import adjusted_p_values
+from study.inference.agreement import LEVEL, Agreement, SupT, adjusted_p_values, agreement_of
 from study.panel import Panel, Question
 from study.panel.question import LargePanel
 

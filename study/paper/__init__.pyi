@@ -13,6 +13,8 @@ from .plan import Task as Task
 from .plan import check_exists as check_exists
 from .plan import plan_from as plan_from
 from .plan import read_plan as read_plan
+from .plan import worded as worded
+from .plan import words_of as words_of
 from .plan_keys import PanelEntry as PanelEntry
 from .results import Result as Result
 from .results import Results as Results

@@ -18,9 +18,8 @@ from typing import Any
 
 from study.core import NUMERICS, __version__
 from study.panel import Panel
-from study.paper import Drawn, Exhibit, Exhibited, Plan, Traced
+from study.paper import Drawn, Exhibit, Exhibited, Plan, Traced, worded
 from study.paper.numbers import LABELS
-from study.paper.plan import worded
 from study.report import Table, render, with_signs
 
 ORIGIN = {name: label for name, label in LABELS.items() if name not in ("quantity", "exhibit")}

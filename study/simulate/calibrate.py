@@ -1,4 +1,4 @@
-"""A process calibrated to a panel and a question, from the cells that are not yet treated alone."""
+"""A process calibrated to a panel and a question: the cells that are not yet treated, and the hazard of adoption."""
 
 from __future__ import annotations
 
@@ -23,9 +23,95 @@ from study.core import (
 from study.diagnostics import Finding, titled
 from study.figures import Axes, Figure, dot_figure
 from study.panel import Panel, Question, Sample
-from study.simulate.hazard import Hazard, RiskSet, adoption_hazard
 from study.simulate.process import Draw, Family, Process, log_size, recent_growth
 from study.simulate.untreated_cells import TINY, Cells, fit, gamma_of
+
+# Standard deviation of the prior of a log hazard ratio, for a standard deviation of what it is of: one adopter, or
+# adopters that are larger than all others, leave a likelihood without a maximum.
+PRIOR = 3.0
+STEPS, CONVERGED = 50, 1e-10
+
+
+class RiskSet(NamedTuple):
+    """Those who may adopt in a period: what the hazard depends on, shape (n, p), and who does, shape (n,)."""
+
+    x: FloatArray
+    adopts: BoolArray
+
+
+class Hazard(NamedTuple):
+    """Log hazard ratios and their standard errors, shape (p,) each."""
+
+    ratios: FloatArray
+    std_errors: FloatArray
+
+
+def adoption_hazard(risk_sets: Sequence[RiskSet], prior: float = PRIOR) -> Hazard:
+    """Return the log hazard ratios that maximize the partial likelihood.
+
+    With A_t the adopters of period t and R_t those at risk, ties as Breslow (1974) has them, it is
+
+        sum_t sum_{i in A_t} [h'x_it - log sum_{j in R_t} exp(h'x_jt)] - sum_k (h_k sd_k / prior)^2 / 2
+
+    where sd_k is the standard deviation of x_k within risk sets. The standard errors are of its second derivatives.
+
+    Parameters
+    ----------
+    risk_sets : sequence of RiskSet
+        One a period with adopters, of the same p columns. Values that are not observed (NaN) stand at the mean of
+        their risk set.
+    prior : float
+        Standard deviation of the normal prior; infinite for none.
+    """
+    centred = [_centred(risk.x) for risk in risk_sets]
+    variance = np.mean([x.var(axis=0) for x in centred], axis=0)
+    ratios, p = np.zeros(len(variance)), len(variance)
+    precision = np.diag(variance / prior**2)
+    # What does not vary in any risk set has a ratio of zero.
+    precision[variance <= 1e-12, variance <= 1e-12] = 1.0
+    value = -np.inf
+    step: FloatArray = np.zeros(p)
+    for _ in range(STEPS):
+        trial = ratios + step
+        likelihood, score, information = _derivatives(trial, centred, risk_sets)
+        likelihood -= float(trial @ precision @ trial) / 2
+        if likelihood < value:
+            step = step / 2
+            continue
+        ratios, value = trial, likelihood
+        step = np.asarray(np.linalg.solve(information + precision, score - precision @ ratios))
+        if np.abs(step).max() < CONVERGED:
+            break
+    information = _derivatives(ratios, centred, risk_sets)[2] + precision
+    return Hazard(ratios, np.sqrt(np.diag(np.linalg.inv(information))))
+
+
+def _centred(x: FloatArray) -> FloatArray:
+    """Return columns less their means, zero where not observed, shape (n, p)."""
+    seen = ~np.isnan(x)
+    means = np.where(seen, x, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    return np.where(seen, x - means, 0.0)
+
+
+def _derivatives(
+    ratios: FloatArray, centred: Sequence[FloatArray], risk_sets: Sequence[RiskSet]
+) -> tuple[float, FloatArray, FloatArray]:
+    """Return the log partial likelihood, its gradient, shape (p,), and its negative Hessian, shape (p, p)."""
+    p = len(ratios)
+    value, score, information = 0.0, np.zeros(p), np.zeros((p, p))
+    for x, risk in zip(centred, risk_sets, strict=True):
+        index = x @ ratios
+        top = index.max()
+        share = np.exp(index - top)
+        total = share.sum()
+        share /= total
+        adopters = int(risk.adopts.sum())
+        mean = share @ x
+        value += index[risk.adopts].sum() - adopters * (top + np.log(total))
+        score += x[risk.adopts].sum(axis=0) - adopters * mean
+        information += adopters * ((x * share[:, None]).T @ x - np.outer(mean, mean))
+    return float(value), score, information
+
 
 # Of those treated, how many hold the share of the outcome that is a moment.
 LARGEST = 10

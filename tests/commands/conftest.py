@@ -8,7 +8,7 @@ import pytest
 import typer.main
 
 from study import Panel, load_panel
-from study.commands import designs_for
+from study.commands import design_pages
 from study.figures import drawing
 
 
@@ -34,7 +34,7 @@ def _options_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _panels_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("study.panel.load_panel", read_once)
-    monkeypatch.setattr(designs_for, "load_panel", read_once)
+    monkeypatch.setattr(design_pages, "load_panel", read_once)
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from plans import PANEL, PLAN, ROOT
 
 from study.commands import options, paper_commands, table_command
 from study.commands.cli import app, main
-from study.commands.design_page import OF_A_FILE
+from study.commands.design_pages import OF_A_FILE
 from study.core import current_settings
 from study.core.errors import DataError, OutputError, QuestionError
 from study.designs import all_designs

@@ -21,7 +21,7 @@ from study import Panel, Question, QuestionError, StudyError, compare, estimate
 from study.commands import table_command
 from study.commands.options import spread
 from study.designs import all_designs, find_design
-from study.estimates.power import smallest_effect
+from study.estimates.effect import smallest_effect
 from study.inference.agreement import agreement_of
 from study.panel.question import FlowStep
 from study.paper import run as running

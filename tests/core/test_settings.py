@@ -9,7 +9,7 @@ import pytest
 from command_line import command
 from plans import PANEL, PLAN, files_of
 
-import study.learners.cross_fitting as fits
+import study.learners.nuisances as fits
 from study import QuestionError, settings
 from study.commands.options import read_options
 from study.core import current_settings, expecting, telling

@@ -19,7 +19,7 @@ from sklearn.neighbors import KNeighborsRegressor
 import study
 from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
-from study.learners.cross_fitting import draw_folds
+from study.learners.nuisances import draw_folds
 
 EXACT = 1e-9
 FOLDS = 3

@@ -19,7 +19,7 @@ from study import Panel, Question, QuestionError, estimate
 from study.designs import Assumes, Supports, all_designs, find_design
 from study.estimates.weak_instrument import anderson_rubin, first_stage, in_words
 from study.learners import Learning
-from study.learners.cross_fitting import places
+from study.learners.nuisances import places
 from study.paper.diagnose import ASSUMED
 from study.paper.plan import read_plan
 from study.paper.record import record

@@ -14,9 +14,8 @@ from scipy import stats
 from study.core.errors import QuestionError
 from study.designs import estimate
 from study.designs.dml_panel import changes
-from study.learners.cross_fitting import places
-from study.learners.lasso import PENALTIES, TUNING_FOLDS, dictionary
-from study.learners.named import ONE_THREAD, TREES
+from study.learners.named import ONE_THREAD, PENALTIES, TREES, TUNING_FOLDS, dictionary
+from study.learners.nuisances import places
 from study.learners.problem import SINGLE_PRECISION
 from study.panel.panel import Panel
 from study.panel.question import Question
@@ -302,7 +301,7 @@ def test_same_seed_same_numbers_and_the_global_seed_is_not_touched(learner):
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_repetitions_are_averaged_with_their_influence(learner, monkeypatch):
-    import study.learners.cross_fitting as module
+    import study.learners.nuisances as module
 
     source, question = panel(long_table()), ask("first", "x1")
     both = estimate(source, question, "dml_panel", learner=learner, repetitions=2)

@@ -15,7 +15,7 @@ from test_dml_panel import EXACT, FOLDS, ask, long_table, panel
 
 from study import QuestionError, estimate
 from study.designs.dml_panel import levels, panel_rows
-from study.learners.cross_fitting import draw_folds, places
+from study.learners.nuisances import draw_folds, places
 
 APPROACHES = ("first_differences", "within", "correlated_random_effects")
 THEIRS = {
@@ -234,7 +234,7 @@ def of_single_draws(source, question, design, **options):
     """Return the headline estimate of each draw of the folds alone, by the design with the others left out."""
     from unittest import mock
 
-    import study.learners.cross_fitting as module
+    import study.learners.nuisances as module
 
     drawn = []
     with mock.patch.object(module, "places", lambda *a: drawn.append(places(*a)) or drawn[-1]):

@@ -13,7 +13,8 @@ from scipy import stats
 
 from study import Panel, Question, QuestionError, diagnostics, estimate
 from study.diagnostics import carry_over, fit_before_treatment, placebo_periods
-from study.diagnostics.equivalence import at_each, equivalence_p, small_bound
+from study.diagnostics.counterfactual_tests import small_bound
+from study.diagnostics.refits import at_each, equivalence_p
 from study.estimates import Effect
 from study.panel import Sample, Scale, since_end, since_onset
 

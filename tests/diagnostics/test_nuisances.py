@@ -16,7 +16,7 @@ import simulated
 from matplotlib.figure import Figure
 from sklearn.linear_model import LinearRegression
 
-import study.learners.cross_fitting as fitting
+import study.learners.nuisances as fitting
 from study import Panel, Question, QuestionError, diagnostics, settings
 from study.designs import Supports, all_designs, find_design
 from study.diagnostics import Finding
@@ -33,8 +33,7 @@ from study.diagnostics.nuisances import (
     squared_errors,
 )
 from study.diagnostics.overlap import Propensities
-from study.learners.cross_fitting import Folds, Nuisance, cross_fit
-from study.learners.nuisances import Nuisances, Part
+from study.learners.nuisances import Folds, Nuisance, Nuisances, Part, cross_fit
 
 QUESTION = Question("y", "event", min_cohort_size=1, horizon=1, cluster="state", covariates=("x1", "x2"))
 INSTRUMENTED = QUESTION.replace(instrument="z")

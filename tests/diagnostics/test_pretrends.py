@@ -16,8 +16,9 @@ from study import Estimate, Question
 from study.core.errors import QuestionError
 from study.designs import find_design
 from study.diagnostics.event_path import EventPath
-from study.diagnostics.normal_box import box_probability, box_pull
 from study.diagnostics.pretrends import (
+    box_probability,
+    box_pull,
     detectable_slopes,
     mean_after_passing,
     pretest,

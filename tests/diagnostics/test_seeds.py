@@ -179,7 +179,7 @@ def test_a_design_that_draws_nothing_is_refused(design: str, panel: Panel) -> No
 def test_bad_input_is_refused_in_one_line_before_anything_is_learned(
     asked: dict[str, Any], message: str, panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("study.learners.cross_fitting.learned", None)
+    monkeypatch.setattr("study.learners.nuisances.learned", None)
     with pytest.raises(QuestionError, match=message) as refused:
         diagnostics.seeds(QUESTION.sample(panel), "dml_panel", **asked)
     assert "\n" not in str(refused.value)

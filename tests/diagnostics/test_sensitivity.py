@@ -20,10 +20,9 @@ from study.core.distributions import quantile
 from study.core.errors import QuestionError
 from study.designs.dml_panel import cross_fitted
 from study.diagnostics import omitted_variable_bias as ovb
-from study.diagnostics.ml_sensitivity import Bounds, bounds, ml_sensitivity
+from study.diagnostics.omitted_variable_bias import Partialled, partialled
 from study.diagnostics.oster import Moments, bias_adjusted, breakdown_delta, moments, oster
-from study.diagnostics.partialled import Partialled, partialled
-from study.diagnostics.sensitivity import sensitivity
+from study.diagnostics.sensitivity import Bounds, bounds, ml_sensitivity, sensitivity
 from study.learners import Learning
 
 EXACT = 1e-9

@@ -17,7 +17,7 @@ from study import Panel, Question, QuestionError, estimate
 from study.diagnostics.finding import Finding
 from study.diagnostics.specification_curve import Specification, specification_curve
 from study.figures import drawn
-from study.inference.families import first_equal, largest_test, median_test, null_statistics, share_test
+from study.inference.agreement import first_equal, largest_test, median_test, null_statistics, share_test
 
 QUESTION = Question("y", "event", horizon=2)
 PAIR = ["callaway_santanna", "event_study"]

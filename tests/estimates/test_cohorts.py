@@ -10,7 +10,7 @@ import simulated
 from added_up import added_up
 
 from study import Question, QuestionError
-from study.estimates.cohorts import (
+from study.estimates.aggregation import (
     cohort_means,
     cohorts_with_base,
     left_out,

@@ -17,9 +17,8 @@ from threadpoolctl import threadpool_limits
 from study import Estimate, Question, QuestionError, estimate, joint
 from study.core.influence import Influence
 from study.core.threads import one_thread
-from study.estimates import multipliers
-from study.estimates.multipliers import largest_draws, sup_t
-from study.estimates.sandwich import covariance, wald
+from study.estimates import sandwich
+from study.estimates.sandwich import covariance, largest_draws, sup_t, wald
 from study.inference.randomization import randomization_test
 
 RNG = np.random.default_rng(0)
@@ -135,7 +134,7 @@ def test_sup_t_of_independent_terms_is_the_sidak_value() -> None:
 
 def test_sup_t_draws_the_same_signs_however_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = critical_value(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5)
-    monkeypatch.setattr(multipliers, "NUMBERS_AT_ONCE", 50)
+    monkeypatch.setattr(sandwich, "NUMBERS_AT_ONCE", 50)
     assert critical_value(sums(INFLUENCE, CLUSTER), level=0.95, draws=999, seed=5) == pytest.approx(
         whole, rel=1e-12
     )

@@ -11,7 +11,7 @@ from plans import PLAN
 
 from study import Panel, Question, QuestionError, compare, estimate
 from study.estimates import effects
-from study.estimates.power import Power, mean_before, smallest_effect
+from study.estimates.effect import Power, mean_before, smallest_effect
 from study.paper import run as running
 from study.paper.exhibits.designs import designs
 from study.paper.exhibits.exhibit import Setting

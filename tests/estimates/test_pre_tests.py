@@ -9,7 +9,7 @@ from interval_coverage import CASES, Setting, answers
 
 from study import Question, estimate
 from study.core.distributions import two_sided_p
-from study.estimates.power import NONE, pre_test
+from study.estimates.effect import NONE, pre_test
 
 QUESTION = Question("y", "event", min_cohort_size=1)
 PANEL = simulated.panel(n=80)

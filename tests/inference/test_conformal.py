@@ -16,8 +16,7 @@ from scipy.optimize import minimize
 import study
 from study import Panel, Question, QuestionError
 from study.inference import conformal as conformal_module
-from study.inference.conformal import Conformal, conformal
-from study.inference.cross_fitted_t import cross_fitted_t
+from study.inference.conformal import Conformal, conformal, cross_fitted_t
 from study.inference.leave_out import ROW
 from study.panel import Sample
 

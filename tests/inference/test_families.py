@@ -14,8 +14,8 @@ from study import Estimate, Panel, Question, QuestionError, compare, estimate
 from study.core.distributions import normal_score
 from study.core.influence import Influence
 from study.estimates.jackknife import covariance_degrees
-from study.estimates.multipliers import largest_draws, statistic_draws
-from study.inference.families import (
+from study.estimates.sandwich import largest_draws, statistic_draws
+from study.inference.agreement import (
     adjusted_p_values,
     first_equal,
     holm,

@@ -289,7 +289,7 @@ def test_assignments_do_not_depend_on_how_many_are_made_at_a_time(
     chosen = find_design(design)
     assert chosen.assigned is not None
     together = chosen.assigned(sample, orders)
-    monkeypatch.setattr("study.designs.two_way_assignments.AT_ONCE", 2 * sample.y.size)
+    monkeypatch.setattr("study.designs.did_assignments.AT_ONCE", 2 * sample.y.size)
     assert together is not None
     for apart, own in zip(chosen.assigned(sample, orders) or (), together, strict=True):
         np.testing.assert_allclose(apart, own, rtol=1e-12)

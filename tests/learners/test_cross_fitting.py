@@ -15,12 +15,12 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import study.learners.cross_fitting as module
+import study.learners.nuisances as module
 from study import QuestionError, settings
 from study.designs.dml_panel import period_effects, unit_and_period_effects
 from study.learners import group_means
-from study.learners.cross_fitting import Folds, Nuisance, cross_fit, draw_folds, ensemble_weights, places
 from study.learners.named import refuse_unfit
+from study.learners.nuisances import Folds, Nuisance, cross_fit, draw_folds, ensemble_weights, places
 
 EXACT = 1e-9
 NEAREST = KNeighborsRegressor(1)

@@ -11,8 +11,16 @@ from sklearn.linear_model import lasso_path
 
 from study.learners import group_means
 from study.learners.forest import FOREST, random_forest
-from study.learners.lasso import PENALTIES, TUNING_FOLDS, dictionary, indices, logit_path, orthogonal
-from study.learners.named import LEARNERS, learned
+from study.learners.named import (
+    LEARNERS,
+    PENALTIES,
+    TUNING_FOLDS,
+    dictionary,
+    indices,
+    learned,
+    logit_path,
+    orthogonal,
+)
 from study.learners.problem import Problem, tuning_splits
 
 EVERY = [(kind, name) for kind, names in LEARNERS.items() for name in names]

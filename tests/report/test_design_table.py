@@ -11,7 +11,7 @@ import simulated
 
 import study
 from study import Panel, Question, QuestionError
-from study.estimates.power import smallest_effect
+from study.estimates.effect import smallest_effect
 from study.report import as_tables
 from study.report.design_table import SCALES, Style, Words, _rows_of, design_tables, in_letters
 from study.report.table import Number, Table

@@ -7,7 +7,7 @@ import pytest
 from statsmodels.discrete.conditional_models import ConditionalLogit
 from statsmodels.duration.hazard_regression import PHReg
 
-from study.simulate.hazard import RiskSet, adoption_hazard
+from study.simulate.calibrate import RiskSet, adoption_hazard
 
 TRUE = np.array([0.9, -0.4])
 

@@ -15,7 +15,7 @@ from scipy import optimize, special, stats
 
 from study import Panel, Question
 from study.designs import find_design
-from study.estimates.power import pre_test
+from study.estimates.effect import pre_test
 from study.panel import Sample
 
 PUBLISHED = Path(__file__).parent / "published"

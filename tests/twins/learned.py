@@ -11,8 +11,7 @@ import numpy as np
 
 from study.core.errors import StudyError
 from study.designs import find_design
-from study.learners.cross_fitting import Folds
-from study.learners.nuisances import Nuisances
+from study.learners.nuisances import Folds, Nuisances
 from study.panel.question import Sample
 from twins.comparisons import _cells, _sides
 from twins.plain import NAN, Answer, Array, Logit, Refused, Unsettled, Values, weighted_mean

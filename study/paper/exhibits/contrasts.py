@@ -13,9 +13,8 @@ from study.core import capital, listed
 from study.diagnostics import Finding
 from study.estimates import Effect
 from study.panel import Scale
+from study.paper import headline_effect, worded, words_of
 from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, exhibit
-from study.paper.plan import worded, words_of
-from study.paper.results import headline_effect
 from study.report import (
     COLUMNS,
     REFUSED,

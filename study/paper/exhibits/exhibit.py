@@ -451,8 +451,9 @@ def excluding_zero(effects: Mapping[str, Mapping[str, Effect]], by: str) -> Iter
         yield f"{title}: {len(labels)} of {len(answered)} intervals by {by} exclude zero{named}."
 
 
-def outcome_line(label: str, effects: Sequence[Effect], scale: Scale) -> Line:
+def outcome_line(label: str, effects: Sequence[Effect], scale_name: str) -> Line:
     """Return the line of a panel: the size of its sample, the effects, and what the first could have found."""
+    scale = Scale(scale_name)
     answered = next((effect for effect in effects if effect.exists), None)
     counts = [Number(n, 0) for n in (answered.n_treated, answered.n_units)] if answered else ["", ""]
     mde = COLUMNS["mde"].cell(effects[0].mde, scale, 0.0) if effects[0].exists else ""

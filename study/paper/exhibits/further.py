@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from itertools import product
 
 from study.estimates import Effect
-from study.panel import Scale
 from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, exhibit, outcome_line
 from study.paper.results import answer
 from study.report import A_DASH, Line, Number, Table, lettered
@@ -29,7 +28,7 @@ def further(setting: Setting) -> Iterator[Piece]:
         panel = setting.further.get(entry.label, setting.panel)
         answers = [answer(task, panel) for task in plan.further_tasks(entry, scale)]
         effects = [result.headline or Effect("", note=" ".join(result.notes)) for result in answers]
-        (_, cells), first = outcome_line(entry.label, effects, Scale(scale)), effects[0]
+        (_, cells), first = outcome_line(entry.label, effects, scale), effects[0]
         degrees = Number(first.degrees, 1) if math.isfinite(first.degrees) else "normal"
         lines[scale].append(Line(entry.label, [*cells, degrees if first.exists else ""]))
         for result, effect in zip(answers, effects, strict=True):

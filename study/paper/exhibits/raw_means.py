@@ -158,7 +158,7 @@ def figure(setting: Setting, sample: Sample, cohorts: Sequence[Group], sizes: Se
         for axis, (title, groups) in zip(axes, sides.items(), strict=True):
             for group in groups:
                 draw_means(axis, sample.periods, sample.y, group)
-            name_periods(axis, sample.panel, TICK_LETTERS // len(sides))
+            name_periods(axis, sample.panel.periods, sample.panel.period_name, TICK_LETTERS // len(sides))
             axis.set_title(title, fontsize=8, loc="left")
             if _positive(sample, [*cohorts, *sizes]):
                 _logarithmic(axis)

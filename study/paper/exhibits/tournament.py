@@ -11,9 +11,8 @@ from study.core import capital
 from study.diagnostics import Finding
 from study.estimates import Effect
 from study.figures import performance_figure
-from study.paper import headline_effect
+from study.paper import Row, Task, headline_effect
 from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, draw, estimate_command, exhibit
-from study.paper.plan import Row, Task
 from study.paper.tournament import KEY, Recorded, check_first, contest, read_record, tournament_of
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Number, Table, effect_values, lettered
 from study.simulate.calibrate import DEVIATIONS, calibration

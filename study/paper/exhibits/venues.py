@@ -7,7 +7,6 @@ from itertools import product
 
 from study.core import capital
 from study.estimates import Effect
-from study.panel import Scale
 from study.paper import headline_effect
 from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, exhibit, outcome_line
 from study.report import A_DASH, Line, Table, lettered
@@ -30,7 +29,7 @@ def venues(setting: Setting) -> Iterator[Piece]:
         # The plan's answers for its own panel, and the average alone for the others.
         known = (setting.results[task.key].headline if panel is setting.panel else None for task in tasks)
         effects = [own or headline_effect(task, panel) for task, own in zip(tasks, known, strict=True)]
-        of_scale.append(outcome_line(f"{label}, {len(panel.periods)} periods", effects, Scale(scale)))
+        of_scale.append(outcome_line(f"{label}, {len(panel.periods)} periods", effects, scale))
         firsts[plan.scales[scale]][label] = effects[0]
         refused |= dict.fromkeys(f"{label}: {effect.note}" for effect in effects if effect.note)
         for task, effect in zip(tasks, effects, strict=True):

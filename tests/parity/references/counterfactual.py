@@ -14,10 +14,9 @@ from references.comparison import Comparison, Row, matched
 from study import Panel, Question
 from study.core import f_tail
 from study.diagnostics.counterfactual_tests import Fit, HiddenErrors, equivalence_f, hidden_errors
-from study.diagnostics.equivalence import equivalence_p
+from study.diagnostics.refits import equivalence_p
 from study.estimates.sandwich import wald
-from study.inference.conformal import conformal
-from study.inference.cross_fitted_t import cross_fitted_t
+from study.inference.conformal import conformal, cross_fitted_t
 from study.panel import Sample, since_end, since_onset
 
 DRAWS, SIGMAS, GRID = 5000, 4, 0.5

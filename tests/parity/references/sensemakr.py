@@ -12,7 +12,7 @@ import pytest
 
 from references.comparison import Comparison, Row
 from study.diagnostics import omitted_variable_bias as ovb
-from study.diagnostics.partialled import Partialled, residual
+from study.diagnostics.omitted_variable_bias import Partialled, residual
 
 
 def sensemakr(panel: str, run: dict[str, Any]) -> Comparison:

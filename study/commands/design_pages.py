@@ -1,16 +1,19 @@
-"""Which designs can answer a question about a panel, with what a recorded tournament says of each."""
+"""What `study designs` says of one design, or of those that can answer a question about a panel."""
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 from shlex import quote
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
-from study.commands.options import OF_FILE, OfColumns, flag
-from study.core import StudyError, as_typed, section
-from study.designs import all_designs
+from study.commands.options import OF_FILE, OfColumns, described, flag
+from study.core import StudyError, as_typed, hints_of, section
+from study.designs import Design, Supports, all_designs
 from study.panel import Panel, Question, Scale, load_panel, panel_entries
 from study.paper import Plan, read_plan, run, tournament
+from study.paper.diagnose import ASSUMED
 from study.simulate.performance import standing
 
 
@@ -162,3 +165,56 @@ def _sentence(each: Fitting, scale: Scale) -> str:
         for label, row in each.standing.items()
     ]
     return f"{each.design}: {'; '.join(parts)}"
+
+
+# What the example adds where a design needs it.
+GROUPED = "--panel cs_2007 --group group=learning"
+NEEDS = {
+    "dml_iv": "--covariate baseline_papers --instrument herd_federal --option model=pliv",
+    "iv": "--instrument herd_federal",
+    "three_way": GROUPED,
+    "triple_difference": GROUPED,
+}
+
+# Options of the example where no shipped panel has what a design needs.
+LABS = "--panel labs.csv --unit lab --time year --outcome papers"
+OF_A_FILE = {
+    "dose_response": f"{LABS} --event cluster --dose gpu_hours",
+    "heterogeneous_adoption": f"{LABS} --event gpu_hours --levels",
+}
+
+
+def design_page(design: Design) -> str:
+    """Return the page of a design."""
+    beginning, text_of = described(design.function)
+    assumptions = [f"{each}: {ASSUMED[each].format(units='units')}" for each in design.assumes]
+    refused = [str(trait).partition(",")[0] for trait in Supports if trait not in design.supports]
+    hints = hints_of(design.function)
+    taken = [
+        f"{name}={default}: {values(hints[name])}. {text_of.get(name, '')}".rstrip()
+        for name, default in design.options.items()
+    ]
+    references = re.split(r"References\n-+\n", inspect.getdoc(design.function) or "")[1:]
+    example = OF_A_FILE.get(design.name, "--outcome papers --event first_accelerator --min-cohort-size 2")
+    parts = [
+        f"{design.name}: {design.title}",
+        re.sub(r":\w+:`~?([^`]+)`", r"\1", beginning),
+        f"Estimand: {design.estimand}",
+        section("Assumes", assumptions),
+        section("Supports", map(str, design.supports)),
+        *([section("Refuses", refused)] if refused else []),
+        section("Options, with their defaults", taken or ["none"]),
+        section("References", [" ".join(each.split()) for each in "".join(references).split("\n\n")]),
+        f"Example\n  study estimate {example} --design {design.name} {NEEDS.get(design.name, '')}".rstrip(),
+    ]
+    return "\n\n".join(parts)
+
+
+def values(hint: Any) -> str:
+    """Say which values a type hint allows."""
+    if get_origin(hint) is Literal:
+        return ", ".join(map(str, get_args(hint)))
+    if get_args(hint):
+        return " or ".join(values(kind) for kind in get_args(hint))
+    words = {int: "a whole number", float: "a number", bool: "true or false", type(None): "none given"}
+    return words.get(hint, getattr(hint, "__name__", str(hint)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from plans import PANEL, PLAN
 from study import QuestionError
 from study.diagnostics import Section, leads
 from study.estimates import pre_test
+from study.figures import drawing
 from study.figures.drawing import drawn
 from study.paper import run as running
 from study.paper.diagnose import (
@@ -53,6 +55,14 @@ def made(
     plan = read_plan(written(folder, text))
     task = plan.ask(question, design)
     return make(plan, task, running.load(plan), running.other_panels(plan.placebos))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fonts_that_take_no_time() -> Iterator[None]:
+    """Nothing here is about the fonts in a figure, whose subsets take a third of drawing it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(drawing.STYLE, "pdf.fonttype", 3)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from functools import cache
 
 import pandas as pd
 import pytest
+import typer.main
 from command_line import command
 from plans import ROOT
 from typer.testing import CliRunner
@@ -108,7 +109,8 @@ def commands(prefix: str) -> dict[str, list[Traced]]:
 
 
 # Forty commands are of the same few panels and of some questions that others ask too: each is read, and answered, once.
-read_once = cache(panels.load_panel)
+# So are the options of all commands, which each call makes anew.
+read_once, made_once = cache(panels.load_panel), cache(typer.main.get_command)
 answer = Design.__call__
 ANSWERS: dict[object, Estimate] = {}
 
@@ -129,6 +131,7 @@ def test_a_command_shows_the_numbers_that_it_is_said_to_show(prefix, monkeypatch
     for module in (panels, running):
         monkeypatch.setattr(module, "load_panel", read_once)
     monkeypatch.setattr(Design, "__call__", answered_once)
+    monkeypatch.setattr("typer.testing._get_command", made_once)
     told = commands(prefix)
     assert told
     for typed, traced in told.items():

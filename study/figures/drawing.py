@@ -47,25 +47,7 @@ STYLE: Any = {
     "svg.hashsalt": "study",
 }
 # The usual font, and those with letters that it lacks, of which a figure takes what this machine has.
-FONTS = (
-    *(
-        "DejaVu Sans",
-        "Noto Sans CJK SC",
-        "Noto Sans SC",
-        "Source Han Sans SC",
-        "Microsoft YaHei",
-        "PingFang SC",
-    ),
-    *(
-        "Hiragino Sans GB",
-        "SimHei",
-        "WenQuanYi Micro Hei",
-        "WenQuanYi Zen Hei",
-        "Noto Sans CJK JP",
-        "Yu Gothic",
-    ),
-    *("Noto Sans CJK KR", "Malgun Gothic", "Arial Unicode MS"),
-)
+FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "Yu Gothic", "Malgun Gothic")
 # In inches, as printed: a figure of the usual width takes seven tenths of the paper's text, a full one all of it.
 WIDTH, HEIGHT = 4.6, 2.9
 FULL = 6.45

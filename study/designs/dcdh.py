@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, refuse_unknown
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, counted, refuse_unknown
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.did_cells import refuse_no_effect
 from study.estimates import Estimate, LeftOut, coefficients, single_events
@@ -670,10 +670,9 @@ def _notes(sample: Sample, paths: _Paths, within: str | None) -> list[str]:
     crossing = int(np.sum((paths.change < 0).any(axis=1)))
     unlabelled = 0 if within is None else int(np.sum(sample.attributes[within].astype(str) == ""))
     event = sample.question.event
-    return [
-        *[f"{unlabelled} units have no label of {within} and are compared with nobody"] * (unlabelled > 0),
-        *[f"{undated} units switch when {event} is not known, and are compared with up to then"]
-        * (undated > 0),
-        *[f"{crossing} units are left out from when {event} has been above and below its first value"]
-        * (crossing > 0),
-    ]
+    notes = {
+        f"without a label of {within}, so compared with nobody": unlabelled,
+        f"switch when {event} is not known, and compared with up to then": undated,
+        f"left out from when {event} has been above and below its first value": crossing,
+    }
+    return [f"{what}: {counted(number, 'unit')}" for what, number in notes.items() if number]

@@ -21,6 +21,7 @@ from study.core import (
     IntArray,
     QuestionError,
     Terms,
+    counted,
     listed,
     period_effects,
     quantile,
@@ -272,7 +273,7 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     notes = [f"Cohorts without a period before their event are left out: {skipped}."] if skipped else []
     if n_lost := int(used.sum() - complete.sum()):
         lack = "as they are not seen before and after or lack a covariate"
-        notes.append(f"{n_lost} units are left out, {lack}.")
+        notes.append(f"Left out, {lack}: {counted(n_lost, 'unit')}.")
     return _regression(
         sample,
         who,
@@ -556,11 +557,11 @@ def units_of(sample: Sample) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as a percentage with two significant digits, or "less than 0.01 %"."""
+    """Return a share as a percentage with two significant digits, or "less than 0.01%"."""
     value = 100 * share
     if value == 0 or value >= 0.01:
         return f"{value:.2g}%" if value < 10 else f"{value:.1f}%"
-    return "less than 0.01 %"
+    return "less than 0.01%"
 
 
 def limit_includes(limit: str, goal: str, value: float) -> str:

@@ -112,7 +112,7 @@ def oster(
         raise QuestionError(
             f"{WHO}: {', '.join(regression.names)} do not move the coefficient, so selection on them says nothing."
         )
-    # The default is of her section 4.2: the value that 90 % of randomized results survive.
+    # The default is of her section 4.2: the value that 90% of randomized results survive.
     limit = min(1.0, 1.3 * m.r2) if r_max is None else float(r_max)
     if not m.r2 < limit <= 1:
         raise QuestionError(

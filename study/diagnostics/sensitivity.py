@@ -180,7 +180,7 @@ def ml_sensitivity(
             f"outcome each (the robustness value), with |rho| = {abs(rho):g}, would bring the estimate to {in_words}.",
             f"The coefficient of dml_panel is {elements.estimate:.3g} ({unit}), with a standard error of "
             f"{frame['lower_error'][0]:.2g} (CR0, as the bounds have) clustered as the design clusters.",
-            ovb.limit_includes(f"one-sided {100 * level:g} % limit", in_words, limit),
+            ovb.limit_includes(f"one-sided {100 * level:g}% limit", in_words, limit),
             *_sentences(frame, gained),
             *impossible,
         ],
@@ -231,7 +231,7 @@ def _ml_surfaces(
     """Return the bound that is nearer to zero, and its one-sided limit, over strengths of a confounder."""
     both = bounds(elements, cf_y, cf_d, rho, level)
     ends = (both.lower, both.conf_low) if elements.estimate >= 0 else (both.upper, both.conf_high)
-    return {"bound": ends[0], f"one-sided {100 * level:g} % limit": ends[1]}
+    return {"bound": ends[0], f"one-sided {100 * level:g}% limit": ends[1]}
 
 
 def fitted(sample: Sample, options: dict[str, Any]) -> tuple[DoubleMLPLR, Elements]:
@@ -388,7 +388,7 @@ def sensitivity(
         for name, column in adjusted._asdict().items():
             table[name + ending] = column
     values = robustness(c, q, level)
-    plugged, interval = ovb.percent(values["robustness_value_plugged"]), f"{100 * level:g} % interval"
+    plugged, interval = ovb.percent(values["robustness_value_plugged"]), f"{100 * level:g}% interval"
     goal = "zero" if q == 1 else f"{1 - q:g} times the estimate"
     return Finding.of(
         [
@@ -470,7 +470,7 @@ def _on_benchmarks(table: pd.DataFrame, level: float) -> Iterator[str]:
         if left:
             yield (
                 f"In the worst case, confounders {listed(bounds['multiple'])} times as strong as {name} would leave "
-                f"{listed(left)}, with clustered {100 * level:g} % intervals in brackets."
+                f"{listed(left)}, with clustered {100 * level:g}% intervals in brackets."
             )
 
 
@@ -482,7 +482,7 @@ def _surfaces(
         c.estimate, c.std_error, c.dof, r2_treatment, r2_outcome, level, c.ratio, c.clusters - 1
     )
     limit = adjusted.conf_low if c.estimate > 0 else adjusted.conf_high
-    return {"estimate": adjusted.estimate, f"clustered {100 * level:g} % limit": limit}
+    return {"estimate": adjusted.estimate, f"clustered {100 * level:g}% limit": limit}
 
 
 def own_answer(design: Design, sample: Sample, options: dict[str, Any]) -> tuple[float, list[str]]:

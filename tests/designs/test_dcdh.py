@@ -180,7 +180,7 @@ def test_units_without_a_label_are_not_compared_with_one_another() -> None:
     np.testing.assert_allclose(fit.effect, without.effect, rtol=0, atol=1e-12)
     np.testing.assert_allclose(fit.std_error, without.std_error, rtol=1e-9)
     assert fit.n_obs == without.n_obs
-    assert "12 units have no label of half and are compared with nobody" in fit.notes
+    assert "without a label of half, so compared with nobody: 12 units" in fit.notes
 
 
 def test_effects_of_one_switcher_are_named() -> None:
@@ -239,8 +239,8 @@ def test_units_leave_when_treatment_has_been_above_and_below_the_first_and_befor
     own = y[:, 2] - y[:, 0]
     assert fit.effect[fit.event_time == 1][0] == pytest.approx(own[2] - own[3:6].mean())
     assert fit.notes[:2] == (
-        "1 units switch when D is not known, and are compared with up to then",
-        "1 units are left out from when D has been above and below its first value",
+        "switch when D is not known, and compared with up to then: 1 unit",
+        "left out from when D has been above and below its first value: 1 unit",
     )
 
 

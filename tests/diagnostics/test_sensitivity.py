@@ -251,7 +251,7 @@ def test_the_long_difference_is_least_squares_on_one_row_a_unit(weights):
     data = np.array(rows)
     seen = ~np.isnan(data[:, 1])
     fit = sm.WLS(data[seen, 1], data[seen, 2:], weights=data[seen, 0]).fit()
-    assert form.notes[0].startswith(f"{np.sum(~seen)} units are left out")
+    assert form.notes[0].endswith(f"lack a covariate: {np.sum(~seen)} units.")
     c, n = form.coefficient, seen.sum()
     assert (c.estimate, c.std_error, c.dof) == pytest.approx((fit.params[1], fit.bse[1], n - 4), rel=EXACT)
     robust = fit.get_robustcov_results("cluster", groups=np.arange(n))
@@ -296,7 +296,7 @@ def test_an_insignificant_estimate_has_no_robustness_value_for_its_interval():
     made = sensitivity(sample("moving", source=replace(whole, outcomes={"y": noise})))
     assert made["robustness_value"] > 0
     assert made["robustness_value_significance"] == 0
-    assert "The classical 95 % interval includes zero without any confounder." in made.sentences
+    assert "The classical 95% interval includes zero without any confounder." in made.sentences
 
 
 def table(made):

@@ -311,8 +311,10 @@ def conclusion(verdict: Verdict) -> list[str]:
 
 def _bound(verdict: Verdict) -> str:
     honest = verdict.finding("honest_relative_magnitudes")
-    if honest is None or honest["breakdown"] is None:
+    if honest is None:
         return "How strong a violation of parallel trends would overturn it could not be bounded."
+    if honest["breakdown"] is None:
+        return "The honest interval has zero in it whatever the bound on violations of parallel trends."
     return (
         f"Its sign holds unless trends differ after treatment by more than {honest['breakdown']:.2g} times as much a "
         "period as the largest change seen before."

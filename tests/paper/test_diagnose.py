@@ -21,6 +21,7 @@ from study.figures.drawing import drawn
 from study.paper import run as running
 from study.paper.diagnose import (
     Verdict,
+    _bound,
     answered,
     conclusion,
     details,
@@ -147,6 +148,23 @@ def test_what_no_diagnostic_tested_is_not_said_to_be_clear(tmp_path: Path) -> No
     for checks in ((), (found.check("uncertainty"),)):
         text = " ".join(conclusion(replace(found, checks=checks)))
         assert "No diagnostic tested the assumptions." in text
+
+
+@pytest.mark.parametrize(
+    ("breakdown", "said"), [(0.5, "more than 0.5 times"), (None, "zero in it whatever the bound")]
+)
+def test_how_strong_a_violation_overturns_the_sign_is_what_the_honest_intervals_say(
+    verdict: Verdict, breakdown: float | None, said: str
+) -> None:
+    checks = []
+    for check in verdict.checks:
+        if check.diagnostic.name == "honest_relative_magnitudes":
+            assert check.finding is not None
+            details = {**check.finding.details, "breakdown": breakdown}
+            check = check._replace(finding=replace(check.finding, details=details))
+        checks.append(check)
+    assert said in _bound(replace(verdict, checks=tuple(checks)))
+    assert "could not be bounded" in _bound(replace(verdict, checks=()))
 
 
 def test_placebos_that_move_are_an_objection(verdict: Verdict) -> None:

@@ -134,8 +134,9 @@ def label_rows(axis: Axes, labels: Sequence[str], size: float = 7.5) -> None:
 
 
 def shortened(label: str, most: int = LONGEST) -> str:
-    """Cut a label that would leave no room for its line."""
-    return label if len(label) <= most else label[: most - 1].rstrip() + "…"
+    """Take the middle out of a label that would leave no room for its line: names may begin alike."""
+    begin = 2 * most // 3
+    return label if len(label) <= most else f"{label[:begin].rstrip()}…{label[begin + 1 - most :].lstrip()}"
 
 
 COLUMNS = 5

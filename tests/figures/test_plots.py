@@ -34,7 +34,7 @@ from study import (
     event_plot,
 )
 from study.figures import COLOUR, SERIES, drawing, drawn, effects_plot
-from study.figures.paths import event_study
+from study.figures.paths import event_study, shortened
 
 QUESTION = Question("y", "event")
 
@@ -670,3 +670,11 @@ def test_letters_that_no_font_has_are_one_note_and_another_font_that_has_them_st
         drawing.drawn(figure, "png")
     (said,) = {str(each.message) for each in told}
     assert "has \U000f1234, \U000f1235; boxes stand in their place" in said
+
+
+def test_long_labels_that_begin_alike_stay_apart() -> None:
+    labels = [f"University of the very long northern region number {k}" for k in range(12)]
+    cut = [shortened(label) for label in labels]
+    assert len({*cut}) == len(labels)
+    assert {len(label) for label in cut} <= {33, 34}
+    assert shortened("University of Oslo") == "University of Oslo"

@@ -25,6 +25,7 @@ from study.core import (
     t_quantile,
     unknown,
 )
+from study.designs import find_design
 from study.designs.long_change import LongChange, long_change
 from study.estimates import POWER, Estimand, Estimate, Stacked, coefficients, exceeded, stack, sup_t
 from study.learners import Folds, Learner, Learning, Nuisance, cross_fit, draw_folds, spread_of_draws
@@ -395,20 +396,16 @@ def score(
     Raises
     ------
     QuestionError
-        If an option is impossible, the event is not absorbing, fewer than 20 units are treated or not, the question
-        has weights, an instrument, a dose, a group or no covariates, or a covariate is missing.
+        If an option is impossible, :func:`study.designs.dml_irm` cannot answer the question, whose scores these are,
+        fewer than 20 units are treated or not, or there are no covariates or one is missing.
     """
     sample.needs_units("score")
     learning = Learning(learner, folds, repetitions, seed, learner if propensity is None else propensity)
     learning.check("heterogeneity")
+    if refusal := find_design("dml_irm").refusal(sample):
+        raise QuestionError(f"heterogeneity, by the scores of {refusal}")
     rows = long_change(sample, before, after, "heterogeneity")
     question = sample.question
-    for name in ("weights", "instrument", "dose", "group"):
-        value = getattr(question, name)
-        if value is not None:
-            raise QuestionError(
-                f"heterogeneity: {name} is {value}, but a unit counts once here, as treated or not; leave {name} out."
-            )
     if not question.covariates:
         raise QuestionError(
             "heterogeneity: the question has no covariates, so nothing says how treated units differ from others; name "

@@ -329,16 +329,19 @@ def test_impossible_options_are_refused_in_one_line(options: dict, said: str) ->
             lambda: gaining.sample(n=100, share=0.05),
             "units are treated by the end of the window, and at least 20",
         ),
-        (lambda: gaining.sample(weights="weight"), "weights is weight"),
-        (lambda: gaining.sample(instrument="weight"), "instrument is weight"),
-        (lambda: gaining.sample(group="large=large"), "group is large=large"),
+        (lambda: gaining.sample(weights="weight"), "dml_irm: it cannot answer a question with weights"),
+        (lambda: gaining.sample(instrument="weight"), "with an instrument"),
+        (lambda: gaining.sample(group="large=large"), "with a third difference"),
+        (lambda: gaining.sample(missing="cells"), 'with missing="cells"'),
+        (lambda: gaining.sample(base="varying"), 'with base="varying"'),
+        (lambda: gaining.sample(balance=1), "with a balance of cohorts"),
         (
             lambda: Question("y", "event").sample(gaining.panel()),
             "heterogeneity: the question has no covariates",
         ),
         (
             lambda: Question("y", "event").sample(simulated.switching()),
-            "heterogeneity: event is not absorbing",
+            "heterogeneity, by the scores of dml_irm: .* not absorbing",
         ),
     ],
 )

@@ -199,6 +199,20 @@ def test_an_average_rests_on_all_units_that_some_effect_is_compared_with() -> No
     assert fit.n_obs > 0.5 * fit.sample.observed.sum()
 
 
+def test_observations_are_the_cells_in_changes_and_those_that_slopes_of_covariates_rest_on() -> None:
+    made = panel()
+    drawn = np.random.default_rng(1).normal(size=made.outcomes["y"].shape)
+    made = replace(made, covariates={"drawn": drawn})
+    path = made.doses["D"]
+    start = np.where((path != path[:, :1]).any(axis=1), (path != path[:, :1]).argmax(axis=1), len(PERIODS))
+    at_switch = np.isin(np.arange(len(PERIODS)), np.unique(start[start < len(PERIODS)]))
+    around = at_switch | np.append(at_switch[1:], False)
+    until = np.arange(len(PERIODS)) <= start[:, None]
+    asked = ASKED.replace(horizon=0)
+    assert estimate(made, asked, "dcdh", placebos=0).n_obs == (until & around).sum()
+    assert estimate(made, asked.replace(covariates=("drawn",)), "dcdh", placebos=0).n_obs == until.sum()
+
+
 @pytest.mark.parametrize("same", [False, True])
 def test_same_switchers_are_in_every_effect_up_to_the_horizon(same: bool) -> None:
     fit = estimate(panel(gaps=0.05), ASKED.replace(horizon=2), "dcdh", same_switchers=same)

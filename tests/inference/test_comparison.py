@@ -464,3 +464,23 @@ def test_a_cluster_whose_units_cancel_out_counts_in_a_joint_test_as_in_the_estim
     together = joint(fit)
     np.testing.assert_allclose(together.degrees_of_freedom, fit.degrees_of_freedom, rtol=1e-12)
     assert together.test().degrees == pytest.approx(fit.degrees_of_freedom[0], rel=1e-12)
+
+
+def test_units_without_influence_do_not_count_in_a_joint_test() -> None:
+    rows = [
+        (unit, year, event, (year > 1) * (-1.0) ** unit)
+        for unit, event in enumerate(np.repeat([2.0, 3.0, np.nan], 8))
+        for year in (1, 2, 3)
+    ]
+    panel = Panel.from_long(
+        pd.DataFrame(rows, columns=["unit", "year", "event", "y"]),
+        unit="unit",
+        time="year",
+        outcomes="y",
+        first_treated="event",
+    )
+    asked = Question("y", "event", comparison="never_treated", min_cohort_size=1)
+    path = estimate(panel, asked, "callaway_santanna").aggregate("event")
+    last = path.select(path.event_time == 1)  # of units treated in year 2 alone
+    np.testing.assert_allclose(joint(last).degrees_of_freedom, last.degrees_of_freedom, rtol=1e-12)
+    assert last.degrees_of_freedom[0] < 16

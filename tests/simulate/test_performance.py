@@ -60,6 +60,7 @@ def small() -> Replications:
     answers[1, 4, 1:] = np.nan
     answers[2, 5:], answers[2, :, 6:] = np.nan, np.nan
     answers[0, :4, 7] = 0.01
+    answers[0, 8, 8] = np.inf  # of an unbounded interval, which says nothing
     truths = np.column_stack([rng.normal(1.0, 0.3, 9), rng.normal(5.0, 0.5, 9)])
     return replications(answers, truths, effect=0.2, ran=[9, 9, 5])
 
@@ -77,7 +78,7 @@ def by_hand(one: Replications, design: int) -> dict[str, float]:
         return sum(which) / len(which) if which else np.nan
 
     passing = [row for row in rows if row.p_largest > 0.05]
-    said = [row.mde for row in with_interval]
+    said = [row.mde for row in with_interval if np.isfinite(row.mde)]
     errors = [row.std_error for row in with_interval]
     return {
         "bias": mean - truth,
@@ -89,7 +90,7 @@ def by_hand(one: Replications, design: int) -> dict[str, float]:
         "error_ratio": sum(errors) / len(errors) / sd,
         "rejects": share([not row.low <= 0 <= row.high for row in with_interval]),
         "mde": 2.8015852 * sd,
-        "mde_by_error": sum(said) / len(said),
+        "mde_by_error": sum(said) / len(said) if said else np.nan,
         "pretest_rejects": share([row.p_largest <= 0.05 for row in rows if not np.isnan(row.p_largest)]),
         "wald_rejects": share([row.p_wald <= 0.05 for row in rows if not np.isnan(row.p_wald)]),
         "bias_after": sum(row.estimate for row in passing) / len(passing) - truth if passing else np.nan,

@@ -36,7 +36,7 @@ from study.figures.drawing import (
 )
 from study.panel import Scale
 
-LONGEST = 34
+LONGEST = 36
 MANY = 30
 ROW_HEIGHT = 0.22  # inches, of figures with several axes
 

@@ -316,7 +316,7 @@ def heterogeneity(
         Folder of figures and tables, instead of build/heterogeneity.
     """
     from study.heterogeneity import report as report_on
-    from study.heterogeneity import usual_groupings
+    from study.heterogeneity.page import usual_groupings
     from study.paper import run
 
     chosen = columns.plan(panel, plan)

@@ -2,11 +2,7 @@ from .allocation import policy as policy
 from .causal_forest import calibration as calibration
 from .causal_forest import forest as forest
 from .page import Report as Report
-from .page import caveats as caveats
 from .page import effects_by_group as effects_by_group
 from .page import report as report
-from .page import short_label as short_label
-from .page import usual_groupings as usual_groupings
 from .scored import Scores as Scores
-from .scored import plain as plain
 from .scored import score as score

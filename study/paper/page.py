@@ -54,7 +54,7 @@ def provenance_of(plan: Plan, text: str, panels: Iterable[Panel]) -> dict[str, A
     return {
         "title": plan.title or f"Effects on {plan.text.outcome}",
         "plan": text,
-        "headline": f"{plan.headline.label}, design {plan.headline.name}",
+        "headline": plan.headline.label,
         "panels": tuple(dict.fromkeys((panel.name, panel.checksum) for panel in panels)),
         "seed": plan.seed,
         "package": __version__,

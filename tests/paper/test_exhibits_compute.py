@@ -231,13 +231,13 @@ def test_the_never_treated_without_a_paper_and_the_ten_largest_are_those_of_a_pl
     found = sample.of_outcome(paper, event)
     total = pd.Series(panel.outcomes["papers"].sum(axis=1), index=panel.units)
     dates = pd.Series(panel.first_treated[event.name], index=panel.units)
-    assert found["never_treated"] == dates.isna().sum() == 1271
-    assert found["without_papers"] == (total[dates.isna()] == 0).sum() == 698
+    assert found["never_treated"] == dates.isna().sum() == 1268
+    assert found["without_papers"] == (total[dates.isna()] == 0).sum() == 695
     treated = total[dates.between(2014, 2024)]
     assert found["ten_largest"] == pytest.approx(treated.nlargest(10).sum() / treated.sum())
-    # As a reader found for the event as first specified.
+    # As a reader found for the event as first specified, less the three units that mended matching joined to others.
     specified = sample.of_outcome(paper, next(e for e in paper.plan.events if e.name == machines.FIRST))
-    assert (specified["without_papers"], round(100 * specified["ten_largest"])) == (694, 59)
+    assert (specified["without_papers"], round(100 * specified["ten_largest"])) == (691, 59)
 
 
 def test_an_outcome_with_negative_totals_has_no_share_of_the_largest_and_is_not_nothing_where_it_cancels(

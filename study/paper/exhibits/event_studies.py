@@ -77,8 +77,8 @@ def event_studies(setting: Setting) -> Iterator[Piece]:
     yield draw(
         EXHIBIT,
         f"Effects of {setting.event.called} by event time under several designs. {setting.about}. Effects are "
-        f"against: {against}. Bars are simultaneous bands over all event times of a design, lines pointwise "
-        f"intervals, both at {100 * plan.level:g}%. Effects outside the window of the figure are in the bands.",
+        f"against: {against}. Lines are pointwise intervals at {100 * plan.level:g}%, bars simultaneous bands over all "
+        "event times of a design. Effects outside the window of the figure are in the bands.",
         figure(setting, drawn),
         f"Small multiples of effects by event time from {plan.window[0]} to {plan.window[1]} "
         f"{setting.panel.period_unit}s since the event, one for each design, in a block for each scale with and "

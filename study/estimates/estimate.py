@@ -370,7 +370,7 @@ class Estimate(Described):
         if left is None or not self.sides.both:
             return left or self._applied(leverage(self.level_influence, self.sides))
         some = on_sides(self.level_influence, self.sides)
-        some |= (left.clusters == 1) | ~some.any(axis=0)  # of these the design itself says why
+        some |= left.clusters == 1  # of these the design itself says why
         return left._replace(clusters=left.clusters * some, estimable=left.estimable & some.all(axis=0))
 
     def _applied(self, own: Leverage) -> LeftOut:

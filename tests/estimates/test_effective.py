@@ -180,6 +180,20 @@ def test_no_standard_error_is_reported_where_comparison_units_do_not_vary() -> N
         assert f"{design}: 6 treated and 0 comparison clusters carry the variance" in fit.notes[-1]
 
 
+@pytest.mark.parametrize(
+    "design", ["callaway_santanna", "dcdh", "synthetic_did", "generalized_synthetic_control"]
+)
+def test_where_nothing_varies_no_unit_is_said_to_carry_the_variance(design: str) -> None:
+    panel = simulated.few_treated(np.random.default_rng(1), treated=6)
+    after = panel.periods >= 5
+    y = np.where(np.isnan(panel.first_treated["event"])[:, None], 3.0, 3.0 + 2.0 * after)
+    first = np.where(np.isnan(panel.first_treated["event"]), np.nan, 5.0)
+    fit = estimate(replace(panel, outcomes={"y": y}, first_treated={"event": first}), QUESTION, design)
+    assert fit.headline.effect[0] == pytest.approx(2.0)
+    assert np.isnan(fit.headline.std_error[0])
+    assert fit.headline.notes[-1].startswith(f"{design}: outcomes do not vary between clusters")
+
+
 def test_what_is_a_millionth_of_the_largest_or_less_is_rounding_and_no_cluster() -> None:
     for small, number in ((0.9e-6, 6), (1e-6, 6), (1.1e-6, 8)):
         sums = np.array([[1.0], [-1.0], [1.0], [1.0], [1.0], [1.0], [small], [-small]])

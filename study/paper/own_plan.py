@@ -18,7 +18,7 @@ from study.paper.plan import Plan, check_addresses
 from study.report import address_part, render
 
 # In this order; the first that answers is the headline.
-CANDIDATES = ("callaway_santanna", "sun_abraham", "imputation", "event_study", "lp_did", "twfe")
+CANDIDATES = ("callaway_santanna", "sun_abraham", "imputation", "etwfe", "event_study", "lp_did", "twfe")
 LONGEST_HORIZON = 4
 
 

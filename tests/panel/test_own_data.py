@@ -252,6 +252,17 @@ def test_an_error_on_a_sheet_is_no_empty_cell_where_its_column_is_read(tmp_path:
         rewritten(path, {first: lambda text: re.sub(r'<c r="I2".*?</c>', cell, text)})
 
 
+def test_an_error_is_found_in_columns_of_two_letters_too(tmp_path: Path) -> None:
+    path, first = tmp_path / "own.xlsx", "xl/worksheets/sheet1.xml"
+    wide = table().assign(**{f"more{k}": 1.0 for k in range(30)}, growth=7.25)
+    workbook(wide, path)
+    letters = f"A{chr(65 + wide.columns.get_loc('growth') - 26)}"
+    broken = f'<c r="{letters}2" t="e"><v>#N/A</v></c>'
+    rewritten(path, {first: lambda text: text.replace("<c><v>7.25</v></c>", broken, 1)})
+    with pytest.raises(DataError, match='column growth holds "#N/A" on line 2'):
+        Panel.from_long(path, **ROLES | {"covariates": "growth"})
+
+
 # ---- periods ----
 
 MONTHS = pd.period_range("2009-11", periods=6, freq="M")
@@ -621,6 +632,10 @@ def test_columns_of_a_parquet_file_that_differ_in_case_only_are_named(tmp_path: 
     )
     with pytest.raises(DataError, match="columns called Papers in letters of another case too"):
         Panel.from_long(tmp_path / "own.parquet", **ROLES | {"outcomes": "Papers"})
+    table().assign(wages_1=1.0).to_parquet(tmp_path / "own.parquet")
+    with pytest.raises(DataError) as error:
+        Panel.from_long(tmp_path / "own.parquet", **ROLES | {"outcomes": "wages"})
+    assert "another case" not in str(error.value)
 
 
 def test_a_profile_says_which_designs_can_answer_and_why_others_cannot() -> None:

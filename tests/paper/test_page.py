@@ -418,6 +418,14 @@ def test_exhibits_of_the_appendix_have_its_prefix_and_tables_written_by_hand_a_n
     }
 
 
+def test_what_a_paper_takes_in_and_no_exhibit_makes_is_no_part_of_the_page(
+    shown, provenance, content
+) -> None:
+    paper = PAPER.replace(r"\end{document}", r"\input{tables/absent}" + "\n" + r"\end{document}")
+    assert paper != PAPER
+    assert page(shown, provenance, paper) == content
+
+
 def test_each_table_and_figure_can_be_downloaded_as_it_is(content, shown) -> None:
     files = re.findall(r'<a download="([^"]+)" href="data:[\w/.-]+;base64,([^"]+)"', content.decode())
     given = {html.unescape(name): base64.b64decode(link) for name, link in files}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from functools import cache
+from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 import simulated
 from command_line import command
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import FillBetweenPolyCollection, QuadMesh
@@ -678,3 +680,14 @@ def test_long_labels_that_begin_alike_stay_apart() -> None:
     assert len({*cut}) == len(labels)
     assert {len(label) for label in cut} <= {35, 36}
     assert shortened("University of Oslo") == "University of Oslo"
+
+
+def test_warnings_that_are_not_of_letters_are_passed_on() -> None:
+    class Warns(Artist):
+        def draw(self, renderer: Any) -> None:
+            warnings.warn("something else", UserWarning, stacklevel=1)
+
+    with drawing.canvas() as figure:
+        figure.add_artist(Warns())
+    with pytest.warns(UserWarning, match="something else"):
+        figure.savefig(BytesIO(), format="svg")

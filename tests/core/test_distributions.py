@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from study.core.digits import significant
+from study.core.digits import distinct_texts, significant
 from study.core.distributions import (
     chi_squared_tail,
     f_tail,
@@ -69,3 +69,12 @@ def test_a_number_is_recorded_with_eight_digits_or_those_of_what_stands_beside_i
 def test_a_number_that_is_none_stays_none_and_a_small_negative_one_has_no_sign():
     assert math.isnan(significant(math.nan, beside=1.0))
     assert math.copysign(1.0, significant(-1e-20, beside=1.0)) == 1.0
+
+
+def test_texts_have_as_many_more_digits_as_tell_them_apart() -> None:
+    def texts(*values: float) -> list[str]:
+        return list(distinct_texts(lambda digits: [f"{value:.{digits}g}" for value in values], 3))
+
+    assert texts(0.12, 0.5678) == ["0.12", "0.568"]
+    assert texts(0.1234567, 0.1234568) == ["0.1234567", "0.1234568"]
+    assert texts(1.0, 1.0) == ["1", "1"]

@@ -29,7 +29,7 @@ from study.simulate.untreated_cells import TINY, Cells, fit, gamma_of
 # Standard deviation of the prior of a log hazard ratio, for a standard deviation of what it is of: one adopter, or
 # adopters that are larger than all others, leave a likelihood without a maximum.
 PRIOR = 3.0
-STEPS, CONVERGED = 50, 1e-10
+NEWTON_STEPS, CONVERGED = 50, 1e-10
 
 
 class RiskSet(NamedTuple):
@@ -71,7 +71,7 @@ def adoption_hazard(risk_sets: Sequence[RiskSet], prior: float = PRIOR) -> Hazar
     precision[variance <= 1e-12, variance <= 1e-12] = 1.0
     value = -np.inf
     step: FloatArray = np.zeros(p)
-    for _ in range(STEPS):
+    for _ in range(NEWTON_STEPS):
         trial = ratios + step
         likelihood, score, information = _derivatives(trial, centred, risk_sets)
         likelihood -= float(trial @ precision @ trial) / 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.special import softmax
 from statsmodels.discrete.conditional_models import ConditionalLogit
 from statsmodels.duration.hazard_regression import PHReg
 
@@ -77,3 +79,15 @@ def test_what_is_not_observed_says_nothing() -> None:
     ]
     alone = adoption_hazard([RiskSet(each.x[:, :1], each.adopts) for each in sets])
     np.testing.assert_allclose(adoption_hazard(hidden).ratios, [alone.ratios[0], 0.0], atol=1e-8)
+
+
+@pytest.mark.parametrize("prior", [3.0, 1e3])
+def test_the_maximum_is_found_however_far_it_is(prior: float) -> None:
+    x = np.arange(20.0)
+
+    def slope(ratio: float) -> float:
+        """Return the derivative of the likelihood, whose largest unit adopts, and of the prior."""
+        return float(19 - softmax(ratio * x) @ x - ratio * x.var() / prior**2)
+
+    found = adoption_hazard([RiskSet(x[:, None], x == 19)], prior)
+    assert found.ratios[0] == pytest.approx(brentq(slope, 0, 100, xtol=1e-14), rel=1e-8)

@@ -16,6 +16,21 @@ from study.paper import Plan, read_plan, run, tournament
 from study.paper.diagnose import ASSUMED
 from study.simulate.performance import standing
 
+# What the example adds where a design needs it.
+GROUPED = "--panel cs_2007 --group group=learning"
+NEEDS = {
+    "dml_iv": "--covariate baseline_papers --instrument herd_federal --option model=pliv",
+    "iv": "--instrument herd_federal",
+    "three_way": GROUPED,
+    "triple_difference": GROUPED,
+}
+# Options of the example where no shipped panel has what a design needs.
+LABS = "--panel labs.csv --unit lab --time year --outcome papers"
+OF_A_FILE = {
+    "dose_response": f"{LABS} --event cluster --dose gpu_hours",
+    "heterogeneous_adoption": f"{LABS} --event gpu_hours --levels",
+}
+
 
 class Fitting(NamedTuple):
     """A design and why it cannot answer, if it cannot; where its rows stand in a tournament, by label."""
@@ -165,23 +180,6 @@ def _sentence(each: Fitting, scale: Scale) -> str:
         for label, row in each.standing.items()
     ]
     return f"{each.design}: {'; '.join(parts)}"
-
-
-# What the example adds where a design needs it.
-GROUPED = "--panel cs_2007 --group group=learning"
-NEEDS = {
-    "dml_iv": "--covariate baseline_papers --instrument herd_federal --option model=pliv",
-    "iv": "--instrument herd_federal",
-    "three_way": GROUPED,
-    "triple_difference": GROUPED,
-}
-
-# Options of the example where no shipped panel has what a design needs.
-LABS = "--panel labs.csv --unit lab --time year --outcome papers"
-OF_A_FILE = {
-    "dose_response": f"{LABS} --event cluster --dose gpu_hours",
-    "heterogeneous_adoption": f"{LABS} --event gpu_hours --levels",
-}
 
 
 def design_page(design: Design) -> str:

@@ -20,6 +20,8 @@ from study.panel import Sample
 DESIGN = "callaway_santanna"
 # Of the largest outcome: nearer to zero the design itself says whether an error is rounding alone.
 LEAST = 1e-9
+# Numbers by assignment, unit and period that are held at a time.
+AT_ONCE = 2**23
 
 
 class Averaged(NamedTuple):
@@ -244,10 +246,6 @@ def leverage_of_draws(
     leverage = leverage_by_group(sizes[:, None] * present(flat), sides)
     estimable = leverage.estimable.reshape(squares.shape[1:])
     return leverage.factor.reshape(squares.shape), estimable
-
-
-# Numbers by assignment, unit and period that are held at a time.
-AT_ONCE = 2**23
 
 
 def coefficients_by_assignment(

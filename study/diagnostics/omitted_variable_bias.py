@@ -37,6 +37,10 @@ WITHIN = ("twfe", "panel_ols")
 
 # A variable is explained by others if this share, or less, of the root of its sum of squares is left.
 COLLINEAR = 1e-7
+Groups = tuple[tuple[str, ...], ...]
+Multiples = Sequence[float | tuple[float, float]]
+# Kind, term, strength with treatment and with the outcome, benchmark, multiple.
+Row = tuple[str, str, float, float, str, str]
 
 
 class Coefficient(NamedTuple):
@@ -456,12 +460,6 @@ def bound(
         return None
     eta = (math.sqrt(k_outcome) + math.sqrt(between)) / math.sqrt(1 - between)
     return r2_d, min(eta**2 * r2_outcome / (1 - r2_outcome), 1.0)
-
-
-Groups = tuple[tuple[str, ...], ...]
-Multiples = Sequence[float | tuple[float, float]]
-# Kind, term, strength with treatment and with the outcome, benchmark, multiple.
-Row = tuple[str, str, float, float, str, str]
 
 
 def as_strong_as(

@@ -33,6 +33,8 @@ from study.panel import Question
 GAUSS = ((1, 0.0), (80, 0.07), (60, 0.1), (40, 0.2), (20, 0.3))
 LATTICE = 50_000
 FAR = 8.5
+RARE = 1e-6  # share of samples that pass, below which no mean over them is computed
+WHO = "pretrends"
 
 
 def box_probability(
@@ -146,10 +148,6 @@ def box_pull(low: FloatArray, high: FloatArray, mean: FloatArray, covariance: Fl
             )
         pull[k] = (parts[0] - parts[1]) / total
     return pull
-
-
-WHO = "pretrends"
-RARE = 1e-6  # share of samples that pass, below which no mean over them is computed
 
 
 @diagnostic(

@@ -1,4 +1,4 @@
-"""One effect: its interval, and what its estimate could have found in the outcome's units and in percent."""
+"""One effect: its interval, what its estimate could have found, and tests that effects before treatment are zero."""
 
 from __future__ import annotations
 

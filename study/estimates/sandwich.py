@@ -29,6 +29,25 @@ Convention = Literal["jackknife", "pooled", Clustered, Given]
 NAMED: tuple[Clustered, ...] = get_args(Clustered)
 GIVEN: tuple[Given, ...] = get_args(Given)
 RANK_TOLERANCE = 1e-10
+# Far above what rounding leaves of equal statistics in double precision, far below what draws differ by.
+TIE = 1e-9
+Weights = Literal["gaussian", "rademacher", "mammen", "webb"]
+Errors = Literal["sample", "drawn"]
+NUMBERS_AT_ONCE = 2**18  # small blocks stay in the cache
+LEAST_SPREAD = 1e-6
+NO_VALUE = 1e-10
+# Values and cumulative probabilities; of mean 0 and variance 1, Mammen's also with third moment 1.
+_DISTRIBUTIONS: dict[str, tuple[FloatArray, FloatArray]] = {
+    "rademacher": (np.array([-1.0, 1.0]), np.array([0.5, 1.0])),
+    "mammen": (
+        np.array([(1 - math.sqrt(5)) / 2, (1 + math.sqrt(5)) / 2]),
+        np.array([(5 + math.sqrt(5)) / 10, 1.0]),
+    ),
+    "webb": (
+        np.array([-math.sqrt(1.5), -1.0, -math.sqrt(0.5), math.sqrt(0.5), 1.0, math.sqrt(1.5)]),
+        np.arange(1, 7) / 6,
+    ),
+}
 
 
 class Wald(NamedTuple):
@@ -118,10 +137,6 @@ def wald(effect: FloatArray, cov: FloatArray, degrees: float = math.inf) -> Wald
     return Wald(statistic, rank, p_value, degrees)
 
 
-# Far above what rounding leaves of equal statistics in double precision, far below what draws differ by.
-TIE = 1e-9
-
-
 def least_as_large(observed: Any, scale: Any = None) -> Any:
     """Return the smallest drawn size that counts as at least as large as the observed one.
 
@@ -137,27 +152,6 @@ def least_as_large(observed: Any, scale: Any = None) -> Any:
         What draws are in the order of, where the observed size may be zero but for rounding.
     """
     return observed * (1 - TIE) if scale is None else observed - TIE * np.maximum(observed, scale)
-
-
-Weights = Literal["gaussian", "rademacher", "mammen", "webb"]
-Errors = Literal["sample", "drawn"]
-
-NUMBERS_AT_ONCE = 2**18  # small blocks stay in the cache
-LEAST_SPREAD = 1e-6
-NO_VALUE = 1e-10
-
-# Values and cumulative probabilities; of mean 0 and variance 1, Mammen's also with third moment 1.
-_DISTRIBUTIONS: dict[str, tuple[FloatArray, FloatArray]] = {
-    "rademacher": (np.array([-1.0, 1.0]), np.array([0.5, 1.0])),
-    "mammen": (
-        np.array([(1 - math.sqrt(5)) / 2, (1 + math.sqrt(5)) / 2]),
-        np.array([(5 + math.sqrt(5)) / 10, 1.0]),
-    ),
-    "webb": (
-        np.array([-math.sqrt(1.5), -1.0, -math.sqrt(0.5), math.sqrt(0.5), 1.0, math.sqrt(1.5)]),
-        np.arange(1, 7) / 6,
-    ),
-}
 
 
 def distribution(weights: Weights) -> tuple[FloatArray, FloatArray]:

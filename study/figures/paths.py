@@ -39,6 +39,26 @@ from study.panel import Scale
 LONGEST = 36
 MANY = 30
 ROW_HEIGHT = 0.22  # inches, of figures with several axes
+COLUMNS = 5
+# In inches: the widest figure; of a legend, what a letter takes on average, and what its mark does.
+WIDEST, LETTER, LEGEND_MARK = 9.0, 0.056, 0.45
+COUNTED = 3.1  # inches of height, of a figure with numbers of units below its axes
+# The letter that looks like a marker.
+MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼"}
+NAMES = (
+    "estimate, pointwise interval",
+    "the same, on another base than those after",
+    "simultaneous band",
+    "",
+)
+OTHER_BASE, REFERENCE, NO_ERROR = "before the event: another base", "reference", "no standard error"
+CUT = "band goes on beyond the axis"
+# Bands so many times as wide as the median one would leave no room for the others.
+WIDE = 3.0
+# By the label of terms that are averages: what they are averaged to.
+BY_CALENDAR = {"cohort": "cohort", "period": "calendar"}
+Style = Literal["pointrange", "ribbon"]
+Paths = Mapping[str, pd.DataFrame]
 
 
 def dot_figure(
@@ -137,28 +157,6 @@ def shortened(label: str, most: int = LONGEST) -> str:
     """Take the middle out of a label that would leave no room for its line: names may begin alike."""
     begin = 2 * most // 3
     return label if len(label) <= most else f"{label[:begin].rstrip()}…{label[begin + 1 - most :].lstrip()}"
-
-
-COLUMNS = 5
-# In inches: the widest figure; of a legend, what a letter takes on average, and what its mark does.
-WIDEST, LETTER, LEGEND_MARK = 9.0, 0.056, 0.45
-COUNTED = 3.1  # inches of height, of a figure with numbers of units below its axes
-# The letter that looks like a marker.
-MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼"}
-NAMES = (
-    "estimate, pointwise interval",
-    "the same, on another base than those after",
-    "simultaneous band",
-    "",
-)
-OTHER_BASE, REFERENCE, NO_ERROR = "before the event: another base", "reference", "no standard error"
-CUT = "band goes on beyond the axis"
-# Bands so many times as wide as the median one would leave no room for the others.
-WIDE = 3.0
-# By the label of terms that are averages: what they are averaged to.
-BY_CALENDAR = {"cohort": "cohort", "period": "calendar"}
-Style = Literal["pointrange", "ribbon"]
-Paths = Mapping[str, pd.DataFrame]
 
 
 def event_study(paths: Paths, *, ylabel: str, unit: str, percent: bool = False) -> Figure:

@@ -47,6 +47,7 @@ from study.learners import Learner
 from study.panel import Sample, Scale
 
 Of = Literal["treated", "all"]
+ANALYSES = ("groups", "forest", "calibration", "policy")
 
 
 @titled("Effects by group")
@@ -239,9 +240,6 @@ def group_figure(findings: Sequence[Finding]) -> Figure:
             axis.set_xlabel("")
         legend_above(figure, axes[0])
     return figure
-
-
-ANALYSES = ("groups", "forest", "calibration", "policy")
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,6 +30,7 @@ from study.estimates import (
 # standard errors: far above rounding and what Poisson iterations leave, far below any difference that matters.
 EQUAL = 1e-7
 LEVEL = 0.95
+Method = Literal["romano_wolf", "holm"]
 
 
 class SupT(NamedTuple):
@@ -240,9 +241,6 @@ def joined_headlines(headlines: Mapping[str, Estimate], who: str) -> Joint:
             "distribution; give all the same cluster."
         )
     return stack(list(headlines), list(map(Stacked.of, headlines.values())))
-
-
-Method = Literal["romano_wolf", "holm"]
 
 
 def holm(p_values: FloatArray) -> FloatArray:

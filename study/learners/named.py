@@ -26,6 +26,24 @@ LOGIT_PENALTIES = np.geomspace(1, 1e-2, 10)
 STEPS = 100
 CONVERGED = 1e-9
 LEAST_WEIGHT = 1e-5
+# Small trees, since adoption is rare: a unit has one adoption in all its periods, and its rows share their
+# baseline covariates, so a leaf of fewer rows than these would be about two or three units. There is
+# no subsampling, so that nothing in a fit is random.
+TREES: dict[str, Any] = {
+    "n_estimators": 100,
+    "learning_rate": 0.1,
+    "num_leaves": 8,
+    "min_child_samples": 30,
+    "reg_lambda": 1.0,
+}
+# What can be predicted; probabilities may be in single precision.
+RANGE: dict[Kind, tuple[float, float]] = {
+    "mean": (-np.finfo(np.float64).max, np.finfo(np.float64).max),
+    "probability": (-1e-6, 1 + 1e-6),
+}
+ONE_THREAD: dict[str, Any] = {"n_jobs": 1, "deterministic": True, "force_row_wise": True, "verbose": -1}
+LearnerName = Literal["lasso", "forest", "lightgbm", "ensemble", "linear"]
+ENSEMBLE = ("lasso", "forest", "lightgbm")
 
 
 def lasso(problem: Problem) -> FloatArray:
@@ -150,26 +168,6 @@ def orthogonal(terms: FloatArray, train: Rows) -> FloatArray:
     if not own.all():
         triangle, terms = np.asarray(np.linalg.qr(x[:, own], mode="r")), terms[:, own]
     return np.asarray(dtrsm(np.sqrt(len(x)), triangle, terms, side=1))
-
-
-LearnerName = Literal["lasso", "forest", "lightgbm", "ensemble", "linear"]
-ENSEMBLE = ("lasso", "forest", "lightgbm")
-# Small trees, since adoption is rare: a unit has one adoption in all its periods, and its rows share their
-# baseline covariates, so a leaf of fewer rows than these would be about two or three units. There is
-# no subsampling, so that nothing in a fit is random.
-TREES: dict[str, Any] = {
-    "n_estimators": 100,
-    "learning_rate": 0.1,
-    "num_leaves": 8,
-    "min_child_samples": 30,
-    "reg_lambda": 1.0,
-}
-# What can be predicted; probabilities may be in single precision.
-RANGE: dict[Kind, tuple[float, float]] = {
-    "mean": (-np.finfo(np.float64).max, np.finfo(np.float64).max),
-    "probability": (-1e-6, 1 + 1e-6),
-}
-ONE_THREAD: dict[str, Any] = {"n_jobs": 1, "deterministic": True, "force_row_wise": True, "verbose": -1}
 
 
 class Estimator(Protocol):

@@ -42,6 +42,9 @@ from study.learners.problem import Kind, Problem, Rows, group_means
 from study.panel import Sample
 
 Centre = Callable[[FloatArray, IntArray, Rows], FloatArray]
+# doubleml clips to bounds above zero, and warns of what is beyond these.
+LEAST = 1e-12
+BOTH_ENDS = "seen at both ends of the window"
 
 
 class Nuisance(NamedTuple):
@@ -296,11 +299,6 @@ def _estimator(value: Any) -> Any:
     if not folders or not hasattr(value, "get_params"):
         raise TypeError(f"{kind.__module__}.{kind.__qualname__} has no settings that say all.")
     return kind.__module__, kind.__qualname__, code_of(kind.__module__), value.get_params(deep=False)
-
-
-# doubleml clips to bounds above zero, and warns of what is beyond these.
-LEAST = 1e-12
-BOTH_ENDS = "seen at both ends of the window"
 
 
 class Part(NamedTuple):

@@ -45,6 +45,9 @@ OTHER_FONTS = b"""\
 """
 # Significant digits of a number that are more than rounding, and digits that siunitx sets without a mark.
 MEANT, UNMARKED = 11, 4
+# What a file's parts are dated, so that the same tables are the same bytes.
+DATE = (1980, 1, 1, 0, 0, 0)
+POINTS = 9
 
 
 class Number(NamedTuple):
@@ -519,11 +522,6 @@ def document(tables: Sequence[Table], kind: Format, *, standalone: bool = False)
         body = parts.replace(other_fonts, "")
         return render("tables.tex", body=body, head=other_fonts if body != parts else "")
     return parts.encode()
-
-
-# What a file's parts are dated, so that the same tables are the same bytes.
-DATE = (1980, 1, 1, 0, 0, 0)
-POINTS = 9
 
 
 def word_file(tables: Sequence[Table]) -> bytes:

@@ -30,6 +30,16 @@ from study.simulate.untreated_cells import TINY, Cells, fit, gamma_of
 # adopters that are larger than all others, leave a likelihood without a maximum.
 PRIOR = 3.0
 NEWTON_STEPS, CONVERGED = 50, 1e-10
+# Of those treated, how many hold the share of the outcome that is a moment.
+LARGEST = 10
+# A targeted moment is met if simulated panels have it, on average, up to this share of it or up to as many standard
+# deviations as one simulated panel has. Fixed before anything was calibrated.
+SHARE, DEVIATIONS = 0.15, 3.0
+# Simulated panels by which the hazard is made to find adopters as large as the real ones, and how often it is changed.
+DRAWS, STEPS, NEAR = 30, 10, 0.01
+FIRST_STEP, LARGEST_STEP = 0.5, 2.0
+QUANTILES = 20
+WHO = "calibrate"
 
 
 class RiskSet(NamedTuple):
@@ -111,18 +121,6 @@ def _derivatives(
         score += x[risk.adopts].sum(axis=0) - adopters * mean
         information += adopters * ((x * share[:, None]).T @ x - np.outer(mean, mean))
     return float(value), score, information
-
-
-# Of those treated, how many hold the share of the outcome that is a moment.
-LARGEST = 10
-WHO = "calibrate"
-# A targeted moment is met if simulated panels have it, on average, up to this share of it or up to as many standard
-# deviations as one simulated panel has. Fixed before anything was calibrated.
-SHARE, DEVIATIONS = 0.15, 3.0
-# Simulated panels by which the hazard is made to find adopters as large as the real ones, and how often it is changed.
-DRAWS, STEPS, NEAR = 30, 10, 0.01
-FIRST_STEP, LARGEST_STEP = 0.5, 2.0
-QUANTILES = 20
 
 
 class Moment(NamedTuple):

@@ -14,18 +14,7 @@ import pandas as pd
 
 from study.core import DataError, settle, write_all
 from study.data import grants, sources, topics
-from study.data.assemble import (
-    ccstar,
-    csmetrics,
-    entity_list,
-    fields,
-    gpu_stock,
-    machines,
-    models,
-    panels,
-    programmes,
-    top500,
-)
+from study.data.assemble import csmetrics, machines, models, panels, programmes
 from study.data.codebook import codebook
 from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
 from study.data.sources.provenance import SOURCES, sources_toml
@@ -38,7 +27,7 @@ EVENTS = (
     *grants.EVENTS,
     "first_ccstar",
     programmes.CONTEST_WIN,
-    entity_list.EVENT,
+    programmes.ACCESS_LOST,
     *machines.EVENTS,
 )
 
@@ -114,7 +103,7 @@ def _events(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher) -> Ta
     systems = originals.top500.assign(country=[country(name, f"TOP500 {month}") for name, month in named])
     overrides = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
     sites = credit.match_sites(systems, matcher, overrides)
-    hosted = top500.credited(systems, sites)
+    hosted = machines.credited(systems, sites)
     # Yearly files of all awards hold those of CRI as well.
     records = pd.concat([originals.nsf, originals.nsf_cri]).drop_duplicates("award_id")
     classified = grants.classify(records)
@@ -130,16 +119,16 @@ def _events(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher) -> Ta
     of_awards, of_programmes = grants.events(awards), programmes.events(access, families, matcher)
     roles = programmes.roles(access, families, matcher)
     return {
-        "events/top500.csv": top500.events(hosted),
+        "events/top500.csv": machines.first_systems(hosted),
         "events/nsf.csv": of_awards,
-        "events/ccstar.csv": ccstar.events(originals.osg, matcher, facilities),
+        "events/ccstar.csv": programmes.registered(originals.osg, matcher, facilities),
         "events/programmes.csv": of_programmes,
         "events/programme_roles.csv": roles,
         "events/contests.csv": programmes.contest_wins(
             pd.concat([of_awards, of_programmes]), roles, families
         ),
-        "events/entity_list.csv": entity_list.events(originals.entity_list, matcher),
-        "events/top500_lists.csv": top500.lists(hosted),
+        "events/entity_list.csv": programmes.access_lost(originals.entity_list, matcher),
+        "events/top500_lists.csv": machines.lists(hosted),
         "events/nsf_awards.csv": awards,
         "events/machines.csv": machines.events(holders),
         "events/capacity.csv": machines.capacity(holders, on_lists, prices, sorted(systems["list"].unique())),
@@ -170,7 +159,7 @@ def _panels(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher, event
         programmes.role_attributes(in_programmes, families),
         grants.roles(every_event),
         programmes.participants(events["events/nsf_awards.csv"], in_programmes),
-        entity_list.roles(every_event),
+        programmes.access_lost_roles(every_event),
     ]
     attach = partial(
         panels.attach,
@@ -220,12 +209,12 @@ def _panels(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher, event
     outcomes = models.panel(models.models_by_university(notable, organisations), units, panels.MODELS.years)
     tables["panels/models.csv"] = attach(outcomes, units, panels.MODELS)
     stock = originals.gpus_per_student
-    tables["gpu_stock.csv"] = gpu_stock.totals(stock, matcher, tables["panels/cvpr.csv"], every_event)
-    teams, growth = fields.teams(classified), models.compute_growth(notable)
+    tables["gpu_stock.csv"] = machines.totals(stock, matcher, tables["panels/cvpr.csv"], every_event)
+    teams, growth = models.teams(classified), models.compute_growth(notable)
     return {
         **tables,
-        "panels/fields.csv": fields.panel(teams, years, growth, "topic"),
-        "panels/areas.csv": fields.panel(teams, years, growth, "area"),
+        "panels/fields.csv": models.fields_panel(teams, years, growth, "topic"),
+        "panels/areas.csv": models.fields_panel(teams, years, growth, "area"),
         "compute_growth.csv": growth,
         "facts/models.csv": models.fact_models((earlier, notable)),
         "venue_years.csv": years,

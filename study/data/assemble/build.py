@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +16,9 @@ import pandas as pd
 from study.core import DataError, settle, write_all
 from study.data import grants, sources, topics
 from study.data.assemble import csmetrics, machines, models, panels, programmes
-from study.data.codebook import codebook
 from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
-from study.data.sources.provenance import SOURCES, sources_toml
-from study.panel import shipped
+from study.panel import Roles, panel_entries, read_catalogue, shipped
+from study.report import render
 
 EVENTS = (
     "first_top500",
@@ -60,7 +60,7 @@ def assemble(raw: Path, out: Path) -> list[Path]:
         If an original is missing, truncated or malformed; nothing is written then.
     """
     settle(out)
-    for folder in SOURCES:
+    for folder in sources.RECORDED:
         if not (raw / folder).is_dir():
             raise DataError(f"assemble: folder {folder} is missing in {raw}; put the originals there.")
 
@@ -76,7 +76,7 @@ def assemble(raw: Path, out: Path) -> list[Path]:
     files = {name: _file(name, table) for name, table in tables.items()}
     headings = {name: list(table.columns) for name, table in tables.items()}
     files["codebook.md"] = codebook(by_hand("panels.toml"), by_hand("columns.toml"), headings).encode()
-    files["sources.toml"] = sources_toml(raw, sources.paperlists.known_files()).encode()
+    files["sources.toml"] = sources.sources_toml(raw).encode()
     return write_all(out, files)
 
 
@@ -91,7 +91,7 @@ def _read(raw: Path) -> SimpleNamespace:
         "epoch": lambda folder: (sources.epoch.read(folder), sources.epoch.read(folder, "december_2023")),
         "paperlists": lambda folder: sources.paperlists.read(folder, sources.paperlists.known_files()),
     }
-    read = {name: readers.get(name) or getattr(sources, name).read for name in reversed(SOURCES)}
+    read = {name: readers.get(name) or getattr(sources, name).read for name in reversed(sources.RECORDED)}
     return SimpleNamespace(**{name: reader(raw / name) for name, reader in read.items()})
 
 
@@ -253,3 +253,76 @@ def _file(name: str, table: pd.DataFrame) -> bytes:
     with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as stream:
         stream.write(text)
     return content.getvalue()
+
+
+def codebook(
+    panels_toml: Path, columns_toml: Path, headings: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """Return the codebook as Markdown.
+
+    Parameters
+    ----------
+    panels_toml, columns_toml : Path
+        How the panels are read, and what the columns mean.
+    headings : mapping, optional
+        Columns by path of a table below the data folder, for tables that are not written yet; those of the
+        other tables are read from the folder of ``panels_toml``.
+
+    Returns
+    -------
+    str
+        First every column that means the same in all panels, then the panels with the roles of their
+        columns, then the other tables with theirs.
+
+    Raises
+    ------
+    DataError
+        If a table of the catalogue is missing, or a column has no entry.
+    """
+    panels, catalogue = panel_entries(panels_toml), read_catalogue(columns_toml)
+    files = dict.fromkeys(entry["file"] for entry in panels.values())
+    others = [table for table in catalogue.tables if table not in files]
+    heads = {
+        table: (headings or {}).get(table) or heading(panels_toml.parent / table)
+        for table in (*files, *others)
+    }
+    entries = {
+        table: {column: catalogue.entry(table, column) for column in columns}
+        for table, columns in heads.items()
+    }
+    rows = {table: catalogue.rows(table) for table in heads}
+    keys = {(file, column): catalogue.key(file, column) for file in files for column in heads[file]}
+    of_panel = {place for place, key in keys.items() if key in catalogue.tables[place[0]].columns}
+    return render(
+        "codebook.md",
+        rows=rows,
+        panels=panels,
+        shared={key: catalogue.columns[key] for place, key in keys.items() if place not in of_panel},
+        own={file: {c: e for c, e in entries[file].items() if (file, c) in of_panel} for file in files},
+        by_role={
+            name: _by_role(Roles.of_entry(entry), heads[entry["file"]]) for name, entry in panels.items()
+        },
+        others={table: entries[table] for table in others},
+    ).decode()
+
+
+def _by_role(roles: Roles, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Return the columns of a panel by what they are for."""
+    by_role: dict[str, list[str]] = {}
+    for column in columns:
+        by_role.setdefault(roles.role(column) or "not read", []).append(column)
+    return by_role
+
+
+def heading(path: Path) -> list[str]:
+    """Return the columns of a CSV file, plain or ``.gz``.
+
+    Raises
+    ------
+    DataError
+        If there is no such file.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file, but the catalogue of columns has it.")
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="") as stream:
+        return next(csv.reader(stream), [])

@@ -156,7 +156,7 @@ def test_papers_read_the_same_plain_and_compressed(tmp_path: Path, name: str) ->
     table = _read(tmp_path, [paper("MIT; Google", aff_domain="mit.edu;google.com")], name)
     assert table.to_dict("records") == [
         {"venue": "cvpr", "year": 2013, "row": 1, "title": "Of MIT; Google", "author": "A. Name", "aff": "MIT; Google",
-         "aff_domain": "mit.edu;google.com", "track": "main", "status": "Poster", "primary_area": "", "keywords": ""}
+         "aff_domain": "mit.edu;google.com", "track": "main", "status": "Poster"}
     ]  # fmt: skip
 
 

@@ -400,7 +400,7 @@ def _contrast(rows: _Rows, term: _Term, pairs: _Pairs) -> _Contrast:
         own = weights[:1, None]
     else:
         own = compared * weights[:, None]
-        own = own if rows.cluster is None else _by(rows.cluster, own)
+        own = own if rows.cluster is None else Influence.of(own).cluster_sums(rows.cluster)[rows.cluster]
     rest = weight - own
     close = rest <= np.where(used, NOTHING * weight, 0.0)
     more = of_mean / np.where(close, np.inf, rest) - of_mean / weight
@@ -416,13 +416,6 @@ def _contrast(rows: _Rows, term: _Term, pairs: _Pairs) -> _Contrast:
         "m,mb,mbp,b->p", weights, compared, change, of_mean / weight
     )
     return _Contrast(part, besides, of_slope, lost)
-
-
-def _by(cluster: IntArray, values: FloatArray) -> FloatArray:
-    """Return each row's sum of values, shape (m, B), over its cluster."""
-    order = np.argsort(cluster, kind="stable")
-    start = np.searchsorted(cluster[order], np.arange(cluster.max() + 1))
-    return np.asarray(np.add.reduceat(values[order], start)[cluster])
 
 
 class _Sums(NamedTuple):
@@ -556,7 +549,7 @@ def _published(rows: _Rows, term: _Term, cohort: IntArray) -> FloatArray:
 def _count(cluster: IntArray | None, group: BoolArray) -> IntArray:
     """Return of how many units or clusters a group is at each period, shape (B,)."""
     if cluster is not None:
-        group = (_by(cluster, group.astype(float)) > 0)[np.unique(cluster, return_index=True)[1]]
+        group = Influence.of(group.astype(float)).cluster_sums(cluster) > 0
     return np.asarray(group.sum(axis=0))
 
 

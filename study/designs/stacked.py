@@ -12,6 +12,7 @@ from study.designs.did_cells import (
     Cells,
     Effects,
     cells_of,
+    compared_with,
     differences_of_means,
     effects_in_cells,
     refuse_no_effect,
@@ -124,9 +125,7 @@ def _complete(sample: Sample, cells: Cells) -> FloatArray:
 
 def _clean(sample: Sample, means: CohortMeans, cells: Cells) -> BoolArray:
     """Return which groups are untreated, less the anticipation, to the end of a window, shape (G,)."""
-    if sample.question.comparison == "never_treated":
-        return np.isnan(means.dates)
-    return ~(means.dates - sample.question.anticipation <= cells.period[-1])
+    return compared_with(sample, cells.select(np.array([-1])), means.dates)[:, 0]
 
 
 def _regression(sample: Sample, cells: Cells) -> Rows:

@@ -20,12 +20,11 @@ from originals import NAMED, write_all, write_universities
 
 from study.core import settings
 from study.core.errors import DataError
-from study.data.assemble.build import assemble
-from study.data.codebook import heading
+from study.data.assemble.build import assemble, heading
 from study.data.institutions import Hit, Matcher, load
 from study.data.institutions.credit import decisions, match_sites
 from study.data.sources import entity_list, gpus_per_student, paperlists, universities
-from study.data.sources.provenance import SOURCES
+from study.data.sources.published import RECORDED
 from study.panel import panel_entries, shipped
 from study.panel.catalogue import countries
 from study.panel.panel import load_panel
@@ -211,7 +210,7 @@ def test_every_source_leaves_its_trace_in_the_panel(derived: Path) -> None:
     facts = pd.read_csv(derived / "facts" / "models.csv").set_index("vintage")
     assert facts["sector"].to_dict() == {"2023-12": "academia", "2025-11": "collaboration"}
     recorded = tomllib.loads((derived / "sources.toml").read_text(encoding="utf-8"))
-    assert set(recorded) == set(SOURCES)
+    assert set(recorded) == set(RECORDED)
     assert recorded["paperlists"]["files"] == len(paperlists.known_files())
 
 

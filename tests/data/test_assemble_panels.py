@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from study.core.errors import DataError
-from study.data.assemble import fields, panels, top500
+from study.data.assemble import machines, models, panels
 from study.data.assemble.panels import DEADLINES, PANELS, PanelSpec, edition, first_year
 from study.data.institutions import Entity
 from study.data.institutions.credit import count_authors
@@ -217,7 +217,7 @@ def test_events_are_first_appearances_and_say_what_they_cannot_know() -> None:
         {"list": "2013-06", "university": "New University", "accelerator": "NVIDIA K40"},
         {"list": "2013-11", "university": "Third University"},
     )
-    found = top500.events(table).set_index(["university", "event"])[["date", "left_censored"]]
+    found = machines.first_systems(table).set_index(["university", "event"])[["date", "left_censored"]]
     assert found.loc[("Old University", "first_top500")].tolist() == ["1993-06", 1]
     assert found.loc[("Old University", "first_accelerator")].tolist() == ["2011-06", 1]
     assert found.loc[("New University", "first_accelerator")].tolist() == ["2012-11", 0]
@@ -353,7 +353,7 @@ def test_teams_of_a_field_add_up_and_an_edition_without_its_papers_is_zero() -> 
     )
     years = panels.venue_years(table)
     growth = pd.DataFrame({"field": ["all"], "year": [2012], "growth": [0.5]})
-    found = fields.panel(fields.teams(table), years, growth, "topic").set_index(["field", "year"])
+    found = models.fields_panel(models.teams(table), years, growth, "topic").set_index(["field", "year"])
     row = found.loc[("NeurIPS, compute-heavy", 2012)]
     assert row[["papers", "academic_only", "collaborative", "industry_only", "other_teams"]].tolist() == [
         3,

@@ -9,7 +9,7 @@ import pytest
 from originals import RAW, write_universities
 
 from study.core.errors import DataError
-from study.data.assemble import entity_list, programmes
+from study.data.assemble import programmes
 from study.data.assemble.programmes import families
 from study.data.institutions import Matcher, load
 from study.data.sources import entity_list as listings
@@ -85,11 +85,11 @@ def written(folder: Path, text: str) -> Path:
 def test_a_listing_of_high_confidence_is_an_event_and_any_other_keeps_a_university_apart(
     tmp_path: Path, matcher: Matcher
 ) -> None:
-    found = entity_list.events(listings.read(written(tmp_path, HEADING + ROWS)), matcher)
+    found = programmes.access_lost(listings.read(written(tmp_path, HEADING + ROWS)), matcher)
     assert set(found.loc[found["event"] == "access_lost", "university"]) == {
         "Tianjin University", "Zhejiang University",
     }  # fmt: skip
-    assert entity_list.roles(found).set_index("university")["entity_list_role"].to_dict() == {
+    assert programmes.access_lost_roles(found).set_index("university")["entity_list_role"].to_dict() == {
         "Tianjin University": "listed_2020",
         "Sichuan University": "listed_before",
         "Zhejiang University": "listed_later",
@@ -117,7 +117,7 @@ def test_a_broken_table_of_listings_is_told(
     tmp_path: Path, matcher: Matcher, text: str, message: str
 ) -> None:
     with pytest.raises(DataError, match=message) as caught:
-        entity_list.events(listings.read(written(tmp_path, text)), matcher)
+        programmes.access_lost(listings.read(written(tmp_path, text)), matcher)
     assert "\n" not in str(caught.value)
 
 

@@ -18,7 +18,7 @@ from study.core import settings
 from study.core.cache import cache_folder
 from study.core.errors import DataError, OutputError, QuestionError
 from study.data import sources
-from study.data.sources import fetching, provenance, published
+from study.data.sources import fetching, published
 from study.data.sources.fetching import CHUNK, Fetcher, record_checksums
 
 CONTENT = bytes(range(251)) * 2000
@@ -476,7 +476,7 @@ def test_all_that_assemble_reads_and_has_a_publisher_is_fetched_where_nothing_is
     asked: list[str] = []
     monkeypatch.setattr(sources, "fetch", lambda names, *_: asked.extend(names) or [])
     data_commands.fetch(raw=tmp_path)
-    assert set(provenance.SOURCES) - set(asked) == {"nsf_cri", "entity_list"}
+    assert set(published.RECORDED) - set(asked) == {"nsf_cri", "entity_list"}
     assert set(asked) <= set(sources.SOURCES)
 
 

@@ -13,7 +13,7 @@ from servers import Answer, Server
 from sklearn.metrics import roc_auc_score
 
 from study.core.errors import DataError
-from study.data.assemble import gpu_stock
+from study.data.assemble import machines
 from study.data.institutions import Matcher, load
 from study.data.sources import gpus_per_student, universities
 from study.data.sources.fetching import Fetcher
@@ -51,14 +51,14 @@ def test_those_with_an_event_are_compared_with_the_others_and_no_row_of_the_stoc
         ],
         columns=["university", "country", "event", "date", "left_censored"],
     )
-    (row,) = gpu_stock.totals(stock, matcher, UNITS, events).to_dict("records")
+    (row,) = machines.totals(stock, matcher, UNITS, events).to_dict("records")
     assert row["event"] == "first_top500"
     assert (row["n_with"], row["some_with"], row["median_with"]) == (2, 1.0, 65.0)
     assert (row["n_without"], row["some_without"], row["median_without"]) == (2, 0.5, 20.0)
     assert row["auc"] == 0.875
     assert not set(row) & {"university", "h100_equivalent"}
     events.loc[2, "left_censored"] = 1  # Rice had it by then, nobody knows since when
-    (row,) = gpu_stock.totals(stock, matcher, UNITS, events).to_dict("records")
+    (row,) = machines.totals(stock, matcher, UNITS, events).to_dict("records")
     assert (row["n_with"], row["median_with"]) == (2, 65.0)
     assert (row["n_without"], row["median_without"]) == (1, 0.0)
 
@@ -66,7 +66,7 @@ def test_those_with_an_event_are_compared_with_the_others_and_no_row_of_the_stoc
 def test_the_area_and_its_interval_are_those_of_delong() -> None:
     rng = np.random.default_rng(3)
     larger, smaller = rng.poisson(6, 40).astype(float), rng.poisson(3, 60).astype(float)
-    area, low, high = gpu_stock.auc(larger, smaller)
+    area, low, high = machines.auc(larger, smaller)
     labels = np.repeat([1, 0], [40, 60])
     assert area == pytest.approx(roc_auc_score(labels, np.concatenate([larger, smaller])))
 
@@ -78,19 +78,19 @@ def test_the_area_and_its_interval_are_those_of_delong() -> None:
     second = np.var([1 - placed(y, larger) for y in smaller], ddof=1) / 60
     reach = 1.959963984540054 * np.sqrt(first + second)
     assert (low, high) == pytest.approx((area - reach, area + reach))
-    assert np.isnan(gpu_stock.auc(larger[:1], smaller)).all()
+    assert np.isnan(machines.auc(larger[:1], smaller)).all()
 
 
 @pytest.mark.parametrize("n", [6, 7, 26, 90])
 def test_the_order_statistics_around_a_median_cover_it_and_the_next_ones_would_not(n: int) -> None:
-    middle, low, high = gpu_stock.median(np.arange(1.0, n + 1))
+    middle, low, high = machines.median(np.arange(1.0, n + 1))
     assert (middle, low + high) == ((n + 1) / 2, n + 1)
     missed = 2 * stats.binom.cdf([low - 1, low], n, 0.5)
     assert missed[0] <= 0.05 < missed[1]
 
 
 def test_five_values_have_no_such_interval() -> None:
-    assert np.isnan(gpu_stock.median(np.arange(5.0))[1:]).all()
+    assert np.isnan(machines.median(np.arange(5.0))[1:]).all()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from test_topics import FIRST_SAMPLE, SAMPLE, STRATA
 
 from study import load_panel
 from study.data import audits, grants, topics
-from study.data.assemble import build, ccstar, csmetrics, panels
+from study.data.assemble import build, csmetrics, panels, programmes
 from study.data.assemble.panels import match_survey, signatures, spending_by_university
 from study.data.grants import KINDS
 from study.data.institutions import Matcher, read_overrides
@@ -233,7 +233,7 @@ def test_most_tagged_groups_are_of_a_known_university_and_some_have_no_date(run:
     rows = run.originals.osg
     assert (len(rows), int((rows["ccstar_resources"] > 0).sum())) == (101, 83)
     exceptions = read_overrides(shipped("data", "osg_facilities.csv"), run.matcher, "facility")
-    found = ccstar.events(rows, run.matcher, exceptions)
+    found = programmes.registered(rows, run.matcher, exceptions)
     assert len(found) >= 66
     assert not found.duplicated(["university", "country"]).any()
     assert found.loc[found["left_censored"] == 0, "date"].between("2020-01", "2026-12").all()

@@ -12,7 +12,7 @@ from originals import RAW
 
 from study.core import settings
 from study.core.errors import DataError
-from study.data.assemble import ccstar
+from study.data.assemble import programmes
 from study.data.institutions import Matcher, load
 from study.data.sources import osg
 from study.data.sources.fetching import Fetcher
@@ -119,7 +119,7 @@ def test_the_first_of_several_groups_dates_the_event(matcher: Matcher) -> None:
     rows = resources(
         ("Lehigh University", "L", "new", 1, "2023-05-01"), ("Lehigh University", "L", "old", 2, "2021-03-29")
     )
-    assert ccstar.events(rows, matcher, {}).to_dict("records") == [
+    assert programmes.registered(rows, matcher, {}).to_dict("records") == [
         {
             "university": "Lehigh University", "country": "US", "event": "first_ccstar", "date": "2021-03",
             "left_censored": 0, "detail": "old",
@@ -133,22 +133,24 @@ def test_a_group_whose_date_is_not_known_may_be_the_first(matcher: Matcher) -> N
         ("Lehigh University", "L", "undated", 1, ""),
         ("Rice University", "R", "alone", 1, ""),
     )
-    found = ccstar.events(rows, matcher, {})
+    found = programmes.registered(rows, matcher, {})
     assert found[["date", "left_censored"]].values.tolist() == [["2021-03", 1], ["2021-03", 1]]
 
 
 def test_a_group_without_a_tagged_resource_is_no_event(matcher: Matcher) -> None:
-    assert ccstar.events(resources(("Tufts University", "T", "T", 0, "2021-03-29")), matcher, {}).empty
+    assert programmes.registered(
+        resources(("Tufts University", "T", "T", 0, "2021-03-29")), matcher, {}
+    ).empty
 
 
 def test_in_a_network_the_site_says_which_university_it_is(matcher: Matcher) -> None:
     rows = resources(("Great Plains Network", "University of Kansas", "KU", 1, "2022-05-09"))
-    assert ccstar.events(rows, matcher, {})["university"].tolist() == ["University of Kansas"]
+    assert programmes.registered(rows, matcher, {})["university"].tolist() == ["University of Kansas"]
 
 
 def test_a_decision_about_a_facility_outranks_the_rule(matcher: Matcher) -> None:
     rows = resources(("Lehigh University", "L", "L", 1, "2021-03-29"))
-    assert ccstar.events(rows, matcher, {"Lehigh University": None}).empty
+    assert programmes.registered(rows, matcher, {"Lehigh University": None}).empty
 
 
 def _commit(repository: Path, day: str, *arguments: str) -> None:

@@ -10,7 +10,7 @@ from originals import NAMED, new_rows, old_rows, paper, write_papers, write_univ
 
 from study.core import settings
 from study.core.errors import DataError
-from study.data.sources import paperlists, provenance, top500, universities
+from study.data.sources import paperlists, published, top500, universities
 
 
 def test_rmax_is_in_teraflops_before_and_after_the_change_of_unit(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_papers_read_the_same_plain_and_compressed(tmp_path: Path, name: str) ->
     table = _read(tmp_path, [paper("MIT; Google", aff_domain="mit.edu;google.com")], name)
     assert table.to_dict("records") == [
         {"venue": "cvpr", "year": 2013, "row": 1, "title": "Of MIT; Google", "author": "A. Name", "aff": "MIT; Google",
-         "aff_domain": "mit.edu;google.com", "track": "main", "status": "Poster", "primary_area": "", "keywords": ""}
+         "aff_domain": "mit.edu;google.com", "track": "main", "status": "Poster"}
     ]  # fmt: skip
 
 
@@ -278,7 +278,7 @@ def test_the_checksum_depends_on_contents_and_names_but_not_on_the_order(tmp_pat
     first, second = tmp_path / "a", tmp_path / "b"
     first.write_bytes(b"1")
     second.write_bytes(b"2")
-    whole = provenance.checksum([first, second])
-    assert provenance.checksum([second, first]) == whole
+    whole = published.checksum([first, second])
+    assert published.checksum([second, first]) == whole
     second.write_bytes(b"3")
-    assert provenance.checksum([first, second]) != whole
+    assert published.checksum([first, second]) != whole

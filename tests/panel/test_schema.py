@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study import DataError, Panel, load_panel
-from study.data.codebook import codebook, heading
+from study.data.assemble.build import codebook, heading
 from study.panel import files, panel, panel_entries
 from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.files import broken_rows, column_rules, describe, read_as_panel, verdict, violations

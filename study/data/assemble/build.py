@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,22 +15,10 @@ import pandas as pd
 
 from study.core import DataError, settle, write_all
 from study.data import grants, sources, topics
-from study.data.assemble import (
-    ccstar,
-    csmetrics,
-    entity_list,
-    fields,
-    gpu_stock,
-    machines,
-    models,
-    panels,
-    programmes,
-    top500,
-)
-from study.data.codebook import codebook
+from study.data.assemble import csmetrics, machines, models, panels, programmes
 from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
-from study.data.sources.provenance import SOURCES, sources_toml
-from study.panel import shipped
+from study.panel import Roles, panel_entries, read_catalogue, shipped
+from study.report import render
 
 EVENTS = (
     "first_top500",
@@ -38,7 +27,7 @@ EVENTS = (
     *grants.EVENTS,
     "first_ccstar",
     programmes.CONTEST_WIN,
-    entity_list.EVENT,
+    programmes.ACCESS_LOST,
     *machines.EVENTS,
 )
 
@@ -71,7 +60,7 @@ def assemble(raw: Path, out: Path) -> list[Path]:
         If an original is missing, truncated or malformed; nothing is written then.
     """
     settle(out)
-    for folder in SOURCES:
+    for folder in sources.RECORDED:
         if not (raw / folder).is_dir():
             raise DataError(f"assemble: folder {folder} is missing in {raw}; put the originals there.")
 
@@ -87,7 +76,7 @@ def assemble(raw: Path, out: Path) -> list[Path]:
     files = {name: _file(name, table) for name, table in tables.items()}
     headings = {name: list(table.columns) for name, table in tables.items()}
     files["codebook.md"] = codebook(by_hand("panels.toml"), by_hand("columns.toml"), headings).encode()
-    files["sources.toml"] = sources_toml(raw, sources.paperlists.known_files()).encode()
+    files["sources.toml"] = sources.sources_toml(raw).encode()
     return write_all(out, files)
 
 
@@ -102,7 +91,7 @@ def _read(raw: Path) -> SimpleNamespace:
         "epoch": lambda folder: (sources.epoch.read(folder), sources.epoch.read(folder, "december_2023")),
         "paperlists": lambda folder: sources.paperlists.read(folder, sources.paperlists.known_files()),
     }
-    read = {name: readers.get(name) or getattr(sources, name).read for name in reversed(SOURCES)}
+    read = {name: readers.get(name) or getattr(sources, name).read for name in reversed(sources.RECORDED)}
     return SimpleNamespace(**{name: reader(raw / name) for name, reader in read.items()})
 
 
@@ -114,7 +103,7 @@ def _events(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher) -> Ta
     systems = originals.top500.assign(country=[country(name, f"TOP500 {month}") for name, month in named])
     overrides = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
     sites = credit.match_sites(systems, matcher, overrides)
-    hosted = top500.credited(systems, sites)
+    hosted = machines.credited(systems, sites)
     # Yearly files of all awards hold those of CRI as well.
     records = pd.concat([originals.nsf, originals.nsf_cri]).drop_duplicates("award_id")
     classified = grants.classify(records)
@@ -130,16 +119,16 @@ def _events(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher) -> Ta
     of_awards, of_programmes = grants.events(awards), programmes.events(access, families, matcher)
     roles = programmes.roles(access, families, matcher)
     return {
-        "events/top500.csv": top500.events(hosted),
+        "events/top500.csv": machines.first_systems(hosted),
         "events/nsf.csv": of_awards,
-        "events/ccstar.csv": ccstar.events(originals.osg, matcher, facilities),
+        "events/ccstar.csv": programmes.registered(originals.osg, matcher, facilities),
         "events/programmes.csv": of_programmes,
         "events/programme_roles.csv": roles,
         "events/contests.csv": programmes.contest_wins(
             pd.concat([of_awards, of_programmes]), roles, families
         ),
-        "events/entity_list.csv": entity_list.events(originals.entity_list, matcher),
-        "events/top500_lists.csv": top500.lists(hosted),
+        "events/entity_list.csv": programmes.access_lost(originals.entity_list, matcher),
+        "events/top500_lists.csv": machines.lists(hosted),
         "events/nsf_awards.csv": awards,
         "events/machines.csv": machines.events(holders),
         "events/capacity.csv": machines.capacity(holders, on_lists, prices, sorted(systems["list"].unique())),
@@ -170,7 +159,7 @@ def _panels(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher, event
         programmes.role_attributes(in_programmes, families),
         grants.roles(every_event),
         programmes.participants(events["events/nsf_awards.csv"], in_programmes),
-        entity_list.roles(every_event),
+        programmes.access_lost_roles(every_event),
     ]
     attach = partial(
         panels.attach,
@@ -220,12 +209,12 @@ def _panels(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher, event
     outcomes = models.panel(models.models_by_university(notable, organisations), units, panels.MODELS.years)
     tables["panels/models.csv"] = attach(outcomes, units, panels.MODELS)
     stock = originals.gpus_per_student
-    tables["gpu_stock.csv"] = gpu_stock.totals(stock, matcher, tables["panels/cvpr.csv"], every_event)
-    teams, growth = fields.teams(classified), models.compute_growth(notable)
+    tables["gpu_stock.csv"] = machines.totals(stock, matcher, tables["panels/cvpr.csv"], every_event)
+    teams, growth = models.teams(classified), models.compute_growth(notable)
     return {
         **tables,
-        "panels/fields.csv": fields.panel(teams, years, growth, "topic"),
-        "panels/areas.csv": fields.panel(teams, years, growth, "area"),
+        "panels/fields.csv": models.fields_panel(teams, years, growth, "topic"),
+        "panels/areas.csv": models.fields_panel(teams, years, growth, "area"),
         "compute_growth.csv": growth,
         "facts/models.csv": models.fact_models((earlier, notable)),
         "venue_years.csv": years,
@@ -264,3 +253,76 @@ def _file(name: str, table: pd.DataFrame) -> bytes:
     with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as stream:
         stream.write(text)
     return content.getvalue()
+
+
+def codebook(
+    panels_toml: Path, columns_toml: Path, headings: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """Return the codebook as Markdown.
+
+    Parameters
+    ----------
+    panels_toml, columns_toml : Path
+        How the panels are read, and what the columns mean.
+    headings : mapping, optional
+        Columns by path of a table below the data folder, for tables that are not written yet; those of the
+        other tables are read from the folder of ``panels_toml``.
+
+    Returns
+    -------
+    str
+        First every column that means the same in all panels, then the panels with the roles of their
+        columns, then the other tables with theirs.
+
+    Raises
+    ------
+    DataError
+        If a table of the catalogue is missing, or a column has no entry.
+    """
+    panels, catalogue = panel_entries(panels_toml), read_catalogue(columns_toml)
+    files = dict.fromkeys(entry["file"] for entry in panels.values())
+    others = [table for table in catalogue.tables if table not in files]
+    heads = {
+        table: (headings or {}).get(table) or heading(panels_toml.parent / table)
+        for table in (*files, *others)
+    }
+    entries = {
+        table: {column: catalogue.entry(table, column) for column in columns}
+        for table, columns in heads.items()
+    }
+    rows = {table: catalogue.rows(table) for table in heads}
+    keys = {(file, column): catalogue.key(file, column) for file in files for column in heads[file]}
+    of_panel = {place for place, key in keys.items() if key in catalogue.tables[place[0]].columns}
+    return render(
+        "codebook.md",
+        rows=rows,
+        panels=panels,
+        shared={key: catalogue.columns[key] for place, key in keys.items() if place not in of_panel},
+        own={file: {c: e for c, e in entries[file].items() if (file, c) in of_panel} for file in files},
+        by_role={
+            name: _by_role(Roles.of_entry(entry), heads[entry["file"]]) for name, entry in panels.items()
+        },
+        others={table: entries[table] for table in others},
+    ).decode()
+
+
+def _by_role(roles: Roles, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Return the columns of a panel by what they are for."""
+    by_role: dict[str, list[str]] = {}
+    for column in columns:
+        by_role.setdefault(roles.role(column) or "not read", []).append(column)
+    return by_role
+
+
+def heading(path: Path) -> list[str]:
+    """Return the columns of a CSV file, plain or ``.gz``.
+
+    Raises
+    ------
+    DataError
+        If there is no such file.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file, but the catalogue of columns has it.")
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="") as stream:
+        return next(csv.reader(stream), [])

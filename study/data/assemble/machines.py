@@ -1,20 +1,28 @@
-"""Which machines train, whose they are, and what follows: dated GPU events, and GPU capacity as a dose."""
+"""The machines of universities: what the TOP500 lists say, which train and whose they are, and who holds GPUs later.
+
+From them follow dated events, GPU capacity as a dose, and a check of what the events say of a third party's table.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
-from study.core import DataError
+from study.core import DataError, FloatArray
 from study.data.assemble.programmes import Family
-from study.data.assemble.top500 import SEGMENTS_OF_FIRMS
+from study.data.audit import Share
 from study.data.grants import held as awards_held
-from study.data.institutions import UNIT, Matcher, first_events
-from study.data.sources import AMOUNT, RESTORE, csv_table, one_of, top500
+from study.data.institutions import UNIT, Matcher, Sites, by_university, first_events, universities
+from study.data.sources import AMOUNT, RESTORE, csv_table, gpus_per_student, one_of, top500
 
+SEGMENTS_OF_FIRMS = ("Industry", "Vendor")
+TOP_SHARE = 0.8
 EVENTS = ("first_gpu_system", "first_own_gpu_system", "first_other_accelerator", "first_gpu_access")
 SOURCES = ("top500", "nsf", "osg", "programme")
 DEVICES = ("gpu", "other", "none")
@@ -33,6 +41,70 @@ _RULES |= dict.fromkeys(("device_1", "device_2"), one_of((*DEVICES, "")))
 _RULES |= dict.fromkeys(("owner_1", "owner_2"), one_of((*OWNERS, "")))
 # A partner, with the date from which on it is one where that is later than the machine.
 JOINED = re.compile(r" \((\d{4}(?:-\d\d)?)\)$")
+
+# The definitions of treatment that are checked, where the assembled events have them.
+CHECKED = (
+    "first_top500", "first_accelerator", "first_gpu_system", "first_own_gpu_system", "first_other_accelerator",
+    "first_gpu_access", "first_cluster_grant", "first_gpu_grant", "first_cri_cluster", "first_cri_gpu",
+    "first_ccstar",
+)  # fmt: skip
+LEVEL = 0.95
+
+
+def credited(systems: pd.DataFrame, sites: Sites) -> pd.DataFrame:
+    """Return one row a system and university credited with it, in the order of lists and ranks.
+
+    Returns
+    -------
+    DataFrame
+        The columns of ``systems``, with university and country of the university, rmax_share (of the
+        sum of the list) and top_fifth (Rmax at the list's 80th percentile or above). Systems of firms are left out.
+    """
+    by_list = systems.groupby("list")["rmax_tflops"]
+    table = systems.assign(
+        rmax_share=systems["rmax_tflops"] / by_list.transform("sum"),
+        top_fifth=systems["rmax_tflops"] >= by_list.transform("quantile", TOP_SHARE),
+    )
+    table = table[~table["segment"].isin(SEGMENTS_OF_FIRMS)]
+    places = zip(table["site"], table["country"], strict=True)
+    return by_university(table, [universities(sites[place]) for place in places])
+
+
+def first_systems(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the first list of each kind of event of each university, from the table of :func:`credited`.
+
+    Events are ``first_top500`` (any system), ``first_accelerator``, ``first_top_fifth`` (a system at the list's 80th
+    percentile of Rmax or above) and ``left_top500`` (the first list from which on the university has no system).
+    A date on the first list that could show the event, or before, is left-censored.
+    """
+    table = table.rename(columns={"list": "date", "system": "detail"})
+    table["left_censored"] = (table["date"] <= top500.FIRST_LIST).astype(int)
+    accelerated = table[table["accelerator"] != ""]
+    censored = (accelerated["date"] <= top500.FIRST_ACCELERATOR_LIST).astype(int)
+    # The list after each, on which the university has no system any more.
+    following = dict(pairwise(sorted(table["date"].unique())))
+    last = table.drop_duplicates(UNIT, keep="last")
+    left = last.assign(date=last["date"].map(following), left_censored=0).dropna(subset="date")
+    rows = {
+        "first_top500": table,
+        "first_accelerator": accelerated.assign(left_censored=censored),
+        "first_top_fifth": table[table["top_fifth"]],
+        "left_top500": left,
+    }
+    return first_events(rows, "site")
+
+
+def lists(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a university and list it stands on: number of systems, sum of Rmax, its share of the list."""
+    accelerated = table["accelerator"] != ""
+    grouped = table.assign(accelerated=accelerated).groupby([*UNIT, "list"], as_index=False)
+    return grouped.agg(
+        systems=("rank", "size"),
+        accelerated=("accelerated", "sum"),
+        best_rank=("rank", "min"),
+        rmax_tflops=("rmax_tflops", "sum"),
+        rmax_share=("rmax_share", "sum"),
+    )
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -237,3 +309,78 @@ def _last_month(date: str) -> str:
 def _usable(holders: pd.DataFrame) -> pd.Series[bool]:
     """Tell which machines have GPUs that are the university's own or shared by right."""
     return (holders["device"] == "gpu") & holders["owner"].isin(["own", "shared"])
+
+
+def totals(stock: pd.DataFrame, matcher: Matcher, units: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
+    """Compare the GPUs of the universities with each event with those of the others.
+
+    Parameters
+    ----------
+    stock : DataFrame
+        Of ``sources.gpus_per_student.read``.
+    units : DataFrame
+        university, country of a panel's universities; those of the United States that the stock names are compared.
+    events : DataFrame
+        university, country, event, date ("YYYY-MM" or "YYYY"), left_censored.
+
+    Returns
+    -------
+    DataFrame
+        One row an event of ``CHECKED`` that occurs: event; with and without the event by the month of the stock, each
+        the number of universities (n), the share that holds some and the median in whole H100, both with 95%
+        intervals (Wilson 1927; order statistics); the share of those without it that hold more than the median of those
+        with it (above_without); and the probability that one with it holds more than one without
+        (auc), with the interval of DeLong, DeLong and Clarke-Pearson (1988). A university whose event is only known to
+        be before a later month than the stock's is in neither group.
+    """
+    named = [matcher.universities(name, "US") for name in stock["university"]]
+    held = by_university(stock, named).groupby(UNIT, as_index=False)["h100_equivalent"].max()
+    held = held.merge(units[UNIT].drop_duplicates(), on=UNIT).query("country == 'US'")
+    rows = []
+    for event in (name for name in CHECKED if name in set(events["event"])):
+        of_event = events[events["event"] == event]
+        later = of_event["date"].str[:7] > gpus_per_student.MONTH
+        unknown = of_event.loc[later & of_event["left_censored"].astype(bool), "university"]
+        known = held[~held["university"].isin(unknown)]
+        amounts = known["h100_equivalent"].to_numpy(float)
+        having = known["university"].isin(of_event.loc[~later, "university"]).to_numpy()
+        row: dict[str, float | str] = {"event": event}
+        for name, group in (("with", amounts[having]), ("without", amounts[~having])):
+            row |= {f"n_{name}": len(group), **_summary(name, group)}
+        above = amounts[~having] > np.median(amounts[having]) if having.any() else np.array([])
+        row["above_without"] = float(above.mean()) if len(above) else float("nan")
+        area = auc(amounts[having], amounts[~having])
+        rows.append(row | dict(zip(("auc", "auc_low", "auc_high"), area, strict=True)))
+    return pd.DataFrame(rows)
+
+
+def auc(larger: FloatArray, smaller: FloatArray) -> tuple[float, float, float]:
+    """Return P(x > y) + P(x = y) / 2 of x from the first and y from the second sample, with its 95% interval.
+
+    The variance is that of the placement values (DeLong, DeLong and Clarke-Pearson 1988, equation 5). NaN where one
+    sample has fewer than two values.
+    """
+    if min(len(larger), len(smaller)) < 2:
+        return float("nan"), float("nan"), float("nan")
+    wins = (larger[:, None] > smaller) + 0.5 * (larger[:, None] == smaller)
+    area, parts = float(wins.mean()), (wins.mean(axis=1), wins.mean(axis=0))
+    error = float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)))
+    margin = float(stats.norm.ppf(0.5 + LEVEL / 2)) * error
+    return area, max(0.0, area - margin), min(1.0, area + margin)
+
+
+def median(values: FloatArray) -> tuple[float, float, float]:
+    """Return the median with the order statistics that cover it with at least 95%; NaN where no two do."""
+    if not len(values):
+        return float("nan"), float("nan"), float("nan")
+    low, high = stats.quantile_test(values).confidence_interval(LEVEL)
+    return float(np.median(values)), float(low), float(high)
+
+
+def _summary(name: str, values: FloatArray) -> dict[str, float]:
+    some, ends = Share.of(pd.Series(values > 0)), ("", "_low", "_high")
+    return {
+        f"{what}_{name}{end}": float(value)
+        for what, three in (("some", (some.value, *some.interval)), ("median", np.round(median(values))))
+        for end, value in zip(ends, three, strict=True)
+    }

@@ -1,13 +1,19 @@
-"""Epoch's models: notable ones by university, year and field, and one row a model for the seed paper's facts."""
+"""Epoch's models: notable ones by university and year, one row a model for the seed paper's facts, and by field.
+
+How fast a field's training compute grows is the dose of the panels of fields: which teams write a venue's papers on a
+topic.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from study.core import DataError
+from study.data.assemble.panels import DEADLINES, first_year
 from study.data.institutions import NOBODY, UNIT, UNIVERSITY, Matcher, Overrides, by_spelling
 
 # The fields of the panels, and Epoch's domains in each. A model of several domains counts in each of its fields.
@@ -21,6 +27,28 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 OTHER, ALL = "other", "all"
 OUTCOMES = ("models", "models_academic_only", "models_with_industry", "models_with_known_compute")
+# The seed paper leaves out models that are notable for their use alone, since companies have the users (its
+# supplementary material, on data). "Highly cited" is here what the table calls so, which need not be that paper's rule.
+SEED_CRITERIA = frozenset({"highly cited", "sota improvement", "historical significance"})
+WEIGHTS = by_spelling(
+    ", ",
+    unrestricted="open weights (unrestricted), fully open-source, permissive license",
+    restricted="open weights (restricted use), open weights (non-commercial)",
+    hosted="api access, api accessible, hosted access (no api)",
+    unreleased="unreleased",
+) | {"": ""}
+
+YEARS = tuple(range(2000, 2025))
+VENUES = ("acml", "aistats", "colt", "cvpr", "iccv", "icml", "icra", "iros", "nips", "rss")
+TEAMS = ["academic_only", "collaborative", "industry_only", "other_teams"]
+# The field of Epoch's models whose training compute a field of papers is compared with; all models elsewhere.
+COMPUTE_OF_VENUE = by_spelling(vision="cvpr iccv", robotics="icra iros rss")
+COMPUTE_OF_AREA = {area: area for area in ("language", "robotics", "speech", "vision")}
+COMPUTE_OF_AREA["reinforcement learning"] = "games"
+# AlexNet, trained on two consumer GPUs, won the ImageNet challenge (Krizhevsky, Sutskever and Hinton 2012). The
+# fields that it concerns are the compute-heavy ones, or by area those of perception.
+GPU_SHOCK = "2012-10"
+SHOCKED = frozenset({"compute_heavy", "vision", "speech"})
 
 
 def organisations(models: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.DataFrame:
@@ -175,18 +203,6 @@ def _slope(models: pd.DataFrame) -> float:
     return float(centred @ models["log_compute"].to_numpy(float) / (centred @ centred))
 
 
-# The seed paper leaves out models that are notable for their use alone, since companies have the users (its
-# supplementary material, on data). "Highly cited" is here what the table calls so, which need not be that paper's rule.
-SEED_CRITERIA = frozenset({"highly cited", "sota improvement", "historical significance"})
-WEIGHTS = by_spelling(
-    ", ",
-    unrestricted="open weights (unrestricted), fully open-source, permissive license",
-    restricted="open weights (restricted use), open weights (non-commercial)",
-    hosted="api access, api accessible, hosted access (no api)",
-    unreleased="unreleased",
-) | {"": ""}
-
-
 def fact_models(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Return the models of several vintages in one table.
 
@@ -238,3 +254,78 @@ def sector(categories: tuple[str, ...]) -> str:
     """
     sides = {"academia", "industry"} & set(categories)
     return "collaboration" if len(sides) == 2 else next(iter(sides), "other")
+
+
+def teams(papers: pd.DataFrame) -> pd.DataFrame:
+    """Return which kind of team wrote each paper with an affiliation (columns of ``institutions.Signed.papers``).
+
+    Academia is universities, research institutes and national centres.
+
+    Returns
+    -------
+    DataFrame
+        venue, year, compute_heavy, area, and one 0/1 column for each of :data:`TEAMS`; they add up to 1.
+    """
+    known = papers[papers["affiliated"]]
+    academia, company = known["university"] | known["institute"], known["company"]
+    table = known[["venue", "year", "compute_heavy", "area"]].assign(
+        academic_only=academia & ~company,
+        collaborative=academia & company,
+        industry_only=~academia & company,
+        other_teams=~academia & ~company,
+    )
+    return table.astype(dict.fromkeys(TEAMS, int))
+
+
+def fields_panel(
+    table: pd.DataFrame, years: pd.DataFrame, growth: pd.DataFrame, by: Literal["topic", "area"]
+) -> pd.DataFrame:
+    """Return one row a field and year.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of :func:`teams`.
+    years : DataFrame
+        Of ``assemble.panels.venue_years``.
+    growth : DataFrame
+        field, year, growth (orders of magnitude a year), of :func:`compute_growth`.
+    by : {"topic", "area"}
+        A field is a venue's compute-heavy or other papers, told by the words of the title; or a venue's papers
+        of one task area, which do not depend on whether the title names a method.
+
+    Returns
+    -------
+    DataFrame
+        field, venue, topic or area, year, papers (with an affiliation), the counts of :data:`TEAMS` and
+        their shares (empty in years without papers), gpu_shock (first year whose papers could respond, for
+        the fields that it concerns), compute_growth, coverage. Editions known in part only are left out.
+    """
+    papers = table[table["venue"].isin(VENUES) & table["year"].isin(YEARS)]
+    papers = papers.assign(topic=np.where(papers["compute_heavy"], "compute_heavy", "other"))
+    keys = ["venue", by]
+    summed = papers.groupby([*keys, "year"], as_index=False)[TEAMS].sum()
+    fields = papers[keys].drop_duplicates().sort_values(keys)
+    result = fields.merge(pd.DataFrame({"year": YEARS}), how="cross")
+    result = result.merge(summed, on=[*keys, "year"], how="left")
+    result = result.merge(years[["venue", "year", "partial", "coverage"]], on=["venue", "year"], how="left")
+    # A held edition without a paper of the field is a zero; an edition that is not known in full is empty.
+    held = (result["partial"] == 0) & result["coverage"].notna()
+    result[TEAMS] = result[TEAMS].fillna(0).where(held)
+    total = result[TEAMS].sum(axis=1, skipna=False)
+    for team in TEAMS:
+        result[f"share_{team}"] = (result[team] / total).where(total > 0)
+    shock = {venue: first_year(GPU_SHOCK, *DEADLINES[venue]) for venue in VENUES}
+    compute = result[by].map(COMPUTE_OF_AREA) if by == "area" else result["venue"].map(COMPUTE_OF_VENUE)
+    names = result["venue"].str.upper().replace("NIPS", "NeurIPS")
+    result = result.assign(
+        field=names + ", " + result[by].str.replace("_", "-"),
+        papers=total,
+        gpu_shock=result["venue"].map(shock).where(result[by].isin(SHOCKED)).astype("Int64"),
+        compute_field=compute.fillna("all"),
+    )
+    known = growth.rename(columns={"field": "compute_field", "growth": "compute_growth"})
+    result = result.merge(known, on=["compute_field", "year"], how="left")
+    counts = ["papers", *TEAMS, *(f"share_{team}" for team in TEAMS)]
+    columns = ["field", *keys, "year", *counts, "gpu_shock", "compute_field", "compute_growth", "coverage"]
+    return result[columns].sort_values(["field", "year"], ignore_index=True)

@@ -51,7 +51,7 @@ def lists_by_year(lists: pd.DataFrame, months: Iterable[str], spec: PanelSpec) -
     Parameters
     ----------
     lists : DataFrame
-        One row a university and list with :data:`DOSES` (``assemble.top500.lists``, ``assemble.machines.capacity``).
+        One row a university and list with :data:`DOSES` (``assemble.machines.lists``, ``capacity``).
     months : iterable of str
         All lists there are.
     spec : PanelSpec

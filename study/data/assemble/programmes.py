@@ -1,4 +1,4 @@
-"""Compute-access programmes as dated events of universities, by family, with the contests that some of them are."""
+"""Access to compute, given or lost, as dated events: of programmes, contests, the CC* registry, the Entity List."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pydantic import ConfigDict, Field
 
 from study.core import DataError, QuestionError, from_toml, must_be, read_toml
 from study.data import grants
-from study.data.institutions import DATED, UNIT, Entity, Matcher, by_university, first_events
-from study.data.sources import RESTORE, Rule, csv_table, one_of
+from study.data.institutions import DATED, UNIT, Entity, Matcher, Overrides, by_university, first_events
+from study.data.sources import RESTORE, Rule, csv_table, entity_list, one_of
 
 # The heading of the table.
 _HEADING = (
@@ -35,6 +35,10 @@ RULES = {
 EVENT_COLUMNS = [*DATED, "family", "role", "status", "date_precision", "date_basis", "programme"]
 EVENT_COLUMNS += ["source_url"]
 CONTEST_WIN = "first_contest_win"
+ACCESS_LOST = "access_lost"
+ANY_LISTING = f"{ACCESS_LOST}_any"
+# Facilities of several universities: only the site says which of them it is.
+_SEVERAL = re.compile(r"\b(system|network)\b", re.IGNORECASE)
 
 _Texts = Annotated[tuple[str, ...], must_be("a list of texts")]
 
@@ -275,3 +279,84 @@ def participants(awards: pd.DataFrame, roles: pd.DataFrame) -> pd.DataFrame:
     clear = roles[roles["family"].isin(lost) & roles["role"].isin(["winner", "later_winner", "loser"])]
     of_families = clear.rename(columns={"family": "contests"})[[*UNIT, "contests"]]
     return pd.concat([grants.programmes_won(awards), of_families], ignore_index=True)
+
+
+def registered(resources: pd.DataFrame, matcher: Matcher, known: Overrides) -> pd.DataFrame:
+    """Return each university's first campus CC* resource that is registered in the Open Science Grid.
+
+    Registration follows the award by months, often by more than a year: the award dates when the money came,
+    the registration when a cluster bought with it was there and shared. When it began to serve its own
+    campus in between is not known. Not every CC* cluster is registered.
+
+    Parameters
+    ----------
+    resources : DataFrame
+        Of ``sources.osg.read``. Groups without a tagged resource are left out.
+    matcher : Matcher
+        Matches the facility; the site where the facility is a system or network of several universities.
+    known : mapping
+        Facility -> university or None, before the rule.
+
+    Returns
+    -------
+    DataFrame
+        One row a university, by name: university, country, event ("first_ccstar"), date ("YYYY-MM"),
+        left_censored, detail (the group). left_censored is 1 where the date of one of its groups is not
+        known, so that the true date may be an earlier one; ``date`` is then that of the first dated group, or
+        of the newest registration of the whole table where none is dated.
+    """
+    tagged = resources[resources["ccstar_resources"] > 0]
+    places = zip(tagged["facility"], tagged["site"], strict=True)
+    rows = by_university(tagged, [_of_group(*place, matcher, known) for place in places])
+    rows["undated"] = rows["first_registered"] == ""
+    rows["left_censored"] = rows.groupby(UNIT)["undated"].transform("any").astype(int)
+    day = rows["first_registered"].mask(rows["undated"], tagged["first_registered"].max())
+    rows = rows.assign(date=day.str[:7], detail=rows["group"])
+    return first_events({"first_ccstar": rows.sort_values(["undated", "first_registered"], kind="stable")})
+
+
+def _of_group(facility: str, site: str, matcher: Matcher, known: Overrides) -> list[Entity]:
+    """Return the universities of a group; only those of the United States, whose programme it is."""
+    if facility in known:
+        return list(filter(None, [known[facility]]))
+    named = matcher.universities(site if _SEVERAL.search(facility) else facility, "US")
+    return [entity for entity in named if entity.country == "US"]
+
+
+def access_lost(table: pd.DataFrame, matcher: Matcher) -> pd.DataFrame:
+    """Return the listings as events.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of ``sources.entity_list.read``.
+    matcher : Matcher
+
+    Returns
+    -------
+    DataFrame
+        university, country, event (access_lost: of high confidence; access_lost_any: all), date ("YYYY-MM"),
+        left_censored, detail (how it is dated).
+
+    Raises
+    ------
+    DataError
+        If a name is not exactly one university.
+    """
+    named = table["university"].items()
+    matched = [
+        [matcher.only_university(name, "CN", f"{entity_list.FILE}, line {line}:")] for line, name in named
+    ]
+    listed = by_university(table, matched)
+    listed = listed.assign(date=listed["date"].str[:7], left_censored=0, detail=listed["how_dated"])
+    sure = listed[listed["confidence"] == "high"]
+    every = pd.concat([sure.assign(event=ACCESS_LOST), listed.assign(event=ANY_LISTING)])
+    return every[DATED].sort_values(["event", *UNIT], ignore_index=True)
+
+
+def access_lost_roles(events: pd.DataFrame) -> pd.DataFrame:
+    """Return when each university was listed, at any confidence: listed_before, listed_2020 or listed_later."""
+    listed = events[events["event"] == ANY_LISTING]
+    side = (listed["date"].str[:4].astype(int) - 2020).clip(-1, 1)
+    names = {-1: "listed_before", 0: "listed_2020", 1: "listed_later"}
+    return listed[UNIT].assign(entity_list_role=side.map(names))

@@ -13,10 +13,13 @@ from . import universities as universities
 from .fetching import Fetcher as Fetcher
 from .fetching import record_checksums as record_checksums
 from .fetching import sha256_of as sha256_of
+from .limits import refuse_elsewhere as refuse_elsewhere
 from .published import READ as READ
+from .published import RECORDED as RECORDED
 from .published import SOURCES as SOURCES
 from .published import fetch as fetch
 from .published import source as source
+from .published import sources_toml as sources_toml
 from .reading import AMOUNT as AMOUNT
 from .reading import FILLED as FILLED
 from .reading import RESTORE as RESTORE

@@ -85,7 +85,7 @@ def read(folder: Path) -> pd.DataFrame:
             if (first := seen.setdefault((title, names), row)) != row:
                 raise damaged(f"{path.name}, record {row}", f"this paper is also record {first}")
             signed = ";".join("+".join(each) for _, each in authors)
-            rows.append((venue, year, row, title, names, signed, "", "main", "Accept", "", ""))
+            rows.append((venue, year, row, title, names, signed, "", "main", "Accept"))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

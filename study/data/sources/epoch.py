@@ -29,14 +29,11 @@ _LAYOUT = {
     "domains": "Domain",
     "organisations": "Organization",
     "categories": "Organization categorization",
-    "countries": "Country (of organization)",
     "training_compute": "Training compute (FLOP)",
-    "parameters": "Parameters",
     "criteria": "Notability criteria",
     "accessibility": "Model accessibility",
-    "confidence": "Confidence",
 }
-_RENAMED = {"model": "System", "countries": "Country (from Organization)", "accessibility": "Open-source"}
+_RENAMED = {"model": "System", "accessibility": "Open-source"}
 LAYOUTS: dict[Vintage, dict[str, str]] = {"current": _LAYOUT, "december_2023": _LAYOUT | _RENAMED}
 
 KINDS = ("academia", "industry", "government", "research collective", "non-profit")
@@ -44,10 +41,8 @@ KINDS = ("academia", "industry", "government", "research collective", "non-profi
 _COLLABORATION = "industry - academia collaboration"
 _OF_THE_MODEL = ("highly cited", "sota improvement", "historical significance")
 CRITERIA = (*_OF_THE_MODEL, "significant use", "training cost", "discretionary")
-_OPEN = ("fully open-source", "permissive license")
 FIRST_YEAR = 1940
 MOST_COMPUTE = 1e30
-MOST_PARAMETERS = 1e16
 
 _CURRENT = "notable_ai_models_[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].csv"
 _BRACKETS = re.compile(r"\s*\(.*\)")
@@ -89,12 +84,10 @@ def read(folder: Path, vintage: Vintage = "current") -> pd.DataFrame:
     -------
     DataFrame
         One row a model in the order of the file: model; date as given ("YYYY-MM-DD", "YYYY-MM", "YYYY",
-        empty), precision ("day", "month", "year", empty), year (Int64); domains, organisations, categories
-        (of :data:`KINDS`, each once), countries and criteria (of :data:`CRITERIA`; free text in that column
-        is none) as tuples; kinds (a tuple: the category of each organisation, empty where the table does
-        not say); training_compute (FLOP, NaN if not known), parameters (NaN if not known), notable
-        (any criterion), accessibility (as given), open_weights (boolean, NA if not known), confidence
-        (as given), vintage ("YYYY-MM-DD").
+        empty), year (Int64); domains, organisations, categories (of :data:`KINDS`, each once) and criteria
+        (of :data:`CRITERIA`; free text in that column is none) as tuples; kinds (a tuple: the category of
+        each organisation, empty where the table does not say); training_compute (FLOP, NaN if not known),
+        notable (any criterion), accessibility (as given), vintage ("YYYY-MM-DD").
 
     Raises
     ------
@@ -113,11 +106,10 @@ def read(folder: Path, vintage: Vintage = "current") -> pd.DataFrame:
     for line, row in csv_rows(path, tuple(layout.values()), unique=key, rules={layout["model"]: FILLED}):
         fields = {name: row[heading] for name, heading in layout.items()}
         records.append(_record(fields, f"{path.name}, line {line}", path.stem[-10:]))
-    return pd.DataFrame(records).astype({"year": "Int64", "open_weights": "boolean"})
+    return pd.DataFrame(records).astype({"year": "Int64"})
 
 
 def _record(fields: Mapping[str, str], where: str, vintage: str) -> dict[str, object]:
-    year, precision = _date(fields["date"], where, int(vintage[:4]) + 1)
     organisations = _parts(fields["organisations"])
     labels = [_BRACKETS.sub("", label).lower() for label in _parts(fields["categories"])]
     for label in labels:
@@ -127,21 +119,16 @@ def _record(fields: Mapping[str, str], where: str, vintage: str) -> dict[str, ob
     # The labels stand in the order of the organisations where there is one for each.
     ordered = len(labels) == len(organisations) and _COLLABORATION not in labels
     criteria = tuple(part for part in map(str.lower, _parts(fields["criteria"])) if part in CRITERIA)
-    access = fields["accessibility"].lower()
     return {
-        **{name: fields[name] for name in ("model", "date", "accessibility", "confidence")},
-        "precision": precision,
-        "year": year,
+        **{name: fields[name] for name in ("model", "date", "accessibility")},
+        "year": _year(fields["date"], where, int(vintage[:4]) + 1),
         "domains": tuple(map(str.lower, _parts(fields["domains"]))),
         "organisations": organisations,
         "kinds": tuple(labels) if ordered else ("",) * len(organisations),
         "categories": tuple(kind for kind in KINDS if kind in sides),
-        "countries": tuple(dict.fromkeys(_parts(fields["countries"]))),
-        "training_compute": _size(fields["training_compute"], f"{where}: training compute", MOST_COMPUTE),
-        "parameters": _size(fields["parameters"], f"{where}: number of parameters", MOST_PARAMETERS),
+        "training_compute": _compute(fields["training_compute"], f"{where}: training compute"),
         "criteria": criteria,
         "notable": bool(criteria),
-        "open_weights": access.startswith("open weights") or access in _OPEN if access else None,
         "vintage": vintage,
     }
 
@@ -150,22 +137,21 @@ def _parts(text: str) -> tuple[str, ...]:
     return tuple(part for part in map(str.strip, text.split(",")) if part)
 
 
-def _date(text: str, where: str, last_year: int) -> tuple[int | None, str]:
-    """Return the year of a date and how precise it is."""
+def _year(text: str, where: str, last_year: int) -> int | None:
+    """Return the year of a day, month or year."""
     if not text:
-        return None, ""
-    precision = {4: "year", 7: "month", 10: "day"}.get(len(text), "")
+        return None
     try:
-        year = date.fromisoformat(text + "-01-01"[len(text) - 4 :] if precision else "").year
+        year = date.fromisoformat(text + "-01-01"[len(text) - 4 :] if len(text) in (4, 7, 10) else "").year
     except ValueError:
         raise damaged(where, f'date "{text}" is no date') from None
     if not FIRST_YEAR <= year <= last_year:
         raise DataError(f'{where}: date "{text}" is not between {FIRST_YEAR} and {last_year}; correct it.')
-    return year, precision
+    return year
 
 
-def _size(text: str, where: str, most: float) -> float:
-    size = number(text, where)
-    if text and not 0 < size <= most:
-        raise DataError(f"{where} {text} is not above 0 and at most {most:g}; correct it.")
-    return size
+def _compute(text: str, where: str) -> float:
+    compute = number(text, where)
+    if text and not 0 < compute <= MOST_COMPUTE:
+        raise DataError(f"{where} {text} is not above 0 and at most {MOST_COMPUTE:g}; correct it.")
+    return compute

@@ -13,8 +13,7 @@ from typing import Any
 import pandas as pd
 
 from study.core import DataError
-from study.data.sources import Fetcher, damaged, iso_day, json_value, number, tell, unzipped
-from study.data.sources.limits import refuse_elsewhere
+from study.data.sources import Fetcher, damaged, iso_day, json_value, number, refuse_elsewhere, tell, unzipped
 
 # The catalogue behind nsf.gov/awardsearch/download-awards, which took the place of download.jsp: a zip of
 # JSON a fiscal year, each with an address that is valid for a while.
@@ -30,17 +29,14 @@ _PLACES: dict[str, tuple[str, str | None]] = {
     "abstract": ("awd_abstract_narration", "AbstractNarration"),
     "awardee": ("inst/inst_name", "Institution/Name"),
     "performer": ("perf_inst/perf_inst_name", None),
-    "city": ("inst/inst_city_name", "Institution/CityName"),
     "state": ("inst/inst_state_code", "Institution/StateCode"),
     "country": ("inst/inst_country_name", "Institution/CountryName"),
     "amount": ("awd_amount", "AwardAmount"),
-    "amount_intended": ("tot_intn_awd_amt", "AwardTotalIntnAmount"),
     "effective": ("awd_eff_date", "AwardEffectiveDate"),
     "letter": ("awd_min_amd_letter_date", "MinAmdLetterDate"),
     "expires": ("awd_exp_date", "AwardExpirationDate"),
-    "instrument": ("awd_istr_txt", "AwardInstrument/Value"),
 }
-_OPTIONAL = frozenset({None, "perf_inst/perf_inst_name", "AwardTotalIntnAmount", "MinAmdLetterDate"})
+_OPTIONAL = frozenset({None, "perf_inst/perf_inst_name", "MinAmdLetterDate"})
 _MISSING = "field {} is missing (has the publisher renamed it?)"
 # The lists of programmes in a JSON record with code and name of each, and in an XML one.
 _CODED = {
@@ -113,10 +109,9 @@ def read(folder: Path, *, keep: Callable[[Row], bool] | None = None) -> pd.DataF
     DataFrame
         One row an award, in the order of award_id: award_id (seven digits), title, abstract,
         programme_elements and programme_references ("code name" parted by "|"),
-        awardee, performer (where the work is done; empty in XML), city, state, country (name) of the awardee,
-        amount (obligated so far, dollars), amount_intended (dollars; NaN if not given), effective, letter
-        (date of the first award letter) and expires ("YYYY-MM-DD", empty if not given), instrument (of the
-        award: "Standard Grant"), collaborative (the title says that it is one of several awards).
+        awardee, performer (where the work is done; empty in XML), state, country (name) of the awardee,
+        amount (obligated so far, dollars), effective, letter (date of the first award letter) and expires
+        ("YYYY-MM-DD", empty if not given), collaborative (the title says that it is one of several awards).
 
     Raises
     ------
@@ -219,8 +214,7 @@ def _checked(row: Row, where: str) -> Row:
     row = {name: _clean(value) for name, value in row.items()}
     for name in ("effective", "letter", "expires"):
         row[name] = iso_day(row[name], f"{where}: {name}")
-    for name in ("amount", "amount_intended"):
-        row[name] = number(row[name].replace(",", ""), f"{where}: {name}")
+    row["amount"] = number(row["amount"].replace(",", ""), f"{where}: amount")
     for name in ("title", "awardee", "effective"):
         if not row[name]:
             raise damaged(where, f"{name} is empty")

@@ -47,7 +47,7 @@ FILES: dict[str, tuple[int, ...]] = {
     "www": (2024, 2025),
 }
 
-FIELDS = ("title", "author", "aff", "aff_domain", "track", "status", "primary_area", "keywords")
+FIELDS = ("title", "author", "aff", "aff_domain", "track", "status")
 COLUMNS = ("venue", "year", "row", *FIELDS)
 
 # Statuses of submissions that did not become papers, and of none at all (demos listed beside the papers).
@@ -93,7 +93,7 @@ def read(folder: Path, files: Iterable[tuple[str, int]]) -> pd.DataFrame:
     DataFrame
         One row a record, in the order of the files and of the records in them: venue, year, row (position in
         the file, from 1), title, author, aff (affiliations as given), aff_domain (mail domains as given),
-        track, status, primary_area, keywords; text, empty where the record has none.
+        track, status; text, empty where the record has none.
 
     Raises
     ------
@@ -110,13 +110,13 @@ def read(folder: Path, files: Iterable[tuple[str, int]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def published(papers: pd.DataFrame, track: str = "main") -> pd.DataFrame:
-    """Return the accepted papers of a track: no rejected, withdrawn or unlabelled submissions, each once.
+def published(papers: pd.DataFrame) -> pd.DataFrame:
+    """Return the accepted papers of the main track: no rejected, withdrawn or unlabelled submissions, each once.
 
     A record that repeats title and authors of an earlier one in its file is the same paper; ``repeats``
     says how many there were (0 where the paper stands once).
     """
-    accepted = papers[(papers["track"] == track) & ~papers["status"].str.contains(_NOT_PUBLISHED)]
+    accepted = papers[(papers["track"] == "main") & ~papers["status"].str.contains(_NOT_PUBLISHED)]
     named = (accepted["title"] != "") & (accepted["author"] != "")
     same = accepted.groupby(["venue", "year", "title", "author"], sort=False)["row"]
     accepted = accepted.assign(repeats=(same.transform("size") - 1).where(named, 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
@@ -163,7 +163,9 @@ def answered(
             for rule in plan.populations
         },
         "comparisons": get_args(Comparison),
-        "covariate_sets": labelled_covariates(rows),
+        "covariate_sets": labelled_covariates(
+            plan.task(task.event, task.outcome, task.scale, row).question.covariates for row in rows
+        ),
     }
     has = {
         Needs.PATH: fit.estimand.has_path,
@@ -194,9 +196,9 @@ def labelled_designs(rows: Sequence[Row]) -> list[tuple[str, Mapping[str, Any], 
     return list(labelled.values())
 
 
-def labelled_covariates(rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
-    """Return the covariates of rows by label, none first; larger sets name what they add to the first that has any."""
-    sets = sorted(dict.fromkeys(tuple(row.question.get("covariates", ())) for row in rows), key=bool)
+def labelled_covariates(sets: Iterable[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return sets of covariates by label, none first; larger sets name what they add to the first that has any."""
+    sets = sorted(dict.fromkeys(sets), key=bool)
     first = next(filter(None, sets), ())
     labels: dict[str, tuple[str, ...]] = {}
     for names in sets:

@@ -279,18 +279,21 @@ def test_options_of_a_design_reach_the_diagnostics_about_it_and_no_other(tmp_pat
 
 
 def test_specifications_are_named_by_what_distinguishes_them() -> None:
-    def row(label: str, *covariates: str, **options: str) -> Row:
-        return Row("callaway_santanna", label, options, {"covariates": covariates})
+    def row(label: str, **options: str) -> Row:
+        return Row("callaway_santanna", label, options)
 
-    rows = [
-        row("CS (size)", "x1", method="reg"),
-        row("CS"),
-        row("CS (size, region)", "x1", "region=EU", method="reg"),
-    ]
-    assert labelled_covariates(rows) == {
+    rows = [row("CS (size)", method="reg"), row("CS"), row("CS (size, region)", method="reg")]
+    assert labelled_covariates([("x1",), (), ("x1", "region=EU")]) == {
         "none": (),
         "x1": ("x1",),
         "the same, region EU": ("x1", "region=EU"),
     }
     labelled = [(label, options) for _, options, label in labelled_designs(rows)]
     assert labelled == [("CS (outcome regression)", {"method": "reg"}), ("CS (doubly robust)", {})]
+
+
+def test_covariates_of_the_question_are_in_the_specifications(tmp_path: Path) -> None:
+    text = PLAN.replace("[question]\n", '[question]\ncovariates = ["x1"]\n')
+    assert made(tmp_path, "sim1/count/log1p", text=text, make=answered).known["covariate_sets"] == {
+        "x1": ("x1",)
+    }

@@ -286,7 +286,8 @@ def conclusion(verdict: Verdict) -> list[str]:
     is_known = not math.isnan(row.conf_low)
     interval = (
         f"{100 * verdict.task.level:g}% interval {row.interval(scale)}; the minimum detectable effect (80% power) is "
-        f"{smallest_effect(average)} in {verdict.plan.text.outcomes_with_units} (percent of {POWER_OF[question.scale]})"
+        f"{smallest_effect(average)} in units of {verdict.plan.text.outcomes_with_units} (percent of "
+        f"{POWER_OF[question.scale]})"
     )
     without = "without an interval, so that its sign is not established"
     sentences = [

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
-from study.core import Progress, QuestionError, one_thread, paragraph, section
+from study.core import Progress, QuestionError, counted, one_thread, paragraph, section
 from study.designs import Assumes
 from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, fitting
 from study.estimates import Effect, Estimand, Estimate, smallest_effect
@@ -15,6 +15,7 @@ from study.inference import Randomization
 from study.panel import Comparison, Panel, ScaleName
 from study.paper.plan import Plan, Row, Task, worded
 from study.report import POWER_OF, assumed
+from study.report.design_table import left_out
 
 ASSUMED: dict[Assumes, str] = {
     Assumes.PARALLEL_TRENDS: "Without the event the treated {units} would have changed as the others did.",
@@ -247,6 +248,7 @@ def verdict_text(verdict: Verdict) -> str:
             f"{verdict.fit.sample.panel_checksum}, seed {task.seed}."
         ),
         section("Verdict", conclusion(verdict)),
+        section("Sample", on_whom(verdict.fit)),
         section("What the design assumes", assumptions(verdict)),
     ]
     for place in Section:
@@ -255,6 +257,17 @@ def verdict_text(verdict: Verdict) -> str:
             sentences = [s for check in checks for s in check.sentences[: check.diagnostic.shown]]
             parts.append(section(place, sentences))
     return "\n\n".join(parts)
+
+
+def on_whom(fit: Estimate) -> list[str]:
+    """Return how many units and observations an answer rests on, who is left out of it and why, and its notes."""
+    dropped, sample = left_out(fit.sample), fit.sample
+    return [
+        f"{counted(sample.n_units, 'unit')}, {sample.n_treated} of them treated; {counted(fit.n_obs, 'observation')}; "
+        f"{counted(fit.n_clusters, 'cluster')}.",
+        *([f"Left out: {'; '.join(dropped)}."] if dropped else []),
+        *fit.notes,
+    ]
 
 
 def details(verdict: Verdict) -> str:

@@ -33,7 +33,7 @@ DIFFERENCE = "the difference between treated and comparison units"
 WITHIN = {
     "relative_magnitudes": " a period after treatment, without an effect, by at most {} times its largest change "
     "before",
-    "smoothness": ", without an effect, by at most {} a period",
+    "smoothness": ", without an effect, by at most {}{} a period",
     "smoothness_relative": " after treatment, without an effect, by at most {} times its largest change before",
 }
 AXIS = {
@@ -172,12 +172,13 @@ def honest_did(
     value, scale = breakdown(problem, chosen), fit.sample.question.effect_scale
     share = "share " if scale.percent else ""
     outcome = scale.outcome if scale.name == "level" else f"{scale.outcome}, {share}{scale.unit}"
+    unit = f" {scale.unit}" if scale.name == "level" else f" ({share}{scale.unit})"
     details: dict[str, Any] = {"estimate": estimate, "std_error": problem.std_error, "breakdown": value}
     details |= {"sign_change": problem.overturning, "restriction": restriction}
     details |= {"n_pre": n_pre, "n_post": path.n_post, "bounds_before": bounds}
     ylabel = f"Effect on {outcome}, {100 * level:g}% interval"
     return Finding.of(
-        _sentences(fit.design, problem, frame, f"{label} on {outcome}", details),
+        _sentences(fit.design, problem, frame, f"{label} on {outcome}", unit, details),
         frame,
         partial(_chart, estimate=estimate, breakdown=value, ylabel=ylabel, title=capital(label)),
         name=f"honest_{restriction}",
@@ -187,7 +188,7 @@ def honest_did(
 
 
 def _sentences(
-    design: str, problem: Problem, frame: pd.DataFrame, effect: str, details: Mapping[str, Any]
+    design: str, problem: Problem, frame: pd.DataFrame, effect: str, unit: str, details: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield the verdict on a breakdown value, and what it rests on."""
     value, bounds = details["breakdown"], details["bounds_before"]
@@ -197,7 +198,7 @@ def _sentences(
 
     def within(m: str) -> str:
         """Say what the restriction allows."""
-        return f"{bounded} changes{WITHIN[restriction].format(m)}"
+        return f"{bounded} changes{WITHIN[restriction].format(m, unit)}"
 
     if value is None:
         yield (
@@ -210,7 +211,7 @@ def _sentences(
         )
     rounding = 1e-8 * np.abs(problem.betahat).max()
     moved = not np.isclose(problem.centre, estimate, atol=rounding)
-    around = f", which then lies around {problem.centre:.3g} instead of {estimate:.3g}," * moved
+    around = f", which then lies around {problem.centre:.3g} instead of {estimate:.3g}{unit}," * moved
     yield (
         f"Sampling error set aside, the sign of the effect{around} is "
         f"known as long as {within(f'{problem.overturning:.3g}')}."

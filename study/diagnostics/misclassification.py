@@ -427,7 +427,7 @@ def _chart(
     shown = scale.factor * frame.assign(share=100 * frame["share"]).set_index(["kind", "share"])
     worst, same = shown.loc["worst case"], shown.loc["same effect"]
     same = same[same.index <= 50]  # from where it would leave no room for the bounds; the table has it
-    size: Any = {"height": 3.65 + 0.2 * len(dates), "height_ratios": (2.3, 0.35 + 0.2 * len(dates))}
+    size: Any = {"height": 3.8 + 0.2 * len(dates), "height_ratios": (2.3, 0.35 + 0.2 * len(dates))}
     with panels(ax, 2, 1, **size) as (figure, (axis, *others)):
         axis.axhline(0, color=GREY, linewidth=0.8)
         interval: Any = {"label": f"{100 * level:g}% interval", "color": BAND, "alpha": 0.5, "linewidth": 0}
@@ -435,7 +435,8 @@ def _chart(
         for end, label in (("low", "worst-case bounds"), ("high", None)):
             axis.plot(worst[end], "o-", color=COLOUR, markersize=3, label=label)
         axis.plot(same["low"], "s--", color=SECOND, markersize=3, label="same effect")
-        axis.set(xlabel="Hidden treatment, % of the never-treated", ylabel=scale.axis())
+        of = "Hidden treatment, % of the never-treated\n(same effect: of all comparison units)"
+        axis.set(xlabel=of, ylabel=scale.axis())
         for below in others:
             draw_dots(below, effects_frame(dates), percent=scale.percent)
             below.set_xlabel(f"{scale.axis()} ({100 * level:g}% intervals)")

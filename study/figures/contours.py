@@ -10,11 +10,13 @@ import pandas as pd
 
 from study.core import FloatArray
 from study.figures.drawing import BAND, COLOUR, GREY, SECOND, THIRD, Axes, Figure, draw_legend, on_axes
+from study.figures.paths import shortened
 
 Surfaces = Callable[[FloatArray, FloatArray], Mapping[str, FloatArray]]
 
 GRID = 200
-MARKERS = "os^Dvp*X"
+MARKERS = "os^D"
+MOST, LETTERS = len(MARKERS), 60  # benchmarks that are drawn, and letters of their names at most
 
 
 def contour_figure(
@@ -41,7 +43,8 @@ def contour_figure(
     x, y : str
         Columns of the confounder's strength with treatment and with the outcome.
     benchmarks : DataFrame
-        Of the rows of confounders as strong as a benchmark: benchmark, and multiple, how many times as strong.
+        Of the rows of confounders as strong as a benchmark: benchmark, and multiple, how many times as strong. Those
+        of the four strongest benchmarks are drawn.
     surfaces : callable
         From strengths, shape (m, m), to the estimate and then the limit of its interval that is nearer to the goal,
         each by its name in the legend.
@@ -53,6 +56,10 @@ def contour_figure(
         Of the horizontal and the vertical axis, and the title.
     """
     rows = frame.join(benchmarks, how="inner")
+    strongest = (
+        rows.groupby("benchmark")[[x, y]].max().prod(axis=1).sort_values(ascending=False, kind="stable")
+    )
+    rows, weaker = rows[rows["benchmark"].isin(strongest.index[:MOST])], len(strongest) - MOST
     # Strengths reach beyond the benchmarks, where there are any, and the robustness value.
     furthest = np.fmax(1.3 * robustness_value, 1.25 * rows[[x, y]].max().to_numpy())
     strengths = np.meshgrid(*np.linspace(0, np.minimum(furthest, [0.99, 1.0]), GRID).T)
@@ -62,11 +69,13 @@ def contour_figure(
         axis.plot(0, 0, "D", clip_on=False, color=GREY, markersize=5, zorder=5, label=label)
         dots: Any = {"clip_on": False, "color": COLOUR, "markersize": 4.5, "zorder": 4}
         for k, (name, bounds) in enumerate(rows.groupby("benchmark", sort=False)):
-            marker, face = MARKERS[k % len(MARKERS)], "white" if k % 2 else COLOUR
-            label = f"{', '.join(bounds['multiple'] + '×')} {name}"
+            marker, face = MARKERS[k], "white" if k % 2 else COLOUR
+            label = f"{', '.join(bounds['multiple'] + '×')} {shortened(str(name), LETTERS)}"
             axis.plot(bounds[x], bounds[y], marker, markerfacecolor=face, label=label, **dots)
             for times, *place in bounds[["multiple", x, y]].itertuples(index=False):
                 axis.annotate(f"{times}×", place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+        if weaker > 0:
+            axis.plot([], [], " ", label=f"not drawn: {weaker} weaker benchmarks")
         axis.set(xlabel=labels[0], ylabel=labels[1])
         axis.set_title(labels[2], loc="left")
         if ax is None:

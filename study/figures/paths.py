@@ -80,7 +80,8 @@ def dot_figure(
         behind, marked, names, percent and null, as in :func:`draw_dots`.
     """
     step = 0.21 if len(frame) <= MANY else 0.15
-    with on_axes(ax, WIDTH, 0.95 + step * max(len(frame), 2)) as (figure, axis):
+    least = 2 + 2 * xlabel.count("\n")  # below which a label of several lines leaves no room for the rows
+    with on_axes(ax, WIDTH, 0.95 + step * max(len(frame), least)) as (figure, axis):
         draw_dots(axis, frame, **drawing)
         axis.set_xlabel(f"{xlabel}\n({100 * level:g}% intervals)")
         if ax is None:

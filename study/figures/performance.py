@@ -72,13 +72,15 @@ def has_curves(frame: pd.DataFrame) -> bool:
 def _draw_errors(axis: Axes, table: pd.DataFrame, scale: Scale, looks: dict[str, Any]) -> None:
     """Draw a row a design: a marker at its RMSE, a tick at its bias without sign, its lowest coverage in figures."""
     rmse, errors, bias = (scale.factor * table[name].to_numpy() for name in ("rmse", "rmse_mc", "bias"))
-    end = 1.15 * rmse[rmse <= FAR * np.nanmedian(rmse)].max(initial=0)
+    near = rmse <= FAR * np.nanmedian(rmse)
+    end = np.fmax(1.15 * rmse, rmse + ERRORS * errors)[near].max(initial=0)
     for k, (label, row) in enumerate(table.iterrows()):
         look = looks.get(label)
         colour = look.colour if look else REST["color"]
         at = min(rmse[k], end)
         if rmse[k] > end:
-            axis.annotate(f"{rmse[k]:.0f}", (end, k), (-6, 0), textcoords="offset points", fontsize=SIZE,
+            far = f"{rmse[k]:.0f}" if scale.percent else f"{rmse[k]:.3g}"
+            axis.annotate(far, (end, k), (-6, 0), textcoords="offset points", fontsize=SIZE,
                           ha="right", va="center")  # fmt: skip
         else:
             axis.errorbar(at, k, xerr=ERRORS * errors[k], color=colour, linewidth=1)

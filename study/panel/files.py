@@ -208,11 +208,12 @@ def violations(
         cell); a rule about the table as a whole has no unit, time, line and value. Rules come in the
         order in which a panel is checked, rows in that of the table.
     """
-    rules: dict[tuple[str, str], Rule] = {}
+    rows, rules = Rows(table, lines, roles.unit, roles.time, **how), dict[tuple[str, str], Rule]()
+    roles = roles.with_labels([column for column in roles.covariates if rows.in_words(column)])
     for rule in (*panel_rules(roles), *more):
         rules.setdefault((rule.column, rule.text), rule)
     columns = dict.fromkeys([*roles.columns, *(column for column, _ in rules)])
-    return broken_rows(Rows(table, lines, roles.unit, roles.time, **how), columns, rules.values())
+    return broken_rows(rows, columns, rules.values())
 
 
 def broken_rows(rows: Rows, columns: Iterable[str], rules: Iterable[Rule]) -> pd.DataFrame:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
-from study.core import Progress, QuestionError, one_thread, paragraph, section
+from study.core import Progress, QuestionError, counted, one_thread, paragraph, section
 from study.designs import Assumes
 from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, fitting
 from study.estimates import Effect, Estimand, Estimate, smallest_effect
@@ -15,6 +15,7 @@ from study.inference import Randomization
 from study.panel import Comparison, Panel, ScaleName
 from study.paper.plan import Plan, Row, Task, worded
 from study.report import POWER_OF, assumed
+from study.report.design_table import left_out
 
 ASSUMED: dict[Assumes, str] = {
     Assumes.PARALLEL_TRENDS: "Without the event the treated {units} would have changed as the others did.",
@@ -163,7 +164,9 @@ def answered(
             for rule in plan.populations
         },
         "comparisons": get_args(Comparison),
-        "covariate_sets": labelled_covariates(rows),
+        "covariate_sets": labelled_covariates(
+            plan.task(task.event, task.outcome, task.scale, row).question.covariates for row in rows
+        ),
     }
     has = {
         Needs.PATH: fit.estimand.has_path,
@@ -194,9 +197,9 @@ def labelled_designs(rows: Sequence[Row]) -> list[tuple[str, Mapping[str, Any], 
     return list(labelled.values())
 
 
-def labelled_covariates(rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
-    """Return the covariates of rows by label, none first; larger sets name what they add to the first that has any."""
-    sets = sorted(dict.fromkeys(tuple(row.question.get("covariates", ())) for row in rows), key=bool)
+def labelled_covariates(sets: Iterable[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return sets of covariates by label, none first; larger sets name what they add to the first that has any."""
+    sets = sorted(dict.fromkeys(sets), key=bool)
     first = next(filter(None, sets), ())
     labels: dict[str, tuple[str, ...]] = {}
     for names in sets:
@@ -245,6 +248,7 @@ def verdict_text(verdict: Verdict) -> str:
             f"{verdict.fit.sample.panel_checksum}, seed {task.seed}."
         ),
         section("Verdict", conclusion(verdict)),
+        section("Sample", on_whom(verdict.fit)),
         section("What the design assumes", assumptions(verdict)),
     ]
     for place in Section:
@@ -253,6 +257,17 @@ def verdict_text(verdict: Verdict) -> str:
             sentences = [s for check in checks for s in check.sentences[: check.diagnostic.shown]]
             parts.append(section(place, sentences))
     return "\n\n".join(parts)
+
+
+def on_whom(fit: Estimate) -> list[str]:
+    """Return how many units and observations an answer rests on, who is left out of it and why, and its notes."""
+    dropped, sample = left_out(fit.sample), fit.sample
+    return [
+        f"{counted(sample.n_units, 'unit')}, {sample.n_treated} of them treated; {counted(fit.n_obs, 'observation')}; "
+        f"{counted(fit.n_clusters, 'cluster')}.",
+        *([f"Left out: {'; '.join(dropped)}."] if dropped else []),
+        *fit.notes,
+    ]
 
 
 def details(verdict: Verdict) -> str:
@@ -284,7 +299,8 @@ def conclusion(verdict: Verdict) -> list[str]:
     is_known = not math.isnan(row.conf_low)
     interval = (
         f"{100 * verdict.task.level:g}% interval {row.interval(scale)}; the minimum detectable effect (80% power) is "
-        f"{smallest_effect(average)} in {verdict.plan.text.outcomes_with_units} (percent of {POWER_OF[question.scale]})"
+        f"{smallest_effect(average)} in units of {verdict.plan.text.outcomes_with_units} (percent of "
+        f"{POWER_OF[question.scale]})"
     )
     without = "without an interval, so that its sign is not established"
     sentences = [

@@ -16,7 +16,7 @@ from study.commands.options import OfColumns
 from study.core import QuestionError
 from study.heterogeneity.page import Report
 from study.paper import plan_from, read_plan, run
-from study.paper.diagnose import Verdict
+from study.paper.diagnose import Verdict, answered, conclusion
 
 ROLES = ("--unit", "lab", "--time", "month", "--outcome", "papers", "--period", "month", "--never", "none")
 DATED = (*ROLES, "--first-treated", "entry")
@@ -241,6 +241,17 @@ def test_a_column_that_is_named_as_a_covariate_is_controlled_for_as_by_estimate(
         for names in (asked.covariates, ("size",), ())
     ]
     assert of[0] == of[1] != of[2]
+
+
+def test_a_plan_of_several_outcomes_calls_none_of_them_by_the_first_one_s_name(own):
+    data = pd.read_stata(own / "my.dta")
+    data.assign(logs=np.log1p(data["papers"])).to_csv(own / "my.csv", index=False)
+    done = command("init", "my.csv", *DATED, "--outcome", "logs", cwd=own)
+    assert done.returncode == 0, done.stderr
+    plan = read_plan(own / "study.toml")
+    assert [*plan.outcomes] == ["papers", "logs"]
+    said = answered(plan, plan.ask("entry/logs"), run.load(plan), {})
+    assert "in units of outcome (percent" in conclusion(said)[0]
 
 
 def test_columns_without_a_panel_and_a_panel_that_is_not_fit_are_one_line(own):

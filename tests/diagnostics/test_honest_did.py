@@ -345,6 +345,16 @@ def test_the_centre_of_the_effects_under_smoothness_is_said_in_any_unit_of_the_o
     assert "which then lies around" in honest_did(fit, restriction="smoothness").sentences[1]
 
 
+@pytest.mark.parametrize(
+    ("scale", "unit"), [("level", " y"), ("proportional", " (share of the counterfactual mean)")]
+)
+def test_effects_and_changes_of_slope_are_said_with_their_unit(scale: str, unit: str) -> None:
+    fit = estimate(simulated.panel(n=60, level=9.0), Question("y", "event", scale=scale), "callaway_santanna")
+    sentence = honest_did(fit, restriction="smoothness").sentences[1]
+    assert f"{unit}, is known" in sentence
+    assert sentence.endswith(f"{unit} a period.")
+
+
 @pytest.mark.parametrize(("kind", "method"), [pair for pair in PAIRS if pair[1] != "C-F"])
 def test_intervals_widen_with_stronger_violations(kind: str, method: str) -> None:
     low, high = METHODS[method](typical(kind), np.linspace(0, 2, 15))

@@ -283,6 +283,7 @@ def test_the_figure_draws_bounds_above_dates_and_nothing_is_undefined() -> None:
     above, below = found.plot().axes
     assert len(above.lines) == 4
     assert len(below.get_yticks()) == 3
+    assert "never-treated\n(same effect: of all comparison units)" in above.get_xlabel()
     axes = Figure().subplots()
     assert found.plot(axes) is axes.figure
     assert len(axes.lines) == 4

@@ -355,6 +355,20 @@ def test_default_benchmarks_are_each_covariate_and_all_together():
     assert (bound["r2_treatment"], bound["r2_outcome"]) == ovb.bound(*strength, 1, 2)
 
 
+def test_a_figure_of_many_benchmarks_has_room_for_the_strongest_and_counts_the_others():
+    whole = simulated.panel(80)
+    draws = np.random.default_rng(3).normal(size=(7, 80, 1)) * np.ones((1, 1, whole.outcomes["y"].shape[1]))
+    names = [f"a covariate of a name as long as columns of surveys have {k}" for k in range(7)]
+    source = replace(whole, covariates=dict(whole.covariates) | dict(zip(names, draws, strict=True)))
+    figure = sensitivity(sample(*names, source=source), form="long_difference").plot()
+    figure.draw_without_rendering()
+    (legend,), (axis,) = figure.legends, figure.axes
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert (sum("×" in text for text in texts), texts[-1]) == (4, "not drawn: 4 weaker benchmarks")
+    assert figure.bbox.padded(1).contains(*legend.get_window_extent().p0)
+    assert axis.get_window_extent().height > 0.4 * figure.bbox.height
+
+
 def test_other_designs_stand_beside_the_long_difference():
     made = sensitivity(sample(*FIXED), "callaway_santanna")
     assert made["form"] == "long_difference"

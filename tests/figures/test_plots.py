@@ -35,8 +35,10 @@ from study import (
     estimate,
     event_plot,
 )
-from study.figures import COLOUR, SERIES, drawing, drawn, effects_plot
+from study.estimates import Effect
+from study.figures import COLOUR, SERIES, dot_figure, drawing, drawn, effects_plot
 from study.figures.paths import event_study, shortened
+from study.panel import Scale
 
 QUESTION = Question("y", "event")
 
@@ -691,3 +693,18 @@ def test_warnings_that_are_not_of_letters_are_passed_on() -> None:
         figure.add_artist(Warns())
     with pytest.warns(UserWarning, match="something else"):
         figure.savefig(BytesIO(), format="svg")
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_labels_of_few_rows_do_not_overlap_above_an_axis_label_of_several_lines(n: int) -> None:
+    labels = [f"cohort 201{k} (42 units)" for k in range(n)]
+    frame = pd.DataFrame({"label": labels, "estimate": 0.1, "conf_low": 0.0, "conf_high": 0.2})
+    look: dict[str, Any] = {
+        "names": ("without the cohort", "same, interval includes zero"),
+        "behind": Effect.of("all units", fit().headline, 0.95),
+    }
+    marked = [k == 0 for k in range(n)]
+    figure = dot_figure(frame, xlabel=Scale("proportional", "papers").axis(), marked=marked, **look)
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))

@@ -121,6 +121,13 @@ def test_faults_of_several_kinds_are_listed_together_with_unit_period_and_value(
     }
 
 
+def test_a_covariate_of_labels_is_as_fit_as_a_panel_takes_it() -> None:
+    roles: dict[str, Any] = {"covariates": ["staff", "country"], "attributes": ()}
+    assert found(table(), **roles) == []
+    assert [*Panel.from_long(table(), **(ROLES | roles)).attributes] == ["country"]
+    assert found(with_cells((4, "country", "2")), **roles)[0] == ("country", 1)  # neither words nor numbers
+
+
 def read_lines(first: int) -> Any:
     return pd.RangeIndex(first, first + 6).to_numpy()
 

@@ -32,6 +32,7 @@ from study.paper.diagnose import (
 )
 from study.paper.exhibits.verdicts import ANSWERS, lines_of
 from study.paper.plan import Row, read_plan
+from study.report.design_table import left_out
 
 EXTRA = f"""
 [diagnose.placebos.other]
@@ -279,18 +280,32 @@ def test_options_of_a_design_reach_the_diagnostics_about_it_and_no_other(tmp_pat
 
 
 def test_specifications_are_named_by_what_distinguishes_them() -> None:
-    def row(label: str, *covariates: str, **options: str) -> Row:
-        return Row("callaway_santanna", label, options, {"covariates": covariates})
+    def row(label: str, **options: str) -> Row:
+        return Row("callaway_santanna", label, options)
 
-    rows = [
-        row("CS (size)", "x1", method="reg"),
-        row("CS"),
-        row("CS (size, region)", "x1", "region=EU", method="reg"),
-    ]
-    assert labelled_covariates(rows) == {
+    rows = [row("CS (size)", method="reg"), row("CS"), row("CS (size, region)", method="reg")]
+    assert labelled_covariates([("x1",), (), ("x1", "region=EU")]) == {
         "none": (),
         "x1": ("x1",),
         "the same, region EU": ("x1", "region=EU"),
     }
     labelled = [(label, options) for _, options, label in labelled_designs(rows)]
     assert labelled == [("CS (outcome regression)", {"method": "reg"}), ("CS (doubly robust)", {})]
+
+
+def test_covariates_of_the_question_are_in_the_specifications(tmp_path: Path) -> None:
+    text = PLAN.replace("[question]\n", '[question]\ncovariates = ["x1"]\n')
+    assert made(tmp_path, "sim1/count/log1p", text=text, make=answered).known["covariate_sets"] == {
+        "x1": ("x1",)
+    }
+
+
+def test_the_page_says_who_is_left_out_and_what_the_design_notes(tmp_path: Path) -> None:
+    text = PLAN.replace("[question]", "[question]\npopulation = 'x1>0'")
+    found = made(tmp_path, "sim1/count", text=text, make=answered)
+    page = re.sub(r"\s+", " ", verdict_text(found))
+    dropped = left_out(found.fit.sample)
+    assert dropped
+    assert f"{found.fit.sample.n_units} units, {found.fit.sample.n_treated} of them treated; " in page
+    assert f"Left out: {'; '.join(dropped)}." in page
+    assert all(" ".join(note.split()) in page for note in found.fit.notes)

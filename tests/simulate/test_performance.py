@@ -420,6 +420,14 @@ def test_filled_markers_are_of_designs_to_be_trusted_and_a_far_one_is_written_at
     assert axis.get_xlim()[1] < 100
 
 
+def test_a_far_error_that_is_no_percentage_has_its_digits_and_errors_of_near_ones_are_not_cut():
+    found = findings_of(entered(a={"sd": 0.1}, b={"sd": 0.11}, far={"sd": 0.6}), Scale("level", "share"))
+    table = found["standing"].assign(rmse_mc=0.05)
+    axis = performance_figure(found.frame, table=table, scale=Scale("level", "share")).axes[0]
+    assert f"{table.loc['far', 'rmse']:.3g}" in [text.get_text() for text in axis.texts]
+    assert axis.get_xlim()[1] == pytest.approx(table["rmse"].drop("far").max() + 0.1)
+
+
 def test_power_is_drawn_where_processes_differ_by_their_effect_alone():
     frame = performance(entered(a={"sd": 0.1}))
     several = pd.concat([frame, frame.assign(process="another")])

@@ -16,6 +16,9 @@ from study.estimates.jackknife import covariance_degrees, largest, present
 from study.estimates.sandwich import Wald, largest_draws, wald
 from study.panel import Sample, Summed
 
+# A combination does not vary where its standard error is below this share of its terms' own: far above rounding and
+# what Poisson iterations leave, far below any difference that matters.
+EQUAL = 1e-7
 ALONE, OUTSIDE = -1, -2  # strata of units that are like no other, and of those that are not in a sample
 
 
@@ -81,6 +84,8 @@ class Joint:
         """
         if not self.by_clusters:
             return np.inf
+        if not np.any(self.sums[:, terms], axis=0).all():  # one does not vary
+            return np.nan
         influence = self.influence[:, terms]
         if self.replicas is not None:
             influence = influence / self.replicas.frequency[self.cluster][:, None]
@@ -91,12 +96,17 @@ class Joint:
         return covariance_degrees(self.sums[:, terms], of_clusters[0], self.replicas, of_clusters[1])
 
     def combined(self, names: Sequence[str], weight: FloatArray) -> Joint:
-        """Return linear combinations of the terms; weight has shape (K, M)."""
+        """Return linear combinations of the terms; weight has shape (K, M).
+
+        One of which rounding is all that varies has no influence, so that its standard error is zero.
+        """
         influence, sampling = self.influence @ weight, self.sampling
         sampling = None if sampling is None else sampling @ weight
         treated = self.treated.astype(float) @ (weight != 0) > 0
         own = replace(self, names=tuple(names), effect=self.effect @ weight, treated=treated)
-        return replace(own, influence=influence, sampling=sampling)
+        own = replace(own, influence=influence, sampling=sampling)
+        negligible = own.std_error <= EQUAL * (self.std_error @ np.abs(weight))
+        return replace(own, influence=np.where(negligible, 0.0, influence)) if negligible.any() else own
 
     def select(self, which: BoolArray) -> Joint:
         """Return some of the terms, shape (K,)."""

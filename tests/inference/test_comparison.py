@@ -18,6 +18,7 @@ from tex import assert_compiles_alone, needs_tex
 
 from study import Comparison, Panel, Question, QuestionError, all_designs, compare, estimate, joint
 from study.core.influence import Influence
+from study.diagnostics.placebo_outcomes import placebo_outcomes
 from study.inference.agreement import agreement_of, kind
 from study.report import as_tables, comparison_in
 
@@ -497,3 +498,20 @@ def test_joint_tests_of_an_estimate_count_clusters_as_its_intervals_do(design: s
         together = joint(fit)
         np.testing.assert_allclose(together.degrees_of_freedom, fit.degrees_of_freedom[fit.varies], rtol=1e-9)
         assert together.test().degrees == pytest.approx(fit.test().degrees, rel=1e-9)
+
+
+def test_a_combination_that_does_not_vary_has_no_error_and_no_test() -> None:
+    panel = simulated.panel(n=60)
+    y = panel.outcomes["y"]
+    moved = replace(panel, outcomes={"y": y, "same": y, "shifted": y + 1e3})
+    fits = [estimate(moved, QUESTION.replace(outcome=name)).headline for name in moved.outcomes]
+    apart = joint(*fits).differences()
+    np.testing.assert_array_equal(apart.std_error, [0, 0])
+    assert np.isnan(apart.degrees_of_freedom).all()
+    with pytest.raises(QuestionError, match=r"^Wald test: a term has no sampling variance; leave it out\.$"):
+        apart.test()
+    for name in ("same", "shifted"):
+        with pytest.raises(
+            QuestionError, match="a placebo outcome moves exactly as the outcome; leave it out"
+        ):
+            placebo_outcomes(moved, QUESTION, [name], "callaway_santanna")

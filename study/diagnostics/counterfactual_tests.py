@@ -76,7 +76,8 @@ class HiddenErrors:
         g, varies = len(self.without), self.varies
         influence = np.sqrt((g - 1) * g) * (self.without.mean(axis=0) - self.without)[:, varies]
         names = tuple(map(str, np.flatnonzero(varies)))
-        return Joint(names, self.effect[varies], influence, np.arange(g), self.treated, by_clusters=True)
+        treated = np.repeat(self.treated[:, None], len(names), axis=1)
+        return Joint(names, self.effect[varies], influence, np.arange(g), treated, by_clusters=True)
 
     @cached_property
     def std_error(self) -> FloatArray:

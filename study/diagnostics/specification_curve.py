@@ -13,9 +13,9 @@ import pandas as pd
 from study.core import QuestionError, p_is, refuse_unknown
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
-from study.estimates import FEW, Effect, Estimate, Joint, effective_clusters, treated_clusters
+from study.estimates import EQUAL, FEW, Effect, Estimate, Joint, effective_clusters, treated_clusters
 from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, legend_above, panels, shortened
-from study.inference import EQUAL, LEVEL, SupT, agreement, answered, joined_headlines, kind, variants_of
+from study.inference import LEVEL, SupT, agreement, answered, joined_headlines, kind, variants_of
 from study.panel import Comparison, Panel, Question, Scale, ScaleName, population, terms_in
 
 WHO = "specification_curve"

@@ -36,6 +36,7 @@ from .jackknife import NOTHING as NOTHING
 from .jackknife import Sides as Sides
 from .jackknife import leverage_by_group as leverage_by_group
 from .jackknife import present as present
+from .joint import EQUAL as EQUAL
 from .joint import Joint as Joint
 from .joint import Stacked as Stacked
 from .joint import stack as stack

@@ -12,9 +12,14 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, normal_score
 from study.estimates.estimate import Estimate
-from study.estimates.jackknife import covariance_degrees, present
+from study.estimates.jackknife import covariance_degrees, largest, present
 from study.estimates.sandwich import Wald, largest_draws, wald
 from study.panel import Sample, Summed
+
+# A combination does not vary where its standard error is below this share of its terms' own: far above rounding and
+# what Poisson iterations leave, far below any difference that matters.
+EQUAL = 1e-7
+ALONE, OUTSIDE = -1, -2  # strata of units that are like no other, and of those that are not in a sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +34,16 @@ class Joint:
         On the union of the estimates' units, under each one's convention; a unit outside an estimate's sample has a
         zero there.
     cluster : ndarray of int, shape (n,)
-    treated : ndarray of bool, shape (C,)
-        Which clusters have a treated unit.
+    treated : ndarray of bool, shape (n, K)
+        Which units are on the treated side of a term.
     replicas : Summed, optional
         What clusters stand for, where their numbers stand for several.
     by_clusters : bool
         Whether the degrees of freedom of the covariance are those that the clusters leave, or infinite.
     sampling : ndarray, shape (n, K), optional
         Influence under no convention, where estimates have it: estimators that are equal have the same.
+    stratum : ndarray of int, shape (n,), optional
+        As :class:`study.estimates.jackknife.Sides` has it, of units that all estimates treat alike.
     """
 
     names: tuple[str, ...]
@@ -47,6 +54,7 @@ class Joint:
     by_clusters: bool
     replicas: Summed | None = field(default=None, repr=False)
     sampling: FloatArray | None = field(default=None, repr=False)
+    stratum: IntArray | None = field(default=None, repr=False)
 
     @cached_property
     def sums(self) -> FloatArray:
@@ -69,34 +77,44 @@ class Joint:
         return np.array([self._degrees([column]) for column in range(len(self.effect))])
 
     def _degrees(self, terms: list[int] | slice) -> float:
-        """Return those of the covariance of some terms, of clusters with a unit that has influence, as for an estimate.
+        """Return those of the covariance of some terms, by the rule that the intervals of an estimate have.
 
-        The influence of its units may add up to zero.
+        A cluster counts if one of its units, or of the units of their strata, has influence, which may add up to zero,
+        and is on the treated side if one of these is.
         """
         if not self.by_clusters:
             return np.inf
-        used = None
-        if self.replicas is None:
-            used = np.zeros(len(self.treated), dtype=bool)
-            used[self.cluster[present(self.influence[:, terms]).any(axis=1)]] = True
-        return covariance_degrees(self.sums[:, terms], self.treated, self.replicas, used)
+        if not np.any(self.sums[:, terms], axis=0).all():  # one does not vary
+            return np.nan
+        influence = self.influence[:, terms]
+        if self.replicas is not None:
+            influence = influence / self.replicas.frequency[self.cluster][:, None]
+        used = present(influence if self.stratum is None else largest(influence, self.stratum)) > 0
+        of_clusters = np.zeros((2, int(self.cluster.max()) + 1), dtype=bool)
+        for counts, which in zip(of_clusters, (used & self.treated[:, terms], used), strict=True):
+            counts[self.cluster[which.any(axis=1)]] = True
+        return covariance_degrees(self.sums[:, terms], of_clusters[0], self.replicas, of_clusters[1])
 
     def combined(self, names: Sequence[str], weight: FloatArray) -> Joint:
-        """Return linear combinations of the terms; weight has shape (K, M)."""
+        """Return linear combinations of the terms; weight has shape (K, M).
+
+        One of which rounding is all that varies has no influence, so that its standard error is zero.
+        """
         influence, sampling = self.influence @ weight, self.sampling
         sampling = None if sampling is None else sampling @ weight
-        effect = self.effect @ weight
-        return replace(self, names=tuple(names), effect=effect, influence=influence, sampling=sampling)
+        treated = self.treated.astype(float) @ (weight != 0) > 0
+        own = replace(self, names=tuple(names), effect=self.effect @ weight, treated=treated)
+        own = replace(own, influence=influence, sampling=sampling)
+        negligible = own.std_error <= EQUAL * (self.std_error @ np.abs(weight))
+        return replace(own, influence=np.where(negligible, 0.0, influence)) if negligible.any() else own
 
     def select(self, which: BoolArray) -> Joint:
         """Return some of the terms, shape (K,)."""
         sampling = None if self.sampling is None else self.sampling[:, which]
-        names, effect, influence = (
-            tuple(compress(self.names, which)),
-            self.effect[which],
-            self.influence[:, which],
-        )
-        return replace(self, names=names, effect=effect, influence=influence, sampling=sampling)
+        names, effect = tuple(compress(self.names, which)), self.effect[which]
+        influence, treated = self.influence[:, which], self.treated[:, which]
+        own = replace(self, names=names, effect=effect, treated=treated)
+        return replace(own, influence=influence, sampling=sampling)
 
     def differences(self) -> Joint:
         """Return every effect less the first one."""
@@ -136,6 +154,9 @@ class Stacked(NamedTuple):
     by_clusters : bool
         As :class:`Joint` has it.
     sampling : ndarray, shape (n, K), optional
+    treated : ndarray of bool, shape (n, K), optional
+        Where it is not given, units that are treated in some period are on the treated side.
+    stratum : ndarray of int, shape (n,), optional
     """
 
     sample: Sample
@@ -143,13 +164,17 @@ class Stacked(NamedTuple):
     influence: FloatArray
     by_clusters: bool
     sampling: FloatArray | None = None
+    treated: BoolArray | None = None
+    stratum: IntArray | None = None
 
     @classmethod
     def of(cls, fit: Estimate, terms: BoolArray | None = None) -> Stacked:
         """Return some of an estimate's terms, shape (K,), or all."""
         which = np.ones(len(fit.terms), dtype=bool) if terms is None else terms
         influence, sampling = (each.select(which).dense() for each in (fit.errors, fit.influence_map))
-        return cls(fit.sample, fit.effect[which], influence, fit.convention == "jackknife", sampling)
+        sides, by_clusters = fit.sides, fit.convention == "jackknife"
+        treated = sides.treated[sides.group][:, which] > 0
+        return cls(fit.sample, fit.effect[which], influence, by_clusters, sampling, treated, sides.stratum)
 
 
 def stack(names: Sequence[str], parts: Sequence[Stacked]) -> Joint:
@@ -165,16 +190,23 @@ def stack(names: Sequence[str], parts: Sequence[Stacked]) -> Joint:
     union, first = np.unique(np.concatenate([sample.unit_ids for sample in samples]), return_index=True)
     labels = np.concatenate([sample.cluster_labels for sample in samples])[first]
     cluster = np.unique(labels, return_inverse=True)[1]
-    treated, blocks = np.zeros(int(cluster.max()) + 1, dtype=bool), []
+    blocks, treated, strata = [], [], []
     for part in parts:
-        rows = np.searchsorted(union, part.sample.unit_ids)
+        rows, k = np.searchsorted(union, part.sample.unit_ids), part.influence.shape[1]
         both = np.stack([part.influence, part.influence if part.sampling is None else part.sampling])
-        block = np.zeros((2, len(union), both.shape[2]))
+        block = np.zeros((2, len(union), k))
         block[:, rows] = both * (len(union) / len(rows))
         blocks.append(block)
-        treated[cluster[rows[part.sample.ever_treated]]] = True
+        side, stratum = np.zeros((len(union), k), dtype=bool), np.full(len(union), OUTSIDE)
+        side[rows] = part.sample.ever_treated[:, None] if part.treated is None else part.treated
+        stratum[rows] = ALONE if part.stratum is None else part.stratum
+        treated.append(side)
+        strata.append(stratum)
+    alike = np.unique(np.stack(strata), axis=1, return_inverse=True)[1].reshape(-1)
+    alike[np.any(np.stack(strata) == ALONE, axis=0)] = ALONE
     effect, by_clusters = np.concatenate([part.effect for part in parts]), all(p.by_clusters for p in parts)
     if replicas is not None and panel.summed is not None:
         replicas = panel.summed.select(panel.rows_of(union))
     influence, sampling = np.concatenate(blocks, axis=2)
-    return Joint(tuple(names), effect, influence, cluster, treated, by_clusters, replicas, sampling)
+    sides = np.concatenate(treated, axis=1)
+    return Joint(tuple(names), effect, influence, cluster, sides, by_clusters, replicas, sampling, alike)

@@ -1,4 +1,3 @@
-from .agreement import EQUAL as EQUAL
 from .agreement import LEVEL as LEVEL
 from .agreement import Agreement as Agreement
 from .agreement import SupT as SupT

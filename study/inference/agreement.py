@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from study.core import FloatArray, QuestionError, checked, normal_score, two_sided_p
 from study.estimates import (
+    EQUAL,
     Errors,
     Estimand,
     Estimate,
@@ -26,9 +27,6 @@ from study.estimates import (
     statistic_draws,
 )
 
-# A difference is no difference where its standard error and itself are below this share of the estimates' own
-# standard errors: far above rounding and what Poisson iterations leave, far below any difference that matters.
-EQUAL = 1e-7
 LEVEL = 0.95
 Method = Literal["romano_wolf", "holm"]
 

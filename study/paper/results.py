@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import FloatArray, QuestionError
+from study.core import QuestionError
 from study.estimates import (
     NONE,
     UNKNOWN,
@@ -64,9 +64,9 @@ class Result:
         What the headline is an average of, in words.
     against : {"base", "all_before"}
         As :class:`study.Estimate` has it.
-    influence : ndarray, shape (n_units,), optional
-        Of the headline under its convention, on which tests of differences between answers rest; None where its
-        variance is no sum over units.
+    joint : dict, optional
+        What :class:`study.estimates.Stacked` has of the headline besides its sample, on which tests of differences
+        between answers rest; None where its variance is no sum over units.
     """
 
     task: Task
@@ -91,7 +91,7 @@ class Result:
     draw_error: float = np.nan
     kind: str = ""
     against: str = "base"
-    influence: FloatArray | None = field(default=None, repr=False, compare=False)
+    joint: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
 
 Results = dict[tuple[str, str, str, str], Result]
@@ -141,7 +141,7 @@ def answer(task: Task, panel: Panel) -> Result:
         draw_error=float(headline.draw_error[0]),
         kind=kind(fit),
         against=fit.against,
-        influence=headline.errors.dense()[:, 0] if fit.joint else None,
+        joint=_joint(headline) if fit.joint else None,
     )
 
 
@@ -170,17 +170,21 @@ def comparison(
 
 def agreement(answers: Mapping[str, Result], panel: Panel, draws: int, seed: int) -> Agreement:
     """Test that answers with the same clusters agree, of those on the kind of average that most of them are."""
-    joint = {label: result for label, result in answers.items() if result.influence is not None}
+    joint = {label: result for label, result in answers.items() if result.joint is not None}
     usual = usual_kind(result.kind for result in joint.values())
     alike = {label: _stacked(result, panel) for label, result in joint.items() if result.kind == usual}
     return agree(stack(list(alike), list(alike.values())) if len(alike) > 1 else None, (), draws, seed)
 
 
+def _joint(headline: Estimate) -> dict[str, Any]:
+    parts = Stacked.of(headline)._asdict()
+    del parts["sample"]
+    return parts
+
+
 def _stacked(result: Result, panel: Panel) -> Stacked:
-    assert result.headline is not None
-    assert result.influence is not None
-    effect, influence = np.array([result.headline.estimate]), result.influence[:, None]
-    return Stacked(result.task.question.sample(panel), effect, influence, result.convention == "jackknife")
+    assert result.joint is not None
+    return Stacked(result.task.question.sample(panel), **result.joint)
 
 
 def _fitted(task: Task, sample: Sample) -> Estimate:

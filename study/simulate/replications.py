@@ -340,15 +340,19 @@ def answer(entrant: Entrant, sample: Sample, level: float, seed: int) -> tuple[A
 
 
 def _refuse_shorter(fit: Estimate) -> None:
-    """Refuse an estimate that ends at the horizon where the true average, of other event times too, does not."""
-    sample, average, horizon = fit.sample, fit.sample.question.average, fit.sample.question.horizon
-    if horizon is None or average == "event_average" or sample.first_treated is None:
+    """Refuse an estimate that ends at an earlier event time than the true average, which it would be held to."""
+    sample, question = fit.sample, fit.sample.question
+    if sample.first_treated is None or not fit.estimand.has_path:
         return
-    beyond = horizon < sample.periods[-1] - min(sample.cohorts)
-    if fit.estimand.has_path and beyond and not np.any(fit.event_time > horizon):
+    last = question.last if question.average == "event_average" else np.inf
+    last = last if question.balance is None else min(last, question.balance)
+    since = sample.periods - sample.first_treated[:, None]
+    seen = sample.observed & np.any(sample.observed & (since == question.reference), axis=1)[:, None]
+    ends = float(np.max(since, where=seen & (since <= last), initial=-np.inf))
+    if not np.any(fit.event_time >= ends):
         raise QuestionError(
-            f"{fit.design}: its {average} ends at the horizon, event time {horizon}, and the effect that it would be "
-            "held to does not; ask for event_average, or without a horizon."
+            f"{fit.design}: its {question.average} ends at event time {np.nanmax(fit.event_time):g}, and the effect "
+            f"that it would be held to at {ends:g}; ask for event_average with a horizon at which the design ends."
         )
 
 

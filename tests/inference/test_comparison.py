@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from tex import assert_compiles_alone, needs_tex
 
 from study import Comparison, Panel, Question, QuestionError, all_designs, compare, estimate, joint
 from study.core.influence import Influence
+from study.diagnostics.placebo_outcomes import placebo_outcomes
 from study.inference.agreement import agreement_of, kind
 from study.report import as_tables, comparison_in
 
@@ -484,3 +486,32 @@ def test_units_without_influence_do_not_count_in_a_joint_test() -> None:
     last = path.select(path.event_time == 1)  # of units treated in year 2 alone
     np.testing.assert_allclose(joint(last).degrees_of_freedom, last.degrees_of_freedom, rtol=1e-12)
     assert last.degrees_of_freedom[0] < 16
+
+
+@pytest.mark.parametrize("asked", [{}, {"cluster": "state"}, {"balance": 2}, {"weights": "size"}], ids=str)
+@pytest.mark.parametrize("design", ["callaway_santanna", "sun_abraham"])
+def test_joint_tests_of_an_estimate_count_clusters_as_its_intervals_do(design: str, asked: Any) -> None:
+    drawn = simulated.panel(n=24, seed=2)
+    panel = replace(drawn, outcomes={"y": np.round(drawn.outcomes["y"] / 3)})
+    path = estimate(panel, Question("y", "event", min_cohort_size=1, **asked), design).by_event_time
+    for fit in (path, path.headline):
+        together = joint(fit)
+        np.testing.assert_allclose(together.degrees_of_freedom, fit.degrees_of_freedom[fit.varies], rtol=1e-9)
+        assert together.test().degrees == pytest.approx(fit.test().degrees, rel=1e-9)
+
+
+def test_a_combination_that_does_not_vary_has_no_error_and_no_test() -> None:
+    panel = simulated.panel(n=60)
+    y = panel.outcomes["y"]
+    moved = replace(panel, outcomes={"y": y, "same": y, "shifted": y + 1e3})
+    fits = [estimate(moved, QUESTION.replace(outcome=name)).headline for name in moved.outcomes]
+    apart = joint(*fits).differences()
+    np.testing.assert_array_equal(apart.std_error, [0, 0])
+    assert np.isnan(apart.degrees_of_freedom).all()
+    with pytest.raises(QuestionError, match=r"^Wald test: a term has no sampling variance; leave it out\.$"):
+        apart.test()
+    for name in ("same", "shifted"):
+        with pytest.raises(
+            QuestionError, match="a placebo outcome moves exactly as the outcome; leave it out"
+        ):
+            placebo_outcomes(moved, QUESTION, [name], "callaway_santanna")

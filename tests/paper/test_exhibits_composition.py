@@ -288,7 +288,7 @@ def test_where_the_headline_refuses_there_is_no_figure_of_its_path_and_the_table
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exhibit, "drawn", lambda *_: b"")
-    refused = {"path": (), "headline": None, "influence": None, "convention": ""}
+    refused = {"path": (), "headline": None, "joint": None, "convention": ""}
     answers = {
         key: replace(result, **refused) if key[1] == "log1p" else result
         for key, result in setting.results.items()
@@ -326,6 +326,20 @@ def test_tests_that_designs_agree_rest_on_answers_and_are_those_of_the_estimates
     assert all(f"pointwise intervals at {100 * plan.level:g}%" in figure.caption for figure in shown.figures)
 
 
+def test_answers_of_equal_designs_are_equal_also_where_they_leave_units_out_in_other_ways(
+    setting: Setting,
+) -> None:
+    task, names = setting.task("level"), ("callaway_santanna", "dcdh")
+    rows = {name: replace(task.row, name=name, options={}) for name in names}
+    question = task.question.replace(covariates=())
+    answers = {
+        name: answer(replace(task, row=row, question=question, permutations=0), setting.panel)
+        for name, row in rows.items()
+    }
+    assert len({result.headline.std_error for result in answers.values() if result.headline}) == 2
+    assert agreement(answers, setting.panel, 99, 0).equal == (names,)
+
+
 def test_errors_that_are_no_sum_over_units_are_in_no_test_that_answers_agree(setting: Setting) -> None:
     task = setting.task("level")
     of_placebos = replace(task.row, name="synthetic_did", options={"inference": "placebo", "replications": 5})
@@ -334,7 +348,7 @@ def test_errors_that_are_no_sum_over_units_are_in_no_test_that_answers_agree(set
     panel = replace(setting.panel, first_treated=dates)
     result = answer(replace(task, row=of_placebos, permutations=0), panel)
     assert result.headline is not None, result.notes
-    assert result.influence is None
+    assert result.joint is None
     assert agreement({"one": result, "other": result}, panel, 99, 0).labels == ()
 
 

@@ -157,18 +157,26 @@ def test_what_refuses_a_panel_is_counted_with_its_reason_and_what_refuses_the_qu
 
 
 @pytest.mark.parametrize(
-    ("average", "horizon"), [("treated_average", 2), ("treated_average", None), ("event_average", 2)]
+    ("design", "options", "average", "horizon", "ends"),
+    [
+        ("dcdh", {}, "treated_average", 2, 2),
+        ("dcdh", {}, "treated_average", None, None),
+        ("dcdh", {}, "event_average", 2, None),
+        ("stacked", {"before": 1}, "event_average", None, 3),
+        ("stacked", {"before": 1}, "event_average", 3, None),
+        ("stacked", {"before": 1, "after": 1}, "event_average", 2, 1),
+    ],
 )
-def test_a_design_that_ends_at_the_horizon_is_not_held_to_an_average_that_does_not(average, horizon):
+def test_a_design_that_ends_early_is_not_held_to_an_average_that_does_not(
+    design, options, average, horizon, ends
+):
     asked = process(question=QUESTION.replace(average=average, horizon=horizon))
-    made = run({"some": asked}, (Entrant("cs", "callaway_santanna"), Entrant("dcdh", "dcdh")), repetitions=2)[
-        "some"
-    ]
+    entrants = (Entrant("cs", "callaway_santanna"), Entrant("other", design, options))
+    made = run({"some": asked}, entrants, repetitions=2)["some"]
     assert np.isfinite(made.answers[0, :, 0]).all()
-    shorter = average == "treated_average" and horizon is not None
-    assert [label for label, *_ in made.refused] == ["dcdh"] * shorter
-    if shorter:
-        assert "dcdh: its treated_average ends at the horizon, event time 2" in made.refused[0][1]
+    assert [label for label, *_ in made.refused] == ["other"] * (ends is not None)
+    if ends is not None:
+        assert f"{design}: its {average} ends at event time {ends}, and the effect" in made.refused[0][1]
 
 
 def test_an_estimate_without_an_error_is_kept_and_counted():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -502,11 +502,16 @@ class Plan(Shared, Inference, Figure, Diagnose):
 
     def check(self, panel: Panel) -> None:
         """Refuse a plan that names what the panel or the catalogue does not have, before any work."""
-        about, labels = f"{self.source} about {panel.name}", [event.label for event in self.families]
-        refuse_unknown("outcome", self.outcomes, panel.outcomes, about)
-        refuse_unknown("event", [event.name for event in self.every_event], panel.events, about)
+        every = [event.label for event in self.every_event]
+        questions = [*every, *self.placebos, *(entry.label for entry in self.further)]
+
+        def refuse(kind: str, asked: str | Iterable[str], known: Collection[str], key: str) -> None:
+            refuse_unknown(kind, asked, known, f"{self.source}{key}")
+
+        refuse("outcome", self.outcomes, panel.outcomes, f" about {panel.name}")
+        refuse("event", [event.name for event in self.every_event], panel.events, f" about {panel.name}")
         if self.strata is not None:
-            refuse_unknown("attribute", self.strata, panel.attributes, f"{self.source}, inference.strata")
+            refuse("attribute", self.strata, panel.attributes, ", inference.strata")
         elif lacking := [name for name in STRATIFIED if name in self.exhibits]:
             raise QuestionError(
                 f'{self.source}: the exhibit "{lacking[0]}" is made within strata of units; name an attribute as '
@@ -514,22 +519,15 @@ class Plan(Shared, Inference, Figure, Diagnose):
             )
         self.hidden_shares(self.events[0])
         if self.neighbours:
-            refuse_unknown(
-                "attribute", self.neighbours, panel.attributes, f"{self.source}, diagnose.neighbours"
-            )
-        refuse_unknown(
-            "event", self.definitions, [e.label for e in self.events], f"{self.source}, definitions"
-        )
-        every = [event.label for event in self.every_event]
-        refuse_unknown("event", self.treatments, every, f"{self.source}, treatments")
-        questions = [*every, *self.placebos, *(entry.label for entry in self.further)]
+            refuse("attribute", self.neighbours, panel.attributes, ", diagnose.neighbours")
+        refuse("event", self.definitions, [event.label for event in self.events], ", definitions")
+        refuse("event", self.treatments, every, ", treatments")
         for shown in self.contrasts.values():
-            refuse_unknown(
-                "event, placebo or further question", shown, questions, f"{self.source}, contrasts"
-            )
+            refuse("event, placebo or further question", shown, questions, ", contrasts")
+        families = [event.label for event in self.families]
         for event in self.families:
             if event.contrast:
-                refuse_unknown("family", event.contrast, labels, f"{self.source}, contrast of {event.label}")
+                refuse("family", event.contrast, families, f", contrast of {event.label}")
         if contrasted := [event.label for event in self.events if event.contrast]:
             raise QuestionError(
                 f'{self.source}: contrast of "{contrasted[0]}" is read of [[families]] alone; name the pair in '
@@ -546,9 +544,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
         others = [entry.panel for entry in self.further if entry.panel is not None]
         for entry in (*self.placebos.values(), *self.venues.values(), *others):
             if isinstance(entry, str):
-                refuse_unknown(
-                    "panel", entry, panel_entries(), f"{self.source}, placebos, venues and further"
-                )
+                refuse("panel", entry, panel_entries(), ", placebos, venues and further")
             elif not Path(entry["file"]).is_file():
                 raise DataError(
                     f"{self.source}, placebos, venues and further: {entry['file']}: there is no such file."

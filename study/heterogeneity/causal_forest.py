@@ -115,8 +115,8 @@ def forest(
     table["forest"], table["forest_low"], table["forest_high"] = unit * np.hstack(intervals).T
     constant, effects = np.column_stack([np.ones(len(x)), x]), predicted.effects(rows.change, rows.treated)
     linear = OLS(effects, constant).fit(cov_type="HC1").get_prediction()
-    ends = linear.conf_int(alpha=1 - level).T
-    table["linear"], table["linear_low"], table["linear_high"] = linear.predicted_mean, *ends
+    table["linear"] = linear.predicted_mean
+    table[["linear_low", "linear_high"]] = linear.conf_int(alpha=1 - level)
     for groups in groupings:
         if groups.by != name:
             table[groups.by] = np.array([*groups.labels, ""])[groups.member]

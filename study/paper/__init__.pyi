@@ -5,13 +5,13 @@ from .exhibits.exhibit import Drawn as Drawn
 from .exhibits.exhibit import Exhibit as Exhibit
 from .exhibits.exhibit import Exhibited as Exhibited
 from .exhibits.exhibit import Traced as Traced
-from .own_plan import plan_text as plan_text
 from .plan import Event as Event
 from .plan import Plan as Plan
 from .plan import Row as Row
 from .plan import Task as Task
 from .plan import check_exists as check_exists
 from .plan import plan_from as plan_from
+from .plan import plan_text as plan_text
 from .plan import read_plan as read_plan
 from .plan import worded as worded
 from .plan import words_of as words_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from study import core, figures, paper, report
+from study import core, paper, report
 from study import panel as panels
 from study.commands import options
 from study.core import QuestionError, as_typed, capital, paragraph, progress_bar, section, steps
@@ -215,16 +215,11 @@ def give(spec: Specification, finding: Finding, output: Path | None, format: str
     page = "\n\n".join([*parts, *map(str, tables)])
     typer.echo(page if format == "text" else as_record(spec, finding))
     if output is not None:
-        calibration = finding["calibration"]
-        files = {
+        texts = {
             f"{finding.name}.txt": f"{page}\n".encode(),
             f"{finding.name}.tex": report.document(tables, "latex"),
-            f"{finding.name}.csv": finding.tidy().to_csv(index=False).encode(),
-            "calibration.csv": calibration.tidy().to_csv(index=False).encode(),
-            **figures.figure_files(finding.name, finding.plot()),
-            **figures.figure_files("calibration", calibration.plot()),
         }
-        written = core.write_all(output, files)
+        written = core.write_all(output, texts | finding.files() | finding["calibration"].files())
         typer.echo(f"\n{len(written)} files written to {as_typed(output)}.", err=format == "json")
 
 

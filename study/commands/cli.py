@@ -261,16 +261,14 @@ def diagnose(
     output : Path, optional
         Folder of figures and tables, instead of build/diagnose.
     """
-    from study.paper import diagnose as diagnosing
-    from study.paper import run
 
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label
     task = chosen.ask(question, design)
     core.refuse_unwritable(output or Path("build"))
-    loaded, placebos = run.load(chosen), run.other_panels(chosen.placebos)
+    loaded, placebos = paper.run.load(chosen), paper.run.other_panels(chosen.placebos)
     with progress_bar() as progress, workers.settings(cache=core.fits_of(None if panel else plan, cache)):
-        verdict = diagnosing.diagnose(chosen, task, loaded, placebos, steps(progress, None, "Diagnosing"))
+        verdict = paper.diagnose.diagnose(chosen, task, loaded, placebos, steps(progress, None, "Diagnosing"))
     page = paper.verdict_text(verdict)
     texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{paper.details(verdict)}\n".encode()}
     folder = output or Path("build", "diagnose", *question.split("/"), verdict.task.row.name)
@@ -318,13 +316,12 @@ def heterogeneity(
     """
     from study.heterogeneity import report as report_on
     from study.heterogeneity.page import usual_groupings
-    from study.paper import run
 
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label
     task = chosen.with_level().ask(question)
     core.refuse_unwritable(output or Path("build"))
-    loaded, task_question = run.load(chosen), task.question
+    loaded, task_question = paper.run.load(chosen), task.question
     if not task_question.covariates:
         # Something has to say how units differ before treatment: at least what they had in the first period.
         before = loaded.outcomes[task.outcome][:, :1].repeat(len(loaded.periods), axis=1)

@@ -160,8 +160,6 @@ def spec_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed:
     QuestionError
         If no row, or none of a design that is named, takes part.
     """
-    from study.paper import run
-    from study.paper.tournament import entrant_of
     from study.simulate.replications import CHANGES
 
     plan = paper.read_plan(path)
@@ -172,12 +170,12 @@ def spec_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed:
         for name in designs or dict.fromkeys(row.name for row in every)
         for row in [row for row in every if row.name == name] or plan.rows_of(name)
     ]
-    panel = run.load(plan)
+    panel = paper.run.load(plan)
     entrants: list[Entrant] = []
     refused: list[tuple[str, str]] = []
     for row in rows:
         own = plan.task(task.event, task.outcome, task.scale, row).question
-        entrant = entrant_of(row, own, task.question)
+        entrant = paper.tournament.entrant_of(row, own, task.question)
         other = next((name for name in entrant.changes if name not in CHANGES), None)
         why = row.design.refusal(own.sample(panel))
         if other is not None:
@@ -299,11 +297,10 @@ def _cell(row: pd.Series, measure: str, is_effect: bool, units: panels.Scale) ->
 
 def record_of(path: Path) -> str:
     """Run the plan's own tournament, write its record, and return what was found."""
-    from study.paper import run, tournament
 
     plan = paper.read_plan(path)
-    file = Path(tournament.tournament_of(plan).record)
-    recorded = tournament.simulated(plan, run.load(plan))
-    written = core.write_all(file.parent, tournament.files(recorded, file))
+    file = Path(paper.tournament.tournament_of(plan).record)
+    recorded = paper.tournament.simulated(plan, paper.run.load(plan))
+    written = core.write_all(file.parent, paper.tournament.files(recorded, file))
     recommendation = section("Recommendation", recorded.sentences)
     return f"{recommendation}\n\nWritten: {', '.join(map(as_typed, written))}"

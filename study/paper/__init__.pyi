@@ -1,3 +1,8 @@
+from . import diagnose as diagnose
+from . import numbers as numbers
+from . import record as record
+from . import run as run
+from . import tournament as tournament
 from .diagnose import details as details
 from .diagnose import verdict_text as verdict_text
 from .exhibits import find_exhibit as find_exhibit

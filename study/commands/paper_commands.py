@@ -41,8 +41,6 @@ def run(
         Folder to write everything into, with the paper's texts, instead of the plan's own and build; for --panel,
         instead of build/run/ and the panel's name. Another plan that is there is not written over.
     """
-    from study.paper import run as running
-    from study.paper.tournament import read_record
 
     chosen = columns.plan(panel, plan).under(design)
     files: dict[str, bytes] = {}
@@ -62,17 +60,18 @@ def run(
     for place in (target, page.parent):
         refuse_unwritable(place)
     settle(target)
-    running.cited(chosen, beside)
-    loaded = running.load(chosen)
+    papers.run.cited(chosen, beside)
+    loaded = papers.run.load(chosen)
     if "tournament" in chosen.exhibits:
-        read_record(chosen, loaded)  # which is refused before any estimate, and not after all
+        # A record that is not the plan's is refused before any estimate, and not after all.
+        papers.tournament.read_record(chosen, loaded)
     # Where the paper is written elsewhere, its text goes with it, unless one is there.
     texts = {name: beside / name for name in TEXT if not (target / name).exists()}
     files |= {name: path.read_bytes() for name, path in texts.items() if path.is_file()}
     with workers.settings(), progress_bar() as progress:
         step = steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
-        results = running.run(chosen, loaded, jobs=workers.jobs, progress=step, cache=folder)
-        outputs = running.exhibit(chosen, loaded, results, jobs=workers.jobs, progress=step, cache=folder)
+        results = papers.run.run(chosen, loaded, jobs=workers.jobs, progress=step, cache=folder)
+        outputs = papers.run.exhibit(chosen, loaded, results, jobs=workers.jobs, progress=step, cache=folder)
     text = files[plan.name].decode() if panel is not None else plan.read_text(encoding="utf-8")
     files |= outputs.files(beside) | {str(page): outputs.page(text, beside)}
     if target.resolve() == beside:
@@ -92,16 +91,14 @@ def check(
     Allowed are two draws where a p-value counts draws, a twentieth of a standard error for learners, and elsewhere one
     in a million of the larger of an estimate and its standard error.
     """
-    from study.paper import record
-    from study.paper import run as running
 
     chosen = papers.read_plan(plan).under(design)
-    recorded = record.read_record(plan.resolve().parent / "estimates.csv")
-    panel = running.load(chosen)
+    recorded = papers.record.read_record(plan.resolve().parent / "estimates.csv")
+    panel = papers.run.load(chosen)
     with workers.settings(), progress_bar() as progress:
         step = steps(progress, len(list(chosen.tasks())))
-        results = running.run(chosen, panel, jobs=workers.jobs, progress=step)
-    differences = record.differences(recorded, record.record(results))
+        results = papers.run.run(chosen, panel, jobs=workers.jobs, progress=step)
+    differences = papers.record.differences(recorded, papers.record.record(results))
     for difference in differences:
         typer.echo(difference)
     if differences:
@@ -125,31 +122,28 @@ def trace(address: str | None = None, *, plan: options.Plan = options.DEFAULT_PL
         As the text cites it: main/papers/proportional/headline/estimate. Without one, every sentence of the texts in
         LaTeX that cites numbers is printed with their values, their addresses and the exhibits that make them.
     """
-    from study.paper import numbers
 
     papers.check_exists(plan)
     # Those of a run here, or those that are recorded with the plan.
     folders = [options.folder_of_paper(plan), plan.resolve().parent]
-    folder = next((each for each in folders if (each / numbers.FILE).is_file()), folders[0])
-    known = numbers.read_sources(folder)
+    folder = next((each for each in folders if (each / papers.numbers.FILE).is_file()), folders[0])
+    known = papers.numbers.read_sources(folder)
     if address is None:
         _list_sentences(plan, known)
         return
-    traced = numbers.find(known, address)
+    traced = papers.numbers.find(known, address)
     command = with_plan(traced.source.command, plan)
-    typer.echo(numbers.traced_text(traced._replace(source=replace(traced.source, command=command))))
+    typer.echo(papers.numbers.traced_text(traced._replace(source=replace(traced.source, command=command))))
 
 
 def _list_sentences(plan: Path, known: Mapping[str, papers.Traced]) -> None:
-    from study.paper import run as running
-    from study.paper.numbers import filled, sentences
 
     chosen, folder = papers.read_plan(plan), plan.resolve().parent
-    running.cited(chosen, folder)  # which refuses a text that is missing
-    for text in (path for path in running.texts_of(chosen, folder) if path.suffix == ".tex"):
-        for sentence in sentences(text.read_text(encoding="utf-8"), known):
+    papers.run.cited(chosen, folder)  # which refuses a text that is missing
+    for text in (path for path in papers.run.texts_of(chosen, folder) if path.suffix == ".tex"):
+        for sentence in papers.numbers.sentences(text.read_text(encoding="utf-8"), known):
             if sentence.cited:
-                typer.echo(f"{text.name}, line {sentence.line}: {filled(sentence, known)}")
+                typer.echo(f"{text.name}, line {sentence.line}: {papers.numbers.filled(sentence, known)}")
 
 
 def with_plan(command: str, plan: Path) -> str:

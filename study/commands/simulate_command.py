@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from study import core, figures, paper, report
+from study import core, paper, report
 from study import panel as panels
 from study.commands import options
 from study.core import QuestionError, as_typed, capital, paragraph, progress_bar, section, steps
@@ -160,8 +160,6 @@ def spec_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed:
     QuestionError
         If no row, or none of a design that is named, takes part.
     """
-    from study.paper import run
-    from study.paper.tournament import entrant_of
     from study.simulate.replications import CHANGES
 
     plan = paper.read_plan(path)
@@ -172,12 +170,12 @@ def spec_of_plan(path: Path, question: str, designs: Sequence[str] | None, seed:
         for name in designs or dict.fromkeys(row.name for row in every)
         for row in [row for row in every if row.name == name] or plan.rows_of(name)
     ]
-    panel = run.load(plan)
+    panel = paper.run.load(plan)
     entrants: list[Entrant] = []
     refused: list[tuple[str, str]] = []
     for row in rows:
         own = plan.task(task.event, task.outcome, task.scale, row).question
-        entrant = entrant_of(row, own, task.question)
+        entrant = paper.tournament.entrant_of(row, own, task.question)
         other = next((name for name in entrant.changes if name not in CHANGES), None)
         why = row.design.refusal(own.sample(panel))
         if other is not None:
@@ -215,16 +213,11 @@ def give(spec: Specification, finding: Finding, output: Path | None, format: str
     page = "\n\n".join([*parts, *map(str, tables)])
     typer.echo(page if format == "text" else as_record(spec, finding))
     if output is not None:
-        calibration = finding["calibration"]
-        files = {
+        texts = {
             f"{finding.name}.txt": f"{page}\n".encode(),
             f"{finding.name}.tex": report.document(tables, "latex"),
-            f"{finding.name}.csv": finding.tidy().to_csv(index=False).encode(),
-            "calibration.csv": calibration.tidy().to_csv(index=False).encode(),
-            **figures.figure_files(finding.name, finding.plot()),
-            **figures.figure_files("calibration", calibration.plot()),
         }
-        written = core.write_all(output, files)
+        written = core.write_all(output, texts | finding.files() | finding["calibration"].files())
         typer.echo(f"\n{len(written)} files written to {as_typed(output)}.", err=format == "json")
 
 
@@ -304,11 +297,10 @@ def _cell(row: pd.Series, measure: str, is_effect: bool, units: panels.Scale) ->
 
 def record_of(path: Path) -> str:
     """Run the plan's own tournament, write its record, and return what was found."""
-    from study.paper import run, tournament
 
     plan = paper.read_plan(path)
-    file = Path(tournament.tournament_of(plan).record)
-    recorded = tournament.simulated(plan, run.load(plan))
-    written = core.write_all(file.parent, tournament.files(recorded, file))
+    file = Path(paper.tournament.tournament_of(plan).record)
+    recorded = paper.tournament.simulated(plan, paper.run.load(plan))
+    written = core.write_all(file.parent, paper.tournament.files(recorded, file))
     recommendation = section("Recommendation", recorded.sentences)
     return f"{recommendation}\n\nWritten: {', '.join(map(as_typed, written))}"

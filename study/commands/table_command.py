@@ -222,7 +222,6 @@ def of_plan(
     DataError, QuestionError
         If the plan cannot be read or does not have a question.
     """
-    from study.paper import run
 
     labels, style = labels or {}, style or report.Style()
     core.check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
@@ -234,7 +233,7 @@ def of_plan(
     for task in map(plan.ask, questions):
         by_event.setdefault(task.event.label, []).append(task)
     rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
-    panel = run.load(plan)
+    panel = paper.run.load(plan)
     report.check_labels(labels, panel, [name for row in rows for name in (row.name, row.label)], WHO)
     rows = [replace(row, label=labels.get(row.label, labels.get(row.name, row.label))) for row in rows]
     tables: list[report.Table] = []

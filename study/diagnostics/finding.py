@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import pandas as pd
 
 from study.core import checked, html_page
-from study.figures import Axes, Figure
+from study.figures import Axes, Figure, figure_files
 from study.panel import Sample
 
 Chart = Callable[[pd.DataFrame, Axes | None], Figure]
@@ -79,6 +79,11 @@ class Finding:
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draw the figure, on given axes where there are some."""
         return self.chart(self.frame, ax)
+
+    def files(self) -> dict[str, bytes]:
+        """Return the figure as PDF and PNG, and the table as CSV, by file name."""
+        table = self.tidy().to_csv(index=False).encode()
+        return figure_files(self.name, self.plot()) | {f"{self.name}.csv": table}
 
     def __repr__(self) -> str:
         """The title and the verdict."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, IntArray, QuestionError, p_is, quantile
+from study.core import FloatArray, IntArray, QuestionError, p_is
 from study.designs.long_change import long_change
 from study.diagnostics import Finding, titled
 from study.estimates import NUMBERS
@@ -97,6 +97,8 @@ def forest(
     ----------
     Athey, S., J. Tibshirani and S. Wager (2019). Generalized random forests. Annals of Statistics 47(2).
     """
+    from statsmodels.api import OLS
+
     refuse_proportional("forest", scores.sample)
     if trees % IN_A_BAG:
         raise QuestionError(f"forest: trees is {trees!r}; it must be a whole multiple of {IN_A_BAG}.")
@@ -111,9 +113,10 @@ def forest(
     model, unit = causal_forest(x, rows.change, rows.treated, predicted, trees, seed)
     intervals = model.predict(x), *model.predict_interval(x, alpha=1 - level)
     table["forest"], table["forest_low"], table["forest_high"] = unit * np.hstack(intervals).T
-    effect, error = linear_effects(x, predicted.effects(rows.change, rows.treated))
-    half = quantile((1 + level) / 2) * error
-    table["linear"], table["linear_low"], table["linear_high"] = effect, effect - half, effect + half
+    constant, effects = np.column_stack([np.ones(len(x)), x]), predicted.effects(rows.change, rows.treated)
+    linear = OLS(effects, constant).fit(cov_type="HC1").get_prediction()
+    table["linear"] = linear.predicted_mean
+    table[["linear_low", "linear_high"]] = linear.conf_int(alpha=1 - level)
     for groups in groupings:
         if groups.by != name:
             table[groups.by] = np.array([*groups.labels, ""])[groups.member]
@@ -143,16 +146,6 @@ def causal_forest(
 def leaf(treated: FloatArray) -> int:
     """Return the smallest number of units in a leaf: econml's five, or as many as have one treated among them."""
     return max(LEAST_LEAF, int(np.ceil(1 / treated.mean())))
-
-
-def linear_effects(x: FloatArray, effects: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the fit of scores, shape (N,), on a constant and covariates by row, and its standard error (HC1)."""
-    regressors = np.column_stack([np.ones(len(x)), x])
-    inverse = np.linalg.pinv(regressors)
-    coefficient = inverse @ effects
-    influence = regressors @ (inverse * (effects - regressors @ coefficient))
-    factor = len(x) / (len(x) - regressors.shape[1])
-    return regressors @ coefficient, np.sqrt(factor * (influence**2).sum(axis=1))
 
 
 def refuse_proportional(who: str, sample: Sample) -> None:

@@ -1,3 +1,8 @@
+from . import diagnose as diagnose
+from . import numbers as numbers
+from . import record as record
+from . import run as run
+from . import tournament as tournament
 from .diagnose import details as details
 from .diagnose import verdict_text as verdict_text
 from .exhibits import find_exhibit as find_exhibit
@@ -5,13 +10,13 @@ from .exhibits.exhibit import Drawn as Drawn
 from .exhibits.exhibit import Exhibit as Exhibit
 from .exhibits.exhibit import Exhibited as Exhibited
 from .exhibits.exhibit import Traced as Traced
-from .own_plan import plan_text as plan_text
 from .plan import Event as Event
 from .plan import Plan as Plan
 from .plan import Row as Row
 from .plan import Task as Task
 from .plan import check_exists as check_exists
 from .plan import plan_from as plan_from
+from .plan import plan_text as plan_text
 from .plan import read_plan as read_plan
 from .plan import worded as worded
 from .plan import words_of as words_of

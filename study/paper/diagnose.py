@@ -110,14 +110,8 @@ class Verdict:
 
     def files(self) -> dict[str, bytes]:
         """Return the figure of each finding as PDF and PNG, and its table as CSV, by file name."""
-        from study.figures import figure_files
-
-        written: dict[str, bytes] = {}
-        for diagnostic, finding, _ in self.checks:
-            if finding is not None:
-                written |= figure_files(diagnostic.name, finding.plot())
-                written[f"{diagnostic.name}.csv"] = finding.tidy().to_csv(index=False).encode()
-        return written
+        found = (check.finding for check in self.checks if check.finding is not None)
+        return {name: content for finding in found for name, content in finding.files().items()}
 
 
 def answered(

@@ -126,13 +126,13 @@ def definition(text: str) -> Definition:
     raise QuestionError(f'{WHO}: there is no threshold "{text}". Known: {", ".join(FORMS)}.')
 
 
-def load_models(path: Path | None = None) -> pd.DataFrame:
-    """Read the table of models; the one that ships where no path is given.
+def load_models(path: Path | None = None) -> dict[str, pd.DataFrame]:
+    """Read the table of models by vintage, the oldest first; the one that ships where no path is given.
 
     Returns
     -------
-    DataFrame
-        The columns of ``data/facts/models.csv``, and year (Int64).
+    dict of str to DataFrame
+        By vintage: the columns of ``data/facts/models.csv``, and year (Int64).
 
     Raises
     ------
@@ -144,29 +144,13 @@ def load_models(path: Path | None = None) -> pd.DataFrame:
         raise DataError(f"{path}: the table of models is missing; make it with `study assemble`.")
     table = pd.read_csv(path, keep_default_na=False, dtype=str)
     numbers = table["log10_training_compute"].replace("", "nan").astype(float)
-    return table.assign(
+    table = table.assign(
         log10_training_compute=numbers,
         notable=table["notable"].eq("1"),
         seed_criteria=table["seed_criteria"].eq("1"),
         year=pd.to_numeric(table["date"].str[:4], errors="coerce").astype("Int64"),
     )
-
-
-def vintages(models: pd.DataFrame) -> tuple[str, ...]:
-    """Return the vintages of a table of models, the oldest first."""
-    return tuple(sorted(models["vintage"].unique()))
-
-
-def of_vintage(models: pd.DataFrame, vintage: str) -> pd.DataFrame:
-    """Return the models of one vintage.
-
-    Raises
-    ------
-    QuestionError
-        If there is no such vintage.
-    """
-    refuse_unknown("vintage", vintage, vintages(models), WHO)
-    return models[models["vintage"] == vintage].reset_index(drop=True)
+    return {str(vintage): rows.reset_index(drop=True) for vintage, rows in table.groupby("vintage")}
 
 
 def large_scale(models: pd.DataFrame, chosen: Definition) -> pd.DataFrame:
@@ -603,9 +587,9 @@ class Fact:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The two tables that facts are computed from: models, and teams by venue and topic."""
+    """What facts are computed from: models by vintage, the oldest first, and teams by venue and topic."""
 
-    models: pd.DataFrame
+    models: dict[str, pd.DataFrame]
     fields: pd.DataFrame
 
 
@@ -641,8 +625,8 @@ def recomputed(
     QuestionError
         If there is no such vintage.
     """
-    chosen = chosen or definition(DEFAULT_THRESHOLD)
-    facts = of_models(of_vintage(data.models, vintage), chosen, month(vintage))
+    refuse_unknown("vintage", vintage, data.models, WHO)
+    facts = of_models(data.models[vintage], chosen or definition(DEFAULT_THRESHOLD), month(vintage))
     return *facts, *_of_releases(data.models), *_of_fields(data.fields)
 
 
@@ -697,10 +681,10 @@ def _doubling(models: pd.DataFrame, used: pd.DataFrame, chosen: Definition, vint
     return Fact("doubling_time", f"Doubling time of training compute, {GROWTH}", values, words, vintage, note)
 
 
-def _of_releases(models: pd.DataFrame) -> list[Fact]:
-    newest, facts = vintages(models)[-1], []
+def _of_releases(models: dict[str, pd.DataFrame]) -> list[Fact]:
+    facts, (*_, (newest, rows)) = [], models.items()
     words = "Weights to download, freely or under restrictions; of notable models of which it is known."
-    for sector, each in releases(of_vintage(models, newest), RELEASED).items():
+    for sector, each in releases(rows, RELEASED).items():
         claim = f"{SECTORS[sector]}, models released with open weights, {RELEASED}"
         note = f"It is known of {each.open.total} of {each.models} models."
         facts.append(Fact(f"open_{sector}", claim, values_of(each.open), words, month(newest), note))

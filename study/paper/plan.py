@@ -1,11 +1,13 @@
-"""What a paper estimates: the contents of ``study.toml``, checked before any work."""
+"""What a paper estimates: the contents of ``study.toml``, checked before any work, or made from a panel."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import product
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, count, product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +16,10 @@ from pydantic import ConfigDict, Field
 from study.core import DataError, QuestionError, from_toml, read_toml, refuse_unknown, unknown
 from study.data.sources import Rule, csv_rows
 from study.designs import Design, all_designs, find_design
-from study.panel import Panel, Question, panel_entries, population
+from study.panel import Panel, Question, Reading, describe, panel_entries, population
 from study.paper import plan_keys as keys
 from study.paper.fields import FieldsPlan
-from study.report import address_part
+from study.report import address_part, render
 from study.simulate.process import checked_dials, effect_title
 from study.simulate.replications import CHANGES
 
@@ -44,6 +46,9 @@ HIDDEN: dict[str, Rule] = dict.fromkeys(
 # Names that have a word of their own, and those with an underscore, but for files and parts of addresses.
 NAMED = re.compile(r"(?<![\w/.])(?:log1p|twfe|etwfe|[A-Za-z][A-Za-z0-9]*(?:_[a-z0-9]+)+)(?![\w/]|\.\w)")
 VALUED = re.compile(r'\b([a-z]\w+)="?([\w.+-]+)"?(?![\w/]|:\S)')
+# Designs of the plan for a panel of one's own, in this order; the first that answers is the headline.
+CANDIDATES = ("callaway_santanna", "sun_abraham", "imputation", "etwfe", "event_study", "lp_did", "twfe")
+LONGEST_HORIZON = 4
 
 
 @dataclass(frozen=True)
@@ -502,11 +507,16 @@ class Plan(Shared, Inference, Figure, Diagnose):
 
     def check(self, panel: Panel) -> None:
         """Refuse a plan that names what the panel or the catalogue does not have, before any work."""
-        about, labels = f"{self.source} about {panel.name}", [event.label for event in self.families]
-        refuse_unknown("outcome", self.outcomes, panel.outcomes, about)
-        refuse_unknown("event", [event.name for event in self.every_event], panel.events, about)
+        every = [event.label for event in self.every_event]
+        questions = [*every, *self.placebos, *(entry.label for entry in self.further)]
+
+        def refuse(kind: str, asked: str | Iterable[str], known: Collection[str], key: str) -> None:
+            refuse_unknown(kind, asked, known, f"{self.source}{key}")
+
+        refuse("outcome", self.outcomes, panel.outcomes, f" about {panel.name}")
+        refuse("event", [event.name for event in self.every_event], panel.events, f" about {panel.name}")
         if self.strata is not None:
-            refuse_unknown("attribute", self.strata, panel.attributes, f"{self.source}, inference.strata")
+            refuse("attribute", self.strata, panel.attributes, ", inference.strata")
         elif lacking := [name for name in STRATIFIED if name in self.exhibits]:
             raise QuestionError(
                 f'{self.source}: the exhibit "{lacking[0]}" is made within strata of units; name an attribute as '
@@ -514,22 +524,15 @@ class Plan(Shared, Inference, Figure, Diagnose):
             )
         self.hidden_shares(self.events[0])
         if self.neighbours:
-            refuse_unknown(
-                "attribute", self.neighbours, panel.attributes, f"{self.source}, diagnose.neighbours"
-            )
-        refuse_unknown(
-            "event", self.definitions, [e.label for e in self.events], f"{self.source}, definitions"
-        )
-        every = [event.label for event in self.every_event]
-        refuse_unknown("event", self.treatments, every, f"{self.source}, treatments")
-        questions = [*every, *self.placebos, *(entry.label for entry in self.further)]
+            refuse("attribute", self.neighbours, panel.attributes, ", diagnose.neighbours")
+        refuse("event", self.definitions, [event.label for event in self.events], ", definitions")
+        refuse("event", self.treatments, every, ", treatments")
         for shown in self.contrasts.values():
-            refuse_unknown(
-                "event, placebo or further question", shown, questions, f"{self.source}, contrasts"
-            )
+            refuse("event, placebo or further question", shown, questions, ", contrasts")
+        families = [event.label for event in self.families]
         for event in self.families:
             if event.contrast:
-                refuse_unknown("family", event.contrast, labels, f"{self.source}, contrast of {event.label}")
+                refuse("family", event.contrast, families, f", contrast of {event.label}")
         if contrasted := [event.label for event in self.events if event.contrast]:
             raise QuestionError(
                 f'{self.source}: contrast of "{contrasted[0]}" is read of [[families]] alone; name the pair in '
@@ -546,9 +549,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
         others = [entry.panel for entry in self.further if entry.panel is not None]
         for entry in (*self.placebos.values(), *self.venues.values(), *others):
             if isinstance(entry, str):
-                refuse_unknown(
-                    "panel", entry, panel_entries(), f"{self.source}, placebos, venues and further"
-                )
+                refuse("panel", entry, panel_entries(), ", placebos, venues and further")
             elif not Path(entry["file"]).is_file():
                 raise DataError(
                     f"{self.source}, placebos, venues and further: {entry['file']}: there is no such file."
@@ -674,3 +675,94 @@ def worded(text: str, words: Mapping[str, str]) -> str:
     'given log baseline papers, where country US'
     """
     return NAMED.sub(lambda name: words.get(name[0], name[0].replace("_", " ")), VALUED.sub(r"\1 \2", text))
+
+
+def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
+    """Return a commented plan for a file that was read as a panel.
+
+    Parameters
+    ----------
+    reading : Reading
+    file : str
+        The file's path as the plan names it.
+    extra : mapping
+        Further arguments of :meth:`study.Panel.from_long`: period, never, ambiguous.
+
+    Raises
+    ------
+    DataError
+        If the file is not fit to be a panel; it names the first rule that is broken.
+    QuestionError
+        If no design can answer for any of the events, or outcomes have names that a plan cannot tell apart.
+    """
+    if reading.panel is None:
+        (_, broken), *_ = reading.violations.groupby(["column", "rule"], sort=False)
+        rule, line, rows = describe(broken).partition("\n  line ")
+        first = " ".join("".join([rule, line, *rows.splitlines()[:1]]).split())
+        raise DataError(
+            f"{Path(file).name}: {first.removesuffix('.')}. `study validate` lists all that has to be mended."
+        )
+    panel, horizon = reading.panel, max(min(LONGEST_HORIZON, len(reading.panel.periods) - 2), 0)
+    shared: dict[str, Any] = {"min_cohort_size": 1, "missing": "pairs"}
+    if (
+        reading.roles.covariates
+    ):  # a column that is named as a covariate is controlled for, as by study estimate
+        shared["covariates"] = list(reading.roles.covariates)
+    refusals = {event: _refusals(panel, event, shared) for event in panel.events}
+    answers = {event: [name for name, why in of.items() if not why] for event, of in refusals.items()}
+    check_addresses("outcome", panel.outcomes, panel.name)
+    events = [event for event, able in answers.items() if able]
+    if not events:
+        raise QuestionError(f"{panel.name}: no design can answer; {refusals[panel.events[0]][CANDIDATES[0]]}")
+    designs = [name for name in CANDIDATES if all(name in answers[event] for event in events)]
+    if not designs:
+        events, designs = events[:1], answers[events[0]]
+    if all(event in panel.first_treated for event in events):
+        shared["horizon"] = horizon
+    roles = {role: columns for role, columns in asdict(reading.roles).items() if columns}
+    others = [_toml(name) for name in reading.headings if name not in reading.roles.columns]
+    labels: list[str] = []
+    taken = {*Plan.exhibits}
+    for event in events:
+        label = re.sub(r"[^\w-]+", "-", event).strip("-_") or "event"
+        free = chain([label], (f"{label}-{number}" for number in count(2)))
+        labels.append(next(each for each in free if address_part(each) not in taken))
+        taken.add(address_part(labels[-1]))
+    return render(
+        "plan.toml",
+        panel=panel,
+        title=f"Effects of {events[0]} in {panel.name}",
+        entry={"file": file} | roles | dict(extra),
+        others=textwrap.fill(", ".join(others), 102, initial_indent="# ", subsequent_indent="# "),
+        question=shared,
+        outcomes=reading.roles.outcomes,
+        left_out=", ".join(_toml(event) for event in panel.events if event not in events),
+        events=[*zip(labels, events, strict=True)],
+        designs=[find_design(name) for name in designs],
+        refused={
+            name: re.sub(r"[\x00-\x20\x7f]+", " ", why.removeprefix(f"{name}: ").partition("; ")[0])
+            for event in events
+            for name, why in refusals[event].items()
+            if why
+        },
+        window=[-max(horizon, 1), horizon],
+        toml=_toml,
+        key=lambda name: name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name),
+    ).decode()
+
+
+def _refusals(panel: Panel, event: str, shared: Mapping[str, Any]) -> dict[str, str]:
+    """Return why each candidate cannot answer for an event and every outcome, nothing for those that can."""
+    refusals = dict.fromkeys(CANDIDATES, "")
+    for name in CANDIDATES:
+        try:
+            for outcome in panel.outcomes:
+                find_design(name)(Question(outcome, event, **shared).sample(panel))
+        except QuestionError as error:
+            refusals[name] = str(error)
+    return refusals
+
+
+def _toml(value: Any) -> str:
+    """Return a text, a list of texts or a number as TOML has it."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

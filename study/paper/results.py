@@ -40,7 +40,7 @@ class Result:
         The question's average; None where the design refused.
     path : tuple of Effect
         Effects by event time with their simultaneous band; empty for a coefficient.
-    estimand, convention : str
+    convention : str
     n_units, n_treated, n_cohorts, n_clusters, n_obs : int
         Of the sample; treated are those first treated inside the window.
     untreated_mean : float
@@ -70,7 +70,6 @@ class Result:
     """
 
     task: Task
-    estimand: str
     n_units: int
     n_treated: int
     n_cohorts: int
@@ -102,7 +101,6 @@ def answer(task: Task, panel: Panel) -> Result:
     design, sample = task.row.design, task.question.sample(panel)
     refused = Result(
         task=task,
-        estimand=design.estimand.value,
         n_units=sample.n_units,
         n_treated=sample.n_treated,
         n_cohorts=len(sample.cohorts),
@@ -128,7 +126,6 @@ def answer(task: Task, panel: Panel) -> Result:
         refused,
         headline=effects(headline, task.level)[0],
         path=path,
-        estimand=fit.estimand.value,
         convention=fit.convention,
         n_obs=fit.n_obs,
         untreated_mean=np.nan if headline.untreated_mean is None else float(headline.untreated_mean[0]),

@@ -18,8 +18,8 @@ from study.inference import Randomization
 from study.panel import FlowStep, Panel, Question, load_panel, panel_state, shipped
 from study.paper import PanelEntry, Result, Results, answer, find_exhibit, numbers, record
 from study.paper.exhibits.exhibit import Drawn, Exhibit, Exhibited, Setting, Source, Traced
-from study.paper.numbers import answer_numbers
-from study.paper.plan import Event, Plan, Row, Task
+from study.paper.page import exhibits_list, page, provenance_of
+from study.paper.plan import Event, Plan, Row, Task, words_of
 from study.paper.tournament import kept
 from study.report import DOCUMENTS, Block, Line, Number, Table
 
@@ -236,8 +236,6 @@ class Paper(NamedTuple):
 
     def texts(self, folder: Path) -> dict[Path, bytes]:
         """Return the plan's Markdown texts by path, with the numbers that they cite and their list of exhibits."""
-        from study.paper.page import exhibits_list
-
         traced = self.cited_numbers(folder)
         listed = exhibits_list(self.every_exhibit, self.latex(folder))
 
@@ -269,7 +267,7 @@ class Paper(NamedTuple):
     def every_number(self, addresses: Collection[str] | None = None) -> Iterator[Traced]:
         """Yield the numbers that a text can cite: of the plan's answers those at some addresses, of exhibits all."""
         setting = self.setting
-        yield from answer_numbers(setting.plan, setting.panel, setting.results, addresses)
+        yield from numbers.answer_numbers(setting.plan, setting.panel, setting.results, addresses)
         for shown in self.exhibited.values():
             yield from shown.numbers
 
@@ -282,9 +280,6 @@ class Paper(NamedTuple):
 
     def page(self, text: str, folder: Path) -> bytes:
         """Return the report page, with the plan's text as its file in a folder has it and the exhibits' numbers."""
-        from study.paper.page import page, provenance_of
-        from study.paper.plan import words_of
-
         plan = self.setting.plan
         provenance = provenance_of(plan, text, self.setting.panels)
         return page(self.every_exhibit, provenance, self.latex(folder), words_of(plan))

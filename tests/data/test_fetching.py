@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from servers import Answer, Request, Server, as_json
 
-from study.commands import data_commands
+from study.commands import cli
 from study.core import settings
 from study.core.cache import cache_folder
 from study.core.errors import DataError, OutputError, QuestionError
@@ -475,7 +475,7 @@ def test_all_that_assemble_reads_and_has_a_publisher_is_fetched_where_nothing_is
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(sources, "fetch", lambda names, *_: asked.extend(names) or [])
-    data_commands.fetch(raw=tmp_path)
+    cli.fetch(raw=tmp_path)
     assert set(published.RECORDED) - set(asked) == {"nsf_cri", "entity_list"}
     assert set(asked) <= set(sources.SOURCES)
 

@@ -41,13 +41,11 @@ from study.paper.facts import (
     large_scale,
     load,
     load_models,
-    of_vintage,
     peak,
     recomputed,
     releases,
     shares,
     topics,
-    vintages,
 )
 from study.report import Table
 
@@ -100,7 +98,7 @@ def wilson(count: int, total: int) -> tuple[float, float]:
 def test_academia_alone_made_two_thirds_of_the_models_of_2010_to_2014_and_a_tenth_of_2020_to_2022(
     data: Data, threshold: str, early: tuple[int, int], late: tuple[int, int], year: tuple[int, int]
 ) -> None:
-    used = large_scale(of_vintage(data.models, "2023-12"), definition(threshold))
+    used = large_scale(data.models["2023-12"], definition(threshold))
     found = [
         shares(used, EARLY)["academia"],
         shares(used, LATE)["academia"],
@@ -112,9 +110,7 @@ def test_academia_alone_made_two_thirds_of_the_models_of_2010_to_2014_and_a_tent
 def test_compute_of_models_of_the_seed_papers_criteria_doubled_in_five_and_three_quarters_months(
     data: Data,
 ) -> None:
-    found = doubling_time(
-        large_scale(of_vintage(data.models, "2023-12"), definition("seed")), Years(2010, 2022)
-    )
+    found = doubling_time(large_scale(data.models["2023-12"], definition("seed")), Years(2010, 2022))
     assert found.months == pytest.approx(5.75, abs=0.005)
     assert found.models == 227
 
@@ -143,7 +139,7 @@ def test_the_largest_share_is_of_the_last_of_equal_years_and_years_without_model
 @needs_originals
 @pytest.mark.parametrize(("vintage", "month"), [("december_2023", "2023-12"), ("current", "2025-11")])
 def test_the_shipped_models_count_as_the_originals_do(data: Data, vintage: epoch.Vintage, month: str) -> None:
-    original, ours = epoch.read(RAW / "epoch", vintage), of_vintage(data.models, month)
+    original, ours = epoch.read(RAW / "epoch", vintage), data.models[month]
     assert len(ours) == len(original)
     assert ours["notable"].sum() == original["notable"].sum()
     assert ours["log10_training_compute"].notna().sum() == original["training_compute"].notna().sum()
@@ -231,7 +227,7 @@ def test_compute_that_doubles_every_half_year_has_a_doubling_time_of_six_months(
 
 
 def test_the_doubling_times_error_is_that_of_white_by_formula(data: Data) -> None:
-    used = large_scale(of_vintage(data.models, "2025-11"), definition("known"))
+    used = large_scale(data.models["2025-11"], definition("known"))
     used = used[used["year"].between(2010, 2022)]
     months = (pd.to_datetime(used["date"]) - pd.Timestamp("2010-01-01")).dt.days.to_numpy() / (365.25 / 12)
     log2 = used["log10_training_compute"].to_numpy() / math.log10(2)
@@ -328,7 +324,7 @@ def test_intervals_of_differences_are_newcombes_by_formula(data: Data) -> None:
 
 
 def test_every_share_comes_with_its_count_and_denominator(data: Data) -> None:
-    for vintage in vintages(data.models):
+    for vintage in data.models:
         for fact in recomputed(data, vintage):
             (count, denominator), (low, high) = fact.counts, fact.interval
             if fact.unit == "share":
@@ -463,7 +459,7 @@ def test_every_definition_and_vintage_is_a_line_of_the_table_that_shows_how_fact
     table = exhibited.vintage_table(data)
     labels = [line.label for line in table.lines]
     for text in exhibited.THRESHOLDS:
-        assert labels.count(definition(text).label) == len(vintages(data.models))
+        assert labels.count(definition(text).label) == len(data.models)
 
 
 def test_topics_have_each_period_and_each_known_year_once(data: Data) -> None:
@@ -477,23 +473,20 @@ def test_topics_have_each_period_and_each_known_year_once(data: Data) -> None:
 
 
 def test_the_last_year_of_a_vintage_is_not_full_and_no_peak(data: Data) -> None:
-    last = of_vintage(data.models, "2023-12")["year"].max()
-    by_industry = data.models[~(data.models["year"].eq(last) & data.models["sector"].ne("industry"))]
-    assert (
-        shares(large_scale(of_vintage(by_industry, "2023-12"), definition("seed")), Years(last, last))[
-            "industry"
-        ].value
-        == 1
-    )
+    rows = data.models["2023-12"]
+    last = rows["year"].max()
+    by_industry = rows[~(rows["year"].eq(last) & rows["sector"].ne("industry"))]
+    shown = shares(large_scale(by_industry, definition("seed")), Years(last, last))
+    assert shown["industry"].value == 1
     (before, after) = (
         next(fact for fact in recomputed(replace(data, models=models)) if fact.name == "industry_only_peak")
-        for models in (data.models, by_industry)
+        for models in (data.models, data.models | {"2023-12": by_industry})
     )
     assert before.values["year"] == after.values["year"] < last
 
 
 def test_makers_of_the_bars_are_named_in_the_order_of_their_counts(data: Data) -> None:
-    used = large_scale(of_vintage(data.models, "2023-12"), definition("seed"))
+    used = large_scale(data.models["2023-12"], definition("seed"))
     top = next(fact for fact in recomputed(data) if fact.name == "industry_only_peak")
     legend = exhibited.shares_figure(used, top).axes[1].get_legend()
     assert legend is not None

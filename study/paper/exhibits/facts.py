@@ -40,7 +40,7 @@ def facts(setting: Setting) -> Iterator[Piece]:
     data, chosen = seed_paper.load(), seed_paper.definition(seed_paper.DEFAULT_THRESHOLD)
     vintage = seed_paper.DEFAULT_VINTAGE
     every_fact = seed_paper.recomputed(data, vintage, chosen)
-    used = seed_paper.large_scale(seed_paper.of_vintage(data.models, vintage), chosen)
+    used = seed_paper.large_scale(data.models[vintage], chosen)
     percents = {fact.name: f"{100 * fact.value:.1f}%" for fact in every_fact}
     yield draw(
         "facts_shares",
@@ -61,8 +61,7 @@ def numbers(data: Data) -> Iterator[Piece]:
     """Yield every number of the facts that a text would cite; shares are in percent with one decimal."""
     for fact in seed_paper.recomputed(data):
         yield from _of_fact(fact, seed_paper.DEFAULT_VINTAGE, seed_paper.DEFAULT_THRESHOLD, fact.name)
-    for vintage in seed_paper.vintages(data.models):
-        models = seed_paper.of_vintage(data.models, vintage)
+    for vintage, models in data.models.items():
         for threshold in THRESHOLDS:
             for fact in seed_paper.of_models(models, seed_paper.definition(threshold), month(vintage)):
                 yield from _of_fact(fact, vintage, threshold, vintage, threshold, fact.name)
@@ -77,7 +76,7 @@ def numbers(data: Data) -> Iterator[Piece]:
             for words, (share, *parts) in kinds.items():
                 source = _source(seed_paper.FIELDS_FILE, words)
                 yield from _of_values(seed_paper.values_of(share), source, *parts)
-    newest = seed_paper.of_vintage(data.models, seed_paper.vintages(data.models)[-1])
+    *_, newest = data.models.values()
     for years in (BEFORE_RELEASED, seed_paper.RELEASED):
         for sector, each in seed_paper.releases(newest, years).items():
             claim = f"{SECTORS[sector]}, open weights among notable models of {years} of which it is known"
@@ -198,6 +197,7 @@ def printed(vintage: str, threshold: str, kind: str = TEXT) -> str:
     """
     refuse_unknown("format", kind, (TEXT, *get_args(Format)), seed_paper.WHO)
     chosen, data = seed_paper.definition(threshold), seed_paper.load()
+    refuse_unknown("vintage", vintage, data.models, seed_paper.WHO)
     if kind != TEXT:
         return b"\n".join(table.formatted(kind) for table in all_tables(data, vintage, chosen)).decode()
     lines = []
@@ -225,7 +225,7 @@ def all_tables(data: Data, vintage: str, chosen: Definition) -> tuple[Table, ...
 
 def facts_table(data: Data, vintage: str, chosen: Definition) -> Table:
     """Return the facts beside the published values."""
-    used = seed_paper.large_scale(seed_paper.of_vintage(data.models, vintage), chosen)
+    used = seed_paper.large_scale(data.models[vintage], chosen)
     lost = ", ".join(f"{seed_paper.left_out(used, years)} of {years}" for years in (EARLY, LATE, YEAR))
     titles = ("Published by the seed paper and recomputed", "Recomputed; no published value is known to us")
     lines: dict[str, list[Line]] = {title: [] for title in titles}
@@ -268,8 +268,7 @@ def vintage_table(data: Data) -> Table:
     rows = [(chosen.label, chosen, (EARLY, LATE, YEAR, GROWTH)) for chosen in of_threshold]
     rows.append(("Seed paper's, other years", seed_paper.definition("seed"), OTHER_WINDOWS))
     lines: dict[str, list[Line]] = {}
-    for vintage in seed_paper.vintages(data.models):
-        models = seed_paper.of_vintage(data.models, vintage)
+    for vintage, models in data.models.items():
         lines[f"Table of {month(vintage)}"] = [line for row in rows for line in _moved(models, *row)]
     *shares, doubling = seed_paper.PUBLISHED.values()
     published = [cell for share in shares for cell in (_percent(share), "")]
@@ -336,13 +335,13 @@ def topics_table(data: Data) -> Table:
 
 def weights_table(data: Data) -> Table:
     """Return how often each sector releases weights, by vintage and years."""
-    *earlier, newest = seed_paper.vintages(data.models)
+    *earlier, newest = data.models
     windows = [(newest, BEFORE_RELEASED), (newest, seed_paper.RELEASED)]
     windows += [(vintage, Years(2010, int(vintage[:4]))) for vintage in earlier]
     blocks = []
     for vintage, years in windows:
         lines = []
-        for sector, each in seed_paper.releases(seed_paper.of_vintage(data.models, vintage), years).items():
+        for sector, each in seed_paper.releases(data.models[vintage], years).items():
             known = _counts(each.models, each.open.total, each.open.successes)
             closed = _counts(each.unrestricted, each.hosted, each.unreleased)
             cells = [*known, _percent(each.open.value), _ends(each.open, 1), *closed]
@@ -365,17 +364,15 @@ def weights_table(data: Data) -> Table:
 
 def shares_table(data: Data, chosen: Definition) -> Table:
     """Return the counts of each sector by year and by compute class, in every vintage."""
-    used = {
-        v: seed_paper.large_scale(seed_paper.of_vintage(data.models, v), chosen)
-        for v in seed_paper.vintages(data.models)
-    }
+    used = {vintage: seed_paper.large_scale(models, chosen) for vintage, models in data.models.items()}
 
     def cells(year: int, vintage: str) -> list[Cell]:
         if year > int(vintage[:4]):
             return [REFUSED] * 5
         return _sectors(seed_paper.shares(used[vintage], Years(year, year)))
 
-    years = seed_paper.spanned(data.models, EARLY.first)
+    *_, newest = data.models.values()
+    years = seed_paper.spanned(newest, EARLY.first)
     lines = [Line(str(year), [cell for vintage in used for cell in cells(year, vintage)]) for year in years]
     blocks = [Block("By year", lines)]
     for window in (EARLY, LATE):

@@ -549,6 +549,18 @@ def test_an_instrument_that_covariates_explain_is_refused():
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # doubleml divides by zero
+@pytest.mark.parametrize("learner", ["linear", "forest"])
+@pytest.mark.parametrize("model", ["iivm", "pliv"])
+def test_an_instrument_of_a_treatment_that_covariates_explain_moves_nobody(model, learner):
+    first = np.where(np.random.default_rng(0).random(800) < 0.4, 2013.0, np.nan)
+    source = replace(panel(n=800), first_treated={"event": first})
+    source = with_columns(source, copy=np.outer(3 - 2 * np.isnan(first), np.ones(4)))
+    learners = {"learner": learner, "propensity": learner, "repetitions": 1}
+    with pytest.raises(QuestionError, match="dml_iv: given covariates lottery moves nobody to treatment"):
+        estimate(source, ask("copy"), "dml_iv", model=model, **learners)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # doubleml divides by zero
 def test_an_instrument_that_moves_nobody_is_refused(monkeypatch):
     predicted = {"l": 0.0, "m": 0.5, "r": 0.5}
     half = np.arange(200) % 2  # a lottery that as many of the treated win as of the others

@@ -548,6 +548,29 @@ def test_an_instrument_that_covariates_explain_is_refused():
         estimate(source, ask("x1", "copy"), "dml_iv", model="pliv", learner="linear", repetitions=1)
 
 
+@pytest.mark.parametrize("learner", ["linear", "lasso", "forest", "lightgbm"])
+@pytest.mark.parametrize(
+    ("design", "options", "what"),
+    [
+        ("dml_iv", {}, "the instrument lottery"),
+        ("dml_irm", {"effect": "ate"}, "treatment"),
+        ("dml_irm", {"effect": "att"}, "treatment"),
+    ],
+)
+def test_covariates_that_tell_a_probability_of_0_or_1_are_refused_with_every_learner(
+    design, options, what, learner
+):
+    source = panel(n=400)
+    told = {"treatment": ~np.isnan(source.first_treated["event"])[:, None] * np.ones(4)}.get(what)
+    source = with_columns(source, copy=3 - 2 * (source.covariates["lottery"] if told is None else told))
+    asked = ask("x1", "copy", instrument="lottery" if design == "dml_iv" else None)
+    learners = {"learner": "linear", "propensity": learner, "repetitions": 1}
+    with pytest.raises(
+        QuestionError, match=rf"{design}: covariates nearly tell {what} of each unit: .* \d\.\d%"
+    ):
+        estimate(source, asked, design, **options, **learners)
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # doubleml divides by zero
 @pytest.mark.parametrize("learner", ["linear", "forest"])
 @pytest.mark.parametrize("model", ["iivm", "pliv"])

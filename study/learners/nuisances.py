@@ -509,7 +509,7 @@ def refuse_separated(who: str, what: str, d: FloatArray, m: FloatArray, *, both:
         raise QuestionError(
             f"{who}: covariates nearly tell {what} of each unit: the units that others are compared with, weighted "
             f"to be like these, add up to {share.min():.1%} of their number, and below {ALIKE:.0%} nobody is alike; "
-            "leave out covariates, or use another design."
+            "leave out covariates, or use another learner or design."
         )
 
 

@@ -555,19 +555,22 @@ def test_an_instrument_that_covariates_explain_is_refused():
         ("dml_iv", {}, "the instrument lottery"),
         ("dml_irm", {"effect": "ate"}, "treatment"),
         ("dml_irm", {"effect": "att"}, "treatment"),
+        ("dml_stacked", {}, "adoption"),
     ],
 )
 def test_covariates_that_tell_a_probability_of_0_or_1_are_refused_with_every_learner(
     design, options, what, learner
 ):
     source = panel(n=400)
-    told = {"treatment": ~np.isnan(source.first_treated["event"])[:, None] * np.ones(4)}.get(what)
-    source = with_columns(source, copy=3 - 2 * (source.covariates["lottery"] if told is None else told))
-    asked = ask("x1", "copy", instrument="lottery" if design == "dml_iv" else None)
+    copied = source.covariates["lottery"] == 1
+    if design != "dml_iv":
+        copied = np.outer(~np.isnan(source.first_treated["event"]), np.ones(4)) == 1
+    source = with_columns(source, copy=np.where(copied, 3.0, 1.0))
+    fields = {"instrument": "lottery"} if design == "dml_iv" else {"comparison": "never_treated"}
+    asked = ask("x1", "copy", **{"instrument": None} | fields)
     learners = {"learner": "linear", "propensity": learner, "repetitions": 1}
-    with pytest.raises(
-        QuestionError, match=rf"{design}: covariates nearly tell {what} of each unit: .* \d\.\d%"
-    ):
+    told = rf"covariates nearly tell {what} of each unit: .* \d\.\d%|the propensity learner gives all .* zero"
+    with pytest.raises(QuestionError, match=f"{design}: ({told})"):
         estimate(source, asked, design, **options, **learners)
 
 

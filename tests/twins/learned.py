@@ -305,6 +305,8 @@ def dml_stacked(
             p = _probabilities(x[unit[train]], treated[train], x)
             p = np.minimum(p, 1 - used["trim"])
             odds[fold == k] = (p / (1 - p))[fold == k]
+        if odds[unit[treated == 0]].sum() <= 0.1 * treated.sum():
+            raise Refused("covariates nearly tell who adopts")
         for column_of, (e, stacks) in enumerate(events.items()):
             total = sum(size[g] for g in stacks)
             effect, psi = {}, np.zeros(n)

@@ -10,7 +10,7 @@ from study.core import FloatArray, Influence, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimate
-from study.learners import Learner, Learning, Nuisance, Nuisances, averaged
+from study.learners import Learner, Learning, Nuisance, Nuisances, averaged, refuse_separated
 from study.panel import Sample
 
 Effect = Literal["att", "ate"]
@@ -110,7 +110,8 @@ def dml_irm(
     ------
     QuestionError
         If the outcome changes alike for all, an option is impossible, treatment is not absorbing or starts in the first
-        periods, or a fold would have fewer than two clusters, or leave fewer than two treated or untreated ones.
+        periods, or a fold would have fewer than two clusters, or leave fewer than two treated or untreated ones;
+        if covariates nearly tell who is treated.
 
     References
     ----------
@@ -123,6 +124,7 @@ def dml_irm(
     functions = nuisances(sample, learning, effect=effect, before=before, after=after)
     (predicted,), long = functions.predicted(), functions.layout
     m_hat = functions.clipped(predicted["m"])
+    refuse_separated("dml_irm", "treatment", long.treated, m_hat, both=effect == "ate")
     given = {"g1": predicted["g0"]} | predicted | {"m": m_hat}
     score = "ATTE" if effect == "att" else "ATE"
     model = long.fitted(DoubleMLIRM, given, probabilities="m", score=score)

@@ -10,7 +10,15 @@ from study.core import QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.long_change import long_change
 from study.estimates import Estimate, anderson_rubin, first_stage, in_words
-from study.learners import Learner, Learning, Nuisance, Nuisances, averaged, refuse_explained
+from study.learners import (
+    Learner,
+    Learning,
+    Nuisance,
+    Nuisances,
+    averaged,
+    refuse_explained,
+    refuse_separated,
+)
 from study.panel import Sample
 
 Model = Literal["iivm", "pliv"]
@@ -135,8 +143,8 @@ def dml_iv(
     QuestionError
         If the outcome changes alike for all, the question has no instrument, it is constant or for "iivm" not 0 and
         1, an option is impossible, treatment is not absorbing or starts in the first periods, or a fold would have
-        fewer than two clusters, or leave fewer than two of a kind that is learned from; if covariates explain all of
-        the instrument, or it moves nobody.
+        fewer than two clusters, or leave fewer than two of a kind that is learned from; if covariates explain all or
+        nearly all of the instrument, or it moves nobody.
 
     References
     ----------
@@ -163,10 +171,13 @@ def dml_iv(
             notes.append(f"Everybody is treated where {name} is 1, so there are no never-takers.")
         size = np.ones_like(predicted["m"])
         known = {"r0": np.zeros_like(size), "r1": size}
-        given = known | predicted | {"m": functions.clipped(predicted["m"])}
+        m_hat = functions.clipped(predicted["m"])
+        refuse_separated("dml_iv", f"the instrument {name}", z, m_hat, both=True)
+        given = known | predicted | {"m": m_hat}
         fitted = long.fitted(DoubleMLIIVM, given, z, probabilities="mr")
     psi_a, psi_b = (fitted.psi_elements[element][:, :, 0] for element in ("psi_a", "psi_b"))
-    if not (np.abs(psi_a.sum(axis=0)) > 1e-10 * np.abs(psi_a).sum(axis=0)).all():
+    # A millionth of what it could move is what learners leave of a treatment that covariates explain.
+    if not (np.abs(psi_a.sum(axis=0)) > 1e-6 * np.sqrt(len(z) * size.sum(axis=0))).all():
         raise QuestionError(
             f"dml_iv: given covariates {name} moves nobody to treatment; use another or another learner."
         )

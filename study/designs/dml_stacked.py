@@ -10,7 +10,16 @@ from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
 from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect
 from study.estimates import Estimate, cohorts_with_base, event_time_effects, left_out, single_events
-from study.learners import Folds, Learner, Learning, Nuisance, Nuisances, Part, spread_of_draws
+from study.learners import (
+    Folds,
+    Learner,
+    Learning,
+    Nuisance,
+    Nuisances,
+    Part,
+    refuse_separated,
+    spread_of_draws,
+)
 from study.panel import Sample
 
 
@@ -122,7 +131,7 @@ def dml_stacked(
     ------
     QuestionError
         If an option is impossible, there are too few clusters for the folds, among the treated or to compare a
-        cohort with, or no effect can be estimated.
+        cohort with, no effect can be estimated, or covariates nearly tell who adopts.
 
     References
     ----------
@@ -140,7 +149,7 @@ def dml_stacked(
     predicted = {name: values for of_event in of_outcomes for name, values in of_event.items()}
     score = np.zeros((n, repetitions))
     score[layout.at_base.unit] = of_treatment["treatment"]
-    likely = np.minimum(score, 1 - trim)
+    likely, base = np.minimum(score, 1 - trim), layout.at_base
     odds = likely / (1 - likely)
     effects, levels = [], []
     for at in layout.events:
@@ -153,6 +162,7 @@ def dml_stacked(
         ours, of_ours = stack_means(at, treated, residual)
         theirs, of_theirs = stack_means(at, _comparison_odds(at, odds), residual)
         effects.append(pooled(layout, at, ours - theirs, of_ours - of_theirs))
+    refuse_separated("dml_stacked", "adoption", base.treated, likely[base.unit], both=False)
     of_draw, mean = (np.array([draws for draws, _ in terms]) for terms in (effects, levels))
     influence, mean_influence = (
         Influence.of(np.column_stack([of_unit for _, of_unit in terms])) for terms in (effects, levels)
@@ -160,7 +170,7 @@ def dml_stacked(
     times = np.array([at.event for at in layout.events])
     reference = times == sample.question.reference
     size = np.array([at.treated.sum() for at in layout.events])
-    compared = np.unique(layout.at_base.unit[~layout.at_base.treated])
+    compared = np.unique(base.unit[~base.treated])
     used = np.zeros(sample.y.shape, dtype=bool)
     for at in layout.compared:
         used[at.unit, at.now] = used[at.unit, at.base] = True

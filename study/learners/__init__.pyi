@@ -11,6 +11,7 @@ from .nuisances import cross_fit as cross_fit
 from .nuisances import draw_folds as draw_folds
 from .nuisances import of_predictions as of_predictions
 from .nuisances import refuse_explained as refuse_explained
+from .nuisances import refuse_separated as refuse_separated
 from .nuisances import spread_of_draws as spread_of_draws
 from .problem import Rows as Rows
 from .problem import group_means as group_means

@@ -44,6 +44,8 @@ from study.panel import Sample
 Centre = Callable[[FloatArray, IntArray, Rows], FloatArray]
 # doubleml clips to bounds above zero, and warns of what is beyond these.
 LEAST = 1e-12
+# Of units, that have to have others who are like them.
+ALIKE = 0.1
 BOTH_ENDS = "seen at both ends of the window"
 
 
@@ -492,6 +494,22 @@ def refuse_explained(who: str, what: str, target: FloatArray, predicted: FloatAr
         raise QuestionError(
             f"{who}: covariates explain all of {what}, so nothing of it is left to compare; leave out those that are "
             "made from it."
+        )
+
+
+def refuse_separated(who: str, what: str, d: FloatArray, m: FloatArray, *, both: bool) -> None:
+    """Refuse probabilities of d, shape (N, R), by which next to no unit is like those that it is compared with.
+
+    With the true m, units of d = 0 that are weighted by m / (1 - m) add up to the number of those of d = 1, for which
+    they stand, and if ``both`` the other way round as well; if covariates tell d of each unit, to nothing.
+    """
+    odds = np.where(d[:, None] == 1, (1 - m) / m if both else 0.0, m / (1 - m))
+    share = odds.sum(axis=0) / (len(d) if both else d.sum())
+    if not (share > ALIKE).all():
+        raise QuestionError(
+            f"{who}: covariates nearly tell {what} of each unit: the units that others are compared with, weighted "
+            f"to be like these, add up to {share.min():.1%} of their number, and below {ALIKE:.0%} nobody is alike; "
+            "leave out covariates, or use another learner or design."
         )
 
 

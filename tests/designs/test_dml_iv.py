@@ -548,6 +548,44 @@ def test_an_instrument_that_covariates_explain_is_refused():
         estimate(source, ask("x1", "copy"), "dml_iv", model="pliv", learner="linear", repetitions=1)
 
 
+@pytest.mark.parametrize("learner", ["linear", "lasso", "forest", "lightgbm"])
+@pytest.mark.parametrize(
+    ("design", "options", "what"),
+    [
+        ("dml_iv", {}, "the instrument lottery"),
+        ("dml_irm", {"effect": "ate"}, "treatment"),
+        ("dml_irm", {"effect": "att"}, "treatment"),
+        ("dml_stacked", {}, "adoption"),
+    ],
+)
+def test_covariates_that_tell_a_probability_of_0_or_1_are_refused_with_every_learner(
+    design, options, what, learner
+):
+    source = panel(n=400)
+    copied = source.covariates["lottery"] == 1
+    if design != "dml_iv":
+        copied = np.outer(~np.isnan(source.first_treated["event"]), np.ones(4)) == 1
+    source = with_columns(source, copy=np.where(copied, 3.0, 1.0))
+    fields = {"instrument": "lottery"} if design == "dml_iv" else {"comparison": "never_treated"}
+    asked = ask("x1", "copy", **{"instrument": None} | fields)
+    learners = {"learner": "linear", "propensity": learner, "repetitions": 1}
+    told = rf"covariates nearly tell {what} of each unit: .* \d\.\d%|the propensity learner gives all .* zero"
+    with pytest.raises(QuestionError, match=f"{design}: ({told})"):
+        estimate(source, asked, design, **options, **learners)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # doubleml divides by zero
+@pytest.mark.parametrize("learner", ["linear", "forest"])
+@pytest.mark.parametrize("model", ["iivm", "pliv"])
+def test_an_instrument_of_a_treatment_that_covariates_explain_moves_nobody(model, learner):
+    first = np.where(np.random.default_rng(0).random(800) < 0.4, 2013.0, np.nan)
+    source = replace(panel(n=800), first_treated={"event": first})
+    source = with_columns(source, copy=np.outer(3 - 2 * np.isnan(first), np.ones(4)))
+    learners = {"learner": learner, "propensity": learner, "repetitions": 1}
+    with pytest.raises(QuestionError, match="dml_iv: given covariates lottery moves nobody to treatment"):
+        estimate(source, ask("copy"), "dml_iv", model=model, **learners)
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # doubleml divides by zero
 def test_an_instrument_that_moves_nobody_is_refused(monkeypatch):
     predicted = {"l": 0.0, "m": 0.5, "r": 0.5}

@@ -106,6 +106,13 @@ class _Long:
         self.x = sample.x_baseline[self.unit]
 
 
+def _refuse_separated(d: Array, m: Array, both: bool) -> None:
+    """Refuse chances by which weighted units of one kind add up to less than a tenth of the other."""
+    others = np.sum((1 - d) * m / (1 - m)) + (np.sum(d * (1 - m) / m) if both else 0.0)
+    if others <= 0.1 * (len(d) if both else d.sum()):
+        raise Refused("covariates nearly tell which kind a unit is of")
+
+
 def dml_irm(sample: Sample, effect: str = "att", before: int = 1, after: int = 1, **options: Any) -> Answer:
     used = DEFAULTS | options
     asked = _asked(sample, "dml_irm", used | {"effect": effect, "before": before, "after": after})
@@ -115,12 +122,14 @@ def dml_irm(sample: Sample, effect: str = "att", before: int = 1, after: int = 1
     for fold in asked.parts[0].folds.fold.T:
         g0 = _cross_fitted(long.x, y, fold, "mean", d == 0)
         m = np.minimum(_cross_fitted(long.x, d, fold, "probability"), 1 - trim)
+        if effect == "ate":
+            m = np.maximum(m, trim)
+        _refuse_separated(d, m, effect == "ate")
         if effect == "att":
             share = d.mean()
             score = (d - (1 - d) * m / (1 - m)) * (y - g0) / share
             theta, slope = score.mean(), d / share
         else:
-            m = np.maximum(m, trim)
             g1 = _cross_fitted(long.x, y, fold, "mean", d == 1)
             score = g1 - g0 + d * (y - g1) / m - (1 - d) * (y - g0) / (1 - m)
             theta, slope = score.mean(), np.ones(n)
@@ -148,6 +157,7 @@ def dml_iv(sample: Sample, model: str = "iivm", before: int = 1, after: int = 1,
             above, below = left[0] * left[2], left[1] * left[2]
         else:
             m = np.clip(_cross_fitted(x, z, fold, "probability"), used["trim"], 1 - used["trim"])
+            _refuse_separated(z, m, both=True)
             g = [_cross_fitted(x, y, fold, "mean", z == arm) for arm in (0, 1)]
             r = [
                 _cross_fitted(x, d, fold, "probability", z == arm)
@@ -295,6 +305,8 @@ def dml_stacked(
             p = _probabilities(x[unit[train]], treated[train], x)
             p = np.minimum(p, 1 - used["trim"])
             odds[fold == k] = (p / (1 - p))[fold == k]
+        if odds[unit[treated == 0]].sum() <= 0.1 * treated.sum():
+            raise Refused("covariates nearly tell who adopts")
         for column_of, (e, stacks) in enumerate(events.items()):
             total = sum(size[g] for g in stacks)
             effect, psi = {}, np.zeros(n)

@@ -179,7 +179,7 @@ def estimate(
         ]
         effects = dict(zip(keys, fits if terms == "average" else shown, strict=True))
         drawn = figure.drawn(figures.effects_plot, effects, labels=words, level=level, window=figure.window)
-        text = report.estimates_in(form, shown, level)
+        text = report.estimates_in(form, shown, level, source.unit)
     to.give(text)
     figure.write(drawn)
 
@@ -235,7 +235,7 @@ def compare(
                 for (name, label), fit in comparison.fits.items()
             }
             drawn = figure.drawn(figures.event_plot, paths, labels=words, level=level, window=figure.window)
-        text = report.comparison_in(form, comparison, level)
+        text = report.comparison_in(form, comparison, level, source.unit)
     to.give(text)
     figure.write(drawn)
 

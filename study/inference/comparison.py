@@ -98,9 +98,9 @@ class Comparison(Described):
 
     def __str__(self) -> str:
         """Return the averages, the tests that they agree and their differences as plain text."""
-        from study.report import as_tables
+        from study.report import comparison_in
 
-        return "\n".join(map(str, as_tables(self)))
+        return comparison_in("text", self)
 
     def _repr_html_(self) -> str:
         title, facts = self._described()

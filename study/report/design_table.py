@@ -188,13 +188,13 @@ def by_terms(comparison: Comparison, terms: Terms) -> Comparison:
     return replace(comparison, estimates=estimates, refusals=refusals)
 
 
-def as_tables(comparison: Comparison) -> tuple[Table, ...]:
+def as_tables(comparison: Comparison, unit: str = "unit") -> tuple[Table, ...]:
     """Return the averages with the tests that they agree, and the differences of each outcome.
 
     The averages of many outcomes are in several tables.
     """
     names = {outcome: outcome for outcome in comparison.outcomes}
-    words = Words("comparison", f"Effect of {comparison.question.event}, by design", names, SCALES)
+    words = Words("comparison", f"Effect of {comparison.question.event}, by design", names, SCALES, unit)
     tested = [outcome for outcome, agreement in comparison.agreement.items() if agreement.pairs]
     return (
         *design_tables(words, [comparison], Style(mde=True, tests="full")),

@@ -71,6 +71,22 @@ def test_estimate_takes_any_file_period_and_never(own):
     assert "40 treated in 2 cohorts" in done.stdout
 
 
+def test_texts_and_tables_call_the_clusters_by_the_unit_column_of_a_file(own):
+    asked = ("--panel", "my.dta", *ROLES, "--event", "entry")
+    one = command("estimate", *asked, cwd=own)
+    assert "errors: jackknife; 60 clusters, by lab\n" in one.stdout
+    table = command("estimate", *asked, "--format", "md", cwd=own)
+    assert "480 observations; 60 clusters, by lab; standard errors" in table.stdout
+    two = command("compare", *asked, "--design", "twfe,imputation", "--draws", "9", cwd=own)
+    assert "clustered by lab:" in " ".join(two.stdout.split())
+
+
+def test_errors_of_independent_observations_have_no_clusters(own):
+    study_of = ("--panel", "my.dta", *ROLES, "--event", "entry", "--design", "panel_ols")
+    done = command("estimate", *study_of, "--convention", "robust", cwd=own)
+    assert "errors: robust\n" in done.stdout
+
+
 def test_init_writes_a_plan_that_run_and_check_take(own):
     done = command("init", "my.dta", *DATED, "--attribute", "field", cwd=own)
     assert done.returncode == 0, done.stderr

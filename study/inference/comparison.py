@@ -86,8 +86,8 @@ class Comparison(Described):
                     facts[label + on] = f"refused: {self.refusals[outcome, label]}"
                 else:
                     row = fit.tidy(LEVEL).iloc[0]
-                    interval = f"{scale.text(row.conf_low)} to {scale.text(row.conf_high)}"
-                    facts[label + on] = f"{scale.text(row.estimate)} ({LEVEL:.0%} CI {interval})"
+                    size, low, high = scale.texts(row.estimate, row.conf_low, row.conf_high)
+                    facts[label + on] = f"{size} ({LEVEL:.0%} CI {low} to {high})"
             test = self.agreement[outcome].sup_t
             if test is not None:
                 facts[f"{AGREE}{on}"] = (

@@ -287,9 +287,8 @@ def conclusion(verdict: Verdict) -> list[str]:
         f"{smallest_effect(average)} in {verdict.plan.text.outcomes_with_units} (percent of {POWER_OF[question.scale]})"
     )
     without = "without an interval, so that its sign is not established"
-    sentences = [
-        f"The estimate is {scale.text(row.estimate)} {scale.unit}, {interval if is_known else without}."
-    ]
+    size, *_ = scale.texts(row.estimate, row.conf_low, row.conf_high)
+    sentences = [f"The estimate is {size} {scale.unit}, {interval if is_known else without}."]
     estimand = verdict.fit.estimand
     if not estimand.has_path:
         sentences.append(f"It is {estimand.with_article} and no average of effects by event time.")

@@ -290,11 +290,11 @@ def _in_words(average: Estimate, level: float) -> str:
         return "no estimate"
     slope = average.estimand is Estimand.GROUP_TIME_ACRT
     per_dose = f" per unit of {average.sample.question.dose}" if slope else ""
-    size = f"{scale.text(effect.estimate)} {scale.unit}{per_dose}"
+    size, low, high = scale.texts(effect.estimate, effect.conf_low, effect.conf_high)
+    size += f" {scale.unit}{per_dose}"
     if math.isnan(effect.std_error):
         return f"{size}, no standard error"
-    interval = f"{100 * level:g}% CI {scale.text(effect.conf_low)} to {scale.text(effect.conf_high)}"
-    return f"{size} ({interval}), {p_is(effect.p_value)}"
+    return f"{size} ({100 * level:g}% CI {low} to {high}), {p_is(effect.p_value)}"
 
 
 def estimate_summary(fit: Estimate, level: float = 0.95, unit: str = "unit") -> Text:
@@ -323,7 +323,7 @@ def by_event_time(fit: Estimate) -> Estimate:
     return fit.by_event_time if in_cells else fit
 
 
-def described(fit: Estimate, unit: str) -> list[str]:
+def described(fit: Estimate, unit: str = "unit") -> list[str]:
     """Say what an estimate is, on whom, with what uncertainty, and what it could have found.
 
     Returns

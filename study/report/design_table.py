@@ -302,17 +302,16 @@ def _effect_lines(
 
 
 def _detectable(fits: Sequence[Estimate | None], digits: int) -> list[Line]:
-    """Return the lines of minimum detectable effects, on the scale of the effects and in percent."""
+    """Return the lines of minimum detectable effects, on the scale of effects and in percent, where there are any."""
     powers = [smallest_effect(fit) if fit else UNKNOWN for fit in fits]
+    values = {
+        "Minimum detectable effect": (digits, [power.effect for power in powers]),
+        "Minimum detectable effect, %": (1, [power.percent for power in powers]),
+    }
     return [
-        Line(
-            "Minimum detectable effect",
-            [Number(power.effect, decimals(digits, power.effect)) for power in powers],
-        ),
-        Line(
-            "Minimum detectable effect, %",
-            [Number(power.percent, decimals(1, power.percent)) for power in powers],
-        ),
+        Line(name, [Number(value, decimals(least, value)) for value in own])
+        for name, (least, own) in values.items()
+        if not all(map(math.isnan, own))
     ]
 
 

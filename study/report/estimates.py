@@ -248,7 +248,7 @@ def estimate_facts(fit: Estimate, level: float = 0.95, unit: str = "unit") -> tu
     """Return what an estimate is of, as a title, and its headline and what it rests on, by what they are."""
     sample, question = fit.sample, fit.sample.question
     estimand = f"{fit.estimand}, scale {question.scale}, {question.comparison.replace('_', '-')} comparison"
-    facts = {"estimand": estimand + _balanced(question)}
+    facts = {"estimand": estimand + _conditions(question)}
     with suppress(QuestionError):  # an average that does not exist is refused where it is requested
         facts[fit.headline.terms[0].replace("_", " ")] = _in_words(fit.headline, level)
     units = f"{counted(sample.n_units, 'unit')} of {sample.panel.name}, {sample.n_treated} treated"
@@ -266,10 +266,10 @@ def _clusters(fit: Estimate, unit: str) -> list[str]:
     return [f"{counted(fit.n_clusters, 'cluster')}, by {fit.sample.question.cluster or unit}"]
 
 
-def _balanced(question: Question) -> str:
-    """Say of which cohorts averages are, where that is not all of them."""
-    balance = question.balance
-    return "" if balance is None else f", averaged over cohorts seen up to event time {balance}"
+def _conditions(question: Question) -> str:
+    """Say of which cohorts averages are, where that is not all of them, and given which covariates."""
+    balance, given = question.balance, f", given {', '.join(question.covariates)}" * bool(question.covariates)
+    return given if balance is None else f"{given}, averaged over cohorts seen up to event time {balance}"
 
 
 def _in_cohorts(sample: Sample) -> str:
@@ -339,7 +339,7 @@ def described(fit: Estimate, unit: str = "unit") -> list[str]:
             f"units of {sample.question.outcome} and in percent of {POWER_OF[sample.question.scale]}"
         ]
     return [
-        f"Estimand: {fit.estimand}, scale {sample.question.scale}{_balanced(sample.question)}",
+        f"Estimand: {fit.estimand}, scale {sample.question.scale}{_conditions(sample.question)}",
         "; ".join(
             [
                 f"{counted(sample.n_units, 'unit')}, {sample.n_treated} of them treated{_in_cohorts(sample)}",

@@ -17,6 +17,8 @@ from study.core import QuestionError
 from study.heterogeneity.page import Report
 from study.paper import plan_from, read_plan, run
 from study.paper.diagnose import Verdict
+from study.paper.exhibits.designs import designs
+from study.paper.exhibits.exhibit import Setting
 
 ROLES = ("--unit", "lab", "--time", "month", "--outcome", "papers", "--period", "month", "--never", "none")
 DATED = (*ROLES, "--first-treated", "entry")
@@ -257,6 +259,20 @@ def test_a_column_that_is_named_as_a_covariate_is_controlled_for_as_by_estimate(
         for names in (asked.covariates, ("size",), ())
     ]
     assert of[0] == of[1] != of[2]
+    (own / "study.toml").write_text(
+        quick((own / "study.toml").read_text()).replace(
+            "# Not lp_did", "[designs.question]\ncovariates = []\n#"
+        )
+    )
+    plan = read_plan(own / "study.toml")
+    (table,) = designs(Setting(plan, panel, run.run(plan, panel, jobs=1))).tables
+    assert f"Covariates: size; none in {plan.rows[-1].label}." in table.notes
+    asked = ("--panel", "my.csv", *ROLES, "--event", "entry", "--covariate", "size")
+    done = command("estimate", *asked, cwd=own)
+    assert "scale level, not-yet-treated comparison, given size\n" in done.stdout
+    assert "scale level, given size. 60 units" in command(
+        "estimate", *asked, "--latex", cwd=own
+    ).stdout.replace("\n", " ")
 
 
 def test_columns_without_a_panel_and_a_panel_that_is_not_fit_are_one_line(own):

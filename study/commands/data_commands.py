@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from study import core, panel
-from study.commands.options import OF_ROWS, OfColumns, as_options, list_written
+from study.commands.options import OfColumns, as_options, list_written
 from study.core import OutputError, arrived, as_typed, progress_bar, refuse_unwritable, steps, write_all
 
 
@@ -65,7 +65,7 @@ def validate(file: Path, *, columns: OfColumns) -> None:
         A file of a long table, one row a unit and period: CSV, Parquet, Feather, Stata or Excel.
     """
     text, fit = panel.verdict(file, columns.roles, **columns.how)
-    typer.echo(as_options(text, [*OF_ROWS, "period"]))
+    typer.echo(as_options(text, ["period"]))
     if not fit:
         raise typer.Exit(1)
 

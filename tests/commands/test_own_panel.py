@@ -55,7 +55,7 @@ def test_validate_prints_the_profile_of_any_file(own):
     assert done.returncode == 0, done.stderr
     assert "The file is fit to use: 60 units, periods 2019-08 to 2020-03." in done.stdout
     assert "Cohorts (first treated, units): 2019-11 20, 2020-01 20, never 20." in done.stdout
-    assert "Not dml_iv, iv: the question has no instrument; name one with --instrument." in done.stdout
+    assert "Not dml_iv, iv: the question has no instrument.\n" in done.stdout
 
 
 def test_columns_are_named_with_commas(own):
@@ -246,6 +246,9 @@ def test_a_column_that_is_named_as_a_covariate_is_controlled_for_as_by_estimate(
     data = pd.read_stata(own / "my.dta")
     size = data["lab"].str[4:].astype(int) % 7 + data["papers"] / 5
     data.assign(size=size.groupby(data["lab"]).transform("first")).to_csv(own / "my.csv", index=False)
+    told = " ".join(command("validate", "my.csv", *DATED, "--covariate", "size", cwd=own).stdout.split())
+    assert "Designs that can answer, given size: callaway_santanna, dml_did, " in told
+    assert "lp_did, stacked, synthetic_did: it cannot answer a question with covariates. " in told
     made = command("init", "my.csv", *DATED, "--covariate", "size", cwd=own)
     assert made.returncode == 0, made.stderr
     plan = read_plan(own / "study.toml")

@@ -131,6 +131,8 @@ def read_as_panel(
         chosen, guessed = _completed(roles or {}, headings, path.name)
         known_from = f"the names of the columns tell {', '.join(guessed)}." if guessed else "read as told."
     rows, checked = (table, chosen) if chosen.group is None else groups_as_units(table, chosen, path.name)
+    read_rows = Rows(rows, lines, checked.unit, checked.time, **how)
+    checked = checked.with_labels([name for name in checked.covariates if read_rows.in_words(name)])
     broken = violations(rows, checked, more, lines, **how)
     advice = {(rule.column, rule.text) for rule in (*panel_rules(checked), *more) if not rule.required}
     fit = advice.issuperset(zip(broken["column"], broken["rule"], strict=True))

@@ -278,6 +278,22 @@ def test_a_column_that_is_named_as_a_covariate_is_controlled_for_as_by_estimate(
     ).stdout.replace("\n", " ")
 
 
+def test_covariates_may_be_labels_in_the_commands_that_read_a_file_for_a_plan(own):
+    done = command("validate", "my.dta", *DATED, "--covariate", "field", cwd=own)
+    assert done.returncode == 0, done.stdout
+    assert "  field: covariate\n" in done.stdout
+    assert command("init", "my.dta", *DATED, "--covariate", "field", cwd=own).returncode == 0
+    plan = read_plan(own / "study.toml")
+    assert plan.ask("entry").question.sample(run.load(plan)).x_baseline.shape == (60, 1)
+    data = pd.read_stata(own / "my.dta")
+    data.loc[0, "field"] = "mathematics"
+    data.to_csv(own / "moved.csv", index=False)
+    done = command("validate", "moved.csv", *DATED, "--covariate", "field", cwd=own)
+    assert (done.returncode, "field must be the same in all rows of a unit" in done.stdout) == (1, True), (
+        done.stdout
+    )
+
+
 def test_columns_without_a_panel_and_a_panel_that_is_not_fit_are_one_line(own):
     done = command("run", "--panel", "my.dta", *DATED, "--plan", "mine.toml", cwd=own)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -226,7 +226,8 @@ def compare(
     engine.refuse_several("study compare", outcome)
     with engine.opened("study compare", source, question, outcome, named, figure.label) as panel:
         words = figure.words(panel, "study compare")
-        comparison = inference.compare(panel, question, designs, outcome, force=force, draws=draws, seed=seed)
+        compared = inference.compare(panel, question, designs, outcome, force=force, draws=draws, seed=seed)
+        comparison = options.refusals_as_options(compared)
         if figure.window is None:
             drawn = figure.drawn(comparison.plot, labels=words, level=level)
         else:

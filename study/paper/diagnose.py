@@ -63,7 +63,8 @@ class Check(NamedTuple):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was found, or why nothing was."""
-        return self.finding.sentences if self.finding else (f"Not made: {self.refusal}",)
+        refused = f"Not made, {self.diagnostic.title}: {self.refusal}"
+        return self.finding.sentences if self.finding else (refused,)
 
 
 @dataclass(frozen=True, eq=False)

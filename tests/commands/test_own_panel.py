@@ -99,7 +99,9 @@ def test_init_writes_a_plan_that_run_and_check_take(own):
     assert done.returncode == 0, done.stderr
     assert "| 2019-11 | 20 |" in (own / "tables/sample.md").read_text()
     # The first are treated in the fourth of eight months.
-    assert "Average over event times 0 to 4; " in (own / "tables/entry.md").read_text()
+    effects = (own / "tables/entry.md").read_text()
+    assert "Average over event times 0 to 4; " in effects
+    assert "clustered by lab " in effects
     assert command("check", "--plan", "study.toml", "--jobs", "1", cwd=own).returncode == 0
     again = command("init", "my.dta", *DATED, cwd=own)
     assert again.returncode == 2
@@ -276,6 +278,15 @@ def test_a_column_that_is_named_as_a_covariate_is_controlled_for_as_by_estimate(
     assert "scale level, given size. 60 units" in command(
         "estimate", *asked, "--latex", cwd=own
     ).stdout.replace("\n", " ")
+
+
+def test_captions_of_several_outcomes_say_what_they_are_about(own):
+    data = pd.read_stata(own / "my.dta")
+    data.assign(cites=data["papers"] * 3).to_csv(own / "two.csv", index=False)
+    roles = (*ROLES[:4], "--outcome", "papers,cites", *ROLES[6:], "--first-treated", "entry")
+    assert command("init", "two.csv", *roles, cwd=own).returncode == 0
+    text = read_plan(own / "study.toml").text
+    assert (text.unit, text.outcome, text.sample_notes) == ("lab", "the outcome", ("Outcome: papers.",))
 
 
 def test_covariates_may_be_labels_in_the_commands_that_read_a_file_for_a_plan(own):

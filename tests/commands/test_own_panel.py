@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tomllib
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -285,8 +286,12 @@ def test_captions_of_several_outcomes_say_what_they_are_about(own):
     data.assign(cites=data["papers"] * 3).to_csv(own / "two.csv", index=False)
     roles = (*ROLES[:4], "--outcome", "papers,cites", *ROLES[6:], "--first-treated", "entry")
     assert command("init", "two.csv", *roles, cwd=own).returncode == 0
-    text = read_plan(own / "study.toml").text
+    plan = read_plan(own / "study.toml")
+    text = plan.text
     assert (text.unit, text.outcome, text.sample_notes) == ("lab", "the outcome", ("Outcome: papers.",))
+    for title, words in {"GDP per head": "GDP per head", "Papers of NATO": "papers of NATO"}.items():
+        about = Setting(replace(plan, outcomes={"papers": title}), None, {})
+        assert about.outcome_in_words == words
 
 
 def test_covariates_may_be_labels_in_the_commands_that_read_a_file_for_a_plan(own):

@@ -310,5 +310,5 @@ def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:
         f" Over {len(effects)} designs estimates run from {smallest} to {largest}. Zero is outside of {excluding} of "
         f"their intervals.{agree}"
     )
-    said = f"{event.short}, {plan.outcomes[setting.outcome].lower()}: {plan.headline.label} {answer}"
+    said = f"{event.short}, {setting.outcome_in_words}: {plan.headline.label} {answer}"
     return said if effects == [effect] else said + others

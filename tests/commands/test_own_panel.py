@@ -175,7 +175,7 @@ def test_events_have_labels_that_tables_and_addresses_of_the_run_leave_free(own)
     text = plan.read_text()
     assert [event["label"] for event in tomllib.loads(text)["events"]] == ["entry", "sample-2", "Entry-2"]
     assert 'study validate says why:\n# "early"\n' in text
-    assert tomllib.loads(text)["text"]["outcome"] == "outcome"  # captions are of both
+    assert tomllib.loads(text)["text"]["outcome"] == "the outcome"  # captions are of both
     run.load(read_plan(plan))
     plan.write_text(text.replace('label = "sample-2"', 'label = "sample"'))
     with pytest.raises(QuestionError, match='event label "sample" is the name of an exhibit'):

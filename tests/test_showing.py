@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from importlib.resources import files
 
@@ -12,6 +13,7 @@ import simulated
 import study
 from study import Question, compare, estimate
 from study.diagnostics import pretrends
+from study.panel import Scale
 from study.report.estimates import as_table
 
 ASKED = Question("y", "event", scale="log1p", cluster="state", horizon=2)
@@ -53,17 +55,27 @@ def test_an_object_is_a_few_lines_without_arrays(shown):
 def test_an_estimate_says_design_estimand_question_headline_and_sizes(shown):
     fit = shown["estimate"]
     row = fit.headline.tidy().iloc[0]
+    size, low, high = ASKED.effect_scale.texts(row.estimate, row.conf_low, row.conf_high)
     assert repr(fit).splitlines() == [
         "Group-time ATT (Callaway and Sant'Anna): effect of event on y",
         "  estimand: group-time ATT, scale log1p, not-yet-treated comparison",
-        f"  event average: {row.estimate:.3g} log points (95% CI {row.conf_low:.3g} to {row.conf_high:.3g}), "
-        "p < 0.001",
+        f"  event average: {size} log points (95% CI {low} to {high}), p < 0.001",
         f"  sample: 120 units of simulated, {fit.sample.n_treated} treated in 3 cohorts; 960 observations",
         "  errors: jackknife; 17 clusters, by state",
         "  terms: 24, ATT(4,1) to ATT(7,8)",
     ]
     assert "average" not in repr(shown["cohorts"])  # which no average can be formed of
     assert repr(replace(fit, design="made by hand")).startswith("made by hand: effect of event on y")
+
+
+def test_an_effect_and_its_interval_have_as_many_decimals():
+    level = Scale("level")
+    assert level.texts(10.3, 6.712, 14.02) == ["10.3", "6.7", "14.0"]
+    assert level.texts(12345.6, -3.2, 24693.0) == ["12346", "-3", "24693"]
+    assert level.texts(0.5, -0.0004, math.inf) == ["0.500", "0.000", "inf"]
+    assert level.texts(0.0, math.nan, math.nan) == ["0", "nan", "nan"]
+    assert Scale("proportional").texts(0.103, 0.06712, 0.14) == ["10.3%", "6.7%", "14.0%"]
+    assert level.interval(6.712, 14.02) == "[6.7, 14.0]"
 
 
 def test_a_summary_has_the_headline_the_path_and_the_notes_at_its_level(shown):
@@ -105,8 +117,8 @@ def test_a_comparison_has_a_line_a_design_and_prints_its_tests(shown):
     assert lines[0] == "Comparison of 4 designs: effect of event on y, scale log1p"
     assert [line.split(":")[0].strip() for line in lines[1:3]] == ["twfe", "callaway_santanna"]
     average = compared.estimates["y", "twfe"].headline.tidy().iloc[0]
-    interval = f"{average.conf_low:.3g} to {average.conf_high:.3g}"
-    assert lines[1] == f"  twfe: {average.estimate:.3g} (95% CI {interval})"
+    size, low, high = ASKED.effect_scale.texts(average.estimate, average.conf_low, average.conf_high)
+    assert lines[1] == f"  twfe: {size} (95% CI {low} to {high})"
     assert compared.refusals["y", "poisson_twfe"][:40] in " ".join(repr(compared).split())
     assert "Standard errors in parentheses" in str(compared)
 

@@ -180,7 +180,7 @@ def estimate(
         ]
         effects = dict(zip(keys, fits if terms == "average" else shown, strict=True))
         drawn = figure.drawn(figures.effects_plot, effects, labels=words, level=level, window=figure.window)
-        text = report.estimates_in(form, shown, level)
+        text = report.estimates_in(form, shown, level, source.unit)
     to.give(text)
     figure.write(drawn)
 
@@ -227,7 +227,8 @@ def compare(
     engine.refuse_several("study compare", outcome)
     with engine.opened("study compare", source, question, outcome, named, figure.label) as panel:
         words = figure.words(panel, "study compare")
-        comparison = inference.compare(panel, question, designs, outcome, force=force, draws=draws, seed=seed)
+        compared = inference.compare(panel, question, designs, outcome, force=force, draws=draws, seed=seed)
+        comparison = options.refusals_as_options(compared)
         if figure.window is None:
             drawn = figure.drawn(comparison.plot, labels=words, level=level)
         else:
@@ -236,7 +237,7 @@ def compare(
                 for (name, label), fit in comparison.fits.items()
             }
             drawn = figure.drawn(figures.event_plot, paths, labels=words, level=level, window=figure.window)
-        text = report.comparison_in(form, comparison, level)
+        text = report.comparison_in(form, comparison, level, source.unit)
     to.give(text)
     figure.write(drawn)
 
@@ -401,7 +402,7 @@ def validate(file: Path, *, columns: options.OfColumns) -> None:
         A file of a long table, one row a unit and period: CSV, Parquet, Feather, Stata or Excel.
     """
     text, fit = panels.verdict(file, columns.roles, **columns.how)
-    typer.echo(options.as_options(text, [*options.OF_ROWS, "period"]))
+    typer.echo(options.as_options(text, ["period"]))
     if not fit:
         raise typer.Exit(1)
 

@@ -158,7 +158,8 @@ def _recorded(
             roles = {"treatment": " --binary", "doses": " --levels"}
             kind = "".join(typed for role, typed in roles.items() if question.event in own.get(role, ()))
         how |= {"outcome": question.outcome, "event": question.event}
-        options = " ".join(f"{flag(name)} {quote(str(value))}" for name, value in how.items())
+        asked = [*how.items(), *(("covariate", name) for name in question.covariates)]
+        options = " ".join(f"{flag(name)} {quote(str(value))}" for name, value in asked)
         return {}, f"None is recorded of this panel; run `study simulate {options}{kind}`."
     try:
         recorded = tournament.read_record(plan, panel)

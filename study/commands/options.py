@@ -10,7 +10,7 @@ import tomllib
 from collections import ChainMap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
 from shlex import quote
@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from study import core, figures, paper, report
+from study import core, figures, inference, paper, report
 from study import panel as panels
 from study.core import OutputError, QuestionError, StudyError, as_typed, progress_bar, steps, write_all
 from study.panel import shipped
@@ -476,6 +476,13 @@ def as_options(message: str, names: Collection[str]) -> str:
     return re.sub(
         value, lambda m: " ".join(filter(None, [by_argument[m[1]], m[2] and quote(m[2]), m[3]])), message
     )
+
+
+def refusals_as_options(comparison: inference.Comparison) -> inference.Comparison:
+    """Return a comparison whose refusals say what is asked as options of a command say it."""
+    asked = ["outcome", "event", "scale", *(f.name for of in (OfPanel, OfQuestion) for f in fields(of))]
+    refusals = {key: as_options(why, asked) for key, why in comparison.refusals.items()}
+    return replace(comparison, refusals=refusals)
 
 
 # Options that stand first and last in every command, in this order.

@@ -183,7 +183,10 @@ def of_panel(
         for name, _, _ in inference.variants_of(designs, WHO)
     ]
     compared = [
-        inference.compare(panel, question, rows, outcomes, draws=draws, seed=seed) for question in questions
+        options.refusals_as_options(
+            inference.compare(panel, question, rows, outcomes, draws=draws, seed=seed)
+        )
+        for question in questions
     ]
     event, titles = questions[0].event, [labels.get(outcome, outcome) for outcome in outcomes]
     caption = f"Effect of {labels.get(event, event)} on {', '.join(titles)}, by design"

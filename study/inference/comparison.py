@@ -86,8 +86,8 @@ class Comparison(Described):
                     facts[label + on] = f"refused: {self.refusals[outcome, label]}"
                 else:
                     row = fit.tidy(LEVEL).iloc[0]
-                    interval = f"{scale.text(row.conf_low)} to {scale.text(row.conf_high)}"
-                    facts[label + on] = f"{scale.text(row.estimate)} ({LEVEL:.0%} CI {interval})"
+                    size, low, high = scale.texts(row.estimate, row.conf_low, row.conf_high)
+                    facts[label + on] = f"{size} ({LEVEL:.0%} CI {low} to {high})"
             test = self.agreement[outcome].sup_t
             if test is not None:
                 facts[f"{AGREE}{on}"] = (
@@ -98,9 +98,9 @@ class Comparison(Described):
 
     def __str__(self) -> str:
         """Return the averages, the tests that they agree and their differences as plain text."""
-        from study.report import as_tables
+        from study.report import comparison_in
 
-        return "\n".join(map(str, as_tables(self)))
+        return comparison_in("text", self)
 
     def _repr_html_(self) -> str:
         title, facts = self._described()

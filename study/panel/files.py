@@ -14,6 +14,7 @@ from study.core import DataError, IntArray, counted, short, unknown
 from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.packaged import panel_entries
 from study.panel.panel import Ambiguous, Panel
+from study.panel.profile import Profile
 from study.panel.rows import Rows
 from study.panel.rules import WORDS, ZERO_OR_ONE, Names, Roles, Rule, groups_as_units, panel_rules, wide_hint
 from study.panel.tables import read_table
@@ -85,7 +86,7 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None, **how: Any) ->
             f"{panel.period_name(panel.periods[0])} to {panel.period_name(panel.periods[-1])}."
         )
         if not reading.ships:
-            lines += ["", str(panel.profile())]
+            lines += ["", str(Profile(panel, reading.roles.covariates))]
     return "\n".join(lines), panel is not None
 
 

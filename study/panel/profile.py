@@ -26,9 +26,12 @@ class Profile:
     Attributes
     ----------
     panel : Panel
+    covariates : tuple of str
+        Given which designs are asked.
     """
 
     panel: Panel
+    covariates: tuple[str, ...] = ()
 
     @cached_property
     def cohorts(self) -> pd.DataFrame:
@@ -101,7 +104,7 @@ class Profile:
         for event in self.panel.events:
             for name, design in all_designs().items():
                 try:
-                    sample = Question(outcome, event).sample(self.panel)
+                    sample = Question(outcome, event, covariates=self.covariates).sample(self.panel)
                     design.refuse(sample)
                     if not design.draws and sample.y.size <= TRIED_UP_TO:
                         design(sample)
@@ -149,6 +152,10 @@ class Profile:
             left_out = "Such units are left out, unless ambiguous is earliest or latest"
             lines.append(f"{left_out if rule == 'drop' else f'Such units have the {rule} possible date'}.")
         able = designs[designs["answers"]]["design"]
-        lines.append(f"Designs that can answer: {', '.join(able) or 'none'}.")
-        refusals = designs[~designs["answers"]].groupby("why", sort=False)["design"]
-        return lines + [f"Not {', '.join(names)}: {why}" for why, names in refusals]
+        given = f", given {', '.join(self.covariates)}" * bool(self.covariates)
+        lines.append(f"Designs that can answer{given}: {', '.join(able) or 'none'}.")
+        # What follows is whom or how to ask instead, which is for who asks.
+        refused = designs[~designs["answers"]]
+        reasons = refused["why"].str.partition("; ")[0].str.rstrip(".")
+        refusals = refused["design"].groupby(reasons, sort=False)
+        return lines + [f"Not {', '.join(names)}: {why}." for why, names in refusals]

@@ -75,9 +75,17 @@ class Scale:
         """Write an effect for a sentence, in percent where it is a share."""
         return f"{100 * value:.1f}%" if self.percent else f"{value:.3g}"
 
+    def texts(self, *values: float) -> list[str]:
+        """Write effects of one sentence with as many decimals as leave the largest of them three digits."""
+        if self.percent:
+            return [*map(self.text, values)]
+        largest = max((abs(value) for value in values if math.isfinite(value) and value), default=100.0)
+        digits = max(0, 2 - math.floor(math.log10(largest)))
+        return [f"{round(value, digits) + 0.0:.{digits}f}" for value in values]
+
     def interval(self, low: float, high: float) -> str:
         """Write an interval for a sentence."""
-        return f"[{self.text(low)}, {self.text(high)}]"
+        return f"[{', '.join(self.texts(low, high))}]"
 
     def number(self, value: float) -> str:
         """Write an effect without its unit: percent with one decimal, else three decimals."""

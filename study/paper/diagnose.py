@@ -64,7 +64,8 @@ class Check(NamedTuple):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was found, or why nothing was."""
-        return self.finding.sentences if self.finding else (f"Not made: {self.refusal}",)
+        refused = f"Not made, {self.diagnostic.title}: {self.refusal}"
+        return self.finding.sentences if self.finding else (refused,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,9 +298,8 @@ def conclusion(verdict: Verdict) -> list[str]:
         f"{POWER_OF[question.scale]})"
     )
     without = "without an interval, so that its sign is not established"
-    sentences = [
-        f"The estimate is {scale.text(row.estimate)} {scale.unit}, {interval if is_known else without}."
-    ]
+    size, *_ = scale.texts(row.estimate, row.conf_low, row.conf_high)
+    sentences = [f"The estimate is {size} {scale.unit}, {interval if is_known else without}."]
     estimand = verdict.fit.estimand
     if not estimand.has_path:
         sentences.append(f"It is {estimand.with_article} and no average of effects by event time.")

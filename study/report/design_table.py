@@ -188,13 +188,13 @@ def by_terms(comparison: Comparison, terms: Terms) -> Comparison:
     return replace(comparison, estimates=estimates, refusals=refusals)
 
 
-def as_tables(comparison: Comparison) -> tuple[Table, ...]:
+def as_tables(comparison: Comparison, unit: str = "unit") -> tuple[Table, ...]:
     """Return the averages with the tests that they agree, and the differences of each outcome.
 
     The averages of many outcomes are in several tables.
     """
     names = {outcome: outcome for outcome in comparison.outcomes}
-    words = Words("comparison", f"Effect of {comparison.question.event}, by design", names, SCALES)
+    words = Words("comparison", f"Effect of {comparison.question.event}, by design", names, SCALES, unit)
     tested = [outcome for outcome, agreement in comparison.agreement.items() if agreement.pairs]
     return (
         *design_tables(words, [comparison], Style(mde=True, tests="full")),
@@ -302,17 +302,16 @@ def _effect_lines(
 
 
 def _detectable(fits: Sequence[Estimate | None], digits: int) -> list[Line]:
-    """Return the lines of minimum detectable effects, on the scale of the effects and in percent."""
+    """Return the lines of minimum detectable effects, on the scale of effects and in percent, where there are any."""
     powers = [smallest_effect(fit) if fit else UNKNOWN for fit in fits]
+    values = {
+        "Minimum detectable effect": (digits, [power.effect for power in powers]),
+        "Minimum detectable effect, %": (1, [power.percent for power in powers]),
+    }
     return [
-        Line(
-            "Minimum detectable effect",
-            [Number(power.effect, decimals(digits, power.effect)) for power in powers],
-        ),
-        Line(
-            "Minimum detectable effect, %",
-            [Number(power.percent, decimals(1, power.percent)) for power in powers],
-        ),
+        Line(name, [Number(value, decimals(least, value)) for value in own])
+        for name, (least, own) in values.items()
+        if not all(map(math.isnan, own))
     ]
 
 

@@ -28,7 +28,7 @@ from study.designs import all_designs
 from study.estimates import NUMBERS, Effect, Estimand, Estimate, smallest_effect
 from study.inference import Comparison, agreement_of, answered
 from study.panel import Panel, Question, Sample
-from study.report.columns import COLUMNS, CONVENTIONS, POWER_OF
+from study.report.columns import COLUMNS, CONVENTIONS, POWER_OF, UNCLUSTERED
 from study.report.design_table import (
     SCALES,
     STARS,
@@ -219,13 +219,16 @@ def _by_scale(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return list(joined.values())
 
 
-def as_table(fit: Estimate, level: float = 0.95) -> Table:
+def as_table(fit: Estimate, level: float = 0.95, unit: str = "unit") -> Table:
     """Return one estimate's terms as a table: estimate, standard error, pointwise interval at a level.
 
     Parameters
     ----------
     fit : Estimate
         Its K terms are the lines.
+    level : float
+    unit : str
+        What a unit is called.
     """
     lines = [
         Line(row["term"], [COLUMNS[name].cell(row[name], None, row["std_error"]) for name in SHOWN])
@@ -237,31 +240,36 @@ def as_table(fit: Estimate, level: float = 0.95) -> Table:
         caption=f"Effect of {question.event} on {question.outcome}",
         headings=["Estimate", "Std. error", f"{100 * level:g}% low", f"{100 * level:g}% high"],
         blocks=[Block(design_title(fit), lines)],
-        notes=[f"{sentence}." for sentence in described(fit)],
+        notes=[f"{sentence}." for sentence in described(fit, unit)],
     )
 
 
-def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, str]]:
+def estimate_facts(fit: Estimate, level: float = 0.95, unit: str = "unit") -> tuple[str, dict[str, str]]:
     """Return what an estimate is of, as a title, and its headline and what it rests on, by what they are."""
     sample, question = fit.sample, fit.sample.question
     estimand = f"{fit.estimand}, scale {question.scale}, {question.comparison.replace('_', '-')} comparison"
-    facts = {"estimand": estimand + _balanced(question)}
+    facts = {"estimand": estimand + _conditions(question)}
     with suppress(QuestionError):  # an average that does not exist is refused where it is requested
         facts[fit.headline.terms[0].replace("_", " ")] = _in_words(fit.headline, level)
     units = f"{counted(sample.n_units, 'unit')} of {sample.panel.name}, {sample.n_treated} treated"
     facts["sample"] = f"{units}{_in_cohorts(sample)}; {counted(fit.n_obs, 'observation')}"
-    facts["errors"] = (
-        f"{fit.errors_by}; {counted(fit.n_clusters, 'cluster')}, by {question.cluster or 'unit'}"
-    )
+    facts["errors"] = "; ".join([fit.errors_by, *_clusters(fit, unit)])
     facts["terms"] = f"{len(fit.terms)}, {fit.terms[0]} to {fit.terms[-1]}" if len(fit.terms) > 1 else ""
     title = f"{design_title(fit)}: effect of {question.event} on {question.outcome}"
     return title, {name: fact for name, fact in facts.items() if fact}
 
 
-def _balanced(question: Question) -> str:
-    """Say of which cohorts averages are, where that is not all of them."""
-    balance = question.balance
-    return "" if balance is None else f", averaged over cohorts seen up to event time {balance}"
+def _clusters(fit: Estimate, unit: str) -> list[str]:
+    """Say how many clusters errors have and what these are, nothing of errors that have none."""
+    if fit.convention in UNCLUSTERED:
+        return []
+    return [f"{counted(fit.n_clusters, 'cluster')}, by {fit.sample.question.cluster or unit}"]
+
+
+def _conditions(question: Question) -> str:
+    """Say of which cohorts averages are, where that is not all of them, and given which covariates."""
+    balance, given = question.balance, f", given {', '.join(question.covariates)}" * bool(question.covariates)
+    return given if balance is None else f"{given}, averaged over cohorts seen up to event time {balance}"
 
 
 def _in_cohorts(sample: Sample) -> str:
@@ -282,18 +290,18 @@ def _in_words(average: Estimate, level: float) -> str:
         return "no estimate"
     slope = average.estimand is Estimand.GROUP_TIME_ACRT
     per_dose = f" per unit of {average.sample.question.dose}" if slope else ""
-    size = f"{scale.text(effect.estimate)} {scale.unit}{per_dose}"
+    size, low, high = scale.texts(effect.estimate, effect.conf_low, effect.conf_high)
+    size += f" {scale.unit}{per_dose}"
     if math.isnan(effect.std_error):
         return f"{size}, no standard error"
-    interval = f"{100 * level:g}% CI {scale.text(effect.conf_low)} to {scale.text(effect.conf_high)}"
-    return f"{size} ({interval}), {p_is(effect.p_value)}"
+    return f"{size} ({100 * level:g}% CI {low} to {high}), {p_is(effect.p_value)}"
 
 
-def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:
+def estimate_summary(fit: Estimate, level: float = 0.95, unit: str = "unit") -> Text:
     """Return what an estimate is, its headline, its path by event time or else its terms, and its notes."""
     import pandas as pd
 
-    title, facts = estimate_facts(fit, level)
+    title, facts = estimate_facts(fit, level, unit)
     shown = [by_event_time(fit), *([] if fit.at is None else [fit.aggregate(fit.at_name)])]
     path = pd.concat([part.tidy(level)[["term", *NUMBERS]] for part in shown])
     p_values = {"p_value": lambda p: f"<{SMALLEST_P:g}" if p < SMALLEST_P else f"{p:.4f}"}
@@ -306,7 +314,7 @@ def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:
         formatters=p_values | in_full,
         na_rep="",
     )
-    return Text("\n".join([lines(title, facts), table, *(f"{note}." for note in described(fit)[2:])]))
+    return Text("\n".join([lines(title, facts), table, *(f"{note}." for note in described(fit, unit)[2:])]))
 
 
 def by_event_time(fit: Estimate) -> Estimate:
@@ -315,7 +323,7 @@ def by_event_time(fit: Estimate) -> Estimate:
     return fit.by_event_time if in_cells else fit
 
 
-def described(fit: Estimate) -> list[str]:
+def described(fit: Estimate, unit: str = "unit") -> list[str]:
     """Say what an estimate is, on whom, with what uncertainty, and what it could have found.
 
     Returns
@@ -331,16 +339,22 @@ def described(fit: Estimate) -> list[str]:
             f"units of {sample.question.outcome} and in percent of {POWER_OF[sample.question.scale]}"
         ]
     return [
-        f"Estimand: {fit.estimand}, scale {sample.question.scale}{_balanced(sample.question)}",
-        f"{counted(sample.n_units, 'unit')}, {sample.n_treated} of them treated{_in_cohorts(sample)}; "
-        f"{counted(fit.n_obs, 'observation')}; {counted(fit.n_clusters, 'cluster')}; {CONVENTIONS[fit.errors_by]}",
+        f"Estimand: {fit.estimand}, scale {sample.question.scale}{_conditions(sample.question)}",
+        "; ".join(
+            [
+                f"{counted(sample.n_units, 'unit')}, {sample.n_treated} of them treated{_in_cohorts(sample)}",
+                counted(fit.n_obs, "observation"),
+                *_clusters(fit, unit),
+                CONVENTIONS[fit.errors_by],
+            ]
+        ),
         *power,
         *([f"Left out: {'; '.join(dropped)}"] if dropped else []),
         *(note.rstrip(".") for note in fit.notes),
     ]
 
 
-def estimates_in(form: str, fits: Sequence[Estimate], level: float = 0.95) -> str:
+def estimates_in(form: str, fits: Sequence[Estimate], level: float = 0.95, unit: str = "unit") -> str:
     """Return estimates one after another, as "text", "latex", "html", "md", "csv" or "json".
 
     Intervals are at ``level``. The last two have what :meth:`study.Estimate.tidy` has, and JSON besides what
@@ -353,11 +367,11 @@ def estimates_in(form: str, fits: Sequence[Estimate], level: float = 0.95) -> st
 
         return pd.concat([fit.tidy(level) for fit in fits], ignore_index=True).to_csv(index=False)
     if form == "text":
-        return "\n\n".join(estimate_summary(fit, level) for fit in fits)
-    return document([as_table(fit, level) for fit in fits], cast("Format", form)).decode()
+        return "\n\n".join(estimate_summary(fit, level, unit) for fit in fits)
+    return document([as_table(fit, level, unit) for fit in fits], cast("Format", form)).decode()
 
 
-def comparison_in(form: str, comparison: Comparison, level: float = 0.95) -> str:
+def comparison_in(form: str, comparison: Comparison, level: float = 0.95, unit: str = "unit") -> str:
     """Return a comparison as "text", "latex", "html", "md", "csv" (averages) or "json" (tests as well)."""
     if form == "json":
         record = {
@@ -372,9 +386,10 @@ def comparison_in(form: str, comparison: Comparison, level: float = 0.95) -> str
         return as_json(record)
     if form == "csv":
         return comparison.tidy(level).to_csv(index=False)
+    tables = as_tables(comparison, unit)
     if form == "text":
-        return str(comparison)
-    return document(as_tables(comparison), cast("Format", form)).decode()
+        return "\n".join(map(str, tables))
+    return document(tables, cast("Format", form)).decode()
 
 
 def _record(fit: Estimate, level: float) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tomllib
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -17,6 +18,8 @@ from study.core import QuestionError
 from study.heterogeneity.page import Report
 from study.paper import plan_from, read_plan, run
 from study.paper.diagnose import Verdict, answered, conclusion
+from study.paper.exhibits.designs import designs
+from study.paper.exhibits.exhibit import Setting
 
 ROLES = ("--unit", "lab", "--time", "month", "--outcome", "papers", "--period", "month", "--never", "none")
 DATED = (*ROLES, "--first-treated", "entry")
@@ -53,7 +56,7 @@ def test_validate_prints_the_profile_of_any_file(own):
     assert done.returncode == 0, done.stderr
     assert "The file is fit to use: 60 units, periods 2019-08 to 2020-03." in done.stdout
     assert "Cohorts (first treated, units): 2019-11 20, 2020-01 20, never 20." in done.stdout
-    assert "Not dml_iv, iv: the question has no instrument; name one with --instrument." in done.stdout
+    assert "Not dml_iv, iv: the question has no instrument.\n" in done.stdout
 
 
 def test_columns_are_named_with_commas(own):
@@ -71,6 +74,22 @@ def test_estimate_takes_any_file_period_and_never(own):
     assert "40 treated in 2 cohorts" in done.stdout
 
 
+def test_texts_and_tables_call_the_clusters_by_the_unit_column_of_a_file(own):
+    asked = ("--panel", "my.dta", *ROLES, "--event", "entry")
+    one = command("estimate", *asked, cwd=own)
+    assert "errors: jackknife; 60 clusters, by lab\n" in one.stdout
+    table = command("estimate", *asked, "--format", "md", cwd=own)
+    assert "480 observations; 60 clusters, by lab; standard errors" in table.stdout
+    two = command("compare", *asked, "--design", "twfe,imputation", "--draws", "9", cwd=own)
+    assert "clustered by lab:" in " ".join(two.stdout.split())
+
+
+def test_errors_of_independent_observations_have_no_clusters(own):
+    study_of = ("--panel", "my.dta", *ROLES, "--event", "entry", "--design", "panel_ols")
+    done = command("estimate", *study_of, "--convention", "robust", cwd=own)
+    assert "errors: robust\n" in done.stdout
+
+
 def test_init_writes_a_plan_that_run_and_check_take(own):
     done = command("init", "my.dta", *DATED, "--attribute", "field", cwd=own)
     assert done.returncode == 0, done.stderr
@@ -81,7 +100,9 @@ def test_init_writes_a_plan_that_run_and_check_take(own):
     assert done.returncode == 0, done.stderr
     assert "| 2019-11 | 20 |" in (own / "tables/sample.md").read_text()
     # The first are treated in the fourth of eight months.
-    assert "Average over event times 0 to 4; " in (own / "tables/entry.md").read_text()
+    effects = (own / "tables/entry.md").read_text()
+    assert "Average over event times 0 to 4; " in effects
+    assert "clustered by lab " in effects
     assert command("check", "--plan", "study.toml", "--jobs", "1", cwd=own).returncode == 0
     again = command("init", "my.dta", *DATED, cwd=own)
     assert again.returncode == 2
@@ -154,7 +175,7 @@ def test_events_have_labels_that_tables_and_addresses_of_the_run_leave_free(own)
     text = plan.read_text()
     assert [event["label"] for event in tomllib.loads(text)["events"]] == ["entry", "sample-2", "Entry-2"]
     assert 'study validate says why:\n# "early"\n' in text
-    assert tomllib.loads(text)["text"]["outcome"] == "outcome"  # captions are of both
+    assert tomllib.loads(text)["text"]["outcome"] == "the outcome"  # captions are of both
     run.load(read_plan(plan))
     plan.write_text(text.replace('label = "sample-2"', 'label = "sample"'))
     with pytest.raises(QuestionError, match='event label "sample" is the name of an exhibit'):
@@ -228,6 +249,9 @@ def test_a_column_that_is_named_as_a_covariate_is_controlled_for_as_by_estimate(
     data = pd.read_stata(own / "my.dta")
     size = data["lab"].str[4:].astype(int) % 7 + data["papers"] / 5
     data.assign(size=size.groupby(data["lab"]).transform("first")).to_csv(own / "my.csv", index=False)
+    told = " ".join(command("validate", "my.csv", *DATED, "--covariate", "size", cwd=own).stdout.split())
+    assert "Designs that can answer, given size: callaway_santanna, dml_did, " in told
+    assert "lp_did, stacked, synthetic_did: it cannot answer a question with covariates. " in told
     made = command("init", "my.csv", *DATED, "--covariate", "size", cwd=own)
     assert made.returncode == 0, made.stderr
     plan = read_plan(own / "study.toml")
@@ -241,6 +265,49 @@ def test_a_column_that_is_named_as_a_covariate_is_controlled_for_as_by_estimate(
         for names in (asked.covariates, ("size",), ())
     ]
     assert of[0] == of[1] != of[2]
+    (own / "study.toml").write_text(
+        quick((own / "study.toml").read_text()).replace(
+            "# Not lp_did", "[designs.question]\ncovariates = []\n#"
+        )
+    )
+    plan = read_plan(own / "study.toml")
+    (table,) = designs(Setting(plan, panel, run.run(plan, panel, jobs=1))).tables
+    assert f"Covariates: size; none in {plan.rows[-1].label}." in table.notes
+    asked = ("--panel", "my.csv", *ROLES, "--event", "entry", "--covariate", "size")
+    done = command("estimate", *asked, cwd=own)
+    assert "scale level, not-yet-treated comparison, given size\n" in done.stdout
+    assert "scale level, given size. 60 units" in command(
+        "estimate", *asked, "--latex", cwd=own
+    ).stdout.replace("\n", " ")
+
+
+def test_captions_of_several_outcomes_say_what_they_are_about(own):
+    data = pd.read_stata(own / "my.dta")
+    data.assign(cites=data["papers"] * 3).to_csv(own / "two.csv", index=False)
+    roles = (*ROLES[:4], "--outcome", "papers,cites", *ROLES[6:], "--first-treated", "entry")
+    assert command("init", "two.csv", *roles, cwd=own).returncode == 0
+    plan = read_plan(own / "study.toml")
+    text = plan.text
+    assert (text.unit, text.outcome, text.sample_notes) == ("lab", "the outcome", ("Outcome: papers.",))
+    for title, words in {"GDP per head": "GDP per head", "Papers of NATO": "papers of NATO"}.items():
+        about = Setting(replace(plan, outcomes={"papers": title}), None, {})
+        assert about.outcome_in_words == words
+
+
+def test_covariates_may_be_labels_in_the_commands_that_read_a_file_for_a_plan(own):
+    done = command("validate", "my.dta", *DATED, "--covariate", "field", cwd=own)
+    assert done.returncode == 0, done.stdout
+    assert "  field: covariate\n" in done.stdout
+    assert command("init", "my.dta", *DATED, "--covariate", "field", cwd=own).returncode == 0
+    plan = read_plan(own / "study.toml")
+    assert plan.ask("entry").question.sample(run.load(plan)).x_baseline.shape == (60, 1)
+    data = pd.read_stata(own / "my.dta")
+    data.loc[0, "field"] = "mathematics"
+    data.to_csv(own / "moved.csv", index=False)
+    done = command("validate", "moved.csv", *DATED, "--covariate", "field", cwd=own)
+    assert (done.returncode, "field must be the same in all rows of a unit" in done.stdout) == (1, True), (
+        done.stdout
+    )
 
 
 def test_a_plan_of_several_outcomes_calls_none_of_them_by_the_first_one_s_name(own):

@@ -236,6 +236,8 @@ def test_designs_for_a_panel_say_how_to_run_a_tournament_where_none_is_recorded(
     how = " ".join(done.stdout.split()).split("run `")[1].split("`")[0]
     again = command(*shlex.split(how)[1:], "--designs", "twfe", "--reps", 2, "--jobs", 1, cwd=folder)
     assert again.returncode == 0, again.stderr
+    given = command("designs", "--for", "my.csv", "--outcome", "count", "--covariate", "x1", cwd=folder)
+    assert "--event first_treated --covariate x1`." in " ".join(given.stdout.split()), given.stderr
     ships = command("designs", "--for", "cs_2007", cwd=folder)
     assert "run `study simulate --panel cs_2007 --outcome papers --event" in " ".join(ships.stdout.split())
 

@@ -156,6 +156,11 @@ def test_a_comparison_gives_it_for_each_design_and_outcome(panel: Panel) -> None
         assert [cell.value for cell in found] == [getattr(power, part) for power in powers]
 
 
+def test_a_design_that_refuses_has_no_lines_of_what_it_could_have_found(panel: Panel) -> None:
+    lines = as_tables(compare(panel, QUESTION, ["twfe", "iv", "imputation"]))[0].lines
+    assert sum(line.label.startswith("Minimum detectable effect") for line in lines) == 2 * 2
+
+
 def test_tables_warn_of_few_treated_clusters_and_only_then(panel: Panel) -> None:
     few = simulated.few_treated(np.random.default_rng(0), treated=4, cohorts=(4,))
     for made, warned in ((few, True), (panel, False)):

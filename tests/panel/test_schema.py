@@ -17,6 +17,7 @@ from study.data.assemble.build import codebook, heading
 from study.panel import files, panel, panel_entries
 from study.panel.catalogue import Catalogue, read_catalogue
 from study.panel.files import broken_rows, column_rules, describe, read_as_panel, verdict, violations
+from study.panel.profile import Profile
 from study.panel.rows import Rows
 from study.panel.rules import Roles, panel_rules
 from study.panel.tables import read_table
@@ -447,7 +448,8 @@ def test_a_good_file_is_fit_and_its_roles_are_told(tmp_path: Path) -> None:
         "  country: attribute",
         "The file is fit to use: 2 units, periods 2014 to 2016.",
     ]
-    assert text.endswith(f"\n\n{Panel.from_long(table(), **ROLES, name='own.csv').profile()}")
+    panel = Panel.from_long(table(), **ROLES, name="own.csv")
+    assert text.endswith(f"\n\n{Profile(panel, ('staff',))}")
 
 
 def test_a_bad_file_is_not_fit_and_all_its_lines_are_told(tmp_path: Path) -> None:

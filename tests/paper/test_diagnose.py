@@ -225,11 +225,11 @@ def test_what_cannot_be_made_is_said_on_the_page(tmp_path: Path) -> None:
     neighbours = '[diagnose]\nneighbours = "cluster"\n'
     text = PLAN.replace("horizon = 3", 'horizon = 3\nbase = "varying"') + neighbours
     found = made(tmp_path, "sim1", text=text)
-    refused = {check.diagnostic.name: check.refusal for check in found.checks if check.finding is None}
+    refused = {check.diagnostic.name: check for check in found.checks if check.finding is None}
     assert set(refused) == {"pretrends", "spillovers", "honest_relative_magnitudes", "honest_smoothness"}
     page = re.sub(r"\s+", " ", verdict_text(found))
-    for reason in refused.values():
-        assert f"Not made: {re.sub(' +', ' ', reason)}" in page
+    for check in refused.values():
+        assert f"Not made, {check.diagnostic.title}: {re.sub(' +', ' ', check.refusal)}" in page
 
 
 def test_the_command_prints_the_page_and_another_run_makes_the_same_files(

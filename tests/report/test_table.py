@@ -165,6 +165,11 @@ def test_titles_over_columns_fold_to_their_columns():
     assert len("Teams with industry") <= 2 * HEADING
 
 
+def test_a_table_without_notes_ends_with_its_lines():
+    assert table_of().latex().decode().endswith("\\end{tabular}\n\\end{adjustbox}\n\\end{table}\n")
+    assert "minipage" in table_of(notes=["A note."]).latex().decode()
+
+
 def tall(notes=(), rows=60, first=40):
     lines = [x for k in range(rows) for x in (Line(f"({k})", [Number(k / 7)]), Line("", [error(k / 70)]))]
     blocks = [Block("Panel A. First", lines[: 2 * first]), Block("Panel B. Second", lines[2 * first :])]

@@ -208,7 +208,7 @@ def _by_row(
         yield Table(
             name=f"{EXHIBIT}-designs",
             caption=f"Who is in the average effect, by design: {setting.event.title}, "
-            f"{plan.outcomes[setting.outcome].lower()}",
+            f"{setting.outcome_in_words}",
             headings=list(others),
             **_panels(setting, by_scale),
         )

@@ -236,6 +236,7 @@ def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
     labels = "".join(_marked(setting, events, agreements).values())
     marked = "".join(f"; {mark}: {what}" for mark, what in LEFT_OUT.items() if mark in labels)
     yield f"Average over {setting.averaged_of(events)}{marked}."
+    yield from _covariates(plan, every)
     yield setting.errors(every)
     if first.randomization:
         yield f"Randomization p-value: {plan.headline.label}."
@@ -247,6 +248,16 @@ def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
     yield from (w.replace(f"{plan.headline.name}:", f"{plan.headline.label}:", 1) for w in warnings[:1])
     if any(result.headline is None for result in every):
         yield A_DASH
+
+
+def _covariates(plan: Plan, every: Sequence[Result]) -> Iterator[str]:
+    """Say which covariates the plan's questions share, where they do, and which rows have others."""
+    shared, rows = tuple(plan.question.get("covariates", ())), dict[tuple[str, ...], dict[str, None]]()
+    for result in every:
+        rows.setdefault(result.task.question.covariates, {})[result.task.row.label] = None
+    others = (f"{', '.join(own) or 'none'} in {', '.join(rows[own])}" for own in rows if own != shared)
+    if shared:
+        yield f"Covariates: {'; '.join([', '.join(shared), *others])}."
 
 
 def _drawn_folds(setting: Setting, event: Event) -> Iterator[str]:
@@ -299,5 +310,5 @@ def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:
         f" Over {len(effects)} designs estimates run from {smallest} to {largest}. Zero is outside of {excluding} of "
         f"their intervals.{agree}"
     )
-    said = f"{event.short}, {plan.outcomes[setting.outcome].lower()}: {plan.headline.label} {answer}"
+    said = f"{event.short}, {setting.outcome_in_words}: {plan.headline.label} {answer}"
     return said if effects == [effect] else said + others

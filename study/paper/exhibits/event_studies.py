@@ -212,7 +212,7 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
         lines[plan.scales[scale]].append(Line(label, line))
     return Table(
         name=EXHIBIT.replace("_", "-"),
-        caption=f"Effects before {setting.event.called}, by design: {plan.outcomes[setting.outcome].lower()}",
+        caption=f"Effects before {setting.event.called}, by design: {setting.outcome_in_words}",
         headings=HEADINGS,
         spans=[("All before", 3), ("Window", 2), ("Largest", 2), ("After it", 2)],
         blocks=lettered(lines),

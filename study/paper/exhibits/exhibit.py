@@ -232,9 +232,15 @@ class Setting:
         return next(iter(self.plan.outcomes))
 
     @property
+    def outcome_in_words(self) -> str:
+        """The title of the first outcome as it stands in a sentence; GDP keeps its capitals."""
+        title = self.plan.outcomes[self.outcome]
+        return title[0].lower() + title[1:] if title[1:2].islower() else title
+
+    @property
     def about(self) -> str:
         """What the first outcome is, as a note says it."""
-        words = dict.fromkeys([self.plan.text.outcome, self.plan.outcomes[self.outcome].lower()])
+        words = dict.fromkeys([self.plan.text.outcome, self.outcome_in_words])
         return f"Outcome: {', '.join(words)}"
 
     @property

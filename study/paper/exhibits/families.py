@@ -55,7 +55,7 @@ def families(setting: Setting) -> Iterator[Piece]:
     yield _dates_table(setting, moved)
     yield draw(
         EXHIBIT,
-        f"Families of compute-access events, {plan.headline.label}, {plan.outcomes[setting.outcome].lower()}; treated "
+        f"Families of compute-access events, {plan.headline.label}, {setting.outcome_in_words}; treated "
         f"{plan.text.units} in parentheses. Intervals with an arrow go on beyond the axis.",
         figure(effects_frame(rows), scale, plan.level),
         "One estimate with its interval a family of events, around a line at zero.",
@@ -127,7 +127,7 @@ def _tests_table(setting: Setting) -> Table:
     smallest = {title: _smallest(setting, name) for name, title in plan.scales.items()}
     return Table(
         name=f"{EXHIBIT}-tests",
-        caption=f"Tests of the families of events, {plan.headline.label}, for {plan.outcomes[setting.outcome].lower()}",
+        caption=f"Tests of the families of events, {plan.headline.label}, for {setting.outcome_in_words}",
         headings=["p", "Wald", "Largest t", "MDE"] * len(plan.scales),
         spans=[(title, 4) for title in plan.scales.values()],
         blocks=lettered(lines),
@@ -203,7 +203,7 @@ def _dates_table(setting: Setting, moved: Moved) -> Table:
     moves = f"Events a {setting.panel.period_unit} earlier and later"
     return Table(
         name=f"{EXHIBIT}-dates",
-        caption=f"{moves}: {plan.headline.label}, {plan.outcomes[setting.outcome].lower()}",
+        caption=f"{moves}: {plan.headline.label}, {setting.outcome_in_words}",
         headings=["Effect", "(SE)"] * 3,
         spans=[("One earlier", 2), ("As dated", 2), ("One later", 2)],
         blocks=[Block(plan.scales[setting.scale], lines)],

@@ -48,7 +48,7 @@ def sample(setting: Setting) -> Iterator[Piece]:
                 yield from setting.numbers(at, {which: seen[year]}, COLUMNS, quantity=about)
     yield _table(setting, covered)
     values, text = of_outcome(setting, setting.event), setting.plan.text
-    quantity = f"{text.units}, {setting.plan.outcomes[setting.outcome].lower()}"
+    quantity = f"{text.units}, {setting.outcome_in_words}"
     yield from setting.numbers((EXHIBIT, "outcome"), values, OF_OUTCOME, quantity=quantity)
 
 

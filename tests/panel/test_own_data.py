@@ -191,6 +191,14 @@ def test_rows_of_a_sheet_are_counted_as_excel_does(tmp_path: Path) -> None:
         read_table(tmp_path / "own.xlsx")
 
 
+def test_a_column_without_a_heading_is_no_obstacle(tmp_path: Path) -> None:
+    indexed = table().reset_index(names="")
+    workbook(indexed, tmp_path / "own.xlsx")
+    indexed.to_csv(tmp_path / "own.csv", index=False)
+    for source in (indexed, tmp_path / "own.xlsx", tmp_path / "own.csv"):
+        assert checked(Panel.from_long(source, **ROLES)) == checked(Panel.from_long(table(), **ROLES))
+
+
 def rewritten(path: Path, changes: dict[str, Callable[[str], str]], **more: str) -> None:
     """Change texts of the files in a workbook by name, and add others."""
     with zipfile.ZipFile(path) as archive:

@@ -49,6 +49,9 @@ _OTHER_FORMATS = (
     (b"\x89HDF", "an HDF5 file"),
     (b"SQLite format", "an SQLite database"),
     (b"%PDF", "a PDF"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
     (b"\x80\x04", "a Python pickle"),
     (b"\x80\x05", "a Python pickle"),
     (b"<", "a web page or XML"),
@@ -76,7 +79,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
     path : Path
         By its suffix a file of Parquet (.parquet, .pq), Feather (.feather, .arrow), Stata (.dta) or Excel (.xlsx, .xls,
         .xlsm, .xlsb, .ods; the first sheet that shows), and else of CSV: UTF-8 with commas and one heading, plain or
-        gzip. Lines with nothing on them are passed over.
+        gzip. Lines with nothing on them, or with commas alone, are passed over.
 
     Returns
     -------
@@ -327,10 +330,13 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, IntArray]:
         raise _unreadable(path, f"the gzip archive is damaged: {error}") from None
     _refuse_other(path, content)
     try:
-        lines = _lines(path, content)
-        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        (heading, *rows), lines = _lines(path, content)
+        how: dict[str, Any] = {"dtype": str, "keep_default_na": False, "skip_blank_lines": False}
+        table = pd.read_csv(io.BytesIO(content), header=heading, **how)
     except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise _unreadable(path, str(error).strip()) from None
+    if len(rows) < len(table):
+        table = table.iloc[np.array(rows, dtype=np.int64) - heading - 1].reset_index(drop=True)
     return table, lines
 
 
@@ -356,18 +362,24 @@ def _refuse_other(path: Path, content: bytes) -> None:
         raise _unreadable(path, f"byte {place} on line {line} {why}")
 
 
-def _lines(path: Path, content: bytes) -> IntArray:
-    """Return the line on which each row begins; refuse rows that do not fit the heading."""
+def _lines(path: Path, content: bytes) -> tuple[list[int], IntArray]:
+    """Return the number of the heading and each row, beside those with nothing in them, and the line of each row.
+
+    Rows that do not fit the heading are refused.
+    """
     reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline=""))
-    width, start, lines, unfit = 0, 1, [], []
-    for fields in csv_within(str(path), reader):
-        if len(fields) > 1 or (fields and fields[0].strip()):
+    width, start, numbers, lines, unfit = 0, 1, [], [], []
+    for number, fields in enumerate(csv_within(str(path), reader)):
+        filled = any(field.strip() for field in fields)
+        if filled or len(fields) > 1:
             if not width:
                 _check_heading(path, fields)
                 width = len(fields)
             elif len(fields) != width:
                 unfit.append((start, len(fields)))
-            lines.append(start)
+            if filled:
+                numbers.append(number)
+                lines.append(start)
         start = reader.line_num + 1
     if unfit:
         (line, width_there), *more = unfit
@@ -376,7 +388,9 @@ def _lines(path: Path, content: bytes) -> IntArray:
             f"{path}: line {line} has {width_there} fields, the heading has {width}{others}; the file is cut "
             "off, or a text with a comma stands without quotes."
         )
-    return np.array(lines[1:], dtype=np.int64)
+    if not lines:
+        raise _unreadable(path, "it is empty")
+    return numbers, np.array(lines[1:], dtype=np.int64)
 
 
 def _check_heading(path: Path, heading: list[str]) -> None:

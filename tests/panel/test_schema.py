@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -524,6 +526,9 @@ BYTES: dict[str, tuple[bytes, str]] = {
     "UTF-16": ("unit,year\n".encode("utf-16"), "it is text in UTF-16"),
     "Latin-1": (b"unit,year\nZ\xfcrich,2014\n", "byte 11 on line 2 is not UTF-8"),
     "a zero byte": (b"unit,year\nA,2014\nB,20\x0014\n", "byte 21 on line 3 is zero, which no text has"),
+    "bzip2": (bz2.compress(b"unit,year\n"), "it is a bzip2 archive"),
+    "xz": (lzma.compress(b"unit,year\n"), "it is an xz archive"),
+    "Zstandard": (b"\x28\xb5\x2f\xfd\x04\x00", "it is a Zstandard archive"),
     "nothing": (b"", "it is empty"),
     "blank lines": (b"\n \n\n", "it is empty"),
     "semicolons": (b"unit;year\nA;2014\n", "its fields are parted by semicolons, not by commas"),
@@ -560,6 +565,20 @@ def test_lines_are_those_of_the_file_whatever_stands_between_the_rows(tmp_path: 
     assert list(lines) == [3, 4, 7]
     assert list(cells["unit"]) == ["A", "B\r\nof C", "D"]
     with pytest.raises(DataError, match='column papers holds "x" on line 7'):
+        Panel.from_long(path, unit="unit", time="year", treatment="papers", outcomes="papers")
+
+
+@pytest.mark.parametrize("nothing", ["", " ", '""', '" "', ",,", ' ,"",', "\xa0", "\x0c", "\u3000"])
+def test_lines_with_nothing_in_them_are_passed_over_wherever_they_stand(nothing: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    start = "" if "," in nothing else nothing  # a heading has a name at least
+    path.write_text(
+        f"{start}\nunit,year,papers\nA,2014,1\n{nothing}\nB,2014,x\n{nothing}\n", encoding="utf-8"
+    )
+    cells, lines = read_table(path)
+    assert list(lines) == [3, 5]
+    assert cells.to_numpy().tolist() == [["A", "2014", "1"], ["B", "2014", "x"]]
+    with pytest.raises(DataError, match='column papers holds "x" on line 5'):
         Panel.from_long(path, unit="unit", time="year", treatment="papers", outcomes="papers")
 
 

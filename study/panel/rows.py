@@ -129,9 +129,8 @@ class Rows:
         """Return T where the table lists unit after unit, each with the same T periods in the same order, else 1."""
         import pandas as pd
 
-        if (
-            not self.unit or self.unit not in self.table or self.time not in self.table
-        ):  # a heading may be empty
+        # A heading may be empty, as the name of no unit is.
+        if not self.unit or self.unit not in self.table or self.time not in self.table:
             return 1
         if self.plain(self.unit).isna().any() or self.plain(self.time).isna().any():
             return 1

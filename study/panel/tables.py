@@ -42,7 +42,9 @@ _OTHER_FORMATS = (
     (b"<stata_dta>", "a Stata file"),
     (b"ARROW1", "an Arrow or Feather file"),
     (b"FEA1", "a Feather file"),
-    (b"$FL2", "an SPSS file"),
+    (b"$FL", "an SPSS file"),
+    (b"\0" * 12 + b"\xc2\xea\x81\x60", "a SAS file"),
+    (b"HEADER RECORD*", "a SAS transport file"),
     (b"RDX", "an R workspace"),
     (b"X\n\0\0", "an R object"),
     (b"MATLAB", "a MATLAB file"),
@@ -157,7 +159,7 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
     elif hasattr(data, "columns") and hasattr(data, "iloc"):
         return data
     elif type(data).__name__ == "DuckDBPyRelation":
-        return data.df()
+        return _of_relation(data)
     elif hasattr(data, "__arrow_c_stream__"):
         pyarrow = _pyarrow(where)
         try:
@@ -192,6 +194,16 @@ def _of_arrow(table: Any) -> pd.DataFrame:
     return table.to_pandas(types_mapper=lambda kind: kinds.get(str(kind)))
 
 
+def _of_relation(table: DuckDBPyRelation) -> pd.DataFrame:
+    """Return a relation of DuckDB as a DataFrame, with decimals as texts: pandas would have floats of fewer digits."""
+    columns = ['"{}"'.format(name.replace('"', '""')) for name in table.columns]
+    kinds = zip(columns, map(str, table.types), strict=True)
+    exact = [
+        f"{column}::VARCHAR AS {column}" for column, kind in kinds if re.match("DECIMAL|U?HUGEINT", kind)
+    ]
+    return table.project(f"* REPLACE ({', '.join(exact)})").df() if exact else table.df()
+
+
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
     import duckdb
 
@@ -199,7 +211,7 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
         connection.execute("SET TimeZone = 'UTC'")  # else times with a zone have the day of this machine's
         table = connection.read_parquet(glob.escape(str(path)))
         _refuse_large_relation(str(path), table)
-        frame = table.df()
+        frame = _of_relation(table)
         kinds = zip(table.columns, table.types, strict=True)
         frame.attrs[ZONE_LOST] = [column for column, kind in kinds if str(kind) in ZONED]
         frame.attrs[TYPES_LOST] = types_lost(connection, [glob.escape(str(path))])
@@ -251,8 +263,17 @@ def _read_stata(path: Path) -> tuple[pd.DataFrame, None]:
         labels = reader.value_labels()
         # pandas knows which column has which set of labels, and says it to nobody.
         names = dict(zip(reader._varlist, reader._lbllist, strict=True))
+    labels = {name: _told_apart(of_values) for name, of_values in labels.items()}
     table.attrs[VALUE_LABELS] = {column: labels[name] for column, name in names.items() if name in labels}
     return table, None
+
+
+def _told_apart(labels: Mapping[int, str]) -> dict[int, str]:
+    """Return the labels of values, with the value after one that several have: they are not the same unit for that."""
+    times = Counter(label.strip() for label in labels.values())
+    return {
+        k: label if times[label.strip()] == 1 else f"{label.strip()} ({k})" for k, label in labels.items()
+    }
 
 
 def _read_excel(path: Path) -> tuple[pd.DataFrame, IntArray]:

@@ -133,6 +133,31 @@ def test_labels_of_many_digits_stay_apart_where_some_are_missing_in_the_arrow_fo
         assert Panel.from_long(read, **roles).attributes["grant"].tolist() == same
 
 
+def test_decimals_of_many_digits_stay_apart_in_duckdb_and_in_its_files(tmp_path: Path) -> None:
+    data = table()
+    data["lab"] = 2**53 + data["lab"].str.removeprefix("Lab ").astype(int)
+    relation = duckdb.from_df(data).project(
+        "* REPLACE (lab::DECIMAL(38,0) AS lab, tier::DECIMAL(9,2) AS tier)"
+    )
+    relation.write_parquet(str(tmp_path / "own.parquet"))
+    arrow = relation.to_arrow_table()
+    panels = [Panel.from_long(source, **ROLES) for source in (relation, tmp_path / "own.parquet", arrow)]
+    assert list(panels[0].units) == sorted(map(str, set(data["lab"])))
+    assert checked(panels[0]) == checked(panels[1]) == checked(panels[2])
+    large = LargePanel.from_parquet(tmp_path / "own.parquet", **ROLES)
+    question = Question("papers", "entry", population="tier=1.00")
+    assert question.sample(large).n_units == question.sample(panels[1]).n_units
+
+
+def test_units_of_a_stata_file_with_one_label_are_not_one_unit(tmp_path: Path) -> None:
+    codes = table().assign(lab=lambda d: d["lab"].str.removeprefix("Lab ").astype(int))
+    data, labels = codes[(codes["lab"] == 0) == (codes["year"] < 2002)], {0: "Lab", 1: "Lab ", 2: "Other"}
+    data.drop(columns="on").to_stata(tmp_path / "own.dta", write_index=False, value_labels={"lab": labels})
+    panel = Panel.from_long(tmp_path / "own.dta", **ROLES | {"treatment": ()})
+    assert panel.n_units == 12
+    assert list(panel.units[-3:]) == ["Lab (0)", "Lab (1)", "Other"]
+
+
 def test_a_type_that_pyarrow_does_not_have_is_refused_in_one_line() -> None:
     polars = pytest.importorskip("polars", "1.18")  # with numbers of 128 bits
     data = polars.from_pandas(table()).with_columns(papers=polars.lit(1, dtype=polars.Int128))

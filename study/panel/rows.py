@@ -195,11 +195,28 @@ class Rows:
         return (*_read(self.plain(column).iloc[::each]), each)
 
     def in_words(self, column: str) -> bool:
-        """Return whether a column of the table has words and not a single number."""
+        """Return whether a column of the table has words alone, or three numbers or more that all stand for words.
+
+        Two numbers are the same covariate as two words.
+        """
         if list(self.table.columns).count(column) != 1:
             return False
         values, bad, _ = self.compact(column)
-        return bool(bad.any() and np.isnan(values).all())
+        numbers, words = {*values[~np.isnan(values)]}, self.table.attrs.get(VALUE_LABELS, {}).get(column, {})
+        return bool(not numbers and bad.any()) or (len(numbers) > 2 and numbers <= words.keys())
+
+    def rounded(self, column: str) -> BoolArray:
+        """Return which labels are floats so large that whole numbers beside them are the same float."""
+        import pandas as pd
+
+        kind = self.plain(column).dtype
+        if isinstance(kind, pd.StringDtype) or kind.kind not in "fO":
+            return np.zeros(len(self), dtype=bool)
+        codes, values = self._coded(column)
+        single = values.dtype.kind == "f" and values.dtype.itemsize == 4
+        limit = LARGEST_SINGLE if single else LARGEST_INTEGER
+        large = [isinstance(value, float) and abs(value) >= limit for value in values.tolist()]
+        return np.array([*large, False])[codes]
 
     @_once
     def labels(self, column: str) -> tuple[NDArray[Any], IntArray]:

@@ -24,6 +24,7 @@ TRUTH = {"true": 1.0, "false": 0.0}
 ENDLESS = ("inf", "+inf", "infinity")
 # Beyond it float64 does not tell neighbouring whole numbers apart.
 LARGEST_INTEGER = 2.0**53
+LARGEST_SINGLE = 2.0**24  # of float32
 LARGEST_NUMBER = int(np.finfo(float).max)
 # Among the ``attrs`` of a table: by column, the labels of numbers that stand for them, as Stata keeps them.
 VALUE_LABELS = "value_labels"

@@ -159,6 +159,7 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
     yield integer_period(roles.time)
     for column in (roles.unit, *roles.attributes):
         yield single_value(column)
+        yield exact(column)
     yield not_empty(roles.unit)
     yield once(roles.unit, roles.time)
     yield consecutive(roles.time)
@@ -258,6 +259,12 @@ def date(column: str) -> Rule:
 def single_value(column: str) -> Rule:
     """Return the rule that a cell is one label, and no list or mapping."""
     return Rule(column, "must be one label", lambda rows: rows.compound(column))
+
+
+def exact(column: str) -> Rule:
+    """Return the rule that a label is no float that has lost its last digits, so that two units may be one."""
+    text = "must be a whole number or text, not a float so large that its last digits are lost"
+    return Rule(column, text, lambda rows: rows.rounded(column))
 
 
 def integer_period(column: str) -> Rule:

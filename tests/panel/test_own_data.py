@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,44 @@ def test_decimals_of_many_digits_stay_apart_in_duckdb_and_in_its_files(tmp_path:
     large = LargePanel.from_parquet(tmp_path / "own.parquet", **ROLES)
     question = Question("papers", "entry", population="tier=1.00")
     assert question.sample(large).n_units == question.sample(panels[1]).n_units
+
+
+@pytest.mark.parametrize("column", ["lab", "tier"])
+@pytest.mark.parametrize(("kind", "digits"), [("float64", 53), ("float32", 24), ("Float64", 53)])
+def test_labels_that_floats_may_have_made_one_are_refused(
+    column: str, kind: str, digits: int, tmp_path: Path
+) -> None:
+    number = table()["lab"].str.removeprefix("Lab ").astype(int)
+    for exact, labels in ((True, number + 2**digits - 12), (False, number + 2**digits)):
+        table().assign(**{column: labels.astype(kind)}).to_parquet(tmp_path / "own.parquet")
+        data = pd.read_parquet(tmp_path / "own.parquet")
+        for read in (
+            lambda data=data: Panel.from_long(data, **ROLES),
+            lambda: Panel.from_long(tmp_path / "own.parquet", **ROLES),
+            lambda: LargePanel.from_parquet(tmp_path / "own.parquet", **ROLES),
+        ):
+            with (
+                nullcontext()
+                if exact
+                else pytest.raises(DataError, match=f"column {column} holds .* digits are lost")
+            ):
+                assert read().n_units == 12
+
+
+@pytest.mark.parametrize(("levels", "words"), [(2, False), (3, True)])
+def test_a_covariate_of_a_stata_file_is_in_words_where_three_numbers_or_more_all_have_one(
+    levels: int, words: bool, tmp_path: Path
+) -> None:
+    data = table().assign(staff=lambda d: d["lab"].str.removeprefix("Lab ").astype(int) % levels)
+    names = {0: "private", 1: "public", 2: "mixed"}
+    for labels, attribute in ((names, words), ({0: "none"}, False)):
+        data.drop(columns="on").to_stata(
+            tmp_path / "own.dta", write_index=False, value_labels={"staff": labels}
+        )
+        panel = Panel.from_long(tmp_path / "own.dta", **ROLES | {"treatment": ()})
+        assert ("staff" in panel.attributes, "staff" in panel.covariates) == (attribute, not attribute)
+    spoken = data.assign(staff=data["staff"].map(names))
+    assert words == (set(Panel.from_long(spoken, **ROLES).attributes["staff"]) == {*names.values()})
 
 
 def test_units_of_a_stata_file_with_one_label_are_not_one_unit(tmp_path: Path) -> None:

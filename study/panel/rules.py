@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -436,7 +437,8 @@ def spelt_alike(column: str) -> Rule:
     def groups(rows: Rows) -> list[list[int]]:
         codes: dict[str, list[int]] = {}
         for code, name in enumerate(rows.labels(column)[0]):
-            codes.setdefault("".join(name.split()).casefold(), []).append(code)
+            same_letters = unicodedata.normalize("NFKC", name).casefold()  # é is one letter or two
+            codes.setdefault("".join(same_letters.split()), []).append(code)
         return [alike for alike in codes.values() if len(alike) > 1]
 
     def broken(rows: Rows) -> BoolArray:

@@ -468,6 +468,16 @@ def test_units_that_differ_only_in_case_or_spaces_are_told_and_are_no_obstacle(t
     assert "The file is fit to use, if what is said above is as you mean it" in text
 
 
+def test_units_whose_letters_are_composed_in_two_ways_are_told(tmp_path: Path) -> None:
+    names = [name.replace("ETH", "Zu\u0308rich") for name in table()["unit"]]
+    data = table().assign(
+        unit=[name.replace("Zu\u0308", "Zü") if k else name for k, name in enumerate(names)]
+    )
+    assert (
+        "unit should not have labels that differ only" in verdict(save(tmp_path / "own.csv", data), ROLES)[0]
+    )
+
+
 def test_roles_are_taken_from_names_that_are_certain_and_what_was_taken_is_told(tmp_path: Path) -> None:
     path = save(tmp_path / "own.csv", table().rename(columns={"event": "first_treated"}))
     text, fit = verdict(path, {"outcomes": "papers"})

@@ -210,12 +210,21 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")  # else times with a zone have the day of this machine's
         table = connection.read_parquet(glob.escape(str(path)))
+        refuse_doubled(str(path), connection, [glob.escape(str(path))])
         _refuse_large_relation(str(path), table)
         frame = _of_relation(table)
         kinds = zip(table.columns, table.types, strict=True)
         frame.attrs[ZONE_LOST] = [column for column, kind in kinds if str(kind) in ZONED]
         frame.attrs[TYPES_LOST] = types_lost(connection, [glob.escape(str(path))])
         return frame, None
+
+
+def refuse_doubled(where: str, connection: Any, files: Sequence[str]) -> None:
+    """Refuse Parquet files with two columns of one name, of which DuckDB calls the second another."""
+    query = """SELECT path_in_schema FROM parquet_metadata(?) WHERE row_group_id = 0
+        GROUP BY file_name, path_in_schema HAVING count(*) > 1"""
+    for (name,) in connection.execute(query, [files]).fetchall():
+        raise DataError(f'{where}: a file has two columns called "{short(name)}"; name them apart.')
 
 
 def types_lost(connection: Any, files: Sequence[str]) -> dict[str, str]:

@@ -710,6 +710,17 @@ def test_columns_of_a_parquet_file_that_differ_in_case_only_are_named(tmp_path: 
     assert "another case" not in str(error.value)
 
 
+@pytest.mark.parametrize("read", [Panel.from_long, LargePanel.from_parquet])
+def test_two_columns_of_a_parquet_file_with_one_name_are_refused(
+    read: Callable[..., Any], tmp_path: Path
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    own = pytest.importorskip("pyarrow").Table.from_pandas(table())
+    parquet.write_table(own.append_column("papers", own["staff"]), tmp_path / "own.parquet")
+    with pytest.raises(DataError, match='a file has two columns called "papers"'):
+        read(tmp_path / "own.parquet", **ROLES)
+
+
 def test_a_profile_says_which_designs_can_answer_and_why_others_cannot() -> None:
     data = table().assign(visits=lambda d: (d["year"] + d.index // 18) % 2)
     panel = Panel.from_long(data, **(ROLES | {"first_treated": "entry", "treatment": "visits"}))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from study.core import DataError, OutputError, Progress, QuestionError, StudyError, WorkerError, shown
 from study.panel.rules import Roles, problems_of_types
-from study.panel.tables import types_lost
+from study.panel.tables import refuse_doubled, types_lost
 
 if TYPE_CHECKING:
     import ibis
@@ -312,6 +312,7 @@ def open_parquet(engine: Engine, files: Sequence[str], roles: Roles) -> ibis.Tab
                 raise DataError(
                     f"{engine.label}: the files have two schemas: {' and '.join(what)}; write them alike."
                 )
+    engine.run(lambda: refuse_doubled(engine.label, engine.connection.con, patterns))
     lost = engine.run(lambda: types_lost(engine.connection.con, patterns))
     for problem in problems_of_types(lost, roles):
         raise DataError(f"{engine.label}: {problem}")

@@ -24,6 +24,7 @@ TRUTH = {"true": 1.0, "false": 0.0}
 ENDLESS = ("inf", "+inf", "infinity")
 # Beyond it float64 does not tell neighbouring whole numbers apart.
 LARGEST_INTEGER = 2.0**53
+LARGEST_SINGLE = 2.0**24  # of float32
 LARGEST_NUMBER = int(np.finfo(float).max)
 # Among the ``attrs`` of a table: by column, the labels of numbers that stand for them, as Stata keeps them.
 VALUE_LABELS = "value_labels"
@@ -129,7 +130,8 @@ class Rows:
         """Return T where the table lists unit after unit, each with the same T periods in the same order, else 1."""
         import pandas as pd
 
-        if self.unit not in self.table or self.time not in self.table:
+        # A heading may be empty, as the name of no unit is.
+        if not self.unit or self.unit not in self.table or self.time not in self.table:
             return 1
         if self.plain(self.unit).isna().any() or self.plain(self.time).isna().any():
             return 1
@@ -194,11 +196,28 @@ class Rows:
         return (*_read(self.plain(column).iloc[::each]), each)
 
     def in_words(self, column: str) -> bool:
-        """Return whether a column of the table has words and not a single number."""
+        """Return whether a column of the table has words alone, or three numbers or more that all stand for words.
+
+        Two numbers are the same covariate as two words.
+        """
         if list(self.table.columns).count(column) != 1:
             return False
         values, bad, _ = self.compact(column)
-        return bool(bad.any() and np.isnan(values).all())
+        numbers, words = {*values[~np.isnan(values)]}, self.table.attrs.get(VALUE_LABELS, {}).get(column, {})
+        return bool(not numbers and bad.any()) or (len(numbers) > 2 and numbers <= words.keys())
+
+    def rounded(self, column: str) -> BoolArray:
+        """Return which labels are floats so large that whole numbers beside them are the same float."""
+        import pandas as pd
+
+        kind = self.plain(column).dtype
+        if isinstance(kind, pd.StringDtype) or kind.kind not in "fO":
+            return np.zeros(len(self), dtype=bool)
+        codes, values = self._coded(column)
+        single = values.dtype.kind == "f" and values.dtype.itemsize == 4
+        limit = LARGEST_SINGLE if single else LARGEST_INTEGER
+        large = [isinstance(value, float) and abs(value) >= limit for value in values.tolist()]
+        return np.array([*large, False])[codes]
 
     @_once
     def labels(self, column: str) -> tuple[NDArray[Any], IntArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -159,6 +160,7 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
     yield integer_period(roles.time)
     for column in (roles.unit, *roles.attributes):
         yield single_value(column)
+        yield exact(column)
     yield not_empty(roles.unit)
     yield once(roles.unit, roles.time)
     yield consecutive(roles.time)
@@ -258,6 +260,12 @@ def date(column: str) -> Rule:
 def single_value(column: str) -> Rule:
     """Return the rule that a cell is one label, and no list or mapping."""
     return Rule(column, "must be one label", lambda rows: rows.compound(column))
+
+
+def exact(column: str) -> Rule:
+    """Return the rule that a label is no float that has lost its last digits, so that two units may be one."""
+    text = "must be a whole number or text, not a float so large that its last digits are lost"
+    return Rule(column, text, lambda rows: rows.rounded(column))
 
 
 def integer_period(column: str) -> Rule:
@@ -429,7 +437,8 @@ def spelt_alike(column: str) -> Rule:
     def groups(rows: Rows) -> list[list[int]]:
         codes: dict[str, list[int]] = {}
         for code, name in enumerate(rows.labels(column)[0]):
-            codes.setdefault("".join(name.split()).casefold(), []).append(code)
+            same_letters = unicodedata.normalize("NFKC", name).casefold()  # é is one letter or two
+            codes.setdefault("".join(same_letters.split()), []).append(code)
         return [alike for alike in codes.values() if len(alike) > 1]
 
     def broken(rows: Rows) -> BoolArray:

@@ -42,13 +42,18 @@ _OTHER_FORMATS = (
     (b"<stata_dta>", "a Stata file"),
     (b"ARROW1", "an Arrow or Feather file"),
     (b"FEA1", "a Feather file"),
-    (b"$FL2", "an SPSS file"),
+    (b"$FL", "an SPSS file"),
+    (b"\0" * 12 + b"\xc2\xea\x81\x60", "a SAS file"),
+    (b"HEADER RECORD*", "a SAS transport file"),
     (b"RDX", "an R workspace"),
     (b"X\n\0\0", "an R object"),
     (b"MATLAB", "a MATLAB file"),
     (b"\x89HDF", "an HDF5 file"),
     (b"SQLite format", "an SQLite database"),
     (b"%PDF", "a PDF"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
     (b"\x80\x04", "a Python pickle"),
     (b"\x80\x05", "a Python pickle"),
     (b"<", "a web page or XML"),
@@ -76,7 +81,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, IntArray | None]:
     path : Path
         By its suffix a file of Parquet (.parquet, .pq), Feather (.feather, .arrow), Stata (.dta) or Excel (.xlsx, .xls,
         .xlsm, .xlsb, .ods; the first sheet that shows), and else of CSV: UTF-8 with commas and one heading, plain or
-        gzip. Lines with nothing on them are passed over.
+        gzip. Lines with nothing on them, or with commas alone, are passed over.
 
     Returns
     -------
@@ -154,7 +159,7 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
     elif hasattr(data, "columns") and hasattr(data, "iloc"):
         return data
     elif type(data).__name__ == "DuckDBPyRelation":
-        return data.df()
+        return _of_relation(data)
     elif hasattr(data, "__arrow_c_stream__"):
         pyarrow = _pyarrow(where)
         try:
@@ -189,18 +194,37 @@ def _of_arrow(table: Any) -> pd.DataFrame:
     return table.to_pandas(types_mapper=lambda kind: kinds.get(str(kind)))
 
 
+def _of_relation(table: DuckDBPyRelation) -> pd.DataFrame:
+    """Return a relation of DuckDB as a DataFrame, with decimals as texts: pandas would have floats of fewer digits."""
+    columns = ['"{}"'.format(name.replace('"', '""')) for name in table.columns]
+    kinds = zip(columns, map(str, table.types), strict=True)
+    exact = [
+        f"{column}::VARCHAR AS {column}" for column, kind in kinds if re.match("DECIMAL|U?HUGEINT", kind)
+    ]
+    return table.project(f"* REPLACE ({', '.join(exact)})").df() if exact else table.df()
+
+
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, None]:
     import duckdb
 
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")  # else times with a zone have the day of this machine's
         table = connection.read_parquet(glob.escape(str(path)))
+        refuse_doubled(str(path), connection, [glob.escape(str(path))])
         _refuse_large_relation(str(path), table)
-        frame = table.df()
+        frame = _of_relation(table)
         kinds = zip(table.columns, table.types, strict=True)
         frame.attrs[ZONE_LOST] = [column for column, kind in kinds if str(kind) in ZONED]
         frame.attrs[TYPES_LOST] = types_lost(connection, [glob.escape(str(path))])
         return frame, None
+
+
+def refuse_doubled(where: str, connection: Any, files: Sequence[str]) -> None:
+    """Refuse Parquet files with two columns of one name, of which DuckDB calls the second another."""
+    query = """SELECT path_in_schema FROM parquet_metadata(?) WHERE row_group_id = 0
+        GROUP BY file_name, path_in_schema HAVING count(*) > 1"""
+    for (name,) in connection.execute(query, [files]).fetchall():
+        raise DataError(f'{where}: a file has two columns called "{short(name)}"; name them apart.')
 
 
 def types_lost(connection: Any, files: Sequence[str]) -> dict[str, str]:
@@ -248,8 +272,17 @@ def _read_stata(path: Path) -> tuple[pd.DataFrame, None]:
         labels = reader.value_labels()
         # pandas knows which column has which set of labels, and says it to nobody.
         names = dict(zip(reader._varlist, reader._lbllist, strict=True))
+    labels = {name: _told_apart(of_values) for name, of_values in labels.items()}
     table.attrs[VALUE_LABELS] = {column: labels[name] for column, name in names.items() if name in labels}
     return table, None
+
+
+def _told_apart(labels: Mapping[int, str]) -> dict[int, str]:
+    """Return the labels of values, with the value after one that several have: they are not the same unit for that."""
+    times = Counter(label.strip() for label in labels.values())
+    return {
+        k: label if times[label.strip()] == 1 else f"{label.strip()} ({k})" for k, label in labels.items()
+    }
 
 
 def _read_excel(path: Path) -> tuple[pd.DataFrame, IntArray]:
@@ -327,10 +360,13 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, IntArray]:
         raise _unreadable(path, f"the gzip archive is damaged: {error}") from None
     _refuse_other(path, content)
     try:
-        lines = _lines(path, content)
-        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        (heading, *rows), lines = _lines(path, content)
+        how: dict[str, Any] = {"dtype": str, "keep_default_na": False, "skip_blank_lines": False}
+        table = pd.read_csv(io.BytesIO(content), header=heading, **how)
     except (csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise _unreadable(path, str(error).strip()) from None
+    if len(rows) < len(table):
+        table = table.iloc[np.array(rows, dtype=np.int64) - heading - 1].reset_index(drop=True)
     return table, lines
 
 
@@ -356,18 +392,24 @@ def _refuse_other(path: Path, content: bytes) -> None:
         raise _unreadable(path, f"byte {place} on line {line} {why}")
 
 
-def _lines(path: Path, content: bytes) -> IntArray:
-    """Return the line on which each row begins; refuse rows that do not fit the heading."""
+def _lines(path: Path, content: bytes) -> tuple[list[int], IntArray]:
+    """Return the number of the heading and each row, beside those with nothing in them, and the line of each row.
+
+    Rows that do not fit the heading are refused.
+    """
     reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline=""))
-    width, start, lines, unfit = 0, 1, [], []
-    for fields in csv_within(str(path), reader):
-        if len(fields) > 1 or (fields and fields[0].strip()):
+    width, start, numbers, lines, unfit = 0, 1, [], [], []
+    for number, fields in enumerate(csv_within(str(path), reader)):
+        filled = any(field.strip() for field in fields)
+        if filled or len(fields) > 1:
             if not width:
                 _check_heading(path, fields)
                 width = len(fields)
             elif len(fields) != width:
                 unfit.append((start, len(fields)))
-            lines.append(start)
+            if filled:
+                numbers.append(number)
+                lines.append(start)
         start = reader.line_num + 1
     if unfit:
         (line, width_there), *more = unfit
@@ -376,7 +418,9 @@ def _lines(path: Path, content: bytes) -> IntArray:
             f"{path}: line {line} has {width_there} fields, the heading has {width}{others}; the file is cut "
             "off, or a text with a comma stands without quotes."
         )
-    return np.array(lines[1:], dtype=np.int64)
+    if not lines:
+        raise _unreadable(path, "it is empty")
+    return numbers, np.array(lines[1:], dtype=np.int64)
 
 
 def _check_heading(path: Path, heading: list[str]) -> None:

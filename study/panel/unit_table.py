@@ -17,7 +17,7 @@ from study.panel import rules
 from study.panel.engines import MOST_VALUES, Engine
 from study.panel.panel import Ambiguous
 from study.panel.periods import PeriodUnit
-from study.panel.rows import NO_NUMBER, TRUTH, Rows
+from study.panel.rows import LARGEST_INTEGER, LARGEST_SINGLE, NO_NUMBER, TRUTH, Rows
 
 # Periods in one whole number, of which each is a bit; more bits are no plain integers to every engine.
 WORD = 30
@@ -219,7 +219,13 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
     for column in (roles.unit, *roles.attributes):
         if table[column].type().is_nested():
             reading.refuse(rules.single_value(column), reading.witnesses(table[column].notnull()))
-    broken: list[tuple[rules.Rule, Any]] = [(rules.not_empty(roles.unit), empty(table[roles.unit]))]
+    broken: list[tuple[rules.Rule, Any]] = []
+    for column in (roles.unit, *roles.attributes):
+        kind = table[column].type()
+        if kind.is_floating():
+            largest = LARGEST_SINGLE if kind.is_float32() else LARGEST_INTEGER
+            broken.append((rules.exact(column), (table[column].abs() >= largest) & ~_is_nan(table[column])))
+    broken.append((rules.not_empty(roles.unit), empty(table[roles.unit])))
     for column in roles.treatment:
         value, bad = _number(table[column])
         broken += [

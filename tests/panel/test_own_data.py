@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,69 @@ def test_labels_of_many_digits_stay_apart_where_some_are_missing_in_the_arrow_fo
         assert Panel.from_long(read, **roles).attributes["grant"].tolist() == same
 
 
+def test_decimals_of_many_digits_stay_apart_in_duckdb_and_in_its_files(tmp_path: Path) -> None:
+    data = table()
+    data["lab"] = 2**53 + data["lab"].str.removeprefix("Lab ").astype(int)
+    relation = duckdb.from_df(data).project(
+        "* REPLACE (lab::DECIMAL(38,0) AS lab, tier::DECIMAL(9,2) AS tier)"
+    )
+    relation.write_parquet(str(tmp_path / "own.parquet"))
+    arrow = relation.to_arrow_table()
+    panels = [Panel.from_long(source, **ROLES) for source in (relation, tmp_path / "own.parquet", arrow)]
+    assert list(panels[0].units) == sorted(map(str, set(data["lab"])))
+    assert checked(panels[0]) == checked(panels[1]) == checked(panels[2])
+    large = LargePanel.from_parquet(tmp_path / "own.parquet", **ROLES)
+    question = Question("papers", "entry", population="tier=1.00")
+    assert question.sample(large).n_units == question.sample(panels[1]).n_units
+
+
+@pytest.mark.parametrize("column", ["lab", "tier"])
+@pytest.mark.parametrize(("kind", "digits"), [("float64", 53), ("float32", 24), ("Float64", 53)])
+def test_labels_that_floats_may_have_made_one_are_refused(
+    column: str, kind: str, digits: int, tmp_path: Path
+) -> None:
+    number = table()["lab"].str.removeprefix("Lab ").astype(int)
+    for exact, labels in ((True, number + 2**digits - 12), (False, number + 2**digits)):
+        table().assign(**{column: labels.astype(kind)}).to_parquet(tmp_path / "own.parquet")
+        data = pd.read_parquet(tmp_path / "own.parquet")
+        for read in (
+            lambda data=data: Panel.from_long(data, **ROLES),
+            lambda: Panel.from_long(tmp_path / "own.parquet", **ROLES),
+            lambda: LargePanel.from_parquet(tmp_path / "own.parquet", **ROLES),
+        ):
+            with (
+                nullcontext()
+                if exact
+                else pytest.raises(DataError, match=f"column {column} holds .* digits are lost")
+            ):
+                assert read().n_units == 12
+
+
+@pytest.mark.parametrize(("levels", "words"), [(2, False), (3, True)])
+def test_a_covariate_of_a_stata_file_is_in_words_where_three_numbers_or_more_all_have_one(
+    levels: int, words: bool, tmp_path: Path
+) -> None:
+    data = table().assign(staff=lambda d: d["lab"].str.removeprefix("Lab ").astype(int) % levels)
+    names = {0: "private", 1: "public", 2: "mixed"}
+    for labels, attribute in ((names, words), ({0: "none"}, False)):
+        data.drop(columns="on").to_stata(
+            tmp_path / "own.dta", write_index=False, value_labels={"staff": labels}
+        )
+        panel = Panel.from_long(tmp_path / "own.dta", **ROLES | {"treatment": ()})
+        assert ("staff" in panel.attributes, "staff" in panel.covariates) == (attribute, not attribute)
+    spoken = data.assign(staff=data["staff"].map(names))
+    assert words == (set(Panel.from_long(spoken, **ROLES).attributes["staff"]) == {*names.values()})
+
+
+def test_units_of_a_stata_file_with_one_label_are_not_one_unit(tmp_path: Path) -> None:
+    codes = table().assign(lab=lambda d: d["lab"].str.removeprefix("Lab ").astype(int))
+    data, labels = codes[(codes["lab"] == 0) == (codes["year"] < 2002)], {0: "Lab", 1: "Lab ", 2: "Other"}
+    data.drop(columns="on").to_stata(tmp_path / "own.dta", write_index=False, value_labels={"lab": labels})
+    panel = Panel.from_long(tmp_path / "own.dta", **ROLES | {"treatment": ()})
+    assert panel.n_units == 12
+    assert list(panel.units[-3:]) == ["Lab (0)", "Lab (1)", "Other"]
+
+
 def test_a_type_that_pyarrow_does_not_have_is_refused_in_one_line() -> None:
     polars = pytest.importorskip("polars", "1.18")  # with numbers of 128 bits
     data = polars.from_pandas(table()).with_columns(papers=polars.lit(1, dtype=polars.Int128))
@@ -189,6 +253,14 @@ def test_rows_of_a_sheet_are_counted_as_excel_does(tmp_path: Path) -> None:
     workbook(pd.concat([doubled, doubled["papers"]], axis=1), tmp_path / "own.xlsx")
     with pytest.raises(DataError, match='the heading has "papers" more than once'):
         read_table(tmp_path / "own.xlsx")
+
+
+def test_a_column_without_a_heading_is_no_obstacle(tmp_path: Path) -> None:
+    indexed = table().reset_index(names="")
+    workbook(indexed, tmp_path / "own.xlsx")
+    indexed.to_csv(tmp_path / "own.csv", index=False)
+    for source in (indexed, tmp_path / "own.xlsx", tmp_path / "own.csv"):
+        assert checked(Panel.from_long(source, **ROLES)) == checked(Panel.from_long(table(), **ROLES))
 
 
 def rewritten(path: Path, changes: dict[str, Callable[[str], str]], **more: str) -> None:
@@ -636,6 +708,17 @@ def test_columns_of_a_parquet_file_that_differ_in_case_only_are_named(tmp_path: 
     with pytest.raises(DataError) as error:
         Panel.from_long(tmp_path / "own.parquet", **ROLES | {"outcomes": "wages"})
     assert "another case" not in str(error.value)
+
+
+@pytest.mark.parametrize("read", [Panel.from_long, LargePanel.from_parquet])
+def test_two_columns_of_a_parquet_file_with_one_name_are_refused(
+    read: Callable[..., Any], tmp_path: Path
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    own = pytest.importorskip("pyarrow").Table.from_pandas(table())
+    parquet.write_table(own.append_column("papers", own["staff"]), tmp_path / "own.parquet")
+    with pytest.raises(DataError, match='a file has two columns called "papers"'):
+        read(tmp_path / "own.parquet", **ROLES)
 
 
 def test_a_profile_says_which_designs_can_answer_and_why_others_cannot() -> None:

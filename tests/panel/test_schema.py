@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -475,6 +477,16 @@ def test_units_that_differ_only_in_case_or_spaces_are_told_and_are_no_obstacle(t
     assert "The file is fit to use, if what is said above is as you mean it" in text
 
 
+def test_units_whose_letters_are_composed_in_two_ways_are_told(tmp_path: Path) -> None:
+    names = [name.replace("ETH", "Zu\u0308rich") for name in table()["unit"]]
+    data = table().assign(
+        unit=[name.replace("Zu\u0308", "Zü") if k else name for k, name in enumerate(names)]
+    )
+    assert (
+        "unit should not have labels that differ only" in verdict(save(tmp_path / "own.csv", data), ROLES)[0]
+    )
+
+
 def test_roles_are_taken_from_names_that_are_certain_and_what_was_taken_is_told(tmp_path: Path) -> None:
     path = save(tmp_path / "own.csv", table().rename(columns={"event": "first_treated"}))
     text, fit = verdict(path, {"outcomes": "papers"})
@@ -533,6 +545,12 @@ BYTES: dict[str, tuple[bytes, str]] = {
     "UTF-16": ("unit,year\n".encode("utf-16"), "it is text in UTF-16"),
     "Latin-1": (b"unit,year\nZ\xfcrich,2014\n", "byte 11 on line 2 is not UTF-8"),
     "a zero byte": (b"unit,year\nA,2014\nB,20\x0014\n", "byte 21 on line 3 is zero, which no text has"),
+    "bzip2": (bz2.compress(b"unit,year\n"), "it is a bzip2 archive"),
+    "xz": (lzma.compress(b"unit,year\n"), "it is an xz archive"),
+    "Zstandard": (b"\x28\xb5\x2f\xfd\x04\x00", "it is a Zstandard archive"),
+    "SPSS, compressed": (b"$FL3@(#) SPSS\xff", "it is an SPSS file"),
+    "SAS": (b"\0" * 12 + b"\xc2\xea\x81\x60\xb3", "it is a SAS file"),
+    "SAS transport": (b"HEADER RECORD*******LIBRARY HEADER RECORD!!!", "it is a SAS transport file"),
     "nothing": (b"", "it is empty"),
     "blank lines": (b"\n \n\n", "it is empty"),
     "semicolons": (b"unit;year\nA;2014\n", "its fields are parted by semicolons, not by commas"),
@@ -569,6 +587,20 @@ def test_lines_are_those_of_the_file_whatever_stands_between_the_rows(tmp_path: 
     assert list(lines) == [3, 4, 7]
     assert list(cells["unit"]) == ["A", "B\r\nof C", "D"]
     with pytest.raises(DataError, match='column papers holds "x" on line 7'):
+        Panel.from_long(path, unit="unit", time="year", treatment="papers", outcomes="papers")
+
+
+@pytest.mark.parametrize("nothing", ["", " ", '""', '" "', ",,", ' ,"",', "\xa0", "\x0c", "\u3000"])
+def test_lines_with_nothing_in_them_are_passed_over_wherever_they_stand(nothing: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    start = "" if "," in nothing else nothing  # a heading has a name at least
+    path.write_text(
+        f"{start}\nunit,year,papers\nA,2014,1\n{nothing}\nB,2014,x\n{nothing}\n", encoding="utf-8"
+    )
+    cells, lines = read_table(path)
+    assert list(lines) == [3, 5]
+    assert cells.to_numpy().tolist() == [["A", "2014", "1"], ["B", "2014", "x"]]
+    with pytest.raises(DataError, match='column papers holds "x" on line 5'):
         Panel.from_long(path, unit="unit", time="year", treatment="papers", outcomes="papers")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from functools import cache
 from importlib import import_module
@@ -54,6 +55,11 @@ def test_every_public_name_and_command_is_documented(pages: dict[str, str]) -> N
     for each in app.registered_commands:
         name = each.name or each.callback.__name__.replace("_", "-")
         assert f"## study {name}\n" in pages["commands.md"]
+    for name in generate.PUBLIC:
+        thing = getattr(study, name)
+        if inspect.isfunction(thing) and name not in ("design", "settings"):
+            words = re.findall(r"\w+", thing.__doc__)
+            assert {*inspect.signature(thing).parameters, "Returns"} <= {*words}, name
 
 
 def test_each_row_of_the_guide_to_designs_is_there_once_and_names_designs_that_can() -> None:

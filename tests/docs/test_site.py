@@ -55,6 +55,7 @@ def test_every_public_name_and_command_is_documented(pages: dict[str, str]) -> N
     for each in app.registered_commands:
         name = each.name or each.callback.__name__.replace("_", "-")
         assert f"## study {name}\n" in pages["commands.md"]
+    assert "| `--max-rows` |" in pages["commands.md"]  # which stands before the command
     for name in generate.PUBLIC:
         thing = getattr(study, name)
         if inspect.isfunction(thing) and name not in ("design", "settings"):

@@ -85,6 +85,12 @@ def test_options_of_commands_that_a_text_shows_exist() -> None:
             assert set(re.findall(r" (--[a-z-]+)", rest)) <= known, f"{path.name}: study {name}{rest}"
 
 
+def test_no_help_has_a_bracket_that_a_terminal_takes_for_markup() -> None:
+    for name, each in get_command(app).commands.items():
+        helps = [each.help, *(getattr(option, "help", "") for option in each.params)]
+        assert "[" not in "".join(text or "" for text in helps), name
+
+
 def test_every_page_is_in_a_contents_list(pages: dict[str, str]) -> None:
     texts = {f"generated/{name}": text for name, text in pages.items() if name.endswith(".md")}
     texts |= {path.name: path.read_text(encoding="utf-8") for path in DOCS.glob("*.md")}

@@ -22,6 +22,8 @@ html_title = "study"
 html_static_path = ["_static"]
 html_css_files = ["study.css"]
 html_show_sourcelink = False
+# Words of options and code stand in tables and lists too: --address is no dash, and quotes are to be copied.
+smartquotes = False
 html_theme_options = {"show_prev_next": False, "navigation_with_keys": False, "show_nav_level": 1}
 ALONE = (
     *(

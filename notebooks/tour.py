@@ -141,8 +141,8 @@ print(placebo.tidy()[columns].round(3).to_string(index=False))
 # %% [markdown]
 # ## Another design is another word
 #
-# Designs assume different things and may give different answers. Which of them estimate the same thing is told, and
-# whether *these* agree is tested; `swapping_designs.py` is about nothing else.
+# Designs assume different things and may give different answers. The comparison names those that estimate the same
+# thing and tests whether *these* agree; `swapping_designs.py` is about nothing else.
 
 # %%
 names = ["callaway_santanna", "imputation", "event_study", "twfe"]

@@ -138,6 +138,8 @@ def estimate(
 ) -> None:
     """Estimate the effect on a shipped panel or on your own long file: for each outcome, by each design.
 
+    The design is callaway_santanna where none is named.
+
     Parameters
     ----------
     option : list of str, optional

@@ -323,11 +323,11 @@ class OfQuestion:
     lag : int
         Periods by which the event is moved later.
     horizon : int, optional
-        Last event time in the average.
+        Last event time in the average; the last that is observed where none is given.
     balance : int, optional
         Effects by event time of the cohorts that are seen up to this one only.
     min_cohort_size : int, optional
-        Smaller cohorts are dropped and counted.
+        Smaller cohorts are dropped and counted; 1 keeps all. Without it designs by cohort refuse a cohort of one unit.
     cohort_width : int
         Adoption periods pooled into one cohort.
     weights : str, optional

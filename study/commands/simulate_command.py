@@ -90,7 +90,7 @@ def simulate(
     seed : int, optional
         Seed of whatever is drawn at random.
     record : bool
-        Run the tournament of the plan's table [tournament] instead, and write its record beside the plan.
+        Run the plan's own tournament instead, and write its record beside the plan.
     output : Path, optional
         Folder to write figures and tables to, besides printing.
     """

@@ -248,7 +248,8 @@ def of_plan(
             name=f"{label}-designs",
             caption=f"Effect of {labels.get(event.name, event.called)} on {plan.text.outcome}, by design",
             outcomes=plan.outcomes,
-            scales=plan.scales,
+            # Effects are shares here, and in percent in the exhibits, which the words of the plan are for.
+            scales=plan.scales | {"proportional": report.SCALES["proportional"]},
             unit=plan.text.unit,
             units=plan.text.units,
         ).under(labels)

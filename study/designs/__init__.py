@@ -333,7 +333,12 @@ def entries() -> tuple[EntryPoint, ...]:
 
 
 def all_designs() -> dict[str, Design]:
-    """Return every design by name: those of this folder, of other distributions, and made in this session."""
+    """Return every design by name: those of this folder, of other distributions, and made in this session.
+
+    Returns
+    -------
+    dict of str to Design
+    """
     _import_all()
     return dict(sorted(_registered.items()))
 

@@ -56,7 +56,12 @@ def did(
 
     Examples
     --------
-    >>> fit = study.did("papers ~ 1 | lab + year", data=df, first_treated="entry", design="sun_abraham")
+    >>> import pandas as pd
+    >>> import study
+    >>> labs = pd.DataFrame({"lab": [1, 1, 2, 2, 3, 3, 4, 4], "year": [2019, 2020] * 4})
+    >>> labs = labs.assign(entry=[2020] * 4 + [0] * 4, papers=[3, 5, 2, 6, 4, 4, 1, 2])
+    >>> study.did("papers ~ 1 | lab + year", data=labs, first_treated="entry").headline.effect
+    array([2.5])
     """
     event = first_treated or treatment
     if event is None or (first_treated and treatment):

@@ -641,7 +641,18 @@ class Estimate(Described):
         """Return the simultaneous band of all terms that vary.
 
         The critical value is drawn for normal errors, see :func:`study.estimates.sup_t`; each term has the t quantile
-        with the same tail, by its degrees of freedom. ``errors="drawn"`` instead studentizes every draw.
+        with the same tail, by its degrees of freedom.
+
+        Parameters
+        ----------
+        level : float
+            Simultaneous coverage.
+        draws, seed : int
+            Of the multiplier bootstrap.
+        weights : {"gaussian", "rademacher", "mammen", "webb"}
+            Of clusters in a draw.
+        errors : {"sample", "drawn"}
+            Standard errors that draws are divided by: the sample's, or each draw's own.
 
         Returns
         -------
@@ -670,6 +681,18 @@ class Estimate(Described):
         On the scale of ``sample.y``: a proportional effect is zero where the effect in levels is, which is
         defined also where the mean to divide by is not positive. Under "jackknife" and "pooled" the statistic has an F
         distribution whose degrees of freedom the clusters leave, under the other conventions a chi-squared one.
+
+        Parameters
+        ----------
+        which : ndarray of bool, shape (K,), optional
+            Terms that are tested; all that vary where none is given.
+        convention : str, optional
+            Of the covariance; the estimate's own where none is given.
+
+        Returns
+        -------
+        Wald
+            ``statistic``, ``rank``, ``p_value`` and ``degrees``.
 
         Raises
         ------

@@ -73,6 +73,10 @@ def load_estimate(path: str | Path, panel: Panel | None = None) -> Estimate:
         ``fit.sample.panel``, heterogeneity, balance, neighbours. What needs it and does not have it raises a
         QuestionError that says so.
 
+    Returns
+    -------
+    Estimate
+
     Raises
     ------
     DataError

@@ -385,6 +385,11 @@ def report(
     analyses : tuple of str
         Those that are made: "groups", "forest", "calibration", "policy".
 
+    Returns
+    -------
+    Report
+        ``findings`` by name, and in ``refused`` why others could not be made.
+
     Raises
     ------
     QuestionError

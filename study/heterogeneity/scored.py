@@ -393,6 +393,11 @@ def score(
     seed : int
         Of the folds and of learners that draw.
 
+    Returns
+    -------
+    Scores
+        What :func:`study.heterogeneity.effects_by_group`, ``forest``, ``calibration`` and ``policy`` take.
+
     Raises
     ------
     QuestionError

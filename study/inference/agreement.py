@@ -206,6 +206,16 @@ def usual_kind(kinds: Iterable[str]) -> str | None:
 def joint(*estimates: Estimate) -> Joint:
     """Return all terms that vary with their joint sampling distribution, on the union of the samples.
 
+    Parameters
+    ----------
+    *estimates : Estimate
+        On one scale, clustered by the same attribute.
+
+    Returns
+    -------
+    Joint
+        ``names``, ``effect`` (K,) and ``influence`` (n, K), on the union of the n units.
+
     Raises
     ------
     QuestionError

@@ -164,6 +164,12 @@ def conformal(
     **options
         Options of the design.
 
+    Returns
+    -------
+    Conformal
+        ``statistic`` and ``p_value`` of the null, and by period from treatment on ``effect``, ``p_values``,
+        ``conf_low`` and ``conf_high``, shape (T1,), on the question's scale.
+
     Raises
     ------
     QuestionError
@@ -404,6 +410,11 @@ def cross_fitted_t(sample: Sample, design: str, *, folds: int = 3, **options: An
         K; each has r = min(T0 / K, T1) periods, rounded down, the last ones before treatment.
     **options
         Options of the design.
+
+    Returns
+    -------
+    CrossFittedT
+        ``effect``, ``std_error``, ``degrees`` (K - 1), ``p_value`` and ``interval(level)``, in units of the outcome.
 
     Raises
     ------

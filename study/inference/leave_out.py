@@ -190,6 +190,12 @@ def cr3(
     **options
         Options of the design.
 
+    Returns
+    -------
+    LeaveOut
+        ``effect``, ``std_error``, ``degrees`` (G - 1), ``p_value`` and ``interval(level)``, and the effect ``without``
+        each of the G clusters, shape (G,).
+
     Raises
     ------
     QuestionError
@@ -237,6 +243,12 @@ def leave_one_cluster_out(
         Called after each refit.
     **options
         Options of the design.
+
+    Returns
+    -------
+    LeaveOut
+        ``effect``, ``std_error``, ``degrees`` (G - 1), ``p_value`` and ``interval(level)``, and the effect ``without``
+        each of the G clusters, shape (G,).
 
     Raises
     ------

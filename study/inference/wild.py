@@ -155,6 +155,11 @@ def wild_bootstrap(
     **options
         Options of the design.
 
+    Returns
+    -------
+    WildBootstrap
+        ``effect``, ``std_error``, ``p_value`` of the null and ``interval``, a pair of limits.
+
     Raises
     ------
     QuestionError

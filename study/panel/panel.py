@@ -397,6 +397,10 @@ def load_panel(name: str) -> Panel:
     name : str
         Name of the panel, for example "cvpr"; ``data/panels.toml`` lists them.
 
+    Returns
+    -------
+    Panel
+
     Raises
     ------
     QuestionError

@@ -138,12 +138,14 @@ def test_every_cell_for_a_plan_is_its_row_with_its_own_options_and_covariates(pl
 
 
 def test_questions_give_columns_panels_and_a_table_an_event(plan_path: Path) -> None:
+    # The plan's words are for effects in percent.
+    share = "Panel A. Effect as a share of the counterfactual mean"
     asked = ["sim2", "sim1/y2/log1p", "sim1/count", "sim1/count"]
     second, first = table_command.of_plan(plan_path, asked, ["twfe", "imputation"])
     assert (second.name, first.name) == ("sim2-designs", "sim1-designs")
     assert [list(table.headings) for table in (second, first)] == [["A_count"], ["A_count", "Another"]]
-    assert [block.title for block in first.blocks] == ["Panel A. Share", "Panel B. Log", "Panel C. Sample"]
-    assert [block.title for block in second.blocks] == ["Panel A. Share", "Panel B. Sample"]
+    assert [block.title for block in first.blocks] == [share, "Panel B. Log", "Panel C. Sample"]
+    assert [block.title for block in second.blocks] == [share, "Panel B. Sample"]
     labels = [line.label for line in first.blocks[0].lines if line.label.startswith("(")]
     assert labels == ["(1) TWFE", f"(2) {find_design('imputation').title}"]
 

@@ -465,7 +465,7 @@ def test_a_jump_over_months_names_those_on_either_side() -> None:
 
 
 def test_dates_without_a_period_say_how_to_read_them() -> None:
-    with pytest.raises(DataError, match=r'a period is a whole number, .* period="year", "quarter", "month"'):
+    with pytest.raises(DataError, match=r'a period is a whole number, .* period="year", or quarter, month'):
         Panel.from_long(dated(str), **ROLES)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import re
 import runpy
+import shlex
 from contextlib import redirect_stdout
 
+import numpy as np
+import pandas as pd
 import pytest
 from command_line import command
 from plans import PLAN, ROOT
@@ -84,6 +87,36 @@ def test_every_file_and_command_that_a_text_names_exists(text):
         re.findall(r"\bstudy ([a-z]+)\b(?= |`|\n)", " ".join(re.findall(r"`[^`]*`|    .*", text)))
     ):
         assert re.search(rf"│ {name}\b", help_text), name
+
+
+def test_commands_on_a_file_of_ones_own_run_as_they_stand(tmp_path):
+    labs = pd.DataFrame({"lab": np.arange(24).repeat(8), "year": np.tile(np.arange(2012, 2020), 24)})
+    labs["first_cluster"] = labs["first_grant"] = labs["lab"].map(lambda lab: (2015, 2017, np.nan)[lab % 3])
+    labs["cluster"] = (labs["year"] >= labs["first_cluster"]).astype(int)
+    labs["papers"] = labs["talks"] = np.random.default_rng(1).poisson(4 + 2 * labs["cluster"])
+    labs.to_csv(tmp_path / "my.csv", index=False)
+    (tmp_path / "works").mkdir()
+    labs.rename(columns={"lab": "author"}).to_parquet(tmp_path / "works" / "1.parquet")
+    started, large = (
+        (ROOT / "docs" / f"{name}.md").read_text() for name in ("get_started", "larger_than_memory")
+    )
+    text = "\n".join((README, REPLICATION, started, large)).replace("\\\n", "")
+    lines = re.findall(r"^(?: {4})?(?:\.venv/bin/)?study (.* (?:my\.csv|\"works/).*)$", text, re.M)
+    assert len(lines) > 9
+    for line in lines:
+        done = command(*shlex.split(line, comments=True), cwd=tmp_path)
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+
+
+def test_the_readme_of_the_data_counts_the_universities_of_its_panels():
+    said = " ".join((ROOT / "data" / "README.md").read_text().split())
+    counted = {
+        "iclr_2018": r"of ([\d,]+) universities get a first GPU system",
+        "entrants": r"three years later: (\d+) universities",
+        "ml_2007": r"eight fields \((\d+)\)",
+    }
+    for panel, sentence in counted.items():
+        assert int(re.search(sentence, said)[1].replace(",", "")) == study.load_panel(panel).n_units
 
 
 def test_the_list_of_exhibits_has_the_numbers_of_both_documents_and_leaves_none_out():

@@ -135,7 +135,7 @@ def test_the_list_of_exhibits_has_the_numbers_of_both_documents_and_leaves_none_
 
 
 def test_a_run_writes_the_numbers_that_markdown_cites_and_its_list_of_exhibits(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "answer_numbers", lambda *_: ())
+    monkeypatch.setattr(running.numbers, "answer_numbers", lambda *_: ())
     cited = "One <!--one/n-->-1.5% of <!--one/m-->7, <!--one/none-->2 and <!--one/id-->12ab; 3.\n"
     text = f"{cited}<!-- exhibits -->\n{{}}<!-- /exhibits -->\n"
     (tmp_path / "text.md").write_text(text.format("old\n"))

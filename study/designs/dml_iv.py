@@ -9,7 +9,7 @@ import numpy as np
 from study.core import QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.long_change import long_change
-from study.estimates import Estimate, anderson_rubin, first_stage, in_words
+from study.estimates import Estimate, anderson_rubin, first_stage, in_words, lottery_sides
 from study.learners import (
     Learner,
     Learning,
@@ -187,4 +187,9 @@ def dml_iv(
         in_words(anderson_rubin(psi_b.mean(axis=1), psi_a.mean(axis=1), cluster)),
     ]
     average = averaged(fitted, long.unit, sample.n_units)
-    return long.effect(sample, "IV coefficient" if model == "pliv" else "LATE", average, tuple(notes))
+    if model == "iivm":  # means by Z are of the other folds, and leave a unit out already
+        return long.effect(sample, "LATE", average, tuple(notes))
+    seen = np.isin(np.arange(sample.n_units), long.unit)[:, None]
+    assert sample.instrument is not None
+    sides = lottery_sides(sample.instrument[:, None], seen, 1)
+    return long.effect(sample, "IV coefficient", average, tuple(notes), **sides)

@@ -136,7 +136,8 @@ def dml_iv(
         One term, with standard errors "CR0", those of doubleml within one repetition. Where nobody is treated with
         Z = 0, or everybody with Z = 1, r is known and not learned. Notes say so, how much Z moves treatment with
         its t statistic, and the Anderson-Rubin set of :func:`study.estimates.weak_instrument.anderson_rubin`, of
-        the scores averaged over the draws of the folds.
+        the scores averaged over the draws of the folds. The sides of "jackknife" errors of "pliv" are the winners and
+        losers of a lottery.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
 from study.designs.did_cells import Cells, Effects, cells_of, comparisons, effects_in_cells, known_cells
 from study.estimates import Estimate, cohorts_with_base
 from study.learners import (
+    ALIKE,
     Learner,
     Learning,
     Nuisance,
@@ -19,11 +20,16 @@ from study.learners import (
     Part,
     averaged,
     of_predictions,
+    share_alike,
     spread_of_draws,
 )
 from study.panel import Sample
 
 Variance = Literal["sampling", "conditional"]
+SEPARATED = (
+    "no overlap, comparison units weighted to be like the treated ones add up to less than "
+    f"{ALIKE:.0%} of their number"
+)
 
 
 class Layout(NamedTuple):
@@ -35,6 +41,8 @@ class Layout(NamedTuple):
     of_part : list of ndarray of int
         The cells of each part that is learned: those of one cohort whose treated units are the same, and whose
         comparison units are.
+    used : list of ndarray of bool, shape (T, n)
+        The unit-periods that each part rests on.
     effects : Effects
         All that is known of the cells but the estimates themselves, which are zero here.
     notes : list of str
@@ -43,6 +51,7 @@ class Layout(NamedTuple):
 
     cells: Cells
     of_part: list[IntArray]
+    used: list[BoolArray]
     effects: Effects
     notes: list[str]
 
@@ -71,12 +80,12 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
         )
 
     cells, n = cells_of(sample, cohorts), sample.n_units
-    y, used = np.nan_to_num(sample.y).T, np.zeros(sample.y.T.shape, dtype=bool)
+    y, n_periods = np.nan_to_num(sample.y).T, len(sample.periods)
     mean, mean_influence = np.zeros(len(cells.cohort)), np.zeros((n, len(cells.cohort)))
     size, reasons = np.zeros(len(mean), dtype=np.int64), np.full(len(mean), "", dtype=object)
     few = f"too few {clusters} are seen to learn from outside each of the {learning.folds} folds"
     words = f"the change of {outcome} among comparison units"
-    parts, of_part = list[Part](), list[IntArray]()
+    parts, of_part, used = list[Part](), list[IntArray](), list[BoolArray]()
 
     def part(rows: IntArray, treated: BoolArray) -> Part:
         """Return what is learned in the last cells; learners that draw take their seed from names and numbers."""
@@ -107,14 +116,14 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
             ):
                 why[alike] = few
                 continue
-            used |= c.used(alike, len(used))
+            used.append(c.used(alike, n_periods))
             of_part.append(c.own[alike])
             parts.append(part(rows, treated[rows]))
         reasons[c.own], size[c.own] = why, c.treated_now.sum(axis=1)
     known_cells("dml_did", sample, cells, reasons, size, [*notes])  # refused before anything is learned
     none, of_means = Influence.none(n, len(mean)), Influence.of(mean_influence)
-    effects = Effects(np.zeros(len(mean)), none, mean, of_means, size, reasons, int(used.sum()))
-    layout = Layout(cells, of_part, effects, notes)
+    effects = Effects(np.zeros(len(mean)), none, mean, of_means, size, reasons)
+    layout = Layout(cells, of_part, used, effects, notes)
     limits = (0.0, 1 - learning.trim)
     return Nuisances(tuple(parts), layout=layout, without="the mean", limits=limits)
 
@@ -154,7 +163,8 @@ def dml_did(
     An effect on the treated weights comparison units by p / (1 - p), so only p near 1 makes weights large:
     propensities are bounded by 1 - ``trim`` from above, and ``notes`` count those that are. doubleml bounds them
     by 0.01 from below as well. Where one unit in three hundred is treated, that makes nearly all of them 0.01, and
-    weights nearly equal.
+    weights nearly equal. With the true p the weights p / (1 - p) add up to the number of treated units; cells in which
+    they add up to less than a tenth of it are left out, since covariates nearly tell there who is of the cohort.
 
     Parameters
     ----------
@@ -208,36 +218,45 @@ def dml_did(
     """
     functions = nuisances(sample, Learning(learner, folds, repetitions, seed, propensity, trim))
     layout, predicted = functions.layout, functions.predicted()
-    linear, n = layout.effects.estimate.copy(), sample.n_units
+    linear, reasons, n = layout.effects.estimate.copy(), layout.effects.reasons.copy(), sample.n_units
     influence, of_draw = np.zeros((n, len(linear))), np.zeros((len(linear), repetitions))
-    for numbers, part, predictions in zip(layout.of_part, functions.parts, predicted, strict=True):
-        m_hat = functions.clipped(predictions["treatment"])
+    scores, learned, used = [], list[int](), np.zeros(sample.y.T.shape, dtype=bool)
+    for numbers, own, part, predictions in zip(
+        layout.of_part, layout.used, functions.parts, predicted, strict=True
+    ):
+        treated, m_hat = part.functions["treatment"].target, functions.clipped(predictions["treatment"])
+        if not share_alike(treated, m_hat, both=False) > ALIKE:
+            reasons[numbers] = SEPARATED
+            continue
+        scores.append(predictions["treatment"][treated == 0])
+        learned.extend(numbers)
+        used |= own
         changes = [name for name in part.functions if name != "treatment"]
         for k, name in zip(numbers, changes, strict=True):
             average = averaged(doubly_robust(part, name, predictions[name], m_hat), part.unit, n)
             linear[k], of_draw[k] = average.coefficient[0], average.of_draw
             influence[:, k] = average.influence[:, 0]
-    compared = [part.functions["treatment"].target == 0 for part in functions.parts]
-    scores = np.concatenate([of["treatment"][rows] for of, rows in zip(predicted, compared, strict=True)])
-    rows = f"in {len(functions.parts)} comparisons of a cohort"
-    notes = [functions.clipping_note(scores, "propensities of comparison units", rows)]
+    effects = layout.effects._replace(
+        estimate=linear, influence=Influence.of(influence), reasons=reasons, n_obs=int(used.sum())
+    )
+    fit = effects_in_cells(
+        "dml_did",
+        sample,
+        layout.cells,
+        effects,
+        [*layout.notes],
+        shares="estimated" if variance == "sampling" else "fixed",
+        of_draw=of_draw,
+    )
+    rows = f"in {len(scores)} comparisons of a cohort"
+    notes = [functions.clipping_note(np.concatenate(scores), "propensities of comparison units", rows)]
     if repetitions > 1:
-        learned = np.sort(np.concatenate(layout.of_part))
         spread = spread_of_draws(sample, of_draw[learned], Influence.of(influence[:, learned]))
         notes.append(
             f"Over {repetitions} draws of the folds an effect of one has a standard deviation of "
             f"{np.median(spread):.2f} standard errors in the median cell, of {spread.max():.2f} in the one that moves "
             "most."
         )
-    fit = effects_in_cells(
-        "dml_did",
-        sample,
-        layout.cells,
-        layout.effects._replace(estimate=linear, influence=Influence.of(influence)),
-        [*layout.notes],
-        shares="estimated" if variance == "sampling" else "fixed",
-        of_draw=of_draw,
-    )
     return replace(fit, remarks=(*fit.remarks, *notes))
 
 

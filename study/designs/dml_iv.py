@@ -9,7 +9,7 @@ import numpy as np
 from study.core import QuestionError
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.long_change import long_change
-from study.estimates import Estimate, anderson_rubin, first_stage, in_words
+from study.estimates import Estimate, anderson_rubin, first_stage, in_words, lottery_sides
 from study.learners import (
     Learner,
     Learning,
@@ -136,7 +136,8 @@ def dml_iv(
         One term, with standard errors "CR0", those of doubleml within one repetition. Where nobody is treated with
         Z = 0, or everybody with Z = 1, r is known and not learned. Notes say so, how much Z moves treatment with
         its t statistic, and the Anderson-Rubin set of :func:`study.estimates.weak_instrument.anderson_rubin`, of
-        the scores averaged over the draws of the folds.
+        the scores averaged over the draws of the folds. The sides of "jackknife" errors of "pliv" are the winners and
+        losers of a lottery.
 
     Raises
     ------
@@ -187,4 +188,9 @@ def dml_iv(
         in_words(anderson_rubin(psi_b.mean(axis=1), psi_a.mean(axis=1), cluster)),
     ]
     average = averaged(fitted, long.unit, sample.n_units)
-    return long.effect(sample, "IV coefficient" if model == "pliv" else "LATE", average, tuple(notes))
+    if model == "iivm":  # means by Z are of the other folds, and leave a unit out already
+        return long.effect(sample, "LATE", average, tuple(notes))
+    seen = np.isin(np.arange(sample.n_units), long.unit)[:, None]
+    assert sample.instrument is not None
+    sides = lottery_sides(sample.instrument[:, None], seen, 1)
+    return long.effect(sample, "IV coefficient", average, tuple(notes), **sides)

@@ -26,7 +26,15 @@ from study.core import (
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.panel_ols import less_effects
 from study.designs.twfe import counted, on_columns, placed
-from study.estimates import Estimate, anderson_rubin, coefficients, effective_f, in_words, strength
+from study.estimates import (
+    Estimate,
+    anderson_rubin,
+    coefficients,
+    effective_f,
+    in_words,
+    lottery_sides,
+    strength,
+)
 from study.panel import Sample, first_observed
 
 Method = Literal["2sls", "liml", "gmm"]
@@ -74,8 +82,9 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
         period, at the event time since anybody was treated. The influence is the derivative by the weight of a unit.
         With several instruments that includes what estimating the first stage, the root of LIML and the weights of GMM
         adds, which counts where the instruments' effects differ (Lee 2018). linearmodels' own covariances leave it out;
-        they are "unadjusted", "robust", "clustered" and, but for GMM, "twoway" (by cluster and by period). Notes have
-        the effective F of the first stage, counted as "CR1_fixest", and the Anderson-Rubin set, both by cluster.
+        they are "unadjusted", "robust", "clustered" and, but for GMM, "twoway" (by cluster and by period). The sides of
+        "jackknife" errors are winners and losers, where the instrument is a lottery and the stage not the first. Notes
+        have the effective F of the first stage, counted as "CR1_fixest", and the Anderson-Rubin set, both by cluster.
 
     Raises
     ------
@@ -107,7 +116,7 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
     sample = replace(sample, y=np.where(seen, sample.y, np.nan))
     refuse(sample, seen, method, stage)
     if stage == "reduced":
-        return on_instruments(sample, seen)
+        return by_lottery(on_instruments(sample, seen), seen)
     first = on_instruments(of_treatment(sample), seen)
     if stage == "first":
         return first
@@ -131,7 +140,7 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
     b = fit.params.to_numpy()
     changes = gmm_changes(rows, b) if method == "gmm" else k_class_changes(rows, b, method)
     influence = sums_by(sample.n_units * changes, rows.unit, sample.n_units)
-    return coefficients(
+    answer = coefficients(
         sample,
         names,
         np.roll(b, 1),
@@ -140,6 +149,16 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
         notes=(*weakness(first, rows), *overidentification(fit, method)),
         **counted(sample, least_squares) | {"r_squared": np.nan},
     )
+    return by_lottery(answer, seen)
+
+
+def by_lottery(fit: Estimate, seen: BoolArray) -> Estimate:
+    """Return the estimate with the sides of a lottery; with several instruments those of the treated stay.
+
+    Those of a first stage stay too: where all winners are treated, nothing varies between them.
+    """
+    blocks = fit.sample.instruments_by_period
+    return replace(fit, **lottery_sides(blocks[0], seen, len(fit.terms))) if len(blocks) == 1 else fit
 
 
 def refuse(sample: Sample, seen: BoolArray, method: Method, stage: Stage) -> None:

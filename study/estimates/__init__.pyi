@@ -61,4 +61,5 @@ from .weak_instrument import anderson_rubin as anderson_rubin
 from .weak_instrument import effective_f as effective_f
 from .weak_instrument import first_stage as first_stage
 from .weak_instrument import in_words as in_words
+from .weak_instrument import lottery_sides as lottery_sides
 from .weak_instrument import strength as strength

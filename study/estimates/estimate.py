@@ -978,13 +978,19 @@ def few_clusters_warning(fit: Estimate) -> str | None:
 def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     """Say that few clusters are on a side of the headline, or that it therefore has no standard error."""
     treated, compared = (int(number) for number in headline.leave_out.clusters[:, 0])
-    carry = f"{treated} treated and {compared} comparison clusters carry the variance of {headline.terms[0]}"
+    lottery = fit.sample.question.instrument if fit.group is not None else None
+    who = f"treated and {compared} comparison clusters"
+    if lottery is not None:
+        who = f"clusters that {lottery} moves and {compared} others"
+    carry = f"{treated} {who} carry the variance of {headline.terms[0]}"
     what = f"{fit.design}: {carry}"
     estimable = headline.leave_out.estimable[0]
     if treated == compared == 0 or (estimable and np.isnan(headline._level_error[0])):
         exact = "outcomes do not vary between clusters beyond what the design fits"
         return f"{fit.design}: {exact}, so {headline.terms[0]} has no standard error."
     if not estimable:
+        if lottery is not None:
+            return f"{what}, so it has no standard error."
         if min(treated, compared) >= 2:
             side = "one treated cluster" if fit.sample.group is None else "one cluster of a group"
             what = f"{fit.design}: {_without_error(fit)} in {headline.terms[0]} rest on {side}"
@@ -996,10 +1002,8 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     fewest = min(treated, compared) if sides.both else max(treated, compared)
     if (fit.sample.first_treated is None and not sides.both) or fewest >= FEW_ON_A_SIDE:
         return None
-    return (
-        f"{what}; with fewer than {FEW_ON_A_SIDE} on a side the interval need not hold its level, so use "
-        "study.randomization over event dates."
-    )
+    instead = "" if lottery is not None else ", so use study.randomization over event dates"
+    return f"{what}; with fewer than {FEW_ON_A_SIDE} on a side the interval need not hold its level{instead}."
 
 
 def _of_pooled(fit: Estimate) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from scipy.linalg import eigvals
 from scipy.special import chdtri
 
-from study.core import FloatArray, IntArray, listed, sums_by
+from study.core import BoolArray, FloatArray, IntArray, listed, sums_by
 from study.estimates.sandwich import covariance
 
 Interval = tuple[float, float]
@@ -18,6 +19,30 @@ UNRELIABLE = (
     "It is weak ({} is below 10): the standard error and interval of the estimate are not to be relied on."
 )
 ROUNDING, REAL = 1e-13, 1e-8
+
+
+def lottery_sides(z: FloatArray, seen: BoolArray, n_terms: int) -> dict[str, Any]:
+    """Return ``group`` and ``treated`` of an estimate of some terms by a lottery, whose sides are winners and losers.
+
+    A lottery is an instrument of two values that is fixed within units, or moves for some of them, all at once. Of
+    another one nothing is returned: the sides are then the treated and the others.
+
+    Parameters
+    ----------
+    z : ndarray, shape (n, T)
+    seen : ndarray of bool, shape (n, T)
+    n_terms : int
+    """
+    values = np.unique(z[seen])
+    if len(values) != 2:
+        return {}
+    high, low = seen & (z == values[1]), seen & (z == values[0])
+    some, moves = high.any(axis=1), high.any(axis=1) & low.any(axis=1)
+    won = moves if moves.any() else some
+    apart = (high[won].any(axis=0) & low[won].any(axis=0)).any()
+    if apart or won[seen.any(axis=1)].all():
+        return {}
+    return {"group": won.astype(np.int64), "treated": np.repeat([[0.0], [1.0]], n_terms, axis=1)}
 
 
 def anderson_rubin(

@@ -1,5 +1,6 @@
 from .named import Estimator as Estimator
 from .named import Learner as Learner
+from .nuisances import ALIKE as ALIKE
 from .nuisances import Averaged as Averaged
 from .nuisances import Folds as Folds
 from .nuisances import Learning as Learning
@@ -12,6 +13,7 @@ from .nuisances import draw_folds as draw_folds
 from .nuisances import of_predictions as of_predictions
 from .nuisances import refuse_explained as refuse_explained
 from .nuisances import refuse_separated as refuse_separated
+from .nuisances import share_alike as share_alike
 from .nuisances import spread_of_draws as spread_of_draws
 from .problem import Rows as Rows
 from .problem import group_means as group_means

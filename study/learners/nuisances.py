@@ -497,18 +497,23 @@ def refuse_explained(who: str, what: str, target: FloatArray, predicted: FloatAr
         )
 
 
-def refuse_separated(who: str, what: str, d: FloatArray, m: FloatArray, *, both: bool) -> None:
-    """Refuse probabilities of d, shape (N, R), by which next to no unit is like those that it is compared with.
+def share_alike(d: FloatArray, m: FloatArray, *, both: bool) -> float:
+    """Return how many units weighted to be like others add up to, as a share of these, in the least draw of (N, R).
 
     With the true m, units of d = 0 that are weighted by m / (1 - m) add up to the number of those of d = 1, for which
     they stand, and if ``both`` the other way round as well; if covariates tell d of each unit, to nothing.
     """
     odds = np.where(d[:, None] == 1, (1 - m) / m if both else 0.0, m / (1 - m))
-    share = odds.sum(axis=0) / (len(d) if both else d.sum())
-    if not (share > ALIKE).all():
+    return float(np.min(odds.sum(axis=0) / (len(d) if both else d.sum())))
+
+
+def refuse_separated(who: str, what: str, d: FloatArray, m: FloatArray, *, both: bool) -> None:
+    """Refuse probabilities of d, shape (N, R), by which next to no unit is like those that it is compared with."""
+    share = share_alike(d, m, both=both)
+    if not share > ALIKE:
         raise QuestionError(
             f"{who}: covariates nearly tell {what} of each unit: the units that others are compared with, weighted "
-            f"to be like these, add up to {share.min():.1%} of their number, and below {ALIKE:.0%} nobody is alike; "
+            f"to be like these, add up to {share:.1%} of their number, and below {ALIKE:.0%} nobody is alike; "
             "leave out covariates, or use another learner or design."
         )
 

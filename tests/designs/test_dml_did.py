@@ -458,6 +458,27 @@ def test_cells_from_which_nothing_can_be_learned_are_left_out_and_named():
     assert np.isfinite(fit.headline.std_error[0])
 
 
+def separated(*cohorts: float) -> Panel:
+    """Return a panel of cohorts 4 and 7 with a covariate that is 3 for some cohorts and 1 for all others."""
+    panel = simulated.panel(n=400, cohorts=(4, 7))
+    told = np.isin(panel.first_treated["event"], cohorts)
+    copy = np.outer(np.where(told, 3.0, 1.0), np.ones(len(panel.periods)))
+    return replace(panel, covariates=panel.covariates | {"copy": copy})
+
+
+@pytest.mark.parametrize("propensity", ["linear", "lasso", "forest", "lightgbm"])
+def test_cells_of_a_cohort_that_covariates_tell_from_its_comparison_units_are_left_out(propensity):
+    panel, options = separated(4), QUICK | {"propensity": propensity, "repetitions": 2}
+    fit = estimate(panel, ask("x1", "copy"), "dml_did", **options)
+    why = "no overlap, comparison units weighted to be like the treated ones add up to less than 10% of their number"
+    assert f"cohort 4 in 1, 2, 4, 5, 6, 7, 8 left out: {why}" in fit.notes
+    assert set(fit.cohort[~fit.reference]) == {7.0}
+    assert fit.n_obs == 8 * np.sum(panel.first_treated["event"] != 4)
+    assert any("in 1 comparisons of a cohort" in note for note in fit.notes)
+    with pytest.raises(QuestionError, match=r"dml_did: no effect can be estimated: .* 4 in .*; cohort 7 in"):
+        estimate(separated(4, 7), ask("x1", "copy", comparison="never_treated"), "dml_did", **options)
+
+
 def test_small_cohorts_can_be_left_out_by_the_question():
     panel = small_cohorts(simulated.panel(n=110))
     fit = estimate(panel, ask("x1", min_cohort_size=FOLDS), "dml_did", **QUICK)

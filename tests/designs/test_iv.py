@@ -547,3 +547,51 @@ def test_one_instrument_designs_refuse_several() -> None:
         QuestionError, match="dml_iv: it cannot answer a question with several instruments; iv can"
     ):
         estimate(dated(), ask("lottery", "push"), "dml_iv")
+
+
+def lottery_panel(winners: int) -> Panel:
+    """Return 60 units of which some win a lottery and are treated, and half of the others are treated anyway."""
+    rng = np.random.default_rng(winners)
+    won, late = np.arange(60) < winners, np.arange(4) >= 2
+    treated = np.outer(won | (np.arange(60) % 2 == 0), late)
+    columns = {
+        "unit": np.repeat(np.arange(60), 4),
+        "year": np.tile(np.arange(2010, 2014), 60),
+        "y": (rng.normal(size=(60, 4)) + treated).ravel(),
+        "d": treated.ravel().astype(int),
+        "lottery": np.repeat(won, 4).astype(float),
+        "post": np.outer(won, late).ravel().astype(float),
+    }
+    return Panel.from_long(
+        pd.DataFrame(columns),
+        unit="unit",
+        time="year",
+        outcomes="y",
+        treatment="d",
+        covariates=["lottery", "post"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("design", "instrument", "options"),
+    [
+        ("iv", "post", {}),
+        ("iv", "post", {"stage": "reduced"}),
+        ("dml_iv", "lottery", {"model": "pliv", "learner": "linear", "repetitions": 1}),
+    ],
+)
+def test_the_sides_of_a_lottery_are_its_winners_and_losers(design, instrument, options):
+    asked = Question("y", "d", instrument=instrument)
+    fit = estimate(lottery_panel(3), asked, design, **options)
+    won = np.array([int(unit) < 3 for unit in fit.sample.unit_ids])
+    h = np.where(won, 1 / 3, 1 / 57)
+    expected = np.sqrt(np.sum((fit.influence[:, 0] / (1 - h)) ** 2)) / 60
+    np.testing.assert_allclose(fit.std_error[0], expected, rtol=1e-12)
+    few = f"{design}: 3 clusters that {instrument} moves and 57 others carry the variance of"
+    assert fit.notes[-1].startswith(few)
+    assert not any("carry" in note for note in estimate(lottery_panel(9), asked, design, **options).notes)
+
+
+def test_a_first_stage_of_winners_who_are_all_treated_has_its_standard_error():
+    fit = estimate(lottery_panel(9), Question("y", "d", instrument="post"), "iv", stage="first")
+    assert np.isfinite(fit.std_error[0])

@@ -106,10 +106,14 @@ class _Long:
         self.x = sample.x_baseline[self.unit]
 
 
-def _refuse_separated(d: Array, m: Array, both: bool) -> None:
-    """Refuse chances by which weighted units of one kind add up to less than a tenth of the other."""
+def _separated(d: Array, m: Array, both: bool) -> bool:
+    """Return whether, by these chances, weighted units of one kind add up to less than a tenth of the other."""
     others = np.sum((1 - d) * m / (1 - m)) + (np.sum(d * (1 - m) / m) if both else 0.0)
-    if others <= 0.1 * (len(d) if both else d.sum()):
+    return bool(others <= 0.1 * (len(d) if both else d.sum()))
+
+
+def _refuse_separated(d: Array, m: Array, both: bool) -> None:
+    if _separated(d, m, both):
         raise Refused("covariates nearly tell which kind a unit is of")
 
 
@@ -208,15 +212,20 @@ def dml_did(sample: Sample, variance: str = "sampling", **options: Any) -> Answe
             for group in (d, ~d)
         ):
             continue
-        found.append((key, rows, d, fold, now, base))
+        x = sample.x_baseline[rows]
+        chances = [
+            np.clip(_cross_fitted(x, d.astype(float), f, "probability"), 1e-12, 1 - used["trim"])
+            for f in fold.T
+        ]
+        if not any(_separated(d, p, both=False) for p in chances):
+            found.append((key, rows, d, fold, chances, now, base))
     if not found:
         raise Unsettled("no cell can be learned from") if unknown else Refused("nothing can be estimated")
     linear, draws = np.zeros(len(found)), np.zeros((used["repetitions"], n, len(found)))
-    for k, (_, rows, d, fold, now, base) in enumerate(found):
+    for k, (_, rows, d, fold, chances, now, base) in enumerate(found):
         change, x = sample.y[rows, now] - sample.y[rows, base], sample.x_baseline[rows]
-        for r, f in enumerate(fold.T):
+        for r, (f, p) in enumerate(zip(fold.T, chances, strict=True)):
             g_hat = _cross_fitted(x, change, f, "mean", ~d)
-            p = np.clip(_cross_fitted(x, d.astype(float), f, "probability"), 1e-12, 1 - used["trim"])
             odds = np.where(d, 0.0, p / (1 - p))
             weight = d / d.sum() - odds / odds.sum()
             theta = weight @ (change - g_hat)
@@ -225,7 +234,7 @@ def dml_did(sample: Sample, variance: str = "sampling", **options: Any) -> Answe
 
     def mean(weights: Array) -> Array:
         return np.array(
-            [weighted_mean(sample.y[rows[d], now], weights[rows[d]]) for _, rows, d, _, now, _ in found]
+            [weighted_mean(sample.y[rows[d], now], weights[rows[d]]) for _, rows, d, _, _, now, _ in found]
         )
 
     def size(weights: Array) -> Array:

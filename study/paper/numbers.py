@@ -16,7 +16,7 @@ from study.core import DataError, QuestionError, unknown
 from study.estimates import POWER, SIZE, Effect
 from study.panel import Panel
 from study.paper import Event, Plan, Result, Results, Task
-from study.paper.exhibits.exhibit import RUN, Source, Traced, address, addressed, estimate_command, source_of
+from study.paper.exhibits.exhibit import RUN, Setting, Source, Traced, address, addressed, estimate_command
 from study.paper.record import csv_file, read_texts
 from study.report import Column, effect_values, escape, render
 
@@ -196,14 +196,14 @@ def answer_numbers(
     Traced
         Proportional effects are in percent with one decimal, others have three decimals.
     """
-    of_plan = _of_plan(plan, panel)
+    of_plan, setting = _of_plan(plan, panel), Setting(plan, panel, results)
     yield from (number for number in of_plan if cited is None or number.address in cited)
     for at, values, quantity, task in _rows(plan, results):
         for column, value in values.items():
             if cited is None or f"{at}/{column}" in cited:
-                exhibit = "designs" if task.event in plan.events else "families"
-                source = source_of(exhibit, quantity, task, panel, _command(at, column, task, panel))
-                yield from addressed(at, {column: value}, source, task.scale, OF_ANSWERS)
+                how = {"quantity": quantity, "command": _command(at, column, task, panel)}
+                how["exhibit"] = "designs" if task.event in plan.events else "families"
+                yield from addressed(at, {column: value}, setting.source(task, **how), task.scale, OF_ANSWERS)
 
 
 def _of_plan(plan: Plan, panel: Panel) -> Iterator[Traced]:
@@ -244,26 +244,23 @@ def _rows(plan: Plan, results: Results) -> Iterator[Values]:
                 yield from _answer(f"{at}/headline", headline, plan.window)
                 for label, result in answers.items():
                     yield from _answer(f"{at}/{address(label)}", result, plan.window)
-                effects = [result.headline for result in answers.values() if result.headline is not None]
-                estimates = [effect.estimate for effect in effects]
-                spread = {
-                    "smallest": min(estimates, default=math.nan),
-                    "largest": max(estimates, default=math.nan),
-                    "excluding_zero": sum(effect.excludes_zero for effect in effects),
-                    "answered": len(effects),
-                }
-                yield f"{at}/designs", spread | _by_covariates(answers.values()), "", headline.task
+                yield f"{at}/designs", _spread(answers.values()), "", headline.task
 
 
-def _by_covariates(answers: Iterable[Result]) -> dict[str, float]:
-    """Return the ends of the averages over event times of designs with covariates and of those without."""
-    estimates: dict[str, list[float]] = {}
-    for result in answers:
-        if result.headline and result.task.row.design.estimand.has_path:
-            how = "with" if result.task.question.covariates else "without"
-            estimates.setdefault(how, []).append(result.headline.estimate)
-    return {
-        f"{how}_covariates_{name}": end(own)
+def _spread(answers: Iterable[Result]) -> dict[str, float]:
+    """Return how many designs answer, and the ends of all estimates, and of averages with covariates and without."""
+    answered = [(result.headline, result.task) for result in answers if result.headline]
+    estimates = {"": [effect.estimate for effect, _ in answered]}
+    for effect, task in answered:
+        if task.row.design.estimand.has_path:
+            how = "with_covariates_" if task.question.covariates else "without_covariates_"
+            estimates.setdefault(how, []).append(effect.estimate)
+    counts = {
+        "answered": len(answered),
+        "excluding_zero": sum(effect.excludes_zero for effect, _ in answered),
+    }
+    return counts | {
+        f"{how}{name}": end(own, default=math.nan)
         for how, own in estimates.items()
         for name, end in (("smallest", min), ("largest", max))
     }

@@ -704,9 +704,7 @@ def plan_text(reading: Reading, file: str, extra: Mapping[str, Any]) -> str:
         )
     panel, horizon = reading.panel, max(min(LONGEST_HORIZON, len(reading.panel.periods) - 2), 0)
     shared: dict[str, Any] = {"min_cohort_size": 1, "missing": "pairs"}
-    if (
-        reading.roles.covariates
-    ):  # a column that is named as a covariate is controlled for, as by study estimate
+    if reading.roles.covariates:  # a column that is named as one is controlled for, as by study estimate
         shared["covariates"] = list(reading.roles.covariates)
     refusals = {event: _refusals(panel, event, shared) for event in panel.events}
     answers = {event: [name for name, why in of.items() if not why] for event, of in refusals.items()}

@@ -31,29 +31,26 @@ Proportion = Annotated[Number, Field(ge=0, le=1), must_be("a number from 0 to 1"
 NAMED_ELSEWHERE = {"outcome": "[outcomes]", "event": "[[events]]", "scale": "[scales]"}
 
 
-def _has_both_sides(window: tuple[int, int]) -> tuple[int, int]:
-    if window == (0, 0):
-        raise ValueError
-    return window
+def _first_to_last(least: int) -> AfterValidator:
+    """Refuse pairs whose last period is fewer than so many after the first one."""
+
+    def checked(pair: tuple[int, int]) -> tuple[int, int]:
+        if pair[1] - pair[0] < least:
+            raise ValueError
+        return pair
+
+    return AfterValidator(checked)
 
 
 Window = Annotated[
     tuple[Annotated[Period, Field(le=0)], Annotated[Period, Field(ge=0)]],
-    AfterValidator(_has_both_sides),
+    _first_to_last(1),
     must_be("two event times, a first and a later one, with 0 among them"),
 ]
 
 
-def _in_order(era: tuple[int, int]) -> tuple[int, int]:
-    if era[0] > era[1]:
-        raise ValueError
-    return era
-
-
 Era = Annotated[
-    tuple[Period, Period],
-    AfterValidator(_in_order),
-    must_be("two periods of adoption, a first and a last one"),
+    tuple[Period, Period], _first_to_last(0), must_be("two periods of adoption, a first and a last one")
 ]
 
 

@@ -103,9 +103,8 @@ def _as_recorded(plan: Plan, calibrated: Process, recorded: Recorded) -> Process
             raise DataError(
                 f"{beside(Path(tournament_of(plan).record))}: the panel is calibrated to another {name} now; {AGAIN}."
             )
-    size, growth, hazard = (np.array(recorded.calibrated[name]) for name in ("size", "growth", "hazard"))
-    mean_size, spread = (float(recorded.calibrated[name]) for name in ("mean_size", "spread"))
-    return replace(calibrated, size=size, growth=growth, hazard=hazard, mean_size=mean_size, spread=spread)
+    numbers: dict[str, Any] = {name: np.array(recorded.calibrated[name])[()] for name in CALIBRATED}
+    return replace(calibrated, **numbers)
 
 
 def base_question(plan: Plan) -> Question:

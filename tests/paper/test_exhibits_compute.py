@@ -161,7 +161,8 @@ def test_grants_are_distinguished_by_what_was_bought(paper: Setting) -> None:
         pd.read_csv(ROOT / f"data/{name}.csv", dtype=str).fillna("") for name in ("events/nsf", "machines")
     )
     won = awards[awards["event"] == "first_cluster_grant"].set_index("university")["award_id"]
-    treated = machines.treated_by(paper)["first_cluster_grant"].treated
+    event = next(event for event in paper.plan.every_event if event.name == "first_cluster_grant")
+    treated = timed_event(paper.plan, paper.panel, event).treated
     devices = every.set_index("machine")["device"]
     bought = [devices[f"nsf:{won[university]}"] for university in treated]
     at = "machines/first_cluster_grant"

@@ -15,19 +15,7 @@ from study.estimates import Effect
 from study.panel import Scale
 from study.paper import headline_effect, worded, words_of
 from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, exhibit
-from study.report import (
-    COLUMNS,
-    REFUSED,
-    Block,
-    Cell,
-    Column,
-    Line,
-    Number,
-    Table,
-    cells,
-    effect_values,
-    lettered,
-)
+from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table, cells, effect_values, lettered
 
 EXHIBIT = "contrasts"
 BY_T = "\N{DAGGER}"
@@ -57,7 +45,7 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
         for label in labels:
             by_scale = {scale: answer_of(setting, scale, label) for scale in columns}
             shown = by_scale[first]
-            line: list[Cell] = [Number(shown.n_treated, 0)]
+            line: list[Cell] = [OF_CONTRASTS["treated"].cell(shown.n_treated)]
             for scale, answer in by_scale.items():
                 effects.setdefault(Scale(scale).title, {})[answer.label] = answer.effect
                 line += _cells(answer, columns[scale], Scale(scale))
@@ -71,11 +59,7 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
             yield from setting.numbers((EXHIBIT, label), treated, OF_CONTRASTS, quantity=shown.label)
     named = {label for labels in plan.contrasts.values() for label in labels}
     average = setting.averaged(setting.event)
-    dated = [
-        event
-        for event in plan.every_event
-        if event.label in named and ("horizon" in event.question or setting.averaged(event) != average)
-    ]
+    dated = [e for e in plan.every_event if e.label in named and setting.averaged(e) != average]
     panels = {**setting.placebos, **setting.further}
     elsewhere = [f"{label} ({panel.window()})" for label, panel in panels.items() if label in named]
     main = [Block("", lines.pop(""))] if "" in lines else []

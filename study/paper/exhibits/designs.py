@@ -15,7 +15,7 @@ from study.core import capital, decimals, p_is
 from study.figures import Figure
 from study.inference import Agreement
 from study.panel import Scale
-from study.paper import Event, Plan, Result, Results, Row, agreement
+from study.paper import Event, Plan, Result, Results, agreement
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
 from study.report import (
     A_DASH,
@@ -55,26 +55,18 @@ def designs(setting: Setting) -> Iterator[Piece]:
     (coefficients, the change in one year) are left out of them.
     """
     plan = setting.plan
+    labels = [row.label for row in plan.rows if row.design.estimand.has_path]
     for events in side_by_side(plan):
-        agreements = {
-            (event.label, scale): {
-                outcome: _agreement(setting, event, scale, outcome) for outcome in plan.outcomes
-            }
-            for event, scale in product(events, plan.scales)
-        }
+        agreements: dict[tuple[str, str], dict[str, Agreement]] = {}
+        for event, scale, outcome in product(events, plan.scales, plan.outcomes):
+            answers = {label: setting.results[event.label, scale, outcome, label] for label in labels}
+            test = agreement(answers, setting.panel, plan.band_draws, plan.seed)
+            agreements.setdefault((event.label, scale), {})[outcome] = test
         yield _table(setting, events, agreements)
         if len(events) > 1:
             yield _power_table(setting, events)
         for event in events:
             yield from _pieces(setting, event, agreements)
-
-
-def _agreement(setting: Setting, event: Event, scale: str, outcome: str) -> Agreement:
-    """Test that the plan's designs with effects by event time agree."""
-    plan = setting.plan
-    labels = [row.label for row in plan.rows if row.design.estimand.has_path]
-    answers = {label: setting.results[event.label, scale, outcome, label] for label in labels}
-    return agreement(answers, setting.panel, plan.band_draws, plan.seed)
 
 
 def side_by_side(plan: Plan) -> list[list[Event]]:
@@ -186,13 +178,10 @@ def _marked(setting: Setting, events: Sequence[Event], agreements: Agreements) -
         for label in agreement.labels
     }
     answered = {result.task.row.label for result in _every(setting, events) if result.headline}
-
-    def mark(row: Row) -> str:
-        if not row.design.estimand.has_path:
-            return COEFFICIENT
-        return OWN_AVERAGE * (bool(tested) and row.label in answered - tested)
-
-    return {row.label: f"{row.label}{mark(row)}" for row in setting.plan.rows}
+    own = answered - tested if tested else set[str]()
+    rows = {row.label: row.design.estimand.has_path for row in setting.plan.rows}
+    marks = {label: OWN_AVERAGE * (label in own) if path else COEFFICIENT for label, path in rows.items()}
+    return {label: f"{label}{mark}" for label, mark in marks.items()}
 
 
 def _power_table(setting: Setting, events: Sequence[Event]) -> Table:

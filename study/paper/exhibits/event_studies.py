@@ -166,39 +166,33 @@ def _fixed_composition(setting: Setting) -> Iterator[Drawn]:
     plan = setting.plan
     of_design = (row for row in plan.rows if row.name == plan.headline.name and "balance" in row.question)
     fixed = next(of_design, None)
-    if fixed is None or (drawn := fixed_figure(setting, fixed)) is None:
+    if fixed is None:
         return
+    rows, grids, treated = {"All cohorts": plan.headline, "Fixed composition": fixed}, [], {}
+    for scale, title in plan.scales.items():
+        answers = {label: setting.answers(setting.event, scale, row.label)[0] for label, row in rows.items()}
+        if not all(result.path for result in answers.values()):
+            return
+        paths = {label: figures.shown(pd.DataFrame(r.path), plan.window) for label, r in answers.items()}
+        unit = Scale(scale, plan.text.counted)
+        grids.append(figures.Grid(title, paths, unit.short_axis(), unit.percent))
+    for label, result in answers.items():
+        treated[label] = counts(setting.fit(result.task).by_event_time, plan.window)
     yield draw(
         "fixed_composition",
         f"Effects of {setting.event.called} by event time: all cohorts, and those seen at each event time from 0 to "
         f"{fixed.question['balance']}. {setting.about}. Numbers: treated {plan.text.units}. Lines are pointwise "
         f"intervals at {100 * plan.level:g}%, grey bars simultaneous bands; the axes are for the intervals of event "
         "times 0 to the last of these, and arrows mark what goes on. Open markers: the reference.",
-        drawn,
+        figures.event_study_with_counts(
+            grids,
+            treated,
+            window=plan.window,
+            within=(0, fixed.question["balance"]),
+            unit=setting.panel.period_unit,
+            counted=f"treated {plan.text.units}",
+        ),
         f"Two paths by event time in one panel for each scale, above the numbers of treated {plan.text.units}.",
-    )
-
-
-def fixed_figure(setting: Setting, fixed: Row) -> Figure | None:
-    """Draw the paths of the headline and of a row of fixed composition with who is in them, if both have some."""
-    plan, grids, treated = setting.plan, [], {}
-    rows = {"All cohorts": plan.headline, "Fixed composition": fixed}
-    for scale, title in plan.scales.items():
-        answers = {label: setting.answers(setting.event, scale, row.label)[0] for label, row in rows.items()}
-        if not all(result.path for result in answers.values()):
-            return None
-        paths = {label: figures.shown(pd.DataFrame(r.path), plan.window) for label, r in answers.items()}
-        unit = Scale(scale, plan.text.counted)
-        grids.append(figures.Grid(title, paths, unit.short_axis(), unit.percent))
-    for label, result in answers.items():
-        treated[label] = counts(setting.fit(result.task).by_event_time, plan.window)
-    return figures.event_study_with_counts(
-        grids,
-        treated,
-        window=plan.window,
-        within=(0, fixed.question["balance"]),
-        unit=setting.panel.period_unit,
-        counted=f"treated {plan.text.units}",
     )
 
 

@@ -97,22 +97,6 @@ def question_text(question: Question) -> str:
     return ", ".join(f"{name}={value}" for name, value in given.items())
 
 
-def source_of(exhibit: str, quantity: str, task: Task, panel: Panel, command: str) -> Source:
-    """Return the source of a number that answers a task of the plan, or is made from its answer."""
-    options = task.row.design.options | task.options
-    return Source(
-        exhibit=exhibit,
-        quantity=quantity,
-        data=panel.name,
-        checksum=panel.checksum,
-        command=command,
-        question=question_text(task.question),
-        design=f"{task.row.label} ({task.row.name})",
-        options=", ".join(f"{name}={value}" for name, value in options.items() if name != "seed"),
-        seed=str(task.seed),
-    )
-
-
 def estimate_command(task: Task, panel: Panel, *, path: bool = False) -> str:
     """Return the command that shows a task's answer alone, or its effects by event time.
 
@@ -283,6 +267,19 @@ class Setting:
         own = "; ".join(f"{event.short}: {of}" for event, of in others if of != first[1])
         return f"{first[1]} ({own})" if own else first[1]
 
+    def source(self, task: Task | None = None, **named: str) -> Source:
+        """Return the source of a number about the panel, which answers a task or is made from its answer, if any."""
+        about = {"quantity": "", "data": self.panel.name, "checksum": self.panel.checksum}
+        if task is not None:
+            options = task.row.design.options | task.options
+            about |= {
+                "question": question_text(task.question),
+                "design": f"{task.row.label} ({task.row.name})",
+                "options": ", ".join(f"{name}={value}" for name, value in options.items() if name != "seed"),
+                "seed": str(task.seed),
+            }
+        return Source(**about | named)
+
     def numbers(
         self,
         at: Sequence[str | float],
@@ -304,9 +301,7 @@ class Setting:
         **source : str
             Fields of the source: what the row is about, and what shows it if not the run of the plan.
         """
-        panel = self.panel
-        base = source_of("", "", task, panel, RUN) if task else Source("", "", panel.name, panel.checksum)
-        origin = replace(base, **{"exhibit": str(at[0])} | source)
+        origin = self.source(task, **{"exhibit": str(at[0])} | source)
         return addressed(address(*at), values, origin, task.question.scale if task else "level", columns)
 
     @property

@@ -43,8 +43,6 @@ Moved = Mapping[str, Sequence[Effect]]
 def families(setting: Setting) -> Iterator[Piece]:
     """Yield the table of families on each scale, that of their dates moved, a figure, and all numbers."""
     plan, scale = setting.plan, Scale(setting.scale, setting.outcome)
-    if not plan.families:
-        return
     differences = dict(_differences(setting))
     moved = {event.label: _moved(setting, event) for event in (setting.event, *plan.families)}
     answers = [(event, setting.answers(event, scale.name)[0]) for event in plan.every_event]

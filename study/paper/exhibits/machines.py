@@ -12,7 +12,7 @@ from study.data.assemble.machines import JOINED
 from study.data.audits import readings_agree
 from study.panel import checksum, shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
-from study.paper.exhibits.timing import Timed, timed_event
+from study.paper.exhibits.timing import timed_event
 from study.report import Block, Column, Line, Number, Table
 
 EXHIBIT = "machines"
@@ -61,9 +61,12 @@ def machines(setting: Setting) -> Iterator[Piece]:
         low, high = (f"{100 * end:.1f}" for end in both.interval)
         yield f"Both readers say the same {what} of {both.value:.1%} of machines (95% {low} to {high})."
     behind = machines_behind(every)
-    for name, timed in treated_by(setting).items():
-        if of_event := bought(behind, name, timed.treated):
-            yield from about((EXHIBIT, name), of_event, quantity=timed.event.title)
+    events = {event.name: event for event in reversed(setting.plan.every_event)}  # the first of each name
+    for name, event in reversed(events.items()):
+        if name not in setting.panel.first_treated:
+            continue
+        if of_event := bought(behind, name, timed_event(setting.plan, setting.panel, event).treated):
+            yield from about((EXHIBIT, name), of_event, quantity=event.title)
             if name == FIRST:
                 yield (
                     f"Of the {of_event['treated']} universities first treated by their first accelerator system, "
@@ -75,13 +78,6 @@ def machines(setting: Setting) -> Iterator[Piece]:
 def read(*file: str) -> pd.DataFrame:
     """Return a table that ships as text, with nothing missing."""
     return pd.read_csv(shipped(*file), dtype=str, keep_default_na=False)
-
-
-def treated_by(setting: Setting) -> dict[str, Timed]:
-    """Return who is treated when, by each event of the plan that its panel dates, by the event's name."""
-    plan, panel = setting.plan, setting.panel
-    events = {event.name: event for event in reversed(plan.every_event) if event.name in panel.first_treated}
-    return {name: timed_event(plan, panel, event) for name, event in reversed(events.items())}
 
 
 def counts(rows: pd.DataFrame) -> dict[str, int]:

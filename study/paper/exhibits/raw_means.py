@@ -11,7 +11,6 @@ from study.figures import (
     BAND,
     FULL,
     SERIES,
-    Axes,
     Figure,
     Group,
     adoption_groups,
@@ -144,7 +143,7 @@ def figure(setting: Setting, sample: Sample, cohorts: Sequence[Group], sizes: Se
 
     All that adopt inside the window are one more line, below those of their windows.
     """
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullFormatter
 
     pooled, strata = Group("all adopters", adopters(sample), POOLED), str(setting.plan.strata)
     windows = [*[pooled] * (pooled.size >= FEWEST), *cohorts]
@@ -161,7 +160,9 @@ def figure(setting: Setting, sample: Sample, cohorts: Sequence[Group], sizes: Se
             name_periods(axis, sample.panel.periods, sample.panel.period_name, TICK_LETTERS // len(sides))
             axis.set_title(title, fontsize=8, loc="left")
             if _positive(sample, [*cohorts, *sizes]):
-                _logarithmic(axis)
+                axis.set_yscale("log", nonpositive="mask")
+                axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+                axis.yaxis.set_minor_formatter(NullFormatter())
         low, high = axes[0].get_ylim()
         if 0 < high < 10 * low:  # decades alone would leave one number on the axis, or none
             axes[0].yaxis.set_major_locator(MaxNLocator(4))
@@ -173,11 +174,3 @@ def figure(setting: Setting, sample: Sample, cohorts: Sequence[Group], sizes: Se
 def _positive(sample: Sample, groups: Sequence[Group]) -> bool:
     """Whether all means of all groups can be on a logarithmic axis, so that no line breaks off."""
     return all(bool(np.nanmin(group.means(sample.y)) > 0) for group in groups)
-
-
-def _logarithmic(axis: Axes) -> None:
-    from matplotlib.ticker import NullFormatter
-
-    axis.set_yscale("log", nonpositive="mask")
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.yaxis.set_minor_formatter(NullFormatter())

@@ -267,16 +267,12 @@ def broken_by(recorded: Recorded, level: float, calibrated: Sequence[str]) -> st
     if rows.empty:
         return "No process is simulated in which an assumption fails."
     enough = rows["coverage"] + ERRORS * rows["coverage_mc"] + TOLERANCE >= level
-    failing = rows[~enough]
-    worst = (rows if failing.empty else failing).sort_values("coverage", kind="stable").iloc[0]
-    least = f"least with {worst['process']} ({worst['coverage']:.0%})"
-    if failing.empty:
-        return (
-            f"Under none of the {len(rows)} other processes the intervals of {label} cover in less than "
-            f"{level - TOLERANCE:.0%} of panels by more than two Monte-Carlo errors; they cover {least}."
-        )
-    few = f"{len(failing)} of the {len(rows)} other processes"
-    return f"The intervals of {label} cover too seldom under {few}, {least}."
+    worst = rows.sort_values("coverage", kind="stable").iloc[0]
+    return (
+        f"Under {(~enough).sum() or 'none'} of the {len(rows)} other processes the intervals of {label} cover in less "
+        f"than {level - TOLERANCE:.0%} of panels by more than two Monte-Carlo errors; they cover least with "
+        f"{worst['process']} ({worst['coverage']:.0%})."
+    )
 
 
 def _numbers(

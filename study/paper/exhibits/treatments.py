@@ -21,25 +21,25 @@ BOUGHT = {"usable": "Usable", "no_gpu": "No GPU", "not_theirs": "Hosted"}
 @exhibit("Definitions of treatment", Part.QUESTION)
 def treatments(setting: Setting) -> Iterator[Piece]:
     """Yield one table of the definitions of treatment; its numbers are those of timing, machines and stocks of GPUs."""
-    by_name = machines.treated_by(setting)
-    by_label = {timed.event.label: name for name, timed in by_name.items()}
-    names = [by_label[label] for label in setting.plan.treatments if label in by_label]
-    if not names:
+    plan, panel = setting.plan, setting.panel
+    events = {event.label: event for event in plan.every_event if event.name in panel.first_treated}
+    shown = [timing.timed_event(plan, panel, events[label]) for label in plan.treatments if label in events]
+    if not shown:
         return
     behind = machines.machines_behind(machines.read(*machines.FILE))
     stock = pd.read_csv(shipped(*gpu_stock.FILE), index_col="event")
     lines: dict[str, list[Line]] = {}
-    for name in names:
-        of_event = by_name[name]
+    for of_event in shown:
+        name = of_event.event.name
         had = machines.bought(behind, name, of_event.treated)
         counts = [of_event.counts[column] for column in COUNTS]
         counts += [had.get(column, math.nan) for column in BOUGHT]
         among = capital(timing.AMONG.get(of_event.rule, of_event.rule))
-        whom = f"{setting.plan.text.units} of the panel" if of_event.rule == "all" else "alone"
+        whom = f"{plan.text.units} of the panel" if of_event.rule == "all" else "alone"
         cells = [*(cell_of(COLUMNS["count"], count) for count in counts), *_separation(stock, name)]
         title = f"{among} {whom} ({of_event.counts['population']})"
         lines.setdefault(title, []).append(Line(of_event.event.short, cells))
-    units, heads = setting.plan.text.units, timing.headings(setting.panel)
+    units, heads = plan.text.units, timing.headings(panel)
     counted = sorted({f"{total:.0f}" for total in stock["n_with"] + stock["n_without"]})
     over = {f"{capital(units)}, by first treatment": COUNTS, "Machines of the treated": BOUGHT}
     yield Table(
@@ -49,7 +49,7 @@ def treatments(setting: Setting) -> Iterator[Piece]:
         spans=[*((title, len(columns)) for title, columns in over.items()), ("Later GPU stock", 2)],
         blocks=[Block(title, own) for title, own in lines.items()],
         notes=[
-            f"{timing.window_note(setting.panel)} {heads['later']}: not shown. Usable: own or shared GPUs that train. "
+            f"{timing.window_note(panel)} {heads['later']}: not shown. Usable: own or shared GPUs that train. "
             "No GPU: none of the event's machines trains. Hosted: national or one-field machines alone. These two "
             "overlap. AUC: probability that a university of the United States with the event later holds more GPUs "
             f"than one without, of {' or '.join(counted)} on a third party's list, whatever the population above (N: "
@@ -57,10 +57,10 @@ def treatments(setting: Setting) -> Iterator[Piece]:
             f"{REFUSED} : not known.",
         ],
     )
-    first = by_name[names[0]]
+    first = shown[0]
     yield (
-        f"{first.event.short} treats {len(first.treated)} {setting.plan.text.units} inside the window, in "
-        f"{len(first.by_period)} {setting.panel.period_unit}s."
+        f"{first.event.short} treats {len(first.treated)} {units} inside the window, in {len(first.by_period)} "
+        f"{panel.period_unit}s."
     )
 
 

@@ -16,10 +16,8 @@ EXHIBIT = "venues"
 
 @exhibit("Other venues", Part.EFFECTS)
 def venues(setting: Setting) -> Iterator[Piece]:
-    """Yield the table of venues with its numbers; nothing where the plan names no other venue."""
+    """Yield the table of venues with its numbers."""
     plan = setting.plan
-    if not setting.venues:
-        return
     lines: dict[str, list[Line]] = {scale: [] for scale in plan.scales}
     firsts: dict[str, dict[str, Effect]] = {title: {} for title in plan.scales.values()}
     refused: dict[str, None] = {}

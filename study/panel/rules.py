@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import BoolArray, DataError, FloatArray, IntArray, short, unknown
-from study.panel.periods import A_YEAR
+from study.panel.periods import A_YEAR, finer_than_year
 from study.panel.rows import ORDERED, TYPES_LOST, Rows, spread
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def date(column: str) -> Rule:
     """Return the rule that cells name a period, or are empty or otherwise never."""
 
     def says(rows: Rows, row: int) -> str:
-        what = _period_in_words(rows.period) if rows.period else "a number"
+        what = _period_in_words(rows, column, row) if rows.period else "a number"
         never = f'Where never is written as a word or a number of your own, name it: never="{rows.cell(column, row)}".'
         hint = READ_DATES if _is_date(rows, column, row) else never
         return f"{_holds(rows, column, row)}; it must be {what}, or empty for never. {hint}"
@@ -273,7 +273,7 @@ def integer_period(column: str) -> Rule:
 
     def says(rows: Rows, row: int) -> str:
         if rows.period is not None:
-            return f"{_holds(rows, column, row)}; it must be {_period_in_words(rows.period)}."
+            return f"{_holds(rows, column, row)}; it must be {_period_in_words(rows, column, row)}."
         hint = f", such as the year of a date. {READ_DATES}" if _is_date(rows, column, row) else "."
         return f"{_holds(rows, column, row)}; a period is a whole number{hint}"
 
@@ -287,7 +287,10 @@ def _is_date(rows: Rows, column: str, row: int) -> bool:
     return rows.period is None and dated is not None
 
 
-def _period_in_words(period: str) -> str:
+def _period_in_words(rows: Rows, column: str, row: int) -> str:
+    period = str(rows.period)
+    if period == "year" and (units := finer_than_year(rows.cell(column, row))):
+        return f"a year, which has four digits (or say period={units}, if such numbers are dates)"
     if period == "rank":
         return (
             "a label whose place is certain: a number, a date, an ordered category, or one that differs from the "

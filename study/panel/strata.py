@@ -14,7 +14,7 @@ import pandas as pd
 
 from study.core import BoolArray, FloatArray, QuestionError, WorkerError, sums_by
 from study.panel import populations
-from study.panel.drawing import AMBIGUOUS
+from study.panel.drawing import AMBIGUOUS, logarithm
 from study.panel.engines import MOST_VALUES, Engine
 from study.panel.panel import Panel, interval_text
 from study.panel.question import Question
@@ -358,7 +358,7 @@ class Query:
         bound, k = populations.bound_of(term, self.empty), self.names["covariates"][term.name]
         if term.name in self.units.varying:
             raise populations.changing(term, self.empty, str(self._first_unit(f"varies_x{k}")))
-        return populations.compared(term, table[f"x{k}"], bound)
+        return populations.COMPARED[term.sign](table[f"x{k}"], bound)
 
     def _known(self, labels: Any, term: populations.Term) -> list[str]:
         """Return the labels that units have: those that a term names if they all are among them, else all labels."""
@@ -427,14 +427,8 @@ class Query:
         least = ibis.least(*(y.fill_null(0.0) for y in outcome))
         bad = table.filter((least <= -1.0) & ~already).order_by(table.u.cast("string")).limit(1)
         witness = self.engine.frame(bad.select("u", *(f"y{k}_{place}" for place in range(len(outcome)))))
-        if len(witness):
-            values = witness.iloc[0, 1:].to_numpy(dtype=float)
-            place = int(np.argmax(values <= -1))
-            where = f"({witness.iloc[0, 0]}, {self.empty.period_name(self.empty.periods[place])})"
-            raise QuestionError(
-                f"Question: scale log1p needs outcomes above -1, but {question.outcome} is {values[place]:g} for "
-                f'{where}; use scale="level".'
-            )
+        values = witness.drop(columns="u").to_numpy(dtype=float)
+        logarithm(question, values, self.empty, witness["u"].to_numpy(), self.empty.periods)
 
 
 def _products(points: FloatArray, p: int, n_periods: int) -> Products:

@@ -136,8 +136,6 @@ class Panel(Described):
 
     def period_name(self, period: float) -> str:
         """Return a period as its user writes it, for example "2014", "2014Q1" or "wave 3"."""
-        if self.period is None:
-            return f"{period:.0f}"
         return period_name(period, self.periods, self.period_names, self.period)
 
     @property
@@ -312,10 +310,8 @@ class Panel(Described):
         else:
             label, lines = name or "panel", None
             table = data if isinstance(data, pd.DataFrame) else frame_of(data, "Panel.from_long")
-        if group is not None:
-            table, roles = groups_as_units(table, roles, label)
-            unit = roles.unit
-        rows = Rows(table, lines, unit, time, period, never)
+        table, roles = groups_as_units(table, roles, label)
+        rows = Rows(table, lines, roles.unit, time, period, never)
         roles = roles.with_labels([column for column in roles.covariates if rows.in_words(column)])
         refuse_first(rows, roles, label)
         units, codes, each = rows.distinct(roles.unit)

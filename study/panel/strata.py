@@ -129,15 +129,13 @@ class Stratified:
         n, width, n_functions, several = maps.shape
         used = [(j, f, r) for f, r, j in np.ndindex(n_functions, several, width) if maps[:, j, f, r].any()]
         joined = self._with(of, {f"c{j}_{f}_{r}": maps[:, j, f, r] for j, f, r in used}, live)
+        values: dict[tuple[int, int], Any] = {}
+        for j, f, r in used:
+            term = joined[f"c{j}_{f}_{r}"] * (joined[f"f{j - 1}"] if j else 1.0)
+            values[f, r] = values.get((f, r), 0.0) + term
         squares: dict[int, Any] = {}
-        for f, r in dict.fromkeys((f, r) for _, f, r in used):
-            terms = [
-                joined[f"c{j}_{f}_{r}"] * (joined[f"f{j - 1}"] if j else 1.0)
-                for j, g, q in used
-                if (g, q) == (f, r)
-            ]
-            value = sum(terms[1:], terms[0])
-            squares[f] = squares[f] + value * value if f in squares else value * value
+        for (f, _), value in values.items():
+            squares[f] = squares.get(f, 0.0) + value * value
         table = joined.select("s", **{f"q{f}": square for f, square in squares.items()})
         sums = {f"sum{f}": (table[f"q{f}"] * table[f"q{f}"]).sum() for f in squares}
         totals = self._by_stratum(table, sums, n, "adding up fourth powers")

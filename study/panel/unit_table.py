@@ -241,8 +241,7 @@ def _checked_dates(reading: Reading, column: str) -> list[Any]:
     rows = reading.rows_of(pd.DataFrame({roles.unit: [*units], roles.time: first, column: values}))
     kept = rules.dated(column, roles), rules.date(column), rules.plausible(column, roles)
     reading.refuse_values(rows, column, kept, "a first treated period is one of few.")
-    never = values[np.isnan(rows.dates(column)[0])].dropna()
-    return [value.item() if isinstance(value, np.generic) else value for value in never]
+    return values[np.isnan(rows.dates(column)[0])].dropna().tolist()
 
 
 def _number(column: Any) -> tuple[Any, Any]:
@@ -454,8 +453,7 @@ def _checked_units(reading: Reading, table: ibis.Table, rows: int) -> UnitTable:
 def first_unit(engine: Engine, table: ibis.Table, condition: Any) -> Any:
     """Return the first unit, by its text, for which a condition holds."""
     first = table.filter(condition).order_by(table.u.cast("string")).limit(1).select("u")
-    value = engine.frame(first)["u"].iloc[0]
-    return value.item() if isinstance(value, np.generic) else value
+    return engine.frame(first)["u"].tolist()[0]
 
 
 def _rows_of_first(reading: Reading, table: ibis.Table, condition: Any) -> _Witnesses:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import BoolArray, DataError, FloatArray, IntArray, unknown
+from study.core import BoolArray, DataError, FloatArray, unknown
 from study.panel.periods import A_YEAR, finer_than_year
 from study.panel.rows import ORDERED, TYPES_LOST, Rows, spread
 
@@ -176,7 +176,7 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates, *roles.doses)):
         yield number(column)
     for column in roles.attributes:
-        yield same(column, roles.unit, "unit", label_numbers)
+        yield same(column, roles.unit, "unit", lambda rows, column: rows.labels(column)[1])
     for column in (roles.unit, *roles.attributes):
         yield spelt_alike(column)
 
@@ -382,11 +382,6 @@ def event_dates(rows: Rows, column: str) -> FloatArray:
     return rows.dates(column)[0]
 
 
-def label_numbers(rows: Rows, column: str) -> IntArray:
-    """Return the number of each row's label."""
-    return rows.labels(column)[1]
-
-
 def dated(column: str, roles: Roles) -> Rule:
     """Return the rule that an event is given by its dates, and not by a treatment of 0 and 1."""
 
@@ -464,10 +459,10 @@ def same(
             return np.zeros(len(rows), dtype=bool)
         names, codes = rows.labels(key)
         here = np.nan_to_num(values(rows, column), nan=np.inf)
-        return (here != here[rows.first_rows(key)]) & (names != "")[codes]
+        return (here != here[rows.first_of(key)[codes]]) & (names != "")[codes]
 
     def says(rows: Rows, row: int) -> str:
-        earlier = int(rows.first_rows(key)[row])
+        earlier = int(rows.first_of(key)[rows.labels(key)[1][row]])
         return (
             f"column {column} changes within {rows.cell(key, row)} between "
             f"{rows.place(earlier)} and {rows.place(row)}; it must be one value a {kind}."

@@ -271,10 +271,10 @@ class Panel(Described):
             has no date: its paths are taken as they are.
         period : {"year", "quarter", "month", "week", "day", "rank"}, optional
             What periods are counted in, where they are no consecutive whole numbers. Dates, and texts with the year
-            first ("2010-03-31", "2010m3", "2010Q1"), are put into their year, quarter, month, week or day. "rank" takes
-            whatever has an order: a biennial panel, waves, school years, an ordered category; lags and event times then
-            count waves, and an event between two of them starts in the later one. Event dates are written like
-            periods.
+            first ("2010-03-31", "2010m3", "2010Q1"), are put into their year, quarter, month, week or day; a year has
+            four digits, and 201003 is a month. "rank" takes whatever has an order: a biennial panel, waves, school
+            years, an ordered category; lags and event times then count waves, and an event between two of them starts
+            in the later one. Event dates are written like periods.
         never : float or str, optional
             What stands for never treated in ``first_treated`` as well, for example 9999 or "never".
         doses : str or sequence of str

@@ -198,12 +198,9 @@ def learned(problem: Problem, learner: Learner, kind: Kind) -> FloatArray:
     from sklearn.base import clone
 
     model = clone(learner)
-    unseeded = [
-        name
-        for name, value in model.get_params().items()
-        if name.rsplit("__", 1)[-1] == "random_state" and value is None
-    ]
-    model.set_params(**dict.fromkeys(unseeded, problem.seed))
+    unset = [f"__{name}" for name, value in model.get_params().items() if value is None]
+    seeds = {name[2:]: problem.seed for name in unset if name.endswith("__random_state")}
+    model.set_params(**seeds)
     name, rows, (low, high) = type(learner).__name__, int(problem.test.sum()), RANGE[kind]
     try:
         values = _predicted(problem, problem.features, problem.target[problem.train], model, kind)
@@ -253,7 +250,7 @@ def boosted_trees(problem: Problem, kind: Kind) -> FloatArray:
     """Predict by boosted trees on covariates and period."""
     import lightgbm
 
-    target, size = _target_of_trees(problem, kind)
+    target, size = problem.target_of_trees(kind)
     options = TREES | ONE_THREAD | {"objective": "regression" if kind == "mean" else "binary"}
     rows, rounds = lightgbm.Dataset(problem.features[problem.train], target), options.pop("n_estimators")
     # A model that is kept as it was learned is not written out and read again.
@@ -265,18 +262,13 @@ def forest(problem: Problem, kind: Kind) -> FloatArray:
     """Predict by a random forest on covariates and period."""
     from study.learners.forest import random_forest
 
-    target, size = _target_of_trees(problem, kind)
+    target, size = problem.target_of_trees(kind)
     model = random_forest(kind, len(target), problem.seed)
     # Its trees see single precision, and take values within 1e-7 for one.
     features = problem.features
     blurred = spread(features) < np.maximum(1e-4 * np.abs(features).max(axis=0), 1e-3)
     features = np.where(blurred, standardised(features), features)
     return _predicted(problem, features, target, model, kind) * size
-
-
-def _target_of_trees(problem: Problem, kind: Kind) -> tuple[FloatArray, float]:
-    """Return the target of the training rows as trees learn it, and its size."""
-    return problem.rounded if kind == "mean" else (problem.target[problem.train], 1.0)
 
 
 def _predicted(

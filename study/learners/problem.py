@@ -59,10 +59,10 @@ class Problem(NamedTuple):
         seen = columns[:, self.train]
         return np.clip(columns, seen.min(axis=1, keepdims=True), seen.max(axis=1, keepdims=True)).T
 
-    @property
-    def rounded(self) -> tuple[FloatArray, float]:
-        """The training rows' target as trees learn it, and its spread; see :func:`rounded`."""
-        return rounded(self.target[self.train])
+    def target_of_trees(self, kind: Kind) -> tuple[FloatArray, float]:
+        """Return the target of the training rows as trees learn it, and its size; see :func:`rounded`."""
+        target = self.target[self.train]
+        return rounded(target) if kind == "mean" else (target, 1.0)
 
 
 def group_means(values: FloatArray, group: IntArray, among: Rows | slice = ALL) -> FloatArray:

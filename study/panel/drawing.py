@@ -20,19 +20,15 @@ class _Selection:
 
     def __init__(self, panel: Panel) -> None:
         self.keep = np.ones(panel.n_rows, dtype=bool)
-        self.summed = panel.summed
-        left_out = () if self.summed is None else self.summed.dropped
+        self.frequency = np.ones(panel.n_rows) if panel.summed is None else panel.summed.frequency
+        left_out = () if panel.summed is None else panel.summed.dropped
         self.steps = [FlowStep(reason, units, kept=False) for reason, units in left_out]
-
-    def counted(self, which: BoolArray) -> int:
-        """Return how many units some rows are, shape (m,)."""
-        return int(which.sum()) if self.summed is None else round(self.summed.frequency[which].sum())
 
     def drop(self, which: Any, reason: str) -> None:
         """Take out the units of a boolean array that are still kept, and count them."""
         out = which & self.keep
         if out.any():
-            self.steps.append(FlowStep(reason, self.counted(out), kept=False))
+            self.steps.append(FlowStep(reason, round(self.frequency[out].sum()), kept=False))
             self.keep[out] = False
 
     @property
@@ -65,11 +61,12 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
     if first_treated is not None:
         first_treated = pool_cohorts(first_treated, periods, question.cohort_width)
         if question.min_cohort_size is not None:
-            cohorts, sizes = _sizes(first_treated[selection.keep], panel, selection.keep)
+            cohorts, sizes = _sizes(first_treated, selection.frequency * selection.keep)
             in_window = cohorts - question.anticipation <= periods[-1]
             small = np.isin(first_treated, cohorts[(sizes < question.min_cohort_size) & in_window])
             selection.drop(small, f"in a cohort of fewer than {question.min_cohort_size} units")
     rows = np.flatnonzero(selection.keep)
+    frequency = selection.frequency[rows]
     if not len(rows):
         raise QuestionError(f"Question: no unit of {panel.name} is left: {selection.text}.")
 
@@ -90,7 +87,7 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
                 f"Question: balance is {question.balance}, but no cohort of {panel.name} is seen later than event time "
                 f"{last - earliest:.0f}, that of {panel.period_name(earliest)}; lower it."
             )
-        selection.steps += _roles(question, first_treated, panel, columns, rows)
+        selection.steps += _roles(question, first_treated, panel, columns, frequency)
     elif path is not None:
         treated = (np.nan_to_num(path[rows]) != 0).any(axis=1)
         if not treated.any():
@@ -107,14 +104,11 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
         return first_observed(panel.covariates[name])[rows]
 
     summed = None if panel.summed is None else panel.summed.select(rows)
-    n_treated = int(treated.sum()) if summed is None else round(summed.frequency[treated].sum())
-    covariates = _covariate_columns(question, panel, rows, n_treated)
+    covariates = _covariate_columns(question, panel, rows, frequency, round(frequency[treated].sum()))
     outcome, n = chosen(panel.outcomes[question.outcome]), len(rows)
     if question.scale == "log1p" and summed is None:
-        outcome = _logarithm(question, outcome, panel, panel.units[rows], periods[columns])
-    weights = np.ones(n) if question.weights is None else baseline(question.weights)
-    if summed is not None:
-        weights = weights * summed.frequency
+        outcome = logarithm(question, outcome, panel, panel.units[rows], periods[columns])
+    weights = frequency if question.weights is None else frequency * baseline(question.weights)
     clusters = np.arange(n) if question.cluster is None else panel.attributes[question.cluster][rows]
     x_baseline = [first_observed(block)[rows] for block in covariates.values()]
     return Sample(
@@ -221,7 +215,7 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
 
 
 def _covariate_columns(
-    question: Question, panel: Panel, rows: IntArray, n_treated: int
+    question: Question, panel: Panel, rows: IntArray, frequency: FloatArray, n_treated: int
 ) -> dict[str, FloatArray]:
     """Return what the question's covariates are in the panel by name, shape (n, T) each; labels and rules are 0 or 1.
 
@@ -235,7 +229,7 @@ def _covariate_columns(
             columns[name] = panel.covariates[name]
         elif name in panel.attributes:
             labels = panel.attributes[name].astype(str)
-            levels, sizes = _sizes(labels[rows], panel, rows)
+            levels, sizes = _sizes(labels[rows], frequency)
             if len(levels) == 1:
                 raise QuestionError(f'{where} has one label in the sample, "{levels[0]}"; leave it out.')
             if len(levels) > n_treated:
@@ -255,10 +249,10 @@ def _covariate_columns(
     return columns
 
 
-def _logarithm(
+def logarithm(
     question: Question, outcome: FloatArray, panel: Panel, units: NDArray[Any], periods: IntArray
 ) -> FloatArray:
-    """Return log(1 + outcome)."""
+    """Return log(1 + outcome) of units in periods, or refuse the first value that has none."""
     bad = np.argwhere(outcome <= -1)
     if bad.size:
         i, t = bad[0]
@@ -358,20 +352,19 @@ def _comparable_periods(
     return untreated
 
 
-def _sizes(values: NDArray[Any], panel: Panel, rows: IntArray | BoolArray) -> tuple[NDArray[Any], IntArray]:
-    """Return the distinct values that some of the panel's rows have, and how many units have each."""
+def _sizes(values: NDArray[Any], frequency: FloatArray) -> tuple[NDArray[Any], IntArray]:
+    """Return the distinct values of rows, and how many units have each."""
     distinct, number = np.unique(values, return_inverse=True)
-    frequency = None if panel.summed is None else panel.summed.frequency[rows]
     return distinct, np.rint(np.bincount(number, frequency, len(distinct))).astype(np.int64)
 
 
 def _roles(
-    question: Question, first_treated: FloatArray, panel: Panel, columns: BoolArray, rows: IntArray
+    question: Question, first_treated: FloatArray, panel: Panel, columns: BoolArray, frequency: FloatArray
 ) -> list[FlowStep]:
-    """Return the kept units by role, and the periods that had to be cut; the dates are those of some rows."""
+    """Return the kept units by role, and the periods that had to be cut; dates and numbers are those of kept rows."""
     periods, name = panel.periods, panel.period_name
     last = periods[columns][-1] + question.anticipation
-    dates, units = _sizes(first_treated, panel, rows)
+    dates, units = _sizes(first_treated, frequency)
     roles = [
         FlowStep(f"first treated in {name(date)}", int(number), kept=True)
         for date, number in zip(dates[dates <= last], units[dates <= last], strict=True)

@@ -9,7 +9,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -57,12 +57,14 @@ class Engine:
     connection: Any
     scratch: Path | None = None
     progress: Progress | None = None
-    _kept: list[Any] = field(default_factory=list)
+    _kept: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         """Have the engine closed at exit, or when nobody holds it any more."""
-        own = self.connection if self.scratch is not None else None
-        self._close = weakref.finalize(self, _closed, own, self.scratch, self._kept)
+        if self.scratch is not None:
+            self._kept.callback(shutil.rmtree, self.scratch, ignore_errors=True)
+            self._kept.callback(self.connection.disconnect)
+        self._close = weakref.finalize(self, _closed, self._kept)
 
     @property
     def name(self) -> str:
@@ -143,11 +145,11 @@ class Engine:
             # Spark's cache does not know the small tables that a query joins until another query has brought them.
             self.connection.to_pyarrow(table.limit(0))
             kept = table.cache()
-            self._kept.append(kept.release)
+            self._kept.callback(kept.release)
             return kept
         kept = self.connection.create_table(name, table, temp=True)
         # ibis's own drop_table writes a statement without the name with sqlglot 30.18 and later.
-        self._kept.append(partial(self.connection.raw_sql, f"DROP TABLE IF EXISTS temp.main.{name}"))
+        self._kept.callback(self.connection.raw_sql, f"DROP TABLE IF EXISTS temp.main.{name}")
         return kept
 
     @property
@@ -202,15 +204,9 @@ class Engine:
                 self.connection._session.sparkContext.cancelAllJobs()
 
 
-def _closed(own: Any, scratch: Path | None, kept: list[Callable[[], None]]) -> None:
-    for forget in kept:
-        with suppress(Exception):
-            forget()
-    if own is not None:
-        with suppress(Exception):
-            own.disconnect()
-    if scratch is not None:
-        shutil.rmtree(scratch, ignore_errors=True)
+def _closed(kept: ExitStack) -> None:
+    with suppress(Exception):  # each is forgotten, whatever another one says
+        kept.close()
 
 
 def ibis_here(where: str) -> Any:

@@ -124,13 +124,12 @@ def read_as_panel(
         entry, catalogue = panel_entries()[shipped_name], read_catalogue()
         chosen = Roles.of_entry(entry)
         known = [heading for heading in headings if catalogue.knows(entry["file"], heading)]
-        by_unit = chosen if chosen.group is None else groups_as_units(table, chosen, path.name)[1]
-        more = column_rules(catalogue, entry["file"], known, by_unit)
+        more = column_rules(catalogue, entry["file"], known, groups_as_units(table, chosen, path.name)[1])
         known_from = f"read as the shipped panel {shipped_name}, with the rules of its columns."
     else:
         chosen, guessed = _completed(roles or {}, headings, path.name)
         known_from = f"the names of the columns tell {', '.join(guessed)}." if guessed else "read as told."
-    rows, checked = (table, chosen) if chosen.group is None else groups_as_units(table, chosen, path.name)
+    rows, checked = groups_as_units(table, chosen, path.name)
     broken = violations(rows, checked, more, lines, **how)
     advice = {(rule.column, rule.text) for rule in (*panel_rules(checked), *more) if not rule.required}
     fit = advice.issuperset(zip(broken["column"], broken["rule"], strict=True))

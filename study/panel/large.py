@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -128,12 +129,8 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
             temp=None if temp is None else Path(temp),
             progress=progress or current_settings().progress,
         )
-        try:
-            table = open_parquet(engine, files, roles)
-            return cls._of(populations, limit, engine, table, roles, period, never, ambiguous)
-        except BaseException:
-            engine.close()
-            raise
+        opened = partial(open_parquet, engine, files, roles)
+        return cls._of(populations, limit, opened, engine, roles, period, never, ambiguous)
 
     @classmethod
     @checked
@@ -173,25 +170,28 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
         roles = Roles.of(unit, time, None, **events, **others)
         connection = connection_of(table, "LargePanel.from_table")
         engine = Engine(name or "panel", connection, progress=progress or current_settings().progress)
-        try:
-            return cls._of(populations, limit, engine, table, roles, period, never, ambiguous)
-        except BaseException:
-            engine.close()
-            raise
+        return cls._of(populations, limit, lambda: table, engine, roles, period, never, ambiguous)
 
     @classmethod
-    def _of(cls, populations: Mapping[str, str] | None, limit: int, *read: Any) -> LargePanel:
+    def _of(
+        cls, populations: Any, limit: int, opened: Callable[[], Any], engine: Engine, *how: Any
+    ) -> LargePanel:
         # Only where an engine is open, since it needs ibis.
         from study.panel.unit_table import Reading, unit_table
 
-        reading = Reading(*read)
-        units = unit_table(reading)
-        roles, nothing = units.reading.roles, np.empty((0, len(units.periods)))
+        try:
+            reading = Reading(engine, opened(), *how)
+            units = unit_table(reading)
+        except BaseException:
+            engine.close()
+            raise
+        roles, calendar = units.reading.roles, units.reading.calendar
+        nothing = np.empty((0, len(calendar.periods())))
         absorbing = [column for column in roles.treatment if column not in units.switching]
         empty = Panel(
             name=reading.engine.label,
             units=np.empty(0, dtype=str),
-            periods=units.periods,
+            periods=calendar.periods(),
             outcomes=dict.fromkeys(roles.outcomes, nothing),
             covariates=dict.fromkeys(roles.covariates, nothing),
             first_treated=dict.fromkeys([*roles.first_treated, *absorbing], np.empty(0)),
@@ -200,7 +200,7 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
             populations=dict(populations or {}),
             ambiguous_rule=reading.ambiguous,
             period=reading.period,
-            period_names=units.period_names,
+            period_names=calendar.period_names(),
         )
         return cls(units, empty, limit)
 

@@ -136,8 +136,6 @@ class Panel(Described):
 
     def period_name(self, period: float) -> str:
         """Return a period as its user writes it, for example "2014", "2014Q1" or "wave 3"."""
-        if self.period is None:
-            return f"{period:.0f}"
         return period_name(period, self.periods, self.period_names, self.period)
 
     @property
@@ -273,10 +271,10 @@ class Panel(Described):
             has no date: its paths are taken as they are.
         period : {"year", "quarter", "month", "week", "day", "rank"}, optional
             What periods are counted in, where they are no consecutive whole numbers. Dates, and texts with the year
-            first ("2010-03-31", "2010m3", "2010Q1"), are put into their year, quarter, month, week or day. "rank" takes
-            whatever has an order: a biennial panel, waves, school years, an ordered category; lags and event times then
-            count waves, and an event between two of them starts in the later one. Event dates are written like
-            periods.
+            first ("2010-03-31", "2010m3", "2010Q1"), are put into their year, quarter, month, week or day; a year has
+            four digits, and 201003 is a month. "rank" takes whatever has an order: a biennial panel, waves, school
+            years, an ordered category; lags and event times then count waves, and an event between two of them starts
+            in the later one. Event dates are written like periods.
         never : float or str, optional
             What stands for never treated in ``first_treated`` as well, for example 9999 or "never".
         doses : str or sequence of str
@@ -312,10 +310,8 @@ class Panel(Described):
         else:
             label, lines = name or "panel", None
             table = data if isinstance(data, pd.DataFrame) else frame_of(data, "Panel.from_long")
-        if group is not None:
-            table, roles = groups_as_units(table, roles, label)
-            unit = roles.unit
-        rows = Rows(table, lines, unit, time, period, never)
+        table, roles = groups_as_units(table, roles, label)
+        rows = Rows(table, lines, roles.unit, time, period, never)
         roles = roles.with_labels([column for column in roles.covariates if rows.in_words(column)])
         refuse_first(rows, roles, label)
         units, codes, each = rows.distinct(roles.unit)

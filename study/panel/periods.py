@@ -20,6 +20,7 @@ UNITS: tuple[str, ...] = get_args(PeriodUnit)
 # How pandas calls them, from coarse to fine; how many make a year; with which number 1970 starts.
 FREQUENCIES = {"year": "Y", "quarter": "Q", "month": "M", "week": "W", "day": "D"}
 A_YEAR = {"year": 1, "quarter": 4, "month": 12, "week": 52, "day": 366}
+LATEST_YEAR = 9999
 START = {"year": 1970, "quarter": 4 * 1970, "month": 12 * 1970, "week": 0, "day": 0}
 # Texts that say one date only: the year stands first. "3/4/2010" may be a day of March or of April.
 FORMS = {
@@ -35,13 +36,14 @@ _DAY = re.compile(r"(\d{4})(\d\d)(\d\d)")
 def number_of(value: Any, unit: str) -> float:
     """Return the number of the period that a date is in, as :func:`name_of` reads it; NaN where that is not certain.
 
-    A year is no date in a quarter or month, and a month none in a week or day.
+    A year is no date in a quarter or month, and a month none in a week or day. A number of more digits than a year has,
+    such as 200101, is no date in a year: who writes months means months.
     """
     import pandas as pd
 
     integer = _integer(value)
     if unit == "year" and integer is not None:
-        return float(integer)
+        return float(integer) if abs(integer) <= LATEST_YEAR else np.nan
     frequency = FREQUENCIES[unit]
     try:
         if isinstance(value, datetime.date | np.datetime64):
@@ -56,6 +58,11 @@ def number_of(value: Any, unit: str) -> float:
         return float(period.asfreq(frequency).ordinal + START[unit])
     except (ValueError, OverflowError):
         return np.nan
+
+
+def finer_than_year(text: str) -> str:
+    """Return the units in which a number of more digits than a year is a date: six are a month, eight a day."""
+    return {6: '"month"', 8: '"day" or "month"'}.get(len(str(_integer(text))), "")
 
 
 def _of_text(text: str) -> pd.Period | None:

@@ -6,7 +6,6 @@ import operator
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from rapidfuzz import fuzz
@@ -18,7 +17,7 @@ EVERYONE = "all"
 
 
 _TERM = re.compile(r"\s*(?P<name>[^=<>!]+?)\s*(?P<sign>!=|>=|<=|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
-_COMPARED = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+COMPARED = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 # From this similarity on (of 100) a label that nobody has is taken for a slip of one that somebody has.
 _SLIP = 80
 
@@ -122,7 +121,7 @@ def is_attribute(term: Term, panel: Panel) -> bool:
     """Say whether a term is about an attribute or about a covariate; refuse what is neither, and signs of the other."""
     whose, attribute = f"{_where(panel)}: {term.name} is", term.name in panel.attributes
     if attribute or term.name in panel.covariates:
-        if attribute == (term.sign in _COMPARED):
+        if attribute == (term.sign in COMPARED):
             kind, signs = ("an attribute", "= or !=") if attribute else ("a covariate", ">=, <=, > or <")
             raise QuestionError(f'{whose} {kind}, so "{term}" has no meaning; use {signs}.')
         return attribute
@@ -164,7 +163,7 @@ def _compared(term: Term, panel: Panel) -> BoolArray:
     changes = highest > np.where(seen, block, np.inf).min(axis=1)
     if changes.any():
         raise changing(term, panel, panel.units[changes.argmax()])
-    return np.asarray(seen.any(axis=1) & compared(term, highest, bound))
+    return np.asarray(seen.any(axis=1) & COMPARED[term.sign](highest, bound))
 
 
 def bound_of(term: Term, panel: Panel) -> float:
@@ -176,11 +175,6 @@ def bound_of(term: Term, panel: Panel) -> float:
     if np.isnan(bound):
         raise QuestionError(f'{_where(panel)}: "{term}" has no number right of {term.sign}.')
     return bound
-
-
-def compared(term: Term, values: Any, bound: float) -> Any:
-    """Return which values, an array or a column of an engine, stand to a bound as a term says."""
-    return _COMPARED[term.sign](values, bound)
 
 
 def changing(term: Term, panel: Panel, unit: str) -> QuestionError:

@@ -73,11 +73,11 @@ class Profile:
         """Where a 0/1 treatment goes back to 0: columns event, unit, period."""
         rows = []
         for event, path in self.panel.treatment.items():
-            last = np.zeros(len(path))
-            for at, now in enumerate(path.T):
-                for unit in self.panel.units[(last == 1) & (now == 0)]:
-                    rows.append((event, unit, self.panel.period_name(self.panel.periods[at])))
-                last = np.where(np.isnan(now), last, now)
+            known_before = pd.DataFrame(path).ffill(axis=1).shift(axis=1).to_numpy()
+            for period, unit in np.argwhere(((known_before == 1) & (path == 0)).T):
+                rows.append(
+                    (event, self.panel.units[unit], self.panel.period_name(self.panel.periods[period]))
+                )
         return pd.DataFrame(rows, columns=["event", "unit", "period"])
 
     @cached_property

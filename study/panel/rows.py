@@ -353,11 +353,6 @@ class Rows:
         return np.where(known, codes * len(self.periods()) + position, -1)
 
     @_once
-    def first_rows(self, column: str) -> IntArray:
-        """Return for each row the first row with the same label."""
-        return self.first_of(column)[self.labels(column)[1]]
-
-    @_once
     def first_of(self, column: str) -> IntArray:
         """Return for each label, as :meth:`labels` sorts them, the first row that has it."""
         codes = self.labels(column)[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import BoolArray, DataError, FloatArray, IntArray, short, unknown
-from study.panel.periods import A_YEAR
+from study.core import BoolArray, DataError, FloatArray, unknown
+from study.panel.periods import A_YEAR, finer_than_year
 from study.panel.rows import ORDERED, TYPES_LOST, Rows, spread
 
 if TYPE_CHECKING:
@@ -101,12 +102,12 @@ def wide_hint(headings: Sequence[str]) -> str:
 def groups_as_units(table: pd.DataFrame, roles: Roles, label: str) -> tuple[pd.DataFrame, Roles]:
     """Return the table and the roles in which groups within units are the units, and both labels attributes of them.
 
-    A table without the columns is returned as it is, to be refused for that.
+    They are returned as they are where there is no group, or the table lacks a column and is refused for that.
     """
-    within, group = roles.unit, str(roles.group)
+    within, group = roles.unit, roles.group
     if within == group:
         raise DataError(f"{label}: {group} is both the unit and the group; name two columns.")
-    if {within, group} - {*map(str, table.columns)}:
+    if group is None or {within, group} - {*map(str, table.columns)}:
         return table, roles
     rows = Rows(table, None, within, roles.time)
     (units, of_unit), (groups, of_group) = rows.labels(within), rows.labels(group)
@@ -175,7 +176,7 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates, *roles.doses)):
         yield number(column)
     for column in roles.attributes:
-        yield same(column, roles.unit, "unit", label_numbers)
+        yield same(column, roles.unit, "unit", lambda rows, column: rows.labels(column)[1])
     for column in (roles.unit, *roles.attributes):
         yield spelt_alike(column)
 
@@ -247,7 +248,7 @@ def date(column: str) -> Rule:
     """Return the rule that cells name a period, or are empty or otherwise never."""
 
     def says(rows: Rows, row: int) -> str:
-        what = _period_in_words(rows.period) if rows.period else "a number"
+        what = _period_in_words(rows, column, row) if rows.period else "a number"
         never = f'Where never is written as a word or a number of your own, name it: never="{rows.cell(column, row)}".'
         hint = READ_DATES if _is_date(rows, column, row) else never
         return f"{_holds(rows, column, row)}; it must be {what}, or empty for never. {hint}"
@@ -273,7 +274,7 @@ def integer_period(column: str) -> Rule:
 
     def says(rows: Rows, row: int) -> str:
         if rows.period is not None:
-            return f"{_holds(rows, column, row)}; it must be {_period_in_words(rows.period)}."
+            return f"{_holds(rows, column, row)}; it must be {_period_in_words(rows, column, row)}."
         hint = f", such as the year of a date. {READ_DATES}" if _is_date(rows, column, row) else "."
         return f"{_holds(rows, column, row)}; a period is a whole number{hint}"
 
@@ -287,7 +288,10 @@ def _is_date(rows: Rows, column: str, row: int) -> bool:
     return rows.period is None and dated is not None
 
 
-def _period_in_words(period: str) -> str:
+def _period_in_words(rows: Rows, column: str, row: int) -> str:
+    period = str(rows.period)
+    if period == "year" and (units := finer_than_year(rows.cell(column, row))):
+        return f"a year, which has four digits (or say period={units}, if such numbers are dates)"
     if period == "rank":
         return (
             "a label whose place is certain: a number, a date, an ordered category, or one that differs from the "
@@ -378,11 +382,6 @@ def event_dates(rows: Rows, column: str) -> FloatArray:
     return rows.dates(column)[0]
 
 
-def label_numbers(rows: Rows, column: str) -> IntArray:
-    """Return the number of each row's label."""
-    return rows.labels(column)[1]
-
-
 def dated(column: str, roles: Roles) -> Rule:
     """Return the rule that an event is given by its dates, and not by a treatment of 0 and 1."""
 
@@ -434,25 +433,17 @@ def plausible(column: str, roles: Roles) -> Rule:
 def spelt_alike(column: str) -> Rule:
     """Return the advice that labels differ in more than case or spaces; the first row of each is named."""
 
-    def groups(rows: Rows) -> list[list[int]]:
-        codes: dict[str, list[int]] = {}
-        for code, name in enumerate(rows.labels(column)[0]):
-            same_letters = unicodedata.normalize("NFKC", name).casefold()  # é is one letter or two
-            codes.setdefault("".join(same_letters.split()), []).append(code)
-        return [alike for alike in codes.values() if len(alike) > 1]
+    def letters(name: str) -> str:
+        return "".join(unicodedata.normalize("NFKC", name).casefold().split())  # é is one letter or two
 
     def broken(rows: Rows) -> BoolArray:
-        first = rows.first_of(column)[[code for alike in groups(rows) for code in alike]]
+        alike = [*map(letters, rows.labels(column)[0])]
+        times = Counter(alike)
+        first = rows.first_of(column)[[times[each] > 1 for each in alike]]
         return np.isin(np.arange(len(rows)), first)
 
-    def says(rows: Rows, row: int) -> str:
-        names, codes = rows.labels(column)
-        alike = next(group for group in groups(rows) if codes[row] in group)
-        listed = " and ".join(f'"{short(names[code])}"' for code in alike)
-        return f"column {column} has {listed}; write them alike if they are the same."
-
     text = "should not have labels that differ only in case or spaces"
-    return Rule(column, text, broken, says, required=False)
+    return Rule(column, text, broken, required=False)
 
 
 def same(
@@ -468,10 +459,10 @@ def same(
             return np.zeros(len(rows), dtype=bool)
         names, codes = rows.labels(key)
         here = np.nan_to_num(values(rows, column), nan=np.inf)
-        return (here != here[rows.first_rows(key)]) & (names != "")[codes]
+        return (here != here[rows.first_of(key)[codes]]) & (names != "")[codes]
 
     def says(rows: Rows, row: int) -> str:
-        earlier = int(rows.first_rows(key)[row])
+        earlier = int(rows.first_of(key)[rows.labels(key)[1][row]])
         return (
             f"column {column} changes within {rows.cell(key, row)} between "
             f"{rows.place(earlier)} and {rows.place(row)}; it must be one value a {kind}."

@@ -14,7 +14,7 @@ import pandas as pd
 
 from study.core import BoolArray, FloatArray, QuestionError, WorkerError, sums_by
 from study.panel import populations
-from study.panel.drawing import AMBIGUOUS
+from study.panel.drawing import AMBIGUOUS, logarithm
 from study.panel.engines import MOST_VALUES, Engine
 from study.panel.panel import Panel, interval_text
 from study.panel.question import Question
@@ -129,15 +129,13 @@ class Stratified:
         n, width, n_functions, several = maps.shape
         used = [(j, f, r) for f, r, j in np.ndindex(n_functions, several, width) if maps[:, j, f, r].any()]
         joined = self._with(of, {f"c{j}_{f}_{r}": maps[:, j, f, r] for j, f, r in used}, live)
+        values: dict[tuple[int, int], Any] = {}
+        for j, f, r in used:
+            term = joined[f"c{j}_{f}_{r}"] * (joined[f"f{j - 1}"] if j else 1.0)
+            values[f, r] = values.get((f, r), 0.0) + term
         squares: dict[int, Any] = {}
-        for f, r in dict.fromkeys((f, r) for _, f, r in used):
-            terms = [
-                joined[f"c{j}_{f}_{r}"] * (joined[f"f{j - 1}"] if j else 1.0)
-                for j, g, q in used
-                if (g, q) == (f, r)
-            ]
-            value = sum(terms[1:], terms[0])
-            squares[f] = squares[f] + value * value if f in squares else value * value
+        for (f, _), value in values.items():
+            squares[f] = squares.get(f, 0.0) + value * value
         table = joined.select("s", **{f"q{f}": square for f, square in squares.items()})
         sums = {f"sum{f}": (table[f"q{f}"] * table[f"q{f}"]).sum() for f in squares}
         totals = self._by_stratum(table, sums, n, "adding up fourth powers")
@@ -358,7 +356,7 @@ class Query:
         bound, k = populations.bound_of(term, self.empty), self.names["covariates"][term.name]
         if term.name in self.units.varying:
             raise populations.changing(term, self.empty, str(self._first_unit(f"varies_x{k}")))
-        return populations.compared(term, table[f"x{k}"], bound)
+        return populations.COMPARED[term.sign](table[f"x{k}"], bound)
 
     def _known(self, labels: Any, term: populations.Term) -> list[str]:
         """Return the labels that units have: those that a term names if they all are among them, else all labels."""
@@ -427,14 +425,8 @@ class Query:
         least = ibis.least(*(y.fill_null(0.0) for y in outcome))
         bad = table.filter((least <= -1.0) & ~already).order_by(table.u.cast("string")).limit(1)
         witness = self.engine.frame(bad.select("u", *(f"y{k}_{place}" for place in range(len(outcome)))))
-        if len(witness):
-            values = witness.iloc[0, 1:].to_numpy(dtype=float)
-            place = int(np.argmax(values <= -1))
-            where = f"({witness.iloc[0, 0]}, {self.empty.period_name(self.empty.periods[place])})"
-            raise QuestionError(
-                f"Question: scale log1p needs outcomes above -1, but {question.outcome} is {values[place]:g} for "
-                f'{where}; use scale="level".'
-            )
+        values = witness.drop(columns="u").to_numpy(dtype=float)
+        logarithm(question, values, self.empty, witness["u"].to_numpy(), self.empty.periods)
 
 
 def _products(points: FloatArray, p: int, n_periods: int) -> Products:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import Any
 
@@ -16,7 +16,7 @@ from study.core import DataError, IntArray
 from study.panel import rules
 from study.panel.engines import MOST_VALUES, Engine
 from study.panel.panel import Ambiguous
-from study.panel.periods import PeriodUnit
+from study.panel.periods import A_YEAR, PeriodUnit
 from study.panel.rows import LARGEST_INTEGER, LARGEST_SINGLE, NO_NUMBER, TRUTH, Rows
 
 # Periods in one whole number, of which each is a bit; more bits are no plain integers to every engine.
@@ -49,8 +49,6 @@ class UnitTable:
         change (``varies_x{k}``) or are missing in some rows (``holes_x{k}``). The unit is ``u``.
     reading : Reading
         Of the long table, as it turned out.
-    periods : ndarray of int, shape (T,)
-    period_names : tuple of str
     units, rows : int
     switching : tuple of str
         Paths that go back to 0.
@@ -60,8 +58,6 @@ class UnitTable:
 
     table: ibis.Table
     reading: Reading
-    periods: IntArray
-    period_names: tuple[str, ...]
     units: int
     rows: int
     switching: tuple[str, ...]
@@ -108,9 +104,7 @@ class Reading:
         """Return the rows for which a condition holds, first by unit and period, at most so many."""
         unit, time = self.table[self.roles.unit], self.table[self.roles.time]
         rows = self.table.filter(condition).order_by(unit.cast("string"), time)
-        columns = [*dict.fromkeys(self.roles.columns)]
-        frame = self.engine.frame((rows if most is None else rows.limit(most)).select(*columns))
-        return self.rows_of(frame)
+        return self.rows_of(self.engine.frame(rows.limit(most).select(*self.roles.columns)))
 
     def refuse_values(self, rows: Rows, column: str, kept: Iterable[rules.Rule], most: str) -> None:
         """Refuse different values of a column, each in a row, that break a rule, or that are too many."""
@@ -133,10 +127,8 @@ class Reading:
     def values(self, column: str) -> pd.Series:
         """Return the different values of a column, of times their days."""
         distinct = self.table.select(value=_key(self.table[column])).distinct().limit(MOST_VALUES + 1)
-        values = self.engine.frame(distinct)["value"]
-        return pd.Series(
-            values.iloc[np.argsort(values.astype("string").fillna("").to_numpy())].to_numpy(), name=column
-        )
+        values = self.engine.frame(distinct)["value"].rename(column)
+        return values.sort_values(key=lambda cells: cells.astype("string").fillna(""), ignore_index=True)
 
     def equals(self, column: str, value: Any) -> Any:
         """Return the condition that a column has a value, or none."""
@@ -169,26 +161,19 @@ def unit_table(reading: Reading) -> UnitTable:
     engine.tell("checking columns")
     reading, rows = _checked(reading)
     never = {column: _checked_dates(reading, column) for column in reading.roles.first_treated}
-    periods = reading.calendar.periods()
-    cells = _cells(reading, never)
-    table = engine.keep(
-        cells,
-        lambda part: _by_unit(reading, part, len(periods), int(periods[0])),
-        _parts(reading, len(periods)),
-        "making the table of units",
-        key="u",
-    )
-    return _checked_units(reading, table, periods, rows)
+    cells, query = _cells(reading, never), partial(_by_unit, reading)
+    table = engine.keep(cells, query, _parts(reading), "making the table of units", key="u")
+    return _checked_units(reading, table, rows)
 
 
-def _parts(reading: Reading, n_periods: int) -> int:
+def _parts(reading: Reading) -> int:
     """Return into how many parts to split the rows by unit, so that the units of one fit into the engine's memory."""
     memory, roles = reading.engine.memory, reading.roles
     if np.isinf(memory):
         return 1
     units = reading.engine.number(reading.table[roles.unit].approx_nunique())
     of_others = len(roles.first_treated) + len(roles.treatment) + len(roles.covariates)
-    several = len(roles.outcomes) * n_periods + 3 * of_others
+    several = len(roles.outcomes) * len(reading.calendar.periods()) + 3 * of_others
     each = OF_A_SUM * several + OF_A_LABEL * (1 + 2 * len(roles.attributes))
     return int(2 ** np.ceil(np.log2(max(1.0, units * each / memory))))
 
@@ -216,16 +201,15 @@ def _calendar(reading: Reading) -> Rows:
 def _checked(reading: Reading) -> tuple[Reading, int]:
     """Return the reading, covariates in words as attributes, and the number of rows; refuse what is no number."""
     table, roles = reading.table, reading.roles
-    for column in (roles.unit, *roles.attributes):
-        if table[column].type().is_nested():
-            reading.refuse(rules.single_value(column), reading.witnesses(table[column].notnull()))
     broken: list[tuple[rules.Rule, Any]] = []
     for column in (roles.unit, *roles.attributes):
         kind = table[column].type()
+        if kind.is_nested():
+            reading.refuse(rules.single_value(column), reading.witnesses(table[column].notnull()))
         if kind.is_floating():
             largest = LARGEST_SINGLE if kind.is_float32() else LARGEST_INTEGER
             broken.append((rules.exact(column), (table[column].abs() >= largest) & ~_is_nan(table[column])))
-    broken.append((rules.not_empty(roles.unit), empty(table[roles.unit])))
+    broken.append((rules.not_empty(roles.unit), _trimmed(table[roles.unit]).isnull()))
     for column in roles.treatment:
         value, bad = _number(table[column])
         broken += [
@@ -257,8 +241,7 @@ def _checked_dates(reading: Reading, column: str) -> list[Any]:
     rows = reading.rows_of(pd.DataFrame({roles.unit: [*units], roles.time: first, column: values}))
     kept = rules.dated(column, roles), rules.date(column), rules.plausible(column, roles)
     reading.refuse_values(rows, column, kept, "a first treated period is one of few.")
-    never = values[np.isnan(rows.dates(column)[0])].dropna()
-    return [value.item() if isinstance(value, np.generic) else value for value in never]
+    return values[np.isnan(rows.dates(column)[0])].dropna().tolist()
 
 
 def _number(column: Any) -> tuple[Any, Any]:
@@ -286,13 +269,6 @@ def _is_number(kind: Any) -> bool:
 
 def _stripped(column: Any) -> Any:
     return column.re_replace(f"^{SPACES}|{SPACES}$", "")
-
-
-def empty(column: Any) -> Any:
-    """Return the condition that a cell is empty."""
-    if column.type().is_string():
-        return _stripped(column).fill_null("") == ""
-    return column.isnull() | _is_nan(column) if column.type().is_floating() else column.isnull()
 
 
 def _trimmed(column: Any) -> Any:
@@ -326,14 +302,10 @@ def label_of(column: Any) -> Any:
     return text.fill_null("")
 
 
-def _cells(reading: Reading, never: dict[str, list[Any]]) -> ibis.Table:
+def _cells(reading: Reading, never: Mapping[str, list[Any]] = {}) -> ibis.Table:
     """Return the rows with what is needed of them, under short names: unit, place of the period, and by role."""
     table, roles = reading.table, reading.roles
-    unit = table[roles.unit]
-    columns: dict[str, Any] = {
-        "u": _stripped(unit) if unit.type().is_string() else unit,
-        "time": table[roles.time],
-    }
+    columns: dict[str, Any] = {"u": _trimmed(table[roles.unit]), "time": table[roles.time]}
     columns |= {f"y{k}": _number(table[column])[0] for k, column in enumerate(roles.outcomes)}
     columns |= {f"p{k}": _number(table[column])[0] for k, column in enumerate(roles.treatment)}
     columns |= {f"a{k}": _trimmed(table[column]) for k, column in enumerate(roles.attributes)}
@@ -342,7 +314,7 @@ def _cells(reading: Reading, never: dict[str, list[Any]]) -> ibis.Table:
     cells = table.select(**columns)
     cells = _numbered(reading, cells, "time", roles.time, [])
     for k, column in enumerate(roles.first_treated):
-        cells = _numbered(reading, cells, f"d{k}", column, never[column])
+        cells = _numbered(reading, cells, f"d{k}", column, never.get(column, []))
     first = int(reading.calendar.periods()[0])
     return cells.mutate(t=(cells.time - first).cast("int32")).drop("time")
 
@@ -362,11 +334,8 @@ def _numbered(reading: Reading, cells: ibis.Table, name: str, column: str, never
     elif kind.is_temporal():
         # DuckDB 2.0.1 leaves out rows where a part of a TIMESTAMP_NS is compared; not so with a part of a day.
         day = _key(raw)
-        numbers = {
-            "year": day.year(),
-            "quarter": day.year() * 4 + day.quarter() - 1,
-            "month": day.year() * 12 + day.month() - 1,
-        }[period].cast("float64")
+        months = (day.month() - 1) * A_YEAR[period] / 12
+        numbers = (day.year() * A_YEAR[period] + months.floor()).cast("float64")
     else:
         values = reading.values(column).dropna()
         rows = Rows(pd.DataFrame({column: values}), None, "", column, period)
@@ -386,9 +355,9 @@ def words_of(n_periods: int) -> Iterator[tuple[int, range]]:
         yield word, range(start, min(start + WORD, n_periods))
 
 
-def _by_unit(reading: Reading, cells: ibis.Table, n_periods: int, first: int) -> ibis.Table:
+def _by_unit(reading: Reading, cells: ibis.Table) -> ibis.Table:
     """Return the query of the table of units, with what tells whether their rows keep the rules."""
-    roles, t = reading.roles, cells.t
+    roles, t, n_periods = reading.roles, cells.t, len(reading.calendar.periods())
     sums: dict[str, Any] = {"n": cells.count()}
     for k in range(len(roles.outcomes)):
         sums |= {f"y{k}_{place}": cells[f"y{k}"].sum(where=t == place) for place in range(n_periods)}
@@ -405,7 +374,7 @@ def _by_unit(reading: Reading, cells: ibis.Table, n_periods: int, first: int) ->
         seen = [cells[f"y{k}"].notnull() for k in range(len(roles.outcomes))]
         sums["last"] = t.max(where=reduce(or_, seen))
     by_unit = cells.group_by("u").aggregate(**sums)
-    return by_unit.select(**_columns(reading, by_unit, n_periods, first))
+    return by_unit.select(**_columns(reading, by_unit))
 
 
 def _fixed(roles: rules.Roles) -> Iterator[tuple[str, str]]:
@@ -414,20 +383,21 @@ def _fixed(roles: rules.Roles) -> Iterator[tuple[str, str]]:
         yield from ((f"{letter}{k}", column) for k, column in enumerate(columns))
 
 
-def _columns(reading: Reading, by_unit: ibis.Table, n_periods: int, first: int) -> dict[str, Any]:
+def _columns(reading: Reading, by_unit: ibis.Table) -> dict[str, Any]:
     """Return what is kept of each unit."""
+    periods = reading.calendar.periods()
     kept: dict[str, Any] = {"u": by_unit.u}
     kept |= {name: by_unit[name] for name in by_unit.columns if name.startswith("y")}
     # Bits of a sum of powers of two are as many as its terms, unless two of them are the same.
     different = ibis.literal(0.0)
-    for word, places in words_of(n_periods):
+    for word, places in words_of(len(periods)):
         bits = by_unit[f"bits{word}"].fill_null(0.0)
         # Carried bits of periods that stand twice may lie beyond the word, and only make the sum smaller.
         for place in range(len(places)):
             different += (bits / 2.0**place).floor() % 2
     kept["twice"] = different < by_unit.n
     for k in range(len(reading.roles.treatment)):
-        kept |= _adoption(k, by_unit, first, reading.ambiguous)
+        kept |= _adoption(k, by_unit, int(periods[0]), reading.ambiguous)
     for name, _ in _fixed(reading.roles):
         low, high, known = by_unit[name], by_unit[f"max_{name}"], by_unit[f"n_{name}"]
         kept[name] = label_of(low) if name.startswith("a") else low
@@ -451,7 +421,7 @@ def _adoption(k: int, by_unit: ibis.Table, first: int, rule: Ambiguous) -> dict[
     return {f"p{k}": date, f"early{k}": early, f"late{k}": late, f"off{k}": off}
 
 
-def _checked_units(reading: Reading, table: ibis.Table, periods: IntArray, rows: int) -> UnitTable:
+def _checked_units(reading: Reading, table: ibis.Table, rows: int) -> UnitTable:
     """Return the table of units, unless a rule is broken within a unit."""
     roles = reading.roles
     flags = ["twice", *(f"off{k}" for k in range(len(roles.treatment)))]
@@ -463,24 +433,15 @@ def _checked_units(reading: Reading, table: ibis.Table, periods: IntArray, rows:
     totals = reading.engine.frame(table.aggregate(units=table.count(), **counts)).iloc[0]
     if totals["twice"]:
         raise DataError(f"{reading.engine.label}: {_twice(reading, table)}")
-    for name, column in _fixed(roles):
+    for name, _ in _fixed(roles):
         if not name.startswith("x") and (totals[f"varies_{name}"] or totals[f"holes_{name}"]):
             here = _rows_of_first(reading, table, table[f"varies_{name}"] | table[f"holes_{name}"])
-            by_date = name.startswith("d")
-            constant = rules.same(
-                column, roles.unit, "unit", rules.event_dates if by_date else rules.label_numbers
-            )
-            for rule in (rules.dated(column, roles), constant) if by_date else (constant,):
-                broken = rule.broken(here)
-                if broken.any():
-                    reading.refuse(rule, here, int(broken.argmax()))
+            rules.refuse_first(here, roles, reading.engine.label)
     covariates = [(name, column) for name, column in _fixed(roles) if name.startswith("x")]
     whole = [name for name in labels if not totals[f"other_{name}"]]
     return UnitTable(
         table=table.mutate(**{name: table[name].re_replace(r"\.0$", "") for name in whole}),
         reading=reading,
-        periods=periods,
-        period_names=reading.calendar.period_names(),
         units=int(totals["units"]),
         rows=rows,
         switching=tuple(column for k, column in enumerate(roles.treatment) if totals[f"off{k}"]),
@@ -492,8 +453,7 @@ def _checked_units(reading: Reading, table: ibis.Table, periods: IntArray, rows:
 def first_unit(engine: Engine, table: ibis.Table, condition: Any) -> Any:
     """Return the first unit, by its text, for which a condition holds."""
     first = table.filter(condition).order_by(table.u.cast("string")).limit(1).select("u")
-    value = engine.frame(first)["u"].iloc[0]
-    return value.item() if isinstance(value, np.generic) else value
+    return engine.frame(first)["u"].tolist()[0]
 
 
 def _rows_of_first(reading: Reading, table: ibis.Table, condition: Any) -> _Witnesses:
@@ -507,9 +467,12 @@ def _twice(reading: Reading, table: ibis.Table) -> str:
     """Return the sentence on unit-periods that stand twice."""
     roles, here = reading.roles, _rows_of_first(reading, table, table.twice)
     first = int(pd.Series(here.cells(roles.unit)).duplicated(keep=False).argmax())
-    cells = reading.table.select(u=_trimmed(reading.table[roles.unit]), time=reading.table[roles.time])
-    long = _numbered(reading, cells, "time", roles.time, []).semi_join(table.filter(table.twice), "u")
-    several = long.group_by("u", "time").aggregate(n=lambda rows: rows.count())
+    several = (
+        _cells(reading)
+        .semi_join(table.filter(table.twice), "u")
+        .group_by("u", "t")
+        .aggregate(n=lambda rows: rows.count())
+    )
     pairs = int(reading.engine.number(several.count(where=several.n > 1)))
     return (
         f"{pairs} {'unit-period appears' if pairs == 1 else 'unit-periods appear'} twice, first "
@@ -519,9 +482,7 @@ def _twice(reading: Reading, table: ibis.Table) -> str:
 
 def first_values(reading: Reading, table: ibis.Table, k: int) -> ibis.Table:
     """Return the first observed value of a covariate for the units in which it changes, by unit."""
-    cells = _cells(reading, {column: [] for column in reading.roles.first_treated}).select(
-        "u", "t", x=lambda rows: rows[f"x{k}"]
-    )
+    cells = _cells(reading).select("u", "t", x=lambda rows: rows[f"x{k}"])
     changing = cells.semi_join(table.filter(table[f"varies_x{k}"]), "u").filter(lambda rows: rows.x.notnull())
     start = changing.group_by("u").aggregate(t=changing.t.min())
     return changing.inner_join(start, ["u", "t"]).select("u", first="x")

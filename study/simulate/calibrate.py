@@ -397,12 +397,11 @@ def _identified(panel: Panel, question: Question) -> Sample:
             "treatment is not identified; at least two are needed in each period."
         )
     values = sample.y[seen]
-    if not (values != 0).any():
-        raise QuestionError(
-            f"{where}, {outcome} is zero in every untreated cell; nothing is there to calibrate."
-        )
     if np.ptp(values) == 0:
-        raise QuestionError(f"{where}, {outcome} is the same in every untreated cell; nothing varies.")
+        raise QuestionError(
+            f"{where}, {outcome} is {values[0]:g} in every untreated cell; nothing varies, so there is nothing to "
+            "calibrate; choose another outcome or a longer window."
+        )
     return sample
 
 

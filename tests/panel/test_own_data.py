@@ -431,6 +431,21 @@ def test_years_of_dates_are_the_years() -> None:
     assert Panel.from_long(days, **ROLES, period="year").checksum == Panel.from_long(data, **ROLES).checksum
 
 
+@pytest.mark.parametrize(("first", "units"), [(200101, '"month"'), (20010101, '"day" or "month"')])
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_months_and_days_are_no_years(first: int, units: str, kind: type) -> None:
+    data = table()
+    data = data.assign(year=data["year"] - 2000 + first)
+    error = f"it must be a year, which has four digits \\(or say period={units}, if"
+    with pytest.raises(DataError, match=f'column year holds "{first}[.0]*" on row 1; {error}'):
+        Panel.from_long(data.assign(year=data["year"].astype(kind)), **ROLES, period="year")
+    entries = data.assign(year=table()["year"], entry=(table()["entry"] - 2000 + first))
+    with pytest.raises(DataError, match=f"column entry holds .*{error}"):
+        Panel.from_long(entries, **ROLES, period="year", never=1e9)
+    whole = Panel.from_long(data.drop(columns="entry"), **ROLES | {"first_treated": ()})
+    assert whole.periods[0] == first
+
+
 def test_weeks_and_days_are_periods_too() -> None:
     for unit, step in (("week", 7), ("day", 1)):
         start = pd.Timestamp("2024-02-26")

@@ -357,8 +357,8 @@ def test_what_is_not_identified_is_refused_in_one_line() -> None:
     y = panel.outcomes["y"]
     assert "one period before" in refused(replace(panel, first_treated={"event": first}))
     assert "nobody" in refused(replace(panel, first_treated={"event": np.full(40, np.nan)}))
-    assert "is zero in every" in refused(replace(panel, outcomes={"y": 0 * y}))
-    assert "the same in every" in refused(replace(panel, outcomes={"y": 0 * y + 3}))
+    assert "y is 0 in every" in refused(replace(panel, outcomes={"y": 0 * y}))
+    assert "y is 3 in every" in refused(replace(panel, outcomes={"y": 0 * y + 3}))
     first[:20] = 2011
     late = refused(replace(panel, first_treated={"event": first}), QUESTION.replace(anticipation=1))
     assert "but for anticipation" in late

@@ -215,6 +215,14 @@ def test_a_dial_of_a_continuous_outcome_is_in_its_standard_deviations(
     assert measure(shown) == pytest.approx(expected, abs=tolerance)
 
 
+def test_a_share_of_fewer_than_one_event_is_that_share_over_draws() -> None:
+    few = process(panel(25, 0.04), dials={"effect": 0.5, "unfounded": 0.15})  # four events in the window
+    draws = [few.draw(np.random.default_rng(seed)) for seed in range(600)]
+    events = sum(int(np.sum(draw.first_treated <= PERIODS[-1])) for draw in draws)
+    true = sum(int(draw.treated.any(axis=1).sum()) for draw in draws)
+    assert 1 - true / events == pytest.approx(0.15, abs=0.03)
+
+
 def test_treatment_spills_over_to_neighbours_alone() -> None:
     turned = process(dials={"effect": 0.5, "spillovers": 1.0})
     draw = replace(turned, neighbours=np.arange(400) // 4).draw(np.random.default_rng(0))

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, get_args
 
 import typer
@@ -424,7 +425,7 @@ def init(file: Path, *, columns: options.OfColumns, output: Path | None = None) 
         raise core.OutputError(f"{path}: it is there already; name another file with --output.")
     text = columns.plan_text(file, path.parent)
     options.list_written(core.write_all(path.parent, {path.name: text.encode()}))
-    typer.echo(f"Next: study run --plan {as_typed(path)}")
+    typer.echo(f"Next: study run --plan {quote(as_typed(path))}")
 
 
 def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
@@ -446,7 +447,7 @@ def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
             results = published.fetch(sources or published.READ, folder, fetcher)
     for result in results:
         typer.echo(f"{result.source}: {result.error or f'{len(result.files)} files'}")
-    typed = as_typed(folder)
+    typed = quote(as_typed(folder))
     typer.echo(f"Originals are in {typed}; make the panels with: study assemble --raw {typed}")
     if any(result.error for result in results):
         raise typer.Exit(2)

@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
-from study.commands.options import OF_FILE, OfColumns, described, flag
+from study.commands.options import OF_FILE, OfColumns, described, flag, in_quotes
 from study.core import StudyError, as_typed, hints_of, section
 from study.designs import Design, Supports, all_designs
 from study.panel import Panel, Question, Scale, load_panel, panel_entries
@@ -158,7 +158,7 @@ def _recorded(
             roles = {"treatment": " --binary", "doses": " --levels"}
             kind = "".join(typed for role, typed in roles.items() if question.event in own.get(role, ()))
         how |= {"outcome": question.outcome, "event": question.event}
-        asked = [*how.items(), *(("covariate", name) for name in question.covariates)]
+        asked = [*how.items(), *(("covariate", in_quotes(name)) for name in question.covariates)]
         options = " ".join(f"{flag(name)} {quote(str(value))}" for name, value in asked)
         return {}, f"None is recorded of this panel; run `study simulate {options}{kind}`."
     try:

@@ -70,6 +70,11 @@ def _names(param: typer.CallbackParam, given: list[str] | None) -> list[str] | N
     return names
 
 
+def in_quotes(name: str) -> str:
+    """Return a name as options that take several read it: in quotes where it has a comma."""
+    return f'"{name}"' if "," in name else name
+
+
 def _text_or_json(format: str) -> str:
     """Refuse another format than these two."""
     core.refuse_unknown("format", format, ("text", "json"), "--format")
@@ -92,10 +97,13 @@ def _several(text: str, *flags: str, **more: Any) -> Any:
 
 EVENT = typer.Option(help="Event: a column of first treated periods, or of 0/1 treatment.")
 Scale = Annotated[str, typer.Option(help="level, log1p or proportional.")]
-Outcome = Annotated[list[str], _several("Outcome column", "--outcome", "--outcomes")]
-Outcomes = Annotated[list[str] | None, _several("Outcome column", "--outcome", "--outcomes")]
+_COMMA = """(a name with a comma in quotes of its own: '"a,b"')"""
+_OUTCOME = _several(f"Outcome column {_COMMA}", "--outcome", "--outcomes")
+Outcome = Annotated[list[str], _OUTCOME]
+Outcomes = Annotated[list[str] | None, _OUTCOME]
 Covariates = Annotated[
-    list[str] | None, _several("Covariate column, of numbers or labels", "--covariate", "--covariates")
+    list[str] | None,
+    _several(f"Covariate column, of numbers or labels {_COMMA}", "--covariate", "--covariates"),
 ]
 Designs = Annotated[
     list[str] | None,
@@ -468,6 +476,9 @@ def as_options(message: str, names: Collection[str]) -> str:
         lambda m: f"{by_argument[m[2]]}: {m[1]}",
         message,
     )
+    meant = re.search(r'there is no [^"]*"([^"]*)"\. Did you mean "([^"]*)"\?', message)
+    if meant and meant[1] in [part.strip() for part in meant[2].split(",")]:
+        message += f" A name with a comma needs quotes of its own: {quote(in_quotes(meant[2]))}."
     if "memory_limit" in names:
         message = re.sub(r"\bmemory_limit\b", by_argument["memory_limit"], message)
     message = re.sub(rf"Question\(({known})=\.\.\.\)", lambda m: by_argument[m[1]], message)

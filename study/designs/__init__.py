@@ -284,11 +284,18 @@ class Design:
         self.check_options(options)
         self.refuse(sample)
         used = self.options | options
-        with one_thread():
-            answer = self.function(sample, **options)
+        try:
+            with one_thread():
+                answer = self.function(sample, **options)
+        except QuestionError as refusal:
+            if not str(refusal).startswith(REGRESSION):
+                raise
+            raise QuestionError(f"{self.name}: {str(refusal).removeprefix(REGRESSION)}") from refusal
         return replace(answer, design=self.name, options=used, seed=used.get("seed"))
 
 
+# How the algebra that designs share begins a refusal, which does not know whose it is.
+REGRESSION = "Regression: "
 _registered: dict[str, Design] = {}
 
 

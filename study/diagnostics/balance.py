@@ -15,7 +15,7 @@ from study.designs.did_cells import baseline_matrix, cells_of, comparisons
 from study.diagnostics import Finding, Section, diagnostic, event_dates
 from study.diagnostics.overlap import Overlap, overlap
 from study.estimates import cohorts_with_base
-from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes
+from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes, shortened
 from study.panel import Sample, first_observed
 
 WHO = "balance"
@@ -408,7 +408,7 @@ def _love_plot(axis: Axes, frame: pd.DataFrame, weighted: bool) -> None:
     if weighted:
         hollow = {"markerfacecolor": "white", "color": SECOND, "markersize": 5}
         points(pooled, pooled["weighted_difference"].abs(), "^", "pooled, weighted by the odds", **hollow)
-    axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axis.set_yticks(range(len(names)), [shortened(name.replace("_", " ")) for name in names])
     axis.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, None))
 
 

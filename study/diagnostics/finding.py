@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -58,7 +59,8 @@ class Finding:
     @classmethod
     def of(cls, sentences: Iterable[str], frame: pd.DataFrame, chart: Chart, **more: Any) -> Finding:
         """Return the finding whose first sentence is the verdict and whose others are the evidence."""
-        verdict, *evidence = sentences
+        # The name of a unit may end in a full stop.
+        verdict, *evidence = (re.sub(r"(?<!\.)\.\.$", ".", sentence) for sentence in sentences)
         return cls(verdict=verdict, evidence=tuple(evidence), frame=frame, chart=chart, **more)
 
     def __getitem__(self, name: str) -> Any:

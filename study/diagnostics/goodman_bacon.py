@@ -12,7 +12,7 @@ import pandas as pd
 
 from study.core import FloatArray, IntArray, QuestionError
 from study.diagnostics import Finding, Section, diagnostic, refuse_no_coefficients
-from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, Axes, Figure, on_axes
+from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, Axes, Figure, beside, on_axes
 from study.panel import Question, Sample
 
 
@@ -166,7 +166,10 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, outcome: str) -> Figure:
                 label = f"{kind}{', forbidden' * (kind is Kind.ALREADY)}: {rows['weight'].sum():.0%}"
                 axis.plot(100 * rows["weight"], rows["estimate"], marker, alpha=0.85, label=label, **look)
         axis.set_xlim(left=0)
-        axis.set(xlabel="Weight in the coefficient, percent", ylabel=f"Difference in differences ({outcome})")
+        axis.set(
+            xlabel="Weight in the coefficient, percent",
+            ylabel=beside(f"Difference in differences ({outcome})"),
+        )
         if ax is None:
             look = {"ncols": 2, "frameon": False, "fontsize": 8, "title_fontsize": 8, "columnspacing": 1.2}
             title = "Compared with units, and their share of the weight"

@@ -17,7 +17,7 @@ from study.core import FloatArray, IntArray, QuestionError, counted, listed, qua
 from study.diagnostics import Finding, Section, diagnostic
 from study.diagnostics.refits import Progress, Refits, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimate, covariance, effects_frame
-from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, draw_dots, legend_above, panels
+from study.figures import BAND, COLOUR, GREY, SECOND, SIDE, Axes, Figure, draw_dots, legend_above, panels
 from study.panel import Sample, Scale
 
 Row = tuple[str, int, float, int, float, float, float, float]
@@ -436,7 +436,7 @@ def _chart(
             axis.plot(worst[end], "o-", color=COLOUR, markersize=3, label=label)
         axis.plot(same["low"], "s--", color=SECOND, markersize=3, label="same effect")
         of = "Hidden treatment, % of the never-treated\n(same effect: of all comparison units)"
-        axis.set(xlabel=of, ylabel=scale.axis())
+        axis.set(xlabel=of, ylabel=scale.axis(longest=SIDE))
         for below in others:
             draw_dots(below, effects_frame(dates), percent=scale.percent)
             below.set_xlabel(f"{scale.axis()} ({100 * level:g}% intervals)")

@@ -13,7 +13,7 @@ from study.core import FloatArray, QuestionError
 from study.designs import find_design
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.omitted_variable_bias import Form, Partialled, partialled, percent, residual, units_of
-from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, draw_legend, on_axes
+from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, beside, draw_legend, on_axes
 from study.panel import Sample
 
 WHO = "oster"
@@ -188,7 +188,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, m: Moments, xlabel: str, ylabel
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.axvline(r_max, color=GREY, linewidth=0.8, linestyle=":", label=f"R²max = {r_max:.3g}")
         axis.plot(m.r2, m.beta, "o", color=COLOUR, label=f"with covariates: {m.beta:.3g}")
-        axis.set(xlabel=xlabel, ylabel=ylabel)
+        axis.set(xlabel=xlabel, ylabel=beside(ylabel))
         axis.set_title(f"Bias-adjusted coefficient; without covariates {m.beta_short:.3g}", loc="left")
         if ax is None:
             draw_legend(figure, axis, loc="outside lower center", ncols=3, fontsize=8)

@@ -21,7 +21,7 @@ from study.diagnostics.refits import (
     refit,
     refuse_bound,
 )
-from study.estimates import Effect, effects_frame, exceeded
+from study.estimates import SIZE, Effect, effects_frame, exceeded
 from study.inference import joint
 from study.panel import Sample
 
@@ -59,7 +59,7 @@ def placebo_dates(
     bound : float, optional
         Effect that counts as small, on the question's scale, for an equivalence test of each placebo effect.
     level : float
-        Coverage of the intervals.
+        Coverage of the intervals; the joint test is at 5%.
     draws, seed : int
         Of the multiplier bootstrap of the joint test, and of a design that draws.
     progress : callable, optional
@@ -98,7 +98,7 @@ def placebo_dates(
     refits.refuse_none(WHO)
     statistics, largest_t = joint(*refits.fits.values()).largest_t(draws, seed)
     p_joint = float(exceeded(largest_t, statistics.max()))
-    against = p_joint < 1 - level
+    against = p_joint < SIZE
     largest = max(refits.rows, key=lambda row: abs(row.estimate))
     lost = {label: _lost(sample, first, shift) for label, shift in shift_of.items()}
     frame = effects_frame((full, *refits.rows)).rename(columns={"label": "shift"})
@@ -115,7 +115,7 @@ def placebo_dates(
         f"them are zero {'rejects' if against else 'does not reject'} ({p_is(p_joint)}).",
         "Events are moved k periods earlier and only outcomes before the true event are used, which leaves event "
         f"times 0 to k-1; the effect at the true dates is {scale.text(full.estimate)} {scale.unit}, interval "
-        f"{full.interval(scale)}.",
+        f"{full.interval(scale)}. The joint test is at {SIZE:.0%}.",
         *small,
         *(
             f"With events {row.label} the effect is {scale.text(row.estimate)} ({100 * level:g}% interval "

@@ -11,7 +11,7 @@ import pandas as pd
 
 from study.core import QuestionError, p_text, refuse_unknown, two_sided_p
 from study.diagnostics import Finding, Needs, Progress, Section, diagnostic, dots, headline, refit
-from study.estimates import Effect, effects_frame
+from study.estimates import SIZE, Effect, effects_frame
 from study.inference import holm, joint
 from study.panel import Panel, Question, Scale
 
@@ -47,7 +47,7 @@ def placebo_outcomes(
         (``{"robotics papers": (study.load_panel("robotics"), "papers")}``).
     design : str
     level : float
-        Coverage of the intervals.
+        Coverage of the intervals; the familywise error is 5%.
     progress : callable, optional
         Called after each refit.
     **options
@@ -91,7 +91,7 @@ def placebo_outcomes(
     columns = ["p_holm", "difference", "difference_std_error", "difference_p"]
     values = np.column_stack([p_holm, difference, error, two_sided_p(difference / error, degrees)])
     frame[columns] = np.vstack([np.full(len(columns), np.nan), values])
-    moved, scale = list(frame["outcome"][frame["p_holm"] < 1 - level]), question.effect_scale
+    moved, scale = list(frame["outcome"][frame["p_holm"] < SIZE]), question.effect_scale
     look = {"marked": list(frame["role"] == "placebo"), "names": ("outcome", "placebo outcome")}
     return Finding.of(
         [*_sentences(scale, level, frame, moved), *refits.refusals],
@@ -122,7 +122,7 @@ def _sentences(scale: Scale, level: float, frame: pd.DataFrame, moved: Sequence[
     full, *placebos = frame.itertuples()
     percent = f"{100 * level:g}%"
     yield from (
-        f"At a familywise error of {100 * (1 - level):.2g}%, {len(moved)} of {len(placebos)} placebo outcomes "
+        f"At a familywise error of {SIZE:.0%}, {len(moved)} of {len(placebos)} placebo outcomes "
         f"({', '.join(row.outcome for row in placebos)}) move with the treatment"
         f"{': ' + ', '.join(moved) if moved else ''}.",
         f"The effect on {full.outcome} is {scale.text(full.estimate)} {scale.unit}, {percent} interval "

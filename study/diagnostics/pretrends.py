@@ -21,6 +21,7 @@ from study.figures import (
     THIRD,
     Axes,
     Figure,
+    beside,
     draw_intervals,
     legend_above,
     on_axes,
@@ -325,7 +326,8 @@ def _chart(
                 axis.plot(path.index, path, look, color=colour, linewidth=width, markersize=4, label=words)
         axis.plot(reference, 0, "o", markersize=4, mfc="white", mec=COLOUR)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set(xlabel=xlabel, ylabel=f"Effect on {question.outcome}{',' if unit else ''}\n{unit}".strip())
+        axis.set_xlabel(xlabel)
+        axis.set_ylabel(beside(f"Effect on {question.outcome}{',' if unit else ''}\n{unit}".strip()))
         if ax is None:
             legend_above(figure, axis, 2, 8)
     return figure

@@ -472,6 +472,12 @@ def _on_benchmarks(table: pd.DataFrame, level: float) -> Iterator[str]:
                 f"In the worst case, confounders {listed(bounds['multiple'])} times as strong as {name} would leave "
                 f"{listed(left)}, with clustered {100 * level:g}% intervals in brackets."
             )
+        capped = bounds.loc[bounds["r2_outcome"] == 1, "multiple"]
+        if len(capped):
+            yield (
+                f"For those {listed(capped)} times as strong the bound on the partial R2 with the outcome is above 1 "
+                "and is taken as 1, which leaves nothing of the outcome unexplained and intervals without width."
+            )
 
 
 def _surfaces(

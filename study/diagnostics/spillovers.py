@@ -13,7 +13,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, QuestionError, p_text, refuse_unknown
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.refits import Progress, dots, event_dates, headline, redated, refit, with_error
-from study.estimates import Effect, Estimate, effects_frame
+from study.estimates import SIZE, Effect, Estimate, effects_frame
 from study.inference import joined_headlines
 from study.panel import Sample, Scale, dates_with_lag, pool_cohorts
 
@@ -168,7 +168,7 @@ def spillovers(
     rings : sequence of float, optional
         For coordinates: ascending outer limits of the rings, in km; units beyond the last are unexposed.
     level : float
-        Coverage of the intervals.
+        Coverage of the intervals; the tests are at 5%.
     progress : callable, optional
         Called after each refit.
     **options
@@ -237,7 +237,7 @@ def spillovers(
     details = {"full_sample": full, "comparisons": comparisons.rows, "differences": differences}
     details |= {"neighbours": neighbours.rows, "counts": counts}
     details |= {"exposed_from_start": int(np.sum(untreated & early))}
-    different = ", ".join(row.label for row in tests if row.excludes_zero)
+    different = ", ".join(row.label for row in tests if row.p_value < SIZE)
     cluster = sample.question.cluster or attribute or "unit"
     marked = list(frame["kind"] == kinds[2])
     names = ("effect on the treated", "effect on untreated neighbours")
@@ -257,13 +257,13 @@ def _sentences(
     full, percent = details["full_sample"], f"{100 * level:g}%"
     if different:
         yield (
-            f"These differ from zero: {different}. Either treatment reaches neighbours, or exposed and unexposed units "
-            "have other trends, which these comparisons do not separate."
+            f"These differ from zero at the {SIZE:.0%} level: {different}. Either treatment reaches neighbours, or "
+            "exposed and unexposed units have other trends, which these comparisons do not separate."
         )
     elif details["differences"] or details["neighbours"]:
         yield (
             "No spillover is seen: neither the choice of comparison units nor the neighbours' own change is "
-            f"different from zero at the {100 * (1 - level):g}% level."
+            f"different from zero at the {SIZE:.0%} level."
         )
     counts = ", ".join(f"{number} {name}" for name, number in details["counts"].items())
     yield (

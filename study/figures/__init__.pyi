@@ -14,11 +14,13 @@ from .drawing import GREY as GREY
 from .drawing import HEIGHT as HEIGHT
 from .drawing import SECOND as SECOND
 from .drawing import SERIES as SERIES
+from .drawing import SIDE as SIDE
 from .drawing import THIRD as THIRD
 from .drawing import WIDTH as WIDTH
 from .drawing import Axes as Axes
 from .drawing import Figure as Figure
 from .drawing import Series as Series
+from .drawing import beside as beside
 from .drawing import canvas as canvas
 from .drawing import draw_legend as draw_legend
 from .drawing import drawn as drawn

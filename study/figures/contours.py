@@ -9,13 +9,25 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray
-from study.figures.drawing import BAND, COLOUR, GREY, SECOND, THIRD, Axes, Figure, draw_legend, on_axes
+from study.figures.drawing import (
+    BAND,
+    COLOUR,
+    GREY,
+    SECOND,
+    THIRD,
+    Axes,
+    Figure,
+    draw_legend,
+    in_lines,
+    on_axes,
+)
 from study.figures.paths import shortened
 
 Surfaces = Callable[[FloatArray, FloatArray], Mapping[str, FloatArray]]
 
 GRID = 200
 MARKERS = "os^D"
+NEAR = (0.07, 0.06)  # shares of the axes that labels of dots take
 MOST, LETTERS = len(MARKERS), 60  # benchmarks that are drawn, and letters of their names at most
 
 
@@ -72,15 +84,24 @@ def contour_figure(
             marker, face = MARKERS[k], "white" if k % 2 else COLOUR
             label = f"{', '.join(bounds['multiple'] + '×')} {shortened(str(name), LETTERS)}"
             axis.plot(bounds[x], bounds[y], marker, markerfacecolor=face, label=label, **dots)
-            for times, *place in bounds[["multiple", x, y]].itertuples(index=False):
-                axis.annotate(f"{times}×", place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+        _name_multiples(axis, rows[["multiple", x, y]], np.array([each.max() for each in strengths]))
         if weaker > 0:
             axis.plot([], [], " ", label=f"not drawn: {weaker} weaker benchmarks")
         axis.set(xlabel=labels[0], ylabel=labels[1])
-        axis.set_title(labels[2], loc="left")
+        axis.set_title(in_lines(figure, labels[2]), loc="left")
         if ax is None:
             draw_legend(figure, axis, loc="outside lower center", fontsize=7)
     return figure
+
+
+def _name_multiples(axis: Axes, rows: pd.DataFrame, furthest: FloatArray) -> None:
+    """Write how many times as strong confounders are, from the strongest on, where no other is written too near."""
+    named: list[FloatArray] = []
+    for times, *place in rows[::-1].itertuples(index=False):
+        at = np.asarray(place) / furthest
+        if not any((np.abs(at - other) < NEAR).all() for other in named):
+            axis.annotate(f"{times}×", place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+            named.append(at)
 
 
 def _draw_contours(

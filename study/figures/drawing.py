@@ -52,6 +52,7 @@ FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "Y
 WIDTH, HEIGHT = 4.6, 2.9
 FULL = 6.45
 TITLE = 54  # letters of a line of a title across a figure of the usual width
+SIDE = 30  # of a line beside a vertical axis
 TICK_LETTERS = 36  # of all labels below a horizontal axis together
 ABOVE = "outside upper center"  # of a legend
 # Decimals of a coordinate, in points of a PDF or dots of a PNG: more cannot be seen, and would show how a processor
@@ -231,6 +232,11 @@ def figure_files(name: str, figure: Figure) -> dict[str, bytes]:
 def in_lines(figure: Figure, text: str) -> str:
     """Break a title or the name of a horizontal axis into lines that fit a figure."""
     return fill(text, int(TITLE * figure.get_figwidth() / WIDTH))
+
+
+def beside(text: str) -> str:
+    """Break the name of a vertical axis into lines that are no longer than the axis."""
+    return "\n".join(fill(line, SIDE) for line in text.splitlines())
 
 
 def name_periods(

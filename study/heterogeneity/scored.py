@@ -114,8 +114,9 @@ def prior(sample: Sample, name: str) -> FloatArray:
 
 
 def prior_of(sample: Sample, name: str | None) -> str:
-    """Return the covariate that is named, or the question's last that is no attribute or rule."""
+    """Return the covariate that is named, or the question's last number, of more than two values if any is."""
     numbers = [each for each in sample.question.covariates if each in sample.panel.covariates]
+    numbers.sort(key=lambda each: pd.Series(sample.panel.covariates[each].ravel()).nunique() > 2)
     return name or (*sample.question.covariates, *numbers)[-1]
 
 

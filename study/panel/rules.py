@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FARTHEST_EVENT = 200
-READ_DATES = 'Dates are read with period="year", or quarter, month, week or day.'
+READ_DATES = 'Dates are read with period="year", or quarter or month, and in memory also week or day.'
 BETWEEN = ": "  # of a unit and a group, in the name of the pair
 
 

@@ -95,13 +95,13 @@ class Scale:
         shown = round(self.factor * value, digits) + 0.0
         return f"{shown:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
-    def axis(self, outcome: str | None = None) -> str:
+    def axis(self, outcome: str | None = None, longest: int = LONGEST) -> str:
         """Name an axis of effects, in several lines if one is too short."""
         name = self.outcome if outcome is None else outcome
         if self.name == "level" and self.unit == name:
-            return fill(f"Effect on {name}", LONGEST)
+            return fill(f"Effect on {name}", longest)
         apart = " " if len(name) + len(self.column) <= LINE else "\n"
-        return "\n".join(fill(line, LONGEST) for line in f"Effect on {name},{apart}{self.column}".split("\n"))
+        return "\n".join(fill(line, longest) for line in f"Effect on {name},{apart}{self.column}".split("\n"))
 
     def short_axis(self) -> str:
         """Name an axis beside others of the same outcome."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
-from study.core import Progress, QuestionError, counted, one_thread, paragraph, section
+from study.core import Progress, QuestionError, capital, counted, listed, one_thread, paragraph, section
 from study.designs import Assumes
 from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, fitting
 from study.estimates import Effect, Estimand, Estimate, smallest_effect
@@ -261,7 +261,7 @@ def on_whom(fit: Estimate) -> list[str]:
         f"{counted(sample.n_units, 'unit')}, {sample.n_treated} of them treated; {counted(fit.n_obs, 'observation')}; "
         f"{counted(fit.n_clusters, 'cluster')}.",
         *([f"Left out: {'; '.join(dropped)}."] if dropped else []),
-        *fit.notes,
+        *map(capital, fit.notes),
     ]
 
 
@@ -290,7 +290,7 @@ def conclusion(verdict: Verdict) -> list[str]:
     row = Effect.of(average.terms[0], average, verdict.task.level)
     tests = [c for c in verdict.checks if c.finding is not None and c.finding.against is not None]
     objections = [c.finding.objection for c in tests if c.finding is not None and c.finding.against]
-    tested = any(c.diagnostic.section is Section.AGAINST for c in tests)
+    tested = sum(c.diagnostic.section is Section.AGAINST for c in tests)
     is_known = not math.isnan(row.conf_low)
     interval = (
         f"{100 * verdict.task.level:g}% interval {row.interval(scale)}; the minimum detectable effect (80% power) is "
@@ -314,9 +314,23 @@ def conclusion(verdict: Verdict) -> list[str]:
                 "So the estimate is not to be read as an effect of the event without a reason why this does not matter."
             )
     elif row.excludes_zero:
-        nothing = "Nothing that was looked at speaks against" if tested else "No diagnostic tested"
-        sentences.append(f"{nothing} the assumptions. {_bound(verdict)}")
+        which = "The one test" if tested == 1 else f"None of the {tested} tests"
+        nothing = f"{which} of the assumptions {'does not reject' if tested == 1 else 'rejects'} them."
+        sentences += [nothing if tested else "No diagnostic tested the assumptions.", *_unjudged(verdict)]
+        sentences.append(_bound(verdict))
     return sentences
+
+
+def _unjudged(verdict: Verdict) -> Iterator[str]:
+    """Name what was looked at beside the tests and has no verdict."""
+    titles = [
+        f'"{check.diagnostic.title}"'
+        for check in verdict.checks
+        if check.diagnostic.section is Section.AGAINST and check.finding and check.finding.against is None
+    ]
+    if titles:
+        decided = "it" if len(titles) == 1 else "them"
+        yield f"For the reader to judge, since no test decides {decided}: {listed(titles)}."
 
 
 def _bound(verdict: Verdict) -> str:

@@ -137,7 +137,8 @@ class Event:
     @property
     def called(self) -> str:
         """What a sentence calls it: its title with an article, or the column where it has no other title."""
-        return self.title if self.title == self.name else f"the {self.title}"
+        has_article = self.title == self.name or self.title.lower().startswith("the ")
+        return self.title if has_article else f"the {self.title}"
 
 
 @dataclass(frozen=True)

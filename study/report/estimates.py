@@ -16,6 +16,7 @@ from study.core import (
     SMALLEST_P,
     QuestionError,
     Text,
+    capital,
     checked,
     counted,
     decimals,
@@ -350,7 +351,7 @@ def described(fit: Estimate, unit: str = "unit") -> list[str]:
         ),
         *power,
         *([f"Left out: {'; '.join(dropped)}"] if dropped else []),
-        *(note.rstrip(".") for note in fit.notes),
+        *(capital(note.rstrip(".")) for note in fit.notes),
     ]
 
 

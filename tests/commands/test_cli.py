@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -555,6 +556,23 @@ def test_a_name_with_a_comma_stands_in_quotes(tmp_path):
     done = command("estimate", *asked, "--outcome", '"papers, all",count', cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('"papers, all"') == 1
+    split = command("estimate", *asked, "--outcome", "papers, all", cwd=tmp_path)
+    assert split.stderr.endswith("""A name with a comma needs quotes of its own: '"papers, all"'.\n""")
+    shown = command("estimate", "--help", cwd=tmp_path).stdout
+    assert "a name with a comma in quotes of its own" in " ".join(re.sub("[│┃]", " ", shown).split())
+
+
+def test_commands_to_type_next_are_quoted_for_the_shell_and_for_the_option(tmp_path):
+    table = pd.read_csv(PANEL).rename(columns={"x1": "size, log"})
+    folder = tmp_path / "own panel"
+    folder.mkdir()
+    table.to_csv(folder / "own.csv", index=False)
+    asked = ("own panel/own.csv", "--outcome", "y", "--covariate", '"size, log"')
+    done = command("init", *asked, "--first-treated", "first_treated", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("Next: study run --plan 'own panel/study.toml'\n")
+    shown = command("designs", "--for", *asked, "--first-treated", "first_treated", cwd=tmp_path)
+    assert """--covariate '"size, log"'""" in " ".join(shown.stdout.split()), shown.stderr
 
 
 @pytest.mark.parametrize("name", ["estimate", "compare", "table"])

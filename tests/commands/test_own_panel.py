@@ -256,7 +256,7 @@ def test_a_column_that_is_named_as_a_covariate_is_controlled_for_as_by_estimate(
     assert made.returncode == 0, made.stderr
     plan = read_plan(own / "study.toml")
     assert plan.question["covariates"] == ("size",)
-    lacking = "# Not lp_did: it cannot answer a question with covariates\n# Not twfe: Regression: size is explained by "
+    lacking = "# Not lp_did: it cannot answer a question with covariates\n# Not twfe: size is explained by "
     assert lacking in (own / "study.toml").read_text()
     panel, asked = run.load(plan), plan.ask("entry").question
     assert plan.headline.name == "callaway_santanna"

@@ -494,7 +494,7 @@ REFUSED: dict[str, tuple[Any, Question, dict[str, Any], str]] = {
         lambda: with_columns(panel(), double=2 * panel().covariates["push"] + 1),
         ask("push", "double"),
         {},
-        "Regression: push, double are explained by the fixed effects and the other regressors",
+        "iv: push, double are explained by the fixed effects and the other regressors",
     ),
     "proportional": (
         panel,

@@ -171,7 +171,7 @@ def test_errors_that_count_fixed_effects_need_an_observation_more_than_there_are
 
 
 def test_collinear_regressors_are_named() -> None:
-    with pytest.raises(QuestionError, match="Regression: x1 is explained by the fixed effects"):
+    with pytest.raises(QuestionError, match="panel_ols: x1 is explained by the fixed effects"):
         estimate(simulated.panel(), ASKED.replace(covariates=("x1",)), "panel_ols")
 
 

@@ -106,7 +106,7 @@ def one_and_all_treated() -> Panel:
 
 def test_event_study_refuses_event_times_that_fixed_effects_explain() -> None:
     with pytest.raises(
-        QuestionError, match=r"Regression: event -6, event -5, .* are explained by the fixed effects"
+        QuestionError, match=r"event_study: event -6, event -5, .* are explained by the fixed effects"
     ):
         estimate(one_and_all_treated(), Question("y", "event"), "event_study")
     binned = estimate(one_and_all_treated(), Question("y", "event"), "event_study", bin_at=2)
@@ -122,7 +122,7 @@ def test_event_study_refuses_a_bin_below_one(bin_at: int) -> None:
 
 
 def test_twfe_refuses_a_covariate_that_does_not_vary_within_units_by_name() -> None:
-    with pytest.raises(QuestionError, match="Regression: x1 is explained by the fixed effects"):
+    with pytest.raises(QuestionError, match="twfe: x1 is explained by the fixed effects"):
         estimate(simulated.panel(), Question("y", "event", covariates=("x1",)), "twfe")
 
 

@@ -140,6 +140,17 @@ def test_a_trend_of_the_treated_is_found_and_said() -> None:
     assert any("all of them are zero does not reject" in sentence for sentence in quiet.sentences)
 
 
+def test_tests_are_at_five_percent_whatever_the_coverage_of_the_intervals_and_say_so() -> None:
+    made = two_outcomes()
+    for level in (0.5, 0.95):
+        dates = placebo_dates(QUESTION.sample(made), "callaway_santanna", level=level)
+        assert dates.against == (dates["p_joint"] < 0.05)
+        assert dates.sentences[1].endswith("The joint test is at 5%.")
+        outcomes = placebo_outcomes(made, QUESTION, ["other", "nothing"], "callaway_santanna", level=level)
+        assert outcomes["moved"] == ["other"]
+        assert outcomes.verdict.startswith("At a familywise error of 5%, 1 of 2")
+
+
 def test_the_joint_p_value_repeats_with_its_seed_and_rows_may_stand_in_any_order() -> None:
     made = simulated.panel(n=100, seed=7)
     shuffled = simulated.ordered(made, np.random.default_rng(0).permutation(100))

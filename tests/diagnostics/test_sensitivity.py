@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from itertools import combinations
 
 import goldens
 import numpy as np
@@ -795,6 +796,29 @@ def test_the_figure_marks_each_bound_and_the_contour_of_zero():
     for place in shown[["r2_treatment", "r2_outcome"]].itertuples(index=False):
         assert tuple(place) in marked
     assert "estimate is 0" in [line.get_label() for line in axes.lines]
+
+
+def test_a_bound_that_reaches_all_of_the_outcome_says_that_it_is_capped():
+    source = simulated.panel(80)
+    y = source.outcomes["y"]
+    copied = y + 0.05 * np.random.default_rng(1).normal(size=y.shape)
+    source = replace(source, covariates=dict(source.covariates) | {"copied": copied})
+    made = sensitivity(sample("copied", source=source), multiples=(0.001, 1, 2))
+    bounds = made.frame[made.frame["kind"] == "bound"].set_index("term")["r2_outcome"]
+    assert list(bounds == 1) == [False, True, True]
+    (said,) = [sentence for sentence in made.sentences if "taken as 1" in sentence]
+    assert said.startswith("For those 1 and 2 times as strong the bound")
+    capped = sensitivity(sample("moving"))
+    assert not any("taken as 1" in sentence for sentence in capped.sentences)
+
+
+def test_labels_of_confounders_that_are_close_do_not_overlap():
+    made = sensitivity(sample("x1", "x2", n=300), "callaway_santanna", multiples=(1, 2, 3))
+    figure = made.plot()
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text().endswith("×")]
+    assert boxes
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_details_have_every_robustness_value():

@@ -67,7 +67,16 @@ def test_the_spillover_and_the_effect_are_recovered() -> None:
     assert found["full_sample"].conf_high < 1.0
     assert found.against
     assert "neighbours in the same region" in found.objection
-    assert any(s.startswith("These differ from zero") for s in found.sentences)
+    assert any(s.startswith("These differ from zero at the 5% level: ") for s in found.sentences)
+
+
+def test_whether_there_are_spillovers_does_not_depend_on_the_coverage_of_the_intervals() -> None:
+    sample = QUESTION.sample(regions(200, 5))
+    found = [spillovers(sample, DESIGN, by="region", level=level) for level in (0.3, 0.95)]
+    tests = [(*each["differences"], *each["neighbours"]) for each in found]
+    assert any(row.excludes_zero for row in tests[0])
+    assert not any(row.excludes_zero for row in tests[1])
+    assert [each.against for each in found] == [False, False]
 
 
 @pytest.mark.search

@@ -30,11 +30,13 @@ from study import (
     Panel,
     Question,
     QuestionError,
+    Sample,
     compare,
     diagnostics,
     estimate,
     event_plot,
 )
+from study.designs import find_design
 from study.estimates import Effect
 from study.figures import COLOUR, SERIES, dot_figure, drawing, drawn, effects_plot
 from study.figures.paths import event_study, shortened
@@ -393,6 +395,16 @@ DRAWN = {
     "long words of cohorts": lambda: fit().aggregate("cohort").plot(labels={"event": LONG}),
     "long words of a coefficient": lambda: fit("twfe").plot(title=LONG),
     "long words of a panel": lambda: simulated.panel(n=120).plot("event", labels={"event": LONG, "y": LONG}),
+    "hidden treatment": lambda: diagnostics.misclassification(long_sample(), "callaway_santanna").plot(),
+    "shares hidden": lambda: diagnostics.misclassification(
+        long_sample(scale="proportional"), "callaway_santanna"
+    ).plot(),
+    "Oster": lambda: diagnostics.oster(long_sample(), "callaway_santanna").plot(),
+    "confounding": lambda: diagnostics.sensitivity(long_sample(), "callaway_santanna").plot(),
+    "Goodman-Bacon": lambda: diagnostics.goodman_bacon(long_sample(covariates=())).plot(),
+    "pre-trends": lambda: diagnostics.pretrends(
+        find_design("callaway_santanna")(long_sample(covariates=())), slope=0.1
+    ).plot(),
 }
 
 
@@ -421,6 +433,21 @@ def test_titles_labels_and_legends_lie_inside_the_figure_and_apart(name: str) ->
         others = [axis.get_window_extent(renderer) for axis in figure.axes]
         others += [axis.title.get_window_extent(renderer) for axis in figure.axes if axis.get_title()]
         assert not any(frame.overlaps(other.padded(-1)) for other in others)
+
+
+def long_sample(covariates: tuple[str, ...] = ("x1", "x2"), **more: Any) -> Sample:
+    panel = simulated.panel(n=60, level=9.0)
+    name = "Readmissions within thirty days of discharge per 1,000 patients"
+    panel = replace(panel, outcomes={name: panel.outcomes["y"]})
+    return Question(name, "event", covariates=covariates, **more).sample(panel)
+
+
+def test_names_of_outcomes_before_treatment_lie_inside_the_figure_of_balance() -> None:
+    figure = diagnostics.balance(long_sample()).plot()
+    figure.draw_without_rendering()
+    labels = figure.axes[0].get_yticklabels()
+    assert len(labels) == 4
+    assert all(label.get_window_extent().x0 >= 0 for label in labels)
 
 
 def path() -> pd.DataFrame:

@@ -8,10 +8,11 @@ import gaining
 import numpy as np
 import pytest
 import scipy.stats
+import simulated
 
 from study import Question, QuestionError, heterogeneity
 from study.heterogeneity.allocation import chances, distinct, least_leaf, policy_tree, tree_chances, tree_text
-from study.heterogeneity.scored import NEAREST, Scores
+from study.heterogeneity.scored import NEAREST, Scores, prior_of
 
 EXACT = 1e-9
 DRAWS = 999
@@ -210,3 +211,14 @@ def test_effects_are_added_up_on_the_scale_of_the_outcome_alone(scale: str) -> N
 def test_the_budget_is_as_many_grants_as_there_were_unless_another_is_named() -> None:
     scores = scored(n=150)
     assert heterogeneity.policy(scores, draws=99)["budget"] == int(scores.rows.treated.sum())
+
+
+def test_units_are_ordered_by_a_number_with_more_than_two_values_where_there_is_one():
+    made = simulated.panel(n=40)
+    public = np.resize([0.0, 1.0], made.outcomes["y"].shape[0])[:, None] * np.ones(
+        made.outcomes["y"].shape[1]
+    )
+    made = replace(made, covariates=dict(made.covariates) | {"public": public})
+    for covariates, expected in {("x1", "x2"): "x2", ("x1", "public"): "x1", ("public",): "public"}.items():
+        sample = Question("y", "event", covariates=covariates).sample(made)
+        assert prior_of(sample, None) == expected

@@ -480,7 +480,9 @@ def test_a_jump_over_months_names_those_on_either_side() -> None:
 
 
 def test_dates_without_a_period_say_how_to_read_them() -> None:
-    with pytest.raises(DataError, match=r'a period is a whole number, .* period="year", or quarter, month'):
+    with pytest.raises(
+        DataError, match=r'a period is a whole number, .* period="year", or quarter or month, and in memory'
+    ):
         Panel.from_long(dated(str), **ROLES)
 
 
@@ -612,7 +614,9 @@ def test_a_value_that_may_mean_never_is_refused_with_how_to_say_so(written: Any,
 
 def test_dates_of_events_in_a_panel_of_years_are_refused_with_how_to_read_them() -> None:
     data = table().assign(entry=lambda d: d["entry"].map("{:.0f}-07-01".format, na_action="ignore"))
-    with pytest.raises(DataError, match=r'or empty for never\. Dates are read with period="year"'):
+    with pytest.raises(
+        DataError, match=r'or empty for never\. Dates are read with period="year", or quarter or month'
+    ):
         Panel.from_long(data, **ROLES)
     assert (
         Panel.from_long(data, **ROLES, period="year").checksum == Panel.from_long(table(), **ROLES).checksum

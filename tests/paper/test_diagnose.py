@@ -128,7 +128,7 @@ def test_an_interval_with_zero_has_no_sign_and_one_without_is_bounded_or_objecte
         excludes = not row.conf_low <= 0 <= row.conf_high
         text = " ".join(conclusion(found))
         assert ("sign is not established" in text) == (not excludes)
-        objected, fine = "What speaks against" in text, "Nothing that was looked at" in text
+        objected, fine = "What speaks against" in text, "tests of the assumptions rejects them" in text
         assert not (objected and fine)
         assert objected or fine or not excludes
 
@@ -149,6 +149,27 @@ def test_what_no_diagnostic_tested_is_not_said_to_be_clear(tmp_path: Path) -> No
     for checks in ((), (found.check("uncertainty"),)):
         text = " ".join(conclusion(replace(found, checks=checks)))
         assert "No diagnostic tested the assumptions." in text
+
+
+def test_the_conclusion_counts_the_tests_and_names_what_has_no_verdict(tmp_path: Path) -> None:
+    found = made(tmp_path, "sim1/count/proportional", "twfe", make=answered)
+    checks = {
+        name: found.check(name) for name in ("balance", "goodman_bacon", "placebo_dates", "placebo_outcomes")
+    }
+    calm = {
+        name: check._replace(
+            finding=replace(check.finding, against=None if check.finding.against is None else False)
+        )
+        for name, check in checks.items()
+        if check.finding is not None
+    }
+    text = " ".join(conclusion(replace(found, checks=tuple(calm.values()))))
+    assert "None of the 2 tests of the assumptions rejects them." in text
+    judged = '"Balance before treatment" and "Comparisons in the coefficient"'
+    assert f"For the reader to judge, since no test decides them: {judged}." in text
+    one = " ".join(conclusion(replace(found, checks=(calm["placebo_dates"],))))
+    assert "The one test of the assumptions does not reject them." in one
+    assert "For the reader" not in one
 
 
 @pytest.mark.parametrize(

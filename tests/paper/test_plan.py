@@ -17,7 +17,7 @@ from study.paper import run as running
 from study.paper.exhibits.exhibit import Setting
 from study.paper.exhibits.heterogeneity import heterogeneity
 from study.paper.exhibits.specifications import specifications
-from study.paper.plan import read_plan
+from study.paper.plan import Event, read_plan
 
 FURTHER = 'label = "f"\nevent = "first_treated"\nasks = "A"'
 TOP = "seed = 3"
@@ -307,3 +307,12 @@ def test_exhibits_that_cannot_be_made_say_why(tmp_path: Path, monkeypatch: pytes
     only = replace(plan, rows=(plan.headline,), populations=("x1>1e9",))
     (sentence,) = specifications(Setting(only, panel, {})).sentences
     assert sentence.startswith("Not made: ")
+
+
+def test_an_event_whose_title_has_an_article_has_one_in_a_sentence() -> None:
+    titles = {
+        "the first accelerator": "the first accelerator",
+        "first accelerator": "the first accelerator",
+        "e": "e",
+    }
+    assert {title: Event("e", title, "s", "l").called for title in titles} == titles

@@ -143,13 +143,12 @@ def uncertainty(
         test = Effect(RANDOMIZATION, own.estimate, p_value=p_value)
         shown.append(replace(test, n_units=own.n_units, n_treated=own.n_treated))
     excluding = [row.label for row in rows if row.excludes_zero]
-    conclusion = {0: "No interval excludes zero", len(rows): "All intervals exclude zero"}.get(
-        len(excluding), f"Zero is excluded by {', '.join(excluding)} and by no other interval"
-    )
+    named = f" ({', '.join(excluding)})" * bool(excluding)
     widest = max(rows, key=lambda row: row.conf_high - row.conf_low)
     return Finding.of(
         [
-            f"{conclusion}; the widest, {widest.label}, is {widest.interval(scale)}{tested}.",
+            f"{len(excluding)} of {len(rows)} intervals exclude zero{named}; the widest, {widest.label}, is "
+            f"{widest.interval(scale)}{tested}.",
             f"The design's own method, {own.label}, gives {own.interval(scale)}.",
             *sentences,
             few_clusters_warning(fit)

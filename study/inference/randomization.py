@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import (
-    BoolArray,
     FloatArray,
     QuestionError,
     checked,
@@ -357,18 +356,15 @@ class _Refit:
             return np.nan
 
     def each(self, orders: list[Order]) -> list[float]:
-        """Return the statistic of each order."""
-        values, known = self.at_once(np.stack(orders))
-        return [v if k else self(order) for order, v, k in zip(orders, values.tolist(), known, strict=True)]
-
-    def at_once(self, orders: Order) -> tuple[FloatArray, BoolArray]:
-        """Return the statistics of orders, shape (B, m), and which of them need not be computed one by one."""
+        """Return the statistic of each order, of all together where the design can, and else one by one."""
         assigned = find_design(self.design).assigned
-        every = assigned and assigned(self.sample, self.source[orders][:, self.place], **self.options)
+        units = self.source[np.stack(orders)][:, self.place]
+        every = assigned and assigned(self.sample, units, **self.options)
         if every is None:
-            return np.full(len(orders), np.nan), np.zeros(len(orders), dtype=bool)
+            return [*map(self, orders)]
         effect, std_error, known = every
-        return effect / std_error if self.kind == "t" else effect, known
+        values = effect / std_error if self.kind == "t" else effect
+        return [v if k else self(order) for order, v, k in zip(orders, values.tolist(), known, strict=True)]
 
 
 def without(sample: Sample, effect: float) -> FloatArray:

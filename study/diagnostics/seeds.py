@@ -95,8 +95,8 @@ def finding_of(
     sentences = [
         f"Over {count} seeds the estimate has a standard deviation of {spread:.2f} of its standard error "
         f"(from {scale.text(estimates.min())} to {scale.text(estimates.max())}); the interval excludes zero under "
-        f"{_counted(excluding, count)} of them.",
-        f"It is positive under {_counted(positive, count)} of the seeds; its average over them is "
+        f"{excluding} of them.",
+        f"It is positive under {positive} of the {count} seeds; its average over them is "
         f"{scale.text(mean.estimate)}, with the interval {mean.interval(scale)}.",
         "The standard error does not count what the seed adds: with it, that of one seed would be "
         f"{np.sqrt(1 + spread**2) - 1:.1%} larger.",
@@ -115,7 +115,3 @@ def finding_of(
         objection=f"the seed, since the interval excludes zero under {excluding} of {count}",
         details={"rows": refits.rows, "average": mean, "spread": spread},
     )
-
-
-def _counted(number: int, count: int) -> str:
-    return {0: "none", count: "all"}.get(number, f"{number}")

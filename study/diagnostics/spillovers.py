@@ -79,6 +79,8 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
     QuestionError
         If a unit of the sample has no coordinates, or one is out of range.
     """
+    from sklearn.metrics.pairwise import haversine_distances
+
     units = sample.panel.units
     sources = here_among = sample.panel_rows
     if isinstance(coordinates, Mapping):
@@ -95,7 +97,7 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
         raise QuestionError(
             f"{WHO}: coordinates have shape {there.shape}; give latitude and longitude of each unit."
         )
-    here = there[np.searchsorted(sources, here_among)]
+    here = np.searchsorted(sources, here_among)
     outside = ~((np.abs(there[:, 0]) <= 90) & (np.abs(there[:, 1]) <= 180))
     if outside.any():
         latitude, longitude = there[outside][0]
@@ -104,32 +106,13 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
             "of latitude in [-90, 90] and of longitude in [-180, 180]."
         )
     dates, limits = source_dates(sample)[sources], np.array(rings)[:, None]
-    since = np.full((len(rings), sample.n_units), np.nan)
+    on_globe, since = np.radians(there), np.full((len(rings), sample.n_units), np.nan)
     for k in np.flatnonzero(np.isfinite(dates)):
-        within = great_circle_km(here, there[k]) <= limits
-        since = np.fmin(since, np.where(within, dates[k], np.nan))
+        apart = EARTH_RADIUS_KM * haversine_distances(on_globe[here], on_globe[[k]])[:, 0]
+        since = np.fmin(since, np.where(apart <= limits, dates[k], np.nan))
     since[1:][np.isfinite(since[:-1])] = np.nan  # within a nearer ring, and so within all that are farther
     names = (f"at {start:g}-{end:g} km" for start, end in pairwise((0.0, *rings)))
     return dict(zip(names, since, strict=True))
-
-
-def great_circle_km(here: FloatArray, there: FloatArray) -> FloatArray:
-    """Return great-circle distances in km of points from one point, by the haversine formula.
-
-    Parameters
-    ----------
-    here : ndarray, shape (n, 2)
-        Latitude and longitude in degrees.
-    there : ndarray, shape (2,)
-
-    Returns
-    -------
-    ndarray, shape (n,)
-    """
-    first, second = np.radians(here), np.radians(there)
-    north, east = np.sin((first - second) / 2).T ** 2
-    inside = north + np.cos(first[:, 0]) * np.cos(second[0]) * east
-    return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(inside, 1.0))))
 
 
 @diagnostic(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from study.core import QuestionError, p_is, p_text
 from study.designs import find_design
@@ -25,11 +23,10 @@ from study.estimates import (
     largest_draws,
     treated_clusters,
 )
-from study.figures import Axes, Figure
 from study.inference import Randomization, cr3, wild_bootstrap
 from study.inference.few_treated import few_treated
 from study.inference.randomization import randomization as permuted
-from study.panel import Sample, Scale
+from study.panel import Sample
 
 RANDOMIZATION = "randomization of event dates"
 CLUSTERED = "clustered by {}"
@@ -135,21 +132,24 @@ def uncertainty(
     elif randomization is None and permutations:
         drawn: dict[str, Any] = {"strata": strata, "permutations": permutations, "seed": seed}
         randomization = permuted(sample, design, progress=progress, **drawn, **options)
-    own, shown, p_value, objection, tested, sentences = rows[0], list(rows), None, "", "", []
+    own, shown, p_value, sentences = rows[0], list(rows), None, []
+    objection = tested = title = ""
     if randomization is not None:
         p_value, sentences = randomization.p_value, [randomization.sentences[0]]
         objection = f"the randomization test, which does not reject no effect ({p_is(p_value)})"
         tested = f"; the randomization test has {p_is(p_value)}"
+        title = f"Randomization p-value {p_text(p_value)}"
         test = Effect(RANDOMIZATION, own.estimate, p_value=p_value)
         shown.append(replace(test, n_units=own.n_units, n_treated=own.n_treated))
     excluding = [row.label for row in rows if row.excludes_zero]
-    conclusion = {0: "No interval excludes zero", len(rows): "All intervals exclude zero"}.get(
-        len(excluding), f"Zero is excluded by {', '.join(excluding)} and by no other interval"
-    )
+    named = f" ({', '.join(excluding)})" * bool(excluding)
     widest = max(rows, key=lambda row: row.conf_high - row.conf_low)
+    frame = effects_frame(shown).rename(columns={"label": "inference"})
+    with_interval = frame["inference"][np.isfinite(frame["conf_high"] - frame["conf_low"])]
     return Finding.of(
         [
-            f"{conclusion}; the widest, {widest.label}, is {widest.interval(scale)}{tested}.",
+            f"{len(excluding)} of {len(rows)} intervals exclude zero{named}; the widest, {widest.label}, is "
+            f"{widest.interval(scale)}{tested}.",
             f"The design's own method, {own.label}, gives {own.interval(scale)}.",
             *sentences,
             few_clusters_warning(fit)
@@ -157,8 +157,8 @@ def uncertainty(
             f"{effective:.0f}.",
             *(f"Not offered: {label}, because {reason}" for label, reason in refused),
         ],
-        effects_frame(shown).rename(columns={"label": "inference"}),
-        partial(_chart, scale=scale, level=level, p_value=p_value),
+        frame,
+        dots(scale, level, with_interval, title=title),
         against=None if p_value is None else own.excludes_zero and p_value > SIZE,
         objection=objection,
         details={"rows": tuple(rows), "randomization": randomization}
@@ -178,12 +178,3 @@ def _bootstrapped(fit: Estimate, draws: int, level: float, seed: int) -> Effect:
     p_value = float(exceeded(drawn, abs(own.estimate / own.std_error)))
     half = float(np.quantile(drawn, level)) * own.std_error
     return replace(own, p_value=p_value, conf_low=own.estimate - half, conf_high=own.estimate + half)
-
-
-def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float, p_value: float | None) -> Figure:
-    """Draw the intervals; the randomization test has none and stands above them."""
-    finite = frame[np.isfinite(frame["conf_high"] - frame["conf_low"])]
-    figure = dots(scale, level, finite["inference"])(finite, ax)
-    if p_value is not None:
-        (ax or figure.axes[0]).set_title(f"Randomization p-value {p_text(p_value)}", fontsize=8)
-    return figure

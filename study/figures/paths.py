@@ -77,7 +77,7 @@ def dot_figure(
     level : float
         Coverage of the intervals, named below the axis.
     **drawing
-        behind, marked, names, percent and null, as in :func:`draw_dots`.
+        behind, marked, names, percent, null and title, as in :func:`draw_dots`.
     """
     step = 0.21 if len(frame) <= MANY else 0.15
     least = 2 + 2 * xlabel.count("\n")  # below which a label of several lines leaves no room for the rows
@@ -98,6 +98,7 @@ def draw_dots(
     names: tuple[str, str] = ("", ""),
     percent: bool = False,
     null: float = 0.0,
+    title: str = "",
 ) -> None:
     """Draw the rows on an axis.
 
@@ -116,6 +117,8 @@ def draw_dots(
         Effects are shares and are drawn in percent.
     null : float
         Where the line stands that intervals are read against.
+    title : str
+        Above the rows, none where it is empty.
     """
     factor = 100 if percent else 1
     second = np.zeros(len(frame), dtype=bool) if marked is None else np.asarray(marked, dtype=bool)
@@ -130,6 +133,8 @@ def draw_dots(
             look: Any = {"label": name or None, "color": colour, "fmt": marker}
             draw_intervals(axis, rows[0, which], np.flatnonzero(which), rows[1:, which], **look)
     label_rows(axis, [shortened(label) for label in frame["label"]], size=7.5 if len(frame) <= MANY else 6)
+    if title:
+        axis.set_title(title, fontsize=8)
 
 
 def draw_intervals(

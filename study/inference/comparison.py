@@ -204,40 +204,33 @@ class Comparison(Described):
         QuestionError
             If one axis is given for several outcomes.
         """
-        from study.figures import canvas, dot_figure, legend_above
+        from study.figures import dot_figure, legend_above, panels
 
         words, table, scale = labels or {}, self.tidy(level), self.question.effect_scale
-        many = len(self.outcomes) > 1
-        if ax is not None and many:
+        count = len(self.outcomes)
+        if ax is not None and count > 1:
             raise QuestionError(
-                f"Comparison.plot: ax is one axis for {len(self.outcomes)} outcomes; leave it out, or plot one of them "
+                f"Comparison.plot: ax is one axis for {count} outcomes; leave it out, or plot one of them "
                 f'by comparison.about(["{self.outcomes[0]}"]).'
             )
-
-        def draw(outcome: str, axis: Axes | None) -> Figure:
-            rows = table[table["outcome"] == outcome].reset_index()
-            rows["label"] = [words.get(design, design) for design in rows["design"]]
-            look: dict[str, Any] = {"percent": scale.percent, "level": level}
-            if rows["compared"].any():
-                look |= {"marked": ~rows["compared"] & rows["estimate"].notna(), "names": COMPARED}
-            xlabel = replace(scale, outcome=words.get(outcome, outcome)).axis()
-            figure = dot_figure(rows, axis, xlabel=xlabel, **look)
-            on = figure.axes[0] if axis is None else axis
-            for row in rows.index[rows["estimate"].isna()]:
-                place: Any = {"transform": on.get_yaxis_transform(), "va": "center", "fontsize": 7}
-                on.text(0.02, row, "refused", bbox={"color": "white", "pad": 0.5}, **place)
-            if outcome == self.outcomes[0]:
-                on.set_title(title or "", loc="left" if many else "center", fontsize=9)
-            return figure
-
-        if many:
-            with canvas(1.9 + 2.7 * len(self.outcomes), 1.3 + 0.21 * max(len(self.labels), 2)) as figure:
-                axes = figure.subplots(1, len(self.outcomes), sharey=True)
-                for outcome, axis in zip(self.outcomes, axes, strict=True):
-                    draw(outcome, axis)
+        size = 1.9 + 2.7 * count, 1.3 + 0.21 * max(len(self.labels), 2)
+        with panels(ax, 1, count, *size, sharey=True) as (figure, axes):
+            for outcome, axis in zip(self.outcomes, axes, strict=True):
+                rows = table[table["outcome"] == outcome].reset_index()
+                rows["label"] = [words.get(design, design) for design in rows["design"]]
+                look: dict[str, Any] = {"percent": scale.percent, "level": level}
+                if rows["compared"].any():
+                    look |= {"marked": ~rows["compared"] & rows["estimate"].notna(), "names": COMPARED}
+                dot_figure(
+                    rows, axis, xlabel=replace(scale, outcome=words.get(outcome, outcome)).axis(), **look
+                )
+                for row in rows.index[rows["estimate"].isna()]:
+                    place: Any = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 7}
+                    axis.text(0.02, row, "refused", bbox={"color": "white", "pad": 0.5}, **place)
+            axes[0].set_title(title or "", loc="left" if count > 1 else "center", fontsize=9)
+            if ax is None:
                 legend_above(figure, axes[0])
-            return figure
-        return draw(self.outcomes[0], ax)
+        return figure
 
     def differences(self) -> pd.DataFrame:
         """Return one row an outcome and pair of compared designs: the first less the second."""

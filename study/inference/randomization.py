@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import chain, combinations, islice, product
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import (
-    BoolArray,
     FloatArray,
     QuestionError,
     checked,
     in_parallel,
-    one_thread,
     p_is,
     p_text,
     refuse_unknown,
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
 
 
 Order = NDArray[np.int64]
-Statistic = Callable[[Order], float]
 Kind = Literal["t", "estimate"]
 
 AT_ONCE = 50
@@ -163,71 +159,6 @@ def histogram(drawn: FloatArray, actual: float, label: str, of: str, exact: bool
     return figure
 
 
-def randomization_test(
-    statistic: Statistic,
-    strata: NDArray[Any],
-    *,
-    permutations: int,
-    seed: int,
-    dates: NDArray[Any] | None = None,
-    among: str = "units",
-    event: str = "the event",
-    jobs: int = 1,
-    progress: Callable[[], None] | None = None,
-) -> Randomization:
-    """Compare a statistic with its distribution when event dates are permuted within strata.
-
-    Valid, in finite samples, for the sharp null of no effect on any unit if dates are exchangeable
-    within strata (Fisher 1935; for staggered adoption, Roth and Sant'Anna 2023).
-
-    Parameters
-    ----------
-    statistic : callable
-        Takes the order in which the units' event dates are permuted, shape (n,): unit i has the date of unit
-        ``order[i]``. Larger in absolute value is more extreme, and NaN, not defined, is most extreme.
-        With more than one job it has to be fit for pickling.
-    strata : ndarray, shape (n,)
-        Dates are exchanged only between units of one stratum.
-    permutations, seed : int
-        Where there are no more assignments than ``permutations``, each is taken once and nothing is drawn.
-    dates : ndarray, shape (n,)
-        Equal where units have the same date; without them, no two units have.
-    among, event : str
-        Between whom dates are permuted, and of what, in words.
-    jobs : int
-        Processes; the result does not depend on it.
-    progress : callable, optional
-        Called once for each permutation.
-
-    Returns
-    -------
-    Randomization
-        With p = (1 + draws at least as extreme) / (1 + draws), or the share of all assignments that are.
-
-    Raises
-    ------
-    QuestionError
-        If the statistic is not defined for the dates as they are, or there is one assignment only.
-    """
-    groups = [np.flatnonzero(strata == label) for label in np.unique(strata)]
-    dated = np.arange(len(strata)) if dates is None else np.unique(dates, return_inverse=True)[1]
-    assignments = number_of_assignments([dated[members] for members in groups])
-    if assignments <= 1:
-        raise QuestionError(
-            f"randomization: {among} have the same date of {event} as all others of their stratum, so that there is "
-            "nothing to permute; take coarser strata."
-        )
-    with one_thread():
-        observed = statistic(np.arange(len(strata)))
-    if np.isnan(observed):
-        raise QuestionError("randomization: the statistic is not defined for the event dates as they are.")
-    exact = assignments <= permutations
-    orders = every_order(groups, dated) if exact else drawn_orders(groups, permutations, seed)
-    drawn = np.fromiter(_statistics(statistic, orders, jobs, progress), float)
-    p_value = p_of_draws(drawn, observed, exact=exact)
-    return Randomization(observed, p_value, len(drawn), exact, drawn, among=among)
-
-
 def number_of_assignments(dates: list[NDArray[Any]]) -> float:
     """Return how many assignments of dates to units their strata allow; infinity for more than 1e12.
 
@@ -271,24 +202,6 @@ def drawn_orders(groups: list[Order], permutations: int, seed: int) -> Iterator[
         for members in groups:
             order[members] = rng.permutation(members)
         yield order
-
-
-def _statistics(
-    statistic: Statistic, orders: Iterator[Order], jobs: int, progress: Callable[[], None] | None
-) -> Iterator[float]:
-    """Yield the statistic of each order."""
-    blocks = iter(lambda: list(islice(orders, AT_ONCE)), [])
-    for value in chain.from_iterable(in_parallel(partial(_each, statistic), blocks, jobs=jobs)):
-        yield value
-        if progress is not None:
-            progress()
-
-
-def _each(statistic: Statistic, orders: list[Order]) -> list[float]:
-    if not isinstance(statistic, _Refit):
-        return [statistic(order) for order in orders]
-    values, known = statistic.at_once(np.stack(orders))
-    return [v if k else statistic(order) for order, v, k in zip(orders, values.tolist(), known, strict=True)]
 
 
 @checked
@@ -376,7 +289,8 @@ def randomization(
     freed = replace(sample, y=without(sample, null)) if null else sample
     headline = chosen(freed, **options).headline
     of = f"{design}'s {headline.terms[0]}"
-    if np.isnan(_value(headline, statistic)):
+    observed = _value(headline, statistic)
+    if np.isnan(observed):
         instead = '; use statistic="estimate"' if statistic == "t" and np.isfinite(headline.effect[0]) else ""
         raise QuestionError(
             f"randomization: {of} has no {'standard error' if statistic == 't' else 'value'} with the event dates as "
@@ -388,23 +302,32 @@ def randomization(
     among = f"{len(source):,} {'units' if labels is sample.unit_ids else 'clusters'}"
     if strata is not None:
         among += f" within {len(np.unique(stratum))} strata of {strata}"
-    refit = _Refit(freed, design, options, statistic, source, place)
-    test = randomization_test(
-        refit,
-        stratum,
-        permutations=permutations,
-        seed=seed,
-        dates=numbers_of_dates(sample)[source],
-        among=among,
-        event=sample.question.event,
-        jobs=jobs,
-        progress=progress,
-    )
-    return replace(
-        test,
+    dates = np.unique(numbers_of_dates(sample)[source], return_inverse=True)[1]
+    groups = [np.flatnonzero(stratum == label) for label in np.unique(stratum)]
+    assignments = number_of_assignments([dates[members] for members in groups])
+    if assignments <= 1:
+        raise QuestionError(
+            f"randomization: {among} have the same date of {sample.question.event} as all others of their stratum, so "
+            "that there is nothing to permute; take coarser strata."
+        )
+    exact = assignments <= permutations
+    orders = every_order(groups, dates) if exact else drawn_orders(groups, permutations, seed)
+    blocks = iter(lambda: list(islice(orders, AT_ONCE)), [])
+    refit, drawn = _Refit(freed, design, options, statistic, source, place), []
+    for value in chain.from_iterable(in_parallel(refit.each, blocks, jobs=jobs)):
+        drawn.append(value)
+        if progress is not None:
+            progress()
+    return Randomization(
+        statistic=observed,
+        p_value=p_of_draws(np.array(drawn), observed, exact=exact),
+        permutations=len(drawn),
+        exact=exact,
+        drawn=np.array(drawn),
         kind=statistic,
         of=of,
         null=float(null),
+        among=among,
         units=UNITS[sample.question.scale],
         caveats=caveats,
     )
@@ -432,14 +355,16 @@ class _Refit:
         except QuestionError:
             return np.nan
 
-    def at_once(self, orders: Order) -> tuple[FloatArray, BoolArray]:
-        """Return the statistics of orders, shape (B, m), and which of them need not be computed one by one."""
+    def each(self, orders: list[Order]) -> list[float]:
+        """Return the statistic of each order, of all together where the design can, and else one by one."""
         assigned = find_design(self.design).assigned
-        every = assigned and assigned(self.sample, self.source[orders][:, self.place], **self.options)
+        units = self.source[np.stack(orders)][:, self.place]
+        every = assigned and assigned(self.sample, units, **self.options)
         if every is None:
-            return np.full(len(orders), np.nan), np.zeros(len(orders), dtype=bool)
+            return [*map(self, orders)]
         effect, std_error, known = every
-        return effect / std_error if self.kind == "t" else effect, known
+        values = effect / std_error if self.kind == "t" else effect
+        return [v if k else self(order) for order, v, k in zip(orders, values.tolist(), known, strict=True)]
 
 
 def without(sample: Sample, effect: float) -> FloatArray:

@@ -309,14 +309,9 @@ class Table:
     def formatted(self, kind: str) -> bytes:
         """Return the table in a format, HTML and LaTeX without what stands around them in a document."""
         refuse_unknown("format", kind, get_args(Format), "study table")
-        make: dict[str, Callable[[], bytes]] = {
-            "latex": self.latex,
-            "html": self.html,
-            "md": self.markdown,
-            "docx": lambda: document([self], "docx"),
-            "csv": self.csv,
-            "txt": self.text,
-        }
+        make: dict[str, Callable[[], bytes]]
+        make = {"latex": self.latex, "html": self.html, "md": self.markdown, "csv": self.csv}
+        make |= {"txt": self.text, "docx": lambda: document([self], "docx")}
         return make[kind]()
 
     def save(self, path: str | Path, *, standalone: bool = False) -> Path:

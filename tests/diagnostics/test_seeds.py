@@ -85,11 +85,11 @@ def moved(found: Finding, estimates: list[float], error: float = 1.0, repetition
 @pytest.mark.parametrize(
     ("estimates", "excluding", "positive", "agrees"),
     [
-        ([1.0, 1.2, 1.1], "none of them", "all of the seeds", True),
-        ([1.9, 2.0, 2.1], "2 of them", "all of the seeds", False),
-        ([2.5, 2.6, 2.1], "all of them", "all of the seeds", True),
-        ([-0.1, 0.1, 0.2], "none of them", "2 of the seeds", True),
-        ([-2.5, 2.5, 2.2], "all of them", "2 of the seeds", False),
+        ([1.0, 1.2, 1.1], "0 of them", "3 of the 3 seeds", True),
+        ([1.9, 2.0, 2.1], "2 of them", "3 of the 3 seeds", False),
+        ([2.5, 2.6, 2.1], "3 of them", "3 of the 3 seeds", True),
+        ([-0.1, 0.1, 0.2], "0 of them", "2 of the 3 seeds", True),
+        ([-2.5, 2.5, 2.2], "3 of them", "2 of the 3 seeds", False),
     ],
 )
 def test_the_sentences_count_the_seeds(

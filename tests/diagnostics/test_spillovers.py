@@ -11,7 +11,7 @@ import simulated
 from simulated import PERIODS
 
 from study import Panel, Question, QuestionError, estimate
-from study.diagnostics.spillovers import EARTH_RADIUS_KM, by_distance, by_label, great_circle_km, spillovers
+from study.diagnostics.spillovers import EARTH_RADIUS_KM, by_distance, by_label, spillovers
 from study.panel.question import Sample
 
 QUESTION = Question("y", "event", comparison="never_treated", horizon=2)
@@ -171,18 +171,35 @@ def test_units_treated_after_the_window_are_no_source() -> None:
     assert unexposed(by_label(sample, "region"))[sample.attributes["region"] == "r31"].all()
 
 
+def kilometres(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Return the distances of points from one, in degrees, by the angle between their directions."""
+    directions = []
+    for latitude, longitude in (np.radians(here).T, np.radians(there)):
+        flat = np.cos(latitude) * np.array([np.cos(longitude), np.sin(longitude)])
+        directions.append(np.array([*flat, np.sin(latitude)]))
+    first, second = directions
+    across = np.linalg.norm(np.cross(first.T, second), axis=1)
+    return EARTH_RADIUS_KM * np.arctan2(across, second @ first)
+
+
 def test_distances_are_those_of_the_globe() -> None:
     quarter = EARTH_RADIUS_KM * np.pi / 2
-    there = np.array([0.0, 0.0])
-    here = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [90.0, 12.0], [0.0, 180.0], [0.0, -90.0]])
     degree = quarter / 90
-    np.testing.assert_allclose(
-        great_circle_km(here, there), [0, degree, degree, quarter, 2 * quarter, quarter], atol=1e-6
-    )
-    london, paris = np.array([[51.5074, -0.1278]]), np.array([48.8566, 2.3522])
-    assert great_circle_km(london, paris)[0] == pytest.approx(343.6, abs=0.5)
-    sydney, santiago = np.array([[-33.8688, 151.2093]]), np.array([-33.4489, -70.6693])
-    assert great_circle_km(sydney, santiago)[0] == pytest.approx(11340, rel=0.01)
+    here = np.array([[0.0, 1.0], [1.0, 0.0], [90.0, 12.0], [0.0, 180.0], [0.0, -90.0]])
+    london, paris = (51.5074, -0.1278), (48.8566, 2.3522)
+    sydney, santiago = (-33.8688, 151.2093), (-33.4489, -70.6693)
+    apart = [degree, degree, quarter, 2 * quarter, quarter]
+    cases = [((0.0, 0.0), point, at) for point, at in zip(here, apart, strict=True)]
+    cases += [(london, paris, 343.6), (sydney, santiago, 11340)]
+    whole = simulated.panel(n=2)
+    first = replace(whole, first_treated={"event": np.array([5.0, np.nan])})
+    sample = QUESTION.replace(min_cohort_size=1).sample(first)
+    for there, point, expected in cases:
+        places = np.array([there, point])
+        assert kilometres(places[1:], places[0])[0] == pytest.approx(expected, rel=0.01)
+        for share, within in ((1.01, True), (0.99, False)):
+            near = by_distance(sample, places, (share * expected,))
+            assert np.isfinite(next(iter(near.values()))[1]) == within
 
 
 def test_rings_are_those_of_the_nearest_treated_unit_and_dates_those_of_the_first() -> None:
@@ -196,7 +213,7 @@ def test_rings_are_those_of_the_nearest_treated_unit_and_dates_those_of_the_firs
     assert sample.first_treated is not None
     treated = np.flatnonzero(~np.isnan(sample.first_treated))
     for i in range(80):
-        apart = great_circle_km(place[treated], place[i])
+        apart = kilometres(place[treated], place[i])
         expected = np.full(2, np.nan)
         ring = int(np.searchsorted(rings, apart.min()))
         if ring < 2:
@@ -222,7 +239,7 @@ def test_coordinates_by_unit_equal_those_in_order_and_count_units_outside_the_sa
     np.testing.assert_equal(by_order, by_name)
     wider = by_distance(sample, place, (90,))
     gone = next(u for u in made.units if u not in inside)
-    beside = great_circle_km(ordered, np.array(place[gone])) <= 90
+    beside = kilometres(ordered, np.array(place[gone])) <= 90
     assert beside.any()
     np.testing.assert_array_equal(unexposed(wider), unexposed(by_order) & ~beside)
 

@@ -142,14 +142,15 @@ def uncertainty(
         test = Effect(RANDOMIZATION, own.estimate, p_value=p_value)
         shown.append(replace(test, n_units=own.n_units, n_treated=own.n_treated))
     excluding = [row.label for row in rows if row.excludes_zero]
-    named = f" ({', '.join(excluding)})" * bool(excluding)
+    conclusion = {0: "No interval excludes zero", len(rows): "All intervals exclude zero"}.get(
+        len(excluding), f"Zero is excluded by {', '.join(excluding)} and by no other interval"
+    )
     widest = max(rows, key=lambda row: row.conf_high - row.conf_low)
     frame = effects_frame(shown).rename(columns={"label": "inference"})
     with_interval = frame["inference"][np.isfinite(frame["conf_high"] - frame["conf_low"])]
     return Finding.of(
         [
-            f"{len(excluding)} of {len(rows)} intervals exclude zero{named}; the widest, {widest.label}, is "
-            f"{widest.interval(scale)}{tested}.",
+            f"{conclusion}; the widest, {widest.label}, is {widest.interval(scale)}{tested}.",
             f"The design's own method, {own.label}, gives {own.interval(scale)}.",
             *sentences,
             few_clusters_warning(fit)

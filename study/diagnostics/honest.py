@@ -21,7 +21,7 @@ from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import chndtrix, log_ndtr
+from scipy.special import log_ndtr, ndtr
 
 from study.core import BoolArray, FloatArray, QuestionError, quantile
 
@@ -118,7 +118,10 @@ class FixedLength(NamedTuple):
 
 def folded_normal_quantile(level: float, mean: float) -> float:
     """Return c with P(|N(mean, 1)| <= c) = level, for a mean of at least zero and a level of at least a half."""
-    return float(np.sqrt(chndtrix(level, 1, mean**2)))
+    from scipy.optimize import brentq
+
+    most = mean + quantile((1 + level) / 2) + 1
+    return float(brentq(lambda c: ndtr(c - mean) - ndtr(-c - mean) - level, mean, most, xtol=1e-15))
 
 
 def lasso_path(h: FloatArray, g: FloatArray) -> tuple[FloatArray, FloatArray]:

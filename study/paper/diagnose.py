@@ -261,7 +261,7 @@ def on_whom(fit: Estimate) -> list[str]:
         f"{counted(sample.n_units, 'unit')}, {sample.n_treated} of them treated; {counted(fit.n_obs, 'observation')}; "
         f"{counted(fit.n_clusters, 'cluster')}.",
         *([f"Left out: {'; '.join(dropped)}."] if dropped else []),
-        *map(capital, fit.notes),
+        *(f"{capital(note.rstrip('.'))}." for note in fit.notes),
     ]
 
 

@@ -28,6 +28,7 @@ from study.paper.diagnose import (
     diagnose,
     labelled_covariates,
     labelled_designs,
+    on_whom,
     verdict_text,
 )
 from study.paper.exhibits.verdicts import ANSWERS, lines_of
@@ -330,3 +331,5 @@ def test_the_page_says_who_is_left_out_and_what_the_design_notes(tmp_path: Path)
     assert f"{found.fit.sample.n_units} units, {found.fit.sample.n_treated} of them treated; " in page
     assert f"Left out: {'; '.join(dropped)}." in page
     assert all(" ".join(note.split()) in page for note in found.fit.notes)
+    fit = replace(found.fit, remarks=("cohort 4 rests on one unit",))
+    assert on_whom(fit)[2] == "Cohort 4 rests on one unit."

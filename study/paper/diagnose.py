@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
-from study.core import Progress, QuestionError, capital, counted, listed, one_thread, paragraph, section
+from study.core import Progress, QuestionError, counted, listed, one_thread, paragraph, section
 from study.designs import Assumes
 from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, fitting
 from study.estimates import Effect, Estimand, Estimate, smallest_effect
@@ -15,7 +15,7 @@ from study.inference import Randomization
 from study.panel import Comparison, Panel, ScaleName
 from study.paper.plan import Plan, Row, Task, worded
 from study.report import POWER_OF, assumed
-from study.report.design_table import left_out
+from study.report.design_table import left_out, notes_of
 
 ASSUMED: dict[Assumes, str] = {
     Assumes.PARALLEL_TRENDS: "Without the event the treated {units} would have changed as the others did.",
@@ -261,7 +261,7 @@ def on_whom(fit: Estimate) -> list[str]:
         f"{counted(sample.n_units, 'unit')}, {sample.n_treated} of them treated; {counted(fit.n_obs, 'observation')}; "
         f"{counted(fit.n_clusters, 'cluster')}.",
         *([f"Left out: {'; '.join(dropped)}."] if dropped else []),
-        *(f"{capital(note.rstrip('.'))}." for note in fit.notes),
+        *(f"{note}." for note in notes_of(fit)),
     ]
 
 

@@ -639,6 +639,13 @@ def last_event_time(sample: Sample) -> int | None:
     return min(horizon, int(sample.periods[-1] - min(sample.cohorts)))
 
 
+def notes_of(fit: Estimate) -> list[str]:
+    """Return the notes of an estimate as sentences, without full stops; the name of a design keeps its letters."""
+    return [
+        n if n.startswith(f"{fit.design}:") else capital(n) for n in (note.rstrip(".") for note in fit.notes)
+    ]
+
+
 def left_out(sample: Sample) -> list[str]:
     """Say what each rule took out of the sample; one that took out periods counts them in its reason."""
     steps = [step for step in sample.flow if not step.kept]

@@ -16,7 +16,6 @@ from study.core import (
     SMALLEST_P,
     QuestionError,
     Text,
-    capital,
     checked,
     counted,
     decimals,
@@ -41,6 +40,7 @@ from study.report.design_table import (
     by_terms,
     left_out,
     models_table,
+    notes_of,
 )
 from study.report.table import Block, Format, Line, Table, document
 
@@ -351,7 +351,7 @@ def described(fit: Estimate, unit: str = "unit") -> list[str]:
         ),
         *power,
         *([f"Left out: {'; '.join(dropped)}"] if dropped else []),
-        *(capital(note.rstrip(".")) for note in fit.notes),
+        *notes_of(fit),
     ]
 
 

@@ -542,8 +542,7 @@ def test_where_no_treated_unit_is_seen_before_treatment_the_design_refuses_by_it
     panel = simulated.panel(n=60, level=9.0)
     before = panel.periods < np.nan_to_num(panel.first_treated["event"])[:, None]
     unseen = replace(panel, outcomes={"y": np.where(before, np.nan, panel.outcomes["y"])})
-    who = "Regression" if design in OF_ONE_REGRESSION else design
-    with pytest.raises(QuestionError, match=f"^{who}: ") as error:
+    with pytest.raises(QuestionError, match=f"^{design}: ") as error:
         estimate(unseen, ASKED, design, **CHEAPLY.get(design, {}))
     assert "\n" not in str(error.value)
 

@@ -333,7 +333,7 @@ def test_the_command_prints_the_page_and_writes_its_files(
         app, ["heterogeneity", "sim1", *options, "--repetitions", "1", "--grants", "12"]
     )
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith("Question: heterogeneity of the effect of the the 1st event on y (level),")
+    assert done.stdout.startswith("Question: heterogeneity of the effect of the 1st event on y (level),")
     assert "panel panel.csv, checksum" in " ".join(done.stdout.split())
     assert (tmp_path / "out" / "page.txt").read_text() in done.stdout
     assert "12 grants" in done.stdout

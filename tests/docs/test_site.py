@@ -107,9 +107,12 @@ def test_every_page_is_in_a_contents_list(pages: dict[str, str]) -> None:
 
 
 def test_every_example_of_a_design_runs_in_python_and_in_a_terminal(
-    pages: dict[str, str], tmp_path: Path
+    pages: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The learners' take seconds; the build of the site executes them all."""
+    read_once = cache(study.load_panel)
+    for module in ("study", "study.panel"):
+        monkeypatch.setattr(f"{module}.load_panel", read_once)
     for name, design in study.all_designs().items():
         if not design.draws:
             cells = re.findall(

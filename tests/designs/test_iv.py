@@ -19,7 +19,7 @@ from scipy import stats
 from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
 from study.designs.iv import rows_of
-from study.estimates.weak_instrument import anderson_rubin, in_words
+from study.estimates.weak_instrument import anderson_rubin, in_words, lottery_sides
 from study.panel import Sample
 
 EXACT = 1e-10
@@ -595,3 +595,23 @@ def test_the_sides_of_a_lottery_are_its_winners_and_losers(design, instrument, o
 def test_a_first_stage_of_winners_who_are_all_treated_has_its_standard_error():
     fit = estimate(lottery_panel(9), Question("y", "d", instrument="post"), "iv", stage="first")
     assert np.isfinite(fit.std_error[0])
+
+
+def test_several_instruments_have_the_sides_of_the_treated():
+    assert estimate(dated(), ask("lottery_post"), "iv").group is not None
+    assert estimate(dated(), ask("lottery_post", "push"), "iv").group is None
+
+
+def test_a_lottery_moves_at_one_date_or_never():
+    seen = np.ones((4, 3), dtype=bool)
+    always, at_second, at_third, never = [1, 1, 1], [0, 1, 1], [0, 0, 1], [0, 0, 0]
+
+    def won(*rows: list[int]) -> list[int] | None:
+        sides = lottery_sides(np.array(rows, dtype=float), seen, 1)
+        return sides["group"].tolist() if sides else None
+
+    assert won(always, always, never, never) == [1, 1, 0, 0]
+    assert won(always, at_second, at_second, never) == [0, 1, 1, 0]
+    assert won(at_second, at_third, never, never) is None  # by stages, between which winners are losers
+    assert won(at_second, at_second, at_second, at_second) is None
+    assert won([2, 2, 2], always, never, never) is None

@@ -19,6 +19,7 @@ from tex import assert_compiles_alone, needs_tex
 from study import Comparison, Panel, Question, QuestionError, all_designs, compare, estimate, joint
 from study.core.influence import Influence
 from study.diagnostics.placebo_outcomes import placebo_outcomes
+from study.estimates.joint import ALONE, Stacked, stack
 from study.inference.agreement import agreement_of, kind
 from study.report import as_tables, comparison_in
 
@@ -498,6 +499,23 @@ def test_joint_tests_of_an_estimate_count_clusters_as_its_intervals_do(design: s
         together = joint(fit)
         np.testing.assert_allclose(together.degrees_of_freedom, fit.degrees_of_freedom[fit.varies], rtol=1e-9)
         assert together.test().degrees == pytest.approx(fit.test().degrees, rel=1e-9)
+
+
+def test_units_are_alike_to_a_joint_test_where_they_are_to_each_estimate() -> None:
+    sample = QUESTION.sample(simulated.panel(n=60))
+    effect, influence = np.zeros(1), np.ones((60, 1))
+    halves, thirds = np.arange(60) % 2, np.arange(60) % 3
+
+    def alike(*strata: Any) -> Any:
+        parts = [Stacked(sample, effect, influence, True, stratum=stratum) for stratum in strata]
+        return stack(["a", "b"], parts).stratum
+
+    pairs = alike(halves, thirds)
+    assert len({*pairs}) == 6
+    assert {*zip(pairs, halves, thirds, strict=True)} == {
+        *zip(pairs[:6], halves[:6], thirds[:6], strict=True)
+    }
+    assert (alike(halves, None) == ALONE).all()
 
 
 def test_a_combination_that_does_not_vary_has_no_error_and_no_test() -> None:

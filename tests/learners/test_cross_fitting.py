@@ -20,7 +20,15 @@ from study import QuestionError, settings
 from study.designs.dml_panel import period_effects, unit_and_period_effects
 from study.learners import group_means
 from study.learners.named import refuse_unfit
-from study.learners.nuisances import Folds, Nuisance, cross_fit, draw_folds, ensemble_weights, places
+from study.learners.nuisances import (
+    Folds,
+    Nuisance,
+    cross_fit,
+    draw_folds,
+    ensemble_weights,
+    places,
+    share_alike,
+)
 
 EXACT = 1e-9
 NEAREST = KNeighborsRegressor(1)
@@ -308,3 +316,10 @@ def test_folds_that_leave_nothing_out_have_one_fold():
     train, asked = whole.masks(0, 0)
     assert train.all()
     assert asked.all()
+
+
+def test_units_that_are_alike_are_those_of_the_sides_that_an_effect_reweights():
+    d, m = np.array([1, 1, 0, 0]), np.array([[0.5, 0.5], [0.5, 0.5], [1e-15, 0.5], [1e-15, 0.5]])
+    assert share_alike(d, m, both=False) == pytest.approx(0)  # in the first draw
+    assert share_alike(d, m, both=True) == pytest.approx(0.5)
+    assert share_alike(d, m[:, 1:], both=False) == 1

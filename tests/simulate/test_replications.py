@@ -179,6 +179,12 @@ def test_a_design_that_ends_early_is_not_held_to_an_average_that_does_not(
         assert f"{design}: its {average} ends at event time {ends}, and the effect" in made.refused[0][1]
 
 
+def test_a_design_that_ends_where_the_question_s_balance_does_is_held_to_it():
+    asked = process(question=QUESTION.replace(balance=1, horizon=None))
+    made = run({"some": asked}, (Entrant("short", "stacked", {"before": 1, "after": 1}),), repetitions=2)["some"]
+    assert np.isfinite(made.answers[0, :, 0]).all(), made.refused
+
+
 def test_an_estimate_without_an_error_is_kept_and_counted():
     sample = process().sample
     only = np.flatnonzero(sample.first_treated == 6)[:1]

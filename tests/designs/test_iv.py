@@ -589,6 +589,7 @@ def test_the_sides_of_a_lottery_are_its_winners_and_losers(design, instrument, o
     np.testing.assert_allclose(fit.std_error[0], expected, rtol=1e-12)
     few = f"{design}: 3 clusters that {instrument} moves and 57 others carry the variance of"
     assert fit.notes[-1].startswith(few)
+    assert fit.notes[-1].endswith("on a side the interval need not hold its level.")
     assert not any("carry" in note for note in estimate(lottery_panel(9), asked, design, **options).notes)
 
 

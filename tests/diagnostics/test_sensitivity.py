@@ -375,6 +375,7 @@ def test_a_figure_of_many_benchmarks_has_room_for_the_strongest_and_counts_the_o
     (legend,), (axis,) = figure.legends, figure.axes
     texts = [text.get_text() for text in legend.get_texts()]
     assert (sum("×" in text for text in texts), texts[-1]) == (4, "not drawn: 4 weaker benchmarks")
+    assert len({line.get_marker() for line in axis.get_lines() if "×" in str(line.get_label())}) == 4
     assert figure.bbox.padded(1).contains(*legend.get_window_extent().p0)
     assert axis.get_window_extent().height > 0.4 * figure.bbox.height
 

@@ -181,7 +181,9 @@ def test_a_design_that_ends_early_is_not_held_to_an_average_that_does_not(
 
 def test_a_design_that_ends_where_the_question_s_balance_does_is_held_to_it():
     asked = process(question=QUESTION.replace(balance=1, horizon=None))
-    made = run({"some": asked}, (Entrant("short", "stacked", {"before": 1, "after": 1}),), repetitions=2)["some"]
+    made = run({"some": asked}, (Entrant("short", "stacked", {"before": 1, "after": 1}),), repetitions=2)[
+        "some"
+    ]
     assert np.isfinite(made.answers[0, :, 0]).all(), made.refused
 
 

@@ -311,8 +311,12 @@ def quality(rows: pd.DataFrame, without: str, folds: int) -> str:
     saved, error = judged(rows)
     better, worse = (rows["learner"][side * saved > STANDARD_ERRORS * error].tolist() for side in (1, -1))
     plain = without if mean else "its share"
-    better_by, worse_by = (listed(learners or ["none"]) for learners in (better, worse))
-    verdict = f"{capital(name)} is predicted better than by {plain} by {better_by}, and worse by {worse_by}"
+    verdict = f"No learner predicts {name} better than {plain}"
+    if better:
+        verdict = f"{capital(name)} is predicted better than by {plain} by {listed(better)}"
+    if worse:
+        do_worse = f"{listed(worse)} {'do' if len(worse) > 1 else 'does'} worse"
+        verdict += f", and worse by {listed(worse)}" if better else f", and {do_worse}"
     its = "its cross-fitted" if folds > 1 else "its"
     if mean:
         return f"{verdict}: {its} R2 is {_by_learner(rows, 'r2', '.3f')}."

@@ -382,14 +382,14 @@ def scored(found: Finding, words: str, *saved: float, error: float = 0.01) -> st
     [
         (
             (0.019, -0.019),
-            "than by its period's mean by none, and worse by none: its cross-fitted R2 is 0.019",
+            "No learner predicts adoption better than its period's mean: its cross-fitted R2 is 0.019",
         ),
-        ((0.03, 0.05), "Adoption is predicted better than by its period's mean by linear and lightgbm, and"),
-        ((0.03, 0.0), "Adoption is predicted better than by its period's mean by linear, and"),
+        ((0.03, 0.05), "Adoption is predicted better than by its period's mean by linear and lightgbm: its"),
+        ((0.03, 0.0), "Adoption is predicted better than by its period's mean by linear: its"),
         ((0.03, -0.03), "by its period's mean by linear, and worse by lightgbm: its"),
         (
             (-0.03, -0.0001),
-            "by its period's mean by none, and worse by linear: its cross-fitted R2 is -0.030 ",
+            "better than its period's mean, and linear does worse: its cross-fitted R2 is -0.030 ",
         ),
         ((-0.03, -0.0001), "0.000 (lightgbm)."),
     ],

@@ -165,22 +165,28 @@ def _sentences(
         f"{scale.text(high['estimate'])}; with all of them it is {scale.text(full.estimate)} {scale.unit}."
     )
     yield f"It is smallest without {low['label']} and largest without {high['label']}."
-    yield (
-        f"Of {counted(len(frame), kind)} {tried} were left out in turn, and without {len(rows)} of them there is an "
-        "estimate."
+    n, these, some, others = len(frame), f"these {kind}s", "", "; the others have the first-order change only"
+    if len(rows) < tried:
+        these, some = "those with an estimate", f" ({len(rows)} of them with an estimate)"
+    which = (
+        f"{n} {kind}s{some}" if tried == n else f"the {tried} most influential of {n} {kind}s{some}{others}"
     )
+    yield f"The estimate was refitted without each of {which}."
     named = frame.dropna(subset="change").head(NAMED)
     most = (f"{row.label} ({row.dfbeta:+.2f})" for row in named.itertuples())
     yield f"The most influential, with what each adds to the estimate in standard errors: {', '.join(most)}."
+    signs = rows["label"][rows["sign_changes"]]
+    if len(signs):
+        yield f"Leaving out one {kind} changes the sign: {first_of(signs, SHOWN)}."
+    else:
+        yield f"Leaving out any one of {these} keeps the sign."
     where = "outside" if full.excludes_zero else "inside"
-    side = f"Zero is {where} the {100 * level:g}% interval of all, {full.interval(scale)}"
-    for what, column in (
-        (f"Leaving out one {kind} changes the sign", "sign_changes"),
-        (f"{side}; leaving out one {kind} changes that", "significance_changes"),
-    ):
-        labels = rows["label"][rows[column]]
-        which = f": {first_of(labels, SHOWN)}" * (len(labels) > 0)
-        yield f"{what} for {len(labels)} of them{which}."
+    zero = f"Zero is {where} the {100 * level:g}% interval of all, {full.interval(scale)}"
+    changed = rows["label"][rows["significance_changes"]]
+    if len(changed):
+        yield f"{zero}; leaving out one {kind} changes that for {len(changed)} of them: {first_of(changed, SHOWN)}."
+    else:
+        yield f"{zero}, whichever one of {these} is left out."
 
 
 def first_order_changes(influence: FloatArray, outs: Sequence[IntArray]) -> FloatArray:

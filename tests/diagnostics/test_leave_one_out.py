@@ -207,3 +207,11 @@ def test_bad_input_is_one_clear_error() -> None:
     ):
         with pytest.raises(QuestionError, match=said):
             bad()
+
+
+def test_a_unit_whose_name_ends_in_a_full_stop_ends_its_sentence_with_one() -> None:
+    made = simulated.panel(n=60)
+    made = replace(made, units=np.array([f"Acme {k} Inc." for k in range(60)]))
+    said = " ".join(leave_one_unit_out(QUESTION.sample(made), "twfe").sentences)
+    assert "largest without Acme" in said
+    assert ".." not in said

@@ -419,6 +419,8 @@ def test_rows_are_split_by_unit_where_memory_is_scarce_and_many_sums_into_severa
         assert large.scratch is not None
         assert large.scratch.parent == tmp_path / "new"
     assert not list((tmp_path / "new").iterdir())
+    with pytest.raises(Exception, match="Connection already closed"):
+        large._engine.connection.con.execute("SELECT 1")
 
 
 def test_a_panel_shows_itself(both: Any) -> None:

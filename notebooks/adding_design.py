@@ -134,7 +134,7 @@ for asked in (
 # ## Is the influence function right?
 #
 # A wrong influence function gives wrong standard errors and says nothing. So check it. The **jackknife** leaves out
-# one unit at a time: $(n-1)(\hat\theta - \hat\theta_{(-i)})$ is nearly the influence of unit $i$, without any
+# one unit at a time: $(n-1)(\hat\theta - \hat\theta{}_{(-i)})$ is nearly the influence of unit $i$, without any
 # formula.
 
 # %%

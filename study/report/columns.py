@@ -115,8 +115,8 @@ class Column(NamedTuple):
 
 
 def _printed(scale: Scale | None, digits: int) -> tuple[int, int]:
-    """Return what effects of a scale are multiplied by in a table, and their decimals: percent has one."""
-    return (scale.factor, 1 if scale.percent else digits) if scale else (1, digits)
+    """Return what effects of a scale are multiplied by in a table, and their decimals: percent has two fewer."""
+    return (scale.factor, max(digits - 2, 0)) if scale and scale.percent else (1, digits)
 
 
 def cells(columns: Mapping[str, Column], values: Mapping[str, Any], scale: Scale | None = None) -> list[Cell]:
@@ -167,12 +167,12 @@ def effects_between(
 ) -> list[Line]:
     """Return the line of effects, a dash where there is none, above that of their standard errors.
 
-    Both are in the unit of their scale, if it is given; percent has two decimals fewer. An effect has a star for each
-    level that its p-value is below. A label of more than so many ``letters`` goes on beside the errors.
+    Both are in the unit of their scale, if it is given. An effect has a star for each level that its p-value is below.
+    A label of more than so many ``letters`` goes on beside the errors.
     """
     known = [effect if effect is not None and effect.exists else None for effect in effects]
     starred = ["*" * sum(effect.p_value < level for level in stars) if effect else "" for effect in known]
-    factor, digits = (scale.factor, max(digits - 2, 0)) if scale and scale.percent else (1, digits)
+    factor, digits = _printed(scale, digits)
     numbers = [(factor * e.estimate, factor * e.std_error) if e else None for e in known]
     estimates = [
         Number(pair[0], decimals(digits, *pair), stars=star) if pair else REFUSED

@@ -273,7 +273,7 @@ class Panel(Described):
         Raises
         ------
         QuestionError
-            If the panel has no such event or outcome, or units are treated in too many ways to be drawn.
+            If the panel has no such event or outcome, or the event has more treatment histories than a figure can show.
 
         Examples
         --------

@@ -317,7 +317,7 @@ def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:
         formatters=p_values | in_full,
         na_rep="",
     )
-    unit = [f"In {scale.printed}{', each of its own' * (len(path) > 1)}:"] if scale.percent else []
+    unit = [f"In {scale.printed}{', each effect of its own' * (len(path) > 1)}:"] if scale.percent else []
     return Text("\n".join([lines(title, facts), *unit, table, *(f"{note}." for note in described(fit)[2:])]))
 
 

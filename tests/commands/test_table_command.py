@@ -503,7 +503,7 @@ def test_proportional_effects_are_in_percent_in_every_text_and_table(panel: Pane
     assert f"event average: {shown}% of the counterfactual mean" in str(fit)
     row = next(line.split() for line in str(fit.headline).splitlines() if line.startswith("event_average"))
     assert row[1:3] == [shown, f"{error:.1f}"]
-    assert "In percent of the counterfactual mean, each of its own:\n" in str(fit)
+    assert "In percent of the counterfactual mean, each effect of its own:\n" in str(fit)
     one, many = as_table(fit.headline), study_table([fit], mde=True)
     assert one.blocks[0].title.endswith(", % of the counterfactual mean")
     assert [one.lines[0].cells[0].text, one.lines[0].cells[1].text] == [shown, f"({error:.1f})"]

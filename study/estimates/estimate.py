@@ -975,7 +975,7 @@ class Estimate(Described):
         ax : matplotlib Axes, optional
             Where to draw; on a figure of its own where none are given.
         title : str, optional
-            The design's title where none is given.
+            The design's name where none is given.
         labels : mapping of str to str, optional
             What the design, the outcome and the unit of the period are called on the figure, by their names.
         level : float

@@ -57,8 +57,8 @@ class Panel(Described):
     first_treated : dict of ndarray of float, shape (n,)
         By event: the first treated period, NaN = never. It may lie outside the window.
     treatment : dict of ndarray of float, shape (n, T)
-        By event: a 0/1 path, for events that were given as one. An event that never switches
-        off is in ``first_treated`` as well.
+        By event: a 0/1 path, for events that were given as one. One that never goes back to 0
+        is in ``first_treated`` as well.
     ambiguous : dict of dict of (float, float)
         By event that was given as a path and is absorbing, then by unit: the first and the last period in
         which the unit may have been treated first, where the path does not say; infinite where that may be

@@ -8,6 +8,7 @@ import numpy as np
 
 from study.core import FloatArray, Influence, QuestionError
 from study.estimates import Estimate
+from study.panel import Question
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +110,14 @@ def event_path(
             "event times carry it; take fewer event times with before= and after=."
         )
     return EventPath(chosen.event_time[order], reference, effect[order], cov, len(pre))
+
+
+def of_one_mean(question: Question) -> list[str]:
+    """Say what effects of a path are shares of, where they are shares."""
+    return [
+        "Effects before and after the event are here divided by one mean, that of the average effect; in an event "
+        "study each is divided by the counterfactual mean at its own event time."
+    ] * (question.scale == "proportional")
 
 
 def _over_headline_mean(fit: Estimate, path: Estimate, who: str) -> tuple[FloatArray, Influence]:

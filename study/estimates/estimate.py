@@ -281,6 +281,16 @@ class Estimate(Described):
     def under(self, convention: Convention) -> Estimate:
         """Return the estimate with the standard errors of a named convention.
 
+        Parameters
+        ----------
+        convention : str
+            One of those that ``convention`` of :class:`study.Estimate` names.
+
+        Returns
+        -------
+        Estimate
+            The same effects.
+
         Raises
         ------
         QuestionError
@@ -492,9 +502,23 @@ class Estimate(Described):
 
     @checked
     def covariance(self, convention: Convention | None = None) -> FloatArray:
-        """Return the covariance of the effects, shape (K, K), under the estimate's convention or another.
+        """Return the covariance of the effects under the estimate's convention or another.
 
-        NaN for terms that have no sampling variance.
+        Parameters
+        ----------
+        convention : str, optional
+            Of the standard errors; the estimate's own where none is given.
+
+        Returns
+        -------
+        ndarray, shape (K, K)
+            In squared units of ``effect``; NaN for terms that have no sampling variance.
+
+        Raises
+        ------
+        QuestionError
+            If there is no such convention, or standard errors are those of replicates, so that terms have no
+            covariance.
         """
         fit = self if convention is None else self.under(convention)
         if fit.convention in fit.given:
@@ -520,7 +544,17 @@ class Estimate(Described):
 
     @checked
     def critical_value(self, level: float = 0.95) -> FloatArray:
-        """Return the pointwise critical values, shape (K,).
+        """Return the pointwise critical values.
+
+        Parameters
+        ----------
+        level : float
+            Coverage of the two-sided interval, between 0 and 1.
+
+        Returns
+        -------
+        ndarray, shape (K,)
+            Standard errors from an estimate to the ends of its interval.
 
         Raises
         ------
@@ -532,6 +566,13 @@ class Estimate(Described):
     @checked
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
         """Return one row a term: what it is of, its estimate, standard error and pointwise interval.
+
+        Effects are in the question's scale: on "proportional" shares of the counterfactual mean, 0.187 for 18.7%.
+
+        Parameters
+        ----------
+        level : float
+            Coverage of the intervals, between 0 and 1.
 
         Returns
         -------
@@ -745,7 +786,23 @@ class Estimate(Described):
 
     @checked
     def minimum_detectable_effect(self, power: float = 0.8, size: float = 0.05) -> FloatArray:
-        """Return the effect that a two-sided test finds with the given power, shape (K,), same units."""
+        """Return the effect that a two-sided test finds with the given power.
+
+        Parameters
+        ----------
+        power, size : float
+            Of the test, between 0 and 1.
+
+        Returns
+        -------
+        ndarray, shape (K,)
+            In the units of ``effect``; NaN for terms that have no sampling variance.
+
+        Raises
+        ------
+        QuestionError
+            If power or size is not between 0 and 1.
+        """
         both = self.critical_value(1 - size) + t_quantile(power, self.degrees_of_freedom)
         return np.asarray(both * self.std_error)
 
@@ -765,17 +822,43 @@ class Estimate(Described):
             For "event" and "event_average": only cohorts with an effect at every event time from 0 to it; by default
             the question's.
 
+        Returns
+        -------
+        Estimate
+            One term each, or the one average.
+
         Raises
         ------
         QuestionError
             If the estimate's terms do not have the labels that the average needs.
+
+        Examples
+        --------
+        >>> fit.aggregate("cohort").tidy()  # doctest: +SKIP
+        >>> fit.aggregate("event_average", horizon=2).effect  # doctest: +SKIP
         """
         from study.estimates.aggregation import aggregate
 
         return aggregate(self, to, horizon=horizon, balance=balance)
 
     def balanced(self, balance: int) -> Estimate:
-        """Return the estimate as an answer to its question with a balance; see :class:`study.Question`."""
+        """Return the estimate as an answer to its question with a balance; see :class:`study.Question`.
+
+        Parameters
+        ----------
+        balance : int
+            Last event time at which a cohort has to have an effect, 0 or later.
+
+        Returns
+        -------
+        Estimate
+            The same terms, whose averages are of these cohorts.
+
+        Raises
+        ------
+        QuestionError
+            If the question cannot have this balance.
+        """
         question = self.sample.question.replace(balance=balance)
         return replace(self, sample=replace(self.sample, question=question))
 
@@ -802,6 +885,17 @@ class Estimate(Described):
     def summary(self, level: float = 0.95) -> Text:
         """Return as text what the estimate is, its headline, its path by event time (or its terms) and notes.
 
+        Proportional effects are in percent, as in tables; :meth:`tidy` has shares.
+
+        Parameters
+        ----------
+        level : float
+            Coverage of the intervals, between 0 and 1.
+
+        Returns
+        -------
+        str
+
         Raises
         ------
         QuestionError
@@ -827,7 +921,26 @@ class Estimate(Described):
 
     @checked
     def select(self, which: BoolArray) -> Estimate:
-        """Return the estimate with some of its terms, which has shape (K,)."""
+        """Return the estimate with some of its terms, which has shape (K,).
+
+        Parameters
+        ----------
+        which : ndarray of bool, shape (K,)
+            Which terms stay.
+
+        Returns
+        -------
+        Estimate
+
+        Raises
+        ------
+        QuestionError
+            If it is not one truth value a term.
+
+        Examples
+        --------
+        >>> fit.select(fit.cohort == 2018)  # doctest: +SKIP
+        """
         which = self._chosen(which)
         if which.all():
             return self
@@ -856,6 +969,30 @@ class Estimate(Described):
 
         By event time as :func:`study.event_plot` does; averages by cohort or calendar period at the panel's periods,
         other terms (a coefficient, an average) as dots on lines.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; on a figure of its own where none are given.
+        title : str, optional
+            The design's name where none is given.
+        labels : mapping of str to str, optional
+            What the design, the outcome and the unit of the period are called on the figure, by their names.
+        level : float
+            Coverage of the intervals and of the band, between 0 and 1.
+        style : {"pointrange", "ribbon"}
+            Dots with their intervals, or a line with its band.
+        window : (int, int), optional
+            First and last event time that are drawn.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Raises
+        ------
+        QuestionError
+            If a window is given and terms have no event time.
         """
         from study.figures import effects_plot
 
@@ -869,6 +1006,11 @@ class Estimate(Described):
         units) and the influence of each unit, so share it as you would share the data. It does not hold the
         panel; see :func:`load_estimate`. Options of the design that are objects, such as learners, are
         kept as text.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ends in .npz; its folder is made where there is none.
 
         Raises
         ------

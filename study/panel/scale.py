@@ -72,11 +72,41 @@ class Scale:
         )
 
     def text(self, value: float) -> str:
-        """Write an effect for a sentence, in percent where it is a share."""
+        """Write an effect for a sentence, in percent where it is a share.
+
+        Parameters
+        ----------
+        value : float
+            On the scale: a share of the counterfactual mean for "proportional".
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> Scale("proportional").text(0.187)
+        '18.7%'
+        """
         return f"{100 * value:.1f}%" if self.percent else f"{value:.3g}"
 
     def texts(self, *values: float) -> list[str]:
-        """Write effects of one sentence with as many decimals as leave the largest of them three digits."""
+        """Write effects of one sentence with as many decimals as leave the largest of them three digits.
+
+        Parameters
+        ----------
+        *values : float
+            On the scale, as for :meth:`text`.
+
+        Returns
+        -------
+        list of str
+
+        Examples
+        --------
+        >>> Scale("level", "papers").texts(5.0134, 1.793, 8.2)
+        ['5.01', '1.79', '8.20']
+        """
         if self.percent:
             return [*map(self.text, values)]
         largest = max((abs(value) for value in values if math.isfinite(value) and value), default=100.0)
@@ -84,11 +114,32 @@ class Scale:
         return [f"{round(value, digits) + 0.0:.{digits}f}" for value in values]
 
     def interval(self, low: float, high: float) -> str:
-        """Write an interval for a sentence."""
+        """Write an interval for a sentence.
+
+        Parameters
+        ----------
+        low, high : float
+            Its ends on the scale, as for :meth:`text`.
+
+        Returns
+        -------
+        str
+        """
         return f"[{', '.join(self.texts(low, high))}]"
 
     def number(self, value: float) -> str:
-        """Write an effect without its unit: percent with one decimal, else three decimals."""
+        """Write an effect without its unit: percent with one decimal, else three decimals.
+
+        Parameters
+        ----------
+        value : float
+            On the scale, as for :meth:`text`.
+
+        Returns
+        -------
+        str
+            "(none)" for NaN.
+        """
         if math.isnan(value):
             return "(none)"
         digits = 1 if self.percent else decimals(3, value)
@@ -96,7 +147,19 @@ class Scale:
         return f"{shown:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
     def axis(self, outcome: str | None = None, longest: int = LONGEST) -> str:
-        """Name an axis of effects, in several lines if one is too short."""
+        """Name an axis of effects, in several lines if one is too short.
+
+        Parameters
+        ----------
+        outcome : str, optional
+            What the outcome is called here; the scale's own where none is given.
+        longest : int
+            Letters of a line.
+
+        Returns
+        -------
+        str
+        """
         name = self.outcome if outcome is None else outcome
         if self.name == "level" and self.unit == name:
             return fill(f"Effect on {name}", longest)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import simulated
 
-from study import Estimate, Panel, Question, QuestionError, estimate
+from study import Estimate, Panel, Question, QuestionError, diagnostics, estimate
 from study.diagnostics.event_path import event_path
 
 QUESTION = Question("y", "event", min_cohort_size=1, horizon=1)
@@ -66,6 +66,17 @@ def test_shares_have_one_mean_so_that_their_average_is_the_headline(panel: Panel
     assert weights @ path.effect == pytest.approx(fit.headline.effect[0], rel=1e-12)
     variance = fit.headline.std_error[0] ** 2
     assert weights @ path.covariance @ weights == pytest.approx(variance, rel=1e-10)
+
+
+def test_diagnostics_say_which_mean_effects_are_shares_of(panel: Panel) -> None:
+    level, share = (estimate(panel, QUESTION.replace(scale=scale)) for scale in ("level", "proportional"))
+    for diagnostic, mean in (
+        (diagnostics.leads, "divided by the counterfactual mean at its own event time; the tests are of"),
+        (diagnostics.pretrends, "divided by one mean, that of the average effect"),
+        (diagnostics.honest_did, "divided by one mean, that of the average effect"),
+    ):
+        assert mean in diagnostic(share).sentences[-1]
+        assert "divided by" not in str(diagnostic(level))
 
 
 def test_shares_before_treatment_do_not_explode_where_their_own_mean_is_small(panel: Panel) -> None:

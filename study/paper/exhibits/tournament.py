@@ -233,6 +233,8 @@ def _of_violations(setting: Setting, rows: pd.DataFrame, named: Sequence[str], t
             "The headline, and the other designs that stand first by the rule of recommendation. Each process differs "
             "from the calibrated one in what its line says.",
             *(f"{capital(name)}: {dial.does} ({dial.unit})." for name, dial in dials.items()),
+            *["Numbers of unfounded and hidden units are rounded down."]
+            * bool({"unfounded", "hidden"} & turned),
         ],
     )
 

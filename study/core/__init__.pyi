@@ -46,10 +46,6 @@ from .errors import QuestionError as QuestionError
 from .errors import StudyError as StudyError
 from .errors import WorkerError as WorkerError
 from .errors import unknown as unknown
-from .factor_model import Interactive as Interactive
-from .factor_model import interactive_effects as interactive_effects
-from .factor_model import predicted as predicted
-from .factor_model import prediction_error as prediction_error
 from .fixed_effects import Family as Family
 from .fixed_effects import Regression as Regression
 from .fixed_effects import Terms as Terms
@@ -62,11 +58,6 @@ from .influence import Part as Part
 from .influence import Values as Values
 from .influence import blocks as blocks
 from .influence import side_by_side as side_by_side
-from .local_regression import KernelName as KernelName
-from .local_regression import Local as Local
-from .local_regression import local_polynomial as local_polynomial
-from .local_regression import mse_bandwidth as mse_bandwidth
-from .local_regression import nearest_residuals as nearest_residuals
 from .matrix_completion import Completed as Completed
 from .matrix_completion import Rank as Rank
 from .matrix_completion import complete as complete

@@ -34,7 +34,8 @@ from study.core import (
 from study.estimates import Convention, Estimate
 from study.estimates import Estimand as Estimand
 from study.learners import Estimator, Learning, Nuisances
-from study.panel import Panel, Question, Sample
+from study.panel import Panel, Question
+from study.panel import Sample as Sample
 from study.panel.question import LargePanel
 
 

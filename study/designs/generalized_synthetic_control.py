@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError
-from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
+from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Sample, Supports, design
 from study.designs.synthetic_blocks import (
     Block,
     Fitted,
@@ -21,7 +21,6 @@ from study.designs.synthetic_blocks import (
     refuse_clusters,
 )
 from study.estimates import Estimate
-from study.panel import Sample
 
 NAME = "generalized_synthetic_control"
 MOST_FACTORS = 5

@@ -26,10 +26,9 @@ from study.core import (
     solvable,
     sums_by,
 )
-from study.designs import Assumes, Estimand, Supports, all_designs, design
+from study.designs import Assumes, Estimand, Sample, Supports, all_designs, design
 from study.designs.did_cells import refuse_no_effect
 from study.estimates import Estimate, LeftOut, coefficients
-from study.panel import Sample
 
 Dose = Literal["current", "cumulative"]
 Trends = Literal["common", "linear"]

@@ -62,13 +62,12 @@ from .matrix_completion import Completed as Completed
 from .matrix_completion import Rank as Rank
 from .matrix_completion import complete as complete
 from .normal_equations import ESTIMABLE as ESTIMABLE
+from .normal_equations import Group as Group
 from .normal_equations import Jackknife as Jackknife
 from .normal_equations import LinearForm as LinearForm
 from .normal_equations import Rows as Rows
 from .normal_equations import Target as Target
-from .normal_equations import group_data as group_data
 from .normal_equations import jackknife as jackknife
-from .normal_equations import least_squares as least_squares
 from .normal_equations import linear_form as linear_form
 from .normal_equations import solvable as solvable
 from .normal_equations import target as target

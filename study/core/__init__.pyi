@@ -1,3 +1,4 @@
+from .arguments import allowed as allowed
 from .arguments import check as check
 from .arguments import checked as checked
 from .arguments import hints_of as hints_of

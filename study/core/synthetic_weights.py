@@ -105,11 +105,11 @@ def simplex_weights(columns: FloatArray, target: FloatArray, zeta: float) -> Flo
     -------
     ndarray, shape (J,)
     """
-    from scipy.optimize import nnls
-
     m, n = columns.shape
     weights = _ridged(columns, target, m * zeta**2)
     if weights is None:
+        from scipy.optimize import nnls
+
         apart = np.vstack([columns - target[:, None], np.sqrt(m) * zeta * np.eye(n)])
         apart *= _SCALE / (np.linalg.norm(apart, axis=0).max() or 1.0)
         weights = nnls(np.vstack([apart, np.ones(n)]), np.append(np.zeros(m + n), 1.0), maxiter=100 * n)[0]

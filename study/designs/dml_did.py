@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
-from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
+from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.did_cells import Cells, Effects, cells_of, comparisons, effects_in_cells, known_cells
 from study.estimates import Estimate, cohorts_with_base
 from study.learners import (
@@ -23,7 +23,6 @@ from study.learners import (
     share_alike,
     spread_of_draws,
 )
-from study.panel import Sample
 
 Variance = Literal["sampling", "conditional"]
 SEPARATED = (

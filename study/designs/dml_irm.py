@@ -7,11 +7,10 @@ from typing import Literal
 import numpy as np
 
 from study.core import FloatArray, Influence, QuestionError
-from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
+from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimate
 from study.learners import Learner, Learning, Nuisance, Nuisances, averaged, refuse_separated
-from study.panel import Sample
 
 Effect = Literal["att", "ate"]
 

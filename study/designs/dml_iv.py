@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from study.core import QuestionError
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.long_change import long_change
 from study.estimates import Estimate, anderson_rubin, first_stage, in_words, lottery_sides
 from study.learners import (
@@ -19,7 +19,6 @@ from study.learners import (
     refuse_explained,
     refuse_separated,
 )
-from study.panel import Sample
 
 Model = Literal["iivm", "pliv"]
 

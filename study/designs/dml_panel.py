@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.estimates import Estimate, coefficients, mean_over
 from study.learners import (
     Learner,
@@ -21,7 +21,6 @@ from study.learners import (
     of_predictions,
     refuse_explained,
 )
-from study.panel import Sample
 
 Approach = Literal["first_differences", "within", "correlated_random_effects"]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, sums_by
-from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
+from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect
 from study.estimates import Estimate, cohorts_with_base, event_time_effects, left_out, single_events
 from study.learners import (
@@ -20,7 +20,6 @@ from study.learners import (
     refuse_separated,
     spread_of_draws,
 )
-from study.panel import Sample
 
 
 def nuisances(sample: Sample, learning: Learning, *, before: int | None, after: int | None) -> Nuisances:

@@ -321,7 +321,7 @@ def fit_before_treatment(
         many as treated clusters, which then leave no joint test.
     """
     who = "fit_before_treatment"
-    _refuse(who, 1 if before is None else before, bound)
+    refuse_bound(who, bound)
     since, anticipation = since_onset(sample.treatment), sample.question.anticipation
     seen = (sample.treatment == 0) & sample.observed
     times, counts = np.unique(since[seen & (since < 0)], return_counts=True)

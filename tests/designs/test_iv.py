@@ -73,6 +73,13 @@ def dated(**changes: Any) -> Panel:
     )
 
 
+def dated_by(first: np.ndarray, won: np.ndarray) -> Panel:
+    """Return the dated panel with given dates and winners of the lottery."""
+    post = np.outer(won, simulated.PERIODS >= 4).astype(float)
+    made = with_columns(dated(), lottery_post=post)
+    return replace(made, first_treated={"dose": first})
+
+
 def ask(*instruments: str, **fields: Any) -> Question:
     return Question("y", "dose", instrument=instruments, **({"covariates": ("x",)} | fields))
 
@@ -525,6 +532,12 @@ REFUSED: dict[str, tuple[Any, Question, dict[str, Any], str]] = {
         ask(*TWO),
         {"method": "liml"},
         "iv: 14 observations leave LIML no degree of freedom",
+    ),
+    "as often treated": (
+        lambda: dated_by(np.where(np.arange(60) % 3 == 0, 4.0, np.nan), np.arange(60) < 21),
+        ask("lottery_post", covariates=()),
+        {},
+        "iv: less fixed effects and covariates, lottery_post and treatment are uncorrelated",
     ),
     "few clusters": (
         lambda: replace(panel(), attributes={"state": np.arange(60) % 2}),

@@ -130,7 +130,9 @@ def uncertainty(
     if randomization is None and permutations and chosen.draws:
         refused.append((RANDOMIZATION, f"{design} would fit its learners anew for each permutation."))
     elif randomization is None and permutations and sample.question.instruments:
-        refused.append((RANDOMIZATION, "the instrument is as good as random, and dates, which it permutes, are not."))
+        refused.append(
+            (RANDOMIZATION, "the instrument is as good as random, and dates, which it permutes, are not.")
+        )
     elif randomization is None and permutations:
         drawn: dict[str, Any] = {"strata": strata, "permutations": permutations, "seed": seed}
         randomization = permuted(sample, design, progress=progress, **drawn, **options)

@@ -745,7 +745,13 @@ class Estimate(Described):
 
     @checked
     def minimum_detectable_effect(self, power: float = 0.8, size: float = 0.05) -> FloatArray:
-        """Return the effect that a two-sided test finds with the given power, shape (K,), same units."""
+        """Return the effect that a two-sided test finds with the given power, shape (K,), same units.
+
+        It is (t(1 - size/2) + t(power)) times the standard error. Where that rests on few units it is uncertain itself:
+        effects as large as the mean of what is said to be found in 80% are found in 80% of samples with 50 of 100 units
+        treated, 79% with 10, 75% with 5, 69% with 3. An effect in proportion that multiplies errors too makes the
+        standard error grow with it: 71% find one of 12%, and 63% one of 24%, with 50 of 100 treated.
+        """
         both = self.critical_value(1 - size) + t_quantile(power, self.degrees_of_freedom)
         return np.asarray(both * self.std_error)
 

@@ -586,12 +586,16 @@ def lottery_panel(winners: int) -> Panel:
     )
 
 
+LINEAR = {"learner": "linear", "propensity": "linear", "repetitions": 1}
+
+
 @pytest.mark.parametrize(
     ("design", "instrument", "options"),
     [
         ("iv", "post", {}),
         ("iv", "post", {"stage": "reduced"}),
-        ("dml_iv", "lottery", {"model": "pliv", "learner": "linear", "repetitions": 1}),
+        ("dml_iv", "lottery", LINEAR | {"model": "pliv"}),
+        ("dml_iv", "lottery", LINEAR),
     ],
 )
 def test_the_sides_of_a_lottery_are_its_winners_and_losers(design, instrument, options):
@@ -608,7 +612,9 @@ def test_the_sides_of_a_lottery_are_its_winners_and_losers(design, instrument, o
     assert not any("carry" in note for note in of_nine.notes)
     told = of_nine.under("CR0").notes[-1]
     size = 2 * stats.t.sf(stats.norm.ppf(0.975), 8)  # of 9 winners, though 35 are treated
-    assert told.startswith(f"{design}: of 60 clusters {instrument} moves 9, and the average's variance rests on")
+    assert told.startswith(
+        f"{design}: of 60 clusters {instrument} moves 9, and the average's variance rests on"
+    )
     assert told.endswith(f'in at least about {size:.0%} of samples, so use convention "jackknife".')
 
 

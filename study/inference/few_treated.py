@@ -205,7 +205,8 @@ def few_treated(
     ------
     QuestionError
         If the design refuses, its headline has no value or is no linear function of outcomes, the question has an
-        instrument, clusters or a third difference, sizes are not positive, or there are too few comparison units for the level.
+        instrument, clusters or a third difference, sizes are not positive, or there are too few comparison units for
+        the level.
 
     References
     ----------

@@ -266,8 +266,8 @@ def randomization(
     ------
     QuestionError
         If an argument is not one of those above, the question has an instrument, the design cannot answer it, its
-        statistic is not defined for the dates as they are, there is one assignment only, or dates would have to be permuted
-        between clusters that lie in two strata.
+        statistic is not defined for the dates as they are, there is one assignment only, or dates would have to be
+        permuted between clusters that lie in two strata.
 
     References
     ----------

@@ -950,9 +950,10 @@ def few_clusters_warning(fit: Estimate) -> str | None:
 
     Under "jackknife" it warns where fewer than 5 clusters are on the treated or on the comparison side: no variance
     estimate is reliable with so few. Under the other conventions it warns where the smaller of the effective number of
-    clusters and the number of treated clusters is below 20. With as many degrees of freedom as the smaller of them has,
-    where each cohort takes one of the treated clusters' for its mean, a t statistic exceeds the normal 5% critical
-    value as often as the sentence says, or somewhat oftener, because the variance estimate is too small as well.
+    clusters and the number of treated clusters, or the fewer of winners and losers of a lottery, is below 20. With as
+    many degrees of freedom as the smaller of them has, where each cohort takes one of the treated clusters' for its
+    mean, a t statistic exceeds the normal 5% critical value as often as the sentence says, or somewhat oftener, because
+    the variance estimate is too small as well.
     """
     if not fit.joint:
         return None

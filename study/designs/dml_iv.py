@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -135,8 +136,8 @@ def dml_iv(
         One term, with standard errors "CR0", those of doubleml within one repetition. Where nobody is treated with
         Z = 0, or everybody with Z = 1, r is known and not learned. Notes say so, how much Z moves treatment with
         its t statistic, and the Anderson-Rubin set of :func:`study.estimates.weak_instrument.anderson_rubin`, of
-        the scores averaged over the draws of the folds. The sides of "jackknife" errors of "pliv" are the winners and
-        losers of a lottery.
+        the scores averaged over the draws of the folds, for "iivm" with the degrees of freedom of the t statistic. The
+        sides of "jackknife" errors are the winners and losers of a lottery.
 
     Raises
     ------
@@ -182,14 +183,17 @@ def dml_iv(
             f"dml_iv: given covariates {name} moves nobody to treatment; use another or another learner."
         )
     cluster = sample.cluster[long.unit]
-    notes += [
-        first_stage(-psi_a, size, cluster, f"one more of {name}"),
-        in_words(anderson_rubin(psi_b.mean(axis=1), psi_a.mean(axis=1), cluster)),
-    ]
     average = averaged(fitted, long.unit, sample.n_units)
-    if model == "iivm":  # means by Z are of the other folds, and leave a unit out already
-        return long.effect(sample, "LATE", average, tuple(notes))
     seen = np.isin(np.arange(sample.n_units), long.unit)[:, None]
     assert sample.instrument is not None
     sides = lottery_sides(sample.instrument[:, None], seen, 1)
-    return long.effect(sample, "IV coefficient", average, tuple(notes), **sides)
+    answer = partial(long.effect, sample, "LATE" if model == "iivm" else "IV coefficient", average, **sides)
+    degrees = np.inf
+    # Its means by Z are of the other folds, so that the scores of few winners are not smaller.
+    if model == "iivm":
+        degrees = float(np.nan_to_num(answer(()).degrees_of_freedom[0], nan=np.inf))
+    notes += [
+        first_stage(-psi_a, size, cluster, f"one more of {name}"),
+        in_words(anderson_rubin(psi_b.mean(axis=1), psi_a.mean(axis=1), cluster, degrees=degrees)),
+    ]
+    return answer(tuple(notes))

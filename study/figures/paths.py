@@ -493,13 +493,12 @@ def effects_plot(
     level: float = 0.95,
     style: Style = "pointrange",
     window: tuple[int, int] | None = None,
-    seed: int = 0,
 ) -> Figure:
     """Draw estimates as what they are: by dose or quantile, event time, cohort or calendar period, or as dots on lines.
 
-    Effects by event time are drawn by :func:`event_plot`, whose parameters these are; averages by cohort or by
-    calendar period stand at the panel's own periods, and effects by dose or quantile, where estimates have them, on a
-    line with its band, whatever the style. Where one of the estimates has neither, the headline of each is a
+    Effects by event time are drawn by :func:`event_plot`, whose parameters but the seed these are; averages by cohort
+    or by calendar period stand at the panel's own periods, and effects by dose or quantile, where estimates have them,
+    on a line with its band, whatever the style. Where one of the estimates has neither, the headline of each is a
     dot with its pointwise interval, or each term of a single one.
 
     Returns
@@ -515,7 +514,7 @@ def effects_plot(
     for along in ("at", "event_time", *BY_CALENDAR):
         if all(_runs_along(fit, along) for fit in named.values()):
             as_drawn: Style = "ribbon" if along == "at" else style
-            return _draw(named, along, ax, title, words, level, as_drawn, window, seed)
+            return _draw(named, along, ax, title, words, level, as_drawn, window)
     if window is not None:
         raise QuestionError("plot: a window is of event times, which not all of these estimates have.")
     scale = _scale(named, words)
@@ -565,7 +564,7 @@ def _draw(
     level: float,
     style: Style,
     window: tuple[int, int] | None,
-    seed: int,
+    seed: int = 0,
 ) -> Figure:
     """Draw estimates side by side along event time, cohorts or calendar periods, as :func:`event_plot` says."""
     paths = {name: _path(fit, along, level, seed, window) for name, fit in named.items()}

@@ -14,7 +14,6 @@ import pandas as pd
 
 from study.core import DataError, QuestionError, unknown
 from study.estimates import POWER, SIZE, Effect
-from study.panel import Panel
 from study.paper import Event, Result, Task
 from study.paper.exhibits.exhibit import RUN, Setting, Source, Traced, address, addressed, estimate_command
 from study.paper.record import csv_file, read_texts
@@ -195,7 +194,7 @@ def answer_numbers(setting: Setting, cited: Collection[str] | None = None) -> It
     for at, values, quantity, task in _rows(setting):
         for column, value in values.items():
             if cited is None or f"{at}/{column}" in cited:
-                how = {"quantity": quantity, "command": _command(at, column, task, setting.panel)}
+                how = {"quantity": quantity, "command": _command(setting, at, column, task)}
                 how["exhibit"] = "designs" if task.event in setting.plan.events else "families"
                 yield from addressed(at, {column: value}, setting.source(task, **how), task.scale, OF_ANSWERS)
 
@@ -299,12 +298,12 @@ def _counts(result: Result) -> dict[str, float]:
     return {name: getattr(result, name) for name in ("n_units", "n_treated", "n_cohorts", "n_clusters")}
 
 
-def _command(at: str, column: str, task: Task, panel: Panel) -> str:
+def _command(setting: Setting, at: str, column: str, task: Task) -> str:
     """Return the command that prints a number of an answer."""
     if any(part in at.split("/") for part in ("event_time", "window_first", "window_last")):
-        return RUN if column.startswith("band") else estimate_command(task, panel, path=True)
+        return RUN if column.startswith("band") else estimate_command(task, setting.panel, path=True)
     if column in ESTIMATED:
-        return estimate_command(task, panel)
+        return estimate_command(task, setting.panel)
     if column == "mde":
         return f"study table {task.event.label}/{task.outcome}/{task.scale} --designs {task.row.name} --mde"
     return RUN

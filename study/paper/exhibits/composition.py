@@ -12,7 +12,6 @@ from study.core import QuestionError, capital, one_thread
 from study.diagnostics import Finding, Refits
 from study.diagnostics.eras import eras, treated_units
 from study.estimates import Effect, Estimand, Estimate
-from study.panel import Scale
 from study.paper.exhibits.designs import heads, side_by_side, under
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Event, Task
@@ -131,7 +130,8 @@ def _panels(setting: Setting, by_scale: Mapping[str, Sequence[Composed]]) -> dic
             effects = [answer.averages.get(label) for answer in answers]
             if any(effects):
                 dash |= not all(effect and effect.exists for effect in effects)
-                lines += effects_between(_title(setting, label), effects, scale=Scale(scale))
+                unit = answers[0].task.question.effect_scale
+                lines += effects_between(_title(setting, label), effects, scale=unit)
         lines.append(Line("Eras equal, p-value", [p_cell(answer.by_era["p_equal"]) for answer in answers]))
 
     notes = [

@@ -9,8 +9,7 @@ from typing import Any
 
 from study.core import QuestionError, capital, p_is
 from study.diagnostics import Finding
-from study.heterogeneity import Report, report
-from study.heterogeneity.page import caveats, short_label, usual_groupings
+from study.heterogeneity.page import Report, caveats, report, short_label, usual_groupings
 from study.heterogeneity.scored import plain
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Task

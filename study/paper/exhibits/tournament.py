@@ -9,9 +9,8 @@ import pandas as pd
 
 from study.core import capital
 from study.diagnostics import Finding
-from study.estimates import Effect
 from study.figures import performance_figure
-from study.paper import Row, Task, headline_effect
+from study.paper import Task, headline_effect
 from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, draw, estimate_command, exhibit
 from study.paper.tournament import KEY, Recorded, check_first, contest, read_record, tournament_of
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Number, Table, effect_values, lettered
@@ -111,7 +110,12 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     task = plan.ask(options.question)
     effects = recorded.rows[recorded.rows["process"].isin(plan.calibrated_processes())]
     stand = standing(effects, plan.level)
-    actual = {row.label: effect_values(_actual(setting, task, row)) for row in plan.entrants}
+    tasks = {row.label: plan.task(task.event, task.outcome, task.scale, row) for row in plan.entrants}
+    actual = {}
+    for label, own in tasks.items():  # the tables' answer, or the entrant's own where they have none
+        result = setting.results.get(own.key)
+        effect = (result and result.headline) or headline_effect(own, setting.panel, label)
+        actual[label] = effect_values(effect)
     of_actual = pd.DataFrame.from_dict(actual, orient="index")[[*ACTUAL]].add_prefix("actual_")
     simulated = at.assign(
         size=none["rejects"], bias_without=none["bias"], power=at["rejects"], trusted=stand["trusted"]
@@ -150,13 +154,6 @@ def headline_label(setting: Setting) -> str:
     labels = [row.label for row in setting.plan.entrants]
     label = setting.plan.headline.label
     return label if label in labels else labels[0]
-
-
-def _actual(setting: Setting, task: Task, row: Row) -> Effect:
-    """Return what an entrant says of the actual panel: the tables' answer, or its own where they have none."""
-    own = setting.plan.task(task.event, task.outcome, task.scale, row)
-    result = setting.results.get(own.key)
-    return (result and result.headline) or headline_effect(own, setting.panel, row.label)
 
 
 def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Table]:

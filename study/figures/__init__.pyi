@@ -19,7 +19,6 @@ from .drawing import THIRD as THIRD
 from .drawing import WIDTH as WIDTH
 from .drawing import Axes as Axes
 from .drawing import Figure as Figure
-from .drawing import Series as Series
 from .drawing import beside as beside
 from .drawing import canvas as canvas
 from .drawing import draw_legend as draw_legend

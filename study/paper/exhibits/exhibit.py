@@ -382,13 +382,12 @@ class Setting:
             command = RUN if column == "mde" else estimate_command(task, panel)
             yield from about.numbers(at, {column: value}, task=task, quantity=quantity, command=command)
 
-    @property
-    def outcome_heads(self) -> dict[str, Any]:
-        """Return the headings over the cells of :func:`outcome_line`, and what stands over them."""
-        over = [(title, 2) for title in self.plan.outcomes.values()]
+    def outcome_heads(self, *last: str, over: str = "") -> dict[str, Any]:
+        """Return the headings of effects on all outcomes beside units, and the last ones with what stands over them."""
+        outcomes = [(title, 2) for title in self.plan.outcomes.values()]
         return {
-            "headings": ["Treated", "All", *["Effect", "(SE)"] * len(over), "MDE"],
-            "spans": [(capital(self.plan.text.units), 2), *over, ("", 1)],
+            "headings": ["Treated", "All", *["Effect", "(SE)"] * len(outcomes), *last],
+            "spans": [(capital(self.plan.text.units), 2), *outcomes, *[(over, len(last))] * bool(last)],
         }
 
 

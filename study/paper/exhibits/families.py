@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import capital, p_text
+from study.core import p_text
 from study.estimates import Effect, effects_frame
 from study.figures import GREY, WIDE, Figure, dot_figure
 from study.panel import Scale
@@ -88,8 +88,7 @@ def _table(setting: Setting, scale: str, differences: Differences) -> Table:
     return Table(
         name="families" if scale == setting.scale else f"families-{scale}",
         caption=f"Families of compute-access events, {plan.headline.label}: {plan.scales[scale].lower()}",
-        headings=["Treated", "All", *["Effect", "(SE)"] * len(plan.outcomes)],
-        spans=[(capital(plan.text.units), 2), *((title, 2) for title in plan.outcomes.values())],
+        **setting.outcome_heads(),
         blocks=lettered(lines),
         notes=list(_notes(setting, scale)),
         prose=(0,),

@@ -43,13 +43,11 @@ def further(setting: Setting) -> Iterator[Piece]:
     usual = max(conventions, key=lambda name: len(conventions[name]), default="")
     others = (f"{', '.join(own)}: {name}" for name, own in conventions.items() if name != usual)
     errors = "; ".join([usual, *others])
-    of_columns = setting.outcome_heads
     leaving = [entry.label for entry in plan.further if entry.options.get("switchers") == "out"]
     yield Table(
         name="further",
         caption=f"Further questions about {plan.text.outcome}",
-        headings=[*of_columns["headings"], "df"],
-        spans=[*of_columns["spans"][:-1], (plan.outcomes[setting.outcome], 2)],
+        **setting.outcome_heads("MDE", "df", over=plan.outcomes[setting.outcome]),
         blocks=lettered({plan.scales[scale]: of_scale for scale, of_scale in lines.items()}),
         notes=[
             f"Treated: {plan.text.units} that are treated in some period, or their fields. Standard errors in "

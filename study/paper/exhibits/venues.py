@@ -34,7 +34,7 @@ def venues(setting: Setting) -> Iterator[Piece]:
     yield Table(
         name="venues",
         caption=f"{capital(setting.event.called)} and {plan.text.counted} at other venues, {plan.headline.label}",
-        **setting.outcome_heads,
+        **setting.outcome_heads("MDE"),
         blocks=lettered({plan.scales[scale]: of_scale for scale, of_scale in lines.items()}),
         notes=[
             f"Each venue's panel has its own {plan.text.units}, baseline year and window. Standard errors in "

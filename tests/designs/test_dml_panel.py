@@ -107,6 +107,8 @@ def sklearn_learner(name: str):
     from sklearn.base import BaseEstimator, RegressorMixin
     from sklearn.linear_model import LassoCV
     from sklearn.model_selection import GroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MinMaxScaler
 
     class Twin(RegressorMixin, BaseEstimator):
         def fit(self, x, y):
@@ -119,12 +121,10 @@ def sklearn_learner(name: str):
             return base + (self.trees(x) if name == "lightgbm" else self.lasso(x))
 
         def trees(self, x):
-            scale = self.residual_.std()
-            model = LGBMRegressor(**TREES, **ONE_THREAD)
-            model.fit(
-                self.seen_[:, [*range(2, x.shape[1]), 1]], np.round(self.residual_ / scale, SINGLE_PRECISION)
-            )
-            return model.predict(x[:, [*range(2, x.shape[1]), 1]]) * scale
+            scale, columns = self.residual_.std(), [*range(2, x.shape[1]), 1]
+            model = make_pipeline(MinMaxScaler(), LGBMRegressor(**TREES, **ONE_THREAD))
+            model.fit(self.seen_[:, columns], np.round(self.residual_ / scale, SINGLE_PRECISION))
+            return model.predict(x[:, columns]) * scale
 
         def lasso(self, x):
             order, period, *values = np.vstack([self.seen_, x]).T

@@ -18,6 +18,7 @@ from study.learners import (
     Part,
     averaged,
     group_means,
+    least_squares,
     of_predictions,
     refuse_explained,
 )
@@ -78,6 +79,10 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
         treatment = "adoption" if sample.first_treated is not None else "the change of treatment"
     else:
         without = "unit and period effects" if approach == "within" else "its period's effect"
+    seen = np.ones(len(rows.unit), dtype=bool)
+    columns = rows.treatment, *rows.covariates.T
+    own = np.column_stack([column - within(column, rows.period, seen) for column in columns])
+    refuse_explained("dml_panel", treatment, own[:, 0], least_squares(own[:, 0], own[:, 1:]))
     of_outcome = Nuisance(rows.outcome, learning.learner, centre=centre, words=outcome)
     functions = {
         "outcome": of_outcome,

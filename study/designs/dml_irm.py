@@ -123,7 +123,7 @@ def dml_irm(
     functions = nuisances(sample, learning, effect=effect, before=before, after=after)
     (predicted,), long = functions.predicted(), functions.layout
     m_hat = functions.clipped(predicted["m"])
-    refuse_separated("dml_irm", "treatment", long.treated, m_hat, both=effect == "ate")
+    refuse_separated("dml_irm", "treatment", long.treated, m_hat, long.x, both=effect == "ate")
     given = {"g1": predicted["g0"]} | predicted | {"m": m_hat}
     score = "ATTE" if effect == "att" else "ATE"
     model = long.fitted(DoubleMLIRM, given, probabilities="m", score=score)

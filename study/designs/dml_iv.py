@@ -17,6 +17,7 @@ from study.learners import (
     Nuisance,
     Nuisances,
     averaged,
+    least_squares,
     refuse_explained,
     refuse_separated,
 )
@@ -161,7 +162,7 @@ def dml_iv(
     (part,), (predicted,), long = functions.parts, functions.predicted(), functions.layout
     z, name, notes = part.functions["m"].target, sample.question.instrument, []
     if model == "pliv":
-        refuse_explained("dml_iv", f"the instrument {name}", z, predicted["m"])
+        refuse_explained("dml_iv", f"the instrument {name}", z, predicted["m"], least_squares(z, long.x))
         fitted = long.fitted(DoubleMLPLIV, predicted, z)
         size = (z[:, None] - predicted["m"]) ** 2
     else:
@@ -173,7 +174,7 @@ def dml_iv(
         size = np.ones_like(predicted["m"])
         known = {"r0": np.zeros_like(size), "r1": size}
         m_hat = functions.clipped(predicted["m"])
-        refuse_separated("dml_iv", f"the instrument {name}", z, m_hat, both=True)
+        refuse_separated("dml_iv", f"the instrument {name}", z, m_hat, long.x, both=True)
         given = known | predicted | {"m": m_hat}
         fitted = long.fitted(DoubleMLIIVM, given, z, probabilities="mr")
     psi_a, psi_b = (fitted.psi_elements[element][:, :, 0] for element in ("psi_a", "psi_b"))

@@ -161,7 +161,9 @@ def dml_stacked(
         ours, of_ours = stack_means(at, treated, residual)
         theirs, of_theirs = stack_means(at, _comparison_odds(at, odds), residual)
         effects.append(pooled(layout, at, ours - theirs, of_ours - of_theirs))
-    refuse_separated("dml_stacked", "adoption", base.treated, likely[base.unit], both=False)
+    refuse_separated(
+        "dml_stacked", "adoption", base.treated, likely[base.unit], functions.parts[0].x, both=False
+    )
     of_draw, mean = (np.array([draws for draws, _ in terms]) for terms in (effects, levels))
     influence, mean_influence = (
         Influence.of(np.column_stack([of_unit for _, of_unit in terms])) for terms in (effects, levels)

@@ -209,7 +209,7 @@ def within(sample: Sample, who: str) -> Partialled:
     Unit effects count among the parameters: the degrees of freedom are N - (units + periods - 1) - p - 1.
     """
     y, groups = sample.outcome_with_covariates, sample.groups[1]
-    seen, by_unit = ~np.isnan(y), np.argsort(np.concatenate(groups))
+    seen, by_unit = ~np.isnan(y + sample.treatment), np.argsort(np.concatenate(groups))
     shape = len(groups), y.shape[1]
     terms = Terms(np.empty((*shape, 0)), period_effects(*shape))
     blocks = [y, sample.treatment, *sample.x_by_period]

@@ -191,6 +191,15 @@ def test_the_within_form_takes_treatment_that_switches_off():
         sensitivity(made, form="long_difference")
 
 
+def test_the_within_form_leaves_out_cells_whose_treatment_is_not_known():
+    whole, rng = simulated.panel(50), np.random.default_rng(0)
+    path = (rng.random(whole.outcomes["y"].shape) < 0.4).astype(float)
+    path[rng.random(path.shape) < 0.1] = np.nan
+    made = sample("moving", source=replace(whole, first_treated={}, treatment={"event": path}))
+    c, fit = partialled(made, "twfe", None, "test").coefficient, estimate(made.panel, made.question, "twfe")
+    assert c.estimate == pytest.approx(fit.effect[0], rel=EXACT)
+
+
 @pytest.mark.parametrize("group", [("moving",), ("moving", "other")])
 def test_strength_is_the_share_of_residual_sums_of_squares(group):
     made = sample("moving", "other", source=with_second_mover(0.1))

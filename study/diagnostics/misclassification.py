@@ -72,7 +72,9 @@ class Trimming:
     @classmethod
     def of(cls, sample: Sample, fit: Estimate, lower: bool, progress: Progress = None) -> Trimming:
         """Order the never-treated units by their influence on the headline, per unit of weight, for one end."""
-        never = np.flatnonzero(np.isnan(event_dates(sample, WHO)))
+        # Of a third difference those that treatment is for can hide it.
+        eligible = True if sample.group is None else sample.group
+        never = np.flatnonzero(np.isnan(event_dates(sample, WHO)) & eligible)
         influence = fit.influence_map.dense()[never, 0] / sample.weights[never]
         raising = never[np.argsort(influence, kind="stable")]
         return cls(sample, fit, raising[::-1] if lower else raising, progress)

@@ -862,6 +862,7 @@ def test_units_of_one_cluster_and_date_may_differ_in_their_dose() -> None:
     whole = replace(panel(first, strata=pairs), doses={"amount": dose})
     sample = ASKED.replace(cluster="size", dose="amount").sample(whole)
     made = randomization(sample, "dose_response", permutations=19, degree=1)
-    assert "(size) have units with two event dates or doses, so dates were permuted between units" in " ".join(
-        made.sentences
+    assert (
+        "(size) have units with two event dates or doses, so dates were permuted between units"
+        in " ".join(made.sentences)
     )

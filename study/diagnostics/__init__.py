@@ -19,6 +19,7 @@ from study.diagnostics.refits import dots as dots
 from study.diagnostics.refits import event_dates as event_dates
 from study.diagnostics.refits import headline as headline
 from study.diagnostics.refits import refit as refit
+from study.diagnostics.refits import refuse_group as refuse_group
 from study.diagnostics.refits import refuse_no_coefficients as refuse_no_coefficients
 from study.diagnostics.refits import with_error as with_error
 

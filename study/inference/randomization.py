@@ -414,9 +414,10 @@ def _permuted_between(sample: Sample) -> tuple[NDArray[Any], tuple[str, ...]]:
         return sample.cluster_labels, (
             f"No cluster ({cluster}) has units with two event dates, so dates were permuted between whole clusters.",
         )
+    two = "two event dates" if sample.dose is None else "two event dates or doses"
     return sample.unit_ids, (
-        f"Some clusters ({cluster}) have units with two event dates, so dates were permuted between units; the p-value "
-        "is valid if units of one cluster adopt independently of one another.",
+        f"Some clusters ({cluster}) have units with {two}, so dates were permuted between units; the p-value is valid "
+        "if units of one cluster adopt independently of one another.",
     )
 
 

@@ -53,18 +53,17 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
     refuse_names(question, panel)
     periods, path = panel.periods, None
     if question.event in panel.first_treated:
-        first_treated: FloatArray | None = dates_with_lag(panel, question.event, question.lag)
+        dates = dates_with_lag(panel, question.event, question.lag)
+        first_treated: FloatArray | None = pool_cohorts(dates, periods, question.cohort_width)
     else:
         first_treated, path = None, panel.path(question.event)
     selection = _select(question, panel, first_treated)
     dose = _dose_at_entry(question, panel, first_treated, selection)
-    if first_treated is not None:
-        first_treated = pool_cohorts(first_treated, periods, question.cohort_width)
-        if question.min_cohort_size is not None:
-            cohorts, sizes = _sizes(first_treated, selection.frequency * selection.keep)
-            in_window = cohorts - question.anticipation <= periods[-1]
-            small = np.isin(first_treated, cohorts[(sizes < question.min_cohort_size) & in_window])
-            selection.drop(small, f"in a cohort of fewer than {question.min_cohort_size} units")
+    if first_treated is not None and question.min_cohort_size is not None:
+        cohorts, sizes = _sizes(first_treated, selection.frequency * selection.keep)
+        in_window = cohorts - question.anticipation <= periods[-1]
+        small = np.isin(first_treated, cohorts[(sizes < question.min_cohort_size) & in_window])
+        selection.drop(small, f"in a cohort of fewer than {question.min_cohort_size} units")
     rows = np.flatnonzero(selection.keep)
     frequency = selection.frequency[rows]
     if not len(rows):

@@ -116,3 +116,13 @@ def test_a_mean_that_is_not_positive_gives_no_shares() -> None:
     low = simulated.panel(100, level=-50.0)
     with pytest.raises(QuestionError, match='scale="level"'):
         event_path(estimate(low, QUESTION.replace(scale="proportional")), "test")
+
+
+def test_effects_over_unlike_amounts_of_treatment_have_no_common_unit() -> None:
+    panel = simulated.panel(60)
+    amount = np.cumsum(panel.periods >= panel.first_treated["event"][:, None], axis=1).astype(float)
+    dosed = replace(panel, first_treated={}, doses={"event": amount})
+    question = Question("y", "event", horizon=1)
+    with pytest.raises(QuestionError, match="use normalized=False"):
+        event_path(estimate(dosed, question, "dcdh", normalized=True), "test")
+    assert event_path(estimate(dosed, question, "dcdh"), "test").n_pre == 2

@@ -108,6 +108,8 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
     outcome, n = chosen(panel.outcomes[question.outcome]), len(rows)
     if question.scale == "log1p" and summed is None:
         outcome = logarithm(question, outcome, panel, panel.units[rows], periods[columns])
+    elif panel.summed is not None and panel.summed.refuse is not None:
+        panel.summed.refuse(panel.summed.stratum[rows], columns)
     weights = frequency if question.weights is None else frequency * baseline(question.weights)
     clusters = np.arange(n) if question.cluster is None else panel.attributes[question.cluster][rows]
     x_baseline = [first_observed(block)[rows] for block in covariates.values()]

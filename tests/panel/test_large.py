@@ -555,6 +555,31 @@ READ_ALIKE: dict[str, tuple[Any, list[dict[str, Any]]]] = {
         ),
         [{"scale": "log1p"}],
     ),
+    "no logarithm of units without a label": (
+        lambda d: d.assign(papers=d["papers"].where(d["state"].notna(), -3.0)),
+        [{"scale": "log1p", "cluster": "state"}, {"scale": "log1p", "covariates": ("state",)}],
+    ),
+    "no logarithm of units without a weight": (
+        lambda d: d.assign(papers=d["papers"].where(d["size"] > 0, -3.0)),
+        [{"scale": "log1p", "weights": "size"}, {"scale": "log1p"}],
+    ),
+    "no logarithm in a small cohort": (
+        lambda d: d.assign(
+            entry=d["entry"].where(d["lab"] != "Lab 7", 2004.0),
+            papers=d["papers"].where(d["lab"] != "Lab 7", -3.0),
+        ),
+        [{"scale": "log1p", "min_cohort_size": 2}, {"scale": "log1p", "min_cohort_size": 1}],
+    ),
+    "no logarithm in periods that are cut": (
+        lambda d: d.assign(entry=d["entry"].fillna(2004.0), papers=d["papers"].where(d["year"] < 2004, -3.0)),
+        [{"scale": "log1p"}, {"scale": "log1p", "lag": 1}],
+    ),
+    "no logarithm of units with gaps": (
+        lambda d: d.assign(
+            papers=d["papers"].where(d["papers"].notna().groupby(d["lab"]).transform("sum") == 6, -3.0)
+        ).query("lab != 'Lab 3' or year != 2003"),
+        [{"scale": "log1p", "missing": "balanced"}],
+    ),
     "small outcomes": (lambda d: d.assign(papers=d["papers"] * 1e-12), [{"scale": "log1p"}]),
 }
 

@@ -33,6 +33,8 @@ ZONE_LOST = "zone_lost"
 # And by column, what pandas wrote of which a Parquet file has kept numbers or texts alone.
 TYPES_LOST = "types_lost"
 ORDERED = "ordered category"
+# What a time ends with that says nothing, as engines leave it out.
+_MIDNIGHT_OR_ZEROS = re.compile(r" 00:00:00$|(\.\d*[1-9])0+(?!\d)")
 _FLOAT_OR_EMPTY = re.compile(r"-?\d+\.0|")
 # Objects of these kinds, as pandas infers them, are read as they are.
 PLAIN = ("string", "floating", "boolean", "decimal", "empty")
@@ -173,10 +175,11 @@ class Rows:
 
         codes, values = pd.factorize(self.plain(column).iloc[::each])
         words = {} if column == self.time else self.table.attrs.get(VALUE_LABELS, {}).get(column, {})
-        there = values.tolist()
+        # A float of 32 bits has its own digits, and not those of the nearest of 64.
+        there = [*values.to_numpy()] if values.dtype == np.float32 else values.tolist()
         texts = [str(value).strip() for value in ([words.get(v, v) for v in there] if words else there)]
         if values.dtype.kind == "M":
-            texts = [text.removesuffix(" 00:00:00") for text in texts]
+            texts = [_MIDNIGHT_OR_ZEROS.sub(r"\1", text) for text in texts]
         # Whole numbers beside empty cells are floats in some files, and in others not.
         if all(map(_FLOAT_OR_EMPTY.fullmatch, texts)):
             texts = [text.removesuffix(".0") for text in texts]

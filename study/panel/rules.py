@@ -234,7 +234,7 @@ def problems_of_types(lost: Mapping[str, str], roles: Roles, ordered: Collection
     for column in roles.columns:
         if column in lost and (lost[column] != ORDERED or column in ordered):
             yield (
-                f"column {column} was written as pandas' {lost[column]}, which Parquet does not keep; write numbers, "
+                f"column {column} was written as {lost[column]}, which Parquet does not keep; write numbers, "
                 "dates or texts, or a Feather file."
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import glob
 import gzip
@@ -12,6 +13,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,7 @@ _OTHER_FORMATS = (
     (b"<stata_dta>", "a Stata file"),
     (b"ARROW1", "an Arrow or Feather file"),
     (b"FEA1", "a Feather file"),
+    (b"\xff\xff\xff\xff", "a stream in the Arrow format"),
     (b"$FL", "an SPSS file"),
     (b"\0" * 12 + b"\xc2\xea\x81\x60", "a SAS file"),
     (b"HEADER RECORD*", "a SAS transport file"),
@@ -228,10 +231,14 @@ def refuse_doubled(where: str, connection: Any, files: Sequence[str]) -> None:
 
 
 def types_lost(connection: Any, files: Sequence[str]) -> dict[str, str]:
-    """Return by column what pandas wrote and Parquet has no type for: periods, spans of time, orders of categories."""
+    """Return by column what was written and Parquet has no type for: periods, spans of time, orders of categories."""
     lost: dict[str, str] = {}
-    query = "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE key = 'pandas'::BLOB"
-    for (text,) in connection.execute(query, [files]).fetchall():
+    query = "SELECT decode(key), decode(value) FROM parquet_kv_metadata(?) WHERE key IN ('pandas', 'ARROW:schema')"
+    for key, text in connection.execute(query, [files]).fetchall():
+        if key != "pandas":
+            with suppress(ImportError):
+                lost = _spans(text) | lost
+            continue
         for column in json.loads(text)["columns"]:
             kind = str(column["numpy_type"])
             if kind.startswith(("period", "timedelta")):
@@ -239,6 +246,14 @@ def types_lost(connection: Any, files: Sequence[str]) -> dict[str, str]:
             elif (column["metadata"] or {}).get("ordered"):
                 lost[column["name"]] = ORDERED
     return lost
+
+
+def _spans(text: str) -> dict[str, str]:
+    """Return by column the spans of time of a schema of Arrow, which Parquet keeps as whole numbers."""
+    import pyarrow.ipc
+
+    schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(text)))
+    return {each.name: str(each.type) for each in schema if pyarrow.types.is_duration(each.type)}
 
 
 def _refuse_large_relation(where: str, table: DuckDBPyRelation) -> None:

@@ -100,6 +100,16 @@ class Reading:
         """Raise the error of a row that breaks a rule."""
         raise DataError(f"{self.engine.label}: {rule.sentence(rows, row)}")
 
+    def refuse_zone(self, column: str) -> None:
+        """Refuse times with a zone."""
+        kind = self.table[column].type()
+        # ibis knows times of nanoseconds with a zone by their name alone.
+        if (kind.is_timestamp() and kind.timezone is not None) or "TIMESTAMPTZ" in str(kind):
+            raise DataError(
+                f"{self.engine.label}: column {column} holds times of a time zone, and the day of one depends on where "
+                "it is read; write days, or times without a zone."
+            )
+
     def witnesses(self, condition: Any, most: int | None = FEW) -> _Witnesses:
         """Return the rows for which a condition holds, first by unit and period, at most so many."""
         unit, time = self.table[self.roles.unit], self.table[self.roles.time]
@@ -210,6 +220,8 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
             largest = LARGEST_SINGLE if kind.is_float32() else LARGEST_INTEGER
             broken.append((rules.exact(column), (table[column].abs() >= largest) & ~_is_nan(table[column])))
     broken.append((rules.not_empty(roles.unit), _trimmed(table[roles.unit]).isnull()))
+    for column in roles.attributes:
+        reading.refuse_zone(column)
     for column in roles.treatment:
         value, bad = _number(table[column])
         broken += [
@@ -322,13 +334,8 @@ def _cells(reading: Reading, never: Mapping[str, list[Any]] = {}) -> ibis.Table:
 def _numbered(reading: Reading, cells: ibis.Table, name: str, column: str, never: list[Any]) -> ibis.Table:
     """Put the numbers of periods in place of a column that names them, nothing in place of what stands for never."""
     raw, kind, period = cells[name], cells[name].type(), reading.period
-    # ibis knows times of nanoseconds with a zone by their name alone.
-    zoned = (kind.is_timestamp() and kind.timezone is not None) or "TIMESTAMPTZ" in str(kind)
-    if zoned and period is not None:
-        raise DataError(
-            f"{reading.engine.label}: column {column} holds times of a time zone, and the day of one depends on where "
-            "it is read; write days, or times without a zone."
-        )
+    if period is not None:
+        reading.refuse_zone(column)
     if period is None or (period == "year" and not (kind.is_temporal() or kind.is_string())):
         numbers = _number(raw)[0]
     elif kind.is_temporal():

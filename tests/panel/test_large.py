@@ -580,6 +580,30 @@ READ_ALIKE: dict[str, tuple[Any, list[dict[str, Any]]]] = {
         ).query("lab != 'Lab 3' or year != 2003"),
         [{"scale": "log1p", "missing": "balanced"}],
     ),
+    "labels that are times": (
+        lambda d: d.assign(
+            state=pd.to_datetime("2001-01-01") + pd.to_timedelta(d["age"] / 4, unit="s"),
+            tier=pd.to_datetime("2001-01-01 00:00:00.000000100") + pd.to_timedelta(d["tier"], unit="ns"),
+        ),
+        [
+            {"population": "state!=2001-01-01 00:00:00.25"},
+            {"population": "state=2001-01-01 00:00:00.5"},
+            {"population": "tier=2001-01-01 00:00:00.000000102"},
+        ],
+    ),
+    "labels of few digits": (
+        lambda d: d.assign(tier=(d["tier"] + 0.1).astype("float32")),
+        [{"population": "tier=2.1"}],
+    ),
+    "texts that are bytes": (
+        lambda d: d.assign(
+            lab=d["lab"].str.encode("utf-8"),
+            year=d["year"].astype(str).str.encode("utf-8"),
+            state=d["state"].str.encode("utf-8"),
+            papers=d["papers"].map(lambda cell: None if np.isnan(cell) else str(cell).encode()),
+        ),
+        [{"cluster": "state"}, {"population": "state=Côte d'Ivoire"}],
+    ),
     "small outcomes": (lambda d: d.assign(papers=d["papers"] * 1e-12), [{"scale": "log1p"}]),
 }
 
@@ -644,6 +668,9 @@ def test_times_of_a_zone_are_refused(tmp_path: Path, unit: str) -> None:
         LargePanel.from_parquet(
             written(data, tmp_path), **ROLES | {"name": "labs", "period": "year", "treatment": ()}
         )
+    labels = table(30).assign(state=data["year"])
+    with pytest.raises(DataError, match="labs: column state holds times of a time zone"):
+        LargePanel.from_parquet(written(labels, tmp_path), **ROLES | {"name": "labs"})
 
 
 def test_outcomes_too_large_to_be_squared_are_refused(tmp_path: Path) -> None:

@@ -98,12 +98,19 @@ class Rows:
         """Return what the cells of some rows hold, as in :meth:`cell`."""
         return self.plain(column).iloc[rows].astype("string").str.strip().fillna("").to_numpy(dtype=object)
 
+    def _raw(self, column: str) -> pd.Series:
+        """Return a column as it is, lists and the like of the Arrow format as objects."""
+        import pandas as pd
+
+        raw = self.table[column]
+        return raw.astype(object) if isinstance(raw.dtype, pd.ArrowDtype) and raw.dtype.kind == "O" else raw
+
     @_once
     def plain(self, column: str) -> pd.Series:
         """Return a column whose cells are one value each: annual periods as years, lists and the like as texts."""
         import pandas as pd
 
-        raw = self.table[column]
+        raw = self._raw(column)
         if isinstance(raw.dtype, pd.CategoricalDtype) and raw.cat.categories.dtype.kind in "Oc":
             raw = raw.astype(object)
         kind = pd.api.types.infer_dtype(raw, skipna=True) if raw.dtype == object else ""
@@ -121,7 +128,7 @@ class Rows:
         """Return which cells hold several values: a list, a mapping, an array."""
         import pandas as pd
 
-        raw = self.table[column]
+        raw = self._raw(column)
         if raw.dtype != object or pd.api.types.infer_dtype(raw, skipna=True) in PLAIN:
             return np.zeros(len(raw), dtype=bool)
         several = [pd.api.types.is_list_like(cell) and not isinstance(cell, bytearray) for cell in raw]

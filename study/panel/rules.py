@@ -241,7 +241,9 @@ def problems_of_types(lost: Mapping[str, str], roles: Roles, ordered: Collection
 
 def number(column: str) -> Rule:
     """Return the rule that cells are finite numbers or empty."""
-    return Rule(column, "must be a number or empty", lambda rows: spread(*rows.compact(column)[1:]))
+    return Rule(
+        column, "must be a number such as 1234.5, or empty", lambda rows: spread(*rows.compact(column)[1:])
+    )
 
 
 def date(column: str) -> Rule:

@@ -143,7 +143,7 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
     Parameters
     ----------
     data : object
-        A DataFrame of pandas or Dask, a relation of DuckDB, or whatever gives its columns in the Arrow format: a
+        A DataFrame of pandas, Dask or Spark, a relation of DuckDB, or whatever gives its columns in the Arrow format: a
         DataFrame of polars, a table of pyarrow.
     where : str
         What the error begins with.
@@ -159,6 +159,8 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
         return frame_of(data.collect(), where)
     elif hasattr(data, "dask") and hasattr(data, "compute"):
         return frame_of(data.compute(), where)
+    elif hasattr(data, "toPandas"):  # of Spark
+        return frame_of(data.toPandas(), where)
     elif hasattr(data, "columns") and hasattr(data, "iloc"):
         return data
     elif type(data).__name__ == "DuckDBPyRelation":
@@ -431,7 +433,7 @@ def _lines(path: Path, content: bytes) -> tuple[list[int], IntArray]:
         others = f" (and {len(more)} more such lines)" if more else ""
         raise DataError(
             f"{path}: line {line} has {width_there} fields, the heading has {width}{others}; the file is cut "
-            "off, or a text with a comma stands without quotes."
+            "off, a text with a comma stands without quotes, or what stands first is no heading."
         )
     if not lines:
         raise _unreadable(path, "it is empty")
@@ -442,9 +444,13 @@ def _check_heading(path: Path, heading: list[str]) -> None:
     refuse_larger(str(path), "max_columns", len(heading), f"it has {len(heading):,} columns")
     for name, times in Counter(heading).items():
         if times > 1:
+            doubled = f'"{short(name)}" more than once' if name else f"{times} columns without a name"
             raise DataError(
-                f'{path}: the heading has "{short(name)}" more than once; name the columns apart.'
+                f"{path}: the heading has {doubled}; name the columns apart, on the first line that is not empty."
             )
     for separator, name in _SEPARATORS.items():
         if len(heading) == 1 and separator in heading[0]:
-            raise _unreadable(path, f"its fields are parted by {name}, not by commas")
+            raise DataError(
+                f"{path}: its fields are separated by {name}, not by commas; save it with commas, or as an "
+                "Excel workbook."
+            )

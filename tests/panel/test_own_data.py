@@ -121,6 +121,27 @@ def test_a_frame_of_dask_is_the_same_panel() -> None:
     assert checked(Panel.from_long(frame, **ROLES)) == checked(Panel.from_long(table(), **ROLES))
 
 
+def test_a_frame_of_spark_is_the_same_panel() -> None:
+    class OfSpark:
+        """What a DataFrame of Spark has in common with one of pandas, and what makes it one."""
+
+        columns = list(table().columns)
+
+        def toPandas(self) -> pd.DataFrame:
+            return table()
+
+    assert checked(Panel.from_long(OfSpark(), **ROLES)) == checked(Panel.from_long(table(), **ROLES))
+
+
+@pytest.mark.parametrize("column", ["lab", "papers"])
+def test_lists_of_the_arrow_format_are_told_of_as_others(column: str) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    cells = pd.Series([[1, 2]] * len(table()), dtype=pd.ArrowDtype(arrow.list_(arrow.int64())))
+    said = re.escape(f'column {column} holds "[1 2]" on row 1; it must be')
+    with pytest.raises(DataError, match=said):
+        Panel.from_long(table().assign(**{column: cells}), **ROLES)
+
+
 def test_labels_of_many_digits_stay_apart_where_some_are_missing_in_the_arrow_format(tmp_path: Path) -> None:
     arrow, feather = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.feather")
     grant = 2**62 + table()["lab"].astype("category").cat.codes.astype("Int64")
@@ -273,6 +294,20 @@ def rewritten(path: Path, changes: dict[str, Callable[[str], str]], **more: str)
             archive.writestr(name, text)
 
 
+def test_a_title_above_the_heading_is_said_to_be_none(tmp_path: Path) -> None:
+    titled = table().T.reset_index().T.reset_index(drop=True)
+    workbook(titled.set_axis(["Papers by lab", *[""] * 7], axis=1), tmp_path / "own.xlsx")
+    with pytest.raises(
+        DataError, match="the heading has 7 columns without a name; name the columns apart, on the"
+    ):
+        read_table(tmp_path / "own.xlsx")
+    (tmp_path / "own.csv").write_text("Papers by lab\n" + table().to_csv(index=False))
+    with pytest.raises(
+        DataError, match=r"line 2 has 8 fields, the heading has 1 .* what stands first is no heading"
+    ):
+        read_table(tmp_path / "own.csv")
+
+
 def test_the_first_sheet_that_shows_is_read(tmp_path: Path) -> None:
     path, first = tmp_path / "own.xlsx", "xl/worksheets/sheet1.xml"
     workbook(table().assign(papers=1.5), path)
@@ -318,7 +353,7 @@ def test_an_error_on_a_sheet_is_no_empty_cell_where_its_column_is_read(tmp_path:
     ):
         rewritten(path, {first: lambda text, error=error: text.replace(cell, f'<c r="I2" {error}</c>', 1)})
         assert checked(Panel.from_long(path, **ROLES)) == checked(Panel.from_long(table(), **ROLES))
-        said = f'column growth holds "{error.split("<v>")[1][:-4]}" on line 2; it must be a number or empty'
+        said = f'column growth holds "{error.split("<v>")[1][:-4]}" on line 2; it must be a number such as 1234.5, or empty'
         with pytest.raises(DataError, match=said):
             Panel.from_long(path, **ROLES | {"covariates": "growth"})
         rewritten(path, {first: lambda text: re.sub(r'<c r="I2".*?</c>', cell, text)})

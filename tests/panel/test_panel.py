@@ -164,7 +164,7 @@ BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
     "text in a number column": (
         changed("papers", 1, "many"),
         {},
-        'column papers holds "many" on line 3; it must be a number or empty.',
+        'column papers holds "many" on line 3; it must be a number such as 1234.5, or empty.',
     ),
     "infinite number": (changed("papers", 1, "inf"), {}, 'column papers holds "inf" on line 3'),
     "impossible event year": (

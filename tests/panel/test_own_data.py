@@ -123,9 +123,7 @@ def test_a_frame_of_dask_is_the_same_panel() -> None:
 
 def test_a_frame_of_spark_is_the_same_panel() -> None:
     class OfSpark:
-        """What a DataFrame of Spark has in common with one of pandas, and what makes it one."""
-
-        columns = list(table().columns)
+        """What makes a DataFrame of pandas of one of Spark."""
 
         def toPandas(self) -> pd.DataFrame:
             return table()
@@ -353,7 +351,7 @@ def test_an_error_on_a_sheet_is_no_empty_cell_where_its_column_is_read(tmp_path:
     ):
         rewritten(path, {first: lambda text, error=error: text.replace(cell, f'<c r="I2" {error}</c>', 1)})
         assert checked(Panel.from_long(path, **ROLES)) == checked(Panel.from_long(table(), **ROLES))
-        said = f'column growth holds "{error.split("<v>")[1][:-4]}" on line 2; it must be a number such as 1234.5, or empty'
+        said = f'column growth holds "{error.split("<v>")[1][:-4]}" on line 2; it must be a number such as'
         with pytest.raises(DataError, match=said):
             Panel.from_long(path, **ROLES | {"covariates": "growth"})
         rewritten(path, {first: lambda text: re.sub(r'<c r="I2".*?</c>', cell, text)})

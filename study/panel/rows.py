@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import BoolArray, FloatArray, IntArray, short
-from study.panel.periods import Ranks, name_of, number_of
+from study.panel.periods import Ranks, as_float, name_of, number_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -272,7 +272,7 @@ class Rows:
         texts = [text.lower() for text in self.texts(column, strange)]
         never[strange] = np.isin(texts, (*ENDLESS, stated.lower()))
         if self.never is not None:
-            never |= numbers == _number(stated)
+            never |= numbers == as_float(stated)
         never |= (numbers == 0) & (self.first_number() > 0)
         values, unread = (numbers, bad) if self.period is None else (self._numbered(column), None)
         return np.where(never, np.nan, values), (np.isnan(values) if unread is None else unread) & ~never
@@ -281,7 +281,7 @@ class Rows:
         """Return the first period where periods are numbers of the user's own, infinity where they are not."""
         if self.period is None:
             return float(min(self.periods(), default=-np.inf))
-        first = _number(self.ranks().labels[0]) if self.period == "rank" and self.ranks().labels else np.nan
+        first = as_float(self.ranks().labels[0]) if self.period == "rank" and self.ranks().labels else np.nan
         return np.inf if np.isnan(first) else first
 
     @_once
@@ -320,13 +320,6 @@ def period_name(period: float, periods: IntArray, names: Sequence[str], unit: st
     if names and unit == "rank":
         return f"after {names[-1]}" if period > periods[0] else f"before {names[0]}"
     return name_of(period, unit)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return np.nan
 
 
 def _scalar(cell: Any) -> Any:

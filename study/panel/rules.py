@@ -325,14 +325,17 @@ def once(unit: str, time: str) -> Rule:
     def says(rows: Rows, row: int) -> str:
         cells = rows.cells(unit)
         second = np.flatnonzero(cells == cells[row])[1]
-        pairs = len(np.unique(cells[broken(rows)]))
-        return (
-            f"{pairs} {'unit-period appears' if pairs == 1 else 'unit-periods appear'} twice, first "
-            f"({rows.cell(unit, row)}, {rows.period_name(rows.when()[row])}) on {rows.place(row)} and "
-            f"{rows.place(second)}; keep one row each."
-        )
+        places = f" on {rows.place(row)} and {rows.place(second)}"
+        return twice(rows, row, len(np.unique(cells[broken(rows)])), places)
 
     return Rule(unit, "must not have a period twice", broken, says, needs=(time,))
+
+
+def twice(rows: Rows, row: int, pairs: int, places: str = "") -> str:
+    """Return the sentence on unit-periods that stand twice, of which a row is the first."""
+    appear = "unit-period appears" if pairs == 1 else "unit-periods appear"
+    first = f"{rows.cell(rows.unit, row)}, {rows.period_name(rows.when()[row])}"
+    return f"{pairs} {appear} twice, first ({first}){places}; keep one row each, or their mean."
 
 
 def consecutive(time: str) -> Rule:

@@ -254,7 +254,10 @@ class Query:
         changes.
         """
         n_periods = len(self.empty.periods)
-        keys: dict[str, tuple[Any, str]] = {"date": (self._date(table).fill_null(MISSING), "event dates")}
+        events = {event: f"p{k}" for event, k in self.names["treatment"].items()}
+        events |= {event: f"d{k}" for event, k in self.names["first_treated"].items()}
+        date = table[events[self.question.event]].fill_null(MISSING)
+        keys: dict[str, tuple[Any, str]] = {"date": (date, "event dates")}
         keys |= {f"key{place}": value for place, value in enumerate(self._by_unit(table, added).values())}
         columns = {f"y{place}": y for place, y in enumerate(outcome)}
         columns |= {key: value for key, (value, _) in keys.items()}
@@ -372,13 +375,6 @@ class Query:
         if term.value in there or {*term.labels} <= {*there}:
             return there
         return [*there, *self.engine.frame(distinct.limit(MOST_VALUES))["label"].tolist()]
-
-    def _date(self, table: ibis.Table) -> Any:
-        """Return the first treated period of units, empty for never."""
-        event = self.question.event
-        if event in self.names["first_treated"]:
-            return table[f"d{self.names['first_treated'][event]}"]
-        return table[f"p{self.names['treatment'][event]}"]
 
     def _by_unit(self, table: ibis.Table, added: tuple[str, ...]) -> dict[str, tuple[Any, str]]:
         """Return what a question needs of units beside dates and outcomes, by column, and what it makes in words.

@@ -239,7 +239,10 @@ def types_lost(connection: Any, files: Sequence[str]) -> dict[str, str]:
     for key, text in connection.execute(query, [files]).fetchall():
         if key != "pandas":
             with suppress(ImportError):
-                lost = _spans(text) | lost
+                import pyarrow.ipc
+
+                schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(text)))
+                lost = {f.name: str(f.type) for f in schema if pyarrow.types.is_duration(f.type)} | lost
             continue
         for column in json.loads(text)["columns"]:
             kind = str(column["numpy_type"])
@@ -248,14 +251,6 @@ def types_lost(connection: Any, files: Sequence[str]) -> dict[str, str]:
             elif (column["metadata"] or {}).get("ordered"):
                 lost[column["name"]] = ORDERED
     return lost
-
-
-def _spans(text: str) -> dict[str, str]:
-    """Return by column the spans of time of a schema of Arrow, which Parquet keeps as whole numbers."""
-    import pyarrow.ipc
-
-    schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(text)))
-    return {each.name: str(each.type) for each in schema if pyarrow.types.is_duration(each.type)}
 
 
 def _refuse_large_relation(where: str, table: DuckDBPyRelation) -> None:

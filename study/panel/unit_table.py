@@ -224,10 +224,8 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
         reading.refuse_zone(column)
     for column in roles.treatment:
         value, bad = _number(table[column])
-        broken += [
-            (rules.number(column), bad),
-            (rules.zero_or_one(column, roles), value.notnull() & ~value.isin((0, 1))),
-        ]
+        broken.append((rules.number(column), bad))
+        broken.append((rules.zero_or_one(column, roles), value.notnull() & ~value.isin((0, 1))))
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
         broken.append((rules.number(column), _number(table[column])[1]))
     texts = [column for column in roles.covariates if not _is_number(table[column].type())]
@@ -481,10 +479,7 @@ def _twice(reading: Reading, table: ibis.Table) -> str:
         .aggregate(n=lambda rows: rows.count())
     )
     pairs = int(reading.engine.number(several.count(where=several.n > 1)))
-    return (
-        f"{pairs} {'unit-period appears' if pairs == 1 else 'unit-periods appear'} twice, first "
-        f"({here.cell(roles.unit, first)}, {here.period_name(here.when()[first])}); keep one row each."
-    )
+    return rules.twice(here, first, pairs)
 
 
 def first_values(reading: Reading, table: ibis.Table, k: int) -> ibis.Table:

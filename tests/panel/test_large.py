@@ -688,7 +688,10 @@ def test_unit_periods_that_stand_twice_are_counted(tmp_path: Path) -> None:
     twice = pd.concat([data, data[data["lab"].isin(["Lab 4", "Lab 11"]) & data["year"].isin([2001, 2003])]])
     with pytest.raises(DataError) as error:
         LargePanel.from_parquet(written(twice, tmp_path), name="labs", **ROLES)
-    assert str(error.value) == "labs: 4 unit-periods appear twice, first (Lab 11, 2001); keep one row each."
+    assert (
+        str(error.value)
+        == "labs: 4 unit-periods appear twice, first (Lab 11, 2001); keep one row each, or their mean."
+    )
 
 
 REFUSED: dict[str, dict[str, Any]] = {

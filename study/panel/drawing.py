@@ -107,6 +107,8 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
     outcome, n = chosen(panel.outcomes[question.outcome]), len(rows)
     if question.scale == "log1p" and summed is None:
         outcome = logarithm(question, outcome, panel, panel.units[rows], periods[columns])
+    elif panel.summed is not None and panel.summed.refuse is not None:
+        panel.summed.refuse(panel.summed.stratum[rows], columns)
     weights = frequency if question.weights is None else frequency * baseline(question.weights)
     clusters = np.arange(n) if question.cluster is None else panel.attributes[question.cluster][rows]
     x_baseline = [first_observed(block)[rows] for block in covariates.values()]
@@ -185,10 +187,8 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
             selection.drop(which, f"{AMBIGUOUS}, {interval_text(earliest, latest, panel.period_name)}")
     if first_treated is not None:
         already = first_treated - question.anticipation <= first_period
-        early = (
-            f" (with {counted(question.anticipation, 'period')} of anticipation)"
-            if question.anticipation
-            else ""
+        early = f" (with {counted(question.anticipation, 'period')} of anticipation)" * bool(
+            question.anticipation
         )
         selection.drop(already, f"already treated in {panel.period_name(first_period)}{early}")
         if question.comparison == "never_treated":
@@ -341,8 +341,8 @@ def _comparable_periods(
         )
     untreated = periods < first_treated.max() - question.anticipation
     if not untreated.all() and len(np.unique(first_treated)) == 1:
-        other = (
-            f" With {question.dose} as the event, heterogeneous_adoption needs none." if question.dose else ""
+        other = f" With {question.dose} as the event, heterogeneous_adoption needs none." * bool(
+            question.dose
         )
         raise QuestionError(
             f"Question: all units of {name} are treated by {question.event} at once, so there is no "

@@ -252,9 +252,8 @@ class Question(Described):
     @property
     def of_rows(self) -> tuple[Any, ...]:
         """What the rows depend on that an engine makes of units for it."""
-        on_log = (self.anticipation, self.lag) if self.scale == "log1p" else None
         rules = (self.population, self.covariates, self.cluster, self.weights, self.group)
-        return self.outcome, self.event, self.scale == "log1p", on_log, self.missing == "balanced", rules
+        return self.outcome, self.event, self.scale == "log1p", self.missing == "balanced", rules
 
     @property
     def reference(self) -> int:

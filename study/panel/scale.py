@@ -43,7 +43,7 @@ class Scale:
     @property
     def unit(self) -> str:
         """The unit that follows an effect as :meth:`text` writes it."""
-        return {"level": self.outcome, "log1p": "log points"}.get(self.name, f"of {MEAN}")
+        return self._which(self.outcome, "log points", f"of {MEAN}")
 
     @property
     def column(self) -> str:
@@ -53,23 +53,20 @@ class Scale:
     @property
     def title(self) -> str:
         """What the scale is called over a panel of a figure and before a sentence."""
-        return {"proportional": "Proportional", "log1p": "Log(1 + outcome)"}.get(
-            self.name, "In the outcome's units"
-        )
+        return self._which("In the outcome's units", "Log(1 + outcome)", "Proportional")
 
     @property
     def quantity(self) -> str:
         """What the effect is on, so that outcomes on unlike scales do not share a heading."""
-        return {"level": self.outcome, "log1p": f"log(1 + {self.outcome})"}.get(
-            self.name, f"{self.outcome}, as a share"
-        )
+        return self._which(self.outcome, f"log(1 + {self.outcome})", f"{self.outcome}, as a share")
 
     @property
     def printed(self) -> str:
         """The unit in which :meth:`number` prints effects, without the outcome's name."""
-        return {"level": "in units of the outcome", "log1p": "on log(1 + outcome)"}.get(
-            self.name, f"percent of {MEAN}"
-        )
+        return self._which("in units of the outcome", "on log(1 + outcome)", f"percent of {MEAN}")
+
+    def _which(self, level: str, log1p: str, proportional: str) -> str:
+        return {"level": level, "log1p": log1p}.get(self.name, proportional)
 
     def text(self, value: float) -> str:
         """Write an effect for a sentence, in percent where it is a share.

@@ -788,7 +788,7 @@ class Estimate(Described):
     def minimum_detectable_effect(self, power: float = 0.8, size: float = 0.05) -> FloatArray:
         """Return the effect that a two-sided test finds with the given power.
 
-        It is (t(1 - size/2) + t(power)) times the standard error, which is uncertain itself where it rests on few units:
+        It is (t(1 - size/2) + t(power)) times the standard error, uncertain itself where it rests on few units:
         of effects as large as the mean of these, found in 80% by their definition, 80% are found with 50 of 100 units
         treated, 79% with 10, 75% with 5 and 69% with 3. An effect in proportion that multiplies errors too makes the
         standard error grow with it: with 50 of 100 treated 71% find one of 12%, and 63% one of 24%.

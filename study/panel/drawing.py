@@ -187,8 +187,10 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
             selection.drop(which, f"{AMBIGUOUS}, {interval_text(earliest, latest, panel.period_name)}")
     if first_treated is not None:
         already = first_treated - question.anticipation <= first_period
-        early = f" (with {counted(question.anticipation, 'period')} of anticipation)" * bool(
-            question.anticipation
+        early = (
+            f" (with {counted(question.anticipation, 'period')} of anticipation)"
+            if question.anticipation
+            else ""
         )
         selection.drop(already, f"already treated in {panel.period_name(first_period)}{early}")
         if question.comparison == "never_treated":
@@ -341,8 +343,8 @@ def _comparable_periods(
         )
     untreated = periods < first_treated.max() - question.anticipation
     if not untreated.all() and len(np.unique(first_treated)) == 1:
-        other = f" With {question.dose} as the event, heterogeneous_adoption needs none." * bool(
-            question.dose
+        other = (
+            f" With {question.dose} as the event, heterogeneous_adoption needs none." if question.dose else ""
         )
         raise QuestionError(
             f"Question: all units of {name} are treated by {question.event} at once, so there is no "

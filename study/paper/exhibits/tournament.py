@@ -220,6 +220,7 @@ def _of_violations(setting: Setting, rows: pd.DataFrame, named: Sequence[str], t
 
     turned = set().union(*plan.processes().values())
     dials = {name: DIALS[name] for name in EXPLAINED if name in turned}
+    rounded = {"unfounded", "hidden"} & turned
     return Table(
         name="tournament-violations",
         caption=f"Designs where assumptions fail, on simulated panels with an effect of {options.effect:.0%}",
@@ -229,8 +230,7 @@ def _of_violations(setting: Setting, rows: pd.DataFrame, named: Sequence[str], t
             "The headline, and the other designs that stand first by the rule of recommendation. Each process differs "
             "from the calibrated one in what its line says.",
             *(f"{capital(name)}: {dial.does} ({dial.unit})." for name, dial in dials.items()),
-            *["Numbers of unfounded and hidden units are rounded down."]
-            * bool({"unfounded", "hidden"} & turned),
+            *(["Numbers of unfounded and hidden units are rounded down."] if rounded else []),
         ],
     )
 

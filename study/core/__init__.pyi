@@ -29,6 +29,7 @@ from .context import Progress as Progress
 from .context import current_settings as current_settings
 from .context import expecting as expecting
 from .context import settings as settings
+from .context import tell as tell
 from .context import telling as telling
 from .digits import decimals as decimals
 from .digits import distinct_texts as distinct_texts

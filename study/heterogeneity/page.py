@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from study.core import (
     paragraph,
     refuse_unknown,
     section,
+    tell,
 )
 from study.diagnostics import Finding, titled
 from study.estimates import Estimate, Wald
@@ -358,7 +359,6 @@ def report(
     draws: int = 9999,
     seed: int = 0,
     event: str | None = None,
-    progress: Callable[[str], None] | None = None,
     analyses: tuple[str, ...] = ANALYSES,
 ) -> Report:
     """Return heterogeneity by groups, by unit and by rules of allocation, from the same scores.
@@ -380,8 +380,6 @@ def report(
         Of bands and of tests of all pairs.
     event : str, optional
         What the event is called in sentences, with its article; its name in the panel where none is given.
-    progress : callable, optional
-        Called with the name of each part once it is done.
     analyses : tuple of str
         Those that are made: "groups", "forest", "calibration", "policy".
 
@@ -424,8 +422,7 @@ def report(
                 findings[name] = make()
             except QuestionError as reason:
                 refused[name] = str(reason)
-            if progress is not None:
-                progress(part)
+            tell(part)
     return Report(sample, event or sample.question.event, findings, refused)
 
 

@@ -7,6 +7,7 @@ from .arguments import shown as shown
 from .arrays import BoolArray as BoolArray
 from .arrays import FloatArray as FloatArray
 from .arrays import IntArray as IntArray
+from .arrays import effective_size as effective_size
 from .arrays import sums_by as sums_by
 from .cache import NUMERICS as NUMERICS
 from .cache import PACKAGE as PACKAGE

@@ -10,17 +10,8 @@ import numpy as np
 
 from study.core import FloatArray, QuestionError, counted, p_is
 from study.designs import Supports, all_designs, find_design
-from study.diagnostics import (
-    Finding,
-    Section,
-    at_each,
-    diagnostic,
-    dots,
-    event_dates,
-    headline,
-    redated,
-    refit,
-)
+from study.diagnostics import Finding, Section, diagnostic, dots, event_dates, headline, refit
+from study.diagnostics.refits import at_each, redated
 from study.estimates import SIZE, Effect, effects_frame, exceeded
 from study.inference import joint
 from study.panel import Sample

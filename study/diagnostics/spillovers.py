@@ -11,18 +11,8 @@ from typing import Any
 import numpy as np
 
 from study.core import BoolArray, FloatArray, QuestionError, p_text, refuse_unknown
-from study.diagnostics import (
-    Finding,
-    Needs,
-    Section,
-    diagnostic,
-    dots,
-    event_dates,
-    headline,
-    redated,
-    refit,
-    with_error,
-)
+from study.diagnostics import Finding, Needs, Section, diagnostic, dots, event_dates, headline, refit
+from study.diagnostics.refits import redated, with_error
 from study.estimates import SIZE, Effect, Estimate, effects_frame
 from study.inference import joined_headlines
 from study.panel import Sample, Scale, dates_with_lag, pool_cohorts

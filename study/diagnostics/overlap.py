@@ -7,15 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    Unidentified,
-    comparison_odds,
-    effective_size,
-    sums_by,
-)
+from study.core import BoolArray, FloatArray, IntArray, Unidentified, comparison_odds, effective_size, sums_by
 
 QUANTILES = {"minimum": 0, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "maximum": 1}
 

@@ -27,13 +27,7 @@ WHO = "placebo_outcomes"
     needs=(Needs.PLACEBO_PANELS,),
 )
 def placebo_outcomes(
-    panel: Panel,
-    question: Question,
-    outcomes: Outcomes,
-    design: str,
-    *,
-    level: float = 0.95,
-    **options: Any,
+    panel: Panel, question: Question, outcomes: Outcomes, design: str, *, level: float = 0.95, **options: Any
 ) -> Finding:
     """Ask the same question about outcomes that the treatment should not move.
 

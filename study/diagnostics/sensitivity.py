@@ -20,7 +20,6 @@ from study.designs import Design, find_design
 from study.designs.dml_panel import Approach, cross_fitted
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics import omitted_variable_bias as ovb
-from study.diagnostics.omitted_variable_bias import Coefficient, Form, partialled
 from study.figures import contour_figure
 from study.learners import Learner, Learning
 from study.panel import Sample
@@ -286,7 +285,7 @@ def sensitivity(
     sample: Sample,
     design: str = "twfe",
     *,
-    form: Form | None = None,
+    form: ovb.Form | None = None,
     benchmarks: Sequence[str | tuple[str, ...]] | None = None,
     multiples: ovb.Multiples = (1, 2, 3),
     q: float = 1.0,
@@ -359,7 +358,7 @@ def sensitivity(
             raise QuestionError(f"sensitivity: dml_panel has no form; leave form={form!r} out.")
         return ml_sensitivity(sample, benchmarks=groups, multiples=multiples, q=q, level=level, **options)
     family = options.get("family", "gaussian")
-    regression = partialled(sample, design, form, "sensitivity", family, ("dml_panel",))
+    regression = ovb.partialled(sample, design, form, "sensitivity", family, ("dml_panel",))
     headline, own_notes = (None, []) if design == "twfe" else own_answer(chosen, sample, options)
     c, unit = regression.coefficient, ovb.units_of(sample)
     rows: list[ovb.Row] = [("none", "no confounder", 0.0, 0.0, "", "")]
@@ -421,7 +420,7 @@ def sensitivity(
     )
 
 
-def robustness(c: Coefficient, q: float, level: float) -> dict[str, float]:
+def robustness(c: ovb.Coefficient, q: float, level: float) -> dict[str, float]:
     """Return how strong a confounder has to be to take the share q of a coefficient away.
 
     Returns
@@ -472,7 +471,7 @@ def _on_benchmarks(table: pd.DataFrame, level: float) -> Iterator[str]:
 
 
 def _surfaces(
-    r2_treatment: FloatArray, r2_outcome: FloatArray, c: Coefficient, level: float
+    r2_treatment: FloatArray, r2_outcome: FloatArray, c: ovb.Coefficient, level: float
 ) -> dict[str, FloatArray]:
     """Return the estimate under confounders, and the limit of its clustered interval that is nearer to zero."""
     adjusted = ovb.adjusted(

@@ -296,18 +296,6 @@ class Report:
         verdict = capital("; ".join(parts) or "nothing can be said of heterogeneity")
         return (f"{verdict}.", *caveats(self.sample, self.event))
 
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """Return each finding's table, and that of all pairs of groups or rules."""
-        pairs = {f"{name}_pairs": finding.details.get("pairs") for name, finding in self.findings.items()}
-        tables = {name: finding.tidy() for name, finding in self.findings.items()}
-        return tables | {name: each.tidy() for name, each in pairs.items() if each is not None}
-
-    def figures(self) -> dict[str, Figure]:
-        """Return the figures: all groupings in one, and one for each other finding."""
-        figures = {"groups": group_figure(self.groups)} if self.groups else {}
-        rest = {name: finding for name, finding in self.findings.items() if finding not in self.groups}
-        return figures | {name: finding.plot() for name, finding in rest.items()}
-
     def text(self) -> str:
         """Return the page."""
         question = self.sample.question
@@ -330,14 +318,19 @@ class Report:
         return "\n\n".join(page)
 
     def files(self) -> dict[str, bytes]:
-        """Return the page, each figure as PDF and PNG and each table as CSV, by file name."""
+        """Return the page, figures as PDF and PNG (all groupings in one), and tables as CSV, those of all pairs too."""
         from study.figures import figure_files
 
         files = {"page.txt": f"{self.text()}\n".encode()}
-        for name, figure in self.figures().items():
-            files |= figure_files(name, figure)
-        for name, table in self.tables().items():
-            files[f"{name}.csv"] = table.to_csv(index=False).encode()
+        if self.groups:
+            files |= figure_files("groups", group_figure(self.groups))
+        for name, finding in self.findings.items():
+            tables = {name: finding, f"{name}_pairs": finding.details.get("pairs")}
+            for each, table in tables.items():
+                if table is not None:
+                    files[f"{each}.csv"] = table.tidy().to_csv(index=False).encode()
+            if finding not in self.groups:
+                files |= figure_files(name, finding.plot())
         return files
 
 

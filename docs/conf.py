@@ -8,6 +8,7 @@ sys.path.insert(0, str(HERE))
 
 import check_links  # noqa: E402 (in this folder, which is on the path from here on)
 import generate  # noqa: E402 (as above)
+from docutils.writers.html5_polyglot import HTMLTranslator  # noqa: E402 (as above)
 
 import study  # noqa: E402 (as above)
 
@@ -44,6 +45,7 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+html_math_renderer = "mathml"
 # Every page shows what this version prints. The notebooks are executed by the generator, in their folder.
 nb_execution_mode = "force"
 nb_execution_excludepatterns = ["generated/notebooks/*"]
@@ -56,5 +58,7 @@ generate.write(HERE / "generated")
 
 
 def setup(app: object) -> None:
-    """Check every internal link once the pages stand."""
+    """Write formulas as MathML, which needs no network, and check every internal link once the pages stand."""
+    visits = {name: (getattr(HTMLTranslator, f"visit_{name}"), None) for name in ("math", "math_block")}
+    app.add_html_math_renderer("mathml", visits["math"], visits["math_block"])
     app.connect("build-finished", check_links.after_build)

@@ -134,7 +134,7 @@ for asked in (
 # ## Is the influence function right?
 #
 # A wrong influence function gives wrong standard errors and says nothing. So check it. The **jackknife** leaves out
-# one unit at a time: $(n-1)(\hat\theta - \hat\theta_{(-i)})$ is nearly the influence of unit $i$, without any
+# one unit at a time: $(n-1)(\hat\theta - \hat\theta{}_{(-i)})$ is nearly the influence of unit $i$, without any
 # formula.
 
 # %%
@@ -157,9 +157,9 @@ print(f"Standard error by influence {fit.std_error[0]:.4f}, by jackknife {by_jac
 forgotten = np.where(np.isnan(sample.first_treated), 0.0, influence)
 for label, tried in (("as written", influence), ("with a part forgotten", forgotten)):
     never = np.isnan(sample.first_treated)
-    gap = np.abs(pseudo - tried)[never].max() / np.abs(pseudo[never]).max()
+    difference = np.abs(pseudo - tried)[never].max() / np.abs(pseudo[never]).max()
     print(
-        f"{label:22s}: largest gap to the jackknife among never-treated units {gap:.1%} of their largest value"
+        f"{label:22s}: never-treated units differ from the jackknife by at most {difference:.1%} of their largest value"
     )
 
 # %% [markdown]

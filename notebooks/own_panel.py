@@ -173,7 +173,7 @@ papers = "Papers"
 citations = "Citations"
 
 [scales]                     # panels of the tables
-proportional = "Effect as a share of the counterfactual mean"
+proportional = "Effect, % of the counterfactual mean"
 
 [[events]]
 name = "first_cluster"

@@ -183,7 +183,7 @@ def estimate(
         ]
         effects = dict(zip(keys, fits if terms == "average" else shown, strict=True))
         drawn = figure.drawn(figures.effects_plot, effects, labels=words, level=level, window=figure.window)
-        text = report.estimates_in(form, shown, level, source.unit)
+        text = report.estimates_in(form, shown, level)
     to.give(text)
     figure.write(drawn)
 
@@ -240,7 +240,7 @@ def compare(
                 for (name, label), fit in comparison.fits.items()
             }
             drawn = figure.drawn(figures.event_plot, paths, labels=words, level=level, window=figure.window)
-        text = report.comparison_in(form, comparison, level, source.unit)
+        text = report.comparison_in(form, comparison, level)
     to.give(text)
     figure.write(drawn)
 

@@ -6,10 +6,10 @@ import inspect
 import re
 from pathlib import Path
 from shlex import quote
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple
 
 from study.commands.options import OF_FILE, OfColumns, described, flag, in_quotes
-from study.core import StudyError, as_typed, hints_of, section
+from study.core import StudyError, allowed, as_typed, hints_of, section
 from study.designs import Design, Supports, all_designs
 from study.panel import Panel, Question, Scale, load_panel, panel_entries
 from study.paper import Plan, read_plan, run, tournament
@@ -190,7 +190,7 @@ def design_page(design: Design) -> str:
     refused = [str(trait).partition(",")[0] for trait in Supports if trait not in design.supports]
     hints = hints_of(design.function)
     taken = [
-        f"{name}={default}: {values(hints[name])}. {text_of.get(name, '')}".rstrip()
+        f"{name}={default}: {allowed(hints[name])}. {text_of.get(name, '')}".rstrip()
         for name, default in design.options.items()
     ]
     references = re.split(r"References\n-+\n", inspect.getdoc(design.function) or "")[1:]
@@ -207,13 +207,3 @@ def design_page(design: Design) -> str:
         f"Example\n  study estimate {example} --design {design.name} {NEEDS.get(design.name, '')}".rstrip(),
     ]
     return "\n\n".join(parts)
-
-
-def values(hint: Any) -> str:
-    """Say which values a type hint allows."""
-    if get_origin(hint) is Literal:
-        return ", ".join(map(str, get_args(hint)))
-    if get_args(hint):
-        return " or ".join(values(kind) for kind in get_args(hint))
-    words = {int: "a whole number", float: "a number", bool: "true or false", type(None): "none given"}
-    return words.get(hint, getattr(hint, "__name__", str(hint)))

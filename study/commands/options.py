@@ -424,7 +424,8 @@ class OfOutput:
     output : Path, optional
         File to write, instead of printing; its ending (.txt, .tex, .html, .md, .csv, .json) says the format.
     format : str, optional
-        text, latex, html, md, csv or json; text if neither this nor --output says it.
+        text, latex, html, md, csv or json; text if neither this nor --output says it. Effects on the scale proportional
+        are in percent, and in csv and json shares.
     latex : bool
         As --format latex.
     """

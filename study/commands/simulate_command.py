@@ -215,7 +215,7 @@ def give(spec: Specification, finding: Finding, output: Path | None, format: str
     if output is not None:
         texts = {
             f"{finding.name}.txt": f"{page}\n".encode(),
-            f"{finding.name}.tex": report.document(tables, "latex"),
+            "tables.tex": report.document(tables, "latex"),
         }
         written = core.write_all(output, texts | finding.files() | finding["calibration"].files())
         typer.echo(f"\n{len(written)} files written to {as_typed(output)}.", err=format == "json")

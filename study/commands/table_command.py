@@ -111,8 +111,6 @@ def table(
         questions = [of_question.read(outcome[0], event, each, source) for each in scale or ["level"]]
         engine.refuse_several(WHO, outcome)
         names = engine.designs(names)
-        if "unit" not in (event, *outcome):  # of which it would be a label too
-            labels = {"unit": source.unit} | labels
         with (
             engine.opened(WHO, source, questions[0], outcome, names, label) as panel,
             workers.settings(cache=core.fits_of(None, cache)),
@@ -248,8 +246,7 @@ def of_plan(
             name=f"{label}-designs",
             caption=f"Effect of {labels.get(event.name, event.called)} on {plan.text.outcome}, by design",
             outcomes=plan.outcomes,
-            # Effects are shares here, and in percent in the exhibits, which the words of the plan are for.
-            scales=plan.scales | {"proportional": report.SCALES["proportional"]},
+            scales=plan.scales,
             unit=plan.text.unit,
             units=plan.text.units,
         ).under(labels)

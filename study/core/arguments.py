@@ -27,21 +27,15 @@ RANGES: Mapping[str, tuple[int, int]] = {
     "seed": (0, 2**32 - 1),
     "draws": (1, MOST_DRAWS),
     "permutations": (0, MOST_DRAWS),
-    "folds": (1, LARGEST),
     "repetitions": (1, 10_000),
     "replications": (2, 100_000),
     "trees": (1, 1_000_000),
     "seeds": (2, 10_000),
-    "most": (1, LARGEST),
-    "periods_late": (0, LARGEST),
-    "budget": (1, LARGEST),
     "digits": (0, 10),
-    "leads": (0, LARGEST),
-    "factors": (0, LARGEST),
-    "max_rows": (1, LARGEST),
-    "max_columns": (1, LARGEST),
     "max_bytes": (1, 2**62),
-    "max_cell": (1, LARGEST),
+    **dict.fromkeys(("before", "bin_at", "budget", "degree", "folds", "most"), (1, LARGEST)),
+    **dict.fromkeys(("max_rows", "max_columns", "max_cell"), (1, LARGEST)),
+    **dict.fromkeys(("after", "factors", "knots", "leads", "periods_late", "placebos"), (0, LARGEST)),
 }
 SHARES = ("level", "power")
 POSITIVE = ("bound",)
@@ -136,7 +130,7 @@ def check(where: str, hints: Mapping[str, Any], given: Mapping[str, Any]) -> Non
             texts = _texts(hint)
             if isinstance(value, str) and texts:
                 raise unknown("average" if name == "of" else name, value, texts, where)
-            words = f"{where}: {name} is {shown(value)}; it must be {' or '.join(_words(hint))}"
+            words = f"{where}: {name} is {shown(value)}; it must be {allowed(hint)}"
             raise QuestionError(f"{words}{_brackets(name, value, hint)}.")
         for each in value if is_listed(value) else [value]:
             if _is_number(each):
@@ -274,24 +268,24 @@ def _texts(hint: Any) -> tuple[str, ...]:
     return tuple(each for each in listed if isinstance(each, str))
 
 
-def _words(hint: Any, several: bool = False) -> list[str]:
+def allowed(hint: Any, several: bool = False) -> str:
     """Return in words what a hint allows, one of it or several."""
     kind, inner = _kind(hint), get_args(hint)
     if kind in PLAIN:
-        return [PLAIN[kind][several]]
+        return PLAIN[kind][several]
     if len(_kinds(hint)) > 1:
-        return list(dict.fromkeys(word for each in inner for word in _words(each, several)))
+        return " or ".join(dict.fromkeys(allowed(each, several) for each in inner))
     if kind is Literal:
-        return [("one of " if len(inner) > 1 else "") + ", ".join(map(str, inner))]
+        return f"{'one of ' if len(inner) > 1 else ''}{', '.join(map(str, inner))}"
     if not isinstance(kind, type):
-        return [str(hint)]
+        return str(hint)
     if several:
-        return [f"{kind.__name__}s"]
+        return f"{kind.__name__}s"
     if issubclass(kind, Mapping):
-        return ["a mapping"]
+        return "a mapping"
     if issubclass(kind, Sequence):
-        of = f" of {' or '.join(_words(inner[0], True))}" if inner and inner[0] is not Any else ""
-        return [f"a {'tuple' if kind is tuple else 'sequence'}{of}"]
+        of = f" of {allowed(inner[0], True)}" if inner and inner[0] is not Any else ""
+        return f"a {'tuple' if kind is tuple else 'sequence'}{of}"
     if getattr(kind, "_is_protocol", False):
-        return [f"an object with {' and '.join(name for name in vars(kind) if not name.startswith('_'))}"]
-    return [f"{'an' if kind.__name__[:1] in 'AEIOU' else 'a'} {kind.__name__}"]
+        return f"an object with {' and '.join(name for name in vars(kind) if not name.startswith('_'))}"
+    return f"{'an' if kind.__name__[:1] in 'AEIOU' else 'a'} {kind.__name__}"

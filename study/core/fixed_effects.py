@@ -19,22 +19,7 @@ import numpy as np
 from study.core.arrays import BoolArray, FloatArray, IntArray
 from study.core.errors import QuestionError
 from study.core.influence import Influence, Values
-from study.core.normal_equations import (
-    COLLINEAR,
-    Group,
-    GroupSums,
-    NormalEquations,
-    group_data,
-    least_squares,
-    less_fitted,
-    less_levels,
-    linear_index,
-    marks,
-    poisson_sums,
-    regressors_less_levels,
-    scaled_directions,
-    scores,
-)
+from study.core.normal_equations import COLLINEAR, Group, GroupSums, NormalEquations, scaled_directions
 
 Family = Literal["gaussian", "poisson"]
 
@@ -171,20 +156,20 @@ def regress(
     n, n_periods = y.shape
     features = np.ones((n, 1)) if features is None else features
     varying = np.empty((n, n_periods, 0)) if varying is None else varying
-    groups = [group_data(y, weights, features, varying, members) for members in rows]
+    groups = [Group.of(y, weights, features, varying, members) for members in rows]
     # A constant of the group takes in its units' levels where all of them are seen in the same periods.
     alike = [group_effects and len(group.seen) == 1 for group in groups]
     if family == "gaussian":
-        groups = [less_levels(g) if unit_effects or a else g for g, a in zip(groups, alike, strict=True)]
+        groups = [g.less_levels() if unit_effects or a else g for g, a in zip(groups, alike, strict=True)]
     if unit_effects:
-        groups = list(map(regressors_less_levels, groups))
+        groups = [group.regressors_less_levels() for group in groups]
     model = _Model(groups, terms, unit_effects, family)
     coefficient, sums, system = model.solved()
     coefficient = coefficient[: len(system.inverse)]
     residual = [part.residual for part in sums]
     n_periods_seen = np.zeros(n, dtype=np.int64)
     for members, group in zip(rows, groups, strict=True):
-        n_periods_seen[members] = marks(group).sum(axis=1)
+        n_periods_seen[members] = group.marks.sum(axis=1)
     n_effects = int(np.count_nonzero(n_periods_seen)) if unit_effects else 0
     df_k = system.rank + int(unit_effects)
     equations, r_squared = None, math.nan
@@ -198,7 +183,7 @@ def regress(
         equations = NormalEquations(
             n, rows, left, *terms, unit_effects, coefficient, df_k, int(n_periods_seen.sum())
         )
-    values = tuple(scores(group, error) for group, error in zip(groups, residual, strict=True))
+    values = tuple(group.scores(error) for group, error in zip(groups, residual, strict=True))
     maps = n * (model.maps(system) @ system.inverse)
     influence = Influence.by_group(n, Values(tuple(rows), values), maps)
     known = coefficient, influence, system.identified, system.null, residual
@@ -221,9 +206,7 @@ def _r_squared(
     residual: Sequence[FloatArray],
 ) -> float:
     """Return one less the residuals' share of the weighted squares of the outcome around its mean."""
-    weight = np.concatenate(
-        [marks(group) * weights[of, None] for group, of in zip(groups, rows, strict=True)]
-    )
+    weight = np.concatenate([group.marks * weights[of, None] for group, of in zip(groups, rows, strict=True)])
     outcome = np.where(weight > 0, y[np.concatenate(rows)], 0.0)
     total = np.sum(weight * (outcome - np.sum(weight * outcome) / weight.sum()) ** 2)
     left = np.sum(weight * np.concatenate(residual) ** 2)
@@ -269,7 +252,7 @@ class _Model(NamedTuple):
             return self.maximum(start, sums, system)
         coefficient = system.step()
         for group, part, index in zip(self.groups, sums, self.indices(coefficient), strict=True):
-            less_fitted(group, part.residual, index, self.unit_effects)
+            group.less_fitted(part.residual, index, self.unit_effects)
         return coefficient, sums, system
 
     @property
@@ -286,7 +269,7 @@ class _Model(NamedTuple):
         if self.family == "gaussian" or self.unit_effects:
             return np.zeros(k + q + nuisance.shape[2])
         total = sum(float(group.weights @ group.y.sum(axis=1)) for group in self.groups)
-        cells = sum(float(group.weights @ marks(group).sum(axis=1)) for group in self.groups)
+        cells = sum(float(group.weights @ group.marks.sum(axis=1)) for group in self.groups)
         constant = np.zeros(nuisance.shape[:2])
         constant[:, : self.groups[0].y.shape[1]] = np.log(total / cells)
         columns = np.concatenate(self.terms, axis=2).reshape(constant.size, -1)
@@ -297,14 +280,15 @@ class _Model(NamedTuple):
         """Return the linear index of each group, shape (1 or m, T)."""
         effects, slope, nuisance = np.split(coefficient, np.cumsum(self.n_effects))
         by_group = self.terms.effects @ effects + self.terms.nuisance @ nuisance
-        return [linear_index(*pair, slope) for pair in zip(self.groups, by_group, strict=True)]
+        pairs = zip(self.groups, by_group, strict=True)
+        return [group.linear_index(cells, slope) for group, cells in pairs]
 
     def sums(self, coefficient: FloatArray) -> list[GroupSums]:
         """Return what each group contributes at given coefficients."""
         if self.family == "gaussian":
-            return [least_squares(group, self.unit_effects) for group in self.groups]
+            return [group.least_squares(self.unit_effects) for group in self.groups]
         pairs = zip(self.groups, self.indices(coefficient), strict=True)
-        return [poisson_sums(group, index, self.unit_effects) for group, index in pairs]
+        return [group.poisson_sums(index, self.unit_effects) for group, index in pairs]
 
     def system(self, sums: list[GroupSums]) -> _System:
         """Return the normal equations of what the groups contribute."""

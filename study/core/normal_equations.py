@@ -28,6 +28,150 @@ class Group(NamedTuple):
     features: FloatArray
     varying: FloatArray
 
+    @classmethod
+    def of(
+        cls, y: FloatArray, weights: FloatArray, features: FloatArray, varying: FloatArray, members: IntArray
+    ) -> Group:
+        """Return the data of some units; a cell with a missing covariate is not observed."""
+        here, z = y[members], varying[members]
+        missing = np.isnan(here)
+        if z.shape[2]:
+            missing |= np.isnan(z).any(axis=2)
+            z = np.where(missing[:, :, None], 0.0, z)
+        if missing.any():
+            here[missing] = 0.0
+        if len(missing) and np.all(missing == missing[0]):
+            missing = missing[:1]
+        return cls(here, (~missing).astype(float), weights[members], features[members], z)
+
+    def less_levels(self) -> Group:
+        """Take each unit's first observed outcome from its outcomes, in place.
+
+        Where what is constant in time explains nothing, levels change nothing but the digits that are left for the
+        rest.
+        """
+        first = self.y[self._first][:, None]
+        y = self.y
+        y -= first if np.all(self.seen == 1) else first * self.seen
+        return self
+
+    def regressors_less_levels(self) -> Group:
+        """Take each unit's first observed regressors from its regressors, as :func:`less_levels`."""
+        if not self.varying.shape[2]:
+            return self
+        level = self.varying[self._first][:, None, :]
+        change = (self.varying - level) * self.seen[:, :, None]
+        change[np.abs(change) <= ROUNDING * np.abs(level)] = 0.0
+        return self._replace(varying=change)
+
+    @property
+    def _first(self) -> tuple[IntArray, IntArray]:
+        """The cell of each unit that is observed first."""
+        return np.arange(len(self.y)), self.seen.argmax(axis=1)
+
+    def some_units(self, which: IntArray) -> Group:
+        """Return the group of some of its units."""
+        seen = self.seen if len(self.seen) == 1 else self.seen[which]
+        return Group(self.y[which], seen, self.weights[which], self.features[which], self.varying[which])
+
+    @property
+    def marks(self) -> FloatArray:
+        """1 in observed cells and 0 elsewhere, shape (m, T)."""
+        return np.broadcast_to(self.seen, self.y.shape)
+
+    def linear_index(self, by_cell: FloatArray, slope: FloatArray) -> FloatArray:
+        """Return the index by unit and period, (1 or m, T), from values by feature and period and slopes, (q,)."""
+        index = by_cell.reshape(-1, self.y.shape[1])
+        if len(index) > 1:
+            index = self.features @ index
+        return index + self.varying @ slope if len(slope) else index
+
+    def less_fitted(self, residual: FloatArray, index: FloatArray, unit_effects: bool) -> FloatArray:
+        """Take the index, less its mean by unit where there are unit effects, from residuals in place."""
+        index = index * self.seen
+        if unit_effects:
+            index = index - (index.sum(axis=1) / self._counts)[:, None] * self.seen
+        residual -= index
+        return residual
+
+    @property
+    def _counts(self) -> FloatArray:
+        """In how many periods each unit is seen, at least one, shape (m,), or (1,) if all are seen alike."""
+        return np.maximum(self.seen.sum(axis=1), 1.0)
+
+    def least_squares(self, unit_effects: bool) -> GroupSums:
+        """Return a group's part of the normal equations; its residual is the outcome less its mean by unit."""
+        residual = self.y
+        if unit_effects:
+            residual = (residual - (residual.sum(axis=1) / self._counts)[:, None]) * self.seen
+        if len(self.seen) > 1 or self.varying.shape[2]:
+            return self._sums(self.marks, residual, unit_effects, 0.0)
+        weighted, seen = self.features * self.weights[:, None], self.seen[0]
+        gram = weighted.T @ self.features
+        demean = np.diag(seen) - np.outer(seen, seen) * (float(unit_effects) / self._counts)
+        curvature = (gram[:, None, :, None] * demean[:, None, :]).reshape(len(gram) * len(seen), -1)
+        raw, score = np.outer(np.diag(gram), seen).ravel(), (weighted.T @ residual).ravel()
+        cross, square, none = np.empty((len(raw), 0)), np.empty((0, 0)), np.empty(0)
+        return GroupSums(residual, curvature, raw, cross, square, none, score, none, 0.0)
+
+    def poisson_sums(self, index: FloatArray, unit_effects: bool) -> GroupSums:
+        """Return a group's part of the Poisson score and information at an index."""
+        index = index - index.max(axis=1, keepdims=True) if unit_effects else index
+        means = np.exp(np.clip(index, -500, 500)) * (self.seen if unit_effects else self.marks)
+        if unit_effects:
+            total, own = means.sum(axis=1), self.y.sum(axis=1)
+            means = means * np.divide(own, total, out=np.zeros_like(own), where=total > 0)[:, None]
+            fit = (self.y * index).sum(axis=1) - own * np.log(np.where(total > 0, total, 1.0))
+        else:
+            fit = (self.y * index - means).sum(axis=1)
+        return self._sums(means, self.y - means, unit_effects, float(self.weights @ fit))
+
+    def _sums(self, v: FloatArray, residual: FloatArray, unit_effects: bool, likelihood: float) -> GroupSums:
+        """Add up a group's blocks with v the observed cells or the Poisson means, shape (m, T)."""
+        weights, features, z = self.weights, self.features, self.varying
+        f, n_periods, q = features.shape[1], v.shape[1], z.shape[2]
+        total = v.sum(axis=1)
+        total[total == 0] = 1.0
+        if f == 1 and not q:  # the constant alone
+            raw, less = weights @ v, (v * (weights / total)[:, None]).T @ v if unit_effects else 0.0
+            empty = np.empty((n_periods, 0)), np.empty((0, 0)), np.empty(0)
+            score = weights @ residual
+            return GroupSums(residual, np.diag(raw) - less, raw, *empty, score, empty[2], likelihood)
+        spread = (features[:, :, None] * v[:, None, :]).reshape(len(v), f * n_periods) if f > 1 else v
+        pairs = (features[:, :, None] * (features * weights[:, None])[:, None, :]).reshape(len(v), f * f)
+        diagonal = (pairs.T @ v).reshape(f, f, n_periods)
+        curvature = np.einsum("abt,ts->atbs", diagonal, np.eye(n_periods)).reshape(
+            f * n_periods, f * n_periods
+        )
+        if unit_effects:
+            curvature = curvature - (spread * (weights / total)[:, None]).T @ spread
+        centred = z
+        if q and unit_effects:
+            centred = z - (np.einsum("it,itq->iq", v, z) / total[:, None])[:, None, :]
+        weighted = centred * (weights[:, None] * v)[:, :, None]
+        return GroupSums(
+            residual,
+            curvature,
+            raw=np.einsum("aat->at", diagonal).ravel(),
+            cross=np.einsum("ia,itq->atq", features, weighted).reshape(f * n_periods, q),
+            square=np.einsum("itq,itr->qr", weighted, centred),
+            raw_square=np.einsum("i,it,itq->q", weights, v, z**2),
+            score=((features * weights[:, None]).T @ residual).ravel(),
+            score_varying=np.einsum("i,it,itq->q", weights, residual, z),
+            likelihood=likelihood,
+        )
+
+    def scores(self, error: FloatArray) -> FloatArray:
+        """Return a unit's weighted residuals by feature and period, and their products with varying regressors."""
+        f, q = self.features.shape[1], self.varying.shape[2]
+        weighted = error if np.all(self.weights == 1) else error * self.weights[:, None]
+        spread = weighted
+        if f > 1:
+            spread = (self.features[:, :, None] * weighted[:, None, :]).reshape(len(error), -1)
+        if not q:
+            return spread
+        return np.hstack([spread, np.einsum("it,itq->iq", weighted, self.varying)])
+
 
 class GroupSums(NamedTuple):
     """What one group contributes at given coefficients; p = f T.
@@ -45,158 +189,6 @@ class GroupSums(NamedTuple):
     score: FloatArray
     score_varying: FloatArray
     likelihood: float
-
-
-def group_data(
-    y: FloatArray, weights: FloatArray, features: FloatArray, varying: FloatArray, members: IntArray
-) -> Group:
-    """Return the data of some units; a cell with a missing covariate is not observed."""
-    here, z = y[members], varying[members]
-    missing = np.isnan(here)
-    if z.shape[2]:
-        missing |= np.isnan(z).any(axis=2)
-        z = np.where(missing[:, :, None], 0.0, z)
-    if missing.any():
-        here[missing] = 0.0
-    if len(missing) and np.all(missing == missing[0]):
-        missing = missing[:1]
-    return Group(here, (~missing).astype(float), weights[members], features[members], z)
-
-
-def less_levels(group: Group) -> Group:
-    """Take each unit's first observed outcome from its outcomes, in place.
-
-    Where what is constant in time explains nothing, levels change nothing but the digits that are left for the rest.
-    """
-    first = group.y[_first(group)][:, None]
-    y = group.y
-    y -= first if np.all(group.seen == 1) else first * group.seen
-    return group
-
-
-def regressors_less_levels(group: Group) -> Group:
-    """Take each unit's first observed regressors from its regressors, as :func:`less_levels`."""
-    if not group.varying.shape[2]:
-        return group
-    level = group.varying[_first(group)][:, None, :]
-    change = (group.varying - level) * group.seen[:, :, None]
-    change[np.abs(change) <= ROUNDING * np.abs(level)] = 0.0
-    return group._replace(varying=change)
-
-
-def _first(group: Group) -> tuple[IntArray, IntArray]:
-    """Return the cell of each unit that is observed first."""
-    return np.arange(len(group.y)), group.seen.argmax(axis=1)
-
-
-def some_units(group: Group, which: IntArray) -> Group:
-    """Return the group of some of its units."""
-    seen = group.seen if len(group.seen) == 1 else group.seen[which]
-    return Group(group.y[which], seen, group.weights[which], group.features[which], group.varying[which])
-
-
-def marks(group: Group) -> FloatArray:
-    """Return 1 in observed cells and 0 elsewhere, shape (m, T)."""
-    return np.broadcast_to(group.seen, group.y.shape)
-
-
-def linear_index(group: Group, by_cell: FloatArray, slope: FloatArray) -> FloatArray:
-    """Return the index by unit and period, shape (1 or m, T), from values by feature and period and slopes, (q,)."""
-    index = by_cell.reshape(-1, group.y.shape[1])
-    if len(index) > 1:
-        index = group.features @ index
-    return index + group.varying @ slope if len(slope) else index
-
-
-def less_fitted(group: Group, residual: FloatArray, index: FloatArray, unit_effects: bool) -> FloatArray:
-    """Take the index, less its mean by unit where there are unit effects, from residuals in place."""
-    index = index * group.seen
-    if unit_effects:
-        index = index - (index.sum(axis=1) / _counts(group))[:, None] * group.seen
-    residual -= index
-    return residual
-
-
-def _counts(group: Group) -> FloatArray:
-    """Return how many periods each unit is seen, at least one, shape (m,), or (1,) if all are seen alike."""
-    return np.maximum(group.seen.sum(axis=1), 1.0)
-
-
-def least_squares(group: Group, unit_effects: bool) -> GroupSums:
-    """Return a group's part of the normal equations; its residual is the outcome less its mean by unit."""
-    residual = group.y
-    if unit_effects:
-        residual = (residual - (residual.sum(axis=1) / _counts(group))[:, None]) * group.seen
-    if len(group.seen) > 1 or group.varying.shape[2]:
-        return _sums(group, marks(group), residual, unit_effects, 0.0)
-    weighted, seen = group.features * group.weights[:, None], group.seen[0]
-    gram = weighted.T @ group.features
-    demean = np.diag(seen) - np.outer(seen, seen) * (float(unit_effects) / _counts(group))
-    curvature = (gram[:, None, :, None] * demean[:, None, :]).reshape(len(gram) * len(seen), -1)
-    raw, score = np.outer(np.diag(gram), seen).ravel(), (weighted.T @ residual).ravel()
-    cross, square, none = np.empty((len(raw), 0)), np.empty((0, 0)), np.empty(0)
-    return GroupSums(residual, curvature, raw, cross, square, none, score, none, 0.0)
-
-
-def poisson_sums(group: Group, index: FloatArray, unit_effects: bool) -> GroupSums:
-    """Return a group's part of the Poisson score and information at an index."""
-    index = index - index.max(axis=1, keepdims=True) if unit_effects else index
-    means = np.exp(np.clip(index, -500, 500)) * (group.seen if unit_effects else marks(group))
-    if unit_effects:
-        total, own = means.sum(axis=1), group.y.sum(axis=1)
-        means = means * np.divide(own, total, out=np.zeros_like(own), where=total > 0)[:, None]
-        fit = (group.y * index).sum(axis=1) - own * np.log(np.where(total > 0, total, 1.0))
-    else:
-        fit = (group.y * index - means).sum(axis=1)
-    return _sums(group, means, group.y - means, unit_effects, float(group.weights @ fit))
-
-
-def _sums(
-    group: Group, v: FloatArray, residual: FloatArray, unit_effects: bool, likelihood: float
-) -> GroupSums:
-    """Add up a group's blocks with v the observed cells or the Poisson means, shape (m, T)."""
-    weights, features, z = group.weights, group.features, group.varying
-    f, n_periods, q = features.shape[1], v.shape[1], z.shape[2]
-    total = v.sum(axis=1)
-    total[total == 0] = 1.0
-    if f == 1 and not q:  # the constant alone
-        raw, less = weights @ v, (v * (weights / total)[:, None]).T @ v if unit_effects else 0.0
-        empty = np.empty((n_periods, 0)), np.empty((0, 0)), np.empty(0)
-        score = weights @ residual
-        return GroupSums(residual, np.diag(raw) - less, raw, *empty, score, empty[2], likelihood)
-    spread = (features[:, :, None] * v[:, None, :]).reshape(len(v), f * n_periods) if f > 1 else v
-    pairs = (features[:, :, None] * (features * weights[:, None])[:, None, :]).reshape(len(v), f * f)
-    diagonal = (pairs.T @ v).reshape(f, f, n_periods)
-    curvature = np.einsum("abt,ts->atbs", diagonal, np.eye(n_periods)).reshape(f * n_periods, f * n_periods)
-    if unit_effects:
-        curvature = curvature - (spread * (weights / total)[:, None]).T @ spread
-    centred = z
-    if q and unit_effects:
-        centred = z - (np.einsum("it,itq->iq", v, z) / total[:, None])[:, None, :]
-    weighted = centred * (weights[:, None] * v)[:, :, None]
-    return GroupSums(
-        residual,
-        curvature,
-        raw=np.einsum("aat->at", diagonal).ravel(),
-        cross=np.einsum("ia,itq->atq", features, weighted).reshape(f * n_periods, q),
-        square=np.einsum("itq,itr->qr", weighted, centred),
-        raw_square=np.einsum("i,it,itq->q", weights, v, z**2),
-        score=((features * weights[:, None]).T @ residual).ravel(),
-        score_varying=np.einsum("i,it,itq->q", weights, residual, z),
-        likelihood=likelihood,
-    )
-
-
-def scores(group: Group, error: FloatArray) -> FloatArray:
-    """Return a unit's weighted residuals by feature and period, and their products with varying regressors."""
-    f, q = group.features.shape[1], group.varying.shape[2]
-    weighted = error if np.all(group.weights == 1) else error * group.weights[:, None]
-    spread = weighted
-    if f > 1:
-        spread = (group.features[:, :, None] * weighted[:, None, :]).reshape(len(error), -1)
-    if not q:
-        return spread
-    return np.hstack([spread, np.einsum("it,itq->iq", weighted, group.varying)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,7 +257,7 @@ class NormalEquations:
         total, sizes = np.zeros((self.n_columns,) * 2), np.zeros(self.n_columns)
         own = self.columns.shape[2]
         for g, group in enumerate(self.groups):
-            sums = least_squares(group, self.unit_effects)
+            sums = group.least_squares(self.unit_effects)
             total += self.information(g, sums)
             sizes[:own] += np.einsum("pk,p,pk->k", self.columns[g], sums.raw, self.columns[g])
             sizes[own:] += sums.raw_square
@@ -282,7 +274,7 @@ class NormalEquations:
 
     def scores(self, cluster: IntArray) -> FloatArray:
         """Return R's_c, shape (G, r); cluster numbers rows."""
-        return self._summed([scores(group, group.y) for group in self.groups], cluster)
+        return self._summed([group.scores(group.y) for group in self.groups], cluster)
 
     def pulls(self, direction: FloatArray, cluster: IntArray) -> FloatArray:
         """Return R'A_c R d for a direction d of shape (r,), shape (G, r)."""
@@ -290,9 +282,9 @@ class NormalEquations:
         own, n_periods = self.columns.shape[2], self.groups[0].y.shape[1]
         fitted = []
         for group, columns in zip(self.groups, self.columns, strict=True):
-            index = linear_index(group, columns @ at[:own], at[own:])
+            index = group.linear_index(columns @ at[:own], at[own:])
             zeros = np.zeros((len(group.weights), n_periods))
-            fitted.append(scores(group, -less_fitted(group, zeros, index, self.unit_effects)))
+            fitted.append(group.scores(-group.less_fitted(zeros, index, self.unit_effects)))
         return self._summed(fitted, cluster)
 
     def _summed(self, values: list[FloatArray], cluster: IntArray) -> FloatArray:
@@ -304,7 +296,7 @@ class NormalEquations:
         """Return how many periods each row is seen, shape (n_rows,)."""
         total = np.zeros(self.n_rows)
         for rows, group in zip(self.rows, self.groups, strict=True):
-            total[rows] = marks(group).sum(axis=1)
+            total[rows] = group.marks.sum(axis=1)
         return total
 
     def blocks(self, cluster: IntArray) -> Iterator[tuple[IntArray, FloatArray]]:
@@ -314,14 +306,14 @@ class NormalEquations:
             order = np.argsort(cluster[rows], kind="stable")
             present, start = np.unique(cluster[rows][order], return_index=True)
             for c, part in zip(present.tolist(), np.split(order, start[1:]), strict=True):
-                place.setdefault(c, []).append((g, some_units(group, part)))
+                place.setdefault(c, []).append((g, group.some_units(part)))
         alike: dict[bytes, list[int]] = {}
         for c, parts in place.items():
             alike.setdefault(b"|".join(_signature(g, group) for g, group in parts), []).append(c)
         for clusters in alike.values():
             total = np.zeros((self.n_columns,) * 2)
             for g, group in place[clusters[0]]:
-                total += self.information(g, least_squares(group, self.unit_effects))
+                total += self.information(g, group.least_squares(self.unit_effects))
             yield np.array(clusters), self.root.T @ total @ self.root
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from study.core.arrays import FloatArray
 
@@ -16,14 +15,10 @@ from study.core.arrays import FloatArray
 UNIQUE = 1e-6
 # Weights below it are what the ridge adds to zero.
 _LEAST = 1e-9
-# How much a weight would have to gain to leave zero: relative to the gradient's rounding, and to the ridge.
-_PRECISION = (16 * float(np.finfo(float).eps), 1e-9)
-# From this ridge on, relative to the squared norm of the columns, most weights are positive.
-_DENSE = 1e-4
-
-# From this share of the target's square on, the difference itself has the digits.
-_APART = 0.01
-
+# The norm of the largest column beside the row of ones, with which rounding hides least of the ridge.
+_SCALE = 10.0
+# From this ridge on, relative to the squared norm of the columns, most weights are positive; it is guessed which.
+_DENSE, _GUESSES = 1e-4, 50
 # How the authors' software stops, in units of sigma; see frank_wolfe.
 _SMALLEST_DECREASE = 1e-5
 _STEPS = (100, 10_000)
@@ -95,8 +90,10 @@ def _solved(columns: FloatArray, target: FloatArray, zeta: float, sigma: float, 
 def simplex_weights(columns: FloatArray, target: FloatArray, zeta: float) -> FloatArray:
     """Return the weights of columns, none below zero and adding up to one, that come closest to a target.
 
-    They minimise ``mean((columns @ w - target)**2) + zeta**2 * sum(w**2)``, by an active-set method that ends at
-    the solution's support (Nocedal and Wright 2006, Algorithm 16.3).
+    They minimise ``mean((columns @ w - target)**2) + zeta**2 * sum(w**2)``, which for weights that add up to one is
+    ``|M w|^2`` with M the columns less the target and the root of the ridge. For u = s w the least ``|M u|^2 +
+    (sum(u) - 1)^2`` over s is ``|M w|^2 / (1 + |M w|^2)``, so that w is u over its sum, with u of non-negative least
+    squares (Lawson and Hanson 1974, chapter 23).
 
     Parameters
     ----------
@@ -108,91 +105,37 @@ def simplex_weights(columns: FloatArray, target: FloatArray, zeta: float) -> Flo
     -------
     ndarray, shape (J,)
     """
-    ridge = len(target) * zeta**2
-    size = float((columns**2).sum(axis=0).max(initial=0.0))
-    weights = _start(columns, target, ridge, dense=ridge > _DENSE * size)
-    support, entered, barred = weights > 0, -1, np.zeros(len(weights), dtype=bool)
-    for _ in range(20 * len(weights) + 100):
-        best = _on_support(columns[:, support], target, ridge)
-        if best.min() > 0:
-            weights[:] = 0.0
-            weights[support] = best
-            if support[entered]:
-                barred[:] = False  # it stayed in, so that others may now do so too
-            error = _error(columns, target, ridge, weights, support)
-            gradient = columns.T @ error + ridge * weights
-            gain = gradient[support].mean() - np.where(support | barred, np.inf, gradient)
-            entered = int(gain.argmax())
-            rounding, least = _PRECISION
-            if gain[entered] <= rounding * np.sqrt(size * float(error @ error)) + least * ridge:
-                break
-            support[entered] = True
-        else:
-            now = weights[support]
-            falling = best <= 0
-            left_at_once = falling[np.flatnonzero(support) == entered].any()
-            barred[entered] |= bool(left_at_once) and weights[entered] == 0
-            step = np.min(now[falling] / np.maximum(now[falling] - best[falling], np.finfo(float).tiny))
-            moved = now + step * (best - now)
-            moved[falling & (moved <= moved[falling].min() + np.finfo(float).eps)] = 0.0
-            weights[support] = np.maximum(moved, 0.0)
-            support = weights > 0
-    weights[weights < _LEAST] = 0.0
-    return weights / weights.sum()
-
-
-def _error(
-    columns: FloatArray, target: FloatArray, ridge: float, weights: FloatArray, support: NDArray[np.bool_]
-) -> FloatArray:
-    """Return columns @ weights - target, to the digits in which the ridge shows where columns fit the target exactly.
-
-    On the support columns' error + ridge weights is the same for all, which tells more than the difference.
-    """
-    error = columns @ weights - target
-    if error @ error > _APART * (target @ target):
-        return np.asarray(error)
-    left = np.column_stack([columns[:, support].T, -np.ones(int(support.sum()))])
-    level = float(np.mean(columns[:, support].T @ error + ridge * weights[support]))
-    missing = -ridge * weights[support] - left @ np.append(error, level)
-    return np.asarray(error + np.linalg.lstsq(left, missing, rcond=1e-10)[0][:-1])
-
-
-def _start(columns: FloatArray, target: FloatArray, ridge: float, *, dense: bool) -> FloatArray:
-    """Return a feasible point: the best single column, or with a large ridge the columns that stay positive."""
-    n = columns.shape[1]
-    if dense:
-        support = np.ones(n, dtype=bool)
-        while support.any():
-            weights = np.zeros(n)
-            weights[support] = _on_support(columns[:, support], target, ridge)
-            if weights.min() >= 0:
-                return weights
-            support = weights > 0
-    weights = np.zeros(n)
-    weights[((columns - target[:, None]) ** 2).sum(axis=0).argmin()] = 1.0
-    return weights
-
-
-def _on_support(columns: FloatArray, target: FloatArray, ridge: float) -> FloatArray:
-    """Return the minimum over weights that add up to one, of either sign."""
     m, n = columns.shape
-    if n == 1:
-        return np.ones(1)
-    if n > m and ridge > _DENSE * float((columns**2).sum()) / n:
-        inner = np.linalg.inv(ridge * np.eye(m) + columns @ columns.T)
+    weights = _ridged(columns, target, m * zeta**2)
+    if weights is None:
+        from scipy.optimize import nnls
 
-        def solve(right: FloatArray) -> FloatArray:
-            return np.asarray((right - columns.T @ (inner @ (columns @ right))) / ridge)
+        apart = np.vstack([columns - target[:, None], np.sqrt(m) * zeta * np.eye(n)])
+        apart *= _SCALE / (np.linalg.norm(apart, axis=0).max() or 1.0)
+        weights = nnls(np.vstack([apart, np.ones(n)]), np.append(np.zeros(m + n), 1.0), maxiter=100 * n)[0]
+    weights = np.where(weights < _LEAST * weights.sum(), 0.0, weights)
+    return np.asarray(weights / weights.sum())
 
-        of_ones = solve(np.ones(n))
-        free = solve(columns.T @ target)
-        return free + (1 - free.sum()) / of_ones.sum() * of_ones
-    # The last weight is one less the others, and the ridge is rows of its own: no squares of condition numbers.
-    root = np.sqrt(ridge)
-    left = np.vstack([columns[:, :-1] - columns[:, -1:], root * np.eye(n - 1), np.full((1, n - 1), -root)])
-    right = np.concatenate([target - columns[:, -1], np.zeros(n - 1), [-root]])
-    others = np.linalg.lstsq(left, right, rcond=None)[0]
-    return np.append(others, 1 - others.sum())
+
+def _ridged(columns: FloatArray, target: FloatArray, ridge: float) -> FloatArray | None:
+    """Return the same for a large ridge, with which most weights are positive, or None where that does not find them.
+
+    On the columns of positive weight these are (level - columns'e) / ridge with e what is left of the target; the next
+    guess of these columns are those where that is positive.
+    """
+    support = np.ones(columns.shape[1], dtype=bool)
+    for _ in range(_GUESSES if ridge > _DENSE * (columns**2).sum(axis=0).max() else 0):
+        chosen = columns[:, support]
+        total = chosen.sum(axis=1, keepdims=True)
+        left = np.block(
+            [[ridge * np.eye(len(target)) + chosen @ chosen.T, -total], [-total.T, support.sum()]]
+        )
+        solution = np.linalg.solve(left, ridge * np.append(-target, 1.0))
+        weights = (solution[-1] - solution[:-1] @ columns) / ridge
+        if np.array_equal(weights > 0, support):
+            return np.maximum(weights, 0.0)
+        support = weights > 0
+    return None
 
 
 def frank_wolfe(

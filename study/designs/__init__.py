@@ -34,7 +34,8 @@ from study.core import (
 from study.estimates import Convention, Estimate
 from study.estimates import Estimand as Estimand
 from study.learners import Estimator, Learning, Nuisances
-from study.panel import Panel, Question, Sample
+from study.panel import Panel, Question
+from study.panel import Sample as Sample
 from study.panel.question import LargePanel
 
 
@@ -140,8 +141,6 @@ _IN_WORDS = {
 _FIELDS = {field.name for field in fields(Question)}
 # Outcomes less predicted untreated outcomes of a sample, fitted on the cells that are given, both (n, T).
 PredictionErrors = Callable[[Sample, BoolArray], FloatArray]
-# The least that a whole number may be, by the name of the option, which means the same in every design.
-_LEAST = {"before": 1, "after": 0, "bin_at": 1, "placebos": 0, "degree": 1, "knots": 0}
 
 
 @dataclass(frozen=True)
@@ -271,12 +270,6 @@ class Design:
         for name, value in options.items():
             if is_listed(value) and not len(value):
                 raise QuestionError(f"{self.name}: {name} is empty; name some, or leave it out.")
-        for name, least in _LEAST.items():
-            value = options.get(name)
-            if value is not None and value < least:
-                raise QuestionError(
-                    f"{self.name}: {name} is {value}; it must be a whole number, at least {least}."
-                )
 
     def __call__(self, sample: Sample, **options: Any) -> Estimate:
         """Answer the sample's question."""

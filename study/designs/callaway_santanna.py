@@ -18,7 +18,7 @@ from study.core import (
     repeated_att,
     sums_by,
 )
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_assignments import DESIGN, averages_by_assignment
 from study.designs.did_cells import (
     Cells,
@@ -35,7 +35,6 @@ from study.designs.did_cells import (
     weights_in_cells,
 )
 from study.estimates import CohortMeans, Estimate, cohort_means
-from study.panel import Sample
 
 COLLINEAR_COMPARISON = "the covariates do not identify the comparison units' regression"
 

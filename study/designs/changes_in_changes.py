@@ -9,10 +9,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, first_of
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import Comparison, cells_with_base, comparisons, known_cells
 from study.estimates import Estimate, group_time_effects
-from study.panel import Sample
 
 # Shares are sums of weights, which round: a share that another equals but for rounding is reached.
 ROUNDING = 1e-13

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
-from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
+from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.did_cells import Cells, Effects, cells_of, comparisons, effects_in_cells, known_cells
 from study.estimates import Estimate, cohorts_with_base
 from study.learners import (
@@ -23,7 +23,6 @@ from study.learners import (
     share_alike,
     spread_of_draws,
 )
-from study.panel import Sample
 
 Variance = Literal["sampling", "conditional"]
 SEPARATED = (
@@ -164,7 +163,8 @@ def dml_did(
     propensities are bounded by 1 - ``trim`` from above, and ``notes`` count those that are. doubleml bounds them
     by 0.01 from below as well. Where one unit in three hundred is treated, that makes nearly all of them 0.01, and
     weights nearly equal. With the true p the weights p / (1 - p) add up to the number of treated units; cells in which
-    they add up to less than a tenth of it are left out, since covariates nearly tell there who is of the cohort.
+    they add up to less than a tenth of it are left out, since covariates nearly tell there who is of the cohort; so are
+    cells where a covariate is larger for all of one side, or least squares finds the cohort, whatever the learner sees.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def dml_did(
         layout.of_part, layout.used, functions.parts, predicted, strict=True
     ):
         treated, m_hat = part.functions["treatment"].target, functions.clipped(predictions["treatment"])
-        if not share_alike(treated, m_hat, both=False) > ALIKE:
+        if not share_alike(treated, m_hat, part.x, both=False) > ALIKE:
             reasons[numbers] = SEPARATED
             continue
         scores.append(predictions["treatment"][treated == 0])

@@ -7,11 +7,10 @@ from typing import Literal
 import numpy as np
 
 from study.core import FloatArray, Influence, QuestionError
-from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
+from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimate
 from study.learners import Learner, Learning, Nuisance, Nuisances, averaged, refuse_separated
-from study.panel import Sample
 
 Effect = Literal["att", "ate"]
 
@@ -124,7 +123,7 @@ def dml_irm(
     functions = nuisances(sample, learning, effect=effect, before=before, after=after)
     (predicted,), long = functions.predicted(), functions.layout
     m_hat = functions.clipped(predicted["m"])
-    refuse_separated("dml_irm", "treatment", long.treated, m_hat, both=effect == "ate")
+    refuse_separated("dml_irm", "treatment", long.treated, m_hat, long.x, both=effect == "ate")
     given = {"g1": predicted["g0"]} | predicted | {"m": m_hat}
     score = "ATTE" if effect == "att" else "ATE"
     model = long.fitted(DoubleMLIRM, given, probabilities="m", score=score)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from study.core import QuestionError
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.long_change import long_change
 from study.estimates import Estimate, anderson_rubin, first_stage, in_words, lottery_sides
 from study.learners import (
@@ -16,10 +17,10 @@ from study.learners import (
     Nuisance,
     Nuisances,
     averaged,
+    least_squares,
     refuse_explained,
     refuse_separated,
 )
-from study.panel import Sample
 
 Model = Literal["iivm", "pliv"]
 
@@ -136,8 +137,8 @@ def dml_iv(
         One term, with standard errors "CR0", those of doubleml within one repetition. Where nobody is treated with
         Z = 0, or everybody with Z = 1, r is known and not learned. Notes say so, how much Z moves treatment with
         its t statistic, and the Anderson-Rubin set of :func:`study.estimates.weak_instrument.anderson_rubin`, of
-        the scores averaged over the draws of the folds. The sides of "jackknife" errors of "pliv" are the winners and
-        losers of a lottery.
+        the scores averaged over the draws of the folds, for "iivm" with the degrees of freedom of the t statistic. The
+        sides of "jackknife" errors are the winners and losers of a lottery.
 
     Raises
     ------
@@ -161,7 +162,7 @@ def dml_iv(
     (part,), (predicted,), long = functions.parts, functions.predicted(), functions.layout
     z, name, notes = part.functions["m"].target, sample.question.instrument, []
     if model == "pliv":
-        refuse_explained("dml_iv", f"the instrument {name}", z, predicted["m"])
+        refuse_explained("dml_iv", f"the instrument {name}", z, predicted["m"], least_squares(z, long.x))
         fitted = long.fitted(DoubleMLPLIV, predicted, z)
         size = (z[:, None] - predicted["m"]) ** 2
     else:
@@ -173,7 +174,7 @@ def dml_iv(
         size = np.ones_like(predicted["m"])
         known = {"r0": np.zeros_like(size), "r1": size}
         m_hat = functions.clipped(predicted["m"])
-        refuse_separated("dml_iv", f"the instrument {name}", z, m_hat, both=True)
+        refuse_separated("dml_iv", f"the instrument {name}", z, m_hat, long.x, both=True)
         given = known | predicted | {"m": m_hat}
         fitted = long.fitted(DoubleMLIIVM, given, z, probabilities="mr")
     psi_a, psi_b = (fitted.psi_elements[element][:, :, 0] for element in ("psi_a", "psi_b"))
@@ -183,14 +184,17 @@ def dml_iv(
             f"dml_iv: given covariates {name} moves nobody to treatment; use another or another learner."
         )
     cluster = sample.cluster[long.unit]
-    notes += [
-        first_stage(-psi_a, size, cluster, f"one more of {name}"),
-        in_words(anderson_rubin(psi_b.mean(axis=1), psi_a.mean(axis=1), cluster)),
-    ]
     average = averaged(fitted, long.unit, sample.n_units)
-    if model == "iivm":  # means by Z are of the other folds, and leave a unit out already
-        return long.effect(sample, "LATE", average, tuple(notes))
     seen = np.isin(np.arange(sample.n_units), long.unit)[:, None]
     assert sample.instrument is not None
     sides = lottery_sides(sample.instrument[:, None], seen, 1)
-    return long.effect(sample, "IV coefficient", average, tuple(notes), **sides)
+    answer = partial(long.effect, sample, "LATE" if model == "iivm" else "IV coefficient", average, **sides)
+    degrees = np.inf
+    # Its means by Z are of the other folds, so that the scores of few winners are not smaller.
+    if model == "iivm":
+        degrees = float(np.nan_to_num(answer(()).degrees_of_freedom[0], nan=np.inf))
+    notes += [
+        first_stage(-psi_a, size, cluster, f"one more of {name}"),
+        in_words(anderson_rubin(psi_b.mean(axis=1), psi_a.mean(axis=1), cluster, degrees=degrees)),
+    ]
+    return answer(tuple(notes))

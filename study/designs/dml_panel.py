@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.estimates import Estimate, coefficients, mean_over
 from study.learners import (
     Learner,
@@ -18,10 +18,10 @@ from study.learners import (
     Part,
     averaged,
     group_means,
+    least_squares,
     of_predictions,
     refuse_explained,
 )
-from study.panel import Sample
 
 Approach = Literal["first_differences", "within", "correlated_random_effects"]
 
@@ -78,6 +78,10 @@ def nuisances(sample: Sample, learning: Learning, *, approach: Approach = "first
         treatment = "adoption" if sample.first_treated is not None else "the change of treatment"
     else:
         without = "unit and period effects" if approach == "within" else "its period's effect"
+    seen = np.ones(len(rows.unit), dtype=bool)
+    columns = rows.treatment, *rows.covariates.T
+    own = np.column_stack([column - within(column, rows.period, seen) for column in columns])
+    refuse_explained("dml_panel", treatment, own[:, 0], least_squares(own[:, 0], own[:, 1:]))
     of_outcome = Nuisance(rows.outcome, learning.learner, centre=centre, words=outcome)
     functions = {
         "outcome": of_outcome,
@@ -120,6 +124,11 @@ def dml_panel(
     - "correlated_random_effects" (their general case): Y given X and its unit mean, D given these and its own unit
       mean, in that the mean by unit of what m leaves of D is added to m. It has no normal distribution of treatment
       given covariates to assume, which a treatment of 0 and 1 does not have.
+
+    Levels of the outcome by unit that X does not predict are noise to the learner of E[Y|X] in the last of these, here
+    as in doubleml: constants by unit with 100 times the standard deviation of the errors move the estimate by a
+    standard error or more, and those of the other approaches not at all. A note says how much of what is left of Y
+    lies between units.
 
     Covariates that are fixed in time are in X in each. l(X, t) = E[Y|X, t] and m(X, t) are predicted for each
     unit by learners that have not seen its fold, and theta solves the mean of doubleml's partialling-out
@@ -186,7 +195,14 @@ def dml_panel(
     treated = treated_at_change(sample, rows) if in_changes else rows.used & (sample.treatment == 1)
     mean, mean_influence = mean_over(sample, treated)
     unused = sample.n_units - len(np.unique(rows.unit))
-    unseen = (f"{unused} units are not seen in two periods and add no row.",) if unused else ()
+    notes = [f"{unused} units are not seen in two periods and add no row."] if unused else []
+    if approach == "correlated_random_effects" and rows.covariates.size:
+        left = rows.outcome[:, None] - model.predictions["ml_l"][:, :, 0]
+        between = group_means(left, rows.unit).var() / (left.var() or 1.0)
+        notes.append(
+            f"{between:.0%} of the variance of {sample.question.outcome_in_words} that the learner leaves lies between "
+            "units, which is noise to it; the other approaches take it out beforehand."
+        )
     return coefficients(
         sample,
         ("treatment",),
@@ -196,7 +212,7 @@ def dml_panel(
         of_draw=average.of_draw[None],
         untreated_mean=mean - coefficient,
         untreated_influence=mean_influence - influence,
-        notes=(*unseen, *average.notes(sample)),
+        notes=(*notes, *average.notes(sample)),
     )
 
 

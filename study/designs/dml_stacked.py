@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, sums_by
-from study.designs import COMMON, OF_LEARNERS, Estimand, Supports, design
+from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect
 from study.estimates import Estimate, cohorts_with_base, event_time_effects, left_out, single_events
 from study.learners import (
@@ -20,7 +20,6 @@ from study.learners import (
     refuse_separated,
     spread_of_draws,
 )
-from study.panel import Sample
 
 
 def nuisances(sample: Sample, learning: Learning, *, before: int | None, after: int | None) -> Nuisances:
@@ -162,7 +161,9 @@ def dml_stacked(
         ours, of_ours = stack_means(at, treated, residual)
         theirs, of_theirs = stack_means(at, _comparison_odds(at, odds), residual)
         effects.append(pooled(layout, at, ours - theirs, of_ours - of_theirs))
-    refuse_separated("dml_stacked", "adoption", base.treated, likely[base.unit], both=False)
+    refuse_separated(
+        "dml_stacked", "adoption", base.treated, likely[base.unit], functions.parts[0].x, both=False
+    )
     of_draw, mean = (np.array([draws for draws, _ in terms]) for terms in (effects, levels))
     influence, mean_influence = (
         Influence.of(np.column_stack([of_unit for _, of_unit in terms])) for terms in (effects, levels)

@@ -20,11 +20,10 @@ from study.core import (
     side_by_side,
     sums_by,
 )
-from study.designs import Assumes, Estimand, Supports, design
+from study.designs import Assumes, Estimand, Sample, Supports, design
 from study.designs.callaway_santanna import callaway_santanna
 from study.designs.did_cells import cells_of
 from study.estimates import Estimate, LeftOut, refuse_single_units
-from study.panel import Sample
 
 DESIGN = "dose_response"
 # Shares of the treated units' doses whose quantiles the curve is shown at, where no doses are given.

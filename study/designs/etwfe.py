@@ -24,7 +24,7 @@ from study.core import (
     period_effects,
     regress,
 )
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import (
     Cells,
     Effects,
@@ -36,7 +36,6 @@ from study.designs.did_cells import (
 from study.designs.poisson_twfe import refuse_not_counts, without_empty_cells, without_empty_units
 from study.designs.twfe import counted
 from study.estimates import CohortMeans, Estimate, cohort_means
-from study.panel import Sample
 
 
 @design(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from study.core import BoolArray, FloatArray, IntArray, linear_form
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_assignments import coefficients_by_assignment
 from study.designs.did_cells import refuse_no_effect
 from study.designs.twfe import counted, placed, two_way
 from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, single_events
-from study.panel import Sample
 
 
 def _assigned(

@@ -90,7 +90,8 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
     ------
     QuestionError
         If an instrument is fixed within units, a column is explained by fixed effects and the others, GMM has fewer
-        clusters than moments, the outcome leaves LIML or GMM nothing, or ``method`` is of the first or reduced stage.
+        clusters than moments, the outcome leaves LIML or GMM nothing, treatment and instruments are uncorrelated, or
+        ``method`` is of the first or reduced stage.
 
     Examples
     --------
@@ -128,6 +129,12 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
             'effects; use method="2sls".'
         )
     rows = rows_of(sample, columns, seen)
+    _, d, z = rows.less_covariates()
+    if not np.abs(d - less(d, z)).max() > 1e-10 * np.abs(d).max():
+        raise QuestionError(
+            f"iv: less fixed effects and covariates, {listed(sample.question.instruments)} and treatment are "
+            "uncorrelated, so no effect is identified; name another instrument."
+        )
     if method != "2sls" and not np.abs(rows.y).max() > 1e-10 * np.nanmax(np.abs(sample.y)):
         raise QuestionError(
             f"iv: unit and period effects explain all of {sample.question.outcome}, so {method.upper()} has nothing to "

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, QuestionError, Unidentified, panel_att
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import (
     Effects,
     baseline_matrix,
@@ -16,7 +16,6 @@ from study.designs.did_cells import (
     effects_in_cells,
 )
 from study.estimates import Estimate, cohort_means
-from study.panel import Sample
 
 Transform = Literal["demean", "detrend"]
 Variance = Literal["sampling", "OLS", "HC0", "HC1", "HC2", "HC3", "HC4"]

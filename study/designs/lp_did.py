@@ -18,10 +18,9 @@ from study.core import (
     regress,
     side_by_side,
 )
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import event_times, refuse_no_effect
 from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, mean_over, single_events
-from study.panel import Sample
 
 Weighting = Literal["variance", "equal"]
 

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from study.core import BoolArray, FloatArray, QuestionError, Terms, linear_form, period_effects, regress
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.twfe import counted, on_columns
 from study.estimates import Estimate, coefficients
-from study.panel import Sample
 
 
 @design(

@@ -8,12 +8,11 @@ from typing import Any, Literal
 import numpy as np
 
 from study.core import BoolArray, QuestionError
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import refuse_no_effect
 from study.designs.event_study import event_time_cells
 from study.designs.twfe import counted, placed, two_way
 from study.estimates import Estimate, coefficients, cohort_means, event_time_effects, single_events
-from study.panel import Sample
 
 Terms = Literal["treatment", "event_time"]
 

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from study.core import BoolArray, FloatArray, LinearForm, Rows, Terms, regress, side_by_side
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import (
     Cells,
     Effects,
@@ -18,7 +18,6 @@ from study.designs.did_cells import (
     refuse_no_effect,
 )
 from study.estimates import CohortMeans, Estimate, cohort_means, refuse_single_units
-from study.panel import Sample
 
 
 @design(

@@ -7,11 +7,10 @@ from typing import Literal
 import numpy as np
 
 from study.core import Terms, linear_form, period_effects, refuse_unidentified, regress
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import Effects, cells_with_base, effects_in_cells, of_estimated_cohorts
 from study.designs.twfe import counted, placed
 from study.estimates import Estimate, cohort_means
-from study.panel import Sample
 
 
 @design(

@@ -16,7 +16,7 @@ from study.core import (
     synthetic_control_weights,
     synthetic_did_weights,
 )
-from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
+from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Sample, Supports, design
 from study.designs.synthetic_blocks import (
     Block,
     Fitted,
@@ -27,7 +27,6 @@ from study.designs.synthetic_blocks import (
     refuse_clusters,
 )
 from study.estimates import Estimate
-from study.panel import Sample
 
 
 def predictor(sample: Sample, method: str, solver: Solver, **options: Any) -> PredictionErrors:

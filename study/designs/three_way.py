@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from study.core import Terms, refuse_unidentified, regress
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.triple_difference import by_eligibility, with_both_groups
 from study.designs.twfe import of_treatment
 from study.estimates import Estimate, cohort_means
-from study.panel import Sample
 
 
 @design(

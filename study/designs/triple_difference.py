@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.callaway_santanna import compared_effects
 from study.designs.did_cells import (
     Cells,
@@ -21,7 +21,6 @@ from study.designs.did_cells import (
     weights_in_cells,
 )
 from study.estimates import Estimate, cohort_means, left_out
-from study.panel import Sample
 
 NAME = "triple_difference"
 NOTHING = 1e-12

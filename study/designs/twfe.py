@@ -21,10 +21,9 @@ from study.core import (
     refuse_unidentified,
     regress,
 )
-from study.designs import COMMON, Assumes, Estimand, Supports, design
+from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_assignments import coefficients_by_assignment
 from study.estimates import Estimate, coefficients, cohort_means, mean_over
-from study.panel import Sample
 
 
 def _assigned(sample: Sample, orders: IntArray) -> tuple[FloatArray, FloatArray, BoolArray] | None:

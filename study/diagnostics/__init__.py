@@ -22,6 +22,7 @@ from study.diagnostics.refits import excluded as excluded
 from study.diagnostics.refits import headline as headline
 from study.diagnostics.refits import redated as redated
 from study.diagnostics.refits import refit as refit
+from study.diagnostics.refits import refuse_group as refuse_group
 from study.diagnostics.refits import refuse_no_coefficients as refuse_no_coefficients
 from study.diagnostics.refits import with_error as with_error
 

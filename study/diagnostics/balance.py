@@ -12,7 +12,7 @@ import pandas as pd
 
 from study.core import FloatArray, IntArray, QuestionError, capital, counted, refuse_unknown
 from study.designs.did_cells import baseline_matrix, cells_of, comparisons
-from study.diagnostics import Finding, Section, diagnostic, event_dates
+from study.diagnostics import Finding, Section, diagnostic, event_dates, refuse_group
 from study.diagnostics.overlap import Overlap, overlap
 from study.estimates import cohorts_with_base
 from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes, shortened
@@ -143,8 +143,9 @@ def balance(sample: Sample, *, covariates: Sequence[str] | None = None) -> Findi
     Raises
     ------
     QuestionError
-        If the treatment is not absorbing, a name is unknown, an attribute has more than 12 labels, a covariate of the
-        question is collinear with those before it, or no cohort has a comparison unit.
+        If the treatment is not absorbing, the question is a third difference, a name is unknown, an attribute has more
+        than 12 labels, a covariate of the question is collinear with those before it, or no cohort has a comparison
+        unit.
 
     References
     ----------
@@ -198,6 +199,7 @@ def cohort_groups(sample: Sample) -> tuple[list[Group], list[str]]:
         If the event is not absorbing, or no cohort has a comparison unit.
     """
     event_dates(sample, WHO)
+    refuse_group(WHO, sample)
     cohorts, notes = cohorts_with_base(sample)
     cells, groups = cells_of(sample, cohorts), []
     first = cells.select(cells.period == cells.cohort - sample.question.anticipation)

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, group_data, least_squares, one_thread
+from study.core import FloatArray, Group, QuestionError, one_thread
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic, refuse_no_coefficients
 from study.figures import Axes, Figure, draw_heatmap, on_axes
@@ -71,7 +71,7 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Findi
     constant, none = np.ones((sample.n_units, 1)), np.empty((*sample.y.shape, 0))
     with one_thread():
         sums = [
-            least_squares(group_data(sample.y, sample.weights, constant, none, members), True)
+            Group.of(sample.y, sample.weights, constant, none, members).least_squares(True)
             for members in groups
         ]
         weight = cell_weights(indicators, np.stack([of_group.curvature for of_group in sums]))

@@ -314,10 +314,10 @@ def fit_before_treatment(
     seen = (sample.treatment == 0) & sample.observed
     times, counts = np.unique(since[seen & (since < 0)], return_counts=True)
     clusters = len(np.unique(sample.cluster[sample.ever_treated]))
-    if before is not None and not 0 < before < clusters:
+    if before is not None and before >= clusters:
         raise QuestionError(
-            f"{who}: before is {before}; it must be a whole number from 1 on, and at most {clusters - 1}, since "
-            f"{clusters} clusters are treated, which leave no joint test of more."
+            f"{who}: before is {before}, and {clusters} clusters are treated, which leave no joint test of so many; "
+            f"it can be at most {clusters - 1}."
         )
     times = times[counts >= LEAST * counts.max(initial=0)] if before is None else times
     times = times[-(clusters // 2 or 1) if before is None else -before :]

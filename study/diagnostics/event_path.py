@@ -8,6 +8,7 @@ import numpy as np
 
 from study.core import FloatArray, Influence, QuestionError
 from study.estimates import Estimate
+from study.panel import Question
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +63,8 @@ def event_path(
     ------
     QuestionError
         If the estimate is a coefficient, has another base than the universal one or not the same before and after
-        treatment (Roth 2024), too few event times before or none after treatment, a gap between event times, one
-        cluster, or a singular covariance.
+        treatment (Roth 2024), divides by another amount of treatment at each event time, has too few event times before
+        or none after treatment, a gap between event times, one cluster, or a singular covariance.
     """
     if not fit.estimand.has_path:
         raise QuestionError(
@@ -78,6 +79,11 @@ def event_path(
             f"{who}: {fit.design} compares periods after treatment with all periods before it, but those before with "
             "the last of them only, so that a violation of parallel trends does not shift both alike; use a design "
             "with one base, such as callaway_santanna, sun_abraham or event_study."
+        )
+    if fit.options.get("normalized"):
+        raise QuestionError(
+            f"{who}: {fit.design} divides the effect at each event time by another amount of treatment, so that a "
+            "violation of parallel trends has no unit common to all; use normalized=False."
         )
     if fit.n_clusters < 2:
         raise QuestionError(f"{who}: there is one cluster, so no sampling variance can be estimated.")
@@ -109,6 +115,14 @@ def event_path(
             "event times carry it; take fewer event times with before= and after=."
         )
     return EventPath(chosen.event_time[order], reference, effect[order], cov, len(pre))
+
+
+def of_one_mean(question: Question) -> list[str]:
+    """Say what effects of a path are shares of, where they are shares."""
+    return [
+        "Effects before and after the event are here divided by one mean, that of the average effect; in an event "
+        "study each is divided by the counterfactual mean at its own event time."
+    ] * (question.scale == "proportional")
 
 
 def _over_headline_mean(fit: Estimate, path: Estimate, who: str) -> tuple[FloatArray, Influence]:

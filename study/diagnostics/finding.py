@@ -58,7 +58,23 @@ class Finding:
 
     @classmethod
     def of(cls, sentences: Iterable[str], frame: pd.DataFrame, chart: Chart, **more: Any) -> Finding:
-        """Return the finding whose first sentence is the verdict and whose others are the evidence."""
+        """Return the finding whose first sentence is the verdict and whose others are the evidence.
+
+        Parameters
+        ----------
+        sentences : iterable of str
+            One at least.
+        frame : DataFrame
+            The table behind them.
+        chart : callable
+            Draws the frame, on given axes or on a figure of its own.
+        **more
+            Other fields of the finding.
+
+        Returns
+        -------
+        Finding
+        """
         # The name of a unit may end in a full stop.
         verdict, *evidence = (re.sub(r"(?<!\.)\.\.$", ".", sentence) for sentence in sentences)
         return cls(verdict=verdict, evidence=tuple(evidence), frame=frame, chart=chart, **more)
@@ -79,7 +95,17 @@ class Finding:
         return self.frame.copy()
 
     def plot(self, ax: Axes | None = None) -> Figure:
-        """Draw the figure, on given axes where there are some."""
+        """Draw the figure, on given axes where there are some.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; on a figure of its own where none are given.
+
+        Returns
+        -------
+        matplotlib Figure
+        """
         return self.chart(self.frame, ax)
 
     def files(self) -> dict[str, bytes]:

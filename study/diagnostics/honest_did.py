@@ -12,7 +12,7 @@ import pandas as pd
 
 from study.core import FloatArray, QuestionError, capital, quantile
 from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.event_path import EventPath, event_path
+from study.diagnostics.event_path import EventPath, event_path, of_one_mean
 from study.diagnostics.honest import METHODS, RESTRICTIONS, Problem, breakdown, slope_bounds
 from study.estimates import Estimate
 from study.figures import COLOUR, GREY, SECOND, Axes, Figure, legend_above, on_axes
@@ -178,7 +178,10 @@ def honest_did(
     details |= {"n_pre": n_pre, "n_post": path.n_post, "bounds_before": bounds}
     ylabel = f"Effect on {outcome}, {100 * level:g}% interval"
     return Finding.of(
-        _sentences(fit.design, problem, frame, f"{label} on {outcome}", unit, details),
+        [
+            *_sentences(fit.design, problem, frame, f"{label} on {outcome}", unit, details),
+            *of_one_mean(fit.sample.question),
+        ],
         frame,
         partial(_chart, estimate=estimate, breakdown=value, ylabel=ylabel, title=capital(label)),
         name=f"honest_{restriction}",

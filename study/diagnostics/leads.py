@@ -60,6 +60,11 @@ def leads(
     if bound is not None:
         table["p_equivalence"], sentence = at_each(before, bound, scale, "event time before it")
         sentences.append(sentence)
+    if scale.percent:
+        sentences.append(
+            "Each effect is divided by the counterfactual mean at its own event time; the tests are of effects in "
+            "levels."
+        )
     return Finding.of(
         sentences,
         table,

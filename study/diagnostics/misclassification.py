@@ -15,7 +15,7 @@ from scipy import special
 
 from study.core import FloatArray, IntArray, QuestionError, counted, listed, quantile, tell
 from study.diagnostics import Finding, Refits, Section, diagnostic, event_dates, headline, redated, refit
-from study.estimates import Effect, Estimate, covariance, effects_frame
+from study.estimates import Effect, Estimand, Estimate, covariance, effects_frame
 from study.figures import BAND, COLOUR, GREY, SECOND, SIDE, Axes, Figure, draw_dots, legend_above, panels
 from study.panel import Sample, Scale
 
@@ -68,7 +68,9 @@ class Trimming:
     @classmethod
     def of(cls, sample: Sample, fit: Estimate, lower: bool) -> Trimming:
         """Order the never-treated units by their influence on the headline, per unit of weight, for one end."""
-        never = np.flatnonzero(np.isnan(event_dates(sample, WHO)))
+        # Of a third difference those that treatment is for can hide it.
+        eligible = True if sample.group is None else sample.group
+        never = np.flatnonzero(np.isnan(event_dates(sample, WHO)) & eligible)
         influence = fit.influence_map.dense()[never, 0] / sample.weights[never]
         raising = never[np.argsort(influence, kind="stable")]
         return cls(sample, fit, raising[::-1] if lower else raising)
@@ -259,8 +261,8 @@ def misclassification(
     Raises
     ------
     QuestionError
-        If the event is not absorbing, nobody is never treated, a share or number of periods is out of range, or the
-        design refuses the sample. Refits that it refuses are listed.
+        If the event is not absorbing, nobody is never treated, effects are slopes in the dose, a share or number of
+        periods is out of range, or the design refuses the sample. Refits that it refuses are listed.
 
     References
     ----------
@@ -284,6 +286,11 @@ def misclassification(
             f"{WHO}: every unit is treated by {sample.question.event} at some time, so no unit can hide its treatment."
         )
     fit, scale = headline(sample, design, options), sample.question.effect_scale
+    if fit.estimand is Estimand.GROUP_TIME_ACRT:
+        raise QuestionError(
+            f"{WHO}: slopes in the dose compare treated units with each other, so that hidden treatment of the others "
+            'does not move them; use curve="levels".'
+        )
     full = Effect.of("as recorded", fit, level)
     down, up = (Trimming.of(sample, fit, lower) for lower in (True, False))
     same, refused = [], []

@@ -209,7 +209,7 @@ def within(sample: Sample, who: str) -> Partialled:
     Unit effects count among the parameters: the degrees of freedom are N - (units + periods - 1) - p - 1.
     """
     y, groups = sample.outcome_with_covariates, sample.groups[1]
-    seen, by_unit = ~np.isnan(y), np.argsort(np.concatenate(groups))
+    seen, by_unit = ~np.isnan(y + sample.treatment), np.argsort(np.concatenate(groups))
     shape = len(groups), y.shape[1]
     terms = Terms(np.empty((*shape, 0)), period_effects(*shape))
     blocks = [y, sample.treatment, *sample.x_by_period]
@@ -237,10 +237,11 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     A treated unit's change is its mean outcome at event times 0 to H less that of the H + 1 periods, or as many
     as there are, before the event and its anticipation; H is the question's horizon, and without one all
     periods count. A unit that is not treated in the window has such a change for each cohort's periods, and
-    enters with their average, weighted by the cohorts' treated units. All changes are less the mean of those units in
-    the same periods, so that covariates do not take up what sets the periods of one cohort apart from another's.
-    Without covariates the coefficient is therefore the average over cohorts, by their size, of differences in
-    differences against those units. There is one row a unit, so that covariates count which are fixed in time.
+    enters with their average, weighted by the cohorts' treated units. Outcomes are less the period effects of those
+    units, and changes less their mean, so that neither covariates nor gaps take up what sets some periods apart from
+    others. Without covariates and gaps the coefficient is therefore the average over cohorts, by their size, of
+    differences in differences against those units. There is one row a unit, so that covariates count which are fixed in
+    time.
     """
     question, first, periods = sample.question, sample.first_treated, sample.periods
     if first is None:
@@ -255,7 +256,12 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     for name, units in needed.items():
         if not units.any():
             raise QuestionError(f'{who}: form="long_difference" needs {name} in the window.')
-    around = np.ma.masked_invalid(np.column_stack([_change(sample, g) for g in usable]))
+    shape = len(sample.groups[0]), len(periods)
+    terms = Terms(period_effects(*shape), np.empty((*shape, 0)))
+    untreated = np.where(is_comparison[:, None], sample.y, np.nan)
+    in_common = regress(untreated, sample.groups[1], terms, sample.weights).coefficient
+    less = replace(sample, y=sample.y - np.where(np.isnan(untreated).all(axis=0), np.nan, in_common))
+    around = np.ma.masked_invalid(np.column_stack([_change(less, g) for g in usable]))
     others = np.ma.average(around[is_comparison], axis=0, weights=sample.weights[is_comparison])
     changes = (around - others).filled(np.nan)
     cohort = np.where(is_treated, np.searchsorted(usable, first), 0)

@@ -126,7 +126,7 @@ def placebo_dates(
 def placebo_sample(sample: Sample, shift: int) -> Sample:
     """Return the sample with events moved earlier and without outcomes that treatment could have moved."""
     first, d = event_dates(sample, WHO), sample.question.anticipation
-    moved = np.where(sample.ever_treated, first - d - shift, first)
+    moved = np.where(np.isin(first, sample.cohorts), first - d - shift, first)
     y = np.where(sample.treatment == 1, np.nan, sample.y)
     return redated(sample, moved, y=y, question=sample.question.replace(anticipation=0))
 

@@ -12,7 +12,7 @@ from scipy import special
 
 from study.core import FloatArray, QuestionError, quantile
 from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.event_path import EventPath, event_path
+from study.diagnostics.event_path import EventPath, event_path, of_one_mean
 from study.estimates import Estimate
 from study.figures import (
     COLOUR,
@@ -253,7 +253,7 @@ def pretrends(
     rule = f"The test rejects parallel trends before treatment if the effect {which} is significant"
     rule += "; what is expected after passing does not describe this estimate." if rejected.any() else "."
     return Finding.of(
-        [verdict, rule, *_evidence(path, frame, question, details)],
+        [verdict, rule, *_evidence(path, frame, question, details), *of_one_mean(question)],
         frame,
         partial(
             _chart, question=question, level=level, label=label, xlabel=since(fit.sample.panel.period_unit)

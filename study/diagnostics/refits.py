@@ -140,6 +140,15 @@ def event_dates(sample: Sample, who: str) -> FloatArray:
     return sample.first_treated
 
 
+def refuse_group(who: str, sample: Sample) -> None:
+    """Refuse a third difference, of which units that treatment is not for are neither treated nor a comparison."""
+    if sample.group is not None:
+        raise QuestionError(
+            f"{who}: it compares treated with untreated units and takes no account of the group "
+            f"{sample.question.group}; ask the question without group, of the population {sample.question.group}."
+        )
+
+
 def refuse_no_coefficients(who: str, sample: Sample, design: str) -> None:
     """Refuse an event that is not absorbing, or a sample on which a two-way design has no coefficients."""
     event_dates(sample, who)

@@ -12,7 +12,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, QuestionError, p_text, refuse_unknown
 from study.diagnostics import Finding, Needs, Section, diagnostic, dots, event_dates, headline, refit
-from study.diagnostics.refits import redated, with_error
+from study.diagnostics.refits import redated, refuse_group, with_error
 from study.estimates import SIZE, Effect, Estimate, effects_frame
 from study.inference import joined_headlines
 from study.panel import Sample, Scale, dates_with_lag, pool_cohorts
@@ -168,14 +168,16 @@ def spillovers(
     Raises
     ------
     QuestionError
-        If the event is not absorbing, the attribute is unknown, a unit has no label or coordinates, rings are missing
-        or do not ascend, or all comparison units are exposed or none. Refits that the design refuses are listed.
+        If the event is not absorbing, the question is a third difference, the attribute is unknown, a unit has no label
+        or coordinates, rings are missing or do not ascend, or all comparison units are exposed or none. Refits that the
+        design refuses are listed.
 
     References
     ----------
     Butts, K. (2023). Difference-in-differences estimation with spatial spillovers. arXiv:2105.03737.
     """
     event_dates(sample, WHO)
+    refuse_group(WHO, sample)
     attribute, limits = by if isinstance(by, str) else None, list(map(float, rings or ()))
     if attribute and rings is not None:
         raise QuestionError(f'{WHO}: rings are for coordinates; by="{by}" has none.')

@@ -57,7 +57,7 @@ def uncertainty(
     The design's own convention; the other named conventions with the same critical values; its own convention with
     larger clusters, where these are named; the multiplier bootstrap-t with Webb's weights; for linear regressions CR3
     with t(G-1) and the restricted wild cluster bootstrap; with fewer than 5 treated clusters
-    :func:`study.few_treated`; and for designs that fit no learners the randomization test.
+    :func:`study.few_treated`; and without an instrument, for designs that fit no learners, the randomization test.
 
     Parameters
     ----------
@@ -126,6 +126,10 @@ def uncertainty(
             refused.append((FEW_TREATED, str(reason)))
     if randomization is None and permutations and chosen.draws:
         refused.append((RANDOMIZATION, f"{design} would fit its learners anew for each permutation."))
+    elif randomization is None and permutations and sample.question.instruments:
+        refused.append(
+            (RANDOMIZATION, "the instrument is as good as random, and dates, which it permutes, are not.")
+        )
     elif randomization is None and permutations:
         drawn: dict[str, Any] = {"strata": strata, "permutations": permutations, "seed": seed}
         randomization = permuted(sample, design, **drawn, **options)

@@ -281,6 +281,16 @@ class Estimate(Described):
     def under(self, convention: Convention) -> Estimate:
         """Return the estimate with the standard errors of a named convention.
 
+        Parameters
+        ----------
+        convention : str
+            One of those that ``convention`` of :class:`study.Estimate` names.
+
+        Returns
+        -------
+        Estimate
+            The same effects.
+
         Raises
         ------
         QuestionError
@@ -492,9 +502,23 @@ class Estimate(Described):
 
     @checked
     def covariance(self, convention: Convention | None = None) -> FloatArray:
-        """Return the covariance of the effects, shape (K, K), under the estimate's convention or another.
+        """Return the covariance of the effects under the estimate's convention or another.
 
-        NaN for terms that have no sampling variance.
+        Parameters
+        ----------
+        convention : str, optional
+            Of the standard errors; the estimate's own where none is given.
+
+        Returns
+        -------
+        ndarray, shape (K, K)
+            In squared units of ``effect``; NaN for terms that have no sampling variance.
+
+        Raises
+        ------
+        QuestionError
+            If there is no such convention, or standard errors are those of replicates, so that terms have no
+            covariance.
         """
         fit = self if convention is None else self.under(convention)
         if fit.convention in fit.given:
@@ -520,7 +544,17 @@ class Estimate(Described):
 
     @checked
     def critical_value(self, level: float = 0.95) -> FloatArray:
-        """Return the pointwise critical values, shape (K,).
+        """Return the pointwise critical values.
+
+        Parameters
+        ----------
+        level : float
+            Coverage of the two-sided interval, between 0 and 1.
+
+        Returns
+        -------
+        ndarray, shape (K,)
+            Standard errors from an estimate to the ends of its interval.
 
         Raises
         ------
@@ -532,6 +566,13 @@ class Estimate(Described):
     @checked
     def tidy(self, level: float = 0.95) -> pd.DataFrame:
         """Return one row a term: what it is of, its estimate, standard error and pointwise interval.
+
+        Effects are in the question's scale: on "proportional" shares of the counterfactual mean, 0.187 for 18.7%.
+
+        Parameters
+        ----------
+        level : float
+            Coverage of the intervals, between 0 and 1.
 
         Returns
         -------
@@ -745,7 +786,28 @@ class Estimate(Described):
 
     @checked
     def minimum_detectable_effect(self, power: float = 0.8, size: float = 0.05) -> FloatArray:
-        """Return the effect that a two-sided test finds with the given power, shape (K,), same units."""
+        """Return the effect that a two-sided test finds with the given power.
+
+        It is (t(1 - size/2) + t(power)) times the standard error, which is uncertain itself where it rests on few units:
+        of effects as large as the mean of these, found in 80% by their definition, 80% are found with 50 of 100 units
+        treated, 79% with 10, 75% with 5 and 69% with 3. An effect in proportion that multiplies errors too makes the
+        standard error grow with it: with 50 of 100 treated 71% find one of 12%, and 63% one of 24%.
+
+        Parameters
+        ----------
+        power, size : float
+            Of the test, between 0 and 1.
+
+        Returns
+        -------
+        ndarray, shape (K,)
+            In the units of ``effect``; NaN for terms that have no sampling variance.
+
+        Raises
+        ------
+        QuestionError
+            If power or size is not between 0 and 1.
+        """
         both = self.critical_value(1 - size) + t_quantile(power, self.degrees_of_freedom)
         return np.asarray(both * self.std_error)
 
@@ -765,17 +827,43 @@ class Estimate(Described):
             For "event" and "event_average": only cohorts with an effect at every event time from 0 to it; by default
             the question's.
 
+        Returns
+        -------
+        Estimate
+            One term each, or the one average.
+
         Raises
         ------
         QuestionError
             If the estimate's terms do not have the labels that the average needs.
+
+        Examples
+        --------
+        >>> fit.aggregate("cohort").tidy()  # doctest: +SKIP
+        >>> fit.aggregate("event_average", horizon=2).effect  # doctest: +SKIP
         """
         from study.estimates.aggregation import aggregate
 
         return aggregate(self, to, horizon=horizon, balance=balance)
 
     def balanced(self, balance: int) -> Estimate:
-        """Return the estimate as an answer to its question with a balance; see :class:`study.Question`."""
+        """Return the estimate as an answer to its question with a balance; see :class:`study.Question`.
+
+        Parameters
+        ----------
+        balance : int
+            Last event time at which a cohort has to have an effect, 0 or later.
+
+        Returns
+        -------
+        Estimate
+            The same terms, whose averages are of these cohorts.
+
+        Raises
+        ------
+        QuestionError
+            If the question cannot have this balance.
+        """
         question = self.sample.question.replace(balance=balance)
         return replace(self, sample=replace(self.sample, question=question))
 
@@ -802,6 +890,17 @@ class Estimate(Described):
     def summary(self, level: float = 0.95) -> Text:
         """Return as text what the estimate is, its headline, its path by event time (or its terms) and notes.
 
+        Proportional effects are in percent, as in tables; :meth:`tidy` has shares.
+
+        Parameters
+        ----------
+        level : float
+            Coverage of the intervals, between 0 and 1.
+
+        Returns
+        -------
+        str
+
         Raises
         ------
         QuestionError
@@ -827,7 +926,26 @@ class Estimate(Described):
 
     @checked
     def select(self, which: BoolArray) -> Estimate:
-        """Return the estimate with some of its terms, which has shape (K,)."""
+        """Return the estimate with some of its terms, which has shape (K,).
+
+        Parameters
+        ----------
+        which : ndarray of bool, shape (K,)
+            Which terms stay.
+
+        Returns
+        -------
+        Estimate
+
+        Raises
+        ------
+        QuestionError
+            If it is not one truth value a term.
+
+        Examples
+        --------
+        >>> fit.select(fit.cohort == 2018)  # doctest: +SKIP
+        """
         which = self._chosen(which)
         if which.all():
             return self
@@ -856,6 +974,30 @@ class Estimate(Described):
 
         By event time as :func:`study.event_plot` does; averages by cohort or calendar period at the panel's periods,
         other terms (a coefficient, an average) as dots on lines.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; on a figure of its own where none are given.
+        title : str, optional
+            The design's name where none is given.
+        labels : mapping of str to str, optional
+            What the design, the outcome and the unit of the period are called on the figure, by their names.
+        level : float
+            Coverage of the intervals and of the band, between 0 and 1.
+        style : {"pointrange", "ribbon"}
+            Dots with their intervals, or a line with its band.
+        window : (int, int), optional
+            First and last event time that are drawn.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Raises
+        ------
+        QuestionError
+            If a window is given and terms have no event time.
         """
         from study.figures import effects_plot
 
@@ -869,6 +1011,11 @@ class Estimate(Described):
         units) and the influence of each unit, so share it as you would share the data. It does not hold the
         panel; see :func:`load_estimate`. Options of the design that are objects, such as learners, are
         kept as text.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ends in .npz; its folder is made where there is none.
 
         Raises
         ------
@@ -944,9 +1091,10 @@ def few_clusters_warning(fit: Estimate) -> str | None:
 
     Under "jackknife" it warns where fewer than 5 clusters are on the treated or on the comparison side: no variance
     estimate is reliable with so few. Under the other conventions it warns where the smaller of the effective number of
-    clusters and the number of treated clusters is below 20. With as many degrees of freedom as the smaller of them has,
-    where each cohort takes one of the treated clusters' for its mean, a t statistic exceeds the normal 5% critical
-    value as often as the sentence says, or somewhat oftener, because the variance estimate is too small as well.
+    clusters and the number of treated clusters, or the fewer of winners and losers of a lottery, is below 20. With as
+    many degrees of freedom as the smaller of them has, where each cohort takes one of the treated clusters' for its
+    mean, a t statistic exceeds the normal 5% critical value as often as the sentence says, or somewhat oftener, because
+    the variance estimate is too small as well.
     """
     if not fit.joint:
         return None
@@ -958,30 +1106,39 @@ def few_clusters_warning(fit: Estimate) -> str | None:
         return _few_on_a_side(fit, headline)
     if fit.convention == "pooled":
         return _of_pooled(fit)
-    effective, treated = effective_clusters(headline)[0], treated_clusters(headline)
+    instrument, effective = fit.sample.question.instrument, effective_clusters(headline)[0]
+    few, means = treated_clusters(headline), max(len(fit.sample.cohorts), 1)
+    who = f"{few} have treated units"
+    if instrument is not None and fit.group is not None:  # winners and losers of a lottery
+        won = fit.sides.treated[fit.group, 0] > 0
+        winners, losers = (fit.sample.n_clusters(side) for side in (won, ~won))
+        few, means, who = min(winners, losers), 1, f"{instrument} moves {winners}"
+    randomized = "" if instrument is not None else "randomization inference"
     if np.isnan(effective):
+        instead = f"; use {randomized} over event dates" if randomized else ""
         return (
-            f"{fit.design}: the average has no sampling variance that can be estimated ({treated} treated clusters of "
-            f"{fit.n_clusters}); use randomization inference over event dates."
+            f"{fit.design}: the average has no sampling variance that can be estimated (of {fit.n_clusters} clusters "
+            f"{who}){instead}."
         )
-    if min(effective, treated) >= FEW:
+    if min(effective, few) >= FEW:
         return None
-    degrees = max(1.0, min(effective, treated - max(len(fit.sample.cohorts), 1)))
+    degrees = max(1.0, min(effective, few - means))
     size = float(two_sided_p(quantile(0.975), degrees))
+    instead = f" or {randomized}" if randomized else ""
     return (
-        f"{fit.design}: of {fit.n_clusters} clusters {treated} have treated units, and the average's variance rests "
-        f"on about {effective:.0f}; a 5% test with normal critical values then rejects a true null in at "
-        f'least about {size:.0%} of samples, so use convention "jackknife" or randomization inference.'
+        f"{fit.design}: of {fit.n_clusters} clusters {who}, and the average's variance rests on about {effective:.0f}; "
+        "a 5% test with normal critical values then rejects a true null in at least about "
+        f'{size:.0%} of samples, so use convention "jackknife"{instead}.'
     )
 
 
 def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     """Say that few clusters are on a side of the headline, or that it therefore has no standard error."""
     treated, compared = (int(number) for number in headline.leave_out.clusters[:, 0])
-    lottery = fit.sample.question.instrument if fit.group is not None else None
+    instrument = fit.sample.question.instrument
     who = f"treated and {compared} comparison clusters"
-    if lottery is not None:
-        who = f"clusters that {lottery} moves and {compared} others"
+    if instrument is not None and fit.group is not None:
+        who = f"clusters that {instrument} moves and {compared} others"
     carry = f"{treated} {who} carry the variance of {headline.terms[0]}"
     what = f"{fit.design}: {carry}"
     estimable = headline.leave_out.estimable[0]
@@ -989,7 +1146,7 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
         exact = "outcomes do not vary between clusters beyond what the design fits"
         return f"{fit.design}: {exact}, so {headline.terms[0]} has no standard error."
     if not estimable:
-        if lottery is not None:
+        if instrument is not None:
             return f"{what}, so it has no standard error."
         if min(treated, compared) >= 2:
             side = "one treated cluster" if fit.sample.group is None else "one cluster of a group"
@@ -1002,7 +1159,7 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     fewest = min(treated, compared) if sides.both else max(treated, compared)
     if (fit.sample.first_treated is None and not sides.both) or fewest >= FEW_ON_A_SIDE:
         return None
-    instead = "" if lottery is not None else ", so use study.randomization over event dates"
+    instead = "" if instrument is not None else ", so use study.randomization over event dates"
     return f"{what}; with fewer than {FEW_ON_A_SIDE} on a side the interval need not hold its level{instead}."
 
 

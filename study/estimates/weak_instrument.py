@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import eigvals
 from scipy.special import chdtri
 
-from study.core import BoolArray, FloatArray, IntArray, listed, sums_by
+from study.core import BoolArray, FloatArray, IntArray, listed, quantile, sums_by
 from study.estimates.sandwich import covariance
 
 Interval = tuple[float, float]
@@ -46,12 +46,18 @@ def lottery_sides(z: FloatArray, seen: BoolArray, n_terms: int) -> dict[str, Any
 
 
 def anderson_rubin(
-    psi_b: FloatArray, psi_a: FloatArray, cluster: IntArray, level: float = 0.95
+    psi_b: FloatArray, psi_a: FloatArray, cluster: IntArray, level: float = 0.95, degrees: float = math.inf
 ) -> tuple[Interval, ...]:
     """Return the values of theta at which the means of L linear scores are not rejected to be zero.
 
     With sums b_c and a_c of psi_b and psi_a over clusters, s_c = b_c + theta a_c and m = sum_c s_c, these are the theta
     for which m'(sum_c s_c s_c')^-1 m <= q, q the quantile of the chi-squared distribution of L degrees of freedom.
+
+    The statistic is at most the number of clusters with scores, so that with few of them the set covers too often. In
+    lotteries of 100 units those of ``iv`` and of the model "pliv" of ``dml_iv`` cover in 97% of samples with 5 winners,
+    in 94% to 97% with 10, and exclude nothing with 3. The scores of "iivm" weigh winners by 1 / m(X); its sets would
+    cover in 86%, 92% and 94% with 3, 5 and 10, and do in 94% and 96% with 3 and 5, with the ``degrees`` of freedom that
+    winners and losers leave.
 
     Parameters
     ----------
@@ -59,6 +65,8 @@ def anderson_rubin(
         The scores are psi_b + theta psi_a, one for each instrument.
     cluster : ndarray of int, shape (N,)
     level : float
+    degrees : float
+        Where they are finite, of the t distribution whose squared quantile q is for one score.
 
     Returns
     -------
@@ -72,6 +80,8 @@ def anderson_rubin(
     """
     of_b, of_a = (sums_by(psi.reshape(len(psi), -1), cluster) for psi in (psi_b, psi_a))
     critical = float(chdtri(of_b.shape[1], 1 - level))
+    if not math.isinf(degrees):
+        critical = quantile((1 + level) / 2, degrees) ** 2
     return not_rejected(of_b.sum(axis=0), of_a.sum(axis=0), of_b, of_a, critical)
 
 

@@ -19,7 +19,6 @@ from .drawing import THIRD as THIRD
 from .drawing import WIDTH as WIDTH
 from .drawing import Axes as Axes
 from .drawing import Figure as Figure
-from .drawing import Series as Series
 from .drawing import beside as beside
 from .drawing import canvas as canvas
 from .drawing import draw_legend as draw_legend
@@ -31,6 +30,7 @@ from .drawing import luminance as luminance
 from .drawing import name_periods as name_periods
 from .drawing import on_axes as on_axes
 from .drawing import panels as panels
+from .drawing import shortened as shortened
 from .paths import ROW_HEIGHT as ROW_HEIGHT
 from .paths import WIDE as WIDE
 from .paths import Grid as Grid
@@ -43,7 +43,6 @@ from .paths import event_study as event_study
 from .paths import event_study_grids as event_study_grids
 from .paths import event_study_with_counts as event_study_with_counts
 from .paths import label_rows as label_rows
-from .paths import shortened as shortened
 from .paths import shown as shown
 from .paths import since as since
 from .performance import has_curves as has_curves

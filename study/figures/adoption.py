@@ -15,6 +15,7 @@ from study.figures.drawing import (
     COLOUR,
     FULL,
     GREY,
+    LONGEST,
     SERIES,
     Axes,
     Figure,
@@ -23,7 +24,6 @@ from study.figures.drawing import (
     in_lines,
     name_periods,
 )
-from study.figures.paths import LONGEST
 from study.panel import Panel
 
 MOST_WINDOWS = 4

@@ -20,8 +20,8 @@ from study.figures.drawing import (
     draw_legend,
     in_lines,
     on_axes,
+    shortened,
 )
-from study.figures.paths import shortened
 
 Surfaces = Callable[[FloatArray, FloatArray], Mapping[str, FloatArray]]
 

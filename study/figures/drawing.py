@@ -53,6 +53,7 @@ WIDTH, HEIGHT = 4.6, 2.9
 FULL = 6.45
 TITLE = 54  # letters of a line of a title across a figure of the usual width
 SIDE = 30  # of a line beside a vertical axis
+LONGEST = 36  # of the label of a line
 TICK_LETTERS = 36  # of all labels below a horizontal axis together
 ABOVE = "outside upper center"  # of a legend
 # Decimals of a coordinate, in points of a PDF or dots of a PNG: more cannot be seen, and would show how a processor
@@ -237,6 +238,12 @@ def in_lines(figure: Figure, text: str) -> str:
 def beside(text: str) -> str:
     """Break the name of a vertical axis into lines that are no longer than the axis."""
     return "\n".join(fill(line, SIDE) for line in text.splitlines())
+
+
+def shortened(label: str, most: int = LONGEST) -> str:
+    """Take the middle out of a label that would leave no room for its line: names may begin alike."""
+    begin = 2 * most // 3
+    return label if len(label) <= most else f"{label[:begin].rstrip()}…{label[begin + 1 - most :].lstrip()}"
 
 
 def name_periods(

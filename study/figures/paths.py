@@ -33,10 +33,10 @@ from study.figures.drawing import (
     legend_above,
     name_periods,
     on_axes,
+    shortened,
 )
 from study.panel import Scale
 
-LONGEST = 36
 MANY = 30
 ROW_HEIGHT = 0.22  # inches, of figures with several axes
 COLUMNS = 5
@@ -159,13 +159,7 @@ def label_rows(axis: Axes, labels: Sequence[str], size: float = 7.5) -> None:
     axis.set_ylim(len(labels) - 0.4, -0.6)
 
 
-def shortened(label: str, most: int = LONGEST) -> str:
-    """Take the middle out of a label that would leave no room for its line: names may begin alike."""
-    begin = 2 * most // 3
-    return label if len(label) <= most else f"{label[:begin].rstrip()}…{label[begin + 1 - most :].lstrip()}"
-
-
-def event_study(paths: Paths, *, ylabel: str, unit: str, percent: bool = False) -> Figure:
+def event_study(paths: Paths, *, scale: Scale, unit: str) -> Figure:
     """Draw one axis for each path of effects, side by side on one scale.
 
     Parameters
@@ -173,12 +167,10 @@ def event_study(paths: Paths, *, ylabel: str, unit: str, percent: bool = False) 
     paths : mapping of str to DataFrame
         By title: event_time, estimate, conf_low, conf_high, band_low, band_high; a reference row has NaN
         limits.
-    ylabel : str
-        What the effect is, with its unit.
+    scale : Scale
+        Of the effects.
     unit : str
         What a period is called.
-    percent : bool
-        Effects are shares and are drawn in percent.
 
     Returns
     -------
@@ -187,22 +179,21 @@ def event_study(paths: Paths, *, ylabel: str, unit: str, percent: bool = False) 
     with canvas(max(WIDTH, 1.0 + 1.9 * len(paths))) as figure:
         axes = figure.subplots(1, len(paths), sharey=True, squeeze=False)[0]
         for axis, (title, path) in zip(axes, paths.items(), strict=True):
-            draw_path(axis, path, percent=percent)
+            draw_path(axis, path, percent=scale.percent)
             axis.set_title(fill(title, TITLE // min(len(paths), 2)))
-        cut_bands(zip(axes, paths.values(), strict=True), percent=percent)
-        axes[0].set_ylabel(ylabel)
+        cut_bands(zip(axes, paths.values(), strict=True), percent=scale.percent)
+        axes[0].set_ylabel(scale.short_axis())
         figure.supxlabel(since(unit), fontsize=9)
         legend_above(figure, axes[0], 3, None)
     return figure
 
 
 class Grid(NamedTuple):
-    """Paths by title that share one vertical axis, the heading over them, what the effect is, and its unit."""
+    """Paths by title that share one vertical axis, the heading over them, and the scale of the effects."""
 
     heading: str
     paths: Paths
-    ylabel: str
-    percent: bool
+    scale: Scale
 
 
 def event_study_grids(
@@ -234,18 +225,18 @@ def event_study_grids(
         for part, grid, n in zip(parts, grids, rows, strict=True):
             axes = part.subplots(n, COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
             for axis, (title, path) in zip(axes, grid.paths.items(), strict=False):
-                draw_path(axis, path, percent=grid.percent, apart=title in apart)
+                draw_path(axis, path, percent=grid.scale.percent, apart=title in apart)
                 axis.set_title(title, fontsize=7)
                 axis.tick_params(labelsize=7)
                 axis.set_xlim(window[0] - 0.7, window[1] + 0.7)
                 axis.set_xticks([e for e in range(window[0], window[1] + 1) if e % 2 == 0])
-            cut_bands(zip(axes, grid.paths.values(), strict=False), percent=grid.percent)
+            cut_bands(zip(axes, grid.paths.values(), strict=False), percent=grid.scale.percent)
             for axis in axes[len(grid.paths) :]:
                 axis.set_axis_off()
             for axis in axes[max(0, len(grid.paths) - COLUMNS) : len(grid.paths)]:
                 axis.tick_params(labelbottom=True)
             part.suptitle(grid.heading, fontsize=9, x=0.01, ha="left", fontweight="bold")
-            part.supylabel(grid.ylabel, fontsize=7.5)
+            part.supylabel(grid.scale.short_axis(), fontsize=7.5)
         parts[-1].supxlabel(since(unit), fontsize=9)
         draw_legend(
             figure, *(axis for part in parts for axis in part.axes), loc="outside lower center", ncols=2
@@ -290,7 +281,7 @@ def event_study_with_counts(
             for k, ((label, path), series) in enumerate(zip(grid.paths.items(), SERIES, strict=False)):
                 shift = 0.36 * (k - (len(grid.paths) - 1) / 2)
                 look: Any = {"series": series, "shift": shift, "width": 0.3}
-                draw_path(axis, path, percent=grid.percent, **look)
+                draw_path(axis, path, percent=grid.scale.percent, **look)
                 places.append(path["event_time"].to_numpy() + shift)
                 how: Any = {"color": series.colour, "fontsize": 7.5, "va": "top", "clip_on": False}
                 at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
@@ -302,8 +293,8 @@ def event_study_with_counts(
                     name = f"{MARKS[series.marker]} {label}"
                     axis.annotate(name, (0, 0), (-4, -17 - 11 * k), ha="right", **where, **how)
             drawn = [(axis, path) for path in grid.paths.values()]
-            cut_bands(drawn, percent=grid.percent, places=places, within=within)
-            axis.set_ylabel(grid.ylabel)
+            cut_bands(drawn, percent=grid.scale.percent, places=places, within=within)
+            axis.set_ylabel(grid.scale.short_axis())
             axis.set_xlim(window[0] - 0.6, window[1] + 0.6)
             axis.set_xticks(times)
             axis.set_xlabel(
@@ -502,13 +493,12 @@ def effects_plot(
     level: float = 0.95,
     style: Style = "pointrange",
     window: tuple[int, int] | None = None,
-    seed: int = 0,
 ) -> Figure:
     """Draw estimates as what they are: by dose or quantile, event time, cohort or calendar period, or as dots on lines.
 
-    Effects by event time are drawn by :func:`event_plot`, whose parameters these are; averages by cohort or by
-    calendar period stand at the panel's own periods, and effects by dose or quantile, where estimates have them, on a
-    line with its band, whatever the style. Where one of the estimates has neither, the headline of each is a
+    Effects by event time are drawn by :func:`event_plot`, whose parameters but the seed these are; averages by cohort
+    or by calendar period stand at the panel's own periods, and effects by dose or quantile, where estimates have them,
+    on a line with its band, whatever the style. Where one of the estimates has neither, the headline of each is a
     dot with its pointwise interval, or each term of a single one.
 
     Returns
@@ -524,7 +514,7 @@ def effects_plot(
     for along in ("at", "event_time", *BY_CALENDAR):
         if all(_runs_along(fit, along) for fit in named.values()):
             as_drawn: Style = "ribbon" if along == "at" else style
-            return _draw(named, along, ax, title, words, level, as_drawn, window, seed)
+            return _draw(named, along, ax, title, words, level, as_drawn, window)
     if window is not None:
         raise QuestionError("plot: a window is of event times, which not all of these estimates have.")
     scale = _scale(named, words)
@@ -574,7 +564,7 @@ def _draw(
     level: float,
     style: Style,
     window: tuple[int, int] | None,
-    seed: int,
+    seed: int = 0,
 ) -> Figure:
     """Draw estimates side by side along event time, cohorts or calendar periods, as :func:`event_plot` says."""
     paths = {name: _path(fit, along, level, seed, window) for name, fit in named.items()}

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.figures.drawing import FULL, GREY, SERIES, Axes, Figure, canvas, label_ends, on_axes
-from study.figures.paths import shortened
+from study.figures.drawing import FULL, GREY, SERIES, Axes, Figure, canvas, label_ends, on_axes, shortened
 from study.panel import Scale
 
 SIZE, LETTERS = 7, 42  # of a label: points, and letters at most

@@ -15,7 +15,7 @@ from study.core import FloatArray, IntArray, QuestionError, checked, one_thread,
 from study.designs import Design, find_design
 from study.estimates import Estimate, p_of_draws
 from study.inference.leave_out import row_of
-from study.inference.randomization import UNITS, every_choice, histogram, numbers_of_dates
+from study.inference.randomization import UNITS, every_choice, histogram, numbers_of_dates, refuse_instruments
 from study.panel import Sample, first_observed
 
 if TYPE_CHECKING:
@@ -201,8 +201,9 @@ def few_treated(
     Raises
     ------
     QuestionError
-        If the design refuses, its headline has no value or is no linear function of outcomes, the question has clusters
-        or a third difference, sizes are not positive, or there are too few comparison units for the level.
+        If the design refuses, its headline has no value or is no linear function of outcomes, the question has an
+        instrument, clusters or a third difference, sizes are not positive, or there are too few comparison units for
+        the level.
 
     References
     ----------
@@ -214,6 +215,7 @@ def few_treated(
     of the American Statistical Association 105(490).
     """
     sample.needs_units("few_treated")
+    refuse_instruments("few_treated", sample)
     question, chosen = sample.question, find_design(design)
     chosen.check_options(options)
     _refuse(sample, chosen, inference, size, null)

@@ -16,6 +16,7 @@ from study.core import (
     QuestionError,
     checked,
     in_parallel,
+    listed,
     p_is,
     p_text,
     refuse_unknown,
@@ -262,9 +263,9 @@ def randomization(
     Raises
     ------
     QuestionError
-        If an argument is not one of those above, the design cannot answer the question, its statistic is not
-        defined for the dates as they are, there is one assignment only, or dates would have to be permuted
-        between clusters that lie in two strata.
+        If an argument is not one of those above, the question has an instrument, the design cannot answer it, its
+        statistic is not defined for the dates as they are, there is one assignment only, or dates would have to be
+        permuted between clusters that lie in two strata.
 
     References
     ----------
@@ -280,6 +281,7 @@ def randomization(
         )
     if sample.question.scale == "proportional" and null <= -1:
         raise QuestionError(f"randomization: null is {null!r}; it must be a finite number above -1.")
+    refuse_instruments("randomization", sample)
     if strata is not None:
         refuse_unknown("attribute", strata, sample.attributes, "randomization, strata")
     chosen = find_design(design)
@@ -364,6 +366,19 @@ class _Refit:
         return [v if k else self(order) for order, v, k in zip(orders, values.tolist(), known, strict=True)]
 
 
+def refuse_instruments(who: str, sample: Sample) -> None:
+    """Refuse questions with an instrument, which moves nobody to treatment once dates are permuted.
+
+    A 5% test by the t statistic of ``iv`` then rejects a true null in 24% of samples of 40 units, and in 40% of 100.
+    """
+    names = sample.question.instruments
+    if names:
+        raise QuestionError(
+            f"{who}: with an instrument {listed(names)} is as good as random and treatment, whose dates are given to "
+            "other units here, is not; take the date at which it starts as the event, without an instrument."
+        )
+
+
 def without(sample: Sample, effect: float) -> FloatArray:
     """Return the outcome, on the scale of ``sample.y``, less an effect on every treated cell, shape (n, T)."""
     if sample.question.scale == "proportional":
@@ -396,9 +411,10 @@ def _permuted_between(sample: Sample) -> tuple[NDArray[Any], tuple[str, ...]]:
         return sample.cluster_labels, (
             f"No cluster ({cluster}) has units with two event dates, so dates were permuted between whole clusters.",
         )
+    two = "two event dates" if sample.dose is None else "two event dates or doses"
     return sample.unit_ids, (
-        f"Some clusters ({cluster}) have units with two event dates, so dates were permuted between units; the p-value "
-        "is valid if units of one cluster adopt independently of one another.",
+        f"Some clusters ({cluster}) have units with {two}, so dates were permuted between units; the p-value is valid "
+        "if units of one cluster adopt independently of one another.",
     )
 
 

@@ -10,6 +10,7 @@ from .nuisances import Part as Part
 from .nuisances import averaged as averaged
 from .nuisances import cross_fit as cross_fit
 from .nuisances import draw_folds as draw_folds
+from .nuisances import least_squares as least_squares
 from .nuisances import of_predictions as of_predictions
 from .nuisances import refuse_explained as refuse_explained
 from .nuisances import refuse_separated as refuse_separated

@@ -252,10 +252,13 @@ def boosted_trees(problem: Problem, kind: Kind) -> FloatArray:
 
     target, size = problem.target_of_trees(kind)
     options = TREES | ONE_THREAD | {"objective": "regression" if kind == "mean" else "binary"}
-    rows, rounds = lightgbm.Dataset(problem.features[problem.train], target), options.pop("n_estimators")
+    # Its bins are cut at zero, so that they would move with the unit of a logarithm.
+    seen = problem.features[problem.train]
+    features = (problem.features - seen.min(axis=0)) / spread(seen)
+    rows, rounds = lightgbm.Dataset(features[problem.train], target), options.pop("n_estimators")
     # A model that is kept as it was learned is not written out and read again.
     model = lightgbm.train(options, rows, num_boost_round=rounds, keep_training_booster=True)
-    return np.asarray(model.predict(problem.features[problem.test]), dtype=np.float64) * size
+    return np.asarray(model.predict(features[problem.test]), dtype=np.float64) * size
 
 
 def forest(problem: Problem, kind: Kind) -> FloatArray:

@@ -38,7 +38,7 @@ from study.core import (
     versions,
 )
 from study.learners.named import ENSEMBLE, Learner, learned, refuse_unfit
-from study.learners.problem import Kind, Problem, Rows, group_means
+from study.learners.problem import Kind, Problem, Rows, group_means, standardised
 from study.panel import Sample
 
 Centre = Callable[[FloatArray, IntArray, Rows], FloatArray]
@@ -487,9 +487,9 @@ class Learning:
         return draw_folds(sample.cluster[unit], stratum, self.folds, self.repetitions, self.seed)
 
 
-def refuse_explained(who: str, what: str, target: FloatArray, predicted: FloatArray) -> None:
-    """Refuse predictions, shape (N, R), that leave nothing of a target, shape (N,), but rounding."""
-    left = ((target[:, None] - predicted) ** 2).mean(axis=0)
+def refuse_explained(who: str, what: str, target: FloatArray, *predicted: FloatArray) -> None:
+    """Refuse predictions, each of shape (N, R), that leave nothing of a target, shape (N,), but rounding."""
+    left = ((target[:, None] - np.hstack(predicted)) ** 2).mean(axis=0)
     if not (left > 1e-12 * target.var()).all():
         raise QuestionError(
             f"{who}: covariates explain all of {what}, so nothing of it is left to compare; leave out those that are "
@@ -497,19 +497,36 @@ def refuse_explained(who: str, what: str, target: FloatArray, predicted: FloatAr
         )
 
 
-def share_alike(d: FloatArray, m: FloatArray, *, both: bool) -> float:
+def least_squares(target: FloatArray, x: FloatArray) -> FloatArray:
+    """Return the fit of a target, shape (N,), on covariates, (N, p), by least squares, shape (N, 1).
+
+    Learners that shrink leave an error of their own of what covariates explain; this fit leaves rounding. It is the
+    mean where there are as many covariates as a quarter of the rows, since these explain nearly anything.
+    """
+    few = 4 * x.shape[1] < len(x)
+    z, mean = standardised(x if few else x[:, :0]), target.mean()
+    return mean + z @ np.linalg.lstsq(z, target[:, None] - mean, rcond=None)[0]
+
+
+def share_alike(d: FloatArray, m: FloatArray, x: FloatArray, *, both: bool) -> float:
     """Return how many units weighted to be like others add up to, as a share of these, in the least draw of (N, R).
 
     With the true m, units of d = 0 that are weighted by m / (1 - m) add up to the number of those of d = 1, for which
-    they stand, and if ``both`` the other way round as well; if covariates tell d of each unit, to nothing.
+    they stand, and if ``both`` the other way round as well; if covariates tell d of each unit, to nothing. So they do
+    if one covariate is larger for all of one kind, or least squares on x, shape (N, p), finds d: learners that shrink,
+    or whose leaves are large, do not see it among few units.
     """
+    ones, others = x[d == 1], x[d == 0]
+    apart = (ones.min(axis=0) > others.max(axis=0)) | (ones.max(axis=0) < others.min(axis=0))
+    if apart.any() or np.allclose(least_squares(d, x)[:, 0], d, rtol=0, atol=1e-6):
+        return 0.0
     odds = np.where(d[:, None] == 1, (1 - m) / m if both else 0.0, m / (1 - m))
     return float(np.min(odds.sum(axis=0) / (len(d) if both else d.sum())))
 
 
-def refuse_separated(who: str, what: str, d: FloatArray, m: FloatArray, *, both: bool) -> None:
+def refuse_separated(who: str, what: str, d: FloatArray, m: FloatArray, x: FloatArray, *, both: bool) -> None:
     """Refuse probabilities of d, shape (N, R), by which next to no unit is like those that it is compared with."""
-    share = share_alike(d, m, both=both)
+    share = share_alike(d, m, x, both=both)
     if not share > ALIKE:
         raise QuestionError(
             f"{who}: covariates nearly tell {what} of each unit: the units that others are compared with, weighted "

@@ -1,5 +1,3 @@
-from .catalogue import Catalogue as Catalogue
-from .catalogue import Entry as Entry
 from .catalogue import read_catalogue as read_catalogue
 from .catalogue import region as region
 from .drawing import dates_with_lag as dates_with_lag

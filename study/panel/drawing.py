@@ -53,18 +53,17 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
     refuse_names(question, panel)
     periods, path = panel.periods, None
     if question.event in panel.first_treated:
-        first_treated: FloatArray | None = dates_with_lag(panel, question.event, question.lag)
+        dates = dates_with_lag(panel, question.event, question.lag)
+        first_treated: FloatArray | None = pool_cohorts(dates, periods, question.cohort_width)
     else:
         first_treated, path = None, panel.path(question.event)
     selection = _select(question, panel, first_treated)
     dose = _dose_at_entry(question, panel, first_treated, selection)
-    if first_treated is not None:
-        first_treated = pool_cohorts(first_treated, periods, question.cohort_width)
-        if question.min_cohort_size is not None:
-            cohorts, sizes = _sizes(first_treated, selection.frequency * selection.keep)
-            in_window = cohorts - question.anticipation <= periods[-1]
-            small = np.isin(first_treated, cohorts[(sizes < question.min_cohort_size) & in_window])
-            selection.drop(small, f"in a cohort of fewer than {question.min_cohort_size} units")
+    if first_treated is not None and question.min_cohort_size is not None:
+        cohorts, sizes = _sizes(first_treated, selection.frequency * selection.keep)
+        in_window = cohorts - question.anticipation <= periods[-1]
+        small = np.isin(first_treated, cohorts[(sizes < question.min_cohort_size) & in_window])
+        selection.drop(small, f"in a cohort of fewer than {question.min_cohort_size} units")
     rows = np.flatnonzero(selection.keep)
     frequency = selection.frequency[rows]
     if not len(rows):
@@ -108,6 +107,8 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
     outcome, n = chosen(panel.outcomes[question.outcome]), len(rows)
     if question.scale == "log1p" and summed is None:
         outcome = logarithm(question, outcome, panel, panel.units[rows], periods[columns])
+    elif panel.summed is not None and panel.summed.refuse is not None:
+        panel.summed.refuse(panel.summed.stratum[rows], columns)
     weights = frequency if question.weights is None else frequency * baseline(question.weights)
     clusters = np.arange(n) if question.cluster is None else panel.attributes[question.cluster][rows]
     x_baseline = [first_observed(block)[rows] for block in covariates.values()]
@@ -186,10 +187,8 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
             selection.drop(which, f"{AMBIGUOUS}, {interval_text(earliest, latest, panel.period_name)}")
     if first_treated is not None:
         already = first_treated - question.anticipation <= first_period
-        early = (
-            f" (with {counted(question.anticipation, 'period')} of anticipation)"
-            if question.anticipation
-            else ""
+        early = f" (with {counted(question.anticipation, 'period')} of anticipation)" * bool(
+            question.anticipation
         )
         selection.drop(already, f"already treated in {panel.period_name(first_period)}{early}")
         if question.comparison == "never_treated":
@@ -342,8 +341,8 @@ def _comparable_periods(
         )
     untreated = periods < first_treated.max() - question.anticipation
     if not untreated.all() and len(np.unique(first_treated)) == 1:
-        other = (
-            f" With {question.dose} as the event, heterogeneous_adoption needs none." if question.dose else ""
+        other = f" With {question.dose} as the event, heterogeneous_adoption needs none." * bool(
+            question.dose
         )
         raise QuestionError(
             f"Question: all units of {name} are treated by {question.event} at once, so there is no "

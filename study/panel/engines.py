@@ -321,7 +321,7 @@ def open_parquet(engine: Engine, files: Sequence[str], roles: Roles) -> ibis.Tab
                 f"{engine.label}: column {column} is in the files and in the name of a folder above them; rename the "
                 "folder."
             )
-    how = {} if absent else {"hive_partitioning": False}
+    how = {"binary_as_string": True} | ({} if absent else {"hive_partitioning": False})
     return engine.run(lambda: engine.connection.read_parquet(patterns, union_by_name=True, **how))
 
 

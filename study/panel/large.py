@@ -201,6 +201,7 @@ class LargePanel(AnyLargePanel, Described, AbstractContextManager["LargePanel"])
             ambiguous_rule=reading.ambiguous,
             period=reading.period,
             period_names=calendar.period_names(),
+            unit=roles.unit,
         )
         return cls(units, empty, limit)
 

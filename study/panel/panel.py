@@ -57,8 +57,8 @@ class Panel(Described):
     first_treated : dict of ndarray of float, shape (n,)
         By event: the first treated period, NaN = never. It may lie outside the window.
     treatment : dict of ndarray of float, shape (n, T)
-        By event: a 0/1 path, for events that were given as one. An event that never switches
-        off is in ``first_treated`` as well.
+        By event: a 0/1 path, for events that were given as one. One that never goes back to 0
+        is in ``first_treated`` as well.
     ambiguous : dict of dict of (float, float)
         By event that was given as a path and is absorbing, then by unit: the first and the last period in
         which the unit may have been treated first, where the path does not say; infinite where that may be
@@ -83,6 +83,8 @@ class Panel(Described):
         Rules of populations by name (see :func:`study.panel.population`); they are no data and not in the checksum.
     summed : Summed, optional
         What its rows stand for, where they are not units: those of a :class:`study.LargePanel`.
+    unit : str
+        What a unit is called: the name of the column of units. It is no data and not in the checksum.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Panel(Described):
     doses: Mapping[str, FloatArray] = field(default_factory=dict)
     within: str | None = None
     summed: Summed | None = None
+    unit: str = "unit"
 
     @property
     def n_rows(self) -> int:
@@ -109,7 +112,18 @@ class Panel(Described):
         return len(self.units)
 
     def rows_of(self, units: NDArray[Any]) -> IntArray:
-        """Return the row of each of some units, whose order in a panel made by hand can be any."""
+        """Return the row of each of some units, whose order in a panel made by hand can be any.
+
+        Parameters
+        ----------
+        units : ndarray of str, shape (m,)
+            Labels of units, each one of the panel's.
+
+        Returns
+        -------
+        ndarray of int, shape (m,)
+            Rows of the panel's arrays.
+        """
         order = np.argsort(self.units)
         return order[np.searchsorted(self.units, units, sorter=order)]
 
@@ -135,7 +149,17 @@ class Panel(Described):
         return title, {kind: first_of(known) for kind, known in names.items() if known}
 
     def period_name(self, period: float) -> str:
-        """Return a period as its user writes it, for example "2014", "2014Q1" or "wave 3"."""
+        """Return a period as its user writes it, for example "2014", "2014Q1" or "wave 3".
+
+        Parameters
+        ----------
+        period : float
+            One of ``periods``, or a number before or after them.
+
+        Returns
+        -------
+        str
+        """
         return period_name(period, self.periods, self.period_names, self.period)
 
     @property
@@ -157,7 +181,18 @@ class Panel(Described):
         return Profile(self)
 
     def window(self, periods: IntArray | FloatArray | None = None) -> str:
-        """Return the first and the last of some periods, or of all, in words: "2013-2024", "-5 to 5"."""
+        """Return the first and the last of some periods, or of all, in words: "2013-2024", "-5 to 5".
+
+        Parameters
+        ----------
+        periods : ndarray of int, optional
+            In ascending order; all of the panel's where none are given.
+
+        Returns
+        -------
+        str
+            The one period, where first and last are the same.
+        """
         first, last = map(self.period_name, (self.periods if periods is None else periods)[[0, -1]])
         if first == last:
             return first
@@ -169,7 +204,23 @@ class Panel(Described):
         return tuple(dict.fromkeys([*self.first_treated, *self.treatment, *self.doses]))
 
     def path(self, event: str) -> FloatArray:
-        """Return the path of an event that was given by period, 0 and 1 or the amounts of a dose, shape (n, T)."""
+        """Return the path of an event that was given by period, 0 and 1 or the amounts of a dose, shape (n, T).
+
+        Parameters
+        ----------
+        event : str
+            One of ``treatment`` or ``doses``.
+
+        Returns
+        -------
+        ndarray of float, shape (n, T)
+            NaN where treatment is not known.
+
+        Raises
+        ------
+        KeyError
+            If the event was given by its first treated period, or is not in the panel.
+        """
         return self.treatment[event] if event in self.treatment else self.doses[event]
 
     @cached_property
@@ -205,7 +256,28 @@ class Panel(Described):
     ) -> Figure:
         """Draw which cohorts are treated when, and the mean outcome of each; see :func:`study.figures.adoption_plot`.
 
-        The outcome is the panel's first if none is given.
+        Parameters
+        ----------
+        event : str
+            An event of the panel.
+        outcome : str, optional
+            The panel's first where none is given.
+        title : str, optional
+        labels : mapping of str to str, optional
+            What the event, the outcome and the unit of the period are called on the figure, by their names.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Raises
+        ------
+        QuestionError
+            If the panel has no such event or outcome, or the event has more treatment histories than a figure can show.
+
+        Examples
+        --------
+        >>> study.load_panel("cvpr").plot("first_accelerator", "papers")  # doctest: +SKIP
         """
         from study.figures import adoption_plot
 
@@ -238,10 +310,10 @@ class Panel(Described):
         Parameters
         ----------
         data : DataFrame, Arrow table, DuckDB relation or path
-            A long table (a DataFrame of pandas, polars or Dask, an Arrow table, a DuckDB relation), or the path of
-            a file of one: CSV (UTF-8, comma-separated, with a header, plain or gzip), Parquet, Feather, Stata or Excel
-            (its first sheet that shows). The same table has the same checksum by any of them. In a Stata file labels
-            of values name units, attributes, and a covariate of three values or more that all have one.
+            A long table (a DataFrame of pandas, polars, Dask or Spark, an Arrow table, a DuckDB relation), or the path
+            of a file of one: CSV (UTF-8, comma-separated, with a header, plain or gzip), Parquet, Feather, Stata or
+            Excel (its first sheet that shows). The same table has the same checksum by any of them. In a Stata file
+            labels of values name units, attributes, and a covariate of three values or more that all have one.
         unit, time : str
             Columns that identify a row. Periods are whole numbers, unless ``period`` says what they are.
         first_treated : str or sequence of str
@@ -314,23 +386,12 @@ class Panel(Described):
         rows = Rows(table, lines, roles.unit, time, period, never)
         roles = roles.with_labels([column for column in roles.covariates if rows.in_words(column)])
         refuse_first(rows, roles, label)
-        units, codes, each = rows.distinct(roles.unit)
-        periods, shape = rows.periods(), (len(units), len(rows.periods()))
-        listed = each > 1
-        order = np.argsort(codes) if listed else np.empty(0, dtype=np.int64)
-        columns = np.argsort(rows.when_first()) if listed else order
-        first = order * each if listed else rows.first_of(roles.unit)
+        units, periods, first = rows.labels(roles.unit)[0], rows.periods(), rows.first_of(roles.unit)
 
         def wide(column: str) -> FloatArray:
-            if listed:
-                values, _, on_end = rows.compact(column)
-                if on_end > 1:
-                    return np.broadcast_to(values[order][:, None], shape)
-                block = values.reshape(shape)[order]
-                return block if np.all(np.diff(columns) == 1) else block[:, columns]
             block = np.full(len(units) * len(periods), np.nan)
             block[rows.cells(roles.unit)] = rows.numbers(column)[0]
-            return block.reshape(shape)
+            return block.reshape(len(units), len(periods))
 
         observed = {column: wide(column) for column in roles.outcomes}
         paths = {column: wide(column) for column in roles.treatment}
@@ -364,6 +425,7 @@ class Panel(Described):
             period_names=rows.period_names(),
             doses={column: wide(column) for column in roles.doses},
             within=None if group is None else roles.attributes[0],
+            unit=roles.unit,
         )
 
 
@@ -478,5 +540,5 @@ def adoption_intervals(path: FloatArray, periods: IntArray, outcomes: Iterable[F
 def panel_state(panel: Panel) -> tuple[Any, ...]:
     """Return what of a panel an answer can depend on: its data, their roles and order, its populations, its words."""
     held = tuple(tuple(getattr(panel, block)) for block in DATA)
-    words = panel.name, panel.period, panel.period_names
+    words = panel.name, panel.unit, panel.period, panel.period_names
     return *words, panel.checksum, held, dict(panel.populations), panel.within

@@ -78,11 +78,16 @@ def _of_text(text: str) -> pd.Period | None:
     return None
 
 
-def _integer(value: Any) -> int | None:
+def as_float(value: Any) -> float:
+    """Return what is or says a number as a float, NaN for anything else."""
     try:
-        number = float(value)
+        return float(value)
     except (TypeError, ValueError):
-        return None
+        return np.nan
+
+
+def _integer(value: Any) -> int | None:
+    number = as_float(value)
     return int(number) if number.is_integer() and abs(number) < 1e9 else None
 
 
@@ -159,11 +164,8 @@ def _key(text: str, categories: Sequence[str]) -> tuple[tuple[str, ...], tuple[f
     """Return what a label is beside its numbers, and these."""
     if categories:
         return (("category",), (float(categories.index(text)),)) if text in categories else None
-    try:
-        number = np.nan if "_" in text else float(text)  # Python reads 2010_11 as 201011
-    except ValueError:
-        number = np.nan
-    if np.isfinite(number):
+    number = as_float(text)
+    if np.isfinite(number) and "_" not in text:  # Python reads 2010_11 as 201011
         return (), (number,)
     parts = re.split(r"(\d+)", text)
     numbers = parts[1::2]

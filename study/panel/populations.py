@@ -12,6 +12,7 @@ from rapidfuzz import fuzz
 
 from study.core import BoolArray, QuestionError, unknown
 from study.panel.panel import Panel
+from study.panel.periods import as_float
 
 EVERYONE = "all"
 
@@ -70,7 +71,12 @@ def population(rule: str, panel: Panel) -> BoolArray:
     """
     members = np.ones(panel.n_rows, dtype=bool)
     for term in terms_of(rule, panel):
-        members &= _labelled(term, panel) if is_attribute(term, panel) else _compared(term, panel)
+        if is_attribute(term, panel):
+            labels = panel.attributes[term.name].astype(str)
+            named = labels_of(term, np.unique(labels).tolist(), panel)
+            members &= np.isin(labels, named, invert=term.sign == "!=")
+        else:
+            members &= _compared(term, panel)
     return members
 
 
@@ -138,12 +144,6 @@ def is_attribute(term: Term, panel: Panel) -> bool:
     raise unknown("attribute or covariate", term.name, [*panel.attributes, *panel.covariates], _where(panel))
 
 
-def _labelled(term: Term, panel: Panel) -> BoolArray:
-    labels = panel.attributes[term.name].astype(str)
-    named = labels_of(term, np.unique(labels).tolist(), panel)
-    return np.isin(labels, named, invert=term.sign == "!=")
-
-
 def labels_of(term: Term, known: Collection[str], panel: Panel) -> list[str]:
     """Return the labels that a term names; refuse those that nobody has and that look like a slip."""
     named = [term.value] if term.value in known else term.labels
@@ -168,10 +168,7 @@ def _compared(term: Term, panel: Panel) -> BoolArray:
 
 def bound_of(term: Term, panel: Panel) -> float:
     """Return the number that a term compares with."""
-    try:
-        bound = float(term.value)
-    except ValueError:
-        bound = np.nan
+    bound = as_float(term.value)
     if np.isnan(bound):
         raise QuestionError(f'{_where(panel)}: "{term}" has no number right of {term.sign}.')
     return bound

@@ -189,7 +189,24 @@ class Question(Described):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str) -> Question:
-        """Build a question from a table of a TOML file; errors say where."""
+        """Build a question from a table of a TOML file; errors say where.
+
+        Parameters
+        ----------
+        values : dict
+            Fields of a question by name, ``outcome`` and ``event`` at least.
+        where : str
+            What errors begin with, such as the file and the table in it.
+
+        Returns
+        -------
+        Question
+
+        Raises
+        ------
+        QuestionError
+            If a field is unknown or missing, or has a value that a question does not take.
+        """
         check(where, {"question": Mapping[str, Any]}, {"question": values})
         refuse_unknown("field", values, [f.name for f in fields(cls)], where)
         for key in ("outcome", "event"):
@@ -201,7 +218,27 @@ class Question(Described):
             raise QuestionError(f"{where}:{str(error).removeprefix('Question:')}") from None
 
     def replace(self, **changes: Any) -> Question:
-        """Return the same question with some fields changed."""
+        """Return the same question with some fields changed.
+
+        Parameters
+        ----------
+        **changes
+            New values by the name of the field.
+
+        Returns
+        -------
+        Question
+
+        Raises
+        ------
+        QuestionError
+            If there is no such field, or a value is none that it takes.
+
+        Examples
+        --------
+        >>> Question("papers", "cluster", horizon=4).replace(scale="log1p")
+        Question(outcome='papers', event='cluster', scale='log1p', horizon=4)
+        """
         refuse_unknown("field", changes, [f.name for f in fields(self)], "Question.replace")
         return replace(self, **changes)
 
@@ -215,9 +252,8 @@ class Question(Described):
     @property
     def of_rows(self) -> tuple[Any, ...]:
         """What the rows depend on that an engine makes of units for it."""
-        on_log = (self.anticipation, self.lag) if self.scale == "log1p" else None
         rules = (self.population, self.covariates, self.cluster, self.weights, self.group)
-        return self.outcome, self.event, self.scale == "log1p", on_log, self.missing == "balanced", rules
+        return self.outcome, self.event, self.scale == "log1p", self.missing == "balanced", rules
 
     @property
     def reference(self) -> int:
@@ -246,6 +282,15 @@ class Question(Described):
 
     def sample(self, panel: Panel | LargePanel) -> Sample:
         """Return the arrays that a design works on, with the flow of units into them.
+
+        Parameters
+        ----------
+        panel : Panel or LargePanel
+
+        Returns
+        -------
+        Sample
+            The n units that the question is about, in the panel's order, and its T periods.
 
         Raises
         ------
@@ -343,13 +388,36 @@ class Sample(Described):
         return self.n_rows if self.summed is None else round(self.summed.frequency.sum())
 
     def counted(self, which: BoolArray | IntArray, rows: IntArray | slice = ALL) -> IntArray:
-        """Return how many units are in sets of all rows, or of some, shape (...,) from (m, ...)."""
+        """Return how many units are in sets of all rows, or of some, shape (...,) from (m, ...).
+
+        Parameters
+        ----------
+        which : ndarray of bool or int, shape (m, ...)
+            Whether a row is in a set, or how often.
+        rows : ndarray of int or slice
+            The m rows that these are of; all where none are given.
+
+        Returns
+        -------
+        ndarray of int, shape (...,)
+            Of a :class:`study.LargePanel` the units that the rows stand for.
+        """
         if self.summed is None:
             return np.asarray(which.sum(axis=0))
         return np.rint(np.tensordot(self.summed.frequency[rows], which, axes=1)).astype(np.int64)
 
     def n_clusters(self, which: BoolArray | slice = ALL) -> int:
-        """Return how many clusters have a unit among all rows, or among some, shape (n,)."""
+        """Return how many clusters have a unit among all rows, or among some, shape (n,).
+
+        Parameters
+        ----------
+        which : ndarray of bool, shape (n,), or slice
+            Rows that are looked at; all where none are given.
+
+        Returns
+        -------
+        int
+        """
         if self.copies is None:
             return int(np.count_nonzero(np.bincount(self.cluster[which])))
         return round(self.copies[which].sum())
@@ -389,7 +457,18 @@ class Sample(Described):
         return None if self.question.cluster is not None else self.summed
 
     def needs_units(self, who: str) -> None:
-        """Refuse what looks at single units where an engine has added them up."""
+        """Refuse what looks at single units where an engine has added them up.
+
+        Parameters
+        ----------
+        who : str
+            What the error begins with.
+
+        Raises
+        ------
+        QuestionError
+            If the sample is of a :class:`study.LargePanel`.
+        """
         if self.summed is not None:
             raise QuestionError(
                 f"{who}: it needs the rows of single units, and {self.panel.name} is added up by an engine; draw a "
@@ -415,7 +494,17 @@ class Sample(Described):
         return int(self.counted(self.ever_treated))
 
     def period_name(self, period: float) -> str:
-        """Return a period as the panel's user writes it."""
+        """Return a period as the panel's user writes it.
+
+        Parameters
+        ----------
+        period : float
+            One of ``periods``, or a number before or after them.
+
+        Returns
+        -------
+        str
+        """
         return self.panel.period_name(period)
 
     @property
@@ -510,12 +599,29 @@ class Sample(Described):
         return np.unique(dates, return_inverse=True)
 
     def only(self, keep: BoolArray, reason: str) -> Sample:
-        """Return the sample of some of its units, shape (n,); the others are dropped for a reason.
+        """Return the sample of some of its units; the others are dropped for a reason.
+
+        Parameters
+        ----------
+        keep : ndarray of bool, shape (n,)
+            Which units stay.
+        reason : str
+            Why the others do not, as the flow of units says it.
+
+        Returns
+        -------
+        Sample
+            Its weights have mean one again.
 
         Raises
         ------
         QuestionError
-            If no treated or no untreated unit is left.
+            If ``keep`` is not one truth value a unit, no treated or no untreated unit is left, or the sample is of a
+            :class:`study.LargePanel`.
+
+        Examples
+        --------
+        >>> in_us = sample.only(sample.attributes["country"] == "US", "outside the US")  # doctest: +SKIP
         """
         self.needs_units("Sample.only")
         keep = np.asarray(keep)
@@ -540,7 +646,22 @@ class Sample(Described):
         )
 
     def permuted(self, order: IntArray) -> Sample:
-        """Return the sample in which unit i has the event date, or path, and the dose of unit ``order[i]``."""
+        """Return the sample in which unit i has the event date, or path, and the dose of unit ``order[i]``.
+
+        Parameters
+        ----------
+        order : ndarray of int, shape (n,)
+            Numbers of units, from 0 to n - 1.
+
+        Returns
+        -------
+        Sample
+
+        Raises
+        ------
+        QuestionError
+            If ``order`` is not one number of a unit for each, or the sample is of a :class:`study.LargePanel`.
+        """
         self.needs_units("Sample.permuted")
         order, n = np.asarray(order), self.n_units
         if order.dtype.kind not in "iu" or order.shape != (n,) or not 0 <= order.min() <= order.max() < n:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from study.core import BoolArray, DataError, FloatArray, unknown
 from study.panel.periods import A_YEAR, finer_than_year
-from study.panel.rows import ORDERED, TYPES_LOST, Rows, spread
+from study.panel.rows import ORDERED, TYPES_LOST, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -234,14 +234,14 @@ def problems_of_types(lost: Mapping[str, str], roles: Roles, ordered: Collection
     for column in roles.columns:
         if column in lost and (lost[column] != ORDERED or column in ordered):
             yield (
-                f"column {column} was written as pandas' {lost[column]}, which Parquet does not keep; write numbers, "
+                f"column {column} was written as {lost[column]}, which Parquet does not keep; write numbers, "
                 "dates or texts, or a Feather file."
             )
 
 
 def number(column: str) -> Rule:
     """Return the rule that cells are finite numbers or empty."""
-    return Rule(column, "must be a number or empty", lambda rows: spread(*rows.compact(column)[1:]))
+    return Rule(column, "must be a number such as 1234.5, or empty", lambda rows: rows.numbers(column)[1])
 
 
 def date(column: str) -> Rule:
@@ -253,9 +253,7 @@ def date(column: str) -> Rule:
         hint = READ_DATES if _is_date(rows, column, row) else never
         return f"{_holds(rows, column, row)}; it must be {what}, or empty for never. {hint}"
 
-    return Rule(
-        column, "must be a period or empty", lambda rows: spread(*rows.compact_dates(column)[1:]), says
-    )
+    return Rule(column, "must be a period or empty", lambda rows: rows.dates(column)[1], says)
 
 
 def single_value(column: str) -> Rule:
@@ -307,8 +305,8 @@ def not_empty(column: str) -> Rule:
     """Return the rule that no cell is empty."""
 
     def broken(rows: Rows) -> BoolArray:
-        names, codes, each = rows.distinct(column)
-        return spread((names == "")[codes], each)
+        names, codes = rows.labels(column)
+        return (names == "")[codes]
 
     def says(rows: Rows, row: int) -> str:
         return f"column {column} is empty on {rows.place(row)}; every row needs one."
@@ -322,21 +320,22 @@ def once(unit: str, time: str) -> Rule:
     def broken(rows: Rows) -> BoolArray:
         import pandas as pd
 
-        if rows.each() > 1 and unit == rows.unit:
-            return np.zeros(len(rows), dtype=bool)
         return (rows.cells(unit) != -1) & pd.Series(rows.cells(unit)).duplicated(keep=False).to_numpy()
 
     def says(rows: Rows, row: int) -> str:
         cells = rows.cells(unit)
         second = np.flatnonzero(cells == cells[row])[1]
-        pairs = len(np.unique(cells[broken(rows)]))
-        return (
-            f"{pairs} {'unit-period appears' if pairs == 1 else 'unit-periods appear'} twice, first "
-            f"({rows.cell(unit, row)}, {rows.period_name(rows.when()[row])}) on {rows.place(row)} and "
-            f"{rows.place(second)}; keep one row each."
-        )
+        places = f" on {rows.place(row)} and {rows.place(second)}"
+        return twice(rows, row, len(np.unique(cells[broken(rows)])), places)
 
     return Rule(unit, "must not have a period twice", broken, says, needs=(time,))
+
+
+def twice(rows: Rows, row: int, pairs: int, places: str = "") -> str:
+    """Return the sentence on unit-periods that stand twice, of which a row is the first."""
+    appear = "unit-period appears" if pairs == 1 else "unit-periods appear"
+    first = f"{rows.cell(rows.unit, row)}, {rows.period_name(rows.when()[row])}"
+    return f"{pairs} {appear} twice, first ({first}){places}; keep one row each, or their mean."
 
 
 def consecutive(time: str) -> Rule:
@@ -345,7 +344,7 @@ def consecutive(time: str) -> Rule:
     def broken(rows: Rows) -> BoolArray:
         if np.all(np.diff(rows.periods()) == 1):
             return np.zeros(len(rows), dtype=bool)
-        periods, first = np.unique(rows.when_first(), return_index=True)
+        periods, first = np.unique(rows.when(), return_index=True)
         return np.isin(np.arange(len(rows)), first[1:][np.diff(periods) > 1])
 
     def says(rows: Rows, row: int) -> str:
@@ -386,7 +385,7 @@ def dated(column: str, roles: Roles) -> Rule:
     """Return the rule that an event is given by its dates, and not by a treatment of 0 and 1."""
 
     def broken(rows: Rows) -> BoolArray:
-        if not (rows.compact(column)[0] == 1).any():
+        if not (rows.numbers(column)[0] == 1).any():
             return np.zeros(len(rows), dtype=bool)
         (numbers, bad), (dates, strange) = rows.numbers(column), rows.dates(column)
         never = np.isnan(dates) & ~strange
@@ -410,12 +409,12 @@ def plausible(column: str, roles: Roles) -> Rule:
     """Return the rule that the date of an event is a whole period not far from the panel's."""
 
     def broken(rows: Rows) -> BoolArray:
-        (dates, _, each), periods = rows.compact_dates(column), rows.periods()
+        dates, periods = rows.dates(column)[0], rows.periods()
         if not len(periods):
             return np.zeros(len(rows), dtype=bool)
         farthest = FARTHEST_EVENT * A_YEAR.get(rows.period or "", 1)
         far = (dates < periods[0] - farthest) | (dates > periods[-1] + farthest)
-        return spread(~np.isnan(dates) & ((dates != np.round(dates)) | far), each)
+        return ~np.isnan(dates) & ((dates != np.round(dates)) | far)
 
     def says(rows: Rows, row: int) -> str:
         first, last = map(rows.period_name, rows.periods()[[0, -1]])
@@ -455,8 +454,6 @@ def same(
     """Return the rule that a value, a number if not given, is one for a unit or a period; ``key`` is that column."""
 
     def broken(rows: Rows) -> BoolArray:
-        if key == rows.unit and rows.fixed(column):
-            return np.zeros(len(rows), dtype=bool)
         names, codes = rows.labels(key)
         here = np.nan_to_num(values(rows, column), nan=np.inf)
         return (here != here[rows.first_of(key)[codes]]) & (names != "")[codes]

@@ -43,7 +43,7 @@ class Scale:
     @property
     def unit(self) -> str:
         """The unit that follows an effect as :meth:`text` writes it."""
-        return {"level": self.outcome, "log1p": "log points"}.get(self.name, f"of {MEAN}")
+        return self._which(self.outcome, "log points", f"of {MEAN}")
 
     @property
     def column(self) -> str:
@@ -53,30 +53,57 @@ class Scale:
     @property
     def title(self) -> str:
         """What the scale is called over a panel of a figure and before a sentence."""
-        return {"proportional": "Proportional", "log1p": "Log(1 + outcome)"}.get(
-            self.name, "In the outcome's units"
-        )
+        return self._which("In the outcome's units", "Log(1 + outcome)", "Proportional")
 
     @property
     def quantity(self) -> str:
         """What the effect is on, so that outcomes on unlike scales do not share a heading."""
-        return {"level": self.outcome, "log1p": f"log(1 + {self.outcome})"}.get(
-            self.name, f"{self.outcome}, as a share"
-        )
+        return self._which(self.outcome, f"log(1 + {self.outcome})", f"{self.outcome}, as a share")
 
     @property
     def printed(self) -> str:
         """The unit in which :meth:`number` prints effects, without the outcome's name."""
-        return {"level": "in units of the outcome", "log1p": "on log(1 + outcome)"}.get(
-            self.name, f"percent of {MEAN}"
-        )
+        return self._which("in units of the outcome", "on log(1 + outcome)", f"percent of {MEAN}")
+
+    def _which(self, level: str, log1p: str, proportional: str) -> str:
+        return {"level": level, "log1p": log1p}.get(self.name, proportional)
 
     def text(self, value: float) -> str:
-        """Write an effect for a sentence, in percent where it is a share."""
+        """Write an effect for a sentence, in percent where it is a share.
+
+        Parameters
+        ----------
+        value : float
+            On the scale: a share of the counterfactual mean for "proportional".
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> Scale("proportional").text(0.187)
+        '18.7%'
+        """
         return f"{100 * value:.1f}%" if self.percent else f"{value:.3g}"
 
     def texts(self, *values: float) -> list[str]:
-        """Write effects of one sentence with as many decimals as leave the largest of them three digits."""
+        """Write effects of one sentence with as many decimals as leave the largest of them three digits.
+
+        Parameters
+        ----------
+        *values : float
+            On the scale, as for :meth:`text`.
+
+        Returns
+        -------
+        list of str
+
+        Examples
+        --------
+        >>> Scale("level", "papers").texts(5.0134, 1.793, 8.2)
+        ['5.01', '1.79', '8.20']
+        """
         if self.percent:
             return [*map(self.text, values)]
         largest = max((abs(value) for value in values if math.isfinite(value) and value), default=100.0)
@@ -84,11 +111,32 @@ class Scale:
         return [f"{round(value, digits) + 0.0:.{digits}f}" for value in values]
 
     def interval(self, low: float, high: float) -> str:
-        """Write an interval for a sentence."""
+        """Write an interval for a sentence.
+
+        Parameters
+        ----------
+        low, high : float
+            Its ends on the scale, as for :meth:`text`.
+
+        Returns
+        -------
+        str
+        """
         return f"[{', '.join(self.texts(low, high))}]"
 
     def number(self, value: float) -> str:
-        """Write an effect without its unit: percent with one decimal, else three decimals."""
+        """Write an effect without its unit: percent with one decimal, else three decimals.
+
+        Parameters
+        ----------
+        value : float
+            On the scale, as for :meth:`text`.
+
+        Returns
+        -------
+        str
+            "(none)" for NaN.
+        """
         if math.isnan(value):
             return "(none)"
         digits = 1 if self.percent else decimals(3, value)
@@ -96,7 +144,19 @@ class Scale:
         return f"{shown:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
     def axis(self, outcome: str | None = None, longest: int = LONGEST) -> str:
-        """Name an axis of effects, in several lines if one is too short."""
+        """Name an axis of effects, in several lines if one is too short.
+
+        Parameters
+        ----------
+        outcome : str, optional
+            What the outcome is called here; the scale's own where none is given.
+        longest : int
+            Letters of a line.
+
+        Returns
+        -------
+        str
+        """
         name = self.outcome if outcome is None else outcome
         if self.name == "level" and self.unit == name:
             return fill(f"Effect on {name}", longest)

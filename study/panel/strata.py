@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from operator import and_
 from typing import Any
 
@@ -12,7 +12,7 @@ import ibis
 import numpy as np
 import pandas as pd
 
-from study.core import BoolArray, FloatArray, QuestionError, WorkerError, sums_by
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, WorkerError, sums_by
 from study.panel import populations
 from study.panel.drawing import AMBIGUOUS, logarithm
 from study.panel.engines import MOST_VALUES, Engine
@@ -85,7 +85,7 @@ class Stratified:
         n, p = mean.shape
         if not products:
             return Strata(size, mean, None)
-        joined = self._with(of, {f"mean{j}": mean[:, j] for j in range(p)})
+        joined = self.with_columns(of, {f"mean{j}": mean[:, j] for j in range(p)})
         deviations = {f"d{j}": joined[f"f{j}"] - joined[f"mean{j}"] for j in range(p)}
         table = joined.select("s", **deviations)
         pairs = [(j, k) for j in range(p) for k in range(j, p)]
@@ -128,7 +128,7 @@ class Stratified:
     def _fourths(self, of: pd.DataFrame, maps: FloatArray, live: Any) -> FloatArray:
         n, width, n_functions, several = maps.shape
         used = [(j, f, r) for f, r, j in np.ndindex(n_functions, several, width) if maps[:, j, f, r].any()]
-        joined = self._with(of, {f"c{j}_{f}_{r}": maps[:, j, f, r] for j, f, r in used}, live)
+        joined = self.with_columns(of, {f"c{j}_{f}_{r}": maps[:, j, f, r] for j, f, r in used}, live)
         values: dict[tuple[int, int], Any] = {}
         for j, f, r in used:
             term = joined[f"c{j}_{f}_{r}"] * (joined[f"f{j - 1}"] if j else 1.0)
@@ -141,7 +141,7 @@ class Stratified:
         totals = self._by_stratum(table, sums, n, "adding up fourth powers")
         return np.column_stack([totals.get(f"sum{f}", np.zeros(n)) for f in range(n_functions)])
 
-    def _with(
+    def with_columns(
         self, of: pd.DataFrame, columns: Mapping[str, FloatArray], live: Any = slice(None)
     ) -> ibis.Table:
         """Return the units of some strata with columns by stratum, whose number is s."""
@@ -220,7 +220,9 @@ class Query:
         k, n_periods = self.names["outcomes"][self.question.outcome], len(self.empty.periods)
         outcome = [table[f"y{k}_{place}"] for place in range(n_periods)]
         if self.question.scale == "log1p":
-            self._refuse_logarithm(table)
+            least = ibis.least(*(y.fill_null(0.0) for y in outcome))
+            if self.engine.number(table.count(where=least <= -1.0)):  # refused if a sample has them
+                table = table.mutate(**{f"raw{place}": y for place, y in enumerate(outcome)})
             outcome = [_log1p(y) for y in outcome]
         self.engine.tell("counting strata")
         added: tuple[str, ...] = ()
@@ -241,6 +243,7 @@ class Query:
             dropped=dropped,
             products=_products(rows.points, len(added), n_periods) if added else None,
             of=self.question.of_rows,
+            refuse=partial(self._refuse_logarithm, units, of) if "raw0" in units.table.columns else None,
         )
         return self._panel(of, rows.points, summed, added)
 
@@ -251,13 +254,17 @@ class Query:
         changes.
         """
         n_periods = len(self.empty.periods)
-        keys: dict[str, tuple[Any, str]] = {"date": (self._date(table).fill_null(MISSING), "event dates")}
+        events = {event: f"p{k}" for event, k in self.names["treatment"].items()}
+        events |= {event: f"d{k}" for event, k in self.names["first_treated"].items()}
+        date = table[events[self.question.event]].fill_null(MISSING)
+        keys: dict[str, tuple[Any, str]] = {"date": (date, "event dates")}
         keys |= {f"key{place}": value for place, value in enumerate(self._by_unit(table, added).values())}
         columns = {f"y{place}": y for place, y in enumerate(outcome)}
         columns |= {key: value for key, (value, _) in keys.items()}
         columns |= {f"seen{word}": self._pattern(outcome, places) for word, places in words_of(n_periods)}
         columns |= {f"x{j}": value for j, value in enumerate(self._standardised(table, added))}
-        table = table.select(**columns, level=ibis.coalesce(*outcome))
+        raw = [name for name in table.columns if name.startswith("raw")]
+        table = table.select("u", *raw, **columns, level=ibis.coalesce(*outcome))
         changes = [(table[f"y{t}"] - table.level).fill_null(0.0) for t in range(n_periods)]
         x = [table[f"x{j}"] for j in range(len(added))]
         features = [table.level.fill_null(0.0), *changes, *x]
@@ -272,7 +279,9 @@ class Query:
             patterns = {word: ibis.ifelse(some, int(word == "seen0"), of) for word, of in patterns.items()}
         named = {key: what for key, (_, what) in keys.items()}
         named |= dict.fromkeys(patterns, "patterns of missing cells")
-        chosen = table.select(*keys, **patterns, **{f"f{j}": value for j, value in enumerate(features)})
+        chosen = table.select(
+            "u", *raw, *keys, **patterns, **{f"f{j}": value for j, value in enumerate(features)}
+        )
         return Stratified(self.engine, chosen, named, len(features))
 
     def _standardised(self, table: ibis.Table, added: tuple[str, ...]) -> list[Any]:
@@ -367,13 +376,6 @@ class Query:
             return there
         return [*there, *self.engine.frame(distinct.limit(MOST_VALUES))["label"].tolist()]
 
-    def _date(self, table: ibis.Table) -> Any:
-        """Return the first treated period of units, empty for never."""
-        event = self.question.event
-        if event in self.names["first_treated"]:
-            return table[f"d{self.names['first_treated'][event]}"]
-        return table[f"p{self.names['treatment'][event]}"]
-
     def _by_unit(self, table: ibis.Table, added: tuple[str, ...]) -> dict[str, tuple[Any, str]]:
         """Return what a question needs of units beside dates and outcomes, by column, and what it makes in words.
 
@@ -413,20 +415,17 @@ class Query:
         bits = [ibis.ifelse(outcome[t].notnull(), 2**bit, 0).cast("int64") for bit, t in enumerate(places)]
         return sum(bits[1:], bits[0])
 
-    def _refuse_logarithm(self, table: ibis.Table) -> None:
-        """Refuse outcomes that have no log(1 + y), of units that are not treated already."""
-        question = self.question
-        k = self.names["outcomes"][question.outcome]
-        date, first = self._date(table), self.empty.periods[0]
-        known_from = float(first + (question.event in self.empty.treatment))
-        moved = ibis.ifelse(date < known_from, date, date + question.lag)
-        already = (moved - question.anticipation <= float(first)).fill_null(False)
-        outcome = [table[f"y{k}_{place}"] for place in range(len(self.empty.periods))]
-        least = ibis.least(*(y.fill_null(0.0) for y in outcome))
-        bad = table.filter((least <= -1.0) & ~already).order_by(table.u.cast("string")).limit(1)
-        witness = self.engine.frame(bad.select("u", *(f"y{k}_{place}" for place in range(len(outcome)))))
-        values = witness.drop(columns="u").to_numpy(dtype=float)
-        logarithm(question, values, self.empty, witness["u"].to_numpy(), self.empty.periods)
+    def _refuse_logarithm(
+        self, units: Stratified, of: pd.DataFrame, strata: IntArray, used: BoolArray
+    ) -> None:
+        """Refuse outcomes of some strata that have no log(1 + y) in the periods that are used."""
+        table = units.with_columns(of, {}, np.isin(np.arange(len(of)), strata))
+        names = [f"raw{place}" for place in np.flatnonzero(used)]
+        least = ibis.least(*(table[name].fill_null(0.0) for name in names))
+        bad = table.filter(least <= -1.0).order_by(table.u.cast("string")).limit(1)
+        witness = self.engine.frame(bad.select("u", *names))
+        values = witness[names].to_numpy(dtype=float)
+        logarithm(self.question, values, self.empty, witness["u"].to_numpy(), self.empty.periods[used])
 
 
 def _products(points: FloatArray, p: int, n_periods: int) -> Products:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core import FloatArray, IntArray
+from study.core import BoolArray, FloatArray, IntArray
 from study.panel.rows import rows_by
 
 # Of the products of standardised features: what adding up leaves of a direction in which nothing varies.
@@ -57,6 +57,8 @@ class Summed:
         Where the covariates differ within strata.
     of : tuple, optional
         What of the question they were made for; see :attr:`study.Question.of_rows`.
+    refuse : callable, optional
+        Refuses outcomes without a logarithm, from the strata and the periods (boolean, shape (T,)) of a sample.
     """
 
     frequency: FloatArray
@@ -66,6 +68,7 @@ class Summed:
     dropped: tuple[tuple[str, int], ...] = ()
     products: Products | None = None
     of: tuple[Any, ...] | None = None
+    refuse: Callable[[IntArray, BoolArray], None] | None = None
 
     def select(self, rows: IntArray) -> Summed:
         """Return what some of the rows stand for, which have to be all of their strata."""

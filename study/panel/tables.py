@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import glob
 import gzip
@@ -12,6 +13,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,7 @@ _OTHER_FORMATS = (
     (b"<stata_dta>", "a Stata file"),
     (b"ARROW1", "an Arrow or Feather file"),
     (b"FEA1", "a Feather file"),
+    (b"\xff\xff\xff\xff", "a stream in the Arrow format"),
     (b"$FL", "an SPSS file"),
     (b"\0" * 12 + b"\xc2\xea\x81\x60", "a SAS file"),
     (b"HEADER RECORD*", "a SAS transport file"),
@@ -140,7 +143,7 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
     Parameters
     ----------
     data : object
-        A DataFrame of pandas or Dask, a relation of DuckDB, or whatever gives its columns in the Arrow format: a
+        A DataFrame of pandas, Dask or Spark, a relation of DuckDB, or whatever gives its columns in the Arrow format: a
         DataFrame of polars, a table of pyarrow.
     where : str
         What the error begins with.
@@ -156,6 +159,8 @@ def frame_of(data: Any, where: str) -> pd.DataFrame:
         return frame_of(data.collect(), where)
     elif hasattr(data, "dask") and hasattr(data, "compute"):
         return frame_of(data.compute(), where)
+    elif hasattr(data, "toPandas"):  # of Spark
+        return frame_of(data.toPandas(), where)
     elif hasattr(data, "columns") and hasattr(data, "iloc"):
         return data
     elif type(data).__name__ == "DuckDBPyRelation":
@@ -228,10 +233,17 @@ def refuse_doubled(where: str, connection: Any, files: Sequence[str]) -> None:
 
 
 def types_lost(connection: Any, files: Sequence[str]) -> dict[str, str]:
-    """Return by column what pandas wrote and Parquet has no type for: periods, spans of time, orders of categories."""
+    """Return by column what was written and Parquet has no type for: periods, spans of time, orders of categories."""
     lost: dict[str, str] = {}
-    query = "SELECT decode(value) FROM parquet_kv_metadata(?) WHERE key = 'pandas'::BLOB"
-    for (text,) in connection.execute(query, [files]).fetchall():
+    query = "SELECT decode(key), decode(value) FROM parquet_kv_metadata(?) WHERE key IN ('pandas', 'ARROW:schema')"
+    for key, text in connection.execute(query, [files]).fetchall():
+        if key != "pandas":
+            with suppress(ImportError):
+                import pyarrow.ipc
+
+                schema = pyarrow.ipc.read_schema(pyarrow.py_buffer(base64.b64decode(text)))
+                lost = {f.name: str(f.type) for f in schema if pyarrow.types.is_duration(f.type)} | lost
+            continue
         for column in json.loads(text)["columns"]:
             kind = str(column["numpy_type"])
             if kind.startswith(("period", "timedelta")):
@@ -416,7 +428,7 @@ def _lines(path: Path, content: bytes) -> tuple[list[int], IntArray]:
         others = f" (and {len(more)} more such lines)" if more else ""
         raise DataError(
             f"{path}: line {line} has {width_there} fields, the heading has {width}{others}; the file is cut "
-            "off, or a text with a comma stands without quotes."
+            "off, a text with a comma stands without quotes, or what stands first is no heading."
         )
     if not lines:
         raise _unreadable(path, "it is empty")
@@ -427,9 +439,13 @@ def _check_heading(path: Path, heading: list[str]) -> None:
     refuse_larger(str(path), "max_columns", len(heading), f"it has {len(heading):,} columns")
     for name, times in Counter(heading).items():
         if times > 1:
+            doubled = f'"{short(name)}" more than once' if name else f"{times} columns without a name"
             raise DataError(
-                f'{path}: the heading has "{short(name)}" more than once; name the columns apart.'
+                f"{path}: the heading has {doubled}; name the columns apart, on the first line that is not empty."
             )
     for separator, name in _SEPARATORS.items():
         if len(heading) == 1 and separator in heading[0]:
-            raise _unreadable(path, f"its fields are parted by {name}, not by commas")
+            raise DataError(
+                f"{path}: its fields are separated by {name}, not by commas; save it with commas, or as an "
+                "Excel workbook."
+            )

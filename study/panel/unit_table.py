@@ -100,6 +100,16 @@ class Reading:
         """Raise the error of a row that breaks a rule."""
         raise DataError(f"{self.engine.label}: {rule.sentence(rows, row)}")
 
+    def refuse_zone(self, column: str) -> None:
+        """Refuse times with a zone."""
+        kind = self.table[column].type()
+        # ibis knows times of nanoseconds with a zone by their name alone.
+        if (kind.is_timestamp() and kind.timezone is not None) or "TIMESTAMPTZ" in str(kind):
+            raise DataError(
+                f"{self.engine.label}: column {column} holds times of a time zone, and the day of one depends on where "
+                "it is read; write days, or times without a zone."
+            )
+
     def witnesses(self, condition: Any, most: int | None = FEW) -> _Witnesses:
         """Return the rows for which a condition holds, first by unit and period, at most so many."""
         unit, time = self.table[self.roles.unit], self.table[self.roles.time]
@@ -210,12 +220,12 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
             largest = LARGEST_SINGLE if kind.is_float32() else LARGEST_INTEGER
             broken.append((rules.exact(column), (table[column].abs() >= largest) & ~_is_nan(table[column])))
     broken.append((rules.not_empty(roles.unit), _trimmed(table[roles.unit]).isnull()))
+    for column in roles.attributes:
+        reading.refuse_zone(column)
     for column in roles.treatment:
         value, bad = _number(table[column])
-        broken += [
-            (rules.number(column), bad),
-            (rules.zero_or_one(column, roles), value.notnull() & ~value.isin((0, 1))),
-        ]
+        broken.append((rules.number(column), bad))
+        broken.append((rules.zero_or_one(column, roles), value.notnull() & ~value.isin((0, 1))))
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
         broken.append((rules.number(column), _number(table[column])[1]))
     texts = [column for column in roles.covariates if not _is_number(table[column].type())]
@@ -322,13 +332,8 @@ def _cells(reading: Reading, never: Mapping[str, list[Any]] = {}) -> ibis.Table:
 def _numbered(reading: Reading, cells: ibis.Table, name: str, column: str, never: list[Any]) -> ibis.Table:
     """Put the numbers of periods in place of a column that names them, nothing in place of what stands for never."""
     raw, kind, period = cells[name], cells[name].type(), reading.period
-    # ibis knows times of nanoseconds with a zone by their name alone.
-    zoned = (kind.is_timestamp() and kind.timezone is not None) or "TIMESTAMPTZ" in str(kind)
-    if zoned and period is not None:
-        raise DataError(
-            f"{reading.engine.label}: column {column} holds times of a time zone, and the day of one depends on where "
-            "it is read; write days, or times without a zone."
-        )
+    if period is not None:
+        reading.refuse_zone(column)
     if period is None or (period == "year" and not (kind.is_temporal() or kind.is_string())):
         numbers = _number(raw)[0]
     elif kind.is_temporal():
@@ -474,10 +479,7 @@ def _twice(reading: Reading, table: ibis.Table) -> str:
         .aggregate(n=lambda rows: rows.count())
     )
     pairs = int(reading.engine.number(several.count(where=several.n > 1)))
-    return (
-        f"{pairs} {'unit-period appears' if pairs == 1 else 'unit-periods appear'} twice, first "
-        f"({here.cell(roles.unit, first)}, {here.period_name(here.when()[first])}); keep one row each."
-    )
+    return rules.twice(here, first, pairs)
 
 
 def first_values(reading: Reading, table: ibis.Table, k: int) -> ibis.Table:

@@ -5,11 +5,11 @@ from . import run as run
 from . import tournament as tournament
 from .diagnose import details as details
 from .diagnose import verdict_text as verdict_text
-from .exhibits import find_exhibit as find_exhibit
 from .exhibits.exhibit import Drawn as Drawn
 from .exhibits.exhibit import Exhibit as Exhibit
 from .exhibits.exhibit import Exhibited as Exhibited
 from .exhibits.exhibit import Traced as Traced
+from .exhibits.exhibit import find_exhibit as find_exhibit
 from .plan import Event as Event
 from .plan import Plan as Plan
 from .plan import Row as Row

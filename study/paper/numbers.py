@@ -14,8 +14,7 @@ import pandas as pd
 
 from study.core import DataError, QuestionError, unknown
 from study.estimates import POWER, SIZE, Effect
-from study.panel import Panel
-from study.paper import Event, Plan, Result, Results, Task
+from study.paper import Event, Result, Task
 from study.paper.exhibits.exhibit import RUN, Setting, Source, Traced, address, addressed, estimate_command
 from study.paper.record import csv_file, read_texts
 from study.report import Column, effect_values, escape, render
@@ -175,17 +174,12 @@ def traced_text(traced: Traced) -> str:
     return "\n".join([f"{traced.address} is printed as {traced.value}", *lines])
 
 
-def answer_numbers(
-    plan: Plan, panel: Panel, results: Results, cited: Collection[str] | None = None
-) -> Iterator[Traced]:
+def answer_numbers(setting: Setting, cited: Collection[str] | None = None) -> Iterator[Traced]:
     """Yield the numbers that a plan and its answers give, those that a text cites or all.
 
     Parameters
     ----------
-    plan : Plan
-    panel : Panel
-    results : dict
-        As :func:`study.paper.run.run` returns them.
+    setting : Setting
     cited : collection of str, optional
         Addresses. An answer's is ``EVENT/OUTCOME/SCALE/ROW`` and the column, where the row is the design's label or
         ``headline``; an effect of its path is at ``event_time/-3``, ``window_first`` or ``window_last`` below it;
@@ -196,17 +190,17 @@ def answer_numbers(
     Traced
         Proportional effects are in percent with one decimal, others have three decimals.
     """
-    of_plan, setting = _of_plan(plan, panel), Setting(plan, panel, results)
-    yield from (number for number in of_plan if cited is None or number.address in cited)
-    for at, values, quantity, task in _rows(plan, results):
+    yield from (number for number in _of_plan(setting) if cited is None or number.address in cited)
+    for at, values, quantity, task in _rows(setting):
         for column, value in values.items():
             if cited is None or f"{at}/{column}" in cited:
-                how = {"quantity": quantity, "command": _command(at, column, task, panel)}
-                how["exhibit"] = "designs" if task.event in plan.events else "families"
+                how = {"quantity": quantity, "command": _command(setting, at, column, task)}
+                how["exhibit"] = "designs" if task.event in setting.plan.events else "families"
                 yield from addressed(at, {column: value}, setting.source(task, **how), task.scale, OF_ANSWERS)
 
 
-def _of_plan(plan: Plan, panel: Panel) -> Iterator[Traced]:
+def _of_plan(setting: Setting) -> Iterator[Traced]:
+    plan, panel = setting.plan, setting.panel
     values: dict[str, tuple[str, Any]] = {
         "headline": ("the headline design", plan.headline.label),
         "figure_row": ("the design of the event-study figures", plan.figure_row.label),
@@ -226,16 +220,16 @@ def _of_plan(plan: Plan, panel: Panel) -> Iterator[Traced]:
         "seed": ("seed", plan.seed),
         "checksum": ("checksum of the panel", panel.checksum),
     }
-    source = Source("plan", "", panel.name, panel.checksum, RUN, seed=str(plan.seed))
     for name, (words, value) in values.items():
-        yield from addressed("plan", {name: value}, source, columns={name: Column(words, "text")})
+        columns = {name: Column(words, "text")}
+        yield from setting.numbers("plan", {name: value}, columns, exhibit="plan", seed=str(plan.seed))
 
 
-def _rows(plan: Plan, results: Results) -> Iterator[Values]:
-    first_scale, first_outcome = next(iter(plan.scales)), next(iter(plan.outcomes))
+def _rows(setting: Setting) -> Iterator[Values]:
+    plan, results = setting.plan, setting.results
     for event in plan.every_event:
         labels = [row.label for row in (plan.rows if event in plan.events else (plan.headline,))]
-        yield _sample(event, results[event.label, first_scale, first_outcome, plan.headline.label])
+        yield _sample(event, setting.answers(event, setting.scale)[0])
         for scale in plan.scales:
             for outcome in plan.outcomes:
                 at = address(event.label, outcome, scale)
@@ -304,12 +298,12 @@ def _counts(result: Result) -> dict[str, float]:
     return {name: getattr(result, name) for name in ("n_units", "n_treated", "n_cohorts", "n_clusters")}
 
 
-def _command(at: str, column: str, task: Task, panel: Panel) -> str:
+def _command(setting: Setting, at: str, column: str, task: Task) -> str:
     """Return the command that prints a number of an answer."""
     if any(part in at.split("/") for part in ("event_time", "window_first", "window_last")):
-        return RUN if column.startswith("band") else estimate_command(task, panel, path=True)
+        return RUN if column.startswith("band") else estimate_command(task, setting.panel, path=True)
     if column in ESTIMATED:
-        return estimate_command(task, panel)
+        return estimate_command(task, setting.panel)
     if column == "mde":
         return f"study table {task.event.label}/{task.outcome}/{task.scale} --designs {task.row.name} --mde"
     return RUN

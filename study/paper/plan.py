@@ -411,7 +411,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
         named = {"outcome": outcome, "event": event.name, "scale": scale}
         values = self.question | row.question | named | event.question
         question = Question.from_dict(values, f"{self.source}, {row.label}")
-        tested = row == self.headline and not row.design.draws
+        tested = row == self.headline and not row.design.draws and not question.instruments
         shared = {name: getattr(self, name) for name in ("seed", "level", "band_draws", "strata")}
         permutations = self.permutations if tested else 0
         return Task(event, outcome, scale, row, question, permutations=permutations, **shared)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache as remembered
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from study.core import DataError, Progress, WorkerError, checksum, each_kept, settings
 from study.core import cache as disk
@@ -59,21 +59,33 @@ def _read(entry: str | PanelEntry) -> Panel:
         raise DataError(re.sub(r'\b(\w+)=(?=["\d-])', r"\1 = ", message)) from None
 
 
-def run(
-    plan: Plan, panel: Panel, *, jobs: int = -1, progress: Progress | None = None, cache: Path | None = None
-) -> Results:
+class How(TypedDict, total=False):
+    """How steps are made.
+
+    Attributes
+    ----------
+    jobs : int
+        Processes; the results do not depend on it. All cores by default.
+    progress : callable, optional
+        Called with the words of each finished step.
+    cache : Path, optional
+        Folder in which answers are kept as they are found, and looked up first.
+    """
+
+    jobs: int
+    progress: Progress | None
+    cache: Path | None
+
+
+def run(plan: Plan, panel: Panel, **how: Unpack[How]) -> Results:
     """Answer every task of a plan.
 
     Parameters
     ----------
     plan : Plan
     panel : Panel
-    jobs : int
-        Processes; the results do not depend on it. All cores by default.
-    progress : callable, optional
-        Called with each finished task's description.
-    cache : Path, optional
-        Folder in which answers are kept as they are found, and looked up first.
+    **how
+        As :class:`How` has it.
 
     Returns
     -------
@@ -90,19 +102,11 @@ def run(
         )
         for task in sorted(tasks, key=lambda task: (not task.row.design.draws, -task.permutations))
     }
-    results = _run_steps(steps, panel, ANSWER, jobs, progress, cache)
+    results = _run_steps(steps, panel, ANSWER, **how)
     return {task.key: results[task.key] for task in tasks}
 
 
-def exhibit(
-    plan: Plan,
-    panel: Panel,
-    results: Results,
-    *,
-    jobs: int = -1,
-    progress: Progress | None = None,
-    cache: Path | None = None,
-) -> Paper:
+def exhibit(plan: Plan, panel: Panel, results: Results, **how: Unpack[How]) -> Paper:
     """Make every exhibit of a plan from its answers.
 
     Parameters
@@ -111,8 +115,8 @@ def exhibit(
     panel : Panel
     results : dict
         As :func:`run` returns them.
-    jobs, progress, cache
-        As for :func:`run`.
+    **how
+        As :class:`How` has it.
 
     Returns
     -------
@@ -132,7 +136,7 @@ def exhibit(
         )
         for name in plan.exhibits[::-1]  # diagnostics, which take longest, stand last
     }
-    exhibits = _run_steps(steps, setting, EXHIBITED, jobs, progress, cache)
+    exhibits = _run_steps(steps, setting, EXHIBITED, **how)
     return Paper(setting, {name: exhibits[name] for name in plan.exhibits})
 
 
@@ -151,9 +155,9 @@ def _run_steps(
     steps: Mapping[Any, Step],
     source: Any,
     kinds: Sequence[type[Any]],
-    jobs: int,
-    progress: Progress | None,
-    cache: Path | None,
+    jobs: int = -1,
+    progress: Progress | None = None,
+    cache: Path | None = None,
 ) -> dict[Any, Any]:
     """Make from a source what is not kept on disk, and keep it; show the words of each step as it is done."""
     answers: dict[Any, Any] = {}
@@ -266,8 +270,7 @@ class Paper(NamedTuple):
 
     def every_number(self, addresses: Collection[str] | None = None) -> Iterator[Traced]:
         """Yield the numbers that a text can cite: of the plan's answers those at some addresses, of exhibits all."""
-        setting = self.setting
-        yield from numbers.answer_numbers(setting.plan, setting.panel, setting.results, addresses)
+        yield from numbers.answer_numbers(self.setting, addresses)
         for shown in self.exhibited.values():
             yield from shown.numbers
 

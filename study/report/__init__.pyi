@@ -1,6 +1,5 @@
 from .columns import A_DASH as A_DASH
 from .columns import COLUMNS as COLUMNS
-from .columns import CONVENTIONS as CONVENTIONS
 from .columns import LETTERS as LETTERS
 from .columns import POWER_OF as POWER_OF
 from .columns import REFUSED as REFUSED
@@ -11,7 +10,6 @@ from .columns import effects_beside as effects_beside
 from .columns import effects_between as effects_between
 from .columns import lettered as lettered
 from .columns import p_cell as p_cell
-from .columns import refused_notes as refused_notes
 from .compile import DOCUMENTS as DOCUMENTS
 from .compile import compile_paper as compile_paper
 from .design_table import SCALES as SCALES

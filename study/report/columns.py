@@ -114,9 +114,9 @@ class Column(NamedTuple):
         return "percent" if self.kind == "percent" else ""
 
 
-def _printed(scale: Scale | None, digits: int = 3) -> tuple[int, int]:
-    """Return what effects of a scale are multiplied by in a table, and their decimals: percent has one."""
-    return (scale.factor, 1 if scale.percent else digits) if scale else (1, digits)
+def _printed(scale: Scale | None, digits: int) -> tuple[int, int]:
+    """Return what effects of a scale are multiplied by in a table, and their decimals: percent has two fewer."""
+    return (scale.factor, max(digits - 2, 0)) if scale and scale.percent else (1, digits)
 
 
 def cells(columns: Mapping[str, Column], values: Mapping[str, Any], scale: Scale | None = None) -> list[Cell]:

@@ -16,18 +16,26 @@ from study.core import QuestionError, capital, check, decimals, p_text
 from study.designs import Assumes, find_design
 from study.estimates import UNKNOWN, Effect, Estimand, Estimate, few_clusters_warning, smallest_effect
 from study.inference import LEVEL, Comparison
-from study.panel import Question, Sample
-from study.report.columns import CONVENTIONS, UNCLUSTERED, effects_between, lettered, p_cell, refused_notes
+from study.panel import Question, Sample, Scale
+from study.report.columns import (
+    COLUMNS,
+    CONVENTIONS,
+    UNCLUSTERED,
+    effects_between,
+    lettered,
+    p_cell,
+    refused_notes,
+)
 from study.report.latex import MINUS
-from study.report.table import Block, Cell, Line, Number, Table, error
+from study.report.table import Block, Cell, Line, Number, Table
 
-COLUMNS = {"outcomes": 4, "designs": 6}  # of a table; more are on tables of their own
+MOST_COLUMNS = {"outcomes": 4, "designs": 6}  # of a table; more are on tables of their own
 WHO = "study table"
 STARS = (0.1, 0.05, 0.01)
 SCALES = {
     "level": "Effect in units of the outcome",
     "log1p": "Effect on log(1 + outcome)",
-    "proportional": "Effect as a share of the counterfactual mean",
+    "proportional": "Effect, % of the counterfactual mean",
 }
 EQUAL = "equal"
 JOINT = "Standard errors of differences are from the joint influence of the designs."
@@ -62,7 +70,7 @@ class Words:
     outcomes, scales : mapping of str to str
         The headings of the columns and the titles of the panels.
     unit, units : str
-        What a unit and several are called.
+        What a unit and several are called; a unit has the name of its column where none is given.
     labels : mapping of str to str
         What the columns of the panel are called beside the outcomes: clusters, covariates, events.
     """
@@ -71,13 +79,22 @@ class Words:
     caption: str
     outcomes: Mapping[str, str]
     scales: Mapping[str, str]
-    unit: str = "unit"
+    unit: str = ""
     units: str = "units"
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def named(self, name: str) -> str:
         """Return what a column of the panel is called."""
         return self.labels.get(name, name)
+
+    def cluster(self, fit: Estimate) -> str:
+        """Return what an estimate's standard errors are clustered by."""
+        cluster = fit.sample.question.cluster
+        return self.named(cluster) if cluster else self.unit_of(fit)
+
+    def unit_of(self, fit: Estimate) -> str:
+        """Return what a unit of an estimate is called."""
+        return self.unit or fit.sample.panel.unit
 
     def under(self, labels: Mapping[str, str]) -> Words:
         """Return the words with labels in the place of some of them, by the names of what they stand for."""
@@ -160,7 +177,7 @@ def design_tables(
     comparisons = [by_terms(comparison, style.terms) for comparison in comparisons]
     family, by_outcome = comparisons[0].outcomes, style.columns == "outcomes"
     columns = family if by_outcome else comparisons[0].labels
-    kind, most, tables = style.columns.removesuffix("s"), COLUMNS[style.columns], []
+    kind, most, tables = style.columns.removesuffix("s"), MOST_COLUMNS[style.columns], []
     for first in range(0, len(columns), most):
         some = columns[first : first + most]
         last = first + len(some)
@@ -188,13 +205,13 @@ def by_terms(comparison: Comparison, terms: Terms) -> Comparison:
     return replace(comparison, estimates=estimates, refusals=refusals)
 
 
-def as_tables(comparison: Comparison, unit: str = "unit") -> tuple[Table, ...]:
+def as_tables(comparison: Comparison) -> tuple[Table, ...]:
     """Return the averages with the tests that they agree, and the differences of each outcome.
 
     The averages of many outcomes are in several tables.
     """
     names = {outcome: outcome for outcome in comparison.outcomes}
-    words = Words("comparison", f"Effect of {comparison.question.event}, by design", names, SCALES, unit)
+    words = Words("comparison", f"Effect of {comparison.question.event}, by design", names, SCALES)
     tested = [outcome for outcome, agreement in comparison.agreement.items() if agreement.pairs]
     return (
         *design_tables(words, [comparison], Style(mde=True, tests="full")),
@@ -236,7 +253,7 @@ def models_table(
                     np.isfinite(fit.effect[0]) if fit else k and not f
                     for fit, k, f in zip(own, known, fits, strict=True)
                 ]
-                lines += _effect_lines(title, own, has, style)
+                lines += _effect_lines(title, own, has, style, comparison.question.effect_scale)
         tests = _tests(comparison, style)
         if style.tests == "full":
             further = {
@@ -291,17 +308,17 @@ def _signed(value: float) -> str:
 
 
 def _effect_lines(
-    title: str, fits: Sequence[Estimate | None], has: Sequence[bool], style: Style
+    title: str, fits: Sequence[Estimate | None], has: Sequence[bool], style: Style, scale: Scale
 ) -> list[Line]:
     """Return the lines of estimates of one term; a dash where a column ``has`` none that answers."""
     effects = [Effect.of(title, fit) if fit else None for fit in fits]
-    effect, errors = effects_between(title, effects, style.digits, style.stars)
+    effect, errors = effects_between(title, effects, style.digits, style.stars, scale=scale)
     cells = [cell if known else "" for cell, known in zip(effect.cells, has, strict=True)]
     below = [errors] if any(map(str, errors.cells)) else []
-    return [Line(title, cells), *below, *(_detectable(fits, style.digits) if style.mde else [])]
+    return [Line(title, cells), *below, *(_detectable(fits, style.digits, scale) if style.mde else [])]
 
 
-def _detectable(fits: Sequence[Estimate | None], digits: int) -> list[Line]:
+def _detectable(fits: Sequence[Estimate | None], digits: int, scale: Scale) -> list[Line]:
     """Return the lines of minimum detectable effects, on the scale of effects and in percent, where there are any."""
     powers = [smallest_effect(fit) if fit else UNKNOWN for fit in fits]
     values = {
@@ -310,7 +327,7 @@ def _detectable(fits: Sequence[Estimate | None], digits: int) -> list[Line]:
     }
     return [
         Line(name, [Number(value, decimals(least, value)) for value in own])
-        for name, (least, own) in values.items()
+        for name, (least, own) in [*values.items()][scale.percent :]
         if not all(map(math.isnan, own))
     ]
 
@@ -327,7 +344,7 @@ def _statistics(words: Words, models: Models, digits: int) -> dict[str, Callable
         f"{units} treated": lambda fit: Number(fit.sample.n_treated, 0),
         "Clusters": lambda fit: Number(fit.n_clusters, 0),
         "Outcome mean": lambda fit: _mean_cell(fit.sample, digits),
-        "Fixed effects": lambda fit: f"{words.unit}, period" if fit.n_fixed_effects else "",
+        "Fixed effects": lambda fit: f"{words.unit_of(fit)}, period" if fit.n_fixed_effects else "",
         "Covariates": lambda fit: ", ".join(map(words.named, fit.sample.question.covariates)),
     }
     for name in [f.name for f in fields(Question) if f.name not in ("outcome", "scale", "covariates")]:
@@ -339,9 +356,9 @@ def _statistics(words: Words, models: Models, digits: int) -> dict[str, Callable
 
 def _specified(words: Words, name: str, fit: Estimate) -> str:
     """Return a value of a question as a cell, empty where it is none."""
-    value = getattr(fit.sample.question, name)
     if name == "cluster":
-        value = value or words.unit
+        return words.cluster(fit)
+    value = getattr(fit.sample.question, name)
     return "" if value is None else words.named(str(value))
 
 
@@ -391,13 +408,13 @@ def _is_same(first: Sequence[Cell | None], second: Sequence[Cell | None]) -> boo
 
 
 def _differences(comparison: Comparison, outcome: str) -> Table:
-    agreement = comparison.agreement[outcome]
+    agreement, scale = comparison.agreement[outcome], comparison.question.effect_scale
     lines = []
     for row in comparison.differences().query("outcome == @outcome").itertuples():
         first, second = (_number(comparison, label) for label in (row.first, row.second))
-        digits = decimals(3, row.difference, row.std_error)
-        difference: Cell = EQUAL if row.equal else Number(row.difference, digits)
-        cells = [difference, error(row.std_error, digits), Number(row.statistic), p_cell(row.p_adjusted)]
+        difference = COLUMNS["estimate"].cell(row.difference, scale, row.std_error)
+        std_error = COLUMNS["std_error"].cell(row.std_error, scale, row.difference)
+        cells = [EQUAL if row.equal else difference, std_error, Number(row.statistic), p_cell(row.p_adjusted)]
         lines.append(Line(f"{first} less {second}", cells))
     compared = ", ".join(f"{_number(comparison, label)} {label}" for label in agreement.labels)
     notes = [f"{compared}.", JOINT]
@@ -411,7 +428,7 @@ def _differences(comparison: Comparison, outcome: str) -> Table:
         name=f"differences:{comparison.outcomes.index(outcome) + 1}",
         caption=f"Differences between the designs: {outcome}",
         headings=["Difference", "Std. error", "t", "p-value"],
-        blocks=[Block("The first less the second", lines)],
+        blocks=[Block(f"The first less the second{f', {scale.column}' * scale.percent}", lines)],
         notes=notes,
     )
 
@@ -480,8 +497,7 @@ def _notes(words: Words, comparisons: Sequence[Comparison], style: Style, family
     fits = _fits(comparisons)
     notes = []
     if fits and style.notes != "none":
-        clusters = (fit.sample.question.cluster for fit in fits if fit.convention not in UNCLUSTERED)
-        by = dict.fromkeys(words.named(cluster) if cluster else words.unit for cluster in clusters)
+        by = dict.fromkeys(words.cluster(fit) for fit in fits if fit.convention not in UNCLUSTERED)
         conventions = _by_design(_said(comparisons, lambda fit: CONVENTIONS[fit.errors_by]))
         clustered = f", clustered by {' or '.join(by)}" if by else ""
         notes.append(f"Standard errors in parentheses{clustered}: {conventions}.")
@@ -496,6 +512,9 @@ def _notes(words: Words, comparisons: Sequence[Comparison], style: Style, family
             "An effect without a standard error is zero by normalisation or has no sampling variance; an empty "
             "cell is an effect that the design does not have, or a share of a mean that is not positive."
         )
+        if any(c.question.scale == "proportional" for c in comparisons):
+            own = TERMS[style.terms][2].lower()
+            notes.append(f"Effects in percent are of the counterfactual mean at their own {own}.")
         for sentence, designs in _said(comparisons, partial(_bases, terms=style.terms)).items():
             notes.append(f"{sentence} in {designs}.")
     if style.tests == "full" and comparisons[0].adjusted:

@@ -220,7 +220,7 @@ def _by_scale(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return list(joined.values())
 
 
-def as_table(fit: Estimate, level: float = 0.95, unit: str = "unit") -> Table:
+def as_table(fit: Estimate, level: float = 0.95) -> Table:
     """Return one estimate's terms as a table: estimate, standard error, pointwise interval at a level.
 
     Parameters
@@ -228,24 +228,23 @@ def as_table(fit: Estimate, level: float = 0.95, unit: str = "unit") -> Table:
     fit : Estimate
         Its K terms are the lines.
     level : float
-    unit : str
-        What a unit is called.
+        Of the interval.
     """
+    question, scale = fit.sample.question, fit.sample.question.effect_scale
     lines = [
-        Line(row["term"], [COLUMNS[name].cell(row[name], None, row["std_error"]) for name in SHOWN])
+        Line(row["term"], [COLUMNS[name].cell(row[name], scale, row["std_error"]) for name in SHOWN])
         for row in fit.tidy(level).to_dict("records")
     ]
-    question = fit.sample.question
     return Table(
         name="estimate",
         caption=f"Effect of {question.event} on {question.outcome}",
         headings=["Estimate", "Std. error", f"{100 * level:g}% low", f"{100 * level:g}% high"],
-        blocks=[Block(design_title(fit), lines)],
-        notes=[f"{sentence}." for sentence in described(fit, unit)],
+        blocks=[Block(f"{design_title(fit)}{f', {scale.column}' * scale.percent}", lines)],
+        notes=[f"{sentence}." for sentence in described(fit)],
     )
 
 
-def estimate_facts(fit: Estimate, level: float = 0.95, unit: str = "unit") -> tuple[str, dict[str, str]]:
+def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, str]]:
     """Return what an estimate is of, as a title, and its headline and what it rests on, by what they are."""
     sample, question = fit.sample, fit.sample.question
     estimand = f"{fit.estimand}, scale {question.scale}, {question.comparison.replace('_', '-')} comparison"
@@ -254,17 +253,19 @@ def estimate_facts(fit: Estimate, level: float = 0.95, unit: str = "unit") -> tu
         facts[fit.headline.terms[0].replace("_", " ")] = _in_words(fit.headline, level)
     units = f"{counted(sample.n_units, 'unit')} of {sample.panel.name}, {sample.n_treated} treated"
     facts["sample"] = f"{units}{_in_cohorts(sample)}; {counted(fit.n_obs, 'observation')}"
-    facts["errors"] = "; ".join([fit.errors_by, *_clusters(fit, unit)])
+    facts["errors"] = "; ".join([fit.errors_by, *_clusters(fit)])
     facts["terms"] = f"{len(fit.terms)}, {fit.terms[0]} to {fit.terms[-1]}" if len(fit.terms) > 1 else ""
     title = f"{design_title(fit)}: effect of {question.event} on {question.outcome}"
     return title, {name: fact for name, fact in facts.items() if fact}
 
 
-def _clusters(fit: Estimate, unit: str) -> list[str]:
+def _clusters(fit: Estimate) -> list[str]:
     """Say how many clusters errors have and what these are, nothing of errors that have none."""
     if fit.convention in UNCLUSTERED:
         return []
-    return [f"{counted(fit.n_clusters, 'cluster')}, by {fit.sample.question.cluster or unit}"]
+    return [
+        f"{counted(fit.n_clusters, 'cluster')}, by {fit.sample.question.cluster or fit.sample.panel.unit}"
+    ]
 
 
 def _conditions(question: Question) -> str:
@@ -298,16 +299,17 @@ def _in_words(average: Estimate, level: float) -> str:
     return f"{size} ({100 * level:g}% CI {low} to {high}), {p_is(effect.p_value)}"
 
 
-def estimate_summary(fit: Estimate, level: float = 0.95, unit: str = "unit") -> Text:
+def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:
     """Return what an estimate is, its headline, its path by event time or else its terms, and its notes."""
     import pandas as pd
 
-    title, facts = estimate_facts(fit, level, unit)
+    (title, facts), scale = estimate_facts(fit, level), fit.sample.question.effect_scale
     shown = [by_event_time(fit), *([] if fit.at is None else [fit.aggregate(fit.at_name)])]
     path = pd.concat([part.tidy(level)[["term", *NUMBERS]] for part in shown])
     p_values = {"p_value": lambda p: f"<{SMALLEST_P:g}" if p < SMALLEST_P else f"{p:.4f}"}
     in_units = ["estimate", "std_error", "conf_low", "conf_high"]
-    digits = decimals(4, *path[in_units].to_numpy().ravel())
+    path[in_units] *= scale.factor
+    digits = decimals(1 if scale.percent else 4, *path[in_units].to_numpy().ravel())
     in_full = dict.fromkeys(in_units, lambda value: f"{round(value, digits) + 0.0:.{digits}f}")
     table = path.to_string(
         index=False,
@@ -315,7 +317,8 @@ def estimate_summary(fit: Estimate, level: float = 0.95, unit: str = "unit") -> 
         formatters=p_values | in_full,
         na_rep="",
     )
-    return Text("\n".join([lines(title, facts), table, *(f"{note}." for note in described(fit, unit)[2:])]))
+    unit = [f"In {scale.printed}{', each effect of its own' * (len(path) > 1)}:"] if scale.percent else []
+    return Text("\n".join([lines(title, facts), *unit, table, *(f"{note}." for note in described(fit)[2:])]))
 
 
 def by_event_time(fit: Estimate) -> Estimate:
@@ -324,7 +327,7 @@ def by_event_time(fit: Estimate) -> Estimate:
     return fit.by_event_time if in_cells else fit
 
 
-def described(fit: Estimate, unit: str = "unit") -> list[str]:
+def described(fit: Estimate) -> list[str]:
     """Say what an estimate is, on whom, with what uncertainty, and what it could have found.
 
     Returns
@@ -345,7 +348,7 @@ def described(fit: Estimate, unit: str = "unit") -> list[str]:
             [
                 f"{counted(sample.n_units, 'unit')}, {sample.n_treated} of them treated{_in_cohorts(sample)}",
                 counted(fit.n_obs, "observation"),
-                *_clusters(fit, unit),
+                *_clusters(fit),
                 CONVENTIONS[fit.errors_by],
             ]
         ),
@@ -355,7 +358,7 @@ def described(fit: Estimate, unit: str = "unit") -> list[str]:
     ]
 
 
-def estimates_in(form: str, fits: Sequence[Estimate], level: float = 0.95, unit: str = "unit") -> str:
+def estimates_in(form: str, fits: Sequence[Estimate], level: float = 0.95) -> str:
     """Return estimates one after another, as "text", "latex", "html", "md", "csv" or "json".
 
     Intervals are at ``level``. The last two have what :meth:`study.Estimate.tidy` has, and JSON besides what
@@ -368,11 +371,11 @@ def estimates_in(form: str, fits: Sequence[Estimate], level: float = 0.95, unit:
 
         return pd.concat([fit.tidy(level) for fit in fits], ignore_index=True).to_csv(index=False)
     if form == "text":
-        return "\n\n".join(estimate_summary(fit, level, unit) for fit in fits)
-    return document([as_table(fit, level, unit) for fit in fits], cast("Format", form)).decode()
+        return "\n\n".join(estimate_summary(fit, level) for fit in fits)
+    return document([as_table(fit, level) for fit in fits], cast("Format", form)).decode()
 
 
-def comparison_in(form: str, comparison: Comparison, level: float = 0.95, unit: str = "unit") -> str:
+def comparison_in(form: str, comparison: Comparison, level: float = 0.95) -> str:
     """Return a comparison as "text", "latex", "html", "md", "csv" (averages) or "json" (tests as well)."""
     if form == "json":
         record = {
@@ -387,7 +390,7 @@ def comparison_in(form: str, comparison: Comparison, level: float = 0.95, unit: 
         return as_json(record)
     if form == "csv":
         return comparison.tidy(level).to_csv(index=False)
-    tables = as_tables(comparison, unit)
+    tables = as_tables(comparison)
     if form == "text":
         return "\n".join(map(str, tables))
     return document(tables, cast("Format", form)).decode()

@@ -658,7 +658,7 @@ def _kept(sample: Sample) -> BoolArray:
 
 
 def _some(units: IntArray, share: float, rng: np.random.Generator) -> IntArray:
-    """Return a share of units by chance; of fewer than one, one as often as makes the share."""
+    """Return a share of units by chance, rounded down; of fewer than one, one as often as makes the share."""
     order, number = rng.permutation(units), share * len(units)
     return order[: int(number + ROUNDING) or int(rng.random() < number)]
 

@@ -679,7 +679,7 @@ def test_a_design_is_shown_with_its_assumptions_options_references_and_an_exampl
     for part in (
         "sun_abraham: Interaction-weighted event study",
         "parallel trends: Without the event the treated units would have changed as the others did.",
-        "variance=sampling: sampling, conditional. Whether averages carry the estimation of cohort shares",
+        "variance=sampling: one of sampling, conditional. Whether averages carry the estimation of cohort shares",
         "Refuses",
         "Sun, L., and Abraham, S. (2021).",
     ):

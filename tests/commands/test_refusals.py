@@ -245,7 +245,7 @@ ASKED: list[tuple[str, dict[str, Any], str]] = [
     (
         "estimate",
         {"panel": "text.csv"},
-        'column papers holds "many" on line 5; it must be a number or empty.',
+        'column papers holds "many" on line 5; it must be a number such as 1234.5, or empty.',
     ),
     ("estimate", {"panel": "infinite.csv"}, 'column papers holds "1e999" on line 5'),
     ("estimate", {"panel": "nolab.csv"}, "column lab is empty on line 5"),

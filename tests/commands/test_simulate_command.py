@@ -111,10 +111,11 @@ def test_figures_and_tables_are_written(folder, printed):
     assert {
         "tournament.txt",
         "tournament.csv",
-        "tournament.tex",
+        "tables.tex",
         "tournament.pdf",
         "tournament.png",
     } <= written
+    assert "tournament.tex" not in written  # which LaTeX would make into tournament.pdf, the figure
     assert {"calibration.csv", "calibration.pdf"} <= written
     _, record = printed
     frame = pd.read_csv(folder / "out" / "tournament.csv")

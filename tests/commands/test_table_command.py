@@ -18,6 +18,7 @@ from plans import PANEL, PLAN
 from tex import assert_within_margins, compiled, logs_of_parts, needs_tex
 
 from study import Panel, Question, QuestionError, StudyError, compare, estimate
+from study import table as study_table
 from study.commands import table_command
 from study.commands.options import spread
 from study.designs import all_designs, find_design
@@ -138,8 +139,8 @@ def test_every_cell_for_a_plan_is_its_row_with_its_own_options_and_covariates(pl
 
 
 def test_questions_give_columns_panels_and_a_table_an_event(plan_path: Path) -> None:
-    # The plan's words are for effects in percent.
-    share = "Panel A. Effect as a share of the counterfactual mean"
+    # The plan's own words, as in its exhibits: effects are in percent in both.
+    share = "Panel A. Share"
     asked = ["sim2", "sim1/y2/log1p", "sim1/count", "sim1/count"]
     second, first = table_command.of_plan(plan_path, asked, ["twfe", "imputation"])
     assert (second.name, first.name) == ("sim2-designs", "sim1-designs")
@@ -492,6 +493,32 @@ def test_one_estimate_is_a_table_of_its_terms(panel: Panel) -> None:
     assert [cell.text for cell in reference.cells] == ["0.000", "", "", ""]
     assert "at 80% power" in " ".join(table.notes)
     assert estimates_in("md", [path]).encode() == table.markdown()
+
+
+def test_proportional_effects_are_in_percent_in_every_text_and_table(panel: Panel) -> None:
+    question = replace(QUESTION, scale="proportional")
+    fit = estimate(panel, question)
+    effect, error = 100 * fit.headline.effect[0], 100 * fit.headline.std_error[0]
+    shown = f"{effect:.1f}"
+    assert f"event average: {shown}% of the counterfactual mean" in str(fit)
+    row = next(line.split() for line in str(fit.headline).splitlines() if line.startswith("event_average"))
+    assert row[1:3] == [shown, f"{error:.1f}"]
+    assert "In percent of the counterfactual mean, each effect of its own:\n" in str(fit)
+    one, many = as_table(fit.headline), study_table([fit], mde=True)
+    assert one.blocks[0].title.endswith(", % of the counterfactual mean")
+    assert [one.lines[0].cells[0].text, one.lines[0].cells[1].text] == [shown, f"({error:.1f})"]
+    assert many.blocks[0].title == "Panel A. Effect, % of the counterfactual mean"
+    assert [line.cells[0].text for line in many.blocks[0].lines[:2]] == [shown, f"({error:.1f})"]
+    assert study_table([fit], digits=4).lines[0].cells[0].text == f"{effect:.2f}"
+    # On this scale the effect in percent is the effect, and stands once.
+    assert [line.label for line in many.lines if "etectable" in line.label] == [
+        "Minimum detectable effect, %"
+    ]
+    assert "at their own event time." in " ".join(study_table([fit], terms="event_time").notes)
+    compared = compare(panel, question, ["callaway_santanna", "imputation"], draws=99)
+    averages, differences = as_tables(compared)
+    assert averages.lines[0].cells[0].text == shown
+    assert differences.lines[0].cells[0].text == f"{100 * compared.differences()['difference'][0]:.1f}"
 
 
 @pytest.mark.parametrize(

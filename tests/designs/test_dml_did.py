@@ -479,6 +479,14 @@ def test_cells_of_a_cohort_that_covariates_tell_from_its_comparison_units_are_le
         estimate(separated(4, 7), ask("x1", "copy", comparison="never_treated"), "dml_did", **options)
 
 
+def test_small_cells_that_a_bound_of_a_covariate_separates_are_left_out_with_trees():
+    made = simulated.panel(n=110, cohorts=(4, 7))
+    size = np.random.default_rng(5).uniform(size=made.n_units) + (made.first_treated["event"] == 4)
+    made = replace(made, covariates={"size": np.outer(size, np.ones(len(made.periods)))})
+    fit = estimate(made, ask("size"), "dml_did", **QUICK | {"propensity": "lightgbm", "folds": 2})
+    assert set(fit.cohort[~fit.reference]) == {7.0}
+
+
 def test_small_cohorts_can_be_left_out_by_the_question():
     panel = small_cohorts(simulated.panel(n=110))
     fit = estimate(panel, ask("x1", min_cohort_size=FOLDS), "dml_did", **QUICK)

@@ -74,12 +74,14 @@ def twins(learner: str):
     from lightgbm import LGBMClassifier, LGBMRegressor
     from sklearn.base import BaseEstimator, RegressorMixin
     from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MinMaxScaler
 
     class Trees(RegressorMixin, BaseEstimator):
         def fit(self, x, y):
             self.mean_, self.scale_ = y.mean(), y.std()
             rounded = np.round((y - self.mean_) / self.scale_, SINGLE_PRECISION)
-            self.model_ = LGBMRegressor(**TREES, **ONE_THREAD).fit(x, rounded)
+            self.model_ = make_pipeline(MinMaxScaler(), LGBMRegressor(**TREES, **ONE_THREAD)).fit(x, rounded)
             return self
 
         def predict(self, x):
@@ -87,7 +89,7 @@ def twins(learner: str):
 
     return {
         "linear": (LinearRegression(), LogisticRegression(C=np.inf, tol=1e-12, solver="newton-cholesky")),
-        "lightgbm": (Trees(), LGBMClassifier(**TREES, **ONE_THREAD)),
+        "lightgbm": (Trees(), make_pipeline(MinMaxScaler(), LGBMClassifier(**TREES, **ONE_THREAD))),
         "estimator": (Ridge(alpha=3.0), LogisticRegression(C=0.5)),
     }[learner]
 

@@ -153,7 +153,8 @@ def test_the_anderson_rubin_set_is_that_of_doubleml(instrument):
     ours = anderson_rubin(psi_b, psi_a, np.arange(203))
     np.testing.assert_allclose(ours, made.robust_confset(), rtol=EXACT)
     fit = estimate(source, question, "dml_iv", **LINEAR)
-    assert in_words(ours) in fit.notes
+    degrees = fit.degrees_of_freedom[0] if instrument == "lottery" else math.inf
+    assert in_words(anderson_rubin(psi_b, psi_a, np.arange(203), degrees=degrees)) in fit.notes
 
 
 def statistic(theta, psi_b, psi_a, cluster):
@@ -542,10 +543,14 @@ def test_a_window_at_whose_ends_nobody_is_seen_is_refused_in_one_line(model):
         estimate(replace(source, outcomes={"y": y}), ask(), "dml_iv", model=model, **LINEAR)
 
 
-def test_an_instrument_that_covariates_explain_is_refused():
-    source = with_columns(panel(), copy=1 - 2 * panel().covariates["lottery"])
+@pytest.mark.parametrize("learner", ["linear", "lasso", "forest"])
+def test_an_instrument_that_covariates_explain_is_refused(learner):
+    made = panel().covariates["x1"] - 2 * panel().covariates["lottery"]
     with pytest.raises(QuestionError, match="dml_iv: covariates explain all of the instrument lottery"):
-        estimate(source, ask("x1", "copy"), "dml_iv", model="pliv", learner="linear", repetitions=1)
+        estimate(
+            with_columns(panel(), made=made), ask("x1", "made"), "dml_iv", model="pliv", learner=learner,
+            repetitions=1,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("learner", ["linear", "lasso", "forest", "lightgbm"])
@@ -572,6 +577,23 @@ def test_covariates_that_tell_a_probability_of_0_or_1_are_refused_with_every_lea
     told = rf"covariates nearly tell {what} of each unit: .* \d\.\d%|the propensity learner gives all .* zero"
     with pytest.raises(QuestionError, match=f"{design}: ({told})"):
         estimate(source, asked, design, **options, **learners)
+
+
+@pytest.mark.parametrize("learner", ["lasso", "forest", "lightgbm"])
+@pytest.mark.parametrize("what", ["a bound", "a sum"])
+@pytest.mark.parametrize("design", ["dml_irm", "dml_stacked"])
+def test_covariates_that_tell_treatment_among_few_units_are_refused_with_every_learner(design, what, learner):
+    source = panel(n=40)
+    treated = ~np.isnan(source.first_treated["event"])
+    size = np.random.default_rng(1).uniform(size=40) + treated
+    told = {"a bound": size, "a sum": treated - source.covariates["x1"][:, 0]}[what]
+    source = with_columns(source, told=np.outer(told, np.ones(4)))
+    learners = {"learner": "linear", "propensity": learner, "folds": 2, "repetitions": 1}
+    asked = ask("x1", "told", instrument=None, comparison="never_treated")
+    with pytest.raises(
+        QuestionError, match=f"{design}: covariates nearly tell (treatment|adoption) of each unit"
+    ):
+        estimate(source, asked, design, **learners)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # doubleml divides by zero

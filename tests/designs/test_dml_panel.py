@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import searching
 from scipy import stats
+from sklearn.linear_model import Ridge
 
 from study.core.errors import QuestionError
 from study.designs import estimate
@@ -107,6 +108,8 @@ def sklearn_learner(name: str):
     from sklearn.base import BaseEstimator, RegressorMixin
     from sklearn.linear_model import LassoCV
     from sklearn.model_selection import GroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MinMaxScaler
 
     class Twin(RegressorMixin, BaseEstimator):
         def fit(self, x, y):
@@ -119,12 +122,10 @@ def sklearn_learner(name: str):
             return base + (self.trees(x) if name == "lightgbm" else self.lasso(x))
 
         def trees(self, x):
-            scale = self.residual_.std()
-            model = LGBMRegressor(**TREES, **ONE_THREAD)
-            model.fit(
-                self.seen_[:, [*range(2, x.shape[1]), 1]], np.round(self.residual_ / scale, SINGLE_PRECISION)
-            )
-            return model.predict(x[:, [*range(2, x.shape[1]), 1]]) * scale
+            scale, columns = self.residual_.std(), [*range(2, x.shape[1]), 1]
+            model = make_pipeline(MinMaxScaler(), LGBMRegressor(**TREES, **ONE_THREAD))
+            model.fit(self.seen_[:, columns], np.round(self.residual_ / scale, SINGLE_PRECISION))
+            return model.predict(x[:, columns]) * scale
 
         def lasso(self, x):
             order, period, *values = np.vstack([self.seen_, x]).T
@@ -478,11 +479,24 @@ def test_bad_input_is_refused_before_fitting(change, fields, options, message, m
     assert str(error.value).startswith("dml_panel: ")
 
 
+@pytest.mark.parametrize("learner", ["linear", "lasso", Ridge()], ids=str)
 @pytest.mark.parametrize("approach", ["first_differences", "within", "correlated_random_effects"])
-def test_treatment_that_covariates_explain_is_refused(approach):
+def test_treatment_that_covariates_explain_is_refused(approach, learner):
     table = long_table()
-    table["x1"] = 3.0 * (table["time"] >= table["first"]) - 7
+    made = 3.0 * (table["time"] >= table["first"]) - table["x2"] + 9 * np.sin(table["time"])
+    table["x1"] = made if approach == "first_differences" else made + 5 * table["unit"].str[1:].astype(int)
+    options = {"approach": approach, "learner": learner, "repetitions": 1}
     with pytest.raises(QuestionError, match=r"dml_panel: covariates explain all of (adoption|treatment), so"):
-        estimate(
-            panel(table), ask("first", "x1"), "dml_panel", approach=approach, learner="linear", repetitions=1
-        )
+        estimate(panel(table), ask("first", "x1", "x2"), "dml_panel", **options)
+
+
+def test_as_many_covariates_as_rows_explain_nothing_by_themselves():
+    table = long_table(n=20, periods=3)
+    noise = np.random.default_rng(0).normal(size=(len(table), 30))
+    names = [f"z{k}" for k in range(30)]
+    source = Panel.from_long(
+        pd.concat([table, pd.DataFrame(noise, columns=names, index=table.index)], axis=1),
+        unit="unit", time="time", outcomes="y", covariates=names, first_treated="first",
+    )  # fmt: skip
+    fit = estimate(source, ask("first", *names), "dml_panel", learner=Ridge(), folds=2, repetitions=1)
+    assert np.isfinite(fit.std_error[0])

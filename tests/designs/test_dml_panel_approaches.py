@@ -183,6 +183,18 @@ def test_invariance(approach, change, factor):
     assert other.std_error[0] == pytest.approx(factor * base.std_error[0], rel=1e-6)
 
 
+def test_random_effects_that_are_correlated_say_how_much_of_what_is_learned_lies_between_units():
+    table, shares = long_table(n=60), []
+    for size in (0.0, 1e4):
+        moved = table.assign(y=table["y"] + size * np.sin(table["unit"].str[1:].astype(int)))
+        options = {"approach": "correlated_random_effects", "learner": "linear", "repetitions": 1}
+        (note,) = estimate(panel(moved), ask("first", "x3"), "dml_panel", **options).notes
+        share, words = note.split("% of the variance of y that the learner leaves lies between units")
+        assert words.startswith(", which is noise to it")
+        shares.append(int(share))
+    assert 50 < shares[0] < 98 < shares[1]
+
+
 @pytest.mark.search
 @pytest.mark.parametrize(
     ("learner", "draws"),

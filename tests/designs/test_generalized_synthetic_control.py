@@ -9,7 +9,7 @@ import pytest
 import simulated
 
 from study import Panel, Question, QuestionError, estimate
-from study.core import interactive_effects
+from study.designs.generalized_synthetic_control import interactive_effects
 
 NAME = "generalized_synthetic_control"
 QUESTION = Question("y", "event")

@@ -12,10 +12,11 @@ from interval_coverage import covers
 from twins import boundary
 
 from study import Estimate, Panel, Question, QuestionError, estimate
-from study.core import Unidentified, local_polynomial, p_is
+from study.core import Unidentified, p_is
 from study.designs.heterogeneous_adoption import (
     DoseChange,
     changes_by_dose,
+    local_polynomial,
     quasi_untreated_test,
     weighted_average_slope,
     yatchew_test,

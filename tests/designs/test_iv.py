@@ -16,9 +16,10 @@ from interval_coverage import covers
 from linearmodels.iv import IV2SLS, IVGMM, IVLIML
 from scipy import stats
 
-from study import Panel, Question, QuestionError, estimate
+from study import Panel, Question, QuestionError, estimate, few_treated, randomization
 from study.designs import find_design
 from study.designs.iv import rows_of
+from study.diagnostics.uncertainty import RANDOMIZATION, uncertainty
 from study.estimates.weak_instrument import anderson_rubin, in_words, lottery_sides
 from study.panel import Sample
 
@@ -71,6 +72,13 @@ def dated(**changes: Any) -> Panel:
         doses={},
         covariates=dict(made.covariates) | {"lottery_post": post},
     )
+
+
+def dated_by(first: np.ndarray, won: np.ndarray) -> Panel:
+    """Return the dated panel with given dates and winners of the lottery."""
+    post = np.outer(won, simulated.PERIODS >= 4).astype(float)
+    made = with_columns(dated(), lottery_post=post)
+    return replace(made, first_treated={"dose": first})
 
 
 def ask(*instruments: str, **fields: Any) -> Question:
@@ -526,6 +534,12 @@ REFUSED: dict[str, tuple[Any, Question, dict[str, Any], str]] = {
         {"method": "liml"},
         "iv: 14 observations leave LIML no degree of freedom",
     ),
+    "as often treated": (
+        lambda: dated_by(np.where(np.arange(60) % 3 == 0, 4.0, np.nan), np.arange(60) < 21),
+        ask("lottery_post", covariates=()),
+        {},
+        "iv: less fixed effects and covariates, lottery_post and treatment are uncorrelated",
+    ),
     "few clusters": (
         lambda: replace(panel(), attributes={"state": np.arange(60) % 2}),
         ask(*TWO, cluster="state"),
@@ -572,12 +586,16 @@ def lottery_panel(winners: int) -> Panel:
     )
 
 
+LINEAR = {"learner": "linear", "propensity": "linear", "repetitions": 1}
+
+
 @pytest.mark.parametrize(
     ("design", "instrument", "options"),
     [
         ("iv", "post", {}),
         ("iv", "post", {"stage": "reduced"}),
-        ("dml_iv", "lottery", {"model": "pliv", "learner": "linear", "repetitions": 1}),
+        ("dml_iv", "lottery", LINEAR | {"model": "pliv"}),
+        ("dml_iv", "lottery", LINEAR),
     ],
 )
 def test_the_sides_of_a_lottery_are_its_winners_and_losers(design, instrument, options):
@@ -590,7 +608,36 @@ def test_the_sides_of_a_lottery_are_its_winners_and_losers(design, instrument, o
     few = f"{design}: 3 clusters that {instrument} moves and 57 others carry the variance of"
     assert fit.notes[-1].startswith(few)
     assert fit.notes[-1].endswith("on a side the interval need not hold its level.")
-    assert not any("carry" in note for note in estimate(lottery_panel(9), asked, design, **options).notes)
+    of_nine = estimate(lottery_panel(9), asked, design, **options)
+    assert not any("carry" in note for note in of_nine.notes)
+    told = of_nine.under("CR0").notes[-1]
+    size = 2 * stats.t.sf(stats.norm.ppf(0.975), 8)  # of 9 winners, though 35 are treated
+    assert told.startswith(
+        f"{design}: of 60 clusters {instrument} moves 9, and the average's variance rests on"
+    )
+    assert told.endswith(f'in at least about {size:.0%} of samples, so use convention "jackknife".')
+
+
+def test_few_losers_are_warned_of_as_few_winners_are():
+    fit = estimate(lottery_panel(53), Question("y", "d", instrument="post"), "iv", convention="CR1")
+    assert f"in at least about {2 * stats.t.sf(stats.norm.ppf(0.975), 6):.0%} of samples" in fit.notes[-1]
+
+
+def test_an_estimate_by_an_instrument_without_a_variance_names_no_test_that_is_refused():
+    made = lottery_panel(9)
+    flat = replace(made, outcomes={"y": np.zeros(made.outcomes["y"].shape)})
+    fit = estimate(flat, Question("y", "d", instrument="post"), "iv", convention="CR0")
+    assert fit.notes[-1].endswith("that can be estimated (of 60 clusters post moves 9).")
+
+
+@pytest.mark.parametrize("test", [randomization, few_treated])
+def test_dates_are_not_permuted_where_the_instrument_is_what_is_random(test):
+    sample = Question("y", "d", instrument="post").sample(lottery_panel(9))
+    with pytest.raises(QuestionError, match="with an instrument post is as good as random and treatment"):
+        test(sample, "iv")
+    found = uncertainty(sample, "iv", draws=99)
+    assert found["randomization"] is None
+    assert any(label == RANDOMIZATION and "as good as random" in why for label, why in found["refused"])
 
 
 def test_a_first_stage_of_winners_who_are_all_treated_has_its_standard_error():

@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 
 import study
 from study import Estimate, Panel, Question, QuestionError, diagnostics, estimate
+from study.core import synthetic_weights
 from study.core.synthetic_weights import frank_wolfe, noise_level, simplex_weights
 from study.designs import find_design
 from study.designs.synthetic_blocks import Block, blocks
@@ -49,6 +50,18 @@ def test_no_weight_can_be_moved_to_the_good_of_the_objective(shape: tuple[int, i
     assert weights.sum() == pytest.approx(1, abs=1e-12)
     assert np.ptp(gradient[weights > 0]) < 1e-7
     assert gradient.min() > gradient[weights > 0].mean() - 1e-7
+
+
+@pytest.mark.parametrize("zeta", [0.05, 0.5, 5.0])
+def test_the_short_way_of_a_large_ridge_finds_the_weights_of_non_negative_least_squares(
+    zeta: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(7)
+    columns, target = rng.normal(size=(6, 60)), rng.normal(size=6) + 2.0
+    weights = simplex_weights(columns, target, zeta)
+    monkeypatch.setattr(synthetic_weights, "_GUESSES", 0)
+    assert 0 < np.count_nonzero(weights) < 60
+    assert simplex_weights(columns, target, zeta) == pytest.approx(weights, abs=1e-12)
 
 
 def test_weights_of_three_columns_are_those_of_a_fine_grid() -> None:

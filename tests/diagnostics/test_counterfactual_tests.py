@@ -313,7 +313,7 @@ def test_bad_input_is_one_clear_error() -> None:
         ),
         (lambda: carry_over(sample, "imputation"), "ends for no unit"),
         (lambda: carry_over(ends, GSC), "not absorbing"),
-        (lambda: fit_before_treatment(sample, "imputation", before=0), "from 1 on"),
+        (lambda: fit_before_treatment(sample, "imputation", before=0), "before is 0; .*, at least 1"),
         (lambda: fit_before_treatment(few(np.random.default_rng(0), 3), "imputation", before=3), "at most 2"),
         (lambda: diagnostics.leads(estimate(panel, ASKED), bound=-1.0), "above 0"),
         (

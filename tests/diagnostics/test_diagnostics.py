@@ -234,3 +234,41 @@ def test_a_singular_covariance_is_refused_with_its_rank(name: str, panel: Panel)
     few = replace(panel, attributes={"state": np.array(["a", "b"])[np.arange(panel.n_units) % 2]})
     with pytest.raises(QuestionError, match="has rank 2"):
         EVERY[name](few)
+
+
+THIRD = Question("y", "event", min_cohort_size=2, horizon=1, group="eligible>0")
+
+
+def third() -> Panel:
+    """Return a panel every third unit of which is not eligible."""
+    whole = simulated.panel(90)
+    eligible = np.outer(np.arange(90) % 3 > 0, np.ones(8)).astype(float)
+    return replace(whole, covariates={"eligible": eligible})
+
+
+@pytest.mark.parametrize("design", ["triple_difference", "three_way"])
+def test_placebo_dates_of_a_third_difference_move_whole_cohorts(design: str) -> None:
+    whole = third()
+    first, eligible = whole.first_treated["event"], whole.covariates["eligible"] > 0
+    found = diagnostics.placebo_dates(THIRD.sample(whole), design, shifts=[2])
+    y = np.where(eligible & (whole.periods >= first[:, None]), np.nan, whole.outcomes["y"])
+    moved = replace(whole, outcomes={"y": y}, first_treated={"event": first - 2})
+    assert found["rows"][0].estimate == pytest.approx(estimate(moved, THIRD, design).headline.effect[0])
+
+
+def test_those_whom_treatment_is_not_for_are_no_treated_units_and_hide_no_treatment() -> None:
+    sample = THIRD.sample(third())
+    fit = estimate(sample.panel, THIRD, "triple_difference")
+    found = diagnostics.eras(fit, [(4, 5), (6, 7)], draws=99)
+    eligible, first = sample.group, sample.first_treated
+    counts = [int(np.sum(eligible & (first >= a) & (first <= b))) for a, b in ((4, 5), (6, 7))]
+    assert found.frame.loc[~found.frame["without"], "n_treated"].tolist() == counts
+    hidden = diagnostics.misclassification(sample, "three_way", shares=[0.1], periods_late=0)
+    assert hidden["n_never_treated"] == np.sum(np.isnan(first) & eligible)
+
+
+@pytest.mark.parametrize("name", ["balance", "spillovers"])
+def test_what_compares_treated_with_untreated_units_refuses_a_third_difference(name: str) -> None:
+    about = () if name == "balance" else ("triple_difference",)
+    with pytest.raises(QuestionError, match="ask the question without group"):
+        getattr(diagnostics, name)(THIRD.sample(third()), *about)

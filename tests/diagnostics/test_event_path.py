@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import simulated
 
-from study import Estimate, Panel, Question, QuestionError, estimate
+from study import Estimate, Panel, Question, QuestionError, diagnostics, estimate
 from study.diagnostics.event_path import event_path
 
 QUESTION = Question("y", "event", min_cohort_size=1, horizon=1)
@@ -68,6 +68,17 @@ def test_shares_have_one_mean_so_that_their_average_is_the_headline(panel: Panel
     assert weights @ path.covariance @ weights == pytest.approx(variance, rel=1e-10)
 
 
+def test_diagnostics_say_which_mean_effects_are_shares_of(panel: Panel) -> None:
+    level, share = (estimate(panel, QUESTION.replace(scale=scale)) for scale in ("level", "proportional"))
+    for diagnostic, mean in (
+        (diagnostics.leads, "divided by the counterfactual mean at its own event time; the tests are of"),
+        (diagnostics.pretrends, "divided by one mean, that of the average effect"),
+        (diagnostics.honest_did, "divided by one mean, that of the average effect"),
+    ):
+        assert mean in diagnostic(share).sentences[-1]
+        assert "divided by" not in str(diagnostic(level))
+
+
 def test_shares_before_treatment_do_not_explode_where_their_own_mean_is_small(panel: Panel) -> None:
     low = replace(panel, outcomes={"y": panel.outcomes["y"] - 6.0})
     question = QUESTION.replace(scale="proportional")
@@ -105,3 +116,13 @@ def test_a_mean_that_is_not_positive_gives_no_shares() -> None:
     low = simulated.panel(100, level=-50.0)
     with pytest.raises(QuestionError, match='scale="level"'):
         event_path(estimate(low, QUESTION.replace(scale="proportional")), "test")
+
+
+def test_effects_over_unlike_amounts_of_treatment_have_no_common_unit() -> None:
+    panel = simulated.panel(60)
+    amount = np.cumsum(panel.periods >= panel.first_treated["event"][:, None], axis=1).astype(float)
+    dosed = replace(panel, first_treated={}, doses={"event": amount})
+    question = Question("y", "event", horizon=1)
+    with pytest.raises(QuestionError, match="use normalized=False"):
+        event_path(estimate(dosed, question, "dcdh", normalized=True), "test")
+    assert event_path(estimate(dosed, question, "dcdh"), "test").n_pre == 2

@@ -610,7 +610,7 @@ def test_one_event_time_before_is_enough_except_for_its_changes_of_slope() -> No
         ({"target": 9}, "target is 9; the event times after the reference are 0, 1, 2"),
         ({"target": [1.0, 0.0]}, "3 weights"),
         ({"target": [0, 0, 0]}, "not all zero"),
-        ({"before": 0}, "has 0 event times before the reference"),
+        ({"before": 0}, "before is 0; it must be a whole number, at least 1"),
     ],
 )
 def test_bad_requests_are_refused(options: dict[str, object], words: str) -> None:

@@ -309,3 +309,11 @@ def test_bad_input_is_one_clear_error() -> None:
     ):
         with pytest.raises(QuestionError, match=said):
             bad()
+
+
+def test_slopes_in_the_dose_rest_on_no_comparison_unit() -> None:
+    made = simulated.panel(n=60)
+    dose = np.random.default_rng(1).uniform(1, 2, size=(60, 1)) * np.ones(len(PERIODS))
+    sample = QUESTION.replace(dose="amount").sample(replace(made, doses={"amount": dose}))
+    with pytest.raises(QuestionError, match='use curve="levels"'):
+        misclassification(sample, "dose_response", curve="slopes", degree=1)

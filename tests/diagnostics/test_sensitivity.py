@@ -191,6 +191,15 @@ def test_the_within_form_takes_treatment_that_switches_off():
         sensitivity(made, form="long_difference")
 
 
+def test_the_within_form_leaves_out_cells_whose_treatment_is_not_known():
+    whole, rng = simulated.panel(50), np.random.default_rng(0)
+    path = (rng.random(whole.outcomes["y"].shape) < 0.4).astype(float)
+    path[rng.random(path.shape) < 0.1] = np.nan
+    made = sample("moving", source=replace(whole, first_treated={}, treatment={"event": path}))
+    c, fit = partialled(made, "twfe", None, "test").coefficient, estimate(made.panel, made.question, "twfe")
+    assert c.estimate == pytest.approx(fit.effect[0], rel=EXACT)
+
+
 @pytest.mark.parametrize("group", [("moving",), ("moving", "other")])
 def test_strength_is_the_share_of_residual_sums_of_squares(group):
     made = sample("moving", "other", source=with_second_mover(0.1))
@@ -231,8 +240,9 @@ def test_without_covariates_the_long_difference_averages_differences_in_differen
     assert c.dof == made.n_units - 2
 
 
-def test_what_periods_have_in_common_does_not_move_the_long_difference():
-    made = sample("x1", "x2", horizon=2)
+@pytest.mark.parametrize("gaps", [0.0, 0.3])
+def test_what_periods_have_in_common_does_not_move_the_long_difference(gaps):
+    made = sample("x1", "x2", horizon=2, gaps=gaps)
     moved = replace(made, y=made.y + 100.0 * np.arange(made.y.shape[1]) ** 2)
     own, other = (partialled(each, "twfe", "long_difference", "test").coefficient for each in (made, moved))
     assert other == pytest.approx(own, rel=1e-9)
@@ -243,9 +253,14 @@ def test_the_long_difference_is_least_squares_on_one_row_a_unit(weights):
     made = sample("x1", "x2", horizon=2, gaps=0.5, n=120, weights=weights)
     form = partialled(made, "twfe", "long_difference", "test")
     start = {g: np.flatnonzero(made.periods == g)[0] for g in made.cohorts}
+    unit, period = np.nonzero(made.observed & ~np.isin(made.first_treated, made.cohorts)[:, None])
+    own = unit[:, None] == np.unique(unit)
+    dummies = np.column_stack([np.eye(len(made.periods))[period][:, 1:], own])
+    common = sm.WLS(made.y[unit, period], dummies, weights=made.weights[unit]).fit().params
+    y = made.y - np.append(0.0, common[: len(made.periods) - 1])
     with warnings.catch_warnings(action="ignore"):
-        after = np.column_stack([np.nanmean(made.y[:, s : s + 3], axis=1) for s in start.values()])
-        before = np.column_stack([np.nanmean(made.y[:, max(s - 3, 0) : s], axis=1) for s in start.values()])
+        after = np.column_stack([np.nanmean(y[:, s : s + 3], axis=1) for s in start.values()])
+        before = np.column_stack([np.nanmean(y[:, max(s - 3, 0) : s], axis=1) for s in start.values()])
     change, others = after - before, ~np.isin(made.first_treated, made.cohorts)
     seen = ~np.isnan(change) & others[:, None]
     change -= [np.average(change[s, k], weights=made.weights[s]) for k, s in enumerate(seen.T)]

@@ -21,8 +21,9 @@ from typer.main import get_command
 import study
 from study.commands.cli import app
 from study.designs import Assumes, Supports
-from study.diagnostics import all_diagnostics
-from study.paper import read_plan
+from study.diagnostics import Finding, all_diagnostics
+from study.panel import Sample, Scale
+from study.paper import Result, read_plan
 from study.simulate.process import DIALS
 
 tournament = import_module("study.simulate.tournament")
@@ -62,6 +63,16 @@ def test_every_public_name_and_command_is_documented(pages: dict[str, str]) -> N
         if inspect.isfunction(thing) and name not in ("design", "settings"):
             words = re.findall(r"\w+", thing.__doc__)
             assert {*inspect.signature(thing).parameters, "Returns"} <= {*words}, name
+
+
+def test_public_methods_that_take_arguments_say_what_these_are_and_what_they_return() -> None:
+    for kind in (study.Panel, study.Question, study.Estimate, Finding, Result, Sample, Scale):
+        for name, method in inspect.getmembers(kind, callable):
+            signature = None if name.startswith("_") else inspect.signature(method)
+            if signature and (taken := set(signature.parameters) - {"self"}):
+                words = re.findall(r"\w+", method.__doc__)
+                sections = {"Parameters"} | ({"Returns"} if signature.return_annotation != "None" else set())
+                assert taken | sections <= {*words}, f"{kind.__name__}.{name}"
 
 
 def test_each_row_of_the_guide_to_designs_is_there_once_and_names_designs_that_can() -> None:
@@ -125,9 +136,8 @@ def test_every_example_of_a_design_runs_in_python_and_in_a_terminal(
                 names["table"].to_csv(tmp_path / "labs.csv", index=False)
             told = command(*generate.terminal(design).split()[1:], cwd=tmp_path)
             assert (told.returncode, told.stderr) == (0, "")
-            # A panel from a table in memory has no name, and no column of units.
-            without = told.stdout.replace("labs.csv", "panel").replace("by lab\n", "by unit\n")
-            assert without.strip() == str(names["fit"].headline).strip()
+            # A panel from a table in memory has no name.
+            assert told.stdout.replace("labs.csv", "panel").strip() == str(names["fit"].headline).strip()
 
 
 def test_the_page_on_ones_own_data_runs_and_its_plan_can_be_read(tmp_path: Path, monkeypatch) -> None:
@@ -236,4 +246,16 @@ def test_a_link_to_no_page_or_place_is_found(tmp_path: Path) -> None:
     assert check_links.broken(tmp_path) == [
         "index.html: none.html is no file.",
         "index.html: other.html#there is no place on that page.",
+    ]
+
+
+def test_a_page_that_loads_from_a_network_is_a_broken_one(tmp_path: Path) -> None:
+    far = "https://cdn.example.org/formulas"
+    (tmp_path / "linked.html").write_text(f'<a href="{far}">a link is not loaded</a>')
+    assert check_links.broken(tmp_path) == []
+    (tmp_path / "index.html").write_text(
+        f'<script src="{far}.js"></script><link rel="stylesheet" href="{far}.css">'
+    )
+    assert check_links.broken(tmp_path) == [
+        f"index.html: {far}{end} is loaded from a network." for end in (".css", ".js")
     ]

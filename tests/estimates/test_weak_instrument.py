@@ -89,6 +89,15 @@ def test_sums_are_by_cluster_and_the_critical_value_is_that_of_as_many_instrumen
             np.testing.assert_allclose(scaled, expected, rtol=1e-7)
 
 
+def test_the_critical_value_of_one_score_with_few_degrees_of_freedom_is_that_of_a_squared_t() -> None:
+    b, a = np.random.default_rng(4).normal(size=(2, 12)) + np.array([[0.2], [-2.0]])
+    for degrees, level in ((4.0, 0.95), (7.5, 0.9)):
+        critical = stats.t.ppf((1 + level) / 2, degrees) ** 2
+        expected = not_rejected(b.sum(keepdims=True), a.sum(keepdims=True), b[:, None], a[:, None], critical)
+        found = anderson_rubin(b, a, np.arange(12), level, degrees)
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
 @pytest.mark.parametrize(("seed", "pieces"), [(9, 2), (81, 2), (4, 2), (23, 3), (123, 3)])
 def test_sets_of_two_instruments_in_any_number_of_pieces_are_where_the_statistic_is_small(
     seed: int, pieces: int

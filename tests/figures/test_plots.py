@@ -274,7 +274,7 @@ def test_a_band_much_wider_than_the_others_ends_at_the_axis_and_the_legend_says_
     for name, sign in (("low", -1), ("high", 1)):
         path[f"conf_{name}"] = path["estimate"] + sign * half / 2
         path[f"band_{name}"] = path["estimate"] + sign * half
-    figure = event_study({"": path}, ylabel="Effect", unit="year")
+    figure = event_study({"": path}, scale=Scale("level"), unit="year")
     axis = axes_of(figure)
     low, high = axis.get_ylim()
     assert (low, high) == pytest.approx((-0.4 - 0.08 * 2.4, 2 + 0.08 * 2.4))
@@ -382,7 +382,7 @@ DRAWN = {
     "long names": lambda: event_plot({"A design of many words and options": fit(), "B": fit("event_study")}),
     "long outcomes": lambda: event_study(
         dict.fromkeys(["an outcome of many words and units", "x" * 60], path()),
-        ylabel="Effect",
+        scale=Scale("level"),
         unit="year",
     ),
     "long outcome": lambda: long_outcome().plot(),

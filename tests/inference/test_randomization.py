@@ -850,3 +850,15 @@ def test_a_statistic_that_is_not_defined_for_the_actual_dates_is_refused(recorde
     assert isinstance(
         randomization(ASKED.sample(flat), "twfe", statistic="estimate", permutations=9), Randomization
     )
+
+
+def test_units_of_one_cluster_and_date_may_differ_in_their_dose() -> None:
+    first, pairs = np.repeat([4.0, 6.0, np.nan, np.nan], 6), np.arange(24) // 2
+    dose = np.tile([[1.0], [2.0]], (12, 8))
+    whole = replace(panel(first, strata=pairs), doses={"amount": dose})
+    sample = ASKED.replace(cluster="size", dose="amount").sample(whole)
+    made = randomization(sample, "dose_response", permutations=19, degree=1)
+    assert (
+        "(size) have units with two event dates or doses, so dates were permuted between units"
+        in " ".join(made.sentences)
+    )

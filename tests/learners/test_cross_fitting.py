@@ -320,6 +320,7 @@ def test_folds_that_leave_nothing_out_have_one_fold():
 
 def test_units_that_are_alike_are_those_of_the_sides_that_an_effect_reweights():
     d, m = np.array([1, 1, 0, 0]), np.array([[0.5, 0.5], [0.5, 0.5], [1e-15, 0.5], [1e-15, 0.5]])
-    assert share_alike(d, m, both=False) == pytest.approx(0)  # in the first draw
-    assert share_alike(d, m, both=True) == pytest.approx(0.5)
-    assert share_alike(d, m[:, 1:], both=False) == 1
+    x = np.array([[0.0], [2.0], [1.0], [3.0]])
+    assert share_alike(d, m, x, both=False) == pytest.approx(0)  # in the first draw
+    assert share_alike(d, m, x, both=True) == pytest.approx(0.5)
+    assert share_alike(d, m[:, 1:], x, both=False) == 1

@@ -84,11 +84,9 @@ def test_predictions_have_the_units_of_the_target(name):
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
-@pytest.mark.parametrize(("factor", "constant"), [(1e-9, 0.0), (1.0, 1e8)])
+@pytest.mark.parametrize(("factor", "constant"), [(1e-36, 0.0), (1.0, 1e8)])
 def test_covariates_may_be_tiny_or_far_from_zero(kind, name, factor, constant):
     made = problem(kind)
-    if name == "lightgbm":  # its bins are cut at zero
-        constant = 0.0
     moved = learned(made._replace(x=constant + factor * made.x), name, kind)
     np.testing.assert_allclose(moved, learned(made, name, kind), atol=1e-3)
 

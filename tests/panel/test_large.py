@@ -555,6 +555,55 @@ READ_ALIKE: dict[str, tuple[Any, list[dict[str, Any]]]] = {
         ),
         [{"scale": "log1p"}],
     ),
+    "no logarithm of units without a label": (
+        lambda d: d.assign(papers=d["papers"].where(d["state"].notna(), -3.0)),
+        [{"scale": "log1p", "cluster": "state"}, {"scale": "log1p", "covariates": ("state",)}],
+    ),
+    "no logarithm of units without a weight": (
+        lambda d: d.assign(papers=d["papers"].where(d["size"] > 0, -3.0)),
+        [{"scale": "log1p", "weights": "size"}, {"scale": "log1p"}],
+    ),
+    "no logarithm in a small cohort": (
+        lambda d: d.assign(
+            entry=d["entry"].where(d["lab"] != "Lab 7", 2004.0),
+            papers=d["papers"].where(d["lab"] != "Lab 7", -3.0),
+        ),
+        [{"scale": "log1p", "min_cohort_size": 2}, {"scale": "log1p", "min_cohort_size": 1}],
+    ),
+    "no logarithm in periods that are cut": (
+        lambda d: d.assign(entry=d["entry"].fillna(2004.0), papers=d["papers"].where(d["year"] < 2004, -3.0)),
+        [{"scale": "log1p"}, {"scale": "log1p", "lag": 1}],
+    ),
+    "no logarithm of units with gaps": (
+        lambda d: d.assign(
+            papers=d["papers"].where(d["papers"].notna().groupby(d["lab"]).transform("sum") == 6, -3.0)
+        ).query("lab != 'Lab 3' or year != 2003"),
+        [{"scale": "log1p", "missing": "balanced"}],
+    ),
+    "labels that are times": (
+        lambda d: d.assign(
+            state=pd.to_datetime("2001-01-01") + pd.to_timedelta(d["age"] / 4, unit="s"),
+            tier=pd.to_datetime("2001-01-01 00:00:00.000000100") + pd.to_timedelta(d["tier"], unit="ns"),
+        ),
+        [
+            {"population": "state!=2001-01-01 00:00:00.25"},
+            {"population": "state=2001-01-01 00:00:00.5"},
+            {"population": "tier=2001-01-01 00:00:00.000000102"},
+        ],
+    ),
+    "labels of few digits": (
+        lambda d: d.assign(tier=(d["tier"] + 0.1).astype("float32")),
+        [{"population": "tier=2.1"}],
+    ),
+    "texts that are bytes": (
+        lambda d: d.assign(
+            lab=d["lab"].str.encode("utf-8"),
+            year=d["year"].astype(str).str.encode("utf-8"),
+            state=d["state"].str.encode("utf-8"),
+            papers=d["papers"].map(lambda cell: None if np.isnan(cell) else str(cell).encode()),
+        ),
+        [{"cluster": "state"}, {"population": "state=Côte d'Ivoire"}],
+    ),
     "small outcomes": (lambda d: d.assign(papers=d["papers"] * 1e-12), [{"scale": "log1p"}]),
 }
 
@@ -619,6 +668,9 @@ def test_times_of_a_zone_are_refused(tmp_path: Path, unit: str) -> None:
         LargePanel.from_parquet(
             written(data, tmp_path), **ROLES | {"name": "labs", "period": "year", "treatment": ()}
         )
+    labels = table(30).assign(state=data["year"])
+    with pytest.raises(DataError, match="labs: column state holds times of a time zone"):
+        LargePanel.from_parquet(written(labels, tmp_path), **ROLES | {"name": "labs"})
 
 
 def test_outcomes_too_large_to_be_squared_are_refused(tmp_path: Path) -> None:
@@ -636,7 +688,10 @@ def test_unit_periods_that_stand_twice_are_counted(tmp_path: Path) -> None:
     twice = pd.concat([data, data[data["lab"].isin(["Lab 4", "Lab 11"]) & data["year"].isin([2001, 2003])]])
     with pytest.raises(DataError) as error:
         LargePanel.from_parquet(written(twice, tmp_path), name="labs", **ROLES)
-    assert str(error.value) == "labs: 4 unit-periods appear twice, first (Lab 11, 2001); keep one row each."
+    assert (
+        str(error.value)
+        == "labs: 4 unit-periods appear twice, first (Lab 11, 2001); keep one row each, or their mean."
+    )
 
 
 REFUSED: dict[str, dict[str, Any]] = {

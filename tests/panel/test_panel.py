@@ -154,17 +154,17 @@ BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
     "duplicate unit-year": (
         pd.concat([table(), table().iloc[[2]]], ignore_index=True),
         {},
-        "1 unit-period appears twice, first (ETH, 2016) on line 4 and line 8; keep one row each.",
+        "1 unit-period appears twice, first (ETH, 2016) on line 4 and line 8; keep one row each, or their mean.",
     ),
     "duplicate unit-years": (
         pd.concat([table(), table().iloc[[5, 2, 5]]], ignore_index=True),
         {},
-        "2 unit-periods appear twice, first (ETH, 2016) on line 4 and line 9; keep one row each.",
+        "2 unit-periods appear twice, first (ETH, 2016) on line 4 and line 9; keep one row each, or their mean.",
     ),
     "text in a number column": (
         changed("papers", 1, "many"),
         {},
-        'column papers holds "many" on line 3; it must be a number or empty.',
+        'column papers holds "many" on line 3; it must be a number such as 1234.5, or empty.',
     ),
     "infinite number": (changed("papers", 1, "inf"), {}, 'column papers holds "inf" on line 3'),
     "impossible event year": (

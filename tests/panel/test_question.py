@@ -98,6 +98,12 @@ def test_pooled_cohorts_are_dated_by_the_first_period_of_their_window() -> None:
     np.testing.assert_array_equal(sample.first_treated, [2, 2, 5, 5, NEVER])
 
 
+def test_a_pooled_cohort_that_anticipates_from_the_first_period_on_is_already_treated() -> None:
+    sample = Question("y", "event", cohort_width=2, anticipation=1).sample(dated(3, 4, 5, NEVER))
+    np.testing.assert_array_equal(sample.first_treated, [4, 4, NEVER])
+    assert steps(sample)["already treated in 1 (with 1 period of anticipation)"] == 1
+
+
 def test_weights_have_mean_one_and_clusters_number_from_zero() -> None:
     sample = Question("y", "event", weights="size", cluster="state").sample(simulated.panel(n=50))
     assert sample.weights.mean() == pytest.approx(1.0)

@@ -116,7 +116,7 @@ def test_faults_of_several_kinds_are_listed_together_with_unit_period_and_value(
     assert listed.to_dict("list")["line"] == [7, 3, 5, 6, 5, 6]
     assert listed.iloc[1].to_dict() == {
         "column": "papers",
-        "rule": "must be a number or empty",
+        "rule": "must be a number such as 1234.5, or empty",
         "unit": "ETH",
         "time": "2015",
         "line": 3,
@@ -138,7 +138,7 @@ def read_lines(first: int) -> Any:
 def test_violations_read_as_sentences_grouped_by_rule() -> None:
     listed = violations(with_cells((1, "papers", "many"), (2, "papers", "x")), Roles.of(**ROLES))
     assert describe(listed) == (
-        "papers must be a number or empty; 2 lines break this rule:\n"
+        "papers must be a number such as 1234.5, or empty; 2 lines break this rule:\n"
         '  line 2 (ETH, 2015): "many"\n'
         '  line 3 (ETH, 2016): "x"'
     )
@@ -553,8 +553,8 @@ BYTES: dict[str, tuple[bytes, str]] = {
     "SAS transport": (b"HEADER RECORD*******LIBRARY HEADER RECORD!!!", "it is a SAS transport file"),
     "nothing": (b"", "it is empty"),
     "blank lines": (b"\n \n\n", "it is empty"),
-    "semicolons": (b"unit;year\nA;2014\n", "its fields are parted by semicolons, not by commas"),
-    "tabs": (b"unit\tyear\nA\t2014\n", "its fields are parted by tabs, not by commas"),
+    "semicolons": (b"unit;year\nA;2014\n", "its fields are separated by semicolons, not by commas"),
+    "tabs": (b"unit\tyear\nA\t2014\n", "its fields are separated by tabs, not by commas"),
     "a quote that does not end": (b'unit,year\n"A,2014\nB,2014\n', "line 2 has 1 fields, the heading has 2"),
     "a file cut off": (b"unit,year,papers\nA,2014,1\nA,20", "line 3 has 2 fields, the heading has 3"),
     "commas without quotes": (

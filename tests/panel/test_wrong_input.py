@@ -330,7 +330,7 @@ def test_an_annual_period_that_is_missing_is_an_empty_cell() -> None:
 REFUSED: dict[str, tuple[Callable[[], pd.DataFrame], str]] = {
     "list": (
         lambda: TABLE.assign(y=[[1]] * 9),
-        'column y holds "[1]" on row 1; it must be a number or empty.',
+        'column y holds "[1]" on row 1; it must be a number such as 1234.5, or empty.',
     ),
     "mapping": (lambda: TABLE.assign(unit=[{"a": 1}] * 9), "on row 1; it must be one label."),
     "boundless": (lambda: TABLE.assign(y=pd.Series([1] * 8 + [BIG], dtype=object)), 'holds "inf" on row 9'),

@@ -413,7 +413,7 @@ def test_where_no_cohort_is_seen_for_long_enough_the_row_is_refused_and_the_othe
 
 
 def test_the_ends_of_averages_are_those_of_designs_with_and_without_covariates(setting: Setting) -> None:
-    numbers = {n.address: n.value for n in answer_numbers(setting.plan, setting.panel, setting.results)}
+    numbers = {n.address: n.value for n in answer_numbers(setting)}
     answers = {label: setting.results["sim1", "log1p", "count", label].headline for label in LABELS}
     effect = {label: answer.estimate for label, answer in answers.items() if answer}
     at = "sim1/count/log1p/designs"

@@ -316,3 +316,11 @@ def test_an_event_whose_title_has_an_article_has_one_in_a_sentence() -> None:
         "e": "e",
     }
     assert {title: Event("e", title, "s", "l").called for title in titles} == titles
+
+
+def test_a_headline_with_an_instrument_has_no_randomization_test(tmp_path: Path) -> None:
+    for asked, tested in (("", 19), ('question = {instrument = "x1"}', 0)):
+        rows = f'[[designs]]\nname = "iv"\nlabel = "IV"\n{asked}\n[inference]'
+        (tmp_path / "study.toml").write_text(PLAN.replace("[inference]", rows))
+        plan = read_plan(tmp_path / "study.toml").under("iv")
+        assert {task.permutations for task in plan.tasks() if task.row == plan.headline} == {tested}

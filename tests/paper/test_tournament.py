@@ -327,6 +327,7 @@ def test_violations_are_bias_and_coverage_of_every_process_with_the_effect(
     rows = recording.read_record(setting.plan, setting.panel).rows.set_index(recording.KEY)
     assert table.headings[0] == "CS"
     assert len({*table.headings}) == 4
+    assert table.notes[-1] == "Numbers of unfounded and hidden units are rounded down."
     for block, name in zip(table.blocks, ("bias", "coverage"), strict=True):
         assert [line.label.lower() for line in block.lines] == ["as calibrated", *PROCESSES[2:]]
         for line, process in zip(block.lines, PROCESSES[1:], strict=True):

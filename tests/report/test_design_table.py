@@ -59,6 +59,25 @@ def test_estimates_are_columns_with_what_they_rest_on(fits) -> None:
     ]
 
 
+def test_a_unit_has_the_name_of_its_column_where_it_has_no_label(panel: Panel) -> None:
+    assert study.load_panel("cvpr").unit == "university"
+    long = pd.DataFrame(
+        {
+            "lab": np.repeat(panel.units, len(panel.periods)),
+            "year": np.tile(panel.periods, panel.n_units),
+            "y": panel.outcomes["y"].ravel(),
+            "event": np.repeat(panel.first_treated["event"], len(panel.periods)),
+        }
+    )
+    own = Panel.from_long(long, unit="lab", time="year", first_treated="event", outcomes="y")
+    fit = study.estimate(own, QUESTION, "twfe")
+    table = study.table([fit])
+    assert "clustered by lab:" in table.notes[0]
+    assert cells(table, "Fixed effects") == ["lab, period"]
+    assert "90 clusters, by lab" in str(fit)
+    assert "clustered by lab:" in str(study.compare(own, QUESTION, ["twfe", "imputation"], draws=99))
+
+
 def test_the_r_squared_is_that_of_the_regression_with_dummies(panel: Panel, fits) -> None:
     sample = fits[0].sample
     y, treated = sample.y.ravel(), sample.treatment.ravel()

@@ -29,6 +29,7 @@ from study.figures import drawing
 from study.paper import numbers, record
 from study.paper import run as running
 from study.paper.exhibits.designs import path_figure
+from study.paper.exhibits.exhibit import Setting
 from study.paper.numbers import answer_numbers
 from study.paper.plan import read_plan
 from study.report.compile import compile_paper
@@ -134,7 +135,7 @@ CITED = (
 
 def test_the_numbers_of_answers_are_the_answers_at_their_addresses(ran):
     plan, panel, results, _ = ran
-    values = {n.address: n.value for n in answer_numbers(plan, panel, results, CITED)}
+    values = {n.address: n.value for n in answer_numbers(Setting(plan, panel, results), CITED)}
     assert set(values) == set(CITED)
     answers = [results["sim1", "log1p", "count", label] for label in ("CS", "ES", "TWFE")]
     result, headline = answers[0], answers[0].headline
@@ -164,7 +165,7 @@ def test_the_text_has_the_same_addresses_under_every_headline_design(ran):
     for design in ("event_study", "twfe"):
         swapped = plan.under(design)
         results = running.run(swapped, panel, jobs=1)
-        fresh = {n.address: n.value for n in answer_numbers(swapped, panel, results, CITED[:-1])}
+        fresh = {n.address: n.value for n in answer_numbers(Setting(swapped, panel, results), CITED[:-1])}
         assert set(fresh) == set(CITED[:-1])
         assert all(fresh.values())
 

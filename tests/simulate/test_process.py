@@ -11,7 +11,7 @@ from simulated_processes import PERIODS, panel, process, with_gaps
 
 from study import Question, QuestionError
 from study.designs import find_design
-from study.simulate.process import Process, recent_growth, truth
+from study.simulate.process import Process, _some, recent_growth, truth
 
 EFFECTS = {"effect": 0.7, "heterogeneity": 0.6, "dynamics": 0.3, "early": 0.1}
 CLOSED_FORM = (
@@ -412,3 +412,9 @@ def test_hidden_treatment_is_in_no_average() -> None:
     assert not draw.treated[never].any()
     # 58 of 200, of which 0.29 times 200 is a little less in binary.
     assert (draw.y != draw.untreated)[never].any(axis=1).sum() == 58
+
+
+def test_a_share_of_units_is_rounded_down_and_below_one_is_one_as_often_as_it_says() -> None:
+    rng, units = np.random.default_rng(0), np.arange(33)
+    assert {len(_some(units, 0.15, rng)) for _ in range(20)} == {4}
+    assert np.mean([len(_some(units[:3], 0.1, rng)) for _ in range(2000)]) == pytest.approx(0.3, abs=0.04)

@@ -18,7 +18,6 @@ from study.panel import Sample
 from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.report import Block, Cell, Column, Line, Number, Table
 
-EXHIBIT = "balance"
 # Beside the question's own covariates: what is known of a unit before treatment, where the panel has it.
 FIXED = ("baseline_venue_papers", "first_paper_year")
 OF_BALANCE = {
@@ -63,10 +62,10 @@ def balance(setting: Setting) -> Iterator[Piece]:
     pooled = pooled.assign(adjusted_difference=pooled["covariate"].map(adjusted))
     yield table(setting, sample, finding, pooled)
     for row in pooled.to_dict("records"):
-        values, at = {column: row[column] for column in OF_BALANCE}, (EXHIBIT, row["covariate"])
+        values, at = {column: row[column] for column in OF_BALANCE}, row["covariate"]
         how = {"quantity": in_words(row["covariate"]), "seed": ""}
         yield from setting.numbers(at, values, _columns(row), task, **how)
-    yield from setting.numbers((EXHIBIT, "summary"), summary(pooled), OF_SUMMARY, task, seed="")
+    yield from setting.numbers("summary", summary(pooled), OF_SUMMARY, task, seed="")
     both = pooled.dropna(subset=["difference", "adjusted_difference"])
     if len(both):
         values = summary(both)
@@ -148,7 +147,7 @@ def table(setting: Setting, sample: Sample, finding: Finding, pooled: pd.DataFra
         label = name.removeprefix(f"{attribute} ") if attribute else in_words(name)
         lines.setdefault(in_words(attribute), []).append(Line(label, cells))
     return Table(
-        name=EXHIBIT,
+        name="balance",
         caption=f"Treated and comparison {plan.text.units} before treatment",
         headings=[headings[name] for name in shown],
         blocks=[Block(title, sorted(own, key=_size) if title else own) for title, own in lines.items()],

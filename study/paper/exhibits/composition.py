@@ -12,13 +12,11 @@ from study.core import QuestionError, capital, one_thread
 from study.diagnostics import Finding, Refits
 from study.diagnostics.eras import eras, treated_units
 from study.estimates import Effect, Estimand, Estimate
-from study.panel import Scale
 from study.paper.exhibits.designs import heads, side_by_side, under
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Event, Task
 from study.report import A_DASH, Line, Number, Table, effect_values, effects_between, lettered, p_cell
 
-EXHIBIT = "composition"
 FULL, FIXED = "full", "balanced"
 
 
@@ -60,7 +58,7 @@ def composition(setting: Setting) -> Iterator[Piece]:
     for at, first in firsts.items():
         for label, path in first.paths.items():
             for time, number in counts(path, plan.window).items():
-                values, where = {"n_treated": number}, (EXHIBIT, at, label, "event_time", time)
+                values, where = {"n_treated": number}, (at, label, "event_time", time)
                 yield from setting.numbers(where, values, task=first.task, quantity=label)
         yield f"{capital(first.task.event.title)}: {first.by_era.verdict}"
     yield from _by_row(setting, by_key, refused)
@@ -100,7 +98,7 @@ def counts(path: Estimate, window: tuple[int, int]) -> dict[float, int]:
 
 def _numbers(setting: Setting, answer: Composed, *row: str) -> Iterator[Traced]:
     task = answer.task
-    at, equal = (EXHIBIT, task.event.label, task.outcome, task.scale, *row), answer.by_era["p_equal"]
+    at, equal = (task.event.label, task.outcome, task.scale, *row), answer.by_era["p_equal"]
     yield from setting.numbers(at, {"p_joint": equal}, task=task, quantity="that eras are equal")
     for label, effect in answer.averages.items():
         yield from setting.numbers((*at, label), effect_values(effect), task=task, quantity=label)
@@ -132,7 +130,8 @@ def _panels(setting: Setting, by_scale: Mapping[str, Sequence[Composed]]) -> dic
             effects = [answer.averages.get(label) for answer in answers]
             if any(effects):
                 dash |= not all(effect and effect.exists for effect in effects)
-                lines += effects_between(_title(setting, label), effects, scale=Scale(scale))
+                unit = answers[0].task.question.effect_scale
+                lines += effects_between(_title(setting, label), effects, scale=unit)
         lines.append(Line("Eras equal, p-value", [p_cell(answer.by_era["p_equal"]) for answer in answers]))
 
     notes = [
@@ -152,7 +151,7 @@ def _table(setting: Setting, events: Sequence[Event], by_key: Mapping[tuple[str,
     columns = [*product(plan.outcomes, events)]
     by_scale = {s: [by_key[setting.task(s, o, e).key] for o, e in columns] for s in plan.scales}
     return Table(
-        name=EXHIBIT if setting.event in events else f"{EXHIBIT}-{events[0].label}",
+        name="composition" if setting.event in events else f"composition-{events[0].label}",
         caption=f"Who is in the average effect, {plan.headline.label}{under(events)}",
         **heads(plan, events),
         **_panels(setting, by_scale),
@@ -170,7 +169,7 @@ def _treated_table(setting: Setting, firsts: Mapping[str, Composed]) -> Table:
             for label, own in of_path.items()
         ]
     return Table(
-        name=f"{EXHIBIT}-treated",
+        name="composition-treated",
         caption=f"Treated {plan.text.units} that the effect at each event time is of, {plan.headline.label}",
         headings=[f"{time}" for time in range(first, last + 1)],
         spans=[(f"{capital(setting.panel.period_unit)}s since the event", last - first + 1)],
@@ -206,7 +205,7 @@ def _by_row(
     if others:
         by_scale = dict(zip(plan.scales, zip(*others.values(), strict=True), strict=True))
         yield Table(
-            name=f"{EXHIBIT}-designs",
+            name="composition-designs",
             caption=f"Who is in the average effect, by design: {setting.event.title}, "
             f"{setting.outcome_in_words}",
             headings=list(others),

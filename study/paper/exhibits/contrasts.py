@@ -17,7 +17,6 @@ from study.paper import headline_effect, worded, words_of
 from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, exhibit
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table, cells, effect_values, lettered
 
-EXHIBIT = "contrasts"
 BY_T = "\N{DAGGER}"
 FULL = ("estimate", "std_error", "conf_low", "conf_high", "p_value", "mde")
 SHORT = ("estimate", "std_error", "p_value")
@@ -56,7 +55,7 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
             own = "" if label == setting.event.label else title  # what all others are set beside
             lines.setdefault(own, []).append(Line(marked, line))
             treated = {"treated": shown.n_treated}
-            yield from setting.numbers((EXHIBIT, label), treated, OF_CONTRASTS, quantity=shown.label)
+            yield from setting.numbers(label, treated, OF_CONTRASTS, quantity=shown.label)
     named = {label for labels in plan.contrasts.values() for label in labels}
     average = setting.averaged(setting.event)
     dated = [e for e in plan.every_event if e.label in named and setting.averaged(e) != average]
@@ -65,7 +64,7 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
     main = [Block("", lines.pop(""))] if "" in lines else []
     heads = {"estimate": "Effect", "std_error": "(SE)", "conf_low": "Low", "conf_high": "High", "mde": "MDE"}
     yield Table(
-        name=EXHIBIT,
+        name="contrasts",
         caption=f"Effects {listed([title[0].lower() + title[1:] for title in plan.contrasts])}",
         headings=["N", *(heads.get(name, "p") for names in columns.values() for name in names)],
         spans=[("", 1), *((plan.scales[scale], len(names)) for scale, names in columns.items())],

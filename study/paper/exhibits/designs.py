@@ -273,8 +273,7 @@ def path_figure(plan: Plan, event: Event, scale: str, results: Results, period: 
         for outcome, title in plan.outcomes.items()
         if (path := results[event.label, scale, outcome, row.label].path)
     }
-    unit = Scale(scale, plan.text.counted)
-    return figures.event_study(paths, ylabel=unit.short_axis(), unit=period, percent=unit.percent)
+    return figures.event_study(paths, scale=Scale(scale, plan.text.counted), unit=period)
 
 
 def _sentence(setting: Setting, event: Event, agreement: Agreement) -> str:

@@ -19,7 +19,6 @@ from study.paper.exhibits.composition import counts
 from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, estimate_command, exhibit
 from study.report import A_DASH, COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, cells, lettered
 
-EXHIBIT = "event_studies"
 LINE = 22
 
 # Besides the plan's designs that have effects by event time, those that the literature sets beside them. Their windows
@@ -75,7 +74,7 @@ def event_studies(setting: Setting) -> Iterator[Piece]:
     against = "; ".join(f"{base} ({', '.join(own)})" for base, own in labels.items())
     yield _table(setting, answers, leads, refused)
     yield draw(
-        EXHIBIT,
+        "event_studies",
         f"Effects of {setting.event.called} by event time under several designs. {setting.about}. Effects are "
         f"against: {against}. Lines are pointwise intervals at {100 * plan.level:g}%, bars simultaneous bands over all "
         "event times of a design. Effects outside the window of the figure are in the bands.",
@@ -153,9 +152,9 @@ def figure(setting: Setting, answers: Answers) -> Figure:
             if own == scale and given[own, label] == with_covariates
         }
         if paths:
-            unit, letter = Scale(scale, plan.text.counted), LETTERS[len(grids)]
             how = f", {'with' if with_covariates else 'without'} covariates" * (len({*given.values()}) > 1)
-            grids.append(figures.Grid(f"{letter}. {title}{how}", paths, unit.short_axis(), unit.percent))
+            heading = f"{LETTERS[len(grids)]}. {title}{how}"
+            grids.append(figures.Grid(heading, paths, Scale(scale, plan.text.counted)))
     apart = {textwrap.fill(label, LINE) for label in _apart(answers)}
     period = setting.panel.period_unit
     return figures.event_study_grids(grids, window=plan.window, unit=period, apart=apart)
@@ -174,8 +173,7 @@ def _fixed_composition(setting: Setting) -> Iterator[Drawn]:
         if not all(result.path for result in answers.values()):
             return
         paths = {label: figures.shown(pd.DataFrame(r.path), plan.window) for label, r in answers.items()}
-        unit = Scale(scale, plan.text.counted)
-        grids.append(figures.Grid(title, paths, unit.short_axis(), unit.percent))
+        grids.append(figures.Grid(title, paths, Scale(scale, plan.text.counted)))
     for label, result in answers.items():
         treated[label] = counts(setting.fit(result.task).by_event_time, plan.window)
     yield draw(
@@ -205,7 +203,7 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
             line = cells(OF_LEADS, shown.loc[scale, label].to_dict(), Scale(scale))
         lines[plan.scales[scale]].append(Line(label, line))
     return Table(
-        name=EXHIBIT.replace("_", "-"),
+        name="event-studies",
         caption=f"Effects before {setting.event.called}, by design: {setting.outcome_in_words}",
         headings=HEADINGS,
         spans=[("All before", 3), ("Window", 2), ("Largest", 2), ("After it", 2)],
@@ -225,8 +223,8 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
 def _numbers(setting: Setting, answers: Answers, leads: pd.DataFrame) -> Iterator[Piece]:
     for at, result in answers.items():
         task, row, about = result.task, leads.loc[at], "largest effect before the event in the window"
-        yield from setting.numbers((EXHIBIT, *at), row[[*TESTS]], OF_LEADS, task)
-        path, where = estimate_command(task, setting.panel, path=True), (EXHIBIT, *at, "largest")
+        yield from setting.numbers(at, row[[*TESTS]], OF_LEADS, task)
+        path, where = estimate_command(task, setting.panel, path=True), (*at, "largest")
         yield from setting.numbers(where, row[[*LARGEST[:2]]], OF_LEADS, task, quantity=about, command=path)
         yield from setting.numbers(where, row[[*LARGEST[2:]]], OF_LEADS, task, quantity=about)
     # How many of the joint tests of all effects before the event reject.
@@ -237,7 +235,7 @@ def _numbers(setting: Setting, answers: Answers, leads: pd.DataFrame) -> Iterato
         "rejecting_largest": (tested["leads_p_largest"] < size).sum(),
     }
     yield from setting.numbers(
-        (EXHIBIT, "summary"),
+        "summary",
         counts,
         OF_LEADS,
         quantity=f"tests at {100 * size:g}%",

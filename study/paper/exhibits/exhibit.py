@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import pkgutil
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache, wraps
+from importlib import import_module
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from study.core import QuestionError, capital, one_thread
+from study.core import QuestionError, capital, one_thread, refuse_unknown
 from study.estimates import Effect, Estimate
 from study.figures import Figure, drawn
 from study.panel import Panel, Question, Scale, panel_entries
@@ -65,7 +68,7 @@ class Source:
     Attributes
     ----------
     exhibit : str
-        The exhibit that makes it.
+        The exhibit that makes it; inside of one it is empty, and filled in when its pieces are gathered.
     quantity : str
         What it is, in words with its unit.
     question, design, options : str
@@ -269,7 +272,7 @@ class Setting:
 
     def source(self, task: Task | None = None, **named: str) -> Source:
         """Return the source of a number about the panel, which answers a task or is made from its answer, if any."""
-        about = {"quantity": "", "data": self.panel.name, "checksum": self.panel.checksum}
+        about = {"exhibit": "", "quantity": "", "data": self.panel.name, "checksum": self.panel.checksum}
         if task is not None:
             options = task.row.design.options | task.options
             about |= {
@@ -282,7 +285,7 @@ class Setting:
 
     def numbers(
         self,
-        at: Sequence[str | float],
+        at: str | Sequence[str | float],
         values: Mapping[str, Any],
         columns: Mapping[str, Column] | None = None,
         task: Task | None = None,
@@ -292,8 +295,8 @@ class Setting:
 
         Parameters
         ----------
-        at : sequence of str or float
-            Parts of the row's address; the first is the exhibit where the source names none.
+        at : str, or sequence of str or float
+            The row's address below that of the exhibit, or its parts; all of it where the source names an exhibit.
         values, columns : mapping
             By column.
         task : Task, optional
@@ -301,8 +304,9 @@ class Setting:
         **source : str
             Fields of the source: what the row is about, and what shows it if not the run of the plan.
         """
-        origin = self.source(task, **{"exhibit": str(at[0])} | source)
-        return addressed(address(*at), values, origin, task.question.scale if task else "level", columns)
+        where = address(at) if isinstance(at, str) else address(*at)
+        scale = task.question.scale if task else "level"
+        return addressed(where, values, self.source(task, **source), scale, columns)
 
     @property
     def panel_title(self) -> str:
@@ -378,13 +382,12 @@ class Setting:
             command = RUN if column == "mde" else estimate_command(task, panel)
             yield from about.numbers(at, {column: value}, task=task, quantity=quantity, command=command)
 
-    @property
-    def outcome_heads(self) -> dict[str, Any]:
-        """Return the headings over the cells of :func:`outcome_line`, and what stands over them."""
-        over = [(title, 2) for title in self.plan.outcomes.values()]
+    def outcome_heads(self, *last: str, over: str = "") -> dict[str, Any]:
+        """Return the headings of effects on all outcomes beside units, and the last ones with what stands over them."""
+        outcomes = [(title, 2) for title in self.plan.outcomes.values()]
         return {
-            "headings": ["Treated", "All", *["Effect", "(SE)"] * len(over), "MDE"],
-            "spans": [(capital(self.plan.text.units), 2), *over, ("", 1)],
+            "headings": ["Treated", "All", *["Effect", "(SE)"] * len(outcomes), *last],
+            "spans": [(capital(self.plan.text.units), 2), *outcomes, *[(over, len(last))] * bool(last)],
         }
 
 
@@ -426,12 +429,10 @@ class Findings:
         """Yield why other findings were not made."""
         yield from (self.says(f"Not made: {why}") for why in self.refused)
 
-    def numbers(
-        self, exhibit: str, values: Mapping[str, Any], *parts: str | float, **how: Any
-    ) -> Iterator[Traced]:
-        """Yield values by column as numbers at the exhibit, the scale and further parts; see :class:`Setting`."""
+    def numbers(self, values: Mapping[str, Any], *parts: str | float, **how: Any) -> Iterator[Traced]:
+        """Yield values by column as numbers at the scale and further parts; see :class:`Setting`."""
         how = {"command": self.setting.command_of(self.task)} | how
-        return self.setting.numbers((exhibit, self.scale, *parts), values, task=self.task, **how)
+        return self.setting.numbers((self.scale, *parts), values, task=self.task, **how)
 
 
 def panels(rows: Iterable[Findings], lines: Callable[[Findings], Iterable[Line]]) -> list[Block]:
@@ -517,19 +518,44 @@ REGISTERED: dict[str, Exhibit] = {}
 
 
 def exhibit(title: str, section: Part) -> Callable[[Callable[[Setting], Iterator[Piece]]], Makes]:
-    """Register a function, which has the name of its file, as an exhibit; its pieces are gathered by kind."""
+    """Register a function, which has the name of its file, as an exhibit; its pieces are gathered by kind.
+
+    Addresses of its numbers begin with its name, but for those whose source names an exhibit.
+    """
 
     def register(make: Callable[[Setting], Iterator[Piece]]) -> Makes:
+        name = make.__name__
+
+        def located(piece: Piece) -> Any:
+            if not isinstance(piece, Traced) or piece.source.exhibit:
+                return piece
+            return Traced(f"{name}/{piece.address}", piece.value, replace(piece.source, exhibit=name))
+
         @wraps(make)
         def gathered(setting: Setting) -> Exhibited:
-            pieces: list[Any] = list(make(setting))
+            pieces = [*map(located, make(setting))]
             kinds: tuple[Any, ...] = (Table, Drawn, Traced, str)
             return Exhibited(*(tuple(piece for piece in pieces if isinstance(piece, kind)) for kind in kinds))
 
-        REGISTERED[make.__name__] = Exhibit(make.__name__, title, section, gathered)
+        REGISTERED[name] = Exhibit(name, title, section, gathered)
         return gathered
 
     return register
+
+
+def find_exhibit(name: str) -> Exhibit:
+    """Return an exhibit by name, which is that of its file and of its function.
+
+    Raises
+    ------
+    QuestionError
+        If there is none of that name.
+    """
+    files = pkgutil.iter_modules([str(Path(__file__).parent)])
+    names = [module.name for module in files if module.name != "exhibit"]
+    refuse_unknown("exhibit", name, names, "study.toml, exhibits")
+    import_module(f"study.paper.exhibits.{name}")
+    return REGISTERED[name]
 
 
 def refusals(results: Iterable[Result]) -> list[str]:

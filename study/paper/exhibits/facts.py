@@ -18,7 +18,7 @@ from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, 
 from study.paper.facts import EARLY, GROWTH, LATE, SECTORS, YEAR, Data, Definition, Fact, Years, month
 from study.report import REFUSED, Block, Cell, Format, Line, Number, Table, error, lettered
 
-EXHIBIT, COMMAND = "facts", "study facts"
+COMMAND = "study facts"
 GAP = 3.8
 HATCHES = ("", "////", "....")
 STYLES = dict(zip(SECTORS, zip(SERIES, HATCHES, strict=False), strict=True))
@@ -95,14 +95,14 @@ def _of_fact(fact: Fact, vintage: str, threshold: str, *parts: str) -> Iterator[
 
 def _of_values(values: Mapping[str, float], source: Source, *parts: Any, unit: str = "") -> Iterator[Piece]:
     columns = seed_paper.columns_of(unit or next(iter(values)))
-    return addressed(address(EXHIBIT, *parts), values, source, columns=columns)
+    return addressed(address(*parts), values, source, columns=columns)
 
 
 def _source(file: tuple[str, ...], quantity: str, vintage: str = "", threshold: str = "") -> Source:
     options = (
         f" --vintage {vintage} --threshold {threshold}" if vintage and file == seed_paper.MODELS_FILE else ""
     )
-    return Source(EXHIBIT, quantity, "/".join(file), checksum(*file), f"{COMMAND}{options}")
+    return Source("", quantity, "/".join(file), checksum(*file), f"{COMMAND}{options}")
 
 
 def _verdict(every_fact: tuple[Fact, ...]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import capital, p_text
+from study.core import p_text
 from study.estimates import Effect, effects_frame
 from study.figures import GREY, WIDE, Figure, dot_figure
 from study.panel import Scale
@@ -20,7 +20,6 @@ from study.paper import Event, Result, agreement, headline_effect
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
 from study.report import A_DASH, COLUMNS, REFUSED, Block, Cell, Column, Line, Table, effects_beside, lettered
 
-EXHIBIT = "families"
 FEW = 5
 OF_FAMILIES = {
     "family": Column("family with the smallest randomization p-value", "text"),
@@ -52,7 +51,7 @@ def families(setting: Setting) -> Iterator[Piece]:
     yield _tests_table(setting)
     yield _dates_table(setting, moved)
     yield draw(
-        EXHIBIT,
+        "families",
         f"Families of compute-access events, {plan.headline.label}, {setting.outcome_in_words}; treated "
         f"{plan.text.units} in parentheses. Intervals with an arrow go on beyond the axis.",
         figure(effects_frame(rows), scale, plan.level),
@@ -87,10 +86,9 @@ def _table(setting: Setting, scale: str, differences: Differences) -> Table:
     for event in plan.families:
         lines.setdefault(event.group, []).extend(_lines(setting, event, scale, differences))
     return Table(
-        name=EXHIBIT if scale == setting.scale else f"{EXHIBIT}-{scale}",
+        name="families" if scale == setting.scale else f"families-{scale}",
         caption=f"Families of compute-access events, {plan.headline.label}: {plan.scales[scale].lower()}",
-        headings=["Treated", "All", *["Effect", "(SE)"] * len(plan.outcomes)],
-        spans=[(capital(plan.text.units), 2), *((title, 2) for title in plan.outcomes.values())],
+        **setting.outcome_heads(),
         blocks=lettered(lines),
         notes=list(_notes(setting, scale)),
         prose=(0,),
@@ -124,7 +122,7 @@ def _tests_table(setting: Setting) -> Table:
             lines.setdefault(event.group, []).append(Line(event.short, cells))
     smallest = {title: _smallest(setting, name) for name, title in plan.scales.items()}
     return Table(
-        name=f"{EXHIBIT}-tests",
+        name="families-tests",
         caption=f"Tests of the families of events, {plan.headline.label}, for {setting.outcome_in_words}",
         headings=["p", "Wald", "Largest t", "MDE"] * len(plan.scales),
         spans=[(title, 4) for title in plan.scales.values()],
@@ -200,7 +198,7 @@ def _dates_table(setting: Setting, moved: Moved) -> Table:
     lines = [effects_beside(event.short, moved[event.label], scale=scale) for event in events]
     moves = f"Events a {setting.panel.period_unit} earlier and later"
     return Table(
-        name=f"{EXHIBIT}-dates",
+        name="families-dates",
         caption=f"{moves}: {plan.headline.label}, {setting.outcome_in_words}",
         headings=["Effect", "(SE)"] * 3,
         spans=[("One earlier", 2), ("As dated", 2), ("One later", 2)],
@@ -220,11 +218,11 @@ def _numbers(setting: Setting, differences: Differences, moved: Moved) -> Iterat
         values = {"estimate": effect.estimate, "std_error": effect.std_error, "p_value": effect.p_value}
         task = setting.results[label, scale, outcome, row].task
         at = (label, outcome, scale, "difference")
-        yield from setting.numbers(at, values, task=task, exhibit=EXHIBIT, quantity=effect.label)
+        yield from setting.numbers(at, values, task=task, exhibit="families", quantity=effect.label)
     for scale in plan.scales:
         if smallest := _smallest(setting, scale):
             about = f"smallest randomization p-value of {smallest.pop('tested')} families"
-            task, where = smallest.pop("task"), (EXHIBIT, scale, "smallest")
+            task, where = smallest.pop("task"), (scale, "smallest")
             yield from setting.numbers(where, smallest, OF_FAMILIES, task, quantity=about)
     first = _first(setting, setting.scale)
     answered = sum(result.headline is not None for result in first)
@@ -238,7 +236,7 @@ def _numbers(setting: Setting, differences: Differences, moved: Moved) -> Iterat
         "moved": len(others),
         "moved_excluding_zero": sum(effect.excludes_zero for effect in others),
     }
-    yield from setting.numbers((EXHIBIT, "summary"), counts, OF_FAMILIES, first[0].task)
+    yield from setting.numbers("summary", counts, OF_FAMILIES, first[0].task)
     named = f" ({_names(excluding)})" if excluding else ""
     unread = f" Not to be read, with fewer than {FEW} treated: {_names(few)}." if few else ""
     yield (

@@ -18,7 +18,6 @@ from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, 
 from study.paper.fields import Answer, Answers, FieldsPlan, Interval, answers, of_outcome, outcomes_of
 from study.report import REFUSED, Block, Cell, Column, Line, Number, Table, lettered
 
-EXHIBIT = "fields"
 FEW = 20
 LINE: Any = {"linewidth": 1.2, "markersize": 3.5}
 TREATED = LINE | {"label": "Treated fields", "color": SECOND, "marker": "o", "linestyle": "-"}
@@ -99,13 +98,13 @@ def fields(setting: Setting) -> Iterator[Piece]:
     source_of = partial(_source, plan, panels)
     for (label, outcome), result in results.items():
         words = f"{plan.outcomes[outcome].lower()}, {result.line.title.lower()}, {result.unit}"
-        at, source = address(EXHIBIT, label, outcome.removeprefix("share_")), source_of(result, words)
+        at, source = address(label, outcome.removeprefix("share_")), source_of(result, words)
         yield from addressed(at, result.values, source, columns=COLUMNS_HERE)
     for label, result in by_line.items():
         source = source_of(result, result.line.title)
-        yield from addressed(address(EXHIBIT, label), result.counts, source, columns=COLUMNS_HERE)
+        yield from addressed(address(label), result.counts, source, columns=COLUMNS_HERE)
     source = source_of(by_line[plan.main], "")
-    yield from addressed(address(EXHIBIT, "summary"), summary, source, columns=OF_ALL)
+    yield from addressed(address("summary"), summary, source, columns=OF_ALL)
     yield from _recall()
     yield from fields_sentences(plan, results)
 
@@ -117,8 +116,8 @@ def _recall() -> Iterator[Piece]:
     sample, counts = read_titles(path), pd.read_csv(path.with_name("topics_strata.csv"))
     questions = {"title": "verdict", "deep": "deep"}
     values = {name: topics_audit(sample, counts, q).recall.value for name, q in questions.items()}
-    source = Source(EXHIBIT, "", "/".join(file), checksum(*file), "study audit")
-    return addressed(address(EXHIBIT, "recall"), values, source, columns=RECALL)
+    source = Source("", "", "/".join(file), checksum(*file), "study audit")
+    return addressed(address("recall"), values, source, columns=RECALL)
 
 
 def _source(plan: FieldsPlan, panels: Mapping[str, Panel], result: Answer, quantity: str) -> Source:
@@ -131,7 +130,7 @@ def _source(plan: FieldsPlan, panels: Mapping[str, Panel], result: Answer, quant
         "design": f"{line.method}, permuted {line.permuted}",
         "options": f"papers={least}, coverage={plan.coverage:g}, level={plan.level:g}",
     }
-    return Source(EXHIBIT, quantity, panel.name, panel.checksum, **how)
+    return Source("", quantity, panel.name, panel.checksum, **how)
 
 
 def shares_figure(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel]) -> Figure:

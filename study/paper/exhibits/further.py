@@ -12,7 +12,6 @@ from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, e
 from study.paper.results import answer
 from study.report import A_DASH, Line, Number, Table, lettered
 
-EXHIBIT = "further"
 FEW = 4
 
 
@@ -32,7 +31,7 @@ def further(setting: Setting) -> Iterator[Piece]:
         degrees = Number(first.degrees, 1) if math.isfinite(first.degrees) else "normal"
         lines[scale].append(Line(entry.label, [*cells, degrees if first.exists else ""]))
         for result, effect in zip(answers, effects, strict=True):
-            at = (EXHIBIT, entry.label, result.task.outcome, scale)
+            at = (entry.label, result.task.outcome, scale)
             yield from setting.headline_numbers(panel, at, result.task, effect, entry.label)
             if result.headline:
                 convention = str(result.options.get("inference", result.convention)).replace("_", " ")
@@ -44,13 +43,11 @@ def further(setting: Setting) -> Iterator[Piece]:
     usual = max(conventions, key=lambda name: len(conventions[name]), default="")
     others = (f"{', '.join(own)}: {name}" for name, own in conventions.items() if name != usual)
     errors = "; ".join([usual, *others])
-    of_columns = setting.outcome_heads
     leaving = [entry.label for entry in plan.further if entry.options.get("switchers") == "out"]
     yield Table(
-        name=EXHIBIT,
+        name="further",
         caption=f"Further questions about {plan.text.outcome}",
-        headings=[*of_columns["headings"], "df"],
-        spans=[*of_columns["spans"][:-1], (plan.outcomes[setting.outcome], 2)],
+        **setting.outcome_heads("MDE", "df", over=plan.outcomes[setting.outcome]),
         blocks=lettered({plan.scales[scale]: of_scale for scale, of_scale in lines.items()}),
         notes=[
             f"Treated: {plan.text.units} that are treated in some period, or their fields. Standard errors in "

@@ -15,7 +15,6 @@ from study.panel import checksum, shipped
 from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, exhibit
 from study.report import REFUSED, Block, Column, Line, Number, Table
 
-EXHIBIT = "gpu_stock"
 FILE = ("data", "gpu_stock.csv")
 HALF = 0.5
 MEASURES = {
@@ -58,7 +57,7 @@ def gpu_stock(setting: Setting) -> Iterator[Piece]:
     about = partial(setting.numbers, columns=COLUMNS, data="/".join(FILE), checksum=checksum(*FILE))
     for row in table.to_dict("records"):
         values = {name: row[name] for name in COLUMNS if name in row}
-        yield from about((EXHIBIT, row["event"]), values, quantity=row["label"])
+        yield from about(row["event"], values, quantity=row["label"])
     yield verdict(table)
     for row in setting.findings_of(("misclassification",)):
         yield from (row.says(s) for finding in row.by_name.values() for s in finding["checked"])

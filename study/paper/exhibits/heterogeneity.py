@@ -9,16 +9,13 @@ from typing import Any
 
 from study.core import QuestionError, capital, p_is
 from study.diagnostics import Finding
-from study.heterogeneity import Report, report
-from study.heterogeneity.page import caveats, short_label, usual_groupings
+from study.heterogeneity.page import Report, caveats, report, short_label, usual_groupings
 from study.heterogeneity.scored import plain
-from study.learners import Learner
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
 from study.paper.plan import Task
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, cells
 
-EXHIBIT = "heterogeneity"
-LEARNER: Learner = "forest"
+LEARNER = "forest"
 # Half as many draws of the folds as `study heterogeneity` makes, and no causal forest: a minute or two.
 REPETITIONS = 5
 COLUMNS_HERE = {
@@ -94,7 +91,7 @@ def _table(setting: Setting, task: Task, analyses: Report) -> Table:
         units = plan.text.units
         notes.append(f"Rules give grants to {rules['candidates']} {units}; their intervals are pointwise.")
     return Table(
-        name=EXHIBIT,
+        name="heterogeneity",
         caption=f"{task.event.short}: effects by group, and what a grant adds by rule",
         headings=["Effect", "(SE)", "Low", "High", "p", "MDE", "Treated", "All"],
         blocks=blocks,
@@ -148,8 +145,7 @@ def _numbers(setting: Setting, task: Task, analyses: Report) -> Iterator[Traced]
     command = f"study heterogeneity {task.event.label}/{task.outcome} --repetitions {REPETITIONS}"
 
     def numbers(quantity: str, values: Mapping[str, Any], *parts: Any) -> Iterator[Traced]:
-        at = (EXHIBIT, *parts)
-        return setting.numbers(at, values, COLUMNS_HERE, task, quantity=quantity, command=command)
+        return setting.numbers(parts, values, COLUMNS_HERE, task, quantity=quantity, command=command)
 
     for finding in analyses.groups:
         by, pairs = finding["by"], finding["pairs"]

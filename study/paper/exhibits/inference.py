@@ -8,11 +8,9 @@ from typing import Any
 import pandas as pd
 
 from study.diagnostics.uncertainty import CLUSTERED, FEW_TREATED, RANDOMIZATION
-from study.panel import Scale
 from study.paper.exhibits.exhibit import RUN, Findings, Part, Piece, Setting, exhibit
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table, cells
 
-EXHIBIT = "inference"
 # Methods of study.diagnostics.uncertainty in the order of the table, in words.
 METHODS = {
     "jackknife": "Jackknife",
@@ -56,7 +54,7 @@ def inference(setting: Setting) -> Iterator[Piece]:
     for findings, frame in zip(shown, frames.values(), strict=True):
         for name, row in frame.iterrows():
             values, quantity = row.dropna().to_dict(), methods[name]
-            yield from findings.numbers(EXHIBIT, values, findings.label, name, quantity=quantity, **how)
+            yield from findings.numbers(values, findings.label, name, quantity=quantity, **how)
     yield from (row.says(f"{row.label}: {row.by_name['uncertainty'].verdict}") for row in shown)
     refused = (pair for findings in shown for pair in findings.by_name["uncertainty"]["refused"])
     yield from dict.fromkeys(f"Not offered, {_reason(f'{method}: {why}')}" for method, why in refused)
@@ -93,16 +91,17 @@ def methods_of(setting: Setting) -> dict[str, str]:
 def _table(shown: Sequence[Findings], frames: Frames) -> Table:
     labels, scales = (list(dict.fromkeys(names)) for names in zip(*frames, strict=True))
     columns, setting = COLUMNS | OF_INFERENCE, shown[0].setting
+    units = {findings.scale: findings.task.question.effect_scale for findings in shown}
 
     def title(label: str) -> str:
-        own = (Scale(scale).text(f["estimate"].iloc[0]) for (at, scale), f in frames.items() if at == label)
+        own = (units[scale].text(f["estimate"].iloc[0]) for (at, scale), f in frames.items() if at == label)
         return f"{label}: estimates {', '.join(own)}"
 
     def shown_cells(scale: str, label: str, method: str) -> list[Cell]:
         frame = frames.get((label, scale))
         if frame is None or method not in frame.index:
             return ["", "", "", REFUSED] if method == RANDOMIZATION else [REFUSED, "", "", ""]
-        return cells(columns, frame.loc[method, [*CELLS]].to_dict(), Scale(scale))
+        return cells(columns, frame.loc[method, [*CELLS]].to_dict(), units[scale])
 
     def lines(label: str) -> Iterator[Line]:
         firsts = {frame.index[0] for (at, _), frame in frames.items() if at == label}
@@ -112,7 +111,7 @@ def _table(shown: Sequence[Findings], frames: Frames) -> Table:
                 yield Line(words + ", own" * (name in firsts), of_scales)
 
     return Table(
-        name=EXHIBIT,
+        name="inference",
         caption=f"{setting.event.short}: inference by method",
         headings=["SE", "Low", "High", "p"] * len(scales),
         spans=[(setting.plan.scales[scale], len(CELLS)) for scale in scales],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,13 +11,10 @@ import pandas as pd
 from study.core import QuestionError, one_thread
 from study.diagnostics import Finding
 from study.diagnostics.nuisances import learned_once, nuisances
-from study.learners import Learner
-from study.panel import Scale
 from study.paper.exhibits.exhibit import RUN, Findings, Part, Piece, Setting, exhibit
-from study.report import COLUMNS, REFUSED, Cell, Column, Line, Table, cells, lettered
+from study.report import COLUMNS, REFUSED, Column, Line, Table, cells, lettered
 
-EXHIBIT = "learners"
-COMPARED: tuple[Learner, ...] = ("linear", "lasso", "lightgbm", "forest")
+COMPARED = ("linear", "lasso", "lightgbm", "forest")
 # Draws of the folds, fewer than the plan's tables average, so that four learners take a minute or two.
 REPETITIONS = 2
 WORDS = {"linear": "Linear", "lasso": "Lasso", "forest": "Random forest", "lightgbm": "Boosting"}
@@ -49,9 +47,9 @@ def learners(setting: Setting) -> Iterator[Piece]:
             for name, row in by_learner(finding).iterrows():
                 quantity = f"with {words_of(str(name))} in place of the plan's learner, {folds}"
                 values, parts = row.dropna().to_dict(), (label, str(name))
-                yield from findings.numbers(EXHIBIT, values, *parts, quantity=quantity, **how)
+                yield from findings.numbers(values, *parts, quantity=quantity, **how)
             values = {"estimate_range": finding["estimate_range"]}
-            yield from findings.numbers(EXHIBIT, values, label, quantity=folds, **how)
+            yield from findings.numbers(values, label, quantity=folds, **how)
             sentences = [f"{design.title}: {sentence}" for sentence in _range(findings, finding)]
             sentences += (f"not made, {words_of(name)}: {why}" for name, why in finding["refused"])
             # How well each learner predicts stands in the table.
@@ -80,7 +78,7 @@ def learned(setting: Setting, scale: str, label: str) -> Findings:
         finding = nuisances(task.question.sample(setting.panel), design.name, **options)
     except QuestionError as refusal:
         return Findings(setting, scale, label, {}, (str(refusal),))
-    return Findings(setting, scale, label, {EXHIBIT: finding}, ())
+    return Findings(setting, scale, label, {"learners": finding}, ())
 
 
 def by_learner(finding: Finding) -> pd.DataFrame:
@@ -100,11 +98,13 @@ def _table(every: Sequence[Findings]) -> Table:
     for row in every:
         lines = [Line("", [REFUSED, *[""] * 6])] if row.refused else []
         for finding in row.by_name.values():
-            table, scale = by_learner(finding).iterrows(), row.task.question.effect_scale
-            lines += [Line(words_of(str(name)), _cells(values, scale)) for name, values in table]
+            for name, values in by_learner(finding).iterrows():
+                own = cells(COLUMNS | OF_LEARNERS, values.to_dict(), row.task.question.effect_scale)
+                refused = math.isnan(values["estimate"])
+                lines.append(Line(words_of(str(name)), [REFUSED, "", "", *own[3:]] if refused else own))
         panels.append((f"{plan.scales[row.scale]}: {row.task.row.design.title}", lines))
     return Table(
-        name=EXHIBIT,
+        name="learners",
         caption=f"{first.event.short}: double machine learning, by learner",
         headings=["Estimate", "(SE)", "Noise", "Outcome", "Adoption", "Propensity", "Share"],
         spans=[("", 3), ("Out-of-fold R2", 2), ("Log loss", 2)],
@@ -117,12 +117,6 @@ def _table(every: Sequence[Findings]) -> Table:
             "share of adopters; designs that learn adoption as a mean have none.",
         ],
     )
-
-
-def _cells(row: pd.Series, scale: Scale) -> list[Cell]:
-    columns = COLUMNS | OF_LEARNERS
-    line = cells(columns, row[[*CELLS]].to_dict(), scale)
-    return [REFUSED, "", "", *line[3:]] if row.isna()["estimate"] else line
 
 
 def words_of(name: str) -> str:

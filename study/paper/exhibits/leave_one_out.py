@@ -9,7 +9,6 @@ from study.diagnostics import Finding
 from study.paper.exhibits.exhibit import Findings, Part, Piece, Setting, exhibit, panels
 from study.report import Column, Line, Table, cells
 
-EXHIBIT = "leave_one_out"
 KINDS = {"leave_one_cohort_out": "cohort", "leave_one_unit_out": "unit"}
 OF_REFITS = {
     "refits": Column("number of refits", "count"),
@@ -38,7 +37,7 @@ def leave_one_out(setting: Setting) -> Iterator[Piece]:
             yield Line(labels[name], cells(OF_REFITS, refit_values(finding), scale))
 
     yield Table(
-        name=EXHIBIT.replace("_", "-"),
+        name="leave-one-out",
         caption=f"{task.event.short}: the effect without each cohort and without each treated {plan.text.unit}",
         headings=["Refits", "Estimate", "Smallest", "Without", "Largest", "Without", "Sign", "Significance"],
         blocks=panels(every, lines),
@@ -55,7 +54,7 @@ def leave_one_out(setting: Setting) -> Iterator[Piece]:
     for findings in every:
         for name, finding in findings.by_name.items():
             values, quantity = refit_values(finding), f"estimates without one {KINDS[name]}"
-            yield from findings.numbers(EXHIBIT, values, KINDS[name], columns=OF_REFITS, quantity=quantity)
+            yield from findings.numbers(values, KINDS[name], columns=OF_REFITS, quantity=quantity)
         yield from findings.verdicts()
         yield from findings.refusals()
 

@@ -15,7 +15,6 @@ from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.paper.exhibits.timing import timed_event
 from study.report import Block, Column, Line, Number, Table
 
-EXHIBIT = "machines"
 FILE = ("data", "machines.csv")
 DEVICES = {"gpu": "GPUs that train", "other": "Other accelerator", "none": "No accelerator"}
 OWNERS = {"own": "Own", "shared": "Shared", "national": "National", "field": "One field"}
@@ -48,16 +47,16 @@ def machines(setting: Setting) -> Iterator[Piece]:
     every = read(*FILE)
     about = partial(setting.numbers, columns=COLUMNS, data="/".join(FILE), checksum=checksum(*FILE))
     yield _table(every)
-    yield from about((EXHIBIT, "all"), counts(every))
+    yield from about("all", counts(every))
     for (device, name), (owner, whose) in product(DEVICES.items(), OWNERS.items()):
         rows = every[(every["device"] == device) & (every["owner"] == owner)]
-        yield from about((EXHIBIT, device, owner), counts(rows), quantity=f"{name}, {whose}")
+        yield from about((device, owner), counts(rows), quantity=f"{name}, {whose}")
     usable = every[(every["device"] == "gpu") & every["owner"].isin(USABLE)]
     yield f"{len(usable)} of {len(every)} machines behind events have GPUs that train and are own or shared."
     for what in ("device", "owner"):
         both, kappa = readings_agree(every, what)
         values = dict(zip(READ, (both.value, *both.interval, kappa), strict=True))
-        yield from about((EXHIBIT, what), values, quantity=what)
+        yield from about(what, values, quantity=what)
         low, high = (f"{100 * end:.1f}" for end in both.interval)
         yield f"Both readers say the same {what} of {both.value:.1%} of machines (95% {low} to {high})."
     behind = machines_behind(every)
@@ -66,7 +65,7 @@ def machines(setting: Setting) -> Iterator[Piece]:
         if name not in setting.panel.first_treated:
             continue
         if of_event := bought(behind, name, timed_event(setting.plan, setting.panel, event).treated):
-            yield from about((EXHIBIT, name), of_event, quantity=event.title)
+            yield from about(name, of_event, quantity=event.title)
             if name == FIRST:
                 yield (
                     f"Of the {of_event['treated']} universities first treated by their first accelerator system, "
@@ -127,7 +126,7 @@ def _table(every: pd.DataFrame) -> Table:
         blocks.append(Block(title, lines))
     devices, owners = (readings_agree(every, what)[0].value for what in ("device", "owner"))
     return Table(
-        name=EXHIBIT,
+        name="machines",
         caption="Machines behind events, by device and owner",
         headings=[*OWNERS.values()] * 2,
         spans=[("Machines", len(OWNERS)), ("Universities", len(OWNERS))],

@@ -9,7 +9,6 @@ from study.core import capital
 from study.paper.exhibits.exhibit import Findings, Part, Piece, Setting, exhibit, panels
 from study.report import COLUMNS, Column, Line, Table, cells, effect_values
 
-EXHIBIT = "placebos"
 EARLIER = "Events "
 ALL_DATES = "All placebo dates"
 OF_PLACEBOS = {
@@ -51,7 +50,7 @@ def placebos(setting: Setting) -> Iterator[Piece]:
             "k-1; all of them are tested by the largest t."
         )
     yield Table(
-        name=EXHIBIT,
+        name="placebos",
         caption=f"{task.event.short}: effects where or when there should be none",
         headings=["Effect", "(SE)", "p", "Difference", "(SE)", "p", "MDE", "Treated", "All"],
         spans=[("Effect on it", 3), ("Outcome less placebo", 3), ("", 3)],
@@ -60,11 +59,11 @@ def placebos(setting: Setting) -> Iterator[Piece]:
     )
     for findings in every:
         for label, values in rows_of(findings).items():
-            yield from findings.numbers(EXHIBIT, values, label, columns=OF_PLACEBOS, quantity=label)
+            yield from findings.numbers(values, label, columns=OF_PLACEBOS, quantity=label)
         if "placebo_outcomes" in findings.by_name:
             outcomes = findings.by_name["placebo_outcomes"]
             counts = {"rejecting": len(outcomes["moved"]), "placebo_outcomes": len(outcomes["rows"])}
-            yield from findings.numbers(EXHIBIT, counts, "summary", columns=OF_PLACEBOS)
+            yield from findings.numbers(counts, "summary", columns=OF_PLACEBOS)
         yield from findings.verdicts()
         evidence = (sentence for finding in findings.by_name.values() for sentence in finding.evidence)
         yield from (findings.says(sentence) for sentence in evidence if " less that on " in sentence)

@@ -25,7 +25,6 @@ from study.paper.exhibits.balance import in_words
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, question_text
 from study.report import Column
 
-EXHIBIT = "raw_means"
 FEWEST = 5
 MOST_LABELS = 4
 TICK_LETTERS = 32  # of all names of periods below the axes, beside which lines are named
@@ -51,7 +50,7 @@ def raw_means(setting: Setting) -> Iterator[Piece]:
         yield from _growth(setting, sample, outcome)
     unit, absent = setting.panel.period_unit, not_drawn(first, str(plan.strata), sizes)
     yield draw(
-        EXHIBIT,
+        "raw_means",
         f"Mean {text.outcomes_with_units} of {text.units} by {unit}s of adoption"
         f"{f' and by {in_words(str(plan.strata)).lower()}' if sizes else ''}, without any adjustment."
         f"{f' Not drawn, for few {text.units} or a mean of zero: {absent}.' if absent else ''}",
@@ -73,7 +72,7 @@ def _growth(setting: Setting, sample: Sample, outcome: str) -> Iterator[Piece]:
             continue
         start, *_, end = group.means(sample.y).tolist()
         growth = end / start if start > 0 and end >= 0 else np.nan
-        values, at = {"first": start, "last": end, "growth": growth}, (EXHIBIT, outcome, group.label)
+        values, at = {"first": start, "last": end, "growth": growth}, (outcome, group.label)
         about = f"of {units} {who}, {outcome}"
         yield from setting.numbers(at, values, COLUMNS, quantity=about, question=question)
         times = "" if np.isnan(growth) else f", and grew {growth:.1f}-fold"
@@ -81,7 +80,7 @@ def _growth(setting: Setting, sample: Sample, outcome: str) -> Iterator[Piece]:
         yield f"{title}: the mean of {n} {units} {who} was {start:.{decimals(2, start)}f} in the first period{times}."
     treated, never = (group.means(sample.y)[0] for group in groups.values())
     ratio = {"ratio": treated / never if never > 0 else np.nan}
-    yield from setting.numbers((EXHIBIT, outcome), ratio, COLUMNS, quantity=outcome, question=question)
+    yield from setting.numbers(outcome, ratio, COLUMNS, quantity=outcome, question=question)
 
 
 def _samples(setting: Setting) -> dict[str, Sample]:

@@ -11,7 +11,6 @@ from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.paper.plan import Event
 from study.report import Cell, Column, Line, Number, Table, lettered
 
-EXHIBIT = "sample"
 TREATED_IN, TREATED = "first treated in ", "treated in some period"
 COLUMNS = {
     "first": Column("in the first year", "number", 0),
@@ -44,12 +43,12 @@ def sample(setting: Setting) -> Iterator[Piece]:
             seen = by_year.dropna()
             years = (seen.index[0], seen.index[-1], seen.idxmin(), seen[::-1].idxmax())
             for which, year in zip(COLUMNS, years, strict=True):
-                at, about = (EXHIBIT, name.removeprefix("venue_")), f"{quantity}, {year}"
+                at, about = name.removeprefix("venue_"), f"{quantity}, {year}"
                 yield from setting.numbers(at, {which: seen[year]}, COLUMNS, quantity=about)
     yield _table(setting, covered)
     values, text = of_outcome(setting, setting.event), setting.plan.text
     quantity = f"{text.units}, {setting.outcome_in_words}"
-    yield from setting.numbers((EXHIBIT, "outcome"), values, OF_OUTCOME, quantity=quantity)
+    yield from setting.numbers("outcome", values, OF_OUTCOME, quantity=quantity)
 
 
 def of_outcome(setting: Setting, event: Event) -> dict[str, float]:
@@ -118,7 +117,7 @@ def _table(setting: Setting, covered: dict[str, list[Cell]]) -> Table:
     if treated or covered:
         lines[f"{units} first treated{also}, by {step}"] = by_period
     return Table(
-        name=EXHIBIT,
+        name="sample",
         caption=f"The sample: {plan.text.units} by treatment, and {by_step} by {step}",
         headings=[*(event.short for event in plan.events), *covered],
         blocks=lettered(lines),

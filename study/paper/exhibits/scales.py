@@ -15,7 +15,6 @@ from study.paper import Row, Task, headline_effect
 from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, estimate_command, exhibit
 from study.report import A_DASH, Column, Line, Number, Table, effects_between, lettered
 
-EXHIBIT = "scales"
 # A count y in units of u is y / u. The smaller the unit, the more an effect on whether there is any y at all weighs in
 # log(1 + y / u) (Chen and Roth 2024).
 UNITS = {"tenth": 0.1, "one": 1.0, "ten": 10.0, "hundred": 100.0}
@@ -45,10 +44,10 @@ def scales(setting: Setting) -> Iterator[Piece]:
             effect = of_outcome[name] = headline_effect(task, panel)
             command = estimate_command(task, panel) if panel is setting.panel else RUN
             values = {name: getattr(effect, name) for name in ("estimate", "std_error", "p_value")}
-            at = (EXHIBIT, outcome, name)
+            at = (outcome, name)
             yield from setting.numbers(at, values, task=task, quantity=quantity, command=command)
         share, about = {"zeros": 100 * zeros[outcome]}, "among the treated before"
-        yield from setting.numbers((EXHIBIT, outcome), share, ZEROS, rows["any"].task, quantity=about)
+        yield from setting.numbers(outcome, share, ZEROS, rows["any"].task, quantity=about)
     yield _table(setting, effects, zeros)
     yield from _sentences(setting, effects)
     yield from sorted({effect.note for of in effects.values() for effect in of.values() if effect.note})
@@ -106,7 +105,7 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
     }
     dash = not all(effect.exists for of_outcome in effects.values() for effect in of_outcome.values())
     return Table(
-        name=EXHIBIT,
+        name="scales",
         caption=f"Proportional effects beside log(1 + y), by unit of y: {setting.event.title}",
         headings=list(plan.outcomes.values()),
         blocks=lettered(blocks),

@@ -12,7 +12,6 @@ from study.panel import Scale
 from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.report import Block, Column, Line, Table, cells
 
-EXHIBIT = "specifications"
 # Of a scale, in the order of the table.
 OF_SCALE = {
     "count": Column("specifications with an estimate", "count"),
@@ -48,7 +47,7 @@ def specifications(setting: Setting) -> Iterator[Piece]:
         yield f"Not made: {curve}"
         return
     yield draw(
-        EXHIBIT,
+        "specifications",
         f"{setting.event.short}: every specification of {listed(curve['choices']['design'], 'or')}, by size of the "
         "estimate.",
         curve.plot(),
@@ -65,7 +64,7 @@ def specifications(setting: Setting) -> Iterator[Piece]:
     for part, (scale, values) in rows.items():
         task = setting.task_of(scale)
         how: Any = {"columns": OF_SCALE | BESIDE | OF_ALL, "command": setting.command_of(task)}
-        yield from setting.numbers((EXHIBIT, part), values, task=task, **how)
+        yield from setting.numbers(part, values, task=task, **how)
     yield _table(setting, curve, refused)
     # Three of each scale and three of all; the rest is what `study diagnose` prints.
     yield from curve.sentences[: 3 * len(curve["by_scale"]) + 3]
@@ -85,7 +84,7 @@ def _table(setting: Setting, curve: Finding, refused: int) -> Table:
     headed = {name: choice.singular for name, choice in CHOICES.items() if choice.heading}
     varied = [word for name, word in headed.items() if len(curve["choices"][name]) > 1]
     return Table(
-        name=EXHIBIT,
+        name="specifications",
         caption=f"{setting.event.short}: all specifications of designs that fit no learners together",
         headings=[*HEADINGS, "Median", "Share"],
         spans=[("", 2), ("Estimates", 3), ("Share of all, %", 2), ("p", 2)],

@@ -19,7 +19,6 @@ from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
 from study.paper.plan import Event, Plan
 from study.report import Block, Column, Line, Number, Table
 
-EXHIBIT = "timing"
 # Letters of the events' names, in words.
 LETTERS = {
     "MRI": "Major Research Instrumentation",
@@ -116,7 +115,7 @@ def timing(setting: Setting) -> Iterator[Piece]:
     units, panel = setting.plan.text.units, setting.panel
     yield _table(setting, events)
     yield draw(
-        EXHIBIT,
+        "timing",
         f"When {units} are first treated, by family of events; dashed: events without a machine.",
         figure(setting, events),
         f"A matrix with a row for each event and a column for each {panel.period_unit}; each cell has the number of "
@@ -125,7 +124,7 @@ def timing(setting: Setting) -> Iterator[Piece]:
     for row in events:
         question = f"event={row.event.name}, population={row.rule}, lag={row.lag}"
         how: Any = {"quantity": f"{units}, {row.event.title}", "question": question}
-        yield from setting.numbers((EXHIBIT, row.event.label), row.counts, COLUMNS, **how)
+        yield from setting.numbers(row.event.label, row.counts, COLUMNS, **how)
     yield from _sentences(units, events, absent)
 
 
@@ -223,7 +222,7 @@ def _table(setting: Setting, events: Sequence[Timed]) -> Table:
     named = " ".join(f"{row.group} {row.event.short}" for row in events)
     letters = [f"{short}: {words}" for short, words in LETTERS.items() if short in named]
     return Table(
-        name=EXHIBIT,
+        name="timing",
         caption=f"Families of events: who is compared, and when {units} are first treated",
         headings=["Among", "All", *headings(setting.panel).values()],
         blocks=[Block(group, [*map(_line, rows)]) for group, rows in groupby(events, lambda row: row.group)],

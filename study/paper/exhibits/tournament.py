@@ -9,9 +9,8 @@ import pandas as pd
 
 from study.core import capital
 from study.diagnostics import Finding
-from study.estimates import Effect
 from study.figures import performance_figure
-from study.paper import Row, Task, headline_effect
+from study.paper import Task, headline_effect
 from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, draw, estimate_command, exhibit
 from study.paper.tournament import KEY, Recorded, check_first, contest, read_record, tournament_of
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Number, Table, effect_values, lettered
@@ -19,7 +18,6 @@ from study.simulate.calibrate import DEVIATIONS, calibration
 from study.simulate.performance import ERRORS, TOLERANCE, runner_up_sentence, standing
 from study.simulate.process import DIALS, NO_EFFECT, effect_title
 
-EXHIBIT = "tournament"
 # Of a process and design, as the record has them.
 MEASURES = {
     "truth": Column("effect of the simulated panels", "effect"),
@@ -112,7 +110,12 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     task = plan.ask(options.question)
     effects = recorded.rows[recorded.rows["process"].isin(plan.calibrated_processes())]
     stand = standing(effects, plan.level)
-    actual = {row.label: effect_values(_actual(setting, task, row)) for row in plan.entrants}
+    tasks = {row.label: plan.task(task.event, task.outcome, task.scale, row) for row in plan.entrants}
+    actual = {}
+    for label, own in tasks.items():  # the tables' answer, or the entrant's own where they have none
+        result = setting.results.get(own.key)
+        effect = (result and result.headline) or headline_effect(own, setting.panel, label)
+        actual[label] = effect_values(effect)
     of_actual = pd.DataFrame.from_dict(actual, orient="index")[[*ACTUAL]].add_prefix("actual_")
     simulated = at.assign(
         size=none["rejects"], bias_without=none["bias"], power=at["rejects"], trusted=stand["trusted"]
@@ -125,7 +128,7 @@ def tournament(setting: Setting) -> Iterator[Piece]:
         yield _of_violations(setting, rows, named, task)
     yield _of_calibration(setting, calibrated)
     yield draw(
-        EXHIBIT,
+        "tournament",
         f"Designs on panels simulated like the study's: RMSE and bias with an effect of {options.effect:.0%}, lowest "
         "coverage over all effects, and power.",
         performance_figure(
@@ -153,13 +156,6 @@ def headline_label(setting: Setting) -> str:
     return label if label in labels else labels[0]
 
 
-def _actual(setting: Setting, task: Task, row: Row) -> Effect:
-    """Return what an entrant says of the actual panel: the tables' answer, or its own where they have none."""
-    own = setting.plan.task(task.event, task.outcome, task.scale, row)
-    result = setting.results.get(own.key)
-    return (result and result.headline) or headline_effect(own, setting.panel, row.label)
-
-
 def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Table]:
     """Yield what designs find on simulated panels and say of the actual one, and more of the former."""
     plan, options, scale = setting.plan, tournament_of(setting.plan), task.question.effect_scale
@@ -180,7 +176,7 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
 
     errors = 100 * max(designs[f"{name}_mc"].max() for name in ("coverage", "rejects"))
     yield Table(
-        name=EXHIBIT,
+        name="tournament",
         caption="What designs find on panels simulated like the study's, and what they say of the actual one",
         headings=[*SIMULATED.values(), *ACTUAL.values()],
         spans=[("No effect", 2), (f"Effect of {effect}", 4), ("Actual panel", 3)],
@@ -195,7 +191,7 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
         ],
     )
     yield Table(
-        name=f"{EXHIBIT}-details",
+        name="tournament-details",
         caption=f"Conventions of intervals and tests before treatment, on simulated panels with an effect of {effect}",
         headings=[*DETAILS.values()],
         spans=[("Coverage, %", 1), ("Of the mean, %", 2), ("Pre-test", 2), ("", 2)],
@@ -225,7 +221,7 @@ def _of_violations(setting: Setting, rows: pd.DataFrame, named: Sequence[str], t
     turned = set().union(*plan.processes().values())
     dials = {name: DIALS[name] for name in EXPLAINED if name in turned}
     return Table(
-        name=f"{EXHIBIT}-violations",
+        name="tournament-violations",
         caption=f"Designs where assumptions fail, on simulated panels with an effect of {options.effect:.0%}",
         headings=named,
         blocks=lettered({title: [line(p, name) for p in shown] for title, name in panels.items()}),
@@ -233,6 +229,8 @@ def _of_violations(setting: Setting, rows: pd.DataFrame, named: Sequence[str], t
             "The headline, and the other designs that stand first by the rule of recommendation. Each process differs "
             "from the calibrated one in what its line says.",
             *(f"{capital(name)}: {dial.does} ({dial.unit})." for name, dial in dials.items()),
+            *["Numbers of unfounded and hidden units are rounded down."]
+            * bool({"unfounded", "hidden"} & turned),
         ],
     )
 
@@ -243,7 +241,7 @@ def _of_calibration(setting: Setting, calibrated: Finding) -> Table:
         own = Line(capital(row["moment"]), [Number(row[name]) for name in OF_MOMENT])
         lines[FITTED[row["targeted"]]].append(own)
     return Table(
-        name=f"{EXHIBIT}-calibration",
+        name="tournament-calibration",
         caption="The panel beside panels that are simulated like it",
         headings=["Panel", "Simulated", "Spread"],
         blocks=lettered(lines),
@@ -283,19 +281,19 @@ def _numbers(
     tasks = {row.label: plan.task(task.event, task.outcome, task.scale, row) for row in plan.entrants}
     for (process, label), row in recorded.rows.set_index(KEY)[[*MEASURES]].iterrows():
         about = f"{process}, simulated panels"
-        yield from setting.numbers((EXHIBIT, process, label), row, MEASURES, tasks[label], quantity=about)
+        yield from setting.numbers((process, label), row, MEASURES, tasks[label], quantity=about)
     for label, entry in tasks.items():
         values = {name: designs.at[label, f"actual_{name}"] for name in ACTUAL}
         result = setting.results.get(entry.key)
         own = result.task if result else entry  # with the options of the tables, if it is theirs
         how: Any = {"quantity": label, "command": estimate_command(own, setting.panel)}
-        yield from setting.numbers((EXHIBIT, "actual", label), values, task=own, **how)
+        yield from setting.numbers(("actual", label), values, task=own, **how)
     chosen = recorded.recommendation
     named = {"headline": headline_label(setting), "recommended": chosen.design or chosen.nearest}
     for name, label in named.items():
         values = designs.loc[label, [*SIMULATED, *DETAILS]].to_dict() | {"label": label}
         about = f"effect of {options.effect:.0%}, simulated panels"
-        yield from setting.numbers((EXHIBIT, name), values, OF_DESIGN, tasks[label], quantity=about)
+        yield from setting.numbers(name, values, OF_DESIGN, tasks[label], quantity=about)
     checks = varying(calibrated).query("not targeted")
     met = (checks["simulated"] - checks["panel"]).abs() <= DEVIATIONS * checks["spread"]
     means = designs[["centred_coverage", "published_centred_coverage"]].dropna().mean()
@@ -312,7 +310,7 @@ def _numbers(
         "checks_met": met.sum(),
         **dict(zip(("default", "published"), means, strict=True)),
     }
-    yield from setting.numbers((EXHIBIT, "summary"), values, OF_ALL, task, quantity="the design tournament")
+    yield from setting.numbers("summary", values, OF_ALL, task, quantity="the design tournament")
     verdict, second = recorded.sentences[0], runner_up_sentence(chosen, task.question.effect_scale)
     sentences = {
         "verdict": {"sentence": verdict, "clause": verdict.removesuffix(".")},
@@ -322,6 +320,6 @@ def _numbers(
     if second:
         sentences["verdict"]["runner_up"] = second
     for name, parts in sentences.items():
-        yield from setting.numbers((EXHIBIT, name), parts, OF_ALL, task, quantity=name)
+        yield from setting.numbers(name, parts, OF_ALL, task, quantity=name)
     for name, row in calibrated.frame.set_index("moment")[[*OF_MOMENT]].iterrows():
-        yield from setting.numbers((EXHIBIT, "moments", name), row, OF_MOMENT, task, quantity=name)
+        yield from setting.numbers(("moments", name), row, OF_MOMENT, task, quantity=name)

@@ -13,7 +13,6 @@ from study.paper.exhibits import gpu_stock, machines, timing
 from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, exhibit
 from study.report import COLUMNS, REFUSED, Block, Cell, Line, Number, Table
 
-EXHIBIT = "treatments"
 COUNTS = ("already_treated", "n_treated", "n_cohorts", "never_treated")
 BOUGHT = {"usable": "Usable", "no_gpu": "No GPU", "not_theirs": "Hosted"}
 
@@ -43,7 +42,7 @@ def treatments(setting: Setting) -> Iterator[Piece]:
     counted = sorted({f"{total:.0f}" for total in stock["n_with"] + stock["n_without"]})
     over = {f"{capital(units)}, by first treatment": COUNTS, "Machines of the treated": BOUGHT}
     yield Table(
-        name=EXHIBIT,
+        name="treatments",
         caption=f"Definitions of treatment: {units} by date, their machines, and later stock of GPUs",
         headings=[*(heads[name] for name in COUNTS), *BOUGHT.values(), "N", "AUC, 95% interval"],
         spans=[*((title, len(columns)) for title, columns in over.items()), ("Later GPU stock", 2)],

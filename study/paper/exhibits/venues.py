@@ -11,8 +11,6 @@ from study.paper import headline_effect
 from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, exhibit, outcome_line
 from study.report import A_DASH, Line, Table, lettered
 
-EXHIBIT = "venues"
-
 
 @exhibit("Other venues", Part.EFFECTS)
 def venues(setting: Setting) -> Iterator[Piece]:
@@ -31,12 +29,12 @@ def venues(setting: Setting) -> Iterator[Piece]:
         firsts[plan.scales[scale]][label] = effects[0]
         refused |= dict.fromkeys(f"{label}: {effect.note}" for effect in effects if effect.note)
         for task, effect in zip(tasks, effects, strict=True):
-            at = (EXHIBIT, label, task.outcome, scale, "headline")
+            at = (label, task.outcome, scale, "headline")
             yield from setting.headline_numbers(panel, at, task, effect, f"{plan.text.counted} at {label}")
     yield Table(
-        name=EXHIBIT,
+        name="venues",
         caption=f"{capital(setting.event.called)} and {plan.text.counted} at other venues, {plan.headline.label}",
-        **setting.outcome_heads,
+        **setting.outcome_heads("MDE"),
         blocks=lettered({plan.scales[scale]: of_scale for scale, of_scale in lines.items()}),
         notes=[
             f"Each venue's panel has its own {plan.text.units}, baseline year and window. Standard errors in "

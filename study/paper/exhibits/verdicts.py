@@ -13,7 +13,6 @@ from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
 from study.paper.plan import worded, words_of
 from study.report import REFUSED, Block, Column, Line, Table, effect_values
 
-EXHIBIT = "verdicts"
 ANSWERS = {True: "yes", False: "no", None: REFUSED}
 OF_VERDICTS = {
     "against": Column("diagnostics that speak against the assumptions", "count"),
@@ -37,18 +36,18 @@ def verdicts(setting: Setting) -> Iterator[Piece]:
         if isinstance(verdict, str):
             yield f"{Scale(scale).title}: {verdict}"
             continue
-        yield _table(setting, EXHIBIT if scale == answered_on[0] else f"{EXHIBIT}-{scale}", verdict)
+        yield _table(setting, "verdicts" if scale == answered_on[0] else f"verdicts-{scale}", verdict)
         yield from (f"{Scale(scale).title}: {sentence}" for sentence in conclusion(verdict))
         numbers = partial(setting.numbers, task=verdict.task, command=setting.command_of(verdict.task))
         against = [check.finding.against for check in verdict.checks if check.finding is not None]
         yes, no = against.count(True), against.count(False)
         counts = dict(zip(OF_VERDICTS, (yes, no, len(against), yes + no), strict=True))
-        yield from numbers((EXHIBIT, scale), counts, OF_VERDICTS)
+        yield from numbers(scale, counts, OF_VERDICTS)
         spillovers = verdict.finding("spillovers")
         if spillovers is not None and spillovers["neighbours"]:
             row = spillovers["neighbours"][0]
             about = f"change of untreated units {row.label}"
-            yield from numbers((EXHIBIT, scale, "spillovers"), effect_values(row), quantity=about)
+            yield from numbers((scale, "spillovers"), effect_values(row), quantity=about)
 
 
 def lines_of(verdict: Verdict) -> dict[str, list[Line]]:

@@ -17,7 +17,6 @@ from study.panel import Scale
 from study.paper.exhibits.exhibit import Findings, Part, Piece, Setting, Traced, draw, exhibit, panels
 from study.report import LETTERS, REFUSED, Cell, Column, Line, Table
 
-EXHIBIT = "violations"
 RESTRICTIONS = {"honest_relative_magnitudes": "Relative magnitudes", "honest_smoothness": "Smoothness"}
 XLABELS = {
     "honest_relative_magnitudes": "M, times the largest change before the event",
@@ -87,7 +86,7 @@ def _table(shown: Sequence[Findings]) -> Table:
             "what it adds to the average; passed: in samples that pass these tests."
         )
     return Table(
-        name=EXHIBIT,
+        name="violations",
         caption="Violations of parallel trends: how large they may be, and which of them a pre-trend test would find",
         headings=[*("Break.", "Sign") * 2, "Trend", "Bias", "Passed", "Trend", "Bias"],
         spans=[("Rel. magnitudes", 2), ("Smoothness", 2), ("50% power", 3), ("80% power", 2)],
@@ -200,21 +199,21 @@ def _numbers(row: Findings) -> Iterator[Traced]:
         finding, parts = row.by_name[name], (row.label, row.by_name[name]["restriction"])
         value = math.nan if finding["breakdown"] is None else finding["breakdown"]
         values = {"breakdown": value, "sign_change": finding["sign_change"]}
-        yield from row.numbers(EXHIBIT, values, *parts, columns=OF_RESTRICTIONS[name])
+        yield from row.numbers(values, *parts, columns=OF_RESTRICTIONS[name])
         for m, *ends in finding.frame[["M", "conf_low", "conf_high"]][1:].itertuples(index=False):
             # Other bounds on changes of slope are read off the data, and so are no address.
             if name == "honest_relative_magnitudes" or m == 0:
                 quantity = f"average effect at M = {m:g}, {RESTRICTIONS[name].lower()}"
                 values = dict(zip(("conf_low", "conf_high"), ends, strict=True))
-                yield from row.numbers(EXHIBIT, values, *parts, m, quantity=quantity)
+                yield from row.numbers(values, *parts, m, quantity=quantity)
     if "pretrends" in row.by_name:
         trends, parts = row.by_name["pretrends"], (row.label, "pretrends")
         for power, slope in trends["slopes"].items():
             of_trend = {"slope": slope, "bias": bias(trends, slope)}
             part, quantity = f"power_{100 * power:g}", f"with {power:.0%} power"
-            yield from row.numbers(EXHIBIT, of_trend, *parts, part, columns=OF_TRENDS, quantity=quantity)
+            yield from row.numbers(of_trend, *parts, part, columns=OF_TRENDS, quantity=quantity)
         values = {"bias_if_passed": bias_if_passed(trends), "significant": trends["rejected"].sum()}
-        yield from row.numbers(EXHIBIT, values, *parts, columns=OF_TRENDS)
+        yield from row.numbers(values, *parts, columns=OF_TRENDS)
 
 
 def _sentences(shown: Sequence[Findings], headline: str) -> Iterator[str]:

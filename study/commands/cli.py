@@ -332,8 +332,11 @@ def heterogeneity(
         size = f"{task.outcome} in {loaded.period_name(loaded.periods[0])}"
         loaded = replace(loaded, covariates={**loaded.covariates, size: before})
         task_question = task_question.replace(covariates=(size,))
-    sample = task_question.sample(loaded)
-    with progress_bar() as progress, workers.settings(cache=core.fits_of(None if panel else plan, cache)):
+    sample, kept = task_question.sample(loaded), core.fits_of(None if panel else plan, cache)
+    with (
+        progress_bar() as progress,
+        workers.settings(cache=kept, progress=steps(progress, None, "Learning")),
+    ):
         page = report_on(
             sample,
             by=tuple(by or usual_groupings(sample, task.strata)),
@@ -345,7 +348,6 @@ def heterogeneity(
             draws=task.band_draws,
             seed=task.seed,
             event=task.event.called,
-            progress=steps(progress, None, "Learning"),
         )
     folder = output or Path("build", "heterogeneity", *question.split("/"))
     _write(folder, page.files(), page.text(), "figures and tables")

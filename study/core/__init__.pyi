@@ -8,6 +8,7 @@ from .arguments import shown as shown
 from .arrays import BoolArray as BoolArray
 from .arrays import FloatArray as FloatArray
 from .arrays import IntArray as IntArray
+from .arrays import effective_size as effective_size
 from .arrays import sums_by as sums_by
 from .cache import NUMERICS as NUMERICS
 from .cache import PACKAGE as PACKAGE
@@ -30,6 +31,7 @@ from .context import Progress as Progress
 from .context import current_settings as current_settings
 from .context import expecting as expecting
 from .context import settings as settings
+from .context import tell as tell
 from .context import telling as telling
 from .digits import decimals as decimals
 from .digits import distinct_texts as distinct_texts

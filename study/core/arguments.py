@@ -38,6 +38,7 @@ RANGES: Mapping[str, tuple[int, int]] = {
     **dict.fromkeys(("after", "factors", "knots", "leads", "periods_late", "placebos"), (0, LARGEST)),
 }
 SHARES = ("level", "power")
+POSITIVE = ("bound",)
 # In words: one of a kind, and several.
 PLAIN: Mapping[Any, tuple[str, str]] = {
     int: ("a whole number", "whole numbers"),
@@ -163,6 +164,8 @@ def _check_range(where: str, name: str, value: Any) -> None:
         raise QuestionError(f"{given}; it must be a number of ordinary size.")
     if name in SHARES and not 0 < value < 1:
         raise QuestionError(f"{given}; it must lie between 0 and 1, for example 0.95.")
+    if name in POSITIVE and value <= 0:
+        raise QuestionError(f"{given}; it must be a finite number above 0.")
     least, most = RANGES.get(name, (-LARGEST, LARGEST))
     if isinstance(value, int) and not least <= value <= most:
         bounds = f"at least {least}" if value < least else f"at most {most}"

@@ -1,4 +1,4 @@
-"""Arrays: their types, and sums of rows by group."""
+"""Arrays: their types, sums of rows by group, and what weights are worth."""
 
 from __future__ import annotations
 
@@ -20,3 +20,9 @@ def sums_by(values: FloatArray, group: IntArray, n_groups: int | None = None) ->
     for k, column in enumerate(columns):
         sums[:, k] = np.bincount(group, column, n_groups)
     return sums.reshape(n_groups, *values.shape[1:])
+
+
+def effective_size(weight: FloatArray) -> FloatArray:
+    """Return how many equally weighted units would be as precise (Kish 1965), by column; zero without weight."""
+    total, squares = weight.sum(axis=0), (weight**2).sum(axis=0)
+    return np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1.0), 0.0)

@@ -101,6 +101,13 @@ def settings(**changes: Any) -> Iterator[Settings]:
         _here.reset(token)
 
 
+def tell(step: str) -> None:
+    """Tell progress, where it is asked for, of a step."""
+    progress = current_settings().progress
+    if progress is not None:
+        progress(step)
+
+
 @contextmanager
 def telling(what: str) -> Iterator[None]:
     """Do the work inside with these words before each step that progress is told of."""

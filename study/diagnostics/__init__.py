@@ -13,11 +13,14 @@ from typing import Any
 
 from study.diagnostics.finding import Diagnostic, Finding, Needs, Section, all_diagnostics, diagnostic
 from study.diagnostics.finding import titled as titled
-from study.diagnostics.refits import Progress as Progress
 from study.diagnostics.refits import Refits as Refits
+from study.diagnostics.refits import at_each as at_each
 from study.diagnostics.refits import dots as dots
+from study.diagnostics.refits import equivalence_p as equivalence_p
 from study.diagnostics.refits import event_dates as event_dates
+from study.diagnostics.refits import excluded as excluded
 from study.diagnostics.refits import headline as headline
+from study.diagnostics.refits import redated as redated
 from study.diagnostics.refits import refit as refit
 from study.diagnostics.refits import refuse_group as refuse_group
 from study.diagnostics.refits import refuse_no_coefficients as refuse_no_coefficients

@@ -14,11 +14,10 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from study.core import BoolArray, FloatArray, IntArray, QuestionError, counted, one_thread, p_is
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, counted, one_thread, p_is, tell
 from study.designs import PredictionErrors, find_design
 from study.designs.imputation import untreated_regression
-from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.refits import Progress, dots, equivalence_p, excluded, refuse_bound, with_error
+from study.diagnostics import Finding, Needs, Section, diagnostic, dots, equivalence_p, excluded, with_error
 from study.estimates import SIZE, Effect, Joint, Wald, effects_frame
 from study.panel import Sample, since_end, since_onset
 
@@ -133,7 +132,6 @@ def hidden_errors(
     options: Mapping[str, Any],
     fits: Sequence[Fit],
     bound: float | None,
-    progress: Progress = None,
 ) -> HiddenErrors:
     """Return the mean prediction errors of the sets of cells of all fits, in their order.
 
@@ -169,15 +167,14 @@ def hidden_errors(
         without = np.empty((len(clusters), len(effect)))
         for c in clusters:
             keep = sample.cluster != c
+            label = sample.cluster_labels[np.flatnonzero(~keep)[0]]
             try:
                 rest = sample.only(keep, "a cluster is left out")
                 parts = [Fit(fit.hidden[keep], fit.cells[keep]) for fit in fits]
                 without[c] = _means(rest, predict, fitted[keep], parts)[0]
             except QuestionError as error:
-                label = sample.cluster_labels[np.flatnonzero(~keep)[0]]
                 raise QuestionError(f"{who}: no answer without cluster {label}: {error}") from error
-            if progress is not None:
-                progress()
+            tell(f"without cluster {label}")
     largest = float(np.nanmax(np.abs(sample.y)))
     return HiddenErrors(effect, without, n_cells, treated, sample.n_units, sample.n_treated, bound, largest)
 
@@ -219,7 +216,6 @@ def placebo_periods(
     periods: int = 3,
     bound: float | None = None,
     level: float = 0.95,
-    progress: Progress = None,
     **options: Any,
 ) -> Finding:
     """Hide the last periods before treatment from the fit, and test their predicted effects.
@@ -237,8 +233,6 @@ def placebo_periods(
         unit and period effects.
     level : float
         Coverage of the intervals; the tests are at 5%.
-    progress : callable, optional
-        Called after each cluster that is left out.
     **options
         Options of the design.
 
@@ -261,15 +255,11 @@ def placebo_periods(
     Liu, L., Wang, Y., and Xu, Y. (2024). A practical guide to counterfactual estimators for causal inference with
     time-series cross-sectional data. American Journal of Political Science 68(1).
     """
-    who = "placebo_periods"
-    _refuse(who, periods, bound)
     since, anticipation = since_onset(sample.treatment), sample.question.anticipation
     hidden = (since < 0) & (since >= -periods)
     labels = {e: f"event {e - anticipation:g}" for e in np.unique(since[hidden])}
-    sets = np.dstack([since == e for e in labels] + [hidden])
-    errors = hidden_errors(who, sample, design, options, [Fit(hidden, sets)], bound, progress)
-    what = f"the last {f'{periods} periods' if periods > 1 else 'period'} before treatment"
-    return _averaged(who, errors, [*labels.values()], what, sample, level)
+    what = f"the last {_hidden('placebo_periods', periods)} before treatment"
+    return _averaged("placebo_periods", sample, design, options, since, labels, what, bound, level)
 
 
 @about_predictions(
@@ -285,7 +275,6 @@ def fit_before_treatment(
     in_sample: bool = False,
     bound: float | None = None,
     level: float = 0.95,
-    progress: Progress = None,
     **options: Any,
 ) -> Finding:
     """Test that mean prediction errors are zero at all event times before treatment, and that they are small.
@@ -303,7 +292,7 @@ def fit_before_treatment(
         those with at least 30% of the unit-periods of the fullest one, at most half as many as clusters are treated.
     in_sample : bool
         Whether errors are those of one fit that hides nothing.
-    bound, level, progress, **options
+    bound, level, **options
         As in :func:`placebo_periods`.
 
     Returns
@@ -321,7 +310,6 @@ def fit_before_treatment(
         many as treated clusters, which then leave no joint test.
     """
     who = "fit_before_treatment"
-    refuse_bound(who, bound)
     since, anticipation = since_onset(sample.treatment), sample.question.anticipation
     seen = (sample.treatment == 0) & sample.observed
     times, counts = np.unique(since[seen & (since < 0)], return_counts=True)
@@ -341,7 +329,7 @@ def fit_before_treatment(
     fits = [Fit(np.zeros(since.shape, dtype=bool), np.dstack(sets))]
     if not in_sample:
         fits = [Fit(cells[:, :, 0], cells) for cells in sets]
-    errors = hidden_errors(who, sample, design, options, fits, bound, progress)
+    errors = hidden_errors(who, sample, design, options, fits, bound)
     if not errors.varies.any():
         raise QuestionError(f"{who}: no event time before treatment has an error that varies.")
     zero = errors.joint.test()
@@ -376,7 +364,6 @@ def carry_over(
     periods: int = 2,
     bound: float | None = None,
     level: float = 0.95,
-    progress: Progress = None,
     **options: Any,
 ) -> Finding:
     """Hide the first periods after treatment ends from the fit, and test their predicted effects.
@@ -389,7 +376,7 @@ def carry_over(
         A design that predicts untreated outcomes of single units.
     periods : int
         How many are hidden after the end of each spell.
-    bound, level, progress, **options
+    bound, level, **options
         As in :func:`placebo_periods`.
 
     Returns
@@ -403,7 +390,7 @@ def carry_over(
         As :func:`placebo_periods` does, and if treatment ends for no unit.
     """
     who = "carry_over"
-    _refuse(who, periods, bound)
+    what = f"the first {_hidden(who, periods)} after treatment"
     since = since_end(sample.treatment)
     hidden = since <= periods
     if not (hidden & sample.observed).any():
@@ -411,23 +398,32 @@ def carry_over(
             f"{who}: {sample.question.event} ends for no unit that is observed afterwards, so nothing can carry over."
         )
     labels = {k: f"{counted(k, 'period', 'g')} after" for k in np.unique(since[hidden])}
-    sets = np.dstack([since == k for k in labels] + [hidden])
-    errors = hidden_errors(who, sample, design, options, [Fit(hidden, sets)], bound, progress)
-    what = f"the first {f'{periods} periods' if periods > 1 else 'period'} after treatment"
-    return _averaged(who, errors, [*labels.values()], what, sample, level)
+    return _averaged(who, sample, design, options, since, labels, what, bound, level)
 
 
-def _refuse(who: str, periods: int, bound: float | None) -> None:
-    refuse_bound(who, bound)
+def _hidden(who: str, periods: int) -> str:
+    """Say how many periods are hidden, or refuse to hide none."""
     if periods < 1:
         raise QuestionError(f"{who}: {periods} periods are asked for; it must be a whole number from 1 on.")
+    return f"{periods} periods" if periods > 1 else "period"
 
 
 def _averaged(
-    who: str, errors: HiddenErrors, labels: Sequence[str], what: str, sample: Sample, level: float
+    who: str,
+    sample: Sample,
+    design: str,
+    options: Mapping[str, Any],
+    since: FloatArray,
+    labels: Mapping[float, str],
+    what: str,
+    bound: float | None,
+    level: float,
 ) -> Finding:
-    """Return the finding of which the last error is the average that is tested."""
-    rows = errors.effects([*labels, "average"], level)
+    """Hide the cells at the times that have labels, and test the average of their errors, which is the last."""
+    hidden = np.isin(since, [*labels])
+    sets = np.dstack([*(since == time for time in labels), hidden])
+    errors = hidden_errors(who, sample, design, options, [Fit(hidden, sets)], bound)
+    rows = errors.effects([*labels.values(), "average"], level)
     average, p_equivalence = rows[-1], float(errors.p_equivalence[-1])
     if np.isnan(average.std_error):
         raise QuestionError(f"{who}: the average effect in {what} has no variance between clusters.")

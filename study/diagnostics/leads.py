@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from study.core import QuestionError, p_is
-from study.diagnostics import Finding, Needs, Section, diagnostic, dots
-from study.diagnostics.refits import at_each, refuse_bound
+from study.diagnostics import Finding, Needs, Section, at_each, diagnostic, dots
 from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
 
 
@@ -43,7 +42,6 @@ def leads(
     QuestionError
         If the estimate has no effect before treatment that varies.
     """
-    refuse_bound("leads", bound)
     if not fit.estimand.has_path:
         raise QuestionError(f"leads: {fit.design} has one {fit.estimand} and no effects by event time.")
     path = fit.by_event_time

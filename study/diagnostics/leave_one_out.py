@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import FloatArray, IntArray, QuestionError, counted, first_of
-from study.diagnostics import Finding, Progress, Section, diagnostic, dots, event_dates, headline, refit
+from study.diagnostics import Finding, Section, diagnostic, dots, event_dates, headline, refit
 from study.estimates import Effect, Estimate, effects_frame
 from study.panel import Sample, Scale
 
@@ -22,9 +22,7 @@ SHOWN = 10
 
 
 @diagnostic("Leaving out one cohort", "Does the estimate rest on one cohort?", Section.OVERTURNS, shown=2)
-def leave_one_cohort_out(
-    sample: Sample, design: str, *, level: float = 0.95, progress: Progress = None, **options: Any
-) -> Finding:
+def leave_one_cohort_out(sample: Sample, design: str, *, level: float = 0.95, **options: Any) -> Finding:
     """Refit the headline without each cohort.
 
     Parameters
@@ -33,8 +31,6 @@ def leave_one_cohort_out(
     design : str
     level : float
         Coverage of the intervals.
-    progress : callable, optional
-        Called after each refit.
     **options
         Options of the design.
 
@@ -63,7 +59,7 @@ def leave_one_cohort_out(
         f"cohort {sample.period_name(g)} ({counted(len(units), 'unit')})": units
         for g, units in members.items()
     }
-    return _finding("cohort", sample, fit, outs, list(outs), level, progress)
+    return _finding("cohort", sample, fit, outs, list(outs), level)
 
 
 @diagnostic("Leaving out one unit", "Does the estimate rest on one unit?", Section.OVERTURNS, shown=2)
@@ -74,7 +70,6 @@ def leave_one_unit_out(
     units: Literal["treated", "all"] = "treated",
     most: int = 20,
     level: float = 0.95,
-    progress: Progress = None,
     **options: Any,
 ) -> Finding:
     """Refit the headline without each treated unit, or without the most influential of all units.
@@ -90,8 +85,6 @@ def leave_one_unit_out(
         How many of "all" units are refitted.
     level : float
         Coverage of the intervals.
-    progress : callable, optional
-        Called after each refit.
     **options
         Options of the design.
 
@@ -119,17 +112,17 @@ def leave_one_unit_out(
             raise QuestionError(f'leave_one_unit_out: units="all" are ordered by influence; {fit.not_joint}')
         size = np.abs(fit.influence_map.dense()[:, 0])
         refitted = [str(sample.unit_ids[i]) for i in np.argsort(-size, kind="stable")[:most]]
-    return _finding("unit", sample, fit, outs, refitted, level, progress)
+    return _finding("unit", sample, fit, outs, refitted, level)
 
 
 def _finding(
-    kind: str, sample: Sample, fit: Estimate, outs: Outs, chosen: list[str], level: float, progress: Progress
+    kind: str, sample: Sample, fit: Estimate, outs: Outs, chosen: list[str], level: float
 ) -> Finding:
     """Refit without some of the sets of units that could be left out, and say what each set changes."""
     scale, everyone = sample.question.effect_scale, np.arange(sample.n_units)
     keep = {name: ~np.isin(everyone, outs[name]) for name in chosen}
     samples = {name: partial(sample.only, units, f"leaving out {name}") for name, units in keep.items()}
-    refits = refit(samples, fit.design, fit.options, level, progress)
+    refits = refit(samples, fit.design, fit.options, level)
     refits.refuse_none(f"leave_one_{kind}_out")
     full, rows = Effect.of("all units", fit, level), effects_frame(refits.rows)
     rows.insert(1, "change", rows["estimate"] - full.estimate)

@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from study.core import FloatArray, IntArray, QuestionError, counted, listed, quantile
-from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import Progress, Refits, event_dates, headline, redated, refit
+from study.core import FloatArray, IntArray, QuestionError, counted, listed, quantile, tell
+from study.diagnostics import Finding, Refits, Section, diagnostic, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimand, Estimate, covariance, effects_frame
 from study.figures import BAND, COLOUR, GREY, SECOND, SIDE, Axes, Figure, draw_dots, legend_above, panels
 from study.panel import Sample, Scale
@@ -60,24 +59,21 @@ class Trimming:
     suspects : ndarray of int
         Numbers of the never-treated units in the order in which they are trimmed, those whose absence lowers (or
         raises) the headline most first.
-    progress : callable, optional
-        Called after each refit.
     """
 
     sample: Sample
     fit: Estimate
     suspects: IntArray
-    progress: Progress = None
 
     @classmethod
-    def of(cls, sample: Sample, fit: Estimate, lower: bool, progress: Progress = None) -> Trimming:
+    def of(cls, sample: Sample, fit: Estimate, lower: bool) -> Trimming:
         """Order the never-treated units by their influence on the headline, per unit of weight, for one end."""
         # Of a third difference those that treatment is for can hide it.
         eligible = True if sample.group is None else sample.group
         never = np.flatnonzero(np.isnan(event_dates(sample, WHO)) & eligible)
         influence = fit.influence_map.dense()[never, 0] / sample.weights[never]
         raising = never[np.argsort(influence, kind="stable")]
-        return cls(sample, fit, raising[::-1] if lower else raising, progress)
+        return cls(sample, fit, raising[::-1] if lower else raising)
 
     @property
     def shares(self) -> FloatArray:
@@ -102,8 +98,7 @@ class Trimming:
             sample = self.sample.only(keep, "trimmed") if trimmed else self.sample
             fit = headline(sample, self.fit.design, self.fit.options)
         finally:
-            if self.progress is not None:
-                self.progress()
+            tell(f"without {trimmed} units")
         influence = np.zeros(n)
         influence[keep] = fit.errors.dense()[:, 0] * (n / sample.n_units)
         if trimmed:
@@ -222,7 +217,6 @@ def misclassification(
     hidden: Sequence[float] = (),
     periods_late: int = 2,
     level: float = 0.95,
-    progress: Progress = None,
     **options: Any,
 ) -> Finding:
     """Ask what the headline would be if some never-treated units were treated, or dates were recorded late.
@@ -250,8 +244,6 @@ def misclassification(
         Events are also moved 1, ..., this many periods earlier.
     level : float
         Coverage of the intervals.
-    progress : callable, optional
-        Called after each refit.
     **options
         Options of the design.
 
@@ -300,7 +292,7 @@ def misclassification(
             'does not move them; use curve="levels".'
         )
     full = Effect.of("as recorded", fit, level)
-    down, up = (Trimming.of(sample, fit, lower, progress) for lower in (True, False))
+    down, up = (Trimming.of(sample, fit, lower) for lower in (True, False))
     same, refused = [], []
     for share in grid:
         ends = unattenuated(np.array(_ends(full)), share, scale.percent)
@@ -312,7 +304,7 @@ def misclassification(
     worst, not_bounded = worst_cases(down, up, grid, level)
     shifts = {f"{counted(k, 'period')} earlier": k for k in range(1, periods_late + 1)}
     moved = {label: partial(redated, sample, first - k) for label, k in shifts.items()}
-    dates = refit(moved, design, options, level, progress)
+    dates = refit(moved, design, options, level)
     refits = Refits(dates.rows, (*refused, *not_bounded, *dates.refused))
     earlier = [("earlier dates", shifts[row.label], 0.0, 0, *_ends(row)) for row in dates.rows]
     towards_zero, sign = (down, 1) if full.estimate > 0 else (up, -1)

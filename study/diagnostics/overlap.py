@@ -6,17 +6,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from study.core import BoolArray, FloatArray, IntArray, Unidentified, comparison_odds, sums_by
+from study.core import BoolArray, FloatArray, IntArray, Unidentified, comparison_odds, effective_size, sums_by
 
 QUANTILES = {"minimum": 0, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "maximum": 1}
-
-
-def effective_size(weight: FloatArray) -> FloatArray:
-    """Return how many equally weighted units would be as precise (Kish 1965), by column; zero without weight."""
-    total, squares = weight.sum(axis=0), (weight**2).sum(axis=0)
-    return np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1.0), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +39,7 @@ class Overlap:
         return float(self.weight.max())
 
     @property
-    def outside(self) -> NDArray[np.bool_]:
+    def outside(self) -> BoolArray:
         """Which treated units have a score that no comparison unit reaches at that end, shape (n_1,)."""
         alike = self.compared[self.compared > 0]
         return np.asarray((self.treated > alike.max()) | (self.treated < alike.min()))
@@ -65,9 +58,7 @@ class Overlap:
         return ours, theirs
 
 
-def overlap(
-    x: FloatArray, weights: FloatArray, treated: NDArray[np.int64], compared: NDArray[np.int64]
-) -> Overlap | str:
+def overlap(x: FloatArray, weights: FloatArray, treated: IntArray, compared: IntArray) -> Overlap | str:
     """Return a cohort's overlap, or in words why its propensity score cannot be estimated.
 
     The score and the odds are those of callaway_santanna: a maximum-likelihood logit on the constant and the

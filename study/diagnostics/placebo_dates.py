@@ -10,17 +10,8 @@ import numpy as np
 
 from study.core import FloatArray, QuestionError, counted, p_is
 from study.designs import Supports, all_designs, find_design
-from study.diagnostics import Finding, Section, diagnostic
-from study.diagnostics.refits import (
-    Progress,
-    at_each,
-    dots,
-    event_dates,
-    headline,
-    redated,
-    refit,
-    refuse_bound,
-)
+from study.diagnostics import Finding, Section, diagnostic, dots, event_dates, headline, refit
+from study.diagnostics.refits import at_each, redated
 from study.estimates import SIZE, Effect, effects_frame, exceeded
 from study.inference import joint
 from study.panel import Sample
@@ -39,7 +30,6 @@ def placebo_dates(
     level: float = 0.95,
     draws: int = 9999,
     seed: int = 0,
-    progress: Progress = None,
     **options: Any,
 ) -> Finding:
     """Move every event earlier and look only at outcomes before the true event.
@@ -62,8 +52,6 @@ def placebo_dates(
         Coverage of the intervals; the joint test is at 5%.
     draws, seed : int
         Of the multiplier bootstrap of the joint test, and of a design that draws.
-    progress : callable, optional
-        Called after each refit.
     **options
         Options of the design.
 
@@ -82,7 +70,6 @@ def placebo_dates(
         If the event is not absorbing, the design takes no gaps, a shift is not a positive whole number, no event
         can be moved, or the design refuses every shift. A shift that it refuses is listed.
     """
-    refuse_bound(WHO, bound)
     first, chosen, scale = event_dates(sample, WHO), find_design(design), sample.question.effect_scale
     if Supports.MISSING_CELLS not in chosen.supports:
         able = [d.name for d in all_designs().values() if Supports.MISSING_CELLS in d.supports]
@@ -94,7 +81,7 @@ def placebo_dates(
     options = chosen.seeded(options, seed)
     full = Effect.of("at the true dates", headline(sample, design, options), level)
     moved = {label: partial(placebo_sample, sample, shift) for label, shift in shift_of.items()}
-    refits = refit(moved, design, options, level, progress, keep=True)
+    refits = refit(moved, design, options, level, keep=True)
     refits.refuse_none(WHO)
     statistics, largest_t = joint(*refits.fits.values()).largest_t(draws, seed)
     p_joint = float(exceeded(largest_t, statistics.max()))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from study.core import QuestionError, p_text, refuse_unknown, two_sided_p
-from study.diagnostics import Finding, Needs, Progress, Section, diagnostic, dots, headline, refit
+from study.diagnostics import Finding, Needs, Section, diagnostic, dots, headline, refit
 from study.estimates import SIZE, Effect, effects_frame
 from study.inference import holm, joint
 from study.panel import Panel, Question, Scale
@@ -27,14 +27,7 @@ WHO = "placebo_outcomes"
     needs=(Needs.PLACEBO_PANELS,),
 )
 def placebo_outcomes(
-    panel: Panel,
-    question: Question,
-    outcomes: Outcomes,
-    design: str,
-    *,
-    level: float = 0.95,
-    progress: Progress = None,
-    **options: Any,
+    panel: Panel, question: Question, outcomes: Outcomes, design: str, *, level: float = 0.95, **options: Any
 ) -> Finding:
     """Ask the same question about outcomes that the treatment should not move.
 
@@ -48,8 +41,6 @@ def placebo_outcomes(
     design : str
     level : float
         Coverage of the intervals; the familywise error is 5%.
-    progress : callable, optional
-        Called after each refit.
     **options
         Options of the design.
 
@@ -77,7 +68,7 @@ def placebo_outcomes(
     fit = headline(question.sample(panel), design, options)
     full = Effect.of(question.outcome, fit, level)
     samples = {k: partial(question.replace(outcome=y).sample, where) for k, (where, y) in placebos.items()}
-    refits = refit(samples, design, options, level, progress, keep=True)
+    refits = refit(samples, design, options, level, keep=True)
     refits.refuse_none(WHO)
     frame = effects_frame((full, *refits.rows)).rename(columns={"label": "outcome"})
     frame.insert(1, "role", ["outcome", *["placebo"] * len(refits.rows)])

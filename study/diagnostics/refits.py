@@ -12,13 +12,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import special
 
-from study.core import BoolArray, FloatArray, QuestionError, p_is, quantile, two_sided_p
+from study.core import BoolArray, FloatArray, QuestionError, p_is, quantile, tell, telling, two_sided_p
 from study.designs import find_design
 from study.estimates import SIZE, Effect, Estimate
 from study.figures import Axes, Figure, dot_figure
 from study.panel import Sample, Scale
 
-Progress = Callable[[], None] | None
 Headlines = Mapping[str, Callable[[], Estimate]]
 
 
@@ -40,21 +39,22 @@ class Refits:
     fits: dict[str, Estimate] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, headlines: Headlines, level: float, progress: Progress = None, *, keep: bool = False
-    ) -> Refits:
-        """Make headlines one by one, keep the estimates where that is asked, and note each refusal."""
+    def of(cls, headlines: Headlines, level: float, *, keep: bool = False) -> Refits:
+        """Make headlines one by one, keep the estimates where that is asked, and note each refusal.
+
+        The progress of ``study.settings`` is told the label of each once it is made or refused.
+        """
         rows, refused, fits = [], [], {}
         for label, make in headlines.items():
             try:
-                fit = make()
+                with telling(label):
+                    fit = make()
                 rows.append(Effect.of(label, fit, level))
                 if keep:
                     fits[label] = fit
             except QuestionError as error:
                 refused.append((label, str(error)))
-            if progress is not None:
-                progress()
+            tell(label)
         return cls(tuple(rows), tuple(refused), fits)
 
     def refuse_none(self, who: str) -> None:
@@ -74,7 +74,6 @@ def refit(
     design: str,
     options: Mapping[str, Any],
     level: float,
-    progress: Progress = None,
     *,
     keep: bool = False,
 ) -> Refits:
@@ -84,7 +83,7 @@ def refit(
         return headline(make(), design, options)
 
     headlines = {label: partial(on, make) for label, make in samples.items()}
-    return Refits.of(headlines, level, progress, keep=keep)
+    return Refits.of(headlines, level, keep=keep)
 
 
 def headline(sample: Sample, design: str, options: Mapping[str, Any]) -> Estimate:
@@ -212,9 +211,3 @@ def at_each(rows: Sequence[Effect], bound: float, scale: Scale, what: str) -> tu
     largest = float(np.nanmax(p_values))  # some may have no standard error
     every = "every" if largest < SIZE else "some"
     return p_values, f"At {every} {what} {excluded(largest, 'an effect', bound, scale)}."
-
-
-def refuse_bound(who: str, bound: float | None) -> None:
-    """Refuse a bound that is not above zero."""
-    if bound is not None and not 0 < bound < np.inf:
-        raise QuestionError(f"{who}: bound is {bound:g}; it must be a finite number above 0.")

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from study.core import QuestionError, counted, telling
+from study.core import QuestionError, counted
 from study.designs import all_designs, find_design
 from study.diagnostics import Finding, Needs, Refits, Section, diagnostic, dots, headline, with_error
-from study.estimates import Effect, Estimate, effects_frame
+from study.estimates import Effect, effects_frame
 from study.inference import joint
 from study.panel import Sample, Scale
 
@@ -68,12 +68,9 @@ def seeds(sample: Sample, design: str, *, seeds: int = 20, level: float = 0.95, 
     chosen.refuse(sample)
     used = chosen.options | options
 
-    def under(seed: int) -> Estimate:
-        with telling(f"seed {seed}"):
-            return headline(sample, design, options | {"seed": seed})
-
-    under_each = {f"seed {seed}": partial(under, seed) for seed in range(used["seed"], used["seed"] + seeds)}
-    refits = Refits.of(under_each, level, keep=True)
+    numbers = range(used["seed"], used["seed"] + seeds)
+    under = {f"seed {seed}": partial(headline, sample, design, options | {"seed": seed}) for seed in numbers}
+    refits = Refits.of(under, level, keep=True)
     if len(refits.rows) < 2:
         raise QuestionError(f"{WHO}: {'; '.join(reason for _, reason in refits.refused)}")
     fits = list(refits.fits.values())

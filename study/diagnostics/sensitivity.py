@@ -6,7 +6,7 @@ Sharma and Syrgkanis (2022).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,12 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from study.core import FloatArray, QuestionError, listed, one_thread, quantile, sums_by
+from study.core import FloatArray, QuestionError, listed, one_thread, quantile, sums_by, tell
 from study.designs import Design, find_design
 from study.designs.dml_panel import Approach, cross_fitted
 from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics import omitted_variable_bias as ovb
-from study.diagnostics.omitted_variable_bias import Coefficient, Form, partialled
 from study.figures import contour_figure
 from study.learners import Learner, Learning
 from study.panel import Sample
@@ -89,7 +88,6 @@ def ml_sensitivity(
     folds: int = 5,
     repetitions: int = 10,
     seed: int = 0,
-    progress: Callable[[], None] | None = None,
 ) -> Finding:
     """Bound the coefficient of dml_panel under a confounder, through doubleml's sensitivity elements.
 
@@ -117,8 +115,6 @@ def ml_sensitivity(
         Correlation of what it adds to both, in [-1, 1] and not 0; 1 is the worst case.
     approach, learner, folds, repetitions, seed
         Options of the design.
-    progress : callable, optional
-        Called after each benchmark.
 
     Returns
     -------
@@ -160,8 +156,7 @@ def ml_sensitivity(
         values = (float(gain[name][0]) for name in ("cf_y", "cf_d", "rho", "delta_theta"))
         name, benchmark = " with ".join(group), Benchmark(" with ".join(group), *values)
         gained.append(benchmark)
-        if progress is not None:
-            progress()
+        tell(f"without {name}")
         if benchmark.improves:
             bound, too_strong = ovb.as_strong_as(name, multiples, benchmark.strength, "outcome or treatment")
             rows += bound
@@ -290,12 +285,11 @@ def sensitivity(
     sample: Sample,
     design: str = "twfe",
     *,
-    form: Form | None = None,
+    form: ovb.Form | None = None,
     benchmarks: Sequence[str | tuple[str, ...]] | None = None,
     multiples: ovb.Multiples = (1, 2, 3),
     q: float = 1.0,
     level: float = 0.95,
-    progress: Callable[[], None] | None = None,
     **options: Any,
 ) -> Finding:
     """Ask how strong an unobserved confounder has to be to overturn a design's answer.
@@ -325,8 +319,6 @@ def sensitivity(
         Share of the estimate that a confounder is to take away, in (0, 1].
     level : float
         Of intervals.
-    progress : callable, optional
-        Called after each refit, which dml_panel has for each benchmark.
     **options
         Options of the design.
 
@@ -364,11 +356,9 @@ def sensitivity(
     if design == "dml_panel":
         if form is not None:
             raise QuestionError(f"sensitivity: dml_panel has no form; leave form={form!r} out.")
-        return ml_sensitivity(
-            sample, benchmarks=groups, multiples=multiples, q=q, level=level, progress=progress, **options
-        )
+        return ml_sensitivity(sample, benchmarks=groups, multiples=multiples, q=q, level=level, **options)
     family = options.get("family", "gaussian")
-    regression = partialled(sample, design, form, "sensitivity", family, ("dml_panel",))
+    regression = ovb.partialled(sample, design, form, "sensitivity", family, ("dml_panel",))
     headline, own_notes = (None, []) if design == "twfe" else own_answer(chosen, sample, options)
     c, unit = regression.coefficient, ovb.units_of(sample)
     rows: list[ovb.Row] = [("none", "no confounder", 0.0, 0.0, "", "")]
@@ -430,7 +420,7 @@ def sensitivity(
     )
 
 
-def robustness(c: Coefficient, q: float, level: float) -> dict[str, float]:
+def robustness(c: ovb.Coefficient, q: float, level: float) -> dict[str, float]:
     """Return how strong a confounder has to be to take the share q of a coefficient away.
 
     Returns
@@ -481,7 +471,7 @@ def _on_benchmarks(table: pd.DataFrame, level: float) -> Iterator[str]:
 
 
 def _surfaces(
-    r2_treatment: FloatArray, r2_outcome: FloatArray, c: Coefficient, level: float
+    r2_treatment: FloatArray, r2_outcome: FloatArray, c: ovb.Coefficient, level: float
 ) -> dict[str, FloatArray]:
     """Return the estimate under confounders, and the limit of its clustered interval that is nearer to zero."""
     adjusted = ovb.adjusted(

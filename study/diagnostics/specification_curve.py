@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import chain, product
 from typing import Any, Literal, NamedTuple, get_args
@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 
-from study.core import QuestionError, p_is, refuse_unknown
+from study.core import QuestionError, p_is, refuse_unknown, tell
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.estimates import EQUAL, FEW, Effect, Estimate, Joint, effective_clusters, treated_clusters
@@ -64,7 +64,6 @@ def specification_curve(
     draws: int = 9999,
     seed: int = 0,
     weights: Literal["rademacher", "mammen", "webb"] = "rademacher",
-    progress: Callable[[], None] | None = None,
 ) -> Finding:
     """Estimate every specification of a question, and test all of them at once.
 
@@ -91,8 +90,6 @@ def specification_curve(
     draws, seed : int
         Of the multiplier bootstrap.
     weights : {"rademacher", "mammen", "webb"}
-    progress : callable, optional
-        Called after each specification.
 
     Returns
     -------
@@ -142,8 +139,7 @@ def specification_curve(
             kinds[specification] = kind(fit)
         except QuestionError as refusal:
             refused[specification] = str(refusal).removeprefix(f"{variant.name}: ")
-        if progress is not None:
-            progress()
+        tell(" | ".join(specification))
     if not fits:
         raise QuestionError(
             f"{WHO}: none of {len(refused)} specifications has an estimate; the first says: "

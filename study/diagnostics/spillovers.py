@@ -11,17 +11,8 @@ from typing import Any
 import numpy as np
 
 from study.core import BoolArray, FloatArray, QuestionError, p_text, refuse_unknown
-from study.diagnostics import Finding, Needs, Section, diagnostic
-from study.diagnostics.refits import (
-    Progress,
-    dots,
-    event_dates,
-    headline,
-    redated,
-    refit,
-    refuse_group,
-    with_error,
-)
+from study.diagnostics import Finding, Needs, Section, diagnostic, dots, event_dates, headline, refit
+from study.diagnostics.refits import redated, refuse_group, with_error
 from study.estimates import SIZE, Effect, Estimate, effects_frame
 from study.inference import joined_headlines
 from study.panel import Sample, Scale, dates_with_lag, pool_cohorts
@@ -137,7 +128,6 @@ def spillovers(
     by: str | Coordinates = "country",
     rings: Sequence[float] | None = None,
     level: float = 0.95,
-    progress: Progress = None,
     **options: Any,
 ) -> Finding:
     """Ask whether treatment of one unit reaches its untreated neighbours.
@@ -161,8 +151,6 @@ def spillovers(
         For coordinates: ascending outer limits of the rings, in km; units beyond the last are unexposed.
     level : float
         Coverage of the intervals; the tests are at 5%.
-    progress : callable, optional
-        Called after each refit.
     **options
         Options of the design.
 
@@ -213,13 +201,13 @@ def spillovers(
         label: partial(sample.only, ~untreated | units, f"not among the {label}")
         for label, units in groups.items()
     }
-    comparisons = refit(compared, design, options, level, progress, keep=True)
+    comparisons = refit(compared, design, options, level, keep=True)
     by_attribute = None if sample.question.cluster else attribute
     around = {
         f"neighbours {name}": partial(neighbour_sample, sample, exposure[name], unexposed, by_attribute)
         for name in inhabited
     }
-    neighbours = refit(around, design, options, level, progress)
+    neighbours = refit(around, design, options, level)
     differences = tuple(_differences(comparisons.fits, by_attribute, level))
     tests, scale = (*differences, *neighbours.rows), sample.question.effect_scale
     frame = effects_frame([full, *comparisons.rows, *tests])

@@ -9,7 +9,7 @@ import numpy as np
 
 from study.core import QuestionError, p_is, p_text
 from study.designs import find_design
-from study.diagnostics import Finding, Progress, Section, diagnostic, dots, headline, with_error
+from study.diagnostics import Finding, Section, diagnostic, dots, headline, with_error
 from study.estimates import (
     FEW_ON_A_SIDE,
     NAMED,
@@ -50,7 +50,6 @@ def uncertainty(
     draws: int = 9999,
     level: float = 0.95,
     seed: int = 0,
-    progress: Progress = None,
     **options: Any,
 ) -> Finding:
     """Set the intervals of a design's headline beside one another, with the randomization test.
@@ -74,8 +73,6 @@ def uncertainty(
         The test where it was made elsewhere, which is taken instead of permuting.
     draws, seed : int
     level : float
-    progress : callable, optional
-        Called after each permutation.
     **options
         Options of the design.
 
@@ -135,7 +132,7 @@ def uncertainty(
         )
     elif randomization is None and permutations:
         drawn: dict[str, Any] = {"strata": strata, "permutations": permutations, "seed": seed}
-        randomization = permuted(sample, design, progress=progress, **drawn, **options)
+        randomization = permuted(sample, design, **drawn, **options)
     own, shown, p_value, sentences = rows[0], list(rows), None, []
     objection = tested = title = ""
     if randomization is not None:

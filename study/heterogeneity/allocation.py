@@ -13,15 +13,7 @@ from study.core import FloatArray, QuestionError, p_is
 from study.diagnostics import Finding, titled
 from study.estimates import NUMBERS
 from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, panels
-from study.heterogeneity.scored import (
-    Scores,
-    all_pairs,
-    prior,
-    prior_of,
-    seed_of,
-    weighted_means,
-    without_error,
-)
+from study.heterogeneity.scored import Scores, all_pairs, seed_of, weighted_means, without_error
 from study.learners import rounded
 
 DEPTH = 2
@@ -170,8 +162,7 @@ def policy(
             f"policy: budget is {budget!r}; it must be a whole number of grants, at least 1 and fewer than the {n:,} "
             "candidates."
         )
-    name = prior_of(scores.sample, prior_name)
-    size = prior(scores.sample, name)[rows.unit]
+    name, size = scores.prior(prior_name)
     missing = int(np.isnan(size).sum())
     if missing:
         raise QuestionError(f"policy: {name} is missing for {missing:,} units; name another covariate.")

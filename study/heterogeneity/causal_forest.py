@@ -26,19 +26,7 @@ from study.figures import (
     on_axes,
     panels,
 )
-from study.heterogeneity.scored import (
-    EQUAL,
-    NOBODY,
-    Grouping,
-    Predicted,
-    Scores,
-    averaged,
-    prior,
-    prior_of,
-    score,
-    seed_of,
-    weighted_means,
-)
+from study.heterogeneity.scored import EQUAL, Predicted, Scores, averaged, score, seed_of, weighted_means
 from study.learners import Learner, rounded, standardised
 from study.panel import Question, Sample, Scale
 
@@ -103,10 +91,10 @@ def forest(
     if trees % IN_A_BAG:
         raise QuestionError(f"forest: trees is {trees!r}; it must be a whole multiple of {IN_A_BAG}.")
     rows, question = scores.rows, scores.sample.question
-    name = prior_of(scores.sample, prior_name)
+    name, size = scores.prior(prior_name)
     for taken in {name, *by} & {*COLUMNS}:
         raise QuestionError(f'forest: "{taken}" is a column of the effects by unit; give yours another name.')
-    size, groupings = prior(scores.sample, name)[rows.unit], [scores.groups(each) for each in by]
+    groupings = [scores.groups(each) for each in by]
     x, predicted = standardised(scores.x), scores.predicted.mean()
     units = scores.sample.unit_ids[rows.unit]
     table = pd.DataFrame({"unit": units, "treated": rows.treated.astype(int), name: size})
@@ -121,7 +109,8 @@ def forest(
         if groups.by != name:
             table[groups.by] = np.array([*groups.labels, ""])[groups.member]
     n_off_mean = _excluding(table, table["forest"].mean())
-    by_group = (_by_group(table, groups, question.effect_scale) for groups in groupings)
+    means = {groups.by: groups.means(table[["forest", "linear"]]) for groups in groupings}
+    by_group = (_by_group(by, of_groups, question.effect_scale) for by, of_groups in means.items())
     return Finding.of(
         [*_sentences(table, n_off_mean, question, level), *by_group],
         table,
@@ -183,13 +172,12 @@ def _sentences(table: pd.DataFrame, n_off_mean: int, question: Question, level: 
     )
 
 
-def _by_group(table: pd.DataFrame, groups: Grouping, scale: Scale) -> str:
-    means = table[["forest", "linear"]].groupby(groups.member).mean()
+def _by_group(by: str, means: pd.DataFrame, scale: Scale) -> str:
     texts = (
-        f"{groups.labels[g]} {scale.text(forest)} and {scale.text(linear)}"
-        for g, forest, linear in means.drop(NOBODY, errors="ignore").itertuples()
+        f"{label} {scale.text(forest)} and {scale.text(linear)}"
+        for label, forest, linear in means.itertuples()
     )
-    return f"Mean effects of forest and linear learner by {groups.by}: {'; '.join(texts)}."
+    return f"Mean effects of forest and linear learner by {by}: {'; '.join(texts)}."
 
 
 def _chart(frame: pd.DataFrame, ax: Axes | None, prior_name: str, scale: Scale, level: float) -> Figure:

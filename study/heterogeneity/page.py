@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from study.core import (
     paragraph,
     refuse_unknown,
     section,
+    tell,
 )
 from study.diagnostics import Finding, titled
 from study.estimates import Estimate, Wald
@@ -295,18 +296,6 @@ class Report:
         verdict = capital("; ".join(parts) or "nothing can be said of heterogeneity")
         return (f"{verdict}.", *caveats(self.sample, self.event))
 
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """Return each finding's table, and that of all pairs of groups or rules."""
-        pairs = {f"{name}_pairs": finding.details.get("pairs") for name, finding in self.findings.items()}
-        tables = {name: finding.tidy() for name, finding in self.findings.items()}
-        return tables | {name: each.tidy() for name, each in pairs.items() if each is not None}
-
-    def figures(self) -> dict[str, Figure]:
-        """Return the figures: all groupings in one, and one for each other finding."""
-        figures = {"groups": group_figure(self.groups)} if self.groups else {}
-        rest = {name: finding for name, finding in self.findings.items() if finding not in self.groups}
-        return figures | {name: finding.plot() for name, finding in rest.items()}
-
     def text(self) -> str:
         """Return the page."""
         question = self.sample.question
@@ -329,14 +318,19 @@ class Report:
         return "\n\n".join(page)
 
     def files(self) -> dict[str, bytes]:
-        """Return the page, each figure as PDF and PNG and each table as CSV, by file name."""
+        """Return the page, figures as PDF and PNG (all groupings in one), and tables as CSV, those of all pairs too."""
         from study.figures import figure_files
 
         files = {"page.txt": f"{self.text()}\n".encode()}
-        for name, figure in self.figures().items():
-            files |= figure_files(name, figure)
-        for name, table in self.tables().items():
-            files[f"{name}.csv"] = table.to_csv(index=False).encode()
+        if self.groups:
+            files |= figure_files("groups", group_figure(self.groups))
+        for name, finding in self.findings.items():
+            tables = {name: finding, f"{name}_pairs": finding.details.get("pairs")}
+            for each, table in tables.items():
+                if table is not None:
+                    files[f"{each}.csv"] = table.tidy().to_csv(index=False).encode()
+            if finding not in self.groups:
+                files |= figure_files(name, finding.plot())
         return files
 
 
@@ -358,7 +352,6 @@ def report(
     draws: int = 9999,
     seed: int = 0,
     event: str | None = None,
-    progress: Callable[[str], None] | None = None,
     analyses: tuple[str, ...] = ANALYSES,
 ) -> Report:
     """Return heterogeneity by groups, by unit and by rules of allocation, from the same scores.
@@ -380,8 +373,6 @@ def report(
         Of bands and of tests of all pairs.
     event : str, optional
         What the event is called in sentences, with its article; its name in the panel where none is given.
-    progress : callable, optional
-        Called with the name of each part once it is done.
     analyses : tuple of str
         Those that are made: "groups", "forest", "calibration", "policy".
 
@@ -424,8 +415,7 @@ def report(
                 findings[name] = make()
             except QuestionError as reason:
                 refused[name] = str(reason)
-            if progress is not None:
-                progress(part)
+            tell(part)
     return Report(sample, event or sample.question.event, findings, refused)
 
 

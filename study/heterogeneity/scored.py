@@ -20,6 +20,7 @@ from study.core import (
     QuestionError,
     checked,
     distinct_texts,
+    effective_size,
     refuse_unknown,
     same_tail,
     t_quantile,
@@ -65,6 +66,11 @@ class Grouping(NamedTuple):
         inside = self.member != NOBODY
         marked = np.ones(len(inside)) if marked is None else marked
         return np.bincount(self.member[inside], marked[inside], len(self.labels)).astype(np.int64)
+
+    def means(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the means of a table's columns, whose rows are the units, by the label of each group with units."""
+        means = table.groupby(self.member).mean().drop(NOBODY, errors="ignore")
+        return means.set_axis([self.labels[group] for group in means.index])
 
     def named(self, group: int) -> str:
         """Return what a group is called where it is not said what groups it."""
@@ -342,6 +348,11 @@ class Scores:
         out[self.rows.unit] = values
         return out
 
+    def prior(self, name: str | None) -> tuple[str, FloatArray]:
+        """Return the covariate that is named, or that of :func:`prior_of`, and what each row had of it, shape (N,)."""
+        name = prior_of(self.sample, name)
+        return name, prior(self.sample, name)[self.rows.unit]
+
     def groups(self, by: str) -> Grouping:
         """Return a grouping of the rows; see :func:`study.heterogeneity.scored.grouping`."""
         return grouping(self.sample, by).of_rows(self.rows.unit)
@@ -351,7 +362,7 @@ class Scores:
         """How many equally weighted units each comparison is worth (Kish 1965), in a sentence."""
         treated = self.rows.treated == 1
         ours, theirs = 1 / self.predicted.propensity[treated], self.predicted.odds[~treated]
-        worth = [(w.sum(axis=0) ** 2 / (w**2).sum(axis=0)).mean() for w in (theirs, ours)]
+        worth = [effective_size(w).mean() for w in (theirs, ours)]
         return (
             f"For the effect on the {int(treated.sum()):,} treated units the {int((~treated).sum()):,} others are "
             f"worth {worth[0]:,.0f} equally weighted ones; for the effect on all units, on which the allocation of "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from study.core import FloatArray, IntArray, QuestionError, checked, one_thread, p_is, refuse_unknown
+from study.core import FloatArray, IntArray, QuestionError, checked, one_thread, p_is, refuse_unknown, tell
 from study.designs import Design, find_design
 from study.estimates import Estimate, p_of_draws
 from study.inference.leave_out import row_of
@@ -150,7 +150,6 @@ def few_treated(
     level: float = 0.95,
     draws: int | None = None,
     seed: int = 0,
-    progress: Callable[[], None] | None = None,
     **options: Any,
 ) -> FewTreated:
     """Test a design's headline with few treated and many comparison units, and invert the test.
@@ -190,8 +189,6 @@ def few_treated(
         Where there are no more assignments, each is taken once. By default 9,999, and for "placebo" 999.
     seed : int
         Of the draws, and of the design where it draws itself.
-    progress : callable, optional
-        Called once for each refit of "placebo".
     **options
         Options of the design.
 
@@ -240,7 +237,7 @@ def few_treated(
     if inference == "placebo":
         place = _same(numbers_of_dates(sample)[treated])
         blocks, exact = _assignments(place, len(compared), level, most, seed)
-        refits = (_refitted(sample, answer, treated, compared[a], progress) for a in blocks)
+        refits = (_refitted(sample, answer, treated, compared[a]) for a in blocks)
         drawn = np.array([value for block in refits for value in block])
     else:
         by_unit, compared, place = _errors(sample, answer, headline, treated, compared)
@@ -345,9 +342,7 @@ def _drawn(n_treated: int, n_compared: int, draws: int, seed: int) -> Iterator[I
         yield rng.permuted(order, axis=1)[:, :n_treated]
 
 
-def _refitted(
-    sample: Sample, answer: Answer, treated: IntArray, assigned: IntArray, progress: Callable[[], None] | None
-) -> Iterator[float]:
+def _refitted(sample: Sample, answer: Answer, treated: IntArray, assigned: IntArray) -> Iterator[float]:
     """Yield the headline without the treated units, whose dates the assigned units, shape (B, N1), have in turn."""
     for row in assigned:
         order = np.arange(sample.n_units)
@@ -357,8 +352,7 @@ def _refitted(
             yield float(answer(placebo).headline.effect[0])
         except QuestionError:
             yield np.nan
-        if progress is not None:
-            progress()
+        tell("placebo assignment")
 
 
 def _errors(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -21,6 +21,7 @@ from study.core import (
     quantile,
     refuse_unknown,
     target,
+    tell,
     two_sided_p,
 )
 from study.designs import find_design
@@ -225,7 +226,6 @@ def leave_one_cluster_out(
     *,
     term: str | None = None,
     centre: Centre = "estimate",
-    progress: Callable[[], None] | None = None,
     **options: Any,
 ) -> LeaveOut:
     """Return the jackknife over clusters by fitting a design anew without each; for any design.
@@ -239,8 +239,6 @@ def leave_one_cluster_out(
     term : str, optional
         A term, or an average by name; the headline if not given.
     centre : {"estimate", "mean"}
-    progress : callable, optional
-        Called after each refit.
     **options
         Options of the design.
 
@@ -275,8 +273,7 @@ def leave_one_cluster_out(
             raise QuestionError(
                 f"{who}: without cluster {label} {design} does not answer the same question: {error}"
             ) from error
-        if progress is not None:
-            progress()
+        tell(f"without cluster {label}")
     return _left_out(design, full.terms[0], float(full.effect[0]), without, centre, labels, False)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, combinations, islice, product
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +20,7 @@ from study.core import (
     p_is,
     p_text,
     refuse_unknown,
+    tell,
 )
 from study.designs import find_design
 from study.estimates import Estimate, p_of_draws
@@ -216,7 +217,6 @@ def randomization(
     null: float = 0.0,
     seed: int = 0,
     jobs: int = 1,
-    progress: Callable[[], None] | None = None,
     **options: Any,
 ) -> Randomization:
     """Test a sharp null with a design's headline, permuting the units' event dates (or treatment paths).
@@ -253,8 +253,6 @@ def randomization(
         but with their labels.
     jobs : int
         Processes; the result does not depend on it. A design made in this session needs ``jobs=1``.
-    progress : callable, optional
-        Called once for each permutation.
     **options
         Options of the design.
 
@@ -318,8 +316,7 @@ def randomization(
     refit, drawn = _Refit(freed, design, options, statistic, source, place), []
     for value in chain.from_iterable(in_parallel(refit.each, blocks, jobs=jobs)):
         drawn.append(value)
-        if progress is not None:
-            progress()
+        tell(f"permutation {len(drawn)}")
     return Randomization(
         statistic=observed,
         p_value=p_of_draws(np.array(drawn), observed, exact=exact),

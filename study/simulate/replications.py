@@ -25,6 +25,7 @@ from study.core import (
     key_of,
     refuse_unknown,
     settings,
+    tell,
 )
 from study.designs import answer_key, find_design
 from study.estimates import NONE, Effect, Estimate, few_clusters_warning, pre_test
@@ -252,12 +253,11 @@ def replicate(
         state, own = states[task.process], [entrants[k] for k in task.entrants]
         # Other entrants and names of processes have no part in it.
         keys[task] = state and answer_key("replications", state, own, task.first, task.end, seed, level)
-    make, here = partial(block, processes, entrants, samples, seed, level), current_settings()
+    make, folder = partial(block, processes, entrants, samples, seed, level), current_settings().cache
     blocks: dict[Task, Block] = {}
-    for task, result in each_kept(make, dict(zip(tasks, tasks, strict=True)), keys, here.cache, (Block,)):
+    for task, result in each_kept(make, dict(zip(tasks, tasks, strict=True)), keys, folder, (Block,)):
         blocks[task] = result
-        if here.progress is not None:
-            here.progress(task.words)
+        tell(task.words)
     return {name: _joined(name, processes[name], entrants, blocks, level) for name in processes}
 
 

@@ -9,7 +9,7 @@ import pytest
 import simulated
 from matplotlib.figure import Figure
 
-from study import Panel, Question, QuestionError, estimate
+from study import Panel, Question, QuestionError, estimate, settings
 from study.designs import find_design
 from study.diagnostics.leave_one_out import first_order_changes, leave_one_cohort_out, leave_one_unit_out
 
@@ -181,11 +181,13 @@ def test_figures_show_every_cohort_and_at_most_sixty_units() -> None:
     assert len(axes.get_yticks()) == 3
 
 
-def test_progress_is_called_once_a_refit() -> None:
-    calls: list[int] = []
+def test_progress_is_told_of_each_refit() -> None:
+    steps: list[str] = []
     sample = QUESTION.sample(simulated.panel(n=60))
-    leave_one_cohort_out(sample, "callaway_santanna", progress=lambda: calls.append(1))
-    assert len(calls) == 3
+    with settings(progress=steps.append):
+        found = leave_one_cohort_out(sample, "callaway_santanna")
+    assert sorted(steps) == sorted(found.frame["without_cohort"])
+    assert len(steps) == 3
 
 
 def test_bad_input_is_one_clear_error() -> None:

@@ -147,9 +147,11 @@ def test_the_number_of_jobs_changes_nothing_and_steps_are_told_with_their_seed(p
     with settings(jobs=2):
         two = diagnostics.seeds(QUESTION.sample(panel), "dml_panel", seeds=2, **FEW)
     assert one.tidy().equals(two.tidy())
-    assert len(steps) == 8
-    assert steps[0].startswith("seed 0, ")
-    assert steps[-1].startswith("seed 1, ")
+    assert len(steps) == 10
+    assert all(step.startswith("seed 0, ") for step in steps[:4])
+    assert steps[4] == "seed 0"
+    assert all(step.startswith("seed 1, ") for step in steps[5:9])
+    assert steps[9] == "seed 1"
 
 
 def test_the_figure_has_a_line_a_seed(found: Finding) -> None:

@@ -13,7 +13,7 @@ import searching
 import simulated
 from matplotlib.figure import Figure
 
-from study import Panel, Question, QuestionError, estimate
+from study import Panel, Question, QuestionError, estimate, settings
 from study.diagnostics.finding import Finding
 from study.diagnostics.specification_curve import Specification, specification_curve
 from study.figures import drawn
@@ -338,10 +338,11 @@ def test_each_scale_has_a_verdict_of_its_own_about_its_estimates() -> None:
         assert row["excluding_zero"] == ((rows["conf_low"] > 0) | (rows["conf_high"] < 0)).mean()
 
 
-def test_progress_is_called_once_a_specification() -> None:
-    called: list[int] = []
-    found = curve(scales=["level"], progress=lambda: called.append(1))
-    assert len(called) == len(found.frame) == 16
+def test_progress_is_told_of_each_specification() -> None:
+    told: list[str] = []
+    with settings(progress=told.append):
+        found = curve(scales=["level"])
+    assert len(set(told)) == len(told) == len(found.frame) == 16
 
 
 def test_the_figure_has_a_column_a_scale_and_a_mark_for_every_choice_of_every_estimate() -> None:
@@ -394,11 +395,11 @@ def test_one_specification_is_a_curve_too() -> None:
     ],
 )
 def test_a_mistake_in_what_is_asked_is_one_clear_line(arguments: dict[str, object], said: str) -> None:
-    called: list[int] = []
-    with pytest.raises(QuestionError, match=said) as error:
-        curve(**arguments, progress=lambda: called.append(1))
+    told: list[str] = []
+    with settings(progress=told.append), pytest.raises(QuestionError, match=said) as error:
+        curve(**arguments)
     assert "\n" not in str(error.value)
-    assert called == []
+    assert told == []
 
 
 def test_a_question_that_no_specification_answers_is_an_error_with_the_first_reason() -> None:

@@ -14,7 +14,7 @@ import simulated
 from scipy.optimize import nnls
 
 import study
-from study import Panel, Question, QuestionError, few_treated
+from study import Panel, Question, QuestionError, few_treated, settings
 from study.inference import few_treated as module
 from study.inference.few_treated import FewTreated
 from study.inference.leave_out import ROW
@@ -205,9 +205,11 @@ def test_designs_that_are_not_linear_have_placebos() -> None:
 def test_designs_that_learn_or_draw_have_placebos() -> None:
     sample, done = ASKED.replace(covariates=("x",)).sample(panel(3, n=30)), []
     options = {"learner": "linear", "repetitions": 1, "folds": 2}
-    how = {"inference": "placebo", "level": 0.8, "draws": 4, "progress": lambda: done.append(1)}
-    made = few_treated(sample, "dml_panel", **how, **options)
-    assert (made.draws, made.exact, len(done)) == (4, False, 4)
+    how = {"inference": "placebo", "level": 0.8, "draws": 4}
+    with settings(progress=done.append):
+        made = few_treated(sample, "dml_panel", **how, **options)
+    placebos = [step for step in done if step == "placebo assignment"]
+    assert (made.draws, made.exact, len(placebos)) == (4, False, 4)
 
 
 def test_nulls_are_in_the_interval_by_p_values_that_count_undefined_placebos(

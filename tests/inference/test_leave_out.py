@@ -11,7 +11,7 @@ import simulated
 from plain_inference import square, without_each
 from test_wild import TWINS, asked, few_clusters, sampled
 
-from study import Estimate, Panel, Question, QuestionError
+from study import Estimate, Panel, Question, QuestionError, settings
 from study.core.distributions import two_sided_p
 from study.designs import find_design
 from study.estimates import Effect
@@ -177,7 +177,8 @@ def test_any_design_can_be_refitted_and_reports_each_refit() -> None:
         ("poisson_twfe", counts, {"scale": "proportional"}),
     ):
         sample, calls = asked(used, **fields), []
-        found = leave_one_cluster_out(sample, design, progress=lambda calls=calls: calls.append(1))
+        with settings(progress=calls.append):
+            found = leave_one_cluster_out(sample, design)
         assert len(calls) == 5
         left = [find_design(design)(sample.only(sample.cluster != c, "out")) for c in range(5)]
         by_hand = np.array([fit.headline.effect[0] for fit in left])

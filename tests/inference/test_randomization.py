@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 import study.designs
-from study import Estimate, Panel, Question, QuestionError, estimate
+from study import Estimate, Panel, Question, QuestionError, estimate, settings
 from study.designs import Assumes, Estimand, all_designs, design, find_design
 from study.estimates.sandwich import p_of_draws
 from study.inference.randomization import (
@@ -578,13 +578,11 @@ def test_the_answer_does_not_depend_on_the_order_of_units_but_draws_do_on_the_se
 
 def test_two_processes_give_the_same_bytes_and_each_permutation_is_counted() -> None:
     sample, done = ASKED.sample(panel(DATES)), []
-    one, two = (
-        randomization(sample, "twfe", permutations=60, jobs=jobs, progress=lambda: done.append(1))
-        for jobs in (1, 2)
-    )
+    with settings(progress=done.append):
+        one, two = (randomization(sample, "twfe", permutations=60, jobs=jobs) for jobs in (1, 2))
+        assert len(done) == 120
+        exact = randomization(ASKED.sample(panel(TINY)), "twfe")
     assert one.drawn.tobytes() == two.drawn.tobytes()
-    assert len(done) == 120
-    exact = randomization(ASKED.sample(panel(TINY)), "twfe", progress=lambda: done.append(1))
     assert len(done) == 120 + exact.permutations
 
 
@@ -815,11 +813,9 @@ def test_the_sentences_say_how_fine_the_p_value_is(exact: bool, count: int) -> N
     ],
 )
 def test_bad_arguments_are_refused_before_any_permutation(arguments: dict[str, Any], message: str) -> None:
-    done: list[int] = []
-    with pytest.raises(QuestionError, match=message):
-        randomization(
-            ASKED.sample(panel(DATES)), **{"design": "twfe", "progress": lambda: done.append(1)} | arguments
-        )
+    done: list[str] = []
+    with settings(progress=done.append), pytest.raises(QuestionError, match=message):
+        randomization(ASKED.sample(panel(DATES)), **{"design": "twfe"} | arguments)
     assert not done
 
 

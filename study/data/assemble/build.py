@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.core import DataError, settle, write_all
+from study.core import DataError, settle, tell, write_all
 from study.data import grants, sources, topics
 from study.data.assemble import csmetrics, machines, models, panels, programmes
 from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
@@ -68,11 +68,11 @@ def assemble(raw: Path, out: Path) -> list[Path]:
         return out / name if (out / name).is_file() else shipped("data", name)
 
     originals = _read(raw)
-    sources.tell("gazetteer")
+    tell("gazetteer")
     matcher = Matcher(load(by_hand("institutions.csv"), by_hand("organisations.csv"), originals.universities))
     events = _events(originals, by_hand, matcher)
     tables = events | _panels(originals, by_hand, matcher, events)
-    sources.tell("writing")
+    tell("writing")
     files = {name: _file(name, table) for name, table in tables.items()}
     headings = {name: list(table.columns) for name, table in tables.items()}
     files["codebook.md"] = codebook(by_hand("panels.toml"), by_hand("columns.toml"), headings).encode()
@@ -82,7 +82,7 @@ def assemble(raw: Path, out: Path) -> list[Path]:
 
 def _read(raw: Path) -> SimpleNamespace:
     """Return what each source says by its name, before any work is done; those that take longest come last."""
-    sources.tell("originals")
+    tell("originals")
     awards = partial(sources.nsf.read, keep=grants.of_programmes)
     # Of all others a folder is enough. The models of Epoch's table come before those of December 2023.
     readers: dict[str, Callable[[Path], Any]] = {
@@ -97,7 +97,7 @@ def _read(raw: Path) -> SimpleNamespace:
 
 def _events(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher) -> Tables:
     """Return what is known of each university's machines, awards and programmes, by path below ``data/``."""
-    sources.tell("sites, awards, programmes")
+    tell("sites, awards, programmes")
     country = matcher.gazetteer.country
     named = zip(originals.top500["country"], originals.top500["list"], strict=True)
     systems = originals.top500.assign(country=[country(name, f"TOP500 {month}") for name, month in named])
@@ -138,7 +138,7 @@ def _events(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher) -> Ta
 
 def _panels(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher, events: Tables) -> Tables:
     """Return the panels, and what else is known of papers, spending and models, by path below ``data/``."""
-    sources.tell("spending, models")
+    tell("spending, models")
     spending, in_field = originals.herd, originals.herd_fields
     known = read_overrides(by_hand("herd_institutions.csv"), matcher, "inst_id")
     survey = panels.match_survey(spending, matcher, known)
@@ -171,12 +171,12 @@ def _panels(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher, event
         roles=reduce(partial(pd.merge, on=UNIT, how="outer"), roles),
     )
     published = sources.paperlists.published(originals.paperlists)
-    sources.tell("topics of papers")
+    tell("topics of papers")
     classified, signed = _classified(published, matcher)
-    sources.tell("affiliations of papers")
+    tell("affiliations of papers")
     years = panels.venue_years(classified)
     signatures = panels.signatures(classified, signed.signatures)
-    sources.tell("panels")
+    tell("panels")
     tables = {}
 
     def add(
@@ -199,7 +199,7 @@ def _panels(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher, event
         of_venue = years_of_both[years_of_both["venue"].isin(spec.venues)].set_index("year")
         filled = tables[_panel_file(spec.name)]
         filled["source"] = filled["year"].map(of_venue["source"])
-    sources.tell("csmetrics")
+    tell("csmetrics")
     institutions, venues = originals.csmetrics
     entering, years_there = csmetrics.covered(venues), csmetrics.venue_years(venues)
     there = csmetrics.signatures(institutions, matcher)

@@ -37,6 +37,5 @@ from .reading import one_line as one_line
 from .reading import one_of as one_of
 from .reading import only_one as only_one
 from .reading import refuse_missing as refuse_missing
-from .reading import tell as tell
 from .reading import text_of as text_of
 from .reading import unzipped as unzipped

@@ -12,8 +12,8 @@ from zipfile import ZipFile
 
 import pandas as pd
 
-from study.core import DataError, write_all
-from study.data.sources import FILLED, Fetcher, Rule, csv_table, damaged, json_value, only_one, tell, unzipped
+from study.core import DataError, tell, write_all
+from study.data.sources import FILLED, Fetcher, Rule, csv_table, damaged, json_value, only_one, unzipped
 
 VERSION = "2a872972"
 ADDRESS = "https://github.com/csmetrics/csmetrics.org/archive"

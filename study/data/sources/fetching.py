@@ -16,10 +16,10 @@ import requests
 from urllib3.exceptions import MaxRetryError
 from urllib3.util.retry import Retry
 
-from study.core import PACKAGE, DataError, OutputError, __version__, write_all
+from study.core import PACKAGE, DataError, OutputError, __version__, tell, write_all
 from study.data.sources import limits
 from study.data.sources.limits import Adapter, Limits, TooLarge, refuse_elsewhere
-from study.data.sources.reading import parsed, tell
+from study.data.sources.reading import parsed
 
 Progress = Callable[[str, int, int | None], None]
 

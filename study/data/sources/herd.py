@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.core import DataError
-from study.data.sources import Fetcher, damaged, one_line, refuse_missing, tell, unzipped
+from study.core import DataError, tell
+from study.data.sources import Fetcher, damaged, one_line, refuse_missing, unzipped
 
 ADDRESS = "https://ncses.nsf.gov/821/assets/0/files"
 HOSTS = (".nsf.gov",)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from study.core import DataError
-from study.data.sources import Fetcher, damaged, iso_day, json_value, number, refuse_elsewhere, tell, unzipped
+from study.core import DataError, tell
+from study.data.sources import Fetcher, damaged, iso_day, json_value, number, refuse_elsewhere, unzipped
 
 # The catalogue behind nsf.gov/awardsearch/download-awards, which took the place of download.jsp: a zip of
 # JSON a fiscal year, each with an address that is valid for a while.

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from study.core import DataError, expecting, write_all
-from study.data.sources import Fetcher, json_value, tell
+from study.core import DataError, expecting, tell, write_all
+from study.data.sources import Fetcher, json_value
 from study.data.sources.openalex_works import SHAPE, aggregate, changed, mismatch, trimmed
 
 __all__ = ["aggregate", "fetch", "fetch_snapshot", "read", "works_files"]

@@ -16,8 +16,8 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from study.core import DataError, OutputError
-from study.data.sources import damaged, is_page, json_value, tell
+from study.core import DataError, OutputError, tell
+from study.data.sources import damaged, is_page, json_value
 from study.data.sources.openalex_counts import COLUMNS, COUNTS, institution_years
 from study.panel.engines import open_duckdb
 

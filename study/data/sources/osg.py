@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from study.core import DataError, write_all
-from study.data.sources import FILLED, Fetcher, csv_table, iso_day, limits, one_line, tell
+from study.core import DataError, tell, write_all
+from study.data.sources import FILLED, Fetcher, csv_table, iso_day, limits, one_line
 
 REPOSITORY = "https://github.com/opensciencegrid/topology.git"
 FILE = "osg_topology_ccstar_resource_groups.csv"

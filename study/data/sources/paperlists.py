@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.core import DataError
-from study.data.sources import Fetcher, damaged, json_file, only_one, tell
+from study.core import DataError, tell
+from study.data.sources import Fetcher, damaged, json_file, only_one
 
 ADDRESS = "https://raw.githubusercontent.com/papercopilot/paperlists"
 BRANCH = "main"

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from study.core import DataError, read_toml, refuse_unknown
-from study.data.sources import Fetcher, csv_rows, paperlists, record_checksums, sha256_of, tell, top500
+from study.core import DataError, read_toml, refuse_unknown, tell
+from study.data.sources import Fetcher, csv_rows, paperlists, record_checksums, sha256_of, top500
 from study.panel import shipped
 
 # Title, terms and how to obtain it of each source, with version and checksum of the files behind the tables that ship.

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.core import DataError, csv_within, current_settings, file_content, refuse_large_members, short
+from study.core import DataError, csv_within, file_content, refuse_large_members, short
 
 # What the texts of a column must match, and how an error says it.
 Rule = tuple[re.Pattern[str], str]
@@ -32,13 +32,6 @@ LARGEST_JSON, DEEPEST = 256 << 20, 100
 
 FILLED: Rule = (re.compile(".+"), "not empty")
 AMOUNT: Rule = (re.compile(r"\d+(\.\d+)?"), "a number, 0 or more")
-
-
-def tell(step: str) -> None:
-    """Tell the progress of the settings, if one was asked for, which step begins."""
-    progress = current_settings().progress
-    if progress is not None:
-        progress(step)
 
 
 def damaged(where: str, what: str) -> DataError:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import pandas as pd
 from python_calamine import CalamineError, CalamineWorkbook
 
-from study.core import DataError
-from study.data.sources import Fetcher, damaged, is_page, number, one_line, refuse_missing, tell
+from study.core import DataError, tell
+from study.data.sources import Fetcher, damaged, is_page, number, one_line, refuse_missing
 
 ADDRESS = "https://www.top500.org"
 # Public code that downloads the lists reports that quick sequences of requests are blocked.

@@ -138,7 +138,7 @@ def test_a_question_of_the_plan_that_ships_is_traced_by_the_program(program, tmp
 
 def test_questions_of_the_plan_that_ships_are_answered(calls):
     table, refused = calls.there
-    assert "| 0.162 |" in printed(table)
+    assert "| 16.2 |" in printed(table)
     assert 'there is no outcome "paper"' in refused.stderr
     assert not (calls.empty / "paper").exists()
 

@@ -321,13 +321,12 @@ def _effect_lines(
 def _detectable(fits: Sequence[Estimate | None], digits: int, scale: Scale) -> list[Line]:
     """Return the lines of minimum detectable effects, on the scale of effects and in percent, where there are any."""
     powers = [smallest_effect(fit) if fit else UNKNOWN for fit in fits]
-    values = {
-        "Minimum detectable effect": (digits, [power.effect for power in powers]),
-        "Minimum detectable effect, %": (1, [power.percent for power in powers]),
-    }
+    values = {"Minimum detectable effect, %": (1, [power.percent for power in powers])}
+    if not scale.percent:
+        values = {"Minimum detectable effect": (digits, [power.effect for power in powers])} | values
     return [
         Line(name, [Number(value, decimals(least, value)) for value in own])
-        for name, (least, own) in [*values.items()][scale.percent :]
+        for name, (least, own) in values.items()
         if not all(map(math.isnan, own))
     ]
 

@@ -311,9 +311,9 @@ class Panel(Described):
         ----------
         data : DataFrame, Arrow table, DuckDB relation or path
             A long table (a DataFrame of pandas, polars, Dask or Spark, an Arrow table, a DuckDB relation), or the path
-            of a file of one: CSV (UTF-8, comma-separated, with a header, plain or gzip), Parquet, Feather, Stata or
-            Excel (its first sheet that shows). The same table has the same checksum by any of them. In a Stata file
-            labels of values name units, attributes, and a covariate of three values or more that all have one.
+            of a file of one: CSV (UTF-8, comma-separated, with a header, plain or gzip), Parquet, Feather, Stata or Excel
+            (its first sheet that shows). The same table has the same checksum by any of them. In a Stata file labels
+            of values name units, attributes, and a covariate of three values or more that all have one.
         unit, time : str
             Columns that identify a row. Periods are whole numbers, unless ``period`` says what they are.
         first_treated : str or sequence of str
@@ -386,12 +386,23 @@ class Panel(Described):
         rows = Rows(table, lines, roles.unit, time, period, never)
         roles = roles.with_labels([column for column in roles.covariates if rows.in_words(column)])
         refuse_first(rows, roles, label)
-        units, periods, first = rows.labels(roles.unit)[0], rows.periods(), rows.first_of(roles.unit)
+        units, codes, each = rows.distinct(roles.unit)
+        periods, shape = rows.periods(), (len(units), len(rows.periods()))
+        listed = each > 1
+        order = np.argsort(codes) if listed else np.empty(0, dtype=np.int64)
+        columns = np.argsort(rows.when_first()) if listed else order
+        first = order * each if listed else rows.first_of(roles.unit)
 
         def wide(column: str) -> FloatArray:
+            if listed:
+                values, _, on_end = rows.compact(column)
+                if on_end > 1:
+                    return np.broadcast_to(values[order][:, None], shape)
+                block = values.reshape(shape)[order]
+                return block if np.all(np.diff(columns) == 1) else block[:, columns]
             block = np.full(len(units) * len(periods), np.nan)
             block[rows.cells(roles.unit)] = rows.numbers(column)[0]
-            return block.reshape(len(units), len(periods))
+            return block.reshape(shape)
 
         observed = {column: wide(column) for column in roles.outcomes}
         paths = {column: wide(column) for column in roles.treatment}

@@ -135,6 +135,35 @@ class Rows:
         return np.array(several, dtype=bool)
 
     @_once
+    def each(self) -> int:
+        """Return T where the table lists unit after unit, each with the same T periods in the same order, else 1."""
+        import pandas as pd
+
+        # A heading may be empty, as the name of no unit is.
+        if not self.unit or self.unit not in self.table or self.time not in self.table:
+            return 1
+        if self.plain(self.unit).isna().any() or self.plain(self.time).isna().any():
+            return 1
+        unit, time = self.plain(self.unit).to_numpy(), self.plain(self.time).to_numpy()
+        changes = np.asarray(unit[1:] != unit[:-1])
+        each = int(changes.argmax()) + 1 if changes.any() else len(unit)
+        if each < 2 or len(unit) % each or not _constant(unit.reshape(-1, each)):
+            return 1
+        if not np.all(time.reshape(-1, each) == time[:each]) or len(pd.unique(self._when(each))) < each:
+            return 1
+        return each if len(self._names(self.unit, each)[0]) == len(unit) // each else 1
+
+    @_once
+    def fixed(self, column: str) -> bool:
+        """Say whether a column is seen at once not to change within units, since the table lists unit after unit."""
+        if self.each() == 1:
+            return False
+        cells = self.plain(column)
+        # Codes are compared faster than texts.
+        cells = self._coded(column)[0] if _all_texts(cells) else cells.to_numpy()
+        return _constant(cells.reshape(-1, self.each()))
+
+    @_once
     def _coded(self, column: str) -> tuple[IntArray, pd.Series]:
         """Return the number of each cell's value, and the values."""
         import pandas as pd
@@ -142,15 +171,16 @@ class Rows:
         codes, values = pd.factorize(self.plain(column))
         return codes, pd.Series(values)
 
-    @_once
-    def labels(self, column: str) -> tuple[NDArray[Any], IntArray]:
-        """Return the distinct labels of a column, sorted, and the number of each row's label.
+    def distinct(self, column: str) -> tuple[NDArray[Any], IntArray, int]:
+        """Return labels as :meth:`labels` does, with one code for as many rows on end as the last value says."""
+        each = self.each() if self.fixed(column) else 1
+        return (*self._names(column, each), each)
 
-        Labels are text without spaces around them; an empty cell has the label "".
-        """
+    @_once
+    def _names(self, column: str, each: int) -> tuple[NDArray[Any], IntArray]:
         import pandas as pd
 
-        codes, values = pd.factorize(self.plain(column))
+        codes, values = pd.factorize(self.plain(column).iloc[::each])
         words = {} if column == self.time else self.table.attrs.get(VALUE_LABELS, {}).get(column, {})
         # A float of 32 bits has its own digits, and not those of the nearest of 64.
         there = [*values.to_numpy()] if values.dtype == np.float32 else values.tolist()
@@ -165,6 +195,16 @@ class Rows:
         names, position = np.unique(np.array(texts, dtype=str), return_inverse=True)
         return names, position[codes]
 
+    @_once
+    def compact(self, column: str) -> tuple[FloatArray, BoolArray, int]:
+        """Return numbers as :meth:`numbers` does, with one for as many rows on end as the last value says."""
+        each = self.each() if self.fixed(column) else 1
+        if _all_texts(self.plain(column)):  # each text is read once
+            codes, texts = self._coded(column)
+            values, bad = _read(texts)
+            return values[codes[::each]], bad[codes[::each]], each
+        return (*_read(self.plain(column).iloc[::each]), each)
+
     def in_words(self, column: str) -> bool:
         """Return whether a column of the table has words alone, or three numbers or more that all stand for words.
 
@@ -172,12 +212,9 @@ class Rows:
         """
         if list(self.table.columns).count(column) != 1:
             return False
-        values, bad = self.numbers(column)
-        if bad.any() and np.isnan(values).all():
-            return True
-        words = self.table.attrs.get(VALUE_LABELS, {}).get(column, {})
-        numbers = {*values[~np.isnan(values)]} if words else set()
-        return len(numbers) > 2 and numbers <= words.keys()
+        values, bad, _ = self.compact(column)
+        numbers, words = {*values[~np.isnan(values)]}, self.table.attrs.get(VALUE_LABELS, {}).get(column, {})
+        return bool(not numbers and bad.any()) or (len(numbers) > 2 and numbers <= words.keys())
 
     def rounded(self, column: str) -> BoolArray:
         """Return which labels are floats so large that whole numbers beside them are the same float."""
@@ -193,20 +230,37 @@ class Rows:
         return np.array([*large, False])[codes]
 
     @_once
+    def labels(self, column: str) -> tuple[NDArray[Any], IntArray]:
+        """Return the distinct labels of a column, sorted, and the number of each row's label.
+
+        Labels are text without spaces around them; an empty cell has the label "".
+        """
+        names, codes, each = self.distinct(column)
+        return names, spread(codes, each)
+
+    @_once
     def numbers(self, column: str) -> tuple[FloatArray, BoolArray]:
         """Return a column as float64 with NaN in empty cells, and which cells hold something else."""
-        if not _all_texts(self.plain(column)):
-            return _read(self.plain(column))
-        codes, texts = self._coded(column)  # each text is read once
-        values, bad = _read(texts)
-        return values[codes], bad[codes]
+        values, bad, each = self.compact(column)
+        return spread(values, each), spread(bad, each)
 
     @_once
     def when(self) -> FloatArray:
         """Return the periods of the rows as whole numbers, NaN where it is not certain which."""
+        return np.tile(self.when_first(), len(self) // max(len(self.when_first()), 1))
+
+    @_once
+    def when_first(self) -> FloatArray:
+        """Return the periods of the first rows, which all others repeat: of the first unit, or of all rows."""
+        return self._when(self.each() if self.each() > 1 else len(self))
+
+    @_once
+    def _when(self, number: int) -> FloatArray:
+        """Return the periods of so many first rows."""
+        rows = Rows(self.table[:number], time=self.time, period=self.period)
         if self.period is not None:
-            return self._numbered(self.time)
-        values = self.numbers(self.time)[0]
+            return rows._numbered(self.time, 1)
+        values = rows.numbers(self.time)[0]
         integer = (values == np.round(values)) & (np.abs(values) < LARGEST_INTEGER)
         return np.where(integer, values, np.nan)
 
@@ -215,7 +269,7 @@ class Rows:
         """Return the distinct periods, ascending."""
         import pandas as pd
 
-        periods = np.sort(pd.unique(self.when()))
+        periods = np.sort(pd.unique(self.when_first()))
         return periods[~np.isnan(periods)].astype(np.int64)
 
     @_once
@@ -228,26 +282,34 @@ class Rows:
         names = self.labels(self.time)[0]
         return Ranks.of([name for name in names if name], [*map(str, raw.cat.categories)] if ordered else ())
 
-    def _numbered(self, column: str) -> FloatArray:
-        """Return the number of the period that each cell of a column names, NaN where it is not certain which."""
+    def _numbered(self, column: str, each: int) -> FloatArray:
+        """Return the number of the period that each cell of a column names, NaN where it is not certain which.
+
+        Of every so many rows on end one is read.
+        """
+        import pandas as pd
+
         if self.period == "rank":
-            names, codes = self.labels(column)
+            names, codes = self._names(column, each)
             return np.array([self.ranks().rank(name) if name else np.nan for name in names])[codes]
-        codes, values = self._coded(column)
+        codes, values = pd.factorize(self.plain(column).iloc[::each])
         number = np.array([*(number_of(value, str(self.period)) for value in values), np.nan])
         if column in self.table.attrs.get(ZONE_LOST, ()):
-            number[:-1][values != values.dt.normalize()] = np.nan
+            number[:-1][values != values.normalize()] = np.nan
         return number[codes]
 
     @_once
     def period_names(self) -> tuple[str, ...]:
         """Return the periods, ascending, as the table writes them where it does so in one way; () for whole numbers."""
+        import pandas as pd
+
         if self.period is None:
             return ()
         if self.period == "rank":
             return self.ranks().labels
+        values = pd.factorize(self.plain(self.time))[1]
         written: dict[float, set[Any]] = {}
-        for value in self._coded(self.time)[1]:
+        for value in values:
             written.setdefault(number_of(value, self.period), set()).add(value)
         names = []
         for period in self.periods():
@@ -266,16 +328,24 @@ class Rows:
 
         A zero before the first period is what other packages write for never.
         """
-        numbers, bad = self.numbers(column)
+        values, bad, each = self.compact_dates(column)
+        return spread(values, each), spread(bad, each)
+
+    @_once
+    def compact_dates(self, column: str) -> tuple[FloatArray, BoolArray, int]:
+        """Return dates as :meth:`dates` does, with one for as many rows on end as the last value says."""
+        numbers, bad, each = self.compact(column)
         never, strange = np.isnan(numbers) & ~bad, np.flatnonzero(bad)
         stated = str(self.never).strip()
-        texts = [text.lower() for text in self.texts(column, strange)]
+        texts = [text.lower() for text in self.texts(column, strange * each)]
         never[strange] = np.isin(texts, (*ENDLESS, stated.lower()))
         if self.never is not None:
             never |= numbers == as_float(stated)
         never |= (numbers == 0) & (self.first_number() > 0)
-        values, unread = (numbers, bad) if self.period is None else (self._numbered(column), None)
-        return np.where(never, np.nan, values), (np.isnan(values) if unread is None else unread) & ~never
+        if self.period is None:
+            return np.where(never, np.nan, numbers), bad & ~never, each
+        values = self._numbered(column, each)
+        return np.where(never, np.nan, values), np.isnan(values) & ~never, each
 
     def first_number(self) -> float:
         """Return the first period where periods are numbers of the user's own, infinity where they are not."""
@@ -300,6 +370,13 @@ class Rows:
         # Of repeated indices numpy keeps the last assignment, which in reversed order is the first row.
         first[codes[::-1]] = np.arange(len(codes))[::-1]
         return first
+
+
+def spread(values: NDArray[Any], each: int) -> NDArray[Any]:
+    """Repeat each value for as many rows on end as it stands for."""
+    if each > 1 and values.dtype == bool and not values.any():
+        return np.zeros(len(values) * each, dtype=bool)
+    return values if each == 1 else np.repeat(values, each)
 
 
 def period_name(period: float, periods: IntArray, names: Sequence[str], unit: str | None) -> str:
@@ -371,6 +448,18 @@ def _read(raw: pd.Series) -> tuple[FloatArray, BoolArray]:
         bad[unread[filled]] = strange[codes[filled]]
         values[unread[filled]] = parsed[codes[filled]]
     return (np.where(bad, np.nan, values) if bad.any() else values), bad
+
+
+def _constant(blocks: NDArray[Any]) -> bool:
+    """Say whether rows hold one value each; objects with missing ones among them are not looked at."""
+    import pandas as pd
+
+    if blocks.dtype == object and pd.isna(blocks).any():
+        return False
+    same = np.asarray(blocks == blocks[:, :1])
+    if not same.all() and blocks.dtype.kind == "f":
+        same |= np.isnan(blocks) & np.isnan(blocks[:, :1])
+    return bool(same.all())
 
 
 def rows_by(group: IntArray) -> list[IntArray]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from study.core import BoolArray, DataError, FloatArray, unknown
 from study.panel.periods import A_YEAR, finer_than_year
-from study.panel.rows import ORDERED, TYPES_LOST, Rows
+from study.panel.rows import ORDERED, TYPES_LOST, Rows, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -241,7 +241,9 @@ def problems_of_types(lost: Mapping[str, str], roles: Roles, ordered: Collection
 
 def number(column: str) -> Rule:
     """Return the rule that cells are finite numbers or empty."""
-    return Rule(column, "must be a number such as 1234.5, or empty", lambda rows: rows.numbers(column)[1])
+    return Rule(
+        column, "must be a number such as 1234.5, or empty", lambda rows: spread(*rows.compact(column)[1:])
+    )
 
 
 def date(column: str) -> Rule:
@@ -253,7 +255,9 @@ def date(column: str) -> Rule:
         hint = READ_DATES if _is_date(rows, column, row) else never
         return f"{_holds(rows, column, row)}; it must be {what}, or empty for never. {hint}"
 
-    return Rule(column, "must be a period or empty", lambda rows: rows.dates(column)[1], says)
+    return Rule(
+        column, "must be a period or empty", lambda rows: spread(*rows.compact_dates(column)[1:]), says
+    )
 
 
 def single_value(column: str) -> Rule:
@@ -305,8 +309,8 @@ def not_empty(column: str) -> Rule:
     """Return the rule that no cell is empty."""
 
     def broken(rows: Rows) -> BoolArray:
-        names, codes = rows.labels(column)
-        return (names == "")[codes]
+        names, codes, each = rows.distinct(column)
+        return spread((names == "")[codes], each)
 
     def says(rows: Rows, row: int) -> str:
         return f"column {column} is empty on {rows.place(row)}; every row needs one."
@@ -320,6 +324,8 @@ def once(unit: str, time: str) -> Rule:
     def broken(rows: Rows) -> BoolArray:
         import pandas as pd
 
+        if rows.each() > 1 and unit == rows.unit:
+            return np.zeros(len(rows), dtype=bool)
         return (rows.cells(unit) != -1) & pd.Series(rows.cells(unit)).duplicated(keep=False).to_numpy()
 
     def says(rows: Rows, row: int) -> str:
@@ -344,7 +350,7 @@ def consecutive(time: str) -> Rule:
     def broken(rows: Rows) -> BoolArray:
         if np.all(np.diff(rows.periods()) == 1):
             return np.zeros(len(rows), dtype=bool)
-        periods, first = np.unique(rows.when(), return_index=True)
+        periods, first = np.unique(rows.when_first(), return_index=True)
         return np.isin(np.arange(len(rows)), first[1:][np.diff(periods) > 1])
 
     def says(rows: Rows, row: int) -> str:
@@ -385,7 +391,7 @@ def dated(column: str, roles: Roles) -> Rule:
     """Return the rule that an event is given by its dates, and not by a treatment of 0 and 1."""
 
     def broken(rows: Rows) -> BoolArray:
-        if not (rows.numbers(column)[0] == 1).any():
+        if not (rows.compact(column)[0] == 1).any():
             return np.zeros(len(rows), dtype=bool)
         (numbers, bad), (dates, strange) = rows.numbers(column), rows.dates(column)
         never = np.isnan(dates) & ~strange
@@ -409,12 +415,12 @@ def plausible(column: str, roles: Roles) -> Rule:
     """Return the rule that the date of an event is a whole period not far from the panel's."""
 
     def broken(rows: Rows) -> BoolArray:
-        dates, periods = rows.dates(column)[0], rows.periods()
+        (dates, _, each), periods = rows.compact_dates(column), rows.periods()
         if not len(periods):
             return np.zeros(len(rows), dtype=bool)
         farthest = FARTHEST_EVENT * A_YEAR.get(rows.period or "", 1)
         far = (dates < periods[0] - farthest) | (dates > periods[-1] + farthest)
-        return ~np.isnan(dates) & ((dates != np.round(dates)) | far)
+        return spread(~np.isnan(dates) & ((dates != np.round(dates)) | far), each)
 
     def says(rows: Rows, row: int) -> str:
         first, last = map(rows.period_name, rows.periods()[[0, -1]])
@@ -454,6 +460,8 @@ def same(
     """Return the rule that a value, a number if not given, is one for a unit or a period; ``key`` is that column."""
 
     def broken(rows: Rows) -> BoolArray:
+        if key == rows.unit and rows.fixed(column):
+            return np.zeros(len(rows), dtype=bool)
         names, codes = rows.labels(key)
         here = np.nan_to_num(values(rows, column), nan=np.inf)
         return (here != here[rows.first_of(key)[codes]]) & (names != "")[codes]

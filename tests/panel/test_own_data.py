@@ -20,6 +20,7 @@ from originals import write_xlsx
 
 from study import DataError, LargePanel, Panel, Question, estimate
 from study.figures import adoption_groups
+from study.panel.rows import Rows
 from study.panel.tables import read_table
 
 ROLES: dict[str, Any] = {
@@ -411,9 +412,10 @@ LISTED: dict[str, tuple[pd.DataFrame, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", LISTED)
-def test_the_order_of_rows_does_not_matter_however_periods_are_written(case: str) -> None:
+def test_a_table_listed_unit_by_unit_is_read_at_once_as_the_same_panel(case: str) -> None:
     data, how = LISTED[case]
     shuffled = data.sample(frac=1, random_state=0)
+    assert [Rows(rows, None, "lab", "year", how.get("period")).each() for rows in (data, shuffled)] == [6, 1]
     listed = Panel.from_long(data, **ROLES, **how)
     assert checked(listed) == checked(Panel.from_long(shuffled, **ROLES, **how))
     assert np.isfinite(listed.first_treated["entry"]).sum() == 8

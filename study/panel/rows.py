@@ -213,8 +213,11 @@ class Rows:
         if list(self.table.columns).count(column) != 1:
             return False
         values, bad, _ = self.compact(column)
-        numbers, words = {*values[~np.isnan(values)]}, self.table.attrs.get(VALUE_LABELS, {}).get(column, {})
-        return bool(not numbers and bad.any()) or (len(numbers) > 2 and numbers <= words.keys())
+        if np.isnan(values).all():
+            return bool(bad.any())
+        words = self.table.attrs.get(VALUE_LABELS, {}).get(column, {})
+        numbers = {*values[~np.isnan(values)]} if words else set()  # a column of millions is no set in vain
+        return len(numbers) > 2 and numbers <= words.keys()
 
     def rounded(self, column: str) -> BoolArray:
         """Return which labels are floats so large that whole numbers beside them are the same float."""

@@ -250,6 +250,8 @@ def long_difference(sample: Sample, who: str) -> Partialled:
             'use design="twfe" with form="within".'
         )
     is_treated = np.isin(first, sample.cohorts)
+    if is_treated.all() or not is_treated.any():
+        raise QuestionError(f'{who}: form="long_difference" needs treated and untreated units in the window.')
     shape = len(sample.groups[0]), len(sample.periods)
     terms = Terms(period_effects(*shape), np.empty((*shape, 0)))
     untreated = np.where(is_treated[:, None], np.nan, sample.y)

@@ -25,7 +25,7 @@ from study.designs.did_cells import (
     Comparison,
     Effects,
     baseline_matrix,
-    cells_with_base,
+    cohort_cells,
     compared_with,
     comparisons,
     differences_of_means,
@@ -99,7 +99,7 @@ def callaway_santanna(
     Callaway, B., and Sant'Anna, P. H. C. (2021). Difference-in-differences with multiple time periods.
     Journal of Econometrics 225(2).
     """
-    cells, notes = cells_with_base(sample, DESIGN)
+    cells = cohort_cells(sample, DESIGN)
     means = cohort_means(sample, levels_apart=True)
     added = None if sample.summed is None else sample.summed.products
     x: FloatArray | None = None
@@ -110,7 +110,7 @@ def callaway_santanna(
     compared = compared_with(sample, cells, means.dates)
     effects = compared_effects(sample, means, cells, compared, x, method, variance == "drdid")
     weights = weights_in_cells(sample, means, cells)
-    return effects_in_cells(DESIGN, sample, cells, effects, notes, cohort_weights=weights)
+    return effects_in_cells(DESIGN, sample, cells, effects, [], cohort_weights=weights)
 
 
 def compared_effects(

@@ -13,7 +13,6 @@ from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.estimates import (
     CohortMeans,
     Estimate,
-    cohorts_with_base,
     group_time_effects,
     left_out,
     refuse_single_units,
@@ -78,8 +77,8 @@ def cells_of(sample: Sample, cohorts: FloatArray) -> Cells:
     return Cells(cohort, sample.periods[now.ravel()].astype(float), now.ravel(), base.ravel())
 
 
-def cells_with_base(sample: Sample, design: str) -> tuple[Cells, list[str]]:
-    """Lay out the terms of the cohorts that have a base period, with a note on each other cohort.
+def cohort_cells(sample: Sample, design: str) -> Cells:
+    """Lay out the terms of all cohorts, each in all periods.
 
     Raises
     ------
@@ -87,8 +86,7 @@ def cells_with_base(sample: Sample, design: str) -> tuple[Cells, list[str]]:
         If a cohort has one unit and the question does not say what to do with it.
     """
     refuse_single_units(sample, design)
-    cohorts, notes = cohorts_with_base(sample)
-    return cells_of(sample, cohorts), notes
+    return cells_of(sample, sample.cohorts)
 
 
 def event_times(sample: Sample, cohorts: FloatArray, before: int | None, after: int | None) -> range:

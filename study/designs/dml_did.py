@@ -10,7 +10,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.did_cells import Cells, Effects, cells_of, comparisons, effects_in_cells, known_cells
-from study.estimates import Estimate, cohorts_with_base
+from study.estimates import Estimate
 from study.learners import (
     ALIKE,
     Learner,
@@ -44,15 +44,12 @@ class Layout(NamedTuple):
         The unit-periods that each part rests on.
     effects : Effects
         All that is known of the cells but the estimates themselves, which are zero here.
-    notes : list of str
-        Which cohorts have no base period.
     """
 
     cells: Cells
     of_part: list[IntArray]
     used: list[BoolArray]
     effects: Effects
-    notes: list[str]
 
 
 def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampling") -> Nuisances:
@@ -65,8 +62,7 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     assert sample.first_treated is not None
     stratum = np.unique(sample.first_treated, return_inverse=True)[1]
     folds = learning.draw("dml_did", sample, np.arange(sample.n_units), stratum, "in the sample")
-    cohorts, notes = cohorts_with_base(sample)
-    in_cohort = {g: len(np.unique(sample.cluster[sample.first_treated == g])) for g in cohorts}
+    in_cohort = {g: len(np.unique(sample.cluster[sample.first_treated == g])) for g in sample.cohorts}
     small = [
         f"{sample.period_name(g)} ({number})" for g, number in in_cohort.items() if number < learning.folds
     ]
@@ -78,7 +74,7 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
             f"{', '.join(small)}; {drop}use fewer folds, pool adoption years with cohort_width, or use dml_stacked."
         )
 
-    cells, n = cells_of(sample, cohorts), sample.n_units
+    cells, n = cells_of(sample, sample.cohorts), sample.n_units
     y, n_periods = np.nan_to_num(sample.y).T, len(sample.periods)
     mean, mean_influence = np.zeros(len(cells.cohort)), np.zeros((n, len(cells.cohort)))
     size, reasons = np.zeros(len(mean), dtype=np.int64), np.full(len(mean), "", dtype=object)
@@ -119,10 +115,10 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
             of_part.append(c.own[alike])
             parts.append(part(rows, treated[rows]))
         reasons[c.own], size[c.own] = why, c.treated_now.sum(axis=1)
-    known_cells("dml_did", sample, cells, reasons, size, [*notes])  # refused before anything is learned
+    known_cells("dml_did", sample, cells, reasons, size, [])  # refused before anything is learned
     none, of_means = Influence.none(n, len(mean)), Influence.of(mean_influence)
     effects = Effects(np.zeros(len(mean)), none, mean, of_means, size, reasons)
-    layout = Layout(cells, of_part, used, effects, notes)
+    layout = Layout(cells, of_part, used, effects)
     limits = (0.0, 1 - learning.trim)
     return Nuisances(tuple(parts), layout=layout, without="the mean", limits=limits)
 
@@ -244,7 +240,7 @@ def dml_did(
         sample,
         layout.cells,
         effects,
-        [*layout.notes],
+        [],
         shares="estimated" if variance == "sampling" else "fixed",
         of_draw=of_draw,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, sums_by
 from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect
-from study.estimates import Estimate, cohorts_with_base, event_time_effects, left_out, single_events
+from study.estimates import Estimate, event_time_effects, left_out, single_events
 from study.learners import (
     Folds,
     Learner,
@@ -328,7 +328,7 @@ class Stacks(NamedTuple):
 
 
 def stacks(sample: Sample, before: int | None, after: int | None, least: int) -> Stacks:
-    """Lay out the stacks of cohorts that have a base period; ``least`` are the clusters that a cell is compared with.
+    """Lay out the stacks of all cohorts; ``least`` are the clusters that a cell is compared with.
 
     Raises
     ------
@@ -337,8 +337,8 @@ def stacks(sample: Sample, before: int | None, after: int | None, least: int) ->
     """
     assert sample.first_treated is not None
     first, last = sample.first_treated, sample.question.reference
-    cohorts, notes = cohorts_with_base(sample)
-    times = event_times(sample, cohorts, before, after) if len(cohorts) else range(0)
+    cohorts = sample.cohorts
+    times = event_times(sample, cohorts, before, after)
     place = np.searchsorted(cohorts, first)
     own = np.where(np.append(cohorts, np.nan)[place] == first, place, -1)
     base = (cohorts + last - sample.periods[0]).astype(np.int64)
@@ -374,7 +374,7 @@ def stacks(sample: Sample, before: int | None, after: int | None, least: int) ->
         if len(at.now):
             events.append(at)
     cohort, period = np.array(list(missing), dtype=float).reshape(-1, 2).T
-    notes += left_out(sample, cohort, period, dict(enumerate(missing.values())))
+    notes = left_out(sample, cohort, period, dict(enumerate(missing.values())))
     refuse_no_effect("dml_stacked", not all(at.is_reference for at in events), notes)
     compared_at_all = np.any([at.present & (not at.is_reference) for at in events], axis=0)
     at_base = rows(last, base, comparison(base), sample.observed[:, base] & compared_at_all)

@@ -29,7 +29,7 @@ from study.designs.did_cells import (
     Cells,
     Effects,
     baseline_matrix,
-    cells_with_base,
+    cohort_cells,
     effects_in_cells,
     of_estimated_cohorts,
 )
@@ -98,22 +98,20 @@ def etwfe(
     Wooldridge, J. M. (2023). Simple approaches to nonlinear difference-in-differences with panel data.
     Econometrics Journal 26(3).
     """
-    cells, without_base = cells_with_base(sample, "etwfe")
+    cells = cohort_cells(sample, "etwfe")
     used, notes = sample, list[str]()
     if family == "poisson":
         refuse_not_counts(sample, "etwfe")
         if effects == "unit":
             used, notes = without_empty_units(sample)
-    notes += without_base
     means, regressed = cohort_means(used), used
     if sample.question.comparison == "not_yet_treated":
         cells = cells.select(cells.now > cells.base)
-    groups = np.isin(means.dates, cells.cohort) | means.untreated(used)
     empty = baseless = np.zeros(len(cells.cohort), dtype=bool)
     if family == "poisson":
-        regressed, empty, baseless = _without_empty(used, means, cells, groups)
+        regressed, empty, baseless = _without_empty(used, means, cells)
     has_term = ~(cells.reference | empty)
-    model = _Model(used, regressed, means, cells, has_term, groups, family, effects == "unit")
+    model = _Model(used, regressed, means, cells, has_term, family, effects == "unit")
     att, treated, estimable, form = (model.linear if family == "gaussian" else model.exponential)(variance)
 
     size, outcome = means.sizes(cells.cohort, cells.now), sample.question.outcome
@@ -141,16 +139,14 @@ def etwfe(
     return of_estimated_cohorts(fit)
 
 
-def _without_empty(
-    sample: Sample, means: CohortMeans, cells: Cells, groups: BoolArray
-) -> tuple[Sample, BoolArray, BoolArray]:
+def _without_empty(sample: Sample, means: CohortMeans, cells: Cells) -> tuple[Sample, BoolArray, BoolArray]:
     """Take out what a Poisson regression learns nothing from: sets of cells in which nobody has any outcome.
 
     These are the cells of a term, and those without a term of a group or of a period. Returns the sample, which
     terms have no outcome, and which are shares of nothing, shape (K,): no other cell of their cohort or period has.
     """
     own = means.cells(cells.cohort, cells.now) & ~cells.reference
-    compared = (groups[:, None] & ~own.any(axis=2))[:, :, None]
+    compared = ~own.any(axis=2, keepdims=True)
     by_group, by_period = np.eye(len(means.dates), dtype=bool), np.eye(len(sample.periods), dtype=bool)
     sets = np.concatenate([own, compared & by_group[:, None], compared & by_period], axis=2)
     regressed, empty = without_empty_cells(sample, sets)
@@ -165,7 +161,7 @@ class _Model:
 
     ``sample`` has the outcomes of the effects, ``regressed`` those of the regression. ``has_term`` says which terms
     have coefficients, shape (K,): not those that are zero by normalisation, nor treated cells without any outcome, of
-    which a Poisson regression learns nothing. ``groups`` are those in the regression, shape (G,).
+    which a Poisson regression learns nothing.
     """
 
     sample: Sample
@@ -173,7 +169,6 @@ class _Model:
     means: CohortMeans
     cells: Cells
     has_term: BoolArray
-    groups: BoolArray
     family: Family
     unit_effects: bool
 
@@ -185,9 +180,9 @@ class _Model:
     @cached_property
     def regressors(self) -> FloatArray:
         """Indicators of terms, periods and, without unit effects, groups, each times the features, (G, f T, P)."""
-        n_groups, n_periods = int(self.groups.sum()), len(self.sample.periods)
+        n_groups, n_periods = self.means.mean.shape
         terms = self.means.cells(self.cells.cohort[self.has_term], self.cells.now[self.has_term])
-        columns = [terms[self.groups], period_effects(n_groups, n_periods)]
+        columns = [terms, period_effects(n_groups, n_periods)]
         if not self.unit_effects:
             columns.append(np.repeat(np.eye(n_groups)[:, None, :], n_periods, axis=1))
         return by_feature(np.concatenate(columns, axis=2).astype(float), self.features.shape[1])
@@ -197,7 +192,7 @@ class _Model:
         """The regression on all of these."""
         return regress(
             self.regressed.y,
-            [rows for rows, used in zip(self.means.rows, self.groups, strict=True) if used],
+            self.means.rows,
             Terms(self.regressors, np.empty((*self.regressors.shape[:2], 0))),
             self.sample.weights,
             features=self.features,
@@ -258,8 +253,7 @@ class _Model:
         untreated, slope = np.zeros(n_terms), np.zeros((n_terms, len(fit.coefficient)))
         own_mean = implied = Influence.none(n, n_terms)
         estimable = np.ones(n_terms, dtype=bool)
-        for own, group, members, share in self.cohorts():
-            number = int(self.groups[:group].sum())
+        for own, number, members, share in self.cohorts():
             features, f = self.features[members], self.features.shape[1]
             rows = self.regressors[number].reshape(f, len(self.sample.periods), -1)
             index = features @ (self.regressors[number] @ fit.coefficient).reshape(f, -1)

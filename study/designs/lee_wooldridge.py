@@ -11,7 +11,7 @@ from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import (
     Effects,
     baseline_matrix,
-    cells_with_base,
+    cohort_cells,
     comparisons,
     effects_in_cells,
 )
@@ -81,7 +81,7 @@ def lee_wooldridge(
             f"{DESIGN}: variance={variance!r} is of a regression of units without weights; leave weights and cluster "
             'out of the question, or take variance="sampling".'
         )
-    cells, notes = cells_with_base(sample, DESIGN)
+    cells = cohort_cells(sample, DESIGN)
     cells = cells.select(cells.now > cells.base)
     x = baseline_matrix(sample, DESIGN) if question.covariates else np.ones((sample.n_units, 1))
     n, n_terms = sample.n_units, len(cells.cohort)
@@ -107,7 +107,7 @@ def lee_wooldridge(
     of_treated = means.pooled(means.cells(cells.cohort, cells.now))
     size, errors = means.sizes(cells.cohort, cells.now), Influence.of(influence.T)
     effects = Effects(estimate, errors, *of_treated, size, reasons, int(used.sum()))
-    return effects_in_cells(DESIGN, sample, cells, effects, notes, against="all_before")
+    return effects_in_cells(DESIGN, sample, cells, effects, [], against="all_before")
 
 
 def transformed(y: FloatArray, start: int, transform: Transform) -> FloatArray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from study.core import Terms, linear_form, period_effects, refuse_unidentified, regress
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
-from study.designs.did_cells import Effects, cells_with_base, effects_in_cells, of_estimated_cohorts
+from study.designs.did_cells import Effects, cohort_cells, effects_in_cells, of_estimated_cohorts
 from study.designs.twfe import counted, placed
 from study.estimates import Estimate, cohort_means
 
@@ -54,17 +54,15 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     Sun, L., and Abraham, S. (2021). Estimating dynamic treatment effects in event studies with heterogeneous
     treatment effects. Journal of Econometrics 225(2).
     """
-    cells, notes = cells_with_base(sample, "sun_abraham")
+    cells = cohort_cells(sample, "sun_abraham")
     means = cohort_means(sample, sample.outcome_with_covariates)
     size = means.sizes(cells.cohort, cells.now)
     treated = (size > 0) & ~cells.reference
     n_treated = int(treated.sum())
 
-    groups = np.isin(means.dates, cells.cohort) | means.untreated(sample)
-    indicators = means.cells(cells.cohort[treated], cells.now[treated])[groups].astype(float)
+    indicators = means.cells(cells.cohort[treated], cells.now[treated]).astype(float)
     terms = Terms(indicators, period_effects(*indicators.shape[:2]))
-    rows = [members for members, used in zip(means.rows, groups, strict=True) if used]
-    fit = regress(sample.y, rows, terms, sample.weights, varying=sample.x_varying)
+    fit = regress(sample.y, means.rows, terms, sample.weights, varying=sample.x_varying)
     refuse_unidentified(sample.covariates, fit.identified[n_treated:])
     identified = cells.reference.copy()
     identified[treated] = fit.identified[:n_treated]
@@ -78,7 +76,7 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
         sample,
         cells,
         Effects(linear, influence, *means.pooled(of_cells), size, reasons),
-        notes,
+        [],
         cohort_weights=means.cohort_weights(of_cells),
         shares="estimated" if variance == "sampling" else "fixed",
         form=linear_form(fit.equations, place),

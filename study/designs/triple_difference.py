@@ -15,7 +15,7 @@ from study.designs.did_cells import (
     Effects,
     Reasons,
     baseline_matrix,
-    cells_with_base,
+    cohort_cells,
     compared_with,
     effects_in_cells,
     weights_in_cells,
@@ -79,7 +79,7 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     2505.09942v3.
     """
     sample = with_both_groups(sample, NAME)
-    cells, notes = cells_with_base(sample, NAME)
+    cells, notes = cohort_cells(sample, NAME), list[str]()
     x = baseline_matrix(sample, NAME) if sample.question.covariates else None
     pairs, coded = _pairs(sample, cells, notes), by_eligibility(sample)
     terms, others, of_cell = pairs.two_by_twos(sample, cells)

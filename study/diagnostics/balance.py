@@ -14,7 +14,6 @@ from study.core import FloatArray, IntArray, QuestionError, capital, counted, re
 from study.designs.did_cells import baseline_matrix, cells_of, comparisons
 from study.diagnostics import Finding, Section, diagnostic, event_dates, refuse_group
 from study.diagnostics.overlap import Overlap, overlap
-from study.estimates import cohorts_with_base
 from study.figures import BAND, COLOUR, GREY, SECOND, Axes, Figure, canvas, legend_above, on_axes, shortened
 from study.panel import Sample, first_observed
 
@@ -200,10 +199,9 @@ def cohort_groups(sample: Sample) -> tuple[list[Group], list[str]]:
     """
     event_dates(sample, WHO)
     refuse_group(WHO, sample)
-    cohorts, notes = cohorts_with_base(sample)
-    cells, groups = cells_of(sample, cohorts), []
+    cells, groups, notes = cells_of(sample, sample.cohorts), [], list[str]()
     first = cells.select(cells.period == cells.cohort - sample.question.anticipation)
-    for g, cell in zip(cohorts, comparisons(sample, first), strict=True):
+    for g, cell in zip(sample.cohorts, comparisons(sample, first), strict=True):
         treated = cell.members[(cell.treated_now | cell.treated_base)[0]]
         compared = np.flatnonzero((cell.compared_now | cell.compared_base)[0])
         if len(treated) and len(compared):

@@ -38,9 +38,7 @@ def goodman_bacon(sample: Sample) -> Finding:
 
     Works on means by cohort and period. Units weight the means and the cohorts' shares where the question has
     weights. Units first treated after the window are untreated in it, as the never-treated are, and are shown
-    apart from them. Units already treated in the first period are not in a Sample, as in :func:`twfe`; where
-    the anticipation or the pooling of cohorts moves a cohort's treatment there, it is compared with as
-    already treated.
+    apart from them. Units already treated in the first period are not in a Sample, as in :func:`twfe`.
 
     Parameters
     ----------
@@ -82,16 +80,16 @@ def goodman_bacon(sample: Sample) -> Finding:
             f"{gaps.any(axis=1).sum()} units, and the decomposition is of a balanced panel; ask the question with "
             'missing="balanced", which leaves these units out, or use negative_weights.'
         )
-    anticipation, (first, last) = sample.question.anticipation, sample.periods[[0, -1]]
-    n_periods, first_treated = len(sample.periods), np.asarray(sample.first_treated, dtype=float)
+    anticipation, last = sample.question.anticipation, sample.periods[-1]
+    first_treated = np.asarray(sample.first_treated, dtype=float)
     # Groups by first treated period: ascending, then those treated after the window as one, then the never-treated.
     dates, group = np.unique(
         np.where(first_treated - anticipation > last, np.inf, first_treated), return_inverse=True
     )
     weight = np.bincount(group, sample.weights)
     mean = pd.DataFrame(sample.weights[:, None] * sample.y).groupby(group).sum().to_numpy() / weight[:, None]
-    start = np.where(np.isfinite(dates), np.maximum(dates - anticipation - first, 0), n_periods)
-    pairs = comparisons(mean, weight / weight.sum(), start.astype(np.int64))
+    start = np.sum(~(sample.periods >= dates[:, None] - anticipation), axis=1)
+    pairs = comparisons(mean, weight / weight.sum(), start)
     compared = dates[pairs["compared"]]
     is_later = start[pairs["compared"]] > start[pairs["treated"]]
     conditions, kinds = [np.isnan(compared), np.isinf(compared), is_later], [each.value for each in Kind]

@@ -243,36 +243,31 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     differences in differences against those units. There is one row a unit, so that covariates count which are fixed in
     time.
     """
-    question, first, periods = sample.question, sample.first_treated, sample.periods
+    question, first = sample.question, sample.first_treated
     if first is None:
         raise QuestionError(
             f'{who}: form="long_difference" needs one date of treatment for a unit, and this event is not absorbing; '
             'use design="twfe" with form="within".'
         )
-    usable = sample.cohorts[sample.cohorts - question.anticipation > periods[0]]
-    skipped = ", ".join(sample.period_name(g) for g in sample.cohorts if g not in usable)
-    is_treated, is_comparison = np.isin(first, usable), ~(first - question.anticipation <= periods[-1])
-    needed = {"a unit with a period before its event": is_treated, "a unit without treatment": is_comparison}
-    for name, units in needed.items():
-        if not units.any():
-            raise QuestionError(f'{who}: form="long_difference" needs {name} in the window.')
-    shape = len(sample.groups[0]), len(periods)
+    is_treated = np.isin(first, sample.cohorts)
+    if is_treated.all() or not is_treated.any():
+        raise QuestionError(f'{who}: form="long_difference" needs treated and untreated units in the window.')
+    shape = len(sample.groups[0]), len(sample.periods)
     terms = Terms(period_effects(*shape), np.empty((*shape, 0)))
-    untreated = np.where(is_comparison[:, None], sample.y, np.nan)
+    untreated = np.where(is_treated[:, None], np.nan, sample.y)
     in_common = regress(untreated, sample.groups[1], terms, sample.weights).coefficient
     less = replace(sample, y=sample.y - np.where(np.isnan(untreated).all(axis=0), np.nan, in_common))
-    around = np.ma.masked_invalid(np.column_stack([_change(less, g) for g in usable]))
-    others = np.ma.average(around[is_comparison], axis=0, weights=sample.weights[is_comparison])
+    around = np.ma.masked_invalid(np.column_stack([_change(less, g) for g in sample.cohorts]))
+    others = np.ma.average(around[~is_treated], axis=0, weights=sample.weights[~is_treated])
     changes = (around - others).filled(np.nan)
-    cohort = np.where(is_treated, np.searchsorted(usable, first), 0)
+    cohort = np.where(is_treated, np.searchsorted(sample.cohorts, first), 0)
     change = changes[np.arange(sample.n_units), cohort]
     weights = sample.weights * (is_treated & ~np.isnan(change))
-    shares = np.bincount(cohort, weights=weights, minlength=len(usable))
+    shares = np.bincount(cohort, weights=weights, minlength=len(sample.cohorts))
     some, total = shares > 0, max(shares.sum(), np.finfo(float).tiny)
     change[~is_treated] = changes[~is_treated][:, some] @ shares[some] / total
 
-    used = is_treated | is_comparison
-    complete = used & ~np.isnan(change) & ~np.isnan(sample.x_baseline).any(axis=1)
+    complete = ~np.isnan(change) & ~np.isnan(sample.x_baseline).any(axis=1)
     n_treated = int(is_treated[complete].sum())
     n_others = int(complete.sum()) - n_treated
     if not n_treated or not n_others:
@@ -283,8 +278,8 @@ def long_difference(sample: Sample, who: str) -> Partialled:
     if question.horizon is not None:
         span, before = f"event times 0 to {question.horizon}", f"up to {question.horizon + 1} before it"
     given = "".join(f", {name}" for name in question.covariates)
-    notes = [f"Cohorts without a period before their event are left out: {skipped}."] if skipped else []
-    if n_lost := int(used.sum() - complete.sum()):
+    notes = []
+    if n_lost := int(np.sum(~complete)):
         lack = "as they are not seen before and after or lack a covariate"
         notes.append(f"Left out, {lack}: {counted(n_lost, 'unit')}.")
     return _regression(

@@ -91,10 +91,6 @@ class CohortMeans:
         """Return how many units are seen in the cells of cohorts and numbers of periods, shape (K,)."""
         return self.seen[np.searchsorted(self.dates, cohort), position]
 
-    def untreated(self, sample: Sample) -> Cells:
-        """Return which groups are not treated in the window, shape (G,)."""
-        return ~(self.dates - sample.question.anticipation <= sample.periods[-1])
-
     def cells(self, cohort: FloatArray, position: IntArray) -> Cells:
         """Return the single cells of cohorts and numbers of periods, shape (G, T, K)."""
         cells = np.zeros((*self.mean.shape, len(cohort)), dtype=bool)
@@ -208,15 +204,6 @@ def refuse_single_units(sample: Sample, design: str) -> None:
                 "min_cohort_size=1 to keep it with randomization inference, min_cohort_size=2 to leave it "
                 "out, or pool adoption years with cohort_width."
             )
-
-
-def cohorts_with_base(sample: Sample) -> tuple[FloatArray, list[str]]:
-    """Return the cohorts in the window that have a period before treatment, and a note on each other one."""
-    has_base = sample.cohorts + sample.question.reference >= sample.periods[0]
-    why = f"left out: its base period lies before {sample.period_name(sample.periods[0])}"
-    return sample.cohorts[has_base], [
-        f"cohort {sample.period_name(g)} {why}" for g in sample.cohorts[~has_base]
-    ]
 
 
 def left_out(

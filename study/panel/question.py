@@ -321,6 +321,9 @@ class FlowStep:
 class Sample(Described):
     """The arrays a design works on: n units in the panel's order, T consecutive periods.
 
+    Each cohort g of :attr:`cohorts` has a base period g - d - 1 in the window, with d the anticipation: units already
+    treated in the first period are not in a sample.
+
     Attributes
     ----------
     question : Question
@@ -577,10 +580,17 @@ class Sample(Described):
 
     @cached_property
     def cohorts(self) -> FloatArray:
-        """First treated periods inside the window, ascending."""
+        """First treated periods inside the window, ascending; dates without a period before them are refused."""
         if self.first_treated is None:
             return np.empty(0)
         dates = np.unique(self.first_treated[~np.isnan(self.first_treated)])
+        without_base = dates[dates - self.question.anticipation <= self.periods[0]]
+        if len(without_base):
+            names = ", ".join(map(self.period_name, without_base))
+            raise QuestionError(
+                f"Sample: units first treated in {names} have no period before treatment, less the anticipation, in "
+                f"{self.panel.window(self.periods)}; leave them out, as Question.sample does."
+            )
         return dates[dates - self.question.anticipation <= self.periods[-1]]
 
     @cached_property

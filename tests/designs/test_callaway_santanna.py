@@ -213,13 +213,6 @@ def test_cells_whose_base_no_comparison_unit_is_seen_in_say_so(covariates: tuple
     assert "cohort 4 in 3, 4, 5, 6, 7, 8 left out: no comparison unit is observed" in fit.notes
 
 
-def test_a_pooled_cohort_whose_base_lies_before_the_window_is_left_out_and_named() -> None:
-    panel = simulated.panel(n=200, seed=1, cohorts=(3, 5, 6))
-    fit = estimate(panel, Question("y", "event", cohort_width=2, anticipation=1))
-    assert 2 not in fit.cohort
-    assert "cohort 2 left out: its base period lies before 1" in fit.notes
-
-
 def test_perfect_separation_is_left_out_by_cohort_and_period_never_silently() -> None:
     panel = simulated.panel(n=120, seed=4)
     noise = np.random.default_rng(0).uniform(size=panel.n_units)

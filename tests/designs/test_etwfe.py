@@ -181,9 +181,12 @@ def test_a_cell_that_is_identified_only_at_its_cohort_s_mean_covariate_has_no_es
         etwfe(Question("y", "event", covariates=("x",)).sample(panel))
 
 
-@pytest.mark.parametrize("design", ["etwfe", "sun_abraham"])
-def test_clusters_of_a_cohort_that_is_not_in_the_regression_are_not_counted(design: str) -> None:
-    panel = simulated.panel(n=60, cohorts=(2, 5))
-    fit = find_design(design)(Question("y", "event", anticipation=1, lag=1, cohort_width=2).sample(panel))
-    with_row = ~np.isin(fit.sample.first_treated, sorted(set(fit.sample.cohorts) - set(fit.cohort)))
-    assert fit.n_clusters == with_row.sum() < fit.sample.n_units
+def test_clusters_of_units_that_are_not_in_the_regression_are_not_counted() -> None:
+    panel, out = simulated.counts(simulated.panel(n=60)), np.arange(60) % 10 == 0
+    zero = replace(panel, outcomes={"y": np.where(out[:, None], 0.0, panel.outcomes["y"])})
+    assert etwfe(Question("y", "event").sample(zero), family="poisson", effects="unit").n_clusters == 54
+    y, x = panel.outcomes["y"].copy(), panel.covariates["moving"].copy()
+    y[out, ::2] = x[out, 1::2] = np.nan
+    never_both = replace(panel, outcomes={"y": y}, covariates={"moving": x})
+    fit = find_design("sun_abraham")(Question("y", "event", covariates=("moving",)).sample(never_both))
+    assert (fit.n_clusters, fit.sample.n_units) == (54, 60)

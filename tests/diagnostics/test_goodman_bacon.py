@@ -172,19 +172,6 @@ def test_without_never_treated_units_the_last_cohort_is_compared_with_until_it_i
     assert made["coefficient"] == pytest.approx(coefficient(panel), abs=1e-9)
 
 
-def test_a_cohort_whose_treatment_is_moved_to_the_first_period_is_compared_with_as_already_treated() -> None:
-    panel = simulated.panel(cohorts=(3, 6, 7))
-    question = ASKED.replace(anticipation=1, cohort_width=2)
-    sample = question.sample(panel)
-    assert sample.treatment.all(axis=1).any()
-    made = goodman_bacon(sample)
-    always = made.frame["compared"] == "2"
-    assert always.any()
-    assert (made.frame["kind"][always] == Kind.ALREADY).all()
-    assert 2 not in set(made.frame["treated"])
-    assert made["coefficient"] == pytest.approx(coefficient(panel, question), abs=1e-9)
-
-
 def test_order_labels_constants_and_shifts_of_time_do_not_matter_and_scale_does_as_it_should() -> None:
     panel = simulated.panel()
     rng = np.random.default_rng(1)

@@ -191,6 +191,14 @@ def test_the_within_form_takes_treatment_that_switches_off():
         sensitivity(made, form="long_difference")
 
 
+@pytest.mark.parametrize("date", [np.nan, 4.0])
+def test_the_long_difference_needs_treated_and_untreated_units(date):
+    made = sample("x1")
+    alike = replace(made, first_treated=np.full(made.n_units, date))
+    with pytest.raises(QuestionError, match="needs treated and untreated units in the window"):
+        partialled(alike, "twfe", "long_difference", "test")
+
+
 def test_the_within_form_leaves_out_cells_whose_treatment_is_not_known():
     whole, rng = simulated.panel(50), np.random.default_rng(0)
     path = (rng.random(whole.outcomes["y"].shape) < 0.4).astype(float)

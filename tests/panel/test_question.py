@@ -13,6 +13,7 @@ import pytest
 import simulated
 
 from study import Panel, Question, QuestionError, estimate
+from study.designs import find_design
 from study.panel.question import FlowStep, Sample, panel_for
 
 
@@ -102,6 +103,22 @@ def test_a_pooled_cohort_that_anticipates_from_the_first_period_on_is_already_tr
     sample = Question("y", "event", cohort_width=2, anticipation=1).sample(dated(3, 4, 5, NEVER))
     np.testing.assert_array_equal(sample.first_treated, [4, 4, NEVER])
     assert steps(sample)["already treated in 1 (with 1 period of anticipation)"] == 1
+
+
+@pytest.mark.parametrize("lag", [-1, 0, 1])
+@pytest.mark.parametrize("anticipation", [0, 1, 2])
+@pytest.mark.parametrize("cohort_width", [1, 2, 3])
+def test_every_cohort_of_a_sample_has_its_base_period_in_the_window(
+    cohort_width: int, anticipation: int, lag: int
+) -> None:
+    question = Question("y", "event", cohort_width=cohort_width, anticipation=anticipation, lag=lag)
+    for first in range(9):
+        sample = question.sample(dated(first, 6, NEVER))
+        assert sample.cohorts[0] + question.reference >= sample.periods[0]
+    earlier = replace(sample, first_treated=np.array([anticipation + 1.0, 6, NEVER]))
+    for design in ("callaway_santanna", "dml_stacked"):
+        with pytest.raises(QuestionError, match=f"Sample: units first treated in {anticipation + 1} have no"):
+            find_design(design)(earlier)
 
 
 def test_weights_have_mean_one_and_clusters_number_from_zero() -> None:

@@ -163,5 +163,7 @@ def test_the_window_ends_at_the_balance_where_no_horizon_or_an_earlier_one_is_as
     for horizon in (None, 1):
         fit = estimate(panel, Question("y", "event", horizon=horizon, balance=4), "stacked", before=1)
         assert fit.event_time.max() == 4
-        longer = estimate(panel, Question("y", "event", horizon=horizon, balance=4), "stacked", before=1, after=4)
+        longer = estimate(
+            panel, Question("y", "event", horizon=horizon, balance=4), "stacked", before=1, after=4
+        )
         np.testing.assert_array_equal(fit.headline.effect, longer.headline.effect)

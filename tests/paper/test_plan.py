@@ -253,9 +253,9 @@ def test_outcomes_and_designs_whose_numbers_would_have_one_address_are_refused(t
         QuestionError, match='results of the outcomes "papers-1" and "papers_1" would have the same address'
     ):
         replace(plan, outcomes={"papers-1": "A", "papers_1": "B"}).check(panel)
+    labelled = PLAN.replace('label = "CS"', 'label = "C_S"')
     for first, second in (("C_S", "C-S"), ("headline", "Headline")):
-        text = PLAN.replace('label = "ES"', f'label = "{second}"').replace('label = "CS"', f'label = "{first}"')
-        (tmp_path / "study.toml").write_text(text)
+        (tmp_path / "study.toml").write_text(labelled.replace('label = "ES"', f'label = "{second}"'))
         with pytest.raises(QuestionError, match=f'"{first}" and "{second}" would have the same address'):
             running.load(read_plan(tmp_path / "study.toml"))
 

@@ -192,7 +192,9 @@ def test_clusters_that_share_dates_adopt_together() -> None:
 
 def test_doses_that_differ_within_clusters_of_one_date_are_refused() -> None:
     made = process(event="by_state", cluster="state", dose="dose")
-    with pytest.raises(QuestionError, match=r"each cluster \(state\) is treated at one date, but dose differs"):
+    with pytest.raises(
+        QuestionError, match=r"each cluster \(state\) is treated at one date, but dose differs"
+    ):
         drawn(made)
     whole = panel()
     alike = replace(whole, doses={"dose": np.repeat(whole.doses["dose"][::4], 4, axis=0)})

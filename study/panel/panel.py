@@ -133,7 +133,9 @@ class Panel(Described):
 
         rows = pd.Index(self.units).get_indexer(units)
         if (rows < 0).any():
-            raise QuestionError(f'{self.name}: there is no unit "{units[rows < 0][0]}"; leave it out.')
+            raise QuestionError(
+                f'{self.name}: there is no unit "{units[rows < 0][0]}"; write labels as in panel.units.'
+            )
         return rows
 
     @property

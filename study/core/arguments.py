@@ -37,7 +37,7 @@ RANGES: Mapping[str, tuple[int, int]] = {
     **dict.fromkeys(("max_rows", "max_columns", "max_cell"), (1, LARGEST)),
     **dict.fromkeys(("after", "factors", "knots", "leads", "periods_late", "placebos"), (0, LARGEST)),
 }
-SHARES = ("level", "power")
+SHARES = {"level": 0.95, "power": 0.8, "size": 0.05}  # with an example of each
 POSITIVE = ("bound",)
 # In words: one of a kind, and several.
 PLAIN: Mapping[Any, tuple[str, str]] = {
@@ -163,7 +163,7 @@ def _check_range(where: str, name: str, value: Any) -> None:
     if _is_float(value) and LARGEST_FLOAT < abs(value) < math.inf:
         raise QuestionError(f"{given}; it must be a number of ordinary size.")
     if name in SHARES and not 0 < value < 1:
-        raise QuestionError(f"{given}; it must lie between 0 and 1, for example 0.95.")
+        raise QuestionError(f"{given}; it must lie between 0 and 1, for example {SHARES[name]}.")
     if name in POSITIVE and value <= 0:
         raise QuestionError(f"{given}; it must be a finite number above 0.")
     least, most = RANGES.get(name, (-LARGEST, LARGEST))

@@ -43,7 +43,8 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
     before : int
         Periods before treatment less the anticipation that the window has, the base among them.
     after : int, optional
-        Last event time of the window; the question's horizon if not given, and 3 if that is not set either.
+        Last event time of the window; the question's horizon if not given, and 3 if that is not set either, or its
+        balance where that is later.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def stacked(sample: Sample, *, before: int = 3, after: int | None = None) -> Est
     question, first, end = sample.question, sample.periods[0], sample.periods[-1]
     name = sample.period_name
     horizon = 3 if question.horizon is None else question.horizon
-    last = horizon if after is None else after
+    last = max(horizon, question.balance or 0) if after is None else after
     start = sample.cohorts - question.anticipation - before
     fits = (start >= first) & (sample.cohorts + last <= end)
     notes = [

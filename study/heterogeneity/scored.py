@@ -318,7 +318,7 @@ class Scores:
     @property
     def cluster(self) -> IntArray:
         """Cluster of each row, shape (N,)."""
-        return self.sample.cluster[self.rows.unit]
+        return self.sample.cluster_by_label[self.rows.unit]
 
     @cached_property
     def outside(self) -> dict[tuple[int, int], Predicted]:

@@ -267,9 +267,10 @@ def forest(problem: Problem, kind: Kind) -> FloatArray:
 
     target, size = problem.target_of_trees(kind)
     model = random_forest(kind, len(target), problem.seed)
-    # Its trees see single precision, and take values within 1e-7 for one.
+    # Its trees see single precision, which ends at 1e38, and take values within 1e-7 for one.
     features = problem.features
-    blurred = spread(features) < np.maximum(1e-4 * np.abs(features).max(axis=0), 1e-3)
+    largest = np.abs(features).max(axis=0)
+    blurred = (spread(features) < np.maximum(1e-4 * largest, 1e-3)) | (largest > 1e37)
     features = np.where(blurred, standardised(features), features)
     return _predicted(problem, features, target, model, kind) * size
 

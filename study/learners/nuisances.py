@@ -478,13 +478,14 @@ class Learning:
         QuestionError
             If there are more folds than pairs of clusters.
         """
-        n_clusters, needed = len(np.unique(sample.cluster[unit])), 2 * self.folds
+        cluster = sample.cluster_by_label[unit]
+        n_clusters, needed = len(np.unique(cluster)), 2 * self.folds
         if n_clusters < needed:
             raise QuestionError(
                 f"{who}: {self.folds} folds of at least two {sample.question.clusters_in_words} need {needed}, but "
                 f"{n_clusters} are {where}; use fewer folds or another design."
             )
-        return draw_folds(sample.cluster[unit], stratum, self.folds, self.repetitions, self.seed)
+        return draw_folds(cluster, stratum, self.folds, self.repetitions, self.seed)
 
 
 def refuse_explained(who: str, what: str, target: FloatArray, *predicted: FloatArray) -> None:

@@ -74,8 +74,10 @@ def group_means(values: FloatArray, group: IntArray, among: Rows | slice = ALL) 
 
 def spread(x: FloatArray) -> FloatArray:
     """Return each column's standard deviation, one where it is constant up to rounding."""
-    deviation = x.std(axis=0)
-    return np.where(deviation > 1e-10 * np.abs(x).max(axis=0, initial=0.0), deviation, 1.0)
+    largest = np.abs(x).max(axis=0, initial=0.0)
+    unit = 2.0 ** (np.frexp(largest)[1] - 1)  # dividing by it is exact, and squares of large numbers overflow
+    deviation = (x / unit).std(axis=0) * unit
+    return np.where(deviation > 1e-10 * largest, deviation, 1.0)
 
 
 def rounded(target: FloatArray) -> tuple[FloatArray, float]:

@@ -123,9 +123,20 @@ class Panel(Described):
         -------
         ndarray of int, shape (m,)
             Rows of the panel's arrays.
+
+        Raises
+        ------
+        QuestionError
+            If the panel has no unit of one of the labels.
         """
-        order = np.argsort(self.units)
-        return order[np.searchsorted(self.units, units, sorter=order)]
+        import pandas as pd
+
+        rows = pd.Index(self.units).get_indexer(units)
+        if (rows < 0).any():
+            raise QuestionError(
+                f'{self.name}: there is no unit "{units[rows < 0][0]}"; write labels as in panel.units.'
+            )
+        return rows
 
     @property
     def n_units(self) -> int:

@@ -578,6 +578,12 @@ class Sample(Described):
         cluster = self.question.cluster
         return self.unit_ids if cluster is None else self.attributes[cluster].astype(str)
 
+    @property
+    def cluster_by_label(self) -> IntArray:
+        """Cluster numbers in the order of the labels, shape (n,), in which a panel made by hand need not be."""
+        labels = self.unit_ids if self.question.cluster is None else self.cluster
+        return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
     @cached_property
     def cohorts(self) -> FloatArray:
         """First treated periods inside the window, ascending; dates without a period before them are refused."""

@@ -37,8 +37,6 @@ NEEDED = {
 }
 # Exhibits that are made within strata.
 STRATIFIED = ("families", "inference", "raw_means")
-# Exhibits whose numbers have addresses with the labels of designs in them.
-NAMED_BY_DESIGN = ("composition", "event_studies", "violations")
 # Columns of the file that `diagnose.hidden` names.
 HIDDEN: dict[str, Rule] = dict.fromkeys(
     ("some_without", "above_without"), (re.compile(r"(0(\.\d+)?|1(\.0+)?)?"), "a share from 0 to 1")
@@ -574,7 +572,7 @@ class Plan(Shared, Inference, Figure, Diagnose):
             "placebo": self.placebos,
             "venue": self.venues,
             "further question": [entry.label for entry in self.further],
-            "design label": [row.label for row in self.rows if {*NAMED_BY_DESIGN} & {*self.exhibits}],
+            "design label": ["headline", *(row.label for row in self.rows)],
             "entrant": [row.label for row in self.entrants],
             "process": [*self.processes()],
         }

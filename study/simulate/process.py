@@ -35,6 +35,7 @@ from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from study.core import BoolArray, Described, FloatArray, IntArray, QuestionError, refuse_unknown, sums_by
@@ -191,11 +192,15 @@ def places_of(sample: Sample) -> Places:
 def _assigned(sample: Sample) -> IntArray:
     """Return the number of each unit, or of its cluster where the units of each are treated alike, shape (n,)."""
     own = sample.treatment if sample.first_treated is None else sample.first_treated[:, None]
-    of_cluster = np.empty((int(sample.cluster.max()) + 1, own.shape[1]))
-    of_cluster[sample.cluster] = own
-    if len(of_cluster) < len(own) and np.array_equal(of_cluster[sample.cluster], own, equal_nan=True):
-        return sample.cluster
-    return np.arange(len(own))
+    first = np.unique(sample.cluster, return_index=True)[1][sample.cluster]
+    if np.array_equal(first, np.arange(len(own))) or not np.array_equal(own[first], own, equal_nan=True):
+        return np.arange(len(own))
+    if sample.dose is not None and (sample.dose[first] != sample.dose).any():
+        raise QuestionError(
+            f"simulate: each cluster ({sample.question.cluster}) is treated at one date, but {sample.question.dose} "
+            "differs within some, and a process draws one dose for a cluster; leave out the cluster or the dose."
+        )
+    return sample.cluster
 
 
 def taken(places: Places, log_hazard: FloatArray, rng: np.random.Generator) -> IntArray:
@@ -261,14 +266,10 @@ class Draw:
         QuestionError
             If one of them was not drawn, or its periods are others.
         """
-        if np.array_equal(sample.unit_ids, self.unit_ids) and len(sample.periods) == self.y.shape[1]:
-            return np.arange(len(self.unit_ids))
-        order = np.argsort(self.unit_ids)
-        at = np.minimum(np.searchsorted(self.unit_ids, sample.unit_ids, sorter=order), len(order) - 1)
-        rows = order[at]
-        others = self.unit_ids[rows] != sample.unit_ids
-        if others.any() or len(sample.periods) != self.y.shape[1]:
-            what = f"{others.sum()} units" if others.any() else "periods"
+        rows = pd.Index(self.unit_ids).get_indexer(sample.unit_ids)
+        others = np.count_nonzero(rows < 0)
+        if others or len(sample.periods) != self.y.shape[1]:
+            what = f"{others} units" if others else "periods"
             raise QuestionError(
                 f"simulate: the sample has {what} that its process does not draw; ask about fewer."
             )

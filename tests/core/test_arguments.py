@@ -128,7 +128,7 @@ def test_a_number_lies_in_the_range_that_its_name_has_wherever_it_is_taken(name,
         assert str(refused.value) == f"f: {name} is {shown(value)}; it must be a whole number, {bound}."
 
 
-@pytest.mark.parametrize("name", ["level", "power"])
+@pytest.mark.parametrize("name", ["level", "power", "size"])
 def test_a_share_lies_between_zero_and_one_without_them(name):
     check("f", {name: float}, {name: 0.01})
     check("f", {name: float}, {name: 0.99})

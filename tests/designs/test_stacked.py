@@ -156,3 +156,14 @@ def test_the_cells_of_one_treated_unit_are_named() -> None:
         estimate(one, Question("y", "event"), "stacked", before=2, after=1)
     fit = estimate(one, Question("y", "event", min_cohort_size=1), "stacked", before=2, after=1)
     assert fit.notes[0].startswith("cohort 6 in 4, 6, 7 rest")
+
+
+def test_the_window_ends_at_the_balance_where_no_horizon_or_an_earlier_one_is_asked_for() -> None:
+    panel = simulated.panel(n=60)
+    for horizon in (None, 1):
+        fit = estimate(panel, Question("y", "event", horizon=horizon, balance=4), "stacked", before=1)
+        assert fit.event_time.max() == 4
+        longer = estimate(
+            panel, Question("y", "event", horizon=horizon, balance=4), "stacked", before=1, after=4
+        )
+        np.testing.assert_array_equal(fit.headline.effect, longer.headline.effect)

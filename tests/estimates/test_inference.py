@@ -242,6 +242,8 @@ def test_the_minimum_detectable_effect_is_found_with_the_power_it_states() -> No
     named = fit.under("CR0")
     effect, error = named.minimum_detectable_effect(power=0.8)[0], named.std_error[0]
     assert stats.norm.sf(1.959963985 - effect / error) == pytest.approx(0.8, abs=1e-8)
+    with pytest.raises(QuestionError, match=r"minimum_detectable_effect: size is 0; .*, for example 0.05"):
+        fit.minimum_detectable_effect(size=0)
 
 
 def test_tables_bands_and_tests_are_at_the_usual_levels_where_none_is_given() -> None:

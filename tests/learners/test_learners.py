@@ -84,8 +84,8 @@ def test_predictions_have_the_units_of_the_target(name):
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
-@pytest.mark.parametrize(("factor", "constant"), [(1e-36, 0.0), (1.0, 1e8)])
-def test_covariates_may_be_tiny_or_far_from_zero(kind, name, factor, constant):
+@pytest.mark.parametrize(("factor", "constant"), [(1e-36, 0.0), (1e-200, 0.0), (1e300, 0.0), (1.0, 1e8)])
+def test_covariates_may_be_tiny_huge_or_far_from_zero(kind, name, factor, constant):
     made = problem(kind)
     moved = learned(made._replace(x=constant + factor * made.x), name, kind)
     np.testing.assert_allclose(moved, learned(made, name, kind), atol=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,14 @@ def test_the_checksum_follows_values_and_not_the_order_of_rows() -> None:
     assert Panel.from_long(table().iloc[::-1], **COLUMNS).checksum == panel.checksum
     assert Panel.from_long(changed("papers", 0, "1.5"), **COLUMNS).checksum != panel.checksum
     assert Panel.from_long(changed("papers", 4, "0"), **COLUMNS).checksum != panel.checksum
+
+
+def test_rows_are_those_of_the_labels_in_any_order_and_a_label_that_is_not_there_is_refused() -> None:
+    panel = replace(Panel.from_long(table(), **COLUMNS), units=np.array(["MIT", "ETH"]))
+    assert list(panel.rows_of(np.array(["ETH", "MIT", "ETH"]))) == [1, 0, 1]
+    for label in ("AAA", "EUR", "ZZZ"):
+        with pytest.raises(QuestionError, match=f'there is no unit "{label}"'):
+            panel.rows_of(np.array(["ETH", label]))
 
 
 def test_a_zero_one_treatment_that_stays_on_becomes_a_first_treated_period() -> None:

@@ -253,14 +253,11 @@ def test_outcomes_and_designs_whose_numbers_would_have_one_address_are_refused(t
         QuestionError, match='results of the outcomes "papers-1" and "papers_1" would have the same address'
     ):
         replace(plan, outcomes={"papers-1": "A", "papers_1": "B"}).check(panel)
-    text = PLAN.replace('label = "ES"', 'label = "C-S"').replace('label = "CS"', 'label = "C_S"')
-    (tmp_path / "study.toml").write_text(text)
-    running.load(read_plan(tmp_path / "study.toml"))
-    (tmp_path / "study.toml").write_text(text.replace(TOP, f'{TOP}\nexhibits = ["event_studies"]'))
-    with pytest.raises(
-        QuestionError, match='results of the design labels "C_S" and "C-S" would have the same address'
-    ):
-        running.load(read_plan(tmp_path / "study.toml"))
+    labelled = PLAN.replace('label = "CS"', 'label = "C_S"')
+    for first, second in (("C_S", "C-S"), ("headline", "Headline")):
+        (tmp_path / "study.toml").write_text(labelled.replace('label = "ES"', f'label = "{second}"'))
+        with pytest.raises(QuestionError, match=f'"{first}" and "{second}" would have the same address'):
+            running.load(read_plan(tmp_path / "study.toml"))
 
 
 def test_a_plan_is_refused_as_a_whole_where_one_of_its_questions_cannot_be_asked_of_its_panel(

@@ -190,6 +190,18 @@ def test_clusters_that_share_dates_adopt_together() -> None:
     )
 
 
+def test_doses_that_differ_within_clusters_of_one_date_are_refused() -> None:
+    made = process(event="by_state", cluster="state", dose="dose")
+    with pytest.raises(
+        QuestionError, match=r"each cluster \(state\) is treated at one date, but dose differs"
+    ):
+        drawn(made)
+    whole = panel()
+    alike = replace(whole, doses={"dose": np.repeat(whole.doses["dose"][::4], 4, axis=0)})
+    made = process(alike, event="by_state", cluster="state", dose="dose")
+    np.testing.assert_array_equal(np.sort(drawn(made).dose), np.sort(made.sample.dose))
+
+
 def test_adopters_are_larger_by_the_hazard() -> None:
     made = process(panel(20000, 0.005), hazard=(0.8, 0.0))
     log = np.log(made.size[0])

@@ -384,7 +384,8 @@ def sensitivity(
         [
             f"{'A' if headline is None else f'In a linear regression in place of {design}, a'} confounder that "
             f"explains {ovb.percent(values['robustness_value'])} of the remaining variation of treatment and of the "
-            f"outcome each would bring the estimate of {c.estimate:.3g} to {goal.replace('the estimate', 'itself')}.",
+            f"outcome each would bring the estimate of {c.estimate:.3g} {sample.question.effect_scale.unit} to "
+            f"{goal.replace('the estimate', 'itself')}.",
             "That is the robustness value; a confounder that explains all of the remaining variation of the outcome "
             f"would have to explain {ovb.percent(values['extreme_robustness_value'])} of that of treatment.",
             f"The coefficient is that of treatment in the regression of {regression.described}: {c.estimate:.3g} "

@@ -461,7 +461,7 @@ def _on_benchmarks(table: pd.DataFrame, level: float) -> Iterator[str]:
         if left:
             yield (
                 f"In the worst case, confounders {listed(bounds['multiple'])} times as strong as {name} would leave "
-                f"{listed(left)}, with clustered {100 * level:g}% intervals in brackets."
+                f"{listed(left)}, with clustered {100 * level:g}% intervals in parentheses."
             )
         capped = bounds.loc[bounds["r2_outcome"] == 1, "multiple"]
         if len(capped):

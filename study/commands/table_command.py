@@ -13,7 +13,7 @@ from study import core, inference, paper, report
 from study import panel as panels
 from study.commands import options
 from study.commands.options import OfEngine
-from study.core import QuestionError, refuse_unwritable
+from study.core import QuestionError, listed, refuse_unwritable
 
 WHO = "study table"
 
@@ -187,7 +187,7 @@ def of_panel(
         for question in questions
     ]
     event, titles = questions[0].event, [labels.get(outcome, outcome) for outcome in outcomes]
-    caption = f"Effect of {labels.get(event, event)} on {', '.join(titles)}, by design"
+    caption = f"Effect of {labels.get(event, event)} on {listed(titles)}, by design"
     words = report.Words("designs", caption, dict(zip(outcomes, outcomes, strict=True)), report.SCALES)
     return list(report.design_tables(words.under(labels), compared, style))
 

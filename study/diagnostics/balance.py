@@ -322,9 +322,9 @@ def _sentences(
     for row in pooled[pooled["difference"].isna()].itertuples():
         yield f"{row.covariate} has no standardised difference: {row.note}."
     treated, others = zip(*sizes.values(), strict=True)
-    between = f"{min(others):,} to {max(others):,}" if min(others) < max(others) else f"{others[0]:,}"
+    between = f"{min(others)} to {max(others)}" if min(others) < max(others) else others[0]
     yield (
-        f"{sum(treated):,} treated units in {counted(len(sizes), 'cohort', ',')} are compared with {between} units "
+        f"{sum(treated)} treated units in {counted(len(sizes), 'cohort')} are compared with {between} units "
         f"that are {comparison}, up to the cohort's base period, in: {', '.join(pooled['covariate'])}."
     )
     for row in pooled[pooled["covariate"].str.startswith(GROWTH)].itertuples():
@@ -350,22 +350,22 @@ def _propensity(overlaps: Overlaps, sizes: Mapping[str, tuple[int, int]]) -> Ite
         outside = sum(int(o.outside.sum()) for o in scores.values())
         treated = sum(len(o.treated) for o in scores.values())
         yield (
-            f"Weighted by the odds, the comparison units are worth between {worth.min():,.0f} (cohort "
-            f"{worth.idxmin()}) and {worth.max():,.0f} equally weighted ones; one unit has up to "
+            f"Weighted by the odds, the comparison units are worth between {worth.min():.0f} (cohort "
+            f"{worth.idxmin()}) and {worth.max():.0f} equally weighted ones; one unit has up to "
             f"{share.max():.0%} of the weight (cohort {share.idxmax()})."
         )
         yield (
-            f"{outside} of {counted(treated, 'treated unit', ',')} ({outside / treated:.0%}) "
+            f"{outside} of {counted(treated, 'treated unit')} ({outside / treated:.0%}) "
             f"{'has' if outside == 1 else 'have'} a propensity score outside the range of their comparison units."
         )
     for cohort, why in overlaps.items():
         if isinstance(why, str):
-            units = counted(sizes[cohort][0], "unit", ",")
+            units = counted(sizes[cohort][0], "unit")
             yield f"The propensity score of cohort {cohort} ({units}) cannot be estimated: {why}."
     for cohort, o in scores.items():
         if o.unlike:
             yield (
-                f"The covariates tell {counted(o.unlike, 'comparison unit', ',')} from all units of cohort {cohort}: "
+                f"The covariates tell {counted(o.unlike, 'comparison unit')} from all units of cohort {cohort}: "
                 "their odds are zero."
             )
 

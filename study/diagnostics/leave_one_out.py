@@ -153,9 +153,10 @@ def _sentences(
     kind: str, scale: Scale, level: float, full: Effect, frame: pd.DataFrame, rows: pd.DataFrame, tried: int
 ) -> Iterator[str]:
     low, high = rows.loc[rows["estimate"].idxmin()], rows.loc[rows["estimate"].idxmax()]
+    least, largest, full_sample = scale.texts(low["estimate"], high["estimate"], full.estimate)
     yield (
-        f"Without one {kind} the effect on {scale.outcome} lies between {scale.text(low['estimate'])} and "
-        f"{scale.text(high['estimate'])}; with all of them it is {scale.text(full.estimate)} {scale.unit}."
+        f"Without one {kind} the effect on {scale.outcome} lies between {least} and {largest}; with all of them it "
+        f"is {full_sample} {scale.unit}."
     )
     yield f"It is smallest without {low['label']} and largest without {high['label']}."
     n, these, some, others = len(frame), f"these {kind}s", "", "; the others have the first-order change only"

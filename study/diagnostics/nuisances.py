@@ -343,8 +343,8 @@ def _overlap_text(predictions: Propensities) -> str:
     if predictions.limits is None:
         return f"{text}."
     return (
-        f"{text}; the number of clipped propensities is {ours['clipped'] + theirs['clipped']:,.0f}, and under their "
-        f"odds the {theirs['units']:,} comparison units are worth {theirs['effective_units']:,.0f} equally weighted "
+        f"{text}; the number of clipped propensities is {ours['clipped'] + theirs['clipped']:.0f}, and under their "
+        f"odds the {theirs['units']} comparison units are worth {theirs['effective_units']:.0f} equally weighted "
         "ones."
     )
 
@@ -386,7 +386,7 @@ def _draw_groups(axis: Axes, predictions: Propensities) -> None:
     for treated, filled, colour in ((False, True, BAND), (True, False, SECOND)):
         values = np.clip(groups[treated], low, high)
         share = 100 * np.histogram(values, edges)[0] / len(values)
-        label = f"{predictions.group(treated)} ({len(predictions.of(treated)):,} rows)"
+        label = f"{predictions.group(treated)} ({len(predictions.of(treated))} rows)"
         axis.stairs(share, edges, fill=filled, color=colour, linewidth=1.5, label=label)
     if limits is not None:
         for limit in limits:

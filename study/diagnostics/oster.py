@@ -141,8 +141,8 @@ def oster(
     )
     return Finding.of(
         [
-            f"For a coefficient of {'zero' if beta == 0 else f'{beta:g}'}, instead of {m.beta:.3g}, "
-            f"{_on_breakdown(m, beta, breakdown)}.",
+            f"For a coefficient of {'zero' if beta == 0 else f'{beta:g}'}, instead of {m.beta:.3g} "
+            f"{sample.question.effect_scale.unit}, {_on_breakdown(m, beta, breakdown)}.",
             f"In the regression of {regression.described}, covariates move the coefficient of treatment from "
             f"{m.beta_short:.3g} to {m.beta:.3g} ({unit}) and R2 from {percent(m.r2_short)} to {percent(m.r2)}; this "
             f"is the {'within R2, after unit and period effects' if within else 'R2 of the cross-section'}.",

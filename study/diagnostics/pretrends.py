@@ -265,11 +265,6 @@ def pretrends(
     )
 
 
-def _unit(question: Question) -> str:
-    """Return the unit of effects, none for an outcome in levels."""
-    return "" if question.scale == "level" else question.effect_scale.column
-
-
 def _evidence(
     path: EventPath, frame: pd.DataFrame, question: Question, details: Mapping[str, Any]
 ) -> Iterator[str]:
@@ -278,7 +273,7 @@ def _evidence(
 
     def amount(value: float) -> str:
         """Write an effect with its unit."""
-        return f"{scale.factor * value:.3g}{'' if scale.percent else ' '}{_unit(question)}".strip()
+        return f"{scale.factor * value:.3g}{'' if scale.percent else ' '}{scale.column}"
 
     for power, detected in details["slopes"].items():
         by_last = detected * (times[-1] - path.reference)
@@ -308,7 +303,7 @@ def _chart(
     """Draw the estimates, the violation, and what it would make of estimates that pass the test."""
     from matplotlib.ticker import MaxNLocator
 
-    shown, unit = question.effect_scale.factor * frame.set_index("event_time"), _unit(question)
+    shown = question.effect_scale.factor * frame.set_index("event_time")
     reference = question.reference
     with on_axes(ax, height=3.3) as (figure, axis):
         axis.axhline(0, color=GREY, linewidth=0.8)
@@ -327,7 +322,7 @@ def _chart(
         axis.plot(reference, 0, "o", markersize=4, mfc="white", mec=COLOUR)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel(xlabel)
-        axis.set_ylabel(beside(f"Effect on {question.outcome}{',' if unit else ''}\n{unit}".strip()))
+        axis.set_ylabel(beside(question.effect_scale.axis()))
         if ax is None:
             legend_above(figure, axis, 2, 8)
     return figure

@@ -384,7 +384,8 @@ def sensitivity(
         [
             f"{'A' if headline is None else f'In a linear regression in place of {design}, a'} confounder that "
             f"explains {ovb.percent(values['robustness_value'])} of the remaining variation of treatment and of the "
-            f"outcome each would bring the estimate of {c.estimate:.3g} to {goal.replace('the estimate', 'itself')}.",
+            f"outcome each would bring the estimate of {c.estimate:.3g} {sample.question.effect_scale.unit} to "
+            f"{goal.replace('the estimate', 'itself')}.",
             "That is the robustness value; a confounder that explains all of the remaining variation of the outcome "
             f"would have to explain {ovb.percent(values['extreme_robustness_value'])} of that of treatment.",
             f"The coefficient is that of treatment in the regression of {regression.described}: {c.estimate:.3g} "
@@ -460,7 +461,7 @@ def _on_benchmarks(table: pd.DataFrame, level: float) -> Iterator[str]:
         if left:
             yield (
                 f"In the worst case, confounders {listed(bounds['multiple'])} times as strong as {name} would leave "
-                f"{listed(left)}, with clustered {100 * level:g}% intervals in brackets."
+                f"{listed(left)}, with clustered {100 * level:g}% intervals in parentheses."
             )
         capped = bounds.loc[bounds["r2_outcome"] == 1, "multiple"]
         if len(capped):

@@ -278,7 +278,7 @@ def _tested(
 def _on_scale(scale: str, row: pd.Series, question: Question) -> Iterator[str]:
     """Yield the verdict on the estimates of a scale, and what it rests on."""
     measured, n = Scale(scale, question.outcome), int(row["count"])
-    low, median, high = (f"{measured.factor * row[name]:.3g}" for name in ("smallest", "median", "largest"))
+    low, median, high = measured.texts(*row[["smallest", "median", "largest"]])
     yield (
         f"Of {n} estimates in {measured.column} {row['positive'] * n:.0f} are positive; their median is {median}."
     )

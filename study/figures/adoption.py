@@ -125,7 +125,7 @@ def series_look(series: Series, **other: Any) -> dict[str, Any]:
 def draw_means(axis: Axes, periods: IntArray, outcome: FloatArray, group: Group) -> None:
     """Draw a group's mean of an outcome, shape (n, T), by period; until it adopts, its markers are hollow."""
     values, before = group.means(outcome), periods < group.since
-    axis.plot(periods, values, label=f"{group.label} ({group.size:,})", **group.look)
+    axis.plot(periods, values, label=f"{group.label} ({group.size})", **group.look)
     if before.any():
         hollow = group.look | {"linestyle": "none", "markerfacecolor": "white"}
         axis.plot(periods[before], values[before], **hollow)
@@ -181,7 +181,7 @@ def adoption_plot(
     tall = 0.35 + 0.19 * len(rows)
     with canvas(FULL, 3.3 + tall) as figure:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[tall, 2.4])
-        _draw_cells(above, periods, cells, [f"{group.label} ({group.size:,})" for group, _ in rows])
+        _draw_cells(above, periods, cells, [f"{group.label} ({group.size})" for group, _ in rows])
         for group in mean_groups(panel, event):
             draw_means(below, periods, values, group)
         heading = title or f"{words.get(event, event)}: treatment history (number of units)"

@@ -184,7 +184,7 @@ def event_study(paths: Paths, *, scale: Scale, unit: str) -> Figure:
         cut_bands(zip(axes, paths.values(), strict=True), percent=scale.percent)
         axes[0].set_ylabel(scale.short_axis())
         figure.supxlabel(since(unit), fontsize=9)
-        legend_above(figure, axes[0], 3, None)
+        legend_above(figure, axes[0], _columns(figure, axes[0]), None)
     return figure
 
 
@@ -578,7 +578,7 @@ def _draw(
         )
     unit, event = words.get(unit, unit), "first treated" if events else words.get(event, "first treated")
     alone, width = len(paths) == 1, 0.62 if len(paths) == 1 else 0.8 / len(paths)
-    band = f"{share} simultaneous band"
+    band = f"{share} simultaneous band{'' if alone else ' (lines: pointwise)'}"
     estimates = [f"estimate, {share} pointwise interval"] if alone else [*paths]
     marks = max(map(len, paths.values())) * len(paths)
     with on_axes(ax, min(WIDEST, max(WIDTH if alone else FULL, 1 + 0.09 * marks))) as (figure, axis):
@@ -611,12 +611,16 @@ def _draw(
             name_periods(axis, samples[0].panel.periods, samples[0].panel.period_name)
         order = (*estimates, OTHER_BASE, band, REFERENCE, NO_ERROR, CUT)
         if ax is None:
-            longest = LEGEND_MARK + LETTER * max(map(len, labelled(axis)))
-            columns = max(1, int(figure.get_figwidth() // longest))
-            draw_legend(figure, axis, order=order, loc=ABOVE, ncols=columns, fontsize=7.5)
+            draw_legend(figure, axis, order=order, loc=ABOVE, ncols=_columns(figure, axis), fontsize=7.5)
         elif not alone:
             draw_legend(axis, axis, order=order, fontsize=7)
     return figure
+
+
+def _columns(figure: Figure, axis: Axes) -> int:
+    """Return how many columns of a legend a figure has room for."""
+    longest = LEGEND_MARK + LETTER * max(map(len, labelled(axis)))
+    return max(1, int(figure.get_figwidth() // longest))
 
 
 def _name_doses(axis: Axes, named: Mapping[str, Estimate], words: Mapping[str, str]) -> None:

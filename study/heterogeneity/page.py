@@ -219,7 +219,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> 
             axis, known.assign(label=labels), names=("effect, pointwise interval", ""), percent=scale.percent
         )
         axis.set_title(f"By {plain(by)}", loc="left")
-        axis.set_xlabel(f"{scale.axis()}\n({100 * level:g}%; in brackets treated of all)")
+        axis.set_xlabel(f"{scale.axis()}\n({100 * level:g}%; in parentheses treated of all)")
         if ax is None:
             legend_above(figure, axis)
     return figure

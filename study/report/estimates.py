@@ -20,6 +20,7 @@ from study.core import (
     counted,
     decimals,
     lines,
+    listed,
     p_is,
     refuse_unknown,
     shown,
@@ -115,9 +116,8 @@ def table(
     words = Words(name, caption, {outcome: outcome for outcome in first.outcomes}, SCALES).under(labels)
     events = dict.fromkeys(labels.get(c.question.event, c.question.event) for c in every)
     if not caption:
-        words = replace(
-            words, caption=f"Effect of {' and of '.join(events)} on {', '.join(words.outcomes.values())}"
-        )
+        about = f"Effect of {' and of '.join(events)} on {listed(words.outcomes.values())}"
+        words = replace(words, caption=about)
     return models_table(words, comparisons, first.labels if columns == "designs" else first.outcomes, style)
 
 

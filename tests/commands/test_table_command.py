@@ -258,6 +258,7 @@ def test_the_warning_of_few_clusters_names_its_outcome(panel: Panel) -> None:
     held = {"y": panel.outcomes["y"], "flat": np.zeros_like(panel.outcomes["y"])}
     flat = replace(panel, outcomes=held)
     table, *_ = table_command.of_panel(flat, [QUESTION], ["y", "flat"], ["twfe"], draws=99)
+    assert table.caption == "Effect of event on y and flat, by design"
     notes = " ".join(table.notes)
     why = "outcomes do not vary between clusters beyond what the design fits, so treatment has no standard error"
     assert f"(1), flat: {why}" in notes

@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import simulated
 from matplotlib.figure import Figure
 
 from study import Panel, Question, QuestionError, estimate, settings
 from study.designs import find_design
-from study.diagnostics.leave_one_out import first_order_changes, leave_one_cohort_out, leave_one_unit_out
+from study.diagnostics.leave_one_out import (
+    _sentences,
+    first_order_changes,
+    leave_one_cohort_out,
+    leave_one_unit_out,
+)
+from study.estimates import Effect
+from study.panel import Scale
 
 QUESTION = Question("y", "event", horizon=2)
 DESIGNS = ("callaway_santanna", "imputation", "twfe")
@@ -107,6 +115,15 @@ def test_the_unit_that_decides_the_sign_is_named() -> None:
     assert top["dfbeta"] > 0.5
     signs = next(s for s in found.sentences if "sign" in s)
     assert signs == "Leaving out one unit changes the sign: u_decides."
+
+
+def test_numbers_of_a_sentence_have_the_same_decimals() -> None:
+    full = Effect("all units", 0.184)
+    rows = pd.DataFrame({"label": ["a", "b"], "estimate": [0.15, 0.232]})
+    sentence = next(_sentences("unit", Scale("log1p", "papers"), 0.95, full, rows, rows, 2))
+    assert sentence == (
+        "Without one unit the effect on papers lies between 0.150 and 0.232; with all of them it is 0.184 log points."
+    )
 
 
 def test_where_zero_changes_side_of_the_interval_it_is_counted() -> None:

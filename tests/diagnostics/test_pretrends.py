@@ -291,9 +291,9 @@ def test_sentences_say_what_is_not_detected_and_what_it_would_explain() -> None:
     found = pretrends(fitted(), power=0.5)
     told = " ".join(found.sentences)
     reached, effect = 3 * found["slopes"][0.5], found.frame["estimate"].iloc[-1]
-    assert f"A linear trend of {found['slopes'][0.5]:.3g} a period" in told
+    assert f"A linear trend of {found['slopes'][0.5]:.3g} y a period" in told
     assert "in 50% of samples" in told
-    assert f"by event time 2 it would amount to {reached:.3g}, {reached / effect:.0%} of the effect" in told
+    assert f"by event time 2 it would amount to {reached:.3g} y, {reached / effect:.0%} of the effect" in told
     assert "passes the pre-trend test: 0 of 3" in told
     assert "20% of samples" not in told
     assert not found.tidy().isna().to_numpy().any()

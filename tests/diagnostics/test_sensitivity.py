@@ -593,6 +593,17 @@ def test_oster_at_the_breakdown_delta_gives_zero_and_at_no_selection_the_regress
     assert oster(made, r_max=1)["r_max"] == 1
 
 
+@pytest.mark.parametrize(("scale", "unit"), [("level", "y"), ("log1p", "log points")])
+def test_verdicts_name_the_unit_of_a_coefficient(scale, unit):
+    panel = with_second_mover()
+    positive = replace(panel, outcomes={"y": panel.outcomes["y"] - panel.outcomes["y"].min()})
+    made = sample("moving", "other", source=positive, scale=scale)
+    answer = oster(made)
+    assert f"instead of {answer['moments'].beta:.3g} {unit}, selection" in answer.verdict
+    confounding = sensitivity(made, "callaway_santanna")
+    assert f"the estimate of {confounding['coefficient'].estimate:.3g} {unit} to zero." in confounding.verdict
+
+
 def test_oster_scales_with_the_outcome_and_delta_does_not():
     whole = with_second_mover()
     one = oster(sample("moving", "other", source=whole))

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from study import Panel, Question, QuestionError, estimate, settings
 from study.diagnostics.finding import Finding
-from study.diagnostics.specification_curve import Specification, specification_curve
+from study.diagnostics.specification_curve import Specification, _on_scale, specification_curve
 from study.figures import drawn
 from study.inference.agreement import first_equal, largest_test, median_test, null_statistics, share_test
 
@@ -336,6 +336,17 @@ def test_each_scale_has_a_verdict_of_its_own_about_its_estimates() -> None:
         assert (row["smallest"], row["largest"]) == (rows["estimate"].min(), rows["estimate"].max())
         assert row["positive"] == (rows["estimate"] > 0).mean()
         assert row["excluding_zero"] == ((rows["conf_low"] > 0) | (rows["conf_high"] < 0)).mean()
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"), [("log1p", "0.200"), ("proportional", "20.0%")], ids=["log", "share"]
+)
+def test_the_median_has_the_decimals_of_the_other_estimates_and_its_unit(scale: str, said: str) -> None:
+    others = ["count", "positive", "distinct", "p_median", "p_share", "significant", "expected"]
+    row = dict.fromkeys(others, 1.0) | {"smallest": 0.087, "median": 0.2, "largest": 0.533}
+    verdict, runs, _ = _on_scale(scale, pd.Series(row), QUESTION)
+    assert verdict.endswith(f" are positive; their median is {said}.")
+    assert {"log1p": "from 0.087 to 0.533", "proportional": "from 8.7% to 53.3%"}[scale] in runs
 
 
 def test_progress_is_told_of_each_specification() -> None:

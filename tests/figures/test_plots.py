@@ -147,7 +147,7 @@ def test_several_designs_stand_side_by_side_each_with_its_own_band() -> None:
         "callaway_santanna",
         "event_study",
         "Stacked",
-        "95% simultaneous band",
+        "95% simultaneous band (lines: pointwise)",
         "reference",
     ]
     drawn_bands = bands(axis)
@@ -385,6 +385,7 @@ DRAWN = {
         scale=Scale("level"),
         unit="year",
     ),
+    "a band beyond the axis": lambda: event_study({"y": wide()}, scale=Scale("level"), unit="year"),
     "long outcome": lambda: long_outcome().plot(),
     "comparison": lambda: compared().plot(title="Averages"),
     "cohorts": lambda: estimate(monthly(), QUESTION).aggregate("cohort").plot(),
@@ -453,6 +454,13 @@ def test_names_of_outcomes_before_treatment_lie_inside_the_figure_of_balance() -
 def path() -> pd.DataFrame:
     path = fit().by_event_time
     return path.tidy().assign(**path.band()[["band_low", "band_high"]])
+
+
+def wide() -> pd.DataFrame:
+    """Return a path of which one band has no room on the axis."""
+    effects, last = path(), path()["event_time"].idxmax()
+    effects.loc[last, ["band_low", "band_high"]] = -100.0, 100.0
+    return effects
 
 
 def long_outcome() -> Estimate:
@@ -627,6 +635,16 @@ def test_a_panel_draws_the_raw_mean_of_each_cohort_hollow_until_it_adopts() -> N
         assert np.isnan(lines[label].get_ydata()[~seen]).all()
     hollow = [line for line in panel.plot("event").axes[1].lines if line.get_markerfacecolor() == "white"]
     assert sorted(max(line.get_xdata()) for line in hollow) == [3, 5]
+
+
+def test_numbers_of_units_on_a_figure_of_a_panel_have_no_mark_as_in_tables() -> None:
+    above, below = simulated.panel(n=6000).plot("event").axes
+    for names in (
+        [line.get_label() for line in below.lines],
+        [x.get_text() for x in above.get_yticklabels()],
+    ):
+        sizes = [name[name.index("(") + 1 : -1] for name in names if name.endswith(")")]
+        assert max(map(int, sizes)) > 999
 
 
 def test_a_treatment_that_switches_off_has_a_row_for_each_path() -> None:

@@ -202,6 +202,7 @@ def test_definitions_of_treatment_have_the_numbers_of_the_exhibits_that_they_sho
     # Of the first accelerators 27 are not usable: 12 train nothing and 18 are hosted, and 3 are both.
     first = next(line for line in table.lines if line.label == "First accelerator")
     assert [cell.text for cell in first.cells[4:7]] == ["33", "12", "18"]
+    assert "not known" not in " ".join(table.notes)  # there is no dash
 
 
 @needs_tables
@@ -220,6 +221,7 @@ def test_definitions_whose_machines_nobody_has_read_have_dashes(small: Setting) 
     (table,) = treatments.treatments(named).tables
     assert [line.label for line in table.lines] == [small.event.short]
     assert table.lines[0].cells[len(treatments.COUNTS) :] == ["–"] * 5
+    assert table.notes[-1] == "– : not known."
     assert table.latex()
     undated = replace(named, panel=replace(named.panel, first_treated={}, treatment={}))
     assert treatments.treatments(undated) == Exhibited()

@@ -289,6 +289,10 @@ def test_the_exhibit_has_what_it_promises_and_the_same_bytes_twice() -> None:
     assert numbers["fields/topics_before_shock/academic_only/conf_low"] == "(unbounded)"
     assert numbers["fields/topics_before_shock/academic_only/mde"] == "(none)"
     assert numbers["fields/topics/academic_only/size"] in first.sentences[0]
+    units = first.tables[2]
+    coverage = [line.cells[units.headings.index("Coverage, %")] for line in units.lines]
+    assert all(40 <= int(end) <= 100 for cell in coverage for end in cell.split("-"))
+    assert [numbers[f"fields/recall/{name}"] for name in ("title", "deep")] == ["70.0", "47.1"]
     panels = [[line.label for line in block.lines] for table in first.tables[:2] for block in table.blocks]
     assert panels == [[line.title for line in SHORT.lines]] * len(SHORT.outcomes)
     assert all(sentence.endswith(".") for sentence in first.sentences)

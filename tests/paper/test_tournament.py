@@ -21,14 +21,22 @@ from study.core import DataError
 from study.paper import run as running
 from study.paper import tournament as recording
 from study.paper.exhibits.exhibit import Exhibited, Setting
-from study.paper.exhibits.tournament import ACTUAL, DETAILS, SIMULATED, broken_by, headline_label, tournament
+from study.paper.exhibits.tournament import (
+    ACTUAL,
+    DETAILS,
+    SIMULATED,
+    broken_by,
+    explained,
+    headline_label,
+    tournament,
+)
 from study.paper.numbers import select
 from study.paper.plan import Plan, read_plan
 from study.paper.results import answer
 from study.report import MINUS, REFUSED, Number
 from study.simulate.calibrate import calibrate
 from study.simulate.performance import performance, standing
-from study.simulate.process import Process
+from study.simulate.process import DIALS, Process
 from study.simulate.replications import replicate
 
 TABLE = """
@@ -333,6 +341,15 @@ def test_violations_are_bias_and_coverage_of_every_process_with_the_effect(
         for line, process in zip(block.lines, PROCESSES[1:], strict=True):
             expected = [100 * rows.loc[(process, label), name] for label in table.headings]
             assert [cell.value for cell in line.cells] == pytest.approx(expected)
+
+
+def test_a_note_on_a_dial_begins_with_words_of_the_table() -> None:
+    processes = {
+        "no effect": {},
+        "hidden treatment of 40%": {"hidden": 0.4},
+        "a tenth lost": {"reversal": 0.1},
+    }
+    assert explained(processes) == {"hidden": DIALS["hidden"], "a tenth lost": DIALS["reversal"]}
 
 
 def test_tables_have_short_notes_and_can_be_written(shown: Exhibited) -> None:

@@ -110,6 +110,7 @@ def test_the_r_squared_of_etwfe_is_that_of_the_regression_with_cohort_dummies(
 def test_outcomes_as_columns_are_the_same_cells_turned(panel: Panel) -> None:
     compared = study.compare(panel, QUESTION, ["twfe", "imputation", "dml_iv"], ["y", "z"], draws=99)
     turned, table = (study.table(compared, columns=columns) for columns in ("designs", "outcomes"))
+    assert table.caption == "Effect of event on y and z"
     by_design = [cells(turned, outcome) for outcome in ("y", "z")]
     by_outcome = [cells(table, label) for label in turned.headings]
     assert list(map(list, zip(*by_design, strict=True))) == by_outcome

@@ -207,6 +207,13 @@ def test_a_long_table_breaks_neither_after_a_title_nor_before_a_standard_error()
     assert r"\\*" not in table_of().latex().decode()
 
 
+def test_a_long_table_has_its_number_on_each_page():
+    first, others = tall().latex().decode().split(r"\endfirsthead")
+    assert r"\caption{A table}" in first
+    assert r"\multicolumn{2}{c}{\small\tablename~\thetable, continued}" in others.partition(r"\endhead")[0]
+    assert "continued" not in table_of().latex().decode()
+
+
 def test_the_rest_of_a_label_stands_on_the_page_of_its_estimate_and_two_rows_stand_below_a_head():
     estimate, rest = Line("A label that", [Number(0.5)]), Line("goes on", [error(0.1)])
     refused = [Line("Another that", ["–"]), Line("goes on", [""])]
@@ -224,7 +231,7 @@ def test_no_head_of_a_long_table_below_some_lines_stands_at_the_end_of_a_page(tm
     below = {str(lines): table.replace(b"%b", b"A line.\n\n" * lines) for lines in range(least, least + 6)}
     for lines, pages in pages_of_parts(tmp_path, logs_of_parts(tmp_path, below)).items():
         assert "".join(pages).count("A line.") == int(lines)
-        (first,) = (page for page in pages if "Table 1" in page)
+        (first,) = (page for page in pages if "Table 1:" in page)
         assert "Panel A" in first, lines
         for page in pages:
             assert len(re.findall(r"^ *y$", page, re.M)) <= 1, lines

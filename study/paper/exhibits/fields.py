@@ -31,8 +31,10 @@ OF_ALL = {
     "rejecting_all": Column("comparisons and outcomes that reject no change", "count"),
 }
 RECALL = {
-    "title": Column("share of titles that name a compute-heavy topic which the words find"),
-    "deep": Column("share of papers that train or run deep networks whose titles the words find"),
+    "title": Column("percent of titles that name a compute-heavy topic which the words find", "percent"),
+    "deep": Column(
+        "percent of papers that train or run deep networks whose titles the words find", "percent"
+    ),
 }
 NO_END = "unbounded"
 COLUMNS_HERE = {
@@ -259,7 +261,7 @@ def units_table(plan: FieldsPlan, results: Answers, panels: Mapping[str, Panel])
     return Table(
         name="fields_units",
         caption=f"Which fields are compared, and their share of {outcome.lower()}",
-        headings=["Years", f"to {main.cells.event_year}", base, "after", base, "after", "Coverage", "Weight, %"],
+        headings=["Years", f"to {main.cells.event_year}", base, "after", base, "after", "Coverage, %", "Weight, %"],
         spans=[("", 1), ("Papers", 3), ("Share, %", 2), ("", 2)],
         blocks=lettered(blocks),
         notes=[
@@ -292,7 +294,8 @@ def _units_line(result: Answer, panels: Mapping[str, Panel], label: str, rows: B
     early = papers[:, cells.years <= cells.event_year].sum()
     totals = [Number(n, 0) for n in (early or np.nan, sums[0][0], sums[1][0])]
     shares = [Number(share / n, 1) for n, share in sums]
-    seen, covered = f"{years[0]}-{years[-1]} ({len(years)})", f"{coverage.min():.2f}-{coverage.max():.2f}"
+    seen = f"{years[0]}-{years[-1]} ({len(years)})"
+    covered = f"{100 * coverage.min():.0f}-{100 * coverage.max():.0f}"
     carried = Number(100 * weight if abs(weight) > 1e-9 else float("nan"), 0)
     return Line(label, [seen, *totals, *shares, covered, carried])
 
@@ -346,7 +349,7 @@ def fields_sentences(plan: FieldsPlan, results: Answers) -> Iterator[str]:
         "affiliations changes too."
     )
     yield (
-        f"Up to the year of the event the treated fields have {counts['papers_before_event']:,} papers; "
+        f"Up to the year of the event the treated fields have {counts['papers_before_event']} papers; "
         f"{counts['n_late'] or 'none'} of the {counts['n_treated']} are known only after it."
     )
     yield from filter(None, map(_rests_on, (main, *others)))
@@ -371,7 +374,7 @@ def _rests_on(result: Answer) -> str:
         papers = cells.papers[cells.treated][:, weight > 0.005].sum()
         return (
             f"{title}: the largest time weight lies on {cells.years[weight.argmax()]} ({100 * weight.max():.0f}%), and "
-            f"base years with a weight have {papers:,.0f} papers of treated fields."
+            f"base years with a weight have {papers:.0f} papers of treated fields."
         )
     if result.line.permuted != "doses":
         return ""

@@ -76,7 +76,7 @@ def _growth(setting: Setting, sample: Sample, outcome: str) -> Iterator[Piece]:
         about = f"of {units} {who}, {outcome}"
         yield from setting.numbers(at, values, COLUMNS, quantity=about, question=question)
         times = "" if np.isnan(growth) else f", and grew {growth:.1f}-fold"
-        title, n = setting.plan.outcomes[outcome], f"{group.size:,}"
+        title, n = setting.plan.outcomes[outcome], group.size
         yield f"{title}: the mean of {n} {units} {who} was {start:.{decimals(2, start)}f} in the first period{times}."
     treated, never = (group.means(sample.y)[0] for group in groups.values())
     ratio = {"ratio": treated / never if never > 0 else np.nan}

@@ -181,7 +181,7 @@ def figure(setting: Setting, events: Sequence[Timed]) -> Figure:
                 heading = axis.text(0.008, y, row, transform=across, weight="bold", **middle | {"ha": "left"})
                 heading.set_in_layout(False)
                 continue
-            titles[y] = f"{row.event.short} ({row.counts['population']:,})"
+            titles[y] = f"{row.event.short} ({row.counts['population']})"
             for year, count in row.by_period.items():
                 shade = _shade(count / most, row.is_contrast)
                 line, edge = ("--", SECOND) if row.is_contrast else ("-", shade)
@@ -190,7 +190,7 @@ def figure(setting: Setting, events: Sequence[Timed]) -> Figure:
                 ink = "white" if luminance(shade) < 0.55 else "black"
                 axis.text(places[year], y, f"{count}", color=ink, **middle)
             for name, place in outside.items():
-                axis.text(place, y, f"{row.counts[name]:,}", color=GREY, **middle)
+                axis.text(place, y, f"{row.counts[name]}", color=GREY, **middle)
             axis.vlines((0.7, n + 1.1), y - 0.5, y + 0.5, color=GREY, linewidth=0.8)
         axis.set(xlim=(-0.7, n + 4.1), ylim=(len(rows) - 0.4, -0.6))
         axis.set_yticks(list(titles), list(titles.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,7 +16,7 @@ from study.paper.tournament import KEY, Recorded, check_first, contest, read_rec
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Number, Table, effect_values, lettered
 from study.simulate.calibrate import DEVIATIONS, calibration
 from study.simulate.performance import ERRORS, TOLERANCE, runner_up_sentence, standing
-from study.simulate.process import DIALS, NO_EFFECT, effect_title
+from study.simulate.process import DIALS, NO_EFFECT, Dial, effect_title
 
 # Of a process and design, as the record has them.
 MEASURES = {
@@ -130,7 +130,7 @@ def tournament(setting: Setting) -> Iterator[Piece]:
     yield draw(
         "tournament",
         f"Designs on panels simulated like the study's: RMSE and bias with an effect of {options.effect:.0%}, lowest "
-        "coverage over all effects, and power.",
+        "coverage over all effects, and power. Filled markers: intervals cover at each effect.",
         performance_figure(
             effects,
             # Coverage and order are those over all effects, by which designs are recommended.
@@ -200,8 +200,8 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
             f"Intervals at {100 * plan.level:g}%; published: under the convention of the design's reference. Of the "
             "mean: the mean estimate is in the interval, which leaves bias aside. Pre-test: % of panels in which the "
             f"largest effect before treatment is significant at 5%, and bias ({scale.column}) in the others. MDE: "
-            f"minimum detectable effect by the spread of estimates, in the same unit; {REFUSED} : above {FAR} times "
-            "the largest simulated effect."
+            f"minimum detectable effect by the spread of estimates, in the same unit. {REFUSED} : no effects before "
+            f"treatment; MDE above {FAR} times the largest simulated effect."
         ],
     )
 
@@ -218,9 +218,8 @@ def _of_violations(setting: Setting, rows: pd.DataFrame, named: Sequence[str], t
         values = (rows.at[(process, label), name] for label in named)
         return Line(capital(shown[process]), [cell_of(OF_DESIGN[name], value, scale) for value in values])
 
-    turned = set().union(*plan.processes().values())
-    dials = {name: DIALS[name] for name in EXPLAINED if name in turned}
-    rounded = {"unfounded", "hidden"} & turned
+    dials = explained(plan.processes())
+    rounded = {DIALS["unfounded"], DIALS["hidden"]} & {*dials.values()}
     return Table(
         name="tournament-violations",
         caption=f"Designs where assumptions fail, on simulated panels with an effect of {options.effect:.0%}",
@@ -233,6 +232,13 @@ def _of_violations(setting: Setting, rows: pd.DataFrame, named: Sequence[str], t
             *(["Numbers of unfounded and hidden units are rounded down."] if rounded else []),
         ],
     )
+
+
+def explained(processes: Mapping[str, Mapping[str, float]]) -> dict[str, Dial]:
+    """Return dials of how treatment is recorded, by their own word if it is in a process's title, or by that title."""
+    turned = {name: process for process, dials in processes.items() for name in dials}
+    shown = [name for name in EXPLAINED if name in turned]
+    return {name if name in turned[name] else turned[name]: DIALS[name] for name in shown}
 
 
 def _of_calibration(setting: Setting, calibrated: Finding) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 
 import pandas as pd
 
@@ -53,7 +54,11 @@ def treatments(setting: Setting) -> Iterator[Piece]:
             "overlap. AUC: probability that a university of the United States with the event later holds more GPUs "
             f"than one without, of {' or '.join(counted)} on a third party's list, whatever the population above (N: "
             "with it); one half separates nobody.",
-            f"{REFUSED} : not known.",
+            *(
+                [f"{REFUSED} : not known."]
+                if any(REFUSED in line.cells for line in chain(*lines.values()))
+                else []
+            ),
         ],
     )
     first = shown[0]

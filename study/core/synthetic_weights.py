@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from study.core.arrays import FloatArray
+from study.core.arrays import FloatArray, IntArray
 
 # The ridge of time weights, and of a synthetic control's, in units of sigma: it only makes the solution unique.
 UNIQUE = 1e-6
@@ -17,8 +17,8 @@ UNIQUE = 1e-6
 _LEAST = 1e-9
 # The norm of the largest column beside the row of ones, with which rounding hides least of the ridge.
 _SCALE = 10.0
-# From this ridge on, relative to the squared norm of the columns, most weights are positive; it is guessed which.
-_DENSE, _GUESSES = 1e-4, 50
+# How often it is guessed which of many weights are positive, and terms that still leave the digits of a weight.
+_GUESSES, _LARGEST = 50, 1e4
 # How the authors' software stops, in units of sigma; see frank_wolfe.
 _SMALLEST_DECREASE = 1e-5
 _STEPS = (100, 10_000)
@@ -93,7 +93,7 @@ def simplex_weights(columns: FloatArray, target: FloatArray, zeta: float) -> Flo
     They minimise ``mean((columns @ w - target)**2) + zeta**2 * sum(w**2)``, which for weights that add up to one is
     ``|M w|^2`` with M the columns less the target and the root of the ridge. For u = s w the least ``|M u|^2 +
     (sum(u) - 1)^2`` over s is ``|M w|^2 / (1 + |M w|^2)``, so that w is u over its sum, with u of non-negative least
-    squares (Lawson and Hanson 1974, chapter 23).
+    squares (Lawson and Hanson 1974, chapter 23). Equal columns are one, whose weight they share.
 
     Parameters
     ----------
@@ -105,35 +105,41 @@ def simplex_weights(columns: FloatArray, target: FloatArray, zeta: float) -> Flo
     -------
     ndarray, shape (J,)
     """
-    m, n = columns.shape
-    weights = _ridged(columns, target, m * zeta**2)
-    if weights is None:
+    apart, column, times = np.unique(
+        columns - target[:, None], axis=1, return_inverse=True, return_counts=True
+    )
+    (m, n), ridge = apart.shape, len(apart) * zeta**2
+    scale = _SCALE / (np.sqrt((apart**2).sum(axis=0).max() + ridge) or 1.0)
+    apart, ridge = scale * apart, scale**2 * ridge
+    total = _of_many(apart, times, ridge)
+    if total is None:
         from scipy.optimize import nnls
 
-        apart = np.vstack([columns - target[:, None], np.sqrt(m) * zeta * np.eye(n)])
-        apart *= _SCALE / (np.linalg.norm(apart, axis=0).max() or 1.0)
-        weights = nnls(np.vstack([apart, np.ones(n)]), np.append(np.zeros(m + n), 1.0), maxiter=100 * n)[0]
+        rows = np.vstack([apart, np.diag(np.sqrt(ridge / times)), np.ones(n)])
+        total = nnls(rows, np.append(np.zeros(m + n), 1.0), maxiter=100 * n)[0]
+    weights = (total / times)[column.reshape(-1)]
     weights = np.where(weights < _LEAST * weights.sum(), 0.0, weights)
     return np.asarray(weights / weights.sum())
 
 
-def _ridged(columns: FloatArray, target: FloatArray, ridge: float) -> FloatArray | None:
-    """Return the same for a large ridge, with which most weights are positive, or None where that does not find them.
+def _of_many(apart: FloatArray, times: IntArray, ridge: float) -> FloatArray | None:
+    """Return the same where more columns than rows have positive weight, or None where that does not find them.
 
-    On the columns of positive weight these are (level - columns'e) / ridge with e what is left of the target; the next
-    guess of these columns are those where that is positive.
+    With e the sum of weights times columns less the target, a positive weight is level - columns'e / ridge, times the
+    number of equal columns; the next guess of these columns are those where that is positive.
     """
-    support = np.ones(columns.shape[1], dtype=bool)
-    for _ in range(_GUESSES if ridge > _DENSE * (columns**2).sum(axis=0).max() else 0):
-        chosen = columns[:, support]
-        total = chosen.sum(axis=1, keepdims=True)
-        left = np.block(
-            [[ridge * np.eye(len(target)) + chosen @ chosen.T, -total], [-total.T, support.sum()]]
-        )
-        solution = np.linalg.solve(left, ridge * np.append(-target, 1.0))
-        weights = (solution[-1] - solution[:-1] @ columns) / ridge
+    m, support = len(apart), np.ones(len(times), dtype=bool)
+    for _ in range(_GUESSES):
+        chosen, alike = apart[:, support], times[support]
+        if len(alike) <= m:
+            break
+        sums = chosen @ alike[:, None]
+        left = np.block([[ridge * np.eye(m) + (alike * chosen) @ chosen.T, -sums], [-sums.T, alike.sum()]])
+        solution = np.linalg.lstsq(left, np.eye(m + 1)[m])[0]
+        taken = solution[:m] @ apart
+        weights = solution[m] - taken
         if np.array_equal(weights > 0, support):
-            return np.maximum(weights, 0.0)
+            return times * np.maximum(weights, 0.0) if np.abs(taken).max() < _LARGEST else None
         support = weights > 0
     return None
 

@@ -488,7 +488,7 @@ def _add(
                 if which != GAP and c.lost is not None:
                     of_base = np.bincount(pairs.column, part, c.lost.shape[1])
                     sums.besides[which, slot, units] += c.lost @ of_base
-    if of_slopes.any():
+    if of_slopes.size and sums.switchers[:, units].any():
         n_clusters = len(units) if rows.cluster is None else int(rows.cluster.max()) + 1
         parts = of_slopes.T @ rows.slopes.parts.T
         sums.parts[GAP][:, units] -= parts

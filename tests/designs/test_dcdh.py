@@ -202,7 +202,8 @@ def test_an_average_rests_on_all_units_that_some_effect_is_compared_with() -> No
 def test_observations_are_the_cells_in_changes_and_those_that_slopes_of_covariates_rest_on() -> None:
     made = panel()
     drawn = np.random.default_rng(1).normal(size=made.outcomes["y"].shape)
-    made = replace(made, covariates={"drawn": drawn})
+    same = np.array([0, 1, 1, 1, 4, 4, 6, 7])  # does not move when units switch
+    made = replace(made, covariates={"drawn": drawn, "still": drawn[:, same]})
     path = made.doses["D"]
     start = np.where((path != path[:, :1]).any(axis=1), (path != path[:, :1]).argmax(axis=1), len(PERIODS))
     at_switch = np.isin(np.arange(len(PERIODS)), np.unique(start[start < len(PERIODS)]))
@@ -210,7 +211,8 @@ def test_observations_are_the_cells_in_changes_and_those_that_slopes_of_covariat
     until = np.arange(len(PERIODS)) <= start[:, None]
     asked = ASKED.replace(horizon=0)
     assert estimate(made, asked, "dcdh", placebos=0).n_obs == (until & around).sum()
-    assert estimate(made, asked.replace(covariates=("drawn",)), "dcdh", placebos=0).n_obs == until.sum()
+    for name in ("drawn", "still"):
+        assert estimate(made, asked.replace(covariates=(name,)), "dcdh", placebos=0).n_obs == until.sum()
 
 
 @pytest.mark.parametrize("same", [False, True])

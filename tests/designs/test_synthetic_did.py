@@ -12,6 +12,7 @@ import pytest
 import searching
 import simulated
 from references.synthetic import ASKED, METHODS, block
+from scipy import optimize
 from scipy.optimize import minimize
 
 import study
@@ -122,10 +123,31 @@ def test_what_the_ridge_alone_adds_to_zero_is_no_weight_and_no_mean_to_divide_by
     assert np.isnan(fit.effect).all()
 
 
-def test_columns_that_repeat_share_their_weight() -> None:
-    columns = np.random.default_rng(5).normal(size=(6, 2))
-    weights = simplex_weights(np.hstack([columns, columns]), columns.mean(axis=1), 1e-5)
-    assert weights == pytest.approx(np.full(4, 0.25), abs=1e-4)
+def test_columns_that_repeat_share_their_weight_in_any_order() -> None:
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        columns, target = rng.normal(size=(3, 2)), rng.normal(size=3)
+        weights = simplex_weights(np.hstack([columns, columns]), target, 1e-6)
+        assert weights[:2] == pytest.approx(weights[2:], abs=1e-14), seed
+        order = rng.permutation(4)
+        again = simplex_weights(np.hstack([columns, columns])[:, order], target, 1e-6)
+        assert again == pytest.approx(weights[order], abs=1e-14), seed
+
+
+def test_many_columns_that_fit_exactly_need_no_non_negative_least_squares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(8)
+    columns, target = rng.normal(size=(7, 80)), np.full(7, 0.1)
+    slow = simplex_weights(columns[:, :7], target, 1e-6)
+    assert np.abs(columns[:, :7] @ slow - target).max() > 0.01
+    with monkeypatch.context() as without:
+        without.setattr(synthetic_weights, "_GUESSES", 0)
+        weights = simplex_weights(columns, target, 1e-6)
+    monkeypatch.setattr(optimize, "nnls", None)
+    assert simplex_weights(columns, target, 1e-6) == pytest.approx(weights, abs=1e-9)
+    with pytest.raises(TypeError, match="not callable"):
+        simplex_weights(columns[:, :7], target, 1e-6)
 
 
 @pytest.mark.parametrize(("panel", "run"), CASES, ids=[f"{p}-{r}" for p, r in CASES])

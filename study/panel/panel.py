@@ -322,9 +322,9 @@ class Panel(Described):
         ----------
         data : DataFrame, Arrow table, DuckDB relation or path
             A long table (a DataFrame of pandas, polars, Dask or Spark, an Arrow table, a DuckDB relation), or the path
-            of a file of one: CSV (UTF-8, comma-separated, with a header, plain or gzip), Parquet, Feather, Stata or Excel
-            (its first sheet that shows). The same table has the same checksum by any of them. In a Stata file labels
-            of values name units, attributes, and a covariate of three values or more that all have one.
+            of a file of one: CSV (UTF-8, comma-separated, with a header, plain or gzip), Parquet, Feather, Stata or
+            Excel (its first sheet that shows). The same table has the same checksum by any of them. In a Stata file
+            labels of values name units, attributes, and a covariate of three values or more that all have one.
         unit, time : str
             Columns that identify a row. Periods are whole numbers, unless ``period`` says what they are.
         first_treated : str or sequence of str

@@ -132,6 +132,9 @@ def test_columns_that_repeat_share_their_weight_in_any_order() -> None:
         order = rng.permutation(4)
         again = simplex_weights(np.hstack([columns, columns])[:, order], target, 1e-6)
         assert again == pytest.approx(weights[order], abs=1e-14), seed
+        twice = simplex_weights(columns[:, [0, 0, 1]], target, 1e-6)
+        once = simplex_weights(columns, target, 1e-6)
+        assert twice == pytest.approx([once[0] / 2, once[0] / 2, once[1]], abs=1e-9), seed
 
 
 def test_many_columns_that_fit_exactly_need_no_non_negative_least_squares(

@@ -1113,9 +1113,8 @@ def few_clusters_warning(fit: Estimate) -> str | None:
         won = fit.sides.treated[fit.group, 0] > 0
         winners, losers = (fit.sample.n_clusters(side) for side in (won, ~won))
         few, means, who = min(winners, losers), 1, f"{instrument} moves {winners}"
-    randomized = "" if instrument is not None else "randomization inference"
     if np.isnan(effective):
-        instead = f"; use {randomized} over event dates" if randomized else ""
+        instead = "" if instrument is not None else "; use randomization inference over event dates"
         return (
             f"{fit.design}: the average has no sampling variance that can be estimated (of {fit.n_clusters} clusters "
             f"{who}){instead}."
@@ -1124,7 +1123,7 @@ def few_clusters_warning(fit: Estimate) -> str | None:
         return None
     degrees = max(1.0, min(effective, few - means))
     size = float(two_sided_p(quantile(0.975), degrees))
-    instead = f" or {randomized}" if randomized else ""
+    instead = "" if instrument is not None else " or randomization inference"
     return (
         f"{fit.design}: of {fit.n_clusters} clusters {who}, and the average's variance rests on about {effective:.0f}; "
         "a 5% test with normal critical values then rejects a true null in at least about "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from itertools import product
@@ -448,3 +449,18 @@ def test_families_have_their_tests_beside_each_other_by_scale(setting: Setting) 
     assert made.sentences[0].endswith("Not to be read, with fewer than 5 treated: Later.")
     numbers = {number.address: number.value for number in made.numbers}
     assert numbers["families/summary/excluding_zero_few"] == "1"
+
+
+def test_numbers_are_below_their_exhibit_unless_their_source_names_another(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exhibit, "REGISTERED", {})
+
+    @exhibit.exhibit("Own", exhibit.Part.QUESTION)
+    def own(setting: Setting) -> Iterator[exhibit.Piece]:
+        columns = {"count": exhibit.Column("a count")}
+        yield from setting.numbers("row", {"count": 1}, columns)
+        yield from setting.numbers(("main", "row"), {"count": 2}, columns, exhibit="designs")
+
+    named = {number.address: number.source.exhibit for number in own(setting).numbers}
+    assert named == {"own/row/count": "own", "main/row/count": "designs"}

@@ -788,10 +788,9 @@ class Estimate(Described):
     def minimum_detectable_effect(self, power: float = 0.8, size: float = 0.05) -> FloatArray:
         """Return the effect that a two-sided test finds with the given power.
 
-        It is (t(1 - size/2) + t(power)) times the standard error, uncertain itself where it rests on few units:
-        of effects as large as the mean of these, found in 80% by their definition, 80% are found with 50 of 100 units
-        treated, 79% with 10, 75% with 5 and 69% with 3. An effect in proportion that multiplies errors too makes the
-        standard error grow with it: with 50 of 100 treated 71% find one of 12%, and 63% one of 24%.
+        It is (t(1 - size/2) + t(power)) times the standard error. Where that rests on a handful of treated units it is
+        uncertain itself, and fewer samples than ``power`` says find an effect as large as this is on average; so it is
+        with an effect in proportion that multiplies errors too, with which the standard error grows.
 
         Parameters
         ----------

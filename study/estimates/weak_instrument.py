@@ -53,11 +53,10 @@ def anderson_rubin(
     With sums b_c and a_c of psi_b and psi_a over clusters, s_c = b_c + theta a_c and m = sum_c s_c, these are the theta
     for which m'(sum_c s_c s_c')^-1 m <= q, q the quantile of the chi-squared distribution of L degrees of freedom.
 
-    The statistic is at most the number of clusters with scores, so that with few of them the set covers too often. In
-    lotteries of 100 units those of ``iv`` and of the model "pliv" of ``dml_iv`` cover in 97% of samples with 5 winners,
-    in 94% to 97% with 10, and exclude nothing with 3. The scores of "iivm" weigh winners by 1 / m(X); its sets would
-    cover in 86%, 92% and 94% with 3, 5 and 10, and do in 94% and 96% with 3 and 5, with the ``degrees`` of freedom that
-    winners and losers leave.
+    The statistic is at most the number of clusters with scores, so that with few of them the set covers too often, and
+    with three, whose statistic is below the quantile, it excludes nothing. The scores of the model "iivm" of ``dml_iv``
+    weigh winners of a lottery by 1 / m(X), so that its sets would cover too seldom with few of them; they take the
+    ``degrees`` of freedom that winners and losers leave.
 
     Parameters
     ----------

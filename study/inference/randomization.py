@@ -369,7 +369,7 @@ class _Refit:
 def refuse_instruments(who: str, sample: Sample) -> None:
     """Refuse questions with an instrument, which moves nobody to treatment once dates are permuted.
 
-    A 5% test by the t statistic of ``iv`` then rejects a true null in 24% of samples of 40 units, and in 40% of 100.
+    The statistic of ``iv`` is then of an instrument without a first stage, which is no draw of its distribution.
     """
     names = sample.question.instruments
     if names:

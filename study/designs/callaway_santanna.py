@@ -31,8 +31,8 @@ from study.designs.did_cells import (
     differences_of_means,
     effects_in_cells,
     regression_adjusted,
+    shares_of_cells,
     unseen,
-    weights_in_cells,
 )
 from study.estimates import CohortMeans, Estimate, cohort_means
 
@@ -109,8 +109,7 @@ def callaway_santanna(
         x = baseline_matrix(sample, DESIGN)
     compared = compared_with(sample, cells, means.dates)
     effects = compared_effects(sample, means, cells, compared, x, method, variance == "drdid")
-    weights = weights_in_cells(sample, means, cells)
-    return effects_in_cells(DESIGN, sample, cells, effects, [], cohort_weights=weights)
+    return effects_in_cells(DESIGN, sample, cells, effects, [], **shares_of_cells(sample, means, cells))
 
 
 def compared_effects(

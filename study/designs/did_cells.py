@@ -349,11 +349,34 @@ def refuse_no_effect(design: str, some: object, notes: Sequence[str]) -> None:
         raise QuestionError(f"{design}: no effect can be estimated: {'; '.join(notes)}.")
 
 
-def weights_in_cells(sample: Sample, means: CohortMeans, cells: Cells) -> Influence:
-    """Return each unit's weight in the cohort of each cell; with ``same_periods``, zero if it is never seen."""
+def shares_of_cells(sample: Sample, means: CohortMeans, cells: Cells) -> dict[str, Any]:
+    """Return the fields of an estimate that say how its cells are averaged; unseen units have no weight in cohorts."""
     if means.same_periods:
-        return means.cohort_weights(means.cells(cells.cohort, cells.now))
-    return weights_in_cohorts(sample, cells.cohort)
+        return {"cohort_weights": means.cohort_weights(means.cells(cells.cohort, cells.now))}
+    return {"cohort_weights": weights_in_cohorts(sample, cells.cohort), "only": only_seen(sample, cells)}
+
+
+def only_seen(sample: Sample, cells: Cells) -> IntArray | None:
+    """Return a row of the one cluster of the cohort that is seen in each cell, shape (K,); -1 where several are.
+
+    None where there are no gaps.
+    """
+    if sample.observed.all():
+        return None
+    only, cluster = np.full(len(cells.cohort), -1), sample.cluster
+    several = np.zeros(len(cluster), dtype=bool)
+    if sample.replicas is not None:
+        several = sample.replicas.frequency[cluster] > 1
+    for g in np.unique(cells.cohort):
+        own, members = np.flatnonzero(cells.cohort == g), np.flatnonzero(sample.first_treated == g)
+        observed = sample.observed[members].T
+        now, base = observed[cells.now[own]], observed[cells.base[own]]
+        for seen in (now, base) if sample.question.missing == "cells" else (now & base,):
+            first = members[seen.argmax(axis=1)]
+            others = several[members] | (cluster[members] != cluster[first][:, None])
+            alone = ~np.any(seen & others, axis=1)
+            only[own[alone]] = first[alone]
+    return only
 
 
 def effects_in_cells(

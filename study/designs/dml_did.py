@@ -9,7 +9,15 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
-from study.designs.did_cells import Cells, Effects, cells_of, comparisons, effects_in_cells, known_cells
+from study.designs.did_cells import (
+    Cells,
+    Effects,
+    cells_of,
+    comparisons,
+    effects_in_cells,
+    known_cells,
+    only_seen,
+)
 from study.estimates import Estimate
 from study.learners import (
     ALIKE,
@@ -242,6 +250,7 @@ def dml_did(
         effects,
         [],
         shares="estimated" if variance == "sampling" else "fixed",
+        only=only_seen(sample, layout.cells),
         of_draw=of_draw,
     )
     rows = f"in {len(scores)} comparisons of a cohort"

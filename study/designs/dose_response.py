@@ -389,6 +389,7 @@ def _averaged(
         untreated_mean=None,
         untreated_influence=None,
         left_out=LeftOut(none, None, effects.leave_out.clusters, effects.leave_out.estimable),
+        only=None,
         # Draws are averaged as effects are: of a draw for each cell that is 1 there, the averages are the weights.
         of_draw=np.eye(n_terms),
     )
@@ -449,6 +450,7 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
         untreated_mean=None,
         untreated_influence=None,
         left_out=LeftOut(pair.left, None, effects.leave_out.clusters, estimable),
+        only=None,
     )
 
 
@@ -489,6 +491,7 @@ def _with_curve(effects: Estimate, at: FloatArray, curve: _Curve) -> Estimate:
             own=np.arange(k + len(at)) >= (0 if slopes else k),
         ),
         at=joined(np.full(k, np.nan), at),
+        only=None if effects.only is None else np.concatenate([effects.only, np.full(len(at), -1)]),
         at_name="dose",
     )
 

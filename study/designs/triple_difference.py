@@ -18,7 +18,7 @@ from study.designs.did_cells import (
     cohort_cells,
     compared_with,
     effects_in_cells,
-    weights_in_cells,
+    shares_of_cells,
 )
 from study.estimates import Estimate, cohort_means, left_out
 
@@ -94,15 +94,16 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     influence = effects.influence.select(used) @ weights[used]
     of_means = effects.mean[own], effects.mean_influence.columns(own)
     differences = Effects(estimate, influence, *of_means, effects.size[own], reasons, effects.n_obs, unlike)
-    in_cohorts = weights_in_cells(coded, means, terms.select(own))
-    fit = effects_in_cells(NAME, sample, cells, differences, notes, cohort_weights=in_cohorts)
+    shares = shares_of_cells(coded, means, terms.select(own))
+    fit = effects_in_cells(NAME, sample, cells, differences, notes, **shares)
     rests: BoolArray = np.any(weights[:, reasons == ""], axis=1)
     if not rests.all():  # on cells of which there is no triple difference
         of_used = compared_effects(coded, means, terms.select(rests), compared[:, rests], x, method)
         fit = replace(fit, n_obs=of_used.n_obs)
     if pairs.vary:
         return fit
-    return replace(fit, left_out=fit.leave_out._replace(estimable=np.zeros(len(fit.terms), dtype=bool)))
+    left = fit.leave_out._replace(estimable=np.zeros(len(fit.terms), dtype=bool))
+    return replace(fit, left_out=left, only=None)
 
 
 def with_both_groups(sample: Sample, design: str) -> Sample:

@@ -14,7 +14,16 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, Values, refuse_unknown
+from study.core import (
+    BoolArray,
+    FloatArray,
+    Influence,
+    IntArray,
+    QuestionError,
+    Values,
+    blocks,
+    refuse_unknown,
+)
 from study.estimates.estimate import LABELS, Estimand, Estimate, LeftOut
 from study.estimates.jackknife import leverage
 from study.panel import AVERAGES, Sample
@@ -397,12 +406,15 @@ def _averages(
         form=None if estimate.form is None else estimate.form @ weight,
         treated=treated,
         left_out=None,
+        only=_only_of_averages(estimate, cells),
         **own,
     )
-    # Averages by estimated shares are means over units: leaving out a unit moves the average as it moves a mean
-    # over all treated units, and not as it moves its cohort's.
     if of_shares is None or not several.any():
         return replace(average, left_out=estimate.leave_out.averaged(weight))
+    if estimate.only is not None:
+        return replace(average, left_out=_left_out_with_shares(estimate, average, weight, several, total))
+    # Averages by estimated shares are means over units: leaving out a unit moves the average as it moves a mean
+    # over all treated units, and not as it moves its cohort's.
     if estimate.left_out is None:
         return average
     # The design itself says what leaving clusters out does to effects; what it does to shares is added.
@@ -413,6 +425,65 @@ def _averages(
         untreated = untreated + by_shares.applied(mean_of_shares, sides)
     level = left.level + by_shares.applied(of_shares, sides)
     return replace(average, left_out=LeftOut(level, untreated, by_shares.clusters, left.estimable))
+
+
+def _only_of_averages(estimate: Estimate, cells: BoolArray) -> IntArray | None:
+    """Return :attr:`Estimate.only` of averages, each of some cells, shape (K, M)."""
+    if estimate.only is None:
+        return None
+    rows = [np.unique(estimate.only[used]) for used in cells.T]
+    return np.array([own[0] if len(own) == 1 else -1 for own in rows])
+
+
+def _left_out_with_shares(
+    estimate: Estimate, average: Estimate, weight: FloatArray, several: BoolArray, total: FloatArray
+) -> LeftOut:
+    """Leave clusters out of averages by estimated shares of cohorts whose terms rest on those units that are seen.
+
+    With a_ck what cluster c adds to the size S_k of term k, T the sum of sizes, and d_ck what leaving c out takes from
+    the term, it takes sum_k [(S_k - a_ck) d_ck + a_ck (tau_k - theta)] / (T - a_c) from the average theta. A term of
+    which c has the only treated units is left out with it, so that a_ck is S_k.
+
+    Parameters
+    ----------
+    estimate, average : Estimate
+    weight : ndarray, shape (K, M)
+    several, total : ndarray, shape (M,)
+        Which averages are of several terms, and the sum of the mean sizes of these.
+    """
+    shares, only, sample = estimate.cohort_weights, estimate.only, estimate.sample
+    assert shares is not None
+    assert only is not None
+    cluster, used, sizes = sample.cluster, (weight > 0) & several, sample.n_rows * shares.means()
+    errors = np.zeros((2, sample.n_rows, weight.shape[1]))
+    taken = np.zeros((int(cluster.max()) + 1, weight.shape[1]))
+    for k in blocks(len(sizes)):
+        of_terms, of_unit = (
+            estimate.select(np.isin(np.arange(len(sizes)), k)).leave_out,
+            shares.columns(k).dense(),
+        )
+        of_cluster = shares.columns(k).cluster_sums(cluster) / average.sides.copies
+        alone = np.flatnonzero(only[k] >= 0)
+        row = only[k[alone]]
+        rest = sizes[k[alone]] - of_cluster[cluster[row], alone]
+        of_unit[row, alone] += rest
+        of_cluster[cluster[row], alone] += rest
+        taken += of_cluster @ used[k] / (sample.n_rows * total)
+        kept = (1 - of_cluster / sizes[k])[cluster]
+        parts = (
+            (of_terms.level, estimate.effect_level, average.effect_level),
+            (of_terms.untreated, estimate.untreated_mean, average.untreated_mean),
+        )
+        for error, (part, effect, mean) in zip(errors, parts, strict=True):
+            if part is None or effect is None or mean is None:
+                continue
+            moved = part.dense()
+            error += moved @ np.where(several, 0.0, weight[k]) + (moved * kept) @ (weight[k] * several)
+            error += of_unit @ np.where(used[k], (effect[k][:, None] - mean) / total, 0.0)
+    own = leverage(average.level_influence, average.sides)
+    errors /= np.where(own.estimable, 1 - taken, 1.0)[cluster]
+    level, untreated = map(Influence.of, errors)
+    return LeftOut(level, None if of_terms.untreated is None else untreated, own.clusters, own.estimable)
 
 
 def coefficients(

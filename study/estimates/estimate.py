@@ -71,7 +71,7 @@ CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares 
 
 # What a term may be of; fields of an estimate that have its terms last, and those that select themselves.
 LABELS = ("event_time", "cohort", "period")
-_ARRAYS = (*LABELS, "effect_level", "untreated_mean", "reference", "treated", "at")
+_ARRAYS = (*LABELS, "effect_level", "untreated_mean", "reference", "treated", "at", "only")
 _MAPS = ("level_influence", "untreated_influence", "cohort_weights", "form", "left_out")
 # The numbers of a tidy table.
 NUMBERS = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
@@ -232,6 +232,9 @@ class Estimate(Described):
         What ``at`` is.
     group : ndarray of int, shape (n,), optional
         Number of each unit's group, of which ``treated`` speaks, where it is not that of the sample's dates.
+    only : ndarray of int, shape (K,), optional
+        Where cohorts weigh as wholes in averages but terms rest on those of their units that are seen: a row of the
+        one cluster of which treated units are seen, -1 of terms with several.
     """
 
     sample: Sample
@@ -270,6 +273,7 @@ class Estimate(Described):
     at: FloatArray | None = None
     at_name: str = ""
     group: IntArray | None = None
+    only: IntArray | None = None
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

@@ -160,7 +160,7 @@ class Leverage(NamedTuple):
     Attributes
     ----------
     factor : ndarray, shape (G, K) or (n, K)
-        By group, or by unit; 1 where the term has no sampling variance.
+        By group, or by unit.
     clusters : ndarray of int, shape (2, K)
         Clusters with influence on the treated and on the comparison side; one with units on both is on both.
     estimable : ndarray of bool, shape (K,)
@@ -256,8 +256,7 @@ def leverage_by_group(counts: FloatArray, sides: Sides) -> Leverage:
         *([np.sum(counts * some, axis=0) for some in parts] for parts in (sides.halves, sides.means))
     )
     total = np.sum([mean * np.sum(counts * weight * mean, axis=0) for mean in sides.means], axis=0)
-    factor = np.where(estimable, _factor(weight * (counts > 0), total), 1.0)
-    return Leverage(factor, clusters, estimable, by_group=True)
+    return Leverage(_factor(weight * (counts > 0), total), clusters, estimable, by_group=True)
 
 
 def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
@@ -276,7 +275,6 @@ def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
         used = [(weight > 0) & half[sides.group] for half in sides.halves]
         halves = [np.sum(sides.by_cluster(np.logical_or, each), axis=0) for each in used]
     clusters, estimable = sides.counted(halves, counts)
-    factor[:, ~estimable] = 1.0
     return Leverage(factor, clusters, estimable)
 
 

@@ -99,6 +99,35 @@ def test_it_is_that_of_leaving_out_units_with_sampling_weights() -> None:
     assert whole.std_error[varies] == pytest.approx(error[varies], rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("fields", "closeness"),
+    [
+        ({}, 1e-9),
+        ({"cluster": "state"}, 1e-9),
+        ({"weights": "size"}, 1e-9),
+        ({"comparison": "not_yet_treated", "base": "varying"}, 1e-9),
+        ({"scale": "proportional"}, 2e-3),  # a ratio moves not quite by its derivative
+    ],
+)
+def test_with_gaps_it_is_that_of_leaving_out_clusters_and_the_cells_that_they_alone_are_seen_in(
+    fields: dict[str, Any], closeness: float
+) -> None:
+    panel, rng = few(units=30), np.random.default_rng(11)
+    labels = np.array([f"s{k % 13:02d}" for k in range(30)])
+    y = np.where(rng.random((30, 8)) < 0.15, np.nan, panel.outcomes["y"] + 1000)
+    panel = replace(panel, outcomes={"y": y}, attributes={"state": labels})
+    labels = labels if "cluster" in fields else panel.units
+    fits = [
+        estimate(part, NEVER.replace(**fields), "callaway_santanna")
+        for part in (panel, *(simulated.subset(panel, labels != label) for label in np.unique(labels)))
+    ]
+    assert fits[0].only is not None
+    assert np.any(fits[0].only >= 0)
+    for to in ("treated_average", "cohort_average", "event"):
+        average, error = fits[0].aggregate(to), error_of(fits[0], fits[1:], to)
+        assert average.std_error[average.varies] == pytest.approx(error[average.varies], rel=closeness)
+
+
 def test_it_is_that_of_leaving_out_clusters_of_different_sizes() -> None:
     panel = few(units=30)
     first = np.where(np.isnan(panel.first_treated["event"]), np.nan, 5.0)

@@ -158,7 +158,7 @@ def _end_with_parent() -> None:
 
 @dataclass(frozen=True)
 class _Sent:
-    """A function as it comes with each task: copies of one, of which a process keeps the first, and what it remembers."""
+    """A function as it comes with each task: a process keeps the first copy, and what that remembers."""
 
     call: str
     function: Callable[[Any], Any] = field(compare=False)

@@ -131,6 +131,13 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
             """A figure whose coordinates have no more decimals than can be seen."""
 
             def draw(self, renderer: Any) -> None:
+                engine = self.get_layout_engine()
+                if engine is not None and "draw_path" in vars(
+                    renderer
+                ):  # which draws nothing, for the layout alone
+                    self._get_draw_artists(renderer)
+                    engine.execute(self)
+                    return
                 rounding: Any = _Rounding(renderer)
                 with _lacking_told_once():
                     super().draw(rounding)

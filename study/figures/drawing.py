@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from inspect import ismethod
 from io import BytesIO
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -132,15 +133,14 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
 
             def draw(self, renderer: Any) -> None:
                 engine = self.get_layout_engine()
-                if engine is not None and "draw_path" in vars(
-                    renderer
-                ):  # which draws nothing, for the layout alone
-                    self._get_draw_artists(renderer)
-                    engine.execute(self)
-                    return
-                rounding: Any = _Rounding(renderer)
                 with _lacking_told_once():
-                    super().draw(rounding)
+                    if engine is None or not self.axes or ismethod(renderer.draw_path):
+                        super().draw(_Rounding(renderer))  # type: ignore[arg-type]
+                        return
+                    # Before a file is written matplotlib draws with methods that do nothing, for the layout alone.
+                    self._get_draw_artists(renderer)  # type: ignore[attr-defined]
+                    with suppress(ValueError):
+                        engine.execute(self)
 
         yield Rounded(figsize=(width, height), layout="constrained")
 

@@ -131,15 +131,13 @@ def _of_many(apart: FloatArray, times: IntArray, ridge: float) -> FloatArray | N
     number of equal columns; the next guess of these columns are those where that is positive.
     """
     m, support = len(apart), np.ones(len(times), dtype=bool)
-    unit, left = np.eye(m + 1), np.empty((m + 1, m + 1))
     for _ in range(_GUESSES):
         chosen, alike = apart[:, support], times[support]
         if len(alike) <= m:
             break
-        left[:m, :m] = ridge * unit[:m, :m] + (alike * chosen) @ chosen.T
-        left[m, :m] = left[:m, m] = -(chosen @ alike)
-        left[m, m] = alike.sum()
-        solution = np.linalg.lstsq(left, unit[m])[0]
+        sums = chosen @ alike[:, None]
+        left = np.block([[ridge * np.eye(m) + (alike * chosen) @ chosen.T, -sums], [-sums.T, alike.sum()]])
+        solution = np.linalg.lstsq(left, np.eye(m + 1)[m])[0]
         taken = solution[:m] @ apart
         weights = solution[m] - taken
         if np.array_equal(weights > 0, support):

@@ -29,6 +29,17 @@ def processes(_: object) -> set[int]:
     return {os.getpid(), *in_parallel(own_process, range(4), jobs=2)}
 
 
+class Counting:
+    """Return the process of a task, and how many it has had."""
+
+    def __init__(self) -> None:
+        self.tasks: list[int] = []
+
+    def __call__(self, task: int) -> tuple[int, int]:
+        self.tasks.append(task)
+        return os.getpid(), len(self.tasks)
+
+
 def threads(_: object) -> set[int]:
     """Return how many threads libraries of linear algebra have in a task."""
     return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from study.core.cache import keep, prepare, stored
 from study.core.cluster import KEPT, on_cluster
@@ -114,7 +116,8 @@ def _in_processes(function: Callable[[T], R], tasks: Iterable[T], jobs: int, ord
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    calls = (delayed(_done_apart)(function, task) for task in tasks)
+    sent = _Sent(uuid4().hex, function)
+    calls = (delayed(_done_apart)(sent, task) for task in tasks)
     order = "generator" if ordered else "generator_unordered"
     try:
         with _uninterrupted():  # which processes keep that are started here
@@ -151,6 +154,22 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A function as it comes with each task: a process keeps the first copy, and what that remembers."""
+
+    call: str
+    function: Callable[[Any], Any] = field(compare=False)
+
+    def __call__(self, task: Any) -> Any:
+        return _first_copy(self)(task)
+
+
+@lru_cache(maxsize=1)
+def _first_copy(sent: _Sent) -> Callable[[Any], Any]:
+    return sent.function
 
 
 def _done_apart(function: Callable[[T], R], task: T) -> R:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from inspect import ismethod
 from io import BytesIO
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -131,9 +132,15 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
             """A figure whose coordinates have no more decimals than can be seen."""
 
             def draw(self, renderer: Any) -> None:
-                rounding: Any = _Rounding(renderer)
+                engine = self.get_layout_engine()
                 with _lacking_told_once():
-                    super().draw(rounding)
+                    if engine is None or not self.axes or ismethod(renderer.draw_path):
+                        super().draw(_Rounding(renderer))  # type: ignore[arg-type]
+                        return
+                    # Before a file is written matplotlib draws with methods that do nothing, for the layout alone.
+                    self._get_draw_artists(renderer)  # type: ignore[attr-defined]
+                    with suppress(ValueError):
+                        engine.execute(self)
 
         yield Rounded(figsize=(width, height), layout="constrained")
 

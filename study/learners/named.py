@@ -263,16 +263,16 @@ def boosted_trees(problem: Problem, kind: Kind) -> FloatArray:
 
 def forest(problem: Problem, kind: Kind) -> FloatArray:
     """Predict by a random forest on covariates and period."""
-    from study.learners.forest import random_forest
+    from study.learners.forest import forest_predictions
 
     target, size = problem.target_of_trees(kind)
-    model = random_forest(kind, len(target), problem.seed)
     # Its trees see single precision, which ends at 1e38, and take values within 1e-7 for one.
     features = problem.features
     largest = np.abs(features).max(axis=0)
     blurred = (spread(features) < np.maximum(1e-4 * largest, 1e-3)) | (largest > 1e37)
     features = np.where(blurred, standardised(features), features)
-    return _predicted(problem, features, target, model, kind) * size
+    seen, asked = features[problem.train], features[problem.test]
+    return forest_predictions(kind, seen, target, asked, problem.seed) * size
 
 
 def _predicted(

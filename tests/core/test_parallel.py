@@ -21,7 +21,7 @@ import pytest
 import simulated
 from command_line import command
 from plans import PANEL, PLAN, ROOT
-from tasks import fatal_once, nested, processes, summed, threads
+from tasks import Counting, fatal_once, nested, processes, summed, threads
 from test_settings import LEARNS
 
 import study
@@ -189,6 +189,14 @@ def test_tasks_are_done_in_their_order_or_all_as_they_are_done(jobs):
 
 def test_tasks_of_a_task_are_done_in_its_process():
     assert [len(each) for each in in_parallel(processes, range(2), jobs=2)] == [1, 1]
+
+
+def test_what_a_function_remembers_serves_all_tasks_of_a_process_and_no_other_call():
+    for _ in range(2):
+        found = list(in_parallel(Counting(), range(7), jobs=2))
+        for own in {process for process, _ in found}:
+            counts = sorted(count for process, count in found if process == own)
+            assert counts == list(range(1, len(counts) + 1))
 
 
 def test_a_process_that_is_killed_is_one_line(tmp_path):

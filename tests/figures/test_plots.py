@@ -603,6 +603,32 @@ def cells_of(figure: Figure) -> tuple[list[str], np.ndarray[Any, Any]]:
     return [label.get_text() for label in axis.get_yticklabels()], np.asarray(mesh.get_array())
 
 
+@pytest.mark.parametrize("kind", ["pdf", "png", "svg"])
+def test_a_figure_is_drawn_once_and_is_what_it_is_where_it_is_drawn_for_its_layout_too(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made() -> Figure:
+        with drawing.canvas() as figure:
+            left, right = figure.subplots(1, 2)
+            left.plot([1.0, 20_000.0], [0.1, 3.0], label="a line")
+            right.imshow([[1.0, 2.0]])
+            right.set(xlabel="a label of\ntwo lines", title="a title")
+            figure.legend(loc="outside lower center")
+        return figure
+
+    class Twice(Figure):
+        def draw(self, renderer: Any) -> None:
+            super().draw(drawing._Rounding(renderer))
+
+    whole = made()
+    whole.__class__ = Twice
+    expected, drawn_on = drawn(whole, kind), []
+    rounding = drawing._Rounding
+    monkeypatch.setattr(drawing, "_Rounding", lambda renderer: drawn_on.append(kind) or rounding(renderer))
+    assert drawn(made(), kind) == expected
+    assert drawn_on == [kind]
+
+
 def test_a_panel_draws_who_is_treated_when_by_cohort() -> None:
     panel = mixed()
     figure = panel.plot("event", labels={"y": "papers", "event": "a cluster", "period": "term"})

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import lasso_path
 
-from study.learners import group_means
-from study.learners.forest import FOREST, random_forest
+from study.learners import forest, group_means
+from study.learners.forest import by_library, by_tree, forest_predictions
 from study.learners.named import (
     LEARNERS,
     PENALTIES,
@@ -184,20 +185,37 @@ def test_a_propensity_that_nothing_explains_is_the_share():
     np.testing.assert_allclose(learned(flat, "lasso", "probability"), share, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("kind", "own"), [("mean", RandomForestRegressor), ("probability", RandomForestClassifier)]
-)
-def test_a_forest_of_copied_trees_is_the_librarys_to_the_last_digit(kind, own):
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_a_forest_grown_by_tree_is_the_librarys_to_the_last_digit(kind):
     made = problem(kind)
     x, y = made.features[made.train], made.target[made.train]
-    ours = random_forest(kind, len(y), seed=7).fit(x, y)
-    theirs = own(**FOREST, max_samples=len(y) // 2, random_state=7).fit(x, y)
-    seeds = [[tree.get_params()["random_state"] for tree in each.estimators_] for each in (ours, theirs)]
-    assert seeds[0] == seeds[1]
-    assert ours.get_params() == theirs.get_params()
-    method = "predict" if kind == "mean" else "predict_proba"
-    found, expected = (getattr(each, method)(made.features) for each in (ours, theirs))
-    np.testing.assert_array_equal(found, expected)
+    own, theirs = (grow(kind, x, y, made.features, 7) for grow in (by_tree, by_library))
+    np.testing.assert_array_equal(own, theirs)
+    np.testing.assert_array_equal(forest_predictions(kind, x, y, made.features, 7), theirs)
+
+
+@pytest.mark.parametrize("change", ["absent", "otherwise"])
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_where_the_library_has_no_such_trees_or_others_inside_its_forest_grows_them(
+    kind, change, monkeypatch
+):
+    inside = import_module("sklearn.tree._tree")
+    if change == "absent":
+        monkeypatch.delattr(inside, "DepthFirstTreeBuilder")
+    else:  # the smallest leaf is twice what is asked for
+        builder = inside.DepthFirstTreeBuilder
+        monkeypatch.setattr(
+            inside,
+            "DepthFirstTreeBuilder",
+            lambda splitter, split, leaf, *rest: builder(splitter, 2 * split, 2 * leaf, *rest),
+        )
+    forest.grow_alike.cache_clear()
+    made = problem(kind)
+    x, y = made.features[made.train], made.target[made.train]
+    theirs = by_library(kind, x, y, made.features, 7)
+    np.testing.assert_array_equal(forest_predictions(kind, x, y, made.features, 7), theirs)
+    assert not forest.grow_alike(kind)
+    forest.grow_alike.cache_clear()
 
 
 @pytest.mark.parametrize("kind", LEARNERS)

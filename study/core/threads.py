@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from threading import local
 from typing import Any
@@ -19,14 +19,16 @@ def one_thread() -> Iterator[None]:
         return
     _STATE.single = True
     try:
-        with _controller().limit(limits=1, user_api="blas"):
+        # Asked first, as most processes have one already, and to limit takes ten times as long as to ask.
+        several = any(each.num_threads > 1 for each in _blas().lib_controllers)
+        with _blas().limit(limits=1) if several else nullcontext():
             yield
     finally:
         _STATE.single = False
 
 
 @cache
-def _controller() -> Any:
+def _blas() -> Any:
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -21,13 +21,13 @@ from study.designs.did_cells import (
 from study.estimates import Estimate
 from study.learners import (
     ALIKE,
+    LEAST,
     Learner,
     Learning,
     Nuisance,
     Nuisances,
     Part,
     averaged,
-    of_predictions,
     share_alike,
     spread_of_draws,
 )
@@ -237,7 +237,8 @@ def dml_did(
         used |= own
         changes = [name for name in part.functions if name != "treatment"]
         for k, name in zip(numbers, changes, strict=True):
-            average = averaged(doubly_robust(part, name, predictions[name], m_hat), part.unit, n)
+            scores_of_cell = doubly_robust(part.functions[name].target, treated, predictions[name], m_hat)
+            average = averaged(*scores_of_cell, part.unit, n)
             linear[k], of_draw[k] = average.coefficient[0], average.of_draw
             influence[:, k] = average.influence[:, 0]
     effects = layout.effects._replace(
@@ -265,42 +266,26 @@ def dml_did(
     return replace(fit, remarks=(*fit.remarks, *notes))
 
 
-def doubly_robust(part: Part, event: str, g_hat: FloatArray, m_hat: FloatArray) -> Any:
-    """Return doubleml's model of one cell, with its coefficients and scores by repetition, from given predictions.
+def doubly_robust(
+    change: FloatArray, treated: FloatArray, g_hat: FloatArray, m_hat: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return a cell's effect by repetition, (R,), its scores, and their derivatives by the effect, (m, R).
+
+    The score is psi_a theta + psi_b with psi_a = -D / mean(D) and psi_b the change less g times the weight D / mean(D)
+    less that of comparison units, their odds over the mean of these.
 
     Parameters
     ----------
-    part : Part
-        What is learned of the m units of the cell.
-    event : str
-        The function that predicts its change.
+    change, treated : ndarray, shape (m,)
     g_hat, m_hat : ndarray, shape (m, R)
-        Cross-fitted predictions of the change without treatment, and propensities, all inside (0, 1).
+        Cross-fitted predictions of the change without treatment, and propensities below 1.
     """
-    import pandas as pd
-    from doubleml.data import DoubleMLPanelData
-    from doubleml.did import DoubleMLDIDBinary
-
-    # doubleml treats an outcome of 0 and 1 differently; less its mean it is none.
-    change, treated = part.functions[event].target, part.functions["treatment"].target
-    m, centre = len(change), change.mean()
-    table = pd.DataFrame(
-        {
-            "unit": np.repeat(np.arange(m), 2),
-            "time": np.tile([0, 1], m),
-            "outcome": np.column_stack([np.zeros(m), change - centre]).ravel(),
-            "first_treated": np.repeat(treated.astype(int), 2),  # 0 is doubleml's never treated
-            "covariate": 0.0,
-        }
-    )
-    unused = np.zeros(g_hat.shape)  # what would be learned among the treated, which this score does not need
-    return of_predictions(
-        DoubleMLDIDBinary,
-        DoubleMLPanelData(table, "outcome", "first_treated", t_col="time", id_col="unit", x_cols="covariate"),
-        {"g0": g_hat - centre, "g1": unused, "m": m_hat},
-        "m",
-        g_value=1,
-        t_value_pre=0,
-        t_value_eval=1,
-        n_rep=g_hat.shape[1],
-    )
+    # A repetition is a row here, so that its means do not depend on how many there are.
+    g_hat, m_hat = np.ascontiguousarray(g_hat.T), np.ascontiguousarray(np.clip(m_hat.T, LEAST, 1 - LEAST))
+    centre = change.mean()
+    odds = (1 - treated) * (m_hat / (1 - m_hat))
+    psi_a = np.broadcast_to(-treated / treated.mean(), odds.shape)
+    psi_b = (-psi_a - odds / odds.mean(axis=1, keepdims=True)) * (change - centre - (g_hat - centre))
+    theta = -psi_b.mean(axis=1) / psi_a.mean(axis=1)
+    psi = psi_a * theta[:, None] + psi_b
+    return theta, np.ascontiguousarray(psi.T), np.ascontiguousarray(psi_a.T)

@@ -10,7 +10,7 @@ from study.core import FloatArray, Influence, QuestionError
 from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimate
-from study.learners import Learner, Learning, Nuisance, Nuisances, averaged, refuse_separated
+from study.learners import Learner, Learning, Nuisance, Nuisances, averaged_model, refuse_separated
 
 Effect = Literal["att", "ate"]
 
@@ -127,7 +127,7 @@ def dml_irm(
     given = {"g1": predicted["g0"]} | predicted | {"m": m_hat}
     score = "ATTE" if effect == "att" else "ATE"
     model = long.fitted(DoubleMLIRM, given, probabilities="m", score=score)
-    average = averaged(model, long.unit, sample.n_units)
+    average = averaged_model(model, long.unit, sample.n_units)
     clipping = functions.clipping_note(predicted["m"], "predictions of treatment")
     if effect == "ate":
         return long.effect(sample, "ATE", average, (clipping,))

@@ -16,7 +16,7 @@ from study.learners import (
     Learning,
     Nuisance,
     Nuisances,
-    averaged,
+    averaged_model,
     least_squares,
     refuse_explained,
     refuse_separated,
@@ -184,7 +184,7 @@ def dml_iv(
             f"dml_iv: given covariates {name} moves nobody to treatment; use another or another learner."
         )
     cluster = sample.cluster[long.unit]
-    average = averaged(fitted, long.unit, sample.n_units)
+    average = averaged_model(fitted, long.unit, sample.n_units)
     seen = np.isin(np.arange(sample.n_units), long.unit)[:, None]
     assert sample.instrument is not None
     sides = lottery_sides(sample.instrument[:, None], seen, 1)

@@ -16,7 +16,7 @@ from study.learners import (
     Nuisance,
     Nuisances,
     Part,
-    averaged,
+    averaged_model,
     group_means,
     least_squares,
     of_predictions,
@@ -189,7 +189,7 @@ def dml_panel(
     effects. Econometrics Journal.
     """
     rows, model = cross_fitted(sample, Learning(learner, folds, repetitions, seed), approach)
-    average = averaged(model, rows.unit, sample.n_units)
+    average = averaged_model(model, rows.unit, sample.n_units)
     coefficient, influence = average.coefficient, Influence.of(average.influence)
     in_changes = approach == "first_differences"
     treated = treated_at_change(sample, rows) if in_changes else rows.used & (sample.treatment == 1)

@@ -1,6 +1,7 @@
 from .named import Estimator as Estimator
 from .named import Learner as Learner
 from .nuisances import ALIKE as ALIKE
+from .nuisances import LEAST as LEAST
 from .nuisances import Averaged as Averaged
 from .nuisances import Folds as Folds
 from .nuisances import Learning as Learning
@@ -8,6 +9,7 @@ from .nuisances import Nuisance as Nuisance
 from .nuisances import Nuisances as Nuisances
 from .nuisances import Part as Part
 from .nuisances import averaged as averaged
+from .nuisances import averaged_model as averaged_model
 from .nuisances import cross_fit as cross_fit
 from .nuisances import draw_folds as draw_folds
 from .nuisances import least_squares as least_squares

@@ -542,7 +542,6 @@ class Averaged(NamedTuple):
     coefficient: FloatArray
     influence: FloatArray
     of_draw: FloatArray
-    median: float
 
     def notes(self, sample: Sample) -> tuple[str, ...]:
         """Say how much the estimate moves with the folds, and what doubleml's median of the draws is."""
@@ -551,7 +550,7 @@ class Averaged(NamedTuple):
         (spread,) = spread_of_draws(sample, self.of_draw[None], Influence.of(self.influence))
         return (
             f"Over {len(self.of_draw)} draws of the folds the coefficient of one has a standard deviation of "
-            f"{spread:.2f} standard errors; doubleml's median of them is {self.median:.4g}.",
+            f"{spread:.2f} standard errors; doubleml's median of them is {np.median(self.of_draw):.4g}.",
         )
 
 
@@ -605,19 +604,27 @@ def of_predictions(
         return fitted.fit(external_predictions=given)
 
 
-def averaged(model: Any, unit: IntArray, n_units: int) -> Averaged:
-    """Return a fitted doubleml model's estimate and influence, averaged over its draws of the folds.
+def averaged(
+    of_draw: FloatArray, psi: FloatArray, psi_a: FloatArray, unit: IntArray, n_units: int
+) -> Averaged:
+    """Return an estimate and its influence, averaged over draws of the folds.
 
     The influence of a unit is n times the sum of its scores over minus the sum of the scores' derivatives.
 
     Parameters
     ----------
-    model : DoubleML
-        Of one treatment, with a linear score psi = psi_a theta + psi_b.
+    of_draw : ndarray, shape (R,)
+        Estimates by draw of the folds.
+    psi, psi_a : ndarray, shape (N, R)
+        Scores psi = psi_a theta + psi_b at the estimates, and their derivatives.
     unit : ndarray of int, shape (N,)
-        The unit of each row of the model's data.
+        The unit of each row.
     n_units : int
     """
-    theta, psi, psi_a = model.all_coef[0], model.psi[:, :, 0], model.psi_deriv[:, :, 0]
     influence = n_units * (sums_by(psi, unit, n_units) / -psi_a.sum(axis=0)).mean(axis=1, keepdims=True)
-    return Averaged(theta.mean(keepdims=True), influence, theta, float(model.coef[0]))
+    return Averaged(of_draw.mean(keepdims=True), influence, of_draw)
+
+
+def averaged_model(model: Any, unit: IntArray, n_units: int) -> Averaged:
+    """Return what :func:`averaged` does of a fitted doubleml model of one treatment with a linear score."""
+    return averaged(model.all_coef[0], model.psi[:, :, 0], model.psi_deriv[:, :, 0], unit, n_units)

@@ -132,7 +132,9 @@ def differences(runs: list[Run]) -> str:
     for package, design in [*((p, d) for p, (d, _) in READERS.items()), *sorted(answered)]:
         for kind in TOLERANCES:
             chosen = [
-                run for run in runs if (run.package, run.rule.kind, reader(run)[0]) == (package, kind, design)
+                run
+                for run in runs
+                if (run.package, run.rule.kind) == (package, kind) and reader(run)[0] == design
             ]
             if not chosen:
                 continue

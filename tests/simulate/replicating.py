@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy import stats
 
 from study import Estimate, Question
 from study.designs import find_design
+from study.panel import Sample
 from study.simulate.process import Process, truth
 
 FloatArray = NDArray[np.float64]
@@ -91,17 +92,23 @@ def process(
     return Process(sample, family, size, path, 10.0, 1.0, np.array(hazard), dials)
 
 
+@lru_cache(maxsize=2)
+def _drawn(
+    source: Process, question: Question, repetitions: int, seed: int
+) -> tuple[list[Sample], FloatArray]:
+    """Return draws and their truths, once for the designs that are asked in turn."""
+    template = question.sample(source.sample.panel)
+    panels = [source.draw(np.random.default_rng((seed, r))) for r in range(repetitions)]
+    samples = [source.sample_of(panel, template) for panel in panels]
+    return samples, np.array([truth(*pair) for pair in zip(panels, samples, strict=True)])
+
+
 def ask(case: Case, source: Process, repetitions: int, seed: int = 20261128) -> Answers:
     """Ask a design about new draws; draw r is the same for all designs and dials."""
     answer = find_design(case.design)
     changed = source.sample.question.replace(**{"covariates": ()} | dict(case.question))
-    template = changed.sample(source.sample.panel)
-    fits, truths = [], np.empty((repetitions, 2))
-    for r in range(repetitions):
-        drawn = source.draw(np.random.default_rng((seed, r)))
-        sample = source.sample_of(drawn, template)
-        fits.append(answer(sample, **case.options).headline)
-        truths[r] = truth(drawn, sample)
+    samples, truths = _drawn(source, changed, repetitions, seed)
+    fits = [answer(sample, **case.options).headline for sample in samples]
     effect, untreated = truths.mean(axis=0)
     estimate = np.array([fit.effect[0] for fit in fits])
     return Answers(fits, estimate, effect / untreated if changed.scale == "proportional" else effect)

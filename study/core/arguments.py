@@ -186,7 +186,7 @@ def shown(value: Any) -> str:
 @cache
 def hints_of(function: Callable[..., Any]) -> Mapping[str, Any]:
     """Return the type hints of a function; those that only a type checker can read are left out."""
-    module = sys.modules.get(function.__module__)  # not there where only the function was sent to another process
+    module = sys.modules.get(function.__module__)  # none in a process to which only the function was sent
     known, hints = vars(module) if module else function.__globals__, {}
     for name, hint in inspect.get_annotations(function).items():
         try:

@@ -186,8 +186,8 @@ def shown(value: Any) -> str:
 @cache
 def hints_of(function: Callable[..., Any]) -> Mapping[str, Any]:
     """Return the type hints of a function; those that only a type checker can read are left out."""
-    known = vars(sys.modules[function.__module__])
-    hints = {}
+    module = sys.modules.get(function.__module__)  # none in a process to which only the function was sent
+    known, hints = vars(module) if module else function.__globals__, {}
     for name, hint in inspect.get_annotations(function).items():
         try:
             hints[name] = eval(hint, known) if isinstance(hint, str) else hint

@@ -99,14 +99,14 @@ class Regression:
         return self.n_periods > 0
 
 
-def refuse_unidentified(names: Sequence[str], identified: BoolArray) -> None:
-    """Refuse regressors that the fixed effects and the other regressors explain, by name."""
+def refuse_unidentified(names: Sequence[str], identified: BoolArray, remedy: str = "") -> None:
+    """Refuse regressors that the fixed effects and the others explain, by name, with a remedy or to leave them out."""
     which = list(compress(names, ~identified))
     if which:
         are, it = ("is", "it") if len(which) == 1 else ("are", "one")
         raise QuestionError(
-            f"Regression: {', '.join(which)} {are} explained by the fixed effects and the other regressors; leave "
-            f"{it} out."
+            f"Regression: {', '.join(which)} {are} explained by the fixed effects and the other regressors; "
+            f"{remedy or f'leave {it} out'}."
         )
 
 

@@ -25,6 +25,8 @@ from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_assignments import coefficients_by_assignment
 from study.estimates import Estimate, coefficients, cohort_means, mean_over
 
+FEWER_EVENT_TIMES = "put distant event times together (bin_at of event_study), or use callaway_santanna"
+
 
 def _assigned(sample: Sample, orders: IntArray) -> tuple[FloatArray, FloatArray, BoolArray] | None:
     """Return the coefficient of treatment and its error for assignments of event dates; see :class:`Design`."""
@@ -128,7 +130,11 @@ def two_way(
     """
     terms = Terms(effects, period_effects(*effects.shape[:2]))
     fit = regress(sample.y, sample.groups[1], terms, sample.weights, varying=varying, family=family)
-    refuse_unidentified(names, fit.identified)
+    identified = fit.identified[
+        : effects.shape[2]
+    ]  # of the effects, which are of event times where there are several
+    remedy = FEWER_EVENT_TIMES if len(identified) > 1 and not identified.all() else ""
+    refuse_unidentified(names, fit.identified, remedy)
     return fit
 
 

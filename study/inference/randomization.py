@@ -22,7 +22,7 @@ from study.core import (
     refuse_unknown,
     tell,
 )
-from study.designs import find_design
+from study.designs import Design, find_design
 from study.estimates import Estimate, p_of_draws
 from study.panel import Sample
 
@@ -252,7 +252,7 @@ def randomization(
         Of the draws, and of the design where it draws itself. The draws do not change with the order of the units,
         but with their labels.
     jobs : int
-        Processes; the result does not depend on it. A design made in this session needs ``jobs=1``.
+        Processes; the result does not depend on it.
     **options
         Options of the design.
 
@@ -313,7 +313,7 @@ def randomization(
     exact = assignments <= permutations
     orders = every_order(groups, dates) if exact else drawn_orders(groups, permutations, seed)
     blocks = iter(lambda: list(islice(orders, AT_ONCE)), [])
-    refit, drawn = _Refit(freed, design, options, statistic, source, place), []
+    refit, drawn = _Refit(freed, chosen, options, statistic, source, place), []
     for value in chain.from_iterable(in_parallel(refit.each, blocks, jobs=jobs)):
         drawn.append(value)
         tell(f"permutation {len(drawn)}")
@@ -340,7 +340,7 @@ class _Refit:
     """
 
     sample: Sample
-    design: str
+    design: Design
     options: dict[str, Any]
     kind: Kind
     source: Order
@@ -350,15 +350,14 @@ class _Refit:
         """Return the statistic, NaN where the design refuses these dates."""
         try:
             permuted = self.sample.permuted(self.source[order][self.place])
-            return _value(find_design(self.design)(permuted, **self.options).headline, self.kind)
+            return _value(self.design(permuted, **self.options).headline, self.kind)
         except QuestionError:
             return np.nan
 
     def each(self, orders: list[Order]) -> list[float]:
         """Return the statistic of each order, of all together where the design can, and else one by one."""
-        assigned = find_design(self.design).assigned
         units = self.source[np.stack(orders)][:, self.place]
-        every = assigned and assigned(self.sample, units, **self.options)
+        every = self.design.assigned and self.design.assigned(self.sample, units, **self.options)
         if every is None:
             return [*map(self, orders)]
         effect, std_error, known = every

@@ -211,7 +211,7 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
         selection.drop(unlabelled, f"cluster {question.cluster} has no label")
     if question.weights is not None:
         positive = first_observed(panel.covariates[question.weights]) > 0
-        selection.drop(~positive, f"weight {question.weights} is not positive")
+        selection.drop(~positive, f"weight {question.weights} is missing or not positive")
     return selection
 
 

@@ -106,6 +106,13 @@ class Panel(Described):
     summed: Summed | None = None
     unit: str = "unit"
 
+    def __post_init__(self) -> None:
+        """Refuse periods with gaps in a panel made by hand: event times would count them as one."""
+        if (np.diff(self.periods) != 1).any():
+            raise QuestionError(
+                f"Panel {self.name}: periods are not consecutive whole numbers in order; Panel.from_long reads others."
+            )
+
     @property
     def n_rows(self) -> int:
         """Number of rows of its arrays."""

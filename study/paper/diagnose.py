@@ -280,7 +280,8 @@ def assumptions(verdict: Verdict) -> list[str]:
     scale = "log(1 + outcome)" if question.scale == "log1p" else "the outcome itself"
     given = f", given {', '.join(question.covariates)}" if question.covariates else ""
     group = question.comparison.replace("_", " ")
-    return [*sentences, f"Trends are those of {scale}{given}; the comparison group is {group}."]
+    weighted = f", units weighted by {question.weights}" if question.weights else ""
+    return [*sentences, f"Trends are those of {scale}{given}{weighted}; the comparison group is {group}."]
 
 
 def conclusion(verdict: Verdict) -> list[str]:

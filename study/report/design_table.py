@@ -345,6 +345,7 @@ def _statistics(words: Words, models: Models, digits: int) -> dict[str, Callable
         "Outcome mean": lambda fit: _mean_cell(fit.sample, digits),
         "Fixed effects": lambda fit: f"{words.unit_of(fit)}, period" if fit.n_fixed_effects else "",
         "Covariates": lambda fit: ", ".join(map(words.named, fit.sample.question.covariates)),
+        "Weights": partial(_specified, words, "weights"),
     }
     for name in [f.name for f in fields(Question) if f.name not in ("outcome", "scale", "covariates")]:
         values = {getattr(fit.sample.question, name) for fit in every}

@@ -269,9 +269,15 @@ def _clusters(fit: Estimate) -> list[str]:
 
 
 def _conditions(question: Question) -> str:
-    """Say of which cohorts averages are, where that is not all of them, and given which covariates."""
-    balance, given = question.balance, f", given {', '.join(question.covariates)}" * bool(question.covariates)
-    return given if balance is None else f"{given}, averaged over cohorts seen up to event time {balance}"
+    """Say given which covariates and with which weights, and of which cohorts averages are where not of all."""
+    parts = (
+        f", given {', '.join(question.covariates)}" if question.covariates else "",
+        f", units weighted by {question.weights}" if question.weights else "",
+        ""
+        if question.balance is None
+        else f", averaged over cohorts seen up to event time {question.balance}",
+    )
+    return "".join(parts)
 
 
 def _in_cohorts(sample: Sample) -> str:

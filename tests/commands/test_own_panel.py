@@ -17,7 +17,7 @@ from study.commands.options import OfColumns
 from study.core import QuestionError
 from study.heterogeneity.page import Report
 from study.paper import plan_from, read_plan, run
-from study.paper.diagnose import Verdict, answered, conclusion
+from study.paper.diagnose import Verdict, answered, assumptions, conclusion
 from study.paper.exhibits.designs import designs
 from study.paper.exhibits.exhibit import Setting
 
@@ -279,6 +279,34 @@ def test_a_column_that_is_named_as_a_covariate_is_controlled_for_as_by_estimate(
     assert "scale level, given size. 60 units" in command(
         "estimate", *asked, "--latex", cwd=own
     ).stdout.replace("\n", " ")
+
+
+def test_weights_of_units_are_named_wherever_what_was_asked_is(own):
+    data = pd.read_stata(own / "my.dta")
+    heavy = data.assign(heavy=data["lab"].str[4:].astype(int) % 3 + 1)
+    panel = study.Panel.from_long(
+        heavy, unit="lab", time="month", first_treated="entry", never="none", period="month",
+        outcomes="papers", covariates="heavy",
+    )  # fmt: skip
+    question = study.Question("papers", "entry", weights="heavy")
+    fits = [study.estimate(panel, question.replace(weights=w), "twfe") for w in ("heavy", None)]
+    assert "comparison, units weighted by heavy\n" in str(fits[0])
+    assert "weighted" not in str(fits[1])
+    for fit in fits:
+        cells = [line.cells for line in study.table([fit]).lines if line.label == "Weights"]
+        assert cells == ([["heavy"]] if fit is fits[0] else [])
+    heavy.to_csv(own / "my.csv", index=False)
+    assert command("init", "my.csv", *DATED, "--covariate", "heavy", cwd=own).returncode == 0
+    text = quick((own / "study.toml").read_text()).replace(
+        'covariates = ["heavy"]\nhor', 'weights = "heavy"\nhor'
+    )
+    (own / "study.toml").write_text(text)
+    plan = read_plan(own / "study.toml")
+    read = run.load(plan)
+    (table,) = designs(Setting(plan, read, run.run(plan, read, jobs=1))).tables
+    assert "Weights: heavy." in table.notes
+    verdict = answered(plan, plan.ask("entry"), read, {})
+    assert "the outcome itself, units weighted by heavy; " in assumptions(verdict)[-1]
 
 
 def test_captions_of_several_outcomes_say_what_they_are_about(own):

@@ -106,9 +106,13 @@ def one_and_all_treated() -> Panel:
 
 def test_event_study_refuses_event_times_that_fixed_effects_explain() -> None:
     with pytest.raises(
-        QuestionError, match=r"event_study: event -6, event -5, .* are explained by the fixed effects"
+        QuestionError,
+        match=r"event_study: event -6, event -5, .* are explained by the fixed effects and the other regressors; put "
+        r"distant event times together \(bin_at of event_study\), or use callaway_",
     ):
         estimate(one_and_all_treated(), Question("y", "event"), "event_study")
+    with pytest.raises(QuestionError, match=r"event_study: x1 is .* the other regressors; leave it out"):
+        estimate(simulated.panel(), Question("y", "event", covariates=("x1",)), "event_study")
     binned = estimate(one_and_all_treated(), Question("y", "event"), "event_study", bin_at=2)
     assert np.isfinite(binned.effect).all()
 

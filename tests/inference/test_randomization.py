@@ -636,6 +636,12 @@ def test_dates_that_the_design_refuses_count_as_extreme_and_are_told(recorded: R
     assert found.tidy().undefined[0] == bad.sum()
 
 
+def test_a_design_made_in_this_session_is_known_to_other_processes(recorded: Recorded) -> None:
+    sample = ASKED.sample(panel(DATES))
+    one, two = (randomization(sample, "recorded", permutations=51, jobs=jobs) for jobs in (1, 2))
+    assert one.drawn.tobytes() == two.drawn.tobytes()
+
+
 def test_outcomes_covariates_and_gaps_stay_with_their_units(recorded: Recorded) -> None:
     whole = simulated.panel(60, gaps=0.1)
     sample = Question("y", "event", covariates=("moving",), weights="size").sample(whole)

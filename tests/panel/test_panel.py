@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import simulated
 
 from study import DataError, Panel, Question, QuestionError, load_panel
 from study.core.errors import StudyError
@@ -51,6 +52,11 @@ def test_a_panel_holds_wide_arrays_with_gaps_and_events() -> None:
     np.testing.assert_array_equal(panel.first_treated["event"], [2016, np.nan])
     assert list(panel.attributes["country"]) == ["CH", "US"]
     assert panel.events == ("event",)
+
+
+def test_a_panel_made_by_hand_is_refused_if_its_periods_have_gaps() -> None:
+    with pytest.raises(QuestionError, match=r"^Panel simulated: periods are not consecutive whole numbers"):
+        replace(simulated.panel(9), periods=np.array([1, 2, 3, 4, 6, 7, 8, 9]))
 
 
 def test_a_csv_file_and_a_dataframe_make_the_same_panel(tmp_path: Path) -> None:

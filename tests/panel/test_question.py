@@ -127,6 +127,16 @@ def test_weights_have_mean_one_and_clusters_number_from_zero() -> None:
     assert sorted(set(sample.cluster)) == list(range(17))
 
 
+def test_units_without_a_weight_are_left_out_and_told_so() -> None:
+    panel = simulated.panel(n=50)
+    size = panel.covariates["size"].copy()
+    size[:2] = np.nan
+    sample = Question("y", "event", weights="size").sample(replace(panel, covariates={"size": size}))
+    assert [f"{step.units} {step.reason}" for step in sample.flow if not step.kept] == [
+        "2 weight size is missing or not positive"
+    ]
+
+
 def test_missing_outcomes_and_a_population_leave_units_out() -> None:
     panel = simulated.panel(n=60)
     y = panel.outcomes["y"].copy()

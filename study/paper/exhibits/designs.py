@@ -225,7 +225,7 @@ def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
     labels = "".join(_marked(setting, events, agreements).values())
     marked = "".join(f"; {mark}: {what}" for mark, what in LEFT_OUT.items() if mark in labels)
     yield f"Average over {setting.averaged_of(events)}{marked}."
-    yield from _covariates(plan, every)
+    yield from _adjusted(plan, every)
     yield setting.errors(every)
     if first.randomization:
         yield f"Randomization p-value: {plan.headline.label}."
@@ -239,14 +239,19 @@ def _notes(setting: Setting, events: Sequence[Event], agreements: Agreements) ->
         yield A_DASH
 
 
-def _covariates(plan: Plan, every: Sequence[Result]) -> Iterator[str]:
-    """Say which covariates the plan's questions share, where they do, and which rows have others."""
-    shared, rows = tuple(plan.question.get("covariates", ())), dict[tuple[str, ...], dict[str, None]]()
-    for result in every:
-        rows.setdefault(result.task.question.covariates, {})[result.task.row.label] = None
-    others = (f"{', '.join(own) or 'none'} in {', '.join(rows[own])}" for own in rows if own != shared)
-    if shared:
-        yield f"Covariates: {'; '.join([', '.join(shared), *others])}."
+def _adjusted(plan: Plan, every: Sequence[Result]) -> Iterator[str]:
+    """Say which covariates and weights the plan's questions share, where they do, and which rows have others."""
+    for field in ("covariates", "weights"):
+        shared, rows = _names(plan.question.get(field)), dict[str, dict[str, None]]()
+        for result in every:
+            rows.setdefault(_names(getattr(result.task.question, field)), {})[result.task.row.label] = None
+        others = (f"{own} in {', '.join(rows[own])}" for own in rows if own != shared)
+        if shared != "none":
+            yield f"{capital(field)}: {'; '.join([shared, *others])}."
+
+
+def _names(columns: str | Sequence[str] | None) -> str:
+    return columns if isinstance(columns, str) else ", ".join(columns or ()) or "none"
 
 
 def _drawn_folds(setting: Setting, event: Event) -> Iterator[str]:

@@ -126,14 +126,20 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
     """Give a figure, in inches, to draw on in the common style."""
     with styled():
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
         class Rounded(Figure):
             """A figure whose coordinates have no more decimals than can be seen."""
 
             def draw(self, renderer: Any) -> None:
                 rounding: Any = _Rounding(renderer)
+                engine = self.get_layout_engine()
                 with _lacking_told_once():
-                    super().draw(rounding)
+                    # A file is drawn without the engine, after a draw for the layout alone.
+                    if self.canvas.is_saving() and isinstance(engine, ConstrainedLayoutEngine):
+                        engine.execute(self)
+                    else:
+                        super().draw(rounding)
 
         yield Rounded(figsize=(width, height), layout="constrained")
 

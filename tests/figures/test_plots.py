@@ -17,6 +17,7 @@ import simulated
 from command_line import command
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import FillBetweenPolyCollection, QuadMesh
 from matplotlib.container import BarContainer, ErrorbarContainer
@@ -579,6 +580,21 @@ def test_a_plot_that_cannot_be_drawn_writes_and_prints_nothing(tmp_path: Path) -
     assert (done.returncode, done.stdout) == (2, "")
     assert "no event time in the window (50, 60)" in done.stderr
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_file_without_the_draw_for_its_layout_has_the_bytes_of_one_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawings = [lambda: event_plot(fit()), lambda: diagnostics.balance(fit().sample).plot()]
+
+    def files() -> list[bytes]:
+        tight = BytesIO()
+        drawings[0]().savefig(tight, bbox_inches="tight", metadata={"Software": None})
+        return [*(drawn(draw(), kind) for draw in drawings for kind in ("pdf", "png")), tight.getvalue()]
+
+    short = files()
+    monkeypatch.setattr(FigureCanvasBase, "is_saving", lambda _: False)
+    assert files() == short
 
 
 def test_an_svg_has_no_date_and_no_version() -> None:

@@ -136,7 +136,7 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
                 engine = self.get_layout_engine()
                 with _lacking_told_once():
                     # A file is drawn without the engine, after a draw for the layout alone.
-                    if self.canvas.is_saving() and isinstance(engine, ConstrainedLayoutEngine):
+                    if self.axes and self.canvas.is_saving() and isinstance(engine, ConstrainedLayoutEngine):
                         engine.execute(self)
                     else:
                         super().draw(rounding)

@@ -37,6 +37,7 @@ from command_line import command  # noqa: E402
 from plans import PANEL, PLAN  # noqa: E402
 
 from study.core import settle  # noqa: E402
+from study.figures import drawing  # noqa: E402
 
 # The same plan with fewer files.
 ONE_SCALE = PLAN.replace('proportional = "Share"\n', "")
@@ -606,6 +607,8 @@ def main() -> int:
     faults, start = Faults(), time.monotonic()
     from rich.progress import Progress
 
+    # No fault is about the fonts in a figure, whose subsets take a third of drawing it.
+    drawing.STYLE["pdf.fonttype"] = 3
     # A thread that draws could hold a lock when the process is forked.
     Progress.__init__.__kwdefaults__["auto_refresh"] = False  # type: ignore[index]
     parts = {"of_commands": lambda home: of_commands(faults, home, sample)}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from inspect import ismethod
+from contextlib import contextmanager
 from io import BytesIO
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -127,20 +126,20 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
     """Give a figure, in inches, to draw on in the common style."""
     with styled():
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
         class Rounded(Figure):
             """A figure whose coordinates have no more decimals than can be seen."""
 
             def draw(self, renderer: Any) -> None:
+                rounding: Any = _Rounding(renderer)
                 engine = self.get_layout_engine()
                 with _lacking_told_once():
-                    if engine is None or not self.axes or ismethod(renderer.draw_path):
-                        super().draw(_Rounding(renderer))  # type: ignore[arg-type]
-                        return
-                    # Before a file is written matplotlib draws with methods that do nothing, for the layout alone.
-                    self._get_draw_artists(renderer)  # type: ignore[attr-defined]
-                    with suppress(ValueError):
+                    # A file is drawn without the engine, after a draw for the layout alone.
+                    if self.axes and self.canvas.is_saving() and isinstance(engine, ConstrainedLayoutEngine):
                         engine.execute(self)
+                    else:
+                        super().draw(rounding)
 
         yield Rounded(figsize=(width, height), layout="constrained")
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +12,7 @@ import pandas as pd
 import pytest
 import simulated
 import typer
+from command_line import command
 from plans import PANEL, PLAN
 from tex import assert_within_margins, compiled, logs_of_parts, needs_tex
 
@@ -376,14 +375,7 @@ def test_a_mistake_is_one_clear_line_and_nothing_is_written(
 
 
 def test_an_error_of_the_command_exits_with_two_on_one_line(tmp_path: Path) -> None:
-    program = "from study.commands.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, "table", "--outcome", "papers"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = command("table", "--outcome", "papers", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("study: study table: say what to show")
     assert done.stderr.count("\n") == 1

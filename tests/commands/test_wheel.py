@@ -24,8 +24,10 @@ import io, json, os, sys
 from contextlib import redirect_stderr, redirect_stdout
 from study.commands.cli import main
 from study.commands.options import folder_of_paper, plan_of
+from study.figures import drawing
 from study.paper import read_plan, run, tournament
 import study
+drawing.STYLE["pdf.fonttype"] = 3  # fonts, whose subsets take a third of drawing a figure, are not in the wheel
 path = plan_of()
 plan = read_plan(path)
 panel = run.load(plan)

@@ -17,6 +17,7 @@ import simulated
 from command_line import command
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import FillBetweenPolyCollection, QuadMesh
 from matplotlib.container import BarContainer, ErrorbarContainer
@@ -581,6 +582,21 @@ def test_a_plot_that_cannot_be_drawn_writes_and_prints_nothing(tmp_path: Path) -
     assert not [*tmp_path.iterdir()]
 
 
+def test_a_file_without_the_draw_for_its_layout_has_the_bytes_of_one_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawings = [lambda: event_plot(fit()), lambda: diagnostics.balance(fit().sample).plot()]
+
+    def files() -> list[bytes]:
+        tight = BytesIO()
+        drawings[0]().savefig(tight, bbox_inches="tight", metadata={"Software": None})
+        return [*(drawn(draw(), kind) for draw in drawings for kind in ("pdf", "png")), tight.getvalue()]
+
+    short = files()
+    monkeypatch.setattr(FigureCanvasBase, "is_saving", lambda _: False)
+    assert files() == short
+
+
 def test_an_svg_has_no_date_and_no_version() -> None:
     text = drawn(fit().plot(), "svg").decode()
     assert "<dc:date>" not in text
@@ -601,32 +617,6 @@ def cells_of(figure: Figure) -> tuple[list[str], np.ndarray[Any, Any]]:
     axis = figure.axes[0]
     (mesh,) = [c for c in axis.collections if isinstance(c, QuadMesh)]
     return [label.get_text() for label in axis.get_yticklabels()], np.asarray(mesh.get_array())
-
-
-@pytest.mark.parametrize("kind", ["pdf", "png", "svg"])
-def test_a_figure_is_drawn_once_and_is_what_it_is_where_it_is_drawn_for_its_layout_too(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def made() -> Figure:
-        with drawing.canvas() as figure:
-            left, right = figure.subplots(1, 2)
-            left.plot([1.0, 20_000.0], [0.1, 3.0], label="a line")
-            right.imshow([[1.0, 2.0]])
-            right.set(xlabel="a label of\ntwo lines", title="a title")
-            figure.legend(loc="outside lower center")
-        return figure
-
-    class Twice(Figure):
-        def draw(self, renderer: Any) -> None:
-            super().draw(drawing._Rounding(renderer))
-
-    whole = made()
-    whole.__class__ = Twice
-    expected, drawn_on = drawn(whole, kind), []
-    rounding = drawing._Rounding
-    monkeypatch.setattr(drawing, "_Rounding", lambda renderer: drawn_on.append(kind) or rounding(renderer))
-    assert drawn(made(), kind) == expected
-    assert drawn_on == [kind]
 
 
 def test_a_panel_draws_who_is_treated_when_by_cohort() -> None:

@@ -34,8 +34,8 @@ from study.core import cache as code_state
 from study.core.cache import decoded, encoded, folder_of, keep, key_of, prepare, stored
 from study.designs import answer_key, design, find_design
 from study.learners import nuisances as fits
+from study.learners.named import Problem
 from study.learners.nuisances import fit_key
-from study.learners.problem import Problem
 from study.panel import panel_state
 from study.paper import run as running
 from study.paper.plan import read_plan

@@ -26,7 +26,7 @@ from study.data.institutions.credit import decisions, match_sites
 from study.data.sources import entity_list, gpus_per_student, paperlists, universities
 from study.data.sources.published import RECORDED
 from study.panel import panel_entries, shipped
-from study.panel.catalogue import countries
+from study.panel.files import countries
 from study.panel.panel import load_panel
 
 ROOT = Path(__file__).parents[2]

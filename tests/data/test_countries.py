@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from study.core.errors import DataError
-from study.panel.catalogue import countries, region
+from study.panel.files import countries, region
 
 
 @pytest.mark.parametrize(

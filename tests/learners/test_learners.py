@@ -10,18 +10,20 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import lasso_path
 
 from study.learners import group_means
-from study.learners.forest import FOREST, random_forest
 from study.learners.named import (
+    FOREST,
     LEARNERS,
     PENALTIES,
     TUNING_FOLDS,
+    Problem,
     dictionary,
     indices,
     learned,
     logit_path,
     orthogonal,
+    random_forest,
+    tuning_splits,
 )
-from study.learners.problem import Problem, tuning_splits
 
 EVERY = [(kind, name) for kind, names in LEARNERS.items() for name in names]
 

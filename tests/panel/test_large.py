@@ -25,7 +25,7 @@ from study import DataError, LargePanel, OutputError, Panel, Question, QuestionE
 from study.designs import all_designs
 from study.panel import engines, strata, unit_table
 from study.panel.engines import Engine
-from study.panel.strata import Stratified
+from study.panel.large import Stratified
 
 ibis = pytest.importorskip("ibis")
 

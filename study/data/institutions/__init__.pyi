@@ -8,12 +8,12 @@ from .gazetteer import TERRITORIES as TERRITORIES
 from .gazetteer import UNIVERSITY as UNIVERSITY
 from .gazetteer import Entity as Entity
 from .gazetteer import Gazetteer as Gazetteer
+from .gazetteer import by_spelling as by_spelling
+from .gazetteer import key as key
 from .gazetteer import load as load
+from .gazetteer import pieces as pieces
 from .match import Hit as Hit
 from .match import Matcher as Matcher
 from .match import Overrides as Overrides
 from .match import read_overrides as read_overrides
 from .match import universities as universities
-from .names import by_spelling as by_spelling
-from .names import key as key
-from .names import pieces as pieces

@@ -11,7 +11,7 @@ import pandas as pd
 
 from study.core import DataError
 from study.data.institutions import NOBODY, UNIVERSITY, Entity, Gazetteer, Hit, Matcher, universities
-from study.data.institutions.names import clean, key, word_set
+from study.data.institutions.gazetteer import clean, key, word_set
 from study.data.sources import RESTORE, csv_rows
 
 # Name of a site and ISO2 code of its country.

@@ -14,8 +14,19 @@ from typing import Any
 from rapidfuzz import fuzz
 
 from study.core import DataError
-from study.data.institutions.gazetteer import CODES, GENERIC, SYSTEMS, UNIVERSITY, Entity, Gazetteer
-from study.data.institutions.names import UNIVERSITY_WORDS, by_spelling, pieces, squeeze, word_set
+from study.data.institutions.gazetteer import (
+    CODES,
+    GENERIC,
+    SYSTEMS,
+    UNIVERSITY,
+    UNIVERSITY_WORDS,
+    Entity,
+    Gazetteer,
+    by_spelling,
+    pieces,
+    squeeze,
+    word_set,
+)
 from study.data.sources import RESTORE, csv_rows
 
 FUZZY_NAME = 88.0

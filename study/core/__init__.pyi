@@ -103,7 +103,6 @@ from .two_by_two import group_mean as group_mean
 from .two_by_two import panel_att as panel_att
 from .two_by_two import raw_gap as raw_gap
 from .two_by_two import repeated_att as repeated_att
-from .version import __version__ as __version__
 from .words import SMALLEST_P as SMALLEST_P
 from .words import Described as Described
 from .words import Text as Text
@@ -121,3 +120,5 @@ from .words import paragraph as paragraph
 from .words import section as section
 from .words import short as short
 from .words import significant as significant
+
+__version__: str

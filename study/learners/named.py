@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from copy import copy
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from scipy.linalg.blas import dtrsm
 from scipy.special import expit
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError, refuse_unknown, sums_by
 
@@ -103,69 +100,13 @@ def standardised(x: FloatArray) -> FloatArray:
     return (x - x.mean(axis=0)) / spread(x)
 
 
-def tuning_splits(order: IntArray, train: Rows, parts: int) -> list[tuple[IntArray, IntArray]]:
+def tuning_splits(order: IntArray, train: Rows) -> list[tuple[IntArray, IntArray]]:
     """Split the training rows into whole clusters: pairs of rows that are learned from and rows that judge."""
     own = order[train]
     present = np.bincount(own) > 0
     place = (np.cumsum(present) - 1)[own]
-    masks = [place % parts == part for part in range(min(parts, int(present.sum())))]
+    masks = [place % TUNING_FOLDS == part for part in range(min(TUNING_FOLDS, int(present.sum())))]
     return [(np.flatnonzero(~mask), np.flatnonzero(mask)) for mask in masks]
-
-
-# Half of the rows for each tree, so that trees differ; all covariates at each split, since there are few.
-FOREST: dict[str, Any] = {
-    "n_estimators": 100,
-    "min_samples_leaf": 10,
-    "max_features": 1.0,
-    "n_jobs": 1,
-}
-
-
-class _Tree:
-    """A tree that knows the names of its settings, and whose forest has one generator of random numbers.
-
-    A forest asks each tree for its settings five times, which scikit-learn reads off the signature each time, and twice
-    for a generator, which takes as long to make as a small tree, but no time to seed.
-    """
-
-    names: ClassVar[tuple[str, ...]]
-    generator: np.random.RandomState
-
-    @property
-    def random_state(self) -> np.random.RandomState:
-        self.generator.seed(vars(self)["random_state"])
-        return self.generator
-
-    @random_state.setter
-    def random_state(self, seed: int | None) -> None:
-        vars(self)["random_state"] = seed
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        return {name: vars(self)[name] for name in self.names}
-
-    def __sklearn_clone__(self) -> _Tree:
-        return copy(self)
-
-
-class _Regression(_Tree, DecisionTreeRegressor):  # type: ignore[misc]  # scikit-learn has no types
-    names = tuple(DecisionTreeRegressor().get_params())
-
-
-class _Classification(_Tree, DecisionTreeClassifier):  # type: ignore[misc]  # scikit-learn has no types
-    names = tuple(DecisionTreeClassifier().get_params())
-
-
-def random_forest(kind: Kind, rows: int, seed: int) -> RandomForestRegressor | RandomForestClassifier:
-    """Return a forest for a number of rows, not fitted; its predictions are those of scikit-learn's own trees."""
-    forest, tree = {
-        "mean": (RandomForestRegressor, _Regression),
-        "probability": (RandomForestClassifier, _Classification),
-    }[kind]
-    # As a share scikit-learn warns of few rows, and its versions round it differently.
-    model = forest(**FOREST, max_samples=max(1, rows // 2), random_state=seed)
-    model.estimator = tree()
-    model.estimator.generator = np.random.RandomState(seed)
-    return model
 
 
 # Penalties that the lasso chooses between, from the least one that leaves nothing down to a thousandth of it,
@@ -205,7 +146,7 @@ def lasso(problem: Problem) -> FloatArray:
     train, target = problem.train, problem.target
     terms = dictionary(problem.inside, problem.period)
     terms = orthogonal(terms - group_means(terms, problem.period, train), train)
-    splits = tuning_splits(problem.order, train, TUNING_FOLDS)
+    splits = tuning_splits(problem.order, train)
     if len(splits) < 2:  # of one cluster no penalty can be judged
         return np.zeros(int(problem.test.sum()))
     rows, y, both = np.flatnonzero(train), target[train], np.vstack([terms.T, target]).T
@@ -255,7 +196,7 @@ def lasso_logit(problem: Problem) -> FloatArray:
     terms = orthogonal(terms - terms[train].mean(axis=0), train)
     x, y, share = terms[train], target[train], target[train].mean()
     largest = np.abs(x.T @ (y - share)).max(initial=0.0)
-    splits = tuning_splits(problem.order, train, TUNING_FOLDS)
+    splits = tuning_splits(problem.order, train)
     if not largest > 0 or any(len(np.unique(y[part])) < 2 for split in splits for part in split):
         return np.full(int(problem.test.sum()), share)
     penalties = largest * LOGIT_PENALTIES
@@ -417,7 +358,7 @@ def boosted_trees(problem: Problem, kind: Kind) -> FloatArray:
 
 def forest(problem: Problem, kind: Kind) -> FloatArray:
     """Predict by a random forest on covariates and period."""
-    from study.learners.named import random_forest
+    from study.learners.forest import random_forest
 
     target, size = problem.target_of_trees(kind)
     model = random_forest(kind, len(target), problem.seed)

@@ -22,7 +22,7 @@ from study.core import settings
 from study.core.errors import DataError
 from study.data.assemble.build import assemble, heading
 from study.data.institutions import Hit, Matcher, load
-from study.data.institutions.credit import decisions, match_sites
+from study.data.institutions.match import decisions, match_sites
 from study.data.sources import entity_list, gpus_per_student, paperlists, universities
 from study.data.sources.published import RECORDED
 from study.panel import panel_entries, shipped

@@ -23,10 +23,9 @@ from hypothesis import given
 import study
 from study import DataError, LargePanel, OutputError, Panel, Question, QuestionError, WorkerError
 from study.designs import all_designs
-from study.panel import engines, unit_table
-from study.panel import large as large_panel
+from study.panel import engines, strata, unit_table
 from study.panel.engines import Engine
-from study.panel.large import Stratified
+from study.panel.strata import Stratified
 
 ibis = pytest.importorskip("ibis")
 
@@ -399,7 +398,7 @@ def test_rows_are_split_by_unit_where_memory_is_scarce_and_many_sums_into_severa
     both: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(unit_table, "OF_A_SUM", 1 << 19)
-    monkeypatch.setattr(large_panel, "MOST_SUMS", 20)
+    monkeypatch.setattr(strata, "MOST_SUMS", 20)
     steps: list[str] = []
     with LargePanel.from_parquet(
         written(table(), tmp_path),

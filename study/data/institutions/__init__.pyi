@@ -1,8 +1,3 @@
-from .credit import DATED as DATED
-from .credit import UNIT as UNIT
-from .credit import Sites as Sites
-from .credit import by_university as by_university
-from .credit import first_events as first_events
 from .gazetteer import NOBODY as NOBODY
 from .gazetteer import TERRITORIES as TERRITORIES
 from .gazetteer import UNIVERSITY as UNIVERSITY
@@ -12,8 +7,13 @@ from .gazetteer import by_spelling as by_spelling
 from .gazetteer import key as key
 from .gazetteer import load as load
 from .gazetteer import pieces as pieces
+from .match import DATED as DATED
+from .match import UNIT as UNIT
 from .match import Hit as Hit
 from .match import Matcher as Matcher
 from .match import Overrides as Overrides
+from .match import Sites as Sites
+from .match import by_university as by_university
+from .match import first_events as first_events
 from .match import read_overrides as read_overrides
 from .match import universities as universities

@@ -53,25 +53,15 @@ from study.panel.tables import read_table
 COUNTRIES_FILE = "countries.csv"
 
 
-@dataclass(frozen=True)
-class Country:
-    """A country or territory: ISO 3166 alpha-2 code, English name, M49 region and sub-region."""
-
-    iso2: str
-    name: str
-    region: str
-    subregion: str
-
-
 @cache
-def countries() -> dict[str, Country]:
-    """Return all countries of the shipped table by their codes.
+def countries() -> dict[str, dict[str, str]]:
+    """Return all countries of the shipped table by their codes: iso2, name, M49 region and subregion of each.
 
     The table has all officially assigned codes and XK (Kosovo). M49 has neither Taiwan nor Kosovo: they
     stand with their neighbours, in Eastern Asia and in Southern Europe.
     """
     with shipped("data", COUNTRIES_FILE).open(encoding="utf-8", newline="") as stream:
-        return {row["iso2"]: Country(**row) for row in csv.DictReader(stream)}
+        return {row["iso2"]: row for row in csv.DictReader(stream)}
 
 
 def region(iso2: str) -> str:
@@ -87,7 +77,7 @@ def region(iso2: str) -> str:
         raise DataError(
             f'countries: "{iso2}" is no ISO 3166 alpha-2 code of {COUNTRIES_FILE}; correct it, or add it there.'
         )
-    return country.region
+    return country["region"]
 
 
 FILE = "columns.toml"

@@ -77,7 +77,7 @@ def _credited() -> list[tuple[str, str, str, str]]:
         for name in names.split("|")
     }
     return [
-        (name, countries()[code].name, code, f"u{place}.test")
+        (name, countries()[code]["name"], code, f"u{place}.test")
         for place, (name, code) in enumerate(sorted(names - {("", "")}))
         if name
     ]

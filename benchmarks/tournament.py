@@ -16,9 +16,9 @@ import measuring
 import numpy as np
 
 import study
+from study.simulate.performance import VIOLATIONS, able
 from study.simulate.process import Process
 from study.simulate.replications import Entrant, replicate
-from study.simulate.tournament import VIOLATIONS, able
 
 QUESTION = study.Question("papers", "first_accelerator", scale="proportional", horizon=4, min_cohort_size=1)
 PROCESSES, SMALL, FULL = 6, 300, 1000

@@ -6,6 +6,6 @@ under one contract, and the LaTeX tables of the paper.
 
 import lazy_loader
 
-from study.core.version import __version__ as __version__
+from study.core import __version__ as __version__
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,8 +5,8 @@ from .core import OutputError as OutputError
 from .core import QuestionError as QuestionError
 from .core import StudyError as StudyError
 from .core import WorkerError as WorkerError
+from .core import __version__ as __version__
 from .core import settings as settings
-from .core.version import __version__ as __version__
 from .designs import Design as Design
 from .designs import all_designs as all_designs
 from .designs import design as design
@@ -35,4 +35,4 @@ from .panel import load_panel as load_panel
 from .report.estimates import table as table
 from .simulate.calibrate import calibrate as calibrate
 from .simulate.calibrate import calibration as calibration
-from .simulate.tournament import tournament as tournament
+from .simulate.performance import tournament as tournament

@@ -8,7 +8,7 @@ import numpy as np
 
 from study import Panel, Question
 from study.panel import Products, Summed, first_observed
-from study.panel.populations import terms_in
+from study.panel.drawing import terms_in
 from study.panel.summed import Strata, rows_of
 
 # What answers from sums.

@@ -13,7 +13,7 @@ from study.data import grants
 from study.data.audits import COLUMNS, CREDITED, HEAVY, KEYS, NONE, REST
 from study.data.grants import CC, CLUSTER
 from study.data.institutions import Hit, Matcher
-from study.data.institutions.names import clean
+from study.data.institutions.gazetteer import clean
 
 # Which university a string names: strings with a credited university, and without.
 MATCHED, UNMATCHED = 400, 200

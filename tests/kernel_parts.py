@@ -15,8 +15,8 @@ from plans import PLAN, files_of
 
 import study
 from study import Estimate, Panel, Question
-from study.core.digits import significant
 from study.core.outputs import write_all
+from study.core.words import significant
 from study.inference.agreement import adjusted_p_values
 from study.inference.randomization import randomization
 from study.inference.wild import wild_bootstrap

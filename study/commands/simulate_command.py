@@ -119,7 +119,7 @@ def simulate(
         options.refuse_of_panel(context, WHO)
         path = options.plan_of(plan or options.DEFAULT_PLAN)
         spec = spec_of_plan(path, question, designs, seed)
-    from study.simulate.tournament import VIOLATIONS, tournament
+    from study.simulate.performance import VIOLATIONS, tournament
 
     with progress_bar() as progress, settings_of(progress, path):
         finding = tournament(

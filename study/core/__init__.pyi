@@ -9,6 +9,7 @@ from .arrays import BoolArray as BoolArray
 from .arrays import FloatArray as FloatArray
 from .arrays import IntArray as IntArray
 from .arrays import effective_size as effective_size
+from .arrays import one_thread as one_thread
 from .arrays import sums_by as sums_by
 from .cache import NUMERICS as NUMERICS
 from .cache import PACKAGE as PACKAGE
@@ -28,14 +29,15 @@ from .cache import root_of as root_of
 from .cache import stored as stored
 from .cache import versions as versions
 from .context import Progress as Progress
+from .context import arrived as arrived
 from .context import current_settings as current_settings
 from .context import expecting as expecting
+from .context import learning as learning
+from .context import progress_bar as progress_bar
 from .context import settings as settings
+from .context import steps as steps
 from .context import tell as tell
 from .context import telling as telling
-from .digits import decimals as decimals
-from .digits import distinct_texts as distinct_texts
-from .digits import significant as significant
 from .distributions import chi_squared_tail as chi_squared_tail
 from .distributions import f_tail as f_tail
 from .distributions import normal_score as normal_score
@@ -61,9 +63,6 @@ from .influence import Part as Part
 from .influence import Values as Values
 from .influence import blocks as blocks
 from .influence import side_by_side as side_by_side
-from .matrix_completion import Completed as Completed
-from .matrix_completion import Rank as Rank
-from .matrix_completion import complete as complete
 from .normal_equations import ESTIMABLE as ESTIMABLE
 from .normal_equations import Group as Group
 from .normal_equations import Jackknife as Jackknife
@@ -81,10 +80,6 @@ from .outputs import settle as settle
 from .outputs import write_all as write_all
 from .parallel import each_kept as each_kept
 from .parallel import in_parallel as in_parallel
-from .progress import arrived as arrived
-from .progress import learning as learning
-from .progress import progress_bar as progress_bar
-from .progress import steps as steps
 from .sizes import csv_within as csv_within
 from .sizes import file_content as file_content
 from .sizes import refuse_large_members as refuse_large_members
@@ -97,7 +92,6 @@ from .synthetic_weights import synthetic_control_weights as synthetic_control_we
 from .synthetic_weights import synthetic_did_weights as synthetic_did_weights
 from .synthetic_weights import time_weights as time_weights
 from .synthetic_weights import unit_weights as unit_weights
-from .threads import one_thread as one_thread
 from .toml_files import from_toml as from_toml
 from .toml_files import must_be as must_be
 from .toml_files import not_known as not_known
@@ -109,12 +103,13 @@ from .two_by_two import group_mean as group_mean
 from .two_by_two import panel_att as panel_att
 from .two_by_two import raw_gap as raw_gap
 from .two_by_two import repeated_att as repeated_att
-from .version import __version__ as __version__
 from .words import SMALLEST_P as SMALLEST_P
 from .words import Described as Described
 from .words import Text as Text
 from .words import capital as capital
 from .words import counted as counted
+from .words import decimals as decimals
+from .words import distinct_texts as distinct_texts
 from .words import first_of as first_of
 from .words import html_page as html_page
 from .words import lines as lines
@@ -124,3 +119,6 @@ from .words import p_text as p_text
 from .words import paragraph as paragraph
 from .words import section as section
 from .words import short as short
+from .words import significant as significant
+
+__version__: str

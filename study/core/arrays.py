@@ -1,8 +1,16 @@
-"""Arrays: their types, sums of rows by group, and what weights are worth."""
+"""Arrays: their types, sums of rows by group, what weights are worth, and products by one thread.
+
+More threads slow down products of long and narrow arrays, and round them in another order.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from threading import local
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,3 +34,29 @@ def effective_size(weight: FloatArray) -> FloatArray:
     """Return how many equally weighted units would be as precise (Kish 1965), by column; zero without weight."""
     total, squares = weight.sum(axis=0), (weight**2).sum(axis=0)
     return np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1.0), 0.0)
+
+
+_STATE = local()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let linear algebra use one thread; inside another such context, which is cheap, nothing changes."""
+    if getattr(_STATE, "single", False):
+        yield
+        return
+    _STATE.single = True
+    try:
+        # Asked first, as most processes have one already, and to limit takes ten times as long as to ask.
+        several = any(each.num_threads > 1 for each in _blas().lib_controllers)
+        with _blas().limit(limits=1) if several else nullcontext():
+            yield
+    finally:
+        _STATE.single = False
+
+
+@cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")

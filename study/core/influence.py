@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.arrays import BoolArray, FloatArray, IntArray
-from study.core.threads import one_thread
+from study.core.arrays import BoolArray, FloatArray, IntArray, one_thread
 
 COLUMNS_AT_ONCE = 32
 # Numbers that are few enough to be kept.

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from study.core.arrays import one_thread
 from study.core.cache import keep, prepare, stored
 from study.core.cluster import KEPT, on_cluster
 from study.core.context import current_settings, expecting
 from study.core.errors import WorkerError
-from study.core.threads import one_thread
 
 K = TypeVar("K")
 T = TypeVar("T")

@@ -308,8 +308,8 @@ def design(
 
     def register(function: Callable[..., Estimate]) -> Design:
         # Effects by cohort can be averaged over some cohorts.
-        every = {*supports, *[Supports.BALANCE] * (estimand is Estimand.GROUP_TIME_ATT)}
-        own, in_order = name or function.__name__, tuple(trait for trait in Supports if trait in every)
+        balance = {Supports.BALANCE} if estimand is Estimand.GROUP_TIME_ATT else set()
+        own, in_order = name or function.__name__, tuple(t for t in Supports if t in {*supports, *balance})
         known = (own, title, reference, estimand, assumes, in_order, function)
         _registered[own] = Design(*known, nuisances, assigned, predictor)
         return _registered[own]

@@ -15,6 +15,7 @@ from study.core import (
     IntArray,
     QuestionError,
     Values,
+    counted,
     distinct_texts,
     listed,
     side_by_side,
@@ -195,7 +196,7 @@ def _basis(sample: Sample, form: str, degree: int, knots: int) -> _Basis:
         number = len(np.unique(own))
         if number < basis.size:
             raise QuestionError(
-                f"{DESIGN}: cohort {cohort} has {number} distinct dose{'s' * (number > 1)}, fewer than the "
+                f"{DESIGN}: cohort {cohort} has {counted(number, 'distinct dose')}, fewer than the "
                 f"{basis.size} terms of a regression on {basis}; {other}, or pool cohorts with cohort_width."
             )
     return basis

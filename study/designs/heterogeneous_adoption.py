@@ -116,7 +116,7 @@ def heterogeneous_adoption(
         except Unidentified as why:
             notes.append(f"event {change.event_time:g} left out: {why}")
     refuse_no_effect("heterogeneous_adoption", fits, notes)
-    times = np.sort([*fits, -1.0, *[-2.0] * (trends == "linear")])
+    times = np.sort([*fits, -1.0, *([-2.0] if trends == "linear" else [])])
     reference, n = ~np.isin(times, [*fits]), sample.n_units
     used, start = np.zeros(sample.y.shape, dtype=bool), _first_dose(sample)
     for change in changes:

@@ -155,7 +155,7 @@ def estimate_blocks(
         why = f"one comparison unit has all the weight for cohort {lost[0]}"
     if why:
         test = f'study.randomization(sample, "{design}", statistic="estimate") tests the sharp null exactly'
-        notes = [*notes, *[f"no standard error: {why}; {test}"] * (replicates is None)]
+        notes = notes if replicates is not None else [*notes, f"no standard error: {why}; {test}"]
     else:
         influence = _pseudo_values(sample, parts, [result.without for result in fitted])
         of_untreated = []

@@ -171,7 +171,7 @@ def kind(fit: Estimate) -> str:
     gaps = len(times) - 1 < float(times[-1]) - float(times[0])
     words = ", ".join(times) if gaps or not times[1:] else f"{times[0]} to {times[-1]}"
     of = "" if fit.estimand is not Estimand.GROUP_TIME_ACRT else f"{fit.estimand}, "
-    return f"{of}{question.average.replace('_', ' ')} over event time{'s' * (len(times) > 1)} {words}{fixed}"
+    return f"{of}{question.average.replace('_', ' ')} over event {'times' if times[1:] else 'time'} {words}{fixed}"
 
 
 def _alike(fits: Mapping[str, Estimate], force: bool) -> tuple[list[str], list[str]]:

@@ -1,5 +1,9 @@
 from .named import Estimator as Estimator
 from .named import Learner as Learner
+from .named import Rows as Rows
+from .named import group_means as group_means
+from .named import rounded as rounded
+from .named import standardised as standardised
 from .nuisances import ALIKE as ALIKE
 from .nuisances import LEAST as LEAST
 from .nuisances import Averaged as Averaged
@@ -18,7 +22,3 @@ from .nuisances import refuse_explained as refuse_explained
 from .nuisances import refuse_separated as refuse_separated
 from .nuisances import share_alike as share_alike
 from .nuisances import spread_of_draws as spread_of_draws
-from .problem import Rows as Rows
-from .problem import group_means as group_means
-from .problem import rounded as rounded
-from .problem import standardised as standardised

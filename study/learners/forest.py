@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from study.core import FloatArray
-from study.learners.problem import Kind
 
 TREES = 100
 # All covariates at each split, since there are few.
@@ -22,7 +21,7 @@ LARGEST = np.iinfo(np.int32).max
 
 
 def forest_predictions(
-    kind: Kind, features: FloatArray, target: FloatArray, asked: FloatArray, seed: int
+    kind: str, features: FloatArray, target: FloatArray, asked: FloatArray, seed: int
 ) -> FloatArray:
     """Return what scikit-learn's forest that learns from rows predicts of others.
 
@@ -47,7 +46,7 @@ def forest_predictions(
 
 
 def by_library(
-    kind: Kind, features: FloatArray, target: FloatArray, asked: FloatArray, seed: int, trees: int = TREES
+    kind: str, features: FloatArray, target: FloatArray, asked: FloatArray, seed: int, trees: int = TREES
 ) -> FloatArray:
     """Return the predictions of scikit-learn's forest; arguments as in :func:`forest_predictions`."""
     forest = {"mean": RandomForestRegressor, "probability": RandomForestClassifier}[kind]
@@ -58,7 +57,7 @@ def by_library(
 
 
 @cache
-def grow_alike(kind: Kind) -> bool:
+def grow_alike(kind: str) -> bool:
     """Say whether trees grown by what this version of scikit-learn has inside are those of its forest."""
     x = np.random.default_rng(0).normal(size=(60, 2))
     y = x[:, 0] * x[:, 1] if kind == "mean" else (x[:, 0] > x[:, 1] ** 2).astype(float)
@@ -70,7 +69,7 @@ def grow_alike(kind: Kind) -> bool:
 
 
 def by_tree(
-    kind: Kind, features: FloatArray, target: FloatArray, asked: FloatArray, seed: int, trees: int = TREES
+    kind: str, features: FloatArray, target: FloatArray, asked: FloatArray, seed: int, trees: int = TREES
 ) -> FloatArray:
     """Return the same predictions by scikit-learn's trees alone; arguments as in :func:`forest_predictions`."""
     from sklearn.tree._criterion import MSE, Gini

@@ -37,8 +37,17 @@ from study.core import (
     sums_by,
     versions,
 )
-from study.learners.named import ENSEMBLE, Learner, learned, refuse_unfit
-from study.learners.problem import Kind, Problem, Rows, group_means, standardised
+from study.learners.named import (
+    ENSEMBLE,
+    Kind,
+    Learner,
+    Problem,
+    Rows,
+    group_means,
+    learned,
+    refuse_unfit,
+    standardised,
+)
 from study.panel import Sample
 
 Centre = Callable[[FloatArray, IntArray, Rows], FloatArray]

@@ -1,11 +1,13 @@
-from .catalogue import read_catalogue as read_catalogue
-from .catalogue import region as region
 from .drawing import dates_with_lag as dates_with_lag
 from .drawing import first_observed as first_observed
 from .drawing import pool_cohorts as pool_cohorts
+from .drawing import population as population
+from .drawing import terms_in as terms_in
 from .files import Reading as Reading
 from .files import describe as describe
 from .files import read_as_panel as read_as_panel
+from .files import read_catalogue as read_catalogue
+from .files import region as region
 from .files import verdict as verdict
 from .large import LargePanel as LargePanel
 from .packaged import checksum as checksum
@@ -18,9 +20,6 @@ from .panel import load_panel as load_panel
 from .panel import panel_state as panel_state
 from .panel import since_end as since_end
 from .panel import since_onset as since_onset
-from .periods import PeriodUnit as PeriodUnit
-from .populations import population as population
-from .populations import terms_in as terms_in
 from .question import AVERAGES as AVERAGES
 from .question import Comparison as Comparison
 from .question import FlowStep as FlowStep
@@ -28,6 +27,7 @@ from .question import Question as Question
 from .question import Sample as Sample
 from .question import columns_for as columns_for
 from .question import panel_for as panel_for
+from .rows import PeriodUnit as PeriodUnit
 from .rows import rows_by as rows_by
 from .rules import Roles as Roles
 from .scale import Scale as Scale

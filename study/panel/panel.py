@@ -26,8 +26,7 @@ from study.core import (
     settle,
 )
 from study.panel.packaged import panel_entries, shipped
-from study.panel.periods import PeriodUnit
-from study.panel.rows import Rows, period_name
+from study.panel.rows import PeriodUnit, Rows, period_name
 from study.panel.rules import Names, Roles, event_dates, groups_as_units, refuse_first
 from study.panel.summed import Summed
 from study.panel.tables import frame_of, read_table

@@ -152,7 +152,7 @@ class Profile:
             left_out = "Such units are left out, unless ambiguous is earliest or latest"
             lines.append(f"{left_out if rule == 'drop' else f'Such units have the {rule} possible date'}.")
         able = designs[designs["answers"]]["design"]
-        given = f", given {', '.join(self.covariates)}" * bool(self.covariates)
+        given = f", given {', '.join(self.covariates)}" if self.covariates else ""
         lines.append(f"Designs that can answer{given}: {', '.join(able) or 'none'}.")
         # What follows is whom or how to ask instead, which is for who asks.
         refused = designs[~designs["answers"]]

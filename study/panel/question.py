@@ -24,7 +24,6 @@ from study.core import (
     refuse_unknown,
 )
 from study.panel.panel import Panel, switched_off
-from study.panel.populations import terms_in
 from study.panel.rows import rows_by, strata
 from study.panel.scale import Scale, ScaleName
 from study.panel.summed import Summed
@@ -719,6 +718,8 @@ def columns_for(
     question: Question, outcomes: Sequence[str] = (), *, path: bool = False, levels: bool = False
 ) -> dict[str, Any]:
     """Return the columns of a long table that a question needs, by role; parameters as in :func:`panel_for`."""
+    from study.panel.drawing import terms_in
+
     outcomes = list(dict.fromkeys([question.outcome, *outcomes]))
     rules = [name for name in question.covariates if terms_in(name)]
     terms = [term for rule in (question.population, *rules, question.group or "") for term in terms_in(rule)]

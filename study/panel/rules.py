@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.core import BoolArray, DataError, FloatArray, unknown
-from study.panel.periods import A_YEAR, finer_than_year
-from study.panel.rows import ORDERED, TYPES_LOST, Rows, spread
+from study.panel.rows import A_YEAR, ORDERED, TYPES_LOST, Rows, finer_than_year, spread
 
 if TYPE_CHECKING:
     import pandas as pd

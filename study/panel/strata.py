@@ -13,8 +13,19 @@ import numpy as np
 import pandas as pd
 
 from study.core import BoolArray, FloatArray, IntArray, QuestionError, WorkerError, sums_by
-from study.panel import populations
-from study.panel.drawing import AMBIGUOUS, logarithm
+from study.panel.drawing import (
+    AMBIGUOUS,
+    COMPARED,
+    EVERYONE,
+    Term,
+    bound_of,
+    changing,
+    is_attribute,
+    labels_of,
+    logarithm,
+    terms_in,
+    terms_of,
+)
 from study.panel.engines import MOST_VALUES, Engine
 from study.panel.panel import Panel, interval_text
 from study.panel.question import Question
@@ -329,8 +340,8 @@ class Query:
         """Return the units of the population whose event date is known, and why others are not among them."""
         question, table = self.question, self.units.table
         dropped: list[tuple[str, int]] = []
-        if question.population != populations.EVERYONE:
-            inside = [self._holds(term) for term in populations.terms_of(question.population, self.empty)]
+        if question.population != EVERYONE:
+            inside = [self._holds(term) for term in terms_of(question.population, self.empty)]
             if inside:
                 belongs = reduce(and_, inside).fill_null(False)
                 outside = int(self.engine.number(table.count(where=~belongs)))
@@ -355,19 +366,19 @@ class Query:
             table = table.left_join(first, "u").mutate(**values)
         return table, tuple(dropped)
 
-    def _holds(self, term: populations.Term) -> Any:
+    def _holds(self, term: Term) -> Any:
         """Return the condition that a unit is as a term of a rule says."""
         table = self.units.table
-        if populations.is_attribute(term, self.empty):
+        if is_attribute(term, self.empty):
             labels = table[f"a{self.names['attributes'][term.name]}"]
-            named = populations.labels_of(term, self._known(labels, term), self.empty)
+            named = labels_of(term, self._known(labels, term), self.empty)
             return labels.isin(named) if term.sign == "=" else labels.notin(named)
-        bound, k = populations.bound_of(term, self.empty), self.names["covariates"][term.name]
+        bound, k = bound_of(term, self.empty), self.names["covariates"][term.name]
         if term.name in self.units.varying:
-            raise populations.changing(term, self.empty, str(self._first_unit(f"varies_x{k}")))
-        return populations.COMPARED[term.sign](table[f"x{k}"], bound)
+            raise changing(term, self.empty, str(self._first_unit(f"varies_x{k}")))
+        return COMPARED[term.sign](table[f"x{k}"], bound)
 
-    def _known(self, labels: Any, term: populations.Term) -> list[str]:
+    def _known(self, labels: Any, term: Term) -> list[str]:
         """Return the labels that units have: those that a term names if they all are among them, else all labels."""
         distinct = self.units.table.select(label=labels).distinct()
         named = distinct.filter(distinct.label.isin([*term.labels, term.value]))
@@ -383,10 +394,10 @@ class Query:
         whether it is there.
         """
         question = self.question
-        plain = [name for name in question.covariates if not populations.terms_in(name) and name not in added]
+        plain = [name for name in question.covariates if not terms_in(name) and name not in added]
         full = [name for name in (*plain, question.weights, question.cluster) if name is not None]
-        rules = [*filter(populations.terms_in, question.covariates), *filter(None, [question.group])]
-        terms = [term for rule in rules for term in populations.terms_of(rule, self.empty)]
+        rules = [*filter(terms_in, question.covariates), *filter(None, [question.group])]
+        terms = [term for rule in rules for term in terms_of(rule, self.empty)]
         needed: dict[str, tuple[Any, str]] = {}
         for name in added:
             there = table[f"x{self.names['covariates'][name]}"].notnull().cast("int8")
@@ -403,9 +414,7 @@ class Query:
             else:
                 values = table[f"x{self.names['covariates'][name]}"]
                 if name not in full:
-                    values = _between(
-                        values, sorted({populations.bound_of(term, self.empty) for term in own})
-                    )
+                    values = _between(values, sorted({bound_of(term, self.empty) for term in own}))
                 needed[name] = values.fill_null(MISSING), what
         for term in terms:
             self._holds(term)

@@ -16,8 +16,7 @@ from study.core import DataError, IntArray
 from study.panel import rules
 from study.panel.engines import MOST_VALUES, Engine
 from study.panel.panel import Ambiguous
-from study.panel.periods import A_YEAR, PeriodUnit
-from study.panel.rows import LARGEST_INTEGER, LARGEST_SINGLE, NO_NUMBER, TRUTH, Rows
+from study.panel.rows import A_YEAR, LARGEST_INTEGER, LARGEST_SINGLE, NO_NUMBER, TRUTH, PeriodUnit, Rows
 
 # Periods in one whole number, of which each is a bit; more bits are no plain integers to every engine.
 WORD = 30

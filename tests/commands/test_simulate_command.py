@@ -18,7 +18,7 @@ from study import Panel, Question, tournament
 from study.commands.options import labels, pairs, read_options
 from study.core import QuestionError
 from study.simulate import calibrate
-from study.simulate.tournament import VIOLATIONS
+from study.simulate.performance import VIOLATIONS
 
 QUICK = ("--reps", 6, "--jobs", 1)
 OWN = (

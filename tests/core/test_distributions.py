@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from study.core.digits import distinct_texts, significant
 from study.core.distributions import (
     chi_squared_tail,
     f_tail,
@@ -18,6 +17,7 @@ from study.core.distributions import (
     t_quantile,
     two_sided_p,
 )
+from study.core.words import distinct_texts, significant
 
 DEGREES = np.array([1.0, 2.5, 30.0, math.inf])
 

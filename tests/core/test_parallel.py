@@ -371,7 +371,7 @@ def test_a_run_that_loses_its_cluster_keeps_what_was_finished(tmp_path, alone, s
 def other_code(folder: Path) -> Path:
     """Put a study that differs by a line into a folder."""
     shutil.copytree(ROOT / "study", folder / "study", ignore=shutil.ignore_patterns("__pycache__"))
-    with (folder / "study/core/digits.py").open("a") as file:
+    with (folder / "study/core/words.py").open("a") as file:
         file.write("\nOTHER = True\n")
     return folder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.progress import TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from study.core import arrived, current_settings, progress_bar, steps
-from study.core.progress import learning
+from study.core.context import learning
 
 
 def test_the_bar_stays_on_the_error_stream_with_counts_the_time_so_far_and_the_time_left(capsys):

@@ -22,11 +22,11 @@ from study.core import settings
 from study.core.errors import DataError
 from study.data.assemble.build import assemble, heading
 from study.data.institutions import Hit, Matcher, load
-from study.data.institutions.credit import decisions, match_sites
+from study.data.institutions.match import decisions, match_sites
 from study.data.sources import entity_list, gpus_per_student, paperlists, universities
 from study.data.sources.published import RECORDED
 from study.panel import panel_entries, shipped
-from study.panel.catalogue import countries
+from study.panel.files import countries
 from study.panel.panel import load_panel
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def _credited() -> list[tuple[str, str, str, str]]:
         for name in names.split("|")
     }
     return [
-        (name, countries()[code].name, code, f"u{place}.test")
+        (name, countries()[code]["name"], code, f"u{place}.test")
         for place, (name, code) in enumerate(sorted(names - {("", "")}))
         if name
     ]

@@ -8,7 +8,7 @@ from study.core.errors import DataError
 from study.data.assemble import machines, models, panels
 from study.data.assemble.panels import DEADLINES, PANELS, PanelSpec, edition, first_year
 from study.data.institutions import Entity
-from study.data.institutions.credit import count_authors
+from study.data.institutions.match import count_authors
 from study.data.sources.paperlists import FILES
 
 OLD, NEW = Entity("Old University", "university", "US"), Entity("New University", "university", "GB")

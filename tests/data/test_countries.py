@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from study.core.errors import DataError
-from study.panel.catalogue import countries, region
+from study.panel.files import countries, region
 
 
 @pytest.mark.parametrize(
@@ -24,18 +24,18 @@ from study.panel.catalogue import countries, region
     ],
 )
 def test_countries_lie_where_the_united_nations_place_them(iso2: str, continent: str, part: str) -> None:
-    assert (region(iso2), countries()[iso2].subregion) == (continent, part)
+    assert (region(iso2), countries()[iso2]["subregion"]) == (continent, part)
 
 
 def test_all_249_codes_and_kosovo_are_there_once_with_a_name_of_their_own() -> None:
     table = countries()
     assert len(table) == 250
-    assert len({country.name for country in table.values()}) == 250
+    assert len({country["name"] for country in table.values()}) == 250
     assert all(len(code) == 2 and code.isupper() for code in table)
 
 
 def test_each_part_lies_in_one_continent() -> None:
-    pairs = {(country.subregion, country.region) for country in countries().values()}
+    pairs = {(country["subregion"], country["region"]) for country in countries().values()}
     assert len(pairs) == len({part for part, _ in pairs}) == 18
 
 

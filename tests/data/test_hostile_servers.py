@@ -15,7 +15,7 @@ import pytest
 from servers import Answer, Server, as_json
 
 from study.core.errors import DataError
-from study.data.sources import affiliations, gpus_per_student, json_value, limits, nsf, osg
+from study.data.sources import affiliations, fetching, gpus_per_student, json_value, nsf, osg
 from study.data.sources.fetching import CHUNK, Fetcher
 
 MEGABYTE = 1 << 20
@@ -24,9 +24,9 @@ needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not i
 
 @pytest.fixture(autouse=True)
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LARGEST", 2 * MEGABYTE)
-    monkeypatch.setattr(limits, "LARGEST_ANSWER", 2 * MEGABYTE)
-    monkeypatch.setattr(limits, "HEADINGS", 10_000)
+    monkeypatch.setattr(fetching, "LARGEST", 2 * MEGABYTE)
+    monkeypatch.setattr(fetching, "LARGEST_ANSWER", 2 * MEGABYTE)
+    monkeypatch.setattr(fetching, "HEADINGS", 10_000)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
 
@@ -135,7 +135,7 @@ def test_a_small_packed_answer_may_not_become_a_large_one(tmp_path: Path, how: s
 def test_an_answer_byte_by_byte_is_left(
     tmp_path: Path, how: str, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "STALL", 0.3)
+    monkeypatch.setattr(fetching, "STALL", 0.3)
     server = refused(how, answer, tmp_path, r"less than 1000 bytes a second come over 0.3 s")
     assert server.count("/a") == 1
 
@@ -144,14 +144,14 @@ def test_an_answer_byte_by_byte_is_left(
 def test_an_answer_that_is_fast_enough_does_not_last_for_ever(
     tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "LONGEST", 0.4)
+    monkeypatch.setattr(fetching, "LONGEST", 0.4)
     refused(how, Answer(pieces=dripping(b"[")), tmp_path, "not whole after .* hours")
 
 
 def test_a_connection_that_breaks_after_each_piece_is_not_asked_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "LONGEST", 0.5)
+    monkeypatch.setattr(fetching, "LONGEST", 0.5)
     cuts = itertools.count(CHUNK + 1, CHUNK)
 
     def broken(_: object) -> Answer:
@@ -244,7 +244,7 @@ def test_the_limits_hold_under_tls(
     tmp_path: Path, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.with_name("certificate.pem")))
-    monkeypatch.setattr(limits, "STALL", 0.3)
+    monkeypatch.setattr(fetching, "STALL", 0.3)
     answers = {"/a": [Answer(pieces=endless(b"0" * 8192))], "/b": [Answer(pieces=dripping())]}
     with Server(answers, certificate) as server:
         with pytest.raises(DataError, match="more than 2,097,152 bytes"):
@@ -273,10 +273,10 @@ def test_the_limits_hold_under_tls(
 def test_a_host_is_taken_by_its_whole_name(target: str, fine: bool) -> None:
     asked_for, hosts = "https://nsf.gov/list", (".nsf.gov", "codeload.org")
     if fine:
-        limits.refuse_elsewhere(asked_for, asked_for, target, hosts)
+        fetching.refuse_elsewhere(asked_for, asked_for, target, hosts)
         return
     with pytest.raises(DataError, match="the server sends to"):
-        limits.refuse_elsewhere(asked_for, asked_for, target, hosts)
+        fetching.refuse_elsewhere(asked_for, asked_for, target, hosts)
 
 
 def test_a_catalogue_may_not_name_files_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,10 +390,10 @@ def test_a_repository_is_limited_in_size_and_time_and_its_links_are_not_followed
     (path,) = osg.fetch(tmp_path, Fetcher(pause=0))
     assert path.read_text(encoding="utf-8").splitlines() == [",".join(osg.HEADING)]
     path.unlink()
-    monkeypatch.setattr(limits, "LARGEST", 50_000)
+    monkeypatch.setattr(fetching, "LARGEST", 50_000)
     with pytest.raises(DataError, match="git clone fails"):
         osg.fetch(tmp_path, Fetcher(pause=0))
-    monkeypatch.setattr(limits, "LONGEST", 0.0)
+    monkeypatch.setattr(fetching, "LONGEST", 0.0)
     with pytest.raises(DataError, match="git clone is not done after 0 hours"):
         osg.fetch(tmp_path, Fetcher(pause=0))
     assert not path.exists()

@@ -9,7 +9,7 @@ from study.core.errors import DataError
 from study.data.assemble import machines, programmes
 from study.data.audits import readings_agree
 from study.data.institutions import Matcher, load
-from study.data.institutions.names import key
+from study.data.institutions.gazetteer import key
 from study.panel import shipped
 
 SHIPPED = machines.read(shipped("data", "machines.csv"))

@@ -12,7 +12,7 @@ from study.data.audit import Share
 from study.data.audits import cohens_kappa, matching_audit
 from study.data.institutions import Entity, Matcher, load
 from study.data.institutions import universities as named_universities
-from study.data.institutions.names import clean
+from study.data.institutions.gazetteer import clean
 from study.panel import shipped
 
 LISTED = [

@@ -26,7 +26,7 @@ from study.data.assemble import build, csmetrics, panels, programmes
 from study.data.assemble.panels import match_survey, signatures, spending_by_university
 from study.data.grants import KINDS
 from study.data.institutions import Matcher, read_overrides
-from study.data.institutions.credit import match_papers
+from study.data.institutions.match import match_papers
 from study.data.sources import content_of, paperlists, top500
 from study.data.sources import csmetrics as source
 from study.panel import shipped

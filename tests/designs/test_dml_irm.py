@@ -14,9 +14,8 @@ import study
 from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
 from study.designs.long_change import long_change
-from study.learners.named import ONE_THREAD, TREES
+from study.learners.named import ONE_THREAD, SINGLE_PRECISION, TREES
 from study.learners.nuisances import cross_fit, places
-from study.learners.problem import SINGLE_PRECISION
 
 EXACT = 1e-9
 FOLDS = 5

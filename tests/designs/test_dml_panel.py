@@ -15,9 +15,8 @@ from sklearn.linear_model import Ridge
 from study.core.errors import QuestionError
 from study.designs import estimate
 from study.designs.dml_panel import changes
-from study.learners.named import ONE_THREAD, PENALTIES, TREES, TUNING_FOLDS, dictionary
+from study.learners.named import ONE_THREAD, PENALTIES, SINGLE_PRECISION, TREES, TUNING_FOLDS, dictionary
 from study.learners.nuisances import places
-from study.learners.problem import SINGLE_PRECISION
 from study.panel.panel import Panel
 from study.panel.question import Question
 

@@ -14,8 +14,8 @@ from references.completion import sample as reference
 from test_generalized_synthetic_control import with_factors
 
 from study import Panel, Question, QuestionError, estimate
-from study.core import Rank, complete
 from study.designs import find_design
+from study.designs.matrix_completion import Rank, complete
 
 NAME = "matrix_completion"
 QUESTION = Question("y", "event")

@@ -27,7 +27,7 @@ from study.panel import Sample, Scale
 from study.paper import Result, read_plan
 from study.simulate.process import DIALS
 
-tournament = import_module("study.simulate.tournament")
+tournament = import_module("study.simulate.performance")
 DOCS = ROOT / "docs"
 LISTED = re.compile(r"```\{toctree\}\n(.*?)```", flags=re.DOTALL)
 

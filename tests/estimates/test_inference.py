@@ -15,8 +15,8 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from study import Estimate, Question, QuestionError, estimate, joint
+from study.core.arrays import one_thread
 from study.core.influence import Influence
-from study.core.threads import one_thread
 from study.estimates import sandwich
 from study.estimates.sandwich import covariance, largest_draws, sup_t, wald
 from study.inference.randomization import drawn_orders

@@ -15,14 +15,14 @@ from study.learners.forest import by_library, by_tree, forest_predictions
 from study.learners.named import (
     LEARNERS,
     PENALTIES,
-    TUNING_FOLDS,
+    Problem,
     dictionary,
     indices,
     learned,
     logit_path,
     orthogonal,
+    tuning_splits,
 )
-from study.learners.problem import Problem, tuning_splits
 
 EVERY = [(kind, name) for kind, names in LEARNERS.items() for name in names]
 
@@ -146,7 +146,7 @@ def test_a_lasso_has_the_penalty_that_predicts_rows_best_that_it_has_not_seen(la
     x, y = terms[made.train], made.target[made.train]
     penalties = np.abs(x.T @ y).max() / len(x) * PENALTIES
     error = np.zeros(len(penalties))
-    for learn, judge in tuning_splits(made.order, made.train, TUNING_FOLDS):
+    for learn, judge in tuning_splits(made.order, made.train):
         paths = lasso_path(x[learn], y[learn], alphas=penalties, precompute=x[learn].T @ x[learn])[1]
         error += np.mean((x[judge] @ paths - y[judge][:, None]) ** 2, axis=0)
     assert 0 < error.argmin() < len(error) - 1

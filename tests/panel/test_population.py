@@ -11,7 +11,7 @@ import simulated
 
 from study import Panel, Question, QuestionError, load_panel
 from study.panel import panel_entries
-from study.panel.populations import population
+from study.panel.drawing import population
 
 GAP = np.nan
 

@@ -17,8 +17,16 @@ from hypothesis import strategies as st
 from study import DataError, Panel, load_panel
 from study.data.assemble.build import codebook, heading
 from study.panel import files, panel, panel_entries
-from study.panel.catalogue import Catalogue, read_catalogue
-from study.panel.files import broken_rows, column_rules, describe, read_as_panel, verdict, violations
+from study.panel.files import (
+    Catalogue,
+    broken_rows,
+    column_rules,
+    describe,
+    read_as_panel,
+    read_catalogue,
+    verdict,
+    violations,
+)
 from study.panel.profile import Profile
 from study.panel.rows import Rows
 from study.panel.rules import Roles, panel_rules

@@ -20,7 +20,7 @@ from study.data.assemble import models as assembled
 from study.data.audit import Share
 from study.data.sources import epoch
 from study.panel import shipped
-from study.panel.catalogue import TYPES
+from study.panel.files import TYPES
 from study.paper.exhibits import facts as exhibited
 from study.paper.exhibits.exhibit import Exhibited, Setting
 from study.paper.exhibits.facts import all_tables
@@ -64,7 +64,7 @@ def data() -> Data:
 @pytest.fixture(scope="module")
 def shown() -> Exhibited:
     with drawn_as("png"):
-        return exhibited.facts(cast(Setting, SimpleNamespace()))
+        return exhibited.facts(cast("Setting", SimpleNamespace()))
 
 
 @cache

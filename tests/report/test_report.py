@@ -22,9 +22,9 @@ from plans import PLAN, ROOT, files_of
 from tex import assert_compiles_alone, needs_tex
 
 import study
-from study.core.digits import significant
 from study.core.errors import OutputError, QuestionError
 from study.core.outputs import write_all
+from study.core.words import significant
 from study.figures import drawing
 from study.paper import numbers, record
 from study.paper import run as running

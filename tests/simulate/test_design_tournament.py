@@ -11,11 +11,11 @@ import simulated
 
 import study
 from study import Question, QuestionError, settings
+from study.simulate.performance import VIOLATIONS
 from study.simulate.process import checked_dials
 from study.simulate.replications import Entrant, is_slow
-from study.simulate.tournament import VIOLATIONS
 
-tournament = import_module("study.simulate.tournament")
+tournament = import_module("study.simulate.performance")
 QUESTION = Question("y", "event", horizon=2)
 PANEL = simulated.panel(120, seed=1)
 

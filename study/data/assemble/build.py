@@ -16,7 +16,7 @@ import pandas as pd
 from study.core import DataError, settle, tell, write_all
 from study.data import grants, sources, topics
 from study.data.assemble import csmetrics, machines, models, panels, programmes
-from study.data.institutions import UNIT, Matcher, credit, load, read_overrides
+from study.data.institutions import UNIT, Matcher, load, match, read_overrides
 from study.panel import Roles, panel_entries, read_catalogue, shipped
 from study.report import render
 
@@ -101,8 +101,8 @@ def _events(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher) -> Ta
     country = matcher.gazetteer.country
     named = zip(originals.top500["country"], originals.top500["list"], strict=True)
     systems = originals.top500.assign(country=[country(name, f"TOP500 {month}") for name, month in named])
-    overrides = credit.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
-    sites = credit.match_sites(systems, matcher, overrides)
+    overrides = match.decisions(by_hand("site_decisions.csv"), matcher.gazetteer)
+    sites = match.match_sites(systems, matcher, overrides)
     hosted = machines.credited(systems, sites)
     # Yearly files of all awards hold those of CRI as well.
     records = pd.concat([originals.nsf, originals.nsf_cri]).drop_duplicates("award_id")
@@ -132,7 +132,7 @@ def _events(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher) -> Ta
         "events/nsf_awards.csv": awards,
         "events/machines.csv": machines.events(holders),
         "events/capacity.csv": machines.capacity(holders, on_lists, prices, sorted(systems["list"].unique())),
-        "crosswalks/sites.csv": credit.sites_crosswalk(sites),
+        "crosswalks/sites.csv": match.sites_crosswalk(sites),
     }
 
 
@@ -220,17 +220,17 @@ def _panels(originals: SimpleNamespace, by_hand: ByHand, matcher: Matcher, event
         "venue_years.csv": years,
         "csmetrics_coverage.csv": csmetrics.coverage(venues, entering),
         "outcome_comparison.csv": csmetrics.comparison(there, signatures, years_there, years),
-        "crosswalks/affiliations.csv": credit.affiliations_crosswalk(signed.pieces),
+        "crosswalks/affiliations.csv": match.affiliations_crosswalk(signed.pieces),
         "crosswalks/herd.csv": survey,
         "crosswalks/herd_fields.csv": survey_of_field.drop(columns="inst_id"),
         "crosswalks/epoch.csv": organisations,
     }
 
 
-def _classified(published: pd.DataFrame, matcher: Matcher) -> tuple[pd.DataFrame, credit.Signed]:
+def _classified(published: pd.DataFrame, matcher: Matcher) -> tuple[pd.DataFrame, match.Signed]:
     """Return topic and signatures of papers."""
     table = published[["venue", "year", "row", "repeats"]].join(topics.topics(published["title"]))
-    signed = credit.match_papers(published, matcher)
+    signed = match.match_papers(published, matcher)
     return pd.concat([table.reset_index(drop=True), signed.papers], axis=1), signed
 
 

@@ -12,8 +12,8 @@ from . import top500 as top500
 from . import universities as universities
 from .fetching import Fetcher as Fetcher
 from .fetching import record_checksums as record_checksums
+from .fetching import refuse_elsewhere as refuse_elsewhere
 from .fetching import sha256_of as sha256_of
-from .limits import refuse_elsewhere as refuse_elsewhere
 from .published import READ as READ
 from .published import RECORDED as RECORDED
 from .published import SOURCES as SOURCES

@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from study.core import DataError, tell, write_all
-from study.data.sources import FILLED, Fetcher, csv_table, iso_day, limits, one_line
+from study.data.sources import FILLED, Fetcher, csv_table, fetching, iso_day, one_line
 
 REPOSITORY = "https://github.com/opensciencegrid/topology.git"
 FILE = "osg_topology_ccstar_resource_groups.csv"
@@ -107,9 +107,9 @@ def _git(folder: Path, *arguments: str) -> str:
         "core.quotePath": "false",
         "core.symlinks": "false",
         "http.followRedirects": "false",
-        "http.lowSpeedLimit": limits.SLOWEST,
+        "http.lowSpeedLimit": fetching.SLOWEST,
         # A server that packs a history is silent for longer than one that sends a file.
-        "http.lowSpeedTime": 5 * int(limits.STALL),
+        "http.lowSpeedTime": 5 * int(fetching.STALL),
     }
     chosen = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "https:file"}
@@ -120,11 +120,11 @@ def _git(folder: Path, *arguments: str) -> str:
             env=environment,
             capture_output=True,
             encoding="utf-8",
-            timeout=limits.LONGEST,
+            timeout=fetching.LONGEST,
             preexec_fn=_small_files if os.name == "posix" else None,
         )
     except subprocess.TimeoutExpired:
-        fault = f"OSG registry: git {arguments[0]} is not done after {limits.LONGEST / 3600:g} hours"
+        fault = f"OSG registry: git {arguments[0]} is not done after {fetching.LONGEST / 3600:g} hours"
         raise DataError(f"{fault}; fetch again from a faster network.") from None
     if git.returncode:
         reason = one_line(git.stderr) or f"exit code {git.returncode}"
@@ -136,4 +136,6 @@ def _small_files() -> None:
     """Let git write no file (a pack is one) that is larger than a download may be."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.LARGEST, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (fetching.LARGEST, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    )

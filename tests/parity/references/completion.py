@@ -13,8 +13,8 @@ import pytest
 
 from references.comparison import Comparison, matched
 from study import Panel, Question
-from study.core import Rank, complete
 from study.designs import find_design
+from study.designs.matrix_completion import Rank, complete
 from study.panel import Sample, since_onset
 
 NAME = "matrix_completion"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from study.core import QuestionError, capital, one_thread
 from study.diagnostics import Finding, Refits
-from study.diagnostics.eras import eras, treated_units
+from study.diagnostics.leave_one_out import eras, treated_units
 from study.estimates import Effect, Estimand, Estimate
 from study.paper.exhibits.designs import heads, side_by_side, under
 from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit

@@ -15,8 +15,7 @@ from study.core import capital, decimals, p_is
 from study.figures import Figure
 from study.inference import Agreement
 from study.panel import Scale
-from study.paper import Event, Plan, Result, Results, agreement
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
+from study.paper import Event, Part, Piece, Plan, Result, Results, Setting, agreement, draw, exhibit, refusals
 from study.report import (
     A_DASH,
     COLUMNS,

@@ -13,7 +13,7 @@ import typer
 
 from study import core, figures, inference, paper, report
 from study import panel as panels
-from study.commands import options, paper_commands, simulate_command, table_command
+from study.commands import options, paper_commands, simulate_command
 from study.commands.options import OfEngine
 from study.core import QuestionError, StudyError, __version__, as_typed, progress_bar, steps
 
@@ -502,7 +502,7 @@ def _write(folder: Path, files: dict[str, bytes], page: str, what: str) -> None:
 
 of_panels = (
     *(designs, diagnostics, estimate, compare, diagnose, heterogeneity),
-    *(table_command.table, simulate_command.simulate),
+    *(paper_commands.table, simulate_command.simulate),
 )
 of_data = (assemble, audit, facts, validate, init, fetch, outcomes)
 for command in (*paper_commands.COMMANDS, *of_panels, *of_data):

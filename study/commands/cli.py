@@ -14,7 +14,6 @@ import typer
 from study import core, figures, inference, paper, report
 from study import panel as panels
 from study.commands import options, paper_commands, simulate_command
-from study.commands.options import OfEngine
 from study.core import QuestionError, StudyError, __version__, as_typed, progress_bar, steps
 
 INTERRUPTED = 130
@@ -132,7 +131,7 @@ def estimate(
     convention: str = "jackknife",
     level: float = 0.95,
     terms: str = "average",
-    engine: OfEngine,
+    engine: options.OfEngine,
     workers: options.OfWorkers,
     to: options.OfOutput,
     figure: options.OfPlot,
@@ -200,7 +199,7 @@ def compare(
     draws: int = 9999,
     seed: int = 0,
     level: float = 0.95,
-    engine: OfEngine,
+    engine: options.OfEngine,
     to: options.OfOutput,
     figure: options.OfPlot,
 ) -> None:
@@ -319,7 +318,7 @@ def heterogeneity(
         Folder of figures and tables, instead of build/heterogeneity.
     """
     from study.heterogeneity import report as report_on
-    from study.heterogeneity.page import usual_groupings
+    from study.heterogeneity import usual_groupings
 
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label

@@ -14,7 +14,6 @@ from study import core, inference, report
 from study import panel as panels
 from study import paper as papers
 from study.commands import options
-from study.commands.options import OfEngine
 from study.core import (
     QuestionError,
     as_typed,
@@ -191,7 +190,7 @@ def table(
     format: str | None = None,
     standalone: bool = False,
     output: Path | None = None,
-    engine: OfEngine,
+    engine: options.OfEngine,
     workers: options.OfWorkers,
     cache: options.Cache = None,
 ) -> None:

@@ -3,6 +3,7 @@ from . import numbers as numbers
 from . import record as record
 from . import run as run
 from . import tournament as tournament
+from .diagnose import ASSUMED as ASSUMED
 from .diagnose import Verdict as Verdict
 from .diagnose import conclusion as conclusion
 from .diagnose import details as details

@@ -12,7 +12,6 @@ import pandas as pd
 
 from study import figures
 from study.estimates import NONE, Effect, pre_test
-from study.figures import Figure
 from study.panel import Scale
 from study.paper import Part, Piece, Plan, Result, Row, Setting, answer, draw, estimate_command, exhibit
 from study.paper.exhibits.composition import counts
@@ -140,7 +139,7 @@ def _base(result: Result) -> str:
     return BASES.get(result.task.row.name, BASES[result.against])
 
 
-def figure(setting: Setting, answers: Answers) -> Figure:
+def figure(setting: Setting, answers: Answers) -> figures.Figure:
     """Draw the paths of all designs, a block of small multiples for each scale, designs with covariates apart."""
     plan, grids = setting.plan, list[figures.Grid]()
     given = {key: bool(result.task.question.covariates) for key, result in answers.items()}

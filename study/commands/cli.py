@@ -332,10 +332,7 @@ def heterogeneity(
         loaded = replace(loaded, covariates={**loaded.covariates, size: before})
         task_question = task_question.replace(covariates=(size,))
     sample, kept = task_question.sample(loaded), core.fits_of(None if panel else plan, cache)
-    with (
-        progress_bar() as progress,
-        workers.settings(cache=kept, progress=steps(progress, None, "Learning")),
-    ):
+    with progress_bar() as progress, workers.settings(cache=kept, progress=steps(progress, None, "Learning")):
         page = report_on(
             sample,
             by=tuple(by or usual_groupings(sample, task.strata)),

@@ -42,7 +42,7 @@ def of_comparisons(found: Any) -> Effects:
 
 def goodman_bacon(sample: Any) -> Effects:
     """Return estimate and weight of every comparison."""
-    from study.diagnostics.goodman_bacon import goodman_bacon
+    from study.diagnostics.two_way_weights import goodman_bacon
 
     found = goodman_bacon(sample)
     assert found.sentences
@@ -51,7 +51,7 @@ def goodman_bacon(sample: Any) -> Effects:
 
 def negative_weights(sample: Any) -> Effects:
     """Return the coefficient and the least spread of effects."""
-    from study.diagnostics.negative_weights import negative_weights
+    from study.diagnostics.two_way_weights import negative_weights
 
     found = negative_weights(sample)
     assert found.sentences

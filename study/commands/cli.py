@@ -13,8 +13,7 @@ import typer
 
 from study import core, figures, inference, paper, report
 from study import panel as panels
-from study.commands import options, paper_commands, simulate_command, table_command
-from study.commands.options import OfEngine
+from study.commands import options, paper_commands, simulate_command
 from study.core import QuestionError, StudyError, __version__, as_typed, progress_bar, steps
 
 INTERRUPTED = 130
@@ -132,7 +131,7 @@ def estimate(
     convention: str = "jackknife",
     level: float = 0.95,
     terms: str = "average",
-    engine: OfEngine,
+    engine: options.OfEngine,
     workers: options.OfWorkers,
     to: options.OfOutput,
     figure: options.OfPlot,
@@ -200,7 +199,7 @@ def compare(
     draws: int = 9999,
     seed: int = 0,
     level: float = 0.95,
-    engine: OfEngine,
+    engine: options.OfEngine,
     to: options.OfOutput,
     figure: options.OfPlot,
 ) -> None:
@@ -319,7 +318,7 @@ def heterogeneity(
         Folder of figures and tables, instead of build/heterogeneity.
     """
     from study.heterogeneity import report as report_on
-    from study.heterogeneity.page import usual_groupings
+    from study.heterogeneity import usual_groupings
 
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label
@@ -333,10 +332,7 @@ def heterogeneity(
         loaded = replace(loaded, covariates={**loaded.covariates, size: before})
         task_question = task_question.replace(covariates=(size,))
     sample, kept = task_question.sample(loaded), core.fits_of(None if panel else plan, cache)
-    with (
-        progress_bar() as progress,
-        workers.settings(cache=kept, progress=steps(progress, None, "Learning")),
-    ):
+    with progress_bar() as progress, workers.settings(cache=kept, progress=steps(progress, None, "Learning")):
         page = report_on(
             sample,
             by=tuple(by or usual_groupings(sample, task.strata)),
@@ -502,7 +498,7 @@ def _write(folder: Path, files: dict[str, bytes], page: str, what: str) -> None:
 
 of_panels = (
     *(designs, diagnostics, estimate, compare, diagnose, heterogeneity),
-    *(table_command.table, simulate_command.simulate),
+    *(paper_commands.table, simulate_command.simulate),
 )
 of_data = (assemble, audit, facts, validate, init, fetch, outcomes)
 for command in (*paper_commands.COMMANDS, *of_panels, *of_data):

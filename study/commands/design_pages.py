@@ -12,8 +12,7 @@ from study.commands.options import OF_FILE, OfColumns, described, flag, in_quote
 from study.core import StudyError, allowed, as_typed, hints_of, section
 from study.designs import Design, Supports, all_designs
 from study.panel import Panel, Question, Scale, load_panel, panel_entries
-from study.paper import Plan, read_plan, run, tournament
-from study.paper.diagnose import ASSUMED
+from study.paper import ASSUMED, Plan, read_plan, run, tournament
 from study.simulate.performance import standing
 
 # What the example adds where a design needs it.

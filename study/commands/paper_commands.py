@@ -1,21 +1,34 @@
-"""The commands about the paper: make it, check it, compile it, and say where a number comes from."""
+"""The commands about the paper: make it, check it, compile it, trace its numbers, and tables of designs by outcomes."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Any, cast
 
 import typer
 
-from study import core, report
+from study import core, inference, report
+from study import panel as panels
 from study import paper as papers
 from study.commands import options
-from study.core import as_typed, progress_bar, refuse_unwritable, settle, steps, write_all
+from study.core import (
+    QuestionError,
+    as_typed,
+    listed,
+    progress_bar,
+    refuse_unwritable,
+    settle,
+    steps,
+    write_all,
+)
 
 DEFAULT_REPORT = Path("build") / "report.html"
 TEXT = ("main.tex", "appendix.tex", "preamble.tex", "references.bib")
+
+WHO = "study table"
 
 # Commands that take the plan.
 OF_PLAN = tuple(f"study {name}" for name in ("run", "check", "table", "diagnose", "heterogeneity"))
@@ -151,6 +164,243 @@ def with_plan(command: str, plan: Path) -> str:
     if not command.startswith(OF_PLAN) or plan.resolve() == options.plan_of().resolve():
         return command
     return f"{command} --plan {shlex.quote(as_typed(plan))}"
+
+
+def table(
+    context: typer.Context,
+    question: list[str] | None = None,
+    *,
+    plan: options.EitherPlan = None,
+    outcome: options.Outcomes = None,
+    event: Annotated[str | None, options.EVENT] = None,
+    source: options.OfPanel,
+    designs: options.Designs = None,
+    scale: options.Scales = None,
+    of_question: options.OfQuestion,
+    draws: int | None = None,
+    seed: int | None = None,
+    columns: str = "outcomes",
+    terms: str = "average",
+    stars: bool = False,
+    star_levels: list[str] | None = None,
+    digits: int = 3,
+    label: list[str] | None = None,
+    notes: str = "full",
+    mde: bool = False,
+    format: str | None = None,
+    standalone: bool = False,
+    output: Path | None = None,
+    engine: options.OfEngine,
+    workers: options.OfWorkers,
+    cache: options.Cache = None,
+) -> None:
+    """Make a table of designs by outcomes, for questions of the plan or for your own panel.
+
+    For questions of the plan: study table main/papers main/papers_academic_only/log1p. For a panel: study table
+    --panel my.csv --unit lab --time year --outcome papers --event first_cluster --designs twfe,imputation.
+
+    If no design is named, those of the plan; for a panel, all that draw nothing at random.
+
+    Parameters
+    ----------
+    question : list of str, optional
+        Questions of the plan: EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, with the event's label; what is left out is
+        the plan's first. Outcomes are columns, scales panels, each outcome on each scale; an event is a table.
+    draws : int, optional
+        Draws of the test that the designs agree.
+    seed : int, optional
+        Seed of whatever is drawn at random.
+    columns : str
+        What stands in columns, outcomes or designs; the other stands in rows.
+    terms : str
+        What is shown of an estimate: average (the question's), or a line an event_time, cohort or period.
+    stars : bool
+        Mark p-values below 0.1, 0.05 and 0.01 by stars.
+    star_levels : list of str, optional
+        Mark p-values below these levels instead, for example 0.05,0.01,0.001
+    digits : int
+        Decimals of effects and standard errors.
+    label : list of str, optional
+        What an outcome, event, design, cluster, covariate or scale is called, as NAME=WORDS, for example papers="Papers
+        a year"; also unit and units. May be repeated.
+    notes : str
+        short, full or none.
+    mde : bool
+        Put below each effect its minimum detectable effect, on its scale and in percent.
+    format : str, optional
+        latex, html, md, csv or txt, to print; a file has the format of its suffix.
+    standalone : bool
+        Make LaTeX a document that compiles alone.
+    output : Path, optional
+        File to write, instead of printing: .tex, .html, .md, .docx, .csv or .txt.
+    """
+    from study.designs import find_design
+
+    kind = _format(format, output)
+    if output is not None:
+        refuse_unwritable(output.parent, output.name)
+    levels = options.numbers("--star-levels", star_levels) if star_levels else report.STARS if stars else ()
+    style = report.Style(columns, levels, digits, notes, mde, terms)  # type: ignore[arg-type]  # checked there
+    labels = options.labels(label)
+    names = designs and [find_design(name).name for name in designs]
+    of_draws = {name: value for name, value in {"draws": draws, "seed": seed}.items() if value is not None}
+    if question:
+        options.refuse_of_panel(context, WHO)
+        path = options.plan_of(plan or options.DEFAULT_PLAN)
+        with workers.settings(cache=core.fits_of(path, cache)), workers.learning(names):
+            tables = of_plan(path, question, names, labels=labels, style=style, **of_draws)
+        text = report.document(tables, kind, standalone=standalone)
+    else:
+        if plan is not None or not outcome or event is None:
+            raise QuestionError(
+                f"{WHO}: say what to show: questions of the plan (EVENT/OUTCOME/SCALE), or --outcome and --event of "
+                "a panel."
+            )
+        questions = [of_question.read(outcome[0], event, each, source) for each in scale or ["level"]]
+        engine.refuse_several(WHO, outcome)
+        names = engine.designs(names)
+        with (
+            engine.opened(WHO, source, questions[0], outcome, names, label) as panel,
+            workers.settings(cache=core.fits_of(None, cache)),
+            workers.learning(names or ()),
+        ):
+            tables = of_panel(panel, questions, outcome, names, labels=labels, style=style, **of_draws)
+            text = report.document(tables, kind, standalone=standalone)
+    if output is None:
+        typer.echo(text.decode(), nl=False)
+    else:
+        options.write_file(output, text)
+
+
+def _format(format: str | None, output: Path | None) -> report.Format:
+    """Return the format of what is printed, or of a file by its suffix; refuse what is none."""
+    if format is not None:
+        core.refuse_unknown("format", format, report.PRINTED_FORMATS, WHO)
+    if output is None:
+        return cast("report.Format", format or "latex")
+    kind = report.format_of(output, f"{WHO}: --output")
+    if format not in (None, kind):
+        raise QuestionError(f"{WHO}: --format is {format}, but {output.name} is {kind}; leave --format out.")
+    return kind
+
+
+def of_panel(
+    panel: panels.Panel | panels.LargePanel,
+    questions: Sequence[panels.Question],
+    outcomes: Sequence[str],
+    designs: Sequence[str] | None = None,
+    draws: int = 9999,
+    seed: int = 0,
+    labels: Mapping[str, str] | None = None,
+    style: report.Style | None = None,
+) -> list[report.Table]:
+    """Return the tables of designs by outcomes for a panel.
+
+    Parameters
+    ----------
+    panel : Panel or LargePanel
+    questions : sequence of Question
+        The same question on one or more scales, each a panel of the table.
+    outcomes : sequence of str
+        The columns.
+    designs : sequence of str, optional
+        The rows; by default every design that draws nothing at random.
+    draws, seed : int
+        Of the multiplier bootstrap; the seed is also that of designs that draw.
+    labels : mapping of str to str, optional
+        As :func:`study.table` takes them.
+    style : Style, optional
+
+    Raises
+    ------
+    QuestionError
+        If an outcome, event or design is unknown, or a question cannot be asked of the panel.
+    """
+    from study.designs import find_design
+
+    labels, style = labels or {}, style or report.Style()
+    if isinstance(panel, panels.Panel):
+        report.check_labels(labels, panel, (), WHO)
+    for question in questions:
+        for outcome in outcomes:
+            question.replace(outcome=outcome).sample(panel)
+    rows = [
+        (name, find_design(name).seeded({}, seed), labels.get(name, find_design(name).title))
+        for name, _, _ in inference.variants_of(designs, WHO)
+    ]
+    compared = [
+        options.refusals_as_options(
+            inference.compare(panel, question, rows, outcomes, draws=draws, seed=seed)
+        )
+        for question in questions
+    ]
+    event, titles = questions[0].event, [labels.get(outcome, outcome) for outcome in outcomes]
+    caption = f"Effect of {labels.get(event, event)} on {listed(titles)}, by design"
+    words = report.Words("designs", caption, dict(zip(outcomes, outcomes, strict=True)), report.SCALES)
+    return list(report.design_tables(words.under(labels), compared, style))
+
+
+def of_plan(
+    path: Path,
+    questions: Sequence[str],
+    designs: Sequence[str] | None = None,
+    draws: int | None = None,
+    seed: int | None = None,
+    labels: Mapping[str, str] | None = None,
+    style: report.Style | None = None,
+) -> list[report.Table]:
+    """Return the tables of designs by outcomes for questions of a plan, by event as in :func:`of_panel`.
+
+    Parameters
+    ----------
+    path : Path
+        Of the plan.
+    questions : sequence of str
+        EVENT, EVENT/OUTCOME or EVENT/OUTCOME/SCALE, as in :meth:`study.paper.plan.Plan.ask`.
+    designs : sequence of str, optional
+        Names; a design of the plan has the plan's rows, any other one row with its own defaults. By default all
+        rows of the plan.
+    draws, seed : int, optional
+        In the place of the plan's.
+    labels : mapping of str to str, optional
+        In the place of the plan's titles and words, as :func:`study.table` takes them.
+    style : Style, optional
+
+    Raises
+    ------
+    DataError, QuestionError
+        If the plan cannot be read or does not have a question.
+    """
+
+    labels, style = labels or {}, style or report.Style()
+    core.check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
+    given: dict[str, Any] = {"band_draws": draws, "seed": seed}
+    plan = replace(
+        papers.read_plan(path), **{name: value for name, value in given.items() if value is not None}
+    )
+    by_event: dict[str, list[papers.Task]] = {}
+    for task in map(plan.ask, questions):
+        by_event.setdefault(task.event.label, []).append(task)
+    rows = plan.rows if designs is None else [row for name in designs for row in plan.rows_of(name)]
+    panel = papers.run.load(plan)
+    report.check_labels(labels, panel, [name for row in rows for name in (row.name, row.label)], WHO)
+    rows = [replace(row, label=labels.get(row.label, labels.get(row.name, row.label))) for row in rows]
+    tables: list[report.Table] = []
+    for label, tasks in by_event.items():
+        event = tasks[0].event
+        outcomes = [name for name in plan.outcomes if any(name == task.outcome for task in tasks)]
+        scales = [name for name in plan.scales if any(name == task.scale for task in tasks)]
+        words = report.Words(
+            name=f"{label}-designs",
+            caption=f"Effect of {labels.get(event.name, event.called)} on {plan.text.outcome}, by design",
+            outcomes=plan.outcomes,
+            scales=plan.scales,
+            unit=plan.text.unit,
+            units=plan.text.units,
+        ).under(labels)
+        compared = [papers.comparison(plan, panel, event, scale, outcomes, rows) for scale in scales]
+        tables += report.design_tables(words, compared, style)
+    return tables
 
 
 COMMANDS = (run, check, paper, trace)

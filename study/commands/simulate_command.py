@@ -213,10 +213,7 @@ def give(spec: Specification, finding: Finding, output: Path | None, format: str
     page = "\n\n".join([*parts, *map(str, tables)])
     typer.echo(page if format == "text" else as_record(spec, finding))
     if output is not None:
-        texts = {
-            f"{finding.name}.txt": f"{page}\n".encode(),
-            "tables.tex": report.document(tables, "latex"),
-        }
+        texts = {f"{finding.name}.txt": f"{page}\n".encode(), "tables.tex": report.document(tables, "latex")}
         written = core.write_all(output, texts | finding.files() | finding["calibration"].files())
         typer.echo(f"\n{len(written)} files written to {as_typed(output)}.", err=format == "json")
 

@@ -1,4 +1,4 @@
-"""What the data say against an estimate's assumptions: one diagnostic a file.
+"""What the data say against an estimate's assumptions, a file for each kind of question.
 
 Each is a function of an Estimate, or of a Sample and a design where it refits, under the decorator
 :func:`study.diagnostics.finding.diagnostic`, and answers with a :class:`study.diagnostics.finding.Finding`: a verdict,

@@ -157,7 +157,7 @@ class Diagnostic:
     Attributes
     ----------
     name : str
-        Of its file and its files on disk.
+        Of its function and its files on disk.
     title : str
         What it looks at.
     question : str

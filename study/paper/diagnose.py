@@ -14,8 +14,7 @@ from study.estimates import Effect, Estimand, Estimate, smallest_effect
 from study.inference import Randomization
 from study.panel import Comparison, Panel, ScaleName
 from study.paper.plan import Plan, Row, Task, worded
-from study.report import POWER_OF, assumed
-from study.report.design_table import left_out, notes_of
+from study.report import POWER_OF, assumed, left_out, notes_of
 
 ASSUMED: dict[Assumes, str] = {
     Assumes.PARALLEL_TRENDS: "Without the event the treated {units} would have changed as the others did.",

@@ -14,8 +14,7 @@ import pandas as pd
 
 from study.core import DataError, QuestionError, unknown
 from study.estimates import POWER, SIZE, Effect
-from study.paper import Event, Result, Task
-from study.paper.exhibits.exhibit import RUN, Setting, Source, Traced, address, addressed, estimate_command
+from study.paper import RUN, Result, Setting, Source, Task, Traced, address, addressed, estimate_command
 from study.paper.record import csv_file, read_texts
 from study.report import Column, effect_values, escape, render
 
@@ -229,7 +228,7 @@ def _rows(setting: Setting) -> Iterator[Values]:
     plan, results = setting.plan, setting.results
     for event in plan.every_event:
         labels = [row.label for row in (plan.rows if event in plan.events else (plan.headline,))]
-        yield _sample(event, setting.answers(event, setting.scale)[0])
+        yield _sample(setting.answers(event, setting.scale)[0])
         for scale in plan.scales:
             for outcome in plan.outcomes:
                 at = address(event.label, outcome, scale)
@@ -260,7 +259,7 @@ def _spread(answers: Iterable[Result]) -> dict[str, float]:
     }
 
 
-def _sample(event: Event, result: Result) -> Values:
+def _sample(result: Result) -> Values:
     flow = result.flow
     cohorts = [step.units for step in flow if step.kept and step.reason.startswith("first treated in ")]
     values = _counts(result) | {
@@ -269,7 +268,7 @@ def _sample(event: Event, result: Result) -> Values:
         "smallest_cohort": min(cohorts, default=0),
         "largest_cohort": max(cohorts, default=0),
     }
-    return address(event.label, "sample"), values, "", result.task
+    return address(result.task.event.label, "sample"), values, "", result.task
 
 
 def _answer(at: str, result: Result, window: tuple[int, int]) -> Iterator[Values]:

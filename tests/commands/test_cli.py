@@ -16,7 +16,7 @@ import typer.main
 from command_line import command
 from plans import PANEL, PLAN, ROOT
 
-from study.commands import options, paper_commands, table_command
+from study.commands import options, paper_commands
 from study.commands.cli import app, main
 from study.commands.design_pages import OF_A_FILE
 from study.core import current_settings
@@ -385,7 +385,7 @@ def test_the_cache_is_used_for_a_table_of_an_own_panel(tmp_path, monkeypatch):
 
     seen = []
     monkeypatch.setattr(
-        table_command, "of_panel", lambda *_, **__: seen.append(current_settings().cache) or []
+        paper_commands, "of_panel", lambda *_, **__: seen.append(current_settings().cache) or []
     )
     given = ["table", "--panel", str(PANEL), *OWN, "--cache", str(tmp_path)]
     for designs in ("twfe", "dml_panel"):

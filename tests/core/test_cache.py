@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 
 import study.designs
 from study import Question, estimate, settings
-from study.commands import table_command
+from study.commands import paper_commands
 from study.commands.cli import app
 from study.core import cache, current_settings, outputs
 from study.core import cache as code_state
@@ -507,10 +507,10 @@ def test_commands_keep_what_they_find_where_the_plan_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "elsewhere")
     seen = []
     monkeypatch.setattr(
-        table_command, "of_plan", lambda *_, **__: seen.append(current_settings().cache) or []
+        paper_commands, "of_plan", lambda *_, **__: seen.append(current_settings().cache) or []
     )
     monkeypatch.setattr(
-        table_command, "of_panel", lambda *_, **__: seen.append(current_settings().cache) or []
+        paper_commands, "of_panel", lambda *_, **__: seen.append(current_settings().cache) or []
     )
     own = ["--panel", str(PANEL), "--outcome", "y", "--event", "first_treated"]
     for given_ in (["sim1", "--plan", "../mine/study.toml"], own, [*own, "--cache", "here"]):

@@ -14,7 +14,7 @@ from interval_coverage import covers
 from study import Estimate, Panel, Question, QuestionError, estimate, load_estimate
 from study.designs import find_design
 from study.diagnostics.honest_did import honest_did
-from study.diagnostics.leads import leads
+from study.diagnostics.pretrends import leads
 from study.estimates import Stacked, stack
 from study.inference.randomization import randomization
 

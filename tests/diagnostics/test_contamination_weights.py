@@ -11,7 +11,7 @@ import simulated
 
 from study import Panel, Question, QuestionError, estimate
 from study.diagnostics import Finding
-from study.diagnostics.contamination_weights import contamination_weights
+from study.diagnostics.two_way_weights import contamination_weights
 
 ASKED = Question("y", "event", min_cohort_size=1)
 SETTINGS: list[tuple[dict[str, Any], float, int | None]] = [

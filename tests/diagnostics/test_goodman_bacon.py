@@ -13,7 +13,7 @@ from references.bacondecomp import bacondecomp
 
 from study import Panel, Question, QuestionError, estimate
 from study.diagnostics import Finding
-from study.diagnostics.goodman_bacon import Kind, goodman_bacon
+from study.diagnostics.two_way_weights import Kind, goodman_bacon
 from study.panel.question import Sample
 
 ASKED = Question("y", "event", min_cohort_size=1)

@@ -12,7 +12,7 @@ from scipy.optimize import nnls
 
 from study import Panel, Question, QuestionError, estimate
 from study.diagnostics import Finding
-from study.diagnostics.negative_weights import negative_weights, sigma_opposite, sigma_zero
+from study.diagnostics.two_way_weights import negative_weights, sigma_opposite, sigma_zero
 from study.panel.question import Sample
 
 ASKED = Question("y", "event", min_cohort_size=1)

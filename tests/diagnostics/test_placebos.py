@@ -12,8 +12,7 @@ from statsmodels.stats.multitest import multipletests
 
 from study import Panel, Question, QuestionError, estimate
 from study.designs import find_design
-from study.diagnostics.placebo_dates import placebo_dates, placebo_sample
-from study.diagnostics.placebo_outcomes import placebo_outcomes
+from study.diagnostics.placebos import placebo_dates, placebo_outcomes, placebo_sample
 from study.estimates import Effect
 
 QUESTION = Question("y", "event", comparison="never_treated", horizon=2)

@@ -15,7 +15,7 @@ from study import Panel, Question, QuestionError, diagnostics, settings
 from study.designs import all_designs, find_design
 from study.diagnostics import Finding, Section
 from study.diagnostics.refits import Refits
-from study.diagnostics.seeds import finding_of
+from study.diagnostics.uncertainty import over_seeds
 from study.estimates import Effect
 from study.paper import run as running
 from study.paper.diagnose import Verdict, answered, conclusion
@@ -79,7 +79,7 @@ def moved(found: Finding, estimates: list[float], error: float = 1.0, repetition
         Effect(f"seed {k}", e, error, 0.5, e - 1.96 * error, e + 1.96 * error, n_units=120, n_treated=80)
         for k, e in enumerate(estimates)
     ]
-    return finding_of(Refits(tuple(rows), ()), found["average"], QUESTION.effect_scale, 0.95, repetitions)
+    return over_seeds(Refits(tuple(rows), ()), found["average"], QUESTION.effect_scale, 0.95, repetitions)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_design_without_anything_to_draw_between_seeds_does_not_move(panel: Pa
 
 
 def test_a_seed_that_is_refused_is_named(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["study.diagnostics.seeds"]
+    module = sys.modules["study.diagnostics.uncertainty"]
     original = module.headline
 
     def refusing(sample: Any, design: str, options: Any) -> Any:

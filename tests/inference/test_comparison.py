@@ -18,7 +18,7 @@ from tex import assert_compiles_alone, needs_tex
 
 from study import Comparison, Panel, Question, QuestionError, all_designs, compare, estimate, joint
 from study.core.influence import Influence
-from study.diagnostics.placebo_outcomes import placebo_outcomes
+from study.diagnostics.placebos import placebo_outcomes
 from study.estimates.joint import ALONE, Stacked, stack
 from study.inference.agreement import agreement_of, kind
 from study.report import as_tables, comparison_in

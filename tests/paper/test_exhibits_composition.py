@@ -15,7 +15,7 @@ from plans import PANEL, PLAN
 
 import study
 from study.designs import Design
-from study.diagnostics.eras import eras
+from study.diagnostics.leave_one_out import eras
 from study.panel import Scale
 from study.paper.diagnose import answered
 from study.paper.exhibits import exhibit

@@ -10,9 +10,8 @@ from replicating import CRITICAL, PERIODS, Answers, Case, FloatArray, ask, proce
 
 from study import Question, calibrate, load_panel
 from study.designs import all_designs, find_design
-from study.diagnostics.contamination_weights import contamination_weights
-from study.diagnostics.goodman_bacon import goodman_bacon
 from study.diagnostics.misclassification import unattenuated
+from study.diagnostics.two_way_weights import contamination_weights, goodman_bacon
 from study.panel import Sample
 from study.simulate.process import Process
 

@@ -15,7 +15,7 @@ from study.diagnostics import Finding
 from study.diagnostics.balance import LARGE, MOST_LABELS, POOLED, cohort_groups, compared_variables, estimated
 from study.diagnostics.balance import balance as balance_of
 from study.panel import Sample
-from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
+from study.paper import Part, Piece, Setting, exhibit
 from study.report import Block, Cell, Column, Line, Number, Table
 
 # Beside the question's own covariates: what is known of a unit before treatment, where the panel has it.

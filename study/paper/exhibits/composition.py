@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 from study.core import QuestionError, capital, one_thread
 from study.diagnostics import Finding, Refits
-from study.diagnostics.eras import eras, treated_units
+from study.diagnostics.leave_one_out import eras, treated_units
 from study.estimates import Effect, Estimand, Estimate
+from study.paper import Event, Part, Piece, Setting, Task, Traced, exhibit
 from study.paper.exhibits.designs import heads, side_by_side, under
-from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
-from study.paper.plan import Event, Task
 from study.report import A_DASH, Line, Number, Table, effect_values, effects_between, lettered, p_cell
 
 FULL, FIXED = "full", "balanced"

@@ -13,8 +13,7 @@ from study.core import capital, listed
 from study.diagnostics import Finding
 from study.estimates import Effect
 from study.panel import Scale
-from study.paper import headline_effect, worded, words_of
-from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, exhibit
+from study.paper import Part, Piece, Setting, excluding_zero, exhibit, headline_effect, worded, words_of
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table, cells, effect_values, lettered
 
 BY_T = "\N{DAGGER}"

@@ -12,11 +12,9 @@ import pandas as pd
 
 from study import figures
 from study.core import capital, decimals, p_is
-from study.figures import Figure
 from study.inference import Agreement
 from study.panel import Scale
-from study.paper import Event, Plan, Result, Results, agreement
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, refusals
+from study.paper import Event, Part, Piece, Plan, Result, Results, Setting, agreement, draw, exhibit, refusals
 from study.report import (
     A_DASH,
     COLUMNS,
@@ -270,7 +268,7 @@ def _drawn_folds(setting: Setting, event: Event) -> Iterator[str]:
         )
 
 
-def path_figure(plan: Plan, event: Event, scale: str, results: Results, period: str) -> Figure:
+def path_figure(plan: Plan, event: Event, scale: str, results: Results, period: str) -> figures.Figure:
     """Draw the event study of each outcome by the headline, or by the first design that has one, where it answers."""
     row = plan.figure_row
     paths = {

@@ -12,11 +12,9 @@ import pandas as pd
 
 from study import figures
 from study.estimates import NONE, Effect, pre_test
-from study.figures import Figure
 from study.panel import Scale
-from study.paper import Plan, Result, Row, answer
+from study.paper import Part, Piece, Plan, Result, Row, Setting, answer, draw, estimate_command, exhibit
 from study.paper.exhibits.composition import counts
-from study.paper.exhibits.exhibit import Drawn, Part, Piece, Setting, draw, estimate_command, exhibit
 from study.report import A_DASH, COLUMNS, LETTERS, REFUSED, Cell, Column, Line, Table, cells, lettered
 
 LINE = 22
@@ -141,7 +139,7 @@ def _base(result: Result) -> str:
     return BASES.get(result.task.row.name, BASES[result.against])
 
 
-def figure(setting: Setting, answers: Answers) -> Figure:
+def figure(setting: Setting, answers: Answers) -> figures.Figure:
     """Draw the paths of all designs, a block of small multiples for each scale, designs with covariates apart."""
     plan, grids = setting.plan, list[figures.Grid]()
     given = {key: bool(result.task.question.covariates) for key, result in answers.items()}
@@ -160,7 +158,7 @@ def figure(setting: Setting, answers: Answers) -> Figure:
     return figures.event_study_grids(grids, window=plan.window, unit=period, apart=apart)
 
 
-def _fixed_composition(setting: Setting) -> Iterator[Drawn]:
+def _fixed_composition(setting: Setting) -> Iterator[Piece]:
     """Yield the headline's paths of all cohorts and of the plan's row of fixed composition, where it has one."""
     plan = setting.plan
     of_design = (row for row in plan.rows if row.name == plan.headline.name and "balance" in row.question)

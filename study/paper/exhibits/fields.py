@@ -14,7 +14,7 @@ from study.core import BoolArray, FloatArray, counted, listed, p_is, p_text
 from study.data.audits import read_titles, topics_audit
 from study.figures import COLOUR, GREY, SECOND, Axes, Figure, canvas, draw_legend, legend_above, on_axes
 from study.panel import Panel, checksum, load_panel, shipped
-from study.paper.exhibits.exhibit import Part, Piece, Setting, Source, address, addressed, draw, exhibit
+from study.paper import Part, Piece, Setting, Source, address, addressed, draw, exhibit
 from study.paper.fields import Answer, Answers, FieldsPlan, Interval, answers, of_outcome, outcomes_of
 from study.report import REFUSED, Block, Cell, Column, Line, Number, Table, lettered
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from itertools import product
 
 from study.estimates import Effect
-from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, exhibit, outcome_line
-from study.paper.results import answer
+from study.paper import Part, Piece, Setting, answer, excluding_zero, exhibit, outcome_line
 from study.report import A_DASH, Line, Number, Table, lettered
 
 FEW = 4

@@ -12,7 +12,7 @@ import pandas as pd
 
 from study.core import capital
 from study.panel import checksum, shipped
-from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, exhibit
+from study.paper import Part, Piece, Setting, cell_of, exhibit
 from study.report import REFUSED, Block, Column, Line, Number, Table
 
 FILE = ("data", "gpu_stock.csv")

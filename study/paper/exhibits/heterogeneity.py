@@ -11,8 +11,7 @@ from study.core import QuestionError, capital, p_is
 from study.diagnostics import Finding
 from study.heterogeneity.page import Report, caveats, report, short_label, usual_groupings
 from study.heterogeneity.scored import plain
-from study.paper.exhibits.exhibit import Part, Piece, Setting, Traced, exhibit
-from study.paper.plan import Task
+from study.paper import Part, Piece, Setting, Task, Traced, exhibit
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Table, cells
 
 LEARNER = "forest"

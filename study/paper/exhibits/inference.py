@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from study.diagnostics.uncertainty import CLUSTERED, FEW_TREATED, RANDOMIZATION
-from study.paper.exhibits.exhibit import RUN, Findings, Part, Piece, Setting, exhibit
+from study.paper import RUN, Findings, Part, Piece, Setting, exhibit
 from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table, cells
 
 # Methods of study.diagnostics.uncertainty in the order of the table, in words.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
+from study.paper import Part, Piece, Setting, exhibit
 from study.report import Block, Line, Table
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from study.core import QuestionError, one_thread
 from study.diagnostics import Finding
 from study.diagnostics.nuisances import learned_once, nuisances
-from study.paper.exhibits.exhibit import RUN, Findings, Part, Piece, Setting, exhibit
+from study.paper import RUN, Findings, Part, Piece, Setting, exhibit
 from study.report import COLUMNS, REFUSED, Column, Line, Table, cells, lettered
 
 COMPARED = ("linear", "lasso", "lightgbm", "forest")

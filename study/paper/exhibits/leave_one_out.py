@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from study.diagnostics import Finding
-from study.paper.exhibits.exhibit import Findings, Part, Piece, Setting, exhibit, panels
+from study.paper import Findings, Part, Piece, Setting, exhibit, panels
 from study.report import Column, Line, Table, cells
 
 KINDS = {"leave_one_cohort_out": "cohort", "leave_one_unit_out": "unit"}

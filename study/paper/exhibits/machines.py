@@ -11,7 +11,7 @@ import pandas as pd
 from study.data.assemble.machines import JOINED
 from study.data.audits import readings_agree
 from study.panel import checksum, shipped
-from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
+from study.paper import Part, Piece, Setting, exhibit
 from study.paper.exhibits.timing import timed_event
 from study.report import Block, Column, Line, Number, Table
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from study.core import capital
-from study.paper.exhibits.exhibit import Findings, Part, Piece, Setting, exhibit, panels
+from study.paper import Findings, Part, Piece, Setting, exhibit, panels
 from study.report import COLUMNS, Column, Line, Table, cells, effect_values
 
 EARLIER = "Events "

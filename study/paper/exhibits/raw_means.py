@@ -21,8 +21,8 @@ from study.figures import (
     series_look,
 )
 from study.panel import Sample
+from study.paper import Part, Piece, Setting, draw, exhibit, question_text
 from study.paper.exhibits.balance import in_words
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit, question_text
 from study.report import Column
 
 FEWEST = 5

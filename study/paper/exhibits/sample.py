@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
-from study.paper.plan import Event
+from study.paper import Event, Part, Piece, Setting, exhibit
 from study.report import Cell, Column, Line, Number, Table, lettered
 
 TREATED_IN, TREATED = "first treated in ", "treated in some period"

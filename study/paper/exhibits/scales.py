@@ -11,8 +11,7 @@ import numpy as np
 
 from study.estimates import Effect
 from study.panel import Panel, Scale
-from study.paper import Row, Task, headline_effect
-from study.paper.exhibits.exhibit import RUN, Part, Piece, Setting, estimate_command, exhibit
+from study.paper import RUN, Part, Piece, Row, Setting, Task, estimate_command, exhibit, headline_effect
 from study.report import A_DASH, Column, Line, Number, Table, effects_between, lettered
 
 # A count y in units of u is y / u. The smaller the unit, the more an effect on whether there is any y at all weighs in

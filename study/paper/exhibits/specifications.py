@@ -9,7 +9,7 @@ from study.core import capital, listed, p_is
 from study.diagnostics import Finding
 from study.diagnostics.specification_curve import CHOICES
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
+from study.paper import Part, Piece, Setting, draw, exhibit
 from study.report import Block, Column, Line, Table, cells
 
 # Of a scale, in the order of the table.

@@ -15,8 +15,7 @@ import numpy as np
 from study.core import capital, counted
 from study.figures import COLOUR, FULL, GREY, SECOND, Figure, luminance, on_axes
 from study.panel import Panel, dates_with_lag, population
-from study.paper.exhibits.exhibit import Part, Piece, Setting, draw, exhibit
-from study.paper.plan import Event, Plan
+from study.paper import Event, Part, Piece, Plan, Setting, draw, exhibit
 from study.report import Block, Column, Line, Number, Table
 
 # Letters of the events' names, in words.

@@ -10,8 +10,7 @@ import pandas as pd
 from study.core import capital
 from study.diagnostics import Finding
 from study.figures import performance_figure
-from study.paper import Task, headline_effect
-from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, draw, estimate_command, exhibit
+from study.paper import Part, Piece, Setting, Task, cell_of, draw, estimate_command, exhibit, headline_effect
 from study.paper.tournament import KEY, Recorded, check_first, contest, read_record, tournament_of
 from study.report import COLUMNS, REFUSED, Block, Column, Line, Number, Table, effect_values, lettered
 from study.simulate.calibrate import DEVIATIONS, calibration

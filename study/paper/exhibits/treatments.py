@@ -10,8 +10,8 @@ import pandas as pd
 
 from study.core import capital
 from study.panel import shipped
+from study.paper import Part, Piece, Setting, cell_of, exhibit
 from study.paper.exhibits import gpu_stock, machines, timing
-from study.paper.exhibits.exhibit import Part, Piece, Setting, cell_of, exhibit
 from study.report import COLUMNS, REFUSED, Block, Cell, Line, Number, Table
 
 COUNTS = ("already_treated", "n_treated", "n_cohorts", "never_treated")

@@ -7,8 +7,7 @@ from itertools import product
 
 from study.core import capital
 from study.estimates import Effect
-from study.paper import headline_effect
-from study.paper.exhibits.exhibit import Part, Piece, Setting, excluding_zero, exhibit, outcome_line
+from study.paper import Part, Piece, Setting, excluding_zero, exhibit, headline_effect, outcome_line
 from study.report import A_DASH, Line, Table, lettered
 
 

@@ -8,9 +8,7 @@ from functools import partial
 from study.diagnostics import Section
 from study.estimates import SIZE
 from study.panel import Scale
-from study.paper.diagnose import Verdict, conclusion
-from study.paper.exhibits.exhibit import Part, Piece, Setting, exhibit
-from study.paper.plan import worded, words_of
+from study.paper import Part, Piece, Setting, Verdict, conclusion, exhibit, worded, words_of
 from study.report import REFUSED, Block, Column, Line, Table, effect_values
 
 ANSWERS = {True: "yes", False: "no", None: REFUSED}

@@ -14,7 +14,7 @@ from study.core import capital
 from study.diagnostics import Finding
 from study.figures import COLOUR, FULL, GREY, SECOND, Axes, Figure, canvas
 from study.panel import Scale
-from study.paper.exhibits.exhibit import Findings, Part, Piece, Setting, Traced, draw, exhibit, panels
+from study.paper import Findings, Part, Piece, Setting, Traced, draw, exhibit, panels
 from study.report import LETTERS, REFUSED, Cell, Column, Line, Table
 
 RESTRICTIONS = {"honest_relative_magnitudes": "Relative magnitudes", "honest_smoothness": "Smoothness"}

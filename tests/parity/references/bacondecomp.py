@@ -9,7 +9,7 @@ import numpy as np
 
 from references.comparison import Comparison, Numbers, fit, matched
 from references.fixest import question
-from study.diagnostics.goodman_bacon import Kind, goodman_bacon
+from study.diagnostics.two_way_weights import Kind, goodman_bacon
 
 KINDS = {
     "never treated": "Treated vs Untreated",

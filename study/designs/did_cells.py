@@ -15,6 +15,7 @@ from study.estimates import (
     Estimate,
     group_time_effects,
     left_out,
+    only_row,
     refuse_single_units,
     single_cells,
     weights_in_cohorts,
@@ -353,30 +354,19 @@ def shares_of_cells(sample: Sample, means: CohortMeans, cells: Cells) -> dict[st
     """Return the fields of an estimate that say how its cells are averaged; unseen units have no weight in cohorts."""
     if means.same_periods:
         return {"cohort_weights": means.cohort_weights(means.cells(cells.cohort, cells.now))}
-    return {"cohort_weights": weights_in_cohorts(sample, cells.cohort), "only": only_seen(sample, cells)}
+    return {"cohort_weights": weights_in_cohorts(sample, cells.cohort)} | whole_cohorts(sample, cells)
 
 
-def only_seen(sample: Sample, cells: Cells) -> IntArray | None:
-    """Return a row of the one cluster of the cohort that is seen in each cell, shape (K,); -1 where several are.
-
-    None where there are no gaps.
-    """
-    if sample.observed.all():
-        return None
-    only, cluster = np.full(len(cells.cohort), -1), sample.cluster
-    several = np.zeros(len(cluster), dtype=bool)
-    if sample.replicas is not None:
-        several = sample.replicas.frequency[cluster] > 1
-    for g in np.unique(cells.cohort):
-        own, members = np.flatnonzero(cells.cohort == g), np.flatnonzero(sample.first_treated == g)
-        observed = sample.observed[members].T
-        now, base = observed[cells.now[own]], observed[cells.base[own]]
-        for seen in (now, base) if sample.question.missing == "cells" else (now & base,):
-            first = members[seen.argmax(axis=1)]
-            others = several[members] | (cluster[members] != cluster[first][:, None])
-            alone = ~np.any(seen & others, axis=1)
-            only[own[alone]] = first[alone]
-    return only
+def whole_cohorts(sample: Sample, cells: Cells) -> dict[str, Any]:
+    """Return the fields of cells that rest on units seen in both periods, but are averaged by whole cohorts."""
+    only, in_both = np.full(len(cells.cohort), -1), sample.question.missing != "cells"
+    for k, (g, now, base) in enumerate(zip(cells.cohort, cells.now, cells.base, strict=True)):
+        members = np.flatnonzero(sample.first_treated == g)
+        early, late = sample.observed[members, base], sample.observed[members, now]
+        only[k] = max(
+            only_row(sample, members[seen]) for seen in ((early & late,) if in_both else (early, late))
+        )
+    return {"only": only, "whole_cohorts": not sample.observed.all()}
 
 
 def effects_in_cells(

@@ -16,7 +16,7 @@ from study.designs.did_cells import (
     comparisons,
     effects_in_cells,
     known_cells,
-    only_seen,
+    whole_cohorts,
 )
 from study.estimates import Estimate
 from study.learners import (
@@ -251,7 +251,7 @@ def dml_did(
         effects,
         [],
         shares="estimated" if variance == "sampling" else "fixed",
-        only=only_seen(sample, layout.cells),
+        **whole_cohorts(sample, layout.cells),
         of_draw=of_draw,
     )
     rows = f"in {len(scores)} comparisons of a cohort"

@@ -390,7 +390,7 @@ def _averaged(
         untreated_mean=None,
         untreated_influence=None,
         left_out=LeftOut(none, None, effects.leave_out.clusters, effects.leave_out.estimable),
-        only=None,
+        whole_cohorts=False,
         # Draws are averaged as effects are: of a draw for each cell that is 1 there, the averages are the weights.
         of_draw=np.eye(n_terms),
     )
@@ -451,7 +451,7 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
         untreated_mean=None,
         untreated_influence=None,
         left_out=LeftOut(pair.left, None, effects.leave_out.clusters, estimable),
-        only=None,
+        whole_cohorts=False,
     )
 
 

@@ -9,7 +9,14 @@ from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_assignments import coefficients_by_assignment
 from study.designs.did_cells import refuse_no_effect
 from study.designs.twfe import counted, placed, two_way
-from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, single_events
+from study.estimates import (
+    CohortMeans,
+    Estimate,
+    cohort_means,
+    event_time_effects,
+    only_in_cells,
+    single_events,
+)
 
 
 def _assigned(
@@ -74,6 +81,7 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         *means.pooled(cells),
         reference=~used,
         form=linear_form(fit.equations, place),
+        only=only_in_cells(sample, cells),
         notes=tuple(single_events(times[used], np.einsum("gt,gtk->k", means.seen, cells[:, :, used]))),
         **counted(sample, fit),
     )

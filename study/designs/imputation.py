@@ -31,6 +31,7 @@ from study.estimates import (
     cohort_means,
     event_time_effects,
     group_time_effects,
+    only_in_cells,
     refuse_single_units,
     single_events,
 )
@@ -124,7 +125,7 @@ def imputation(
     blocks = [_effects(sample, untreated, variance == "conservative")]
     if leads != 0:
         blocks.append(_leads(sample, untreated, leads))
-    event_time, cohort, period, reference, linear, mean = (
+    event_time, cohort, period, reference, linear, mean, only = (
         np.concatenate(arrays) for arrays in zip(*(block.arrays for block in blocks), strict=True)
     )
     influence, untreated_influence, weights = (
@@ -144,6 +145,7 @@ def imputation(
         n_obs=int(sample.counted(sample.observed).sum()),
         notes=tuple(note for block in blocks for note in block.notes),
         against="all_before",
+        only=only,
     )
     labels = zip(fit.terms, event_time, np.isnan(cohort), strict=True)
     terms = tuple(f"event {e:g}" if is_lead else term for term, e, is_lead in labels)
@@ -154,10 +156,11 @@ class _Block(NamedTuple):
     """Effects of treated cells, or of event times before treatment.
 
     ``arrays`` are event times, cohorts, periods, which are a reference, effects, and mean outcomes of the cells, shape
-    (K,); ``influences`` those on effects and on counterfactual means, and the weights in the cohorts.
+    (K,), and rows as in :attr:`Estimate.only`; ``influences`` those on effects and on counterfactual means, and the
+    weights in the cohorts.
     """
 
-    arrays: tuple[FloatArray, FloatArray, FloatArray, BoolArray, FloatArray, FloatArray]
+    arrays: tuple[FloatArray, FloatArray, FloatArray, BoolArray, FloatArray, FloatArray, IntArray]
     influences: tuple[Influence, Influence, Influence]
     notes: list[str]
 
@@ -226,12 +229,12 @@ def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Bloc
     cells, of_cells = cells.select(known), means.cells(cells.cohort, now)[:, :, known]
     linear, influence = means.pooled(of_cells)
     influence = influence - first.influence @ loading[known].T
-    weights = means.cohort_weights(of_cells)
+    weights, only = means.cohort_weights(of_cells), only_in_cells(sample, of_cells, ~np.isnan(tau))
     if conservative:
         influence += weights.scaled(_recentring(means, group[known], cells.now))
     mean, mean_influence = outcomes.pooled(of_cells)
     return _Block(
-        (cells.period - cells.cohort, cells.cohort, cells.period, cells.reference, linear, mean),
+        (cells.period - cells.cohort, cells.cohort, cells.period, cells.reference, linear, mean, only),
         (influence, mean_influence - influence, weights),
         notes,
     )
@@ -293,8 +296,9 @@ def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Block:
     mean, mean_influence = means.pooled(cells[:, :, known])
     absent, influence = np.full(len(mean), np.nan), fit.influence @ place
     weights = Influence.none(sample.n_rows, len(mean))
+    only = only_in_cells(sample, cells[:, :, known], ~np.isnan(untreated))
     return _Block(
-        (times[known], absent, absent, reference[known], fit.coefficient @ place, mean),
+        (times[known], absent, absent, reference[known], fit.coefficient @ place, mean, only),
         (influence, mean_influence - influence, weights),
         [f"event {e:g} left out: the fixed effects and the other leads explain it" for e in times[~known]],
     )

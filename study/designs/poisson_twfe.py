@@ -12,7 +12,14 @@ from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import refuse_no_effect
 from study.designs.event_study import event_time_cells
 from study.designs.twfe import counted, placed, two_way
-from study.estimates import Estimate, coefficients, cohort_means, event_time_effects, single_events
+from study.estimates import (
+    Estimate,
+    coefficients,
+    cohort_means,
+    event_time_effects,
+    only_in_cells,
+    single_events,
+)
 
 Terms = Literal["treatment", "event_time"]
 
@@ -90,7 +97,7 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
         return coefficients(sample, (terms,), linear, of_linear, notes=tuple(notes), **fields)
     size = np.einsum("gt,gtk->k", means.seen, cells)
     notes += single_events(times[regressed], size[regressed])
-    fields |= {"reference": ~regressed, "notes": tuple(notes)}
+    fields |= {"reference": ~regressed, "notes": tuple(notes), "only": only_in_cells(used, cells)}
     return event_time_effects(sample, times, linear, of_linear, mean, mean_influence, **fields)
 
 

@@ -6,6 +6,8 @@ from .aggregation import event_time_effects as event_time_effects
 from .aggregation import group_time_effects as group_time_effects
 from .aggregation import left_out as left_out
 from .aggregation import mean_over as mean_over
+from .aggregation import only_in_cells as only_in_cells
+from .aggregation import only_row as only_row
 from .aggregation import refuse_single_units as refuse_single_units
 from .aggregation import single_cells as single_cells
 from .aggregation import single_events as single_events

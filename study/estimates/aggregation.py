@@ -406,12 +406,12 @@ def _averages(
         form=None if estimate.form is None else estimate.form @ weight,
         treated=treated,
         left_out=None,
-        only=_only_of_averages(estimate, cells),
+        only=None if estimate.only is None else np.array([_same(estimate.only[used]) for used in cells.T]),
         **own,
     )
     if of_shares is None or not several.any():
         return replace(average, left_out=estimate.leave_out.averaged(weight))
-    if estimate.only is not None:
+    if estimate.whole_cohorts:
         return replace(average, left_out=_left_out_with_shares(estimate, average, weight, several, total))
     # Averages by estimated shares are means over units: leaving out a unit moves the average as it moves a mean
     # over all treated units, and not as it moves its cohort's.
@@ -427,12 +427,33 @@ def _averages(
     return replace(average, left_out=LeftOut(level, untreated, by_shares.clusters, left.estimable))
 
 
-def _only_of_averages(estimate: Estimate, cells: BoolArray) -> IntArray | None:
-    """Return :attr:`Estimate.only` of averages, each of some cells, shape (K, M)."""
-    if estimate.only is None:
-        return None
-    rows = [np.unique(estimate.only[used]) for used in cells.T]
-    return np.array([own[0] if len(own) == 1 else -1 for own in rows])
+def _same(only: IntArray) -> int:
+    """Return the row that all are, -1 where they differ."""
+    return int(only[0]) if len(only) and np.all(only == only[0]) else -1
+
+
+def only_row(sample: Sample, rows: IntArray) -> int:
+    """Return the first of the rows if they are of one cluster, -1 otherwise."""
+    cluster = sample.cluster[rows]
+    if not len(rows) or np.any(cluster != cluster[0]):
+        return -1
+    copies = 1 if sample.replicas is None else sample.replicas.frequency[cluster[0]]
+    return int(rows[0]) if copies == 1 else -1
+
+
+def only_in_cells(sample: Sample, cells: Cells, observed: BoolArray | None = None) -> IntArray:
+    """Return :attr:`Estimate.only` of terms that rest on the units seen in sets of cells, shape (G, T, K).
+
+    Seen are those that are observed, shape (n, T): with an outcome, if it is not given.
+    """
+    observed, rows = sample.observed if observed is None else observed, sample.groups[1]
+    units = (
+        [rows[g][observed[rows[g], t]] for g, t in np.argwhere(of_term)]
+        for of_term in np.moveaxis(cells, 2, 0)
+    )
+    return np.array(
+        [only_row(sample, np.concatenate([*each, rows[0][:0]])) for each in units], dtype=np.int64
+    )
 
 
 def _left_out_with_shares(
@@ -528,6 +549,9 @@ def group_time_effects(
     treated = (np.isin(dates, sample.cohorts) & np.isnan(cohort)) | (dates == cohort)
     fields |= {"cohort": cohort, "period": period, "event_time": period - cohort}
     fields["treated"] = treated.astype(float)
+    if "only" not in fields:
+        own = (dates[:, :, None] == cohort) & (sample.periods[:, None] == period)
+        fields["only"] = only_in_cells(sample, own)
     if "cohort_weights" not in fields:
         fields["cohort_weights"] = weights_in_cohorts(sample, cohort)
     return Estimate(sample, Estimand.GROUP_TIME_ATT, terms, effect_level, influence, **_filled(fields, terms))

@@ -233,8 +233,10 @@ class Estimate(Described):
     group : ndarray of int, shape (n,), optional
         Number of each unit's group, of which ``treated`` speaks, where it is not that of the sample's dates.
     only : ndarray of int, shape (K,), optional
-        Where cohorts weigh as wholes in averages but terms rest on those of their units that are seen: a row of the
-        one cluster of which treated units are seen, -1 of terms with several.
+        A row of the one cluster that a term's treated units are of, -1 of terms with several. Without it there is no
+        such term, so that it has no variance by leaving clusters out.
+    whole_cohorts : bool
+        Whether cohorts weigh as wholes in averages, though terms rest on those of their units that are seen.
     """
 
     sample: Sample
@@ -274,6 +276,7 @@ class Estimate(Described):
     at_name: str = ""
     group: IntArray | None = None
     only: IntArray | None = None
+    whole_cohorts: bool = False
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -381,8 +384,11 @@ class Estimate(Described):
     def leave_out(self) -> LeftOut:
         """Influence that leaves each cluster out in turn; see :mod:`study.estimates.jackknife`."""
         left = self.left_out
-        if left is None or not self.sides.both:
-            return left or self._applied(leverage(self.level_influence, self.sides))
+        if left is None:
+            left = self._applied(leverage(self.level_influence, self.sides))
+            return left if self.only is None else left._replace(estimable=left.estimable & (self.only < 0))
+        if not self.sides.both:
+            return left
         some = on_sides(self.level_influence, self.sides)
         some |= left.clusters == 1  # of these the design itself says why
         return left._replace(clusters=left.clusters * some, estimable=left.estimable & some.all(axis=0))

@@ -181,9 +181,9 @@ def cross_fit(
         is known exactly, scaled to add up to one.
     """
     singles = {
-        (name, single): nuisance._replace(learner=single)
+        (name, number): nuisance._replace(learner=single)
         for name, nuisance in nuisances.items()
-        for single in parts_of(nuisance.learner)
+        for number, single in enumerate(parts_of(nuisance.learner))
     }
     now, shape = current_settings(), folds.place.shape
     predicted = {key: np.empty((2, *shape)) for key in singles}
@@ -192,7 +192,7 @@ def cross_fit(
     if folder is not None:
         prepare(folder)
 
-    def predict(fit: tuple[tuple[str, Learner], int, int]) -> FloatArray:
+    def predict(fit: tuple[tuple[str, int], int, int]) -> FloatArray:
         """Return what is known and what one learner adds to it, shape (2, m), in one fold of one repetition."""
         key, repetition, fold = fit
         nuisance = singles[key]
@@ -216,7 +216,7 @@ def cross_fit(
         if now.progress is not None:
             now.progress(f"{key[0]}, draw {repetition + 1} of {shape[1]}")
     return {
-        name: _combined(nuisance, [predicted[name, single] for single in parts_of(nuisance.learner)])
+        name: _combined(nuisance, [predicted[own, number] for own, number in singles if own == name])
         for name, nuisance in nuisances.items()
     }
 

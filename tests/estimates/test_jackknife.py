@@ -128,6 +128,35 @@ def test_with_gaps_it_is_that_of_leaving_out_clusters_and_the_cells_that_they_al
         assert average.std_error[average.varies] == pytest.approx(error[average.varies], rel=closeness)
 
 
+@pytest.mark.parametrize(
+    ("design", "options"),
+    [
+        ("event_study", {}),
+        ("poisson_twfe", {"terms": "event_time"}),
+        ("sun_abraham", {}),
+        ("etwfe", {}),
+        ("imputation", {"leads": None}),
+    ],
+)
+def test_a_term_of_one_treated_unit_has_no_error_though_others_move_it(
+    design: str, options: dict[str, Any]
+) -> None:
+    panel = few(units=40)
+    y, first = np.exp(panel.outcomes["y"] / 4), panel.first_treated["event"].copy()
+    first[0] = 3.0
+    y[2:4, 7] = np.nan  # of the cohort of period 4 one unit is seen in the last period
+    y[[1, 5, 20], [0, 2, 0]] = np.nan
+    panel = replace(panel, outcomes={"y": y}, first_treated={"event": first})
+    fit = estimate(panel, PLAIN, design, **options)
+    path = fit.aggregate("event")
+    last = path.event_time == 5
+    assert np.isnan(path.std_error[last])
+    assert np.isfinite(path.std_error[~last & (path.event_time >= 0) & (path.event_time != 4)]).all()
+    cells = (fit.cohort == 4) & (fit.period >= 7)
+    assert np.isfinite(fit.std_error[cells]).tolist() == [True, False][: cells.sum()]
+    assert np.isfinite(fit.under(fit.published).std_error[fit.event_time == 5]).all()
+
+
 def test_it_is_that_of_leaving_out_clusters_of_different_sizes() -> None:
     panel = few(units=30)
     first = np.where(np.isnan(panel.first_treated["event"]), np.nan, 5.0)

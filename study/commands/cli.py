@@ -317,8 +317,8 @@ def heterogeneity(
     output : Path, optional
         Folder of figures and tables, instead of build/heterogeneity.
     """
-    from study.heterogeneity import report as report_on
-    from study.heterogeneity import usual_groupings
+    from study.heterogeneity.page import report as report_on
+    from study.heterogeneity.page import usual_groupings
 
     chosen = columns.plan(panel, plan)
     question = question or chosen.events[0].label

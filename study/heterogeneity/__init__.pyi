@@ -4,6 +4,5 @@ from .causal_forest import forest as forest
 from .page import Report as Report
 from .page import effects_by_group as effects_by_group
 from .page import report as report
-from .page import usual_groupings as usual_groupings
 from .scored import Scores as Scores
 from .scored import score as score

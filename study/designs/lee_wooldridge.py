@@ -8,13 +8,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, QuestionError, Unidentified, panel_att
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
-from study.designs.did_cells import (
-    Effects,
-    baseline_matrix,
-    cohort_cells,
-    comparisons,
-    effects_in_cells,
-)
+from study.designs.did_cells import Effects, baseline_matrix, cohort_cells, comparisons, effects_in_cells
 from study.estimates import Estimate, cohort_means
 
 Transform = Literal["demean", "detrend"]

@@ -221,12 +221,7 @@ def cr3(
 
 @checked
 def leave_one_cluster_out(
-    sample: Sample,
-    design: str,
-    *,
-    term: str | None = None,
-    centre: Centre = "estimate",
-    **options: Any,
+    sample: Sample, design: str, *, term: str | None = None, centre: Centre = "estimate", **options: Any
 ) -> LeaveOut:
     """Return the jackknife over clusters by fitting a design anew without each; for any design.
 

@@ -12,11 +12,7 @@ from study.core import FloatArray
 
 TREES = 100
 # All covariates at each split, since there are few.
-FOREST: dict[str, Any] = {
-    "min_samples_leaf": 10,
-    "max_features": 1.0,
-    "n_jobs": 1,
-}
+FOREST: dict[str, Any] = {"min_samples_leaf": 10, "max_features": 1.0, "n_jobs": 1}
 LARGEST = np.iinfo(np.int32).max
 
 

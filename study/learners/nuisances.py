@@ -570,11 +570,7 @@ def spread_of_draws(sample: Sample, of_draw: FloatArray, influence: Influence) -
 
 
 def of_predictions(
-    model: Any,
-    data: Any,
-    predictions: Mapping[str, FloatArray],
-    probabilities: str = "",
-    **options: Any,
+    model: Any, data: Any, predictions: Mapping[str, FloatArray], probabilities: str = "", **options: Any
 ) -> Any:
     """Return a doubleml model with its coefficients and scores by draw of the folds, from predictions made here.
 

@@ -412,7 +412,10 @@ def _averages(
     if of_shares is None or not several.any():
         return replace(average, left_out=estimate.leave_out.averaged(weight))
     if estimate.whole_cohorts:
-        return replace(average, left_out=_left_out_with_shares(estimate, average, weight, several, total))
+        return replace(
+            average,
+            left_out=_left_out_with_shares(estimate, average, weight, total, of_shares, mean_of_shares),
+        )
     # Averages by estimated shares are means over units: leaving out a unit moves the average as it moves a mean
     # over all treated units, and not as it moves its cohort's.
     if estimate.left_out is None:
@@ -457,7 +460,12 @@ def only_in_cells(sample: Sample, cells: Cells, observed: BoolArray | None = Non
 
 
 def _left_out_with_shares(
-    estimate: Estimate, average: Estimate, weight: FloatArray, several: BoolArray, total: FloatArray
+    estimate: Estimate,
+    average: Estimate,
+    weight: FloatArray,
+    total: FloatArray,
+    of_shares: Influence,
+    mean_of_shares: Influence | None,
 ) -> LeftOut:
     """Leave clusters out of averages by estimated shares of cohorts whose terms rest on those units that are seen.
 
@@ -469,28 +477,27 @@ def _left_out_with_shares(
     ----------
     estimate, average : Estimate
     weight : ndarray, shape (K, M)
-    several, total : ndarray, shape (M,)
-        Which averages are of several terms, and the sum of the mean sizes of these.
+    total : ndarray, shape (M,)
+        The sum of the mean sizes of the terms, infinite for averages of one.
+    of_shares, mean_of_shares : Influence, shape (n, M)
+        What estimating shares adds to the influence on effects and on untreated means.
     """
     shares, only, sample = estimate.cohort_weights, estimate.only, estimate.sample
     assert shares is not None
     assert only is not None
-    cluster, used, sizes = sample.cluster, (weight > 0) & several, sample.n_rows * shares.means()
+    cluster, sizes, used = sample.cluster, sample.n_rows * shares.means(), weight * np.isfinite(total)
     errors = np.zeros((2, sample.n_rows, weight.shape[1]))
     taken = np.zeros((int(cluster.max()) + 1, weight.shape[1]))
     for k in blocks(len(sizes)):
-        of_terms, of_unit = (
-            estimate.select(np.isin(np.arange(len(sizes)), k)).leave_out,
-            shares.columns(k).dense(),
-        )
-        of_cluster = shares.columns(k).cluster_sums(cluster) / average.sides.copies
+        of_terms = estimate.select(np.isin(np.arange(len(sizes)), k)).leave_out
+        own = shares.columns(k).cluster_sums(cluster) / average.sides.copies
         alone = np.flatnonzero(only[k] >= 0)
         row = only[k[alone]]
-        rest = sizes[k[alone]] - of_cluster[cluster[row], alone]
-        of_unit[row, alone] += rest
-        of_cluster[cluster[row], alone] += rest
-        taken += of_cluster @ used[k] / (sample.n_rows * total)
-        kept = (1 - of_cluster / sizes[k])[cluster]
+        rest = sizes[k[alone]] - own[cluster[row], alone]
+        own[cluster[row], alone] += rest
+        taken += own @ (used[k] > 0) / (sample.n_rows * total)
+        rows = np.flatnonzero(np.any(own, axis=1)[cluster])
+        share = (own / sizes[k])[cluster[rows]]
         parts = (
             (of_terms.level, estimate.effect_level, average.effect_level),
             (of_terms.untreated, estimate.untreated_mean, average.untreated_mean),
@@ -499,12 +506,17 @@ def _left_out_with_shares(
             if part is None or effect is None or mean is None:
                 continue
             moved = part.dense()
-            error += moved @ np.where(several, 0.0, weight[k]) + (moved * kept) @ (weight[k] * several)
-            error += of_unit @ np.where(used[k], (effect[k][:, None] - mean) / total, 0.0)
-    own = leverage(average.level_influence, average.sides)
-    errors /= np.where(own.estimable, 1 - taken, 1.0)[cluster]
-    level, untreated = map(Influence.of, errors)
-    return LeftOut(level, None if of_terms.untreated is None else untreated, own.clusters, own.estimable)
+            error += moved @ weight[k]
+            error[rows] -= (moved[rows] * share) @ used[k]
+            of_rest = np.where(used[k[alone]] > 0, (effect[k[alone]][:, None] - mean) / total, 0.0)
+            np.add.at(error, row, rest[:, None] * of_rest)
+    errors[0] += of_shares.dense()
+    if mean_of_shares is not None:
+        errors[1] += mean_of_shares.dense()
+    of_sides = leverage(average.level_influence, average.sides)
+    errors /= np.where(of_sides.estimable, 1 - taken, 1.0)[cluster]
+    untreated = None if of_terms.untreated is None else Influence.of(errors[1])
+    return LeftOut(Influence.of(errors[0]), untreated, of_sides.clusters, of_sides.estimable)
 
 
 def coefficients(

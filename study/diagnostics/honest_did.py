@@ -179,7 +179,7 @@ def honest_did(
     ylabel = f"Effect on {outcome}, {100 * level:g}% interval"
     return Finding.of(
         [
-            *_sentences(fit.design, problem, frame, f"{label} on {outcome}", unit, details),
+            *_sentences(fit.design, problem, frame, f"{label} on {outcome}", unit, details, path.left_out),
             *of_one_mean(fit.sample.question),
         ],
         frame,
@@ -191,7 +191,13 @@ def honest_did(
 
 
 def _sentences(
-    design: str, problem: Problem, frame: pd.DataFrame, effect: str, unit: str, details: Mapping[str, Any]
+    design: str,
+    problem: Problem,
+    frame: pd.DataFrame,
+    effect: str,
+    unit: str,
+    details: Mapping[str, Any],
+    left_out: Sequence[str],
 ) -> Iterator[str]:
     """Yield the verdict on a breakdown value, and what it rests on."""
     value, bounds = details["breakdown"], details["bounds_before"]
@@ -212,6 +218,7 @@ def _sentences(
         yield (
             f"The {sure} interval excludes zero as long as {within(f'{value:.3g}')} (the breakdown value)."
         )
+    yield from left_out
     rounding = 1e-8 * np.abs(problem.betahat).max()
     moved = not np.isclose(problem.centre, estimate, atol=rounding)
     around = f", which then lies around {problem.centre:.3g} instead of {estimate:.3g}{unit}," * moved

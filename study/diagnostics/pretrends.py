@@ -497,8 +497,8 @@ def leads(
     lacking = [*compress(path.terms, path.pre & ~path.reference & np.isnan(path.level_scores))]
     but = f", but for {listed(lacking)} without a standard error," if lacking else ""
     verdict = (
-        f"The joint test that all effects before the event{but} are zero {'rejects' if against else 'does not reject'} at "
-        f"{SIZE:.0%} by the largest t ({p_largest}); the Wald test has {p_wald}."
+        f"The joint test that all effects before the event{but} are zero {'rejects' if against else 'does not reject'} "
+        f"at {SIZE:.0%} by the largest t ({p_largest}); the Wald test has {p_wald}."
     )
     scale, sentences = fit.sample.question.effect_scale, [verdict]
     if bound is not None:

@@ -29,7 +29,7 @@ class EventPath:
         Under the estimate's convention, of full rank.
     n_pre : int
     left_out : tuple of str
-        Which event times are left out, since one nearer to the reference has no standard error, in sentences.
+        Which event times are left out, since one nearer to the reference has no standard error, as ends of sentences.
     """
 
     event_time: FloatArray
@@ -38,6 +38,10 @@ class EventPath:
     covariance: FloatArray
     n_pre: int
     left_out: tuple[str, ...] = ()
+
+    def qualified(self, verdict: str) -> str:
+        """Return a verdict, one sentence, that says which event times are left out."""
+        return "; ".join([verdict.removesuffix("."), *self.left_out]) + "."
 
     @property
     def n_post(self) -> int:
@@ -130,8 +134,8 @@ def _left_out(lost: FloatArray, end: float) -> str:
     """Say which event times are lost, in ascending order, since the path breaks off at one of them."""
     what = "standard error" if end in lost else "estimate"
     if len(lost) == 1 and end in lost:
-        return f"Event time {end:g} is left out, since it has no {what}."
-    return f"Event times {lost[0]:g} to {lost[-1]:g} are left out, since event time {end:g} has no {what}."
+        return f"event time {end:g} is left out, since it has no {what}"
+    return f"event times {lost[0]:g} to {lost[-1]:g} are left out, since event time {end:g} has no {what}"
 
 
 def of_one_mean(question: Question) -> list[str]:

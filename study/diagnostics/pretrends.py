@@ -203,7 +203,7 @@ def pretrends(
         that pass the test). Details: ``reference``, the event time; ``rejected``, which coefficients before treatment
         are significant, shape (n_pre,); ``slopes``, by power, of the linear trends that the test detects with it;
         ``slope`` of the violation, None where it is given by event time; ``pretest``, what the test does under the
-        violation.
+        violation; ``left_out``, which event times are left out and why.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def pretrends(
         which = f"at any of the event times {times[0]:g} to {times[n_pre - 1]:g}"
     answer = "does not pass the pre-trend test" if rejected.any() else "passes the pre-trend test"
     details = {"reference": path.reference, "rejected": rejected}
-    details |= {"slopes": slopes, "slope": slope, "pretest": test}
+    details |= {"slopes": slopes, "slope": slope, "pretest": test, "left_out": path.left_out}
     verdict = (
         f"The estimate {answer}: {rejected.sum()} of {n_pre} effects before the event "
         f"{'is' if rejected.sum() == 1 else 'are'} significant at {1 - level:.2g} alone."
@@ -254,7 +254,7 @@ def pretrends(
     rule = f"The test rejects parallel trends before treatment if the effect {which} is significant"
     rule += "; what is expected after passing does not describe this estimate." if rejected.any() else "."
     return Finding.of(
-        [verdict, *path.left_out, rule, *_evidence(path, frame, question, details), *of_one_mean(question)],
+        [path.qualified(verdict), rule, *_evidence(path, frame, question, details), *of_one_mean(question)],
         frame,
         partial(
             _chart, question=question, level=level, label=label, xlabel=since(fit.sample.panel.period_unit)

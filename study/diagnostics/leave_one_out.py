@@ -45,8 +45,8 @@ def leave_one_cohort_out(sample: Sample, design: str, *, level: float = 0.95, **
         to first order, NaN where standard errors are those of replicates), change (the exact one), dfbeta (the headline
         less that without the cohort, in standard errors of the headline), estimate, std_error, p_value, conf_low,
         conf_high, n_units, n_treated, sign_changes, significance_changes; all but the first two are empty where there
-        is no refit, and errors where the refit has none, which changes no significance. Details: ``full_sample``, the headline; ``rows``, those without each cohort; ``refused``, label and
-        reason of each that the design refuses.
+        is no refit, and errors where the refit has none, which changes no significance. Details: ``full_sample``, the
+        headline; ``rows``, those without each cohort; ``refused``, label and reason of each that the design refuses.
 
     Raises
     ------

@@ -736,7 +736,7 @@ class Estimate(Described):
         Parameters
         ----------
         which : ndarray of bool, shape (K,), optional
-            Terms that are tested; all that vary where none is given.
+            Terms that are tested, of which those without a sampling variance are left out; all where none is given.
         convention : str, optional
             Of the covariance; the estimate's own where none is given.
 

@@ -9,7 +9,7 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, sums_by
 from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect
-from study.estimates import Estimate, event_time_effects, left_out, single_events
+from study.estimates import Estimate, event_time_effects, left_out, only_row, single_events
 from study.learners import (
     Folds,
     Learner,
@@ -197,6 +197,7 @@ def dml_stacked(
         reference=reference,
         n_obs=int(used.sum()),
         of_draw=of_draw,
+        only=np.array([only_row(sample, at.unit[at.treated]) for at in layout.events]),
         notes=tuple(notes),
     )
 

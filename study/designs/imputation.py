@@ -297,10 +297,12 @@ def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Block:
     absent, influence = np.full(len(mean), np.nan), fit.influence @ place
     weights = Influence.none(sample.n_rows, len(mean))
     only = only_in_cells(sample, cells[:, :, known], ~np.isnan(untreated))
+    regressed, size = known & ~reference, np.einsum("gt,gtk->k", means.seen, cells)
     return _Block(
         (times[known], absent, absent, reference[known], fit.coefficient @ place, mean, only),
         (influence, mean_influence - influence, weights),
-        [f"event {e:g} left out: the fixed effects and the other leads explain it" for e in times[~known]],
+        [f"event {e:g} left out: the fixed effects and the other leads explain it" for e in times[~known]]
+        + single_events(times[regressed], size[regressed]),
     )
 
 

@@ -20,7 +20,16 @@ from study.core import (
 )
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import event_times, refuse_no_effect
-from study.estimates import CohortMeans, Estimate, cohort_means, event_time_effects, mean_over, single_events
+from study.estimates import (
+    CohortMeans,
+    Estimate,
+    cohort_means,
+    event_time_effects,
+    mean_over,
+    only_in_cells,
+    only_row,
+    single_events,
+)
 
 Weighting = Literal["variance", "equal"]
 
@@ -89,7 +98,7 @@ def lp_did(
     times = np.array([fit.event_time for fit in fits], dtype=float)
     reference = times == sample.question.reference
     refuse_no_effect("lp_did", not reference.all(), notes)
-    mean, mean_influence, size = _of_treated(sample, means, fits)
+    mean, mean_influence, size, only = _of_treated(sample, means, fits)
     # Terms are coefficients, or with equal weighting averages of them, of one regression.
     used = [fit for fit, is_base in zip(fits, reference, strict=True) if not is_base]
     place = np.eye(len(fits))[~reference]
@@ -107,6 +116,7 @@ def lp_did(
         reference=reference,
         n_obs=int(sample.counted(sample.observed).sum()),
         form=LinearForm(regression, place),
+        only=only,
         notes=(*notes, *single_events(times[~reference], size[~reference])),
     )
 
@@ -229,8 +239,11 @@ def _influence(sample: Sample, means: CohortMeans, fits: list[_Projection]) -> I
 
 def _of_treated(
     sample: Sample, means: CohortMeans, fits: list[_Projection]
-) -> tuple[FloatArray, Influence, IntArray]:
-    """Return the mean outcomes of the treated units that coefficients rest on, and their numbers, shape (K,)."""
+) -> tuple[FloatArray, Influence, IntArray, IntArray]:
+    """Return the mean outcomes of the treated units that coefficients rest on.
+
+    And their numbers, and rows as in :attr:`Estimate.only`, shapes (K,).
+    """
     first = means.dates if means.same_periods else sample.first_treated
     assert first is not None
     sets = []
@@ -242,7 +255,11 @@ def _of_treated(
         sets.append(cells)
     if means.same_periods:
         cells = np.stack(sets, axis=2)
-        return *means.pooled(cells), np.einsum("gt,gtk->k", means.seen, cells)
+        size = np.einsum("gt,gtk->k", means.seen, cells)
+        return *means.pooled(cells), size, only_in_cells(sample, cells)
+    sets = [cells & sample.observed for cells in sets]
     mean, influence = zip(*(mean_over(sample, cells) for cells in sets), strict=True)
-    size = np.array([int(sample.counted(cells & sample.observed).sum()) for cells in sets])
-    return np.concatenate(mean), side_by_side(influence), size
+    size, only = np.transpose(
+        [(sample.counted(cells).sum(), only_row(sample, np.flatnonzero(cells.any(axis=1)))) for cells in sets]
+    )
+    return np.concatenate(mean), side_by_side(influence), size, only

@@ -433,7 +433,8 @@ def _averaged(
         f"interval {average.interval(scale)}, {p_is(average.p_value)}); "
         f"{excluded(p_equivalence, 'an effect', errors.bound, scale)}.",
         *(
-            f"{row.label.capitalize()}: {scale.text(row.estimate)} ({p_is(row.p_value)})."
+            f"{row.label.capitalize()}: {scale.text(row.estimate)} "
+            f"({'no standard error' if np.isnan(row.std_error) else p_is(row.p_value)})."
             for row in rows[:-1]
             if row.exists
         ),

@@ -28,6 +28,8 @@ class EventPath:
     covariance : ndarray, shape (K, K)
         Under the estimate's convention, of full rank.
     n_pre : int
+    left_out : tuple of str
+        Which event times are left out, since one nearer to the reference has no standard error, as ends of sentences.
     """
 
     event_time: FloatArray
@@ -35,6 +37,11 @@ class EventPath:
     effect: FloatArray
     covariance: FloatArray
     n_pre: int
+    left_out: tuple[str, ...] = ()
+
+    def qualified(self, verdict: str) -> str:
+        """Return a verdict, one sentence, that says which event times are left out."""
+        return "; ".join([verdict.removesuffix("."), *self.left_out]) + "."
 
     @property
     def n_post(self) -> int:
@@ -97,12 +104,18 @@ def event_path(
     post = post[post <= last]
     if not len(post):
         raise QuestionError(f"{who}: {fit.design} has no effect at event time {reference + 1} that varies.")
-    pre = pre[pre == reference - 1 - np.arange(len(pre))][: len(post) if before is None else max(before, 0)]
+    wanted = len(post) if before is None else max(before, 0)
+    pre = pre[pre == reference - 1 - np.arange(len(pre))][:wanted]
     if len(pre) < needs_pre:
         raise QuestionError(
             f"{who}: {fit.design} has {len(pre)} event times before the reference {reference} and {needs_pre} "
             "are needed; the panel has to start earlier, or the design has to estimate leads."
         )
+    times = np.sort(path.event_time)
+    late = times[(times > post[-1]) & (times <= last)]
+    early = times[(times < reference - len(pre)) & (times >= reference - wanted)]
+    ends = ((early, reference - len(pre) - 1), (late, post[-1] + 1))
+    left_out = tuple(_left_out(lost, end) for lost, end in ends if len(lost))
     chosen = path.select(varies & np.isin(path.event_time, [*pre, *post]))
     order = np.argsort(chosen.event_time)
     effect, influence = _over_headline_mean(fit, chosen, who)
@@ -114,7 +127,15 @@ def event_path(
             f"{who}: the covariance of the {len(cov)} event times has rank {rank}, because fewer treated clusters than "
             "event times carry it; take fewer event times with before= and after=."
         )
-    return EventPath(chosen.event_time[order], reference, effect[order], cov, len(pre))
+    return EventPath(chosen.event_time[order], reference, effect[order], cov, len(pre), left_out)
+
+
+def _left_out(lost: FloatArray, end: float) -> str:
+    """Say which event times are lost, in ascending order, since the path breaks off at one of them."""
+    what = "standard error" if end in lost else "estimate"
+    if len(lost) == 1 and end in lost:
+        return f"event time {end:g} is left out, since it has no {what}"
+    return f"event times {lost[0]:g} to {lost[-1]:g} are left out, since event time {end:g} has no {what}"
 
 
 def of_one_mean(question: Question) -> list[str]:

@@ -120,9 +120,9 @@ def honest_did(
         method, M, conf_low, conf_high (the hull where a set may have gaps), excludes_zero. Details: ``estimate`` and
         ``std_error`` under parallel trends; ``breakdown``, the largest M for which zero is outside the interval, None
         if there is none; ``sign_change``, the least M for which the bounds at the estimates contain zero, sampling
-        error set aside; ``restriction``; ``n_pre`` and ``n_post``, event times before and after the reference; and,
-        for "smoothness", ``bounds_before``, one-sided lower and upper bounds on the largest change of slope before
-        treatment, None with one event time.
+        error set aside; ``restriction``; ``n_pre`` and ``n_post``, event times before and after the reference;
+        ``left_out``, which are left out and why; and, for "smoothness", ``bounds_before``, one-sided lower and upper
+        bounds on the largest change of slope before treatment, None with one event time.
 
     Raises
     ------
@@ -175,11 +175,13 @@ def honest_did(
     unit = f" {scale.unit}" if scale.name == "level" else f" ({share}{scale.unit})"
     details: dict[str, Any] = {"estimate": estimate, "std_error": problem.std_error, "breakdown": value}
     details |= {"sign_change": problem.overturning, "restriction": restriction}
-    details |= {"n_pre": n_pre, "n_post": path.n_post, "bounds_before": bounds}
+    details |= {"n_pre": n_pre, "n_post": path.n_post, "bounds_before": bounds, "left_out": path.left_out}
+    verdict, *evidence = _sentences(fit.design, problem, frame, f"{label} on {outcome}", unit, details)
     ylabel = f"Effect on {outcome}, {100 * level:g}% interval"
     return Finding.of(
         [
-            *_sentences(fit.design, problem, frame, f"{label} on {outcome}", unit, details),
+            path.qualified(verdict),
+            *evidence,
             *of_one_mean(fit.sample.question),
         ],
         frame,

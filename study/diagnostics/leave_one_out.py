@@ -45,8 +45,8 @@ def leave_one_cohort_out(sample: Sample, design: str, *, level: float = 0.95, **
         to first order, NaN where standard errors are those of replicates), change (the exact one), dfbeta (the headline
         less that without the cohort, in standard errors of the headline), estimate, std_error, p_value, conf_low,
         conf_high, n_units, n_treated, sign_changes, significance_changes; all but the first two are empty where there
-        is no refit. Details: ``full_sample``, the headline; ``rows``, those without each cohort; ``refused``, label and
-        reason of each that the design refuses.
+        is no refit, and errors where the refit has none, which changes no significance. Details: ``full_sample``, the
+        headline; ``rows``, those without each cohort; ``refused``, label and reason of each that the design refuses.
 
     Raises
     ------
@@ -126,13 +126,14 @@ def _finding(
     scale, everyone = sample.question.effect_scale, np.arange(sample.n_units)
     keep = {name: ~np.isin(everyone, outs[name]) for name in chosen}
     samples = {name: partial(sample.only, units, f"leaving out {name}") for name, units in keep.items()}
-    refits = refit(samples, fit.design, fit.options, level)
+    refits = refit(samples, fit.design, fit.options, level, varies=False)
     refits.refuse_none(f"leave_one_{kind}_out")
     full, rows = Effect.of("all units", fit, level), effects_frame(refits.rows)
     rows.insert(1, "change", rows["estimate"] - full.estimate)
     rows.insert(2, "dfbeta", (full.estimate - rows["estimate"]) / full.std_error)
     rows["sign_changes"] = rows["estimate"] * full.estimate <= 0
     rows["significance_changes"] = [row.excludes_zero != full.excludes_zero for row in refits.rows]
+    rows["significance_changes"] &= rows["std_error"].notna()
     influence = np.full(len(outs), np.nan)
     if fit.joint:
         influence = first_order_changes(fit.influence_map.dense()[:, 0], list(outs.values()))
@@ -180,11 +181,14 @@ def _sentences(
         yield f"Leaving out any one of {these} keeps the sign."
     where = "outside" if full.excludes_zero else "inside"
     zero = f"Zero is {where} the {100 * level:g}% interval of all, {full.interval(scale)}"
-    changed = rows["label"][rows["significance_changes"]]
+    changed, without = rows["label"][rows["significance_changes"]], rows["label"][rows["std_error"].isna()]
+    these = "those with a standard error" if len(without) else these
     if len(changed):
         yield f"{zero}; leaving out one {kind} changes that for {len(changed)} of them: {first_of(changed, SHOWN)}."
     else:
         yield f"{zero}, whichever one of {these} is left out."
+    if len(without):
+        yield f"Without one of these {kind}s the effect has no standard error: {first_of(without, SHOWN)}."
 
 
 def first_order_changes(influence: FloatArray, outs: Sequence[IntArray]) -> FloatArray:

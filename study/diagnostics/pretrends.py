@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from study.core import FloatArray, QuestionError, p_is, quantile
+from study.core import FloatArray, QuestionError, listed, p_is, quantile
 from study.diagnostics import Finding, Needs, Section, at_each, diagnostic, dots
 from study.diagnostics.event_path import EventPath, event_path, of_one_mean
 from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
@@ -202,7 +203,7 @@ def pretrends(
         that pass the test). Details: ``reference``, the event time; ``rejected``, which coefficients before treatment
         are significant, shape (n_pre,); ``slopes``, by power, of the linear trends that the test detects with it;
         ``slope`` of the violation, None where it is given by event time; ``pretest``, what the test does under the
-        violation.
+        violation; ``left_out``, which event times are left out and why.
 
     Raises
     ------
@@ -245,7 +246,7 @@ def pretrends(
         which = f"at any of the event times {times[0]:g} to {times[n_pre - 1]:g}"
     answer = "does not pass the pre-trend test" if rejected.any() else "passes the pre-trend test"
     details = {"reference": path.reference, "rejected": rejected}
-    details |= {"slopes": slopes, "slope": slope, "pretest": test}
+    details |= {"slopes": slopes, "slope": slope, "pretest": test, "left_out": path.left_out}
     verdict = (
         f"The estimate {answer}: {rejected.sum()} of {n_pre} effects before the event "
         f"{'is' if rejected.sum() == 1 else 'are'} significant at {1 - level:.2g} alone."
@@ -253,7 +254,7 @@ def pretrends(
     rule = f"The test rejects parallel trends before treatment if the effect {which} is significant"
     rule += "; what is expected after passing does not describe this estimate." if rejected.any() else "."
     return Finding.of(
-        [verdict, rule, *_evidence(path, frame, question, details), *of_one_mean(question)],
+        [path.qualified(verdict), rule, *_evidence(path, frame, question, details), *of_one_mean(question)],
         frame,
         partial(
             _chart, question=question, level=level, label=label, xlabel=since(fit.sample.panel.period_unit)
@@ -493,9 +494,11 @@ def leads(
     against, p_largest, p_wald = test.p_largest < SIZE, p_is(test.p_largest), p_is(test.p_value)
     table = effects_frame(before).drop(columns=["label", "n_units", "n_treated"])
     table.insert(0, "event_time", [row.event_time for row in before])
+    lacking = [*compress(path.terms, path.pre & ~path.reference & np.isnan(path.level_scores))]
+    but = f", but for {listed(lacking)} without a standard error," if lacking else ""
     verdict = (
-        f"The joint test that all effects before the event are zero {'rejects' if against else 'does not reject'} at "
-        f"{SIZE:.0%} by the largest t ({p_largest}); the Wald test has {p_wald}."
+        f"The joint test that all effects before the event{but} are zero {'rejects' if against else 'does not reject'} "
+        f"at {SIZE:.0%} by the largest t ({p_largest}); the Wald test has {p_wald}."
     )
     scale, sentences = fit.sample.question.effect_scale, [verdict]
     if bound is not None:

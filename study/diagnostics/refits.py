@@ -76,28 +76,29 @@ def refit(
     level: float,
     *,
     keep: bool = False,
+    varies: bool = True,
 ) -> Refits:
     """Return the headlines of one design on changed samples, each made when its turn comes."""
 
     def on(make: Callable[[], Sample]) -> Estimate:
-        return headline(make(), design, options)
+        return headline(make(), design, options, varies=varies)
 
     headlines = {label: partial(on, make) for label, make in samples.items()}
     return Refits.of(headlines, level, keep=keep)
 
 
-def headline(sample: Sample, design: str, options: Mapping[str, Any]) -> Estimate:
+def headline(sample: Sample, design: str, options: Mapping[str, Any], *, varies: bool = True) -> Estimate:
     """Return a design's headline, one term.
 
     Raises
     ------
     QuestionError
-        If the design refuses the sample, or the headline or its standard error is not defined.
+        If the design refuses the sample, or the headline is not defined, or its standard error where it has to vary.
     """
     fit = find_design(design)(sample, **options).headline
     if not np.isfinite(fit.effect[0]):
         raise QuestionError(f"{design}: the headline is not defined, for its untreated mean is not positive.")
-    if not fit.varies[0]:
+    if varies and not fit.varies[0]:
         raise QuestionError(f"{design}: the headline has no sampling variance on this sample.")
     return fit
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -23,6 +23,7 @@ from study.core import (
     QuestionError,
     Text,
     checked,
+    first_of,
     normal_score,
     quantile,
     same_tail,
@@ -282,7 +283,7 @@ class Estimate(Described):
     def notes(self) -> tuple[str, ...]:
         """What the design left out, and why, and where inference is not to be trusted, in sentences."""
         warning = few_clusters_warning(self)
-        return self.remarks if warning is None else (*self.remarks, warning)
+        return (*self.remarks, *_of_one_cluster(self), *([] if warning is None else [warning]))
 
     @checked
     def under(self, convention: Convention) -> Estimate:
@@ -736,7 +737,7 @@ class Estimate(Described):
         Parameters
         ----------
         which : ndarray of bool, shape (K,), optional
-            Terms that are tested; all that vary where none is given.
+            Terms that are tested, of which those without a sampling variance are left out; all where none is given.
         convention : str, optional
             Of the covariance; the estimate's own where none is given.
 
@@ -1093,6 +1094,18 @@ def numbers(fit: Estimate, level: float) -> dict[str, FloatArray]:
     p_value = two_sided_p(statistic, fit.degrees_of_freedom)
     values = (fit.effect, fit.std_error, statistic, p_value, fit.effect - half, fit.effect + half)
     return dict(zip(NUMBERS, values, strict=True))
+
+
+def _of_one_cluster(fit: Estimate) -> Iterator[str]:
+    """Name the terms whose treated units are of one cluster of several units; a design names those of one unit."""
+    if fit.only is None or fit.convention != "jackknife" or len(fit.terms) == 1:
+        return
+    units = np.bincount(fit.sample.cluster)
+    alone = (fit.only >= 0) & ~fit.reference & (units[fit.sample.cluster[fit.only]] > 1)
+    if alone.any():
+        named = first_of(compress(fit.terms, alone))
+        instead = "so that there is no standard error by leaving clusters out"
+        yield f"all treated units of {named} are of one cluster, {instead}"
 
 
 def few_clusters_warning(fit: Estimate) -> str | None:

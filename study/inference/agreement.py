@@ -219,7 +219,7 @@ def joint(*estimates: Estimate) -> Joint:
     Raises
     ------
     QuestionError
-        If there is no estimate, or they differ in scale or cluster by different attributes.
+        If there is no estimate, or no term that varies, or they differ in scale or cluster by different attributes.
     """
     if not estimates:
         raise QuestionError("joint: there is no estimate; give at least one.")
@@ -231,6 +231,8 @@ def joint(*estimates: Estimate) -> Joint:
             f"({', '.join(sorted(str(c) for c in clusters))}); compare like with like."
         )
     names = [f"{fit.design} {term}" for fit in estimates for term in compress(fit.terms, fit.varies)]
+    if not names:
+        raise QuestionError("joint: no term of the estimates has a sampling variance; give one that has.")
     return stack(names, [Stacked.of(fit, fit.varies) for fit in estimates])
 
 

@@ -632,3 +632,14 @@ def test_bands_and_joint_tests_of_a_design_with_learners_are_those_of_its_influe
     sums = np.array([fit.influence[fit.sample.cluster == c].sum(axis=0) for c in range(17)])
     np.testing.assert_allclose(fit.covariance("CR0"), sums.T @ sums / 120**2, rtol=1e-9, atol=1e-12)
     assert 0 < fit.test(fit.pre).p_value <= 1
+
+
+def test_an_event_time_of_one_treated_unit_has_no_error_though_a_later_cohort_is_compared_with_it():
+    source = simulated.panel(60, cohorts=(7,))
+    first = source.first_treated["event"].copy()
+    first[np.flatnonzero(np.isnan(first))[0]] = 3
+    question = Question("y", "event", covariates=("x1",))
+    fit = estimate(dated(source, lambda _: first), question, "dml_stacked", **LINEAR, folds=2, repetitions=1)
+    alone = fit.event_time >= 2
+    assert np.isnan(fit.std_error[alone]).all()
+    assert np.isfinite(fit.std_error[~alone & ~fit.reference]).all()

@@ -233,6 +233,17 @@ def test_leads_that_the_fixed_effects_explain_are_named() -> None:
     assert not made & left
 
 
+def test_leads_that_rest_on_one_treated_unit_are_named() -> None:
+    panel = simulated.panel(n=60, cohorts=(4, 7))
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(first == 7)[1:]] = np.nan
+    question = Question("y", "event", min_cohort_size=1)
+    fit = imputation(question.sample(replace(panel, first_treated={"event": first})))
+    without = np.isnan(fit.std_error) & np.isnan(fit.cohort) & ~fit.reference
+    named = [note.split(" rests on one")[0] for note in fit.notes if note.startswith("event ")]
+    assert named == [fit.terms[k] for k in np.flatnonzero(without)] == ["event -6", "event -5", "event -4"]
+
+
 def test_spells_average_what_has_an_onset_and_a_prediction_and_the_rest_is_counted() -> None:
     panel = simulated.switching()
     path = panel.treatment["event"].copy()  # of every other unit, in periods 3 and 6

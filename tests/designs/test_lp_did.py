@@ -142,3 +142,18 @@ def test_an_event_time_that_rests_on_one_treated_unit_is_named() -> None:
     )
     named = [note.split(" rests on one treated unit")[0] for note in fit.notes]
     assert named == ["event -6", "event -5", "event -4"]
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_an_event_time_of_one_treated_unit_has_no_error_though_later_cohorts_are_compared_with_it(
+    gaps: bool,
+) -> None:
+    panel = simulated.panel(n=40, cohorts=(7,))
+    first, y = panel.first_treated["event"].copy(), panel.outcomes["y"].copy()
+    first[np.flatnonzero(np.isnan(first))[0]] = 3
+    y[np.flatnonzero(np.isnan(first))[:3], [1, 4, 6]] = np.nan if gaps else 0.0
+    panel = replace(panel, first_treated={"event": first}, outcomes={"y": y})
+    fit = estimate(panel, Question("y", "event", min_cohort_size=1), "lp_did")
+    alone = fit.event_time >= 2
+    assert np.isnan(fit.std_error[alone]).all()
+    assert np.isfinite(fit.std_error[~alone & ~fit.reference]).all()

@@ -346,3 +346,13 @@ def test_rounding_of_predictions_that_are_exact_is_not_tested(diagnose: Any, lev
     sample = ASKED.sample(replace(made, outcomes={"y": exact}))
     with pytest.raises(QuestionError, match=r"varies|no variance"):
         diagnose(sample, "imputation")
+
+
+def test_a_placebo_period_of_one_treated_unit_has_no_p_value() -> None:
+    panel = simulated.panel(n=30, cohorts=(5,))
+    y, treated = panel.outcomes["y"].copy(), np.flatnonzero(~np.isnan(panel.first_treated["event"]))
+    y[treated[1:], 2] = np.nan
+    found = placebo_periods(ASKED.sample(replace(panel, outcomes={"y": y})), "imputation", periods=2)
+    assert found.evidence[0].startswith("Event -2: ")
+    assert found.evidence[0].endswith(" (no standard error).")
+    assert "(p " in found.evidence[1]

@@ -234,3 +234,24 @@ def test_a_unit_whose_name_ends_in_a_full_stop_ends_its_sentence_with_one() -> N
     said = " ".join(leave_one_unit_out(QUESTION.sample(made), "twfe").sentences)
     assert "largest without Acme" in said
     assert ".." not in said
+
+
+def test_without_one_of_two_units_of_an_event_time_there_is_an_estimate_and_no_error() -> None:
+    panel = simulated.panel(n=40, cohorts=(6,))
+    first = panel.first_treated["event"].copy()
+    two = np.flatnonzero(np.isnan(first))[:2]
+    first[two] = 3
+    question = Question("y", "event", horizon=4, min_cohort_size=1)
+    sample = question.sample(replace(panel, first_treated={"event": first}))
+    found = leave_one_unit_out(sample, "event_study")
+    names = [str(sample.unit_ids[i]) for i in two]
+    alone = found.frame[found.frame["std_error"].isna()].set_index("without_unit")
+    assert sorted(alone.index) == sorted(names)
+    assert not found["refused"]
+    assert not alone["significance_changes"].any()
+    for unit, name in zip(two, names, strict=True):
+        rest = sample.only(np.arange(sample.n_units) != unit, "without one")
+        expected = find_design("event_study")(rest).headline.effect[0]
+        assert alone.loc[name, "estimate"] == pytest.approx(expected, rel=1e-9)
+    assert found.evidence[-1].startswith("Without one of these units the effect has no standard error: ")
+    found.plot()

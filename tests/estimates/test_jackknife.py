@@ -157,6 +157,19 @@ def test_a_term_of_one_treated_unit_has_no_error_though_others_move_it(
     assert np.isfinite(fit.under(fit.published).std_error[fit.event_time == 5]).all()
 
 
+@pytest.mark.parametrize("design", ["callaway_santanna", "event_study", "lp_did"])
+def test_terms_whose_treated_units_are_of_one_cluster_are_named(design: str) -> None:
+    panel = few(units=40)
+    first, labels = panel.first_treated["event"].copy(), np.arange(40).astype(str)
+    first[:2], labels[:2] = 3.0, "same"
+    panel = replace(panel, first_treated={"event": first}, attributes={"pair": labels})
+    fit = estimate(panel, PLAIN.replace(cluster="pair"), design)
+    (note,) = [note for note in fit.notes if "are of one cluster" in note]
+    assert ("ATT(3,1), " if design == "callaway_santanna" else "of event 5 are") in note
+    assert not any("are of one cluster" in note for note in estimate(panel, PLAIN, design).notes)
+    assert not any("are of one cluster" in note for note in fit.under("CR0").notes)
+
+
 def test_it_is_that_of_leaving_out_clusters_of_different_sizes() -> None:
     panel = few(units=30)
     first = np.where(np.isnan(panel.first_treated["event"]), np.nan, 5.0)

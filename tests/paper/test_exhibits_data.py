@@ -10,6 +10,7 @@ from itertools import combinations
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from drawings import drawn_as
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -386,6 +387,16 @@ def test_bases_are_what_the_designs_say_of_themselves(simulated):
     assert event_studies._apart(answers) == ["imputation", "lee_wooldridge"]
     others = [row.name for row in event_studies.OTHERS]
     assert {d.name for d in map(find_design, others) if d.estimand is Estimand.COEFFICIENT} == set()
+
+
+def test_effects_before_the_event_without_an_error_are_said_to_be_in_no_test(simulated):
+    task = simulated.plan.task(simulated.plan.events[0], "count", "log1p", simulated.plan.headline)
+    known = answer(replace(task, row=Row("event_study", "ES"), permutations=0), simulated.panel)
+    path = [replace(t, std_error=np.nan) if t.event_time == -3 else t for t in known.path]
+    for shown, said in ((known, False), (replace(known, path=tuple(path)), True)):
+        leads = pd.DataFrame.from_dict({("log1p", "ES"): event_studies.leads_of(simulated, shown)}, "index")
+        notes = event_studies._table(simulated, {("log1p", "ES"): shown}, leads, []).notes
+        assert ("Effects without a standard error are in none of the tests." in notes) == said
 
 
 def test_answers_of_the_plan_are_shown_and_not_found_anew(paper, monkeypatch):

@@ -32,6 +32,7 @@ from study.paper.exhibits.placebos import placebos
 from study.paper.exhibits.raw_means import raw_means
 from study.paper.exhibits.specifications import specifications
 from study.paper.exhibits.verdicts import verdicts
+from study.paper.exhibits.violations import _table as _violations_table
 from study.paper.exhibits.violations import bias, violations
 from study.paper.numbers import select
 from study.paper.plan import Plan, read_plan
@@ -246,6 +247,16 @@ def test_a_trend_that_the_pre_trend_test_finds_half_the_time_adds_its_mean_to_th
     line = lines(made["violations"].tables[0])["Panel B. Log", "CS"]
     assert slope in values(line)
     assert bias(trends, slope) in values(line)
+
+
+def test_event_times_that_a_path_breaks_off_at_are_named_below_the_table(setting: Setting) -> None:
+    (row,) = setting.findings_of(("honest_smoothness", "pretrends"), ["CS"])[:1]
+    assert not any("left out" in note for note in _violations_table([row]).notes)
+    cut = {
+        name: replace(finding, details={**finding.details, "left_out": ("event time 1 is left out",)})
+        for name, finding in row.by_name.items()
+    }
+    assert _violations_table([replace(row, by_name=cut)]).notes[-1] == "CS: event time 1 is left out."
 
 
 def test_breakdown_values_are_those_of_honest_did_and_coefficients_have_no_line(

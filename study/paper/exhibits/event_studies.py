@@ -200,6 +200,8 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
         if (scale, label) in shown.index:
             line = cells(OF_LEADS, shown.loc[scale, label].to_dict(), Scale(scale))
         lines[plan.scales[scale]].append(Line(label, line))
+    terms = (term for result in answers.values() for term in result.path)
+    untested = any(t.event_time < 0 and t.estimate and math.isnan(t.std_error) for t in terms)
     return Table(
         name="event-studies",
         caption=f"Effects before {setting.event.called}, by design: {setting.outcome_in_words}",
@@ -211,6 +213,7 @@ def _table(setting: Setting, answers: Answers, leads: pd.DataFrame, refused: lis
             f"from {plan.window[0]} on (window); proportional effects are tested in levels. "
             f"{100 * (1 - plan.level):g}%: single event times that differ from zero at that level. Largest: of the "
             f"window. Standard errors in parentheses, clustered by {setting.clusters}.",
+            *(["Effects without a standard error are in none of the tests."] if untested else []),
             *([f"{', '.join(apart)}: {TWO_BASES}"] if apart else []),
             *[A_DASH] * bool(refused),
         ],

@@ -85,6 +85,11 @@ def _table(shown: Sequence[Findings]) -> Table:
             f"Trend: the slope a {period} that tests of single effects before the event find (Roth 2022). Bias: "
             "what it adds to the average; passed: in samples that pass these tests."
         )
+    cut: dict[str, dict[str, None]] = {}  # labels, each once
+    for row in shown:
+        for clause in (clause for finding in row.by_name.values() for clause in finding["left_out"]):
+            cut.setdefault(clause, {})[row.label] = None
+    notes += [f"{', '.join(labels)}: {clause}." for clause, labels in cut.items()]
     return Table(
         name="violations",
         caption="Violations of parallel trends: how large they may be, and which of them a pre-trend test would find",

@@ -310,6 +310,16 @@ def test_the_jackknife_covers_with_few_treated_clusters() -> None:
     assert rejected[:, 2].mean() < 0.075
 
 
+@pytest.mark.parametrize("treated", [2, 10])
+def test_few_clusters_on_a_side_are_told(treated: int) -> None:
+    sample = sampled(np.random.default_rng(0), treated=treated)
+    sides = f"{treated} clusters on the treated and {12 - treated} on the comparison side carry the variance of treat"
+    for found in (cr3(sample, "twfe"), leave_one_cluster_out(sample, "twfe")):
+        assert found.sentences[-1].startswith(sides)
+    enough = cr3(sampled(np.random.default_rng(0), treated=6), "twfe")
+    assert "may reject too often" not in " ".join(enough.sentences)
+
+
 def test_an_outcome_without_errors_is_refused() -> None:
     panel = few_clusters()
     exact = simulated.effects(panel.first_treated["event"], 1.0) > 0

@@ -73,6 +73,7 @@ class TTest:
         """Of no effect, two-sided."""
         return float(two_sided_p(np.array(self.statistic), self.degrees))
 
+    @checked
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return the confidence interval."""
         half = quantile((1 + level) / 2, self.degrees) * self.std_error

@@ -79,6 +79,7 @@ class WildBootstrap:
         """(Effect less null) over standard error."""
         return (self.effect - self.null) / self.std_error
 
+    @checked
     def p_value_at(self, null: float, *, strict: bool = False) -> float:
         """Return the p-value of another null with the same draws; strict counts as boottest does, without ties."""
         return self.drawn.p_value(self.effect - null, strict=strict)

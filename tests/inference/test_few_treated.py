@@ -166,6 +166,9 @@ def test_proportional_effects_are_tested_on_outcomes_freed_of_the_null(name: str
     same = few_treated(freed, name, level=0.9)
     assert made.p_value == same.p_value
     assert made.statistic * same.drawn[0] == pytest.approx(same.effect * made.drawn[0], rel=1e-9)
+    for null in (-1.0, np.inf):
+        with pytest.raises(QuestionError, match=f"null is {null}; it must be a finite number"):
+            made.p_value_at(null)
 
 
 def test_weights_of_treated_units_are_found_with_gaps_covariates_and_weights() -> None:

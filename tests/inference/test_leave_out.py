@@ -288,6 +288,8 @@ def test_the_finding_is_told_with_its_numbers() -> None:
     numbers = (found.effect, found.std_error, found.effect / found.std_error, found.p_value, low, high)
     assert row == dict(zip(ROW, (found.term, *numbers), strict=True))
     assert found.interval() == found.interval(0.95)
+    with pytest.raises(QuestionError, match="level is 95; it must lie between 0 and 1"):
+        found.interval(95)
     assert repr(found) == (
         f"LeaveOut(design='twfe', term='treatment', effect={found.effect!r}, centre='estimate', shares_given=False)"
     )

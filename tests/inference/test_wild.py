@@ -414,6 +414,12 @@ def test_units_that_are_clusters_have_their_draws_in_whatever_order_a_panel_made
     np.testing.assert_allclose(other.interval, one.interval, atol=1e-7)
 
 
+def test_another_null_is_a_number() -> None:
+    made = wild_bootstrap(asked(few_clusters()), "twfe")
+    with pytest.raises(QuestionError, match=r"p_value_at: null is nan; it must be a finite number"):
+        made.p_value_at(np.nan)
+
+
 def test_an_outcome_without_errors_is_refused() -> None:
     panel = few_clusters()
     exact = simulated.effects(panel.first_treated["event"], 1.0) > 0

@@ -106,22 +106,22 @@ class LeaveOut(TTest):
         Labels of the clusters.
     shares_given : bool
         Whether it is an average over cohorts that has the same weights without a cluster as with it.
+    few : str, optional
+        Where fewer than 5 clusters are on the treated or on the comparison side, how many are.
     leverage : ndarray, shape (G,), optional
         Trace of A_c A^-1 with A_c what the cluster adds to the regressors' information A; it counts no unit effects,
         of which a cluster has as many as it has units.
     partial_leverage : ndarray, shape (G,), optional
         The cluster's share of the variation of the regressors that the effect rests on; the shares add up to one.
-    few : str, optional
-        Where fewer than 5 clusters are on the treated or on the comparison side, how many are.
     """
 
     without: FloatArray = field(repr=False)
     centre: Centre
     clusters: NDArray[Any] = field(repr=False)
     shares_given: bool
+    few: str | None = field(repr=False)
     leverage: FloatArray | None = field(default=None, repr=False)
     partial_leverage: FloatArray | None = field(default=None, repr=False)
-    few: str | None = field(default=None, repr=False)
 
     @property
     def n_clusters(self) -> int:
@@ -303,7 +303,13 @@ def _needed(fit: Estimate, term: str | None) -> set[str]:
 
 
 def _left_out(
-    fit: Estimate, effect: float, without: FloatArray, centre: Centre, *of_clusters: Any
+    fit: Estimate,
+    effect: float,
+    without: FloatArray,
+    centre: Centre,
+    clusters: NDArray[Any],
+    shares_given: bool,
+    *leverages: FloatArray,
 ) -> LeaveOut:
     """Return the jackknife of a term that is known without each cluster; refuse one that says nothing."""
     design, term = fit.design, fit.terms[0]
@@ -314,8 +320,8 @@ def _left_out(
     error = float(np.sqrt(degrees / len(without) * np.sum((without - around) ** 2)))
     if not error > NOTHING * np.abs(without).max():
         raise QuestionError(f"{what} is the same without every cluster, so it has no variance.")
-    few = few_on_a_side(fit, FEW_ON_A_SIDE)
-    return LeaveOut(design, term, effect, error, degrees, without, centre, *of_clusters, few=few)
+    test, few = (design, term, effect, error, degrees), few_on_a_side(fit, FEW_ON_A_SIDE)
+    return LeaveOut(*test, without, centre, clusters, shares_given, few, *leverages)
 
 
 REGRESSIONS = ("twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did", "panel_ols")

@@ -96,8 +96,10 @@ class FewTreated:
         """How far the effect is from the null; of proportional effects, (1 + effect) / (1 + null) - 1."""
         return _distance(self.effect, self.null, self.proportional)
 
+    @checked
     def p_value_at(self, null: float) -> float:
         """Return the p-value of another null, with the same draws."""
+        _refuse_null(null, self.proportional)
         return p_of_draws(self.drawn, _distance(self.effect, null, self.proportional))
 
     @property
@@ -222,7 +224,8 @@ def few_treated(
     answer: Answer = partial(chosen, **chosen.seeded(options, seed))
     proportional = question.scale == "proportional"
     most = draws or (999 if inference == "placebo" else 9_999)
-    treated, compared = np.flatnonzero(sample.ever_treated), np.flatnonzero(~sample.ever_treated)
+    by_label = np.argsort(sample.unit_ids)  # in which a panel made by hand need not be
+    treated, compared = (by_label[own[by_label]] for own in (sample.ever_treated, ~sample.ever_treated))
     _refuse_fewer(len(treated), len(compared))
     headline, ratio = answer(sample).headline, 1.0
     if not np.isfinite(headline.effect[0]):
@@ -274,8 +277,7 @@ def few_treated(
 def _refuse(sample: Sample, chosen: Design, inference: Inference, size: str | None, null: float) -> None:
     """Refuse arguments out of range, and questions whose units cannot take one another's places."""
     question = sample.question
-    if question.scale == "proportional" and null <= -1:
-        raise QuestionError(f"few_treated: null is {null!r}; it must be a finite number above -1.")
+    _refuse_null(null, question.scale == "proportional")
     if question.cluster is not None:
         raise QuestionError(
             f"few_treated: units of one cluster ({question.cluster}) do not have independent errors; make the clusters "
@@ -295,6 +297,11 @@ def _refuse(sample: Sample, chosen: Design, inference: Inference, size: str | No
         raise QuestionError(
             f'few_treated: {inference} takes errors to be alike, whatever the size; use "ferman_pinto".'
         )
+
+
+def _refuse_null(null: float, proportional: bool) -> None:
+    if proportional and null <= -1:
+        raise QuestionError(f"few_treated: null is {null!r}; it must be a finite number above -1.")
 
 
 def _refuse_fewer(n_treated: int, n_compared: int) -> None:

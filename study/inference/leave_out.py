@@ -25,7 +25,7 @@ from study.core import (
     two_sided_p,
 )
 from study.designs import find_design
-from study.estimates import NUMBERS, Estimate, balanced, treated_clusters
+from study.estimates import FEW_ON_A_SIDE, NUMBERS, Estimate, balanced
 from study.panel import AVERAGES, Sample
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class TTest:
         """Of no effect, two-sided."""
         return float(two_sided_p(np.array(self.statistic), self.degrees))
 
+    @checked
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return the confidence interval."""
         half = quantile((1 + level) / 2, self.degrees) * self.std_error
@@ -105,6 +106,8 @@ class LeaveOut(TTest):
         Labels of the clusters.
     shares_given : bool
         Whether it is an average over cohorts that has the same weights without a cluster as with it.
+    few : str, optional
+        Where fewer than 5 clusters are on the treated or on the comparison side, how many are.
     leverage : ndarray, shape (G,), optional
         Trace of A_c A^-1 with A_c what the cluster adds to the regressors' information A; it counts no unit effects,
         of which a cluster has as many as it has units.
@@ -116,6 +119,7 @@ class LeaveOut(TTest):
     centre: Centre
     clusters: NDArray[Any] = field(repr=False)
     shares_given: bool
+    few: str | None = field(repr=False)
     leverage: FloatArray | None = field(default=None, repr=False)
     partial_leverage: FloatArray | None = field(default=None, repr=False)
 
@@ -167,6 +171,11 @@ class LeaveOut(TTest):
                 "The average has the same weights without a cluster as with it; leave_one_cluster_out estimates them "
                 "anew."
             )
+        if self.few:
+            sentences.append(
+                f"{self.few} this test may reject too often; compare it with the design's own standard error or with "
+                "study.randomization."
+            )
         return tuple(sentences)
 
 
@@ -216,7 +225,7 @@ def cr3(
         left = question.jackknife("cr3")
         without = of.value - np.einsum("gr,gr->g", left.away, of.score)
     of_clusters = (question.clusters, question.shares_given, left.leverage, of.partial_leverage)
-    return _left_out(design, question.term, of.value, without, centre, *of_clusters)
+    return _left_out(question.fit, of.value, without, centre, *of_clusters)
 
 
 @checked
@@ -269,7 +278,7 @@ def leave_one_cluster_out(
                 f"{who}: without cluster {label} {design} does not answer the same question: {error}"
             ) from error
         tell(f"without cluster {label}")
-    return _left_out(design, full.terms[0], float(full.effect[0]), without, centre, labels, False)
+    return _left_out(full, float(full.effect[0]), without, centre, labels, False)
 
 
 def _needed(fit: Estimate, term: str | None) -> set[str]:
@@ -289,9 +298,16 @@ def _needed(fit: Estimate, term: str | None) -> set[str]:
 
 
 def _left_out(
-    design: str, term: str, effect: float, without: FloatArray, centre: Centre, *of_clusters: Any
+    fit: Estimate,
+    effect: float,
+    without: FloatArray,
+    centre: Centre,
+    clusters: NDArray[Any],
+    shares_given: bool,
+    *leverages: FloatArray,
 ) -> LeaveOut:
-    """Return the jackknife of an effect that is known without each cluster; refuse one that says nothing."""
+    """Return the jackknife of a term that is known without each cluster; refuse one that says nothing."""
+    design, term = fit.design, fit.terms[0]
     what = f"{design}: {term}"
     if not np.all(np.isfinite(without)) or not np.isfinite(effect):
         raise QuestionError(f"{what} is not defined without some cluster; use another scale or term.")
@@ -299,7 +315,8 @@ def _left_out(
     error = float(np.sqrt(degrees / len(without) * np.sum((without - around) ** 2)))
     if not error > NOTHING * np.abs(without).max():
         raise QuestionError(f"{what} is the same without every cluster, so it has no variance.")
-    return LeaveOut(design, term, effect, error, degrees, without, centre, *of_clusters)
+    test, few = (design, term, effect, error, degrees), few_on_a_side(fit, FEW_ON_A_SIDE)
+    return LeaveOut(*test, without, centre, clusters, shares_given, few, *leverages)
 
 
 REGRESSIONS = ("twfe", "event_study", "sun_abraham", "etwfe", "stacked", "lp_did", "panel_ols")
@@ -323,8 +340,8 @@ class RegressionTerm(NamedTuple):
 
     @property
     def treated_clusters(self) -> int:
-        """How many clusters the term's treated units are in."""
-        return treated_clusters(self.fit)
+        """How many clusters carry the term's variance on the treated side."""
+        return int(self.fit.leave_out.clusters[0, 0])
 
     @property
     def shares_given(self) -> bool:
@@ -379,8 +396,8 @@ def regression_term(
         equations, unit = fit.form.regression()
         seen = np.flatnonzero(equations.seen() > 0)
         cluster = np.zeros(len(unit), dtype=np.int64)
-        used, cluster[seen] = np.unique(sample.cluster[unit[seen]], return_inverse=True)
-        numbers, first = np.unique(sample.cluster, return_index=True)
+        used, cluster[seen] = np.unique(sample.cluster_by_label[unit[seen]], return_inverse=True)
+        numbers, first = np.unique(sample.cluster_by_label, return_index=True)
         of = target(equations, fit.form.combination[:, 0], cluster)
     return RegressionTerm(fit, of, sample.cluster_labels[first[np.isin(numbers, used)]])
 
@@ -398,6 +415,17 @@ def refuse_few_clusters(who: str, sample: Sample) -> None:
             f"{who}: only cluster {label} is treated, so the effect's variance between clusters cannot be learned; use "
             "study.randomization, or cluster by units."
         )
+
+
+def few_on_a_side(fit: Estimate, fewest: int) -> str | None:
+    """Begin a sentence on how many clusters carry a term's variance, where a side that it needs has fewer than some."""
+    if not fit.joint:
+        return None
+    treated, compared = fit.leave_out.clusters[:, 0].tolist()
+    if min(treated, compared if fit.sides.both else treated) >= fewest:
+        return None
+    sides = f"{treated} clusters on the treated and {compared} on the comparison side"
+    return f"{sides} carry the variance of {fit.terms[0]}; with fewer than {fewest} on a side"
 
 
 def chosen_term(who: str, fit: Estimate, term: str | None) -> Estimate:

@@ -12,15 +12,16 @@ import numpy as np
 from study.core import FloatArray, Jackknife, QuestionError, Target, checked, one_thread, p_is
 from study.estimates import TIE, Weights, distribution, least_as_large, small_sample_factor, weight_codes
 from study.inference.conformal import end_of
-from study.inference.leave_out import regression_term, row_of
+from study.inference.leave_out import few_on_a_side, regression_term, row_of
 from study.panel import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-# With 2 of 12 clusters treated, 5% tests reject a true null in 1% of samples, or unrestricted in 13%; with 3, in 7%.
-FEW_TREATED = 3
+# With 2 of 12 clusters treated, or 2 of 12 not, 5% tests reject a true null in 1% of samples, or unrestricted in 15%;
+# with 3, in 7%.
+FEWEST = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,9 @@ class WildBootstrap:
     kind, weights, impose_null
         As asked.
     n_clusters, treated_clusters : int
+        The second counts those that carry the term's variance on the treated side.
+    few : str, optional
+        Where fewer than 3 clusters are on the treated or on the comparison side, how many are.
     shares_given : bool
         Whether it is an average over cohorts, whose estimated shares are taken as given under the null.
     drawn : Drawn
@@ -66,6 +70,7 @@ class WildBootstrap:
     impose_null: bool
     n_clusters: int
     treated_clusters: int
+    few: str | None = field(repr=False)
     shares_given: bool
     drawn: Drawn = field(repr=False)
 
@@ -74,6 +79,7 @@ class WildBootstrap:
         """(Effect less null) over standard error."""
         return (self.effect - self.null) / self.std_error
 
+    @checked
     def p_value_at(self, null: float, *, strict: bool = False) -> float:
         """Return the p-value of another null with the same draws; strict counts as boottest does, without ties."""
         return self.drawn.p_value(self.effect - null, strict=strict)
@@ -95,11 +101,10 @@ class WildBootstrap:
         ]
         if self.shares_given:
             sentences.append("The draws take the shares of cohorts that weight the average as given.")
-        if self.treated_clusters < FEW_TREATED:
+        if self.few:
             size = "rarely rejects, whatever the effect" if self.impose_null else "rejects too often"
             sentences.append(
-                f"Only {self.treated_clusters} of {self.n_clusters} clusters are treated, and then this bootstrap "
-                f"{size} (MacKinnon and Webb 2017); compare it with study.randomization."
+                f"{self.few} this bootstrap {size} (MacKinnon and Webb 2017); compare it with study.randomization."
             )
         if not math.isfinite(high - low):
             sentences.append(
@@ -211,6 +216,7 @@ def wild_bootstrap(
             impose_null=impose_null,
             n_clusters=n_clusters,
             treated_clusters=question.treated_clusters,
+            few=few_on_a_side(question.fit, FEWEST),
             shares_given=question.shares_given,
             drawn=drawn,
         )

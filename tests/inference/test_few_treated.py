@@ -111,7 +111,7 @@ def test_sizes_are_those_of_the_units_in_whatever_order_a_panel_made_by_hand_has
     named = replace(whole, units=whole.units[::-1])
     asked: dict[str, Any] = {"inference": "ferman_pinto", "size": "size", "level": 0.9}
     one, other = (few_treated(ASKED.sample(each), "imputation", **asked) for each in (whole, named))
-    np.testing.assert_array_equal(one.drawn, other.drawn)
+    np.testing.assert_allclose(np.sort(one.drawn), np.sort(other.drawn), rtol=1e-10)
 
 
 @pytest.mark.parametrize(("aggregate", "seed"), [("mean", 0), ("mean", 5), ("total", 6)])
@@ -166,6 +166,9 @@ def test_proportional_effects_are_tested_on_outcomes_freed_of_the_null(name: str
     same = few_treated(freed, name, level=0.9)
     assert made.p_value == same.p_value
     assert made.statistic * same.drawn[0] == pytest.approx(same.effect * made.drawn[0], rel=1e-9)
+    for null in (-1.0, np.inf):
+        with pytest.raises(QuestionError, match=f"null is {null}; it must be a finite number"):
+            made.p_value_at(null)
 
 
 def test_weights_of_treated_units_are_found_with_gaps_covariates_and_weights() -> None:
@@ -181,12 +184,19 @@ def test_weights_of_treated_units_are_found_with_gaps_covariates_and_weights() -
     assert "4 treated and 35 comparison units (99 assignments, drawn)" in made.sentences[1]
 
 
-def test_the_order_of_units_does_not_matter_where_every_assignment_is_taken() -> None:
+def test_the_order_of_units_does_not_matter_nor_their_labels_where_every_assignment_is_taken() -> None:
     whole = panel(2, n=20)
     order = np.random.default_rng(1).permutation(20)
-    moved = simulated.ordered(replace(whole, units=whole.units[np.argsort(order)]), order)
-    one, other = (few_treated(ASKED.sample(p), "twfe") for p in (whole, moved))
+    renamed = simulated.ordered(replace(whole, units=whole.units[np.argsort(order)]), order)
+    one, other = (few_treated(ASKED.sample(p), "twfe") for p in (whole, renamed))
     np.testing.assert_allclose(np.sort(one.drawn), np.sort(other.drawn), atol=1e-12)
+    moved = simulated.ordered(whole, order)
+    for inference, design in (("conley_taber", "twfe"), ("placebo", "imputation")):
+        one, other = (
+            few_treated(ASKED.sample(p), design, inference=inference, draws=19) for p in (whole, moved)
+        )
+        assert not one.exact
+        np.testing.assert_allclose(one.drawn, other.drawn, atol=1e-12)
 
 
 def test_designs_that_are_not_linear_have_placebos() -> None:

@@ -288,6 +288,8 @@ def test_the_finding_is_told_with_its_numbers() -> None:
     numbers = (found.effect, found.std_error, found.effect / found.std_error, found.p_value, low, high)
     assert row == dict(zip(ROW, (found.term, *numbers), strict=True))
     assert found.interval() == found.interval(0.95)
+    with pytest.raises(QuestionError, match="level is 95; it must lie between 0 and 1"):
+        found.interval(95)
     assert repr(found) == (
         f"LeaveOut(design='twfe', term='treatment', effect={found.effect!r}, centre='estimate', shares_given=False)"
     )
@@ -308,6 +310,16 @@ def test_the_jackknife_covers_with_few_treated_clusters() -> None:
     assert abs(rejected[:, 0].mean() - 0.05) < 0.025
     assert rejected[:, 1].mean() > rejected[:, 0].mean() + 0.02
     assert rejected[:, 2].mean() < 0.075
+
+
+@pytest.mark.parametrize("treated", [2, 10])
+def test_few_clusters_on_a_side_are_told(treated: int) -> None:
+    sample = sampled(np.random.default_rng(0), treated=treated)
+    sides = f"{treated} clusters on the treated and {12 - treated} on the comparison side carry the variance of treat"
+    for found in (cr3(sample, "twfe"), leave_one_cluster_out(sample, "twfe")):
+        assert found.sentences[-1].startswith(sides)
+    enough = cr3(sampled(np.random.default_rng(0), treated=6), "twfe")
+    assert "may reject too often" not in " ".join(enough.sentences)
 
 
 def test_an_outcome_without_errors_is_refused() -> None:

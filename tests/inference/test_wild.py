@@ -373,15 +373,51 @@ def test_the_reference_term_is_refused() -> None:
         wild_bootstrap(asked(few_clusters()), "event_study", term="event -1")
 
 
-def test_few_treated_clusters_are_told() -> None:
+@pytest.mark.parametrize(
+    ("treated", "sides"), [(2, "2 clusters on the treated and 10"), (10, "10 clusters on the")]
+)
+def test_few_clusters_on_either_side_are_told(treated: int, sides: str) -> None:
     rng = np.random.default_rng(0)
-    few = wild_bootstrap(sampled(rng, treated=2), "twfe")
-    assert few.treated_clusters == 2
-    assert few.sentences[1].startswith("Only 2 of 12 clusters are treated")
+    few = wild_bootstrap(sampled(rng, treated=treated), "twfe", draws=99)
+    assert few.treated_clusters == treated
+    assert few.sentences[1].startswith(sides)
     assert "this bootstrap rarely rejects, whatever the effect (" in few.sentences[1]
-    free = wild_bootstrap(sampled(rng, treated=2), "twfe", impose_null=False)
+    free = wild_bootstrap(sampled(rng, treated=treated), "twfe", impose_null=False, draws=99)
     assert "this bootstrap rejects too often (" in free.sentences[1]
     assert len(wild_bootstrap(sampled(rng, treated=4), "twfe").sentences) == 1
+
+
+def test_clusters_are_counted_that_carry_the_term_and_not_all_that_are_treated() -> None:
+    panel = simulated.panel(60)
+    first = panel.first_treated["event"].copy()
+    first[np.flatnonzero(first == 7)[2:]] = 6
+    sample = Question("y", "event").sample(replace(panel, first_treated={"event": first}))
+    made = wild_bootstrap(sample, "sun_abraham", term="ATT(7,8)", draws=99)
+    assert made.treated_clusters == 2
+    assert "rarely rejects" in made.sentences[1]
+
+
+def test_treatment_that_switches_needs_no_cluster_that_is_never_treated() -> None:
+    panel, rng = simulated.panel(30), np.random.default_rng(0)
+    path = rng.integers(0, 2, panel.outcomes["y"].shape).astype(float)
+    switching = replace(panel, first_treated={}, treatment={"event": path})
+    assert len(wild_bootstrap(Question("y", "event").sample(switching), "twfe", draws=99).sentences) == 1
+
+
+def test_units_that_are_clusters_have_their_draws_in_whatever_order_a_panel_made_by_hand_has_them() -> None:
+    panel = simulated.panel(40)
+    one, other = (
+        wild_bootstrap(Question("y", "event").sample(p), "event_study", draws=199)
+        for p in (panel, simulated.ordered(panel, np.random.default_rng(0).permutation(40)))
+    )
+    assert other.p_value == one.p_value
+    np.testing.assert_allclose(other.interval, one.interval, atol=1e-7)
+
+
+def test_another_null_is_a_number() -> None:
+    made = wild_bootstrap(asked(few_clusters()), "twfe")
+    with pytest.raises(QuestionError, match=r"p_value_at: null is nan; it must be a finite number"):
+        made.p_value_at(np.nan)
 
 
 def test_an_outcome_without_errors_is_refused() -> None:

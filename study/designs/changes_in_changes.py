@@ -10,7 +10,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, first_of
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
-from study.designs.did_cells import Comparison, cohort_cells, comparisons, known_cells
+from study.designs.did_cells import Comparison, cohort_cells, comparisons, known_cells, whole_cohorts
 from study.estimates import Estimate, group_time_effects
 
 # Shares are sums of weights, which round: a share that another equals but for rounding is reached.
@@ -99,6 +99,7 @@ def changes_in_changes(sample: Sample, *, quantiles: Sequence[float] | None = (0
         untreated_mean=each("untreated"),
         untreated_influence=Influence.of(each("of_untreated")),
         n_obs=int(used.sum()),
+        **whole_cohorts(sample, cells.select(cell)),
     )
     notes += _range_and_bounds({fit.terms[i]: by_cell[k] for i, (k, j) in enumerate(pairs) if j == 0})
     at = np.array([np.nan, *levels])[column]

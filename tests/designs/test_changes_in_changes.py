@@ -176,6 +176,23 @@ def test_errors_of_means_are_near_those_of_a_jackknife() -> None:
     assert fit.std_error[1] == pytest.approx(np.sqrt(np.sum(np.square(without))), rel=0.05)
 
 
+@pytest.mark.parametrize("to", ["event", "treated_average"])
+def test_errors_of_averages_with_gaps_are_near_those_of_a_jackknife(to: str) -> None:
+    rng, n = np.random.default_rng(2), 40
+    first = np.repeat([4.0, 6.0, 7.0, np.nan], [3, 3, 3, 31])
+    y = rng.normal(size=(n, 1)) + rng.normal(size=(n, 8))
+    y[rng.random(y.shape) < 0.3] = np.nan
+    panel = replace(simulated.panel(n), outcomes={"y": y}, first_treated={"event": first})
+    average = asked(panel, quantiles=None).aggregate(to)
+    without = [
+        asked(simulated.subset(panel, np.arange(n) != i), quantiles=None).aggregate(to) for i in range(n)
+    ]
+    for term in np.flatnonzero(average.varies):
+        left = [each.effect[each.terms.index(average.terms[term])] for each in without]
+        error = np.sqrt(np.sum((np.array(left) - average.effect[term]) ** 2))
+        assert average.std_error[term] == pytest.approx(error, rel=0.25)
+
+
 def test_treated_units_outside_the_outcomes_of_comparison_units_are_counted() -> None:
     fit = asked(draw(np.random.default_rng(9), spread=4.0))
     (note,) = [note for note in fit.notes if "base outcome is below or above" in note]

@@ -406,7 +406,7 @@ def _averages(
         form=None if estimate.form is None else estimate.form @ weight,
         treated=treated,
         left_out=None,
-        only=None if estimate.only is None else np.array([_same(estimate.only[used]) for used in cells.T]),
+        only=_only_of_averages(estimate, cells),
         **own,
     )
     if of_shares is None or not several.any():
@@ -430,9 +430,12 @@ def _averages(
     return replace(average, left_out=LeftOut(level, untreated, by_shares.clusters, left.estimable))
 
 
-def _same(only: IntArray) -> int:
-    """Return the row that all are, -1 where they differ."""
-    return int(only[0]) if len(only) and np.all(only == only[0]) else -1
+def _only_of_averages(estimate: Estimate, cells: BoolArray) -> IntArray | None:
+    """Return :attr:`Estimate.only` of averages, each of some cells, shape (K, M)."""
+    if estimate.only is None:
+        return None
+    rows = (estimate.only[used] for used in cells.T)
+    return np.array([only_row(estimate.sample, each) if np.all(each >= 0) else -1 for each in rows])
 
 
 def only_row(sample: Sample, rows: IntArray) -> int:
@@ -485,6 +488,7 @@ def _left_out_with_shares(
     shares, only, sample = estimate.cohort_weights, estimate.only, estimate.sample
     assert shares is not None
     assert only is not None
+    assert average.only is not None
     cluster, sizes, used = sample.cluster, sample.n_rows * shares.means(), weight * np.isfinite(total)
     errors = np.zeros((2, sample.n_rows, weight.shape[1]))
     taken = np.zeros((int(cluster.max()) + 1, weight.shape[1]))
@@ -514,9 +518,10 @@ def _left_out_with_shares(
     if mean_of_shares is not None:
         errors[1] += mean_of_shares.dense()
     of_sides = leverage(average.level_influence, average.sides)
-    errors /= np.where(of_sides.estimable, 1 - taken, 1.0)[cluster]
+    estimable = of_sides.estimable & (average.only < 0)
+    errors /= np.where(estimable, 1 - taken, 1.0)[cluster]
     untreated = None if of_terms.untreated is None else Influence.of(errors[1])
-    return LeftOut(Influence.of(errors[0]), untreated, of_sides.clusters, of_sides.estimable)
+    return LeftOut(Influence.of(errors[0]), untreated, of_sides.clusters, estimable)
 
 
 def coefficients(

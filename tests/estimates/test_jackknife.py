@@ -170,6 +170,17 @@ def test_terms_whose_treated_units_are_of_one_cluster_are_named(design: str) -> 
     assert not any("are of one cluster" in note for note in fit.under("CR0").notes)
 
 
+@pytest.mark.parametrize("design", ["callaway_santanna", "sun_abraham", "etwfe", "imputation"])
+def test_an_average_over_cohorts_whose_treated_units_are_of_one_cluster_has_no_error(design: str) -> None:
+    panel = few()
+    y, state = panel.outcomes["y"].copy(), panel.units.copy()
+    state[[0, 4]] = "of two cohorts"
+    y[1:4, 4] = y[[5, 6, 7], 5] = y[8:12, 6] = np.nan  # one event time after adoption, in cohorts 4, 5 and 6
+    panel = replace(panel, outcomes={"y": y}, attributes={"state": state})
+    path = estimate(panel, PLAIN.replace(cluster="state"), design).aggregate("event")
+    assert path.event_time[(path.event_time >= 0) & ~path.varies] == 1
+
+
 def test_it_is_that_of_leaving_out_clusters_of_different_sizes() -> None:
     panel = few(units=30)
     first = np.where(np.isnan(panel.first_treated["event"]), np.nan, 5.0)

@@ -72,7 +72,7 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
     refuse_no_effect("event_study", used.any(), [nobody])
     names = [f"event {e:g}" for e in times[used]] + list(sample.covariates)
     fit = two_way(sample, cells[:, :, used].astype(float), sample.x_varying, names)
-    place = placed(fit, used)
+    place, only = placed(fit, used), only_in_cells(sample, cells)
     return event_time_effects(
         sample,
         times,
@@ -81,8 +81,8 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         *means.pooled(cells),
         reference=~used,
         form=linear_form(fit.equations, place),
-        only=only_in_cells(sample, cells),
-        notes=tuple(single_events(times[used], np.einsum("gt,gtk->k", means.seen, cells[:, :, used]))),
+        only=np.maximum(only, only[~used]),
+        notes=tuple(single_events(times, np.einsum("gt,gtk->k", means.seen, cells), base)),
         **counted(sample, fit),
     )
 

@@ -298,6 +298,7 @@ def _leads(sample: Sample, untreated: FloatArray, leads: int | None) -> _Block:
     weights = Influence.none(sample.n_rows, len(mean))
     only = only_in_cells(sample, cells[:, :, known], ~np.isnan(untreated))
     regressed, size = known & ~reference, np.einsum("gt,gtk->k", means.seen, cells)
+    only = np.maximum(only, only[reference[known]].max(initial=-1))
     return _Block(
         (times[known], absent, absent, reference[known], fit.coefficient @ place, mean, only),
         (influence, mean_influence - influence, weights),

@@ -33,6 +33,7 @@ from study.estimates import (
     effective_f,
     in_words,
     lottery_sides,
+    only_row,
     strength,
 )
 from study.panel import Sample, first_observed
@@ -390,6 +391,18 @@ def by_period(sample: Sample, start: int) -> Estimate:
     )
     refuse_unidentified([*names[used], *sample.covariates], fit.identified)
     place, zero = placed(fit, used), sample.period_name(sample.periods[start])
+    sides = [z == value for value in np.unique(z[~np.isnan(z)])]
+    only, alone = np.full(n_periods, -1), []
+    if len(sides) == 2:
+        of_sides = [
+            [only_row(sample, np.flatnonzero(side & seen)) for seen in sample.observed.T] for side in sides
+        ]
+        only = np.max(of_sides, axis=0)
+        alone = [
+            f"{name} rests on one unit or cluster with one of the values of {sample.question.instrument}, so that "
+            f"{'it has no' if regressed else 'no event time has a'} standard error by leaving units out"
+            for name, regressed in zip(names[only >= 0], used[only >= 0], strict=True)
+        ]
     return coefficients(
         sample,
         tuple(names),
@@ -399,9 +412,11 @@ def by_period(sample: Sample, start: int) -> Estimate:
         event_time=times.astype(float),
         reference=~used,
         form=linear_form(fit.equations, place),
+        only=np.maximum(only, only[start - 1]),
         notes=(
             f"What one more of {sample.question.instrument} does to {sample.question.outcome_in_words}, against the "
             f"last period before anybody is treated; event time {times[start]} is {zero}.",
+            *alone,
         ),
         **counted(sample, fit),
     )

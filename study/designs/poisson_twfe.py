@@ -95,9 +95,10 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     if terms == "treatment":
         fields |= {"untreated_mean": untreated, "untreated_influence": of_untreated}
         return coefficients(sample, (terms,), linear, of_linear, notes=tuple(notes), **fields)
-    size = np.einsum("gt,gtk->k", means.seen, cells)
-    notes += single_events(times[regressed], size[regressed])
-    fields |= {"reference": ~regressed, "notes": tuple(notes), "only": only_in_cells(used, cells)}
+    size, only = np.einsum("gt,gtk->k", means.seen, cells), only_in_cells(used, cells)
+    notes += single_events(times, size, sample.question.reference)
+    only = np.maximum(only, only[~regressed].max(initial=-1))
+    fields |= {"reference": ~regressed, "notes": tuple(notes), "only": only}
     return event_time_effects(sample, times, linear, of_linear, mean, mean_influence, **fields)
 
 

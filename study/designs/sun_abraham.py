@@ -10,7 +10,7 @@ from study.core import Terms, linear_form, period_effects, refuse_unidentified, 
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import Effects, cohort_cells, effects_in_cells, of_estimated_cohorts
 from study.designs.twfe import counted, placed
-from study.estimates import Estimate, cohort_means
+from study.estimates import Estimate, cohort_means, only_in_cells
 
 
 @design(
@@ -56,7 +56,7 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
     """
     cells = cohort_cells(sample, "sun_abraham")
     means = cohort_means(sample, sample.outcome_with_covariates)
-    size = means.sizes(cells.cohort, cells.now)
+    size, at_base = (means.sizes(cells.cohort, position) for position in (cells.now, cells.base))
     treated = (size > 0) & ~cells.reference
     n_treated = int(treated.sum())
 
@@ -71,15 +71,19 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
 
     place, of_cells = placed(fit, treated), means.cells(cells.cohort, cells.now)
     linear, influence = fit.coefficient @ place, fit.influence @ place
+    only, of_base = (
+        only_in_cells(sample, each) for each in (of_cells, means.cells(cells.cohort, cells.base))
+    )
     estimate = effects_in_cells(
         "sun_abraham",
         sample,
         cells,
-        Effects(linear, influence, *means.pooled(of_cells), size, reasons),
+        Effects(linear, influence, *means.pooled(of_cells), np.minimum(size, at_base), reasons),
         [],
         cohort_weights=means.cohort_weights(of_cells),
         shares="estimated" if variance == "sampling" else "fixed",
         form=linear_form(fit.equations, place),
+        only=np.maximum(only, of_base),
         **counted(sample, fit),
     )
     return of_estimated_cohorts(estimate)

@@ -232,11 +232,16 @@ def left_out(
     ]
 
 
-def single_events(times: FloatArray, size: IntArray) -> list[str]:
-    """Return a note on the event times, if any, at which one treated unit is seen; sizes have shape (K,)."""
+def single_events(times: FloatArray, size: IntArray, reference: float | None = None) -> list[str]:
+    """Return a note on the event times, if any, at which one treated unit is seen; sizes have shape (K,).
+
+    All others rest on one that is the reference.
+    """
+    error = "standard error by leaving units out; that of other conventions covers the comparison units only"
     return [
-        f"event {e:g} rests on one treated unit, so it has no standard error by leaving units out; that of other "
-        "conventions covers the comparison units only"
+        f"event {e:g}, the reference, rests on one treated unit, so no event time has a {error}"
+        if e == reference
+        else f"event {e:g} rests on one treated unit, so it has no {error}"
         for e in times[size == 1]
     ]
 

@@ -170,6 +170,32 @@ def test_terms_whose_treated_units_are_of_one_cluster_are_named(design: str) -> 
     assert not any("are of one cluster" in note for note in fit.under("CR0").notes)
 
 
+@pytest.mark.parametrize(
+    ("design", "options"),
+    [
+        ("event_study", {}),
+        ("poisson_twfe", {"terms": "event_time"}),
+        ("sun_abraham", {}),
+        ("imputation", {"leads": None}),
+    ],
+)
+def test_terms_against_a_reference_at_which_one_treated_unit_is_seen_have_no_error(
+    design: str, options: dict[str, Any]
+) -> None:
+    panel = few(treated=6)
+    y = np.exp(panel.outcomes["y"] / 4)
+    y[1:6, 3] = np.nan  # the reference period of all that are treated in period 5, but for one
+    first = np.where(np.isnan(panel.first_treated["event"]), np.nan, 5.0)
+    fit = estimate(
+        replace(panel, outcomes={"y": y}, first_treated={"event": first}), PLAIN, design, **options
+    )
+    on_it = (fit.event_time < 0) | (design != "imputation")  # whose effects are against all periods before
+    assert np.isnan(fit.std_error).tolist() == on_it.tolist()
+    assert np.isfinite(fit.under(fit.published).std_error[~fit.reference]).all()
+    if design != "imputation":
+        assert any("rests on one treated unit" in note for note in fit.notes)
+
+
 @pytest.mark.parametrize("design", ["callaway_santanna", "sun_abraham", "etwfe", "imputation"])
 def test_an_average_over_cohorts_whose_treated_units_are_of_one_cluster_has_no_error(design: str) -> None:
     panel = few()

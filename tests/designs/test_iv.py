@@ -677,4 +677,4 @@ def test_periods_of_one_winner_have_no_error_and_none_has_one_if_the_reference_i
     made = replace(made, outcomes={"y": y}, first_treated={"event": first}, covariates={"lottery": lottery})
     fit = estimate(made, Question("y", "event", instrument="lottery"), "iv", stage="reduced")
     assert np.flatnonzero(np.isnan(fit.std_error) & ~fit.reference).tolist() == [k for k in without if k != 3]
-    assert [note.split(" rests on one unit")[0] for note in fit.notes[1:]] == [f"event {period - 4}"]
+    assert [note.split(" rests on one unit")[0] for note in fit.remarks[1:]] == [f"event {period - 4}"]

@@ -1169,11 +1169,12 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
         exact = "outcomes do not vary between clusters beyond what the design fits"
         return f"{fit.design}: {exact}, so {headline.terms[0]} has no standard error."
     if not estimable:
-        if instrument is not None:
-            return f"{what}, so it has no standard error."
         if min(treated, compared) >= 2:
             side = "one treated cluster" if fit.sample.group is None else "one cluster of a group"
+            side = side if instrument is None else "one cluster of winners or losers"
             what = f"{fit.design}: {_without_error(fit)} in {headline.terms[0]} rest on {side}"
+        if instrument is not None:
+            return f"{what}, so it has no standard error."
         return (
             f"{what}, so it has no standard error; use study.randomization over event dates, or average over fewer "
             "event times, by a smaller horizon."

@@ -678,3 +678,6 @@ def test_periods_of_one_winner_have_no_error_and_none_has_one_if_the_reference_i
     fit = estimate(made, Question("y", "event", instrument="lottery"), "iv", stage="reduced")
     assert np.flatnonzero(np.isnan(fit.std_error) & ~fit.reference).tolist() == [k for k in without if k != 3]
     assert [note.split(" rests on one unit")[0] for note in fit.remarks[1:]] == [f"event {period - 4}"]
+    assert fit.notes[-1].endswith(
+        " in event_average rest on one cluster of winners or losers, so it has no standard error."
+    )

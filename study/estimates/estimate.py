@@ -694,8 +694,7 @@ class Estimate(Described):
 
         The critical value is drawn for normal errors, see :func:`study.estimates.sup_t`; each term has the t quantile
         with the same tail, by its degrees of freedom. With terms that have two clusters on a side, such as those of
-        the last event times where cohorts are small, 95% bands cover in about 85% of samples; leave them out by
-        :meth:`select`.
+        the last event times where cohorts are small, bands cover too seldom; leave them out by :meth:`select`.
 
         Parameters
         ----------

@@ -88,6 +88,13 @@ def _design_names(incomplete: str) -> list[str]:
     return [name for name in all_designs() if name.startswith(incomplete)]
 
 
+@contextmanager
+def _learning(jobs: int) -> Iterator[None]:
+    """Fit learners in some processes and show how far they are."""
+    with progress_bar() as progress, core.settings(jobs=jobs, progress=steps(progress, None, "Learning")):
+        yield
+
+
 def _several(text: str, *flags: str, **more: Any) -> Any:
     """Return an option that takes several names."""
     return typer.Option(
@@ -245,7 +252,7 @@ class OfWorkers:
         from study.designs import find_design
 
         learns = designs is None or any(find_design(name).draws for name in designs)
-        return core.learning(self.jobs) if learns else nullcontext()
+        return _learning(self.jobs) if learns else nullcontext()
 
 
 OwnPanel = Annotated[

@@ -29,13 +29,9 @@ from .cache import root_of as root_of
 from .cache import stored as stored
 from .cache import versions as versions
 from .context import Progress as Progress
-from .context import arrived as arrived
 from .context import current_settings as current_settings
 from .context import expecting as expecting
-from .context import learning as learning
-from .context import progress_bar as progress_bar
 from .context import settings as settings
-from .context import steps as steps
 from .context import tell as tell
 from .context import telling as telling
 from .distributions import chi_squared_tail as chi_squared_tail
@@ -80,6 +76,9 @@ from .outputs import settle as settle
 from .outputs import write_all as write_all
 from .parallel import each_kept as each_kept
 from .parallel import in_parallel as in_parallel
+from .progress import arrived as arrived
+from .progress import progress_bar as progress_bar
+from .progress import steps as steps
 from .sizes import csv_within as csv_within
 from .sizes import file_content as file_content
 from .sizes import refuse_large_members as refuse_large_members

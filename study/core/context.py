@@ -12,15 +12,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from study.core.arguments import check, hints_of, refuse_unknown
 from study.core.cluster import connected
 from study.core.errors import QuestionError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
 
 Progress = Callable[[str], None]
 Backend = Literal["loky", "dask"]
@@ -125,61 +121,3 @@ def expecting(steps: int) -> None:
     expect = getattr(current_settings().progress, "expect", None)
     if expect is not None:
         expect(steps)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Bars]:
-    """Show progress bars while the work inside is done: on the error stream, so that output can be piped."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    left = TextColumn("left:"), TimeRemainingColumn()
-    # The time left is that of the pace so far: blocks of work take seconds each.
-    with Progress(*columns, *left, console=console, speed_estimate_period=600) as progress:
-        yield progress
-
-
-@contextmanager
-def learning(jobs: int) -> Iterator[None]:
-    """Fit learners in some processes and show how far they are."""
-    with progress_bar() as progress, settings(jobs=jobs, progress=steps(progress, None, "Learning")):
-        yield
-
-
-class Steps:
-    """Moves a progress bar by one step with a description; whoever works can say how many there will be."""
-
-    def __init__(self, progress: Bars, bar: TaskID) -> None:
-        self._progress, self._bar = progress, bar
-
-    def __call__(self, description: str) -> None:
-        """Move the bar."""
-        self._progress.update(self._bar, advance=1, description=description)
-
-    def expect(self, steps: int) -> None:
-        """Expect so many more."""
-        done = next(task.completed for task in self._progress.tasks if task.id == self._bar)
-        self._progress.update(self._bar, total=done + steps)
-
-
-def steps(progress: Bars, total: int | None, first: str = "Reading") -> Steps:
-    """Return what moves a progress bar by one step with a description."""
-    return Steps(progress, progress.add_task("Estimating" if total else first, total=total))
-
-
-def arrived(progress: Bars) -> Any:
-    """Return a function that shows how much of a file has arrived."""
-    bar = progress.add_task("Downloading", total=None)
-
-    return lambda url, done, total: progress.update(
-        bar, completed=done, total=total, description=url.rsplit("/", 1)[-1]
-    )

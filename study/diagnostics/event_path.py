@@ -134,7 +134,7 @@ def _left_out(lost: FloatArray, end: float) -> str:
     """Say which event times are lost, in ascending order, since the path breaks off at one of them."""
     what = "standard error" if end in lost else "estimate"
     if len(lost) == 1 and end in lost:
-        return f"event time {end:g} is left out, since it has no {what}"
+        return f"event time {end:g} is left out, without a {what}"
     return f"event times {lost[0]:g} to {lost[-1]:g} are left out, since event time {end:g} has no {what}"
 
 

@@ -6,9 +6,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-from study.core import FloatArray
+Floats = NDArray[np.float64]
+
 
 TREES = 100
 # All covariates at each split, since there are few.
@@ -16,9 +18,7 @@ FOREST: dict[str, Any] = {"min_samples_leaf": 10, "max_features": 1.0, "n_jobs":
 LARGEST = np.iinfo(np.int32).max
 
 
-def forest_predictions(
-    kind: str, features: FloatArray, target: FloatArray, asked: FloatArray, seed: int
-) -> FloatArray:
+def forest_predictions(kind: str, features: Floats, target: Floats, asked: Floats, seed: int) -> Floats:
     """Return what scikit-learn's forest that learns from rows predicts of others.
 
     It checks and encodes the target, and checks the weights, of each tree, which takes longer than to grow it from a
@@ -42,8 +42,8 @@ def forest_predictions(
 
 
 def by_library(
-    kind: str, features: FloatArray, target: FloatArray, asked: FloatArray, seed: int, trees: int = TREES
-) -> FloatArray:
+    kind: str, features: Floats, target: Floats, asked: Floats, seed: int, trees: int = TREES
+) -> Floats:
     """Return the predictions of scikit-learn's forest; arguments as in :func:`forest_predictions`."""
     forest = {"mean": RandomForestRegressor, "probability": RandomForestClassifier}[kind]
     # Half of the rows for each tree, so that trees differ; as a share scikit-learn warns of few rows.
@@ -65,8 +65,8 @@ def grow_alike(kind: str) -> bool:
 
 
 def by_tree(
-    kind: str, features: FloatArray, target: FloatArray, asked: FloatArray, seed: int, trees: int = TREES
-) -> FloatArray:
+    kind: str, features: Floats, target: Floats, asked: Floats, seed: int, trees: int = TREES
+) -> Floats:
     """Return the same predictions by scikit-learn's trees alone; arguments as in :func:`forest_predictions`."""
     from sklearn.tree._criterion import MSE, Gini
     from sklearn.tree._splitter import BestSplitter

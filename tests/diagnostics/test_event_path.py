@@ -138,7 +138,7 @@ def without_error(panel: Panel, *times: float) -> Estimate:
     ("times", "sentence"),
     [
         ((1,), "event times 1 to 2 are left out, since event time 1 has no standard error."),
-        ((2,), "event time 2 is left out, since it has no standard error."),
+        ((2,), "event time 2 is left out, without a standard error."),
         ((-3,), "event times -4 to -3 are left out, since event time -3 has no standard error."),
     ],
 )

@@ -76,14 +76,14 @@ def shown_labels(setting: Setting) -> list[str]:
 def _table(shown: Sequence[Findings]) -> Table:
     task, period = shown[0].task, shown[0].setting.panel.period_unit
     notes = [
-        f"Break.: the largest M for which the {100 * task.level:g}% interval excludes zero; {NONE}: it includes zero "
-        "at M = 0. Sign: the least M at which the bounds include zero (Rambachan and Roth 2023). M bounds changes "
-        f"after the event by the largest before, or changes of slope a {period}."
+        f"Break.: the largest M whose {100 * task.level:g}% interval excludes zero; {NONE}: not even at M = 0. "
+        "Sign: the least M whose bounds include zero (Rambachan and Roth 2023). M bounds changes after the event by "
+        f"the largest before, or changes of slope a {period}."
     ]
     if any("pretrends" in row.by_name for row in shown):
         notes.append(
-            f"Trend: the slope a {period} that tests of single effects before the event find (Roth 2022). Bias: "
-            "what it adds to the average; passed: in samples that pass these tests."
+            f"Trend: the slope a {period} that tests of single leads find (Roth 2022). Bias: added to the "
+            "average; passed: in samples that pass."
         )
     cut: dict[str, dict[str, None]] = {}  # labels, each once
     for row in shown:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.progress import TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from study.commands.options import OfWorkers
 from study.core import arrived, current_settings, progress_bar, steps
-from study.core.context import learning
 
 
 def test_the_bar_stays_on_the_error_stream_with_counts_the_time_so_far_and_the_time_left(capsys):
@@ -41,11 +41,11 @@ def test_a_bar_without_a_number_of_steps_says_what_is_done_and_expects_those_tha
 
 def test_learning_is_done_in_the_processes_that_are_asked_for_and_told_of_to_a_bar(capsys):
     before = current_settings()
-    with learning(2):
+    with OfWorkers(jobs=2).learning(None):
         assert current_settings().jobs == 2
     assert current_settings() == before
     assert "Learning" in capsys.readouterr().err
-    with learning(1):
+    with OfWorkers(jobs=1).learning(None):
         current_settings().progress("fold 3 of 5")
     assert "fold 3 of 5" in capsys.readouterr().err
 

@@ -21,7 +21,6 @@ from study.designs.did_cells import (
 from study.estimates import Estimate
 from study.learners import (
     ALIKE,
-    LEAST,
     Learner,
     Learning,
     Nuisance,
@@ -278,10 +277,10 @@ def doubly_robust(
     ----------
     change, treated : ndarray, shape (m,)
     g_hat, m_hat : ndarray, shape (m, R)
-        Cross-fitted predictions of the change without treatment, and propensities below 1.
+        Cross-fitted predictions of the change without treatment, and propensities between 0 and 1.
     """
     # A repetition is a row here, so that its means do not depend on how many there are.
-    g_hat, m_hat = np.ascontiguousarray(g_hat.T), np.ascontiguousarray(np.clip(m_hat.T, LEAST, 1 - LEAST))
+    g_hat, m_hat = np.ascontiguousarray(g_hat.T), np.ascontiguousarray(m_hat.T)
     centre = change.mean()
     odds = (1 - treated) * (m_hat / (1 - m_hat))
     psi_a = np.broadcast_to(-treated / treated.mean(), odds.shape)

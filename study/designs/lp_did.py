@@ -240,9 +240,9 @@ def _influence(sample: Sample, means: CohortMeans, fits: list[_Projection]) -> I
 def _of_treated(
     sample: Sample, means: CohortMeans, fits: list[_Projection]
 ) -> tuple[FloatArray, Influence, IntArray, IntArray]:
-    """Return the mean outcomes of the treated units that coefficients rest on.
+    """Return the mean outcomes of the treated units that coefficients rest on, with the influence on these.
 
-    And their numbers, and rows as in :attr:`Estimate.only`, shapes (K,).
+    Then how many these units are, and rows as in :attr:`Estimate.only`; shapes (K,).
     """
     first = means.dates if means.same_periods else sample.first_treated
     assert first is not None

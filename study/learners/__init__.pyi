@@ -5,7 +5,6 @@ from .named import group_means as group_means
 from .named import rounded as rounded
 from .named import standardised as standardised
 from .nuisances import ALIKE as ALIKE
-from .nuisances import LEAST as LEAST
 from .nuisances import Averaged as Averaged
 from .nuisances import Folds as Folds
 from .nuisances import Learning as Learning

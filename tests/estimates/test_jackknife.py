@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from scipy import stats
 from study import Estimate, Panel, Question, QuestionError, estimate
 from study.core import influence as influences
 from study.designs import Supports, all_designs
-from study.estimates import Effect
+from study.estimates import Effect, only_row
 from study.estimates.jackknife import Sides, covariance_degrees, largest, sums_by_cluster
 from study.panel.rows import strata
 
@@ -205,6 +206,25 @@ def test_an_average_over_cohorts_whose_treated_units_are_of_one_cluster_has_no_e
     panel = replace(panel, outcomes={"y": y}, attributes={"state": state})
     path = estimate(panel, PLAIN.replace(cluster="state"), design).aggregate("event")
     assert path.event_time[(path.event_time >= 0) & ~path.varies] == 1
+    assert np.isnan(path.std_error[path.event_time == 1])
+    assert not path.leave_out.estimable[path.event_time == 1]
+
+
+def test_a_cell_whose_base_one_treated_unit_is_seen_in_has_no_error_as_repeated_cross_sections_either() -> (
+    None
+):
+    panel = few(units=40)
+    panel.outcomes["y"][1:4, 2] = np.nan  # of the cohort of period 4 one unit is seen in the base period
+    panel.outcomes["y"][0, 5] = np.nan  # and the others alone in period 6
+    fit = estimate(panel, NEVER.replace(missing="cells"), "callaway_santanna")
+    assert np.isnan(fit.std_error[(fit.cohort == 4) & ~fit.reference]).all()
+    assert np.isfinite(fit.std_error[(fit.cohort == 5) & ~fit.reference]).all()
+
+
+def test_rows_that_stand_for_several_clusters_are_not_one() -> None:
+    replicas = SimpleNamespace(frequency=np.array([3, 1]))
+    sample: Any = SimpleNamespace(cluster=np.array([0, 1]), replicas=replicas)
+    assert [only_row(sample, np.array(rows)) for rows in ([0], [1], [0, 1], [1, 1])] == [-1, 1, -1, 1]
 
 
 def test_it_is_that_of_leaving_out_clusters_of_different_sizes() -> None:

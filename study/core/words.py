@@ -84,7 +84,9 @@ def p_text(value: float) -> str:
 
 
 def p_is(value: float) -> str:
-    """Return a p-value with its sign: ``p = 0.030`` or ``p < 0.001``."""
+    """Return a p-value with its sign: ``p = 0.030`` or ``p < 0.001``; where it is NaN, that there is none."""
+    if math.isnan(value):
+        return "no p-value"
     text = p_text(value)
     return f"p < {SMALLEST_P:g}" if text.startswith("below") else f"p = {text}"
 

@@ -276,8 +276,7 @@ def coefficients_by_assignment(
     if sample.covariates or not alike_and_alone(sample):
         return None
     n, seen = sample.n_units, sample.observed[0]
-    dates, rows = sample.groups
-    sizes = np.array([len(members) for members in rows])
+    sizes = np.array([len(members) for members in sample.groups[1]])
     x = cells[:, seen].astype(float)
     means = n * x / np.einsum("g,gtk->k", sizes, x)
     x -= x.mean(axis=1, keepdims=True)
@@ -286,7 +285,7 @@ def coefficients_by_assignment(
     if not solvable(gram):
         return None
     share = averaged / averaged.sum()
-    treated = np.isin(dates, sample.cohorts)[:, None, None].astype(float)
+    treated = cells.any(axis=1, keepdims=True).astype(float)
     shared = _Shared(sizes, treated, x, n * (x @ np.linalg.inv(gram)), means, share)
     blocks = np.array_split(orders, -(-orders.size * int(seen.sum()) // AT_ONCE))
     effect, std_error, known = zip(*(_answers(sample, block, shared) for block in blocks), strict=True)
@@ -296,9 +295,10 @@ def coefficients_by_assignment(
 class _Shared(NamedTuple):
     """What assignments share, over G groups of units with the same date, the T periods seen and K coefficients.
 
-    ``sizes`` counts units, (G,), and ``treated`` is one for those that are treated, (G, 1, 1). The regressors without
-    means by unit and period, ``x``, and the maps from a unit's outcomes to its influence on coefficients, ``maps``, and
-    on the means of their cells, ``means``, have shape (G, T, K). ``share`` is what coefficients weigh in the average.
+    ``sizes`` counts units, (G,), and ``treated`` is one for those that are treated in a coefficient's cells, (G, 1, K).
+    The regressors without means by unit and period, ``x``, and the maps from a unit's outcomes to its influence on
+    coefficients, ``maps``, and on the means of their cells, ``means``, have shape (G, T, K). ``share`` is what
+    coefficients weigh in the average.
     """
 
     sizes: IntArray

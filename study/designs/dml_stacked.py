@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, sums_by
 from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
-from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect
-from study.estimates import Estimate, event_time_effects, left_out, only_row, single_events
+from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect, whole_cohorts
+from study.estimates import Estimate, event_effects, group_time_effects, left_out, single_events
 from study.learners import (
     Folds,
     Learner,
@@ -150,56 +151,59 @@ def dml_stacked(
     score[layout.at_base.unit] = of_treatment["treatment"]
     likely, base = np.minimum(score, 1 - trim), layout.at_base
     odds = likely / (1 - likely)
-    effects, levels = [], []
+    parts = []
     for at in layout.events:
         treated = at.treated[:, None].astype(float)
-        levels.append(pooled(layout, at, *stack_means(at, treated, sample.y[at.unit, at.now][:, None])))
-        if at.is_reference:
-            effects.append((np.zeros(repetitions), np.zeros(n)))
-            continue
-        residual = at.change(sample)[:, None] - predicted[at.name]
-        ours, of_ours = stack_means(at, treated, residual)
-        theirs, of_theirs = stack_means(at, _comparison_odds(at, odds), residual)
-        effects.append(pooled(layout, at, ours - theirs, of_ours - of_theirs))
+        mean, of_mean = stack_means(at, treated, sample.y[at.unit, at.now][:, None])
+        effect, of_effect = np.zeros((at.number, repetitions)), np.zeros(treated.shape)
+        if not at.is_reference:
+            residual = at.change(sample)[:, None] - predicted[at.name]
+            ours, of_ours = stack_means(at, treated, residual)
+            theirs, of_theirs = stack_means(at, _comparison_odds(at, odds), residual)
+            effect, of_effect = ours - theirs, of_ours - of_theirs
+        influences = (n * at.by_unit(of_row.mean(axis=1), n) for of_row in (of_effect, of_mean))
+        parts.append([values[..., at.present] for values in (effect.T, mean.T, *influences)])
     refuse_separated(
         "dml_stacked", "adoption", base.treated, likely[base.unit], functions.parts[0].x, both=False
     )
-    of_draw, mean = (np.array([draws for draws, _ in terms]) for terms in (effects, levels))
-    influence, mean_influence = (
-        Influence.of(np.column_stack([of_unit for _, of_unit in terms])) for terms in (effects, levels)
+    of_draw, (mean,), influence, of_mean = (
+        np.concatenate(values, axis=-1) for values in zip(*parts, strict=True)
     )
-    times = np.array([at.event for at in layout.events])
-    reference = times == sample.question.reference
-    size = np.array([at.treated.sum() for at in layout.events])
     compared = np.unique(base.unit[~base.treated])
     used = np.zeros(sample.y.shape, dtype=bool)
     for at in layout.compared:
         used[at.unit, at.now] = used[at.unit, at.base] = True
+    times = np.array([at.event for at in layout.compared])
     notes = [
         *_units_pooled(sample, layout, odds),
         *layout.notes,
-        *single_events(times[~reference], size[~reference]),
+        *single_events(times, np.array([at.treated.sum() for at in layout.compared])),
         functions.clipping_note(score[compared], "predictions of adoption among comparison units"),
     ]
+    cells = layout.cells(sample)
+    effect = of_draw.mean(axis=0)
+    by_cohort = group_time_effects(
+        sample,
+        cells.cohort,
+        cells.period,
+        effect,
+        Influence.of(influence),
+        untreated_mean=mean - effect,
+        untreated_influence=Influence.of(of_mean - influence),
+        reference=cells.reference,
+        n_obs=int(used.sum()),
+        of_draw=of_draw.T,
+        **whole_cohorts(sample, cells),
+    )
+    fit = replace(event_effects(by_cohort), estimand=Estimand.EVENT_TIME_ATT)
     if repetitions > 1:
-        spread = spread_of_draws(sample, of_draw, influence)
+        assert fit.of_draw is not None
+        spread = spread_of_draws(sample, fit.of_draw, fit.level_influence)
         notes.append(
             f"over {repetitions} draws of the folds the effect of one has a standard deviation of up to "
-            f"{spread.max():.2f} standard errors (event {times[spread.argmax()]})"
+            f"{spread.max():.2f} standard errors (event {fit.event_time[spread.argmax()]:g})"
         )
-    return event_time_effects(
-        sample,
-        times.astype(float),
-        of_draw.mean(axis=1),
-        influence,
-        mean.mean(axis=1),
-        mean_influence,
-        reference=reference,
-        n_obs=int(used.sum()),
-        of_draw=of_draw,
-        only=np.array([only_row(sample, at.unit[at.treated]) for at in layout.events]),
-        notes=tuple(notes),
-    )
+    return replace(fit, remarks=tuple(notes))
 
 
 def _check_compared(sample: Sample, layout: Stacks, at: StackRows, folds: Folds) -> None:
@@ -292,6 +296,12 @@ class StackRows(NamedTuple):
         """Add up the rows of each stack, shape (G, R), for values of shape (N, R)."""
         return sums_by(values, self.stack, self.number)
 
+    def by_unit(self, values: FloatArray, n: int) -> FloatArray:
+        """Lay out values of the rows, shape (N,), by unit and stack, shape (n, G); zero where there is no row."""
+        laid = np.zeros((n, self.number))
+        laid[self.unit, self.stack] = values
+        return laid
+
     def normalised(self, weight: FloatArray) -> FloatArray:
         """Divide weights by their sum in the stack, shape (N, R), unless that is zero."""
         total = self.sums(weight)
@@ -326,6 +336,13 @@ class Stacks(NamedTuple):
     def compared(self) -> list[StackRows]:
         """Event times other than the reference."""
         return [at for at in self.events if not at.is_reference]
+
+    def cells(self, sample: Sample) -> Cells:
+        """Return the stacks of each event time as cells of cohorts and periods."""
+        cohort = np.concatenate([self.cohorts[at.present] for at in self.events])
+        event = np.repeat([at.event for at in self.events], [at.present.sum() for at in self.events])
+        base = (cohort + sample.question.reference - sample.periods[0]).astype(np.int64)
+        return Cells(cohort, cohort + event, base - sample.question.reference + event, base)
 
 
 def stacks(sample: Sample, before: int | None, after: int | None, least: int) -> Stacks:
@@ -391,24 +408,6 @@ def stack_means(rows: StackRows, weight: FloatArray, value: FloatArray) -> tuple
     share = rows.normalised(weight)
     mean = rows.sums(share * value)
     return mean, share * (value - mean[rows.stack])
-
-
-def pooled(
-    layout: Stacks, rows: StackRows, of_stack: FloatArray, of_row: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Average a statistic over the stacks that have rows, by the sizes of their cohorts.
-
-    The influence carries the estimation of these shares: with p_g the share of cohort g among all units,
-    1{G_i = g} (theta_g - theta) / sum_g p_g is the part of unit i, seen or not. Returns the average by draw of the
-    folds, shape (R,), and the influence on its mean, (n,).
-    """
-    n = len(layout.own)
-    share = cohort_shares(layout, rows)
-    of_draw = share @ of_stack
-    influence = n * sums_by(share[rows.stack, None] * of_row, rows.unit, n).mean(axis=1)
-    member = np.flatnonzero(np.append(rows.present, False)[layout.own])
-    influence[member] += n / len(member) * (of_stack.mean(axis=1)[layout.own[member]] - float(of_draw.mean()))
-    return of_draw, influence
 
 
 def cohort_shares(layout: Stacks, rows: StackRows) -> FloatArray:

@@ -134,6 +134,7 @@ def etwfe(
         shares="estimated" if variance == "sampling" else "fixed",
         sizes=np.nansum(sample.y, axis=1) if (family, effects) == ("poisson", "unit") else None,
         form=form,
+        treated_then=sample.groups[0][:, None] <= cells.period + sample.question.anticipation,
         **counted(sample, model.fit),
     )
     return of_estimated_cohorts(fit)

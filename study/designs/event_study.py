@@ -82,6 +82,7 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         reference=~used,
         form=linear_form(fit.equations, place),
         only=np.maximum(only, only[~used]),
+        treated=cells.any(axis=1).astype(float),
         notes=tuple(single_events(times, np.einsum("gt,gtk->k", means.seen, cells), base)),
         **counted(sample, fit),
     )

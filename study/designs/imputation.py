@@ -146,10 +146,13 @@ def imputation(
         notes=tuple(note for block in blocks for note in block.notes),
         against="all_before",
         only=only,
+        treated_then=sample.groups[0][:, None] <= period + sample.question.anticipation,
     )
+    # A lead is of the cohorts that are in the panel at its event time.
+    of_lead = np.isnan(cohort) & np.isin(sample.groups[0][:, None] + event_time, sample.periods)
     labels = zip(fit.terms, event_time, np.isnan(cohort), strict=True)
     terms = tuple(f"event {e:g}" if is_lead else term for term, e, is_lead in labels)
-    return replace(fit, event_time=event_time, terms=terms)
+    return replace(fit, event_time=event_time, terms=terms, treated=fit.treated + of_lead)
 
 
 class _Block(NamedTuple):

@@ -114,9 +114,10 @@ def lp_did(
         mean,
         mean_influence,
         reference=reference,
+        treated=np.column_stack([np.isin(sample.groups[0], fit.start) for fit in fits]).astype(float),
+        only=only,
         n_obs=int(sample.counted(sample.observed).sum()),
         form=LinearForm(regression, place),
-        only=only,
         notes=(*notes, *single_events(times[~reference], size[~reference])),
     )
 

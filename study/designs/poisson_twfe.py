@@ -99,6 +99,7 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     notes += single_events(times, size, sample.question.reference)
     only = np.maximum(only, only[~regressed].max(initial=-1))
     fields |= {"reference": ~regressed, "notes": tuple(notes), "only": only}
+    fields["treated"] = cells.any(axis=1).astype(float)
     return event_time_effects(sample, times, linear, of_linear, mean, mean_influence, **fields)
 
 

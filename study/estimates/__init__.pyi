@@ -2,6 +2,7 @@ from .aggregation import CohortMeans as CohortMeans
 from .aggregation import balanced as balanced
 from .aggregation import coefficients as coefficients
 from .aggregation import cohort_means as cohort_means
+from .aggregation import event_effects as event_effects
 from .aggregation import event_time_effects as event_time_effects
 from .aggregation import group_time_effects as group_time_effects
 from .aggregation import left_out as left_out

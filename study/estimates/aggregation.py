@@ -394,7 +394,7 @@ def _averages(
     if mean is not None and mean_influence is not None:
         mean, mean_influence, mean_of_shares = averaged(mean, mean_influence)
     own: dict[str, Any] = dict.fromkeys(LABELS, np.full(len(terms), np.nan)) | labels
-    cohort, treated = own["cohort"], estimate.treated
+    cohort, treated, then = own["cohort"], estimate.treated, estimate.treated_then
     if treated is not None:  # a unit counts once in the average of its own cohort
         treated = np.where(np.isnan(cohort), treated @ cells, np.minimum(treated @ cells, 1.0))
     average = replace(
@@ -410,6 +410,9 @@ def _averages(
         replicates=None if estimate.replicates is None else weight.T @ estimate.replicates,
         form=None if estimate.form is None else estimate.form @ weight,
         treated=treated,
+        treated_then=None
+        if then is None
+        else np.column_stack([then[:, used].all(axis=1) for used in cells.T]),
         left_out=None,
         only=_only_of_averages(estimate, cells),
         **own,
@@ -566,11 +569,9 @@ def group_time_effects(
     """
     name = sample.period_name
     terms = tuple(f"ATT({name(g)},{name(t)})" for g, t in zip(cohort, period, strict=True))
-    # A term counts the group that it is of as treated; one that is of none, all cohorts of the window.
     dates = sample.groups[0][:, None]
-    treated = (np.isin(dates, sample.cohorts) & np.isnan(cohort)) | (dates == cohort)
     fields |= {"cohort": cohort, "period": period, "event_time": period - cohort}
-    fields["treated"] = treated.astype(float)
+    fields["treated"] = (dates == cohort).astype(float)  # the group that a term is of
     if "only" not in fields:
         own = (dates[:, :, None] == cohort) & (sample.periods[:, None] == period)
         fields["only"] = only_in_cells(sample, own)

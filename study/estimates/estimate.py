@@ -72,7 +72,7 @@ CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares 
 
 # What a term may be of; fields of an estimate that have its terms last, and those that select themselves.
 LABELS = ("event_time", "cohort", "period")
-_ARRAYS = (*LABELS, "effect_level", "untreated_mean", "reference", "treated", "at", "only")
+_ARRAYS = (*LABELS, "effect_level", "untreated_mean", "reference", "treated", "treated_then", "at", "only")
 _MAPS = ("level_influence", "untreated_influence", "cohort_weights", "form", "left_out")
 # The numbers of a tidy table.
 NUMBERS = ["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
@@ -236,6 +236,9 @@ class Estimate(Described):
     only : ndarray of int, shape (K,), optional
         A row of the one cluster that a term's treated units are of, -1 of terms with several. Without it there is no
         such term, so that it has no variance by leaving clusters out.
+    treated_then : ndarray of bool, shape (G, K), optional
+        Which groups are treated in all periods of a term, where untreated periods of other cohorts move it too: of
+        these it is no comparison.
     whole_cohorts : bool
         Whether cohorts weigh as wholes in averages, though terms rest on those of their units that are seen.
     """
@@ -277,6 +280,7 @@ class Estimate(Described):
     at_name: str = ""
     group: IntArray | None = None
     only: IntArray | None = None
+    treated_then: BoolArray | None = None
     whole_cohorts: bool = False
 
     @cached_property
@@ -378,7 +382,7 @@ class Estimate(Described):
             stratum = group if alike and not covariates.shape[1] else sample.stratum
         elif sample.summed is not None:
             stratum = sample.summed.stratum
-        of_rows = (stratum, sample.summed, sample.replicas)
+        of_rows = (stratum, sample.summed, sample.replicas, self.treated_then)
         return Sides(group, treated, weights, sample.cluster, alike, both, eligible, apart, *of_rows)
 
     @cached_property
@@ -762,9 +766,12 @@ class Estimate(Described):
         cov = errors.products(self.sample.cluster, self.sample.copies) / self.sample.n_rows**2
         degrees = math.inf
         if fit.convention == "jackknife":
-            sums, *which_clusters = sums_by_cluster(errors, self.sides.select(columns))
+            sides, cohort = self.sides.select(columns), None
+            sums, *which_clusters = sums_by_cluster(errors, sides)
             treated, present = (np.asarray(each.any(axis=1)) for each in which_clusters)
-            degrees = covariance_degrees(sums, treated, self.sample.replicas, present)
+            if self.group is None and self.sample.first_treated is not None:
+                cohort = sides.by_cluster(np.minimum, sides.group[:, None])[:, 0]
+            degrees = covariance_degrees(sums, treated, self.sample.replicas, present, cohort)
         elif fit.convention == "pooled":
             degrees = float(fit.degrees_of_freedom[used].min())
         return wald(self.effect_level[used], cov, degrees)
@@ -1169,9 +1176,10 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
         return f"{fit.design}: {exact}, so {headline.terms[0]} has no standard error."
     if not estimable:
         if min(treated, compared) >= 2:
-            side = "one treated cluster" if fit.sample.group is None else "one cluster of a group"
+            effects, side = _without_error(fit)
+            side = side if fit.sample.group is None else "one cluster of a group"
             side = side if instrument is None else "one cluster of winners or losers"
-            what = f"{fit.design}: {_without_error(fit)} in {headline.terms[0]} rest on {side}"
+            what = f"{fit.design}: {effects} in {headline.terms[0]} rest on {side}"
         if instrument is not None:
             return f"{what}, so it has no standard error."
         return (
@@ -1203,12 +1211,14 @@ def _of_pooled(fit: Estimate) -> str | None:
     )
 
 
-def _without_error(fit: Estimate) -> str:
-    """Name the effects of an average that have no sampling variance."""
+def _without_error(fit: Estimate) -> tuple[str, str]:
+    """Name the effects of an average that have no sampling variance, and the one cluster that they rest on."""
     try:
         path, question = fit.by_event_time, fit.sample.question
     except QuestionError:  # an average that was made already, or a coefficient
-        return "some effects"
+        return "some effects", "one treated cluster"
     averaged = ~path.pre & (path.event_time <= question.last)
-    alone = path.event_time[averaged & ~(path.leave_out.estimable | path.reference)]
-    return f"effects at event time {', '.join(f'{e:g}' for e in alone)}" if len(alone) else "some effects"
+    alone = averaged & ~(path.leave_out.estimable | path.reference)
+    side = "comparison" if np.any(path.leave_out.clusters[1, alone] == 1) else "treated"
+    times = ", ".join(f"{e:g}" for e in path.event_time[alone])
+    return f"effects at event time {times}" if times else "some effects", f"one {side} cluster"

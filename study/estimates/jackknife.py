@@ -57,6 +57,9 @@ class Sides(NamedTuple):
         What rows stand for, where they are not units.
     replicas : Summed, optional
         That, where clusters are units, so that the number of a cluster stands for several.
+    treated_then : ndarray of bool, shape (G, K), optional
+        Which groups are treated themselves in the period of a term of another cohort. Their untreated periods may move
+        it, but they are no part of what it is compared with then.
     """
 
     group: IntArray
@@ -70,11 +73,14 @@ class Sides(NamedTuple):
     stratum: IntArray | None = None
     summed: Summed | None = None
     replicas: Summed | None = None
+    treated_then: BoolArray | None = None
 
     @property
     def halves(self) -> list[BoolArray]:
         """Which groups are treated, and which are not, shape (G, K) each; of a third difference, eligible or not."""
         sides = [self.treated > 0, self.treated == 0]
+        if self.treated_then is not None:
+            sides[1] &= ~self.treated_then
         if self.eligible is None:
             return sides
         return [side & kind[:, None] for side in sides for kind in (self.eligible, ~self.eligible)]
@@ -86,6 +92,8 @@ class Sides(NamedTuple):
         The halves, or where cohorts are apart each group on the comparison side. On the treated side averages pool
         cohorts of eligible units, whose shares are estimated, and of the others where clusters may have units of both.
         """
+        if self.treated_then is not None:
+            return [*self.halves, self.treated_then & (self.treated == 0)]
         if self.eligible is None or not self.apart:
             return self.halves
         pooled = (self.treated > 0) & (self.eligible | (not self.by_unit))[:, None]
@@ -106,7 +114,8 @@ class Sides(NamedTuple):
 
     def select(self, columns: IntArray) -> Sides:
         """Return the sides of some of the terms."""
-        return self._replace(treated=self.treated[:, columns])
+        then = None if self.treated_then is None else self.treated_then[:, columns]
+        return self._replace(treated=self.treated[:, columns], treated_then=then)
 
     @property
     def by_unit(self) -> bool:
@@ -270,7 +279,7 @@ def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
         counts.append(np.sum((own > 0) * sides.copies, axis=0))
         of_mean = _factor((own / sides.copies)[sides.cluster[rows]], own.sum(axis=0))
         factor[rows] = np.where(inside, of_mean, factor[rows])
-    halves = counts
+    halves = counts[:2]
     if sides.eligible is not None:
         used = [(weight > 0) & half[sides.group] for half in sides.halves]
         halves = [np.sum(sides.by_cluster(np.logical_or, each), axis=0) for each in used]
@@ -380,7 +389,11 @@ def _degrees(effective: FloatArray) -> FloatArray:
 
 
 def covariance_degrees(
-    sums: FloatArray, treated: BoolArray, replicas: Summed | None = None, used: BoolArray | None = None
+    sums: FloatArray,
+    treated: BoolArray,
+    replicas: Summed | None = None,
+    used: BoolArray | None = None,
+    cohort: IntArray | None = None,
 ) -> float:
     """Return the degrees of freedom of the covariance of several terms: it varies as a Wishart matrix with as many.
 
@@ -399,6 +412,9 @@ def covariance_degrees(
         What clusters stand for, where their numbers stand for several; sums are over the root of how many.
     used : ndarray of bool, shape (C,), optional
         Which clusters have influence; those whose sums are not zero where it is not given.
+    cohort : ndarray of int, shape (C,), optional
+        Number of the cohort that each cluster is of. Combinations of several terms may rest on a cohort alone, so that
+        the degrees are then at most those with cohorts in place of sides, in which m_s is the number of clusters.
     """
     scaled = sums / np.sqrt(np.einsum("ck,ck->k", sums, sums))
     values, vectors = np.linalg.eigh(scaled.T @ scaled)
@@ -410,10 +426,13 @@ def covariance_degrees(
     lengths = np.einsum("ck,ck->c", each, each)
     if replicas is not None:
         lengths = largest(lengths[:, None], replicas.stratum)[:, 0]
+    some = lengths > 0 if used is None else used
+
+    def spread(side: BoolArray) -> float:
+        part = standard[side].T @ standard[side]
+        return float(np.sum(part**2) + np.trace(part) ** 2)
+
     for side in (treated, ~treated):
-        own = standard[side]
-        part = own.T @ own
-        spread = float(np.sum(part**2) + np.trace(part) ** 2)
         if replicas is None:
             fourth = float(np.sum(lengths[side] ** 2))
         else:
@@ -421,8 +440,11 @@ def covariance_degrees(
         if fourth > 0:
             present = lengths[side] > NOTHING**2 * lengths[side].max() if used is None else used[side]
             number = np.sum(copies[side] * present)
-            effective = np.clip(spread * (rank + 2) / (rank + 1) / fourth - 2, 1.0, number)
-            over += spread / float(_degrees(effective))
+            effective = np.clip(spread(side) * (rank + 2) / (rank + 1) / fourth - 2, 1.0, number)
+            over += spread(side) / float(_degrees(effective))
+    if cohort is not None and rank > 1:
+        cohorts = [cohort == label for label in np.unique(cohort)]
+        over = max(over, sum(spread(own) / float(_degrees(copies[own] @ some[own])) for own in cohorts))
     return (rank + rank**2) / over
 
 

@@ -32,7 +32,7 @@ from study.report import COLUMNS, p_cell
         (0.001, "0.001", "p = 0.001"),
         (0.03, "0.030", "p = 0.030"),
         (1.0, "1.000", "p = 1.000"),
-        (float("nan"), "(none)", "p = (none)"),
+        (float("nan"), "(none)", "no p-value"),
     ],
 )
 def test_a_p_value_has_three_decimals_or_is_below_them(value, text, equation):

@@ -186,3 +186,20 @@ def test_event_study_refuses_treated_units_that_are_seen_at_the_reference_only()
         QuestionError, match="no effect can be estimated: treated units are seen at event time -1"
     ):
         estimate(replace(panel, outcomes={"y": y}), Question("y", "event"), "event_study")
+
+
+def test_cohorts_that_an_event_time_is_not_of_are_not_among_the_treated_whose_number_its_error_rests_on() -> (
+    None
+):
+    rng, n = np.random.default_rng(5), 24
+    first = np.repeat([4.0, 6.0, 7.0, 8.0, np.nan], [3, 3, 3, 3, 12])
+    panel = replace(
+        simulated.panel(n), outcomes={"y": rng.normal(size=(n, 8))}, first_treated={"event": first}
+    )
+    fit, *without = (
+        estimate(part, Question("y", "event"), "event_study").effect
+        for part in (panel, *(simulated.subset(panel, np.arange(n) != i) for i in range(n)))
+    )
+    error = np.sqrt(np.sum((np.array(without) - fit) ** 2, axis=0))
+    ours = estimate(panel, Question("y", "event"), "event_study")
+    assert ours.std_error[~ours.reference] == pytest.approx(error[~ours.reference], rel=0.1)

@@ -197,7 +197,7 @@ def test_terms_against_a_reference_at_which_one_treated_unit_is_seen_have_no_err
         assert any("rests on one treated unit" in note for note in fit.notes)
 
 
-@pytest.mark.parametrize("design", ["callaway_santanna", "sun_abraham", "etwfe", "imputation"])
+@pytest.mark.parametrize("design", ["callaway_santanna", "sun_abraham", "etwfe", "imputation", "lp_did"])
 def test_an_average_over_cohorts_whose_treated_units_are_of_one_cluster_has_no_error(design: str) -> None:
     panel = few()
     y, state = panel.outcomes["y"].copy(), panel.units.copy()
@@ -225,6 +225,64 @@ def test_rows_that_stand_for_several_clusters_are_not_one() -> None:
     replicas = SimpleNamespace(frequency=np.array([3, 1]))
     sample: Any = SimpleNamespace(cluster=np.array([0, 1]), replicas=replicas)
     assert [only_row(sample, np.array(rows)) for rows in ([0], [1], [0, 1], [1, 1])] == [-1, 1, -1, 1]
+
+
+@pytest.mark.parametrize(
+    ("design", "options", "most"),
+    [
+        ("event_study", {}, 1.1),
+        ("event_study", {"bin_at": 3}, 1.1),
+        ("lp_did", {}, 1.1),
+        ("lp_did", {"weighting": "equal"}, 1.1),
+        ("poisson_twfe", {"terms": "event_time"}, 1.3),  # exp(coefficient) moves not quite by its derivative
+    ],
+)
+def test_at_an_event_time_the_treated_are_the_cohorts_that_it_is_of(
+    design: str, options: dict[str, Any], most: float
+) -> None:
+    panel = few(units=24)
+    first = np.r_[[4.0, 6.0], [7.0] * 8, np.full(14, np.nan)]
+    y = np.exp(panel.outcomes["y"] / 4) if design == "poisson_twfe" else panel.outcomes["y"]
+    panel = replace(panel, outcomes={"y": y}, first_treated={"event": first})
+    fits = [
+        estimate(part, PLAIN, design, **options).by_event_time
+        for part in (panel, *(simulated.subset(panel, panel.units != unit) for unit in panel.units))
+    ]
+    whole = fits[0]
+    for k in np.flatnonzero(whole.varies):
+        moved = [
+            fit.effect_level[fit.event_time == whole.event_time[k]] - whole.effect_level[k] for fit in fits
+        ]
+        ratio = whole.std_error[k] / np.sqrt(np.sum(np.concatenate(moved) ** 2))
+        assert 0.93 < ratio < most, whole.terms[k]
+
+
+@pytest.mark.parametrize("design", ["imputation", "etwfe"])
+def test_cohorts_that_are_treated_by_then_are_no_comparison(design: str) -> None:
+    panel = few(units=14)
+    first = np.r_[[4.0] * 6, [5.0] * 5, np.full(3, np.nan)]
+    panel = replace(panel, first_treated={"event": first})
+    error, path = left_out(panel, PLAIN, design, {}, panel.units, "event")
+    assert path.std_error[-1] == pytest.approx(error[-1], rel=0.02)
+    assert path.leave_out.clusters[1, -1] == 3
+    alone = estimate(simulated.subset(panel, np.arange(14) < 12), PLAIN, design)
+    assert np.isnan(alone.by_event_time.std_error[-1])
+    assert np.isfinite(alone.std_error[(alone.cohort == 4) & (alone.period == 4)]).all()
+
+
+def test_a_note_says_that_effects_rest_on_one_comparison_cluster() -> None:
+    panel = few(units=13)
+    panel = replace(panel, first_treated={"event": np.r_[[4.0] * 6, [6.0] * 6, np.nan]})
+    fit = estimate(panel, PLAIN, "event_study")
+    assert "effects at event time 0, 1, 2 in event_average rest on one comparison cluster" in fit.notes[-1]
+
+
+def test_the_treated_clusters_of_a_lead_of_imputation_are_those_that_are_seen_at_it() -> None:
+    panel = few(units=24)
+    panel = replace(panel, first_treated={"event": np.r_[[4.0] * 8, [7.0] * 2, np.full(14, np.nan)]})
+    path = estimate(panel, PLAIN, "imputation", leads=None).by_event_time
+    treated = dict(zip(path.event_time, path.leave_out.clusters[0], strict=True))
+    assert [treated[e] for e in (-6, -4, -3, -2, 0, 4)] == [2, 2, 10, 10, 10, 8]
 
 
 def test_it_is_that_of_leaving_out_clusters_of_different_sizes() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import simulated
@@ -49,6 +51,17 @@ def test_the_scale_of_the_outcome_and_the_names_of_units_do_not_matter(path):
 
 def test_without_an_effect_before_the_event_there_is_no_test(path):
     assert pre_test(path.select(path.event_time >= 0)) == NONE
+
+
+@pytest.mark.parametrize("design", ["callaway_santanna", "event_study"])
+def test_leads_that_rest_on_a_cohort_of_two_have_its_degrees_of_freedom(design):
+    rng, first = np.random.default_rng(2), np.repeat([4.0, 5.0, 7.0, np.nan], [20, 2, 2, 20])
+    panel, rejections = replace(simulated.panel(n=44), first_treated={"event": first}), 0
+    for _ in range(60):
+        drawn = replace(panel, outcomes={"y": rng.normal(size=(44, 8)).cumsum(axis=1)})
+        path = estimate(drawn, QUESTION, design).by_event_time
+        rejections += path.test(path.pre & path.varies).p_value <= 0.05
+    assert rejections <= 0.05 * 60 + 3 * np.sqrt(60 * 0.05 * 0.95)  # 13 and 16 with those of all treated
 
 
 def test_both_tests_reject_near_their_level_with_twelve_treated_of_150():

@@ -385,6 +385,11 @@ class Estimate(Described):
         of_rows = (stratum, sample.summed, sample.replicas, self.treated_then)
         return Sides(group, treated, weights, sample.cluster, alike, both, eligible, apart, *of_rows)
 
+    @property
+    def cohort_number(self) -> IntArray | None:
+        """Number of each unit's cohort, shape (n,), or None where units switch in and out of treatment."""
+        return self.sides.group if self.group is None and self.sample.first_treated is not None else None
+
     @cached_property
     def leave_out(self) -> LeftOut:
         """Influence that leaves each cluster out in turn; see :mod:`study.estimates.jackknife`."""
@@ -769,8 +774,8 @@ class Estimate(Described):
             sides, cohort = self.sides.select(columns), None
             sums, *which_clusters = sums_by_cluster(errors, sides)
             treated, present = (np.asarray(each.any(axis=1)) for each in which_clusters)
-            if self.group is None and self.sample.first_treated is not None:
-                cohort = sides.by_cluster(np.minimum, sides.group[:, None])[:, 0]
+            if self.cohort_number is not None:
+                cohort = sides.by_cluster(np.minimum, self.cohort_number[:, None])[:, 0]
             degrees = covariance_degrees(sums, treated, self.sample.replicas, present, cohort)
         elif fit.convention == "pooled":
             degrees = float(fit.degrees_of_freedom[used].min())

@@ -390,7 +390,6 @@ def _averaged(
         untreated_mean=None,
         untreated_influence=None,
         left_out=LeftOut(none, None, effects.leave_out.clusters, effects.leave_out.estimable),
-        whole_cohorts=False,
         # Draws are averaged as effects are: of a draw for each cell that is 1 there, the averages are the weights.
         of_draw=np.eye(n_terms),
     )
@@ -451,7 +450,6 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
         untreated_mean=None,
         untreated_influence=None,
         left_out=LeftOut(pair.left, None, effects.leave_out.clusters, estimable),
-        whole_cohorts=False,
     )
 
 

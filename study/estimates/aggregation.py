@@ -419,23 +419,12 @@ def _averages(
     )
     if of_shares is None or not several.any():
         return replace(average, left_out=estimate.leave_out.averaged(weight))
-    if estimate.whole_cohorts:
-        return replace(
-            average,
-            left_out=_left_out_with_shares(estimate, average, weight, total, of_shares, mean_of_shares),
-        )
-    # Averages by estimated shares are means over units: leaving out a unit moves the average as it moves a mean
-    # over all treated units, and not as it moves its cohort's.
-    if estimate.left_out is None:
+    if estimate.left_out is None and not estimate.whole_cohorts:
+        # Averages by estimated shares are means over units: leaving out a unit moves the average as it moves a mean
+        # over all treated units, and not as it moves its cohort's.
         return average
-    # The design itself says what leaving clusters out does to effects; what it does to shares is added.
-    left, sides = estimate.left_out.averaged(weight), average.sides
-    by_shares = leverage(influence, sides)
-    untreated = left.untreated
-    if untreated is not None and mean_of_shares is not None:
-        untreated = untreated + by_shares.applied(mean_of_shares, sides)
-    level = left.level + by_shares.applied(of_shares, sides)
-    return replace(average, left_out=LeftOut(level, untreated, by_shares.clusters, left.estimable))
+    left = _left_out_with_shares(estimate, average, weight, total, of_shares, mean_of_shares)
+    return replace(average, left_out=left)
 
 
 def _only_of_averages(estimate: Estimate, cells: BoolArray) -> IntArray | None:
@@ -527,6 +516,10 @@ def _left_out_with_shares(
         errors[1] += mean_of_shares.dense()
     of_sides = leverage(average.level_influence, average.sides)
     estimable = of_sides.estimable & (average.only < 0)
+    own_left = estimate.left_out
+    if own_left is not None:  # terms of several units, of which the design says that they have none
+        none = ~own_left.estimable & (only < 0) & (True if own_left.own is None else own_left.own)
+        estimable &= ~np.any(weight[none] > 0, axis=0)
     errors /= np.where(estimable, 1 - taken, 1.0)[cluster]
     untreated = None if of_terms.untreated is None else Influence.of(errors[1])
     return LeftOut(Influence.of(errors[0]), untreated, of_sides.clusters, estimable)

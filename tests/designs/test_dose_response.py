@@ -117,6 +117,22 @@ def test_errors_are_those_of_leaving_out_each_cluster(
     assert list(np.isnan(errors)) == [*whole.reference, False]
 
 
+@pytest.mark.parametrize("gaps", [0.0, 0.2])
+def test_errors_of_averages_of_slopes_are_those_of_leaving_out_each_unit(gaps: float) -> None:
+    sample = ASKED.sample(dosed(30, 3, gaps, cohorts=(4, 6)))
+
+    def path(one: Any) -> np.ndarray:
+        fit = find_design("dose_response")(one, curve="slopes", degree=1)
+        return np.concatenate([fit.by_event_time.effect, fit.headline.effect])
+
+    whole = find_design("dose_response")(sample, curve="slopes", degree=1)
+    full = path(sample)
+    moved = [path(sample.only(sample.cluster != c, "left out")) - full for c in range(30)]
+    errors = np.concatenate([whole.by_event_time.std_error, whole.headline.std_error])
+    known = ~np.isnan(errors)
+    np.testing.assert_allclose(np.sqrt(np.sum(np.square(moved), axis=0))[known], errors[known], rtol=1e-9)
+
+
 @pytest.mark.parametrize("alone", [(2.5,), (0.5, 2.5)], ids=str)
 def test_doses_that_one_unit_has_have_no_error_and_the_others_have_one(alone: tuple[float, ...]) -> None:
     panel = dosed(60, cohorts=(5,), steps=(1.0, 2.0))
@@ -125,6 +141,15 @@ def test_doses_that_one_unit_has_have_no_error_and_the_others_have_one(alone: tu
     fit = ask(replace(panel, doses={"amount": dose}), form="saturated").aggregate("dose")
     assert list(fit.at) == sorted([1.0, 2.0, *alone])
     assert list(np.isnan(fit.std_error)) == [at in alone for at in fit.at]
+
+
+def test_averages_of_slopes_to_a_dose_of_one_unit_have_no_error() -> None:
+    panel = dosed(60, cohorts=(4, 6), steps=(1.0, 2.0))
+    dose = panel.doses["amount"].copy()
+    dose[[np.argmax(panel.first_treated["event"] == cohort) for cohort in (4, 6)]] = 2.5
+    fit = ask(replace(panel, doses={"amount": dose}), form="saturated", curve="slopes")
+    assert np.isnan(fit.headline.std_error[0])
+    assert np.isnan(fit.by_event_time.std_error).all()
 
 
 def test_the_average_over_doses_is_that_of_callaway_santanna() -> None:

@@ -15,6 +15,7 @@ from study.core import (
     QuestionError,
     Target,
     checked,
+    counted,
     jackknife,
     one_thread,
     p_is,
@@ -424,7 +425,7 @@ def few_on_a_side(fit: Estimate, fewest: int) -> str | None:
     treated, compared = fit.leave_out.clusters[:, 0].tolist()
     if min(treated, compared if fit.sides.both else treated) >= fewest:
         return None
-    sides = f"{treated} clusters on the treated and {compared} on the comparison side"
+    sides = f"{counted(treated, 'cluster')} on the treated and {compared} on the comparison side"
     return f"{sides} carry the variance of {fit.terms[0]}; with fewer than {fewest} on a side"
 
 

@@ -242,7 +242,7 @@ REFUSED = {
     ),
     "untreated": (
         lambda path: np.where(np.arange(80)[:, None] < 2, 0.0, path),
-        f"2 units never have a dose, first u0000; compare with them: {OTHERS}",
+        f"dose never begins for 2 units, first u0000; compare with them: {OTHERS}",
     ),
     "dates": (
         lambda path: np.where((np.arange(80)[:, None] == 4) & (PERIODS < 6), 0.0, path),

@@ -216,10 +216,10 @@ def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Bloc
     lost = (sample.treatment == 1) & sample.observed & np.isnan(tau)
     notes = list[str]()
     if lost.any():
-        cells = counted(sample.counted(lost).sum(), "treated unit-period")
-        units = counted(sample.counted(lost.any(axis=1)), "unit")
+        lost_cells = counted(int(sample.counted(lost).sum()), "treated unit-period")
+        units = counted(int(sample.counted(lost.any(axis=1))), "unit")
         notes.append(
-            f"{cells} of {units} left out: the unit or its covariates are not observed before treatment"
+            f"{lost_cells} of {units} left out: the unit or its covariates are not observed before treatment"
         )
     means = cohort_means(sample, tau)
     outcomes = cohort_means(sample, np.where(lost, np.nan, sample.y) if lost.any() else sample.y)

@@ -397,8 +397,8 @@ def regression_term(
         equations, unit = fit.form.regression()
         seen = np.flatnonzero(equations.seen() > 0)
         cluster = np.zeros(len(unit), dtype=np.int64)
-        used, cluster[seen] = np.unique(sample.cluster_by_label[unit[seen]], return_inverse=True)
-        numbers, first = np.unique(sample.cluster_by_label, return_index=True)
+        used, cluster[seen] = np.unique(sample.cluster[unit[seen]], return_inverse=True)
+        numbers, first = np.unique(sample.cluster, return_index=True)
         of = target(equations, fit.form.combination[:, 0], cluster)
     return RegressionTerm(fit, of, sample.cluster_labels[first[np.isin(numbers, used)]])
 

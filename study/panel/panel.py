@@ -120,7 +120,7 @@ class Panel(Described):
         ]
         for block in DATA:
             kind = "labels" if block == "attributes" else "float64"
-            shape = (n,) if block in ("attributes", "first_treated") else (n, t)
+            shape: tuple[int, ...] = (n,) if block in ("attributes", "first_treated") else (n, t)
             if not isinstance(values := getattr(self, block), NotSaved):
                 given += [(f'{block}["{name}"]', array, kind, shape) for name, array in values.items()]
         for where, array, kind, shape in given:

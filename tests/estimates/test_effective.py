@@ -234,7 +234,12 @@ def test_a_side_is_few_below_five_clusters(many: int, switched: bool) -> None:
 
 
 def test_one_cluster_is_in_the_singular() -> None:
-    assert "6 treated and 1 comparison cluster carry" in str(few_clusters_warning(few(6, 1)))
+    panel = simulated.few_treated(np.random.default_rng(0), 12, 6, (5,))
+    first = panel.first_treated["event"]
+    panel = replace(panel, attributes={"state": np.where(np.isnan(first), "other", panel.units)})
+    assert "6 treated and 1 comparison cluster carry" in str(
+        few_clusters_warning(estimate(panel, QUESTION.replace(cluster="state")))
+    )
     assert "of 41 clusters 1 has treated units" in str(few_clusters_warning(few(1, 40).under("CR0")))
 
 

@@ -1189,8 +1189,8 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
         if instrument is not None:
             return f"{what}, so it has no standard error."
         return (
-            f"{what}, so it has no standard error; use study.randomization over event dates, or average over fewer "
-            "event times, by a smaller horizon."
+            f"{what}, so it has no standard error; use study.randomization over event dates, average over fewer event "
+            "times by a smaller horizon, or leave cohorts of one unit out by min_cohort_size=2."
         )
     sides = headline.sides
     fewest = min(treated, compared) if sides.both else max(treated, compared)

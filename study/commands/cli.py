@@ -200,6 +200,7 @@ def compare(
     seed: int = 0,
     level: float = 0.95,
     engine: options.OfEngine,
+    workers: options.OfWorkers,
     to: options.OfOutput,
     figure: options.OfPlot,
 ) -> None:
@@ -229,7 +230,10 @@ def compare(
     engine.refuse_several("study compare", outcome)
     with engine.opened("study compare", source, question, outcome, named, figure.label) as panel:
         words = figure.words(panel, "study compare")
-        compared = inference.compare(panel, question, designs, outcome, force=force, draws=draws, seed=seed)
+        with workers.settings(), workers.learning(named or ()):
+            compared = inference.compare(
+                panel, question, designs, outcome, force=force, draws=draws, seed=seed
+            )
         comparison = options.refusals_as_options(compared)
         if figure.window is None:
             drawn = figure.drawn(comparison.plot, labels=words, level=level)

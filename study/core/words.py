@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # What is recorded of an estimate: ten times finer than references are met, a million times coarser than rounding.
 RECORDED = 8
+WITHOUT_DECIMALS = 100_000
 
 
 def significant(value: float, digits: int = RECORDED, *, beside: float = 0.0) -> float:
@@ -41,9 +42,12 @@ def significant(value: float, digits: int = RECORDED, *, beside: float = 0.0) ->
 def decimals(digits: int, *values: float) -> int:
     """Return decimals, or as many more as leave three significant digits where these leave nothing of any value.
 
-    Below 1e-12 there is only rounding.
+    Below 1e-12 there is only rounding. There are none where all values, but for 0, have six digits before the point.
     """
-    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    sizes = [abs(value) for value in values if math.isfinite(value) and value]
+    if min(sizes, default=0.0) >= WITHOUT_DECIMALS:
+        return 0
+    largest = max(sizes, default=0.0)
     return digits if largest < 1e-12 or round(largest, digits) else 2 - math.floor(math.log10(largest))
 
 

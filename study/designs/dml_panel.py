@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, counted
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.estimates import Estimate, coefficients, mean_over
 from study.learners import (
@@ -195,7 +195,7 @@ def dml_panel(
     treated = treated_at_change(sample, rows) if in_changes else rows.used & (sample.treatment == 1)
     mean, mean_influence = mean_over(sample, treated)
     unused = sample.n_units - len(np.unique(rows.unit))
-    notes = [f"{unused} units are not seen in two periods and add no row."] if unused else []
+    notes = [f"{counted(unused, 'unit')} left out: not seen in two periods"] if unused else []
     if approach == "correlated_random_effects" and rows.covariates.size:
         left = rows.outcome[:, None] - model.predictions["ml_l"][:, :, 0]
         between = group_means(left, rows.unit).var() / (left.var() or 1.0)

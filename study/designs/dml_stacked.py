@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, sums_by
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, counted, sums_by
 from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect, whole_cohorts
 from study.estimates import Estimate, event_effects, group_time_effects, left_out, single_events
@@ -235,7 +235,7 @@ def _comparison_odds(rows: StackRows, odds: FloatArray) -> FloatArray:
 def _units_pooled(sample: Sample, layout: Stacks, odds: FloatArray) -> list[str]:
     """Say how many units are pooled, and how many units of equal weight the comparison is worth."""
     rows = layout.at_base
-    notes = [f"{rows.treated.sum()} treated units of {rows.present.sum()} cohorts are pooled"]
+    notes = [f"{rows.treated.sum()} treated units of {counted(rows.present.sum(), 'cohort')} are pooled"]
     for at in (at for at in layout.compared if at.event == 0):
         weight = cohort_shares(layout, at)[at.stack, None] * at.normalised(_comparison_odds(at, odds))
         of_unit = sums_by(weight, at.unit, sample.n_units)

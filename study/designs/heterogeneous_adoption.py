@@ -22,6 +22,7 @@ from study.core import (
     IntArray,
     QuestionError,
     Unidentified,
+    counted,
     p_is,
     solvable,
     sums_by,
@@ -223,7 +224,8 @@ def _first_dose(sample: Sample) -> int:
         refuse(f"{event} is negative for {units[(path < 0).any(axis=1)][0]}; doses start at zero")
     if untreated.any():
         refuse(
-            f"{untreated.sum()} units never have a {event}, first {units[untreated][0]}; compare with them: {others}"
+            f"{event} never begins for {counted(untreated.sum(), 'unit')}, first {units[untreated][0]}; compare with "
+            f"them: {others}"
         )
     if later.any():
         then = name(sample.periods[first[later][0]])

@@ -17,6 +17,7 @@ from study.core import (
     QuestionError,
     Regression,
     Terms,
+    counted,
     period_effects,
     refuse_unidentified,
     regress,
@@ -215,9 +216,10 @@ def _effects(sample: Sample, untreated: FloatArray, conservative: bool) -> _Bloc
     lost = (sample.treatment == 1) & sample.observed & np.isnan(tau)
     notes = list[str]()
     if lost.any():
+        lost_cells = counted(int(sample.counted(lost).sum()), "treated unit-period")
+        units = counted(int(sample.counted(lost.any(axis=1))), "unit")
         notes.append(
-            f"{sample.counted(lost).sum()} treated unit-periods of {sample.counted(lost.any(axis=1))} units left out: "
-            "the unit or its covariates are not observed before treatment"
+            f"{lost_cells} of {units} left out: the unit or its covariates are not observed before treatment"
         )
     means = cohort_means(sample, tau)
     outcomes = cohort_means(sample, np.where(lost, np.nan, sample.y) if lost.any() else sample.y)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import FloatArray, IntArray, QuestionError
+from study.core import FloatArray, IntArray, QuestionError, counted
 from study.estimates import Estimand, Estimate, coefficients
 from study.learners import Averaged, Folds, Nuisance, Nuisances, Part, of_predictions
 from study.panel import Sample
@@ -129,7 +129,7 @@ def long_change(sample: Sample, before: int, after: int, who: str) -> LongChange
         at_end + level,
         (start[unit] <= periods[-1]).astype(float),
         sample.x_baseline[unit],
-        (f"{left_out} units are not seen throughout both ends of the window and add no row.",)
+        (f"{counted(left_out, 'unit')} left out: not seen throughout both ends of the window",)
         if left_out
         else (),
         f"the change from {first} to {last}",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, sums_by
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, counted, sums_by
 from study.designs import COMMON, Assumes, Estimand, PredictionErrors, Supports, design
 from study.designs.did_cells import Cells, Effects, effects_in_cells, refuse_no_effect
 from study.designs.imputation import NO_CARRY_OVER
@@ -706,10 +706,10 @@ def _lost(sample: Sample, fit: Completed, code: IntArray, least: int) -> list[st
     lost = (code >= 0) & sample.observed & np.isnan(fit.beyond)
     if not lost.any():
         return []
-    periods = "period" if least == 1 else "periods"
+    cells, units = counted(lost.sum(), "treated unit-period"), counted(lost.any(axis=1).sum(), "unit")
     return [
-        f"{lost.sum()} treated unit-periods of {lost.any(axis=1).sum()} units left out: the unit is not observed in "
-        f"{least} untreated {periods}, or its covariates are not"
+        f"{cells} of {units} left out: the unit is not observed in {counted(least, 'untreated period')}, or its "
+        "covariates are not"
     ]
 
 

@@ -365,7 +365,7 @@ def _sentences(scale: Scale, level: float, frame: pd.DataFrame, details: Mapping
     for row in details["rows"]:
         yield (
             f"If all events were {row.label} than recorded, the effect is {scale.text(row.estimate)}, interval "
-            f"{row.interval(scale)}, with {row.n_treated} treated units instead of {full.n_treated}."
+            f"{row.interval(scale)}, with {counted(row.n_treated, 'treated unit')} instead of {full.n_treated}."
         )
 
 

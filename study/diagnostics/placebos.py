@@ -122,7 +122,7 @@ def placebo_dates(
         *small,
         *(
             f"With events {row.label} the effect is {scale.text(row.estimate)} ({100 * level:g}% interval "
-            f"{row.interval(scale)}, {row.n_treated} treated units)."
+            f"{row.interval(scale)}, {counted(row.n_treated, 'treated unit')})."
             for row in refits.rows
         ),
     ]

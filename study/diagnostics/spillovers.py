@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, QuestionError, p_text, refuse_unknown
+from study.core import BoolArray, FloatArray, QuestionError, counted, p_text, refuse_unknown
 from study.diagnostics import Finding, Needs, Section, diagnostic, dots, event_dates, headline, refit
 from study.diagnostics.refits import redated, refuse_group, with_error
 from study.estimates import SIZE, Effect, Estimate, effects_frame
@@ -54,8 +54,8 @@ def by_label(sample: Sample, name: str) -> Exposure:
     blank = np.isin(own, UNLABELLED)
     if blank.any():
         raise QuestionError(
-            f"{WHO}: {blank.sum()} units have no {name}, first {sample.unit_ids[blank][0]}; leave them out with the "
-            "question's population."
+            f"{WHO}: {name} is empty for {counted(blank.sum(), 'unit')}, first {sample.unit_ids[blank][0]}; leave them "
+            "out with the question's population."
         )
     names, of_unit = np.unique(sample.panel.attributes[name].astype(str), return_inverse=True)
     first = np.full(len(names), np.nan)
@@ -87,7 +87,7 @@ def by_distance(sample: Sample, coordinates: Coordinates, rings: Sequence[float]
         absent = [str(unit) for unit in sample.unit_ids if str(unit) not in coordinates]
         if absent:
             raise QuestionError(
-                f"{WHO}: {len(absent)} units have no coordinates, first {absent[0]}; leave them out with the "
+                f"{WHO}: no coordinates of {counted(len(absent), 'unit')}, first {absent[0]}; leave them out with the "
                 "question's population, or add them."
             )
         sources = np.flatnonzero([str(unit) in coordinates for unit in units])
@@ -266,13 +266,13 @@ def _sentences(
     for row in details["neighbours"]:
         yield (
             f"Untreated {row.label} change by {scale.text(row.estimate)} after the first event near them, against "
-            f"unexposed units ({percent} interval {row.interval(scale)}, {row.n_treated} units, clustered by "
-            f"{cluster})."
+            f"unexposed units ({percent} interval {row.interval(scale)}, {counted(row.n_treated, 'unit')}, clustered "
+            f"by {cluster})."
         )
     if details["exposed_from_start"]:
         yield (
-            f"{details['exposed_from_start']} exposed units have no period before the first event near them and are "
-            "not in that."
+            f"Not in that: {counted(details['exposed_from_start'], 'exposed unit')}, without a period before the first "
+            "event near them."
         )
 
 

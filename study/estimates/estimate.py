@@ -23,6 +23,7 @@ from study.core import (
     QuestionError,
     Text,
     checked,
+    counted,
     first_of,
     normal_score,
     quantile,
@@ -1143,7 +1144,7 @@ def few_clusters_warning(fit: Estimate) -> str | None:
         return _of_pooled(fit)
     instrument, effective = fit.sample.question.instrument, effective_clusters(headline)[0]
     few, means = treated_clusters(headline), max(len(fit.sample.cohorts), 1)
-    who = f"{few} have treated units"
+    who = f"{few} {'has' if few == 1 else 'have'} treated units"
     if instrument is not None and fit.group is not None:  # winners and losers of a lottery
         won = fit.sides.treated[fit.group, 0] > 0
         winners, losers = (fit.sample.n_clusters(side) for side in (won, ~won))
@@ -1170,7 +1171,7 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     """Say that few clusters are on a side of the headline, or that it therefore has no standard error."""
     treated, compared = (int(number) for number in headline.leave_out.clusters[:, 0])
     instrument = fit.sample.question.instrument
-    who = f"treated and {compared} comparison clusters"
+    who = f"treated and {counted(compared, 'comparison cluster')}"
     if instrument is not None and fit.group is not None:
         who = f"clusters that {instrument} moves and {compared} others"
     carry = f"{treated} {who} carry the variance of {headline.terms[0]}"
@@ -1188,8 +1189,8 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
         if instrument is not None:
             return f"{what}, so it has no standard error."
         return (
-            f"{what}, so it has no standard error; use study.randomization over event dates, or average over fewer "
-            "event times, by a smaller horizon."
+            f"{what}, so it has no standard error; use study.randomization over event dates, average over fewer event "
+            "times by a smaller horizon, or leave cohorts of one unit out by min_cohort_size=2."
         )
     sides = headline.sides
     fewest = min(treated, compared) if sides.both else max(treated, compared)
@@ -1211,8 +1212,8 @@ def _of_pooled(fit: Estimate) -> str | None:
     if treated >= FEW_ON_A_SIDE:
         return None
     return (
-        f"{fit.design}: the errors of {treated} treated clusters are taken to be normal and to vary as those of "
-        "comparison clusters do; study.few_treated needs the second alone, or how errors vary with size."
+        f"{fit.design}: the errors of {counted(treated, 'treated cluster')} are taken to be normal and to vary as "
+        "those of comparison clusters do; study.few_treated needs the second alone, or how errors vary with size."
     )
 
 

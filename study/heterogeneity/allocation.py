@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, QuestionError, p_is
+from study.core import FloatArray, QuestionError, counted, p_is
 from study.diagnostics import Finding, titled
 from study.estimates import NUMBERS
 from study.figures import ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, panels
@@ -165,7 +165,9 @@ def policy(
     name, size = scores.prior(prior_name)
     missing = int(np.isnan(size).sum())
     if missing:
-        raise QuestionError(f"policy: {name} is missing for {missing:,} units; name another covariate.")
+        raise QuestionError(
+            f"policy: {name} is missing for {counted(missing, 'unit', ',')}; name another covariate."
+        )
     by_tree = tree_chances(scores, budget, seed)
     priorities = {RANDOM: np.zeros(n), LARGEST: size, SMALLEST: -size}
     given = {

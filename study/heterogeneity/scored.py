@@ -19,6 +19,7 @@ from study.core import (
     IntArray,
     QuestionError,
     checked,
+    counted,
     distinct_texts,
     effective_size,
     refuse_unknown,
@@ -318,7 +319,7 @@ class Scores:
     @property
     def cluster(self) -> IntArray:
         """Cluster of each row, shape (N,)."""
-        return self.sample.cluster_by_label[self.rows.unit]
+        return self.sample.cluster[self.rows.unit]
 
     @cached_property
     def outside(self) -> dict[tuple[int, int], Predicted]:
@@ -431,7 +432,8 @@ def score(
     for name, column in zip(sample.covariates, rows.x.T, strict=True):
         if np.isnan(column).any():
             raise QuestionError(
-                f"heterogeneity: covariate {name} is missing for {int(np.isnan(column).sum())} units; leave it out."
+                f"heterogeneity: covariate {name} is missing for {counted(np.isnan(column).sum(), 'unit')}; leave it "
+                "out."
             )
     for count, word in ((rows.treated.sum(), "treated"), ((1 - rows.treated).sum(), "not treated")):
         if count < LEAST_TREATED:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Legend of designs, by whether they are in the test that designs agree.
 COMPARED = ("compared", "not compared: another kind, or no standard error")
 
-AGREE = "do they agree"
+AGREE = "test that all effects are equal"
 
 
 class Variant(NamedTuple):
@@ -90,9 +90,7 @@ class Comparison(Described):
                     facts[label + on] = f"{size} ({LEVEL:.0%} CI {low} to {high})"
             test = self.agreement[outcome].sup_t
             if test is not None:
-                facts[f"{AGREE}{on}"] = (
-                    f"largest |t| of differences {test.statistic:.3g}, {p_is(test.p_value)}"
-                )
+                facts[f"{AGREE}{on}"] = f"sup-t {test.statistic:.3g}, {p_is(test.p_value)}"
         what = f"effect of {self.question.event} on {', '.join(self.outcomes)}, scale {self.question.scale}"
         return f"Comparison of {len(self.labels)} designs: {what}", facts
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, IntArray, QuestionError, checked, one_thread, p_is
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, checked, counted, one_thread, p_is
 from study.designs import PredictionErrors, find_design
 from study.estimates import p_of_draws
 from study.inference.leave_out import TTest
@@ -95,8 +95,8 @@ class Conformal:
         ]
         if 1 / (self.n_before + 1) > 1 - self.level + 1e-12:
             sentences.append(
-                f"With {self.n_before} periods before treatment no effect of a single period can be rejected at "
-                f"{1 - self.level:.2g}, so that intervals have no ends; a level of at most "
+                f"With {counted(self.n_before, 'period')} before treatment no effect of a single period can be "
+                f"rejected at {1 - self.level:.2g}, so that intervals have no ends; a level of at most "
                 f"{self.n_before / (self.n_before + 1):.2f} has some."
             )
         return tuple(sentences)

@@ -224,8 +224,7 @@ def few_treated(
     answer: Answer = partial(chosen, **chosen.seeded(options, seed))
     proportional = question.scale == "proportional"
     most = draws or (999 if inference == "placebo" else 9_999)
-    by_label = np.argsort(sample.unit_ids)  # in which a panel made by hand need not be
-    treated, compared = (by_label[own[by_label]] for own in (sample.ever_treated, ~sample.ever_treated))
+    treated, compared = map(np.flatnonzero, (sample.ever_treated, ~sample.ever_treated))
     _refuse_fewer(len(treated), len(compared))
     headline, ratio = answer(sample).headline, 1.0
     if not np.isfinite(headline.effect[0]):

@@ -15,6 +15,7 @@ from study.core import (
     QuestionError,
     Target,
     checked,
+    counted,
     jackknife,
     one_thread,
     p_is,
@@ -396,8 +397,8 @@ def regression_term(
         equations, unit = fit.form.regression()
         seen = np.flatnonzero(equations.seen() > 0)
         cluster = np.zeros(len(unit), dtype=np.int64)
-        used, cluster[seen] = np.unique(sample.cluster_by_label[unit[seen]], return_inverse=True)
-        numbers, first = np.unique(sample.cluster_by_label, return_index=True)
+        used, cluster[seen] = np.unique(sample.cluster[unit[seen]], return_inverse=True)
+        numbers, first = np.unique(sample.cluster, return_index=True)
         of = target(equations, fit.form.combination[:, 0], cluster)
     return RegressionTerm(fit, of, sample.cluster_labels[first[np.isin(numbers, used)]])
 
@@ -424,7 +425,7 @@ def few_on_a_side(fit: Estimate, fewest: int) -> str | None:
     treated, compared = fit.leave_out.clusters[:, 0].tolist()
     if min(treated, compared if fit.sides.both else treated) >= fewest:
         return None
-    sides = f"{treated} clusters on the treated and {compared} on the comparison side"
+    sides = f"{counted(treated, 'cluster')} on the treated and {compared} on the comparison side"
     return f"{sides} carry the variance of {fit.terms[0]}; with fewer than {fewest} on a side"
 
 

@@ -487,7 +487,7 @@ class Learning:
         QuestionError
             If there are more folds than pairs of clusters.
         """
-        cluster = sample.cluster_by_label[unit]
+        cluster = sample.cluster[unit]
         n_clusters, needed = len(np.unique(cluster)), 2 * self.folds
         if n_clusters < needed:
             raise QuestionError(

@@ -242,6 +242,7 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
         small = np.isin(first_treated, cohorts[(sizes < question.min_cohort_size) & in_window])
         selection.drop(small, f"in a cohort of fewer than {question.min_cohort_size} units")
     rows = np.flatnonzero(selection.keep)
+    rows = rows[np.argsort(panel.units[rows], kind="stable")]  # folds and trees follow the order of units
     frequency = selection.frequency[rows]
     if not len(rows):
         raise QuestionError(f"Question: no unit of {panel.name} is left: {selection.text}.")
@@ -273,8 +274,10 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
             FlowStep("never treated", int((~treated).sum()), kept=True),
         ]
 
+    everyone = np.arange(panel.n_rows)
+
     def chosen(block: FloatArray) -> FloatArray:
-        return block if len(rows) == panel.n_rows and columns.all() else block[np.ix_(rows, columns)]
+        return block if columns.all() and np.array_equal(rows, everyone) else block[np.ix_(rows, columns)]
 
     def baseline(name: str) -> FloatArray:
         return first_observed(panel.covariates[name])[rows]

@@ -18,12 +18,14 @@ from study.core import (
     FloatArray,
     IntArray,
     QuestionError,
+    check,
     checked,
     counted,
     first_of,
     read_toml,
     refuse_unknown,
     settle,
+    shown,
 )
 from study.panel.packaged import panel_entries, shipped
 from study.panel.rows import PeriodUnit, Rows, period_name
@@ -48,7 +50,7 @@ class Panel(Described):
     name : str
         What the panel is called in messages and outputs.
     units : ndarray of str, shape (n,)
-        Sorted unit labels.
+        Unit labels, sorted where a table was read; a sample has them sorted whatever their order is.
     periods : ndarray of int, shape (T,)
         Consecutive periods.
     outcomes, covariates : dict of ndarray of float, shape (n, T)
@@ -106,7 +108,29 @@ class Panel(Described):
     unit: str = "unit"
 
     def __post_init__(self) -> None:
-        """Refuse periods with gaps in a panel made by hand: event times would count them as one."""
+        """Refuse in a panel made by hand arrays of another shape or kind, and periods with gaps.
+
+        Whole numbers of few bits would overflow, and event times would count a gap as one period.
+        """
+        check(f"Panel {self.name}", dict.fromkeys(DATA, Mapping), vars(self))
+        n, t = np.size(self.units), np.size(self.periods)
+        given: list[tuple[str, Any, str, tuple[int, ...]]] = [
+            ("units", self.units, "labels", (n,)),
+            ("periods", self.periods, "int64", (t,)),
+        ]
+        for block in DATA:
+            kind = "labels" if block == "attributes" else "float64"
+            shape: tuple[int, ...] = (n,) if block in ("attributes", "first_treated") else (n, t)
+            if not isinstance(values := getattr(self, block), NotSaved):
+                given += [(f'{block}["{name}"]', array, kind, shape) for name, array in values.items()]
+        for where, array, kind, shape in given:
+            is_array = isinstance(array, np.ndarray)
+            if not is_array or array.shape != shape or kind not in ("labels", array.dtype.name):
+                found = f"of {array.dtype}, shape {array.shape}" if is_array else shown(array)
+                raise QuestionError(
+                    f"Panel {self.name}: {where} is {found}; it must be an array of {kind}, shape {shape}"
+                    f"{', of units by periods' if shape == (n, t) else ''}."
+                )
         if (np.diff(self.periods) != 1).any():
             raise QuestionError(
                 f"Panel {self.name}: periods are not consecutive whole numbers in order; Panel.from_long reads others."

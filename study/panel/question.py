@@ -343,6 +343,7 @@ class Sample(Described):
     cluster : ndarray of int, shape (n,)
         Cluster numbers, 0..G-1.
     unit_ids, periods : ndarray, shapes (n,), (T,)
+        Labels of units in their order, whatever that of a panel made by hand is; and periods.
     flow : tuple of FlowStep
         Who was kept and dropped, and why; the counts of units add up to the panel's.
     panel : Panel
@@ -563,7 +564,7 @@ class Sample(Described):
         if not len(units):
             return f"{self.question.event} never goes back to 0 in this sample"
         year, more = self.periods[off[units[0]].argmax()], len(units) - 1
-        others = f", and for {more} more unit{'' if more == 1 else 's'}" if more else ""
+        others = f", and for {counted(more, 'more unit')}" if more else ""
         return f"{self.question.event} goes back to 0 for {self.unit_ids[units[0]]} in {year}{others}"
 
     @property
@@ -576,12 +577,6 @@ class Sample(Described):
         """Label of each unit's cluster, shape (n,), the same in every sample of the panel."""
         cluster = self.question.cluster
         return self.unit_ids if cluster is None else self.attributes[cluster].astype(str)
-
-    @property
-    def cluster_by_label(self) -> IntArray:
-        """Cluster numbers in the order of the labels, shape (n,), in which a panel made by hand need not be."""
-        labels = self.unit_ids if self.question.cluster is None else self.cluster
-        return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
     @cached_property
     def cohorts(self) -> FloatArray:

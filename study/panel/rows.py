@@ -479,7 +479,9 @@ class Rows:
         for period in self.periods():
             alike = written.get(float(period), set())
             text = next(iter(alike)) if len(alike) == 1 else None
-            names.append(text.strip() if isinstance(text, str) else name_of(period, self.period))
+            if not isinstance(text, str) or as_float(text) == period:  # "2010.00" from a database is 2010
+                text = name_of(period, self.period)
+            names.append(text.strip())
         return tuple(names)
 
     def period_name(self, period: float) -> str:

@@ -448,11 +448,11 @@ def _tests(comparison: Comparison, style: Style) -> list[Line]:
     return [
         compared,
         Line("Differences tested", [Number(agreement.tested, 0) for agreement in agreements]),
-        _test_line("Largest absolute t", comparison, "sup_t_statistic"),
+        _test_line("Designs agree, sup-t", comparison, "sup_t_statistic"),
         _test_line(f"{LEVEL:.0%} critical value", comparison, "sup_t_critical_value"),
         p_values[0],
-        _test_line("Wald chi-squared", comparison, "wald_statistic"),
-        _test_line("Rank", comparison, "wald_rank", lambda rank: Number(rank, 0)),
+        _test_line("Designs agree, Wald chi-squared", comparison, "wald_statistic"),
+        _test_line("Degrees of freedom", comparison, "wald_rank", lambda rank: Number(rank, 0)),
         p_values[1],
     ]
 
@@ -539,9 +539,9 @@ def _more(words: Words, comparisons: Sequence[Comparison], style: Style) -> list
     """Return what full notes say more: under what an estimate is an effect, of tests, and of the panel."""
     tested = [a for c in comparisons for a in c.agreement.values() if a.sup_t and style.terms == "average"]
     test = (
-        f"That the designs agree is tested over all differences between them, by the largest absolute t "
-        f"({comparisons[0].draws} draws) and by a Wald test; with few treated units both reject less often than their "
-        f"level says. {JOINT}"
+        "The null that the designs have the same effect is tested by the sup-t statistic, the largest absolute t of "
+        f"their pairwise differences ({comparisons[0].draws} draws), and by a Wald test; with few treated units both "
+        f"reject less often than their level says. {JOINT}"
     )
     if style.columns == "designs":
         p_values = [
@@ -550,7 +550,7 @@ def _more(words: Words, comparisons: Sequence[Comparison], style: Style) -> list
             for outcome, agreement in c.agreement.items()
             if agreement.sup_t
         ]
-        test += f" p-values by the largest t: {'; '.join(p_values)}."
+        test += f" p-values by sup-t: {'; '.join(p_values)}."
     return [
         f"An estimate is an effect of the event only if what its design assumes holds: {_assumptions(comparisons)}.",
         *([test] if tested else []),

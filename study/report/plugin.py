@@ -26,7 +26,7 @@ def _detectable(fit: Estimate) -> float | str | None:
     if fit.estimand.has_path and len(fit.terms) > 1:
         return None
     smallest = float(fit.headline.minimum_detectable_effect()[0])
-    return smallest if decimals(3, smallest) == 3 else f"{smallest:.3g}"
+    return smallest if decimals(3, smallest) <= 3 else f"{smallest:.3g}"
 
 
 # What an estimate rests on, by key: its label and how it is read.

@@ -312,6 +312,7 @@ ASKED: list[tuple[str, dict[str, Any], str]] = [
     ("compare", {"draws": "0"}, "--draws is 0; it must be a whole number, at least 1."),
     ("compare", {"seed": "-1"}, "--seed is -1; it must be a whole number, at least 0."),
     ("estimate", {"design": "dml_panel", "jobs": "0"}, "--jobs is 0; give a number of processes"),
+    ("compare", {"design": "dml_panel", "jobs": "0"}, "--jobs is 0; give a number of processes"),
     ("estimate", {"terms": "events"}, 'there is no terms "events". Did you mean "event_time"?'),
     (
         "estimate",

@@ -404,7 +404,7 @@ def test_units_without_two_periods_running_have_no_influence_and_are_counted():
     fit = estimate(panel(table), ask("first", "x1"), "dml_panel", learner="lightgbm")
     assert fit.influence[7, 0] == 0
     assert fit.n_obs == 59 * 5
-    assert "1 units are not seen in two periods" in fit.notes[0]
+    assert "1 unit left out: not seen in two periods" in fit.notes[0]
 
 
 def test_covariates_that_are_fixed_in_time_enter_once():

@@ -242,7 +242,7 @@ REFUSED = {
     ),
     "untreated": (
         lambda path: np.where(np.arange(80)[:, None] < 2, 0.0, path),
-        f"2 units never have a dose, first u0000; compare with them: {OTHERS}",
+        f"dose never begins for 2 units, first u0000; compare with them: {OTHERS}",
     ),
     "dates": (
         lambda path: np.where((np.arange(80)[:, None] == 4) & (PERIODS < 6), 0.0, path),
@@ -283,10 +283,8 @@ def test_other_questions_are_refused() -> None:
         asked(panel, ASKED.replace(covariates=("x",)))
     with pytest.raises(QuestionError, match="20 units, and it takes 21"):
         asked(draw(np.random.default_rng(9), 20))
-    short = replace(
-        panel, periods=PERIODS[2:], outcomes={"y": panel.outcomes["y"][:, 2:]}, covariates={}, treatment={}
-    )
-    short = replace(short, doses={"dose": panel.doses["dose"][:, 2:]}, first_treated={})
+    later = {"outcomes": {"y": panel.outcomes["y"][:, 2:]}, "doses": {"dose": panel.doses["dose"][:, 2:]}}
+    short = replace(panel, periods=PERIODS[2:], **later, covariates={}, treatment={}, first_treated={})
     with pytest.raises(QuestionError, match='trends="linear" takes two periods before the first dose'):
         asked(short, trends="linear")
     with pytest.raises(Unidentified, match="polynomial of order 1"):

@@ -290,7 +290,7 @@ def test_a_unit_without_enough_untreated_cells_is_left_out_with_a_note() -> None
     assert made.effect == pytest.approx(without.effect, rel=1e-9)
     assert made.n_obs == without.n_obs == 49 * 8
     assert made.notes[0] == (
-        "3 treated unit-periods of 1 units left out: the unit is not observed in 2 untreated periods, or its "
+        "3 treated unit-periods of 1 unit left out: the unit is not observed in 2 untreated periods, or its "
         "covariates are not"
     )
 
@@ -300,7 +300,7 @@ def test_the_onset_of_a_spell_without_a_prediction_is_counted_among_those_left_o
     y, path = panel.outcomes["y"].copy(), panel.treatment["event"]
     y[1, path[1] == 0] = np.nan
     made = estimate(replace(panel, outcomes={"y": y}), QUESTION, NAME, factors=0)
-    assert f"{int(path[1].sum())} treated unit-periods of 1 units left out" in " ".join(made.notes)
+    assert f"{int(path[1].sum())} treated unit-periods of 1 unit left out" in " ".join(made.notes)
 
 
 @pytest.mark.parametrize("factor", [1e-9, 1e9])

@@ -157,7 +157,10 @@ def test_units_treated_before_the_window_have_neighbours_too() -> None:
     assert not unexposed(near)[beside].any()
     found = spillovers(sample, DESIGN, by="region")
     assert found["exposed_from_start"] == beside.sum()
-    assert any(f"{beside.sum()} exposed units have no period" in sentence for sentence in found.sentences)
+    assert any(
+        f"Not in that: {beside.sum()} exposed units, without a period" in sentence
+        for sentence in found.sentences
+    )
 
 
 def test_units_treated_after_the_window_are_no_source() -> None:
@@ -295,7 +298,10 @@ def test_bad_input_is_one_clear_error() -> None:
     for bad, said in (
         (lambda: spillovers(sample, DESIGN, by="regoin"), 'Did you mean "region"'),
         (lambda: spillovers(sample, DESIGN), 'no attribute "country"'),
-        (lambda: spillovers(blank, DESIGN, by="region"), f"1 units have no region, first {made.units[3]}"),
+        (
+            lambda: spillovers(blank, DESIGN, by="region"),
+            f"region is empty for 1 unit, first {made.units[3]}",
+        ),
         (lambda: spillovers(nobody, DESIGN, by="region"), "every comparison unit is unexposed"),
         (lambda: spillovers(together, DESIGN, by="region"), "no comparison unit is unexposed"),
         (lambda: spillovers(switching, "twfe", by="region"), "is not absorbing"),

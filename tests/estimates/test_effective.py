@@ -233,13 +233,20 @@ def test_a_side_is_few_below_five_clusters(many: int, switched: bool) -> None:
             assert "with fewer than 5 on a side" in warning
 
 
+def test_one_cluster_is_in_the_singular() -> None:
+    panel = simulated.few_treated(np.random.default_rng(0), 12, 6, (5,))
+    first = panel.first_treated["event"]
+    panel = replace(panel, attributes={"state": np.where(np.isnan(first), "other", panel.units)})
+    assert "6 treated and 1 comparison cluster carry" in str(
+        few_clusters_warning(estimate(panel, QUESTION.replace(cluster="state")))
+    )
+    assert "of 41 clusters 1 has treated units" in str(few_clusters_warning(few(1, 40).under("CR0")))
+
+
 def test_a_pooled_variance_is_warned_of_below_five_treated_or_with_several_dates() -> None:
     assert few_clusters_warning(few(5, 8).under("pooled")) is None
-    for treated in (1, 4):
-        assert f"the errors of {treated} treated clusters" in str(
-            few_clusters_warning(few(treated, 8).under("pooled"))
-        )
-    assert "several dates" in str(few_clusters_warning(few(8, 8, (4, 5)).under("pooled")))
+    for treated, words in ((1, "1 treated cluster are"), (4, "4 treated clusters are")):
+        assert f"the errors of {words}" in str(few_clusters_warning(few(treated, 8).under("pooled")))
 
 
 @pytest.mark.parametrize(

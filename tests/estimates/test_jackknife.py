@@ -624,19 +624,19 @@ def test_units_whose_covariates_no_treated_unit_has_are_not_on_the_comparison_si
     assert fit.leave_out.clusters.tolist() == without.leave_out.clusters.tolist() == [[12], [14]]
 
 
-def test_an_average_with_an_event_time_of_one_treated_unit_has_no_error_and_says_why() -> None:
+@pytest.mark.parametrize("design", ["callaway_santanna", "event_study", "imputation", "lp_did"])
+def test_an_average_with_an_event_time_of_one_treated_unit_has_no_error_and_says_why(design: str) -> None:
     panel = few(treated=12, units=40)
     first = panel.first_treated["event"].copy()
     first[0] = 3.0
     panel = replace(panel, first_treated={"event": first})
     question = Question("y", "event", min_cohort_size=1)
-    fit = estimate(panel, question, "callaway_santanna")
+    fit = estimate(panel, question, design)
     assert np.isnan(fit.headline.std_error[0])
     assert "effects at event time 5 in event_average rest on one treated cluster" in fit.notes[-1]
-    assert "by a smaller horizon" in fit.notes[-1]
-    assert np.isfinite(
-        estimate(panel, question.replace(horizon=4), "callaway_santanna").headline.std_error[0]
-    )
+    assert "by a smaller horizon, or leave cohorts of one unit out by min_cohort_size=2" in fit.notes[-1]
+    for mended in ({"horizon": 4}, {"min_cohort_size": 2}):
+        assert np.isfinite(estimate(panel, question.replace(**mended), design).headline.std_error[0])
 
 
 def test_the_order_of_units_and_the_scale_of_outcomes_do_not_matter() -> None:

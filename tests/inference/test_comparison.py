@@ -101,6 +101,7 @@ def test_what_is_said_of_one_outcome_is_what_is_said_of_it_alone() -> None:
         assert f"{PAIR[0]}, {outcome}" in of_both
         assert f"{PAIR[0]}, {outcome}" not in facts
     assert PAIR[0] in facts
+    assert "test that all effects are equal: sup-t" in facts
     assert part.has(("z", "dml_iv"))
     assert not part.has(("y", "dml_iv"))
     with pytest.raises(QuestionError, match=r'ax is one axis for 2 outcomes.*about\(\["y"\]\)'):

@@ -9,8 +9,9 @@ import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import numpy as np
@@ -462,6 +463,15 @@ def test_years_of_dates_are_the_years() -> None:
     data = table()
     days = data.assign(year=data["year"].astype(str) + "-07-01")
     assert Panel.from_long(days, **ROLES, period="year").checksum == Panel.from_long(data, **ROLES).checksum
+
+
+@pytest.mark.parametrize("period", [None, "year"])
+@pytest.mark.parametrize("form", [float, Decimal, "{:.1f}".format, "{:.2f}".format])
+def test_years_with_decimals_are_years(form: Callable[[int], Any], period: Literal["year"] | None) -> None:
+    data = table().assign(year=lambda d: d["year"].map(form), entry=lambda d: d["entry"].map(form))
+    panel, plain = Panel.from_long(data, **ROLES, period=period), Panel.from_long(table(), **ROLES)
+    assert panel.checksum == plain.checksum
+    assert panel.period_name(panel.periods[0]) == "2000"
 
 
 @pytest.mark.parametrize(("first", "units"), [(200101, '"month"'), (20010101, '"day" or "month"')])

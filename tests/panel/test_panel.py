@@ -54,6 +54,41 @@ def test_a_panel_holds_wide_arrays_with_gaps_and_events() -> None:
     assert panel.events == ("event",)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"outcomes": np.ones((3, 2))}, "outcomes is a ndarray; it must be a mapping."),
+        (
+            {"outcomes": {"y": np.ones((3, 2))}},
+            'outcomes["y"] is of float64, shape (3, 2); it must be an array of float64, shape (2, 3), of units by '
+            "periods.",
+        ),
+        (
+            {"covariates": {"x": np.ones((2, 3), dtype=np.int8)}},
+            'covariates["x"] is of int8, shape (2, 3); it must be an array of float64, shape (2, 3), of units by '
+            "periods.",
+        ),
+        (
+            {"first_treated": {"event": [2015.0, np.nan]}},
+            'first_treated["event"] is [2015.0, nan]; it must be an array of float64, shape (2,).',
+        ),
+        (
+            {"attributes": {"country": np.array(["CH"])}},
+            'attributes["country"] is of <U2, shape (1,); it must be an array of labels, shape (2,).',
+        ),
+        ({"units": ["ETH", "MIT"]}, "units is ['ETH', 'MIT']; it must be an array of labels, shape (2,)."),
+        (
+            {"periods": np.array([2014.0, 2015.0, 2016.0])},
+            "periods is of float64, shape (3,); it must be an array of int64, shape (3,).",
+        ),
+    ],
+)
+def test_a_panel_made_by_hand_names_the_array_that_is_of_another_shape_or_kind(wrong, words) -> None:
+    with pytest.raises(QuestionError) as refusal:
+        replace(Panel.from_long(table(), **COLUMNS), **wrong)
+    assert str(refusal.value) == f"Panel panel: {words}"
+
+
 def test_a_panel_made_by_hand_is_refused_if_its_periods_have_gaps() -> None:
     with pytest.raises(QuestionError, match=r"^Panel simulated: periods are not consecutive whole numbers"):
         replace(simulated.panel(9), periods=np.array([1, 2, 3, 4, 6, 7, 8, 9]))

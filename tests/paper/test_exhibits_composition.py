@@ -326,6 +326,10 @@ def test_tests_that_designs_agree_rest_on_answers_and_are_those_of_the_estimates
     assert shown.figures
     assert all(f"pointwise intervals at {100 * plan.level:g}%" in figure.caption for figure in shown.figures)
 
+    monkeypatch.setattr("study.paper.exhibits.designs.agreement", lambda *_: agreement({}, panel, 99, 0))
+    of_tests = [n.source.quantity for n in designs(setting).numbers if n.address.endswith("agree_p")]
+    assert set(of_tests) == {"sup-t p-value, that the averages of designs agree"}
+
 
 def test_answers_of_equal_designs_are_equal_also_where_they_leave_units_out_in_other_ways(
     setting: Setting,

@@ -271,6 +271,20 @@ def test_effects_of_an_outcome_of_a_tiny_scale_have_digits_where_decimals_leave_
     )
 
 
+def test_effects_of_an_outcome_of_a_huge_scale_have_no_decimals_and_those_beside_them_have(
+    panel: Panel,
+) -> None:
+    scaled = replace(panel, outcomes=panel.outcomes | {"huge": 1e9 * panel.outcomes["y"]})
+    compared = study.compare(scaled, QUESTION, ["callaway_santanna", "imputation"], ["y", "huge"], draws=99)
+    lines = study.table(compared, columns="outcomes", mde=True).lines
+    of_effects = lines[: next(k for k, line in enumerate(lines) if line.label.endswith("%"))]
+    for line in (*of_effects, next(own for own in lines if own.label == "Outcome mean")):
+        ordinary, huge = (cell.text.strip("()") for cell in line.cells)
+        assert huge == f"{float(huge):.0f}"
+        assert 1e9 * float(ordinary) == pytest.approx(float(huge), abs=6e5)
+        assert ordinary == f"{float(ordinary):.3f}"
+
+
 def test_many_designs_are_several_tables_with_their_numbers(panel: Panel) -> None:
     names = [name for name, design in study.all_designs().items() if not design.draws][:8]
     rows = [(name, {}, f"Design {k}") for k, name in enumerate(names)]

@@ -111,7 +111,7 @@ def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[
             p_value = test.sup_t.p_value if test.sup_t else math.nan
             values = {"agree_p": p_value, "agree_designs": len(test.labels)}
             at, task = (event.label, outcome, scale), setting.task(scale, outcome, event)
-            quantity = f"that the averages of {'; '.join(test.labels)} agree"
+            quantity = f"that the averages of {'; '.join(test.labels) or 'designs'} agree"
             how = {"exhibit": "designs", "quantity": quantity, "command": f"study table {'/'.join(at)}"}
             yield from setting.numbers((*at, "designs"), values, OF_AGREEMENT, task, **how)
     yield _sentence(setting, event, agreements[event.label, setting.scale][setting.outcome])

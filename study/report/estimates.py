@@ -261,23 +261,18 @@ def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, s
 
 def _clusters(fit: Estimate) -> list[str]:
     """Say how many clusters errors have and what these are, nothing of errors that have none."""
-    if fit.convention in UNCLUSTERED:
-        return []
-    return [
-        f"{counted(fit.n_clusters, 'cluster')}, by {fit.sample.question.cluster or fit.sample.panel.unit}"
-    ]
+    by = fit.sample.question.cluster or fit.sample.panel.unit
+    return [] if fit.convention in UNCLUSTERED else [f"{counted(fit.n_clusters, 'cluster')}, by {by}"]
 
 
 def _conditions(question: Question) -> str:
     """Say given which covariates and with which weights, and of which cohorts averages are where not of all."""
-    parts = (
-        f", given {', '.join(question.covariates)}" if question.covariates else "",
-        f", units weighted by {question.weights}" if question.weights else "",
-        ""
-        if question.balance is None
-        else f", averaged over cohorts seen up to event time {question.balance}",
-    )
-    return "".join(parts)
+    parts = {
+        f", given {', '.join(question.covariates)}": bool(question.covariates),
+        f", units weighted by {question.weights}": bool(question.weights),
+        f", averaged over cohorts seen up to event time {question.balance}": question.balance is not None,
+    }
+    return "".join(part for part, holds in parts.items() if holds)
 
 
 def _in_cohorts(sample: Sample) -> str:

@@ -658,9 +658,13 @@ def last_event_time(sample: Sample) -> int | None:
 
 
 def notes_of(fit: Estimate) -> list[str]:
-    """Return the notes of an estimate as sentences, without full stops; the name of a design keeps its letters."""
-    notes = (note.rstrip(".") for note in fit.notes)
-    return [note if note.startswith(f"{fit.design}:") else capital(note) for note in notes]
+    """Return what is left out of an estimate's sample, and its notes, as sentences without full stops.
+
+    The name of a design keeps its letters.
+    """
+    dropped, notes = left_out(fit.sample), (note.rstrip(".") for note in fit.notes)
+    own = (note if note.startswith(f"{fit.design}:") else capital(note) for note in notes)
+    return [*([f"Left out: {'; '.join(dropped)}"] if dropped else []), *own]
 
 
 def left_out(sample: Sample) -> list[str]:

@@ -14,7 +14,7 @@ from study.estimates import Effect, Estimand, Estimate, smallest_effect
 from study.inference import Randomization
 from study.panel import Comparison, Panel, ScaleName
 from study.paper.plan import Plan, Row, Task, worded
-from study.report import POWER_OF, assumed, left_out, notes_of
+from study.report import POWER_OF, assumed, notes_of
 
 ASSUMED: dict[Assumes, str] = {
     Assumes.PARALLEL_TRENDS: "Without the event the treated {units} would have changed as the others did.",
@@ -255,11 +255,10 @@ def verdict_text(verdict: Verdict) -> str:
 
 def on_whom(fit: Estimate) -> list[str]:
     """Return how many units and observations an answer rests on, who is left out of it and why, and its notes."""
-    dropped, sample = left_out(fit.sample), fit.sample
+    sample = fit.sample
     return [
         f"{counted(sample.n_units, 'unit')}, {sample.n_treated} of them treated; {counted(fit.n_obs, 'observation')}; "
         f"{counted(fit.n_clusters, 'cluster')}.",
-        *([f"Left out: {'; '.join(dropped)}."] if dropped else []),
         *(f"{note}." for note in notes_of(fit)),
     ]
 

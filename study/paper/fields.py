@@ -503,12 +503,6 @@ class Answer:
         return bool(rejected(self.p_value, 1 - plan.level))
 
     @property
-    def smallest_p(self) -> float:
-        """The p-value of the assignment with the largest estimate, which may have a mirror image."""
-        size = np.abs(self.estimates)
-        return float(np.mean(size >= least_as_large(size.max())))
-
-    @property
     def unit(self) -> str:
         """What the estimate is measured in."""
         is_dose = self.line.permuted == "doses"
@@ -528,12 +522,15 @@ class Answer:
 
     @property
     def counts(self) -> dict[str, float]:
-        """What the line compares, by column; of doses all fields count as treated."""
-        cells = self.cells
+        """What the line compares, by column; of doses all fields count as treated.
+
+        The smallest p-value is that of the assignment with the largest estimate, which may have a mirror image.
+        """
+        cells, size = self.cells, np.abs(self.estimates)
         treated = cells.treated | (self.line.permuted == "doses")
         return {
             "assignments": len(self.estimates),
-            "smallest_p": self.smallest_p,
+            "smallest_p": float(np.mean(size >= least_as_large(size.max()))),
             "n_venues": len(np.unique(cells.venues)),
             "n_treated": int(treated.sum()),
             "n_comparison": int((~treated).sum()),

@@ -641,9 +641,7 @@ def plan_from(content: Mapping[str, Any], where: str, folder: Path) -> Plan:
     if headline is None:
         raise QuestionError(f'{where}: the headline "{name}" is not among the designs; list it there.')
     plan = Plan(headline=headline, rows=rows, source=Path(where).name, **values)
-    if plan.tournament is None:
-        return plan
-    return replace(plan, entrants=_entrants(plan, plan.tournament))
+    return replace(plan, entrants=_entrants(plan, plan.tournament)) if plan.tournament else plan
 
 
 def _entrants(plan: Plan, tournament: Tournament) -> tuple[Row, ...]:

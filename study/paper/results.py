@@ -167,21 +167,17 @@ def comparison(
 
 def agreement(answers: Mapping[str, Result], panel: Panel, draws: int, seed: int) -> Agreement:
     """Test that answers with the same clusters agree, of those on the kind of average that most of them are."""
-    joint = {label: result for label, result in answers.items() if result.joint is not None}
-    usual = usual_kind(result.kind for result in joint.values())
-    alike = {label: _stacked(result, panel) for label, result in joint.items() if result.kind == usual}
+    usual = usual_kind(result.kind for result in answers.values() if result.joint is not None)
+    alike = {
+        label: Stacked(result.task.question.sample(panel), **result.joint)
+        for label, result in answers.items()
+        if result.joint is not None and result.kind == usual
+    }
     return agree(stack(list(alike), list(alike.values())) if len(alike) > 1 else None, (), draws, seed)
 
 
 def _joint(headline: Estimate) -> dict[str, Any]:
-    parts = Stacked.of(headline)._asdict()
-    del parts["sample"]
-    return parts
-
-
-def _stacked(result: Result, panel: Panel) -> Stacked:
-    assert result.joint is not None
-    return Stacked(result.task.question.sample(panel), **result.joint)
+    return {name: part for name, part in Stacked.of(headline)._asdict().items() if name != "sample"}
 
 
 def _fitted(task: Task, sample: Sample) -> Estimate:

@@ -115,10 +115,8 @@ def base_question(plan: Plan) -> Question:
 def entrants(plan: Plan) -> tuple[Entrant, ...]:
     """Return the designs that enter, the headline of the plan's file first."""
     questions = _questions(plan)
-    return tuple(
-        entrant_of(row, question, questions[0])
-        for row, question in zip(plan.entrants, questions, strict=True)
-    )
+    pairs = zip(plan.entrants, questions, strict=True)
+    return tuple(entrant_of(row, question, questions[0]) for row, question in pairs)
 
 
 def entrant_of(row: Row, own: Question, base: Question) -> Entrant:

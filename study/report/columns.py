@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,10 +52,8 @@ def refused_notes(reasons: Iterable[str]) -> list[str]:
 
 def lettered(lines: Mapping[str, Sequence[Line]] | Iterable[tuple[str, Sequence[Line]]]) -> list[Block]:
     """Return lines by title as the panels of a table, each with its letter."""
-    panels = lines.items() if isinstance(lines, Mapping) else lines
-    return [
-        Block(f"Panel {letter}. {title}", own) for letter, (title, own) in zip(LETTERS, panels, strict=False)
-    ]
+    panels = zip(LETTERS, lines.items() if isinstance(lines, Mapping) else lines, strict=False)
+    return [Block(f"Panel {letter}. {title}", own) for letter, (title, own) in panels]
 
 
 def p_cell(value: float) -> Cell:
@@ -191,11 +190,10 @@ def effects_beside(
     scale: Scale | None = None,
 ) -> Line:
     """Return one line of effects, a dash where there is none, each with its standard error in the next column."""
-    cells: list[Cell] = []
-    for effect in effects:
-        if effect is None or not effect.exists:
-            cells += [REFUSED, ""]
-            continue
-        cells.append(COLUMNS["estimate"].cell(effect.estimate, scale, effect.std_error))
-        cells.append(COLUMNS["std_error"].cell(effect.std_error, scale, effect.estimate))
-    return Line(label, [*before, *cells, *after])
+    pairs = [
+        cells(COLUMNS, {"estimate": effect.estimate, "std_error": effect.std_error}, scale)
+        if effect is not None and effect.exists
+        else [REFUSED, ""]
+        for effect in effects
+    ]
+    return Line(label, [*before, *itertools.chain(*pairs), *after])

@@ -385,9 +385,8 @@ def _rows_of(name: str, models: Models, cell: Callable[[Estimate], Cell]) -> lis
             same[:] = [old if new is None else new for old, new in zip(same, cells, strict=True)]
         else:
             rows.append((tag, cells))
-    columns = [
-        [c for c in column if c is not None] for column in zip(*(cells for _, cells in rows), strict=True)
-    ]
+    every = zip(*(cells for _, cells in rows), strict=True)
+    columns = [[c for c in column if c is not None] for column in every]
     if not any(str(c) for column in columns for c in column):
         return []
     if all(isinstance(c, Number) and isinstance(c.value, int) for column in columns for c in column):
@@ -640,11 +639,11 @@ def assumed(fit: Estimate) -> list[Assumes]:
 
 def _few_clusters(words: Words, comparisons: Sequence[Comparison]) -> list[str]:
     """Return the first warning that few clusters carry a variance, and which other estimates have one."""
-    about = _said(
-        comparisons,
-        lambda fit: (few_clusters_warning(fit) or "").removeprefix(f"{fit.design}: "),
-        words.outcomes,
-    )
+
+    def says(fit: Estimate) -> str:
+        return (few_clusters_warning(fit) or "").removeprefix(f"{fit.design}: ")
+
+    about = _said(comparisons, says, words.outcomes)
     notes = [f"{places}: {warning}" for warning, places in about.items()]
     like = ("; " if len(words.outcomes) > 1 else ", ").join([*about.values()][1:])
     return [*notes[:1], *([f"A like warning holds for {like}."] if like else [])]
@@ -659,10 +658,13 @@ def last_event_time(sample: Sample) -> int | None:
 
 
 def notes_of(fit: Estimate) -> list[str]:
-    """Return the notes of an estimate as sentences, without full stops; the name of a design keeps its letters."""
-    return [
-        n if n.startswith(f"{fit.design}:") else capital(n) for n in (note.rstrip(".") for note in fit.notes)
-    ]
+    """Return what is left out of an estimate's sample, and its notes, as sentences without full stops.
+
+    The name of a design keeps its letters.
+    """
+    dropped, notes = left_out(fit.sample), (note.rstrip(".") for note in fit.notes)
+    own = (note if note.startswith(f"{fit.design}:") else capital(note) for note in notes)
+    return [*([f"Left out: {'; '.join(dropped)}"] if dropped else []), *own]
 
 
 def left_out(sample: Sample) -> list[str]:

@@ -39,7 +39,6 @@ from study.report.design_table import (
     Words,
     as_tables,
     by_terms,
-    left_out,
     models_table,
     notes_of,
 )
@@ -115,9 +114,8 @@ def table(
     first = comparisons[0]
     words = Words(name, caption, {outcome: outcome for outcome in first.outcomes}, SCALES).under(labels)
     events = dict.fromkeys(labels.get(c.question.event, c.question.event) for c in every)
-    if not caption:
-        about = f"Effect of {' and of '.join(events)} on {listed(words.outcomes.values())}"
-        words = replace(words, caption=about)
+    about = f"Effect of {' and of '.join(events)} on {listed(words.outcomes.values())}"
+    words = replace(words, caption=caption or about)
     return models_table(words, comparisons, first.labels if columns == "designs" else first.outcomes, style)
 
 
@@ -261,23 +259,18 @@ def estimate_facts(fit: Estimate, level: float = 0.95) -> tuple[str, dict[str, s
 
 def _clusters(fit: Estimate) -> list[str]:
     """Say how many clusters errors have and what these are, nothing of errors that have none."""
-    if fit.convention in UNCLUSTERED:
-        return []
-    return [
-        f"{counted(fit.n_clusters, 'cluster')}, by {fit.sample.question.cluster or fit.sample.panel.unit}"
-    ]
+    by = fit.sample.question.cluster or fit.sample.panel.unit
+    return [] if fit.convention in UNCLUSTERED else [f"{counted(fit.n_clusters, 'cluster')}, by {by}"]
 
 
 def _conditions(question: Question) -> str:
     """Say given which covariates and with which weights, and of which cohorts averages are where not of all."""
-    parts = (
-        f", given {', '.join(question.covariates)}" if question.covariates else "",
-        f", units weighted by {question.weights}" if question.weights else "",
-        ""
-        if question.balance is None
-        else f", averaged over cohorts seen up to event time {question.balance}",
-    )
-    return "".join(parts)
+    parts = {
+        f", given {', '.join(question.covariates)}": bool(question.covariates),
+        f", units weighted by {question.weights}": bool(question.weights),
+        f", averaged over cohorts seen up to event time {question.balance}": question.balance is not None,
+    }
+    return "".join(part for part, holds in parts.items() if holds)
 
 
 def _in_cohorts(sample: Sample) -> str:
@@ -341,7 +334,7 @@ def described(fit: Estimate) -> list[str]:
     list of str
         Sentences without their full stops.
     """
-    sample, dropped, power = fit.sample, left_out(fit.sample), []
+    sample, power = fit.sample, []
     with suppress(QuestionError):  # averages by cohort or period have no average of their own
         average = fit if len(fit.terms) == 1 else fit.headline
         power = [
@@ -359,7 +352,6 @@ def described(fit: Estimate) -> list[str]:
             ]
         ),
         *power,
-        *([f"Left out: {'; '.join(dropped)}"] if dropped else []),
         *notes_of(fit),
     ]
 
@@ -422,8 +414,7 @@ def _record(fit: Estimate, level: float) -> dict[str, Any]:
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a frame, None where a cell is empty."""
-    cells = frame.astype(object)
-    return cells.where(frame.notna(), None).to_dict(orient="records")
+    return frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
 
 
 def as_json(record: Any) -> str:

@@ -69,10 +69,10 @@ def pipe(text: object) -> str:
 
 def with_signs(text: str) -> str:
     """Return text with a minus before negative numbers and a dash in ranges: "2014–2016", "2007–18"."""
-    return _MINUS.sub(
-        MINUS,
-        _RANGE.sub(lambda ends: EN_DASH.join(ends.groups()) if _goes_up(*ends.groups()) else ends[0], text),
+    dashed = _RANGE.sub(
+        lambda ends: EN_DASH.join(ends.groups()) if _goes_up(*ends.groups()) else ends[0], text
     )
+    return _MINUS.sub(MINUS, dashed)
 
 
 def _goes_up(low: str, high: str) -> bool:

@@ -70,9 +70,7 @@ def coefficient_table(fit: Estimate) -> pd.DataFrame:
     names = {"term": "Coefficient", "estimate": "b", "std_error": "se", "statistic": "t", "p_value": "p"}
     table = fit.tidy().rename(columns=names).set_index("Coefficient")[["b", "se", "t", "p"]]
     for level in LEVELS:
-        bounds = fit.tidy(level / 100)
-        table[f"ci{level}l"] = bounds["conf_low"].to_numpy()
-        table[f"ci{level}u"] = bounds["conf_high"].to_numpy()
+        table[[f"ci{level}l", f"ci{level}u"]] = fit.tidy(level / 100)[["conf_low", "conf_high"]].to_numpy()
     return table
 
 

@@ -207,9 +207,7 @@ class Table:
     @cached_property
     def _widths(self) -> list[int]:
         """How many letters wide its columns are, that of the labels first, with two between them."""
-        heads = [
-            max(_Folding(HEADING).wrap(one_line(heading)), key=len, default="") for heading in self.headings
-        ]
+        heads = [max(_Folding(HEADING).wrap(heading), key=len) for heading in self.headings]
         columns = zip(["", *heads], *map(_in_row, self.lines), strict=True)
         return [
             min(max(map(len, cells)), PAGE_LETTERS if k else LABEL) + 2 for k, cells in enumerate(columns)
@@ -259,7 +257,7 @@ class Table:
     def text(self) -> bytes:
         """Return the table as plain text, with numbers aligned at their decimals."""
         columns = [_aligned([line.cells[k] for line in self.lines]) for k in range(len(self.headings))]
-        heads = [_Folding(HEADING).wrap(one_line(heading)) or [""] for heading in self.headings]
+        heads = [_Folding(HEADING).wrap(heading) for heading in self.headings]
         widths = [max(map(cell_len, [*cells, *head])) for cells, head in zip(columns, heads, strict=True)]
         over, at = [], 0
         for title, count in self.spans:
@@ -309,9 +307,8 @@ class Table:
     def formatted(self, kind: str) -> bytes:
         """Return the table in a format, HTML and LaTeX without what stands around them in a document."""
         refuse_unknown("format", kind, get_args(Format), "study table")
-        make: dict[str, Callable[[], bytes]]
-        make = {"latex": self.latex, "html": self.html, "md": self.markdown, "csv": self.csv}
-        make |= {"txt": self.text, "docx": lambda: document([self], "docx")}
+        make: dict[str, Callable[[], bytes]] = {"latex": self.latex, "html": self.html, "md": self.markdown}
+        make |= {"csv": self.csv, "txt": self.text, "docx": lambda: document([self], "docx")}
         return make[kind]()
 
     def save(self, path: str | Path, *, standalone: bool = False) -> Path:
@@ -367,26 +364,27 @@ class Table:
 
 
 class _Folding(textwrap.TextWrapper):
-    """Lines that also break inside names, and are as wide as the longest word that does not."""
+    """Lines that also break inside names, and are as wide as the longest word that does not; one at least."""
 
     wordsep_re = re.compile(rf"(\s+)|{_BREAK.pattern}")
 
     def wrap(self, text: str) -> list[str]:
+        text = one_line(text)
         longest = max(map(len, re.split(rf"\s+|{_BREAK.pattern}", text)))
         self.width = max(self.width, min(longest, WORD))
-        return super().wrap(text)
+        return super().wrap(text) or [""]
 
 
 def _folded(text: str, letters: int, place: str = "b") -> str:
     """Return text for LaTeX on lines of some letters, as far as its words and the parts of its names allow."""
-    lines = [escape(line) for line in _Folding(letters).wrap(one_line(text))] or [""]
+    lines = [escape(line) for line in _Folding(letters).wrap(text)]
     stacked = r" \\ ".join(lines)
     return rf"\makecell[{place}]{{{stacked}}}" if len(lines) > 1 else stacked
 
 
 def _height(text: str, letters: int) -> int:
     """Return on how many lines of some letters a text stands, one if it is empty."""
-    return max(1, len(_Folding(letters).wrap(one_line(text))))
+    return len(_Folding(letters).wrap(text))
 
 
 def _sentence(text: str) -> str:

@@ -23,8 +23,7 @@ from study.panel import shipped
 from study.panel.files import TYPES
 from study.paper.exhibits import facts as exhibited
 from study.paper.exhibits.exhibit import Exhibited, Setting
-from study.paper.exhibits.facts import all_tables
-from study.paper.facts import (
+from study.paper.exhibits.facts import (
     NOT_RECOMPUTED,
     PERIODS,
     PUBLISHED,
@@ -34,6 +33,7 @@ from study.paper.facts import (
     Definition,
     Difference,
     Years,
+    all_tables,
     by_class,
     by_period,
     definition,

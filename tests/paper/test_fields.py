@@ -251,7 +251,7 @@ def test_the_detectable_effect_is_found_in_four_of_five_assignments_and_half_of_
 
 def test_too_few_assignments_have_no_detectable_effect_and_no_end_of_the_set() -> None:
     made = answer(PANELS["fields"], line("topics_before_shock"), OUTCOME, PLAN)
-    assert made.smallest_p == 0.125
+    assert made.counts["smallest_p"] == 0.125
     assert np.isnan(made.detectable)
     assert interval_text(made.interval) == "all values"
     assert np.isnan(detectable(np.array([1.0, -1.0]), np.array([[1.0, -1.0], [-1.0, 1.0]])))
@@ -377,7 +377,7 @@ def test_the_smallest_p_value_counts_mirror_images_where_there_are_some(
     letters: str, smallest: float
 ) -> None:
     panel = small("ac", V=letters, W=letters.translate(str.maketrans("abe", "cdf")))
-    assert answer(panel, MAIN, OUTCOME, PLAN).smallest_p == pytest.approx(smallest)
+    assert answer(panel, MAIN, OUTCOME, PLAN).counts["smallest_p"] == pytest.approx(smallest)
 
 
 def test_the_papers_plan_is_read_whole() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,21 +13,12 @@ from study.diagnostics import Finding
 from study.estimates import Effect
 from study.panel import Scale
 from study.paper import Part, Piece, Setting, excluding_zero, exhibit, headline_effect, worded, words_of
-from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table, cells, effect_values, lettered
+from study.report import COLUMNS, REFUSED, Block, Cell, Column, Line, Table, cells, lettered
 
 BY_T = "\N{DAGGER}"
 FULL = ("estimate", "std_error", "conf_low", "conf_high", "p_value", "mde")
 SHORT = ("estimate", "std_error", "p_value")
 OF_CONTRASTS = {"treated": Column("clusters with treated units", "count")}
-
-
-class Answer(NamedTuple):
-    """What a line shows on a scale: how many are treated, the effect, and its p-value by permuted dates if any."""
-
-    label: str
-    n_treated: int
-    effect: Effect
-    p_permuted: float = math.nan
 
 
 @exhibit("Placebos, contests, other fields and lost access", Part.EFFECTS)
@@ -42,15 +32,15 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
     for title, labels in plan.contrasts.items():
         for label in labels:
             by_scale = {scale: answer_of(setting, scale, label) for scale in columns}
-            shown = by_scale[first]
+            shown, is_permuted = by_scale[first]
             line: list[Cell] = [OF_CONTRASTS["treated"].cell(shown.n_treated)]
-            for scale, answer in by_scale.items():
-                effects.setdefault(Scale(scale).title, {})[answer.label] = answer.effect
-                line += _cells(answer, columns[scale], Scale(scale))
-            if shown.effect.note:
-                why = re.split(r"[,;]", shown.effect.note.partition(": ")[2])[0]
+            for scale, (effect, _) in by_scale.items():
+                effects.setdefault(Scale(scale).title, {})[effect.label] = effect
+                line += _cells(effect, columns[scale], Scale(scale))
+            if shown.note:
+                why = re.split(r"[,;]", shown.note.partition(": ")[2])[0]
                 refused.append(f"{REFUSED} : {worded(why, words_of(plan))}.")
-            marked = shown.label + BY_T * (shown.effect.exists and math.isnan(shown.p_permuted))
+            marked = f"{shown.label}{BY_T}" if shown.exists and not is_permuted else shown.label
             own = "" if label == setting.event.label else title  # what all others are set beside
             lines.setdefault(own, []).append(Line(marked, line))
             treated = {"treated": shown.n_treated}
@@ -80,34 +70,36 @@ def contrasts(setting: Setting) -> Iterator[Piece]:
     yield from excluding_zero(effects, "line")
 
 
-def answer_of(setting: Setting, scale: str, label: str) -> Answer:
-    """Return the headline's answer about an event, on a placebo outcome, or that of a further question."""
+def answer_of(setting: Setting, scale: str, label: str) -> tuple[Effect, bool]:
+    """Return the headline's answer about an event, on a placebo outcome, or that of a further question.
+
+    With it comes whether its p-value is from permuted dates.
+    """
     plan = setting.plan
     for event in plan.every_event:
         if event.label == label:
             result = setting.answers(event, scale)[0]
             test, effect = result.randomization, result.headline or Effect("", note=" ".join(result.notes))
-            return Answer(event.short, result.n_treated, effect, test.p_value if test else math.nan)
+            p_value = test.p_value if test else effect.p_value
+            effect = replace(effect, label=event.short, n_treated=result.n_treated, p_value=p_value)
+            return effect, test is not None
     if label in setting.placebos:
         named = capital(f"{label} {plan.text.counted}")
         finding = setting.finding_of(scale, "placebo_outcomes")
         if not isinstance(finding, Finding):
-            return Answer(named, 0, Effect("", note=finding))
+            return Effect(named, note=finding), False
         (effect,) = (row for row in finding["rows"] if row.label == label)
-        return Answer(named, effect.n_treated, effect)
+        return replace(effect, label=named), False
     (entry,) = (entry for entry in plan.further if entry.label == label)
     task, panel = plan.further_tasks(entry, scale)[0], setting.further.get(label, setting.panel)
     sample = task.question.sample(panel)
     # Units may be fields of a university, which is then the cluster.
     treated = len(np.unique(sample.cluster[sample.ever_treated]))
-    return Answer(label, treated, headline_effect(task, panel, label))
+    return replace(headline_effect(task, panel, label), n_treated=treated), False
 
 
-def _cells(answer: Answer, names: tuple[str, ...], scale: Scale) -> Iterator[Cell]:
-    """Yield an effect's cells in the unit of its scale; its p-value is by permuted dates where there is one."""
-    if not answer.effect.exists:
-        yield from [REFUSED, *[""] * (len(names) - 1)]
-        return
-    tested = {} if math.isnan(answer.p_permuted) else {"p_value": answer.p_permuted}
-    values = effect_values(answer.effect) | tested
-    yield from cells(COLUMNS, {name: values[name] for name in names}, scale)
+def _cells(effect: Effect, names: tuple[str, ...], scale: Scale) -> list[Cell]:
+    """Return an effect's cells in the unit of its scale."""
+    if not effect.exists:
+        return [REFUSED, *[""] * (len(names) - 1)]
+    return cells(COLUMNS, {name: getattr(effect, name) for name in names}, scale)

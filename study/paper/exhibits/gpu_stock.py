@@ -77,8 +77,7 @@ def verdict(table: pd.DataFrame) -> str:
 
 def _lines(row: Mapping[str, Any]) -> Iterator[Line]:
     """Yield the values of a definition and below them the intervals, dashes where there are none."""
-    shown = [f"{name}_{side}" for side in ("with", "without") for name in MEASURES]
-    shown += ["above_without", "auc"]
+    shown = [*(f"{name}_{side}" for side in ("with", "without") for name in MEASURES), "above_without", "auc"]
     yield Line(row["label"], [cell_of(COLUMNS[name], row[name]) for name in shown])
     yield Line("", [interval(row, name) if f"{name}_low" in row else "" for name in shown])
 

@@ -88,10 +88,10 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
     plan = setting.plan
 
     def lines(labels: Mapping[str, str], scale: Scale | None = None) -> list[Line]:
-        by_name = {name: [of_outcome[name] for of_outcome in effects.values()] for name in labels}
-        return [
-            e for name, label in labels.items() for e in effects_between(label, by_name[name], scale=scale)
-        ]
+        every = {
+            label: [of_outcome[name] for of_outcome in effects.values()] for name, label in labels.items()
+        }
+        return [line for label, own in every.items() for line in effects_between(label, own, scale=scale)]
 
     by_unit = {f"log_{name}": f"Counted in {name}s (u = {unit:g})" for name, unit in UNITS.items()}
     in_percent = {"proportional": plan.headline.label, "poisson": POISSON.label}
@@ -120,16 +120,14 @@ def _table(setting: Setting, effects: Effects, zeros: Mapping[str, float]) -> Ta
 
 
 def _sentences(setting: Setting, effects: Effects) -> Iterator[str]:
-    percent = Scale("proportional")
+    percent, log = Scale("proportional"), Scale("log1p")
     for outcome, of_outcome in effects.items():
         if not all(of_outcome[name].exists for name in ("log_hundred", "log_tenth", "proportional")):
             continue  # the refusals say why
         estimate = percent.number(of_outcome["poisson"].estimate)
         gives = f"A Poisson regression gives {estimate} percent."
         poisson = gives if of_outcome["poisson"].exists else "Poisson refuses."
-        coarse, fine = (
-            Scale("log1p").number(of_outcome[name].estimate) for name in ("log_hundred", "log_tenth")
-        )
+        coarse, fine = (log.number(of_outcome[name].estimate) for name in ("log_hundred", "log_tenth"))
         yield (
             f"{setting.plan.outcomes[outcome]}: the effect on log(1 + y) goes from {coarse} with y in hundreds to "
             f"{fine} with y in tenths. The proportional effect stays at "

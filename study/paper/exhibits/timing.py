@@ -43,9 +43,7 @@ TOO_EARLY = {
     "donated_cluster": (f"share in the {CLUSTER} for universities", "Cluster of IBM and Google", "donated"),
     "clue": (f"NSF grant for work on the {CLUSTER} (CluE)", "CluE grants on that cluster", "clue"),
 }
-EARLIER = [
-    Event(f"first_{at}", *words, EARLY, question={"population": at}) for at, words in TOO_EARLY.items()
-]
+EARLIER = [Event(f"first_{at}", *text, EARLY, question={"population": at}) for at, text in TOO_EARLY.items()]
 # Populations in the words of a table; any other rule is shown as it is written.
 AMONG = {
     "all": "all",

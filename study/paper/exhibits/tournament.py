@@ -116,10 +116,8 @@ def tournament(setting: Setting) -> Iterator[Piece]:
         effect = (result and result.headline) or headline_effect(own, setting.panel, label)
         actual[label] = effect_values(effect)
     of_actual = pd.DataFrame.from_dict(actual, orient="index")[[*ACTUAL]].add_prefix("actual_")
-    simulated = at.assign(
-        size=none["rejects"], bias_without=none["bias"], power=at["rejects"], trusted=stand["trusted"]
-    )
-    designs = simulated.join(of_actual).loc[stand.index]
+    simulated = at.assign(size=none["rejects"], bias_without=none["bias"], power=at["rejects"])
+    designs = simulated.join(of_actual).loc[stand.index].assign(trusted=stand["trusted"])
     headline = headline_label(setting)
     named = [headline, *(label for label in stand.index if label != headline)][:NAMED]
     yield from _tables(setting, designs, task)
@@ -207,9 +205,8 @@ def _tables(setting: Setting, designs: pd.DataFrame, task: Task) -> Iterator[Tab
 
 def _of_violations(setting: Setting, rows: pd.DataFrame, named: Sequence[str], task: Task) -> Table:
     plan, options, scale = setting.plan, tournament_of(setting.plan), task.question.effect_scale
-    others = [
-        process for process in rows.index.unique("process") if process not in plan.calibrated_processes()
-    ]
+    calibrated = plan.calibrated_processes()
+    others = [process for process in rows.index.unique("process") if process not in calibrated]
     shown = {effect_title(options.effect): "as calibrated"} | {process: process for process in others}
     panels = {f"Bias, {scale.column}": "bias", f"Coverage of {100 * plan.level:g}% intervals, %": "coverage"}
 

@@ -39,6 +39,7 @@ def treatments(setting: Setting) -> Iterator[Piece]:
         cells = [*(cell_of(COLUMNS["count"], count) for count in counts), *_separation(stock, name)]
         title = f"{among} {whom} ({of_event.counts['population']})"
         lines.setdefault(title, []).append(Line(of_event.event.short, cells))
+    has_dash = any(REFUSED in line.cells for line in chain(*lines.values()))
     units, heads = plan.text.units, timing.headings(panel)
     counted = sorted({f"{total:.0f}" for total in stock["n_with"] + stock["n_without"]})
     over = {f"{capital(units)}, by first treatment": COUNTS, "Machines of the treated": BOUGHT}
@@ -54,11 +55,7 @@ def treatments(setting: Setting) -> Iterator[Piece]:
             "overlap. AUC: probability that a university of the United States with the event later holds more GPUs "
             f"than one without, of {' or '.join(counted)} on a third party's list, whatever the population above (N: "
             "with it); one half separates nobody.",
-            *(
-                [f"{REFUSED} : not known."]
-                if any(REFUSED in line.cells for line in chain(*lines.values()))
-                else []
-            ),
+            *([f"{REFUSED} : not known."] if has_dash else []),
         ],
     )
     first = shown[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from typing import Any
 
 import searching
@@ -13,6 +14,12 @@ from hypothesis import settings
 # Before numpy is loaded: two processes that share cores, each with threads of its own, wait for one another, and small
 # matrices are no faster on two threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Every process and every program that tests start would compile the same modules anew, here as under `make test`. Those
+# that try mutants keep none, as a file can be two of them in a second.
+if os.environ.get("PYTHONDONTWRITEBYTECODE") != "mutants":
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 # A shell that starts the tests in the background has them ignore interruptions, which some tests wait for.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

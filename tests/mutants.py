@@ -274,7 +274,7 @@ def begin(folders: Any, seconds: float) -> None:
     folder = folders.get()
     os.chdir(folder)
     sys.path[:0] = [folder, str(Path(folder) / "tests")]
-    os.environ.update(PYTHONPATH=folder, PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
+    os.environ.update(PYTHONPATH=folder, PYTHONDONTWRITEBYTECODE="mutants", OMP_NUM_THREADS="1")
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

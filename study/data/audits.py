@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -326,15 +327,15 @@ def results() -> str:
     """Return the results of the audits that ship as Markdown."""
     folder = shipped("data", "audits")
     table = machines.read(folder.parent / "machines.csv")
-    grants = {
-        title: {rule: _grants(folder, prefix) for prefix, rule in rules.items()}
-        for title, rules in GRANTS.items()
-    }
+
+    def each(audit: Callable[[Path, str], Any], rules: dict[str, str]) -> dict[str, Any]:
+        return {rule: audit(folder, prefix) for prefix, rule in rules.items()}
+
     return render(
         "audits.md",
-        matching={rule: _matching(folder, prefix) for prefix, rule in MATCHING.items()},
-        grants=grants,
-        topics={words: _topics(folder, prefix) for prefix, words in TOPICS.items()},
+        matching=each(_matching, MATCHING),
+        grants={title: each(_grants, rules) for title, rules in GRANTS.items()},
+        topics=each(_topics, TOPICS),
         machines=table,
         read_twice={name: readings_agree(table, name) for name in ("device", "owner")},
     ).decode()

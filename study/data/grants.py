@@ -124,7 +124,6 @@ ACCELERATOR = words(
 
 CLUSTER, STORAGE, NETWORK = "cluster", "storage", "network"
 OTHER_INSTRUMENT, OTHER = "other_instrument", "other"
-KINDS = (CLUSTER, STORAGE, NETWORK, OTHER_INSTRUMENT, OTHER)
 
 # The tracks of CC* as its titles name them, before the colon. The first row that fits decides.
 TRACKS = (
@@ -182,7 +181,7 @@ def classify(awards: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         The awards of MRI and CC* with all their columns, and: programme ("MRI" or "CC*"), contest,
-        kind (one of ``bought.KINDS``), reason (where the phrase stands that decided, and the phrase),
+        kind (of :func:`bought`), reason (where the phrase stands that decided, and the phrase),
         accelerators (the first word for one in title or abstract, or empty) and reissue_of (the number of the
         award of which this one is the re-issue, or empty).
     """
@@ -397,15 +396,13 @@ def awards_table(classified: pd.DataFrame, matcher: Matcher, by_hand: Overrides)
         abstract), amount (dollars obligated so far), effective, letter, title, collaborative (0/1: one of several
         awards for one project), reissue_of, reason.
     """
-    records = classified.to_dict("records")
-    entities = [university(record, matcher, by_hand) or NOBODY for record in records]
+    entities = [university(record, matcher, by_hand) or NOBODY for record in classified.to_dict("records")]
     table = classified.assign(
         university=[entity.name for entity in entities],
         country=[entity.country for entity in entities],
-        accelerators=(classified["accelerators"] != "").astype(int),
-        amount=classified["amount"].round().astype(int),
-        collaborative=classified["collaborative"].astype(int),
-    )
+        accelerators=classified["accelerators"] != "",
+        amount=classified["amount"].round(),
+    ).astype(dict.fromkeys(("accelerators", "amount", "collaborative"), int))
     return table[_AWARDS].sort_values("award_id", ignore_index=True)
 
 

@@ -211,9 +211,8 @@ class _Selection:
     @property
     def text(self) -> str:
         """Who was taken out."""
-        text = (
-            "; ".join(f"{counted(step.units, 'unit')} {step.reason}" for step in self.steps) or "it has none"
-        )
+        steps = [f"{counted(step.units, 'unit')} {step.reason}" for step in self.steps]
+        text = "; ".join(steps) or "it has none"
         if any(step.reason.startswith(AMBIGUOUS) for step in self.steps):
             text += "; fill in the treatment where it is empty, or build the panel with "
             text += 'ambiguous="earliest" or "latest"'
@@ -354,8 +353,8 @@ def dates_with_lag(panel: Panel, event: str, lag: int) -> FloatArray:
 
 def _select(question: Question, panel: Panel, first_treated: FloatArray | None) -> _Selection:
     """Keep the units of the population that can be used at all."""
-    outcome, first_period = panel.outcomes[question.outcome], panel.periods[0]
-    selection = _Selection(panel)
+    outcome, anticipation = panel.outcomes[question.outcome], question.anticipation
+    selection, first_period = _Selection(panel), panel.periods[0]
     if question.population != EVERYONE and panel.summed is None:  # else the engine has left the others out
         inside = population(question.population, panel)
         selection.drop(~inside, f"outside the population {question.population}")
@@ -366,15 +365,11 @@ def _select(question: Question, panel: Panel, first_treated: FloatArray | None) 
             which = np.isin(panel.units, members)
             selection.drop(which, f"{AMBIGUOUS}, {interval_text(earliest, latest, panel.period_name)}")
     if first_treated is not None:
-        already = first_treated - question.anticipation <= first_period
-        early = (
-            f" (with {counted(question.anticipation, 'period')} of anticipation)"
-            if question.anticipation
-            else ""
-        )
+        already = first_treated - anticipation <= first_period
+        early = f" (with {counted(anticipation, 'period')} of anticipation)" if anticipation else ""
         selection.drop(already, f"already treated in {panel.period_name(first_period)}{early}")
         if question.comparison == "never_treated":
-            late = first_treated - question.anticipation > panel.periods[-1]
+            late = first_treated - anticipation > panel.periods[-1]
             last = panel.period_name(panel.periods[-1])
             selection.drop(late, f"first treated after {last}, so not never treated")
     selection.drop(np.isnan(outcome).all(axis=1), f"{question.outcome} is never observed")
@@ -422,10 +417,9 @@ def _covariate_columns(
                 columns[f"{name}={level}"] = (labels == level)[:, None] * ones
         else:
             holds = population(name, panel)
-            if len(np.unique(holds[rows])) == 1:
-                raise QuestionError(
-                    f"{where} is {holds[rows[0]]:d} for every unit of the sample; leave it out."
-                )
+            kept = holds[rows]
+            if (kept == kept[0]).all():
+                raise QuestionError(f"{where} is {kept[0]:d} for every unit of the sample; leave it out.")
             columns[name] = holds[:, None] * ones
     return columns
 
@@ -521,11 +515,9 @@ def _comparable_periods(
             f"Question: no unit of {name} is never treated by {question.event}; "
             'use comparison="not_yet_treated".'
         )
-    untreated = periods < first_treated.max() - question.anticipation
+    untreated, dose = periods < first_treated.max() - question.anticipation, question.dose
     if not untreated.all() and len(np.unique(first_treated)) == 1:
-        other = (
-            f" With {question.dose} as the event, heterogeneous_adoption needs none." if question.dose else ""
-        )
+        other = f" With {dose} as the event, heterogeneous_adoption needs none." if dose else ""
         raise QuestionError(
             f"Question: all units of {name} are treated by {question.event} at once, so there is no "
             f"comparison group.{other}"

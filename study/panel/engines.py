@@ -266,9 +266,8 @@ def parquet_files(path: str | Path) -> list[str]:
         hint = "the folder has no file *.parquet"
     else:
         files = [str(place)] if place.is_file() else sorted(glob.glob(str(path), recursive=True))
-        hint = (
-            "no file matches the pattern" if glob.has_magic(str(path)) else "there is no such file or folder"
-        )
+        pattern = glob.has_magic(str(path))
+        hint = "no file matches the pattern" if pattern else "there is no such file or folder"
     if not files:
         raise DataError(f"{path}: {hint}.")
     return files

@@ -233,29 +233,22 @@ class Catalogue:
         DataError
             If there is none.
         """
-        return self._entries(table)[self.key(table, column)]
-
-    def key(self, table: str, column: str) -> str:
-        """Return the name or pattern under which a column of a table is found."""
-        key = self._key_or_none(table, column)
+        key = self.key(table, column)
         if key is None:
             raise DataError(f"{FILE}: column {column} of {table} has no entry; say what it means.")
-        return key
+        return self._entries(table)[key]
 
-    def knows(self, table: str, column: str) -> bool:
-        """Tell whether a column of a table has an entry."""
-        return self._key_or_none(table, column) is not None
+    def key(self, table: str, column: str) -> str | None:
+        """Return the name or pattern under which a column of a table is found; None where it has no entry."""
+        entries = self._entries(table)
+        patterns = (name for name in entries if "*" in name and fnmatchcase(column, name))
+        return column if column in entries else next(patterns, None)
 
     def rows(self, table: str) -> str:
         """Return what the rows of a table are."""
         if table not in self.tables:
             raise DataError(f"{FILE}: {table} has no entry; say what its rows are.")
         return self.tables[table].rows
-
-    def _key_or_none(self, table: str, column: str) -> str | None:
-        entries = self._entries(table)
-        patterns = (name for name in entries if "*" in name and fnmatchcase(column, name))
-        return column if column in entries else next(patterns, None)
 
     def _entries(self, table: str) -> dict[str, Entry]:
         own = self.tables[table].columns if table in self.tables else {}
@@ -342,7 +335,7 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None, **how: Any) ->
     Parameters and errors are those of :func:`read_as_panel`; a panel that ships has no profile in it.
     """
     reading = read_as_panel(path, roles, **how)
-    broken, panel = reading.violations, reading.panel
+    broken, panel, headings = reading.violations, reading.panel, reading.headings
     lines = [f"{path.name}: {reading.known_from}"]
     lines += [f"  {column}: {reading.roles.role(column)}" for column in reading.roles.columns]
     if not broken.empty:
@@ -350,9 +343,7 @@ def verdict(path: Path, roles: Mapping[str, Names] | None = None, **how: Any) ->
     if (broken["rule"] == ZERO_OR_ONE).any():
         lines.append("A column of first treated periods is named by --first-treated.")
     if (broken["rule"] == PRESENT).any():
-        lines.append(
-            f"The columns of the file are {', '.join(reading.headings)}.{wide_hint(reading.headings)}"
-        )
+        lines.append(f"The columns of the file are {', '.join(headings)}.{wide_hint(headings)}")
     if panel is None:
         rules = len(broken.drop_duplicates(["column", "rule"]))
         lines.append(
@@ -403,7 +394,7 @@ def read_as_panel(
     if shipped_name is not None:
         entry, catalogue = panel_entries()[shipped_name], read_catalogue()
         chosen = Roles.of_entry(entry)
-        known = [heading for heading in headings if catalogue.knows(entry["file"], heading)]
+        known = [heading for heading in headings if catalogue.key(entry["file"], heading) is not None]
         more = column_rules(catalogue, entry["file"], known, groups_as_units(table, chosen, path.name)[1])
         known_from = f"read as the shipped panel {shipped_name}, with the rules of its columns."
     else:

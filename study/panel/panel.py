@@ -185,8 +185,7 @@ class Panel(Described):
         paths = {name: (path == 1).any(axis=1) for name, path in self.treatment.items()}
         events = [f"{name} ({counted(treated.sum(), 'unit')})" for name, treated in (paths | dates).items()]
         names = {"outcomes": self.outcomes, "events": events, "doses": self.doses}
-        names |= {"covariates": self.covariates}
-        names |= {"attributes": self.attributes, "populations": self.populations}
+        names |= {kind: getattr(self, kind) for kind in ("covariates", "attributes", "populations")}
         return title, {kind: first_of(known) for kind, known in names.items() if known}
 
     def period_name(self, period: float) -> str:

@@ -71,13 +71,12 @@ class Profile:
     @cached_property
     def switch_offs(self) -> pd.DataFrame:
         """Where a 0/1 treatment goes back to 0: columns event, unit, period."""
-        rows = []
+        rows, units = [], self.panel.units
+        names = [*map(self.panel.period_name, self.panel.periods)]
         for event, path in self.panel.treatment.items():
             known_before = pd.DataFrame(path).ffill(axis=1).shift(axis=1).to_numpy()
-            for period, unit in np.argwhere(((known_before == 1) & (path == 0)).T):
-                rows.append(
-                    (event, self.panel.units[unit], self.panel.period_name(self.panel.periods[period]))
-                )
+            off = np.argwhere(((known_before == 1) & (path == 0)).T)
+            rows += [(event, units[unit], names[period]) for period, unit in off]
         return pd.DataFrame(rows, columns=["event", "unit", "period"])
 
     @cached_property
@@ -124,10 +123,8 @@ class Profile:
             )
             unseen = f", {counted(never, 'unit')} in no period" if never else ""
             parts.append(f"{outcome}: {gaps}{unseen}.")
-        text = [section(f"{panel.name}: {size}", parts)]
-        for event in panel.events:
-            text.append(section(f"Event: {event}", self._of_event(event)))
-        return "\n\n".join(text)
+        events = [section(f"Event: {event}", self._of_event(event)) for event in panel.events]
+        return "\n\n".join([section(f"{panel.name}: {size}", parts), *events])
 
     def _of_event(self, event: str) -> list[str]:
         cohorts, offs, unclear, treated, designs = (

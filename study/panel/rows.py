@@ -178,7 +178,8 @@ def _key(text: str, categories: Sequence[str]) -> tuple[tuple[str, ...], tuple[f
     return tuple(parts[::2]), tuple(map(float, numbers))
 
 
-BITS = 30  # periods that one whole number says whether they are seen
+# Periods that one whole number says whether they are seen, a bit each; more bits are no plain integers to every engine.
+BITS = 30
 NO_NUMBER = ("", "na", "nan", "<na>", "none", "nat")
 TRUTH = {"true": 1.0, "false": 0.0}
 # What other packages write for never, beside an empty cell and 0.
@@ -639,10 +640,8 @@ def strata(group: IntArray, seen: BoolArray, covariates: FloatArray, outcome: Fl
     Units alone in their set, or with the same outcomes as all others in it, have -1: of one path of outcomes nobody can
     say whether it is by chance that it has no influence. seen and outcome have shape (n, T), covariates (n, p).
     """
-    words = [
-        word @ 2 ** np.arange(word.shape[1])
-        for word in np.split(seen, range(BITS, seen.shape[1], BITS), axis=1)
-    ]
+    parts = np.split(seen, range(BITS, seen.shape[1], BITS), axis=1)
+    words = [part @ 2 ** np.arange(part.shape[1]) for part in parts]
     number = group
     for column in [*words, *covariates.T]:
         distinct, code = np.unique(column, return_inverse=True)

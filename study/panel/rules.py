@@ -59,9 +59,7 @@ class Roles:
     @classmethod
     def of(cls, unit: str, time: str, group: str | None = None, **several: Names) -> Roles:
         """Build roles from one name or several each."""
-        return cls(
-            unit, time, group=group, **{role: columns_of(columns) for role, columns in several.items()}
-        )
+        return cls(unit, time, group=group, **{role: columns_of(names) for role, names in several.items()})
 
     @classmethod
     def of_entry(cls, entry: Mapping[str, Any]) -> Roles:
@@ -240,9 +238,8 @@ def problems_of_types(lost: Mapping[str, str], roles: Roles, ordered: Collection
 
 def number(column: str) -> Rule:
     """Return the rule that cells are finite numbers or empty."""
-    return Rule(
-        column, "must be a number such as 1234.5, or empty", lambda rows: spread(*rows.compact(column)[1:])
-    )
+    text = "must be a number such as 1234.5, or empty"
+    return Rule(column, text, lambda rows: spread(*rows.compact(column)[1:]))
 
 
 def date(column: str) -> Rule:
@@ -254,9 +251,7 @@ def date(column: str) -> Rule:
         hint = READ_DATES if _is_date(rows, column, row) else never
         return f"{_holds(rows, column, row)}; it must be {what}, or empty for never. {hint}"
 
-    return Rule(
-        column, "must be a period or empty", lambda rows: spread(*rows.compact_dates(column)[1:]), says
-    )
+    return Rule(column, "must be a period or empty", lambda rows: rows.dates(column)[1], says)
 
 
 def single_value(column: str) -> Rule:
@@ -298,10 +293,8 @@ def _period_in_words(rows: Rows, column: str, row: int) -> str:
             "a label whose place is certain: a number, a date, an ordered category, or one that differs from the "
             "others in numbers alone"
         )
-    examples = {"year": "2010", "quarter": "2010Q1", "month": "2010-03"}
-    return (
-        f"a date in a certain {period}, with the year first, for example {examples.get(period, '2010-03-31')}"
-    )
+    example = {"year": "2010", "quarter": "2010Q1", "month": "2010-03"}.get(period, "2010-03-31")
+    return f"a date in a certain {period}, with the year first, for example {example}"
 
 
 def not_empty(column: str) -> Rule:

@@ -290,9 +290,8 @@ class Query:
             patterns = {word: ibis.ifelse(some, int(word == "seen0"), of) for word, of in patterns.items()}
         named = {key: what for key, (_, what) in keys.items()}
         named |= dict.fromkeys(patterns, "patterns of missing cells")
-        chosen = table.select(
-            "u", *raw, *keys, **patterns, **{f"f{j}": value for j, value in enumerate(features)}
-        )
+        numbered = {f"f{j}": value for j, value in enumerate(features)}
+        chosen = table.select("u", *raw, *keys, **patterns, **numbered)
         return Stratified(self.engine, chosen, named, len(features))
 
     def _standardised(self, table: ibis.Table, added: tuple[str, ...]) -> list[Any]:

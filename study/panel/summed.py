@@ -113,14 +113,13 @@ class Rows(NamedTuple):
         maps = np.zeros((int(self.stratum.max()) + 1, 1 + self.points.shape[1], int(np.prod(shape))))
         for s, rows in enumerate(rows_by(self.stratum)):
             own, points = values[rows].reshape(len(rows), -1), self.points[rows]
-            if own.any():
-                centre, middle = points.mean(axis=0), own.mean(axis=0)
-                scale = np.abs(points - centre).max(axis=0, initial=0.0)
-                scale[scale <= ROUNDING * np.abs(points).max(initial=0.0)] = np.inf
-                slopes = (
-                    np.linalg.lstsq((points - centre) / scale, own - middle, rcond=None)[0] / scale[:, None]
-                )
-                maps[s, 0], maps[s, 1:] = middle - centre @ slopes, slopes
+            if not own.any():
+                continue
+            centre, middle = points.mean(axis=0), own.mean(axis=0)
+            scale = np.abs(points - centre).max(axis=0, initial=0.0)
+            scale[scale <= ROUNDING * np.abs(points).max(initial=0.0)] = np.inf
+            slopes = np.linalg.lstsq((points - centre) / scale, own - middle, rcond=None)[0] / scale[:, None]
+            maps[s, 0], maps[s, 1:] = middle - centre @ slopes, slopes
         return maps.reshape(len(maps), maps.shape[1], *shape)
 
 

@@ -201,11 +201,9 @@ def _of_arrow(table: Any) -> pd.DataFrame:
 
 def _of_relation(table: DuckDBPyRelation) -> pd.DataFrame:
     """Return a relation of DuckDB as a DataFrame, with decimals as texts: pandas would have floats of fewer digits."""
-    columns = ['"{}"'.format(name.replace('"', '""')) for name in table.columns]
-    kinds = zip(columns, map(str, table.types), strict=True)
-    exact = [
-        f"{column}::VARCHAR AS {column}" for column, kind in kinds if re.match("DECIMAL|U?HUGEINT", kind)
-    ]
+    names = ['"{}"'.format(name.replace('"', '""')) for name in table.columns]
+    kinds = zip(names, map(str, table.types), strict=True)
+    exact = [f"{name}::VARCHAR AS {name}" for name, kind in kinds if re.match("DECIMAL|U?HUGEINT", kind)]
     return table.project(f"* REPLACE ({', '.join(exact)})").df() if exact else table.df()
 
 
@@ -291,10 +289,9 @@ def _read_stata(path: Path) -> tuple[pd.DataFrame, None]:
 
 def _told_apart(labels: Mapping[int, str]) -> dict[int, str]:
     """Return the labels of values, with the value after one that several have: they are not the same unit for that."""
-    times = Counter(label.strip() for label in labels.values())
-    return {
-        k: label if times[label.strip()] == 1 else f"{label.strip()} ({k})" for k, label in labels.items()
-    }
+    plain = {value: label.strip() for value, label in labels.items()}
+    times = Counter(plain.values())
+    return {k: label if times[label] == 1 else f"{label} ({k})" for k, label in plain.items()}
 
 
 def _read_excel(path: Path) -> tuple[pd.DataFrame, IntArray]:

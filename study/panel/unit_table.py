@@ -16,10 +16,8 @@ from study.core import DataError, IntArray
 from study.panel import rules
 from study.panel.engines import MOST_VALUES, Engine
 from study.panel.panel import Ambiguous
-from study.panel.rows import A_YEAR, LARGEST_INTEGER, LARGEST_SINGLE, NO_NUMBER, TRUTH, PeriodUnit, Rows
+from study.panel.rows import A_YEAR, BITS, LARGEST_INTEGER, LARGEST_SINGLE, NO_NUMBER, TRUTH, PeriodUnit, Rows
 
-# Periods in one whole number, of which each is a bit; more bits are no plain integers to every engine.
-WORD = 30
 # Stands for infinity, which not every engine writes alike.
 ENDLESS = 1e300
 # Rows of which the first is named, and the others are looked at for what is wrong with it.
@@ -227,13 +225,10 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
         broken.append((rules.zero_or_one(column, roles), value.notnull() & ~value.isin((0, 1))))
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
         broken.append((rules.number(column), _number(table[column])[1]))
-    texts = [column for column in roles.covariates if not _is_number(table[column].type())]
-    texts = [column for column in texts if column not in roles.outcomes]
+    others = [column for column in roles.covariates if column not in roles.outcomes]
+    texts = {column: _number(table[column])[0] for column in others if not _is_number(table[column].type())}
     counts = {f"broken{i}": table.count(where=condition) for i, (_, condition) in enumerate(broken)}
-    counts |= {
-        f"numbers{i}": table.count(where=_number(table[column])[0].notnull())
-        for i, column in enumerate(texts)
-    }
+    counts |= {f"numbers{i}": table.count(where=x.notnull()) for i, x in enumerate(texts.values())}
     totals = reading.engine.frame(table.aggregate(rows=table.count(), **counts)).iloc[0]
     refused = {rule.column for i, (rule, _) in enumerate(broken) if totals[f"broken{i}"]}
     words = [column for i, column in enumerate(texts) if column in refused and not totals[f"numbers{i}"]]
@@ -355,8 +350,8 @@ def _numbered(reading: Reading, cells: ibis.Table, name: str, column: str, never
 
 def words_of(n_periods: int) -> Iterator[tuple[int, range]]:
     """Yield the whole numbers that have a bit a period: their place, and the places of their periods."""
-    for word, start in enumerate(range(0, n_periods, WORD)):
-        yield word, range(start, min(start + WORD, n_periods))
+    for word, start in enumerate(range(0, n_periods, BITS)):
+        yield word, range(start, min(start + BITS, n_periods))
 
 
 def _by_unit(reading: Reading, cells: ibis.Table) -> ibis.Table:
@@ -365,9 +360,9 @@ def _by_unit(reading: Reading, cells: ibis.Table) -> ibis.Table:
     sums: dict[str, Any] = {"n": cells.count()}
     for k in range(len(roles.outcomes)):
         sums |= {f"y{k}_{place}": cells[f"y{k}"].sum(where=t == place) for place in range(n_periods)}
-    bit = (ibis.literal(1, "int32") << (t % WORD)).cast("float64")
+    bit = (ibis.literal(1, "int32") << (t % BITS)).cast("float64")
     for word, places in words_of(n_periods):
-        inside = (t >= places[0]) & (t <= places[-1]) if n_periods > WORD else None
+        inside = (t >= places[0]) & (t <= places[-1]) if n_periods > BITS else None
         sums[f"bits{word}"] = bit.sum(where=inside)
     for name, _ in _fixed(roles):
         sums |= {name: cells[name].min(), f"max_{name}": cells[name].max(), f"n_{name}": cells[name].count()}
@@ -471,12 +466,8 @@ def _twice(reading: Reading, table: ibis.Table) -> str:
     """Return the sentence on unit-periods that stand twice."""
     roles, here = reading.roles, _rows_of_first(reading, table, table.twice)
     first = int(pd.Series(here.cells(roles.unit)).duplicated(keep=False).argmax())
-    several = (
-        _cells(reading)
-        .semi_join(table.filter(table.twice), "u")
-        .group_by("u", "t")
-        .aggregate(n=lambda rows: rows.count())
-    )
+    cells = _cells(reading).semi_join(table.filter(table.twice), "u")
+    several = cells.group_by("u", "t").aggregate(n=cells.count())
     pairs = int(reading.engine.number(several.count(where=several.n > 1)))
     return rules.twice(here, first, pairs)
 

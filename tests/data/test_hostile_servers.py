@@ -30,11 +30,11 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
 
-def asked(how: str, server: Server, folder: Path, **options: object) -> object:
+def asked(how: str, server: Server, folder: Path) -> object:
     fetcher = Fetcher(pause=0)
     if how == "json":
         return fetcher.json(f"{server.url}/a")
-    return fetcher.download(f"{server.url}/a", folder / "a", **options).read_bytes()
+    return fetcher.download(f"{server.url}/a", folder / "a").read_bytes()
 
 
 def refused(how: str, answer: Answer, folder: Path, message: str) -> Server:
@@ -101,14 +101,6 @@ def test_a_file_whose_told_length_is_too_large_is_not_begun(tmp_path: Path) -> N
     answer = Answer(body=b"0" * 5 * MEGABYTE)
     refused("file", answer, tmp_path, "more than 2,097,152 bytes")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_source_may_allow_more_or_less(tmp_path: Path) -> None:
-    content = b"0" * (3 * MEGABYTE)
-    with Server({"/a": [Answer(body=content)]}) as server:
-        with pytest.raises(DataError, match="more than 3,145,727 bytes"):
-            asked("file", server, tmp_path, largest=len(content) - 1)
-        assert asked("file", server, tmp_path, largest=len(content)) == content
 
 
 @pytest.mark.parametrize("how", ["json", "file"])

@@ -572,16 +572,11 @@ def paged(
 PAGES = [[work(1), work(2)], [work(3), work(4)], [work(5)]]
 
 
-def of_server(server: Server, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Call a function of OpenAlex with a server in place of OpenAlex's own."""
+def fetched(raw: Path, server: Server, **options: Any) -> list[Path]:
+    """Fetch works from a server in place of OpenAlex's own."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(openalex, "API", server.url)
-        patched.setattr(openalex, "BUCKET", server.url)
-        return call(*arguments, **options)
-
-
-def fetched(raw: Path, server: Server, **options: Any) -> list[Path]:
-    return of_server(server, openalex.fetch, raw, _client(), **{"key": "secret"} | options)
+        return openalex.fetch(raw, _client(), **{"key": "secret"} | options)
 
 
 def test_works_are_fetched_page_by_page_to_the_end(tmp_path: Path) -> None:
@@ -720,53 +715,20 @@ FILES = {
 }
 
 
-def bucket(listed: Any, contents: dict[str, bytes] | None = None) -> dict[str, Sequence[Answer]]:
-    files = {f"/data/jsonl/works/{name}": [Answer(body=body)] for name, body in (contents or FILES).items()}
-    return {"/data/jsonl/works/manifest.json": [as_json(listed)], **files}
+def whole_snapshot(folder: Path) -> Path:
+    """Write a snapshot of two files with its manifest, and return its folder of works."""
+    works = folder / "jsonl" / "works"
+    for name, content in FILES.items():
+        (works / name).parent.mkdir(parents=True)
+        (works / name).write_bytes(content)
+    (works / "manifest.json").write_text(json.dumps(manifest(FILES)))
+    return works
 
 
-def snapshot_fetched(raw: Path, server: Server) -> list[Path]:
-    return of_server(server, openalex.fetch_snapshot, raw, _client(), format="jsonl")
-
-
-def test_a_snapshot_is_fetched_by_its_manifest_and_read(tmp_path: Path) -> None:
-    with Server(bucket(manifest(FILES))) as server:
-        paths = snapshot_fetched(tmp_path, server)
-        assert [path.relative_to(tmp_path / "openalex" / "jsonl" / "works").as_posix() for path in paths] == [
-            *FILES,
-            "manifest.json",
-        ]
-        snapshot_fetched(tmp_path, server)
-        assert all(server.count(f"/data/jsonl/works/{name}") == 1 for name in FILES)
-    assert everything(openalex.read(tmp_path / "openalex"))["1"]["papers"] == 2
-
-
-def test_a_file_of_an_older_snapshot_is_fetched_anew_or_left_out(tmp_path: Path) -> None:
-    folder = tmp_path / "openalex" / "jsonl" / "works"
-    write(folder / f"updated_date={OLD}" / "part_0000.gz", work(1), work(7), work(8))
-    write(folder / "updated_date=2023-01-01" / "part_0000.gz", work(9))
-    with Server(bucket(manifest(FILES))) as server:
-        snapshot_fetched(tmp_path, server)
-    assert everything(openalex.read(tmp_path / "openalex"))["1"]["papers"] == 2
-
-
-def test_a_file_of_another_size_than_listed_is_refused(tmp_path: Path) -> None:
-    name = f"updated_date={NEW}/part_0000.gz"
-    answers = bucket(manifest(FILES), {**FILES, name: FILES[name][:-9]})
-    refused = pytest.raises(DataError, match=rf"{name}: \d+ bytes came, the manifest says {len(FILES[name])}")
-    with Server(answers) as server, refused:
-        snapshot_fetched(tmp_path, server)
-    assert not list(tmp_path.rglob("manifest.json"))
-    assert len(list(tmp_path.rglob("*.gz"))) == 1
-    with pytest.raises(DataError, match=r"manifest.json is missing .* not whole"):
-        openalex.read(tmp_path / "openalex")
-
-
-def test_a_snapshot_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
-    answers = bucket(manifest(FILES))
-    answers["/data/jsonl/works/manifest.json"] = [as_json(manifest(FILES)), as_json(manifest({}))]
-    with Server(answers) as server, pytest.raises(DataError, match="a new snapshot appeared meanwhile"):
-        snapshot_fetched(tmp_path, server)
+def test_a_file_of_an_older_snapshot_is_left_out(tmp_path: Path) -> None:
+    works = whole_snapshot(tmp_path)
+    write(works / "updated_date=2023-01-01" / "part_0000.gz", work(9))
+    assert everything(openalex.read(tmp_path))["1"]["papers"] == 2
 
 
 @pytest.mark.parametrize(
@@ -780,18 +742,9 @@ def test_a_snapshot_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_manifest_that_is_not_as_documented_is_refused(tmp_path: Path, listed: Any, message: str) -> None:
-    with Server(bucket(listed)) as server, pytest.raises(DataError, match=message):
-        snapshot_fetched(tmp_path, server)
-
-
-def whole_snapshot(folder: Path) -> Path:
-    """Write a snapshot of two files with its manifest, and return its folder of works."""
-    works = folder / "jsonl" / "works"
-    for name, content in FILES.items():
-        (works / name).parent.mkdir(parents=True)
-        (works / name).write_bytes(content)
-    (works / "manifest.json").write_text(json.dumps(manifest(FILES)))
-    return works
+    (whole_snapshot(tmp_path) / "manifest.json").write_text(json.dumps(listed))
+    with pytest.raises(DataError, match=message):
+        openalex.read(tmp_path)
 
 
 def test_the_layout_before_2026_is_read_too(tmp_path: Path) -> None:
@@ -818,6 +771,10 @@ def _shorter_file(works: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
+def _without_manifest(works: Path) -> None:
+    (works / "manifest.json").unlink()
+
+
 def _broken_manifest(works: Path) -> None:
     (works / "manifest.json").write_text('{"files": [')
 
@@ -840,6 +797,7 @@ def _damaged_state(works: Path) -> None:
     [
         (_without_file, "part_0000.gz is missing"),
         (_shorter_file, r"has \d+ bytes, the manifest says \d+"),
+        (_without_manifest, r"manifest.json is missing .* not whole"),
         (_broken_manifest, "manifest.json: broken JSON"),
         (_twice, r"several times \(jsonl/works, api\)"),
         (_only_pages, "state.json is missing"),

@@ -219,28 +219,16 @@ def test_excel_lists_come_from_the_publishers_addresses_in_the_format_of_their_t
     for month in months[:-2]:
         write(tmp_path / "top500", "there already", f"TOP500_{month}.xls")
     old, new = _address("201911", "TOP500_201911.xls"), _address("202006", "TOP500_202006.xlsx")
-    with Server({old: [Answer(body=b"old")], new: [Answer(body=b"new")]}) as server:
+    said: list[str] = []
+    answers = {old: [Answer(body=b"old")], new: [Answer(body=b"new")]}
+    with Server(answers) as server, settings(progress=said.append):
         monkeypatch.setattr(top500, "ADDRESS", server.url)
         paths = top500.fetch(tmp_path, Fetcher(pause=0), last="2020-06")
+    assert said == ["TOP500_201911.xls", "TOP500_202006.xlsx"]
     assert [request.path for request in server.requests] == [old, new]
     assert [path.name for path in paths[-2:]] == ["TOP500_201911.xls", "TOP500_202006.xlsx"]
     assert len(paths) == len(months)
     assert waits == [pytest.approx(top500.PAUSE, abs=5)]
-
-
-def test_fetched_xml_lists_can_be_read(
-    tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said: list[str] = []
-    answers = {
-        _address(month, f"TOP500_{month}_all.xml"): [Answer(body=listing().encode())]
-        for month in ("199306", "199311")
-    }
-    with Server(answers) as server, settings(progress=said.append):
-        monkeypatch.setattr(top500, "ADDRESS", server.url)
-        top500.fetch(tmp_path, Fetcher(pause=0), last="1993-11", kind="xml")
-    assert len(top500.read(tmp_path / "top500")) == 1000
-    assert said == ["TOP500_199306_all.xml", "TOP500_199311_all.xml"]
 
 
 def test_where_the_publisher_wants_a_login_the_lists_can_be_put_there_by_hand(

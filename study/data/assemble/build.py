@@ -282,14 +282,9 @@ def codebook(
     panels, catalogue = panel_entries(panels_toml), read_catalogue(columns_toml)
     files = dict.fromkeys(entry["file"] for entry in panels.values())
     others = [table for table in catalogue.tables if table not in files]
-    heads = {
-        table: (headings or {}).get(table) or heading(panels_toml.parent / table)
-        for table in (*files, *others)
-    }
-    entries = {
-        table: {column: catalogue.entry(table, column) for column in columns}
-        for table, columns in heads.items()
-    }
+    known, folder = headings or {}, panels_toml.parent
+    heads = {table: known.get(table) or heading(folder / table) for table in (*files, *others)}
+    entries = {t: {c: catalogue.entry(t, c) for c in columns} for t, columns in heads.items()}
     rows = {table: catalogue.rows(table) for table in heads}
     keys = {(file, column): catalogue.key(file, column) for file in files for column in heads[file]}
     of_panel = {place for place, key in keys.items() if key in catalogue.tables[place[0]].columns}
@@ -297,11 +292,9 @@ def codebook(
         "codebook.md",
         rows=rows,
         panels=panels,
-        shared={key: catalogue.columns[key] for place, key in keys.items() if place not in of_panel},
+        shared={key: entries[f][c] for (f, c), key in keys.items() if (f, c) not in of_panel},
         own={file: {c: e for c, e in entries[file].items() if (file, c) in of_panel} for file in files},
-        by_role={
-            name: _by_role(Roles.of_entry(entry), heads[entry["file"]]) for name, entry in panels.items()
-        },
+        by_role={name: _by_role(Roles.of_entry(e), heads[e["file"]]) for name, e in panels.items()},
         others={table: entries[table] for table in others},
     ).decode()
 

@@ -30,6 +30,9 @@ OTHER = "other"
 # of papers has an affiliation, and its editions are every year or every second year of the window.
 COVERED = 2 / 3
 FIELD_OF = {venue: field for field, venues in FIELDS.items() for venue in venues}
+# Counts of the source under their names in the panels.
+RENAMED = {"first_author": "papers_first_author", "last_author": "papers_last_author"}
+RENAMED |= {"papers_with_company": "papers_with_industry"}
 
 
 def covered(venues: pd.DataFrame) -> list[str]:
@@ -96,12 +99,8 @@ def signatures(institutions: pd.DataFrame, matcher: Matcher) -> pd.DataFrame:
     DataFrame
         venue, year, university, country, and those of ``panels.COUNTS`` that do not need titles.
     """
-    table = institutions.assign(
-        papers_academic_only=institutions["papers"] - institutions["papers_with_company"],
-        papers_with_industry=institutions["papers_with_company"],
-        papers_first_author=institutions["first_author"],
-        papers_last_author=institutions["last_author"],
-    )
+    table = institutions.rename(columns=RENAMED)
+    table["papers_academic_only"] = table["papers"] - table["papers_with_industry"]
     columns = [name for name in COUNTS if name in table]
     signed = by_university(table, credited(institutions, matcher))
     return signed.groupby(["venue", "year", *UNIT], as_index=False)[columns].sum()

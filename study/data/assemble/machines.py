@@ -128,10 +128,8 @@ def read(path: Path) -> pd.DataFrame:
         if (row["owner"] == "shared") != bool(row["partners"]):
             fault = f'owner is "{row["owner"]}", partners "{row["partners"]}"'
             raise DataError(f"{where}: {fault}; a shared machine names its partners, and no other one does.")
-        if row["listed_as"] and row["listed_as"] not in machines:
-            raise DataError(
-                f'{where}: listed_as "{row["listed_as"]}" is no machine of the table; correct it.'
-            )
+        if (other := row["listed_as"]) and other not in machines:
+            raise DataError(f'{where}: listed_as "{other}" is no machine of the table; correct it.')
     return table
 
 
@@ -285,9 +283,8 @@ def capacity(
     systems = on_lists.rename(columns={"date": "list"})[["machine", "list", "rpeak_tflops"]]
     systems = usable.merge(systems, on="machine").assign(kind="listed_gpu_tflops")
     systems["tflops"] = systems["rpeak_tflops"] / systems["members"]
-    grants = usable[(usable["source"] == "nsf") & (usable["listed_as"] == "")].assign(
-        kind="granted_gpu_tflops"
-    )
+    unlisted = (usable["source"] == "nsf") & (usable["listed_as"] == "")
+    grants = usable[unlisted].assign(kind="granted_gpu_tflops")
     grants["year"] = grants["date"].str[:4].astype(float).clip(lower=prices["year"].min())
     grants = pd.merge_asof(grants.sort_values("year"), prices.drop(columns=["device", "source"]), on="year")
     spent = grants["amount"] * grants["share_of_amount"] / grants["members"]

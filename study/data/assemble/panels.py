@@ -210,10 +210,9 @@ def spending_by_university(
     """
     keys = [*UNIT, "fiscal_year"]
     universities = crosswalk.loc[crosswalk["university"] != "", ["inst_id", *UNIT]]
-    claims = table.merge(universities, on="inst_id").sort_values(
-        ["total", "inst_id"], ascending=[False, True]
-    )
-    largest = claims.drop_duplicates(keys).sort_values(keys, ignore_index=True)
+    claims = table.merge(universities, on="inst_id")
+    largest_first = claims.sort_values(["total", "inst_id"], ascending=[False, True])
+    largest = largest_first.drop_duplicates(keys).sort_values(keys, ignore_index=True)
     return largest[[*keys, "inst_id", *amounts]]
 
 
@@ -241,10 +240,7 @@ EARLIEST = (6, 1)
 
 # Editions of which the publisher has a small part only.
 PARTIAL = [("icra", 2016), *((venue, year) for venue in ("icra", "iros") for year in range(2000, 2005))]
-KNOWN = {
-    venue: [year for year in years if (venue, year) not in PARTIAL]
-    for venue, years in paperlists.FILES.items()
-}
+KNOWN = {v: [year for year in years if (v, year) not in PARTIAL] for v, years in paperlists.FILES.items()}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@ from .gazetteer import NOBODY as NOBODY
 from .gazetteer import TERRITORIES as TERRITORIES
 from .gazetteer import UNIVERSITY as UNIVERSITY
 from .gazetteer import Entity as Entity
-from .gazetteer import Gazetteer as Gazetteer
 from .gazetteer import by_spelling as by_spelling
 from .gazetteer import key as key
 from .gazetteer import load as load

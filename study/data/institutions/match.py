@@ -599,10 +599,8 @@ def by_university(table: pd.DataFrame, credited: Sequence[Sequence[Entity]]) -> 
     """Return each row of a table once for each university credited with it, whose university and country it gets."""
     rows = table.assign(university=credited).explode("university", ignore_index=True)
     rows = rows.dropna(subset="university", ignore_index=True)
-    entities = list(rows["university"])
-    return rows.assign(
-        university=[entity.name for entity in entities], country=[entity.country for entity in entities]
-    )
+    units = list(rows["university"])
+    return rows.assign(university=[each.name for each in units], country=[each.country for each in units])
 
 
 def first_events(rows: Mapping[str, pd.DataFrame], *more: str) -> pd.DataFrame:

@@ -51,10 +51,8 @@ def fetch(raw: Path, fetcher: Fetcher) -> list[Path]:
         Folder of originals.
     fetcher : Fetcher
     """
-    folder, files = raw / "affiliations", dict.fromkeys(FILES.values())
-    return [
-        fetcher.download(f"{ADDRESS}/{place}", folder / name, sha256=SHA256[name]) for name, place in files
-    ]
+    into, files = raw / "affiliations", dict.fromkeys(FILES.values())
+    return [fetcher.download(f"{ADDRESS}/{place}", into / name, sha256=SHA256[name]) for name, place in files]
 
 
 def read(folder: Path) -> pd.DataFrame:

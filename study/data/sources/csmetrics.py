@@ -48,8 +48,7 @@ def fetch(raw: Path, fetcher: Fetcher, *, version: str = VERSION) -> list[Path]:
         If the zip cannot be downloaded, is damaged or holds no files of papers.
     """
     folder = raw / "csmetrics"
-    path = folder / f"csmetrics-{version}.zip"
-    archive = fetcher.download(f"{ADDRESS}/{version}.zip", path, hosts=HOSTS)
+    archive = fetcher.download(f"{ADDRESS}/{version}.zip", folder / f"csmetrics-{version}.zip", hosts=HOSTS)
     tell("csmetrics: counts")
     with unzipped(archive, archive.name) as opened:
         counts, coverage = _counted(opened, archive.name)

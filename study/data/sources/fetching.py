@@ -220,7 +220,6 @@ class Fetcher:
         sha256: str | None = None,
         pause: float | None = None,
         hosts: Sequence[str] = (),
-        largest: int | None = None,
     ) -> Path:
         """Download a file; a finished one is kept, an interrupted one goes on from its ``.part`` file.
 
@@ -240,8 +239,6 @@ class Fetcher:
             Seconds since the start of the request before, where a server wants more than usual.
         hosts : sequence of str
             Other hosts to which the server may send, as in :func:`~study.data.sources.fetching.refuse_elsewhere`.
-        largest : int, optional
-            Bytes that the file may have; 1 GiB if not given.
 
         Returns
         -------
@@ -265,7 +262,7 @@ class Fetcher:
             path.parent.mkdir(parents=True, exist_ok=True)
             part = _Part(path)
             failures, furthest = 0, part.size
-            self._limits.begin(shown(url), LARGEST if largest is None else largest)
+            self._limits.begin(shown(url), LARGEST)
             while not self._append(url, part, sha256 is not None, pause, hosts):
                 self._limits.refuse_late()
                 failures = 1 if part.size > furthest else failures + 1
@@ -367,33 +364,31 @@ class Fetcher:
         if wait > 0:
             time.sleep(wait)
         self._last = time.monotonic()
-        place = address
+        place, asked = address, shown(address)
         for _ in range(REDIRECTIONS + 1):
             try:
                 response = self._session.get(
                     place, headers=headers, timeout=TIMEOUT, stream=True, allow_redirects=False
                 )
             except requests.RequestException as error:
-                raise DataError(
-                    f"{shown(address)}: no answer ({reason(error)}); check the network."
-                ) from None
+                raise DataError(f"{asked}: no answer ({reason(error)}); check the network.") from None
             following = self._session.get_redirect_target(response)
             if following is None:
                 break
             response.close()
             source, place = place, urljoin(place, following)
             if _LOGIN_ADDRESS.search(place):
-                raise _login(shown(address), f"the server sends to {shown(place)[:200]}", by_hand)
-            refuse_elsewhere(shown(address), source, shown(place), hosts)
+                raise _login(asked, f"the server sends to {shown(place)[:200]}", by_hand)
+            refuse_elsewhere(asked, source, shown(place), hosts)
         else:
-            raise DataError(f"{shown(address)}: the server sends from place to place; fetch again later.")
+            raise DataError(f"{asked}: the server sends from place to place; fetch again later.")
         # Each of several packings can make a thousand bytes of one.
         if "," in response.headers.get("Content-Encoding", ""):
             response.close()
-            raise DataError(f"{shown(address)}: the answer is packed more than once; fetch again later.")
+            raise DataError(f"{asked}: the answer is packed more than once; fetch again later.")
         if response.status_code not in ((200, 206, 416) if "Range" in headers else (200,)):
             with response:
-                refuse_status(response, shown(address), by_hand)
+                refuse_status(response, asked, by_hand)
         return response
 
 
@@ -485,10 +480,8 @@ def refuse_status(response: requests.Response, address: str, by_hand: Path | Non
     """Raise the error of an answer that is none."""
     status, wait = response.status_code, response.headers.get("Retry-After", "")
     if status == 429 or (status == 403 and response.headers.get("X-RateLimit-Remaining") == "0"):
-        wait_note = f"; it asks to wait {wait} s" if wait.isdigit() else ""
-        raise DataError(
-            f"{address}: too many requests for the server ({status}){wait_note}; fetch again later."
-        )
+        asked = f"; it asks to wait {wait} s" if wait.isdigit() else ""
+        raise DataError(f"{address}: too many requests for the server ({status}){asked}; fetch again later.")
     if status in (401, 403):
         raise _login(address, str(status), by_hand)
     if status in (404, 410):

@@ -8,18 +8,17 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
-from study.core import DataError, expecting, tell, write_all
+from study.core import DataError, tell, write_all
 from study.data.sources import Fetcher, json_value
 from study.data.sources.openalex_works import SHAPE, aggregate, changed, mismatch, trimmed
 
-__all__ = ["aggregate", "fetch", "fetch_snapshot", "read", "works_files"]
+__all__ = ["aggregate", "fetch", "read", "works_files"]
 
 API = "https://api.openalex.org"
-BUCKET = "https://openalex.s3.amazonaws.com"
 KEY = "OPENALEX_API_KEY"
 
 # Computer vision at institutions of education, the years of the CVPR panel.
@@ -34,7 +33,6 @@ SHORTFALL = 0.001
 
 _FILE = re.compile(r"s3://[^/]+/(?:[\w-]+/)*works/(updated_date=\d{4}-\d\d-\d\d/[\w-]+\.(?:gz|parquet))")
 
-Format = Literal["jsonl", "parquet"]
 # How far the fetching of a query from the API has come: filter, pages, works, count, next_cursor.
 State = dict[str, Any]
 
@@ -43,7 +41,8 @@ def fetch(raw: Path, fetcher: Fetcher, *, filter: str = FILTER, key: str | None 
     """Fetch the works of a query page by page into ``raw/openalex/api``; a later call goes on where one stopped.
 
     A page holds 100 works, of which what is counted is kept and nothing on persons. A free key allows 10,000 pages a
-    day; OpenAlex asks to take the snapshot (:func:`fetch_snapshot`) for more than a part of its works.
+    day; OpenAlex asks to take its snapshot for more than a part of its works: put ``data/parquet/works`` of its public
+    bucket (some 700 GB) with the manifest into ``raw/openalex/parquet/works``, and :func:`read` counts it.
 
     Parameters
     ----------
@@ -71,9 +70,8 @@ def fetch(raw: Path, fetcher: Fetcher, *, filter: str = FILTER, key: str | None 
     if state["filter"] != filter:
         raise DataError(f"OpenAlex: {folder} holds the works of another query; move it away and fetch again.")
     if not (key := key or os.environ.get(KEY)):
-        raise DataError(
-            f"OpenAlex: its API needs a key; get one (free) at openalex.org/settings/api, set {KEY} to it."
-        )
+        remedy = f"get one (free) at openalex.org/settings/api, set {KEY} to it"
+        raise DataError(f"OpenAlex: its API needs a key; {remedy}.")
     params = {"filter": filter, "select": ",".join(SHAPE), "per_page": WORKS_A_PAGE, "api_key": key}
     while state["next_cursor"] is not None:
         tell(f"OpenAlex: {state['works']} of {state['count'] or '?'} works")
@@ -96,51 +94,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, filter: str = FILTER, key: str | None 
     return [*_page_paths(folder, state), folder / "state.json"]
 
 
-def fetch_snapshot(raw: Path, fetcher: Fetcher, *, format: Format = "parquet") -> list[Path]:
-    """Fetch the works of the public snapshot into ``raw/openalex/<format>/works``; what is there already is kept.
-
-    The works are some 700 GB in either format (June 2026). No key is needed.
-
-    Parameters
-    ----------
-    raw : Path
-        Folder of originals.
-    fetcher : Fetcher
-    format : {"parquet", "jsonl"}
-        Which of the two copies.
-
-    Returns
-    -------
-    list of Path
-        The files, and the manifest, which is written when they all are there.
-
-    Raises
-    ------
-    DataError
-        If the server refuses, the manifest is not as documented, a file has not the size that the manifest gives, or
-        a new snapshot appears meanwhile.
-    """
-    address = f"{BUCKET}/data/{format}/works"
-    folder = raw / "openalex" / format / "works"
-    manifest = fetcher.json(f"{address}/manifest.json")
-    sizes = _sizes(manifest, f"{address}/manifest.json")
-    expecting(sum(not (folder / name).is_file() for name in sizes))
-    for name, size in sizes.items():
-        path = folder / name
-        if path.is_file() and path.stat().st_size != size:
-            path.unlink()
-        came = fetcher.download(f"{address}/{name}", path, largest=size).stat().st_size
-        if came != size:
-            path.unlink()
-            raise DataError(f"{address}/{name}: {came} bytes came, the manifest says {size}; fetch it later.")
-    if fetcher.json(f"{address}/manifest.json") != manifest:
-        raise DataError(
-            f"{address}: a new snapshot appeared meanwhile; fetch again (what is unchanged stays)."
-        )
-    content = json.dumps(manifest, indent=1).encode()
-    return [*(folder / name for name in sizes), *write_all(folder, {"manifest.json": content})]
-
-
 def works_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the files of works in a folder, and those of merged works (in snapshots before 2026).
 
@@ -161,9 +114,8 @@ def works_files(folder: Path) -> tuple[list[Path], list[Path]]:
     if not places:
         raise DataError(f"OpenAlex: no works in {folder}; fetch them first.")
     if len(places) > 1:
-        raise DataError(
-            f"OpenAlex: works are there several times ({', '.join(places)}) in {folder}; keep one."
-        )
+        fault = f"works are there several times ({', '.join(places)}) in {folder}"
+        raise DataError(f"OpenAlex: {fault}; keep one.")
     works = folder / places[0]
     if works.name != "api":
         return _of_snapshot(works), sorted((folder / "merged_ids" / "works").glob("*.csv.gz"))

@@ -136,6 +136,5 @@ def _small_files() -> None:
     """Let git write no file (a pack is one) that is larger than a download may be."""
     import resource
 
-    resource.setrlimit(
-        resource.RLIMIT_FSIZE, (fetching.LARGEST, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
-    )
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (fetching.LARGEST, most))

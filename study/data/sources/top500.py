@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from python_calamine import CalamineError, CalamineWorkbook
@@ -50,7 +50,6 @@ _ELEMENTS = {
     "year": "year",
 }
 
-Kind = Literal["excel", "xml"]
 # A system as the file has it: where it is there, and its fields as text.
 _System = tuple[str, dict[str, str]]
 
@@ -69,7 +68,7 @@ def lists(folder: Path) -> dict[str, Path]:
     for month in _sequence(max(files)):
         if month not in files:
             fault = f"TOP500: list {month} is missing in {folder}, but later ones are there"
-            raise DataError(f"{fault}; download {_file_name(month, 'excel')} into it.")
+            raise DataError(f"{fault}; download {_file_name(month)} into it.")
     return dict(sorted(files.items()))
 
 
@@ -115,8 +114,8 @@ def read(folder: Path) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def fetch(raw: Path, fetcher: Fetcher, *, last: str | None = None, kind: Kind = "excel") -> list[Path]:
-    """Download the lists that are not in ``raw/top500/`` yet, in whatever format.
+def fetch(raw: Path, fetcher: Fetcher, *, last: str | None = None) -> list[Path]:
+    """Download the lists that are not in ``raw/top500/`` yet, in whatever format, as Excel files.
 
     The publisher has asked for a free login at times. Where it does, download the lists with a
     browser and put them into the folder under the publisher's names; they are kept as they are.
@@ -130,8 +129,6 @@ def fetch(raw: Path, fetcher: Fetcher, *, last: str | None = None, kind: Kind = 
     last : str, optional
         Month ("YYYY-MM") of the last list; where none is given, the newest that is out for sure
         (lists come out in June and November).
-    kind : {"excel", "xml"}
-        Format; XML lists do not say which accelerator a system has.
 
     Returns
     -------
@@ -147,7 +144,7 @@ def fetch(raw: Path, fetcher: Fetcher, *, last: str | None = None, kind: Kind = 
     there = _present(folder)
     months = list(_sequence(last or _newest(date.today())))
     for month in [month for month in months if month not in there]:
-        name = _file_name(month, kind)
+        name = _file_name(month)
         url = f"{ADDRESS}/lists/top500/{month.replace('-', '/')}/download/{name}"
         try:
             there[month] = fetcher.download(url, folder / name, pause=PAUSE)
@@ -168,9 +165,8 @@ def _present(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _file_name(month: str, kind: Kind) -> str:
-    ending = "_all.xml" if kind == "xml" else ".xlsx" if month >= FIRST_XLSX_LIST else ".xls"
-    return f"TOP500_{month.replace('-', '')}{ending}"
+def _file_name(month: str) -> str:
+    return f"TOP500_{month.replace('-', '')}.{'xlsx' if month >= FIRST_XLSX_LIST else 'xls'}"
 
 
 def _newest(today: date) -> str:
@@ -256,11 +252,12 @@ def _record(where: str, fields: Mapping[str, str], unit: float) -> dict[str, Any
     system = ", ".join(filter(None, (fields.get("name"), fields["computer"])))
     named = "named in the system" if _NAMED_ACCELERATOR.search(system) else ""
     accelerator = fields.get("accelerator", named)
-    accelerator = "" if accelerator == "None" else accelerator
-    row: dict[str, Any] = {"rank": rank} | {name: fields[name] for name in ("site", "country", "segment")}
-    row |= {
+    return {
+        "rank": rank,
+        **{name: fields[name] for name in ("site", "country", "segment")},
         "system": system,
         "rmax_tflops": rmax * unit,
         "rpeak_tflops": (rpeak if rpeak > 0 else rmax) * unit,
+        "accelerator": "" if accelerator == "None" else accelerator,
+        "year_installed": installed,
     }
-    return row | {"accelerator": accelerator, "year_installed": installed}

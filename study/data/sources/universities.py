@@ -67,9 +67,8 @@ def _row(where: str, record: Any) -> tuple[str, str, str, tuple[str, ...]]:
         name, country, iso2 = (record[key].strip() for key in ("name", "country", "alpha_two_code"))
         domains = tuple(domain.strip().lower() for domain in record["domains"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise damaged(
-            where, f"name, country, alpha_two_code or domains is missing or no text ({error})"
-        ) from None
+        fault = f"name, country, alpha_two_code or domains is missing or no text ({error})"
+        raise damaged(where, fault) from None
     if not name or len(iso2) != 2:
         raise damaged(where, f'name "{name}" or country code "{iso2}" is not valid')
     return name, country, iso2, domains

@@ -331,8 +331,8 @@ def heterogeneity(
         size = f"{task.outcome} in {loaded.period_name(loaded.periods[0])}"
         loaded = replace(loaded, covariates={**loaded.covariates, size: before})
         task_question = task_question.replace(covariates=(size,))
-    sample, kept = task_question.sample(loaded), core.fits_of(None if panel else plan, cache)
-    with progress_bar() as progress, workers.settings(cache=kept, progress=steps(progress, None, "Learning")):
+    sample = task_question.sample(loaded)
+    with workers.doing("Learning", cache=core.fits_of(None if panel else plan, cache)):
         page = report_on(
             sample,
             by=tuple(by or usual_groupings(sample, task.strata)),

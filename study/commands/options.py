@@ -88,13 +88,6 @@ def _design_names(incomplete: str) -> list[str]:
     return [name for name in all_designs() if name.startswith(incomplete)]
 
 
-@contextmanager
-def _learning(jobs: int) -> Iterator[None]:
-    """Fit learners in some processes and show how far they are."""
-    with progress_bar() as progress, core.settings(jobs=jobs, progress=steps(progress, None, "Learning")):
-        yield
-
-
 def _several(text: str, *flags: str, **more: Any) -> Any:
     """Return an option that takes several names."""
     return typer.Option(
@@ -247,12 +240,18 @@ class OfWorkers:
         """Return the settings of these workers, and others."""
         return core.settings(**vars(self), **more)
 
+    @contextmanager
+    def doing(self, what: str, **more: Any) -> Iterator[None]:
+        """Show how far these workers are with something, under these and other settings."""
+        with progress_bar() as progress, self.settings(progress=steps(progress, None, what), **more):
+            yield
+
     def learning(self, designs: Sequence[str] | None) -> AbstractContextManager[None]:
         """Return what shows the progress of learners, or nothing where no design that is named has any."""
         from study.designs import find_design
 
         learns = designs is None or any(find_design(name).draws for name in designs)
-        return _learning(self.jobs) if learns else nullcontext()
+        return self.doing("Learning") if learns else nullcontext()
 
 
 OwnPanel = Annotated[

@@ -14,7 +14,7 @@ from study.core import QuestionError, p_is, refuse_unknown, tell
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.estimates import EQUAL, FEW, Effect, Estimate, Joint, effective_clusters, treated_clusters
-from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, legend_above, panels, shortened
+from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, panels, shortened
 from study.inference import LEVEL, SupT, agreement, answered, joined_headlines, kind, variants_of
 from study.panel import Comparison, Panel, Question, Scale, ScaleName, population, terms_in
 
@@ -339,7 +339,10 @@ def _chart(
     for name in varied or ["design"]:
         lines += [("", CHOICES[name].heading), *((name, label) for label in choices[name])]
     height, ratios = min(9.0, max(4.2, 2.7 + ROW * len(lines))), [2.4, ROW * len(lines)]
-    with panels(ax, 2, len(rows), FULL, height, sharex="col", height_ratios=ratios) as (figure, axes):
+    with panels(ax, 2, len(rows), FULL, height, legend=4, sharex="col", height_ratios=ratios) as (
+        figure,
+        axes,
+    ):
         estimates = zip(axes, medians.items(), strict=False)
         cut = [_draw_estimates(axis, rows[scale], scale, outcome, at) for axis, (scale, at) in estimates]
         below = axes[len(rows) :]
@@ -352,7 +355,6 @@ def _chart(
         below[0].set_yticks(range(len(lines)), labels, fontsize=SMALL)
         for tick, (name, _) in zip(below[0].get_yticklabels(), lines, strict=True):
             tick.set_fontweight("normal" if name else "bold")
-        legend_above(figure, axes[0], 4)
         words = "Specifications, by size of the estimate"
         if len(frame) > len(shown):
             words += f"; {len(frame) - len(shown)} refused are not shown"

@@ -10,17 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import (
-    FloatArray,
-    Group,
-    IntArray,
-    QuestionError,
-    Terms,
-    capital,
-    one_thread,
-    period_effects,
-    regress,
-)
+from study.core import FloatArray, Group, IntArray, QuestionError, Terms, capital, one_thread, regress
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic, refuse_no_coefficients
 from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, Axes, Figure, beside, draw_heatmap, on_axes
@@ -270,8 +260,7 @@ def negative_weights(sample: Sample) -> Finding:
     coefficient = float(find_design("twfe")(sample).effect_level[0])
     cohorts, groups = sample.groups
     treatment = np.where(np.isnan(sample.outcome_with_covariates), np.nan, sample.treatment)
-    seen, shape = ~np.isnan(treatment), (len(groups), len(sample.periods))
-    terms = Terms(np.empty((*shape, 0)), period_effects(*shape))
+    seen, terms = ~np.isnan(treatment), Terms.of_periods(len(groups), len(sample.periods))
     with one_thread():
         residual = regress(treatment, groups, terms, sample.weights, varying=sample.x_varying).residual
     weights = [sample.weights[members] for members in groups]

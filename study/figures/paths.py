@@ -33,6 +33,7 @@ from study.figures.drawing import (
     legend_above,
     name_periods,
     on_axes,
+    panels,
     shortened,
 )
 from study.panel import Scale
@@ -81,11 +82,9 @@ def dot_figure(
     """
     step = 0.21 if len(frame) <= MANY else 0.15
     least = 2 + 2 * xlabel.count("\n")  # below which a label of several lines leaves no room for the rows
-    with on_axes(ax, WIDTH, 0.95 + step * max(len(frame), least)) as (figure, axis):
+    with on_axes(ax, WIDTH, 0.95 + step * max(len(frame), least), legend=2) as (figure, axis):
         draw_dots(axis, frame, **drawing)
         axis.set_xlabel(f"{xlabel}\n({100 * level:g}% intervals)")
-        if ax is None:
-            legend_above(figure, axis)
     return figure
 
 
@@ -176,8 +175,7 @@ def event_study(paths: Paths, *, scale: Scale, unit: str) -> Figure:
     -------
     matplotlib Figure
     """
-    with canvas(max(WIDTH, 1.0 + 1.9 * len(paths))) as figure:
-        axes = figure.subplots(1, len(paths), sharey=True, squeeze=False)[0]
+    with panels(None, 1, len(paths), max(WIDTH, 1.0 + 1.9 * len(paths)), sharey=True) as (figure, axes):
         for axis, (title, path) in zip(axes, paths.items(), strict=True):
             draw_path(axis, path, percent=scale.percent)
             axis.set_title(fill(title, TITLE // min(len(paths), 2)))
@@ -274,8 +272,7 @@ def event_study_with_counts(
         As wide as the paper's text; the labels below the first panel are the legend.
     """
     times = range(window[0], window[1] + 1)
-    with canvas(FULL, COUNTED) as figure:
-        axes = figure.subplots(1, len(grids), squeeze=False)[0]
+    with panels(None, 1, len(grids), FULL, COUNTED) as (figure, axes):
         for axis, grid in zip(axes, grids, strict=True):
             places = []
             for k, ((label, path), series) in enumerate(zip(grid.paths.items(), SERIES, strict=False)):

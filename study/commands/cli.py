@@ -174,13 +174,12 @@ def estimate(
                 for each in (question.replace(outcome=name) for name in outcome)
                 for name in names
             ]
-        shown = [
-            fit.headline if terms == "average" else fit.aggregate(report.TERMS[terms][0]) for fit in fits
-        ]
+        averaged = terms == "average"
+        shown = [fit.headline if averaged else fit.aggregate(report.TERMS[terms][0]) for fit in fits]
         keys = [
             f"{fit.design}, {fit.sample.question.outcome}" if len(outcome) > 1 else fit.design for fit in fits
         ]
-        effects = dict(zip(keys, fits if terms == "average" else shown, strict=True))
+        effects = dict(zip(keys, fits if averaged else shown, strict=True))
         drawn = figure.drawn(figures.effects_plot, effects, labels=words, level=level, window=figure.window)
         text = report.estimates_in(form, shown, level)
     to.give(text)

@@ -90,9 +90,8 @@ def _design_names(incomplete: str) -> list[str]:
 
 def _several(text: str, *flags: str, **more: Any) -> Any:
     """Return an option that takes several names."""
-    return typer.Option(
-        *flags, **more, callback=_names, help=f"{text}; several with commas, or repeat the option."
-    )
+    text += "; several with commas, or repeat the option."
+    return typer.Option(*flags, **more, callback=_names, help=text)
 
 
 EVENT = typer.Option(help="Event: a column of first treated periods, or of 0/1 treatment.")
@@ -564,9 +563,8 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
 
 def described(documented: Any) -> tuple[str, dict[str, str]]:
     """Return what a docstring says before its list of parameters or attributes, and of each of these."""
-    beginning, *entries = re.split(
-        r"\n\n(?:Parameters|Attributes)\n-+\n", inspect.getdoc(documented) or "", maxsplit=1
-    )
+    text = inspect.getdoc(documented) or ""
+    beginning, *entries = re.split(r"\n\n(?:Parameters|Attributes)\n-+\n", text, maxsplit=1)
     texts = re.findall(r"^([\w, ]+) : .*\n((?: +.*\n?)+)", "".join(entries), re.MULTILINE)
     return beginning, {name: " ".join(text.split()) for names, text in texts for name in names.split(", ")}
 
@@ -711,9 +709,8 @@ class OfEngine:
         del columns["doses"]
         known = {name for names in columns.values() for name in names}
         report.check_labels(labels(label), None, {*known, source.period or "period", "year"}, who)
-        reading: Any = {
-            name: getattr(source, name) for name in ("unit", "time", "period", "never", "ambiguous")
-        }
+        taken = ("unit", "time", "period", "never", "ambiguous")
+        reading: Any = {name: getattr(source, name) for name in taken}
         with (
             _scratch_folder(self.temp) as folder,
             progress_bar() as progress,

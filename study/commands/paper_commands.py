@@ -366,9 +366,8 @@ def of_plan(
     labels, style = labels or {}, style or report.Style()
     core.check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
     given: dict[str, Any] = {"band_draws": draws, "seed": seed}
-    plan = replace(
-        papers.read_plan(path), **{name: value for name, value in given.items() if value is not None}
-    )
+    changes = {name: value for name, value in given.items() if value is not None}
+    plan = replace(papers.read_plan(path), **changes)
     by_event: dict[str, list[papers.Task]] = {}
     for task in map(plan.ask, questions):
         by_event.setdefault(task.event.label, []).append(task)

@@ -198,12 +198,8 @@ def give(spec: Specification, finding: Finding, output: Path | None, format: str
         f"Question: the effect of {spec.question.event} on {spec.question.outcome} ({spec.question.scale}); panel "
         f"{spec.panel.name}, checksum {spec.panel.checksum}, seed {spec.seed}."
     )
-    parts = [
-        paragraph(heading),
-        section("Recommendation", [finding.verdict]),
-        section("Evidence", finding.evidence),
-    ]
-    page = "\n\n".join([*parts, *map(str, tables)])
+    parts = [paragraph(heading), section("Recommendation", [finding.verdict])]
+    page = "\n\n".join([*parts, section("Evidence", finding.evidence), *map(str, tables)])
     typer.echo(page if format == "text" else as_record(spec, finding))
     if output is not None:
         texts = {f"{finding.name}.txt": f"{page}\n".encode(), "tables.tex": report.document(tables, "latex")}

@@ -397,9 +397,8 @@ def _at_shares(
         )
     for row in worst.to_dict("records"):
         share, units = row["share"], row["units_trimmed"]
-        up = ", rounded up" * (
-            details["weighted"] or units > share * details["n_never_treated"] * (1 + 1e-12)
-        )
+        more = units > share * details["n_never_treated"] * (1 + 1e-12)
+        up = ", rounded up" if details["weighted"] or more else ""
         yield (
             f"Whatever their effects, if at most {_of_never(f'{100 * share:.3g}', units, details, up)} are in truth "
             f"treated, the effect lies between {scale.text(row['low'])} and {scale.text(row['high'])}, and the "

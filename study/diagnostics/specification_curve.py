@@ -338,11 +338,9 @@ def _chart(
     lines: list[tuple[str, str]] = []  # field and label of those below; headings are without a field
     for name in varied or ["design"]:
         lines += [("", CHOICES[name].heading), *((name, label) for label in choices[name])]
-    height, ratios = min(9.0, max(4.2, 2.7 + ROW * len(lines))), [2.4, ROW * len(lines)]
-    with panels(ax, 2, len(rows), FULL, height, legend=4, sharex="col", height_ratios=ratios) as (
-        figure,
-        axes,
-    ):
+    below_inches = ROW * len(lines)
+    height, how = min(9.0, max(4.2, 2.7 + below_inches)), {"height_ratios": [2.4, below_inches]}
+    with panels(ax, 2, len(rows), FULL, height, legend=4, sharex="col", **how) as (figure, axes):
         estimates = zip(axes, medians.items(), strict=False)
         cut = [_draw_estimates(axis, rows[scale], scale, outcome, at) for axis, (scale, at) in estimates]
         below = axes[len(rows) :]

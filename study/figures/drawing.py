@@ -151,7 +151,7 @@ def panels(
     """Give the panels of a chart with their figure: given axes for the first of them alone, or a figure of its own.
 
     The latter has a width and height in inches as :func:`canvas` takes them, and above it the legend of its first
-    panel, once all is drawn, in so many columns; none where it is 0.
+    panel, once all is drawn, in so many columns (none where it is 0) and in letters of a size.
     """
     if ax is not None:
         figure = ax.get_figure(root=True) if hasattr(ax, "get_figure") else None
@@ -334,16 +334,11 @@ def label_ends(
         places = apart(height * np.array([ends[line][1] for line in lines]), step, height) / height
         for line, at in zip(lines, places, strict=True):
             x, y = ends[line]
-            leader = {
-                "arrowstyle": "-",
-                "relpos": (0, 0.5),
-                "shrinkA": 0,
-                "shrinkB": 3,
-                "linewidth": linewidth,
-            }
+            leader = {"arrowstyle": "-", "relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 3}
             axis.annotate(
                 line.get_label(), (x if edge is None else edge, y), (place, at), "axes fraction", "axes fraction",
-                fontsize=7, va="center", annotation_clip=False, arrowprops=leader | {"color": line.get_color()},
+                fontsize=7, va="center", annotation_clip=False,
+                arrowprops=leader | {"color": line.get_color(), "linewidth": linewidth},
             )  # fmt: skip
 
 

@@ -48,9 +48,8 @@ def performance_figure(
         Designs in colour and with a number at their curve, five at most; the first five of the table where none is
         named.
     """
-    looks = dict(
-        zip([label for label in table.index if label in (named or table.index)], SERIES, strict=False)
-    )
+    in_colour = [label for label in table.index if label in (named or table.index)]
+    looks = dict(zip(in_colour, SERIES, strict=False))
     if ax is not None or not has_curves(frame):
         with on_axes(ax, FULL, HEIGHT) as (figure, axis):
             _draw_errors(axis, table, scale, looks)

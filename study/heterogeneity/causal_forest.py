@@ -161,10 +161,7 @@ def _sentences(table: pd.DataFrame, n_off_mean: int, question: Question, level: 
 
 
 def _by_group(by: str, means: pd.DataFrame, scale: Scale) -> str:
-    texts = (
-        f"{label} {scale.text(forest)} and {scale.text(linear)}"
-        for label, forest, linear in means.itertuples()
-    )
+    texts = (f"{label} {' and '.join(map(scale.text, both))}" for label, *both in means.itertuples())
     return f"Mean effects of forest and linear learner by {by}: {'; '.join(texts)}."
 
 

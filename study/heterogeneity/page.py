@@ -215,9 +215,8 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> 
         axis.use_sticky_edges = False
         band: Any = {"height": 0.5, "color": BAND, "label": "simultaneous band"}
         axis.barh(np.arange(len(known)), high - low, left=low, **band)
-        draw_dots(
-            axis, known.assign(label=labels), names=("effect, pointwise interval", ""), percent=scale.percent
-        )
+        names = ("effect, pointwise interval", "")
+        draw_dots(axis, known.assign(label=labels), names=names, percent=scale.percent)
         axis.set_title(f"By {plain(by)}", loc="left")
         axis.set_xlabel(f"{scale.axis()}\n({100 * level:g}%; in parentheses treated of all)")
     return figure

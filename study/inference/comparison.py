@@ -90,9 +90,8 @@ class Comparison(Described):
                     facts[label + on] = f"{size} ({LEVEL:.0%} CI {low} to {high})"
             test = self.agreement[outcome].sup_t
             if test is not None:
-                facts[f"{AGREE}{on}"] = (
-                    f"largest |t| of differences {test.statistic:.3g}, {p_is(test.p_value)}"
-                )
+                largest = f"largest |t| of differences {test.statistic:.3g}"
+                facts[f"{AGREE}{on}"] = f"{largest}, {p_is(test.p_value)}"
         what = f"effect of {self.question.event} on {', '.join(self.outcomes)}, scale {self.question.scale}"
         return f"Comparison of {len(self.labels)} designs: {what}", facts
 
@@ -107,10 +106,6 @@ class Comparison(Described):
         frame = self.tidy().drop(columns=["term", "compared", "refusal"])
         tests = [f"{name}: {fact}" for name, fact in facts.items() if name.startswith(AGREE)]
         return html_page(title, [*tests, *self.notes, *self.refused], frame)
-
-    def has(self, key: tuple[str, str]) -> bool:
-        """Say whether an outcome's design, (outcome, label), was asked, be it that it refuses."""
-        return key in self.estimates or key in self.refusals
 
     def about(self, outcomes: Sequence[str]) -> Comparison:
         """Return what it says of some of its outcomes."""
@@ -221,9 +216,8 @@ class Comparison(Described):
                 look: dict[str, Any] = {"percent": scale.percent, "level": level}
                 if rows["compared"].any():
                     look |= {"marked": ~rows["compared"] & rows["estimate"].notna(), "names": COMPARED}
-                dot_figure(
-                    rows, axis, xlabel=replace(scale, outcome=words.get(outcome, outcome)).axis(), **look
-                )
+                xlabel = replace(scale, outcome=words.get(outcome, outcome)).axis()
+                dot_figure(rows, axis, xlabel=xlabel, **look)
                 for row in rows.index[rows["estimate"].isna()]:
                     place: Any = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 7}
                     axis.text(0.02, row, "refused", bbox={"color": "white", "pad": 0.5}, **place)

@@ -107,6 +107,10 @@ class Comparison(Described):
         tests = [f"{name}: {fact}" for name, fact in facts.items() if name.startswith(AGREE)]
         return html_page(title, [*tests, *self.notes, *self.refused], frame)
 
+    def has(self, key: tuple[str, str]) -> bool:
+        """Say whether an outcome's design, (outcome, label), was asked, be it that it refuses."""
+        return key in self.estimates or key in self.refusals
+
     def about(self, outcomes: Sequence[str]) -> Comparison:
         """Return what it says of some of its outcomes."""
         names = ("estimates", "refusals", "adjusted", "fits")

@@ -101,9 +101,8 @@ def test_what_is_said_of_one_outcome_is_what_is_said_of_it_alone() -> None:
         assert f"{PAIR[0]}, {outcome}" in of_both
         assert f"{PAIR[0]}, {outcome}" not in facts
     assert PAIR[0] in facts
-    asked = part.estimates | part.refusals
-    assert ("z", "dml_iv") in asked
-    assert ("y", "dml_iv") not in asked
+    assert part.has(("z", "dml_iv"))
+    assert not part.has(("y", "dml_iv"))
     with pytest.raises(QuestionError, match=r'ax is one axis for 2 outcomes.*about\(\["y"\]\)'):
         compare(panel, QUESTION, PAIR, ["y", "z"], draws=99).plot(Figure().subplots())
 

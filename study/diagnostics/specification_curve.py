@@ -339,7 +339,7 @@ def _chart(
     for name in varied or ["design"]:
         lines += [("", CHOICES[name].heading), *((name, label) for label in choices[name])]
     below_inches = ROW * len(lines)
-    height, how = min(9.0, max(4.2, 2.7 + below_inches)), {"height_ratios": [2.4, below_inches]}
+    height, how = min(9.0, max(4.2, 2.7 + below_inches)), dict[str, Any](height_ratios=[2.4, below_inches])
     with panels(ax, 2, len(rows), FULL, height, legend=4, sharex="col", **how) as (figure, axes):
         estimates = zip(axes, medians.items(), strict=False)
         cut = [_draw_estimates(axis, rows[scale], scale, outcome, at) for axis, (scale, at) in estimates]

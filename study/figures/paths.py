@@ -275,12 +275,12 @@ def event_study_with_counts(
                 draw_path(axis, path, percent=grid.scale.percent, **look)
                 places.append(path["event_time"].to_numpy() + shift)
                 how: Any = {"color": series.colour, "fontsize": 7.5, "va": "top", "clip_on": False}
-                at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+                at: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
                 for time in times:
                     number = f"{treated[label].get(time, 0)}"
                     axis.annotate(number, (time, 0), (0, -17 - 11 * k), ha="center", **at, **how)
                 if axis is axes[0]:
-                    where = {"xycoords": "axes fraction", "textcoords": "offset points"}
+                    where: Any = {"xycoords": "axes fraction", "textcoords": "offset points"}
                     name = f"{MARKS[series.marker]} {label}"
                     axis.annotate(name, (0, 0), (-4, -17 - 11 * k), ha="right", **where, **how)
             drawn = [(axis, path) for path in grid.paths.values()]

@@ -174,13 +174,12 @@ def estimate(
                 for each in (question.replace(outcome=name) for name in outcome)
                 for name in names
             ]
-        shown = [
-            fit.headline if terms == "average" else fit.aggregate(report.TERMS[terms][0]) for fit in fits
-        ]
+        averaged = terms == "average"
+        shown = [fit.headline if averaged else fit.aggregate(report.TERMS[terms][0]) for fit in fits]
         keys = [
             f"{fit.design}, {fit.sample.question.outcome}" if len(outcome) > 1 else fit.design for fit in fits
         ]
-        effects = dict(zip(keys, fits if terms == "average" else shown, strict=True))
+        effects = dict(zip(keys, fits if averaged else shown, strict=True))
         drawn = figure.drawn(figures.effects_plot, effects, labels=words, level=level, window=figure.window)
         text = report.estimates_in(form, shown, level)
     to.give(text)
@@ -335,8 +334,8 @@ def heterogeneity(
         size = f"{task.outcome} in {loaded.period_name(loaded.periods[0])}"
         loaded = replace(loaded, covariates={**loaded.covariates, size: before})
         task_question = task_question.replace(covariates=(size,))
-    sample, kept = task_question.sample(loaded), core.fits_of(None if panel else plan, cache)
-    with progress_bar() as progress, workers.settings(cache=kept, progress=steps(progress, None, "Learning")):
+    sample = task_question.sample(loaded)
+    with workers.doing("Learning", cache=core.fits_of(None if panel else plan, cache)):
         page = report_on(
             sample,
             by=tuple(by or usual_groupings(sample, task.strata)),

@@ -150,10 +150,8 @@ def _recorded(
         how, kind = {"panel": panel.name}, ""
         if plan is not None and not isinstance(plan.panel, str):
             own: dict[str, Any] = {**plan.panel, "group_column": plan.panel.get("group")}
-            how = {
-                "panel": as_typed(Path(own["file"])),
-                **{name: own[name] for name in OF_FILE if own.get(name)},
-            }
+            how = {"panel": as_typed(Path(own["file"]))}
+            how |= {name: own[name] for name in OF_FILE if own.get(name)}
             roles = {"treatment": " --binary", "doses": " --levels"}
             kind = "".join(typed for role, typed in roles.items() if question.event in own.get(role, ()))
         how |= {"outcome": question.outcome, "event": question.event}

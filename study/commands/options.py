@@ -88,18 +88,10 @@ def _design_names(incomplete: str) -> list[str]:
     return [name for name in all_designs() if name.startswith(incomplete)]
 
 
-@contextmanager
-def _learning(jobs: int) -> Iterator[None]:
-    """Fit learners in some processes and show how far they are."""
-    with progress_bar() as progress, core.settings(jobs=jobs, progress=steps(progress, None, "Learning")):
-        yield
-
-
 def _several(text: str, *flags: str, **more: Any) -> Any:
     """Return an option that takes several names."""
-    return typer.Option(
-        *flags, **more, callback=_names, help=f"{text}; several with commas, or repeat the option."
-    )
+    text += "; several with commas, or repeat the option."
+    return typer.Option(*flags, **more, callback=_names, help=text)
 
 
 EVENT = typer.Option(help="Event: a column of first treated periods, or of 0/1 treatment.")
@@ -247,12 +239,18 @@ class OfWorkers:
         """Return the settings of these workers, and others."""
         return core.settings(**vars(self), **more)
 
+    @contextmanager
+    def doing(self, what: str, **more: Any) -> Iterator[None]:
+        """Show how far these workers are with something, under these and other settings."""
+        with progress_bar() as progress, self.settings(progress=steps(progress, None, what), **more):
+            yield
+
     def learning(self, designs: Sequence[str] | None) -> AbstractContextManager[None]:
         """Return what shows the progress of learners, or nothing where no design that is named has any."""
         from study.designs import find_design
 
         learns = designs is None or any(find_design(name).draws for name in designs)
-        return _learning(self.jobs) if learns else nullcontext()
+        return self.doing("Learning") if learns else nullcontext()
 
 
 OwnPanel = Annotated[
@@ -565,9 +563,8 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
 
 def described(documented: Any) -> tuple[str, dict[str, str]]:
     """Return what a docstring says before its list of parameters or attributes, and of each of these."""
-    beginning, *entries = re.split(
-        r"\n\n(?:Parameters|Attributes)\n-+\n", inspect.getdoc(documented) or "", maxsplit=1
-    )
+    text = inspect.getdoc(documented) or ""
+    beginning, *entries = re.split(r"\n\n(?:Parameters|Attributes)\n-+\n", text, maxsplit=1)
     texts = re.findall(r"^([\w, ]+) : .*\n((?: +.*\n?)+)", "".join(entries), re.MULTILINE)
     return beginning, {name: " ".join(text.split()) for names, text in texts for name in names.split(", ")}
 
@@ -712,9 +709,8 @@ class OfEngine:
         del columns["doses"]
         known = {name for names in columns.values() for name in names}
         report.check_labels(labels(label), None, {*known, source.period or "period", "year"}, who)
-        reading: Any = {
-            name: getattr(source, name) for name in ("unit", "time", "period", "never", "ambiguous")
-        }
+        taken = ("unit", "time", "period", "never", "ambiguous")
+        reading: Any = {name: getattr(source, name) for name in taken}
         with (
             _scratch_folder(self.temp) as folder,
             progress_bar() as progress,

@@ -14,16 +14,7 @@ from study import core, inference, report
 from study import panel as panels
 from study import paper as papers
 from study.commands import options
-from study.core import (
-    QuestionError,
-    as_typed,
-    listed,
-    progress_bar,
-    refuse_unwritable,
-    settle,
-    steps,
-    write_all,
-)
+from study.core import QuestionError, as_typed, listed, progress_bar, steps
 
 DEFAULT_REPORT = Path("build") / "report.html"
 TEXT = ("main.tex", "appendix.tex", "preamble.tex", "references.bib")
@@ -71,8 +62,8 @@ def run(
     folder, target = cache or core.folder_of(plan), output or options.folder_of_paper(plan)
     page = (output / DEFAULT_REPORT.name if output else DEFAULT_REPORT).absolute()
     for place in (target, page.parent):
-        refuse_unwritable(place)
-    settle(target)
+        core.refuse_unwritable(place)
+    core.settle(target)
     papers.run.cited(chosen, beside)
     loaded = papers.run.load(chosen)
     if "tournament" in chosen.exhibits:
@@ -89,7 +80,7 @@ def run(
     files |= outputs.files(beside) | {str(page): outputs.page(text, beside)}
     if target.resolve() == beside:
         files |= {str(path): content for path, content in outputs.texts(beside).items()}
-    written = write_all(target, files)
+    written = core.write_all(target, files)
     typer.echo(f"Headline design: {chosen.headline.label}. Panel {loaded.name}, checksum {loaded.checksum}.")
     options.list_written(written)
     for lacking in outputs.unresolved(beside):
@@ -238,7 +229,7 @@ def table(
 
     kind = _format(format, output)
     if output is not None:
-        refuse_unwritable(output.parent, output.name)
+        core.refuse_unwritable(output.parent, output.name)
     levels = options.numbers("--star-levels", star_levels) if star_levels else report.STARS if stars else ()
     style = report.Style(columns, levels, digits, notes, mde, terms)  # type: ignore[arg-type]  # checked there
     labels = options.labels(label)
@@ -375,9 +366,8 @@ def of_plan(
     labels, style = labels or {}, style or report.Style()
     core.check(WHO, {"draws": int | None, "seed": int | None}, {"draws": draws, "seed": seed})
     given: dict[str, Any] = {"band_draws": draws, "seed": seed}
-    plan = replace(
-        papers.read_plan(path), **{name: value for name, value in given.items() if value is not None}
-    )
+    changes = {name: value for name, value in given.items() if value is not None}
+    plan = replace(papers.read_plan(path), **changes)
     by_event: dict[str, list[papers.Task]] = {}
     for task in map(plan.ask, questions):
         by_event.setdefault(task.event.label, []).append(task)

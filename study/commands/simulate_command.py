@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from study import core, paper, report
 from study import panel as panels
 from study.commands import options
-from study.core import QuestionError, as_typed, capital, paragraph, progress_bar, section, steps
+from study.core import QuestionError, as_typed, capital, paragraph, section
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.progress import Progress
 
     from study.diagnostics import Finding
     from study.simulate.replications import Entrant
@@ -95,11 +93,6 @@ def simulate(
         Folder to write figures and tables to, besides printing.
     """
 
-    def settings_of(progress: Progress, path: Path | None) -> AbstractContextManager[Any]:
-        return workers.settings(
-            cache=cache or core.folder_of(path), progress=steps(progress, None, "Simulating")
-        )
-
     dials = options.pairs("--dial", dial, "NAME=VALUE, for example trends=0.5", float)
     if output is not None:
         core.refuse_unwritable(output)
@@ -108,7 +101,7 @@ def simulate(
         others, why = {*context.params} - {*RECORDING}, "is not for --record, which runs what the plan says"
         options.refuse_given(context, others, WHO, why)
         path = options.plan_of(plan or options.DEFAULT_PLAN)
-        with progress_bar() as progress, settings_of(progress, path):
+        with workers.doing("Simulating", cache=cache or core.folder_of(path)):
             text = record_of(path)
         typer.echo(text)
         return
@@ -121,7 +114,7 @@ def simulate(
         spec = spec_of_plan(path, question, designs, seed)
     from study.simulate.performance import VIOLATIONS, tournament
 
-    with progress_bar() as progress, settings_of(progress, path):
+    with workers.doing("Simulating", cache=cache or core.folder_of(path)):
         finding = tournament(
             spec.panel,
             spec.question,
@@ -205,12 +198,8 @@ def give(spec: Specification, finding: Finding, output: Path | None, format: str
         f"Question: the effect of {spec.question.event} on {spec.question.outcome} ({spec.question.scale}); panel "
         f"{spec.panel.name}, checksum {spec.panel.checksum}, seed {spec.seed}."
     )
-    parts = [
-        paragraph(heading),
-        section("Recommendation", [finding.verdict]),
-        section("Evidence", finding.evidence),
-    ]
-    page = "\n\n".join([*parts, *map(str, tables)])
+    parts = [paragraph(heading), section("Recommendation", [finding.verdict])]
+    page = "\n\n".join([*parts, section("Evidence", finding.evidence), *map(str, tables)])
     typer.echo(page if format == "text" else as_record(spec, finding))
     if output is not None:
         texts = {f"{finding.name}.txt": f"{page}\n".encode(), "tables.tex": report.document(tables, "latex")}

@@ -37,6 +37,11 @@ class Terms(NamedTuple):
     effects: FloatArray
     nuisance: FloatArray
 
+    @classmethod
+    def of_periods(cls, n_groups: int, n_periods: int) -> Terms:
+        """Return period effects, beside which no effect is asked for."""
+        return cls(np.empty((n_groups, n_periods, 0)), period_effects(n_groups, n_periods))
+
 
 def period_effects(n_groups: int, n_periods: int) -> FloatArray:
     """Return one indicator for each period, the same in all groups, shape (G, T, T)."""

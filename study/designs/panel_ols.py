@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, QuestionError, Terms, linear_form, period_effects, regress
+from study.core import BoolArray, FloatArray, QuestionError, Terms, linear_form, regress
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.twfe import counted, on_columns
 from study.estimates import Estimate, coefficients
@@ -101,6 +101,6 @@ def linearmodels_covariances(
 def less_effects(sample: Sample, block: FloatArray, seen: BoolArray) -> FloatArray:
     """Return a block, shape (n, T), less its unit and period effects, in N seen cells times the root of weights."""
     n, n_periods = block.shape
-    terms = Terms(np.empty((1, n_periods, 0)), period_effects(1, n_periods))
+    terms = Terms.of_periods(1, n_periods)
     fit = regress(np.where(seen, block, np.nan), [np.arange(n)], terms, sample.weights)
     return fit.residual[0][seen] * np.sqrt(sample.weights[np.nonzero(seen)[0]])

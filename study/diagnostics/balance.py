@@ -202,15 +202,13 @@ def cohort_groups(sample: Sample) -> tuple[list[Group], list[str]]:
     cells, groups, notes = cells_of(sample, sample.cohorts), [], list[str]()
     first = cells.select(cells.period == cells.cohort - sample.question.anticipation)
     for g, cell in zip(sample.cohorts, comparisons(sample, first), strict=True):
-        treated = cell.members[(cell.treated_now | cell.treated_base)[0]]
+        name, treated = sample.period_name(g), cell.members[(cell.treated_now | cell.treated_base)[0]]
         compared = np.flatnonzero((cell.compared_now | cell.compared_base)[0])
         if len(treated) and len(compared):
-            groups.append(Group(sample.period_name(g), treated, compared, int(cell.base[0])))
+            groups.append(Group(name, treated, compared, int(cell.base[0])))
         else:
             which = "comparison" if len(treated) else "treated"
-            notes.append(
-                f"cohort {sample.period_name(g)} left out: no {which} unit is observed when it is first treated"
-            )
+            notes.append(f"cohort {name} left out: no {which} unit is observed when it is first treated")
     if not groups:
         raise QuestionError(f"{WHO}: no cohort can be compared: {'; '.join(notes)}.")
     return groups, notes

@@ -15,7 +15,7 @@ from study.diagnostics import Finding, Needs, Section, diagnostic
 from study.diagnostics.event_path import EventPath, event_path, of_one_mean
 from study.diagnostics.honest import METHODS, RESTRICTIONS, Problem, breakdown, slope_bounds
 from study.estimates import Estimate
-from study.figures import COLOUR, GREY, SECOND, Axes, Figure, legend_above, on_axes
+from study.figures import COLOUR, GREY, SECOND, Axes, Figure, on_axes
 
 WHO = "honest_did"
 
@@ -179,11 +179,7 @@ def honest_did(
     verdict, *evidence = _sentences(fit.design, problem, frame, f"{label} on {outcome}", unit, details)
     ylabel = f"Effect on {outcome}, {100 * level:g}% interval"
     return Finding.of(
-        [
-            path.qualified(verdict),
-            *evidence,
-            *of_one_mean(fit.sample.question),
-        ],
+        [path.qualified(verdict), *evidence, *of_one_mean(fit.sample.question)],
         frame,
         partial(_chart, estimate=estimate, breakdown=value, ylabel=ylabel, title=capital(label)),
         name=f"honest_{restriction}",
@@ -248,7 +244,7 @@ def _chart(
     steps = np.diff(np.unique(strengths))
     step = float(np.median(steps)) if len(steps) else 0.5
     left, right = strengths[0] - step, strengths[-1] + step / 2
-    with on_axes(ax) as (figure, axis):
+    with on_axes(ax, legend=3) as (figure, axis):
         axis.axhline(0, color=GREY, linewidth=0.8)
         ends = original["conf_low"], original["conf_high"]
         axis.vlines(left, *ends, color=SECOND, linewidth=3, label="under parallel trends")
@@ -265,8 +261,6 @@ def _chart(
         axis.set_title(title)
         xlabel = figure.supxlabel if ax is None else axis.set_xlabel
         xlabel(AXIS[rows["restriction"].iloc[0]], fontsize=8)
-        if ax is None:
-            legend_above(figure, axis, 3)
     return figure
 
 

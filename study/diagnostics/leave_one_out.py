@@ -58,11 +58,10 @@ def leave_one_cohort_out(sample: Sample, design: str, *, level: float = 0.95, **
     if len(sample.cohorts) < 2:
         raise QuestionError("leave_one_cohort_out: there is one cohort; without it nobody is treated.")
     fit = headline(sample, design, options)
-    members = {g: np.flatnonzero(first == g) for g in sample.cohorts}
-    outs = {
-        f"cohort {sample.period_name(g)} ({counted(len(units), 'unit')})": units
-        for g, units in members.items()
-    }
+    outs = {}
+    for g in sample.cohorts:
+        units = np.flatnonzero(first == g)
+        outs[f"cohort {sample.period_name(g)} ({counted(len(units), 'unit')})"] = units
     return _finding("cohort", sample, fit, outs, list(outs), level)
 
 

@@ -16,7 +16,7 @@ from scipy import special
 from study.core import FloatArray, IntArray, QuestionError, counted, listed, quantile, tell
 from study.diagnostics import Finding, Refits, Section, diagnostic, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimand, Estimate, covariance, effects_frame
-from study.figures import BAND, COLOUR, GREY, SECOND, SIDE, Axes, Figure, draw_dots, legend_above, panels
+from study.figures import BAND, COLOUR, GREY, SECOND, SIDE, WIDTH, Axes, Figure, draw_dots, panels
 from study.panel import Sample, Scale
 
 Row = tuple[str, int, float, int, float, float, float, float]
@@ -397,9 +397,8 @@ def _at_shares(
         )
     for row in worst.to_dict("records"):
         share, units = row["share"], row["units_trimmed"]
-        up = ", rounded up" * (
-            details["weighted"] or units > share * details["n_never_treated"] * (1 + 1e-12)
-        )
+        more = units > share * details["n_never_treated"] * (1 + 1e-12)
+        up = ", rounded up" if details["weighted"] or more else ""
         yield (
             f"Whatever their effects, if at most {_of_never(f'{100 * share:.3g}', units, details, up)} are in truth "
             f"treated, the effect lies between {scale.text(row['low'])} and {scale.text(row['high'])}, and the "
@@ -426,8 +425,8 @@ def _chart(
     shown = scale.factor * frame.assign(share=100 * frame["share"]).set_index(["kind", "share"])
     worst, same = shown.loc["worst case"], shown.loc["same effect"]
     same = same[same.index <= 50]  # from where it would leave no room for the bounds; the table has it
-    size: Any = {"height": 3.8 + 0.2 * len(dates), "height_ratios": (2.3, 0.35 + 0.2 * len(dates))}
-    with panels(ax, 2, 1, **size) as (figure, (axis, *others)):
+    height, ratios = 3.8 + 0.2 * len(dates), (2.3, 0.35 + 0.2 * len(dates))
+    with panels(ax, 2, 1, WIDTH, height, legend=3, height_ratios=ratios) as (figure, (axis, *others)):
         axis.axhline(0, color=GREY, linewidth=0.8)
         interval: Any = {"label": f"{100 * level:g}% interval", "color": BAND, "alpha": 0.5, "linewidth": 0}
         axis.fill_between(worst.index, worst["conf_low"], worst["conf_high"], **interval)
@@ -439,5 +438,4 @@ def _chart(
         for below in others:
             draw_dots(below, effects_frame(dates), percent=scale.percent)
             below.set_xlabel(f"{scale.axis()} ({100 * level:g}% intervals)")
-            legend_above(figure, axis, 3)
     return figure

@@ -17,7 +17,7 @@ from study.core import FloatArray, IntArray, QuestionError, capital, listed, one
 from study.designs import Design, all_designs, find_design
 from study.diagnostics import Finding, Needs, Refits, Section, diagnostic, headline
 from study.diagnostics.overlap import Propensities
-from study.figures import BAND, GREY, SECOND, Axes, Figure, draw_intervals, label_rows, panels
+from study.figures import BAND, GREY, SECOND, WIDTH, Axes, Figure, draw_intervals, label_rows, panels
 from study.learners import Learner, Nuisances
 from study.panel import Sample, Scale
 
@@ -353,7 +353,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, without: str, predictions: Prop
     """Draw how well each function is predicted and, below, predicted treatment by group; on given axes the first."""
     functions = [rows for _, rows in frame.groupby("nuisance", sort=False)]
     heights = [0.8 + 0.16 * frame["learner"].nunique()] * len(functions) + [2.4]
-    with panels(ax, len(heights), 1, height=sum(heights), height_ratios=heights) as (figure, axes):
+    with panels(ax, len(heights), 1, WIDTH, sum(heights), height_ratios=heights) as (figure, axes):
         for axis, rows in zip(axes, functions, strict=False):
             saved, error = (100 * column.to_numpy() for column in judged(rows))
             half = STANDARD_ERRORS * error

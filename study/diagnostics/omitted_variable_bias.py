@@ -210,8 +210,7 @@ def within(sample: Sample, who: str) -> Partialled:
     """
     y, groups = sample.outcome_with_covariates, sample.groups[1]
     seen, by_unit = ~np.isnan(y + sample.treatment), np.argsort(np.concatenate(groups))
-    shape = len(groups), y.shape[1]
-    terms = Terms(np.empty((*shape, 0)), period_effects(*shape))
+    terms = Terms.of_periods(len(groups), y.shape[1])
     blocks = [y, sample.treatment, *sample.x_by_period]
     fits = [regress(np.where(seen, block, np.nan), groups, terms, sample.weights) for block in blocks]
     units, quantity = fits[0].n_fixed_effects, sample.question.effect_scale.quantity

@@ -114,9 +114,8 @@ class Propensities(NamedTuple):
     @property
     def binary(self) -> bool:
         """Whether the target is treatment, its change or an instrument of 0 and 1, so that predictions are shares."""
-        return bool(
-            np.isin(self.target, (0, 1) if self.instrument else (-1, 0, 1)).all() and self.target.max() == 1
-        )
+        shares = (0, 1) if self.instrument else (-1, 0, 1)
+        return bool(np.isin(self.target, shares).all() and self.target.max() == 1)
 
     @property
     def cut(self) -> float:

@@ -82,11 +82,8 @@ def placebo_dates(
         If the event is not absorbing, the design takes no gaps, a shift is not a positive whole number, no event
         can be moved, or the design refuses every shift. A shift that it refuses is listed.
     """
-    first, chosen, scale = (
-        event_dates(sample, "placebo_dates"),
-        find_design(design),
-        sample.question.effect_scale,
-    )
+    first = event_dates(sample, "placebo_dates")
+    chosen, scale = find_design(design), sample.question.effect_scale
     if Supports.MISSING_CELLS not in chosen.supports:
         able = [d.name for d in all_designs().values() if Supports.MISSING_CELLS in d.supports]
         raise QuestionError(

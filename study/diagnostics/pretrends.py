@@ -15,19 +15,7 @@ from study.core import FloatArray, QuestionError, listed, p_is, quantile
 from study.diagnostics import Finding, Needs, Section, at_each, diagnostic, dots
 from study.diagnostics.event_path import EventPath, event_path, of_one_mean
 from study.estimates import SIZE, Estimate, effects, effects_frame, pre_test
-from study.figures import (
-    COLOUR,
-    GREY,
-    SECOND,
-    THIRD,
-    Axes,
-    Figure,
-    beside,
-    draw_intervals,
-    legend_above,
-    on_axes,
-    since,
-)
+from study.figures import COLOUR, GREY, SECOND, THIRD, Axes, Figure, beside, draw_intervals, on_axes, since
 from study.panel import Question
 
 # By number of directions of the product Gauss rule: its nodes in each, and the least conditional standard deviation
@@ -306,7 +294,7 @@ def _chart(
 
     shown = question.effect_scale.factor * frame.set_index("event_time")
     reference = question.reference
-    with on_axes(ax, height=3.3) as (figure, axis):
+    with on_axes(ax, height=3.3, legend=2, size=8) as (figure, axis):
         axis.axhline(0, color=GREY, linewidth=0.8)
         axis.axvline(reference + 0.5, color=GREY, linewidth=0.8, linestyle=":")
         estimate, error = shown["estimate"], quantile((1 + level) / 2) * shown["std_error"]
@@ -324,8 +312,6 @@ def _chart(
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel(xlabel)
         axis.set_ylabel(beside(question.effect_scale.axis()))
-        if ax is None:
-            legend_above(figure, axis, 2, 8)
     return figure
 
 

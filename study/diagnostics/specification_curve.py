@@ -14,7 +14,7 @@ from study.core import QuestionError, p_is, refuse_unknown, tell
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic
 from study.estimates import EQUAL, FEW, Effect, Estimate, Joint, effective_clusters, treated_clusters
-from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, legend_above, panels, shortened
+from study.figures import BAND, COLOUR, FULL, GREY, SECOND, Axes, Figure, panels, shortened
 from study.inference import LEVEL, SupT, agreement, answered, joined_headlines, kind, variants_of
 from study.panel import Comparison, Panel, Question, Scale, ScaleName, population, terms_in
 
@@ -338,8 +338,9 @@ def _chart(
     lines: list[tuple[str, str]] = []  # field and label of those below; headings are without a field
     for name in varied or ["design"]:
         lines += [("", CHOICES[name].heading), *((name, label) for label in choices[name])]
-    height, ratios = min(9.0, max(4.2, 2.7 + ROW * len(lines))), [2.4, ROW * len(lines)]
-    with panels(ax, 2, len(rows), FULL, height, sharex="col", height_ratios=ratios) as (figure, axes):
+    below_inches = ROW * len(lines)
+    height, how = min(9.0, max(4.2, 2.7 + below_inches)), dict[str, Any](height_ratios=[2.4, below_inches])
+    with panels(ax, 2, len(rows), FULL, height, legend=4, sharex="col", **how) as (figure, axes):
         estimates = zip(axes, medians.items(), strict=False)
         cut = [_draw_estimates(axis, rows[scale], scale, outcome, at) for axis, (scale, at) in estimates]
         below = axes[len(rows) :]
@@ -352,7 +353,6 @@ def _chart(
         below[0].set_yticks(range(len(lines)), labels, fontsize=SMALL)
         for tick, (name, _) in zip(below[0].get_yticklabels(), lines, strict=True):
             tick.set_fontweight("normal" if name else "bold")
-        legend_above(figure, axes[0], 4)
         words = "Specifications, by size of the estimate"
         if len(frame) > len(shown):
             words += f"; {len(frame) - len(shown)} refused are not shown"

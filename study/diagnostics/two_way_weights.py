@@ -10,17 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.core import (
-    FloatArray,
-    Group,
-    IntArray,
-    QuestionError,
-    Terms,
-    capital,
-    one_thread,
-    period_effects,
-    regress,
-)
+from study.core import FloatArray, Group, IntArray, QuestionError, Terms, capital, one_thread, regress
 from study.designs import find_design
 from study.diagnostics import Finding, Section, diagnostic, refuse_no_coefficients
 from study.figures import COLOUR, GREY, HEIGHT, SECOND, THIRD, Axes, Figure, beside, draw_heatmap, on_axes
@@ -97,9 +87,8 @@ def goodman_bacon(sample: Sample) -> Finding:
     anticipation, last = sample.question.anticipation, sample.periods[-1]
     first_treated = np.asarray(sample.first_treated, dtype=float)
     # Groups by first treated period: ascending, then those treated after the window as one, then the never-treated.
-    dates, group = np.unique(
-        np.where(first_treated - anticipation > last, np.inf, first_treated), return_inverse=True
-    )
+    date = np.where(first_treated - anticipation > last, np.inf, first_treated)
+    dates, group = np.unique(date, return_inverse=True)
     weight = np.bincount(group, sample.weights)
     mean = pd.DataFrame(sample.weights[:, None] * sample.y).groupby(group).sum().to_numpy() / weight[:, None]
     start = np.sum(~(sample.periods >= dates[:, None] - anticipation), axis=1)
@@ -177,11 +166,8 @@ def _comparisons_chart(frame: pd.DataFrame, ax: Axes | None, outcome: str) -> Fi
                 look: Any = {"mfc": face, "mec": edge, "ms": 5.5 if len(frame) <= 60 else 3.5, "mew": 0.8}
                 label = f"{kind}{', forbidden' * (kind is Kind.ALREADY)}: {rows['weight'].sum():.0%}"
                 axis.plot(100 * rows["weight"], rows["estimate"], marker, alpha=0.85, label=label, **look)
-        axis.set_xlim(left=0)
-        axis.set(
-            xlabel="Weight in the coefficient, percent",
-            ylabel=beside(f"Difference in differences ({outcome})"),
-        )
+        axis.set(xlabel="Weight in the coefficient, percent", xlim=(0, None))
+        axis.set_ylabel(beside(f"Difference in differences ({outcome})"))
         if ax is None:
             look = {"ncols": 2, "frameon": False, "fontsize": 8, "title_fontsize": 8, "columnspacing": 1.2}
             title = "Compared with units, and their share of the weight"
@@ -270,8 +256,7 @@ def negative_weights(sample: Sample) -> Finding:
     coefficient = float(find_design("twfe")(sample).effect_level[0])
     cohorts, groups = sample.groups
     treatment = np.where(np.isnan(sample.outcome_with_covariates), np.nan, sample.treatment)
-    seen, shape = ~np.isnan(treatment), (len(groups), len(sample.periods))
-    terms = Terms(np.empty((*shape, 0)), period_effects(*shape))
+    seen, terms = ~np.isnan(treatment), Terms.of_periods(len(groups), len(sample.periods))
     with one_thread():
         residual = regress(treatment, groups, terms, sample.weights, varying=sample.x_varying).residual
     weights = [sample.weights[members] for members in groups]
@@ -451,12 +436,9 @@ def contamination_weights(sample: Sample, *, bin_at: int | None = None) -> Findi
     event_time = sample.periods - cohorts[:, None]
     coefficient_time = event_time if bin_at is None else np.clip(event_time, -anticipation - bin_at, bin_at)
     indicators = (coefficient_time[:, :, None] == times).astype(float)
-    constant, none = np.ones((sample.n_units, 1)), np.empty((*sample.y.shape, 0))
+    data = sample.y, sample.weights, np.ones((sample.n_units, 1)), np.empty((*sample.y.shape, 0))
     with one_thread():
-        sums = [
-            Group.of(sample.y, sample.weights, constant, none, members).least_squares(True)
-            for members in groups
-        ]
+        sums = [Group.of(*data, members).least_squares(True) for members in groups]
         weight = cell_weights(indicators, np.stack([of_group.curvature for of_group in sums]))
     group, time = np.nonzero(np.stack([of_group.raw > 0 for of_group in sums]) & ~np.isnan(event_time))
     frame = pd.DataFrame(

@@ -20,9 +20,9 @@ from study.figures.drawing import (
     Axes,
     Figure,
     Series,
-    canvas,
     in_lines,
     name_periods,
+    panels,
 )
 from study.panel import Panel
 
@@ -179,8 +179,8 @@ def adoption_plot(
     for row, (group, _) in zip(cells, rows, strict=True):
         row[np.isnan(values[group.member]).all(axis=0)] = UNSEEN
     tall = 0.35 + 0.19 * len(rows)
-    with canvas(FULL, 3.3 + tall) as figure:
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=[tall, 2.4])
+    ratios = [tall, 2.4]
+    with panels(None, 2, 1, FULL, 3.3 + tall, sharex=True, height_ratios=ratios) as (figure, (above, below)):
         _draw_cells(above, periods, cells, [f"{group.label} ({group.size})" for group, _ in rows])
         for group in mean_groups(panel, event):
             draw_means(below, periods, values, group)

@@ -68,9 +68,8 @@ def contour_figure(
         Of the horizontal and the vertical axis, and the title.
     """
     rows = frame.join(benchmarks, how="inner")
-    strongest = (
-        rows.groupby("benchmark")[[x, y]].max().prod(axis=1).sort_values(ascending=False, kind="stable")
-    )
+    strength = rows.groupby("benchmark")[[x, y]].max().prod(axis=1)
+    strongest = strength.sort_values(ascending=False, kind="stable")
     rows, weaker = rows[rows["benchmark"].isin(strongest.index[:MOST])], len(strongest) - MOST
     # Strengths reach beyond the benchmarks, where there are any, and the robustness value.
     furthest = np.fmax(1.3 * robustness_value, 1.25 * rows[[x, y]].max().to_numpy())

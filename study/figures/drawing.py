@@ -146,23 +146,35 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[Figure]:
 
 @contextmanager
 def panels(
-    ax: Axes | None, rows: int, columns: int, width: float = WIDTH, height: float = HEIGHT, **how: Any
+    ax: Axes | None, rows: int, columns: int, *inches: float, legend: int = 0, size: float = 7.5, **how: Any
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Give the panels of a chart with their figure: given axes for the first of them alone, or a figure of its own."""
+    """Give the panels of a chart with their figure: given axes for the first of them alone, or a figure of its own.
+
+    The latter has a width and height in inches as :func:`canvas` takes them, and above it the legend of its first
+    panel, once all is drawn, in so many columns (none where it is 0) and in letters of a size.
+    """
     if ax is not None:
         figure = ax.get_figure(root=True) if hasattr(ax, "get_figure") else None
         if figure is None:
             raise QuestionError(f"plot: ax is {shown(ax)}; give matplotlib axes that are on a figure.")
         yield figure, [ax]
         return
-    with canvas(width, height) as figure:
-        yield figure, figure.subplots(rows, columns, squeeze=False, **how).ravel().tolist()
+    with canvas(*inches) as figure:
+        axes = figure.subplots(rows, columns, squeeze=False, **how).ravel().tolist()
+        yield figure, axes
+        if legend:
+            legend_above(figure, axes[0], legend, size)
 
 
 @contextmanager
-def on_axes(ax: Axes | None, width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
-    """Give axes to draw on with their figure: those given, in the style that they have, or new ones."""
-    with panels(ax, 1, 1, width, height) as (figure, (axis,)):
+def on_axes(
+    ax: Axes | None, width: float = WIDTH, height: float = HEIGHT, **legend: Any
+) -> Iterator[tuple[Figure, Axes]]:
+    """Give axes to draw on with their figure: those given, in the style that they have, or new ones.
+
+    A figure of its own has a legend as :func:`panels` says.
+    """
+    with panels(ax, 1, 1, width, height, **legend) as (figure, (axis,)):
         yield figure, axis
 
 
@@ -322,16 +334,11 @@ def label_ends(
         places = apart(height * np.array([ends[line][1] for line in lines]), step, height) / height
         for line, at in zip(lines, places, strict=True):
             x, y = ends[line]
-            leader = {
-                "arrowstyle": "-",
-                "color": line.get_color(),
-                "linewidth": linewidth,
-                "relpos": (0, 0.5),
-            }
+            leader = {"arrowstyle": "-", "relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 3}
             axis.annotate(
                 line.get_label(), (x if edge is None else edge, y), (place, at), "axes fraction", "axes fraction",
                 fontsize=7, va="center", annotation_clip=False,
-                arrowprops=leader | {"shrinkA": 0, "shrinkB": 3},
+                arrowprops=leader | {"color": line.get_color(), "linewidth": linewidth},
             )  # fmt: skip
 
 

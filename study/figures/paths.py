@@ -33,6 +33,7 @@ from study.figures.drawing import (
     legend_above,
     name_periods,
     on_axes,
+    panels,
     shortened,
 )
 from study.panel import Scale
@@ -45,12 +46,7 @@ WIDEST, LETTER, LEGEND_MARK = 9.0, 0.056, 0.45
 COUNTED = 3.1  # inches of height, of a figure with numbers of units below its axes
 # The letter that looks like a marker.
 MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼"}
-NAMES = (
-    "estimate, pointwise interval",
-    "the same, on another base than those after",
-    "simultaneous band",
-    "",
-)
+NAMES = "estimate, pointwise interval", "the same, on another base than those after", "simultaneous band", ""
 OTHER_BASE, REFERENCE, NO_ERROR = "before the event: another base", "reference", "no standard error"
 CUT = "band goes on beyond the axis"
 # Bands so many times as wide as the median one would leave no room for the others.
@@ -81,11 +77,9 @@ def dot_figure(
     """
     step = 0.21 if len(frame) <= MANY else 0.15
     least = 2 + 2 * xlabel.count("\n")  # below which a label of several lines leaves no room for the rows
-    with on_axes(ax, WIDTH, 0.95 + step * max(len(frame), least)) as (figure, axis):
+    with on_axes(ax, WIDTH, 0.95 + step * max(len(frame), least), legend=2) as (figure, axis):
         draw_dots(axis, frame, **drawing)
         axis.set_xlabel(f"{xlabel}\n({100 * level:g}% intervals)")
-        if ax is None:
-            legend_above(figure, axis)
     return figure
 
 
@@ -176,8 +170,7 @@ def event_study(paths: Paths, *, scale: Scale, unit: str) -> Figure:
     -------
     matplotlib Figure
     """
-    with canvas(max(WIDTH, 1.0 + 1.9 * len(paths))) as figure:
-        axes = figure.subplots(1, len(paths), sharey=True, squeeze=False)[0]
+    with panels(None, 1, len(paths), max(WIDTH, 1.0 + 1.9 * len(paths)), sharey=True) as (figure, axes):
         for axis, (title, path) in zip(axes, paths.items(), strict=True):
             draw_path(axis, path, percent=scale.percent)
             axis.set_title(fill(title, TITLE // min(len(paths), 2)))
@@ -238,9 +231,8 @@ def event_study_grids(
             part.suptitle(grid.heading, fontsize=9, x=0.01, ha="left", fontweight="bold")
             part.supylabel(grid.scale.short_axis(), fontsize=7.5)
         parts[-1].supxlabel(since(unit), fontsize=9)
-        draw_legend(
-            figure, *(axis for part in parts for axis in part.axes), loc="outside lower center", ncols=2
-        )
+        every = [axis for part in parts for axis in part.axes]
+        draw_legend(figure, *every, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -273,9 +265,8 @@ def event_study_with_counts(
     matplotlib Figure
         As wide as the paper's text; the labels below the first panel are the legend.
     """
-    times = range(window[0], window[1] + 1)
-    with canvas(FULL, COUNTED) as figure:
-        axes = figure.subplots(1, len(grids), squeeze=False)[0]
+    times, xlabel = range(window[0], window[1] + 1), f"{since(unit)}\n(numbers: {counted})"
+    with panels(None, 1, len(grids), FULL, COUNTED) as (figure, axes):
         for axis, grid in zip(axes, grids, strict=True):
             places = []
             for k, ((label, path), series) in enumerate(zip(grid.paths.items(), SERIES, strict=False)):
@@ -284,12 +275,12 @@ def event_study_with_counts(
                 draw_path(axis, path, percent=grid.scale.percent, **look)
                 places.append(path["event_time"].to_numpy() + shift)
                 how: Any = {"color": series.colour, "fontsize": 7.5, "va": "top", "clip_on": False}
-                at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+                at: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
                 for time in times:
                     number = f"{treated[label].get(time, 0)}"
                     axis.annotate(number, (time, 0), (0, -17 - 11 * k), ha="center", **at, **how)
                 if axis is axes[0]:
-                    where = {"xycoords": "axes fraction", "textcoords": "offset points"}
+                    where: Any = {"xycoords": "axes fraction", "textcoords": "offset points"}
                     name = f"{MARKS[series.marker]} {label}"
                     axis.annotate(name, (0, 0), (-4, -17 - 11 * k), ha="right", **where, **how)
             drawn = [(axis, path) for path in grid.paths.values()]
@@ -297,12 +288,9 @@ def event_study_with_counts(
             axis.set_ylabel(grid.scale.short_axis())
             axis.set_xlim(window[0] - 0.6, window[1] + 0.6)
             axis.set_xticks(times)
-            axis.set_xlabel(
-                f"{since(unit)}\n(numbers: {counted})", labelpad=4 + 11 * len(treated), fontsize=8.5
-            )
-        draw_legend(
-            figure, *axes, order=(NAMES[0], NAMES[2], REFERENCE, CUT), loc=ABOVE, ncols=4, fontsize=7.5
-        )
+            axis.set_xlabel(xlabel, labelpad=4 + 11 * len(treated), fontsize=8.5)
+        order = (NAMES[0], NAMES[2], REFERENCE, CUT)
+        draw_legend(figure, *axes, order=order, loc=ABOVE, ncols=4, fontsize=7.5)
     return figure
 
 
@@ -518,10 +506,8 @@ def effects_plot(
     if window is not None:
         raise QuestionError("plot: a window is of event times, which not all of these estimates have.")
     scale = _scale(named, words)
-    headlines = named if len(named) == 1 else {name: fit.headline for name, fit in named.items()}
-    rows = pd.concat(
-        [fit.tidy(level).assign(name=name) for name, fit in headlines.items()], ignore_index=True
-    )
+    drawn = named if len(named) == 1 else {name: fit.headline for name, fit in named.items()}
+    rows = pd.concat([fit.tidy(level).assign(name=name) for name, fit in drawn.items()], ignore_index=True)
     terms = [words.get(term, term.replace("_", " ")) for term in rows["term"]]
     rows["label"] = terms if len(named) == 1 else rows["name"]
     figure = dot_figure(rows, ax, xlabel=scale.axis(), level=level, percent=scale.percent)
@@ -537,10 +523,8 @@ def _runs_along(fit: Estimate, along: str) -> bool:
         return fit.at is not None and pd.Series(fit.at).dropna().is_unique
     if along == "event_time":
         return bool(np.isfinite(fit.of_no_dose.event_time).any())
-    others = {"event_time", *BY_CALENDAR} - {along}
-    return not np.isnan(getattr(fit, along)).any() and all(
-        np.isnan(getattr(fit, name)).all() for name in others
-    )
+    known = {name for name in ("event_time", *BY_CALENDAR) if not np.isnan(getattr(fit, name)).all()}
+    return known == {along} and not np.isnan(getattr(fit, along)).any()
 
 
 def _scale(named: Mapping[str, Estimate], words: Mapping[str, str]) -> Scale:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.figures.drawing import FULL, GREY, SERIES, Axes, Figure, canvas, label_ends, on_axes, shortened
+from study.figures.drawing import FULL, GREY, SERIES, Axes, Figure, label_ends, on_axes, panels, shortened
 from study.panel import Scale
 
 SIZE, LETTERS = 7, 42  # of a label: points, and letters at most
@@ -48,15 +48,13 @@ def performance_figure(
         Designs in colour and with a number at their curve, five at most; the first five of the table where none is
         named.
     """
-    looks = dict(
-        zip([label for label in table.index if label in (named or table.index)], SERIES, strict=False)
-    )
+    in_colour = [label for label in table.index if label in (named or table.index)]
+    looks = dict(zip(in_colour, SERIES, strict=False))
     if ax is not None or not has_curves(frame):
         with on_axes(ax, FULL, HEIGHT) as (figure, axis):
             _draw_errors(axis, table, scale, looks)
         return figure
-    with canvas(FULL, HEIGHT) as figure:
-        left, right = figure.subplots(1, 2)
+    with panels(None, 1, 2, FULL, HEIGHT) as (figure, (left, right)):
         _draw_errors(left, table, scale, looks)
         _draw_power(right, frame, table, scale, level, looks)
         label_ends(figure, right, edge=1.0, place=1.07, step=1.3 * SIZE, linewidth=0.6)

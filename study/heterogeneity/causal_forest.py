@@ -13,19 +13,7 @@ from study.core import FloatArray, IntArray, QuestionError, p_is
 from study.designs.long_change import long_change
 from study.diagnostics import Finding, titled
 from study.estimates import NUMBERS
-from study.figures import (
-    BAND,
-    COLOUR,
-    GREY,
-    SECOND,
-    WIDTH,
-    Axes,
-    Figure,
-    draw_intervals,
-    legend_above,
-    on_axes,
-    panels,
-)
+from study.figures import BAND, COLOUR, GREY, SECOND, WIDTH, Axes, Figure, draw_intervals, on_axes, panels
 from study.heterogeneity.scored import EQUAL, Predicted, Scores, averaged, score, seed_of, weighted_means
 from study.learners import Learner, rounded, standardised
 from study.panel import Question, Sample, Scale
@@ -173,10 +161,7 @@ def _sentences(table: pd.DataFrame, n_off_mean: int, question: Question, level: 
 
 
 def _by_group(by: str, means: pd.DataFrame, scale: Scale) -> str:
-    texts = (
-        f"{label} {scale.text(forest)} and {scale.text(linear)}"
-        for label, forest, linear in means.itertuples()
-    )
+    texts = (f"{label} {' and '.join(map(scale.text, both))}" for label, *both in means.itertuples())
     return f"Mean effects of forest and linear learner by {by}: {'; '.join(texts)}."
 
 
@@ -187,7 +172,7 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, prior_name: str, scale: Scale, 
     xlabel = f"{prior_name} of the unit, before treatment"
     x, treated = frame[prior_name].to_numpy(), frame["treated"].to_numpy() == 1
     square: Any = {"color": SECOND, "mec": "black", "mew": 0.4, "ms": 3.6, "label": "treated unit"}
-    with panels(ax, 1, 2, WIDTH + 1.8, 3.0) as (figure, axes):
+    with panels(ax, 1, 2, WIDTH + 1.8, 3.0, legend=3) as (figure, axes):
         for axis, (learner, title) in zip(axes, LEARNERS.items(), strict=False):
             effect, low, high = (frame[f"{learner}{end}"].to_numpy() for end in ("", "_low", "_high"))
             axis.axhline(0, color=GREY, linewidth=0.8)
@@ -202,7 +187,6 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, prior_name: str, scale: Scale, 
         if ax is None:
             figure.supxlabel(xlabel, fontsize=9)
             figure.supylabel(scale.axis(), fontsize=9)
-            legend_above(figure, axes[0], 3)
         else:
             ax.set(xlabel=xlabel, ylabel=scale.axis())
     return figure
@@ -360,7 +344,7 @@ def _calibration_chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level
     """Draw mean scores by quarter against mean predictions, with the line on which they are the same."""
     quarters = frame.iloc[1:]
     predicted = quarters["predicted"]
-    with on_axes(ax) as (figure, axis):
+    with on_axes(ax, legend=2) as (figure, axis):
         ends = np.array([predicted.min(), predicted.max()])
         axis.plot(ends, ends, color=GREY, linewidth=0.8, linestyle="--", label="prediction is right")
         axis.axhline(0, color=GREY, linewidth=0.8)
@@ -368,6 +352,4 @@ def _calibration_chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level
         label = f"mean score, {100 * level:g}% interval"
         draw_intervals(axis, estimate, predicted, ends, upright=True, label=label)
         axis.set(xlabel="Mean predicted effect in a quarter of the units", ylabel=scale.axis())
-        if ax is None:
-            legend_above(figure, axis)
     return figure

@@ -27,7 +27,7 @@ from study.core import (
 )
 from study.diagnostics import Finding, titled
 from study.estimates import Estimate, Wald
-from study.figures import BAND, ROW_HEIGHT, Axes, Figure, canvas, draw_dots, legend_above, on_axes
+from study.figures import BAND, ROW_HEIGHT, WIDTH, Axes, Figure, draw_dots, on_axes, panels
 from study.heterogeneity.allocation import policy
 from study.heterogeneity.causal_forest import calibration, forest
 from study.heterogeneity.scored import (
@@ -211,17 +211,14 @@ def _chart(frame: pd.DataFrame, ax: Axes | None, scale: Scale, level: float) -> 
     sizes = zip(known["group"], known["n_treated"], known["n_units"], strict=True)
     labels = [f"{short_label(by, group)} ({treated} of {n:,})" for group, treated, n in sizes]
     low, high = (scale.factor * known[side].to_numpy() for side in ("band_low", "band_high"))
-    with on_axes(ax, height=_height([known])) as (figure, axis):
+    with on_axes(ax, height=_height([known]), legend=2) as (figure, axis):
         axis.use_sticky_edges = False
         band: Any = {"height": 0.5, "color": BAND, "label": "simultaneous band"}
         axis.barh(np.arange(len(known)), high - low, left=low, **band)
-        draw_dots(
-            axis, known.assign(label=labels), names=("effect, pointwise interval", ""), percent=scale.percent
-        )
+        names = ("effect, pointwise interval", "")
+        draw_dots(axis, known.assign(label=labels), names=names, percent=scale.percent)
         axis.set_title(f"By {plain(by)}", loc="left")
         axis.set_xlabel(f"{scale.axis()}\n({100 * level:g}%; in parentheses treated of all)")
-        if ax is None:
-            legend_above(figure, axis)
     return figure
 
 
@@ -232,14 +229,12 @@ def _height(tables: Sequence[pd.DataFrame]) -> float:
 def group_figure(findings: Sequence[Finding]) -> Figure:
     """Draw effects by group, a panel for each grouping."""
     tables = [finding.frame[finding.frame["estimate"].notna()] for finding in findings]
-    with canvas(height=_height(tables)) as figure:
-        ratios = {"height_ratios": [len(table) + 0.6 for table in tables]}
-        axes = figure.subplots(len(tables), 1, sharex=True, squeeze=False, gridspec_kw=ratios)[:, 0]
+    how: Any = {"sharex": True, "height_ratios": [len(table) + 0.6 for table in tables]}
+    with panels(None, len(tables), 1, WIDTH, _height(tables), legend=2, **how) as (figure, axes):
         for axis, finding in zip(axes, findings, strict=True):
             finding.plot(axis)
         for axis in axes[:-1]:
             axis.set_xlabel("")
-        legend_above(figure, axes[0])
     return figure
 
 

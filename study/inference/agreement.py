@@ -134,9 +134,7 @@ def agree(both: Joint | None, notes: Sequence[str], draws: int, seed: int) -> Ag
         group[j] = min(group[j], group[i])
     groups = (tuple(compress(labels, group == i)) for i in range(len(labels)))
     equal = tuple(members for members in groups if len(members) > 1)
-    notes += [
-        f"Algebraically equal on this sample, so not tested: {', '.join(members)}." for members in equal
-    ]
+    notes += [f"Algebraically equal on this sample, so not tested: {', '.join(names)}." for names in equal]
     notes += [
         f"{apart.names[k]} is {apart.effect[k]:.4g} without a sampling variance, so it is not tested."
         for k in np.flatnonzero(~varies & ~same)

@@ -202,7 +202,7 @@ class Comparison(Described):
         QuestionError
             If one axis is given for several outcomes.
         """
-        from study.figures import dot_figure, legend_above, panels
+        from study.figures import dot_figure, panels
 
         words, table, scale = labels or {}, self.tidy(level), self.question.effect_scale
         count = len(self.outcomes)
@@ -212,22 +212,19 @@ class Comparison(Described):
                 f'by comparison.about(["{self.outcomes[0]}"]).'
             )
         size = 1.9 + 2.7 * count, 1.3 + 0.21 * max(len(self.labels), 2)
-        with panels(ax, 1, count, *size, sharey=True) as (figure, axes):
+        with panels(ax, 1, count, *size, legend=2, sharey=True) as (figure, axes):
             for outcome, axis in zip(self.outcomes, axes, strict=True):
                 rows = table[table["outcome"] == outcome].reset_index()
                 rows["label"] = [words.get(design, design) for design in rows["design"]]
                 look: dict[str, Any] = {"percent": scale.percent, "level": level}
                 if rows["compared"].any():
                     look |= {"marked": ~rows["compared"] & rows["estimate"].notna(), "names": COMPARED}
-                dot_figure(
-                    rows, axis, xlabel=replace(scale, outcome=words.get(outcome, outcome)).axis(), **look
-                )
+                xlabel = replace(scale, outcome=words.get(outcome, outcome)).axis()
+                dot_figure(rows, axis, xlabel=xlabel, **look)
                 for row in rows.index[rows["estimate"].isna()]:
                     place: Any = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 7}
                     axis.text(0.02, row, "refused", bbox={"color": "white", "pad": 0.5}, **place)
             axes[0].set_title(title or "", loc="left" if count > 1 else "center", fontsize=9)
-            if ax is None:
-                legend_above(figure, axes[0])
         return figure
 
     def differences(self) -> pd.DataFrame:

@@ -281,11 +281,11 @@ class OnePath(NamedTuple):
         step = float(self.sizes(period, estimate).mean())
         if not step > 0:
             return -math.inf, math.inf
-        low, high = (
-            end_of(lambda c: c > least and self.p_value(period, c) > size, estimate, sign * step)
-            for sign in (-1, 1)
-        )
-        return low, high
+
+        def kept(effect: float) -> bool:
+            return effect > least and self.p_value(period, effect) > size
+
+        return end_of(kept, estimate, -step), end_of(kept, estimate, step)
 
 
 def one_path(who: str, sample: Sample, design: str, options: Mapping[str, Any]) -> OnePath:

@@ -41,6 +41,7 @@ from study.estimates.jackknife import (
     on_sides,
     pooled,
     sums_by_cluster,
+    treated_together,
 )
 from study.estimates.sandwich import (
     GIVEN,
@@ -385,11 +386,6 @@ class Estimate(Described):
             stratum = sample.summed.stratum
         of_rows = (stratum, sample.summed, sample.replicas, self.treated_then)
         return Sides(group, treated, weights, sample.cluster, alike, both, eligible, apart, *of_rows)
-
-    @property
-    def cohort_number(self) -> IntArray | None:
-        """Number of each unit's cohort, shape (n,), or None where units switch in and out of treatment."""
-        return self.sides.group if self.group is None and self.sample.first_treated is not None else None
 
     @cached_property
     def leave_out(self) -> LeftOut:
@@ -772,12 +768,12 @@ class Estimate(Described):
         cov = errors.products(self.sample.cluster, self.sample.copies) / self.sample.n_rows**2
         degrees = math.inf
         if fit.convention == "jackknife":
-            sides, cohort = self.sides.select(columns), None
+            sides = self.sides.select(columns)
             sums, *which_clusters = sums_by_cluster(errors, sides)
             treated, present = (np.asarray(each.any(axis=1)) for each in which_clusters)
-            if self.cohort_number is not None:
-                cohort = sides.by_cluster(np.minimum, self.cohort_number[:, None])[:, 0]
-            degrees = covariance_degrees(sums, treated, self.sample.replicas, present, cohort)
+            of_group = treated_together(sides.treated > 0)
+            together = sides.by_cluster(np.maximum, of_group[sides.group][:, None])[:, 0]
+            degrees = covariance_degrees(sums, treated, self.sample.replicas, present, together)
         elif fit.convention == "pooled":
             degrees = float(fit.degrees_of_freedom[used].min())
         return wald(self.effect_level[used], cov, degrees)

@@ -393,7 +393,7 @@ def covariance_degrees(
     treated: BoolArray,
     replicas: Summed | None = None,
     used: BoolArray | None = None,
-    cohort: IntArray | None = None,
+    together: IntArray | None = None,
 ) -> float:
     """Return the degrees of freedom of the covariance of several terms: it varies as a Wishart matrix with as many.
 
@@ -412,9 +412,9 @@ def covariance_degrees(
         What clusters stand for, where their numbers stand for several; sums are over the root of how many.
     used : ndarray of bool, shape (C,), optional
         Which clusters have influence; those whose sums are not zero where it is not given.
-    cohort : ndarray of int, shape (C,), optional
-        Number of the cohort that each cluster is of. Combinations of several terms may rest on a cohort alone, so that
-        the degrees are then at most those with cohorts in place of sides, in which m_s is the number of clusters.
+    together : ndarray of int, shape (C,), optional
+        The same number for clusters that are treated in the same terms. Combinations of terms may rest on these alone,
+        so that the degrees are at most those with such sets in place of sides, in which m_s is the number of clusters.
     """
     scaled = sums / np.sqrt(np.einsum("ck,ck->k", sums, sums))
     values, vectors = np.linalg.eigh(scaled.T @ scaled)
@@ -442,10 +442,15 @@ def covariance_degrees(
             number = np.sum(copies[side] * present)
             effective = np.clip(spread(side) * (rank + 2) / (rank + 1) / fourth - 2, 1.0, number)
             over += spread(side) / float(_degrees(effective))
-    if cohort is not None and rank > 1:
-        cohorts = [cohort == label for label in np.unique(cohort)]
-        over = max(over, sum(spread(own) / float(_degrees(copies[own] @ some[own])) for own in cohorts))
+    if together is not None and rank > 1:
+        sets = [together == number for number in np.unique(together)]
+        over = max(over, sum(spread(own) / float(_degrees(copies[own] @ some[own])) for own in sets))
     return (rank + rank**2) / over
+
+
+def treated_together(treated: BoolArray) -> IntArray:
+    """Number rows, of shape (N, K), so that those treated in the same terms have the same."""
+    return np.unique(treated, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def effective_number(

@@ -12,7 +12,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, normal_score
 from study.estimates.estimate import Estimate
-from study.estimates.jackknife import covariance_degrees, largest, present
+from study.estimates.jackknife import covariance_degrees, largest, present, treated_together
 from study.estimates.sandwich import Wald, largest_draws, wald
 from study.panel import Sample, Summed
 
@@ -44,8 +44,6 @@ class Joint:
         Influence under no convention, where estimates have it: estimators that are equal have the same.
     stratum : ndarray of int, shape (n,), optional
         As :class:`study.estimates.jackknife.Sides` has it, of units that all estimates treat alike.
-    cohort : ndarray of int, shape (C,), optional
-        Number of the cohort of each cluster, the same where it is the same to all estimates.
     """
 
     names: tuple[str, ...]
@@ -57,7 +55,6 @@ class Joint:
     replicas: Summed | None = field(default=None, repr=False)
     sampling: FloatArray | None = field(default=None, repr=False)
     stratum: IntArray | None = field(default=None, repr=False)
-    cohort: IntArray | None = field(default=None, repr=False)
 
     @cached_property
     def sums(self) -> FloatArray:
@@ -93,10 +90,13 @@ class Joint:
         if self.replicas is not None:
             influence = influence / self.replicas.frequency[self.cluster][:, None]
         used = present(influence if self.stratum is None else largest(influence, self.stratum)) > 0
+        on_treated = self.treated[:, terms]
         treated, some = np.zeros((2, int(self.cluster.max()) + 1), dtype=bool)
-        for counts, which in zip((treated, some), (used & self.treated[:, terms], used), strict=True):
+        for counts, which in ((treated, used & on_treated), (some, used)):
             counts[self.cluster[which.any(axis=1)]] = True
-        return covariance_degrees(self.sums[:, terms], treated, self.replicas, some, self.cohort)
+        together = np.zeros(len(some), dtype=np.int64)
+        np.maximum.at(together, self.cluster, treated_together(on_treated))
+        return covariance_degrees(self.sums[:, terms], treated, self.replicas, some, together)
 
     def combined(self, names: Sequence[str], weight: FloatArray) -> Joint:
         """Return linear combinations of the terms; weight has shape (K, M).
@@ -159,7 +159,7 @@ class Stacked(NamedTuple):
     sampling : ndarray, shape (n, K), optional
     treated : ndarray of bool, shape (n, K), optional
         Where it is not given, units that are treated in some period are on the treated side.
-    stratum, cohort : ndarray of int, shape (n,), optional
+    stratum : ndarray of int, shape (n,), optional
     """
 
     sample: Sample
@@ -169,7 +169,6 @@ class Stacked(NamedTuple):
     sampling: FloatArray | None = None
     treated: BoolArray | None = None
     stratum: IntArray | None = None
-    cohort: IntArray | None = None
 
     @classmethod
     def of(cls, fit: Estimate, terms: BoolArray | None = None) -> Stacked:
@@ -178,8 +177,7 @@ class Stacked(NamedTuple):
         influence, sampling = (each.select(which).dense() for each in (fit.errors, fit.influence_map))
         sides, by_clusters = fit.sides, fit.convention == "jackknife"
         treated = sides.treated[sides.group][:, which] > 0
-        of_units = (sampling, treated, sides.stratum, fit.cohort_number)
-        return cls(fit.sample, fit.effect[which], influence, by_clusters, *of_units)
+        return cls(fit.sample, fit.effect[which], influence, by_clusters, sampling, treated, sides.stratum)
 
 
 def stack(names: Sequence[str], parts: Sequence[Stacked]) -> Joint:
@@ -195,36 +193,23 @@ def stack(names: Sequence[str], parts: Sequence[Stacked]) -> Joint:
     union, first = np.unique(np.concatenate([sample.unit_ids for sample in samples]), return_index=True)
     labels = np.concatenate([sample.cluster_labels for sample in samples])[first]
     cluster = np.unique(labels, return_inverse=True)[1]
-    blocks, treated, strata, cohorts = [], [], [], []
+    blocks, treated, strata = [], [], []
     for part in parts:
         rows, k = np.searchsorted(union, part.sample.unit_ids), part.influence.shape[1]
         both = np.stack([part.influence, part.influence if part.sampling is None else part.sampling])
         block = np.zeros((2, len(union), k))
         block[:, rows] = both * (len(union) / len(rows))
         blocks.append(block)
-        side, (stratum, cohort) = np.zeros((len(union), k), dtype=bool), np.full((2, len(union)), OUTSIDE)
+        side, stratum = np.zeros((len(union), k), dtype=bool), np.full(len(union), OUTSIDE)
         side[rows] = part.sample.ever_treated[:, None] if part.treated is None else part.treated
         stratum[rows] = ALONE if part.stratum is None else part.stratum
         treated.append(side)
         strata.append(stratum)
-        if part.cohort is not None:
-            cohort[rows] = part.cohort
-            cohorts.append(cohort)
-    alike = _together(strata)
+    alike = np.unique(np.stack(strata), axis=1, return_inverse=True)[1].reshape(-1)
     alike[np.any(np.stack(strata) == ALONE, axis=0)] = ALONE
     effect, by_clusters = np.concatenate([part.effect for part in parts]), all(p.by_clusters for p in parts)
     if replicas is not None and panel.summed is not None:
         replicas = panel.summed.select(panel.rows_of(union))
     influence, sampling = np.concatenate(blocks, axis=2)
     sides = np.concatenate(treated, axis=1)
-    of_cluster = None
-    if cohorts:
-        of_cluster = np.full(int(cluster.max()) + 1, len(union))
-        np.minimum.at(of_cluster, cluster, _together(cohorts))
-    of_units = (cluster, sides, by_clusters, replicas, sampling, alike, of_cluster)
-    return Joint(tuple(names), effect, influence, *of_units)
-
-
-def _together(numbers: Sequence[IntArray]) -> IntArray:
-    """Number the rows so that those that share all of several numbers have the same."""
-    return np.unique(np.stack(numbers), axis=1, return_inverse=True)[1].reshape(-1)
+    return Joint(tuple(names), effect, influence, cluster, sides, by_clusters, replicas, sampling, alike)

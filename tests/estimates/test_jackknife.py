@@ -14,7 +14,7 @@ import searching
 import simulated
 from scipy import stats
 
-from study import Estimate, Panel, Question, QuestionError, estimate
+from study import Estimate, Panel, Question, QuestionError, estimate, joint
 from study.core import influence as influences
 from study.designs import Supports, all_designs
 from study.estimates import Effect, only_row
@@ -380,6 +380,17 @@ def test_degrees_of_freedom_of_several_terms_are_those_of_any_combinations_of_th
     assert covariance_degrees(sums, treated) == pytest.approx((3 + 9) / over, rel=1e-9)
     mixed = sums @ rng.normal(size=(3, 5))  # of rank three
     assert covariance_degrees(mixed, treated) == pytest.approx((3 + 9) / over, rel=1e-6)
+
+
+def test_joint_tests_pool_cohorts_that_are_treated_in_the_same_terms() -> None:
+    panel = few(6)
+    path, treated = estimate(panel, PLAIN, "callaway_santanna").by_event_time, np.arange(40) < 6
+    for times, pooled in (((0.0, 1.0), True), ((0.0, 4.0), False)):  # the last is of the first cohort alone
+        some = path.select(np.isin(path.event_time, times))
+        of_sides = covariance_degrees(some.errors.dense(), treated)
+        assert (some.test().degrees == pytest.approx(of_sides, rel=1e-9)) is pooled
+        assert joint(some).test().degrees == pytest.approx(some.test().degrees, rel=1e-9)
+        assert some.test().degrees <= of_sides * (1 + 1e-9)
 
 
 def test_a_side_has_at_most_as_many_degrees_of_freedom_as_clusters_with_a_part_less_one() -> None:

@@ -33,7 +33,7 @@ def panel(n: int = 400, share: float = 0.1, seed: int = 0) -> Panel:
     size = rng.uniform(0.5, 2.0, n)[:, None]
     return Panel(
         name="made",
-        units=np.array([f"u{i:05d}" for i in rng.permutation(n)]),
+        units=np.array([f"u{i:05d}" for i in range(n)]),
         periods=PERIODS,
         outcomes={"y": np.ones((n, len(PERIODS)))},
         covariates={

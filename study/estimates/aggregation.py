@@ -482,10 +482,9 @@ def _left_out_with_shares(
     of_shares, mean_of_shares : Influence, shape (n, M)
         What estimating shares adds to the influence on effects and on untreated means.
     """
-    shares, only, sample = estimate.cohort_weights, estimate.only, estimate.sample
+    shares, sample = estimate.cohort_weights, estimate.sample
     assert shares is not None
-    assert only is not None
-    assert average.only is not None
+    only = np.full(len(weight), -1) if estimate.only is None else estimate.only
     cluster, sizes, used = sample.cluster, sample.n_rows * shares.means(), weight * np.isfinite(total)
     errors = np.zeros((2, sample.n_rows, weight.shape[1]))
     taken = np.zeros((int(cluster.max()) + 1, weight.shape[1]))
@@ -515,7 +514,7 @@ def _left_out_with_shares(
     if mean_of_shares is not None:
         errors[1] += mean_of_shares.dense()
     of_sides = leverage(average.level_influence, average.sides)
-    estimable = of_sides.estimable & (average.only < 0)
+    estimable = of_sides.estimable & (True if average.only is None else average.only < 0)
     own_left = estimate.left_out
     if own_left is not None:  # terms of several units, of which the design says that they have none
         none = ~own_left.estimable & (only < 0) & (True if own_left.own is None else own_left.own)

@@ -241,7 +241,9 @@ def draw_sample(question: Question, panel: Panel) -> Sample:
         small = np.isin(first_treated, cohorts[(sizes < question.min_cohort_size) & in_window])
         selection.drop(small, f"in a cohort of fewer than {question.min_cohort_size} units")
     rows = np.flatnonzero(selection.keep)
-    rows = rows[np.argsort(panel.units[rows], kind="stable")]  # folds and trees follow the order of units
+    labels = panel.units[rows]
+    if np.any(labels[1:] < labels[:-1]):
+        rows = rows[np.argsort(labels, kind="stable")]  # folds and trees follow the order of units
     frequency = selection.frequency[rows]
     if not len(rows):
         raise QuestionError(f"Question: no unit of {panel.name} is left: {selection.text}.")

@@ -110,7 +110,7 @@ class Panel(Described):
     def __post_init__(self) -> None:
         """Refuse in a panel made by hand arrays of another shape or kind, and periods with gaps.
 
-        Whole numbers of few bits would overflow, and event times would count a gap as one period.
+        Numbers are read as float64, since those of few bits overflow; event times would count a gap as one period.
         """
         check(f"Panel {self.name}", dict.fromkeys(DATA, Mapping), vars(self))
         n, t = np.size(self.units), np.size(self.periods)
@@ -122,6 +122,14 @@ class Panel(Described):
             kind = "labels" if block == "attributes" else "float64"
             shape: tuple[int, ...] = (n,) if block in ("attributes", "first_treated") else (n, t)
             if not isinstance(values := getattr(self, block), NotSaved):
+                numbers = {
+                    name: array.astype(float)
+                    for name, array in values.items()
+                    if isinstance(array, np.ndarray) and array.dtype != float and array.dtype.kind in "biuf"
+                }
+                if numbers and kind == "float64":
+                    values = {**values, **numbers}
+                    object.__setattr__(self, block, values)
                 given += [(f'{block}["{name}"]', array, kind, shape) for name, array in values.items()]
         for where, array, kind, shape in given:
             is_array = isinstance(array, np.ndarray)

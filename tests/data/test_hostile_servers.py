@@ -30,11 +30,11 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
 
-def asked(how: str, server: Server, folder: Path) -> object:
+def asked(how: str, server: Server, folder: Path, **options: object) -> object:
     fetcher = Fetcher(pause=0)
     if how == "json":
         return fetcher.json(f"{server.url}/a")
-    return fetcher.download(f"{server.url}/a", folder / "a").read_bytes()
+    return fetcher.download(f"{server.url}/a", folder / "a", **options).read_bytes()
 
 
 def refused(how: str, answer: Answer, folder: Path, message: str) -> Server:

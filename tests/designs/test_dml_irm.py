@@ -231,7 +231,7 @@ def test_units_that_are_not_seen_at_both_ends_have_no_influence_and_are_counted(
     assert np.all(fit.influence[[7, 8], 0] == 0)
     assert fit.influence[9, 0] != 0
     assert fit.n_obs == 118
-    assert "2 units are not seen throughout both ends" in fit.notes[0]
+    assert "2 units left out: not seen throughout both ends" in fit.notes[0]
     rest = np.delete(np.arange(120), [7, 8])
     without = estimate(simulated.ordered(source, rest), ask("x1"), "dml_irm", **LINEAR)
     assert fit.std_error[0] == pytest.approx(without.std_error[0], rel=EXACT)

@@ -208,7 +208,8 @@ def test_groups_by_label_rule_and_covariate_are_who_they_say() -> None:
     assert [np.sum(thirds.member == g) for g in range(3)] == [30, 30, 30]
     assert max(size[thirds.member == 0]) < min(size[thirds.member == 1])
     far = grouping(
-        replace(drawn, panel=replace(drawn.panel, covariates={"size": size[:, None] + 1e6})), "size"
+        replace(drawn, panel=replace(drawn.panel, covariates={"size": size[:, None] + np.full(4, 1e6)})),
+        "size",
     )
     np.testing.assert_array_equal(far.member, thirds.member)
     assert far.labels[0].startswith("size 999997")

@@ -359,7 +359,9 @@ def test_comparisons_that_are_collinear_are_left_out_of_assignments_as_the_desig
     # In some assignments nobody who is compared in the last period has it.
     rare = np.r_[[1.0] * 5, [0.0] * 35]
     panel = replace(
-        whole, first_treated={"event": first}, covariates={**whole.covariates, "rare": rare[:, None]}
+        whole,
+        first_treated={"event": first},
+        covariates={**whole.covariates, "rare": np.repeat(rare[:, None], 8, axis=1)},
     )
     chosen, rng = find_design("callaway_santanna"), np.random.default_rng(3)
     assert chosen.assigned is not None
@@ -380,7 +382,7 @@ def test_comparisons_that_are_collinear_are_left_out_of_assignments_as_the_desig
 def test_an_average_of_fixed_composition_is_left_to_the_design_where_a_comparison_is_collinear() -> None:
     whole = simulated.panel(n=40, seed=5, level=50.0)
     first = np.r_[[5.0] * 10, [7.0] * 22, [9.0] * 8]
-    rare = {"rare": np.r_[[1.0] * 5, [0.0] * 35][:, None]}
+    rare = {"rare": np.r_[[1.0] * 5, [0.0] * 35][:, None].repeat(8, axis=1)}
     panel = replace(whole, first_treated={"event": first}, covariates=rare)
     chosen, rng = find_design("callaway_santanna"), np.random.default_rng(3)
     sample = Question(**PLAIN | {"covariates": ("rare",), "balance": 1}).sample(panel)

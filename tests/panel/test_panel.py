@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import simulated
 
-from study import DataError, Panel, Question, QuestionError, load_panel
+from study import DataError, Panel, Question, QuestionError, estimate, load_panel
 from study.core.errors import StudyError
 
 COLUMNS: dict[str, Any] = {
@@ -64,8 +64,8 @@ def test_a_panel_holds_wide_arrays_with_gaps_and_events() -> None:
             "periods.",
         ),
         (
-            {"covariates": {"x": np.ones((2, 3), dtype=np.int8)}},
-            'covariates["x"] is of int8, shape (2, 3); it must be an array of float64, shape (2, 3), of units by '
+            {"covariates": {"x": np.full((2, 3), "1")}},
+            'covariates["x"] is of <U1, shape (2, 3); it must be an array of float64, shape (2, 3), of units by '
             "periods.",
         ),
         (
@@ -87,6 +87,21 @@ def test_a_panel_made_by_hand_names_the_array_that_is_of_another_shape_or_kind(w
     with pytest.raises(QuestionError) as refusal:
         replace(Panel.from_long(table(), **COLUMNS), **wrong)
     assert str(refusal.value) == f"Panel panel: {words}"
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int64, np.float32])
+def test_numbers_of_a_panel_made_by_hand_are_read_as_float64(kind: type) -> None:
+    made = simulated.panel(40, seed=1)
+    y = np.clip(np.round(30 * made.outcomes["y"]), -120, 120)
+    first = np.where(np.arange(40) < 20, 4, 7)
+    wide, other = (
+        replace(made, outcomes={"y": y.astype(own)}, first_treated={"event": first.astype(own)})
+        for own in (float, kind)
+    )
+    question = Question("y", "event", comparison="not_yet_treated")
+    fits = [estimate(panel, question, "callaway_santanna") for panel in (wide, other)]
+    assert np.array_equal(fits[0].effect, fits[1].effect)
+    assert fits[0].sample.panel_checksum == fits[1].sample.panel_checksum
 
 
 def test_a_panel_made_by_hand_is_refused_if_its_periods_have_gaps() -> None:

@@ -433,7 +433,7 @@ def test_a_name_with_a_star_stands_for_columns_without_an_entry_of_their_own(tmp
     catalogue = written(tmp_path, text.format("star") + own)
     assert catalogue.entry("a.csv", "first_machine").meaning == "star"
     assert catalogue.entry("a.csv", "first_paper").meaning == "own"
-    assert not catalogue.knows("a.csv", "last_paper")
+    assert catalogue.key("a.csv", "last_paper") is None
 
 
 # ---- files ----

@@ -222,7 +222,7 @@ def test_what_a_panel_does_not_date_is_left_out_and_said(simulated, small):
     plan = replace(simulated.plan, events=(*simulated.plan.events, another))
     assert timing.timed(plan, simulated.panel)[1] == [another]
     assert shown.sentences[0].startswith("1 event is dated in this panel; inside its window it treats ")
-    switching = replace(simulated.panel, first_treated={}, treatment={"first_treated": np.zeros((1, 1))})
+    switching = replace(simulated.panel, first_treated={}, treatment={"first_treated": np.zeros((200, 12))})
     assert timing.timing(replace(simulated, panel=switching)) == Exhibited()
 
 

@@ -25,6 +25,7 @@ from study.panel import Summed
 NOTHING = 1e-6
 ROUNDING = 1e-12
 RANK_TOLERANCE = 1e-10
+MOST = 0.5
 ALL = slice(None)
 
 
@@ -400,7 +401,9 @@ def covariance_degrees(
     The covariance sums S_s over both sides. With the terms turned so that S is the identity of rank r, the degrees are
     (r + r^2) / sum_s {[tr(S_s^2) + (tr S_s)^2] / (m_s - 1)} (Nel and van der Merwe 1986). The number of clusters m_s is
     estimated from the fourth powers of the lengths of the clusters' sums, of which a normal vector in r dimensions has
-    (r + 2) / (r + 1) times what the traces have; with one term this is :func:`degrees_of_freedom`.
+    (r + 2) / (r + 1) times what the traces have; with one term this is :func:`degrees_of_freedom`. A side of r clusters
+    or fewer has a singular S_s, and where most of the variance is of that side, the test would take what it leaves out
+    for precise; the degrees are then its own, with which there is no test.
 
     Parameters
     ----------
@@ -420,7 +423,7 @@ def covariance_degrees(
     values, vectors = np.linalg.eigh(scaled.T @ scaled)
     varies = values > RANK_TOLERANCE * len(values)
     standard = scaled @ (vectors[:, varies] / np.sqrt(values[varies]))
-    rank, over = int(varies.sum()), 0.0
+    rank, over, least = int(varies.sum()), 0.0, np.inf
     copies = np.ones(len(sums)) if replicas is None else replicas.frequency
     each = standard / np.sqrt(copies)[:, None]
     lengths = np.einsum("ck,ck->c", each, each)
@@ -442,6 +445,10 @@ def covariance_degrees(
             number = np.sum(copies[side] * present)
             effective = np.clip(spread(side) * (rank + 2) / (rank + 1) / fourth - 2, 1.0, number)
             over += spread(side) / float(_degrees(effective))
+            if np.linalg.norm(standard[side], 2) ** 2 > MOST:
+                least = min(least, float(number) - 1)
+    if 1 < rank > least:
+        return least
     if together is not None and rank > 1:
         sets = [together == number for number in np.unique(together)]
         over = max(over, sum(spread(own) / float(_degrees(copies[own] @ some[own])) for own in sets))

@@ -9,7 +9,7 @@ import pytest
 import simulated
 from interval_coverage import CASES, Setting, answers
 
-from study import Question, estimate
+from study import Question, estimate, joint
 from study.core.distributions import two_sided_p
 from study.estimates.effect import NONE, pre_test
 
@@ -62,6 +62,21 @@ def test_leads_that_rest_on_a_cohort_of_two_have_its_degrees_of_freedom(design):
         path = estimate(drawn, QUESTION, design).by_event_time
         rejections += path.test(path.pre & path.varies).p_value <= 0.05
     assert rejections <= 0.05 * 60 + 3 * np.sqrt(60 * 0.05 * 0.95)  # 13 and 16 with those of all treated
+
+
+@pytest.mark.parametrize(
+    ("treated", "never", "tested"), [(3, 40, False), (4, 40, False), (6, 40, True), (40, 3, False)]
+)
+def test_more_leads_than_a_side_has_clusters_less_one_have_no_wald_test(treated, never, tested):
+    rng, n = np.random.default_rng(1), treated + never
+    first = np.repeat([7.0, np.nan], [treated, never])
+    panel = replace(simulated.panel(n=n), first_treated={"event": first})
+    drawn = replace(panel, outcomes={"y": rng.normal(size=(n, 8)).cumsum(axis=1)})
+    path = estimate(drawn, QUESTION, "callaway_santanna").by_event_time
+    leads = path.select(path.pre & path.varies)
+    assert len(leads.terms) == 5
+    assert np.isfinite(leads.test().p_value) == np.isfinite(joint(leads).test().p_value) == tested
+    assert np.isfinite(leads.test(leads.event_time == -2).p_value)
 
 
 def test_both_tests_reject_near_their_level_with_twelve_treated_of_150():

@@ -130,7 +130,7 @@ def _tests_table(setting: Setting) -> Table:
         notes=[
             f"p: randomization within strata of {plan.strata}." if plan.strata else "p: randomization.",
             "Wald, Largest t: p-values of the tests that all effects before the event are zero. MDE: minimum "
-            "detectable effect.",
+            "detectable effect. No Wald test: too few treated for so many effects.",
             *(
                 f"{title}: the smallest p, {p_text(test['p_value'])} ({test['family']}), is "
                 f"{p_text(test['p_holm'])} by Holm over {test['tested']} families."

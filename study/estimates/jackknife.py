@@ -25,7 +25,7 @@ from study.panel import Summed
 NOTHING = 1e-6
 ROUNDING = 1e-12
 RANK_TOLERANCE = 1e-10
-MOST = 0.5
+MOST = 0.5  # of the variance of some combination of terms
 ALL = slice(None)
 
 
@@ -431,9 +431,9 @@ def covariance_degrees(
         lengths = largest(lengths[:, None], replicas.stratum)[:, 0]
     some = lengths > 0 if used is None else used
 
-    def spread(side: BoolArray) -> float:
+    def part_of(side: BoolArray) -> tuple[FloatArray, float]:
         part = standard[side].T @ standard[side]
-        return float(np.sum(part**2) + np.trace(part) ** 2)
+        return part, float(np.sum(part**2) + np.trace(part) ** 2)
 
     for side in (treated, ~treated):
         if replicas is None:
@@ -443,15 +443,16 @@ def covariance_degrees(
         if fourth > 0:
             present = lengths[side] > NOTHING**2 * lengths[side].max() if used is None else used[side]
             number = np.sum(copies[side] * present)
-            effective = np.clip(spread(side) * (rank + 2) / (rank + 1) / fourth - 2, 1.0, number)
-            over += spread(side) / float(_degrees(effective))
-            if np.linalg.norm(standard[side], 2) ** 2 > MOST:
+            part, spread = part_of(side)
+            effective = np.clip(spread * (rank + 2) / (rank + 1) / fourth - 2, 1.0, number)
+            over += spread / float(_degrees(effective))
+            if np.linalg.norm(part, 2) > MOST:
                 least = min(least, float(number) - 1)
     if 1 < rank > least:
         return least
     if together is not None and rank > 1:
         sets = [together == number for number in np.unique(together)]
-        over = max(over, sum(spread(own) / float(_degrees(copies[own] @ some[own])) for own in sets))
+        over = max(over, sum(part_of(own)[1] / float(_degrees(copies[own] @ some[own])) for own in sets))
     return (rank + rank**2) / over
 
 

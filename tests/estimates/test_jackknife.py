@@ -270,6 +270,14 @@ def test_cohorts_that_are_treated_by_then_are_no_comparison(design: str) -> None
     assert np.isfinite(alone.std_error[(alone.cohort == 4) & (alone.period == 4)]).all()
 
 
+def test_a_cohort_that_is_treated_in_some_cells_of_an_average_alone_is_comparison_of_it() -> None:
+    panel = few(units=18)
+    first = np.repeat([4.0, 5.0, 8.0, np.nan], [5, 5, 6, 2])
+    path = estimate(replace(panel, first_treated={"event": first}), PLAIN, "imputation").by_event_time
+    assert path.leave_out.clusters[:, path.event_time == 3].tolist() == [[10], [8]]  # in 7 and 8
+    assert path.leave_out.clusters[:, path.event_time == 4].tolist() == [[5], [2]]  # in 8
+
+
 def test_a_note_says_that_effects_rest_on_one_comparison_cluster() -> None:
     panel = few(units=13)
     panel = replace(panel, first_treated={"event": np.r_[[4.0] * 6, [6.0] * 6, np.nan]})
@@ -391,6 +399,10 @@ def test_joint_tests_pool_cohorts_that_are_treated_in_the_same_terms() -> None:
         assert (some.test().degrees == pytest.approx(of_sides, rel=1e-9)) is pooled
         assert joint(some).test().degrees == pytest.approx(some.test().degrees, rel=1e-9)
         assert some.test().degrees <= of_sides * (1 + 1e-9)
+    mixed = replace(panel, attributes={"state": np.array([f"s{i % 9}" for i in range(40)])})
+    path = estimate(mixed, PLAIN.replace(cluster="state"), "callaway_santanna").by_event_time
+    some = path.select(np.isin(path.event_time, (0.0, 4.0)))
+    assert some.test().degrees == pytest.approx(joint(some).test().degrees, rel=1e-9)
 
 
 def test_a_side_has_at_most_as_many_degrees_of_freedom_as_clusters_with_a_part_less_one() -> None:

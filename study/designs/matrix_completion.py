@@ -26,7 +26,7 @@ _CONNECTED = 1e-9
 # The share of a covariate's squares that other effects have to leave, and of all effects' without a unit.
 _EXPLAINED, _LEFT = 1e-12, 1e-11
 # The least square by which a constant, factors and other effects given them differ.
-_APART = 1e-8
+_APART = 1e-6
 # Numbers that refits without each unit hold at once.
 _AT_ONCE = 2_000_000
 

@@ -481,15 +481,24 @@ class Estimate(Described):
         """Standard errors of effects in levels, shape (K,); NaN where there is none, or rounding error alone."""
         if self.convention in self.given:
             return np.sqrt(np.diag(self._given))
-        sample = self.sample
         if self.replicates is not None:
             return np.where(self.reference, np.nan, self.replicates.std(axis=1))
-        error = self._spread(self.level_errors)
+        return np.where(self.estimable & ~self.fits_exactly, self._any_error, np.nan)
+
+    @cached_property
+    def _any_error(self) -> FloatArray:
+        """Standard errors of effects in levels, shape (K,), whatever they rest on."""
+        return self._spread(self.level_errors)
+
+    @cached_property
+    def fits_exactly(self) -> BoolArray:
+        """Of which terms rounding error is all that varies between clusters, shape (K,)."""
+        sample = self.sample
         least = np.full(len(self.terms), ROUNDING * self._largest)
         if self.n_clusters < sample.n_units:
             by_unit = np.sqrt(self.level_errors.squares(np.arange(sample.n_rows)))
             least = np.maximum(least, CANCELLED * by_unit / sample.n_rows)
-        return np.where(self.estimable & (error > least), error, np.nan)
+        return self._any_error <= least
 
     def _spread(self, errors: Influence) -> FloatArray:
         """Standard errors, "CR0", of what has these errors, shape (K,)."""
@@ -1173,7 +1182,7 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     carry = f"{treated} {who} carry the variance of {headline.terms[0]}"
     what = f"{fit.design}: {carry}"
     estimable = headline.leave_out.estimable[0]
-    if treated == compared == 0 or (estimable and np.isnan(headline._level_error[0])):
+    if treated == compared == 0 or headline.fits_exactly[0]:
         exact = "outcomes do not vary between clusters beyond what the design fits"
         return f"{fit.design}: {exact}, so {headline.terms[0]} has no standard error."
     if not estimable:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import gammaincinv
+from scipy.special import gammaincinv, softmax
 
 from study.core import (
     BoolArray,
@@ -79,21 +79,21 @@ def adoption_hazard(risk_sets: Sequence[RiskSet], prior: float = PRIOR) -> Hazar
     precision = np.diag(variance / prior**2)
     # What does not vary in any risk set has a ratio of zero.
     precision[variance <= 1e-12, variance <= 1e-12] = 1.0
-    value = -np.inf
-    step: FloatArray = np.zeros(p)
+    score, information = _derivatives(ratios, centred, risk_sets)
     for _ in range(NEWTON_STEPS):
-        trial = ratios + step
-        likelihood, score, information = _derivatives(trial, centred, risk_sets)
-        likelihood -= float(trial @ precision @ trial) / 2
-        if likelihood < value:
+        step = np.asarray(np.linalg.solve(information + precision, score))
+        slope = score @ step
+        # Concave, so that a step is too long where the slope along it has turned to more than it was.
+        while True:
+            score, information = _derivatives(ratios + step, centred, risk_sets)
+            score -= precision @ (ratios + step)
+            if score @ step >= -slope:
+                break
             step = step / 2
-            continue
-        ratios, value = trial, likelihood
-        step = np.asarray(np.linalg.solve(information + precision, score - precision @ ratios))
+        ratios = ratios + step
         if np.abs(step).max() < CONVERGED:
             break
-    information = _derivatives(ratios, centred, risk_sets)[2] + precision
-    return Hazard(ratios, np.sqrt(np.diag(np.linalg.inv(information))))
+    return Hazard(ratios, np.sqrt(np.diag(np.linalg.inv(information + precision))))
 
 
 def _centred(x: FloatArray) -> FloatArray:
@@ -105,22 +105,17 @@ def _centred(x: FloatArray) -> FloatArray:
 
 def _derivatives(
     ratios: FloatArray, centred: Sequence[FloatArray], risk_sets: Sequence[RiskSet]
-) -> tuple[float, FloatArray, FloatArray]:
-    """Return the log partial likelihood, its gradient, shape (p,), and its negative Hessian, shape (p, p)."""
+) -> tuple[FloatArray, FloatArray]:
+    """Return the gradient of the log partial likelihood, shape (p,), and its negative Hessian, shape (p, p)."""
     p = len(ratios)
-    value, score, information = 0.0, np.zeros(p), np.zeros((p, p))
+    score, information = np.zeros(p), np.zeros((p, p))
     for x, risk in zip(centred, risk_sets, strict=True):
-        index = x @ ratios
-        top = index.max()
-        share = np.exp(index - top)
-        total = share.sum()
-        share /= total
+        share = softmax(x @ ratios)
         adopters = int(risk.adopts.sum())
         mean = share @ x
-        value += index[risk.adopts].sum() - adopters * (top + np.log(total))
         score += x[risk.adopts].sum(axis=0) - adopters * mean
         information += adopters * ((x * share[:, None]).T @ x - np.outer(mean, mean))
-    return float(value), score, information
+    return score, information
 
 
 class Moment(NamedTuple):

@@ -75,7 +75,7 @@ def adoption_hazard(risk_sets: Sequence[RiskSet], prior: float = PRIOR) -> Hazar
     """
     centred = [_centred(risk.x) for risk in risk_sets]
     variance = np.mean([x.var(axis=0) for x in centred], axis=0)
-    ratios, p = np.zeros(len(variance)), len(variance)
+    ratios = np.zeros(len(variance))
     precision = np.diag(variance / prior**2)
     # What does not vary in any risk set has a ratio of zero.
     precision[variance <= 1e-12, variance <= 1e-12] = 1.0

@@ -34,7 +34,7 @@ from study.designs.did_cells import (
     of_estimated_cohorts,
 )
 from study.designs.poisson_twfe import refuse_not_counts, without_empty_cells, without_empty_units
-from study.designs.twfe import counted
+from study.designs.twfe import counts_of
 from study.estimates import CohortMeans, Estimate, cohort_means
 
 
@@ -135,7 +135,7 @@ def etwfe(
         sizes=np.nansum(sample.y, axis=1) if (family, effects) == ("poisson", "unit") else None,
         form=form,
         treated_then=sample.groups[0][:, None] <= cells.period + sample.question.anticipation,
-        **counted(sample, model.fit),
+        **counts_of(sample, model.fit),
     )
     return of_estimated_cohorts(fit)
 

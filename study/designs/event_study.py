@@ -8,7 +8,7 @@ from study.core import BoolArray, FloatArray, IntArray, linear_form
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_assignments import coefficients_by_assignment
 from study.designs.did_cells import refuse_no_effect
-from study.designs.twfe import counted, placed, two_way
+from study.designs.twfe import counts_of, placed, two_way
 from study.estimates import (
     CohortMeans,
     Estimate,
@@ -84,7 +84,7 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         only=np.maximum(only, only[~used]),
         treated=cells.any(axis=1).astype(float),
         notes=tuple(single_events(times, np.einsum("gt,gtk->k", means.seen, cells), base)),
-        **counted(sample, fit),
+        **counts_of(sample, fit),
     )
 
 

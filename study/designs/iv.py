@@ -25,7 +25,7 @@ from study.core import (
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.panel_ols import less_effects
-from study.designs.twfe import counted, on_columns, placed
+from study.designs.twfe import counts_of, on_columns, placed
 from study.estimates import (
     Estimate,
     anderson_rubin,
@@ -155,7 +155,7 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
         np.roll(influence, 1, axis=1),
         given={name: np.roll(cov, 1, axis=(0, 1)) for name, cov in covariances.items()},
         notes=(*weakness(first, rows), *overidentification(fit, method)),
-        **counted(sample, least_squares) | {"r_squared": np.nan},
+        **counts_of(sample, least_squares) | {"r_squared": np.nan},
     )
     return by_lottery(answer, seen)
 
@@ -359,7 +359,7 @@ def on_instruments(sample: Sample, seen: BoolArray) -> Estimate:
     names = (*sample.question.instruments, *sample.covariates)
     fit = on_columns(sample, np.stack([*sample.instruments_by_period, *sample.x_by_period], axis=2), names)
     form = linear_form(fit.equations, np.eye(len(names)))
-    return coefficients(sample, names, fit.coefficient, fit.influence, form=form, **counted(sample, fit))
+    return coefficients(sample, names, fit.coefficient, fit.influence, form=form, **counts_of(sample, fit))
 
 
 def fixed_instruments(sample: Sample, seen: BoolArray) -> list[str]:
@@ -418,5 +418,5 @@ def by_period(sample: Sample, start: int) -> Estimate:
             f"last period before anybody is treated; event time {times[start]} is {zero}.",
             *alone,
         ),
-        **counted(sample, fit),
+        **counts_of(sample, fit),
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, QuestionError, Terms, linear_form, regress
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
-from study.designs.twfe import counted, on_columns
+from study.designs.twfe import counts_of, on_columns
 from study.estimates import Estimate, coefficients
 
 
@@ -69,7 +69,7 @@ def panel_ols(sample: Sample) -> Estimate:
         form=linear_form(fit.equations, np.eye(len(names))),
         given=linearmodels_covariances(sample, regressors, seen, fit.coefficient, n_effects),
         given_degrees=float(fit.n_obs - len(names) - n_effects),
-        **counted(sample, fit),
+        **counts_of(sample, fit),
     )
 
 

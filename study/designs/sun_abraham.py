@@ -9,7 +9,7 @@ import numpy as np
 from study.core import Terms, linear_form, period_effects, refuse_unidentified, regress
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import Effects, cohort_cells, effects_in_cells, of_estimated_cohorts
-from study.designs.twfe import counted, placed
+from study.designs.twfe import counts_of, placed
 from study.estimates import Estimate, cohort_means, only_in_cells
 
 
@@ -84,6 +84,6 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
         shares="estimated" if variance == "sampling" else "fixed",
         form=linear_form(fit.equations, place),
         only=np.maximum(only, of_base),
-        **counted(sample, fit),
+        **counts_of(sample, fit),
     )
     return of_estimated_cohorts(estimate)

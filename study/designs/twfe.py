@@ -101,7 +101,7 @@ def of_treatment(
         untreated_mean=np.where(first, mean - fit.coefficient, np.nan),
         untreated_influence=(of_mean - fit.influence.select(first)) @ first[None].astype(float),
         form=linear_form(fit.equations, np.eye(len(names))),
-        **counted(sample, fit),
+        **counts_of(sample, fit),
     )
 
 
@@ -149,7 +149,7 @@ def placed(fit: Regression, used: BoolArray) -> FloatArray:
     return np.pad(place, ((0, len(fit.coefficient) - len(place)), (0, 0)))
 
 
-def counted(sample: Sample, fit: Regression) -> dict[str, Any]:
+def counts_of(sample: Sample, fit: Regression) -> dict[str, Any]:
     """Return the fields of an estimate that say what a regression counts, as fixest does, and explains."""
     return {
         "n_obs": int(sample.counted(fit.n_periods)),

@@ -100,7 +100,7 @@ def test_units_and_event_times_without_any_outcome_are_left_out_and_named() -> N
     made = replace(panel, outcomes={"y": y})
     fit = estimate(made, Question("y", "event"), "poisson_twfe", terms="event_time")
     assert fit.notes[:2] == (
-        "2 units left out: y is zero in all their periods",
+        "2 units left out: y is zero in all periods",
         "event -2, event 1 left out: y is zero for all of the treated",
     )
     assert not {-2, 1} & set(fit.event_time)

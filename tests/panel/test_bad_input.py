@@ -150,7 +150,7 @@ def test_units_without_any_outcome_are_counted_and_change_nothing(name: str) -> 
     panel = simulated.panel(n=100, seed=5, level=2.0)
     tenth = np.arange(100) % 10 == 0
     fit = answer(name, zero(panel, np.broadcast_to(tenth[:, None], (100, 8))))
-    assert "10 units left out: y is zero in all their periods" in fit.notes
+    assert "10 units left out: y is zero in all periods" in fit.notes
     without = answer(name, simulated.subset(simulated.counts(panel), ~tenth))
     np.testing.assert_allclose(fit.effect, without.effect, rtol=0, atol=1e-9)
 

@@ -10,7 +10,14 @@ import numpy as np
 from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, counted, sums_by
 from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect, whole_cohorts
-from study.estimates import Estimate, event_effects, group_time_effects, left_out, single_events
+from study.estimates import (
+    Estimate,
+    event_effects,
+    group_time_effects,
+    least_as_large,
+    left_out,
+    single_events,
+)
 from study.learners import (
     Folds,
     Learner,
@@ -241,10 +248,12 @@ def _units_pooled(sample: Sample, layout: Stacks, odds: FloatArray) -> list[str]
         of_unit = sums_by(weight, at.unit, sample.n_units)
         worth = 1 / (of_unit**2).sum(axis=0)
         lowest, highest = f"{worth.min():.0f}", f"{worth.max():.0f}"
+        share = of_unit.max(axis=1)
+        heaviest = sample.unit_ids[np.argmax(share >= least_as_large(share.max()))]
         notes.append(
             f"at event 0 the {len(np.unique(at.unit[~at.treated]))} comparison units are worth "
             f"{lowest if lowest == highest else f'{lowest} to {highest}, by draw of the folds,'} of equal weight; "
-            f"the heaviest, {sample.unit_ids[of_unit.max(axis=1).argmax()]}, has up to {of_unit.max():.0%} of it"
+            f"the heaviest, {heaviest}, has up to {share.max():.0%} of it"
         )
     return notes
 

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 Shares = Literal["estimated", "fixed"]
 Against = Literal["base", "all_before"]
 
-ROUNDING = 1e-14
+ROUNDING = 1e-13
 NO_MEAN = 1e-11  # of the largest outcome: what solving leaves of a mean of zero, which nothing is a share of
 CANCELLED = 1e-9
 CANCELLED_SHARE = 1e-7  # of the error of the effect in levels: sums of squares cancel to the sixteenth digit
@@ -560,7 +560,8 @@ class Estimate(Described):
         if self.replicates is not None:
             return np.full(len(self.terms), math.inf)
         if self.convention == "jackknife":
-            return np.where(self.estimable, degrees_of_freedom(self.errors, self.sides), np.nan)
+            varies = self.estimable & ~self.fits_exactly
+            return np.where(varies, degrees_of_freedom(self.errors, self.sides), np.nan)
         if self.convention in self.given:
             return np.full(len(self.terms), self.given_degrees)
         if self._on_two_sides is not None:
@@ -1182,7 +1183,7 @@ def _few_on_a_side(fit: Estimate, headline: Estimate) -> str | None:
     carry = f"{treated} {who} carry the variance of {headline.terms[0]}"
     what = f"{fit.design}: {carry}"
     estimable = headline.leave_out.estimable[0]
-    if treated == compared == 0 or headline.fits_exactly[0]:
+    if headline.fits_exactly[0] and (estimable or 0 in (treated, compared)):
         exact = "outcomes do not vary between clusters beyond what the design fits"
         return f"{fit.design}: {exact}, so {headline.terms[0]} has no standard error."
     if not estimable:

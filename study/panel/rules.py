@@ -431,7 +431,10 @@ def spelt_alike(column: str) -> Rule:
     """Return the advice that labels differ in more than case or spaces; the first row of each is named."""
 
     def letters(name: str) -> str:
-        return "".join(unicodedata.normalize("NFKC", name).casefold().split())  # é is one letter or two
+        plain = unicodedata.normalize("NFKC", name).casefold()  # é is one letter or two
+        return "".join(
+            each for each in plain if each.isprintable() and not each.isspace()
+        )  # as nobody sees others
 
     def broken(rows: Rows) -> BoolArray:
         alike = [*map(letters, rows.labels(column)[0])]

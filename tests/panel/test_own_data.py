@@ -459,6 +459,37 @@ def test_dates_are_put_into_their_period_however_they_are_written(case: str, tmp
     assert Panel.from_long(tmp_path / "own.csv", **ROLES, period=period).checksum == panel.checksum
 
 
+@pytest.mark.parametrize(
+    ("unit", "frequency", "column"),
+    [
+        ("year", "Y-JUN", "entry"),
+        ("quarter", "Q-JUN", "entry"),
+        ("week", "W-SAT", "entry"),
+        ("quarter", "Q-JUN", "year"),
+        ("week", "W-SAT", "year"),
+    ],
+)
+@pytest.mark.parametrize("write", [str, pd.Timestamp, lambda day: day.date()])
+def test_a_day_is_in_the_fiscal_period_that_the_other_column_has(
+    unit: Literal["year", "quarter", "week"],
+    frequency: str,
+    column: str,
+    write: Callable[[pd.Timestamp], Any],
+) -> None:
+    labels = dated(lambda period: period, pd.period_range("2013-08-14", periods=6, freq=frequency))
+    days = labels[column].map(
+        lambda period: write(period.start_time + pd.Timedelta(days=1)), na_action="ignore"
+    )
+    if column == "year":
+        days = pd.to_datetime(days)
+    panels = [
+        Panel.from_long(each, **ROLES, period=unit) for each in (labels, labels.assign(**{column: days}))
+    ]
+    event_times = [panel.first_treated["entry"] - panel.periods[0] for panel in panels]
+    plain = Panel.from_long(table(), **ROLES).first_treated["entry"] - 2000
+    np.testing.assert_array_equal(event_times, [plain, plain])
+
+
 def test_years_of_dates_are_the_years() -> None:
     data = table()
     days = data.assign(year=data["year"].astype(str) + "-07-01")

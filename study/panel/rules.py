@@ -163,7 +163,6 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
     yield once(roles.unit, roles.time)
     yield consecutive(roles.time)
     for column in roles.treatment:
-        yield number(column)
         yield zero_or_one(column, roles)
     for column in roles.first_treated:
         yield dated(column, roles)
@@ -360,9 +359,12 @@ def zero_or_one(column: str, roles: Roles) -> Rule:
     """Return the rule that a treatment path is 0, 1 or empty."""
 
     def broken(rows: Rows) -> BoolArray:
-        return ~np.isin(np.nan_to_num(rows.numbers(column)[0]), (0, 1))
+        values, bad = rows.numbers(column)
+        return bad | ~np.isin(np.nan_to_num(values), (0, 1))
 
     def says(rows: Rows, row: int) -> str:
+        if rows.numbers(column)[1][row]:
+            return f"{_holds(rows, column, row)}; a treatment is 0 or 1, or empty where it is not known."
         where = f"({rows.cell(roles.unit, row)}, {rows.period_name(rows.when()[row])})"
         dates = rows.numbers(column)[0]
         others = rows.dates(column)[0][~np.isnan(dates) & (dates > 1)]

@@ -597,7 +597,7 @@ def test_a_file_that_is_no_csv_table_is_named_for_what_it_is(case: str, tmp_path
 
 def test_lines_are_those_of_the_file_whatever_stands_between_the_rows(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
-    text = '\ufeffunit,year,papers\n\nA,2014,1\n"B\nof C",2014,2\n\nD,2014,x\n'
+    text = '\ufeffunit,year,papers\n\nA,2014,1\n"B\nof C",2014,0\n\nD,2014,x\n'
     path.write_bytes(text.replace("\n", "\r\n").encode())
     cells, lines = read_table(path)
     assert list(lines) == [3, 4, 7]

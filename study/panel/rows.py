@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
@@ -130,7 +131,8 @@ class Ranks:
         """Order labels; those whose place is not certain are left out.
 
         It is certain where they are numbers, or differ in numbers alone: "wave 2" and "wave 10", "2010/11" and
-        "2011/12". Of several numbers in a label the first has to be a year.
+        "2011/12". Of several numbers in a label the first has to be a year; of years with two digits, such as "FY98"
+        and "FY03", no order is certain across a century.
         """
         keys = {text: key for text in texts if (key := _key(text, categories)) is not None}
         usual = Counter(key[0] for key in keys.values()).most_common(1)
@@ -139,6 +141,9 @@ class Ranks:
             if kind == usual[0][0]:
                 first.setdefault(numbers, text)
         ordered = sorted(first)
+        short = all(re.fullmatch(r"\D*\d\d\D*", text) for text in first.values())
+        if short and any(after[0] - before[0] > 50 for before, after in pairwise(ordered)):
+            ordered = []  # 98 and 99 stand before 00, if they are years
         return cls(tuple(first[key] for key in ordered), tuple(ordered), tuple(categories))
 
     def rank(self, text: str) -> float:

@@ -290,7 +290,7 @@ def _period_in_words(rows: Rows, column: str, row: int) -> str:
     if period == "rank":
         return (
             "a label whose place is certain: a number, a date, an ordered category, or one that differs from the "
-            "others in numbers alone"
+            "others in numbers alone, with four digits of a year"
         )
     example = {"year": "2010", "quarter": "2010Q1", "month": "2010-03"}.get(period, "2010-03-31")
     return f"a date in a certain {period}, with the year first, for example {example}"

@@ -628,6 +628,14 @@ def test_months_that_may_be_decimals_have_no_certain_order() -> None:
     assert set(Panel.from_long(data, **ROLES, period="rank").first_treated["entry"]) == {5}
 
 
+@pytest.mark.parametrize("form", ["FY{:02}", "{:02}"])
+def test_fiscal_years_of_two_digits_across_a_century_have_no_certain_order(form: str) -> None:
+    named = {2000 + k: form.format((97 + k) % 100) for k in range(6)}
+    data = table().assign(year=lambda d: d["year"].map(named), entry=lambda d: d["entry"].map(named))
+    with pytest.raises(DataError, match=f'"{form.format(97)}" on row 1; it must be .* four digits of a year'):
+        Panel.from_long(data, **ROLES, period="rank")
+
+
 def test_an_ordered_category_has_its_own_order_and_other_texts_have_none() -> None:
     labels = ["before", "call", "award", "delivery", "use", "after"]
     named = {2000 + k: label for k, label in enumerate(labels)}

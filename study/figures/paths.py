@@ -21,6 +21,7 @@ from study.figures.drawing import (
     LIGHT,
     SECOND,
     SERIES,
+    SIDE,
     TITLE,
     WIDTH,
     Axes,
@@ -584,7 +585,7 @@ def _draw(
             )
         cut_bands([(axis, path) for path in paths.values()], percent=scale.percent, places=places)
         axis.set_title(in_lines(figure, next(iter(paths)) if title is None and alone else title or ""))
-        axis.set_ylabel(scale.axis())
+        axis.set_ylabel(scale.axis(longest=SIDE))
         if along == "at":
             _name_doses(axis, named, words)
         elif along == "event_time":

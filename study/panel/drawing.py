@@ -153,9 +153,14 @@ def labels_of(term: Term, known: Collection[str], panel: Panel) -> list[str]:
     absent, others = [label for label in named if label not in known], {*known} - {*named}
     nobody = term.sign == "=" and absent == named
     for label in absent:
-        if nobody or any(fuzz.ratio(label.casefold(), other.casefold()) >= _SLIP for other in others):
+        if nobody or any(_is_slip(label, other) for other in others):
             raise unknown(term.name, label, known, _where(panel))
     return named
+
+
+def _is_slip(label: str, other: str) -> bool:
+    """Say whether a label is nearly another one, or the same number: that of Alabama is 1 or 01."""
+    return fuzz.ratio(label.casefold(), other.casefold()) >= _SLIP or as_float(label) == as_float(other)
 
 
 def _compared(term: Term, panel: Panel) -> BoolArray:

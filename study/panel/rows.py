@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
@@ -37,11 +38,12 @@ FORMS = {
 _DAY = re.compile(r"(\d{4})(\d\d)(\d\d)")
 
 
-def number_of(value: Any, unit: str) -> float:
+def number_of(value: Any, unit: str, fiscal: str = "") -> float:
     """Return the number of the period that a date is in, as :func:`name_of` reads it; NaN where that is not certain.
 
     A year is no date in a quarter or month, and a month none in a week or day. A number of more digits than a year has,
-    such as 200101, is no date in a year: who writes months means months.
+    such as 200101, is no date in a year: who writes months means months. A finer date than the unit is in the period of
+    that name by a ``fiscal`` frequency of pandas, such as "Y-JUN", if one is given.
     """
     import pandas as pd
 
@@ -51,7 +53,7 @@ def number_of(value: Any, unit: str) -> float:
     frequency = FREQUENCIES[unit]
     try:
         if isinstance(value, datetime.date | np.datetime64):
-            period: pd.Period | None = pd.Period(pd.Timestamp(value).tz_localize(None), frequency)
+            period: pd.Period | None = pd.Period(pd.Timestamp(value).tz_localize(None), "D")
         elif isinstance(value, pd.Period):
             period = value
         else:
@@ -59,6 +61,8 @@ def number_of(value: Any, unit: str) -> float:
         coarse = list(FREQUENCIES.values())
         if period is None or (period.freqstr[0] in coarse[: coarse.index(frequency)]):
             return np.nan
+        if fiscal and period.freqstr[0] != frequency:
+            period = _of_text(str(period.asfreq(fiscal))) or period
         return float(period.asfreq(frequency).ordinal + START[unit])
     except (ValueError, OverflowError):
         return np.nan
@@ -127,7 +131,8 @@ class Ranks:
         """Order labels; those whose place is not certain are left out.
 
         It is certain where they are numbers, or differ in numbers alone: "wave 2" and "wave 10", "2010/11" and
-        "2011/12". Of several numbers in a label the first has to be a year.
+        "2011/12". Of several numbers in a label the first has to be a year; of years with two digits, such as "FY98"
+        and "FY03", no order is certain across a century.
         """
         keys = {text: key for text in texts if (key := _key(text, categories)) is not None}
         usual = Counter(key[0] for key in keys.values()).most_common(1)
@@ -136,6 +141,9 @@ class Ranks:
             if kind == usual[0][0]:
                 first.setdefault(numbers, text)
         ordered = sorted(first)
+        short = all(re.fullmatch(r"\D*\d\d\D*", text) for text in first.values())
+        if short and any(after[0] - before[0] > 50 for before, after in pairwise(ordered)):
+            ordered = []  # 98 and 99 stand before 00, if they are years
         return cls(tuple(first[key] for key in ordered), tuple(ordered), tuple(categories))
 
     def rank(self, text: str) -> float:
@@ -457,8 +465,12 @@ class Rows:
         if self.period == "rank":
             names, codes = self._names(column, each)
             return np.array([self.ranks().rank(name) if name else np.nan for name in names])[codes]
-        codes, values = pd.factorize(self.plain(column).iloc[::each])
-        number = np.array([*(number_of(value, str(self.period)) for value in values), np.nan])
+        cells, unit, when = self.plain(column), str(self.period), self.table[self.time]
+        if when.dtype.kind == "M" and _frequency(self.table[column])[:1] == FREQUENCIES[unit]:
+            # A fiscal quarter is not that of the calendar.
+            cells = self.table[column].map(lambda period: period.end_time, na_action="ignore")
+        codes, values = pd.factorize(cells.iloc[::each])
+        number = np.array([*(number_of(value, unit, _frequency(when)) for value in values), np.nan])
         if column in self.table.attrs.get(ZONE_LOST, ()):
             number[:-1][values != values.normalize()] = np.nan
         return number[codes]
@@ -564,6 +576,11 @@ def period_name(period: float, periods: IntArray, names: Sequence[str], unit: st
     if names and unit == "rank":
         return f"after {names[-1]}" if period > periods[0] else f"before {names[0]}"
     return name_of(period, unit)
+
+
+def _frequency(cells: pd.Series) -> str:
+    """Return the frequency of periods of pandas, such as "Q-JUN"; nothing of other cells."""
+    return getattr(next(iter(cells.dropna()), None), "freqstr", "")
 
 
 def _scalar(cell: Any) -> Any:

@@ -163,7 +163,6 @@ def panel_rules(roles: Roles) -> Iterator[Rule]:
     yield once(roles.unit, roles.time)
     yield consecutive(roles.time)
     for column in roles.treatment:
-        yield number(column)
         yield zero_or_one(column, roles)
     for column in roles.first_treated:
         yield dated(column, roles)
@@ -291,7 +290,7 @@ def _period_in_words(rows: Rows, column: str, row: int) -> str:
     if period == "rank":
         return (
             "a label whose place is certain: a number, a date, an ordered category, or one that differs from the "
-            "others in numbers alone"
+            "others in numbers alone, with four digits of a year"
         )
     example = {"year": "2010", "quarter": "2010Q1", "month": "2010-03"}.get(period, "2010-03-31")
     return f"a date in a certain {period}, with the year first, for example {example}"
@@ -360,9 +359,12 @@ def zero_or_one(column: str, roles: Roles) -> Rule:
     """Return the rule that a treatment path is 0, 1 or empty."""
 
     def broken(rows: Rows) -> BoolArray:
-        return ~np.isin(np.nan_to_num(rows.numbers(column)[0]), (0, 1))
+        values, bad = rows.numbers(column)
+        return bad | ~np.isin(np.nan_to_num(values), (0, 1))
 
     def says(rows: Rows, row: int) -> str:
+        if rows.numbers(column)[1][row]:
+            return f"{_holds(rows, column, row)}; a treatment is 0 or 1, or empty where it is not known."
         where = f"({rows.cell(roles.unit, row)}, {rows.period_name(rows.when()[row])})"
         dates = rows.numbers(column)[0]
         others = rows.dates(column)[0][~np.isnan(dates) & (dates > 1)]
@@ -431,7 +433,10 @@ def spelt_alike(column: str) -> Rule:
     """Return the advice that labels differ in more than case or spaces; the first row of each is named."""
 
     def letters(name: str) -> str:
-        return "".join(unicodedata.normalize("NFKC", name).casefold().split())  # é is one letter or two
+        plain = unicodedata.normalize("NFKC", name).casefold()  # é is one letter or two
+        return "".join(
+            each for each in plain if each.isprintable() and not each.isspace()
+        )  # as nobody sees others
 
     def broken(rows: Rows) -> BoolArray:
         alike = [*map(letters, rows.labels(column)[0])]

@@ -12,8 +12,7 @@ from study.core import decimals
 ScaleName = Literal["level", "log1p", "proportional"]
 
 MEAN = "the counterfactual mean"
-# Letters of a line beside an axis: what an outcome and its unit may have together, and the longest line.
-LINE, LONGEST = 30, 42
+LONGEST = 42  # letters of a line below an axis
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ class Scale:
         name = self.outcome if outcome is None else outcome
         if self.name == "level" and self.unit == name:
             return fill(f"Effect on {name}", longest)
-        apart = " " if len(name) + len(self.column) <= LINE else "\n"
+        apart = " " if len(f"Effect on {name}, {self.column}") <= longest else "\n"
         return "\n".join(fill(line, longest) for line in f"Effect on {name},{apart}{self.column}".split("\n"))
 
     def short_axis(self) -> str:

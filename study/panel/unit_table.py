@@ -221,8 +221,7 @@ def _checked(reading: Reading) -> tuple[Reading, int]:
         reading.refuse_zone(column)
     for column in roles.treatment:
         value, bad = _number(table[column])
-        broken.append((rules.number(column), bad))
-        broken.append((rules.zero_or_one(column, roles), value.notnull() & ~value.isin((0, 1))))
+        broken.append((rules.zero_or_one(column, roles), bad | (value.notnull() & ~value.isin((0, 1)))))
     for column in dict.fromkeys((*roles.outcomes, *roles.covariates)):
         broken.append((rules.number(column), _number(table[column])[1]))
     others = [column for column in roles.covariates if column not in roles.outcomes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -304,7 +305,8 @@ def _command(setting: Setting, at: str, column: str, task: Task) -> str:
     if column in ESTIMATED:
         return estimate_command(task, setting.panel)
     if column == "mde":
-        return f"study table {task.event.label}/{task.outcome}/{task.scale} --designs {task.row.name} --mde"
+        question = f"{task.event.label}/{task.outcome}/{task.scale}"
+        return shlex.join(["study", "table", question, "--designs", task.row.name, "--mde"])
     return RUN
 
 

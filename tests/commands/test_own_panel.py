@@ -447,7 +447,9 @@ def test_a_table_of_fields_within_units_is_read_by_its_group_column(tmp_path):
 
 
 def test_the_page_of_one_design_calls_the_event_by_its_column_and_says_at_what_level_intervals_are(own):
-    assert command("init", "my.dta", *DATED, cwd=own).returncode == 0
+    pd.read_stata(own / "my.dta").rename(columns={"papers": "my papers"}).to_csv(own / "my.csv", index=False)
+    roles = ["my papers" if each == "papers" else each for each in DATED]
+    assert command("init", "my.csv", *roles, cwd=own).returncode == 0
     plan = own / "study.toml"
     head, *designs = quick(plan.read_text()).partition("[[designs]]")
     first, rest = designs[1].split("[[designs]]")[0], designs[1].partition("[inference]")
@@ -460,6 +462,9 @@ def test_the_page_of_one_design_calls_the_event_by_its_column_and_says_at_what_l
     assert "The sample: units by treatment, and first treatment by month" in page
     assert "Its minimum detectable effect is" in page
     assert "Over 1 designs" not in page
+    assert "of them, those whose outcome is zero in every month" in page
+    assert "study table &#39;entry/my papers/level&#39;" in page
+    assert "is named to them by <code>--plan</code>" in page
 
 
 def test_dates_that_are_named_as_a_treatment_of_0_and_1_lead_to_the_option_for_dates(own):

@@ -388,6 +388,9 @@ DRAWN = {
     ),
     "a band beyond the axis": lambda: event_study({"y": wide()}, scale=Scale("level"), unit="year"),
     "long outcome": lambda: long_outcome().plot(),
+    "long words of an outcome": lambda: fit().plot(
+        labels={"y": "an outcome with a very long name of its own"}
+    ),
     "comparison": lambda: compared().plot(title="Averages"),
     "cohorts": lambda: estimate(monthly(), QUESTION).aggregate("cohort").plot(),
     "coefficient": lambda: fit("twfe").plot(),

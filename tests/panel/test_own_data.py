@@ -459,6 +459,37 @@ def test_dates_are_put_into_their_period_however_they_are_written(case: str, tmp
     assert Panel.from_long(tmp_path / "own.csv", **ROLES, period=period).checksum == panel.checksum
 
 
+@pytest.mark.parametrize(
+    ("unit", "frequency", "column"),
+    [
+        ("year", "Y-JUN", "entry"),
+        ("quarter", "Q-JUN", "entry"),
+        ("week", "W-SAT", "entry"),
+        ("quarter", "Q-JUN", "year"),
+        ("week", "W-SAT", "year"),
+    ],
+)
+@pytest.mark.parametrize("write", [str, pd.Timestamp, lambda day: day.date()])
+def test_a_day_is_in_the_fiscal_period_that_the_other_column_has(
+    unit: Literal["year", "quarter", "week"],
+    frequency: str,
+    column: str,
+    write: Callable[[pd.Timestamp], Any],
+) -> None:
+    labels = dated(lambda period: period, pd.period_range("2013-08-14", periods=6, freq=frequency))
+    days = labels[column].map(
+        lambda period: write(period.start_time + pd.Timedelta(days=1)), na_action="ignore"
+    )
+    if column == "year":
+        days = pd.to_datetime(days)
+    panels = [
+        Panel.from_long(each, **ROLES, period=unit) for each in (labels, labels.assign(**{column: days}))
+    ]
+    event_times = [panel.first_treated["entry"] - panel.periods[0] for panel in panels]
+    plain = Panel.from_long(table(), **ROLES).first_treated["entry"] - 2000
+    np.testing.assert_array_equal(event_times, [plain, plain])
+
+
 def test_years_of_dates_are_the_years() -> None:
     data = table()
     days = data.assign(year=data["year"].astype(str) + "-07-01")
@@ -595,6 +626,14 @@ def test_months_that_may_be_decimals_have_no_certain_order() -> None:
         Panel.from_long(data, **ROLES, period="rank")
     data["entry"] = "2011.0"
     assert set(Panel.from_long(data, **ROLES, period="rank").first_treated["entry"]) == {5}
+
+
+@pytest.mark.parametrize("form", ["FY{:02}", "{:02}"])
+def test_fiscal_years_of_two_digits_across_a_century_have_no_certain_order(form: str) -> None:
+    named = {2000 + k: form.format((97 + k) % 100) for k in range(6)}
+    data = table().assign(year=lambda d: d["year"].map(named), entry=lambda d: d["entry"].map(named))
+    with pytest.raises(DataError, match=f'"{form.format(97)}" on row 1; it must be .* four digits of a year'):
+        Panel.from_long(data, **ROLES, period="rank")
 
 
 def test_an_ordered_category_has_its_own_order_and_other_texts_have_none() -> None:

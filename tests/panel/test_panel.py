@@ -269,6 +269,11 @@ BAD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
         {"treatment": "grant"},
         "column grant is 2 for (ETH, 2016); a treatment is 0 or 1.",
     ),
+    "treatment in words": (
+        table().assign(grant=["no", "no", "yes", "no", "no", "no"]),
+        {"treatment": "grant"},
+        'column grant holds "no" on line 2; a treatment is 0 or 1, or empty where it is not known.',
+    ),
     "unknown column": (table(), {"outcomes": "paper"}, 'there is no column "paper". Did you mean "papers"?'),
     "no outcome": (table(), {"outcomes": []}, "no outcome is named; say which columns are outcomes."),
     "no event": (

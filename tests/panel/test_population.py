@@ -113,6 +113,13 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize("rule", ["county!=1", "county=1|06", "county!=6.0"])
+def test_a_number_without_the_zeros_before_it_is_refused_as_a_slip(rule: str) -> None:
+    codes = panel(attributes={"county": np.array(["01", "01", "06", "12"])})
+    with pytest.raises(QuestionError, match=r'there is no county "(1|6\.0)"\.'):
+        population(rule, codes)
+
+
 @pytest.mark.parametrize("rule", REFUSED)
 def test_a_rule_that_cannot_be_read_or_is_not_fixed_before_treatment_is_refused(rule: str) -> None:
     with pytest.raises(QuestionError) as error:

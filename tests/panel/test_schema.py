@@ -485,6 +485,14 @@ def test_units_that_differ_only_in_case_or_spaces_are_told_and_are_no_obstacle(t
     assert "The file is fit to use, if what is said above is as you mean it" in text
 
 
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u00ad"])
+def test_units_that_differ_in_a_mark_without_width_are_told(mark: str, tmp_path: Path) -> None:
+    broken = read_as_panel(
+        save(tmp_path / "own.csv", with_cells((3, "unit", f"E{mark}TH"))), ROLES
+    ).violations
+    assert list(broken["line"]) == [2, 5]
+
+
 def test_units_whose_letters_are_composed_in_two_ways_are_told(tmp_path: Path) -> None:
     names = [name.replace("ETH", "Zu\u0308rich") for name in table()["unit"]]
     data = table().assign(
@@ -589,7 +597,7 @@ def test_a_file_that_is_no_csv_table_is_named_for_what_it_is(case: str, tmp_path
 
 def test_lines_are_those_of_the_file_whatever_stands_between_the_rows(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
-    text = '\ufeffunit,year,papers\n\nA,2014,1\n"B\nof C",2014,2\n\nD,2014,x\n'
+    text = '\ufeffunit,year,papers\n\nA,2014,1\n"B\nof C",2014,0\n\nD,2014,x\n'
     path.write_bytes(text.replace("\n", "\r\n").encode())
     cells, lines = read_table(path)
     assert list(lines) == [3, 4, 7]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, product, repeat
 from operator import itemgetter
@@ -112,7 +113,8 @@ def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[
             values = {"agree_p": p_value, "agree_designs": len(test.labels)}
             at, task = (event.label, outcome, scale), setting.task(scale, outcome, event)
             quantity = f"that the averages of {'; '.join(test.labels) or 'designs'} agree"
-            how = {"exhibit": "designs", "quantity": quantity, "command": f"study table {'/'.join(at)}"}
+            command = shlex.join(["study", "table", "/".join(at)])
+            how = {"exhibit": "designs", "quantity": quantity, "command": command}
             yield from setting.numbers((*at, "designs"), values, OF_AGREEMENT, task, **how)
     yield _sentence(setting, event, agreements[event.label, setting.scale][setting.outcome])
     yield from _drawn_folds(setting, event)

@@ -20,7 +20,7 @@ COLUMNS = {
 LARGEST = 10
 OF_OUTCOME = {
     "never_treated": Column("never treated", "count"),
-    "without_papers": Column("of them, those whose outcome is zero in every year", "count"),
+    "without_papers": Column("of them, those whose outcome is zero in every {}", "count"),
     "ten_largest": Column(f"share of the treated ones' total that the {LARGEST} largest have", "percent"),
 }
 # Covariates of the panel: what they are, their heading, factor and digits.
@@ -47,7 +47,10 @@ def sample(setting: Setting) -> Iterator[Piece]:
     yield _table(setting, covered)
     values, text = of_outcome(setting, setting.event), setting.plan.text
     quantity = f"{text.units}, {setting.outcome_in_words}"
-    yield from setting.numbers("outcome", values, OF_OUTCOME, quantity=quantity)
+    columns = {
+        name: each._replace(words=each.words.format(panel.period_unit)) for name, each in OF_OUTCOME.items()
+    }
+    yield from setting.numbers("outcome", values, columns, quantity=quantity)
 
 
 def of_outcome(setting: Setting, event: Event) -> dict[str, float]:

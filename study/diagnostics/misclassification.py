@@ -22,6 +22,7 @@ from study.panel import Sample, Scale
 Row = tuple[str, int, float, int, float, float, float, float]
 
 WHO = "misclassification"
+EQUAL_DECIMALS = 9  # of influences, as shares of the largest, that are equal
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 COLUMNS = ["kind", "periods_earlier", "share", "units_trimmed", "low", "high", "conf_low", "conf_high"]
 SCANNED = (0.01, 0.02, 0.05, *(k / 10 for k in range(1, 10)), 0.95, 1.0)
@@ -71,9 +72,10 @@ class Trimming:
         # Of a third difference those that treatment is for can hide it.
         eligible = True if sample.group is None else sample.group
         never = np.flatnonzero(np.isnan(event_dates(sample, WHO)) & eligible)
-        influence = fit.influence_map.dense()[never, 0] / sample.weights[never]
-        raising = never[np.argsort(influence, kind="stable")]
-        return cls(sample, fit, raising[::-1] if lower else raising)
+        influence, weights = fit.influence_map.dense()[:, 0], sample.weights[never]
+        change = (-1 if lower else 1) * influence[never] / weights / np.abs(influence).max()
+        # Equal but for rounding error, those of little weight go first, so that a share is exceeded by the least.
+        return cls(sample, fit, never[np.lexsort((weights, np.round(change, EQUAL_DECIMALS)))])
 
     @property
     def shares(self) -> FloatArray:

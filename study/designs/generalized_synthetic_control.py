@@ -34,8 +34,7 @@ def predictor(sample: Sample, factors: int | None = None, **options: Any) -> Pre
     _refuse_gaps(sample)
     number = factors
     if number is None:
-        cohorts, _ = blocks(sample, NAME, 2)
-        changes = [block.changes for block in cohorts]
+        changes = [block.changes for block in blocks(sample, NAME, 2)[0]]
         y, rows = changes[0].comparison, changes[0].rows
         number, _ = _cross_validated(sample, changes, y, sample.x_varying[rows[: len(y)]])
 
@@ -52,12 +51,11 @@ def predictor(sample: Sample, factors: int | None = None, **options: Any) -> Pre
 
 
 def _refuse_gaps(sample: Sample) -> None:
-    covariates = zip(sample.covariates, sample.x_by_period, strict=True)
-    gaps = [name for name, values in covariates if np.isnan(values).any()]
-    if gaps:
-        raise QuestionError(
-            f"{NAME}: covariate {gaps[0]} has gaps; leave it out, or use imputation, which allows them."
-        )
+    for name, values in zip(sample.covariates, sample.x_by_period, strict=True):
+        if np.isnan(values).any():
+            raise QuestionError(
+                f"{NAME}: covariate {name} has gaps; leave it out, or use imputation, which allows them."
+            )
 
 
 def _refuse_few(n_free: int, factors: int | None) -> None:

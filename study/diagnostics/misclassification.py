@@ -22,7 +22,6 @@ from study.panel import Sample, Scale
 Row = tuple[str, int, float, int, float, float, float, float]
 
 WHO = "misclassification"
-EQUAL_DECIMALS = 9  # of influences, as shares of the largest, that are equal
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 COLUMNS = ["kind", "periods_earlier", "share", "units_trimmed", "low", "high", "conf_low", "conf_high"]
 SCANNED = (0.01, 0.02, 0.05, *(k / 10 for k in range(1, 10)), 0.95, 1.0)
@@ -75,7 +74,7 @@ class Trimming:
         influence, weights = fit.influence_map.dense()[:, 0], sample.weights[never]
         change = (-1 if lower else 1) * influence[never] / weights / np.abs(influence).max()
         # Equal but for rounding error, those of little weight go first, so that a share is exceeded by the least.
-        return cls(sample, fit, never[np.lexsort((weights, np.round(change, EQUAL_DECIMALS)))])
+        return cls(sample, fit, never[np.lexsort((weights, np.round(change, 9)))])
 
     @property
     def shares(self) -> FloatArray:

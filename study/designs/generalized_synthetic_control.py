@@ -31,10 +31,10 @@ COLLINEAR = 1e-9
 
 def predictor(sample: Sample, factors: int | None = None, **options: Any) -> PredictionErrors:
     """Return the function that takes factors from units that are never treated, loadings from the cells given."""
+    _refuse_gaps(sample)
     number = factors
     if number is None:
-        cohorts, _ = blocks(sample, NAME, 2)
-        changes = [block.changes for block in cohorts]
+        changes = [block.changes for block in blocks(sample, NAME, 2)[0]]
         y, rows = changes[0].comparison, changes[0].rows
         number, _ = _cross_validated(sample, changes, y, sample.x_varying[rows[: len(y)]])
 
@@ -48,6 +48,14 @@ def predictor(sample: Sample, factors: int | None = None, **options: Any) -> Pre
         return error
 
     return prediction_errors
+
+
+def _refuse_gaps(sample: Sample) -> None:
+    for name, values in zip(sample.covariates, sample.x_by_period, strict=True):
+        if np.isnan(values).any():
+            raise QuestionError(
+                f"{NAME}: covariate {name} has gaps; leave it out, or use imputation, which allows them."
+            )
 
 
 def _refuse_few(n_free: int, factors: int | None) -> None:
@@ -119,18 +127,14 @@ def generalized_synthetic_control(
     Bai, J. (2009). Panel data models with interactive fixed effects. Econometrica 77(4).
     """
     refuse_clusters(sample, NAME, inference)
-    covariates = zip(sample.covariates, sample.x_by_period, strict=True)
-    gaps = [name for name, values in covariates if np.isnan(values).any()]
-    if gaps:
-        raise QuestionError(
-            f"{NAME}: covariate {gaps[0]} has gaps; leave it out, or use imputation, which allows them."
-        )
+    _refuse_gaps(sample)
     least, why = (2, "") if factors is None else (factors + 1, f", since factors={factors}")
     cohorts, notes = blocks(sample, NAME, least, why)
     n_free = len(cohorts[0].comparison)
     _refuse_few(n_free, factors)
     changes = [block.changes for block in cohorts]
     y, x = changes[0].comparison, sample.x_varying[changes[0].rows[:n_free]]
+    _refuse_gaps(sample)
     number = factors
     if number is None:
         number, chosen = _cross_validated(sample, changes, y, x)

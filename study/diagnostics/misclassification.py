@@ -71,9 +71,10 @@ class Trimming:
         # Of a third difference those that treatment is for can hide it.
         eligible = True if sample.group is None else sample.group
         never = np.flatnonzero(np.isnan(event_dates(sample, WHO)) & eligible)
-        influence = fit.influence_map.dense()[never, 0] / sample.weights[never]
-        raising = never[np.argsort(influence, kind="stable")]
-        return cls(sample, fit, raising[::-1] if lower else raising)
+        influence, weights = fit.influence_map.dense()[:, 0], sample.weights[never]
+        change = (-1 if lower else 1) * influence[never] / weights / np.abs(influence).max()
+        # Equal but for rounding error, those of little weight go first, so that a share is exceeded by the least.
+        return cls(sample, fit, never[np.lexsort((weights, np.round(change, 9)))])
 
     @property
     def shares(self) -> FloatArray:
@@ -226,11 +227,11 @@ def misclassification(
     effect p is seen as p (1 - pi) / (1 + pi p). Without any assumption on their effects, the change of the
     comparison group without treatment lies between its means after trimming the share pi of the never-treated that
     raises, or lowers, the headline most (Horowitz and Manski 1995). The never-treated are ordered by their
-    influence on the headline, and the headline is refitted without them. The order is exact with
-    comparison="never_treated" and neither covariates nor gaps; elsewhere it is right to first order, and the worst
-    case can be a little wider (Broderick, Giordano and Meager 2020). Standard errors carry the estimation of the
-    trimming quantile (Lee 2009, Proposition 3), and intervals cover the effect and not the identified set (Imbens and
-    Manski 2004).
+    influence on the headline, and the headline is refitted without them. The order is exact for differences of means
+    with comparison="never_treated" and neither covariates nor gaps; elsewhere, as with changes_in_changes and
+    synthetic controls, it is right to first order, and the worst case can be wider (Broderick, Giordano and Meager
+    2020). Standard errors carry the estimation of the trimming quantile (Lee 2009, Proposition 3), and intervals cover
+    the effect and not the identified set (Imbens and Manski 2004).
 
     Parameters
     ----------

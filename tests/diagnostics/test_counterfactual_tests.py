@@ -299,6 +299,10 @@ def test_bad_input_is_one_clear_error() -> None:
     panel = simulated.panel(40, 1)
     sample, ends = ASKED.sample(panel), Question("y", "event").sample(switching())
     one = sample.only(~sample.ever_treated | (np.cumsum(sample.ever_treated) == 1), "")
+    patchy = np.where(
+        np.arange(panel.n_units)[:, None] % 9 == panel.periods, np.nan, panel.covariates["moving"]
+    )
+    lacking = ASKED.replace(covariates=("moving",)).sample(replace(panel, covariates={"moving": patchy}))
     for bad, said in (
         (lambda: placebo_periods(sample, "callaway_santanna"), "imputation.* do"),
         (lambda: placebo_periods(sample, "imputation", periods=0), "from 1 on"),
@@ -307,6 +311,7 @@ def test_bad_input_is_one_clear_error() -> None:
         (lambda: placebo_periods(one, "imputation", periods=1), "study.conformal"),
         (lambda: placebo_periods(sample, "synthetic_did"), 'use method="synthetic_control"'),
         (lambda: placebo_periods(sample, GSC, factors=1, periods=2), "ask\\s+for fewer"),
+        (lambda: placebo_periods(lacking, GSC, factors=0), "covariate moving has gaps"),
         (
             lambda: placebo_periods(ASKED.replace(scale="proportional").sample(panel), "imputation"),
             'scale="level"',

@@ -238,6 +238,20 @@ def test_a_share_is_one_of_weight() -> None:
         assert one.shares[m - 1] == pytest.approx(weight[:m].sum() / weight.sum())
 
 
+@pytest.mark.parametrize("factor", [1.0, 0.7, 1e-6])
+def test_of_units_that_move_the_headline_alike_those_of_least_weight_are_trimmed_first(factor: float) -> None:
+    made = simulated.panel(n=60, seed=2, cohorts=(4,))
+    size = np.random.default_rng(0).choice([0.5, 1.0, 3.0], size=(60, 1))
+    y = np.round(made.outcomes["y"])
+    change = y[:, 3] - y[:, 2]
+    question = QUESTION.replace(horizon=0, weights="size")
+    fields: Any = {"outcomes": {"y": factor * y}, "covariates": {"size": size * np.ones(len(PERIODS))}}
+    for sign, trimming in zip((1, -1), trimmings(question.sample(replace(made, **fields))), strict=True):
+        trimmed = trimming.suspects
+        in_order = np.lexsort((size[trimmed, 0], sign * change[trimmed]))
+        np.testing.assert_array_equal(in_order, np.arange(len(trimmed)))
+
+
 def test_earlier_dates_are_the_question_with_a_shorter_lag() -> None:
     made = simulated.with_late_units(90, seed=9)
     question = QUESTION.replace(comparison="not_yet_treated", lag=2)

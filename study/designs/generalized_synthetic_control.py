@@ -134,7 +134,6 @@ def generalized_synthetic_control(
     _refuse_few(n_free, factors)
     changes = [block.changes for block in cohorts]
     y, x = changes[0].comparison, sample.x_varying[changes[0].rows[:n_free]]
-    _refuse_gaps(sample)
     number = factors
     if number is None:
         number, chosen = _cross_validated(sample, changes, y, x)

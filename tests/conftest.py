@@ -6,8 +6,10 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import searching
 from hypothesis import settings
 
@@ -60,6 +62,16 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+@pytest.fixture(scope="module")
+def fonts_that_take_no_time() -> Iterator[None]:
+    """Spare a file that is not about the fonts in a figure their subsets, which take a third of drawing it."""
+    from study.figures import drawing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(drawing.STYLE, "pdf.fonttype", 3)
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -19,11 +19,15 @@ NEEDED = {
     "run` writes there (see paper/main.tex)",
     "numbers.tex": "write the generated files with `study run`",
 }
-# Runs until references are those of a text with its bibliography, which leave numbers unaligned, as aligning is half
-# of the work; and most with the runs that align them, for tables that go over pages.
-UNALIGNED, MOST = 3, 6
+# What the runs begin with until references are those of a text with its bibliography: columns of numbers are centred,
+# as setting them is most of the work, then as wide as they will be; and later ones, for tables that go over pages.
+CENTRED = (
+    rb"\ifdefined\sisetup\expandafter\DeclareDocumentCommand\csname NC@rewrite@S\endcsname"
+    rb"{O{}}{\csname NC@find\endcsname c}\fi "
+)
+NOT_ALIGNED = rb"\ifdefined\sisetup\sisetup{parse-numbers=false}\fi "
+RUNS = (CENTRED, CENTRED, NOT_ALIGNED, b"", b"", b"")
 BEGIN = rb"\begin{document}"
-NOT_ALIGNED = rb"\ifdefined\sisetup\sisetup{parse-numbers=false}\fi"
 
 
 def compile_paper(folder: Path) -> list[Path]:
@@ -51,17 +55,16 @@ def compile_paper(folder: Path) -> list[Path]:
         copy = Path(build) / "paper"
         # What an editor's own run left there could be of an older text.
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.aux", "*.bbl", "*.out"))
-        for run in range(MOST):
-            if run in (0, UNALIGNED):
-                for name in documents:
-                    text = (folder / f"{name}.tex").read_bytes()
-                    begun = text if run else text.replace(BEGIN, NOT_ALIGNED + BEGIN, 1)
-                    (copy / f"{name}.tex").write_bytes(begun)
-            logs = [_done(copy, *LATEX, f"{name}.tex") for name in documents]
+        for run, setting in enumerate(RUNS):
+            for name in documents:
+                text = (folder / f"{name}.tex").read_bytes()
+                (copy / f"{name}.tex").write_bytes(text.replace(BEGIN, BEGIN + setting, 1))
+            draft = ["-draftmode"] if setting else []
+            logs = [_done(copy, *LATEX, *draft, f"{name}.tex") for name in documents]
             for name in documents:
                 if run == 0 and r"\citation{" in (copy / f"{name}.aux").read_text(errors="replace"):
                     _done(copy, "bibtex", name)
-            if run >= UNALIGNED and not any("Rerun " in each for each in logs):
+            if not setting and not any("Rerun " in each for each in logs):
                 break
         for name in (f"{name}.{kind}" for name in documents for kind in ("log", "pdf")):
             shutil.copyfile(copy / name, folder / name)

@@ -40,6 +40,7 @@ from study.panel import panel_state
 from study.paper import run as running
 from study.paper.plan import read_plan
 
+pytestmark = pytest.mark.usefixtures("fonts_that_take_no_time")
 KEY = "0" * 64
 BITS = (math.nan, -math.nan, math.inf, -math.inf, -0.0, 0.0, 5e-324, 0.1, 1e307)
 

@@ -16,6 +16,7 @@ from study.core import current_settings, expecting, telling
 from study.paper import run as running
 from study.paper.plan import read_plan
 
+pytestmark = pytest.mark.usefixtures("fonts_that_take_no_time")
 LEARNS = """
 [[designs]]
 name = "dml_panel"

@@ -29,6 +29,7 @@ from study.heterogeneity.causal_forest import (
 from study.heterogeneity.scored import NEAREST
 from study.panel import Scale
 
+pytestmark = pytest.mark.usefixtures("fonts_that_take_no_time")
 EXACT = 1e-9
 LINEAR = {"learner": "linear", "repetitions": 1}
 

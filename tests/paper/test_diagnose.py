@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from plans import PANEL, PLAN
 from study import QuestionError
 from study.diagnostics import Section, leads
 from study.estimates import pre_test
-from study.figures import drawing
 from study.figures.drawing import drawn
 from study.paper import run as running
 from study.paper.diagnose import (
@@ -35,6 +33,7 @@ from study.paper.exhibits.verdicts import ANSWERS, lines_of
 from study.paper.plan import Row, read_plan
 from study.report.design_table import left_out
 
+pytestmark = pytest.mark.usefixtures("fonts_that_take_no_time")
 EXTRA = f"""
 [diagnose.placebos.other]
 file = "{PANEL.with_name("sim_unbalanced.csv")}"
@@ -58,14 +57,6 @@ def made(
     plan = read_plan(written(folder, text))
     task = plan.ask(question, design)
     return make(plan, task, running.load(plan), running.other_panels(plan.placebos))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fonts_that_take_no_time() -> Iterator[None]:
-    """Nothing here is about the fonts in a figure, whose subsets take a third of drawing it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(drawing.STYLE, "pdf.fonttype", 3)
-        yield
 
 
 @pytest.fixture(scope="module")

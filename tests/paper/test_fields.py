@@ -34,6 +34,7 @@ from study.paper.fields import (
 )
 from study.paper.plan import PlanFile
 
+pytestmark = pytest.mark.usefixtures("fonts_that_take_no_time")
 STUDY = paper_plan()
 PLAN = STUDY.fields
 PANELS = {name: load_panel(name) for name in ("fields", "areas")}

@@ -442,11 +442,15 @@ def _weights(
                 weights[c, t] = effect(impulse) / len(members)
         without = sample.y.copy()
         without[treated] = zero[treated]
-        parts_of_effect = weights[of_class] * np.nan_to_num(sample.y[treated])
+        # Beyond all outcomes too, since a function may be linear between none and those that there are, such as zeros.
+        scale = np.nanmax(np.abs(sample.y)) * np.arange(1, len(sample.periods) + 1)
+        far = without + sample.ever_treated[:, None] * scale
         rest = effect(without)
-    tolerance = LINEAR * (np.abs(parts_of_effect).sum() + abs(rest))
-    if not abs(parts_of_effect.sum() + rest - headline.effect_level[0]) <= tolerance:
-        raise QuestionError(NOT_LINEAR.format(headline.design))
+        points = (sample.y, headline.effect_level[0]), (far, effect(far))
+    for y, whole in points:
+        parts = weights[of_class] * np.nan_to_num(y[treated])
+        if not abs(parts.sum() + rest - whole) <= LINEAR * (np.abs(parts).sum() + abs(rest)):
+            raise QuestionError(NOT_LINEAR.format(headline.design))
     # What rounding leaves is no weight.
     weights[np.abs(weights) < NO_VARIATION * np.abs(weights).max()] = 0.0
     return of_class, weights

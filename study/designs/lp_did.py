@@ -101,6 +101,10 @@ def lp_did(
     mean, mean_influence, size, only = _of_treated(sample, means, fits)
     # Terms are coefficients, or with equal weighting averages of them, of one regression.
     used = [fit for fit, is_base in zip(fits, reference, strict=True) if not is_base]
+    cells = np.zeros((len(fits[0].regressor), len(sample.periods)), dtype=bool)
+    for fit in used:
+        for at in (fit.now, fit.base):
+            cells[:, at] |= fit.regressor != 0
     place = np.eye(len(fits))[~reference]
     if weighting == "equal":
         shares = [fit.sizes / fit.sizes.sum() for fit in used]
@@ -116,7 +120,7 @@ def lp_did(
         reference=reference,
         treated=np.column_stack([np.isin(sample.groups[0], fit.start) for fit in fits]).astype(float),
         only=only,
-        n_obs=int(sample.counted(sample.observed).sum()),
+        n_obs=int((cells * means.seen if means.same_periods else sample.counted(cells)).sum()),
         form=LinearForm(regression, place),
         notes=(*notes, *single_events(times[~reference], size[~reference])),
     )

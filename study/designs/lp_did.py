@@ -228,11 +228,8 @@ def _regression(sample: Sample, used: list[tuple[int, IntArray]], weighting: Wei
 def _influence(sample: Sample, means: CohortMeans, fits: list[_Projection]) -> Influence:
     """Return the influence by unit: where rows are groups, of its group's change and of what it deviates from it."""
     if not means.same_periods:
-        columns = []
-        for fit in fits:
-            scale = sample.n_rows / fit.sizes.sum() * sample.weights
-            columns.append(scale * np.einsum("ij,ij->i", fit.regressor, fit.error))
-        return Influence.of(np.column_stack(columns))
+        each = [np.einsum("ij,ij->i", fit.regressor, fit.error) / fit.sizes.sum() for fit in fits]
+        return Influence.of(sample.n_rows * sample.weights[:, None] * np.column_stack(each))
     of_deviation, of_weight = np.zeros((2, *means.mean.shape, len(fits)))
     for k, fit in enumerate(fits):
         scaled = means.n_rows / fit.sizes.sum() * fit.regressor

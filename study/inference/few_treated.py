@@ -429,9 +429,8 @@ def _weights(
         except QuestionError as error:
             raise QuestionError(NOT_LINEAR.format(headline.design)) from error
 
-    of_unit = (sample.treatment, sample.observed, sample.weights, sample.x_baseline, *sample.x_by_period)
-    dose = () if sample.dose is None else (sample.dose,)
-    of_class = _same(np.column_stack([part[treated] for part in (*of_unit, *dose)]))
+    alike = numbers_of_dates(sample), sample.observed, sample.weights, sample.x_baseline, *sample.x_by_period
+    of_class = _same(np.column_stack([part[treated] for part in alike]))
     weights = np.zeros((of_class.max() + 1, len(sample.periods)))
     with one_thread():
         for c in range(len(weights)):
@@ -440,8 +439,7 @@ def _weights(
                 impulse = zero.copy()
                 impulse[members, t] = 1.0
                 weights[c, t] = effect(impulse) / len(members)
-        without = sample.y.copy()
-        without[treated] = zero[treated]
+        without = np.where(sample.ever_treated[:, None], zero, sample.y)
         # Beyond all outcomes too, since a function may be linear between none and those that there are, such as zeros.
         scale = np.nanmax(np.abs(sample.y)) * np.arange(1, len(sample.periods) + 1)
         far = without + sample.ever_treated[:, None] * scale

@@ -146,8 +146,8 @@ class Group(NamedTuple):
     def of(cls, rows: IntArray, y: FloatArray, weights: FloatArray) -> Group:
         """Put units in the order of their outcomes."""
         order = np.argsort(y, kind="stable")
-        share = weights[order] / weights.sum()
-        return cls(rows[order], y[order], share, np.cumsum(share))
+        total = np.cumsum(weights[order])
+        return cls(rows[order], y[order], weights[order] / total[-1], total / total[-1])
 
     def distribution(self, y: FloatArray, side: Literal["left", "right"] = "right") -> FloatArray:
         """Return the share of the weight of outcomes up to, or below, each of some values."""

@@ -29,7 +29,7 @@ from study.core import (
 )
 from study.designs import Assumes, Estimand, Sample, Supports, all_designs, design
 from study.designs.did_cells import refuse_no_effect
-from study.estimates import Estimate, LeftOut, coefficients
+from study.estimates import TIE, Estimate, LeftOut, coefficients
 
 Dose = Literal["current", "cumulative"]
 Trends = Literal["common", "linear"]
@@ -457,7 +457,7 @@ def nearest_residuals(x: FloatArray, y: FloatArray) -> FloatArray:
     inside = (place >= 0) & (place < n)
     value = x[np.clip(place, 0, n - 1)]
     distance = np.where(inside, np.abs(value - x[:, None]), np.inf)
-    near = inside & (distance <= np.sort(distance, axis=1)[:, [MATCHES]])
+    near = inside & (distance <= (1 + TIE) * np.sort(distance, axis=1)[:, [MATCHES]])
     first = np.searchsorted(x, np.where(near, value, np.inf).min(axis=1), side="left")
     after = np.searchsorted(x, np.where(near, value, -np.inf).max(axis=1), side="right")
     deviation = y - y.mean()

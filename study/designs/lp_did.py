@@ -101,6 +101,10 @@ def lp_did(
     mean, mean_influence, size, only = _of_treated(sample, means, fits)
     # Terms are coefficients, or with equal weighting averages of them, of one regression.
     used = [fit for fit, is_base in zip(fits, reference, strict=True) if not is_base]
+    cells = np.zeros((len(fits[0].regressor), len(sample.periods)), dtype=bool)
+    for fit in used:
+        for at in (fit.now, fit.base):
+            cells[:, at] |= fit.regressor != 0
     place = np.eye(len(fits))[~reference]
     if weighting == "equal":
         shares = [fit.sizes / fit.sizes.sum() for fit in used]
@@ -116,7 +120,7 @@ def lp_did(
         reference=reference,
         treated=np.column_stack([np.isin(sample.groups[0], fit.start) for fit in fits]).astype(float),
         only=only,
-        n_obs=int(sample.counted(sample.observed).sum()),
+        n_obs=int((cells * means.seen if means.same_periods else sample.counted(cells)).sum()),
         form=LinearForm(regression, place),
         notes=(*notes, *single_events(times[~reference], size[~reference])),
     )
@@ -224,11 +228,8 @@ def _regression(sample: Sample, used: list[tuple[int, IntArray]], weighting: Wei
 def _influence(sample: Sample, means: CohortMeans, fits: list[_Projection]) -> Influence:
     """Return the influence by unit: where rows are groups, of its group's change and of what it deviates from it."""
     if not means.same_periods:
-        columns = []
-        for fit in fits:
-            scale = sample.n_rows / fit.sizes.sum() * sample.weights
-            columns.append(scale * np.einsum("ij,ij->i", fit.regressor, fit.error))
-        return Influence.of(np.column_stack(columns))
+        each = [np.einsum("ij,ij->i", fit.regressor, fit.error) / fit.sizes.sum() for fit in fits]
+        return Influence.of(sample.n_rows * sample.weights[:, None] * np.column_stack(each))
     of_deviation, of_weight = np.zeros((2, *means.mean.shape, len(fits)))
     for k, fit in enumerate(fits):
         scaled = means.n_rows / fit.sizes.sum() * fit.regressor

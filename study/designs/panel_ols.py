@@ -91,6 +91,8 @@ def linearmodels_covariances(
         "twoway": (kinds.ClusteredCovariance, {"clusters": np.column_stack([cluster, period])}),
         "driscoll_kraay": (kinds.DriscollKraay, {}),
     }
+    if not np.ptp(cluster):  # one cluster has no variance
+        del asked["clustered"], asked["twoway"]
     rows = y, np.hstack(x), coefficient[:, None], unit, period
     return {
         name: kind(*rows, debiased=True, extra_df=n_effects, **options).cov

@@ -429,9 +429,8 @@ def _weights(
         except QuestionError as error:
             raise QuestionError(NOT_LINEAR.format(headline.design)) from error
 
-    of_unit = (sample.treatment, sample.observed, sample.weights, sample.x_baseline, *sample.x_by_period)
-    dose = () if sample.dose is None else (sample.dose,)
-    of_class = _same(np.column_stack([part[treated] for part in (*of_unit, *dose)]))
+    alike = numbers_of_dates(sample), sample.observed, sample.weights, sample.x_baseline, *sample.x_by_period
+    of_class = _same(np.column_stack([part[treated] for part in alike]))
     weights = np.zeros((of_class.max() + 1, len(sample.periods)))
     with one_thread():
         for c in range(len(weights)):
@@ -440,13 +439,16 @@ def _weights(
                 impulse = zero.copy()
                 impulse[members, t] = 1.0
                 weights[c, t] = effect(impulse) / len(members)
-        without = sample.y.copy()
-        without[treated] = zero[treated]
-        parts_of_effect = weights[of_class] * np.nan_to_num(sample.y[treated])
+        without = np.where(sample.ever_treated[:, None], zero, sample.y)
+        # Beyond all outcomes too, since a function may be linear between none and those that there are, such as zeros.
+        scale = np.nanmax(np.abs(sample.y)) * np.arange(1, len(sample.periods) + 1)
+        far = without + sample.ever_treated[:, None] * scale
         rest = effect(without)
-    tolerance = LINEAR * (np.abs(parts_of_effect).sum() + abs(rest))
-    if not abs(parts_of_effect.sum() + rest - headline.effect_level[0]) <= tolerance:
-        raise QuestionError(NOT_LINEAR.format(headline.design))
+        points = (sample.y, headline.effect_level[0]), (far, effect(far))
+    for y, whole in points:
+        parts = weights[of_class] * np.nan_to_num(y[treated])
+        if not abs(parts.sum() + rest - whole) <= LINEAR * (np.abs(parts).sum() + abs(rest)):
+            raise QuestionError(NOT_LINEAR.format(headline.design))
     # What rounding leaves is no weight.
     weights[np.abs(weights) < NO_VARIATION * np.abs(weights).max()] = 0.0
     return of_class, weights

@@ -199,6 +199,11 @@ def test_treated_units_outside_the_outcomes_of_comparison_units_are_counted() ->
     assert "of 25" in note
 
 
+def test_equal_shares_of_many_units_have_the_outcome_up_to_which_they_are() -> None:
+    base, now = (Group.of(np.arange(n), np.arange(n) * 1.0, np.ones(n)) for n in (100_000, 50_000))
+    np.testing.assert_array_equal(now.place(base.distribution(base.y)), np.arange(100_000) // 2)
+
+
 def test_other_questions_are_refused() -> None:
     panel = draw(np.random.default_rng(9))
     for quantiles in ((0.0, 0.5), (0.5, 1.2)):

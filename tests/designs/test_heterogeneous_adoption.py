@@ -233,6 +233,14 @@ def test_effects_do_not_change_with_constants_order_or_the_start_of_time() -> No
         np.testing.assert_allclose(other.std_error, abs(factor) * fit.std_error, rtol=1e-7)
 
 
+def test_neighbours_as_near_are_so_in_any_unit_of_doses_on_a_grid() -> None:
+    panel = draw(np.random.default_rng(4), 120, ties=True)
+    fit = asked(panel)
+    for units in (1e-6, 1e4, 40.0):
+        other = asked(replace(panel, doses={"dose": units * panel.doses["dose"]}))
+        np.testing.assert_allclose(units * other.effect, fit.effect, rtol=1e-8)
+
+
 OTHERS = r"dcdh, (?!.*heterogeneous_adoption).*\biv\b"
 
 REFUSED = {

@@ -170,6 +170,15 @@ def test_errors_that_count_fixed_effects_need_an_observation_more_than_there_are
         estimate(short, asked, "panel_ols")
 
 
+def test_one_cluster_leaves_the_covariances_that_do_not_need_several() -> None:
+    made = simulated.panel(n=30)
+    one = replace(made, attributes={"state": np.full(30, "s")})
+    fit = estimate(one, Question("y", "event", cluster="state"), "panel_ols")
+    assert set(fit.given) == {"unadjusted", "robust", "driscoll_kraay"}
+    alone = estimate(made, Question("y", "event"), "panel_ols", convention="robust")
+    np.testing.assert_array_equal(fit.under("robust").std_error, alone.std_error)
+
+
 def test_collinear_regressors_are_named() -> None:
     with pytest.raises(QuestionError, match="panel_ols: x1 is explained by the fixed effects"):
         estimate(simulated.panel(), ASKED.replace(covariates=("x1",)), "panel_ols")

@@ -212,6 +212,14 @@ def test_designs_that_are_not_linear_have_placebos() -> None:
     assert 0 < synthetic.p_value <= 1
 
 
+def test_a_design_that_is_linear_where_the_treated_unit_has_zeros_is_not_taken_for_linear() -> None:
+    whole = panel(1, n=24)
+    counts = np.random.default_rng(0).poisson(1.0, size=(24, 8)).astype(float)
+    counts[0, :4] = 0.0
+    with pytest.raises(QuestionError, match="changes_in_changes's headline is not a linear function"):
+        few_treated(ASKED.sample(replace(whole, outcomes={"y": counts})), "changes_in_changes", level=0.9)
+
+
 def test_designs_that_learn_or_draw_have_placebos() -> None:
     sample, done = ASKED.replace(covariates=("x",)).sample(panel(3, n=30)), []
     options = {"learner": "linear", "repetitions": 1, "folds": 2}

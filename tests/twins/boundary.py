@@ -38,7 +38,7 @@ def nearest(x: list[float], y: list[float], used: list[float]) -> list[float]:
             residuals.append(0.0)
             continue
         others = sorted((abs(x[j] - x[i]), y[j]) for j in range(len(x)) if j != i and used[j] > 0)
-        near = [value for distance, value in others if distance <= others[2][0]]
+        near = [value for distance, value in others if distance <= others[2][0] * (1 + 1e-9)]
         residuals.append(math.sqrt(len(near) / (len(near) + 1)) * (y[i] - sum(near) / len(near)))
     return residuals
 

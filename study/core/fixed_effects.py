@@ -20,6 +20,7 @@ from study.core.arrays import BoolArray, FloatArray, IntArray
 from study.core.errors import QuestionError
 from study.core.influence import Influence, Values
 from study.core.normal_equations import COLLINEAR, Group, GroupSums, NormalEquations, scaled_directions
+from study.core.words import first_of
 
 Family = Literal["gaussian", "poisson"]
 
@@ -108,10 +109,11 @@ def refuse_unidentified(names: Sequence[str], identified: BoolArray, remedy: str
     """Refuse regressors that the fixed effects and the others explain, by name, with a remedy or to leave them out."""
     which = list(compress(names, ~identified))
     if which:
-        are, it = ("is", "it") if len(which) == 1 else ("are", "one")
+        several = "leave one out, or all that do not change over time, which unit effects explain"
+        are, usual = ("is", "leave it out") if len(which) == 1 else ("are", several)
         raise QuestionError(
-            f"Regression: {', '.join(which)} {are} explained by the fixed effects and the other regressors; "
-            f"{remedy or f'leave {it} out'}."
+            f"Regression: {first_of(which)} {are} explained by the fixed effects and the other regressors; "
+            f"{remedy or usual}."
         )
 
 

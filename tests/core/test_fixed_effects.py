@@ -186,7 +186,10 @@ def test_regressors_that_are_not_identified_are_refused_by_name() -> None:
     refuse_unidentified(names, np.array([True, True, True]))
     with pytest.raises(QuestionError, match=r"^Regression: size is explained by .*; leave it out\.$"):
         refuse_unidentified(names, np.array([True, False, True]))
-    with pytest.raises(QuestionError, match=r"^Regression: age, size are explained by .*; leave one out\.$"):
+    with pytest.raises(
+        QuestionError,
+        match=r"^Regression: age, size are explained by .*; leave one out, or all that do not change over time",
+    ):
         refuse_unidentified(names, np.array([False, False, True]))
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # What is recorded of an estimate: ten times finer than references are met, a million times coarser than rounding.
 RECORDED = 8
-WITHOUT_DECIMALS = 100_000
+WITHOUT_DECIMALS, THREE_DIGITS = 100_000, 100
 
 
 def significant(value: float, digits: int = RECORDED, *, beside: float = 0.0) -> float:
@@ -42,12 +42,13 @@ def significant(value: float, digits: int = RECORDED, *, beside: float = 0.0) ->
 def decimals(digits: int, *values: float) -> int:
     """Return decimals, or as many more as leave three significant digits where these leave nothing of any value.
 
-    Below 1e-12 there is only rounding. There are none where all values, but for 0, have six digits before the point.
+    Below 1e-12 there is only rounding. There are none where the largest value has six digits before the point and all
+    others, but for 0, have three.
     """
     sizes = [abs(value) for value in values if math.isfinite(value) and value]
-    if min(sizes, default=0.0) >= WITHOUT_DECIMALS:
-        return 0
     largest = max(sizes, default=0.0)
+    if largest >= WITHOUT_DECIMALS and min(sizes) >= THREE_DIGITS:
+        return 0
     return digits if largest < 1e-12 or round(largest, digits) else 2 - math.floor(math.log10(largest))
 
 

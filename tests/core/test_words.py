@@ -14,6 +14,7 @@ from study.core.words import (
     Text,
     capital,
     counted,
+    decimals,
     first_of,
     html_page,
     lines,
@@ -116,3 +117,17 @@ def test_of_one_the_word_is_singular_and_of_none_or_several_it_is_not():
     assert [counted(n, "unit") for n in (0, 1, 2)] == ["0 units", "1 unit", "2 units"]
     assert counted(1200, "unit", ",") == "1,200 units"
     assert counted(1.0, "period", "g") == "1 period"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((482481.2, 26988.636), 0),
+        ((482481.2, 0.4), 3),
+        ((26988.636, 812.1), 3),
+        ((250000.0, 0.0), 0),
+        ((0.00012,), 6),
+    ],
+)
+def test_large_numbers_and_those_beside_them_have_no_decimals_unless_these_are_small(values, expected):
+    assert decimals(3, *values) == expected

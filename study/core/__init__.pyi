@@ -11,6 +11,7 @@ from .arrays import IntArray as IntArray
 from .arrays import effective_size as effective_size
 from .arrays import one_thread as one_thread
 from .arrays import sums_by as sums_by
+from .arrays import with_ties as with_ties
 from .cache import NUMERICS as NUMERICS
 from .cache import PACKAGE as PACKAGE
 from .cache import cache_folder as cache_folder

@@ -30,6 +30,12 @@ def sums_by(values: FloatArray, group: IntArray, n_groups: int | None = None) ->
     return sums.reshape(n_groups, *values.shape[1:])
 
 
+def with_ties(values: FloatArray) -> FloatArray:
+    """Return values over the largest in nine decimals, so that those that differ by rounding error are equal."""
+    largest = np.nanmax(np.abs(values), initial=0.0)
+    return np.asarray(np.round(values / (largest or 1.0), 9))
+
+
 def effective_size(weight: FloatArray) -> FloatArray:
     """Return how many equally weighted units would be as precise (Kish 1965), by column; zero without weight."""
     total, squares = weight.sum(axis=0), (weight**2).sum(axis=0)

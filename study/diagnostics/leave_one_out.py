@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from study.core import FloatArray, IntArray, QuestionError, counted, first_of, p_is, shown
+from study.core import FloatArray, IntArray, QuestionError, counted, first_of, p_is, shown, with_ties
 from study.diagnostics import Finding, Needs, Refits, Section, diagnostic, dots, event_dates, headline, refit
 from study.estimates import SIZE, Effect, Estimand, Estimate, effects_frame
 from study.inference import agreement_of
@@ -113,7 +113,7 @@ def leave_one_unit_out(
     if units == "all":
         if not fit.joint:
             raise QuestionError(f'leave_one_unit_out: units="all" are ordered by influence; {fit.not_joint}')
-        size = np.abs(fit.influence_map.dense()[:, 0])
+        size = with_ties(np.abs(fit.influence_map.dense()[:, 0]))
         refitted = [str(sample.unit_ids[i]) for i in np.argsort(-size, kind="stable")[:most]]
     return _finding("unit", sample, fit, outs, refitted, level)
 
@@ -137,8 +137,8 @@ def _finding(
     if fit.joint:
         influence = first_order_changes(fit.influence_map.dense()[:, 0], list(outs.values()))
     frame = pd.DataFrame({"label": list(outs), "influence": influence}).merge(rows, on="label", how="left")
-    size = frame["change"].fillna(frame["influence"]).abs()
-    order = np.lexsort([-size.to_numpy(), frame["change"].isna().to_numpy()])
+    size = with_ties(frame["change"].fillna(frame["influence"]).abs().to_numpy())
+    order = np.lexsort([-size, frame["change"].isna().to_numpy()])
     frame = frame.astype({"n_units": "Int64", "n_treated": "Int64"}).iloc[order].reset_index(drop=True)
     # Cohorts are drawn in the order of their dates, units by what they change.
     drawn = frame.iloc[np.argsort(order)] if kind == "cohort" else frame.head(DRAWN)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from study.core import FloatArray, IntArray, QuestionError, counted, listed, quantile, tell
+from study.core import FloatArray, IntArray, QuestionError, counted, listed, quantile, tell, with_ties
 from study.diagnostics import Finding, Refits, Section, diagnostic, event_dates, headline, redated, refit
 from study.estimates import Effect, Estimand, Estimate, covariance, effects_frame
 from study.figures import BAND, COLOUR, GREY, SECOND, SIDE, WIDTH, Axes, Figure, draw_dots, panels
@@ -71,10 +71,10 @@ class Trimming:
         # Of a third difference those that treatment is for can hide it.
         eligible = True if sample.group is None else sample.group
         never = np.flatnonzero(np.isnan(event_dates(sample, WHO)) & eligible)
-        influence, weights = fit.influence_map.dense()[:, 0], sample.weights[never]
-        change = (-1 if lower else 1) * influence[never] / weights / np.abs(influence).max()
-        # Equal but for rounding error, those of little weight go first, so that a share is exceeded by the least.
-        return cls(sample, fit, never[np.lexsort((weights, np.round(change, 9)))])
+        influence, weights = fit.influence_map.dense()[never, 0], sample.weights[never]
+        change = with_ties((-1 if lower else 1) * influence / weights)
+        # Of those that change it alike, units of little weight go first, so that a share is exceeded by the least.
+        return cls(sample, fit, never[np.lexsort((weights, change))])
 
     @property
     def shares(self) -> FloatArray:

@@ -187,6 +187,18 @@ def test_rows_and_scale_do_not_matter() -> None:
     np.testing.assert_allclose(twice["dfbeta"], plain["dfbeta"], rtol=1e-8)
 
 
+def test_units_that_matter_alike_stand_in_the_same_order_in_any_unit_of_the_outcome() -> None:
+    made = simulated.panel(n=40, seed=2)
+    y = np.round(made.outcomes["y"])
+
+    def labels(factor: float) -> list[str]:
+        sample = QUESTION.sample(replace(made, outcomes={"y": factor * y}))
+        found = leave_one_unit_out(sample, "callaway_santanna", units="all", most=12)
+        return found.frame["without_unit"].tolist()
+
+    assert labels(1.0) == labels(7.0) == labels(0.1)
+
+
 def test_figures_show_every_cohort_and_at_most_sixty_units() -> None:
     sample = QUESTION.sample(simulated.panel(n=120, seed=11))
     cohorts, units = leave_one_cohort_out(sample, "twfe"), leave_one_unit_out(sample, "twfe")

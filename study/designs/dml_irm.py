@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from study.core import FloatArray, Influence, QuestionError
+from study.core import FloatArray, Influence, QuestionError, with_ties
 from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.long_change import LongChange, long_change
 from study.estimates import Estimate
@@ -154,6 +154,6 @@ def weights_note(sample: Sample, long: LongChange, m_hat: FloatArray) -> str:
     of_unit = share.mean(axis=1)
     return (
         f"The {(long.treated == 0).sum()} untreated units have the weight of {np.mean(1 / (share**2).sum(axis=0)):.1f} "
-        f"equally weighted ones; {sample.unit_ids[long.unit[of_unit.argmax()]]} has the largest share, "
+        f"equally weighted ones; {sample.unit_ids[long.unit[with_ties(of_unit).argmax()]]} has the largest share, "
         f"{of_unit.max():.0%}."
     )

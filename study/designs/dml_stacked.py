@@ -7,17 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, counted, sums_by
+from study.core import BoolArray, FloatArray, Influence, IntArray, QuestionError, counted, sums_by, with_ties
 from study.designs import COMMON, OF_LEARNERS, Estimand, Sample, Supports, design
 from study.designs.did_cells import Cells, compared_with, event_times, refuse_no_effect, whole_cohorts
-from study.estimates import (
-    Estimate,
-    event_effects,
-    group_time_effects,
-    least_as_large,
-    left_out,
-    single_events,
-)
+from study.estimates import Estimate, event_effects, group_time_effects, left_out, single_events
 from study.learners import (
     Folds,
     Learner,
@@ -249,7 +242,7 @@ def _units_pooled(sample: Sample, layout: Stacks, odds: FloatArray) -> list[str]
         worth = 1 / (of_unit**2).sum(axis=0)
         lowest, highest = f"{worth.min():.0f}", f"{worth.max():.0f}"
         share = of_unit.max(axis=1)
-        heaviest = sample.unit_ids[np.argmax(share >= least_as_large(share.max()))]
+        heaviest = sample.unit_ids[with_ties(share).argmax()]
         notes.append(
             f"at event 0 the {len(np.unique(at.unit[~at.treated]))} comparison units are worth "
             f"{lowest if lowest == highest else f'{lowest} to {highest}, by draw of the folds,'} of equal weight; "

@@ -24,6 +24,7 @@ from study.core import (
     target,
     tell,
     two_sided_p,
+    with_ties,
 )
 from study.designs import find_design
 from study.estimates import FEW_ON_A_SIDE, NUMBERS, Estimate, balanced
@@ -153,7 +154,8 @@ class LeaveOut(TTest):
     def sentences(self) -> tuple[str, ...]:
         """What was found, in complete sentences."""
         low, high = self.interval()
-        least, most = int(np.argmin(self.without)), int(np.argmax(self.without))
+        away = with_ties(self.without - self.effect)
+        least, most = int(away.argmin()), int(away.argmax())
         sentences = [
             f"{self.design}, {self.term}: the effect is {self.effect:.4g}; with one of {self.n_clusters} clusters left "
             f"out it lies between {self.without[least]:.4g} (without {self.clusters[least]}) and "
@@ -162,7 +164,7 @@ class LeaveOut(TTest):
             f"{high:.4g} and {p_is(self.p_value)} with {self.degrees} degrees of freedom.",
         ]
         if self.partial_leverage is not None:
-            top = int(np.argmax(self.partial_leverage))
+            top = int(with_ties(self.partial_leverage).argmax())
             sentences.append(
                 f"The variation that it rests on is worth {self.effective_clusters:.1f} clusters of equal size; "
                 f"{self.clusters[top]} has the largest share of it, {self.partial_leverage[top]:.0%}."

@@ -85,7 +85,8 @@ size: $(READY)
 check: $(READY)
 	$(VENV)/bin/study check
 
-# Makes the whole paper under the oldest kernels that this processor can run; every file must be the committed one.
+# Makes the whole paper under the oldest kernels that this processor can run, where every file must be the committed
+# one, and runs the tests under them.
 kernels: $(READY)
 	$(VENV)/bin/python tests/kernels.py
 

@@ -1,8 +1,8 @@
 """Other kernels of linear algebra and of arrays that this processor can run, for a process of their own.
 
 Two processors add in another order because OpenBLAS and numpy choose kernels by what they support; older ones can
-be asked for by environment variables. Run as a program, it makes the whole paper under the oldest kernels and compares
-every file with the committed one.
+be asked for by environment variables. Run as a program, it makes the whole paper under the oldest kernels, compares
+every file with the committed one, and runs the tests.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _inflated(part: bytes) -> bytes:
 
 
 def main() -> None:
-    """Make the paper under the oldest kernels and say which files differ from the committed ones."""
+    """Make the paper under the oldest kernels, say which files differ from the committed ones, and run the tests."""
     found = environments()
     for name, environment in found.items():
         print(f"Kernels, {name}:", in_kernels(environment, "report"), sep="\n  ", flush=True)
@@ -143,9 +143,12 @@ def main() -> None:
         ]
     print(
         "\n".join(f"Differs from the committed file: {name}" for name in apart)
-        or "Every file has the same content."
+        or "Every file has the same content.",
+        flush=True,
     )
-    sys.exit(bool(apart))
+    tests = ["-m", "pytest", "--numprocesses", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
+    failed = subprocess.run([sys.executable, *tests], cwd=ROOT, env=found["oldest"], check=False).returncode
+    sys.exit(bool(apart or failed))
 
 
 if __name__ == "__main__":

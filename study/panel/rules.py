@@ -433,10 +433,9 @@ def spelt_alike(column: str) -> Rule:
     """Return the advice that labels differ in more than case or spaces; the first row of each is named."""
 
     def letters(name: str) -> str:
-        plain = unicodedata.normalize("NFKC", name).casefold()  # é is one letter or two
-        return "".join(
-            each for each in plain if each.isprintable() and not each.isspace()
-        )  # as nobody sees others
+        # é is one letter or two, and nobody sees a mark without width.
+        plain = unicodedata.normalize("NFKC", name).casefold()
+        return "".join(each for each in plain if each.isprintable() and not each.isspace())
 
     def broken(rows: Rows) -> BoolArray:
         alike = [*map(letters, rows.labels(column)[0])]

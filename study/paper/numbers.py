@@ -305,8 +305,7 @@ def _command(setting: Setting, at: str, column: str, task: Task) -> str:
     if column in ESTIMATED:
         return estimate_command(task, setting.panel)
     if column == "mde":
-        question = f"{task.event.label}/{task.outcome}/{task.scale}"
-        return shlex.join(["study", "table", question, "--designs", task.row.name, "--mde"])
+        return shlex.join(["study", "table", task.address, "--designs", task.row.name, "--mde"])
     return RUN
 
 

@@ -223,6 +223,11 @@ class Task:
         return self.event.label, self.scale, self.outcome, self.row.label
 
     @property
+    def address(self) -> str:
+        """Event label, outcome and scale, as commands read which question of the plan is meant."""
+        return f"{self.event.label}/{self.outcome}/{self.scale}"
+
+    @property
     def options(self) -> dict[str, Any]:
         """Options of the design, with the plan's seed where the design draws and the row gives none."""
         return self.row.design.seeded(self.row.options, self.seed)

@@ -79,18 +79,17 @@ def adoption_hazard(risk_sets: Sequence[RiskSet], prior: float = PRIOR) -> Hazar
     precision = np.diag(variance / prior**2)
     # What does not vary in any risk set has a ratio of zero.
     precision[variance <= 1e-12, variance <= 1e-12] = 1.0
-    score, information = _derivatives(ratios, centred, risk_sets)
+    step, slope = np.zeros(len(variance)), 0.0
     for _ in range(NEWTON_STEPS):
-        step = np.asarray(np.linalg.solve(information + precision, score))
-        slope = score @ step
+        score, information = _derivatives(ratios + step, centred, risk_sets)
+        score -= precision @ (ratios + step)
         # Concave, so that a step is too long where the slope along it has turned to more than it was.
-        while True:
-            score, information = _derivatives(ratios + step, centred, risk_sets)
-            score -= precision @ (ratios + step)
-            if score @ step >= -slope:
-                break
-            step = step / 2
+        if score @ step < -slope:
+            step, slope = step / 2, slope / 2
+            continue
         ratios = ratios + step
+        step = np.asarray(np.linalg.solve(information + precision, score))
+        slope = float(score @ step)
         if np.abs(step).max() < CONVERGED:
             break
     return Hazard(ratios, np.sqrt(np.diag(np.linalg.inv(information + precision))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -9,6 +11,7 @@ from scipy.special import softmax
 from statsmodels.discrete.conditional_models import ConditionalLogit
 from statsmodels.duration.hazard_regression import PHReg
 
+from study.simulate import calibrate
 from study.simulate.calibrate import RiskSet, adoption_hazard
 
 TRUE = np.array([0.9, -0.4])
@@ -62,6 +65,20 @@ def test_a_likelihood_without_a_maximum_has_one_with_the_prior() -> None:
     found = adoption_hazard([RiskSet(x, x[:, 0] == 19)])
     assert 0 < found.ratios[0] * x.std() < 10
     assert 0 < found.std_errors[0] * x.std() <= 3.01
+
+
+def test_without_a_maximum_or_a_prior_the_search_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, of, looked = np.arange(20.0), calibrate._derivatives, []
+
+    def counted(*given):
+        looked.append(1)
+        assert len(looked) <= calibrate.NEWTON_STEPS
+        return of(*given)
+
+    monkeypatch.setattr(calibrate, "_derivatives", counted)
+    with suppress(np.linalg.LinAlgError), np.errstate(invalid="ignore"):
+        adoption_hazard([RiskSet(x[:, None], x == 19)], np.inf)
+    assert len(looked) > 10
 
 
 def test_what_is_the_same_for_all_has_no_ratio() -> None:

@@ -113,7 +113,7 @@ def _pieces(setting: Setting, event: Event, agreements: Agreements) -> Iterator[
             values = {"agree_p": p_value, "agree_designs": len(test.labels)}
             at, task = (event.label, outcome, scale), setting.task(scale, outcome, event)
             quantity = f"that the averages of {'; '.join(test.labels) or 'designs'} agree"
-            command = shlex.join(["study", "table", "/".join(at)])
+            command = shlex.join(["study", "table", task.address])
             how = {"exhibit": "designs", "quantity": quantity, "command": command}
             yield from setting.numbers((*at, "designs"), values, OF_AGREEMENT, task, **how)
     yield _sentence(setting, event, agreements[event.label, setting.scale][setting.outcome])

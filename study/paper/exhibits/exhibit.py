@@ -333,8 +333,7 @@ class Setting:
         """Return the command that shows the diagnostics of a task."""
         if self.plan.under(task.row.name).headline != task.row:
             return RUN
-        question = f"{task.event.label}/{task.outcome}/{task.scale}"
-        return shlex.join(["study", "diagnose", question, "--design", task.row.name])
+        return shlex.join(["study", "diagnose", task.address, "--design", task.row.name])
 
     def finding_of(self, scale: str, name: str, label: str | None = None) -> Finding | str:
         """Return what a diagnostic finds about the main question, or why it finds nothing.

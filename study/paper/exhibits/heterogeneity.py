@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -141,7 +142,8 @@ def _left_out(analyses: Report) -> list[str]:
 
 
 def _numbers(setting: Setting, task: Task, analyses: Report) -> Iterator[Traced]:
-    command = f"study heterogeneity {task.event.label}/{task.outcome} --repetitions {REPETITIONS}"
+    question = f"{task.event.label}/{task.outcome}"
+    command = shlex.join(["study", "heterogeneity", question, "--repetitions", str(REPETITIONS)])
 
     def numbers(quantity: str, values: Mapping[str, Any], *parts: Any) -> Iterator[Traced]:
         return setting.numbers(parts, values, COLUMNS_HERE, task, quantity=quantity, command=command)

@@ -29,7 +29,7 @@ from study.simulate.untreated_cells import TINY, Cells, fit, gamma_of
 # Standard deviation of the prior of a log hazard ratio, for a standard deviation of what it is of: one adopter, or
 # adopters that are larger than all others, leave a likelihood without a maximum.
 PRIOR = 3.0
-NEWTON_STEPS, CONVERGED = 50, 1e-10
+NEWTON_STEPS, CONVERGED, TURNED = 50, 1e-10, 0.1
 # Of those treated, how many hold the share of the outcome that is a moment.
 LARGEST = 10
 # A targeted moment is met if simulated panels have it, on average, up to this share of it or up to as many standard
@@ -83,8 +83,8 @@ def adoption_hazard(risk_sets: Sequence[RiskSet], prior: float = PRIOR) -> Hazar
     for _ in range(NEWTON_STEPS):
         score, information = _derivatives(ratios + step, centred, risk_sets)
         score -= precision @ (ratios + step)
-        # Concave, so that a step is too long where the slope along it has turned to more than it was.
-        if score @ step < -slope:
+        # Concave, so that a step is too long where the slope along it has turned, but for what curvature leaves.
+        if score @ step < -TURNED * slope:
             step, slope = step / 2, slope / 2
             continue
         ratios = ratios + step

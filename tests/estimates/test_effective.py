@@ -169,6 +169,16 @@ def test_where_all_is_fitted_exactly_the_note_says_why_there_is_no_standard_erro
     assert "do not vary between clusters beyond what the design fits, so " in fit.notes[-1]
 
 
+def test_a_standard_error_of_which_no_digit_is_right_is_none() -> None:
+    panel = simulated.few_treated(np.random.default_rng(1), treated=6)
+    noise = np.random.default_rng(2).normal(size=panel.outcomes["y"].shape)
+    errors = [
+        estimate(replace(panel, outcomes={"y": 3 + size * noise}), QUESTION).headline.std_error[0]
+        for size in (1e-13, 1e-10)
+    ]
+    np.testing.assert_array_equal(np.isnan(errors), [True, False])
+
+
 def test_no_standard_error_is_reported_where_comparison_units_do_not_vary() -> None:
     panel = simulated.few_treated(np.random.default_rng(1), treated=6)
     y, never = panel.outcomes["y"].copy(), np.isnan(panel.first_treated["event"])

@@ -67,6 +67,13 @@ def test_a_likelihood_without_a_maximum_has_one_with_the_prior() -> None:
     assert 0 < found.std_errors[0] * x.std() <= 3.01
 
 
+def test_a_step_that_is_too_long_is_halved() -> None:
+    x = np.zeros((1001, 1))
+    x[0] = 1.0  # adopts in two of three periods, so that its hazard is 2,000 times that of another unit
+    sets = [RiskSet(x, np.arange(1001) == unit) for unit in (0, 0, 5)]
+    assert adoption_hazard(sets, np.inf).ratios[0] == pytest.approx(np.log(2000), rel=1e-9)
+
+
 def test_without_a_maximum_or_a_prior_the_search_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     x, of, looked = np.arange(20.0), calibrate._derivatives, []
 

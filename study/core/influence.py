@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.arrays import BoolArray, FloatArray, IntArray, one_thread
+from study.core.arrays import BoolArray, FloatArray, IntArray, one_thread, sums_by
 
 COLUMNS_AT_ONCE = 32
 # Numbers that are few enough to be kept.
@@ -62,6 +62,12 @@ class Part(NamedTuple):
 
     values: Values
     coefficient: FloatArray | None
+
+    def groups(self) -> Iterator[tuple[int, Units | None, FloatArray]]:
+        """Yield the number, the units and the values of each group that has influence."""
+        for g, (rows, array) in enumerate(zip(self.values.rows, self.values.arrays, strict=True)):
+            if self.coefficient is None or self.coefficient[g].any():
+                yield g, rows, array
 
     def of(self, g: int, values: FloatArray) -> FloatArray:
         """Apply the map of group g to an array with p columns."""
@@ -124,7 +130,7 @@ class Influence:
         out = np.zeros(self.shape)
         with one_thread():
             for part in self.parts:
-                for g, (rows, array) in enumerate(zip(part.values.rows, part.values.arrays, strict=True)):
+                for g, rows, array in part.groups():
                     out[slice(None) if rows is None else rows] += part.of(g, array)
         return out
 
@@ -133,7 +139,7 @@ class Influence:
         place, out = np.full(self.shape[0], -1), np.zeros((len(units), self.shape[1]))
         place[units] = np.arange(len(units))
         for part in self.parts:
-            for g, (rows, array) in enumerate(zip(part.values.rows, part.values.arrays, strict=True)):
+            for g, rows, array in part.groups():
                 there = place if rows is None else place[rows]
                 out[there[there >= 0]] += part.of(g, array[there >= 0])
         return out
@@ -210,13 +216,23 @@ class Influence:
             return self.dense()
         out = np.zeros((n_clusters, self.shape[1]))
         for part in self.parts:
-            for g, (rows, array) in enumerate(zip(part.values.rows, part.values.arrays, strict=True)):
+            for g, rows, array in part.groups():
                 of_unit = cluster if rows is None else cluster[rows]
                 order = np.argsort(of_unit, kind="stable")
                 present, start = np.unique(of_unit[order], return_index=True)
                 if len(order):
                     out[present] += part.of(g, np.add.reduceat(array[order], start, axis=0))
         return out
+
+    def sums_of_clusters(self, cluster: IntArray) -> tuple[IntArray, FloatArray]:
+        """Return the m clusters with units that have influence, ascending, and their sums, shape (m, K)."""
+        has = np.zeros(self.shape[0], dtype=bool)
+        for part in self.parts:
+            for _, rows, _ in part.groups():
+                has[slice(None) if rows is None else rows] = True
+        units = np.flatnonzero(has)
+        present = np.flatnonzero(np.bincount(cluster[units]))
+        return present, sums_by(self.at(units), np.searchsorted(present, cluster[units]))
 
     def products(self, cluster: IntArray, copies: FloatArray | None = None) -> FloatArray:
         """Return the sum over clusters of s s', with s of :meth:`cluster_sums`, shape (K, K)."""

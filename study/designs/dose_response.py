@@ -378,53 +378,50 @@ class _Curve(NamedTuple):
     left_out: LeftOut
 
 
+def _of_cells(effects: Estimate, fits: list[_Fit], of_fits: list[tuple[FloatArray, FloatArray]]) -> _Pair:
+    """Return the influence on a number of each cell from that of the units of each fit, (m, k) twice."""
+    (dates, rows), n, n_periods = effects.sample.groups, effects.sample.n_units, len(effects.sample.periods)
+    own, left = ([np.zeros((len(members), n_periods)) for members in rows] for _ in range(2))
+    place = np.zeros((len(rows), n_periods, len(effects.terms)))
+    for fit, of_fit in zip(fits, of_fits, strict=True):
+        column = fit.cells - np.argmax(effects.cohort == dates[fit.group])
+        own[fit.group][:, column], left[fit.group][:, column] = (n * each for each in of_fit)
+        place[fit.group, column, fit.cells] = 1.0
+    return _Pair.by_group(effects, own, left, place)
+
+
 def _averaged(
     effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untreated: _Pair, grid: FloatArray
 ) -> _Curve:
     """Average coefficients over cells as the question's average does effects, and combine them by a grid, (p, D)."""
-    sample, (n_terms, p) = effects.sample, coefficients.shape
-    none = Influence.none(sample.n_units, n_terms)
-    blank = replace(
-        effects,
-        level_influence=none,
-        untreated_mean=None,
-        untreated_influence=None,
-        left_out=LeftOut(none, None, effects.leave_out.clusters, effects.leave_out.estimable),
-        # Draws are averaged as effects are: of a draw for each cell that is 1 there, the averages are the weights.
-        of_draw=np.eye(n_terms),
-    )
-    averages = [replace(blank, effect_level=own).headline for own in coefficients.T]
+    n_terms, p = coefficients.shape
+    # Draws are averaged as effects are: of a draw for each cell that is 1 there, the averages are the weights.
+    blank = replace(effects, untreated_mean=None, untreated_influence=None, of_draw=np.eye(n_terms))
+    averages = []
+    for j in range(p):
+        of_fits = [(of.residual * of.pull[:, [j]], of.residual * of.pull_left[:, [j]]) for *_, of in fits]
+        pair = _of_cells(effects, fits, of_fits) + untreated
+        left = effects.leave_out._replace(level=pair.left, untreated=None)
+        own = replace(blank, effect_level=coefficients[:, j], level_influence=pair.influence, left_out=left)
+        averages.append(own.headline)
     assert averages[0].of_draw is not None
     weight = averages[0].of_draw[0]
-    of_shares = _Pair(
-        side_by_side([average.level_influence for average in averages]),
-        side_by_side([average.leave_out.level for average in averages]),
-    )
-    pulled, pulled_left = ([np.zeros((len(rows), p)) for rows in sample.groups[1]] for _ in range(2))
     estimable = np.ones(p, dtype=bool)
-    for group, cells, _, _, fit in fits:
-        residual = sample.n_units * (fit.residual @ weight[cells])[:, None]
-        pulled[group] += residual * fit.pull
-        pulled_left[group] += residual * fit.pull_left
-        estimable &= fit.estimable | ~np.any(weight[cells])
-    own = _Pair.by_group(effects, pulled, pulled_left, np.broadcast_to(np.eye(p), (len(pulled), p, p)))
-    total = _less_rounding(grid.sum(axis=0), np.abs(grid).max(axis=0))
-    pair = (own + of_shares) @ grid + untreated @ np.outer(weight, total)
+    for fit in fits:
+        estimable &= fit.of.estimable | ~np.any(weight[fit.cells])
     rest = effects.leave_out.averaged(weight[:, None])
     known = rest.estimable & ~np.any((grid.T != 0) & ~estimable, axis=1)
-    left = LeftOut(pair.left, None, rest.clusters.repeat(len(known), axis=1), known)
-    return _Curve(np.array([average.effect_level[0] for average in averages]) @ grid, pair.influence, left)
+    influence = side_by_side([average.level_influence for average in averages]) @ grid
+    level = side_by_side([average.leave_out.level for average in averages]) @ grid
+    of_curve = LeftOut(level, None, rest.clusters.repeat(len(known), axis=1), known)
+    return _Curve(np.array([average.effect_level[0] for average in averages]) @ grid, influence, of_curve)
 
 
 def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untreated: _Pair) -> Estimate:
     """Return ACRT(g,t): slopes at the doses of the treated units of each cell, averaged over these."""
-    sample, n_terms = effects.sample, len(effects.terms)
-    (dates, rows), n = sample.groups, sample.n_units
-    slope, total = np.zeros((2, n_terms))
-    estimable = effects.reference.copy()
-    own, own_left = ([np.zeros((len(members), len(sample.periods))) for members in rows] for _ in range(2))
-    place = np.zeros((len(rows), len(sample.periods), n_terms))
-    for group, cells, weight, of_unit, fit in fits:
+    slope, total = np.zeros((2, len(effects.terms)))
+    estimable, of_fits = effects.reference.copy(), []
+    for _, cells, weight, of_unit, fit in fits:
         share = (weight / weight.sum())[:, None]
         mean, at_dose = share[:, 0] @ of_unit, of_unit @ coefficients[cells].T
         slope[cells] = share[:, 0] @ at_dose
@@ -432,13 +429,11 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
         moved = sums_by(share * (of_unit - mean), fit.cluster)[fit.cluster]
         without = mean - fit.factor_left[:, None] * moved
         by_residual = np.sum(fit.pull_left * without, axis=1, keepdims=True) * fit.residual
-        column = cells - np.argmax(effects.cohort == dates[group])
-        own[group][:, column] = n * ((fit.pull @ mean)[:, None] * fit.residual + deviation)
-        own_left[group][:, column] = n * (by_residual + fit.factor_left[:, None] * deviation)
-        place[group, column, cells] = 1.0
+        own = (fit.pull @ mean)[:, None] * fit.residual + deviation
+        of_fits.append((own, by_residual + fit.factor_left[:, None] * deviation))
         estimable[cells] = fit.estimable.all()
         total[cells] = _less_rounding(mean.sum(), np.abs(mean).max())
-    pair = _Pair.by_group(effects, own, own_left, place)
+    pair = _of_cells(effects, fits, of_fits)
     if total.any():
         pair += untreated @ np.diag(total)
     return replace(

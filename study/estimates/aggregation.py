@@ -7,7 +7,7 @@ of an average, theta = sum_S p_g ATT(g,t) / sum_S p_g, and estimating the shares
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -21,7 +21,6 @@ from study.core import (
     IntArray,
     QuestionError,
     Values,
-    blocks,
     refuse_unknown,
 )
 from study.estimates.estimate import LABELS, Estimand, Estimate, LeftOut
@@ -482,46 +481,52 @@ def _left_out_with_shares(
     of_shares, mean_of_shares : Influence, shape (n, M)
         What estimating shares adds to the influence on effects and on untreated means.
     """
-    shares, sample = estimate.cohort_weights, estimate.sample
+    shares, sample, left = estimate.cohort_weights, estimate.sample, estimate.leave_out
     assert shares is not None
     only = np.full(len(weight), -1) if estimate.only is None else estimate.only
     cluster, sizes, used = sample.cluster, sample.n_rows * shares.means(), weight * np.isfinite(total)
-    errors = np.zeros((2, sample.n_rows, weight.shape[1]))
+    parts = [(left.level, estimate.effect_level, average.effect_level, of_shares)]
+    mean, means = estimate.untreated_mean, average.untreated_mean
+    if left.untreated is not None and mean is not None and means is not None and mean_of_shares is not None:
+        parts.append((left.untreated, mean, means, mean_of_shares))
+    errors = [(part @ weight + by_shares).dense() for part, _, _, by_shares in parts]
     taken = np.zeros((int(cluster.max()) + 1, weight.shape[1]))
-    for k in blocks(len(sizes)):
-        of_terms = estimate.select(np.isin(np.arange(len(sizes)), k)).leave_out
-        own = shares.columns(k).cluster_sums(cluster) / average.sides.copies
+    copies, number = np.broadcast_to(average.sides.copies, (len(taken), 1)), np.full(len(taken), -1)
+    for k, m in _by_cohort(estimate.cohort, used):
+        to, (some, own) = used[np.ix_(k, m)], shares.columns(k).sums_of_clusters(cluster)
+        own /= copies[some]
         alone = np.flatnonzero(only[k] >= 0)
         row = only[k[alone]]
-        rest = sizes[k[alone]] - own[cluster[row], alone]
-        own[cluster[row], alone] += rest
-        taken += own @ (used[k] > 0) / (sample.n_rows * total)
-        rows = np.flatnonzero(np.any(own, axis=1)[cluster])
-        share = (own / sizes[k])[cluster[rows]]
-        parts = (
-            (of_terms.level, estimate.effect_level, average.effect_level),
-            (of_terms.untreated, estimate.untreated_mean, average.untreated_mean),
-        )
-        for error, (part, effect, mean) in zip(errors, parts, strict=True):
-            if part is None or effect is None or mean is None:
-                continue
-            moved = part.dense()
-            error += moved @ weight[k]
-            error[rows] -= (moved[rows] * share) @ used[k]
-            of_rest = np.where(used[k[alone]] > 0, (effect[k[alone]][:, None] - mean) / total, 0.0)
-            np.add.at(error, row, rest[:, None] * of_rest)
-    errors[0] += of_shares.dense()
-    if mean_of_shares is not None:
-        errors[1] += mean_of_shares.dense()
+        place = np.searchsorted(some, cluster[row])
+        rest = sizes[k[alone]] - own[place, alone]
+        own[place, alone] += rest
+        taken[some[:, None], m] += own @ (to > 0) / (sample.n_rows * total[m])
+        number[some] = np.arange(len(some))
+        rows = np.flatnonzero(number[cluster] >= 0)
+        share = (own / sizes[k])[number[cluster[rows]]]
+        number[some] = -1
+        for error, (part, effect, mean, _) in zip(errors, parts, strict=True):
+            error[rows[:, None], m] -= (part.columns(k).at(rows) * share) @ to
+            of_rest = np.where(to[alone] > 0, (effect[k[alone]][:, None] - mean[m]) / total[m], 0.0)
+            np.add.at(error, (row[:, None], m), rest[:, None] * of_rest)
     of_sides = leverage(average.level_influence, average.sides)
     estimable = of_sides.estimable & (True if average.only is None else average.only < 0)
     own_left = estimate.left_out
     if own_left is not None:  # terms of several units, of which the design says that they have none
         none = ~own_left.estimable & (only < 0) & (True if own_left.own is None else own_left.own)
         estimable &= ~np.any(weight[none] > 0, axis=0)
-    errors /= np.where(estimable, 1 - taken, 1.0)[cluster]
-    untreated = None if of_terms.untreated is None else Influence.of(errors[1])
-    return LeftOut(Influence.of(errors[0]), untreated, of_sides.clusters, estimable)
+    rest_of_all = np.where(estimable, 1 - taken, 1.0)[cluster]
+    level, *untreated = (Influence.of(error / rest_of_all) for error in errors)
+    return LeftOut(level, untreated[0] if untreated else None, of_sides.clusters, estimable)
+
+
+def _by_cohort(cohort: FloatArray, weight: FloatArray) -> Iterator[tuple[IntArray, IntArray]]:
+    """Yield the terms of each cohort that have a weight in some averages, shape (K, M), and these averages."""
+    used = np.flatnonzero(weight.any(axis=1))
+    of_cohort = np.unique(cohort[used], return_inverse=True)[1]
+    for g in range(of_cohort.max(initial=-1) + 1):
+        terms = used[of_cohort == g]
+        yield terms, np.flatnonzero(weight[terms].any(axis=0))
 
 
 def coefficients(

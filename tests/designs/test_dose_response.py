@@ -117,19 +117,24 @@ def test_errors_are_those_of_leaving_out_each_cluster(
     assert list(np.isnan(errors)) == [*whole.reference, False]
 
 
+@BOTH
 @pytest.mark.parametrize("gaps", [0.0, 0.2])
-def test_errors_of_averages_of_slopes_are_those_of_leaving_out_each_unit(gaps: float) -> None:
-    sample = ASKED.sample(dosed(30, 3, gaps, cohorts=(4, 6)))
+def test_errors_of_averages_over_cohorts_are_those_of_leaving_out_each_unit(curve: str, gaps: float) -> None:
+    # Units that are compared before their own treatment are on both sides of averages of levels.
+    asked = ASKED.replace(comparison="never_treated" if curve == "levels" else "not_yet_treated")
+    sample = asked.sample(dosed(30, 3, gaps, cohorts=(4, 6)))
 
-    def path(one: Any) -> np.ndarray:
-        fit = find_design("dose_response")(one, curve="slopes", degree=1)
-        return np.concatenate([fit.by_event_time.effect, fit.headline.effect])
+    def averages(one: Any) -> list[Any]:
+        fit = find_design("dose_response")(one, curve=curve, degree=1, doses=(1.7, 2.2))
+        return [fit.by_event_time, fit.headline, fit.aggregate("dose")]
 
-    whole = find_design("dose_response")(sample, curve="slopes", degree=1)
-    full = path(sample)
-    moved = [path(sample.only(sample.cluster != c, "left out")) - full for c in range(30)]
-    errors = np.concatenate([whole.by_event_time.std_error, whole.headline.std_error])
+    full, errors = (
+        np.concatenate([getattr(each, name) for each in averages(sample)]) for name in ("effect", "std_error")
+    )
+    without = [averages(sample.only(sample.cluster != c, "left out")) for c in range(30)]
+    moved = [np.concatenate([each.effect for each in one]) - full for one in without]
     known = ~np.isnan(errors)
+    assert known[-2:].all()
     np.testing.assert_allclose(np.sqrt(np.sum(np.square(moved), axis=0))[known], errors[known], rtol=1e-9)
 
 

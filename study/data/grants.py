@@ -117,8 +117,8 @@ ACCELERATOR = words(
     r"\w*GPUs?\b, graphics?[- ]process\w+, graphical process\w+, nvidia, tesla\b, CUDA\b, xeon phi, "
     r"knights (?:landing|corner), many integrated core, co-?processors?\b, DGX, [AHV]100s?\b, "
     r"tensor (?:core|process)\w*, TPUs?\b, cell (?:BE|broadband), FPGAs?\b, field[- ]programmable gate, "
-    r"(?:hardware|comput\w+|AI|learning|many-?core|CPU|node|mixed) accelerators?\b, accelerator[- ](?:based"
-    r"|enabled|equipped|nodes?|cards?|hardware)"
+    r"(?:hardware|graphics|comput\w+|AI|learning|many-?core|CPU|node|mixed) accelerators?\b, "
+    r"accelerator[- ](?:based|enabled|equipped|nodes?|cards?|hardware)"
 )
 
 

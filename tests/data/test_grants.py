@@ -180,6 +180,7 @@ def test_the_reason_is_the_phrase_that_decided() -> None:
         ("64 GPUs of one kind", "GPUs"),
         ("graphics processing units", "graphics processing"),
         ("an Intel Xeon Phi co-processor", "Xeon Phi"),
+        ("use advanced graphics accelerators", "graphics accelerators"),
         ("FPGA cards and hardware accelerators", "FPGA"),
         ("a linear particle accelerator", ""),
         ("the award accelerates computing and accelerated science", ""),

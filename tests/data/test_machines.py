@@ -10,6 +10,7 @@ from study.data.assemble import machines, programmes
 from study.data.audits import readings_agree
 from study.data.institutions import Matcher, load
 from study.data.institutions.gazetteer import key
+from study.data.institutions.match import match_sites
 from study.panel import shipped
 
 SHIPPED = machines.read(shipped("data", "machines.csv"))
@@ -151,15 +152,30 @@ def test_a_shared_machine_counts_once_in_equal_parts_and_an_award_only_if_it_is_
     ]
 
 
+def test_the_site_and_not_the_segment_of_a_list_says_whose_a_system_is() -> None:
+    columns = ["list", "rank", "site", "country", "segment", "system", "rmax_tflops"]
+    systems = pd.DataFrame(
+        [
+            ("2010-06", 369, "IIT Kanpur", "IN", "Industry", "X", 1.0),
+            ("2010-06", 370, "IT Provider", "IN", "Industry", "Y", 1.0),
+        ],
+        columns=columns,
+    )
+    sites = match_sites(systems, matcher(SHIPPED[:0]), {})
+    found = machines.credited(systems, sites)
+    assert found[["university", "rank"]].to_numpy().tolist() == [
+        ["Indian Institute of Technology Kanpur", 369]
+    ]
+
+
 def test_machines_begin_when_their_sources_say() -> None:
     systems = pd.DataFrame(
         [
-            ("2011-06", 3, "S", "US", "X", "Academic"),
-            ("2011-06", 4, "S", "US", "Z", "Industry"),
-            ("2011-11", 9, "S", "US", "X", "Academic"),
-            ("2011-11", 12, "S", "US", "Y", "Academic"),
+            ("2011-06", 3, "S", "US", "X"),
+            ("2011-11", 9, "S", "US", "X"),
+            ("2011-11", 12, "S", "US", "Y"),
         ],
-        columns=["list", "rank", "site", "country", "system", "segment"],
+        columns=["list", "rank", "site", "country", "system"],
     ).assign(rpeak_tflops=1.0)
     awards = pd.DataFrame(
         [("0700001", "2007-09-01", "", "First", 1), ("1200001", "2012-08-01", "", "Later", 2)],

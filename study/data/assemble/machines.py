@@ -21,7 +21,6 @@ from study.data.grants import held as awards_held
 from study.data.institutions import UNIT, Matcher, Sites, by_university, first_events, universities
 from study.data.sources import AMOUNT, RESTORE, csv_table, gpus_per_student, one_of, top500
 
-SEGMENTS_OF_FIRMS = ("Industry", "Vendor")
 TOP_SHARE = 0.8
 EVENTS = ("first_gpu_system", "first_own_gpu_system", "first_other_accelerator", "first_gpu_access")
 SOURCES = ("top500", "nsf", "osg", "programme")
@@ -58,14 +57,13 @@ def credited(systems: pd.DataFrame, sites: Sites) -> pd.DataFrame:
     -------
     DataFrame
         The columns of ``systems``, with university and country of the university, rmax_share (of the
-        sum of the list) and top_fifth (Rmax at the list's 80th percentile or above). Systems of firms are left out.
+        sum of the list) and top_fifth (Rmax at the list's 80th percentile or above).
     """
     by_list = systems.groupby("list")["rmax_tflops"]
     table = systems.assign(
         rmax_share=systems["rmax_tflops"] / by_list.transform("sum"),
         top_fifth=systems["rmax_tflops"] >= by_list.transform("quantile", TOP_SHARE),
     )
-    table = table[~table["segment"].isin(SEGMENTS_OF_FIRMS)]
     places = zip(table["site"], table["country"], strict=True)
     return by_university(table, [universities(sites[place]) for place in places])
 
@@ -142,14 +140,13 @@ def read_prices(path: Path) -> pd.DataFrame:
 
 
 def listed(systems: pd.DataFrame) -> pd.DataFrame:
-    """Return each system that no firm runs, on each list: machine, date (of the list), detail, rpeak_tflops.
+    """Return each system on each list: machine, date (of the list), detail, rpeak_tflops.
 
     A machine is what one site lists under one description, and is called by the first list and the rank there.
     """
-    table = systems[~systems["segment"].isin(SEGMENTS_OF_FIRMS)]
-    first = table.groupby(["site", "country", "system"], sort=False)[["list", "rank"]].transform("first")
+    first = systems.groupby(["site", "country", "system"], sort=False)[["list", "rank"]].transform("first")
     machine = "top500:" + first["list"] + ":" + first["rank"].astype(str)
-    named = table.rename(columns={"list": "date", "system": "detail"})
+    named = systems.rename(columns={"list": "date", "system": "detail"})
     return named.assign(machine=machine)[["machine", "date", "detail", "rpeak_tflops"]]
 
 

@@ -50,8 +50,10 @@ FILES: dict[str, tuple[int, ...]] = {
 FIELDS = ("title", "author", "aff", "aff_domain", "track", "status")
 COLUMNS = ("venue", "year", "row", *FIELDS)
 
-# Statuses of submissions that did not become papers, and of none at all (demos listed beside the papers).
-_NOT_PUBLISHED = re.compile(r"reject|withdr|^$", re.IGNORECASE)
+# Statuses of submissions that did not become papers.
+_NOT_PUBLISHED = re.compile(r"reject|withdr", re.IGNORECASE)
+# Records with neither track nor status are papers of the proceedings in no session, but demonstrations here.
+DEMONSTRATIONS = "cvpr 2022"
 
 
 def fetch(raw: Path, fetcher: Fetcher, *, version: str = BRANCH) -> list[Path]:
@@ -111,12 +113,15 @@ def read(folder: Path, files: Iterable[tuple[str, int]]) -> pd.DataFrame:
 
 
 def published(papers: pd.DataFrame) -> pd.DataFrame:
-    """Return the accepted papers of the main track: no rejected, withdrawn or unlabelled submissions, each once.
+    """Return the accepted papers of the main track: no rejected or withdrawn submissions, each once.
 
     A record that repeats title and authors of an earlier one in its file is the same paper; ``repeats``
     says how many there were (0 where the paper stands once).
     """
-    accepted = papers[(papers["track"] == "main") & ~papers["status"].str.contains(_NOT_PUBLISHED)]
+    unlabelled = (papers["track"] == "") & (papers["status"] == "")
+    edition = papers["venue"] + " " + papers["year"].astype(str)
+    main = (papers["track"] == "main") & (papers["status"] != "") | unlabelled & (edition != DEMONSTRATIONS)
+    accepted = papers[main & ~papers["status"].str.contains(_NOT_PUBLISHED)]
     named = (accepted["title"] != "") & (accepted["author"] != "")
     same = accepted.groupby(["venue", "year", "title", "author"], sort=False)["row"]
     accepted = accepted.assign(repeats=(same.transform("size") - 1).where(named, 0))

@@ -570,9 +570,8 @@ def period_name(period: float, periods: IntArray, names: Sequence[str], unit: st
     unit : str, optional
         What periods are counted in.
     """
-    there = np.flatnonzero(periods == period)
-    if names and len(there):
-        return names[there[0]]
+    if names and period in periods:
+        return names[int(np.argmax(periods == period))]
     if names and unit == "rank":
         return f"after {names[-1]}" if period > periods[0] else f"before {names[0]}"
     return name_of(period, unit)

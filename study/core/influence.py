@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.core.arrays import BoolArray, FloatArray, IntArray, one_thread
+from study.core.arrays import BoolArray, FloatArray, IntArray, one_thread, sums_by
 
 COLUMNS_AT_ONCE = 32
 # Numbers that are few enough to be kept.
@@ -211,11 +211,9 @@ class Influence:
         out = np.zeros((n_clusters, self.shape[1]))
         for part in self.parts:
             for g, (rows, array) in enumerate(zip(part.values.rows, part.values.arrays, strict=True)):
-                of_unit = cluster if rows is None else cluster[rows]
-                order = np.argsort(of_unit, kind="stable")
-                present, start = np.unique(of_unit[order], return_index=True)
-                if len(order):
-                    out[present] += part.of(g, np.add.reduceat(array[order], start, axis=0))
+                own = cluster if rows is None else cluster[rows]
+                present, number = np.unique(own, return_inverse=True)
+                out[present] += part.of(g, sums_by(array, number))
         return out
 
     def products(self, cluster: IntArray, copies: FloatArray | None = None) -> FloatArray:

@@ -470,7 +470,8 @@ class Rows:
             # A fiscal quarter is not that of the calendar.
             cells = self.table[column].map(lambda period: period.end_time, na_action="ignore")
         codes, values = pd.factorize(cells.iloc[::each])
-        number = np.array([*(number_of(value, unit, _frequency(when)) for value in values), np.nan])
+        frequency = _frequency(when)
+        number = np.array([*(number_of(value, unit, frequency) for value in values), np.nan])
         if column in self.table.attrs.get(ZONE_LOST, ()):
             number[:-1][values != values.normalize()] = np.nan
         return number[codes]

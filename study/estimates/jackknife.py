@@ -274,7 +274,7 @@ def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
         inside = mean[sides.group[rows]]
         own = sides.by_cluster(weight[rows] * inside, rows)
         counts.append(np.sum((own > 0) * sides.copies, axis=0))
-        of_mean = _factor((own / sides.copies)[sides.cluster[rows]], own.sum(axis=0))
+        of_mean = _factor(own / sides.copies, own.sum(axis=0))[sides.cluster[rows]]
         factor[rows] = np.where(inside, of_mean, factor[rows])
     halves = counts[:2]
     if sides.eligible is not None:

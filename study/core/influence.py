@@ -217,11 +217,8 @@ class Influence:
         out = np.zeros((n_clusters, self.shape[1]))
         for part in self.parts:
             for g, rows, array in part.groups():
-                of_unit = cluster if rows is None else cluster[rows]
-                order = np.argsort(of_unit, kind="stable")
-                present, start = np.unique(of_unit[order], return_index=True)
-                if len(order):
-                    out[present] += part.of(g, np.add.reduceat(array[order], start, axis=0))
+                present, number = np.unique(cluster if rows is None else cluster[rows], return_inverse=True)
+                out[present] += part.of(g, sums_by(array, number))
         return out
 
     def sums_of_clusters(self, cluster: IntArray) -> tuple[IntArray, FloatArray]:

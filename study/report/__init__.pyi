@@ -22,6 +22,7 @@ from .design_table import as_tables as as_tables
 from .design_table import assumed as assumed
 from .design_table import design_tables as design_tables
 from .design_table import in_letters as in_letters
+from .design_table import in_parts as in_parts
 from .design_table import last_event_time as last_event_time
 from .design_table import notes_of as notes_of
 from .estimates import as_json as as_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import product
@@ -177,19 +177,25 @@ def design_tables(
     comparisons = [by_terms(comparison, style.terms) for comparison in comparisons]
     family, by_outcome = comparisons[0].outcomes, style.columns == "outcomes"
     columns = family if by_outcome else comparisons[0].labels
-    kind, most, tables = style.columns.removesuffix("s"), MOST_COLUMNS[style.columns], []
-    for first in range(0, len(columns), most):
-        some = columns[first : first + most]
-        last = first + len(some)
-        which = f"{kind} {last}" if len(some) == 1 else f"{kind}s {first + 1} to {last}"
-        part = f" ({which} of {len(columns)})" if len(some) < len(columns) else ""
-        of, about = replace(words, caption=words.caption + part), comparisons
+    tables = []
+    for some, which, number in in_parts(columns, MOST_COLUMNS[style.columns], style.columns):
+        of = replace(words, caption=words.caption + which, name=words.name + number)
+        about = comparisons
         if by_outcome:
             of = replace(of, outcomes={outcome: words.outcomes[outcome] for outcome in some})
             about = [comparison.about(some) for comparison in comparisons]
-        table = models_table(of, about, some, style, family)
-        tables.append(replace(table, name=f"{table.name}-{first // most + 1}") if part else table)
+        tables.append(models_table(of, about, some, style, family))
     return tuple(tables)
+
+
+def in_parts(columns: Sequence[str], most: int, kind: str) -> Iterator[tuple[Sequence[str], str, str]]:
+    """Yield columns, so many at most, with what the caption and the name of their table say where there are several."""
+    for first in range(0, len(columns), most):
+        some = columns[first : first + most]
+        last = first + len(some)
+        which = f"{kind.removesuffix('s')} {last}" if len(some) == 1 else f"{kind} {first + 1} to {last}"
+        several = len(some) < len(columns)
+        yield some, several * f" ({which} of {len(columns)})", several * f"-{first // most + 1}"
 
 
 def by_terms(comparison: Comparison, terms: Terms) -> Comparison:

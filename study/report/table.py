@@ -208,10 +208,16 @@ class Table:
     def _widths(self) -> list[int]:
         """How many letters wide its columns are, that of the labels first, with two between them."""
         heads = [max(_Folding(HEADING).wrap(heading), key=len) for heading in self.headings]
-        columns = zip(["", *heads], *map(_in_row, self.lines), strict=True)
+        columns = [[line.label for line in self.lines], *self._texts]
         return [
-            min(max(map(len, cells)), PAGE_LETTERS if k else LABEL) + 2 for k, cells in enumerate(columns)
+            min(max(map(len, [head, *cells])), PAGE_LETTERS if k else LABEL) + 2
+            for k, (head, cells) in enumerate(zip(["", *heads], columns, strict=True))
         ]
+
+    @property
+    def _texts(self) -> list[list[str]]:
+        """The cells of each column as text, with numbers aligned at their decimals."""
+        return [_aligned([line.cells[k] for line in self.lines]) for k in range(len(self.headings))]
 
     @cached_property
     def _prose(self) -> Collection[int]:
@@ -256,7 +262,7 @@ class Table:
 
     def text(self) -> bytes:
         """Return the table as plain text, with numbers aligned at their decimals."""
-        columns = [_aligned([line.cells[k] for line in self.lines]) for k in range(len(self.headings))]
+        columns = self._texts
         heads = [_Folding(HEADING).wrap(heading) for heading in self.headings]
         widths = [max(map(cell_len, [*cells, *head])) for cells, head in zip(columns, heads, strict=True)]
         over, at = [], 0

@@ -380,6 +380,13 @@ def of_long_names():
     return Table("x", said, ["y"], [Block("", [Line(label, [Number(1.0)])])], [said])
 
 
+def of_unlike_numbers():
+    """Return a long table of three columns whose numbers have many digits before the decimals or behind them."""
+    numbers = [Number(-1234567890, 0, stars="***"), Number(-1.234, stars="***"), error(987654321, 0)]
+    lines = [Line("A label of several words", [number] * 3) for number in 20 * numbers]
+    return table_of(lines=lines, heading="Two-way effects")
+
+
 # Made when they are asked for.
 ALONE = {
     "awkward": lambda: TABLE,
@@ -392,6 +399,7 @@ ALONE = {
     "option": lambda: replace(table_of(), caption="--design"),
     "every sign": of_every_sign,
     "long names": of_long_names,
+    "unlike numbers": of_unlike_numbers,
 }
 
 

@@ -421,7 +421,9 @@ def test_a_table_compiles_alone_within_the_margins_and_over_pages_only_where_it_
 @needs_tex
 def test_numbers_are_those_of_the_table_whatever_a_document_sets_for_its_own(tmp_path):
     of_document = rb"\sisetup{round-mode=places,round-precision=1,exponent-mode=scientific,input-ignore=.}"
-    table = table_of(lines=[Line("a", [Number(0.285)]), Line("", [error(0.044)]), Line("n", [Number(900, 0)])])
+    table = table_of(
+        lines=[Line("a", [Number(0.285)]), Line("", [error(0.044)]), Line("n", [Number(900, 0)])]
+    )
     logs = logs_of_parts(tmp_path, {"own": of_document + table.latex()})
     (page,) = filter(str.strip, pages_of_parts(tmp_path, logs)["own"])
     assert [*map("".join, re.findall(r"(0\.\d+)|(9[\d.]+)", page))] == ["0.285", "0.044", "900"]

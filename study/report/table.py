@@ -63,8 +63,8 @@ class Number(NamedTuple):
         """The number as it is printed, without its stars, with a hyphen for minus; never minus zero."""
         if math.isnan(self.value):
             return ""
-        # A half as it is meant, not as it was added up; of large numbers these digits would not be all that are shown.
-        is_large = abs(self.value) >= 10.0 ** (MEANT - 1 - self.digits)
+        # A half as it is meant, not as it was added up; large numbers have too few of these digits behind those shown.
+        is_large = abs(self.value) >= 10.0 ** (MEANT - 4 - self.digits)
         value = self.value if is_large else significant(self.value, MEANT)
         shown = f"{round(value, self.digits) + 0.0:.{self.digits}f}"
         return f"({shown})" if self.bracketed else shown

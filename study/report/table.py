@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from rich.cells import cell_len
 
-from study.core import OutputError, QuestionError, listed, refuse_unknown, significant, write_all
+from study.core import OutputError, QuestionError, fixed, listed, refuse_unknown, write_all
 from study.report.latex import MINUS, escape, needs_other_fonts, one_line, render, with_signs
 
 Format = Literal["latex", "html", "md", "docx", "csv", "txt"]
@@ -43,8 +43,7 @@ OTHER_FONTS = b"""\
 % Labels of this table have letters that pdfLaTeX's usual fonts lack: it needs XeLaTeX or LuaLaTeX, and by
 % the package fontspec a font that has them.
 """
-# Significant digits of a number that are more than rounding, and digits that siunitx sets without a mark.
-MEANT, UNMARKED = 11, 4
+UNMARKED = 4  # digits that siunitx sets without a mark
 # What a file's parts are dated, so that the same tables are the same bytes.
 DATE = (1980, 1, 1, 0, 0, 0)
 POINTS = 9
@@ -63,10 +62,7 @@ class Number(NamedTuple):
         """The number as it is printed, without its stars, with a hyphen for minus; never minus zero."""
         if math.isnan(self.value):
             return ""
-        # A half as it is meant, not as it was added up; large numbers have too few of these digits behind those shown.
-        is_large = abs(self.value) >= 10.0 ** (MEANT - 4 - self.digits)
-        value = self.value if is_large else significant(self.value, MEANT)
-        shown = f"{round(value, self.digits) + 0.0:.{self.digits}f}"
+        shown = fixed(self.value, self.digits)
         return f"({shown})" if self.bracketed else shown
 
     def __str__(self) -> str:

@@ -183,10 +183,8 @@ class Table:
             together=_together,
             cell=_latex,
             sentence=_sentence,
-        ).decode()
-        # Text that is escaped keeps this sign for the numbers of the paper, which declares it.
-        text = text.replace(MINUS, r"\ensuremath{-}")
-        return (OTHER_FONTS if needs_other_fonts(text) else b"") + text.encode()
+        )
+        return (OTHER_FONTS if needs_other_fonts(text.decode()) else b"") + text
 
     @cached_property
     def is_long(self) -> bool:

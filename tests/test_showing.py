@@ -87,6 +87,14 @@ def test_a_text_and_a_table_have_the_same_digits_also_where_a_half_is_rounded():
         assert shown == percent.text(value, scale) == scale.number(value)
 
 
+def test_an_average_that_cannot_be_formed_says_why():
+    below_zero = estimate(
+        simulated.panel(n=60, level=-20.0), ASKED.replace(scale="proportional", cluster=None)
+    )
+    assert np.isnan(below_zero.headline.effect[0])
+    assert "event average: no estimate, because a mean to divide by is not positive" in str(below_zero)
+
+
 def test_a_summary_has_the_headline_the_path_and_the_notes_at_its_level(shown):
     fit = shown["estimate"]
     text = fit.summary(0.9)

@@ -289,7 +289,7 @@ def _in_words(average: Estimate, level: float) -> str:
     """Write an estimate of one term with its interval and p-value."""
     effect, scale = Effect.of("", average, level), average.sample.question.effect_scale
     if not effect.exists:
-        return "no estimate"
+        return "no estimate, because a mean to divide by is not positive"
     slope = average.estimand is Estimand.GROUP_TIME_ACRT
     per_dose = f" per unit of {average.sample.question.dose}" if slope else ""
     size, low, high = scale.texts(effect.estimate, effect.conf_low, effect.conf_high)

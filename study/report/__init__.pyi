@@ -22,7 +22,6 @@ from .design_table import as_tables as as_tables
 from .design_table import assumed as assumed
 from .design_table import design_tables as design_tables
 from .design_table import in_letters as in_letters
-from .design_table import in_parts as in_parts
 from .design_table import last_event_time as last_event_time
 from .design_table import notes_of as notes_of
 from .estimates import as_json as as_json
@@ -49,3 +48,4 @@ from .table import Table as Table
 from .table import document as document
 from .table import error as error
 from .table import format_of as format_of
+from .table import in_parts as in_parts

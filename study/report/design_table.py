@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import product
@@ -27,7 +27,7 @@ from study.report.columns import (
     refused_notes,
 )
 from study.report.latex import MINUS
-from study.report.table import Block, Cell, Line, Number, Table
+from study.report.table import Block, Cell, Line, Number, Table, in_parts
 
 MOST_COLUMNS = {"outcomes": 4, "designs": 6}  # of a table; more are on tables of their own
 WHO = "study table"
@@ -178,7 +178,8 @@ def design_tables(
     family, by_outcome = comparisons[0].outcomes, style.columns == "outcomes"
     columns = family if by_outcome else comparisons[0].labels
     tables = []
-    for some, which, number in in_parts(columns, MOST_COLUMNS[style.columns], style.columns):
+    for part, which, number in in_parts(len(columns), MOST_COLUMNS[style.columns], style.columns):
+        some = columns[part]
         of = replace(words, caption=words.caption + which, name=words.name + number)
         about = comparisons
         if by_outcome:
@@ -186,16 +187,6 @@ def design_tables(
             about = [comparison.about(some) for comparison in comparisons]
         tables.append(models_table(of, about, some, style, family))
     return tuple(tables)
-
-
-def in_parts(columns: Sequence[str], most: int, kind: str) -> Iterator[tuple[Sequence[str], str, str]]:
-    """Yield columns, so many at most, with what the caption and the name of their table say where there are several."""
-    for first in range(0, len(columns), most):
-        some = columns[first : first + most]
-        last = first + len(some)
-        which = f"{kind.removesuffix('s')} {last}" if len(some) == 1 else f"{kind} {first + 1} to {last}"
-        several = len(some) < len(columns)
-        yield some, several * f" ({which} of {len(columns)})", several * f"-{first // most + 1}"
 
 
 def by_terms(comparison: Comparison, terms: Terms) -> Comparison:

@@ -9,7 +9,7 @@ import math
 import re
 import textwrap
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -170,8 +170,11 @@ class Table:
     def latex(self) -> bytes:
         """Return the table as a LaTeX float, or where it is longer than a page as one that goes over several.
 
-        It needs the packages booktabs, siunitx, makecell, adjustbox, tabularx and xltabular.
+        A long one whose columns of numbers are wider than a page is several with some of them each. They need the
+        packages array, booktabs, siunitx, makecell, adjustbox, tabularx and xltabular.
         """
+        if len(parts := self._across) > 1:
+            return b"\n".join(part.latex() for part in parts)
         text = render(
             "table.tex",
             table=self._printed,
@@ -212,6 +215,28 @@ class Table:
     def _texts(self) -> list[list[str]]:
         """The cells of each column as text, with numbers aligned at their decimals."""
         return [_aligned([line.cells[k] for line in self.lines]) for k in range(len(self.headings))]
+
+    @property
+    def _across(self) -> list[Table]:
+        """The table, or where it is long and its columns of numbers are wider than a page several with some of them."""
+        first, *widths = self._widths
+        wordy = any(width > LABEL // 2 and not self._numbers(k) for k, width in enumerate(widths))
+        room = PAGE_LETTERS - min(first, LABEL // 2)
+        if not self.is_long or self.prose or self.spans or wordy or sum(widths) <= room:
+            return [self]
+        return [
+            replace(
+                self,
+                name=f"{self.name}{number}",
+                caption=f"{self.caption}{which}",
+                headings=self.headings[part],
+                blocks=[
+                    Block(title, [Line(label, cells[part]) for label, cells in lines])
+                    for title, lines in self.blocks
+                ],
+            )
+            for part, which, number in in_parts(len(widths), room // max(widths) or 1, "columns")
+        ]
 
     @cached_property
     def _prose(self) -> Collection[int]:
@@ -469,6 +494,15 @@ def _aligned(column: Sequence[Cell]) -> list[str]:
 
 def _in_row(line: Line) -> list[str]:
     return [line.label, *map(_starred, line.cells)]
+
+
+def in_parts(count: int, most: int, kind: str) -> Iterator[tuple[slice, str, str]]:
+    """Yield columns, so many at most, with what the caption and the name of their table say where there are several."""
+    for first in range(0, count, most):
+        last = min(first + most, count)
+        which = f"{kind.removesuffix('s')} {last}" if last == first + 1 else f"{kind} {first + 1} to {last}"
+        several = count > most
+        yield slice(first, last), several * f" ({which} of {count})", several * f"-{first // most + 1}"
 
 
 def format_of(path: Path, where: str) -> Format:

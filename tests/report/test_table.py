@@ -186,8 +186,8 @@ def test_a_table_of_more_lines_or_notes_than_a_page_holds_goes_over_several():
 
 
 def test_labels_and_words_of_a_long_table_fold_where_its_columns_may_be_wider_than_a_page():
-    lines = [line._replace(cells=[*line.cells] * 12) for line in tall().lines]
-    wide = replace(tall(), headings=["y"] * 12, blocks=[Block("", lines)])
+    lines = [Line("A label of some words and more", [*line.cells] * 6) for line in tall().lines]
+    wide = replace(tall(), headings=["y"] * 6, blocks=[Block("", lines)])
     assert rf"\begin{{xltabular}}{{\linewidth}}{{{PROSE}S[" in wide.latex().decode()
     words = [line._replace(cells=["Words that need a line", *line.cells[1:]]) for line in lines]
     columns = replace(wide, blocks=[Block("", words)]).latex().decode()
@@ -389,6 +389,24 @@ def of_unlike_numbers():
     return table_of(lines=lines, heading="Two-way effects")
 
 
+def of_many_columns():
+    """Return a long table with more columns of numbers than a page has room for."""
+    lines = [Line(f"Event time {k}", [Number(column + k / 100) for column in range(8)]) for k in range(60)]
+    return table_of(lines=lines, heading="Two-way effects")
+
+
+def test_a_long_table_wider_than_a_page_is_several_with_some_of_the_columns_each():
+    made = of_many_columns()
+    text = made.latex().decode()
+    assert re.findall(r"\\label{(.*?)}", text) == ["tab:x-1", "tab:x-2"]
+    assert re.findall(r"\\caption{(.*?)}", text) == [
+        "A table (columns 1 to 7 of 8)",
+        "A table (column 8 of 8)",
+    ]
+    shown = sorted(re.findall(r"& (\d\.\d{3})", text))
+    assert shown == sorted(cell.text for line in made.lines for cell in line.cells)
+
+
 # Made when they are asked for.
 ALONE = {
     "awkward": lambda: TABLE,
@@ -402,6 +420,7 @@ ALONE = {
     "every sign": of_every_sign,
     "long names": of_long_names,
     "unlike numbers": of_unlike_numbers,
+    "many columns": of_many_columns,
 }
 
 

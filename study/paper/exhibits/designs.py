@@ -64,12 +64,11 @@ def designs(setting: Setting) -> Iterator[Piece]:
             answers = {label: setting.results[event.label, scale, outcome, label] for label in labels}
             test = agreement(answers, setting.panel, plan.band_draws, plan.seed)
             agreements.setdefault((event.label, scale), {})[outcome] = test
-        for some, which, number in in_parts([*plan.outcomes], MOST // max(2, len(events)) or 1, "outcomes"):
-            part = replace(
-                setting,
-                plan=replace(plan, outcomes={outcome: plan.outcomes[outcome] for outcome in some}),
-                results={key: result for key, result in setting.results.items() if key[2] in some},
-            )
+        most = MOST // max(2, len(events)) or 1
+        for some, which, number in in_parts(len(plan.outcomes), most, "outcomes"):
+            outcomes = dict([*plan.outcomes.items()][some])
+            results = {key: result for key, result in setting.results.items() if key[2] in outcomes}
+            part = replace(setting, plan=replace(plan, outcomes=outcomes), results=results)
             power = [_power_table(part, events)] if len(events) > 1 else []
             for table in (_table(part, events, agreements), *power):
                 yield replace(table, name=table.name + number, caption=table.caption + which)

@@ -63,11 +63,11 @@ class Part(NamedTuple):
     values: Values
     coefficient: FloatArray | None
 
-    def groups(self) -> Iterator[tuple[int, Units | None, FloatArray]]:
+    def groups(self) -> Iterator[tuple[int, Units | slice, FloatArray]]:
         """Yield the number, the units and the values of each group that has influence."""
         for g, (rows, array) in enumerate(zip(self.values.rows, self.values.arrays, strict=True)):
             if self.coefficient is None or self.coefficient[g].any():
-                yield g, rows, array
+                yield g, slice(None) if rows is None else rows, array
 
     def of(self, g: int, values: FloatArray) -> FloatArray:
         """Apply the map of group g to an array with p columns."""
@@ -131,7 +131,7 @@ class Influence:
         with one_thread():
             for part in self.parts:
                 for g, rows, array in part.groups():
-                    out[slice(None) if rows is None else rows] += part.of(g, array)
+                    out[rows] += part.of(g, array)
         return out
 
     def at(self, units: Units) -> FloatArray:
@@ -140,7 +140,7 @@ class Influence:
         place[units] = np.arange(len(units))
         for part in self.parts:
             for g, rows, array in part.groups():
-                there = place if rows is None else place[rows]
+                there = place[rows]
                 out[there[there >= 0]] += part.of(g, array[there >= 0])
         return out
 
@@ -217,11 +217,8 @@ class Influence:
         out = np.zeros((n_clusters, self.shape[1]))
         for part in self.parts:
             for g, rows, array in part.groups():
-                of_unit = cluster if rows is None else cluster[rows]
-                order = np.argsort(of_unit, kind="stable")
-                present, start = np.unique(of_unit[order], return_index=True)
-                if len(order):
-                    out[present] += part.of(g, np.add.reduceat(array[order], start, axis=0))
+                present, number = np.unique(cluster[rows], return_inverse=True)
+                out[present] += part.of(g, sums_by(array, number))
         return out
 
     def sums_of_clusters(self, cluster: IntArray) -> tuple[IntArray, FloatArray]:
@@ -229,7 +226,7 @@ class Influence:
         has = np.zeros(self.shape[0], dtype=bool)
         for part in self.parts:
             for _, rows, _ in part.groups():
-                has[slice(None) if rows is None else rows] = True
+                has[rows] = True
         units = np.flatnonzero(has)
         present = np.flatnonzero(np.bincount(cluster[units]))
         return present, sums_by(self.at(units), np.searchsorted(present, cluster[units]))

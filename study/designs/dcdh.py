@@ -461,16 +461,18 @@ def _add(
     one, and its sum if effects are divided by it.
     """
     units, of_slopes = rows.units, np.zeros((rows.x.shape[2], len(sums.switchers)))
+    used, of_all = np.zeros(rows.usable.shape, dtype=bool), len(units) == len(outcome)
+    into = slice(None) if of_all else units  # a slice is added to in place
     for k, term in enumerate(terms):
         pairs = _pairs(rows, term)
         if not pairs.switchers.any():
             continue
         c, switchers, after = _contrast(rows, term, pairs), pairs.switchers, term.event_time >= 0
         cells = pairs.compared & np.isin(np.arange(len(pairs.weight)), pairs.column[switchers])
-        compared = cells.any(axis=1)
+        compared = cells @ np.ones(len(pairs.weight)) > 0
         cells[switchers, pairs.column[switchers]] = True
         for periods in term.columns(outcome.shape[1])[:2]:
-            sums.used[units, periods] |= cells
+            used[:, periods] |= cells
         last = np.where(switchers, rows.start - 1 + term.length, 0)
         at = last if after else np.where(switchers, rows.start - 1 - term.length, 0)
         number = switchers * rows.weights
@@ -479,22 +481,23 @@ def _add(
         )
         divisor = number if so_far is None else np.where(switchers, number * so_far[units, last], 0.0)
         for slot, own in [(k + 1, divisor), (-1, current)] if after else [(k, divisor)]:
-            sums.switchers[slot, units] |= switchers
-            sums.compared[slot, units] |= compared
+            sums.switchers[slot, into] |= switchers
+            sums.compared[slot, into] |= compared
             of_slopes[:, slot] += c.of_slope
-            sums.besides[GAP, slot, units] += c.besides
+            sums.besides[GAP, slot, into] += c.besides
             for which, part in enumerate((c.part, own, number, mean)):
-                sums.parts[which, slot, units] += part
+                sums.parts[which, slot, into] += part
                 if which != GAP and c.lost is not None:
                     of_base = np.bincount(pairs.column, part, c.lost.shape[1])
-                    sums.besides[which, slot, units] += c.lost @ of_base
+                    sums.besides[which, slot, into] += c.lost @ of_base
     if of_slopes.size and sums.switchers[:, units].any():
         n_clusters = len(units) if rows.cluster is None else int(rows.cluster.max()) + 1
         parts = of_slopes.T @ rows.slopes.parts.T
         sums.parts[GAP][:, units] -= parts
         sums.besides[GAP][:, units] -= parts / max(n_clusters - 1, 1)
         for periods in (slice(1, None), slice(-1)):
-            sums.used[units, periods] |= rows.slopes.used
+            used[:, periods] |= rows.slopes.used
+    sums.used[units] = used
     return of_slopes
 
 

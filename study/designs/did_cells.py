@@ -360,12 +360,11 @@ def shares_of_cells(sample: Sample, means: CohortMeans, cells: Cells) -> dict[st
 def whole_cohorts(sample: Sample, cells: Cells) -> dict[str, Any]:
     """Return the fields of cells that rest on units seen in both periods, but are averaged by whole cohorts."""
     only, in_both = np.full(len(cells.cohort), -1), sample.question.missing != "cells"
-    for k, (g, now, base) in enumerate(zip(cells.cohort, cells.now, cells.base, strict=True)):
-        members = np.flatnonzero(sample.first_treated == g)
-        early, late = sample.observed[members, base], sample.observed[members, now]
-        only[k] = max(
-            only_row(sample, members[seen]) for seen in ((early & late,) if in_both else (early, late))
-        )
+    for g in np.unique(cells.cohort):
+        own, members = np.flatnonzero(cells.cohort == g), np.flatnonzero(sample.first_treated == g)
+        early, late = (sample.observed[np.ix_(members, at[own])].T for at in (cells.base, cells.now))
+        for seen in (early & late,) if in_both else (early, late):
+            only[own] = np.maximum(only[own], [only_row(sample, members[who]) for who in seen])
     return {"only": only, "whole_cohorts": not sample.observed.all()}
 
 

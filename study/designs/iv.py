@@ -24,7 +24,7 @@ from study.core import (
     sums_by,
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
-from study.designs.panel_ols import less_effects
+from study.designs.panel_ols import clustered, less_effects
 from study.designs.twfe import counts_of, on_columns, placed
 from study.estimates import (
     Estimate,
@@ -280,30 +280,27 @@ def rows_of(sample: Sample, columns: FloatArray, seen: BoolArray) -> Rows:
 
 def linearmodels_fit(rows: Rows, method: Method) -> tuple[Any, dict[str, FloatArray]]:
     """Return the results of linearmodels and its covariances by name; covariates come before treatment."""
-    from linearmodels.iv import IV2SLS, IVGMM, IVLIML, covariance
+    from linearmodels.iv import IV2SLS, IVGMM, IVLIML
+    from linearmodels.iv import covariance as kinds
     from linearmodels.iv.gmm import IVGMMCovariance
 
     data = rows.y, rows.x if rows.x.shape[1] else None, rows.d, rows.z
-    by, by_two = ({"clusters": c} for c in (rows.cluster, np.column_stack([rows.cluster, rows.period])))
     if method == "gmm":
         fit: Any = IVGMM(*data, weight_type="clustered", clusters=rows.cluster).fit(iter_limit=2)
         common = {"w": fit.weight_matrix.to_numpy()}
-        asked: dict[str, tuple[Any, dict[str, Any]]] = {
-            "unadjusted": (IVGMMCovariance, {"cov_type": "unadjusted"}),
-            "robust": (IVGMMCovariance, {"cov_type": "robust"}),
-            "clustered": (IVGMMCovariance, {"cov_type": "clustered"} | by),
-        }
     else:
         fit = (IV2SLS if method == "2sls" else IVLIML)(*data).fit()
         common = {"kappa": fit.kappa}
-        asked = {
-            "unadjusted": (covariance.HomoskedasticCovariance, {}),
-            "robust": (covariance.HeteroskedasticCovariance, {}),
-            "clustered": (covariance.ClusteredCovariance, by),
-            "twoway": (covariance.ClusteredCovariance, by_two),
-        }
     columns = rows.regressors, rows.y[:, None], rows.moments, fit.params.to_numpy()[:, None]
-    return fit, {name: kind(*columns, **common, **options).cov for name, (kind, options) in asked.items()}
+
+    def of(kind: Any, **options: Any) -> FloatArray:
+        return np.asarray(kind(*columns, **common, **options).cov)
+
+    if method == "gmm":
+        asked = {"unadjusted": {}, "robust": {}, "clustered": {"clusters": rows.cluster}}
+        return fit, {name: of(IVGMMCovariance, cov_type=name, **by) for name, by in asked.items()}
+    made = {"unadjusted": of(kinds.HomoskedasticCovariance), "robust": of(kinds.HeteroskedasticCovariance)}
+    return fit, made | clustered(of, kinds, rows.cluster, rows.period)
 
 
 def k_class_changes(rows: Rows, b: FloatArray, method: Method) -> FloatArray:

@@ -16,7 +16,6 @@ from study.core import (
     Rows,
     Terms,
     regress,
-    side_by_side,
 )
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import event_times, refuse_no_effect
@@ -25,7 +24,6 @@ from study.estimates import (
     Estimate,
     cohort_means,
     event_time_effects,
-    mean_over,
     only_in_cells,
     only_row,
     single_events,
@@ -246,22 +244,22 @@ def _of_treated(
 
     Then how many these units are, and rows as in :attr:`Estimate.only`; shapes (K,).
     """
-    first = means.dates if means.same_periods else sample.first_treated
-    assert first is not None
-    sets = []
-    for fit in fits:
-        cells = np.zeros((len(first), len(sample.periods)), dtype=bool)
-        cells[:, fit.now] = first[:, None] == fit.start
-        if not means.same_periods:
-            cells[:, fit.now] &= sample.observed[:, fit.base]
-        sets.append(cells)
     if means.same_periods:
-        cells = np.stack(sets, axis=2)
-        size = np.einsum("gt,gtk->k", means.seen, cells)
-        return *means.pooled(cells), size, only_in_cells(sample, cells)
-    sets = [cells & sample.observed for cells in sets]
-    mean, influence = zip(*(mean_over(sample, cells) for cells in sets), strict=True)
-    size, only = np.transpose(
-        [(sample.counted(cells).sum(), only_row(sample, np.flatnonzero(cells.any(axis=1)))) for cells in sets]
-    )
-    return np.concatenate(mean), side_by_side(influence), size, only
+        cells = np.zeros((*means.mean.shape, len(fits)), dtype=bool)
+        for k, fit in enumerate(fits):
+            cells[:, fit.now, k] = means.dates[:, None] == fit.start
+        return *means.pooled(cells), np.einsum("gt,gtk->k", means.seen, cells), only_in_cells(sample, cells)
+    assert sample.first_treated is not None
+    start, sets = np.searchsorted(sample.periods, sample.first_treated), []
+    mean, influence = np.zeros(len(fits)), np.zeros((sample.n_rows, len(fits)))
+    for k, fit in enumerate(fits):
+        units = np.flatnonzero(np.isin(sample.first_treated, fit.start))
+        for event_time in (sample.question.reference, fit.event_time):
+            units = units[sample.observed[units, start[units] + event_time]]
+        y, share = sample.y[units, start[units] + fit.event_time], sample.weights[units]
+        share = share / share.sum()
+        mean[k] = share @ y
+        influence[units, k] = sample.n_rows * share * (y - mean[k])
+        sets.append(units)
+    size = np.array([sample.counted(np.ones(len(units), dtype=bool), units) for units in sets])
+    return mean, Influence.of(influence), size, np.array([only_row(sample, units) for units in sets])

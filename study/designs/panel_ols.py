@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, QuestionError, Terms, linear_form, regress
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, Terms, linear_form, regress
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.twfe import counts_of, on_columns
 from study.estimates import Estimate, coefficients
@@ -84,20 +85,27 @@ def linearmodels_covariances(
     y, *x = (
         less_effects(sample, block, seen)[:, None] for block in (sample.y, *np.moveaxis(regressors, 2, 0))
     )
-    asked: dict[str, tuple[Any, dict[str, Any]]] = {
-        "unadjusted": (kinds.HomoskedasticCovariance, {}),
-        "robust": (kinds.HeteroskedasticCovariance, {}),
-        "clustered": (kinds.ClusteredCovariance, {"clusters": cluster}),
-        "twoway": (kinds.ClusteredCovariance, {"clusters": np.column_stack([cluster, period])}),
-        "driscoll_kraay": (kinds.DriscollKraay, {}),
-    }
-    if not np.ptp(cluster):  # one cluster has no variance
-        del asked["clustered"], asked["twoway"]
     rows = y, np.hstack(x), coefficient[:, None], unit, period
-    return {
-        name: kind(*rows, debiased=True, extra_df=n_effects, **options).cov
-        for name, (kind, options) in asked.items()
-    }
+
+    def of(kind: Any, **options: IntArray) -> FloatArray:
+        return np.asarray(kind(*rows, debiased=True, extra_df=n_effects, **options).cov)
+
+    made = {"unadjusted": of(kinds.HomoskedasticCovariance), "robust": of(kinds.HeteroskedasticCovariance)}
+    if np.ptp(cluster):  # one cluster has no variance
+        made |= clustered(of, kinds, cluster, period)
+    return made | {"driscoll_kraay": of(kinds.DriscollKraay)}
+
+
+def clustered(
+    of: Callable[..., FloatArray], kinds: Any, cluster: IntArray, period: IntArray
+) -> dict[str, FloatArray]:
+    """Return linearmodels' covariances by cluster, and by cluster and by period, from its module of their kinds."""
+    by, pair = kinds.ClusteredCovariance, cluster * (int(period.max()) + 1) + period
+    # By single observations it is the robust one, which linearmodels would add up one by one.
+    alone = len(np.unique(pair)) == len(pair)
+    both = of(kinds.HeteroskedasticCovariance) if alone else of(by, clusters=pair)
+    by_cluster = of(by, clusters=cluster)
+    return {"clustered": by_cluster, "twoway": by_cluster + of(by, clusters=period) - both}
 
 
 def less_effects(sample: Sample, block: FloatArray, seen: BoolArray) -> FloatArray:

@@ -98,7 +98,7 @@ def triple_difference(sample: Sample, *, method: Literal["dr", "ipw", "reg"] = "
     fit = effects_in_cells(NAME, sample, cells, differences, notes, **shares)
     rests: BoolArray = np.any(weights[:, reasons == ""], axis=1)
     if not rests.all():  # on cells of which there is no triple difference
-        of_used = compared_effects(coded, means, terms.select(rests), compared[:, rests], x, method)
+        of_used = compared_effects(coded, means, terms.select(rests), compared[:, rests], None, method)
         fit = replace(fit, n_obs=of_used.n_obs)
     if pairs.vary:
         return fit

@@ -782,7 +782,8 @@ class Estimate(Described):
             sums, *which_clusters = sums_by_cluster(errors, sides)
             treated, present = (np.asarray(each.any(axis=1)) for each in which_clusters)
             of_group = treated_together(sides.treated > 0)
-            together = sides.by_cluster(np.maximum, of_group[sides.group][:, None])[:, 0]
+            together = np.zeros(len(sums), dtype=np.int64)
+            np.maximum.at(together, sides.cluster, of_group[sides.group])
             degrees = covariance_degrees(sums, treated, self.sample.replicas, present, together)
         elif fit.convention == "pooled":
             degrees = float(fit.degrees_of_freedom[used].min())

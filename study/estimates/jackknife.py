@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from study.core import BoolArray, FloatArray, Influence, IntArray, blocks, one_thread
+from study.core import BoolArray, FloatArray, Influence, IntArray, blocks, one_thread, sums_by
 from study.panel import Summed
 
 NOTHING = 1e-6
@@ -145,15 +145,9 @@ class Sides(NamedTuple):
         """How many clusters the number of a cluster stands for, shape (C, 1) or (1, 1)."""
         return np.ones((1, 1)) if self.replicas is None else self.replicas.frequency[:, None]
 
-    def by_cluster(self, add: np.ufunc, values: NDArray[Any], rows: IntArray | slice = ALL) -> NDArray[Any]:
+    def by_cluster(self, values: NDArray[Any], rows: IntArray | slice = ALL) -> FloatArray:
         """Add up values by unit, of all or of some rows, shape (m, K), over the units of each cluster, shape (C, K)."""
-        cluster = self.cluster[rows]
-        order = np.argsort(cluster, kind="stable")
-        present, start = np.unique(cluster[order], return_index=True)
-        sums = np.zeros((int(self.cluster.max()) + 1, values.shape[1]), dtype=values.dtype)
-        if len(order):
-            sums[present] = add.reduceat(values[order], start, axis=0)
-        return sums
+        return sums_by(values, self.cluster[rows], int(self.cluster.max()) + 1)
 
     def by_group(self, values: FloatArray) -> FloatArray:
         """Add up values by unit, shape (n, K), over the units of each group, shape (G, K)."""
@@ -200,7 +194,7 @@ def leverage(influence: Influence, sides: Sides) -> Leverage:
 
 def on_sides(influence: Influence, sides: Sides) -> BoolArray:
     """Return whether units of the treated and of the comparison side have influence on each term, shape (2, K)."""
-    some = _present(influence, sides) > 0
+    some = _present(influence, sides._replace(stratum=None)) > 0  # strata are within groups
     return np.stack([np.any(some & half, axis=0) for half in (sides.treated > 0, sides.treated == 0)])
 
 
@@ -252,11 +246,13 @@ def present(influence: FloatArray) -> FloatArray:
 
 def largest(values: FloatArray, stratum: IntArray) -> FloatArray:
     """Return the largest absolute value of their stratum, at each row, of values of shape (n, K); their own at -1."""
-    apart = stratum.max() + 1 + np.arange(len(stratum))
-    number = np.unique(np.where(stratum < 0, apart, stratum), return_inverse=True)[1]  # each has some row
-    order = np.argsort(number, kind="stable")
-    start = np.flatnonzero(np.diff(number[order], prepend=-1))
-    return np.maximum.reduceat(np.abs(values[order]), start)[number]
+    most, rows = np.abs(values), np.flatnonzero(stratum >= 0)
+    order = rows[np.argsort(stratum[rows], kind="stable")]
+    start = np.flatnonzero(np.diff(stratum[order], prepend=-1))
+    most[order] = np.repeat(
+        np.maximum.reduceat(most[order], start), np.diff(start, append=len(order)), axis=0
+    )
+    return most
 
 
 def leverage_by_group(counts: FloatArray, sides: Sides) -> Leverage:
@@ -276,14 +272,14 @@ def _by_cluster(influence: FloatArray, sides: Sides) -> Leverage:
     for mean in sides.means:
         rows = np.flatnonzero(np.any(mean, axis=1)[sides.group])
         inside = mean[sides.group[rows]]
-        own = sides.by_cluster(np.add, weight[rows] * inside, rows)
+        own = sides.by_cluster(weight[rows] * inside, rows)
         counts.append(np.sum((own > 0) * sides.copies, axis=0))
-        of_mean = _factor((own / sides.copies)[sides.cluster[rows]], own.sum(axis=0))
+        of_mean = _factor(own / sides.copies, own.sum(axis=0))[sides.cluster[rows]]
         factor[rows] = np.where(inside, of_mean, factor[rows])
     halves = counts[:2]
     if sides.eligible is not None:
         used = [(weight > 0) & half[sides.group] for half in sides.halves]
-        halves = [np.sum(sides.by_cluster(np.logical_or, each), axis=0) for each in used]
+        halves = [np.sum(sides.by_cluster(each) > 0, axis=0) for each in used]
     clusters, estimable = sides.counted(halves, counts)
     return Leverage(factor, clusters, estimable)
 
@@ -304,7 +300,7 @@ def _pooled(influence: FloatArray, sides: Sides) -> Leverage:
     counted = sides.treated[sides.group]
     treated = counted > 0
     weight = np.where(treated, counted, 1.0) * sides.weights[:, None] * sides.present(influence)
-    own = [sides.by_cluster(np.add, weight * side) for side in (treated, ~treated)]
+    own = [sides.by_cluster(weight * side) for side in (treated, ~treated)]
     share = [
         np.divide(each / sides.copies, each.sum(axis=0), out=np.zeros_like(each), where=each > 0)
         for each in own
@@ -381,8 +377,8 @@ def sums_by_cluster(influence: Influence, sides: Sides) -> tuple[FloatArray, Boo
     dense = influence.dense()
     used = sides.present(dense) > 0
     on_treated = used & (sides.treated[sides.group] > 0)
-    sums = sides.by_cluster(np.add, dense) / np.sqrt(sides.copies)
-    return sums, sides.by_cluster(np.logical_or, on_treated), sides.by_cluster(np.logical_or, used)
+    sums = sides.by_cluster(dense) / np.sqrt(sides.copies)
+    return sums, sides.by_cluster(on_treated) > 0, sides.by_cluster(used) > 0
 
 
 def _degrees(effective: FloatArray) -> FloatArray:

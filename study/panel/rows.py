@@ -470,7 +470,8 @@ class Rows:
             # A fiscal quarter is not that of the calendar.
             cells = self.table[column].map(lambda period: period.end_time, na_action="ignore")
         codes, values = pd.factorize(cells.iloc[::each])
-        number = np.array([*(number_of(value, unit, _frequency(when)) for value in values), np.nan])
+        frequency = _frequency(when)
+        number = np.array([*(number_of(value, unit, frequency) for value in values), np.nan])
         if column in self.table.attrs.get(ZONE_LOST, ()):
             number[:-1][values != values.normalize()] = np.nan
         return number[codes]
@@ -570,9 +571,8 @@ def period_name(period: float, periods: IntArray, names: Sequence[str], unit: st
     unit : str, optional
         What periods are counted in.
     """
-    there = np.flatnonzero(periods == period)
-    if names and len(there):
-        return names[there[0]]
+    if names and period in periods:
+        return names[int(np.argmax(periods == period))]
     if names and unit == "rank":
         return f"after {names[-1]}" if period > periods[0] else f"before {names[0]}"
     return name_of(period, unit)

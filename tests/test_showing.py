@@ -14,6 +14,7 @@ import study
 from study import Question, compare, estimate
 from study.diagnostics import pretrends
 from study.panel import Scale
+from study.report import MINUS, Column
 from study.report.estimates import as_table
 
 ASKED = Question("y", "event", scale="log1p", cluster="state", horizon=2)
@@ -76,6 +77,22 @@ def test_an_effect_and_its_interval_have_as_many_decimals():
     assert level.texts(0.0, math.nan, math.nan) == ["0", "nan", "nan"]
     assert Scale("proportional").texts(0.103, 0.06712, 0.14) == ["10.3%", "6.7%", "14.0%"]
     assert level.interval(6.712, 14.02) == "[6.7, 14.0]"
+    assert [Scale("proportional").text(-0.0004), level.text(-0.0)] == ["0.0%", "0"]
+
+
+def test_a_text_and_a_table_have_the_same_digits_also_where_a_half_is_rounded():
+    scale, percent = Scale("proportional"), Column("share", "percent")
+    for value in (0.0035, 0.0185, 0.1435, -0.0035):
+        shown = percent.cell(value).text.replace("-", MINUS)
+        assert shown == percent.text(value, scale) == scale.number(value)
+
+
+def test_an_average_that_cannot_be_formed_says_why():
+    below_zero = estimate(
+        simulated.panel(n=60, level=-20.0), ASKED.replace(scale="proportional", cluster=None)
+    )
+    assert np.isnan(below_zero.headline.effect[0])
+    assert "event average: no estimate, because a mean to divide by is not positive" in str(below_zero)
 
 
 def test_a_summary_has_the_headline_the_path_and_the_notes_at_its_level(shown):

@@ -223,7 +223,8 @@ def table(
     standalone : bool
         Make LaTeX a document that compiles alone.
     output : Path, optional
-        File to write, instead of printing: .tex, .html, .md, .docx, .csv or .txt.
+        File to write, instead of printing: .tex, .html, .md, .docx, .csv or .txt. In LaTeX effects.tex has the label
+        tab:effects, and its tables tab:effects-1, tab:effects-2 where they are several.
     """
     from study.designs import find_design
 
@@ -240,7 +241,6 @@ def table(
         path = options.plan_of(plan or options.DEFAULT_PLAN)
         with workers.settings(cache=core.fits_of(path, cache)), workers.learning(names):
             tables = of_plan(path, question, names, labels=labels, style=style, **of_draws)
-        text = report.document(tables, kind, standalone=standalone)
     else:
         if plan is not None or not outcome or event is None:
             raise QuestionError(
@@ -256,11 +256,14 @@ def table(
             workers.learning(names or ()),
         ):
             tables = of_panel(panel, questions, outcome, names, labels=labels, style=style, **of_draws)
-            text = report.document(tables, kind, standalone=standalone)
     if output is None:
-        typer.echo(text.decode(), nl=False)
+        typer.echo(report.document(tables, kind, standalone=standalone).decode(), nl=False)
     else:
-        options.write_file(output, text)
+        # Tables of several files can stand in one document, which has a label once.
+        numbers = [f"-{k}" for k in range(1, len(tables) + 1)] if len(tables) > 1 else [""]
+        stem = report.in_letters(output.stem)
+        tables = [replace(made, name=f"{stem}{k}") for made, k in zip(tables, numbers, strict=True)]
+        options.write_file(output, report.document(tables, kind, standalone=standalone))
 
 
 def _format(format: str | None, output: Path | None) -> report.Format:

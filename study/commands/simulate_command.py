@@ -278,7 +278,7 @@ def _cell(row: pd.Series, measure: str, is_effect: bool, units: panels.Scale) ->
         return ""
     if is_effect and not units.percent:
         return f"{value:.3g} ({error:.2g})"
-    return f"{100 * value + 0.0:.1f} ({100 * error:.1f})"
+    return f"{core.fixed(100 * value, 1)} ({100 * error:.1f})"
 
 
 def record_of(path: Path) -> str:

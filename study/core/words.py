@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # What is recorded of an estimate: ten times finer than references are met, a million times coarser than rounding.
 RECORDED = 8
 WITHOUT_DECIMALS, THREE_DIGITS = 100_000, 100
+# Significant digits of a number that are more than rounding.
+MEANT = 11
 
 
 def significant(value: float, digits: int = RECORDED, *, beside: float = 0.0) -> float:
@@ -37,6 +39,13 @@ def significant(value: float, digits: int = RECORDED, *, beside: float = 0.0) ->
     exponent = int(f"{largest:.{digits - 1}e}".partition("e")[2])
     decimals = digits - 1 - exponent
     return round(round(value, decimals + 4), decimals) + 0.0  # a half as it is meant, not as it was added up
+
+
+def fixed(value: float, digits: int) -> str:
+    """Return a number with so many decimals, a half as it is meant and not as it was added up; never minus zero."""
+    # Large numbers have too few of the digits that are meant behind those shown.
+    is_large = abs(value) >= 10.0 ** (MEANT - 4 - digits)
+    return f"{round(value if is_large else significant(value, MEANT), digits) + 0.0:.{digits}f}"
 
 
 def decimals(digits: int, *values: float) -> int:

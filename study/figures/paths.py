@@ -18,6 +18,7 @@ from study.figures.drawing import (
     COLOUR,
     FULL,
     GREY,
+    HEIGHT,
     LIGHT,
     SECOND,
     SERIES,
@@ -31,7 +32,6 @@ from study.figures.drawing import (
     draw_legend,
     in_lines,
     labelled,
-    legend_above,
     name_periods,
     on_axes,
     panels,
@@ -42,6 +42,9 @@ from study.panel import Scale
 MANY = 30
 ROW_HEIGHT = 0.22  # inches, of figures with several axes
 COLUMNS = 5
+# Of a figure with an axis an outcome: most axes in a row, and how many times as large as the smallest outcome's effects
+# those of another may be on one scale.
+MOST, UNLIKE = 4, 10.0
 # In inches: the widest figure; of a legend, what a letter takes on average, and what its mark does.
 WIDEST, LETTER, LEGEND_MARK = 9.0, 0.056, 0.45
 COUNTED = 3.1  # inches of height, of a figure with numbers of units below its axes
@@ -155,7 +158,7 @@ def label_rows(axis: Axes, labels: Sequence[str], size: float = 7.5) -> None:
 
 
 def event_study(paths: Paths, *, scale: Scale, unit: str) -> Figure:
-    """Draw one axis for each path of effects, side by side on one scale.
+    """Draw one axis for each path of effects, side by side; on one scale unless some would be flat lines on it.
 
     Parameters
     ----------
@@ -171,14 +174,24 @@ def event_study(paths: Paths, *, scale: Scale, unit: str) -> Figure:
     -------
     matplotlib Figure
     """
-    with panels(None, 1, len(paths), max(WIDTH, 1.0 + 1.9 * len(paths)), sharey=True) as (figure, axes):
-        for axis, (title, path) in zip(axes, paths.items(), strict=True):
+    rows = -(-len(paths) // MOST)
+    columns = -(-len(paths) // rows)
+    sizes = [path[["estimate", "conf_low", "conf_high"]].abs().max(axis=None) for path in paths.values()]
+    alike = max(sizes) <= UNLIKE * min(sizes)
+    inches = max(WIDTH, 1.0 + 1.9 * columns), HEIGHT * rows
+    with panels(None, rows, columns, *inches, sharey=alike) as (figure, axes):
+        drawn = [*zip(axes, paths.values(), strict=False)]
+        for (axis, path), title in zip(drawn, paths, strict=True):
             draw_path(axis, path, percent=scale.percent)
-            axis.set_title(fill(title, TITLE // min(len(paths), 2)))
-        cut_bands(zip(axes, paths.values(), strict=True), percent=scale.percent)
-        axes[0].set_ylabel(scale.short_axis())
+            axis.set_title(fill(title, TITLE // min(columns, 2)))
+        for together in [drawn] if alike else [[one] for one in drawn]:
+            cut_bands(together, percent=scale.percent)
+        for axis in axes[len(paths) :]:
+            axis.set_axis_off()
+        for axis in axes[::columns]:
+            axis.set_ylabel(scale.short_axis())
         figure.supxlabel(since(unit), fontsize=9)
-        legend_above(figure, axes[0], _columns(figure, axes[0]), None)
+        draw_legend(figure, *axes, loc=ABOVE, ncols=_columns(figure, *axes))
     return figure
 
 
@@ -602,9 +615,9 @@ def _draw(
     return figure
 
 
-def _columns(figure: Figure, axis: Axes) -> int:
+def _columns(figure: Figure, *axes: Axes) -> int:
     """Return how many columns of a legend a figure has room for."""
-    longest = LEGEND_MARK + LETTER * max(map(len, labelled(axis)))
+    longest = LEGEND_MARK + LETTER * max(map(len, labelled(*axes)))
     return max(1, int(figure.get_figwidth() // longest))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import Literal
 
-from study.core import decimals
+from study.core import decimals, fixed
 
 ScaleName = Literal["level", "log1p", "proportional"]
 
@@ -84,7 +84,7 @@ class Scale:
         >>> Scale("proportional").text(0.187)
         '18.7%'
         """
-        return f"{100 * value:.1f}%" if self.percent else f"{value:.3g}"
+        return f"{fixed(100 * value, 1)}%" if self.percent else f"{value + 0.0:.3g}"
 
     def texts(self, *values: float) -> list[str]:
         """Write effects of one sentence with as many decimals as leave the largest of them three digits.
@@ -107,7 +107,7 @@ class Scale:
             return [*map(self.text, values)]
         largest = max((abs(value) for value in values if math.isfinite(value) and value), default=100.0)
         digits = max(0, 2 - math.floor(math.log10(largest)))
-        return [f"{round(value, digits) + 0.0:.{digits}f}" for value in values]
+        return [fixed(value, digits) for value in values]
 
     def interval(self, low: float, high: float) -> str:
         """Write an interval for a sentence.
@@ -139,8 +139,7 @@ class Scale:
         if math.isnan(value):
             return "(none)"
         digits = 1 if self.percent else decimals(3, value)
-        shown = round(self.factor * value, digits) + 0.0
-        return f"{shown:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+        return fixed(self.factor * value, digits).replace("-", "\N{MINUS SIGN}")
 
     def axis(self, outcome: str | None = None, longest: int = LONGEST) -> str:
         """Name an axis of effects, in several lines if one is too short.

@@ -48,3 +48,4 @@ from .table import Table as Table
 from .table import document as document
 from .table import error as error
 from .table import format_of as format_of
+from .table import in_parts as in_parts

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any, Literal, NamedTuple
 
-from study.core import SMALLEST_P, decimals, p_text
+from study.core import SMALLEST_P, decimals, fixed, p_text
 from study.estimates import Effect
 from study.panel import Scale
 from study.report.latex import MINUS
@@ -89,7 +89,7 @@ class Column(NamedTuple):
         if not math.isfinite(value):
             return ABSENT if math.isnan(value) else UNBOUNDED
         factor, digits = PRINTED.get(self.kind, (1, self.digits))
-        return f"{round(factor * float(value), digits) + 0.0:.{digits}f}".replace("-", MINUS)
+        return fixed(factor * float(value), digits).replace("-", MINUS)
 
     def cell(self, value: Any, scale: Scale | None = None, *beside: float) -> Cell:
         """Return a value as a cell of a table, effects and errors in the unit of their scale; NaN is empty.

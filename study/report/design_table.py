@@ -27,7 +27,7 @@ from study.report.columns import (
     refused_notes,
 )
 from study.report.latex import MINUS
-from study.report.table import Block, Cell, Line, Number, Table
+from study.report.table import Block, Cell, Line, Number, Table, in_parts
 
 MOST_COLUMNS = {"outcomes": 4, "designs": 6}  # of a table; more are on tables of their own
 WHO = "study table"
@@ -177,18 +177,15 @@ def design_tables(
     comparisons = [by_terms(comparison, style.terms) for comparison in comparisons]
     family, by_outcome = comparisons[0].outcomes, style.columns == "outcomes"
     columns = family if by_outcome else comparisons[0].labels
-    kind, most, tables = style.columns.removesuffix("s"), MOST_COLUMNS[style.columns], []
-    for first in range(0, len(columns), most):
-        some = columns[first : first + most]
-        last = first + len(some)
-        which = f"{kind} {last}" if len(some) == 1 else f"{kind}s {first + 1} to {last}"
-        part = f" ({which} of {len(columns)})" if len(some) < len(columns) else ""
-        of, about = replace(words, caption=words.caption + part), comparisons
+    tables = []
+    for part, which, number in in_parts(len(columns), MOST_COLUMNS[style.columns], style.columns):
+        some = columns[part]
+        of = replace(words, caption=words.caption + which, name=words.name + number)
+        about = comparisons
         if by_outcome:
             of = replace(of, outcomes={outcome: words.outcomes[outcome] for outcome in some})
             about = [comparison.about(some) for comparison in comparisons]
-        table = models_table(of, about, some, style, family)
-        tables.append(replace(table, name=f"{table.name}-{first // most + 1}") if part else table)
+        tables.append(models_table(of, about, some, style, family))
     return tuple(tables)
 
 

@@ -19,6 +19,7 @@ from study.core import (
     checked,
     counted,
     decimals,
+    fixed,
     lines,
     listed,
     p_is,
@@ -288,7 +289,7 @@ def _in_words(average: Estimate, level: float) -> str:
     """Write an estimate of one term with its interval and p-value."""
     effect, scale = Effect.of("", average, level), average.sample.question.effect_scale
     if not effect.exists:
-        return "no estimate"
+        return "no estimate, because a mean to divide by is not positive"
     slope = average.estimand is Estimand.GROUP_TIME_ACRT
     per_dose = f" per unit of {average.sample.question.dose}" if slope else ""
     size, low, high = scale.texts(effect.estimate, effect.conf_low, effect.conf_high)
@@ -309,10 +310,10 @@ def estimate_summary(fit: Estimate, level: float = 0.95) -> Text:
     in_units = ["estimate", "std_error", "conf_low", "conf_high"]
     path[in_units] *= scale.factor
     digits = decimals(1 if scale.percent else 4, *path[in_units].to_numpy().ravel())
-    in_full = dict.fromkeys(in_units, lambda value: f"{round(value, digits) + 0.0:.{digits}f}")
+    in_full = dict.fromkeys(in_units, lambda value: fixed(value, digits))
     table = path.to_string(
         index=False,
-        float_format=lambda value: f"{round(value, 4) + 0.0:.4f}",
+        float_format=lambda value: fixed(value, 4),
         formatters=p_values | in_full,
         na_rep="",
     )

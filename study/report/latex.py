@@ -16,13 +16,16 @@ _ESCAPES = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}"}
 )
-# What pdfLaTeX has in its usual fonts: Latin letters up to here but some, and some signs. The minus sign is left to
-# whoever prints: the paper declares it, for the numbers in its text.
+# What pdfLaTeX has in its usual fonts: Latin letters up to here but some, and some signs.
 _LAST_LATIN = "\N{LATIN SMALL LETTER Z WITH CARON}"
 _NOT_LATIN = "ĦħĸĿŀŉŦŧ"
-_SIGNS = "ȘșȚț–—‘’‚“”„†‡•…‰‹›€™\N{MINUS SIGN}"
-# Where pylatexenc names a command of a package that tables do not load.
-_BASE_FONTS = {"∅": r"\ensuremath{\emptyset}", "★": r"\ensuremath{\star}"}
+_SIGNS = "ȘșȚț–—‘’‚“”„†‡•…‰‹›€™"
+# Where pylatexenc names a command of a package that tables do not load, or another sign.
+_BASE_FONTS = {
+    "∅": r"\ensuremath{\emptyset}",
+    "★": r"\ensuremath{\star}",
+    "\N{MINUS SIGN}": r"\ensuremath{-}",
+}
 # Combining marks: the command in text and that in mathematics.
 _ACCENTS = {
     "\u0300": (r"\`", r"\grave"),

@@ -9,7 +9,7 @@ import math
 import re
 import textwrap
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from rich.cells import cell_len
 
-from study.core import OutputError, QuestionError, listed, refuse_unknown, significant, write_all
+from study.core import OutputError, QuestionError, fixed, listed, refuse_unknown, write_all
 from study.report.latex import MINUS, escape, needs_other_fonts, one_line, render, with_signs
 
 Format = Literal["latex", "html", "md", "docx", "csv", "txt"]
@@ -43,8 +43,7 @@ OTHER_FONTS = b"""\
 % Labels of this table have letters that pdfLaTeX's usual fonts lack: it needs XeLaTeX or LuaLaTeX, and by
 % the package fontspec a font that has them.
 """
-# Significant digits of a number that are more than rounding, and digits that siunitx sets without a mark.
-MEANT, UNMARKED = 11, 4
+UNMARKED = 4  # digits that siunitx sets without a mark
 # What a file's parts are dated, so that the same tables are the same bytes.
 DATE = (1980, 1, 1, 0, 0, 0)
 POINTS = 9
@@ -63,10 +62,7 @@ class Number(NamedTuple):
         """The number as it is printed, without its stars, with a hyphen for minus; never minus zero."""
         if math.isnan(self.value):
             return ""
-        # A half as it is meant, not as it was added up; of large numbers these digits would not be all that are shown.
-        is_large = abs(self.value) >= 10.0 ** (MEANT - 1 - self.digits)
-        value = self.value if is_large else significant(self.value, MEANT)
-        shown = f"{round(value, self.digits) + 0.0:.{self.digits}f}"
+        shown = fixed(self.value, self.digits)
         return f"({shown})" if self.bracketed else shown
 
     def __str__(self) -> str:
@@ -174,8 +170,11 @@ class Table:
     def latex(self) -> bytes:
         """Return the table as a LaTeX float, or where it is longer than a page as one that goes over several.
 
-        It needs the packages booktabs, siunitx, makecell, adjustbox, tabularx and xltabular.
+        A long one whose columns of numbers are wider than a page is several with some of them each. They need the
+        packages array, booktabs, siunitx, makecell, adjustbox, tabularx and xltabular.
         """
+        if len(parts := self._across) > 1:
+            return b"\n".join(part.latex() for part in parts)
         text = render(
             "table.tex",
             table=self._printed,
@@ -187,10 +186,8 @@ class Table:
             together=_together,
             cell=_latex,
             sentence=_sentence,
-        ).decode()
-        # Text that is escaped keeps this sign for the numbers of the paper, which declares it.
-        text = text.replace(MINUS, r"\ensuremath{-}")
-        return (OTHER_FONTS if needs_other_fonts(text) else b"") + text.encode()
+        )
+        return (OTHER_FONTS if needs_other_fonts(text.decode()) else b"") + text
 
     @cached_property
     def is_long(self) -> bool:
@@ -208,9 +205,37 @@ class Table:
     def _widths(self) -> list[int]:
         """How many letters wide its columns are, that of the labels first, with two between them."""
         heads = [max(_Folding(HEADING).wrap(heading), key=len) for heading in self.headings]
-        columns = zip(["", *heads], *map(_in_row, self.lines), strict=True)
+        columns = [[line.label for line in self.lines], *self._texts]
         return [
-            min(max(map(len, cells)), PAGE_LETTERS if k else LABEL) + 2 for k, cells in enumerate(columns)
+            min(max(map(len, [head, *cells])), PAGE_LETTERS if k else LABEL) + 2
+            for k, (head, cells) in enumerate(zip(["", *heads], columns, strict=True))
+        ]
+
+    @property
+    def _texts(self) -> list[list[str]]:
+        """The cells of each column as text, with numbers aligned at their decimals."""
+        return [_aligned([line.cells[k] for line in self.lines]) for k in range(len(self.headings))]
+
+    @property
+    def _across(self) -> list[Table]:
+        """The table, or where it is long and its columns of numbers are wider than a page several with some of them."""
+        first, *widths = self._widths
+        wordy = any(width > LABEL // 2 and not self._numbers(k) for k, width in enumerate(widths))
+        room = PAGE_LETTERS - min(first, LABEL // 2)
+        if not self.is_long or self.prose or self.spans or wordy or sum(widths) <= room:
+            return [self]
+        return [
+            replace(
+                self,
+                name=f"{self.name}{number}",
+                caption=f"{self.caption}{which}",
+                headings=self.headings[part],
+                blocks=[
+                    Block(title, [Line(label, cells[part]) for label, cells in lines])
+                    for title, lines in self.blocks
+                ],
+            )
+            for part, which, number in in_parts(len(widths), room // max(widths) or 1, "columns")
         ]
 
     @cached_property
@@ -256,7 +281,7 @@ class Table:
 
     def text(self) -> bytes:
         """Return the table as plain text, with numbers aligned at their decimals."""
-        columns = [_aligned([line.cells[k] for line in self.lines]) for k in range(len(self.headings))]
+        columns = self._texts
         heads = [_Folding(HEADING).wrap(heading) for heading in self.headings]
         widths = [max(map(cell_len, [*cells, *head])) for cells, head in zip(columns, heads, strict=True)]
         over, at = [], 0
@@ -469,6 +494,15 @@ def _aligned(column: Sequence[Cell]) -> list[str]:
 
 def _in_row(line: Line) -> list[str]:
     return [line.label, *map(_starred, line.cells)]
+
+
+def in_parts(count: int, most: int, kind: str) -> Iterator[tuple[slice, str, str]]:
+    """Yield columns, so many at most, with what the caption and the name of their table say where there are several."""
+    for first in range(0, count, most):
+        last = min(first + most, count)
+        which = f"{kind.removesuffix('s')} {last}" if last == first + 1 else f"{kind} {first + 1} to {last}"
+        several = count > most
+        yield slice(first, last), several * f" ({which} of {count})", several * f"-{first // most + 1}"
 
 
 def format_of(path: Path, where: str) -> Format:

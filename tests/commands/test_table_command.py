@@ -302,10 +302,20 @@ def test_the_bytes_are_the_same_for_any_number_of_processes(plan_path: Path, tmp
     path.write_text(plan_path.read_text().replace('name = "twfe"', learning))
     for jobs in (1, 2):
         arguments = ["--plan", path, "--jobs", jobs, "--cache", tmp_path / f"cache{jobs}"]
-        invoke("sim1/count/log1p", *arguments, "--output", tmp_path / f"{jobs}.tex")
-    first, second = (tmp_path / f"{jobs}.tex" for jobs in (1, 2))
+        (tmp_path / f"{jobs}").mkdir()
+        invoke("sim1/count/log1p", *arguments, "--output", tmp_path / f"{jobs}/of_one.tex")
+    first, second = (tmp_path / f"{jobs}/of_one.tex" for jobs in (1, 2))
     assert first.read_bytes() == second.read_bytes()
-    assert rb"\label{tab:sim1-designs}" in first.read_bytes()
+    assert rb"\label{tab:of-one}" in first.read_bytes()
+
+
+def test_tables_of_a_file_are_labelled_by_it_so_that_several_files_can_be_of_one_document(
+    plan_path: Path, tmp_path: Path
+) -> None:
+    designs = ["--plan", plan_path, "--designs", "twfe", "--cache", tmp_path / "cache"]
+    invoke("sim1", "sim2", *designs, "--output", tmp_path / "both.tex")
+    labels = re.findall(r"\\label{tab:(.*?)}", (tmp_path / "both.tex").read_text(encoding="utf-8"))
+    assert labels == ["both-1", "both-2"]
 
 
 def test_a_csv_of_ones_own_is_printed_or_written_in_each_format(
@@ -318,7 +328,7 @@ def test_a_csv_of_ones_own_is_printed_or_written_in_each_format(
     for ending, kind in {".tex": "latex", ".html": "html", ".csv": "csv", ".txt": "txt", ".md": "md"}.items():
         invoke(*asked, "--format", kind)
         printed = capsys.readouterr().out
-        path = tmp_path / "out" / f"table{ending}"
+        path = tmp_path / "out" / f"designs{ending}"
         invoke(*asked, "--output", path)
         assert capsys.readouterr().out == f"Written: {path}\n"
         assert path.read_text(encoding="utf-8") == printed

@@ -288,6 +288,25 @@ def test_a_band_much_wider_than_the_others_ends_at_the_axis_and_the_legend_says_
     assert usual.get_ylim()[0] < min(bar.get_y() for bar in bands(usual)[0] if np.isfinite(bar.get_height()))
 
 
+def test_outcomes_of_unlike_size_are_on_axes_of_their_own_and_four_at_most_in_a_row() -> None:
+    effects = path()
+    numbers = effects.columns.difference(["event_time"]).intersection(effects.select_dtypes("float").columns)
+    sizes = [1.0, 2.0, 1e-7, 1e9, 5.0]
+    paths = {f"{size:g}": effects.assign(**size * effects[numbers]) for size in sizes}
+    axes = event_study(paths, scale=Scale("level"), unit="year").axes[: len(sizes)]
+    ends = np.array([axis.get_ylim() for axis in axes])
+    np.testing.assert_allclose(ends / ends[0], np.column_stack(2 * [sizes]), rtol=1e-6)
+    tops = [axis.get_subplotspec().rowspan.start for axis in axes]
+    assert tops == [0, 0, 0, 1, 1]
+    alike = event_study({name: paths[name] for name in ("1", "2", "5")}, scale=Scale("level"), unit="year")
+    assert len({axis.get_ylim() for axis in alike.axes}) == 1
+
+
+def test_a_band_beyond_any_axis_is_in_the_legend() -> None:
+    figure = event_study({"usual": path(), "wide": wide()}, scale=Scale("level"), unit="year")
+    assert "band goes on beyond the axis" in legend_of(figure)
+
+
 @pytest.mark.parametrize("style", ["pointrange", "ribbon"])
 def test_effects_without_a_standard_error_are_crosses_and_no_reference(style: Any) -> None:
     panel = simulated.panel(n=60)

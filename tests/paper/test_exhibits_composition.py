@@ -285,6 +285,28 @@ def test_definitions_stand_side_by_side_with_the_answers_of_the_plan(
     assert drawn == pytest.approx(powers)
 
 
+def test_more_outcomes_than_a_page_is_wide_are_on_several_tables(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exhibit, "drawn", lambda *_: b"")
+    monkeypatch.setattr(
+        "study.paper.exhibits.designs.agreement", lambda *_: agreement({}, setting.panel, 9, 0)
+    )
+    names = {f"count{k}": f"Count {k}" for k in range(5)}
+    results = {
+        (event, scale, name, label): replace(result, task=replace(result.task, outcome=name))
+        for name in names
+        for (event, scale, _, label), result in setting.results.items()
+    }
+    panel = replace(setting.panel, outcomes=dict.fromkeys(names, setting.panel.outcomes["count"]))
+    many = replace(setting, plan=replace(setting.plan, outcomes=names), panel=panel, results=results)
+    first, second, *later = designs(many).tables
+    assert [t.name for t in (first, second, *later)] == ["sim1-1", "sim1-2", "sim2-1", "sim2-2"]
+    assert [title for title, _ in (*first.spans, *second.spans)] == [*names.values()]
+    assert first.caption.endswith(" (outcomes 1 to 4 of 5)")
+    assert second.caption.endswith(" (outcome 5 of 5)")
+
+
 def test_where_the_headline_refuses_there_is_no_figure_of_its_path_and_the_tables_stand(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,13 @@ def test_the_results_that_are_written_are_those_that_the_texts_cite():
     assert numbers.numbers_file(traced.values()).decode() == (PAPER / "numbers.tex").read_text()
 
 
+def test_a_negative_number_keeps_its_sign_in_a_text_that_declares_none():
+    one = next(iter(numbers.read_sources(PAPER).values()))
+    written = numbers.numbers_file([one._replace(value="\N{MINUS SIGN}0.778")]).decode()
+    assert r"\endcsname{\ensuremath{-}0.778}" in written
+    assert written.isascii()
+
+
 def test_every_number_of_the_text_says_where_it_comes_from():
     traced = numbers.read_sources(PAPER)
     commands = command("--help", cwd=ROOT).stdout

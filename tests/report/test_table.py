@@ -186,8 +186,8 @@ def test_a_table_of_more_lines_or_notes_than_a_page_holds_goes_over_several():
 
 
 def test_labels_and_words_of_a_long_table_fold_where_its_columns_may_be_wider_than_a_page():
-    lines = [line._replace(cells=[*line.cells] * 12) for line in tall().lines]
-    wide = replace(tall(), headings=["y"] * 12, blocks=[Block("", lines)])
+    lines = [Line("A label of some words and more", [*line.cells] * 6) for line in tall().lines]
+    wide = replace(tall(), headings=["y"] * 6, blocks=[Block("", lines)])
     assert rf"\begin{{xltabular}}{{\linewidth}}{{{PROSE}S[" in wide.latex().decode()
     words = [line._replace(cells=["Words that need a line", *line.cells[1:]]) for line in lines]
     columns = replace(wide, blocks=[Block("", words)]).latex().decode()
@@ -315,6 +315,8 @@ def test_signs_become_what_latex_takes(text, typed):
         (1570582916.5021, 3, "1570582916.502"),
         (-193699401.5931, 3, "-193699401.593"),
         (123456789012.4, 0, "123456789012"),
+        (1422260060.5435, 0, "1422260061"),
+        (1234567.67851, 3, "1234567.679"),
         (0.1875 - 1e-14, 3, "0.188"),
         (-0.0004, 3, "0.000"),
     ],
@@ -380,6 +382,31 @@ def of_long_names():
     return Table("x", said, ["y"], [Block("", [Line(label, [Number(1.0)])])], [said])
 
 
+def of_unlike_numbers():
+    """Return a long table of three columns whose numbers have many digits before the decimals or behind them."""
+    numbers = [Number(-1234567890, 0, stars="***"), Number(-1.234, stars="***"), error(987654321, 0)]
+    lines = [Line("A label of several words", [number] * 3) for number in 20 * numbers]
+    return table_of(lines=lines, heading="Two-way effects")
+
+
+def of_many_columns():
+    """Return a long table with more columns of numbers than a page has room for."""
+    lines = [Line(f"Event time {k}", [Number(column + k / 100) for column in range(8)]) for k in range(60)]
+    return table_of(lines=lines, heading="Two-way effects")
+
+
+def test_a_long_table_wider_than_a_page_is_several_with_some_of_the_columns_each():
+    made = of_many_columns()
+    text = made.latex().decode()
+    assert re.findall(r"\\label{(.*?)}", text) == ["tab:x-1", "tab:x-2"]
+    assert re.findall(r"\\caption{(.*?)}", text) == [
+        "A table (columns 1 to 7 of 8)",
+        "A table (column 8 of 8)",
+    ]
+    shown = sorted(re.findall(r"& (\d\.\d{3})", text))
+    assert shown == sorted(cell.text for line in made.lines for cell in line.cells)
+
+
 # Made when they are asked for.
 ALONE = {
     "awkward": lambda: TABLE,
@@ -392,6 +419,8 @@ ALONE = {
     "option": lambda: replace(table_of(), caption="--design"),
     "every sign": of_every_sign,
     "long names": of_long_names,
+    "unlike numbers": of_unlike_numbers,
+    "many columns": of_many_columns,
 }
 
 
@@ -408,6 +437,17 @@ def test_a_table_compiles_alone_within_the_margins_and_over_pages_only_where_it_
     alone, name
 ):
     assert_within_margins(alone[1][name])
+
+
+@needs_tex
+def test_numbers_are_those_of_the_table_whatever_a_document_sets_for_its_own(tmp_path):
+    of_document = rb"\sisetup{round-mode=places,round-precision=1,exponent-mode=scientific,input-ignore=.}"
+    table = table_of(
+        lines=[Line("a", [Number(0.285)]), Line("", [error(0.044)]), Line("n", [Number(900, 0)])]
+    )
+    logs = logs_of_parts(tmp_path, {"own": of_document + table.latex()})
+    (page,) = filter(str.strip, pages_of_parts(tmp_path, logs)["own"])
+    assert [*map("".join, re.findall(r"(0\.\d+)|(9[\d.]+)", page))] == ["0.285", "0.044", "900"]
 
 
 @needs_tex

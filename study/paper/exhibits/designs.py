@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, product, repeat
 from operator import itemgetter
 from typing import Any
@@ -29,6 +30,7 @@ from study.report import (
     Table,
     effects_between,
     in_letters,
+    in_parts,
     lettered,
     p_cell,
 )
@@ -39,6 +41,7 @@ OF_AGREEMENT = {
     "agree_p": Column("sup-t p-value", "p"),
     "agree_designs": Column("number of designs in the test", "count"),
 }
+MOST = 9  # columns of numbers of a table; more are on tables of their own
 LABEL = 24  # letters of a design's label before it goes on, set in, beside the standard errors
 SET_IN = 2 * "\N{NO-BREAK SPACE}"
 # Marks of the rows that the test of agreement leaves out, and what these are.
@@ -61,9 +64,14 @@ def designs(setting: Setting) -> Iterator[Piece]:
             answers = {label: setting.results[event.label, scale, outcome, label] for label in labels}
             test = agreement(answers, setting.panel, plan.band_draws, plan.seed)
             agreements.setdefault((event.label, scale), {})[outcome] = test
-        yield _table(setting, events, agreements)
-        if len(events) > 1:
-            yield _power_table(setting, events)
+        most = MOST // max(2, len(events)) or 1
+        for some, which, number in in_parts(len(plan.outcomes), most, "outcomes"):
+            outcomes = dict([*plan.outcomes.items()][some])
+            results = {key: result for key, result in setting.results.items() if key[2] in outcomes}
+            part = replace(setting, plan=replace(plan, outcomes=outcomes), results=results)
+            power = [_power_table(part, events)] if len(events) > 1 else []
+            for table in (_table(part, events, agreements), *power):
+                yield replace(table, name=table.name + number, caption=table.caption + which)
         for event in events:
             yield from _pieces(setting, event, agreements)
 

@@ -390,9 +390,7 @@ def _averaged(
         averages.append(own.headline)
     assert averages[0].of_draw is not None
     weight = averages[0].of_draw[0]
-    estimable = np.ones(p, dtype=bool)
-    for fit in fits:
-        estimable &= fit.of.estimable | ~np.any(weight[fit.cells])
+    estimable = np.all([fit.of.estimable | ~np.any(weight[fit.cells]) for fit in fits], axis=0)
     rest = effects.leave_out.averaged(weight[:, None])
     known = rest.estimable & ~np.any((grid.T != 0) & ~estimable, axis=1)
     influence = side_by_side([average.level_influence for average in averages]) @ grid

@@ -343,19 +343,8 @@ class _Pair:
     influence: Influence
     left: Influence
 
-    @classmethod
-    def by_group(
-        cls, effects: Estimate, own: list[FloatArray], left: list[FloatArray], place: FloatArray
-    ) -> _Pair:
-        """Return those of groups of units with a map of values each, (G, p, K), as :meth:`Influence.by_group`."""
-        n, rows = effects.sample.n_units, effects.sample.groups[1]
-        return cls(*(Influence.by_group(n, Values(rows, tuple(values)), place) for values in (own, left)))
-
     def __add__(self, other: _Pair) -> _Pair:
         return _Pair(self.influence + other.influence, self.left + other.left)
-
-    def __matmul__(self, weights: FloatArray) -> _Pair:
-        return _Pair(self.influence @ weights, self.left @ weights)
 
 
 def _of_comparison_units(effects: Estimate) -> _Pair:
@@ -363,11 +352,6 @@ def _of_comparison_units(effects: Estimate) -> _Pair:
     others = (effects.sample.groups[0][:, None] != effects.cohort).astype(float)
     group, influences = effects.sides.group, (effects.level_influence, effects.leave_out.level)
     return _Pair(*(influence.weighted(group, others) for influence in influences))
-
-
-def _less_rounding(total: FloatArray, size: FloatArray) -> FloatArray:
-    """Return sums of slopes of functions that add up to one: zero but for rounding, where none is from dose 0."""
-    return np.where(np.abs(total) < UNIDENTIFIED * size, 0.0, total)
 
 
 class _Curve(NamedTuple):
@@ -387,7 +371,7 @@ def _of_cells(effects: Estimate, fits: list[_Fit], of_fits: list[tuple[FloatArra
         column = fit.cells - np.argmax(effects.cohort == dates[fit.group])
         own[fit.group][:, column], left[fit.group][:, column] = (n * each for each in of_fit)
         place[fit.group, column, fit.cells] = 1.0
-    return _Pair.by_group(effects, own, left, place)
+    return _Pair(*(Influence.by_group(n, Values(rows, tuple(values)), place) for values in (own, left)))
 
 
 def _averaged(
@@ -406,9 +390,7 @@ def _averaged(
         averages.append(own.headline)
     assert averages[0].of_draw is not None
     weight = averages[0].of_draw[0]
-    estimable = np.ones(p, dtype=bool)
-    for fit in fits:
-        estimable &= fit.of.estimable | ~np.any(weight[fit.cells])
+    estimable = np.all([fit.of.estimable | ~np.any(weight[fit.cells]) for fit in fits], axis=0)
     rest = effects.leave_out.averaged(weight[:, None])
     known = rest.estimable & ~np.any((grid.T != 0) & ~estimable, axis=1)
     influence = side_by_side([average.level_influence for average in averages]) @ grid
@@ -432,10 +414,11 @@ def _slopes(effects: Estimate, coefficients: FloatArray, fits: list[_Fit], untre
         own = (fit.pull @ mean)[:, None] * fit.residual + deviation
         of_fits.append((own, by_residual + fit.factor_left[:, None] * deviation))
         estimable[cells] = fit.estimable.all()
-        total[cells] = _less_rounding(mean.sum(), np.abs(mean).max())
+        # Slopes of functions that add up to one add up to nothing but rounding, where none is from dose 0.
+        total[cells] = mean.sum() * (np.abs(mean.sum()) >= UNIDENTIFIED * np.abs(mean).max())
     pair = _of_cells(effects, fits, of_fits)
     if total.any():
-        pair += untreated @ np.diag(total)
+        pair += _Pair(untreated.influence.scaled(total), untreated.left.scaled(total))
     return replace(
         effects,
         estimand=Estimand.GROUP_TIME_ACRT,

@@ -448,14 +448,17 @@ def only_in_cells(sample: Sample, cells: Cells, observed: BoolArray | None = Non
 
     Seen are those that are observed, shape (n, T): with an outcome, if it is not given.
     """
-    observed, rows = sample.observed if observed is None else observed, sample.groups[1]
-    units = (
-        [rows[g][observed[rows[g], t]] for g, t in np.argwhere(of_term)]
-        for of_term in np.moveaxis(cells, 2, 0)
-    )
-    return np.array(
-        [only_row(sample, np.concatenate([*each, rows[0][:0]])) for each in units], dtype=np.int64
-    )
+    observed, n = sample.observed if observed is None else observed, sample.n_rows
+    first, low, high = (np.full(cells.shape[:2], number) for number in (0, n, -1))
+    for g, rows in enumerate(sample.groups[1]):
+        seen, cluster = observed[rows], sample.cluster[rows][:, None]
+        first[g], low[g] = rows[seen.argmax(axis=0)], np.where(seen, cluster, n).min(axis=0)
+        high[g] = np.where(seen, cluster, -1).max(axis=0)
+    lowest = np.where(cells, low[:, :, None], n).min(axis=(0, 1))
+    highest = np.where(cells, high[:, :, None], -1)
+    only = first.ravel()[(highest >= 0).reshape(first.size, -1).argmax(axis=0)]
+    copies = 1 if sample.replicas is None else sample.replicas.frequency[sample.cluster[only]]
+    return np.where((lowest == highest.max(axis=(0, 1))) & (copies == 1), only, -1)
 
 
 def _left_out_with_shares(
@@ -491,7 +494,7 @@ def _left_out_with_shares(
         parts.append((left.untreated, mean, means, mean_of_shares))
     errors = [(part @ weight + by_shares).dense() for part, _, _, by_shares in parts]
     taken = np.zeros((int(cluster.max()) + 1, weight.shape[1]))
-    copies, number = np.broadcast_to(average.sides.copies, (len(taken), 1)), np.full(len(taken), -1)
+    copies = np.broadcast_to(average.sides.copies, (len(taken), 1))
     for k, m in _by_cohort(estimate.cohort, used):
         to, (some, own) = used[np.ix_(k, m)], shares.columns(k).sums_of_clusters(cluster)
         own /= copies[some]
@@ -501,10 +504,8 @@ def _left_out_with_shares(
         rest = sizes[k[alone]] - own[place, alone]
         own[place, alone] += rest
         taken[some[:, None], m] += own @ (to > 0) / (sample.n_rows * total[m])
-        number[some] = np.arange(len(some))
-        rows = np.flatnonzero(number[cluster] >= 0)
-        share = (own / sizes[k])[number[cluster[rows]]]
-        number[some] = -1
+        rows = np.flatnonzero(np.isin(cluster, some))
+        share = (own / sizes[k])[np.searchsorted(some, cluster[rows])]
         for error, (part, effect, mean, _) in zip(errors, parts, strict=True):
             error[rows[:, None], m] -= (part.columns(k).at(rows) * share) @ to
             of_rest = np.where(to[alone] > 0, (effect[k[alone]][:, None] - mean[m]) / total[m], 0.0)

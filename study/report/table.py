@@ -224,19 +224,17 @@ class Table:
         room = PAGE_LETTERS - min(first, LABEL // 2)
         if not self.is_long or self.prose or self.spans or wordy or sum(widths) <= room:
             return [self]
-        return [
-            replace(
-                self,
-                name=f"{self.name}{number}",
-                caption=f"{self.caption}{which}",
-                headings=self.headings[part],
-                blocks=[
-                    Block(title, [Line(label, cells[part]) for label, cells in lines])
-                    for title, lines in self.blocks
-                ],
+        tables = []
+        for part, which, number in in_parts(len(widths), room // max(widths) or 1, "columns"):
+            blocks = [
+                Block(title, [Line(label, cells[part]) for label, cells in lines])
+                for title, lines in self.blocks
+            ]
+            name, caption = self.name + number, self.caption + which
+            tables.append(
+                replace(self, name=name, caption=caption, headings=self.headings[part], blocks=blocks)
             )
-            for part, which, number in in_parts(len(widths), room // max(widths) or 1, "columns")
-        ]
+        return tables
 
     @cached_property
     def _prose(self) -> Collection[int]:

@@ -17,7 +17,7 @@ from scipy import stats
 from study import Estimate, Panel, Question, QuestionError, estimate, joint
 from study.core import influence as influences
 from study.designs import Supports, all_designs
-from study.estimates import Effect, only_row
+from study.estimates import Effect, only_in_cells, only_row
 from study.estimates.jackknife import Sides, covariance_degrees, largest, sums_by_cluster
 from study.panel.rows import strata
 
@@ -223,8 +223,12 @@ def test_a_cell_whose_base_one_treated_unit_is_seen_in_has_no_error_as_repeated_
 
 def test_rows_that_stand_for_several_clusters_are_not_one() -> None:
     replicas = SimpleNamespace(frequency=np.array([3, 1]))
-    sample: Any = SimpleNamespace(cluster=np.array([0, 1]), replicas=replicas)
+    one_each = (np.array([np.nan, 2010]), [np.array([0]), np.array([1])])
+    sample: Any = SimpleNamespace(cluster=np.array([0, 1]), replicas=replicas, n_rows=2, groups=one_each)
     assert [only_row(sample, np.array(rows)) for rows in ([0], [1], [0, 1], [1, 1])] == [-1, 1, -1, 1]
+    cells, seen = np.array([[[True, False, True]], [[False, True, True]]]), np.ones((2, 1), dtype=bool)
+    assert list(only_in_cells(sample, cells, seen)) == [-1, 1, -1]
+    assert list(only_in_cells(sample, cells, ~seen)) == [-1, -1, -1]
 
 
 @pytest.mark.parametrize(

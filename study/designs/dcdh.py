@@ -469,7 +469,7 @@ def _add(
             continue
         c, switchers, after = _contrast(rows, term, pairs), pairs.switchers, term.event_time >= 0
         cells = pairs.compared & np.isin(np.arange(len(pairs.weight)), pairs.column[switchers])
-        compared = cells @ np.ones(len(pairs.weight)) > 0
+        compared = cells @ np.ones(len(pairs.weight)) > 0  # sooner than any() of many short rows
         cells[switchers, pairs.column[switchers]] = True
         for periods in term.columns(outcome.shape[1])[:2]:
             used[:, periods] |= cells

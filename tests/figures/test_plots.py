@@ -298,8 +298,10 @@ def test_outcomes_of_unlike_size_are_on_axes_of_their_own_and_four_at_most_in_a_
     np.testing.assert_allclose(ends / ends[0], np.column_stack(2 * [sizes]), rtol=1e-6)
     tops = [axis.get_subplotspec().rowspan.start for axis in axes]
     assert tops == [0, 0, 0, 1, 1]
-    alike = event_study({name: paths[name] for name in ("1", "2", "5")}, scale=Scale("level"), unit="year")
-    assert len({axis.get_ylim() for axis in alike.axes}) == 1
+    for size, scales in ((9.0, 1), (11.0, 2)):
+        two = {"one": effects, "larger": effects.assign(**size * effects[numbers])}
+        drawn = event_study(two, scale=Scale("level"), unit="year").axes
+        assert len({axis.get_ylim() for axis in drawn}) == scales
 
 
 def test_a_band_beyond_any_axis_is_in_the_legend() -> None:

@@ -7,7 +7,7 @@ of an average, theta = sum_S p_g ATT(g,t) / sum_S p_g, and estimating the shares
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -484,6 +484,8 @@ def _left_out_with_shares(
     of_shares, mean_of_shares : Influence, shape (n, M)
         What estimating shares adds to the influence on effects and on untreated means.
     """
+    of_weight = weight.any(axis=1)
+    estimate, weight = estimate.select(of_weight), weight[of_weight]
     shares, sample, left = estimate.cohort_weights, estimate.sample, estimate.leave_out
     assert shares is not None
     only = np.full(len(weight), -1) if estimate.only is None else estimate.only
@@ -495,7 +497,9 @@ def _left_out_with_shares(
     errors = [(part @ weight + by_shares).dense() for part, _, _, by_shares in parts]
     taken = np.zeros((int(cluster.max()) + 1, weight.shape[1]))
     copies = np.broadcast_to(average.sides.copies, (len(taken), 1))
-    for k, m in _by_cohort(estimate.cohort, used):
+    for g in np.unique(estimate.cohort[used.any(axis=1)]):
+        k = np.flatnonzero((estimate.cohort == g) & used.any(axis=1))
+        m = np.flatnonzero(used[k].any(axis=0))
         to, (some, own) = used[np.ix_(k, m)], shares.columns(k).sums_of_clusters(cluster)
         own /= copies[some]
         alone = np.flatnonzero(only[k] >= 0)
@@ -519,15 +523,6 @@ def _left_out_with_shares(
     rest_of_all = np.where(estimable, 1 - taken, 1.0)[cluster]
     level, *untreated = (Influence.of(error / rest_of_all) for error in errors)
     return LeftOut(level, untreated[0] if untreated else None, of_sides.clusters, estimable)
-
-
-def _by_cohort(cohort: FloatArray, weight: FloatArray) -> Iterator[tuple[IntArray, IntArray]]:
-    """Yield the terms of each cohort that have a weight in some averages, shape (K, M), and these averages."""
-    used = np.flatnonzero(weight.any(axis=1))
-    of_cohort = np.unique(cohort[used], return_inverse=True)[1]
-    for g in range(of_cohort.max(initial=-1) + 1):
-        terms = used[of_cohort == g]
-        yield terms, np.flatnonzero(weight[terms].any(axis=0))
 
 
 def coefficients(

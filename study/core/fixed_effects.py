@@ -187,9 +187,7 @@ def regress(
         ]
         r_squared = _r_squared(y, rows, weights, groups, errors)
         left = [group._replace(y=error) for group, error in zip(groups, residual, strict=True)]
-        equations = NormalEquations(
-            n, rows, left, *terms, unit_effects, coefficient, df_k, int(n_periods_seen.sum())
-        )
+        equations = NormalEquations(n_periods_seen, rows, left, *terms, unit_effects, coefficient, df_k)
     values = tuple(group.scores(error) for group, error in zip(groups, residual, strict=True))
     maps = n * (model.maps(system) @ system.inverse)
     influence = Influence.by_group(n, Values(tuple(rows), values), maps)

@@ -326,14 +326,18 @@ def balanced(estimate: Estimate, balance: int) -> BoolArray:
     """
     times, cohort = estimate.event_time, estimate.cohort
     first, last = estimate.sample.periods[[0, -1]]
-    after = np.isfinite(estimate.effect_level) & (times >= 0) & (times <= balance)
-    dates, seen = np.unique(cohort[after], return_counts=True)
-    fixed = np.isin(cohort, dates[seen == balance + 1])
+    fixed = seen_throughout(cohort, times, np.isfinite(estimate.effect_level), balance)
     if not fixed.any():
         raise QuestionError(
             f"{estimate.design}: no cohort has an effect at every event time from 0 to {balance}; lower balance."
         )
     return np.asarray(fixed & (times <= balance) & (times >= balance - (last - first)))
+
+
+def seen_throughout(cohort: FloatArray, times: FloatArray, known: BoolArray, balance: int) -> BoolArray:
+    """Return which cells are of cohorts that have a known one at every event time from 0 to a balance, shape (K,)."""
+    dates, seen = np.unique(cohort[known & (times >= 0) & (times <= balance)], return_counts=True)
+    return np.isin(cohort, dates[seen == balance + 1])
 
 
 def _observed(estimate: Estimate) -> BoolArray:

@@ -364,11 +364,6 @@ class LinearForm:
         return LinearForm(self.regression, self.combination[:, which])
 
 
-def linear_form(equations: NormalEquations | None, combination: FloatArray) -> LinearForm | None:
-    """Return the linear form of terms, or None where they are not of a linear regression."""
-    return None if equations is None else LinearForm(equations.by_unit, combination)
-
-
 class Target(NamedTuple):
     """A combination a'b of a regression's coefficients, in the directions where A is the identity.
 

@@ -67,6 +67,7 @@ from .normal_equations import LinearForm as LinearForm
 from .normal_equations import Rows as Rows
 from .normal_equations import Target as Target
 from .normal_equations import jackknife as jackknife
+from .normal_equations import scaled_directions as scaled_directions
 from .normal_equations import solvable as solvable
 from .normal_equations import target as target
 from .outputs import as_typed as as_typed

@@ -74,9 +74,9 @@ class HiddenErrors:
         """Those that vary: their covariance is (G-1)/G times the sum of products of deviations without each cluster."""
         g, varies = len(self.without), self.varies
         influence = np.sqrt((g - 1) * g) * (self.without.mean(axis=0) - self.without)[:, varies]
-        names = tuple(map(str, np.flatnonzero(varies)))
+        names, effect = tuple(map(str, np.flatnonzero(varies))), self.effect[varies]
         treated = np.repeat(self.treated[:, None], len(names), axis=1)
-        return Joint(names, self.effect[varies], influence, np.arange(g), treated, by_clusters=True)
+        return Joint(names, effect, influence, influence, np.arange(g), treated, by_clusters=True)
 
     @cached_property
     def std_error(self) -> FloatArray:

@@ -126,7 +126,7 @@ def agree(both: Joint | None, notes: Sequence[str], draws: int, seed: int) -> Ag
     error = apart.std_error
     negligible = EQUAL * np.maximum(both.std_error[first], both.std_error[second])
     # Conventions may weigh the influence of estimators that are equal each in another way.
-    under_none = error if apart.sampling is None else replace(apart, influence=apart.sampling).std_error
+    under_none = replace(apart, influence=apart.sampling).std_error
     same = (np.minimum(error, under_none) <= negligible) & (np.abs(apart.effect) <= negligible)
     varies = ~same & (error > negligible)
     group = np.arange(len(labels))  # each estimate is of the group of the first that it equals

@@ -181,7 +181,7 @@ def fits_of(panel: Panel, design: str = "callaway_santanna", **changes: object) 
 def test_draws_that_tie_with_what_is_observed_count_in_the_tests_of_a_curve() -> None:
     null = np.array([[1.0, -3.0], [-2.5, 2.0], [0.0, 0.0], [2.0, 2.0]])
     statistics, critical = np.array([2.0, -3.0]), np.array([2.0, 2.0])
-    found = largest_test(statistics, null, 0.5)
+    found = largest_test(statistics, np.abs(null).max(axis=1), 0.5)
     assert found == (3.0, 2.25, (1 + 1) / 5, 4)  # largest: 3, 2.5, 0, 2
     share = share_test(statistics, critical, null)
     assert share == (1, 2, (1 + 1) / 4 / 2, (1 + 2) / 5)  # above the critical value: 1, 1, 0, 0

@@ -230,7 +230,8 @@ def test_outcomes_are_adjusted_by_the_joint_sums_of_their_influence(cluster: str
     labels = np.arange(panel.n_units) if cluster is None else np.arange(panel.n_units) % 17
     sums = Influence.of(np.column_stack(columns)).cluster_sums(labels)
     treated = np.isin(np.arange(len(sums)), labels[panel.first_treated["event"] <= panel.periods[-1]])
-    degrees = [covariance_degrees(column[:, None], treated) for column in sums.T]
+    alike = np.zeros(len(sums), dtype=np.int64)
+    degrees = [covariance_degrees(own[:, None], treated, None, own != 0, alike) for own in sums.T]
     statistics = normal_score(np.array(effects) / np.sqrt(np.sum(sums**2, axis=0)), degrees)
     order, expected = (
         np.argsort(-statistics),

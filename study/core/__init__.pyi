@@ -77,9 +77,9 @@ from .outputs import settle as settle
 from .outputs import write_all as write_all
 from .parallel import each_kept as each_kept
 from .parallel import in_parallel as in_parallel
+from .progress import Steps as Steps
 from .progress import arrived as arrived
 from .progress import progress_bar as progress_bar
-from .progress import steps as steps
 from .sizes import csv_within as csv_within
 from .sizes import file_content as file_content
 from .sizes import refuse_large_members as refuse_large_members

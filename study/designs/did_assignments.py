@@ -345,6 +345,5 @@ def _answers(sample: Sample, orders: IntArray, shared: _Shared) -> tuple[FloatAr
 
 def _means(values: list[FloatArray], maps: FloatArray, n: int) -> FloatArray:
     """Return the means over n units of what maps, (G, T, K), make of their values by group, (B, m_g, T): (B, K)."""
-    return np.asarray(
-        np.sum([own.sum(axis=1) @ of for own, of in zip(values, maps, strict=True)], axis=0) / n
-    )
+    total = np.sum([own.sum(axis=1) @ of for own, of in zip(values, maps, strict=True)], axis=0)
+    return np.asarray(total / n)

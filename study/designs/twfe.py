@@ -129,9 +129,7 @@ def two_way(
     """
     terms = Terms(effects, period_effects(*effects.shape[:2]))
     fit = regress(sample.y, sample.groups[1], terms, sample.weights, varying=varying, family=family)
-    identified = fit.identified[
-        : effects.shape[2]
-    ]  # of the effects, which are of event times where there are several
+    identified = fit.identified[: effects.shape[2]]  # of event times, where there are several
     remedy = FEWER_EVENT_TIMES if len(identified) > 1 and not identified.all() else ""
     refuse_unidentified(names, fit.identified, remedy)
     return fit

@@ -488,7 +488,7 @@ def _left_out_with_shares(
     of_shares, mean_of_shares : Influence, shape (n, M)
         What estimating shares adds to the influence on effects and on untreated means.
     """
-    of_weight = weight.any(axis=1)
+    of_weight: BoolArray = np.any(weight, axis=1)
     estimate, weight = estimate.select(of_weight), weight[of_weight]
     shares, sample, left = estimate.cohort_weights, estimate.sample, estimate.leave_out
     assert shares is not None

@@ -31,7 +31,6 @@ from .cache import stored as stored
 from .cache import versions as versions
 from .context import Progress as Progress
 from .context import current_settings as current_settings
-from .context import expecting as expecting
 from .context import settings as settings
 from .context import tell as tell
 from .context import telling as telling

@@ -14,7 +14,7 @@ import typer
 from study import core, figures, inference, paper, report
 from study import panel as panels
 from study.commands import options, paper_commands, simulate_command
-from study.core import QuestionError, StudyError, __version__, as_typed, progress_bar, steps
+from study.core import QuestionError, Steps, StudyError, __version__, as_typed, progress_bar
 
 INTERRUPTED = 130
 # What an option or argument that cannot be read raises; typer exports a subclass of it only.
@@ -274,7 +274,7 @@ def diagnose(
     core.refuse_unwritable(output or Path("build"))
     loaded, placebos = paper.run.load(chosen), paper.run.other_panels(chosen.placebos)
     with progress_bar() as progress, workers.settings(cache=core.fits_of(None if panel else plan, cache)):
-        verdict = paper.diagnose.diagnose(chosen, task, loaded, placebos, steps(progress, None, "Diagnosing"))
+        verdict = paper.diagnose.diagnose(chosen, task, loaded, placebos, Steps(progress, None, "Diagnosing"))
     page = paper.verdict_text(verdict)
     texts = {"verdict.txt": f"{page}\n".encode(), "details.txt": f"{paper.details(verdict)}\n".encode()}
     folder = output or Path("build", "diagnose", *question.split("/"), verdict.task.row.name)
@@ -365,7 +365,7 @@ def assemble(*, raw: Path, output: Path = Path("data")) -> None:
     from study.data.assemble.build import assemble as make
 
     core.refuse_unwritable(output)
-    with progress_bar() as progress, core.settings(progress=steps(progress, None)):
+    with progress_bar() as progress, core.settings(progress=Steps(progress, None)):
         written = make(raw, output)
     options.list_written(written)
 
@@ -444,7 +444,7 @@ def fetch(sources: list[str] | None = None, *, raw: Path | None = None) -> None:
     folder = raw or core.cache_folder() / "raw"
     with progress_bar() as progress:
         fetcher = published.Fetcher(progress=core.arrived(progress))
-        with core.settings(progress=steps(progress, None)):
+        with core.settings(progress=Steps(progress, None)):
             results = published.fetch(sources or published.READ, folder, fetcher)
     for result in results:
         typer.echo(f"{result.source}: {result.error or f'{len(result.files)} files'}")
@@ -482,7 +482,7 @@ def outcomes(
 
     core.refuse_unwritable(output.parent, output.name)
     chosen = {"topics": topic} if topic else {}
-    with progress_bar() as progress, core.settings(progress=steps(progress, None)):
+    with progress_bar() as progress, core.settings(progress=Steps(progress, None)):
         folder = (raw or core.cache_folder() / "raw") / "openalex"
         counts = openalex.read(folder, memory_limit=memory, **chosen)
     options.list_written(core.write_all(output.parent, {output.name: counts.to_csv(index=False).encode()}))

@@ -21,7 +21,7 @@ import typer
 
 from study import core, figures, inference, paper, report
 from study import panel as panels
-from study.core import OutputError, QuestionError, StudyError, as_typed, progress_bar, steps, write_all
+from study.core import OutputError, QuestionError, Steps, StudyError, as_typed, progress_bar, write_all
 from study.panel import shipped
 
 DEFAULT_PLAN = Path("paper") / "study.toml"
@@ -242,7 +242,7 @@ class OfWorkers:
     @contextmanager
     def doing(self, what: str, **more: Any) -> Iterator[None]:
         """Show how far these workers are with something, under these and other settings."""
-        with progress_bar() as progress, self.settings(progress=steps(progress, None, what), **more):
+        with progress_bar() as progress, self.settings(progress=Steps(progress, None, what), **more):
             yield
 
     def learning(self, designs: Sequence[str] | None) -> AbstractContextManager[None]:
@@ -721,7 +721,7 @@ class OfEngine:
                 memory_limit=self.memory_limit,
                 limit=self.limit,
                 temp=folder,
-                progress=steps(progress, None),
+                progress=Steps(progress, None),
             ) as panel,
         ):
             yield panel

@@ -14,7 +14,7 @@ from study import core, inference, report
 from study import panel as panels
 from study import paper as papers
 from study.commands import options
-from study.core import QuestionError, as_typed, listed, progress_bar, steps
+from study.core import QuestionError, Steps, as_typed, listed, progress_bar
 
 DEFAULT_REPORT = Path("build") / "report.html"
 TEXT = ("main.tex", "appendix.tex", "preamble.tex", "references.bib")
@@ -73,7 +73,7 @@ def run(
     texts = {name: beside / name for name in TEXT if not (target / name).exists()}
     files |= {name: path.read_bytes() for name, path in texts.items() if path.is_file()}
     with workers.settings(), progress_bar() as progress:
-        step = steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
+        step = Steps(progress, len(list(chosen.tasks())) + len(chosen.exhibits))
         results = papers.run.run(chosen, loaded, jobs=workers.jobs, progress=step, cache=folder)
         outputs = papers.run.exhibit(chosen, loaded, results, jobs=workers.jobs, progress=step, cache=folder)
     text = files[plan.name].decode() if panel is not None else plan.read_text(encoding="utf-8")
@@ -100,7 +100,7 @@ def check(
     recorded = papers.record.read_record(plan.resolve().parent / "estimates.csv")
     panel = papers.run.load(chosen)
     with workers.settings(), progress_bar() as progress:
-        step = steps(progress, len(list(chosen.tasks())))
+        step = Steps(progress, len(list(chosen.tasks())))
         results = papers.run.run(chosen, panel, jobs=workers.jobs, progress=step)
     differences = papers.record.differences(recorded, papers.record.record(results))
     for difference in differences:

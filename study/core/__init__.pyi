@@ -31,7 +31,6 @@ from .cache import stored as stored
 from .cache import versions as versions
 from .context import Progress as Progress
 from .context import current_settings as current_settings
-from .context import expecting as expecting
 from .context import settings as settings
 from .context import tell as tell
 from .context import telling as telling
@@ -67,7 +66,7 @@ from .normal_equations import LinearForm as LinearForm
 from .normal_equations import Rows as Rows
 from .normal_equations import Target as Target
 from .normal_equations import jackknife as jackknife
-from .normal_equations import linear_form as linear_form
+from .normal_equations import scaled_directions as scaled_directions
 from .normal_equations import solvable as solvable
 from .normal_equations import target as target
 from .outputs import as_typed as as_typed
@@ -77,9 +76,9 @@ from .outputs import settle as settle
 from .outputs import write_all as write_all
 from .parallel import each_kept as each_kept
 from .parallel import in_parallel as in_parallel
+from .progress import Steps as Steps
 from .progress import arrived as arrived
 from .progress import progress_bar as progress_bar
-from .progress import steps as steps
 from .sizes import csv_within as csv_within
 from .sizes import file_content as file_content
 from .sizes import refuse_large_members as refuse_large_members

@@ -185,11 +185,9 @@ def regress(
             error + _level_left(y[members], group) if a and not unit_effects else error
             for members, group, error, a in zip(rows, groups, residual, alike, strict=True)
         ]
-        r_squared = _r_squared(y, rows, weights, groups, errors)
+        r_squared = _r_squared(y[np.concatenate(rows)], groups, errors)
         left = [group._replace(y=error) for group, error in zip(groups, residual, strict=True)]
-        equations = NormalEquations(
-            n, rows, left, *terms, unit_effects, coefficient, df_k, int(n_periods_seen.sum())
-        )
+        equations = NormalEquations(n_periods_seen, rows, left, *terms, unit_effects, coefficient, df_k)
     values = tuple(group.scores(error) for group, error in zip(groups, residual, strict=True))
     maps = n * (model.maps(system) @ system.inverse)
     influence = Influence.by_group(n, Values(tuple(rows), values), maps)
@@ -205,16 +203,13 @@ def _level_left(y: FloatArray, group: Group) -> FloatArray:
     return np.asarray(level - group.features @ slope)[:, None]
 
 
-def _r_squared(
-    y: FloatArray,
-    rows: Sequence[IntArray],
-    weights: FloatArray,
-    groups: Sequence[Group],
-    residual: Sequence[FloatArray],
-) -> float:
-    """Return one less the residuals' share of the weighted squares of the outcome around its mean."""
-    weight = np.concatenate([group.marks * weights[of, None] for group, of in zip(groups, rows, strict=True)])
-    outcome = np.where(weight > 0, y[np.concatenate(rows)], 0.0)
+def _r_squared(y: FloatArray, groups: Sequence[Group], residual: Sequence[FloatArray]) -> float:
+    """Return one less the residuals' share of the weighted squares of the outcome around its mean.
+
+    ``y`` has the units of each group in turn.
+    """
+    weight = np.concatenate([group.marks * group.weights[:, None] for group in groups])
+    outcome = np.where(weight > 0, y, 0.0)
     total = np.sum(weight * (outcome - np.sum(weight * outcome) / weight.sum()) ** 2)
     left = np.sum(weight * np.concatenate(residual) ** 2)
     return float(1 - left / total) if total > 0 else math.nan

@@ -201,8 +201,8 @@ class NormalEquations:
 
     Attributes
     ----------
-    n_rows : int
-        Rows of the regression: units, or where a unit enters several times, the times that it does.
+    n_periods : ndarray of int, shape (n_rows,)
+        In how many periods each row of the regression is seen: of a unit, or where it enters several times, of each.
     rows : sequence of ndarray of int, shapes (m_g,)
         Rows of each group.
     groups : sequence of Group
@@ -211,11 +211,11 @@ class NormalEquations:
         As in :class:`study.core.fixed_effects.Terms`.
     unit_effects : bool
     coefficient : ndarray, shape (K + q,)
-    df_k, n_obs : int
+    df_k : int
         As in :class:`study.core.fixed_effects.Regression`.
     """
 
-    n_rows: int
+    n_periods: IntArray
     rows: Sequence[Units]
     groups: Sequence[Group]
     effects: FloatArray
@@ -223,7 +223,6 @@ class NormalEquations:
     unit_effects: bool
     coefficient: FloatArray
     df_k: int
-    n_obs: int
 
     @cached_property
     def columns(self) -> FloatArray:
@@ -237,7 +236,7 @@ class NormalEquations:
 
     def by_unit(self) -> Rows:
         """Return the equations and the unit of each row, where rows are units."""
-        return self, np.arange(self.n_rows)
+        return self, np.arange(len(self.n_periods))
 
     def spread(self, combination: FloatArray) -> FloatArray:
         """Return a combination of the coefficients, shape (K + q,), as one of all columns, shape (P,)."""
@@ -289,15 +288,8 @@ class NormalEquations:
 
     def _summed(self, values: list[FloatArray], cluster: IntArray) -> FloatArray:
         """Map what rows have and add it up by cluster."""
-        by_row = Influence.by_group(self.n_rows, Values(tuple(self.rows), tuple(values)), self.maps)
+        by_row = Influence.by_group(len(self.n_periods), Values(tuple(self.rows), tuple(values)), self.maps)
         return by_row.cluster_sums(cluster)
-
-    def seen(self) -> FloatArray:
-        """Return how many periods each row is seen, shape (n_rows,)."""
-        total = np.zeros(self.n_rows)
-        for rows, group in zip(self.rows, self.groups, strict=True):
-            total[rows] = group.marks.sum(axis=1)
-        return total
 
     def blocks(self, cluster: IntArray) -> Iterator[tuple[IntArray, FloatArray]]:
         """Yield clusters that have the same regressors, and their R'A_c R, shape (r, r)."""
@@ -370,11 +362,6 @@ class LinearForm:
     def select(self, which: BoolArray) -> LinearForm:
         """Return some of the terms."""
         return LinearForm(self.regression, self.combination[:, which])
-
-
-def linear_form(equations: NormalEquations | None, combination: FloatArray) -> LinearForm | None:
-    """Return the linear form of terms, or None where they are not of a linear regression."""
-    return None if equations is None else LinearForm(equations.by_unit, combination)
 
 
 class Target(NamedTuple):

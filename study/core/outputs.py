@@ -185,9 +185,8 @@ def _locked(folder: Path, *, shared: bool = False, wait: bool = True) -> Iterato
         if fcntl is not None:
             with suppress(OSError):  # some network drives have no locks
                 handle = os.open(folder, os.O_RDONLY)
-                fcntl.flock(
-                    handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
-                )
+                mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+                fcntl.flock(handle, mode if wait else mode | fcntl.LOCK_NB)
                 sure = True
         yield sure
     finally:

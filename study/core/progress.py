@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
 
 
 @contextmanager
@@ -34,8 +34,9 @@ def progress_bar() -> Iterator[Progress]:
 class Steps:
     """Moves a progress bar by one step with a description; whoever works can say how many there will be."""
 
-    def __init__(self, progress: Progress, bar: TaskID) -> None:
-        self._progress, self._bar = progress, bar
+    def __init__(self, progress: Progress, total: int | None, first: str = "Reading") -> None:
+        self._progress = progress
+        self._bar = progress.add_task("Estimating" if total else first, total=total)
 
     def __call__(self, description: str) -> None:
         """Move the bar."""
@@ -45,11 +46,6 @@ class Steps:
         """Expect so many more."""
         done = next(task.completed for task in self._progress.tasks if task.id == self._bar)
         self._progress.update(self._bar, total=done + steps)
-
-
-def steps(progress: Progress, total: int | None, first: str = "Reading") -> Steps:
-    """Return what moves a progress bar by one step with a description."""
-    return Steps(progress, progress.add_task("Estimating" if total else first, total=total))
 
 
 def arrived(progress: Progress) -> Any:

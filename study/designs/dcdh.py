@@ -550,7 +550,7 @@ def _published(rows: _Rows, term: _Term, cohort: IntArray) -> FloatArray:
 
 
 def _count(cluster: IntArray | None, group: BoolArray) -> IntArray:
-    """Return of how many units or clusters a group is at each period, shape (B,)."""
+    """Return of how many units or clusters the group of each column is, shape (K,) from (m, K)."""
     if cluster is not None:
         group = Influence.of(group.astype(float)).cluster_sums(cluster) > 0
     return np.asarray(group.sum(axis=0))
@@ -629,7 +629,8 @@ def _estimate(
     if variance == "didmultiplegt":
         influence = sums.published * (sample.n_units / effects.total[:, None])
     else:
-        clusters = np.stack([_clusters(sample, marks) for marks in (sums.switchers, sums.compared)])
+        cluster = None if sample.question.cluster is None else sample.cluster
+        clusters = np.stack([_count(cluster, marks.T) for marks in (sums.switchers, sums.compared)])
         estimable = effects.determined & (clusters.min(axis=0) >= 2)
         fields["left_out"] = LeftOut(Influence.of(effects.errors.T), of_mean, clusters, estimable)
     dates = np.arange(len(sample.periods) + 1)
@@ -651,13 +652,6 @@ def _estimate(
         group=paths.start,
         **fields,
     )
-
-
-def _clusters(sample: Sample, marks: BoolArray) -> IntArray:
-    """Return in how many clusters are marks, shape (K, n), by term."""
-    if sample.question.cluster is not None:
-        marks = Influence.of(marks.T.astype(float)).cluster_sums(sample.cluster).T > 0
-    return np.asarray(marks.sum(axis=1))
 
 
 def _notes(sample: Sample, paths: _Paths, within: str | None) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from study.core import BoolArray, FloatArray, IntArray, solvable
 from study.designs.did_cells import Cells, baseline_matrix, cohort_cells, compared_with
-from study.estimates import NO_MEAN, NOTHING, Sides, leverage_by_group, present
+from study.estimates import NO_MEAN, NOTHING, Sides, leverage_by_group, present, seen_throughout
 from study.panel import Sample
 
 DESIGN = "callaway_santanna"
@@ -156,11 +156,8 @@ def _averaged(sample: Sample, method: str) -> Averaged | None:
     used = (event_time >= 0) & (event_time <= question.last) & seen[0, cells.now] & seen[0, cells.base]
     used &= compared.any(axis=0)
     if question.balance is not None:
-        dates_of, seen_at = np.unique(
-            cells.cohort[used & (event_time <= question.balance)], return_counts=True
-        )
-        fixed = dates_of[seen_at == question.balance + 1]
-        used &= np.isin(cells.cohort, fixed) & (event_time <= question.balance)
+        used &= seen_throughout(cells.cohort, event_time, used, question.balance)
+        used &= event_time <= question.balance
     if not used.any():
         return None
     cells, periods = cells.select(used), np.arange(len(sample.periods))
@@ -348,6 +345,5 @@ def _answers(sample: Sample, orders: IntArray, shared: _Shared) -> tuple[FloatAr
 
 def _means(values: list[FloatArray], maps: FloatArray, n: int) -> FloatArray:
     """Return the means over n units of what maps, (G, T, K), make of their values by group, (B, m_g, T): (B, K)."""
-    return np.asarray(
-        np.sum([own.sum(axis=1) @ of for own, of in zip(values, maps, strict=True)], axis=0) / n
-    )
+    total = np.sum([own.sum(axis=1) @ of for own, of in zip(values, maps, strict=True)], axis=0)
+    return np.asarray(total / n)

@@ -174,11 +174,9 @@ def comparisons(sample: Sample, cells: Cells, compared: BoolArray | None = None)
     ``compared``, shape (G, K), says with which groups of the sample; where none is given, the question does. Terms that
     are compared with one group each come a pair of groups at a time.
     """
-    assert sample.first_treated is not None
     observed = sample.observed.T.copy()
-    dates, of_unit = np.unique(sample.first_treated, return_inverse=True)
     if compared is None:
-        compared = compared_with(sample, cells, dates)
+        compared = compared_with(sample, cells, sample.groups[0])
     in_pairs = np.all(compared.sum(axis=0) <= 1)
     other = compared.argmax(axis=0) if in_pairs else np.zeros(len(cells.cohort))
     for g, h in np.unique(np.column_stack([cells.cohort, other]), axis=0):
@@ -187,7 +185,7 @@ def comparisons(sample: Sample, cells: Cells, compared: BoolArray | None = None)
         seen_now, seen_base = observed[now], observed[base]
         if sample.question.missing != "cells":
             seen_now = seen_base = seen_now & seen_base
-        untreated = compared[:, own].T[:, of_unit]
+        untreated = compared[:, own].T[:, sample.group_number]
         members = np.flatnonzero(sample.first_treated == g)
         treated = seen_now[:, members], seen_base[:, members]
         yield Comparison(own, now, base, members, *treated, untreated & seen_now, untreated & seen_base)

@@ -66,10 +66,9 @@ def nuisances(sample: Sample, learning: Learning, *, variance: Variance = "sampl
     design.
     """
     learning.check("dml_did")
-    assert sample.first_treated is not None
-    stratum = np.unique(sample.first_treated, return_inverse=True)[1]
-    folds = learning.draw("dml_did", sample, np.arange(sample.n_units), stratum, "in the sample")
-    in_cohort = {g: len(np.unique(sample.cluster[sample.first_treated == g])) for g in sample.cohorts}
+    everyone = np.arange(sample.n_units)
+    folds = learning.draw("dml_did", sample, everyone, sample.group_number, "in the sample")
+    in_cohort = {g: sample.n_clusters(sample.first_treated == g) for g in sample.cohorts}
     small = [
         f"{sample.period_name(g)} ({number})" for g, number in in_cohort.items() if number < learning.folds
     ]

@@ -18,6 +18,7 @@ from study.core import (
     counted,
     distinct_texts,
     listed,
+    scaled_directions,
     side_by_side,
     sums_by,
 )
@@ -310,10 +311,7 @@ def _regression(
     (1 - Q_c'Q_c)^-1 Q_c'e_c from the turned coefficients, e being the residuals.
     """
     gram = x.T @ (weight[:, None] * x)
-    size = np.sqrt(np.diag(gram))
-    if not np.all(size > 0):
-        return None
-    values, vectors = np.linalg.eigh(gram / np.outer(size, size))
+    size, values, vectors = scaled_directions(gram, np.diag(gram))
     if values[0] < UNIDENTIFIED:
         return None
     turn, root = vectors / np.sqrt(values) / size[:, None], np.sqrt(weight)[:, None]

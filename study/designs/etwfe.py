@@ -16,11 +16,9 @@ from study.core import (
     FloatArray,
     Influence,
     IntArray,
-    LinearForm,
     Regression,
     Terms,
     by_feature,
-    linear_form,
     period_effects,
     regress,
 )
@@ -34,7 +32,7 @@ from study.designs.did_cells import (
     of_estimated_cohorts,
 )
 from study.designs.poisson_twfe import refuse_not_counts, without_empty_cells, without_empty_units
-from study.designs.twfe import counts_of
+from study.designs.twfe import fields_of
 from study.estimates import CohortMeans, Estimate, cohort_means
 
 
@@ -112,7 +110,7 @@ def etwfe(
         regressed, empty, baseless = _without_empty(used, means, cells)
     has_term = ~(cells.reference | empty)
     model = _Model(used, regressed, means, cells, has_term, family, effects == "unit")
-    att, treated, estimable, form = (model.linear if family == "gaussian" else model.exponential)(variance)
+    att, treated, estimable, place = (model.linear if family == "gaussian" else model.exponential)(variance)
 
     size, outcome = means.sizes(cells.cohort, cells.now), sample.question.outcome
     missing = [
@@ -133,9 +131,8 @@ def etwfe(
         cohort_weights=means.cohort_weights(means.cells(cells.cohort, cells.now)),
         shares="estimated" if variance == "sampling" else "fixed",
         sizes=np.nansum(sample.y, axis=1) if (family, effects) == ("poisson", "unit") else None,
-        form=form,
         treated_then=sample.groups[0][:, None] <= cells.period + sample.question.anticipation,
-        **counts_of(sample, model.fit),
+        **fields_of(sample, model.fit, place),
     )
     return of_estimated_cohorts(fit)
 
@@ -242,7 +239,7 @@ class _Model:
         for of_features in spread:
             influence = influence + of_features
         mean = self.means.pooled(self.means.cells(self.cells.cohort, self.cells.now))
-        return (linear, influence), mean, estimable, linear_form(fit.equations, place)
+        return (linear, influence), mean, estimable, place
 
     def exponential(self, variance: str) -> _Effects:
         """Return the cells' mean outcomes less their fitted means without the effect of treatment.
@@ -290,5 +287,5 @@ class _Model:
         return (mean - untreated, own_mean - given), (mean, own_mean), estimable, None
 
 
-# ATT(g,t) and the treated units' mean with their influence, which have an estimate, and the effects' linear form.
-_Effects = tuple[tuple[FloatArray, Influence], tuple[FloatArray, Influence], BoolArray, LinearForm | None]
+# ATT(g,t) and the treated units' mean with their influence, which have an estimate, and their map from coefficients.
+_Effects = tuple[tuple[FloatArray, Influence], tuple[FloatArray, Influence], BoolArray, FloatArray | None]

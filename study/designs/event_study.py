@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, IntArray, linear_form
+from study.core import BoolArray, FloatArray, IntArray
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_assignments import coefficients_by_assignment
 from study.designs.did_cells import refuse_no_effect
-from study.designs.twfe import counts_of, placed, two_way
+from study.designs.twfe import fields_of, placed, two_way
 from study.estimates import (
     CohortMeans,
     Estimate,
@@ -80,11 +80,10 @@ def event_study(sample: Sample, *, bin_at: int | None = None) -> Estimate:
         fit.influence @ place,
         *means.pooled(cells),
         reference=~used,
-        form=linear_form(fit.equations, place),
         only=np.maximum(only, only[~used]),
         treated=cells.any(axis=1).astype(float),
         notes=tuple(single_events(times, np.einsum("gt,gtk->k", means.seen, cells), base)),
-        **counts_of(sample, fit),
+        **fields_of(sample, fit, place),
     )
 
 

@@ -34,9 +34,7 @@ def predictor(sample: Sample, factors: int | None = None, **options: Any) -> Pre
     _refuse_gaps(sample)
     number = factors
     if number is None:
-        changes = [block.changes for block in blocks(sample, NAME, 2)[0]]
-        y, rows = changes[0].comparison, changes[0].rows
-        number, _ = _cross_validated(sample, changes, y, sample.x_varying[rows[: len(y)]])
+        number, _ = _cross_validated(sample, [block.changes for block in blocks(sample, NAME, 2)[0]])
 
     def prediction_errors(sample: Sample, seen: BoolArray) -> FloatArray:
         y, x, free = sample.y - sample.y[:, :1], sample.x_varying, ~sample.ever_treated
@@ -130,13 +128,12 @@ def generalized_synthetic_control(
     _refuse_gaps(sample)
     least, why = (2, "") if factors is None else (factors + 1, f", since factors={factors}")
     cohorts, notes = blocks(sample, NAME, least, why)
-    n_free = len(cohorts[0].comparison)
-    _refuse_few(n_free, factors)
     changes = [block.changes for block in cohorts]
-    y, x = changes[0].comparison, sample.x_varying[changes[0].rows[:n_free]]
-    number = factors
+    y, x = _comparison(sample, changes)
+    n_free, number = len(y), factors
+    _refuse_few(n_free, factors)
     if number is None:
-        number, chosen = _cross_validated(sample, changes, y, x)
+        number, chosen = _cross_validated(sample, changes)
         notes = [*notes, chosen]
     full = interactive_effects(y, x, number)
     without = [
@@ -147,7 +144,7 @@ def generalized_synthetic_control(
 
     replicates = None
     if inference == "parametric_bootstrap":
-        replicates = _bootstrapped(sample, changes, (y, x), full, replications, seed or 0)
+        replicates = _bootstrapped(sample, changes, full, replications, seed or 0)
         notes = [
             *notes,
             f"standard errors by parametric bootstrap, from {replications} samples: they hold if treated units are "
@@ -173,18 +170,10 @@ def generalized_synthetic_control(
 
 
 def _bootstrapped(
-    sample: Sample,
-    cohorts: Sequence[Block],
-    comparison: tuple[FloatArray, FloatArray],
-    full: Interactive,
-    replications: int,
-    seed: int,
+    sample: Sample, cohorts: Sequence[Block], full: Interactive, replications: int, seed: int
 ) -> FloatArray:
-    """Return effects in samples without any, drawn from the model as it is fitted, shape (K, R); Algorithm 2.
-
-    ``comparison`` are outcomes and covariates of the J comparison units, shapes (J, T), (J, T, q).
-    """
-    (y, x), rng, number = comparison, np.random.default_rng(seed), full.factors.shape[1]
+    """Return effects in samples without any, drawn from the model as it is fitted, shape (K, R); Algorithm 2."""
+    (y, x), rng, number = _comparison(sample, cohorts), np.random.default_rng(seed), full.factors.shape[1]
     n_free, n_periods = y.shape
 
     def refitted(y: FloatArray, x: FloatArray) -> Interactive:
@@ -226,15 +215,20 @@ def _left_and_resampled(rng: np.random.Generator, n: int, least: int) -> tuple[I
             return left, rest
 
 
+def _comparison(sample: Sample, cohorts: Sequence[Block]) -> tuple[FloatArray, FloatArray]:
+    """Return outcomes and covariates of the J comparison units, shapes (J, T), (J, T, q)."""
+    y = cohorts[0].comparison
+    return y, sample.x_varying[cohorts[0].rows[: len(y)]]
+
+
 def _treated_covariates(sample: Sample, block: Block) -> FloatArray:
     """Return the covariates of the treated units, shape (N, T, q)."""
     return sample.x_varying[block.rows[len(block.comparison) :]]
 
 
-def _cross_validated(
-    sample: Sample, cohorts: Sequence[Block], y: FloatArray, x: FloatArray
-) -> tuple[int, str]:
+def _cross_validated(sample: Sample, cohorts: Sequence[Block]) -> tuple[int, str]:
     """Return the number of factors with the smallest prediction error, and a note on it."""
+    y, x = _comparison(sample, cohorts)
     most = min(MOST_FACTORS, min(block.n_before for block in cohorts) - 2, len(y) - 3)
     cells = [len(block.treated) * block.n_before for block in cohorts]
     errors = []

@@ -15,7 +15,6 @@ from study.core import (
     QuestionError,
     Terms,
     by_feature,
-    linear_form,
     listed,
     p_is,
     period_effects,
@@ -25,7 +24,7 @@ from study.core import (
 )
 from study.designs import COMMON, Assumes, Estimand, Supports, design
 from study.designs.panel_ols import clustered, less_effects
-from study.designs.twfe import counts_of, on_columns, placed
+from study.designs.twfe import fields_of, on_columns, placed
 from study.estimates import (
     Estimate,
     anderson_rubin,
@@ -155,7 +154,7 @@ def iv(sample: Sample, *, method: Method = "2sls", stage: Stage = "structural") 
         np.roll(influence, 1, axis=1),
         given={name: np.roll(cov, 1, axis=(0, 1)) for name, cov in covariances.items()},
         notes=(*weakness(first, rows), *overidentification(fit, method)),
-        **counts_of(sample, least_squares) | {"r_squared": np.nan},
+        **fields_of(sample, least_squares, None) | {"r_squared": np.nan},
     )
     return by_lottery(answer, seen)
 
@@ -355,8 +354,8 @@ def on_instruments(sample: Sample, seen: BoolArray) -> Estimate:
         return by_period(sample, first_period(sample, seen))
     names = (*sample.question.instruments, *sample.covariates)
     fit = on_columns(sample, np.stack([*sample.instruments_by_period, *sample.x_by_period], axis=2), names)
-    form = linear_form(fit.equations, np.eye(len(names)))
-    return coefficients(sample, names, fit.coefficient, fit.influence, form=form, **counts_of(sample, fit))
+    fields = fields_of(sample, fit, np.eye(len(names)))
+    return coefficients(sample, names, fit.coefficient, fit.influence, **fields)
 
 
 def fixed_instruments(sample: Sample, seen: BoolArray) -> list[str]:
@@ -408,12 +407,11 @@ def by_period(sample: Sample, start: int) -> Estimate:
         estimand=Estimand.EVENT_TIME_ATT,
         event_time=times.astype(float),
         reference=~used,
-        form=linear_form(fit.equations, place),
         only=np.maximum(only, only[start - 1]),
         notes=(
             f"What one more of {sample.question.instrument} does to {sample.question.outcome_in_words}, against the "
             f"last period before anybody is treated; event time {times[start]} is {zero}.",
             *alone,
         ),
-        **counts_of(sample, fit),
+        **fields_of(sample, fit, place),
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from study.core import BoolArray, FloatArray, IntArray, QuestionError, Terms, linear_form, regress
+from study.core import BoolArray, FloatArray, IntArray, QuestionError, Terms, regress
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
-from study.designs.twfe import counts_of, on_columns
+from study.designs.twfe import fields_of, on_columns
 from study.estimates import Estimate, coefficients
 
 
@@ -67,10 +67,9 @@ def panel_ols(sample: Sample) -> Estimate:
         names,
         fit.coefficient,
         fit.influence,
-        form=linear_form(fit.equations, np.eye(len(names))),
         given=linearmodels_covariances(sample, regressors, seen, fit.coefficient, n_effects),
         given_degrees=float(fit.n_obs - len(names) - n_effects),
-        **counts_of(sample, fit),
+        **fields_of(sample, fit, np.eye(len(names))),
     )
 
 

@@ -11,7 +11,7 @@ from study.core import BoolArray, QuestionError, counted
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import refuse_no_effect
 from study.designs.event_study import event_time_cells
-from study.designs.twfe import counts_of, placed, two_way
+from study.designs.twfe import fields_of, placed, two_way
 from study.estimates import (
     Estimate,
     coefficients,
@@ -91,7 +91,7 @@ def poisson_twfe(sample: Sample, *, terms: Terms = "treatment") -> Estimate:
     untreated = mean * np.exp(-coefficient)
     of_untreated = mean_influence.scaled(np.exp(-coefficient)) - influence.scaled(untreated)
     linear, of_linear = mean - untreated, mean_influence - of_untreated
-    fields: dict[str, Any] = counts_of(sample, fit) | {"sizes": np.nansum(sample.y, axis=1)}
+    fields: dict[str, Any] = fields_of(sample, fit, None) | {"sizes": np.nansum(sample.y, axis=1)}
     if terms == "treatment":
         fields |= {"untreated_mean": untreated, "untreated_influence": of_untreated}
         return coefficients(sample, (terms,), linear, of_linear, notes=tuple(notes), **fields)

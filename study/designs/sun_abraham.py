@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-from study.core import Terms, linear_form, period_effects, refuse_unidentified, regress
+from study.core import Terms, period_effects, refuse_unidentified, regress
 from study.designs import COMMON, Assumes, Estimand, Sample, Supports, design
 from study.designs.did_cells import Effects, cohort_cells, effects_in_cells, of_estimated_cohorts
-from study.designs.twfe import counts_of, placed
+from study.designs.twfe import fields_of, placed
 from study.estimates import Estimate, cohort_means, only_in_cells
 
 
@@ -82,8 +82,7 @@ def sun_abraham(sample: Sample, *, variance: Literal["sampling", "conditional"] 
         [],
         cohort_weights=means.cohort_weights(of_cells),
         shares="estimated" if variance == "sampling" else "fixed",
-        form=linear_form(fit.equations, place),
         only=np.maximum(only, of_base),
-        **counts_of(sample, fit),
+        **fields_of(sample, fit, place),
     )
     return of_estimated_cohorts(estimate)

@@ -14,9 +14,9 @@ from study.core import (
     FloatArray,
     Influence,
     IntArray,
+    LinearForm,
     Regression,
     Terms,
-    linear_form,
     period_effects,
     refuse_unidentified,
     regress,
@@ -100,8 +100,7 @@ def of_treatment(
         fit.influence,
         untreated_mean=np.where(first, mean - fit.coefficient, np.nan),
         untreated_influence=(of_mean - fit.influence.select(first)) @ first[None].astype(float),
-        form=linear_form(fit.equations, np.eye(len(names))),
-        **counts_of(sample, fit),
+        **fields_of(sample, fit, np.eye(len(names))),
     )
 
 
@@ -130,9 +129,7 @@ def two_way(
     """
     terms = Terms(effects, period_effects(*effects.shape[:2]))
     fit = regress(sample.y, sample.groups[1], terms, sample.weights, varying=varying, family=family)
-    identified = fit.identified[
-        : effects.shape[2]
-    ]  # of the effects, which are of event times where there are several
+    identified = fit.identified[: effects.shape[2]]  # of event times, where there are several
     remedy = FEWER_EVENT_TIMES if len(identified) > 1 and not identified.all() else ""
     refuse_unidentified(names, fit.identified, remedy)
     return fit
@@ -149,8 +146,11 @@ def placed(fit: Regression, used: BoolArray) -> FloatArray:
     return np.pad(place, ((0, len(fit.coefficient) - len(place)), (0, 0)))
 
 
-def counts_of(sample: Sample, fit: Regression) -> dict[str, Any]:
-    """Return the fields of an estimate that say what a regression counts, as fixest does, and explains."""
+def fields_of(sample: Sample, fit: Regression, place: FloatArray | None) -> dict[str, Any]:
+    """Return the fields of an estimate that a regression has: what it counts, as fixest does, explains, and its form.
+
+    ``place`` is the map from coefficients to terms, None where these are no linear combinations of coefficients.
+    """
     return {
         "n_obs": int(sample.counted(fit.n_periods)),
         "df_k": fit.df_k,
@@ -158,4 +158,5 @@ def counts_of(sample: Sample, fit: Regression) -> dict[str, Any]:
         "r_squared": fit.r_squared,
         "clusters": sample.n_clusters(fit.seen),
         "published": "CR1_fixest",
+        "form": None if fit.equations is None or place is None else LinearForm(fit.equations.by_unit, place),
     }

@@ -42,41 +42,37 @@ class HiddenErrors:
 
     Attributes
     ----------
+    sample : Sample
     effect : ndarray, shape (K,)
     without : ndarray, shape (G, K)
         NaN where a set has no cell without a cluster.
     n_cells : ndarray of int, shape (K,)
     treated : ndarray of bool, shape (G,)
         Which clusters have a treated unit.
-    n_units, n_treated : int
     bound : float
         Below which an effect is small.
-    largest : float
-        The largest outcome in absolute value, of which the rounding error of predictions is a share.
     """
 
+    sample: Sample
     effect: FloatArray
     without: FloatArray
     n_cells: IntArray
     treated: BoolArray
-    n_units: int
-    n_treated: int
     bound: float
-    largest: float
 
     @cached_property
     def varies(self) -> BoolArray:
         """Which errors vary between clusters, shape (K,)."""
-        return self.without.std(axis=0) > ROUNDING * self.largest
+        return self.without.std(axis=0) > ROUNDING * float(np.nanmax(np.abs(self.sample.y)))
 
     @cached_property
     def joint(self) -> Joint:
         """Those that vary: their covariance is (G-1)/G times the sum of products of deviations without each cluster."""
         g, varies = len(self.without), self.varies
         influence = np.sqrt((g - 1) * g) * (self.without.mean(axis=0) - self.without)[:, varies]
-        names = tuple(map(str, np.flatnonzero(varies)))
+        names, effect = tuple(map(str, np.flatnonzero(varies))), self.effect[varies]
         treated = np.repeat(self.treated[:, None], len(names), axis=1)
-        return Joint(names, self.effect[varies], influence, np.arange(g), treated, by_clusters=True)
+        return Joint(names, effect, influence, influence, np.arange(g), treated, by_clusters=True)
 
     @cached_property
     def std_error(self) -> FloatArray:
@@ -100,7 +96,7 @@ class HiddenErrors:
 
     def effects(self, labels: Sequence[str], level: float) -> list[Effect]:
         """Return the errors as effects."""
-        like = partial(Effect, n_units=self.n_units, n_treated=self.n_treated)
+        like = partial(Effect, n_units=self.sample.n_units, n_treated=self.sample.n_treated)
         numbers = self.effect.tolist(), self.std_error.tolist(), self.degrees.tolist()
         return [
             with_error(like(label), estimate, error, degrees, level)
@@ -175,8 +171,7 @@ def hidden_errors(
             except QuestionError as error:
                 raise QuestionError(f"{who}: no answer without cluster {label}: {error}") from error
             tell(f"without cluster {label}")
-    largest = float(np.nanmax(np.abs(sample.y)))
-    return HiddenErrors(effect, without, n_cells, treated, sample.n_units, sample.n_treated, bound, largest)
+    return HiddenErrors(sample, effect, without, n_cells, treated, bound)
 
 
 def small_bound(sample: Sample, seen: BoolArray) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.core import FloatArray, Influence, QuestionError
+from study.core import FloatArray, Influence, QuestionError, scaled_directions
 from study.estimates import Estimate
 from study.panel import Question
 
@@ -120,8 +120,7 @@ def event_path(
     order = np.argsort(chosen.event_time)
     effect, influence = _over_headline_mean(fit, chosen, who)
     cov = influence.products(sample.cluster, sample.copies)[np.ix_(order, order)] / sample.n_rows**2
-    scale = np.sqrt(np.diag(cov))
-    rank = int(np.sum(np.linalg.eigvalsh(cov / np.outer(scale, scale)) > 1e-10 * len(cov)))
+    rank = int(np.sum(scaled_directions(cov, np.diag(cov))[1] > 1e-10 * len(cov)))
     if rank < len(cov):
         raise QuestionError(
             f"{who}: the covariance of the {len(cov)} event times has rank {rank}, because fewer treated clusters than "

@@ -133,9 +133,8 @@ def box_pull(low: FloatArray, high: FloatArray, mean: FloatArray, covariance: Fl
         parts = []
         for off in (low[k] - mean[k], high[k] - mean[k]):
             density = np.exp(-(off**2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
-            parts.append(
-                density * box_probability(low[others], high[others], mean[others] + slope * off, given)
-            )
+            of_rest = box_probability(low[others], high[others], mean[others] + slope * off, given)
+            parts.append(density * of_rest)
         pull[k] = (parts[0] - parts[1]) / total
     return pull
 

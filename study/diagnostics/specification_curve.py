@@ -241,7 +241,7 @@ def _tested(
     # Draws are of the clusters' sums, and each t is put to its estimate's own small-sample convention.
     null = agreement.null_statistics(joint.sums[:, distinct], **drawn)
     null *= (joint.std_error / error)[distinct]
-    largest = agreement.largest_test(statistic[distinct], null, LEVEL)
+    largest = agreement.largest_test(statistic[distinct], np.abs(null).max(axis=1), LEVEL)
     half = np.maximum(largest.critical_value, pointwise) * error
     table = table.assign(
         band_low=effect - half,

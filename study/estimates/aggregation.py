@@ -326,14 +326,18 @@ def balanced(estimate: Estimate, balance: int) -> BoolArray:
     """
     times, cohort = estimate.event_time, estimate.cohort
     first, last = estimate.sample.periods[[0, -1]]
-    after = np.isfinite(estimate.effect_level) & (times >= 0) & (times <= balance)
-    dates, seen = np.unique(cohort[after], return_counts=True)
-    fixed = np.isin(cohort, dates[seen == balance + 1])
+    fixed = seen_throughout(cohort, times, np.isfinite(estimate.effect_level), balance)
     if not fixed.any():
         raise QuestionError(
             f"{estimate.design}: no cohort has an effect at every event time from 0 to {balance}; lower balance."
         )
     return np.asarray(fixed & (times <= balance) & (times >= balance - (last - first)))
+
+
+def seen_throughout(cohort: FloatArray, times: FloatArray, known: BoolArray, balance: int) -> BoolArray:
+    """Return which cells are of cohorts that have a known one at every event time from 0 to a balance, shape (K,)."""
+    dates, seen = np.unique(cohort[known & (times >= 0) & (times <= balance)], return_counts=True)
+    return np.isin(cohort, dates[seen == balance + 1])
 
 
 def _observed(estimate: Estimate) -> BoolArray:
@@ -484,7 +488,7 @@ def _left_out_with_shares(
     of_shares, mean_of_shares : Influence, shape (n, M)
         What estimating shares adds to the influence on effects and on untreated means.
     """
-    of_weight = weight.any(axis=1)
+    of_weight: BoolArray = np.any(weight, axis=1)
     estimate, weight = estimate.select(of_weight), weight[of_weight]
     shares, sample, left = estimate.cohort_weights, estimate.sample, estimate.leave_out
     assert shares is not None

@@ -386,11 +386,7 @@ def _degrees(effective: FloatArray) -> FloatArray:
 
 
 def covariance_degrees(
-    sums: FloatArray,
-    treated: BoolArray,
-    replicas: Summed | None = None,
-    used: BoolArray | None = None,
-    together: IntArray | None = None,
+    sums: FloatArray, treated: BoolArray, replicas: Summed | None, used: BoolArray, together: IntArray
 ) -> float:
     """Return the degrees of freedom of the covariance of several terms: it varies as a Wishart matrix with as many.
 
@@ -409,9 +405,9 @@ def covariance_degrees(
         Which clusters are on the treated side.
     replicas : Summed, optional
         What clusters stand for, where their numbers stand for several; sums are over the root of how many.
-    used : ndarray of bool, shape (C,), optional
-        Which clusters have influence; those whose sums are not zero where it is not given.
-    together : ndarray of int, shape (C,), optional
+    used : ndarray of bool, shape (C,)
+        Which clusters have influence.
+    together : ndarray of int, shape (C,)
         The same number for clusters that are treated in the same terms. Combinations of terms may rest on these alone,
         so that the degrees are at most those with such sets in place of sides, in which m_s is the number of clusters.
     """
@@ -423,9 +419,6 @@ def covariance_degrees(
     copies = np.ones(len(sums)) if replicas is None else replicas.frequency
     each = standard / np.sqrt(copies)[:, None]
     lengths = np.einsum("ck,ck->c", each, each)
-    if replicas is not None:
-        lengths = largest(lengths[:, None], replicas.stratum)[:, 0]
-    some = lengths > 0 if used is None else used
 
     def part_of(side: BoolArray) -> tuple[FloatArray, float]:
         part = standard[side].T @ standard[side]
@@ -437,8 +430,7 @@ def covariance_degrees(
         else:
             fourth = float(np.sum(replicas.fourths((each * side[:, None])[:, None, :])))
         if fourth > 0:
-            present = lengths[side] > NOTHING**2 * lengths[side].max() if used is None else used[side]
-            number = np.sum(copies[side] * present)
+            number = np.sum(copies[side] * used[side])
             part, spread = part_of(side)
             effective = np.clip(spread * (rank + 2) / (rank + 1) / fourth - 2, 1.0, number)
             over += spread / float(_degrees(effective))
@@ -446,9 +438,9 @@ def covariance_degrees(
                 least = min(least, float(number) - 1)
     if 1 < rank > least:
         return least
-    if together is not None and rank > 1:
+    if rank > 1:
         sets = [together == number for number in np.unique(together)]
-        over = max(over, sum(part_of(own)[1] / float(_degrees(copies[own] @ some[own])) for own in sets))
+        over = max(over, sum(part_of(own)[1] / float(_degrees(copies[own] @ used[own])) for own in sets))
     return (rank + rank**2) / over
 
 

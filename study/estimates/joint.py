@@ -33,6 +33,8 @@ class Joint:
     influence : ndarray, shape (n, K)
         On the union of the estimates' units, under each one's convention; a unit outside an estimate's sample has a
         zero there.
+    sampling : ndarray, shape (n, K)
+        The same under no convention: estimators that are equal have the same.
     cluster : ndarray of int, shape (n,)
     treated : ndarray of bool, shape (n, K)
         Which units are on the treated side of a term.
@@ -40,8 +42,6 @@ class Joint:
         What clusters stand for, where their numbers stand for several.
     by_clusters : bool
         Whether the degrees of freedom of the covariance are those that the clusters leave, or infinite.
-    sampling : ndarray, shape (n, K), optional
-        Influence under no convention, where estimates have it: estimators that are equal have the same.
     stratum : ndarray of int, shape (n,), optional
         As :class:`study.estimates.jackknife.Sides` has it, of units that all estimates treat alike.
     """
@@ -49,11 +49,11 @@ class Joint:
     names: tuple[str, ...]
     effect: FloatArray = field(repr=False)
     influence: FloatArray = field(repr=False)
+    sampling: FloatArray = field(repr=False)
     cluster: IntArray = field(repr=False)
     treated: BoolArray = field(repr=False)
     by_clusters: bool
     replicas: Summed | None = field(default=None, repr=False)
-    sampling: FloatArray | None = field(default=None, repr=False)
     stratum: IntArray | None = field(default=None, repr=False)
 
     @cached_property
@@ -103,8 +103,7 @@ class Joint:
 
         One of which rounding is all that varies has no influence, so that its standard error is zero.
         """
-        influence, sampling = self.influence @ weight, self.sampling
-        sampling = None if sampling is None else sampling @ weight
+        influence, sampling = self.influence @ weight, self.sampling @ weight
         treated = self.treated.astype(float) @ (weight != 0) > 0
         own = replace(self, names=tuple(names), effect=self.effect @ weight, treated=treated)
         own = replace(own, influence=influence, sampling=sampling)
@@ -113,10 +112,9 @@ class Joint:
 
     def select(self, which: BoolArray) -> Joint:
         """Return some of the terms, shape (K,)."""
-        sampling = None if self.sampling is None else self.sampling[:, which]
         names, effect = tuple(compress(self.names, which)), self.effect[which]
-        influence, treated = self.influence[:, which], self.treated[:, which]
-        own = replace(self, names=names, effect=effect, treated=treated)
+        influence, sampling = self.influence[:, which], self.sampling[:, which]
+        own = replace(self, names=names, effect=effect, treated=self.treated[:, which])
         return replace(own, influence=influence, sampling=sampling)
 
     def differences(self) -> Joint:
@@ -156,9 +154,8 @@ class Stacked(NamedTuple):
         Under the estimate's convention.
     by_clusters : bool
         As :class:`Joint` has it.
-    sampling : ndarray, shape (n, K), optional
-    treated : ndarray of bool, shape (n, K), optional
-        Where it is not given, units that are treated in some period are on the treated side.
+    sampling : ndarray, shape (n, K)
+    treated : ndarray of bool, shape (n, K)
     stratum : ndarray of int, shape (n,), optional
     """
 
@@ -166,8 +163,8 @@ class Stacked(NamedTuple):
     effect: FloatArray
     influence: FloatArray
     by_clusters: bool
-    sampling: FloatArray | None = None
-    treated: BoolArray | None = None
+    sampling: FloatArray
+    treated: BoolArray
     stratum: IntArray | None = None
 
     @classmethod
@@ -196,13 +193,11 @@ def stack(names: Sequence[str], parts: Sequence[Stacked]) -> Joint:
     blocks, treated, strata = [], [], []
     for part in parts:
         rows, k = np.searchsorted(union, part.sample.unit_ids), part.influence.shape[1]
-        both = np.stack([part.influence, part.influence if part.sampling is None else part.sampling])
         block = np.zeros((2, len(union), k))
-        block[:, rows] = both * (len(union) / len(rows))
+        block[:, rows] = np.stack([part.influence, part.sampling]) * (len(union) / len(rows))
         blocks.append(block)
         side, stratum = np.zeros((len(union), k), dtype=bool), np.full(len(union), OUTSIDE)
-        side[rows] = part.sample.ever_treated[:, None] if part.treated is None else part.treated
-        stratum[rows] = ALONE if part.stratum is None else part.stratum
+        side[rows], stratum[rows] = part.treated, ALONE if part.stratum is None else part.stratum
         treated.append(side)
         strata.append(stratum)
     alike = np.unique(np.stack(strata), axis=1, return_inverse=True)[1].reshape(-1)
@@ -212,4 +207,4 @@ def stack(names: Sequence[str], parts: Sequence[Stacked]) -> Joint:
         replicas = panel.summed.select(panel.rows_of(union))
     influence, sampling = np.concatenate(blocks, axis=2)
     sides = np.concatenate(treated, axis=1)
-    return Joint(tuple(names), effect, influence, cluster, sides, by_clusters, replicas, sampling, alike)
+    return Joint(tuple(names), effect, influence, sampling, cluster, sides, by_clusters, replicas, alike)

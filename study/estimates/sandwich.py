@@ -19,6 +19,7 @@ from study.core import (
     one_thread,
     quantile,
     refuse_unknown,
+    scaled_directions,
 )
 
 Clustered = Literal["CR0", "CR1", "CR1_fixest", "CR1_areg"]
@@ -121,11 +122,9 @@ def wald(effect: FloatArray, cov: FloatArray, degrees: float = math.inf) -> Wald
     """
     if not len(effect):
         raise QuestionError("Wald test: there is no term to test.")
-    scale = np.sqrt(np.diag(cov))
-    if not np.all(scale > 0):
+    if not np.all(np.diag(cov) > 0):
         raise QuestionError("Wald test: a term has no sampling variance; leave it out.")
-    correlation = cov / np.outer(scale, scale)
-    values, vectors = np.linalg.eigh(correlation)
+    scale, values, vectors = scaled_directions(cov, np.diag(cov))
     used = values > RANK_TOLERANCE * len(effect)
     projected = vectors[:, used].T @ (effect / scale)
     statistic = float(np.sum(projected**2 / values[used]))

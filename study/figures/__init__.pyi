@@ -1,7 +1,6 @@
 from .adoption import Group as Group
 from .adoption import adoption_groups as adoption_groups
 from .adoption import adoption_plot as adoption_plot
-from .adoption import adoption_windows as adoption_windows
 from .adoption import draw_means as draw_means
 from .adoption import series_look as series_look
 from .contours import contour_figure as contour_figure
@@ -45,5 +44,4 @@ from .paths import event_study_with_counts as event_study_with_counts
 from .paths import label_rows as label_rows
 from .paths import shown as shown
 from .paths import since as since
-from .performance import has_curves as has_curves
 from .performance import performance_figure as performance_figure

@@ -126,7 +126,7 @@ def agree(both: Joint | None, notes: Sequence[str], draws: int, seed: int) -> Ag
     error = apart.std_error
     negligible = EQUAL * np.maximum(both.std_error[first], both.std_error[second])
     # Conventions may weigh the influence of estimators that are equal each in another way.
-    under_none = error if apart.sampling is None else replace(apart, influence=apart.sampling).std_error
+    under_none = replace(apart, influence=apart.sampling).std_error
     same = (np.minimum(error, under_none) <= negligible) & (np.abs(apart.effect) <= negligible)
     varies = ~same & (error > negligible)
     group = np.arange(len(labels))  # each estimate is of the group of the first that it equals
@@ -143,9 +143,8 @@ def agree(both: Joint | None, notes: Sequence[str], draws: int, seed: int) -> Ag
     if varies.any():
         tested = apart.select(varies)
         statistics, largest = tested.largest_t(draws, seed)
-        p_adjusted[varies] = p_values = exceeded(largest, statistics)
-        critical = float(np.quantile(largest, LEVEL))
-        sup_t, wald = SupT(float(statistics.max()), critical, float(p_values.min()), draws), tested.test()
+        p_adjusted[varies] = exceeded(largest, statistics)
+        sup_t, wald = largest_test(statistics, largest, LEVEL), tested.test()
     difference, error = np.where(same, 0.0, apart.effect), np.where(varies, error, np.nan)
     tests = (p_adjusted, sup_t, wald)
     return Agreement(labels, equal, pairs, difference, error, *tests, tuple(notes))
@@ -391,10 +390,10 @@ def null_statistics(sums: FloatArray, *, draws: int, seed: int, weights: Weights
     return np.concatenate(list(statistic_draws(sums, draws, seed, weights, "drawn")))
 
 
-def largest_test(statistics: FloatArray, null: FloatArray, level: float) -> SupT:
-    """Test that no specification has an effect, by the largest absolute t; null has shape (draws, K)."""
-    largest, observed = np.abs(null).max(axis=1), float(np.abs(statistics).max())
-    return SupT(observed, float(np.quantile(largest, level)), float(exceeded(largest, observed)), len(null))
+def largest_test(statistics: FloatArray, largest: FloatArray, level: float) -> SupT:
+    """Test that no effect differs from zero, by the largest absolute t and that of each draw, shape (draws,)."""
+    observed, critical = float(np.abs(statistics).max()), float(np.quantile(largest, level))
+    return SupT(observed, critical, float(exceeded(largest, observed)), len(largest))
 
 
 def share_test(statistics: FloatArray, critical: FloatArray, null: FloatArray) -> Share:

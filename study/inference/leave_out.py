@@ -397,7 +397,7 @@ def regression_term(
         raise QuestionError(no_regression)
     with one_thread():
         equations, unit = fit.form.regression()
-        seen = np.flatnonzero(equations.seen() > 0)
+        seen = np.flatnonzero(equations.n_periods)
         cluster = np.zeros(len(unit), dtype=np.int64)
         used, cluster[seen] = np.unique(sample.cluster[unit[seen]], return_inverse=True)
         numbers, first = np.unique(sample.cluster, return_index=True)

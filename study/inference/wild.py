@@ -187,7 +187,8 @@ def wild_bootstrap(
         if left is not None and kind in ("V", "B"):
             root, factor = np.einsum("gr,gr->g", left.away, of.score), (n_clusters - 1) / n_clusters
         else:
-            factor = small_sample_factor(n_clusters, "CR1_fixest", equations.n_obs, equations.df_k)
+            n_obs = int(equations.n_periods.sum())
+            factor = small_sample_factor(n_clusters, "CR1_fixest", n_obs, equations.df_k)
             root = of.influence
         square = float(root @ root)
         if not square > NOTHING * of.value**2:

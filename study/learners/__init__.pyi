@@ -1,6 +1,5 @@
 from .named import Estimator as Estimator
 from .named import Learner as Learner
-from .named import Rows as Rows
 from .named import group_means as group_means
 from .named import rounded as rounded
 from .named import standardised as standardised

@@ -5,12 +5,12 @@ from __future__ import annotations
 from rich.progress import TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from study.commands.options import OfWorkers
-from study.core import arrived, current_settings, progress_bar, steps
+from study.core import Steps, arrived, current_settings, progress_bar
 
 
 def test_the_bar_stays_on_the_error_stream_with_counts_the_time_so_far_and_the_time_left(capsys):
     with progress_bar() as bar:
-        move = steps(bar, 3)
+        move = Steps(bar, 3)
         assert bar.tasks[0].description == "Estimating"
         move("twfe")
         move("dcdh")
@@ -27,10 +27,10 @@ def test_the_bar_stays_on_the_error_stream_with_counts_the_time_so_far_and_the_t
 
 def test_a_bar_without_a_number_of_steps_says_what_is_done_and_expects_those_that_are_announced():
     with progress_bar() as bar:
-        move = steps(bar, None)
+        move = Steps(bar, None)
         assert (bar.tasks[0].description, bar.tasks[0].total) == ("Reading", None)
         move("first")
-        other = steps(bar, None, "Simulating")
+        other = Steps(bar, None, "Simulating")
         other("a block")
         move.expect(4)
         assert [(task.description, task.completed, task.total) for task in bar.tasks] == [

@@ -12,7 +12,8 @@ from plans import PANEL, PLAN, files_of
 import study.learners.nuisances as fits
 from study import QuestionError, settings
 from study.commands.options import read_options
-from study.core import current_settings, expecting, telling
+from study.core import current_settings, telling
+from study.core.context import expecting
 from study.paper import run as running
 from study.paper.plan import read_plan
 

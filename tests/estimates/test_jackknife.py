@@ -18,7 +18,7 @@ from study import Estimate, Panel, Question, QuestionError, estimate, joint
 from study.core import influence as influences
 from study.designs import Supports, all_designs
 from study.estimates import Effect, only_in_cells, only_row
-from study.estimates.jackknife import Sides, covariance_degrees, largest, sums_by_cluster
+from study.estimates.jackknife import Sides, covariance_degrees, largest, present, sums_by_cluster
 from study.panel.rows import strata
 
 AVERAGES = ("event_average", "treated_average", "cohort_average", "calendar_average")
@@ -369,10 +369,15 @@ def test_the_joint_test_of_one_term_is_its_t_test() -> None:
         assert fit.test(only).p_value == pytest.approx(fit.tidy()["p_value"][k], rel=1e-9)
 
 
+def degrees_of_sides(sums: np.ndarray, treated: np.ndarray) -> float:
+    used, together = present(sums).any(axis=1), np.zeros(len(sums), dtype=np.int64)
+    return covariance_degrees(sums, treated, None, used, together)
+
+
 def test_clusters_alike_have_as_many_degrees_of_freedom_as_they_are_for_several_terms() -> None:
     rng = np.random.default_rng(1)
     sums, treated = rng.normal(size=(4000, 3)), np.arange(4000) < 2000
-    assert covariance_degrees(sums, treated) == pytest.approx(4000, rel=0.1)
+    assert degrees_of_sides(sums, treated) == pytest.approx(4000, rel=0.1)
 
 
 @pytest.mark.parametrize("some", [6, 15])
@@ -389,9 +394,9 @@ def test_degrees_of_freedom_of_several_terms_are_those_of_any_combinations_of_th
         fourth = sum((x @ x) ** 2 for x in white[side])
         number = np.clip(spread * 5 / 4 / fourth - 2, 1, np.sum(side[:29]))
         over += spread / max(number - 1, 1)
-    assert covariance_degrees(sums, treated) == pytest.approx((3 + 9) / over, rel=1e-9)
+    assert degrees_of_sides(sums, treated) == pytest.approx((3 + 9) / over, rel=1e-9)
     mixed = sums @ rng.normal(size=(3, 5))  # of rank three
-    assert covariance_degrees(mixed, treated) == pytest.approx((3 + 9) / over, rel=1e-6)
+    assert degrees_of_sides(mixed, treated) == pytest.approx((3 + 9) / over, rel=1e-6)
 
 
 def test_joint_tests_pool_cohorts_that_are_treated_in_the_same_terms() -> None:
@@ -399,7 +404,7 @@ def test_joint_tests_pool_cohorts_that_are_treated_in_the_same_terms() -> None:
     path, treated = estimate(panel, PLAIN, "callaway_santanna").by_event_time, np.arange(40) < 6
     for times, pooled in (((0.0, 1.0), True), ((0.0, 4.0), False)):  # the last is of the first cohort alone
         some = path.select(np.isin(path.event_time, times))
-        of_sides = covariance_degrees(some.errors.dense(), treated)
+        of_sides = degrees_of_sides(some.errors.dense(), treated)
         assert (some.test().degrees == pytest.approx(of_sides, rel=1e-9)) is pooled
         assert joint(some).test().degrees == pytest.approx(some.test().degrees, rel=1e-9)
         assert some.test().degrees <= of_sides * (1 + 1e-9)
@@ -412,9 +417,9 @@ def test_joint_tests_pool_cohorts_that_are_treated_in_the_same_terms() -> None:
 def test_a_side_has_at_most_as_many_degrees_of_freedom_as_clusters_with_a_part_less_one() -> None:
     sums = np.repeat([1.0, 0.0, -1.0, 1e-7], [10, 5, 6, 4])[:, None]
     degrees = 16**2 / (10**2 / 9 + 6**2 / 5)
-    assert covariance_degrees(sums, np.arange(25) < 15) == pytest.approx(degrees, rel=1e-9)
-    assert covariance_degrees(sums[:15], np.ones(15, dtype=bool)) == pytest.approx(9, rel=1e-9)
-    assert covariance_degrees(sums[:1], np.ones(1, dtype=bool)) == pytest.approx(1, rel=1e-9)
+    assert degrees_of_sides(sums, np.arange(25) < 15) == pytest.approx(degrees, rel=1e-9)
+    assert degrees_of_sides(sums[:15], np.ones(15, dtype=bool)) == pytest.approx(9, rel=1e-9)
+    assert degrees_of_sides(sums[:1], np.ones(1, dtype=bool)) == pytest.approx(1, rel=1e-9)
 
 
 def test_a_cluster_is_on_the_treated_side_if_a_treated_unit_of_it_has_a_part() -> None:

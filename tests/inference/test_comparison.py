@@ -513,11 +513,11 @@ def test_joint_tests_of_an_estimate_count_clusters_as_its_intervals_do(design: s
 
 def test_units_are_alike_to_a_joint_test_where_they_are_to_each_estimate() -> None:
     sample = QUESTION.sample(simulated.panel(n=60))
-    effect, influence = np.zeros(1), np.ones((60, 1))
+    one = np.ones((60, 1))
     halves, thirds = np.arange(60) % 2, np.arange(60) % 3
 
     def alike(*strata: Any) -> Any:
-        parts = [Stacked(sample, effect, influence, True, stratum=stratum) for stratum in strata]
+        parts = [Stacked(sample, np.zeros(1), one, True, one, one > 0, stratum) for stratum in strata]
         return stack(["a", "b"], parts).stratum
 
     pairs = alike(halves, thirds)

@@ -181,7 +181,7 @@ def fits_of(panel: Panel, design: str = "callaway_santanna", **changes: object) 
 def test_draws_that_tie_with_what_is_observed_count_in_the_tests_of_a_curve() -> None:
     null = np.array([[1.0, -3.0], [-2.5, 2.0], [0.0, 0.0], [2.0, 2.0]])
     statistics, critical = np.array([2.0, -3.0]), np.array([2.0, 2.0])
-    found = largest_test(statistics, null, 0.5)
+    found = largest_test(statistics, np.abs(null).max(axis=1), 0.5)
     assert found == (3.0, 2.25, (1 + 1) / 5, 4)  # largest: 3, 2.5, 0, 2
     share = share_test(statistics, critical, null)
     assert share == (1, 2, (1 + 1) / 4 / 2, (1 + 2) / 5)  # above the critical value: 1, 1, 0, 0
@@ -230,7 +230,8 @@ def test_outcomes_are_adjusted_by_the_joint_sums_of_their_influence(cluster: str
     labels = np.arange(panel.n_units) if cluster is None else np.arange(panel.n_units) % 17
     sums = Influence.of(np.column_stack(columns)).cluster_sums(labels)
     treated = np.isin(np.arange(len(sums)), labels[panel.first_treated["event"] <= panel.periods[-1]])
-    degrees = [covariance_degrees(column[:, None], treated) for column in sums.T]
+    alike = np.zeros(len(sums), dtype=np.int64)
+    degrees = [covariance_degrees(own[:, None], treated, None, own != 0, alike) for own in sums.T]
     statistics = normal_score(np.array(effects) / np.sqrt(np.sum(sums**2, axis=0)), degrees)
     order, expected = (
         np.argsort(-statistics),

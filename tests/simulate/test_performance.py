@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.figures import has_curves, performance_figure
+from study.figures import performance_figure
 from study.figures.drawing import apart
+from study.figures.performance import has_curves
 from study.panel import Scale
 from study.simulate.performance import findings_of, measures, performance, recommendation, standing
 from study.simulate.replications import Answer, Replications

@@ -19,7 +19,7 @@ import simulated
 from rich.progress import TimeRemainingColumn
 
 from study import Question, QuestionError, settings
-from study.core import encoded, progress_bar, steps
+from study.core import Steps, encoded, progress_bar
 from study.designs import all_designs, find_design
 from study.estimates import pre_test
 from study.simulate import replications as module
@@ -303,7 +303,7 @@ def test_progress_is_told_how_many_steps_there_will_be(tmp_path, monkeypatch):
 
 def test_the_progress_bar_estimates_the_time_left_once_it_knows_how_many_steps_there_are():
     with progress_bar() as bar:
-        step = steps(bar, None, "Simulating")
+        step = Steps(bar, None, "Simulating")
         step("on its way")
         assert bar.tasks[0].time_remaining is None
         run(progress=step)

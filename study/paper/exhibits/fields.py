@@ -332,25 +332,17 @@ def fields_sentences(plan: FieldsPlan, results: Answers) -> Iterator[str]:
     for outcome, other in titles.items():
         if outcome != plan.outcome:
             yield f"{other}, {main.line.title.lower()}: {_estimate(results[plan.main, outcome])}."
-    yield (
+    yield from (
         f"These are {len(results)} tests, and p-values are not adjusted for them; the verdict rests on one line that "
-        "was chosen before results."
-    )
-    yield (
+        "was chosen before results.",
         "The sharp null is tested under the assumption that each assignment of the treated fields was as likely as the "
-        "actual one."
-    )
-    yield (
+        "actual one.",
         "The event is one for all venues, so that anything else that came to deep learning after "
-        f"{counts['event_year']} is in the estimate."
-    )
-    yield (
+        f"{counts['event_year']} is in the estimate.",
         "Titles name fashionable methods, so that who writes on such a topic changes with its fashion; coverage of "
-        "affiliations changes too."
-    )
-    yield (
+        "affiliations changes too.",
         f"Up to the year of the event the treated fields have {counts['papers_before_event']} papers; "
-        f"{counts['n_late'] or 'none'} of the {counts['n_treated']} are known only after it."
+        f"{counts['n_late'] or 'none'} of the {counts['n_treated']} are known only after it.",
     )
     yield from filter(None, map(_rests_on, (main, *others)))
 

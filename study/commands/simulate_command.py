@@ -251,8 +251,9 @@ def _table(
     count, units = "passing" if columns is AFTER_TEST else "repetitions", spec.question.effect_scale
     lines: dict[str, list[report.Line]] = {}
     for _, row in frame.iterrows():
-        cells = [report.Number(row[count], 0), *(_cell(row, *column[1:], units) for column in columns)]
-        lines.setdefault(capital(row["process"]), []).append(report.Line(row["design"], cells))
+        measures = (_cell(row, *column[1:], units) for column in columns)
+        line = report.Line(row["design"], [report.Number(row[count], 0), *measures])
+        lines.setdefault(capital(row["process"]), []).append(line)
     headings = ["Panels", *(heading for heading, _, _ in columns)]
     blocks = [report.Block(*block) for block in lines.items()]
     level = f"Effects: {units.column}; intervals are at {100 * spec.level:g}%."

@@ -313,17 +313,15 @@ def fields_sentences(plan: FieldsPlan, results: Answers) -> Iterator[str]:
     main = by_line.pop(plan.main)
     others, titles, counts = by_line.values(), plan.outcomes, main.counts
     title, rejects = titles[main.outcome].lower(), main.rejects(plan)
-    yield (
-        f"{'A change' if rejects else 'No change'} is significant: after the base years the share of {title} in "
-        f"compute-heavy topics moved by {_estimate(main)} against other topics of the same venues"
-        f"{', which does not show that compute did it' * rejects}."
-    )
-    yield f"Its {_tests(main)}."
     agree = sum(result.rejects(plan) and result.estimate * main.estimate > 0 for result in others)
     blind = sum(np.isnan(result.detectable) for result in others)
-    yield (
+    yield from (
+        f"{'A change' if rejects else 'No change'} is significant: after the base years the share of {title} in "
+        f"compute-heavy topics moved by {_estimate(main)} against other topics of the same venues"
+        f"{', which does not show that compute did it' * rejects}.",
+        f"Its {_tests(main)}.",
         f"{agree or 'None'} of the {len(others)} other comparisons reject no change in the same direction; "
-        f"{blind or 'none'} of them could have found no effect of any size."
+        f"{blind or 'none'} of them could have found no effect of any size.",
     )
     for result in others:
         # An area is one draw for all venues, as the event is one for all.
